@@ -1,0 +1,46 @@
+# The commands of this project. Python 3.11+ and make are all that is needed beforehand.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.DEFAULT_GOAL := help
+.PHONY: help setup run test test-fast lint bench build clean
+
+help: ## Show these commands
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | while IFS="$$(printf '\t')" read -r name text; do printf '  make %-10s %s\n' "$$name" "$$text"; done
+
+setup: $(READY) ## Set up the virtual environment
+
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "make: Python 3.11 or newer is needed; name one with PYTHON=…" >&2; exit 1; }
+	@echo "Setting up $(VENV) (once; a minute or two) …"
+	@$(PYTHON) -m venv $(VENV) || { echo "make: no virtual environment; on Debian: apt install python3-venv" >&2; exit 1; }
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade pip -c constraints.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[local]' --group dev
+	@touch $(READY)
+
+run: $(READY) ## Run everything here, on a private Redis unless REDIS_URL is set
+	@VMPOOLER_CONFIG_FILE="$${VMPOOLER_CONFIG_FILE:-deploy/vmpooler.yaml}" PATH="$(CURDIR)/$(BIN):$$PATH" exec $(BIN)/vmpooler-tasks run
+
+test: $(READY) ## Run the whole suite
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest
+
+test-fast: $(READY) ## Run what takes no more than a moment
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -m 'not slow' tests/unit tests/integration
+
+lint: $(READY) ## Check style, types and the direction of imports
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+bench: $(READY) ## Measure purge and health cycles against the floor
+	@$(BIN)/python -m tests.benchmarks
+
+build: $(READY) ## Build the wheel
+	@$(BIN)/python -m build --wheel --no-isolation
+
+clean: ## Remove what the commands made, but not the private Redis' data
+	rm -rf $(VENV) dist build .mypy_cache .ruff_cache .hypothesis .pytest_cache .import_linter_cache

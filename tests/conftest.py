@@ -1,0 +1,56 @@
+"""Servers, databases and settings for all tests."""
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+
+import pytest
+
+from tests.support import servers
+from tests.support.servers import TestServer
+from tests.support.world import World
+from vmpooler_tasks.store import Database
+
+
+@pytest.fixture(scope="session")
+def server_of(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], TestServer]]:
+    """One shared server of each kind, started when first asked for; whoever uses it empties it."""
+    started: dict[str, TestServer] = {}
+    with ExitStack() as stack:
+
+        def get(kind: str) -> TestServer:
+            if kind not in started:
+                folder = tmp_path_factory.mktemp(kind)
+                started[kind] = stack.enter_context(servers.running(kind, folder))
+            return started[kind]
+
+        yield get
+
+
+@pytest.fixture(params=servers.KINDS)
+def server(request: pytest.FixtureRequest, server_of: Callable[[str], TestServer]) -> TestServer:
+    """Each test that asks for it runs on Valkey and on Redis."""
+    return server_of(request.param)
+
+
+@pytest.fixture
+def db(server: TestServer) -> Iterator[Database]:
+    """An empty database, on both kinds of server."""
+    database = Database(server.url)
+    database.call("FLUSHALL")
+    yield database
+    database.close()
+
+
+@pytest.fixture
+def valkey(server_of: Callable[[str], TestServer]) -> TestServer:
+    """For what does not depend on the kind of server."""
+    own = server_of("valkey")
+    database = Database(own.url)
+    database.call("FLUSHALL")
+    database.close()
+    return own
+
+
+@pytest.fixture
+def world(db: Database) -> World:
+    return World(db)

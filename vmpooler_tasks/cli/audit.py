@@ -1,0 +1,44 @@
+"""`vmpooler-tasks audit`"""
+
+from typing import Any
+
+import click
+
+from vmpooler_tasks.cli import options
+from vmpooler_tasks.cli.context import Context, pass_context
+from vmpooler_tasks.cli.output import local_time, print_json, print_line, print_table
+
+SHOWN_APART = ("action", "who", "why", "count")
+
+
+@click.command(epilog="Example: vmpooler-tasks audit --limit 20")
+@click.option("--limit", type=click.IntRange(1, 10_000), default=50, show_default=True, help="The newest entries.")
+@options.as_json
+@pass_context
+def audit(context: Context, limit: int, as_json: bool) -> None:
+    """Who deleted and purged what, when and why."""
+    from vmpooler_tasks.store.audit import newest_first  # noqa: PLC0415
+
+    entries = newest_first(context.db, limit)
+    if as_json:
+        print_json([{"at": entry.at, **entry.fields} for entry in entries])
+        return
+    if not entries:
+        print_line("Nothing was deleted or purged yet.")
+        return
+    print_table(
+        ("TIME", "ACTION", "WHO", "COUNT", "WHY", "DETAILS"),
+        [(local_time(entry.at), *_columns(dict(entry.fields))) for entry in entries],
+        numbers=("COUNT",),
+    )
+
+
+def _columns(fields: dict[str, Any]) -> tuple[str, ...]:
+    details = " ".join(f"{name}={value}" for name, value in fields.items() if name not in SHOWN_APART)
+    return (
+        fields.get("action", ""),
+        fields.get("who", ""),
+        fields.get("count", ""),
+        fields.get("why", ""),
+        details,
+    )

@@ -1,0 +1,47 @@
+"""`vmpooler-tasks config`"""
+
+from pathlib import Path
+
+import click
+
+from vmpooler_tasks.cli import options
+from vmpooler_tasks.cli.context import Context, pass_context
+from vmpooler_tasks.cli.output import print_json, print_line, print_table
+from vmpooler_tasks.config import load_settings
+
+
+@click.group()
+def config() -> None:
+    """Validate the configuration, or show the effective values.
+
+    Example: vmpooler-tasks config check vmpooler.yaml
+    """
+
+
+@config.command(epilog="Example: vmpooler-tasks config check /etc/vmpooler/vmpooler.yaml")
+@click.argument("file", type=click.Path(dir_okay=False, path_type=Path), required=False)
+@options.as_json
+@pass_context
+def check(context: Context, file: Path | None, as_json: bool) -> None:
+    """Every problem of a configuration, or that there is none. Exit status: 0 valid, 78 not."""
+    from vmpooler_tasks.tasks.startup import switched_on  # noqa: PLC0415
+
+    settings = load_settings(file=file) if file else context.settings
+    if as_json:
+        print_json({"source": settings.source, "valid": True})
+        return
+    print_line(f"{settings.source} is valid.", "green")
+    for line in switched_on(settings):
+        print_line("  " + line.removeprefix("[*] [config] "))
+
+
+@config.command(epilog="Example: vmpooler-tasks config show --json")
+@options.as_json
+@pass_context
+def show(context: Context, as_json: bool) -> None:
+    """The effective values: what the file, the environment and the defaults come to. No secrets."""
+    values = {"source": context.settings.source, **context.settings.published()}
+    if as_json:
+        print_json(values)
+    else:
+        print_table(("OPTION", "VALUE"), list(values.items()))

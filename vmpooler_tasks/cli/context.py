@@ -1,0 +1,42 @@
+"""What every command needs: settings and database, made when first asked for."""
+
+import getpass
+import logging
+import socket
+from functools import cached_property
+from pathlib import Path
+
+import click
+
+from vmpooler_tasks.config import Settings, load_settings
+from vmpooler_tasks.store import Database
+
+
+class Context:
+    def __init__(self, config_file: str | None, verbose: bool) -> None:
+        self.config_file = Path(config_file) if config_file else None
+        # A command shows what it did itself; the log's lines beside it would say everything twice.
+        logging.basicConfig(
+            level=logging.INFO if verbose else logging.CRITICAL,
+            format="%(asctime)s %(levelname)s %(message)s",
+        )
+
+    @cached_property
+    def settings(self) -> Settings:
+        return load_settings(file=self.config_file)
+
+    @cached_property
+    def db(self) -> Database:
+        return Database(self.settings.redis.location)
+
+
+pass_context = click.make_pass_decorator(Context)
+
+
+def who_am_i() -> str:
+    """user@host, for the audit."""
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):  # a container's user without a name
+        user = "unknown"
+    return f"{user}@{socket.gethostname()}"

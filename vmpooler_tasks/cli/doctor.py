@@ -1,0 +1,28 @@
+"""`vmpooler-tasks doctor`"""
+
+import sys
+
+import click
+
+from vmpooler_tasks.cli import options
+from vmpooler_tasks.cli.context import Context, pass_context
+from vmpooler_tasks.cli.output import COLOURS, print_json, print_line
+
+
+@click.command(epilog="Example: vmpooler-tasks doctor")
+@options.as_json
+@pass_context
+def doctor(context: Context, as_json: bool) -> None:
+    """Look at everything that these workers depend on: a line each, with what to do. Exit status: 1 if any failed."""
+    from vmpooler_tasks.cli.diagnosis import diagnose  # noqa: PLC0415
+
+    findings = []
+    for finding in diagnose(context.settings, context.db):
+        findings.append(finding)
+        if not as_json:
+            print_line(f"{finding.state:<5} {finding.what + ':':<16} {finding.found}", COLOURS[finding.state])
+            if finding.remedy:
+                print_line(f"{'':<22} → {finding.remedy}")
+    if as_json:
+        print_json([finding.as_json() for finding in findings])
+    sys.exit(any(finding.state == "fail" for finding in findings))

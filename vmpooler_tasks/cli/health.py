@@ -1,0 +1,119 @@
+"""`vmpooler-tasks health`"""
+
+import sys
+import time
+from typing import Any
+
+import click
+
+from vmpooler_tasks.cli import options
+from vmpooler_tasks.cli.context import Context, pass_context
+from vmpooler_tasks.cli.output import (
+    COLOURS,
+    age,
+    local_time,
+    print_json,
+    print_json_line,
+    print_line,
+    print_table,
+)
+from vmpooler_tasks.clock import system_clock
+
+WATCH_SECONDS = 2.0
+
+
+@click.command(epilog="Example: vmpooler-tasks health --no-check --json")
+@click.option("--watch", is_flag=True, help="Keep showing it, until Ctrl-C.")
+@click.option("--history", type=options.DURATION, metavar="DURATION", help="The checks of the last 2h, 7d, …")
+@click.option("--no-check", is_flag=True, help="Show the last verdict instead of checking now.")
+@options.as_json
+@pass_context
+def health(context: Context, watch: bool, history: float | None, no_check: bool, as_json: bool) -> None:
+    """Check the queues now. Exit status: 0 healthy, 1 degraded, 2 unhealthy."""
+    if history is not None:
+        _show_history(context, history, as_json)
+        return
+    report = _report(context, no_check)
+    if watch:
+        _watch(context, report, as_json)
+    elif as_json:
+        print_json(report.as_json())
+    else:
+        _show(report)
+    sys.exit(report.verdict.status)
+
+
+def _report(context: Context, no_check: bool) -> Any:
+    from vmpooler_tasks.jobs import health as job  # noqa: PLC0415
+
+    if no_check:
+        return job.read(context.db, context.settings, system_clock)
+    return job.run(context.db, context.settings, system_clock, asked_for=True)
+
+
+def _watch(context: Context, report: Any, as_json: bool) -> None:
+    while True:
+        if as_json:
+            print_json_line(report.as_json())
+        else:
+            if sys.stdout.isatty():
+                click.clear()
+            _show(report)
+        sys.stdout.flush()
+        time.sleep(WATCH_SECONDS)
+        report = _report(context, no_check=True)
+
+
+def _show(report: Any) -> None:
+    from vmpooler_tasks.model.advice import explain  # noqa: PLC0415
+
+    shown = report.as_json()
+    print_line(f"{shown['status'].upper()}  (checked {shown['last_check'] or 'never'})", COLOURS[shown["status"]])
+    for reason in report.verdict.reasons:
+        found, remedy = explain(reason)
+        print_line(f"  {reason.severity}: {found}", COLOURS[str(reason.severity)])
+        print_line(f"    → {remedy}")
+    queues = shown["metrics"].get("queues", {})
+    pools = {name: pool for name, pool in queues.items() if "completed" in pool}
+    if pools:
+        print_table(
+            ("POOL", "PENDING", "OLDEST", "STUCK", "READY", "OLDEST READY", "COMPLETED"),
+            [_row(name, pool) for name, pool in pools.items()],
+            numbers=("PENDING", "OLDEST", "STUCK", "READY", "OLDEST READY", "COMPLETED"),
+        )
+    print_line(
+        f"Dead letters: {shown['dlq_total_size']}   Stuck VMs: {shown['stuck_vm_count']}"
+        f"   Orphaned metadata: {shown['orphaned_metadata_count']}"
+    )
+
+
+def _row(name: str, pool: dict[str, Any]) -> tuple[Any, ...]:
+    pending, ready = pool["pending"], pool["ready"]
+    return (
+        name, pending["size"], age(pending["oldest_age"]), pending["stuck_count"],
+        ready["size"], age(ready["oldest_age"]), pool["completed"]["size"],
+    )  # fmt: skip
+
+
+def _show_history(context: Context, seconds: float, as_json: bool) -> None:
+    from vmpooler_tasks.store.health import read_history  # noqa: PLC0415
+
+    checks = read_history(context.db, system_clock() - seconds)
+    if as_json:
+        print_json(checks)
+        return
+    if not checks:
+        print_line(f"No checks in the last {age(seconds)}.")
+        return
+    print_table(
+        ("TIME", "STATUS", "PENDING", "READY", "COMPLETED", "DLQ", "STUCK", "ORPHANED", "REASONS"),
+        [
+            (
+                local_time(check["at"]), check["status"],
+                *(sum(pool[place] for pool in check["pools"].values()) for place in (0, 2, 4)),
+                check["dlq"], check["stuck"], check["orphaned"], ", ".join(check["reasons"]),
+            )
+            for check in checks
+        ],
+        numbers=("PENDING", "READY", "COMPLETED", "DLQ", "STUCK", "ORPHANED"),
+    )  # fmt: skip

@@ -1,0 +1,23 @@
+"""`vmpooler-tasks run`"""
+
+import os
+import sys
+
+import click
+
+from vmpooler_tasks.cli.context import Context, pass_context
+
+
+@click.command(epilog="Example: VMPOOLER_CONFIG_FILE=deploy/vmpooler.yaml vmpooler-tasks run")
+@pass_context
+def run(context: Context) -> None:
+    """Run worker, beat and Flower here, on a private Redis unless REDIS_URL is set, for a first look."""
+    settings = context.settings
+    try:
+        from vmpooler_tasks.local.foreman import run as run_all  # noqa: PLC0415 - an optional part
+    except ImportError as error:
+        raise click.ClickException("this needs vmpooler-tasks[local]") from error
+    if context.config_file:
+        os.environ["VMPOOLER_CONFIG_FILE"] = str(context.config_file.resolve())
+        os.environ.pop("VMPOOLER_CONFIG", None)
+    sys.exit(run_all(settings))

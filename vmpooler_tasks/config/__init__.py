@@ -1,0 +1,6 @@
+"""Configuration: read once, where objects are put together (tasks.app, cli), and handed down."""
+
+from vmpooler_tasks.config.load import load_settings
+from vmpooler_tasks.config.schema import HealthThresholds, Options, Pool, RedisSection, Settings
+
+__all__ = ["HealthThresholds", "Options", "Pool", "RedisSection", "Settings", "load_settings"]

@@ -1,0 +1,167 @@
+"""What can be configured: VMPooler's names and units, and what each may be.
+
+The descriptions are the configuration reference. `Settings` is frozen; it is put together by
+`vmpooler_tasks.config.load` alone.
+"""
+
+from typing import Annotated, Any
+from urllib.parse import quote, urlsplit, urlunsplit
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, model_validator
+
+
+def _refuse_blank(value: Any) -> Any:
+    # YAML reads `dlq_ttl:` with nothing behind it as null; VMPooler's health check fails on one.
+    if value is None or value == "":
+        raise ValueError("is blank: give a value, or remove the line for the default")
+    return value
+
+
+Given = BeforeValidator(_refuse_blank)
+Seconds = Annotated[float, Given, Field(gt=0, allow_inf_nan=False)]
+Hours = Annotated[float, Given, Field(gt=0, allow_inf_nan=False)]
+Threshold = Annotated[float, Given, Field(ge=0, allow_inf_nan=False)]
+Switch = Annotated[bool, Given]
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class HealthThresholds(Section):
+    """`:config: health_thresholds:`, where healthy ends."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    pending_queue_max: Threshold = Field(100, description="VMs in one pool's pending queue; twice as many is unhealthy")
+    ready_queue_max: Threshold = Field(500, description="VMs in one pool's ready queue; twice as many is unhealthy")
+    dlq_max_warning: Threshold = Field(
+        100, description="dead letters in all queues together, above which health is degraded"
+    )
+    dlq_max_critical: Threshold = Field(
+        1000, description="dead letters in all queues together, above which health is unhealthy"
+    )
+    stuck_vm_age_threshold: Threshold = Field(7200, description="seconds in pending, after which a VM counts as stuck")
+    stuck_vm_max_warning: Threshold = Field(10, description="stuck VMs, above which health is degraded")
+    stuck_vm_max_critical: Threshold = Field(50, description="stuck VMs, above which health is unhealthy")
+
+
+class Options(Section):
+    """`:config:`, the options of VMPooler's global section that these workers read."""
+
+    dlq_enabled: Switch = Field(False, description="keep failed VMs and tasks as dead letters")
+    dlq_ttl: Hours = Field(168, description="hours that a dead letter is kept")
+    dlq_max_entries: Annotated[int, Given, Field(ge=1)] = Field(
+        10_000, description="dead letters kept in each queue; the oldest leave first"
+    )
+
+    purge_enabled: Switch = Field(False, description="run the auto-purge")
+    purge_interval: Seconds = Field(3600, description="seconds between two purge cycles")
+    purge_dry_run: Switch = Field(False, description="report what would be purged, and change nothing")
+    purge_max_percent: Annotated[float, Given, Field(gt=0, le=100)] = Field(
+        100,
+        description="largest share of one pool's queue that a cycle may take, in percent; above it the queue is left "
+        "alone and health says so (100: no limit)",
+    )
+    max_pending_age: Seconds = Field(7200, description="seconds in pending, after which a VM is purged")
+    max_ready_age: Seconds = Field(86400, description="seconds in ready, after which a VM is moved to completed")
+    max_completed_age: Seconds = Field(3600, description="seconds in completed, after which a VM is removed")
+    max_orphaned_age: Seconds = Field(
+        86400, description="seconds since cloning, after which metadata of a VM in no queue expires"
+    )
+    max_request_age: Seconds = Field(86400, description="seconds after which an unfilled on-demand request fails")
+
+    health_check_enabled: Switch = Field(False, description="run the health check")
+    health_check_interval: Seconds = Field(300, description="seconds between two health checks")
+    health_thresholds: HealthThresholds = Field(default_factory=HealthThresholds, description="where healthy ends")
+    empty_pool_grace: Seconds = Field(
+        900, description="seconds that a pool with a size may have no ready VM before health is degraded"
+    )
+
+    manage_pools: Switch = Field(False, description="be the pool manager (instead of VMPooler's own)")
+
+
+class RedisSection(Section):
+    """`:redis:`, VMPooler's database and ours."""
+
+    server: Annotated[str, Given] = Field("localhost", description="host name or address")
+    port: Annotated[int, Given, Field(ge=1, le=65535)] = Field(6379, description="port")
+    username: str | None = Field(None, description="user, where the server has an ACL")
+    password: SecretStr | None = Field(None, description="password")
+    data_ttl: Hours = Field(168, description="hours that a VM's metadata is kept after its end")
+    url: SecretStr | None = Field(None, description="whole address, `redis://` or `rediss://`; stands above the others")
+
+    @property
+    def location(self) -> str:
+        """The address to connect to, password included: for the connection alone, never for a log."""
+        if self.url is not None:
+            return self.url.get_secret_value()
+        user = quote(self.username or "", safe="")
+        secret = f":{quote(self.password.get_secret_value(), safe='')}" if self.password else ""
+        login = f"{user}{secret}@" if user or secret else ""
+        return f"redis://{login}{self.server}:{self.port}/0"
+
+    @property
+    def address(self) -> str:
+        """The address as it may be shown: no user, no password."""
+        return without_login(self.location)
+
+
+class Pool(Section):
+    """One entry of `:pools:`; what the provider reads from it is the provider's business."""
+
+    name: Annotated[str, Given, Field(min_length=1)]
+    size: Annotated[int, Given, Field(ge=0)] = Field(0, description="ready and pending VMs to keep")
+    alias: tuple[str, ...] = Field((), description="other names that this pool can be requested as")
+    template: str | None = Field(None, description="what the provider clones from")
+    provider: str | None = Field(None, description="a name in `:providers:`")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_alias_is_a_list(cls, data: Any) -> Any:
+        if isinstance(data, dict) and isinstance(data.get("alias"), str):
+            return {**data, "alias": (data["alias"],)}
+        return {k: v for k, v in data.items() if not (k == "alias" and v is None)} if isinstance(data, dict) else data
+
+
+class Settings(Section):
+    """Everything that these workers were told, valid and unchangeable."""
+
+    source: str = Field("defaults", description="where it was read from")
+    config: Options = Field(default_factory=Options)
+    redis: RedisSection = Field(default_factory=RedisSection)
+    pools: tuple[Pool, ...] = ()
+    broker_url: SecretStr | None = None
+
+    @property
+    def broker_location(self) -> str:
+        """Where Celery's messages go: the same Redis unless CELERY_BROKER_URL says otherwise."""
+        return self.broker_url.get_secret_value() if self.broker_url else self.redis.location
+
+    def published(self) -> dict[str, str]:
+        """The effective options as `vmpooler__config` shows them: no secrets, booleans as true/false."""
+        flat: dict[str, str] = {}
+        for name, value in self.config.model_dump().items():
+            if isinstance(value, dict):
+                flat.update({f"{name}.{key}": shown(inner) for key, inner in value.items()})
+            else:
+                flat[name] = shown(value)
+        flat["redis"] = self.redis.address
+        flat["data_ttl"] = shown(self.redis.data_ttl)
+        flat["pools"] = ",".join(pool.name for pool in self.pools)
+        return flat
+
+
+def shown(value: Any) -> str:
+    """A value as VMPooler's YAML would spell it: true, 7200, 0.5."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return str(value)
+
+
+def without_login(url: str) -> str:
+    """The same address without user and password."""
+    parts = urlsplit(url)
+    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))

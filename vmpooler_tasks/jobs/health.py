@@ -1,0 +1,211 @@
+"""One health check: measure, judge, record, say. The guide's section: Health Checks."""
+
+import json
+import logging
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from vmpooler_tasks.clock import Clock
+from vmpooler_tasks.config import Settings
+from vmpooler_tasks.errors import StoreRefusedError, VmpoolerTasksError
+from vmpooler_tasks.jobs.health_metrics import measure
+from vmpooler_tasks.model.advice import explain
+from vmpooler_tasks.model.health import (
+    Circumstances,
+    CycleHistory,
+    Metrics,
+    Reason,
+    Status,
+    Verdict,
+    assess,
+    is_stale,
+    read_reason,
+    stale_verdict,
+    status_line,
+)
+from vmpooler_tasks.model.timestamps import iso_utc, parse_time
+from vmpooler_tasks.store import Database, health, purging
+from vmpooler_tasks.store.health import HealthState
+
+_log = logging.getLogger("vmpooler_tasks.health")
+
+SHORTEST_EXPIRY = 3600
+
+
+@dataclass(frozen=True, slots=True)
+class HealthReport:
+    """A verdict as it is shown; `metrics` nested as in `vmpooler__health`."""
+
+    verdict: Verdict
+    last_check: str | None
+    metrics: Mapping[str, Any]
+    duration_seconds: float = 0.0
+
+    def as_json(self) -> dict[str, Any]:
+        errors = self.metrics.get("errors", {})
+        return {
+            "status": str(self.verdict.status),
+            "last_check": self.last_check,
+            "stuck_vm_count": errors.get("stuck_vm_count", 0),
+            "dlq_total_size": errors.get("dlq_total_size", 0),
+            "orphaned_metadata_count": errors.get("orphaned_metadata_count", 0),
+            "reasons": [reason.as_json() for reason in self.verdict.reasons],
+            "metrics": self.metrics,
+            "duration_seconds": round(self.duration_seconds, 6),
+        }
+
+
+def run(db: Database, settings: Settings, clock: Clock, *, asked_for: bool = False) -> HealthReport | None:
+    """Checks and records. None if health checks are switched off and nobody `asked_for` this one.
+
+    A verdict that Redis refuses to record is unhealthy and says so. Raises what made the check itself fail.
+    """
+    if not settings.config.health_check_enabled and not asked_for:
+        _log.warning("[*] [health] Skipped health check: it is switched off (health_check_enabled: false)")
+        return None
+    begun, now = time.perf_counter(), clock()
+    _log.info("[*] [health] Running queue health check")
+    try:
+        metrics, verdict, state = _check(db, settings, now)
+    except VmpoolerTasksError as error:
+        _log.error("[!] [health] Failed during health check: %s", error)
+        raise
+    verdict = _recorded(db, settings, now, metrics, verdict, state)
+    _say(verdict, metrics)
+    return HealthReport(verdict, iso_utc(now), metrics.nested(), time.perf_counter() - begun)
+
+
+def read(db: Database, settings: Settings, clock: Clock) -> HealthReport:
+    """The recorded verdict; unhealthy (`stale`) if there is none or it was not renewed in time."""
+    begun, now = time.perf_counter(), clock()
+    fields = health.read_verdict(db)
+    checked = parse_time(fields.get("last_check", "").encode())
+    epoch = checked.timestamp() if checked else None
+    interval = settings.config.health_check_interval
+    if is_stale(epoch, now, interval):
+        verdict = stale_verdict(epoch, now, interval)
+    else:
+        reasons = tuple(read_reason(reason) for reason in json.loads(fields.get("reasons", "[]")))
+        verdict = Verdict(Status[fields["status"].upper()], reasons)
+    metrics = json.loads(fields.get("metrics", "{}"))
+    return HealthReport(verdict, fields.get("last_check"), metrics, time.perf_counter() - begun)
+
+
+def _check(db: Database, settings: Settings, now: float) -> tuple[Metrics, Verdict, HealthState]:
+    before = health.read_state(db)
+    metrics, sizes, unreadable = measure(db, settings, now)
+    for key in unreadable:
+        _log.warning("[!] [health] Error checking '%s': it does not hold what it should", key)
+    state = _next_state(before, settings, metrics, sizes, now)
+    around = Circumstances(
+        now=now,
+        purge=_purge_history(db, settings, state),
+        health=CycleHistory(
+            enabled=settings.config.health_check_enabled,
+            interval_seconds=settings.config.health_check_interval,
+            last_run=before.last_check,
+            first_expected=before.last_check or now,
+        ),
+        dlq_max_entries=settings.config.dlq_max_entries,
+        empty_pool_grace=settings.config.empty_pool_grace,
+        empty_seconds={pool: now - since for pool, since in state.empty_since.items()},
+        unreadable_keys=len(unreadable),
+        purge_max_percent=settings.config.purge_max_percent,
+    )
+    return metrics, assess(metrics, settings.config.health_thresholds, around), state
+
+
+def _next_state(
+    before: HealthState, settings: Settings, metrics: Metrics, sizes: Mapping[str, int], now: float
+) -> HealthState:
+    empty = [name for name, pool in metrics.pools.items() if sizes.get(name, 0) > 0 and pool.ready.size == 0]
+    expected = (before.purge_expected or now) if settings.config.purge_enabled else None
+    return HealthState(
+        last_check=now,
+        purge_expected=expected,
+        empty_since={pool: before.empty_since.get(pool, now) for pool in empty},
+    )
+
+
+def _purge_history(db: Database, settings: Settings, state: HealthState) -> CycleHistory:
+    purge = purging.read_state(db)
+    return CycleHistory(
+        enabled=settings.config.purge_enabled,
+        interval_seconds=settings.config.purge_interval,
+        last_run=purge.finished,
+        first_expected=state.purge_expected or 0,
+        unfinished_since=purge.unfinished_since,
+        failure=purge.failure,
+        spared=purge.spared,
+    )
+
+
+def _recorded(
+    db: Database, settings: Settings, now: float, metrics: Metrics, verdict: Verdict, state: HealthState
+) -> Verdict:
+    try:
+        health.write(
+            db,
+            now=now,
+            fields=_fields(now, metrics, verdict),
+            expires_in=max(SHORTEST_EXPIRY, 3 * settings.config.health_check_interval),
+            entry=_history_entry(metrics, verdict),
+            state=state,
+        )
+    except StoreRefusedError as error:
+        _log.error("[!] [health] Failed during health check: %s", error)
+        refused = Reason("not_recorded", Status.UNHEALTHY, 1, 0)
+        return replace(verdict, status=Status.UNHEALTHY, reasons=(refused, *verdict.reasons))
+    return verdict
+
+
+def _fields(now: float, metrics: Metrics, verdict: Verdict) -> dict[str, str]:
+    return {
+        "status": str(verdict.status),
+        "last_check": iso_utc(now),
+        "metrics": _json(metrics.nested()),
+        "stuck_vm_count": str(metrics.stuck_vm_count),
+        "dlq_total_size": str(metrics.dlq_total_size),
+        "orphaned_metadata_count": str(metrics.orphaned_metadata),
+        "reasons": _json([reason.as_json() for reason in verdict.reasons]),
+    }
+
+
+def _history_entry(metrics: Metrics, verdict: Verdict) -> dict[str, Any]:
+    """Small, since a week of them is kept. A pool's numbers: pending, its oldest age, ready, its oldest age, completed,
+    stuck.
+    """
+    return {
+        "status": str(verdict.status),
+        "dlq": metrics.dlq_total_size,
+        "stuck": metrics.stuck_vm_count,
+        "orphaned": metrics.orphaned_metadata,
+        "reasons": sorted({reason.code for reason in verdict.reasons}),
+        "pools": {
+            name: [
+                pool.pending.size, pool.pending.oldest_age, pool.ready.size, pool.ready.oldest_age, pool.completed,
+                pool.pending.stuck_count,
+            ]
+            for name, pool in metrics.pools.items()
+        },
+    }  # fmt: skip
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
+_DIED = {"purge_overdue": "queue_purge", "health_overdue": "health_check"}
+
+
+def _say(verdict: Verdict, metrics: Metrics) -> None:
+    level = logging.INFO if verdict.status is Status.HEALTHY else logging.WARNING
+    _log.log(level, "%s", status_line(verdict.status, metrics), extra={"status": str(verdict.status)})
+    for reason in verdict.reasons:
+        found, remedy = explain(reason)
+        if reason.code in _DIED:
+            _log.error("[!] [%s] worker thread died: %s", _DIED[reason.code], found)
+        else:
+            _log.warning("[!] [health] %s: %s; %s", reason.severity, found, remedy)

@@ -1,0 +1,114 @@
+"""Measures the queues for a health check. Reads only."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+
+from vmpooler_tasks.config import Settings
+from vmpooler_tasks.errors import WrongTypeError
+from vmpooler_tasks.model.health import Metrics, PoolMetrics, QueueMetrics, measure_queue
+from vmpooler_tasks.model.names import DeadLetterQueue, Queue, readable
+from vmpooler_tasks.model.staleness import ORPHAN_FIELD, TIMESTAMP_FIELD
+from vmpooler_tasks.model.timestamps import moment, parse_time
+from vmpooler_tasks.store import Database, deadletters, health, keys, queues
+
+AGED_QUEUES = (Queue.PENDING, Queue.READY)
+
+
+def measure(db: Database, settings: Settings, now: float) -> tuple[Metrics, Mapping[str, int], list[str]]:
+    """(metrics, the size that each pool should have, names of the keys that do not hold what they should)."""
+    pools = [pool.name for pool in settings.pools] or queues.pool_names(db)
+    gauges = health.read_gauges(db)
+    unreadable = list(gauges.unreadable)
+    queued: set[int] = set()
+    measured = {
+        pool: _measure_pool(db, pool, now, settings.config.health_thresholds.stuck_vm_age_threshold, queued, unreadable)
+        for pool in pools
+    }
+    walked = {keys.queue(queue, pool) for pool in pools for queue in AGED_QUEUES}
+    metrics = Metrics(
+        pools=measured,
+        dead_letters=_measure_dead_letters(db, unreadable) if settings.config.dlq_enabled else {},
+        orphaned_metadata=_count_orphans(db, {*pools, *queues.pool_names(db)}, walked, queued),
+        active_clones=gauges.active_clones,
+        active_ondemand_clones=gauges.active_ondemand_clones,
+        pending_ondemand_clones=gauges.pending_ondemand_clones,
+    )
+    return metrics, {pool.name: pool.size for pool in settings.pools} | dict(gauges.pool_sizes), unreadable
+
+
+def _measure_pool(
+    db: Database, pool: str, now: float, stuck_after: float, queued: set[int], unreadable: list[str]
+) -> PoolMetrics:
+    pending, ready = (
+        _measure_queue(db, queue, pool, now, stuck_after if queue is Queue.PENDING else None, queued, unreadable)
+        for queue in AGED_QUEUES
+    )
+    completed_key = keys.queue(Queue.COMPLETED, pool)
+    completed = queues.readable_size(db, "SCARD", completed_key)
+    if completed is None:
+        unreadable.append(readable(completed_key))
+    return PoolMetrics(pending, ready, completed or 0)
+
+
+def _measure_queue(
+    db: Database, queue: Queue, pool: str, now: float, stuck_after: float | None, queued: set[int],
+    unreadable: list[str],
+) -> QueueMetrics:  # fmt: skip
+    instant, ages, met = moment(now), list[float](), set[int]()
+    try:
+        for names, stamps in queues.pages(db, queue, pool, TIMESTAMP_FIELD[queue]):
+            for name, stamp in zip(names, stamps, strict=True):
+                known = hash(name)
+                if known in met:
+                    continue
+                met.add(known)
+                if isinstance(stamp, bytes) and (time := parse_time(stamp)) is not None:
+                    ages.append((instant - time).total_seconds())
+    except WrongTypeError:
+        unreadable.append(readable(keys.queue(queue, pool)))
+    queued |= met
+    return measure_queue(len(met), ages, stuck_after)
+
+
+def _measure_dead_letters(db: Database, unreadable: list[str]) -> dict[DeadLetterQueue, int]:
+    sizes: dict[DeadLetterQueue, int] = {}
+    for queue in DeadLetterQueue:
+        try:
+            sizes[queue] = deadletters.size(db, queue)
+        except WrongTypeError:
+            unreadable.append(readable(keys.dead_letters(queue)))
+    return sizes
+
+
+def _count_orphans(db: Database, pools: Iterable[str], walked: set[bytes], queued: set[int]) -> int:
+    """Metadata in no queue of any pool that does not expire already; those of any age, as VMPooler counts them."""
+    known = {key for pool in pools for key in keys.queues(pool)}
+    for key in known - walked:
+        _add_names(db, key, queued)
+    late: set[bytes] = set()  # queues of pools that nobody configures any more
+    orphans: set[bytes] = set()
+    waiting: list[bytes] = []
+    for vms, queue_keys in queues.keyspace(db):
+        late.update(set(queue_keys) - known)
+        waiting += [vm for vm in vms if hash(vm) not in queued]
+        if len(waiting) >= queues.PAGE:
+            orphans.update(_unexpiring(db, waiting))
+            waiting = []
+    orphans.update(_unexpiring(db, waiting))
+    for key in late:
+        for names in queues.names(db, key):
+            orphans.difference_update(names)
+    return len(orphans)
+
+
+def _unexpiring(db: Database, vms: Sequence[bytes]) -> Iterator[bytes]:
+    for start in range(0, len(vms), queues.PAGE):
+        batch = vms[start : start + queues.PAGE]
+        for vm, _ in queues.metadata(db, batch, ORPHAN_FIELD).unexpiring(batch):
+            yield vm
+
+
+def _add_names(db: Database, key: bytes, queued: set[int]) -> None:
+    with suppress(WrongTypeError):  # such a key holds no VM; it is reported where its queue is measured
+        for names in queues.names(db, key):
+            queued.update(map(hash, names))

@@ -1,0 +1,154 @@
+"""One purge cycle: every configured pool's pending, ready and completed, then orphaned metadata and stuck requests."""
+
+import logging
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from vmpooler_tasks.clock import Clock
+from vmpooler_tasks.config import Settings
+from vmpooler_tasks.errors import VmpoolerTasksError, WrongTypeError
+from vmpooler_tasks.jobs.purge_cycle import Cycle, letter_limits
+from vmpooler_tasks.jobs.purge_orphans import purge_orphans
+from vmpooler_tasks.jobs.purge_queues import purge_queues
+from vmpooler_tasks.jobs.purge_report import REQUESTS, PurgeReport, log_trimmed, summary
+from vmpooler_tasks.model.names import ORPHANED, DeadLetterQueue, Queue
+from vmpooler_tasks.store import Database, deadletters, keys, purging, queues, requests
+from vmpooler_tasks.store.purging import PurgeLock
+
+_log = logging.getLogger("vmpooler_tasks.purge")
+
+PURGED_QUEUES = (Queue.PENDING, Queue.READY, Queue.COMPLETED)
+EVERYTHING = (*PURGED_QUEUES, ORPHANED, REQUESTS)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PurgeOrder:
+    """What is asked for. No `pools`: all; no `queues`: all, orphans and requests included.
+
+    `force` runs a purge that is switched off, and overrules purge_max_percent. `who` and `why` go into the audit.
+    """
+
+    dry_run: bool = False
+    force: bool = False
+    pools: Sequence[str] = ()
+    queues: Sequence[str] = ()
+    keep_entries: bool = False
+    who: str
+    why: str | None = None
+
+
+def run(db: Database, settings: Settings, clock: Clock, order: PurgeOrder) -> PurgeReport:
+    """Purges, or says what it would purge.
+
+    A dry run writes nothing at all. A cycle that is switched off, or while another runs, does nothing and says so in
+    `skipped`. Raises what made the cycle fail, after it was logged and recorded.
+    """
+    report = PurgeReport(order.dry_run or settings.config.purge_dry_run, order.keep_entries)
+    if not settings.config.purge_enabled and not order.force and not order.dry_run:
+        return _skip(report, "purge is switched off (purge_enabled: false)")
+    started, begun = clock(), time.perf_counter()
+    cycle = Cycle(db, settings, started, report, PurgeLock(db), order.force)
+    try:
+        if report.dry_run:
+            _walk(cycle, order, begun)
+        else:
+            _walk_alone(cycle, order, begun)
+    except VmpoolerTasksError as error:
+        _log.error("[!] [purge] Failed during purge cycle: %s", error)
+        if not report.dry_run:
+            _record(cycle, order, clock(), str(error))
+        raise
+    return report
+
+
+def _skip(report: PurgeReport, why: str) -> PurgeReport:
+    report.skipped = why
+    _log.warning("[*] [purge] Skipped purge cycle: %s", why)
+    return report
+
+
+def _walk_alone(cycle: Cycle, order: PurgeOrder, begun: float) -> None:
+    if not cycle.lock.acquire():
+        _skip(cycle.report, f"another one is running ({cycle.lock.holder() or 'it has just ended'})")
+        return
+    try:
+        purging.record_start(cycle.db, cycle.now)
+        _walk(cycle, order, begun)
+        _record(cycle, order, cycle.now + cycle.report.duration_seconds, None)
+    finally:
+        cycle.lock.release()
+
+
+def _walk(cycle: Cycle, order: PurgeOrder, begun: float) -> None:
+    _log.info("[*] [purge] Starting stale queue entry purge cycle")
+    pools = order.pools or [pool.name for pool in cycle.settings.pools] or queues.pool_names(cycle.db)
+    wanted = [queue for queue in PURGED_QUEUES if not order.queues or queue in order.queues]
+    for queue in wanted:  # one after the other: what leaves ready is met in completed
+        purge_queues(cycle, queue, pools)
+    if _is_wanted(order, ORPHANED):
+        walked = [keys.queue(queue, pool) for pool in pools for queue in wanted]
+        purge_orphans(cycle, {*pools, *queues.pool_names(cycle.db)}, walked)
+    if _is_wanted(order, REQUESTS):
+        _fail_stuck_requests(cycle)
+    if not cycle.dry_run:
+        _trim_dead_letters(cycle)
+    cycle.finish_telling()
+    cycle.report.duration_seconds = time.perf_counter() - begun
+    _log.info("%s", summary(cycle.report))
+
+
+def _is_wanted(order: PurgeOrder, what: str) -> bool:
+    """Orphans and requests belong to no pool: whoever names pools means only these pools' queues."""
+    return what in order.queues if order.queues else not order.pools
+
+
+def _fail_stuck_requests(cycle: Cycle) -> None:
+    most = cycle.settings.config.max_request_age
+    try:
+        stuck = requests.older_than(cycle.db, cycle.now - most)
+    except WrongTypeError as error:
+        cycle.report.error(f"Error checking on-demand requests: {error}")
+        return
+    for request, since in stuck:
+        age = cycle.now - since
+        reason = f"not filled within {most:g} seconds (max_request_age)"
+        done = cycle.dry_run or requests.fail(cycle.db, request, reason, cycle.settings.redis.data_ttl * 3600)
+        if done:
+            cycle.report.found[REQUESTS] += 1
+            cycle.report.purged[REQUESTS] += not cycle.dry_run
+            cycle.report.entry(REQUESTS, "", request, age, most)
+
+
+def _trim_dead_letters(cycle: Cycle) -> None:
+    limits = letter_limits(cycle.settings)
+    if limits is None:
+        return
+    for queue in DeadLetterQueue:
+        try:
+            trimmed = deadletters.trim(cycle.db, queue, now=cycle.now, limits=limits)
+            log_trimmed(queue, trimmed.dropped, trimmed.expired, limits.max_entries)
+        except WrongTypeError as error:
+            cycle.report.error(f"Error checking dead letters '{queue}': {error}")
+
+
+def _record(cycle: Cycle, order: PurgeOrder, now: float, failure: str | None) -> None:
+    report = cycle.report
+    trail = {
+        "action": "purge",
+        "who": order.who,
+        "why": order.why,
+        "count": report.total,
+        "counts": ",".join(f"{queue}={count}" for queue, count in report.purged.items() if count) or None,
+        "errors": report.error_count or None,
+        "failure": failure,
+        "forced": "true" if order.force else None,
+        "pools": ",".join(order.pools) or None,
+    }
+    try:
+        purging.record_end(cycle.db, started=cycle.now, now=now, failure=failure, spared=report.spared, trail=trail)
+    except VmpoolerTasksError as error:
+        if failure is None:
+            raise
+        # The cycle's own failure is the one to hear of. Its start stays recorded without an end, which health sees.
+        _log.error("[!] [purge] The failure could not be recorded: %s", error)

@@ -1,0 +1,1 @@
+"""A whole installation on one machine, for a first look and for development: `vmpooler-tasks run`."""

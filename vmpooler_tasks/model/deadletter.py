@@ -1,0 +1,139 @@
+"""One dead letter: what it holds, how it is written, and how both forms in Redis are read.
+
+The guide's section: Dead-Letter Queue. A member is one JSON object and nothing else, so that `jq` reads it. VMPooler
+writes `vm:epoch:{json}` into the same keys; everything here reads both.
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+from vmpooler_tasks.model.names import DeadLetterQueue, readable
+from vmpooler_tasks.model.timestamps import iso_utc, parse_time
+
+ID_LENGTH = 16
+MAX_TEXT = 4_000
+"""Characters kept of a message or a traceback's end: ten thousand letters shall stay a few megabytes."""
+
+_VMPOOLERS_FORM = re.compile(rb"[^{]*?:\d+(?:\.\d+)?:(?=\{)", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeadLetter:
+    """A failed VM or task. The fields stand in the order they are written in; absent ones are left out."""
+
+    vm: str | None = None
+    pool: str | None = None
+    queue_from: str
+    error_class: str | None
+    error_message: str | None
+    failed_at: str
+    retry_count: int = 0
+    request_id: str | None = None
+    pool_alias: str | None = None
+    id: str
+    task: str | None = None
+    task_id: str | None = None
+    args: Any = None
+    kwargs: Any = None
+    traceback: str | None = None
+
+    def member(self) -> str:
+        """The JSON as it stands in Redis: raw UTF-8, no spaces."""
+        present = {name: value for name in FIELDS if (value := getattr(self, name)) is not None}
+        text = _encode(present)
+        # A lone surrogate is valid in a Python string and nowhere else.
+        return text if text.isascii() else text.encode("utf-8", errors="backslashreplace").decode("utf-8")
+
+
+FIELDS = tuple(field.name for field in fields(DeadLetter))
+_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=str).encode
+
+
+def letter_id(*identity: str | bytes | int) -> str:
+    """The same for the same failure, however often it is reported; different for any other."""
+    digest = hashlib.sha256()
+    for part in identity:
+        raw = part if isinstance(part, bytes) else str(part).encode("utf-8", errors="surrogatepass")
+        digest.update(len(raw).to_bytes(8, "big") + raw)
+    return digest.hexdigest()[:ID_LENGTH]
+
+
+def failed_vm(
+    *, queue: DeadLetterQueue, vm: bytes, pool: str, error_class: str, error_message: str, now: float,
+    request_id: bytes | None, pool_alias: bytes | None, identity: bytes, retry_count: int = 0,
+) -> DeadLetter:  # fmt: skip
+    """The dead letter of a VM. `identity` tells this failure from another of the same VM (its timestamp)."""
+    return DeadLetter(
+        vm=readable(vm),
+        pool=pool,
+        queue_from=queue,
+        error_class=error_class,
+        error_message=error_message[:MAX_TEXT],
+        failed_at=iso_utc(now),
+        retry_count=retry_count,
+        request_id=None if request_id is None else readable(request_id),
+        pool_alias=None if pool_alias is None else readable(pool_alias),
+        id=letter_id(queue, pool, vm, identity),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class StoredLetter:
+    """An entry as found: the queue it lies in, its raw member, its score, and its fields whichever form it has."""
+
+    queue: DeadLetterQueue
+    raw: bytes
+    score: float
+    fields: Mapping[str, Any]
+
+    @property
+    def id(self) -> str:
+        return str(self.fields["id"])
+
+    def text(self, name: str) -> str:
+        value = self.fields.get(name)
+        return "" if value is None else str(value)
+
+    def as_json(self) -> dict[str, Any]:
+        """The fields, and the queue it lies in as `queue`."""
+        return {"queue": str(self.queue), **self.fields}
+
+
+def read_letter(queue: DeadLetterQueue, raw: bytes, score: float) -> StoredLetter:
+    """Never fails: what is no JSON object of either form becomes a letter whose message is its own text."""
+    body = _VMPOOLERS_FORM.sub(b"", raw, count=1) if not raw.startswith(b"{") else raw
+    try:
+        found = json.loads(body.decode("utf-8", errors="backslashreplace"))
+    except ValueError:
+        found = None
+    if not isinstance(found, dict):
+        found = {
+            "queue_from": str(queue),
+            "error_class": "Unreadable",
+            "error_message": readable(raw)[:MAX_TEXT],
+        }
+    if parse_time(str(found.get("failed_at", "")).encode("utf-8", errors="replace")) is None:
+        found["failed_at"] = iso_utc(score)
+    found.setdefault("id", hashlib.sha256(raw).hexdigest()[:ID_LENGTH])
+    return StoredLetter(queue, raw, score, found)
+
+
+_VARIABLE_PARTS = (
+    (re.compile(r"\b[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}\b", re.IGNORECASE), "<id>"),
+    (re.compile(r"\b(?:\d{1,3}\.){3}\d{1,3}(?::\d+)?\b"), "<address>"),
+    (re.compile(r"\b0x[0-9a-f]+\b", re.IGNORECASE), "<id>"),
+    (re.compile(r"'[^']*'|\"[^\"]*\""), "<name>"),
+    (re.compile(r"\b[0-9a-f]{16,}\b", re.IGNORECASE), "<id>"),
+    (re.compile(r"(?<![\w-])-?\d+(?:\.\d+)?"), "<n>"),
+)
+
+
+def normalised(message: str) -> str:
+    """The message without what differs from failure to failure (numbers, addresses, quoted names, ids)."""
+    for pattern, placeholder in _VARIABLE_PARTS:
+        message = pattern.sub(placeholder, message)
+    return message

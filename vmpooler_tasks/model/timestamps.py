@@ -1,0 +1,81 @@
+"""Times as VMPooler writes them, and as the guide wants them.
+
+VMPooler writes Ruby's `Time#to_s` (`2024-01-15 10:30:00 +0000`, any offset, or `UTC`); ISO 8601 and RFC 2822 are found
+too. Nothing else is a time: Ruby's guesses ("12" is the 12th of this month) are not followed.
+"""
+
+import functools
+import re
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+
+RUBY_LENGTH = len("2024-01-15 10:30:00 +0000")
+DATE_LENGTH = len("2024-01-15 10:30:00")
+
+# Clocks and zones disagree by hours. A time further ahead than this is no time but a mistake, and would keep its VM
+# from ever growing stale.
+MAX_AHEAD = timedelta(days=1)
+
+RUBY_UTC_LINES = re.compile(
+    rb"(?:(?:\d{4}-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12]\d|3[01]) (?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d \+0000)?(?:\n|\Z))*"
+)
+"""Lines that are all Ruby's times in UTC, or empty (the 31st of any month passes: who wants the time has to parse)."""
+
+_ISO_8601 = re.compile(
+    r"\d{4}(-?)\d\d\1\d\d"
+    r"(?:[T ]\d\d(?::?\d\d(?::?\d\d(?:[.,]\d+)?)?)?"
+    r" ?(?P<zone>Z|z|UTC|[+-]\d\d(?::?\d\d)?)?)?",
+    re.ASCII,
+)
+_RFC_2822 = re.compile(
+    r"(?:[A-Z][a-z]{2}, ?)?\d{1,2} [A-Z][a-z]{2} \d{4} \d\d:\d\d(?::\d\d)? (?:[+-]\d{4}|GMT|UT|Z|[ECMP][SD]T)",
+    re.ASCII,
+)
+
+
+def parse_time(raw: bytes) -> datetime | None:
+    """The moment that `raw` names, with its zone; None if it names none.
+
+    A time without a zone is local time of this process, as in VMPooler.
+    """
+    try:
+        text = raw.decode("ascii")
+        if len(text) == RUBY_LENGTH and text[DATE_LENGTH] == " " and text[10] == " ":
+            # The form of nearly every entry. Joined to the date the offset is ISO 8601, which the C parser reads.
+            return datetime.fromisoformat(text[:DATE_LENGTH] + text[DATE_LENGTH + 1 :])
+        return _parse_other(text)
+    except ValueError:
+        return None
+
+
+def _parse_other(text: str) -> datetime | None:
+    if found := _ISO_8601.fullmatch(text):
+        zone = found["zone"] or ""
+        moment = text.removesuffix(zone).rstrip(" ").replace(",", ".")
+        parsed = datetime.fromisoformat(moment + zone.replace("UTC", "Z").upper())
+        return parsed if parsed.tzinfo else parsed.astimezone()
+    if _RFC_2822.fullmatch(text):
+        parsed = parsedate_to_datetime(text)
+        return parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)
+    return None
+
+
+def moment(epoch: float) -> datetime:
+    """Seconds since the epoch as a time in UTC."""
+    return datetime.fromtimestamp(epoch, UTC)
+
+
+def ruby_utc(time: datetime) -> bytes:
+    """As Ruby writes it: `2024-01-15 10:30:00 +0000`, fractions cut off."""
+    return time.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S +0000").encode()
+
+
+@functools.lru_cache(maxsize=64)  # a cycle writes thousands of dead letters at one instant
+def iso_utc(epoch: float) -> str:
+    """`2024-01-15T10:30:00Z`: the guide's form, whole seconds, always UTC."""
+    return moment(int(epoch)).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def whole_seconds(age: float) -> int:
+    """Rounded to the nearest second, halves away from zero, as Ruby rounds."""
+    return int(age + 0.5) if age >= 0 else -int(0.5 - age)

@@ -1,0 +1,35 @@
+"""Who redrove, deleted or purged what, when and why: a capped stream."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from vmpooler_tasks.store import keys
+from vmpooler_tasks.store.connection import Database
+
+MAX_ENTRIES = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class AuditEntry:
+    """`at` in seconds since the epoch; `fields` as they were recorded (action, who, why, count, …)."""
+
+    at: float
+    fields: Mapping[str, str]
+
+
+def words(trail: Mapping[str, Any]) -> list[str]:
+    """Field, value, field, value, …; absent values are left out."""
+    return [str(part) for name, value in trail.items() if value is not None for part in (name, value)]
+
+
+def newest_first(db: Database, limit: int) -> list[AuditEntry]:
+    with db.translated_errors():
+        found = db.client.xrevrange(keys.AUDIT, count=limit)
+    return [
+        AuditEntry(
+            int(stream_id.split(b"-")[0]) / 1000,
+            {key.decode("utf-8", "replace"): value.decode("utf-8", "replace") for key, value in fields.items()},
+        )
+        for stream_id, fields in found
+    ]

@@ -1,0 +1,171 @@
+"""One client per process, and redis-py's errors as ours."""
+
+import functools
+import hashlib
+import logging
+import socket
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from importlib import resources
+from typing import Any
+
+import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from vmpooler_tasks.config.schema import without_login
+from vmpooler_tasks.errors import StoreRefusedError, StoreUnavailableError, VmpoolerTasksError, WrongTypeError
+
+# A frozen server must not hang a caller for ever; these bound the wait, as celery-facts for the broker do.
+CONNECT_TIMEOUT = 3.0
+REPLY_TIMEOUT = 5.0
+
+_log = logging.getLogger(__name__)
+
+
+class Database:
+    """A Redis and the scripts that run on it. Safe to share between threads; a forked child connects anew."""
+
+    def __init__(self, url: str, *, reply_timeout: float = REPLY_TIMEOUT) -> None:
+        self.address = without_login(url)
+        try:
+            # Any: what redis-py's types say of replies depends on options that they do not know.
+            self.client: Any = redis.Redis.from_url(
+                url,
+                socket_connect_timeout=CONNECT_TIMEOUT,
+                socket_timeout=reply_timeout,
+                socket_keepalive=True,
+                health_check_interval=30,
+                # Once, for a connection that the server closed while idle. A reply that timed out is not asked for
+                # again: what the script did could no longer be told from what was done before.
+                retry=Retry(NoBackoff(), 1, supported_errors=(redis.ConnectionError, socket.gaierror)),
+                client_name="vmpooler-tasks",
+            )
+        except ValueError as error:
+            raise StoreUnavailableError(f"{self.address}: {error}") from error
+
+    def run(self, script: str, keys: Sequence[bytes], args: Sequence[Any]) -> Any:
+        """Runs `lua/<script>.lua`; it is sent once and then named by its digest."""
+        return self.begin(script, keys, args).result()
+
+    def begin(self, script: str, keys: Sequence[bytes], args: Sequence[Any]) -> "Answer":
+        """The same, without waiting: the server works while the caller does something else."""
+        return Answer(self, script, (len(keys), *keys, *args))
+
+    def call(self, *command: Any) -> Any:
+        """One plain command, its reply as redis-py parses it."""
+        with self.translated_errors():
+            return self.client.execute_command(*command)
+
+    def stream(self, command: Callable[[bytes], Sequence[Any]], script: str | None = None) -> Iterator[Any]:
+        """The replies to a command that goes on from a cursor, which each reply begins with.
+
+        The next page is asked for before the last is handed out, so that the server reads while the caller thinks.
+        With `script`, `command` gives the arguments of EVALSHA behind the digest.
+        """
+        with self.translated_errors():
+            pool = self.client.connection_pool
+            connection, asked, cursor = pool.get_connection(), False, b"0"
+            try:
+                while True:
+                    if not asked:
+                        connection.send_command(*self.script_words(command(cursor), script))
+                    asked = True  # until its reply is read
+                    try:
+                        reply = connection.read_response()
+                    except redis.exceptions.NoScriptError:
+                        asked = False
+                        self.load_script(script or "")
+                        continue
+                    asked, cursor = False, reply[0]
+                    if cursor == b"0":
+                        yield reply
+                        return
+                    connection.send_command(*self.script_words(command(cursor), script))
+                    asked = True
+                    yield reply
+            finally:
+                if asked:  # or the next user of this connection would read our reply for its own
+                    connection.disconnect()
+                pool.release(connection)
+
+    def script_words(self, words: Sequence[Any], script: str | None) -> Sequence[Any]:
+        """The words of a command: of EVALSHA, if it is a script's."""
+        return words if script is None else ("EVALSHA", _digest(script), *words)
+
+    def load_script(self, script: str) -> None:
+        self.client.script_load(script_text(script))
+
+    @contextmanager
+    def translated_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except redis.RedisError as error:
+            raise _translated(error, self.address) from error
+
+    def close(self) -> None:
+        self.client.close()
+
+
+class Answer:
+    """What a script will answer. `result` must be called, once: the connection is held until then."""
+
+    def __init__(self, db: Database, script: str, words: Sequence[Any]) -> None:
+        self._db, self._script, self._words = db, script, words
+        with db.translated_errors():
+            self._connection = db.client.connection_pool.get_connection()
+            try:
+                self._connection.send_command(*db.script_words(words, script))
+            except BaseException:
+                self._let_go(broken=True)
+                raise
+
+    def result(self) -> Any:
+        """Raises what the server or the line to it made of the script."""
+        with self._db.translated_errors():
+            try:
+                reply = self._connection.read_response()
+            except redis.exceptions.NoScriptError:
+                self._let_go(broken=False)
+                self._db.load_script(self._script)
+                return Answer(self._db, self._script, self._words).result()
+            except BaseException as error:
+                # An error that is the server's answer leaves the line in order; any other may leave a late reply on it.
+                self._let_go(broken=not isinstance(error, redis.ResponseError))
+                raise
+            self._let_go(broken=False)
+            return reply
+
+    def _let_go(self, *, broken: bool) -> None:
+        if broken:
+            self._connection.disconnect()
+        self._db.client.connection_pool.release(self._connection)
+
+
+@functools.cache
+def script_text(name: str) -> str:
+    """A script's text, with the shared function that its `-- uses:` line names put before it."""
+    text = resources.files("vmpooler_tasks.store").joinpath("lua", f"{name}.lua").read_text(encoding="utf-8")
+    lines = text.splitlines(keepends=True)
+    shebang = lines.pop(0) if lines[0].startswith("#!") else ""
+    shared = [line.split(":", 1)[1].strip() for line in lines if line.startswith("-- uses:")]
+    return shebang + "".join(script_text(other) for other in shared) + "".join(lines)
+
+
+@functools.cache
+def _digest(name: str) -> str:
+    """The name that the server gives a script."""
+    return hashlib.sha1(script_text(name).encode(), usedforsecurity=False).hexdigest()
+
+
+def _translated(error: redis.RedisError, address: str) -> VmpoolerTasksError:
+    if isinstance(error, redis.AuthenticationError):
+        return StoreUnavailableError(f"{address}: {error}")
+    if isinstance(error, redis.TimeoutError):
+        return StoreUnavailableError(f"{address}: no reply in time")
+    if isinstance(error, redis.ConnectionError):
+        return StoreUnavailableError(f"{address}: {error}")
+    text = str(error)
+    if "WRONGTYPE" in text:
+        return WrongTypeError(text)
+    return StoreRefusedError(f"{address}: {text}")

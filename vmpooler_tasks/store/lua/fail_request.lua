@@ -1,0 +1,11 @@
+-- Fails an on-demand request that nobody fills any more, unless it got an answer meanwhile.
+-- KEYS   1: the request (hash)   2: requests waiting (zset)   3: requests being filled (zset)   4: counters
+-- ARGV   1: request id   2: reason   3: seconds to keep the request
+-- RETURN 1 if it was failed
+local status = redis.call('HGET', KEYS[1], 'status')
+if status == 'ready' or status == 'failed' or status == 'deleted' then return 0 end
+if redis.call('ZREM', KEYS[2], ARGV[1]) + redis.call('ZREM', KEYS[3], ARGV[1]) == 0 then return 0 end
+redis.call('HSET', KEYS[1], 'status', 'failed', 'failure_reason', ARGV[2])
+redis.call('EXPIRE', KEYS[1], ARGV[3])
+redis.call('HINCRBY', KEYS[4], 'requests_failed', 1)
+return 1

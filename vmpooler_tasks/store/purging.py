@@ -1,0 +1,213 @@
+"""What a purge does to the queues: each batch is decided again and done in one atomic step on the server."""
+
+import json
+import os
+import socket
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import redis
+from redis.lock import Lock
+
+from vmpooler_tasks.errors import LockLostError, VmpoolerTasksError
+from vmpooler_tasks.model.names import ORPHANED, DeadLetterQueue, Queue
+from vmpooler_tasks.store import audit, keys
+from vmpooler_tasks.store.connection import Answer, Database
+from vmpooler_tasks.store.deadletters import Limits, Trimmed
+
+ORPHAN_EXPIRY_SECONDS = 3600
+LOCK_SECONDS = 60
+MEMBERSHIP_CHECKS = 30_000
+"""Memberships that one call may check: two to three milliseconds of the server's time."""
+
+
+class Candidate(NamedTuple):
+    """A stale entry: the VM, its timestamp as it was read (b"" for none), and its dead letter where it gets one."""
+
+    vm: bytes
+    stamp: bytes
+    letter: str = ""
+
+
+def counter(what: str, pool: str = "") -> str:
+    """The name of a purge counter in the counters' hash."""
+    return f"purged:{what}:{pool}" if pool else f"purged:{what}"
+
+
+class Batch:
+    """A batch under way on the server."""
+
+    def __init__(self, answer: Answer, *, pushes_letters: bool = False) -> None:
+        self._answer = answer
+        self._pushes_letters = pushes_letters
+
+    def result(self) -> tuple[list[bool], Trimmed]:
+        """Which of the batch were still stale and are purged, and the dead letters that made room.
+
+        Raises WrongTypeError or StoreRefusedError if the server refused the batch; then none of it was purged.
+        """
+        flags = self._answer.result()
+        trimmed = Trimmed(*flags[:2]) if self._pushes_letters else Trimmed(0, 0)
+        return [bool(flag) for flag in (flags[2:] if self._pushes_letters else flags)], trimmed
+
+
+def purge_pending(
+    db: Database,
+    pool: str,
+    batch: Sequence[Candidate],
+    *,
+    now: float,
+    limits: Limits | None,
+    data_ttl_seconds: float,
+) -> Batch:
+    """Takes them out of pending. Without `limits`, dead letters being off, they leave without one."""
+    kept = limits or Limits(ttl_seconds=1, max_entries=1)
+    words = [part for c in batch for part in (c.vm, c.stamp, c.letter)]
+    answer = db.begin(
+        "purge_pending",
+        [
+            keys.queue(Queue.PENDING, pool),
+            keys.dead_letters(DeadLetterQueue.PENDING),
+            keys.COUNTERS,
+        ],
+        [now, kept.ttl_seconds, kept.max_entries, int(data_ttl_seconds), keys.VM_PREFIX,
+         counter(Queue.PENDING, pool), int(limits is not None), *words],
+    )  # fmt: skip
+    return Batch(answer, pushes_letters=True)
+
+
+def purge_ready(db: Database, pool: str, batch: Sequence[Candidate]) -> Batch:
+    """Moves them from ready to completed."""
+    queues = [keys.queue(Queue.READY, pool), keys.queue(Queue.COMPLETED, pool)]
+    return _guarded(db, "purge_ready", [*queues, keys.COUNTERS],
+                    [keys.VM_PREFIX, counter(Queue.READY, pool)], batch)  # fmt: skip
+
+
+def purge_completed(db: Database, pool: str, batch: Sequence[Candidate]) -> Batch:
+    """Takes them out of completed."""
+    queue = keys.queue(Queue.COMPLETED, pool)
+    return _guarded(db, "purge_completed", [queue, keys.COUNTERS],
+                    [keys.VM_PREFIX, counter(Queue.COMPLETED, pool)], batch)  # fmt: skip
+
+
+def expire_orphans(db: Database, queues: Sequence[bytes], batch: Sequence[Candidate]) -> Batch:
+    """Lets their metadata expire; `queues` are all queues of all pools."""
+    return _guarded(db, "expire_orphans", [keys.COUNTERS, *queues],
+                    [ORPHAN_EXPIRY_SECONDS, keys.VM_PREFIX, counter(ORPHANED)], batch)  # fmt: skip
+
+
+def orphans_per_call(queues: int, most: int) -> int:
+    """How many orphans one call may take: each is looked for in every queue."""
+    return max(1, min(most, MEMBERSHIP_CHECKS // max(1, queues)))
+
+
+def _guarded(
+    db: Database, script: str, script_keys: Sequence[bytes], args: Sequence[Any], batch: Sequence[Candidate]
+) -> Batch:
+    words = [part for candidate in batch for part in (candidate.vm, candidate.stamp)]
+    return Batch(db.begin(script, script_keys, [*args, *words]))
+
+
+class PurgeLock:
+    """One purge cycle at a time, on all workers. It frees itself a minute after its owner stopped renewing it."""
+
+    def __init__(self, db: Database, owner: str | None = None) -> None:
+        self._db = db
+        self._owner = owner or f"{socket.gethostname()}:{os.getpid()}:{time.monotonic_ns():x}"
+        self._lock = Lock(db.client, keys.PURGE_LOCK.decode(), timeout=LOCK_SECONDS, thread_local=False)
+        self._renew_at = 0.0
+
+    def acquire(self) -> bool:
+        """False if another cycle runs."""
+        self._renew_at = time.monotonic() + LOCK_SECONDS / 4
+        with self._db.translated_errors():
+            return bool(self._lock.acquire(blocking=False, token=self._owner))
+
+    def renew(self) -> None:
+        """Call this between batches; it does nothing for one that was never acquired, as in a dry run.
+
+        Raises LockLostError if the lock went to another worker meanwhile.
+        """
+        if not self._lock.local.token or time.monotonic() < self._renew_at:
+            return
+        self._renew_at = time.monotonic() + LOCK_SECONDS / 4
+        with self._db.translated_errors():
+            try:
+                self._lock.reacquire()
+            except redis.exceptions.LockError as error:
+                raise LockLostError("this purge cycle was held up too long and ends here") from error
+
+    def release(self) -> None:
+        # Lost or out of reach: it frees itself, and the cycle's own error is the one to hear of.
+        with suppress(redis.exceptions.LockError, VmpoolerTasksError), self._db.translated_errors():
+            self._lock.release()
+
+    def holder(self) -> str | None:
+        """Who runs a cycle now: host:pid:…"""
+        raw = self._db.call("GET", keys.PURGE_LOCK)
+        return None if raw is None else raw.decode("utf-8", errors="replace")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PurgeState:
+    """How the last purge cycles went; times in seconds since the epoch."""
+
+    started: float | None = None
+    finished: float | None = None
+    running: bool = False
+    failure: str | None = None
+    spared: Sequence[tuple[str, str, float]] = ()
+
+    @property
+    def unfinished_since(self) -> float | None:
+        """When a cycle began that is over without having ended: its worker was killed."""
+        if self.started is None or self.running or (self.finished is not None and self.finished >= self.started):
+            return None
+        return self.started
+
+
+def record_start(db: Database, now: float) -> None:
+    db.call("HSET", keys.PURGE_STATE, "started", repr(now))
+
+
+def record_end(
+    db: Database, *, started: float, now: float, failure: str | None, spared: Sequence[tuple[str, str, float]],
+    trail: Mapping[str, Any],
+) -> None:  # fmt: skip
+    """Records how a cycle ended, with its line in the audit, as one step. Works out of memory as well."""
+    state: dict[str, Any] = {"started": repr(started), "finished": repr(now)}
+    if failure is not None:
+        state["failure"] = failure
+    if spared:
+        state["spared"] = json.dumps(spared)
+    words = [part for pair in state.items() for part in pair]
+    db.run(
+        "finish_purge",
+        [keys.PURGE_STATE, keys.AUDIT, keys.COUNTERS],
+        [
+            audit.MAX_ENTRIES,
+            "purge_failures" if failure else "purge_cycles",
+            len(words),
+            *words,
+            *audit.words(trail),
+        ],
+    )
+
+
+def read_state(db: Database) -> PurgeState:
+    with db.translated_errors():
+        pipe = db.client.pipeline(transaction=True)
+        pipe.hgetall(keys.PURGE_STATE)
+        pipe.exists(keys.PURGE_LOCK)
+        raw, locked = pipe.execute()
+    state = {key.decode(): value.decode("utf-8", errors="replace") for key, value in raw.items()}
+    return PurgeState(
+        started=float(state["started"]) if "started" in state else None,
+        finished=float(state["finished"]) if "finished" in state else None,
+        running=bool(locked),
+        failure=state.get("failure"),
+        spared=[tuple(item) for item in json.loads(state.get("spared", "[]"))],
+    )

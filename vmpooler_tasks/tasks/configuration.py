@@ -1,0 +1,54 @@
+"""VMPooler's configuration as Celery's: where the messages go, and what is due when."""
+
+import os
+import sys
+from functools import cache
+from typing import Any
+
+from vmpooler_tasks.config import Settings, load_settings
+from vmpooler_tasks.errors import ConfigurationError
+from vmpooler_tasks.tasks import defaults
+
+PURGE = "vmpooler_tasks.purge_stale_entries"
+HEALTH_CHECK = "vmpooler_tasks.run_health_check"
+
+
+@cache
+def settings() -> Settings:
+    """This process's settings, read once. Ends the process with status 78 and every problem if they are not valid."""
+    try:
+        return load_settings()
+    except ConfigurationError as error:
+        sys.stderr.write(f"vmpooler-tasks: {error}\n")
+        sys.exit(os.EX_CONFIG)
+
+
+def deployment() -> dict[str, Any]:
+    """Everything that Celery has to know: the defaults, and what follows from VMPooler's configuration."""
+    chosen = settings()
+    return {
+        **{name: value for name, value in vars(defaults).items() if name.islower() and not name.startswith("_")},
+        "broker_url": chosen.broker_location,
+        "result_backend": chosen.redis.location,
+        "beat_schedule": schedule(chosen),
+    }
+
+
+def schedule(chosen: Settings) -> dict[str, dict[str, Any]]:
+    """Beat's entries: what is switched on, at the interval that the configuration gives it."""
+    config = chosen.config
+    entries: dict[str, dict[str, Any]] = {}
+    if config.purge_enabled:
+        entries["purge"] = _tick(PURGE, config.purge_interval)
+    if config.health_check_enabled:
+        entries["health"] = _tick(HEALTH_CHECK, config.health_check_interval)
+    return entries
+
+
+def _tick(task: str, interval: float) -> dict[str, Any]:
+    return {
+        "task": task,
+        "schedule": interval,
+        # Expires with the next one, so that ticks do not pile up while no worker runs; nobody reads its result.
+        "options": {"expires": interval, "ignore_result": True, "headers": {"tick": True}},
+    }

@@ -1,0 +1,11 @@
+"""This process's Redis, for the tasks and the hooks. A forked child gets its own connections from redis-py's pool."""
+
+from functools import cache
+
+from vmpooler_tasks.store import Database
+from vmpooler_tasks.tasks.configuration import settings
+
+
+@cache
+def database() -> Database:
+    return Database(settings().redis.location)

@@ -1,0 +1,72 @@
+"""Beat's schedule, kept in Redis: a second beat is a standby, and a restarted one goes on where the last stopped."""
+
+import logging
+import math
+import time
+from datetime import UTC, datetime
+from typing import Any
+
+from celery.beat import ScheduleEntry, Scheduler
+
+from vmpooler_tasks.errors import VmpoolerTasksError
+from vmpooler_tasks.store import schedule
+from vmpooler_tasks.tasks.database import database
+from vmpooler_tasks.tasks.signals import beat_name
+
+_log = logging.getLogger("vmpooler_tasks.beat")
+
+
+class RedisScheduler(Scheduler):
+    """Each tick is claimed in Redis before it is sent, so that of any number of beats one sends it.
+
+    An entry that never ran is due at once; one that is overdue runs once, not once for each interval missed.
+    """
+
+    def setup_schedule(self) -> None:
+        self.install_default_entries(self.data)
+        self.merge_inplace(self.app.conf.beat_schedule)
+        if not self.schedule:
+            _log.warning("[!] [beat] Nothing is scheduled: purge_enabled and health_check_enabled are both off")
+
+    def tick(self, *_: Any, **__: Any) -> float:
+        """Sends what is due; answers the seconds until it should be called again."""
+        now = time.time()
+        try:
+            last_ticks = schedule.last_ticks(database())
+            schedule.beat_is_alive(database(), beat_name(), now)
+            waits = [self._send_if_due(entry, last_ticks.get(entry.name, ""), now) for entry in self.schedule.values()]
+        except VmpoolerTasksError as error:
+            _log.error("[!] [beat] %s; trying again in %ss", error, self.max_interval)
+            return float(self.max_interval)
+        return float(min([*waits, self.max_interval]))
+
+    def _send_if_due(self, entry: ScheduleEntry, last_tick: str, now: float) -> float:
+        due, wait = _is_due(entry, last_tick)
+        if not due:
+            return wait
+        claimed = schedule.claim(database(), entry.name, last_tick, now)
+        if claimed is None:
+            return wait  # another beat sends it
+        try:
+            self.apply_async(entry, producer=self.producer, advance=False)
+        except Exception as error:  # noqa: BLE001 - whatever kept it from being sent, the tick is not lost
+            _log.error("[!] [beat] %s could not be sent: %s", entry.name, error)
+            schedule.give_back(database(), entry.name, claimed)
+            return float(self.max_interval)
+        schedule.confirm(database(), entry.name, claimed, now)
+        _log.info("[*] [beat] Sent %s", entry.task)
+        return wait
+
+    def close(self) -> None:
+        super().close()
+        try:
+            schedule.beat_stopped(database(), beat_name())
+        except VmpoolerTasksError:
+            _log.debug("the beat's name expires by itself")
+
+
+def _is_due(entry: ScheduleEntry, last_tick: str) -> tuple[bool, float]:
+    """(whether it is due, seconds until it is due again or for the first time)."""
+    last = datetime.fromtimestamp(float(last_tick) if last_tick else 0, UTC)
+    due, wait = entry.schedule.is_due(last)
+    return due, wait if math.isfinite(wait) else 0

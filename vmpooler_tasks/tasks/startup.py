@@ -1,0 +1,27 @@
+"""What a worker says first: which features are on, and with what."""
+
+from vmpooler_tasks.config import Settings
+from vmpooler_tasks.config.schema import shown
+
+
+def switched_on(settings: Settings) -> list[str]:
+    """A line for each feature."""
+    config = settings.config
+    pools = ", ".join(pool.name for pool in settings.pools) or "those that VMPooler has registered in Redis"
+    purge = f"every {shown(config.purge_interval)} s" + (
+        ", dry run: nothing is changed" if config.purge_dry_run else ""
+    )
+    return [
+        f"[*] [config] Read {settings.source}; Redis at {settings.redis.address}; pools: {pools}",
+        _line(
+            "dead letters",
+            config.dlq_enabled,
+            f"kept {shown(config.dlq_ttl)} h, at most {config.dlq_max_entries} per queue",
+        ),
+        _line("purge", config.purge_enabled, purge),
+        _line("health check", config.health_check_enabled, f"every {shown(config.health_check_interval)} s"),
+    ]
+
+
+def _line(what: str, on: bool, details: str) -> str:
+    return f"[*] [config] {what}: {'on, ' + details if on else 'off'}"

@@ -1,0 +1,110 @@
+"""kombu's Redis transport with a guard: what is no message is kept as a dead letter, and the worker goes on.
+
+The stock transport drops such a message, or ends the worker, or hands it back for ever (docs/reliability.md). It also
+ends on a Redis that refuses writes; here that is an interruption like any other.
+"""
+
+import base64
+import binascii
+import functools
+import json
+import time
+from typing import Any
+
+import kombu.transport.redis as stock
+from kombu.utils.json import dumps
+from redis import exceptions
+
+from vmpooler_tasks.tasks.failures import keep_raw_message
+
+FETCHES = ("BRPOP", "RPOP")
+
+# As the stock `append`, but also when Redis is out of memory: the message has left its queue already.
+_APPEND = """#!lua flags=allow-oom
+redis.call('ZADD', KEYS[1], ARGV[1], ARGV[2])
+redis.call('HSET', KEYS[2], ARGV[2], ARGV[3])
+"""
+
+
+def complaint(raw: bytes) -> str | None:
+    """Why these bytes are no task message; None if they are one."""
+    try:
+        message = json.loads(raw)
+    except ValueError as error:
+        return f"the message is not JSON: {error}"
+    if not isinstance(message, dict):
+        return f"the message is a JSON {type(message).__name__}, not an object"
+    properties = message.get("properties")
+    if not isinstance(properties, dict) or not isinstance(properties.get("delivery_tag"), str):
+        return "the message has no properties with a delivery_tag"
+    if not isinstance(properties.get("delivery_info"), dict):
+        return "the message has no delivery_info"
+    if not isinstance(message.get("headers"), dict) or "body" not in message:
+        return "the message has no headers or no body"
+    return _complaint_of_body(message)
+
+
+def _complaint_of_body(message: dict[str, Any]) -> str | None:
+    body = message["body"]
+    if message["properties"].get("body_encoding") == "base64":
+        try:
+            body = base64.b64decode(body, validate=True)
+        except (binascii.Error, TypeError, ValueError) as error:
+            return f"the body is not base64: {error}"
+    if message.get("content-type") != "application/json" or "task" not in message["headers"]:
+        return None  # the consumer refuses these properly
+    try:
+        arguments = json.loads(body)
+    except (ValueError, TypeError):
+        return None  # likewise
+    match arguments:
+        case [list(), dict(), dict()]:
+            return None
+        case _:
+            return "the body is not [args, kwargs, options]"
+
+
+class Guard:
+    """A client that looks at what it fetched before it hands it on."""
+
+    def parse_response(self, connection: Any, command_name: str, **options: Any) -> Any:
+        reply = super().parse_response(connection, command_name, **options)  # type: ignore[misc]
+        if command_name not in FETCHES or not reply:
+            return reply
+        key, raw = reply if command_name == "BRPOP" else (None, reply)
+        why = complaint(raw)
+        if why is None:
+            return reply
+        keep_raw_message(raw, why, None if key is None else key.decode("utf-8", "replace"))
+        return None  # as if nothing had come
+
+
+@functools.cache
+def _guarded(client: type) -> type:
+    return type(f"Guarded{client.__name__}", (Guard, client), {})
+
+
+class QoS(stock.QoS):
+    def append(self, message: Any, delivery_tag: str) -> None:
+        delivery = message.delivery_info
+        entry = dumps([message._raw, delivery["exchange"], delivery["routing_key"]])  # noqa: SLF001 - as the stock one
+        with self.channel.conn_or_acquire() as client:
+            client.eval(_APPEND, 2, self.unacked_index_key, self.unacked_key, time.time(), delivery_tag, entry)
+        super(stock.QoS, self).append(message, delivery_tag)
+
+
+class Channel(stock.Channel):
+    QoS = QoS
+
+    def _get_client(self) -> type:
+        return _guarded(super()._get_client())
+
+
+class Transport(stock.Transport):
+    Channel = Channel
+    # Out of memory, or read-only after a failover: try again until it is over.
+    connection_errors = (
+        *stock.Transport.connection_errors,
+        exceptions.OutOfMemoryError,
+        exceptions.ReadOnlyError,
+    )
