@@ -6,7 +6,7 @@ import click
 
 from vmpooler_tasks.cli import options
 from vmpooler_tasks.cli.context import Context, pass_context
-from vmpooler_tasks.cli.output import local_time, print_json, print_line, print_table
+from vmpooler_tasks.cli.output import print_json, print_line, print_table, utc_time
 
 SHOWN_APART = ("action", "who", "why", "count")
 
@@ -28,7 +28,7 @@ def audit(context: Context, limit: int, as_json: bool) -> None:
         return
     print_table(
         ("TIME", "ACTION", "WHO", "COUNT", "WHY", "DETAILS"),
-        [(local_time(entry.at), *_columns(dict(entry.fields))) for entry in entries],
+        [(utc_time(entry.at), *_columns(dict(entry.fields))) for entry in entries],
         numbers=("COUNT",),
     )
 

@@ -9,7 +9,7 @@ import click
 
 from vmpooler_tasks.cli import options
 from vmpooler_tasks.cli.context import Context, pass_context, who_am_i
-from vmpooler_tasks.cli.output import local_time, print_json, print_line, print_table
+from vmpooler_tasks.cli.output import print_json, print_line, print_table, utc_time
 
 MESSAGE_WIDTH = 100
 
@@ -55,7 +55,7 @@ def _row(letter: Any) -> tuple[Any, ...]:
     message = letter.text("error_message")
     short = message if len(message) <= MESSAGE_WIDTH else message[: MESSAGE_WIDTH - 1] + "…"
     return (
-        local_time(letter.score), letter.queue, letter.text("vm") or letter.text("task") or "-",
+        utc_time(letter.score), letter.queue, letter.text("vm") or letter.text("task") or "-",
         letter.text("pool") or "-", letter.text("retry_count"), letter.id, f"{letter.text('error_class')}: {short}",
     )  # fmt: skip
 
@@ -107,7 +107,7 @@ def stats(context: Context, /, as_json: bool, **filters: Any) -> None:
             ("COUNT", "NEWEST", "OLDEST", "QUEUES", "POOLS", "EXAMPLE", "ERROR"),
             [
                 (
-                    group.count, local_time(group.newest), local_time(group.oldest), ",".join(sorted(group.queues)),
+                    group.count, utc_time(group.newest), utc_time(group.oldest), ",".join(sorted(group.queues)),
                     _few(sorted(group.pools)), group.example_id,
                     f"{group.error_class}: {group.message[:MESSAGE_WIDTH]}",
                 )

@@ -11,11 +11,11 @@ from vmpooler_tasks.cli.context import Context, pass_context
 from vmpooler_tasks.cli.output import (
     COLOURS,
     age,
-    local_time,
     print_json,
     print_json_line,
     print_line,
     print_table,
+    utc_time,
 )
 from vmpooler_tasks.clock import system_clock
 
@@ -109,7 +109,7 @@ def _show_history(context: Context, seconds: float, as_json: bool) -> None:
         ("TIME", "STATUS", "PENDING", "READY", "COMPLETED", "DLQ", "STUCK", "ORPHANED", "REASONS"),
         [
             (
-                local_time(check["at"]), check["status"],
+                utc_time(check["at"]), check["status"],
                 *(sum(pool[place] for pool in check["pools"].values()) for place in (0, 2, 4)),
                 check["dlq"], check["stuck"], check["orphaned"], ", ".join(check["reasons"]),
             )

@@ -1,21 +1,19 @@
 """How results are shown: tables for people, JSON for machines, colours only on a terminal."""
 
 import json
+import shutil
 import sys
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+import click
+
 from vmpooler_tasks.model.names import on_one_line
 from vmpooler_tasks.model.timestamps import iso_utc
 
-COLOURS = {
-    "healthy": "green",
-    "ok": "green",
-    "degraded": "yellow",
-    "warn": "yellow",
-    "unhealthy": "red",
-    "fail": "red",
-}
+COLOURS = {"healthy": "green", "ok": "green", "degraded": "yellow", "warn": "yellow", "unhealthy": "red", "fail": "red"}
+GAP = 2
+NARROWEST = 20
 
 
 def print_json(value: Any) -> None:
@@ -27,31 +25,37 @@ def print_json_line(value: Any) -> None:
 
 
 def print_line(text: str, colour: str | None = None) -> None:
-    _console().print(text, style=colour, markup=False, highlight=False, soft_wrap=True)
+    click.echo(_coloured(text, colour))
 
 
 def print_table(headings: Sequence[str], rows: Iterable[Sequence[Any]], *, numbers: Sequence[str] = ()) -> None:
-    """`numbers` names the columns that are set to the right. The last column gives way on a narrow terminal."""
-    from rich import box  # noqa: PLC0415 - JSON needs none of this
-    from rich.table import Table  # noqa: PLC0415
-    from rich.text import Text  # noqa: PLC0415
+    """`numbers` names the columns that are set to the right. On a terminal the last column is cut to fit.
 
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
-    for heading in headings:
-        last = heading == headings[-1]
-        table.add_column(
-            heading,
-            justify="right" if heading in numbers else "left",
-            no_wrap=not last,
-            overflow="fold" if last else "ellipsis",
-        )
-    for row in rows:
-        cells = [on_one_line("" if cell is None else str(cell)) for cell in row]
-        table.add_row(*(Text(cell, style=COLOURS.get(cell, "")) for cell in cells))
-    _console().print(table)
+    Into a pipe nothing is cut off: half an id would be worthless there.
+    """
+    from tabulate import tabulate  # noqa: PLC0415 - JSON needs no table
+
+    cells = [[on_one_line("" if cell is None else str(cell)) for cell in row] for row in rows]
+    if sys.stdout.isatty():
+        _fit(headings, cells, shutil.get_terminal_size().columns)
+        cells = [[_coloured(cell, COLOURS.get(cell)) for cell in row] for row in cells]
+    align = ["right" if heading in numbers else "left" for heading in headings]
+    click.echo(tabulate(cells, headings, tablefmt="simple", disable_numparse=True, colalign=align if cells else None))
 
 
-def local_time(epoch: float) -> str:
+def _coloured(text: str, colour: str | None) -> str:
+    return click.style(text, fg=colour) if colour else text
+
+
+def _fit(headings: Sequence[str], cells: list[list[str]], width: int) -> None:
+    others = sum(max(map(len, column)) + GAP for column in list(zip(headings, *cells, strict=True))[:-1])
+    room = max(width - others, NARROWEST)
+    for row in cells:
+        if len(row[-1]) > room:
+            row[-1] = row[-1][: room - 1] + "…"
+
+
+def utc_time(epoch: float) -> str:
     """UTC, as everywhere in this project."""
     return iso_utc(epoch).replace("T", " ")
 
@@ -64,10 +68,3 @@ def age(seconds: float) -> str:
         if count or (unit == "s" and not parts):
             parts.append(f"{count}{unit}")
     return " ".join(parts[:2])
-
-
-def _console() -> Any:
-    from rich.console import Console  # noqa: PLC0415
-
-    # Into a pipe there is no width to keep to: a cut-off id would be worthless there.
-    return Console() if sys.stdout.isatty() else Console(width=10_000, no_color=True, force_terminal=False)

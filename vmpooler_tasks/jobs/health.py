@@ -88,7 +88,7 @@ def read(db: Database, settings: Settings, clock: Clock) -> HealthReport:
         verdict = stale_verdict(epoch, now, interval)
     else:
         reasons = tuple(read_reason(reason) for reason in json.loads(fields.get("reasons", "[]")))
-        verdict = Verdict(Status[fields["status"].upper()], reasons)
+        verdict = Verdict(Status[fields.get("status", "unhealthy").upper()], reasons)
     metrics = json.loads(fields.get("metrics", "{}"))
     return HealthReport(verdict, fields.get("last_check"), metrics, time.perf_counter() - begun)
 

@@ -8,18 +8,18 @@ from dataclasses import dataclass
 from vmpooler_tasks.clock import Clock
 from vmpooler_tasks.config import Settings
 from vmpooler_tasks.errors import VmpoolerTasksError, WrongTypeError
-from vmpooler_tasks.jobs.purge_cycle import Cycle, letter_limits
+from vmpooler_tasks.jobs.keep import letter_limits, trim
+from vmpooler_tasks.jobs.purge_cycle import Cycle
 from vmpooler_tasks.jobs.purge_orphans import purge_orphans
 from vmpooler_tasks.jobs.purge_queues import purge_queues
-from vmpooler_tasks.jobs.purge_report import REQUESTS, PurgeReport, log_trimmed, summary
-from vmpooler_tasks.model.names import ORPHANED, DeadLetterQueue, Queue
-from vmpooler_tasks.store import Database, deadletters, keys, purging, queues, requests
+from vmpooler_tasks.jobs.purge_report import REQUESTS, PurgeReport, summary
+from vmpooler_tasks.model.names import ORPHANED, Queue
+from vmpooler_tasks.store import Database, keys, purging, queues, requests
 from vmpooler_tasks.store.purging import PurgeLock
 
 _log = logging.getLogger("vmpooler_tasks.purge")
 
 PURGED_QUEUES = (Queue.PENDING, Queue.READY, Queue.COMPLETED)
-EVERYTHING = (*PURGED_QUEUES, ORPHANED, REQUESTS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +36,11 @@ class PurgeOrder:
     keep_entries: bool = False
     who: str
     why: str | None = None
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether it is a whole cycle: a part of one says nothing of when the purge last ran."""
+        return not self.pools and not self.queues
 
 
 def run(db: Database, settings: Settings, clock: Clock, order: PurgeOrder) -> PurgeReport:
@@ -59,6 +64,8 @@ def run(db: Database, settings: Settings, clock: Clock, order: PurgeOrder) -> Pu
         if not report.dry_run:
             _record(cycle, order, clock(), str(error))
         raise
+    finally:
+        cycle.finish_telling()
     return report
 
 
@@ -73,7 +80,8 @@ def _walk_alone(cycle: Cycle, order: PurgeOrder, begun: float) -> None:
         _skip(cycle.report, f"another one is running ({cycle.lock.holder() or 'it has just ended'})")
         return
     try:
-        purging.record_start(cycle.db, cycle.now)
+        if order.is_whole:
+            purging.record_start(cycle.db, cycle.now)
         _walk(cycle, order, begun)
         _record(cycle, order, cycle.now + cycle.report.duration_seconds, None)
     finally:
@@ -91,8 +99,10 @@ def _walk(cycle: Cycle, order: PurgeOrder, begun: float) -> None:
         purge_orphans(cycle, {*pools, *queues.pool_names(cycle.db)}, walked)
     if _is_wanted(order, REQUESTS):
         _fail_stuck_requests(cycle)
-    if not cycle.dry_run:
-        _trim_dead_letters(cycle)
+    limits = letter_limits(cycle.settings)
+    if limits and not cycle.dry_run:
+        for trouble in trim(cycle.db, limits, cycle.now):
+            cycle.report.error(trouble)
     cycle.finish_telling()
     cycle.report.duration_seconds = time.perf_counter() - begun
     _log.info("%s", summary(cycle.report))
@@ -120,18 +130,6 @@ def _fail_stuck_requests(cycle: Cycle) -> None:
             cycle.report.entry(REQUESTS, "", request, age, most)
 
 
-def _trim_dead_letters(cycle: Cycle) -> None:
-    limits = letter_limits(cycle.settings)
-    if limits is None:
-        return
-    for queue in DeadLetterQueue:
-        try:
-            trimmed = deadletters.trim(cycle.db, queue, now=cycle.now, limits=limits)
-            log_trimmed(queue, trimmed.dropped, trimmed.expired, limits.max_entries)
-        except WrongTypeError as error:
-            cycle.report.error(f"Error checking dead letters '{queue}': {error}")
-
-
 def _record(cycle: Cycle, order: PurgeOrder, now: float, failure: str | None) -> None:
     report = cycle.report
     trail = {
@@ -144,9 +142,11 @@ def _record(cycle: Cycle, order: PurgeOrder, now: float, failure: str | None) ->
         "failure": failure,
         "forced": "true" if order.force else None,
         "pools": ",".join(order.pools) or None,
+        "queues": ",".join(order.queues) or None,
     }
     try:
-        purging.record_end(cycle.db, started=cycle.now, now=now, failure=failure, spared=report.spared, trail=trail)
+        end = purging.CycleEnd(cycle.now, now, failure, report.spared)
+        purging.record_end(cycle.db, end if order.is_whole else None, failed=failure is not None, trail=trail)
     except VmpoolerTasksError as error:
         if failure is None:
             raise

@@ -10,7 +10,6 @@ from vmpooler_tasks.jobs.purge_report import PurgeReport
 from vmpooler_tasks.model.names import ORPHANED, Queue
 from vmpooler_tasks.model.staleness import AgeLimit
 from vmpooler_tasks.store import Database, queues
-from vmpooler_tasks.store.deadletters import Limits
 from vmpooler_tasks.store.purging import PurgeLock
 
 
@@ -24,12 +23,6 @@ class Stale(NamedTuple):
 
 Unknown = tuple[bytes, bytes]
 """An entry without a usable timestamp: its name, its timestamp as read."""
-
-
-def letter_limits(settings: Settings) -> Limits | None:
-    """What the configuration lets the dead-letter queues grow to; None where they are switched off."""
-    config = settings.config
-    return Limits(config.dlq_ttl * 3600, config.dlq_max_entries) if config.dlq_enabled else None
 
 
 @dataclass(slots=True)

@@ -4,8 +4,9 @@ from collections.abc import Iterator, Sequence
 
 from vmpooler_tasks.errors import WrongTypeError
 from vmpooler_tasks.jobs.conveyor import Steps, convey
-from vmpooler_tasks.jobs.purge_cycle import Cycle, Stale, Unknown, letter_limits
-from vmpooler_tasks.jobs.purge_report import PurgeReport, log_dead_letter, log_trimmed
+from vmpooler_tasks.jobs.keep import letter_limits, say_trimmed
+from vmpooler_tasks.jobs.purge_cycle import Cycle, Stale, Unknown
+from vmpooler_tasks.jobs.purge_report import PurgeReport, log_dead_letter
 from vmpooler_tasks.model.deadletter import failed_vm
 from vmpooler_tasks.model.names import DeadLetterQueue, Queue, readable
 from vmpooler_tasks.model.staleness import TIMESTAMP_FIELD, Age, AgeLimit, complaint
@@ -62,6 +63,7 @@ def _takes_too_much(cycle: Cycle, queue: Queue, pool: str) -> bool:
     trial = Cycle(cycle.db, cycle.settings, cycle.now, PurgeReport(dry_run=True, quiet=True), cycle.lock)
     convey(_purge_page(trial, queue, pool, page, set()) for page in _pages(trial, queue, pool))
     trial.finish_telling()
+    cycle.queued |= trial.queued
     percent = 100 * trial.report.found[queue] / size if size else 0
     if percent <= most:
         return False
@@ -143,7 +145,7 @@ def _taken(cycle: Cycle, queue: Queue, pool: str, limit: AgeLimit, stale: Sequen
     taken = [entry for entry, gone in zip(stale, done, strict=True) if gone]
     cycle.report.purged[queue] += len(taken)
     if queue is Queue.PENDING and (limits := letter_limits(cycle.settings)):
-        log_trimmed(DeadLetterQueue.PENDING, trimmed.dropped, trimmed.expired, limits.max_entries)
+        say_trimmed(DeadLetterQueue.PENDING, trimmed, limits)
         for entry in taken:
             log_dead_letter(entry.vm, pool, _reason(entry, limit))
     return taken

@@ -15,6 +15,9 @@ MAX_ERRORS = 1000
 """Errors told one by one; beyond, they are only counted."""
 
 REQUESTS = "requests"
+EVERYTHING = (Queue.PENDING, Queue.READY, Queue.COMPLETED, ORPHANED, REQUESTS)
+
+_NOTHING = {str(queue): 0 for queue in EVERYTHING}
 
 _DONE = {
     Queue.PENDING: "[!] [purge] Purged stale pending VM '{vm}' from '{pool}' (age: {age}s)",
@@ -80,8 +83,8 @@ class PurgeReport:
     def as_json(self) -> dict[str, Any]:
         return {
             "dry_run": self.dry_run,
-            "found": dict(self.found),
-            "purged": dict(self.purged),
+            "found": {**_NOTHING, **self.found},
+            "purged": {**_NOTHING, **self.purged},
             "total": self.total,
             "errors": self.errors,
             "entries": self.entries,
@@ -101,14 +104,6 @@ def _tell(level: int, line: str, **fields: str) -> None:
     """As `_log.log`, without its walk up the stack for a file and a line: a cycle may say thousands of these."""
     if _log.isEnabledFor(level):
         _log.handle(_log.makeRecord(_log.name, level, __file__, 0, line, (), None, extra=fields))
-
-
-def log_trimmed(queue: str, dropped: int, expired: int, most: int) -> None:
-    """Says it when dead letters left; dropping one is a loss, expiring one is not."""
-    if dropped:
-        _log.error("[!] [dlq] Dropped the %d oldest of '%s': more than dlq_max_entries (%d)", dropped, queue, most)
-    if expired:
-        _log.info("[*] [dlq] %d dead letters of '%s' expired", expired, queue)
 
 
 def summary(report: PurgeReport) -> str:

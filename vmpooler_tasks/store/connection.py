@@ -108,10 +108,11 @@ class Database:
 
 
 class Answer:
-    """What a script will answer. `result` must be called, once: the connection is held until then."""
+    """What a script will answer. It holds a connection until `result` is called, or nobody holds it any more."""
 
     def __init__(self, db: Database, script: str, words: Sequence[Any]) -> None:
         self._db, self._script, self._words = db, script, words
+        self._connection: Any = None
         with db.translated_errors():
             self._connection = db.client.connection_pool.get_connection()
             try:
@@ -136,10 +137,16 @@ class Answer:
             self._let_go(broken=False)
             return reply
 
+    def __del__(self) -> None:
+        self._let_go(broken=True)  # a failed cycle asks no further: the late reply must not reach another
+
     def _let_go(self, *, broken: bool) -> None:
+        connection, self._connection = self._connection, None
+        if connection is None:
+            return
         if broken:
-            self._connection.disconnect()
-        self._db.client.connection_pool.release(self._connection)
+            connection.disconnect()
+        self._db.client.connection_pool.release(connection)
 
 
 @functools.cache
@@ -165,7 +172,7 @@ def _translated(error: redis.RedisError, address: str) -> VmpoolerTasksError:
         return StoreUnavailableError(f"{address}: no reply in time")
     if isinstance(error, redis.ConnectionError):
         return StoreUnavailableError(f"{address}: {error}")
-    text = str(error)
+    text = str(error).split(" script: ")[0]  # which line of which script is of no use to its user
     if "WRONGTYPE" in text:
         return WrongTypeError(text)
     return StoreRefusedError(f"{address}: {text}")

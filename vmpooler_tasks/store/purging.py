@@ -173,27 +173,31 @@ def record_start(db: Database, now: float) -> None:
     db.call("HSET", keys.PURGE_STATE, "started", repr(now))
 
 
-def record_end(
-    db: Database, *, started: float, now: float, failure: str | None, spared: Sequence[tuple[str, str, float]],
-    trail: Mapping[str, Any],
-) -> None:  # fmt: skip
-    """Records how a cycle ended, with its line in the audit, as one step. Works out of memory as well."""
-    state: dict[str, Any] = {"started": repr(started), "finished": repr(now)}
-    if failure is not None:
-        state["failure"] = failure
-    if spared:
-        state["spared"] = json.dumps(spared)
-    words = [part for pair in state.items() for part in pair]
+@dataclass(frozen=True, slots=True)
+class CycleEnd:
+    """How a whole cycle ended; times in seconds since the epoch. `spared` as in PurgeState."""
+
+    started: float
+    finished: float
+    failure: str | None
+    spared: Sequence[tuple[str, str, float]]
+
+    def words(self) -> list[str]:
+        state = ["started", repr(self.started), "finished", repr(self.finished)]
+        state += ["failure", self.failure] if self.failure is not None else []
+        return state + (["spared", json.dumps(self.spared)] if self.spared else [])
+
+
+def record_end(db: Database, end: CycleEnd | None, *, failed: bool, trail: Mapping[str, Any]) -> None:
+    """Records how a purge ended, with its line in the audit, as one step. Works out of memory as well.
+
+    `end` is None for a part of a cycle: it leaves its line in the audit alone.
+    """
+    words = end.words() if end else []
     db.run(
         "finish_purge",
         [keys.PURGE_STATE, keys.AUDIT, keys.COUNTERS],
-        [
-            audit.MAX_ENTRIES,
-            "purge_failures" if failure else "purge_cycles",
-            len(words),
-            *words,
-            *audit.words(trail),
-        ],
+        [audit.MAX_ENTRIES, "purge_failures" if failed else "purge_cycles", len(words), *words, *audit.words(trail)],
     )
 
 

@@ -17,6 +17,9 @@ SCAN_COUNT = 1000
 NO_HASH = 1
 """What the scripts answer for a metadata key that is no hash."""
 
+FORGOTTEN_POOL = 90 * 24 * 3600
+"""Seconds after which nothing is remembered of a pool that no cycle looked at."""
+
 NEVER_EXPIRES = -1
 """What TTL answers for a key without an expiry."""
 
@@ -105,7 +108,7 @@ def first_seen(db: Database, queue_name: str, pool: str, vms: Sequence[bytes], *
 
     Those that are new are remembered as of `now`; None remembers nothing.
     """
-    return db.begin("remember", [keys.first_seen(queue_name, pool)], ["" if now is None else now, *vms])
+    return db.begin("remember", [keys.first_seen(queue_name, pool)], ["" if now is None else now, FORGOTTEN_POOL, *vms])
 
 
 def forget_others(db: Database, queue_name: str, pool: str, present: set[int]) -> None:

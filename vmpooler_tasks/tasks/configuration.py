@@ -5,9 +5,13 @@ import sys
 from functools import cache
 from typing import Any
 
+from kombu.transport import TRANSPORT_ALIASES
+
 from vmpooler_tasks.config import Settings, load_settings
 from vmpooler_tasks.errors import ConfigurationError
 from vmpooler_tasks.tasks import defaults
+
+GUARDED_TRANSPORT = "vmpooler_tasks.tasks.transport:Transport"
 
 PURGE = "vmpooler_tasks.purge_stale_entries"
 HEALTH_CHECK = "vmpooler_tasks.run_health_check"
@@ -24,8 +28,12 @@ def settings() -> Settings:
 
 
 def deployment() -> dict[str, Any]:
-    """Everything that Celery has to know: the defaults, and what follows from VMPooler's configuration."""
+    """Everything that Celery has to know: the defaults, and what follows from VMPooler's configuration.
+
+    Whoever runs with it talks to Redis through our guard.
+    """
     chosen = settings()
+    TRANSPORT_ALIASES.update(dict.fromkeys(("redis", "rediss"), GUARDED_TRANSPORT))
     return {
         **{name: value for name, value in vars(defaults).items() if name.islower() and not name.startswith("_")},
         "broker_url": chosen.broker_location,

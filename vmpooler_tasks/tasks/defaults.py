@@ -3,12 +3,14 @@
 What depends on VMPooler's configuration (addresses, schedule) is added by `vmpooler_tasks.tasks.configuration`.
 """
 
-from kombu.entity import Queue
+from kombu.entity import Exchange, Queue
 
 # --- what runs where -------------------------------------------------------------------------------------------------
 # Four queues, so that a machine can be given to clones alone; a worker takes all of them unless told otherwise (-Q).
-task_queues = [Queue(name) for name in ("vmpooler.clone", "vmpooler.check", "vmpooler.destroy", "vmpooler.maintenance")]
-task_default_queue = "vmpooler.maintenance"
+_names = ("vmpooler.clone", "vmpooler.check", "vmpooler.destroy", "vmpooler.maintenance")
+task_queues = [Queue(name, Exchange("vmpooler"), routing_key=name) for name in _names]
+task_default_exchange = "vmpooler"
+task_default_routing_key = task_default_queue = "vmpooler.maintenance"
 # A task that is not routed would wait in a queue that nobody reads.
 task_create_missing_queues = False
 imports = ["vmpooler_tasks.tasks.maintenance"]
@@ -23,8 +25,7 @@ worker_cancel_long_running_tasks_on_connection_loss = False
 # Redis being down is no reason to end, at start or later: keep trying.
 broker_connection_retry_on_startup = True
 broker_connection_max_retries = None
-# Keeps what cannot be decoded as a dead letter, where the stock transport drops it or ends the worker.
-broker_transport = "vmpooler_tasks.tasks.transport:Transport"
+# Keeps what cannot be decoded as a dead letter (the transport, which is put in by its name `redis`, does so as well).
 worker_consumer = "vmpooler_tasks.tasks.consumer:Consumer"
 broker_transport_options = {
     # Above the longest task: beyond it a running task would be delivered a second time.

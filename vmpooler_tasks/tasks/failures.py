@@ -8,13 +8,11 @@ import traceback as tracebacks
 from typing import Any
 
 from vmpooler_tasks.errors import VmpoolerTasksError
-from vmpooler_tasks.jobs.purge_cycle import letter_limits
-from vmpooler_tasks.jobs.purge_report import log_trimmed
+from vmpooler_tasks.jobs.keep import keep
 from vmpooler_tasks.model.deadletter import MAX_TEXT, DeadLetter, letter_id
 from vmpooler_tasks.model.names import DeadLetterQueue, on_one_line
 from vmpooler_tasks.model.redaction import redacted, redacted_text
 from vmpooler_tasks.model.timestamps import iso_utc
-from vmpooler_tasks.store import deadletters
 from vmpooler_tasks.tasks.configuration import settings
 from vmpooler_tasks.tasks.database import database
 
@@ -69,19 +67,13 @@ def keep_raw_message(raw: bytes, why: str, queue: str | None = None) -> None:
 
 
 def _keep(letter: DeadLetter, now: float) -> None:
-    limits = letter_limits(settings())
-    if limits is None:
-        return
     what = on_one_line(f"{letter.task or 'a message'}: {letter.error_class}: {letter.error_message}")
     try:
-        new, trimmed = deadletters.push(database(), DeadLetterQueue.TASKS, letter, now=now, limits=limits)
+        if keep(database(), settings(), DeadLetterQueue.TASKS, letter, now):
+            _log.error("[!] [dlq] Kept dead letter %s of %s", letter.id, what)
     except VmpoolerTasksError as error:
-        # The last place where it is not lost.
+        # The log is the last place where it is not lost.
         _log.critical("[!] [dlq] %s; the dead letter could not be kept: %s", error, letter.member())
-        return
-    if new:
-        _log.error("[!] [dlq] Kept dead letter %s of %s", letter.id, what)
-    log_trimmed(DeadLetterQueue.TASKS, trimmed.dropped, trimmed.expired, limits.max_entries)
 
 
 def _named(kwargs: Any, name: str) -> str | None:

@@ -8,8 +8,9 @@ from typing import Any
 from celery import signals
 
 from vmpooler_tasks.errors import VmpoolerTasksError
+from vmpooler_tasks.jobs.server_check import check_server
 from vmpooler_tasks.model.names import on_one_line
-from vmpooler_tasks.store import health
+from vmpooler_tasks.store import health, server
 from vmpooler_tasks.tasks.configuration import settings
 from vmpooler_tasks.tasks.database import database
 from vmpooler_tasks.tasks.failures import keep_failed_task, keep_raw_message, plain
@@ -93,6 +94,19 @@ def _publish_config(**_: Any) -> None:
         health.publish_config(database(), settings().published())
     except VmpoolerTasksError as error:
         _log.warning("[!] [config] vmpooler__config could not be written: %s", on_one_line(str(error)))
+
+
+@signals.worker_ready.connect(weak=False)
+def _warn_of_server(**_: Any) -> None:
+    """A Redis that evicts or forgets loses what this project promises to keep: better said at the start."""
+    try:
+        findings = list(check_server(server.facts(database())))
+    except VmpoolerTasksError as error:
+        _log.warning("[!] [redis] %s", on_one_line(str(error)))
+        return
+    for finding in findings:
+        if finding.state != "ok":
+            _log.warning("[!] [redis] %s: %s; %s", finding.what, finding.found, finding.remedy)
 
 
 def beat_name() -> str:
