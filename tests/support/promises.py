@@ -1,0 +1,66 @@
+"""What the tests of the operator guide's promises share: its log lines, and the guide's own example of a failure."""
+
+import json
+from typing import Any
+
+from tests.support.world import POOL, World, settings
+from vmpooler_tasks.config import Settings, load_settings
+from vmpooler_tasks.jobs import health, purge
+from vmpooler_tasks.jobs.purge_report import PurgeReport
+from vmpooler_tasks.model.deadletter import failed_vm
+from vmpooler_tasks.model.names import DeadLetterQueue
+from vmpooler_tasks.store import deadletters
+from vmpooler_tasks.store.deadletters import Limits
+
+MINUTE, HOUR, DAY = 60, 3600, 86400
+UBUNTU = "ubuntu-2004-x86_64"
+BOTH_POOLS = (POOL, UBUNTU)
+
+# Verbatim from the guide.
+WOULD_PURGE = "[*] [purge][dry-run] Would purge stale pending VM 'pooler-happy-elephant' (age: 3650s, max: 600s)"
+STARTING = "[*] [purge] Starting stale queue entry purge cycle"
+PURGED_PENDING = "[!] [purge] Purged stale pending VM 'pooler-sad-dog' from 'centos-7-x86_64' (age: 7250s)"
+MOVED_READY = "[!] [purge] Moved stale ready VM 'pooler-angry-cat' from 'ubuntu-2004-x86_64' to completed (age: 90000s)"
+COMPLETED = "[*] [purge] Completed purge cycle in 2.34s: 12 entries purged"
+HEALTH_STATUS = "[*] [health] Status: HEALTHY | Queues: P=45 R=230 C=12 | DLQ=25 | Stuck=3 | Orphaned=5"
+STATUS_BEGINS = "[*] [health] Status:"
+PURGE_DIED = "[!] [queue_purge] worker thread died"
+HEALTH_DIED = "[!] [health_check] worker thread died"
+
+LOG_LINES = {
+    WOULD_PURGE, STARTING, PURGED_PENDING, MOVED_READY, COMPLETED, HEALTH_STATUS, STATUS_BEGINS, PURGE_DIED,
+    HEALTH_DIED,
+}  # fmt: skip
+
+WEEK = Limits(ttl_seconds=168 * HOUR, max_entries=10_000)
+
+
+def run_purge(world: World, chosen: Settings | None = None) -> PurgeReport:
+    return purge.run(world.db, chosen or settings(), world.clock, purge.PurgeOrder(who="test"))
+
+
+def run_health(world: World, chosen: Settings | None = None) -> health.HealthReport:
+    report = health.run(world.db, chosen or settings(), world.clock)
+    assert report is not None
+    return report
+
+
+def fail(
+    world: World, vm: str = "pooler-happy-elephant", queue: DeadLetterQueue = DeadLetterQueue.PENDING,
+    limits: Limits = WEEK,
+) -> None:  # fmt: skip
+    """The guide's example, or another VM with the same fate."""
+    letter = failed_vm(
+        queue=queue, vm=vm.encode(), pool=POOL, error_class="StandardError",
+        error_message="template centos-7-template does not exist", now=world.now, retry_count=3,
+        request_id=b"req-abc123", pool_alias=b"centos-7", identity=str(world.now).encode(),
+    )  # fmt: skip
+    deadletters.push(world.db, queue, letter, now=world.now, limits=limits)
+
+
+def letters(world: World, queue: str = "pending") -> list[dict[str, Any]]:
+    return [json.loads(member) for member in world.client.zrange(f"vmpooler__dlq__{queue}", 0, -1)]
+
+
+def configured(block: str) -> Settings:
+    return load_settings({"VMPOOLER_CONFIG": block})

@@ -1,0 +1,70 @@
+"""An operator's shell: `redis-cli` finds the test's own server where the guide expects one, at its usual port."""
+
+import os
+import pty
+import select
+import signal
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from time import monotonic
+
+import pytest
+
+from tests.support.processes import PATIENCE, Installation
+from tests.support.servers import required
+
+
+class Shell:
+    """Commands are typed in the installation's folder, where its logs are, and with its environment."""
+
+    def __init__(self, installation: Installation, port: int) -> None:
+        shim = installation.folder / "bin" / "redis-cli"
+        shim.parent.mkdir()
+        shim.write_text(f'#!/bin/sh\nexec {required("redis-cli")} -p {port} "$@"\n')
+        shim.chmod(0o755)
+        self.folder, self._bash = installation.folder, required("bash")
+        path = os.pathsep.join((str(shim.parent), installation.environment["PATH"]))
+        self.environment = {**installation.environment, "PATH": path, "LC_ALL": "C.UTF-8"}
+
+    def type(self, command: str) -> str:
+        """What the command prints; it must succeed, and complain of nothing."""
+        done = subprocess.run(
+            [self._bash, "-c", command], cwd=self.folder, env=self.environment, stdin=subprocess.DEVNULL,
+            capture_output=True, text=True, timeout=PATIENCE, check=False,
+        )  # fmt: skip
+        assert (done.returncode, done.stderr) == (0, ""), done
+        return done.stdout
+
+    @contextmanager
+    def watch(self, command: str) -> Iterator["Screen"]:
+        """Runs a command that would never end, and ends it (its whole pipeline) as Ctrl-C would."""
+        screen, terminal = pty.openpty()
+        with subprocess.Popen(
+            [self._bash, "-c", command], cwd=self.folder, env=self.environment, stdin=subprocess.DEVNULL,
+            stdout=terminal, stderr=terminal, start_new_session=True,
+        ) as process:  # fmt: skip
+            os.close(terminal)
+            try:
+                yield Screen(screen)
+            finally:
+                os.killpg(process.pid, signal.SIGINT)
+                os.close(screen)
+
+
+class Screen:
+    """What a command shows on a terminal, where `grep` passes each line on as it comes."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._shown = ""
+
+    def until(self, text: str) -> list[str]:
+        """The lines up to the first that holds this text."""
+        deadline = monotonic() + PATIENCE
+        while text not in self._shown.rpartition("\n")[0]:
+            if monotonic() > deadline:
+                pytest.fail(f"no {text!r} within {PATIENCE:g} s in {self._shown!r}")
+            if select.select([self._descriptor], [], [], 0.2)[0]:
+                self._shown += os.read(self._descriptor, 4096).decode()
+        return self._shown.splitlines()
