@@ -2,12 +2,16 @@
 
 import os
 import sys
+from collections.abc import Callable
+from typing import Any
 
 import click
+from click.exceptions import NoArgsIsHelpError
 
 from vmpooler_tasks import __version__
 from vmpooler_tasks.cli.audit import audit
 from vmpooler_tasks.cli.config import config
+from vmpooler_tasks.cli.context import PROGRAM
 from vmpooler_tasks.cli.dlq import dlq
 from vmpooler_tasks.cli.doctor import doctor
 from vmpooler_tasks.cli.health import health
@@ -17,7 +21,7 @@ from vmpooler_tasks.errors import VmpoolerTasksError
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
-@click.version_option(__version__, prog_name="vmpooler-tasks")
+@click.version_option(__version__, prog_name=PROGRAM)
 @click.option(
     "--config", "config_file", type=click.Path(dir_okay=False), metavar="FILE",
     help="VMPooler's YAML; stands above VMPOOLER_CONFIG and VMPOOLER_CONFIG_FILE.",
@@ -46,20 +50,42 @@ def main() -> None:
     A wrong option is 64, not click's 2: that is `health` saying unhealthy.
     """
     try:
-        sys.exit(cli.main(standalone_mode=False) or 0)
-    except click.UsageError as error:
-        error.show()
-        sys.exit(os.EX_USAGE)
+        status = _status(cli.main)
+        sys.stdout.flush()  # here, where a reader that went away can still be told from a failure
+        sys.exit(status)
     except click.ClickException as error:
-        error.show()
-        sys.exit(error.exit_code)
-    except (click.Abort, KeyboardInterrupt):
-        sys.stderr.write("\n")
+        _complain(error)
+        sys.exit(os.EX_USAGE if isinstance(error, click.UsageError) else error.exit_code)
+    except (click.Abort, KeyboardInterrupt) as stop:
+        if not isinstance(stop.__cause__, KeyboardInterrupt):  # click has ended the line of the ^C
+            sys.stderr.write(f"{PROGRAM}: stopped\n")
         sys.exit(130)
-    except BrokenPipeError:
-        # Whoever read our output has seen enough (`| head`); there is nobody to tell, at exit either.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(141)
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nothing more is to be written, at exit either
+        if isinstance(error, BrokenPipeError):
+            sys.exit(141)  # whoever read our output has seen enough (`| head`): there is nobody to tell
+        sys.stderr.write(f"{PROGRAM}: {error.strerror or error}\n")
+        sys.exit(os.EX_IOERR)
     except VmpoolerTasksError as error:
-        sys.stderr.write(f"vmpooler-tasks: {error}\n")
+        sys.stderr.write(f"{PROGRAM}: {error}\n")
         sys.exit(error.exit_status)
+
+
+def _status(run: Callable[..., Any]) -> Any:
+    out = sys.stdout
+    try:
+        return run(standalone_mode=False) or 0
+    except SystemExit as end:
+        if sys.stdout is not out:  # so click answers a broken pipe, with a status that `health` has another use for
+            raise BrokenPipeError from None
+        return end.code  # a command's own verdict
+
+
+def _complain(error: click.ClickException) -> None:
+    if isinstance(error, NoArgsIsHelpError):
+        error.show()
+        return
+    context = getattr(error, "ctx", None)
+    program = context.command_path if context else PROGRAM
+    hint = f" (see {program} --help)" if isinstance(error, click.UsageError) else ""
+    sys.stderr.write(f"{program}: {' '.join(error.format_message().split())}{hint}\n")

@@ -1,5 +1,6 @@
 """`vmpooler-tasks config`"""
 
+import sys
 from pathlib import Path
 
 import click
@@ -8,6 +9,7 @@ from vmpooler_tasks.cli import options
 from vmpooler_tasks.cli.context import Context, pass_context
 from vmpooler_tasks.cli.output import print_json, print_line, print_table
 from vmpooler_tasks.config import load_settings
+from vmpooler_tasks.errors import ConfigurationError
 
 
 @click.group()
@@ -26,16 +28,22 @@ def check(context: Context, file: Path | None, as_json: bool) -> None:
     """Every problem of a configuration, or that there is none. Exit status: 0 valid, 78 not."""
     from vmpooler_tasks.tasks.startup import switched_on  # noqa: PLC0415
 
-    settings = load_settings(file=file) if file else context.settings
+    try:
+        settings = load_settings(file=file) if file else context.settings
+    except ConfigurationError as error:
+        if not as_json:
+            raise
+        print_json({"source": error.source, "valid": False, "problems": error.problems})
+        sys.exit(error.exit_status)
     if as_json:
-        print_json({"source": settings.source, "valid": True})
+        print_json({"source": settings.source, "valid": True, "problems": []})
         return
     print_line(f"{settings.source} is valid.", "green")
     for line in switched_on(settings):
         print_line("  " + line.removeprefix("[*] [config] "))
 
 
-@config.command(epilog="Example: vmpooler-tasks config show --json")
+@config.command(short_help="The effective values.", epilog="Example: vmpooler-tasks config show --json")
 @options.as_json
 @pass_context
 def show(context: Context, as_json: bool) -> None:

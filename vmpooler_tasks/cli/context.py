@@ -2,14 +2,22 @@
 
 import getpass
 import logging
+import os
 import socket
+import sys
 from functools import cached_property
 from pathlib import Path
 
 import click
 
 from vmpooler_tasks.config import Settings, load_settings
+from vmpooler_tasks.config.load import NO_FILE
 from vmpooler_tasks.store import Database
+
+PROGRAM = "vmpooler-tasks"
+
+RUNNING_HERE = Path(".vmpooler-tasks/env")
+"""What `vmpooler-tasks run` in this folder keeps for other terminals while it runs (local.foreman)."""
 
 
 class Context:
@@ -23,7 +31,10 @@ class Context:
 
     @cached_property
     def settings(self) -> Settings:
-        return load_settings(file=self.config_file)
+        settings = load_settings(file=self.config_file)
+        if settings.source == NO_FILE and not os.environ.get("REDIS_URL") and RUNNING_HERE.exists():
+            sys.stderr.write(f"{PROGRAM}: no configuration is named; `. {RUNNING_HERE}` names the one that runs here\n")
+        return settings
 
     @cached_property
     def db(self) -> Database:

@@ -12,6 +12,9 @@ from vmpooler_tasks.jobs.server_check import Finding, check_server
 from vmpooler_tasks.model.health import OVERDUE_INTERVALS, Status
 from vmpooler_tasks.store import Database, purging, schedule, server
 
+REDIS = "Redis"
+"""What the finding is called that all others depend on."""
+
 
 def diagnose(settings: Settings, db: Database) -> Iterator[Finding]:
     """Each finding as it is made; with Redis out of reach nothing else can be looked at."""
@@ -19,9 +22,9 @@ def diagnose(settings: Settings, db: Database) -> Iterator[Finding]:
     try:
         facts = server.facts(db)
     except VmpoolerTasksError as error:
-        yield Finding("fail", "Redis", str(error), "is it running there? REDIS_URL or the :redis: section names it")
+        yield Finding("fail", REDIS, str(error), "is it running there? REDIS_URL or the :redis: section names it")
         return
-    yield Finding("ok", "Redis", f"{db.address} answers in {facts.round_trip_seconds * 1000:.1f} ms")
+    yield Finding("ok", REDIS, f"{db.address} answers in {facts.round_trip_seconds * 1000:.1f} ms")
     yield from check_server(facts)
     for look in (_broker, _workers, _beats, _last_purge, _last_health):
         yield _guarded(look, settings, db)

@@ -161,14 +161,15 @@ def delete(
     default="-",
     help="A file instead of stdout.",
 )
+@click.option("--json", "as_json", is_flag=True, help="The same as --format jsonl.")
 @pass_context
-def export(context: Context, /, form: str, output: TextIO, **filters: Any) -> None:
+def export(context: Context, /, form: str, output: TextIO, as_json: bool, **filters: Any) -> None:
     """All dead letters that the filters select, as JSON lines or CSV."""
     from vmpooler_tasks.jobs import deadletters as job  # noqa: PLC0415
 
     letters = job.find(context.db, options.filter_from(filters))
     count = 0
-    writer = _csv_writer(output) if form == "csv" else None
+    writer = _csv_writer(output) if form == "csv" and not as_json else None
     for letter in letters:
         count += 1
         if writer:

@@ -1,5 +1,6 @@
 """`vmpooler-tasks doctor`"""
 
+import os
 import sys
 
 import click
@@ -9,12 +10,18 @@ from vmpooler_tasks.cli.context import Context, pass_context
 from vmpooler_tasks.cli.output import COLOURS, print_json, print_line
 
 
-@click.command(epilog="Example: vmpooler-tasks doctor")
+@click.command(
+    short_help="Look at everything that these workers depend on.",
+    epilog="Example: vmpooler-tasks doctor",
+)
 @options.as_json
 @pass_context
 def doctor(context: Context, as_json: bool) -> None:
-    """Look at everything that these workers depend on: a line each, with what to do. Exit status: 1 if any failed."""
-    from vmpooler_tasks.cli.diagnosis import diagnose  # noqa: PLC0415
+    """Look at everything that these workers depend on: a line each, with what to do.
+
+    Exit status: 0, 1 if anything failed, 69 if Redis does not answer.
+    """
+    from vmpooler_tasks.cli.diagnosis import REDIS, diagnose  # noqa: PLC0415
 
     findings = []
     for finding in diagnose(context.settings, context.db):
@@ -25,4 +32,5 @@ def doctor(context: Context, as_json: bool) -> None:
                 print_line(f"{'':<22} → {finding.remedy}")
     if as_json:
         print_json([finding.as_json() for finding in findings])
-    sys.exit(any(finding.state == "fail" for finding in findings))
+    failed = {finding.what for finding in findings if finding.state == "fail"}
+    sys.exit(os.EX_UNAVAILABLE if REDIS in failed else bool(failed))

@@ -13,6 +13,7 @@ from vmpooler_tasks.model.timestamps import iso_utc
 
 COLOURS = {"healthy": "green", "ok": "green", "degraded": "yellow", "warn": "yellow", "unhealthy": "red", "fail": "red"}
 GAP = 2
+"""Blanks between columns, and those that tabulate adds to each heading."""
 NARROWEST = 20
 
 
@@ -48,7 +49,8 @@ def _coloured(text: str, colour: str | None) -> str:
 
 
 def _fit(headings: Sequence[str], cells: list[list[str]], width: int) -> None:
-    others = sum(max(map(len, column)) + GAP for column in list(zip(headings, *cells, strict=True))[:-1])
+    columns = list(zip(headings, *cells, strict=True))[:-1]
+    others = sum(max(len(heading) + GAP, *map(len, rest)) + GAP for heading, *rest in columns)
     room = max(width - others, NARROWEST)
     for row in cells:
         if len(row[-1]) > room:

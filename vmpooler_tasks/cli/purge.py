@@ -67,7 +67,7 @@ def _refuse_unknown_pools(context: Context, pools: tuple[str, ...]) -> None:
         if pool not in known:
             near = difflib.get_close_matches(pool, known, n=1)
             hint = f"; did you mean {near[0]}?" if near else f"; there are {', '.join(sorted(set(known))) or 'none'}"
-            raise click.BadParameter(f"there is no pool {pool!r}{hint}", param_hint="--pool")
+            raise click.BadParameter(f"no pool {pool!r}{hint}", param_hint="--pool")
 
 
 def _enqueue(context: Context, as_json: bool, **order: object) -> None:

@@ -8,7 +8,10 @@ import click
 from vmpooler_tasks.cli.context import Context, pass_context
 
 
-@click.command(epilog="Example: VMPOOLER_CONFIG_FILE=deploy/vmpooler.yaml vmpooler-tasks run")
+@click.command(
+    short_help="Run worker, beat and Flower here, for a first look.",
+    epilog="Example: VMPOOLER_CONFIG_FILE=deploy/vmpooler.yaml vmpooler-tasks run",
+)
 @pass_context
 def run(context: Context) -> None:
     """Run worker, beat and Flower here, on a private Redis unless REDIS_URL is set, for a first look."""

@@ -6,6 +6,7 @@ overrides. Every problem is found before the first is reported.
 
 import difflib
 import os
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -20,12 +21,15 @@ from vmpooler_tasks.config.schema import (
     Pool,
     RedisSection,
     Settings,
-    shown,
+    is_address,
     without_login,
 )
 from vmpooler_tasks.errors import ConfigurationError
+from vmpooler_tasks.model.redaction import redacted_text
 
 DEFAULT_FILE = "vmpooler.yaml"
+NO_FILE = "defaults"
+"""The source of settings where nothing is named and no file lies here."""
 
 REDIS_ENVIRONMENT = {
     "REDIS_SERVER": "server",
@@ -34,6 +38,9 @@ REDIS_ENVIRONMENT = {
     "REDIS_DATA_TTL": "data_ttl",
 }
 
+# A password that begins with `*`, `!` or `&` is one of these to YAML, whose error would show it.
+_YAML_NAME = re.compile(r"(alias|anchor|tag) (['\"]).*?\2")
+
 # How alike two names must be for one to be taken for the other misspelt. Names that we read are long, and a provider's
 # own are few; at 0.8 `dlq_enabeld` is caught and `ready_ttl` is not taken for `dlq_ttl`.
 ALIKE = 0.8
@@ -41,6 +48,13 @@ ALIKE = 0.8
 
 class _Loader(yaml.SafeLoader):
     """Safe YAML that also reads the plain values behind Ruby's tags (`!ruby/regexp /x/`)."""
+
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        try:
+            return super().construct_object(node, deep)
+        except ValueError as error:  # the thirteenth month
+            what = "a date or number that cannot be read"
+            raise yaml.constructor.ConstructorError(None, None, what, node.start_mark) from error
 
 
 _Loader.add_multi_constructor("!ruby/", lambda loader, _tag, node: _plain(loader, node))
@@ -64,7 +78,7 @@ def load_settings(environ: Mapping[str, str] = os.environ, file: Path | None = N
     data = _parse(source, text, problems)
     _merge_extra_files(data, environ, problems)
     _override_from_environment(data, environ)
-    problems += list(_misspelt(data))
+    problems += [*_misspelt(data), *_named_twice(data)]
     settings = _validate(source, data, problems)
     if settings is None or problems:
         raise ConfigurationError(source, problems)
@@ -77,7 +91,7 @@ def _read(environ: Mapping[str, str], file: Path | None) -> tuple[str, str]:
     named = file or environ.get("VMPOOLER_CONFIG_FILE")
     path = Path(named or DEFAULT_FILE)
     if not named and not path.exists():
-        return "defaults", ""
+        return NO_FILE, ""
     try:
         return str(path), path.read_text(encoding="utf-8")
     except OSError as error:
@@ -92,13 +106,14 @@ def _parse(source: str, text: str, problems: list[str]) -> dict[str, Any]:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
         where = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
-        raise ConfigurationError(source, [f"{where}{error.problem or 'is not valid YAML'}"]) from error
+        what = _YAML_NAME.sub(r"\1", error.problem or "is not valid YAML")
+        raise ConfigurationError(source, [f"{where}{what}"]) from error
     except yaml.YAMLError as error:
         raise ConfigurationError(source, [f"is not valid YAML: {' '.join(str(error).split())}"]) from error
     if data is None:
         return {}
     if not isinstance(data, dict):
-        raise ConfigurationError(source, [f"must hold sections such as :config:, not {data!r:.40}"])
+        raise ConfigurationError(source, [f"must hold sections such as :config:, not {redacted_text(repr(data)):.40}"])
     plain: dict[str, Any] = _without_colons(data, "", problems)
     return plain
 
@@ -166,6 +181,16 @@ def _misspelt(data: dict[str, Any]) -> Iterator[str]:
         yield from _nearest(f"pools[{index}].", pool, Pool.model_fields, vmpooler_names.OPTIONS)
 
 
+def _named_twice(data: dict[str, Any]) -> Iterator[str]:
+    """Looked for before the values are validated, so that it is told together with their problems."""
+    pools, seen = data.get("pools"), set[str]()
+    for index, pool in enumerate(pools if isinstance(pools, list) else ()):
+        name = pool.get("name") if isinstance(pool, dict) else None
+        if isinstance(name, str) and name in seen:
+            yield f"pools[{index}].name: {name!r} is the name of an earlier pool"
+        seen.add(str(name))
+
+
 def _nearest(
     path: str, section: Any, ours: Iterable[str], theirs: Iterable[str], *, known_are_ours: bool = False
 ) -> Iterator[str]:
@@ -188,7 +213,7 @@ def _validate(source: str, data: dict[str, Any], problems: list[str]) -> Setting
     except ValidationError as error:
         problems += [_problem(detail) for detail in error.errors()]
         return None
-    problems += _contradictions(settings)
+    problems += _addresses(settings)
     return settings
 
 
@@ -203,31 +228,19 @@ def _problem(detail: Any) -> str:
     message = (
         detail["msg"].removeprefix("Value error, ").removeprefix("Input ").replace("valid boolean", "true or false")
     )
-    secret = any(word in path for word in ("password", "url"))
-    given = "" if secret or "blank" in message else f" {detail['input']!r:.60}"
+    secret = path == "redis" or any(word in path for word in ("password", "url"))
+    given = "" if secret or "blank" in message else f" {redacted_text(repr(detail['input'])):.60}"
     return f"{path}:{given} {message.split(', unable')[0]}".replace("should be", "must be")
 
 
-def _contradictions(settings: Settings) -> list[str]:
-    """What each value allows and the values together do not."""
-    limits = settings.config.health_thresholds
-    problems = [
-        f"config.health_thresholds.{name}_warning: {shown(low)} must not be above {name}_critical ({shown(high)})"
-        for name, low, high in (
-            ("dlq_max", limits.dlq_max_warning, limits.dlq_max_critical),
-            ("stuck_vm_max", limits.stuck_vm_max_warning, limits.stuck_vm_max_critical),
-        )
-        if {f"{name}_warning", f"{name}_critical"} <= limits.model_fields_set and low > high
-    ]
-    seen: set[str] = set()
-    for index, pool in enumerate(settings.pools):
-        if pool.name in seen:
-            problems.append(f"pools[{index}].name: {pool.name!r} is the name of an earlier pool")
-        seen.add(pool.name)
-    for what, url in (
-        ("REDIS_URL", settings.redis.location),
-        ("CELERY_BROKER_URL", settings.broker_location),
-    ):
-        if not url.startswith(("redis://", "rediss://", "sentinel://", "unix://", "redis+socket://")):
-            problems.append(f"{what}: {without_login(url)!r} must begin with redis:// or rediss://")
-    return problems
+def _addresses(settings: Settings) -> Iterator[str]:
+    yield from _address_problems("REDIS_URL", settings.redis.location)
+    if settings.broker_url:
+        yield from _address_problems("CELERY_BROKER_URL", settings.broker_location)
+
+
+def _address_problems(what: str, url: str) -> Iterator[str]:
+    if not url.startswith(("redis://", "rediss://", "sentinel://", "unix://", "redis+socket://")):
+        yield f"{what}: {without_login(url)!r} must begin with redis:// or rediss://"
+    elif url.startswith("redis") and not is_address(url):
+        yield f"{what}: {without_login(url)!r} is not an address; encode a password's special characters as %2F"

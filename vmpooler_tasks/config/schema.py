@@ -17,10 +17,18 @@ def _refuse_blank(value: Any) -> Any:
     return value
 
 
+def _refuse_switch(value: Any) -> Any:
+    # Python takes true for 1: `purge_interval: yes` would be a purge every second.
+    if isinstance(value, bool):
+        raise ValueError("must be a number")  # noqa: TRY004 - pydantic collects these
+    return _refuse_blank(value)
+
+
 Given = BeforeValidator(_refuse_blank)
-Seconds = Annotated[float, Given, Field(gt=0, allow_inf_nan=False)]
-Hours = Annotated[float, Given, Field(gt=0, allow_inf_nan=False)]
-Threshold = Annotated[float, Given, Field(ge=0, allow_inf_nan=False)]
+Number = BeforeValidator(_refuse_switch)
+Seconds = Annotated[float, Number, Field(gt=0, allow_inf_nan=False)]
+Hours = Annotated[float, Number, Field(gt=0, allow_inf_nan=False)]
+Threshold = Annotated[float, Number, Field(ge=0, allow_inf_nan=False)]
 Switch = Annotated[bool, Given]
 
 
@@ -51,14 +59,14 @@ class Options(Section):
 
     dlq_enabled: Switch = Field(False, description="keep failed VMs and tasks as dead letters")
     dlq_ttl: Hours = Field(168, description="hours that a dead letter is kept")
-    dlq_max_entries: Annotated[int, Given, Field(ge=1)] = Field(
+    dlq_max_entries: Annotated[int, Number, Field(ge=1)] = Field(
         10_000, description="dead letters kept in each queue; the oldest leave first"
     )
 
     purge_enabled: Switch = Field(False, description="run the auto-purge")
     purge_interval: Seconds = Field(3600, description="seconds between two purge cycles")
     purge_dry_run: Switch = Field(False, description="report what would be purged, and change nothing")
-    purge_max_percent: Annotated[float, Given, Field(gt=0, le=100)] = Field(
+    purge_max_percent: Annotated[float, Number, Field(gt=0, le=100)] = Field(
         100,
         description="largest share of one pool's queue that a cycle may take, in percent; above it the queue is left "
         "alone and health says so (100: no limit)",
@@ -85,7 +93,7 @@ class RedisSection(Section):
     """`:redis:`, VMPooler's database and ours."""
 
     server: Annotated[str, Given] = Field("localhost", description="host name or address")
-    port: Annotated[int, Given, Field(ge=1, le=65535)] = Field(6379, description="port")
+    port: Annotated[int, Number, Field(ge=1, le=65535)] = Field(6379, description="port")
     username: str | None = Field(None, description="user, where the server has an ACL")
     password: SecretStr | None = Field(None, description="password")
     data_ttl: Hours = Field(168, description="hours that a VM's metadata is kept after its end")
@@ -110,8 +118,8 @@ class RedisSection(Section):
 class Pool(Section):
     """One entry of `:pools:`; what the provider reads from it is the provider's business."""
 
-    name: Annotated[str, Given, Field(min_length=1)]
-    size: Annotated[int, Given, Field(ge=0)] = Field(0, description="ready and pending VMs to keep")
+    name: Annotated[str, Given, Field(min_length=1, description="the name, as in the keys in Redis")]
+    size: Annotated[int, Number, Field(ge=0)] = Field(0, description="ready and pending VMs to keep")
     alias: tuple[str, ...] = Field((), description="other names that this pool can be requested as")
     template: str | None = Field(None, description="what the provider clones from")
     provider: str | None = Field(None, description="a name in `:providers:`")
@@ -162,6 +170,21 @@ def shown(value: Any) -> str:
 
 
 def without_login(url: str) -> str:
-    """The same address without user and password."""
-    parts = urlsplit(url)
-    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
+    """The same address without user, password and query; also of one that is no address, whose password may hold a
+    character that it should not.
+    """
+    if is_address(url):
+        parts = urlsplit(url)
+        return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
+    scheme, separator, rest = url.rpartition("://")
+    return scheme + separator + rest.rpartition("@")[2].partition("?")[0]
+
+
+def is_address(url: str) -> bool:
+    """Whether its parts can be told apart: a `/`, `?` or `#` in a password has to be percent-encoded."""
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError:
+        return False
+    return "@" not in parts.path + parts.query + parts.fragment

@@ -24,12 +24,32 @@ from vmpooler_tasks.store import Database
 
 FLOWER_PORT = 5555
 FOLDER = Path(".vmpooler-tasks")
+ENVIRONMENT = "env"
+"""The file in the folder that a second terminal reads, to mean the same Redis and configuration."""
 
 
 class AlreadyRunningError(VmpoolerTasksError):
     """It runs already"""
 
     exit_status = os.EX_TEMPFAIL
+
+
+class _Output:
+    """Where the log goes. When nobody reads it any more (a closed terminal, `| head`), everything is stopped."""
+
+    def write(self, text: str) -> None:
+        try:
+            sys.stdout.write(text)
+            sys.stdout.flush()
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    def flush(self) -> None:
+        """Done by `write`."""
+
+    def isatty(self) -> bool:
+        return sys.stdout.isatty()
 
 
 class _LeadersOnly:
@@ -47,12 +67,14 @@ def run(settings: Settings, folder: Path = FOLDER) -> int:
 
     With REDIS_URL set it is that server, which is left as it is; else a private one, filled with a sample if empty.
     """
-    if os.environ.get("REDIS_URL"):
-        Database(settings.redis.location).call("PING")
-        return _supervise(settings, os.environ["REDIS_URL"], None)
+    if given := os.environ.get("REDIS_URL"):
+        Database(given).call("PING")
+        with _exclusive(folder), _described(folder, settings, None):
+            return _supervise(settings, given, None, folder)
     with _exclusive(folder), server.running(folder) as (url, process):
         _fill_if_empty(url, settings)
-        return _supervise(load_settings({**os.environ, "REDIS_URL": url}), url, process)
+        with _described(folder, settings, url):
+            return _supervise(load_settings({**os.environ, "REDIS_URL": url}), url, process, folder)
 
 
 @contextmanager
@@ -72,6 +94,24 @@ def _exclusive(folder: Path) -> Iterator[None]:
         yield
 
 
+@contextmanager
+def _described(folder: Path, settings: Settings, url: str | None) -> Iterator[None]:
+    """Keeps a shell's `export` lines in the folder. An address that was given is left out: it may hold a password."""
+    named = Path(settings.source)
+    exports = {
+        "REDIS_URL": url,
+        "VMPOOLER_CONFIG_FILE": str(named.resolve()) if named.is_file() else None,
+    }
+    lines = [f"export {name}={shlex.quote(value)}\n" for name, value in exports.items() if value]
+    lines.append(f'export PATH={shlex.quote(str(Path(sys.executable).parent))}:"$PATH"\n')
+    file = folder / ENVIRONMENT
+    file.write_text("".join(lines), encoding="utf-8")
+    try:
+        yield
+    finally:
+        file.unlink(missing_ok=True)
+
+
 def _fill_if_empty(url: str, settings: Settings) -> None:
     db = Database(url)
     if int(db.call("DBSIZE")) == 0 and settings.pools:
@@ -80,7 +120,7 @@ def _fill_if_empty(url: str, settings: Settings) -> None:
     db.close()
 
 
-def _supervise(settings: Settings, url: str, process: "subprocess.Popen[bytes] | None") -> int:
+def _supervise(settings: Settings, url: str, process: "subprocess.Popen[bytes] | None", folder: Path) -> int:
     password, flower_port = secrets.token_urlsafe(12), server.free_port(FLOWER_PORT)
     celery = f"{shlex.quote(sys.executable)} -m celery --quiet -A vmpooler_tasks"
     environment = {
@@ -89,7 +129,7 @@ def _supervise(settings: Settings, url: str, process: "subprocess.Popen[bytes] |
         "PYTHONUNBUFFERED": "1",
         "FLOWER_BASIC_AUTH": f"operator:{password}",  # in the environment, where other users cannot read it
     }
-    manager = Manager(Printer(sys.stdout, time_format=""))  # the lines bring their own time
+    manager = Manager(Printer(_Output(), time_format=""))  # the lines bring their own time
     manager._procmgr = _LeadersOnly()  # noqa: SLF001 - honcho would signal the worker's children as well
     for name, arguments in (
         ("worker", "worker --loglevel INFO --hostname worker@%h"),
@@ -99,7 +139,7 @@ def _supervise(settings: Settings, url: str, process: "subprocess.Popen[bytes] |
         manager.add_process(name, f"exec {celery} {arguments}", env=environment)
     _say(f"Redis:   {settings.redis.address}")
     _say(f"Flower:  http://{server.LOOPBACK}:{flower_port}  user operator, password {password}")
-    _say("Try:     vmpooler-tasks health   (in another terminal; see the README)")
+    _say(f"Try:     . {folder / ENVIRONMENT}; vmpooler-tasks health   (in another terminal, in this folder)")
     _say("Ctrl-C stops everything.")
     if process is not None:
         threading.Thread(target=_stop_if_it_ends, args=(process,), daemon=True).start()
@@ -121,5 +161,4 @@ def _as_if_terminated(*_: Any) -> None:
 
 
 def _say(text: str) -> None:
-    sys.stdout.write(text + "\n")
-    sys.stdout.flush()
+    _Output().write(text + "\n")

@@ -1,0 +1,241 @@
+"""The command line's help, and how it answers mistakes: the exit status, and one line on stderr."""
+
+import json
+import os
+import re
+import shlex
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from tests.support import servers
+from tests.support.commands import PROGRAM, CommandLine, letter
+from tests.support.processes import Installation, configuration
+from tests.support.servers import TestServer
+from tests.support.world import POOL, World
+from vmpooler_tasks import __version__
+from vmpooler_tasks.cli import cli
+from vmpooler_tasks.model.names import DeadLetterQueue
+from vmpooler_tasks.store import Database, keys
+
+NOWHERE = "redis://:s3cr3t@127.0.0.1:1/0"
+
+COMMANDS = {
+    "audit", "config check", "config show", "dlq delete", "dlq export", "dlq list", "dlq show", "dlq stats", "doctor",
+    "health", "purge", "run",
+}  # fmt: skip
+
+
+@pytest.fixture
+def run(valkey: TestServer, tmp_path: Path) -> CommandLine:
+    """The command on an empty database, with every feature on and one pool."""
+    return CommandLine(tmp_path, Installation(valkey.url, tmp_path).environment)
+
+
+@pytest.fixture
+def world(valkey: TestServer) -> Iterator[World]:
+    """That database. Its clock is the real one, since the command's is."""
+    db = Database(valkey.url)
+    yield World(db, now=time.time())
+    db.close()
+
+
+def commands(group: click.Group = cli, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], click.Command]]:
+    """Every command that does something, and the words that name it."""
+    for name, command in group.commands.items():
+        if isinstance(command, click.Group):
+            yield from commands(command, (*path, name))
+        else:
+            yield (*path, name), command
+
+
+# --- help --------------------------------------------------------------------------------------------------------
+
+
+def test_there_are_these_commands_and_no_others() -> None:
+    assert {" ".join(words) for words, _ in commands()} == COMMANDS
+
+
+@pytest.mark.parametrize("words", sorted(COMMANDS | {"", "dlq", "config"}))
+def test_every_command_has_help_with_an_example(words: str) -> None:
+    result = CliRunner().invoke(cli, [*words.split(), "--help"], prog_name="vmpooler-tasks")
+    assert result.exit_code == 0
+    assert re.search(rf"^  Example: .*vmpooler-tasks {words}", result.output, re.MULTILINE)
+    assert "..." not in result.output.partition("Commands:")[2], "a summary is cut off"
+
+
+def test_help_needs_neither_redis_nor_a_valid_configuration(run: CommandLine) -> None:
+    result = run("dlq", "list", "--help", REDIS_URL=NOWHERE, VMPOOLER_CONFIG="not: [valid")
+    assert (result.status, result.err) == (0, "")
+    assert result.out.startswith("Usage: vmpooler-tasks dlq list [OPTIONS]\n")
+
+
+@pytest.mark.parametrize(
+    ("words", "command"), list(commands()), ids=lambda value: value if isinstance(value, str) else "-"
+)
+def test_the_example_in_a_commands_help_is_itself_valid(words: tuple[str, ...], command: click.Command) -> None:
+    example = str(command.epilog).removeprefix("Example: ").partition(" > ")[0]
+    arguments = [word for word in shlex.split(example) if not word.startswith("VMPOOLER_CONFIG_FILE=")]
+    assert tuple(arguments[1 : 1 + len(words)]) == words
+    assert CliRunner().invoke(cli, [*arguments[1:], "--help"]).exit_code == 0
+
+
+def test_every_command_but_run_prints_json_for_machines() -> None:
+    without = {" ".join(words) for words, command in commands() if not any("--json" in p.opts for p in command.params)}
+    assert without == {"run"}
+
+
+def test_the_version_is_the_packages(run: CommandLine) -> None:
+    assert run("--version").out == f"vmpooler-tasks, version {__version__}\n"
+
+
+# --- mistakes ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("typed", "command", "complaint"),
+    [
+        ("helth", "", "No such command 'helth'. Did you mean 'health'?"),
+        ("dlq lst", "dlq", "No such command 'lst'. Did you mean 'list'?"),
+        ("purge --dryrun", "purge", "No such option '--dryrun'. Did you mean '--dry-run'?"),
+        ("dlq list --queue x", "dlq list", "Invalid value for '--queue': 'x' is not one of {queues}."),
+        ("purge --pool centos-7", "purge", "Invalid value for --pool: no pool 'centos-7'; did you mean {pool}?"),
+        ("purge --pool zzz", "purge", "Invalid value for --pool: no pool 'zzz'; there are {pool}"),
+        ("health --history 5", "health", "Invalid value for '--history': '5' is no duration; write {durations}"),
+        ("dlq list --match [", "dlq list", "Invalid value for '--match': '[' is no regular expression: {regex}"),
+        ("dlq list --since soon", "dlq list", "Invalid value for '--since': 'soon' is no time; write {times}"),
+        ("dlq list --after nonsense", "dlq list", "Invalid value for --after: 'nonsense' is no cursor"),
+        ("dlq show", "dlq show", "Missing argument 'ID…'."),
+        ("dlq delete", "dlq delete", "name ids or filters, or say --all"),
+    ],
+)
+def test_a_mistake_is_answered_by_one_line_that_helps(
+    run: CommandLine, typed: str, command: str, complaint: str
+) -> None:
+    program = f"vmpooler-tasks {command}".strip()
+    allowed = {
+        "queues": "'pending', 'clone', 'ready', 'tasks'",
+        "pool": POOL,
+        "durations": "90s, 15m, 24h or 7d",
+        "regex": "unterminated character set at position 0",
+        "times": "2024-01-15T10:30:00Z, or how long ago: 2h",
+    }
+    result = run(*typed.split())
+    assert (result.status, result.out) == (os.EX_USAGE, "")
+    assert result.err == f"{program}: {complaint.format(**allowed)} (see {program} --help)\n"
+
+
+@pytest.mark.parametrize(
+    "typed",
+    [
+        "health", "health --no-check", "health --history 2h", "purge", "purge --enqueue", "purge --pool x", "dlq list",
+        "dlq stats", "dlq delete --all --yes", "dlq export", "audit", "run",
+    ],
+)  # fmt: skip
+def test_without_redis_every_command_names_its_address_in_one_line(run: CommandLine, typed: str) -> None:
+    result = run(*typed.split(), REDIS_URL=NOWHERE)
+    assert (result.status, result.out) == (os.EX_UNAVAILABLE, "")
+    assert re.fullmatch(r"vmpooler-tasks: Redis does not answer: redis://127\.0\.0\.1:1/0: [^\n]+\n", result.err)
+    assert "s3cr3t" not in result.err
+
+
+def test_doctor_without_redis_says_so_and_looks_no_further(run: CommandLine) -> None:
+    result = run("doctor", REDIS_URL=NOWHERE)
+    assert (result.status, result.err) == (os.EX_UNAVAILABLE, "")
+    first, second, third = result.out.splitlines()
+    assert first == "ok    configuration:   VMPOOLER_CONFIG is valid"
+    assert second.startswith("fail  Redis:           Redis does not answer: redis://127.0.0.1:1/0: ")
+    assert third.strip() == "→ is it running there? REDIS_URL or the :redis: section names it"
+
+
+def test_a_wrong_password_is_said_and_not_shown(run: CommandLine, tmp_path: Path) -> None:
+    with servers.running("valkey", tmp_path / "locked", password="right") as locked:
+        for password in ("wr0ng", ""):
+            url = locked.url.replace(":right@", f":{password}@" if password else "")
+            result = run("dlq", "list", REDIS_URL=url)
+            assert (result.status, result.out) == (os.EX_UNAVAILABLE, "")
+            assert result.err.count("\n") == 1
+            assert f"redis://127.0.0.1:{locked.port}/0: " in result.err
+            assert re.search("invalid username-password" if password else ": it wants a password\n", result.err)
+            assert "wr0ng" not in result.err
+
+
+FIVE_MISTAKES = """\
+:config:
+  dlq_enabeld: true
+  dlq_ttl: 0
+  purge_interval: soon
+  health_thresholds:
+    stuck_vm_max_critcal: 5
+:redis:
+  port: 70000
+"""
+FIVE_LINES = [
+    "config.dlq_enabeld: unknown option; did you mean dlq_enabled?",
+    "config.dlq_ttl: 0 must be greater than 0",
+    "config.purge_interval: 'soon' must be a valid number",
+    "config.health_thresholds.stuck_vm_max_critcal: unknown option; did you mean stuck_vm_max_critical?",
+    "redis.port: 70000 must be less than or equal to 65535",
+]
+
+
+@pytest.mark.parametrize("typed", ["health", "dlq list", "doctor", "run"])
+def test_all_mistakes_of_a_configuration_are_told_before_anything_starts(run: CommandLine, typed: str) -> None:
+    result = run(*typed.split(), VMPOOLER_CONFIG=FIVE_MISTAKES)
+    expected = "\n  ".join(["vmpooler-tasks: 5 problems in VMPOOLER_CONFIG", *FIVE_LINES])
+    assert (result.status, result.out, result.err) == (os.EX_CONFIG, "", expected + "\n")
+
+
+def test_config_check_tells_all_mistakes_of_a_file_to_machines_as_well(run: CommandLine) -> None:
+    (run.folder / "mine.yaml").write_text(FIVE_MISTAKES)
+    told = run.json("config", "check", "mine.yaml", status=os.EX_CONFIG)
+    assert told == {"source": "mine.yaml", "valid": False, "problems": FIVE_LINES}
+
+
+def test_config_check_of_a_valid_file_says_what_is_on(run: CommandLine) -> None:
+    (run.folder / "mine.yaml").write_text(configuration(purge_enabled=False))
+    result = run("config", "check", "mine.yaml")
+    assert (result.status, result.err) == (0, "")
+    assert result.out.splitlines()[0] == "mine.yaml is valid."
+    assert "  purge: off" in result.out.splitlines()
+    assert "  dead letters: on, kept 168 h, at most 10000 per queue" in result.out.splitlines()
+
+
+def test_a_file_that_is_not_there_is_a_configuration_error(run: CommandLine) -> None:
+    result = run("--config", "nowhere.yaml", "health")
+    assert (result.status, result.out) == (os.EX_CONFIG, "")
+    assert result.err == "vmpooler-tasks: 1 problem in nowhere.yaml\n  cannot be read: No such file or directory\n"
+
+
+def test_a_key_of_the_wrong_type_is_one_line(run: CommandLine, world: World) -> None:
+    world.client.set(keys.dead_letters(DeadLetterQueue.CLONE), "no sorted set")
+    result = run("dlq", "list")
+    assert (result.status, result.out) == (os.EX_DATAERR, "")
+    assert re.fullmatch(r"vmpooler-tasks: A key in Redis does not hold what it should: WRONGTYPE [^\n]*\n", result.err)
+
+
+def test_a_reader_that_has_seen_enough_ends_the_command_without_a_word(run: CommandLine, world: World) -> None:
+    for number in range(3000):
+        letter(world, "tasks", number, vm=f"vm-{number}", error_class="E", error_message="x" * 100)
+    with run.started("dlq", "export") as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert json.loads(process.stdout.readline())["vm"] == "vm-0"
+        process.stdout.close()
+        assert process.stderr.read() == ""
+        assert process.wait(30) == 141
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no full device")
+def test_a_full_disk_is_one_line(run: CommandLine) -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [str(PROGRAM), "config", "show"], env=run.environment, cwd=run.folder, stdout=full, stderr=subprocess.PIPE,
+            check=False,
+        )  # fmt: skip
+    assert (done.returncode, done.stderr) == (os.EX_IOERR, b"vmpooler-tasks: No space left on device\n")

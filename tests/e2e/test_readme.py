@@ -1,0 +1,219 @@
+"""The documentation, executed: each command in it works, and what the README shows is what appears."""
+
+import os
+import re
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.support.commands import clean_copy
+from tests.support.config_reference import reference
+from tests.support.guide import Fence, fences
+from tests.support.processes import ROOT, Process, until
+from tests.support.servers import required
+from vmpooler_tasks.cli import cli
+from vmpooler_tasks.store import keys
+
+pytestmark = pytest.mark.timeout(900)
+
+DOCUMENTS = [
+    "README.md", "CONTRIBUTING.md",
+    *(f"docs/{path.name}" for path in sorted((ROOT / "docs").glob("*.md")) if path.name != "performance.md"),
+]  # fmt: skip
+NOT_RUN = {"text", "mermaid", "yaml"}
+"""What is no command: pictures and files, and commands that it makes no sense to run here (`text`)."""
+START = "make run"
+SETUP_SECONDS = 600.0
+"""For pip, where CI_FULL has the virtual environment set up as well."""
+VOLATILE = re.compile(r"…|\d+|-{3,}| {2,}")
+
+
+@dataclass(frozen=True, slots=True)
+class Typed:
+    """One command of a document, and what the document says it prints (None: it does not say)."""
+
+    document: str
+    text: str
+    shown: tuple[str, ...] | None
+
+
+def read(document: str) -> str:
+    return (ROOT / document).read_text(encoding="utf-8")
+
+
+def typed(document: str) -> list[Typed]:
+    found: list[Typed] = []
+    for fence in fences(read(document)):
+        if fence.language == "bash":
+            found += [Typed(document, line, None) for line in fence.text.splitlines() if line.strip()]
+        elif fence.language == "console":
+            found += _session(document, fence)
+    return found
+
+
+def _session(document: str, fence: Fence) -> Iterator[Typed]:
+    assert fence.text.startswith("$ "), f"{document}: a console begins with its prompt"
+    for part in re.split(r"^\$ ", fence.text, flags=re.MULTILINE)[1:]:
+        command, *shown = part.splitlines()
+        yield Typed(document, command, tuple(shown))
+
+
+def pattern(line: str) -> re.Pattern[str]:
+    """A line of the document as it may appear: other numbers, other widths; `…` stands for anything."""
+    parts, place = [], 0
+    for found in VOLATILE.finditer(line):
+        parts.append(re.escape(line[place : found.start()]))
+        text = found[0]
+        parts.append({"…": ".*", "-": "-+", " ": " +"}.get(text[0], r"\d+"))
+        place = found.end()
+    return re.compile("".join([*parts, re.escape(line[place:])]) + " *")
+
+
+def appears(shown: tuple[str, ...], printed: str) -> bool:
+    """Whether the lines that the document shows are among those printed, in this order; `…` alone skips some."""
+    lines = iter(printed.splitlines())
+    return all(any(pattern(wanted).fullmatch(line) for line in lines) for wanted in shown if wanted.strip() != "…")
+
+
+class Shell:
+    """A terminal that stays open: what one command exports, the next one sees."""
+
+    def __init__(self, folder: Path, environment: dict[str, str]) -> None:
+        self._bash = subprocess.Popen(
+            ["bash", "--norc"], cwd=folder, env=environment, text=True, encoding="utf-8",
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        )  # fmt: skip
+
+    def type(self, command: str) -> tuple[int, str]:
+        """(exit status, what appeared)."""
+        assert self._bash.stdin is not None
+        assert self._bash.stdout is not None
+        self._bash.stdin.write(f"{{ {command}\n}} < /dev/null; printf '\\n--done--%s\\n' $?\n")
+        self._bash.stdin.flush()
+        lines: list[str] = []
+        for line in self._bash.stdout:
+            if line.startswith("--done--"):
+                return int(line.removeprefix("--done--")), "".join(lines)
+            lines.append(line)
+        raise AssertionError(f"the shell ended in {command!r}: {''.join(lines)}")
+
+    def close(self) -> None:
+        self._bash.kill()
+        self._bash.communicate()
+
+
+@dataclass(frozen=True, slots=True)
+class FirstMinutes:
+    """`make run` on a clean copy, and a second terminal there in which nothing was typed yet."""
+
+    make: Process
+    shell: Shell
+
+
+@pytest.fixture(scope="module")
+def minutes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FirstMinutes]:
+    for tool in ("redis-cli", "jq", "bash"):
+        required(tool)
+    folder = clean_copy(tmp_path_factory.mktemp("clone"), ready=not os.environ.get("CI_FULL"))
+    environment = {"PATH": os.environ["PATH"], "HOME": str(folder), "LANG": "C.UTF-8"}
+    make = Process(START.split(), folder=folder, environment=environment, log=folder / "log")
+    make.start()
+    shell = Shell(folder, environment)
+    try:
+        until(lambda: "Ctrl-C stops" in make.log or not make.running, "make run has set itself up", SETUP_SECONDS)
+        yield FirstMinutes(make, shell)
+    finally:
+        shell.close()
+        make.stop()
+
+
+@pytest.mark.slow
+def test_the_first_five_minutes_of_the_readme_are_as_it_says(minutes: FirstMinutes) -> None:
+    first, *rest = typed("README.md")
+    assert (first.text, bool(first.shown)) == (START, True)
+    minutes.make.says("[*] [purge] Completed purge cycle").says("[*] [health] Status: HEALTHY")
+    assert appears(first.shown or (), minutes.make.log), minutes.make.log
+    assert len(rest) > 6
+    for command in rest:
+        status, printed = minutes.shell.type(command.text)
+        assert status == 0, f"{command.text}: {printed}"
+        assert appears(command.shown or (), printed), f"{command.text} prints\n{printed}instead of {command.shown}"
+    minutes.make.says("[*] [purge][dry-run] Completed purge cycle")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("document", [name for name in DOCUMENTS if name != "README.md"])
+def test_every_command_of_the_documents_works(minutes: FirstMinutes, document: str) -> None:
+    minutes.make.says("[*] [purge] Completed purge cycle").says("[*] [health] Status: HEALTHY")
+    minutes.shell.type(". .vmpooler-tasks/env")
+    for command in typed(document):
+        status, printed = minutes.shell.type(command.text)
+        assert status == 0, f"{document}: {command.text}: {printed}"
+        assert "vmpooler-tasks: " not in printed, f"{document}: {command.text}: {printed}"
+
+
+@pytest.mark.parametrize(
+    ("shown", "printed", "same"),
+    [
+        (("Purged 3 pending in 0.04s.",), "Purged 12 pending in 1.20s.\n", True),
+        (("Purged 3 pending in 0.04s.",), "Purged no pending in 1.20s.\n", False),
+        (("a", "…", "b"), "a\nx\ny\nb\n", True),
+        (("a", "b"), "b\na\n", False),
+        (("HEALTHY  (checked …)",), "HEALTHY  (checked 2024-01-15T10:30:00Z)\n", True),
+        (("HEALTHY  (checked …)",), "UNHEALTHY  (checked 2024-01-15T10:30:00Z)\n", False),
+    ],
+)
+def test_what_is_shown_is_compared_but_for_numbers_and_widths(shown: tuple[str, ...], printed: str, same: bool) -> None:
+    assert appears(shown, printed) is same
+
+
+def test_every_block_of_the_documents_is_run_or_marked_as_not_to_be() -> None:
+    languages = {(name, fence.language) for name in DOCUMENTS for fence in fences(read(name))}
+    assert {language for _, language in languages} <= {"bash", "console", *NOT_RUN}
+    counted = {name: len(typed(name)) for name in DOCUMENTS}
+    assert counted["README.md"] >= 8
+    assert counted["docs/operator-guide.md"] >= 25
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_links_between_documents_lead_somewhere(document: str) -> None:
+    for target in re.findall(r"\]\(([^)]+)\)", read(document)):
+        if "://" in target:
+            continue
+        path, _, anchor = target.partition("#")
+        file = (ROOT / document).parent / path if path else ROOT / document
+        if path.endswith("performance.md"):
+            continue  # written with the benchmarks
+        assert file.exists(), target
+        if anchor:
+            headings = re.findall(r"^#+ (.+)$", file.read_text(encoding="utf-8"), re.MULTILINE)
+            assert anchor in {re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-") for heading in headings}, target
+
+
+def test_the_readme_names_every_command() -> None:
+    leaves = {name for name, command in cli.commands.items() if not hasattr(command, "commands")}
+    for name, command in cli.commands.items():
+        leaves |= {f"{name} {inner}" for inner in getattr(command, "commands", ())}
+    named = re.findall(r"^\| `vmpooler-tasks ([a-z ]+?)(?: (?:ID…|\[FILE\]))?` \|", read("README.md"), re.MULTILINE)
+    assert set(named) == leaves
+
+
+def test_the_option_tables_are_those_of_the_schema() -> None:
+    assert reference() in read("docs/configuration.md"), "python -m tests.support.config_reference prints them"
+
+
+def test_the_architecture_names_every_key_of_ours() -> None:
+    constants = [value.decode() for value in vars(keys).values() if isinstance(value, bytes)]
+    ours = {key for key in constants if key.startswith("vmpooler_tasks")}
+    ours.add(keys.first_seen("QUEUE", "POOL").decode())
+    assert set(re.findall(r"^\| `(vmpooler_tasks__\w+)`", read("docs/architecture.md"), re.MULTILINE)) == ours
+
+
+def test_nothing_is_promised_that_is_not_there() -> None:
+    """What later issues bring is named as missing where it is named at all."""
+    for name in DOCUMENTS:
+        text = read(name)
+        assert not re.search(r"vmpooler-tasks (web|pools|request|dlq redrive)\b", text), name

@@ -1,0 +1,52 @@
+"""The tables of docs/configuration.md, made from the schema: `python -m tests.support.config_reference` prints them."""
+
+from collections.abc import Iterator
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from vmpooler_tasks.config.load import REDIS_ENVIRONMENT
+from vmpooler_tasks.config.schema import HealthThresholds, Options, Pool, RedisSection, shown
+
+UNITS = ("seconds", "hours", "percent")
+BEGIN, END = "<!-- made by: python -m tests.support.config_reference -->", "<!-- end -->"
+
+
+def reference() -> str:
+    """All tables, with the marks that they stand between in the document."""
+    environment = {name: variable for variable, name in REDIS_ENVIRONMENT.items()} | {"url": "REDIS_URL"}
+    parts: tuple[tuple[str, type[BaseModel], dict[str, str]], ...] = (
+        ("`:config:`", Options, {name: name.upper() for name in Options.model_fields if name != "health_thresholds"}),
+        ("`health_thresholds:` in `:config:`", HealthThresholds, {}),
+        ("`:redis:`", RedisSection, environment),
+        ("each of `:pools:`", Pool, {}),
+    )
+    tables = [f"### {title}\n\n" + "\n".join(_table(section, names)) for title, section, names in parts]
+    return "\n\n".join([BEGIN, *tables, END])
+
+
+def _table(section: type[BaseModel], environment: dict[str, str]) -> Iterator[str]:
+    yield "| option | default | unit | meaning | environment |"
+    yield "|---|---|---|---|---|"
+    for name, field in section.model_fields.items():
+        variable = f"`{environment[name]}`" if name in environment else ""
+        yield f"| `{name}` | {_default(field)} | {_unit(field)} | {field.description} | {variable} |"
+
+
+def _default(field: FieldInfo) -> str:
+    if field.is_required():
+        return "must be given"
+    if isinstance(field.default, bool | int | float | str):
+        return f"`{shown(field.default)}`"
+    return "see below" if field.default_factory else ""
+
+
+def _unit(field: FieldInfo) -> str:
+    if isinstance(field.default, bool):
+        return "true, false"
+    words = [word.strip(",;") for word in (field.description or "").split()]
+    return next((unit for unit in UNITS if unit in words), "")
+
+
+if __name__ == "__main__":
+    print(reference())
