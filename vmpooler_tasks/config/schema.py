@@ -27,7 +27,7 @@ def _refuse_switch(value: Any) -> Any:
 Given = BeforeValidator(_refuse_blank)
 Number = BeforeValidator(_refuse_switch)
 Seconds = Annotated[float, Number, Field(gt=0, allow_inf_nan=False)]
-Hours = Annotated[float, Number, Field(gt=0, allow_inf_nan=False)]
+Hours = Annotated[float, Number, Field(gt=0, le=1_000_000, allow_inf_nan=False)]
 Threshold = Annotated[float, Number, Field(ge=0, allow_inf_nan=False)]
 Switch = Annotated[bool, Given]
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
+from math import inf
 from typing import Any
 
 from vmpooler_tasks.model.deadletter import StoredLetter, normalised
@@ -47,18 +48,20 @@ class ErrorGroup:
         }
 
 
-def find(db: Database, wanted: LetterFilter) -> Iterator[StoredLetter]:
-    """The letters meant, newest first."""
-    return filter(wanted.accepts, deadletters.newest_first(db, wanted.queues))
+def find(db: Database, wanted: LetterFilter, until: float = inf) -> Iterator[StoredLetter]:
+    """The letters meant, newest first, of those up to that epoch."""
+    latest = until if wanted.until is None else min(until, wanted.until)
+    return filter(wanted.accepts, deadletters.newest_first(db, wanted.queues, latest))
 
 
 def page(db: Database, wanted: LetterFilter, limit: int, after: str | None = None) -> LetterPage:
     """`limit` letters behind the cursor. A cursor stays good while letters come and go. Raises ValueError for none."""
-    found = find(db, wanted)
-    if after is not None:
+    if after is None:
+        found = find(db, wanted)
+    else:
         score, _, letter_id = after.partition(":")
         place = (-float(score), letter_id)
-        found = (letter for letter in found if (-letter.score, letter.id) > place)
+        found = (letter for letter in find(db, wanted, float(score)) if (-letter.score, letter.id) > place)
     letters = list(islice(found, limit + 1))
     more = len(letters) > limit
     shown = letters[:limit]

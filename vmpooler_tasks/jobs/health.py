@@ -25,9 +25,11 @@ from vmpooler_tasks.model.health import (
     stale_verdict,
     status_line,
 )
+from vmpooler_tasks.model.names import on_one_line
 from vmpooler_tasks.model.timestamps import iso_utc, parse_time
 from vmpooler_tasks.store import Database, health, purging
 from vmpooler_tasks.store.health import HealthState
+from vmpooler_tasks.store.purging import PurgeState
 
 _log = logging.getLogger("vmpooler_tasks.health")
 
@@ -88,7 +90,8 @@ def read(db: Database, settings: Settings, clock: Clock) -> HealthReport:
         verdict = stale_verdict(epoch, now, interval)
     else:
         reasons = tuple(read_reason(reason) for reason in json.loads(fields.get("reasons", "[]")))
-        verdict = Verdict(Status[fields.get("status", "unhealthy").upper()], reasons)
+        known = {str(status): status for status in Status}
+        verdict = Verdict(known.get(fields.get("status", ""), Status.UNHEALTHY), reasons)
     metrics = json.loads(fields.get("metrics", "{}"))
     return HealthReport(verdict, fields.get("last_check"), metrics, time.perf_counter() - begun)
 
@@ -97,11 +100,16 @@ def _check(db: Database, settings: Settings, now: float) -> tuple[Metrics, Verdi
     before = health.read_state(db)
     metrics, sizes, unreadable = measure(db, settings, now)
     for key in unreadable:
-        _log.warning("[!] [health] Error checking '%s': it does not hold what it should", key)
-    state = _next_state(before, settings, metrics, sizes, now)
+        _log.warning("[!] [health] Error checking '%s': it does not hold what it should", on_one_line(key))
+    purge = purging.read_state(db)
+    state = HealthState(
+        last_check=now,
+        purge_expected=_purge_expected(settings, before, purge, now),
+        empty_since=_empty_since(before, metrics, sizes, now),
+    )
     around = Circumstances(
         now=now,
-        purge=_purge_history(db, settings, state),
+        purge=_purge_history(settings, purge, state),
         health=CycleHistory(
             enabled=settings.config.health_check_enabled,
             interval_seconds=settings.config.health_check_interval,
@@ -117,20 +125,21 @@ def _check(db: Database, settings: Settings, now: float) -> tuple[Metrics, Verdi
     return metrics, assess(metrics, settings.config.health_thresholds, around), state
 
 
-def _next_state(
-    before: HealthState, settings: Settings, metrics: Metrics, sizes: Mapping[str, int], now: float
-) -> HealthState:
+def _purge_expected(settings: Settings, before: HealthState, purge: PurgeState, now: float) -> float | None:
+    """Since when a purge may be expected: since checks see it switched on, or it ran before the first check."""
+    if not settings.config.purge_enabled:
+        return None
+    if before.purge_expected is not None:
+        return before.purge_expected
+    return purge.finished if before.last_check is None and purge.finished is not None else now
+
+
+def _empty_since(before: HealthState, metrics: Metrics, sizes: Mapping[str, int], now: float) -> dict[str, float]:
     empty = [name for name, pool in metrics.pools.items() if sizes.get(name, 0) > 0 and pool.ready.size == 0]
-    expected = (before.purge_expected or now) if settings.config.purge_enabled else None
-    return HealthState(
-        last_check=now,
-        purge_expected=expected,
-        empty_since={pool: before.empty_since.get(pool, now) for pool in empty},
-    )
+    return {pool: before.empty_since.get(pool, now) for pool in empty}
 
 
-def _purge_history(db: Database, settings: Settings, state: HealthState) -> CycleHistory:
-    purge = purging.read_state(db)
+def _purge_history(settings: Settings, purge: PurgeState, state: HealthState) -> CycleHistory:
     return CycleHistory(
         enabled=settings.config.purge_enabled,
         interval_seconds=settings.config.purge_interval,
@@ -204,7 +213,7 @@ def _say(verdict: Verdict, metrics: Metrics) -> None:
     level = logging.INFO if verdict.status is Status.HEALTHY else logging.WARNING
     _log.log(level, "%s", status_line(verdict.status, metrics), extra={"status": str(verdict.status)})
     for reason in verdict.reasons:
-        found, remedy = explain(reason)
+        found, remedy = map(on_one_line, explain(reason))  # pools are named by whoever writes to Redis
         if reason.code in _DIED:
             _log.error("[!] [%s] worker thread died: %s", _DIED[reason.code], found)
         else:

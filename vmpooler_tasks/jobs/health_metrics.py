@@ -1,7 +1,6 @@
 """Measures the queues for a health check. Reads only."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
 
 from vmpooler_tasks.config import Settings
 from vmpooler_tasks.errors import WrongTypeError
@@ -16,9 +15,10 @@ AGED_QUEUES = (Queue.PENDING, Queue.READY)
 
 def measure(db: Database, settings: Settings, now: float) -> tuple[Metrics, Mapping[str, int], list[str]]:
     """(metrics, the size that each pool should have, names of the keys that do not hold what they should)."""
-    pools = [pool.name for pool in settings.pools] or queues.pool_names(db)
     gauges = health.read_gauges(db)
     unreadable = list(gauges.unreadable)
+    registered = _registered_pools(db, unreadable)
+    pools = [pool.name for pool in settings.pools] or registered
     queued: set[int] = set()
     measured = {
         pool: _measure_pool(db, pool, now, settings.config.health_thresholds.stuck_vm_age_threshold, queued, unreadable)
@@ -28,12 +28,20 @@ def measure(db: Database, settings: Settings, now: float) -> tuple[Metrics, Mapp
     metrics = Metrics(
         pools=measured,
         dead_letters=_measure_dead_letters(db, unreadable) if settings.config.dlq_enabled else {},
-        orphaned_metadata=_count_orphans(db, {*pools, *queues.pool_names(db)}, walked, queued),
+        orphaned_metadata=_count_orphans(db, {*pools, *registered}, walked, queued, unreadable),
         active_clones=gauges.active_clones,
         active_ondemand_clones=gauges.active_ondemand_clones,
         pending_ondemand_clones=gauges.pending_ondemand_clones,
     )
     return metrics, {pool.name: pool.size for pool in settings.pools} | dict(gauges.pool_sizes), unreadable
+
+
+def _registered_pools(db: Database, unreadable: list[str]) -> list[str]:
+    try:
+        return queues.pool_names(db)
+    except WrongTypeError:
+        unreadable.append(readable(keys.POOLS))
+        return []
 
 
 def _measure_pool(
@@ -80,11 +88,14 @@ def _measure_dead_letters(db: Database, unreadable: list[str]) -> dict[DeadLette
     return sizes
 
 
-def _count_orphans(db: Database, pools: Iterable[str], walked: set[bytes], queued: set[int]) -> int:
+def _count_orphans(
+    db: Database, pools: Iterable[str], walked: set[bytes], queued: set[int], unreadable: list[str]
+) -> int:
     """Metadata in no queue of any pool that does not expire already; those of any age, as VMPooler counts them."""
     known = {key for pool in pools for key in keys.queues(pool)}
     for key in known - walked:
-        _add_names(db, key, queued)
+        for names in _names(db, key, unreadable):
+            queued.update(map(hash, names))
     late: set[bytes] = set()  # queues of pools that nobody configures any more
     orphans: set[bytes] = set()
     waiting: list[bytes] = []
@@ -96,7 +107,7 @@ def _count_orphans(db: Database, pools: Iterable[str], walked: set[bytes], queue
             waiting = []
     orphans.update(_unexpiring(db, waiting))
     for key in late:
-        for names in queues.names(db, key):
+        for names in _names(db, key, unreadable):
             orphans.difference_update(names)
     return len(orphans)
 
@@ -108,7 +119,9 @@ def _unexpiring(db: Database, vms: Sequence[bytes]) -> Iterator[bytes]:
             yield vm
 
 
-def _add_names(db: Database, key: bytes, queued: set[int]) -> None:
-    with suppress(WrongTypeError):  # such a key holds no VM; it is reported where its queue is measured
-        for names in queues.names(db, key):
-            queued.update(map(hash, names))
+def _names(db: Database, key: bytes, unreadable: list[str]) -> Iterator[list[bytes]]:
+    try:
+        yield from queues.names(db, key)
+    except WrongTypeError:  # such a key holds no VM
+        if readable(key) not in unreadable:
+            unreadable.append(readable(key))

@@ -7,13 +7,14 @@ from dataclasses import dataclass
 
 from vmpooler_tasks.clock import Clock
 from vmpooler_tasks.config import Settings
+from vmpooler_tasks.config.schema import shown
 from vmpooler_tasks.errors import VmpoolerTasksError, WrongTypeError
 from vmpooler_tasks.jobs.keep import letter_limits, trim
 from vmpooler_tasks.jobs.purge_cycle import Cycle
 from vmpooler_tasks.jobs.purge_orphans import purge_orphans
 from vmpooler_tasks.jobs.purge_queues import purge_queues
 from vmpooler_tasks.jobs.purge_report import REQUESTS, PurgeReport, summary
-from vmpooler_tasks.model.names import ORPHANED, Queue
+from vmpooler_tasks.model.names import ORPHANED, Queue, readable
 from vmpooler_tasks.store import Database, keys, purging, queues, requests
 from vmpooler_tasks.store.purging import PurgeLock
 
@@ -90,13 +91,14 @@ def _walk_alone(cycle: Cycle, order: PurgeOrder, begun: float) -> None:
 
 def _walk(cycle: Cycle, order: PurgeOrder, begun: float) -> None:
     _log.info("[*] [purge] Starting stale queue entry purge cycle")
-    pools = order.pools or [pool.name for pool in cycle.settings.pools] or queues.pool_names(cycle.db)
+    registered = _registered_pools(cycle)
+    pools = order.pools or [pool.name for pool in cycle.settings.pools] or registered
     wanted = [queue for queue in PURGED_QUEUES if not order.queues or queue in order.queues]
     for queue in wanted:  # one after the other: what leaves ready is met in completed
         purge_queues(cycle, queue, pools)
     if _is_wanted(order, ORPHANED):
         walked = [keys.queue(queue, pool) for pool in pools for queue in wanted]
-        purge_orphans(cycle, {*pools, *queues.pool_names(cycle.db)}, walked)
+        purge_orphans(cycle, {*pools, *registered}, walked)
     if _is_wanted(order, REQUESTS):
         _fail_stuck_requests(cycle)
     limits = letter_limits(cycle.settings)
@@ -108,26 +110,45 @@ def _walk(cycle: Cycle, order: PurgeOrder, begun: float) -> None:
     _log.info("%s", summary(cycle.report))
 
 
+def _registered_pools(cycle: Cycle) -> list[str]:
+    try:
+        return queues.pool_names(cycle.db)
+    except WrongTypeError as error:
+        cycle.report.error(f"Error checking the list of pools: {error}")
+        return []
+
+
 def _is_wanted(order: PurgeOrder, what: str) -> bool:
     """Orphans and requests belong to no pool: whoever names pools means only these pools' queues."""
     return what in order.queues if order.queues else not order.pools
 
 
 def _fail_stuck_requests(cycle: Cycle) -> None:
+    before = cycle.now - cycle.settings.config.max_request_age
+    stuck: dict[bytes, float] = {}
+    for key in (keys.WAITING_REQUESTS, keys.PROCESSING_REQUESTS):
+        try:
+            stuck |= requests.older_than(cycle.db, key, before)
+        except WrongTypeError as error:
+            cycle.report.error(f"Error checking on-demand requests in '{readable(key)}': {error}")
+    for request, since in stuck.items():
+        try:
+            _fail_request(cycle, request, since)
+        except WrongTypeError as error:
+            cycle.report.error(f"Error checking on-demand request '{readable(request)}': {error}")
+
+
+def _fail_request(cycle: Cycle, request: bytes, since: float) -> None:
     most = cycle.settings.config.max_request_age
-    try:
-        stuck = requests.older_than(cycle.db, cycle.now - most)
-    except WrongTypeError as error:
-        cycle.report.error(f"Error checking on-demand requests: {error}")
-        return
-    for request, since in stuck:
-        age = cycle.now - since
-        reason = f"not filled within {most:g} seconds (max_request_age)"
-        done = cycle.dry_run or requests.fail(cycle.db, request, reason, cycle.settings.redis.data_ttl * 3600)
-        if done:
-            cycle.report.found[REQUESTS] += 1
-            cycle.report.purged[REQUESTS] += not cycle.dry_run
-            cycle.report.entry(REQUESTS, "", request, age, most)
+    reason = f"not filled within {shown(most)} seconds (max_request_age)"
+    if cycle.dry_run:
+        done = requests.is_open(cycle.db, request)
+    else:
+        done = requests.fail(cycle.db, request, reason, cycle.settings.redis.data_ttl * 3600)
+    if done:
+        cycle.report.found[REQUESTS] += 1
+        cycle.report.purged[REQUESTS] += not cycle.dry_run
+        cycle.report.entry(REQUESTS, "", request, cycle.now - since, most)
 
 
 def _record(cycle: Cycle, order: PurgeOrder, now: float, failure: str | None) -> None:

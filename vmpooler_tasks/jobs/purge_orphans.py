@@ -26,7 +26,7 @@ def purge_orphans(cycle: Cycle, pools: Iterable[str], walked: Iterable[bytes]) -
     batches = _unqueued(cycle, every_queue)
     convey(_judge(cycle, limit, vms, stale, remembered) for vms in batches)
     # Only now every queue is known.
-    most = purging.orphans_per_call(len(every_queue), queues.PAGE)
+    most = queues.PAGE if cycle.dry_run else purging.orphans_per_call(len(every_queue), queues.PAGE)
     parts = [stale[start : start + most] for start in range(0, len(stale), most)]
     convey(_expire(cycle, limit, sorted(every_queue), part) for part in parts)
     if not cycle.dry_run:
@@ -48,10 +48,10 @@ def _unqueued(cycle: Cycle, every_queue: set[bytes]) -> Iterator[list[bytes]]:
     for vms, queue_keys in queues.keyspace(cycle.db):
         cycle.lock.renew()
         every_queue.update(queue_keys)
-        by_hash = dict(zip(map(hash, vms), vms, strict=True))
-        new = set(by_hash).difference(cycle.queued).difference(met)
-        met |= new
-        waiting += [by_hash[known] for known in new]
+        for vm in [vm for vm in vms if hash(vm) not in cycle.queued]:
+            if hash(vm) not in met:
+                met.add(hash(vm))
+                waiting.append(vm)
         while len(waiting) >= queues.PAGE:
             yield waiting[: queues.PAGE]
             waiting = waiting[queues.PAGE :]

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
+from vmpooler_tasks.config.schema import shown
 from vmpooler_tasks.errors import WrongTypeError
 from vmpooler_tasks.jobs.conveyor import Steps, convey
 from vmpooler_tasks.jobs.keep import letter_limits, say_trimmed
@@ -101,6 +102,8 @@ def _pages(cycle: Cycle, queue: Queue, pool: str) -> Iterator[Page]:
 def _purge_page(cycle: Cycle, queue: Queue, pool: str, page: Page, remembered: set[int]) -> Steps:
     names, stale, unknown = page
     limit = cycle.limit(queue)
+    if queue is not Queue.COMPLETED:  # also if the server refuses the batch
+        cycle.queued.update(map(hash, names))
     if unknown:
         for found in cycle.known_for_too_long(queue, pool, limit, unknown, remembered):
             stale += found
@@ -121,8 +124,9 @@ def _purge_page(cycle: Cycle, queue: Queue, pool: str, page: Page, remembered: s
         left = {hash(entry.vm) for entry in taken}
         remembered -= left
     cycle.tell(queue, pool, taken, limit)
-    # A VM that left completed is in no queue any more; its metadata is looked at in this same cycle.
-    cycle.queued.update(map(hash, names) if queue is not Queue.COMPLETED else set(map(hash, names)) - left)
+    if queue is Queue.COMPLETED:
+        # A VM that left completed is in no queue any more; its metadata is looked at in this same cycle.
+        cycle.queued.update(set(map(hash, names)) - left)
 
 
 def _begin(cycle: Cycle, queue: Queue, pool: str, stale: Sequence[Stale], letters: Sequence[str]) -> Batch:
@@ -161,4 +165,4 @@ def _letter(cycle: Cycle, pool: str, limit: AgeLimit, entry: Stale, origin: Sequ
 
 
 def _reason(entry: Stale, limit: AgeLimit) -> str:
-    return f"Stale pending VM (age: {whole_seconds(entry.age)}s > max: {limit.max_age_seconds:g}s)"
+    return f"Stale pending VM (age: {whole_seconds(entry.age)}s > max: {shown(limit.max_age_seconds)}s)"

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from vmpooler_tasks.config.schema import shown as in_config
 from vmpooler_tasks.model.names import ORPHANED, Queue, on_one_line, readable
 from vmpooler_tasks.model.timestamps import whole_seconds
 
@@ -67,7 +68,9 @@ class PurgeReport:
                 {"queue": queue, "pool": pool, "vm": shown, "age_seconds": rounded, "max_age_seconds": limit}
             )
         text = _WOULD.get(queue, _WOULD_PURGE) if self.dry_run else _DONE[queue]
-        line = text.format(queue=queue, vm=on_one_line(shown), pool=pool, age=rounded, limit=f"{limit:g}")
+        line = text.format(
+            queue=queue, vm=on_one_line(shown), pool=on_one_line(pool), age=rounded, limit=in_config(limit)
+        )
         _tell(logging.INFO if self.dry_run else logging.WARNING, line, vm=shown, pool=pool, queue=queue)
 
     def error(self, message: str) -> None:

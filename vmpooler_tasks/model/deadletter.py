@@ -9,6 +9,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from itertools import chain, islice
 from typing import Any
 
 from vmpooler_tasks.model.names import DeadLetterQueue, readable
@@ -18,7 +19,11 @@ ID_LENGTH = 16
 MAX_TEXT = 4_000
 """Characters kept of a message or a traceback's end: ten thousand letters shall stay a few megabytes."""
 
-_VMPOOLERS_FORM = re.compile(rb"[^{]*?:\d+(?:\.\d+)?:(?=\{)", re.DOTALL)
+MOST_PLACES = 100
+"""Places tried at which VMPooler's JSON may begin: a VM's name may hold colons and braces itself."""
+
+_BEFORE_JSON = re.compile(r":\d+(?:\.\d+)?:(?=\{)")
+_NO_UTF_8 = re.compile("[\udc80-\udcff]")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,12 +110,8 @@ class StoredLetter:
 
 def read_letter(queue: DeadLetterQueue, raw: bytes, score: float) -> StoredLetter:
     """Never fails: what is no JSON object of either form becomes a letter whose message is its own text."""
-    body = _VMPOOLERS_FORM.sub(b"", raw, count=1) if not raw.startswith(b"{") else raw
-    try:
-        found = json.loads(body.decode("utf-8", errors="backslashreplace"))
-    except ValueError:
-        found = None
-    if not isinstance(found, dict):
+    found = _json_of(raw)
+    if found is None:
         found = {
             "queue_from": str(queue),
             "error_class": "Unreadable",
@@ -118,8 +119,25 @@ def read_letter(queue: DeadLetterQueue, raw: bytes, score: float) -> StoredLette
         }
     if parse_time(str(found.get("failed_at", "")).encode("utf-8", errors="replace")) is None:
         found["failed_at"] = iso_utc(score)
-    found.setdefault("id", hashlib.sha256(raw).hexdigest()[:ID_LENGTH])
+    if not found.get("id"):
+        found["id"] = hashlib.sha256(raw).hexdigest()[:ID_LENGTH]
     return StoredLetter(queue, raw, score, found)
+
+
+def _json_of(raw: bytes) -> dict[str, Any] | None:
+    """The object that the member is, or that stands behind `vm:epoch:`."""
+    # Bytes that are no UTF-8 are shown as elsewhere, with the backslash that JSON wants doubled.
+    text = _NO_UTF_8.sub(lambda c: rf"\\x{ord(c[0]) - 0xDC00:02x}", raw.decode("utf-8", errors="surrogateescape"))
+    whole = [0] if raw.startswith(b"{") else []
+    behind = (found.end() for found in islice(_BEFORE_JSON.finditer(text), MOST_PLACES))
+    for place in chain(whole, behind):
+        try:
+            found = json.loads(text[place:])
+        except (ValueError, RecursionError):
+            continue
+        if isinstance(found, dict):
+            return found
+    return None
 
 
 _VARIABLE_PARTS = (

@@ -57,12 +57,16 @@ class QueueMetrics:
 
 
 def measure_queue(size: int, ages: Sequence[float], stuck_after: float | None = None) -> QueueMetrics:
-    """Sums one queue up; `stuck_after` is in seconds, None where nothing counts as stuck."""
+    """Sums one queue up; `stuck_after` is in seconds, None where nothing counts as stuck.
+
+    A second that has only begun does not count, in an age or in the average, as in VMPooler.
+    """
+    whole = [int(age) for age in ages]
     return QueueMetrics(
         size=size,
-        oldest_age=whole_seconds(max(ages, default=0)),
-        avg_age=whole_seconds(sum(ages) / len(ages)) if ages else 0,
-        stuck_count=0 if stuck_after is None else sum(age > stuck_after for age in ages),
+        oldest_age=max(whole, default=0),
+        avg_age=sum(whole) // len(whole) if whole else 0,
+        stuck_count=0 if stuck_after is None else sum(age > stuck_after for age in whole),
     )
 
 

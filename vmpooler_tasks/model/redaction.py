@@ -5,10 +5,11 @@ from typing import Any
 
 REDACTED = "[redacted]"
 
-_SECRET_NAME = re.compile(r"passw|secret|token|credential|api_?key|private_?key|authorization", re.IGNORECASE)
-_LOGIN_IN_URL = re.compile(r"(?<=://)[^/@\s]+@")
+_SECRET_NAME = re.compile(r"passw|secret|token|credential|api[-_]?key|private[-_]?key|authorization", re.IGNORECASE)
+# To the last @ of the word: a password may hold a / or @ that it should not.
+_LOGIN_IN_URL = re.compile(r"(?<=://)[^\s'\"]+@")
 _ASSIGNED = re.compile(
-    r"(?P<name>[\w-]*(?:passw|secret|token|credential|api_?key|private_?key|authorization)[\w-]*)"
+    r"(?P<name>[\w-]*(?:passw|secret|token|credential|api[-_]?key|private[-_]?key|authorization)[\w-]*)"
     r"(?P<quote>['\"]?\s*[=:]\s*)(?P<value>'[^']*'|\"[^\"]*\"|(?:Bearer |Basic )?[^\s,;)}\]]+)",
     re.IGNORECASE,
 )

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from enum import Enum, auto
 
 from vmpooler_tasks.model.names import Queue
-from vmpooler_tasks.model.timestamps import MAX_AHEAD, RUBY_UTC_LINES, moment, parse_time, ruby_utc
+from vmpooler_tasks.model.timestamps import EARLIEST, MAX_AHEAD, RUBY_UTC_LINES, moment, parse_time, ruby_utc
 
 TIMESTAMP_FIELD: dict[Queue, bytes] = {
     Queue.PENDING: b"clone",
@@ -41,8 +41,11 @@ class AgeLimit:
     @classmethod
     def at(cls, now: float, max_age_seconds: float) -> "AgeLimit":
         """`now` in seconds since the epoch."""
-        instant = moment(now)
-        return cls(instant, max_age_seconds, instant - timedelta(seconds=max_age_seconds), instant + MAX_AHEAD)
+        instant, oldest = moment(now), moment(EARLIEST)
+        # An age that reaches back beyond the calendar is how some configurations say never.
+        never = max_age_seconds > now - EARLIEST - 1
+        cutoff = oldest if never else instant - timedelta(seconds=max_age_seconds)
+        return cls(instant, max_age_seconds, cutoff, instant + MAX_AHEAD)
 
     def doubtful(self, stamps: Sequence[bytes | int | None]) -> Sequence[int]:
         """The places of those that `stale_age` has to look at; the others are fresh.
@@ -50,7 +53,8 @@ class AgeLimit:
         Nearly all timestamps are Ruby's in UTC, and these compare as text: a page of them is sorted out at once.
         """
         lines = [stamp if isinstance(stamp, bytes) else b"" for stamp in stamps]
-        if RUBY_UTC_LINES.fullmatch(b"\n".join(lines)) is None:
+        text = b"\n".join(lines)
+        if RUBY_UTC_LINES.fullmatch(text) is None or text.count(b"\n") >= len(lines):  # one holds a line break itself
             return range(len(stamps))
         low, high = ruby_utc(self.cutoff), ruby_utc(self.horizon)
         # The text has whole seconds: one equal to the cutoff's may lie before it or not, and is looked at.

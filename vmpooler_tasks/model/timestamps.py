@@ -16,6 +16,9 @@ DATE_LENGTH = len("2024-01-15 10:30:00")
 # from ever growing stale.
 MAX_AHEAD = timedelta(days=1)
 
+EARLIEST, LATEST = -62_135_596_800, 253_402_300_799
+"""The epochs of the first and the last second that a calendar with four digits for the year has."""
+
 RUBY_UTC_LINES = re.compile(
     rb"(?:(?:\d{4}-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12]\d|3[01]) (?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d \+0000)?(?:\n|\Z))*"
 )
@@ -44,7 +47,7 @@ def parse_time(raw: bytes) -> datetime | None:
             # The form of nearly every entry. Joined to the date the offset is ISO 8601, which the C parser reads.
             return datetime.fromisoformat(text[:DATE_LENGTH] + text[DATE_LENGTH + 1 :])
         return _parse_other(text)
-    except ValueError:
+    except (ValueError, OverflowError):  # the latter: local time at either end of the calendar
         return None
 
 
@@ -67,13 +70,14 @@ def moment(epoch: float) -> datetime:
 
 def ruby_utc(time: datetime) -> bytes:
     """As Ruby writes it: `2024-01-15 10:30:00 +0000`, fractions cut off."""
-    return time.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S +0000").encode()
+    return time.astimezone(UTC).isoformat(" ", "seconds").replace("+00:00", " +0000").encode()
 
 
 @functools.lru_cache(maxsize=64)  # a cycle writes thousands of dead letters at one instant
 def iso_utc(epoch: float) -> str:
-    """`2024-01-15T10:30:00Z`: the guide's form, whole seconds, always UTC."""
-    return moment(int(epoch)).strftime("%Y-%m-%dT%H:%M:%SZ")
+    """`2024-01-15T10:30:00Z`: the guide's form, whole seconds, always UTC; the nearest that it can write."""
+    nearest = min(max(epoch, EARLIEST), LATEST)
+    return moment(int(nearest)).isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
 def whole_seconds(age: float) -> int:

@@ -13,7 +13,7 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from vmpooler_tasks.config.schema import without_login
+from vmpooler_tasks.config.schema import is_address, without_login
 from vmpooler_tasks.errors import StoreRefusedError, StoreUnavailableError, VmpoolerTasksError, WrongTypeError
 
 # A frozen server must not hang a caller for ever; these bound the wait, as celery-facts for the broker do.
@@ -42,7 +42,9 @@ class Database:
                 client_name="vmpooler-tasks",
             )
         except ValueError as error:
-            raise StoreUnavailableError(f"{self.address}: {error}") from error
+            # What is no address is taken apart wrongly, and the error shows a part of the password.
+            what = error if is_address(url) else "is not an address"
+            raise StoreUnavailableError(f"{self.address}: {what}") from error
 
     def run(self, script: str, keys: Sequence[bytes], args: Sequence[Any]) -> Any:
         """Runs `lua/<script>.lua`; it is sent once and then named by its digest."""
@@ -167,7 +169,9 @@ def _digest(name: str) -> str:
 
 def _translated(error: redis.RedisError, address: str) -> VmpoolerTasksError:
     if isinstance(error, redis.AuthenticationError):
-        return StoreUnavailableError(f"{address}: {error}")
+        # Redis itself says at length that HELLO came before AUTH.
+        missing = str(error).startswith(("HELLO must be called", "Authentication required"))
+        return StoreUnavailableError(f"{address}: {'it wants a password' if missing else error}")
     if isinstance(error, redis.TimeoutError):
         return StoreUnavailableError(f"{address}: no reply in time")
     if isinstance(error, redis.ConnectionError):

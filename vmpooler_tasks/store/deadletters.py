@@ -60,25 +60,42 @@ def size(db: Database, queue: DeadLetterQueue) -> int:
     return int(db.call("ZCARD", keys.dead_letters(queue)))
 
 
-def newest_first(db: Database, queues: Iterable[DeadLetterQueue]) -> Iterator[StoredLetter]:
-    """The letters of these queues as one sequence, read only as far as it is asked for. Raises WrongTypeError."""
-    streams = [_newest_first(db, queue) for queue in queues]
+def newest_first(
+    db: Database, queues: Iterable[DeadLetterQueue], until: float = float("inf")
+) -> Iterator[StoredLetter]:
+    """The letters of these queues up to that epoch as one sequence, read only as far as it is asked for.
+
+    Raises WrongTypeError.
+    """
+    streams = [_newest_first(db, queue, until) for queue in queues]
     return heapq.merge(*streams, key=lambda letter: (-letter.score, letter.id))
 
 
-def _newest_first(db: Database, queue: DeadLetterQueue) -> Iterator[StoredLetter]:
-    start = 0
-    seen: set[int] = set()  # a letter pushed meanwhile shifts the ranks, so that some come twice
+def _newest_first(db: Database, queue: DeadLetterQueue, begin: float) -> Iterator[StoredLetter]:
+    skip = 0  # within one second; elsewhere by score and not by rank, which a letter deleted meanwhile shifts
+    held: list[StoredLetter] = []
+    seen: set[int] = set()  # a letter pushed meanwhile within the same second makes some come twice
     while True:
         with db.translated_errors():
-            page = db.client.zrange(keys.dead_letters(queue), start, start + PAGE - 1, desc=True, withscores=True)
-        letters = [read_letter(queue, raw, score) for raw, score in page if hash(raw) not in seen]
+            page = db.client.zrange(
+                keys.dead_letters(queue), begin, "-inf", desc=True, byscore=True, withscores=True, offset=skip, num=PAGE
+            )
+        held += [read_letter(queue, raw, score) for raw, score in page if hash(raw) not in seen]
         seen.update(hash(raw) for raw, _ in page)
-        # Within one second the order is by id, as in the merge, so that a page's end names one place.
-        yield from sorted(letters, key=lambda letter: (-letter.score, letter.id))
         if len(page) < PAGE:
+            yield from _in_order(held)
             return
-        start += PAGE
+        last = page[-1][1]
+        skip = sum(score == last for _, score in page) + (skip if last == begin else 0)
+        begin = last
+        # The last second may go on in the next page, and within one second the order is by id.
+        yield from _in_order([letter for letter in held if letter.score > last])
+        held = [letter for letter in held if letter.score <= last]
+
+
+def _in_order(letters: list[StoredLetter]) -> list[StoredLetter]:
+    """Newest first, and within one second by id, so that a page's end names one place."""
+    return sorted(letters, key=lambda letter: (-letter.score, letter.id))
 
 
 def delete(db: Database, queue: DeadLetterQueue, raws: Sequence[bytes], trail: Mapping[str, Any]) -> int:

@@ -20,7 +20,7 @@ from vmpooler_tasks.store.deadletters import Limits, Trimmed
 
 ORPHAN_EXPIRY_SECONDS = 3600
 LOCK_SECONDS = 60
-MEMBERSHIP_CHECKS = 30_000
+MEMBERSHIP_CHECKS = 10_000
 """Memberships that one call may check: two to three milliseconds of the server's time."""
 
 
@@ -95,7 +95,7 @@ def purge_completed(db: Database, pool: str, batch: Sequence[Candidate]) -> Batc
 
 def expire_orphans(db: Database, queues: Sequence[bytes], batch: Sequence[Candidate]) -> Batch:
     """Lets their metadata expire; `queues` are all queues of all pools."""
-    return _guarded(db, "expire_orphans", [keys.COUNTERS, *queues],
+    return _guarded(db, "expire_orphans", [keys.COUNTERS, keys.PURGE_BATCH, *queues],
                     [ORPHAN_EXPIRY_SECONDS, keys.VM_PREFIX, counter(ORPHANED)], batch)  # fmt: skip
 
 
@@ -203,15 +203,17 @@ def record_end(db: Database, end: CycleEnd | None, *, failed: bool, trail: Mappi
 
 def read_state(db: Database) -> PurgeState:
     with db.translated_errors():
-        pipe = db.client.pipeline(transaction=True)
-        pipe.hgetall(keys.PURGE_STATE)
+        # No transaction: Redis refuses one when it is out of memory, which is when the failure has to be read.
+        pipe = db.client.pipeline(transaction=False)
         pipe.exists(keys.PURGE_LOCK)
-        raw, locked = pipe.execute()
+        pipe.hgetall(keys.PURGE_STATE)
+        pipe.exists(keys.PURGE_LOCK)  # again: a cycle that has just begun is no unfinished one
+        was_locked, raw, is_locked = pipe.execute()
     state = {key.decode(): value.decode("utf-8", errors="replace") for key, value in raw.items()}
     return PurgeState(
         started=float(state["started"]) if "started" in state else None,
         finished=float(state["finished"]) if "finished" in state else None,
-        running=bool(locked),
+        running=bool(was_locked or is_locked),
         failure=state.get("failure"),
         spared=[tuple(item) for item in json.loads(state.get("spared", "[]"))],
     )

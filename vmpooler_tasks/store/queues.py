@@ -100,7 +100,7 @@ def unqueued(db: Database, vms: Sequence[bytes], queues: Sequence[bytes]) -> lis
         for key in queues:
             pipe.smismember(key.decode("utf-8", errors="surrogateescape"), list(vms))
         replies = [reply for reply in pipe.execute(raise_on_error=False) if isinstance(reply, list)]
-    return [not any(reply[index] for reply in replies) for index in range(len(vms))]
+    return [not any(found) for found in zip(*replies, strict=True)] if replies else [True] * len(vms)
 
 
 def first_seen(db: Database, queue_name: str, pool: str, vms: Sequence[bytes], *, now: float | None) -> Answer:

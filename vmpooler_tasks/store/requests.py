@@ -6,22 +6,28 @@ from vmpooler_tasks.store.connection import Database
 MOST_AT_ONCE = 1000
 
 
-def older_than(db: Database, epoch: float) -> list[tuple[bytes, float]]:
-    """(request, epoch of its making) of those that wait or are being filled since before then, oldest first.
+ANSWERED = (b"ready", b"failed", b"deleted")
+
+
+def older_than(db: Database, key: bytes, epoch: float) -> dict[bytes, float]:
+    """Request → epoch of its making, of those that wait (or are filled, as `key` says) since before then, oldest first.
 
     A thousand at most; the rest is found again by the next cycle. Raises WrongTypeError.
     """
-    found: dict[bytes, float] = {}
-    for key in (keys.WAITING_REQUESTS, keys.PROCESSING_REQUESTS):
-        with db.translated_errors():
-            found |= db.client.zrange(
-                key.decode(), "-inf", f"({epoch}", byscore=True, withscores=True, offset=0, num=MOST_AT_ONCE
-            )
-    return sorted(found.items(), key=lambda item: item[1])[:MOST_AT_ONCE]
+    with db.translated_errors():
+        found = db.client.zrange(
+            key.decode(), "-inf", f"({epoch}", byscore=True, withscores=True, offset=0, num=MOST_AT_ONCE
+        )
+    return dict(found)
+
+
+def is_open(db: Database, request: bytes) -> bool:
+    """Whether `fail` would fail it now. Raises WrongTypeError."""
+    return db.call("HGET", keys.request(request), "status") not in ANSWERED
 
 
 def fail(db: Database, request: bytes, reason: str, keep_seconds: float) -> bool:
-    """False if the request got an answer meanwhile."""
+    """False if the request got an answer meanwhile. Raises WrongTypeError."""
     return bool(
         db.run(
             "fail_request",

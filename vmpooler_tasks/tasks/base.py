@@ -1,5 +1,6 @@
 """The base of every task here."""
 
+import signal
 from typing import Any
 
 from celery import Task as CeleryTask
@@ -24,4 +25,11 @@ class Task(CeleryTask):
         try:
             return super().__call__(*args, **kwargs)
         except (SystemExit, KeyboardInterrupt, MemoryError) as error:
+            if _asked_to_end(error):
+                raise  # what becomes of the task is for the worker to say: it was terminated, or is given back
             raise EndedProcessError(f"{type(error).__name__}: {error}") from error
+
+
+def _asked_to_end(error: BaseException) -> bool:
+    """Whether this is how billiard ends a child that got a signal: SystemExit(signal - 256)."""
+    return isinstance(error, SystemExit) and isinstance(error.code, int) and error.code + 256 in set(signal.Signals)

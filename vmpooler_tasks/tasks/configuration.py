@@ -5,6 +5,7 @@ import sys
 from functools import cache
 from typing import Any
 
+from celery.app.backends import BACKEND_ALIASES
 from kombu.transport import TRANSPORT_ALIASES
 
 from vmpooler_tasks.config import Settings, load_settings
@@ -12,6 +13,7 @@ from vmpooler_tasks.errors import ConfigurationError
 from vmpooler_tasks.tasks import defaults
 
 GUARDED_TRANSPORT = "vmpooler_tasks.tasks.transport:Transport"
+FORGIVING_BACKEND = "vmpooler_tasks.tasks.results:Backend"
 
 PURGE = "vmpooler_tasks.purge_stale_entries"
 HEALTH_CHECK = "vmpooler_tasks.run_health_check"
@@ -30,10 +32,11 @@ def settings() -> Settings:
 def deployment() -> dict[str, Any]:
     """Everything that Celery has to know: the defaults, and what follows from VMPooler's configuration.
 
-    Whoever runs with it talks to Redis through our guard.
+    Whoever runs with it talks to Redis through our guard, and stores results where that cannot fail a task.
     """
     chosen = settings()
     TRANSPORT_ALIASES.update(dict.fromkeys(("redis", "rediss"), GUARDED_TRANSPORT))
+    BACKEND_ALIASES.update(dict.fromkeys(("redis", "rediss"), FORGIVING_BACKEND))
     return {
         **{name: value for name, value in vars(defaults).items() if name.islower() and not name.startswith("_")},
         "broker_url": chosen.broker_location,

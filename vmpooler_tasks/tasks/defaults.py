@@ -25,6 +25,8 @@ worker_cancel_long_running_tasks_on_connection_loss = False
 # Redis being down is no reason to end, at start or later: keep trying.
 broker_connection_retry_on_startup = True
 broker_connection_max_retries = None
+# Nor is a Redis that refuses writes (too few replicas, a disk that is full).
+broker_channel_error_retry = True
 # Keeps what cannot be decoded as a dead letter (the transport, which is put in by its name `redis`, does so as well).
 worker_consumer = "vmpooler_tasks.tasks.consumer:Consumer"
 broker_transport_options = {

@@ -1,6 +1,7 @@
 """Hands work to the workers, for those who are not Celery themselves."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from celery import Celery
@@ -15,19 +16,23 @@ from vmpooler_tasks.tasks.configuration import PURGE
 
 def enqueue_purge(settings: Settings, order: Mapping[str, Any]) -> str:
     """The id of the task. Raises StoreUnavailableError if the broker does not take it."""
-    with Celery("vmpooler_tasks", broker=settings.broker_location, set_as_current=False) as client:
-        try:
-            sent = client.send_task(PURGE, kwargs=dict(order), queue=defaults.task_default_queue, retry=False)
-        except OperationalError as error:
-            raise StoreUnavailableError(f"{without_login(settings.broker_location)}: {error}") from error
-        return str(sent.id)
+    with _client(settings) as client:
+        return str(client.send_task(PURGE, kwargs=dict(order), queue=defaults.task_default_queue, retry=False).id)
 
 
 def live_workers(settings: Settings, timeout: float = 1.0) -> list[str]:
     """The names of the workers that answer within `timeout` seconds. Raises StoreUnavailableError."""
+    with _client(settings) as client:
+        return sorted(name for answer in client.control.ping(timeout=timeout) for name in answer)
+
+
+@contextmanager
+def _client(settings: Settings) -> Iterator[Celery]:
+    """Asks the broker once: whoever waits at a terminal is told at once that it is not there."""
     with Celery("vmpooler_tasks", broker=settings.broker_location, set_as_current=False) as client:
+        client.conf.broker_transport_options = {**defaults.broker_transport_options, "max_retries": 1}
+        line = client.connection_for_write()
         try:
-            answers = client.control.ping(timeout=timeout)
-        except (OperationalError, OSError) as error:
+            yield client
+        except (OperationalError, *line.connection_errors, *line.channel_errors) as error:
             raise StoreUnavailableError(f"{without_login(settings.broker_location)}: {error}") from error
-        return sorted(name for answer in answers for name in answer)

@@ -30,20 +30,20 @@ class RedisScheduler(Scheduler):
 
     def tick(self, *_: Any, **__: Any) -> float:
         """Sends what is due; answers the seconds until it should be called again."""
-        now = time.time()
         try:
             last_ticks = schedule.last_ticks(database())
-            schedule.beat_is_alive(database(), beat_name(), now)
-            waits = [self._send_if_due(entry, last_ticks.get(entry.name, ""), now) for entry in self.schedule.values()]
+            schedule.beat_is_alive(database(), beat_name(), time.time())
+            waits = [self._send_if_due(entry, last_ticks.get(entry.name, "")) for entry in self.schedule.values()]
         except VmpoolerTasksError as error:
             _log.error("[!] [beat] %s; trying again in %ss", error, self.max_interval)
             return float(self.max_interval)
         return float(min([*waits, self.max_interval]))
 
-    def _send_if_due(self, entry: ScheduleEntry, last_tick: str, now: float) -> float:
+    def _send_if_due(self, entry: ScheduleEntry, last_tick: str) -> float:
         due, wait = _is_due(entry, last_tick)
         if not due:
             return wait
+        now = time.time()  # not earlier: what is recorded as a tick shall be a whole interval after the last
         claimed = schedule.claim(database(), entry.name, last_tick, now)
         if claimed is None:
             return wait  # another beat sends it

@@ -25,6 +25,12 @@ redis.call('ZADD', KEYS[1], ARGV[1], ARGV[2])
 redis.call('HSET', KEYS[2], ARGV[2], ARGV[3])
 """
 
+# As the stock `ack`, whose transaction Redis refuses when it is out of memory.
+_REMOVE = """#!lua flags=allow-oom
+redis.call('ZREM', KEYS[1], ARGV[1])
+redis.call('HDEL', KEYS[2], ARGV[1])
+"""
+
 
 def complaint(raw: bytes) -> str | None:
     """Why these bytes are no task message; None if they are one."""
@@ -34,14 +40,32 @@ def complaint(raw: bytes) -> str | None:
         return f"the message is not JSON: {error}"
     if not isinstance(message, dict):
         return f"the message is a JSON {type(message).__name__}, not an object"
-    properties = message.get("properties")
+    properties, headers = message.get("properties"), message.get("headers")
     if not isinstance(properties, dict) or not isinstance(properties.get("delivery_tag"), str):
         return "the message has no properties with a delivery_tag"
-    if not isinstance(properties.get("delivery_info"), dict):
+    delivery = properties.get("delivery_info")
+    if not isinstance(delivery, dict) or not {"exchange", "routing_key"} <= delivery.keys():
         return "the message has no delivery_info"
-    if not isinstance(message.get("headers"), dict) or "body" not in message:
+    if not isinstance(headers, dict) or "body" not in message:
         return "the message has no headers or no body"
-    return _complaint_of_body(message)
+    if not all(isinstance(message.get(name), str | None) for name in ("content-type", "content-encoding")):
+        return "the content type or encoding is no text"
+    return (_complaint_of_task(headers) if "task" in headers else None) or _complaint_of_body(message)
+
+
+def _complaint_of_task(task: dict[str, Any]) -> str | None:
+    """What Celery's worker trusts in, and would end of."""
+    if not isinstance(task["task"], str) or not isinstance(task.get("id"), str):
+        return "the task's name or id is no text"
+    if not isinstance(task.get("shadow"), str | None):
+        return "the task's other name (shadow) is no text"
+    if not isinstance(task.get("retries"), int | None):
+        return "the count of retries is no number"
+    match task.get("timelimit"):
+        case None | [int() | float() | None, int() | float() | None]:
+            return None
+        case _:
+            return "the time limits are not two numbers"
 
 
 def _complaint_of_body(message: dict[str, Any]) -> str | None:
@@ -51,12 +75,14 @@ def _complaint_of_body(message: dict[str, Any]) -> str | None:
             body = base64.b64decode(body, validate=True)
         except (binascii.Error, TypeError, ValueError) as error:
             return f"the body is not base64: {error}"
-    if message.get("content-type") != "application/json" or "task" not in message["headers"]:
+    if message.get("content-type") != "application/json":
         return None  # the consumer refuses these properly
     try:
         arguments = json.loads(body)
     except (ValueError, TypeError):
         return None  # likewise
+    if "task" not in message["headers"]:  # a message of Celery 3 has all in its body; what else it is, is refused
+        return _complaint_of_task(arguments) if isinstance(arguments, dict) and "task" in arguments else None
     match arguments:
         case [list(), dict(), dict()]:
             return None
@@ -91,6 +117,26 @@ class QoS(stock.QoS):
         with self.channel.conn_or_acquire() as client:
             client.eval(_APPEND, 2, self.unacked_index_key, self.unacked_key, time.time(), delivery_tag, entry)
         super(stock.QoS, self).append(message, delivery_tag)
+
+    def ack(self, delivery_tag: str) -> None:
+        self._let_go(delivery_tag)
+
+    def reject(self, delivery_tag: str, requeue: bool = False) -> None:
+        if requeue:
+            super().reject(delivery_tag, requeue=True)
+        else:
+            self._let_go(delivery_tag)
+
+    def _let_go(self, delivery_tag: str) -> None:
+        try:
+            with self.channel.conn_or_acquire() as client:
+                client.eval(_REMOVE, 2, self.unacked_index_key, self.unacked_key, delivery_tag)
+        except exceptions.ResponseError:
+            # It will be delivered again after the visibility timeout. Until then it must not take the place of another:
+            # with a prefetch of one, the worker would stand still for ever.
+            super(stock.QoS, self).ack(delivery_tag)
+            raise
+        super(stock.QoS, self).ack(delivery_tag)
 
 
 class Channel(stock.Channel):

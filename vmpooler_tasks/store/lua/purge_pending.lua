@@ -5,6 +5,7 @@
 -- ARGV   1: now   2: seconds to keep letters   3: most letters   4: seconds to keep metadata   5: metadata prefix
 --        6: counter   7: 1 if dead letters are kept   8…: VM, its `clone` as it was read, its dead letter
 -- RETURN {dropped, expired, 1 or 0 for each VM}; 0: it moved or changed meanwhile, and was left alone
+redis.call('HLEN', KEYS[3])  -- counters of the wrong type are refused before anything is written
 local flags, stale, places = still_stale(KEYS[1], ARGV[5], 'clone', 8, 3)
 if #stale == 0 then return {0, 0, unpack(flags)} end
 local dropped, expired, now = 0, 0, tonumber(ARGV[1])

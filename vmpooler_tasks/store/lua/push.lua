@@ -3,9 +3,9 @@
 -- At most 1,000 leave by age in one call, so that the server is not held; the rest leave with the next.
 local function push_letters(key, counters, queue, now, ttl, most, letters)
   if #letters > 0 then
-    redis.call('ZADD', key, unpack(letters))
+    local new = redis.call('ZADD', key, unpack(letters))
     redis.call('EXPIRE', key, math.ceil(ttl))
-    redis.call('HINCRBY', counters, 'dead_letters:' .. queue, #letters / 2)
+    redis.call('HINCRBY', counters, 'dead_letters:' .. queue, new)
   end
   local old = redis.call('ZCOUNT', key, '-inf', '(' .. (now - ttl))
   local expired = math.min(old, 1000)

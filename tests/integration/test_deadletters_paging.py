@@ -1,0 +1,167 @@
+"""Paging through thousands of dead letters while others come and go: complete and without doubles."""
+
+import json
+import random
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from tests.support.world import World
+from vmpooler_tasks.jobs import deadletters as job
+from vmpooler_tasks.model.deadletter import StoredLetter
+from vmpooler_tasks.model.letterfilter import LetterFilter
+from vmpooler_tasks.model.names import DeadLetterQueue
+from vmpooler_tasks.store import deadletters, keys
+
+CLONE, PENDING = DeadLetterQueue.CLONE, DeadLetterQueue.PENDING
+Scores = Callable[[int], float]
+
+SCORES: dict[str, Scores] = {
+    "all in one second": lambda _: 1000.0,
+    "each in its own second": float,
+    "a few seconds": lambda index: 1000.0 + index % 3,
+    "fractions": lambda index: 1000 + index / 4096,
+    "a crowd among others": lambda index: 1000.0 if index < 5000 else float(index),
+}
+
+
+def fill(world: World, count: int, score: Scores, queue: DeadLetterQueue = CLONE, start: int = 0) -> set[bytes]:
+    """Letters whose ids are in no order, half of them in VMPooler's form."""
+    chance = random.Random(count)
+    members: dict[bytes, float] = {}
+    for index in range(start, start + count):
+        body = {"vm": f"pooler-{index}", "pool": "p"}
+        if index % 2:
+            raw = json.dumps({**body, "id": f"{chance.getrandbits(64):016x}"})
+        else:
+            raw = f"pooler-{index}:1000:{json.dumps(body)}"
+        members[raw.encode()] = score(index)
+    world.client.zadd(keys.dead_letters(queue), members)
+    return set(members)
+
+
+def walk(world: World, limit: int, between: Callable[[], None] = lambda: None) -> list[StoredLetter]:
+    letters: list[StoredLetter] = []
+    cursor: str | None = None
+    while True:
+        page = job.page(world.db, LetterFilter(), limit, cursor)
+        letters += page.letters
+        if page.next_cursor is None:
+            return letters
+        assert len(page.letters) == limit
+        cursor = page.next_cursor
+        between()
+
+
+@pytest.mark.parametrize("kind", SCORES)
+def test_ten_thousand_letters_are_paged_completely_once_each_newest_first(world: World, kind: str) -> None:
+    everything = fill(world, 10_000, SCORES[kind])
+    letters = walk(world, 2500)
+    assert len(letters) == 10_000
+    assert {letter.raw for letter in letters} == everything
+    scores = [letter.score for letter in letters]
+    assert scores == sorted(scores, reverse=True)
+
+
+@pytest.mark.parametrize("kind", ["all in one second", "each in its own second", "a few seconds"])
+def test_letters_that_arrive_meanwhile_hide_and_double_none(world: World, kind: str) -> None:
+    before = fill(world, 3000, SCORES[kind])
+    arrived = 3000
+
+    def arrive() -> None:
+        nonlocal arrived
+        fill(world, 40, SCORES[kind], start=arrived)
+        arrived += 40
+
+    raws = [letter.raw for letter in walk(world, 300, arrive)]
+    assert len(raws) == len(set(raws))
+    assert before <= set(raws)
+
+
+@pytest.mark.parametrize("kind", ["all in one second", "each in its own second"])
+def test_letters_that_arrive_while_one_page_is_read_hide_and_double_none(world: World, kind: str) -> None:
+    before = fill(world, 3500, SCORES[kind])
+    raws = []
+    for index, letter in enumerate(deadletters.newest_first(world.db, [CLONE])):
+        raws.append(letter.raw)
+        if index % 500 == 0:
+            fill(world, 20, SCORES[kind], start=10_000 + index)
+    assert len(raws) == len(set(raws))
+    assert before <= set(raws)
+
+
+@pytest.mark.parametrize("kind", ["all in one second", "a few seconds"])
+def test_letters_that_arrive_between_two_reads_within_a_second_double_none(
+    world: World, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = fill(world, 3500, SCORES[kind])
+    read, arrived = world.client.zrange, iter(range(10_000, 20_000, 50))
+
+    def arrive_and_read(*args: Any, **options: Any) -> Any:
+        fill(world, 50, SCORES[kind], start=next(arrived))
+        return read(*args, **options)
+
+    monkeypatch.setattr(world.client, "zrange", arrive_and_read)
+    raws = [letter.raw for letter in deadletters.newest_first(world.db, [CLONE])]
+    assert len(raws) == len(set(raws))
+    assert before <= set(raws)
+
+
+def test_letters_that_are_deleted_meanwhile_hide_no_other(world: World) -> None:
+    before = fill(world, 3500, float)
+    raws: list[bytes] = []
+    for index, letter in enumerate(deadletters.newest_first(world.db, [CLONE])):
+        raws.append(letter.raw)
+        if index % 500 == 499:
+            world.client.zrem(keys.dead_letters(CLONE), *raws[-400:])
+    assert set(raws) == before
+
+
+def test_queues_are_merged_by_time_across_pages(world: World) -> None:
+    everything = fill(world, 1500, float) | fill(world, 1500, lambda index: index + 0.5, PENDING)
+    letters = walk(world, 700)
+    assert {letter.raw for letter in letters} == everything
+    assert len(letters) == 3000
+    assert [letter.score for letter in letters] == sorted((letter.score for letter in letters), reverse=True)
+
+
+def test_the_order_within_a_second_is_the_same_for_each_reader(world: World) -> None:
+    fill(world, 2500, SCORES["all in one second"])
+    whole = [letter.id for letter in walk(world, 2500)]
+    assert whole == [letter.id for letter in walk(world, 77)]
+    assert whole == sorted(whole)
+
+
+def test_a_page_reads_no_further_than_it_has_to(world: World) -> None:
+    fill(world, 5000, float)
+    world.client.config_resetstat()
+    assert len(job.page(world.db, LetterFilter(), 50).letters) == 50
+    reads = world.client.info("commandstats")["cmdstat_zrange"]["calls"]
+    assert reads <= len(DeadLetterQueue) + 1
+
+
+def test_a_filter_narrows_pages_without_shortening_them(world: World) -> None:
+    fill(world, 2000, float)
+    wanted = LetterFilter(since=500, until=1499)
+    first = job.page(world.db, wanted, 600)
+    second = job.page(world.db, wanted, 600, first.next_cursor)
+    assert (len(first.letters), len(second.letters), second.next_cursor) == (600, 400, None)
+
+
+def test_an_exactly_full_last_page_names_no_next(world: World) -> None:
+    fill(world, 100, float)
+    assert job.page(world.db, LetterFilter(), 100).next_cursor is None
+    assert job.page(world.db, LetterFilter(), 99).next_cursor is not None
+
+
+@pytest.mark.parametrize("cursor", ["", "x", "x:y", "next"])
+def test_what_is_no_cursor_is_refused(world: World, cursor: str) -> None:
+    fill(world, 3, float)
+    with pytest.raises(ValueError, match="could not convert"):
+        job.page(world.db, LetterFilter(), 2, cursor)
+
+
+def test_scores_beyond_every_calendar_are_paged_as_well(world: World) -> None:
+    world.client.zadd(keys.dead_letters(CLONE), {"a": "inf", "b": "-inf", "c": 1e300, "d": -1e300, "e": 0})
+    assert [letter.raw for letter in walk(world, 2)] == [b"a", b"c", b"e", b"d", b"b"]

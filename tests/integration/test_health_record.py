@@ -1,0 +1,211 @@
+"""What a health check leaves in Redis, and how it is read back."""
+
+import json
+
+import pytest
+
+from tests.support.cycles import cycle
+from tests.support.promises import fail, run_health
+from tests.support.world import POOL, World, settings
+from vmpooler_tasks.jobs import health
+from vmpooler_tasks.model.health import Status
+from vmpooler_tasks.model.names import DeadLetterQueue, Queue
+from vmpooler_tasks.store import health as store
+from vmpooler_tasks.store import keys
+from vmpooler_tasks.store.connection import script_text
+
+HOUR, DAY = 3600, 86400
+FIELDS = {
+    "status", "last_check", "metrics", "stuck_vm_count", "dlq_total_size", "orphaned_metadata_count", "reasons",
+}  # fmt: skip
+
+
+def recorded(world: World) -> dict[str, str]:
+    return {k.decode(): v.decode() for k, v in world.client.hgetall("vmpooler__health").items()}
+
+
+def test_the_fields_are_the_documented_ones_and_no_other(world: World) -> None:
+    for index in range(11):
+        world.vm(Queue.PENDING, f"pooler-{index}", 7201)
+    world.vm(None, "pooler-orphan", 60)
+    fail(world)
+    run_health(world)
+    found = recorded(world)
+    assert set(found) == FIELDS
+    assert found["status"] == "degraded"
+    assert found["last_check"] == "2024-01-15T10:30:00Z"
+    assert (found["stuck_vm_count"], found["dlq_total_size"], found["orphaned_metadata_count"]) == ("11", "1", "1")
+    assert json.loads(found["reasons"]) == [
+        {"code": "stuck_vms", "severity": "degraded", "measured": 11, "threshold": 10, "pool": None}
+    ]
+    metrics = json.loads(found["metrics"])
+    assert set(metrics) == {"queues", "tasks", "errors"}
+    assert metrics["queues"][POOL]["pending"]["size"] == 11
+    assert metrics["errors"]["dlq_total_size"] == 1
+
+
+def test_it_replaces_whatever_was_there(world: World) -> None:
+    world.client.hset("vmpooler__health", mapping={"old": "field", "status": "unhealthy"})
+    run_health(world)
+    assert set(recorded(world)) == FIELDS
+    world.client.set(
+        "vmpooler__health",
+        "no hash",
+    )
+    run_health(world)
+    assert set(recorded(world)) == FIELDS
+
+
+@pytest.mark.parametrize(("interval", "expiry"), [(60, HOUR), (300, HOUR), (1200, HOUR), (1201, 3603), (DAY, 3 * DAY)])
+def test_it_expires_after_the_longer_of_an_hour_and_three_intervals(world: World, interval: int, expiry: int) -> None:
+    run_health(world, settings(health_check_interval=interval))
+    assert expiry - 10 < world.client.ttl("vmpooler__health") <= expiry
+
+
+def test_verdict_history_and_memory_are_written_in_one_script(world: World) -> None:
+    """One atomic step: a reader never sees half of it."""
+    world.client.config_resetstat()
+    run_health(world)
+    text = script_text("write_health")
+    assert all(f"KEYS[{number}]" in text for number in (1, 2, 3))
+    stats = world.client.info("commandstats")
+    assert "cmdstat_multi" not in stats
+    assert stats["cmdstat_hset"]["calls"] == 2, "the verdict and the memory, both from inside the script"
+
+
+@pytest.mark.parametrize("fresh_server", [False, True])
+def test_out_of_memory_it_is_written_all_the_same(world: World, fresh_server: bool) -> None:
+    world.vm(Queue.READY, "pooler-a", 60)
+    if fresh_server:
+        world.client.script_flush()
+    world.client.config_set("maxmemory", "1")
+    try:
+        report = run_health(world)
+    finally:
+        world.client.config_set("maxmemory", "0")
+    assert report.verdict.status is Status.HEALTHY
+    assert recorded(world)["status"] == "healthy"
+
+
+def test_a_redis_that_takes_no_writes_gets_a_verdict_that_says_so(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    run_health(world)
+    world.client.config_set("replica-read-only", "yes")
+    world.client.replicaof("127.0.0.1", "1")  # nobody listens there
+    try:
+        world.now += 60
+        report = run_health(world)
+    finally:
+        world.client.replicaof("no", "one")
+    assert report.verdict.status is Status.UNHEALTHY
+    assert report.verdict.reasons[0].code == "not_recorded"
+    assert any(line.startswith("[!] [health] Failed during health check: Redis refused") for line in caplog.messages)
+    assert recorded(world)["last_check"] == "2024-01-15T10:30:00Z", "what was recorded before still stands"
+
+
+def test_a_reader_gets_what_was_recorded(world: World) -> None:
+    world.vm(Queue.PENDING, "pooler-a", 60)
+    for index in range(101):
+        fail(world, f"pooler-{index}", DeadLetterQueue.CLONE)
+    made = run_health(world)
+    world.now += 900
+    found = health.read(world.db, settings(), world.clock)
+    assert found.verdict == made.verdict
+    assert found.metrics == made.metrics
+    assert found.last_check == made.last_check
+
+
+def test_a_reader_says_unhealthy_when_the_check_is_missing_or_old_whatever_the_status_says(world: World) -> None:
+    report = health.read(world.db, settings(), world.clock)
+    assert (report.verdict.status, report.verdict.reasons[0].code, report.last_check) == (
+        Status.UNHEALTHY,
+        "stale",
+        None,
+    )
+    run_health(world)
+    world.now += 901
+    report = health.read(world.db, settings(), world.clock)
+    assert recorded(world)["status"] == "healthy"
+    assert report.verdict.status is Status.UNHEALTHY
+    assert [(reason.code, reason.measured, reason.threshold) for reason in report.verdict.reasons] == [
+        ("stale", 901, 900)
+    ]
+    assert report.last_check == "2024-01-15T10:30:00Z"
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"status": "healthy"},
+        {"status": "healthy", "last_check": "soon"},
+        {"status": "healthy", "last_check": ""},
+        {"last_check": "2024-01-15T10:30:00Z"},
+        {"status": "excellent", "last_check": "2024-01-15T10:30:00Z"},
+    ],
+)
+def test_a_reader_believes_no_half_of_a_verdict(world: World, fields: dict[str, str]) -> None:
+    world.client.hset("vmpooler__health", mapping=fields)
+    assert health.read(world.db, settings(), world.clock).verdict.status is Status.UNHEALTHY
+
+
+def test_a_reader_understands_what_vmpooler_wrote(world: World) -> None:
+    ruby = {"status": "degraded", "last_check": "2024-01-15 10:29:00 +0000", "metrics": '{"queues":{},"errors":{}}'}
+    world.client.hset("vmpooler__health", mapping=ruby)
+    report = health.read(world.db, settings(), world.clock)
+    assert report.verdict.status is Status.DEGRADED
+    assert report.as_json()["dlq_total_size"] == 0
+
+
+def test_each_check_is_kept_and_can_be_read_back_oldest_first(world: World) -> None:
+    start = world.now
+    for _ in range(3):
+        run_health(world)
+        world.now += 300
+    world.client.sadd(keys.queue(Queue.PENDING, POOL), *(str(index) for index in range(101)))
+    run_health(world)
+    history = store.read_history(world.db, start)
+    assert [entry["at"] for entry in history] == [start, start + 300, start + 600, start + 900]
+    assert [entry["status"] for entry in history] == ["healthy"] * 3 + ["degraded"]
+    assert history[-1]["reasons"] == ["pending_queue"]
+    assert history[-1]["pools"][POOL][0] == 101
+    assert [entry["at"] for entry in store.read_history(world.db, start + 301)] == [start + 600, start + 900]
+
+
+def test_history_is_bounded_to_seven_days(world: World) -> None:
+    run_health(world)
+    world.now += 7 * DAY
+    run_health(world)
+    assert world.client.zcard(keys.HEALTH_HISTORY.decode()) == 2
+    world.now += 1
+    run_health(world)
+    assert world.client.zcard(keys.HEALTH_HISTORY.decode()) == 2
+
+
+def test_history_is_bounded_in_number_as_well(world: World) -> None:
+    old = {json.dumps({"at": world.now - index}): world.now - index for index in range(1, store.MAX_HISTORY + 1)}
+    world.client.zadd(keys.HEALTH_HISTORY.decode(), old)
+    run_health(world)
+    assert world.client.zcard(keys.HEALTH_HISTORY.decode()) == store.MAX_HISTORY
+    assert store.read_history(world.db, world.now)[0]["status"] == "healthy"
+
+
+def test_a_check_changes_nothing_but_its_own_keys(world: World) -> None:
+    world.vm(Queue.PENDING, "pooler-a", 8000)
+    world.vm(None, "pooler-o", 2 * DAY)
+    fail(world)
+    cycle(world, queues=("ready",))
+    before = world.snapshot()
+    run_health(world)
+    own = {keys.HEALTH, keys.HEALTH_HISTORY, keys.HEALTH_STATE}
+    assert {key: value for key, value in world.snapshot().items() if key not in own} == before
+
+
+def test_the_effective_configuration_is_published_whole(world: World) -> None:
+    world.client.hset("vmpooler__config", "gone", "x")
+    store.publish_config(world.db, settings(dlq_ttl=5).published())
+    found = {k.decode(): v.decode() for k, v in world.client.hgetall("vmpooler__config").items()}
+    assert found["dlq_enabled"] == "true"
+    assert found["purge_dry_run"] == "false"
+    assert found["dlq_ttl"] == "5"
+    assert "gone" not in found

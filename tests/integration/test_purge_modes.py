@@ -1,0 +1,217 @@
+"""Dry runs, purges that are switched off or forced, purge_max_percent, and one cycle at a time."""
+
+import logging
+from typing import Any
+
+import pytest
+
+from tests.support.cycles import audit, counters, cycle
+from tests.support.promises import letters
+from tests.support.world import POOL, World, settings
+from vmpooler_tasks.model.names import Queue
+from vmpooler_tasks.store import keys, purging
+from vmpooler_tasks.store.purging import PurgeLock
+
+HOUR, DAY = 3600, 86400
+OTHER = "ubuntu-2004-x86_64"
+
+
+def some_of_everything(world: World) -> dict[str, int]:
+    """Stale entries of every kind, and how many of each."""
+    for index in range(3):
+        world.vm(Queue.PENDING, f"pooler-p{index}", 7201)
+    world.vm(Queue.READY, "pooler-r", DAY + 1)
+    world.vm(Queue.COMPLETED, "pooler-c", HOUR + 1)
+    world.vm(None, "pooler-o", 2 * DAY)
+    world.vm(Queue.PENDING, "pooler-untimed", None)
+    world.client.zadd("vmpooler__provisioning__request", {"stuck": world.now - 2 * DAY})
+    world.client.hset("vmpooler__odrequest__stuck", "requested", "a:b:1")
+    world.client.zadd("vmpooler__dlq__clone", {"expired:1:{}": 1})
+    return {"pending": 3, "ready": 1, "completed": 1, "orphaned": 1, "requests": 1}
+
+
+@pytest.mark.parametrize(
+    ("options", "order"),
+    [({}, {"dry_run": True}), ({"purge_dry_run": True}, {}), ({"purge_dry_run": True}, {"force": True})],
+)
+def test_a_dry_run_changes_nothing_at_all_and_reports_what_it_found(
+    world: World, options: dict[str, Any], order: dict[str, Any]
+) -> None:
+    expected = some_of_everything(world)
+    cycle(world, queues=("ready",), pools=("none",))  # so that there are keys of our own to be left alone
+    before = world.snapshot()
+    report = cycle(world, settings(**options), **order)
+    assert world.snapshot() == before
+    assert report.dry_run
+    assert report.found == expected
+    assert report.purged.total() == 0
+    assert report.total == 7
+    assert len(report.entries) == 7
+
+
+def test_a_dry_run_says_found_and_never_purged(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "vmpooler_tasks")
+    some_of_everything(world)
+    cycle(world, dry_run=True)
+    assert "[*] [purge][dry-run] Would purge stale ready VM 'pooler-r' (age: 86401s, max: 86400s)" in caplog.messages
+    assert (
+        "[*] [purge][dry-run] Would purge orphaned metadata for 'pooler-o' (age: 172800s, max: 86400s)"
+        in caplog.messages
+    )
+    assert (
+        "[*] [purge][dry-run] Would fail stuck on-demand request 'stuck' (age: 172800s, max: 86400s)" in caplog.messages
+    )
+    assert caplog.messages[-1].startswith("[*] [purge][dry-run] Completed purge cycle in ")
+    assert caplog.messages[-1].endswith(": 7 entries found, nothing changed")
+    assert not any(
+        word in line for line in caplog.messages for word in ("Purged", "purged", "Moved", "Removed", "Set exp")
+    )
+
+
+def test_a_dry_run_finds_what_a_cycle_then_purges(world: World) -> None:
+    some_of_everything(world)
+    found = cycle(world, dry_run=True).found
+    report = cycle(world)
+    assert report.found == found
+    # What leaves completed is an orphan in the same cycle only once it really left; a dry run cannot see that.
+    assert report.purged == found
+
+
+def test_a_dry_run_answers_while_another_cycle_runs(world: World) -> None:
+    world.vm(Queue.PENDING, "pooler-a", 7201)
+    assert PurgeLock(world.db, "somebody else").acquire()
+    assert cycle(world, dry_run=True).found == {"pending": 1}
+
+
+@pytest.mark.parametrize("order", [{}, {"who": "beat"}, {"pools": (POOL,)}, {"queues": ("pending",)}])
+def test_switched_off_a_purge_does_nothing_and_says_so_whoever_asks(
+    world: World, order: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    some_of_everything(world)
+    before = world.snapshot()
+    report = cycle(world, settings(purge_enabled=False), **order)
+    assert world.snapshot() == before
+    assert (report.total, report.skipped) == (0, "purge is switched off (purge_enabled: false)")
+    assert report.as_json()["skipped"] == report.skipped
+    assert "[*] [purge] Skipped purge cycle: purge is switched off (purge_enabled: false)" in caplog.messages
+
+
+def test_switched_off_a_dry_run_answers_and_force_runs(world: World) -> None:
+    world.vm(Queue.PENDING, "pooler-a", 7201)
+    off = settings(purge_enabled=False)
+    assert cycle(world, off, dry_run=True).found == {"pending": 1}
+    assert cycle(world, off, force=True).purged == {"pending": 1}
+    assert world.members(Queue.PENDING) == set()
+
+
+def crowd(world: World, queue: Queue, stale: int, fresh: int, pool: str = POOL) -> None:
+    for index in range(stale):
+        world.vm(queue, f"{pool}-{queue}-stale-{index}", 2 * DAY, pool=pool)
+    for index in range(fresh):
+        world.vm(queue, f"{pool}-{queue}-fresh-{index}", 60, pool=pool)
+
+
+def test_a_queue_that_would_lose_too_much_is_left_alone_and_the_others_are_not(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    crowd(world, Queue.READY, stale=6, fresh=4)
+    crowd(world, Queue.READY, stale=5, fresh=5, pool=OTHER)
+    crowd(world, Queue.PENDING, stale=1, fresh=3)
+    report = cycle(world, settings(pools=(POOL, OTHER), purge_max_percent=50))
+    assert report.purged == {"ready": 5, "pending": 1}
+    assert len(world.members(Queue.READY)) == 10
+    assert report.spared == [(POOL, "ready", 60.0)]
+    why = "6 of 10 entries are stale (60.0 %), more than purge_max_percent (50 %)"
+    said = f"Left the ready queue of '{POOL}' alone: {why}"
+    assert report.errors == [said]
+    assert f"[!] [purge] {said}" in caplog.messages
+    assert purging.read_state(world.db).spared == [(POOL, "ready", 60.0)]
+
+
+def test_force_overrules_the_share(world: World) -> None:
+    crowd(world, Queue.READY, stale=6, fresh=4)
+    assert cycle(world, settings(purge_max_percent=50), force=True).purged == {"ready": 6}
+
+
+def test_without_a_share_everything_may_go(world: World) -> None:
+    crowd(world, Queue.READY, stale=6, fresh=0)
+    assert cycle(world).purged == {"ready": 6}
+
+
+def test_a_dry_run_tells_of_the_share_as_well(world: World) -> None:
+    crowd(world, Queue.READY, stale=6, fresh=4)
+    before = world.snapshot()
+    report = cycle(world, settings(purge_max_percent=50), dry_run=True)
+    assert report.found["ready"] == 0
+    assert len(report.errors) == 1
+    assert world.snapshot() == before
+
+
+def test_a_spared_queue_is_purged_once_its_share_is_small_again(world: World) -> None:
+    crowd(world, Queue.READY, stale=6, fresh=4)
+    chosen = settings(purge_max_percent=50)
+    cycle(world, chosen)
+    crowd(world, Queue.READY, stale=0, fresh=20)
+    assert cycle(world, chosen).purged == {"ready": 6}
+    assert purging.read_state(world.db).spared == []
+
+
+def test_a_second_cycle_is_skipped_and_says_so_and_takes_no_lock_away(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    expected = some_of_everything(world)
+    other = PurgeLock(world.db, "host:1:abc")
+    assert other.acquire()
+    before = world.snapshot()
+    report = cycle(world)
+    assert world.snapshot() == before
+    assert report.skipped == "another one is running (host:1:abc)"
+    assert "[*] [purge] Skipped purge cycle: another one is running (host:1:abc)" in caplog.messages
+    assert other.holder() == "host:1:abc"
+    other.release()
+    assert cycle(world).purged == expected
+
+
+def test_the_lock_is_free_after_a_cycle_and_holds_with_an_expiry_during_it(world: World) -> None:
+    lock = PurgeLock(world.db)
+    assert lock.acquire()
+    assert not PurgeLock(world.db).acquire()
+    assert 0 < world.client.pttl(keys.PURGE_LOCK.decode()) <= 60_000
+    lock.release()
+    cycle(world)
+    assert not world.client.exists(keys.PURGE_LOCK.decode())
+
+
+def test_a_lock_that_went_to_somebody_else_is_not_released(world: World) -> None:
+    lost = PurgeLock(world.db, "first")
+    assert lost.acquire()
+    world.client.delete(keys.PURGE_LOCK.decode())  # as if it had expired
+    assert PurgeLock(world.db, "second").acquire()
+    lost.release()
+    assert lost.holder() == "second"
+
+
+def test_a_cycle_that_ended_by_itself_releases_its_lock_even_if_it_failed(world: World) -> None:
+    world.client.config_set("maxmemory", "1")
+    try:
+        with pytest.raises(Exception, match="Redis refused a write"):
+            cycle(world)
+    finally:
+        world.client.config_set("maxmemory", "0")
+    assert not world.client.exists(keys.PURGE_LOCK.decode())
+
+
+def test_only_a_whole_cycle_counts_as_the_purge_having_run(world: World) -> None:
+    cycle(world, pools=(POOL,))
+    cycle(world, queues=("pending",))
+    assert purging.read_state(world.db).finished is None
+    cycle(world)
+    assert purging.read_state(world.db).finished is not None
+    assert [entry["action"] for entry in audit(world)] == ["purge"] * 3
+    assert counters(world)["purge_cycles"] == 3
+
+
+def test_letters_of_a_dry_run_are_none(world: World) -> None:
+    some_of_everything(world)
+    cycle(world, dry_run=True)
+    assert letters(world) == []

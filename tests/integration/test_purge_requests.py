@@ -1,0 +1,90 @@
+"""On-demand requests that nobody fills any more fail with a reason."""
+
+import pytest
+
+from tests.support.cycles import counters, cycle
+from tests.support.world import World, settings
+
+HOUR, DAY = 3600, 86400
+WAITING, PROCESSING = "vmpooler__provisioning__request", "vmpooler__provisioning__processing"
+
+
+def request(world: World, name: str, age: float, key: str = WAITING, **fields: str) -> None:
+    world.client.zadd(key, {name: world.now - age})
+    world.client.hset(f"vmpooler__odrequest__{name}", mapping={"requested": "centos-7:centos-7-x86_64:1", **fields})
+
+
+def fields(world: World, name: str) -> dict[str, str]:
+    return {k.decode(): v.decode() for k, v in world.client.hgetall(f"vmpooler__odrequest__{name}").items()}
+
+
+@pytest.mark.parametrize("key", [WAITING, PROCESSING])
+def test_a_request_older_than_max_request_age_fails_with_a_reason(
+    world: World, key: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    request(world, "req-old", DAY + 1, key)
+    request(world, "req-at-the-limit", DAY, key)
+    assert cycle(world).purged == {"requests": 1}
+    assert fields(world, "req-old") == {
+        "requested": "centos-7:centos-7-x86_64:1", "status": "failed",
+        "failure_reason": "not filled within 86400 seconds (max_request_age)",
+    }  # fmt: skip
+    assert 0 < world.client.ttl("vmpooler__odrequest__req-old") <= 168 * HOUR
+    assert world.client.zrange(key, 0, -1) == [b"req-at-the-limit"]
+    assert "status" not in fields(world, "req-at-the-limit")
+    assert counters(world)["requests_failed"] == 1
+    assert "[!] [purge] Failed stuck on-demand request 'req-old' (age: 86401s)" in caplog.messages
+
+
+@pytest.mark.parametrize("status", ["ready", "failed", "deleted"])
+@pytest.mark.parametrize("dry_run", [False, True])
+def test_a_request_that_was_answered_is_left_alone_and_not_found(world: World, status: str, dry_run: bool) -> None:
+    request(world, "req-old", 2 * DAY, PROCESSING, status=status)
+    before = fields(world, "req-old")
+    report = cycle(world, dry_run=dry_run)
+    assert report.found["requests"] == 0
+    assert report.total == 0
+    assert fields(world, "req-old") == before
+    assert world.client.zcard(PROCESSING) == 1
+
+
+def test_a_request_in_both_lists_fails_once(world: World) -> None:
+    request(world, "req-old", 2 * DAY, WAITING)
+    request(world, "req-old", 2 * DAY, PROCESSING)
+    assert cycle(world).purged == {"requests": 1}
+    assert not world.client.exists(WAITING, PROCESSING)
+
+
+def test_the_age_is_the_configured_one(world: World) -> None:
+    request(world, "req-old", 61)
+    assert cycle(world, settings(max_request_age=60)).purged == {"requests": 1}
+    assert fields(world, "req-old")["failure_reason"] == "not filled within 60 seconds (max_request_age)"
+
+
+@pytest.mark.parametrize(("wrong", "right"), [(WAITING, PROCESSING), (PROCESSING, WAITING)])
+def test_one_list_of_the_wrong_type_does_not_stop_the_other(world: World, wrong: str, right: str) -> None:
+    world.client.set(wrong, "no sorted set")
+    request(world, "req-old", 2 * DAY, right)
+    report = cycle(world)
+    assert len(report.errors) == 1
+    assert wrong in report.errors[0]
+    assert report.purged == {"requests": 1}
+    assert fields(world, "req-old")["status"] == "failed"
+
+
+def test_one_request_of_the_wrong_type_does_not_stop_the_others(world: World) -> None:
+    world.client.zadd(WAITING, {"req-bad": 1, "req\nodd": 2})
+    world.client.set("vmpooler__odrequest__req-bad", "no hash")
+    request(world, "req-old", 2 * DAY)
+    report = cycle(world)
+    assert report.purged == {"requests": 2}
+    assert len(report.errors) == 1
+    assert "req-bad" in report.errors[0]
+    assert world.client.zrange(WAITING, 0, -1) == [b"req-bad"]
+
+
+def test_requests_are_not_looked_at_where_only_pools_or_other_queues_are_asked_for(world: World) -> None:
+    request(world, "req-old", 2 * DAY)
+    assert cycle(world, pools=("centos-7-x86_64",)).total == 0
+    assert cycle(world, queues=("pending",)).total == 0
+    assert cycle(world, queues=("requests",)).purged == {"requests": 1}

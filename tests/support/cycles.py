@@ -1,0 +1,27 @@
+"""Purge cycles with any order, and what they counted."""
+
+from typing import Any
+
+from tests.support.world import World, settings
+from vmpooler_tasks.config import Settings
+from vmpooler_tasks.jobs import purge
+from vmpooler_tasks.jobs.purge_report import PurgeReport
+from vmpooler_tasks.store import keys
+
+
+def cycle(world: World, chosen: Settings | None = None, **order: Any) -> PurgeReport:
+    """One purge cycle now; `order` as PurgeOrder takes it."""
+    wanted = purge.PurgeOrder(**{"who": "test", "keep_entries": True, **order})
+    return purge.run(world.db, chosen or settings(), world.clock, wanted)
+
+
+def counters(world: World) -> dict[str, int]:
+    return {name.decode(): int(count) for name, count in world.client.hgetall(keys.COUNTERS.decode()).items()}
+
+
+def audit(world: World) -> list[dict[str, str]]:
+    """The audit's entries, oldest first."""
+    return [
+        {name.decode(): value.decode() for name, value in fields.items()}
+        for _, fields in world.client.xrange(keys.AUDIT.decode())
+    ]

@@ -1,0 +1,44 @@
+"""Messages as kombu puts them into a queue of Redis, built by hand so that each part of one can be spoilt."""
+
+import base64
+import json
+from typing import Any
+from uuid import uuid4
+
+from vmpooler_tasks.store import Database
+
+QUEUE = "vmpooler.maintenance"
+
+
+def message(
+    task: str, *args: Any, task_id: str | None = None, headers: dict[str, Any] | None = None,
+    kwargs: dict[str, Any] | None = None, **spoilt: Any,
+) -> dict[str, Any]:  # fmt: skip
+    """A task message. `headers` are further ones (`timelimit`, `expires`), `spoilt` replaces parts of the envelope."""
+    identity = task_id or str(uuid4())
+    body = json.dumps([args, kwargs or {}, {"callbacks": None, "errbacks": None, "chain": None, "chord": None}])
+    return {
+        "body": base64.b64encode(body.encode()).decode(),
+        "content-encoding": "utf-8",
+        "content-type": "application/json",
+        "headers": {
+            "lang": "py", "task": task, "id": identity, "root_id": identity, "parent_id": None, "group": None,
+            "retries": 0, "timelimit": [None, None], "eta": None, "expires": None, **(headers or {}),
+        },
+        "properties": {
+            "correlation_id": identity, "reply_to": str(uuid4()), "delivery_mode": 2, "priority": 0,
+            "delivery_info": {"exchange": "", "routing_key": QUEUE}, "body_encoding": "base64",
+            "delivery_tag": str(uuid4()),
+        },
+        **spoilt,
+    }  # fmt: skip
+
+
+def send(db: Database, entry: dict[str, Any] | bytes, queue: str = QUEUE) -> None:
+    """Puts a message, or what is none, at the end of the queue."""
+    db.call("LPUSH", queue, entry if isinstance(entry, bytes) else json.dumps(entry))
+
+
+def waiting(db: Database) -> int:
+    """Messages in the queue or handed to a worker that has not acknowledged them."""
+    return int(db.call("LLEN", QUEUE)) + int(db.call("HLEN", "unacked"))

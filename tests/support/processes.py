@@ -1,0 +1,168 @@
+"""Real `celery` and `vmpooler-tasks` processes, started as an operator starts them."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from time import monotonic, sleep
+from typing import Any, Self, TypeVar
+
+import pytest
+
+from tests.support.world import POOL
+
+ROOT = Path(__file__).parents[2]
+PATIENCE = 60.0
+"""Seconds until a condition counts as missed: a machine that runs other tests as well may be slow."""
+
+QUIET_START = ("--without-mingle", "--without-gossip")
+"""A worker that asks no other worker about itself is ready a second earlier."""
+
+T = TypeVar("T")
+
+
+def until(
+    condition: Callable[[], T], what: str | Callable[[], str], seconds: float = PATIENCE, pause: float = 0.03
+) -> T:
+    """What `condition` answers as soon as that is true; the test fails if it does not become true in time."""
+    deadline = monotonic() + seconds
+    while not (found := condition()):
+        if monotonic() > deadline:
+            pytest.fail(f"not within {seconds:g} s: {what if isinstance(what, str) else what()}")
+        sleep(pause)
+    return found
+
+
+def configuration(*pools: str, **options: Any) -> str:
+    """VMPooler's configuration as VMPOOLER_CONFIG takes it, with every feature on and these options of `:config:`."""
+    on = {"dlq_enabled": True, "purge_enabled": True, "health_check_enabled": True}
+    named = [{"name": pool} for pool in pools or (POOL,)]
+    return json.dumps({":config": {**on, **options}, ":pools": named})
+
+
+class Process:
+    """A process with its log. It leads a group of its own, so that it can be killed with all its children."""
+
+    def __init__(self, command: Sequence[str], *, folder: Path, environment: dict[str, str], log: Path) -> None:
+        self.command, self.folder, self.environment, self.log_file = list(command), folder, environment, log
+        self._begin = 0
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> Self:
+        with self.log_file.open("ab") as log:
+            self._begin = log.tell()
+            self.process = subprocess.Popen(
+                self.command, cwd=self.folder, env=self.environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                start_new_session=True,
+            )  # fmt: skip
+        return self
+
+    @property
+    def log(self) -> str:
+        """What it said since it was started."""
+        return self.log_file.read_bytes()[self._begin :].decode("utf-8", "replace")
+
+    @property
+    def running(self) -> bool:
+        return self.process is not None and self.process.poll() is None
+
+    def says(self, text: str, times: int = 1) -> Self:
+        """Waits until it has said this so often."""
+
+        def said() -> bool:
+            running = self.running
+            enough = self.log.count(text) >= times
+            if not enough and not running:
+                pytest.fail(f"it ended without saying {text!r}:\n{self.log[-4000:]}")
+            return enough
+
+        until(said, lambda: f"it says {text!r} {times} times; it said:\n{self.log[-4000:]}")
+        return self
+
+    def kill(self) -> None:
+        """As a power failure would: it and its children at once."""
+        if self.process:
+            with suppress(ProcessLookupError):
+                os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait()
+
+    def signal(self, number: int) -> None:
+        assert self.process is not None
+        self.process.send_signal(number)
+
+    def stop(self) -> None:
+        """Asks it to end, as a service manager would."""
+        if self.process and self.running:
+            self.process.terminate()
+            with suppress(subprocess.TimeoutExpired):
+                self.process.wait(20)
+        self.kill()
+
+    def exit_status(self) -> int:
+        """Waits for its end."""
+        assert self.process is not None
+        return self.process.wait(PATIENCE)
+
+
+class Installation:
+    """The processes of one installation: they share a server and a configuration.
+
+    `folder` takes their logs. They are started in the repository's root, where `celeryconfig.py` lies, unless told
+    otherwise; of this process's environment they see nothing that could configure them.
+    """
+
+    def __init__(self, url: str, folder: Path, config: str | None = None, start_in: Path = ROOT) -> None:
+        self.folder, self.start_in = folder, start_in
+        self.programs = Path(sys.executable).parent
+        self.environment = {
+            **{name: os.environ[name] for name in ("HOME", "LANG", "TMPDIR") if name in os.environ},
+            "PATH": f"{self.programs}{os.pathsep}{os.environ['PATH']}",
+            "REDIS_URL": url,
+            "VMPOOLER_CONFIG": config or configuration(),
+        }
+        self._processes: list[Process] = []
+
+    def configure(self, *pools: str, **options: Any) -> None:
+        """What is started from now on runs with this."""
+        self.environment["VMPOOLER_CONFIG"] = configuration(*pools, **options)
+
+    def celery(self, *arguments: str, name: str, app: Sequence[str] = ("-A", "vmpooler_tasks")) -> Process:
+        """A `celery` process that stays; not started yet."""
+        command = [str(self.programs / "celery"), *app, *arguments]
+        process = Process(
+            command, folder=self.start_in, environment=dict(self.environment), log=self.folder / f"{name}.log"
+        )
+        self._processes.append(process)
+        return process
+
+    def worker(self, *options: str, name: str = "worker", concurrency: int = 1) -> Process:
+        """A worker that is ready."""
+        arguments = ("--loglevel", "INFO", "-c", str(concurrency), "-n", f"{name}@%h", *QUIET_START, *options)
+        return self.celery("worker", *arguments, name=name).start().says(" ready.")
+
+    def beat(self, *options: str, name: str = "beat") -> Process:
+        return self.celery("beat", "--loglevel", "INFO", *options, name=name).start().says("beat: Starting...")
+
+    def run(self, *command: str, status: int = 0) -> str:
+        """What a command that ends by itself writes to stdout; its status must be this one."""
+        done = subprocess.run(
+            [str(self.programs / command[0]), *command[1:]], cwd=self.start_in, env=self.environment,
+            stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=PATIENCE, check=False,
+        )  # fmt: skip
+        assert done.returncode == status, f"{command}: {done.returncode}\n{done.stdout}{done.stderr}"
+        return done.stdout
+
+    def call(self, task: str, **kwargs: Any) -> str:
+        """The id of the task that `celery call` sent."""
+        return self.run("celery", "-A", "vmpooler_tasks", "call", task, "--kwargs", json.dumps(kwargs)).strip()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for process in self._processes:  # at once: a warm stop takes a worker two seconds
+            process.kill()

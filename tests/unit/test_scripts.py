@@ -1,0 +1,83 @@
+"""Every Lua script is in the package, can be loaded by its name, and says what it takes and answers."""
+
+import ast
+import inspect
+import re
+from importlib import resources
+
+import pytest
+
+import vmpooler_tasks.store
+from vmpooler_tasks.store.connection import script_text
+
+FOLDER = resources.files(vmpooler_tasks.store).joinpath("lua")
+FILES = sorted(file.name.removesuffix(".lua") for file in FOLDER.iterdir() if file.name.endswith(".lua"))
+
+
+def raw(name: str) -> str:
+    return FOLDER.joinpath(f"{name}.lua").read_text(encoding="utf-8")
+
+
+def is_shared(name: str) -> bool:
+    """Only functions for other scripts; its first line says so."""
+    return raw(name).startswith("-- Shared:")
+
+
+SCRIPTS = [name for name in FILES if not is_shared(name)]
+SHARED = [name for name in FILES if is_shared(name)]
+
+
+def test_there_are_scripts() -> None:
+    assert {"purge_pending", "purge_ready", "purge_completed", "expire_orphans", "push_dead_letter"} <= set(SCRIPTS)
+    assert {"push", "still_stale"} <= set(SHARED)
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_a_script_says_its_keys_its_arguments_and_what_it_returns(name: str) -> None:
+    header = [line for line in raw(name).splitlines() if line.startswith("--")]
+    for heading in ("-- KEYS ", "-- ARGV ", "-- RETURN "):
+        assert any(line.startswith(heading) for line in header), f"{name}.lua has no line {heading}"
+    used = {int(number) for number in re.findall(r"KEYS\[(\d+)\]", raw(name))}
+    described = next(line for line in header if line.startswith("-- KEYS"))
+    assert all(f" {number}: " in described or f" {number}…" in described for number in used)
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_a_script_is_loaded_with_the_functions_that_it_uses_before_it(name: str) -> None:
+    text = script_text(name)
+    for other in re.findall(r"^-- uses: (\w+)$", raw(name), re.MULTILINE):
+        assert other in SHARED
+        assert text.index(script_text(other)) < text.index("-- RETURN")
+    for called, home in (("push_letters", "push"), ("still_stale(", "still_stale"), ("unchanged(", "still_stale")):
+        if called in raw(name):
+            assert f"-- uses: {home}\n" in raw(name)
+    assert ("#!" in text) == raw(name).startswith("#!")
+    assert text.find("#!") in {-1, 0}, "the shebang has to stay the first line"
+
+
+@pytest.mark.parametrize("name", SHARED)
+def test_what_is_shared_is_used(name: str) -> None:
+    assert any(f"-- uses: {name}\n" in raw(script) for script in SCRIPTS)
+
+
+def _names_in_store() -> set[str]:
+    """Every string constant in the package's store, where scripts are called by their names."""
+    found: set[str] = set()
+    for file in resources.files(vmpooler_tasks.store).iterdir():
+        if file.name.endswith(".py"):
+            tree = ast.parse(file.read_text(encoding="utf-8"))
+            found |= {
+                node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)
+            }
+    return found
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_a_script_is_called_by_somebody(name: str) -> None:
+    assert name in _names_in_store()
+
+
+def test_a_script_is_read_from_the_package_wherever_that_is() -> None:
+    assert "importlib import resources" in inspect.getsource(inspect.getmodule(script_text) or object)
+    with pytest.raises(FileNotFoundError):
+        script_text("no_such_script")
