@@ -16,7 +16,8 @@ globals().update(deployment())
 # A child that grew beyond this many KiB is replaced after its task. A purge of a million VMs needs about 200 MiB more.
 worker_max_memory_per_child = 500_000
 
-# On SIGTERM a worker lets its tasks finish; this is how long, before they are handed back to Redis.
+# On SIGTERM a worker lets its tasks finish, however long they take. Told to stop at once (SIGQUIT), it gives them this
+# many seconds before it hands them back to Redis.
 worker_soft_shutdown_timeout = 30
 
 # The longest that any task may run, in seconds; keep it below the visibility timeout (see the defaults).

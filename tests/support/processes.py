@@ -130,6 +130,14 @@ class Installation:
         """What is started from now on runs with this."""
         self.environment["VMPOOLER_CONFIG"] = configuration(*pools, **options)
 
+    def deploy(self, settings: str = "") -> Path:
+        """What is started from now on runs in a folder that holds our `celeryconfig.py`, with these lines more."""
+        self.start_in = self.folder / "deployment"
+        self.start_in.mkdir()
+        ours = (ROOT / "celeryconfig.py").read_text(encoding="utf-8")
+        (self.start_in / "celeryconfig.py").write_text(f"{ours}\n{settings}\n", encoding="utf-8")
+        return self.start_in
+
     def celery(self, *arguments: str, name: str, app: Sequence[str] = ("-A", "vmpooler_tasks")) -> Process:
         """A `celery` process that stays; not started yet."""
         command = [str(self.programs / "celery"), *app, *arguments]

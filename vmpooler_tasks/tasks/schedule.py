@@ -16,6 +16,10 @@ from vmpooler_tasks.tasks.signals import beat_name
 _log = logging.getLogger("vmpooler_tasks.beat")
 
 
+SKEW_SECONDS = 60
+"""How far ahead another beat's clock may be."""
+
+
 class RedisScheduler(Scheduler):
     """Each tick is claimed in Redis before it is sent, so that of any number of beats one sends it.
 
@@ -67,6 +71,9 @@ class RedisScheduler(Scheduler):
 
 def _is_due(entry: ScheduleEntry, last_tick: str) -> tuple[bool, float]:
     """(whether it is due, seconds until it is due again or for the first time)."""
-    last = datetime.fromtimestamp(float(last_tick) if last_tick else 0, UTC)
+    epoch = float(last_tick) if last_tick else 0.0
+    if epoch > time.time() + SKEW_SECONDS:
+        epoch = 0.0  # told by a clock that was wrong: nobody shall wait until then
+    last = datetime.fromtimestamp(epoch, UTC)
     due, wait = entry.schedule.is_due(last)
     return due, wait if math.isfinite(wait) else 0

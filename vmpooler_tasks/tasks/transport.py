@@ -18,6 +18,7 @@ from redis import exceptions
 from vmpooler_tasks.tasks.failures import keep_raw_message
 
 FETCHES = ("BRPOP", "RPOP")
+PAUSE_SECONDS = 1.0
 
 # As the stock `append`, but also when Redis is out of memory: the message has left its queue already.
 _APPEND = """#!lua flags=allow-oom
@@ -94,7 +95,11 @@ class Guard:
     """A client that looks at what it fetched before it hands it on."""
 
     def parse_response(self, connection: Any, command_name: str, **options: Any) -> Any:
-        reply = super().parse_response(connection, command_name, **options)  # type: ignore[misc]
+        try:
+            reply = super().parse_response(connection, command_name, **options)  # type: ignore[misc]
+        except exceptions.ReadOnlyError:
+            time.sleep(PAUSE_SECONDS)  # the consumer starts anew at once, and would fill the log
+            raise
         if command_name not in FETCHES or not reply:
             return reply
         key, raw = reply if command_name == "BRPOP" else (None, reply)

@@ -1,0 +1,60 @@
+"""Installations of real processes, and pytest-celery's clusters backed by such processes."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from pytest_celery import (
+    CeleryBackendCluster,
+    CeleryBrokerCluster,
+    CeleryTestSetup,
+    CeleryTestWorker,
+    CeleryWorkerCluster,
+    RedisTestBackend,
+    RedisTestBroker,
+)
+
+from tests.support.processes import Installation
+from tests.support.pytest_celery_processes import PING, LocalRedis, LocalWorker, Setup
+from tests.support.servers import TestServer
+from vmpooler_tasks.store import Database
+
+
+@pytest.fixture
+def installation(valkey: TestServer, tmp_path: Path) -> Iterator[Installation]:
+    """On an empty database; whatever it starts is ended with the test."""
+    with Installation(valkey.url, tmp_path) as own:
+        yield own
+
+
+@pytest.fixture
+def database(valkey: TestServer) -> Iterator[Database]:
+    """What the processes of `installation` work on."""
+    opened = Database(valkey.url)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def celery_broker_cluster(valkey: TestServer) -> CeleryBrokerCluster:
+    return CeleryBrokerCluster(RedisTestBroker(LocalRedis(valkey)))
+
+
+@pytest.fixture
+def celery_backend_cluster(valkey: TestServer) -> CeleryBackendCluster:
+    """The same server, as in an installation."""
+    return CeleryBackendCluster(RedisTestBackend(LocalRedis(valkey)))
+
+
+@pytest.fixture
+def celery_worker_cluster(installation: Installation) -> CeleryWorkerCluster:
+    """Two workers on one queue."""
+    names = ("one", "two")
+    processes = [installation.worker("--include", PING, name=name) for name in names]
+    nodes = [LocalWorker(process, name) for process, name in zip(processes, names, strict=True)]
+    return CeleryWorkerCluster(*(CeleryTestWorker(node, app=None) for node in nodes))
+
+
+@pytest.fixture
+def celery_setup_cls() -> type[CeleryTestSetup]:
+    return Setup

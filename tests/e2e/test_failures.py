@@ -1,0 +1,278 @@
+"""Whatever goes wrong with a task or a message becomes one dead letter, and the worker goes on."""
+
+import base64
+import json
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+from celery import Celery
+
+from tests.support import servers
+from tests.support.failing_tasks import PREFIX
+from tests.support.messages import message, send, waiting
+from tests.support.processes import Installation, Process, until
+from vmpooler_tasks.model.names import DeadLetterQueue
+from vmpooler_tasks.model.timestamps import parse_time
+from vmpooler_tasks.store import Database, keys
+
+pytestmark = pytest.mark.slow
+
+LETTERS = keys.dead_letters(DeadLetterQueue.TASKS)
+
+
+class Bench:
+    """One worker for all tests of this module, whose tasks fail as they are told to."""
+
+    def __init__(self, installation: Installation, worker: Process) -> None:
+        self.installation, self.worker = installation, worker
+        self.db = Database(installation.environment["REDIS_URL"])
+
+    def letters(self) -> list[dict[str, Any]]:
+        return [json.loads(raw) for raw in self.db.call("ZRANGE", LETTERS, 0, -1)]
+
+    def letters_after(self, *entries: dict[str, Any] | bytes) -> list[dict[str, Any]]:
+        """The letters that these messages leave, once the worker has run a task that came after them."""
+        before = self.letters()
+        for entry in entries:
+            send(self.db, entry)
+        self.works()
+        return [letter for letter in self.letters() if letter not in before]
+
+    def works(self) -> None:
+        """The worker runs an ordinary task; then nothing waits any more, in the queue or unacknowledged."""
+        last = message(f"{PREFIX}.succeed")
+        send(self.db, last)
+        self.worker.says(f"{PREFIX}.succeed[{last['headers']['id']}] succeeded")
+        until(lambda: waiting(self.db) == 0, "the queue and `unacked` are empty")
+
+
+@pytest.fixture(scope="module", params=["prefork", "threads"])
+def bench(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
+    folder: Path = tmp_path_factory.mktemp("failures")
+    with servers.running("valkey", folder / "server") as server, Installation(server.url, folder) as installation:
+        own = Bench(installation, installation.worker("--include", PREFIX, "-P", request.param))
+        yield own
+        own.db.close()
+
+
+only_prefork = pytest.mark.parametrize("bench", ["prefork"], indirect=True)
+"""Where each task has a process of its own, which can be killed."""
+
+
+def fails(bench: Bench, entry: dict[str, Any]) -> dict[str, Any]:
+    """The one letter that this task leaves, whose common fields are as they should be."""
+    letters = bench.letters_after(entry)
+    assert [letter["task_id"] for letter in letters] == [entry["headers"]["id"]]
+    letter = letters[0]
+    assert letter["task"] == entry["headers"]["task"]
+    assert letter["queue_from"] == "tasks"
+    assert letter["failed_at"].endswith("Z")
+    failed_at = parse_time(letter["failed_at"].encode())
+    assert failed_at is not None
+    assert bench.db.call("ZSCORE", LETTERS, raw_letter(bench, letter["id"])) == int(failed_at.timestamp())
+    return letter
+
+
+def raw_letter(bench: Bench, letter_id: str) -> bytes:
+    raws: list[bytes] = bench.db.call("ZRANGE", LETTERS, 0, -1)
+    return next(raw for raw in raws if json.loads(raw)["id"] == letter_id)
+
+
+def test_an_exception_is_kept_with_arguments_and_traceback_and_without_secrets(bench: Bench) -> None:
+    letter = fails(
+        bench,
+        message(
+            f"{PREFIX}.raise_an_error", "über", 7, {"api_token": "s3cr3t"},
+            kwargs={"vm": "pooler-sad-dog", "pool": "centos", "password": "hunter2", "url": "redis://:hunter2@r/0"},
+        ),
+    )  # fmt: skip
+    assert letter["error_class"] == "TemplateNotFoundError"
+    assert letter["error_message"] == "no template at https://[redacted]@vcenter/t, password=[redacted]"
+    assert letter["args"] == ["über", 7, {"api_token": "[redacted]"}]
+    assert letter["kwargs"] == {
+        "vm": "pooler-sad-dog", "pool": "centos", "password": "[redacted]", "url": "redis://[redacted]@r/0",
+    }  # fmt: skip
+    assert (letter["vm"], letter["pool"], letter["retry_count"]) == ("pooler-sad-dog", "centos", 0)
+    assert "raise TemplateNotFoundError" in letter["traceback"]
+    raw = raw_letter(bench, letter["id"])
+    assert b"hunter2" not in raw
+    assert b"s3cr3t" not in raw
+    assert "über".encode() in raw
+
+
+def test_wrong_arguments_are_kept(bench: Bench) -> None:
+    letter = fails(bench, message(f"{PREFIX}.take_two", 1, 2, 3))
+    assert letter["error_class"] == "TypeError"
+    assert letter["args"] == [1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    ("task", "said"), [("exit_the_process", "SystemExit: 3"), ("run_out_of_memory", "MemoryError: no more")]
+)
+def test_a_task_that_would_end_its_process_fails_like_any_other(bench: Bench, task: str, said: str) -> None:
+    letter = fails(bench, message(f"{PREFIX}.{task}"))
+    assert letter["error_class"] == "EndedProcessError"
+    assert said in letter["error_message"]
+
+
+def test_a_rejected_task_is_kept(bench: Bench) -> None:
+    assert fails(bench, message(f"{PREFIX}.reject"))["error_class"] == "Reject"
+
+
+def test_an_answer_that_cannot_be_stored_is_kept(bench: Bench) -> None:
+    assert "Encod" in fails(bench, message(f"{PREFIX}.answer_with_an_object"))["error_class"]
+
+
+def test_exhausted_retries_are_one_letter_that_counts_them(bench: Bench) -> None:
+    entry = message(f"{PREFIX}.try_again")
+    send(bench.db, entry)
+    until(lambda: any(letter["task_id"] == entry["headers"]["id"] for letter in bench.letters()), "it gives up")
+    bench.works()
+    letters = [letter for letter in bench.letters() if letter["task_id"] == entry["headers"]["id"]]
+    assert [(letter["error_class"], letter["retry_count"]) for letter in letters] == [("TemplateNotFoundError", 1)]
+
+
+@pytest.mark.parametrize("task", ["vanish", "kill_itself"])
+@only_prefork
+def test_a_killed_process_is_one_letter(bench: Bench, task: str) -> None:
+    assert fails(bench, message(f"{PREFIX}.{task}"))["error_class"] == "WorkerLostError"
+
+
+@only_prefork
+def test_the_soft_time_limit_is_kept(bench: Bench) -> None:
+    letter = fails(bench, message(f"{PREFIX}.sleep", 60, headers={"timelimit": [None, 1]}))
+    assert letter["error_class"] == "SoftTimeLimitExceeded"
+
+
+@only_prefork
+def test_the_hard_time_limit_is_one_letter_although_it_is_signalled_twice(bench: Bench) -> None:
+    letter = fails(bench, message(f"{PREFIX}.sleep_on", 60, headers={"timelimit": [2, 1]}))
+    assert letter["error_class"] == "TimeLimitExceeded"
+    assert letter["args"] == [60]
+
+
+def test_an_unknown_task_is_kept_with_its_arguments(bench: Bench) -> None:
+    letter = fails(bench, message("vmpooler_tasks.no_such_task", 1, kwargs={"token": "s3cr3t", "pool": "p"}))
+    assert letter["error_class"] == "NotRegistered"
+    assert (letter["args"], letter["kwargs"]) == ([1], {"token": "[redacted]", "pool": "p"})
+
+
+def test_the_same_failure_delivered_twice_is_one_letter(bench: Bench) -> None:
+    entry = message(f"{PREFIX}.raise_an_error", "twice")
+    failed_at = parse_time(fails(bench, entry)["failed_at"].encode())
+    assert failed_at is not None
+    until(lambda: int(bench.db.call("TIME")[0]) > failed_at.timestamp(), "a second failure would have another time")
+    assert bench.letters_after(entry) == []
+    assert bench.worker.log.count(f"{PREFIX}.raise_an_error[{entry['headers']['id']}] received") == 2
+
+
+def test_a_revoked_task_is_kept(bench: Bench) -> None:
+    entry = message(f"{PREFIX}.succeed")
+    with Celery("tests", broker=bench.installation.environment["REDIS_URL"], set_as_current=False) as client:
+        client.control.revoke(entry["headers"]["id"])
+    bench.worker.says(entry["headers"]["id"])
+    letter = fails(bench, entry)
+    assert (letter["error_class"], letter["error_message"]) == ("TaskRevokedError", "the task was revoked")
+
+
+@only_prefork
+def test_a_terminated_task_is_one_letter(bench: Bench) -> None:
+    entry = message(f"{PREFIX}.sleep", 60)
+    send(bench.db, entry)
+    bench.worker.says(f"{PREFIX}.sleep[{entry['headers']['id']}] received")
+    with Celery("tests", broker=bench.installation.environment["REDIS_URL"], set_as_current=False) as client:
+        client.control.revoke(entry["headers"]["id"], terminate=True)
+    bench.works()
+    letters = [letter for letter in bench.letters() if letter["task_id"] == entry["headers"]["id"]]
+    assert [letter["error_message"] for letter in letters] == ["the task was terminated"]
+
+
+def test_a_task_that_nobody_took_in_time_is_kept_unless_it_is_a_tick(bench: Bench) -> None:
+    long_ago = "2024-01-15T10:30:00+00:00"
+    letter = fails(bench, message(f"{PREFIX}.succeed", headers={"expires": long_ago}))
+    assert letter["error_message"] == "the task was expired"
+    assert bench.letters_after(message(f"{PREFIX}.succeed", headers={"expires": long_ago, "tick": True})) == []
+
+
+def base64_of(text: str) -> str:
+    return base64.b64encode(text.encode()).decode()
+
+
+def spoilt(**parts: Any) -> dict[str, Any]:
+    return message(f"{PREFIX}.succeed", **parts)
+
+
+OLD_FORM = {"task": f"{PREFIX}.succeed", "id": "old", "args": [], "kwargs": {}}
+"""The body of a message of Celery 3, which has no headers."""
+
+GARBAGE: dict[str, dict[str, Any] | bytes] = {
+    "not JSON": b"\x80\x04garbage \xff",
+    "a JSON list": b'["a", "list"]',
+    "a JSON string": b'"text"',
+    "null": b"null",
+    "an empty object": b"{}",
+    "nothing": b"",
+    "no headers": {name: part for name, part in spoilt().items() if name != "headers"},
+    "no body": {name: part for name, part in spoilt().items() if name != "body"},
+    "properties of a wrong shape": spoilt(properties=[1]),
+    "delivery_info without content": spoilt(properties={"delivery_tag": "t", "delivery_info": {}}),
+    "a body that is not base64": spoilt(body="%%%"),
+    "a body that is a number": spoilt(body=7),
+    "a JSON body of the wrong shape": spoilt(body=base64_of('{"a": 1}')),
+    "a JSON body that is too short": spoilt(body=base64_of("[[]]")),
+    "a JSON body with arguments that are none": spoilt(body=base64_of("[1, 2, 3]")),
+    "a body that is not JSON": spoilt(body=base64_of("{]")),
+    "a pickle": spoilt(**{"content-type": "application/x-python-serialize"}),
+    "an unknown content type": spoilt(**{"content-type": "text/nonsense"}),
+    "a content type that is a list": spoilt(**{"content-type": ["text"]}),
+    "an unknown compression": spoilt(headers={"compression": "application/nonsense"}),
+    "no task's name": spoilt(headers={"task": None}),
+    "a task's name that is a list": spoilt(headers={"task": ["x"]}),
+    "another name that is a list": spoilt(headers={"shadow": ["x"]}),
+    "an id that is a list": spoilt(headers={"id": ["x"]}),
+    "a time limit that is none": spoilt(headers={"timelimit": "soon"}),
+    "a count of retries that is none": spoilt(headers={"retries": "often"}),
+    "an expiry that is none": spoilt(headers={"expires": "soon"}),
+    "an unreadable time to begin": spoilt(headers={"eta": "soon"}),
+    "neither headers nor a task": spoilt() | {"headers": {}, "body": base64_of('{"a": 1}')},
+    "an old form without an id": spoilt() | {"headers": {}, "body": base64_of(json.dumps(OLD_FORM | {"id": None}))},
+}
+
+
+@pytest.mark.parametrize("what", GARBAGE)
+def test_what_is_no_task_message_is_one_letter_that_keeps_it(bench: Bench, what: str) -> None:
+    garbage = GARBAGE[what]
+    letters = bench.letters_after(garbage)
+    assert len(letters) == 1
+    letter = letters[0]
+    assert letter["queue_from"] == "tasks"
+    assert letter["error_message"]
+    assert holds(letter, garbage), letter
+
+
+def holds(letter: dict[str, Any], garbage: dict[str, Any] | bytes) -> bool:
+    """Whether the message, or at least its body, can be got back from the letter."""
+    kept = base64.b64decode(letter["args"][0])
+    if isinstance(garbage, bytes):
+        return kept == garbage
+    with suppress(ValueError):
+        if json.loads(kept) == garbage:
+            return True
+    return kept in (base64.b64decode(garbage["body"]), str(garbage["body"]).encode())
+
+
+def test_a_flood_of_garbage_does_not_stop_the_worker(bench: Bench) -> None:
+    letters = bench.letters_after(*(f"garbage {number}".encode() for number in range(50)))
+    assert sorted(int(base64.b64decode(letter["args"][0]).split()[1]) for letter in letters) == list(range(50))
+
+
+def test_without_dead_letters_a_failure_is_only_logged(installation: Installation, database: Database) -> None:
+    installation.configure(dlq_enabled=False)
+    own = Bench(installation, installation.worker("--include", PREFIX))
+    assert own.letters_after(message(f"{PREFIX}.raise_an_error"), b"garbage", message("no.such.task")) == []
+    assert database.call("EXISTS", LETTERS) == 0
+    own.worker.says("TemplateNotFoundError")
+    own.db.close()
