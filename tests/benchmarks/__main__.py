@@ -1,0 +1,98 @@
+"""`make bench`: purge cycles, health checks and dead letters against the leanest client there can be.
+
+docs/performance.md says what is measured, and how to read it.
+"""
+
+import argparse
+import json
+import os
+import platform
+import shutil
+import sys
+import tempfile
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from tests.benchmarks import report
+from tests.benchmarks.measure import measure_letters, measure_state
+from tests.benchmarks.target import NotOursError, Target, open_target
+from tests.support.servers import KINDS
+from vmpooler_tasks.errors import VmpoolerTasksError
+from vmpooler_tasks.store import server
+
+STATES = ((1_000, 10), (10_000, 10), (100_000, 10), (100_000, 1))
+"""(VMs, pools)"""
+
+RUNS = 5
+
+
+def main() -> None:
+    parser = _parser()
+    args = parser.parse_args()
+    if args.server == "redis" and not args.url and not shutil.which("redis-server"):
+        parser.error("redis-server is not installed")
+    with tempfile.TemporaryDirectory(prefix="vmpooler-bench-") as folder:
+        try:
+            with open_target(args.server, args.url, Path(folder)) as target:
+                result = _measure(target, _states(args.vms, args.pools), args.runs, Path(folder))
+        except (NotOursError, VmpoolerTasksError) as error:
+            sys.exit(f"benchmarks: {error}")
+    report.show(result)
+    if args.json:
+        args.json.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+
+
+def _measure(target: Target, states: Sequence[tuple[int, int]], runs: int, folder: Path) -> dict[str, Any]:
+    result: dict[str, Any] = {"machine": _machine(target), "runs": runs}
+    result["states"] = [
+        measure_state(target, vms, pools, runs, folder / f"{vms}-in-{pools}", _say) for vms, pools in states
+    ]
+    result["dead_letters"] = measure_letters(target, runs, folder / "letters", _say)
+    return result
+
+
+def _machine(target: Target) -> dict[str, Any]:
+    facts = server.facts(target.db)
+    return {
+        "server": f"{facts.product} {'.'.join(map(str, facts.version))}",
+        "python": platform.python_version(),
+        "packages": {name: version(name) for name in ("redis", "hiredis", "celery")},
+        "cores": os.cpu_count(),
+        "processor": _processor(),
+        "system": platform.platform(),
+        "load_average": os.getloadavg()[0],
+    }
+
+
+def _processor() -> str:
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text(encoding="utf-8").splitlines() if cpuinfo.exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()
+
+
+def _states(vms: Sequence[int] | None, pools: Sequence[int] | None) -> Sequence[tuple[int, int]]:
+    if not vms and not pools:
+        return STATES
+    return [(size, count) for size in vms or (100_000,) for count in pools or (10,)]
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
+    parser.add_argument("--server", choices=KINDS, default="valkey", help="which server to start (default: valkey)")
+    parser.add_argument("--url", help="measure on this server instead; it must be empty, and is emptied at the end")
+    parser.add_argument("--vms", type=int, nargs="+", metavar="N", help="so many VMs instead of the usual sizes")
+    parser.add_argument("--pools", type=int, nargs="+", metavar="N", help="in so many pools (default: 10)")
+    parser.add_argument("--runs", type=int, default=RUNS, metavar="N", help=f"rounds at each size (default: {RUNS})")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures to this file as well")
+    return parser
+
+
+def _say(line: str) -> None:
+    sys.stderr.write(line + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,108 @@
+"""The figures as people read them, each beside its target. No target missed is an error: machines differ."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from vmpooler_tasks.cli.output import print_line, print_table
+
+LARGE = 100_000
+"""VMs from which on the targets hold."""
+
+CYCLES = {"purge": "purge", "dry_run": "purge, dry run", "health": "health check"}
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    most: float
+    unit: str
+    form: str = ".2f"
+
+    def beside(self, measured: float) -> str:
+        verdict = "ok" if measured <= self.most else "MISSED"
+        return f"{self.plain(measured)} (≤ {self.most:g}{self.unit}: {verdict})"
+
+    def plain(self, measured: float) -> str:
+        return f"{measured:{self.form}}{self.unit}"
+
+
+FLOOR_RATIO = {"purge": Limit(1.5, "x"), "health": Limit(1.2, "x")}
+MEMORY = Limit(30, " MiB", ".1f")
+PING_P99 = Limit(5, " ms")
+PING_MAX = Limit(25, " ms")
+REQUESTS = Limit(1, "", "g")
+LISTING = Limit(1, " s")
+
+
+def show(result: Mapping[str, Any]) -> None:
+    machine = result["machine"]
+    print_line(
+        f"{machine['server']}, Python {machine['python']}, {machine['cores']} cores ({machine['processor']}), "
+        f"load average at the start {machine['load_average']:.2f}; {result['runs']} rounds each"
+    )
+    states = result["states"]
+    print_line("\nCycles: medians; x FLOOR, against the floor of the same round; memory is the most of any run.")
+    print_table(
+        ("STATE", "CYCLE", "SECONDS", "x FLOOR", "COMMANDS", "SCRIPTS", "REDIS CPU s", "MEMORY GROWTH"),
+        [row for state in states for row in _cycle_rows(state)],
+        numbers=("SECONDS", "COMMANDS", "SCRIPTS", "REDIS CPU s"),
+    )
+    print_line("Another client's PING, one each millisecond, meanwhile.")
+    print_table(
+        ("STATE", "MEANWHILE", "PINGS", "50 %", "99 %", "MAXIMUM", "99 %, UNSENT TOO"),
+        [row for state in states for row in _ping_rows(state)],
+        numbers=("PINGS", "50 %", "99 %, UNSENT TOO"),
+    )
+    print_line("Dead letters.")
+    print_table(("WHAT", "MEASURED"), _letter_rows(result["dead_letters"]))
+
+
+def _name(state: Mapping[str, Any]) -> str:
+    pools = state["pools"]
+    return f"{state['vms']:,} VMs in {pools} {'pool' if pools == 1 else 'pools'}"
+
+
+def _cycle_rows(state: Mapping[str, Any]) -> Iterator[Sequence[str]]:
+    floor, large = state["floor"], state["vms"] >= LARGE
+    yield (
+        _name(state), "floor", f"{floor['seconds']:.3f}", "1.00x", f"{floor['commands']:,.0f}", "",
+        f"{floor['redis_cpu_seconds']:.3f}", "",
+    )  # fmt: skip
+    for cycle, name in CYCLES.items():
+        figures = state["cycles"][cycle]
+        ratio = FLOOR_RATIO.get(cycle) if large else None
+        memory = figures["memory_growth_mib"]
+        yield (
+            "", name, f"{figures['seconds']:.3f}",
+            ratio.beside(figures["floor_ratio"]) if ratio else f"{figures['floor_ratio']:.2f}x",
+            f"{figures['commands']:,.0f}", f"{figures['scripts']:,.0f}", f"{figures['redis_cpu_seconds']:.3f}",
+            MEMORY.beside(memory) if large else MEMORY.plain(memory),
+        )  # fmt: skip
+
+
+def _ping_rows(state: Mapping[str, Any]) -> Iterator[Sequence[str]]:
+    idle = state["idle"]["ping_ms"]
+    yield (_name(state), "nothing (the machine's own noise)", *_pings(idle, targets=False))
+    for cycle, name in CYCLES.items():
+        yield ("", name, *_pings(state["cycles"][cycle]["ping_ms"], targets=state["vms"] >= LARGE))
+
+
+def _pings(pings: Mapping[str, Any], *, targets: bool) -> Sequence[str]:
+    p99, longest = (
+        limit.beside(pings[name]) if targets else limit.plain(pings[name])
+        for limit, name in ((PING_P99, "p99"), (PING_MAX, "max"))
+    )
+    return (f"{pings['count']:,}", f"{pings['p50']:.2f} ms", p99, longest, f"{pings['p99_unsent']:.2f} ms")
+
+
+def _letter_rows(letters: Mapping[str, Any]) -> Sequence[Sequence[str]]:
+    requests, listed = letters["requests_per_push"], letters["list"]
+    names = ", ".join(f"{count:g} {name}" for name, count in requests.items())
+    return (
+        (f"requests for one push from the failure path ({names})", REQUESTS.beside(sum(requests.values()))),
+        ("pushes from the failure path", f"{letters['pushes_per_second']:,.0f} a second"),
+        ("plain ZADD, one by one", f"{letters['zadds_per_second']:,.0f} a second"),
+        ("a push takes the time of", f"{letters['push_ratio']:.1f} plain ZADDs"),
+        (f"list of {listed['entries']:,}, in a process that runs", LISTING.beside(listed["page_seconds"])),
+        ("the same as a command, the program's start included", LISTING.beside(listed["command_seconds"])),
+    )

@@ -1,0 +1,88 @@
+"""One job in a fresh process that is set up as a worker is: imports, settings, connection, log at INFO on stderr.
+
+  python -m tests.benchmarks.worker JOB NOW
+
+Says `ready` when all this is done, waits for a line on stdin, does the job and answers with one JSON line.
+The configuration and the server come from the environment, as a worker's do.
+"""
+
+import json
+import sys
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from tests.benchmarks import letters
+from vmpooler_tasks.jobs import health, purge
+from vmpooler_tasks.jobs.purge_order import PurgeOrder
+from vmpooler_tasks.tasks.app import app
+from vmpooler_tasks.tasks.configuration import settings
+from vmpooler_tasks.tasks.database import database
+
+Answer = dict[str, Any]
+
+
+def _purge(now: float, *, dry_run: bool) -> Answer:
+    order = PurgeOrder(dry_run=dry_run, who="benchmark")
+    report = purge.run(database(), settings(), lambda: now, order)
+    return {"found": report.total, "errors": report.error_count}
+
+
+def _health(now: float) -> Answer:
+    report = health.run(database(), settings(), lambda: now, asked_for=True)
+    return {} if report is None else {"found": report.as_json()["orphaned_metadata_count"], "errors": 0}
+
+
+JOBS: dict[str, Callable[[float], Answer]] = {
+    "purge": lambda now: _purge(now, dry_run=False),
+    "dry_run": lambda now: _purge(now, dry_run=True),
+    "health": _health,
+    "push": letters.push,
+    "page": letters.page,
+}
+
+
+def _peak_bytes() -> int:
+    """The most memory that this process ever held.
+
+    Not getrusage's: on Linux that begins with what the parent held when it started this process.
+    """
+    status = Path("/proc/self/status")
+    if not status.exists():
+        import resource  # noqa: PLC0415 - not on every system
+
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM:"))
+    return int(line.split()[1]) * 1024
+
+
+def _forget_peak() -> None:
+    """The peak begins anew, so that what the imports held for a moment does not hide what the job takes."""
+    with suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")
+
+
+def main() -> None:
+    job, now = sys.argv[1:]
+    app.log.setup(loglevel="INFO", redirect_stdouts=False)
+    app.loader.import_default_modules()
+    settings()
+    database().call("PING")
+    _say("ready")
+    sys.stdin.readline()
+    _forget_peak()
+    before, begun = _peak_bytes(), time.perf_counter()
+    answer = JOBS[job](float(now))
+    seconds = time.perf_counter() - begun
+    _say(json.dumps({**answer, "seconds": seconds, "memory_growth_bytes": _peak_bytes() - before}))
+
+
+def _say(line: str) -> None:
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()

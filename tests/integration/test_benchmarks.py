@@ -1,0 +1,115 @@
+"""`make bench` runs and measures everything that it promises. What the figures are is no test's business."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.servers import TestServer
+from vmpooler_tasks.store import Database
+
+ROOT = Path(__file__).parents[2]
+CYCLES = {"purge", "dry_run", "health"}
+
+
+def run_benchmarks(*words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "tests.benchmarks", *words],
+        cwd=ROOT, capture_output=True, text=True, timeout=150, check=False,
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, dict[str, Any]]:
+    """(what it printed, what it wrote) for a small state, once."""
+    file = tmp_path_factory.mktemp("bench") / "figures.json"
+    done = run_benchmarks("--vms", "200", "--pools", "2", "--runs", "1", "--json", str(file))
+    assert done.returncode == 0, done.stderr
+    return done.stdout, json.loads(file.read_text())
+
+
+@pytest.mark.slow
+def test_every_cycle_is_measured_against_the_floor(run: tuple[str, dict[str, Any]]) -> None:
+    (state,) = run[1]["states"]
+    assert (state["vms"], state["pools"]) == (200, 2)
+    assert state["floor"]["seconds"] > 0
+    assert state["floor"]["commands"] > 200, "the floor asks for each VM"
+    assert set(state["cycles"]) == CYCLES
+    for figures in state["cycles"].values():
+        assert figures["seconds"] > 0
+        assert figures["floor_ratio"] > 0
+        assert figures["commands"] > figures["scripts"] > 0
+        assert figures["redis_cpu_seconds"] > 0
+        assert figures["memory_growth_mib"] >= 0
+        assert figures["errors"] == 0
+
+
+@pytest.mark.slow
+def test_the_cycles_that_are_measured_did_their_work(run: tuple[str, dict[str, Any]]) -> None:
+    cycles = run[1]["states"][0]["cycles"]
+    assert cycles["purge"]["found"] == cycles["dry_run"]["found"] > 0
+    assert cycles["health"]["found"] > 0
+
+
+@pytest.mark.slow
+def test_another_client_is_timed_with_and_without_a_cycle(run: tuple[str, dict[str, Any]]) -> None:
+    (state,) = run[1]["states"]
+    for pings in (state["idle"]["ping_ms"], *(figures["ping_ms"] for figures in state["cycles"].values())):
+        assert pings["count"] > 0
+        assert 0 < pings["p50"] <= pings["p99"] <= pings["max"]
+        assert pings["p99_unsent"] <= pings["max"]
+
+
+@pytest.mark.slow
+def test_a_dead_letter_from_the_failure_path_takes_one_request(run: tuple[str, dict[str, Any]]) -> None:
+    assert run[1]["dead_letters"]["requests_per_push"] == {"EVALSHA": 1}
+
+
+@pytest.mark.slow
+def test_dead_letters_are_pushed_and_ten_thousand_are_listed(run: tuple[str, dict[str, Any]]) -> None:
+    letters = run[1]["dead_letters"]
+    assert letters["pushes_per_second"] > 0
+    assert letters["zadds_per_second"] > 0
+    assert letters["list"]["entries"] == 10_000
+    assert 0 < letters["list"]["page_seconds"] < letters["list"]["command_seconds"]
+
+
+@pytest.mark.slow
+def test_people_read_each_figure_in_a_table(run: tuple[str, dict[str, Any]]) -> None:
+    printed, figures = run
+    (state,) = figures["states"]
+    purge = state["cycles"]["purge"]
+    (row,) = (line for line in printed.splitlines() if line.strip().startswith("purge ") and "x" in line)
+    assert f"{purge['floor_ratio']:.2f}x" in row
+    assert f"{purge['memory_growth_mib']:.1f} MiB" in row
+    assert "200 VMs in 2 pools" in printed
+    assert figures["machine"]["server"] in printed
+
+
+def test_a_server_that_holds_keys_is_refused_and_left_alone(valkey: TestServer) -> None:
+    db = Database(valkey.url)
+    db.call("SET", "somebody", "else's")
+    done = run_benchmarks("--url", valkey.url, "--vms", "10", "--runs", "1")
+    assert done.returncode != 0
+    assert "holds keys; measure on an empty server" in done.stderr
+    assert db.call("GET", "somebody") == b"else's"
+    db.close()
+
+
+def test_keys_in_another_database_of_the_server_count_too(valkey: TestServer) -> None:
+    db = Database(valkey.url.removesuffix("/0") + "/3")
+    db.call("SET", "somebody", "else's")
+    done = run_benchmarks("--url", valkey.url, "--vms", "10", "--runs", "1")
+    assert "holds keys" in done.stderr
+    assert db.call("GET", "somebody") == b"else's"
+    db.close()
+
+
+def test_a_password_is_refused_and_not_shown() -> None:
+    done = run_benchmarks("--url", "redis://:tops3cret@127.0.0.1:6/0")
+    assert done.returncode != 0
+    assert "without a password" in done.stderr
+    assert "tops3cret" not in done.stderr
