@@ -42,8 +42,12 @@ class StoreUnavailableError(RetryableError):
     exit_status = os.EX_UNAVAILABLE
 
 
+class StoreDeniedError(StoreUnavailableError):
+    """Redis does not let us in"""
+
+
 class StoreRefusedError(RetryableError):
-    """Redis refused a write"""
+    """Redis refused a command"""
 
     exit_status = os.EX_UNAVAILABLE
 
@@ -56,3 +60,9 @@ class WrongTypeError(VmpoolerTasksError):
 
 class LockLostError(RetryableError):
     """Another worker took over"""
+
+
+class InvalidOrderError(VmpoolerTasksError):
+    """What is asked for cannot be done"""
+
+    exit_status = os.EX_USAGE

@@ -41,7 +41,8 @@ def show(result: Mapping[str, Any]) -> None:
         f"load average at the start {machine['load_average']:.2f}; {result['runs']} rounds each"
     )
     states = result["states"]
-    print_line("\nCycles: medians; x FLOOR, against the floor of the same round; memory is the most of any run.")
+    print_line("")
+    print_line("Cycles: medians; x FLOOR, against the floor of the same round; memory is the most of any run.")
     print_table(
         ("STATE", "CYCLE", "SECONDS", "x FLOOR", "COMMANDS", "SCRIPTS", "REDIS CPU s", "MEMORY GROWTH"),
         [row for state in states for row in _cycle_rows(state)],

@@ -1,5 +1,6 @@
 """Installations of real processes, and pytest-celery's clusters backed by such processes."""
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,9 +15,11 @@ from pytest_celery import (
     RedisTestBroker,
 )
 
+from tests.support.commands import CommandLine
 from tests.support.processes import Installation
 from tests.support.pytest_celery_processes import PING, LocalRedis, LocalWorker, Setup
 from tests.support.servers import TestServer
+from tests.support.world import World
 from vmpooler_tasks.store import Database
 
 
@@ -33,6 +36,20 @@ def database(valkey: TestServer) -> Iterator[Database]:
     opened = Database(valkey.url)
     yield opened
     opened.close()
+
+
+@pytest.fixture
+def run(valkey: TestServer, tmp_path: Path) -> CommandLine:
+    """The command on an empty database, with every feature on and one pool."""
+    return CommandLine(tmp_path, Installation(valkey.url, tmp_path).environment)
+
+
+@pytest.fixture
+def world(valkey: TestServer) -> Iterator[World]:
+    """That database. Its clock is the real one, since the command's is."""
+    db = Database(valkey.url)
+    yield World(db, now=time.time())
+    db.close()
 
 
 @pytest.fixture

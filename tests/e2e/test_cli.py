@@ -4,39 +4,17 @@ import csv
 import io
 import json
 import re
-import signal
 import time
-from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
 
 import pytest
 
-from tests.support import messages, servers
+from tests.support import messages
 from tests.support.commands import CommandLine, letter
-from tests.support.processes import Installation, until
-from tests.support.servers import TestServer
 from tests.support.world import POOL, World
-from vmpooler_tasks.model.names import DeadLetterQueue, Queue
-from vmpooler_tasks.store import Database, keys, purging
+from vmpooler_tasks.model.names import Queue
+from vmpooler_tasks.store import keys
 
 HOUR = 3600.0
-NOWHERE = "redis://:s3cr3t@127.0.0.1:1/0"
-COLOUR = re.compile(r"\x1b\[3[123]m")
-
-
-@pytest.fixture
-def run(valkey: TestServer, tmp_path: Path) -> CommandLine:
-    """The command on an empty database, with every feature on and one pool."""
-    return CommandLine(tmp_path, Installation(valkey.url, tmp_path).environment)
-
-
-@pytest.fixture
-def world(valkey: TestServer) -> Iterator[World]:
-    """That database. Its clock is the real one, since the command's is."""
-    db = Database(valkey.url)
-    yield World(db, now=time.time())
-    db.close()
 
 
 def some_letters(world: World) -> None:
@@ -60,7 +38,7 @@ def stale_state(world: World) -> None:
     world.vm(None, "lost", 48 * HOUR)
 
 
-PURGE_FIELDS = ["dry_run", "found", "purged", "total", "errors", "entries", "duration_seconds"]
+PURGE_FIELDS = ["dry_run", "found", "purged", "total", "errors", "error_count", "entries", "duration_seconds"]
 
 
 def test_a_dry_run_reports_what_it_found_and_changes_nothing(run: CommandLine, world: World) -> None:
@@ -71,7 +49,7 @@ def test_a_dry_run_reports_what_it_found_and_changes_nothing(run: CommandLine, w
     assert report["dry_run"] is True
     assert report["found"] == {"pending": 1, "ready": 1, "completed": 1, "orphaned": 1, "requests": 0}
     assert set(report["purged"].values()) == {0}
-    assert (report["total"], report["errors"]) == (4, [])
+    assert (report["total"], report["errors"], report["error_count"]) == (4, [], 0)
     by_vm = {entry["vm"]: entry for entry in report["entries"]}
     assert set(by_vm) == {"p-old", "r-old", "c-old", "lost"}
     assert list(by_vm["p-old"]) == ["queue", "pool", "vm", "age_seconds", "max_age_seconds"]
@@ -142,74 +120,6 @@ def test_an_enqueued_purge_waits_for_a_worker(run: CommandLine, world: World) ->
     assert messages.waiting(world.db) == 2
     oldest = json.loads(world.client.lindex(messages.QUEUE, -1))
     assert (oldest["headers"]["task"], oldest["headers"]["id"]) == ("vmpooler_tasks.purge_stale_entries", named[1])
-
-
-# --- health ------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(("letters", "status"), [(100, "healthy"), (101, "degraded"), (1001, "unhealthy")])
-def test_the_exit_status_of_health_is_the_verdict(run: CommandLine, world: World, letters: int, status: str) -> None:
-    world.client.zadd(keys.dead_letters(DeadLetterQueue.CLONE), {f'{{"vm":"{n}"}}': world.now for n in range(letters)})
-    expected = ["healthy", "degraded", "unhealthy"].index(status)
-    report = run.json("health", status=expected)
-    assert (report["status"], report["dlq_total_size"]) == (status, letters)
-    shown = run("health", "--no-check")
-    assert (shown.status, shown.err) == (expected, "")
-    assert shown.out.startswith(f"{status.upper()}  (checked ")
-    assert ("→ see what fails most with `vmpooler-tasks dlq stats`" in shown.out) == (status != "healthy")
-
-
-def test_health_as_json_is_the_hash_in_redis_decoded(run: CommandLine, world: World) -> None:
-    world.vm(Queue.PENDING, "stuck", 3 * HOUR)
-    world.vm(None, "lost", 48 * HOUR)
-    report = run.json("health")
-    stored = {name.decode(): value.decode() for name, value in world.client.hgetall(keys.HEALTH).items()}
-    assert report.pop("duration_seconds") > 0
-    assert report.keys() == stored.keys()
-    assert report == {
-        name: value if name in ("status", "last_check") else json.loads(value) for name, value in stored.items()
-    }
-    assert (report["stuck_vm_count"], report["orphaned_metadata_count"]) == (1, 1)
-    assert run.json("health", "--no-check")["last_check"] == report["last_check"]
-
-
-def test_health_without_a_check_is_unhealthy_until_there_was_one(run: CommandLine, world: World) -> None:
-    report = run.json("health", "--no-check", status=2)
-    assert [reason["code"] for reason in report["reasons"]] == ["stale"]
-    assert world.client.exists(keys.HEALTH) == 0
-
-
-def test_people_see_health_as_a_table_of_pools(run: CommandLine, world: World) -> None:
-    world.vm(Queue.PENDING, "stuck", 3 * HOUR + 60)
-    world.vm(Queue.READY, "fine", 2 * HOUR + 60)
-    _, heading, _, row, last = run("health").out.splitlines()
-    assert heading.split("  ")[0] == "POOL"
-    assert re.split(r" {2,}", row) == [POOL, "1", "3h 1m", "1", "1", "2h 1m", "0"]
-    assert last == "Dead letters: 0   Stuck VMs: 1   Orphaned metadata: 0"
-
-
-def test_health_keeps_a_history(run: CommandLine) -> None:
-    assert run("health", "--history", "24h").out == "No checks in the last 1d.\n"
-    run("health")
-    run("health")
-    checks = run.json("health", "--history", "24h")
-    assert [check["status"] for check in checks] == ["healthy", "healthy"]
-    assert checks[0]["at"] < checks[1]["at"]
-    heading, _, first, _ = run("health", "--history", "1h30m").out.splitlines()
-    assert heading.split() == [
-        *["TIME", "STATUS", "PENDING", "READY", "COMPLETED", "DLQ", "STUCK", "ORPHANED", "REASONS"]
-    ]
-    assert first.split()[2:] == ["healthy", "0", "0", "0", "0", "0", "0"]
-
-
-def test_watched_health_goes_on_until_ctrl_c(run: CommandLine) -> None:
-    with run.started("health", "--watch", "--json") as process:
-        assert process.stdout is not None
-        assert process.stderr is not None
-        seen = [json.loads(process.stdout.readline())["status"] for _ in range(2)]
-        process.send_signal(signal.SIGINT)
-        assert (process.wait(30), process.stderr.read()) == (130, "\n")
-    assert seen == ["healthy", "healthy"]
 
 
 # --- dead letters ------------------------------------------------------------------------------------------------
@@ -317,94 +227,3 @@ def test_people_see_the_audit_as_a_table(run: CommandLine, world: World) -> None
     assert "delete" in row
     assert "known" in row
     assert row.endswith("queue=clone")
-
-
-# --- configuration and doctor ------------------------------------------------------------------------------------
-
-
-def test_the_effective_values_are_shown_without_secrets(run: CommandLine) -> None:
-    values = run.json("config", "show")
-    assert (values["source"], values["dlq_enabled"], values["pools"]) == ("VMPOOLER_CONFIG", "true", POOL)
-    secret = run("config", "show", REDIS_URL=NOWHERE, DLQ_TTL="24")
-    rows = dict(re.split(r" {2,}", line, maxsplit=1) for line in secret.out.splitlines() if "  " in line)
-    assert (rows["redis"], rows["dlq_ttl"]) == ("redis://127.0.0.1:1/0", "24")
-    assert "s3cr3t" not in secret.out
-
-
-def doctors_findings(run: CommandLine, status: int) -> dict[str, Any]:
-    return {finding["what"]: finding for finding in run.json("doctor", status=status)}
-
-
-def test_doctor_tells_what_does_not_run_and_how_to_start_it(run: CommandLine) -> None:
-    findings = doctors_findings(run, status=1)
-    assert {what: finding["state"] for what, finding in findings.items()} == {
-        "configuration": "ok", "Redis": "ok", "version": "ok", "role": "ok", "eviction": "ok", "memory": "ok",
-        "persistence": "warn", "clock": "ok", "broker": "ok", "workers": "fail", "beat": "fail", "last purge": "warn",
-        "health": "fail",
-    }  # fmt: skip
-    assert findings["workers"]["remedy"] == "start one: celery -A vmpooler_tasks worker"
-    assert findings["beat"]["remedy"] == "start one: celery -A vmpooler_tasks beat"
-    assert (findings["persistence"]["found"], findings["persistence"]["remedy"]) == (
-        "none: a restart of Redis loses everything", "set appendonly yes",
-    )  # fmt: skip
-    assert findings["health"]["found"] == "unhealthy at no time: stale"
-
-
-def test_doctor_warns_of_a_redis_that_evicts_or_cannot_be_written_to(run: CommandLine, tmp_path: Path) -> None:
-    options = ("--maxmemory-policy", "allkeys-lru", "--maxmemory", "100mb", "--appendonly", "yes")
-    with servers.running("valkey", tmp_path / "lru", options) as evicting:
-        run.environment["REDIS_URL"] = evicting.url
-        findings = doctors_findings(run, status=1)
-        assert findings["eviction"]["state"] == "warn"
-        assert findings["eviction"]["found"].startswith("allkeys-lru: ")
-        assert findings["eviction"]["remedy"] == "set maxmemory-policy noeviction"
-        assert findings["persistence"]["state"] == "ok"
-        Database(evicting.url).call("REPLICAOF", "127.0.0.1", "1")
-        assert doctors_findings(run, status=1)["role"]["remedy"] == "connect to the primary"
-
-
-@pytest.mark.slow
-def test_doctor_is_content_with_a_running_installation(
-    valkey: TestServer, run: CommandLine, world: World, tmp_path: Path
-) -> None:
-    with Installation(valkey.url, tmp_path) as installation:
-        worker = installation.worker()
-        installation.beat()
-        worker.says("[*] [purge] Completed purge cycle").says("[*] [health] Status: HEALTHY")
-        until(lambda: purging.read_state(world.db).finished, "the purge is recorded")
-        result = run("doctor")
-    assert (result.status, result.err) == (0, "")
-    assert "fail" not in result.out
-    assert re.search(r"^ok    workers: +1: worker@", result.out, re.MULTILINE)
-    assert re.search(r"^ok    beat: +1: \S+:\d+$", result.out, re.MULTILINE)
-    assert re.search(r"^ok    health: +healthy at \d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$", result.out, re.MULTILINE)
-
-
-# --- terminals ---------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("typed", ["health", "doctor", "health --history 1h", "config check"])
-def test_colours_appear_on_a_terminal_and_nowhere_else(run: CommandLine, typed: str) -> None:
-    run("health")
-    shown = run.on_terminal(*typed.split())
-    assert COLOUR.search(shown.out)
-    piped = run(*typed.split())
-    assert "\x1b" not in piped.out + piped.err
-    assert piped.status == shown.status
-
-
-def test_a_table_fits_the_terminal_and_is_whole_in_a_pipe(run: CommandLine, world: World) -> None:
-    message = "a message that is much longer than what is left of a line on this terminal"
-    letter(world, "clone", 60, vm="vm", pool="p", error_class="E", error_message=message, id="0123456789abcdef")
-    shown = run.on_terminal("dlq", "list", columns=110)
-    assert max(map(len, shown.out.splitlines())) == 110
-    assert "0123456789abcdef" in shown.out
-    assert "…" in shown.out
-    assert message in run("dlq", "list").out
-
-
-def test_text_from_redis_cannot_move_the_cursor_or_forge_a_line(run: CommandLine, world: World) -> None:
-    letter(world, "clone", 60, vm="vm\x1b[2J\nfail  forged", pool="p", error_class="E", error_message="\x1b[31mred")
-    shown = run.on_terminal("dlq", "list", columns=200).out
-    assert "\x1b" not in shown
-    assert "\nfail" not in shown

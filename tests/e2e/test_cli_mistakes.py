@@ -5,7 +5,6 @@ import os
 import re
 import shlex
 import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,13 +14,12 @@ from click.testing import CliRunner
 
 from tests.support import servers
 from tests.support.commands import PROGRAM, CommandLine, letter
-from tests.support.processes import Installation, configuration
-from tests.support.servers import TestServer
+from tests.support.processes import configuration
 from tests.support.world import POOL, World
 from vmpooler_tasks import __version__
 from vmpooler_tasks.cli import cli
 from vmpooler_tasks.model.names import DeadLetterQueue
-from vmpooler_tasks.store import Database, keys
+from vmpooler_tasks.store import keys
 
 NOWHERE = "redis://:s3cr3t@127.0.0.1:1/0"
 
@@ -29,20 +27,6 @@ COMMANDS = {
     "audit", "config check", "config show", "dlq delete", "dlq export", "dlq list", "dlq show", "dlq stats", "doctor",
     "health", "purge", "run",
 }  # fmt: skip
-
-
-@pytest.fixture
-def run(valkey: TestServer, tmp_path: Path) -> CommandLine:
-    """The command on an empty database, with every feature on and one pool."""
-    return CommandLine(tmp_path, Installation(valkey.url, tmp_path).environment)
-
-
-@pytest.fixture
-def world(valkey: TestServer) -> Iterator[World]:
-    """That database. Its clock is the real one, since the command's is."""
-    db = Database(valkey.url)
-    yield World(db, now=time.time())
-    db.close()
 
 
 def commands(group: click.Group = cli, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], click.Command]]:
@@ -110,6 +94,9 @@ def test_the_version_is_the_packages(run: CommandLine) -> None:
         ("dlq list --match [", "dlq list", "Invalid value for '--match': '[' is no regular expression: {regex}"),
         ("dlq list --since soon", "dlq list", "Invalid value for '--since': 'soon' is no time; write {times}"),
         ("dlq list --after nonsense", "dlq list", "Invalid value for --after: 'nonsense' is no cursor"),
+        ("dlq list --after nan:x", "dlq list", "Invalid value for --after: 'nan:x' is no cursor"),
+        ("health --history 2h --watch", "health", "--history shows checks of the past: it goes with {neither}"),
+        ("health --history 2h --no-check", "health", "--history shows checks of the past: it goes with {neither}"),
         ("dlq show", "dlq show", "Missing argument 'ID…'."),
         ("dlq delete", "dlq delete", "name ids or filters, or say --all"),
     ],
@@ -121,6 +108,7 @@ def test_a_mistake_is_answered_by_one_line_that_helps(
     allowed = {
         "queues": "'pending', 'clone', 'ready', 'tasks'",
         "pool": POOL,
+        "neither": "neither --watch nor --no-check",
         "durations": "90s, 15m, 24h or 7d",
         "regex": "unterminated character set at position 0",
         "times": "2024-01-15T10:30:00Z, or how long ago: 2h",
@@ -178,7 +166,7 @@ FIVE_MISTAKES = """\
 FIVE_LINES = [
     "config.dlq_enabeld: unknown option; did you mean dlq_enabled?",
     "config.dlq_ttl: 0 must be greater than 0",
-    "config.purge_interval: 'soon' must be a valid number",
+    "config.purge_interval: 'soon' must be a number",
     "config.health_thresholds.stuck_vm_max_critcal: unknown option; did you mean stuck_vm_max_critical?",
     "redis.port: 70000 must be less than or equal to 65535",
 ]
@@ -214,9 +202,27 @@ def test_a_file_that_is_not_there_is_a_configuration_error(run: CommandLine) -> 
 
 def test_a_key_of_the_wrong_type_is_one_line(run: CommandLine, world: World) -> None:
     world.client.set(keys.dead_letters(DeadLetterQueue.CLONE), "no sorted set")
-    result = run("dlq", "list")
-    assert (result.status, result.out) == (os.EX_DATAERR, "")
-    assert re.fullmatch(r"vmpooler-tasks: A key in Redis does not hold what it should: WRONGTYPE [^\n]*\n", result.err)
+    begins = "vmpooler-tasks: A key in Redis does not hold what it should: vmpooler__dlq__clone: "
+    for typed in ("dlq list --queue clone", "dlq stats --queue clone", "dlq delete --all --yes"):
+        result = run(*typed.split())
+        assert (result.status, result.out) == (os.EX_DATAERR, "")
+        assert result.err.startswith(begins)
+        assert result.err.count("\n") == 1
+
+
+@pytest.mark.parametrize("typed", ["dlq list", "dlq stats", "dlq export", "dlq show id-1"])
+def test_one_queue_of_the_wrong_type_does_not_hide_the_letters_of_the_others(
+    run: CommandLine, world: World, typed: str
+) -> None:
+    world.client.set(keys.dead_letters(DeadLetterQueue.PENDING), "no sorted set")
+    letter(world, "clone", 60, vm="vm-1", id="id-1", error_class="E", error_message="told")
+    result = run(*typed.split())
+    assert result.status == 0
+    assert "told" in result.out
+    assert result.err.splitlines()[0] == (
+        "vmpooler-tasks: left out, since it is not a sorted set: vmpooler__dlq__pending"
+    )
+    assert len(result.err.splitlines()) == (2 if typed == "dlq export" else 1)
 
 
 def test_a_reader_that_has_seen_enough_ends_the_command_without_a_word(run: CommandLine, world: World) -> None:
@@ -239,3 +245,26 @@ def test_a_full_disk_is_one_line(run: CommandLine) -> None:
             check=False,
         )  # fmt: skip
     assert (done.returncode, done.stderr) == (os.EX_IOERR, b"vmpooler-tasks: No space left on device\n")
+
+
+@pytest.mark.parametrize("form", ["jsonl", "csv"])
+def test_an_export_that_cannot_be_written_is_one_line_and_counts_nothing(
+    run: CommandLine, world: World, form: str
+) -> None:
+    letter(world, "clone", 60, vm="vm-1", error_class="E", error_message="told")
+    places = {"nowhere/letters": "No such file or directory"}
+    if Path("/dev/full").exists():
+        places["/dev/full"] = "No space left on device"
+    for place, complaint in places.items():
+        result = run("dlq", "export", "--format", form, "--output", place)
+        assert (result.status, result.out) == (os.EX_IOERR, "")
+        assert re.fullmatch(rf"vmpooler-tasks: ({place}: )?{complaint}\n", result.err)
+
+
+def test_an_export_replaces_the_file_unless_redis_fails(run: CommandLine, world: World) -> None:
+    file = run.folder / "letters.jsonl"
+    file.write_text("the last export")
+    assert run("dlq", "export", "--output", str(file), REDIS_URL=NOWHERE).status == os.EX_UNAVAILABLE
+    assert file.read_text() == "the last export"
+    assert run("dlq", "export", "--output", str(file)).err == "0 dead letters exported\n"
+    assert file.read_text() == "", "nothing matches"

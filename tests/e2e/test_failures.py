@@ -264,6 +264,17 @@ def holds(letter: dict[str, Any], garbage: dict[str, Any] | bytes) -> bool:
     return kept in (base64.b64decode(garbage["body"]), str(garbage["body"]).encode())
 
 
+def test_a_message_that_cannot_be_decoded_is_kept_without_the_secrets_in_it(bench: Bench) -> None:
+    arguments = base64_of(json.dumps([["Bearer s3cr3t"], {"password": "s3cr3t"}, {}]))
+    letters = bench.letters_after(b"garbage password=s3cr3t", spoilt(body=arguments, properties=[1]))
+    kept = [base64.b64decode(letter["args"][0]) for letter in letters]
+    assert b"garbage password=[redacted]" in kept
+    (message_kept,) = (json.loads(raw) for raw in kept if raw.startswith(b"{"))
+    assert json.loads(base64.b64decode(message_kept["body"])) == [
+        ["Bearer [redacted]"], {"password": "[redacted]"}, {},
+    ]  # fmt: skip
+
+
 def test_a_flood_of_garbage_does_not_stop_the_worker(bench: Bench) -> None:
     letters = bench.letters_after(*(f"garbage {number}".encode() for number in range(50)))
     assert sorted(int(base64.b64decode(letter["args"][0]).split()[1]) for letter in letters) == list(range(50))

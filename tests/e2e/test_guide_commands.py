@@ -20,6 +20,7 @@ from tests.support.shell import Shell
 from tests.support.world import POOL, World
 from vmpooler_tasks.config import Settings, load_settings
 from vmpooler_tasks.jobs import health, purge
+from vmpooler_tasks.jobs.purge_order import PurgeOrder
 from vmpooler_tasks.model.deadletter import failed_vm
 from vmpooler_tasks.model.names import DeadLetterQueue, Queue
 from vmpooler_tasks.model.timestamps import iso_utc
@@ -80,7 +81,7 @@ class Site:
         """A VM of this age is in pending now, and a purge cycle takes it."""
         origin = {"request_id": request, "pool_alias": "centos-7"} if request else {}
         self.world.vm(Queue.PENDING, vm, age, **origin)
-        purge.run(self.world.db, self.settings, self.world.clock, purge.PurgeOrder(who="test"))
+        purge.run(self.world.db, self.settings, self.world.clock, PurgeOrder(who="test"))
         reason = f"Stale pending VM (age: {age}s > max: 7200s)"
         self._expect(DeadLetterQueue.PENDING, vm, "Purge", reason, request, retry_count=0)
 

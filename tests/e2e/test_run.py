@@ -319,3 +319,25 @@ def test_a_part_that_ends_takes_the_others_along(tmp_path: Path) -> None:
         assert look.exit_status() != 0
         nothing_left_of(tree)
         assert "system | beat stopped (rc=-9)" in look.log
+
+
+def test_killed_outright_it_leaves_nothing_running_and_its_data_is_there_the_next_time(tmp_path: Path) -> None:
+    with started(clean_copy(tmp_path)) as look:
+        tree = look.tree()
+        with closing(Database(look.redis_url)) as db:
+            db.call("SET", "mine", "kept")
+        holder = int((tmp_path / ".vmpooler-tasks" / "run.lock").read_text())
+        psutil.Process(holder).kill()
+        assert look.exit_status() != 0
+        look.start().says(" ready.")  # without waiting until the rest of it has ended
+        nothing_left_of(tree)
+        with closing(Database(look.redis_url)) as db:
+            assert db.call("GET", "mine") == b"kept"
+    assert "User requested shutdown" in (tmp_path / ".vmpooler-tasks" / "valkey.log").read_text()
+
+
+def test_killed_with_its_whole_group_it_leaves_nothing_running_either(valkey: TestServer, tmp_path: Path) -> None:
+    with started(clean_copy(tmp_path), REDIS_URL=valkey.url) as look:
+        tree = look.tree()
+        look.kill()
+        nothing_left_of(tree)

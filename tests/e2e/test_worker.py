@@ -13,7 +13,7 @@ from tests.support.failing_tasks import PREFIX
 from tests.support.messages import QUEUE, message, send
 from tests.support.processes import ROOT, Installation, configuration, until
 from tests.support.servers import TestServer
-from tests.support.world import World
+from tests.support.world import POOL, World
 from vmpooler_tasks.local.server import free_port
 from vmpooler_tasks.model.names import DeadLetterQueue, Queue
 from vmpooler_tasks.store import Database, health, keys
@@ -110,6 +110,26 @@ def test_celery_call_and_celery_result(installation: Installation, database: Dat
     check = ast.literal_eval(installation.run(*CELERY, "result", installation.call(HEALTH_CHECK)))
     assert check["dlq_total_size"] == 1
     assert health.read_verdict(database)["status"] == check["status"] == "healthy"
+
+
+def test_arguments_that_cannot_be_meant_fail_the_task_and_purge_nothing(
+    installation: Installation, database: Database, stale: World
+) -> None:
+    worker = installation.worker()
+    for order in ({"pools": POOL}, {"pools": ["nope"]}, {"queues": ["pendng"]}, {"dry_run": "false"}):
+        installation.call(PURGE, **order)
+    tasks = keys.dead_letters(DeadLetterQueue.TASKS)
+    until(lambda: database.call("ZCARD", tasks) == 4, lambda: f"four dead letters; the worker said:\n{worker.log}")
+    letters = [json.loads(raw) for raw in database.call("ZRANGE", tasks, 0, -1)]
+    assert {letter["error_class"] for letter in letters} == {"InvalidOrderError"}
+    assert sorted(letter["error_message"].partition("done: ")[2] for letter in letters) == [
+        "dry_run must be true or false, not 'false'",
+        f"no pool 'nope'; there are {POOL}",
+        "no queue 'pendng'; did you mean pending?",
+        f"pools must be a list of names, not '{POOL}'",
+    ]
+    assert stale.members(Queue.PENDING) == {b"stuck", b"fresh"}
+    assert finished_purges(database) == 0
 
 
 def test_purge_enqueue_hands_the_cycle_to_a_worker(

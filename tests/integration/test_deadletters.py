@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.cycles import audit, counters
+from tests.support.cycles import audit, counters, cycle
 from tests.support.promises import WEEK, fail, letters
 from tests.support.world import POOL, World
 from vmpooler_tasks.errors import WrongTypeError
@@ -14,9 +14,11 @@ from vmpooler_tasks.jobs import deadletters as job
 from vmpooler_tasks.jobs import keep
 from vmpooler_tasks.model.deadletter import DeadLetter, StoredLetter
 from vmpooler_tasks.model.letterfilter import LetterFilter
-from vmpooler_tasks.model.names import DeadLetterQueue
+from vmpooler_tasks.model.names import DeadLetterQueue, Queue
 from vmpooler_tasks.store import deadletters, keys
 from vmpooler_tasks.store.deadletters import Limits, Trimmed
+
+DAY = 86400
 
 CLONE, PENDING, TASKS = DeadLetterQueue.CLONE, DeadLetterQueue.PENDING, DeadLetterQueue.TASKS
 
@@ -135,6 +137,41 @@ def test_a_letter_is_kept_even_when_redis_is_out_of_memory(world: World) -> None
     finally:
         world.client.config_set("maxmemory", "0")
     assert [entry["vm"] for entry in letters(world, "clone")] == ["pooler-a"]
+
+
+def test_letters_that_are_too_old_are_never_counted_as_dropped(world: World) -> None:
+    old = {f"old-{index}": world.now - 10 * DAY + index for index in range(2500)}
+    world.client.zadd("vmpooler__dlq__clone", old)
+    trimmed = deadletters.trim(world.db, DeadLetterQueue.CLONE, now=world.now, limits=Limits(DAY, 100))
+    assert trimmed == Trimmed(dropped=0, expired=2500)
+    assert counters(world) == {"dead_letters_expired:clone": 2500}
+
+
+def test_no_call_drops_more_than_a_thousand_and_trimming_drops_all(world: World) -> None:
+    world.client.zadd("vmpooler__dlq__clone", {f"letter-{index}": world.now for index in range(2500)})
+    limits = Limits(DAY, 100)
+    assert push(world, "new", limits)[1] == Trimmed(dropped=1000, expired=0)
+    trimmed = deadletters.trim(world.db, DeadLetterQueue.CLONE, now=world.now, limits=limits)
+    assert trimmed == Trimmed(dropped=1401, expired=0)
+    assert deadletters.size(world.db, DeadLetterQueue.CLONE) == 100
+
+
+def test_a_letter_that_could_not_be_written_is_not_remembered_as_written(world: World) -> None:
+    world.client.set("vmpooler__dlq__clone", "a string")
+    with pytest.raises(WrongTypeError):
+        push(world, "new")
+    world.client.delete("vmpooler__dlq__clone")
+    assert push(world, "new")[0]
+
+
+def test_a_broken_counter_keeps_nothing_from_being_done(world: World) -> None:
+    world.client.hset(
+        "vmpooler_tasks__counters", mapping={"dead_letters:pending": "abc", "purged:pending:" + POOL: "x"}
+    )
+    world.vm(Queue.PENDING, "pooler-a", 7201)
+    assert cycle(world).purged == {"pending": 1}
+    assert world.members(Queue.PENDING) == set()
+    assert deadletters.size(world.db, DeadLetterQueue.PENDING) == 1
 
 
 def test_what_is_dropped_is_said(world: World, caplog: pytest.LogCaptureFixture) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from tests.support.world import World
+from vmpooler_tasks.errors import WrongTypeError
 from vmpooler_tasks.jobs import deadletters as job
 from vmpooler_tasks.model.deadletter import StoredLetter
 from vmpooler_tasks.model.letterfilter import LetterFilter
@@ -164,4 +165,22 @@ def test_what_is_no_cursor_is_refused(world: World, cursor: str) -> None:
 
 def test_scores_beyond_every_calendar_are_paged_as_well(world: World) -> None:
     world.client.zadd(keys.dead_letters(CLONE), {"a": "inf", "b": "-inf", "c": 1e300, "d": -1e300, "e": 0})
-    assert [letter.raw for letter in walk(world, 2)] == [b"a", b"c", b"e", b"d", b"b"]
+    for limit in (1, 2):
+        assert [letter.raw for letter in walk(world, limit)] == [b"a", b"c", b"e", b"d", b"b"]
+
+
+@pytest.mark.parametrize("cursor", ["nan:x", "-nan:", "NaN:0123456789abcdef"])
+def test_a_cursor_with_a_time_that_no_letter_can_have_is_refused(world: World, cursor: str) -> None:
+    with pytest.raises(ValueError, match="no letter has such a time"):
+        job.page(world.db, LetterFilter(), 10, cursor)
+
+
+def test_a_queue_that_is_none_is_left_out_and_named(world: World) -> None:
+    world.client.set("vmpooler__dlq__pending", "x")
+    world.client.zadd("vmpooler__dlq__clone", {"{}": 1})
+    wanted, bad = job.without_unreadable(world.db, LetterFilter(vm="a"))
+    assert (wanted.vm, bad) == ("a", ["vmpooler__dlq__pending"])
+    assert wanted.queues == (DeadLetterQueue.CLONE, DeadLetterQueue.READY, DeadLetterQueue.TASKS)
+    assert job.sizes(world.db) == {"clone": 1, "ready": 0, "tasks": 0}
+    with pytest.raises(WrongTypeError, match="vmpooler__dlq__pending: not a sorted set"):
+        job.without_unreadable(world.db, LetterFilter(queues=(DeadLetterQueue.PENDING,)))

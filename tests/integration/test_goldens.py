@@ -10,13 +10,13 @@ from tests.support import goldens
 from tests.support.goldens import IN_SCOPE, NOT_HERE_YET, OURS, QUEUE_ACTIONS, Case, Rule, Step, comparable, told
 from tests.support.goldens_plan import REFUSED, UNSAID, Expected, Tally, plan, summed
 from tests.support.goldens_times import living_in
-from vmpooler_tasks.config import Settings
+from vmpooler_tasks.config import Pool, Settings
 from vmpooler_tasks.config.load import load_settings
 from vmpooler_tasks.errors import ConfigurationError
 from vmpooler_tasks.jobs import health, purge
 from vmpooler_tasks.jobs.health_metrics import measure
 from vmpooler_tasks.jobs.keep import keep
-from vmpooler_tasks.jobs.purge import PurgeOrder
+from vmpooler_tasks.jobs.purge_order import PurgeOrder
 from vmpooler_tasks.model.deadletter import failed_vm
 from vmpooler_tasks.model.names import ORPHANED, DeadLetterQueue
 from vmpooler_tasks.store import Database
@@ -86,8 +86,9 @@ def replay(db: Database, case: Case, settings: Settings, caplog: pytest.LogCaptu
 def act(db: Database, settings: Settings, step: Step) -> Any:
     """Does here what was recorded there; answers with what is to be compared."""
     if step.action in QUEUE_ACTIONS:
-        order = PurgeOrder(pools=[step.args["pool"]], queues=[QUEUE_ACTIONS[step.action]], force=True, who="test")
-        return purge.run(db, settings, lambda: step.now, order).total
+        pool = Pool(name=step.args["pool"])  # VMPooler's method took any; ours has to know it
+        order = PurgeOrder(pools=[pool.name], queues=[QUEUE_ACTIONS[step.action]], force=True, who="test")
+        return purge.run(db, settings.model_copy(update={"pools": (pool,)}), lambda: step.now, order).total
     match step.action:
         case "purge_orphaned_metadata":
             order = PurgeOrder(queues=[ORPHANED], force=True, who="test")

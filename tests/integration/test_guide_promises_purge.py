@@ -126,11 +126,11 @@ def test_a_dry_run_names_what_it_would_purge_and_changes_nothing(world: World, l
     testing = next(block for _, block in guide.configurations(guide.TEXT) if "max_pending_age: 600 " in block)
     world.vm(Queue.PENDING, "pooler-happy-elephant", 3650)
     world.client.sadd("vmpooler__pools", POOL)  # the block configures no pool, so VMPooler's own are taken
-    before = world.snapshot()
+    before = world.snapshot_of_vmpooler()
     report = run_purge(world, configured(testing))
     assert WOULD_PURGE in log.messages
     assert (report.found, report.purged) == ({"pending": 1}, {})
-    assert world.snapshot() == before
+    assert world.snapshot_of_vmpooler() == before
 
 
 def test_changed_limits_are_tried_in_a_dry_run_and_then_take_effect(
@@ -141,14 +141,14 @@ def test_changed_limits_are_tried_in_a_dry_run_and_then_take_effect(
     trial, live = (guide.options(block) for section, block in guide.configurations(guide.TEXT) if section == scenario)
     world.vm(Queue.PENDING, "pooler-lively-heron", 3601)
     world.vm(Queue.PENDING, "pooler-happy-elephant", 3600)
-    before = world.snapshot()
+    before = world.snapshot_of_vmpooler()
 
     run_purge(world, settings(**trial))
     seen = [line for line in log.messages if re.search("purge.*dry-run", line)]
     assert seen[:-1] == [
         "[*] [purge][dry-run] Would purge stale pending VM 'pooler-lively-heron' (age: 3601s, max: 3600s)"
     ]
-    assert world.snapshot() == before
+    assert world.snapshot_of_vmpooler() == before
 
     run_purge(world, settings(**{**trial, **live}))
     assert world.members(Queue.PENDING) == {b"pooler-happy-elephant"}
@@ -156,7 +156,7 @@ def test_changed_limits_are_tried_in_a_dry_run_and_then_take_effect(
 
 def test_with_purge_enabled_false_a_cycle_does_nothing_and_says_so(world: World, log: pytest.LogCaptureFixture) -> None:
     world.vm(Queue.PENDING, "pooler-sad-dog", 7250)
-    before = world.snapshot()
+    before = world.snapshot_of_vmpooler()
     run_purge(world, settings(purge_enabled=False))
     assert log.messages == ["[*] [purge] Skipped purge cycle: purge is switched off (purge_enabled: false)"]
-    assert world.snapshot() == before
+    assert world.snapshot_of_vmpooler() == before

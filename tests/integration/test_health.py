@@ -73,6 +73,25 @@ def test_a_large_queue_is_measured_whole_and_once(world: World) -> None:
     assert ready == {"size": 1700, "oldest_age": 300, "avg_age": 200}
 
 
+@pytest.mark.parametrize("queue", [Queue.PENDING, Queue.READY])
+def test_a_time_more_than_a_day_ahead_tells_no_age(world: World, queue: Queue) -> None:
+    world.vm(queue, "pooler-a", 100)
+    world.vm(queue, "pooler-ahead", -DAY - 1)
+    measured = check(world).metrics["queues"][POOL][str(queue)]
+    assert (measured["size"], measured["oldest_age"], measured["avg_age"]) == (2, 100, 100)
+    world.client.delete(keys.queue(queue, POOL))
+    world.vm(queue, "pooler-far", -999 * 365 * DAY)
+    measured = check(world).metrics["queues"][POOL][str(queue)]
+    assert (measured["size"], measured["oldest_age"], measured["avg_age"]) == (1, 0, 0)
+
+
+def test_a_time_that_is_a_little_ahead_counts_as_in_vmpooler(world: World) -> None:
+    world.vm(Queue.PENDING, "pooler-a", 300)
+    world.vm(Queue.PENDING, "pooler-b", -100)
+    measured = check(world).metrics["queues"][POOL]["pending"]
+    assert (measured["oldest_age"], measured["avg_age"]) == (300, 100)
+
+
 def test_task_counters_and_waiting_clones_are_read(world: World) -> None:
     world.client.set("vmpooler__tasks__clone", "3")
     world.client.set("vmpooler__tasks__ondemandclone", "4 or so")
@@ -139,6 +158,61 @@ def test_a_pools_size_that_was_overridden_through_the_api_counts(world: World) -
     check(world, chosen)
     world.now += 1000
     assert reasons(check(world, chosen)) == [("empty_pool", "on")]
+
+
+def test_without_configured_pools_the_sizes_are_those_that_vmpooler_registered(world: World) -> None:
+    chosen = settings(pools=(), **QUIET)
+    world.client.sadd("vmpooler__pools", "asked-for", "unused", "odd", "raised", "lowered", "unset")
+    sizes = {"asked-for": "5", "unused": "0", "odd": "some", "raised": "0", "lowered": "5"}
+    for pool, size in sizes.items():
+        world.client.hset(f"vmpooler__pool__{pool}", "size", size)
+    world.client.hset("vmpooler__config__poolsize", mapping={"raised": "2", "lowered": "0"})
+    check(world, chosen)
+    world.now += 1000
+    assert reasons(check(world, chosen)) == [("empty_pool", "asked-for"), ("empty_pool", "raised")]
+
+
+def test_registered_sizes_are_read_at_once_and_one_of_the_wrong_type_is_named(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    chosen = settings(pools=(), **QUIET)
+    for index in range(20):
+        world.client.sadd("vmpooler__pools", f"pool-{index}")
+        world.client.hset(f"vmpooler__pool__pool-{index}", "size", "5")
+    world.client.set("vmpooler__pool__pool-7", "no hash")
+    check(world, chosen)
+    assert "[!] [health] Error checking 'vmpooler__pool__pool-7': it does not hold what it should" in caplog.messages
+    world.now += 1000
+    empty = {pool for code, pool in reasons(check(world, chosen)) if code == "empty_pool"}
+    assert empty == {f"pool-{index}" for index in range(20)} - {"pool-7"}
+
+
+@pytest.mark.parametrize("text", ["abc", "", "nan", "inf", b"\xff", "1e999"])
+def test_numbers_of_our_own_that_cannot_be_read_count_as_never(world: World, text: Any) -> None:
+    world.client.hset(keys.PURGE_STATE, mapping={"started": text, "finished": text, "spared": text})
+    world.client.hset(
+        keys.HEALTH_STATE, mapping={"last_check": text, "purge_expected": text, "empty_since": text, b"\xff": "1"}
+    )
+    report = check(world, settings())
+    assert report.verdict.reasons == ()
+    world.now += 60
+    assert check(world, settings()).verdict.status is Status.HEALTHY
+    assert world.client.hget(keys.HEALTH_STATE, "last_check") == str(world.now).encode()
+
+
+@pytest.mark.parametrize("empty_since", [f'{{"{POOL}": "soon"}}', f'{{"{POOL}": null}}', "[]", "5", "[" * 100_000])
+def test_when_a_pool_became_empty_counts_from_now_if_it_cannot_be_read(world: World, empty_since: str) -> None:
+    world.client.hset(keys.HEALTH_STATE, "empty_since", empty_since)
+    chosen = sized(**{POOL: 5})
+    assert check(world, chosen).verdict.status is Status.HEALTHY
+    world.now += 900
+    assert reasons(check(world, chosen)) == [("empty_pool", POOL)]
+
+
+@pytest.mark.parametrize("spared", ["[5]", '[["p", "ready"]]', '[["p", "ready", "much"]]', '{"a": 1}', "5"])
+def test_queues_left_alone_that_cannot_be_read_are_none(world: World, spared: str) -> None:
+    world.client.hset(keys.PURGE_STATE, "spared", spared)
+    assert reasons(check(world)) == []
 
 
 def test_a_purge_that_never_ran_is_overdue_from_the_first_check_that_expected_it(world: World) -> None:

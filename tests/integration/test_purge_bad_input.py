@@ -11,7 +11,7 @@ from tests.support.promises import letters
 from tests.support.world import POOL, World, settings
 from vmpooler_tasks.errors import StoreRefusedError
 from vmpooler_tasks.model.names import DeadLetterQueue, Queue, readable
-from vmpooler_tasks.store import deadletters, keys, purging
+from vmpooler_tasks.store import deadletters, keys, purging, queues
 
 HOUR, DAY = 3600, 86400
 OTHER = "ubuntu-2004-x86_64"
@@ -122,6 +122,25 @@ def test_an_untimed_vm_that_could_not_leave_is_still_remembered(world: World) ->
     assert cycle(world).purged == {"pending": 1}
 
 
+@pytest.mark.parametrize("dry_run", [False, True])
+def test_metadata_in_a_queue_whose_key_is_not_utf_8_is_no_orphan_and_the_others_are_found(
+    world: World, dry_run: bool
+) -> None:
+    world.client.sadd(b"vmpooler__pending__\xff", "pooler-queued")
+    world.vm(None, "pooler-queued", 2 * DAY)
+    world.vm(None, "pooler-orphan", 2 * DAY)
+    report = cycle(world, dry_run=dry_run)
+    assert [(entry["queue"], entry["vm"]) for entry in report.entries] == [("orphaned", "pooler-orphan")]
+    assert report.errors == []
+
+
+def test_a_registered_pool_whose_name_is_not_utf_8_is_told_from_the_others(world: World) -> None:
+    world.client.sadd(keys.POOLS.decode(), b"bad-\xff", POOL, "l\u00e4ng:st")
+    assert queues.registered_pools(world.db) == ([POOL, "l\u00e4ng:st"], [b"bad-\xff"])
+    everything_in(world, POOL)
+    assert cycle(world, settings(pools=())).purged == {"pending": 1, "ready": 1, "completed": 1}
+
+
 def test_a_wrong_typed_list_of_pools_stops_nothing(world: World) -> None:
     world.client.set("vmpooler__pools", "no set")
     everything_in(world, POOL)
@@ -151,7 +170,7 @@ def test_a_redis_that_refuses_writes_fails_the_cycle_which_says_so_and_the_next_
     everything_in(world, POOL)
     mend = refuse(world)
     try:
-        with pytest.raises(StoreRefusedError, match="Redis refused a write"):
+        with pytest.raises(StoreRefusedError, match="Redis refused a command"):
             cycle(world)
         assert world.members(Queue.PENDING) == {f"{POOL}-p".encode()}
         assert any(line.startswith("[!] [purge] Failed during purge cycle: Redis refused") for line in caplog.messages)
@@ -176,8 +195,8 @@ def test_out_of_memory_in_mid_cycle_is_recorded_all_the_same(world: World) -> No
     try:
         with pytest.raises(StoreRefusedError):
             cycle(world)
-        assert "Redis refused a write" in (purging.read_state(world.db).failure or "")
-        assert audit(world)[-1]["failure"].startswith("Redis refused a write")
+        assert "Redis refused a command" in (purging.read_state(world.db).failure or "")
+        assert audit(world)[-1]["failure"].startswith("Redis refused a command")
         assert audit(world)[-1]["counts"] == "pending=1"
         assert counters(world)["purge_failures"] == 1
     finally:
@@ -193,3 +212,16 @@ def test_old_and_new_dead_letters_live_in_one_queue(world: World) -> None:
     cycle(world)
     found = list(deadletters.newest_first(world.db, [DeadLetterQueue.PENDING]))
     assert [letter.text("vm") for letter in found] == ["pooler-new", "pooler-old"]
+
+
+def test_a_registered_pool_whose_name_is_no_utf_8_is_told_and_stops_no_other(world: World) -> None:
+    world.client.sadd("vmpooler__pools", b"p\xff", POOL)
+    world.vm(Queue.PENDING, "pooler-a", 7201)
+    report = cycle(world, settings(pools=()))
+    assert report.errors == ["Error checking the list of pools: 'p\\xff' is not UTF-8"]
+    assert report.purged == {"pending": 1}
+
+
+def test_a_pool_that_is_named_twice_is_looked_at_once(world: World) -> None:
+    world.vm(Queue.PENDING, "pooler-a", 7201)
+    assert cycle(world, dry_run=True, pools=(POOL, POOL)).found == {"pending": 1}

@@ -72,7 +72,7 @@ def test_an_orphan_without_a_time_ages_from_when_it_was_first_seen(world: World)
 
 def test_metadata_of_the_wrong_type_is_an_orphan_too(world: World) -> None:
     world.client.set("vmpooler__vm__pooler-a", "x")
-    assert cycle(world).errors == ["Error checking orphaned metadata 'vmpooler__vm__pooler-a': it is no hash"]
+    assert cycle(world).errors == ["Error checking orphaned metadata 'vmpooler__vm__pooler-a': its metadata is no hash"]
     world.now += DAY + 1
     assert cycle(world).purged == {"orphaned": 1}
     assert expires_within_the_hour(world, b"pooler-a")

@@ -88,3 +88,25 @@ def test_requests_are_not_looked_at_where_only_pools_or_other_queues_are_asked_f
     assert cycle(world, pools=("centos-7-x86_64",)).total == 0
     assert cycle(world, queues=("pending",)).total == 0
     assert cycle(world, queues=("requests",)).purged == {"requests": 1}
+
+
+@pytest.mark.parametrize("dry_run", [False, True])
+def test_any_number_of_older_ones_that_were_answered_hides_no_stuck_one(world: World, dry_run: bool) -> None:
+    for number in range(2500):
+        world.client.zadd(WAITING, {f"req-{number}": world.now - 9 * DAY})
+        world.client.hset(f"vmpooler__odrequest__req-{number}", "status", "ready")
+    request(world, "req-stuck", 2 * DAY)
+    request(world, "req-new", 60)
+    report = cycle(world, dry_run=dry_run)
+    assert report.found["requests"] == 1
+    assert [entry["vm"] for entry in report.entries] == ["req-stuck"]
+    assert fields(world, "req-stuck").get("status") == (None if dry_run else "failed")
+
+
+def test_all_that_are_stuck_fail_in_one_cycle_oldest_first(world: World) -> None:
+    for number in range(1200):
+        request(world, f"req-{number}", 2 * DAY - number)
+    report = cycle(world)
+    assert report.purged == {"requests": 1200}
+    assert [entry["vm"] for entry in report.entries[:3]] == ["req-0", "req-1", "req-2"]
+    assert not world.client.exists(WAITING)

@@ -11,8 +11,8 @@ from tests.support import servers
 from tests.support.servers import TestServer
 from tests.support.world import POOL, World
 from vmpooler_tasks.errors import StoreRefusedError, StoreUnavailableError, WrongTypeError
-from vmpooler_tasks.model.names import Queue
-from vmpooler_tasks.store import Database, audit, keys, queues, server
+from vmpooler_tasks.model.names import DeadLetterQueue, Queue
+from vmpooler_tasks.store import Database, audit, deadletters, keys, queues, server
 from vmpooler_tasks.store.connection import Answer, script_text
 
 SECRET = "hunter2"
@@ -76,6 +76,28 @@ def test_an_answer_that_is_an_error_leaves_the_line_in_order(world: World) -> No
         assert fields(world.db, b"a").result() == [[None]]
 
 
+def test_an_error_of_the_wrong_type_names_the_key_or_those_that_it_may_be(world: World) -> None:
+    begins = "A key in Redis does not hold what it should: "
+    world.client.set("vmpooler__dlq__clone", "x")
+    world.client.set("vmpooler__pending__a\nb", "x")
+    world.client.set(keys.AUDIT, "x")
+    world.client.set("k0", "x")
+    with pytest.raises(WrongTypeError, match=f"^{begins}vmpooler__dlq__clone: WRONGTYPE "):
+        deadletters.size(world.db, DeadLetterQueue.CLONE)
+    with pytest.raises(WrongTypeError, match=f"^{begins}vmpooler__dlq__clone: WRONGTYPE "):
+        list(deadletters.newest_first(world.db, [DeadLetterQueue.CLONE]))
+    with pytest.raises(WrongTypeError, match=rf"^{begins}vmpooler__pending__a\\nb: WRONGTYPE "):
+        list(queues.pages(world.db, Queue.PENDING, "a\nb", b"clone"))
+    with pytest.raises(WrongTypeError, match=rf"^{begins}vmpooler__pending__a\\nb: WRONGTYPE "):
+        list(queues.names(world.db, keys.queue(Queue.PENDING, "a\nb")))
+    with pytest.raises(WrongTypeError, match=f"^{begins}vmpooler_tasks__audit: WRONGTYPE "):
+        audit.newest_first(world.db, 1)
+    with pytest.raises(WrongTypeError, match=f"^{begins}one of vmpooler__dlq__clone, vmpooler_tasks__counters, .*: "):
+        deadletters.delete(world.db, DeadLetterQueue.CLONE, [b"x"], {})
+    with pytest.raises(WrongTypeError, match=f"^{begins}one of k0, k1, k2, k3 and 5 more: WRONGTYPE "):
+        world.db.run("purge_completed", [f"k{index}".encode() for index in range(9)], ["", "", "a", ""])
+
+
 def test_what_is_no_hash_reads_as_nothing(world: World) -> None:
     world.client.set("vmpooler__vm__a", "x")
     world.vm(Queue.READY, "b", 60)
@@ -85,7 +107,9 @@ def test_what_is_no_hash_reads_as_nothing(world: World) -> None:
 def test_a_refused_write_is_told_with_the_address(world: World) -> None:
     world.client.config_set("maxmemory", "1")
     try:
-        with pytest.raises(StoreRefusedError, match=r"Redis refused a write: redis://127\.0\.0\.1:\d+/0: .*maxmemory"):
+        with pytest.raises(
+            StoreRefusedError, match=r"Redis refused a command: redis://127\.0\.0\.1:\d+/0: .*maxmemory"
+        ):
             world.db.call("SET", "a", "b")
     finally:
         world.client.config_set("maxmemory", "0")

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from vmpooler_tasks.config.load import REDIS_ENVIRONMENT
+from vmpooler_tasks.config.problems import REDIS_ENVIRONMENT
 from vmpooler_tasks.config.schema import HealthThresholds, Options, Pool, RedisSection, shown
 
 UNITS = ("seconds", "hours", "percent")

@@ -5,13 +5,14 @@ from typing import Any
 from tests.support.world import World, settings
 from vmpooler_tasks.config import Settings
 from vmpooler_tasks.jobs import purge
+from vmpooler_tasks.jobs.purge_order import PurgeOrder
 from vmpooler_tasks.jobs.purge_report import PurgeReport
 from vmpooler_tasks.store import keys
 
 
 def cycle(world: World, chosen: Settings | None = None, **order: Any) -> PurgeReport:
     """One purge cycle now; `order` as PurgeOrder takes it."""
-    wanted = purge.PurgeOrder(**{"who": "test", "keep_entries": True, **order})
+    wanted = PurgeOrder(**{"who": "test", "keep_entries": True, **order})
     return purge.run(world.db, chosen or settings(), world.clock, wanted)
 
 

@@ -5,6 +5,7 @@ from typing import Any
 
 from tests.support.world import POOL, World, settings
 from vmpooler_tasks.jobs import purge
+from vmpooler_tasks.jobs.purge_order import PurgeOrder
 from vmpooler_tasks.jobs.purge_report import PurgeReport
 from vmpooler_tasks.model.deadletter import failed_vm
 from vmpooler_tasks.model.names import DeadLetterQueue, Queue
@@ -258,6 +259,6 @@ def meddled_cycle(db: MeddledDatabase, schedule: Schedule) -> tuple[Party, Purge
                 party.act(act, vm)
 
     db.meddle = meddle
-    report = purge.run(db, settings(), world.clock, purge.PurgeOrder(who="test"))
+    report = purge.run(db, settings(), world.clock, PurgeOrder(who="test"))
     db.meddle = None
     return party, report

@@ -6,6 +6,7 @@ from typing import Any
 from tests.support.world import POOL, World, settings
 from vmpooler_tasks.config import Settings, load_settings
 from vmpooler_tasks.jobs import health, purge
+from vmpooler_tasks.jobs.purge_order import PurgeOrder
 from vmpooler_tasks.jobs.purge_report import PurgeReport
 from vmpooler_tasks.model.deadletter import failed_vm
 from vmpooler_tasks.model.names import DeadLetterQueue
@@ -36,7 +37,7 @@ WEEK = Limits(ttl_seconds=168 * HOUR, max_entries=10_000)
 
 
 def run_purge(world: World, chosen: Settings | None = None) -> PurgeReport:
-    return purge.run(world.db, chosen or settings(), world.clock, purge.PurgeOrder(who="test"))
+    return purge.run(world.db, chosen or settings(), world.clock, PurgeOrder(who="test"))
 
 
 def run_health(world: World, chosen: Settings | None = None) -> health.HealthReport:

@@ -65,3 +65,7 @@ class World:
     def snapshot(self) -> dict[bytes, bytes]:
         """Every key's serialised value, to see that nothing changed."""
         return {key: self.client.dump(key) for key in sorted(self.client.keys())}
+
+    def snapshot_of_vmpooler(self) -> dict[bytes, bytes]:
+        """The same without the keys of our own."""
+        return {key: value for key, value in self.snapshot().items() if not key.startswith(b"vmpooler_tasks__")}

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from vmpooler_tasks.config import Settings, load_settings
+from vmpooler_tasks.config import Pool, Settings, load_settings
 
 # Every section and option of VMPooler's example file and documentation, in its own spelling.
 VMPOOLERS_OWN = """
@@ -244,6 +244,22 @@ def test_extra_config_fills_in_what_the_main_file_leaves_out(tmp_path: Path) -> 
         assert settings.config.dlq_enabled
         assert settings.config.purge_enabled
         assert [pool.name for pool in settings.pools] == ["main", "extra", "more"]
+
+
+def test_numbers_that_are_meant_as_text_are_taken_as_in_vmpooler() -> None:
+    settings = load(
+        ":redis:\n  username: 5\n  password: 12345\n:pools:\n  - name: 2022\n    alias: 22\n    template: 1.5\n"
+        "    provider: 3\n  - name: b\n    alias: [7, x]\n"
+    )
+    assert settings.redis.location == "redis://5:12345@localhost:6379/0"
+    assert settings.pools == (
+        Pool(name="2022", alias=("22",), template="1.5", provider="3"), Pool(name="b", alias=("7", "x")),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("server", ["::1", "[::1]"])
+def test_an_address_of_ipv6_is_a_server(server: str) -> None:
+    assert load(f":redis:\n  server: '{server}'\n").redis.location == "redis://[::1]:6379/0"
 
 
 def test_rubys_tags_are_read_as_plain_values() -> None:

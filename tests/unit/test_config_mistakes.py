@@ -1,12 +1,16 @@
 """What is wrong with a configuration: all of it at once, each with its path, the value and what is allowed."""
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from celery import Celery
+from celery.beat import ScheduleEntry
 
 from vmpooler_tasks.config import load_settings
 from vmpooler_tasks.errors import ConfigurationError
+from vmpooler_tasks.tasks.configuration import schedule
 
 
 def problems_of(text: str, environ: Mapping[str, str] | None = None) -> list[str]:
@@ -76,6 +80,84 @@ def test_a_misspelt_key_is_an_error_with_the_nearest_name(text: str, path: str, 
     assert problem == f"{path}: unknown option; did you mean {meant}?"
 
 
+@pytest.mark.parametrize(
+    ("line", "meant"),
+    [
+        ("DLQ_ENABLED: true", "dlq_enabled"),
+        ("Purge_Interval: 60", "purge_interval"),
+        ("dlqEnabled: true", "dlq_enabled"),
+        ("dlq_ttl_hours: 24", "dlq_ttl"),
+        ("max_pending_age_seconds: 60", "max_pending_age"),
+        ("health_check_interval_s: 60", "health_check_interval"),
+    ],
+)
+def test_a_name_in_capitals_or_with_something_behind_it_is_misspelt_as_well(line: str, meant: str) -> None:
+    assert option(line) == f"config.{line.partition(':')[0]}: unknown option; did you mean {meant}?"
+
+
+@pytest.mark.parametrize(
+    ("text", "path", "place"),
+    [
+        (":health_thresholds:\n  dlq_max_warning: 3\n", "health_thresholds", ":config:"),
+        (":dlq_enabled: true\n", "dlq_enabled", ":config:"),
+        (":config:\n  dlq_max_warning: 3\n", "config.dlq_max_warning", "health_thresholds: in :config:"),
+        (":config:\n  data_ttl: 24\n", "config.data_ttl", ":redis:"),
+        (":redis:\n  dlq_ttl: 24\n", "redis.dlq_ttl", ":config:"),
+        (":pools:\n  - name: a\n    max_ready_age: 9\n", "pools[0].max_ready_age", ":config:"),
+        (
+            ":config:\n  health_thresholds:\n    purge_interval: 60\n",
+            "config.health_thresholds.purge_interval",
+            ":config:",
+        ),
+    ],
+)
+def test_a_name_of_ours_in_the_wrong_place_is_an_error_that_says_where_it_belongs(
+    text: str, path: str, place: str
+) -> None:
+    name = path.rpartition(".")[2]
+    assert the_problem(text) == f"{path}: is no option here; {name} belongs under {place}"
+
+
+def test_a_misspelt_name_in_the_wrong_place_is_told_with_both() -> None:
+    assert option("dlq_max_warnings: 3") == (
+        "config.dlq_max_warnings: unknown option; did you mean dlq_max_warning, which belongs under "
+        "health_thresholds: in :config:?"
+    )
+
+
+def test_a_section_that_was_indented_by_mistake_is_an_error() -> None:
+    assert option(":pools:\n    - name: a") == (
+        "config.pools: is no option; :pools: is a section of its own and must not be indented"
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (":config:\n  dlq_ttl: 1\n  dlq_ttl: 2\n", "config.dlq_ttl: given twice, in lines 2 and 3"),
+        (":redis:\n  server: a\n  port: 1\n  server: b\n", "redis.server: given twice, in lines 2 and 4"),
+        (":pools:\n  - name: a\n    size: 1\n    size: 2\n", "pools[0].size: given twice, in lines 3 and 4"),
+        (":config:\n  dlq_ttl: 1\n:config:\n  purge_enabled: true\n", "config: given twice, in lines 1 and 3"),
+        (
+            ":config:\n  health_thresholds:\n    dlq_max_warning: 1\n    dlq_max_warning: 2\n",
+            "config.health_thresholds.dlq_max_warning: given twice, in lines 3 and 4",
+        ),
+    ],
+)
+def test_a_key_given_twice_is_an_error_with_both_lines(text: str, expected: str) -> None:
+    assert the_problem(text) == expected
+
+
+def test_a_key_given_twice_in_an_extra_file_names_that_file(tmp_path: Path) -> None:
+    extra = tmp_path / "extra.yaml"
+    extra.write_text(":config:\n  dlq_ttl: 1\n  dlq_ttl: 2\n")
+    assert option(f"extra_config: {extra}") == (f"extra_config {extra}: config.dlq_ttl: given twice, in lines 2 and 3")
+
+
+def test_a_key_given_twice_in_a_section_of_vmpoolers_alone_is_left_to_it() -> None:
+    assert load_settings({"VMPOOLER_CONFIG": ":statsd:\n  port: 1\n  port: 2\n"}).pools == ()
+
+
 def test_an_unknown_health_threshold_is_an_error_since_that_section_is_ours_alone() -> None:
     assert the_problem(":config:\n  health_thresholds:\n    xyzzy: 1\n") == (
         "config.health_thresholds.xyzzy: unknown option"
@@ -112,6 +194,67 @@ def test_a_blank_value_is_an_error_that_says_what_to_do(line: str) -> None:
 def test_a_wrong_value_is_an_error_that_names_its_option(line: str) -> None:
     name = line.partition(":")[0]
     assert option(line).startswith(f"config.{name}")
+
+
+@pytest.mark.parametrize(
+    ("line", "bound"),
+    [
+        ("purge_interval: 1e30", "less than or equal to 315360000 (10 years)"),
+        ("health_check_interval: 315360001", "less than or equal to 315360000 (10 years)"),
+        ("purge_interval: 0.09", "greater than or equal to 0.1"),
+        ("max_ready_age: 1.0e+30", "less than or equal to 3153600000 (100 years)"),
+        ("empty_pool_grace: 3153600001", "less than or equal to 3153600000 (100 years)"),
+        ("health_thresholds: {stuck_vm_age_threshold: 1e11}", "less than or equal to 3153600000 (100 years)"),
+        ("health_thresholds: {ready_queue_max: 1.0e+300}", "less than or equal to 1000000000"),
+        ("dlq_max_entries: 100000001", "less than or equal to 100000000"),
+        ("dlq_ttl: 1e7", "less than or equal to 1000000"),
+    ],
+)
+def test_a_value_that_would_break_something_later_is_refused_with_its_bound(line: str, bound: str) -> None:
+    assert option(line).endswith(f" must be {bound}")
+
+
+def test_a_pools_size_has_a_bound() -> None:
+    assert the_problem(":pools:\n  - name: a\n    size: 1000001\n") == (
+        "pools[0].size: 1000001 must be less than or equal to 1000000"
+    )
+
+
+def test_the_longest_interval_is_one_that_beat_can_count_with() -> None:
+    chosen = load_settings({"VMPOOLER_CONFIG": ":config:\n  purge_enabled: true\n  purge_interval: 315360000\n"})
+    with Celery(set_as_current=False) as app:
+        entry = ScheduleEntry("purge", app=app, **schedule(chosen)["purge"])
+        assert entry.schedule.is_due(datetime.now(UTC)).next > 300_000_000
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (":config:\n  purge_enabled: maybe\n", "config.purge_enabled: 'maybe' must be true or false"),
+        (":config:\n  purge_enabled: [1]\n", "config.purge_enabled: [1] must be true or false"),
+        (":config:\n  dlq_ttl: [1]\n", "config.dlq_ttl: [1] must be a number"),
+        (":config:\n  dlq_max_entries: 1.5\n", "config.dlq_max_entries: 1.5 must be a whole number"),
+        (":config:\n  health_thresholds: 5\n", "config.health_thresholds: 5 must be a section of options"),
+        (":config: 5\n", "config: 5 must be a section of options"),
+        (":pools: many\n", "pools: 'many' must be a list"),
+        (":pools:\n  - a\n", "pools[0]: 'a' must be a section of options"),
+        (":pools:\n  - name: yes\n", "pools[0].name: True must be text: put it in quotes"),
+        (":redis:\n  password: yes\n", "redis.password: must be text: put it in quotes"),
+        (":redis:\n  server: redis://db\n", "redis.server: 'redis://db' is no host name and no address"),
+        (":redis:\n  server: 'db:6380'\n", "redis.server: 'db:6380' is no host name and no address"),
+        (":redis:\n  url: http://db\n", "redis.url: 'http://db' must begin with redis:// or rediss://"),
+    ],
+)
+def test_what_is_allowed_is_said_in_plain_words(text: str, expected: str) -> None:
+    assert the_problem(text) == expected
+
+
+def test_a_value_from_the_environment_is_reported_under_its_variable() -> None:
+    assert problems_of(":config: {}", {"PURGE_INTERVAL": "hourly", "REDIS_PORT": "70000"}) == [
+        "config.purge_interval: 'hourly' must be a number (from PURGE_INTERVAL)",
+        "redis.port: '70000' must be less than or equal to 65535 (from REDIS_PORT)",
+    ]
+    assert the_problem(":config: {}", {"REDIS_SERVER": "a b"}) == "REDIS_SERVER: 'a b' is no host name and no address"
 
 
 @pytest.mark.parametrize("text", [":config: 5\n", ":config: [a]\n", ":pools: many\n", ":pools:\n  name: x\n"])
@@ -227,6 +370,8 @@ def test_an_address_that_is_none_is_an_error(variable: str, url: str, expected: 
         (":redis:\n  password: *hunter2\n", {}),
         (":redis:\n  password: !hunter2 x\n", {}),
         (":redis:\n  password: hunter2\n  port: nope\n", {}),
+        (":redis:\n  password: hunter2\n  password: hunter2\n", {}),
+        (":redis:\n  server: 'user:hunter2@host'\n", {}),
         ("redis://:hunter2@host:6379", {}),
         (":config: {}", {"REDIS_URL": "http://:hunter2@host:6379/0"}),
         (":config: {}", {"REDIS_URL": "redis://:hunter2/3@host:6379/0"}),

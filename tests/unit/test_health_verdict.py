@@ -1,5 +1,6 @@
 """What was measured, what that means, and what to do about it."""
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -19,9 +20,12 @@ from vmpooler_tasks.model.health import (
     assess,
     is_stale,
     measure_queue,
+    read_metrics,
     read_reason,
+    read_reasons,
     stale_verdict,
     status_line,
+    unreadable_verdict,
 )
 from vmpooler_tasks.model.names import DeadLetterQueue
 
@@ -162,7 +166,7 @@ def test_health_degrades_before_the_cap_is_reached() -> None:
     ("changes", "code"),
     [
         ({"unfinished_since": NOW - 60}, "purge_unfinished"),
-        ({"failure": "Redis refused a write"}, "purge_failed"),
+        ({"failure": "Redis refused a command"}, "purge_failed"),
         ({"spared": [("p", "ready", 80.5)]}, "purge_aborted"),
     ],
 )
@@ -182,8 +186,18 @@ def test_a_verdict_is_stale_when_missing_or_older_than_three_intervals() -> None
     assert stale_verdict(NOW - 901.4, NOW, 300).reasons[0].measured == 901
 
 
+def test_a_verdict_of_the_future_is_stale_since_it_would_never_grow_old() -> None:
+    assert not is_stale(NOW + 300, NOW, 300)
+    assert is_stale(NOW + 301, NOW, 300)
+    (reason,) = stale_verdict(NOW + 301, NOW, 300).reasons
+    assert (reason.code, reason.measured) == ("stale", -301)
+    what, remedy = explain(reason)
+    assert what == "the last check is of the future, 301 seconds from now"
+    assert "clocks" in remedy
+
+
 def every_reason() -> list[Reason]:
-    """At least one of each code that can come out of `assess`, `stale_verdict` and a refused write."""
+    """At least one of each code that can come out of `assess`, a refused write, and a verdict that is read."""
     crowded = PoolMetrics(QueueMetrics(101, stuck_count=11), QueueMetrics(501))
     in_trouble = purge(last_run=None, unfinished_since=NOW - 60, failure="x", spared=[("a pool {x}", "ready", 80.5)])
     verdict = assess(
@@ -192,7 +206,7 @@ def every_reason() -> list[Reason]:
         around(purge=in_trouble, health=purge(last_run=None), empty_seconds={"p {0}": 901}, unreadable_keys=1),
     )
     refused = Reason("not_recorded", UNHEALTHY, 1, 0)
-    return [*verdict.reasons, *stale_verdict(None, NOW, 300).reasons, refused]
+    return [*verdict.reasons, *stale_verdict(None, NOW, 300).reasons, *unreadable_verdict(2).reasons, refused]
 
 
 def test_every_reason_there_can_be_is_explained_with_what_to_do() -> None:
@@ -212,6 +226,7 @@ def test_every_reason_there_can_be_is_explained_with_what_to_do() -> None:
         "unreadable_keys",
         "not_recorded",
         "stale",
+        "unreadable",
     }
     for reason in every_reason():
         what, remedy = explain(reason)
@@ -241,6 +256,61 @@ def test_a_reason_is_read_back_as_it_was_written() -> None:
         assert read_reason(reason.as_json()) == reason
         assert list(reason.as_json())[:5] == ["code", "severity", "measured", "threshold", "pool"]
         assert reason.as_json()["severity"] in {"degraded", "unhealthy"}
+
+
+def test_a_reason_that_this_version_does_not_know_is_told_all_the_same() -> None:
+    what, remedy = explain(Reason("gremlins", DEGRADED, 3, 1.5, "a {pool}"))
+    assert what == "gremlins: 3, threshold 1.5"
+    assert "vmpooler__health" in remedy
+
+
+WHOLE: dict[str, Any] = {"code": "x", "severity": "degraded", "measured": 3, "threshold": 1, "pool": None}
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"code": None}, {"code": 5}, {"severity": "bad"}, {"severity": 2}, {"severity": None}, {"measured": "many"},
+        {"measured": None}, {"measured": 1e999}, {"threshold": []}, {"threshold": "nan"}, {"pool": 5}, {"queue": []},
+        {"measured": 10**400},
+    ],
+)  # fmt: skip
+def test_what_is_no_reason_is_refused(changed: dict[str, Any]) -> None:
+    assert read_reason(WHOLE).code == "x"
+    with pytest.raises(ValueError):
+        read_reason({**WHOLE, **changed})
+
+
+@pytest.mark.parametrize("name", ["code", "severity", "measured", "threshold"])
+def test_a_reason_that_lacks_something_is_refused(name: str) -> None:
+    with pytest.raises(ValueError, match="this is no reason"):
+        read_reason({key: value for key, value in WHOLE.items() if key != name})
+
+
+@pytest.mark.parametrize(
+    "text", ["", "nojson", "{}", "5", "null", '"x"', "[5]", '["x"]', "[[]]", "[null]", "[NaN]", "[" * 100_000]
+)
+def test_what_is_no_list_of_reasons_is_refused(text: str) -> None:
+    assert read_reasons(json.dumps([WHOLE])) == (Reason("x", DEGRADED, 3, 1),)
+    with pytest.raises(ValueError):
+        read_reasons(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "", "nojson", "[]", "5", "null", '{"queues":[]}', '{"queues":{"p":5}}', '{"errors":5}', '{"errors":null}',
+        '{"errors":{"stuck_vm_count":"3"}}', '{"errors":{"stuck_vm_count":NaN}}', '{"tasks":[]}', "[" * 100_000,
+    ],
+)  # fmt: skip
+def test_metrics_that_are_nested_otherwise_are_refused(text: str) -> None:
+    with pytest.raises(ValueError):
+        read_metrics(text)
+
+
+@pytest.mark.parametrize("text", ["{}", '{"queues":{"p":{"completed":{"size":1}}}}', '{"queues":{"dlq":{}}}'])
+def test_metrics_of_which_parts_are_missing_are_read(text: str) -> None:
+    assert read_metrics(text) == json.loads(text)
 
 
 def test_metrics_are_nested_as_vmpooler_nests_them() -> None:

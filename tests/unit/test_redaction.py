@@ -1,12 +1,15 @@
 """Secrets do not reach what is kept of a failed task, nor a log."""
 
+import base64
+import json
+import re
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vmpooler_tasks.model.redaction import REDACTED, redacted, redacted_text
+from vmpooler_tasks.model.redaction import REDACTED, redacted, redacted_bytes, redacted_text
 
 SECRET = "hunter2"
 
@@ -24,6 +27,9 @@ SECRET = "hunter2"
         f"login failed: password={SECRET}, user=x",
         f'{{"password": "{SECRET}"}}',
         {"token": [SECRET, {"deep": SECRET}]},
+        [f"Bearer {SECRET}"],
+        ["Bearer abcdef", f"Basic {SECRET}"],
+        [f"basic {SECRET}", {"headers": ["Accept: */*", f"BEARER {SECRET}"]}],
     ],
 )
 def test_secrets_are_taken_out_at_any_depth(value: Any) -> None:
@@ -64,6 +70,11 @@ def test_what_is_given_is_not_changed() -> None:
         f'"api-key": "{SECRET}"',
         f"Authorization: Bearer {SECRET}",
         f"token={SECRET}&x=1",
+        f"called with ('Bearer {SECRET}',)",
+        f"Bearer {SECRET} was refused",
+        f'{{"password": "with a \\" {SECRET}"}}',
+        f'{{\\"password\\": \\"{SECRET}\\"}}',
+        f"password='{SECRET} and no end",
     ],
 )
 def test_secrets_are_taken_out_of_prose(text: str) -> None:
@@ -75,6 +86,54 @@ def test_prose_keeps_what_tells_the_failure() -> None:
     assert redacted_text(text) == (
         f"cannot connect to redis://{REDACTED}@host:6379/0: timed out after 3 s (mail admin@example.com)"
     )
+
+
+@pytest.mark.parametrize("alone", ["Bearer abcdef", "Basic abcdef", "bearer abcdef", "basic abcdef"])
+def test_a_login_that_stands_alone_is_one_whatever_it_looks_like(alone: str) -> None:
+    assert redacted([alone]) == [f"{alone.partition(' ')[0]} {REDACTED}"]
+
+
+@pytest.mark.parametrize(
+    "text", ["a basic check failed", "Basic authentication failed", "no Bearer token", "the bearer", "Basic"]
+)
+def test_prose_about_these_schemes_stays_as_it_was(text: str) -> None:
+    assert redacted_text(text) == text
+
+
+@pytest.mark.parametrize("text", ["a" * 300_000, "token" * 60_000, "Bearer " * 40_000, "password='" * 30_000])
+def test_a_long_text_without_a_break_does_not_hold_the_worker(text: str) -> None:
+    """With a pattern that tries every start of a word to its end this is not over within the test's time limit."""
+    assert redacted_text(text)
+
+
+def as_message(arguments: Any) -> bytes:
+    body = base64.b64encode(json.dumps(arguments).encode()).decode()
+    return json.dumps({"body": body, "headers": {"argsrepr": repr(arguments)}, "properties": {}}).encode()
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        as_message([[f"Bearer {SECRET}"], {"password": SECRET}, {}]),
+        f'{{"kwargs": {{"api_key": "{SECRET}"}}}}'.encode(),
+        f'no message: {{"password": "{SECRET}", '.encode(),
+        b"\xff\xfe password=" + SECRET.encode() + b" \xff",
+        b"[" * 100_000 + b" token=" + SECRET.encode(),
+        json.dumps({"body": f'{{"password": "{SECRET}"}}'}).encode(),
+    ],
+)
+def test_secrets_are_taken_out_of_a_message_that_cannot_be_decoded(raw: bytes) -> None:
+    found = redacted_bytes(raw)
+    assert SECRET.encode() not in found
+    assert base64.b64encode(SECRET.encode())[:8] not in found
+    if b'"body": "' in raw and b"headers" in raw:
+        assert SECRET.encode() not in base64.b64decode(json.loads(found)["body"])
+
+
+@given(st.binary() | st.binary().map(lambda raw: b'{"a":  "' + base64.b64encode(raw) + b'"}'))
+def test_a_message_without_secrets_stays_byte_by_byte_what_it_was(raw: bytes) -> None:
+    if not re.search(rb"passw|secret|token|cred|key|auth|bearer|basic|://", raw, re.IGNORECASE):
+        assert redacted_bytes(raw) == raw
 
 
 @given(

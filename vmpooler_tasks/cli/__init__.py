@@ -18,6 +18,7 @@ from vmpooler_tasks.cli.health import health
 from vmpooler_tasks.cli.purge import purge
 from vmpooler_tasks.cli.run import run
 from vmpooler_tasks.errors import VmpoolerTasksError
+from vmpooler_tasks.model.names import on_one_line
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -64,7 +65,8 @@ def main() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nothing more is to be written, at exit either
         if isinstance(error, BrokenPipeError):
             sys.exit(141)  # whoever read our output has seen enough (`| head`): there is nobody to tell
-        sys.stderr.write(f"{PROGRAM}: {error.strerror or error}\n")
+        named = f"{error.filename}: " if error.filename else ""
+        sys.stderr.write(f"{PROGRAM}: {named}{error.strerror or error}\n")
         sys.exit(os.EX_IOERR)
     except VmpoolerTasksError as error:
         sys.stderr.write(f"{PROGRAM}: {error}\n")
@@ -88,4 +90,5 @@ def _complain(error: click.ClickException) -> None:
     context = getattr(error, "ctx", None)
     program = context.command_path if context else PROGRAM
     hint = f" (see {program} --help)" if isinstance(error, click.UsageError) else ""
-    sys.stderr.write(f"{program}: {' '.join(error.format_message().split())}{hint}\n")
+    message = on_one_line(" ".join(error.format_message().split()))  # it may name what stands in Redis
+    sys.stderr.write(f"{program}: {message}{hint}\n")

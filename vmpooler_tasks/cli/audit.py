@@ -1,6 +1,6 @@
 """`vmpooler-tasks audit`"""
 
-from typing import Any
+from collections.abc import Mapping
 
 import click
 
@@ -28,12 +28,12 @@ def audit(context: Context, limit: int, as_json: bool) -> None:
         return
     print_table(
         ("TIME", "ACTION", "WHO", "COUNT", "WHY", "DETAILS"),
-        [(utc_time(entry.at), *_columns(dict(entry.fields))) for entry in entries],
+        [(utc_time(entry.at), *_columns(entry.fields)) for entry in entries],
         numbers=("COUNT",),
     )
 
 
-def _columns(fields: dict[str, Any]) -> tuple[str, ...]:
+def _columns(fields: Mapping[str, str]) -> tuple[str, ...]:
     details = " ".join(f"{name}={value}" for name, value in fields.items() if name not in SHOWN_APART)
     return (
         fields.get("action", ""),

@@ -7,13 +7,19 @@ from vmpooler_tasks.clock import system_clock
 from vmpooler_tasks.config import Settings
 from vmpooler_tasks.config.schema import without_login
 from vmpooler_tasks.errors import VmpoolerTasksError
-from vmpooler_tasks.jobs import health
-from vmpooler_tasks.jobs.server_check import Finding, check_server
+from vmpooler_tasks.jobs.health_reading import read
+from vmpooler_tasks.jobs.server_check import Finding, check_server, refused_write, remedy
 from vmpooler_tasks.model.health import OVERDUE_INTERVALS, Status
 from vmpooler_tasks.store import Database, purging, schedule, server
 
 REDIS = "Redis"
 """What the finding is called that all others depend on."""
+
+ADDRESS = "REDIS_URL or the :redis: section"
+SHOW_HEALTH = "vmpooler-tasks health --no-check"
+
+Findings = dict[str, Finding]
+"""Those made so far, by what they are about."""
 
 
 def diagnose(settings: Settings, db: Database) -> Iterator[Finding]:
@@ -22,50 +28,62 @@ def diagnose(settings: Settings, db: Database) -> Iterator[Finding]:
     try:
         facts = server.facts(db)
     except VmpoolerTasksError as error:
-        yield Finding("fail", REDIS, str(error), "is it running there? REDIS_URL or the :redis: section names it")
+        yield Finding("fail", REDIS, str(error), remedy(error, ADDRESS))
         return
     yield Finding("ok", REDIS, f"{db.address} answers in {facts.round_trip_seconds * 1000:.1f} ms")
     yield from check_server(facts)
-    for look in (_broker, _workers, _beats, _last_purge, _last_health):
-        yield _guarded(look, settings, db)
+    made: Findings = {}
+    for what, look in _LOOKS.items():
+        try:
+            made[what] = look(settings, db, made)
+        except VmpoolerTasksError as error:
+            named_by = "CELERY_BROKER_URL" if what in ("broker", "workers") and settings.broker_url else ADDRESS
+            made[what] = Finding("fail", what, str(error), remedy(error, named_by))
+        yield made[what]
 
 
-def _guarded(look: Callable[[Settings, Database], Finding], settings: Settings, db: Database) -> Finding:
-    try:
-        return look(settings, db)
-    except VmpoolerTasksError as error:
-        return Finding("fail", look.__name__.strip("_").replace("_", " "), str(error))
-
-
-def _broker(settings: Settings, db: Database) -> Finding:
+def _broker(settings: Settings, db: Database, made: Findings) -> Finding:
+    del db, made
     shown = without_login(settings.broker_location)
     if settings.broker_url is None:
         return Finding("ok", "broker", f"the same Redis ({shown})")
     if settings.broker_location.startswith(("redis://", "rediss://", "unix://")):
         Database(settings.broker_location).call("PING")
-    del db
     return Finding("ok", "broker", f"{shown} answers")
 
 
-def _workers(settings: Settings, db: Database) -> Finding:
+def _workers(settings: Settings, db: Database, made: Findings) -> Finding:
     from vmpooler_tasks.tasks.enqueue import live_workers  # noqa: PLC0415 - Celery is slow to import
 
-    del db
-    workers = live_workers(settings)
+    del db, made
+    try:
+        workers = live_workers(settings)
+    except VmpoolerTasksError as error:
+        if writes := refused_write(error):  # the question itself is a message in Redis
+            return Finding("fail", "workers", f"they cannot be asked: {writes[0]}", writes[1])
+        raise
     if not workers:
         return Finding("fail", "workers", "none answers", "start one: celery -A vmpooler_tasks worker")
     return Finding("ok", "workers", f"{len(workers)}: {', '.join(workers)}")
 
 
-def _beats(settings: Settings, db: Database) -> Finding:
-    del settings
+def _beats(settings: Settings, db: Database, made: Findings) -> Finding:
+    del settings, made
     beats = schedule.live_beats(db, system_clock())
     if not beats:
         return Finding("fail", "beat", "none runs: nothing is scheduled", "start one: celery -A vmpooler_tasks beat")
     return Finding("ok", "beat", f"{len(beats)}: {', '.join(beats)}")
 
 
-def _last_purge(settings: Settings, db: Database) -> Finding:
+def _who_is_missing(made: Findings) -> str:
+    """What to do about a cycle that never came, going by what was found to run."""
+    missing = [what for what in ("workers", "beat") if made[what].state != "ok"]
+    if not missing:
+        return "a worker and beat run: it comes with beat's next tick; if it does not, the worker's log says why"
+    return f"mend first what is said of {' and '.join(missing)} above"
+
+
+def _last_purge(settings: Settings, db: Database, made: Findings) -> Finding:
     config, state, now = settings.config, purging.read_state(db), system_clock()
     if not config.purge_enabled:
         return Finding("ok", "last purge", "purge is switched off (purge_enabled)")
@@ -77,20 +95,30 @@ def _last_purge(settings: Settings, db: Database) -> Finding:
         since = age(now - state.unfinished_since)
         return Finding("warn", "last purge", f"began {since} ago and never ended", "the next cycle takes over")
     if state.finished is None:
-        return Finding("warn", "last purge", "never", "beat sends the first one as soon as it runs")
+        return Finding("warn", "last purge", "never", _who_is_missing(made))
     since_last = now - state.finished
     found = f"{age(since_last)} ago"
     if since_last > (1 + OVERDUE_INTERVALS) * config.purge_interval:
-        return Finding("fail", "last purge", f"{found}: overdue", "see whether a worker and beat run")
+        return Finding("fail", "last purge", f"{found}: overdue", _who_is_missing(made))
     return Finding("ok", "last purge", found)
 
 
-def _last_health(settings: Settings, db: Database) -> Finding:
+def _last_health(settings: Settings, db: Database, made: Findings) -> Finding:
     if not settings.config.health_check_enabled:
         return Finding("ok", "health", "health checks are switched off (health_check_enabled)")
-    report = health.read(db, settings, system_clock)
+    report = read(db, settings, system_clock)
     codes = ", ".join(sorted({reason.code for reason in report.verdict.reasons}))
     found = f"{report.verdict.status} at {report.last_check or 'no time'}" + (f": {codes}" if codes else "")
     state = {Status.HEALTHY: "ok", Status.DEGRADED: "warn", Status.UNHEALTHY: "fail"}[report.verdict.status]
-    remedy = "" if state == "ok" else "see vmpooler-tasks health --no-check"
-    return Finding(state, "health", found, remedy)
+    if state == "ok":
+        return Finding(state, "health", found)
+    return Finding(state, "health", found, _who_is_missing(made) if codes == "stale" else f"see {SHOW_HEALTH}")
+
+
+_LOOKS: dict[str, Callable[[Settings, Database, Findings], Finding]] = {
+    "broker": _broker,
+    "workers": _workers,
+    "beat": _beats,
+    "last purge": _last_purge,
+    "health": _last_health,
+}

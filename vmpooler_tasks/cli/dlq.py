@@ -3,13 +3,19 @@
 import csv
 import json
 import sys
-from typing import Any, TextIO
+from collections.abc import Iterable, Iterator
+from itertools import chain, islice
+from typing import IO, TYPE_CHECKING, Any
 
 import click
 
 from vmpooler_tasks.cli import options
-from vmpooler_tasks.cli.context import Context, pass_context, who_am_i
+from vmpooler_tasks.cli.context import PROGRAM, Context, pass_context, who_am_i
 from vmpooler_tasks.cli.output import print_json, print_line, print_table, utc_time
+
+if TYPE_CHECKING:  # the jobs are imported where they are used: `--help` needs no Redis client
+    from vmpooler_tasks.model.deadletter import StoredLetter
+    from vmpooler_tasks.model.letterfilter import LetterFilter
 
 MESSAGE_WIDTH = 100
 
@@ -32,8 +38,9 @@ def list_letters(context: Context, /, limit: int, after: str | None, as_json: bo
     """Dead letters, newest first."""
     from vmpooler_tasks.jobs import deadletters as job  # noqa: PLC0415
 
+    wanted = _readable(context, options.filter_from(filters))
     try:
-        page = job.page(context.db, options.filter_from(filters), limit, after)
+        page = job.page(context.db, wanted, limit, after)
     except ValueError as error:
         raise click.BadParameter(f"{after!r} is no cursor", param_hint="--after") from error
     if as_json:
@@ -51,7 +58,17 @@ def list_letters(context: Context, /, limit: int, after: str | None, as_json: bo
         print_line(f"More with --after {page.next_cursor}")
 
 
-def _row(letter: Any) -> tuple[Any, ...]:
+def _readable(context: Context, wanted: "LetterFilter") -> "LetterFilter":
+    """The filter without queues that are none: one key that somebody spoiled shall not hide the other letters."""
+    from vmpooler_tasks.jobs import deadletters as job  # noqa: PLC0415
+
+    left, bad = job.without_unreadable(context.db, wanted)
+    if bad:
+        sys.stderr.write(f"{PROGRAM}: left out, since it is not a sorted set: {', '.join(bad)}\n")
+    return left
+
+
+def _row(letter: "StoredLetter") -> tuple[str, ...]:
     message = letter.text("error_message")
     short = message if len(message) <= MESSAGE_WIDTH else message[: MESSAGE_WIDTH - 1] + "…"
     return (
@@ -69,20 +86,21 @@ def show(context: Context, ids: tuple[str, ...], as_json: bool) -> None:
     from vmpooler_tasks.jobs import deadletters as job  # noqa: PLC0415
     from vmpooler_tasks.model.letterfilter import LetterFilter  # noqa: PLC0415
 
-    letters = list(job.find(context.db, LetterFilter(ids=frozenset(ids))))
+    letters = list(job.find(context.db, _readable(context, LetterFilter(ids=frozenset(ids)))))
     _refuse_missing(ids, letters)
     if as_json:
         print_json([letter.as_json() for letter in letters])
         return
     for letter in letters:
         for name, value in letter.as_json().items():
-            text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-            indented = text.rstrip().replace("\n", "\n" + " " * 15)
-            print_line(f"{name + ':':<14} {indented}")
+            first, *others = _text(value).rstrip().split("\n")
+            print_line(f"{name + ':':<14} {first}")
+            for line in others:
+                print_line(" " * 15 + line)
         print_line("")
 
 
-def _refuse_missing(ids: tuple[str, ...], letters: list[Any]) -> None:
+def _refuse_missing(ids: tuple[str, ...], letters: "list[StoredLetter]") -> None:
     missing = sorted(set(ids) - {letter.id for letter in letters})
     if missing:
         raise click.ClickException(f"no dead letter with id {', '.join(missing)}")
@@ -96,7 +114,7 @@ def stats(context: Context, /, as_json: bool, **filters: Any) -> None:
     """What fails most: dead letters by error, numbers and names aside."""
     from vmpooler_tasks.jobs import deadletters as job  # noqa: PLC0415
 
-    groups = job.stats(context.db, options.filter_from(filters))
+    groups = job.stats(context.db, _readable(context, options.filter_from(filters)))
     sizes = job.sizes(context.db)
     if as_json:
         print_json({"sizes": sizes, "groups": [group.as_json() for group in groups]})
@@ -157,40 +175,54 @@ def delete(
 @click.option("--format", "form", type=click.Choice(["jsonl", "csv"]), default="jsonl", show_default=True)
 @click.option(
     "--output",
-    type=click.File("w", encoding="utf-8", lazy=True),
+    type=click.Path(dir_okay=False, allow_dash=True),
     default="-",
     help="A file instead of stdout.",
 )
 @click.option("--json", "as_json", is_flag=True, help="The same as --format jsonl.")
 @pass_context
-def export(context: Context, /, form: str, output: TextIO, as_json: bool, **filters: Any) -> None:
+def export(context: Context, /, form: str, output: str, as_json: bool, **filters: Any) -> None:
     """All dead letters that the filters select, as JSON lines or CSV."""
     from vmpooler_tasks.jobs import deadletters as job  # noqa: PLC0415
 
-    letters = job.find(context.db, options.filter_from(filters))
-    count = 0
-    writer = _csv_writer(output) if form == "csv" and not as_json else None
-    for letter in letters:
-        count += 1
-        if writer:
-            writer.writerow(_csv_row(letter.as_json()))
-        else:
-            output.write(json.dumps(letter.as_json(), ensure_ascii=False, separators=(",", ":")) + "\n")
+    letters = job.find(context.db, _readable(context, options.filter_from(filters)))
+    letters = _begun(letters)  # a file that is there already is worth more than one without a letter, if Redis fails
+    write = _write_csv if form == "csv" and not as_json else _write_lines
+    with click.open_file(output, "w", encoding="utf-8") as file:
+        count = write(file, letters)
+        file.flush()  # what cannot be written is an error before it is called done
     sys.stderr.write(f"{count} dead letters exported\n")
 
 
-def _csv_writer(output: TextIO) -> Any:
+def _begun(letters: "Iterator[StoredLetter]") -> "Iterator[StoredLetter]":
+    """The same letters, the first of which is read."""
+    return chain(list(islice(letters, 1)), letters)
+
+
+def _write_lines(file: IO[str], letters: "Iterable[StoredLetter]") -> int:
+    count = 0
+    for count, letter in enumerate(letters, start=1):  # noqa: B007 - it is what is answered
+        file.write(json.dumps(letter.as_json(), ensure_ascii=False, separators=(",", ":")) + "\n")
+    return count
+
+
+def _write_csv(file: IO[str], letters: "Iterable[StoredLetter]") -> int:
     from vmpooler_tasks.model.deadletter import FIELDS  # noqa: PLC0415
 
-    writer = csv.DictWriter(output, ("queue", *FIELDS), extrasaction="ignore")
+    writer = csv.DictWriter(file, ("queue", *FIELDS), extrasaction="ignore")
     writer.writeheader()
-    return writer
+    count = 0
+    for count, letter in enumerate(letters, start=1):  # noqa: B007 - it is what is answered
+        writer.writerow(_csv_row(letter.as_json()))
+    return count
 
 
 def _csv_row(fields: dict[str, Any]) -> dict[str, str]:
-    """Text as it is, all else as JSON; what a spreadsheet would run as a formula is quoted."""
-    row = {}
-    for name, value in fields.items():
-        text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-        row[name] = f"'{text}" if text[:1] in ("=", "+", "-", "@", "\t") else text
-    return row
+    """What a spreadsheet would run as a formula is quoted."""
+    texts = {name: _text(value) for name, value in fields.items()}
+    return {name: f"'{text}" if text[:1] in ("=", "+", "-", "@", "\t") else text for name, text in texts.items()}
+
+
+def _text(value: Any) -> str:
+    """Text as it is, all else as JSON."""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

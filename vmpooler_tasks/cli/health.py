@@ -1,8 +1,10 @@
 """`vmpooler-tasks health`"""
 
+import math
 import sys
 import time
-from typing import Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -19,11 +21,16 @@ from vmpooler_tasks.cli.output import (
 )
 from vmpooler_tasks.clock import system_clock
 
+if TYPE_CHECKING:  # the jobs are imported where they are used: `--help` needs no Redis client
+    from vmpooler_tasks.jobs.health import HealthReport
+
 WATCH_SECONDS = 2.0
+UNKNOWN = "-"
+"""What stands in the table for a number that is not recorded."""
 
 
 @click.command(epilog="Example: vmpooler-tasks health --no-check --json")
-@click.option("--watch", is_flag=True, help="Keep showing it, until Ctrl-C.")
+@click.option("--watch", is_flag=True, help="Check, then show the recorded verdict as it changes, until Ctrl-C.")
 @click.option("--history", type=options.DURATION, metavar="DURATION", help="The checks of the last 2h, 7d, …")
 @click.option("--no-check", is_flag=True, help="Show the last verdict instead of checking now.")
 @options.as_json
@@ -31,6 +38,8 @@ WATCH_SECONDS = 2.0
 def health(context: Context, watch: bool, history: float | None, no_check: bool, as_json: bool) -> None:
     """Check the queues now. Exit status: 0 healthy, 1 degraded, 2 unhealthy."""
     if history is not None:
+        if watch or no_check:
+            raise click.UsageError("--history shows checks of the past: it goes with neither --watch nor --no-check")
         _show_history(context, history, as_json)
         return
     report = _report(context, no_check)
@@ -43,15 +52,18 @@ def health(context: Context, watch: bool, history: float | None, no_check: bool,
     sys.exit(report.verdict.status)
 
 
-def _report(context: Context, no_check: bool) -> Any:
+def _report(context: Context, no_check: bool) -> "HealthReport":
     from vmpooler_tasks.jobs import health as job  # noqa: PLC0415
+    from vmpooler_tasks.jobs import health_reading  # noqa: PLC0415
 
     if no_check:
-        return job.read(context.db, context.settings, system_clock)
-    return job.run(context.db, context.settings, system_clock, asked_for=True)
+        return health_reading.read(context.db, context.settings, system_clock)
+    report = job.run(context.db, context.settings, system_clock, asked_for=True)
+    assert report is not None, "it was asked for"  # noqa: S101 - for the type checker
+    return report
 
 
-def _watch(context: Context, report: Any, as_json: bool) -> None:
+def _watch(context: Context, report: "HealthReport", as_json: bool) -> None:
     while True:
         if as_json:
             print_json_line(report.as_json())
@@ -64,7 +76,7 @@ def _watch(context: Context, report: Any, as_json: bool) -> None:
         report = _report(context, no_check=True)
 
 
-def _show(report: Any) -> None:
+def _show(report: "HealthReport") -> None:
     from vmpooler_tasks.model.advice import explain  # noqa: PLC0415
 
     shown = report.as_json()
@@ -87,12 +99,28 @@ def _show(report: Any) -> None:
     )
 
 
-def _row(name: str, pool: dict[str, Any]) -> tuple[Any, ...]:
-    pending, ready = pool["pending"], pool["ready"]
+def _row(name: str, pool: Mapping[str, Any]) -> tuple[str, ...]:
     return (
-        name, pending["size"], age(pending["oldest_age"]), pending["stuck_count"],
-        ready["size"], age(ready["oldest_age"]), pool["completed"]["size"],
+        name, _number(pool, "pending", "size"), _age(pool, "pending"), _number(pool, "pending", "stuck_count"),
+        _number(pool, "ready", "size"), _age(pool, "ready"), _number(pool, "completed", "size"),
     )  # fmt: skip
+
+
+def _age(pool: Mapping[str, Any], queue: str) -> str:
+    found = _measured(pool, queue, "oldest_age")
+    return UNKNOWN if found is None else age(found)
+
+
+def _number(pool: Mapping[str, Any], queue: str, name: str) -> str:
+    found = _measured(pool, queue, name)
+    return UNKNOWN if found is None else str(int(found))
+
+
+def _measured(pool: Mapping[str, Any], queue: str, name: str) -> float | None:
+    """None if it is not there: VMPooler writes these too, and the dead letters stand in a pool that is called dlq."""
+    measured = pool.get(queue)
+    found = measured.get(name) if isinstance(measured, dict) else None
+    return found if isinstance(found, int) or (isinstance(found, float) and math.isfinite(found)) else None
 
 
 def _show_history(context: Context, seconds: float, as_json: bool) -> None:

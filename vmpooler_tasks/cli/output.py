@@ -3,7 +3,7 @@
 import json
 import shutil
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import click
@@ -13,8 +13,16 @@ from vmpooler_tasks.model.timestamps import iso_utc
 
 COLOURS = {"healthy": "green", "ok": "green", "degraded": "yellow", "warn": "yellow", "unhealthy": "red", "fail": "red"}
 GAP = 2
-"""Blanks between columns, and those that tabulate adds to each heading."""
-NARROWEST = 20
+"""Blanks between columns."""
+
+WHOLE = ("ID", "EXAMPLE")
+"""Columns that are never cut: half an id is worth nothing."""
+
+TIMES = ("TIME", "FAILED AT", "NEWEST", "OLDEST")
+"""Columns that lose their seconds before other text becomes too short to read, and last all but the date."""
+
+COMFORTABLE, NARROW, HEADING, MINUTE, DATE = 16, 6, 4, 17, 10
+"""Widths to which columns are cut: text at first and at last, the heading of a number, a time at first and at last."""
 
 
 def print_json(value: Any) -> None:
@@ -26,35 +34,76 @@ def print_json_line(value: Any) -> None:
 
 
 def print_line(text: str, colour: str | None = None) -> None:
-    click.echo(_coloured(text, colour))
+    """One line, whatever the text holds: names and messages are written by whoever writes to Redis."""
+    click.echo(_coloured(on_one_line(text), colour))
 
 
 def print_table(headings: Sequence[str], rows: Iterable[Sequence[Any]], *, numbers: Sequence[str] = ()) -> None:
-    """`numbers` names the columns that are set to the right. On a terminal the last column is cut to fit.
+    """`numbers` names the columns that are set to the right. On a terminal columns are cut so that a line fits.
 
     Into a pipe nothing is cut off: half an id would be worthless there.
     """
-    from tabulate import tabulate  # noqa: PLC0415 - JSON needs no table
+    from wcwidth import width  # noqa: PLC0415 - JSON needs no table
 
     cells = [[on_one_line("" if cell is None else str(cell)) for cell in row] for row in rows]
-    if sys.stdout.isatty():
-        _fit(headings, cells, shutil.get_terminal_size().columns)
-        cells = [[_coloured(cell, COLOURS.get(cell)) for cell in row] for row in cells]
-    align = ["right" if heading in numbers else "left" for heading in headings]
-    click.echo(tabulate(cells, headings, tablefmt="simple", disable_numparse=True, colalign=align if cells else None))
+    widths = [max(map(width, column)) for column in zip(headings, *cells, strict=True)]
+    terminal = sys.stdout.isatty()
+    if terminal:
+        digits = {
+            index: max((width(row[index]) for row in cells), default=0)
+            for index, heading in enumerate(headings)
+            if heading in numbers
+        }
+        _fit(widths, headings, digits, shutil.get_terminal_size().columns)
+    right = [heading in numbers for heading in headings]
+    click.echo(_line(headings, widths, right))
+    click.echo(_line(["-" * wide for wide in widths], widths, right))
+    for row in cells:
+        click.echo(_line(row, widths, right, COLOURS if terminal else {}))
+
+
+def _line(cells: Sequence[str], widths: Sequence[int], right: Sequence[bool], colours: Mapping[str, str] = {}) -> str:
+    parts = [
+        _coloured(_set(cell, wide, to_the_right=is_right), colours.get(cell))
+        for cell, wide, is_right in zip(cells, widths, right, strict=True)
+    ]
+    return (" " * GAP).join(parts).rstrip()
+
+
+def _set(text: str, wide: int, *, to_the_right: bool) -> str:
+    """The text in exactly that many places of a terminal, where a letter may take two."""
+    from wcwidth import clip, width  # noqa: PLC0415
+
+    if width(text) > wide:
+        text = clip(text, 0, wide - 1).rstrip() + "…"
+    blanks = " " * (wide - width(text))
+    return blanks + text if to_the_right else text + blanks
+
+
+def _fit(widths: list[int], headings: Sequence[str], digits: Mapping[int, int], terminal: int) -> None:
+    """Narrows the widest columns until a line fits, those first that lose least by it.
+
+    `digits` are the columns of numbers, and how wide their widest number is: only their headings are cut.
+    """
+    others = [(index, heading) for index, heading in enumerate(headings) if index not in digits]
+    text = [index for index, heading in others if heading not in (*WHOLE, *TIMES)]
+    times = [index for index, heading in others if heading in TIMES]
+    for floors in (
+        dict.fromkeys(text, COMFORTABLE),
+        {index: max(HEADING, wide) for index, wide in digits.items()},
+        dict.fromkeys(times, MINUTE),
+        dict.fromkeys(text, NARROW),
+        dict.fromkeys(times, DATE),
+    ):
+        while sum(widths) + GAP * (len(widths) - 1) > terminal:
+            wider = [index for index, least in floors.items() if widths[index] > least]
+            if not wider:
+                break
+            widths[max(wider, key=widths.__getitem__)] -= 1
 
 
 def _coloured(text: str, colour: str | None) -> str:
     return click.style(text, fg=colour) if colour else text
-
-
-def _fit(headings: Sequence[str], cells: list[list[str]], width: int) -> None:
-    columns = list(zip(headings, *cells, strict=True))[:-1]
-    others = sum(max(len(heading) + GAP, *map(len, rest)) + GAP for heading, *rest in columns)
-    room = max(width - others, NARROWEST)
-    for row in cells:
-        if len(row[-1]) > room:
-            row[-1] = row[-1][: room - 1] + "…"
 
 
 def utc_time(epoch: float) -> str:
@@ -63,8 +112,8 @@ def utc_time(epoch: float) -> str:
 
 
 def age(seconds: float) -> str:
-    """`3d 4h`, `2h 5m`, `12s`: two units at the most."""
-    left, parts = int(abs(seconds)), list[str]()
+    """`3d 4h`, `2h 5m`, `12s`: two units at the most; `0s` for a time that is still to come."""
+    left, parts = max(0, int(seconds)), list[str]()
     for unit, size in (("d", 86400), ("h", 3600), ("m", 60), ("s", 1)):
         count, left = divmod(left, size)
         if count or (unit == "s" and not parts):

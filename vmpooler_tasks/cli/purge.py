@@ -1,11 +1,17 @@
 """`vmpooler-tasks purge`"""
 
+from typing import TYPE_CHECKING
+
 import click
 
 from vmpooler_tasks.cli import options
 from vmpooler_tasks.cli.context import Context, pass_context, who_am_i
 from vmpooler_tasks.cli.output import age, print_json, print_line, print_table
 from vmpooler_tasks.clock import system_clock
+from vmpooler_tasks.errors import InvalidOrderError
+
+if TYPE_CHECKING:  # the job is imported where it is used: `--help` needs no Redis client
+    from vmpooler_tasks.jobs.purge_report import PurgeReport
 
 SHOWN = 50
 QUEUES = ("pending", "ready", "completed", "orphaned", "requests")
@@ -32,8 +38,15 @@ def purge(
 ) -> None:  # fmt: skip
     """Take stale entries out of the queues now."""
     from vmpooler_tasks.jobs import purge as job  # noqa: PLC0415
+    from vmpooler_tasks.jobs.purge_order import PurgeOrder, check  # noqa: PLC0415
 
-    _refuse_unknown_pools(context, pools)
+    order = PurgeOrder(
+        dry_run=dry_run, force=force, pools=pools, queues=queues, keep_entries=True, who=who_am_i(), why=why
+    )
+    try:
+        check(context.db, context.settings, order)
+    except InvalidOrderError as error:  # click has looked at the queues
+        raise click.BadParameter(str(error.args[0]), param_hint="--pool") from error
     if enqueue:
         _enqueue(
             context,
@@ -42,32 +55,15 @@ def purge(
             pools=pools,
             queues=queues,
             force=force,
-            who=who_am_i(),
+            who=order.who,
             why=why,
         )
         return
-    order = job.PurgeOrder(
-        dry_run=dry_run, force=force, pools=pools, queues=queues, keep_entries=True, who=who_am_i(), why=why
-    )
     report = job.run(context.db, context.settings, system_clock, order)
     if as_json:
         print_json(report.as_json())
     else:
         _show(report)
-
-
-def _refuse_unknown_pools(context: Context, pools: tuple[str, ...]) -> None:
-    import difflib  # noqa: PLC0415
-
-    from vmpooler_tasks.store.queues import pool_names  # noqa: PLC0415
-
-    known = [pool.name for pool in context.settings.pools] if pools else []
-    known += pool_names(context.db) if pools else []
-    for pool in pools:
-        if pool not in known:
-            near = difflib.get_close_matches(pool, known, n=1)
-            hint = f"; did you mean {near[0]}?" if near else f"; there are {', '.join(sorted(set(known))) or 'none'}"
-            raise click.BadParameter(f"no pool {pool!r}{hint}", param_hint="--pool")
 
 
 def _enqueue(context: Context, as_json: bool, **order: object) -> None:
@@ -80,7 +76,7 @@ def _enqueue(context: Context, as_json: bool, **order: object) -> None:
         print_line(f"Enqueued as task {task_id}; a worker's log tells how it goes.")
 
 
-def _show(report: "job.PurgeReport") -> None:  # type: ignore[name-defined]  # noqa: F821
+def _show(report: "PurgeReport") -> None:
     if report.skipped:
         print_line(f"Nothing done: {report.skipped}.", "yellow")
         return

@@ -7,7 +7,7 @@ The descriptions are the configuration reference. `Settings` is frozen; it is pu
 from typing import Annotated, Any
 from urllib.parse import quote, urlsplit, urlunsplit
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
 
 
 def _refuse_blank(value: Any) -> Any:
@@ -24,12 +24,32 @@ def _refuse_switch(value: Any) -> Any:
     return _refuse_blank(value)
 
 
+def as_text(value: Any) -> Any:
+    """YAML reads `password: 12345` as a number; VMPooler takes it for what was written. Anything else as it is."""
+    return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
+
+
+def _as_texts(value: Any) -> Any:
+    """One alias is a list of one; a blank one is none."""
+    if value is None:
+        return ()
+    one = as_text(value)
+    return (one,) if isinstance(one, str) else value
+
+
+YEAR = 365 * 24 * 3600
+
+# The upper bounds are those of what comes after: Celery's timedeltas, Redis's expiries, sums that are no infinity.
 Given = BeforeValidator(_refuse_blank)
 Number = BeforeValidator(_refuse_switch)
-Seconds = Annotated[float, Number, Field(gt=0, allow_inf_nan=False)]
+Age = Annotated[float, Number, Field(gt=0, le=100 * YEAR, allow_inf_nan=False)]
+Interval = Annotated[float, Number, Field(ge=0.1, le=10 * YEAR, allow_inf_nan=False)]
 Hours = Annotated[float, Number, Field(gt=0, le=1_000_000, allow_inf_nan=False)]
-Threshold = Annotated[float, Number, Field(ge=0, allow_inf_nan=False)]
+Threshold = Annotated[float, Number, Field(ge=0, le=1_000_000_000, allow_inf_nan=False)]
+StuckAge = Annotated[float, Number, Field(ge=0, le=100 * YEAR, allow_inf_nan=False)]
 Switch = Annotated[bool, Given]
+Text = Annotated[str, BeforeValidator(as_text)]
+Secret = Annotated[SecretStr, BeforeValidator(as_text)]
 
 
 class Section(BaseModel):
@@ -49,7 +69,7 @@ class HealthThresholds(Section):
     dlq_max_critical: Threshold = Field(
         1000, description="dead letters in all queues together, above which health is unhealthy"
     )
-    stuck_vm_age_threshold: Threshold = Field(7200, description="seconds in pending, after which a VM counts as stuck")
+    stuck_vm_age_threshold: StuckAge = Field(7200, description="seconds in pending, after which a VM counts as stuck")
     stuck_vm_max_warning: Threshold = Field(10, description="stuck VMs, above which health is degraded")
     stuck_vm_max_critical: Threshold = Field(50, description="stuck VMs, above which health is unhealthy")
 
@@ -59,30 +79,30 @@ class Options(Section):
 
     dlq_enabled: Switch = Field(False, description="keep failed VMs and tasks as dead letters")
     dlq_ttl: Hours = Field(168, description="hours that a dead letter is kept")
-    dlq_max_entries: Annotated[int, Number, Field(ge=1)] = Field(
+    dlq_max_entries: Annotated[int, Number, Field(ge=1, le=100_000_000)] = Field(
         10_000, description="dead letters kept in each queue; the oldest leave first"
     )
 
     purge_enabled: Switch = Field(False, description="run the auto-purge")
-    purge_interval: Seconds = Field(3600, description="seconds between two purge cycles")
+    purge_interval: Interval = Field(3600, description="seconds between two purge cycles")
     purge_dry_run: Switch = Field(False, description="report what would be purged, and change nothing")
-    purge_max_percent: Annotated[float, Number, Field(gt=0, le=100)] = Field(
+    purge_max_percent: Annotated[float, Number, Field(gt=0, le=100, allow_inf_nan=False)] = Field(
         100,
         description="largest share of one pool's queue that a cycle may take, in percent; above it the queue is left "
         "alone and health says so (100: no limit)",
     )
-    max_pending_age: Seconds = Field(7200, description="seconds in pending, after which a VM is purged")
-    max_ready_age: Seconds = Field(86400, description="seconds in ready, after which a VM is moved to completed")
-    max_completed_age: Seconds = Field(3600, description="seconds in completed, after which a VM is removed")
-    max_orphaned_age: Seconds = Field(
+    max_pending_age: Age = Field(7200, description="seconds in pending, after which a VM is purged")
+    max_ready_age: Age = Field(86400, description="seconds in ready, after which a VM is moved to completed")
+    max_completed_age: Age = Field(3600, description="seconds in completed, after which a VM is removed")
+    max_orphaned_age: Age = Field(
         86400, description="seconds since cloning, after which metadata of a VM in no queue expires"
     )
-    max_request_age: Seconds = Field(86400, description="seconds after which an unfilled on-demand request fails")
+    max_request_age: Age = Field(86400, description="seconds after which an unfilled on-demand request fails")
 
     health_check_enabled: Switch = Field(False, description="run the health check")
-    health_check_interval: Seconds = Field(300, description="seconds between two health checks")
+    health_check_interval: Interval = Field(300, description="seconds between two health checks")
     health_thresholds: HealthThresholds = Field(default_factory=HealthThresholds, description="where healthy ends")
-    empty_pool_grace: Seconds = Field(
+    empty_pool_grace: Age = Field(
         900, description="seconds that a pool with a size may have no ready VM before health is degraded"
     )
 
@@ -92,10 +112,10 @@ class Options(Section):
 class RedisSection(Section):
     """`:redis:`, VMPooler's database and ours."""
 
-    server: Annotated[str, Given] = Field("localhost", description="host name or address")
+    server: Annotated[Text, Given] = Field("localhost", description="host name or address")
     port: Annotated[int, Number, Field(ge=1, le=65535)] = Field(6379, description="port")
-    username: str | None = Field(None, description="user, where the server has an ACL")
-    password: SecretStr | None = Field(None, description="password")
+    username: Text | None = Field(None, description="user, where the server has an ACL")
+    password: Secret | None = Field(None, description="password")
     data_ttl: Hours = Field(168, description="hours that a VM's metadata is kept after its end")
     url: SecretStr | None = Field(None, description="whole address, `redis://` or `rediss://`; stands above the others")
 
@@ -107,7 +127,9 @@ class RedisSection(Section):
         user = quote(self.username or "", safe="")
         secret = f":{quote(self.password.get_secret_value(), safe='')}" if self.password else ""
         login = f"{user}{secret}@" if user or secret else ""
-        return f"redis://{login}{self.server}:{self.port}/0"
+        bare = ":" in self.server and not self.server.startswith("[")  # an address of IPv6
+        host = f"[{self.server}]" if bare else self.server
+        return f"redis://{login}{host}:{self.port}/0"
 
     @property
     def address(self) -> str:
@@ -118,18 +140,13 @@ class RedisSection(Section):
 class Pool(Section):
     """One entry of `:pools:`; what the provider reads from it is the provider's business."""
 
-    name: Annotated[str, Given, Field(min_length=1, description="the name, as in the keys in Redis")]
-    size: Annotated[int, Number, Field(ge=0)] = Field(0, description="ready and pending VMs to keep")
-    alias: tuple[str, ...] = Field((), description="other names that this pool can be requested as")
-    template: str | None = Field(None, description="what the provider clones from")
-    provider: str | None = Field(None, description="a name in `:providers:`")
-
-    @model_validator(mode="before")
-    @classmethod
-    def _one_alias_is_a_list(cls, data: Any) -> Any:
-        if isinstance(data, dict) and isinstance(data.get("alias"), str):
-            return {**data, "alias": (data["alias"],)}
-        return {k: v for k, v in data.items() if not (k == "alias" and v is None)} if isinstance(data, dict) else data
+    name: Annotated[Text, Given, Field(min_length=1, description="the name, as in the keys in Redis")]
+    size: Annotated[int, Number, Field(ge=0, le=1_000_000)] = Field(0, description="ready and pending VMs to keep")
+    alias: Annotated[tuple[Text, ...], BeforeValidator(_as_texts)] = Field(
+        (), description="other names that this pool can be requested as"
+    )
+    template: Text | None = Field(None, description="what the provider clones from")
+    provider: Text | None = Field(None, description="a name in `:providers:`")
 
 
 class Settings(Section):

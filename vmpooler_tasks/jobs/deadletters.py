@@ -1,15 +1,16 @@
 """Looking through dead letters, and deleting them. The guide's sections: Querying DLQ, Scenarios 1 and 3."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
-from math import inf
+from math import inf, isnan
 from typing import Any
 
+from vmpooler_tasks.errors import WrongTypeError
 from vmpooler_tasks.model.deadletter import StoredLetter, normalised
 from vmpooler_tasks.model.letterfilter import LetterFilter
-from vmpooler_tasks.model.names import DeadLetterQueue
-from vmpooler_tasks.store import Database, deadletters
+from vmpooler_tasks.model.names import DeadLetterQueue, readable
+from vmpooler_tasks.store import Database, deadletters, keys
 
 DELETE_BATCH = 500
 
@@ -59,18 +60,34 @@ def page(db: Database, wanted: LetterFilter, limit: int, after: str | None = Non
     if after is None:
         found = find(db, wanted)
     else:
-        score, _, letter_id = after.partition(":")
-        place = (-float(score), letter_id)
-        found = (letter for letter in find(db, wanted, float(score)) if (-letter.score, letter.id) > place)
+        text, _, letter_id = after.partition(":")
+        score = float(text)
+        if isnan(score):  # infinity is a score that a letter can have
+            raise ValueError("no letter has such a time")
+        found = (letter for letter in find(db, wanted, score) if (-letter.score, letter.id) > (-score, letter_id))
     letters = list(islice(found, limit + 1))
     more = len(letters) > limit
     shown = letters[:limit]
     return LetterPage(shown, f"{shown[-1].score:.17g}:{shown[-1].id}" if more and shown else None)
 
 
+def without_unreadable(db: Database, wanted: LetterFilter) -> tuple[LetterFilter, list[str]]:
+    """(the filter without the queues whose keys are no queues, the names of these keys).
+
+    Raises WrongTypeError if no queue is left.
+    """
+    bad = [queue for queue in wanted.queues if deadletters.readable_size(db, queue) is None]
+    left = tuple(queue for queue in wanted.queues if queue not in bad)
+    names = [readable(keys.dead_letters(queue)) for queue in bad]
+    if not left:
+        raise WrongTypeError(f"{', '.join(names)}: not a sorted set")
+    return replace(wanted, queues=left), names
+
+
 def sizes(db: Database) -> dict[str, int]:
-    """Letters in each queue."""
-    return {str(queue): deadletters.size(db, queue) for queue in DeadLetterQueue}
+    """Letters in each queue, of those that are queues."""
+    counted = {str(queue): deadletters.readable_size(db, queue) for queue in DeadLetterQueue}
+    return {queue: size for queue, size in counted.items() if size is not None}
 
 
 def stats(db: Database, wanted: LetterFilter) -> list[ErrorGroup]:

@@ -20,13 +20,10 @@ from vmpooler_tasks.model.health import (
     Status,
     Verdict,
     assess,
-    is_stale,
-    read_reason,
-    stale_verdict,
     status_line,
 )
 from vmpooler_tasks.model.names import on_one_line
-from vmpooler_tasks.model.timestamps import iso_utc, parse_time
+from vmpooler_tasks.model.timestamps import iso_utc
 from vmpooler_tasks.store import Database, health, purging
 from vmpooler_tasks.store.health import HealthState
 from vmpooler_tasks.store.purging import PurgeState
@@ -77,23 +74,6 @@ def run(db: Database, settings: Settings, clock: Clock, *, asked_for: bool = Fal
     verdict = _recorded(db, settings, now, metrics, verdict, state)
     _say(verdict, metrics)
     return HealthReport(verdict, iso_utc(now), metrics.nested(), time.perf_counter() - begun)
-
-
-def read(db: Database, settings: Settings, clock: Clock) -> HealthReport:
-    """The recorded verdict; unhealthy (`stale`) if there is none or it was not renewed in time."""
-    begun, now = time.perf_counter(), clock()
-    fields = health.read_verdict(db)
-    checked = parse_time(fields.get("last_check", "").encode())
-    epoch = checked.timestamp() if checked else None
-    interval = settings.config.health_check_interval
-    if is_stale(epoch, now, interval):
-        verdict = stale_verdict(epoch, now, interval)
-    else:
-        reasons = tuple(read_reason(reason) for reason in json.loads(fields.get("reasons", "[]")))
-        known = {str(status): status for status in Status}
-        verdict = Verdict(known.get(fields.get("status", ""), Status.UNHEALTHY), reasons)
-    metrics = json.loads(fields.get("metrics", "{}"))
-    return HealthReport(verdict, fields.get("last_check"), metrics, time.perf_counter() - begun)
 
 
 def _check(db: Database, settings: Settings, now: float) -> tuple[Metrics, Verdict, HealthState]:

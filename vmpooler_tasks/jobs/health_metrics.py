@@ -7,7 +7,7 @@ from vmpooler_tasks.errors import WrongTypeError
 from vmpooler_tasks.model.health import Metrics, PoolMetrics, QueueMetrics, measure_queue
 from vmpooler_tasks.model.names import DeadLetterQueue, Queue, readable
 from vmpooler_tasks.model.staleness import ORPHAN_FIELD, TIMESTAMP_FIELD
-from vmpooler_tasks.model.timestamps import moment, parse_time
+from vmpooler_tasks.model.timestamps import MAX_AHEAD, moment, parse_time
 from vmpooler_tasks.store import Database, deadletters, health, keys, queues
 
 AGED_QUEUES = (Queue.PENDING, Queue.READY)
@@ -19,6 +19,7 @@ def measure(db: Database, settings: Settings, now: float) -> tuple[Metrics, Mapp
     unreadable = list(gauges.unreadable)
     registered = _registered_pools(db, unreadable)
     pools = [pool.name for pool in settings.pools] or registered
+    sizes = {pool.name: pool.size for pool in settings.pools} or _registered_sizes(db, registered, unreadable)
     queued: set[int] = set()
     measured = {
         pool: _measure_pool(db, pool, now, settings.config.health_thresholds.stuck_vm_age_threshold, queued, unreadable)
@@ -33,15 +34,23 @@ def measure(db: Database, settings: Settings, now: float) -> tuple[Metrics, Mapp
         active_ondemand_clones=gauges.active_ondemand_clones,
         pending_ondemand_clones=gauges.pending_ondemand_clones,
     )
-    return metrics, {pool.name: pool.size for pool in settings.pools} | dict(gauges.pool_sizes), unreadable
+    return metrics, sizes | dict(gauges.pool_sizes), unreadable
 
 
 def _registered_pools(db: Database, unreadable: list[str]) -> list[str]:
     try:
-        return queues.pool_names(db)
+        names, no_names = queues.registered_pools(db)
     except WrongTypeError:
         unreadable.append(readable(keys.POOLS))
         return []
+    unreadable += [f"{readable(keys.POOLS)}: {readable(raw)}" for raw in no_names]
+    return names
+
+
+def _registered_sizes(db: Database, registered: Sequence[str], unreadable: list[str]) -> dict[str, int]:
+    sizes, wrong = health.read_pool_sizes(db, registered)
+    unreadable += wrong
+    return sizes
 
 
 def _measure_pool(
@@ -63,6 +72,7 @@ def _measure_queue(
     unreadable: list[str],
 ) -> QueueMetrics:  # fmt: skip
     instant, ages, met = moment(now), list[float](), set[int]()
+    horizon = instant + MAX_AHEAD  # a time beyond tells no age, as in a purge
     try:
         for names, stamps in queues.pages(db, queue, pool, TIMESTAMP_FIELD[queue]):
             for name, stamp in zip(names, stamps, strict=True):
@@ -70,7 +80,7 @@ def _measure_queue(
                 if known in met:
                     continue
                 met.add(known)
-                if isinstance(stamp, bytes) and (time := parse_time(stamp)) is not None:
+                if isinstance(stamp, bytes) and (time := parse_time(stamp)) is not None and time <= horizon:
                     ages.append((instant - time).total_seconds())
     except WrongTypeError:
         unreadable.append(readable(keys.queue(queue, pool)))
@@ -81,10 +91,11 @@ def _measure_queue(
 def _measure_dead_letters(db: Database, unreadable: list[str]) -> dict[DeadLetterQueue, int]:
     sizes: dict[DeadLetterQueue, int] = {}
     for queue in DeadLetterQueue:
-        try:
-            sizes[queue] = deadletters.size(db, queue)
-        except WrongTypeError:
+        size = deadletters.readable_size(db, queue)
+        if size is None:
             unreadable.append(readable(keys.dead_letters(queue)))
+        else:
+            sizes[queue] = size
     return sizes
 
 

@@ -2,8 +2,6 @@
 
 import logging
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
 
 from vmpooler_tasks.clock import Clock
 from vmpooler_tasks.config import Settings
@@ -11,62 +9,43 @@ from vmpooler_tasks.config.schema import shown
 from vmpooler_tasks.errors import VmpoolerTasksError, WrongTypeError
 from vmpooler_tasks.jobs.keep import letter_limits, trim
 from vmpooler_tasks.jobs.purge_cycle import Cycle
+from vmpooler_tasks.jobs.purge_order import PURGED_QUEUES, PurgeOrder, check
 from vmpooler_tasks.jobs.purge_orphans import purge_orphans
 from vmpooler_tasks.jobs.purge_queues import purge_queues
 from vmpooler_tasks.jobs.purge_report import REQUESTS, PurgeReport, summary
-from vmpooler_tasks.model.names import ORPHANED, Queue, readable
+from vmpooler_tasks.jobs.scribe import Scribe
+from vmpooler_tasks.model.names import ORPHANED, readable
 from vmpooler_tasks.store import Database, keys, purging, queues, requests
-from vmpooler_tasks.store.purging import PurgeLock
+from vmpooler_tasks.store.purging import PurgeLock, Spared
 
 _log = logging.getLogger("vmpooler_tasks.purge")
-
-PURGED_QUEUES = (Queue.PENDING, Queue.READY, Queue.COMPLETED)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PurgeOrder:
-    """What is asked for. No `pools`: all; no `queues`: all, orphans and requests included.
-
-    `force` runs a purge that is switched off, and overrules purge_max_percent. `who` and `why` go into the audit.
-    """
-
-    dry_run: bool = False
-    force: bool = False
-    pools: Sequence[str] = ()
-    queues: Sequence[str] = ()
-    keep_entries: bool = False
-    who: str
-    why: str | None = None
-
-    @property
-    def is_whole(self) -> bool:
-        """Whether it is a whole cycle: a part of one says nothing of when the purge last ran."""
-        return not self.pools and not self.queues
 
 
 def run(db: Database, settings: Settings, clock: Clock, order: PurgeOrder) -> PurgeReport:
     """Purges, or says what it would purge.
 
-    A dry run writes nothing at all. A cycle that is switched off, or while another runs, does nothing and says so in
-    `skipped`. Raises what made the cycle fail, after it was logged and recorded.
+    A dry run that is asked for writes nothing at all; one that is configured (purge_dry_run) records when it ran, since
+    it is the cycle. A cycle that is switched off, or while another runs, does nothing and says so in `skipped`. Raises
+    InvalidOrderError, or what made the cycle fail, after it was logged and recorded.
     """
+    check(db, settings, order)
     report = PurgeReport(order.dry_run or settings.config.purge_dry_run, order.keep_entries)
     if not settings.config.purge_enabled and not order.force and not order.dry_run:
         return _skip(report, "purge is switched off (purge_enabled: false)")
-    started, begun = clock(), time.perf_counter()
-    cycle = Cycle(db, settings, started, report, PurgeLock(db), order.force)
-    try:
-        if report.dry_run:
-            _walk(cycle, order, begun)
-        else:
-            _walk_alone(cycle, order, begun)
-    except VmpoolerTasksError as error:
-        _log.error("[!] [purge] Failed during purge cycle: %s", error)
-        if not report.dry_run:
-            _record(cycle, order, clock(), str(error))
-        raise
-    finally:
-        cycle.finish_telling()
+    with Scribe(report) as scribe:
+        cycle = Cycle(db, settings, clock(), report, scribe, PurgeLock(db), order.force)
+        try:
+            if order.dry_run:
+                _walk(cycle, order)
+            else:
+                _walk_alone(cycle, order)
+        except Exception as error:
+            # Of any kind: a time limit or a mistake of ours makes the cycle fail as well, and health has to know.
+            why = str(error) if isinstance(error, VmpoolerTasksError) else f"{type(error).__name__}: {error}"
+            _log.error("[!] [purge] Failed during purge cycle: %s", why)
+            if not order.dry_run:
+                _record(cycle, order, clock(), why)
+            raise
     return report
 
 
@@ -76,23 +55,24 @@ def _skip(report: PurgeReport, why: str) -> PurgeReport:
     return report
 
 
-def _walk_alone(cycle: Cycle, order: PurgeOrder, begun: float) -> None:
+def _walk_alone(cycle: Cycle, order: PurgeOrder) -> None:
     if not cycle.lock.acquire():
         _skip(cycle.report, f"another one is running ({cycle.lock.holder() or 'it has just ended'})")
         return
     try:
         if order.is_whole:
             purging.record_start(cycle.db, cycle.now)
-        _walk(cycle, order, begun)
+        _walk(cycle, order)
         _record(cycle, order, cycle.now + cycle.report.duration_seconds, None)
     finally:
         cycle.lock.release()
 
 
-def _walk(cycle: Cycle, order: PurgeOrder, begun: float) -> None:
+def _walk(cycle: Cycle, order: PurgeOrder) -> None:
+    begun = time.perf_counter()
     _log.info("[*] [purge] Starting stale queue entry purge cycle")
     registered = _registered_pools(cycle)
-    pools = order.pools or [pool.name for pool in cycle.settings.pools] or registered
+    pools = list(dict.fromkeys(order.pools)) or [pool.name for pool in cycle.settings.pools] or registered
     wanted = [queue for queue in PURGED_QUEUES if not order.queues or queue in order.queues]
     for queue in wanted:  # one after the other: what leaves ready is met in completed
         purge_queues(cycle, queue, pools)
@@ -105,17 +85,20 @@ def _walk(cycle: Cycle, order: PurgeOrder, begun: float) -> None:
     if limits and not cycle.dry_run:
         for trouble in trim(cycle.db, limits, cycle.now):
             cycle.report.error(trouble)
-    cycle.finish_telling()
+    cycle.scribe.finish()
     cycle.report.duration_seconds = time.perf_counter() - begun
     _log.info("%s", summary(cycle.report))
 
 
 def _registered_pools(cycle: Cycle) -> list[str]:
     try:
-        return queues.pool_names(cycle.db)
+        names, no_names = queues.registered_pools(cycle.db)
     except WrongTypeError as error:
         cycle.report.error(f"Error checking the list of pools: {error}")
         return []
+    for raw in no_names:
+        cycle.report.error(f"Error checking the list of pools: '{readable(raw)}' is not UTF-8")
+    return names
 
 
 def _is_wanted(order: PurgeOrder, what: str) -> bool:
@@ -162,14 +145,30 @@ def _record(cycle: Cycle, order: PurgeOrder, now: float, failure: str | None) ->
         "errors": report.error_count or None,
         "failure": failure,
         "forced": "true" if order.force else None,
+        "dry_run": "true" if report.dry_run else None,
         "pools": ",".join(order.pools) or None,
         "queues": ",".join(order.queues) or None,
     }
     try:
-        end = purging.CycleEnd(cycle.now, now, failure, report.spared)
-        purging.record_end(cycle.db, end if order.is_whole else None, failed=failure is not None, trail=trail)
+        purging.record_end(
+            cycle.db,
+            span=(cycle.now, now) if order.is_whole else None,
+            failure=failure,
+            spared=report.spared if order.is_whole else _still_spared(cycle, order),
+            trail=trail,
+        )
     except VmpoolerTasksError as error:
         if failure is None:
             raise
         # The cycle's own failure is the one to hear of. Its start stays recorded without an end, which health sees.
         _log.error("[!] [purge] The failure could not be recorded: %s", error)
+
+
+def _still_spared(cycle: Cycle, order: PurgeOrder) -> list[Spared]:
+    """What an earlier cycle left alone and this part of one did not look at, and what this one left alone."""
+
+    def looked_at(pool: str, queue: str) -> bool:
+        return (not order.pools or pool in order.pools) and (not order.queues or queue in order.queues)
+
+    earlier = purging.read_state(cycle.db).spared
+    return [*(spared for spared in earlier if not looked_at(*spared[:2])), *cycle.report.spared]

@@ -1,14 +1,19 @@
 """Metadata whose VM is in no queue of any pool. The guide's section: Auto-Purge, Orphaned Metadata."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 
 from vmpooler_tasks.errors import WrongTypeError
 from vmpooler_tasks.jobs.conveyor import Steps, convey
-from vmpooler_tasks.jobs.purge_cycle import Cycle, Stale, Unknown
+from vmpooler_tasks.jobs.purge_cycle import Cycle, KnownTooLong, Unknown
+from vmpooler_tasks.jobs.scribe import Stale
 from vmpooler_tasks.model.names import ORPHANED, readable
-from vmpooler_tasks.model.staleness import ORPHAN_FIELD, Age, AgeLimit, complaint
+from vmpooler_tasks.model.staleness import ORPHAN_FIELD, Aged
 from vmpooler_tasks.store import keys, purging, queues
 from vmpooler_tasks.store.purging import Candidate
+
+MOST_HELD = 20_000
+"""Orphans that are held until every queue is known; beyond, the queues are looked for first."""
 
 
 def purge_orphans(cycle: Cycle, pools: Iterable[str], walked: Iterable[bytes]) -> None:
@@ -20,15 +25,17 @@ def purge_orphans(cycle: Cycle, pools: Iterable[str], walked: Iterable[bytes]) -
     every_queue = {key for pool in pools for key in keys.queues(pool)}
     for key in every_queue.difference(walked):
         _add_names(cycle, key)
-    limit = cycle.limit(ORPHANED)
     remembered: set[int] = set()
     stale: list[Stale] = []
-    batches = _unqueued(cycle, every_queue)
-    convey(_judge(cycle, limit, vms, stale, remembered) for vms in batches)
-    # Only now every queue is known.
-    most = queues.PAGE if cycle.dry_run else purging.orphans_per_call(len(every_queue), queues.PAGE)
-    parts = [stale[start : start + most] for start in range(0, len(stale), most)]
-    convey(_expire(cycle, limit, sorted(every_queue), part) for part in parts)
+    all_known = False
+    for steps in _judgements(cycle, every_queue, stale, remembered):
+        convey(steps)
+        if len(stale) >= MOST_HELD:
+            if not all_known:
+                every_queue.update(key for _, found in queues.keyspace(cycle.db) for key in found)
+                all_known = True
+            _expire_all(cycle, every_queue, stale)
+    _expire_all(cycle, every_queue, stale)
     if not cycle.dry_run:
         queues.forget_others(cycle.db, ORPHANED, "", remembered)
 
@@ -41,17 +48,22 @@ def _add_names(cycle: Cycle, key: bytes) -> None:
         cycle.report.error(f"Error checking queue '{readable(key)}': {error}")
 
 
+def _judgements(
+    cycle: Cycle, every_queue: set[bytes], stale: list[Stale], remembered: set[int]
+) -> Iterator[Iterator[Steps]]:
+    """What is to be done for VMs that were met in no queue, some batches at a time."""
+    batches = _unqueued(cycle, every_queue)
+    while some := list(islice(batches, MOST_HELD // queues.PAGE)):
+        yield (_judge(cycle, vms, stale, remembered) for vms in some)
+
+
 def _unqueued(cycle: Cycle, every_queue: set[bytes]) -> Iterator[list[bytes]]:
     """VMs with metadata that were met in no queue, a full batch at a time; adds the queues it meets."""
-    met: set[int] = set()
     waiting: list[bytes] = []
     for vms, queue_keys in queues.keyspace(cycle.db):
         cycle.lock.renew()
         every_queue.update(queue_keys)
-        for vm in [vm for vm in vms if hash(vm) not in cycle.queued]:
-            if hash(vm) not in met:
-                met.add(hash(vm))
-                waiting.append(vm)
+        waiting += [vm for vm in vms if hash(vm) not in cycle.queued]
         while len(waiting) >= queues.PAGE:
             yield waiting[: queues.PAGE]
             waiting = waiting[queues.PAGE :]
@@ -59,28 +71,37 @@ def _unqueued(cycle: Cycle, every_queue: set[bytes]) -> Iterator[list[bytes]]:
         yield waiting
 
 
-def _judge(cycle: Cycle, limit: AgeLimit, vms: Sequence[bytes], stale: list[Stale], remembered: set[int]) -> Steps:
+def _judge(cycle: Cycle, vms: Sequence[bytes], stale: list[Stale], remembered: set[int]) -> Steps:
     """Adds the stale ones among `vms` to `stale`."""
     answer = queues.metadata(cycle.db, vms, ORPHAN_FIELD)
     yield
-    unknown: list[Unknown] = []
+    limit, unknown = cycle.limit(ORPHANED), list[Unknown]()
     for vm, stamp in answer.unexpiring(vms):
-        age = Age.MISSING if isinstance(stamp, int) else limit.stale_age(stamp)
-        if isinstance(age, float):
-            stale.append(Stale(vm, stamp or b"", age))  # type: ignore[arg-type]
-        elif isinstance(age, Age):
-            said = "it is no hash" if isinstance(stamp, int) else complaint(age, stamp)
-            if said:
-                cycle.report.error(f"Error checking orphaned metadata '{readable(keys.vm(vm))}': {said}")
-            unknown.append((vm, b"" if isinstance(stamp, int) else stamp or b""))
+        judgement = limit.judge(stamp)
+        if isinstance(judgement, Aged):
+            stale.append(Stale(vm, judgement.stamp, judgement.seconds))
+            cycle.queued.add(hash(vm))  # so that it is judged once, though SCAN may name it twice
+        elif judgement is not None:
+            if judgement.complaint:
+                what = readable(keys.vm(vm))
+                cycle.report.error(f"Error checking orphaned metadata '{what}': {judgement.complaint}")
+            unknown.append((vm, judgement.stamp))
     if unknown:
-        for found in cycle.known_for_too_long(ORPHANED, "", limit, unknown, remembered):
-            stale += found
-            if not found:
-                yield
+        remembered.update(hash(vm) for vm, _ in unknown)
+        known = KnownTooLong(cycle, ORPHANED, "", unknown, remember=not cycle.dry_run)
+        yield
+        stale += known.result()
 
 
-def _expire(cycle: Cycle, limit: AgeLimit, every_queue: Sequence[bytes], stale: Sequence[Stale]) -> Steps:
+def _expire_all(cycle: Cycle, every_queue: set[bytes], stale: list[Stale]) -> None:
+    """Lets them expire, or reports them; `stale` is empty afterwards."""
+    most = purging.orphans_per_call(len(every_queue), queues.PAGE // 2)
+    parts = [stale[start : start + most] for start in range(0, len(stale), most)]
+    stale.clear()
+    convey(_expire(cycle, sorted(every_queue), part) for part in parts)
+
+
+def _expire(cycle: Cycle, every_queue: Sequence[bytes], stale: Sequence[Stale]) -> Steps:
     cycle.lock.renew()
     if cycle.dry_run:
         done = queues.unqueued(cycle.db, [entry.vm for entry in stale], every_queue)
@@ -90,5 +111,5 @@ def _expire(cycle: Cycle, limit: AgeLimit, every_queue: Sequence[bytes], stale: 
         done, _ = batch.result()
         cycle.report.purged[ORPHANED] += sum(done)
     orphans = [entry for entry, alone in zip(stale, done, strict=True) if alone]
-    cycle.report.found[ORPHANED] += len(orphans)
-    cycle.tell(ORPHANED, "", orphans, limit)
+    cycle.report.find(ORPHANED, "", len(orphans))
+    cycle.tell(ORPHANED, "", orphans)

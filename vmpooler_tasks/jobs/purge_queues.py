@@ -1,16 +1,17 @@
 """The stale entries of one queue of one pool. The guide's section: Auto-Purge."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from vmpooler_tasks.config.schema import shown
 from vmpooler_tasks.errors import WrongTypeError
 from vmpooler_tasks.jobs.conveyor import Steps, convey
 from vmpooler_tasks.jobs.keep import letter_limits, say_trimmed
-from vmpooler_tasks.jobs.purge_cycle import Cycle, Stale, Unknown
-from vmpooler_tasks.jobs.purge_report import PurgeReport, log_dead_letter
+from vmpooler_tasks.jobs.purge_cycle import Cycle, KnownTooLong, Unknown
+from vmpooler_tasks.jobs.purge_report import log_dead_letter
+from vmpooler_tasks.jobs.scribe import Stale
 from vmpooler_tasks.model.deadletter import failed_vm
 from vmpooler_tasks.model.names import DeadLetterQueue, Queue, readable
-from vmpooler_tasks.model.staleness import TIMESTAMP_FIELD, Age, AgeLimit, complaint
+from vmpooler_tasks.model.staleness import TIMESTAMP_FIELD, AgeLimit, Doubt
 from vmpooler_tasks.model.timestamps import whole_seconds
 from vmpooler_tasks.store import purging, queues
 from vmpooler_tasks.store.purging import Batch, Candidate
@@ -29,17 +30,25 @@ def purge_queues(cycle: Cycle, queue: Queue, pools: Sequence[str]) -> None:
     """
     remembered: dict[str, set[int]] = {}
     convey(steps for pool in pools for steps in _purge_queue(cycle, queue, pool, remembered))
-    for pool, names in remembered.items() if not cycle.dry_run else ():
-        queues.forget_others(cycle.db, queue, pool, names)
+    if not cycle.dry_run:
+        for pool, names in remembered.items():
+            queues.forget_others(cycle.db, queue, pool, names)
+    elif _has_limit(cycle):
+        for pool in remembered:
+            _spare_if_too_many(cycle, queue, pool, cycle.report.found_in[queue, pool])
 
 
 def _purge_queue(cycle: Cycle, queue: Queue, pool: str, remembered: dict[str, set[int]]) -> Iterator[Steps]:
     try:
-        if not _takes_too_much(cycle, queue, pool):
-            names: set[int] = set()
-            for page in _pages(cycle, queue, pool):
-                yield _reported(cycle, queue, pool, _purge_page(cycle, queue, pool, page, names))
-            remembered[pool] = names
+        if not cycle.dry_run and _has_limit(cycle):
+            count, met = _count_stale(cycle, queue, pool)
+            if _spare_if_too_many(cycle, queue, pool, count):
+                cycle.queued |= met
+                return
+        names: set[int] = set()
+        for page in _pages(cycle, queue, pool, cycle.report.error):
+            yield _reported(cycle, queue, pool, _purge_page(cycle, queue, pool, page, names))
+        remembered[pool] = names
     except WrongTypeError as error:
         _report(cycle, queue, pool, error)
 
@@ -55,28 +64,37 @@ def _report(cycle: Cycle, queue: Queue, pool: str, error: WrongTypeError) -> Non
     cycle.report.error(f"Error checking {queue} queue of '{pool}': {error}")
 
 
-def _takes_too_much(cycle: Cycle, queue: Queue, pool: str) -> bool:
-    """Whether purge_max_percent forbids it: a trial that changes nothing counts first."""
-    most = cycle.settings.config.purge_max_percent
-    if most >= NO_LIMIT or cycle.force:
-        return False
-    size = queues.size(cycle.db, queue, pool)
-    trial = Cycle(cycle.db, cycle.settings, cycle.now, PurgeReport(dry_run=True, quiet=True), cycle.lock)
-    convey(_purge_page(trial, queue, pool, page, set()) for page in _pages(trial, queue, pool))
-    trial.finish_telling()
-    cycle.queued |= trial.queued
-    percent = 100 * trial.report.found[queue] / size if size else 0
+def _has_limit(cycle: Cycle) -> bool:
+    return cycle.settings.config.purge_max_percent < NO_LIMIT and not cycle.force
+
+
+def _spare_if_too_many(cycle: Cycle, queue: Queue, pool: str, count: int) -> bool:
+    """Whether purge_max_percent forbids to take so many; then it is told."""
+    most, size = cycle.settings.config.purge_max_percent, queues.size(cycle.db, queue, pool)
+    percent = 100 * count / size if size else 0
     if percent <= most:
         return False
     cycle.report.spared.append((pool, str(queue), round(percent, 1)))
+    left = "Would leave" if cycle.dry_run else "Left"
     cycle.report.error(
-        f"Left the {queue} queue of '{pool}' alone: {trial.report.found[queue]} of {size} entries are stale "
-        f"({percent:.1f} %), more than purge_max_percent ({most:g} %)"
+        f"{left} the {queue} queue of '{pool}' alone: {count} of {size} entries are stale ({percent:.1f} %), "
+        f"more than purge_max_percent ({shown(most)} %)"
     )
     return True
 
 
-def _pages(cycle: Cycle, queue: Queue, pool: str) -> Iterator[Page]:
+def _count_stale(cycle: Cycle, queue: Queue, pool: str) -> tuple[int, set[int]]:
+    """(how many are stale, the hashes of all names); changes nothing, and leaves complaints to who acts."""
+    count, met = 0, set[int]()
+    for names, stale, unknown in _pages(cycle, queue, pool, lambda _: None):
+        met.update(map(hash, names))
+        count += len(stale)
+        if unknown:
+            count += len(KnownTooLong(cycle, queue, pool, unknown, remember=False).result())
+    return count, met
+
+
+def _pages(cycle: Cycle, queue: Queue, pool: str, complain: Callable[[str], None]) -> Iterator[Page]:
     """The queue page by page; a VM that comes twice is judged once."""
     limit, judged = cycle.limit(queue), set[bytes]()
     for names, stamps in queues.pages(cycle.db, queue, pool, TIMESTAMP_FIELD[queue]):
@@ -84,49 +102,44 @@ def _pages(cycle: Cycle, queue: Queue, pool: str) -> Iterator[Page]:
         stale: list[Stale] = []
         unknown: list[Unknown] = []
         for index in limit.doubtful(stamps):
-            name, stamp = names[index], stamps[index]
-            age = Age.MISSING if isinstance(stamp, int) else limit.stale_age(stamp)
-            if age is None or name in judged:
+            name, judgement = names[index], limit.judge(stamps[index])
+            if judgement is None or name in judged:
                 continue
             judged.add(name)
-            if isinstance(age, float):
-                stale.append(Stale(name, stamp or b"", age))  # type: ignore[arg-type]
-                continue
-            said = "its metadata is no hash" if isinstance(stamp, int) else complaint(age, stamp)
-            if said:
-                cycle.report.error(f"Error checking {queue} VM '{readable(name)}': {said}")
-            unknown.append((name, b"" if isinstance(stamp, int) else stamp or b""))
+            if isinstance(judgement, Doubt):
+                if judgement.complaint:
+                    complain(f"Error checking {queue} VM '{readable(name)}': {judgement.complaint}")
+                unknown.append((name, judgement.stamp))
+            else:
+                stale.append(Stale(name, judgement.stamp, judgement.seconds))
         yield names, stale, unknown
 
 
 def _purge_page(cycle: Cycle, queue: Queue, pool: str, page: Page, remembered: set[int]) -> Steps:
     names, stale, unknown = page
-    limit = cycle.limit(queue)
-    if queue is not Queue.COMPLETED:  # also if the server refuses the batch
-        cycle.queued.update(map(hash, names))
     if unknown:
-        for found in cycle.known_for_too_long(queue, pool, limit, unknown, remembered):
-            stale += found
-            if not found:
-                yield
-    cycle.report.found[queue] += len(stale)
-    left: set[int] = set()
-    taken = stale
+        remembered.update(hash(name) for name, _ in unknown)
+        known = KnownTooLong(cycle, queue, pool, unknown, remember=not cycle.dry_run)
+        yield
+        stale += known.result()
+    cycle.report.find(queue, pool, len(stale))
+    # What leaves completed is in no queue any more: its metadata is looked at in this same cycle.
+    doomed = {hash(entry.vm) for entry in stale} if queue is Queue.COMPLETED and not cycle.dry_run else set[int]()
+    cycle.queued |= set(map(hash, names)) - doomed
     if stale and not cycle.dry_run:
         letters = [""] * len(stale)
         if queue is Queue.PENDING:
             origins = queues.fields(cycle.db, [entry.vm for entry in stale], b"request_id", b"pool_alias")
             yield
+            limit = cycle.limit(queue)
             letters = [_letter(cycle, pool, limit, *pair) for pair in zip(stale, origins.result(), strict=True)]
         batch = _begin(cycle, queue, pool, stale, letters)
         yield
-        taken = _taken(cycle, queue, pool, limit, stale, batch)
-        left = {hash(entry.vm) for entry in taken}
+        stale = _taken(cycle, queue, pool, stale, batch)
+        left = {hash(entry.vm) for entry in stale}
         remembered -= left
-    cycle.tell(queue, pool, taken, limit)
-    if queue is Queue.COMPLETED:
-        # A VM that left completed is in no queue any more; its metadata is looked at in this same cycle.
-        cycle.queued.update(set(map(hash, names)) - left)
+        cycle.queued |= doomed - left
+    cycle.tell(queue, pool, stale)
 
 
 def _begin(cycle: Cycle, queue: Queue, pool: str, stale: Sequence[Stale], letters: Sequence[str]) -> Batch:
@@ -144,12 +157,13 @@ def _begin(cycle: Cycle, queue: Queue, pool: str, stale: Sequence[Stale], letter
             return purging.purge_completed(cycle.db, pool, candidates)
 
 
-def _taken(cycle: Cycle, queue: Queue, pool: str, limit: AgeLimit, stale: Sequence[Stale], batch: Batch) -> list[Stale]:
+def _taken(cycle: Cycle, queue: Queue, pool: str, stale: Sequence[Stale], batch: Batch) -> list[Stale]:
     done, trimmed = batch.result()
     taken = [entry for entry, gone in zip(stale, done, strict=True) if gone]
     cycle.report.purged[queue] += len(taken)
     if queue is Queue.PENDING and (limits := letter_limits(cycle.settings)):
         say_trimmed(DeadLetterQueue.PENDING, trimmed, limits)
+        limit = cycle.limit(queue)
         for entry in taken:
             log_dead_letter(entry.vm, pool, _reason(entry, limit))
     return taken

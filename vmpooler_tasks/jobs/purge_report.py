@@ -2,7 +2,6 @@
 
 import logging
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -39,13 +38,14 @@ _DEAD_LETTER = "[!] [dlq] Moved '{vm}' from 'pending' queue to DLQ: {reason}"
 class PurgeReport:
     """`found` and `purged` count by queue; `entries` are kept only if asked for, since there may be very many.
 
-    `skipped` says why the cycle did nothing. `spared` are the (pool, queue, percent) left alone by purge_max_percent.
+    `found_in` counts by (queue, pool). `skipped` says why the cycle did nothing. `spared` are the (pool, queue,
+    percent) left alone by purge_max_percent.
     """
 
     dry_run: bool
     keep_entries: bool = False
-    quiet: bool = False
     found: Counter[str] = field(default_factory=Counter)
+    found_in: Counter[tuple[str, str]] = field(default_factory=Counter)
     purged: Counter[str] = field(default_factory=Counter)
     errors: list[str] = field(default_factory=list)
     error_count: int = 0
@@ -58,10 +58,13 @@ class PurgeReport:
     def total(self) -> int:
         return sum((self.found if self.dry_run else self.purged).values())
 
+    def find(self, queue: str, pool: str, count: int) -> None:
+        """So many stale entries were found."""
+        self.found[queue] += count
+        self.found_in[queue, pool] += count
+
     def entry(self, queue: str, pool: str, vm: bytes, age: float, limit: float) -> None:
         """One entry was purged or, in a dry run, found."""
-        if self.quiet:
-            return
         shown, rounded = readable(vm), whole_seconds(age)
         if self.keep_entries:
             self.entries.append(
@@ -75,8 +78,6 @@ class PurgeReport:
 
     def error(self, message: str) -> None:
         """Something that could not be looked at; the cycle goes on."""
-        if self.quiet:
-            return
         self.error_count += 1
         line = on_one_line(message)
         if len(self.errors) < MAX_ERRORS:
@@ -90,6 +91,7 @@ class PurgeReport:
             "purged": {**_NOTHING, **self.purged},
             "total": self.total,
             "errors": self.errors,
+            "error_count": self.error_count,
             "entries": self.entries,
             "duration_seconds": round(self.duration_seconds, 6),
             **({"skipped": self.skipped} if self.skipped else {}),
@@ -114,7 +116,3 @@ def summary(report: PurgeReport) -> str:
     if report.dry_run:
         return f"[*] [purge][dry-run] Completed purge cycle {took}: {report.total} entries found, nothing changed"
     return f"[*] [purge] Completed purge cycle {took}: {report.total} entries purged"
-
-
-def told(errors: Sequence[str], count: int) -> str:
-    return f"{count} errors" + (f", the first: {errors[0]}" if errors else "")

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from vmpooler_tasks.errors import StoreDeniedError, StoreUnavailableError, VmpoolerTasksError, WrongTypeError
 from vmpooler_tasks.store.server import ServerFacts
 
 OLDEST_VERSION = (7, 0)
@@ -28,6 +29,37 @@ def check_server(facts: ServerFacts) -> Iterator[Finding]:
     """A finding for each property that matters."""
     for check in (_version, _role, _eviction, _memory, _persistence, _clock):
         yield check(facts)
+
+
+def remedy(error: VmpoolerTasksError, named_by: str) -> str:
+    """What to do about an error of Redis; `named_by` says what its address comes from."""
+    if isinstance(error, StoreDeniedError):
+        return f"set the right user and password in {named_by}"
+    if refused := refused_write(error):
+        return refused[1]
+    if isinstance(error, StoreUnavailableError):
+        return f"is it running there? {named_by} names it"
+    if isinstance(error, WrongTypeError):
+        return "see what wrote this key; delete or rename it if nobody needs it"
+    return "Redis's own log may say more"
+
+
+def refused_write(error: VmpoolerTasksError) -> tuple[str, str] | None:
+    """(why Redis takes no writes, what to do), if that is what the error says."""
+    return next((answer for words, answer in _REFUSALS.items() if words in str(error)), None)
+
+
+_REFUSALS = {
+    "maxmemory": ("Redis is out of memory", "free memory, or raise maxmemory"),
+    "read only replica": ("this Redis is a replica and takes no writes", "connect to the primary"),
+    "NOREPLICAS": ("Redis has too few replicas to take writes", "start its replicas, or lower min-replicas-to-write"),
+    "MISCONF": ("Redis cannot save to its disk and takes no writes", "see Redis's own log, and the room on its disk"),
+    "stop-writes-on-bgsave-error": (
+        "Redis cannot save to its disk and takes no writes", "see Redis's own log, and the room on its disk",
+    ),
+    "No permissions": ("this user may not", "give this user all commands on these keys and channels (ACL SETUSER)"),
+    "no permissions": ("this user may not", "give this user all commands on these keys and channels (ACL SETUSER)"),
+}  # fmt: skip
 
 
 def _version(facts: ServerFacts) -> Finding:

@@ -11,8 +11,9 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from honcho.manager import Manager
 from honcho.printer import Printer
@@ -20,6 +21,7 @@ from honcho.printer import Printer
 from vmpooler_tasks.config import Settings, load_settings
 from vmpooler_tasks.errors import VmpoolerTasksError
 from vmpooler_tasks.local import sample, server
+from vmpooler_tasks.local.lifeline import PATIENCE_SECONDS, Part, is_running, soon
 from vmpooler_tasks.store import Database
 
 FLOWER_PORT = 5555
@@ -79,19 +81,36 @@ def run(settings: Settings, folder: Path = FOLDER) -> int:
 
 @contextmanager
 def _exclusive(folder: Path) -> Iterator[None]:
+    """One at a time in a folder. The forks hold the lock as well: it is free when all of them have ended."""
     folder.mkdir(exist_ok=True)
     with (folder / "run.lock").open("a+") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            lock.seek(0)
+        # Of one that was killed, what it started is still ending.
+        if not _locked(lock) and (_holder_runs(lock) or not soon(lambda: _locked(lock), 2 * PATIENCE_SECONDS)):
             raise AlreadyRunningError(
-                f"process {lock.read().strip() or '?'} uses {folder.resolve()}; stop it, or start in another folder"
-            ) from error
+                f"process {_holder(lock) or '?'} uses {folder.resolve()}; stop it, or start in another folder"
+            )
         lock.truncate(0)
         lock.write(f"{os.getpid()}\n")
         lock.flush()
         yield
+
+
+def _locked(lock: IO[str]) -> bool:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
+
+
+def _holder(lock: IO[str]) -> str:
+    lock.seek(0)
+    return lock.read().strip()
+
+
+def _holder_runs(lock: IO[str]) -> bool:
+    holder = _holder(lock)
+    return not holder.isdecimal() or is_running(int(holder))
 
 
 @contextmanager
@@ -130,6 +149,7 @@ def _supervise(settings: Settings, url: str, process: "subprocess.Popen[bytes] |
         "FLOWER_BASIC_AUTH": f"operator:{password}",  # in the environment, where other users cannot read it
     }
     manager = Manager(Printer(_Output(), time_format=""))  # the lines bring their own time
+    manager._process_ctor = partial(Part, lifeline=os.pipe())  # noqa: SLF001 - they end with us, however we end
     manager._procmgr = _LeadersOnly()  # noqa: SLF001 - honcho would signal the worker's children as well
     for name, arguments in (
         ("worker", "worker --loglevel INFO --hostname worker@%h"),

@@ -8,6 +8,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from vmpooler_tasks.errors import ConfigurationError, VmpoolerTasksError
+from vmpooler_tasks.local.lifeline import stopped_after_us
 from vmpooler_tasks.store import Database
 
 LOOPBACK = "127.0.0.1"
@@ -59,10 +60,13 @@ def running(folder: Path, port: int | None = None) -> Iterator[tuple[str, "subpr
     )
     try:
         url = f"redis://{LOOPBACK}:{port}/0"
-        _wait_until_it_answers(process, url, folder)
-        yield url, process
+        with stopped_after_us(process.pid):
+            try:
+                _wait_until_it_answers(process, url, folder)
+                yield url, process
+            finally:
+                _stop(process)
     finally:
-        _stop(process)
         log.close()
 
 

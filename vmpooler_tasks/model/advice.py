@@ -2,6 +2,8 @@
 
 from vmpooler_tasks.model.health import Reason
 
+_AHEAD = "stale, of the future"
+
 _ADVICE: dict[str, tuple[str, str]] = {
     "dlq_size": (
         "{measured} dead letters, more than {threshold}",
@@ -56,13 +58,26 @@ _ADVICE: dict[str, tuple[str, str]] = {
         "the last check is {measured} seconds old, more than {threshold}, or there was none",
         "is a worker running, and beat? `vmpooler-tasks doctor` tells",
     ),
+    _AHEAD: (
+        "the last check is of the future, {measured} seconds from now",
+        "set the clocks (NTP) of this machine and the workers'; `vmpooler-tasks doctor` tells",
+    ),
+    "unreadable": (
+        "the recorded verdict cannot be read ({measured} of the fields of vmpooler__health)",
+        "is VMPooler's own health check off? the next check here writes all of them anew",
+    ),
 }
+_UNKNOWN = (
+    "{code}: {measured}, threshold {threshold}",
+    "this version does not know this reason: see what else writes vmpooler__health",
+)
 
 
 def explain(reason: Reason) -> tuple[str, str]:
     """(what was found, what to do)."""
-    found, remedy = _ADVICE[reason.code]
-    values = reason.as_json()
-    return found.format(queue=reason.queue, **{k: v for k, v in values.items() if k != "queue"}), remedy.format(
-        **values
-    )
+    ahead = reason.code == "stale" and reason.measured < 0
+    found, remedy = _ADVICE.get(_AHEAD if ahead else reason.code, _UNKNOWN)
+    values = {"queue": reason.queue, **reason.as_json()}
+    if ahead:
+        values["measured"] = -values["measured"]
+    return found.format(**values), remedy.format(**values)

@@ -1,5 +1,7 @@
 """The health verdict: what was measured, and what that means. The guide's section: Health Checks."""
 
+import json
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
@@ -156,12 +158,51 @@ def _whole(number: float) -> float:
     return int(number) if float(number).is_integer() else round(number, 3)
 
 
-def read_reason(data: Mapping[str, Any]) -> Reason:
-    """The inverse of `Reason.as_json`."""
-    return Reason(
-        str(data["code"]), Status[str(data["severity"]).upper()], float(data["measured"]), float(data["threshold"]),
-        data.get("pool"), data.get("queue"),
-    )  # fmt: skip
+def read_reason(data: Any) -> Reason:
+    """The inverse of `Reason.as_json`. Raises ValueError for what is none."""
+    try:
+        measured, threshold = float(data["measured"]), float(data["threshold"])
+        severity = Status[data["severity"].upper()]
+        code, pool, queue = data["code"], data.get("pool"), data.get("queue")
+    except (AttributeError, IndexError, KeyError, OverflowError, TypeError) as error:
+        raise ValueError(f"this is no reason: {data!r}") from error
+    whole = isinstance(code, str) and isinstance(pool, str | None) and isinstance(queue, str | None)
+    if not (whole and math.isfinite(measured) and math.isfinite(threshold)):
+        raise ValueError(f"this is no reason: {data!r}")
+    return Reason(code, severity, measured, threshold, pool, queue)
+
+
+def read_reasons(text: str) -> tuple[Reason, ...]:
+    """Those of `vmpooler__health`. Raises ValueError for what is no list of reasons."""
+    found = _read_json(text)
+    if not isinstance(found, list):
+        raise ValueError("the reasons are no list")  # noqa: TRY004 - of the value, whatever its type
+    return tuple(read_reason(reason) for reason in found)
+
+
+def read_metrics(text: str) -> dict[str, Any]:
+    """Those of `vmpooler__health`, nested as `Metrics.nested`; parts may be missing, as others write it too.
+
+    Raises ValueError for what is nested otherwise.
+    """
+    found = _read_json(text)
+    queues = found.get("queues", {}) if isinstance(found, dict) else None
+    if not isinstance(queues, dict) or not all(isinstance(part, dict) for part in (*found.values(), *queues.values())):
+        raise ValueError("the metrics are not nested as they should be")
+    if not all(isinstance(count, int | float) for count in found.get("errors", {}).values()):
+        raise ValueError("the metrics count what is no number")
+    return dict(found)
+
+
+def _read_json(text: str) -> Any:
+    try:
+        return json.loads(text, parse_constant=_refuse_constant)
+    except RecursionError as error:
+        raise ValueError("nested too deep") from error
+
+
+def _refuse_constant(name: str) -> float:
+    raise ValueError(f"{name} is no JSON")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -264,15 +305,22 @@ def _purge_troubles(around: Circumstances) -> Iterator[Reason]:
 
 
 def is_stale(last_check: float | None, now: float, interval_seconds: float) -> bool:
-    """Whether a stored verdict is too old to be believed."""
-    return last_check is None or now - last_check > STALE_AFTER_INTERVALS * interval_seconds
+    """Whether a stored verdict is too old to be believed; one from the future would never grow old."""
+    if last_check is None:
+        return True
+    return now - last_check > STALE_AFTER_INTERVALS * interval_seconds or last_check - now > interval_seconds
 
 
 def stale_verdict(last_check: float | None, now: float, interval_seconds: float) -> Verdict:
-    """What a reader has to say instead of a verdict that is too old or missing."""
+    """What a reader has to say instead of a verdict that is too old or missing. Below zero: it is of the future."""
     age = 0 if last_check is None else whole_seconds(now - last_check)
     limit = STALE_AFTER_INTERVALS * interval_seconds
     return Verdict(Status.UNHEALTHY, (Reason("stale", Status.UNHEALTHY, age, limit),))
+
+
+def unreadable_verdict(fields: int) -> Verdict:
+    """What a reader has to say instead of a verdict of which so many fields do not hold what they should."""
+    return Verdict(Status.UNHEALTHY, (Reason("unreadable", Status.UNHEALTHY, fields, 0),))
 
 
 def status_line(status: Status, metrics: Metrics) -> str:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import Enum, auto
+from typing import NamedTuple
 
 from vmpooler_tasks.model.names import Queue
 from vmpooler_tasks.model.timestamps import EARLIEST, MAX_AHEAD, RUBY_UTC_LINES, moment, parse_time, ruby_utc
@@ -29,6 +30,24 @@ class Age(Enum):
     IN_THE_FUTURE = auto()
 
 
+class Aged(NamedTuple):
+    """A timestamp that is stale, and by how many seconds of age."""
+
+    stamp: bytes
+    seconds: float
+
+
+class Doubt(NamedTuple):
+    """A timestamp (b"" for none) that cannot tell an age, and what to say of it, if anything."""
+
+    stamp: bytes
+    complaint: str | None
+
+
+Stamp = bytes | int | None
+"""A timestamp as stored; None if it is missing; a number where the metadata is no hash."""
+
+
 @dataclass(frozen=True, slots=True)
 class AgeLimit:
     """Which timestamps are stale at one instant: those *more* than `max_age_seconds` before `now`."""
@@ -47,8 +66,8 @@ class AgeLimit:
         cutoff = oldest if never else instant - timedelta(seconds=max_age_seconds)
         return cls(instant, max_age_seconds, cutoff, instant + MAX_AHEAD)
 
-    def doubtful(self, stamps: Sequence[bytes | int | None]) -> Sequence[int]:
-        """The places of those that `stale_age` has to look at; the others are fresh.
+    def doubtful(self, stamps: Sequence[Stamp]) -> Sequence[int]:
+        """The places of those that `judge` has to look at; the others are fresh.
 
         Nearly all timestamps are Ruby's in UTC, and these compare as text: a page of them is sorted out at once.
         """
@@ -59,6 +78,15 @@ class AgeLimit:
         low, high = ruby_utc(self.cutoff), ruby_utc(self.horizon)
         # The text has whole seconds: one equal to the cutoff's may lie before it or not, and is looked at.
         return [index for index, line in enumerate(lines) if not low < line <= high]
+
+    def judge(self, stamp: Stamp) -> Aged | Doubt | None:
+        """None of a fresh one."""
+        if isinstance(stamp, int):
+            return Doubt(b"", "its metadata is no hash")
+        age = self.stale_age(stamp)
+        if isinstance(age, Age):
+            return Doubt(stamp or b"", complaint(age, stamp))
+        return None if age is None else Aged(stamp or b"", age)
 
     def stale_age(self, stamp: bytes | None) -> float | Age | None:
         """Seconds of age if stale, None if not, an `Age` if the timestamp cannot tell."""

@@ -24,7 +24,7 @@ def words(trail: Mapping[str, Any]) -> list[str]:
 
 
 def newest_first(db: Database, limit: int) -> list[AuditEntry]:
-    with db.translated_errors():
+    with db.translated_errors(keys.AUDIT):
         found = db.client.xrevrange(keys.AUDIT, count=limit)
     return [
         AuditEntry(

@@ -14,11 +14,21 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from vmpooler_tasks.config.schema import is_address, without_login
-from vmpooler_tasks.errors import StoreRefusedError, StoreUnavailableError, VmpoolerTasksError, WrongTypeError
+from vmpooler_tasks.errors import (
+    StoreDeniedError,
+    StoreRefusedError,
+    StoreUnavailableError,
+    VmpoolerTasksError,
+    WrongTypeError,
+)
+from vmpooler_tasks.model.names import on_one_line, readable
 
 # A frozen server must not hang a caller for ever; these bound the wait, as celery-facts for the broker do.
 CONNECT_TIMEOUT = 3.0
 REPLY_TIMEOUT = 5.0
+
+MOST_NAMED = 4
+"""Keys that an error names: a script may have thousands."""
 
 _log = logging.getLogger(__name__)
 
@@ -56,7 +66,7 @@ class Database:
 
     def call(self, *command: Any) -> Any:
         """One plain command, its reply as redis-py parses it."""
-        with self.translated_errors():
+        with self.translated_errors(*command[1:2]):  # no command asked for here has its key elsewhere
             return self.client.execute_command(*command)
 
     def stream(self, command: Callable[[bytes], Sequence[Any]], script: str | None = None) -> Iterator[Any]:
@@ -65,7 +75,8 @@ class Database:
         The next page is asked for before the last is handed out, so that the server reads while the caller thinks.
         With `script`, `command` gives the arguments of EVALSHA behind the digest.
         """
-        with self.translated_errors():
+        first = command(b"0")
+        with self.translated_errors(*(first[1:2] if script is None else _keys_of(first))):
             pool = self.client.connection_pool
             connection, asked, cursor = pool.get_connection(), False, b"0"
             try:
@@ -99,11 +110,12 @@ class Database:
         self.client.script_load(script_text(script))
 
     @contextmanager
-    def translated_errors(self) -> Iterator[None]:
+    def translated_errors(self, *keys: bytes) -> Iterator[None]:
+        """`keys` are those that the call is about, for the error that one of them is of the wrong type."""
         try:
             yield
         except redis.RedisError as error:
-            raise _translated(error, self.address) from error
+            raise _translated(error, self.address, keys) from error
 
     def close(self) -> None:
         self.client.close()
@@ -125,7 +137,7 @@ class Answer:
 
     def result(self) -> Any:
         """Raises what the server or the line to it made of the script."""
-        with self._db.translated_errors():
+        with self._db.translated_errors(*_keys_of(self._words)):
             try:
                 reply = self._connection.read_response()
             except redis.exceptions.NoScriptError:
@@ -167,16 +179,31 @@ def _digest(name: str) -> str:
     return hashlib.sha1(script_text(name).encode(), usedforsecurity=False).hexdigest()
 
 
-def _translated(error: redis.RedisError, address: str) -> VmpoolerTasksError:
+def _keys_of(words: Sequence[Any]) -> Sequence[bytes]:
+    """The keys among the words of a script's call, which begin with their count."""
+    keys: Sequence[bytes] = words[1 : 1 + words[0]]
+    return keys
+
+
+def _named(keys: Sequence[bytes | str]) -> str:
+    """`one of a, b and 7 more: `; a script does not tell which of its keys it was."""
+    if not keys:
+        return ""
+    texts = [key if isinstance(key, str) else readable(key) for key in keys[:MOST_NAMED]]
+    more = f" and {len(keys) - MOST_NAMED} more" if len(keys) > MOST_NAMED else ""
+    return f"{'one of ' if len(keys) > 1 else ''}{on_one_line(', '.join(texts))}{more}: "
+
+
+def _translated(error: redis.RedisError, address: str, keys: Sequence[bytes] = ()) -> VmpoolerTasksError:
     if isinstance(error, redis.AuthenticationError):
         # Redis itself says at length that HELLO came before AUTH.
         missing = str(error).startswith(("HELLO must be called", "Authentication required"))
-        return StoreUnavailableError(f"{address}: {'it wants a password' if missing else error}")
+        return StoreDeniedError(f"{address}: {'it wants a password' if missing else error}")
     if isinstance(error, redis.TimeoutError):
         return StoreUnavailableError(f"{address}: no reply in time")
     if isinstance(error, redis.ConnectionError):
         return StoreUnavailableError(f"{address}: {error}")
     text = str(error).split(" script: ")[0]  # which line of which script is of no use to its user
     if "WRONGTYPE" in text:
-        return WrongTypeError(text)
+        return WrongTypeError(f"{_named(keys)}{text}")
     return StoreRefusedError(f"{address}: {text}")

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from vmpooler_tasks.errors import WrongTypeError
 from vmpooler_tasks.model.deadletter import DeadLetter, StoredLetter, read_letter
 from vmpooler_tasks.model.names import DeadLetterQueue
 from vmpooler_tasks.store import audit, keys
@@ -51,13 +52,21 @@ def trim(db: Database, queue: DeadLetterQueue, *, now: float, limits: Limits) ->
             [queue, now, limits.ttl_seconds, limits.max_entries],
         )
         total = Trimmed(total.dropped + dropped, total.expired + expired)
-        if expired < PAGE:
+        if max(dropped, expired) < PAGE:
             return total
 
 
 def size(db: Database, queue: DeadLetterQueue) -> int:
     """Raises WrongTypeError."""
     return int(db.call("ZCARD", keys.dead_letters(queue)))
+
+
+def readable_size(db: Database, queue: DeadLetterQueue) -> int | None:
+    """None if its key is of another type."""
+    try:
+        return size(db, queue)
+    except WrongTypeError:
+        return None
 
 
 def newest_first(
@@ -76,7 +85,7 @@ def _newest_first(db: Database, queue: DeadLetterQueue, begin: float) -> Iterato
     held: list[StoredLetter] = []
     seen: set[int] = set()  # a letter pushed meanwhile within the same second makes some come twice
     while True:
-        with db.translated_errors():
+        with db.translated_errors(keys.dead_letters(queue)):
             page = db.client.zrange(
                 keys.dead_letters(queue), begin, "-inf", desc=True, byscore=True, withscores=True, offset=skip, num=PAGE
             )

@@ -1,21 +1,20 @@
 """Reads what a health check needs beside the queues, and keeps verdicts and their history."""
 
 import json
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import redis
 
+from vmpooler_tasks.model.names import readable
 from vmpooler_tasks.store import keys
 from vmpooler_tasks.store.connection import Database
+from vmpooler_tasks.store.numbers import finite, leading_number
 
 HISTORY_SECONDS = 7 * 24 * 3600
 MAX_HISTORY = 10_080
 """A week of checks a minute apart."""
-
-_LEADING_NUMBER = re.compile(rb"\s*([+-]?\d+)")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,19 +65,42 @@ def read_gauges(db: Database) -> Gauges:
     )
 
 
-def leading_number(raw: bytes | None) -> int:
-    """As Ruby's `to_i` reads a counter: the number that the text begins with, else 0."""
-    found = _LEADING_NUMBER.match(raw or b"")
-    return int(found[1]) if found else 0
+def read_pool_sizes(db: Database, pools: Sequence[str]) -> tuple[dict[str, int], list[str]]:
+    """(the sizes that VMPooler registered for these pools, names of the keys that do not hold what they should)."""
+    wanted = [keys.pool(name) for name in pools]
+    with db.translated_errors():
+        pipe = db.client.pipeline(transaction=False)
+        for key in wanted:
+            pipe.hget(key, "size")
+        replies = pipe.execute(raise_on_error=False) if wanted else []
+    unreadable = [
+        readable(key) for key, reply in zip(wanted, replies, strict=True) if isinstance(reply, redis.ResponseError)
+    ]
+    sizes = {
+        pool: leading_number(reply)
+        for pool, reply in zip(pools, replies, strict=True)
+        if not isinstance(reply, redis.ResponseError)
+    }
+    return sizes, unreadable
 
 
 def read_state(db: Database) -> HealthState:
-    raw = {key.decode(): value.decode() for key, value in _hash(db, keys.HEALTH_STATE).items()}
+    """What cannot be read counts as never: the check that finds it so writes it anew."""
+    raw = _hash(db, keys.HEALTH_STATE)
     return HealthState(
-        last_check=float(raw["last_check"]) if raw.get("last_check") else None,
-        purge_expected=float(raw["purge_expected"]) if raw.get("purge_expected") else None,
-        empty_since=json.loads(raw.get("empty_since", "{}")),
+        last_check=finite(raw.get("last_check")),
+        purge_expected=finite(raw.get("purge_expected")),
+        empty_since=_read_times(raw.get("empty_since", "{}")),
     )
+
+
+def _read_times(text: str) -> dict[str, float]:
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        return {}
+    times = {name: finite(str(since)) for name, since in found.items()} if isinstance(found, dict) else {}
+    return {name: since for name, since in times.items() if since is not None}
 
 
 def write(
@@ -99,12 +121,21 @@ def write(
 
 def read_verdict(db: Database) -> dict[str, str]:
     """`vmpooler__health` as it stands; empty if there is none."""
-    return {k.decode(): v.decode("utf-8", errors="replace") for k, v in _hash(db, keys.HEALTH).items()}
+    return _hash(db, keys.HEALTH)
 
 
 def read_history(db: Database, since: float) -> list[dict[str, Any]]:
-    """The kept checks since then, oldest first."""
-    return [json.loads(raw) for raw in db.call("ZRANGE", keys.HEALTH_HISTORY, since, "+inf", "BYSCORE")]
+    """The kept checks since then, oldest first; what is none of ours is left out."""
+    found = (_read_check(raw) for raw in db.call("ZRANGE", keys.HEALTH_HISTORY, since, "+inf", "BYSCORE"))
+    return [check for check in found if check is not None]
+
+
+def _read_check(raw: bytes) -> dict[str, Any] | None:
+    try:
+        found = json.loads(raw)
+    except (ValueError, RecursionError):
+        return None
+    return found if isinstance(found, dict) and "at" in found else None
 
 
 def publish_config(db: Database, effective: Mapping[str, str]) -> None:
@@ -116,7 +147,7 @@ def publish_config(db: Database, effective: Mapping[str, str]) -> None:
         pipe.execute()
 
 
-def _hash(db: Database, key: bytes) -> dict[bytes, bytes]:
-    with db.translated_errors():
-        found: dict[bytes, bytes] = db.client.hgetall(key.decode())
-        return found
+def _hash(db: Database, key: bytes) -> dict[str, str]:
+    with db.translated_errors(key):
+        found = db.client.hgetall(key)
+    return {name.decode("utf-8", "replace"): value.decode("utf-8", "replace") for name, value in found.items()}

@@ -44,12 +44,13 @@ def is_queue(key: bytes) -> bool:
     return _QUEUE.fullmatch(key) is not None
 
 
+def pool(name: str) -> bytes:
+    """A pool's settings, as a VMPooler registered them."""
+    return f"vmpooler__pool__{name}".encode()
+
+
 def vm(name: bytes) -> bytes:
     return VM_PREFIX + name
-
-
-def vm_name(key: bytes) -> bytes:
-    return key[len(VM_PREFIX) :]
 
 
 def dead_letters(name: DeadLetterQueue) -> bytes:

@@ -17,6 +17,7 @@ from vmpooler_tasks.model.names import ORPHANED, DeadLetterQueue, Queue
 from vmpooler_tasks.store import audit, keys
 from vmpooler_tasks.store.connection import Answer, Database
 from vmpooler_tasks.store.deadletters import Limits, Trimmed
+from vmpooler_tasks.store.numbers import finite
 
 ORPHAN_EXPIRY_SECONDS = 3600
 LOCK_SECONDS = 60
@@ -151,6 +152,10 @@ class PurgeLock:
         return None if raw is None else raw.decode("utf-8", errors="replace")
 
 
+Spared = tuple[str, str, float]
+"""A queue that was left alone: pool, queue, and the share of it that was stale, in percent."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PurgeState:
     """How the last purge cycles went; times in seconds since the epoch."""
@@ -159,7 +164,7 @@ class PurgeState:
     finished: float | None = None
     running: bool = False
     failure: str | None = None
-    spared: Sequence[tuple[str, str, float]] = ()
+    spared: Sequence[Spared] = ()
 
     @property
     def unfinished_since(self) -> float | None:
@@ -173,31 +178,22 @@ def record_start(db: Database, now: float) -> None:
     db.call("HSET", keys.PURGE_STATE, "started", repr(now))
 
 
-@dataclass(frozen=True, slots=True)
-class CycleEnd:
-    """How a whole cycle ended; times in seconds since the epoch. `spared` as in PurgeState."""
-
-    started: float
-    finished: float
-    failure: str | None
-    spared: Sequence[tuple[str, str, float]]
-
-    def words(self) -> list[str]:
-        state = ["started", repr(self.started), "finished", repr(self.finished)]
-        state += ["failure", self.failure] if self.failure is not None else []
-        return state + (["spared", json.dumps(self.spared)] if self.spared else [])
-
-
-def record_end(db: Database, end: CycleEnd | None, *, failed: bool, trail: Mapping[str, Any]) -> None:
+def record_end(
+    db: Database, *, span: tuple[float, float] | None, failure: str | None, spared: Sequence[Spared],
+    trail: Mapping[str, Any],
+) -> None:  # fmt: skip
     """Records how a purge ended, with its line in the audit, as one step. Works out of memory as well.
 
-    `end` is None for a part of a cycle: it leaves its line in the audit alone.
+    `span` is when it began and ended, None for a part of a cycle, which says nothing of when the purge last ran.
+    `spared` are all (pool, queue, percent) that are left alone from now on.
     """
-    words = end.words() if end else []
+    words = ["spared", json.dumps(spared)]
+    if span:
+        words += ["started", repr(span[0]), "finished", repr(span[1]), "failure", failure or ""]
     db.run(
         "finish_purge",
         [keys.PURGE_STATE, keys.AUDIT, keys.COUNTERS],
-        [audit.MAX_ENTRIES, "purge_failures" if failed else "purge_cycles", len(words), *words, *audit.words(trail)],
+        [audit.MAX_ENTRIES, "purge_failures" if failure else "purge_cycles", len(words), *words, *audit.words(trail)],
     )
 
 
@@ -209,11 +205,19 @@ def read_state(db: Database) -> PurgeState:
         pipe.hgetall(keys.PURGE_STATE)
         pipe.exists(keys.PURGE_LOCK)  # again: a cycle that has just begun is no unfinished one
         was_locked, raw, is_locked = pipe.execute()
-    state = {key.decode(): value.decode("utf-8", errors="replace") for key, value in raw.items()}
+    state = {key.decode("utf-8", "replace"): value.decode("utf-8", "replace") for key, value in raw.items()}
     return PurgeState(
-        started=float(state["started"]) if "started" in state else None,
-        finished=float(state["finished"]) if "finished" in state else None,
+        started=finite(state.get("started")),
+        finished=finite(state.get("finished")),
         running=bool(was_locked or is_locked),
-        failure=state.get("failure"),
-        spared=[tuple(item) for item in json.loads(state.get("spared", "[]"))],
+        failure=state.get("failure") or None,
+        spared=_read_spared(state.get("spared", "[]")),
     )
+
+
+def _read_spared(text: str) -> list[Spared]:
+    """What cannot be read counts as nothing: the next cycle writes it anew."""
+    try:
+        return [(str(pool), str(queue), float(percent)) for pool, queue, percent in json.loads(text)]
+    except (TypeError, ValueError, RecursionError):
+        return []

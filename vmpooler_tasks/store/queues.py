@@ -5,6 +5,7 @@ from typing import Any
 
 from vmpooler_tasks.errors import WrongTypeError
 from vmpooler_tasks.model.names import Queue
+from vmpooler_tasks.model.staleness import Stamp
 from vmpooler_tasks.store import keys
 from vmpooler_tasks.store.connection import Answer, Database
 
@@ -14,22 +15,31 @@ PAGE = 500
 SCAN_COUNT = 1000
 """Keys looked at per SCAN."""
 
-NO_HASH = 1
-"""What the scripts answer for a metadata key that is no hash."""
-
 FORGOTTEN_POOL = 90 * 24 * 3600
 """Seconds after which nothing is remembered of a pool that no cycle looked at."""
 
 NEVER_EXPIRES = -1
 """What TTL answers for a key without an expiry."""
 
-Stamp = bytes | int | None
-"""A timestamp as stored; None if missing; NO_HASH where the metadata is no hash."""
+
+def registered_pools(db: Database) -> tuple[list[str], list[bytes]]:
+    """The pools that a VMPooler has registered, by name; and what is registered but is no name, since it is no UTF-8.
+
+    Raises WrongTypeError.
+    """
+    names: list[str] = []
+    unreadable: list[bytes] = []
+    for raw in sorted(db.call("SMEMBERS", keys.POOLS)):
+        try:
+            names.append(raw.decode())
+        except UnicodeDecodeError:
+            unreadable.append(raw)
+    return names, unreadable
 
 
 def pool_names(db: Database) -> list[str]:
-    """The pools that a VMPooler has registered, by name."""
-    return sorted(name.decode("utf-8", errors="replace") for name in db.call("SMEMBERS", keys.POOLS))
+    """The pools that a VMPooler has registered, for those who cannot say what is wrong with the others."""
+    return registered_pools(db)[0]
 
 
 def pages(db: Database, queue: Queue, pool: str, field: bytes) -> Iterator[tuple[list[bytes], list[Stamp]]]:
@@ -98,7 +108,7 @@ def unqueued(db: Database, vms: Sequence[bytes], queues: Sequence[bytes]) -> lis
     with db.translated_errors():
         pipe = db.client.pipeline(transaction=False)
         for key in queues:
-            pipe.smismember(key.decode("utf-8", errors="surrogateescape"), list(vms))
+            pipe.smismember(key, list(vms))  # as bytes: a key need not be UTF-8
         replies = [reply for reply in pipe.execute(raise_on_error=False) if isinstance(reply, list)]
     return [not any(found) for found in zip(*replies, strict=True)] if replies else [True] * len(vms)
 
@@ -114,7 +124,7 @@ def first_seen(db: Database, queue_name: str, pool: str, vms: Sequence[bytes], *
 def forget_others(db: Database, queue_name: str, pool: str, present: set[int]) -> None:
     """Forgets the entries that are not among `present` (hashes of names): they left, or got a timestamp."""
     key = keys.first_seen(queue_name, pool)
-    with db.translated_errors():
+    with db.translated_errors(key):
         gone = [name for name, _ in db.client.zscan_iter(key, count=SCAN_COUNT) if hash(name) not in present]
         for start in range(0, len(gone), PAGE):
             db.client.zrem(key, *gone[start : start + PAGE])

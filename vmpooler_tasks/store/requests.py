@@ -3,8 +3,8 @@
 from vmpooler_tasks.store import keys
 from vmpooler_tasks.store.connection import Database
 
-MOST_AT_ONCE = 1000
-
+PAGE = 1000
+"""Requests looked at per round trip."""
 
 ANSWERED = (b"ready", b"failed", b"deleted")
 
@@ -12,13 +12,21 @@ ANSWERED = (b"ready", b"failed", b"deleted")
 def older_than(db: Database, key: bytes, epoch: float) -> dict[bytes, float]:
     """Request → epoch of its making, of those that wait (or are filled, as `key` says) since before then, oldest first.
 
-    A thousand at most; the rest is found again by the next cycle. Raises WrongTypeError.
+    Answered ones are left out; their number, whatever it is, hides none of the others. Raises WrongTypeError.
     """
-    with db.translated_errors():
-        found = db.client.zrange(
-            key.decode(), "-inf", f"({epoch}", byscore=True, withscores=True, offset=0, num=MOST_AT_ONCE
-        )
-    return dict(found)
+    found: dict[bytes, float] = {}
+    for _, page in db.stream(lambda cursor: ("ZSCAN", key, cursor, "COUNT", PAGE)):
+        old = {name: since for name, since in zip(page[::2], map(float, page[1::2]), strict=True) if since < epoch}
+        found |= {name: old[name] for name in _unanswered(db, list(old))}
+    return dict(sorted(found.items(), key=lambda item: item[1]))
+
+
+def _unanswered(db: Database, names: list[bytes]) -> list[bytes]:
+    """Also those whose hash is missing or is none: what becomes of them is for `fail` to say."""
+    if not names:
+        return []
+    statuses = db.run("read_fields", [], [1, b"status", *map(keys.request, names)])
+    return [name for name, (status,) in zip(names, statuses, strict=True) if status not in ANSWERED]
 
 
 def is_open(db: Database, request: bytes) -> bool:

@@ -11,7 +11,7 @@ from vmpooler_tasks.errors import VmpoolerTasksError
 from vmpooler_tasks.jobs.keep import keep
 from vmpooler_tasks.model.deadletter import MAX_TEXT, DeadLetter, letter_id
 from vmpooler_tasks.model.names import DeadLetterQueue, on_one_line
-from vmpooler_tasks.model.redaction import redacted, redacted_text
+from vmpooler_tasks.model.redaction import redacted, redacted_bytes, redacted_text
 from vmpooler_tasks.model.timestamps import iso_utc
 from vmpooler_tasks.tasks.configuration import settings
 from vmpooler_tasks.tasks.database import database
@@ -50,8 +50,8 @@ def keep_failed_task(
 
 
 def keep_raw_message(raw: bytes, why: str, queue: str | None = None) -> None:
-    """The dead letter of a message that is none: its bytes are kept as they came, base64 in `args`."""
-    now = time.time()
+    """The dead letter of a message that is none: its bytes are kept as they came but for secrets, base64 in `args`."""
+    now, kept = time.time(), redacted_bytes(raw)
     _keep(
         DeadLetter(
             queue_from=DeadLetterQueue.TASKS,
@@ -59,7 +59,7 @@ def keep_raw_message(raw: bytes, why: str, queue: str | None = None) -> None:
             error_message=redacted_text(why)[:MAX_TEXT],
             failed_at=iso_utc(now),
             id=letter_id(DeadLetterQueue.TASKS, raw, f"{now}"),
-            args=[base64.b64encode(raw[:MAX_RAW]).decode()],
+            args=[base64.b64encode(kept[:MAX_RAW]).decode()],
             kwargs={"queue": queue, "bytes": len(raw)},
         ),
         now,

@@ -8,6 +8,7 @@ from celery import shared_task
 import vmpooler_tasks.tasks.signals  # noqa: F401 - whoever runs tasks needs the hooks
 from vmpooler_tasks.clock import system_clock
 from vmpooler_tasks.jobs import health, purge
+from vmpooler_tasks.jobs.purge_order import PurgeOrder
 from vmpooler_tasks.tasks.base import Task
 from vmpooler_tasks.tasks.configuration import HEALTH_CHECK, PURGE, settings
 from vmpooler_tasks.tasks.database import database
@@ -23,8 +24,11 @@ def purge_stale_entries(
     who: str | None = None,
     why: str | None = None,
 ) -> dict[str, Any]:
-    """A purge cycle, as `vmpooler-tasks purge`; answers its JSON without the entries, which are in the log."""
-    order = purge.PurgeOrder(
+    """A purge cycle, as `vmpooler-tasks purge`; answers its JSON without the entries, which are in the log.
+
+    Raises InvalidOrderError for arguments of another type, or that name a pool or queue that is not there.
+    """
+    order = PurgeOrder(
         dry_run=dry_run, pools=pools, queues=queues, force=force, why=why,
         who=who or ("beat" if self.request.get("tick") else f"task {self.request.id}"),
     )  # fmt: skip

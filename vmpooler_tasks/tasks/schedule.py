@@ -10,11 +10,15 @@ from celery.beat import ScheduleEntry, Scheduler
 
 from vmpooler_tasks.errors import VmpoolerTasksError
 from vmpooler_tasks.store import schedule
+from vmpooler_tasks.tasks import defaults
 from vmpooler_tasks.tasks.database import database
 from vmpooler_tasks.tasks.signals import beat_name
 
 _log = logging.getLogger("vmpooler_tasks.beat")
 
+
+MOST_WAITING = 100
+"""Messages that may wait before a beat adds no more: an expired one stays in Redis until a worker meets it."""
 
 SKEW_SECONDS = 60
 """How far ahead another beat's clock may be."""
@@ -48,6 +52,11 @@ class RedisScheduler(Scheduler):
         if not due:
             return wait
         now = time.time()  # not earlier: what is recorded as a tick shall be a whole interval after the last
+        if self._waiting() >= MOST_WAITING:
+            _log.warning(
+                "[!] [beat] %s is not sent: %d messages wait, and no worker takes them", entry.name, MOST_WAITING
+            )
+            return float(self.max_interval)
         claimed = schedule.claim(database(), entry.name, last_tick, now)
         if claimed is None:
             return wait  # another beat sends it
@@ -60,6 +69,14 @@ class RedisScheduler(Scheduler):
         schedule.confirm(database(), entry.name, claimed, now)
         _log.info("[*] [beat] Sent %s", entry.task)
         return wait
+
+    def _waiting(self) -> int:
+        """How many messages wait for a worker where the ticks go; 0 if the broker does not say."""
+        try:
+            queue = self.producer.channel.queue_declare(defaults.task_default_queue, passive=True)
+        except Exception:  # noqa: BLE001 - no such queue yet, or no broker: sending will tell
+            return 0
+        return int(queue.message_count)
 
     def close(self) -> None:
         super().close()

@@ -1,9 +1,9 @@
 -- uses: still_stale
+-- uses: count
 -- Lets metadata expire whose VM is in no queue of any pool and that does not expire already.
 -- KEYS   1: counters   2: the batch as a set, which is gone again at the end   3…: every queue of every pool
 -- ARGV   1: seconds until it expires   2: metadata prefix   3: counter   4…: VM, its `clone` as it was read
 -- RETURN 1 or 0 for each VM; 0: it is queued again, expires already, or is gone
-redis.call('HLEN', KEYS[1])  -- counters of the wrong type are refused before anything is written
 local vms, queues, result, expiring = {}, {}, {}, 0
 for i = 4, #ARGV, 2 do vms[#vms + 1] = ARGV[i] end
 for k = 3, #KEYS do
@@ -24,5 +24,5 @@ for i = 1, #vms do
     expiring = expiring + result[i]
   end
 end
-if expiring > 0 then redis.call('HINCRBY', KEYS[1], ARGV[3], expiring) end
+count(KEYS[1], ARGV[3], expiring)
 return result

@@ -1,3 +1,4 @@
+-- uses: count
 -- Fails an on-demand request that nobody fills any more, unless it got an answer meanwhile.
 -- KEYS   1: the request (hash)   2: requests waiting (zset)   3: requests being filled (zset)   4: counters
 -- ARGV   1: request id   2: reason   3: seconds to keep the request
@@ -12,5 +13,5 @@ end
 if removed == 0 then return 0 end
 redis.call('HSET', KEYS[1], 'status', 'failed', 'failure_reason', ARGV[2])
 redis.call('EXPIRE', KEYS[1], ARGV[3])
-redis.call('HINCRBY', KEYS[4], 'requests_failed', 1)
+count(KEYS[4], 'requests_failed', 1)
 return 1

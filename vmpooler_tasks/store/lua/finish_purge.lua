@@ -1,14 +1,11 @@
 #!lua flags=allow-oom
--- Records how a purge cycle ended, for the health check and the audit; also when Redis is out of memory.
+-- Records how a purge ended, for the health check and the audit; also when Redis is out of memory.
 -- KEYS   1: purge state (hash)   2: audit (stream)   3: counters
--- ARGV   1: most audit entries   2: counter   3: count of state words, 0 to leave the state   4…: state field, value, …
+-- ARGV   1: most audit entries   2: counter   3: count of state words   4…: state field, value, …
 --        then: audit field, value, …
 -- RETURN nothing
 local words = tonumber(ARGV[3])
-if words > 0 then
-  redis.call('HDEL', KEYS[1], 'failure', 'spared')
-  redis.call('HSET', KEYS[1], unpack(ARGV, 4, 3 + words))
-end
+redis.call('HSET', KEYS[1], unpack(ARGV, 4, 3 + words))
+redis.pcall('HINCRBY', KEYS[3], ARGV[2], 1)
 redis.call('XADD', KEYS[2], 'MAXLEN', '~', ARGV[1], '*', unpack(ARGV, 4 + words))
-redis.call('HINCRBY', KEYS[3], ARGV[2], 1)
 return redis.status_reply('OK')

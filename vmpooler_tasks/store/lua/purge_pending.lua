@@ -5,7 +5,6 @@
 -- ARGV   1: now   2: seconds to keep letters   3: most letters   4: seconds to keep metadata   5: metadata prefix
 --        6: counter   7: 1 if dead letters are kept   8…: VM, its `clone` as it was read, its dead letter
 -- RETURN {dropped, expired, 1 or 0 for each VM}; 0: it moved or changed meanwhile, and was left alone
-redis.call('HLEN', KEYS[3])  -- counters of the wrong type are refused before anything is written
 local flags, stale, places = still_stale(KEYS[1], ARGV[5], 'clone', 8, 3)
 if #stale == 0 then return {0, 0, unpack(flags)} end
 local dropped, expired, now = 0, 0, tonumber(ARGV[1])
@@ -20,5 +19,5 @@ if ARGV[7] == '1' then
 end
 redis.call('SREM', KEYS[1], unpack(stale))
 for i = 1, #stale do redis.call('EXPIRE', ARGV[5] .. stale[i], ARGV[4]) end
-redis.call('HINCRBY', KEYS[3], ARGV[6], #stale)
+count(KEYS[3], ARGV[6], #stale)
 return {dropped, expired, unpack(flags)}

@@ -5,12 +5,12 @@
 -- ARGV   1: queue   2: now   3: seconds to keep   4: most entries   5: id   6: member
 -- RETURN {1 if new else 0, dropped, expired}
 local now, ttl = tonumber(ARGV[2]), tonumber(ARGV[3])
-redis.call('ZCARD', KEYS[1])  -- keys of the wrong type are refused before anything is written
-redis.call('HLEN', KEYS[3])
 redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', '(' .. (now - ttl))
-if redis.call('ZADD', KEYS[2], 'NX', math.floor(now), ARGV[5]) == 0 then return {0, 0, 0} end
-redis.call('EXPIRE', KEYS[2], math.ceil(ttl))
+if redis.call('ZSCORE', KEYS[2], ARGV[5]) then return {0, 0, 0} end
 local most = tonumber(ARGV[4])
-redis.call('ZREMRANGEBYRANK', KEYS[2], 0, -1 - 10 * most)  -- all queues share it; a storm of failures must not fill Redis
+-- First: a failure is remembered as reported only once its letter is there.
 local dropped, expired = push_letters(KEYS[1], KEYS[3], ARGV[1], now, ttl, most, {math.floor(now), ARGV[6]})
+redis.call('ZADD', KEYS[2], math.floor(now), ARGV[5])
+redis.call('EXPIRE', KEYS[2], math.ceil(ttl))
+redis.call('ZREMRANGEBYRANK', KEYS[2], 0, -1 - 10 * most)  -- all queues share it; a storm must not fill Redis
 return {1, dropped, expired}

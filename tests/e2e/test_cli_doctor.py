@@ -1,0 +1,123 @@
+"""`vmpooler-tasks config` and `doctor` as their users see them."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support import servers
+from tests.support.commands import CommandLine
+from tests.support.processes import Installation, until
+from tests.support.servers import TestServer
+from tests.support.world import POOL, World
+from vmpooler_tasks.store import Database, keys, purging
+
+NOWHERE = "redis://:s3cr3t@127.0.0.1:1/0"
+
+
+def test_the_effective_values_are_shown_without_secrets(run: CommandLine) -> None:
+    values = run.json("config", "show")
+    assert (values["source"], values["dlq_enabled"], values["pools"]) == ("VMPOOLER_CONFIG", "true", POOL)
+    secret = run("config", "show", REDIS_URL=NOWHERE, DLQ_TTL="24")
+    rows = dict(re.split(r" {2,}", line, maxsplit=1) for line in secret.out.splitlines() if "  " in line)
+    assert (rows["redis"], rows["dlq_ttl"]) == ("redis://127.0.0.1:1/0", "24")
+    assert "s3cr3t" not in secret.out
+
+
+def doctors_findings(run: CommandLine, status: int) -> dict[str, Any]:
+    return {finding["what"]: finding for finding in run.json("doctor", status=status)}
+
+
+def test_doctor_tells_what_does_not_run_and_how_to_start_it(run: CommandLine) -> None:
+    findings = doctors_findings(run, status=1)
+    assert {what: finding["state"] for what, finding in findings.items()} == {
+        "configuration": "ok", "Redis": "ok", "version": "ok", "role": "ok", "eviction": "ok", "memory": "ok",
+        "persistence": "warn", "clock": "ok", "broker": "ok", "workers": "fail", "beat": "fail", "last purge": "warn",
+        "health": "fail",
+    }  # fmt: skip
+    assert findings["workers"]["remedy"] == "start one: celery -A vmpooler_tasks worker"
+    assert findings["beat"]["remedy"] == "start one: celery -A vmpooler_tasks beat"
+    assert (findings["persistence"]["found"], findings["persistence"]["remedy"]) == (
+        "none: a restart of Redis loses everything", "set appendonly yes",
+    )  # fmt: skip
+    assert findings["health"]["found"] == "unhealthy at no time: stale"
+    nothing_runs = "mend first what is said of workers and beat above"
+    assert (findings["last purge"]["found"], findings["last purge"]["remedy"]) == ("never", nothing_runs)
+    assert findings["health"]["remedy"] == nothing_runs
+
+
+def test_doctor_goes_by_what_it_found_to_run(run: CommandLine, world: World) -> None:
+    world.client.zadd(keys.BEATS, {"host:1": world.now + 600})
+    findings = doctors_findings(run, status=1)
+    assert findings["beat"]["state"] == "ok"
+    assert findings["last purge"]["remedy"] == "mend first what is said of workers above"
+
+
+def test_doctor_says_why_the_workers_cannot_be_asked_and_what_to_do(run: CommandLine, tmp_path: Path) -> None:
+    with servers.running("valkey", tmp_path / "full") as full:
+        run.environment["REDIS_URL"] = full.url
+        db = Database(full.url)
+        db.call("CONFIG", "SET", "maxmemory", "1")
+        workers = doctors_findings(run, status=1)["workers"]
+        assert (workers["found"], workers["remedy"]) == (
+            "they cannot be asked: Redis is out of memory", "free memory, or raise maxmemory",
+        )  # fmt: skip
+        db.call("CONFIG", "SET", "maxmemory", "0")
+        db.call("REPLICAOF", "127.0.0.1", "1")
+        workers = doctors_findings(run, status=1)["workers"]
+        assert workers["found"] == "they cannot be asked: this Redis is a replica and takes no writes"
+        assert workers["remedy"] == "connect to the primary"
+
+
+def test_doctor_tells_a_wrong_password_or_missing_rights_from_a_redis_that_is_not_there(
+    run: CommandLine, tmp_path: Path
+) -> None:
+    with servers.running("valkey", tmp_path / "locked", password="right") as locked:
+        run.environment["REDIS_URL"] = locked.url.replace(":right@", ":wr0ng@")
+        redis = doctors_findings(run, status=69)["Redis"]
+        assert redis["found"].startswith("Redis does not let us in: redis://127.0.0.1:")
+        assert redis["remedy"] == "set the right user and password in REDIS_URL or the :redis: section"
+        Database(locked.url).call("ACL", "SETUSER", "anna", "on", ">right", "~*", "&*", "+ping", "+client")
+        run.environment["REDIS_URL"] = locked.url.replace(":right@", "anna:right@")
+        redis = doctors_findings(run, status=69)["Redis"]
+        assert "no permissions" in redis["found"]
+        assert redis["remedy"] == "give this user all commands on these keys and channels (ACL SETUSER)"
+
+
+def test_doctor_goes_on_when_a_key_of_ours_is_of_the_wrong_type(run: CommandLine, world: World) -> None:
+    world.client.set(keys.BEATS, "x")
+    findings = doctors_findings(run, status=1)
+    assert findings["beat"]["found"].startswith("A key in Redis does not hold what it should: vmpooler_tasks__beats: ")
+    assert findings["beat"]["remedy"] == "see what wrote this key; delete or rename it if nobody needs it"
+    assert list(findings)[-1] == "health"
+
+
+def test_doctor_warns_of_a_redis_that_evicts_or_cannot_be_written_to(run: CommandLine, tmp_path: Path) -> None:
+    options = ("--maxmemory-policy", "allkeys-lru", "--maxmemory", "100mb", "--appendonly", "yes")
+    with servers.running("valkey", tmp_path / "lru", options) as evicting:
+        run.environment["REDIS_URL"] = evicting.url
+        findings = doctors_findings(run, status=1)
+        assert findings["eviction"]["state"] == "warn"
+        assert findings["eviction"]["found"].startswith("allkeys-lru: ")
+        assert findings["eviction"]["remedy"] == "set maxmemory-policy noeviction"
+        assert findings["persistence"]["state"] == "ok"
+        Database(evicting.url).call("REPLICAOF", "127.0.0.1", "1")
+        assert doctors_findings(run, status=1)["role"]["remedy"] == "connect to the primary"
+
+
+@pytest.mark.slow
+def test_doctor_is_content_with_a_running_installation(
+    valkey: TestServer, run: CommandLine, world: World, tmp_path: Path
+) -> None:
+    with Installation(valkey.url, tmp_path) as installation:
+        worker = installation.worker()
+        installation.beat()
+        worker.says("[*] [purge] Completed purge cycle").says("[*] [health] Status: HEALTHY")
+        until(lambda: purging.read_state(world.db).finished, "the purge is recorded")
+        result = run("doctor")
+    assert (result.status, result.err) == (0, "")
+    assert "fail" not in result.out
+    assert re.search(r"^ok    workers: +1: worker@", result.out, re.MULTILINE)
+    assert re.search(r"^ok    beat: +1: \S+:\d+$", result.out, re.MULTILINE)
+    assert re.search(r"^ok    health: +healthy at \d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$", result.out, re.MULTILINE)

@@ -1,0 +1,110 @@
+"""Colours, tables and text from Redis, at a terminal and in a pipe."""
+
+import json
+import re
+
+import pytest
+from wcwidth import width
+
+from tests.support.commands import CommandLine, letter
+from tests.support.processes import configuration
+from tests.support.world import World
+from vmpooler_tasks.model.names import DeadLetterQueue, Queue
+from vmpooler_tasks.store import keys
+
+HOUR = 3600.0
+COLOUR = re.compile(r"\x1b\[3[123]m")
+
+
+@pytest.mark.parametrize("typed", ["health", "doctor", "health --history 1h", "config check"])
+def test_colours_appear_on_a_terminal_and_nowhere_else(run: CommandLine, typed: str) -> None:
+    run("health")
+    shown = run.on_terminal(*typed.split())
+    assert COLOUR.search(shown.out)
+    piped = run(*typed.split())
+    assert "\x1b" not in piped.out + piped.err
+    assert piped.status == shown.status
+
+
+def test_a_table_fits_the_terminal_and_is_whole_in_a_pipe(run: CommandLine, world: World) -> None:
+    message = "a message that is much longer than what is left of a line on this terminal"
+    letter(world, "clone", 60, vm="vm", pool="p", error_class="E", error_message=message, id="0123456789abcdef")
+    shown = run.on_terminal("dlq", "list", columns=110)
+    assert max(map(len, shown.out.splitlines())) == 110
+    assert "0123456789abcdef" in shown.out
+    assert "…" in shown.out
+    assert message in run("dlq", "list").out
+
+
+def test_text_from_redis_cannot_move_the_cursor_or_forge_a_line(run: CommandLine, world: World) -> None:
+    letter(world, "clone", 60, vm="vm\x1b[2J\nfail  forged", pool="p", error_class="E", error_message="\x1b[31mred")
+    shown = run.on_terminal("dlq", "list", columns=200).out
+    assert "\x1b" not in shown
+    assert "\nfail" not in shown
+
+
+def some_rows(run: CommandLine, world: World) -> None:
+    """Something in every table, with names longer than a terminal has room for."""
+    run.environment["VMPOOLER_CONFIG"] = configuration("a-pool-with-quite-a-long-name-x86_64", "漢字の名前のプール" * 3)
+    for number in range(3):
+        letter(world, "clone", 60, vm=f"a-vm-with-a-long-name-{number}" + "語" * 20, pool="プール" * 9, id="0" * 16,
+               error_class="TemplateNotFoundError", error_message="template 'x' is not in 漢字" * 3)  # fmt: skip
+    world.vm(Queue.PENDING, "stale-" + "v" * 60, 3 * HOUR, pool="漢字の名前のプール" * 3)
+    world.client.set("vmpooler__tasks__clone", "1")
+    run("health")
+    run("dlq", "delete", "--vm", "nobody", "--yes")
+    world.client.xadd(
+        keys.AUDIT, {"action": "purge", "who": "somebody@" + "h" * 60, "count": 3, "why": "w" * 90, "x": "y"}
+    )
+
+
+TABLES = ["dlq list", "dlq stats", "health", "health --history 1h", "purge --dry-run", "audit", "config show"]
+
+
+@pytest.mark.parametrize("typed", TABLES)
+def test_every_table_fits_a_terminal_of_eighty_columns(run: CommandLine, world: World, typed: str) -> None:
+    some_rows(run, world)
+    shown = run.on_terminal(*typed.split(), columns=80)
+    table = [re.sub(r"\x1b\[[0-9;]*[mHJ]", "", line) for line in shown.out.splitlines()]
+    (rule,) = [number for number, line in enumerate(table) if re.fullmatch(r"-+(  -+)+", line)]
+    below = [line for line in table[rule + 1 :] if "  " in line.strip()]
+    assert below
+    assert max(width(line) for line in table[rule - 1 : rule + 1 + len(below)]) <= 80
+    if typed.startswith("dlq"):
+        assert all("0" * 16 in line for line in below)
+
+
+def test_columns_stand_one_below_the_other_whatever_the_letters(run: CommandLine, world: World) -> None:
+    some_rows(run, world)
+    heading, rule, *rows = run("dlq", "list").out.splitlines()
+    begins = [found.start() for found in re.finditer("-+", rule)]
+    place = heading.index("ID")
+    assert place in begins
+    for row in rows:
+        assert width(row[: row.index("0" * 16)]) == place
+
+
+def test_a_dead_letter_is_shown_without_its_control_characters_but_with_its_line_breaks(
+    run: CommandLine, world: World
+) -> None:
+    letter(world, "tasks", 60, vm="v", id="id-1", error_class="E", error_message="\x1b]0;title\x07red\rback",
+           traceback="File a\n  line 1\x1b[2J\nE: no")  # fmt: skip
+    world.client.zadd(keys.dead_letters(DeadLetterQueue.TASKS), {'{"id":"id-2","a\\u001b[2J":"x"}': world.now})
+    shown = run("dlq", "show", "id-1", "id-2").out
+    assert re.search(r"[^\n\x20-\x7e]", shown) is None
+    assert "error_message: \\x1b]0;title\\x07red\\rback\n" in shown
+    assert f"traceback:     File a\n{'':15}  line 1\\x1b[2J\n{'':15}E: no\n" in shown
+    assert "a\\x1b[2J:" in shown
+
+
+def test_a_pools_name_cannot_forge_a_line_of_the_verdict(run: CommandLine, world: World) -> None:
+    pool = "p\nHEALTHY  (checked never)\x1b[2J"
+    run.environment["VMPOOLER_CONFIG"] = json.dumps({":config": {"health_check_enabled": True}})
+    world.client.sadd(keys.POOLS, pool)
+    world.client.sadd(keys.queue(Queue.READY, pool), *(f"vm-{number}" for number in range(501)))
+    for typed in ("health", "health --no-check"):
+        shown = run(*typed.split())
+        assert shown.status == 1
+        assert "501 VMs ready in p\\nHEALTHY  (checked never)\\x1b[2J, more than 500" in shown.out
+        assert not any(line.startswith("HEALTHY") for line in shown.out.splitlines())
+        assert "\x1b" not in shown.out

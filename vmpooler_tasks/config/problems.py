@@ -1,0 +1,110 @@
+"""What pydantic found, as one line in this project's words: the path, the value as given, and what is allowed."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from vmpooler_tasks.config.schema import YEAR, Settings, is_address, shown, without_login
+from vmpooler_tasks.config.spelling import THRESHOLDS, meaning
+from vmpooler_tasks.model.redaction import redacted_text
+
+REDIS_ENVIRONMENT = {
+    "REDIS_SERVER": "server",
+    "REDIS_PORT": "port",
+    "REDIS_PASSWORD": "password",
+    "REDIS_DATA_TTL": "data_ttl",
+}
+
+_SECTION = "must be a section of options"
+_NUMBER = "must be a number"
+_WHOLE = "must be a whole number"
+_SWITCH = "must be true or false"
+_LIST = "must be a list"
+_TEXT = "must be text: put it in quotes"
+
+# pydantic's name of an error → what it says here, with the bound from its context.
+_WORDS = {
+    "bool_parsing": _SWITCH,
+    "bool_type": _SWITCH,
+    "dict_type": _SECTION,
+    "float_parsing": _NUMBER,
+    "float_type": _NUMBER,
+    "greater_than": "must be greater than {gt}",
+    "greater_than_equal": "must be greater than or equal to {ge}",
+    "int_from_float": _WHOLE,
+    "int_parsing": _WHOLE,
+    "int_parsing_size": _WHOLE,
+    "int_type": _WHOLE,
+    "less_than_equal": "must be less than or equal to {le}",
+    "list_type": _LIST,
+    "missing": "is missing",
+    "model_attributes_type": _SECTION,
+    "model_type": _SECTION,
+    "string_type": _TEXT,
+    "tuple_type": _LIST,
+}
+
+
+def told(details: Iterable[Any], environ: Mapping[str, str]) -> list[str]:
+    """A line for each of pydantic's errors."""
+    return [_told(detail, environ) for detail in details]
+
+
+def _told(detail: Any, environ: Mapping[str, str]) -> str:
+    path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in detail["loc"]).lstrip(".")
+    if detail["type"] == "extra_forbidden":
+        return f"{path}: {meaning(str(detail['loc'][-1]), THRESHOLDS, alike=0.6) or 'unknown option'}"
+    words = _words(detail)
+    source = _variable(path, environ)
+    named = f" (from {source})" if source else ""
+    return f"{path}:{_given(path, detail, words)} {words}{named}"
+
+
+def _words(detail: Any) -> str:
+    context = detail.get("ctx", {})
+    bounds = {name: _bound(context[name]) for name in ("gt", "ge", "le") if name in context}
+    if detail["type"] in _WORDS:
+        return _WORDS[detail["type"]].format(**bounds)
+    return str(detail["msg"].removeprefix("Value error, "))
+
+
+def _bound(value: float) -> str:
+    """A number of seconds that nobody can read comes with one of years."""
+    years = float(value) / YEAR
+    return f"{shown(value)} ({years:.0f} years)" if years >= 1 and years.is_integer() else shown(value)
+
+
+def _given(path: str, detail: Any, words: str) -> str:
+    """The value, unless it may be a secret, or is none."""
+    secret = path == "redis" or any(word in path for word in ("password", "url"))
+    absent = detail["type"] == "missing" or "blank" in words
+    return "" if secret or absent else f" {redacted_text(repr(detail['input'])):.60}"
+
+
+def _variable(path: str, environ: Mapping[str, str]) -> str | None:
+    """The variable that this value was read from, if it was."""
+    section, _, name = path.partition(".")
+    if section == "redis":
+        candidates = [variable for variable, field in REDIS_ENVIRONMENT.items() if field == name]
+    else:
+        candidates = [name.upper()] if section == "config" and name != "health_thresholds" else []
+    return next((variable for variable in candidates if environ.get(variable)), None)
+
+
+def addresses(settings: Settings, environ: Mapping[str, str]) -> Iterator[str]:
+    """What is wrong with the addresses, each under the name of what gave it."""
+    redis = settings.redis
+    if redis.url is not None:
+        yield from _address("REDIS_URL" if environ.get("REDIS_URL") else "redis.url", redis.location)
+    elif not is_address(redis.location) or set(redis.server) & set("/@?# \t\r\n"):
+        what = "REDIS_SERVER" if environ.get("REDIS_SERVER") else "redis.server"
+        yield f"{what}: {without_login(redis.server)!r} is no host name and no address"
+    if settings.broker_url:
+        what = "CELERY_BROKER_URL" if environ.get("CELERY_BROKER_URL") else "broker_url"
+        yield from _address(what, settings.broker_location)
+
+
+def _address(what: str, url: str) -> Iterator[str]:
+    if not url.startswith(("redis://", "rediss://", "sentinel://", "unix://", "redis+socket://")):
+        yield f"{what}: {without_login(url)!r} must begin with redis:// or rediss://"
+    elif url.startswith("redis") and not is_address(url):
+        yield f"{what}: {without_login(url)!r} is not an address; encode a password's special characters as %2F"

@@ -1,0 +1,122 @@
+"""VMPooler's YAML as plain data: Ruby's tags and leading colons are gone, and what YAML itself hides is a problem."""
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import yaml
+
+from vmpooler_tasks.errors import ConfigurationError
+from vmpooler_tasks.model.redaction import redacted_text
+
+READ = frozenset({"config", "redis", "pools"})
+"""The sections that these workers read. What stands in another one is for its owner to judge."""
+
+# A password that begins with `*`, `!` or `&` is one of these to YAML, whose error would show it.
+_YAML_NAME = re.compile(r"(alias|anchor|tag) (['\"]).*?\2")
+
+
+class _Loader(yaml.SafeLoader):
+    """Safe YAML that also reads the plain values behind Ruby's tags (`!ruby/regexp /x/`)."""
+
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        try:
+            return super().construct_object(node, deep)
+        except ValueError as error:  # the thirteenth month
+            what = "a date or number that cannot be read"
+            raise yaml.constructor.ConstructorError(None, None, what, node.start_mark) from error
+
+
+_Loader.add_multi_constructor("!ruby/", lambda loader, _tag, node: _plain(loader, node))
+
+
+def _plain(loader: yaml.SafeLoader, node: yaml.Node) -> Any:
+    if isinstance(node, yaml.MappingNode):
+        return loader.construct_mapping(node, deep=True)
+    if isinstance(node, yaml.SequenceNode):
+        return loader.construct_sequence(node, deep=True)
+    return node.value
+
+
+def parsed(source: str, text: str, problems: list[str]) -> dict[str, Any]:
+    """The sections, by name. Raises ConfigurationError where it is no YAML with sections at all."""
+    try:
+        data = _loaded(text, problems)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark
+        where = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
+        what = _YAML_NAME.sub(r"\1", error.problem or "is not valid YAML")
+        raise ConfigurationError(source, [f"{where}{what}"]) from error
+    except yaml.YAMLError as error:
+        raise ConfigurationError(source, [f"is not valid YAML: {' '.join(str(error).split())}"]) from error
+    if data is None:
+        return {}
+    if not isinstance(data, dict):
+        raise ConfigurationError(source, [f"must hold sections such as :config:, not {redacted_text(repr(data)):.40}"])
+    plain: dict[str, Any] = _without_colons(data, "", problems)
+    return plain
+
+
+def _loaded(text: str, problems: list[str]) -> Any:
+    loader = _Loader(text)
+    try:
+        node = loader.get_single_node()
+        if node is None:
+            return None
+        problems += _given_twice(node)  # before it is constructed: only the last of two is left then
+        return loader.construct_document(node)
+    finally:
+        loader.dispose()
+
+
+def _given_twice(root: yaml.Node) -> Iterator[str]:
+    yield from _twice_in(root, "")
+    seen: set[int] = set()
+    for key, value in root.value if isinstance(root, yaml.MappingNode) else ():
+        if (name := _name(key)) in READ:
+            yield from _twice_below(value, name, seen)
+
+
+def _twice_below(node: yaml.Node, path: str, seen: set[int]) -> Iterator[str]:
+    if id(node) in seen:  # named by an alias as well
+        return
+    seen.add(id(node))
+    yield from _twice_in(node, path)
+    if isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            yield from _twice_below(value, f"{path}.{_name(key)}", seen)
+    elif isinstance(node, yaml.SequenceNode):
+        for index, value in enumerate(node.value):
+            yield from _twice_below(value, f"{path}[{index}]", seen)
+
+
+def _twice_in(node: yaml.Node, path: str) -> Iterator[str]:
+    """YAML takes the last of two silently."""
+    lines: dict[str, int] = {}
+    for key, _ in node.value if isinstance(node, yaml.MappingNode) else ():
+        line = key.start_mark.line + 1
+        if isinstance(key, yaml.ScalarNode) and key.value in lines:
+            where = f"{path}.{_name(key)}".removeprefix(".")
+            yield f"{where}: given twice, in lines {lines[key.value]} and {line}"
+        if isinstance(key, yaml.ScalarNode) and key.value != "<<":  # several of these are merged
+            lines[key.value] = line
+
+
+def _name(key: yaml.Node) -> str:
+    return key.value.removeprefix(":") if isinstance(key, yaml.ScalarNode) else "?"
+
+
+def _without_colons(value: Any, path: str, problems: list[str]) -> Any:
+    """Ruby's symbol keys (`:config:`) as plain ones; both spellings of one key are a problem."""
+    if isinstance(value, list):
+        return [_without_colons(item, f"{path}[{index}]", problems) for index, item in enumerate(value)]
+    if not isinstance(value, dict):
+        return value
+    plain: dict[str, Any] = {}
+    for key, inner in value.items():
+        name = str(key).removeprefix(":")
+        where = f"{path}.{name}" if path else name
+        if name in plain:
+            problems.append(f"{where}: given twice, with and without a colon")
+        plain[name] = _without_colons(inner, where, problems)
+    return plain

@@ -1,0 +1,57 @@
+"""The recorded verdict, for those who only read it. VMPooler writes the same key: nothing in it is taken on trust."""
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+from vmpooler_tasks.clock import Clock
+from vmpooler_tasks.config import Settings
+from vmpooler_tasks.errors import WrongTypeError
+from vmpooler_tasks.jobs.health import HealthReport
+from vmpooler_tasks.model.health import (
+    Status,
+    Verdict,
+    is_stale,
+    read_metrics,
+    read_reasons,
+    stale_verdict,
+    unreadable_verdict,
+)
+from vmpooler_tasks.model.timestamps import parse_time
+from vmpooler_tasks.store import Database, health
+
+T = TypeVar("T")
+
+
+def read(db: Database, settings: Settings, clock: Clock) -> HealthReport:
+    """Unhealthy if there is none, or it was not renewed in time (`stale`), or cannot be read (`unreadable`)."""
+    begun, now = time.perf_counter(), clock()
+    try:
+        fields = health.read_verdict(db)
+    except WrongTypeError:
+        return HealthReport(unreadable_verdict(1), None, {}, time.perf_counter() - begun)
+    verdict, metrics = _understood(fields)
+    checked = parse_time(fields.get("last_check", "").encode())
+    epoch = checked.timestamp() if checked else None
+    interval = settings.config.health_check_interval
+    if is_stale(epoch, now, interval):
+        verdict = stale_verdict(epoch, now, interval)
+    return HealthReport(verdict, fields.get("last_check"), metrics, time.perf_counter() - begun)
+
+
+def _understood(fields: Mapping[str, str]) -> tuple[Verdict, Mapping[str, Any]]:
+    known = {str(status): status for status in Status}
+    status = known.get(fields.get("status", ""))
+    reasons = _read(read_reasons, fields.get("reasons", "[]"))
+    metrics = _read(read_metrics, fields.get("metrics", "{}"))
+    unreadable = sum(part is None for part in (status, reasons, metrics))
+    if status is None or reasons is None or unreadable:
+        return unreadable_verdict(unreadable), metrics or {}
+    return Verdict(status, reasons), metrics or {}
+
+
+def _read(reader: Callable[[str], T], text: str) -> T | None:
+    try:
+        return reader(text)
+    except ValueError:
+        return None
