@@ -131,7 +131,7 @@ def _fail_request(cycle: Cycle, request: bytes, since: float) -> None:
     if done:
         cycle.report.found[REQUESTS] += 1
         cycle.report.purged[REQUESTS] += not cycle.dry_run
-        cycle.report.entry(REQUESTS, "", request, cycle.now - since, most)
+        cycle.report.entries_of(REQUESTS, "", [(request, cycle.now - since)], most)
 
 
 def _record(cycle: Cycle, order: PurgeOrder, now: float, failure: str | None) -> None:

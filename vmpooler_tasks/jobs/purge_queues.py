@@ -7,7 +7,7 @@ from vmpooler_tasks.errors import WrongTypeError
 from vmpooler_tasks.jobs.conveyor import Steps, convey
 from vmpooler_tasks.jobs.keep import letter_limits, say_trimmed
 from vmpooler_tasks.jobs.purge_cycle import Cycle, KnownTooLong, Unknown
-from vmpooler_tasks.jobs.purge_report import log_dead_letter
+from vmpooler_tasks.jobs.purge_report import log_dead_letters
 from vmpooler_tasks.jobs.scribe import Stale
 from vmpooler_tasks.model.deadletter import failed_vm
 from vmpooler_tasks.model.names import DeadLetterQueue, Queue, readable
@@ -164,8 +164,7 @@ def _taken(cycle: Cycle, queue: Queue, pool: str, stale: Sequence[Stale], batch:
     if queue is Queue.PENDING and (limits := letter_limits(cycle.settings)):
         say_trimmed(DeadLetterQueue.PENDING, trimmed, limits)
         limit = cycle.limit(queue)
-        for entry in taken:
-            log_dead_letter(entry.vm, pool, _reason(entry, limit))
+        log_dead_letters(((entry.vm, _reason(entry, limit)) for entry in taken), pool)
     return taken
 
 

@@ -2,6 +2,7 @@
 
 import logging
 from collections import Counter
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -26,12 +27,12 @@ _DONE = {
     ORPHANED: "[!] [purge] Set expiration on orphaned metadata for '{vm}' (age: {age}s)",
     REQUESTS: "[!] [purge] Failed stuck on-demand request '{vm}' (age: {age}s)",
 }
-_WOULD = {
+_DRY_RUN = {
     ORPHANED: "[*] [purge][dry-run] Would purge orphaned metadata for '{vm}' (age: {age}s, max: {limit}s)",
     REQUESTS: "[*] [purge][dry-run] Would fail stuck on-demand request '{vm}' (age: {age}s, max: {limit}s)",
 }
-_WOULD_PURGE = "[*] [purge][dry-run] Would purge stale {queue} VM '{vm}' (age: {age}s, max: {limit}s)"
-_DEAD_LETTER = "[!] [dlq] Moved '{vm}' from 'pending' queue to DLQ: {reason}"
+_DRY_RUN_OF_QUEUE = "[*] [purge][dry-run] Would purge stale {queue} VM '{vm}' (age: {age}s, max: {limit}s)"
+_DEAD_LETTER = "[!] [dlq] Moved '%s' from 'pending' queue to DLQ: %s"
 
 
 @dataclass(slots=True)
@@ -63,18 +64,17 @@ class PurgeReport:
         self.found[queue] += count
         self.found_in[queue, pool] += count
 
-    def entry(self, queue: str, pool: str, vm: bytes, age: float, limit: float) -> None:
-        """One entry was purged or, in a dry run, found."""
-        shown, rounded = readable(vm), whole_seconds(age)
-        if self.keep_entries:
-            self.entries.append(
-                {"queue": queue, "pool": pool, "vm": shown, "age_seconds": rounded, "max_age_seconds": limit}
-            )
-        text = _WOULD.get(queue, _WOULD_PURGE) if self.dry_run else _DONE[queue]
-        line = text.format(
-            queue=queue, vm=on_one_line(shown), pool=on_one_line(pool), age=rounded, limit=in_config(limit)
-        )
-        _tell(logging.INFO if self.dry_run else logging.WARNING, line, vm=shown, pool=pool, queue=queue)
+    def entries_of(self, queue: str, pool: str, found: Iterable[tuple[bytes, float]], limit: float) -> None:
+        """These (VM, age in seconds) were purged or, in a dry run, found; a line of log for each."""
+        template = _DRY_RUN.get(queue, _DRY_RUN_OF_QUEUE) if self.dry_run else _DONE[queue]
+        tell = _teller(logging.INFO if self.dry_run else logging.WARNING, template, queue, pool, limit)
+        for vm, age in found:
+            shown, rounded = readable(vm), whole_seconds(age)
+            if self.keep_entries:
+                self.entries.append(
+                    {"queue": queue, "pool": pool, "vm": shown, "age_seconds": rounded, "max_age_seconds": limit}
+                )
+            tell(shown, rounded)
 
     def error(self, message: str) -> None:
         """Something that could not be looked at; the cycle goes on."""
@@ -98,17 +98,41 @@ class PurgeReport:
         }
 
 
-def log_dead_letter(vm: bytes, pool: str, reason: str) -> None:
+def log_dead_letters(vms: Iterable[tuple[bytes, str]], pool: str) -> None:
+    """(VM, reason) of those that left pending with a dead letter."""
     if _log.isEnabledFor(logging.DEBUG):
-        shown = readable(vm)
-        line = _DEAD_LETTER.format(vm=on_one_line(shown), reason=on_one_line(reason))
-        _tell(logging.DEBUG, line, vm=shown, pool=pool, queue=Queue.PENDING)
+        for vm, reason in vms:
+            shown = readable(vm)
+            _log.debug(
+                _DEAD_LETTER,
+                on_one_line(shown),
+                on_one_line(reason),
+                extra={"vm": shown, "pool": pool, "queue": "pending"},
+            )
 
 
-def _tell(level: int, line: str, **fields: str) -> None:
-    """As `_log.log`, without its walk up the stack for a file and a line: a cycle may say thousands of these."""
-    if _log.isEnabledFor(level):
-        _log.handle(_log.makeRecord(_log.name, level, __file__, 0, line, (), None, extra=fields))
+def _teller(level: int, template: str, queue: str, pool: str, limit: float) -> Callable[[str, int], None]:
+    """Logs a line for each (VM, age) that it is called with.
+
+    A cycle may say tens of thousands of these. So what they share is formatted once, and the record is made once and
+    copied: without that, each costs more than all else that is done for its entry.
+    """
+    if not _log.isEnabledFor(level):
+        return lambda _vm, _age: None
+    before, rest = template.split("{vm}")
+    between, after = (
+        part.format(pool=on_one_line(pool), limit=in_config(limit), queue=queue) for part in rest.split("{age}")
+    )
+    before = before.format(queue=queue)
+    extra = {"pool": pool, "queue": queue, "vm": ""}
+    shared = _log.makeRecord(_log.name, level, __file__, 0, "", (), None, extra=extra)
+
+    def tell(vm: str, age: int) -> None:
+        record = object.__new__(type(shared))
+        record.__dict__.update(shared.__dict__, msg=f"{before}{on_one_line(vm)}{between}{age}{after}", vm=vm)
+        _log.handle(record)
+
+    return tell
 
 
 def summary(report: PurgeReport) -> str:

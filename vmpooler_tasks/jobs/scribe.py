@@ -49,5 +49,4 @@ class Scribe:
         self._thread.shutdown()
 
     def _tell(self, what: str, pool: str, entries: Sequence[Stale], max_age_seconds: float) -> None:
-        for entry in entries:
-            self._report.entry(what, pool, entry.vm, entry.age, max_age_seconds)
+        self._report.entries_of(what, pool, ((entry.vm, entry.age) for entry in entries), max_age_seconds)
