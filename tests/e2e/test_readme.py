@@ -185,8 +185,6 @@ def test_links_between_documents_lead_somewhere(document: str) -> None:
             continue
         path, _, anchor = target.partition("#")
         file = (ROOT / document).parent / path if path else ROOT / document
-        if path.endswith("performance.md"):
-            continue  # written with the benchmarks
         assert file.exists(), target
         if anchor:
             headings = re.findall(r"^#+ (.+)$", file.read_text(encoding="utf-8"), re.MULTILINE)
