@@ -5,9 +5,9 @@ schedule come from VMPooler's configuration. What is set below stands above that
 `celery worker`, `celery beat` and `celery flower` do the same as with `-A vmpooler_tasks`.
 """
 
-from vmpooler_tasks.tasks.configuration import deployment
+from vmpooler_tasks.tasks.configuration import deployment as _deployment
 
-globals().update(deployment())
+globals().update(_deployment())
 
 # How many tasks a worker runs at once; the default is one for each core. Purge and health checks are few and never
 # overlap themselves; clones (-Q vmpooler.clone, -P threads) wait for the provider and may be hundreds.

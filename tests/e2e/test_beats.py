@@ -7,13 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.messages import QUEUE, waiting
+from tests.support.messages import QUEUE, message, send, waiting
 from tests.support.processes import Installation, Process, until
 from tests.support.servers import TestServer
 from vmpooler_tasks.model.names import DeadLetterQueue
 from vmpooler_tasks.store import Database, audit, health, keys
 from vmpooler_tasks.store import schedule as stored
 from vmpooler_tasks.tasks.configuration import HEALTH_CHECK, PURGE
+from vmpooler_tasks.tasks.schedule import MOST_WAITING
 
 pytestmark = pytest.mark.slow
 
@@ -161,6 +162,15 @@ def test_ticks_expire_instead_of_piling_up(installation: Installation, database:
     assert checks(database) <= 1
     assert worker.log.count("Discarding revoked task") >= piled_up - 2
     assert database.call("EXISTS", keys.dead_letters(DeadLetterQueue.TASKS)) == 0
+
+
+def test_a_beat_adds_nothing_to_a_queue_that_no_worker_empties(installation: Installation, database: Database) -> None:
+    for _ in range(MOST_WAITING):
+        send(database, message(PURGE))
+    beat = installation.beat(*OFTEN)
+    beat.says(f"is not sent: {MOST_WAITING} messages wait, and no worker takes them")
+    assert sent(beat) == []
+    assert waiting(database) == MOST_WAITING
 
 
 def test_beats_and_workers_survive_a_redis_that_comes_late_and_is_killed(tmp_path: Path) -> None:
