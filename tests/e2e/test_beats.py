@@ -137,6 +137,14 @@ def test_a_tick_told_by_a_clock_far_ahead_is_not_waited_for(installation: Instal
     assert sent(beat) == [PURGE]
 
 
+def test_a_tick_nobody_can_read_is_not_the_end_of_beat(installation: Installation, database: Database) -> None:
+    installation.configure(purge_interval=LONG, health_check_enabled=False)
+    database.call("HSET", keys.SCHEDULE, "purge", "no time")
+    beat = installation.beat(*OFTEN)
+    has_looked(database, beat)
+    assert sent(beat) == [PURGE]
+
+
 def test_an_interval_changes_with_a_restart_of_beat_alone(installation: Installation, database: Database) -> None:
     installation.configure(purge_interval=LONG, health_check_enabled=False)
     worker = installation.worker()

@@ -87,6 +87,17 @@ def started(folder: Path, command: tuple[str, ...] = MAKE, **variables: str) -> 
                 process.kill()
 
 
+@contextmanager
+def killed_at_last(tree: list[psutil.Process]) -> Iterator[None]:
+    """Whatever becomes of the test, no process of ``tree`` outlives it."""
+    try:
+        yield
+    finally:
+        for process in tree:
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
+
+
 def nothing_left_of(tree: list[psutil.Process]) -> None:
     assert len(tree) > 3, "make, the foreman, the worker, beat, Flower"
     until(
@@ -276,13 +287,9 @@ def test_a_closed_terminal_ends_all_of_it_also_on_other_ports_than_the_usual(tmp
                 break
         top = psutil.Process(process.pid)
         tree = [top, *top.children(recursive=True)]
-    try:
+    with killed_at_last(tree):
         process.wait(60)
         nothing_left_of(tree)
-    finally:
-        for one in tree:
-            with suppress(psutil.NoSuchProcess):
-                one.kill()
     text = shown.decode()
     assert re.search(r"^Redis: +redis://127\.0\.0\.1:(?!6379/)\d+/0\r$", text, re.MULTILINE)
     assert re.search(r"^Flower: +http://127\.0\.0\.1:(?!5555 )\d+ ", text, re.MULTILINE)
@@ -302,14 +309,10 @@ def test_it_ends_when_nobody_reads_its_log_any_more(valkey: TestServer, tmp_path
         process.stdout.close()
         with closing(Database(valkey.url)) as db:
             db.call("LPUSH", "vmpooler.maintenance", "no message: the worker will say so")
-        try:
+        with killed_at_last(tree):
             assert "Traceback" not in process.stderr.read()
             process.wait(60)
             nothing_left_of(tree)
-        finally:
-            for one in tree:
-                with suppress(psutil.NoSuchProcess):
-                    one.kill()
 
 
 def test_a_part_that_ends_takes_the_others_along(tmp_path: Path) -> None:

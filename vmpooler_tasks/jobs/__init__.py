@@ -1,1 +1,1 @@
-"""The use cases: each takes what it needs, and has one `run()` that returns a result."""
+"""The use cases: each takes settings, a database and a clock, and returns a result. A cycle is begun by its `run()`."""

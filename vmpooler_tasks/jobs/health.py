@@ -68,8 +68,10 @@ def run(db: Database, settings: Settings, clock: Clock, *, asked_for: bool = Fal
     _log.info("[*] [health] Running queue health check")
     try:
         metrics, verdict, state = _check(db, settings, now)
-    except VmpoolerTasksError as error:
-        _log.error("[!] [health] Failed during health check: %s", error)
+    except Exception as error:
+        # Of any kind: a time limit or a mistake of ours makes the check fail as well, and the log has to say so.
+        why = str(error) if isinstance(error, VmpoolerTasksError) else f"{type(error).__name__}: {error}"
+        _log.error("[!] [health] Failed during health check: %s", why)
         raise
     verdict = _recorded(db, settings, now, metrics, verdict, state)
     _say(verdict, metrics)

@@ -60,10 +60,9 @@ def _measure_pool(
         _measure_queue(db, queue, pool, now, stuck_after if queue is Queue.PENDING else None, queued, unreadable)
         for queue in AGED_QUEUES
     )
-    completed_key = keys.queue(Queue.COMPLETED, pool)
-    completed = queues.readable_size(db, "SCARD", completed_key)
+    completed = queues.readable_size(db, Queue.COMPLETED, pool)
     if completed is None:
-        unreadable.append(readable(completed_key))
+        unreadable.append(readable(keys.queue(Queue.COMPLETED, pool)))
     return PoolMetrics(pending, ready, completed or 0)
 
 

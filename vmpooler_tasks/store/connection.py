@@ -2,7 +2,6 @@
 
 import functools
 import hashlib
-import logging
 import socket
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -29,8 +28,6 @@ REPLY_TIMEOUT = 5.0
 
 MOST_NAMED = 4
 """Keys that an error names: a script may have thousands."""
-
-_log = logging.getLogger(__name__)
 
 
 class Database:

@@ -130,9 +130,9 @@ def forget_others(db: Database, queue_name: str, pool: str, present: set[int]) -
             db.client.zrem(key, *gone[start : start + PAGE])
 
 
-def readable_size(db: Database, command: str, key: bytes) -> int | None:
-    """SCARD or ZCARD; None if the key is of another type."""
+def readable_size(db: Database, queue: Queue, pool: str) -> int | None:
+    """None if the key is no queue."""
     try:
-        return int(db.call(command, key))
+        return size(db, queue, pool)
     except WrongTypeError:
         return None

@@ -10,12 +10,12 @@ from celery.beat import ScheduleEntry, Scheduler
 
 from vmpooler_tasks.errors import VmpoolerTasksError
 from vmpooler_tasks.store import schedule
+from vmpooler_tasks.store.numbers import finite
 from vmpooler_tasks.tasks import defaults
 from vmpooler_tasks.tasks.database import database
 from vmpooler_tasks.tasks.signals import beat_name
 
 _log = logging.getLogger("vmpooler_tasks.beat")
-
 
 MOST_WAITING = 100
 """Messages that may wait before a beat adds no more: an expired one stays in Redis until a worker meets it."""
@@ -88,7 +88,7 @@ class RedisScheduler(Scheduler):
 
 def _is_due(entry: ScheduleEntry, last_tick: str) -> tuple[bool, float]:
     """(whether it is due, seconds until it is due again or for the first time)."""
-    epoch = float(last_tick) if last_tick else 0.0
+    epoch = finite(last_tick) or 0.0  # what is no number counts as never
     if epoch > time.time() + SKEW_SECONDS:
         epoch = 0.0  # told by a clock that was wrong: nobody shall wait until then
     last = datetime.fromtimestamp(epoch, UTC)
