@@ -66,3 +66,46 @@ class InvalidOrderError(VmpoolerTasksError):
     """What is asked for cannot be done"""
 
     exit_status = os.EX_USAGE
+
+
+class PermanentError(VmpoolerTasksError):
+    """Trying again cannot succeed"""
+
+
+class ProviderError(VmpoolerTasksError):
+    """The provider failed
+
+    A provider raises one of the classes below, or a subclass; anything else that it raises is taken for transient,
+    unless it is the program's own mistake. The message is kept as it is: it is what an operator searches for.
+    """
+
+    def __str__(self) -> str:
+        return Exception.__str__(self) or "the provider failed"
+
+
+class TransientProviderError(ProviderError, RetryableError):
+    """The provider may do it later: a connection that broke, a task that lost its host."""
+
+
+class ThrottledProviderError(TransientProviderError):
+    """The provider wants to be asked less often; `retry_after_seconds` is what it named, if it did."""
+
+    def __init__(self, message: str = "", retry_after_seconds: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after_seconds = retry_after_seconds
+
+
+class ProviderTimeoutError(TransientProviderError):
+    """The provider did not answer in time."""
+
+
+class PermanentProviderError(ProviderError, PermanentError):
+    """The provider will never do it as asked: no such template, no permission, wrong configuration."""
+
+
+class VmNotFoundError(PermanentProviderError):
+    """The provider has no such VM."""
+
+
+class LeaseLostError(RetryableError):
+    """Another worker has taken this VM over"""

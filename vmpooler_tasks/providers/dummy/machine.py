@@ -1,0 +1,58 @@
+"""A VM of the dummy: all that will ever be true of it is decided when it is made, and is its record in Redis."""
+
+import json
+from hashlib import blake2b
+from typing import NamedTuple, Self
+
+from vmpooler_tasks.providers.dummy.draws import Draws
+from vmpooler_tasks.providers.dummy.options import Options
+from vmpooler_tasks.providers.protocol import Readiness, VirtualMachine
+
+HOSTS = 16
+
+WRONG_HOSTNAME = "localhost"
+"""What a VM calls itself that never heard of its name."""
+
+
+class Machine(NamedTuple):
+    """Times in seconds since the epoch. At `lost_at` it is gone, although its record stays until its name is needed."""
+
+    hostname: str
+    ip: str | None
+    host: str
+    boots_at: float
+    lost_at: float | None
+    unreachable: bool
+
+    @classmethod
+    def made(cls, vm: str, options: Options, draws: Draws, now: float) -> Self:
+        # The name alone gives address and host: two in the same place would be no harm, a changed one would be.
+        one, two, three, host = blake2b(vm.encode(), digest_size=4).digest()
+        return cls(
+            hostname=WRONG_HOSTNAME if draws.hits("wrong_hostname", options.wrong_hostname) else vm,
+            ip=None if draws.hits("no_ip", options.no_ip) else f"10.{one}.{two}.{1 + three % 254}",
+            host=f"dummy-host-{host % HOSTS}",
+            boots_at=now + draws.seconds("boot", options.boot_seconds),
+            lost_at=now + options.lost_after_seconds if draws.hits("lost", options.lost) else None,
+            unreachable=draws.hits("unreachable", options.unreachable),
+        )
+
+    @classmethod
+    def from_json(cls, record: str) -> Self:
+        return cls(**json.loads(record))
+
+    def to_json(self) -> str:
+        return json.dumps(self._asdict())
+
+    def is_lost(self, now: float) -> bool:
+        return self.lost_at is not None and self.lost_at <= now
+
+    def seen_as(self, vm: str) -> VirtualMachine:
+        return VirtualMachine(name=vm, hostname=self.hostname, ip=self.ip, host=self.host)
+
+    def readiness(self, vm: str, now: float) -> Readiness:
+        if now < self.boots_at:
+            return Readiness(False, f"{vm} is still booting")
+        if self.unreachable:
+            return Readiness(False, f"{vm} does not answer", "ConnectionError")
+        return Readiness(True)

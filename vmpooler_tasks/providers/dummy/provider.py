@@ -1,0 +1,124 @@
+"""The dummy's answers. Each failure is drawn and raised first, before any time is spent."""
+
+import time
+from collections.abc import Callable, Collection
+from typing import NoReturn
+
+from vmpooler_tasks.clock import Clock, system_clock
+from vmpooler_tasks.errors import PermanentProviderError, ThrottledProviderError, TransientProviderError
+from vmpooler_tasks.providers.dummy.draws import Draws
+from vmpooler_tasks.providers.dummy.inventory import Inventory
+from vmpooler_tasks.providers.dummy.machine import Machine
+from vmpooler_tasks.providers.dummy.options import Kind, Operation, Options
+from vmpooler_tasks.providers.protocol import PoolSpec, ProviderContext, Readiness, VirtualMachine
+
+RETRY_AFTER_SECONDS = 1.0
+"""What it names when it is asked too often."""
+
+OPERATIONS: tuple[Operation, ...] = ("create", "destroy", "ready", "list", "find")
+
+
+class Dummy:
+    """A Provider; protocol.py documents its methods.
+
+    Where nothing is left to chance, each costs one round trip to Redis. Otherwise the call is counted with another.
+    """
+
+    def __init__(
+        self, context: ProviderContext, *, sleep: Callable[[float], None] = time.sleep, clock: Clock = system_clock
+    ) -> None:
+        self._options = Options.model_validate(dict(context.options))
+        self._drawn = frozenset(operation for operation in OPERATIONS if self._options.draws(operation))
+        self._inventory = Inventory(context.redis_url)
+        self._sleep, self._clock = sleep, clock
+
+    def list_vms(self, pool: PoolSpec) -> Collection[str]:
+        draws = self._begin("list", pool.name, pool.name)
+        self._wait(draws.seconds("duration", self._options.list_seconds))
+        names = (
+            self._inventory.present(pool.name, self._clock())
+            if self._options.lost
+            else self._inventory.names(pool.name)
+        )
+        if draws.hits("half_inventory", self._options.half_inventory):
+            raise TransientProviderError(f"the inventory broke off after {len(names) // 2} of {len(names)} VMs")
+        return names
+
+    def find_vm(self, pool: PoolSpec, vm: str) -> VirtualMachine | None:
+        self._begin("find", pool.name, vm)
+        machine = self._inventory.get(pool.name, vm, self._clock())
+        return None if machine is None else machine.seen_as(vm)
+
+    def create_vm(self, pool: PoolSpec, vm: str) -> VirtualMachine:
+        self._require_template(pool)
+        draws = self._begin("create", pool.name, vm)
+        self._wait(draws.seconds("duration", self._options.clone_seconds))
+        now = self._clock()
+        machine = Machine.made(vm, self._options, draws, now)
+        return self._inventory.add(pool.name, vm, machine, now).seen_as(vm)
+
+    def is_ready(self, pool: PoolSpec, vm: str) -> Readiness:
+        self._begin("ready", pool.name, vm)
+        now = self._clock()
+        machine = self._inventory.get(pool.name, vm, now)
+        if machine is None:
+            return Readiness(False, f"{vm} does not exist", "VmNotFoundError")
+        return machine.readiness(vm, now)
+
+    def destroy_vm(self, pool: PoolSpec, vm: str) -> bool:
+        draws = self._begin("destroy", pool.name, vm)
+        self._wait(draws.seconds("duration", self._options.destroy_seconds))
+        if self._options.lost:
+            return self._inventory.remove_present(pool.name, vm, self._clock())
+        return self._inventory.remove(pool.name, vm)
+
+    def close(self) -> None:
+        self._inventory.close()
+
+    def _begin(self, operation: Operation, pool: str, name: str) -> Draws:
+        """What this call draws from; raises, or hangs, if a failure is what it drew."""
+        if operation not in self._drawn:
+            return Draws(self._options.seed, operation, name, 0)
+        draws = Draws(self._options.seed, operation, name, self._inventory.count_call(operation, pool, name))
+        fraction = draws.fraction("failure")
+        for kind, rate in self._options.failures.of(operation).rates().items():
+            if fraction < rate:
+                self._fail(kind, f"{operation}: {SAID[kind]}")
+                break
+            fraction -= rate
+        return draws
+
+    def _fail(self, kind: Kind, message: str) -> None:
+        """Answers only after a hang: whoever hung does it after all, when perhaps nobody waits for it any more."""
+        if kind == "hang":
+            self._wait(self._options.hang_seconds)
+            return
+        _raise(kind, message)
+
+    def _wait(self, seconds: float) -> None:
+        if seconds > 0:  # a sleep of 0 gives the thread's turn away
+            self._sleep(seconds)
+
+    def _require_template(self, pool: PoolSpec) -> None:
+        templates = self._options.templates
+        if templates is not None and pool.template not in templates:
+            raise PermanentProviderError(
+                f"template {pool.template} does not exist" if pool.template else f"pool {pool.name} has no template"
+            )
+
+
+SAID: dict[Kind, str] = {
+    "transient": "the connection to the hypervisor was reset",
+    "permanent": "permission denied by the hypervisor",
+    "throttled": "too many requests",
+    "hang": "",
+}
+"""Without the VM's name, so that many failures can be told to be the same."""
+
+
+def _raise(kind: Kind, message: str) -> NoReturn:
+    if kind == "permanent":
+        raise PermanentProviderError(message)
+    if kind == "throttled":
+        raise ThrottledProviderError(message, RETRY_AFTER_SECONDS)
+    raise TransientProviderError(message)
