@@ -22,7 +22,7 @@ $(READY): pyproject.toml constraints.txt
 	@touch $(READY)
 
 run: $(READY) ## Run everything here, on a private Redis unless REDIS_URL is set
-	@VMPOOLER_CONFIG_FILE="$${VMPOOLER_CONFIG_FILE:-deploy/vmpooler.yaml}" PATH="$(CURDIR)/$(BIN):$$PATH" exec $(BIN)/vmpooler-tasks run
+	@VMPOOLER_CONFIG_FILE="$${VMPOOLER_CONFIG_FILE:-deploy/demo.yaml}" PATH="$(CURDIR)/$(BIN):$$PATH" exec $(BIN)/vmpooler-tasks run
 
 test: $(READY) ## Run the whole suite
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest

@@ -86,7 +86,7 @@ def _fail(error: Exception) -> None:
     """What the worker's hooks do about a failed task."""
     number = next(_numbers)
     keep_failed_task(
-        task="vmpooler_tasks.clone_vm", task_id=f"task-{number}", args=[], retries=3, error=error,
+        task="vmpooler_tasks.purge_stale_entries", task_id=f"task-{number}", args=[], retries=3, error=error,
         kwargs={"vm": f"pooler-happy-elephant-{number}", "pool": "centos-7-x86_64"},
     )  # fmt: skip
 

@@ -13,7 +13,7 @@ from tests.support.servers import TestServer
 from vmpooler_tasks.model.names import DeadLetterQueue
 from vmpooler_tasks.store import Database, audit, health, keys
 from vmpooler_tasks.store import schedule as stored
-from vmpooler_tasks.tasks.configuration import HEALTH_CHECK, PURGE
+from vmpooler_tasks.tasks.names import HEALTH_CHECK, PURGE
 from vmpooler_tasks.tasks.schedule import MOST_WAITING
 
 pytestmark = pytest.mark.slow

@@ -19,7 +19,7 @@ from vmpooler_tasks.model.names import ORPHANED, DeadLetterQueue, Queue
 from vmpooler_tasks.model.staleness import TIMESTAMP_FIELD
 from vmpooler_tasks.model.timestamps import parse_time
 from vmpooler_tasks.store import Database, health, keys, purging
-from vmpooler_tasks.tasks.configuration import HEALTH_CHECK, PURGE
+from vmpooler_tasks.tasks.names import HEALTH_CHECK, PURGE
 
 pytestmark = pytest.mark.slow
 

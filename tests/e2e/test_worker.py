@@ -17,7 +17,7 @@ from tests.support.world import POOL, World
 from vmpooler_tasks.local.server import free_port
 from vmpooler_tasks.model.names import DeadLetterQueue, Queue
 from vmpooler_tasks.store import Database, health, keys
-from vmpooler_tasks.tasks.configuration import HEALTH_CHECK, PURGE
+from vmpooler_tasks.tasks.names import HEALTH_CHECK, PURGE
 
 pytestmark = pytest.mark.slow
 

@@ -5,10 +5,11 @@ from collections.abc import Iterator
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from vmpooler_tasks.config.pools import Pool
 from vmpooler_tasks.config.problems import REDIS_ENVIRONMENT
-from vmpooler_tasks.config.schema import HealthThresholds, Options, Pool, RedisSection, shown
+from vmpooler_tasks.config.schema import HealthThresholds, Options, RedisSection, shown
 
-UNITS = ("seconds", "hours", "percent")
+UNITS = ("seconds", "minutes", "hours", "percent")
 BEGIN, END = "<!-- made by: python -m tests.support.config_reference -->", "<!-- end -->"
 
 

@@ -38,7 +38,7 @@ def test_a_script_says_its_keys_its_arguments_and_what_it_returns(name: str) -> 
     for heading in ("-- KEYS ", "-- ARGV ", "-- RETURN "):
         assert any(line.startswith(heading) for line in header), f"{name}.lua has no line {heading}"
     used = {int(number) for number in re.findall(r"KEYS\[(\d+)\]", raw(name))}
-    described = next(line for line in header if line.startswith("-- KEYS"))
+    described = " ".join(header).partition("-- KEYS")[2].partition("-- ARGV")[0]
     assert all(f" {number}: " in described or f" {number}…" in described for number in used)
 
 
@@ -48,6 +48,7 @@ def test_a_script_is_loaded_with_the_functions_that_it_uses_before_it(name: str)
     for other in re.findall(r"^-- uses: (\w+)$", raw(name), re.MULTILINE):
         assert other in SHARED
         assert text.index(script_text(other)) < text.index("-- RETURN")
+    assert re.findall(r"(?<!local )\bfunction (\w+)", text) == [], "a global function is an error at run time"
     for called, home in (("push_letters", "push"), ("still_stale(", "still_stale"), ("unchanged(", "still_stale")):
         if called in raw(name):
             assert f"-- uses: {home}\n" in raw(name)

@@ -15,7 +15,9 @@ from vmpooler_tasks.cli.context import PROGRAM
 from vmpooler_tasks.cli.dlq import dlq
 from vmpooler_tasks.cli.doctor import doctor
 from vmpooler_tasks.cli.health import health
+from vmpooler_tasks.cli.pools import pools
 from vmpooler_tasks.cli.purge import purge
+from vmpooler_tasks.cli.request import request
 from vmpooler_tasks.cli.run import run
 from vmpooler_tasks.errors import VmpoolerTasksError
 from vmpooler_tasks.model.names import on_one_line
@@ -30,7 +32,7 @@ from vmpooler_tasks.model.names import on_one_line
 @click.option("-v", "--verbose", is_flag=True, help="Show the log on stderr.")
 @click.pass_context
 def cli(context: click.Context, config_file: str | None, verbose: bool) -> None:
-    """Dead letters, auto-purge and health checks for VMPooler's queues.
+    """Pool workers, dead letters, auto-purge and health checks for VMPooler's queues.
 
     It reads VMPooler's own configuration and works on VMPooler's own Redis (REDIS_URL, or the :redis: section).
 
@@ -41,7 +43,7 @@ def cli(context: click.Context, config_file: str | None, verbose: bool) -> None:
     context.obj = Context(config_file, verbose)
 
 
-for command in (purge, health, dlq, audit, config, doctor, run):
+for command in (purge, health, dlq, pools, request, audit, config, doctor, run):
     cli.add_command(command)
 
 
@@ -88,7 +90,7 @@ def _complain(error: click.ClickException) -> None:
         error.show()
         return
     context = getattr(error, "ctx", None)
-    program = context.command_path if context else PROGRAM
+    program = context.command_path.strip() if context else PROGRAM
     hint = f" (see {program} --help)" if isinstance(error, click.UsageError) else ""
     message = on_one_line(" ".join(error.format_message().split()))  # it may name what stands in Redis
     sys.stderr.write(f"{program}: {message}{hint}\n")

@@ -16,7 +16,7 @@ SHOWN_APART = ("action", "who", "why", "count")
 @options.as_json
 @pass_context
 def audit(context: Context, limit: int, as_json: bool) -> None:
-    """Who deleted and purged what, when and why."""
+    """Who redrove, deleted and purged what, when and why."""
     from vmpooler_tasks.store.audit import newest_first  # noqa: PLC0415
 
     entries = newest_first(context.db, limit)
@@ -24,7 +24,7 @@ def audit(context: Context, limit: int, as_json: bool) -> None:
         print_json([{"at": entry.at, **entry.fields} for entry in entries])
         return
     if not entries:
-        print_line("Nothing was deleted or purged yet.")
+        print_line("Nothing was redriven, deleted or purged yet.")
         return
     print_table(
         ("TIME", "ACTION", "WHO", "COUNT", "WHY", "DETAILS"),

@@ -12,6 +12,7 @@ import click
 from vmpooler_tasks.cli import options
 from vmpooler_tasks.cli.context import PROGRAM, Context, pass_context, who_am_i
 from vmpooler_tasks.cli.output import print_json, print_line, print_table, utc_time
+from vmpooler_tasks.cli.redrive import redrive
 
 if TYPE_CHECKING:  # the jobs are imported where they are used: `--help` needs no Redis client
     from vmpooler_tasks.model.deadletter import StoredLetter
@@ -22,10 +23,13 @@ MESSAGE_WIDTH = 100
 
 @click.group()
 def dlq() -> None:
-    """Look through dead letters, and delete or export them.
+    """Look through dead letters; run them again, delete or export them.
 
     Example: vmpooler-tasks dlq list --queue clone --since 2h
     """
+
+
+dlq.add_command(redrive)
 
 
 @dlq.command("list", epilog="Example: vmpooler-tasks dlq list --match 'template .* not exist' --since 24h")

@@ -1,6 +1,7 @@
 """Configuration: read once, where objects are put together (tasks.app, cli), and handed down."""
 
 from vmpooler_tasks.config.load import load_settings
-from vmpooler_tasks.config.schema import HealthThresholds, Options, Pool, RedisSection, Settings
+from vmpooler_tasks.config.pools import Pool
+from vmpooler_tasks.config.schema import HealthThresholds, Options, RedisSection, Settings
 
 __all__ = ["HealthThresholds", "Options", "Pool", "RedisSection", "Settings", "load_settings"]

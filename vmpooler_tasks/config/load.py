@@ -12,9 +12,10 @@ from typing import Any
 from pydantic import ValidationError
 
 from vmpooler_tasks.config.problems import REDIS_ENVIRONMENT, addresses, told
-from vmpooler_tasks.config.schema import Options, Settings, as_text
+from vmpooler_tasks.config.schema import Options, Settings
 from vmpooler_tasks.config.source_text import parsed
 from vmpooler_tasks.config.spelling import misspelt
+from vmpooler_tasks.config.types import as_text
 from vmpooler_tasks.errors import ConfigurationError
 
 DEFAULT_FILE = "vmpooler.yaml"
@@ -107,6 +108,8 @@ def _named_twice(data: dict[str, Any]) -> Iterator[str]:
 
 def _validate(source: str, data: dict[str, Any], environ: Mapping[str, str], problems: list[str]) -> Settings | None:
     known = {name: data[name] for name in ("config", "redis", "pools", "broker_url") if data.get(name) is not None}
+    known["providers"] = {str(name): options or {} for name, options in _named_sections(data.get("providers"))}
+    known["dns_configs"] = dict(_named_sections(data.get("dns_configs")))
     thresholds = known["config"].get("health_thresholds") if isinstance(known.get("config"), dict) else None
     if thresholds is None and isinstance(known.get("config"), dict):
         known["config"] = {k: v for k, v in known["config"].items() if k != "health_thresholds"}
@@ -115,5 +118,26 @@ def _validate(source: str, data: dict[str, Any], environ: Mapping[str, str], pro
     except ValidationError as error:
         problems += told(error.errors(), environ)
         return None
-    problems += addresses(settings, environ)
+    problems += [*addresses(settings, environ), *_unmanageable(settings)]
     return settings
+
+
+def _named_sections(section: Any) -> Iterator[tuple[str, Any]]:
+    """What is none is its owner's mistake, and only one here where pools are managed (`_unmanageable`)."""
+    for name, inner in section.items() if isinstance(section, dict) else ():
+        if isinstance(inner, dict | None):
+            yield name, inner or {}
+
+
+def _unmanageable(settings: Settings) -> Iterator[str]:
+    """What keeps the pools from being managed."""
+    if not settings.config.manage_pools:
+        return
+    if not settings.pools:
+        yield "config.manage_pools: there are no :pools: to manage"
+    known = ", ".join(sorted(settings.providers)) or "none"
+    for index, pool in enumerate(settings.pools):
+        if pool.provider is None and len(settings.providers) != 1:
+            yield f"pools[{index}].provider: is missing, and :providers: does not name one alone ({known})"
+        elif settings.provider_of(pool) not in settings.providers:
+            yield f"pools[{index}].provider: {pool.provider!r} is not in :providers: ({known})"

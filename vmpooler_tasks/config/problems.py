@@ -3,8 +3,9 @@
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from vmpooler_tasks.config.schema import YEAR, Settings, is_address, shown, without_login
+from vmpooler_tasks.config.schema import Settings, is_address, shown, without_login
 from vmpooler_tasks.config.spelling import THRESHOLDS, meaning
+from vmpooler_tasks.config.types import YEAR
 from vmpooler_tasks.model.redaction import redacted_text
 
 REDIS_ENVIRONMENT = {

@@ -4,56 +4,27 @@ The descriptions are the configuration reference. `Settings` is frozen; it is pu
 `vmpooler_tasks.config.load` alone.
 """
 
+from collections.abc import Mapping
+from functools import cached_property
 from typing import Annotated, Any
 from urllib.parse import quote, urlsplit, urlunsplit
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
+from pydantic import ConfigDict, Field, SecretStr
 
-
-def _refuse_blank(value: Any) -> Any:
-    # YAML reads `dlq_ttl:` with nothing behind it as null; VMPooler's health check fails on one.
-    if value is None or value == "":
-        raise ValueError("is blank: give a value, or remove the line for the default")
-    return value
-
-
-def _refuse_switch(value: Any) -> Any:
-    # Python takes true for 1: `purge_interval: yes` would be a purge every second.
-    if isinstance(value, bool):
-        raise ValueError("must be a number")  # noqa: TRY004 - pydantic collects these
-    return _refuse_blank(value)
-
-
-def as_text(value: Any) -> Any:
-    """YAML reads `password: 12345` as a number; VMPooler takes it for what was written. Anything else as it is."""
-    return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
-
-
-def _as_texts(value: Any) -> Any:
-    """One alias is a list of one; a blank one is none."""
-    if value is None:
-        return ()
-    one = as_text(value)
-    return (one,) if isinstance(one, str) else value
-
-
-YEAR = 365 * 24 * 3600
-
-# The upper bounds are those of what comes after: Celery's timedeltas, Redis's expiries, sums that are no infinity.
-Given = BeforeValidator(_refuse_blank)
-Number = BeforeValidator(_refuse_switch)
-Age = Annotated[float, Number, Field(gt=0, le=100 * YEAR, allow_inf_nan=False)]
-Interval = Annotated[float, Number, Field(ge=0.1, le=10 * YEAR, allow_inf_nan=False)]
-Hours = Annotated[float, Number, Field(gt=0, le=1_000_000, allow_inf_nan=False)]
-Threshold = Annotated[float, Number, Field(ge=0, le=1_000_000_000, allow_inf_nan=False)]
-StuckAge = Annotated[float, Number, Field(ge=0, le=100 * YEAR, allow_inf_nan=False)]
-Switch = Annotated[bool, Given]
-Text = Annotated[str, BeforeValidator(as_text)]
-Secret = Annotated[SecretStr, BeforeValidator(as_text)]
-
-
-class Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="ignore")
+from vmpooler_tasks.config.pools import ManagerOptions, Pool
+from vmpooler_tasks.config.types import (
+    Age,
+    Given,
+    Hours,
+    Interval,
+    Number,
+    Secret,
+    Section,
+    StuckAge,
+    Switch,
+    Text,
+    Threshold,
+)
 
 
 class HealthThresholds(Section):
@@ -74,7 +45,7 @@ class HealthThresholds(Section):
     stuck_vm_max_critical: Threshold = Field(50, description="stuck VMs, above which health is unhealthy")
 
 
-class Options(Section):
+class Options(ManagerOptions):
     """`:config:`, the options of VMPooler's global section that these workers read."""
 
     dlq_enabled: Switch = Field(False, description="keep failed VMs and tasks as dead letters")
@@ -106,8 +77,6 @@ class Options(Section):
         900, description="seconds that a pool with a size may have no ready VM before health is degraded"
     )
 
-    manage_pools: Switch = Field(False, description="be the pool manager (instead of VMPooler's own)")
-
 
 class RedisSection(Section):
     """`:redis:`, VMPooler's database and ours."""
@@ -137,16 +106,10 @@ class RedisSection(Section):
         return without_login(self.location)
 
 
-class Pool(Section):
-    """One entry of `:pools:`; what the provider reads from it is the provider's business."""
+class DnsConfig(Section):
+    """One entry of `:dns_configs:`."""
 
-    name: Annotated[Text, Given, Field(min_length=1, description="the name, as in the keys in Redis")]
-    size: Annotated[int, Number, Field(ge=0, le=1_000_000)] = Field(0, description="ready and pending VMs to keep")
-    alias: Annotated[tuple[Text, ...], BeforeValidator(_as_texts)] = Field(
-        (), description="other names that this pool can be requested as"
-    )
-    template: Text | None = Field(None, description="what the provider clones from")
-    provider: Text | None = Field(None, description="a name in `:providers:`")
+    domain: Text | None = Field(None, description="the domain of the pools that name this entry as `dns_plugin`")
 
 
 class Settings(Section):
@@ -156,12 +119,31 @@ class Settings(Section):
     config: Options = Field(default_factory=Options)
     redis: RedisSection = Field(default_factory=RedisSection)
     pools: tuple[Pool, ...] = ()
+    providers: Mapping[str, Mapping[str, Any]] = Field(default_factory=dict)
+    dns_configs: Mapping[str, DnsConfig] = Field(default_factory=dict)
     broker_url: SecretStr | None = None
 
     @property
     def broker_location(self) -> str:
         """Where Celery's messages go: the same Redis unless CELERY_BROKER_URL says otherwise."""
         return self.broker_url.get_secret_value() if self.broker_url else self.redis.location
+
+    def pool(self, name: str) -> Pool | None:
+        """The pool of this name, None if it is not configured."""
+        return self._pools_by_name.get(name)
+
+    @cached_property
+    def _pools_by_name(self) -> dict[str, Pool]:
+        return {pool.name: pool for pool in self.pools}
+
+    def provider_of(self, pool: Pool) -> str:
+        """The name of its provider; the only one there is, if it names none."""
+        return pool.provider or next(iter(self.providers), "")
+
+    def domain_of(self, pool: Pool) -> str | None:
+        """The domain of its VMs, as VMPooler finds it."""
+        named = self.dns_configs.get(pool.dns_plugin or "")
+        return (named.domain if named else None) or self.config.domain
 
     def published(self) -> dict[str, str]:
         """The effective options as `vmpooler__config` shows them: no secrets, booleans as true/false."""

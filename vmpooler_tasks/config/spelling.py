@@ -5,7 +5,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from vmpooler_tasks.config import vmpooler_names
-from vmpooler_tasks.config.schema import HealthThresholds, Options, Pool, RedisSection
+from vmpooler_tasks.config.pools import Pool
+from vmpooler_tasks.config.schema import HealthThresholds, Options, RedisSection
 from vmpooler_tasks.config.source_text import READ
 
 # How alike two names must be for one to be taken for the other misspelt. Names that we read are long, and a provider's
@@ -13,11 +14,13 @@ from vmpooler_tasks.config.source_text import READ
 ALIKE = 0.8
 
 OPTIONS = frozenset(Options.model_fields)
+EVERYDAY = frozenset({"timeout", "prefix", "domain"})
+"""Options whose names mean something else in other sections."""
 THRESHOLDS = frozenset(HealthThresholds.model_fields)
 
 # Where a name belongs that nobody else uses. `server`, `size` or `name` can stand in any provider's own section.
 PLACES = {
-    **dict.fromkeys(OPTIONS, ":config:"),
+    **dict.fromkeys(OPTIONS - EVERYDAY, ":config:"),
     **dict.fromkeys(THRESHOLDS, "health_thresholds: in :config:"),
     "data_ttl": ":redis:",
 }

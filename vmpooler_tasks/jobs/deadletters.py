@@ -55,6 +55,11 @@ def find(db: Database, wanted: LetterFilter, until: float = inf) -> Iterator[Sto
     return filter(wanted.accepts, deadletters.newest_first(db, wanted.queues, latest))
 
 
+def error_of(letter: StoredLetter) -> str:
+    """The error without what differs from failure to failure."""
+    return f"{letter.text('error_class')}: {normalised(letter.text('error_message'))}"
+
+
 def page(db: Database, wanted: LetterFilter, limit: int, after: str | None = None) -> LetterPage:
     """`limit` letters behind the cursor. A cursor stays good while letters come and go. Raises ValueError for none."""
     if after is None:

@@ -24,7 +24,7 @@ from vmpooler_tasks.model.health import (
 )
 from vmpooler_tasks.model.names import on_one_line
 from vmpooler_tasks.model.timestamps import iso_utc
-from vmpooler_tasks.store import Database, health, purging
+from vmpooler_tasks.store import Database, breakers, clones, health, purging
 from vmpooler_tasks.store.health import HealthState
 from vmpooler_tasks.store.purging import PurgeState
 
@@ -103,8 +103,23 @@ def _check(db: Database, settings: Settings, now: float) -> tuple[Metrics, Verdi
         empty_seconds={pool: now - since for pool, since in state.empty_since.items()},
         unreadable_keys=len(unreadable),
         purge_max_percent=settings.config.purge_max_percent,
+        **_manager(db, settings, now),
     )
     return metrics, assess(metrics, settings.config.health_thresholds, around), state
+
+
+def _manager(db: Database, settings: Settings, now: float) -> dict[str, Any]:
+    """What the pool manager's part of the verdict needs, where this is the pool manager."""
+    if not settings.config.manage_pools:
+        return {}
+    # Half open counts as well, for as long as it takes to try: nothing says yet that it works again.
+    found = breakers.open_ones(db, settings.providers)
+    recent = [one for one in found if one.open_until + settings.config.breaker_seconds > now]
+    return {
+        "open_breakers": {one.provider: one.failures for one in recent},
+        "breaker_failures": settings.config.breaker_failures,
+        "other_managers": clones.foreign_counts(db),
+    }
 
 
 def _purge_expected(settings: Settings, before: HealthState, purge: PurgeState, now: float) -> float | None:

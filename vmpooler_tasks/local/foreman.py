@@ -23,6 +23,8 @@ from vmpooler_tasks.errors import VmpoolerTasksError
 from vmpooler_tasks.local import sample, server
 from vmpooler_tasks.local.lifeline import PATIENCE_SECONDS, Part, is_running, soon
 from vmpooler_tasks.store import Database
+from vmpooler_tasks.tasks.names import CHECK_QUEUE, CLONE_QUEUE, DESTROY_QUEUE, MAINTENANCE_QUEUE
+from vmpooler_tasks.tasks.pool_manager import try_providers
 
 FLOWER_PORT = 5555
 FOLDER = Path(".vmpooler-tasks")
@@ -69,6 +71,8 @@ def run(settings: Settings, folder: Path = FOLDER) -> int:
 
     With REDIS_URL set it is that server, which is left as it is; else a private one, filled with a sample if empty.
     """
+    if settings.config.manage_pools:
+        try_providers(settings)
     if given := os.environ.get("REDIS_URL"):
         Database(given).call("PING")
         with _exclusive(folder), _described(folder, settings, None):
@@ -134,7 +138,8 @@ def _described(folder: Path, settings: Settings, url: str | None) -> Iterator[No
 def _fill_if_empty(url: str, settings: Settings) -> None:
     db = Database(url)
     if int(db.call("DBSIZE")) == 0 and settings.pools:
-        sample.fill(db, [pool.name for pool in settings.pools], time.time())
+        names = [pool.name for pool in settings.pools]
+        sample.fill(db, names, time.time(), queues=not settings.config.manage_pools)
         _say(f"The database was empty: filled with a sample of {len(settings.pools)} pools.")
     db.close()
 
@@ -146,13 +151,14 @@ def _supervise(settings: Settings, url: str, process: "subprocess.Popen[bytes] |
         **os.environ,
         "REDIS_URL": url,
         "PYTHONUNBUFFERED": "1",
+        "PYTHONWARNINGS": "ignore:You're running the worker with superuser",  # a first look, in a container
         "FLOWER_BASIC_AUTH": f"operator:{password}",  # in the environment, where other users cannot read it
     }
     manager = Manager(Printer(_Output(), time_format=""))  # the lines bring their own time
     manager._process_ctor = partial(Part, lifeline=os.pipe())  # noqa: SLF001 - they end with us, however we end
     manager._procmgr = _LeadersOnly()  # noqa: SLF001 - honcho would signal the worker's children as well
     for name, arguments in (
-        ("worker", "worker --loglevel INFO --hostname worker@%h"),
+        *_workers(settings),
         ("beat", "beat --loglevel INFO"),
         ("flower", f"flower --address={server.LOOPBACK} --port={flower_port} --logging=error"),
     ):
@@ -166,6 +172,16 @@ def _supervise(settings: Settings, url: str, process: "subprocess.Popen[bytes] |
     signal.signal(signal.SIGHUP, _as_if_terminated)
     manager.loop()
     return 0 if manager.returncode in (130, 143) else int(manager.returncode or 0)
+
+
+def _workers(settings: Settings) -> Iterator[tuple[str, str]]:
+    """One for everything; where pools are managed, clones wait for their provider in another, hundreds at once."""
+    everything = "worker --loglevel INFO --hostname worker@%h"
+    if not settings.config.manage_pools:
+        yield "worker", everything
+        return
+    yield "worker", f"{everything} -Q {CHECK_QUEUE},{MAINTENANCE_QUEUE}"
+    yield "clones", f"worker --loglevel INFO --hostname clones@%h -Q {CLONE_QUEUE},{DESTROY_QUEUE} -P threads -c 100"
 
 
 def _stop_if_it_ends(process: "subprocess.Popen[bytes]") -> None:

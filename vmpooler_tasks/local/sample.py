@@ -34,15 +34,15 @@ ERRORS = (
 )
 
 
-def fill(db: Database, pools: Sequence[str], now: float, seed: int = 7) -> None:
-    """Fills an empty database; `now` in seconds since the epoch."""
+def fill(db: Database, pools: Sequence[str], now: float, seed: int = 7, *, queues: bool = True) -> None:
+    """Fills an empty database; `now` in seconds since the epoch. Without `queues` no VM is in one."""
     dice = random.Random(seed)  # noqa: S311 - sample data
     names = [f"pooler-{adjective}-{noun}" for adjective in ADJECTIVES.split() for noun in NOUNS.split()]
     dice.shuffle(names)
     pipe = db.client.pipeline(transaction=False)
     for pool in pools:
         pipe.sadd(keys.POOLS.decode(), pool)
-        for queue, count, youngest, oldest in STATE:
+        for queue, count, youngest, oldest in STATE if queues else ():
             for _ in range(count):
                 vm = names.pop()
                 pipe.sadd(keys.queue(queue, pool).decode(), vm)

@@ -42,6 +42,14 @@ _ADVICE: dict[str, tuple[str, str]] = {
         "the purge would have taken {measured} % of {queue} in {pool}, more than {threshold} %",
         "check with `vmpooler-tasks purge --dry-run --pool {pool}`, then run it with --force",
     ),
+    "breaker_open": (
+        "provider {provider} failed {measured} times in a row and is left alone for a while",
+        "look at it and at `vmpooler-tasks dlq list --queue clone`; it is tried again by itself",
+    ),
+    "other_manager": (
+        "another pool manager is at work on this Redis",
+        "stop VMPooler's manager, or set manage_pools: false here",
+    ),
     "health_overdue": (
         "health checks came {measured} seconds late",
         "is a worker running, and beat? `vmpooler-tasks doctor` tells",
@@ -77,7 +85,7 @@ def explain(reason: Reason) -> tuple[str, str]:
     """(what was found, what to do)."""
     ahead = reason.code == "stale" and reason.measured < 0
     found, remedy = _ADVICE.get(_AHEAD if ahead else reason.code, _UNKNOWN)
-    values = {"queue": reason.queue, **reason.as_json()}
+    values = {"queue": reason.queue, "provider": reason.provider, **reason.as_json()}
     if ahead:
         values["measured"] = -values["measured"]
     return found.format(**values), remedy.format(**values)

@@ -13,6 +13,7 @@ from itertools import chain, islice
 from typing import Any
 
 from vmpooler_tasks.model.names import DeadLetterQueue, readable
+from vmpooler_tasks.model.redrive import Lineage
 from vmpooler_tasks.model.timestamps import iso_utc, parse_time
 
 ID_LENGTH = 16
@@ -45,6 +46,8 @@ class DeadLetter:
     args: Any = None
     kwargs: Any = None
     traceback: str | None = None
+    redrives: int | None = None
+    redrive_of: str | None = None
 
     def member(self) -> str:
         """The JSON as it stands in Redis: raw UTF-8, no spaces."""
@@ -70,6 +73,7 @@ def letter_id(*identity: str | bytes | int) -> str:
 def failed_vm(
     *, queue: DeadLetterQueue, vm: bytes, pool: str, error_class: str, error_message: str, now: float,
     request_id: bytes | None, pool_alias: bytes | None, identity: bytes, retry_count: int = 0,
+    lineage: Lineage | None = None,
 ) -> DeadLetter:  # fmt: skip
     """The dead letter of a VM. `identity` tells this failure from another of the same VM (its timestamp)."""
     return DeadLetter(
@@ -79,10 +83,12 @@ def failed_vm(
         error_class=error_class,
         error_message=error_message[:MAX_TEXT],
         failed_at=iso_utc(now),
-        retry_count=retry_count,
+        retry_count=lineage.retry_count if lineage else retry_count,
         request_id=None if request_id is None else readable(request_id),
         pool_alias=None if pool_alias is None else readable(pool_alias),
         id=letter_id(queue, pool, vm, identity),
+        redrives=lineage.redrives if lineage else None,
+        redrive_of=lineage.letter_id if lineage else None,
     )
 
 

@@ -142,6 +142,7 @@ class Reason:
     threshold: float
     pool: str | None = None
     queue: str | None = None
+    provider: str | None = None
 
     def as_json(self) -> dict[str, Any]:
         shown = {
@@ -151,7 +152,8 @@ class Reason:
             "threshold": _whole(self.threshold),
             "pool": self.pool,
         }
-        return shown if self.queue is None else {**shown, "queue": self.queue}
+        further = {"queue": self.queue, "provider": self.provider}
+        return {**shown, **{name: value for name, value in further.items() if value is not None}}
 
 
 def _whole(number: float) -> float:
@@ -163,13 +165,13 @@ def read_reason(data: Any) -> Reason:
     try:
         measured, threshold = float(data["measured"]), float(data["threshold"])
         severity = Status[data["severity"].upper()]
-        code, pool, queue = data["code"], data.get("pool"), data.get("queue")
+        code, pool, queue, provider = data["code"], *(data.get(name) for name in ("pool", "queue", "provider"))
     except (AttributeError, IndexError, KeyError, OverflowError, TypeError) as error:
         raise ValueError(f"this is no reason: {data!r}") from error
-    whole = isinstance(code, str) and isinstance(pool, str | None) and isinstance(queue, str | None)
+    whole = isinstance(code, str) and all(isinstance(name, str | None) for name in (pool, queue, provider))
     if not (whole and math.isfinite(measured) and math.isfinite(threshold)):
         raise ValueError(f"this is no reason: {data!r}")
-    return Reason(code, severity, measured, threshold, pool, queue)
+    return Reason(code, severity, measured, threshold, pool, queue, provider)
 
 
 def read_reasons(text: str) -> tuple[Reason, ...]:
@@ -230,7 +232,11 @@ class CycleHistory:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Circumstances:
-    """What a verdict needs beside the metrics. `empty_seconds`: for how long each empty pool has been seen empty."""
+    """What a verdict needs beside the metrics. `empty_seconds`: for how long each empty pool has been seen empty.
+
+    `open_breakers`: the providers that are left alone, and how often each failed in a row. `other_managers`: how often
+    another pool manager was seen at work lately.
+    """
 
     now: float
     purge: CycleHistory
@@ -240,6 +246,9 @@ class Circumstances:
     empty_seconds: Mapping[str, float]
     unreadable_keys: int = 0
     purge_max_percent: float = 100
+    open_breakers: Mapping[str, int] = field(default_factory=dict)
+    breaker_failures: int = 0
+    other_managers: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,7 +261,12 @@ def assess(metrics: Metrics, limits: Thresholds, around: Circumstances) -> Verdi
     """The verdict: as bad as the worst reason, healthy without one."""
     reasons = tuple(
         sorted(
-            [*_backlogs(metrics, limits), *_standstills(metrics, around), *_purge_troubles(around)],
+            [
+                *_backlogs(metrics, limits),
+                *_standstills(metrics, around),
+                *_purge_troubles(around),
+                *_manager_troubles(around),
+            ],
             key=lambda reason: (-reason.severity, reason.code, reason.pool or ""),
         )
     )
@@ -302,6 +316,13 @@ def _purge_troubles(around: Circumstances) -> Iterator[Reason]:
         yield Reason("purge_unfinished", Status.DEGRADED, whole_seconds(around.now - around.purge.unfinished_since), 0)
     if around.purge.failure is not None:
         yield Reason("purge_failed", Status.DEGRADED, 1, 0)
+
+
+def _manager_troubles(around: Circumstances) -> Iterator[Reason]:
+    for provider, failures in around.open_breakers.items():
+        yield Reason("breaker_open", Status.DEGRADED, failures, around.breaker_failures, provider=provider)
+    if around.other_managers:
+        yield Reason("other_manager", Status.DEGRADED, around.other_managers, 0)
 
 
 def is_stale(last_check: float | None, now: float, interval_seconds: float) -> bool:

@@ -26,6 +26,9 @@ from vmpooler_tasks.model.names import on_one_line, readable
 CONNECT_TIMEOUT = 3.0
 REPLY_TIMEOUT = 5.0
 
+MOST_CONNECTIONS = 10_000
+"""A worker of many threads may need one for each at the same moment."""
+
 MOST_NAMED = 4
 """Keys that an error names: a script may have thousands."""
 
@@ -47,6 +50,7 @@ class Database:
                 # again: what the script did could no longer be told from what was done before.
                 retry=Retry(NoBackoff(), 1, supported_errors=(redis.ConnectionError, socket.gaierror)),
                 client_name="vmpooler-tasks",
+                max_connections=MOST_CONNECTIONS,
             )
         except ValueError as error:
             # What is no address is taken apart wrongly, and the error shows a part of the password.

@@ -1,6 +1,7 @@
 """Every key in Redis, once. `vmpooler__` is VMPooler's name space and the guide's, `vmpooler_tasks__` is our own."""
 
 import re
+from typing import NamedTuple
 
 from vmpooler_tasks.model.names import DeadLetterQueue, Queue
 
@@ -27,6 +28,32 @@ HEALTH_HISTORY = b"vmpooler_tasks__health_history"
 SCHEDULE = b"vmpooler_tasks__schedule"
 BEATS = b"vmpooler_tasks__beats"
 AUDIT = b"vmpooler_tasks__audit"
+DESTROYS = b"vmpooler_tasks__destroys"
+FENCES = b"vmpooler_tasks__fences"
+TEMPLATES = b"vmpooler_tasks__templates"
+DELIVERIES = b"vmpooler_tasks__deliveries"
+WORK_PREFIX = b"vmpooler_tasks__work__"
+
+OTHER_MANAGER = b"vmpooler_tasks__other_manager"
+REDRIVES = b"vmpooler_tasks__redrives"
+
+POOL_TEMPLATES = b"vmpooler__config__template"
+POOL_CLONE_TARGETS = b"vmpooler__config__clone_target"
+POOL_RESETS = b"vmpooler__poolreset"
+UNDO_SIZES = b"vmpooler__pool__undo_size_override"
+UNDO_TEMPLATES = b"vmpooler__pool__undo_template_override"
+LAST_BOOT = b"vmpooler__lastboot"
+
+
+class Slots(NamedTuple):
+    """Clones in flight: a zset VM → epoch until which its clone is leased, and VMPooler's counter of them."""
+
+    key: bytes
+    counter: bytes
+
+
+POOL_SLOTS = Slots(b"vmpooler_tasks__clones", ACTIVE_CLONES)
+REQUEST_SLOTS = Slots(b"vmpooler_tasks__ondemand_clones", ACTIVE_ONDEMAND_CLONES)
 
 _QUEUE = re.compile(rb"vmpooler__(" + b"|".join(q.encode() for q in Queue) + rb")__(.+)", re.DOTALL)
 
@@ -59,6 +86,51 @@ def dead_letters(name: DeadLetterQueue) -> bytes:
 
 def request(request_id: bytes) -> bytes:
     return b"vmpooler__odrequest__" + request_id
+
+
+def delivered(request_id: bytes, alias: str, pool: str) -> bytes:
+    """The VMs that a request got from one pool, by the name that it asked for."""
+    return b"vmpooler__%b__%b__%b" % (request_id, alias.encode(), pool.encode())
+
+
+def active(pool: str) -> bytes:
+    """The running VMs of a pool: hash VM → time of its checkout."""
+    return f"vmpooler__active__{pool}".encode()
+
+
+def empty(pool: str) -> bytes:
+    """Is there while a pool has no ready VM."""
+    return f"vmpooler__empty__{pool}".encode()
+
+
+def statistics(what: str, day: str) -> bytes:
+    """`boot` or `clone`: hash pool:VM → seconds; `day` as 2024-01-15."""
+    return f"vmpooler__{what}__{day}".encode()
+
+
+def work(vm: bytes) -> bytes:
+    """Who works on a VM: hash owner, fence, attempts, destroys; and where it comes from, if it was redriven."""
+    return WORK_PREFIX + vm
+
+
+def breaker(provider: str) -> bytes:
+    """The circuit breaker of a provider: hash failures, open_until, trial_until, pause."""
+    return f"vmpooler_tasks__breaker__{provider}".encode()
+
+
+def redrive(run: str) -> bytes:
+    """A run of redrives: hash state, position, total, a count for each outcome, and who ordered what."""
+    return f"vmpooler_tasks__redrive__{run}".encode()
+
+
+def redrive_letters(run: str) -> bytes:
+    """The letters that a run is about, frozen at its start: a list of `queue`, line break, member."""
+    return redrive(run) + b"__letters"
+
+
+def check_lock(pool: str) -> bytes:
+    """Held while a pool is looked at."""
+    return f"vmpooler_tasks__lock__check__{pool}".encode()
 
 
 def first_seen(queue_name: str, pool: str = "") -> bytes:

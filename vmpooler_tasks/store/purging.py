@@ -1,22 +1,15 @@
 """What a purge does to the queues: each batch is decided again and done in one atomic step on the server."""
 
 import json
-import os
-import socket
-import time
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-import redis
-from redis.lock import Lock
-
-from vmpooler_tasks.errors import LockLostError, VmpoolerTasksError
 from vmpooler_tasks.model.names import ORPHANED, DeadLetterQueue, Queue
 from vmpooler_tasks.store import audit, keys
 from vmpooler_tasks.store.connection import Answer, Database
 from vmpooler_tasks.store.deadletters import Limits, Trimmed
+from vmpooler_tasks.store.locks import OwnedLock
 from vmpooler_tasks.store.numbers import finite
 
 ORPHAN_EXPIRY_SECONDS = 3600
@@ -112,44 +105,11 @@ def _guarded(
     return Batch(db.begin(script, script_keys, [*args, *words]))
 
 
-class PurgeLock:
-    """One purge cycle at a time, on all workers. It frees itself a minute after its owner stopped renewing it."""
+class PurgeLock(OwnedLock):
+    """One purge cycle at a time, on all workers."""
 
     def __init__(self, db: Database, owner: str | None = None) -> None:
-        self._db = db
-        self._owner = owner or f"{socket.gethostname()}:{os.getpid()}:{time.monotonic_ns():x}"
-        self._lock = Lock(db.client, keys.PURGE_LOCK.decode(), timeout=LOCK_SECONDS, thread_local=False)
-        self._renew_at = 0.0
-
-    def acquire(self) -> bool:
-        """False if another cycle runs."""
-        self._renew_at = time.monotonic() + LOCK_SECONDS / 4
-        with self._db.translated_errors():
-            return bool(self._lock.acquire(blocking=False, token=self._owner))
-
-    def renew(self) -> None:
-        """Call this between batches; it does nothing for one that was never acquired, as in a dry run.
-
-        Raises LockLostError if the lock went to another worker meanwhile.
-        """
-        if not self._lock.local.token or time.monotonic() < self._renew_at:
-            return
-        self._renew_at = time.monotonic() + LOCK_SECONDS / 4
-        with self._db.translated_errors():
-            try:
-                self._lock.reacquire()
-            except redis.exceptions.LockError as error:
-                raise LockLostError("this purge cycle was held up too long and ends here") from error
-
-    def release(self) -> None:
-        # Lost or out of reach: it frees itself, and the cycle's own error is the one to hear of.
-        with suppress(redis.exceptions.LockError, VmpoolerTasksError), self._db.translated_errors():
-            self._lock.release()
-
-    def holder(self) -> str | None:
-        """Who runs a cycle now: host:pid:…"""
-        raw = self._db.call("GET", keys.PURGE_LOCK)
-        return None if raw is None else raw.decode("utf-8", errors="replace")
+        super().__init__(db, keys.PURGE_LOCK, LOCK_SECONDS, "this purge cycle", owner)
 
 
 Spared = tuple[str, str, float]

@@ -68,6 +68,11 @@ def size(db: Database, queue: Queue, pool: str) -> int:
     return int(db.call("SCARD", keys.queue(queue, pool)))
 
 
+def are_in(db: Database, queue: Queue, pool: str, vms: Sequence[bytes]) -> list[bool]:
+    """Whether each VM is in this queue. Raises WrongTypeError."""
+    return [bool(flag) for flag in db.call("SMISMEMBER", keys.queue(queue, pool), *vms)] if vms else []
+
+
 def keyspace(db: Database) -> Iterator[tuple[list[bytes], list[bytes]]]:
     """(names of VMs that have metadata, keys of queues), page by page, each at least once.
 
@@ -101,6 +106,14 @@ def metadata(db: Database, vms: Sequence[bytes], field: bytes) -> MetadataAnswer
 def fields(db: Database, vms: Sequence[bytes], *wanted: bytes) -> Answer:
     """Asks for these metadata fields of each VM; a list for each, None where missing or unreadable."""
     return db.begin("read_fields", [], [len(wanted), *wanted, *map(keys.vm, vms)])
+
+
+def read_fields(db: Database, hashes: Sequence[bytes], *wanted: bytes) -> list[list[bytes | None]]:
+    """The same of any hashes, by key, in as many round trips as there are pages."""
+    found: list[list[bytes | None]] = []
+    for start in range(0, len(hashes), PAGE):
+        found += db.run("read_fields", [], [len(wanted), *wanted, *hashes[start : start + PAGE]])
+    return found
 
 
 def unqueued(db: Database, vms: Sequence[bytes], queues: Sequence[bytes]) -> list[bool]:

@@ -1,6 +1,6 @@
-"""On-demand requests, which VMPooler's API server writes."""
+"""On-demand requests that nobody fills: found and failed by a purge."""
 
-from vmpooler_tasks.store import keys
+from vmpooler_tasks.store import keys, queues
 from vmpooler_tasks.store.connection import Database
 
 PAGE = 1000
@@ -25,7 +25,7 @@ def _unanswered(db: Database, names: list[bytes]) -> list[bytes]:
     """Also those whose hash is missing or is none: what becomes of them is for `fail` to say."""
     if not names:
         return []
-    statuses = db.run("read_fields", [], [1, b"status", *map(keys.request, names)])
+    statuses = queues.read_fields(db, [keys.request(name) for name in names], b"status")
     return [name for name, (status,) in zip(names, statuses, strict=True) if status not in ANSWERED]
 
 

@@ -10,13 +10,10 @@ from kombu.transport import TRANSPORT_ALIASES
 
 from vmpooler_tasks.config import Settings, load_settings
 from vmpooler_tasks.errors import ConfigurationError
-from vmpooler_tasks.tasks import defaults
+from vmpooler_tasks.tasks import defaults, names
 
 GUARDED_TRANSPORT = "vmpooler_tasks.tasks.transport:Transport"
 FORGIVING_BACKEND = "vmpooler_tasks.tasks.results:Backend"
-
-PURGE = "vmpooler_tasks.purge_stale_entries"
-HEALTH_CHECK = "vmpooler_tasks.run_health_check"
 
 
 @cache
@@ -35,7 +32,7 @@ def deployment() -> dict[str, Any]:
     Whoever runs with it talks to Redis through our guard, and stores results where that cannot fail a task.
     """
     chosen = settings()
-    TRANSPORT_ALIASES.update(dict.fromkeys(("redis", "rediss"), GUARDED_TRANSPORT))
+    guard_transport()
     BACKEND_ALIASES.update(dict.fromkeys(("redis", "rediss"), FORGIVING_BACKEND))
     return {
         **{name: value for name, value in vars(defaults).items() if name.islower() and not name.startswith("_")},
@@ -45,14 +42,22 @@ def deployment() -> dict[str, Any]:
     }
 
 
+def guard_transport() -> None:
+    """From now on, `redis://` is our own transport in this process."""
+    TRANSPORT_ALIASES.update(dict.fromkeys(("redis", "rediss"), GUARDED_TRANSPORT))
+
+
 def schedule(chosen: Settings) -> dict[str, dict[str, Any]]:
     """Beat's entries: what is switched on, at the interval that the configuration gives it."""
     config = chosen.config
     entries: dict[str, dict[str, Any]] = {}
     if config.purge_enabled:
-        entries["purge"] = _tick(PURGE, config.purge_interval)
+        entries["purge"] = _tick(names.PURGE, config.purge_interval)
     if config.health_check_enabled:
-        entries["health"] = _tick(HEALTH_CHECK, config.health_check_interval)
+        entries["health"] = _tick(names.HEALTH_CHECK, config.health_check_interval)
+    if config.manage_pools:
+        entries["pools"] = _tick(names.CHECK_POOLS, config.check_loop_delay_min)
+        entries["requests"] = _tick(names.PROCESS_REQUESTS, config.check_loop_delay_min)
     return entries
 
 

@@ -5,15 +5,17 @@ What depends on VMPooler's configuration (addresses, schedule) is added by `vmpo
 
 from kombu.entity import Exchange, Queue
 
+from vmpooler_tasks.tasks import names as _names
+
 # --- what runs where -------------------------------------------------------------------------------------------------
 # Four queues, so that a machine can be given to clones alone; a worker takes all of them unless told otherwise (-Q).
-_names = ("vmpooler.clone", "vmpooler.check", "vmpooler.destroy", "vmpooler.maintenance")
-task_queues = [Queue(name, Exchange("vmpooler"), routing_key=name) for name in _names]
+task_queues = [Queue(name, Exchange("vmpooler"), routing_key=name) for name in _names.QUEUES]
 task_default_exchange = "vmpooler"
-task_default_routing_key = task_default_queue = "vmpooler.maintenance"
+task_default_routing_key = task_default_queue = _names.MAINTENANCE_QUEUE
+task_routes = {task: {"queue": queue} for task, queue in _names.ELSEWHERE.items()}
 # A task that is not routed would wait in a queue that nobody reads.
 task_create_missing_queues = False
-imports = ["vmpooler_tasks.tasks.maintenance"]
+imports = ["vmpooler_tasks.tasks.maintenance", "vmpooler_tasks.tasks.pools", "vmpooler_tasks.tasks.redriving"]
 
 # --- nothing is lost when a process or Redis goes away ---------------------------------------------------------------
 # A message leaves Redis when its task is over, not when it begins: a killed worker's task is delivered again.

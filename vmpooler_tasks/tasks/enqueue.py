@@ -11,13 +11,29 @@ from vmpooler_tasks.config import Settings
 from vmpooler_tasks.config.schema import without_login
 from vmpooler_tasks.errors import StoreUnavailableError
 from vmpooler_tasks.tasks import defaults
-from vmpooler_tasks.tasks.configuration import PURGE
+from vmpooler_tasks.tasks.configuration import guard_transport
+from vmpooler_tasks.tasks.names import PURGE, REDRIVE
+from vmpooler_tasks.tasks.redriving import Broker
 
 
 def enqueue_purge(settings: Settings, order: Mapping[str, Any]) -> str:
     """The id of the task. Raises StoreUnavailableError if the broker does not take it."""
     with _client(settings) as client:
         return str(client.send_task(PURGE, kwargs=dict(order), queue=defaults.task_default_queue, retry=False).id)
+
+
+def enqueue_redrive(settings: Settings, run: str) -> str:
+    """The id of the task. Raises StoreUnavailableError if the broker does not take it."""
+    with _client(settings) as client:
+        return str(client.send_task(REDRIVE, args=[run], queue=defaults.task_default_queue, retry=False).id)
+
+
+@contextmanager
+def redrive_broker(settings: Settings) -> Iterator[Broker]:
+    """What a run of redrives hands its messages to. Raises StoreUnavailableError if the broker does not take one."""
+    guard_transport()
+    with _client(settings) as client:
+        yield Broker(client, settings)
 
 
 def live_workers(settings: Settings, timeout: float = 1.0) -> list[str]:

@@ -7,16 +7,25 @@ import time
 import traceback as tracebacks
 from typing import Any
 
-from vmpooler_tasks.errors import VmpoolerTasksError
+from vmpooler_tasks.errors import StoreRefusedError, StoreUnavailableError, VmpoolerTasksError
+from vmpooler_tasks.jobs import clone
+from vmpooler_tasks.jobs.clone import Failure
 from vmpooler_tasks.jobs.keep import keep
 from vmpooler_tasks.model.deadletter import MAX_TEXT, DeadLetter, letter_id
 from vmpooler_tasks.model.names import DeadLetterQueue, on_one_line
 from vmpooler_tasks.model.redaction import redacted, redacted_bytes, redacted_text
+from vmpooler_tasks.model.redrive import Lineage
 from vmpooler_tasks.model.timestamps import iso_utc
+from vmpooler_tasks.store import redrives
+from vmpooler_tasks.tasks import names
 from vmpooler_tasks.tasks.configuration import settings
 from vmpooler_tasks.tasks.database import database
+from vmpooler_tasks.tasks.pool_manager import manager
 
 _log = logging.getLogger("vmpooler_tasks.dlq")
+
+SAME_SECONDS = 3600
+"""For so long the same failure of something that is tried again by itself is told once."""
 
 MAX_RAW = 65_536
 """Bytes kept of a message that cannot be decoded."""
@@ -24,9 +33,15 @@ MAX_RAW = 65_536
 
 def keep_failed_task(
     *, task: str | None, task_id: str | None, args: Any, kwargs: Any, retries: int, error: BaseException | None,
-    error_class: str | None = None, traceback: str | None = None,
+    error_class: str | None = None, traceback: str | None = None, tick: bool = False,
+    lineage: Lineage | None = None,
 ) -> None:  # fmt: skip
-    """The dead letter of a failed task. Reported again for the same delivery, it is the same letter."""
+    """The dead letter of a failed task. Reported again for the same delivery, it is the same letter.
+
+    A clone that failed is a VM that failed: its letter goes to `clone`, and the VM out of pending.
+    """
+    if task == names.CLONE_VM and _fail_clone(task_id or "", args, kwargs, error, error_class):
+        return
     now = time.time()
     message = redacted_text(str(error)) if error is not None else ""
     _keep(
@@ -37,16 +52,46 @@ def keep_failed_task(
             error_class=error_class or type(error).__name__,
             error_message=message[:MAX_TEXT],
             failed_at=iso_utc(now),
-            retry_count=retries,
-            id=letter_id(DeadLetterQueue.TASKS, task_id or f"{now}", retries),
+            retry_count=retries + (lineage.retry_count if lineage else 0),
+            id=_identity(task, task_id, kwargs, retries, error, now, tick=tick),
             task=task,
             task_id=task_id,
             args=redacted(args),
             kwargs=redacted(kwargs),
             traceback=_tail(traceback or _formatted(error)),
+            redrives=lineage.redrives if lineage else None,
+            redrive_of=lineage.letter_id if lineage else None,
         ),
         now,
+        lineage,
     )
+
+
+def _identity(
+    task: str | None, task_id: str | None, kwargs: Any, retries: int, error: BaseException | None, now: float, *,
+    tick: bool,
+) -> str:  # fmt: skip
+    """What is tried again and again by itself, and fails each time for the same reason, is one letter an hour."""
+    if tick or task == names.DESTROY_VM:
+        what = json.dumps(kwargs, sort_keys=True, default=repr)
+        return letter_id(DeadLetterQueue.TASKS, str(task), what, type(error).__name__, int(now // SAME_SECONDS))
+    return letter_id(DeadLetterQueue.TASKS, task_id or f"{now}", retries)
+
+
+def _fail_clone(task_id: str, args: Any, kwargs: Any, error: BaseException | None, error_class: str | None) -> bool:
+    """Whether the VM has failed: not if the arguments name none, or Redis was out of reach and the VM is made later."""
+    named = {**dict(zip(("vm", "pool"), args or (), strict=False)), **(kwargs or {})}
+    vm, pool = _named(named, "vm"), _named(named, "pool")
+    if vm is None or pool is None or isinstance(error, StoreUnavailableError | StoreRefusedError):
+        return False
+    failure = Failure.of(error or RuntimeError("no reason is known"))
+    shown = Failure(error_class or failure.error_class, redacted_text(failure.message), failure.permanent)
+    try:
+        clone.fail(manager(), vm, pool, shown, task_id, _named(named, "request_id"))
+    except VmpoolerTasksError as problem:
+        # Its lease runs out, and another worker makes it then.
+        _log.critical("[!] [dlq] %s; the failure of '%s' could not be kept: %s", problem, vm, shown.message)
+    return True
 
 
 def keep_raw_message(raw: bytes, why: str, queue: str | None = None) -> None:
@@ -66,11 +111,13 @@ def keep_raw_message(raw: bytes, why: str, queue: str | None = None) -> None:
     )
 
 
-def _keep(letter: DeadLetter, now: float) -> None:
+def _keep(letter: DeadLetter, now: float, lineage: Lineage | None = None) -> None:
     what = on_one_line(f"{letter.task or 'a message'}: {letter.error_class}: {letter.error_message}")
     try:
         if keep(database(), settings(), DeadLetterQueue.TASKS, letter, now):
             _log.error("[!] [dlq] Kept dead letter %s of %s", letter.id, what)
+            if lineage:
+                redrives.note_failure(database(), lineage.run)
     except VmpoolerTasksError as error:
         # The log is the last place where it is not lost.
         _log.critical("[!] [dlq] %s; the dead letter could not be kept: %s", error, letter.member())

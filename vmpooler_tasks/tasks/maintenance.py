@@ -10,8 +10,9 @@ from vmpooler_tasks.clock import system_clock
 from vmpooler_tasks.jobs import health, purge
 from vmpooler_tasks.jobs.purge_order import PurgeOrder
 from vmpooler_tasks.tasks.base import Task
-from vmpooler_tasks.tasks.configuration import HEALTH_CHECK, PURGE, settings
+from vmpooler_tasks.tasks.configuration import settings
 from vmpooler_tasks.tasks.database import database
+from vmpooler_tasks.tasks.names import HEALTH_CHECK, PURGE
 
 
 @shared_task(name=PURGE, base=Task, bind=True, ignore_result=False)

@@ -13,6 +13,8 @@ from vmpooler_tasks.store import schedule
 from vmpooler_tasks.store.numbers import finite
 from vmpooler_tasks.tasks import defaults
 from vmpooler_tasks.tasks.database import database
+from vmpooler_tasks.tasks.messages import waiting
+from vmpooler_tasks.tasks.quiet import QUIET
 from vmpooler_tasks.tasks.signals import beat_name
 
 _log = logging.getLogger("vmpooler_tasks.beat")
@@ -34,7 +36,9 @@ class RedisScheduler(Scheduler):
         self.install_default_entries(self.data)
         self.merge_inplace(self.app.conf.beat_schedule)
         if not self.schedule:
-            _log.warning("[!] [beat] Nothing is scheduled: purge_enabled and health_check_enabled are both off")
+            _log.warning(
+                "[!] [beat] Nothing is scheduled: purge_enabled, health_check_enabled and manage_pools are all off"
+            )
 
     def tick(self, *_: Any, **__: Any) -> float:
         """Sends what is due; answers the seconds until it should be called again."""
@@ -52,7 +56,7 @@ class RedisScheduler(Scheduler):
         if not due:
             return wait
         now = time.time()  # not earlier: what is recorded as a tick shall be a whole interval after the last
-        if self._waiting() >= MOST_WAITING:
+        if waiting(defaults.task_default_queue, self.producer.channel) >= MOST_WAITING:
             _log.warning(
                 "[!] [beat] %s is not sent: %d messages wait, and no worker takes them", entry.name, MOST_WAITING
             )
@@ -67,16 +71,8 @@ class RedisScheduler(Scheduler):
             schedule.give_back(database(), entry.name, claimed)
             return float(self.max_interval)
         schedule.confirm(database(), entry.name, claimed, now)
-        _log.info("[*] [beat] Sent %s", entry.task)
+        _log.log(logging.DEBUG if entry.task in QUIET else logging.INFO, "[*] [beat] Sent %s", entry.task)
         return wait
-
-    def _waiting(self) -> int:
-        """How many messages wait for a worker where the ticks go; 0 if the broker does not say."""
-        try:
-            queue = self.producer.channel.queue_declare(defaults.task_default_queue, passive=True)
-        except Exception:  # noqa: BLE001 - no such queue yet, or no broker: sending will tell
-            return 0
-        return int(queue.message_count)
 
     def close(self) -> None:
         super().close()

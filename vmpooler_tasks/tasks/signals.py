@@ -3,17 +3,23 @@
 import logging
 import os
 import socket
+import sys
 from typing import Any
 
 from celery import signals
 
-from vmpooler_tasks.errors import VmpoolerTasksError
+from vmpooler_tasks.config import Pool
+from vmpooler_tasks.config.schema import shown
+from vmpooler_tasks.errors import ConfigurationError, VmpoolerTasksError
 from vmpooler_tasks.jobs.server_check import check_server
 from vmpooler_tasks.model.names import on_one_line
-from vmpooler_tasks.store import health, server
+from vmpooler_tasks.model.redrive import read_lineage
+from vmpooler_tasks.store import health, pools, server
 from vmpooler_tasks.tasks.configuration import settings
 from vmpooler_tasks.tasks.database import database
 from vmpooler_tasks.tasks.failures import keep_failed_task, keep_raw_message, plain
+from vmpooler_tasks.tasks.pool_manager import try_providers
+from vmpooler_tasks.tasks.quiet import hush
 from vmpooler_tasks.tasks.startup import switched_on
 
 _log = logging.getLogger("vmpooler_tasks")
@@ -36,6 +42,7 @@ def _task_failed(
     keep_failed_task(
         task=getattr(sender, "name", None), task_id=task_id, args=plain(args), kwargs=plain(kwargs),
         retries=getattr(request, "retries", None) or 0, error=exception, traceback=getattr(einfo, "traceback", None),
+        tick=bool(getattr(request, "tick", False)), lineage=read_lineage(getattr(request, "redrive", None)),
     )  # fmt: skip
 
 
@@ -78,6 +85,43 @@ def _arguments(message: Any) -> tuple[Any, Any]:
 def _raw(message: Any) -> bytes:
     body = message.body
     return body if isinstance(body, bytes) else str(body).encode("utf-8", errors="replace")
+
+
+@signals.celeryd_init.connect(weak=False)
+def _try_providers(**_: Any) -> None:
+    """A worker that could not make a VM does not start."""
+    if settings().config.manage_pools:
+        try:
+            try_providers(settings())
+        except ConfigurationError as error:
+            sys.stderr.write(f"vmpooler-tasks: {error}\n")
+            sys.exit(os.EX_CONFIG)
+
+
+@signals.worker_ready.connect(weak=False)
+def _register_pools(**_: Any) -> None:
+    """The API server knows the pools from Redis."""
+    if settings().config.manage_pools:
+        try:
+            pools.register(database(), {pool.name: _registered(pool) for pool in settings().pools})
+        except VmpoolerTasksError as error:
+            _log.warning("[!] [config] the pools could not be registered: %s", on_one_line(str(error)))
+
+
+def _registered(pool: Pool) -> dict[str, str]:
+    """A pool's settings as VMPooler registers them."""
+    fields = {name: value for name, value in pool.as_written().items() if isinstance(value, str | int | float)}
+    domain = settings().domain_of(pool)
+    return {
+        **{name: shown(value) for name, value in fields.items()},
+        **({"alias": ",".join(pool.alias)} if pool.alias else {}),
+        **({"domain": domain} if domain else {}),
+    }
+
+
+@signals.after_setup_logger.connect(weak=False)
+def _hush(**_: Any) -> None:
+    hush()
 
 
 @signals.celeryd_after_setup.connect(weak=False)

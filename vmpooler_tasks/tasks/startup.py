@@ -19,6 +19,12 @@ def switched_on(settings: Settings) -> list[str]:
             f"kept {shown(config.dlq_ttl)} h, at most {config.dlq_max_entries} per queue",
         ),
         _line("purge", config.purge_enabled, purge),
+        _line(
+            "pool manager",
+            config.manage_pools,
+            f"a look every {shown(config.check_loop_delay_min)} s, {config.task_limit} clones at once for pools and "
+            f"{config.ondemand_clone_limit} for requests",
+        ),
         _line("health check", config.health_check_enabled, f"every {shown(config.health_check_interval)} s"),
     ]
 

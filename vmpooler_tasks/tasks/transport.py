@@ -147,6 +147,16 @@ class QoS(stock.QoS):
 class Channel(stock.Channel):
     QoS = QoS
 
+    captured: list[tuple[str, bytes]] | None = None
+    """A list takes the messages, each with the key of its queue, instead of Redis."""
+
+    def _put(self, queue: str, message: Any, **options: Any) -> None:
+        if self.captured is None:
+            super()._put(queue, message, **options)
+            return
+        key = self._q_for_pri(queue, self._get_message_priority(message, reverse=False))
+        self.captured.append((key, dumps(message).encode()))
+
     def _get_client(self) -> type:
         return _guarded(super()._get_client())
 

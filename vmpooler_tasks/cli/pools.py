@@ -1,0 +1,61 @@
+"""`vmpooler-tasks pools`"""
+
+import sys
+import time
+from typing import TYPE_CHECKING
+
+import click
+
+from vmpooler_tasks.cli import options
+from vmpooler_tasks.cli.context import Context, pass_context
+from vmpooler_tasks.cli.output import age, print_json, print_json_line, print_line, print_table
+from vmpooler_tasks.clock import system_clock
+
+if TYPE_CHECKING:  # the jobs are imported where they are used: `--help` needs no Redis client
+    from vmpooler_tasks.jobs.pool_overview import PoolRow
+
+WATCH_SECONDS = 2.0
+HEADINGS = ("POOL", "SIZE", "READY", "PENDING", "CLONING", "RUNNING", "COMPLETED", "FAILED/H", "LAST FAILURE")
+
+
+@click.command(epilog="Example: vmpooler-tasks pools --watch")
+@click.option("--watch", is_flag=True, help="Show it again every two seconds, until Ctrl-C.")
+@options.as_json
+@pass_context
+def pools(context: Context, watch: bool, as_json: bool) -> None:
+    """How each pool stands: its size, its VMs by queue, and what failed in the last hour."""
+    from vmpooler_tasks.jobs.pool_overview import overview  # noqa: PLC0415
+
+    while True:
+        rows = overview(context.db, context.settings, system_clock())
+        if as_json:
+            shown = [row.as_json() for row in rows]
+            (print_json_line if watch else print_json)(shown)
+        else:
+            if watch and sys.stdout.isatty():
+                click.clear()
+            _show(rows)
+        if not watch:
+            return
+        sys.stdout.flush()
+        time.sleep(WATCH_SECONDS)
+
+
+def _show(rows: "list[PoolRow]") -> None:
+    if not rows:
+        print_line("No pools: none is configured, and no VMPooler has registered one.")
+        return
+    print_table(
+        HEADINGS,
+        [
+            (row.pool, row.size, row.ready, row.pending, row.cloning, row.running, row.completed, row.failures,
+             row.last_failure)
+            for row in rows
+        ],
+        numbers=HEADINGS[1:-1],
+    )  # fmt: skip
+    closed = {row.provider: row.provider_closed_until for row in rows if row.provider_closed_until}
+    for provider, until in closed.items():
+        left = until - system_clock()
+        when = f"for {age(left)} more" if left > 0 else "until a clone succeeds"
+        print_line(f"! provider {provider} is left alone {when}: it failed again and again", "yellow")

@@ -1,0 +1,182 @@
+"""`vmpooler-tasks dlq redrive`"""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from vmpooler_tasks.cli import options
+from vmpooler_tasks.cli.context import PROGRAM, Context, pass_context, who_am_i
+from vmpooler_tasks.cli.output import print_json, print_line, print_table, utc_time
+from vmpooler_tasks.clock import system_clock
+from vmpooler_tasks.errors import InvalidOrderError
+from vmpooler_tasks.model.redrive import DEFAULT_RATE, POISON_AFTER, RunState
+
+if TYPE_CHECKING:  # the jobs are imported where they are used: `--help` needs no Redis client
+    from vmpooler_tasks.jobs.redrive import Selection
+    from vmpooler_tasks.store.redrives import Run
+
+MESSAGE_WIDTH = 100
+
+
+@click.command(epilog="Example: vmpooler-tasks dlq redrive --queue clone --since 2h --why 'template is back'")
+@click.argument("ids", nargs=-1, metavar="[ID]…")
+@options.letter_filters
+@click.option("--all", "every", is_flag=True, help=f"Every dead letter but those that came back {POISON_AFTER} times.")
+@click.option("--dry-run", is_flag=True, help="Say what would be run again, by queue, pool and error; do nothing.")
+@click.option(
+    "--rate",
+    type=click.FloatRange(min=0),
+    default=DEFAULT_RATE,
+    show_default=True,
+    metavar="N",
+    help="Letters a second; 0 for as many as go.",
+)
+@click.option("--limit", type=click.IntRange(min=1), help="The oldest so many.")
+@click.option(
+    "--max-failed",
+    type=click.FloatRange(0, 100),
+    default=50,
+    show_default=True,
+    metavar="PERCENT",
+    help="Stop when more than this share has failed again.",
+)
+@click.option("--enqueue", is_flag=True, help="Let a worker do it, and return at once.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--resume", metavar="RUN", help="Go on with a run that was interrupted.")
+@click.option("--cancel", metavar="RUN", help="End a run.")
+@click.option("--status", metavar="RUN", help="How a run stands.")
+@click.option("--runs", is_flag=True, help="The runs of the last week.")
+@options.why
+@options.as_json
+@pass_context
+def redrive(
+    context: Context, /, ids: tuple[str, ...], every: bool, dry_run: bool, rate: float, limit: int | None,
+    max_failed: float, enqueue: bool, yes: bool, resume: str | None, cancel: str | None, status: str | None, runs: bool,
+    why: str | None, as_json: bool, **filters: Any,
+) -> None:  # fmt: skip
+    """Run dead letters again, by id or filter.
+
+    What nobody wants any more (a request that was answered, a pool that is full) is closed instead. A run can be
+    interrupted, and resumed by anybody; the audit keeps who ordered it, and why.
+    """
+    from vmpooler_tasks.jobs import redrive as job  # noqa: PLC0415
+
+    with _usage_errors():
+        if runs:
+            _show_runs(context, as_json)
+        elif cancel:
+            ended = job.cancel(context.db, cancel)
+            _say(as_json, {"cancelled": ended}, f"Run {cancel} is cancelled." if ended else "It had ended before.")
+        elif status:
+            _show_run(job.known(context.db, status), as_json)
+        elif resume:
+            _drive(context, job.known(context.db, resume).id, enqueue, as_json)
+        else:
+            wanted = options.filter_from(filters, ids)
+            if wanted.selects_all() and not every:
+                raise click.UsageError("name ids or filters, or say --all")
+            selection = job.select(context.db, wanted, limit)
+            if dry_run:
+                _preview(selection, as_json)
+                return
+            if selection.letters and not yes:
+                click.confirm(f"Run {len(selection.letters)} dead letters again?", abort=True, err=True)
+            run = job.start(
+                context.db, selection, who=who_am_i(), why=why, rate=rate, max_failed_percent=max_failed,
+                now=system_clock(),
+            )  # fmt: skip
+            _drive(context, run, enqueue, as_json)
+
+
+@contextmanager
+def _usage_errors() -> Iterator[None]:
+    try:
+        yield
+    except InvalidOrderError as error:
+        raise click.UsageError(str(error.args[0])) from error
+
+
+def _say(as_json: bool, data: dict[str, Any], text: str) -> None:
+    if as_json:
+        print_json(data)
+    else:
+        print_line(text)
+
+
+def _preview(selection: "Selection", as_json: bool) -> None:
+    groups = selection.groups()
+    if as_json:
+        print_json({
+            "dry_run": True, "selected": len(selection.letters), "poisoned": selection.poisoned,
+            "groups": [{"queue": q, "pool": p, "error": e, "count": n} for (q, p, e), n in groups],
+        })  # fmt: skip
+        return
+    if groups:
+        print_table(
+            ("COUNT", "QUEUE", "POOL", "ERROR"),
+            [(count, queue, pool or "-", error[:MESSAGE_WIDTH]) for (queue, pool, error), count in groups],
+            numbers=("COUNT",),
+        )
+    poison = f" {selection.poisoned} that came back too often are left out." if selection.poisoned else ""
+    print_line(f"Would run {len(selection.letters)} dead letters again.{poison}")
+
+
+def _drive(context: Context, run: str, enqueue: bool, as_json: bool) -> None:
+    from vmpooler_tasks.jobs import redrive as job  # noqa: PLC0415
+    from vmpooler_tasks.tasks.enqueue import enqueue_redrive, redrive_broker  # noqa: PLC0415 - Celery is slow to import
+
+    if enqueue:
+        task = enqueue_redrive(context.settings, run)
+        _say(as_json, {"run": run, "task_id": task}, f"Run {run} is enqueued as task {task}.")
+        return
+    last = job.known(context.db, run)
+    progress = not as_json and sys.stderr.isatty()
+    try:
+        with redrive_broker(context.settings) as broker:
+            for last in job.go_on(context.db, context.settings, broker, system_clock, run):
+                if progress:
+                    sys.stderr.write(f"\r{last.position} of {last.total} … ")
+    except KeyboardInterrupt:
+        sys.stderr.write(f"\nInterrupted; go on with `{PROGRAM} dlq redrive --resume {run}`\n")
+        raise
+    if progress:
+        sys.stderr.write("\r\033[K")
+    _show_run(last, as_json)
+
+
+def _show_run(run: "Run", as_json: bool) -> None:
+    from vmpooler_tasks.jobs import redrive as job  # noqa: PLC0415
+
+    if as_json:
+        print_json(job.as_json(run))
+        return
+    counts = ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in run.counts.items() if count) or "nothing"
+    print_line(f"Run {run.id} is {run.state}: {run.position} of {run.total} letters; {counts}.")
+    if run.state is RunState.STOPPED:
+        print_line(f"! More than {run.max_failed_percent:g} % failed again: mend the cause first.", "yellow")
+    if run.counts["kept"]:
+        print_line("! What is kept cannot be run again: it is no task, or its arguments were redacted.", "yellow")
+
+
+def _show_runs(context: Context, as_json: bool) -> None:
+    from vmpooler_tasks.jobs import redrive as job  # noqa: PLC0415
+    from vmpooler_tasks.store.redrives import newest_first  # noqa: PLC0415
+
+    found = newest_first(context.db)
+    if as_json:
+        print_json([job.as_json(run) for run in found])
+    elif not found:
+        print_line("No runs in the last week.")
+    else:
+        print_table(
+            ("ID", "TIME", "STATE", "LETTERS", "REDRIVEN", "OBSOLETE", "KEPT", "FAILED", "WHO", "WHY"),
+            [
+                (run.id, utc_time(run.started), run.state, run.total, run.counts["redriven"], run.counts["obsolete"],
+                 run.counts["kept"], run.counts["failed_again"], run.who, run.why or "")
+                for run in found
+            ],
+            numbers=("LETTERS", "REDRIVEN", "OBSOLETE", "KEPT", "FAILED"),
+        )  # fmt: skip

@@ -1,0 +1,143 @@
+"""`vmpooler-tasks request`"""
+
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from vmpooler_tasks.cli import options
+from vmpooler_tasks.cli.context import PROGRAM, Context, pass_context
+from vmpooler_tasks.cli.output import print_json, print_line, print_table, utc_time
+from vmpooler_tasks.clock import system_clock
+from vmpooler_tasks.errors import InvalidOrderError
+
+if TYPE_CHECKING:  # the jobs are imported where they are used: `--help` needs no Redis client
+    from vmpooler_tasks.jobs.requesting import Story
+
+POLL_SECONDS = 0.5
+NOT_FILLED = 1
+"""Exit status of a request that was waited for and failed."""
+
+
+class Asked(click.ParamType[tuple[str, int]]):
+    """`centos-7=2`, or `centos-7` for one."""
+
+    name = "POOL=COUNT"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, int]:
+        if isinstance(value, tuple):
+            return value
+        name, separator, count = value.rpartition("=")
+        if not separator:
+            return value, 1
+        if not name or not count.isdecimal() or int(count) < 1:
+            self.fail(f"{value!r} is not POOL=COUNT", param, ctx)
+        return name, int(count)
+
+
+class _Requests(click.Group):
+    """`request centos-7=2` asks for VMs; `request show ID` is a command of its own."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and args[0] not in self.commands:
+            args = ["make", *args]
+        name, command, rest = super().resolve_command(ctx, args)
+        return ("" if name == "make" else name), command, rest  # a command that nobody typed is not named in errors
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        named = next((arg for arg in args if not arg.startswith("-")), None)
+        if named is not None and args[0] not in self.commands and args[0] not in ctx.help_option_names:
+            args = ["make", *args]  # options may come before the pools
+        return super().parse_args(ctx, args)
+
+
+@click.group(cls=_Requests, epilog="Example: vmpooler-tasks request centos-7=2 --wait")
+def request() -> None:
+    """Ask for VMs: `request POOL=COUNT… [--wait]`, as VMPooler's API server does; or show what became of it."""
+
+
+@request.command("make", hidden=True, epilog="Example: vmpooler-tasks request centos-7=2 --wait")
+@click.argument("asked", nargs=-1, required=True, type=Asked())
+@click.option("--wait", is_flag=True, help="Wait until it is filled or has failed (exit status 0 or 1).")
+@options.as_json
+@pass_context
+def make(context: Context, asked: tuple[tuple[str, int], ...], wait: bool, as_json: bool) -> None:
+    """Ask for so many VMs of each pool, by its name or an alias."""
+    from vmpooler_tasks.jobs import requesting as job  # noqa: PLC0415
+
+    try:
+        request_id = job.make(context.db, context.settings, asked, system_clock())
+    except InvalidOrderError as error:
+        raise click.UsageError(str(error.args[0])) from error
+    if not context.settings.config.manage_pools:
+        sys.stderr.write(f"{PROGRAM}: manage_pools is off: VMPooler's own manager has to fill it\n")
+    if not wait:
+        if as_json:
+            print_json({"request": request_id})
+        else:
+            print_line(f"Request {request_id}; follow it with `{PROGRAM} request show {request_id}`")
+        return
+    if not as_json:
+        sys.stderr.write(f"Waiting for request {request_id} …\n")
+    while not job.is_answered(context.db, request_id):
+        time.sleep(POLL_SECONDS)
+    story = job.story(context.db, request_id)
+    _print(story, as_json)
+    sys.exit(0 if story.status == "ready" else NOT_FILLED)
+
+
+@request.command(epilog="Example: vmpooler-tasks request show 0b2f1c9e-…")
+@click.argument("request_id", metavar="ID")
+@options.as_json
+@pass_context
+def show(context: Context, request_id: str, as_json: bool) -> None:
+    """The whole story of a request: its VMs, attempts and dead letters, in order of time."""
+    from vmpooler_tasks.jobs import requesting as job  # noqa: PLC0415
+
+    try:
+        story = job.story(context.db, request_id)
+    except InvalidOrderError as error:
+        raise click.ClickException(str(error.args[0])) from error
+    _print(story, as_json)
+
+
+@request.command("list", epilog="Example: vmpooler-tasks request list")
+@options.as_json
+@pass_context
+def list_requests(context: Context, as_json: bool) -> None:
+    """The requests that wait or are being filled."""
+    from vmpooler_tasks.jobs import requesting as job  # noqa: PLC0415
+
+    stories = [job.story(context.db, name) for name in job.newest(context.db)]
+    if as_json:
+        print_json([story.as_json() for story in stories])
+    elif not stories:
+        print_line("No request is waiting or being filled.")
+    else:
+        print_table(
+            ("ID", "STATUS", "ASKED FOR", "DELIVERED", "RETRIES"),
+            [
+                (one.id, one.status, one.requested, sum(map(len, one.delivered.values())), one.retries)
+                for one in stories
+            ],
+            numbers=("DELIVERED", "RETRIES"),
+        )
+
+
+def _print(story: "Story", as_json: bool) -> None:
+    if as_json:
+        print_json(story.as_json())
+        return
+    colour = {"ready": "green", "failed": "red", "deleted": "red"}.get(story.status, "yellow")
+    why = f": {story.reason}" if story.reason else ""
+    print_line(f"{story.status.upper()}{why}  ({story.requested}, {story.retries} retries)", colour)
+    for part, names in story.delivered.items():
+        print_line(f"  {part}  {', '.join(names) or 'none yet'}")
+    if story.events:
+        print_table(
+            ("TIME", "WHAT", "VM", "POOL", "DETAIL"),
+            [(utc_time(one.at), one.what, one.vm or "-", one.pool or "-", one.detail) for one in story.events],
+        )

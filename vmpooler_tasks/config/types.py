@@ -1,0 +1,57 @@
+"""The kinds of values that options have, and what each refuses."""
+
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
+
+
+def _refuse_blank(value: Any) -> Any:
+    # YAML reads `dlq_ttl:` with nothing behind it as null; VMPooler's health check fails on one.
+    if value is None or value == "":
+        raise ValueError("is blank: give a value, or remove the line for the default")
+    return value
+
+
+def _refuse_switch(value: Any) -> Any:
+    # Python takes true for 1: `purge_interval: yes` would be a purge every second.
+    if isinstance(value, bool):
+        raise ValueError("must be a number")  # noqa: TRY004 - pydantic collects these
+    return _refuse_blank(value)
+
+
+def as_text(value: Any) -> Any:
+    """YAML reads `password: 12345` as a number; VMPooler takes it for what was written. Anything else as it is."""
+    return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
+
+
+def _as_texts(value: Any) -> Any:
+    """One alias is a list of one; a blank one is none."""
+    if value is None:
+        return ()
+    one = as_text(value)
+    return (one,) if isinstance(one, str) else value
+
+
+YEAR = 365 * 24 * 3600
+
+# The upper bounds are those of what comes after: Celery's timedeltas, Redis's expiries, sums that are no infinity.
+Given = BeforeValidator(_refuse_blank)
+Number = BeforeValidator(_refuse_switch)
+Age = Annotated[float, Number, Field(gt=0, le=100 * YEAR, allow_inf_nan=False)]
+Interval = Annotated[float, Number, Field(ge=0.1, le=10 * YEAR, allow_inf_nan=False)]
+Minutes = Annotated[float, Number, Field(gt=0, le=10_000_000, allow_inf_nan=False)]
+MinutesOrNever = Annotated[float, Number, Field(ge=0, le=10_000_000, allow_inf_nan=False)]
+Hours = Annotated[float, Number, Field(gt=0, le=1_000_000, allow_inf_nan=False)]
+HoursOrNever = Annotated[float, Number, Field(ge=0, le=1_000_000, allow_inf_nan=False)]
+Threshold = Annotated[float, Number, Field(ge=0, le=1_000_000_000, allow_inf_nan=False)]
+StuckAge = Annotated[float, Number, Field(ge=0, le=100 * YEAR, allow_inf_nan=False)]
+Count = Annotated[int, Number, Field(ge=0, le=1_000_000)]
+AtLeastOne = Annotated[int, Number, Field(ge=1, le=1_000_000)]
+Switch = Annotated[bool, Given]
+Text = Annotated[str, BeforeValidator(as_text)]
+Texts = Annotated[tuple[Text, ...], BeforeValidator(_as_texts)]
+Secret = Annotated[SecretStr, BeforeValidator(as_text)]
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore")

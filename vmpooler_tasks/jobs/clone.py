@@ -1,0 +1,174 @@
+"""Makes one VM. data-model.md: Clone."""
+
+import logging
+import time
+from dataclasses import dataclass
+
+from vmpooler_tasks.config import Pool
+from vmpooler_tasks.errors import ProviderError, VmpoolerTasksError
+from vmpooler_tasks.jobs import pending
+from vmpooler_tasks.jobs.keep import letter_limits, say_trimmed
+from vmpooler_tasks.jobs.lease_keeper import Lease
+from vmpooler_tasks.jobs.manager import Manager, day
+from vmpooler_tasks.jobs.provider_calls import within
+from vmpooler_tasks.jobs.vm_failures import letter_of, retry_of, say_moved, say_retry
+from vmpooler_tasks.model.lifecycle import age
+from vmpooler_tasks.model.names import DeadLetterQueue, on_one_line
+from vmpooler_tasks.model.permanence import is_permanent
+from vmpooler_tasks.model.retries import MAX_DELIVERIES
+from vmpooler_tasks.providers import PoolSpec, Provider, VirtualMachine
+from vmpooler_tasks.store import clones, pools, redrives, vms
+from vmpooler_tasks.store.clones import BreakerRule, Claim, ClaimedClone
+
+_log = logging.getLogger("vmpooler_tasks.pools")
+
+LEAST_SECONDS = 10.0
+"""Time that a clone is given at the least, however late it is begun."""
+
+
+class WorkerDiedError(VmpoolerTasksError):
+    """The worker died of it each time"""
+
+
+class NoAddressError(ProviderError):
+    """The provider made the VM, and it got no address"""
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why a clone failed, as its dead letter shows it."""
+
+    error_class: str
+    message: str
+    permanent: bool
+
+    @classmethod
+    def of(cls, error: BaseException) -> "Failure":
+        name = "StandardError" if isinstance(error, NoAddressError) else type(error).__name__
+        message = str(error)
+        return cls(name, message, is_permanent(message, name))
+
+
+def run(manager: Manager, vm: str, pool_name: str, owner: str, request_id: str | None = None) -> str:
+    """Makes the VM, unless somebody else does or did, or nobody wants it any more; answers what came of it.
+
+    `owner` is the task: delivered again it goes on where it was. Raises what kept the VM from being made; what that
+    means for the VM is for `fail` to do, whoever reports the failure.
+    """
+    pool, now = manager.pool(pool_name), manager.clock()
+    claimed = clones.claim(
+        manager.db, vm, pool_name, manager.settings.provider_of(pool), clones.slots_for(request_id), owner=owner,
+        now=now, leased_until=now + manager.settings.config.lease_seconds, most_attempts=MAX_DELIVERIES,
+    )  # fmt: skip
+    match claimed.claim:
+        case Claim.OK:
+            return _make(manager, vm, pool, claimed)
+        case Claim.WORN:
+            raise WorkerDiedError(f"{MAX_DELIVERIES} deliveries, none of which came to an end")
+        case Claim.OPEN:
+            _log.info("[ ] [%s] '%s' waits: its provider is left alone after failures", pool_name, vm)
+        case _:
+            _log.info("[ ] [%s] '%s' is not cloned: %s", pool_name, vm, claimed.claim)
+    return str(claimed.claim)
+
+
+def _make(manager: Manager, vm: str, pool: Pool, claimed: ClaimedClone) -> str:
+    _log.info("[ ] [%s] Starting to clone '%s'", pool.name, vm)
+    with manager.keeper.holding(vm, claimed.fence) as lease:
+        begun = time.perf_counter()
+        try:
+            made = within(_seconds_left(manager, pool, claimed), _ask, manager, pool, vm, claimed.attempts)
+            seconds = f"{time.perf_counter() - begun:.2f}"
+            _log.info("[+] [%s] '%s' cloned in %s seconds", pool.name, vm, seconds)
+            _refuse_without_address(made, seconds)
+        except Exception as error:
+            _say_failed(pool.name, vm, error)
+            raise
+        return _finish(manager, vm, pool, claimed, lease, made, seconds)
+
+
+def _refuse_without_address(made: VirtualMachine, seconds: str) -> None:
+    if not made.ip:
+        raise NoAddressError(f"failed to obtain IP after {seconds} seconds")
+
+
+def _seconds_left(manager: Manager, pool: Pool, claimed: ClaimedClone) -> float:
+    waited = age(claimed.begun, manager.clock()) or 0.0
+    return max(LEAST_SECONDS, manager.limits(pool).pending_seconds - waited)
+
+
+def _ask(manager: Manager, pool: Pool, vm: str, attempts: int) -> VirtualMachine:
+    orders = pools.orders(manager.db, pool.name)
+    spec = manager.spec(pool, template=orders.template, clone_target=orders.clone_target)
+    return manager.retries(_create, manager.provider_of(pool), spec, vm, attempts > 1)
+
+
+def _create(provider: Provider, spec: PoolSpec, vm: str, tried_before: bool) -> VirtualMachine:
+    """Asks first whether it is there already, where somebody may have made it and died before he could say so."""
+    found = provider.find_vm(spec, vm) if tried_before else None
+    return found or provider.create_vm(spec, vm)
+
+
+def _finish(
+    manager: Manager, vm: str, pool: Pool, claimed: ClaimedClone, lease: Lease, made: VirtualMachine, seconds: str
+) -> str:
+    kept = clones.finish(
+        manager.db, vm, pool.name, manager.settings.provider_of(pool), clones.slots_for(claimed.request_id),
+        fence=claimed.fence, day=day(manager.clock()), seconds=seconds,
+        metadata={"clone_time": seconds, "ip": made.ip, "host": made.host},
+    )  # fmt: skip
+    if kept == 0:
+        lease.lost = True
+        _log.warning("[!] [%s] '%s' was taken over by another worker meanwhile", pool.name, vm)
+        return "lost"
+    if kept < 0:
+        _log.warning("[!] [%s] '%s' has left pending while it was cloned; it will be destroyed", pool.name, vm)
+        return "left"
+    return pending.check(manager, vm, pool.name, fresh=True)
+
+
+def _say_failed(pool: str, vm: str, error: BaseException) -> None:
+    failure = Failure.of(error)
+    message = on_one_line(failure.message)
+    _log.error("[!] [%s] '%s' clone failed: %s: %s", pool, vm, failure.error_class, message)
+
+
+def fail(
+    manager: Manager, vm: str, pool_name: str, failure: Failure, owner: str, request_id: str | None = None
+) -> bool:
+    """The dead letter of a failed clone, out of pending, its slot free, and its request tried again: one step.
+
+    Reported again, or while another worker has the VM, it changes nothing. Answers whether it was pending until now.
+    """
+    (fields,) = vms.metadata(manager.db, [vm.encode()])
+    pool = manager.settings.pool(pool_name)
+    provider = manager.settings.provider_of(pool) if pool else ""
+    (lineage,) = redrives.lineage(manager.db, [vm])
+    letter = letter_of(
+        manager, DeadLetterQueue.CLONE, vm, pool_name, fields, error_class=failure.error_class,
+        message=failure.message, identity=fields["clone"] or b"",
+    )  # fmt: skip
+    retry = retry_of(manager, pool_name, fields, error_class=failure.error_class, message=failure.message)
+    config, limits = manager.settings.config, letter_limits(manager.settings)
+    done = clones.fail(
+        manager.db, vm, pool_name, provider, clones.slots_for(fields["request_id"] or request_id), fence=None,
+        owner=owner, now=manager.clock(), letter=letter, limits=limits, keep_seconds=manager.keep_seconds, retry=retry,
+        breaker=BreakerRule(
+            failures=config.breaker_failures, seconds=None if failure.permanent else config.breaker_seconds
+        ),
+    )  # fmt: skip
+    if limits:
+        say_trimmed(DeadLetterQueue.CLONE, done.trimmed, limits)
+    if not done.failed:
+        return False
+    if lineage:
+        redrives.note_failure(manager.db, lineage.run)
+    if limits:
+        say_moved(letter)
+    say_retry(manager, pool_name, vm, retry, done.request_outcome, done.request_retries)
+    if done.open_until:
+        pause = done.open_until - manager.clock()
+        _log.error(
+            "[!] [%s] Provider '%s' is left alone for %d s: it fails again and again", pool_name, provider, pause
+        )
+    return True

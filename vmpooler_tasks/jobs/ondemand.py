@@ -1,0 +1,116 @@
+"""Fills on-demand requests: takes new ones up, starts their clones, answers or fails them. data-model.md: On-demand."""
+
+import logging
+from collections.abc import Iterator, Sequence
+from itertools import islice
+
+from vmpooler_tasks.config import Settings
+from vmpooler_tasks.jobs import pending
+from vmpooler_tasks.jobs.manager import Manager, Work
+from vmpooler_tasks.jobs.pools import PLANNED_LEASES, SPARE_NAMES, first_metadata
+from vmpooler_tasks.model.lifecycle import MINUTE, Step
+from vmpooler_tasks.model.names import on_one_line, readable
+from vmpooler_tasks.model.ondemand import RequestStatus, Wanted, parse_item, parse_requested, total
+from vmpooler_tasks.model.vmnames import candidates
+from vmpooler_tasks.store import breakers, keys, ondemand
+from vmpooler_tasks.store.ondemand import Request
+
+_log = logging.getLogger("vmpooler_tasks.ondemand")
+
+
+def run(manager: Manager) -> list[Work]:
+    """One round over all requests; answers the clones to be made."""
+    for request in ondemand.waiting(manager.db, keys.WAITING_REQUESTS):
+        _take_up(manager, request)
+    work = list(_start_clones(manager))
+    for request in ondemand.waiting(manager.db, keys.PROCESSING_REQUESTS):
+        _look_after(manager, request)
+    return work
+
+
+def refusal(settings: Settings, wanted: Sequence[Wanted]) -> str | None:
+    """Why such a request cannot be filled; None if it can."""
+    unknown = sorted({part.pool for part in wanted if settings.pool(part.pool) is None})
+    most = settings.config.max_ondemand_instances_per_request
+    if unknown:
+        return f"there is no pool {', '.join(map(repr, unknown))}"
+    if not total(wanted):
+        return "it asks for no VM"
+    if total(wanted) > most:
+        return f"it asks for {total(wanted)} VMs, more than max_ondemand_instances_per_request ({most})"
+    return None
+
+
+def _take_up(manager: Manager, request: Request) -> None:
+    name = _name(request)
+    if request.status is not None or request.requested is None:
+        _close(manager, request, (), "it was deleted")
+        return
+    try:
+        wanted = parse_requested(request.requested)
+    except ValueError as error:
+        _close(manager, request, (), f"it cannot be read: {error}")
+        return
+    if why := refusal(manager.settings, wanted):
+        _close(manager, request, wanted, why)
+    elif ondemand.accept(manager.db, request, wanted):
+        _log.info("[*] Request '%s' is being filled: %s", name, on_one_line(request.requested))
+
+
+def _start_clones(manager: Manager) -> Iterator[Work]:
+    config, now = manager.settings.config, manager.clock()
+    closed = {
+        one.provider for one in breakers.open_ones(manager.db, manager.settings.providers) if one.open_until > now
+    }
+    for raw in ondemand.items(manager.db):
+        try:
+            item = parse_item(raw.decode(errors="surrogateescape"))
+        except ValueError as error:
+            _log.error("[!] [ondemand] An item of vmpooler__odcreate__task is dropped: %s", on_one_line(str(error)))
+            ondemand.drop_item(manager.db, raw)
+            continue
+        pool = manager.settings.pool(item.wanted.pool)
+        if pool is None or not item.wanted.count:
+            ondemand.drop_item(manager.db, raw)
+            continue
+        if manager.settings.provider_of(pool) in closed:
+            continue
+        names = list(islice(candidates(config.prefix), item.wanted.count + SPARE_NAMES))
+        begun = ondemand.begin_clones(
+            manager.db, raw, item, names, limit=config.ondemand_clone_limit,
+            leased_until=now + PLANNED_LEASES * config.lease_seconds,
+            metadata={
+                **first_metadata(manager.settings, pool, now),
+                "request_id": item.request_id.encode(errors="surrogateescape"),
+                "pool_alias": item.wanted.alias.encode(errors="surrogateescape"),
+            },
+        )  # fmt: skip
+        for vm in begun or ():
+            yield Work(Step.CLONE, vm, pool.name, item.request_id)
+
+
+def _look_after(manager: Manager, request: Request) -> None:
+    try:
+        wanted = parse_requested(request.requested or "")
+    except ValueError:
+        _close(manager, request, (), "what it asks for is gone")
+        return
+    minutes = manager.settings.config.ondemand_request_ttl
+    if request.status is not None:
+        _close(manager, request, wanted, "")
+    elif pending.answer_if_filled(manager, request.id):
+        return
+    elif manager.clock() - request.since > minutes * MINUTE:
+        _close(manager, request, wanted, f"not filled within {minutes:g} minutes")
+
+
+def _close(manager: Manager, request: Request, wanted: Sequence[Wanted], reason: str) -> None:
+    status, completed = ondemand.close(manager.db, request.id, wanted, reason, manager.keep_seconds)
+    if status is RequestStatus.FAILED and reason:
+        _log.error("[!] Request '%s' has failed: %s", _name(request), on_one_line(reason))
+    for vm in completed:
+        _log.info("[!] '%s' moved to completed: request '%s' is %s", on_one_line(vm), _name(request), status)
+
+
+def _name(request: Request) -> str:
+    return on_one_line(readable(request.id))

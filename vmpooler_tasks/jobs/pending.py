@@ -1,0 +1,125 @@
+"""Looks at one pending VM: is it ready, or has it taken too long? data-model.md: Pending check."""
+
+import logging
+
+from vmpooler_tasks.config import Pool
+from vmpooler_tasks.jobs.keep import letter_limits, say_trimmed
+from vmpooler_tasks.jobs.manager import Manager, day, stamp
+from vmpooler_tasks.jobs.provider_calls import LOOK_SECONDS, within
+from vmpooler_tasks.jobs.vm_failures import letter_of, retry_of, say_moved, say_retry
+from vmpooler_tasks.model.lifecycle import MINUTE, Fields, age, has_timed_out, needs_notice
+from vmpooler_tasks.model.names import DeadLetterQueue, Queue, on_one_line, readable
+from vmpooler_tasks.model.ondemand import parse_requested
+from vmpooler_tasks.store import ondemand, vms
+
+_log = logging.getLogger("vmpooler_tasks.pools")
+
+TIMED_OUT = "VM timed out during pending phase"
+
+
+def check(manager: Manager, vm: str, pool_name: str, *, fresh: bool = False) -> str:
+    """Moves a pending VM on if it is ready, and fails it if it took too long; answers what came of it.
+
+    `fresh`: it was made just now, and has not timed out. Raises ProviderError if the provider does not say.
+    """
+    pool = manager.pool(pool_name)
+    (fields,) = vms.metadata(manager.db, [vm.encode()])
+    readiness = within(LOOK_SECONDS, manager.provider_of(pool).is_ready, manager.spec(pool), vm)
+    if readiness.ready:
+        return _make_ready(manager, vm, pool, fields)
+    if readiness.error:
+        vms.note(manager.db, vm, "open_socket_error", readiness.error)
+        fields = {**fields, "open_socket_error": readiness.error.encode()}
+    return "pending" if fresh else fail_if_late(manager, vm, pool, fields)
+
+
+def fail_if_late(manager: Manager, vm: str, pool: Pool, fields: Fields) -> str:
+    """Warns once of a VM that takes long, and fails one that took too long."""
+    limits, now = manager.limits(pool), manager.clock()
+    error = on_one_line(readable(fields["open_socket_error"] or b""))
+    if has_timed_out(fields, limits, now):
+        exists = within(LOOK_SECONDS, manager.provider_of(pool).find_vm, manager.spec(pool), vm) is not None
+        minutes = limits.pending_seconds / MINUTE
+        if not exists:
+            return _drop(manager, vm, pool, fields)
+        if time_out(manager, vm, pool.name, fields):
+            _log.warning(
+                "[!] [%s] '%s' marked as 'failed' after %g minutes with error: %s", pool.name, vm, minutes, error
+            )
+        return "failed"
+    if needs_notice(fields, limits, now):
+        vms.note(manager.db, vm, "timeout_notification", "1")
+        left = (limits.pending_seconds - (age(fields["clone"], now) or 0)) / MINUTE
+        _log.warning("[!] [%s] '%s' impending failure in %.0f minutes with error: %s", pool.name, vm, left, error)
+    return "pending"
+
+
+def time_out(manager: Manager, vm: str, pool: str, fields: Fields) -> bool:
+    """Its dead letter, and from pending to completed. False if it had left pending."""
+    message = readable(fields["open_socket_error"] or b"") or TIMED_OUT
+    letter = letter_of(
+        manager, DeadLetterQueue.PENDING, vm, pool, fields, error_class="Timeout", message=message,
+        identity=fields["clone"] or b"",
+    )  # fmt: skip
+    cause = {
+        name: None if fields[name] is None else readable(fields[name] or b"")
+        for name in ("clone_error", "clone_error_class")
+    }
+    retry = retry_of(manager, pool, fields, error_class=cause["clone_error_class"], message=cause["clone_error"])
+    limits = letter_limits(manager.settings)
+    done = vms.fail(
+        manager.db, vm, pool, Queue.PENDING, letter=letter, now=manager.clock(), limits=limits, retry=retry
+    )  # fmt: skip
+    if limits:
+        say_trimmed(DeadLetterQueue.PENDING, done.trimmed, limits)
+    if not done.failed:
+        return False
+    if limits:
+        say_moved(letter)
+    say_retry(manager, pool, vm, retry, done.request_outcome, done.request_retries)
+    return True
+
+
+def _drop(manager: Manager, vm: str, pool: Pool, fields: Fields) -> str:
+    retry = retry_of(manager, pool.name, fields, error_class=None, message=None)
+    done = vms.drop_pending(manager.db, vm, pool.name, keep_seconds=manager.keep_seconds, retry=retry)
+    if done.failed:
+        _log.warning("[!] [%s] '%s' no longer exists. Removing from pending.", pool.name, vm)
+        say_retry(manager, pool.name, vm, retry, done.request_outcome, done.request_retries)
+    return "dropped"
+
+
+def _make_ready(manager: Manager, vm: str, pool: Pool, fields: Fields) -> str:
+    now, request_id = manager.clock(), fields["request_id"]
+    waited = age(fields["clone"], now)
+    lifetime = manager.settings.config.vm_lifetime_auth
+    outcome = vms.make_ready(
+        manager.db, vm, pool.name, stamp=stamp(now), day=day(now),
+        seconds="" if waited is None else f"{waited:.2f}", request_id=request_id, pool_alias=fields["pool_alias"],
+        token_lifetime="" if lifetime is None else f"{lifetime:g}",
+    )  # fmt: skip
+    name = on_one_line(readable(request_id or b""))
+    match outcome:
+        case "ready":
+            _log.info("[>] [%s] '%s' moved from 'pending' to 'ready' queue", pool.name, vm)
+        case "delivered":
+            _log.info("[>] [%s] '%s' is 'ready' for request '%s'", pool.name, vm, name)
+            answer_if_filled(manager, request_id or b"")
+        case "unwanted":
+            _log.info("[!] [%s] '%s' moved to completed queue: nobody waits for request '%s'", pool.name, vm, name)
+        case _:
+            _log.info("[ ] [%s] '%s' is not pending any more", pool.name, vm)
+    return outcome
+
+
+def answer_if_filled(manager: Manager, request_id: bytes) -> bool:
+    """Marks the request ready, if all of its VMs are delivered."""
+    text = ondemand.requested(manager.db, request_id)
+    try:
+        wanted = parse_requested(text or "")
+    except ValueError:
+        return False  # the tick that fills requests refuses it
+    if not ondemand.fill(manager.db, request_id, wanted):
+        return False
+    _log.info("[>] Request '%s' is filled", on_one_line(readable(request_id)))
+    return True

@@ -1,0 +1,77 @@
+"""How each pool stands: for `vmpooler-tasks pools`."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from vmpooler_tasks.config import Settings
+from vmpooler_tasks.jobs.pools import effective_size
+from vmpooler_tasks.model.letterfilter import LetterFilter
+from vmpooler_tasks.model.names import DeadLetterQueue, Queue
+from vmpooler_tasks.store import Database, breakers, clones, deadletters, pools, queues
+
+RECENT_SECONDS = 3600.0
+"""For so long a failure counts as recent."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PoolRow:
+    """One pool; `cloning` of its pending VMs are being made now, `failures` are its dead letters of the last hour.
+
+    `provider_closed_until`: its provider is left alone until that epoch, after failures.
+    """
+
+    pool: str
+    size: int
+    ready: int
+    pending: int
+    cloning: int
+    running: int
+    completed: int
+    failures: int
+    last_failure: str
+    provider: str
+    provider_closed_until: float | None
+
+    def as_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def overview(db: Database, settings: Settings, now: float) -> list[PoolRow]:
+    """Every configured pool, or, without any, every one that a VMPooler has registered."""
+    names = [pool.name for pool in settings.pools] or queues.pool_names(db)
+    sizes, in_flight = pools.sizes(db, names), clones.in_flight(db)
+    closed = {one.provider: one.open_until for one in breakers.open_ones(db, settings.providers)}
+    failures = _recent_failures(db, now)
+    return [_row(db, settings, name, sizes[name], in_flight, closed, failures.get(name, [])) for name in names]
+
+
+def _row(
+    db: Database, settings: Settings, name: str, sizes: dict[Queue, int], in_flight: set[bytes],
+    closed: dict[str, float], failures: list[str],
+) -> PoolRow:  # fmt: skip
+    pool = settings.pool(name)
+    provider = settings.provider_of(pool) if pool else ""
+    return PoolRow(
+        pool=name,
+        size=effective_size(pool, pools.orders(db, name).size) if pool else pools.registered_size(db, name),
+        ready=sizes[Queue.READY],
+        pending=sizes[Queue.PENDING],
+        cloning=sum(queues.are_in(db, Queue.PENDING, name, sorted(in_flight))) if sizes[Queue.PENDING] else 0,
+        running=sizes[Queue.RUNNING],
+        completed=sizes[Queue.COMPLETED],
+        failures=len(failures),
+        last_failure=failures[0] if failures else "",
+        provider=provider,
+        provider_closed_until=closed.get(provider),
+    )
+
+
+def _recent_failures(db: Database, now: float) -> dict[str, list[str]]:
+    """Pool → the messages of its VMs' dead letters of the last hour, newest first."""
+    readable = [queue for queue in DeadLetterQueue if deadletters.readable_size(db, queue) is not None]
+    wanted, found = LetterFilter(since=now - RECENT_SECONDS), dict[str, list[str]]()
+    for letter in deadletters.newest_first(db, readable):
+        if not wanted.accepts(letter):
+            break
+        found.setdefault(letter.text("pool"), []).append(letter.text("error_message"))
+    return found

@@ -1,0 +1,248 @@
+"""Looks at one pool: what was ordered, what is missing, what is too much, which of its VMs need a look of their own.
+
+data-model.md: How VMPooler's manager behaves. It changes nothing in the provider itself; what has to be done there is
+answered as work, for whichever worker takes it.
+"""
+
+import logging
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from itertools import islice
+
+from vmpooler_tasks.config import Pool, Settings
+from vmpooler_tasks.errors import ProviderError
+from vmpooler_tasks.jobs.manager import Manager, Work, stamp
+from vmpooler_tasks.jobs.provider_calls import LIST_SECONDS, within
+from vmpooler_tasks.model.lifecycle import (
+    Step,
+    is_past_lifetime,
+    pending_is_due,
+    ready_is_due,
+)
+from vmpooler_tasks.model.names import Queue, on_one_line
+from vmpooler_tasks.model.vmnames import candidates
+from vmpooler_tasks.store import breakers, clones, destroys, keys, pools, queues, vms
+from vmpooler_tasks.store.locks import OwnedLock, held
+from vmpooler_tasks.store.pools import PoolView
+
+_log = logging.getLogger("vmpooler_tasks.pools")
+
+LOCK_SECONDS = 60
+CLONES_AT_ONCE = 200
+"""Clones that one look begins at the most; the next look begins more."""
+
+MOST_DIGITS = 9
+"""Of a size that is set through the API; one of more is a mistake."""
+
+SPARE_NAMES = 5
+"""Names more than are needed, for those that are taken."""
+
+PLANNED_LEASES = 5
+"""Leases that a clone may wait for a worker before it is sent anew: a queue may be long."""
+
+DISCOVERY_SECONDS = 10.0
+"""For so long a VM may be in no queue: the API server takes one out of ready before it puts it into running."""
+
+
+@dataclass(frozen=True, slots=True)
+class PoolLook:
+    """What one look at a pool came to: the work to be handed out, and what kept a part of it from being done."""
+
+    pool: str
+    work: list[Work] = field(default_factory=list)
+    counts: dict[Queue, int] = field(default_factory=dict)
+    busy: bool = False
+    trouble: ProviderError | None = None
+
+
+def check(manager: Manager, name: str) -> PoolLook:
+    """Looks at the pool, unless another worker is just doing so (`busy`).
+
+    What needs no provider is done even if the provider fails; that is answered as `trouble`. Raises InvalidOrderError
+    for a pool that is not configured.
+    """
+    pool = manager.pool(name)
+    with held(OwnedLock(manager.db, keys.check_lock(name), LOCK_SECONDS, f"a look at '{name}'")) as ours:
+        if not ours:
+            return PoolLook(name, busy=True)
+        return _look(manager, pool)
+
+
+def _look(manager: Manager, pool: Pool) -> PoolLook:
+    provider = manager.settings.provider_of(pool)
+    seen = _carry_out_orders(manager, pool, pools.view(manager.db, pool.name, provider))
+    inventory, trouble = _inventory(manager, pool, seen)
+    look = PoolLook(pool.name, trouble=trouble)
+    if inventory is not None:
+        _discover(manager, pool, seen, inventory)
+        seen = pools.view(manager.db, pool.name, provider)  # the inventory may have taken a while
+        look.work.extend(_due(manager, pool, seen, inventory))
+    look.work.extend(_replenish(manager, pool, seen))
+    look.counts.update({queue: len(found) for queue, found in seen.queues.items()})
+    return look
+
+
+def _carry_out_orders(manager: Manager, pool: Pool, seen: PoolView) -> PoolView:
+    """Overrides and resets that were ordered through the API."""
+    db, orders, name = manager.db, seen.orders, pool.name
+    if orders.undo_size or orders.undo_template:
+        pools.undo(db, name, size=orders.undo_size, template=orders.undo_template)
+        what = " and ".join(
+            w for w, ordered in (("size", orders.undo_size), ("template", orders.undo_template)) if ordered
+        )
+        _log.info("[*] [%s] the override of its %s is undone", name, what)
+    template = (None if orders.undo_template else orders.template) or pool.template
+    changed = template and orders.known_template and template != orders.known_template
+    if changed:
+        _drain(manager, name, f"template updated from {orders.known_template} to {template}")
+    if template and template != orders.known_template:
+        pools.remember_template(db, name, template)
+    if orders.reset:
+        _drain(manager, name, "reset")
+        pools.reset_done(db, name)
+    if changed or orders.reset or orders.undo_size or orders.undo_template:
+        return pools.view(db, name, manager.settings.provider_of(pool))
+    return seen
+
+
+def _drain(manager: Manager, pool: str, why: str) -> None:
+    count = sum(len(vms.complete_some(manager.db, pool, queue)) for queue in (Queue.PENDING, Queue.READY))
+    _log.info("[*] [%s] %s: %d pending and ready VMs moved to completed", pool, on_one_line(why), count)
+
+
+def _inventory(manager: Manager, pool: Pool, seen: PoolView) -> tuple[set[bytes] | None, ProviderError | None]:
+    """(the names that the provider has, what kept it from saying). A failed inventory is none, never an empty one."""
+    name, config, now = manager.settings.provider_of(pool), manager.settings.config, manager.clock()
+    if seen.provider_closed_until is not None and seen.provider_closed_until > now:
+        return None, None
+    try:
+        found = within(LIST_SECONDS, manager.provider_of(pool).list_vms, manager.spec(pool))
+        return {vm.encode() for vm in found}, None
+    except Exception as error:  # noqa: BLE001 - whatever a provider raises, the rest of the pool is looked at
+        _log.error(
+            "[!] [%s] Its inventory could not be read: %s: %s", pool.name, type(error).__name__, on_one_line(str(error))
+        )
+        breakers.count_failure(manager.db, name, now=now, most=config.breaker_failures, seconds=config.breaker_seconds)
+        return None, error if isinstance(error, ProviderError) else ProviderError(f"{type(error).__name__}: {error}")
+
+
+def _discover(manager: Manager, pool: Pool, seen: PoolView, inventory: set[bytes]) -> None:
+    """VMs in the inventory and in no queue, twice in a row, go to discovered, and with the next look to completed."""
+    for vm in vms.complete_some(manager.db, pool.name, Queue.DISCOVERED):
+        _log.info("[!] [%s] '%s' was in no queue: moved from 'discovered' to 'completed'", pool.name, on_one_line(vm))
+    now = manager.clock()
+    stray = sorted(inventory.difference(*seen.queues.values()))
+    queues.forget_others(manager.db, Queue.DISCOVERED, pool.name, set(map(hash, stray)))
+    for page in _pages(stray):
+        known = queues.first_seen(manager.db, Queue.DISCOVERED, pool.name, page, now=now).result()
+        old = [vm for vm, since in zip(page, known, strict=True) if since and now - float(since) >= DISCOVERY_SECONDS]
+        for vm in vms.discover(manager.db, pool.name, old) if old else ():
+            _log.warning("[!] [%s] '%s' added to 'discovered' queue", pool.name, on_one_line(vm))
+
+
+def _pages(names: list[bytes]) -> Iterator[list[bytes]]:
+    return (names[start : start + queues.PAGE] for start in range(0, len(names), queues.PAGE))
+
+
+def _due(manager: Manager, pool: Pool, seen: PoolView, inventory: set[bytes]) -> Iterator[Work]:
+    yield from _due_pending(manager, pool, sorted(seen.queues[Queue.PENDING]))
+    yield from _due_ready(manager, pool, sorted(seen.queues[Queue.READY]))
+    yield from _due_running(manager, pool, sorted(seen.queues[Queue.RUNNING]), inventory)
+    yield from _due_completed(manager, pool, sorted(seen.queues[Queue.COMPLETED]))
+
+
+def _due_completed(manager: Manager, pool: Pool, names: list[bytes]) -> Iterator[Work]:
+    now, free_at = manager.clock(), destroys.not_before(manager.db, names)
+    due = [vm for vm, at in zip(names, free_at, strict=True) if at is None or at <= now]
+    until = now + PLANNED_LEASES * manager.settings.config.lease_seconds
+    destroys.plan(manager.db, due, now=now, until=until)
+    yield from _work(Step.DESTROY, pool, due)
+
+
+def _due_pending(manager: Manager, pool: Pool, names: list[bytes]) -> Iterator[Work]:
+    now, limits, in_flight = manager.clock(), manager.limits(pool), clones.in_flight(manager.db) if names else set()
+    due = []
+    for vm, fields in zip(names, vms.metadata(manager.db, names), strict=True):
+        if not fields["clone"]:  # put there by somebody else: it ages from now on
+            vms.note(manager.db, vm.decode(errors="surrogateescape"), "clone", stamp(now))
+        elif pending_is_due(fields, limits, now, being_cloned=vm in in_flight):
+            due.append(vm)
+    yield from _work(Step.CHECK_PENDING, pool, due)
+
+
+def _due_ready(manager: Manager, pool: Pool, names: list[bytes]) -> Iterator[Work]:
+    now, limits = manager.clock(), manager.limits(pool)
+    rows = zip(names, vms.metadata(manager.db, names), strict=True)
+    yield from _work(Step.CHECK_READY, pool, (vm for vm, fields in rows if ready_is_due(fields, limits, now)))
+
+
+def _due_running(manager: Manager, pool: Pool, names: list[bytes], inventory: set[bytes]) -> Iterator[Work]:
+    now, limits = manager.clock(), manager.limits(pool)
+    rows = zip(names, vms.metadata(manager.db, names), vms.checkouts(manager.db, pool.name, names), strict=True)
+    due = [
+        vm
+        for vm, fields, checkout in rows
+        if vm not in inventory
+        or not (checkout or fields["checkout"])
+        or is_past_lifetime({**fields, "checkout": checkout or fields["checkout"]}, limits, now)
+    ]
+    yield from _work(Step.CHECK_RUNNING, pool, due)
+
+
+def _work(step: Step, pool: Pool, names: Iterable[bytes]) -> Iterator[Work]:
+    for vm in names:
+        try:
+            yield Work(step, vm.decode(), pool.name)
+        except UnicodeDecodeError:  # no provider has such a VM; a purge takes it out of its queue
+            _log.warning("[!] [%s] %r is no name of a VM", pool.name, vm)
+
+
+def _replenish(manager: Manager, pool: Pool, seen: PoolView) -> Iterator[Work]:
+    """Begins the clones that the pool is short of, and completes ready VMs that are too many."""
+    size, config, now = effective_size(pool, seen.orders.size), manager.settings.config, manager.clock()
+    excess = vms.complete_some(manager.db, pool.name, Queue.READY, keep=size)
+    if excess:
+        _log.info("[*] [%s] %d ready VMs more than its size of %d moved to completed", pool.name, len(excess), size)
+    if seen.provider_closed_until is not None and seen.provider_closed_until > now:
+        _flag_empty(manager, pool, len(seen.queues[Queue.READY]), size)
+        return
+    ready, pending = len(seen.queues[Queue.READY]), len(seen.queues[Queue.PENDING])
+    wanted = min(max(0, size - ready - pending) + SPARE_NAMES, CLONES_AT_ONCE)
+    begun, ready, _ = clones.begin(
+        manager.db, pool.name, list(islice(candidates(config.prefix), wanted)), size=size,
+        task_limit=config.task_limit, leased_until=now + PLANNED_LEASES * config.lease_seconds,
+        metadata=first_metadata(manager.settings, pool, now),
+    )  # fmt: skip
+    _flag_empty(manager, pool, ready, size)
+    for vm in begun:
+        yield Work(Step.CLONE, vm, pool.name)
+
+
+def _flag_empty(manager: Manager, pool: Pool, ready: int, size: int) -> None:
+    empty = ready == 0 and size > 0
+    if pools.flag_empty(manager.db, pool.name, empty=empty) and empty:
+        _log.warning("[!] [%s] is empty", pool.name)
+
+
+def first_metadata(settings: Settings, pool: Pool, now: float) -> dict[str, str | bytes | None]:
+    """What is known of a VM before it is made."""
+    return {
+        "clone": stamp(now), "template": pool.name, "pool": pool.name, "domain": settings.domain_of(pool),
+    }  # fmt: skip
+
+
+def effective_size(pool: Pool, override: str | None) -> int:
+    """The size set through the API, if it is one, else the configured one."""
+    is_one = override is not None and override.isdecimal() and len(override) <= MOST_DIGITS
+    return int(override or 0) if is_one else pool.size
+
+
+def reap(manager: Manager) -> list[Work]:
+    """The clones whose worker is gone, or that never reached one, to be taken up anew."""
+    now, config, found = manager.clock(), manager.settings.config, list[Work]()
+    for slots, request_id in ((clones.slots_for(None), None), (clones.slots_for("request"), "request")):
+        until = now + PLANNED_LEASES * config.lease_seconds
+        for vm, pool in clones.reap(manager.db, slots, now=now, leased_until=until):
+            _log.warning("[!] [%s] '%s' is taken up again: its clone's lease has run out", pool, vm)
+            found.append(Work(Step.CLONE, vm, pool, request_id))
+    return found

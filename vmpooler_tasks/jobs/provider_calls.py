@@ -1,0 +1,71 @@
+"""Questions and orders to a provider: bounded in time, and repeated where that may help.
+
+A provider that hangs must not hold a worker for ever, and the time limits of Celery do not reach a thread: each call
+runs in a thread of its own, and is given up when it is late.
+"""
+
+import threading
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import tenacity
+
+from vmpooler_tasks.errors import ProviderTimeoutError, ThrottledProviderError
+from vmpooler_tasks.model.permanence import is_permanent_error
+from vmpooler_tasks.model.retries import ATTEMPTS, LONGEST_SECONDS, SHORTEST_SECONDS
+
+T = TypeVar("T")
+
+LOOK_SECONDS = 30.0
+LIST_SECONDS = 300.0
+DESTROY_SECONDS = 600.0
+
+
+def within(seconds: float, call: Callable[..., T], *args: Any) -> T:
+    """What the call answers or raises; ProviderTimeoutError after so many seconds, and its thread is left to itself."""
+    outcome: list[Any] = []
+    done = threading.Event()
+
+    def run() -> None:
+        try:
+            outcome.extend((True, call(*args)))
+        except BaseException as error:  # noqa: BLE001 - it is raised again where somebody waits for it
+            outcome.extend((False, error))
+        done.set()
+
+    threading.Thread(target=run, name="provider", daemon=True).start()
+    if not done.wait(seconds):
+        raise ProviderTimeoutError(f"no answer within {seconds:.0f} seconds")
+    answered, what = outcome
+    if not answered:
+        raise what
+    return what  # type: ignore[no-any-return]  # it is what `call` answered
+
+
+class Retries:
+    """How a provider is asked again: what is not permanent, a few times, with a growing random pause."""
+
+    def __init__(self, attempts: int = ATTEMPTS, sleep: Callable[[float], None] | None = None) -> None:
+        extra: dict[str, Any] = {} if sleep is None else {"sleep": sleep}
+        self._retrying = tenacity.Retrying(
+            stop=tenacity.stop_after_attempt(attempts),
+            wait=_pause,
+            retry=tenacity.retry_if_exception(lambda error: not is_permanent_error(error)),
+            reraise=True,
+            **extra,
+        )
+
+    def __call__(self, call: Callable[..., T], *args: Any) -> T:
+        """What the call answers, or the last error that it raised."""
+        return self._retrying.copy()(call, *args)
+
+
+_growing = tenacity.wait_random_exponential(multiplier=SHORTEST_SECONDS, max=LONGEST_SECONDS)
+
+
+def _pause(state: tenacity.RetryCallState) -> float:
+    """As long as the provider asked for, if it did."""
+    error = state.outcome.exception() if state.outcome else None
+    if isinstance(error, ThrottledProviderError) and error.retry_after_seconds is not None:
+        return min(error.retry_after_seconds, 3 * LONGEST_SECONDS)
+    return _growing(state)

@@ -1,0 +1,72 @@
+"""Looks at one ready VM: can it still be handed out? data-model.md: Ready check."""
+
+import logging
+
+from vmpooler_tasks.config import Pool
+from vmpooler_tasks.jobs.keep import letter_limits, say_trimmed
+from vmpooler_tasks.jobs.manager import Manager, stamp
+from vmpooler_tasks.jobs.provider_calls import LOOK_SECONDS, within
+from vmpooler_tasks.jobs.vm_failures import letter_of, say_moved
+from vmpooler_tasks.model.lifecycle import MINUTE, Fields, has_expired, ready_is_due
+from vmpooler_tasks.model.names import DeadLetterQueue, Queue, on_one_line, readable
+from vmpooler_tasks.providers import Readiness
+from vmpooler_tasks.store import vms
+from vmpooler_tasks.store.clones import RequestRetry
+
+_log = logging.getLogger("vmpooler_tasks.pools")
+
+UNREACHABLE = "VM became unreachable in ready queue"
+
+
+def check(manager: Manager, vm: str, pool_name: str) -> str:
+    """Keeps a ready VM, recycles or fails it; answers what came of it.
+
+    Raises ProviderError if the provider does not say.
+    """
+    pool, now = manager.pool(pool_name), manager.clock()
+    limits = manager.limits(pool)
+    (fields,) = vms.metadata(manager.db, [vm.encode()])
+    if not ready_is_due(fields, limits, now):
+        return "ready"  # looked at meanwhile, by an earlier message
+    if has_expired(fields, limits, now):
+        minutes = limits.ready_seconds / MINUTE
+        return _recycle(manager, vm, pool, f"reached end of TTL after {minutes:g} minutes, removed from 'ready' queue")
+    found = within(LOOK_SECONDS, manager.provider_of(pool).find_vm, manager.spec(pool), vm)
+    if found and found.hostname and found.hostname != vm:
+        named = on_one_line(found.hostname)
+        return _recycle(manager, vm, pool, f"has mismatched hostname {named}, removed from 'ready' queue")
+    readiness = within(LOOK_SECONDS, manager.provider_of(pool).is_ready, manager.spec(pool), vm)
+    vms.note(manager.db, vm, "check", stamp(now))
+    if readiness.ready:
+        return "ready"
+    return "failed" if fail(manager, vm, pool.name, fields, readiness) else "gone"
+
+
+def _recycle(manager: Manager, vm: str, pool: Pool, why: str) -> str:
+    if not vms.complete(manager.db, vm, pool.name, Queue.READY):
+        return "gone"
+    _log.info("[!] [%s] '%s' %s", pool.name, vm, why)
+    return "recycled"
+
+
+def fail(manager: Manager, vm: str, pool: str, fields: Fields, readiness: Readiness) -> bool:
+    """Its dead letter, and from ready to completed. False if it had left ready: a user has it."""
+    letter = letter_of(
+        manager, DeadLetterQueue.READY, vm, pool, fields, error_class=readiness.error_class, message=UNREACHABLE,
+        identity=fields["ready"] or fields["clone"] or b"",
+    )  # fmt: skip
+    limits = letter_limits(manager.settings)
+    done = vms.fail(
+        manager.db, vm, pool, Queue.READY, letter=letter, now=manager.clock(), limits=limits, retry=RequestRetry()
+    )
+    if limits:
+        say_trimmed(DeadLetterQueue.READY, done.trimmed, limits)
+    if not done.failed:
+        return False
+    if limits:
+        say_moved(letter)
+    error = readiness.error or readable(fields["open_socket_error"] or b"")
+    _log.warning(
+        "[!] [%s] '%s' removed from 'ready' queue. vm unreachable with error: %s", pool, vm, on_one_line(error)
+    )
+    return True

@@ -1,0 +1,213 @@
+"""Runs dead letters again. system.md: Redrive.
+
+A run is begun with a frozen selection and gone on with letter by letter; each letter leaves its queue in the step in
+which its successor begins, and the run's position moves in it. So anybody can go on with a run, after a crash as
+well, and nothing is lost or doubled.
+"""
+
+import json
+import logging
+import time
+import uuid
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any, Protocol
+
+from vmpooler_tasks.clock import Clock
+from vmpooler_tasks.config import Pool, Settings
+from vmpooler_tasks.errors import InvalidOrderError
+from vmpooler_tasks.jobs import deadletters
+from vmpooler_tasks.jobs.manager import Work
+from vmpooler_tasks.jobs.pools import PLANNED_LEASES, SPARE_NAMES, effective_size, first_metadata
+from vmpooler_tasks.model.deadletter import StoredLetter
+from vmpooler_tasks.model.letterfilter import LetterFilter
+from vmpooler_tasks.model.lifecycle import Step
+from vmpooler_tasks.model.names import DeadLetterQueue
+from vmpooler_tasks.model.ondemand import parse_requested
+from vmpooler_tasks.model.redaction import REDACTED
+from vmpooler_tasks.model.redrive import Lineage, Outcome, RunState, is_poison, successor, too_many_failed
+from vmpooler_tasks.model.vmnames import candidates
+from vmpooler_tasks.store import Database, ondemand, pools, redrives
+from vmpooler_tasks.store.redrives import Run, Successor
+
+_log = logging.getLogger("vmpooler_tasks.redrive")
+
+WAIT_SECONDS = 1.0
+"""Pause while there is no free slot for a clone."""
+
+
+class Broker(Protocol):
+    """The way to the workers. `repeated`: tasks that come again by themselves. `destroy`: the one for a VM."""
+
+    repeated: frozenset[str]
+    destroy: str
+
+    def prepare(self, task: str, args: Any, kwargs: Any, lineage: Lineage) -> tuple[str, bytes]:
+        """(the list in Redis, the message) of a task; raises InvalidOrderError for one that nobody knows.
+
+        The message is empty if the broker is another server: then it has been sent.
+        """
+
+    def hand_out(self, work: Work) -> None:
+        """Sends a clone to the workers."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Selection:
+    """What would be redriven. `poisoned` letters have come back too often, and are left out unless named by id."""
+
+    letters: Sequence[StoredLetter]
+    poisoned: int
+
+    def groups(self) -> list[tuple[tuple[str, str, str], int]]:
+        """((queue, pool, error class and message), how many), most first."""
+        counted = Counter((str(one.queue), one.text("pool"), deadletters.error_of(one)) for one in self.letters)
+        return counted.most_common()
+
+
+def select(db: Database, wanted: LetterFilter, limit: int | None = None) -> Selection:
+    """The letters meant, oldest first, since they have waited longest."""
+    found = list(deadletters.find(db, wanted))[::-1]
+    sound = [one for one in found if wanted.ids or not is_poison(one.fields)]
+    return Selection(letters=list(islice(sound, limit)), poisoned=len(found) - len(sound))
+
+
+def start(
+    db: Database, selection: Selection, *, who: str, why: str | None, rate: float, max_failed_percent: float, now: float
+) -> str:
+    """The id of a new run over these letters."""
+    run = uuid.uuid4().hex[:12]
+    redrives.start(
+        db, run, selection.letters, who=who, why=why, rate=rate, max_failed_percent=max_failed_percent, now=now
+    )
+    _log.info("[*] [redrive] Run %s of %d dead letters, ordered by %s", run, len(selection.letters), who)
+    return run
+
+
+def cancel(db: Database, run_id: str) -> bool:
+    """False if it had ended before. Raises InvalidOrderError if there is no such run."""
+    return redrives.end(db, known(db, run_id), RunState.CANCELLED)
+
+
+def known(db: Database, run_id: str) -> Run:
+    """Raises InvalidOrderError if there is no such run."""
+    run = redrives.read(db, run_id)
+    if run is None:
+        raise InvalidOrderError(f"there is no run {run_id!r}, or not any more")
+    return run
+
+
+def go_on(
+    db: Database, settings: Settings, broker: Broker, clock: Clock, run_id: str,
+    sleep: Callable[[float], None] = time.sleep,
+) -> Iterator[Run]:  # fmt: skip
+    """Goes on with a run until it ends, and shows how it stands after each letter.
+
+    Raises InvalidOrderError if there is no such run.
+    """
+    driver = _Driver(db, settings, broker, clock, run_id)
+    run = known(db, run_id)
+    while run.state is RunState.RUNNING:
+        if run.position >= run.total:
+            redrives.end(db, run, RunState.DONE)
+        elif too_many_failed(run.counts["redriven"], run.counts["failed_again"], run.max_failed_percent):
+            redrives.end(db, run, RunState.STOPPED)
+        else:
+            outcome = driver.step(run.position)
+            sleep(WAIT_SECONDS if outcome is Outcome.WAIT else _pause(run, outcome))
+        run = known(db, run_id)
+        yield run
+    _log.info("[*] [redrive] Run %s is %s: %s", run.id, run.state, dict(run.counts))
+
+
+def _pause(run: Run, outcome: Outcome) -> float:
+    return 1 / run.rate if run.rate and outcome is Outcome.REDRIVEN else 0.0
+
+
+class _Driver:
+    """Takes one letter after another, as its kind wants it."""
+
+    def __init__(self, db: Database, settings: Settings, broker: Broker, clock: Clock, run_id: str) -> None:
+        self._db, self._settings, self._broker, self._clock, self._run = db, settings, broker, clock, run_id
+
+    def step(self, position: int) -> Outcome:
+        letter = redrives.letter_at(self._db, self._run, position)
+        if letter is None:
+            return Outcome.MOVED_ON  # ended by somebody else
+        is_vms = letter.queue is not DeadLetterQueue.TASKS
+        outcome = self._vm(position, letter) if is_vms else self._task(position, letter)
+        _log.info("[*] [redrive] %s of %s: %s", letter.id, letter.text("vm") or letter.text("task"), outcome)
+        return outcome
+
+    def _task(self, position: int, letter: StoredLetter) -> Outcome:
+        decided, queue, message = self._decided(letter), "", b""
+        if decided is None:
+            try:
+                queue, message = self._broker.prepare(
+                    letter.text("task"), letter.fields.get("args") or [], letter.fields.get("kwargs") or {},
+                    successor(letter.fields, self._run),
+                )  # fmt: skip
+            except InvalidOrderError as error:
+                _log.warning("[!] [redrive] %s is kept: %s", letter.id, error)
+                decided = Outcome.KEPT
+        completed = None
+        if letter.text("task") == self._broker.destroy:
+            completed = (letter.text("vm"), letter.text("pool"))
+        return redrives.redrive_task(
+            self._db, self._run, position, letter, queue=queue, message=message, completed=completed, decided=decided
+        )
+
+    def _decided(self, letter: StoredLetter) -> Outcome | None:
+        if letter.text("task") in self._broker.repeated:
+            return Outcome.OBSOLETE
+        arguments = json.dumps([letter.fields.get("args"), letter.fields.get("kwargs")], default=str)
+        is_whole = letter.text("task") and REDACTED not in arguments
+        return None if is_whole else Outcome.KEPT
+
+    def _vm(self, position: int, letter: StoredLetter) -> Outcome:
+        request_id = letter.text("request_id") or None
+        pool = self._settings.pool(letter.text("pool"))
+        outcome, vm = redrives.redrive_vm(
+            self._db, self._run, position, letter, self._successor(letter, pool, request_id)
+        )
+        if vm:
+            self._broker.hand_out(Work(Step.CLONE, vm, letter.text("pool"), request_id))
+        return outcome
+
+    def _successor(self, letter: StoredLetter, pool: Pool | None, request_id: str | None) -> Successor:
+        config, now = self._settings.config, self._clock()
+        limit = config.ondemand_clone_limit if request_id else config.task_limit
+        raw = request_id.encode() if request_id else None
+        alias = letter.text("pool_alias")
+        origin = {"request_id": raw, "pool_alias": alias.encode()} if raw else {}
+        return Successor(
+            pool=letter.text("pool"),
+            wanted=None if pool is None else self._wanted_by(raw, alias, pool) if raw else self._size(pool),
+            limit=limit if config.manage_pools else None,
+            leased_until=now + PLANNED_LEASES * config.lease_seconds,
+            metadata={} if pool is None else {**first_metadata(self._settings, pool, now), **origin},
+            lineage=successor(letter.fields, self._run),
+            names=list(islice(candidates(config.prefix), SPARE_NAMES)),
+            request_id=raw,
+            alias=alias,
+        )  # fmt: skip
+
+    def _size(self, pool: Pool) -> int:
+        return effective_size(pool, pools.orders(self._db, pool.name).size)
+
+    def _wanted_by(self, request_id: bytes, alias: str, pool: Pool) -> int | None:
+        """How many VMs of this pool, by this name, the request asks for."""
+        try:
+            wanted = parse_requested(ondemand.requested(self._db, request_id) or "")
+        except ValueError:
+            return None
+        return sum(part.count for part in wanted if (part.alias, part.pool) == (alias, pool.name))
+
+
+def as_json(run: Run) -> Mapping[str, Any]:
+    return {
+        "run": run.id, "state": str(run.state), "selected": run.total, "position": run.position, **run.counts,
+        "who": run.who, "why": run.why,
+    }  # fmt: skip

@@ -1,0 +1,139 @@
+"""Requests for those without the API server: made, waited for, and told as a story. data-model.md: On-demand."""
+
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from vmpooler_tasks.config import Settings
+from vmpooler_tasks.errors import InvalidOrderError
+from vmpooler_tasks.jobs import deadletters
+from vmpooler_tasks.jobs.ondemand import refusal
+from vmpooler_tasks.model.letterfilter import LetterFilter
+from vmpooler_tasks.model.names import Queue, readable
+from vmpooler_tasks.model.ondemand import Wanted, parse_requested
+from vmpooler_tasks.model.timestamps import parse_time
+from vmpooler_tasks.store import Database, keys, ondemand, vms
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """Something that happened to a request, at this epoch."""
+
+    at: float
+    what: str
+    vm: str = ""
+    pool: str = ""
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Story:
+    """A request and all that is known of it, in order of time. `status`: waiting, filling, ready, failed or deleted.
+
+    `delivered` are its VMs by the part of the request that they are for.
+    """
+
+    id: str
+    status: str
+    reason: str
+    requested: str
+    retries: int
+    delivered: Mapping[str, Sequence[str]]
+    events: Sequence[Event]
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "request": self.id, "status": self.status, "failure_reason": self.reason, "requested": self.requested,
+            "retry_count": self.retries, "delivered": {part: list(names) for part, names in self.delivered.items()},
+            "events": [
+                {"at": one.at, "what": one.what, "vm": one.vm, "pool": one.pool, "detail": one.detail}
+                for one in self.events
+            ],
+        }  # fmt: skip
+
+
+def pool_for(settings: Settings, name: str) -> str:
+    """The pool of this name, or the first one that has it as an alias. Raises InvalidOrderError."""
+    if settings.pool(name):
+        return name
+    found = [pool.name for pool in settings.pools if name in pool.alias]
+    if not found:
+        known = sorted({name for pool in settings.pools for name in (pool.name, *pool.alias)})
+        raise InvalidOrderError(f"there is no pool {name!r}; there are {', '.join(known) or 'none'}")
+    return found[0]
+
+
+def make(db: Database, settings: Settings, asked: Sequence[tuple[str, int]], now: float) -> str:
+    """The id of a new request for (pool or alias, count)…. Raises InvalidOrderError if it could not be filled."""
+    wanted = [Wanted(name, pool_for(settings, name), count) for name, count in asked]
+    if why := refusal(settings, wanted):
+        raise InvalidOrderError(why)
+    request_id = str(uuid.uuid4())
+    ondemand.create(db, request_id, wanted, now)
+    return request_id
+
+
+def story(db: Database, request_id: str) -> Story:
+    """Raises InvalidOrderError if nothing is known of it."""
+    raw = request_id.encode(errors="surrogateescape")
+    facts = ondemand.facts(db, raw)
+    letters = list(deadletters.find(db, LetterFilter(request=request_id)))
+    if not facts.fields and not letters:
+        raise InvalidOrderError(f"nothing is known of a request {request_id!r}")
+    text = facts.fields.get("requested", "")
+    try:
+        wanted = parse_requested(text)
+    except ValueError:
+        wanted = ()
+    delivered = {str(part): sorted(ondemand.delivered(db, raw, part)) for part in wanted}
+    events = [
+        *([Event(at=facts.since, what="asked for", detail=text)] if facts.since else ()),
+        *_of_vms(db, raw, wanted, delivered),
+        *(
+            Event(
+                at=one.score, what=f"failed ({one.queue})", vm=one.text("vm"), pool=one.text("pool"),
+                detail=f"{one.text('error_class')}: {one.text('error_message')} [{one.id}]",
+            )
+            for one in letters
+        ),
+    ]  # fmt: skip
+    return Story(
+        id=request_id,
+        status=facts.fields.get("status") or ("filling" if facts.is_filling else "waiting"),
+        reason=facts.fields.get("failure_reason", ""),
+        requested=text,
+        retries=ondemand.retry_count(db, raw),
+        delivered=delivered,
+        events=sorted(events, key=lambda event: event.at),
+    )
+
+
+def _of_vms(
+    db: Database, request_id: bytes, wanted: Sequence[Wanted], delivered: Mapping[str, Sequence[str]]
+) -> list[Event]:
+    places: dict[str, str] = {}
+    for part in wanted:
+        for queue in (Queue.PENDING, Queue.RUNNING, Queue.COMPLETED):
+            places |= dict.fromkeys(ondemand.vms_of(db, queue, part.pool, request_id), part.pool)
+        places |= dict.fromkeys(delivered[str(part)], part.pool)
+    names = sorted(places)
+    events = []
+    for vm, fields in zip(names, vms.metadata(db, [name.encode() for name in names]), strict=True):
+        for field, what in (("clone", "clone begun"), ("ready", "delivered"), ("destroy", "destroyed")):
+            if (stamp := fields.get(field)) and (time := parse_time(stamp)):
+                detail = f"cloned in {readable(fields['clone_time'] or b'?')} s" if field == "ready" else ""
+                events.append(Event(at=time.timestamp(), what=what, vm=vm, pool=places[vm], detail=detail))
+    return events
+
+
+def is_answered(db: Database, request_id: str) -> bool:
+    """Whether there is nothing to wait for any more."""
+    facts = ondemand.facts(db, request_id.encode())
+    return bool(facts.fields.get("status")) or not facts.fields
+
+
+def newest(db: Database) -> list[str]:
+    """The requests that wait or are being filled."""
+    places = (keys.WAITING_REQUESTS, keys.PROCESSING_REQUESTS)
+    return [readable(one.id) for key in places for one in ondemand.waiting(db, key)]

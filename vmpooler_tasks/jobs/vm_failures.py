@@ -1,0 +1,69 @@
+"""What a failed VM leaves behind: its dead letter, and another try for the request that it was made for."""
+
+import logging
+
+from vmpooler_tasks.jobs.manager import Manager
+from vmpooler_tasks.model.deadletter import DeadLetter, failed_vm
+from vmpooler_tasks.model.lifecycle import Fields
+from vmpooler_tasks.model.names import DeadLetterQueue, on_one_line, readable
+from vmpooler_tasks.model.ondemand import CloneItem, Wanted
+from vmpooler_tasks.model.permanence import is_permanent
+from vmpooler_tasks.store import ondemand, redrives
+from vmpooler_tasks.store.clones import RequestRetry
+
+_log = logging.getLogger("vmpooler_tasks.pools")
+
+
+def letter_of(
+    manager: Manager, queue: DeadLetterQueue, vm: str, pool: str, fields: Fields, *, error_class: str, message: str,
+    identity: bytes,
+) -> DeadLetter:  # fmt: skip
+    """The dead letter of a VM with this metadata, failed now."""
+    request_id = fields["request_id"]
+    (lineage,) = redrives.lineage(manager.db, [vm])
+    return failed_vm(
+        queue=queue, vm=vm.encode(), pool=pool, error_class=error_class, error_message=message, now=manager.clock(),
+        request_id=request_id, pool_alias=fields["pool_alias"], identity=identity,
+        retry_count=ondemand.retry_count(manager.db, request_id) if request_id else 0,
+        lineage=lineage,
+    )  # fmt: skip
+
+
+def retry_of(
+    manager: Manager, pool: str, fields: Fields, *, error_class: str | None, message: str | None
+) -> RequestRetry:
+    """What becomes of the request that the VM was made for, if it was, after this error."""
+    request_id = fields["request_id"]
+    if not request_id:
+        return RequestRetry()
+    alias = (fields["pool_alias"] or b"").decode(errors="surrogateescape")
+    item = CloneItem(Wanted(alias, pool, 1), request_id.decode(errors="surrogateescape"))
+    return RequestRetry(
+        request_id=request_id,
+        item=str(item),
+        permanent=is_permanent(message, error_class),
+        most_retries=manager.settings.config.max_vm_retries,
+        reason=f"Configuration error: {message}",
+    )
+
+
+def say_moved(letter: DeadLetter) -> None:
+    """VMPooler's line about a letter, which the guide's readers look for."""
+    _log.warning(
+        "[!] [dlq] Moved '%s' from '%s' queue to DLQ: %s", letter.vm, letter.queue_from,
+        on_one_line(letter.error_message or ""), extra={"vm": letter.vm, "pool": letter.pool},
+    )  # fmt: skip
+
+
+def say_retry(manager: Manager, pool: str, vm: str, retry: RequestRetry, outcome: str, retries: int) -> None:
+    """What became of the request."""
+    name = on_one_line(readable(retry.request_id))
+    match outcome:
+        case "retried":
+            most = manager.settings.config.max_vm_retries
+            _log.info("[+] [%s] Request %s will be retried (attempt %d/%d)", pool, name, retries, most)
+        case "failed":
+            why = retry.reason if retry.permanent else "Max retry attempts exceeded"
+            _log.error("[!] [%s] '%s' permanently failed, and with it request %s: %s", pool, vm, name, on_one_line(why))
+        case _:
+            return

@@ -1,0 +1,98 @@
+"""Dead letters that are run again: what their successors carry, and when a run of redrives ends by itself."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+POISON_AFTER = 3
+"""Times that a letter may come back before only its id redrives it."""
+
+SAMPLE = 10
+"""Redriven letters before the share of those that failed again says anything."""
+
+DEFAULT_RATE = 10.0
+"""Letters a second, so that failures can be seen before everything is sent."""
+
+
+class RunState(StrEnum):
+    """Of one run of redrives."""
+
+    RUNNING = "running"
+    DONE = "done"
+    CANCELLED = "cancelled"
+    STOPPED = "stopped"
+    """Too many failed again."""
+
+
+class Outcome(StrEnum):
+    """What became of one letter."""
+
+    REDRIVEN = "redriven"
+    OBSOLETE = "obsolete"
+    """Nobody wants it any more: it is closed."""
+
+    KEPT = "kept"
+    """It cannot be run again, and stays."""
+
+    GONE = "gone"
+    """It had left meanwhile."""
+
+    WAIT = "wait"
+    """There is no free slot now."""
+
+    MOVED_ON = "moved_on"
+    """Somebody else drives this run, or it has ended."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lineage:
+    """What a successor carries: the letter that it comes from, how often it was redriven, and in which run."""
+
+    letter_id: str
+    redrives: int
+    retry_count: int
+    run: str
+
+    def as_fields(self) -> dict[str, str | int]:
+        return {
+            "redrive_of": self.letter_id, "redrives": self.redrives, "retry_count": self.retry_count, "run": self.run,
+        }  # fmt: skip
+
+
+def read_lineage(fields: Mapping[str, Any] | None) -> Lineage | None:
+    """The inverse of `as_fields`; None where there is none."""
+    if not fields or not fields.get("redrive_of"):
+        return None
+    return Lineage(
+        letter_id=str(fields["redrive_of"]), redrives=_number(fields.get("redrives")),
+        retry_count=_number(fields.get("retry_count")), run=str(fields.get("run") or ""),
+    )  # fmt: skip
+
+
+def successor(letter: Mapping[str, Any], run: str) -> Lineage:
+    """What the successor of a letter with these fields carries."""
+    return Lineage(
+        letter_id=str(letter["id"]), redrives=redrives(letter) + 1,
+        retry_count=_number(letter.get("retry_count")) + 1, run=run,
+    )  # fmt: skip
+
+
+def redrives(letter: Mapping[str, Any]) -> int:
+    """How often it was redriven before."""
+    return _number(letter.get("redrives"))
+
+
+def is_poison(letter: Mapping[str, Any]) -> bool:
+    return redrives(letter) >= POISON_AFTER
+
+
+def too_many_failed(redriven: int, failed_again: int, most_percent: float) -> bool:
+    return redriven >= SAMPLE and 100 * failed_again > most_percent * redriven
+
+
+def _number(value: Any) -> int:
+    try:
+        return max(0, int(value))
+    except (TypeError, ValueError):
+        return 0

@@ -1,0 +1,39 @@
+"""The circuit breaker of each provider: after failures in a row it is left alone for a while, by all workers."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from vmpooler_tasks.store import keys
+from vmpooler_tasks.store.connection import Database
+from vmpooler_tasks.store.numbers import finite, leading_number
+
+
+@dataclass(frozen=True, slots=True)
+class OpenBreaker:
+    """A provider that is left alone until this epoch (in the past: until one clone succeeds), and its failures."""
+
+    provider: str
+    failures: int
+    open_until: float
+
+
+def count_failure(db: Database, provider: str, *, now: float, most: int, seconds: float) -> float | None:
+    """The epoch until which it is left alone, if this failure was one too many."""
+    answer = db.run("fail_provider", [keys.breaker(provider)], [repr(now), most, seconds])
+    return float(answer) if answer else None
+
+
+def open_ones(db: Database, providers: Iterable[str]) -> list[OpenBreaker]:
+    """Those that are open, or wait for a trial."""
+    names = list(providers)
+    with db.translated_errors():
+        pipe = db.client.pipeline(transaction=False)
+        for name in names:
+            pipe.hmget(keys.breaker(name), "failures", "open_until")
+        replies = pipe.execute() if names else []
+    found = []
+    for name, (failures, until) in zip(names, replies, strict=True):
+        epoch = None if until is None else finite(until.decode(errors="replace"))
+        if epoch is not None:
+            found.append(OpenBreaker(name, leading_number(failures), epoch))
+    return found

@@ -1,0 +1,201 @@
+"""Clones in flight: begun, taken on by a worker, made or failed. Each step is one script, guarded by a fence."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from vmpooler_tasks.model.deadletter import DeadLetter
+from vmpooler_tasks.model.names import DeadLetterQueue, Queue
+from vmpooler_tasks.store import keys
+from vmpooler_tasks.store.connection import Database
+from vmpooler_tasks.store.deadletters import Limits, Trimmed
+from vmpooler_tasks.store.keys import Slots
+from vmpooler_tasks.store.numbers import leading_number
+
+REAPED_AT_ONCE = 500
+
+
+class Claim(StrEnum):
+    """What came of an attempt to take a clone on."""
+
+    OK = "ok"
+    GONE = "gone"
+    DONE = "done"
+    BUSY = "busy"
+    OPEN = "open"
+    WORN = "worn"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClaimedClone:
+    """A clone and who holds it. `attempts` counts those that began and never ended, this one included."""
+
+    claim: Claim
+    fence: int
+    attempts: int
+    open_until: float | None
+    request_id: bytes | None
+    pool_alias: bytes | None
+    begun: bytes | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FailedClone:
+    """What a failure did. `failed`: the VM was pending until now. `stale`: another has it, and nothing was done."""
+
+    failed: bool
+    stale: bool
+    trimmed: Trimmed
+    request_outcome: str
+    request_retries: int
+    open_until: float | None
+
+
+def slots_for(request_id: str | bytes | None) -> Slots:
+    """Clones for requests have slots of their own."""
+    return keys.REQUEST_SLOTS if request_id else keys.POOL_SLOTS
+
+
+def _words(fields: Mapping[str, Any]) -> list[Any]:
+    words = [word for name, value in fields.items() if value is not None for word in (name, value)]
+    return [len(words), *words]
+
+
+def begin(
+    db: Database, pool: str, names: Sequence[str], *, size: int, task_limit: int, leased_until: float,
+    metadata: Mapping[str, Any],
+) -> tuple[list[str], int, int]:  # fmt: skip
+    """(the names begun, ready, pending): as many of `names` as the pool is short of and the slots allow."""
+    slots = keys.POOL_SLOTS
+    begun, ready, pending = db.run(
+        "begin_clones",
+        [keys.queue(Queue.PENDING, pool), keys.queue(Queue.READY, pool), slots.key, slots.counter],
+        [size, task_limit, repr(leased_until), keys.VM_PREFIX, keys.WORK_PREFIX, *_words(metadata), *names],
+    )
+    return [name.decode() for name in begun], ready, pending
+
+
+def claim(
+    db: Database, vm: str, pool: str, provider: str, slots: Slots, *, owner: str, now: float, leased_until: float,
+    most_attempts: int,
+) -> ClaimedClone:  # fmt: skip
+    raw = vm.encode()
+    outcome, fence, attempts, open_until, request_id, pool_alias, begun = db.run(
+        "claim_clone",
+        [keys.queue(Queue.PENDING, pool), slots.key, slots.counter, keys.work(raw), keys.FENCES,
+         keys.breaker(provider), keys.vm(raw)],
+        [vm, owner, repr(now), repr(leased_until), most_attempts],
+    )  # fmt: skip
+    return ClaimedClone(
+        claim=Claim(outcome.decode()), fence=fence, attempts=attempts,
+        open_until=float(open_until) if open_until else None,
+        request_id=request_id, pool_alias=pool_alias, begun=begun,
+    )  # fmt: skip
+
+
+def finish(
+    db: Database, vm: str, pool: str, provider: str, slots: Slots, *, fence: int, day: str, seconds: str,
+    metadata: Mapping[str, Any],
+) -> int:  # fmt: skip
+    """1: kept; 0: another holder has taken it over; -1: it has left pending meanwhile."""
+    raw = vm.encode()
+    return int(
+        db.run(
+            "finish_clone",
+            [keys.queue(Queue.PENDING, pool), slots.key, slots.counter, keys.work(raw), keys.breaker(provider),
+             keys.vm(raw), keys.statistics("clone", day)],
+            [vm, fence, f"{pool}:{vm}", seconds, *_words(metadata)[1:]],
+        )
+    )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestRetry:
+    """What to do for the request that a failed VM was made for: `item` goes back, unless it is failed for `reason`."""
+
+    request_id: bytes = b""
+    item: str = ""
+    permanent: bool = False
+    most_retries: int = 0
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BreakerRule:
+    """After so many failures in a row a provider is left alone for so long; None does not count this failure."""
+
+    failures: int
+    seconds: float | None
+
+
+def fail(
+    db: Database, vm: str, pool: str, provider: str, slots: Slots, *, fence: int | None, owner: str, now: float,
+    letter: DeadLetter, limits: Limits | None, keep_seconds: float, retry: RequestRetry, breaker: BreakerRule,
+) -> FailedClone:  # fmt: skip
+    """Without `fence` the failure was seen from outside: it counts unless somebody other than `owner` has the clone.
+
+    Without `limits`, dead letters being off, there is no letter.
+    """
+    raw, kept = vm.encode(), limits or Limits(ttl_seconds=1, max_entries=1)
+    state, dropped, expired, outcome, retries, open_until = db.run(
+        "fail_clone",
+        [keys.queue(Queue.PENDING, pool), slots.key, slots.counter, keys.work(raw), keys.breaker(provider),
+         keys.vm(raw), keys.dead_letters(DeadLetterQueue.CLONE), keys.DEAD_LETTER_IDS, keys.COUNTERS,
+         keys.request(retry.request_id), keys.PENDING_ONDEMAND_CLONES],
+        [vm, "" if fence is None else fence, owner, repr(now), int(limits is not None), kept.ttl_seconds,
+         kept.max_entries, letter.id, letter.member(), int(keep_seconds), letter.error_message or "",
+         letter.error_class or "", int(retry.permanent), retry.most_retries, retry.item, retry.reason,
+         breaker.failures, "" if breaker.seconds is None else breaker.seconds],
+    )  # fmt: skip
+    return FailedClone(
+        failed=state == 1, stale=state == -1, trimmed=Trimmed(dropped, expired), request_outcome=outcome.decode(),
+        request_retries=retries, open_until=float(open_until) if open_until else None,
+    )  # fmt: skip
+
+
+def reap(db: Database, slots: Slots, *, now: float, leased_until: float) -> list[tuple[str, str]]:
+    """(VM, pool) of the clones whose lease has run out: their worker is gone, or they were never taken on."""
+    found = db.run(
+        "reap",
+        [slots.key, slots.counter],
+        [repr(now), repr(leased_until), keys.VM_PREFIX, keys.WORK_PREFIX, keys.queue(Queue.PENDING, ""),
+         REAPED_AT_ONCE],
+    )  # fmt: skip
+    names = [name.decode() for name in found]
+    return list(zip(names[::2], names[1::2], strict=True))
+
+
+def in_flight(db: Database) -> set[bytes]:
+    """All VMs that are being cloned, for pools and requests."""
+    with db.translated_errors(keys.POOL_SLOTS.key, keys.REQUEST_SLOTS.key):
+        pipe = db.client.pipeline(transaction=False)
+        for slots in (keys.POOL_SLOTS, keys.REQUEST_SLOTS):
+            pipe.zrange(slots.key, 0, -1)
+        return {vm for found in pipe.execute() for vm in found}
+
+
+FOREIGN_SECONDS = 120
+"""For so long it is remembered that somebody else counted clones."""
+
+FOREIGN_SIGHTINGS = 2
+"""A counter that is wrong once was left behind by a manager that has been stopped."""
+
+
+def look_for_other_manager(db: Database) -> bool:
+    """Whether another pool manager is at work: VMPooler's counter of clones is not what was written to it here.
+
+    It is put right.
+    """
+    seen = db.run(
+        "look_for_other_manager",
+        [keys.ACTIVE_CLONES, keys.POOL_SLOTS.key, keys.OTHER_MANAGER],
+        [FOREIGN_SECONDS],
+    )
+    return int(seen) >= FOREIGN_SIGHTINGS
+
+
+def foreign_counts(db: Database) -> int:
+    """How often another manager was seen at work lately; 0 if it was one counter that was left behind."""
+    seen = leading_number(db.call("GET", keys.OTHER_MANAGER))
+    return seen if seen >= FOREIGN_SIGHTINGS else 0

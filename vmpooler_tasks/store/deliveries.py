@@ -1,0 +1,15 @@
+"""How often a task was delivered again: its message does not tell."""
+
+from vmpooler_tasks.store import keys
+from vmpooler_tasks.store.connection import Database
+
+REMEMBERED_SECONDS = 7 * 24 * 3600
+
+
+def count(db: Database, task_id: str) -> int:
+    """Counts one more delivery of this task; answers how many there were beside the first."""
+    with db.translated_errors(keys.DELIVERIES):
+        pipe = db.client.pipeline(transaction=True)
+        pipe.hincrby(keys.DELIVERIES, task_id, 1)
+        pipe.expire(keys.DELIVERIES, REMEMBERED_SECONDS)
+        return int(pipe.execute()[0])

@@ -1,0 +1,65 @@
+"""One at a time, on all workers: a lock that frees itself when its owner no longer renews it."""
+
+import os
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+import redis
+from redis.lock import Lock
+
+from vmpooler_tasks.errors import LockLostError, VmpoolerTasksError
+from vmpooler_tasks.store.connection import Database
+
+
+class OwnedLock:
+    """`what` is what ends if the lock is lost. It is free again `seconds` after its owner stopped renewing it."""
+
+    def __init__(self, db: Database, key: bytes, seconds: float, what: str, owner: str | None = None) -> None:
+        self._db, self._key, self._seconds, self._what = db, key, seconds, what
+        self._owner = owner or f"{socket.gethostname()}:{os.getpid()}:{time.monotonic_ns():x}"
+        self._lock = Lock(db.client, key.decode(), timeout=seconds, thread_local=False)
+        self._renew_at = 0.0
+
+    def acquire(self) -> bool:
+        """False if another has it."""
+        self._renew_at = time.monotonic() + self._seconds / 4
+        with self._db.translated_errors():
+            return bool(self._lock.acquire(blocking=False, token=self._owner))
+
+    def renew(self) -> None:
+        """Call this now and then; it does nothing for a lock that was never acquired.
+
+        Raises LockLostError if it went to another meanwhile.
+        """
+        if not self._lock.local.token or time.monotonic() < self._renew_at:
+            return
+        self._renew_at = time.monotonic() + self._seconds / 4
+        with self._db.translated_errors():
+            try:
+                self._lock.reacquire()
+            except redis.exceptions.LockError as error:
+                raise LockLostError(f"{self._what} was held up too long and ends here") from error
+
+    def release(self) -> None:
+        # Lost or out of reach: it frees itself, and the owner's own error is the one to hear of.
+        with suppress(redis.exceptions.LockError, VmpoolerTasksError), self._db.translated_errors():
+            self._lock.release()
+
+    def holder(self) -> str | None:
+        """Who has it now: host:pid:…"""
+        raw = self._db.call("GET", self._key)
+        return None if raw is None else raw.decode("utf-8", errors="replace")
+
+
+@contextmanager
+def held(lock: OwnedLock) -> Iterator[bool]:
+    """Whether it is ours; then it is until the end of the block."""
+    if not lock.acquire():
+        yield False
+        return
+    try:
+        yield True
+    finally:
+        lock.release()

@@ -1,0 +1,29 @@
+-- uses: work
+-- uses: breaker
+-- Takes a clone on, if it is still wanted and nobody else works on it.
+-- KEYS   1: pending   2: slots   3: counter of the slots   4: work   5: fences   6: breaker   7: metadata
+-- ARGV   1: VM   2: owner   3: now   4: leased until   5: most attempts
+-- RETURN {outcome, fence, attempts, leased until, request, alias, clone}; outcome: ok, gone (it is not pending any more),
+--        done (it is made), busy (somebody else makes it), open (its provider is left alone), worn (too many attempts)
+local now = tonumber(ARGV[3])
+local found = redis.call('HMGET', KEYS[7], 'request_id', 'pool_alias', 'clone', 'clone_time')
+local function answer(outcome, fence, attempts, lease_end)
+  return {outcome, fence or 0, attempts or 0, lease_end or '', found[1], found[2], found[3]}
+end
+if redis.call('SISMEMBER', KEYS[1], ARGV[1]) == 0 then
+  if not is_leased(KEYS[2], KEYS[4], ARGV[1], ARGV[2], now) then free_slot(KEYS[2], KEYS[3], ARGV[1]) end
+  return answer('gone')
+end
+if found[4] then return answer('done') end
+if is_leased(KEYS[2], KEYS[4], ARGV[1], ARGV[2], now) then return answer('busy') end
+local attempts = redis.call('HINCRBY', KEYS[4], 'attempts', 1)
+local fence = take_work(KEYS[2], KEYS[3], KEYS[4], KEYS[5], ARGV[1], ARGV[2], ARGV[4])
+if attempts > tonumber(ARGV[5]) then return answer('worn', fence, attempts) end
+local closed_until = left_alone_until(KEYS[6], now, ARGV[4])
+if closed_until then
+  redis.call('HDEL', KEYS[4], 'owner', 'fence')
+  redis.call('HINCRBY', KEYS[4], 'attempts', -1)
+  set_slot(KEYS[2], KEYS[3], ARGV[1], closed_until)
+  return answer('open', 0, 0, closed_until)
+end
+return answer('ok', fence, attempts)

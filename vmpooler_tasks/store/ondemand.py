@@ -1,0 +1,172 @@
+"""On-demand requests, which VMPooler's API server writes: taken up, filled, answered."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from vmpooler_tasks.model.names import Queue, readable
+from vmpooler_tasks.model.ondemand import CloneItem, RequestStatus, Wanted
+from vmpooler_tasks.store import keys, queues
+from vmpooler_tasks.store.connection import Database
+from vmpooler_tasks.store.numbers import leading_number
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """A request as it stands; `since`: the epoch of its making."""
+
+    id: bytes
+    since: float
+    requested: str | None
+    status: str | None
+
+
+def waiting(db: Database, key: bytes) -> list[Request]:
+    """The requests that wait (or are being filled, as `key` says), oldest first. Raises WrongTypeError."""
+    with db.translated_errors(key):
+        found = db.client.zrange(key, 0, -1, withscores=True)
+    rows = queues.read_fields(db, [keys.request(name) for name, _ in found], b"requested", b"status")
+    return [
+        Request(id=name, since=since, requested=_text(requested), status=_text(status))
+        for (name, since), (requested, status) in zip(found, rows, strict=True)
+    ]
+
+
+def _text(raw: bytes | None) -> str | None:
+    return None if raw is None else raw.decode("utf-8", errors="surrogateescape")
+
+
+def accept(db: Database, request: Request, wanted: Sequence[Wanted]) -> bool:
+    """Its clones are queued, and it is being filled. False if it was taken up, answered or changed meanwhile."""
+    name = request.id.decode(errors="surrogateescape")
+    items = [str(CloneItem(part, name)).encode(errors="surrogateescape") for part in wanted]
+    return bool(
+        db.run(
+            "accept_request",
+            [keys.WAITING_REQUESTS, keys.PROCESSING_REQUESTS, keys.PENDING_ONDEMAND_CLONES, keys.request(request.id)],
+            [request.id, (request.requested or "").encode(errors="surrogateescape"), *items],
+        )
+    )
+
+
+def items(db: Database) -> list[bytes]:
+    """The clones still to be started for requests, in the order in which they are. Raises WrongTypeError."""
+    found: list[bytes] = db.call("ZRANGE", keys.PENDING_ONDEMAND_CLONES, 0, -1)
+    return found
+
+
+def drop_item(db: Database, raw: bytes) -> None:
+    db.call("ZREM", keys.PENDING_ONDEMAND_CLONES, raw)
+
+
+def begin_clones(
+    db: Database, raw: bytes, item: CloneItem, names: Sequence[str], *, limit: int, leased_until: float,
+    metadata: Mapping[str, Any],
+) -> list[str] | None:  # fmt: skip
+    """The clones begun of this item; what is left of it stays. None if nobody waits for it any more."""
+    wanted, slots = item.wanted, keys.REQUEST_SLOTS
+    before, behind = f"{wanted.alias}:{wanted.pool}:", f":{item.request_id}"
+    words = [word for name, value in metadata.items() if value is not None for word in (name, value)]
+    begun = db.run(
+        "begin_request_clones",
+        [keys.PENDING_ONDEMAND_CLONES, keys.request(_raw(item.request_id)), keys.queue(Queue.PENDING, wanted.pool),
+         slots.key, slots.counter],
+        [raw, wanted.count, _raw(before), _raw(behind), limit, repr(leased_until), keys.VM_PREFIX, keys.WORK_PREFIX,
+         len(words), *words, *names],
+    )  # fmt: skip
+    return None if begun is None else [name.decode() for name in begun]
+
+
+def _raw(text: str) -> bytes:
+    return text.encode(errors="surrogateescape")
+
+
+def fill(db: Database, request_id: bytes, wanted: Sequence[Wanted]) -> bool:
+    """Whether it is ready now: all of its VMs are delivered."""
+    sets = [keys.delivered(request_id, part.alias, part.pool) for part in wanted]
+    return bool(
+        db.run(
+            "fill_request",
+            [keys.request(request_id), keys.PROCESSING_REQUESTS, *sets],
+            [request_id, *(part.count for part in wanted)],
+        )
+    )
+
+
+def close(
+    db: Database, request_id: bytes, wanted: Sequence[Wanted], reason: str, keep_seconds: float
+) -> tuple[RequestStatus, list[str]]:
+    """(how it ended, the delivered VMs that are completed). One that has no answer fails for this reason."""
+    name = request_id.decode(errors="surrogateescape")
+    places = [
+        key
+        for part in wanted
+        for key in (
+            keys.delivered(request_id, part.alias, part.pool),
+            keys.queue(Queue.RUNNING, part.pool),
+            keys.queue(Queue.COMPLETED, part.pool),
+        )
+    ]
+    left = [
+        _raw(str(CloneItem(Wanted(part.alias, part.pool, count), name)))
+        for part in wanted
+        for count in range(part.count + 1)
+    ]
+    status, completed = db.run(
+        "close_request",
+        [keys.request(request_id), keys.WAITING_REQUESTS, keys.PROCESSING_REQUESTS, keys.PENDING_ONDEMAND_CLONES,
+         *places],
+        [request_id, reason, int(keep_seconds), *left],
+    )  # fmt: skip
+    return RequestStatus(status.decode()), [vm.decode(errors="backslashreplace") for vm in completed]
+
+
+def retry_count(db: Database, request_id: bytes) -> int:
+    """How often clones of this request were made again; 0 if it is not there."""
+    return leading_number(db.call("HGET", keys.request(request_id), "retry_count"))
+
+
+def requested(db: Database, request_id: bytes) -> str | None:
+    """What it asks for, as text; None if it is not there."""
+    return _text(db.call("HGET", keys.request(request_id), "requested"))
+
+
+def create(db: Database, request_id: str, wanted: Sequence[Wanted], now: float) -> None:
+    """Makes a request as VMPooler's API server does."""
+    with db.translated_errors():
+        pipe = db.client.pipeline(transaction=True)
+        pipe.hset(keys.request(request_id.encode()), mapping={"requested": ",".join(map(str, wanted))})
+        pipe.zadd(keys.WAITING_REQUESTS, {request_id: int(now)})
+        pipe.execute()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """All fields of a request; `since`: the epoch of its making, while it waits or is being filled."""
+
+    fields: Mapping[str, str]
+    since: float | None
+    is_filling: bool
+
+
+def facts(db: Database, request_id: bytes) -> Facts:
+    with db.translated_errors(keys.request(request_id)):
+        pipe = db.client.pipeline(transaction=False)
+        pipe.hgetall(keys.request(request_id))
+        pipe.zscore(keys.WAITING_REQUESTS, request_id)
+        pipe.zscore(keys.PROCESSING_REQUESTS, request_id)
+        raw, waits, filling = pipe.execute()
+    fields = {readable(name): readable(value) for name, value in raw.items() if not name.startswith(b"token:")}
+    return Facts(fields=fields, since=waits or filling, is_filling=filling is not None)
+
+
+def delivered(db: Database, request_id: bytes, part: Wanted) -> list[str]:
+    """The VMs that were delivered for this part of a request."""
+    return [readable(vm) for vm in db.call("SMEMBERS", keys.delivered(request_id, part.alias, part.pool))]
+
+
+def vms_of(db: Database, queue: Queue, pool: str, request_id: bytes) -> list[str]:
+    """The VMs in this queue that were made for the request."""
+    names = sorted(db.call("SMEMBERS", keys.queue(queue, pool)))
+    rows = queues.read_fields(db, [keys.vm(name) for name in names], b"request_id")
+    return [readable(name) for name, (owner,) in zip(names, rows, strict=True) if owner == request_id]

@@ -1,0 +1,122 @@
+"""VMs on their way from queue to queue: guarded moves, which do nothing for a VM that has left already."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from vmpooler_tasks.model.deadletter import DeadLetter
+from vmpooler_tasks.model.lifecycle import Fields
+from vmpooler_tasks.model.names import DeadLetterQueue, Queue
+from vmpooler_tasks.store import keys, queues
+from vmpooler_tasks.store.clones import RequestRetry
+from vmpooler_tasks.store.connection import Database
+from vmpooler_tasks.store.deadletters import Limits, Trimmed
+
+FIELDS = (
+    "clone", "clone_time", "ready", "check", "checkout", "lifetime", "timeout_notification", "open_socket_error",
+    "clone_error", "clone_error_class", "request_id", "pool_alias",
+)  # fmt: skip
+"""What the checks look at."""
+
+ALL_AT_ONCE = 500
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FailedVm:
+    """What a failure did. `failed`: the VM was in its queue until now."""
+
+    failed: bool
+    trimmed: Trimmed = field(default_factory=lambda: Trimmed(0, 0))
+    request_outcome: str = "none"
+    request_retries: int = 0
+
+
+def metadata(db: Database, vms: Sequence[bytes]) -> list[Fields]:
+    """The FIELDS of each; a running VM without a `checkout` of its own gets none here (see `checkouts`)."""
+    found: list[Fields] = []
+    for start in range(0, len(vms), ALL_AT_ONCE):
+        rows = queues.fields(db, vms[start : start + ALL_AT_ONCE], *(name.encode() for name in FIELDS)).result()
+        found += [dict(zip(FIELDS, row, strict=True)) for row in rows]
+    return found
+
+
+def checkouts(db: Database, pool: str, vms: Sequence[bytes]) -> list[bytes | None]:
+    """When each was checked out, as the pool's list of active VMs has it."""
+    with db.translated_errors(keys.active(pool)):
+        found: list[bytes | None] = db.client.hmget(keys.active(pool), list(vms)) if vms else []
+        return found
+
+
+def note(db: Database, vm: str, name: str, value: str | bytes) -> None:
+    """Keeps one field of a VM's metadata."""
+    db.call("HSET", keys.vm(vm.encode()), name, value)
+
+
+def complete(db: Database, vm: str, pool: str, queue: Queue) -> bool:
+    """Moves it to completed; False if it had left the queue."""
+    return bool(db.run("complete", [keys.queue(queue, pool), keys.queue(Queue.COMPLETED, pool)], [vm]))
+
+
+def complete_some(db: Database, pool: str, queue: Queue, keep: int = 0) -> list[str]:
+    """Moves any to completed until so many are left."""
+    moved: list[str] = []
+    while True:
+        page = db.run("complete_some", [keys.queue(queue, pool), keys.queue(Queue.COMPLETED, pool)], [keep])
+        moved += [vm.decode(errors="backslashreplace") for vm in page]
+        if len(page) < ALL_AT_ONCE:
+            return moved
+
+
+def fail(
+    db: Database, vm: str, pool: str, queue: Queue, *, letter: DeadLetter, now: float, limits: Limits | None,
+    retry: RequestRetry,
+) -> FailedVm:  # fmt: skip
+    """Its dead letter, and from pending or ready to completed. Without `limits` there is no letter."""
+    kept, letters = limits or Limits(ttl_seconds=1, max_entries=1), DeadLetterQueue(str(queue))
+    failed, dropped, expired, outcome, retries = db.run(
+        "fail_vm",
+        [keys.queue(queue, pool), keys.queue(Queue.COMPLETED, pool), keys.dead_letters(letters),
+         keys.DEAD_LETTER_IDS, keys.COUNTERS, keys.request(retry.request_id), keys.PENDING_ONDEMAND_CLONES],
+        [vm, letters, repr(now), int(limits is not None), kept.ttl_seconds, kept.max_entries, letter.id,
+         letter.member(), int(retry.permanent), retry.most_retries, retry.item, retry.reason],
+    )  # fmt: skip
+    return FailedVm(
+        failed=bool(failed), trimmed=Trimmed(dropped, expired), request_outcome=outcome.decode(),
+        request_retries=retries,
+    )  # fmt: skip
+
+
+def drop_pending(db: Database, vm: str, pool: str, *, keep_seconds: float, retry: RequestRetry) -> FailedVm:
+    """Removes a pending VM that is nowhere."""
+    removed, outcome, *retries = db.run(
+        "drop_pending",
+        [keys.queue(Queue.PENDING, pool), keys.vm(vm.encode()), keys.request(retry.request_id),
+         keys.PENDING_ONDEMAND_CLONES],
+        [vm, int(keep_seconds), retry.most_retries, retry.item],
+    )  # fmt: skip
+    return FailedVm(
+        failed=bool(removed), request_outcome=outcome.decode(), request_retries=retries[0] if retries else 0
+    )
+
+
+def make_ready(
+    db: Database, vm: str, pool: str, *, stamp: bytes, day: str, seconds: str, request_id: bytes | None,
+    pool_alias: bytes | None, token_lifetime: str,
+) -> str:  # fmt: skip
+    """Where a pending VM that is ready went: ready, delivered, unwanted (nobody waits for its request), or gone."""
+    raw = vm.encode()
+    delivered = keys.delivered(request_id or b"", (pool_alias or b"").decode(errors="surrogateescape"), pool)
+    outcome = db.run(
+        "make_ready",
+        [*(keys.queue(queue, pool) for queue in (Queue.PENDING, Queue.READY, Queue.RUNNING, Queue.COMPLETED)),
+         keys.vm(raw), keys.active(pool), keys.request(request_id or b""), delivered, keys.statistics("boot", day),
+         keys.LAST_BOOT, keys.work(raw)],
+        [vm, pool, stamp, seconds, int(request_id is not None), token_lifetime],
+    )  # fmt: skip
+    return str(outcome.decode())
+
+
+def discover(db: Database, pool: str, vms: Sequence[bytes]) -> list[str]:
+    """Those of these that are in no queue are put into discovered."""
+    others = [keys.queue(queue, pool) for queue in Queue if queue is not Queue.DISCOVERED]
+    found = db.run("discover", [keys.queue(Queue.DISCOVERED, pool), *others], [keys.VM_PREFIX, pool, *vms])
+    return [vm.decode(errors="backslashreplace") for vm in found]

@@ -1,0 +1,45 @@
+"""This process's pool manager: its providers are loaded when they are first needed, after the fork."""
+
+import os
+import threading
+from functools import cache
+
+from vmpooler_tasks.clock import system_clock
+from vmpooler_tasks.config import Settings
+from vmpooler_tasks.jobs.lease_keeper import LeaseKeeper
+from vmpooler_tasks.jobs.manager import Manager
+from vmpooler_tasks.providers import Provider, ProviderContext, registry
+from vmpooler_tasks.tasks.configuration import settings
+from vmpooler_tasks.tasks.database import database
+
+_lock = threading.Lock()
+
+
+@cache
+def manager() -> Manager:
+    keeper = LeaseKeeper(database(), settings().config.lease_seconds, system_clock)
+    return Manager(database(), settings(), _provider, system_clock, keeper)
+
+
+def _provider(name: str) -> Provider:
+    with _lock:  # hundreds of threads may ask for it at once, and it is made once
+        return _loaded(name, os.getpid())
+
+
+@cache
+def _loaded(name: str, process: int) -> Provider:
+    del process  # a forked child has providers of its own
+    return registry.load(_context(settings(), name))
+
+
+def _context(chosen: Settings, name: str) -> ProviderContext:
+    return ProviderContext(name=name, options=chosen.providers.get(name, {}), redis_url=chosen.redis.location)
+
+
+def try_providers(chosen: Settings) -> None:
+    """Loads each provider that a pool names, and lets go of it.
+
+    Raises ConfigurationError for one that does not load.
+    """
+    for name in sorted({chosen.provider_of(pool) for pool in chosen.pools}):
+        registry.load(_context(chosen, name)).close()

@@ -1,0 +1,120 @@
+"""The pool workers' tasks. With `manage_pools` off they do nothing, and say so."""
+
+import logging
+from collections.abc import Iterable
+from typing import Any
+
+from celery import current_app, shared_task
+
+from vmpooler_tasks.errors import ProviderError
+from vmpooler_tasks.jobs import clone, destroy, ondemand, pending, pools, ready, running
+from vmpooler_tasks.jobs.manager import Work
+from vmpooler_tasks.model.lifecycle import Step
+from vmpooler_tasks.store import clones
+from vmpooler_tasks.tasks import names
+from vmpooler_tasks.tasks.base import Task
+from vmpooler_tasks.tasks.configuration import settings
+from vmpooler_tasks.tasks.database import database
+from vmpooler_tasks.tasks.messages import waiting
+from vmpooler_tasks.tasks.pool_manager import manager
+
+_log = logging.getLogger("vmpooler_tasks.pools")
+
+MOST_WAITING = 5_000
+"""Checks that may wait before no more are handed out: the workers have enough to do."""
+
+_TASKS = {
+    Step.CLONE: names.CLONE_VM,
+    Step.CHECK_PENDING: names.CHECK_PENDING_VM,
+    Step.CHECK_READY: names.CHECK_READY_VM,
+    Step.CHECK_RUNNING: names.CHECK_RUNNING_VM,
+    Step.DESTROY: names.DESTROY_VM,
+}
+_KEPT = (Step.CLONE, Step.DESTROY)
+"""Work that is planned: it is not handed out again with the next look, and so must not expire."""
+
+
+class PoolTask(Task):
+    """Refused where VMPooler's own manager has the pools."""
+
+    abstract = True
+    throws = (ProviderError, clone.WorkerDiedError)  # what a provider does is told in a line, without a traceback
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if not settings().config.manage_pools:
+            return "manage_pools is off"
+        return super().__call__(*args, **kwargs)
+
+
+def hand_out(work: Iterable[Work]) -> int:
+    """Sends each piece of work to the workers; answers how many."""
+    interval, count = settings().config.check_loop_delay_min, 0
+    with current_app.producer_or_acquire() as producer, producer.batch():
+        for count, (step, vm, pool, request_id) in enumerate(work, start=1):  # noqa: B007 - it is what is answered
+            kwargs = {"vm": vm, "pool": pool, **({"request_id": request_id} if request_id else {})}
+            _send(_TASKS[step], kwargs, producer, None if step in _KEPT else max(interval, 10))
+    return count
+
+
+def _send(task: str, kwargs: dict[str, Any], producer: Any, expires: float | None) -> None:
+    current_app.send_task(
+        task, kwargs=kwargs, producer=producer, expires=expires, ignore_result=True,
+        queue=names.ELSEWHERE[task], headers={"tick": True} if expires else None,
+    )  # fmt: skip
+
+
+@shared_task(name=names.CHECK_POOLS, base=PoolTask)
+def check_pools() -> str:
+    """A look at every pool; and clones whose worker has gone are handed out anew."""
+    if clones.look_for_other_manager(database()):
+        _log.error("[!] [pools] Another pool manager is at work on this Redis: nothing is done until it has stopped")
+        return "another pool manager is at work"
+    hand_out(pools.reap(manager()))
+    if waiting(names.CHECK_QUEUE) > MOST_WAITING:
+        return "the workers have enough to do"
+    interval = settings().config.check_loop_delay_min
+    with current_app.producer_or_acquire() as producer:
+        for pool in settings().pools:
+            _send(names.CHECK_POOL, {"pool": pool.name}, producer, interval)
+    return f"{len(settings().pools)} pools"
+
+
+@shared_task(name=names.CHECK_POOL, base=PoolTask)
+def check_pool(pool: str) -> str:
+    """A look at one pool, as in `vmpooler_tasks.jobs.pools`."""
+    look = pools.check(manager(), pool)
+    count = hand_out(look.work)
+    if look.trouble:
+        raise look.trouble
+    return "busy" if look.busy else f"{count} pieces of work"
+
+
+@shared_task(name=names.PROCESS_REQUESTS, base=PoolTask)
+def process_ondemand_requests() -> str:
+    """A round over all on-demand requests."""
+    return f"{hand_out(ondemand.run(manager()))} clones"
+
+
+@shared_task(name=names.CLONE_VM, base=PoolTask, bind=True)
+def clone_vm(self: Task, vm: str, pool: str, request_id: str | None = None) -> str:
+    return clone.run(manager(), vm, pool, self.request.id, request_id)
+
+
+@shared_task(name=names.CHECK_PENDING_VM, base=PoolTask)
+def check_pending_vm(vm: str, pool: str) -> str:
+    return pending.check(manager(), vm, pool)
+
+
+@shared_task(name=names.CHECK_READY_VM, base=PoolTask)
+def check_ready_vm(vm: str, pool: str) -> str:
+    return ready.check(manager(), vm, pool)
+
+
+@shared_task(name=names.CHECK_RUNNING_VM, base=PoolTask)
+def check_running_vm(vm: str, pool: str) -> str:
+    return running.check(manager(), vm, pool)
+
+
+@shared_task(name=names.DESTROY_VM, base=PoolTask, bind=True)
+def destroy_vm(self: Task, vm: str, pool: str) -> str:
+    return destroy.run(manager(), vm, pool, self.request.id)

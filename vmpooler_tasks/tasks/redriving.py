@@ -1,0 +1,62 @@
+"""Dead letters run again: their messages, and the task that goes on with a run of them."""
+
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from typing import Any
+
+from celery import Celery, current_app, shared_task
+
+from vmpooler_tasks.clock import system_clock
+from vmpooler_tasks.config import Settings
+from vmpooler_tasks.jobs import redrive as job
+from vmpooler_tasks.jobs.manager import Work
+from vmpooler_tasks.model.redrive import Lineage
+from vmpooler_tasks.tasks import names
+from vmpooler_tasks.tasks.base import Task
+from vmpooler_tasks.tasks.configuration import settings
+from vmpooler_tasks.tasks.database import database
+
+HEADER = "redrive"
+
+
+@dataclass(frozen=True, slots=True)
+class Broker:
+    """The way to the workers through this application; see `jobs.redrive.Broker`."""
+
+    app: Celery
+    settings: Settings
+
+    repeated = frozenset({
+        names.CHECK_POOLS, names.CHECK_POOL, names.PROCESS_REQUESTS, names.CHECK_PENDING_VM, names.CHECK_READY_VM,
+        names.CHECK_RUNNING_VM,
+    })  # fmt: skip
+    destroy = names.DESTROY_VM
+
+    def prepare(self, task: str, args: Any, kwargs: Any, lineage: Lineage) -> tuple[str, bytes]:
+        with self.app.connection_for_write() as line, closing(line.channel()) as channel:
+            # In Redis itself, the message goes in with the step that takes the letter out. Elsewhere it goes first: a
+            # crash in between doubles it, which is better than to lose it.
+            captured: list[tuple[str, bytes]] = []
+            if self.settings.broker_url is None:
+                channel.captured = captured
+            with self.app.amqp.Producer(channel, auto_declare=False) as producer:
+                self.app.send_task(
+                    task, args=args, kwargs=kwargs, producer=producer, ignore_result=True, retry=False,
+                    queue=names.ELSEWHERE.get(task, names.MAINTENANCE_QUEUE), headers={HEADER: lineage.as_fields()},
+                )  # fmt: skip
+        return captured[0] if captured else ("", b"")
+
+    def hand_out(self, work: Work) -> None:
+        kwargs = {"vm": work.vm, "pool": work.pool, **({"request_id": work.request_id} if work.request_id else {})}
+        self.app.send_task(names.CLONE_VM, kwargs=kwargs, ignore_result=True, retry=False, queue=names.CLONE_QUEUE)
+
+
+@shared_task(name=names.REDRIVE, base=Task, ignore_result=False)
+def redrive(run: str) -> dict[str, Any]:
+    """Goes on with a run of redrives that was begun with `vmpooler-tasks dlq redrive`; answers how it ended."""
+    shown: Sequence[Any] = [
+        job.as_json(now)
+        for now in job.go_on(database(), settings(), Broker(current_app, settings()), system_clock, run)
+    ][-1:]
+    return dict(shown[0]) if shown else {"run": run, "state": "ended before"}
