@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
-from tests.support import goldens_health
-from tests.support.goldens import QUEUE_ACTIONS, SOME_ID, Cell, Rule, Step, WrongTypeError
+from tests.support import goldens_health, goldens_pools
+from tests.support.goldens import POOL_ACTIONS, QUEUE_ACTIONS, SOME_ID, Cell, Rule, Step, WrongTypeError
 from tests.support.goldens_state import (
     CYCLE,
     FIELDS,
@@ -45,6 +45,8 @@ class Replay(Replayed):
             count = self.purge_queue(QUEUE_ACTIONS[step.action], step.args["pool"])
             self.trim_letters()
             return count
+        if step.action in POOL_ACTIONS:
+            return goldens_pools.act(self, step)
         match step.action:
             case "purge_orphaned_metadata":
                 count = self.purge_orphans(already_told=set())
@@ -316,14 +318,21 @@ class Replay(Replayed):
     def _push_together(
         self, queue: str, key: bytes, letters: list[tuple[bytes, dict[str, Any]]], reasons: dict[bytes, str]
     ) -> bool:
+        members = {vm: self.member(queue, vm, letter) for vm, letter in letters}
+        told_before = {
+            vm for vm, member in members.items() if member in self.state.get(key, Cell("zset", {}, None)).value
+        }
         try:
-            self._put(key, {self.member(queue, vm, letter): int(self.now) for vm, letter in letters})
+            self._put(key, dict.fromkeys(members.values(), int(self.now)))
         except WrongTypeError:
             self.applies(Rule.NOTHING_LOST, key, *(VM + vm for vm, _ in letters))
             return False
         self.expire(key, self.option("dlq_ttl", key, *(VM + vm for vm, _ in letters)) * 3600)
         self._let_go(queue)
         for vm, _ in letters:
+            if vm in told_before:
+                self.applies(Rule.TOLD_ONCE, VM + vm)
+                continue
             line = b"[!] [dlq] Moved '%b' from '%b' queue to DLQ: %b"
             self.say(VM + vm, line % (vm, queue.encode(), reasons[vm].encode()))
             if not is_utf8(vm):

@@ -10,6 +10,8 @@ from tests.support.goldens import Rule, State, WrongTypeError
 
 VM = b"vmpooler__vm__"
 CYCLE = b"(the cycle)"
+POOLS = b"(the pools)"
+LINE = b"(line) "  # before what tells one line of the log from all others
 QUEUES = ("pending", "ready", "running", "completed", "discovered", "migrating")
 LETTER_QUEUES = ("pending", "clone", "ready", "tasks")
 FIELDS = {"pending": b"clone", "ready": b"ready", "completed": b"destroy"}
@@ -43,6 +45,7 @@ class Replayed:
     """
 
     def __init__(self, config: dict[str, Any], tz: str, *, ruled: bool) -> None:
+        self.config = config
         self.options: dict[str, Any] = {**DEFAULTS, **config["config"]}
         self.pools = [pool["name"] for pool in config["pools"]]
         self.sizes = {pool["name"]: pool["size"] for pool in config["pools"]}

@@ -19,6 +19,7 @@ from vmpooler_tasks.model.health import (
     status_line,
 )
 from vmpooler_tasks.model.names import DeadLetterQueue
+from vmpooler_tasks.model.permanence import is_permanent
 from vmpooler_tasks.model.timestamps import moment, parse_time
 
 UNITS = goldens.units()
@@ -99,13 +100,16 @@ def same_moment(ours: datetime | None, theirs: datetime | None) -> bool:
     return abs(ours - theirs) < timedelta(microseconds=1)
 
 
+@pytest.mark.parametrize("row", UNITS["permanent_error"])
+def test_the_same_errors_are_permanent(row: dict[str, Any]) -> None:
+    assert is_permanent(row["message"], row["class"]) is row["result"]
+
+
 def test_every_recorded_unit_is_compared_or_named_as_not_here_yet() -> None:
-    compared = {"health_status": len(UNITS["health_status"])}
+    compared = {name: len(UNITS[name]) for name in ("health_status", "permanent_error")}
     compared |= {f"time_parse {tz}": len(rows) for tz, rows in UNITS["time_parse"].items()}
-    assert compared == {"health_status": 200, "time_parse UTC": 63, "time_parse MST7": 63}
+    assert compared == {"health_status": 200, "permanent_error": 194, "time_parse UTC": 63, "time_parse MST7": 63}
     assert Counter(row["result"] for row in UNITS["health_status"]) == {"unhealthy": 151, "degraded": 40, "healthy": 9}
-    not_here_yet = {
-        "permanent_error": len(UNITS["permanent_error"]),
-        "metric": sum(len(row["pushed"]) for row in UNITS["health_status"]),
-    }
-    assert not_here_yet == {"permanent_error": 194, "metric": 2792}
+    assert Counter(row["result"] for row in UNITS["permanent_error"]) == {True: 113, False: 81}
+    assert sum(len(row["pushed"]) for row in UNITS["health_status"]) == 2792  # metrics: not here yet
+    assert UNITS.keys() == {"format", "health_status", "now", "permanent_error", "time_parse", "time_parse_note"}

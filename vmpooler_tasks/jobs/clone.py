@@ -3,22 +3,24 @@
 import logging
 import time
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from vmpooler_tasks.config import Pool
 from vmpooler_tasks.errors import ProviderError, VmpoolerTasksError
 from vmpooler_tasks.jobs import pending
 from vmpooler_tasks.jobs.keep import letter_limits, say_trimmed
 from vmpooler_tasks.jobs.lease_keeper import Lease
-from vmpooler_tasks.jobs.manager import Manager, day
+from vmpooler_tasks.jobs.manager import Manager
 from vmpooler_tasks.jobs.provider_calls import within
 from vmpooler_tasks.jobs.vm_failures import letter_of, retry_of, say_moved, say_retry
 from vmpooler_tasks.model.lifecycle import age
 from vmpooler_tasks.model.names import DeadLetterQueue, on_one_line
-from vmpooler_tasks.model.permanence import is_permanent
+from vmpooler_tasks.model.permanence import is_permanent_error
 from vmpooler_tasks.model.retries import MAX_DELIVERIES
 from vmpooler_tasks.providers import PoolSpec, Provider, VirtualMachine
-from vmpooler_tasks.store import clones, pools, redrives, vms
-from vmpooler_tasks.store.clones import BreakerRule, Claim, ClaimedClone
+from vmpooler_tasks.store import clones, redrives, vms
+from vmpooler_tasks.store.arrivals import Handover
+from vmpooler_tasks.store.clones import BreakerRule, Claim, ClaimedClone, Finished
 
 _log = logging.getLogger("vmpooler_tasks.pools")
 
@@ -45,8 +47,7 @@ class Failure:
     @classmethod
     def of(cls, error: BaseException) -> "Failure":
         name = "StandardError" if isinstance(error, NoAddressError) else type(error).__name__
-        message = str(error)
-        return cls(name, message, is_permanent(message, name))
+        return cls(name, str(error), is_permanent_error(error))
 
 
 def run(manager: Manager, vm: str, pool_name: str, owner: str, request_id: str | None = None) -> str:
@@ -77,14 +78,21 @@ def _make(manager: Manager, vm: str, pool: Pool, claimed: ClaimedClone) -> str:
     with manager.keeper.holding(vm, claimed.fence) as lease:
         begun = time.perf_counter()
         try:
-            made = within(_seconds_left(manager, pool, claimed), _ask, manager, pool, vm, claimed.attempts)
+            made = within(_seconds_left(manager, pool, claimed), _ask, manager, pool, vm, claimed)
             seconds = f"{time.perf_counter() - begun:.2f}"
             _log.info("[+] [%s] '%s' cloned in %s seconds", pool.name, vm, seconds)
-            _refuse_without_address(made, seconds)
+            _refuse_without_address(made.machine, seconds)
         except Exception as error:
             _say_failed(pool.name, vm, error)
             raise
         return _finish(manager, vm, pool, claimed, lease, made, seconds)
+
+
+class Made(NamedTuple):
+    """A new VM, and whether it can be handed out at once."""
+
+    machine: VirtualMachine
+    ready: bool
 
 
 def _refuse_without_address(made: VirtualMachine, seconds: str) -> None:
@@ -97,10 +105,11 @@ def _seconds_left(manager: Manager, pool: Pool, claimed: ClaimedClone) -> float:
     return max(LEAST_SECONDS, manager.limits(pool).pending_seconds - waited)
 
 
-def _ask(manager: Manager, pool: Pool, vm: str, attempts: int) -> VirtualMachine:
-    orders = pools.orders(manager.db, pool.name)
-    spec = manager.spec(pool, template=orders.template, clone_target=orders.clone_target)
-    return manager.retries(_create, manager.provider_of(pool), spec, vm, attempts > 1)
+def _ask(manager: Manager, pool: Pool, vm: str, claimed: ClaimedClone) -> Made:
+    spec = manager.spec(pool, template=claimed.template, clone_target=claimed.clone_target)
+    provider = manager.provider_of(pool)
+    machine = manager.retries(_create, provider, spec, vm, claimed.attempts > 1)
+    return Made(machine, bool(machine.ip) and _is_ready(provider, spec, vm))
 
 
 def _create(provider: Provider, spec: PoolSpec, vm: str, tried_before: bool) -> VirtualMachine:
@@ -109,22 +118,35 @@ def _create(provider: Provider, spec: PoolSpec, vm: str, tried_before: bool) -> 
     return found or provider.create_vm(spec, vm)
 
 
+def _is_ready(provider: Provider, spec: PoolSpec, vm: str) -> bool:
+    """If nobody can say so it is made all the same, and is looked at again."""
+    try:
+        return provider.is_ready(spec, vm).ready
+    except Exception as error:  # noqa: BLE001 - whatever a provider raises, the clone has not failed
+        what = on_one_line(f"{type(error).__name__}: {error}")
+        _log.warning("[!] [%s] '%s' is cloned, and could not be looked at: %s", spec.name, vm, what)
+        return False
+
+
 def _finish(
-    manager: Manager, vm: str, pool: Pool, claimed: ClaimedClone, lease: Lease, made: VirtualMachine, seconds: str
+    manager: Manager, vm: str, pool: Pool, claimed: ClaimedClone, lease: Lease, made: Made, seconds: str
 ) -> str:
-    kept = clones.finish(
-        manager.db, vm, pool.name, manager.settings.provider_of(pool), clones.slots_for(claimed.request_id),
-        fence=claimed.fence, day=day(manager.clock()), seconds=seconds,
-        metadata={"clone_time": seconds, "ip": made.ip, "host": made.host},
+    machine, request_id, alias = made.machine, claimed.request_id, claimed.pool_alias
+    outcome = clones.finish(
+        manager.db, vm, pool.name, manager.settings.provider_of(pool), clones.slots_for(request_id),
+        fence=claimed.fence, seconds=seconds, ready=made.ready,
+        arrival=pending.arrival(manager, begun=claimed.begun, request_id=request_id, pool_alias=alias),
+        metadata={"clone_time": seconds, "ip": machine.ip, "host": machine.host},
     )  # fmt: skip
-    if kept == 0:
-        lease.lost = True
-        _log.warning("[!] [%s] '%s' was taken over by another worker meanwhile", pool.name, vm)
-        return "lost"
-    if kept < 0:
-        _log.warning("[!] [%s] '%s' has left pending while it was cloned; it will be destroyed", pool.name, vm)
-        return "left"
-    return pending.check(manager, vm, pool.name, fresh=True)
+    match outcome:
+        case Finished.LOST:
+            lease.lost = True
+            _log.warning("[!] [%s] '%s' was taken over by another worker meanwhile", pool.name, vm)
+        case Finished.LEFT:
+            _log.warning("[!] [%s] '%s' has left pending while it was cloned; it will be destroyed", pool.name, vm)
+        case Handover():
+            pending.tell(manager, vm, pool.name, request_id, outcome)
+    return str(outcome)
 
 
 def _say_failed(pool: str, vm: str, error: BaseException) -> None:
@@ -148,7 +170,7 @@ def fail(
         manager, DeadLetterQueue.CLONE, vm, pool_name, fields, error_class=failure.error_class,
         message=failure.message, identity=fields["clone"] or b"",
     )  # fmt: skip
-    retry = retry_of(manager, pool_name, fields, error_class=failure.error_class, message=failure.message)
+    retry = retry_of(manager, pool_name, fields, message=failure.message, permanent=failure.permanent)
     config, limits = manager.settings.config, letter_limits(manager.settings)
     done = clones.fail(
         manager.db, vm, pool_name, provider, clones.slots_for(fields["request_id"] or request_id), fence=None,
@@ -169,6 +191,6 @@ def fail(
     if done.open_until:
         pause = done.open_until - manager.clock()
         _log.error(
-            "[!] [%s] Provider '%s' is left alone for %d s: it fails again and again", pool_name, provider, pause
+            "[!] [%s] Provider '%s' is left alone for %.0f s: it fails again and again", pool_name, provider, pause
         )
     return True

@@ -2,15 +2,17 @@
 
 import logging
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from itertools import islice
 
-from vmpooler_tasks.config import Settings
+from vmpooler_tasks.config import Pool, Settings
+from vmpooler_tasks.errors import WrongTypeError
 from vmpooler_tasks.jobs import pending
 from vmpooler_tasks.jobs.manager import Manager, Work
 from vmpooler_tasks.jobs.pools import PLANNED_LEASES, SPARE_NAMES, first_metadata
 from vmpooler_tasks.model.lifecycle import MINUTE, Step
 from vmpooler_tasks.model.names import on_one_line, readable
-from vmpooler_tasks.model.ondemand import RequestStatus, Wanted, parse_item, parse_requested, total
+from vmpooler_tasks.model.ondemand import CloneItem, RequestStatus, Wanted, parse_item, parse_requested, total
 from vmpooler_tasks.model.vmnames import candidates
 from vmpooler_tasks.store import breakers, keys, ondemand
 from vmpooler_tasks.store.ondemand import Request
@@ -21,11 +23,22 @@ _log = logging.getLogger("vmpooler_tasks.ondemand")
 def run(manager: Manager) -> list[Work]:
     """One round over all requests; answers the clones to be made."""
     for request in ondemand.waiting(manager.db, keys.WAITING_REQUESTS):
-        _take_up(manager, request)
+        with _leaving_out(_name(request)):
+            _take_up(manager, request)
     work = list(_start_clones(manager))
     for request in ondemand.waiting(manager.db, keys.PROCESSING_REQUESTS):
-        _look_after(manager, request)
+        with _leaving_out(_name(request)):
+            _look_after(manager, request)
     return work
+
+
+@contextmanager
+def _leaving_out(request: str) -> Iterator[None]:
+    """One whose keys do not hold what they should keeps no other from being filled."""
+    try:
+        yield
+    except WrongTypeError as error:
+        _log.error("[!] [ondemand] Request '%s' is left out: %s", request, error)
 
 
 def refusal(settings: Settings, wanted: Sequence[Wanted]) -> str | None:
@@ -43,7 +56,7 @@ def refusal(settings: Settings, wanted: Sequence[Wanted]) -> str | None:
 
 def _take_up(manager: Manager, request: Request) -> None:
     name = _name(request)
-    if request.status is not None or request.requested is None:
+    if request.is_answered or request.requested is None:
         _close(manager, request, (), "it was deleted")
         return
     try:
@@ -52,13 +65,13 @@ def _take_up(manager: Manager, request: Request) -> None:
         _close(manager, request, (), f"it cannot be read: {error}")
         return
     if why := refusal(manager.settings, wanted):
-        _close(manager, request, wanted, why)
+        _close(manager, request, (), why)  # nothing was begun or delivered
     elif ondemand.accept(manager.db, request, wanted):
         _log.info("[*] Request '%s' is being filled: %s", name, on_one_line(request.requested))
 
 
 def _start_clones(manager: Manager) -> Iterator[Work]:
-    config, now = manager.settings.config, manager.clock()
+    now = manager.clock()
     closed = {
         one.provider for one in breakers.open_ones(manager.db, manager.settings.providers) if one.open_until > now
     }
@@ -75,18 +88,23 @@ def _start_clones(manager: Manager) -> Iterator[Work]:
             continue
         if manager.settings.provider_of(pool) in closed:
             continue
-        names = list(islice(candidates(config.prefix), item.wanted.count + SPARE_NAMES))
-        begun = ondemand.begin_clones(
-            manager.db, raw, item, names, limit=config.ondemand_clone_limit,
-            leased_until=now + PLANNED_LEASES * config.lease_seconds,
-            metadata={
-                **first_metadata(manager.settings, pool, now),
-                "request_id": item.request_id.encode(errors="surrogateescape"),
-                "pool_alias": item.wanted.alias.encode(errors="surrogateescape"),
-            },
-        )  # fmt: skip
-        for vm in begun or ():
-            yield Work(Step.CLONE, vm, pool.name, item.request_id)
+        with _leaving_out(on_one_line(item.request_id)):
+            yield from _begin(manager, raw, item, pool)
+
+
+def _begin(manager: Manager, raw: bytes, item: CloneItem, pool: Pool) -> list[Work]:
+    config, now = manager.settings.config, manager.clock()
+    most = min(item.wanted.count, config.ondemand_clone_limit)
+    begun = ondemand.begin_clones(
+        manager.db, raw, item, list(islice(candidates(config.prefix), most + SPARE_NAMES)),
+        limit=config.ondemand_clone_limit, leased_until=now + PLANNED_LEASES * config.lease_seconds,
+        metadata={
+            **first_metadata(manager.settings, pool, now),
+            "request_id": item.request_id,
+            "pool_alias": item.wanted.alias,
+        },
+    )  # fmt: skip
+    return [Work(Step.CLONE, vm, pool.name, item.request_id) for vm in begun or ()]
 
 
 def _look_after(manager: Manager, request: Request) -> None:
@@ -96,7 +114,7 @@ def _look_after(manager: Manager, request: Request) -> None:
         _close(manager, request, (), "what it asks for is gone")
         return
     minutes = manager.settings.config.ondemand_request_ttl
-    if request.status is not None:
+    if request.is_answered:
         _close(manager, request, wanted, "")
     elif pending.answer_if_filled(manager, request.id):
         return

@@ -10,27 +10,31 @@ from vmpooler_tasks.jobs.vm_failures import letter_of, retry_of, say_moved, say_
 from vmpooler_tasks.model.lifecycle import MINUTE, Fields, age, has_timed_out, needs_notice
 from vmpooler_tasks.model.names import DeadLetterQueue, Queue, on_one_line, readable
 from vmpooler_tasks.model.ondemand import parse_requested
+from vmpooler_tasks.model.permanence import is_permanent
 from vmpooler_tasks.store import ondemand, vms
+from vmpooler_tasks.store.arrivals import Arrival, Handover, make_ready
 
 _log = logging.getLogger("vmpooler_tasks.pools")
 
 TIMED_OUT = "VM timed out during pending phase"
 
 
-def check(manager: Manager, vm: str, pool_name: str, *, fresh: bool = False) -> str:
+def check(manager: Manager, vm: str, pool_name: str) -> str:
     """Moves a pending VM on if it is ready, and fails it if it took too long; answers what came of it.
 
-    `fresh`: it was made just now, and has not timed out. Raises ProviderError if the provider does not say.
+    Raises ProviderError if the provider does not say.
     """
     pool = manager.pool(pool_name)
     (fields,) = vms.metadata(manager.db, [vm.encode()])
     readiness = within(LOOK_SECONDS, manager.provider_of(pool).is_ready, manager.spec(pool), vm)
     if readiness.ready:
-        return _make_ready(manager, vm, pool, fields)
+        request_id, alias = fields["request_id"], fields["pool_alias"]
+        arrives = arrival(manager, begun=fields["clone"], request_id=request_id, pool_alias=alias)
+        return tell(manager, vm, pool_name, request_id, make_ready(manager.db, vm, pool_name, arrives))
     if readiness.error:
         vms.note(manager.db, vm, "open_socket_error", readiness.error)
         fields = {**fields, "open_socket_error": readiness.error.encode()}
-    return "pending" if fresh else fail_if_late(manager, vm, pool, fields)
+    return fail_if_late(manager, vm, pool, fields)
 
 
 def fail_if_late(manager: Manager, vm: str, pool: Pool, fields: Fields) -> str:
@@ -42,10 +46,10 @@ def fail_if_late(manager: Manager, vm: str, pool: Pool, fields: Fields) -> str:
         minutes = limits.pending_seconds / MINUTE
         if not exists:
             return _drop(manager, vm, pool, fields)
-        if time_out(manager, vm, pool.name, fields):
-            _log.warning(
-                "[!] [%s] '%s' marked as 'failed' after %g minutes with error: %s", pool.name, vm, minutes, error
-            )
+        if not time_out(manager, vm, pool.name, fields):
+            return "gone"
+        error = error or on_one_line(readable(fields["clone_error"] or b""))
+        _log.warning("[!] [%s] '%s' marked as 'failed' after %g minutes with error: %s", pool.name, vm, minutes, error)
         return "failed"
     if needs_notice(fields, limits, now):
         vms.note(manager.db, vm, "timeout_notification", "1")
@@ -65,7 +69,8 @@ def time_out(manager: Manager, vm: str, pool: str, fields: Fields) -> bool:
         name: None if fields[name] is None else readable(fields[name] or b"")
         for name in ("clone_error", "clone_error_class")
     }
-    retry = retry_of(manager, pool, fields, error_class=cause["clone_error_class"], message=cause["clone_error"])
+    permanent = is_permanent(cause["clone_error"], cause["clone_error_class"])
+    retry = retry_of(manager, pool, fields, message=cause["clone_error"], permanent=permanent)
     limits = letter_limits(manager.settings)
     done = vms.fail(
         manager.db, vm, pool, Queue.PENDING, letter=letter, now=manager.clock(), limits=limits, retry=retry
@@ -81,35 +86,39 @@ def time_out(manager: Manager, vm: str, pool: str, fields: Fields) -> bool:
 
 
 def _drop(manager: Manager, vm: str, pool: Pool, fields: Fields) -> str:
-    retry = retry_of(manager, pool.name, fields, error_class=None, message=None)
+    retry = retry_of(manager, pool.name, fields, message=None, permanent=False)
     done = vms.drop_pending(manager.db, vm, pool.name, keep_seconds=manager.keep_seconds, retry=retry)
-    if done.failed:
-        _log.warning("[!] [%s] '%s' no longer exists. Removing from pending.", pool.name, vm)
-        say_retry(manager, pool.name, vm, retry, done.request_outcome, done.request_retries)
+    if not done.failed:
+        return "gone"
+    _log.warning("[!] [%s] '%s' no longer exists. Removing from pending.", pool.name, vm)
+    say_retry(manager, pool.name, vm, retry, done.request_outcome, done.request_retries)
     return "dropped"
 
 
-def _make_ready(manager: Manager, vm: str, pool: Pool, fields: Fields) -> str:
-    now, request_id = manager.clock(), fields["request_id"]
-    waited = age(fields["clone"], now)
-    lifetime = manager.settings.config.vm_lifetime_auth
-    outcome = vms.make_ready(
-        manager.db, vm, pool.name, stamp=stamp(now), day=day(now),
-        seconds="" if waited is None else f"{waited:.2f}", request_id=request_id, pool_alias=fields["pool_alias"],
-        token_lifetime="" if lifetime is None else f"{lifetime:g}",
+def arrival(manager: Manager, *, begun: bytes | None, request_id: bytes | None, pool_alias: bytes | None) -> Arrival:
+    """What is to be known of a VM that is ready now, whose clone was begun then."""
+    now, lifetime = manager.clock(), manager.settings.config.vm_lifetime_auth
+    waited = age(begun, now)
+    return Arrival(
+        stamp=stamp(now), day=day(now), waited="" if waited is None else f"{waited:.2f}", request_id=request_id,
+        pool_alias=pool_alias, token_lifetime="" if lifetime is None else f"{lifetime:g}",
     )  # fmt: skip
+
+
+def tell(manager: Manager, vm: str, pool: str, request_id: bytes | None, outcome: Handover) -> str:
+    """Says where a VM went, and answers its request if it was the last one that was missing."""
     name = on_one_line(readable(request_id or b""))
     match outcome:
-        case "ready":
-            _log.info("[>] [%s] '%s' moved from 'pending' to 'ready' queue", pool.name, vm)
-        case "delivered":
-            _log.info("[>] [%s] '%s' is 'ready' for request '%s'", pool.name, vm, name)
+        case Handover.READY:
+            _log.info("[>] [%s] '%s' moved from 'pending' to 'ready' queue", pool, vm)
+        case Handover.DELIVERED:
+            _log.info("[>] [%s] '%s' is 'ready' for request '%s'", pool, vm, name)
             answer_if_filled(manager, request_id or b"")
-        case "unwanted":
-            _log.info("[!] [%s] '%s' moved to completed queue: nobody waits for request '%s'", pool.name, vm, name)
-        case _:
-            _log.info("[ ] [%s] '%s' is not pending any more", pool.name, vm)
-    return outcome
+        case Handover.UNWANTED:
+            _log.info("[!] [%s] '%s' moved to completed queue: nobody waits for request '%s'", pool, vm, name)
+        case Handover.GONE:
+            _log.info("[ ] [%s] '%s' is not pending any more", pool, vm)
+    return str(outcome)
 
 
 def answer_if_filled(manager: Manager, request_id: bytes) -> bool:

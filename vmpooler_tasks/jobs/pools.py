@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 
 from vmpooler_tasks.config import Pool, Settings
-from vmpooler_tasks.errors import ProviderError
+from vmpooler_tasks.errors import ProviderError, WrongTypeError
 from vmpooler_tasks.jobs.manager import Manager, Work, stamp
 from vmpooler_tasks.jobs.provider_calls import LIST_SECONDS, within
 from vmpooler_tasks.model.lifecycle import (
@@ -19,7 +19,7 @@ from vmpooler_tasks.model.lifecycle import (
     pending_is_due,
     ready_is_due,
 )
-from vmpooler_tasks.model.names import Queue, on_one_line
+from vmpooler_tasks.model.names import Queue, on_one_line, readable
 from vmpooler_tasks.model.vmnames import candidates
 from vmpooler_tasks.store import breakers, clones, destroys, keys, pools, queues, vms
 from vmpooler_tasks.store.locks import OwnedLock, held
@@ -116,14 +116,16 @@ def _inventory(manager: Manager, pool: Pool, seen: PoolView) -> tuple[set[bytes]
     if seen.provider_closed_until is not None and seen.provider_closed_until > now:
         return None, None
     try:
-        found = within(LIST_SECONDS, manager.provider_of(pool).list_vms, manager.spec(pool))
-        return {vm.encode() for vm in found}, None
+        found = {vm.encode() for vm in within(LIST_SECONDS, manager.provider_of(pool).list_vms, manager.spec(pool))}
     except Exception as error:  # noqa: BLE001 - whatever a provider raises, the rest of the pool is looked at
         _log.error(
             "[!] [%s] Its inventory could not be read: %s: %s", pool.name, type(error).__name__, on_one_line(str(error))
         )
         breakers.count_failure(manager.db, name, now=now, most=config.breaker_failures, seconds=config.breaker_seconds)
         return None, error if isinstance(error, ProviderError) else ProviderError(f"{type(error).__name__}: {error}")
+    if seen.provider_is_silent:
+        breakers.count_success(manager.db, name, most=config.breaker_failures)
+    return found, None
 
 
 def _discover(manager: Manager, pool: Pool, seen: PoolView, inventory: set[bytes]) -> None:
@@ -152,11 +154,9 @@ def _due(manager: Manager, pool: Pool, seen: PoolView, inventory: set[bytes]) ->
 
 
 def _due_completed(manager: Manager, pool: Pool, names: list[bytes]) -> Iterator[Work]:
-    now, free_at = manager.clock(), destroys.not_before(manager.db, names)
-    due = [vm for vm, at in zip(names, free_at, strict=True) if at is None or at <= now]
+    now = manager.clock()
     until = now + PLANNED_LEASES * manager.settings.config.lease_seconds
-    destroys.plan(manager.db, due, now=now, until=until)
-    yield from _work(Step.DESTROY, pool, due)
+    yield from _work(Step.DESTROY, pool, destroys.plan(manager.db, names, now=now, until=until))
 
 
 def _due_pending(manager: Manager, pool: Pool, names: list[bytes]) -> Iterator[Work]:
@@ -164,10 +164,17 @@ def _due_pending(manager: Manager, pool: Pool, names: list[bytes]) -> Iterator[W
     due = []
     for vm, fields in zip(names, vms.metadata(manager.db, names), strict=True):
         if not fields["clone"]:  # put there by somebody else: it ages from now on
-            vms.note(manager.db, vm.decode(errors="surrogateescape"), "clone", stamp(now))
+            _note_as_begun(manager, vm, now)
         elif pending_is_due(fields, limits, now, being_cloned=vm in in_flight):
             due.append(vm)
     yield from _work(Step.CHECK_PENDING, pool, due)
+
+
+def _note_as_begun(manager: Manager, vm: bytes, now: float) -> None:
+    try:
+        vms.note(manager.db, vm.decode(errors="surrogateescape"), "clone", stamp(now))
+    except WrongTypeError as error:  # of one VM; a purge takes it out of its queue
+        _log.warning("[!] [pools] '%s' has no age: %s", on_one_line(readable(vm)), error)
 
 
 def _due_ready(manager: Manager, pool: Pool, names: list[bytes]) -> Iterator[Work]:

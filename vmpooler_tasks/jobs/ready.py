@@ -51,8 +51,10 @@ def _recycle(manager: Manager, vm: str, pool: Pool, why: str) -> str:
 
 def fail(manager: Manager, vm: str, pool: str, fields: Fields, readiness: Readiness) -> bool:
     """Its dead letter, and from ready to completed. False if it had left ready: a user has it."""
+    error = readiness.error or readable(fields["open_socket_error"] or b"")
     letter = letter_of(
-        manager, DeadLetterQueue.READY, vm, pool, fields, error_class=readiness.error_class, message=UNREACHABLE,
+        manager, DeadLetterQueue.READY, vm, pool, fields, error_class=readiness.error_class,
+        message=error or UNREACHABLE,
         identity=fields["ready"] or fields["clone"] or b"",
     )  # fmt: skip
     limits = letter_limits(manager.settings)
@@ -65,7 +67,6 @@ def fail(manager: Manager, vm: str, pool: str, fields: Fields, readiness: Readin
         return False
     if limits:
         say_moved(letter)
-    error = readiness.error or readable(fields["open_socket_error"] or b"")
     _log.warning(
         "[!] [%s] '%s' removed from 'ready' queue. vm unreachable with error: %s", pool, vm, on_one_line(error)
     )

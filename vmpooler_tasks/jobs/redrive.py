@@ -12,6 +12,7 @@ import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from typing import Any, Protocol
 
@@ -24,7 +25,7 @@ from vmpooler_tasks.jobs.pools import PLANNED_LEASES, SPARE_NAMES, effective_siz
 from vmpooler_tasks.model.deadletter import StoredLetter
 from vmpooler_tasks.model.letterfilter import LetterFilter
 from vmpooler_tasks.model.lifecycle import Step
-from vmpooler_tasks.model.names import DeadLetterQueue
+from vmpooler_tasks.model.names import DeadLetterQueue, on_one_line
 from vmpooler_tasks.model.ondemand import parse_requested
 from vmpooler_tasks.model.redaction import REDACTED
 from vmpooler_tasks.model.redrive import Lineage, Outcome, RunState, is_poison, successor, too_many_failed
@@ -135,36 +136,45 @@ class _Driver:
     def step(self, position: int) -> Outcome:
         letter = redrives.letter_at(self._db, self._run, position)
         if letter is None:
-            return Outcome.MOVED_ON  # ended by somebody else
-        is_vms = letter.queue is not DeadLetterQueue.TASKS
-        outcome = self._vm(position, letter) if is_vms else self._task(position, letter)
-        _log.info("[*] [redrive] %s of %s: %s", letter.id, letter.text("vm") or letter.text("task"), outcome)
+            return redrives.pass_over(self._db, self._run, position)
+        decided = self._decided(letter)
+        if decided is None and letter.queue is not DeadLetterQueue.TASKS:
+            outcome = self._vm(position, letter)
+        else:
+            outcome = self._task(position, letter, decided)
+        name = on_one_line(letter.text("vm") or letter.text("task"))
+        _log.info("[*] [redrive] %s of %s: %s", on_one_line(letter.id), name, outcome)
         return outcome
 
-    def _task(self, position: int, letter: StoredLetter) -> Outcome:
-        decided, queue, message = self._decided(letter), "", b""
-        if decided is None:
-            try:
-                queue, message = self._broker.prepare(
-                    letter.text("task"), letter.fields.get("args") or [], letter.fields.get("kwargs") or {},
-                    successor(letter.fields, self._run),
-                )  # fmt: skip
-            except InvalidOrderError as error:
-                _log.warning("[!] [redrive] %s is kept: %s", letter.id, error)
-                decided = Outcome.KEPT
+    def _decided(self, letter: StoredLetter) -> Outcome | None:
+        """What becomes of it however things stand; None for one that can be run again."""
+        if letter.queue is not DeadLetterQueue.TASKS:
+            return None if letter.text("vm") and letter.text("pool") and _has_names(letter) else Outcome.KEPT
+        if letter.text("task") in self._broker.repeated:
+            return Outcome.OBSOLETE
+        args, kwargs = letter.fields.get("args"), letter.fields.get("kwargs")
+        is_whole = isinstance(args, list | None) and isinstance(kwargs, dict | None) and _has_names(letter)
+        is_whole = is_whole and REDACTED not in json.dumps([args, kwargs])
+        return None if is_whole and letter.text("task") else Outcome.KEPT
+
+    def _task(self, position: int, letter: StoredLetter, decided: Outcome | None) -> Outcome:
         completed = None
         if letter.text("task") == self._broker.destroy:
             completed = (letter.text("vm"), letter.text("pool"))
-        return redrives.redrive_task(
-            self._db, self._run, position, letter, queue=queue, message=message, completed=completed, decided=decided
-        )
-
-    def _decided(self, letter: StoredLetter) -> Outcome | None:
-        if letter.text("task") in self._broker.repeated:
-            return Outcome.OBSOLETE
-        arguments = json.dumps([letter.fields.get("args"), letter.fields.get("kwargs")], default=str)
-        is_whole = letter.text("task") and REDACTED not in arguments
-        return None if is_whole else Outcome.KEPT
+        step = partial(redrives.redrive_task, self._db, self._run, position, letter, completed=completed)
+        # Looked at first: to another server a message goes before the letter leaves, and nothing takes it back.
+        outcome = step(decided=decided)
+        if decided or outcome is not Outcome.REDRIVEN:
+            return outcome
+        try:
+            queue, message = self._broker.prepare(
+                letter.text("task"), letter.fields.get("args") or [], letter.fields.get("kwargs") or {},
+                successor(letter.fields, self._run),
+            )  # fmt: skip
+        except InvalidOrderError as error:
+            _log.warning("[!] [redrive] %s is kept: %s", letter.id, error)
+            return step(decided=Outcome.KEPT)
+        return step(queue=queue, message=message)
 
     def _vm(self, position: int, letter: StoredLetter) -> Outcome:
         request_id = letter.text("request_id") or None
@@ -204,6 +214,15 @@ class _Driver:
         except ValueError:
             return None
         return sum(part.count for part in wanted if (part.alias, part.pool) == (alias, pool.name))
+
+
+def _has_names(letter: StoredLetter) -> bool:
+    """Whether what it names can be a key in Redis. JSON can hold text that is no UTF-8."""
+    try:
+        "".join(map(letter.text, ("task", "vm", "pool", "request_id", "pool_alias"))).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def as_json(run: Run) -> Mapping[str, Any]:

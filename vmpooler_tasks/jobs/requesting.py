@@ -78,7 +78,8 @@ def story(db: Database, request_id: str) -> Story:
     """Raises InvalidOrderError if nothing is known of it."""
     raw = request_id.encode(errors="surrogateescape")
     facts = ondemand.facts(db, raw)
-    letters = list(deadletters.find(db, LetterFilter(request=request_id)))
+    wanted_letters, _ = deadletters.without_unreadable(db, LetterFilter(request=request_id))
+    letters = list(deadletters.find(db, wanted_letters))
     if not facts.fields and not letters:
         raise InvalidOrderError(f"nothing is known of a request {request_id!r}")
     text = facts.fields.get("requested", "")

@@ -7,7 +7,6 @@ from vmpooler_tasks.model.deadletter import DeadLetter, failed_vm
 from vmpooler_tasks.model.lifecycle import Fields
 from vmpooler_tasks.model.names import DeadLetterQueue, on_one_line, readable
 from vmpooler_tasks.model.ondemand import CloneItem, Wanted
-from vmpooler_tasks.model.permanence import is_permanent
 from vmpooler_tasks.store import ondemand, redrives
 from vmpooler_tasks.store.clones import RequestRetry
 
@@ -29,9 +28,7 @@ def letter_of(
     )  # fmt: skip
 
 
-def retry_of(
-    manager: Manager, pool: str, fields: Fields, *, error_class: str | None, message: str | None
-) -> RequestRetry:
+def retry_of(manager: Manager, pool: str, fields: Fields, *, message: str | None, permanent: bool) -> RequestRetry:
     """What becomes of the request that the VM was made for, if it was, after this error."""
     request_id = fields["request_id"]
     if not request_id:
@@ -41,7 +38,7 @@ def retry_of(
     return RequestRetry(
         request_id=request_id,
         item=str(item),
-        permanent=is_permanent(message, error_class),
+        permanent=permanent,
         most_retries=manager.settings.config.max_vm_retries,
         reason=f"Configuration error: {message}",
     )

@@ -37,14 +37,17 @@ class CloneItem:
 
 
 def parse_requested(text: str) -> tuple[Wanted, ...]:
-    """`alias:pool:count[,…]`. Raises ValueError for anything else."""
-    return tuple(_wanted(part) for part in text.split(","))
+    """`alias:pool:count[,…]`; what is asked for twice is one, of as many. Raises ValueError for anything else."""
+    counts: dict[tuple[str, str], int] = {}
+    for part in map(_wanted, text.split(",")):
+        counts[part.alias, part.pool] = counts.get((part.alias, part.pool), 0) + part.count
+    return tuple(Wanted(alias, pool, count) for (alias, pool), count in counts.items())
 
 
 def parse_item(text: str) -> CloneItem:
     """`alias:pool:count:request`. Raises ValueError for anything else."""
     wanted, _, request_id = text.rpartition(":")
-    if not request_id:
+    if not request_id or not _is_utf_8(request_id):
         raise ValueError(f"{text!r} names no request")
     return CloneItem(_wanted(wanted), request_id)
 
@@ -53,7 +56,14 @@ def _wanted(text: str) -> Wanted:
     parts = text.rsplit(":", 2)
     if len(parts) != 3 or not parts[1] or not parts[2].isdecimal():  # noqa: PLR2004 - alias, pool, count
         raise ValueError(f"{text!r} is not alias:pool:count")
+    if not _is_utf_8(text):
+        raise ValueError(f"{text!r} is no UTF-8")
     return Wanted(parts[0], parts[1], int(parts[2]))
+
+
+def _is_utf_8(text: str) -> bool:
+    """Bytes that are none were decoded to lone surrogates, which no key can be made of."""
+    return not any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def total(wanted: Iterable[Wanted]) -> int:

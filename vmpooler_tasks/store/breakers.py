@@ -18,9 +18,14 @@ class OpenBreaker:
 
 
 def count_failure(db: Database, provider: str, *, now: float, most: int, seconds: float) -> float | None:
-    """The epoch until which it is left alone, if this failure was one too many."""
+    """Its inventory could not be read; the epoch until which it is left alone, if that was once too often in a row."""
     answer = db.run("fail_provider", [keys.breaker(provider)], [repr(now), most, seconds])
     return float(answer) if answer else None
+
+
+def count_success(db: Database, provider: str, *, most: int) -> bool:
+    """Its inventory could be read. Whether that closed its breaker: not if clones have failed in a row."""
+    return bool(db.run("pass_provider", [keys.breaker(provider)], [most]))
 
 
 def open_ones(db: Database, providers: Iterable[str]) -> list[OpenBreaker]:
@@ -29,11 +34,11 @@ def open_ones(db: Database, providers: Iterable[str]) -> list[OpenBreaker]:
     with db.translated_errors():
         pipe = db.client.pipeline(transaction=False)
         for name in names:
-            pipe.hmget(keys.breaker(name), "failures", "open_until")
+            pipe.hmget(keys.breaker(name), "failures", "listings", "open_until")
         replies = pipe.execute() if names else []
     found = []
-    for name, (failures, until) in zip(names, replies, strict=True):
+    for name, (clones, listings, until) in zip(names, replies, strict=True):
         epoch = None if until is None else finite(until.decode(errors="replace"))
         if epoch is not None:
-            found.append(OpenBreaker(name, leading_number(failures), epoch))
+            found.append(OpenBreaker(name, max(leading_number(clones), leading_number(listings)), epoch))
     return found

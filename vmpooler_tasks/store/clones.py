@@ -6,8 +6,9 @@ from enum import StrEnum
 from typing import Any
 
 from vmpooler_tasks.model.deadletter import DeadLetter
-from vmpooler_tasks.model.names import DeadLetterQueue, Queue
+from vmpooler_tasks.model.names import DeadLetterQueue, Queue, readable
 from vmpooler_tasks.store import keys
+from vmpooler_tasks.store.arrivals import Arrival, Handover
 from vmpooler_tasks.store.connection import Database
 from vmpooler_tasks.store.deadletters import Limits, Trimmed
 from vmpooler_tasks.store.keys import Slots
@@ -29,7 +30,10 @@ class Claim(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClaimedClone:
-    """A clone and who holds it. `attempts` counts those that began and never ended, this one included."""
+    """A clone and who holds it. `attempts` counts those that began and never ended, this one included.
+
+    `template` and `clone_target` are the overrides in effect.
+    """
 
     claim: Claim
     fence: int
@@ -38,6 +42,8 @@ class ClaimedClone:
     request_id: bytes | None
     pool_alias: bytes | None
     begun: bytes | None
+    template: str | None
+    clone_target: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,33 +87,46 @@ def claim(
     most_attempts: int,
 ) -> ClaimedClone:  # fmt: skip
     raw = vm.encode()
-    outcome, fence, attempts, open_until, request_id, pool_alias, begun = db.run(
+    outcome, fence, attempts, open_until, request_id, pool_alias, begun, template, target = db.run(
         "claim_clone",
         [keys.queue(Queue.PENDING, pool), slots.key, slots.counter, keys.work(raw), keys.FENCES,
-         keys.breaker(provider), keys.vm(raw)],
-        [vm, owner, repr(now), repr(leased_until), most_attempts],
+         keys.breaker(provider), keys.vm(raw), keys.POOL_TEMPLATES, keys.POOL_CLONE_TARGETS],
+        [vm, owner, repr(now), repr(leased_until), most_attempts, pool],
     )  # fmt: skip
     return ClaimedClone(
         claim=Claim(outcome.decode()), fence=fence, attempts=attempts,
         open_until=float(open_until) if open_until else None,
         request_id=request_id, pool_alias=pool_alias, begun=begun,
+        template=None if template is None else readable(template),
+        clone_target=None if target is None else readable(target),
     )  # fmt: skip
+
+
+class Finished(StrEnum):
+    """What a clone that is made came to, beside what becomes of a VM that is ready (`Handover`)."""
+
+    PENDING = "pending"
+    """It is not ready yet."""
+
+    LOST = "lost"
+    """Another holder has taken it over."""
+
+    LEFT = "left"
+    """It was not pending any more."""
 
 
 def finish(
-    db: Database, vm: str, pool: str, provider: str, slots: Slots, *, fence: int, day: str, seconds: str,
-    metadata: Mapping[str, Any],
-) -> int:  # fmt: skip
-    """1: kept; 0: another holder has taken it over; -1: it has left pending meanwhile."""
-    raw = vm.encode()
-    return int(
-        db.run(
-            "finish_clone",
-            [keys.queue(Queue.PENDING, pool), slots.key, slots.counter, keys.work(raw), keys.breaker(provider),
-             keys.vm(raw), keys.statistics("clone", day)],
-            [vm, fence, f"{pool}:{vm}", seconds, *_words(metadata)[1:]],
-        )
-    )  # fmt: skip
+    db: Database, vm: str, pool: str, provider: str, slots: Slots, *, fence: int, seconds: str, ready: bool,
+    arrival: Arrival, metadata: Mapping[str, Any],
+) -> Finished | Handover:  # fmt: skip
+    """Keeps what is known of it, and hands it on if it is `ready`."""
+    outcome = db.run(
+        "finish_clone",
+        [*arrival.keys(vm.encode(), pool), slots.key, slots.counter, keys.breaker(provider),
+         keys.statistics("clone", arrival.day)],
+        [*arrival.words(vm, pool), fence, seconds, int(ready), *_words(metadata)[1:]],
+    ).decode()  # fmt: skip
+    return Finished(outcome) if outcome in set(Finished) else Handover(outcome)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

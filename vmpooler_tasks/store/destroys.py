@@ -1,5 +1,6 @@
 """Destructions: taken on by one worker, ended or put off."""
 
+from collections.abc import Sequence
 from enum import StrEnum
 
 from vmpooler_tasks.model.names import Queue
@@ -8,6 +9,8 @@ from vmpooler_tasks.store.connection import Database
 
 FORGOTTEN_SECONDS = 24 * 3600
 """After so long nothing is remembered of a VM that left completed by itself."""
+
+ALL_AT_ONCE = 500
 
 
 class Claim(StrEnum):
@@ -31,14 +34,20 @@ def claim(
     return Claim(outcome.decode()), fence, attempts
 
 
-def plan(db: Database, vms: list[bytes], *, now: float, until: float) -> None:
-    """Their destruction is handed out to a worker; if none has taken it on by then, it is handed out again."""
-    if vms:
-        with db.translated_errors(keys.DESTROYS):
-            pipe = db.client.pipeline(transaction=False)
-            pipe.zadd(keys.DESTROYS, dict.fromkeys(vms, until))
-            pipe.zremrangebyscore(keys.DESTROYS, "-inf", now - FORGOTTEN_SECONDS)
-            pipe.execute()
+def plan(db: Database, vms: Sequence[bytes], *, now: float, until: float) -> list[bytes]:
+    """Those of these whose destruction is handed out now: nobody does it, and it was not put off.
+
+    If no worker has taken one on by `until`, it is handed out again.
+    """
+    due: list[bytes] = []
+    for start in range(0, len(vms), ALL_AT_ONCE):
+        due += db.run(
+            "plan_destroys",
+            [keys.DESTROYS, keys.POOL_SLOTS.key, keys.REQUEST_SLOTS.key],
+            [repr(now), repr(until), repr(now - FORGOTTEN_SECONDS), keys.WORK_PREFIX,
+             *vms[start : start + ALL_AT_ONCE]],
+        )  # fmt: skip
+    return due
 
 
 def finish(db: Database, vm: str, pool: str, *, fence: int) -> bool:
@@ -56,10 +65,3 @@ def finish(db: Database, vm: str, pool: str, *, fence: int) -> bool:
 def postpone(db: Database, vm: str, *, fence: int, until: float) -> bool:
     """False if another has taken it over."""
     return bool(db.run("postpone_destroy", [keys.DESTROYS, keys.work(vm.encode())], [vm, fence, repr(until)]))
-
-
-def not_before(db: Database, vms: list[bytes]) -> list[float | None]:
-    """Until when each is leased or put off; None if it never was."""
-    with db.translated_errors(keys.DESTROYS):
-        found: list[float | None] = db.client.zmscore(keys.DESTROYS, vms) if vms else []
-        return found

@@ -114,7 +114,7 @@ def work(vm: bytes) -> bytes:
 
 
 def breaker(provider: str) -> bytes:
-    """The circuit breaker of a provider: hash failures, open_until, trial_until, pause."""
+    """The circuit breaker of a provider: hash failures, listings, open_until, trial_until, pause."""
     return f"vmpooler_tasks__breaker__{provider}".encode()
 
 

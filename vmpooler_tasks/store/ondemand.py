@@ -20,6 +20,11 @@ class Request:
     requested: str | None
     status: str | None
 
+    @property
+    def is_answered(self) -> bool:
+        """Any other status is one of somebody else's, on the way."""
+        return self.status in set(RequestStatus)
+
 
 def waiting(db: Database, key: bytes) -> list[Request]:
     """The requests that wait (or are being filled, as `key` says), oldest first. Raises WrongTypeError."""

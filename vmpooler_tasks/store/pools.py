@@ -25,11 +25,15 @@ class Orders:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PoolView:
-    """One pool at one instant. `provider_closed_until`: its provider is left alone until that epoch."""
+    """One pool at one instant. `provider_closed_until`: its provider is left alone until that epoch.
+
+    `provider_is_silent`: it could not say what VMs it has when it was asked last.
+    """
 
     queues: Mapping[Queue, frozenset[bytes]]
     orders: Orders
     provider_closed_until: float | None
+    provider_is_silent: bool
 
 
 def register(db: Database, pools: Mapping[str, Mapping[str, str]]) -> None:
@@ -53,14 +57,15 @@ def view(db: Database, pool: str, provider: str) -> PoolView:
         pipe = db.client.pipeline(transaction=False)
         for queue in Queue:
             pipe.smembers(keys.queue(queue, pool))
-        pipe.hget(keys.breaker(provider), "open_until")
+        pipe.hmget(keys.breaker(provider), "open_until", "listings")
         _ask_orders(pipe, pool)
         replies = pipe.execute()
-    members, open_until, orders = replies[: len(Queue)], replies[len(Queue)], replies[len(Queue) + 1 :]
+    members, (open_until, listings), orders = replies[: len(Queue)], replies[len(Queue)], replies[len(Queue) + 1 :]
     return PoolView(
         queues=dict(zip(Queue, map(frozenset, members), strict=True)),
         orders=_orders(orders),
         provider_closed_until=finite(_text(open_until)),
+        provider_is_silent=listings is not None,
     )
 
 

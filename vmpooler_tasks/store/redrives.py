@@ -120,7 +120,7 @@ def redrive_vm(
          keys.PENDING_ONDEMAND_CLONES],
         [position, letter.raw, letter.queue, letter.text("vm"), int(successor.request_id is not None),
          _or_blank(successor.wanted), _or_blank(successor.limit), repr(successor.leased_until), keys.VM_PREFIX,
-         keys.WORK_PREFIX, request_id, part, b":" + request_id, *_words(successor.metadata),
+         keys.WORK_PREFIX, request_id, successor.alias, part, b":" + request_id, *_words(successor.metadata),
          *_words(successor.lineage.as_fields()), *successor.names],
     )  # fmt: skip
     return Outcome(outcome.decode()), vm.decode() or None
@@ -136,21 +136,28 @@ def _words(fields: Mapping[str, Any]) -> list[Any]:
 
 
 def redrive_task(
-    db: Database, run: str, position: int, letter: StoredLetter, *, queue: str, message: bytes,
-    completed: tuple[str, str] | None, decided: Outcome | None,
+    db: Database, run: str, position: int, letter: StoredLetter, *, queue: str = "", message: bytes | None = None,
+    completed: tuple[str, str] | None = None, decided: Outcome | None = None,
 ) -> Outcome:  # fmt: skip
     """What became of the letter. `message` is put at the end of the workers' `queue`, unless it is empty.
 
-    `completed` is a (VM, pool) that has to wait for its destruction, or the letter is obsolete.
+    Without one, what would be run again stays where it is. `completed` is a (VM, pool) that has to wait for its
+    destruction, or the letter is obsolete.
     """
     vm, pool = completed or ("", "")
     outcome = db.run(
         "redrive_task",
         [keys.dead_letters(letter.queue), keys.redrive(run), keys.COUNTERS, queue.encode(),
          keys.queue(Queue.COMPLETED, pool)],
-        [position, letter.raw, letter.queue, message, vm, decided or ""],
+        [position, letter.raw, letter.queue, message or b"", vm, decided or "", int(message is None)],
     )  # fmt: skip
     return Outcome(outcome.decode())
+
+
+def pass_over(db: Database, run: str, position: int) -> Outcome:
+    """What became of the letter at that place, which is not known any more: it is gone, unless the run has ended."""
+    nothing = StoredLetter(DeadLetterQueue.TASKS, b"", 0.0, {})
+    return redrive_task(db, run, position, nothing, decided=Outcome.GONE)
 
 
 def end(db: Database, run: Run, state: RunState) -> bool:

@@ -48,7 +48,7 @@ def checkouts(db: Database, pool: str, vms: Sequence[bytes]) -> list[bytes | Non
 
 def note(db: Database, vm: str, name: str, value: str | bytes) -> None:
     """Keeps one field of a VM's metadata."""
-    db.call("HSET", keys.vm(vm.encode()), name, value)
+    db.call("HSET", keys.vm(vm.encode(errors="surrogateescape")), name, value)
 
 
 def complete(db: Database, vm: str, pool: str, queue: Queue) -> bool:
@@ -96,23 +96,6 @@ def drop_pending(db: Database, vm: str, pool: str, *, keep_seconds: float, retry
     return FailedVm(
         failed=bool(removed), request_outcome=outcome.decode(), request_retries=retries[0] if retries else 0
     )
-
-
-def make_ready(
-    db: Database, vm: str, pool: str, *, stamp: bytes, day: str, seconds: str, request_id: bytes | None,
-    pool_alias: bytes | None, token_lifetime: str,
-) -> str:  # fmt: skip
-    """Where a pending VM that is ready went: ready, delivered, unwanted (nobody waits for its request), or gone."""
-    raw = vm.encode()
-    delivered = keys.delivered(request_id or b"", (pool_alias or b"").decode(errors="surrogateescape"), pool)
-    outcome = db.run(
-        "make_ready",
-        [*(keys.queue(queue, pool) for queue in (Queue.PENDING, Queue.READY, Queue.RUNNING, Queue.COMPLETED)),
-         keys.vm(raw), keys.active(pool), keys.request(request_id or b""), delivered, keys.statistics("boot", day),
-         keys.LAST_BOOT, keys.work(raw)],
-        [vm, pool, stamp, seconds, int(request_id is not None), token_lifetime],
-    )  # fmt: skip
-    return str(outcome.decode())
 
 
 def discover(db: Database, pool: str, vms: Sequence[bytes]) -> list[str]:

@@ -38,6 +38,7 @@ class PoolTask(Task):
     """Refused where VMPooler's own manager has the pools."""
 
     abstract = True
+    send_events = False  # they are many: Flower would show nothing else, and a clone would cost a quarter more
     throws = (ProviderError, clone.WorkerDiedError)  # what a provider does is told in a line, without a traceback
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:

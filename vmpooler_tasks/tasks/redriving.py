@@ -16,6 +16,7 @@ from vmpooler_tasks.tasks import names
 from vmpooler_tasks.tasks.base import Task
 from vmpooler_tasks.tasks.configuration import settings
 from vmpooler_tasks.tasks.database import database
+from vmpooler_tasks.tasks.transport import Channel
 
 HEADER = "redrive"
 
@@ -39,6 +40,8 @@ class Broker:
             # crash in between doubles it, which is better than to lose it.
             captured: list[tuple[str, bytes]] = []
             if self.settings.broker_url is None:
+                if not isinstance(channel, Channel):
+                    raise RuntimeError("`redis://` was used in this process before it was guarded (guard_transport)")
                 channel.captured = captured
             with self.app.amqp.Producer(channel, auto_declare=False) as producer:
                 self.app.send_task(

@@ -9,6 +9,8 @@ import binascii
 import functools
 import json
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import kombu.transport.redis as stock
@@ -147,8 +149,19 @@ class QoS(stock.QoS):
 class Channel(stock.Channel):
     QoS = QoS
 
+    _kept_client: Any = None
+
     captured: list[tuple[str, bytes]] | None = None
     """A list takes the messages, each with the key of its queue, instead of Redis."""
+
+    @contextmanager
+    def conn_or_acquire(self, client: Any = None) -> Iterator[Any]:
+        """As the stock one, which makes a client anew each time: a tenth of a millisecond, thrice for each message."""
+        if client is None:
+            if self._kept_client is None or self._kept_client.connection_pool is not self.pool:
+                self._kept_client = self._create_client()
+            client = self._kept_client
+        yield client
 
     def _put(self, queue: str, message: Any, **options: Any) -> None:
         if self.captured is None:

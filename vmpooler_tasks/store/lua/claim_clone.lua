@@ -2,13 +2,15 @@
 -- uses: breaker
 -- Takes a clone on, if it is still wanted and nobody else works on it.
 -- KEYS   1: pending   2: slots   3: counter of the slots   4: work   5: fences   6: breaker   7: metadata
--- ARGV   1: VM   2: owner   3: now   4: leased until   5: most attempts
--- RETURN {outcome, fence, attempts, leased until, request, alias, clone}; outcome: ok, gone (it is not pending any more),
+--        8: template overrides   9: clone target overrides
+-- ARGV   1: VM   2: owner   3: now   4: leased until   5: most attempts   6: pool
+-- RETURN {outcome, fence, attempts, leased until, request, alias, clone, template override, clone target override}; outcome: ok, gone (it is not pending any more),
 --        done (it is made), busy (somebody else makes it), open (its provider is left alone), worn (too many attempts)
 local now = tonumber(ARGV[3])
 local found = redis.call('HMGET', KEYS[7], 'request_id', 'pool_alias', 'clone', 'clone_time')
 local function answer(outcome, fence, attempts, lease_end)
-  return {outcome, fence or 0, attempts or 0, lease_end or '', found[1], found[2], found[3]}
+  local template, target = redis.call('HGET', KEYS[8], ARGV[6]), redis.call('HGET', KEYS[9], ARGV[6])
+  return {outcome, fence or 0, attempts or 0, lease_end or '', found[1], found[2], found[3], template, target}
 end
 if redis.call('SISMEMBER', KEYS[1], ARGV[1]) == 0 then
   if not is_leased(KEYS[2], KEYS[4], ARGV[1], ARGV[2], now) then free_slot(KEYS[2], KEYS[3], ARGV[1]) end

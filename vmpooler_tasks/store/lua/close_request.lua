@@ -1,10 +1,11 @@
+-- uses: answered
 -- Ends a request that is not to be filled any more: failed for this reason unless it has an answer, its clones not
 -- started, and what was delivered completed, unless it is ready.
 -- KEYS   1: the request   2: requests waiting   3: requests being filled   4: items
 --        5…: delivered, running, completed, for each part of the request
 -- ARGV   1: request   2: reason   3: seconds to keep the request   4…: its items as they may stand in the queue
 -- RETURN {status, VMs completed}
-local status = redis.call('HGET', KEYS[1], 'status')
+local status = answer_to(KEYS[1])
 if not status then
   status = 'failed'
   redis.call('HSET', KEYS[1], 'status', status, 'failure_reason', ARGV[2])

@@ -15,10 +15,8 @@
 --        state: 1 failed now, 0 it had left pending (its letter is kept once all the same), -1 somebody else has it, or has made it
 local now, vm = tonumber(ARGV[4]), ARGV[1]
 if has_lost(KEYS[4], ARGV[2]) or is_leased(KEYS[2], KEYS[4], vm, ARGV[3], now) then return {-1, 0, 0, 'none', 0, ''} end
--- Made, and gone on: whoever reports this has been replaced by somebody who made it.
-if redis.call('SISMEMBER', KEYS[1], vm) == 0 and redis.call('HEXISTS', KEYS[6], 'clone_time') == 1 then
-  return {-1, 0, 0, 'none', 0, ''}
-end
+-- Made, whether it is still pending or has gone on: whoever reports this has been replaced by somebody who made it.
+if redis.call('HEXISTS', KEYS[6], 'clone_time') == 1 then return {-1, 0, 0, 'none', 0, ''} end
 local new, dropped, expired = 0, 0, 0
 if ARGV[5] == '1' then
   -- First: if the letter cannot be written, the VM has not left.
@@ -35,6 +33,6 @@ if left == 1 then
     outcome, retries = retry_request(KEYS[10], KEYS[11], ARGV[15], ARGV[13] == '1', tonumber(ARGV[14]), ARGV[16])
   end
   count(KEYS[9], 'clones_failed', 1)
-  if ARGV[18] ~= '' then open_until = count_failure(KEYS[5], now, tonumber(ARGV[17]), tonumber(ARGV[18])) end
+  if ARGV[18] ~= '' then open_until = count_failure(KEYS[5], 'failures', now, tonumber(ARGV[17]), tonumber(ARGV[18])) end
 end
 return {left, dropped, expired, outcome, retries, open_until or ''}

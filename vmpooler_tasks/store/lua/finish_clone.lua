@@ -1,14 +1,21 @@
 -- uses: work
--- A clone is made: keeps what is known of it, frees its slot, and closes its provider's breaker.
--- KEYS   1: pending   2: slots   3: counter of the slots   4: work   5: breaker   6: metadata   7: statistics
--- ARGV   1: VM   2: fence   3: statistics' field   4: seconds it took   5…: field, value, …
--- RETURN 1; 0 if another has taken it over; -1 if it has left pending meanwhile
-if has_lost(KEYS[4], ARGV[2]) then return 0 end
-free_slot(KEYS[2], KEYS[3], ARGV[1])
-redis.call('HDEL', KEYS[4], 'owner', 'fence', 'attempts')
-redis.call('DEL', KEYS[5])
-if redis.call('SISMEMBER', KEYS[1], ARGV[1]) == 0 then return -1 end
-redis.call('HSET', KEYS[6], unpack(ARGV, 5))
-redis.call('HSET', KEYS[7], ARGV[3], ARGV[4])
-redis.call('EXPIRE', KEYS[7], 604800)
-return 1
+-- uses: deliver
+-- A clone is made: keeps what is known of it, frees its slot, closes its provider's breaker, and, if it is ready, hands it
+-- on to whom it was made for.
+-- KEYS   1: pending   2: ready   3: running   4: completed   5: metadata   6: active   7: the request   8: delivered
+--        9: boots of the day   10: last boot   11: work   12: slots   13: counter of the slots   14: breaker
+--        15: clones of the day
+-- ARGV   1: VM   2: pool   3: now, as VMPooler writes it   4: seconds since its clone began ('' for not known)
+--        5: 1 if it was made for a request   6: lifetime with a token ('' for none)   7: fence   8: seconds it took
+--        9: 1 if it is ready   10…: field, value, …
+-- RETURN as make_ready; pending (it is not ready yet), lost (another has taken it over), left (it was not pending any more)
+if has_lost(KEYS[11], ARGV[7]) then return 'lost' end
+free_slot(KEYS[12], KEYS[13], ARGV[1])
+redis.call('HDEL', KEYS[11], 'owner', 'fence', 'attempts')
+redis.call('DEL', KEYS[14])
+if redis.call('SISMEMBER', KEYS[1], ARGV[1]) == 0 then return 'left' end
+redis.call('HSET', KEYS[5], unpack(ARGV, 10))
+redis.call('HSET', KEYS[15], ARGV[2] .. ':' .. ARGV[1], ARGV[8])
+redis.call('EXPIRE', KEYS[15], 604800)
+if ARGV[9] == '1' then return deliver(2) end
+return 'pending'

@@ -7,7 +7,10 @@
 local found = {}
 for _, vm in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', ARGV[1], 'LIMIT', 0, ARGV[6])) do
   local pool = redis.pcall('HGET', ARGV[3] .. vm, 'pool')
-  if type(pool) == 'string' and redis.call('SISMEMBER', ARGV[5] .. pool, vm) == 1 then
+  local pending = type(pool) == 'string' and redis.pcall('SISMEMBER', ARGV[5] .. pool, vm)
+  if type(pending) == 'table' then
+    redis.call('ZADD', KEYS[1], ARGV[2], vm)  -- its queue is no set: what becomes of it can be told later
+  elseif pending == 1 then
     redis.call('HDEL', ARGV[4] .. vm, 'owner', 'fence')
     redis.call('ZADD', KEYS[1], ARGV[2], vm)
     found[#found + 1] = vm

@@ -1,13 +1,15 @@
 -- uses: begin
 -- uses: redrive
+-- uses: answered
+-- uses: put_item
 -- Runs the dead letter of a VM again: another VM is begun in its place, if its pool or its request is still short of one.
 -- The letter leaves in the same step.
 -- KEYS   1: dead letters   2: the run   3: counters   4: pending   5: ready   6: running   7: slots   8: their counter
 --        9: the request   10: delivered to it   11: items of requests
 -- ARGV   1: position   2: letter   3: queue   4: VM   5: 1 if it was made for a request   6: VMs wanted of the pool or by
 --        the request ('' if it is not configured any more)   7: most slots ('' where VMPooler makes the clones itself)
---        8: leased until   9: metadata prefix   10: work prefix   11: request   12: item's text before the count
---        13: item's text behind the count   14: count of metadata words   15…: field, value, …   then: count of lineage
+--        8: leased until   9: metadata prefix   10: work prefix   11: request   12: alias   13: item's text before the count
+--        14: item's text behind the count   15: count of metadata words   16…: field, value, …   then: count of lineage
 --        words, field, value, …   then: names to choose from
 -- RETURN {outcome, the VM that was begun}
 local function answer(outcome, vm)
@@ -22,13 +24,14 @@ for k = 4, 6 do
 end
 local pending = redis.call('SMEMBERS', KEYS[4])
 if ARGV[5] == '1' then
-  if redis.call('EXISTS', KEYS[9]) == 0 or redis.call('HEXISTS', KEYS[9], 'status') == 1 then return answer('obsolete') end
+  if redis.call('EXISTS', KEYS[9]) == 0 or answer_to(KEYS[9]) then return answer('obsolete') end
   wanted = wanted - redis.call('SCARD', KEYS[10])
   for _, vm in ipairs(pending) do
-    if redis.call('HGET', ARGV[9] .. vm, 'request_id') == ARGV[11] then wanted = wanted - 1 end
+    local found = redis.call('HMGET', ARGV[9] .. vm, 'request_id', 'pool_alias')
+    if found[1] == ARGV[11] and found[2] == ARGV[12] then wanted = wanted - 1 end
   end
   for many = 1, tonumber(ARGV[6]) do
-    if redis.call('ZSCORE', KEYS[11], ARGV[12] .. many .. ARGV[13]) then wanted = wanted - many end
+    if redis.call('ZSCORE', KEYS[11], ARGV[13] .. many .. ARGV[14]) then wanted = wanted - many end
   end
 else
   wanted = wanted - #pending - redis.call('SCARD', KEYS[5])
@@ -36,11 +39,11 @@ end
 if wanted <= 0 then return answer('obsolete') end
 if ARGV[7] == '' then
   if ARGV[5] ~= '1' then return answer('obsolete') end  -- VMPooler's manager fills its pools itself
-  redis.call('ZADD', KEYS[11], 1, ARGV[12] .. 1 .. ARGV[13])
+  put_item(KEYS[11], 1, ARGV[13], 1, ARGV[14])
   return answer('redriven')
 end
 if redis.call('ZCARD', KEYS[7]) >= tonumber(ARGV[7]) then return {'wait', ''} end
-local metadata, place = words_from(14)
+local metadata, place = words_from(15)
 local lineage, first = words_from(place)
 local names = {}
 for i = first, #ARGV do names[#names + 1] = ARGV[i] end

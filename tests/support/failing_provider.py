@@ -1,0 +1,94 @@
+"""A provider that fails in every way that one can, as a pool's template says; `installed` makes it known."""
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import NoReturn
+
+from vmpooler_tasks.errors import PermanentProviderError, ThrottledProviderError, TransientProviderError
+from vmpooler_tasks.providers import PoolSpec, ProviderContext, Readiness, VirtualMachine
+
+NAME = "failing"
+
+
+def _raise(error: BaseException) -> NoReturn:
+    raise error
+
+
+def _end_process() -> NoReturn:
+    os._exit(1)
+
+
+def _kill(pid: int) -> None:
+    os.kill(pid, signal.SIGKILL)
+    time.sleep(60)
+
+
+def _kill_worker() -> None:
+    """The whole worker at once, whatever its pool: its process group is its own in the tests."""
+    os.killpg(os.getpgid(0), signal.SIGKILL)
+
+
+def _sleep_on(seconds: float) -> None:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        time.sleep(0.1)
+
+
+WAYS: dict[str, Callable[[], object]] = {
+    "permanent": lambda: _raise(PermanentProviderError("template x does not exist")),
+    "transient": lambda: _raise(TransientProviderError("the line broke")),
+    "throttled": lambda: _raise(ThrottledProviderError("too many requests", 0.01)),
+    "bug": lambda: _raise(AttributeError("'NoneType' object has no attribute 'clone'")),
+    "foreign error": lambda: _raise(ConnectionResetError("reset by peer, password=hunter2")),
+    "exit": lambda: sys.exit(3),
+    "interrupt": lambda: _raise(KeyboardInterrupt()),
+    "memory": lambda: _raise(MemoryError("no more")),
+    "end of process": _end_process,
+    "kill of process": lambda: _kill(os.getpid()),
+    "kill of worker": _kill_worker,
+    "hang": lambda: _sleep_on(60),
+}
+
+
+class Failing:
+    """Makes VMs in nobody's memory: what is made is not found again."""
+
+    def __init__(self, context: ProviderContext) -> None:
+        del context
+
+    def list_vms(self, pool: PoolSpec) -> list[str]:
+        return []
+
+    def find_vm(self, pool: PoolSpec, vm: str) -> VirtualMachine | None:
+        return None
+
+    def create_vm(self, pool: PoolSpec, vm: str) -> VirtualMachine:
+        way = str(pool.template)
+        if way in WAYS:
+            WAYS[way]()
+        return VirtualMachine(name=vm, hostname=vm, ip=None if way == "no address" else "10.0.0.1")
+
+    def is_ready(self, pool: PoolSpec, vm: str) -> Readiness:
+        return Readiness(ready=True)
+
+    def destroy_vm(self, pool: PoolSpec, vm: str) -> bool:
+        if pool.template == "destroy fails":
+            raise PermanentProviderError("permission denied")
+        return True
+
+    def close(self) -> None:
+        pass
+
+
+def installed(folder: Path) -> str:
+    """A folder for PYTHONPATH in which this provider is an installed distribution."""
+    info = folder / "failing_provider-1.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: failing-provider\nVersion: 1\n", encoding="utf-8")
+    entry = f"[vmpooler_tasks.providers]\n{NAME} = tests.support.failing_provider:Failing\n"
+    (info / "entry_points.txt").write_text(entry, encoding="utf-8")
+    return str(folder)
