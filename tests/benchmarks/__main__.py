@@ -1,4 +1,4 @@
-"""`make bench`: purge cycles, health checks and dead letters against the leanest client there can be.
+"""`make bench`: cycles and dead letters against the leanest client there can be, clones against bare Celery.
 
 docs/performance.md says what is measured, and how to read it.
 """
@@ -13,9 +13,10 @@ import tempfile
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from tests.benchmarks import report
+from tests.benchmarks.clones import Sizes, measure_clones
 from tests.benchmarks.measure import measure_letters, measure_state
 from tests.benchmarks.target import NotOursError, Target, open_target
 from tests.support.servers import KINDS
@@ -28,6 +29,13 @@ STATES = ((1_000, 10), (10_000, 10), (100_000, 10), (100_000, 1))
 RUNS = 5
 
 
+class Parts(NamedTuple):
+    """What is to be measured."""
+
+    states: Sequence[tuple[int, int]]
+    clones: Sizes | None
+
+
 def main() -> None:
     parser = _parser()
     args = parser.parse_args()
@@ -36,7 +44,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="vmpooler-bench-") as folder:
         try:
             with open_target(args.server, args.url, Path(folder)) as target:
-                result = _measure(target, _states(args.vms, args.pools), args.runs, Path(folder))
+                result = _measure(target, _parts(args), args.runs, Path(folder))
         except (NotOursError, VmpoolerTasksError) as error:
             sys.exit(f"benchmarks: {error}")
     report.show(result)
@@ -44,13 +52,27 @@ def main() -> None:
         args.json.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
 
 
-def _measure(target: Target, states: Sequence[tuple[int, int]], runs: int, folder: Path) -> dict[str, Any]:
+def _measure(target: Target, parts: Parts, runs: int, folder: Path) -> dict[str, Any]:
     result: dict[str, Any] = {"machine": _machine(target), "runs": runs}
-    result["states"] = [
-        measure_state(target, vms, pools, runs, folder / f"{vms}-in-{pools}", _say) for vms, pools in states
-    ]
-    result["dead_letters"] = measure_letters(target, runs, folder / "letters", _say)
+    if parts.states:
+        result["states"] = [
+            measure_state(target, vms, pools, runs, folder / f"{vms}-in-{pools}", _say) for vms, pools in parts.states
+        ]
+        result["dead_letters"] = measure_letters(target, runs, folder / "letters", _say)
+    if parts.clones:
+        result["clones"] = measure_clones(target, parts.clones, runs, folder / "clones", _say)
     return result
+
+
+def _parts(args: argparse.Namespace) -> Parts:
+    sizes = Sizes(
+        messages=args.clones, in_flight=min(500, args.clones), in_flight_seconds=args.clone_seconds,
+        scaled=min(200, args.clones), scaled_seconds=min(1.0, args.clone_seconds),
+    )  # fmt: skip
+    return Parts(
+        states=() if args.only == "clones" else _states(args.vms, args.pools),
+        clones=None if args.only == "cycles" else sizes,
+    )
 
 
 def _machine(target: Target) -> dict[str, Any]:
@@ -86,6 +108,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--vms", type=int, nargs="+", metavar="N", help="so many VMs instead of the usual sizes")
     parser.add_argument("--pools", type=int, nargs="+", metavar="N", help="in so many pools (default: 10)")
     parser.add_argument("--runs", type=int, default=RUNS, metavar="N", help=f"rounds at each size (default: {RUNS})")
+    parser.add_argument("--only", choices=("cycles", "clones"), help="measure a part alone")
+    parser.add_argument("--clones", type=int, default=3000, metavar="N", help="so many messages (default: 3000)")
+    parser.add_argument(
+        "--clone-seconds", type=float, default=30.0, metavar="N", help="of 500 clones in flight at once (default: 30)"
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures to this file as well")
     return parser
 

@@ -27,7 +27,7 @@ class Process:
 
     def __init__(self, log: IO[str] | None, module: str, *words: str, env: Mapping[str, str] | None = None) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, "-m", module, *words], cwd=ROOT, env={**_environment(), **(env or {})},
+            [sys.executable, "-m", module, *words], cwd=ROOT, env={**environment(), **(env or {})},
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True,
         )  # fmt: skip
 
@@ -106,7 +106,7 @@ def run_floor(target: Target) -> dict[str, Any]:
     """One pass of the floor: {vms, seconds, commands, redis_cpu_seconds}."""
     done = subprocess.run(
         [sys.executable, str(FLOOR), "--url", target.url, "--runs", "1"],
-        cwd=ROOT, env=_environment(), capture_output=True, text=True, check=True,
+        cwd=ROOT, env=environment(), capture_output=True, text=True, check=True,
     )  # fmt: skip
     answer: dict[str, Any] = json.loads(done.stdout)
     return answer
@@ -114,12 +114,12 @@ def run_floor(target: Target) -> dict[str, Any]:
 
 def time_command(target: Target, config: Path, *words: str) -> tuple[float, Any]:
     """(seconds from the start of the program to its end, the JSON it printed) of a `vmpooler-tasks` command."""
-    env = {**_environment(), "REDIS_URL": target.url, "VMPOOLER_CONFIG_FILE": str(config)}
+    env = {**environment(), "REDIS_URL": target.url, "VMPOOLER_CONFIG_FILE": str(config)}
     program = Path(sys.executable).with_name("vmpooler-tasks")
     begun = time.perf_counter()
     done = subprocess.run([program, *words], cwd=ROOT, env=env, capture_output=True, check=True)
     return time.perf_counter() - begun, json.loads(done.stdout)
 
 
-def _environment() -> dict[str, str]:
+def environment() -> dict[str, str]:
     return {name: os.environ[name] for name in INHERITED if name in os.environ}

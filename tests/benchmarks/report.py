@@ -31,6 +31,9 @@ MEMORY = Limit(30, " MiB", ".1f")
 PING_P99 = Limit(5, " ms")
 PING_MAX = Limit(25, " ms")
 REQUESTS = Limit(1, "", "g")
+LEAST_SHARE = 0.6
+"""Of bare Celery's no-op tasks, that clones are to reach."""
+
 LISTING = Limit(1, " s")
 
 
@@ -40,6 +43,13 @@ def show(result: Mapping[str, Any]) -> None:
         f"{machine['server']}, Python {machine['python']}, {machine['cores']} cores ({machine['processor']}), "
         f"load average at the start {machine['load_average']:.2f}; {result['runs']} rounds each"
     )
+    if "states" in result:
+        _show_cycles(result)
+    if "clones" in result:
+        _show_clones(result["clones"])
+
+
+def _show_cycles(result: Mapping[str, Any]) -> None:
     states = result["states"]
     print_line("")
     print_line("Cycles: medians; x FLOOR, against the floor of the same round; memory is the most of any run.")
@@ -56,6 +66,38 @@ def show(result: Mapping[str, Any]) -> None:
     )
     print_line("Dead letters.")
     print_table(("WHAT", "MEASURED"), _letter_rows(result["dead_letters"]))
+
+
+def _show_clones(clones: Mapping[str, Any]) -> None:
+    print_line("")
+    print_line(
+        f"Clones: {clones['messages']:,} messages through the whole path, beside as many no-op tasks of bare Celery."
+    )
+    print_table(
+        ("WORKER", "CLONES/s", "NO-OPS/s", "SHARE"),
+        [
+            (f"{one['slots']} {kind}", f"{one['clones_per_second']:,.0f}", f"{one['nothing_per_second']:,.0f}",
+             _share(one["share"], judged=kind == "prefork"))
+            for kind, one in clones["throughput"].items()
+        ],
+        numbers=("CLONES/s", "NO-OPS/s"),
+    )  # fmt: skip
+    flight = clones["in_flight"]
+    print_line(
+        f"{flight['clones']} clones of {flight['each_seconds']:g} s on one worker of as many threads: "
+        f"{flight['most_at_once']} in flight at once, all made after {flight['seconds']:.1f} s."
+    )
+    print_line(f"{clones['scaled']} clones of {clones['scaled_seconds']:g} s, ten at once in each worker process.")
+    print_table(
+        ("PROCESSES", "SECONDS", "SPEED-UP"),
+        [(one["processes"], f"{one['seconds']:.1f}", f"{one['speedup']:.2f}x") for one in clones["scaling"]],
+        numbers=("PROCESSES", "SECONDS", "SPEED-UP"),
+    )
+
+
+def _share(share: float, *, judged: bool) -> str:
+    verdict = f" (≥ {LEAST_SHARE:.0%}: {'ok' if share >= LEAST_SHARE else 'MISSED'})" if judged else ""
+    return f"{share:.0%}{verdict}"
 
 
 def _name(state: Mapping[str, Any]) -> str:

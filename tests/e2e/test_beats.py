@@ -211,7 +211,7 @@ def test_beats_and_workers_survive_a_redis_that_comes_late_and_is_killed(tmp_pat
 def test_nothing_switched_on_is_said_and_sends_nothing(installation: Installation, database: Database) -> None:
     installation.configure(purge_enabled=False, health_check_enabled=False)
     beat = installation.beat().says(
-        "[!] [beat] Nothing is scheduled: purge_enabled and health_check_enabled are both off"
+        "[!] [beat] Nothing is scheduled: purge_enabled, health_check_enabled and manage_pools are all off"
     )
     until(lambda: stored.live_beats(database, 0), "it has looked at the schedule")
     assert sent(beat) == []

@@ -63,10 +63,11 @@ def test_the_first_lines_say_what_is_on(installation: Installation) -> None:
     worker = installation.worker()
     lines = [line.split("] ", 1)[1] for line in worker.log.splitlines() if line.startswith("[20")]
     address = installation.environment["REDIS_URL"]
-    assert lines[:4] == [
+    assert lines[:5] == [
         f"[*] [config] Read VMPOOLER_CONFIG; Redis at {address}; pools: centos, ubuntu",
         "[*] [config] dead letters: on, kept 24 h, at most 10000 per queue",
         "[*] [config] purge: on, every 90 s",
+        "[*] [config] pool manager: off",
         "[*] [config] health check: off",
     ]
 

@@ -26,7 +26,9 @@ def run_benchmarks(*words: str) -> subprocess.CompletedProcess[str]:
 def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, dict[str, Any]]:
     """(what it printed, what it wrote) for a small state, once."""
     file = tmp_path_factory.mktemp("bench") / "figures.json"
-    done = run_benchmarks("--vms", "200", "--pools", "2", "--runs", "1", "--json", str(file))
+    done = run_benchmarks(
+        "--vms", "200", "--pools", "2", "--runs", "1", "--clones", "40", "--clone-seconds", "0.5", "--json", str(file)
+    )  # fmt: skip
     assert done.returncode == 0, done.stderr
     return done.stdout, json.loads(file.read_text())
 
@@ -75,6 +77,22 @@ def test_dead_letters_are_pushed_and_ten_thousand_are_listed(run: tuple[str, dic
     assert letters["zadds_per_second"] > 0
     assert letters["list"]["entries"] == 10_000
     assert 0 < letters["list"]["page_seconds"] < letters["list"]["command_seconds"]
+
+
+@pytest.mark.slow
+def test_clones_are_measured_beside_bare_celery(run: tuple[str, dict[str, Any]]) -> None:
+    clones = run[1]["clones"]
+    assert clones["messages"] == 40
+    assert set(clones["throughput"]) == {"prefork", "threads"}
+    for figures in clones["throughput"].values():
+        assert figures["clones_per_second"] > 0
+        assert figures["nothing_per_second"] > 0
+        assert figures["share"] == pytest.approx(figures["clones_per_second"] / figures["nothing_per_second"])
+    assert clones["in_flight"]["clones"] == 40
+    assert 0 < clones["in_flight"]["most_at_once"] <= 40
+    assert clones["in_flight"]["seconds"] >= 0.5
+    assert [one["processes"] for one in clones["scaling"]] == [1, 2, 4]
+    assert clones["scaling"][0]["speedup"] == 1
 
 
 @pytest.mark.slow

@@ -1,0 +1,231 @@
+"""Clones: how many a second go through the whole path, how many are in flight at once, and what more workers bring.
+
+The provider is the dummy; real workers take real messages. Bare Celery's no-op tasks go through the same server in the
+same round, with the same kind and number of slots.
+"""
+
+import json
+import os
+import signal
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from celery import Celery
+
+from tests.benchmarks import bare
+from tests.benchmarks.processes import ROOT, environment
+from tests.benchmarks.target import Target
+from vmpooler_tasks.model.names import Queue
+from vmpooler_tasks.model.timestamps import moment, ruby_utc
+from vmpooler_tasks.model.vmnames import candidates
+from vmpooler_tasks.store import clones, keys
+from vmpooler_tasks.tasks import names
+
+POOL = "benchmark"
+SLOTS = {"prefork": 4, "threads": 8}
+"""How many at once in the worker whose throughput is measured: more only get into each other's way."""
+
+PATIENCE = 300.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sizes:
+    """How much is measured. `seconds`: what a clone takes where its time is what counts."""
+
+    messages: int = 3000
+    in_flight: int = 500
+    in_flight_seconds: float = 30.0
+    scaled: int = 200
+    scaled_seconds: float = 1.0
+    processes: Sequence[int] = (1, 2, 4)
+
+
+def measure_clones(target: Target, sizes: Sizes, runs: int, folder: Path, say: Callable[[str], None]) -> dict[str, Any]:
+    folder.mkdir(parents=True, exist_ok=True)
+    throughput = {kind: _throughput(target, sizes, kind, runs, folder, say) for kind in SLOTS}
+    say(f"clones: {sizes.in_flight} of {sizes.in_flight_seconds:g} s in flight at once")
+    in_flight = _in_flight(target, sizes, folder)
+    scaling = []
+    for processes in sizes.processes:
+        say(f"clones: {processes} worker processes")
+        seconds = _seconds(target, sizes.scaled, sizes.scaled_seconds, folder, workers=processes, threads=10)
+        scaling.append({"processes": processes, "seconds": seconds})
+    return {
+        "messages": sizes.messages,
+        "throughput": throughput,
+        "in_flight": in_flight,
+        "scaling": [{**one, "speedup": scaling[0]["seconds"] / one["seconds"]} for one in scaling],
+        "scaled": sizes.scaled,
+        "scaled_seconds": sizes.scaled_seconds,
+    }
+
+
+def _throughput(
+    target: Target, sizes: Sizes, kind: str, runs: int, folder: Path, say: Callable[[str], None]
+) -> dict[str, Any]:
+    rounds = []
+    for number in range(runs):
+        say(f"clones: throughput of a worker with {SLOTS[kind]} {kind}, round {number + 1} of {runs}")
+        nothing = _nothing_per_second(target, sizes.messages, kind, folder)
+        rounds.append((_clones_per_second(target, sizes.messages, kind, folder), nothing))
+    return {
+        "slots": SLOTS[kind],
+        "clones_per_second": statistics.median(one for one, _ in rounds),
+        "nothing_per_second": statistics.median(one for _, one in rounds),
+        "share": statistics.median(ours / nothing for ours, nothing in rounds),
+        "shares": [ours / nothing for ours, nothing in rounds],
+    }
+
+
+def _nothing_per_second(target: Target, messages: int, kind: str, folder: Path) -> float:
+    target.empty()
+    with Celery("publisher", broker=target.url, set_as_current=False) as publisher:
+        _publish(publisher, "bare.nothing", bare.QUEUE, [f"vm-{number}" for number in range(messages)])
+    with _worker(target, folder, "tests.benchmarks.bare", bare.QUEUE, kind, SLOTS[kind], name="bare"):
+        return messages / _time_until(lambda: _waiting(target, bare.QUEUE), messages)
+
+
+def _clones_per_second(target: Target, messages: int, kind: str, folder: Path) -> float:
+    _begin(target, messages, seconds=0, folder=folder)
+    with _clone_worker(target, folder, kind, SLOTS[kind]):
+        return messages / _time_until(lambda: messages - _ready(target), messages)
+
+
+def _seconds(target: Target, count: int, seconds: float, folder: Path, *, workers: int, threads: int) -> float:
+    """From the first clone's begin to the last one's end, with so many worker processes."""
+    _begin(target, 0, seconds=seconds, folder=folder)
+    with ExitStack() as stack:
+        for number in range(workers):
+            stack.enter_context(_clone_worker(target, folder, "threads", threads, name=f"clones{number}"))
+        for number in range(workers):
+            _until_it_says(folder / f"clones{number}.log", " ready.")
+        _hand_out(target, count)
+        begun = time.perf_counter()
+        while _ready(target) < count:
+            _wait(begun)
+        return time.perf_counter() - begun
+
+
+def _in_flight(target: Target, sizes: Sizes, folder: Path) -> dict[str, Any]:
+    _begin(target, 0, seconds=sizes.in_flight_seconds, folder=folder)
+    with _clone_worker(target, folder, "threads", sizes.in_flight):
+        _until_it_says(folder / "clones.log", " ready.")
+        _hand_out(target, sizes.in_flight)
+        begun, most = time.perf_counter(), 0
+        while _ready(target) < sizes.in_flight:
+            most = max(most, _taken_on(target))
+            _wait(begun)
+        return {
+            "clones": sizes.in_flight, "each_seconds": sizes.in_flight_seconds, "most_at_once": most,
+            "seconds": time.perf_counter() - begun,
+        }  # fmt: skip
+
+
+def _begin(target: Target, count: int, *, seconds: float, folder: Path) -> None:
+    target.empty()
+    config = {
+        ":config": {"manage_pools": True, "dlq_enabled": True, "timeout": 60},
+        ":providers": {"dummy": {"clone_seconds": seconds}},
+        ":pools": [{"name": POOL, "size": 0, "template": "t"}],
+    }
+    (folder / "vmpooler.yaml").write_text(json.dumps(config), encoding="utf-8")
+    if count:
+        _hand_out(target, count)
+
+
+def _hand_out(target: Target, count: int) -> None:
+    """Clones begun as the manager begins them, their messages in the queue."""
+    now, begun = time.time(), list[str]()
+    stamp = ruby_utc(moment(now))
+    for size in range(500, count + 500, 500):
+        found, _, _ = clones.begin(
+            target.db, POOL, list(islice(candidates("b-"), 600)), size=min(size, count), task_limit=count,
+            leased_until=now + 3600, metadata={"clone": stamp, "template": POOL, "pool": POOL},
+        )  # fmt: skip
+        begun += found
+    with Celery("publisher", broker=target.url, set_as_current=False) as publisher:
+        _publish(publisher, names.CLONE_VM, names.CLONE_QUEUE, begun)
+
+
+def _publish(publisher: Celery, task: str, queue: str, vms: Sequence[str]) -> None:
+    with publisher.producer_or_acquire() as producer, producer.batch():
+        for vm in vms:
+            publisher.send_task(
+                task, kwargs={"vm": vm, "pool": POOL}, queue=queue, producer=producer, ignore_result=True
+            )
+
+
+@contextmanager
+def _clone_worker(target: Target, folder: Path, kind: str, slots: int, name: str = "clones") -> Iterator[None]:
+    with _worker(target, folder, "vmpooler_tasks", names.CLONE_QUEUE, kind, slots, name=name):
+        yield
+
+
+@contextmanager
+def _worker(target: Target, folder: Path, app: str, queue: str, kind: str, slots: int, *, name: str) -> Iterator[None]:
+    """A worker as a service manager starts it, its log in a file."""
+    config = {"VMPOOLER_CONFIG_FILE": str(folder / "vmpooler.yaml")}
+    command = [
+        sys.executable, "-m", "celery", "-A", app, "worker", "--loglevel", "INFO", "-P", kind, "-c", str(slots),
+        "-n", f"{name}@benchmark", "--without-mingle", "--without-gossip", "-Q", queue,
+    ]  # fmt: skip
+    with (folder / f"{name}.log").open("w", encoding="utf-8") as log:
+        process = subprocess.Popen(
+            command, cwd=ROOT, env={**environment(), **config, "REDIS_URL": target.url, "PYTHONPATH": str(ROOT)},
+            stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
+        )  # fmt: skip
+        try:
+            yield
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
+def _time_until(left: Callable[[], int], messages: int) -> float:
+    """Seconds from when the first is done until the last is."""
+    waited = time.perf_counter()
+    while left() == messages:
+        _wait(waited)
+    begun, first = time.perf_counter(), left()
+    while left() > 0:
+        _wait(begun)
+    return (time.perf_counter() - begun) * messages / max(1, first)
+
+
+def _waiting(target: Target, queue: str) -> int:
+    return int(target.db.call("LLEN", queue)) + int(target.db.call("HLEN", "unacked"))
+
+
+def _ready(target: Target) -> int:
+    return int(target.db.call("SCARD", keys.queue(Queue.READY, POOL)))
+
+
+def _taken_on(target: Target) -> int:
+    """Clones that a worker works on now."""
+    vms = target.db.call("ZRANGE", keys.POOL_SLOTS.key, 0, -1)
+    with target.db.translated_errors():
+        pipe = target.db.client.pipeline(transaction=False)
+        for vm in vms:
+            pipe.hexists(keys.work(vm), "owner")
+        return sum(map(bool, pipe.execute())) if vms else 0
+
+
+def _until_it_says(log: Path, text: str) -> None:
+    begun = time.perf_counter()
+    while text not in log.read_text(encoding="utf-8"):
+        _wait(begun)
+
+
+def _wait(begun: float) -> None:
+    if time.perf_counter() - begun > PATIENCE:
+        raise TimeoutError("the worker does not come to an end; see its log")
+    time.sleep(0.01)
