@@ -34,7 +34,7 @@ def test_doctor_tells_what_does_not_run_and_how_to_start_it(run: CommandLine) ->
     assert {what: finding["state"] for what, finding in findings.items()} == {
         "configuration": "ok", "Redis": "ok", "version": "ok", "role": "ok", "eviction": "ok", "memory": "ok",
         "persistence": "warn", "clock": "ok", "broker": "ok", "workers": "fail", "beat": "fail", "last purge": "warn",
-        "health": "fail",
+        "health": "fail", "pool manager": "ok",
     }  # fmt: skip
     assert findings["workers"]["remedy"] == "start one: celery -A vmpooler_tasks worker"
     assert findings["beat"]["remedy"] == "start one: celery -A vmpooler_tasks beat"

@@ -209,7 +209,8 @@ def test_the_architecture_names_every_key_of_ours() -> None:
     ours = {key for key in constants if key.startswith("vmpooler_tasks")} - {keys.WORK_PREFIX.decode()}
     slots = {keys.POOL_SLOTS.key.decode(), keys.REQUEST_SLOTS.key.decode()}
     made = {
-        keys.first_seen("QUEUE", "POOL"), keys.work(b"VM"), keys.breaker("PROVIDER"), keys.check_lock("POOL"),
+        keys.first_seen("QUEUE", "POOL"), keys.work(b"VM"), keys.breaker("PROVIDER"), keys.pool_breaker("POOL"),
+        keys.check_lock("POOL"),
         keys.redrive("RUN"), keys.redrive_letters("RUN"), b"vmpooler_tasks__dummy__POOL",
     }  # fmt: skip
     text = read("docs/architecture.md")

@@ -6,14 +6,16 @@ from vmpooler_tasks.cli.output import age
 from vmpooler_tasks.clock import system_clock
 from vmpooler_tasks.config import Settings
 from vmpooler_tasks.config.schema import without_login
-from vmpooler_tasks.errors import VmpoolerTasksError
+from vmpooler_tasks.errors import ConfigurationError, VmpoolerTasksError
 from vmpooler_tasks.jobs.health_reading import read
 from vmpooler_tasks.jobs.server_check import Finding, check_server, refused_write, remedy
 from vmpooler_tasks.model.health import OVERDUE_INTERVALS, Status
-from vmpooler_tasks.store import Database, purging, schedule, server
+from vmpooler_tasks.store import Database, breakers, clones, purging, schedule, server
 
 REDIS = "Redis"
 """What the finding is called that all others depend on."""
+
+POOL_MANAGER = "pool manager"
 
 ADDRESS = "REDIS_URL or the :redis: section"
 SHOW_HEALTH = "vmpooler-tasks health --no-check"
@@ -75,6 +77,30 @@ def _beats(settings: Settings, db: Database, made: Findings) -> Finding:
     return Finding("ok", "beat", f"{len(beats)}: {', '.join(beats)}")
 
 
+def _pool_manager(settings: Settings, db: Database, made: Findings) -> Finding:
+    from vmpooler_tasks.tasks.enqueue import queues_taken  # noqa: PLC0415 - Celery is slow to import
+    from vmpooler_tasks.tasks.names import QUEUES  # noqa: PLC0415
+    from vmpooler_tasks.tasks.pool_manager import try_providers  # noqa: PLC0415
+
+    if not settings.config.manage_pools:
+        return Finding("ok", POOL_MANAGER, "switched off (manage_pools)")
+    try:
+        try_providers(settings)
+    except ConfigurationError as error:
+        return Finding("fail", POOL_MANAGER, "; ".join(error.problems), "mend the :providers: section, or install it")
+    if clones.foreign_counts(db):
+        remedy_of_two = "stop VMPooler's manager, or set manage_pools: false"
+        return Finding("fail", POOL_MANAGER, "another one is at work on this Redis", remedy_of_two)
+    untaken = sorted(set(QUEUES) - queues_taken(settings)) if made["workers"].state == "ok" else []
+    if untaken:
+        start = f"start one: celery -A vmpooler_tasks worker -Q {','.join(untaken)}"
+        return Finding("fail", POOL_MANAGER, f"no worker takes {', '.join(untaken)}", start)
+    alone = [one.name for one in breakers.open_ones(db, settings.providers)]
+    if alone:
+        return Finding("warn", POOL_MANAGER, f"left alone after failures: {', '.join(alone)}", "vmpooler-tasks pools")
+    return Finding("ok", POOL_MANAGER, f"{len(settings.pools)} pools on {', '.join(settings.providers)}")
+
+
 def _who_is_missing(made: Findings) -> str:
     """What to do about a cycle that never came, going by what was found to run."""
     missing = [what for what in ("workers", "beat") if made[what].state != "ok"]
@@ -119,6 +145,7 @@ _LOOKS: dict[str, Callable[[Settings, Database, Findings], Finding]] = {
     "broker": _broker,
     "workers": _workers,
     "beat": _beats,
+    POOL_MANAGER: _pool_manager,
     "last purge": _last_purge,
     "health": _last_health,
 }

@@ -56,6 +56,12 @@ def _show(rows: "list[PoolRow]") -> None:
     )  # fmt: skip
     closed = {row.provider: row.provider_closed_until for row in rows if row.provider_closed_until}
     for provider, until in closed.items():
-        left = until - system_clock()
-        when = f"for {age(left)} more" if left > 0 else "until a clone succeeds"
-        print_line(f"! provider {provider} is left alone {when}: it failed again and again", "yellow")
+        print_line(f"! provider {provider} is left alone {_how_long(until)}: it failed again and again", "yellow")
+    for row in rows:
+        if row.closed_until:
+            print_line(f"! {row.pool} is left alone {_how_long(row.closed_until)}: {row.last_failure}", "yellow")
+
+
+def _how_long(until: float) -> str:
+    left = until - system_clock()
+    return f"for {age(left)} more" if left > 0 else "until a clone succeeds"

@@ -79,6 +79,7 @@ def redrive(
             if wanted.selects_all() and not every:
                 raise click.UsageError("name ids or filters, or say --all")
             selection = job.select(context.db, wanted, limit)
+            _refuse_missing(ids, selection, limit)
             if dry_run:
                 _preview(selection, as_json)
                 return
@@ -97,6 +98,12 @@ def _usage_errors() -> Iterator[None]:
         yield
     except InvalidOrderError as error:
         raise click.UsageError(str(error.args[0])) from error
+
+
+def _refuse_missing(ids: tuple[str, ...], selection: "Selection", limit: int | None) -> None:
+    missing = sorted(set(ids) - {letter.id for letter in selection.letters})
+    if missing and limit is None:
+        raise click.ClickException(f"no dead letter with id {', '.join(missing)}")
 
 
 def _say(as_json: bool, data: dict[str, Any], text: str) -> None:

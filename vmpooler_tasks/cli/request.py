@@ -48,8 +48,7 @@ class _Requests(click.Group):
         return ("" if name == "make" else name), command, rest  # a command that nobody typed is not named in errors
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        named = next((arg for arg in args if not arg.startswith("-")), None)
-        if named is not None and args[0] not in self.commands and args[0] not in ctx.help_option_names:
+        if args and args[0] not in self.commands and args[0] not in ctx.help_option_names:
             args = ["make", *args]  # options may come before the pools
         return super().parse_args(ctx, args)
 
@@ -60,7 +59,7 @@ def request() -> None:
 
 
 @request.command("make", hidden=True, epilog="Example: vmpooler-tasks request centos-7=2 --wait")
-@click.argument("asked", nargs=-1, required=True, type=Asked())
+@click.argument("asked", nargs=-1, required=True, type=Asked(), metavar="POOL=COUNT…")
 @click.option("--wait", is_flag=True, help="Wait until it is filled or has failed (exit status 0 or 1).")
 @options.as_json
 @pass_context

@@ -176,7 +176,7 @@ def fail(
         manager.db, vm, pool_name, provider, clones.slots_for(fields["request_id"] or request_id), fence=None,
         owner=owner, now=manager.clock(), letter=letter, limits=limits, keep_seconds=manager.keep_seconds, retry=retry,
         breaker=BreakerRule(
-            failures=config.breaker_failures, seconds=None if failure.permanent else config.breaker_seconds
+            failures=config.breaker_failures, seconds=config.breaker_seconds, of_pool=failure.permanent
         ),
     )  # fmt: skip
     if limits:
@@ -190,7 +190,6 @@ def fail(
     say_retry(manager, pool_name, vm, retry, done.request_outcome, done.request_retries)
     if done.open_until:
         pause = done.open_until - manager.clock()
-        _log.error(
-            "[!] [%s] Provider '%s' is left alone for %.0f s: it fails again and again", pool_name, provider, pause
-        )
+        who = f"'{pool_name}'" if failure.permanent else f"Provider '{provider}'"
+        _log.error("[!] [%s] %s is left alone for %.0f s: it fails again and again", pool_name, who, pause)
     return True

@@ -116,7 +116,8 @@ def _manager(db: Database, settings: Settings, now: float) -> dict[str, Any]:
     found = breakers.open_ones(db, settings.providers)
     recent = [one for one in found if one.open_until + settings.config.breaker_seconds > now]
     return {
-        "open_breakers": {one.provider: one.failures for one in recent},
+        "open_breakers": {one.name: one.failures for one in recent},
+        "broken_pools": {one.name: one.failures for one in breakers.open_pools(db, (p.name for p in settings.pools))},
         "breaker_failures": settings.config.breaker_failures,
         "other_managers": clones.foreign_counts(db),
     }

@@ -72,9 +72,7 @@ def _take_up(manager: Manager, request: Request) -> None:
 
 def _start_clones(manager: Manager) -> Iterator[Work]:
     now = manager.clock()
-    closed = {
-        one.provider for one in breakers.open_ones(manager.db, manager.settings.providers) if one.open_until > now
-    }
+    closed = {one.name for one in breakers.open_ones(manager.db, manager.settings.providers) if one.open_until > now}
     for raw in ondemand.items(manager.db):
         try:
             item = parse_item(raw.decode(errors="surrogateescape"))
@@ -120,6 +118,10 @@ def _look_after(manager: Manager, request: Request) -> None:
         return
     elif manager.clock() - request.since > minutes * MINUTE:
         _close(manager, request, wanted, f"not filled within {minutes:g} minutes")
+    else:
+        lost = sum(ondemand.refill(manager.db, request.id, part) for part in wanted)
+        if lost:
+            _log.warning("[!] Request '%s' has lost %d VMs on their way: they are begun anew", _name(request), lost)
 
 
 def _close(manager: Manager, request: Request, wanted: Sequence[Wanted], reason: str) -> None:

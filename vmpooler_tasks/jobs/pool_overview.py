@@ -17,7 +17,8 @@ RECENT_SECONDS = 3600.0
 class PoolRow:
     """One pool; `cloning` of its pending VMs are being made now, `failures` are its dead letters of the last hour.
 
-    `provider_closed_until`: its provider is left alone until that epoch, after failures.
+    `provider_closed_until`: its provider is left alone until that epoch, after failures; so is the pool itself until
+    `closed_until`, after clones that failed for good.
     """
 
     pool: str
@@ -31,6 +32,7 @@ class PoolRow:
     last_failure: str
     provider: str
     provider_closed_until: float | None
+    closed_until: float | None
 
     def as_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -40,14 +42,17 @@ def overview(db: Database, settings: Settings, now: float) -> list[PoolRow]:
     """Every configured pool, or, without any, every one that a VMPooler has registered."""
     names = [pool.name for pool in settings.pools] or queues.pool_names(db)
     sizes, in_flight = pools.sizes(db, names), clones.in_flight(db)
-    closed = {one.provider: one.open_until for one in breakers.open_ones(db, settings.providers)}
+    closed = {one.name: one.open_until for one in breakers.open_ones(db, settings.providers)}
+    closed_pools = {one.name: one.open_until for one in breakers.open_pools(db, names)}
     failures = _recent_failures(db, now)
-    return [_row(db, settings, name, sizes[name], in_flight, closed, failures.get(name, [])) for name in names]
+    return [
+        _row(db, settings, name, sizes[name], in_flight, closed, closed_pools, failures.get(name, [])) for name in names
+    ]
 
 
 def _row(
     db: Database, settings: Settings, name: str, sizes: dict[Queue, int], in_flight: set[bytes],
-    closed: dict[str, float], failures: list[str],
+    closed: dict[str, float], closed_pools: dict[str, float], failures: list[str],
 ) -> PoolRow:  # fmt: skip
     pool = settings.pool(name)
     provider = settings.provider_of(pool) if pool else ""
@@ -63,6 +68,7 @@ def _row(
         last_failure=failures[0] if failures else "",
         provider=provider,
         provider_closed_until=closed.get(provider),
+        closed_until=closed_pools.get(name),
     )
 
 

@@ -15,6 +15,7 @@ from vmpooler_tasks.jobs.manager import Manager, Work, stamp
 from vmpooler_tasks.jobs.provider_calls import LIST_SECONDS, within
 from vmpooler_tasks.model.lifecycle import (
     Step,
+    age,
     is_past_lifetime,
     pending_is_due,
     ready_is_due,
@@ -76,6 +77,7 @@ def _look(manager: Manager, pool: Pool) -> PoolLook:
     if inventory is not None:
         _discover(manager, pool, seen, inventory)
         seen = pools.view(manager.db, pool.name, provider)  # the inventory may have taken a while
+    if inventory is not None or trouble is not None:  # else the provider is left alone
         look.work.extend(_due(manager, pool, seen, inventory))
     look.work.extend(_replenish(manager, pool, seen))
     look.counts.update({queue: len(found) for queue, found in seen.queues.items()})
@@ -146,7 +148,7 @@ def _pages(names: list[bytes]) -> Iterator[list[bytes]]:
     return (names[start : start + queues.PAGE] for start in range(0, len(names), queues.PAGE))
 
 
-def _due(manager: Manager, pool: Pool, seen: PoolView, inventory: set[bytes]) -> Iterator[Work]:
+def _due(manager: Manager, pool: Pool, seen: PoolView, inventory: set[bytes] | None) -> Iterator[Work]:
     yield from _due_pending(manager, pool, sorted(seen.queues[Queue.PENDING]))
     yield from _due_ready(manager, pool, sorted(seen.queues[Queue.READY]))
     yield from _due_running(manager, pool, sorted(seen.queues[Queue.RUNNING]), inventory)
@@ -172,7 +174,7 @@ def _due_pending(manager: Manager, pool: Pool, names: list[bytes]) -> Iterator[W
 
 def _note_as_begun(manager: Manager, vm: bytes, now: float) -> None:
     try:
-        vms.note(manager.db, vm.decode(errors="surrogateescape"), "clone", stamp(now))
+        vms.begin_age(manager.db, vm, stamp(now))
     except WrongTypeError as error:  # of one VM; a purge takes it out of its queue
         _log.warning("[!] [pools] '%s' has no age: %s", on_one_line(readable(vm)), error)
 
@@ -183,17 +185,15 @@ def _due_ready(manager: Manager, pool: Pool, names: list[bytes]) -> Iterator[Wor
     yield from _work(Step.CHECK_READY, pool, (vm for vm, fields in rows if ready_is_due(fields, limits, now)))
 
 
-def _due_running(manager: Manager, pool: Pool, names: list[bytes], inventory: set[bytes]) -> Iterator[Work]:
+def _due_running(manager: Manager, pool: Pool, names: list[bytes], inventory: set[bytes] | None) -> Iterator[Work]:
     now, limits = manager.clock(), manager.limits(pool)
     rows = zip(names, vms.metadata(manager.db, names), vms.checkouts(manager.db, pool.name, names), strict=True)
-    due = [
-        vm
-        for vm, fields, checkout in rows
-        if vm not in inventory
-        or not (checkout or fields["checkout"])
-        or is_past_lifetime({**fields, "checkout": checkout or fields["checkout"]}, limits, now)
-    ]
-    yield from _work(Step.CHECK_RUNNING, pool, due)
+    since = {vm: {**fields, "checkout": checkout or fields["checkout"]} for vm, fields, checkout in rows}
+    timeless = {vm for vm, fields in since.items() if age(fields["checkout"], now) is None}
+    queues.forget_others(manager.db, Queue.RUNNING, pool.name, set(map(hash, timeless)))
+    gone = set(names) - inventory if inventory is not None else set()
+    past = {vm for vm, fields in since.items() if is_past_lifetime(fields, limits, now)}
+    yield from _work(Step.CHECK_RUNNING, pool, sorted(timeless | gone | past))
 
 
 def _work(step: Step, pool: Pool, names: Iterable[bytes]) -> Iterator[Work]:
@@ -210,13 +210,15 @@ def _replenish(manager: Manager, pool: Pool, seen: PoolView) -> Iterator[Work]:
     excess = vms.complete_some(manager.db, pool.name, Queue.READY, keep=size)
     if excess:
         _log.info("[*] [%s] %d ready VMs more than its size of %d moved to completed", pool.name, len(excess), size)
-    if seen.provider_closed_until is not None and seen.provider_closed_until > now:
+    if any(until is not None and until > now for until in (seen.provider_closed_until, seen.closed_until)):
         _flag_empty(manager, pool, len(seen.queues[Queue.READY]), size)
         return
     ready, pending = len(seen.queues[Queue.READY]), len(seen.queues[Queue.PENDING])
-    wanted = min(max(0, size - ready - pending) + SPARE_NAMES, CLONES_AT_ONCE)
+    # Where its clones failed for good, one at a time may try whether that is over.
+    aim = size if seen.closed_until is None else min(size, ready + max(1, pending))
+    wanted = min(max(0, aim - ready - pending) + SPARE_NAMES, CLONES_AT_ONCE)
     begun, ready, _ = clones.begin(
-        manager.db, pool.name, list(islice(candidates(config.prefix), wanted)), size=size,
+        manager.db, pool.name, list(islice(candidates(config.prefix), wanted)), size=aim,
         task_limit=config.task_limit, leased_until=now + PLANNED_LEASES * config.lease_seconds,
         metadata=first_metadata(manager.settings, pool, now),
     )  # fmt: skip

@@ -143,7 +143,8 @@ class _Driver:
         else:
             outcome = self._task(position, letter, decided)
         name = on_one_line(letter.text("vm") or letter.text("task"))
-        _log.info("[*] [redrive] %s of %s: %s", on_one_line(letter.id), name, outcome)
+        level = logging.DEBUG if outcome is Outcome.WAIT else logging.INFO  # it is told again each second
+        _log.log(level, "[*] [redrive] %s of %s: %s", on_one_line(letter.id), name, outcome)
         return outcome
 
     def _decided(self, letter: StoredLetter) -> Outcome | None:

@@ -4,7 +4,7 @@ import logging
 
 from vmpooler_tasks.jobs.manager import Manager
 from vmpooler_tasks.jobs.provider_calls import LOOK_SECONDS, within
-from vmpooler_tasks.model.lifecycle import is_past_lifetime, lifetime_hours
+from vmpooler_tasks.model.lifecycle import age, is_past_lifetime, lifetime_hours
 from vmpooler_tasks.model.names import Queue
 from vmpooler_tasks.store import queues, vms
 
@@ -25,7 +25,7 @@ def check(manager: Manager, vm: str, pool_name: str) -> str:
     fields = {**fields, "checkout": checkout or fields["checkout"]}
     if is_past_lifetime(fields, limits, now):
         return _complete(manager, vm, pool_name, f"reached end of TTL after {lifetime_hours(fields, limits):g} hours")
-    if not fields["checkout"] and _is_known_for_long(manager, vm, pool_name, now):
+    if age(fields["checkout"], now) is None and _is_known_for_long(manager, vm, pool_name, now):
         return _complete(
             manager, vm, pool_name, "is listed as running, but has no checkouttime data. Removing from running"
         )

@@ -46,6 +46,10 @@ _ADVICE: dict[str, tuple[str, str]] = {
         "provider {provider} failed {measured} times in a row and is left alone for a while",
         "look at it and at `vmpooler-tasks dlq list --queue clone`; it is tried again by itself",
     ),
+    "pool_broken": (
+        "{measured} clones of {pool} failed for good in a row: the pool is left alone for a while",
+        "mend its template, permissions or configuration: `vmpooler-tasks dlq list --queue clone --pool {pool}`",
+    ),
     "other_manager": (
         "another pool manager is at work on this Redis",
         "stop VMPooler's manager, or set manage_pools: false here",

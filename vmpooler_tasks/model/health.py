@@ -234,8 +234,8 @@ class CycleHistory:
 class Circumstances:
     """What a verdict needs beside the metrics. `empty_seconds`: for how long each empty pool has been seen empty.
 
-    `open_breakers`: the providers that are left alone, and how often each failed in a row. `other_managers`: how often
-    another pool manager was seen at work lately.
+    `open_breakers`: the providers that are left alone, and how often each failed in a row. `broken_pools`: the same of
+    pools whose clones failed for good. `other_managers`: how often another pool manager was seen at work lately.
     """
 
     now: float
@@ -247,6 +247,7 @@ class Circumstances:
     unreadable_keys: int = 0
     purge_max_percent: float = 100
     open_breakers: Mapping[str, int] = field(default_factory=dict)
+    broken_pools: Mapping[str, int] = field(default_factory=dict)
     breaker_failures: int = 0
     other_managers: int = 0
 
@@ -321,6 +322,8 @@ def _purge_troubles(around: Circumstances) -> Iterator[Reason]:
 def _manager_troubles(around: Circumstances) -> Iterator[Reason]:
     for provider, failures in around.open_breakers.items():
         yield Reason("breaker_open", Status.DEGRADED, failures, around.breaker_failures, provider=provider)
+    for pool, failures in around.broken_pools.items():
+        yield Reason("pool_broken", Status.DEGRADED, failures, around.breaker_failures, pool)
     if around.other_managers:
         yield Reason("other_manager", Status.DEGRADED, around.other_managers, 0)
 

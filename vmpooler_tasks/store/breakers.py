@@ -1,6 +1,6 @@
 """The circuit breaker of each provider: after failures in a row it is left alone for a while, by all workers."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from vmpooler_tasks.store import keys
@@ -10,9 +10,9 @@ from vmpooler_tasks.store.numbers import finite, leading_number
 
 @dataclass(frozen=True, slots=True)
 class OpenBreaker:
-    """A provider that is left alone until this epoch (in the past: until one clone succeeds), and its failures."""
+    """A provider or pool that is left alone until this epoch (in the past: until a clone succeeds)."""
 
-    provider: str
+    name: str
     failures: int
     open_until: float
 
@@ -29,15 +29,23 @@ def count_success(db: Database, provider: str, *, most: int) -> bool:
 
 
 def open_ones(db: Database, providers: Iterable[str]) -> list[OpenBreaker]:
-    """Those that are open, or wait for a trial."""
-    names = list(providers)
+    """The providers that are left alone, or wait for a trial."""
+    return _open(db, {name: keys.breaker(name) for name in providers})
+
+
+def open_pools(db: Database, pools: Iterable[str]) -> list[OpenBreaker]:
+    """The pools that are left alone, since their clones failed for good in a row, or wait for a trial."""
+    return _open(db, {name: keys.pool_breaker(name) for name in pools})
+
+
+def _open(db: Database, wanted: Mapping[str, bytes]) -> list[OpenBreaker]:
     with db.translated_errors():
         pipe = db.client.pipeline(transaction=False)
-        for name in names:
-            pipe.hmget(keys.breaker(name), "failures", "listings", "open_until")
-        replies = pipe.execute() if names else []
+        for key in wanted.values():
+            pipe.hmget(key, "failures", "listings", "open_until")
+        replies = pipe.execute() if wanted else []
     found = []
-    for name, (clones, listings, until) in zip(names, replies, strict=True):
+    for name, (clones, listings, until) in zip(wanted, replies, strict=True):
         epoch = None if until is None else finite(until.decode(errors="replace"))
         if epoch is not None:
             found.append(OpenBreaker(name, max(leading_number(clones), leading_number(listings)), epoch))

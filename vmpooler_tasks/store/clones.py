@@ -123,7 +123,7 @@ def finish(
     outcome = db.run(
         "finish_clone",
         [*arrival.keys(vm.encode(), pool), slots.key, slots.counter, keys.breaker(provider),
-         keys.statistics("clone", arrival.day)],
+         keys.statistics("clone", arrival.day), keys.pool_breaker(pool)],
         [*arrival.words(vm, pool), fence, seconds, int(ready), *_words(metadata)[1:]],
     ).decode()  # fmt: skip
     return Finished(outcome) if outcome in set(Finished) else Handover(outcome)
@@ -142,10 +142,14 @@ class RequestRetry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BreakerRule:
-    """After so many failures in a row a provider is left alone for so long; None does not count this failure."""
+    """After so many failures in a row the provider is left alone for so long.
+
+    `of_pool`: the pool alone, since its own configuration is what makes them fail.
+    """
 
     failures: int
-    seconds: float | None
+    seconds: float
+    of_pool: bool
 
 
 def fail(
@@ -159,13 +163,14 @@ def fail(
     raw, kept = vm.encode(), limits or Limits(ttl_seconds=1, max_entries=1)
     state, dropped, expired, outcome, retries, open_until = db.run(
         "fail_clone",
-        [keys.queue(Queue.PENDING, pool), slots.key, slots.counter, keys.work(raw), keys.breaker(provider),
-         keys.vm(raw), keys.dead_letters(DeadLetterQueue.CLONE), keys.DEAD_LETTER_IDS, keys.COUNTERS,
+        [keys.queue(Queue.PENDING, pool), slots.key, slots.counter, keys.work(raw),
+         keys.pool_breaker(pool) if breaker.of_pool else keys.breaker(provider), keys.vm(raw),
+         keys.dead_letters(DeadLetterQueue.CLONE), keys.DEAD_LETTER_IDS, keys.COUNTERS,
          keys.request(retry.request_id), keys.PENDING_ONDEMAND_CLONES],
         [vm, "" if fence is None else fence, owner, repr(now), int(limits is not None), kept.ttl_seconds,
          kept.max_entries, letter.id, letter.member(), int(keep_seconds), letter.error_message or "",
          letter.error_class or "", int(retry.permanent), retry.most_retries, retry.item, retry.reason,
-         breaker.failures, "" if breaker.seconds is None else breaker.seconds],
+         breaker.failures, breaker.seconds],
     )  # fmt: skip
     return FailedClone(
         failed=state == 1, stale=state == -1, trimmed=Trimmed(dropped, expired), request_outcome=outcome.decode(),

@@ -128,6 +128,11 @@ def redrive_letters(run: str) -> bytes:
     return redrive(run) + b"__letters"
 
 
+def pool_breaker(pool: str) -> bytes:
+    """The same for a pool, whose own configuration makes every clone fail for good."""
+    return f"vmpooler_tasks__pool_breaker__{pool}".encode()
+
+
 def check_lock(pool: str) -> bytes:
     """Held while a pool is looked at."""
     return f"vmpooler_tasks__lock__check__{pool}".encode()

@@ -70,16 +70,21 @@ def begin_clones(
 ) -> list[str] | None:  # fmt: skip
     """The clones begun of this item; what is left of it stays. None if nobody waits for it any more."""
     wanted, slots = item.wanted, keys.REQUEST_SLOTS
-    before, behind = f"{wanted.alias}:{wanted.pool}:", f":{item.request_id}"
+    before, behind = around_count(wanted, _raw(item.request_id))
     words = [word for name, value in metadata.items() if value is not None for word in (name, value)]
     begun = db.run(
         "begin_request_clones",
         [keys.PENDING_ONDEMAND_CLONES, keys.request(_raw(item.request_id)), keys.queue(Queue.PENDING, wanted.pool),
          slots.key, slots.counter],
-        [raw, wanted.count, _raw(before), _raw(behind), limit, repr(leased_until), keys.VM_PREFIX, keys.WORK_PREFIX,
+        [raw, wanted.count, before, behind, limit, repr(leased_until), keys.VM_PREFIX, keys.WORK_PREFIX,
          len(words), *words, *names],
     )  # fmt: skip
     return None if begun is None else [name.decode() for name in begun]
+
+
+def around_count(part: Wanted, request_id: bytes) -> tuple[bytes, bytes]:
+    """The text of an item before and behind its count."""
+    return _raw(f"{part.alias}:{part.pool}:"), b":" + request_id
 
 
 def _raw(text: str) -> bytes:
@@ -96,6 +101,19 @@ def fill(db: Database, request_id: bytes, wanted: Sequence[Wanted]) -> bool:
             [request_id, *(part.count for part in wanted)],
         )
     )
+
+
+def refill(db: Database, request_id: bytes, part: Wanted) -> int:
+    """How many VMs this part of an open request has lost on their way; they are to be begun anew."""
+    before, behind = around_count(part, request_id)
+    return int(
+        db.run(
+            "refill_request",
+            [keys.request(request_id), keys.delivered(request_id, part.alias, part.pool),
+             keys.queue(Queue.PENDING, part.pool), keys.PENDING_ONDEMAND_CLONES],
+            [part.count, keys.VM_PREFIX, request_id, part.alias, before, behind],
+        )
+    )  # fmt: skip
 
 
 def close(

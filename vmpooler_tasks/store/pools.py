@@ -25,7 +25,10 @@ class Orders:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PoolView:
-    """One pool at one instant. `provider_closed_until`: its provider is left alone until that epoch.
+    """One pool at one instant.
+
+    `provider_closed_until`: its provider is left alone until that epoch; so is the pool itself until `closed_until`. In
+    the past: until one clone succeeds.
 
     `provider_is_silent`: it could not say what VMs it has when it was asked last.
     """
@@ -33,6 +36,7 @@ class PoolView:
     queues: Mapping[Queue, frozenset[bytes]]
     orders: Orders
     provider_closed_until: float | None
+    closed_until: float | None
     provider_is_silent: bool
 
 
@@ -58,13 +62,15 @@ def view(db: Database, pool: str, provider: str) -> PoolView:
         for queue in Queue:
             pipe.smembers(keys.queue(queue, pool))
         pipe.hmget(keys.breaker(provider), "open_until", "listings")
+        pipe.hget(keys.pool_breaker(pool), "open_until")
         _ask_orders(pipe, pool)
         replies = pipe.execute()
-    members, (open_until, listings), orders = replies[: len(Queue)], replies[len(Queue)], replies[len(Queue) + 1 :]
+    members, ((open_until, listings), own, *orders) = replies[: len(Queue)], replies[len(Queue) :]
     return PoolView(
         queues=dict(zip(Queue, map(frozenset, members), strict=True)),
         orders=_orders(orders),
         provider_closed_until=finite(_text(open_until)),
+        closed_until=finite(_text(own)),
         provider_is_silent=listings is not None,
     )
 

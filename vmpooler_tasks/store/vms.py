@@ -47,8 +47,13 @@ def checkouts(db: Database, pool: str, vms: Sequence[bytes]) -> list[bytes | Non
 
 
 def note(db: Database, vm: str, name: str, value: str | bytes) -> None:
-    """Keeps one field of a VM's metadata."""
-    db.call("HSET", keys.vm(vm.encode(errors="surrogateescape")), name, value)
+    """Keeps one field of a VM's metadata, unless there is none any more."""
+    db.run("note", [keys.vm(vm.encode())], [name, value])
+
+
+def begin_age(db: Database, vm: bytes, stamp: bytes) -> None:
+    """From now on a pending VM that nobody gave a time has one. Raises WrongTypeError."""
+    db.call("HSETNX", keys.vm(vm), "clone", stamp)
 
 
 def complete(db: Database, vm: str, pool: str, queue: Queue) -> bool:

@@ -42,6 +42,13 @@ def live_workers(settings: Settings, timeout: float = 1.0) -> list[str]:
         return sorted(name for answer in client.control.ping(timeout=timeout) for name in answer)
 
 
+def queues_taken(settings: Settings, timeout: float = 1.0) -> set[str]:
+    """The queues that some worker takes messages from. Raises StoreUnavailableError."""
+    with _client(settings) as client:
+        answers = client.control.inspect(timeout=timeout).active_queues() or {}
+        return {queue["name"] for queues in answers.values() for queue in queues}
+
+
 @contextmanager
 def _client(settings: Settings) -> Iterator[Celery]:
     """Asks the broker once: whoever waits at a terminal is told at once that it is not there."""

@@ -1,6 +1,6 @@
 """Dead letters run again: their messages, and the task that goes on with a run of them."""
 
-from collections.abc import Sequence
+import time
 from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
@@ -11,7 +11,7 @@ from vmpooler_tasks.clock import system_clock
 from vmpooler_tasks.config import Settings
 from vmpooler_tasks.jobs import redrive as job
 from vmpooler_tasks.jobs.manager import Work
-from vmpooler_tasks.model.redrive import Lineage
+from vmpooler_tasks.model.redrive import Lineage, RunState
 from vmpooler_tasks.tasks import names
 from vmpooler_tasks.tasks.base import Task
 from vmpooler_tasks.tasks.configuration import settings
@@ -19,6 +19,9 @@ from vmpooler_tasks.tasks.database import database
 from vmpooler_tasks.tasks.transport import Channel
 
 HEADER = "redrive"
+
+TURN_SECONDS = 60.0
+"""For so long one task goes on with a run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,9 +60,18 @@ class Broker:
 
 @shared_task(name=names.REDRIVE, base=Task, ignore_result=False)
 def redrive(run: str) -> dict[str, Any]:
-    """Goes on with a run of redrives that was begun with `vmpooler-tasks dlq redrive`; answers how it ended."""
-    shown: Sequence[Any] = [
-        job.as_json(now)
-        for now in job.go_on(database(), settings(), Broker(current_app, settings()), system_clock, run)
-    ][-1:]
-    return dict(shown[0]) if shown else {"run": run, "state": "ended before"}
+    """Goes on with a run of redrives that was begun with `vmpooler-tasks dlq redrive`; answers how it stands.
+
+    One that waits for a free slot, or takes long, is gone on with by another task: it must not keep the worker from
+    making the clones that it waits for.
+    """
+    begun, position = time.monotonic(), job.known(database(), run).position
+    shown: dict[str, Any] = {"run": run, "state": "ended before"}
+    for now in job.go_on(database(), settings(), Broker(current_app, settings()), system_clock, run):
+        shown = dict(job.as_json(now))
+        has_waited = now.position == position
+        if now.state is RunState.RUNNING and (has_waited or time.monotonic() - begun > TURN_SECONDS):
+            current_app.send_task(names.REDRIVE, args=[run], ignore_result=True, queue=names.MAINTENANCE_QUEUE)
+            break
+        position = now.position
+    return shown

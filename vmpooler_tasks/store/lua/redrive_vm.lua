@@ -1,6 +1,7 @@
 -- uses: begin
 -- uses: redrive
 -- uses: answered
+-- uses: missing
 -- uses: put_item
 -- Runs the dead letter of a VM again: another VM is begun in its place, if its pool or its request is still short of one.
 -- The letter leaves in the same step.
@@ -22,19 +23,11 @@ if not wanted then return answer('obsolete') end
 for k = 4, 6 do
   if redis.call('SISMEMBER', KEYS[k], ARGV[4]) == 1 then return answer('obsolete') end  -- it lives
 end
-local pending = redis.call('SMEMBERS', KEYS[4])
 if ARGV[5] == '1' then
   if redis.call('EXISTS', KEYS[9]) == 0 or answer_to(KEYS[9]) then return answer('obsolete') end
-  wanted = wanted - redis.call('SCARD', KEYS[10])
-  for _, vm in ipairs(pending) do
-    local found = redis.call('HMGET', ARGV[9] .. vm, 'request_id', 'pool_alias')
-    if found[1] == ARGV[11] and found[2] == ARGV[12] then wanted = wanted - 1 end
-  end
-  for many = 1, tonumber(ARGV[6]) do
-    if redis.call('ZSCORE', KEYS[11], ARGV[13] .. many .. ARGV[14]) then wanted = wanted - many end
-  end
+  wanted = missing_vms(wanted, KEYS[10], KEYS[4], KEYS[11], ARGV[9], ARGV[11], ARGV[12], ARGV[13], ARGV[14])
 else
-  wanted = wanted - #pending - redis.call('SCARD', KEYS[5])
+  wanted = wanted - redis.call('SCARD', KEYS[4]) - redis.call('SCARD', KEYS[5])
 end
 if wanted <= 0 then return answer('obsolete') end
 if ARGV[7] == '' then

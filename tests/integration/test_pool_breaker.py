@@ -1,0 +1,252 @@
+"""A provider that fails again and again is left alone by all workers for a while, and then tried by one."""
+
+from typing import Any
+
+import pytest
+
+from tests.support.pool_world import PoolWorld, pool
+from tests.support.world import POOL
+from vmpooler_tasks.errors import PermanentProviderError, TransientProviderError
+from vmpooler_tasks.jobs.manager import Work
+from vmpooler_tasks.model.lifecycle import Step
+from vmpooler_tasks.model.names import Queue
+from vmpooler_tasks.store import Database, breakers, keys
+from vmpooler_tasks.store.breakers import OpenBreaker
+
+RESET = TransientProviderError("the connection was reset")
+MISSING = PermanentProviderError("template templates/one does not exist")
+OTHER = "ubuntu-2004-x86_64"
+
+
+@pytest.fixture
+def world(db: Database) -> PoolWorld:
+    """A pool of many; three failures in a row are too many."""
+    return PoolWorld(db, pools=[pool(size=20)], config={"task_limit": 100, "breaker_failures": 3})
+
+
+def open_ones(world: PoolWorld) -> list[OpenBreaker]:
+    return breakers.open_ones(world.db, ["scripted"])
+
+
+def failing(world: PoolWorld, error: Exception, count: int) -> list[str]:
+    """So many clones fail; answers the names of those that are left."""
+    names = sorted(world.clones() or world.names_in(Queue.PENDING))
+    world.provider.raises("create", error, always=True)
+    for vm in names[:count]:
+        assert deliver(world, vm) == type(error).__name__
+    world.provider.raises("create")
+    return names[count:]
+
+
+def deliver(world: PoolWorld, vm: str) -> str:
+    return world.deliver(Work(Step.CLONE, vm, POOL))
+
+
+def pause(world: PoolWorld) -> float:
+    [one] = open_ones(world)
+    return round(one.open_until - world.now, 3)
+
+
+def test_it_opens_after_so_many_failures_in_a_row(world: PoolWorld, caplog: pytest.LogCaptureFixture) -> None:
+    left = failing(world, RESET, 2)
+    assert open_ones(world) == []
+    world.provider.raises("create", RESET, always=True)
+    deliver(world, left[0])
+    assert (pause(world), open_ones(world)[0].failures) == (30, 3)
+    assert caplog.messages[-1] == (f"[!] [{POOL}] Provider 'scripted' is left alone for 30 s: it fails again and again")
+
+
+def test_a_success_in_between_begins_the_count_anew(world: PoolWorld) -> None:
+    left = failing(world, RESET, 2)
+    assert deliver(world, left[0]) == "ready"
+    failing(world, RESET, 2)
+    assert open_ones(world) == []
+
+
+@pytest.mark.parametrize("error", [MISSING, PermanentProviderError("no such network"), TypeError("a mistake")])
+def test_permanent_errors_are_no_fault_of_the_provider(world: PoolWorld, error: Exception) -> None:
+    failing(world, error, 5)
+    assert open_ones(world) == []
+    assert not world.client.exists(keys.breaker("scripted"))
+
+
+def test_while_it_is_open_a_clone_waits_without_being_tried(world: PoolWorld) -> None:
+    left = failing(world, RESET, 3)
+    asked = len(world.provider.calls)
+    assert [deliver(world, vm) for vm in left[:3]] == ["open"] * 3
+    assert len(world.provider.calls) == asked
+    assert world.queues_of(left[0]) == [Queue.PENDING]
+    assert world.letters("clone")[3:] == []
+
+
+def test_waiting_for_an_open_provider_is_no_attempt(world: PoolWorld) -> None:
+    [vm, *_] = failing(world, RESET, 3)
+    for _ in range(10):
+        assert deliver(world, vm) == "open"
+    world.now += 31
+    assert deliver(world, vm) == "ready"
+    assert world.provider.asked("find") == [], "it was never begun before"
+
+
+def test_what_waited_is_taken_up_again_when_the_pause_is_over(world: PoolWorld) -> None:
+    [vm, *_] = failing(world, RESET, 3)
+    deliver(world, vm)
+    world.now += 29
+    assert vm not in [work.vm for work in world.reap()]
+    world.now += 1.001
+    assert vm in [work.vm for work in world.reap()]
+
+
+def test_after_the_pause_exactly_one_tries(world: PoolWorld) -> None:
+    [one, two, three, *_] = failing(world, RESET, 3)
+    world.now += 30.001
+    seen: list[str] = []
+    world.provider.before("create", lambda _: seen.extend([deliver(world, two), deliver(world, three)]))
+    assert deliver(world, one) == "ready"
+    assert seen == ["open", "open"]
+
+
+def test_a_success_closes_it_for_all(world: PoolWorld) -> None:
+    [one, two, *_] = failing(world, RESET, 3)
+    world.now += 30.001
+    assert deliver(world, one) == "ready"
+    assert open_ones(world) == []
+    assert deliver(world, two) == "ready"
+    assert not world.client.exists(keys.breaker("scripted"))
+
+
+def test_a_failed_trial_doubles_the_pause_up_to_ten_times(world: PoolWorld) -> None:
+    left = failing(world, RESET, 3)
+    pauses = [pause(world)]
+    world.provider.raises("create", RESET, always=True)
+    for vm in left[:6]:
+        world.now += pause(world) + 0.01
+        assert deliver(world, vm) == "TransientProviderError"
+        pauses.append(pause(world))
+    assert pauses == [30, 60, 120, 240, 300, 300, 300]
+
+
+def test_after_a_success_the_pause_is_the_shortest_again(world: PoolWorld) -> None:
+    left = failing(world, RESET, 3)
+    world.provider.raises("create", RESET, always=True)
+    world.now += 31
+    deliver(world, left[0])
+    assert pause(world) == 60
+    world.provider.raises("create")
+    world.now += 61
+    assert deliver(world, left[1]) == "ready"
+    failing(world, RESET, 3)
+    assert pause(world) == 30
+
+
+def test_failures_that_come_late_do_not_prolong_the_pause(world: PoolWorld) -> None:
+    left = failing(world, RESET, 3)
+    world.now += 10
+    for vm in left[:4]:
+        world.fail(vm, RESET)
+    assert pause(world) == 20
+
+
+def test_a_trial_whose_worker_dies_is_followed_by_another(world: PoolWorld) -> None:
+    [one, two, *_] = failing(world, RESET, 3)
+    world.now += 31
+    world.provider.raises("create", MISSING)
+    with pytest.raises(PermanentProviderError):
+        world.clone(one)
+    world.now += 59
+    assert deliver(world, two) == "open"
+    world.now += 1
+    assert deliver(world, two) == "ready"
+
+
+def test_an_inventory_that_cannot_be_read_counts(world: PoolWorld) -> None:
+    world.pools = [pool(size=0)]
+    world.provider.raises("list", RESET, always=True)
+    troubles: list[Any] = [world.look().trouble for _ in range(4)]
+    assert troubles == [RESET, RESET, RESET, None], "then it is not asked any more"
+    assert pause(world) == 30
+    assert world.provider.asked("list") == [POOL] * 3
+
+
+def test_after_the_pause_the_inventory_is_read_again(world: PoolWorld) -> None:
+    world.pools = [pool(size=0)]
+    world.provider.raises("list", RESET, RESET, RESET)
+    for _ in range(3):
+        world.look()
+    world.now += 31
+    assert world.look().trouble is None
+    assert world.provider.asked("list") == [POOL] * 4
+
+
+def test_a_provider_whose_inventory_fails_now_and_then_is_not_left_alone(world: PoolWorld) -> None:
+    world.pools = [pool(size=0)]
+    for _ in range(5):
+        world.provider.raises("list", RESET)
+        assert world.look().trouble is RESET
+        assert world.look().trouble is None
+        world.now += 600
+    assert open_ones(world) == [], "never two in a row"
+
+
+def test_an_inventory_that_can_be_read_again_closes_what_it_opened(world: PoolWorld) -> None:
+    world.pools = [pool(size=0)]
+    world.provider.raises("list", RESET, RESET, RESET)
+    for _ in range(3):
+        world.look()
+    world.now += 31
+    world.look()
+    assert open_ones(world) == []
+
+
+def test_an_inventory_that_can_be_read_says_nothing_of_clones(world: PoolWorld) -> None:
+    left = failing(world, RESET, 2)
+    world.look()
+    world.provider.raises("create", RESET, always=True)
+    deliver(world, left[0])
+    assert pause(world) == 30
+
+
+def test_each_provider_has_its_own(world: PoolWorld) -> None:
+    world.pools.append(pool(OTHER, provider="other"))
+    world.providers = {"other": world.provider}
+    failing(world, RESET, 3)
+    [vm, _] = world.clones(OTHER)
+    assert world.deliver(Work(Step.CLONE, vm, OTHER)) == "ready"
+    assert pause(world) == 30, "and one's success does not close another's"
+
+
+def test_what_is_remembered_of_a_provider_is_forgotten_in_the_end(world: PoolWorld) -> None:
+    failing(world, RESET, 1)
+    assert 0 < world.client.ttl(keys.breaker("scripted")) <= 86400
+
+
+def test_a_pool_whose_clones_fail_for_good_is_left_alone_by_itself(
+    world: PoolWorld, caplog: pytest.LogCaptureFixture
+) -> None:
+    world.pools = [pool(size=20), pool(OTHER, size=2)]
+    failing(world, MISSING, 3)
+    [broken] = breakers.open_pools(world.db, [POOL, OTHER])
+    assert (broken.name, broken.failures, round(broken.open_until - world.now)) == (POOL, 3, 30)
+    assert caplog.messages[-1] == f"[!] [{POOL}] '{POOL}' is left alone for 30 s: it fails again and again"
+    left = len(world.names_in(Queue.PENDING))
+    assert world.clones() == [], "no more are begun"
+    assert len(world.names_in(Queue.PENDING)) == left
+    assert len(world.clones(OTHER)) == 2, "its provider is well"
+
+
+def test_a_broken_pool_is_tried_with_one_clone_at_a_time_and_then_filled(world: PoolWorld) -> None:
+    for vm in failing(world, MISSING, 3):
+        world.client.srem(keys.queue(Queue.PENDING, POOL), vm)
+    world.now += 31
+    [vm] = world.clones()
+    assert world.clones() == [], "one is being tried"
+    world.provider.raises("create", MISSING, always=True)
+    deliver(world, vm)
+    assert world.clones() == []
+    assert round(breakers.open_pools(world.db, [POOL])[0].open_until - world.now) == 60
+    world.now += 61
+    [vm] = world.clones()
+    world.provider.raises("create")
+    assert deliver(world, vm) == "ready"
+    assert breakers.open_pools(world.db, [POOL]) == []
+    assert len(world.clones()) == 19

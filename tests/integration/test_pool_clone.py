@@ -1,0 +1,382 @@
+"""A clone comes to be a ready VM, once, whoever is told to make it and however often."""
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from tests.support.pool_world import PoolWorld, pool
+from tests.support.world import POOL
+from vmpooler_tasks.errors import (
+    InvalidOrderError,
+    PermanentProviderError,
+    ThrottledProviderError,
+    TransientProviderError,
+)
+from vmpooler_tasks.jobs import clone, provider_calls
+from vmpooler_tasks.jobs.clone import WorkerDiedError
+from vmpooler_tasks.model.lifecycle import Step
+from vmpooler_tasks.model.names import Queue
+from vmpooler_tasks.providers import Readiness
+from vmpooler_tasks.store import Database, keys
+from vmpooler_tasks.store.keys import POOL_SLOTS
+
+RESET = TransientProviderError("the connection was reset")
+
+
+@pytest.fixture
+def world(db: Database) -> PoolWorld:
+    return PoolWorld(db)
+
+
+@pytest.fixture
+def vm(world: PoolWorld) -> str:
+    """One that is to be cloned."""
+    world.pools = [pool(size=1)]
+    return world.clones()[0]
+
+
+def test_a_clone_is_ready_with_all_that_is_known_of_it(world: PoolWorld, vm: str) -> None:
+    world.now += 42.5
+    assert world.clone(vm) == "ready"
+    assert world.queues_of(vm) == [Queue.READY]
+    found = world.metadata(vm)
+    assert float(found.pop("clone_time")) >= 0
+    assert found == {
+        "clone": "2024-01-15 10:30:00 +0000", "template": POOL, "pool": POOL, "domain": "example.com",
+        "ip": "10.0.0.1", "host": "host-1", "ready": "2024-01-15 10:30:42 +0000",
+    }  # fmt: skip
+    assert world.ttl(vm) == -1
+    assert world.slots() == 0
+
+
+def test_statistics_of_the_day_are_kept_for_a_week(world: PoolWorld, vm: str) -> None:
+    world.now += 42.5
+    world.clone(vm)
+    boots, clones = "vmpooler__boot__2024-01-15", "vmpooler__clone__2024-01-15"
+    assert world.client.hgetall(boots) == {f"{POOL}:{vm}".encode(): b"42.50"}
+    [(field, seconds)] = world.client.hgetall(clones).items()
+    assert (field.decode(), seconds.decode()) == (f"{POOL}:{vm}", world.metadata(vm)["clone_time"])
+    assert all(7 * 86400 - 60 < world.client.ttl(key) <= 7 * 86400 for key in (boots, clones))
+    assert world.client.hgetall("vmpooler__lastboot") == {POOL.encode(): b"2024-01-15 10:30:42 +0000"}
+
+
+def test_nothing_of_our_own_is_left_of_a_vm_that_is_ready(world: PoolWorld, vm: str) -> None:
+    world.clone(vm)
+    assert not world.client.exists(keys.work(vm.encode()))
+    assert not world.client.zrange(POOL_SLOTS.key, 0, -1)
+
+
+def test_a_vm_that_has_not_booted_yet_stays_pending_and_gives_its_slot_back(world: PoolWorld, vm: str) -> None:
+    world.provider.answers_about_all = Readiness(False, "connection refused")
+    assert world.clone(vm) == "pending"
+    assert world.queues_of(vm) == [Queue.PENDING]
+    assert world.slots() == 0
+    found = world.metadata(vm)
+    assert found["ip"] == "10.0.0.1"
+    assert "ready" not in found
+    assert world.due(Step.CHECK_PENDING) == [vm]
+    world.provider.answers_about_all = Readiness(True)
+    assert world.round() == ["ready"]
+
+
+@pytest.mark.parametrize("error", [RESET, OSError("no route"), RuntimeError("what?")])
+def test_a_vm_that_was_made_is_not_lost_because_nobody_can_say_whether_it_is_ready(
+    world: PoolWorld, vm: str, error: Exception
+) -> None:
+    world.provider.raises("ready", error)
+    assert world.clone(vm) == "pending"
+    assert world.queues_of(vm) == [Queue.PENDING]
+    assert world.letters("clone") == []
+    assert world.round() == ["ready"]
+
+
+def test_a_failure_reported_of_a_vm_that_was_made_changes_nothing(world: PoolWorld, vm: str) -> None:
+    world.provider.answers_about_all = Readiness(False, "connection refused")
+    world.clone(vm)
+    assert not world.fail(vm, RESET)
+    assert world.queues_of(vm) == [Queue.PENDING]
+    assert world.letters("clone") == []
+
+
+def test_a_clone_that_takes_long_is_timed_out_only_by_a_later_look(world: PoolWorld, vm: str) -> None:
+    world.provider.answers_about_all = Readiness(False, "connection refused")
+    world.provider.before("create", lambda _: setattr(world, "now", world.now + 16 * 60))
+    assert world.clone(vm) == "pending", "it was made just now"
+    assert world.round()[0] == "failed"
+
+
+def test_a_second_delivery_of_a_clone_that_is_made_does_nothing(world: PoolWorld, vm: str) -> None:
+    world.provider.answers_about_all = Readiness(False, "connection refused")
+    world.clone(vm)
+    assert [world.clone(vm), world.clone(vm, owner="task-2")] == ["done", "done"]
+    world.provider.answers_about_all = Readiness(True)
+    world.round()
+    assert world.clone(vm) == "gone"
+    assert world.provider.asked("create") == [vm]
+    assert world.slots() == 0
+
+
+def test_another_task_is_told_that_somebody_makes_it(world: PoolWorld, vm: str) -> None:
+    seen: list[str] = []
+    world.provider.before("create", lambda _: seen.append(world.clone(vm, owner="task-2")))
+    assert world.clone(vm, owner="task-1") == "ready"
+    assert seen == ["busy"]
+    assert world.provider.asked("create") == [vm]
+
+
+def test_the_same_task_delivered_twice_at_once_makes_one_vm(world: PoolWorld, vm: str) -> None:
+    seen: list[str] = []
+
+    def again(_: str) -> None:
+        world.provider.before("create", None)
+        seen.append(world.clone(vm, owner="task-1"))
+
+    world.provider.before("create", again)
+    assert world.clone(vm, owner="task-1") == "lost", "the later delivery goes on where the first one was"
+    assert seen == ["ready"]
+    assert list(world.provider.machines) == [vm]
+    assert world.queues_of(vm) == [Queue.READY]
+    assert world.slots() == 0
+
+
+def killed(world: PoolWorld, vm: str, owner: str = "task-1", *, made: bool = False) -> None:
+    """The worker dies in the middle of it, after the provider has made the VM or before: nobody hears of it again."""
+    world.provider.before("create", lambda _: world.provider.has(vm) if made else None)
+    world.provider.raises("create", PermanentProviderError("killed"))
+    with pytest.raises(PermanentProviderError):
+        world.clone(vm, owner)
+    world.provider.before("create", None)
+
+
+@pytest.mark.parametrize("made", [False, True])
+def test_a_clone_whose_worker_died_is_taken_over_when_its_lease_ends(world: PoolWorld, vm: str, made: bool) -> None:
+    killed(world, vm, made=made)
+    world.now += 59
+    assert world.clone(vm, owner="task-2") == "busy"
+    world.now += 1
+    assert world.clone(vm, owner="task-2") == "ready"
+    assert world.provider.asked("create").count(vm) == (1 if made else 2), "it is made once"
+    assert world.provider.asked("find") == [vm]
+    assert list(world.provider.machines) == [vm]
+
+
+def test_the_same_task_delivered_again_does_not_wait_for_the_lease(world: PoolWorld, vm: str) -> None:
+    killed(world, vm, made=True)
+    assert world.clone(vm, owner="task-1") == "ready"
+    assert world.provider.asked("create") == [vm]
+
+
+def test_a_first_delivery_does_not_ask_whether_it_is_there(world: PoolWorld, vm: str) -> None:
+    world.clone(vm)
+    assert world.provider.asked("find") == []
+
+
+def test_a_lease_that_is_renewed_is_not_taken_over(world: PoolWorld, vm: str) -> None:
+    seen: list[str] = []
+
+    def slowly(name: str) -> None:
+        for _ in range(5):
+            world.now += 59
+            assert world.keeper
+            world.keeper.renew()
+            seen.append(world.clone(vm, owner="task-2"))
+            seen.extend(work.vm for work in world.reap())
+
+    world.provider.before("create", slowly)
+    assert world.clone(vm) == "ready"
+    assert seen == ["busy"] * 5
+
+
+def test_whoever_lost_his_lease_changes_nothing_any_more(world: PoolWorld, vm: str) -> None:
+    seen: dict[str, object] = {}
+
+    def frozen(_: str) -> None:
+        world.provider.before("create", None)
+        world.now += 61
+        seen["outcome"] = world.clone(vm, owner="task-2")
+        seen["state"] = world.snapshot()
+
+    world.provider.before("create", frozen)
+    assert world.clone(vm, owner="task-1") == "lost"
+    assert seen == {"outcome": "ready", "state": world.snapshot()}
+
+
+def test_whoever_lost_his_lease_and_fails_does_not_fail_it_for_the_other(world: PoolWorld, vm: str) -> None:
+    world.provider.answers_about_all = Readiness(False, "booting")
+    states = []
+
+    def frozen(_: str) -> None:
+        world.provider.before("create", second)
+        world.now += 61
+        world.clone(vm, owner="task-2")
+
+    def second(_: str) -> None:
+        before = world.snapshot()
+        assert not world.fail(vm, RESET, owner="task-1"), "while the other makes it"
+        states.append(world.snapshot() == before)
+
+    world.provider.before("create", frozen)
+    assert world.clone(vm, owner="task-1") == "lost"
+    before = world.snapshot()
+    assert not world.fail(vm, RESET, owner="task-1"), "and after the other has made it"
+    assert world.snapshot() == before
+    assert states == [True]
+    assert world.queues_of(vm) == [Queue.PENDING]
+
+
+def test_a_clone_that_kills_each_worker_is_given_up_in_the_end(world: PoolWorld, vm: str) -> None:
+    for number in range(3):
+        killed(world, vm, owner=f"task-{number}")
+        world.now += 61
+    with pytest.raises(WorkerDiedError, match="The worker died of it each time: 3 deliveries") as caught:
+        world.clone(vm, owner="task-3")
+    assert world.fail(vm, caught.value, owner="task-3")
+    assert world.queues_of(vm) == []
+    assert [letter["error_class"] for letter in world.letters("clone")] == ["WorkerDiedError"]
+    assert world.slots() == 0
+
+
+def test_deliveries_that_end_do_not_count_as_deaths(world: PoolWorld, vm: str) -> None:
+    killed(world, vm)
+    killed(world, vm)
+    assert world.clone(vm) == "ready"
+
+
+def test_a_vm_that_was_purged_is_not_cloned_and_gives_its_slot_back(world: PoolWorld, vm: str) -> None:
+    world.client.srem(keys.queue(Queue.PENDING, POOL), vm)
+    assert world.clone(vm) == "gone"
+    assert world.provider.calls[1:] == []
+    assert world.slots() == 0
+
+
+def test_a_vm_that_is_purged_while_it_is_cloned_is_found_and_destroyed(world: PoolWorld, vm: str) -> None:
+    world.provider.before("create", lambda name: world.client.srem(keys.queue(Queue.PENDING, POOL), name))
+    assert world.clone(vm) == "left"
+    assert world.queues_of(vm) == []
+    assert world.slots() == 0
+    world.provider.before("create", None)
+    assert vm in world.provider.machines
+    for _ in range(4):
+        world.round()
+        world.now += 11
+    assert vm not in world.provider.machines
+    assert world.queues_of(vm) == []
+
+
+def test_an_error_that_may_pass_is_tried_again_at_once(world: PoolWorld, vm: str) -> None:
+    world.provider.raises("create", RESET, OSError("no route"))
+    assert world.clone(vm) == "ready"
+    assert world.provider.asked("create") == [vm] * 3
+    assert len(world.slept) == 2
+    assert all(0 <= seconds <= 20 for seconds in world.slept)
+    assert world.letters("clone") == []
+
+
+def test_a_provider_that_wants_to_be_asked_less_often_is(world: PoolWorld, vm: str) -> None:
+    world.provider.raises("create", ThrottledProviderError("slower", 7.5), ThrottledProviderError("slower", 9999))
+    assert world.clone(vm) == "ready"
+    assert world.slept == [7.5, 60], "but no more than a minute is waited"
+
+
+def test_a_throttled_provider_that_names_no_time_is_asked_as_any_other(world: PoolWorld, vm: str) -> None:
+    world.provider.raises("create", ThrottledProviderError("slower"))
+    assert world.clone(vm) == "ready"
+    assert 0 <= world.slept[0] <= 1
+
+
+def test_a_pool_that_is_not_configured_any_more_is_refused(world: PoolWorld, vm: str) -> None:
+    world.pools = []
+    with pytest.raises(InvalidOrderError):
+        world.clone(vm)
+
+
+def test_it_is_told_what_becomes_of_a_clone(world: PoolWorld, vm: str, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "vmpooler_tasks")
+    world.clone(vm)
+    seconds = world.metadata(vm)["clone_time"]
+    assert caplog.messages == [
+        f"[ ] [{POOL}] Starting to clone '{vm}'",
+        f"[+] [{POOL}] '{vm}' cloned in {seconds} seconds",
+        f"[>] [{POOL}] '{vm}' moved from 'pending' to 'ready' queue",
+    ]
+
+
+def test_clones_that_no_worker_holds_are_handed_out_anew(
+    world: PoolWorld, vm: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    killed(world, vm)
+    assert world.reap() == []
+    world.now += 60
+    [work] = world.reap()
+    assert (work.step, work.vm, work.pool, work.request_id) == (Step.CLONE, vm, POOL, None)
+    assert f"[!] [{POOL}] '{vm}' is taken up again: its clone's lease has run out" in caplog.messages
+    assert world.reap() == [], "it is not handed out again at once"
+    assert world.slots() == 1
+    assert world.deliver(work) == "ready"
+
+
+def test_a_clone_that_never_reached_a_worker_is_handed_out_anew(world: PoolWorld, vm: str) -> None:
+    world.now += 5 * 60 - 1
+    assert world.reap() == []
+    world.now += 1
+    assert [work.vm for work in world.reap()] == [vm]
+    world.now += 5 * 60
+    assert [work.vm for work in world.reap()] == [vm], "and again"
+
+
+def test_whoever_was_replaced_by_a_reap_has_lost(world: PoolWorld, vm: str) -> None:
+    def frozen(_: str) -> None:
+        world.provider.before("create", None)
+        world.now += 61
+        assert len(world.reap()) == 1
+
+    world.provider.before("create", frozen)
+    assert world.clone(vm, owner="task-1") == "lost"
+    assert world.clone(vm, owner="task-2") == "ready"
+    assert list(world.provider.machines) == [vm]
+
+
+def test_a_clone_that_left_pending_gives_its_slot_back_when_its_lease_ends(world: PoolWorld, vm: str) -> None:
+    world.client.srem(keys.queue(Queue.PENDING, POOL), vm)
+    world.now += 5 * 60
+    assert world.reap() == []
+    assert world.slots() == 0
+    assert not world.client.exists(keys.work(vm.encode()))
+
+
+def test_a_clone_without_any_metadata_gives_its_slot_back(world: PoolWorld, vm: str) -> None:
+    world.client.delete(keys.vm(vm.encode()))
+    world.now += 5 * 60
+    assert world.reap() == []
+    assert world.slots() == 0
+
+
+def test_a_pool_whose_queue_is_none_does_not_keep_other_clones_from_being_taken_up(world: PoolWorld, vm: str) -> None:
+    world.pools.append(pool("other", size=1))
+    [other] = world.clones("other")
+    world.client.set(keys.queue(Queue.PENDING, POOL), "x")
+    world.now += 5 * 60
+    assert [work.vm for work in world.reap()] == [other]
+    world.client.delete(keys.queue(Queue.PENDING, POOL))
+    world.client.sadd(keys.queue(Queue.PENDING, POOL), vm)
+    world.now += 5 * 60
+    assert vm in [work.vm for work in world.reap()], "it is taken up when it can be"
+
+
+def test_least_seconds_is_given_to_a_clone_however_late_it_is_begun(
+    world: PoolWorld, vm: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[float] = []
+
+    def noted(seconds: float, call: Callable[..., Any], *args: Any) -> Any:
+        given.append(seconds)
+        return provider_calls.within(seconds, call, *args)
+
+    monkeypatch.setattr(clone, "within", noted)
+    world.now += 14 * 60
+    killed(world, vm)
+    world.now += 2 * 60
+    world.clone(vm)
+    assert given == [60, clone.LEAST_SECONDS], "a clone's time is what is left of the pool's timeout"

@@ -1,0 +1,235 @@
+"""A ready VM is kept as long as it can be handed out, and is never taken from a user who has just got it."""
+
+import logging
+from typing import Any
+
+import pytest
+
+from tests.support.pool_world import MINUTE, PoolWorld, pool
+from tests.support.world import POOL
+from vmpooler_tasks.errors import TransientProviderError, WrongTypeError
+from vmpooler_tasks.jobs import ready
+from vmpooler_tasks.jobs.ready import UNREACHABLE
+from vmpooler_tasks.model.lifecycle import Step
+from vmpooler_tasks.model.names import Queue
+from vmpooler_tasks.providers import Readiness
+from vmpooler_tasks.store import Database
+
+VM = "pooler-a"
+DEAD = Readiness(False, "no route to host", "HostUnreachable")
+
+
+@pytest.fixture
+def world(db: Database) -> PoolWorld:
+    return PoolWorld(db, pools=[pool(size=5)], config={"task_limit": 0})
+
+
+def check(world: PoolWorld, vm: str = VM) -> str:
+    return ready.check(world.manager, vm, POOL)
+
+
+def test_a_vm_that_answers_is_kept_and_when_it_was_looked_at_is_noted(world: PoolWorld) -> None:
+    world.ready_vm(VM)
+    assert check(world) == "ready"
+    assert world.queues_of(VM) == [Queue.READY]
+    assert world.metadata(VM)["check"] == "2024-01-15 10:30:00 +0000"
+
+
+def test_a_vm_that_does_not_answer_leaves_a_letter_and_is_destroyed(world: PoolWorld) -> None:
+    world.ready_vm(VM, 3600)
+    world.provider.answers_about_all = DEAD
+    assert check(world) == "failed"
+    assert world.letters("ready") == [
+        {
+            "vm": VM, "pool": POOL, "queue_from": "ready", "error_class": "HostUnreachable",
+            "error_message": "no route to host", "failed_at": "2024-01-15T10:30:00Z", "retry_count": 0,
+        }
+    ]  # fmt: skip
+    assert world.queues_of(VM) == [Queue.COMPLETED]
+    assert world.count("vms_failed:ready") == 1
+    assert world.round() == ["destroyed"]
+
+
+@pytest.mark.parametrize(("noted", "told"), [(None, UNREACHABLE), ("no answer", "no answer")])
+def test_where_the_provider_says_nothing_the_letter_tells_the_last_error_that_was_seen(
+    world: PoolWorld, noted: str | None, told: str
+) -> None:
+    metadata: dict[str, Any] = {"open_socket_error": noted} if noted else {}
+    world.ready_vm(VM, **metadata)
+    world.provider.answers_about_all = Readiness(False)
+    assert check(world) == "failed"
+    assert [letter["error_message"] for letter in world.letters("ready")] == [told]
+
+
+def test_a_vm_that_is_gone_has_failed(world: PoolWorld) -> None:
+    world.vm(Queue.READY, VM, 60)
+    assert check(world) == "failed"
+    assert [letter["error_class"] for letter in world.letters("ready")] == ["VmNotFoundError"]
+
+
+@pytest.mark.parametrize(("age", "outcome"), [(60 * MINUTE, "ready"), (60 * MINUTE + 1, "recycled")])
+def test_a_vm_that_waited_longer_than_ready_ttl_is_recycled(world: PoolWorld, age: int, outcome: str) -> None:
+    world.config["ready_ttl"] = 60
+    world.ready_vm(VM, age)
+    assert check(world) == outcome
+    assert world.queues_of(VM) == [Queue.COMPLETED if outcome == "recycled" else Queue.READY]
+    assert world.letters("ready") == [], "it has not failed"
+
+
+def test_a_vm_that_is_recycled_is_not_asked_about(world: PoolWorld) -> None:
+    world.config["ready_ttl"] = 60
+    world.ready_vm(VM, 3601)
+    assert check(world) == "recycled"
+    assert world.provider.calls == []
+
+
+@pytest.mark.parametrize(
+    ("entry", "config", "limit"),
+    [({"ready_ttl": 30}, {}, 30), ({"ready_ttl": 30}, {"ready_ttl": 10}, 30), ({}, {"ready_ttl": 0.5}, 0.5)],
+)
+def test_the_limit_is_the_pools_own_else_the_global_one(
+    world: PoolWorld, entry: dict[str, Any], config: dict[str, Any], limit: float
+) -> None:
+    world.pools = [pool(size=5, **entry)]
+    world.config.update(config)
+    world.ready_vm("pooler-at", limit * MINUTE)
+    world.ready_vm("pooler-beyond", limit * MINUTE + 1)
+    assert (check(world, "pooler-at"), check(world, "pooler-beyond")) == ("ready", "recycled")
+
+
+@pytest.mark.parametrize(("entry", "config"), [({}, {}), ({}, {"ready_ttl": 0}), ({"ready_ttl": 0}, {"ready_ttl": 1})])
+def test_a_ready_ttl_of_0_is_never(world: PoolWorld, entry: dict[str, Any], config: dict[str, Any]) -> None:
+    world.pools = [pool(size=5, **entry)]
+    world.config.update(config)
+    world.ready_vm(VM, 100 * 86400)
+    assert check(world) == "ready"
+
+
+def test_a_vm_that_calls_itself_something_else_is_recycled(world: PoolWorld, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "vmpooler_tasks")
+    world.ready_vm(VM)
+    world.provider.has(VM, hostname="local\nhost")
+    assert check(world) == "recycled"
+    assert world.queues_of(VM) == [Queue.COMPLETED]
+    assert world.letters("ready") == []
+    assert caplog.messages == [f"[!] [{POOL}] '{VM}' has mismatched hostname local\\nhost, removed from 'ready' queue"]
+
+
+def test_a_vm_that_does_not_say_its_name_is_kept(world: PoolWorld) -> None:
+    world.ready_vm(VM)
+    world.provider.machines[VM] = world.provider.machines[VM].__class__(name=VM)
+    assert check(world) == "ready"
+
+
+@pytest.mark.parametrize(("since", "is_due"), [(0, False), (59, False), (60, True)])
+def test_a_vm_is_looked_at_at_most_every_vm_checktime(world: PoolWorld, since: int, is_due: bool) -> None:
+    world.ready_vm(VM, 3600, check=world.stamp(since))
+    assert world.due(Step.CHECK_READY) == ([VM] if is_due else [])
+    check(world)
+    assert bool(world.provider.asked("ready")) is is_due
+
+
+@pytest.mark.parametrize("checked", [None, "never", "2024-01-16 10:30:00 +0000"])
+def test_a_vm_whose_last_look_is_not_known_is_looked_at(world: PoolWorld, checked: str | None) -> None:
+    world.ready_vm(VM, 3600, **({"check": checked} if checked else {}))
+    assert world.due(Step.CHECK_READY) == [VM]
+
+
+def test_a_checktime_of_0_is_with_each_look(world: PoolWorld) -> None:
+    world.config["vm_checktime"] = 0
+    world.ready_vm(VM)
+    for _ in range(2):
+        assert world.due(Step.CHECK_READY) == [VM]
+        check(world)
+    assert len(world.provider.asked("ready")) == 2
+
+
+def test_a_vm_past_its_time_is_due_although_it_was_just_looked_at(world: PoolWorld) -> None:
+    world.config["ready_ttl"] = 60
+    world.ready_vm(VM, 3601, check=world.stamp(1))
+    assert world.due(Step.CHECK_READY) == [VM]
+    assert check(world) == "recycled"
+
+
+def test_a_vm_that_failed_to_answer_is_noted_as_looked_at(world: PoolWorld) -> None:
+    world.ready_vm(VM)
+    world.provider.answers_about_all = DEAD
+    check(world)
+    assert world.metadata(VM)["check"] == world.stamp(0)
+
+
+@pytest.mark.parametrize("moment", ["find", "ready"])
+def test_a_vm_that_is_checked_out_while_it_is_looked_at_stays_with_its_user(world: PoolWorld, moment: str) -> None:
+    world.ready_vm(VM)
+    world.provider.answers_about_all = DEAD
+    world.provider.before(moment, lambda _: world.check_out(VM))
+    assert check(world) == "gone"
+    assert world.queues_of(VM) == [Queue.RUNNING]
+    assert world.letters("ready") == []
+    assert world.count("vms_failed:ready") == 0
+
+
+def test_a_vm_that_is_checked_out_is_not_recycled_for_its_name(world: PoolWorld) -> None:
+    world.ready_vm(VM)
+    world.provider.has(VM, hostname="localhost")
+    world.provider.before("find", lambda _: world.check_out(VM))
+    assert check(world) == "gone"
+    assert world.queues_of(VM) == [Queue.RUNNING]
+
+
+def test_a_vm_that_was_checked_out_before_it_expired_is_not_recycled(world: PoolWorld) -> None:
+    world.config["ready_ttl"] = 60
+    world.ready_vm(VM, 3601)
+    world.check_out(VM)
+    assert check(world) == "gone"
+    assert world.queues_of(VM) == [Queue.RUNNING]
+
+
+@pytest.mark.parametrize("operation", ["find", "ready"])
+def test_a_provider_that_does_not_say_changes_nothing(world: PoolWorld, operation: str) -> None:
+    world.ready_vm(VM)
+    world.provider.raises(operation, TransientProviderError("no"))
+    with pytest.raises(TransientProviderError):
+        check(world)
+    assert world.queues_of(VM) == [Queue.READY]
+    assert "check" not in world.metadata(VM), "the next look asks again"
+
+
+def test_where_the_letter_cannot_be_written_the_vm_stays(world: PoolWorld) -> None:
+    world.ready_vm(VM)
+    world.provider.answers_about_all = DEAD
+    world.client.set("vmpooler__dlq__ready", "x")
+    with pytest.raises(WrongTypeError):
+        check(world)
+    assert world.queues_of(VM) == [Queue.READY]
+
+
+def test_without_dead_letters_it_is_completed_all_the_same(world: PoolWorld) -> None:
+    world.config["dlq_enabled"] = False
+    world.ready_vm(VM)
+    world.provider.answers_about_all = DEAD
+    assert check(world) == "failed"
+    assert world.queues_of(VM) == [Queue.COMPLETED]
+    assert not world.client.exists("vmpooler__dlq__ready")
+
+
+def test_a_ready_vm_without_any_metadata_is_looked_at(world: PoolWorld) -> None:
+    world.vm(Queue.READY, VM, None)
+    world.provider.has(VM)
+    assert world.due(Step.CHECK_READY) == [VM]
+    assert check(world) == "ready"
+
+
+def test_it_is_told_why_a_vm_is_not_ready_any_more(world: PoolWorld, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "vmpooler_tasks")
+    world.config["ready_ttl"] = 60
+    world.ready_vm(VM)
+    world.ready_vm("pooler-old", 3601)
+    world.provider.answers_about_all = DEAD
+    check(world)
+    check(world, "pooler-old")
+    assert caplog.messages == [
+        f"[!] [dlq] Moved '{VM}' from 'ready' queue to DLQ: no route to host",
+        f"[!] [{POOL}] '{VM}' removed from 'ready' queue. vm unreachable with error: no route to host",
+        f"[!] [{POOL}] 'pooler-old' reached end of TTL after 60 minutes, removed from 'ready' queue",
+    ]

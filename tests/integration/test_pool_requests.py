@@ -1,0 +1,562 @@
+"""On-demand requests are taken up, filled and answered, or fail with a reason."""
+
+import logging
+from typing import Any
+
+import pytest
+
+from tests.support.pool_world import HOUR, MINUTE, WEEK, PoolWorld, pool
+from tests.support.world import POOL
+from vmpooler_tasks.errors import PermanentProviderError, TransientProviderError
+from vmpooler_tasks.jobs import ondemand as job
+from vmpooler_tasks.jobs.manager import Work
+from vmpooler_tasks.model.lifecycle import Step
+from vmpooler_tasks.model.names import Queue
+from vmpooler_tasks.model.ondemand import parse_requested
+from vmpooler_tasks.providers import Readiness
+from vmpooler_tasks.store import Database, breakers, keys, ondemand
+
+ID = "req-1"
+HASH = "vmpooler__odrequest__req-1"
+ITEMS, WAITING = "vmpooler__odcreate__task", "vmpooler__provisioning__request"
+PROCESSING = "vmpooler__provisioning__processing"
+OTHER = "ubuntu-2004-x86_64"
+RESET = TransientProviderError("the connection was reset")
+MISSING = PermanentProviderError("template templates/one does not exist")
+
+
+@pytest.fixture
+def world(db: Database) -> PoolWorld:
+    """Two pools that keep nothing ready."""
+    return PoolWorld(db, pools=[pool(size=0), pool(OTHER, size=0)])
+
+
+def ask(world: PoolWorld, text: str | bytes, request: str = ID, **fields: str) -> None:
+    """As the API server does."""
+    world.client.hset(f"vmpooler__odrequest__{request}", mapping={"requested": text, **fields})
+    world.client.zadd(WAITING, {request: int(world.now)})
+
+
+def run(world: PoolWorld) -> list[Work]:
+    return job.run(world.manager)
+
+
+def status(world: PoolWorld, request: str = ID) -> tuple[str | None, str | None]:
+    """(status, reason for its failure)"""
+    found = world.client.hmget(f"vmpooler__odrequest__{request}", "status", "failure_reason")
+    first, second = (None if value is None else value.decode() for value in found)
+    return first, second
+
+
+def members(world: PoolWorld, key: str) -> dict[str, float]:
+    return {name.decode(): score for name, score in world.client.zrange(key, 0, -1, withscores=True)}
+
+
+def delivered(world: PoolWorld, alias: str = "centos", name: str = POOL, request: str = ID) -> set[str]:
+    return {vm.decode() for vm in world.client.smembers(f"vmpooler__{request}__{alias}__{name}")}
+
+
+def test_a_request_is_taken_up_and_its_clones_are_begun(world: PoolWorld) -> None:
+    ask(world, f"centos:{POOL}:2")
+    work = run(world)
+    assert [(one.step, one.pool, one.request_id) for one in work] == [(Step.CLONE, POOL, ID)] * 2
+    assert (members(world, WAITING), members(world, PROCESSING)) == ({}, {ID: world.now})
+    assert members(world, ITEMS) == {}
+    assert {one.vm for one in work} == world.names_in(Queue.PENDING)
+    assert (world.slots(), world.request_slots()) == (0, 2)
+    assert status(world) == (None, None)
+
+
+def test_what_is_known_of_a_vm_names_its_request(world: PoolWorld) -> None:
+    ask(world, f"centos:{POOL}:1")
+    [work] = run(world)
+    assert world.metadata(work.vm) == {
+        "clone": "2024-01-15 10:30:00 +0000", "template": POOL, "pool": POOL, "domain": "example.com",
+        "request_id": ID, "pool_alias": "centos",
+    }  # fmt: skip
+
+
+def test_a_request_is_ready_when_all_its_vms_are_delivered(world: PoolWorld) -> None:
+    ask(world, f"centos:{POOL}:2")
+    [one, two] = run(world)
+    assert world.deliver(one) == "delivered"
+    assert status(world) == (None, None)
+    assert delivered(world) == {one.vm}
+    world.now += 30
+    assert world.deliver(two) == "delivered"
+    assert status(world) == ("ready", None)
+    assert delivered(world) == world.names_in(Queue.RUNNING) == {one.vm, two.vm}
+    assert members(world, PROCESSING) == {}
+    assert (world.slots(), world.request_slots()) == (0, 0)
+    assert world.names_in(Queue.READY) == set()
+
+
+def test_a_delivered_vm_is_checked_out(world: PoolWorld) -> None:
+    ask(world, f"centos:{POOL}:1")
+    [work] = run(world)
+    world.now += 42
+    world.deliver(work)
+    assert world.client.hgetall(keys.active(POOL)) == {work.vm.encode(): b"2024-01-15 10:30:42 +0000"}
+    found = world.metadata(work.vm)
+    assert found["checkout"] == found["ready"] == "2024-01-15 10:30:42 +0000"
+    assert not {"token:token", "token:user", "lifetime"} & set(found)
+    assert world.client.hget("vmpooler__boot__2024-01-15", f"{POOL}:{work.vm}") == b"42.00"
+
+
+@pytest.mark.parametrize(("lifetime", "given"), [(None, None), (12, "12"), (0.5, "0.5")])
+def test_a_vm_of_a_request_with_a_token_is_that_users(
+    world: PoolWorld, lifetime: float | None, given: str | None
+) -> None:
+    world.config = {"vm_lifetime_auth": lifetime}
+    ask(world, f"centos:{POOL}:1", **{"token:token": "secret", "token:user": "anna"})
+    [work] = run(world)
+    world.deliver(work)
+    found = world.metadata(work.vm)
+    assert (found["token:token"], found["token:user"], found.get("lifetime")) == ("secret", "anna", given)
+
+
+def test_a_vm_that_boots_slowly_is_delivered_by_a_later_look(world: PoolWorld) -> None:
+    ask(world, f"centos:{POOL}:1")
+    world.provider.answers_about_all = Readiness(False, "booting")
+    [work] = run(world)
+    assert world.deliver(work) == "pending"
+    assert world.request_slots() == 0
+    world.provider.answers_about_all = Readiness(True)
+    assert world.round() == ["delivered"]
+    assert status(world) == ("ready", None)
+
+
+def test_no_more_clones_are_in_flight_than_the_limit_of_requests(world: PoolWorld) -> None:
+    world.config = {"ondemand_clone_limit": 3, "task_limit": 0}
+    ask(world, f"centos:{POOL}:5")
+    begun = run(world)
+    assert len(begun) == world.request_slots() == 3
+    assert members(world, ITEMS) == {f"centos:{POOL}:2:{ID}": world.now}, "what is left keeps its place"
+    world.now += 5
+    assert run(world) == []
+    world.deliver(begun[0])
+    assert len(run(world)) == 1
+    assert members(world, ITEMS) == {f"centos:{POOL}:1:{ID}": world.now - 5}
+    for work in [*begun[1:], *run(world)]:
+        world.deliver(work)
+    while pending := world.names_in(Queue.PENDING):
+        for vm in pending:
+            world.deliver(Work(Step.CLONE, vm, POOL, ID))
+        run(world)
+    assert status(world) == ("ready", None)
+    assert len(delivered(world)) == 5
+
+
+def test_a_limit_of_0_begins_nothing(world: PoolWorld) -> None:
+    world.config = {"ondemand_clone_limit": 0}
+    ask(world, f"centos:{POOL}:2")
+    assert run(world) == []
+    assert members(world, ITEMS) == {f"centos:{POOL}:2:{ID}": world.now}
+
+
+def test_the_oldest_request_is_begun_first(world: PoolWorld) -> None:
+    world.config = {"ondemand_clone_limit": 1}
+    ask(world, f"centos:{POOL}:1", "req-young")
+    world.now -= 60
+    ask(world, f"centos:{POOL}:1", "req-old")
+    world.now += 60
+    assert [work.request_id for work in run(world)] == ["req-old"]
+
+
+def test_a_request_for_several_pools_and_aliases_is_ready_when_each_is_filled(world: PoolWorld) -> None:
+    ask(world, f"centos:{POOL}:2,ubuntu:{OTHER}:1,{POOL}:{POOL}:1")
+    work = run(world)
+    assert sorted(one.pool for one in work) == [POOL, POOL, POOL, OTHER]
+    for one in work[:-1]:
+        world.deliver(one)
+        assert status(world) == (None, None)
+    world.deliver(work[-1])
+    assert status(world) == ("ready", None)
+    assert [len(delivered(world, *names)) for names in (("centos", POOL), ("ubuntu", OTHER), (POOL, POOL))] == [2, 1, 1]
+
+
+def test_what_is_asked_for_twice_is_delivered_twice(world: PoolWorld) -> None:
+    ask(world, f"centos:{POOL}:1,centos:{POOL}:1")
+    [one, two] = run(world)
+    world.deliver(one)
+    assert status(world) == (None, None)
+    world.deliver(two)
+    assert status(world) == ("ready", None)
+
+
+def test_an_alias_may_hold_colons(world: PoolWorld) -> None:
+    ask(world, f"a:b:c:{POOL}:1")
+    [work] = run(world)
+    assert world.metadata(work.vm)["pool_alias"] == "a:b:c"
+    assert world.deliver(work) == "delivered"
+    assert delivered(world, "a:b:c") == {work.vm}
+    assert status(world) == ("ready", None)
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("centos:nowhere:1", "there is no pool 'nowhere'"),
+        (f"a:x:1,b:{POOL}:1,c:y:1", "there is no pool 'x', 'y'"),
+        (f"centos:{POOL}:11", "it asks for 11 VMs, more than max_ondemand_instances_per_request (10)"),
+        (
+            f"centos:{POOL}:6,ubuntu:{OTHER}:5",
+            "it asks for 11 VMs, more than max_ondemand_instances_per_request (10)",
+        ),
+        (f"centos:{POOL}:{10**12}", f"it asks for {10**12} VMs, more than max_ondemand_instances_per_request (10)"),
+        (f"centos:{POOL}:0", "it asks for no VM"),
+        (POOL, f"it cannot be read: '{POOL}' is not alias:pool:count"),
+        (f"centos:{POOL}:many", f"it cannot be read: 'centos:{POOL}:many' is not alias:pool:count"),
+        (f"centos:{POOL}:-1", f"it cannot be read: 'centos:{POOL}:-1' is not alias:pool:count"),
+        (f"centos:{POOL}:1,", "it cannot be read: '' is not alias:pool:count"),
+        ("", "it cannot be read: '' is not alias:pool:count"),
+        (b"centos:\xff:1", "it cannot be read: 'centos:\\udcff:1' is no UTF-8"),
+        (b"centos:" + POOL.encode() + b":\xff", f"it cannot be read: 'centos:{POOL}:\\udcff' is not alias:pool:count"),
+        (b"\xff:" + POOL.encode() + b":1", f"it cannot be read: '\\udcff:{POOL}:1' is no UTF-8"),
+    ],
+)
+def test_a_request_that_cannot_be_filled_fails_with_a_reason(world: PoolWorld, text: str | bytes, reason: str) -> None:
+    ask(world, text)
+    ask(world, f"centos:{POOL}:1", "req-good")
+    assert [work.request_id for work in run(world)] == ["req-good"]
+    assert status(world) == ("failed", reason)
+    assert members(world, ITEMS) == {}
+    assert members(world, WAITING) == {}
+    assert set(members(world, PROCESSING)) == {"req-good"}
+    assert WEEK - 60 < world.client.ttl(HASH) <= WEEK
+
+
+def test_a_count_of_thousands_of_digits_cannot_be_read(world: PoolWorld) -> None:
+    ask(world, f"centos:{POOL}:{'9' * 5000}")
+    assert run(world) == []
+    assert status(world)[0] == "failed"
+
+
+@pytest.mark.parametrize("answer", ["deleted", "failed", "ready"])
+def test_a_request_that_has_an_answer_before_it_is_taken_up_keeps_it(world: PoolWorld, answer: str) -> None:
+    ask(world, f"centos:{POOL}:1", status=answer)
+    assert run(world) == []
+    assert status(world) == (answer, None)
+    assert members(world, WAITING) == members(world, PROCESSING) == {}
+
+
+def test_a_request_without_anything_behind_it_is_let_go(world: PoolWorld) -> None:
+    world.client.zadd(WAITING, {ID: world.now})
+    assert run(world) == []
+    assert members(world, WAITING) == {}
+    assert status(world) == ("failed", "it was deleted")
+
+
+def test_a_request_that_is_not_what_it_should_be_keeps_no_other_from_being_filled(world: PoolWorld) -> None:
+    world.client.set(HASH, "x")
+    world.client.zadd(WAITING, {ID: world.now})
+    world.client.zadd(PROCESSING, {ID: world.now})
+    ask(world, f"centos:{POOL}:1", "req-good")
+    [work] = run(world)
+    assert world.deliver(work) == "delivered"
+    assert status(world, "req-good") == ("ready", None)
+
+
+def test_a_pool_whose_queue_is_none_keeps_no_other_request_from_being_filled(world: PoolWorld) -> None:
+    world.client.set(keys.queue(Queue.PENDING, POOL), "x")
+    ask(world, f"centos:{POOL}:1")
+    ask(world, f"ubuntu:{OTHER}:1", "req-good")
+    [work] = run(world)
+    assert world.deliver(work) == "delivered"
+    assert status(world, "req-good") == ("ready", None)
+    world.client.delete(keys.queue(Queue.PENDING, POOL))
+    assert [one.request_id for one in run(world)] == [ID]
+
+
+@pytest.mark.parametrize("moment", ["before it is made", "while it is made", "after it is delivered"])
+def test_the_vms_of_a_request_that_is_deleted_meanwhile_are_completed(world: PoolWorld, moment: str) -> None:
+    def delete(_: str = "") -> None:
+        world.client.hset(HASH, "status", "deleted")
+
+    ask(world, f"centos:{POOL}:2")
+    world.config = {"ondemand_clone_limit": 1}
+    [work] = run(world)
+    if moment == "before it is made":
+        delete()
+    elif moment == "while it is made":
+        world.provider.before("create", delete)
+    assert world.deliver(work) == ("delivered" if moment == "after it is delivered" else "unwanted")
+    delete()
+    assert run(world) == []
+    assert world.names_in(Queue.COMPLETED) == {work.vm}
+    assert world.names_in(Queue.RUNNING) == world.names_in(Queue.READY) == set()
+    assert members(world, ITEMS) == members(world, PROCESSING) == {}
+    assert status(world) == ("deleted", None)
+    assert world.round() == ["destroyed"]
+
+
+def test_a_request_whose_hash_is_gone_is_let_go_and_its_vm_completed(world: PoolWorld) -> None:
+    ask(world, f"centos:{POOL}:1")
+    [work] = run(world)
+    world.client.delete(HASH)
+    assert world.deliver(work) == "unwanted"
+    run(world)
+    assert members(world, PROCESSING) == {}
+    assert world.names_in(Queue.COMPLETED) == {work.vm}
+
+
+@pytest.mark.parametrize(("minutes", "late"), [(5, 5 * MINUTE), (0.5, 30)])
+def test_a_request_that_is_not_filled_in_time_fails_and_what_was_delivered_is_completed(
+    world: PoolWorld, minutes: float, late: int
+) -> None:
+    world.config = {"ondemand_request_ttl": minutes, "ondemand_clone_limit": 1}
+    ask(world, f"centos:{POOL}:2")
+    [work] = run(world)
+    world.deliver(work)
+    [other] = run(world)
+    world.now += late
+    run(world)
+    assert status(world) == (None, None)
+    world.now += 1
+    run(world)
+    assert status(world) == ("failed", f"not filled within {minutes:g} minutes")
+    assert world.names_in(Queue.COMPLETED) == {work.vm}
+    assert members(world, ITEMS) == members(world, PROCESSING) == {}
+    assert WEEK - 60 < world.client.ttl(HASH) <= WEEK
+    assert world.deliver(other) == "unwanted", "nobody waits for it any more"
+
+
+def test_a_request_that_is_filled_at_the_last_moment_is_ready(world: PoolWorld) -> None:
+    ask(world, f"centos:{POOL}:1")
+    [work] = run(world)
+    world.vm(None, work.vm, 0)
+    world.client.smove(keys.queue(Queue.PENDING, POOL), keys.queue(Queue.RUNNING, POOL), work.vm)
+    world.client.sadd(f"vmpooler__{ID}__centos__{POOL}", work.vm)
+    world.now += HOUR
+    run(world)
+    assert status(world) == ("ready", None)
+
+
+def test_what_was_delivered_to_a_request_that_is_ready_stays_with_its_user(world: PoolWorld) -> None:
+    ask(world, f"centos:{POOL}:1")
+    [work] = run(world)
+    world.deliver(work)
+    world.client.zadd(PROCESSING, {ID: world.now})
+    world.now += HOUR
+    run(world)
+    assert world.names_in(Queue.RUNNING) == {work.vm}
+    assert members(world, PROCESSING) == {}
+
+
+def clones_of(world: PoolWorld) -> list[Work]:
+    return [work for work in run(world) if work.step is Step.CLONE]
+
+
+def test_a_failed_clone_is_made_again_max_vm_retries_times_and_then_the_request_fails(
+    world: PoolWorld, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "vmpooler_tasks")
+    world.config = {"max_vm_retries": 2, "breaker_failures": 100}
+    world.provider.raises("create", RESET, always=True)
+    ask(world, f"centos:{POOL}:1")
+    for retries in (1, 2):
+        [work] = clones_of(world)
+        world.deliver(work)
+        assert world.client.hget(HASH, "retry_count") == b"%d" % retries
+        assert status(world) == (None, None)
+        assert members(world, ITEMS) == {f"centos:{POOL}:1:{ID}": 1}
+        assert f"[+] [{POOL}] Request {ID} will be retried (attempt {retries}/2)" in caplog.messages
+    [work] = clones_of(world)
+    world.deliver(work)
+    assert status(world) == ("failed", "Max retry attempts exceeded")
+    assert clones_of(world) == []
+    assert sorted(letter["retry_count"] for letter in world.letters("clone")) == [0, 1, 2]
+    assert {letter["request_id"] for letter in world.letters("clone")} == {ID}
+    assert {letter["pool_alias"] for letter in world.letters("clone")} == {"centos"}
+    assert world.request_slots() == 0
+
+
+def test_a_retry_that_succeeds_fills_the_request(world: PoolWorld) -> None:
+    ask(world, f"centos:{POOL}:2")
+    [one, two] = clones_of(world)
+    world.provider.raises("create", *[RESET] * 3)
+    world.deliver(one)
+    assert world.deliver(two) == "delivered"
+    [retry] = clones_of(world)
+    assert retry.vm not in (one.vm, two.vm)
+    assert world.deliver(retry) == "delivered"
+    assert status(world) == ("ready", None)
+
+
+def test_two_clones_of_one_request_that_fail_at_once_are_both_made_again(world: PoolWorld) -> None:
+    ask(world, f"centos:{POOL}:3")
+    begun = clones_of(world)
+    world.provider.raises("create", *[RESET] * 9)
+    for work in begun:
+        world.deliver(work)
+    again = clones_of(world)
+    assert len(again) == 3
+    assert [world.deliver(work) for work in again] == ["delivered"] * 3
+    assert status(world) == ("ready", None)
+
+
+def test_a_clone_that_fails_while_as_many_are_still_to_be_begun_is_not_taken_for_one_of_them(
+    world: PoolWorld,
+) -> None:
+    world.config = {"ondemand_clone_limit": 1}
+    ask(world, f"centos:{POOL}:2")
+    [work] = clones_of(world)
+    assert members(world, ITEMS) == {f"centos:{POOL}:1:{ID}": world.now}
+    world.provider.raises("create", *[RESET] * 3)
+    world.deliver(work)
+    for _ in range(2):
+        [work] = clones_of(world)
+        assert world.deliver(work) == "delivered"
+    assert status(world) == ("ready", None)
+
+
+def test_what_is_left_of_an_item_is_not_taken_for_a_retry(world: PoolWorld) -> None:
+    world.config = {"ondemand_clone_limit": 2}
+    ask(world, f"centos:{POOL}:4")
+    first = clones_of(world)
+    world.provider.raises("create", *[RESET] * 6)
+    for work in first:
+        world.deliver(work)
+    while begun := clones_of(world):
+        for work in begun:
+            assert world.deliver(work) == "delivered"
+    assert status(world) == ("ready", None)
+
+
+@pytest.mark.parametrize("error", [MISSING, PermanentProviderError("no such network")])
+def test_a_permanent_error_fails_the_request_at_once(world: PoolWorld, error: Exception) -> None:
+    ask(world, f"centos:{POOL}:2")
+    [one, two] = clones_of(world)
+    assert world.deliver(two) == "delivered"
+    world.provider.raises("create", error)
+    world.deliver(one)
+    assert status(world) == ("failed", f"Configuration error: {error}")
+    assert clones_of(world) == []
+    assert world.names_in(Queue.COMPLETED) == {two.vm}
+    assert members(world, ITEMS) == members(world, PROCESSING) == {}
+
+
+def test_a_vm_that_never_boots_is_made_again(world: PoolWorld) -> None:
+    world.config = {"ondemand_request_ttl": 60}
+    world.provider.answers_about_all = Readiness(False, "booting")
+    ask(world, f"centos:{POOL}:1")
+    [work] = run(world)
+    world.deliver(work)
+    world.now += 901
+    assert "failed" in world.round()
+    assert [letter["request_id"] for letter in world.letters("pending")] == [ID]
+    world.provider.answers_about_all = Readiness(True)
+    world.round()
+    assert status(world) == ("ready", None)
+    assert work.vm not in delivered(world)
+
+
+def test_a_vm_that_vanished_before_it_booted_is_made_again(world: PoolWorld) -> None:
+    world.config = {"ondemand_request_ttl": 60}
+    world.provider.answers_about_all = Readiness(False, "booting")
+    ask(world, f"centos:{POOL}:1")
+    [work] = run(world)
+    world.deliver(work)
+    world.provider.machines.clear()
+    world.provider.pool_of.clear()
+    world.now += 901
+    world.provider.answers_about_all = Readiness(True)
+    world.round()
+    assert status(world) == ("ready", None)
+    assert world.letters("pending") == []
+
+
+def test_requests_of_a_pool_whose_provider_is_left_alone_wait(world: PoolWorld) -> None:
+    world.pools = [pool(size=0), pool(OTHER, size=0, provider="other")]
+    world.providers = {"other": world.provider}
+    breakers.count_failure(world.db, "scripted", now=world.now, most=1, seconds=30)
+    ask(world, f"centos:{POOL}:1")
+    ask(world, f"ubuntu:{OTHER}:1", "req-2")
+    assert [work.request_id for work in run(world)] == ["req-2"]
+    assert members(world, ITEMS) == {f"centos:{POOL}:1:{ID}": world.now}
+    world.now += 31
+    assert [work.request_id for work in run(world)] == [ID]
+
+
+def test_a_clone_for_a_request_whose_worker_died_is_handed_out_anew(world: PoolWorld) -> None:
+    ask(world, f"centos:{POOL}:1")
+    run(world)
+    world.now += 5 * 60
+    [work] = world.reap()
+    assert work.request_id
+    assert world.deliver(work) == "delivered"
+    assert status(world) == ("ready", None)
+
+
+@pytest.mark.parametrize(
+    "item", ["nonsense", f"centos:{POOL}:x:{ID}", "centos:nowhere:1:req-1", f"centos:{POOL}:0:{ID}"]
+)
+def test_an_item_that_nobody_can_begin_is_dropped(world: PoolWorld, item: str) -> None:
+    world.client.zadd(ITEMS, {item: 1})
+    ask(world, f"centos:{POOL}:1")
+    assert len(run(world)) == 1
+    assert members(world, ITEMS) == {}
+
+
+def test_an_item_of_a_request_that_is_gone_is_dropped(world: PoolWorld) -> None:
+    world.client.zadd(ITEMS, {f"centos:{POOL}:3:gone": 1})
+    assert run(world) == []
+    assert members(world, ITEMS) == {}
+
+
+def test_an_item_of_a_billion_takes_no_more_time_than_another(world: PoolWorld) -> None:
+    world.client.hset(HASH, "requested", "x")
+    world.client.zadd(ITEMS, {f"centos:{POOL}:{10**9}:{ID}": 1})
+    assert len(run(world)) == 10
+    assert members(world, ITEMS) == {f"centos:{POOL}:{10**9 - 10}:{ID}": 1}
+
+
+def test_a_second_round_begins_nothing_twice(world: PoolWorld) -> None:
+    ask(world, f"centos:{POOL}:2")
+    assert len(run(world)) == 2
+    assert run(world) == []
+    assert len(world.names_in(Queue.PENDING)) == 2
+
+
+def test_a_request_is_made_as_the_api_server_makes_it(world: PoolWorld) -> None:
+    ondemand.create(world.db, ID, parse_requested(f"centos:{POOL}:1"), world.now + 0.7)
+    assert members(world, WAITING) == {ID: world.now}
+    [work] = run(world)
+    world.deliver(work)
+    assert status(world) == ("ready", None)
+
+
+def test_it_is_told_what_becomes_of_a_request(world: PoolWorld, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "vmpooler_tasks")
+    ask(world, f"centos:{POOL}:1")
+    ask(world, "no\nsense", "req-2")
+    [work] = run(world)
+    world.deliver(work)
+    told: list[Any] = [message for message in caplog.messages if "req-" in message or "equest" in message]
+    assert told == [
+        f"[*] Request '{ID}' is being filled: centos:{POOL}:1",
+        "[!] Request 'req-2' has failed: it cannot be read: 'no\\nsense' is not alias:pool:count",
+        f"[>] [{POOL}] '{work.vm}' is 'ready' for request '{ID}'",
+        f"[>] Request '{ID}' is filled",
+    ]
+
+
+def test_a_vm_that_is_lost_on_its_way_to_a_request_is_begun_anew(
+    world: PoolWorld, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A reset of the pool, a purge, or somebody by hand has taken it out of pending."""
+    ask(world, f"centos:{POOL}:3")
+    first, second, third = run(world)
+    assert world.deliver(first) == "delivered"
+    world.client.sadd("vmpooler__poolreset", POOL)
+    world.look()
+    assert world.names_in(Queue.PENDING) == set()
+    assert run(world) == []
+    assert caplog.messages[-1] == f"[!] Request '{ID}' has lost 2 VMs on their way: they are begun anew"
+    again = run(world)
+    assert len(again) == 2
+    assert {work.vm for work in again}.isdisjoint({second.vm, third.vm})
+    assert run(world) == [], "nothing is missing any more"
+    assert {world.deliver(work) for work in again} == {"delivered"}
+    assert status(world)[0] == "ready"
+    assert len(delivered(world)) == 3

@@ -1,0 +1,279 @@
+"""A pool manager over a test's database, and a provider whose every answer a test can set. Time is the tests' clock."""
+
+import threading
+from collections.abc import Callable, Collection, Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from itertools import repeat
+from typing import Any
+
+from tests.support.promises import letters
+from tests.support.world import POOL, World
+from vmpooler_tasks.config import Options, Pool, RedisSection, Settings
+from vmpooler_tasks.config.schema import DnsConfig
+from vmpooler_tasks.jobs import clone, destroy, ondemand, pending, pools, ready, running
+from vmpooler_tasks.jobs.clone import Failure
+from vmpooler_tasks.jobs.lease_keeper import Lease, LeaseKeeper
+from vmpooler_tasks.jobs.manager import Manager, Work
+from vmpooler_tasks.jobs.pools import PoolLook
+from vmpooler_tasks.jobs.provider_calls import Retries
+from vmpooler_tasks.model.lifecycle import Step
+from vmpooler_tasks.model.names import Queue
+from vmpooler_tasks.providers import PoolSpec, Provider, ProviderContext, Readiness, VirtualMachine
+from vmpooler_tasks.providers.dummy.provider import Dummy
+from vmpooler_tasks.store import keys
+from vmpooler_tasks.store.keys import POOL_SLOTS, REQUEST_SLOTS
+
+MINUTE, HOUR = 60, 3600
+WEEK = 168 * HOUR
+
+TEMPLATE = "templates/one"
+
+
+def pool(name: str = POOL, **entry: Any) -> Pool:
+    """An entry of `:pools:`: two VMs of a template, unless it says otherwise."""
+    return Pool(**{"name": name, "size": 2, "template": TEMPLATE, **entry})
+
+
+class Scripted:
+    """A provider that keeps its VMs in memory. What it is told to do holds until it is told otherwise."""
+
+    def __init__(self) -> None:
+        self.machines: dict[str, VirtualMachine] = {}
+        self.pool_of: dict[str, str] = {}
+        self.specs: dict[str, PoolSpec] = {}
+        self.calls: list[tuple[str, str]] = []
+        self.readiness: dict[str, Readiness] = {}
+        self.answers_about_all = Readiness(True)
+        self.hidden: set[str] = set()
+        self.without_address = False
+        self._errors: dict[str, Iterator[Exception]] = {}
+        self._before: dict[str, Callable[[str], object]] = {}
+        self._lock = threading.Lock()
+
+    def has(self, *vms: str, pool: str = POOL, hostname: str | None = None) -> None:
+        """These VMs are in its inventory."""
+        for vm in vms:
+            self.machines[vm] = VirtualMachine(name=vm, hostname=hostname or vm, ip="10.0.0.1", host="host-1")
+            self.pool_of[vm] = pool
+
+    def raises(self, operation: str, *errors: Exception, always: bool = False) -> None:
+        """It raises each of these once, and then does as it should; with `always` the one again and again."""
+        self._errors[operation] = repeat(errors[0]) if always else iter(errors)
+
+    def before(self, operation: str, act: Callable[[str], object] | None) -> None:
+        """Somebody does something right before it answers; None: nobody does any more."""
+        self._before[operation] = act or _nothing
+
+    def asked(self, operation: str) -> list[str]:
+        """The VMs (or pools) that it was asked so about."""
+        return [name for what, name in self.calls if what == operation]
+
+    def list_vms(self, pool: PoolSpec) -> Collection[str]:
+        self._begin("list", pool, pool.name)
+        return [vm for vm, home in self.pool_of.items() if home == pool.name and vm not in self.hidden]
+
+    def find_vm(self, pool: PoolSpec, vm: str) -> VirtualMachine | None:
+        self._begin("find", pool, vm)
+        return self.machines.get(vm)
+
+    def create_vm(self, pool: PoolSpec, vm: str) -> VirtualMachine:
+        self._begin("create", pool, vm)
+        if vm not in self.machines:
+            self.has(vm, pool=pool.name)
+        if self.without_address:
+            self.machines[vm] = replace(self.machines[vm], ip=None)
+        return self.machines[vm]
+
+    def is_ready(self, pool: PoolSpec, vm: str) -> Readiness:
+        self._begin("ready", pool, vm)
+        if vm not in self.machines:
+            return Readiness(False, f"{vm} does not exist", "VmNotFoundError")
+        return self.readiness.get(vm, self.answers_about_all)
+
+    def destroy_vm(self, pool: PoolSpec, vm: str) -> bool:
+        self._begin("destroy", pool, vm)
+        self.pool_of.pop(vm, None)
+        return self.machines.pop(vm, None) is not None
+
+    def close(self) -> None:
+        self.machines.clear()
+
+    def _begin(self, operation: str, pool: PoolSpec, name: str) -> None:
+        with self._lock:
+            self.calls.append((operation, name))
+            self.specs[operation] = pool
+            error = next(self._errors.get(operation, iter(())), None)
+        self._before.get(operation, _nothing)(name)
+        if error:
+            raise error
+
+
+def _nothing(name: str) -> None:
+    del name
+
+
+class StillKeeper(LeaseKeeper):
+    """Renews when a test says so, instead of a thread of its own."""
+
+    def _start_thread(self) -> None:
+        """It has none."""
+
+    def renew(self) -> None:
+        held: list[Lease] = [lease for lease in self._held if not lease.lost]
+        if held:
+            self._renew(held)
+
+
+@dataclass
+class PoolWorld(World):
+    """`config` and `pools` are what is configured, `provider` what all pools have that name none of `providers`."""
+
+    config: dict[str, Any] = field(default_factory=dict)
+    pools: list[Pool] = field(default_factory=lambda: [pool()])
+    provider: Scripted = field(default_factory=Scripted)
+    providers: dict[str, Provider] = field(default_factory=dict)
+    dns: dict[str, DnsConfig] = field(default_factory=dict)
+    data_ttl: float = 168
+    slept: list[float] = field(default_factory=list)
+    keeper: StillKeeper | None = None
+
+    @property
+    def settings(self) -> Settings:
+        given = {"manage_pools": True, "dlq_enabled": True, "prefix": "pooler-", "domain": "example.com"}
+        return Settings(
+            config=Options(**{**given, **self.config}), redis=RedisSection(data_ttl=self.data_ttl),
+            pools=tuple(self.pools), providers={name: {} for name in ("scripted", *self.providers)},
+            dns_configs=self.dns,
+        )  # fmt: skip
+
+    @property
+    def manager(self) -> Manager:
+        chosen = self.settings
+        self.keeper = self.keeper or StillKeeper(self.db, chosen.config.lease_seconds, self.clock)
+        return Manager(self.db, chosen, self._provider, self.clock, self.keeper, Retries(sleep=self.sleep))
+
+    def _provider(self, name: str) -> Provider:
+        return self.providers.get(name, self.provider)
+
+    def sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+        self.now += seconds
+
+    def dummy(self, url: str, **options: Any) -> Dummy:
+        """A dummy whose time is the tests'; it is what pools have that name `dummy`."""
+        own = Dummy(ProviderContext(name="dummy", options=options, redis_url=url), sleep=self.sleep, clock=self.clock)
+        self.providers["dummy"] = own
+        return own
+
+    def look(self, name: str = POOL) -> PoolLook:
+        return pools.check(self.manager, name)
+
+    def clones(self, name: str = POOL) -> list[str]:
+        """The VMs whose clones a look begins."""
+        return [work.vm for work in self.look(name).work if work.step is Step.CLONE]
+
+    def due(self, step: Step, name: str = POOL) -> list[str]:
+        """The VMs that a look hands out to be looked at or destroyed."""
+        return [work.vm for work in self.look(name).work if work.step is step]
+
+    def reap(self) -> list[Work]:
+        return pools.reap(self.manager)
+
+    def clone(self, vm: str, owner: str = "task-1", pool: str = POOL, request_id: str | None = None) -> str:
+        """As a worker does it: what it raises is raised, and reported to nobody."""
+        return clone.run(self.manager, vm, pool, owner, request_id)
+
+    def fail(self, vm: str, error: Exception, owner: str = "task-1", pool: str = POOL) -> bool:
+        """As the failure hook does it."""
+        return clone.fail(self.manager, vm, pool, Failure.of(error), owner)
+
+    def deliver(self, work: Work, owner: str | None = None) -> str:
+        """Does the work as its task would; a failed clone is reported as the hook reports it."""
+        vm, name, task = work.vm, work.pool, owner or f"task-{work.vm}"
+        match work.step:
+            case Step.CLONE:
+                try:
+                    return clone.run(self.manager, vm, name, task, work.request_id)
+                except Exception as error:  # noqa: BLE001 - whatever it is, the hook takes it
+                    clone.fail(self.manager, vm, name, Failure.of(error), task, work.request_id)
+                    return type(error).__name__
+            case Step.CHECK_PENDING:
+                return pending.check(self.manager, vm, name)
+            case Step.CHECK_READY:
+                return ready.check(self.manager, vm, name)
+            case Step.CHECK_RUNNING:
+                return running.check(self.manager, vm, name)
+            case Step.DESTROY:
+                return destroy.run(self.manager, vm, name, task)
+
+    def deliver_all(self, work: Iterable[Work]) -> list[str]:
+        return [self.deliver(one) for one in work]
+
+    def round(self) -> list[str]:
+        """A look at every pool and every request, and all the work that comes of it."""
+        outcomes = []
+        for one in self.pools:
+            outcomes += self.deliver_all(self.look(one.name).work)
+        return outcomes + self.deliver_all(ondemand.run(self.manager))
+
+    def pending_vm(self, vm: str, age: float = 0, name: str = POOL, **metadata: Any) -> str:
+        """One that the provider has, of this age."""
+        self.vm(Queue.PENDING, vm, age, name, **metadata)
+        self.provider.has(vm, pool=name)
+        return vm
+
+    def ready_vm(self, vm: str, age: float = 0, name: str = POOL, **metadata: Any) -> str:
+        self.vm(Queue.READY, vm, age, name, **metadata)
+        self.provider.has(vm, pool=name)
+        return vm
+
+    def running_vm(self, vm: str, age: float | None = 0, name: str = POOL, **metadata: Any) -> str:
+        """Checked out so long ago; None: it was never said when."""
+        self.vm(Queue.RUNNING, vm, 0, name, **metadata)
+        if age is not None:
+            self.client.hset(keys.active(name), vm, self.stamp(age))
+        self.provider.has(vm, pool=name)
+        return vm
+
+    def completed_vm(self, vm: str, name: str = POOL, **metadata: Any) -> str:
+        self.vm(Queue.COMPLETED, vm, 0, name, **metadata)
+        self.provider.has(vm, pool=name)
+        return vm
+
+    def check_out(self, vm: str, name: str = POOL) -> None:
+        """As the API server does it."""
+        assert self.client.smove(keys.queue(Queue.READY, name), keys.queue(Queue.RUNNING, name), vm)
+        self.client.hset(keys.active(name), vm, self.stamp(0))
+        self.client.hset(keys.vm(vm.encode()), "checkout", self.stamp(0))
+
+    def names_in(self, queue: Queue, name: str = POOL) -> set[str]:
+        return {vm.decode() for vm in self.members(queue, name)}
+
+    def queues_of(self, vm: str) -> list[Queue]:
+        """Every queue of every pool that it is in."""
+        found = (queue for one in self.pools for queue in Queue if vm.encode() in self.members(queue, one.name))
+        return list(found)
+
+    def metadata(self, vm: str) -> dict[str, str]:
+        return {name.decode(): value.decode() for name, value in self.client.hgetall(keys.vm(vm.encode())).items()}
+
+    def ttl(self, vm: str) -> int:
+        return int(self.client.ttl(keys.vm(vm.encode())))
+
+    def letters(self, queue: str) -> list[dict[str, Any]]:
+        """Oldest first, without their ids."""
+        return [{name: value for name, value in one.items() if name != "id"} for one in letters(self, queue)]
+
+    def slots(self) -> int:
+        """Clones in flight for pools, after seeing that VMPooler's counters say the same as the slots."""
+        for slots in (POOL_SLOTS, REQUEST_SLOTS):
+            assert int(self.client.get(slots.counter) or 0) == self.client.zcard(slots.key)
+        return int(self.client.zcard(POOL_SLOTS.key))
+
+    def request_slots(self) -> int:
+        """The same for requests."""
+        self.slots()
+        return int(self.client.zcard(REQUEST_SLOTS.key))
+
+    def count(self, name: str) -> int:
+        return int(self.client.hget(keys.COUNTERS.decode(), name) or 0)

@@ -1,0 +1,133 @@
+"""When a VM has to be looked at, and when it is too old."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vmpooler_tasks.model.lifecycle import (
+    HOUR,
+    Limits,
+    age,
+    has_expired,
+    has_timed_out,
+    is_older,
+    is_past_lifetime,
+    lifetime_hours,
+    needs_notice,
+    pending_is_due,
+    ready_is_due,
+)
+from vmpooler_tasks.model.timestamps import moment, ruby_utc
+from vmpooler_tasks.store.vms import FIELDS
+
+NOW = 1_705_314_600.0
+
+LIMITS = Limits(pending_seconds=900, notice_seconds=300, ready_seconds=3600, check_seconds=60, lifetime_hours=24)
+
+
+def stamp(seconds: float) -> bytes:
+    return ruby_utc(moment(NOW - seconds))
+
+
+def fields(**given: bytes | float | None) -> dict[str, bytes | None]:
+    """Metadata; a number is a time so many seconds ago."""
+    known = {name: stamp(value) if isinstance(value, int | float) else value for name, value in given.items()}
+    return {**dict.fromkeys(FIELDS), **known}
+
+
+@pytest.mark.parametrize(
+    ("raw", "expected"),
+    [(None, None), (b"", None), (b"some day", None), (b"\xff", None), (b"2024-01-15T10:29:00Z", 60), (stamp(-5), -5)],
+)
+def test_an_age_is_that_of_a_time_or_none(raw: bytes | None, expected: float | None) -> None:
+    assert age(raw, NOW) == expected
+
+
+@pytest.mark.parametrize(("seconds", "expected"), [(59, False), (60, False), (61, True), (-61, False)])
+def test_the_limit_itself_is_not_beyond_it(seconds: float, expected: bool) -> None:
+    assert is_older(stamp(seconds), 60, NOW) is expected
+
+
+@given(st.integers(0, 10**9))
+def test_a_limit_of_0_is_never_reached(seconds: int) -> None:
+    assert not is_older(stamp(seconds), 0, NOW)
+
+
+@given(st.binary(max_size=40), st.floats(0, 1e6))
+def test_no_bytes_are_too_odd(raw: bytes, seconds: float) -> None:
+    assert is_older(raw, seconds, NOW) in (True, False)
+
+
+def test_a_pending_vm_times_out_and_is_warned_of_before() -> None:
+    assert [has_timed_out(fields(clone=seconds), LIMITS, NOW) for seconds in (900, 901)] == [False, True]
+    assert [needs_notice(fields(clone=seconds), LIMITS, NOW) for seconds in (300, 301)] == [False, True]
+    assert not needs_notice(fields(clone=301, timeout_notification=b"1"), LIMITS, NOW), "once"
+    assert not has_timed_out(fields(), LIMITS, NOW)
+
+
+@pytest.mark.parametrize(
+    ("known", "being_cloned", "expected"),
+    [
+        (fields(clone=1), False, True),
+        (fields(clone=1), True, False),
+        (fields(clone=301), True, True),
+        (fields(clone=301, timeout_notification=b"1"), True, False),
+        (fields(clone=301, timeout_notification=b"1"), False, True),
+    ],
+)
+def test_a_vm_that_is_being_cloned_needs_no_look_but_for_the_warning(
+    known: dict[str, bytes | None], being_cloned: bool, expected: bool
+) -> None:
+    assert pending_is_due(known, LIMITS, NOW, being_cloned=being_cloned) is expected
+
+
+@pytest.mark.parametrize(
+    ("known", "expected"),
+    [
+        (fields(ready=10), True),
+        (fields(ready=10, check=0), False),
+        (fields(ready=10, check=59), False),
+        (fields(ready=10, check=60), True),
+        (fields(ready=10, check=-1), True),
+        (fields(ready=10, check=b"never"), True),
+        (fields(ready=3600, check=0), False),
+        (fields(ready=3601, check=0), True),
+        (fields(check=0), False),
+    ],
+)
+def test_a_ready_vm_is_looked_at_when_it_was_not_lately_or_is_too_old(
+    known: dict[str, bytes | None], expected: bool
+) -> None:
+    assert ready_is_due(known, LIMITS, NOW) is expected
+
+
+def test_a_ready_vm_without_a_time_never_expires() -> None:
+    assert not has_expired(fields(), LIMITS, NOW)
+
+
+@pytest.mark.parametrize(
+    ("raw", "expected"),
+    [(None, 24), (b"", 24), (b"long", 24), (b"0", 0), (b"2", 2), (b"0.5", 0.5), (b" 3 ", 3), (b"\xff", 24)],
+)
+def test_the_lifetime_is_the_vms_own_if_it_is_a_number(raw: bytes | None, expected: float) -> None:
+    assert lifetime_hours(fields(lifetime=raw), LIMITS) == expected
+
+
+@pytest.mark.parametrize("raw", [b"nan", b"-1", b"inf"])
+def test_an_odd_lifetime_ends_nothing(raw: bytes) -> None:
+    assert not is_past_lifetime(fields(checkout=10**6, lifetime=raw), LIMITS, NOW)
+
+
+@pytest.mark.parametrize(
+    ("known", "expected"),
+    [
+        (fields(checkout=24 * HOUR), False),
+        (fields(checkout=24 * HOUR + 1), True),
+        (fields(checkout=2 * HOUR, lifetime=b"2"), False),
+        (fields(checkout=2 * HOUR + 1, lifetime=b"2"), True),
+        (fields(checkout=10**8, lifetime=b"0"), False),
+        (fields(lifetime=b"1"), False),
+    ],
+)
+def test_a_running_vm_is_used_for_its_lifetime(known: dict[str, bytes | None], expected: bool) -> None:
+    assert is_past_lifetime(known, LIMITS, NOW) is expected
