@@ -104,8 +104,4 @@ class PermanentProviderError(ProviderError, PermanentError):
 
 
 class VmNotFoundError(PermanentProviderError):
-    """The provider has no such VM."""
-
-
-class LeaseLostError(RetryableError):
-    """Another worker has taken this VM over"""
+    """The provider has no such VM. Of one that is looked for or destroyed, this is an answer, and no failure."""

@@ -18,7 +18,7 @@ WATCH_SECONDS = 2.0
 HEADINGS = ("POOL", "SIZE", "READY", "PENDING", "CLONING", "RUNNING", "COMPLETED", "FAILED/H", "LAST FAILURE")
 
 
-@click.command(epilog="Example: vmpooler-tasks pools --watch")
+@click.command(short_help="How each pool stands.", epilog="Example: vmpooler-tasks pools --watch")
 @click.option("--watch", is_flag=True, help="Show it again every two seconds, until Ctrl-C.")
 @options.as_json
 @pass_context

@@ -53,7 +53,10 @@ class _Requests(click.Group):
         return super().parse_args(ctx, args)
 
 
-@click.group(cls=_Requests, epilog="Example: vmpooler-tasks request centos-7=2 --wait")
+@click.group(
+    cls=_Requests, short_help="Ask for VMs, or see what became of a request.",
+    epilog="Example: vmpooler-tasks request centos-7=2 --wait",
+)  # fmt: skip
 def request() -> None:
     """Ask for VMs: `request POOL=COUNT… [--wait]`, as VMPooler's API server does; or show what became of it."""
 
@@ -88,7 +91,7 @@ def make(context: Context, asked: tuple[tuple[str, int], ...], wait: bool, as_js
     sys.exit(0 if story.status == "ready" else NOT_FILLED)
 
 
-@request.command(epilog="Example: vmpooler-tasks request show 0b2f1c9e-…")
+@request.command(short_help="The whole story of a request.", epilog="Example: vmpooler-tasks request show 0b2f1c9e-…")
 @click.argument("request_id", metavar="ID")
 @options.as_json
 @pass_context

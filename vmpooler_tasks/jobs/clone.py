@@ -8,11 +8,11 @@ from typing import NamedTuple
 from vmpooler_tasks.config import Pool
 from vmpooler_tasks.errors import ProviderError, VmpoolerTasksError
 from vmpooler_tasks.jobs import pending
-from vmpooler_tasks.jobs.keep import letter_limits, say_trimmed
+from vmpooler_tasks.jobs.keep import letter_limits
 from vmpooler_tasks.jobs.lease_keeper import Lease
 from vmpooler_tasks.jobs.manager import Manager
 from vmpooler_tasks.jobs.provider_calls import within
-from vmpooler_tasks.jobs.vm_failures import letter_of, retry_of, say_moved, say_retry
+from vmpooler_tasks.jobs.vm_failures import letter_of, retry_of, say_retry, tell
 from vmpooler_tasks.model.lifecycle import age
 from vmpooler_tasks.model.names import DeadLetterQueue, on_one_line
 from vmpooler_tasks.model.permanence import is_permanent_error
@@ -173,20 +173,16 @@ def fail(
     retry = retry_of(manager, pool_name, fields, message=failure.message, permanent=failure.permanent)
     config, limits = manager.settings.config, letter_limits(manager.settings)
     done = clones.fail(
-        manager.db, vm, pool_name, provider, clones.slots_for(fields["request_id"] or request_id), fence=None,
-        owner=owner, now=manager.clock(), letter=letter, limits=limits, keep_seconds=manager.keep_seconds, retry=retry,
+        manager.db, vm, pool_name, provider, clones.slots_for(fields["request_id"] or request_id), owner=owner,
+        now=manager.clock(), letter=letter, limits=limits, keep_seconds=manager.keep_seconds, retry=retry,
         breaker=BreakerRule(
             failures=config.breaker_failures, seconds=config.breaker_seconds, of_pool=failure.permanent
         ),
     )  # fmt: skip
-    if limits:
-        say_trimmed(DeadLetterQueue.CLONE, done.trimmed, limits)
-    if not done.failed:
+    if not tell(letter, done.trimmed, limits, failed=done.failed):
         return False
     if lineage:
         redrives.note_failure(manager.db, lineage.run)
-    if limits:
-        say_moved(letter)
     say_retry(manager, pool_name, vm, retry, done.request_outcome, done.request_retries)
     if done.open_until:
         pause = done.open_until - manager.clock()

@@ -4,7 +4,7 @@ import logging
 import time
 
 from vmpooler_tasks.jobs.manager import Manager, stamp
-from vmpooler_tasks.jobs.provider_calls import DESTROY_SECONDS, within
+from vmpooler_tasks.jobs.provider_calls import destroy_vm
 from vmpooler_tasks.model.names import on_one_line
 from vmpooler_tasks.model.retries import destroy_pause
 from vmpooler_tasks.store import destroys
@@ -29,8 +29,7 @@ def run(manager: Manager, vm: str, pool_name: str, owner: str) -> str:
     begun = time.perf_counter()
     with manager.keeper.holding(vm, fence):
         try:
-            call = manager.provider_of(pool).destroy_vm
-            existed = within(DESTROY_SECONDS, manager.retries, call, manager.spec(pool), vm)
+            existed = destroy_vm(manager.provider_of(pool), manager.spec(pool), vm, manager.retries)
         except Exception as error:
             _log.error(
                 "[!] [%s] '%s' failed while destroying the VM with an error: %s", pool_name, vm, on_one_line(str(error))

@@ -3,10 +3,11 @@
 import logging
 
 from vmpooler_tasks.config import Pool
-from vmpooler_tasks.jobs.keep import letter_limits, say_trimmed
+from vmpooler_tasks.jobs import vm_failures
+from vmpooler_tasks.jobs.keep import letter_limits
 from vmpooler_tasks.jobs.manager import Manager, day, stamp
-from vmpooler_tasks.jobs.provider_calls import LOOK_SECONDS, within
-from vmpooler_tasks.jobs.vm_failures import letter_of, retry_of, say_moved, say_retry
+from vmpooler_tasks.jobs.provider_calls import find_vm, is_ready
+from vmpooler_tasks.jobs.vm_failures import letter_of, retry_of, say_retry
 from vmpooler_tasks.model.lifecycle import MINUTE, Fields, age, has_timed_out, needs_notice
 from vmpooler_tasks.model.names import DeadLetterQueue, Queue, on_one_line, readable
 from vmpooler_tasks.model.ondemand import parse_requested
@@ -26,7 +27,7 @@ def check(manager: Manager, vm: str, pool_name: str) -> str:
     """
     pool = manager.pool(pool_name)
     (fields,) = vms.metadata(manager.db, [vm.encode()])
-    readiness = within(LOOK_SECONDS, manager.provider_of(pool).is_ready, manager.spec(pool), vm)
+    readiness = is_ready(manager.provider_of(pool), manager.spec(pool), vm)
     if readiness.ready:
         request_id, alias = fields["request_id"], fields["pool_alias"]
         arrives = arrival(manager, begun=fields["clone"], request_id=request_id, pool_alias=alias)
@@ -42,7 +43,7 @@ def fail_if_late(manager: Manager, vm: str, pool: Pool, fields: Fields) -> str:
     limits, now = manager.limits(pool), manager.clock()
     error = on_one_line(readable(fields["open_socket_error"] or b""))
     if has_timed_out(fields, limits, now):
-        exists = within(LOOK_SECONDS, manager.provider_of(pool).find_vm, manager.spec(pool), vm) is not None
+        exists = find_vm(manager.provider_of(pool), manager.spec(pool), vm) is not None
         minutes = limits.pending_seconds / MINUTE
         if not exists:
             return _drop(manager, vm, pool, fields)
@@ -75,12 +76,8 @@ def time_out(manager: Manager, vm: str, pool: str, fields: Fields) -> bool:
     done = vms.fail(
         manager.db, vm, pool, Queue.PENDING, letter=letter, now=manager.clock(), limits=limits, retry=retry
     )  # fmt: skip
-    if limits:
-        say_trimmed(DeadLetterQueue.PENDING, done.trimmed, limits)
-    if not done.failed:
+    if not vm_failures.tell(letter, done.trimmed, limits, failed=done.failed):
         return False
-    if limits:
-        say_moved(letter)
     say_retry(manager, pool, vm, retry, done.request_outcome, done.request_retries)
     return True
 

@@ -10,9 +10,10 @@ from typing import Any, TypeVar
 
 import tenacity
 
-from vmpooler_tasks.errors import ProviderTimeoutError, ThrottledProviderError
+from vmpooler_tasks.errors import ProviderTimeoutError, ThrottledProviderError, VmNotFoundError
 from vmpooler_tasks.model.permanence import is_permanent_error
 from vmpooler_tasks.model.retries import ATTEMPTS, LONGEST_SECONDS, SHORTEST_SECONDS
+from vmpooler_tasks.providers import PoolSpec, Provider, Readiness, VirtualMachine
 
 T = TypeVar("T")
 
@@ -40,6 +41,31 @@ def within(seconds: float, call: Callable[..., T], *args: Any) -> T:
     if not answered:
         raise what
     return what  # type: ignore[no-any-return]  # it is what `call` answered
+
+
+def find_vm(provider: Provider, pool: PoolSpec, vm: str) -> VirtualMachine | None:
+    """The VM, None if the provider is sure that there is none; bounded in time."""
+    try:
+        return within(LOOK_SECONDS, provider.find_vm, pool, vm)
+    except VmNotFoundError:
+        return None
+
+
+def is_ready(provider: Provider, pool: PoolSpec, vm: str) -> Readiness:
+    """Whether the VM can be handed out; bounded in time."""
+    try:
+        return within(LOOK_SECONDS, provider.is_ready, pool, vm)
+    except VmNotFoundError as error:
+        return Readiness(ready=False, error=str(error), error_class=type(error).__name__)
+
+
+def destroy_vm(provider: Provider, pool: PoolSpec, vm: str, retries: "Retries") -> bool:
+    """Whether there was such a VM; bounded in time, and tried again where that may help."""
+    try:
+        existed: bool = within(DESTROY_SECONDS, retries, provider.destroy_vm, pool, vm)
+    except VmNotFoundError:
+        return False
+    return existed
 
 
 class Retries:

@@ -3,10 +3,10 @@
 import logging
 
 from vmpooler_tasks.config import Pool
-from vmpooler_tasks.jobs.keep import letter_limits, say_trimmed
+from vmpooler_tasks.jobs.keep import letter_limits
 from vmpooler_tasks.jobs.manager import Manager, stamp
-from vmpooler_tasks.jobs.provider_calls import LOOK_SECONDS, within
-from vmpooler_tasks.jobs.vm_failures import letter_of, say_moved
+from vmpooler_tasks.jobs.provider_calls import find_vm, is_ready
+from vmpooler_tasks.jobs.vm_failures import letter_of, tell
 from vmpooler_tasks.model.lifecycle import MINUTE, Fields, has_expired, ready_is_due
 from vmpooler_tasks.model.names import DeadLetterQueue, Queue, on_one_line, readable
 from vmpooler_tasks.providers import Readiness
@@ -31,11 +31,11 @@ def check(manager: Manager, vm: str, pool_name: str) -> str:
     if has_expired(fields, limits, now):
         minutes = limits.ready_seconds / MINUTE
         return _recycle(manager, vm, pool, f"reached end of TTL after {minutes:g} minutes, removed from 'ready' queue")
-    found = within(LOOK_SECONDS, manager.provider_of(pool).find_vm, manager.spec(pool), vm)
+    found = find_vm(manager.provider_of(pool), manager.spec(pool), vm)
     if found and found.hostname and found.hostname != vm:
         named = on_one_line(found.hostname)
         return _recycle(manager, vm, pool, f"has mismatched hostname {named}, removed from 'ready' queue")
-    readiness = within(LOOK_SECONDS, manager.provider_of(pool).is_ready, manager.spec(pool), vm)
+    readiness = is_ready(manager.provider_of(pool), manager.spec(pool), vm)
     vms.note(manager.db, vm, "check", stamp(now))
     if readiness.ready:
         return "ready"
@@ -61,12 +61,8 @@ def fail(manager: Manager, vm: str, pool: str, fields: Fields, readiness: Readin
     done = vms.fail(
         manager.db, vm, pool, Queue.READY, letter=letter, now=manager.clock(), limits=limits, retry=RequestRetry()
     )
-    if limits:
-        say_trimmed(DeadLetterQueue.READY, done.trimmed, limits)
-    if not done.failed:
+    if not tell(letter, done.trimmed, limits, failed=done.failed):
         return False
-    if limits:
-        say_moved(letter)
     _log.warning(
         "[!] [%s] '%s' removed from 'ready' queue. vm unreachable with error: %s", pool, vm, on_one_line(error)
     )

@@ -3,7 +3,7 @@
 import logging
 
 from vmpooler_tasks.jobs.manager import Manager
-from vmpooler_tasks.jobs.provider_calls import LOOK_SECONDS, within
+from vmpooler_tasks.jobs.provider_calls import find_vm
 from vmpooler_tasks.model.lifecycle import age, is_past_lifetime, lifetime_hours
 from vmpooler_tasks.model.names import Queue
 from vmpooler_tasks.store import queues, vms
@@ -29,7 +29,7 @@ def check(manager: Manager, vm: str, pool_name: str) -> str:
         return _complete(
             manager, vm, pool_name, "is listed as running, but has no checkouttime data. Removing from running"
         )
-    if within(LOOK_SECONDS, manager.provider_of(pool).find_vm, manager.spec(pool), vm) is None:
+    if find_vm(manager.provider_of(pool), manager.spec(pool), vm) is None:
         return _complete(manager, vm, pool_name, "is no longer in inventory, removing from running")
     return "running"
 

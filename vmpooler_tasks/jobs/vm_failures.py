@@ -2,6 +2,7 @@
 
 import logging
 
+from vmpooler_tasks.jobs.keep import say_trimmed
 from vmpooler_tasks.jobs.manager import Manager
 from vmpooler_tasks.model.deadletter import DeadLetter, failed_vm
 from vmpooler_tasks.model.lifecycle import Fields
@@ -9,6 +10,7 @@ from vmpooler_tasks.model.names import DeadLetterQueue, on_one_line, readable
 from vmpooler_tasks.model.ondemand import CloneItem, Wanted
 from vmpooler_tasks.store import ondemand, redrives
 from vmpooler_tasks.store.clones import RequestRetry
+from vmpooler_tasks.store.deadletters import Limits, Trimmed
 
 _log = logging.getLogger("vmpooler_tasks.pools")
 
@@ -42,6 +44,18 @@ def retry_of(manager: Manager, pool: str, fields: Fields, *, message: str | None
         most_retries=manager.settings.config.max_vm_retries,
         reason=f"Configuration error: {message}",
     )
+
+
+def tell(letter: DeadLetter, trimmed: Trimmed, limits: Limits | None, *, failed: bool) -> bool:
+    """Says what became of the letter, and of those that had to go for it; answers `failed`, whether the VM failed now.
+
+    Without `limits`, dead letters being off, there is nothing to say.
+    """
+    if limits:
+        say_trimmed(DeadLetterQueue(letter.queue_from), trimmed, limits)
+        if failed:
+            say_moved(letter)
+    return failed
 
 
 def say_moved(letter: DeadLetter) -> None:

@@ -48,10 +48,9 @@ class ClaimedClone:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FailedClone:
-    """What a failure did. `failed`: the VM was pending until now. `stale`: another has it, and nothing was done."""
+    """What a failure did. `failed`: the VM was pending until now."""
 
     failed: bool
-    stale: bool
     trimmed: Trimmed
     request_outcome: str
     request_retries: int
@@ -153,10 +152,10 @@ class BreakerRule:
 
 
 def fail(
-    db: Database, vm: str, pool: str, provider: str, slots: Slots, *, fence: int | None, owner: str, now: float,
+    db: Database, vm: str, pool: str, provider: str, slots: Slots, *, owner: str, now: float,
     letter: DeadLetter, limits: Limits | None, keep_seconds: float, retry: RequestRetry, breaker: BreakerRule,
 ) -> FailedClone:  # fmt: skip
-    """Without `fence` the failure was seen from outside: it counts unless somebody other than `owner` has the clone.
+    """It counts unless somebody other than `owner` has the clone, or has made it.
 
     Without `limits`, dead letters being off, there is no letter.
     """
@@ -167,13 +166,13 @@ def fail(
          keys.pool_breaker(pool) if breaker.of_pool else keys.breaker(provider), keys.vm(raw),
          keys.dead_letters(DeadLetterQueue.CLONE), keys.DEAD_LETTER_IDS, keys.COUNTERS,
          keys.request(retry.request_id), keys.PENDING_ONDEMAND_CLONES],
-        [vm, "" if fence is None else fence, owner, repr(now), int(limits is not None), kept.ttl_seconds,
+        [vm, owner, repr(now), int(limits is not None), kept.ttl_seconds,
          kept.max_entries, letter.id, letter.member(), int(keep_seconds), letter.error_message or "",
          letter.error_class or "", int(retry.permanent), retry.most_retries, retry.item, retry.reason,
          breaker.failures, breaker.seconds],
     )  # fmt: skip
     return FailedClone(
-        failed=state == 1, stale=state == -1, trimmed=Trimmed(dropped, expired), request_outcome=outcome.decode(),
+        failed=state == 1, trimmed=Trimmed(dropped, expired), request_outcome=outcome.decode(),
         request_retries=retries, open_until=float(open_until) if open_until else None,
     )  # fmt: skip
 
