@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-fast lint bench build clean
+.PHONY: help setup run test test-fast chaos lint bench build clean
 
 help: ## Show these commands
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | while IFS="$$(printf '\t')" read -r name text; do printf '  make %-10s %s\n' "$$name" "$$text"; done
@@ -30,6 +30,9 @@ test: $(READY) ## Run the whole suite
 
 test-fast: $(READY) ## Run what takes no more than a moment
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -m 'not slow' tests/unit tests/integration
+
+chaos: $(READY) ## Kill real workers 200 times (CHAOS_KILLS) and see that nothing is lost
+	@CHAOS_KILLS="$${CHAOS_KILLS:-200}" PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -s tests/chaos
 
 lint: $(READY) ## Check style, types and the direction of imports
 	@$(BIN)/ruff check .

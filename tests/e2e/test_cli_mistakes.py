@@ -25,7 +25,7 @@ NOWHERE = "redis://:s3cr3t@127.0.0.1:1/0"
 
 COMMANDS = {
     "audit", "config check", "config show", "dlq delete", "dlq export", "dlq list", "dlq show", "dlq stats", "doctor",
-    "health", "purge", "run",
+    "dlq redrive", "health", "pools", "purge", "request", "request list", "request show", "run",
 }  # fmt: skip
 
 
@@ -35,7 +35,7 @@ def commands(group: click.Group = cli, path: tuple[str, ...] = ()) -> Iterator[t
         if isinstance(command, click.Group):
             yield from commands(command, (*path, name))
         else:
-            yield (*path, name), command
+            yield path if command.hidden else (*path, name), command  # hidden: what the group does by itself
 
 
 # --- help --------------------------------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ if TYPE_CHECKING:  # the jobs are imported where they are used: `--help` needs n
     from vmpooler_tasks.jobs.pool_overview import PoolRow
 
 WATCH_SECONDS = 2.0
-HEADINGS = ("POOL", "SIZE", "READY", "PENDING", "CLONING", "RUNNING", "COMPLETED", "FAILED/H", "LAST FAILURE")
+HEADINGS = ("POOL", "SIZE", "READY", "PENDING", "RUNNING", "FAILED", "LAST FAILURE")
 
 
 @click.command(short_help="How each pool stands.", epilog="Example: vmpooler-tasks pools --watch")
@@ -23,7 +23,10 @@ HEADINGS = ("POOL", "SIZE", "READY", "PENDING", "CLONING", "RUNNING", "COMPLETED
 @options.as_json
 @pass_context
 def pools(context: Context, watch: bool, as_json: bool) -> None:
-    """How each pool stands: its size, its VMs by queue, and what failed in the last hour."""
+    """How each pool stands: its size, its VMs by queue, and how many failed in the last hour.
+
+    With --json also those that are being cloned, wait for their destruction, and the provider.
+    """
     from vmpooler_tasks.jobs.pool_overview import overview  # noqa: PLC0415
 
     while True:
@@ -48,8 +51,7 @@ def _show(rows: "list[PoolRow]") -> None:
     print_table(
         HEADINGS,
         [
-            (row.pool, row.size, row.ready, row.pending, row.cloning, row.running, row.completed, row.failures,
-             row.last_failure)
+            (row.pool, row.size, row.ready, row.pending, row.running, row.failures, row.last_failure)
             for row in rows
         ],
         numbers=HEADINGS[1:-1],
@@ -58,8 +60,8 @@ def _show(rows: "list[PoolRow]") -> None:
     for provider, until in closed.items():
         print_line(f"! provider {provider} is left alone {_how_long(until)}: it failed again and again", "yellow")
     for row in rows:
-        if row.closed_until:
-            print_line(f"! {row.pool} is left alone {_how_long(row.closed_until)}: {row.last_failure}", "yellow")
+        if row.pool_closed_until:
+            print_line(f"! {row.pool} is left alone {_how_long(row.pool_closed_until)}: {row.last_failure}", "yellow")
 
 
 def _how_long(until: float) -> str:

@@ -11,7 +11,7 @@ from vmpooler_tasks.cli import options
 from vmpooler_tasks.cli.context import PROGRAM, Context, pass_context, who_am_i
 from vmpooler_tasks.cli.output import print_json, print_line, print_table, utc_time
 from vmpooler_tasks.clock import system_clock
-from vmpooler_tasks.errors import InvalidOrderError
+from vmpooler_tasks.errors import InvalidOrderError, VmpoolerTasksError
 from vmpooler_tasks.model.redrive import DEFAULT_RATE, POISON_AFTER, RunState
 
 if TYPE_CHECKING:  # the jobs are imported where they are used: `--help` needs no Redis client
@@ -64,6 +64,7 @@ def redrive(
     """
     from vmpooler_tasks.jobs import redrive as job  # noqa: PLC0415
 
+    _refuse_mixture(ids or every or any(filters.values()), resume, cancel, status, runs)
     with _usage_errors():
         if runs:
             _show_runs(context, as_json)
@@ -80,10 +81,10 @@ def redrive(
                 raise click.UsageError("name ids or filters, or say --all")
             selection = job.select(context.db, wanted, limit)
             _refuse_missing(ids, selection, limit)
-            if dry_run:
+            if dry_run or not selection.letters:
                 _preview(selection, as_json)
                 return
-            if selection.letters and not yes:
+            if not yes:
                 click.confirm(f"Run {len(selection.letters)} dead letters again?", abort=True, err=True)
             run = job.start(
                 context.db, selection, who=who_am_i(), why=why, rate=rate, max_failed_percent=max_failed,
@@ -98,6 +99,11 @@ def _usage_errors() -> Iterator[None]:
         yield
     except InvalidOrderError as error:
         raise click.UsageError(str(error.args[0])) from error
+
+
+def _refuse_mixture(*purposes: object) -> None:
+    if sum(map(bool, purposes)) > 1:
+        raise click.UsageError("a selection, --resume, --cancel, --status and --runs exclude each other")
 
 
 def _refuse_missing(ids: tuple[str, ...], selection: "Selection", limit: int | None) -> None:
@@ -127,8 +133,9 @@ def _preview(selection: "Selection", as_json: bool) -> None:
             [(count, queue, pool or "-", error[:MESSAGE_WIDTH]) for (queue, pool, error), count in groups],
             numbers=("COUNT",),
         )
-    poison = f" {selection.poisoned} that came back too often are left out." if selection.poisoned else ""
-    print_line(f"Would run {len(selection.letters)} dead letters again.{poison}")
+    print_line(f"Would run {len(selection.letters)} dead letters again.")
+    if selection.poisoned:
+        print_line(f"! {selection.poisoned} came back too often and are left out: name them by id", "yellow")
 
 
 def _drive(context: Context, run: str, enqueue: bool, as_json: bool) -> None:
@@ -146,7 +153,7 @@ def _drive(context: Context, run: str, enqueue: bool, as_json: bool) -> None:
             for last in job.go_on(context.db, context.settings, broker, system_clock, run):
                 if progress:
                     sys.stderr.write(f"\r{last.position} of {last.total} … ")
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, VmpoolerTasksError):
         sys.stderr.write(f"\nInterrupted; go on with `{PROGRAM} dlq redrive --resume {run}`\n")
         raise
     if progress:
@@ -163,9 +170,13 @@ def _show_run(run: "Run", as_json: bool) -> None:
     counts = ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in run.counts.items() if count) or "nothing"
     print_line(f"Run {run.id} is {run.state}: {run.position} of {run.total} letters; {counts}.")
     if run.state is RunState.STOPPED:
-        print_line(f"! More than {run.max_failed_percent:g} % failed again: mend the cause first.", "yellow")
+        print_line(
+            f"! More than {run.max_failed_percent:g} % failed again: mend the cause, then begin a new run.", "yellow"
+        )
+    if run.counts["obsolete"]:
+        print_line("  obsolete: closed, since nobody wants it any more (its pool is full, its request has its answer)")
     if run.counts["kept"]:
-        print_line("! What is kept cannot be run again: it is no task, or its arguments were redacted.", "yellow")
+        print_line("! kept: it cannot be run again, since it is no task, or its arguments were redacted", "yellow")
 
 
 def _show_runs(context: Context, as_json: bool) -> None:
@@ -179,11 +190,11 @@ def _show_runs(context: Context, as_json: bool) -> None:
         print_line("No runs in the last week.")
     else:
         print_table(
-            ("ID", "TIME", "STATE", "LETTERS", "REDRIVEN", "OBSOLETE", "KEPT", "FAILED", "WHO", "WHY"),
+            ("ID", "TIME", "STATE", "LETTERS", "REDRIVEN", "OBSOLETE", "KEPT", "GONE", "FAILED", "WHO", "WHY"),
             [
                 (run.id, utc_time(run.started), run.state, run.total, run.counts["redriven"], run.counts["obsolete"],
-                 run.counts["kept"], run.counts["failed_again"], run.who, run.why or "")
+                 run.counts["kept"], run.counts["gone"], run.counts["failed_again"], run.who, run.why or "")
                 for run in found
             ],
-            numbers=("LETTERS", "REDRIVEN", "OBSOLETE", "KEPT", "FAILED"),
+            numbers=("LETTERS", "REDRIVEN", "OBSOLETE", "KEPT", "GONE", "FAILED"),
         )  # fmt: skip

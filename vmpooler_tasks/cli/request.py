@@ -54,7 +54,8 @@ class _Requests(click.Group):
 
 
 @click.group(
-    cls=_Requests, short_help="Ask for VMs, or see what became of a request.",
+    cls=_Requests, short_help="Ask for VMs, or see what became of a request.", options_metavar="",
+    subcommand_metavar="POOL=COUNT… [--wait] | show ID | list",
     epilog="Example: vmpooler-tasks request centos-7=2 --wait",
 )  # fmt: skip
 def request() -> None:

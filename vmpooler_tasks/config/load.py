@@ -137,7 +137,7 @@ def _unmanageable(settings: Settings) -> Iterator[str]:
         yield "config.manage_pools: there are no :pools: to manage"
     known = ", ".join(sorted(settings.providers)) or "none"
     for index, pool in enumerate(settings.pools):
-        if pool.provider is None and len(settings.providers) != 1:
+        if not pool.provider and len(settings.providers) != 1:
             yield f"pools[{index}].provider: is missing, and :providers: does not name one alone ({known})"
         elif settings.provider_of(pool) not in settings.providers:
             yield f"pools[{index}].provider: {pool.provider!r} is not in :providers: ({known})"

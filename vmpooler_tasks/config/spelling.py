@@ -16,6 +16,9 @@ ALIKE = 0.8
 OPTIONS = frozenset(Options.model_fields)
 EVERYDAY = frozenset({"timeout", "prefix", "domain"})
 """Options whose names mean something else in other sections."""
+OF_POOLS = (vmpooler_names.OPTIONS - OPTIONS) | EVERYDAY | {"check_loop_delay_min"}
+"""What a pool may have that is VMPooler's; an option of `:config:` would be read by nobody there."""
+
 THRESHOLDS = frozenset(HealthThresholds.model_fields)
 
 # Where a name belongs that nobody else uses. `server`, `size` or `name` can stand in any provider's own section.
@@ -33,7 +36,7 @@ def misspelt(data: dict[str, Any]) -> Iterator[str]:
     yield from _of("redis.", data.get("redis"), frozenset(RedisSection.model_fields), vmpooler_names.REDIS)
     pools = data.get("pools")
     for index, pool in enumerate(pools if isinstance(pools, list) else ()):
-        yield from _of(f"pools[{index}].", pool, frozenset(Pool.model_fields), vmpooler_names.OPTIONS)
+        yield from _of(f"pools[{index}].", pool, frozenset(Pool.model_fields), OF_POOLS)
 
 
 def _of(path: str, section: Any, ours: frozenset[str], theirs: frozenset[str]) -> Iterator[str]:

@@ -12,7 +12,7 @@ from vmpooler_tasks.model.lifecycle import MINUTE, Fields, age, has_timed_out, n
 from vmpooler_tasks.model.names import DeadLetterQueue, Queue, on_one_line, readable
 from vmpooler_tasks.model.ondemand import parse_requested
 from vmpooler_tasks.model.permanence import is_permanent
-from vmpooler_tasks.store import ondemand, vms
+from vmpooler_tasks.store import ondemand, redrives, vms
 from vmpooler_tasks.store.arrivals import Arrival, Handover, make_ready
 
 _log = logging.getLogger("vmpooler_tasks.pools")
@@ -62,6 +62,7 @@ def fail_if_late(manager: Manager, vm: str, pool: Pool, fields: Fields) -> str:
 def time_out(manager: Manager, vm: str, pool: str, fields: Fields) -> bool:
     """Its dead letter, and from pending to completed. False if it had left pending."""
     message = readable(fields["open_socket_error"] or b"") or TIMED_OUT
+    (lineage,) = redrives.lineage(manager.db, [vm])
     letter = letter_of(
         manager, DeadLetterQueue.PENDING, vm, pool, fields, error_class="Timeout", message=message,
         identity=fields["clone"] or b"",
@@ -78,6 +79,8 @@ def time_out(manager: Manager, vm: str, pool: str, fields: Fields) -> bool:
     )  # fmt: skip
     if not vm_failures.tell(letter, done.trimmed, limits, failed=done.failed):
         return False
+    if lineage:
+        redrives.note_failure(manager.db, lineage.run)
     say_retry(manager, pool, vm, retry, done.request_outcome, done.request_retries)
     return True
 

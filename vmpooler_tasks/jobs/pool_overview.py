@@ -18,7 +18,7 @@ class PoolRow:
     """One pool; `cloning` of its pending VMs are being made now, `failures` are its dead letters of the last hour.
 
     `provider_closed_until`: its provider is left alone until that epoch, after failures; so is the pool itself until
-    `closed_until`, after clones that failed for good.
+    `pool_closed_until`, after clones that failed for good.
     """
 
     pool: str
@@ -32,7 +32,7 @@ class PoolRow:
     last_failure: str
     provider: str
     provider_closed_until: float | None
-    closed_until: float | None
+    pool_closed_until: float | None
 
     def as_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -68,7 +68,7 @@ def _row(
         last_failure=failures[0] if failures else "",
         provider=provider,
         provider_closed_until=closed.get(provider),
-        closed_until=closed_pools.get(name),
+        pool_closed_until=closed_pools.get(name),
     )
 
 

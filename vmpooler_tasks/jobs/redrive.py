@@ -46,7 +46,7 @@ class Broker(Protocol):
     destroy: str
 
     def prepare(self, task: str, args: Any, kwargs: Any, lineage: Lineage) -> tuple[str, bytes]:
-        """(the list in Redis, the message) of a task; raises InvalidOrderError for one that nobody knows.
+        """(the list in Redis, the message) of a task; raises InvalidOrderError for one that cannot be sent.
 
         The message is empty if the broker is another server: then it has been sent.
         """

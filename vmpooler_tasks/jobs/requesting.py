@@ -90,7 +90,7 @@ def story(db: Database, request_id: str) -> Story:
     delivered = {str(part): sorted(ondemand.delivered(db, raw, part)) for part in wanted}
     events = [
         *([Event(at=facts.since, what="asked for", detail=text)] if facts.since else ()),
-        *_of_vms(db, raw, wanted, delivered),
+        *_of_vms(db, _vms(db, raw, wanted, delivered) | {one.text("vm"): one.text("pool") for one in letters}),
         *(
             Event(
                 at=one.score, what=f"failed ({one.queue})", vm=one.text("vm"), pool=one.text("pool"),
@@ -110,14 +110,19 @@ def story(db: Database, request_id: str) -> Story:
     )
 
 
-def _of_vms(
+def _vms(
     db: Database, request_id: bytes, wanted: Sequence[Wanted], delivered: Mapping[str, Sequence[str]]
-) -> list[Event]:
+) -> dict[str, str]:
+    """The VMs that are or were made for it, as far as a queue names them, and the pool of each."""
     places: dict[str, str] = {}
     for part in wanted:
         for queue in (Queue.PENDING, Queue.RUNNING, Queue.COMPLETED):
             places |= dict.fromkeys(ondemand.vms_of(db, queue, part.pool, request_id), part.pool)
         places |= dict.fromkeys(delivered[str(part)], part.pool)
+    return places
+
+
+def _of_vms(db: Database, places: Mapping[str, str]) -> list[Event]:
     names = sorted(places)
     events = []
     for vm, fields in zip(names, vms.metadata(db, [name.encode() for name in names]), strict=True):

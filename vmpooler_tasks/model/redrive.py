@@ -94,5 +94,5 @@ def too_many_failed(redriven: int, failed_again: int, most_percent: float) -> bo
 def _number(value: Any) -> int:
     try:
         return max(0, int(value))
-    except (TypeError, ValueError):
+    except (OverflowError, TypeError, ValueError):
         return 0

@@ -34,6 +34,7 @@ TEMPLATES = b"vmpooler_tasks__templates"
 DELIVERIES = b"vmpooler_tasks__deliveries"
 WORK_PREFIX = b"vmpooler_tasks__work__"
 
+ASKED = b"vmpooler_tasks__asked"
 OTHER_MANAGER = b"vmpooler_tasks__other_manager"
 REDRIVES = b"vmpooler_tasks__redrives"
 

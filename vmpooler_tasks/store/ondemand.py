@@ -10,6 +10,9 @@ from vmpooler_tasks.store import keys, queues
 from vmpooler_tasks.store.connection import Database
 from vmpooler_tasks.store.numbers import leading_number
 
+REMEMBERED_SECONDS = 30 * 24 * 3600
+"""For so long it is known when a request was made that has its answer."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
@@ -48,8 +51,19 @@ def accept(db: Database, request: Request, wanted: Sequence[Wanted]) -> bool:
     return bool(
         db.run(
             "accept_request",
-            [keys.WAITING_REQUESTS, keys.PROCESSING_REQUESTS, keys.PENDING_ONDEMAND_CLONES, keys.request(request.id)],
-            [request.id, (request.requested or "").encode(errors="surrogateescape"), *items],
+            [
+                keys.WAITING_REQUESTS,
+                keys.PROCESSING_REQUESTS,
+                keys.PENDING_ONDEMAND_CLONES,
+                keys.request(request.id),
+                keys.ASKED,
+            ],
+            [
+                request.id,
+                (request.requested or "").encode(errors="surrogateescape"),
+                request.since - REMEMBERED_SECONDS,
+                *items,
+            ],
         )
     )
 
@@ -165,7 +179,7 @@ def create(db: Database, request_id: str, wanted: Sequence[Wanted], now: float) 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
-    """All fields of a request; `since`: the epoch of its making, while it waits or is being filled."""
+    """All fields of a request; `since`: the epoch of its making, if it is known."""
 
     fields: Mapping[str, str]
     since: float | None
@@ -178,9 +192,10 @@ def facts(db: Database, request_id: bytes) -> Facts:
         pipe.hgetall(keys.request(request_id))
         pipe.zscore(keys.WAITING_REQUESTS, request_id)
         pipe.zscore(keys.PROCESSING_REQUESTS, request_id)
-        raw, waits, filling = pipe.execute()
+        pipe.zscore(keys.ASKED, request_id)
+        raw, waits, filling, asked = pipe.execute()
     fields = {readable(name): readable(value) for name, value in raw.items() if not name.startswith(b"token:")}
-    return Facts(fields=fields, since=waits or filling, is_filling=filling is not None)
+    return Facts(fields=fields, since=waits or filling or asked, is_filling=filling is not None)
 
 
 def delivered(db: Database, request_id: bytes, part: Wanted) -> list[str]:

@@ -12,8 +12,8 @@ from vmpooler_tasks.store.connection import Database
 from vmpooler_tasks.store.deadletters import Limits, Trimmed
 
 FIELDS = (
-    "clone", "clone_time", "ready", "check", "checkout", "lifetime", "timeout_notification", "open_socket_error",
-    "clone_error", "clone_error_class", "request_id", "pool_alias",
+    "clone", "clone_time", "ready", "check", "checkout", "lifetime", "destroy", "timeout_notification",
+    "open_socket_error", "clone_error", "clone_error_class", "request_id", "pool_alias",
 )  # fmt: skip
 """What the checks look at."""
 

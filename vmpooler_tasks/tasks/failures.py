@@ -53,7 +53,7 @@ def keep_failed_task(
             error_message=message[:MAX_TEXT],
             failed_at=iso_utc(now),
             retry_count=retries + (lineage.retry_count if lineage else 0),
-            id=_identity(task, task_id, kwargs, retries, error, now, tick=tick),
+            id=_identity(task, task_id, kwargs, retries, error, now, tick=tick, lineage=lineage),
             task=task,
             task_id=task_id,
             args=redacted(args),
@@ -69,10 +69,10 @@ def keep_failed_task(
 
 def _identity(
     task: str | None, task_id: str | None, kwargs: Any, retries: int, error: BaseException | None, now: float, *,
-    tick: bool,
+    tick: bool, lineage: Lineage | None,
 ) -> str:  # fmt: skip
     """What is tried again and again by itself, and fails each time for the same reason, is one letter an hour."""
-    if tick or task == names.DESTROY_VM:
+    if (tick or task == names.DESTROY_VM) and lineage is None:
         what = json.dumps(kwargs, sort_keys=True, default=repr)
         return letter_id(DeadLetterQueue.TASKS, str(task), what, type(error).__name__, int(now // SAME_SECONDS))
     return letter_id(DeadLetterQueue.TASKS, task_id or f"{now}", retries)

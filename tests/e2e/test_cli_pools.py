@@ -1,0 +1,240 @@
+"""`vmpooler-tasks pools`, and what is told where pools cannot be managed or another manager is at work."""
+
+import json
+import os
+import re
+import signal
+from typing import Any
+
+import pytest
+
+from tests.support.commands import CommandLine, letter
+from tests.support.processes import Installation, configuration, until
+from tests.support.world import POOL, World
+from vmpooler_tasks.model.names import Queue
+from vmpooler_tasks.store import keys
+from vmpooler_tasks.store.keys import POOL_SLOTS
+
+OTHER = "debian-12"
+HEADINGS = ["POOL", "SIZE", "READY", "PENDING", "RUNNING", "FAILED", "LAST FAILURE"]
+NOWHERE = "redis://127.0.0.1:1/0"
+
+
+def managed(provider: str = "dummy", **options: Any) -> str:
+    whole = json.loads(configuration(**{"manage_pools": True, **options}))
+    whole[":providers"] = {provider: {}}
+    whole[":pools"] = [{"name": POOL, "size": 5}, {"name": OTHER, "size": 2}]
+    return json.dumps(whole)
+
+
+@pytest.fixture
+def pools(run: CommandLine, world: World) -> CommandLine:
+    """The command on a database with something in every column."""
+    run.environment["VMPOOLER_CONFIG"] = managed()
+    for count, queue in enumerate((Queue.READY, Queue.PENDING, Queue.RUNNING, Queue.COMPLETED), start=1):
+        for number in range(count):
+            world.vm(queue, f"{queue}-{number}", 60)
+    world.client.zadd(POOL_SLOTS.key, {"pending-0": world.now + 600})
+    world.client.hset(keys.POOL_SIZES, OTHER, "7")
+    for age, message in ((4000, "long ago"), (600, "template not found"), (60, "no space on the datastore")):
+        letter(world, "clone", age, vm=f"v-{age}", pool=POOL, error_class="E", error_message=message)
+    return run
+
+
+def test_a_table_shows_how_each_pool_stands(pools: CommandLine) -> None:
+    result = pools("pools")
+    assert (result.status, result.err) == (0, "")
+    heading, _, first, second = result.out.splitlines()
+    assert re.split(r"  +", heading) == HEADINGS
+    assert re.split(r"  +", first) == [POOL, "5", "1", "2", "3", "2", "no space on the datastore"]
+    assert second.split() == [OTHER, "7", "0", "0", "0", "0"]
+
+
+def test_machines_get_the_same(pools: CommandLine) -> None:
+    first, second = pools.json("pools")
+    assert first == {
+        "pool": POOL, "size": 5, "ready": 1, "pending": 2, "cloning": 1, "running": 3, "completed": 4, "failures": 2,
+        "last_failure": "no space on the datastore", "provider": "dummy", "provider_closed_until": None,
+        "pool_closed_until": None,
+    }  # fmt: skip
+    assert (second["pool"], second["size"], second["last_failure"]) == (OTHER, 7, "")
+
+
+def test_a_provider_that_is_left_alone_is_told_once_with_how_long(pools: CommandLine, world: World) -> None:
+    world.client.hset(keys.breaker("dummy"), mapping={"failures": 5, "open_until": world.now + 3600})
+    told = [line for line in pools("pools").out.splitlines() if line.startswith("!")]
+    assert len(told) == 1
+    assert re.fullmatch(r"! provider dummy is left alone for (59m \d+s|1h) more: it failed again and again", told[0])
+    world.client.hset(keys.breaker("dummy"), mapping={"open_until": world.now - 1})
+    assert pools("pools").out.splitlines()[-1] == (
+        "! provider dummy is left alone until a clone succeeds: it failed again and again"
+    )
+
+
+def test_a_pool_that_is_left_alone_is_told_with_its_last_failure(pools: CommandLine, world: World) -> None:
+    world.client.hset(keys.pool_breaker(POOL), mapping={"failures": 5, "open_until": world.now - 1})
+    told = [line for line in pools("pools").out.splitlines() if line.startswith("!")]
+    assert told == [f"! {POOL} is left alone until a clone succeeds: no space on the datastore"]
+
+
+def test_without_any_pool_it_says_so(run: CommandLine) -> None:
+    run.environment["VMPOOLER_CONFIG"] = json.dumps({":config": {"dlq_enabled": True}})
+    assert run("pools").out == "No pools: none is configured, and no VMPooler has registered one.\n"
+    assert run.json("pools") == []
+
+
+def test_beside_a_vmpooler_its_registered_pools_are_shown(run: CommandLine, world: World) -> None:
+    run.environment["VMPOOLER_CONFIG"] = json.dumps({":config": {"dlq_enabled": True}})
+    world.client.sadd(keys.POOLS, "theirs")
+    world.client.hset(keys.pool("theirs"), "size", "9")
+    *_, row = run("pools").out.splitlines()
+    assert row.split()[:2] == ["theirs", "9"]
+
+
+def test_it_fits_a_terminal_of_eighty_columns(pools: CommandLine) -> None:
+    shown = re.sub(r"\x1b\[[0-9;]*m", "", pools.on_terminal("pools", columns=80).out).splitlines()
+    assert max(map(len, shown)) <= 80
+    assert "no space" in "".join(shown)
+
+
+def test_text_from_redis_cannot_forge_a_line(run: CommandLine, world: World) -> None:
+    letter(world, "clone", 60, vm="v", pool=POOL, error_class="E", error_message="x\n! provider forged\x1b[2J")
+    shown = run("pools").out
+    assert "\x1b" not in shown
+    assert not any(line.startswith("!") for line in shown.splitlines())
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_watching_shows_it_again_until_ctrl_c(pools: CommandLine, as_json: bool) -> None:
+    with pools.started("pools", "--watch", *(["--json"] if as_json else [])) as process:
+        assert process.stdout is not None
+        first = process.stdout.readline()
+        for _ in range(0 if as_json else 3):
+            process.stdout.readline()
+        assert process.stdout.readline() == first, "again"
+        process.send_signal(signal.SIGINT)
+        assert process.wait(30) == 130
+        assert process.stderr is not None
+        assert "Traceback" not in process.stderr.read()
+    if as_json:
+        assert [row["pool"] for row in json.loads(first)] == [POOL, OTHER]
+
+
+def test_without_redis_it_names_its_address_in_one_line(pools: CommandLine) -> None:
+    for typed in ("pools", "pools --watch", "pools --json"):
+        result = pools(*typed.split(), REDIS_URL=NOWHERE)
+        assert (result.status, result.out) == (os.EX_UNAVAILABLE, "")
+        assert re.fullmatch(r"vmpooler-tasks: Redis does not answer: redis://127\.0\.0\.1:1/0: [^\n]+\n", result.err)
+
+
+# --- what is told before anything starts -----------------------------------------------------------------------------
+
+
+def test_config_check_shows_the_pool_manager(run: CommandLine) -> None:
+    shown = run("config", "check", VMPOOLER_CONFIG=managed(task_limit=25, check_loop_delay_min=2.5))
+    assert shown.status == 0
+    assert (
+        "  pool manager: on, a look every 2.5 s, 25 clones at once for pools and 10 for requests"
+        in shown.out.splitlines()
+    )
+    assert "  pool manager: off" in run("config", "check").out.splitlines()
+
+
+MISSING = re.compile(
+    r"vmpooler-tasks: 1 problem in the configuration\n"
+    r"  providers\.vsphere: no provider 'vsphere' is installed \(installed: dummy\); "
+    r"install the package that brings it, e\.g\. pip install vmpooler-tasks-vsphere\n"
+)
+
+
+@pytest.mark.slow
+def test_a_worker_without_its_provider_does_not_start_and_says_what_to_install(installation: Installation) -> None:
+    installation.environment["VMPOOLER_CONFIG"] = managed("vsphere")
+    worker = installation.celery("-A", "vmpooler_tasks", "worker", name="worker", app=()).start()
+    assert worker.exit_status() == os.EX_CONFIG
+    assert MISSING.search(worker.log)
+    assert "Traceback" not in worker.log
+
+
+@pytest.mark.slow
+def test_a_worker_whose_provider_does_not_load_does_not_start(installation: Installation) -> None:
+    whole = json.loads(managed())
+    whole[":providers"]["dummy"] = {"no_such_option": 1}
+    installation.environment["VMPOOLER_CONFIG"] = json.dumps(whole)
+    worker = installation.celery("-A", "vmpooler_tasks", "worker", name="worker", app=()).start()
+    assert worker.exit_status() == os.EX_CONFIG
+    assert "  providers.dummy.no_such_option: unknown option\n" in worker.log
+
+
+@pytest.mark.slow
+def test_a_worker_whose_provider_cannot_be_imported_names_its_package(installation: Installation) -> None:
+    info = installation.folder / "packages" / "vmpooler_tasks_broken-1.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: vmpooler-tasks-broken\nVersion: 1\n", encoding="utf-8")
+    (info / "entry_points.txt").write_text(
+        "[vmpooler_tasks.providers]\nbroken = no_such_module:make\n", encoding="utf-8"
+    )
+    installation.environment |= {"PYTHONPATH": str(info.parent), "VMPOOLER_CONFIG": managed("broken")}
+    worker = installation.celery("-A", "vmpooler_tasks", "worker", name="worker", app=()).start()
+    assert worker.exit_status() == os.EX_CONFIG
+    assert re.search(
+        r"  providers\.broken: provider 'broken' of vmpooler-tasks-broken \(no_such_module:make\) cannot be imported: "
+        r"ModuleNotFoundError: [^\n]+; install the package again, with all that it needs, "
+        r"e\.g\. pip install --upgrade vmpooler-tasks-broken\n",
+        worker.log,
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("given", [True, False])
+def test_run_without_its_provider_starts_nothing(run: CommandLine, given: bool) -> None:
+    if not given:
+        del run.environment["REDIS_URL"]
+    result = run("run", VMPOOLER_CONFIG=managed("vsphere"))
+    assert (result.status, result.out) == (os.EX_CONFIG, "")
+    assert MISSING.fullmatch(result.err)
+
+
+@pytest.mark.slow
+def test_where_pools_are_not_managed_a_provider_that_is_not_there_is_nobodys_business(
+    installation: Installation,
+) -> None:
+    installation.environment["VMPOOLER_CONFIG"] = managed("vsphere", manage_pools=False)
+    assert "[*] [config] pool manager: off" in installation.worker("-P", "threads").log
+
+
+# --- health ----------------------------------------------------------------------------------------------------------
+
+
+def test_health_explains_another_manager_and_a_provider_that_is_left_alone(pools: CommandLine, world: World) -> None:
+    world.client.hset(keys.breaker("dummy"), mapping={"failures": 5, "open_until": world.now + 3600})
+    world.client.set(keys.OTHER_MANAGER, 2)
+    result = pools("health")
+    assert result.status == 1
+    told = result.out.splitlines()
+    for found, remedy in (
+        (
+            "  degraded: provider dummy failed 5 times in a row and is left alone for a while",
+            "    → look at it and at `vmpooler-tasks dlq list --queue clone`; it is tried again by itself",
+        ),
+        (
+            "  degraded: another pool manager is at work on this Redis",
+            "    → stop VMPooler's manager, or set manage_pools: false here",
+        ),
+    ):
+        assert told[told.index(found) + 1] == remedy
+    codes = {one["code"]: one for one in pools.json("health", status=1)["reasons"]}
+    assert codes["breaker_open"]["provider"] == "dummy"
+    assert "other_manager" in codes
+
+
+@pytest.mark.slow
+def test_a_worker_that_meets_another_manager_does_nothing_and_says_so(installation: Installation, world: World) -> None:
+    installation.environment["VMPOOLER_CONFIG"] = managed()
+    worker = installation.worker("-P", "threads")
+    world.client.set(keys.POOL_SIZES, "no hash")  # or it would fill its pools, and write the counter itself
+    for _ in range(2):
+        world.client.incr("vmpooler__tasks__clone")
+        installation.call("vmpooler_tasks.check_pools")
+        until(lambda: world.client.get("vmpooler__tasks__clone") == b"0", "it is put right")
+    worker.says("[!] [pools] Another pool manager is at work on this Redis: nothing is done until it has stopped")

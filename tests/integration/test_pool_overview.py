@@ -1,0 +1,130 @@
+"""How each pool stands: its sizes, what is being made, what failed lately, and a provider that is left alone."""
+
+from typing import Any
+
+import pytest
+
+from tests.support.commands import letter
+from tests.support.pool_world import PoolWorld, pool
+from tests.support.world import NOW, POOL
+from vmpooler_tasks.jobs.pool_overview import PoolRow, overview
+from vmpooler_tasks.model.names import Queue
+from vmpooler_tasks.store import Database, keys
+
+OTHER = "debian-12"
+
+
+@pytest.fixture
+def world(db: Database) -> PoolWorld:
+    return PoolWorld(db, pools=[pool(size=5), pool(OTHER, size=2)])
+
+
+def rows(world: PoolWorld) -> dict[str, PoolRow]:
+    return {row.pool: row for row in overview(world.db, world.settings, world.now)}
+
+
+def failed(world: PoolWorld, age: float, message: str, queue: str = "clone", **fields: Any) -> None:
+    given = {"vm": "v", "pool": POOL, "error_class": "E", "error_message": message, **fields}
+    letter(world, queue, age, **given)
+
+
+def test_an_empty_pool_is_a_row_of_noughts(world: PoolWorld) -> None:
+    assert rows(world)[POOL] == PoolRow(
+        pool=POOL, size=5, ready=0, pending=0, cloning=0, running=0, completed=0, failures=0, last_failure="",
+        provider="scripted", provider_closed_until=None, pool_closed_until=None,
+    )  # fmt: skip
+    assert list(rows(world)) == [POOL, OTHER], "in the order in which they are configured"
+
+
+def test_vms_are_counted_by_queue_and_pool(world: PoolWorld) -> None:
+    for count, queue in enumerate((Queue.READY, Queue.PENDING, Queue.RUNNING, Queue.COMPLETED), start=1):
+        for number in range(count):
+            world.vm(queue, f"{queue}-{number}", 0)
+    world.vm(Queue.READY, "elsewhere", 0, OTHER)
+    found, other = rows(world)[POOL], rows(world)[OTHER]
+    assert (found.ready, found.pending, found.running, found.completed) == (1, 2, 3, 4)
+    assert (other.ready, other.pending, other.running, other.completed) == (1, 0, 0, 0)
+
+
+def test_the_size_in_effect_is_shown(world: PoolWorld) -> None:
+    world.client.hset(keys.POOL_SIZES, mapping={POOL: "9", OTHER: "many"})
+    assert (rows(world)[POOL].size, rows(world)[OTHER].size) == (9, 2)
+
+
+def test_what_is_being_made_is_told_from_what_boots(world: PoolWorld) -> None:
+    begun = world.clones()
+    world.vm(Queue.PENDING, "booting", 0)
+    assert len(begun) == 5
+    found = rows(world)[POOL]
+    assert (found.pending, found.cloning) == (6, 5)
+    assert rows(world)[OTHER].cloning == 0
+
+
+def test_the_failures_of_the_last_hour_are_counted_and_the_last_is_told(world: PoolWorld) -> None:
+    failed(world, 3601, "long ago")
+    failed(world, 3500, "first")
+    failed(world, 60, "last", "pending", old_form=True)
+    failed(world, 90, "a task", "tasks", task="t")
+    failed(world, 10, "elsewhere", pool=OTHER)
+    found, other = rows(world)[POOL], rows(world)[OTHER]
+    assert (found.failures, found.last_failure) == (3, "last")
+    assert (other.failures, other.last_failure) == (1, "elsewhere")
+
+
+def test_a_queue_of_dead_letters_that_is_none_hides_no_other(world: PoolWorld) -> None:
+    world.client.set("vmpooler__dlq__ready", "x")
+    failed(world, 60, "told")
+    assert rows(world)[POOL].last_failure == "told"
+
+
+def test_a_queue_of_vms_that_is_none_counts_nothing(world: PoolWorld) -> None:
+    world.client.set(keys.queue(Queue.PENDING, POOL), "x")
+    world.vm(Queue.READY, "v", 0)
+    assert (rows(world)[POOL].pending, rows(world)[POOL].cloning, rows(world)[POOL].ready) == (0, 0, 1)
+
+
+def test_a_provider_that_is_left_alone_is_told_with_each_of_its_pools(world: PoolWorld) -> None:
+    world.client.hset(keys.breaker("scripted"), mapping={"failures": 5, "open_until": NOW + 30})
+    assert {row.provider_closed_until for row in rows(world).values()} == {NOW + 30}
+    world.client.delete(keys.breaker("scripted"))
+    assert {row.provider_closed_until for row in rows(world).values()} == {None}
+
+
+def test_a_pool_whose_clones_fail_for_good_is_told_with_itself_alone(world: PoolWorld) -> None:
+    world.client.hset(keys.pool_breaker(OTHER), mapping={"failures": 5, "open_until": NOW + 30})
+    assert [row.pool_closed_until for row in rows(world).values()] == [None, NOW + 30]
+    assert {row.provider_closed_until for row in rows(world).values()} == {None}
+
+
+def test_without_configured_pools_those_that_a_vmpooler_registered_are_shown(world: PoolWorld) -> None:
+    world.pools = []
+    world.client.sadd(keys.POOLS, "b", "a")
+    world.client.hset(keys.pool("a"), "size", "7")
+    world.vm(Queue.READY, "v", 0, "b")
+    found = rows(world)
+    assert [(row.pool, row.size, row.ready, row.provider) for row in found.values()] == [
+        ("a", 7, 0, ""),
+        ("b", 0, 1, ""),
+    ]
+
+
+def test_without_any_pool_there_is_no_row(world: PoolWorld) -> None:
+    world.pools = []
+    assert rows(world) == {}
+
+
+def test_looking_changes_nothing(world: PoolWorld) -> None:
+    world.pools = [pool(size=1)]  # of a set of several the server itself may change the order
+    world.clones()
+    failed(world, 60, "x")
+    before = world.snapshot()
+    rows(world)
+    assert world.snapshot() == before
+
+
+def test_the_json_of_a_row_is_what_it_shows(world: PoolWorld) -> None:
+    assert rows(world)[OTHER].as_json() == {
+        "pool": OTHER, "size": 2, "ready": 0, "pending": 0, "cloning": 0, "running": 0, "completed": 0, "failures": 0,
+        "last_failure": "", "provider": "scripted", "provider_closed_until": None,
+        "pool_closed_until": None,
+    }  # fmt: skip

@@ -1,0 +1,224 @@
+"""Failed tasks run again: the same message in the right queue, once, and nothing that comes again by itself."""
+
+import json
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.integration.test_redrive import Redriver
+from tests.support import servers
+from tests.support.cycles import counters
+from tests.support.servers import TestServer
+from tests.support.world import POOL
+from vmpooler_tasks.errors import InvalidOrderError
+from vmpooler_tasks.jobs import redrive as job
+from vmpooler_tasks.model.names import DeadLetterQueue, Queue
+from vmpooler_tasks.model.redrive import Lineage, read_lineage
+from vmpooler_tasks.store import Database
+from vmpooler_tasks.tasks import names
+from vmpooler_tasks.tasks.redriving import Broker
+
+TASK_QUEUES = {"t.t": names.MAINTENANCE_QUEUE, names.PURGE: names.MAINTENANCE_QUEUE, names.CLONE_VM: names.CLONE_QUEUE}
+TICKS = (
+    names.CHECK_POOLS, names.CHECK_POOL, names.PROCESS_REQUESTS, names.CHECK_PENDING_VM, names.CHECK_READY_VM,
+    names.CHECK_RUNNING_VM,
+)  # fmt: skip
+
+
+@pytest.fixture
+def world(db: Database, server: TestServer) -> Iterator[Redriver]:
+    with ExitStack() as stack:
+        yield Redriver(db, url=server.url, stack=stack)
+
+
+def waiting(world: Redriver) -> dict[str, int]:
+    """Messages by queue, of those that are not empty."""
+    sizes = {queue: len(world.messages(queue)) for queue in names.QUEUES}
+    return {queue: size for queue, size in sizes.items() if size}
+
+
+@pytest.mark.parametrize(("task", "queue"), TASK_QUEUES.items())
+def test_a_task_goes_to_its_queue_with_its_arguments_and_where_it_comes_from(
+    world: Redriver, task: str, queue: str
+) -> None:
+    args, kwargs = ["über", 7, None, {"deep": [1.5, True]}], {"vm": "v", "ñ": {"x": "漢字"}}
+    origin = world.letter("tasks", task=task, args=args, kwargs=kwargs, retry_count=2, redrives=1, task_id="old")
+    run = world.begin()
+    world.drive(run)
+    assert waiting(world) == {queue: 1}
+    [sent] = world.messages(queue)
+    assert (sent.task, sent.args, sent.kwargs) == (task, args, kwargs)
+    assert sent.headers["id"] != "old"
+    assert (sent.headers["retries"], sent.headers["expires"], sent.headers["eta"]) == (0, None, None)
+    assert sent.headers["ignore_result"] is True
+    assert read_lineage(sent.headers["redrive"]) == Lineage(letter_id=origin, redrives=2, retry_count=3, run=run)
+    assert world.left() == set()
+    assert counters(world) == {"dead_letters_redriven:tasks": 1}
+
+
+def test_the_message_is_one_that_a_worker_takes(world: Redriver) -> None:
+    world.letter("tasks")
+    world.redrive()
+    with world.broker().app.connection_for_read() as line:
+        queue = line.SimpleQueue(names.MAINTENANCE_QUEUE)
+        message = queue.get(block=False)
+        assert message.headers["task"] == "t.t"
+        assert message.payload[:2] == [[], {}]
+        assert message.delivery_info["routing_key"] == names.MAINTENANCE_QUEUE
+        message.ack()
+        queue.close()
+
+
+def test_tasks_are_taken_in_the_order_in_which_they_failed(world: Redriver) -> None:
+    for number in (3, 1, 2):
+        world.letter("tasks", 10 * number, args=[number])
+    world.redrive()
+    assert [sent.args for sent in world.messages(names.MAINTENANCE_QUEUE)] == [[3], [2], [1]]
+
+
+@pytest.mark.parametrize("absent", [{"args": None}, {"kwargs": None}, {"args": None, "kwargs": None}])
+def test_arguments_that_are_not_there_are_none(world: Redriver, absent: dict[str, Any]) -> None:
+    world.letter("tasks", **absent)
+    world.redrive()
+    [sent] = world.messages(names.MAINTENANCE_QUEUE)
+    assert (sent.args, sent.kwargs) == ([], {})
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"args": ["[redacted]"]},
+        {"kwargs": {"deep": [{"password": "[redacted]"}]}},
+        {"args": ["redis://[redacted]@host/0"]},
+    ],
+)
+def test_a_task_whose_arguments_were_redacted_is_kept(world: Redriver, fields: dict[str, Any]) -> None:
+    kept = world.letter("tasks", **fields)
+    assert world.redrive() == {"kept": 1}
+    assert world.left() == {kept}
+    assert waiting(world) == {}
+    assert counters(world) == {}
+
+
+def test_a_message_that_could_not_be_decoded_is_kept(world: Redriver) -> None:
+    raw: dict[str, Any] = {
+        "task": None,
+        "error_class": "UndecodableMessage",
+        "args": ["bm8="],
+        "kwargs": {"queue": "q", "bytes": 2},
+    }
+    kept = world.letter("tasks", **raw)
+    assert world.redrive() == {"kept": 1}
+    assert world.left() == {kept}
+
+
+@pytest.mark.parametrize(
+    "fields", [{"args": "abc"}, {"args": {"a": 1}}, {"kwargs": [1]}, {"args": 5}, {"task": "\ud800"}]
+)
+def test_what_no_task_can_be_called_with_is_kept_and_does_not_end_the_run(
+    world: Redriver, fields: dict[str, Any]
+) -> None:
+    entry = json.dumps({"task": "t.t", "args": [], "kwargs": {}, **fields})
+    world.client.zadd("vmpooler__dlq__tasks", {entry: world.now - 90})
+    world.letter("tasks", 30)
+    assert world.redrive() == {"kept": 1, "redriven": 1}
+
+
+@pytest.mark.parametrize("task", TICKS)
+def test_what_comes_again_by_itself_is_obsolete(world: Redriver, task: str) -> None:
+    world.letter("tasks", task=task, kwargs={"pool": POOL})
+    assert world.redrive() == {"obsolete": 1}
+    assert world.left() == set()
+    assert waiting(world) == {}
+    assert counters(world) == {"dead_letters_obsolete:tasks": 1}
+
+
+def test_a_vm_is_destroyed_only_if_it_still_waits_for_it(world: Redriver) -> None:
+    world.completed_vm("pooler-dead")
+    for vm in ("pooler-dead", "pooler-gone"):
+        world.letter("tasks", task=names.DESTROY_VM, vm=vm, pool=POOL, kwargs={"vm": vm, "pool": POOL})
+    assert world.redrive() == {"redriven": 1, "obsolete": 1}
+    [sent] = world.messages(names.DESTROY_QUEUE)
+    assert (sent.task, sent.kwargs) == (names.DESTROY_VM, {"vm": "pooler-dead", "pool": POOL})
+
+
+@pytest.mark.parametrize("queue", [Queue.PENDING, Queue.READY, Queue.RUNNING])
+def test_a_vm_that_lives_again_is_not_destroyed(world: Redriver, queue: Queue) -> None:
+    world.vm(queue, "pooler-alive", 0)
+    world.letter(
+        "tasks", task=names.DESTROY_VM, vm="pooler-alive", pool=POOL, kwargs={"vm": "pooler-alive", "pool": POOL}
+    )
+    assert world.redrive() == {"obsolete": 1}
+    assert waiting(world) == {}
+
+
+def test_a_task_that_nobody_knows_is_kept(world: Redriver, monkeypatch: pytest.MonkeyPatch) -> None:
+    def unknown(*_: Any) -> tuple[str, bytes]:
+        raise InvalidOrderError("nobody knows it")
+
+    monkeypatch.setattr(Broker, "prepare", unknown)
+    kept = world.letter("tasks")
+    assert world.redrive() == {"kept": 1}
+    assert world.left() == {kept}
+
+
+def test_the_same_task_of_a_run_is_not_enqueued_twice_by_a_step_that_is_repeated(world: Redriver) -> None:
+    world.letter("tasks")
+    run = world.begin()
+    driver = job._Driver(world.db, world.settings, world.broker(), world.clock, run)
+    assert [driver.step(0), driver.step(0)] == ["redriven", "moved_on"]
+    assert waiting(world) == {names.MAINTENANCE_QUEUE: 1}
+
+
+# --- a broker of its own ---------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def elsewhere(world: Redriver, tmp_path: Path) -> Iterator[Redriver]:
+    """Messages go to another server. It is looked at as `elsewhere.client`."""
+    with servers.running("valkey", tmp_path / "broker") as broker:
+        world.broker_url = broker.url
+        database = Database(broker.url)
+        yield replace(world, db=database)
+        database.close()
+
+
+def test_a_broker_on_another_server_gets_the_message(world: Redriver, elsewhere: Redriver) -> None:
+    origin = world.letter("tasks", args=[7])
+    run = world.begin()
+    world.drive(run)
+    assert waiting(world) == {}
+    [sent] = elsewhere.messages(names.MAINTENANCE_QUEUE)
+    assert sent.args == [7]
+    assert read_lineage(sent.headers["redrive"]) == Lineage(letter_id=origin, redrives=1, retry_count=1, run=run)
+    assert world.left() == set()
+
+
+def test_what_has_gone_or_is_obsolete_never_reaches_it(world: Redriver, elsewhere: Redriver) -> None:
+    world.letter("tasks", 90, task=names.DESTROY_VM, vm="v", kwargs={"vm": "v", "pool": POOL})
+    world.letter("tasks", 60, task=names.CHECK_POOLS)
+    world.letter("tasks", 30)
+    run = world.begin()
+    world.client.zremrangebyrank("vmpooler__dlq__tasks", 2, 2)
+    last = world.drive(run)
+    assert {name: count for name, count in last.counts.items() if count} == {"obsolete": 2, "gone": 1}
+    assert waiting(elsewhere) == {}
+
+
+def test_a_driver_that_comes_late_does_not_send_it_again(world: Redriver, elsewhere: Redriver) -> None:
+    world.letter("tasks")
+    run = world.begin()
+    drivers = [job._Driver(world.db, world.settings, world.broker(), world.clock, run) for _ in range(2)]
+    assert [driver.step(0) for driver in drivers] == ["redriven", "moved_on"]
+    assert waiting(elsewhere) == {names.MAINTENANCE_QUEUE: 1}
+
+
+def test_a_clone_reaches_it_as_well(world: Redriver, elsewhere: Redriver) -> None:
+    world.letter("clone")
+    world.redrive(queues=(DeadLetterQueue.CLONE,))
+    [sent] = elsewhere.messages(names.CLONE_QUEUE)
+    assert world.names_in(Queue.PENDING) == {sent.kwargs["vm"]}

@@ -1,0 +1,175 @@
+"""Requests made here are VMPooler's own, and what became of one is told in order of time."""
+
+import json
+from typing import Any
+
+import pytest
+
+from tests.support.pool_world import PoolWorld, pool
+from tests.support.world import NOW, POOL
+from vmpooler_tasks.errors import InvalidOrderError, PermanentProviderError, WrongTypeError
+from vmpooler_tasks.jobs import requesting as job
+from vmpooler_tasks.model.names import Queue
+from vmpooler_tasks.store import Database, keys
+
+OTHER = "debian-12"
+
+
+@pytest.fixture
+def world(db: Database) -> PoolWorld:
+    return PoolWorld(db, pools=[pool(size=0, alias=("centos", "linux")), pool(OTHER, size=0, alias=("linux",))])
+
+
+def ask(world: PoolWorld, *asked: tuple[str, int]) -> str:
+    return job.make(world.db, world.settings, asked, world.now)
+
+
+def told(world: PoolWorld, request_id: str) -> list[tuple[float, str, str]]:
+    """What happened: when (seconds since the request was made), what, in which pool."""
+    return [(one.at - NOW, one.what, one.pool) for one in job.story(world.db, request_id).events]
+
+
+def test_a_request_stands_in_redis_as_the_api_server_writes_it(world: PoolWorld) -> None:
+    request_id = ask(world, ("centos", 2), (OTHER, 1))
+    key = f"vmpooler__odrequest__{request_id}"
+    assert set(world.client.keys()) == {key.encode(), b"vmpooler__provisioning__request"}
+    assert world.client.hgetall(key) == {b"requested": f"centos:{POOL}:2,{OTHER}:{OTHER}:1".encode()}
+    assert world.client.zscore("vmpooler__provisioning__request", request_id) == NOW
+
+
+@pytest.mark.parametrize(("name", "meant"), [(POOL, POOL), ("centos", POOL), ("linux", POOL), (OTHER, OTHER)])
+def test_a_pool_is_found_by_its_name_or_else_as_the_first_with_that_alias(
+    world: PoolWorld, name: str, meant: str
+) -> None:
+    assert job.pool_for(world.settings, name) == meant
+
+
+@pytest.mark.parametrize(
+    ("asked", "complaint"),
+    [
+        ([("windows", 1)], f"there is no pool 'windows'; there are centos, {POOL}, {OTHER}, linux"),
+        ([("centos", 11)], "it asks for 11 VMs, more than max_ondemand_instances_per_request (10)"),
+        ([("centos", 6), (OTHER, 5)], "it asks for 11 VMs, more than max_ondemand_instances_per_request (10)"),
+        ([("centos", 0)], "it asks for no VM"),
+    ],
+)
+def test_what_could_not_be_filled_is_refused_and_leaves_nothing(
+    world: PoolWorld, asked: list[tuple[str, int]], complaint: str
+) -> None:
+    with pytest.raises(InvalidOrderError) as refused:
+        ask(world, *asked)
+    assert refused.value.args == (complaint,)
+    assert world.client.keys() == []
+
+
+def test_without_any_pool_there_is_none_to_ask_for(world: PoolWorld) -> None:
+    world.pools = []
+    with pytest.raises(InvalidOrderError, match="there is no pool 'centos'; there are none"):
+        ask(world, ("centos", 1))
+
+
+def test_the_story_of_a_request_that_is_filled(world: PoolWorld) -> None:
+    request_id = ask(world, ("centos", 1), (OTHER, 1))
+    assert (job.story(world.db, request_id).status, job.is_answered(world.db, request_id)) == ("waiting", False)
+    world.now += 5
+    world.provider.before("create", lambda _: setattr(world, "now", world.now + 10))
+    world.round()
+    found = job.story(world.db, request_id)
+    assert (found.status, found.reason, found.retries) == ("ready", "", 0)
+    assert job.is_answered(world.db, request_id)
+    assert {part: len(vms) for part, vms in found.delivered.items()} == {f"centos:{POOL}:1": 1, f"{OTHER}:{OTHER}:1": 1}
+    assert {vm for vms in found.delivered.values() for vm in vms} == set(world.provider.machines)
+    events = [one for one in told(world, request_id) if one[1] != "asked for"]
+    assert events[:2] == [(5, "clone begun", places) for _, _, places in events[:2]]
+    assert sorted(events[2:]) == [(15, "delivered", events[2][2]), (25, "delivered", events[3][2])]
+    assert all(one.detail.startswith("cloned in ") for one in found.events if one.what == "delivered")
+
+
+def test_the_story_of_a_request_that_is_being_filled(world: PoolWorld) -> None:
+    request_id = ask(world, ("centos", 2))
+    world.config["ondemand_clone_limit"] = 1
+    world.round()
+    found = job.story(world.db, request_id)
+    assert found.status == "filling"
+    assert [len(vms) for vms in found.delivered.values()] == [1]
+    assert told(world, request_id)[0] == (0, "asked for", "")
+
+
+def test_the_story_of_a_request_whose_clones_fail_holds_their_letters(world: PoolWorld) -> None:
+    world.provider.raises("create", PermanentProviderError("template not found"))
+    request_id = ask(world, ("centos", 1))
+    world.now += 5
+    world.round()
+    found = job.story(world.db, request_id)
+    assert (found.status, found.reason) == ("failed", "Configuration error: template not found")
+    [letter] = [json.loads(raw) for raw in world.client.zrange("vmpooler__dlq__clone", 0, -1)]
+    last = found.events[-1]
+    assert (last.at - NOW, last.what, last.vm, last.pool) == (5, "failed (clone)", letter["vm"], POOL)
+    assert last.detail == f"PermanentProviderError: template not found [{letter['id']}]"
+
+
+def test_retries_are_counted_and_each_attempts_letter_is_told_in_order(world: PoolWorld) -> None:
+    for number in range(3):
+        raw = {"vm": f"v{number}", "pool": POOL, "request_id": "r-1", "error_class": "E", "error_message": f"{number}"}
+        world.client.zadd("vmpooler__dlq__clone", {f"v{number}:1:{json.dumps(raw)}": NOW + 10 * number})
+    world.client.hset("vmpooler__odrequest__r-1", mapping={"requested": f"centos:{POOL}:1", "retry_count": "3"})
+    world.client.zadd("vmpooler__provisioning__processing", {"r-1": NOW - 5})
+    world.vm(Queue.PENDING, "v3", 0, request_id="r-1")
+    found = job.story(world.db, "r-1")
+    assert (found.status, found.retries) == ("filling", 3)
+    assert [one.at - NOW for one in found.events] == [-5, 0, 0, 10, 20]
+    assert [one.vm for one in found.events if one.what == "failed (clone)"] == ["v0", "v1", "v2"]
+    assert [one.what for one in found.events if one.vm in ("", "v3")] == ["asked for", "clone begun"]
+
+
+def test_a_request_of_which_only_letters_are_left_still_has_a_story(world: PoolWorld) -> None:
+    entry = {"vm": "v", "pool": POOL, "request_id": "r-1", "error_class": "E", "error_message": "no"}
+    world.client.zadd("vmpooler__dlq__clone", {json.dumps(entry): NOW})
+    found = job.story(world.db, "r-1")
+    assert [one.what for one in found.events] == ["failed (clone)"]
+    assert job.is_answered(world.db, "r-1"), "nobody has to wait for it"
+
+
+def test_a_request_that_nobody_knows_is_refused(world: PoolWorld) -> None:
+    with pytest.raises(InvalidOrderError, match="nothing is known of a request 'nowhere'"):
+        job.story(world.db, "nowhere")
+
+
+def test_a_request_whose_text_cannot_be_read_is_shown_as_far_as_it_goes(world: PoolWorld) -> None:
+    world.client.hset("vmpooler__odrequest__r-1", mapping={"requested": "nonsense", "status": "failed"})
+    found = job.story(world.db, "r-1")
+    assert (found.status, found.requested, found.delivered) == ("failed", "nonsense", {})
+
+
+def test_a_users_token_is_not_part_of_the_story(world: PoolWorld) -> None:
+    request_id = ask(world, ("centos", 1))
+    world.client.hset(f"vmpooler__odrequest__{request_id}", mapping={"token:token": "s3cr3t", "token:user": "anna"})
+    assert "s3cr3t" not in json.dumps(job.story(world.db, request_id).as_json())
+
+
+def test_one_queue_of_the_wrong_type_does_not_hide_the_story(world: PoolWorld) -> None:
+    request_id = ask(world, ("centos", 1))
+    world.client.set("vmpooler__dlq__ready", "x")
+    assert job.story(world.db, request_id).status == "waiting"
+
+
+def test_a_request_of_the_wrong_type_is_named(world: PoolWorld) -> None:
+    world.client.set("vmpooler__odrequest__r-1", "x")
+    with pytest.raises(WrongTypeError, match="vmpooler__odrequest__r-1"):
+        job.story(world.db, "r-1")
+
+
+def test_those_that_wait_or_are_filled_are_listed(world: PoolWorld) -> None:
+    waiting = ask(world, ("centos", 1))
+    world.client.zadd(keys.PROCESSING_REQUESTS, {"filling": NOW - 60})
+    assert job.newest(world.db) == [waiting, "filling"]
+
+
+def test_the_json_of_a_story_is_what_it_tells(world: PoolWorld) -> None:
+    request_id = ask(world, ("centos", 1))
+    shown: dict[str, Any] = job.story(world.db, request_id).as_json()
+    assert shown == {
+        "request": request_id, "status": "waiting", "failure_reason": "", "requested": f"centos:{POOL}:1",
+        "retry_count": 0, "delivered": {f"centos:{POOL}:1": []},
+        "events": [{"at": NOW, "what": "asked for", "vm": "", "pool": "", "detail": f"centos:{POOL}:1"}],
+    }  # fmt: skip

@@ -1,0 +1,204 @@
+"""The pool manager's configuration: what each option is, what it may be, and what keeps pools from being managed."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from vmpooler_tasks.config import Settings, load_settings
+from vmpooler_tasks.config.pools import ManagerOptions
+from vmpooler_tasks.errors import ConfigurationError
+from vmpooler_tasks.tasks.startup import switched_on
+
+DEFAULTS: dict[str, Any] = {
+    "manage_pools": False, "check_loop_delay_min": 5, "task_limit": 10, "ondemand_clone_limit": 10, "timeout": 15,
+    "timeout_notification": 5, "ready_ttl": 0, "vm_checktime": 1, "vm_lifetime": 24, "vm_lifetime_auth": None,
+    "max_vm_retries": 3, "max_ondemand_instances_per_request": 10, "ondemand_request_ttl": 5, "prefix": "",
+    "domain": None, "clone_target": None, "lease_seconds": 60, "breaker_failures": 5, "breaker_seconds": 30,
+}  # fmt: skip
+"""VMPooler's own, where it has the option."""
+
+NUMBERS = [name for name, value in DEFAULTS.items() if isinstance(value, int) and not isinstance(value, bool)]
+
+NEVER = ("timeout_notification", "ready_ttl", "vm_checktime", "vm_lifetime", "vm_lifetime_auth")
+"""Of which 0 has a meaning of its own."""
+
+MANAGED = {"config": {"manage_pools": True}, "providers": {"dummy": {}}, "pools": [{"name": "a"}]}
+
+
+def load(data: Mapping[str, Any], environ: Mapping[str, str] | None = None) -> Settings:
+    return load_settings({"VMPOOLER_CONFIG": json.dumps(data), **(environ or {})})
+
+
+def problems(data: Mapping[str, Any], environ: Mapping[str, str] | None = None) -> list[str]:
+    with pytest.raises(ConfigurationError) as caught:
+        load(data, environ)
+    return caught.value.problems
+
+
+def test_every_option_has_the_default_of_vmpooler() -> None:
+    assert {name: getattr(Settings().config, name) for name in ManagerOptions.model_fields} == DEFAULTS
+
+
+def test_every_option_says_what_it_is() -> None:
+    assert all(field.description for field in ManagerOptions.model_fields.values())
+
+
+@pytest.mark.parametrize("name", [*NUMBERS, "vm_lifetime_auth"])
+def test_a_number_is_taken_from_the_file_and_from_the_environment_above_it(name: str) -> None:
+    assert getattr(load({"config": {name: 7}}).config, name) == 7
+    assert getattr(load({"config": {name: 7}}, {name.upper(): "9"}).config, name) == 9
+
+
+@pytest.mark.parametrize("name", ["prefix", "domain", "clone_target"])
+def test_a_text_is_taken_from_the_file_and_from_the_environment_above_it(name: str) -> None:
+    assert getattr(load({"config": {name: "one"}}).config, name) == "one"
+    assert getattr(load({"config": {name: "one"}}, {name.upper(): "two"}).config, name) == "two"
+
+
+def test_the_switch_is_taken_from_the_environment_as_well() -> None:
+    assert load({**MANAGED, "config": {}}, {"MANAGE_POOLS": "true"}).config.manage_pools
+
+
+@pytest.mark.parametrize("name", [*NUMBERS, "vm_lifetime_auth"])
+@pytest.mark.parametrize("value", [-1, "many", True, "", 1e300])
+def test_what_is_out_of_bounds_or_no_number_is_told_with_its_path(name: str, value: Any) -> None:
+    [problem] = problems({"config": {name: value}})
+    assert problem.startswith(f"config.{name}: ")
+
+
+@pytest.mark.parametrize("name", [*NUMBERS, "vm_lifetime_auth"])
+def test_nought_is_allowed_where_it_means_something(name: str) -> None:
+    allowed = {*NEVER, "task_limit", "ondemand_clone_limit", "max_vm_retries"}
+    if name in allowed:
+        assert getattr(load({"config": {name: 0}}).config, name) == 0
+    else:
+        assert problems({"config": {name: 0}})[0].startswith(f"config.{name}: 0 must be greater than ")
+
+
+@pytest.mark.parametrize(
+    ("name", "given"),
+    [
+        ("manage_pools", "perhaps"), ("prefix", [1]), ("domain", {"a": 1}), ("task_limit", 1.5),
+        ("lease_seconds", 0.5), ("lease_seconds", 3601), ("breaker_failures", 1.5),
+    ],
+)  # fmt: skip
+def test_what_is_of_the_wrong_kind_is_told(name: str, given: Any) -> None:
+    assert problems({"config": {name: given}})[0].startswith(f"config.{name}: ")
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        ("ondemand_clone_limt", "ondemand_clone_limit"), ("manage_pool", "manage_pools"),
+        ("task_limits", "task_limit"), ("lease_second", "lease_seconds"), ("breaker_failure", "breaker_failures"),
+        ("vm_lifetime_hours", "vm_lifetime"), ("TASK_LIMIT", "task_limit"), ("ready_ttl_minutes", "ready_ttl"),
+    ],
+)  # fmt: skip
+def test_a_misspelt_option_is_an_error_with_the_nearest_name(typed: str, meant: str) -> None:
+    assert problems({"config": {typed: 1}}) == [f"config.{typed}: unknown option; did you mean {meant}?"]
+
+
+# --- pools -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_pool_may_have_its_own_of_what_is_global() -> None:
+    own = {"timeout": 20, "timeout_notification": 0, "ready_ttl": 1.5, "clone_target": "cluster2"}
+    [first, second] = load({"pools": [{"name": "a", **own}, {"name": "b"}]}).pools
+    assert {name: getattr(first, name) for name in own} == own
+    assert {getattr(second, name) for name in own} == {None}
+
+
+@pytest.mark.parametrize(
+    ("entry", "complaint"),
+    [
+        ({"size": -1}, "size: -1 must be greater than or equal to 0"),
+        ({"size": 2.5}, "size: 2.5 must be a whole number"),
+        ({"size": "many"}, "size: 'many' must be a whole number"),
+        ({"size": True}, "size: True must be a number"),
+        ({"timeout": 0}, "timeout: 0 must be greater than 0"),
+        ({"ready_ttl": -5}, "ready_ttl: -5 must be greater than or equal to 0"),
+        ({"timeout_notification": "soon"}, "timeout_notification: 'soon' must be a number"),
+        ({"sizee": 2}, "sizee: unknown option; did you mean size?"),
+        ({"redy_ttl": 2}, "redy_ttl: unknown option; did you mean ready_ttl?"),
+        ({"breaker_seconds": 2}, "breaker_seconds: is no option here; breaker_seconds belongs under :config:"),
+    ],
+)
+def test_what_is_wrong_with_a_pool_is_told_with_its_place(entry: dict[str, Any], complaint: str) -> None:
+    found = problems({"pools": [{"name": "a"}, {"name": "b", **entry}]})
+    assert found == [f"pools[1].{complaint}"]
+
+
+def test_a_pools_domain_is_the_one_that_its_dns_plugin_names_or_the_global_one() -> None:
+    settings = load({
+        "config": {"domain": "global.net"},
+        "dns_configs": {"one": {"domain": "one.net", "dns_class": "gcp"}, "bare": None},
+        "pools": [{"name": "a", "dns_plugin": "one"}, {"name": "b", "dns_plugin": "bare"}, {"name": "c"}],
+    })  # fmt: skip
+    assert [settings.domain_of(pool) for pool in settings.pools] == ["one.net", "global.net", "global.net"]
+
+
+def test_what_only_a_provider_understands_is_handed_to_it_as_it_was_written() -> None:
+    entry = {"name": "a", "size": 1, "folder": "Pooled/x", "nested": {"deep": [1, {"x": None}]}, "no": False}
+    assert load({"pools": [entry]}).pools[0].as_written() == {**entry, "alias": ()}
+
+
+# --- providers -------------------------------------------------------------------------------------------------------
+
+
+def test_a_providers_own_options_are_passed_through_unchanged() -> None:
+    options = {"server": "vcenter", "size": -1, "task_limit": "x", "insecure": True, "nested": {"a": [None, 1.5]}}
+    assert load({"providers": {"vsphere": options, "blank": None}}).providers == {"vsphere": options, "blank": {}}
+
+
+@pytest.mark.parametrize("providers", [[], ["dummy"], "dummy", 5, True, {"dummy": 5}, {"dummy": ["x"]}])
+def test_what_is_no_section_of_providers_disturbs_nobody_while_pools_are_not_managed(providers: Any) -> None:
+    assert load({"providers": providers, "pools": [{"name": "a", "provider": "dummy"}]}).providers == {}
+
+
+@pytest.mark.parametrize(
+    ("providers", "pools", "complaint"),
+    [
+        ({"dummy": {}}, [], "config.manage_pools: there are no :pools: to manage"),
+        ({}, [{}], "pools[0].provider: is missing, and :providers: does not name one alone (none)"),
+        ({"b": {}, "a": {}}, [{}], "pools[0].provider: is missing, and :providers: does not name one alone (a, b)"),
+        ({"dummy": {}}, [{}, {"provider": "vsphere"}], "pools[1].provider: 'vsphere' is not in :providers: (dummy)"),
+        ({}, [{"provider": "vsphere"}], "pools[0].provider: 'vsphere' is not in :providers: (none)"),
+        (["dummy"], [{"provider": "dummy"}], "pools[0].provider: 'dummy' is not in :providers: (none)"),
+        ({"dummy": 5}, [{"provider": "dummy"}], "pools[0].provider: 'dummy' is not in :providers: (none)"),
+    ],
+)
+def test_what_keeps_pools_from_being_managed_is_told_before_anything_starts(
+    providers: Any, pools: list[dict[str, Any]], complaint: str
+) -> None:
+    named = [{"name": f"pool-{number}", **entry} for number, entry in enumerate(pools)]
+    data = {"config": {"manage_pools": True}, "providers": providers, "pools": named}
+    assert problems(data) == [complaint]
+    assert load({**data, "config": {}}).config.manage_pools is False, "and is nobody's business otherwise"
+
+
+def test_every_pool_without_a_provider_is_told_at_once() -> None:
+    found = problems({"config": {"manage_pools": True}, "pools": [{"name": "a"}, {"name": "b"}]})
+    assert [problem.partition(":")[0] for problem in found] == ["pools[0].provider", "pools[1].provider"]
+
+
+def test_a_pool_may_leave_its_provider_out_where_there_is_one_only() -> None:
+    settings = load(MANAGED)
+    assert settings.provider_of(settings.pools[0]) == "dummy"
+
+
+def test_a_pool_takes_the_provider_that_it_names() -> None:
+    settings = load({**MANAGED, "providers": {"x": {}, "dummy": {}}, "pools": [{"name": "a", "provider": "dummy"}]})
+    assert settings.provider_of(settings.pools[0]) == "dummy"
+
+
+def test_what_a_worker_says_first_names_the_pool_manager() -> None:
+    [line] = [line for line in switched_on(load(MANAGED)) if "pool manager" in line]
+    assert line == ("[*] [config] pool manager: on, a look every 5 s, 10 clones at once for pools and 10 for requests")
+    assert "[*] [config] pool manager: off" in switched_on(Settings())
+
+
+def test_what_is_published_holds_the_pool_managers_options() -> None:
+    published = load(MANAGED).published()
+    assert (published["manage_pools"], published["task_limit"], published["timeout"]) == ("true", "10", "15")

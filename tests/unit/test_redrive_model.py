@@ -1,0 +1,73 @@
+"""What a redriven letter's successor carries, and when a run ends by itself."""
+
+from typing import Any
+
+import pytest
+
+from vmpooler_tasks.model.redrive import (
+    POISON_AFTER,
+    SAMPLE,
+    Lineage,
+    is_poison,
+    read_lineage,
+    redrives,
+    successor,
+    too_many_failed,
+)
+
+LINEAGE = Lineage(letter_id="0123456789abcdef", redrives=2, retry_count=5, run="run-1")
+
+
+def test_a_successor_carries_the_letters_id_and_one_more_of_each() -> None:
+    letter = {"id": "0123456789abcdef", "redrives": 1, "retry_count": 4, "redrive_of": "an-older-one"}
+    assert successor(letter, "run-1") == LINEAGE
+
+
+def test_the_first_successor_of_a_letter_is_its_first() -> None:
+    assert successor({"id": "a"}, "r") == Lineage(letter_id="a", redrives=1, retry_count=1, run="r")
+
+
+def test_a_lineage_can_be_read_from_what_it_is_written_as() -> None:
+    assert read_lineage(LINEAGE.as_fields()) == LINEAGE
+    assert read_lineage({name: str(value) for name, value in LINEAGE.as_fields().items()}) == LINEAGE
+
+
+@pytest.mark.parametrize("fields", [None, {}, {"redrives": 2}, {"redrive_of": ""}, {"redrive_of": None}])
+def test_what_comes_of_no_letter_has_no_lineage(fields: dict[str, Any] | None) -> None:
+    assert read_lineage(fields) is None
+
+
+@pytest.mark.parametrize("value", [None, "", "x", -1, [], {}, float("nan")])
+def test_a_count_that_is_none_is_nought(value: Any) -> None:
+    assert redrives({"redrives": value}) == 0
+    assert successor({"id": "a", "retry_count": value}, "r").retry_count == 1
+    assert read_lineage({"redrive_of": "a", "redrives": value, "run": None}) == Lineage(
+        letter_id="a", redrives=0, retry_count=0, run=""
+    )
+
+
+@pytest.mark.parametrize(
+    ("times", "poison"), [(0, False), (POISON_AFTER - 1, False), (POISON_AFTER, True), ("9", True)]
+)
+def test_a_letter_that_came_back_too_often_is_poison(times: Any, poison: bool) -> None:
+    assert is_poison({"redrives": times}) is poison
+
+
+@pytest.mark.parametrize(
+    ("redriven", "failed", "percent", "stops"),
+    [
+        (SAMPLE - 1, SAMPLE - 1, 0, False),
+        (SAMPLE, 5, 50, False),
+        (SAMPLE, 6, 50, True),
+        (SAMPLE, 1, 0, True),
+        (SAMPLE, 0, 0, False),
+        (1000, 1000, 100, False),
+        (1000, 1001, 100, True),
+        (200, 67, 33.4, True),
+        (200, 66, 33.4, False),
+    ],
+)
+def test_a_run_ends_when_more_than_the_share_of_enough_has_failed_again(
+    redriven: int, failed: int, percent: float, stops: bool
+) -> None:
+    assert too_many_failed(redriven, failed, percent) is stops
