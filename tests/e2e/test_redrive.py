@@ -318,7 +318,7 @@ def test_a_run_stops_when_its_tasks_fail_again(bench: Bench) -> None:
     result = bench.run("dlq", "redrive", "--all", "--yes", "--rate", "10", "--max-failed", "20")
     assert result.status == 0
     assert re.search(r"Run \w+ is stopped: [123]\d of 40 letters; [123]\d redriven, \d+ failed again\.\n", result.out)
-    assert "! More than 20 % failed again: mend the cause, begin a new run\n" in result.out
+    assert "! More than 20 % failed again: mend the cause, then begin a new run.\n" in result.out
     until(lambda: len(bench.letters()) == 40, "those that failed again, and those that were never tried")
 
 
