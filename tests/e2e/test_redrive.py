@@ -1,5 +1,6 @@
 """`vmpooler-tasks dlq redrive` with a worker that runs what it sends: nothing is lost, nothing is doubled."""
 
+import ast
 import json
 import os
 import re
@@ -427,3 +428,17 @@ def test_a_run_that_waits_for_a_slot_does_not_keep_the_only_worker_from_freeing_
         shown = run.json("dlq", "redrive", "--all", "--yes", "--rate", "0", "--enqueue")
         worker.says("moved from 'pending' to 'ready' queue", 3)
         until(lambda: run.json("dlq", "redrive", "--status", shown["run"])["state"] == "done", "it is over")
+
+
+def test_the_task_takes_the_same_filters_and_previews(bench: Bench) -> None:
+    numbers = bench.sums(3, pool="a")
+    call = ("celery", "-A", "vmpooler_tasks", "call", "vmpooler_tasks.redrive", "--kwargs")
+    answers = []
+    for order in ({"pool": "a", "dry_run": True}, {"pool": "a", "why": "mended", "rate": 0}):
+        task = bench.installation.run(*call, json.dumps(order)).strip()
+        bench.worker.says(f"vmpooler_tasks.redrive[{task}] succeeded")
+        answers.append(ast.literal_eval(bench.installation.run("celery", "-A", "vmpooler_tasks", "result", task)))
+    preview, run = answers
+    assert (preview["dry_run"], preview["selected"]) == (True, 3)
+    assert (run["state"], run["redriven"], run["why"]) == ("done", 3, "mended")
+    bench.each_once(numbers)

@@ -12,7 +12,7 @@ from vmpooler_tasks.cli.context import PROGRAM, Context, pass_context, who_am_i
 from vmpooler_tasks.cli.output import print_json, print_line, print_table, utc_time
 from vmpooler_tasks.clock import system_clock
 from vmpooler_tasks.errors import InvalidOrderError, VmpoolerTasksError
-from vmpooler_tasks.model.redrive import DEFAULT_RATE, POISON_AFTER, RunState
+from vmpooler_tasks.model.redrive import DEFAULT_MAX_FAILED, DEFAULT_RATE, POISON_AFTER, RunState
 
 if TYPE_CHECKING:  # the jobs are imported where they are used: `--help` needs no Redis client
     from vmpooler_tasks.jobs.redrive import Selection
@@ -38,7 +38,7 @@ MESSAGE_WIDTH = 100
 @click.option(
     "--max-failed",
     type=click.FloatRange(0, 100),
-    default=50,
+    default=DEFAULT_MAX_FAILED,
     show_default=True,
     metavar="PERCENT",
     help="Stop when more than this share has failed again.",
@@ -120,14 +120,10 @@ def _say(as_json: bool, data: dict[str, Any], text: str) -> None:
 
 
 def _preview(selection: "Selection", as_json: bool) -> None:
-    groups = selection.groups()
     if as_json:
-        print_json({
-            "dry_run": True, "selected": len(selection.letters), "poisoned": selection.poisoned,
-            "groups": [{"queue": q, "pool": p, "error": e, "count": n} for (q, p, e), n in groups],
-        })  # fmt: skip
+        print_json(selection.as_json())
         return
-    if groups:
+    if groups := selection.groups():
         print_table(
             ("COUNT", "QUEUE", "POOL", "ERROR"),
             [(count, queue, pool or "-", error[:MESSAGE_WIDTH]) for (queue, pool, error), count in groups],

@@ -67,6 +67,13 @@ class Selection:
         counted = Counter((str(one.queue), one.text("pool"), deadletters.error_of(one)) for one in self.letters)
         return counted.most_common()
 
+    def as_json(self) -> dict[str, Any]:
+        """As a preview shows it."""
+        return {
+            "dry_run": True, "selected": len(self.letters), "poisoned": self.poisoned,
+            "groups": [{"queue": q, "pool": p, "error": e, "count": n} for (q, p, e), n in self.groups()],
+        }  # fmt: skip
+
 
 def select(db: Database, wanted: LetterFilter, limit: int | None = None) -> Selection:
     """The letters meant, oldest first, since they have waited longest."""

@@ -15,6 +15,10 @@ DEFAULT_RATE = 10.0
 """Letters a second, so that failures can be seen before everything is sent."""
 
 
+DEFAULT_MAX_FAILED = 50.0
+"""Percent of a run that may fail again."""
+
+
 class RunState(StrEnum):
     """Of one run of redrives."""
 

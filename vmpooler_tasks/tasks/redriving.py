@@ -9,8 +9,10 @@ from celery import Celery, current_app, shared_task
 
 from vmpooler_tasks.clock import system_clock
 from vmpooler_tasks.config import Settings
+from vmpooler_tasks.errors import InvalidOrderError
 from vmpooler_tasks.jobs import redrive as job
 from vmpooler_tasks.jobs.manager import Work
+from vmpooler_tasks.jobs.redrive_order import read_order
 from vmpooler_tasks.model.redrive import Lineage, RunState
 from vmpooler_tasks.tasks import names
 from vmpooler_tasks.tasks.base import Task
@@ -58,9 +60,28 @@ class Broker:
         self.app.send_task(names.CLONE_VM, kwargs=kwargs, ignore_result=True, retry=False, queue=names.CLONE_QUEUE)
 
 
-@shared_task(name=names.REDRIVE, base=Task, ignore_result=False)
-def redrive(run: str) -> dict[str, Any]:
-    """Goes on with a run of redrives that was begun with `vmpooler-tasks dlq redrive`; answers how it stands.
+@shared_task(name=names.REDRIVE, base=Task, bind=True, ignore_result=False)
+def redrive(self: Task, run: str | None = None, **order: Any) -> dict[str, Any]:
+    """Begins a run of redrives, as `vmpooler-tasks dlq redrive` does, or goes on with one; answers how it stands.
+
+    `order` is a `RedriveOrder`; with `dry_run` the answer is the preview. Raises InvalidOrderError for a wrong one.
+    """
+    if run is None:
+        asked = read_order(order)
+        selection = job.select(database(), asked.filter(), asked.limit)
+        if asked.dry_run or not selection.letters:
+            return selection.as_json()
+        run = job.start(
+            database(), selection, who=asked.who or f"task {self.request.id}", why=asked.why, rate=asked.rate,
+            max_failed_percent=asked.max_failed_percent, now=system_clock(),
+        )  # fmt: skip
+    elif order:
+        raise InvalidOrderError(f"a run that is gone on with takes no {', '.join(sorted(order))}")
+    return _go_on(run)
+
+
+def _go_on(run: str) -> dict[str, Any]:
+    """Goes on with a run for a while; answers how it stands.
 
     One that waits for a free slot, or takes long, is gone on with by another task: it must not keep the worker from
     making the clones that it waits for.

@@ -1,0 +1,60 @@
+"""What a run of redrives is asked for by a task's arguments, which are JSON from anybody."""
+
+import re
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from vmpooler_tasks.errors import InvalidOrderError
+from vmpooler_tasks.model.letterfilter import LetterFilter
+from vmpooler_tasks.model.names import DeadLetterQueue
+from vmpooler_tasks.model.redrive import DEFAULT_MAX_FAILED, DEFAULT_RATE
+
+
+class RedriveOrder(BaseModel):
+    """The filters of `vmpooler-tasks dlq redrive`, and its options; times are epochs in seconds.
+
+    Without any filter or id, `every` has to be true: a slip of the pen must not run everything again.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    ids: tuple[str, ...] = ()
+    queues: tuple[DeadLetterQueue, ...] = tuple(DeadLetterQueue)
+    pool: str | None = None
+    vm: str | None = None
+    request: str | None = None
+    error_class: str | None = None
+    match: str | None = None
+    since: float | None = None
+    until: float | None = None
+    every: bool = False
+    dry_run: bool = False
+    limit: Annotated[int, Field(ge=1)] | None = None
+    rate: Annotated[float, Field(ge=0)] = DEFAULT_RATE
+    max_failed_percent: Annotated[float, Field(ge=0, le=100)] = DEFAULT_MAX_FAILED
+    who: str | None = None
+    why: str | None = None
+
+    def filter(self) -> LetterFilter:
+        """Raises InvalidOrderError if it selects nothing in particular, or the pattern is none."""
+        try:
+            match = None if self.match is None else re.compile(self.match, re.IGNORECASE)
+        except re.error as error:
+            raise InvalidOrderError(f"match: {self.match!r} is no regular expression: {error}") from error
+        wanted = LetterFilter(
+            queues=self.queues, ids=frozenset(self.ids), pool=self.pool, vm=self.vm, request=self.request,
+            error_class=self.error_class, match=match, since=self.since, until=self.until,
+        )  # fmt: skip
+        if wanted.selects_all() and not self.every:
+            raise InvalidOrderError("name ids or filters, or set every to true")
+        return wanted
+
+
+def read_order(arguments: object) -> RedriveOrder:
+    """Raises InvalidOrderError with all that is wrong."""
+    try:
+        return RedriveOrder.model_validate(arguments)
+    except ValidationError as error:
+        told = (f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors())
+        raise InvalidOrderError("; ".join(told)) from error
