@@ -20,6 +20,7 @@ worker_max_memory_per_child = 500_000
 # many seconds before it hands them back to Redis.
 worker_soft_shutdown_timeout = 30
 
-# The longest that any task may run, in seconds; keep it below the visibility timeout (see the defaults).
-task_soft_time_limit = 1800
-task_time_limit = 1860
+# The longest that any task may run, in seconds: half an hour, or a little more than the longest `timeout` of a pool.
+# Keep them below the visibility timeout (see the defaults).
+# task_soft_time_limit = 1800  # noqa: ERA001 - for you to take the mark away
+# task_time_limit = 1860  # noqa: ERA001

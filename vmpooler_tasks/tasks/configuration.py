@@ -10,9 +10,12 @@ from kombu.transport import TRANSPORT_ALIASES
 
 from vmpooler_tasks.config import Settings, load_settings
 from vmpooler_tasks.errors import ConfigurationError
+from vmpooler_tasks.model.lifecycle import MINUTE
 from vmpooler_tasks.tasks import defaults, names
 
 GUARDED_TRANSPORT = "vmpooler_tasks.tasks.transport:Transport"
+RESERVE_SECONDS = 300
+
 FORGIVING_BACKEND = "vmpooler_tasks.tasks.results:Backend"
 
 
@@ -39,6 +42,23 @@ def deployment() -> dict[str, Any]:
         "broker_url": chosen.broker_location,
         "result_backend": chosen.redis.location,
         "beat_schedule": schedule(chosen),
+        **time_limits(chosen),
+    }
+
+
+def time_limits(chosen: Settings) -> dict[str, Any]:
+    """A clone may take as long as its pool allows: Celery must neither end it nor deliver it a second time before."""
+    if not chosen.config.manage_pools:
+        return {}
+    longest = MINUTE * max(pool.timeout or chosen.config.timeout for pool in chosen.pools)
+    soft = max(defaults.task_soft_time_limit, longest + RESERVE_SECONDS)
+    hard = soft + defaults.task_time_limit - defaults.task_soft_time_limit
+    options = defaults.broker_transport_options
+    visibility = max(options["visibility_timeout"], hard + RESERVE_SECONDS)
+    return {
+        "task_soft_time_limit": soft,
+        "task_time_limit": hard,
+        "broker_transport_options": {**options, "visibility_timeout": visibility},
     }
 
 
