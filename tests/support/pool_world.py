@@ -78,11 +78,12 @@ class Scripted:
 
     def create_vm(self, pool: PoolSpec, vm: str) -> VirtualMachine:
         self._begin("create", pool, vm)
-        if vm not in self.machines:
+        existed = vm in self.machines
+        if not existed:
             self.has(vm, pool=pool.name)
         if self.without_address:
             self.machines[vm] = replace(self.machines[vm], ip=None)
-        return self.machines[vm]
+        return replace(self.machines[vm], existed=existed)
 
     def is_ready(self, pool: PoolSpec, vm: str) -> Readiness:
         self._begin("ready", pool, vm)

@@ -2,7 +2,7 @@
 
 import logging
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from vmpooler_tasks.config import Pool
@@ -34,6 +34,10 @@ class WorkerDiedError(VmpoolerTasksError):
 
 class NoAddressError(ProviderError):
     """The provider made the VM, and it got no address"""
+
+
+class NameTakenError(ProviderError):
+    """The name of the new VM is taken. Another is tried under another name"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +87,8 @@ def _make(manager: Manager, vm: str, pool: Pool, claimed: ClaimedClone) -> str:
             _log.info("[+] [%s] '%s' cloned in %s seconds", pool.name, vm, seconds)
             _refuse_without_address(made.machine, seconds)
         except Exception as error:
+            if isinstance(error, NameTakenError) and not manager.keeper.still_holds(lease):
+                return _say_lost(pool.name, vm)  # it is the one that took it over who made the VM meanwhile
             _say_failed(pool.name, vm, error)
             raise
         return _finish(manager, vm, pool, claimed, lease, made, seconds)
@@ -108,14 +114,26 @@ def _seconds_left(manager: Manager, pool: Pool, claimed: ClaimedClone) -> float:
 def _ask(manager: Manager, pool: Pool, vm: str, claimed: ClaimedClone) -> Made:
     spec = manager.spec(pool, template=claimed.template, clone_target=claimed.clone_target)
     provider = manager.provider_of(pool)
-    machine = manager.retries(_create, provider, spec, vm, claimed.attempts > 1)
+    machine = manager.retries(_Creation(provider, spec, vm, claimed.attempts))
+    if machine.existed:
+        raise NameTakenError("somebody else's VM has this name already")
     return Made(machine, bool(machine.ip) and _is_ready(provider, spec, vm))
 
 
-def _create(provider: Provider, spec: PoolSpec, vm: str, tried_before: bool) -> VirtualMachine:
-    """Asks first whether it is there already, where somebody may have made it and died before he could say so."""
-    found = provider.find_vm(spec, vm) if tried_before else None
-    return found or provider.create_vm(spec, vm)
+@dataclass(slots=True)
+class _Creation:
+    """Makes the VM, called once or again. Where it was tried before, in vain or by one that died, it may be there."""
+
+    provider: Provider
+    spec: PoolSpec
+    vm: str
+    attempt: int
+
+    def __call__(self) -> VirtualMachine:
+        tried_before, self.attempt = self.attempt > 1, self.attempt + 1
+        found = self.provider.find_vm(self.spec, self.vm) if tried_before else None
+        made = found or self.provider.create_vm(self.spec, self.vm)
+        return replace(made, existed=made.existed and not tried_before)
 
 
 def _is_ready(provider: Provider, spec: PoolSpec, vm: str) -> bool:
@@ -141,12 +159,17 @@ def _finish(
     match outcome:
         case Finished.LOST:
             lease.lost = True
-            _log.warning("[!] [%s] '%s' was taken over by another worker meanwhile", pool.name, vm)
+            _say_lost(pool.name, vm)
         case Finished.LEFT:
             _log.warning("[!] [%s] '%s' has left pending while it was cloned; it will be destroyed", pool.name, vm)
         case Handover():
             pending.tell(manager, vm, pool.name, request_id, outcome)
     return str(outcome)
+
+
+def _say_lost(pool: str, vm: str) -> str:
+    _log.warning("[!] [%s] '%s' was taken over by another worker meanwhile", pool, vm)
+    return str(Finished.LOST)
 
 
 def _say_failed(pool: str, vm: str, error: BaseException) -> None:

@@ -48,6 +48,11 @@ class LeaseKeeper:
             with self._lock:
                 self._held.discard(lease)
 
+    def still_holds(self, lease: Lease) -> bool:
+        """Whether it is held at this instant; then it is prolonged."""
+        self._renew([lease])
+        return not lease.lost
+
     def _start_thread(self) -> None:
         if self._process != os.getpid():  # a forked child has none of its parent's threads
             self._process = os.getpid()

@@ -124,6 +124,7 @@ class ProviderContract:
         with self._some_vms(1) as (vm,):
             first, second = (provider.create_vm(pool, vm) for _ in range(2))
             assert first == second, "create_vm answers the VM that is there"
+            assert (first.existed, second.existed) == (False, True), "create_vm says whether it made it"
             self._assert_one(pool, vm)
 
     def test_a_name_can_be_used_again(self) -> None:

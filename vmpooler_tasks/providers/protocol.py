@@ -43,12 +43,17 @@ class ProviderContext:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VirtualMachine:
-    """`hostname` is what the machine calls itself, `ip` its address, `host` its hypervisor; None if not known."""
+    """`hostname` is what the machine calls itself, `ip` its address, `host` its hypervisor; None if not known.
+
+    `existed` is for `create_vm` to say that it found the VM and made none: of a name that nobody has tried before, that
+    is somebody else's.
+    """
 
     name: str
     hostname: str | None = None
     ip: str | None = None
     host: str | None = None
+    existed: bool = field(default=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +78,8 @@ class Provider(Protocol):
     def create_vm(self, pool: PoolSpec, vm: str) -> VirtualMachine:
         """Makes the VM from the pool's template, and answers when it is made and has an address.
 
-        If it is there already, made by a call that nobody waited for, the same is answered and no second is made. An
-        `ip` of None says that no address was obtained in the time that this provider gives it.
+        If it is there already, made by a call that nobody waited for, the same is answered (`existed`) and no second is
+        made. An `ip` of None says that no address was obtained in the time that this provider gives it.
         """
 
     def is_ready(self, pool: PoolSpec, vm: str) -> Readiness:

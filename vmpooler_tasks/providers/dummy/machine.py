@@ -47,8 +47,8 @@ class Machine(NamedTuple):
     def is_lost(self, now: float) -> bool:
         return self.lost_at is not None and self.lost_at <= now
 
-    def seen_as(self, vm: str) -> VirtualMachine:
-        return VirtualMachine(name=vm, hostname=self.hostname, ip=self.ip, host=self.host)
+    def seen_as(self, vm: str, *, existed: bool = False) -> VirtualMachine:
+        return VirtualMachine(name=vm, hostname=self.hostname, ip=self.ip, host=self.host, existed=existed)
 
     def readiness(self, vm: str, now: float) -> Readiness:
         if now < self.boots_at:

@@ -55,7 +55,8 @@ class Dummy:
         self._wait(draws.seconds("duration", self._options.clone_seconds))
         now = self._clock()
         machine = Machine.made(vm, self._options, draws, now)
-        return self._inventory.add(pool.name, vm, machine, now).seen_as(vm)
+        there = self._inventory.add(pool.name, vm, machine, now)
+        return there.seen_as(vm, existed=there is not machine)
 
     def is_ready(self, pool: PoolSpec, vm: str) -> Readiness:
         self._begin("ready", pool.name, vm)

@@ -4,8 +4,9 @@
 -- KEYS   1: pending   2: slots   3: counter of the slots   4: work   5: fences   6: breaker   7: metadata
 --        8: template overrides   9: clone target overrides
 -- ARGV   1: VM   2: owner   3: now   4: leased until   5: most attempts   6: pool
--- RETURN {outcome, fence, attempts, leased until, request, alias, clone, template override, clone target override}; outcome: ok, gone (it is not pending any more),
---        done (it is made), busy (somebody else makes it), open (its provider is left alone), worn (too many attempts)
+-- RETURN {outcome, fence, attempts, leased until, request, alias, clone, template override, clone target override}
+--        outcome: ok, gone (it is not pending any more), done (it is made), busy (somebody else makes it), open (its
+--        provider is left alone), worn (too many attempts)
 local now = tonumber(ARGV[3])
 local found = redis.call('HMGET', KEYS[7], 'request_id', 'pool_alias', 'clone', 'clone_time')
 local function answer(outcome, fence, attempts, lease_end)

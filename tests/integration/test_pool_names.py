@@ -1,0 +1,62 @@
+"""A new VM's name may be taken by somebody else's, whom nobody must mistake for it."""
+
+import pytest
+
+from tests.support.pool_world import PoolWorld, pool
+from tests.support.world import POOL
+from vmpooler_tasks.errors import TransientProviderError
+from vmpooler_tasks.jobs.manager import Work
+from vmpooler_tasks.model.lifecycle import Step
+from vmpooler_tasks.model.names import Queue
+from vmpooler_tasks.store import Database, breakers
+
+
+@pytest.fixture
+def world(db: Database) -> PoolWorld:
+    return PoolWorld(db, pools=[pool(size=1)], config={"breaker_failures": 1})
+
+
+def deliver(world: PoolWorld, vm: str) -> str:
+    return world.deliver(Work(Step.CLONE, vm, POOL))
+
+
+def test_a_vm_of_somebody_else_is_not_taken_for_the_new_one(world: PoolWorld) -> None:
+    [vm] = world.clones()
+    world.provider.has(vm)
+    assert deliver(world, vm) == "NameTakenError"
+    [letter] = world.letters("clone")
+    assert letter["error_message"] == "somebody else's VM has this name already"
+    assert world.queues_of(vm) == []
+
+
+def test_another_is_made_under_another_name(world: PoolWorld) -> None:
+    world.config["breaker_failures"] = 2
+    [vm] = world.clones()
+    world.provider.has(vm)
+    deliver(world, vm)
+    [another] = world.clones()
+    assert another != vm
+    assert deliver(world, another) == "ready"
+
+
+def test_a_taken_name_is_no_fault_of_the_pools_configuration(world: PoolWorld) -> None:
+    [vm] = world.clones()
+    world.provider.has(vm)
+    deliver(world, vm)
+    assert breakers.open_pools(world.db, [POOL]) == []
+
+
+def test_a_vm_that_a_dead_worker_made_is_the_new_one(world: PoolWorld) -> None:
+    [vm] = world.clones()
+    world.client.hset(f"vmpooler_tasks__work__{vm}", mapping={"attempts": 1})  # it had taken the clone on
+    world.provider.has(vm)
+    assert deliver(world, vm) == "ready"
+    assert world.letters("clone") == []
+
+
+def test_a_vm_whose_making_was_not_answered_is_the_new_one(world: PoolWorld) -> None:
+    [vm] = world.clones()
+    world.provider.raises("create", TransientProviderError("the answer was lost"))
+    world.provider.before("create", world.provider.has)
+    assert deliver(world, vm) == "ready"
+    assert world.queues_of(vm) == [Queue.READY]
