@@ -9,6 +9,9 @@ from tests.support import servers
 from tests.support.servers import TestServer
 from tests.support.world import World
 from vmpooler_tasks.store import Database
+from vmpooler_tasks.tasks.configuration import guard_transport
+
+guard_transport()  # kombu remembers the first transport that `redis://` was: it shall be the one that is tested
 
 
 @pytest.fixture(scope="session")

@@ -219,7 +219,7 @@ def test_dead_letters_are_exported_as_json_lines_and_csv(run: CommandLine, world
 
 
 def test_people_see_the_audit_as_a_table(run: CommandLine, world: World) -> None:
-    assert run("audit").out == "Nothing was deleted or purged yet.\n"
+    assert run("audit").out == "Nothing was redriven, deleted or purged yet.\n"
     some_letters(world)
     run("dlq", "delete", "id-a1", "--yes", "--why", "known")
     heading, _, row = run("audit").out.splitlines()

@@ -31,7 +31,6 @@ def enqueue_redrive(settings: Settings, run: str) -> str:
 @contextmanager
 def redrive_broker(settings: Settings) -> Iterator[Broker]:
     """What a run of redrives hands its messages to. Raises StoreUnavailableError if the broker does not take one."""
-    guard_transport()
     with _client(settings) as client:
         yield Broker(client, settings)
 
@@ -52,6 +51,7 @@ def queues_taken(settings: Settings, timeout: float = 1.0) -> set[str]:
 @contextmanager
 def _client(settings: Settings) -> Iterator[Celery]:
     """Asks the broker once: whoever waits at a terminal is told at once that it is not there."""
+    guard_transport()
     with Celery("vmpooler_tasks", broker=settings.broker_location, set_as_current=False) as client:
         client.conf.broker_transport_options = {**defaults.broker_transport_options, "max_retries": 1}
         line = client.connection_for_write()

@@ -163,6 +163,14 @@ class Channel(stock.Channel):
             client = self._kept_client
         yield client
 
+    def _connparams(self, asynchronous: bool = False) -> dict[str, Any]:
+        # The stock one fails with an AttributeError, of which the worker ends: messages that were to be restored or
+        # acknowledged when the connection was lost and closed. They come again after the visibility timeout.
+        if self.connection.client is None:
+            raise exceptions.ConnectionError("the connection was closed")
+        found: dict[str, Any] = super()._connparams(asynchronous=asynchronous)
+        return found
+
     def _put(self, queue: str, message: Any, **options: Any) -> None:
         if self.captured is None:
             super()._put(queue, message, **options)

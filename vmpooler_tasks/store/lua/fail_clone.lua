@@ -24,7 +24,7 @@ if ARGV[4] == '1' then
 end
 local left = redis.call('SREM', KEYS[1], vm)
 free_slot(KEYS[2], KEYS[3], vm)
-redis.call('DEL', KEYS[4])
+forget_clone(KEYS[4])
 local outcome, retries, open_until = 'none', 0, nil
 if left == 1 then
   redis.call('HSET', KEYS[6], 'clone_error', ARGV[10], 'clone_error_class', ARGV[11])

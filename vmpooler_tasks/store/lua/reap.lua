@@ -17,7 +17,7 @@ for _, vm in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', ARGV[1], 'LIMIT
     found[#found + 1] = pool
   else
     redis.call('ZREM', KEYS[1], vm)
-    redis.call('DEL', ARGV[4] .. vm)
+    forget_clone(ARGV[4] .. vm)
   end
 end
 redis.call('SET', KEYS[2], redis.call('ZCARD', KEYS[1]))

@@ -31,3 +31,8 @@ end
 local function has_lost(work, fence)
   return fence ~= '' and redis.call('HGET', work, 'fence') ~= fence
 end
+
+-- Forgets a clone that is over. What is known of the VM's destruction, which may have begun meanwhile, stays.
+local function forget_clone(work)
+  if redis.call('HEXISTS', work, 'destroys') == 0 then redis.call('DEL', work) end
+end
