@@ -121,6 +121,9 @@ def test_a_pool_may_have_its_own_of_what_is_global() -> None:
         ({"ready_ttl": -5}, "ready_ttl: -5 must be greater than or equal to 0"),
         ({"timeout_notification": "soon"}, "timeout_notification: 'soon' must be a number"),
         ({"sizee": 2}, "sizee: unknown option; did you mean size?"),
+        ({"sise": 2}, "sise: unknown option; did you mean size?"),
+        ({"nane": "x"}, "nane: unknown option; did you mean name?"),
+        ({"provder": "x"}, "provder: unknown option; did you mean provider?"),
         ({"redy_ttl": 2}, "redy_ttl: unknown option; did you mean ready_ttl?"),
         ({"breaker_seconds": 2}, "breaker_seconds: is no option here; breaker_seconds belongs under :config:"),
     ],
@@ -128,6 +131,14 @@ def test_a_pool_may_have_its_own_of_what_is_global() -> None:
 def test_what_is_wrong_with_a_pool_is_told_with_its_place(entry: dict[str, Any], complaint: str) -> None:
     found = problems({"pools": [{"name": "a"}, {"name": "b", **entry}]})
     assert found == [f"pools[1].{complaint}"]
+
+
+def test_a_providers_own_words_are_not_taken_for_misspelt_ones() -> None:
+    own = (
+        "folder datastore site zone region image flavor cpus memory disk_type machine_type subnetwork_name project os "
+        "arch labels tags hostname vmname snapshot network_name create_linked_clone"
+    )
+    assert load({"pools": [{"name": "a", **dict.fromkeys(own.split(), "x")}]}).pools
 
 
 def test_a_pools_domain_is_the_one_that_its_dns_plugin_names_or_the_global_one() -> None:
@@ -181,6 +192,62 @@ def test_what_keeps_pools_from_being_managed_is_told_before_anything_starts(
 def test_every_pool_without_a_provider_is_told_at_once() -> None:
     found = problems({"config": {"manage_pools": True}, "pools": [{"name": "a"}, {"name": "b"}]})
     assert [problem.partition(":")[0] for problem in found] == ["pools[0].provider", "pools[1].provider"]
+
+
+def test_what_keeps_pools_from_being_managed_is_told_together_with_wrong_values() -> None:
+    entries = [
+        {"name": "a", "size": -1, "provider": "dumy"}, {"size": 1, "provider": ""}, "no pool",
+        {"name": "b:c", "size": "x", "provider": ["x"]},
+    ]  # fmt: skip
+    found = problems({
+        "config": {"manage_pools": "yes", "task_limit": -1}, "providers": {"x": {}, "dummy": None}, "pools": entries,
+    })  # fmt: skip
+    assert found == [
+        "config.task_limit: -1 must be greater than or equal to 0",
+        "pools[0].size: -1 must be greater than or equal to 0",
+        "pools[1].name: is missing",
+        "pools[2]: 'no pool' must be a section of options",
+        "pools[3].size: 'x' must be a whole number",
+        "pools[3].provider: ['x'] must be text: put it in quotes",
+        "pools[0].provider: 'dumy' is not in :providers: (dummy, x)",
+        "pools[1].provider: is missing, and :providers: does not name one alone (dummy, x)",
+        "pools[3].name: 'b:c' must not hold ':', which separates the parts of a request",
+    ]
+
+
+@pytest.mark.parametrize("config", [[], "x", 5, None, {}, {"manage_pools": None}, {"manage_pools": "perhaps"}])
+def test_a_switch_that_nobody_can_read_does_not_count_as_on(config: Any) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        load({"config": config, "pools": [{"name": "a:b", "size": -1}]})
+    assert not any(problem.startswith(("pools[0].provider", "pools[0].name")) for problem in caught.value.problems)
+
+
+@pytest.mark.parametrize("pools", ["many", {}, 5, {"name": "a"}])
+def test_pools_that_are_no_list_are_told_once(pools: Any) -> None:
+    [problem] = problems({**MANAGED, "pools": pools})
+    assert problem.endswith(" must be a list")
+
+
+def test_a_provider_is_known_by_a_name_that_yaml_took_for_a_number() -> None:
+    text = ":config: {manage_pools: true}\n:providers: {1: {}, 2: {}}\n:pools: [{name: a, provider: 1}]\n"
+    assert load_settings({"VMPOOLER_CONFIG": text}).pools[0].provider == "1"
+
+
+@pytest.mark.parametrize(
+    ("entry", "complaint"),
+    [
+        ({"name": "a:b"}, "name: 'a:b' must not hold ':'"),
+        ({"name": "a,b"}, "name: 'a,b' must not hold ','"),
+        ({"name": "a", "alias": "b:c"}, "alias: 'b:c' must not hold ':'"),
+        ({"name": "a", "alias": ["b", "c:d"]}, "alias: 'c:d' must not hold ':'"),
+    ],
+)
+def test_a_name_that_no_request_can_hold_is_refused_where_pools_are_managed(
+    entry: dict[str, Any], complaint: str
+) -> None:
+    [problem] = problems({**MANAGED, "pools": [entry]})
+    assert problem == f"pools[0].{complaint}, which separates the parts of a request"
+    assert load({"pools": [entry]}).pools, "and is VMPooler's business otherwise"
 
 
 def test_a_pool_may_leave_its_provider_out_where_there_is_one_only() -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from vmpooler_tasks.config.pools import ManagerOptions
 from vmpooler_tasks.config.problems import REDIS_ENVIRONMENT, addresses, told
 from vmpooler_tasks.config.schema import Options, Settings
 from vmpooler_tasks.config.source_text import parsed
@@ -35,6 +36,7 @@ def load_settings(environ: Mapping[str, str] = os.environ, file: Path | None = N
     _override_from_environment(data, environ)
     problems += [*misspelt(data), *_named_twice(data)]
     settings = _validate(source, data, environ, problems)
+    problems += _unmanageable(data)
     if settings is None or problems:
         raise ConfigurationError(source, problems)
     return settings
@@ -118,7 +120,7 @@ def _validate(source: str, data: dict[str, Any], environ: Mapping[str, str], pro
     except ValidationError as error:
         problems += told(error.errors(), environ)
         return None
-    problems += [*addresses(settings, environ), *_unmanageable(settings)]
+    problems += addresses(settings, environ)
     return settings
 
 
@@ -129,15 +131,44 @@ def _named_sections(section: Any) -> Iterator[tuple[str, Any]]:
             yield name, inner or {}
 
 
-def _unmanageable(settings: Settings) -> Iterator[str]:
-    """What keeps the pools from being managed."""
-    if not settings.config.manage_pools:
+def _unmanageable(data: dict[str, Any]) -> Iterator[str]:
+    """What keeps the pools from being managed; like `_named_twice`, told together with what is wrong with the values.
+
+    What is of the wrong kind is passed over: it has been told as that.
+    """
+    if not _is_managing(data.get("config")):
         return
-    if not settings.pools:
+    providers, pools = sorted(str(name) for name, _ in _named_sections(data.get("providers"))), data.get("pools")
+    if pools is None or pools == []:
         yield "config.manage_pools: there are no :pools: to manage"
-    known = ", ".join(sorted(settings.providers)) or "none"
-    for index, pool in enumerate(settings.pools):
-        if not pool.provider and len(settings.providers) != 1:
-            yield f"pools[{index}].provider: is missing, and :providers: does not name one alone ({known})"
-        elif settings.provider_of(pool) not in settings.providers:
-            yield f"pools[{index}].provider: {pool.provider!r} is not in :providers: ({known})"
+    for index, pool in enumerate(pools if isinstance(pools, list) else ()):
+        if isinstance(pool, dict):
+            yield from _without_provider(f"pools[{index}].provider", pool.get("provider"), providers)
+            yield from _not_requestable(f"pools[{index}]", pool)
+
+
+def _is_managing(config: Any) -> bool:
+    try:
+        return ManagerOptions(manage_pools=config["manage_pools"]).manage_pools
+    except (LookupError, TypeError, ValidationError):
+        return False
+
+
+def _without_provider(path: str, written: Any, providers: list[str]) -> Iterator[str]:
+    provider, known = as_text(written), ", ".join(providers) or "none"
+    if provider in (None, "") and len(providers) != 1:
+        yield f"{path}: is missing, and :providers: does not name one alone ({known})"
+    elif isinstance(provider, str) and provider and provider not in providers:
+        yield f"{path}: {provider!r} is not in :providers: ({known})"
+
+
+def _not_requestable(path: str, pool: dict[str, Any]) -> Iterator[str]:
+    """A request is written as `alias:pool:count,…`: what holds one of these marks itself cannot be read back."""
+    aliases = pool.get("alias")
+    named = [
+        ("name", pool.get("name")),
+        *(("alias", one) for one in (aliases if isinstance(aliases, list) else [aliases])),
+    ]
+    for option, name in named:
+        if isinstance(name, str) and (marks := sorted(set(name) & set(":,"))):
+            yield f"{path}.{option}: {name!r} must not hold {marks[0]!r}, which separates the parts of a request"

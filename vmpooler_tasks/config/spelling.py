@@ -19,6 +19,11 @@ EVERYDAY = frozenset({"timeout", "prefix", "domain"})
 OF_POOLS = (vmpooler_names.OPTIONS - OPTIONS) | EVERYDAY | {"check_loop_delay_min"}
 """What a pool may have that is VMPooler's; an option of `:config:` would be read by nobody there."""
 
+POOL_ALIKE = 0.75
+"""A pool's names are short: `sise` for `size` is caught."""
+LIKE_A_POOLS = frozenset({"site", "vmname"})
+"""What a provider may well want to be told of a pool, and comes as near to one of its names by chance."""
+
 THRESHOLDS = frozenset(HealthThresholds.model_fields)
 
 # Where a name belongs that nobody else uses. `server`, `size` or `name` can stand in any provider's own section.
@@ -36,14 +41,14 @@ def misspelt(data: dict[str, Any]) -> Iterator[str]:
     yield from _of("redis.", data.get("redis"), frozenset(RedisSection.model_fields), vmpooler_names.REDIS)
     pools = data.get("pools")
     for index, pool in enumerate(pools if isinstance(pools, list) else ()):
-        yield from _of(f"pools[{index}].", pool, frozenset(Pool.model_fields), OF_POOLS)
+        yield from _of(f"pools[{index}].", pool, frozenset(Pool.model_fields), OF_POOLS | LIKE_A_POOLS, POOL_ALIKE)
 
 
-def _of(path: str, section: Any, ours: frozenset[str], theirs: frozenset[str]) -> Iterator[str]:
+def _of(path: str, section: Any, ours: frozenset[str], theirs: frozenset[str], alike: float = ALIKE) -> Iterator[str]:
     for key in section if isinstance(section, dict) else ():
         if path in ("config.", "redis.") and key in READ:  # indented by mistake
             yield f"{path}{key}: is no option; :{key}: is a section of its own and must not be indented"
-        elif key not in ours | theirs and (meant := meaning(key, ours)):
+        elif key not in ours | theirs and (meant := meaning(key, ours, alike)):
             yield f"{path}{key}: {meant}"
 
 
