@@ -140,8 +140,27 @@ def test_config_check_shows_the_pool_manager(run: CommandLine) -> None:
     assert "  pool manager: off" in run("config", "check").out.splitlines()
 
 
+def test_config_check_tries_the_providers_and_tells_all_that_is_wrong_with_them(run: CommandLine) -> None:
+    whole = json.loads(managed())
+    whole[":providers"] = {"dummy": {"no_such_option": 1, "no_ip": 2}, "vsphere": {}}
+    whole[":pools"] = [{"name": POOL, "provider": "dummy"}, {"name": OTHER, "provider": "vsphere"}]
+    (run.folder / "mine.yaml").write_text(json.dumps(whole))
+    result = run("config", "check", "mine.yaml")
+    assert (result.status, result.out) == (os.EX_CONFIG, "")
+    first, *lines = result.err.splitlines()
+    assert first == "vmpooler-tasks: 3 problems in mine.yaml"
+    assert [line.split(": ")[0] for line in lines] == [
+        "  providers.dummy.no_ip", "  providers.dummy.no_such_option", "  providers.vsphere",
+    ]  # fmt: skip
+    told = run.json("config", "check", "mine.yaml", status=os.EX_CONFIG)
+    assert told == {"source": "mine.yaml", "valid": False, "problems": [line.strip() for line in lines]}
+    whole[":config"]["manage_pools"] = False
+    (run.folder / "mine.yaml").write_text(json.dumps(whole))
+    assert run("config", "check", "mine.yaml").status == 0
+
+
 MISSING = re.compile(
-    r"vmpooler-tasks: 1 problem in the configuration\n"
+    r"vmpooler-tasks: 1 problem in VMPOOLER_CONFIG\n"
     r"  providers\.vsphere: no provider 'vsphere' is installed \(installed: dummy\); "
     r"install the package that brings it, e\.g\. pip install vmpooler-tasks-vsphere\n"
 )

@@ -8,10 +8,12 @@ from typing import Any
 
 import pytest
 
+from vmpooler_tasks.config import Settings
 from vmpooler_tasks.errors import ConfigurationError
 from vmpooler_tasks.providers import Provider, ProviderContext, registry
 from vmpooler_tasks.providers.dummy import dummy
 from vmpooler_tasks.providers.dummy.provider import Dummy
+from vmpooler_tasks.tasks.pool_manager import try_providers
 
 MODULE = """
 import os
@@ -211,3 +213,18 @@ def test_a_name_cannot_forge_a_second_line() -> None:
 def test_the_dummys_factory_is_what_the_entry_point_names() -> None:
     [entry] = [found for found in entry_points(group=registry.GROUP) if found.name == "dummy"]
     assert entry.load() is dummy
+
+
+def test_what_is_wrong_with_any_provider_of_a_pool_is_told_at_once(cloud: Packages) -> None:
+    names = ("vsphere", "cloud", "broken", "optioned", "unused")
+    settings = Settings.model_validate({
+        "source": "mine.yaml",
+        "providers": {name: {"sizes": "x", "no": 1} for name in names},
+        "pools": [{"name": f"{name}-{number}", "provider": name} for name in names[:-1] for number in range(2)],
+    })  # fmt: skip
+    with pytest.raises(ConfigurationError) as caught:
+        try_providers(settings)
+    assert caught.value.source == "mine.yaml"
+    assert [problem.partition(": ")[0] for problem in caught.value.problems] == [
+        "providers.broken", "providers.optioned.sizes", "providers.optioned.no", "providers.vsphere",
+    ]  # fmt: skip

@@ -25,11 +25,17 @@ def config() -> None:
 @options.as_json
 @pass_context
 def check(context: Context, file: Path | None, as_json: bool) -> None:
-    """Every problem of a configuration, or that there is none. Exit status: 0 valid, 78 not."""
+    """Every problem of a configuration, or that there is none. Exit status: 0 valid, 78 not.
+
+    With manage_pools on, the providers are loaded as well, as a worker does it.
+    """
+    from vmpooler_tasks.tasks.pool_manager import try_providers  # noqa: PLC0415 - Celery is slow to import
     from vmpooler_tasks.tasks.startup import switched_on  # noqa: PLC0415
 
     try:
         settings = load_settings(file=file) if file else context.settings
+        if settings.config.manage_pools:
+            try_providers(settings)
     except ConfigurationError as error:
         if not as_json:
             raise

@@ -6,6 +6,7 @@ from functools import cache
 
 from vmpooler_tasks.clock import system_clock
 from vmpooler_tasks.config import Settings
+from vmpooler_tasks.errors import ConfigurationError
 from vmpooler_tasks.jobs.lease_keeper import LeaseKeeper
 from vmpooler_tasks.jobs.manager import Manager
 from vmpooler_tasks.providers import Provider, ProviderContext, registry
@@ -39,7 +40,13 @@ def _context(chosen: Settings, name: str) -> ProviderContext:
 def try_providers(chosen: Settings) -> None:
     """Loads each provider that a pool names, and lets go of it.
 
-    Raises ConfigurationError for one that does not load.
+    Raises ConfigurationError with what keeps any of them from being loaded.
     """
+    problems: list[str] = []
     for name in sorted({chosen.provider_of(pool) for pool in chosen.pools}):
-        registry.load(_context(chosen, name)).close()
+        try:
+            registry.load(_context(chosen, name)).close()
+        except ConfigurationError as error:
+            problems += error.problems
+    if problems:
+        raise ConfigurationError(chosen.source, problems)
