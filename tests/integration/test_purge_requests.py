@@ -36,6 +36,18 @@ def test_a_request_older_than_max_request_age_fails_with_a_reason(
     assert "[!] [purge] Failed stuck on-demand request 'req-old' (age: 86401s)" in caplog.messages
 
 
+def test_what_was_delivered_to_it_is_let_go_with_it(world: World) -> None:
+    request(world, "req-old", DAY + 1, PROCESSING, requested="a:b:one:2,c:two:1,c:three:1")
+    request(world, "req-odd", DAY + 1, PROCESSING, requested="what?")
+    delivered = ["vmpooler__req-old__a:b__one", "vmpooler__req-old__c__two"]
+    for name in delivered:
+        world.client.sadd(name, "vm")
+    assert cycle(world).purged == {"requests": 2}
+    assert [0 < world.client.ttl(name) <= 168 * HOUR for name in delivered] == [True, True]
+    assert world.client.exists("vmpooler__req-old__c__three") == 0
+    assert {fields(world, name)["status"] for name in ("req-old", "req-odd")} == {"failed"}
+
+
 @pytest.mark.parametrize("status", ["ready", "failed", "deleted"])
 @pytest.mark.parametrize("dry_run", [False, True])
 def test_a_request_that_was_answered_is_left_alone_and_not_found(world: World, status: str, dry_run: bool) -> None:

@@ -11,7 +11,7 @@ from vmpooler_tasks.store.connection import Database
 from vmpooler_tasks.store.numbers import leading_number
 
 REMEMBERED_SECONDS = 30 * 24 * 3600
-"""For so long it is known when a request was made that has its answer."""
+"""For so long it is known when a request was made that has its answer; and what it was given, as VMPooler keeps it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,7 +112,7 @@ def fill(db: Database, request_id: bytes, wanted: Sequence[Wanted]) -> bool:
         db.run(
             "fill_request",
             [keys.request(request_id), keys.PROCESSING_REQUESTS, *sets],
-            [request_id, *(part.count for part in wanted)],
+            [request_id, REMEMBERED_SECONDS, *(part.count for part in wanted)],
         )
     )
 

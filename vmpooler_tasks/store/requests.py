@@ -1,5 +1,6 @@
 """On-demand requests that nobody fills: found and failed by a purge."""
 
+from vmpooler_tasks.model.ondemand import parse_requested
 from vmpooler_tasks.store import keys, queues
 from vmpooler_tasks.store.connection import Database
 
@@ -39,7 +40,23 @@ def fail(db: Database, request: bytes, reason: str, keep_seconds: float) -> bool
     return bool(
         db.run(
             "fail_request",
-            [keys.request(request), keys.WAITING_REQUESTS, keys.PROCESSING_REQUESTS, keys.COUNTERS],
+            [
+                keys.request(request),
+                keys.WAITING_REQUESTS,
+                keys.PROCESSING_REQUESTS,
+                keys.COUNTERS,
+                *_delivered(db, request),
+            ],
             [request, reason, int(keep_seconds)],
         )
     )
+
+
+def _delivered(db: Database, request: bytes) -> list[bytes]:
+    """The keys of what was delivered to it."""
+    text = db.call("HGET", keys.request(request), "requested") or b""
+    try:
+        wanted = parse_requested(text.decode(errors="surrogateescape"))
+    except ValueError:
+        return []
+    return [keys.delivered(request, part.alias, part.pool) for part in wanted]
