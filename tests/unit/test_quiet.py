@@ -1,0 +1,112 @@
+"""What Celery's worker logs of the pool workers' ticks: not each that expired, but that some do."""
+
+import logging
+from collections.abc import Iterator
+from types import SimpleNamespace
+
+import pytest
+from celery import Celery, signals
+from celery.worker.request import Request
+
+from vmpooler_tasks.tasks import names
+from vmpooler_tasks.tasks.quiet import BEHIND, QUIET, TICKS, Lateness, hush
+
+LONG_AGO = "2020-01-01T00:00:00+00:00"
+HUSHED = ("celery.worker.request", "celery.worker.strategy", "celery.app.trace")
+
+
+@pytest.fixture(autouse=True)
+def _filters(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+    """The filters of these loggers as they were."""
+    caplog.set_level(logging.INFO)
+    before = {name: list(logging.getLogger(name).filters) for name in HUSHED}
+    for name in HUSHED:
+        caplog.set_level(logging.INFO, logger=name)
+    hush()
+    yield
+    for name, filters in before.items():
+        logging.getLogger(name).filters[:] = filters
+
+
+def _nothing() -> None:
+    pass
+
+
+def discard(task: str) -> bool:
+    """What a worker does with a message that has expired, by Celery's own code."""
+    with Celery(set_as_current=False, broker="memory://", backend="disabled") as app:
+        app.task(_nothing, name=task, shared=False)
+        message = SimpleNamespace(delivery_info={}, properties={}, headers={}, body=b"", content_type="", payload=None)
+        # A tick: of anything else that expired, this project's own hook would write a dead letter.
+        head = {"id": "some-id", "task": task, "lang": "py", "tick": True, "expires": LONG_AGO}
+        return bool(Request(message, app=app, headers=head, body=((), {}, {}), decoded=True).revoked())
+
+
+@pytest.mark.parametrize("task", sorted(TICKS))
+def test_a_pool_workers_tick_that_expired_is_discarded_without_a_line(
+    task: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert discard(task)
+    assert not [message for message in caplog.messages if "Discarding" in message]
+
+
+@pytest.mark.parametrize("task", [names.PURGE, names.HEALTH_CHECK, names.CLONE_VM, names.DESTROY_VM, "somebody.elses"])
+def test_any_other_task_that_is_discarded_is_told(task: str, caplog: pytest.LogCaptureFixture) -> None:
+    assert discard(task)
+    assert f"Discarding revoked task: {task}[some-id]" in caplog.messages
+
+
+def test_other_lines_of_the_same_logger_are_told(caplog: pytest.LogCaptureFixture) -> None:
+    logger = logging.getLogger("celery.worker.request")
+    logger.info("no arguments")
+    logger.info("Discarding revoked task: nothing known")
+    logger.info("one %s", names.CHECK_POOL)
+    logger.error("a mapping: %(name)s", {"name": names.CHECK_POOL})
+    assert len(caplog.messages) == 4
+
+
+def test_each_task_by_itself_is_left_out_unless_something_went_wrong(caplog: pytest.LogCaptureFixture) -> None:
+    for name in ("celery.worker.strategy", "celery.app.trace"):
+        logger = logging.getLogger(name)
+        for task in QUIET:
+            logger.info("Task %(name)s", {"name": task})
+            logger.error("Failed %(name)s", {"name": task})
+    assert len(caplog.messages) == 2 * len(QUIET)
+    assert all(message.startswith("Failed") for message in caplog.messages)
+
+
+def test_who_asks_for_everything_gets_it(caplog: pytest.LogCaptureFixture) -> None:
+    logger = logging.getLogger("celery.worker.request")
+    logger.filters.clear()
+    logger.setLevel(logging.DEBUG)
+    hush()
+    assert discard(names.CHECK_POOLS)
+    assert f"Discarding revoked task: {names.CHECK_POOLS}[some-id]" in caplog.messages
+
+
+def test_that_ticks_expire_is_said_once_a_minute(caplog: pytest.LogCaptureFixture) -> None:
+    now = 0.0
+    lateness = Lateness(lambda: now)
+    for now in (5.0, 5.1, 64.9):  # noqa: B007 - the clock reads it
+        lateness.revoked(SimpleNamespace(name=names.CHECK_POOL), expired=True)
+    assert caplog.messages == [BEHIND]
+    now = 65.0
+    lateness.revoked(SimpleNamespace(name=names.CHECK_POOLS), expired=True)
+    assert caplog.messages == [BEHIND, BEHIND]
+    assert {record.levelno for record in caplog.records} == {logging.WARNING}
+
+
+@pytest.mark.parametrize(("task", "expired"), [(names.CHECK_POOL, False), (names.PURGE, True), (names.CLONE_VM, True)])
+def test_what_was_revoked_or_is_no_tick_does_not_mean_that_the_workers_are_behind(
+    task: str, expired: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    Lateness().revoked(SimpleNamespace(name=task), expired=expired)
+    assert caplog.messages == []
+
+
+def test_celery_itself_reports_the_ticks_that_expired(caplog: pytest.LogCaptureFixture) -> None:
+    lateness = Lateness()
+    signals.task_revoked.connect(lateness.revoked)
+    discard(names.CHECK_POOL)
+    signals.task_revoked.disconnect(lateness.revoked)
+    assert BEHIND in caplog.messages
