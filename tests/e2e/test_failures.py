@@ -15,8 +15,9 @@ from tests.support.failing_tasks import PREFIX
 from tests.support.messages import message, send, waiting
 from tests.support.processes import Installation, Process, until
 from vmpooler_tasks.model.names import DeadLetterQueue
+from vmpooler_tasks.model.redrive import Lineage
 from vmpooler_tasks.model.timestamps import parse_time
-from vmpooler_tasks.store import Database, keys
+from vmpooler_tasks.store import Database, keys, redrives
 
 pytestmark = pytest.mark.slow
 
@@ -160,6 +161,26 @@ def test_an_unknown_task_is_kept_with_its_arguments(bench: Bench) -> None:
     assert (letter["args"], letter["kwargs"]) == ([1], {"token": "[redacted]", "pool": "p"})
 
 
+@pytest.mark.parametrize("way", ["unknown", "revoked", "expired", "raised"])
+def test_a_redriven_task_that_fails_again_counts_whichever_way_it_fails(bench: Bench, way: str) -> None:
+    run = f"run-{way}"
+    origin = Lineage(letter_id="0123456789abcdef", redrives=2, retry_count=5, run=run)
+    redrives.start(bench.db, run, [], who="anna", why=None, rate=0, max_failed_percent=100, now=1)
+    task = {"unknown": "vmpooler_tasks.no_such_task", "raised": f"{PREFIX}.raise_an_error"}.get(
+        way, f"{PREFIX}.succeed"
+    )
+    expires = {"expires": "2024-01-15T10:30:00+00:00"} if way == "expired" else {}
+    entry = message(task, headers={"redrive": origin.as_fields(), **expires})
+    if way == "revoked":
+        revoke(bench, entry)
+    letter = fails(bench, entry)
+    found = (letter["redrives"], letter["retry_count"], letter["redrive_of"])
+    assert found == (2, 5, "0123456789abcdef")
+    stood = redrives.read(bench.db, run)
+    assert stood is not None
+    assert stood.counts["failed_again"] == 1
+
+
 def test_the_same_failure_delivered_twice_is_one_letter(bench: Bench) -> None:
     entry = message(f"{PREFIX}.raise_an_error", "twice")
     failed_at = parse_time(fails(bench, entry)["failed_at"].encode())
@@ -169,11 +190,16 @@ def test_the_same_failure_delivered_twice_is_one_letter(bench: Bench) -> None:
     assert bench.worker.log.count(f"{PREFIX}.raise_an_error[{entry['headers']['id']}] received") == 2
 
 
-def test_a_revoked_task_is_kept(bench: Bench) -> None:
-    entry = message(f"{PREFIX}.succeed")
+def revoke(bench: Bench, entry: dict[str, Any]) -> None:
+    """Before it is sent."""
     with Celery("tests", broker=bench.installation.environment["REDIS_URL"], set_as_current=False) as client:
         client.control.revoke(entry["headers"]["id"])
     bench.worker.says(entry["headers"]["id"])
+
+
+def test_a_revoked_task_is_kept(bench: Bench) -> None:
+    entry = message(f"{PREFIX}.succeed")
+    revoke(bench, entry)
     letter = fails(bench, entry)
     assert (letter["error_class"], letter["error_message"]) == ("TaskRevokedError", "the task was revoked")
 

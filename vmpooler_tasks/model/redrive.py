@@ -64,9 +64,9 @@ class Lineage:
         }  # fmt: skip
 
 
-def read_lineage(fields: Mapping[str, Any] | None) -> Lineage | None:
+def read_lineage(fields: object) -> Lineage | None:
     """The inverse of `as_fields`; None where there is none."""
-    if not fields or not fields.get("redrive_of"):
+    if not isinstance(fields, Mapping) or not fields.get("redrive_of"):
         return None
     return Lineage(
         letter_id=str(fields["redrive_of"]), redrives=_number(fields.get("redrives")),

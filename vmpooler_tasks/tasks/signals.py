@@ -55,7 +55,7 @@ def _task_revoked(sender: Any, request: Any, terminated: bool, expired: bool, **
     keep_failed_task(
         task=getattr(sender, "name", None), task_id=request.id, args=plain(request.args), kwargs=plain(request.kwargs),
         retries=getattr(request, "retries", None) or 0, error=RuntimeError(f"the task was {what}"),
-        error_class="TaskRevokedError",
+        error_class="TaskRevokedError", lineage=read_lineage(getattr(request, "redrive", None)),
     )  # fmt: skip
 
 
@@ -65,6 +65,7 @@ def _task_unknown(message: Any, exc: BaseException, name: str, id: str, **_: Any
     keep_failed_task(
         task=name, task_id=id, args=args, kwargs=kwargs, retries=0,
         error=RuntimeError(f"no task of this name is registered: {exc}"), error_class="NotRegistered",
+        lineage=read_lineage((message.headers or {}).get("redrive")),
     )  # fmt: skip
 
 
