@@ -249,6 +249,15 @@ def test_errors_are_grouped_but_for_numbers_and_names(world: World) -> None:
     assert job.stats(world.db, LetterFilter(pool="other"))[0].count == 1
 
 
+def test_errors_that_differ_in_the_name_of_their_vm_are_one_group(world: World) -> None:
+    for name in ("d-beige-flounder", "d-red-fox", "d-red-fox-2"):
+        push(world, name, error_message=f"pooler-{name} does not answer")
+    of_vmpooler(world, "old", PENDING, age=0, error_class="Timeout", error_message="old does not answer")
+    [group] = job.stats(world.db, LetterFilter())
+    assert (group.error_class, group.message, group.count) == ("Timeout", "<vm> does not answer", 4)
+    assert {job.error_of(one) for one in found(world)} == {"Timeout: <vm> does not answer"}
+
+
 def test_deleting_takes_both_forms_counts_and_leaves_a_line_in_the_audit(world: World) -> None:
     of_vmpooler(world, "old")
     push(world, "a")

@@ -264,6 +264,28 @@ def test_errors_that_differ_in_numbers_and_names_alone_are_grouped(one: str, oth
     assert shown is None or normalised(one) == shown
 
 
+@pytest.mark.parametrize(
+    ("message", "shown"),
+    [
+        ("d-beige-flounder does not answer", "<vm> does not answer"),
+        (
+            "no route to d-beige-flounder.example.net: d-beige-flounder is gone",
+            "no route to <vm>.example.net: <vm> is gone",
+        ),
+        ("VM 'd-beige-flounder' failed", "VM <name> failed"),
+        ("d-beige-flounder-2 and x-d-beige-flounder stay", "d-beige-flounder-2 and x-d-beige-flounder stay"),
+    ],
+)
+def test_the_name_of_the_letters_own_vm_does_not_count(message: str, shown: str) -> None:
+    assert normalised(message, "d-beige-flounder") == shown
+
+
+def test_a_vms_name_is_no_pattern() -> None:
+    assert normalised("a.c and abc", "a.c") == "<vm> and abc"
+    assert normalised("it (failed", "(failed") == "it <vm>"
+    assert normalised("it failed", "") == "it failed"
+
+
 def test_errors_that_differ_in_words_are_not_grouped() -> None:
     assert normalised("template not found") != normalised("folder not found")
     assert normalised("centos-7-template") == "centos-7-template", "a name's number is part of the name"

@@ -57,7 +57,12 @@ def find(db: Database, wanted: LetterFilter, until: float = inf) -> Iterator[Sto
 
 def error_of(letter: StoredLetter) -> str:
     """The error without what differs from failure to failure."""
-    return f"{letter.text('error_class')}: {normalised(letter.text('error_message'))}"
+    return ": ".join(_kind(letter))
+
+
+def _kind(letter: StoredLetter) -> tuple[str, str]:
+    """What dead letters are grouped by: (class, message)."""
+    return letter.text("error_class"), normalised(letter.text("error_message"), letter.text("vm"))
 
 
 def page(db: Database, wanted: LetterFilter, limit: int, after: str | None = None) -> LetterPage:
@@ -99,7 +104,7 @@ def stats(db: Database, wanted: LetterFilter) -> list[ErrorGroup]:
     """The errors, most frequent first."""
     groups: dict[tuple[str, str], ErrorGroup] = {}
     for letter in find(db, wanted):
-        key = (letter.text("error_class"), normalised(letter.text("error_message")))
+        key = _kind(letter)
         group = groups.get(key)
         if group is None:
             group = groups[key] = ErrorGroup(*key, newest=letter.score, example_id=letter.id)

@@ -156,8 +156,10 @@ _VARIABLE_PARTS = (
 )
 
 
-def normalised(message: str) -> str:
-    """The message without what differs from failure to failure (numbers, addresses, quoted names, ids)."""
+def normalised(message: str, vm: str = "") -> str:
+    """The message without what differs from failure to failure (its VM, numbers, addresses, quoted names, ids)."""
+    if vm and vm in message:  # most messages do not name it, and a pattern of its own is dear
+        message = re.sub(rf"(?<![\w-]){re.escape(vm)}(?![\w-])", "<vm>", message)
     for pattern, placeholder in _VARIABLE_PARTS:
         message = pattern.sub(placeholder, message)
     return message

@@ -50,9 +50,10 @@ class Machine(NamedTuple):
     def seen_as(self, vm: str, *, existed: bool = False) -> VirtualMachine:
         return VirtualMachine(name=vm, hostname=self.hostname, ip=self.ip, host=self.host, existed=existed)
 
-    def readiness(self, vm: str, now: float) -> Readiness:
+    def readiness(self, now: float) -> Readiness:
+        """Its errors are without the VM's name, so that many can be told to be the same."""
         if now < self.boots_at:
-            return Readiness(False, f"{vm} is still booting")
+            return Readiness(False, "the VM is still booting")
         if self.unreachable:
-            return Readiness(False, f"{vm} does not answer", "ConnectionError")
+            return Readiness(False, "the VM does not answer", "ConnectionError")
         return Readiness(True)

@@ -63,8 +63,8 @@ class Dummy:
         now = self._clock()
         machine = self._inventory.get(pool.name, vm, now)
         if machine is None:
-            return Readiness(False, f"{vm} does not exist", "VmNotFoundError")
-        return machine.readiness(vm, now)
+            return Readiness(False, "the VM does not exist", "VmNotFoundError")
+        return machine.readiness(now)
 
     def destroy_vm(self, pool: PoolSpec, vm: str) -> bool:
         draws = self._begin("destroy", pool.name, vm)
