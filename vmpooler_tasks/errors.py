@@ -99,6 +99,10 @@ class ProviderTimeoutError(TransientProviderError):
     """The provider did not answer in time."""
 
 
+class LeftAloneError(VmpoolerTasksError):
+    """The provider failed too often, and is not asked before a pause is over"""
+
+
 class PermanentProviderError(ProviderError, PermanentError):
     """The provider will never do it as asked: no such template, no permission, wrong configuration."""
 

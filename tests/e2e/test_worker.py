@@ -175,7 +175,7 @@ def test_plain_flower_in_that_folder_knows_our_tasks(installation: Installation)
 def test_the_procfile_runs_workers_beat_and_flower(installation: Installation, database: Database) -> None:
     lines = (ROOT / "Procfile").read_text(encoding="utf-8").splitlines()
     commands = dict(line.split(": ", 1) for line in lines)
-    assert set(commands) == {"worker", "clones", "beat", "flower"}
+    assert set(commands) == {"worker", "checks", "clones", "beat", "flower"}
     for name, command in commands.items():
         program, app, module, *arguments = command.split()
         assert (program, app, module) == ("celery", "-A", "vmpooler_tasks")

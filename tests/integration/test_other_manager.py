@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 from celery import Celery
@@ -14,9 +13,12 @@ from vmpooler_tasks.errors import PermanentProviderError, TransientProviderError
 from vmpooler_tasks.jobs import health
 from vmpooler_tasks.model.advice import explain
 from vmpooler_tasks.model.health import Reason, Status
-from vmpooler_tasks.store import Database, breakers, clones, keys
+from vmpooler_tasks.store import Database, breakers, keys, other_manager
+from vmpooler_tasks.store.breakers import Question
 from vmpooler_tasks.tasks import names, pools
+from vmpooler_tasks.tasks import other_manager as tasks_other_manager
 from vmpooler_tasks.tasks.configuration import guard_transport
+from vmpooler_tasks.tasks.other_manager import Guard
 
 COUNTER = "vmpooler__tasks__clone"
 
@@ -37,29 +39,29 @@ def reasons(world: PoolWorld) -> dict[str, Reason]:
 def test_a_counter_that_is_right_is_nobodys(world: PoolWorld) -> None:
     world.clones()
     for _ in range(3):
-        assert not clones.look_for_other_manager(world.db)
+        assert not other_manager.look(world.db)
     assert not world.client.exists(keys.OTHER_MANAGER)
 
 
 def test_a_counter_that_was_never_written_is_nobodys(world: PoolWorld) -> None:
-    assert not clones.look_for_other_manager(world.db)
+    assert not other_manager.look(world.db)
 
 
 @pytest.mark.parametrize("left_behind", ["0", "7", "-3", "x"])
 def test_a_counter_that_was_left_behind_is_put_right_and_nothing_is_said(world: PoolWorld, left_behind: str) -> None:
     begun = len(world.clones())
     world.client.set(COUNTER, left_behind)
-    assert not clones.look_for_other_manager(world.db)
+    assert not other_manager.look(world.db)
     assert world.client.get(COUNTER) == str(begun).encode()
-    assert clones.foreign_counts(world.db) == 0
+    assert other_manager.sightings(world.db) == 0
     assert "other_manager" not in reasons(world)
-    assert not clones.look_for_other_manager(world.db), "and nobody changed it since"
+    assert not other_manager.look(world.db), "and nobody changed it since"
 
 
 def test_a_counter_that_is_changed_twice_is_another_managers(world: PoolWorld) -> None:
     for _ in range(2):
         world.client.incr(COUNTER)
-        seen = clones.look_for_other_manager(world.db)
+        seen = other_manager.look(world.db)
     assert seen
     assert world.client.get(COUNTER) == b"0"
     reason = reasons(world)["other_manager"]
@@ -74,17 +76,18 @@ def test_a_counter_that_is_changed_twice_is_another_managers(world: PoolWorld) -
 def test_it_is_forgotten_when_it_has_stopped(world: PoolWorld) -> None:
     for _ in range(2):
         world.client.incr(COUNTER)
-        clones.look_for_other_manager(world.db)
-    assert not clones.look_for_other_manager(world.db), "it did nothing since the last look"
-    assert "other_manager" in reasons(world), "but lately it did"
+        other_manager.look(world.db)
+    assert other_manager.look(world.db), "it did nothing since the last look, but it did lately"
+    assert "other_manager" in reasons(world)
     world.client.delete(keys.OTHER_MANAGER)  # as it expires after two minutes
+    assert not other_manager.look(world.db)
     assert "other_manager" not in reasons(world)
 
 
 def test_where_pools_are_not_managed_other_managers_are_no_reason(world: PoolWorld) -> None:
     for _ in range(3):
         world.client.incr(COUNTER)
-        clones.look_for_other_manager(world.db)
+        other_manager.look(world.db)
     world.config["manage_pools"] = False
     assert "other_manager" not in reasons(world)
 
@@ -94,9 +97,10 @@ def tasks(world: PoolWorld, server: TestServer, monkeypatch: pytest.MonkeyPatch)
     """The tasks themselves run here, on this world, and send their messages to its server."""
     guard_transport()
     with Celery("tests", broker=server.url) as app:
-        for name in ("database", "settings", "manager"):
-            value: Any = {"database": world.db}.get(name) or getattr(world, name)
-            monkeypatch.setattr(pools, name, lambda value=value: value)
+        monkeypatch.setattr(pools, "settings", lambda: world.settings)
+        monkeypatch.setattr(pools, "manager", lambda: world.manager)
+        monkeypatch.setattr(tasks_other_manager, "database", lambda: world.db)
+        monkeypatch.setattr(pools, "guard", Guard())
         app.set_current()
         yield world
 
@@ -114,11 +118,25 @@ def test_check_pools_does_nothing_while_another_manager_is_at_work(
     tasks.client.incr(COUNTER)
     assert pools.check_pools.run() == "another pool manager is at work"
     assert sent(tasks) == 1, "nothing more"
-    assert caplog.messages[-1:] == [
-        "[!] [pools] Another pool manager is at work on this Redis: nothing is done until it has stopped"
-    ]
-    assert pools.check_pools.run() == "1 pools", "it has stopped"
+    for task, kwargs in (
+        (pools.check_pool, {"pool": POOL}), (pools.process_ondemand_requests, {}),
+        (pools.clone_vm, {"vm": "pooler-a", "pool": POOL}), (pools.destroy_vm, {"vm": "pooler-a", "pool": POOL}),
+    ):  # fmt: skip
+        assert task(**kwargs) == "another pool manager is at work"
+    assert pools.check_pools.run() == "another pool manager is at work", "it was, lately"
+    assert caplog.messages == [
+        "[!] [pools] Another pool manager is at work on this Redis: nothing is done until it is still for 120 seconds"
+    ], "said once"
+    tasks.client.delete(keys.OTHER_MANAGER)  # as it expires
+    assert pools.check_pools.run() == "1 pools"
     assert sent(tasks) == 2
+
+
+def test_the_counter_of_clones_for_requests_tells_of_another_manager_as_well(world: PoolWorld) -> None:
+    for _ in range(2):
+        world.client.incr(keys.ACTIVE_ONDEMAND_CLONES)
+        seen = other_manager.look(world.db)
+    assert seen
 
 
 # --- a provider that is left alone -----------------------------------------------------------------------------------
@@ -151,7 +169,7 @@ def test_clones_that_fail_for_good_are_their_pools_fault_and_not_the_providers(w
 
 def test_a_provider_that_works_again_is_no_reason_any_more(world: PoolWorld) -> None:
     world.pools = [pool(size=1)]
-    breakers.count_failure(world.db, "scripted", now=NOW, most=1, seconds=30)
+    breakers.count_failure(world.db, "scripted", Question.LISTING, now=NOW, most=1, seconds=30)
     assert "breaker_open" in reasons(world)
     world.now += 31
     [vm] = world.clones()

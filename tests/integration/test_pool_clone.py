@@ -37,8 +37,15 @@ def vm(world: PoolWorld) -> str:
     return world.clones()[0]
 
 
+def lasting(world: PoolWorld, seconds: float) -> None:
+    def pass_time(_: str) -> None:
+        world.now += seconds
+
+    world.provider.before("create", pass_time)
+
+
 def test_a_clone_is_ready_with_all_that_is_known_of_it(world: PoolWorld, vm: str) -> None:
-    world.now += 42.5
+    lasting(world, 42.5)
     assert world.clone(vm) == "ready"
     assert world.queues_of(vm) == [Queue.READY]
     found = world.metadata(vm)
@@ -51,8 +58,18 @@ def test_a_clone_is_ready_with_all_that_is_known_of_it(world: PoolWorld, vm: str
     assert world.slots() == 0
 
 
+def test_a_vm_ages_from_when_a_worker_takes_it_on(world: PoolWorld, vm: str) -> None:
+    world.client.hset(keys.vm(vm.encode()), "timeout_notification", "1")
+    world.now += 3 * 60 * 60
+    world.provider.answers_about_all = Readiness(False, "connection refused")
+    assert world.clone(vm) == "pending"
+    assert world.metadata(vm)["clone"] == "2024-01-15 13:30:00 +0000"
+    assert "timeout_notification" not in world.metadata(vm)
+    assert world.round() == ["pending"], "it has waited for longer than a clone may take, and is no failure"
+
+
 def test_statistics_of_the_day_are_kept_for_a_week(world: PoolWorld, vm: str) -> None:
-    world.now += 42.5
+    lasting(world, 42.5)
     world.clone(vm)
     boots, clones = "vmpooler__boot__2024-01-15", "vmpooler__clone__2024-01-15"
     assert world.client.hgetall(boots) == {f"{POOL}:{vm}".encode(): b"42.50"}
@@ -131,11 +148,12 @@ def test_the_same_task_delivered_twice_at_once_makes_one_vm(world: PoolWorld, vm
 
     def again(_: str) -> None:
         world.provider.before("create", None)
-        seen.append(world.clone(vm, owner="task-1"))
+        seen.append(world.clone(vm, owner="task-1/0"))
 
     world.provider.before("create", again)
-    assert world.clone(vm, owner="task-1") == "lost", "the later delivery goes on where the first one was"
-    assert seen == ["ready"]
+    assert world.clone(vm, owner="task-1/0") == "ready"
+    assert seen == ["busy"]
+    assert world.provider.asked("create") == [vm]
     assert list(world.provider.machines) == [vm]
     assert world.queues_of(vm) == [Queue.READY]
     assert world.slots() == 0
@@ -162,9 +180,10 @@ def test_a_clone_whose_worker_died_is_taken_over_when_its_lease_ends(world: Pool
     assert list(world.provider.machines) == [vm]
 
 
-def test_the_same_task_delivered_again_does_not_wait_for_the_lease(world: PoolWorld, vm: str) -> None:
-    killed(world, vm, made=True)
-    assert world.clone(vm, owner="task-1") == "ready"
+def test_the_next_try_of_a_task_does_not_wait_for_the_lease(world: PoolWorld, vm: str) -> None:
+    killed(world, vm, "task-1/0", made=True)
+    assert world.clone(vm, owner="task-1/0") == "busy", "the same message, twice"
+    assert world.clone(vm, owner="task-1/1") == "ready"
     assert world.provider.asked("create") == [vm]
 
 
@@ -239,9 +258,9 @@ def test_a_clone_that_kills_each_worker_is_given_up_in_the_end(world: PoolWorld,
 
 
 def test_deliveries_that_end_do_not_count_as_deaths(world: PoolWorld, vm: str) -> None:
-    killed(world, vm)
-    killed(world, vm)
-    assert world.clone(vm) == "ready"
+    killed(world, vm, "task-1/0")
+    killed(world, vm, "task-1/1")
+    assert world.clone(vm, "task-1/2") == "ready"
 
 
 def test_a_vm_that_was_purged_is_not_cloned_and_gives_its_slot_back(world: PoolWorld, vm: str) -> None:
@@ -365,7 +384,7 @@ def test_a_pool_whose_queue_is_none_does_not_keep_other_clones_from_being_taken_
     assert vm in [work.vm for work in world.reap()], "it is taken up when it can be"
 
 
-def test_least_seconds_is_given_to_a_clone_however_late_it_is_begun(
+def test_a_clone_has_the_pools_timeout_however_late_it_is_begun(
     world: PoolWorld, vm: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     given: list[float] = []
@@ -378,5 +397,5 @@ def test_least_seconds_is_given_to_a_clone_however_late_it_is_begun(
     world.now += 14 * 60
     killed(world, vm)
     world.now += 2 * 60
-    world.clone(vm)
-    assert given == [60, clone.LEAST_SECONDS], "a clone's time is what is left of the pool's timeout"
+    world.clone(vm, "task-2")
+    assert given == [15 * 60] * 2

@@ -251,11 +251,10 @@ def test_a_provider_that_says_what_kind_an_error_is_is_believed(error: Exception
 
 
 @pytest.fixture
-def hanging(world: PoolWorld, monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
-    """The provider does not answer until this is set; a clone has a twentieth of a second."""
+def hanging(world: PoolWorld) -> Iterator[threading.Event]:
+    """The provider does not answer until this is set; a clone has 60 milliseconds."""
     release = threading.Event()
-    world.pools, world.config = [pool(size=1, timeout=0.0001)], {"timeout": 0.0001}
-    monkeypatch.setattr(clone, "LEAST_SECONDS", 0.05)
+    world.pools, world.config = [pool(size=1, timeout=0.001)], {"timeout": 0.001}
     world.provider.before("create", lambda _: release.wait(30))
     yield release
     release.set()
@@ -267,7 +266,7 @@ def test_a_provider_that_hangs_is_given_up(world: PoolWorld, hanging: threading.
     [letter] = world.letters("clone")
     assert (letter["error_class"], letter["error_message"]) == (
         "ProviderTimeoutError",
-        "no answer within 0 seconds",
+        "no answer within 0.06 seconds",
     )
     assert world.queues_of(vm) == []
     assert world.slots() == 0

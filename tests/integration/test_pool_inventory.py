@@ -83,7 +83,28 @@ def test_an_inventory_that_hangs_is_given_up(world: PoolWorld, monkeypatch: pyte
     world.provider.before("list", lambda _: release.wait(30))
     look = world.look()
     release.set()
-    assert str(look.trouble) == "no answer within 0 seconds"
+    assert str(look.trouble) == "no answer within 0.05 seconds"
+    asked = len(world.provider.asked("list"))
+    world.look()
+    assert len(world.provider.asked("list")) == asked, "it is left alone at once: it held a worker for long enough"
+
+
+def test_a_provider_that_was_silent_is_asked_for_one_inventory_at_a_time(world: PoolWorld) -> None:
+    world.pools = [pool(), pool("other")]
+    world.provider.raises("list", TransientProviderError("down"))
+    world.look()
+    seen = []
+
+    def beside(_: str) -> None:
+        world.provider.before("list", None)
+        seen.append(world.look("other").trouble)
+
+    world.provider.before("list", beside)
+    assert world.look().trouble is None
+    assert seen == [None]
+    assert len(world.provider.asked("list")) == 2
+    world.look("other")
+    assert len(world.provider.asked("list")) == 3, "and that is over when it has answered"
 
 
 def test_what_half_a_list_leaves_out_is_not_gone(world: PoolWorld) -> None:

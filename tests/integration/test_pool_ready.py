@@ -1,19 +1,20 @@
 """A ready VM is kept as long as it can be handed out, and is never taken from a user who has just got it."""
 
 import logging
+import threading
 from typing import Any
 
 import pytest
 
 from tests.support.pool_world import MINUTE, PoolWorld, pool
 from tests.support.world import POOL
-from vmpooler_tasks.errors import TransientProviderError, WrongTypeError
-from vmpooler_tasks.jobs import ready
+from vmpooler_tasks.errors import LeftAloneError, ProviderTimeoutError, TransientProviderError, WrongTypeError
+from vmpooler_tasks.jobs import looks, pools, ready
 from vmpooler_tasks.jobs.ready import UNREACHABLE
 from vmpooler_tasks.model.lifecycle import Step
 from vmpooler_tasks.model.names import Queue
 from vmpooler_tasks.providers import Readiness
-from vmpooler_tasks.store import Database
+from vmpooler_tasks.store import Database, breakers
 
 VM = "pooler-a"
 DEAD = Readiness(False, "no route to host", "HostUnreachable")
@@ -192,7 +193,53 @@ def test_a_provider_that_does_not_say_changes_nothing(world: PoolWorld, operatio
     with pytest.raises(TransientProviderError):
         check(world)
     assert world.queues_of(VM) == [Queue.READY]
-    assert "check" not in world.metadata(VM), "the next look asks again"
+    assert check(world) == "ready", "and it is asked again when the next look is due, not all the time"
+    assert len(world.provider.asked("find")) == 1
+    world.now += 61
+    assert check(world) == "ready"
+    assert len(world.provider.asked("find")) == 2
+
+
+def test_a_provider_that_cannot_say_again_and_again_is_left_alone(world: PoolWorld) -> None:
+    world.config["breaker_failures"] = 3
+    vms = [world.ready_vm(f"pooler-{number}") for number in range(5)]
+    world.provider.raises("find", TransientProviderError("no"), always=True)
+    outcomes = []
+    for work in world.look().work:
+        with pytest.raises((LeftAloneError, TransientProviderError)) as caught:
+            world.deliver(work)
+        outcomes.append(caught.type)
+    assert outcomes == [TransientProviderError] * 3 + [LeftAloneError] * 2
+    world.now += 29
+    assert world.look().work == [], "no looks are handed out meanwhile"
+    assert [one.failures for one in breakers.open_ones(world.db, ["scripted"])] == [3]
+    world.provider.raises("find")
+    world.now += 61
+    assert world.round() == ["ready"] * len(vms)
+    assert breakers.open_ones(world.db, ["scripted"]) == []
+
+
+def test_a_provider_that_hangs_is_left_alone_at_once(world: PoolWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(looks, "LOOK_SECONDS", 0.05)
+    release = threading.Event()
+    world.provider.before("find", lambda _: release.wait(30))
+    world.ready_vm(VM)
+    with pytest.raises(ProviderTimeoutError):
+        check(world)
+    world.ready_vm("pooler-other")
+    with pytest.raises(LeftAloneError):
+        ready.check(world.manager, "pooler-other", POOL)
+    release.set()
+
+
+def test_secrets_in_what_a_provider_says_are_kept_nowhere(world: PoolWorld, caplog: pytest.LogCaptureFixture) -> None:
+    world.ready_vm(VM)
+    world.provider.answers_about_all = Readiness(False, "ssh failed password=hunter2 for https://admin:s3cr3t@vm")
+    assert check(world) == "failed"
+    [letter] = world.letters("ready")
+    assert letter["error_message"] == "ssh failed password=[redacted] for https://[redacted]@vm"
+    assert "hunter2" not in caplog.text
+    assert "s3cr3t" not in caplog.text
 
 
 def test_where_the_letter_cannot_be_written_the_vm_stays(world: PoolWorld) -> None:
@@ -233,3 +280,11 @@ def test_it_is_told_why_a_vm_is_not_ready_any_more(world: PoolWorld, caplog: pyt
         f"[!] [{POOL}] '{VM}' removed from 'ready' queue. vm unreachable with error: no route to host",
         f"[!] [{POOL}] 'pooler-old' reached end of TTL after 60 minutes, removed from 'ready' queue",
     ]
+
+
+def test_one_look_hands_out_so_much_and_no_more(world: PoolWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pools, "LOOKS_AT_ONCE", 3)
+    vms = [world.ready_vm(f"pooler-{number}") for number in range(5)]
+    assert world.round() == ["ready"] * 3
+    assert world.round() == ["ready"] * 2
+    assert sorted(world.provider.asked("ready")) == vms

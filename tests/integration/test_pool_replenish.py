@@ -13,6 +13,7 @@ from vmpooler_tasks.jobs.manager import Work
 from vmpooler_tasks.model.lifecycle import Step
 from vmpooler_tasks.model.names import Queue
 from vmpooler_tasks.store import Database, breakers, keys
+from vmpooler_tasks.store.breakers import Question
 from vmpooler_tasks.store.keys import POOL_SLOTS
 from vmpooler_tasks.store.locks import OwnedLock
 
@@ -200,7 +201,7 @@ def test_a_pool_that_is_to_be_empty_is_not_told_to_be(world: PoolWorld, caplog: 
 
 
 def opened(world: PoolWorld, provider: str = "scripted") -> None:
-    breakers.count_failure(world.db, provider, now=world.now, most=1, seconds=30)
+    breakers.count_failure(world.db, provider, Question.LISTING, now=world.now, most=1, seconds=30)
 
 
 def test_a_provider_that_is_left_alone_gets_no_clones(world: PoolWorld) -> None:
@@ -230,13 +231,6 @@ def test_the_pools_of_another_provider_are_not_left_alone(world: PoolWorld) -> N
     opened(world, "scripted")
     assert world.clones(POOL) == []
     assert len(world.clones(OTHER)) == 2
-
-
-def test_a_look_tells_how_many_vms_each_queue_holds(world: PoolWorld) -> None:
-    world.ready_vm("pooler-r")
-    world.running_vm("pooler-x")
-    counts = world.look().counts
-    assert {queue: count for queue, count in counts.items() if count} == {Queue.READY: 1, Queue.RUNNING: 1}
 
 
 def test_a_pool_that_is_not_configured_is_refused(world: PoolWorld) -> None:

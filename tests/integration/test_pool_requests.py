@@ -15,6 +15,7 @@ from vmpooler_tasks.model.names import Queue
 from vmpooler_tasks.model.ondemand import parse_requested
 from vmpooler_tasks.providers import Readiness
 from vmpooler_tasks.store import Database, breakers, keys, ondemand
+from vmpooler_tasks.store.breakers import Question
 
 ID = "req-1"
 HASH = "vmpooler__odrequest__req-1"
@@ -94,7 +95,11 @@ def test_a_request_is_ready_when_all_its_vms_are_delivered(world: PoolWorld) -> 
 def test_a_delivered_vm_is_checked_out(world: PoolWorld) -> None:
     ask(world, f"centos:{POOL}:1")
     [work] = run(world)
-    world.now += 42
+
+    def pass_time(_: str) -> None:
+        world.now += 42
+
+    world.provider.before("create", pass_time)
     world.deliver(work)
     assert world.client.hgetall(keys.active(POOL)) == {work.vm.encode(): b"2024-01-15 10:30:42 +0000"}
     found = world.metadata(work.vm)
@@ -550,7 +555,7 @@ def test_a_vm_that_vanished_before_it_booted_is_made_again(world: PoolWorld) -> 
 def test_requests_of_a_pool_whose_provider_is_left_alone_wait(world: PoolWorld) -> None:
     world.pools = [pool(size=0), pool(OTHER, size=0, provider="other")]
     world.providers = {"other": world.provider}
-    breakers.count_failure(world.db, "scripted", now=world.now, most=1, seconds=30)
+    breakers.count_failure(world.db, "scripted", Question.LISTING, now=world.now, most=1, seconds=30)
     ask(world, f"centos:{POOL}:1")
     ask(world, f"ubuntu:{OTHER}:1", "req-2")
     assert [work.request_id for work in run(world)] == ["req-2"]

@@ -10,7 +10,7 @@ from vmpooler_tasks.errors import ConfigurationError, VmpoolerTasksError
 from vmpooler_tasks.jobs.health_reading import read
 from vmpooler_tasks.jobs.server_check import Finding, check_server, refused_write, remedy
 from vmpooler_tasks.model.health import OVERDUE_INTERVALS, Status
-from vmpooler_tasks.store import Database, breakers, clones, purging, schedule, server
+from vmpooler_tasks.store import Database, breakers, other_manager, purging, schedule, server
 
 REDIS = "Redis"
 """What the finding is called that all others depend on."""
@@ -88,7 +88,7 @@ def _pool_manager(settings: Settings, db: Database, made: Findings) -> Finding:
         try_providers(settings)
     except ConfigurationError as error:
         return Finding("fail", POOL_MANAGER, "; ".join(error.problems), "mend the :providers: section, or install it")
-    if clones.foreign_counts(db):
+    if other_manager.sightings(db):
         remedy_of_two = "stop VMPooler's manager, or set manage_pools: false"
         return Finding("fail", POOL_MANAGER, "another one is at work on this Redis", remedy_of_two)
     untaken = sorted(set(QUEUES) - queues_taken(settings)) if made["workers"].state == "ok" else []
@@ -96,6 +96,7 @@ def _pool_manager(settings: Settings, db: Database, made: Findings) -> Finding:
         start = f"start one: celery -A vmpooler_tasks worker -Q {','.join(untaken)}"
         return Finding("fail", POOL_MANAGER, f"no worker takes {', '.join(untaken)}", start)
     alone = [one.name for one in breakers.open_ones(db, settings.providers)]
+    alone += [one.name for one in breakers.open_pools(db, (pool.name for pool in settings.pools))]
     if alone:
         return Finding("warn", POOL_MANAGER, f"left alone after failures: {', '.join(alone)}", "vmpooler-tasks pools")
     return Finding("ok", POOL_MANAGER, f"{len(settings.pools)} pools on {', '.join(settings.providers)}")

@@ -10,12 +10,12 @@ from vmpooler_tasks.errors import ProviderError, VmpoolerTasksError
 from vmpooler_tasks.jobs import pending
 from vmpooler_tasks.jobs.keep import letter_limits
 from vmpooler_tasks.jobs.lease_keeper import Lease
-from vmpooler_tasks.jobs.manager import Manager
+from vmpooler_tasks.jobs.manager import Manager, stamp
 from vmpooler_tasks.jobs.provider_calls import within
 from vmpooler_tasks.jobs.vm_failures import letter_of, retry_of, say_retry, tell
-from vmpooler_tasks.model.lifecycle import age
 from vmpooler_tasks.model.names import DeadLetterQueue, on_one_line
 from vmpooler_tasks.model.permanence import is_permanent_error
+from vmpooler_tasks.model.redaction import redacted_text
 from vmpooler_tasks.model.retries import MAX_DELIVERIES
 from vmpooler_tasks.providers import PoolSpec, Provider, VirtualMachine
 from vmpooler_tasks.store import clones, redrives, vms
@@ -23,9 +23,6 @@ from vmpooler_tasks.store.arrivals import Handover
 from vmpooler_tasks.store.clones import BreakerRule, Claim, ClaimedClone, Finished
 
 _log = logging.getLogger("vmpooler_tasks.pools")
-
-LEAST_SECONDS = 10.0
-"""Time that a clone is given at the least, however late it is begun."""
 
 
 class WorkerDiedError(VmpoolerTasksError):
@@ -57,13 +54,14 @@ class Failure:
 def run(manager: Manager, vm: str, pool_name: str, owner: str, request_id: str | None = None) -> str:
     """Makes the VM, unless somebody else does or did, or nobody wants it any more; answers what came of it.
 
-    `owner` is the task: delivered again it goes on where it was. Raises what kept the VM from being made; what that
-    means for the VM is for `fail` to do, whoever reports the failure.
+    `owner` is this try of the task (`task/try`): the next one goes on where it was. Raises what kept the VM from being
+    made; what that means for the VM is for `fail` to do, whoever reports the failure.
     """
     pool, now = manager.pool(pool_name), manager.clock()
     claimed = clones.claim(
         manager.db, vm, pool_name, manager.settings.provider_of(pool), clones.slots_for(request_id), owner=owner,
-        now=now, leased_until=now + manager.settings.config.lease_seconds, most_attempts=MAX_DELIVERIES,
+        now=now, stamp=stamp(now), leased_until=now + manager.settings.config.lease_seconds,
+        most_attempts=MAX_DELIVERIES,
     )  # fmt: skip
     match claimed.claim:
         case Claim.OK:
@@ -82,7 +80,7 @@ def _make(manager: Manager, vm: str, pool: Pool, claimed: ClaimedClone) -> str:
     with manager.keeper.holding(vm, claimed.fence) as lease:
         begun = time.perf_counter()
         try:
-            made = within(_seconds_left(manager, pool, claimed), _ask, manager, pool, vm, claimed)
+            made = within(manager.limits(pool).pending_seconds, _ask, manager, pool, vm, claimed)
             seconds = f"{time.perf_counter() - begun:.2f}"
             _log.info("[+] [%s] '%s' cloned in %s seconds", pool.name, vm, seconds)
             _refuse_without_address(made.machine, seconds)
@@ -104,11 +102,6 @@ class Made(NamedTuple):
 def _refuse_without_address(made: VirtualMachine, seconds: str) -> None:
     if not made.ip:
         raise NoAddressError(f"failed to obtain IP after {seconds} seconds")
-
-
-def _seconds_left(manager: Manager, pool: Pool, claimed: ClaimedClone) -> float:
-    waited = age(claimed.begun, manager.clock()) or 0.0
-    return max(LEAST_SECONDS, manager.limits(pool).pending_seconds - waited)
 
 
 def _ask(manager: Manager, pool: Pool, vm: str, claimed: ClaimedClone) -> Made:
@@ -141,7 +134,7 @@ def _is_ready(provider: Provider, spec: PoolSpec, vm: str) -> bool:
     try:
         return provider.is_ready(spec, vm).ready
     except Exception as error:  # noqa: BLE001 - whatever a provider raises, the clone has not failed
-        what = on_one_line(f"{type(error).__name__}: {error}")
+        what = on_one_line(redacted_text(f"{type(error).__name__}: {error}"))
         _log.warning("[!] [%s] '%s' is cloned, and could not be looked at: %s", spec.name, vm, what)
         return False
 

@@ -24,7 +24,8 @@ from vmpooler_tasks.model.health import (
 )
 from vmpooler_tasks.model.names import on_one_line
 from vmpooler_tasks.model.timestamps import iso_utc
-from vmpooler_tasks.store import Database, breakers, clones, health, purging
+from vmpooler_tasks.store import Database, breakers, health, other_manager, purging
+from vmpooler_tasks.store.breakers import OpenBreaker
 from vmpooler_tasks.store.health import HealthState
 from vmpooler_tasks.store.purging import PurgeState
 
@@ -113,13 +114,14 @@ def _manager(db: Database, settings: Settings, now: float) -> dict[str, Any]:
     if not settings.config.manage_pools:
         return {}
     # Half open counts as well, for as long as it takes to try: nothing says yet that it works again.
-    found = breakers.open_ones(db, settings.providers)
-    recent = [one for one in found if one.open_until + settings.config.breaker_seconds > now]
+    def recent(alone: list[OpenBreaker]) -> dict[str, int]:
+        return {one.name: one.failures for one in alone if one.open_until + settings.config.breaker_seconds > now}
+
     return {
-        "open_breakers": {one.name: one.failures for one in recent},
-        "broken_pools": {one.name: one.failures for one in breakers.open_pools(db, (p.name for p in settings.pools))},
+        "open_breakers": recent(breakers.open_ones(db, settings.providers)),
+        "broken_pools": recent(breakers.open_pools(db, (pool.name for pool in settings.pools))),
         "breaker_failures": settings.config.breaker_failures,
-        "other_managers": clones.foreign_counts(db),
+        "other_managers": other_manager.sightings(db),
     }
 
 

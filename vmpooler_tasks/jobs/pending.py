@@ -5,8 +5,8 @@ import logging
 from vmpooler_tasks.config import Pool
 from vmpooler_tasks.jobs import vm_failures
 from vmpooler_tasks.jobs.keep import letter_limits
+from vmpooler_tasks.jobs.looks import find_vm, is_ready
 from vmpooler_tasks.jobs.manager import Manager, day, stamp
-from vmpooler_tasks.jobs.provider_calls import find_vm, is_ready
 from vmpooler_tasks.jobs.vm_failures import letter_of, retry_of, say_retry
 from vmpooler_tasks.model.lifecycle import MINUTE, Fields, age, has_timed_out, needs_notice
 from vmpooler_tasks.model.names import DeadLetterQueue, Queue, on_one_line, readable
@@ -23,11 +23,11 @@ TIMED_OUT = "VM timed out during pending phase"
 def check(manager: Manager, vm: str, pool_name: str) -> str:
     """Moves a pending VM on if it is ready, and fails it if it took too long; answers what came of it.
 
-    Raises ProviderError if the provider does not say.
+    Raises ProviderError if the provider does not say, LeftAloneError if it is not asked.
     """
     pool = manager.pool(pool_name)
     (fields,) = vms.metadata(manager.db, [vm.encode()])
-    readiness = is_ready(manager.provider_of(pool), manager.spec(pool), vm)
+    readiness = is_ready(manager, pool, vm)
     if readiness.ready:
         request_id, alias = fields["request_id"], fields["pool_alias"]
         arrives = arrival(manager, begun=fields["clone"], request_id=request_id, pool_alias=alias)
@@ -43,7 +43,7 @@ def fail_if_late(manager: Manager, vm: str, pool: Pool, fields: Fields) -> str:
     limits, now = manager.limits(pool), manager.clock()
     error = on_one_line(readable(fields["open_socket_error"] or b""))
     if has_timed_out(fields, limits, now):
-        exists = find_vm(manager.provider_of(pool), manager.spec(pool), vm) is not None
+        exists = find_vm(manager, pool, vm) is not None
         minutes = limits.pending_seconds / MINUTE
         if not exists:
             return _drop(manager, vm, pool, fields)

@@ -5,12 +5,13 @@ answered as work, for whichever worker takes it.
 """
 
 import logging
+import random
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 
 from vmpooler_tasks.config import Pool, Settings
-from vmpooler_tasks.errors import ProviderError, WrongTypeError
+from vmpooler_tasks.errors import ProviderError, ProviderTimeoutError, WrongTypeError
 from vmpooler_tasks.jobs.manager import Manager, Work, stamp
 from vmpooler_tasks.jobs.provider_calls import LIST_SECONDS, within
 from vmpooler_tasks.model.lifecycle import (
@@ -23,6 +24,7 @@ from vmpooler_tasks.model.lifecycle import (
 from vmpooler_tasks.model.names import Queue, on_one_line, readable
 from vmpooler_tasks.model.vmnames import candidates
 from vmpooler_tasks.store import breakers, clones, destroys, keys, pools, queues, vms
+from vmpooler_tasks.store.breakers import Question
 from vmpooler_tasks.store.locks import OwnedLock, held
 from vmpooler_tasks.store.pools import PoolView
 
@@ -31,6 +33,9 @@ _log = logging.getLogger("vmpooler_tasks.pools")
 LOCK_SECONDS = 60
 CLONES_AT_ONCE = 200
 """Clones that one look begins at the most; the next look begins more."""
+
+LOOKS_AT_ONCE = 1_000
+"""VMs of each queue that one look at a pool has looked at: a queue of messages shall not grow without end."""
 
 MOST_DIGITS = 9
 """Of a size that is set through the API; one of more is a mistake."""
@@ -51,7 +56,6 @@ class PoolLook:
 
     pool: str
     work: list[Work] = field(default_factory=list)
-    counts: dict[Queue, int] = field(default_factory=dict)
     busy: bool = False
     trouble: ProviderError | None = None
 
@@ -80,7 +84,6 @@ def _look(manager: Manager, pool: Pool) -> PoolLook:
     if inventory is not None or trouble is not None:  # else the provider is left alone
         look.work.extend(_due(manager, pool, seen, inventory))
     look.work.extend(_replenish(manager, pool, seen))
-    look.counts.update({queue: len(found) for queue, found in seen.queues.items()})
     return look
 
 
@@ -117,16 +120,21 @@ def _inventory(manager: Manager, pool: Pool, seen: PoolView) -> tuple[set[bytes]
     name, config, now = manager.settings.provider_of(pool), manager.settings.config, manager.clock()
     if seen.provider_closed_until is not None and seen.provider_closed_until > now:
         return None, None
+    if seen.provider_is_silent and not breakers.try_listing(manager.db, name, now=now, until=now + LOCK_SECONDS):
+        return None, None
     try:
         found = {vm.encode() for vm in within(LIST_SECONDS, manager.provider_of(pool).list_vms, manager.spec(pool))}
     except Exception as error:  # noqa: BLE001 - whatever a provider raises, the rest of the pool is looked at
         _log.error(
             "[!] [%s] Its inventory could not be read: %s: %s", pool.name, type(error).__name__, on_one_line(str(error))
         )
-        breakers.count_failure(manager.db, name, now=now, most=config.breaker_failures, seconds=config.breaker_seconds)
+        breakers.count_failure(
+            manager.db, name, Question.LISTING, now=manager.clock(), most=config.breaker_failures,
+            seconds=config.breaker_seconds, hung=isinstance(error, ProviderTimeoutError),
+        )  # fmt: skip
         return None, error if isinstance(error, ProviderError) else ProviderError(f"{type(error).__name__}: {error}")
     if seen.provider_is_silent:
-        breakers.count_success(manager.db, name, most=config.breaker_failures)
+        breakers.count_success(manager.db, name, Question.LISTING, most=config.breaker_failures)
     return found, None
 
 
@@ -169,7 +177,7 @@ def _due_pending(manager: Manager, pool: Pool, names: list[bytes]) -> Iterator[W
             _note_as_begun(manager, vm, now)
         elif pending_is_due(fields, limits, now, being_cloned=vm in in_flight):
             due.append(vm)
-    yield from _work(Step.CHECK_PENDING, pool, due)
+    yield from _work(Step.CHECK_PENDING, pool, _some(due))
 
 
 def _note_as_begun(manager: Manager, vm: bytes, now: float) -> None:
@@ -182,7 +190,7 @@ def _note_as_begun(manager: Manager, vm: bytes, now: float) -> None:
 def _due_ready(manager: Manager, pool: Pool, names: list[bytes]) -> Iterator[Work]:
     now, limits = manager.clock(), manager.limits(pool)
     rows = zip(names, vms.metadata(manager.db, names), strict=True)
-    yield from _work(Step.CHECK_READY, pool, (vm for vm, fields in rows if ready_is_due(fields, limits, now)))
+    yield from _work(Step.CHECK_READY, pool, _some([vm for vm, fields in rows if ready_is_due(fields, limits, now)]))
 
 
 def _due_running(manager: Manager, pool: Pool, names: list[bytes], inventory: set[bytes] | None) -> Iterator[Work]:
@@ -193,7 +201,12 @@ def _due_running(manager: Manager, pool: Pool, names: list[bytes], inventory: se
     queues.forget_others(manager.db, Queue.RUNNING, pool.name, set(map(hash, timeless)))
     gone = set(names) - inventory if inventory is not None else set()
     past = {vm for vm, fields in since.items() if is_past_lifetime(fields, limits, now)}
-    yield from _work(Step.CHECK_RUNNING, pool, sorted(timeless | gone | past))
+    yield from _work(Step.CHECK_RUNNING, pool, _some(sorted(timeless | gone | past)))
+
+
+def _some(names: list[bytes]) -> list[bytes]:
+    """Others with the next look: any, so that none waits for ever."""
+    return names if len(names) <= LOOKS_AT_ONCE else random.sample(names, LOOKS_AT_ONCE)
 
 
 def _work(step: Step, pool: Pool, names: Iterable[bytes]) -> Iterator[Work]:

@@ -6,19 +6,22 @@ runs in a thread of its own, and is given up when it is late.
 
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, TypeVar
 
 import tenacity
 
 from vmpooler_tasks.errors import ProviderTimeoutError, ThrottledProviderError, VmNotFoundError
 from vmpooler_tasks.model.permanence import is_permanent_error
+from vmpooler_tasks.model.redaction import redacted_text
 from vmpooler_tasks.model.retries import ATTEMPTS, LONGEST_SECONDS, SHORTEST_SECONDS
-from vmpooler_tasks.providers import PoolSpec, Provider, Readiness, VirtualMachine
+from vmpooler_tasks.providers import PoolSpec, Provider
 
 T = TypeVar("T")
 
-LOOK_SECONDS = 30.0
-LIST_SECONDS = 300.0
+LIST_SECONDS = 45.0
+"""It holds a worker, and the pool: no longer than the pool is locked."""
+
 DESTROY_SECONDS = 600.0
 
 
@@ -36,27 +39,22 @@ def within(seconds: float, call: Callable[..., T], *args: Any) -> T:
 
     threading.Thread(target=run, name="provider", daemon=True).start()
     if not done.wait(seconds):
-        raise ProviderTimeoutError(f"no answer within {seconds:.0f} seconds")
+        raise ProviderTimeoutError(f"no answer within {seconds:g} seconds")
     answered, what = outcome
     if not answered:
+        _redact(what)
         raise what
     return what  # type: ignore[no-any-return]  # it is what `call` answered
 
 
-def find_vm(provider: Provider, pool: PoolSpec, vm: str) -> VirtualMachine | None:
-    """The VM, None if the provider is sure that there is none; bounded in time."""
-    try:
-        return within(LOOK_SECONDS, provider.find_vm, pool, vm)
-    except VmNotFoundError:
-        return None
-
-
-def is_ready(provider: Provider, pool: PoolSpec, vm: str) -> Readiness:
-    """Whether the VM can be handed out; bounded in time."""
-    try:
-        return within(LOOK_SECONDS, provider.is_ready, pool, vm)
-    except VmNotFoundError as error:
-        return Readiness(ready=False, error=str(error), error_class=type(error).__name__)
+def _redact(error: BaseException | None) -> None:
+    """A provider's errors are told in the log and in dead letters: there they hold no secrets, nor do their causes."""
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        with suppress(Exception):  # args may be anything
+            error.args = tuple(redacted_text(arg) if isinstance(arg, str) else arg for arg in error.args)
+        error = error.__cause__ or error.__context__
 
 
 def destroy_vm(provider: Provider, pool: PoolSpec, vm: str, retries: "Retries") -> bool:

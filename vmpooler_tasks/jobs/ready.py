@@ -4,8 +4,8 @@ import logging
 
 from vmpooler_tasks.config import Pool
 from vmpooler_tasks.jobs.keep import letter_limits
+from vmpooler_tasks.jobs.looks import find_vm, is_ready
 from vmpooler_tasks.jobs.manager import Manager, stamp
-from vmpooler_tasks.jobs.provider_calls import find_vm, is_ready
 from vmpooler_tasks.jobs.vm_failures import letter_of, tell
 from vmpooler_tasks.model.lifecycle import MINUTE, Fields, has_expired, ready_is_due
 from vmpooler_tasks.model.names import DeadLetterQueue, Queue, on_one_line, readable
@@ -21,7 +21,7 @@ UNREACHABLE = "VM became unreachable in ready queue"
 def check(manager: Manager, vm: str, pool_name: str) -> str:
     """Keeps a ready VM, recycles or fails it; answers what came of it.
 
-    Raises ProviderError if the provider does not say.
+    Raises ProviderError if the provider does not say, LeftAloneError if it is not asked.
     """
     pool, now = manager.pool(pool_name), manager.clock()
     limits = manager.limits(pool)
@@ -31,12 +31,12 @@ def check(manager: Manager, vm: str, pool_name: str) -> str:
     if has_expired(fields, limits, now):
         minutes = limits.ready_seconds / MINUTE
         return _recycle(manager, vm, pool, f"reached end of TTL after {minutes:g} minutes, removed from 'ready' queue")
-    found = find_vm(manager.provider_of(pool), manager.spec(pool), vm)
+    vms.note(manager.db, vm, "check", stamp(now))  # before it is asked: one that cannot say is not asked all the time
+    found = find_vm(manager, pool, vm)
     if found and found.hostname and found.hostname != vm:
         named = on_one_line(found.hostname)
         return _recycle(manager, vm, pool, f"has mismatched hostname {named}, removed from 'ready' queue")
-    readiness = is_ready(manager.provider_of(pool), manager.spec(pool), vm)
-    vms.note(manager.db, vm, "check", stamp(now))
+    readiness = is_ready(manager, pool, vm)
     if readiness.ready:
         return "ready"
     return "failed" if fail(manager, vm, pool.name, fields, readiness) else "gone"

@@ -2,8 +2,8 @@
 
 import logging
 
+from vmpooler_tasks.jobs.looks import find_vm
 from vmpooler_tasks.jobs.manager import Manager
-from vmpooler_tasks.jobs.provider_calls import find_vm
 from vmpooler_tasks.model.lifecycle import age, is_past_lifetime, lifetime_hours
 from vmpooler_tasks.model.names import Queue
 from vmpooler_tasks.store import queues, vms
@@ -17,7 +17,7 @@ GRACE_SECONDS = 60.0
 def check(manager: Manager, vm: str, pool_name: str) -> str:
     """Ends a VM that is past its lifetime, was never checked out, or is gone; answers what came of it.
 
-    Raises ProviderError if the provider does not say.
+    Raises ProviderError if the provider does not say, LeftAloneError if it is not asked.
     """
     pool, raw, now = manager.pool(pool_name), vm.encode(), manager.clock()
     limits = manager.limits(pool)
@@ -29,7 +29,7 @@ def check(manager: Manager, vm: str, pool_name: str) -> str:
         return _complete(
             manager, vm, pool_name, "is listed as running, but has no checkouttime data. Removing from running"
         )
-    if find_vm(manager.provider_of(pool), manager.spec(pool), vm) is None:
+    if find_vm(manager, pool, vm) is None:
         return _complete(manager, vm, pool_name, "is no longer in inventory, removing from running")
     return "running"
 

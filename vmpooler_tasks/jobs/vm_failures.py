@@ -8,6 +8,7 @@ from vmpooler_tasks.model.deadletter import DeadLetter, failed_vm
 from vmpooler_tasks.model.lifecycle import Fields
 from vmpooler_tasks.model.names import DeadLetterQueue, on_one_line, readable
 from vmpooler_tasks.model.ondemand import CloneItem, Wanted
+from vmpooler_tasks.model.redaction import redacted_text
 from vmpooler_tasks.store import ondemand, redrives
 from vmpooler_tasks.store.clones import RequestRetry
 from vmpooler_tasks.store.deadletters import Limits, Trimmed
@@ -23,8 +24,8 @@ def letter_of(
     request_id = fields["request_id"]
     (lineage,) = redrives.lineage(manager.db, [vm])
     return failed_vm(
-        queue=queue, vm=vm.encode(), pool=pool, error_class=error_class, error_message=message, now=manager.clock(),
-        request_id=request_id, pool_alias=fields["pool_alias"], identity=identity,
+        queue=queue, vm=vm.encode(), pool=pool, error_class=error_class, error_message=redacted_text(message),
+        now=manager.clock(), request_id=request_id, pool_alias=fields["pool_alias"], identity=identity,
         retry_count=ondemand.retry_count(manager.db, request_id) if request_id else 0,
         lineage=lineage,
     )  # fmt: skip
@@ -42,7 +43,7 @@ def retry_of(manager: Manager, pool: str, fields: Fields, *, message: str | None
         item=str(item),
         permanent=permanent,
         most_retries=manager.settings.config.max_vm_retries,
-        reason=f"Configuration error: {message}",
+        reason=redacted_text(f"Configuration error: {message}"),
     )
 
 

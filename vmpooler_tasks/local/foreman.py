@@ -175,12 +175,13 @@ def _supervise(settings: Settings, url: str, process: "subprocess.Popen[bytes] |
 
 
 def _workers(settings: Settings) -> Iterator[tuple[str, str]]:
-    """One for everything; where pools are managed, clones wait for their provider in another, hundreds at once."""
+    """One for everything; where pools are managed, what waits for a provider does so in others, many at once."""
     everything = "worker --loglevel INFO --hostname worker@%h"
     if not settings.config.manage_pools:
         yield "worker", everything
         return
-    yield "worker", f"{everything} -Q {CHECK_QUEUE},{MAINTENANCE_QUEUE}"
+    yield "worker", f"{everything} -Q {MAINTENANCE_QUEUE}"
+    yield "checks", f"worker --loglevel INFO --hostname checks@%h -Q {CHECK_QUEUE} -P threads -c 32"
     yield "clones", f"worker --loglevel INFO --hostname clones@%h -Q {CLONE_QUEUE},{DESTROY_QUEUE} -P threads -c 100"
 
 

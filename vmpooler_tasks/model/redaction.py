@@ -12,7 +12,7 @@ _SECRET_NAME = re.compile(_SENSITIVE, re.IGNORECASE)
 # To the last @ of the word: a password may hold a / or @ that it should not.
 _LOGIN_IN_URL = re.compile(r"(?<=://)[^\s'\"]+@")
 _ASSIGNED = re.compile(
-    rf"(?P<name>{_SENSITIVE}[\w-]{{0,60}}\\?['\"]?\s*[=:]\s*)"
+    rf"(?P<name>{_SENSITIVE}[\w-]{{0,60}}\\?['\"]?\s*[=:]\s*)(?!\[redacted\])"
     r"(?:'(?:[^'\\]|\\.)*'|\\\"(?:[^\"\\])*\\\"|\"(?:[^\"\\]|\\.)*\"|(?:Bearer |Basic )?[^\s,;)}\]]+)",
     re.IGNORECASE,
 )

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 
 from vmpooler_tasks.store import keys
 from vmpooler_tasks.store.connection import Database
@@ -17,15 +18,42 @@ class OpenBreaker:
     open_until: float
 
 
-def count_failure(db: Database, provider: str, *, now: float, most: int, seconds: float) -> float | None:
-    """Its inventory could not be read; the epoch until which it is left alone, if that was once too often in a row."""
-    answer = db.run("fail_provider", [keys.breaker(provider)], [repr(now), most, seconds])
-    return float(answer) if answer else None
+class Question(StrEnum):
+    """What a provider is asked beside clones; failures of each kind are counted apart."""
+
+    LISTING = "listings"
+    LOOK = "looks"
 
 
-def count_success(db: Database, provider: str, *, most: int) -> bool:
-    """Its inventory could be read. Whether that closed its breaker: not if clones have failed in a row."""
-    return bool(db.run("pass_provider", [keys.breaker(provider)], [most]))
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How a provider stands: left alone until this epoch (None: it never failed too often), and its failed looks."""
+
+    open_until: float | None
+    failed_looks: int
+
+
+def standing(db: Database, provider: str) -> Standing:
+    until, looks = db.call("HMGET", keys.breaker(provider), "open_until", str(Question.LOOK))
+    return Standing(None if until is None else finite(until.decode(errors="replace")), leading_number(looks))
+
+
+def try_listing(db: Database, provider: str, *, now: float, until: float) -> bool:
+    """Whether its inventory may be asked for: where it failed last time, by one at a time."""
+    return bool(db.run("try_listing", [keys.breaker(provider)], [repr(now), repr(until)]))
+
+
+def count_failure(
+    db: Database, provider: str, question: Question, *, now: float, most: int, seconds: float, hung: bool = False
+) -> None:
+    """It could not answer: after `most` of these in a row it is left alone, and at once if it `hung`."""
+    weight = most if hung else 1
+    db.run("fail_provider", [keys.breaker(provider)], [repr(now), most, seconds, str(question), weight])
+
+
+def count_success(db: Database, provider: str, question: Question, *, most: int) -> None:
+    """It answered. That ends the pause, unless other questions or clones failed in a row."""
+    db.run("pass_provider", [keys.breaker(provider)], [most, str(question)])
 
 
 def open_ones(db: Database, providers: Iterable[str]) -> list[OpenBreaker]:
@@ -42,11 +70,11 @@ def _open(db: Database, wanted: Mapping[str, bytes]) -> list[OpenBreaker]:
     with db.translated_errors():
         pipe = db.client.pipeline(transaction=False)
         for key in wanted.values():
-            pipe.hmget(key, "failures", "listings", "open_until")
+            pipe.hmget(key, "failures", *Question, "open_until")
         replies = pipe.execute() if wanted else []
     found = []
-    for name, (clones, listings, until) in zip(wanted, replies, strict=True):
+    for name, (*counts, until) in zip(wanted, replies, strict=True):
         epoch = None if until is None else finite(until.decode(errors="replace"))
         if epoch is not None:
-            found.append(OpenBreaker(name, max(leading_number(clones), leading_number(listings)), epoch))
+            found.append(OpenBreaker(name, max(map(leading_number, counts)), epoch))
     return found

@@ -12,7 +12,6 @@ from vmpooler_tasks.store.arrivals import Arrival, Handover
 from vmpooler_tasks.store.connection import Database
 from vmpooler_tasks.store.deadletters import Limits, Trimmed
 from vmpooler_tasks.store.keys import Slots
-from vmpooler_tasks.store.numbers import leading_number
 
 REAPED_AT_ONCE = 500
 
@@ -82,15 +81,15 @@ def begin(
 
 
 def claim(
-    db: Database, vm: str, pool: str, provider: str, slots: Slots, *, owner: str, now: float, leased_until: float,
-    most_attempts: int,
+    db: Database, vm: str, pool: str, provider: str, slots: Slots, *, owner: str, now: float, stamp: bytes,
+    leased_until: float, most_attempts: int,
 ) -> ClaimedClone:  # fmt: skip
     raw = vm.encode()
     outcome, fence, attempts, open_until, request_id, pool_alias, begun, template, target = db.run(
         "claim_clone",
         [keys.queue(Queue.PENDING, pool), slots.key, slots.counter, keys.work(raw), keys.FENCES,
          keys.breaker(provider), keys.vm(raw), keys.POOL_TEMPLATES, keys.POOL_CLONE_TARGETS],
-        [vm, owner, repr(now), repr(leased_until), most_attempts, pool],
+        [vm, owner, repr(now), repr(leased_until), most_attempts, pool, stamp],
     )  # fmt: skip
     return ClaimedClone(
         claim=Claim(outcome.decode()), fence=fence, attempts=attempts,
@@ -196,29 +195,3 @@ def in_flight(db: Database) -> set[bytes]:
         for slots in (keys.POOL_SLOTS, keys.REQUEST_SLOTS):
             pipe.zrange(slots.key, 0, -1)
         return {vm for found in pipe.execute() for vm in found}
-
-
-FOREIGN_SECONDS = 120
-"""For so long it is remembered that somebody else counted clones."""
-
-FOREIGN_SIGHTINGS = 2
-"""A counter that is wrong once was left behind by a manager that has been stopped."""
-
-
-def look_for_other_manager(db: Database) -> bool:
-    """Whether another pool manager is at work: VMPooler's counter of clones is not what was written to it here.
-
-    It is put right.
-    """
-    seen = db.run(
-        "look_for_other_manager",
-        [keys.ACTIVE_CLONES, keys.POOL_SLOTS.key, keys.OTHER_MANAGER],
-        [FOREIGN_SECONDS],
-    )
-    return int(seen) >= FOREIGN_SIGHTINGS
-
-
-def foreign_counts(db: Database) -> int:
-    """How often another manager was seen at work lately; 0 if it was one counter that was left behind."""
-    seen = leading_number(db.call("GET", keys.OTHER_MANAGER))
-    return seen if seen >= FOREIGN_SIGHTINGS else 0

@@ -1,27 +1,25 @@
 """The pool workers' tasks. With `manage_pools` off they do nothing, and say so."""
 
-import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from celery import current_app, shared_task
 
-from vmpooler_tasks.errors import ProviderError
+from vmpooler_tasks.errors import LeftAloneError, ProviderError
 from vmpooler_tasks.jobs import clone, destroy, ondemand, pending, pools, ready, running
-from vmpooler_tasks.jobs.manager import Work
+from vmpooler_tasks.jobs.manager import Manager, Work
 from vmpooler_tasks.model.lifecycle import Step
-from vmpooler_tasks.store import clones
 from vmpooler_tasks.tasks import names
 from vmpooler_tasks.tasks.base import Task
 from vmpooler_tasks.tasks.configuration import settings
-from vmpooler_tasks.tasks.database import database
 from vmpooler_tasks.tasks.messages import waiting
+from vmpooler_tasks.tasks.other_manager import guard
 from vmpooler_tasks.tasks.pool_manager import manager
-
-_log = logging.getLogger("vmpooler_tasks.pools")
 
 MOST_WAITING = 5_000
 """Checks that may wait before no more are handed out: the workers have enough to do."""
+
+OTHER_MANAGER = "another pool manager is at work"
 
 _TASKS = {
     Step.CLONE: names.CLONE_VM,
@@ -44,6 +42,8 @@ class PoolTask(Task):
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if not settings().config.manage_pools:
             return "manage_pools is off"
+        if self.name != names.CHECK_POOLS and guard.refuses():
+            return OTHER_MANAGER
         return super().__call__(*args, **kwargs)
 
 
@@ -67,9 +67,8 @@ def _send(task: str, kwargs: dict[str, Any], producer: Any, expires: float | Non
 @shared_task(name=names.CHECK_POOLS, base=PoolTask)
 def check_pools() -> str:
     """A look at every pool; and clones whose worker has gone are handed out anew."""
-    if clones.look_for_other_manager(database()):
-        _log.error("[!] [pools] Another pool manager is at work on this Redis: nothing is done until it has stopped")
-        return "another pool manager is at work"
+    if guard.looks():
+        return OTHER_MANAGER
     hand_out(pools.reap(manager()))
     if waiting(names.CHECK_QUEUE) > MOST_WAITING:
         return "the workers have enough to do"
@@ -98,22 +97,29 @@ def process_ondemand_requests() -> str:
 
 @shared_task(name=names.CLONE_VM, base=PoolTask, bind=True)
 def clone_vm(self: Task, vm: str, pool: str, request_id: str | None = None) -> str:
-    return clone.run(manager(), vm, pool, self.request.id, request_id)
+    return clone.run(manager(), vm, pool, f"{self.request.id}/{self.request.retries}", request_id)
 
 
 @shared_task(name=names.CHECK_PENDING_VM, base=PoolTask)
 def check_pending_vm(vm: str, pool: str) -> str:
-    return pending.check(manager(), vm, pool)
+    return _look(pending.check, vm, pool)
 
 
 @shared_task(name=names.CHECK_READY_VM, base=PoolTask)
 def check_ready_vm(vm: str, pool: str) -> str:
-    return ready.check(manager(), vm, pool)
+    return _look(ready.check, vm, pool)
 
 
 @shared_task(name=names.CHECK_RUNNING_VM, base=PoolTask)
 def check_running_vm(vm: str, pool: str) -> str:
-    return running.check(manager(), vm, pool)
+    return _look(running.check, vm, pool)
+
+
+def _look(check: Callable[[Manager, str, str], str], vm: str, pool: str) -> str:
+    try:
+        return check(manager(), vm, pool)
+    except LeftAloneError as error:  # nothing is wrong with the VM: it is looked at later
+        return str(error)
 
 
 @shared_task(name=names.DESTROY_VM, base=PoolTask, bind=True)

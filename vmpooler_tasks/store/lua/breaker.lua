@@ -1,5 +1,5 @@
--- Shared: the circuit breaker of one provider, a hash: failures (of clones, in a row), listings (that failed, in a row),
--- open_until, trial_until, pause. It is missing while all is well.
+-- Shared: the circuit breaker of one provider, a hash: failures (of clones, in a row), listings and looks (that failed, in
+-- a row), open_until, trial_until, pause. It is missing while all is well.
 local function left_alone_until(breaker, now, trial_end)
   local found = redis.call('HMGET', breaker, 'open_until', 'trial_until')
   if not found[1] then return nil end
@@ -9,9 +9,9 @@ local function left_alone_until(breaker, now, trial_end)
   return nil
 end
 
--- Counts a failure of this kind; answers until when the provider is left alone, if this failure was one too many.
-local function count_failure(breaker, kind, now, most, shortest)
-  local failures = redis.call('HINCRBY', breaker, kind, 1)
+-- Counts a failure of this kind, as `weight` of them; answers until when the provider is left alone, if this failure was one too many.
+local function count_failure(breaker, kind, now, most, shortest, weight)
+  local failures = redis.call('HINCRBY', breaker, kind, weight or 1)
   redis.call('EXPIRE', breaker, 86400)
   local open_until = redis.call('HGET', breaker, 'open_until')
   if failures < most or (open_until and tonumber(open_until) > now) then return nil end

@@ -10,11 +10,21 @@ local function free_slot(slots, counter, vm)
   redis.call('SET', counter, redis.call('ZCARD', slots))
 end
 
--- Whether somebody other than `owner` works on the VM now.
+-- An owner is a task, or one of its tries: `task/try`.
+local function task_of(owner) return string.match(owner, '^(.*)/%d+$') or owner end
+
+-- Whether another task than that of `owner` works on the VM now.
 local function is_leased(slots, work, vm, owner, now)
   local other = redis.call('HGET', work, 'owner')
-  if not other or other == owner then return false end
+  if not other or task_of(other) == task_of(owner) then return false end
   local lease_end = redis.call('ZSCORE', slots, vm)
+  return lease_end and tonumber(lease_end) > now
+end
+
+-- Whether this very try works on it: its message has been delivered twice. A later try of the task is another matter, it
+-- is made when the process of the one before is gone.
+local function is_delivered_twice(slots, work, vm, owner, now)
+  local lease_end = redis.call('HGET', work, 'owner') == owner and redis.call('ZSCORE', slots, vm)
   return lease_end and tonumber(lease_end) > now
 end
 
