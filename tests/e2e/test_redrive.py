@@ -18,7 +18,7 @@ from tests.support import servers
 from tests.support.commands import CommandLine, letter
 from tests.support.failing_tasks import PREFIX
 from tests.support.messages import message, send
-from tests.support.processes import Installation, Process, configuration, until
+from tests.support.processes import PATIENCE, Installation, Process, configuration, until
 from tests.support.servers import TestServer
 from tests.support.world import POOL, World
 from vmpooler_tasks.model.names import DeadLetterQueue, Queue
@@ -134,7 +134,7 @@ def test_a_preview_counts_by_queue_pool_and_error_and_runs_nothing(bench: Bench)
     bench.sums(1, redrives=3)
     before = bench.world.snapshot_of_vmpooler()
     assert bench.run.json("dlq", "redrive", "--all", "--dry-run") == {
-        "dry_run": True, "selected": 3, "poisoned": 1,
+        "dry_run": True, "selected": 3, "poisoned": 1, "expected": {"redriven": 3, "obsolete": 0, "kept": 0},
         "groups": [{"queue": "tasks", "pool": "a", "error": "E: no", "count": 3}],
     }  # fmt: skip
     heading, _, row, last, poison = bench.run("dlq", "redrive", "--all", "--dry-run").out.splitlines()
@@ -326,7 +326,28 @@ def test_a_run_stops_when_its_tasks_fail_again(bench: Bench) -> None:
 def test_what_is_kept_is_explained(bench: Bench) -> None:
     letter(bench.world, "tasks", 5, id="b" * 16, error_class="UndecodableMessage", error_message="no", args=["eA=="])
     result = bench.run("dlq", "redrive", "--all", "--yes")
-    assert "! kept: it cannot be run again, since it is no task, or its arguments were redacted\n" in result.out
+    assert (
+        "! kept: it cannot be run again, since no worker knows it as a task, its arguments were redacted, or VMPooler"
+        " fills its pool itself\n" in result.out
+    )
+
+
+def test_a_preview_and_the_question_tell_what_would_become_of_the_letters(bench: Bench) -> None:
+    letter(bench.world, "tasks", 5, id="b" * 16, error_class="UndecodableMessage", error_message="no", args=["eA=="])
+    letter(bench.world, "tasks", 5, id="c" * 16, task="vmpooler_tasks.gone", error_class="E", error_message="no")
+    letter(bench.world, "clone", 5, id="a" * 16, vm="v", pool="retired", error_class="E", error_message="no")
+    numbers = bench.sums(1)
+    text = "run 1 of 4 dead letters again, close 1 as obsolete, keep 2"
+    assert bench.run("dlq", "redrive", "--all", "--dry-run").out.splitlines()[-1] == f"Would {text}."
+    assert bench.run.json("dlq", "redrive", "--all", "--dry-run")["expected"] == {
+        "redriven": 1, "obsolete": 1, "kept": 2,
+    }  # fmt: skip
+    refused = bench.run("dlq", "redrive", "--all", typed="n\n")
+    assert f"{text.capitalize()}? [y/N]" in refused.err
+    shown = bench.run.json("dlq", "redrive", "--all", "--yes")
+    assert (shown["redriven"], shown["obsolete"], shown["kept"]) == (1, 1, 2)
+    bench.world.client.zremrangebyrank(LETTERS, 0, -1)
+    bench.each_once(numbers)
 
 
 # --- mistakes --------------------------------------------------------------------------------------------------------
@@ -336,7 +357,7 @@ def test_what_is_kept_is_explained(bench: Bench) -> None:
     ("typed", "complaint"),
     [
         ("", "name ids or filters, or say --all"),
-        ("--queue clone", "name ids or filters, or say --all"),
+        ("--queue clone", "--queue alone is not enough: name ids or filters as well, or say --all"),
         ("--resume nowhere", "there is no run 'nowhere', or not any more"),
         ("--cancel nowhere", "there is no run 'nowhere', or not any more"),
         ("--status nowhere", "there is no run 'nowhere', or not any more"),
@@ -415,6 +436,26 @@ def test_clones_are_run_again_until_the_pool_is_full(valkey: TestServer, world: 
         assert (shown["redriven"], shown["obsolete"]) == (3, 1)
         worker.says("moved from 'pending' to 'ready' queue", 3)
         assert len(world.members(Queue.READY)) == 3
+
+
+def test_a_run_that_waits_says_once_why(valkey: TestServer, world: World, tmp_path: Path) -> None:
+    with Installation(valkey.url, tmp_path, managed(task_limit=1)) as installation:
+        for number in range(2):
+            letter(world, "clone", 60 + number, vm=f"v{number}", pool=POOL, error_class="E", error_message="no")
+        run = CommandLine(tmp_path, installation.environment)
+        with run.started("dlq", "redrive", "--all", "--yes", "--rate", "0", "--json") as process:
+            assert process.stderr is not None
+            assert process.stdout is not None
+            said = process.stderr.readline()
+            worker = installation.worker("-P", "threads", concurrency=4)
+            assert process.wait(PATIENCE) == 0
+            assert json.loads(process.stdout.read())["redriven"] == 2
+            assert process.stderr.read() == ""
+        assert said == (
+            "Waits at letter 2 of 2: no slot for a clone is free (task_limit, ondemand_clone_limit), and no worker"
+            " takes vmpooler.clone: start one. Ctrl-C interrupts it.\n"
+        )
+        worker.says("moved from 'pending' to 'ready' queue", 2)
 
 
 def test_a_run_that_waits_for_a_slot_does_not_keep_the_only_worker_from_freeing_it(

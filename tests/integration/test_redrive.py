@@ -22,6 +22,7 @@ from vmpooler_tasks.errors import InvalidOrderError, WrongTypeError
 from vmpooler_tasks.jobs import ondemand
 from vmpooler_tasks.jobs import redrive as job
 from vmpooler_tasks.jobs.deadletters import find
+from vmpooler_tasks.jobs.redrive_fate import forecast
 from vmpooler_tasks.model.deadletter import letter_id
 from vmpooler_tasks.model.letterfilter import LetterFilter
 from vmpooler_tasks.model.names import DeadLetterQueue, Queue
@@ -32,6 +33,7 @@ from vmpooler_tasks.store import ondemand as requests
 from vmpooler_tasks.store.keys import POOL_SLOTS, REQUEST_SLOTS
 from vmpooler_tasks.store.redrives import Run
 from vmpooler_tasks.tasks.enqueue import redrive_broker
+from vmpooler_tasks.tasks.names import OWN
 from vmpooler_tasks.tasks.redriving import Broker
 
 ALIAS = "centos-7"
@@ -103,10 +105,24 @@ class Redriver(PoolWorld):
         return last
 
     def redrive(self, *ids: str, **wanted: Any) -> dict[str, int]:
-        """What became of so many of these letters (of all, if none is named), once all are through."""
+        """What became of so many of these letters (of all, if none is named), once all are through.
+
+        It is what was expected before.
+        """
+        expected = self.expects(*ids, **wanted)
         run = self.drive(self.begin(*ids, **wanted))
         assert run.state is RunState.DONE
-        return {name: count for name, count in run.counts.items() if count}
+        counts = {name: count for name, count in run.counts.items() if count}
+        assert expected == counts or "failed_again" in counts
+        return counts
+
+    def expects(self, *ids: str, **wanted: Any) -> dict[str, int]:
+        """What a preview says; it changes nothing."""
+        before = self.snapshot()
+        letters = job.select(self.db, LetterFilter(ids=frozenset(ids), **wanted)).letters
+        expected = forecast(self.db, self.settings, OWN, letters)
+        assert self.snapshot() == before
+        return {str(what): count for what, count in expected.items() if count}
 
     def messages(self, queue: str = "vmpooler.clone") -> list[Message]:
         """Those that wait in this queue, in the order in which they are taken."""
@@ -389,10 +405,17 @@ def test_without_a_free_slot_a_run_waits_where_it_is_and_goes_on_later(world: Re
     assert next(steps).state is RunState.DONE
 
 
-def test_where_vmpooler_fills_its_pools_itself_a_pools_letter_is_obsolete(world: Redriver) -> None:
+def test_where_vmpooler_fills_its_pools_itself_the_letter_of_one_that_is_short_is_kept(world: Redriver) -> None:
     world.config["manage_pools"] = False
-    world.letter()
+    kept = world.letter()
+    assert world.expects() == {"kept": 1}
+    assert world.redrive() == {"kept": 1}
+    assert world.left() == {kept}
+    for vm in ("pooler-1", "pooler-2"):
+        world.ready_vm(vm)
+    assert world.expects() == {"obsolete": 1}
     assert world.redrive() == {"obsolete": 1}
+    assert world.left() == set()
     assert world.members(Queue.PENDING) == set()
     assert world.messages() == []
 

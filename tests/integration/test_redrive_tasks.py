@@ -20,6 +20,7 @@ from vmpooler_tasks.model.names import DeadLetterQueue, Queue
 from vmpooler_tasks.model.redrive import Lineage, read_lineage
 from vmpooler_tasks.store import Database
 from vmpooler_tasks.tasks import names
+from vmpooler_tasks.tasks.app import app
 from vmpooler_tasks.tasks.redriving import Broker
 
 TASK_QUEUES = {"t.t": names.MAINTENANCE_QUEUE, names.PURGE: names.MAINTENANCE_QUEUE, names.CLONE_VM: names.CLONE_QUEUE}
@@ -156,13 +157,42 @@ def test_a_vm_that_lives_again_is_not_destroyed(world: Redriver, queue: Queue) -
     assert waiting(world) == {}
 
 
-def test_a_task_that_nobody_knows_is_kept(world: Redriver, monkeypatch: pytest.MonkeyPatch) -> None:
-    def unknown(*_: Any) -> tuple[str, bytes]:
-        raise InvalidOrderError("nobody knows it")
-
-    monkeypatch.setattr(Broker, "prepare", unknown)
-    kept = world.letter("tasks")
+def test_a_task_with_a_name_of_ours_that_nobody_knows_is_kept(
+    world: Redriver, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "vmpooler_tasks.redrive")
+    kept = world.letter("tasks", task="vmpooler_tasks.no_such_task")
     assert world.redrive() == {"kept": 1}
+    assert world.left() == {kept}
+    assert waiting(world) == {}
+    assert (
+        f"[*] [redrive] {kept} of vmpooler_tasks.no_such_task: kept: no worker of ours knows this task"
+        in caplog.messages
+    )
+
+
+@pytest.mark.parametrize("task", ["their.task", "celery.backend_cleanup", "vmpooler.task"])
+def test_others_may_know_a_task_that_we_do_not(world: Redriver, task: str) -> None:
+    world.letter("tasks", task=task, error_class="NotRegistered")
+    assert world.redrive() == {"redriven": 1}
+    assert [sent.task for sent in world.messages(names.MAINTENANCE_QUEUE)] == [task]
+
+
+def test_we_know_every_task_of_ours() -> None:
+    app.finalize()
+    app.loader.import_default_modules()
+    assert {name for name in app.tasks if name.startswith("vmpooler_tasks.")} == names.OWN.names
+    assert names.OWN.repeated <= names.OWN.names
+    assert names.OWN.repeated == set(TICKS)
+
+
+def test_a_task_that_cannot_be_sent_is_kept(world: Redriver, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: Any) -> tuple[str, bytes]:
+        raise InvalidOrderError("it is too long")
+
+    monkeypatch.setattr(Broker, "prepare", refuse)
+    kept = world.letter("tasks")
+    assert world.drive(world.begin()).counts["kept"] == 1
     assert world.left() == {kept}
 
 

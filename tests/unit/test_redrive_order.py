@@ -21,7 +21,9 @@ def test_filters_and_options_are_read_from_json() -> None:
 
 
 def test_everything_has_to_be_said() -> None:
-    with pytest.raises(InvalidOrderError, match="every"):
+    with pytest.raises(InvalidOrderError, match=r": name ids or filters, or set every to true$"):
+        read_order({}).filter()
+    with pytest.raises(InvalidOrderError, match=r": queues alone are not enough: .*as well, or set every to true$"):
         read_order({"queues": ["clone"]}).filter()
     assert read_order({"queues": ["clone"], "every": True}).filter().selects_all()
 

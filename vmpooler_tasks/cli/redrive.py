@@ -1,7 +1,7 @@
 """`vmpooler-tasks dlq redrive`"""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +12,7 @@ from vmpooler_tasks.cli.context import PROGRAM, Context, pass_context, who_am_i
 from vmpooler_tasks.cli.output import print_json, print_line, print_table, utc_time
 from vmpooler_tasks.clock import system_clock
 from vmpooler_tasks.errors import InvalidOrderError, VmpoolerTasksError
-from vmpooler_tasks.model.redrive import DEFAULT_MAX_FAILED, DEFAULT_RATE, POISON_AFTER, RunState
+from vmpooler_tasks.model.redrive import DEFAULT_MAX_FAILED, DEFAULT_RATE, POISON_AFTER, Outcome, RunState
 
 if TYPE_CHECKING:  # the jobs are imported where they are used: `--help` needs no Redis client
     from vmpooler_tasks.jobs.redrive import Selection
@@ -63,6 +63,8 @@ def redrive(
     interrupted, and resumed by anybody; the audit keeps who ordered it, and why.
     """
     from vmpooler_tasks.jobs import redrive as job  # noqa: PLC0415
+    from vmpooler_tasks.jobs.redrive_fate import forecast  # noqa: PLC0415
+    from vmpooler_tasks.tasks.names import OWN  # noqa: PLC0415
 
     _refuse_mixture(ids or every or any(filters.values()), resume, cancel, status, runs)
     with _usage_errors():
@@ -78,14 +80,16 @@ def redrive(
         else:
             wanted = options.filter_from(filters, ids)
             if wanted.selects_all() and not every:
-                raise click.UsageError("name ids or filters, or say --all")
+                alone = "--queue alone is not enough: " if filters["queues"] else ""
+                raise click.UsageError(f"{alone}name ids or filters{' as well' * bool(alone)}, or say --all")
             selection = job.select(context.db, wanted, limit)
             _refuse_missing(ids, selection, limit)
             if dry_run or not selection.letters:
-                _preview(selection, as_json)
+                _preview(selection, forecast(context.db, context.settings, OWN, selection.letters), as_json)
                 return
             if not yes:
-                click.confirm(f"Run {len(selection.letters)} dead letters again?", abort=True, err=True)
+                expected = forecast(context.db, context.settings, OWN, selection.letters)
+                click.confirm(f"Run {_what_becomes(expected)}?", abort=True, err=True)
             run = job.start(
                 context.db, selection, who=who_am_i(), why=why, rate=rate, max_failed_percent=max_failed,
                 now=system_clock(),
@@ -119,9 +123,17 @@ def _say(as_json: bool, data: dict[str, Any], text: str) -> None:
         print_line(text)
 
 
-def _preview(selection: "Selection", as_json: bool) -> None:
+def _what_becomes(expected: Mapping[Outcome, int]) -> str:
+    """`3 of 9 dead letters again, close 2 as obsolete, keep 4`; only what there is."""
+    again, obsolete, kept = (expected.get(what, 0) for what in (Outcome.REDRIVEN, Outcome.OBSOLETE, Outcome.KEPT))
+    others = f", close {obsolete} as obsolete" * bool(obsolete) + f", keep {kept}" * bool(kept)
+    of_all = f" of {again + obsolete + kept}" if others else ""
+    return f"{again}{of_all} dead letters again{others}"
+
+
+def _preview(selection: "Selection", expected: Mapping[Outcome, int], as_json: bool) -> None:
     if as_json:
-        print_json(selection.as_json())
+        print_json(selection.as_json(expected))
         return
     if groups := selection.groups():
         print_table(
@@ -129,7 +141,7 @@ def _preview(selection: "Selection", as_json: bool) -> None:
             [(count, queue, pool or "-", error[:MESSAGE_WIDTH]) for (queue, pool, error), count in groups],
             numbers=("COUNT",),
         )
-    print_line(f"Would run {len(selection.letters)} dead letters again.")
+    print_line(f"Would run {_what_becomes(expected)}.")
     if selection.poisoned:
         print_line(f"! {selection.poisoned} came back too often and are left out: name them by id", "yellow")
 
@@ -138,6 +150,7 @@ def _drive(context: Context, run: str, enqueue: bool, as_json: bool) -> None:
     from vmpooler_tasks.jobs import redrive as job  # noqa: PLC0415
     from vmpooler_tasks.tasks.enqueue import enqueue_redrive, redrive_broker  # noqa: PLC0415 - Celery is slow to import
 
+    has_told = False
     if enqueue:
         task = enqueue_redrive(context.settings, run)
         _say(as_json, {"run": run, "task_id": task}, f"Run {run} is enqueued as task {task}.")
@@ -146,7 +159,12 @@ def _drive(context: Context, run: str, enqueue: bool, as_json: bool) -> None:
     progress = not as_json and sys.stderr.isatty()
     try:
         with redrive_broker(context.settings) as broker:
+            position = last.position
             for last in job.go_on(context.db, context.settings, broker, system_clock, run):
+                if last.state is RunState.RUNNING and last.position == position and not has_told:
+                    has_told = True
+                    sys.stderr.write("\r" * progress + _why_it_waits(context, last) + "\n")
+                position = last.position
                 if progress:
                     sys.stderr.write(f"\r{last.position} of {last.total} … ")
     except (KeyboardInterrupt, VmpoolerTasksError):
@@ -155,6 +173,19 @@ def _drive(context: Context, run: str, enqueue: bool, as_json: bool) -> None:
     if progress:
         sys.stderr.write("\r\033[K")
     _show_run(last, as_json)
+
+
+def _why_it_waits(context: Context, run: "Run") -> str:
+    from vmpooler_tasks.tasks.enqueue import queues_taken  # noqa: PLC0415
+    from vmpooler_tasks.tasks.names import CLONE_QUEUE  # noqa: PLC0415
+
+    why = "no slot for a clone is free (task_limit, ondemand_clone_limit)"
+    try:
+        if CLONE_QUEUE not in queues_taken(context.settings):
+            why += f", and no worker takes {CLONE_QUEUE}: start one"
+    except VmpoolerTasksError:
+        pass  # the run itself will tell
+    return f"Waits at letter {run.position + 1} of {run.total}: {why}. Ctrl-C interrupts it."
 
 
 def _show_run(run: "Run", as_json: bool) -> None:
@@ -172,7 +203,8 @@ def _show_run(run: "Run", as_json: bool) -> None:
     if run.counts["obsolete"]:
         print_line("  obsolete: closed, since nobody wants it any more (its pool is full, its request has its answer)")
     if run.counts["kept"]:
-        print_line("! kept: it cannot be run again, since it is no task, or its arguments were redacted", "yellow")
+        print_line("! kept: it cannot be run again, since no worker knows it as a task, its arguments were redacted,"
+                   " or VMPooler fills its pool itself", "yellow")  # fmt: skip
 
 
 def _show_runs(context: Context, as_json: bool) -> None:

@@ -5,7 +5,6 @@ which its successor begins, and the run's position moves in it. So anybody can g
 well, and nothing is lost or doubled.
 """
 
-import json
 import logging
 import time
 import uuid
@@ -21,29 +20,30 @@ from vmpooler_tasks.config import Pool, Settings
 from vmpooler_tasks.errors import InvalidOrderError
 from vmpooler_tasks.jobs import deadletters
 from vmpooler_tasks.jobs.manager import Work
-from vmpooler_tasks.jobs.pools import PLANNED_LEASES, SPARE_NAMES, effective_size, first_metadata
+from vmpooler_tasks.jobs.pools import PLANNED_LEASES, SPARE_NAMES, first_metadata
+from vmpooler_tasks.jobs.redrive_fate import decided, size_of, wanted_by
 from vmpooler_tasks.model.deadletter import StoredLetter
 from vmpooler_tasks.model.letterfilter import LetterFilter
 from vmpooler_tasks.model.lifecycle import Step
 from vmpooler_tasks.model.names import DeadLetterQueue, on_one_line
-from vmpooler_tasks.model.ondemand import parse_requested
-from vmpooler_tasks.model.redaction import REDACTED
-from vmpooler_tasks.model.redrive import Lineage, Outcome, RunState, is_poison, successor, too_many_failed
+from vmpooler_tasks.model.redrive import Lineage, Outcome, OwnTasks, RunState, is_poison, successor, too_many_failed
 from vmpooler_tasks.model.vmnames import candidates
-from vmpooler_tasks.store import Database, ondemand, pools, redrives
+from vmpooler_tasks.store import Database, redrives
 from vmpooler_tasks.store.redrives import Run, Successor
 
 _log = logging.getLogger("vmpooler_tasks.redrive")
+
+EXPECTED = (Outcome.REDRIVEN, Outcome.OBSOLETE, Outcome.KEPT)
+"""What a run can be expected to do with a letter."""
 
 WAIT_SECONDS = 1.0
 """Pause while there is no free slot for a clone."""
 
 
 class Broker(Protocol):
-    """The way to the workers. `repeated`: tasks that come again by themselves. `destroy`: the one for a VM."""
+    """The way to the workers, who know these tasks of ours."""
 
-    repeated: frozenset[str]
-    destroy: str
+    own: OwnTasks
 
     def prepare(self, task: str, args: Any, kwargs: Any, lineage: Lineage) -> tuple[str, bytes]:
         """(the list in Redis, the message) of a task; raises InvalidOrderError for one that cannot be sent.
@@ -67,10 +67,11 @@ class Selection:
         counted = Counter((str(one.queue), one.text("pool"), deadletters.error_of(one)) for one in self.letters)
         return counted.most_common()
 
-    def as_json(self) -> dict[str, Any]:
-        """As a preview shows it."""
+    def as_json(self, expected: Mapping[Outcome, int]) -> dict[str, Any]:
+        """As a preview shows it, which expects this of a run."""
         return {
             "dry_run": True, "selected": len(self.letters), "poisoned": self.poisoned,
+            "expected": {str(what): expected.get(what, 0) for what in EXPECTED},
             "groups": [{"queue": q, "pool": p, "error": e, "count": n} for (q, p, e), n in self.groups()],
         }  # fmt: skip
 
@@ -144,35 +145,25 @@ class _Driver:
         letter = redrives.letter_at(self._db, self._run, position)
         if letter is None:
             return redrives.pass_over(self._db, self._run, position)
-        decided = self._decided(letter)
-        if decided is None and letter.queue is not DeadLetterQueue.TASKS:
+        before, why = decided(letter, self._broker.own) or (None, "")
+        if before is None and letter.queue is not DeadLetterQueue.TASKS:
             outcome = self._vm(position, letter)
         else:
-            outcome = self._task(position, letter, decided)
+            outcome = self._task(position, letter, before)
+        told = f"{outcome}: {why}" if why and outcome is before else outcome
         name = on_one_line(letter.text("vm") or letter.text("task"))
         level = logging.DEBUG if outcome is Outcome.WAIT else logging.INFO  # it is told again each second
-        _log.log(level, "[*] [redrive] %s of %s: %s", on_one_line(letter.id), name, outcome)
+        _log.log(level, "[*] [redrive] %s of %s: %s", on_one_line(letter.id), name, told)
         return outcome
 
-    def _decided(self, letter: StoredLetter) -> Outcome | None:
-        """What becomes of it however things stand; None for one that can be run again."""
-        if letter.queue is not DeadLetterQueue.TASKS:
-            return None if letter.text("vm") and letter.text("pool") and _has_names(letter) else Outcome.KEPT
-        if letter.text("task") in self._broker.repeated:
-            return Outcome.OBSOLETE
-        args, kwargs = letter.fields.get("args"), letter.fields.get("kwargs")
-        is_whole = isinstance(args, list | None) and isinstance(kwargs, dict | None) and _has_names(letter)
-        is_whole = is_whole and REDACTED not in json.dumps([args, kwargs])
-        return None if is_whole and letter.text("task") else Outcome.KEPT
-
-    def _task(self, position: int, letter: StoredLetter, decided: Outcome | None) -> Outcome:
+    def _task(self, position: int, letter: StoredLetter, before: Outcome | None) -> Outcome:
         completed = None
-        if letter.text("task") == self._broker.destroy:
+        if letter.text("task") == self._broker.own.destroy:
             completed = (letter.text("vm"), letter.text("pool"))
         step = partial(redrives.redrive_task, self._db, self._run, position, letter, completed=completed)
         # Looked at first: to another server a message goes before the letter leaves, and nothing takes it back.
-        outcome = step(decided=decided)
-        if decided or outcome is not Outcome.REDRIVEN:
+        outcome = step(decided=before)
+        if before or outcome is not Outcome.REDRIVEN:
             return outcome
         try:
             queue, message = self._broker.prepare(
@@ -200,9 +191,12 @@ class _Driver:
         raw = request_id.encode() if request_id else None
         alias = letter.text("pool_alias")
         origin = {"request_id": raw, "pool_alias": alias.encode()} if raw else {}
+        wanted = None
+        if pool is not None:
+            wanted = wanted_by(self._db, raw, alias, pool.name) if raw else size_of(self._db, pool)
         return Successor(
             pool=letter.text("pool"),
-            wanted=None if pool is None else self._wanted_by(raw, alias, pool) if raw else self._size(pool),
+            wanted=wanted,
             limit=limit if config.manage_pools else None,
             leased_until=now + PLANNED_LEASES * config.lease_seconds,
             metadata={} if pool is None else {**first_metadata(self._settings, pool, now), **origin},
@@ -211,26 +205,6 @@ class _Driver:
             request_id=raw,
             alias=alias,
         )  # fmt: skip
-
-    def _size(self, pool: Pool) -> int:
-        return effective_size(pool, pools.orders(self._db, pool.name).size)
-
-    def _wanted_by(self, request_id: bytes, alias: str, pool: Pool) -> int | None:
-        """How many VMs of this pool, by this name, the request asks for."""
-        try:
-            wanted = parse_requested(ondemand.requested(self._db, request_id) or "")
-        except ValueError:
-            return None
-        return sum(part.count for part in wanted if (part.alias, part.pool) == (alias, pool.name))
-
-
-def _has_names(letter: StoredLetter) -> bool:
-    """Whether what it names can be a key in Redis. JSON can hold text that is no UTF-8."""
-    try:
-        "".join(map(letter.text, ("task", "vm", "pool", "request_id", "pool_alias"))).encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def as_json(run: Run) -> Mapping[str, Any]:

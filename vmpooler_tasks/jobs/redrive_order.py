@@ -47,7 +47,8 @@ class RedriveOrder(BaseModel):
             error_class=self.error_class, match=match, since=self.since, until=self.until,
         )  # fmt: skip
         if wanted.selects_all() and not self.every:
-            raise InvalidOrderError("name ids or filters, or set every to true")
+            alone = "queues alone are not enough: " if "queues" in self.model_fields_set else ""
+            raise InvalidOrderError(f"{alone}name ids or filters{' as well' * bool(alone)}, or set every to true")
         return wanted
 
 

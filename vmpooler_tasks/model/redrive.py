@@ -19,6 +19,22 @@ DEFAULT_MAX_FAILED = 50.0
 """Percent of a run that may fail again."""
 
 
+OWN_PREFIX = "vmpooler_tasks."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OwnTasks:
+    """Our own tasks. `repeated`: those that come again by themselves. `destroy`: the one for a VM."""
+
+    names: frozenset[str]
+    repeated: frozenset[str]
+    destroy: str
+
+    def lacks(self, task: str) -> bool:
+        """Whether no worker can know it: it has a name of ours, and we have none of that name. Others have theirs."""
+        return task.startswith(OWN_PREFIX) and task not in self.names
+
+
 class RunState(StrEnum):
     """Of one run of redrives."""
 

@@ -117,15 +117,15 @@ def fill(db: Database, request_id: bytes, wanted: Sequence[Wanted]) -> bool:
     )
 
 
-def refill(db: Database, request_id: bytes, part: Wanted) -> int:
-    """How many VMs this part of an open request has lost on their way; they are to be begun anew."""
+def refill(db: Database, request_id: bytes, part: Wanted, *, dry_run: bool = False) -> int:
+    """How many VMs this part of an open request has lost on their way; but for a dry run, they are to be begun anew."""
     before, behind = around_count(part, request_id)
     return int(
         db.run(
             "refill_request",
             [keys.request(request_id), keys.delivered(request_id, part.alias, part.pool),
              keys.queue(Queue.PENDING, part.pool), keys.PENDING_ONDEMAND_CLONES],
-            [part.count, keys.VM_PREFIX, request_id, part.alias, before, behind],
+            [part.count, keys.VM_PREFIX, request_id, part.alias, before, behind, int(dry_run)],
         )
     )  # fmt: skip
 

@@ -1,5 +1,7 @@
 """The tasks by name, and where each goes."""
 
+from vmpooler_tasks.model.redrive import OwnTasks
+
 PURGE = "vmpooler_tasks.purge_stale_entries"
 HEALTH_CHECK = "vmpooler_tasks.run_health_check"
 CHECK_POOLS = "vmpooler_tasks.check_pools"
@@ -23,3 +25,15 @@ ELSEWHERE = {
     **dict.fromkeys((CHECK_POOL, CHECK_PENDING_VM, CHECK_READY_VM, CHECK_RUNNING_VM), CHECK_QUEUE),
 }
 """Tasks that do not go to the maintenance queue."""
+
+OWN = OwnTasks(
+    names=frozenset({
+        PURGE, HEALTH_CHECK, CHECK_POOLS, CHECK_POOL, CLONE_VM, CHECK_PENDING_VM, CHECK_READY_VM, CHECK_RUNNING_VM,
+        DESTROY_VM, PROCESS_REQUESTS, REDRIVE,
+    }),
+    repeated=frozenset({
+        CHECK_POOLS, CHECK_POOL, PROCESS_REQUESTS, CHECK_PENDING_VM, CHECK_READY_VM, CHECK_RUNNING_VM,
+    }),
+    destroy=DESTROY_VM,
+)  # fmt: skip
+"""What a redrive knows of them."""

@@ -12,6 +12,7 @@ from vmpooler_tasks.config import Settings
 from vmpooler_tasks.errors import InvalidOrderError
 from vmpooler_tasks.jobs import redrive as job
 from vmpooler_tasks.jobs.manager import Work
+from vmpooler_tasks.jobs.redrive_fate import forecast
 from vmpooler_tasks.jobs.redrive_order import read_order
 from vmpooler_tasks.model.redrive import Lineage, RunState
 from vmpooler_tasks.tasks import names
@@ -33,11 +34,7 @@ class Broker:
     app: Celery
     settings: Settings
 
-    repeated = frozenset({
-        names.CHECK_POOLS, names.CHECK_POOL, names.PROCESS_REQUESTS, names.CHECK_PENDING_VM, names.CHECK_READY_VM,
-        names.CHECK_RUNNING_VM,
-    })  # fmt: skip
-    destroy = names.DESTROY_VM
+    own = names.OWN
 
     def prepare(self, task: str, args: Any, kwargs: Any, lineage: Lineage) -> tuple[str, bytes]:
         with self.app.connection_for_write() as line, closing(line.channel()) as channel:
@@ -70,7 +67,7 @@ def redrive(self: Task, run: str | None = None, **order: Any) -> dict[str, Any]:
         asked = read_order(order)
         selection = job.select(database(), asked.filter(), asked.limit)
         if asked.dry_run or not selection.letters:
-            return selection.as_json()
+            return selection.as_json(forecast(database(), settings(), names.OWN, selection.letters))
         run = job.start(
             database(), selection, who=asked.who or f"task {self.request.id}", why=asked.why, rate=asked.rate,
             max_failed_percent=asked.max_failed_percent, now=system_clock(),

@@ -31,7 +31,7 @@ else
 end
 if wanted <= 0 then return answer('obsolete') end
 if ARGV[7] == '' then
-  if ARGV[5] ~= '1' then return answer('obsolete') end  -- VMPooler's manager fills its pools itself
+  if ARGV[5] ~= '1' then return answer('kept') end  -- VMPooler's manager fills its pools itself
   put_item(KEYS[11], 1, ARGV[13], 1, ARGV[14])
   return answer('redriven')
 end

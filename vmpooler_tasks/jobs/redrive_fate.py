@@ -1,0 +1,107 @@
+"""What becomes of a dead letter that is to be run again: what is decided before, and what a preview expects."""
+
+import json
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from vmpooler_tasks.config import Pool, Settings
+from vmpooler_tasks.jobs.pools import effective_size
+from vmpooler_tasks.model.deadletter import StoredLetter
+from vmpooler_tasks.model.names import DeadLetterQueue, Queue
+from vmpooler_tasks.model.ondemand import Wanted, parse_requested
+from vmpooler_tasks.model.redaction import REDACTED
+from vmpooler_tasks.model.redrive import Outcome, OwnTasks
+from vmpooler_tasks.store import Database, ondemand, pools, queues
+
+LIVING = (Queue.PENDING, Queue.READY, Queue.RUNNING)
+
+
+def decided(letter: StoredLetter, own: OwnTasks) -> tuple[Outcome, str] | None:
+    """(what becomes of it however things stand, why); None for one that can be run again."""
+    if not _has_names(letter):
+        return Outcome.KEPT, "a name in it is none"
+    if letter.queue is not DeadLetterQueue.TASKS:
+        return None if letter.text("vm") and letter.text("pool") else (Outcome.KEPT, "it names no VM or no pool")
+    task = letter.text("task")
+    if task in own.repeated:
+        return Outcome.OBSOLETE, "it comes again by itself"
+    args, kwargs = letter.fields.get("args"), letter.fields.get("kwargs")
+    if not task or not isinstance(args, list | None) or not isinstance(kwargs, dict | None):
+        return Outcome.KEPT, "it is no task"
+    if own.lacks(task):
+        return Outcome.KEPT, "no worker of ours knows this task"
+    if REDACTED in json.dumps([args, kwargs]):
+        return Outcome.KEPT, "its arguments were redacted"
+    return None
+
+
+def _has_names(letter: StoredLetter) -> bool:
+    """Whether what it names can be a key in Redis. JSON can hold text that is no UTF-8."""
+    try:
+        "".join(map(letter.text, ("task", "vm", "pool", "request_id", "pool_alias"))).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def size_of(db: Database, pool: Pool) -> int:
+    """How many VMs the pool is to have."""
+    return effective_size(pool, pools.orders(db, pool.name).size)
+
+
+def wanted_by(db: Database, request_id: bytes, alias: str, pool: str) -> int | None:
+    """How many VMs of this pool, by this name, the request asks for."""
+    try:
+        wanted = parse_requested(ondemand.requested(db, request_id) or "")
+    except ValueError:
+        return None
+    return sum(part.count for part in wanted if (part.alias, part.pool) == (alias, pool))
+
+
+def forecast(db: Database, settings: Settings, own: OwnTasks, letters: Iterable[StoredLetter]) -> Counter[Outcome]:
+    """What a run would do with these letters as things stand now; it changes nothing."""
+    now = _Forecast(db, settings, own)
+    return Counter(map(now.outcome, letters))
+
+
+@dataclass
+class _Forecast:
+    """What pools and requests are short of is asked once, and used up by the letters."""
+
+    db: Database
+    settings: Settings
+    own: OwnTasks
+    short: dict[tuple[str, str, str], int] = field(default_factory=dict)
+
+    def outcome(self, letter: StoredLetter) -> Outcome:
+        if found := decided(letter, self.own):
+            return found[0]
+        vm, pool = letter.text("vm"), letter.text("pool")
+        if letter.queue is DeadLetterQueue.TASKS:
+            is_late = letter.text("task") == self.own.destroy and not self._is_in(Queue.COMPLETED, pool, vm)
+            return Outcome.OBSOLETE if is_late else Outcome.REDRIVEN
+        request, alias = letter.text("request_id"), letter.text("pool_alias")
+        place = (pool, request, alias)
+        if place not in self.short:
+            self.short[place] = self._short_of(*place)
+        if self.short[place] <= 0 or any(self._is_in(queue, pool, vm) for queue in LIVING):
+            return Outcome.OBSOLETE
+        if not request and not self.settings.config.manage_pools:
+            return Outcome.KEPT
+        self.short[place] -= 1
+        return Outcome.REDRIVEN
+
+    def _short_of(self, name: str, request: str, alias: str) -> int:
+        pool = self.settings.pool(name)
+        if pool is None:
+            return 0
+        if not request:
+            filled = (queues.size(self.db, queue, name) for queue in (Queue.PENDING, Queue.READY))
+            return size_of(self.db, pool) - sum(filled)
+        raw = request.encode()
+        wanted = wanted_by(self.db, raw, alias, name) or 0
+        return ondemand.refill(self.db, raw, Wanted(alias, name, wanted), dry_run=True)
+
+    def _is_in(self, queue: Queue, pool: str, vm: str) -> bool:
+        return queues.are_in(self.db, queue, pool, [vm.encode()])[0]
