@@ -212,9 +212,12 @@ def test_the_architecture_names_every_key_of_ours() -> None:
         keys.first_seen("QUEUE", "POOL"), keys.work(b"VM"), keys.breaker("PROVIDER"), keys.pool_breaker("POOL"),
         keys.check_lock("POOL"),
         keys.redrive("RUN"), keys.redrive_letters("RUN"), b"vmpooler_tasks__dummy__POOL",
+        b"vmpooler_tasks__dummy__calls:CALL:POOL:VM",
     }  # fmt: skip
     text = read("docs/architecture.md")
-    rows = [re.findall(r"`([\w…]+)`", row.split("|")[1]) for row in text.splitlines() if row.startswith("| `vmpooler_")]
+    rows = [
+        re.findall(r"`([\w…:]+)`", row.split("|")[1]) for row in text.splitlines() if row.startswith("| `vmpooler_")
+    ]
     named = {f"vmpooler_tasks__{key[1:].lstrip('_')}" if key[0] == "…" else key for row in rows for key in row}
     named = {keys.redrive_letters("RUN").decode() if key == "vmpooler_tasks__letters" else key for key in named}
     assert named == ours | slots | {key.decode() for key in made}
