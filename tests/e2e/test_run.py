@@ -132,7 +132,7 @@ def test_its_pools_fill_and_live_beside_a_believable_past(look: FirstLook) -> No
         pools = db.client.smembers(keys.POOLS)
         assert pools == {b"centos-7-x86_64", b"ubuntu-2004-x86_64", b"windows-2022-x86_64"}
         for pool in pools:
-            until(lambda pool=pool: db.client.scard(b"vmpooler__ready__" + pool) > 0, f"{pool} has a ready VM")  # type: ignore[misc]
+            until(lambda pool=pool: db.client.scard(b"vmpooler__ready__" + pool) > 0, f"{pool} has a ready VM", 120)  # type: ignore[misc]
         assert db.client.zcard("vmpooler__dlq__clone") >= 8
         assert db.client.hget(keys.CONFIG, "dlq_enabled") == b"true"
 
