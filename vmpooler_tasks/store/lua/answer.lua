@@ -1,5 +1,5 @@
--- Shared: answers a request (a reason says why it failed), and lets keys of an answered one go after so many seconds, unless
--- somebody has said already when each is to go.
+-- Shared: answers a request (a reason says why it failed), and lets keys of an answered one go after so many seconds,
+-- unless somebody has said already when each is to go.
 local function let_go(key, seconds)
   if redis.call('TTL', key) == -1 then redis.call('EXPIRE', key, seconds) end
 end

@@ -1,5 +1,6 @@
--- Shared: what a failed VM means for the request that it was made for. The request is failed if the error is permanent or
--- it was tried too often (the tick that fills requests lets it go); else the VM's item is put back. Answers the outcome (none, retried, failed) and the retries.
+-- Shared: what a failed VM means for the request that it was made for. The request is failed if the error is permanent
+-- or it was tried too often (the tick that fills requests lets it go); else the VM's item is put back. Answers the outcome
+-- (none, retried, failed) and the retries.
 -- uses: answered
 -- uses: answer
 -- uses: put_item
