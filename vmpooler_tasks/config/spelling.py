@@ -21,7 +21,7 @@ OF_POOLS = (vmpooler_names.OPTIONS - OPTIONS) | EVERYDAY | {"check_loop_delay_mi
 
 POOL_ALIKE = 0.75
 """A pool's names are short: `sise` for `size` is caught."""
-LIKE_A_POOLS = frozenset({"site", "vmname"})
+LIKE_A_POOLS = frozenset({"site", "vmname", "template_id", "template_name", "template_path"})
 """What a provider may well want to be told of a pool, and comes as near to one of its names by chance."""
 
 THRESHOLDS = frozenset(HealthThresholds.model_fields)

@@ -43,7 +43,7 @@ _ADVICE: dict[str, tuple[str, str]] = {
         "check with `vmpooler-tasks purge --dry-run --pool {pool}`, then run it with --force",
     ),
     "breaker_open": (
-        "provider {provider} failed {measured} times in a row and is left alone for a while",
+        "provider {provider} fails again and again, or hangs, and is left alone for a while",
         "look at it and at `vmpooler-tasks dlq list --queue clone`; it is tried again by itself",
     ),
     "pool_broken": (

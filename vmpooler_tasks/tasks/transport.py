@@ -166,7 +166,7 @@ class Channel(stock.Channel):
     def _connparams(self, asynchronous: bool = False) -> dict[str, Any]:
         # The stock one fails with an AttributeError, of which the worker ends: messages that were to be restored or
         # acknowledged when the connection was lost and closed. They come again after the visibility timeout.
-        if self.connection.client is None:
+        if self.connection is None or self.connection.client is None:
             raise exceptions.ConnectionError("the connection was closed")
         found: dict[str, Any] = super()._connparams(asynchronous=asynchronous)
         return found

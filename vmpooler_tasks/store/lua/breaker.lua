@@ -9,7 +9,8 @@ local function left_alone_until(breaker, now, trial_end)
   return nil
 end
 
--- Counts a failure of this kind, as `weight` of them; answers until when the provider is left alone, if this failure was one too many.
+-- Counts a failure of this kind, as `weight` of them; answers until when the provider is left alone, if this was one too
+-- many.
 local function count_failure(breaker, kind, now, most, shortest, weight)
   local failures = redis.call('HINCRBY', breaker, kind, weight or 1)
   redis.call('EXPIRE', breaker, 86400)
