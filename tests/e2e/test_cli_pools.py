@@ -64,7 +64,9 @@ def test_a_provider_that_is_left_alone_is_told_once_with_how_long(pools: Command
     world.client.hset(keys.breaker("dummy"), mapping={"failures": 5, "open_until": world.now + 3600})
     told = [line for line in pools("pools").out.splitlines() if line.startswith("!")]
     assert len(told) == 1
-    assert re.fullmatch(r"! provider dummy is left alone for (59m \d+s|1h) more: it fails again and again, or hangs", told[0])
+    assert re.fullmatch(
+        r"! provider dummy is left alone for (59m \d+s|1h) more: it fails again and again, or hangs", told[0]
+    )
     world.client.hset(keys.breaker("dummy"), mapping={"open_until": world.now - 1})
     assert pools("pools").out.splitlines()[-1] == (
         "! provider dummy is left alone until a clone succeeds: it fails again and again, or hangs"

@@ -58,7 +58,9 @@ def _show(rows: "list[PoolRow]") -> None:
     )  # fmt: skip
     closed = {row.provider: row.provider_closed_until for row in rows if row.provider_closed_until}
     for provider, until in closed.items():
-        print_line(f"! provider {provider} is left alone {_how_long(until)}: it fails again and again, or hangs", "yellow")
+        print_line(
+            f"! provider {provider} is left alone {_how_long(until)}: it fails again and again, or hangs", "yellow"
+        )
     for row in rows:
         if row.pool_closed_until:
             print_line(f"! {row.pool} is left alone {_how_long(row.pool_closed_until)}: {row.last_failure}", "yellow")
