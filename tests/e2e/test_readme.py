@@ -135,7 +135,7 @@ def test_the_first_five_minutes_of_the_readme_are_as_it_says(minutes: FirstMinut
     first, *rest = typed("README.md")
     assert (first.text, bool(first.shown)) == (START, True)
     minutes.make.says("[*] [purge] Completed purge cycle").says("[*] [health] Status: HEALTHY").says("cloned in", 2)
-    assert appears(first.shown or (), minutes.make.log), minutes.make.log
+    until(lambda: appears(first.shown or (), minutes.make.log), lambda: f"what is shown appears: {minutes.make.log}")
     assert len(rest) > 6
     for command in rest:
         status, printed = minutes.shell.type(command.text)
