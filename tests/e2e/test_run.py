@@ -120,7 +120,7 @@ def test_it_purges_and_checks_at_once_with_a_prefixed_log(look: FirstLook) -> No
     assert lines[0] == "The database was empty: filled with a sample of 3 pools."
     assert lines[3] == ("Try:     . .vmpooler-tasks/env; vmpooler-tasks health   (in another terminal, in this folder)")
     prefixes = {line.split("|")[0] for line in lines[5:] if line.strip()}
-    assert prefixes == {" system ", " worker ", " clones ", " beat   "}
+    assert prefixes == {" system ", " worker ", " checks ", " clones ", " beat   "}
     assert "[*] [config] Read deploy/demo.yaml; Redis at " in look.log
     assert "worker | " in next(line for line in lines if PURGED in line)
     assert next(line for line in lines if PURGED in line).endswith(": 5 entries purged")

@@ -113,6 +113,7 @@ def _manager(db: Database, settings: Settings, now: float) -> dict[str, Any]:
     """What the pool manager's part of the verdict needs, where this is the pool manager."""
     if not settings.config.manage_pools:
         return {}
+
     # Half open counts as well, for as long as it takes to try: nothing says yet that it works again.
     def recent(alone: list[OpenBreaker]) -> dict[str, int]:
         return {one.name: one.failures for one in alone if one.open_until + settings.config.breaker_seconds > now}
