@@ -1,0 +1,544 @@
+"""An installation of which everything is known: the jobs on a real server, and a small model of what they owe."""
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+from tests.stateful.holders import Gate, Holder, PowerFailureError, Staged, Turn
+from tests.support.pool_world import TEMPLATE, StillKeeper
+from tests.support.world import NOW
+from vmpooler_tasks.config import Options, Pool, Settings
+from vmpooler_tasks.errors import TransientProviderError
+from vmpooler_tasks.jobs import clone, destroy, ondemand, pending, pools, ready, redrive, running
+from vmpooler_tasks.jobs.clone import Failure
+from vmpooler_tasks.jobs.manager import Manager, Work, stamp
+from vmpooler_tasks.jobs.provider_calls import Retries
+from vmpooler_tasks.model.letterfilter import LetterFilter
+from vmpooler_tasks.model.lifecycle import Step
+from vmpooler_tasks.model.names import DeadLetterQueue, Queue
+from vmpooler_tasks.model.ondemand import Wanted
+from vmpooler_tasks.model.redrive import Lineage, OwnTasks, RunState
+from vmpooler_tasks.providers import Readiness
+from vmpooler_tasks.store import Database, keys, redrives
+from vmpooler_tasks.store import ondemand as requests
+from vmpooler_tasks.store.keys import POOL_SLOTS, REQUEST_SLOTS
+from vmpooler_tasks.tasks import names
+
+POOLS = {"amber": 3, "birch": 2}
+"""Pool → size."""
+
+LEASE_SECONDS, LIMIT = 60, 4
+DISCOVERY_SECONDS = 10
+PATIENCE_SECONDS = 3600
+"""Of requests, long enough that none fails while clones are tried again."""
+
+ROUNDS = 80
+"""Until all is quiet, a lease each: a destruction that failed often is put off for a while."""
+
+LETTERS = (DeadLetterQueue.CLONE, DeadLetterQueue.PENDING, DeadLetterQueue.READY)
+
+
+@dataclass(frozen=True)
+class Message:
+    """Work as the broker carries it."""
+
+    work: Work
+    task_id: str
+
+
+@dataclass
+class Names:
+    """In the place of the generator of names: what failed has to be repeated with the same."""
+
+    count: int = 0
+
+    def generate_slug(self, words: int) -> str:
+        self.count += 1
+        return f"vm-{self.count:04}"
+
+
+@dataclass
+class Snapshot:
+    """What Redis holds at one instant. `slots` and `counters` by the key of the slots; `asked_for`: VM → request."""
+
+    queues: Mapping[tuple[str, Queue], set[str]]
+    slots: Mapping[bytes, dict[str, float]]
+    counters: Mapping[bytes, int]
+    letters: Mapping[DeadLetterQueue, list[dict[str, Any]]]
+
+    def queue(self, *queues: Queue, pool: str | None = None) -> set[str]:
+        return {
+            vm for (home, queue), vms in self.queues.items() if queue in queues and pool in {None, home} for vm in vms
+        }
+
+    @property
+    def everywhere(self) -> list[str]:
+        """With each VM as often as it is in a queue."""
+        return sorted(vm for vms in self.queues.values() for vm in vms)
+
+
+@dataclass
+class Recorder:
+    """A broker that writes down what it is given. `dies`: its process ends before it has handed anything out."""
+
+    site: "Site"
+    dies: bool
+    own: OwnTasks = names.OWN
+
+    def prepare(self, task: str, args: Any, kwargs: Any, lineage: Lineage) -> tuple[str, bytes]:
+        raise AssertionError(f"no task has failed here, and {task} is redriven")
+
+    def hand_out(self, work: Work) -> None:
+        self.site.note_successor(work)
+        if self.dies:
+            raise PowerFailureError
+        self.site.send([work])
+
+
+class Site:
+    def __init__(self, db: Database) -> None:
+        self.db, self.now, self.provider = db, NOW, Staged()
+        db.client.flushall()
+        self.settings = Settings(
+            config=Options(
+                manage_pools=True, dlq_enabled=True, task_limit=LIMIT, ondemand_clone_limit=LIMIT,
+                lease_seconds=LEASE_SECONDS, ondemand_request_ttl=PATIENCE_SECONDS / 60, ready_ttl=30, vm_lifetime=1,
+            ),
+            pools=tuple(Pool(name=name, size=size, template=TEMPLATE) for name, size in POOLS.items()),
+            providers={"staged": {}},
+        )  # fmt: skip
+        self.manager = self._worker()
+        self.waiting: list[Message] = []
+        self.checks: list[Message] = []
+        self.checked: list[Message] = []
+        self.delivered: list[Message] = []
+        self.held: list[Holder] = []
+        self.dead: list[Holder] = []
+        self.runs: list[str] = []
+        # What the model knows.
+        self._tasks = 0
+        self._holder: dict[str, Holder] = {}
+        self._begun: set[str] = set()
+        self._failed: set[str] = set()
+        self._gone: set[str] = set()
+        self._used: set[str] = set()
+        self._letters: dict[tuple[DeadLetterQueue, str], str] = {}
+        self._successors: dict[str, str] = {}
+        self._strays: dict[str, dict[str, float]] = {pool: {} for pool in POOLS}
+        self._most = dict(POOLS)
+        self._requests: dict[str, tuple[Wanted, float]] = {}
+        self._seen = self.snapshot()
+
+    def _worker(self) -> Manager:
+        """A process of its own, whose leases are renewed apart from those of others."""
+        keeper = StillKeeper(self.db, LEASE_SECONDS, self.clock)
+        retries = Retries(sleep=lambda _: None)
+        return Manager(self.db, self.settings, lambda _: self.provider, self.clock, keeper, retries)
+
+    def clock(self) -> float:
+        return self.now
+
+    def message(self, work: Work) -> Message:
+        self._tasks += 1
+        return Message(work, f"task-{self._tasks}")
+
+    def send(self, work: Iterable[Work]) -> None:
+        for one in work:
+            self._begun.add(one.vm)
+            is_work = one.step in {Step.CLONE, Step.DESTROY}
+            (self.waiting if is_work else self.checks).append(self.message(one))
+
+    def _members(self, queue: Queue, pool: str) -> list[str]:
+        return sorted(vm.decode() for vm in self.db.client.smembers(keys.queue(queue, pool)))
+
+    def _is_pending(self, work: Work) -> bool:
+        return bool(self.db.client.sismember(keys.queue(Queue.PENDING, work.pool), work.vm))
+
+    def has(self, queue: Queue) -> bool:
+        """Whether any VM was in it after the last step."""
+        return bool(self._seen.queue(queue))
+
+    def has_letters(self) -> bool:
+        return any(self._seen.letters.values())
+
+    def open_requests(self) -> int:
+        return sum(not self._status(name) for name in self._requests)
+
+    # --- ticks --------------------------------------------------------------------------------------------------------
+
+    def tick(self, *, readable: bool = True) -> None:
+        """As beat orders it."""
+        self.reap()
+        self.fill_requests()
+        for pool in POOLS:
+            self.look(pool, readable=readable)
+
+    def look(self, pool: str, *, readable: bool = True) -> list[Work]:
+        closed, stray = self._is_closed(), self._stray(pool)
+        if not readable:
+            self.provider.raises("list", TransientProviderError("it broke off half-way"))
+        look = pools.check(self.manager, pool)
+        self.provider.raises("list")
+        assert not look.busy
+        assert (look.trouble is None) == (readable or closed)
+        self.send(look.work)
+        if readable and not closed:
+            self._expect_discovery(pool, stray)
+        return look.work
+
+    def _is_closed(self) -> bool:
+        until = self.db.client.hget(keys.breaker("staged"), "open_until")
+        return until is not None and float(until) > self.now
+
+    def _stray(self, pool: str) -> set[str]:
+        """VMs that the provider has and no queue."""
+        return {vm for vm, home in self.provider.pool_of.items() if home == pool}.difference(self.snapshot().everywhere)
+
+    def _expect_discovery(self, pool: str, stray: set[str]) -> None:
+        """What was a stray at two looks that were long enough apart is known now."""
+        since, left = self._strays[pool], self._stray(pool)
+        for vm in left & since.keys():
+            assert self.now - since[vm] < DISCOVERY_SECONDS, f"the provider has {vm}, and nobody knows of it"
+        self._strays[pool] = {vm: since.get(vm, self.now) for vm in stray}
+
+    def reap(self) -> list[Work]:
+        work = pools.reap(self.manager)
+        self.send(work)
+        for vm in [vm for vm, holder in self._holder.items() if holder.work.step is Step.CLONE]:
+            if self._holder[vm].leased_until <= self.now:
+                del self._holder[vm]
+        for slots in self.snapshot().slots.values():
+            assert all(until > self.now for until in slots.values()), (
+                f"a lease has run out, and was not reaped: {slots}"
+            )
+        return work
+
+    def fill_requests(self) -> list[Work]:
+        work = ondemand.run(self.manager)
+        self.send(work)
+        return work
+
+    # --- workers ------------------------------------------------------------------------------------------------------
+
+    def deliver_all(self) -> None:
+        self.deliver_checks()
+        while self.waiting:
+            self.perform(self.waiting.pop(0))
+
+    def deliver_checks(self) -> None:
+        while self.checks:
+            self.check_vm(self.checks.pop(0))
+
+    def perform(self, message: Message, turns: tuple[Turn, ...] = ()) -> None:
+        """A worker takes the message, and the provider's next answers about the VM are these."""
+        self._start(message, Gate(), turns)
+
+    def hold(self, message: Message, *, after: bool, alive: bool) -> None:
+        """A worker takes it, and stops while the provider works on it, or when that is done."""
+        gate = Gate()
+        holder = self._start(message, gate, (Turn(after=after, gate=gate),))
+        if holder.waits:
+            (self.held if alive else self.dead).append(holder)
+
+    def check_vm(self, message: Message) -> None:
+        self.checked.append(message)
+        work = message.work
+        match work.step:
+            case Step.CHECK_PENDING:
+                if pending.check(self.manager, work.vm, work.pool) == "dropped":
+                    self._gone.add(work.vm)
+            case Step.CHECK_READY:
+                ready.check(self.manager, work.vm, work.pool)
+            case _:
+                running.check(self.manager, work.vm, work.pool)
+
+    def _start(self, message: Message, gate: Gate, turns: tuple[Turn, ...]) -> Holder:
+        if message not in self.delivered:
+            self.delivered.append(message)
+        work, manager = message.work, self._worker()
+        assert isinstance(manager.keeper, StillKeeper)
+        holder = Holder(work, message.task_id, manager.keeper, lambda: self._run(manager, message), gate)
+        other, asked = self._holder.get(work.vm), len(self.provider.calls)
+        is_wanted = self._is_wanted(work)
+        operation = "create" if work.step is Step.CLONE else "destroy"
+        self.provider.stage(operation, work.vm, *turns)
+        holder.start()
+        self.provider.stage(operation, work.vm)
+        # A check may find a VM ready, whose clone is held up when all is done; then that is over.
+        is_over = other and other.work.step is Step.CLONE and self._has(work.vm, "ready")
+        if other and not is_over and other.owner != holder.owner and other.leased_until > self.now:
+            assert len(self.provider.calls) == asked, f"two are at work on {work.vm} at once"
+            assert not holder.error
+        assert is_wanted or len(self.provider.calls) == asked, f"nobody wants that any more: {work}"
+        if holder.waits:
+            holder.leased_until = self.now + LEASE_SECONDS
+            self._holder[work.vm] = holder
+        else:
+            if len(self.provider.calls) > asked:  # it has taken the work on, and ended it
+                self._holder.pop(work.vm, None)
+            self._ended(holder, in_time=True)
+        return holder
+
+    def _is_wanted(self, work: Work) -> bool:
+        if work.step is Step.DESTROY:
+            return work.vm in self._members(Queue.COMPLETED, work.pool)
+        return self._is_pending(work) and not self._is_made(work.vm)
+
+    def _run(self, manager: Manager, message: Message) -> str:
+        work = message.work
+        if work.step is Step.DESTROY:
+            return destroy.run(manager, work.vm, work.pool, message.task_id)
+        return clone.run(manager, work.vm, work.pool, message.task_id, work.request_id)
+
+    def renew(self, holder: Holder) -> None:
+        vm, before = holder.work.vm, self._leases(holder.work.vm)
+        holder.keeper.renew()
+        if self._holder.get(vm) is not holder:
+            assert holder.work.step is Step.DESTROY or self._leases(vm) == before, (
+                f"{holder.work} was lost, and is renewed"
+            )
+        elif holder.leased_until > self.now or (holder.work.step is Step.CLONE and self._is_pending(holder.work)):
+            holder.leased_until = self.now + LEASE_SECONDS
+        else:
+            del self._holder[vm]  # a look may have handed out the VM's destruction, or not
+
+    def _leases(self, vm: str) -> list[float | None]:
+        return [self.db.client.zscore(key, vm) for key in (POOL_SLOTS.key, REQUEST_SLOTS.key)]
+
+    def let_go(self, holder: Holder, error: Exception | None = None) -> None:
+        work, current, is_wanted = holder.work, self._holder.get(holder.work.vm), self._is_wanted(holder.work)
+        holder.let_go(error)
+        if current is holder:
+            del self._holder[work.vm]
+            in_time = is_wanted and holder.leased_until > self.now
+            assert not (in_time and holder.outcome == "lost"), f"{work} was taken from {holder.owner} before its time"
+        elif not holder.error and (current or work.step is Step.CLONE):
+            left = holder.outcome == "left" and not self._is_pending(work)
+            assert left or holder.outcome == "lost", f"{work} was taken over, and is {holder.outcome} all the same"
+        self._ended(holder, in_time=current is holder and holder.leased_until > self.now)
+
+    def _ended(self, holder: Holder, *, in_time: bool) -> None:
+        """What a worker does when its task is over. `in_time`: nobody else can have taken it over."""
+        work = holder.work
+        if holder.error is None or work.step is Step.DESTROY:
+            return
+        other = self._holder.get(work.vm)
+        is_others = other and other.work == work and other.owner != holder.owner and other.leased_until > self.now
+        was_pending, is_made, told = self._is_pending(work), self._is_made(work.vm), self._count_letters()
+        counts = self._report(holder)
+        assert counts == (was_pending and not self._is_pending(work))
+        assert counts or not (in_time and was_pending and not is_made), f"the failure of {work.vm} was not heard"
+        if is_others or is_made:
+            assert not counts, f"{work.vm} has failed, and somebody else makes it, or has"
+            assert self._count_letters() == told, f"{work.vm} is made, and has a dead letter"
+        if counts:
+            self._failed.add(work.vm)
+            assert self._leases(work.vm) == [None, None], f"{work.vm} has failed, and keeps its slot"
+        told = self._count_letters()
+        self.now += 1  # so that a second letter would not be the first
+        assert not self._report(holder), f"the failure of {work.vm} counts twice"
+        assert self._count_letters() == told, f"the failure of {work.vm} is told twice"
+
+    def _report(self, holder: Holder) -> bool:
+        assert holder.error
+        work, failure = holder.work, Failure.of(holder.error)
+        return clone.fail(self.manager, work.vm, work.pool, failure, holder.owner, work.request_id)
+
+    def _count_letters(self) -> int:
+        return int(self.db.client.zcard(keys.dead_letters(DeadLetterQueue.CLONE)))
+
+    def _is_made(self, vm: str) -> bool:
+        return self._has(vm, "clone_time")
+
+    def _has(self, vm: str, field: str) -> bool:
+        return bool(self.db.client.hexists(keys.vm(vm.encode()), field))
+
+    # --- users, operators, the provider by itself ---------------------------------------------------------------------
+
+    def check_out(self, pool: str, *, slowly: bool = False) -> None:
+        """As the API server does it. `slowly`: it stops in between, and goes on in the middle of the second look."""
+        for vm in self._members(Queue.READY, pool)[:1]:
+            self.db.client.srem(keys.queue(Queue.READY, pool), vm)
+            assert vm in self.provider.machines, f"{vm} is handed out, and there is no such VM"
+            if slowly:
+                self.look(pool)
+                self.now += DISCOVERY_SECONDS + 1
+                self.provider.before("list", lambda _, vm=vm: self._check_in(pool, vm))  # type: ignore[misc]
+                self.look(pool)
+                self.provider.before("list", lambda _: None)
+            self._check_in(pool, vm)
+
+    def _check_in(self, pool: str, vm: str) -> None:
+        self.db.client.sadd(keys.queue(Queue.RUNNING, pool), vm)
+        self.db.client.hset(keys.active(pool), vm, stamp(self.now))
+        self.db.client.hset(keys.vm(vm.encode()), "checkout", stamp(self.now))
+
+    def hand_back(self, pool: str) -> None:
+        for vm in self._members(Queue.RUNNING, pool)[:1]:
+            self.db.client.smove(keys.queue(Queue.RUNNING, pool), keys.queue(Queue.COMPLETED, pool), vm)
+
+    def request(self, pool: str, count: int) -> None:
+        name, wanted = f"request-{len(self._requests)}", Wanted(pool, pool, count)
+        requests.create(self.db, name, [wanted], self.now)
+        self._requests[name] = (wanted, self.now)
+
+    def order(self, pool: str, what: str) -> None:
+        match what:
+            case "empty":
+                self.db.client.hset(keys.POOL_SIZES, pool, 0)
+            case "undo":
+                self.db.client.sadd(keys.UNDO_SIZES, pool)
+            case _:
+                self.db.client.sadd(keys.POOL_RESETS, pool)
+
+    def break_one(self, pool: str) -> None:
+        for vm in self._members(Queue.READY, pool)[:1]:
+            self.provider.readiness[vm] = Readiness(False, "no route to host", "ConnectionError")
+
+    # --- dead letters -------------------------------------------------------------------------------------------------
+
+    def redrive(self, limit: int) -> None:
+        """A run is begun; somebody else goes on with it."""
+        chosen = redrive.select(self.db, LetterFilter(queues=LETTERS), limit)
+        run = redrive.start(self.db, chosen, who="test", why=None, rate=0, max_failed_percent=100, now=self.now)
+        self.runs.append(run)
+
+    def go_on_with(self, run: str, *, dies: bool = False) -> None:
+        """Until it ends, has to wait for a slot, or its process dies."""
+        position = redrive.known(self.db, run).position
+        course = redrive.go_on(self.db, self.settings, Recorder(self, dies), self.clock, run, sleep=lambda _: None)
+        with suppress(PowerFailureError):
+            for now in course:
+                if now.state is RunState.RUNNING and now.position == position:
+                    assert max(map(len, self.snapshot().slots.values())) == LIMIT, "it waits, and there is room"
+                    return
+                position = now.position
+            assert redrive.known(self.db, run).state is RunState.DONE
+
+    def note_successor(self, work: Work) -> None:
+        (lineage,) = redrives.lineage(self.db, [work.vm])
+        assert lineage, f"{work.vm} does not know which letter it comes from"
+        assert lineage.letter_id not in self._successors, f"{lineage.letter_id} has two successors"
+        self._successors[lineage.letter_id] = work.vm
+        self._begun.add(work.vm)
+
+    # --- what must hold -----------------------------------------------------------------------------------------------
+
+    def snapshot(self) -> Snapshot:
+        pipe = self.db.client.pipeline(transaction=True)
+        places = [(pool, queue) for pool in POOLS for queue in Queue]
+        for pool, queue in places:
+            pipe.smembers(keys.queue(queue, pool))
+        for letters in LETTERS:
+            pipe.zrange(keys.dead_letters(letters), 0, -1)
+        for slots in (POOL_SLOTS, REQUEST_SLOTS):
+            pipe.zrange(slots.key, 0, -1, withscores=True)
+            pipe.get(slots.counter)
+        replies = iter(pipe.execute())
+        queues = {place: {vm.decode() for vm in next(replies)} for place in places}
+        kept = {letters: [json.loads(raw) for raw in next(replies)] for letters in LETTERS}
+        leases, counters = {}, {}
+        for slots in (POOL_SLOTS, REQUEST_SLOTS):
+            leases[slots.key] = {vm.decode(): until for vm, until in next(replies)}
+            counters[slots.key] = int(next(replies) or 0)
+        return Snapshot(queues, leases, counters, kept)
+
+    def check(self) -> None:
+        seen = self._seen = self.snapshot()
+        doubled = [vm for vm, count in Counter(seen.everywhere).items() if count > 1]
+        assert not doubled, f"in two queues: {doubled}"
+        usable = seen.queue(Queue.READY, Queue.RUNNING)
+        assert usable <= self.provider.machines.keys(), f"they are not there: {usable - self.provider.machines.keys()}"
+        for slots, leases in seen.slots.items():
+            assert seen.counters[slots] == len(leases) <= LIMIT
+        self._check_users(seen)
+        self._check_sizes(seen)
+        self._check_letters(seen)
+
+    def _check_users(self, seen: Snapshot) -> None:
+        """Whoever has been used is never ready again; nobody gets more than he asked for."""
+        self._used |= seen.queue(Queue.RUNNING)
+        again = self._used & seen.queue(Queue.PENDING, Queue.READY)
+        assert not again, f"they could be handed out twice: {again}"
+        for name, (wanted, _) in self._requests.items():
+            got = self.db.client.scard(keys.delivered(name.encode(), wanted.alias, wanted.pool))
+            coming = [vm for vm in seen.queue(Queue.PENDING, pool=wanted.pool) if self._request_of(vm) == name]
+            assert got + len(coming) <= wanted.count, f"{name} gets {got} and {coming}, and wants {wanted.count}"
+
+    def _check_sizes(self, seen: Snapshot) -> None:
+        """A pool that is at its size or above does not grow."""
+        for pool, configured in POOLS.items():
+            pending_vms = [vm for vm in seen.queue(Queue.PENDING, pool=pool) if not self._request_of(vm)]
+            count, most = len(pending_vms) + len(seen.queue(Queue.READY, pool=pool)), self._most[pool]
+            size = int(self.db.client.hget(keys.POOL_SIZES, pool) or configured)
+            assert count <= max(size, most), f"{pool} has grown to {count}"
+            self._most[pool] = max(size, count)
+
+    def _request_of(self, vm: str) -> str:
+        return (self.db.client.hget(keys.vm(vm.encode()), "request_id") or b"").decode()
+
+    def _check_letters(self, seen: Snapshot) -> None:
+        for queue, letters in seen.letters.items():
+            there = Counter(letter["vm"] for letter in letters)
+            assert all(count == 1 for count in there.values()), f"doubled in {queue}: {there}"
+            for letter in letters:
+                assert letter["id"] not in self._successors, f"{letter['id']} was redriven, and is still there"
+                known = self._letters.setdefault((queue, letter["vm"]), letter["id"])
+                assert known == letter["id"], f"{letter['vm']} has failed twice in {queue}"
+        unheard = {vm for vm in self._failed if (DeadLetterQueue.CLONE, vm) not in self._letters}
+        assert not unheard, f"failed without a letter: {unheard}"
+
+    # --- the end ------------------------------------------------------------------------------------------------------
+
+    def settle(self) -> None:
+        """Nothing fails any more, and nobody asks for anything: everything comes to rest, and is where it should be."""
+        self.provider.answers_about_all = Readiness(True)
+        self.provider.readiness.clear()
+        while self.held:
+            self.let_go(self.held.pop())
+            self.check()
+        for pool in POOLS:
+            self.order(pool, "undo")
+        for _ in range(ROUNDS):
+            self.now += LEASE_SECONDS + 1
+            self.tick()
+            self.check()
+            self.deliver_all()
+            self.check()
+            if self._is_quiet():
+                break
+        seen = self.snapshot()
+        assert self._is_quiet(), f"it never comes to rest: {seen}, provider: {sorted(self.provider.machines)}"
+        self._check_ends(seen)
+
+    def _is_quiet(self) -> bool:
+        seen = self.snapshot()
+        return (
+            not any(seen.slots.values())
+            and all(len(seen.queue(Queue.READY, pool=pool)) == size for pool, size in POOLS.items())
+            and set(seen.everywhere) == seen.queue(Queue.READY, Queue.RUNNING) == set(self.provider.machines)
+            and all(self._status(name) for name in self._requests)
+        )
+
+    def _status(self, name: str) -> str:
+        return (self.db.client.hget(keys.request(name.encode()), "status") or b"").decode()
+
+    def _check_ends(self, seen: Snapshot) -> None:
+        for vm in self._begun - set(seen.everywhere):
+            told = any((queue, vm) in self._letters for queue in LETTERS)
+            destroyed = self._has(vm, "destroy")
+            assert told or destroyed or vm in self._gone, f"nobody knows what became of {vm}"
+        for name, (wanted, since) in self._requests.items():
+            if self._status(name) == "ready":
+                assert self.db.client.scard(keys.delivered(name.encode(), wanted.alias, wanted.pool)) == wanted.count
+            elif self.now - since < PATIENCE_SECONDS:
+                reason = self.db.client.hget(keys.request(name.encode()), "failure_reason").decode()
+                assert "not filled" not in reason
+
+    def close(self) -> None:
+        """Ends the threads of those that were killed."""
+        for holder in [*self.held, *self.dead]:
+            holder.let_go(PowerFailureError())

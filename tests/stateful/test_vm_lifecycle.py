@@ -1,0 +1,283 @@
+"""The life of VMs under everything that can happen to the workers that manage them.
+
+A state machine of Hypothesis drives the jobs on a real server: clones that are begun, delivered late, twice and to two
+workers; workers that stop for a while or for ever, before or after the provider did what they asked for; providers that
+fail in every way; users who take VMs and give them back; leases that run out; dead letters that are redriven. After
+each step it is seen that nothing is lost, doubled or forgotten, and at the end that everything comes to rest.
+
+LIFECYCLE_EXAMPLES=2000 looks further, along other ways each time; LIFECYCLE_SHRINK=1 takes the time to make what is
+found as short as can be.
+"""
+
+import logging
+import os
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import HealthCheck, Phase
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+from tests.stateful.holders import Turn
+from tests.stateful.site import DISCOVERY_SECONDS, LEASE_SECONDS, POOLS, Message, Names, Site
+from tests.support import servers
+from vmpooler_tasks.errors import (
+    PermanentProviderError,
+    ProviderTimeoutError,
+    ThrottledProviderError,
+    TransientProviderError,
+)
+from vmpooler_tasks.model import vmnames
+from vmpooler_tasks.model.names import Queue
+from vmpooler_tasks.providers import Readiness
+from vmpooler_tasks.store import Database
+
+EXAMPLES, STEPS = 250, 40
+
+TRANSIENT, PERMANENT = TransientProviderError("the line was cut"), PermanentProviderError("permission denied")
+COURSES: dict[str, tuple[Turn, ...]] = {
+    "well": (),
+    "transient": (Turn(after=False, error=TRANSIENT),),
+    "answer lost": (Turn(after=True, error=TRANSIENT),),
+    "throttled": (Turn(after=False, error=ThrottledProviderError("slowly", 1.0)),),
+    "transient for long": 3 * (Turn(after=False, error=TRANSIENT),),
+    "done, and not heard": 3 * (Turn(after=True, error=ProviderTimeoutError("no answer")),),
+    "permanent": (Turn(after=False, error=PERMANENT),),
+    "permanent, yet done": (Turn(after=True, error=PERMANENT),),
+    "a mistake": (Turn(after=False, error=KeyError("folder")),),
+    "no address": (Turn(after=True, addressless=True),),
+}
+"""What a provider answers about a VM, call by call; after that it does what it should."""
+
+STOPS = {
+    f"{what} {when}": (after, alive)
+    for what, alive in (("killed", False), ("held up", True))
+    for when, after in (("before", False), ("behind", True))
+}
+"""The worker stops before or after the provider has done it: for ever, or for a while."""
+
+ENDS = {"well": None, "transient": TRANSIENT, "permanent": PERMANENT}
+"""How it may end for a worker that was held up."""
+
+courses = st.one_of(st.just("well"), st.sampled_from(sorted(COURSES)), st.sampled_from(sorted(STOPS)))
+pools = st.sampled_from(sorted(POOLS))
+places = st.integers(0, 7)
+"""Which of several, the newest first; taken modulo their number."""
+
+deliveries = st.lists(st.tuples(places, courses), min_size=1, max_size=6)
+
+pauses = st.sampled_from([0, 1, DISCOVERY_SECONDS + 1, LEASE_SECONDS + 1, LEASE_SECONDS + 1, 5 * LEASE_SECONDS + 1])
+rarely = st.sampled_from([False, False, False, True])
+
+
+class Lifecycle(RuleBasedStateMachine):
+    def __init__(self, db: Database, names: Names) -> None:
+        super().__init__()
+        names.count = 0
+        self.site = Site(db)
+
+    @initialize()
+    def first_looks(self) -> None:
+        self.site.tick()
+
+    # --- ticks, and time ----------------------------------------------------------------------------------------------
+
+    @rule(seconds=pauses, failing=rarely, deliveries=deliveries)
+    def tick(self, seconds: int, deliveries: list[tuple[int, str]], *, failing: bool) -> None:
+        self.site.now += seconds
+        self.site.tick(readable=not failing)
+        self.deliver(deliveries)
+
+    @rule(seconds=pauses, what=st.sampled_from(["reap", "requests", *POOLS]))
+    def one_tick(self, seconds: int, what: str) -> None:
+        self.site.now += seconds
+        match what:
+            case "reap":
+                self.site.reap()
+            case "requests":
+                self.site.fill_requests()
+            case _:
+                self.site.look(what)
+
+    @rule()
+    def a_long_time_passes(self) -> None:
+        self.site.now += 16 * 60
+
+    # --- workers ------------------------------------------------------------------------------------------------------
+
+    def perform(self, message: Message, course: str) -> None:
+        if course in STOPS:
+            after, alive = STOPS[course]
+            self.site.hold(message, after=after, alive=alive)
+        else:
+            self.site.perform(message, COURSES[course])
+
+    def deliver(self, deliveries: list[tuple[int, str]]) -> None:
+        for place, course in deliveries[: len(self.site.waiting)]:
+            self.perform(self.site.waiting.pop(-1 - place % len(self.site.waiting)), course)
+
+    @precondition(lambda self: self.site.waiting)
+    @rule(deliveries=deliveries)
+    def deliver_some(self, deliveries: list[tuple[int, str]]) -> None:
+        self.deliver(deliveries)
+
+    @precondition(lambda self: self.site.waiting or self.site.checks)
+    @rule()
+    def deliver_all(self) -> None:
+        self.site.deliver_all()
+
+    @precondition(lambda self: self.site.checks)
+    @rule()
+    def deliver_checks(self) -> None:
+        self.site.deliver_checks()
+
+    @precondition(lambda self: self.site.delivered)
+    @rule(place=places, course=courses, same=st.booleans())
+    def deliver_again(self, place: int, course: str, *, same: bool) -> None:
+        """The same message, which was not acknowledged; or the same work, ordered once more."""
+        message = self.site.delivered[-1 - place % len(self.site.delivered)]
+        self.perform(message if same else self.site.message(message.work), course)
+
+    @precondition(lambda self: self.site.checked)
+    @rule(places=st.lists(places, min_size=1, max_size=4))
+    def check_again(self, places: list[int]) -> None:
+        """What was to be looked at some time ago."""
+        for place in places:
+            self.site.check_vm(self.site.checked[-1 - place % len(self.site.checked)])
+
+    @precondition(lambda self: self.site.waiting)
+    @rule(place=places)
+    def lose_a_message(self, place: int) -> None:
+        self.site.waiting.pop(place % len(self.site.waiting))
+
+    @precondition(lambda self: self.site.held)
+    @rule(place=places, end=st.sampled_from(sorted(ENDS)))
+    def go_on(self, place: int, end: str) -> None:
+        self.site.let_go(self.site.held.pop(place % len(self.site.held)), ENDS[end])
+
+    @precondition(lambda self: self.site.held)
+    @rule(seconds=st.sampled_from([1, LEASE_SECONDS - 1]))
+    def renew(self, seconds: int) -> None:
+        self.site.now += seconds
+        for holder in self.site.held:
+            self.site.renew(holder)
+
+    @precondition(lambda self: self.site.held)
+    @rule(place=places, after=st.booleans(), end=st.sampled_from(["later", *ENDS]))
+    def a_slow_one_is_replaced(self, place: int, end: str, *, after: bool) -> None:
+        """By one that is slow as well: both are at work, and one of them does not know that it has lost."""
+        slow = self.site.held[place % len(self.site.held)]
+        self.site.now += LEASE_SECONDS + 1
+        self.site.tick()
+        for message in [one for one in self.site.waiting if one.work.vm == slow.work.vm]:
+            self.site.waiting.remove(message)
+            self.site.hold(message, after=after, alive=True)
+        if end in ENDS:
+            self.site.held.remove(slow)
+            self.site.let_go(slow, ENDS[end])
+
+    @precondition(lambda self: self.site.held)
+    @rule(place=places)
+    def die(self, place: int) -> None:
+        self.site.dead.append(self.site.held.pop(place % len(self.site.held)))
+
+    # --- users, operators, the provider by itself ---------------------------------------------------------------------
+
+    @precondition(lambda self: self.site.has(Queue.READY))
+    @rule(slowly=rarely, back=st.booleans())
+    def check_out(self, *, slowly: bool, back: bool) -> None:
+        """From every pool; perhaps to give it back at once."""
+        for pool in POOLS:
+            self.site.check_out(pool, slowly=slowly)
+            if back:
+                self.site.hand_back(pool)
+
+    @precondition(lambda self: self.site.has(Queue.RUNNING))
+    @rule(pool=pools)
+    def hand_back(self, pool: str) -> None:
+        self.site.hand_back(pool)
+
+    @precondition(lambda self: self.site.open_requests() < 2)
+    @rule(pool=pools, count=st.integers(1, 3))
+    def request(self, pool: str, count: int) -> None:
+        self.site.request(pool, count)
+
+    @rule(pool=pools, what=st.sampled_from(["empty", "undo", "reset"]))
+    def order(self, pool: str, what: str) -> None:
+        self.site.order(pool, what)
+
+    @precondition(lambda self: self.site.has(Queue.READY))
+    @rule(pool=pools)
+    def a_ready_vm_breaks(self, pool: str) -> None:
+        self.site.break_one(pool)
+
+    @rule(slowly=rarely)
+    def vms_boot(self, *, slowly: bool) -> None:
+        self.site.provider.answers_about_all = Readiness(not slowly, "it is booting")
+
+    @precondition(lambda self: self.site.has_letters())
+    @rule(limit=st.integers(1, 4), ordered=st.integers(1, 2), at_once=st.booleans())
+    def redrive(self, limit: int, ordered: int, *, at_once: bool) -> None:
+        """Perhaps by two at once, who do not know of each other."""
+        for _ in range(ordered):
+            self.site.redrive(limit)
+        if at_once:
+            for run in self.site.runs[-ordered:]:
+                self.site.go_on_with(run)
+
+    @precondition(lambda self: self.site.runs)
+    @rule(place=places, dies=st.booleans())
+    def go_on_with_a_run(self, place: int, *, dies: bool) -> None:
+        self.site.go_on_with(self.site.runs[-1 - place % len(self.site.runs)], dies=dies)
+
+    # --- what must hold -----------------------------------------------------------------------------------------------
+
+    @invariant()
+    def nothing_is_lost_or_doubled(self) -> None:
+        self.site.check()
+
+    def teardown(self) -> None:
+        try:
+            self.site.settle()
+        finally:
+            self.site.close()
+
+
+@pytest.fixture(scope="module")
+def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
+    with servers.running("valkey", tmp_path_factory.mktemp("lifecycle")) as server:
+        db = Database(server.url)
+        yield db
+        db.close()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800 if os.environ.keys() & {"LIFECYCLE_EXAMPLES", "LIFECYCLE_SHRINK"} else 180)
+def test_vms_are_never_lost_doubled_or_forgotten(
+    own: Database, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.CRITICAL, "vmpooler_tasks")  # or thousands of steps drown what failed
+    names = Names()
+    monkeypatch.setattr(vmnames, "_generator", lambda: names)
+    further, shrinks = os.environ.get("LIFECYCLE_EXAMPLES"), os.environ.get("LIFECYCLE_SHRINK")
+    phases = [Phase.explicit, Phase.generate, *([Phase.shrink] if shrinks else [])]
+
+    class OnOurServer(Lifecycle):
+        def __init__(self) -> None:
+            super().__init__(own, names)
+
+    run_state_machine_as_test(
+        OnOurServer,
+        settings=hypothesis_settings(
+            max_examples=int(further or EXAMPLES), stateful_step_count=STEPS, derandomize=not further, database=None,
+            deadline=None, suppress_health_check=list(HealthCheck), print_blob=False, phases=phases,
+        ),
+    )  # fmt: skip
