@@ -131,6 +131,7 @@ class Users(threading.Thread):
     def stop(self) -> None:
         self._end.set()
         self.join()
+        self._db.close()
 
 
 class Site:

@@ -11,7 +11,7 @@ from tests.stateful.holders import Gate, Holder, PowerFailureError, Staged, Turn
 from tests.support.pool_world import TEMPLATE, StillKeeper
 from tests.support.world import NOW
 from vmpooler_tasks.config import Options, Pool, Settings
-from vmpooler_tasks.errors import TransientProviderError
+from vmpooler_tasks.errors import LeftAloneError, ProviderError, TransientProviderError
 from vmpooler_tasks.jobs import clone, destroy, ondemand, pending, pools, ready, redrive, running
 from vmpooler_tasks.jobs.clone import Failure
 from vmpooler_tasks.jobs.manager import Manager, Work, stamp
@@ -121,6 +121,7 @@ class Site:
         # What the model knows.
         self._tasks = 0
         self._holder: dict[str, Holder] = {}
+        self._unsure: set[Holder] = set()
         self._begun: set[str] = set()
         self._failed: set[str] = set()
         self._gone: set[str] = set()
@@ -244,8 +245,12 @@ class Site:
             (self.held if alive else self.dead).append(holder)
 
     def check_vm(self, message: Message) -> None:
+        """As a task that is not tried again: the next look orders another."""
         self.checked.append(message)
-        work = message.work
+        with suppress(LeftAloneError, ProviderError):
+            self._check_vm(message.work)
+
+    def _check_vm(self, work: Work) -> None:
         match work.step:
             case Step.CHECK_PENDING:
                 if pending.check(self.manager, work.vm, work.pool) == "dropped":
@@ -294,16 +299,16 @@ class Site:
         return clone.run(manager, work.vm, work.pool, message.task_id, work.request_id)
 
     def renew(self, holder: Holder) -> None:
-        vm, before = holder.work.vm, self._leases(holder.work.vm)
+        work, before = holder.work, self._leases(holder.work.vm)
         holder.keeper.renew()
-        if self._holder.get(vm) is not holder:
-            assert holder.work.step is Step.DESTROY or self._leases(vm) == before, (
-                f"{holder.work} was lost, and is renewed"
-            )
-        elif holder.leased_until > self.now or (holder.work.step is Step.CLONE and self._is_pending(holder.work)):
+        if self._holder.get(work.vm) is not holder:
+            may = work.step is Step.DESTROY or holder in self._unsure
+            assert may or self._leases(work.vm) == before, f"{work} was lost, and is renewed"
+        elif holder.leased_until > self.now or (work.step is Step.CLONE and self._is_pending(work)):
             holder.leased_until = self.now + LEASE_SECONDS
         else:
-            del self._holder[vm]  # a look may have handed out the VM's destruction, or not
+            self._unsure.add(holder)  # a look may have handed out the VM's destruction, or not
+            del self._holder[work.vm]
 
     def _leases(self, vm: str) -> list[float | None]:
         return [self.db.client.zscore(key, vm) for key in (POOL_SLOTS.key, REQUEST_SLOTS.key)]
@@ -315,7 +320,7 @@ class Site:
             del self._holder[work.vm]
             in_time = is_wanted and holder.leased_until > self.now
             assert not (in_time and holder.outcome == "lost"), f"{work} was taken from {holder.owner} before its time"
-        elif not holder.error and (current or work.step is Step.CLONE):
+        elif not holder.error and (current or (work.step is Step.CLONE and holder not in self._unsure)):
             left = holder.outcome == "left" and not self._is_pending(work)
             assert left or holder.outcome == "lost", f"{work} was taken over, and is {holder.outcome} all the same"
         self._ended(holder, in_time=current is holder and holder.leased_until > self.now)
