@@ -280,3 +280,24 @@ def test_it_is_told_on_one_line_what_became_of_it(world: PoolWorld, caplog: pyte
         f"[!] [{POOL}] '{VM}' marked as 'failed' after 15 minutes with error: no\\nway",
         f"[!] [{POOL}] 'pooler-b' no longer exists. Removing from pending.",
     ]
+
+
+def test_a_vm_whose_clone_is_under_way_is_not_handed_on_by_a_look(world: PoolWorld) -> None:
+    """Its ip and the time that it took would never be known, and its clone could still fail."""
+    world.pools = [pool(size=1)]
+    world.config["task_limit"] = 1
+    [vm] = world.clones()
+    world.provider.answers_about_all = Readiness(True)
+    seen: list[str] = []
+
+    def looked_at(_: str) -> None:
+        world.provider.has(vm)
+        world.now += 6 * MINUTE
+        seen.extend(pending.check(world.manager, vm, POOL) for _ in range(2))
+        world.provider.machines.pop(vm)
+
+    world.provider.before("create", looked_at)
+    assert world.clone(vm) == "ready"
+    assert seen == ["pending"] * 2
+    assert world.metadata(vm)["timeout_notification"] == "1"
+    assert world.metadata(vm)["ip"] == "10.0.0.1"

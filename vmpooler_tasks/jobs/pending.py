@@ -12,7 +12,7 @@ from vmpooler_tasks.model.lifecycle import MINUTE, Fields, age, has_timed_out, n
 from vmpooler_tasks.model.names import DeadLetterQueue, Queue, on_one_line, readable
 from vmpooler_tasks.model.ondemand import parse_requested
 from vmpooler_tasks.model.permanence import is_permanent
-from vmpooler_tasks.store import ondemand, redrives, vms
+from vmpooler_tasks.store import clones, ondemand, redrives, vms
 from vmpooler_tasks.store.arrivals import Arrival, Handover, make_ready
 
 _log = logging.getLogger("vmpooler_tasks.pools")
@@ -27,6 +27,8 @@ def check(manager: Manager, vm: str, pool_name: str) -> str:
     """
     pool = manager.pool(pool_name)
     (fields,) = vms.metadata(manager.db, [vm.encode()])
+    if clones.is_in_flight(manager.db, vm):  # who makes it hands it on, or reports that it failed
+        return _notice_if_late(manager, vm, pool, fields)
     readiness = is_ready(manager, pool, vm)
     if readiness.ready:
         request_id, alias = fields["request_id"], fields["pool_alias"]
@@ -52,9 +54,15 @@ def fail_if_late(manager: Manager, vm: str, pool: Pool, fields: Fields) -> str:
         error = error or on_one_line(readable(fields["clone_error"] or b""))
         _log.warning("[!] [%s] '%s' marked as 'failed' after %g minutes with error: %s", pool.name, vm, minutes, error)
         return "failed"
+    return _notice_if_late(manager, vm, pool, fields)
+
+
+def _notice_if_late(manager: Manager, vm: str, pool: Pool, fields: Fields) -> str:
+    limits, now = manager.limits(pool), manager.clock()
+    error = on_one_line(readable(fields["open_socket_error"] or b""))
     if needs_notice(fields, limits, now):
         vms.note(manager.db, vm, "timeout_notification", "1")
-        left = (limits.pending_seconds - (age(fields["clone"], now) or 0)) / MINUTE
+        left = max(0.0, limits.pending_seconds - (age(fields["clone"], now) or 0)) / MINUTE
         _log.warning("[!] [%s] '%s' impending failure in %.0f minutes with error: %s", pool.name, vm, left, error)
     return "pending"
 

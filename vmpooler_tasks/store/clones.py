@@ -188,6 +188,15 @@ def reap(db: Database, slots: Slots, *, now: float, leased_until: float) -> list
     return list(zip(names[::2], names[1::2], strict=True))
 
 
+def is_in_flight(db: Database, vm: str) -> bool:
+    """Whether it is being cloned, or waits to be."""
+    with db.translated_errors(keys.POOL_SLOTS.key, keys.REQUEST_SLOTS.key):
+        pipe = db.client.pipeline(transaction=False)
+        for slots in (keys.POOL_SLOTS, keys.REQUEST_SLOTS):
+            pipe.zscore(slots.key, vm)
+        return any(score is not None for score in pipe.execute())
+
+
 def in_flight(db: Database) -> set[bytes]:
     """All VMs that are being cloned, for pools and requests."""
     with db.translated_errors(keys.POOL_SLOTS.key, keys.REQUEST_SLOTS.key):

@@ -37,6 +37,8 @@ broker_transport_options = {
     # A killed worker's messages are looked for every ten seconds, not every ninety.
     "unacked_restore_interval": 10,
     "unacked_restore_throttle": 1,
+    # One that is killed while it looks keeps the others from looking for so long.
+    "unacked_mutex_expire": 60,
     # A frozen Redis shall fail a call, not hang it.
     "socket_timeout": 5,
     "socket_connect_timeout": 3,
