@@ -8,6 +8,7 @@ import pytest
 from tests.support.pool_world import PoolWorld, pool
 from tests.support.world import NOW, POOL
 from vmpooler_tasks.errors import InvalidOrderError, PermanentProviderError, WrongTypeError
+from vmpooler_tasks.jobs import ondemand
 from vmpooler_tasks.jobs import requesting as job
 from vmpooler_tasks.model.names import Queue
 from vmpooler_tasks.store import Database, keys
@@ -163,7 +164,20 @@ def test_a_request_of_the_wrong_type_is_named(world: PoolWorld) -> None:
 def test_those_that_wait_or_are_filled_are_listed(world: PoolWorld) -> None:
     waiting = ask(world, ("centos", 1))
     world.client.zadd(keys.PROCESSING_REQUESTS, {"filling": NOW - 60})
-    assert job.newest(world.db) == [waiting, "filling"]
+    assert [one.id for one in job.open_stories(world.db)] == [waiting, "filling"]
+
+
+def test_each_of_several_open_requests_has_the_dead_letters_of_its_own_clones(world: PoolWorld) -> None:
+    asked = [ask(world, ("centos", 1)) for _ in range(2)]
+    for work in ondemand.run(world.manager):
+        world.provider.raises("create", PermanentProviderError("no such network"))
+        world.deliver(work)
+    found = job.open_stories(world.db)
+    assert sorted(one.id for one in found) == sorted(asked)
+    assert found == [job.story(world.db, one.id) for one in found]
+    failed = [[event.vm for event in one.events if event.what == "failed (clone)"] for one in found]
+    assert [len(vms) for vms in failed] == [1, 1]
+    assert failed[0] != failed[1]
 
 
 def test_the_json_of_a_story_is_what_it_tells(world: PoolWorld) -> None:

@@ -9,7 +9,8 @@ from celery import Celery, signals
 from celery.worker.request import Request
 
 from vmpooler_tasks.tasks import names
-from vmpooler_tasks.tasks.quiet import BEHIND, QUIET, TICKS, Lateness, hush
+from vmpooler_tasks.tasks.quiet import BEHIND, PAUSE_SECONDS, QUIET, TICKS, Lateness, hush
+from vmpooler_tasks.tasks.sparingly import Sparingly
 
 LONG_AGO = "2020-01-01T00:00:00+00:00"
 HUSHED = ("celery.worker.request", "celery.worker.strategy", "celery.app.trace")
@@ -87,7 +88,7 @@ def test_who_asks_for_everything_gets_it(caplog: pytest.LogCaptureFixture) -> No
 
 def test_that_ticks_expire_is_said_once_a_minute(caplog: pytest.LogCaptureFixture) -> None:
     now = 0.0
-    lateness = Lateness(lambda: now)
+    lateness = Lateness(Sparingly(PAUSE_SECONDS, lambda: now))
     for now in (5.0, 5.1, 64.9):  # noqa: B007 - the clock reads it
         lateness.revoked(SimpleNamespace(name=names.CHECK_POOL), expired=True)
     assert caplog.messages == [BEHIND]

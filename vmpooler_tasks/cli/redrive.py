@@ -84,11 +84,12 @@ def redrive(
                 raise click.UsageError(f"{alone}name ids or filters{' as well' * bool(alone)}, or say --all")
             selection = job.select(context.db, wanted, limit)
             _refuse_missing(ids, selection, limit)
-            if dry_run or not selection.letters:
-                _preview(selection, forecast(context.db, context.settings, OWN, selection.letters), as_json)
-                return
-            if not yes:
+            is_preview = dry_run or not selection.letters
+            if is_preview or not yes:
                 expected = forecast(context.db, context.settings, OWN, selection.letters)
+                if is_preview:
+                    _preview(selection, expected, as_json)
+                    return
                 click.confirm(f"Run {_what_becomes(expected)}?", abort=True, err=True)
             run = job.start(
                 context.db, selection, who=who_am_i(), why=why, rate=rate, max_failed_percent=max_failed,

@@ -114,7 +114,7 @@ def list_requests(context: Context, as_json: bool) -> None:
     """The requests that wait or are being filled."""
     from vmpooler_tasks.jobs import requesting as job  # noqa: PLC0415
 
-    stories = [job.story(context.db, name) for name in job.newest(context.db)]
+    stories = job.open_stories(context.db)
     if as_json:
         print_json([story.as_json() for story in stories])
     elif not stories:

@@ -5,18 +5,17 @@ overrides. Every problem is found before the first is reported.
 """
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
-from vmpooler_tasks.config.pools import ManagerOptions
+from vmpooler_tasks.config.pool_problems import named_sections, named_twice, unmanageable
 from vmpooler_tasks.config.problems import REDIS_ENVIRONMENT, addresses, told
 from vmpooler_tasks.config.schema import Options, Settings
 from vmpooler_tasks.config.source_text import parsed
 from vmpooler_tasks.config.spelling import misspelt
-from vmpooler_tasks.config.types import as_text
 from vmpooler_tasks.errors import ConfigurationError
 
 DEFAULT_FILE = "vmpooler.yaml"
@@ -34,9 +33,9 @@ def load_settings(environ: Mapping[str, str] = os.environ, file: Path | None = N
     data = parsed(source, text, problems)
     _merge_extra_files(data, environ, problems)
     _override_from_environment(data, environ)
-    problems += [*misspelt(data), *_named_twice(data)]
+    problems += [*misspelt(data), *named_twice(data)]
     settings = _validate(source, data, environ, problems)
-    problems += _unmanageable(data)
+    problems += unmanageable(data)
     if settings is None or problems:
         raise ConfigurationError(source, problems)
     return settings
@@ -97,21 +96,10 @@ def _override(data: dict[str, Any], section: str, name: str, value: str | None) 
         data[section] = {**(data[section] or {}), name: value}
 
 
-def _named_twice(data: dict[str, Any]) -> Iterator[str]:
-    """Looked for before the values are validated, so that it is told together with their problems."""
-    pools, seen = data.get("pools"), set[str]()
-    for index, pool in enumerate(pools if isinstance(pools, list) else ()):
-        name = as_text(pool.get("name")) if isinstance(pool, dict) else None
-        if isinstance(name, str) and name in seen:
-            yield f"pools[{index}].name: {name!r} is the name of an earlier pool"
-        elif isinstance(name, str):
-            seen.add(name)
-
-
 def _validate(source: str, data: dict[str, Any], environ: Mapping[str, str], problems: list[str]) -> Settings | None:
     known = {name: data[name] for name in ("config", "redis", "pools", "broker_url") if data.get(name) is not None}
-    known["providers"] = {str(name): options or {} for name, options in _named_sections(data.get("providers"))}
-    known["dns_configs"] = dict(_named_sections(data.get("dns_configs")))
+    known["providers"] = {str(name): options or {} for name, options in named_sections(data.get("providers"))}
+    known["dns_configs"] = dict(named_sections(data.get("dns_configs")))
     thresholds = known["config"].get("health_thresholds") if isinstance(known.get("config"), dict) else None
     if thresholds is None and isinstance(known.get("config"), dict):
         known["config"] = {k: v for k, v in known["config"].items() if k != "health_thresholds"}
@@ -122,53 +110,3 @@ def _validate(source: str, data: dict[str, Any], environ: Mapping[str, str], pro
         return None
     problems += addresses(settings, environ)
     return settings
-
-
-def _named_sections(section: Any) -> Iterator[tuple[str, Any]]:
-    """What is none is its owner's mistake, and only one here where pools are managed (`_unmanageable`)."""
-    for name, inner in section.items() if isinstance(section, dict) else ():
-        if isinstance(inner, dict | None):
-            yield name, inner or {}
-
-
-def _unmanageable(data: dict[str, Any]) -> Iterator[str]:
-    """What keeps the pools from being managed; like `_named_twice`, told together with what is wrong with the values.
-
-    What is of the wrong kind is passed over: it has been told as that.
-    """
-    if not _is_managing(data.get("config")):
-        return
-    providers, pools = sorted(str(name) for name, _ in _named_sections(data.get("providers"))), data.get("pools")
-    if pools is None or pools == []:
-        yield "config.manage_pools: there are no :pools: to manage"
-    for index, pool in enumerate(pools if isinstance(pools, list) else ()):
-        if isinstance(pool, dict):
-            yield from _without_provider(f"pools[{index}].provider", pool.get("provider"), providers)
-            yield from _not_requestable(f"pools[{index}]", pool)
-
-
-def _is_managing(config: Any) -> bool:
-    try:
-        return ManagerOptions(manage_pools=config["manage_pools"]).manage_pools
-    except (LookupError, TypeError, ValidationError):
-        return False
-
-
-def _without_provider(path: str, written: Any, providers: list[str]) -> Iterator[str]:
-    provider, known = as_text(written), ", ".join(providers) or "none"
-    if provider in (None, "") and len(providers) != 1:
-        yield f"{path}: is missing, and :providers: does not name one alone ({known})"
-    elif isinstance(provider, str) and provider and provider not in providers:
-        yield f"{path}: {provider!r} is not in :providers: ({known})"
-
-
-def _not_requestable(path: str, pool: dict[str, Any]) -> Iterator[str]:
-    """A request is written as `alias:pool:count,…`: what holds one of these marks itself cannot be read back."""
-    aliases = pool.get("alias")
-    named = [
-        ("name", pool.get("name")),
-        *(("alias", one) for one in (aliases if isinstance(aliases, list) else [aliases])),
-    ]
-    for option, name in named:
-        if isinstance(name, str) and (marks := sorted(set(name) & set(":,"))):
-            yield f"{path}.{option}: {name!r} must not hold {marks[0]!r}, which separates the parts of a request"

@@ -184,7 +184,7 @@ def fail(
     (lineage,) = redrives.lineage(manager.db, [vm])
     letter = letter_of(
         manager, DeadLetterQueue.CLONE, vm, pool_name, fields, error_class=failure.error_class,
-        message=failure.message, identity=fields["clone"] or b"",
+        message=failure.message, identity=fields["clone"] or b"", lineage=lineage,
     )  # fmt: skip
     retry = retry_of(manager, pool_name, fields, message=failure.message, permanent=failure.permanent)
     config, limits = manager.settings.config, letter_limits(manager.settings)

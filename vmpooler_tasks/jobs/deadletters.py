@@ -11,8 +11,7 @@ from vmpooler_tasks.model.deadletter import StoredLetter, normalised
 from vmpooler_tasks.model.letterfilter import LetterFilter
 from vmpooler_tasks.model.names import DeadLetterQueue, readable
 from vmpooler_tasks.store import Database, deadletters, keys
-
-DELETE_BATCH = 500
+from vmpooler_tasks.store.chunks import chunks
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +121,6 @@ def delete(db: Database, letters: Sequence[StoredLetter], *, who: str, why: str 
     for queue in DeadLetterQueue:
         raws = [letter.raw for letter in letters if letter.queue is queue]
         trail: Mapping[str, Any] = {"action": "delete", "who": who, "why": why, "queue": queue}
-        for start in range(0, len(raws), DELETE_BATCH):
-            deleted += deadletters.delete(db, queue, raws[start : start + DELETE_BATCH], trail)
+        for page in chunks(raws):
+            deleted += deadletters.delete(db, queue, page, trail)
     return deleted

@@ -9,6 +9,7 @@ from vmpooler_tasks.model.names import DeadLetterQueue, Queue, readable
 from vmpooler_tasks.model.staleness import ORPHAN_FIELD, TIMESTAMP_FIELD
 from vmpooler_tasks.model.timestamps import MAX_AHEAD, moment, parse_time
 from vmpooler_tasks.store import Database, deadletters, health, keys, queues
+from vmpooler_tasks.store.chunks import chunks
 
 AGED_QUEUES = (Queue.PENDING, Queue.READY)
 
@@ -123,8 +124,7 @@ def _count_orphans(
 
 
 def _unexpiring(db: Database, vms: Sequence[bytes]) -> Iterator[bytes]:
-    for start in range(0, len(vms), queues.PAGE):
-        batch = vms[start : start + queues.PAGE]
+    for batch in chunks(vms, queues.PAGE):
         for vm, _ in queues.metadata(db, batch, ORPHAN_FIELD).unexpiring(batch):
             yield vm
 

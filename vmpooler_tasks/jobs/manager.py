@@ -23,6 +23,10 @@ class Work(NamedTuple):
     pool: str
     request_id: str | None = None
 
+    def as_kwargs(self) -> dict[str, str]:
+        """The arguments of its task."""
+        return {"vm": self.vm, "pool": self.pool, **({"request_id": self.request_id} if self.request_id else {})}
+
 
 @dataclass(frozen=True)
 class Manager:

@@ -9,7 +9,7 @@ from vmpooler_tasks.config import Pool, Settings
 from vmpooler_tasks.errors import WrongTypeError
 from vmpooler_tasks.jobs import pending
 from vmpooler_tasks.jobs.manager import Manager, Work
-from vmpooler_tasks.jobs.pools import PLANNED_LEASES, SPARE_NAMES, first_metadata
+from vmpooler_tasks.jobs.pools import SPARE_NAMES, first_metadata, planned_until
 from vmpooler_tasks.model.lifecycle import MINUTE, Step
 from vmpooler_tasks.model.names import on_one_line, readable
 from vmpooler_tasks.model.ondemand import CloneItem, RequestStatus, Wanted, parse_item, parse_requested, total
@@ -95,7 +95,7 @@ def _begin(manager: Manager, raw: bytes, item: CloneItem, pool: Pool) -> list[Wo
     most = min(item.wanted.count, config.ondemand_clone_limit)
     begun = ondemand.begin_clones(
         manager.db, raw, item, list(islice(candidates(config.prefix), most + SPARE_NAMES)),
-        limit=config.ondemand_clone_limit, leased_until=now + PLANNED_LEASES * config.lease_seconds,
+        limit=config.ondemand_clone_limit, leased_until=planned_until(manager.settings, now),
         metadata={
             **first_metadata(manager.settings, pool, now),
             "request_id": item.request_id,

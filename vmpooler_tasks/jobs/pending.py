@@ -73,7 +73,7 @@ def time_out(manager: Manager, vm: str, pool: str, fields: Fields) -> bool:
     (lineage,) = redrives.lineage(manager.db, [vm])
     letter = letter_of(
         manager, DeadLetterQueue.PENDING, vm, pool, fields, error_class="Timeout", message=message,
-        identity=fields["clone"] or b"",
+        identity=fields["clone"] or b"", lineage=lineage,
     )  # fmt: skip
     cause = {
         name: None if fields[name] is None else readable(fields[name] or b"")

@@ -25,6 +25,7 @@ from vmpooler_tasks.model.names import Queue, on_one_line, readable
 from vmpooler_tasks.model.vmnames import candidates
 from vmpooler_tasks.store import breakers, clones, destroys, keys, pools, queues, vms
 from vmpooler_tasks.store.breakers import Question
+from vmpooler_tasks.store.chunks import chunks
 from vmpooler_tasks.store.locks import OwnedLock, held
 from vmpooler_tasks.store.pools import PoolView
 
@@ -44,7 +45,7 @@ SPARE_NAMES = 5
 """Names more than are needed, for those that are taken."""
 
 PLANNED_LEASES = 5
-"""Leases that a clone may wait for a worker before it is sent anew: a queue may be long."""
+"""Leases that a clone or destruction may wait for a worker before it is sent anew: a queue may be long."""
 
 DISCOVERY_SECONDS = 10.0
 """For so long a VM may be in no queue: the API server takes one out of ready before it puts it into running."""
@@ -145,15 +146,11 @@ def _discover(manager: Manager, pool: Pool, seen: PoolView, inventory: set[bytes
     now = manager.clock()
     stray = sorted(inventory.difference(*seen.queues.values()))
     queues.forget_others(manager.db, Queue.DISCOVERED, pool.name, set(map(hash, stray)))
-    for page in _pages(stray):
+    for page in chunks(stray):
         known = queues.first_seen(manager.db, Queue.DISCOVERED, pool.name, page, now=now).result()
         old = [vm for vm, since in zip(page, known, strict=True) if since and now - float(since) >= DISCOVERY_SECONDS]
         for vm in vms.discover(manager.db, pool.name, old) if old else ():
             _log.warning("[!] [%s] '%s' added to 'discovered' queue", pool.name, on_one_line(vm))
-
-
-def _pages(names: list[bytes]) -> Iterator[list[bytes]]:
-    return (names[start : start + queues.PAGE] for start in range(0, len(names), queues.PAGE))
 
 
 def _due(manager: Manager, pool: Pool, seen: PoolView, inventory: set[bytes] | None) -> Iterator[Work]:
@@ -165,7 +162,7 @@ def _due(manager: Manager, pool: Pool, seen: PoolView, inventory: set[bytes] | N
 
 def _due_completed(manager: Manager, pool: Pool, names: list[bytes]) -> Iterator[Work]:
     now = manager.clock()
-    until = now + PLANNED_LEASES * manager.settings.config.lease_seconds
+    until = planned_until(manager.settings, now)
     yield from _work(Step.DESTROY, pool, destroys.plan(manager.db, names, now=now, until=until))
 
 
@@ -232,7 +229,7 @@ def _replenish(manager: Manager, pool: Pool, seen: PoolView) -> Iterator[Work]:
     wanted = min(max(0, aim - ready - pending) + SPARE_NAMES, CLONES_AT_ONCE)
     begun, ready, _ = clones.begin(
         manager.db, pool.name, list(islice(candidates(config.prefix), wanted)), size=aim,
-        task_limit=config.task_limit, leased_until=now + PLANNED_LEASES * config.lease_seconds,
+        task_limit=config.task_limit, leased_until=planned_until(manager.settings, now),
         metadata=first_metadata(manager.settings, pool, now),
     )  # fmt: skip
     _flag_empty(manager, pool, ready, size)
@@ -253,6 +250,11 @@ def first_metadata(settings: Settings, pool: Pool, now: float) -> dict[str, str 
     }  # fmt: skip
 
 
+def planned_until(settings: Settings, now: float) -> float:
+    """Until when work that is handed out now is held free for the worker that will take it on."""
+    return now + PLANNED_LEASES * settings.config.lease_seconds
+
+
 def effective_size(pool: Pool, override: str | None) -> int:
     """The size set through the API, if it is one, else the configured one."""
     is_one = override is not None and override.isdecimal() and len(override) <= MOST_DIGITS
@@ -261,9 +263,9 @@ def effective_size(pool: Pool, override: str | None) -> int:
 
 def reap(manager: Manager) -> list[Work]:
     """The clones whose worker is gone, or that never reached one, to be taken up anew."""
-    now, config, found = manager.clock(), manager.settings.config, list[Work]()
+    now, found = manager.clock(), list[Work]()
+    until = planned_until(manager.settings, now)
     for slots, request_id in ((clones.slots_for(None), None), (clones.slots_for("request"), "request")):
-        until = now + PLANNED_LEASES * config.lease_seconds
         for vm, pool in clones.reap(manager.db, slots, now=now, leased_until=until):
             _log.warning("[!] [%s] '%s' is taken up again: its clone's lease has run out", pool, vm)
             found.append(Work(Step.CLONE, vm, pool, request_id))

@@ -10,6 +10,7 @@ from vmpooler_tasks.jobs.scribe import Stale
 from vmpooler_tasks.model.names import ORPHANED, readable
 from vmpooler_tasks.model.staleness import ORPHAN_FIELD, Aged
 from vmpooler_tasks.store import keys, purging, queues
+from vmpooler_tasks.store.chunks import chunks
 from vmpooler_tasks.store.purging import Candidate
 
 MOST_HELD = 20_000
@@ -96,7 +97,7 @@ def _judge(cycle: Cycle, vms: Sequence[bytes], stale: list[Stale], remembered: s
 def _expire_all(cycle: Cycle, every_queue: set[bytes], stale: list[Stale]) -> None:
     """Lets them expire, or reports them; `stale` is empty afterwards."""
     most = purging.orphans_per_call(len(every_queue), queues.PAGE // 2)
-    parts = [stale[start : start + most] for start in range(0, len(stale), most)]
+    parts = list(chunks(stale, most))
     stale.clear()
     convey(_expire(cycle, sorted(every_queue), part) for part in parts)
 

@@ -9,9 +9,9 @@ from vmpooler_tasks.jobs.manager import Manager, stamp
 from vmpooler_tasks.jobs.vm_failures import letter_of, tell
 from vmpooler_tasks.model.lifecycle import MINUTE, Fields, has_expired, ready_is_due
 from vmpooler_tasks.model.names import DeadLetterQueue, Queue, on_one_line, readable
+from vmpooler_tasks.model.ondemand import RequestRetry
 from vmpooler_tasks.providers import Readiness
 from vmpooler_tasks.store import vms
-from vmpooler_tasks.store.clones import RequestRetry
 
 _log = logging.getLogger("vmpooler_tasks.pools")
 

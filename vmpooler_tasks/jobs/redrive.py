@@ -20,7 +20,7 @@ from vmpooler_tasks.config import Pool, Settings
 from vmpooler_tasks.errors import InvalidOrderError
 from vmpooler_tasks.jobs import deadletters
 from vmpooler_tasks.jobs.manager import Work
-from vmpooler_tasks.jobs.pools import PLANNED_LEASES, SPARE_NAMES, first_metadata
+from vmpooler_tasks.jobs.pools import SPARE_NAMES, first_metadata, planned_until
 from vmpooler_tasks.jobs.redrive_fate import decided, size_of, wanted_by
 from vmpooler_tasks.model.deadletter import StoredLetter
 from vmpooler_tasks.model.letterfilter import LetterFilter
@@ -198,7 +198,7 @@ class _Driver:
             pool=letter.text("pool"),
             wanted=wanted,
             limit=limit if config.manage_pools else None,
-            leased_until=now + PLANNED_LEASES * config.lease_seconds,
+            leased_until=planned_until(self._settings, now),
             metadata={} if pool is None else {**first_metadata(self._settings, pool, now), **origin},
             lineage=successor(letter.fields, self._run),
             names=list(islice(candidates(config.prefix), SPARE_NAMES)),

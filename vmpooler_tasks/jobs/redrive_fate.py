@@ -2,8 +2,9 @@
 
 import json
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
+from itertools import compress
 
 from vmpooler_tasks.config import Pool, Settings
 from vmpooler_tasks.jobs.pools import effective_size
@@ -13,6 +14,7 @@ from vmpooler_tasks.model.ondemand import Wanted, parse_requested
 from vmpooler_tasks.model.redaction import REDACTED
 from vmpooler_tasks.model.redrive import Outcome, OwnTasks
 from vmpooler_tasks.store import Database, ondemand, pools, queues
+from vmpooler_tasks.store.chunks import chunks
 
 LIVING = (Queue.PENDING, Queue.READY, Queue.RUNNING)
 
@@ -61,31 +63,49 @@ def wanted_by(db: Database, request_id: bytes, alias: str, pool: str) -> int | N
 
 def forecast(db: Database, settings: Settings, own: OwnTasks, letters: Iterable[StoredLetter]) -> Counter[Outcome]:
     """What a run would do with these letters as things stand now; it changes nothing."""
-    now = _Forecast(db, settings, own)
+    letters = list(letters)
+    now = _Forecast(db, settings, own, _standing(db, letters))
     return Counter(map(now.outcome, letters))
+
+
+def _standing(db: Database, letters: Iterable[StoredLetter]) -> dict[tuple[str, str], set[Queue]]:
+    """(pool, VM) → the queues that it is in, of those VMs that are in any."""
+    named: dict[str, set[str]] = {}
+    for letter in filter(_has_names, letters):
+        named.setdefault(letter.text("pool"), set()).add(letter.text("vm"))
+    found: dict[tuple[str, str], set[Queue]] = {}
+    for pool, vms in named.items():
+        for page in chunks(sorted(vms)):
+            for queue in (*LIVING, Queue.COMPLETED):
+                are_in = queues.are_in(db, queue, pool, [vm.encode() for vm in page])
+                for vm in compress(page, are_in):
+                    found.setdefault((pool, vm), set()).add(queue)
+    return found
 
 
 @dataclass
 class _Forecast:
-    """What pools and requests are short of is asked once, and used up by the letters."""
+    """What pools and requests are short of is asked once, and used up by the letters; `standing` is where VMs are."""
 
     db: Database
     settings: Settings
     own: OwnTasks
+    standing: Mapping[tuple[str, str], Collection[Queue]]
     short: dict[tuple[str, str, str], int] = field(default_factory=dict)
 
     def outcome(self, letter: StoredLetter) -> Outcome:
         if found := decided(letter, self.own):
             return found[0]
-        vm, pool = letter.text("vm"), letter.text("pool")
+        pool = letter.text("pool")
+        queued = self.standing.get((pool, letter.text("vm")), ())
         if letter.queue is DeadLetterQueue.TASKS:
-            is_late = letter.text("task") == self.own.destroy and not self._is_in(Queue.COMPLETED, pool, vm)
+            is_late = letter.text("task") == self.own.destroy and Queue.COMPLETED not in queued
             return Outcome.OBSOLETE if is_late else Outcome.REDRIVEN
         request, alias = letter.text("request_id"), letter.text("pool_alias")
         place = (pool, request, alias)
         if place not in self.short:
             self.short[place] = self._short_of(*place)
-        if self.short[place] <= 0 or any(self._is_in(queue, pool, vm) for queue in LIVING):
+        if self.short[place] <= 0 or any(queue in LIVING for queue in queued):
             return Outcome.OBSOLETE
         if not request and not self.settings.config.manage_pools:
             return Outcome.KEPT
@@ -102,6 +122,3 @@ class _Forecast:
         raw = request.encode()
         wanted = wanted_by(self.db, raw, alias, name) or 0
         return ondemand.refill(self.db, raw, Wanted(alias, name, wanted), dry_run=True)
-
-    def _is_in(self, queue: Queue, pool: str, vm: str) -> bool:
-        return queues.are_in(self.db, queue, pool, [vm.encode()])[0]

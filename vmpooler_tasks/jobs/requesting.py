@@ -9,11 +9,13 @@ from vmpooler_tasks.config import Settings
 from vmpooler_tasks.errors import InvalidOrderError
 from vmpooler_tasks.jobs import deadletters
 from vmpooler_tasks.jobs.ondemand import refusal
+from vmpooler_tasks.model.deadletter import StoredLetter
 from vmpooler_tasks.model.letterfilter import LetterFilter
 from vmpooler_tasks.model.names import Queue, readable
 from vmpooler_tasks.model.ondemand import Wanted, parse_requested
 from vmpooler_tasks.model.timestamps import parse_time
 from vmpooler_tasks.store import Database, keys, ondemand, vms
+from vmpooler_tasks.store.ondemand import Facts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,13 +78,24 @@ def make(db: Database, settings: Settings, asked: Sequence[tuple[str, int]], now
 
 def story(db: Database, request_id: str) -> Story:
     """Raises InvalidOrderError if nothing is known of it."""
-    raw = request_id.encode(errors="surrogateescape")
-    facts = ondemand.facts(db, raw)
-    wanted_letters, _ = deadletters.without_unreadable(db, LetterFilter(request=request_id))
-    letters = list(deadletters.find(db, wanted_letters))
+    facts, letters = ondemand.facts(db, _raw(request_id)), _letters(db, LetterFilter(request=request_id))
     if not facts.fields and not letters:
         raise InvalidOrderError(f"nothing is known of a request {request_id!r}")
-    text = facts.fields.get("requested", "")
+    return _story(db, request_id, facts, letters)
+
+
+def _raw(request_id: str) -> bytes:
+    return request_id.encode(errors="surrogateescape")
+
+
+def _letters(db: Database, wanted: LetterFilter) -> list[StoredLetter]:
+    """Of those queues that can be read."""
+    readable_ones, _ = deadletters.without_unreadable(db, wanted)
+    return list(deadletters.find(db, readable_ones))
+
+
+def _story(db: Database, request_id: str, facts: Facts, letters: Sequence[StoredLetter]) -> Story:
+    raw, text = _raw(request_id), facts.fields.get("requested", "")
     try:
         wanted = parse_requested(text)
     except ValueError:
@@ -139,7 +152,12 @@ def is_answered(db: Database, request_id: str) -> bool:
     return bool(facts.fields.get("status")) or not facts.fields
 
 
-def newest(db: Database) -> list[str]:
-    """The requests that wait or are being filled."""
+def open_stories(db: Database) -> list[Story]:
+    """Of the requests that wait, then of those being filled. The dead letters are gone through once for all."""
     places = (keys.WAITING_REQUESTS, keys.PROCESSING_REQUESTS)
-    return [readable(one.id) for key in places for one in ondemand.waiting(db, key)]
+    names = [readable(one.id) for key in places for one in ondemand.waiting(db, key)]
+    letters: dict[str, list[StoredLetter]] = {name: [] for name in names}
+    for letter in _letters(db, LetterFilter()) if names else ():
+        if letter.text("request_id") in letters:
+            letters[letter.text("request_id")].append(letter)
+    return [_story(db, name, ondemand.facts(db, _raw(name)), letters[name]) for name in names]

@@ -7,10 +7,10 @@ from vmpooler_tasks.jobs.manager import Manager
 from vmpooler_tasks.model.deadletter import DeadLetter, failed_vm
 from vmpooler_tasks.model.lifecycle import Fields
 from vmpooler_tasks.model.names import DeadLetterQueue, on_one_line, readable
-from vmpooler_tasks.model.ondemand import CloneItem, Wanted
+from vmpooler_tasks.model.ondemand import CloneItem, RequestRetry, Wanted
 from vmpooler_tasks.model.redaction import redacted_text
-from vmpooler_tasks.store import ondemand, redrives
-from vmpooler_tasks.store.clones import RequestRetry
+from vmpooler_tasks.model.redrive import Lineage
+from vmpooler_tasks.store import ondemand
 from vmpooler_tasks.store.deadletters import Limits, Trimmed
 
 _log = logging.getLogger("vmpooler_tasks.pools")
@@ -18,11 +18,10 @@ _log = logging.getLogger("vmpooler_tasks.pools")
 
 def letter_of(
     manager: Manager, queue: DeadLetterQueue, vm: str, pool: str, fields: Fields, *, error_class: str, message: str,
-    identity: bytes,
+    identity: bytes, lineage: Lineage | None = None,
 ) -> DeadLetter:  # fmt: skip
-    """The dead letter of a VM with this metadata, failed now."""
+    """The dead letter of a VM with this metadata, failed now; `lineage` is that of one begun in a letter's place."""
     request_id = fields["request_id"]
-    (lineage,) = redrives.lineage(manager.db, [vm])
     return failed_vm(
         queue=queue, vm=vm.encode(), pool=pool, error_class=error_class, error_message=redacted_text(message),
         now=manager.clock(), request_id=request_id, pool_alias=fields["pool_alias"], identity=identity,

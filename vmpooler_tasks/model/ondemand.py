@@ -36,6 +36,17 @@ class CloneItem:
         return f"{self.wanted}:{self.request_id}"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestRetry:
+    """What to do for the request that a failed VM was made for: `item` goes back, unless it is failed for `reason`."""
+
+    request_id: bytes = b""
+    item: str = ""
+    permanent: bool = False
+    most_retries: int = 0
+    reason: str = ""
+
+
 def parse_requested(text: str) -> tuple[Wanted, ...]:
     """`alias:pool:count[,…]`; what is asked for twice is one, of as many. Raises ValueError for anything else."""
     counts: dict[tuple[str, str], int] = {}

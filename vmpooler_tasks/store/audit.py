@@ -6,6 +6,7 @@ from typing import Any
 
 from vmpooler_tasks.store import keys
 from vmpooler_tasks.store.connection import Database
+from vmpooler_tasks.store.words import field_words
 
 MAX_ENTRIES = 10_000
 
@@ -20,7 +21,7 @@ class AuditEntry:
 
 def words(trail: Mapping[str, Any]) -> list[str]:
     """Field, value, field, value, …; absent values are left out."""
-    return [str(part) for name, value in trail.items() if value is not None for part in (name, value)]
+    return [str(word) for word in field_words(trail)]
 
 
 def newest_first(db: Database, limit: int) -> list[AuditEntry]:

@@ -7,11 +7,13 @@ from typing import Any
 
 from vmpooler_tasks.model.deadletter import DeadLetter
 from vmpooler_tasks.model.names import DeadLetterQueue, Queue, readable
+from vmpooler_tasks.model.ondemand import RequestRetry
 from vmpooler_tasks.store import keys
 from vmpooler_tasks.store.arrivals import Arrival, Handover
 from vmpooler_tasks.store.connection import Database
 from vmpooler_tasks.store.deadletters import Limits, Trimmed
 from vmpooler_tasks.store.keys import Slots
+from vmpooler_tasks.store.words import counted_words, field_words
 
 REAPED_AT_ONCE = 500
 
@@ -61,11 +63,6 @@ def slots_for(request_id: str | bytes | None) -> Slots:
     return keys.REQUEST_SLOTS if request_id else keys.POOL_SLOTS
 
 
-def _words(fields: Mapping[str, Any]) -> list[Any]:
-    words = [word for name, value in fields.items() if value is not None for word in (name, value)]
-    return [len(words), *words]
-
-
 def begin(
     db: Database, pool: str, names: Sequence[str], *, size: int, task_limit: int, leased_until: float,
     metadata: Mapping[str, Any],
@@ -75,7 +72,7 @@ def begin(
     begun, ready, pending = db.run(
         "begin_clones",
         [keys.queue(Queue.PENDING, pool), keys.queue(Queue.READY, pool), slots.key, slots.counter],
-        [size, task_limit, repr(leased_until), keys.VM_PREFIX, keys.WORK_PREFIX, *_words(metadata), *names],
+        [size, task_limit, repr(leased_until), keys.VM_PREFIX, keys.WORK_PREFIX, *counted_words(metadata), *names],
     )
     return [name.decode() for name in begun], ready, pending
 
@@ -122,20 +119,9 @@ def finish(
         "finish_clone",
         [*arrival.keys(vm.encode(), pool), slots.key, slots.counter, keys.breaker(provider),
          keys.statistics("clone", arrival.day), keys.pool_breaker(pool)],
-        [*arrival.words(vm, pool), fence, seconds, int(ready), *_words(metadata)[1:]],
+        [*arrival.words(vm, pool), fence, seconds, int(ready), *field_words(metadata)],
     ).decode()  # fmt: skip
     return Finished(outcome) if outcome in set(Finished) else Handover(outcome)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RequestRetry:
-    """What to do for the request that a failed VM was made for: `item` goes back, unless it is failed for `reason`."""
-
-    request_id: bytes = b""
-    item: str = ""
-    permanent: bool = False
-    most_retries: int = 0
-    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

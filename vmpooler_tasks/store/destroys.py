@@ -5,12 +5,11 @@ from enum import StrEnum
 
 from vmpooler_tasks.model.names import Queue
 from vmpooler_tasks.store import keys
+from vmpooler_tasks.store.chunks import chunks
 from vmpooler_tasks.store.connection import Database
 
 FORGOTTEN_SECONDS = 24 * 3600
 """After so long nothing is remembered of a VM that left completed by itself."""
-
-ALL_AT_ONCE = 500
 
 
 class Claim(StrEnum):
@@ -40,13 +39,12 @@ def plan(db: Database, vms: Sequence[bytes], *, now: float, until: float) -> lis
     If no worker has taken one on by `until`, it is handed out again.
     """
     due: list[bytes] = []
-    for start in range(0, len(vms), ALL_AT_ONCE):
+    for page in chunks(vms):
         due += db.run(
             "plan_destroys",
             [keys.DESTROYS, keys.POOL_SLOTS.key, keys.REQUEST_SLOTS.key],
-            [repr(now), repr(until), repr(now - FORGOTTEN_SECONDS), keys.WORK_PREFIX,
-             *vms[start : start + ALL_AT_ONCE]],
-        )  # fmt: skip
+            [repr(now), repr(until), repr(now - FORGOTTEN_SECONDS), keys.WORK_PREFIX, *page],
+        )
     return due
 
 

@@ -9,6 +9,7 @@ from vmpooler_tasks.model.ondemand import CloneItem, RequestStatus, Wanted
 from vmpooler_tasks.store import keys, queues
 from vmpooler_tasks.store.connection import Database
 from vmpooler_tasks.store.numbers import leading_number
+from vmpooler_tasks.store.words import counted_words
 
 REMEMBERED_SECONDS = 30 * 24 * 3600
 """For so long it is known when a request was made that has its answer; and what it was given, as VMPooler keeps it."""
@@ -47,7 +48,7 @@ def _text(raw: bytes | None) -> str | None:
 def accept(db: Database, request: Request, wanted: Sequence[Wanted]) -> bool:
     """Its clones are queued, and it is being filled. False if it was taken up, answered or changed meanwhile."""
     name = request.id.decode(errors="surrogateescape")
-    items = [str(CloneItem(part, name)).encode(errors="surrogateescape") for part in wanted]
+    items = [_raw(str(CloneItem(part, name))) for part in wanted]
     return bool(
         db.run(
             "accept_request",
@@ -60,7 +61,7 @@ def accept(db: Database, request: Request, wanted: Sequence[Wanted]) -> bool:
             ],
             [
                 request.id,
-                (request.requested or "").encode(errors="surrogateescape"),
+                _raw(request.requested or ""),
                 request.since - REMEMBERED_SECONDS,
                 *items,
             ],
@@ -85,13 +86,12 @@ def begin_clones(
     """The clones begun of this item; what is left of it stays. None if nobody waits for it any more."""
     wanted, slots = item.wanted, keys.REQUEST_SLOTS
     before, behind = around_count(wanted, _raw(item.request_id))
-    words = [word for name, value in metadata.items() if value is not None for word in (name, value)]
     begun = db.run(
         "begin_request_clones",
         [keys.PENDING_ONDEMAND_CLONES, keys.request(_raw(item.request_id)), keys.queue(Queue.PENDING, wanted.pool),
          slots.key, slots.counter],
         [raw, wanted.count, before, behind, limit, repr(leased_until), keys.VM_PREFIX, keys.WORK_PREFIX,
-         len(words), *words, *names],
+         *counted_words(metadata), *names],
     )  # fmt: skip
     return None if begun is None else [name.decode() for name in begun]
 

@@ -7,6 +7,7 @@ from vmpooler_tasks.errors import WrongTypeError
 from vmpooler_tasks.model.names import Queue
 from vmpooler_tasks.model.staleness import Stamp
 from vmpooler_tasks.store import keys
+from vmpooler_tasks.store.chunks import chunks
 from vmpooler_tasks.store.connection import Answer, Database
 
 PAGE = 500
@@ -111,8 +112,8 @@ def fields(db: Database, vms: Sequence[bytes], *wanted: bytes) -> Answer:
 def read_fields(db: Database, hashes: Sequence[bytes], *wanted: bytes) -> list[list[bytes | None]]:
     """The same of any hashes, by key, in as many round trips as there are pages."""
     found: list[list[bytes | None]] = []
-    for start in range(0, len(hashes), PAGE):
-        found += db.run("read_fields", [], [len(wanted), *wanted, *hashes[start : start + PAGE]])
+    for page in chunks(hashes, PAGE):
+        found += db.run("read_fields", [], [len(wanted), *wanted, *page])
     return found
 
 
@@ -139,8 +140,8 @@ def forget_others(db: Database, queue_name: str, pool: str, present: set[int]) -
     key = keys.first_seen(queue_name, pool)
     with db.translated_errors(key):
         gone = [name for name, _ in db.client.zscan_iter(key, count=SCAN_COUNT) if hash(name) not in present]
-        for start in range(0, len(gone), PAGE):
-            db.client.zrem(key, *gone[start : start + PAGE])
+        for page in chunks(gone, PAGE):
+            db.client.zrem(key, *page)
 
 
 def readable_size(db: Database, queue: Queue, pool: str) -> int | None:

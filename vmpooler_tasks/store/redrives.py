@@ -9,11 +9,13 @@ from vmpooler_tasks.model.names import DeadLetterQueue, Queue
 from vmpooler_tasks.model.ondemand import Wanted
 from vmpooler_tasks.model.redrive import Lineage, Outcome, RunState, read_lineage
 from vmpooler_tasks.store import audit, keys
+from vmpooler_tasks.store.chunks import chunks
 from vmpooler_tasks.store.clones import slots_for
 from vmpooler_tasks.store.connection import Database
 from vmpooler_tasks.store.numbers import finite
+from vmpooler_tasks.store.ondemand import around_count
+from vmpooler_tasks.store.words import counted_words
 
-PAGE = 500
 KEPT_SECONDS = 7 * 24 * 3600
 """For so long a run can be resumed, and looked at."""
 
@@ -47,8 +49,7 @@ def start(
     }  # fmt: skip
     with db.translated_errors():
         pipe = db.client.pipeline(transaction=False)
-        for begin in range(0, len(letters), PAGE):
-            page = letters[begin : begin + PAGE]
+        for page in chunks(letters):
             pipe.rpush(keys.redrive_letters(run), *(b"%b\n%b" % (one.queue.encode(), one.raw) for one in page))
         pipe.expire(keys.redrive_letters(run), KEPT_SECONDS)
         pipe.hset(keys.redrive(run), mapping=fields)  # last: a run that is there has all its letters
@@ -111,7 +112,7 @@ def redrive_vm(
     """(what became of the letter, the VM that was begun)."""
     request_id, pool = successor.request_id or b"", successor.pool
     slots = slots_for(successor.request_id)
-    part = str(Wanted(successor.alias, pool, 0)).removesuffix("0").encode(errors="surrogateescape")
+    before, behind = around_count(Wanted(successor.alias, pool, 0), request_id)
     outcome, vm = db.run(
         "redrive_vm",
         [keys.dead_letters(letter.queue), keys.redrive(run), keys.COUNTERS,
@@ -120,19 +121,14 @@ def redrive_vm(
          keys.PENDING_ONDEMAND_CLONES],
         [position, letter.raw, letter.queue, letter.text("vm"), int(successor.request_id is not None),
          _or_blank(successor.wanted), _or_blank(successor.limit), repr(successor.leased_until), keys.VM_PREFIX,
-         keys.WORK_PREFIX, request_id, successor.alias, part, b":" + request_id, *_words(successor.metadata),
-         *_words(successor.lineage.as_fields()), *successor.names],
+         keys.WORK_PREFIX, request_id, successor.alias, before, behind, *counted_words(successor.metadata),
+         *counted_words(successor.lineage.as_fields()), *successor.names],
     )  # fmt: skip
     return Outcome(outcome.decode()), vm.decode() or None
 
 
 def _or_blank(number: int | None) -> int | str:
     return "" if number is None else number
-
-
-def _words(fields: Mapping[str, Any]) -> list[Any]:
-    words = [word for name, value in fields.items() if value is not None for word in (name, value)]
-    return [len(words), *words]
 
 
 def redrive_task(

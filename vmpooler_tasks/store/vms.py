@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 from vmpooler_tasks.model.deadletter import DeadLetter
 from vmpooler_tasks.model.lifecycle import Fields
 from vmpooler_tasks.model.names import DeadLetterQueue, Queue
+from vmpooler_tasks.model.ondemand import RequestRetry
 from vmpooler_tasks.store import keys, queues
-from vmpooler_tasks.store.clones import RequestRetry
+from vmpooler_tasks.store.chunks import chunks
 from vmpooler_tasks.store.connection import Database
 from vmpooler_tasks.store.deadletters import Limits, Trimmed
 
@@ -17,7 +18,8 @@ FIELDS = (
 )  # fmt: skip
 """What the checks look at."""
 
-ALL_AT_ONCE = 500
+MOVED_AT_ONCE = 500
+"""As complete_some.lua has it: fewer are the last."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,8 +35,8 @@ class FailedVm:
 def metadata(db: Database, vms: Sequence[bytes]) -> list[Fields]:
     """The FIELDS of each; a running VM without a `checkout` of its own gets none here (see `checkouts`)."""
     found: list[Fields] = []
-    for start in range(0, len(vms), ALL_AT_ONCE):
-        rows = queues.fields(db, vms[start : start + ALL_AT_ONCE], *(name.encode() for name in FIELDS)).result()
+    for page in chunks(vms):
+        rows = queues.fields(db, page, *(name.encode() for name in FIELDS)).result()
         found += [dict(zip(FIELDS, row, strict=True)) for row in rows]
     return found
 
@@ -67,7 +69,7 @@ def complete_some(db: Database, pool: str, queue: Queue, keep: int = 0) -> list[
     while True:
         page = db.run("complete_some", [keys.queue(queue, pool), keys.queue(Queue.COMPLETED, pool)], [keep])
         moved += [vm.decode(errors="backslashreplace") for vm in page]
-        if len(page) < ALL_AT_ONCE:
+        if len(page) < MOVED_AT_ONCE:
             return moved
 
 

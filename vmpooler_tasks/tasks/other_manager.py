@@ -1,10 +1,10 @@
 """Nothing is done for the pools while another manager has them. It is asked for now and then, not with every task."""
 
 import logging
-import time
 
 from vmpooler_tasks.store import other_manager
 from vmpooler_tasks.tasks.database import database
+from vmpooler_tasks.tasks.sparingly import Sparingly
 
 _log = logging.getLogger("vmpooler_tasks.pools")
 
@@ -16,12 +16,12 @@ class Guard:
     """What this process knows of it."""
 
     def __init__(self) -> None:
-        self._asked = self._told = float("-inf")
+        self._asking, self._telling = Sparingly(ASKED_EVERY), Sparingly(TOLD_EVERY)
         self._seen = False
 
     def refuses(self) -> bool:
         """Whether another one was seen at work lately."""
-        if time.monotonic() - self._asked >= ASKED_EVERY:
+        if self._asking.is_time():
             self._keep(other_manager.sightings(database()) > 0)
         return self._seen
 
@@ -31,9 +31,7 @@ class Guard:
         return self._seen
 
     def _keep(self, seen: bool) -> None:
-        now = self._asked = time.monotonic()
-        if seen and now - self._told >= TOLD_EVERY:
-            self._told = now
+        if seen and self._telling.is_time():
             _log.error(
                 "[!] [pools] Another pool manager is at work on this Redis: nothing is done until it is still for"
                 " %d seconds", other_manager.REMEMBERED_SECONDS,

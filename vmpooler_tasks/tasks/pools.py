@@ -51,9 +51,8 @@ def hand_out(work: Iterable[Work]) -> int:
     """Sends each piece of work to the workers; answers how many."""
     interval, count = settings().config.check_loop_delay_min, 0
     with current_app.producer_or_acquire() as producer, producer.batch():
-        for count, (step, vm, pool, request_id) in enumerate(work, start=1):  # noqa: B007 - it is what is answered
-            kwargs = {"vm": vm, "pool": pool, **({"request_id": request_id} if request_id else {})}
-            _send(_TASKS[step], kwargs, producer, None if step in _KEPT else max(interval, 10))
+        for count, one in enumerate(work, start=1):  # noqa: B007 - it is what is answered
+            _send(_TASKS[one.step], one.as_kwargs(), producer, None if one.step in _KEPT else max(interval, 10))
     return count
 
 

@@ -1,14 +1,12 @@
 """Celery tells of each task twice. Of those that come every few seconds by themselves, only what went wrong is told."""
 
 import logging
-import time
-from collections.abc import Callable
-from math import inf
 from typing import Any
 
 from celery import signals
 
 from vmpooler_tasks.tasks import names
+from vmpooler_tasks.tasks.sparingly import Sparingly
 
 QUIET = frozenset({
     names.CHECK_POOLS, names.CHECK_POOL, names.PROCESS_REQUESTS, names.CHECK_PENDING_VM, names.CHECK_READY_VM,
@@ -32,14 +30,11 @@ _log = logging.getLogger("vmpooler_tasks.pools")
 class Lateness:
     """Says that ticks expire; not for each one, as thousands may come at once."""
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
-        self._told = -inf
+    def __init__(self, telling: Sparingly | None = None) -> None:
+        self._telling = telling or Sparingly(PAUSE_SECONDS)
 
     def revoked(self, sender: Any, expired: bool, **_: Any) -> None:
-        now = self._clock()
-        if expired and sender.name in TICKS and now - self._told >= PAUSE_SECONDS:
-            self._told = now
+        if expired and sender.name in TICKS and self._telling.is_time():
             _log.warning(BEHIND)
 
 

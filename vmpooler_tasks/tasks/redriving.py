@@ -53,8 +53,9 @@ class Broker:
         return captured[0] if captured else ("", b"")
 
     def hand_out(self, work: Work) -> None:
-        kwargs = {"vm": work.vm, "pool": work.pool, **({"request_id": work.request_id} if work.request_id else {})}
-        self.app.send_task(names.CLONE_VM, kwargs=kwargs, ignore_result=True, retry=False, queue=names.CLONE_QUEUE)
+        self.app.send_task(
+            names.CLONE_VM, kwargs=work.as_kwargs(), ignore_result=True, retry=False, queue=names.CLONE_QUEUE
+        )
 
 
 @shared_task(name=names.REDRIVE, base=Task, bind=True, ignore_result=False)

@@ -6,6 +6,7 @@ Without lost VMs each method costs one command. Every method raises TransientPro
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from importlib import resources
 from typing import Any
 
@@ -114,9 +115,13 @@ class Inventory:
         return record
 
     def _forget(self, pool: str, vm: str, record: str) -> None:
-        script = resources.files(__package__).joinpath("forget.lua").read_text(encoding="utf-8")
         with _translated_errors():
-            self._redis.eval(script, 1, PREFIX + pool, vm, record)
+            self._redis.eval(_forget_script(), 1, PREFIX + pool, vm, record)
+
+
+@cache
+def _forget_script() -> str:
+    return resources.files(__package__).joinpath("forget.lua").read_text(encoding="utf-8")
 
 
 def _read(record: str | None) -> Machine | None:

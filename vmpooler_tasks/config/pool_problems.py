@@ -1,0 +1,70 @@
+"""What is wrong with pools and providers as they are written, told together with what is wrong with the values.
+
+All of this looks at data that nobody has validated; what is of the wrong kind is passed over, and told as that.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+from pydantic import ValidationError
+
+from vmpooler_tasks.config.pools import ManagerOptions
+from vmpooler_tasks.config.types import as_text
+
+
+def named_twice(data: dict[str, Any]) -> Iterator[str]:
+    """The pools that have the name of an earlier one."""
+    pools, seen = data.get("pools"), set[str]()
+    for index, pool in enumerate(pools if isinstance(pools, list) else ()):
+        name = as_text(pool.get("name")) if isinstance(pool, dict) else None
+        if isinstance(name, str) and name in seen:
+            yield f"pools[{index}].name: {name!r} is the name of an earlier pool"
+        elif isinstance(name, str):
+            seen.add(name)
+
+
+def named_sections(section: Any) -> Iterator[tuple[str, Any]]:
+    """What is none is its owner's mistake, and only one here where pools are managed (`unmanageable`)."""
+    for name, inner in section.items() if isinstance(section, dict) else ():
+        if isinstance(inner, dict | None):
+            yield name, inner or {}
+
+
+def unmanageable(data: dict[str, Any]) -> Iterator[str]:
+    """What keeps the pools from being managed, if they are to be."""
+    if not _is_managing(data.get("config")):
+        return
+    providers, pools = sorted(str(name) for name, _ in named_sections(data.get("providers"))), data.get("pools")
+    if pools is None or pools == []:
+        yield "config.manage_pools: there are no :pools: to manage"
+    for index, pool in enumerate(pools if isinstance(pools, list) else ()):
+        if isinstance(pool, dict):
+            yield from _without_provider(f"pools[{index}].provider", pool.get("provider"), providers)
+            yield from _not_requestable(f"pools[{index}]", pool)
+
+
+def _is_managing(config: Any) -> bool:
+    try:
+        return ManagerOptions(manage_pools=config["manage_pools"]).manage_pools
+    except (LookupError, TypeError, ValidationError):
+        return False
+
+
+def _without_provider(path: str, written: Any, providers: list[str]) -> Iterator[str]:
+    provider, known = as_text(written), ", ".join(providers) or "none"
+    if provider in (None, "") and len(providers) != 1:
+        yield f"{path}: is missing, and :providers: does not name one alone ({known})"
+    elif isinstance(provider, str) and provider and provider not in providers:
+        yield f"{path}: {provider!r} is not in :providers: ({known})"
+
+
+def _not_requestable(path: str, pool: dict[str, Any]) -> Iterator[str]:
+    """A request is written as `alias:pool:count,…`: what holds one of these marks itself cannot be read back."""
+    aliases = pool.get("alias")
+    named = [
+        ("name", pool.get("name")),
+        *(("alias", one) for one in (aliases if isinstance(aliases, list) else [aliases])),
+    ]
+    for option, name in named:
+        if isinstance(name, str) and (marks := sorted(set(name) & set(":,"))):
+            yield f"{path}.{option}: {name!r} must not hold {marks[0]!r}, which separates the parts of a request"
