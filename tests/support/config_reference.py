@@ -6,8 +6,9 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from vmpooler_tasks.config.pools import Pool
-from vmpooler_tasks.config.problems import REDIS_ENVIRONMENT
+from vmpooler_tasks.config.problems import ENVIRONMENT
 from vmpooler_tasks.config.schema import HealthThresholds, Options, RedisSection, shown
+from vmpooler_tasks.config.services import Credential, GraphiteSection, StatsdSection, WebSection
 
 UNITS = ("seconds", "minutes", "hours", "percent")
 BEGIN, END = "<!-- made by: python -m tests.support.config_reference -->", "<!-- end -->"
@@ -15,12 +16,18 @@ BEGIN, END = "<!-- made by: python -m tests.support.config_reference -->", "<!--
 
 def reference() -> str:
     """All tables, with the marks that they stand between in the document."""
-    environment = {name: variable for variable, name in REDIS_ENVIRONMENT.items()} | {"url": "REDIS_URL"}
+    environment = {
+        section: {name: variable for variable, name in variables.items()} for section, variables in ENVIRONMENT.items()
+    }
     parts: tuple[tuple[str, type[BaseModel], dict[str, str]], ...] = (
         ("`:config:`", Options, {name: name.upper() for name in Options.model_fields if name != "health_thresholds"}),
         ("`health_thresholds:` in `:config:`", HealthThresholds, {}),
-        ("`:redis:`", RedisSection, environment),
+        ("`:redis:`", RedisSection, environment["redis"] | {"url": "REDIS_URL"}),
         ("each of `:pools:`", Pool, {}),
+        ("`:statsd:`", StatsdSection, environment["statsd"]),
+        ("`:graphite:`", GraphiteSection, environment["graphite"]),
+        ("`:web:`", WebSection, environment["web"]),
+        ("each of `users:` and `tokens:` in `:web:`", Credential, {}),
     )
     tables = [f"### {title}\n\n" + "\n".join(_table(section, names)) for title, section, names in parts]
     return "\n\n".join([BEGIN, *tables, END])

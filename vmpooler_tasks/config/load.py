@@ -12,13 +12,15 @@ from typing import Any
 from pydantic import ValidationError
 
 from vmpooler_tasks.config.pool_problems import named_sections, named_twice, unmanageable
-from vmpooler_tasks.config.problems import REDIS_ENVIRONMENT, addresses, told
+from vmpooler_tasks.config.problems import ENVIRONMENT, addresses, told
 from vmpooler_tasks.config.schema import Options, Settings
 from vmpooler_tasks.config.source_text import parsed
 from vmpooler_tasks.config.spelling import misspelt
 from vmpooler_tasks.errors import ConfigurationError
 
 DEFAULT_FILE = "vmpooler.yaml"
+READ = ("config", "redis", "pools", "broker_url", "statsd", "graphite", "web")
+"""The sections that are read as they are."""
 NO_FILE = "defaults"
 """The source of settings where nothing is named and no file lies here."""
 
@@ -84,8 +86,9 @@ def _override_from_environment(data: dict[str, Any], environ: Mapping[str, str])
     """An option's name in capitals, as VMPooler does it; an empty variable counts as not set."""
     for name in set(Options.model_fields) - {"health_thresholds"}:
         _override(data, "config", name, environ.get(name.upper()))
-    for variable, name in REDIS_ENVIRONMENT.items():
-        _override(data, "redis", name, environ.get(variable))
+    for section, variables in ENVIRONMENT.items():
+        for variable, name in variables.items():
+            _override(data, section, name, environ.get(variable))
     _override(data, "redis", "url", environ.get("REDIS_URL"))
     if environ.get("CELERY_BROKER_URL"):
         data["broker_url"] = environ["CELERY_BROKER_URL"]
@@ -97,7 +100,7 @@ def _override(data: dict[str, Any], section: str, name: str, value: str | None) 
 
 
 def _validate(source: str, data: dict[str, Any], environ: Mapping[str, str], problems: list[str]) -> Settings | None:
-    known = {name: data[name] for name in ("config", "redis", "pools", "broker_url") if data.get(name) is not None}
+    known = {name: data[name] for name in READ if data.get(name) is not None}
     known["providers"] = {str(name): options or {} for name, options in named_sections(data.get("providers"))}
     known["dns_configs"] = dict(named_sections(data.get("dns_configs")))
     thresholds = known["config"].get("health_thresholds") if isinstance(known.get("config"), dict) else None

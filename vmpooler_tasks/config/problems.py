@@ -8,12 +8,26 @@ from vmpooler_tasks.config.spelling import THRESHOLDS, meaning
 from vmpooler_tasks.config.types import YEAR
 from vmpooler_tasks.model.redaction import redacted_text
 
-REDIS_ENVIRONMENT = {
-    "REDIS_SERVER": "server",
-    "REDIS_PORT": "port",
-    "REDIS_PASSWORD": "password",
-    "REDIS_DATA_TTL": "data_ttl",
+ENVIRONMENT = {
+    "redis": {
+        "REDIS_SERVER": "server",
+        "REDIS_PORT": "port",
+        "REDIS_PASSWORD": "password",
+        "REDIS_DATA_TTL": "data_ttl",
+    },
+    "statsd": {"STATSD_SERVER": "server", "STATSD_PORT": "port", "STATSD_PREFIX": "prefix"},
+    "graphite": {"GRAPHITE_SERVER": "server", "GRAPHITE_PORT": "port", "GRAPHITE_PREFIX": "prefix"},
+    "web": {
+        "WEB_HOST": "host",
+        "WEB_PORT": "port",
+        "WEB_USERS": "users",
+        "WEB_TOKENS": "tokens",
+        "WEB_TLS_CERTIFICATE": "tls_certificate",
+        "WEB_TLS_KEY": "tls_key",
+        "WEB_HOSTS": "hosts",
+    },
 }
+"""Section → variable → option; those of `:config:` are the options' own names in capitals."""
 
 _SECTION = "must be a section of options"
 _NUMBER = "must be a number"
@@ -76,7 +90,7 @@ def _bound(value: float) -> str:
 
 def _given(path: str, detail: Any, words: str) -> str:
     """The value, unless it may be a secret, or is none."""
-    secret = path == "redis" or any(word in path for word in ("password", "url"))
+    secret = path in ("redis", "web") or any(word in path for word in ("password", "url", "secret", "users", "tokens"))
     absent = detail["type"] == "missing" or "blank" in words
     return "" if secret or absent else f" {redacted_text(repr(detail['input'])):.60}"
 
@@ -84,8 +98,9 @@ def _given(path: str, detail: Any, words: str) -> str:
 def _variable(path: str, environ: Mapping[str, str]) -> str | None:
     """The variable that this value was read from, if it was."""
     section, _, name = path.partition(".")
-    if section == "redis":
-        candidates = [variable for variable, field in REDIS_ENVIRONMENT.items() if field == name]
+    if section in ENVIRONMENT:
+        option = name.partition("[")[0]
+        candidates = [variable for variable, field in ENVIRONMENT[section].items() if field == option]
     else:
         candidates = [name.upper()] if section == "config" and name != "health_thresholds" else []
     return next((variable for variable in candidates if environ.get(variable)), None)

@@ -12,6 +12,7 @@ from urllib.parse import quote, urlsplit, urlunsplit
 from pydantic import ConfigDict, Field, SecretStr
 
 from vmpooler_tasks.config.pools import ManagerOptions, Pool
+from vmpooler_tasks.config.services import GraphiteSection, StatsdSection, WebSection
 from vmpooler_tasks.config.types import (
     Age,
     Given,
@@ -122,6 +123,9 @@ class Settings(Section):
     providers: Mapping[str, Mapping[str, Any]] = Field(default_factory=dict)
     dns_configs: Mapping[str, DnsConfig] = Field(default_factory=dict)
     broker_url: SecretStr | None = None
+    statsd: StatsdSection = Field(default_factory=StatsdSection)
+    graphite: GraphiteSection = Field(default_factory=GraphiteSection)
+    web: WebSection = Field(default_factory=WebSection)
 
     @property
     def broker_location(self) -> str:

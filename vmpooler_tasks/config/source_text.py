@@ -9,7 +9,7 @@ import yaml
 from vmpooler_tasks.errors import ConfigurationError
 from vmpooler_tasks.model.redaction import redacted_text
 
-READ = frozenset({"config", "redis", "pools"})
+READ = frozenset({"config", "redis", "pools", "web"})
 """The sections that these workers read. What stands in another one is for its owner to judge."""
 
 # A password that begins with `*`, `!` or `&` is one of these to YAML, whose error would show it.

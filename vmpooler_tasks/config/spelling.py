@@ -7,6 +7,7 @@ from typing import Any
 from vmpooler_tasks.config import vmpooler_names
 from vmpooler_tasks.config.pools import Pool
 from vmpooler_tasks.config.schema import HealthThresholds, Options, RedisSection
+from vmpooler_tasks.config.services import GraphiteSection, StatsdSection
 from vmpooler_tasks.config.source_text import READ
 
 # How alike two names must be for one to be taken for the other misspelt. Names that we read are long, and a provider's
@@ -36,9 +37,11 @@ PLACES = {
 
 def misspelt(data: dict[str, Any]) -> Iterator[str]:
     """A line for each such key; a key that looks like none of ours is left to its owner."""
-    yield from _of("", data, vmpooler_names.SECTIONS | {"broker_url"}, frozenset())
+    yield from _of("", data, vmpooler_names.SECTIONS | {"broker_url", "web"}, frozenset())
     yield from _of("config.", data.get("config"), OPTIONS, vmpooler_names.OPTIONS)
     yield from _of("redis.", data.get("redis"), frozenset(RedisSection.model_fields), vmpooler_names.REDIS)
+    for name, section in (("statsd", StatsdSection), ("graphite", GraphiteSection)):
+        yield from _of(f"{name}.", data.get(name), frozenset(section.model_fields), frozenset())
     pools = data.get("pools")
     for index, pool in enumerate(pools if isinstance(pools, list) else ()):
         yield from _of(f"pools[{index}].", pool, frozenset(Pool.model_fields), OF_POOLS | LIKE_A_POOLS, POOL_ALIKE)

@@ -1,0 +1,74 @@
+"""What is told to, and asked by, others: `:statsd:`, `:graphite:` and `:web:`."""
+
+from enum import StrEnum
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, ConfigDict, Field
+
+from vmpooler_tasks.config.types import Given, Number, Secret, Section, Text
+
+Port = Annotated[int, Number, Field(ge=1, le=65535)]
+
+
+class _MetricsServer(Section):
+    server: Text | None = Field(None, description="host name or address; nothing is sent without one")
+    prefix: Annotated[Text, Given] = Field("vmpooler", description="what every metric's name begins with")
+
+
+class StatsdSection(_MetricsServer):
+    """`:statsd:`, where gauges are sent to after each health check, by UDP."""
+
+    port: Port = Field(8125, description="port, UDP")
+
+
+class GraphiteSection(_MetricsServer):
+    """`:graphite:`, the same by TCP."""
+
+    port: Port = Field(2003, description="port, TCP")
+
+
+class Role(StrEnum):
+    """What somebody may do on the web pages and in the API."""
+
+    READ = "read"
+    OPERATE = "operate"
+    """Also redrive, delete and purge."""
+
+
+class Credential(Section):
+    """One entry of `users:` or `tokens:` in `:web:`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: Annotated[Text, Given, Field(min_length=1)] = Field(description="who it is, as the audit names them")
+    role: Role = Field(Role.READ, description="`read`, or `operate`: also redrive, delete and purge")
+    secret: Annotated[Secret, Given] = Field(description="the password, or the token")
+
+
+def _as_credentials(value: Any) -> Any:
+    """`name:role:secret,…`, as the environment gives them; a secret may hold colons, but no comma."""
+    if not isinstance(value, str):
+        return value
+    names = ("name", "role", "secret")
+    return [dict(zip(names, one.strip().split(":", 2), strict=False)) for one in value.split(",") if one.strip()]
+
+
+Credentials = Annotated[tuple[Credential, ...], BeforeValidator(_as_credentials)]
+
+
+class WebSection(Section):
+    """`:web:`, the pages and the API."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    host: Annotated[Text, Given] = Field(
+        "127.0.0.1", description="address to listen on; any but loopback needs credentials"
+    )
+    port: Port = Field(8080, description="port")
+    users: Credentials = Field((), description="who may log in, each with `name`, `role` and `secret`")
+    tokens: Credentials = Field((), description="bearer tokens for programs, each with `name`, `role` and `secret`")
+    tls_certificate: Text | None = Field(None, description="file with the certificate chain, PEM; serves HTTPS")
+    tls_key: Text | None = Field(None, description="file with its key, PEM")
+    hosts: Annotated[tuple[Text, ...], BeforeValidator(lambda v: v.split(",") if isinstance(v, str) else v)] = Field(
+        (), description="host names that it may be asked by; on loopback these are loopback's own, else any"
+    )

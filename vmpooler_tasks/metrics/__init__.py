@@ -1,0 +1,1 @@
+"""Metrics for others: Prometheus, StatsD, Graphite."""
