@@ -35,19 +35,34 @@ export async function logOut() {
 }
 
 /** `parameters`: a list is repeated; what is null or empty is left out. */
-export const get = (path, parameters = {}, signal = undefined) => request("GET", `/queue/${path}`, { parameters, signal });
+export const get = (path, parameters = {}, signal = undefined) =>
+  request("GET", `/queue/${path}`, { parameters, signal });
 
 export const post = (path, body) => request("POST", `/queue/${path}`, { body });
 
 export const remove = (path, parameters = {}) => request("DELETE", `/queue/${path}`, { parameters });
 
 async function request(method, path, { parameters = {}, body, signal } = {}) {
-  const response = await send(method, `/api/v1${path}${query(parameters)}`, body, signal);
+  const url = `/api/v1${path}${query(parameters)}`;
+  let response = await send(method, url, body, signal);
+  if (response.status === 403 && method !== "GET" && (await hasNewToken())) {
+    response = await send(method, url, body, signal);
+  }
   const data = await readJson(response);
   if (response.ok) return data;
   if (response.status === 401 && path !== "/session") onLoggedOut.forEach((listener) => listener());
-  throw new ApiError(response.status, data?.detail || data?.title || `the server answers ${response.status}`,
-    Number(response.headers.get("Retry-After")) || null);
+  throw new ApiError(
+    response.status,
+    data?.detail || data?.title || `the server answers ${response.status}`,
+    Number(response.headers.get("Retry-After")) || null,
+  );
+}
+
+/** Whether there is another CSRF token now: somebody logged in anew in another tab, or the server was restarted. */
+async function hasNewToken() {
+  const before = session.csrf_token;
+  await loadSession();
+  return session.csrf_token !== before;
 }
 
 async function send(method, url, body, signal) {
@@ -57,8 +72,12 @@ async function send(method, url, body, signal) {
   const limit = AbortSignal.timeout(TIMEOUT_MS);
   try {
     return await fetch(url, {
-      method, headers, body: body === undefined ? undefined : JSON.stringify(body), credentials: "same-origin",
-      cache: "no-store", signal: signal ? AbortSignal.any([signal, limit]) : limit,
+      method,
+      headers,
+      body: body === undefined ? undefined : JSON.stringify(body),
+      credentials: "same-origin",
+      cache: "no-store",
+      signal: signal ? AbortSignal.any([signal, limit]) : limit,
     });
   } catch (error) {
     if (signal?.aborted) throw error;

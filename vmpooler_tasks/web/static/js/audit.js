@@ -25,13 +25,38 @@ export function updateAudit() {
 
 function build() {
   if (parts) return;
-  const made = table("Redrives, deletions and purges, newest first", [{ label: "When" }, { label: "Who" }, { label: "What" },
-    { label: "Count", class: "num" }, { label: "Why" }, { label: "More" }], { name: "cards audit" });
-  parts = { table: made.node, body: made.body, trouble: el("div", { role: "alert" }),
+  const made = table(
+    "Redrives, deletions and purges, newest first",
+    [
+      { label: "When" },
+      { label: "Who" },
+      { label: "What" },
+      { label: "Count", class: "num" },
+      { label: "Why" },
+      { label: "More" },
+    ],
+    { name: "cards audit" },
+  );
+  parts = {
+    table: made.node,
+    body: made.body,
+    trouble: el("div", { role: "alert" }),
     empty: el("p", { class: "muted", hidden: true, text: "Nobody has redriven, deleted or purged anything yet." }),
-    more: button(`Show ${PAGE} more`, () => { state.pages += 1; load(); }) };
-  byId("audit-body").append(el("p", { class: "muted", text: "Every redrive, deletion and purge, whoever ordered it. The last 10,000 are kept." }),
-    parts.trouble, parts.table, parts.empty, el("div", { class: "more" }, parts.more));
+    more: button(`Show ${PAGE} more`, () => {
+      state.pages += 1;
+      load();
+    }),
+  };
+  byId("audit-body").append(
+    el("p", {
+      class: "muted",
+      text: "Every redrive, deletion and purge, whoever ordered it. The last 10,000 are kept.",
+    }),
+    parts.trouble,
+    parts.table,
+    parts.empty,
+    el("div", { class: "more" }, parts.more),
+  );
 }
 
 async function load() {
@@ -49,7 +74,9 @@ async function load() {
     draw(entries, cursor);
     parts.trouble.replaceChildren();
   } catch (error) {
-    parts.trouble.replaceChildren(el("p", { class: "notice bad" }, icon("unhealthy"), `Cannot be read: ${error.message}`));
+    parts.trouble.replaceChildren(
+      el("p", { class: "notice bad" }, icon("unhealthy"), `Cannot be read: ${error.message}`),
+    );
   } finally {
     state.isLoading = false;
   }
@@ -65,17 +92,28 @@ function draw(entries, cursor) {
     seen.set(key, (seen.get(key) ?? 0) + 1);
     return { entry, key: `${key}#${seen.get(key)}` };
   });
-  reconcile(parts.body, keyed, ({ key }) => key, ({ entry }) => makeRow(entry));
+  reconcile(
+    parts.body,
+    keyed,
+    ({ key }) => key,
+    ({ entry }) => makeRow(entry),
+  );
 }
 
 function makeRow(entry) {
   const count = Number(entry.count);
-  return row(cell("When", {}, timeEl(entry.at)), cell("Who", { text: entry.who ?? "–" }), cell("What", { text: entry.action ?? "–" }),
+  return row(
+    cell("When", {}, timeEl(entry.at)),
+    cell("Who", { text: entry.who ?? "–" }),
+    cell("What", { text: entry.action ?? "–" }),
     cell("Count", { class: "num", text: entry.count === undefined ? "–" : number(count) }),
-    cell("Why", { class: "wrap", text: entry.why ?? "–" }), cell("More", { class: "wrap muted" }, ...further(entry)));
+    cell("Why", { class: "wrap", text: entry.why ?? "–" }),
+    cell("More", { class: "wrap muted" }, ...further(entry)),
+  );
 }
 
 function further(entry) {
-  return Object.entries(entry).filter(([name, value]) => !OWN.has(name) && value !== null && value !== "" && value !== "0")
+  return Object.entries(entry)
+    .filter(([name, value]) => !OWN.has(name) && value !== null && value !== "" && value !== "0")
     .map(([name, value]) => el("span", { class: "pair", text: `${name}: ${value}` }));
 }

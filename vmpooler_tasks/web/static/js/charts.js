@@ -27,7 +27,11 @@ export class Chart {
     this.unit = unit;
     this.title = title;
     this.values = new Map();
-    this.legend = el("ul", { class: "legend" }, series.map((one) => this.#legendItem(one)));
+    this.legend = el(
+      "ul",
+      { class: "legend" },
+      series.map((one) => this.#legendItem(one)),
+    );
     this.drawing = svg("svg", { class: "chart", role: "img", height: HEIGHT });
     this.drawing.addEventListener("pointermove", (event) => onPoint(this.#nearest(event)));
     this.node = el("figure", {}, el("figcaption", { text: title }), this.legend, this.drawing);
@@ -41,8 +45,11 @@ export class Chart {
   #legendItem({ name, label }) {
     const value = el("strong", { text: "–" });
     this.values.set(name, value);
-    const sample = svg("svg", { class: "sample", viewBox: "0 0 24 8", "aria-hidden": "true" },
-      svg("path", { class: `line ${name}`, d: "M0 4H24" }));
+    const sample = svg(
+      "svg",
+      { class: "sample", viewBox: "0 0 24 8", "aria-hidden": "true" },
+      svg("path", { class: `line ${name}`, d: "M0 4H24" }),
+    );
     return el("li", {}, sample, `${label} `, value);
   }
 
@@ -58,8 +65,12 @@ export class Chart {
     this.cursor = svg("line", { class: "cursor", y1: TOP, y2: HEIGHT - BOTTOM });
     this.drawing.setAttribute("viewBox", `0 0 ${width} ${HEIGHT}`);
     this.drawing.setAttribute("aria-label", this.#summary());
-    this.drawing.replaceChildren(...this.#grid(ticks, y, width), ...timeAxis(from, to, x, width),
-      ...this.series.map((one) => svg("path", { class: `line ${one.name}`, d: this.#path(one.name, x, y) })), this.cursor);
+    this.drawing.replaceChildren(
+      ...this.#grid(ticks, y, width),
+      ...timeAxis(from, to, x, width),
+      ...this.series.map((one) => svg("path", { class: `line ${one.name}`, d: this.#path(one.name, x, y) })),
+      this.cursor,
+    );
   }
 
   #grid(ticks, y, width) {
@@ -72,11 +83,13 @@ export class Chart {
   #path(name, x, y) {
     const known = this.#points.filter((point) => Number.isFinite(point[name]));
     const most = GAP * usualDistance(this.#points);
-    return known.map((point, index) => {
-      const joined = index > 0 && point.at - known[index - 1].at <= most;
-      const dot = !joined && !(known[index + 1]?.at - point.at <= most) ? "h.1" : ""; // a lone point is seen as well
-      return `${joined ? "L" : "M"}${x(point.at).toFixed(1)} ${y(point[name]).toFixed(1)}${dot}`;
-    }).join("");
+    return known
+      .map((point, index) => {
+        const joined = index > 0 && point.at - known[index - 1].at <= most;
+        const dot = !joined && !(known[index + 1]?.at - point.at <= most) ? "h.1" : ""; // a lone point is seen as well
+        return `${joined ? "L" : "M"}${x(point.at).toFixed(1)} ${y(point[name]).toFixed(1)}${dot}`;
+      })
+      .join("");
   }
 
   #summary() {
@@ -84,7 +97,8 @@ export class Chart {
     if (!newest) return `${this.title}: nothing recorded in this time`;
     const parts = this.series.map(({ name, label }) => {
       const all = this.#points.map((point) => point[name]).filter(Number.isFinite);
-      return `${label} ${this.say(newest[name])} now, from ${this.say(Math.min(...all))} to ${this.say(Math.max(...all))}`;
+      const [least, most] = [Math.min(...all), Math.max(...all)].map((value) => this.say(value));
+      return `${label} ${this.say(newest[name])} now, from ${least} to ${most}`;
     });
     return `${this.title}: ${parts.join("; ")}`;
   }
@@ -108,15 +122,23 @@ export class Chart {
 
 function timeAxis(from, to, x, width) {
   const { ticks, step } = timeTicks(from, to, Math.max(2, Math.floor((width - LEFT - RIGHT) / PIXELS_A_TICK)));
-  return ticks.map((at) => svg("text", {
-    class: "tick", x: Math.min(x(at), width - RIGHT - 16), y: HEIGHT - 6, "text-anchor": "middle",
-    text: timeLabel(at, step),
-  }));
+  return ticks.map((at) =>
+    svg("text", {
+      class: "tick",
+      x: Math.min(x(at), width - RIGHT - 16),
+      y: HEIGHT - 6,
+      "text-anchor": "middle",
+      text: timeLabel(at, step),
+    }),
+  );
 }
 
 /** Seconds between two points, as they usually lie. */
 export function usualDistance(points) {
-  const distances = points.slice(1).map((point, index) => point.at - points[index].at).sort((one, other) => one - other);
+  const distances = points
+    .slice(1)
+    .map((point, index) => point.at - points[index].at)
+    .sort((one, other) => one - other);
   return distances[Math.floor(distances.length / 2)] ?? Infinity;
 }
 
@@ -124,12 +146,24 @@ export function usualDistance(points) {
 export function verdictStrip(points, from, to, width) {
   const x = (at) => LEFT + ((at - from) / (to - from)) * (width - LEFT - RIGHT);
   const most = GAP * usualDistance(points);
-  const parts = stretches(points, most).map(({ status, begin, end }) => svg("rect", {
-    class: `stretch ${status}`, x: x(begin), y: HEIGHTS[status] ?? 0, width: Math.max(1.5, x(end) - x(begin)),
-    height: 18 - (HEIGHTS[status] ?? 0),
-  }, svg("title", { text: status })));
-  return svg("svg", { class: "strip", role: "img", height: 18, viewBox: `0 0 ${width} 18`,
-    "aria-label": stripSummary(points) }, parts);
+  const parts = stretches(points, most).map(({ status, begin, end }) =>
+    svg(
+      "rect",
+      {
+        class: `stretch ${status}`,
+        x: x(begin),
+        y: HEIGHTS[status] ?? 0,
+        width: Math.max(1.5, x(end) - x(begin)),
+        height: 18 - (HEIGHTS[status] ?? 0),
+      },
+      svg("title", { text: status }),
+    ),
+  );
+  return svg(
+    "svg",
+    { class: "strip", role: "img", height: 18, viewBox: `0 0 ${width} 18`, "aria-label": stripSummary(points) },
+    parts,
+  );
 }
 
 /** A worse verdict is also higher: it can be told without its colour. */
@@ -149,6 +183,8 @@ function stretches(points, most) {
 
 function stripSummary(points) {
   const counts = Map.groupBy ? Map.groupBy(points, (point) => point.status) : new Map();
-  const shares = [...counts].map(([status, those]) => `${status} ${Math.round((100 * those.length) / points.length)} %`);
+  const shares = [...counts].map(
+    ([status, those]) => `${status} ${Math.round((100 * those.length) / points.length)} %`,
+  );
   return `Verdict: ${shares.join(", ") || "nothing recorded in this time"}`;
 }

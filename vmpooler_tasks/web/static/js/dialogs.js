@@ -17,10 +17,19 @@ export function openDialog(title, { wide = false, onClose = () => {} } = {}) {
   const trouble = el("div", { role: "alert" });
   const foot = el("div", { class: "dialog-foot" });
   const close = () => node.close();
-  const node = el("dialog", { "aria-labelledby": id, class: wide ? "wide" : null, on: { close: closed } },
-    el("header", { class: "dialog-head" }, el("h2", { id, text: title, tabindex: "-1" }),
-      el("button", { type: "button", class: "quiet", "aria-label": "Close", on: { click: close } }, icon("close"))),
-    body, trouble, foot);
+  const node = el(
+    "dialog",
+    { "aria-labelledby": id, class: wide ? "wide" : null, on: { close: closed } },
+    el(
+      "header",
+      { class: "dialog-head" },
+      el("h2", { id, text: title, tabindex: "-1" }),
+      el("button", { type: "button", class: "quiet", "aria-label": "Close", on: { click: close } }, icon("close")),
+    ),
+    body,
+    trouble,
+    foot,
+  );
   // A click beside the dialog is on its backdrop, which counts as the dialog itself.
   node.addEventListener("click", (event) => event.target === node && close());
   document.body.append(node);
@@ -90,7 +99,9 @@ export function copyButton(text, label = "Copy") {
       done = "Select it and copy"; // no clipboard without HTTPS, or not allowed
     }
     words.textContent = done;
-    setTimeout(() => { words.textContent = label; }, 2000);
+    setTimeout(() => {
+      words.textContent = label;
+    }, 2000);
   }
   return node;
 }

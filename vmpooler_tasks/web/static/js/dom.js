@@ -62,7 +62,7 @@ export function reconcile(parent, items, keyOf, make, update = () => {}) {
 
 function refocus(parent, held, place) {
   const near = parent.children[Math.min(place, parent.children.length - 1)];
-  const target = held.isConnected ? held : near?.querySelector("button, a[href], input") ?? headingOf(parent);
+  const target = held.isConnected ? held : (near?.querySelector("button, a[href], input") ?? headingOf(parent));
   target?.focus({ preventScroll: true });
 }
 
@@ -80,18 +80,30 @@ const ICONS = {
 
 /** A small drawing beside a word; it says nothing that the word does not. */
 export function icon(name) {
-  return svg("svg", { class: `icon icon-${name}`, viewBox: "0 0 24 24", "aria-hidden": "true" },
-    svg("path", { d: ICONS[name] ?? ICONS.unknown }));
+  return svg(
+    "svg",
+    { class: `icon icon-${name}`, viewBox: "0 0 24 24", "aria-hidden": "true" },
+    svg("path", { d: ICONS[name] ?? ICONS.unknown }),
+  );
 }
 
-/** A table with its caption and column heads: `[{label, class, hidden}]`. Roles are said: cards on a phone keep them. */
+/** A table: its caption, and column heads `[{label, class, hidden}]`. Roles are said: cards on a phone keep them. */
 export function table(caption, columns, { captionSeen = false, name = "" } = {}) {
-  const heads = columns.map((column) => el("th", { scope: "col", role: "columnheader", class: column.class },
-    column.hidden ? el("span", { class: "unseen", text: column.label }) : column.label));
+  const heads = columns.map((column) =>
+    el(
+      "th",
+      { scope: "col", role: "columnheader", class: column.class },
+      column.hidden ? el("span", { class: "unseen", text: column.label }) : column.label,
+    ),
+  );
   const body = el("tbody", { role: "rowgroup" });
-  const node = el("table", { role: "table", class: name },
+  const node = el(
+    "table",
+    { role: "table", class: name },
     el("caption", { class: captionSeen ? null : "unseen", text: caption }),
-    el("thead", { role: "rowgroup" }, el("tr", { role: "row" }, heads)), body);
+    el("thead", { role: "rowgroup" }, el("tr", { role: "row" }, heads)),
+    body,
+  );
   return { node, body };
 }
 

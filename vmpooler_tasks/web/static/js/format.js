@@ -3,9 +3,19 @@
 import { el, setText } from "./dom.js";
 
 const whole = new Intl.NumberFormat("en-US");
-const clock = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", second: "2-digit", hour12: false });
+const clock = new Intl.DateTimeFormat(undefined, {
+  hour: "2-digit",
+  minute: "2-digit",
+  second: "2-digit",
+  hour12: false,
+});
 const dayAndClock = new Intl.DateTimeFormat(undefined, {
-  month: "short", day: "numeric", hour: "2-digit", minute: "2-digit", second: "2-digit", hour12: false,
+  month: "short",
+  day: "numeric",
+  hour: "2-digit",
+  minute: "2-digit",
+  second: "2-digit",
+  hour12: false,
 });
 
 let ahead = 0; // seconds that the server's clock is ahead of the browser's
@@ -36,7 +46,12 @@ export function localTime(epoch) {
   return (date.toDateString() === new Date().toDateString() ? clock : dayAndClock).format(date);
 }
 
-const UNITS = [["d", 86400], ["h", 3600], ["min", 60], ["s", 1]];
+const UNITS = [
+  ["d", 86400],
+  ["h", 3600],
+  ["min", 60],
+  ["s", 1],
+];
 
 /** `2 h 5 min`: whole units, and a second one only where it says something. */
 export function duration(seconds) {

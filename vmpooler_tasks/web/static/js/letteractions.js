@@ -30,43 +30,91 @@ function fillRedrive(dialog, selection, words, preview, onDone) {
   const rate = el("input", { type: "number", min: "0", max: "1000", step: "any", value: "10", inputmode: "decimal" });
   const most = el("input", { type: "number", min: "0", max: "100", step: "any", value: "50", inputmode: "decimal" });
   const why = whyField();
-  const start = button(`Redrive ${number(preview.selected)}`, () => during(start, dialog, async () => {
-    const run = await post("dlq/redrive", { ...selection, dry_run: false, rate: Number(rate.value),
-      max_failed_percent: Number(most.value), why: why.input.value.trim() || null });
-    dialog.close();
-    announce(`Run ${run.run} has begun: ${plural(run.selected, "dead letter")}`);
-    watchRun(run);
-    onDone();
-  }), { kind: "primary" });
-  dialog.body.append(groupTable(preview.groups),
-    el("div", { class: "fields-row" }, field("Letters a second", rate, "0: as many as go."),
-      field("Stop if more fail again than", most, "Percent, counted from the tenth letter on.")), why.node);
+  const start = button(
+    `Redrive ${number(preview.selected)}`,
+    () =>
+      during(start, dialog, async () => {
+        const run = await post("dlq/redrive", {
+          ...selection,
+          dry_run: false,
+          rate: Number(rate.value),
+          max_failed_percent: Number(most.value),
+          why: why.input.value.trim() || null,
+        });
+        dialog.close();
+        announce(`Run ${run.run} has begun: ${plural(run.selected, "dead letter")}`);
+        watchRun(run);
+        onDone();
+      }),
+    { kind: "primary" },
+  );
+  dialog.body.append(
+    el(
+      "div",
+      { class: "fields-row" },
+      field("Letters a second", rate, "0: as many as go."),
+      field("Stop if more fail again than", most, "Percent, counted from the tenth letter on."),
+    ),
+    why.node,
+    groupTable(preview.groups),
+  );
   dialog.foot.append(start, button("Cancel", dialog.close));
 }
 
 function expectation({ selected, poisoned, expected }) {
   const lines = selected
-    ? [[expected.redriven, "will be run again"], [expected.obsolete, "will be closed: nobody wants them any more"],
-      [expected.kept, "will stay: they cannot be run again as they are"]]
+    ? [
+        [expected.redriven, "will be run again"],
+        [expected.obsolete, "will be closed: nobody wants them any more"],
+        [expected.kept, "will stay: they cannot be run again as they are"],
+      ]
     : [];
   return [
     selected ? null : el("p", { class: "notice", text: "There is nothing to redrive." }),
-    el("ul", { class: "expected" }, lines.filter(([count]) => count).map(([count, what]) =>
-      el("li", {}, el("strong", { text: number(count) }), ` ${what}`))),
-    poisoned ? el("p", { class: "notice warn" }, icon("degraded"),
-      `${plural(poisoned, "letter")} came back too often and ${poisoned === 1 ? "is" : "are"} left out: `
-        + "redrive these one by one, from their details.") : null,
+    el(
+      "ul",
+      { class: "expected" },
+      lines
+        .filter(([count]) => count)
+        .map(([count, what]) => el("li", {}, el("strong", { text: number(count) }), ` ${what}`)),
+    ),
+    poisoned
+      ? el(
+          "p",
+          { class: "notice warn" },
+          icon("degraded"),
+          `${plural(poisoned, "letter")} came back too often and ${poisoned === 1 ? "is" : "are"} left out: ` +
+            "redrive these one by one, from their details.",
+        )
+      : null,
   ].filter(Boolean);
 }
 
 function groupTable(groups) {
-  const made = table("By queue, pool and error", [{ label: "Count", class: "num" }, { label: "Queue" }, { label: "Pool" },
-    { label: "Error" }], { name: "cards compact", captionSeen: true });
-  made.body.append(...groups.slice(0, SHOWN_GROUPS).map((group) => row(
-    cell("Count", { class: "num", text: number(group.count) }), cell("Queue", { text: group.queue }),
-    cell("Pool", { text: group.pool || "–" }), cell("Error", { class: "wrap", text: group.error }))));
+  const made = table(
+    "By queue, pool and error",
+    [{ label: "Count", class: "num" }, { label: "Queue" }, { label: "Pool" }, { label: "Error" }],
+    { name: "cards compact", captionSeen: true },
+  );
+  made.body.append(
+    ...groups
+      .slice(0, SHOWN_GROUPS)
+      .map((group) =>
+        row(
+          cell("Count", { class: "num", text: number(group.count) }),
+          cell("Queue", { text: group.queue }),
+          cell("Pool", { text: group.pool || "–" }),
+          cell("Error", { class: "wrap", text: group.error }),
+        ),
+      ),
+  );
   const left = groups.length - SHOWN_GROUPS;
-  return el("div", {}, made.node, left > 0 ? el("p", { class: "muted", text: `and ${plural(left, "more group")}` }) : null);
+  return el(
+    "div",
+    {},
+    made.node,
+    left > 0 ? el("p", { class: "muted", text: `and ${plural(left, "more group")}` }) : null,
+  );
 }
 
 /** The same for deleting; the dialog names the number. */
@@ -91,13 +139,28 @@ function fillDelete(dialog, selection, words, selected, onDone) {
   const why = whyField();
   dialog.body.replaceChildren(
     el("p", {}, "Delete ", el("strong", { text: plural(selected, "dead letter") }), `: ${words}?`),
-    el("p", { class: "muted" }, "They cannot be brought back. To keep a copy, export them first: ",
-      el("code", { text: "vmpooler-tasks dlq export" })), why.node);
-  const confirm = button(`Delete ${number(selected)}`, () => during(confirm, dialog, async () => {
-    const { deleted } = await post("dlq/delete", { ...selection, dry_run: false, why: why.input.value.trim() || null });
-    dialog.close();
-    announce(`${plural(deleted, "dead letter")} deleted`);
-    onDone(deleted);
-  }), { kind: "danger" });
+    el(
+      "p",
+      { class: "muted" },
+      "They cannot be brought back. To keep a copy, export them first: ",
+      el("code", { text: "vmpooler-tasks dlq export" }),
+    ),
+    why.node,
+  );
+  const confirm = button(
+    `Delete ${number(selected)}`,
+    () =>
+      during(confirm, dialog, async () => {
+        const { deleted } = await post("dlq/delete", {
+          ...selection,
+          dry_run: false,
+          why: why.input.value.trim() || null,
+        });
+        dialog.close();
+        announce(`${plural(deleted, "dead letter")} deleted`);
+        onDone(deleted);
+      }),
+    { kind: "danger" },
+  );
   dialog.foot.append(confirm, button("Cancel", dialog.close));
 }

@@ -5,15 +5,24 @@ import { byId, el, icon, reconcile } from "./dom.js";
 import { localTime, serverNow } from "./format.js";
 
 const QUEUES = ["pending", "clone", "ready", "tasks"];
-const SINCE = [["", "any time"], ["15m", "last 15 minutes"], ["1h", "last hour"], ["6h", "last 6 hours"],
-  ["1d", "last day"], ["7d", "last 7 days"]];
+const SINCE = [
+  ["", "any time"],
+  ["15m", "last 15 minutes"],
+  ["1h", "last hour"],
+  ["6h", "last 6 hours"],
+  ["1d", "last day"],
+  ["7d", "last 7 days"],
+];
 const UNITS = { s: 1, m: 60, h: 3600, d: 86400 };
 const TYPING_MS = 300;
 
 /** Those without a field of their own: each is shown as a chip that takes it away. */
 const CHIPS = {
-  error: (value) => `error: ${value}`, error_class: (value) => `class: ${value}`, vm: (value) => `VM: ${value}`,
-  request: (value) => `request: ${value}`, until: (value) => `until ${localTime(Number(value))}`,
+  error: (value) => `error: ${value}`,
+  error_class: (value) => `class: ${value}`,
+  vm: (value) => `VM: ${value}`,
+  request: (value) => `request: ${value}`,
+  until: (value) => `until ${localTime(Number(value))}`,
 };
 const NAMES = ["search", "queue", "pool", "since", ...Object.keys(CHIPS)];
 
@@ -41,15 +50,19 @@ export function asSelection(filter) {
   const { queue, since, until, ...others } = filter;
   const isAll = Object.keys(filter).length === 0 || Object.keys(filter).join() === "queue";
   return {
-    ...others, queues: queue ? [queue] : [], ...(since ? { since: epochOf(since) } : {}),
-    until: until ? Number(until) : Math.ceil(serverNow()), ...(isAll ? { every: true } : {}),
+    ...others,
+    queues: queue ? [queue] : [],
+    ...(since ? { since: epochOf(since) } : {}),
+    until: until ? Number(until) : Math.ceil(serverNow()),
+    ...(isAll ? { every: true } : {}),
   };
 }
 
 /** In words, for a dialog. */
 export function inWords(filter) {
-  const words = Object.entries(filter).map(([name, value]) =>
-    CHIPS[name]?.(value) ?? (name === "since" ? sinceWords(value) : `${name} “${value}”`));
+  const words = Object.entries(filter).map(
+    ([name, value]) => CHIPS[name]?.(value) ?? (name === "since" ? sinceWords(value) : `${name} “${value}”`),
+  );
   return words.length ? words.join(", ") : "all of them";
 }
 
@@ -64,20 +77,34 @@ export class FilterForm {
 
   constructor(onChange) {
     this.onChange = onChange;
-    this.search = el("input", { type: "search", id: "letter-search", placeholder: "error, VM, pool, request, task",
-      autocomplete: "off", spellcheck: "false", on: { input: () => this.#typed() } });
+    this.search = el("input", {
+      type: "search",
+      id: "letter-search",
+      placeholder: "error, VM, pool, request, task",
+      autocomplete: "off",
+      spellcheck: "false",
+      on: { input: () => this.#typed() },
+    });
     this.queue = this.#select("letter-queue", [["", "all"], ...QUEUES.map((name) => [name, name])], "queue");
     this.pool = this.#select("letter-pool", [["", "all"]], "pool");
     this.since = this.#select("letter-since", SINCE, "since");
     this.chips = el("ul", { class: "chips", "aria-label": "Further filters" });
-    this.node = el("form", { class: "controls", role: "search", on: { submit: (event) => event.preventDefault() } },
-      labelled("Search", this.search, "grow"), labelled("Queue", this.queue), labelled("Pool", this.pool),
-      labelled("Failed", this.since));
+    this.node = el(
+      "form",
+      { class: "controls", role: "search", on: { submit: (event) => event.preventDefault() } },
+      labelled("Search", this.search, "grow"),
+      labelled("Queue", this.queue),
+      labelled("Pool", this.pool),
+      labelled("Failed", this.since),
+    );
   }
 
   #select(id, options, name) {
-    return el("select", { id, on: { change: (event) => this.#set(name, event.target.value) } },
-      options.map(([value, text]) => el("option", { value, text })));
+    return el(
+      "select",
+      { id, on: { change: (event) => this.#set(name, event.target.value) } },
+      options.map(([value, text]) => el("option", { value, text })),
+    );
   }
 
   #typed() {
@@ -103,11 +130,19 @@ export class FilterForm {
     }
     this.since.value = filter.since ?? "";
     const set = Object.keys(CHIPS).filter((name) => filter[name]);
-    reconcile(this.chips, set, (name) => `${name}=${filter[name]}`, (name) => this.#chip(name, filter[name]));
+    reconcile(
+      this.chips,
+      set,
+      (name) => `${name}=${filter[name]}`,
+      (name) => this.#chip(name, filter[name]),
+    );
   }
 
   #chip(name, value) {
-    const off = button("", () => this.#set(name, ""), { kind: "quiet", "aria-label": `Remove filter ${CHIPS[name](value)}` });
+    const off = button("", () => this.#set(name, ""), {
+      kind: "quiet",
+      "aria-label": `Remove filter ${CHIPS[name](value)}`,
+    });
     off.append(icon("close"));
     return el("li", { class: "chip" }, el("span", { text: CHIPS[name](value) }), off);
   }
@@ -118,8 +153,10 @@ export class FilterForm {
     const all = [...new Set([...known, ...names, this.#filter.pool ?? ""])].filter(Boolean).sort();
     if (all.length + 1 === known.length) return;
     const chosen = this.pool.value;
-    this.pool.replaceChildren(el("option", { value: "", text: "all" }), ...all.map((name) =>
-      el("option", { value: name, text: name })));
+    this.pool.replaceChildren(
+      el("option", { value: "", text: "all" }),
+      ...all.map((name) => el("option", { value: name, text: name })),
+    );
     this.pool.value = chosen;
   }
 }

@@ -16,9 +16,21 @@ export class Groups {
   constructor(onChoose) {
     this.onChoose = onChoose;
     this.list = el("ul", { class: "groups" });
-    this.more = button("", () => { this.#all = !this.#all; this.#draw(); }, { kind: "quiet" });
-    this.node = el("section", { class: "by-error", "aria-labelledby": "groups-title" },
-      el("h2", { id: "groups-title", text: "By error" }), this.list, this.more);
+    this.more = button(
+      "",
+      () => {
+        this.#all = !this.#all;
+        this.#draw();
+      },
+      { kind: "quiet" },
+    );
+    this.node = el(
+      "section",
+      { class: "by-error", "aria-labelledby": "groups-title" },
+      el("h2", { id: "groups-title", text: "By error" }),
+      this.list,
+      this.more,
+    );
   }
 
   show(groups, chosen) {
@@ -32,22 +44,38 @@ export class Groups {
     const chosen = this.#groups.find((group) => group.error === this.#chosen);
     if (chosen && !shown.includes(chosen)) shown.push(chosen);
     const most = this.#groups[0]?.count ?? 1;
-    reconcile(this.list, shown, (group) => group.error, (group) => this.#make(group),
-      (node, group) => update(node, group, most, group.error === this.#chosen));
+    reconcile(
+      this.list,
+      shown,
+      (group) => group.error,
+      (group) => this.#make(group),
+      (node, group) => update(node, group, most, group.error === this.#chosen),
+    );
     show(this.more, this.#groups.length > FEW);
     const hidden = this.#groups.length - MOST;
-    setText(this.more, this.#all
-      ? `Show fewer${hidden > 0 ? ` (${plural(hidden, "more group")} not shown)` : ""}`
-      : `Show all ${number(this.#groups.length)} groups`);
+    setText(
+      this.more,
+      this.#all
+        ? `Show fewer${hidden > 0 ? ` (${plural(hidden, "more group")} not shown)` : ""}`
+        : `Show all ${number(this.#groups.length)} groups`,
+    );
     show(this.node, this.#groups.length > 0);
   }
 
   #make(group) {
     const press = button("", () => this.onChoose(group.error === this.#chosen ? null : group.error), { kind: "group" });
     press.append(
-      el("span", { class: "count" }), el("span", { class: "share", "aria-hidden": "true" }, el("span")),
-      el("span", { class: "error" }, el("strong", { text: group.error_class ?? "" }), ` ${group.message ?? group.error}`),
-      el("span", { class: "where muted" }), el("span", { class: "when muted" }, "newest ", timeEl(null, "age")));
+      el("span", { class: "count" }),
+      el("span", { class: "share", "aria-hidden": "true" }, el("span")),
+      el(
+        "span",
+        { class: "error" },
+        el("strong", { text: group.error_class ?? "" }),
+        ` ${group.message ?? group.error}`,
+      ),
+      el("span", { class: "where muted" }),
+      el("span", { class: "when muted" }, "newest ", timeEl(null, "age")),
+    );
     return el("li", {}, press);
   }
 }

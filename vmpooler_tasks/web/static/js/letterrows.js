@@ -4,8 +4,14 @@ import { mayOperate } from "./api.js";
 import { cell, el, reconcile, row, table } from "./dom.js";
 import { timeEl } from "./format.js";
 
-const COLUMNS = [{ label: "Failed" }, { label: "Queue" }, { label: "Pool" }, { label: "VM or task" }, { label: "Error" },
-  { label: "Redrives", class: "num" }];
+const COLUMNS = [
+  { label: "Failed" },
+  { label: "Queue" },
+  { label: "Pool" },
+  { label: "VM or task" },
+  { label: "Error" },
+  { label: "Redrives", class: "num" },
+];
 
 export class Rows {
   /** `onOpen(letter)`, and `onSelect(ids)` whenever the selection changes. */
@@ -23,11 +29,17 @@ export class Rows {
   }
 
   #addSelectAll() {
-    this.all = el("input", { type: "checkbox", "aria-label": "Select all that are shown", on: { change: () => {
-      this.selected = new Set(this.all.checked ? this.letters.map((letter) => letter.id) : []);
-      this.#draw();
-      this.onSelect(this.selected);
-    } } });
+    this.all = el("input", {
+      type: "checkbox",
+      "aria-label": "Select all that are shown",
+      on: {
+        change: () => {
+          this.selected = new Set(this.all.checked ? this.letters.map((letter) => letter.id) : []);
+          this.#draw();
+          this.onSelect(this.selected);
+        },
+      },
+    });
     this.node.querySelector("th.select").replaceChildren(this.all);
   }
 
@@ -50,12 +62,18 @@ export class Rows {
   }
 
   #draw() {
-    reconcile(this.body, this.letters, (letter) => letter.id, (letter) => this.#make(letter), (node, letter) => {
-      node.classList.toggle("fresh", this.fresh.has(letter.id));
-      const box = node.querySelector("input[type=checkbox]");
-      if (box) box.checked = this.selected.has(letter.id);
-      node.classList.toggle("selected", this.selected.has(letter.id));
-    });
+    reconcile(
+      this.body,
+      this.letters,
+      (letter) => letter.id,
+      (letter) => this.#make(letter),
+      (node, letter) => {
+        node.classList.toggle("fresh", this.fresh.has(letter.id));
+        const box = node.querySelector("input[type=checkbox]");
+        if (box) box.checked = this.selected.has(letter.id);
+        node.classList.toggle("selected", this.selected.has(letter.id));
+      },
+    );
     if (!this.all) return;
     const some = this.selected.size > 0;
     this.all.checked = some && this.selected.size === this.letters.length;
@@ -64,17 +82,32 @@ export class Rows {
 
   #make(letter) {
     const what = letter.vm ?? shortTask(letter.task) ?? "–";
-    const open = el("button", { type: "button", class: "link open", on: { click: () => this.onOpen(letter) } },
-      el("strong", { text: letter.error_class ?? "" }), ` ${letter.error_message ?? ""}`);
-    const box = mayOperate() && cell("Select", { class: "select" }, el("input", {
-      type: "checkbox", "aria-label": `Select ${what}, ${letter.error_class ?? ""}`,
-      on: { change: (event) => this.#toggle(letter.id, event.target) },
-    }));
-    return row(...(box ? [box] : []),
+    const open = el(
+      "button",
+      { type: "button", class: "link open", on: { click: () => this.onOpen(letter) } },
+      el("strong", { text: letter.error_class ?? "" }),
+      ` ${letter.error_message ?? ""}`,
+    );
+    const box =
+      mayOperate() &&
+      cell(
+        "Select",
+        { class: "select" },
+        el("input", {
+          type: "checkbox",
+          "aria-label": `Select ${what}, ${letter.error_class ?? ""}`,
+          on: { change: (event) => this.#toggle(letter.id, event.target) },
+        }),
+      );
+    return row(
+      ...(box ? [box] : []),
       cell("Failed", { class: "failed" }, timeEl(letter.failed_at, "age"), el("span", { class: "new", text: "new" })),
-      cell("Queue", { text: letter.queue }), cell("Pool", { text: letter.pool ?? "–" }),
-      cell("VM or task", { class: "what", text: what }), cell("Error", { class: "error" }, open),
-      cell("Redrives", { class: "num", text: letter.redrives ?? 0 }));
+      cell("Queue", { text: letter.queue }),
+      cell("Pool", { text: letter.pool ?? "–" }),
+      cell("VM or task", { class: "what", text: what }),
+      cell("Error", { class: "error" }, open),
+      cell("Redrives", { class: "num", text: letter.redrives ?? 0 }),
+    );
   }
 
   #toggle(id, box) {

@@ -18,16 +18,27 @@ const PAGE = 50;
 const MOST_ROWS = 300;
 const NEW_SECONDS = 60;
 
-const state = { filter: {}, letters: [], cursor: null, pages: 1, total: 0, arrived: new Map(), revision: null,
-  request: null, detail: null, loaded: false };
+const state = {
+  filter: {},
+  letters: [],
+  cursor: null,
+  pages: 1,
+  total: 0,
+  arrived: new Map(),
+  revision: null,
+  request: null,
+  detail: null,
+  loaded: false,
+};
 let parts = null;
 
-export function enterLetters(words, isTyping = false) {
+/** `revision` is that of the overview: what is read from now on is no older than that. */
+export function enterLetters(words, revision, isTyping = false) {
   build();
   const filter = filterOf(words);
   parts.form.show(filter, isTyping);
   if (!state.loaded || JSON.stringify(filter) !== JSON.stringify(state.filter)) {
-    Object.assign(state, { filter, pages: 1, loaded: true, arrived: new Map() });
+    Object.assign(state, { filter, pages: 1, loaded: true, revision, arrived: new Map() });
     parts.rows.clearSelection();
     load({ isNewFilter: true });
     loadRuns().catch(() => {});
@@ -42,28 +53,52 @@ export function updateLetters(overview, isSeen) {
   parts.form.offerPools(overview.pools.map((pool) => pool.pool));
   for (const [id, since] of state.arrived) if (serverNow() - since > NEW_SECONDS) state.arrived.delete(id);
   if (!isSeen || overview.revision === state.revision) return;
-  const isFirst = state.revision === null;
   state.revision = overview.revision;
-  if (!isFirst) load({});
+  load({});
 }
 
 function build() {
   if (parts) return;
-  const runs = buildRuns(() => { load({}); loadRuns().catch(() => {}); });
+  const runs = buildRuns(() => {
+    load({});
+    loadRuns().catch(() => {});
+  });
   parts = {
     form: new FilterForm((filter, isTyping) => {
       go("letters", filter, { replace: isTyping, state: isTyping ? { typing: true } : null });
     }),
     groups: new Groups((error) => go("letters", error ? { ...state.filter, error } : without("error"))),
-    rows: new Rows((letter) => go("letters", { ...state.filter, letter: letter.id }, { state: { opened: true } }), showActions),
-    trouble: el("div", { role: "alert" }), note: el("div", { class: "note" }), total: el("p", { class: "total" }),
-    actions: el("div", { class: "actions" }), empty: el("div", { class: "empty", hidden: true }),
-    unreadable: el("div"), more: el("div", { class: "more" }),
+    rows: new Rows(
+      (letter) => go("letters", { ...state.filter, letter: letter.id }, { state: { opened: true } }),
+      showActions,
+    ),
+    trouble: el("div", { role: "alert" }),
+    note: el("div", { class: "note" }),
+    total: el("p", { class: "total" }),
+    actions: el("div", { class: "actions" }),
+    empty: el("div", { class: "empty", hidden: true }),
+    unreadable: el("div"),
+    more: el("div", { class: "more" }),
   };
-  byId("letters-body").append(runs.cards, parts.form.node, parts.form.chips, parts.trouble, parts.note, parts.groups.node,
-    el("section", { class: "list", "aria-labelledby": "list-title" }, el("h2", { id: "list-title", text: "Newest first" }),
-      el("div", { class: "list-head" }, parts.total, parts.actions), parts.unreadable, parts.rows.node, parts.empty, parts.more),
-    runs.past);
+  byId("letters-body").append(
+    runs.cards,
+    parts.form.node,
+    parts.form.chips,
+    parts.trouble,
+    parts.note,
+    parts.groups.node,
+    el(
+      "section",
+      { class: "list", "aria-labelledby": "list-title" },
+      el("h2", { id: "list-title", text: "Newest first" }),
+      el("div", { class: "list-head" }, parts.total, parts.actions),
+      parts.unreadable,
+      parts.rows.node,
+      parts.empty,
+      parts.more,
+    ),
+    runs.past,
+  );
 }
 
 function without(name) {
@@ -83,7 +118,9 @@ async function load({ isNewFilter = false, isMore = false }) {
   } catch (error) {
     if (request.signal.aborted) return;
     state.revision = "unread"; // the next overview tries again
-    parts.trouble.replaceChildren(el("p", { class: "notice bad" }, icon("unhealthy"), `Cannot be read: ${error.message}`));
+    parts.trouble.replaceChildren(
+      el("p", { class: "notice bad" }, icon("unhealthy"), `Cannot be read: ${error.message}`),
+    );
   } finally {
     if (state.request === request) parts.rows.node.removeAttribute("aria-busy");
   }
@@ -101,7 +138,11 @@ async function pages(signal) {
     cursor = found.next_cursor;
     if (!cursor) break;
   }
-  return { letters: [...new Map(letters.map((one) => [one.id, one])).values()], cursor, unreadable: new Set(unreadable) };
+  return {
+    letters: [...new Map(letters.map((one) => [one.id, one])).values()],
+    cursor,
+    unreadable: new Set(unreadable),
+  };
 }
 
 /** Of all errors, so that another one can be chosen. */
@@ -119,10 +160,22 @@ function take({ letters, cursor, unreadable }, stats, isExpected) {
   parts.rows.show(letters, new Set(state.arrived.keys()));
   parts.groups.show(stats.groups, state.filter.error);
   parts.form.offerPools(stats.groups.flatMap((group) => group.pools));
-  setText(parts.total, Object.keys(state.filter).length
-    ? `${plural(state.total, "letter")} of this filter` : plural(state.total, "letter"));
-  parts.unreadable.replaceChildren(...[...unreadable].map((key) => el("p", { class: "notice warn" }, icon("degraded"),
-    `${key} holds no dead letters, but something else: vmpooler-tasks doctor tells more.`)));
+  setText(
+    parts.total,
+    Object.keys(state.filter).length
+      ? `${plural(state.total, "letter")} of this filter`
+      : plural(state.total, "letter"),
+  );
+  parts.unreadable.replaceChildren(
+    ...[...unreadable].map((key) =>
+      el(
+        "p",
+        { class: "notice warn" },
+        icon("degraded"),
+        `${key} holds no dead letters, but something else: vmpooler-tasks doctor tells more.`,
+      ),
+    ),
+  );
   show(parts.rows.node, letters.length > 0);
   showEmpty(letters.length === 0);
   showMore();
@@ -138,8 +191,10 @@ function showEmpty(isEmpty) {
   show(parts.empty, isEmpty);
   if (!isEmpty) return;
   const isFiltered = Object.keys(state.filter).length > 0;
-  parts.empty.replaceChildren(el("p", { text: isFiltered ? "No dead letter meets this filter." : "No dead letters. Nothing failed for good." }),
-    isFiltered ? button("Show all", () => go("letters")) : "");
+  parts.empty.replaceChildren(
+    el("p", { text: isFiltered ? "No dead letter meets this filter." : "No dead letters. Nothing failed for good." }),
+    isFiltered ? button("Show all", () => go("letters")) : "",
+  );
 }
 
 function showMore() {
@@ -158,14 +213,18 @@ function showMore() {
     load({ isMore: true });
   });
   const hadFocus = parts.more.contains(document.activeElement);
-  parts.more.replaceChildren(...(state.letters.length ? [el("span", { class: "muted", text: words })] : []),
-    ...(state.cursor ? [press] : []));
+  parts.more.replaceChildren(
+    ...(state.letters.length ? [el("span", { class: "muted", text: words })] : []),
+    ...(state.cursor ? [press] : []),
+  );
   if (hadFocus) (state.cursor ? press : byId("list-title")).focus();
 }
 
 function showActions(selected) {
   if (!mayOperate()) {
-    parts.actions.replaceChildren(el("span", { class: "muted", text: "With the role read you may look only: no redrive, no delete." }));
+    parts.actions.replaceChildren(
+      el("span", { class: "muted", text: "With the role read you may look only: no redrive, no delete." }),
+    );
     return;
   }
   const key = selected.size ? `s${selected.size}` : `a${state.total}`;
@@ -179,17 +238,21 @@ function showActions(selected) {
 function selectedActions(selected) {
   const words = plural(selected.size, "selected dead letter");
   const chosen = () => ({ ids: [...parts.rows.selected] });
-  return [el("strong", { text: `${number(selected.size)} selected` }),
+  return [
+    el("strong", { text: `${number(selected.size)} selected` }),
     button("Redrive …", () => redriveDialog(chosen(), words, changed), { kind: "primary" }),
     button("Delete …", () => deleteDialog(chosen(), words, deleted), { kind: "danger" }),
-    button("Clear", () => parts.rows.clearSelection(), { kind: "quiet" })];
+    button("Clear", () => parts.rows.clearSelection(), { kind: "quiet" }),
+  ];
 }
 
 function wholeActions() {
   if (!state.total) return [];
   const words = () => inWords(state.filter);
-  return [button(`Redrive all ${number(state.total)} …`, () => redriveDialog(asSelection(state.filter), words(), changed)),
-    button(`Delete all ${number(state.total)} …`, () => deleteDialog(asSelection(state.filter), words(), deleted))];
+  return [
+    button(`Redrive all ${number(state.total)} …`, () => redriveDialog(asSelection(state.filter), words(), changed)),
+    button(`Delete all ${number(state.total)} …`, () => deleteDialog(asSelection(state.filter), words(), deleted)),
+  ];
 }
 
 function changed() {
@@ -198,7 +261,9 @@ function changed() {
 }
 
 function deleted(count) {
-  parts.note.replaceChildren(el("p", { class: "notice ok" }, icon("healthy"), `${plural(count, "dead letter")} deleted.`));
+  parts.note.replaceChildren(
+    el("p", { class: "notice ok" }, icon("healthy"), `${plural(count, "dead letter")} deleted.`),
+  );
   setTimeout(() => parts.note.replaceChildren(), 10_000);
   changed();
 }
@@ -211,10 +276,13 @@ async function showDetail(id) {
   (await before?.dialog)?.close();
   if (!id) return;
   const own = state.detail;
-  own.dialog = openDetail(id, { onDone: (count) => (count ? deleted(count) : changed()), onClose: () => {
-    if (state.detail !== own) return;
-    state.detail = null;
-    if (history.state?.opened) history.back();
-    else go("letters", state.filter, { replace: true });
-  } });
+  own.dialog = openDetail(id, {
+    onDone: (count) => (count ? deleted(count) : changed()),
+    onClose: () => {
+      if (state.detail !== own) return;
+      state.detail = null;
+      if (history.state?.opened) history.back();
+      else go("letters", state.filter, { replace: true });
+    },
+  });
 }

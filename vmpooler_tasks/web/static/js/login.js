@@ -8,15 +8,20 @@ import { byId, el, icon, show } from "./dom.js";
 export function askToLogIn(onDone, message = null) {
   const user = el("input", { type: "text", name: "user", autocomplete: "username", required: true });
   const password = el("input", {
-    type: "password", name: "password", autocomplete: "current-password", required: true,
+    type: "password",
+    name: "password",
+    autocomplete: "current-password",
+    required: true,
   });
   const submit = el("button", { type: "submit", class: "primary", text: "Log in" });
   const trouble = el("div", { role: "alert" });
-  const form = el("form", { on: { submit: send } },
-    field("User", user), field("Password", password), trouble, submit);
-  byId("login").replaceChildren(el("h1", { id: "login-title", text: "vmpooler-tasks" }),
-    el("p", { class: "muted", text: message ?? "Dead letters, purge and health of VMPooler's queues" }), form);
-  show(byId("login"), true);
+  const form = el("form", { on: { submit: send } }, field("User", user), field("Password", password), trouble, submit);
+  byId("view-login").replaceChildren(
+    el("h1", { id: "login-title", text: "vmpooler-tasks" }),
+    el("p", { class: "muted", text: message ?? "Dead letters, purge and health of VMPooler's queues" }),
+    form,
+  );
+  show(byId("view-login"), true);
   user.focus();
 
   async function send(event) {
@@ -24,8 +29,8 @@ export function askToLogIn(onDone, message = null) {
     submit.disabled = true;
     try {
       await logIn(user.value, password.value);
-      show(byId("login"), false);
-      byId("login").replaceChildren();
+      show(byId("view-login"), false);
+      byId("view-login").replaceChildren();
       onDone();
     } catch (error) {
       trouble.replaceChildren(el("p", { class: "notice bad" }, icon("unhealthy"), explain(error)));
@@ -50,7 +55,14 @@ export function showWho(onLoggedOut) {
     el("span", { class: "user", text: session.user ?? "" }),
     el("span", { class: "role", title, text: session.role ?? "" }),
     session.login_required
-      ? button("Log out", async () => { await logOut(); onLoggedOut(); }, { kind: "quiet" })
+      ? button(
+          "Log out",
+          async () => {
+            await logOut();
+            onLoggedOut();
+          },
+          { kind: "quiet" },
+        )
       : "",
   );
 }

@@ -44,7 +44,9 @@ function take(overview) {
   updatePurge(overview);
   if (view === "audit") updateAudit();
   tellOfNew(overview, view);
+  const isFirst = before === null;
   before = overview;
+  if (isFirst) enter(current(), false);
 }
 
 /** In the section of dead letters each new one is marked and told of there. */
@@ -57,15 +59,17 @@ function tellOfNew(overview, view) {
 function enter({ section, filters }, isByUser) {
   if (!isIn) return;
   const view = viewOf(section);
-  for (const name of VIEWS) show(byId(name), name === view);
+  for (const name of VIEWS) show(byId(`view-${name}`), name === view);
   for (const one of document.querySelectorAll("nav a")) {
-    if (one.dataset.section === (byId(section) ? section : "status")) one.setAttribute("aria-current", "page");
+    if (one.dataset.section === (byId(`view-${section}`) ? section : "status"))
+      one.setAttribute("aria-current", "page");
     else one.removeAttribute("aria-current");
   }
-  if (view === "letters") enterLetters(filters, history.state?.typing === true);
+  if (!before) return; // with the first overview the section is entered once more
+  if (view === "letters") enterLetters(filters, before.revision, history.state?.typing === true);
   if (view === "purge") enterPurge(filters);
   if (view === "audit") enterAudit();
-  if (view === "home" && before) showTrends(before.health.last_check ?? "never");
+  if (view === "home") showTrends(before.health.last_check ?? "never");
   if (isByUser && view !== "letters") goTo(section);
   else if (isByUser && view !== lastView) goTo(section);
   lastView = view;
@@ -94,7 +98,7 @@ function leave(message = null) {
   poll.stop();
   connection.found();
   for (const dialog of document.querySelectorAll("dialog")) dialog.close();
-  for (const name of VIEWS) show(byId(name), false);
+  for (const name of VIEWS) show(byId(`view-${name}`), false);
   show(byId("bar"), false);
   document.title = "vmpooler-tasks";
   askToLogIn(() => location.reload(), typeof message === "string" ? message : null);

@@ -5,9 +5,15 @@ import { number, plural, serverNow, setTime, timeEl } from "./format.js";
 import { link } from "./route.js";
 
 const COLUMNS = [
-  { label: "Pool" }, { label: "Filled" }, { label: "Ready", class: "num" }, { label: "Pending", class: "num" },
-  { label: "Cloning", class: "num" }, { label: "Running", class: "num" }, { label: "Completed", class: "num" },
-  { label: "Failures, 1 h" }, { label: "State" },
+  { label: "Pool" },
+  { label: "Filled" },
+  { label: "Ready", class: "num" },
+  { label: "Pending", class: "num" },
+  { label: "Cloning", class: "num" },
+  { label: "Running", class: "num" },
+  { label: "Completed", class: "num" },
+  { label: "Failures, 1 h" },
+  { label: "State" },
 ];
 
 let body = null;
@@ -22,8 +28,15 @@ export function showPools(pools) {
 function build() {
   const made = table("Each pool's VMs against its size", COLUMNS, { name: "cards pools" });
   body = made.body;
-  byId("pools-body").append(made.node, el("p", { id: "no-pools", class: "muted", hidden: true,
-    text: "No pool is configured, and no VMPooler has registered one." }));
+  byId("pools-body").append(
+    made.node,
+    el("p", {
+      id: "no-pools",
+      class: "muted",
+      hidden: true,
+      text: "No pool is configured, and no VMPooler has registered one.",
+    }),
+  );
 }
 
 const counted = ["ready", "pending", "cloning", "running", "completed"];
@@ -31,14 +44,37 @@ const counted = ["ready", "pending", "cloning", "running", "completed"];
 function make(pool) {
   const numbers = counted.map((name) => cell(name[0].toUpperCase() + name.slice(1), { class: `num ${name}` }));
   return row(
-    el("th", { scope: "row", role: "rowheader", class: "name" }, el("span", { text: pool.pool }),
-      el("span", { class: "provider muted" })),
-    cell("Filled", { class: "fill" }, el("div", { class: "meter", "aria-hidden": "true" },
-      el("span", { class: "part ready" }), el("span", { class: "part pending" })), el("span", { class: "of" })),
+    el(
+      "th",
+      { scope: "row", role: "rowheader", class: "name" },
+      el("span", { text: pool.pool }),
+      el("span", { class: "provider muted" }),
+    ),
+    cell(
+      "Filled",
+      { class: "fill" },
+      el(
+        "div",
+        { class: "meter", "aria-hidden": "true" },
+        el("span", { class: "part ready" }),
+        el("span", { class: "part pending" }),
+      ),
+      el("span", { class: "of" }),
+    ),
     ...numbers,
-    cell("Failures, 1 h", { class: "failures" }, el("a", { class: "failed" }), el("span", { class: "none muted" }),
-      el("span", { class: "last muted" })),
-    cell("State", { class: "state" }, el("span", { class: "mark" }), el("span", { class: "words" }), timeEl(null, "left")),
+    cell(
+      "Failures, 1 h",
+      { class: "failures" },
+      el("a", { class: "failed" }),
+      el("span", { class: "none muted" }),
+      el("span", { class: "last muted" }),
+    ),
+    cell(
+      "State",
+      { class: "state" },
+      el("span", { class: "mark" }),
+      el("span", {}, el("span", { class: "words" }), timeEl(null, "left")),
+    ),
   );
 }
 

@@ -1,4 +1,7 @@
-/** The place in the page is its hash: `#letters?queue=clone&since=1h`. A colleague who gets the link sees the same. */
+/**
+ * The place in the page is its hash: `#letters?queue=clone&since=1h`. A colleague who gets the link sees the same.
+ * No element has such an id: the browser would scroll there by itself and take the focus away.
+ */
 
 const listeners = new Set();
 

@@ -9,10 +9,19 @@ import { number, setTime, timeEl } from "./format.js";
 const PAUSE_MS = 1000;
 const MOST_CARDS = 4;
 const MOST_ROWS = 50;
-const COUNTS = [["redriven", "redriven"], ["obsolete", "closed as obsolete"], ["kept", "kept"], ["gone", "gone meanwhile"],
-  ["failed_again", "failed again"]];
-const STATES = { running: "is under way", done: "is done", cancelled: "was cancelled",
-  stopped: "stopped by itself: too many failed again. Mend the cause, then begin a new one" };
+const COUNTS = [
+  ["redriven", "redriven"],
+  ["obsolete", "closed as obsolete"],
+  ["kept", "kept"],
+  ["gone", "gone meanwhile"],
+  ["failed_again", "failed again"],
+];
+const STATES = {
+  running: "is under way",
+  done: "is done",
+  cancelled: "was cancelled",
+  stopped: "stopped by itself: too many failed again. Mend the cause, then begin a new one",
+};
 
 const watched = new Map();
 let parts = null;
@@ -23,11 +32,23 @@ let onEnd = () => {};
 /** The panel; `whenEnded` is called when a run has come to its end. */
 export function buildRuns(whenEnded) {
   onEnd = whenEnded;
-  const made = table("Runs of the last week, newest first", [{ label: "Began" }, { label: "State" },
-    { label: "Letters", class: "num" }, { label: "What became of them" }, { label: "Who" }, { label: "Why" }],
-  { name: "cards compact" });
-  parts = { cards: el("ul", { class: "runs", "aria-label": "Redrives under way" }), body: made.body,
-    past: el("details", { class: "figures" }, el("summary", { text: "Runs of the last week" }), made.node) };
+  const made = table(
+    "Runs of the last week, newest first",
+    [
+      { label: "Began" },
+      { label: "State" },
+      { label: "Letters", class: "num" },
+      { label: "What became of them" },
+      { label: "Who" },
+      { label: "Why" },
+    ],
+    { name: "cards compact" },
+  );
+  parts = {
+    cards: el("ul", { class: "runs", "aria-label": "Redrives under way" }),
+    body: made.body,
+    past: el("details", { class: "figures" }, el("summary", { text: "Runs of the last week" }), made.node),
+  };
   parts.past.hidden = true;
   return { cards: parts.cards, past: parts.past };
 }
@@ -52,9 +73,14 @@ export function watchRun(run) {
 }
 
 function makeRow(run) {
-  return row(cell("Began", {}, timeEl(run.started)), cell("State", { class: "state" }),
-    cell("Letters", { class: "num", text: number(run.selected) }), cell("What became of them", { class: "became" }),
-    cell("Who", { text: run.who ?? "" }), cell("Why", { class: "wrap", text: run.why ?? "" }));
+  return row(
+    cell("Began", {}, timeEl(run.started)),
+    cell("State", { class: "state" }),
+    cell("Letters", { class: "num", text: number(run.selected) }),
+    cell("What became of them", { class: "became" }),
+    cell("Who", { text: run.who ?? "" }),
+    cell("Why", { class: "wrap", text: run.why ?? "" }),
+  );
 }
 
 function updateRow(node, run) {
@@ -63,8 +89,10 @@ function updateRow(node, run) {
   setText(node.querySelector(".became"), countsOf(run));
 }
 
-const countsOf = (run) => COUNTS.filter(([name]) => run[name]).map(([name, what]) => `${number(run[name])} ${what}`)
-  .join(", ") || "nothing yet";
+const countsOf = (run) =>
+  COUNTS.filter(([name]) => run[name])
+    .map(([name, what]) => `${number(run[name])} ${what}`)
+    .join(", ") || "nothing yet";
 
 function draw() {
   const newest = [...watched.values()].slice(-MOST_CARDS);
@@ -75,31 +103,63 @@ function draw() {
 
 async function look() {
   const running = [...watched.values()].filter((run) => run.state === "running");
-  await Promise.allSettled(running.map(async (run) => {
-    const now = await get(`redrives/${encodeURIComponent(run.run)}`);
-    watched.set(run.run, now);
-    if (now.state !== "running") {
-      announce(`Redrive ${now.state}: ${countsOf(now)}`);
-      onEnd();
-    }
-  }));
+  await Promise.allSettled(
+    running.map(async (run) => {
+      const now = await get(`redrives/${encodeURIComponent(run.run)}`);
+      watched.set(run.run, now);
+      if (now.state !== "running") {
+        announce(`Redrive ${now.state}: ${countsOf(now)}`);
+        onEnd();
+      }
+    }),
+  );
   draw();
 }
 
 function makeCard(run) {
-  const cancel = mayOperate() && button("Cancel it", async () => {
-    cancel.disabled = true;
-    await post(`redrives/${encodeURIComponent(run.run)}/cancel`, {}).catch(() => { cancel.disabled = false; });
-  }, { class: "cancel" });
-  const away = el("button", { type: "button", class: "quiet away", "aria-label": "Hide this run", on: { click: () => {
-    watched.delete(run.run);
-    draw();
-  } } }, icon("close"));
-  return el("li", { class: "run" },
-    el("p", { class: "run-head" }, el("strong", { class: "run-state" }), el("span", { class: "muted", text: `run ${run.run}` }),
-      el("span", { class: "spring" }), cancel || "", away),
+  const cancel =
+    mayOperate() &&
+    button(
+      "Cancel it",
+      async () => {
+        cancel.disabled = true;
+        await post(`redrives/${encodeURIComponent(run.run)}/cancel`, {}).catch(() => {
+          cancel.disabled = false;
+        });
+      },
+      { class: "cancel" },
+    );
+  const away = el(
+    "button",
+    {
+      type: "button",
+      class: "quiet away",
+      "aria-label": "Hide this run",
+      on: {
+        click: () => {
+          watched.delete(run.run);
+          draw();
+        },
+      },
+    },
+    icon("close"),
+  );
+  return el(
+    "li",
+    { class: "run" },
+    el(
+      "p",
+      { class: "run-head" },
+      el("strong", { class: "run-state" }),
+      el("span", { class: "muted", text: `run ${run.run}` }),
+      el("span", { class: "spring" }),
+      cancel || "",
+      away,
+    ),
     el("progress", { max: Math.max(1, run.selected), "aria-label": "Letters looked at" }),
-    el("p", { class: "became" }), el("p", { class: "waits muted", text: "It waits: no worker takes vmpooler.maintenance." }));
+    el("p", { class: "became" }),
+    el("p", { class: "waits muted", text: "It waits: no worker takes vmpooler.maintenance." }),
+  );
 }
 
 function updateCard(node, run) {

@@ -27,10 +27,16 @@ export function showStatus(health, enabled) {
   }
   setTime(place.querySelector(".last-check time"), health.last_check, "age");
   setText(place.querySelector(".measured"), measured(health));
-  const off = enabled ? [] : [{
-    code: "health_off", severity: "degraded", found: "health checks are switched off: this verdict is not renewed",
-    remedy: "set `health_check_enabled: true`",
-  }];
+  const off = enabled
+    ? []
+    : [
+        {
+          code: "health_off",
+          severity: "degraded",
+          found: "health checks are switched off: this verdict is not renewed",
+          remedy: "set `health_check_enabled: true`",
+        },
+      ];
   reconcile(place.querySelector(".reasons"), [...off, ...health.reasons], keyOf, makeReason, updateReason);
   speak(status, word, health.reasons);
 }
@@ -39,21 +45,37 @@ const keyOf = (reason) => [reason.code, reason.pool, reason.queue, reason.provid
 
 function frame(status, word) {
   return [
-    el("div", { class: `verdict ${status}` }, icon(status),
-      el("div", {},
+    el(
+      "div",
+      { class: `verdict ${status}` },
+      icon(status),
+      el(
+        "div",
+        {},
         el("p", { class: "verdict-word", text: word }),
-        el("p", { class: "verdict-meaning", text: MEANING[status] ?? "" })),
-      el("div", { class: "verdict-facts" },
+        el("p", { class: "verdict-meaning", text: MEANING[status] ?? "" }),
+      ),
+      el(
+        "div",
+        { class: "verdict-facts" },
         el("p", { class: "last-check" }, "Last check ", timeEl(null, "age")),
-        el("p", { class: "measured" }))),
+        el("p", { class: "measured" }),
+      ),
+    ),
     el("ul", { class: "reasons", "aria-label": "Reasons" }),
   ];
 }
 
 function measured(health) {
-  const parts = [[health.dlq_total_size, "dead letters"], [health.stuck_vm_count, "stuck"],
-    [health.orphaned_metadata_count, "orphaned"]];
-  return parts.filter(([count]) => Number.isFinite(count)).map(([count, what]) => `${count} ${what}`).join(" · ");
+  const parts = [
+    [health.dlq_total_size, "dead letters"],
+    [health.stuck_vm_count, "stuck"],
+    [health.orphaned_metadata_count, "orphaned"],
+  ];
+  return parts
+    .filter(([count]) => Number.isFinite(count))
+    .map(([count, what]) => `${count} ${what}`)
+    .join(" · ");
 }
 
 function showChip(status, word) {
@@ -66,12 +88,19 @@ function showChip(status, word) {
 }
 
 function makeReason(reason) {
-  return el("li", { class: `reason ${reason.severity}` },
-    el("p", { class: "found" }, icon(reason.severity),
+  return el(
+    "li",
+    { class: `reason ${reason.severity}` },
+    el(
+      "p",
+      { class: "found" },
+      icon(reason.severity),
       el("span", { class: "severity", text: WORDS[reason.severity] ?? reason.severity }),
-      el("span", { class: "words" })),
+      el("span", { class: "words" }),
+    ),
     el("p", { class: "remedy" }),
-    el("p", { class: "links" }, ...linksOf(reason)));
+    el("p", { class: "links" }, ...linksOf(reason)),
+  );
 }
 
 function updateReason(node, reason) {
@@ -81,27 +110,38 @@ function updateReason(node, reason) {
   const remedy = node.querySelector(".remedy");
   if (remedy.dataset.text !== reason.remedy) {
     remedy.dataset.text = reason.remedy;
-    remedy.replaceChildren(el("span", { class: "arrow", "aria-hidden": "true", text: "→ " }), ...withCommands(reason.remedy));
+    remedy.replaceChildren(
+      el("span", { class: "arrow", "aria-hidden": "true", text: "→ " }),
+      ...withCommands(reason.remedy),
+    );
   }
 }
 
 /** What stands between backticks is a command, with a button that copies it. */
 function withCommands(text) {
-  return String(text).split("`").flatMap((part, index) => {
-    if (index % 2 === 0) return [part];
-    const isCommand = part.startsWith("vmpooler-tasks ") || part.startsWith("celery ");
-    return isCommand
-      ? [el("span", { class: "command" }, el("code", { text: part }), copyButton(part))]
-      : [el("code", { text: part })];
-  });
+  return String(text)
+    .split("`")
+    .flatMap((part, index) => {
+      if (index % 2 === 0) return [part];
+      const isCommand = part.startsWith("vmpooler-tasks ") || part.startsWith("celery ");
+      return isCommand
+        ? [el("span", { class: "command" }, el("code", { text: part }), copyButton(part))]
+        : [el("code", { text: part })];
+    });
 }
 
 const VIEWS = {
-  dlq_size: ["Dead letters", "letters"], dlq_near_cap: ["These dead letters", "letters"],
-  stuck_vms: ["Dead letters of clones", "letters", { queue: "clone" }], pending_queue: ["Pools", "pools"],
-  ready_queue: ["Pools", "pools"], empty_pool: ["Dead letters of this pool", "letters"],
-  purge_overdue: ["Purge", "purge"], purge_unfinished: ["Purge", "purge"], purge_failed: ["Purge", "purge"],
-  purge_aborted: ["Plan of this purge", "purge"], breaker_open: ["Dead letters of clones", "letters", { queue: "clone" }],
+  dlq_size: ["Dead letters", "letters"],
+  dlq_near_cap: ["These dead letters", "letters"],
+  stuck_vms: ["Dead letters of clones", "letters", { queue: "clone" }],
+  pending_queue: ["Pools", "pools"],
+  ready_queue: ["Pools", "pools"],
+  empty_pool: ["Dead letters of this pool", "letters"],
+  purge_overdue: ["Purge", "purge"],
+  purge_unfinished: ["Purge", "purge"],
+  purge_failed: ["Purge", "purge"],
+  purge_aborted: ["Plan of this purge", "purge"],
+  breaker_open: ["Dead letters of clones", "letters", { queue: "clone" }],
   pool_broken: ["Dead letters of this pool", "letters", { queue: "clone" }],
 };
 
@@ -112,8 +152,12 @@ function linksOf(reason) {
   return [
     section ? el("a", { href: link(section, narrowed), text }) : null,
     reason.runbook
-      ? el("a", { href: safeUrl(reason.runbook), target: "_blank", rel: "noopener noreferrer" }, "Runbook",
-        el("span", { class: "unseen", text: ` for ${reason.code}, in a new window` }))
+      ? el(
+          "a",
+          { href: safeUrl(reason.runbook), target: "_blank", rel: "noopener noreferrer" },
+          "Runbook",
+          el("span", { class: "unseen", text: ` for ${reason.code}, in a new window` }),
+        )
       : null,
   ].filter(Boolean);
 }
