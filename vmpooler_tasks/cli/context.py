@@ -29,6 +29,10 @@ class Context:
             format="%(asctime)s %(levelname)s %(message)s",
         )
 
+    def log_always(self) -> None:
+        """For what runs on: its log is what there is to see."""
+        logging.getLogger().setLevel(logging.INFO)
+
     @cached_property
     def settings(self) -> Settings:
         settings = load_settings(file=self.config_file)

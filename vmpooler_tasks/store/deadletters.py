@@ -1,5 +1,6 @@
 """Dead letters in Redis: one sorted set per queue, scored by the epoch of the failure."""
 
+import hashlib
 import heapq
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -67,6 +68,23 @@ def readable_size(db: Database, queue: DeadLetterQueue) -> int | None:
         return size(db, queue)
     except WrongTypeError:
         return None
+
+
+def revision(db: Database) -> str:
+    """Changes whenever letters come or go; in one round trip. A queue that is none counts as empty."""
+    with db.translated_errors():
+        pipe = db.client.pipeline(transaction=False)
+        for queue in DeadLetterQueue:
+            key = keys.dead_letters(queue)
+            pipe.zcard(key)
+            pipe.zrange(key, 0, 0)
+            pipe.zrange(key, -1, -1)
+        pipe.hgetall(keys.COUNTERS)
+        replies = pipe.execute(raise_on_error=False)
+    *seen, counters = replies
+    counted = sorted(counters.items()) if isinstance(counters, dict) else []
+    letters = [item for item in counted if item[0].startswith(b"dead_letters")]
+    return hashlib.sha256(repr((seen, letters)).encode()).hexdigest()[:16]
 
 
 def newest_first(

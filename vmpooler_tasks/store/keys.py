@@ -140,6 +140,11 @@ def check_lock(pool: str) -> bytes:
     return f"vmpooler_tasks__lock__check__{pool}".encode()
 
 
+def session(digest: str) -> bytes:
+    """Somebody who is logged in to the web pages: hash user, proof, csrf."""
+    return f"vmpooler_tasks__session__{digest}".encode()
+
+
 def first_seen(queue_name: str, pool: str = "") -> bytes:
     """When entries without a usable timestamp were first seen: zset name → epoch."""
     return f"vmpooler_tasks__first_seen__{queue_name}__{pool}".encode()
