@@ -13,8 +13,8 @@ from vmpooler_tasks.web.identity import Gate
 from vmpooler_tasks.web.listening import allowed_hosts
 from vmpooler_tasks.web.site import Site
 
-MOST_BYTES = 64 * 1024
-"""Of a request's body; a thousand ids fit."""
+MOST_BYTES = 1024 * 1024
+"""Of a request's body; a thousand names fit."""
 
 DESCRIPTION = """The queues of a VMPooler: health, dead letters, redrive, purge, audit.
 
