@@ -63,15 +63,8 @@ async function load() {
   if (state.isLoading) return;
   Object.assign(state, { isLoading: true, at: Date.now() });
   try {
-    const entries = [];
-    let cursor = null;
-    for (let page = 0; page < state.pages; page += 1) {
-      const found = await get("audit", { limit: PAGE, cursor });
-      entries.push(...found.entries);
-      cursor = found.next_cursor;
-      if (!cursor) break;
-    }
-    draw(entries, cursor);
+    const found = await get("audit", { limit: PAGE * state.pages });
+    draw(found.entries, found.next_cursor);
     parts.trouble.replaceChildren();
   } catch (error) {
     parts.trouble.replaceChildren(

@@ -41,6 +41,7 @@ function fillRedrive(dialog, selection, words, preview, onDone) {
           max_failed_percent: Number(most.value),
           why: why.input.value.trim() || null,
         });
+        if (!run.run) throw new Error("There is nothing left to redrive.");
         dialog.close();
         announce(`Run ${run.run} has begun: ${plural(run.selected, "dead letter")}`);
         watchRun(run);

@@ -82,6 +82,7 @@ export class FilterForm {
       id: "letter-search",
       placeholder: "error, VM, pool, request, task",
       autocomplete: "off",
+      maxlength: "200",
       spellcheck: "false",
       on: { input: () => this.#typed() },
     });

@@ -102,11 +102,11 @@ export class Rows {
     return row(
       ...(box ? [box] : []),
       cell("Failed", { class: "failed" }, timeEl(letter.failed_at, "age"), el("span", { class: "new", text: "new" })),
-      cell("Queue", { text: letter.queue }),
-      cell("Pool", { text: letter.pool ?? "–" }),
+      cell("Queue", { class: "short", text: letter.queue }),
+      cell("Pool", { class: "short", text: letter.pool ?? "–" }),
       cell("VM or task", { class: "what", text: what }),
       cell("Error", { class: "error" }, open),
-      cell("Redrives", { class: "num", text: letter.redrives ?? 0 }),
+      cell("Redrives", { class: letter.redrives ? "num" : "num zero", text: letter.redrives ?? 0 }),
     );
   }
 

@@ -128,21 +128,9 @@ async function load({ isNewFilter = false, isMore = false }) {
 
 /** As many pages as are shown, from the newest on. */
 async function pages(signal) {
-  const letters = [];
-  const unreadable = [];
-  let cursor = null;
-  for (let page = 0; page < state.pages; page += 1) {
-    const found = await get("dlq", { ...asQuery(state.filter), limit: PAGE, cursor }, signal);
-    letters.push(...found.letters);
-    unreadable.push(...(found.unreadable ?? []));
-    cursor = found.next_cursor;
-    if (!cursor) break;
-  }
-  return {
-    letters: [...new Map(letters.map((one) => [one.id, one])).values()],
-    cursor,
-    unreadable: new Set(unreadable),
-  };
+  const found = await get("dlq", { ...asQuery(state.filter), limit: PAGE * state.pages }, signal);
+  const letters = [...new Map(found.letters.map((one) => [one.id, one])).values()];
+  return { letters, cursor: found.next_cursor, unreadable: found.unreadable };
 }
 
 /** Of all errors, so that another one can be chosen. */
@@ -167,7 +155,7 @@ function take({ letters, cursor, unreadable }, stats, isExpected) {
       : plural(state.total, "letter"),
   );
   parts.unreadable.replaceChildren(
-    ...[...unreadable].map((key) =>
+    ...unreadable.map((key) =>
       el(
         "p",
         { class: "notice warn" },

@@ -17,7 +17,7 @@ const WHAT = {
 };
 const MOST_ROWS = 200;
 
-const state = { filter: {}, features: {}, plan: null };
+const state = { filter: {}, features: {}, pools: [], plan: null };
 let parts = null;
 
 export function enterPurge(words) {
@@ -25,7 +25,7 @@ export function enterPurge(words) {
   const filter = Object.fromEntries(["pool", "queue"].filter((name) => words[name]).map((name) => [name, words[name]]));
   const isSame = JSON.stringify(filter) === JSON.stringify(state.filter);
   state.filter = filter;
-  offerPools([]);
+  offerPools();
   parts.pool.value = filter.pool ?? "";
   parts.queue.value = filter.queue ?? "";
   if (!state.plan || !isSame) plan();
@@ -33,9 +33,9 @@ export function enterPurge(words) {
 
 export function updatePurge(overview) {
   state.features = overview.features;
-  state.last = overview.purge;
+  state.pools = overview.pools.map((pool) => pool.pool);
   if (!parts) return;
-  offerPools(overview.pools.map((pool) => pool.pool));
+  offerPools();
   showSwitches();
 }
 
@@ -88,9 +88,9 @@ function build() {
   showSwitches();
 }
 
-function offerPools(names) {
+function offerPools() {
   const known = [...parts.pool.options].map((option) => option.value);
-  const all = [...new Set([...known, ...names, state.filter.pool ?? ""])].filter(Boolean).sort();
+  const all = [...new Set([...known, ...state.pools, state.filter.pool ?? ""])].filter(Boolean).sort();
   reconcile(
     parts.pool,
     ["", ...all],
