@@ -31,6 +31,7 @@ UNREMARKABLE = ("GET", "HEAD")
 
 
 def install(app: FastAPI) -> None:
+    logging.getLogger("uvicorn.access").disabled = True  # ours stand for its lines, and leave out what was searched for
     app.middleware("http")(_with_headers)
 
 

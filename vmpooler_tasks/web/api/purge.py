@@ -21,13 +21,14 @@ MOST_ENTRIES = 500
 
 _one_at_a_time = threading.Lock()
 
+DryRun = Annotated[bool, Query(json_schema_extra={"enum": [True]})]
 Pools = Annotated[list[Name], Query(max_length=1000)]
 Queues = Annotated[list[PurgedQueue], Query(max_length=5)]
 
 
 @router.get("", summary="What a purge would do now", responses={**READING, **problems(404)})
 def plan(
-    site: Here, who: Reader, dry_run: Annotated[bool, Query(json_schema_extra={"enum": [True]})] = True, pool: Pools = [], queue: Queues = []  # noqa: B006
+    site: Here, who: Reader, dry_run: DryRun = True, pool: Pools = [], queue: Queues = [],  # noqa: B006
 ) -> PurgeAnswer:  # fmt: skip
     if not dry_run:
         raise HTTPException(HTTPStatus.UNPROCESSABLE_ENTITY, "dry_run: a GET changes nothing; POST to purge")
