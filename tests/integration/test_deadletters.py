@@ -12,8 +12,7 @@ from tests.support.world import POOL, World
 from vmpooler_tasks.errors import WrongTypeError
 from vmpooler_tasks.jobs import deadletters as job
 from vmpooler_tasks.jobs import keep
-from vmpooler_tasks.model.deadletter import DeadLetter, StoredLetter
-from vmpooler_tasks.model.deadletter import error_of
+from vmpooler_tasks.model.deadletter import DeadLetter, StoredLetter, error_of
 from vmpooler_tasks.model.letterfilter import LetterFilter
 from vmpooler_tasks.model.names import DeadLetterQueue, Queue
 from vmpooler_tasks.store import deadletters, keys

@@ -31,8 +31,12 @@ from vmpooler_tasks.model.names import on_one_line
     help="VMPooler's YAML; stands above VMPOOLER_CONFIG and VMPOOLER_CONFIG_FILE.",
 )  # fmt: skip
 @click.option("-v", "--verbose", is_flag=True, help="Show the log on stderr.")
+@click.option(
+    "--log-format", metavar="text|json",
+    help="How to write the log, here and in what `run` starts; VMPOOLER_LOG_FORMAT is the default.",
+)  # fmt: skip
 @click.pass_context
-def cli(context: click.Context, config_file: str | None, verbose: bool) -> None:
+def cli(context: click.Context, config_file: str | None, verbose: bool, log_format: str | None) -> None:
     """Pool workers, dead letters, auto-purge and health checks for VMPooler's queues.
 
     It reads VMPooler's own configuration and works on VMPooler's own Redis (REDIS_URL, or the :redis: section).
@@ -41,7 +45,7 @@ def cli(context: click.Context, config_file: str | None, verbose: bool) -> None:
     """
     from vmpooler_tasks.cli.context import Context  # noqa: PLC0415 - `--version` and `--help` need no Redis client
 
-    context.obj = Context(config_file, verbose)
+    context.obj = Context(config_file, verbose, log_format)
 
 
 for command in (purge, health, dlq, pools, request, audit, config, doctor, web, run):

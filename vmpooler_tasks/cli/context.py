@@ -10,6 +10,7 @@ from pathlib import Path
 
 import click
 
+from vmpooler_tasks import logs
 from vmpooler_tasks.config import Settings, load_settings
 from vmpooler_tasks.config.load import NO_FILE
 from vmpooler_tasks.store import Database
@@ -21,13 +22,10 @@ RUNNING_HERE = Path(".vmpooler-tasks/env")
 
 
 class Context:
-    def __init__(self, config_file: str | None, verbose: bool) -> None:
+    def __init__(self, config_file: str | None, verbose: bool, log_format: str | None = None) -> None:
         self.config_file = Path(config_file) if config_file else None
         # A command shows what it did itself; the log's lines beside it would say everything twice.
-        logging.basicConfig(
-            level=logging.INFO if verbose else logging.CRITICAL,
-            format="%(asctime)s %(levelname)s %(message)s",
-        )
+        logs.configure(logs.choose(log_format), logging.INFO if verbose else logging.CRITICAL)
 
     def log_always(self) -> None:
         """For what runs on: its log is what there is to see."""

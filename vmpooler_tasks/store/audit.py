@@ -27,6 +27,8 @@ def words(trail: Mapping[str, Any]) -> list[str]:
 
 def newest_first(db: Database, limit: int, before: str | None = None) -> list[AuditEntry]:
     """The newest, or those older than the entry with that id."""
+    if before and not any(map(int, before.split("-"))):  # for which Redis has an error
+        return []
     with db.translated_errors(keys.AUDIT):
         found = db.client.xrevrange(keys.AUDIT, max=f"({before}" if before else "+", count=limit)
     return [

@@ -1,7 +1,5 @@
 """VMPooler's configuration as Celery's: where the messages go, and what is due when."""
 
-import os
-import sys
 from functools import cache
 from typing import Any
 
@@ -10,6 +8,7 @@ from kombu.transport import TRANSPORT_ALIASES
 
 from vmpooler_tasks.config import Settings, load_settings
 from vmpooler_tasks.errors import ConfigurationError
+from vmpooler_tasks.logs import in_json, refuse
 from vmpooler_tasks.model.lifecycle import MINUTE
 from vmpooler_tasks.tasks import defaults, names
 
@@ -25,8 +24,7 @@ def settings() -> Settings:
     try:
         return load_settings()
     except ConfigurationError as error:
-        sys.stderr.write(f"vmpooler-tasks: {error}\n")
-        sys.exit(os.EX_CONFIG)
+        refuse(error)
 
 
 def deployment() -> dict[str, Any]:
@@ -42,6 +40,7 @@ def deployment() -> dict[str, Any]:
         "broker_url": chosen.broker_location,
         "result_backend": chosen.redis.location,
         "beat_schedule": schedule(chosen),
+        "worker_redirect_stdouts": in_json() or defaults.worker_redirect_stdouts,  # a print() would be no JSON
         **time_limits(chosen),
     }
 

@@ -3,7 +3,6 @@
 import logging
 import os
 import socket
-import sys
 from typing import Any
 
 from celery import signals
@@ -12,6 +11,7 @@ from vmpooler_tasks.config import Pool
 from vmpooler_tasks.config.schema import shown
 from vmpooler_tasks.errors import ConfigurationError, VmpoolerTasksError
 from vmpooler_tasks.jobs.server_check import check_server
+from vmpooler_tasks.logs import refuse
 from vmpooler_tasks.model.names import on_one_line
 from vmpooler_tasks.model.redrive import read_lineage
 from vmpooler_tasks.store import health, pools, server
@@ -95,8 +95,7 @@ def _try_providers(**_: Any) -> None:
         try:
             try_providers(settings())
         except ConfigurationError as error:
-            sys.stderr.write(f"vmpooler-tasks: {error}\n")
-            sys.exit(os.EX_CONFIG)
+            refuse(error)
 
 
 @signals.worker_ready.connect(weak=False)

@@ -1,6 +1,7 @@
 """The application: the API, the pages, and what stands before both."""
 
 from fastapi import FastAPI
+from starlette.middleware.body_limit import RequestBodyLimitMiddleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from vmpooler_tasks import __version__
@@ -13,8 +14,8 @@ from vmpooler_tasks.web.identity import Gate
 from vmpooler_tasks.web.listening import allowed_hosts
 from vmpooler_tasks.web.site import Site
 
-MOST_BYTES = 64 * 1024
-"""Of a request's body; a thousand ids fit."""
+MOST_BYTES = 1024 * 1024
+"""Of a request's body; a thousand names fit."""
 
 DESCRIPTION = """The queues of a VMPooler: health, dead letters, redrive, purge, audit.
 
@@ -27,7 +28,6 @@ def create_app(settings: Settings, db: Database, clock: Clock, broker: Database 
     """`broker` is given where Celery's messages lie in another Redis."""
     app = FastAPI(
         title="vmpooler-tasks", version=__version__, description=DESCRIPTION, docs_url=None, redoc_url=None,
-        max_body_size=MOST_BYTES,
     )  # fmt: skip
     app.state.site = Site(settings, db, broker, clock)
     app.state.gate = Gate(settings, db)
@@ -35,6 +35,7 @@ def create_app(settings: Settings, db: Database, clock: Clock, broker: Database 
     for part in (session, state, redrives, letters, purge, probes):  # redrives before /dlq/{id}
         app.include_router(part.router)
     pages.install(app)
+    app.add_middleware(RequestBodyLimitMiddleware, max_body_size=MOST_BYTES)
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=allowed_hosts(settings.web), www_redirect=False)
     headers.install(app)
     return app

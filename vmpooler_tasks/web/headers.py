@@ -3,10 +3,12 @@
 import logging
 import time
 from collections.abc import Awaitable, Callable
+from http import HTTPStatus
 
 from fastapi import FastAPI, Request, Response
 
 from vmpooler_tasks.model.names import on_one_line
+from vmpooler_tasks.web.problems import problem
 
 _log = logging.getLogger("vmpooler_tasks.web")
 
@@ -29,12 +31,15 @@ UNREMARKABLE = ("GET", "HEAD")
 
 
 def install(app: FastAPI) -> None:
+    logging.getLogger("uvicorn.access").disabled = True  # ours stand for its lines, and leave out what was searched for
     app.middleware("http")(_with_headers)
 
 
 async def _with_headers(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
     begun = time.perf_counter()
     response = await call_next(request)
+    if response.status_code == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:  # which FastAPI says in plain text
+        response = problem(response.status_code, "the body is too large")
     for name, value in HEADERS.items():
         response.headers.setdefault(name, value)
     if request.url.scheme == "https":

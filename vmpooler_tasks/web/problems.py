@@ -9,6 +9,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
+from starlette.routing import compile_path
 
 from vmpooler_tasks.errors import (
     InvalidOrderError,
@@ -50,9 +51,20 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(Exception, _unforeseen)
 
 
-async def _http(_: Request, error: Exception) -> JSONResponse:
+async def _http(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)  # noqa: S101 - for mypy: the handler is installed for these alone
-    return problem(error.status_code, str(error.detail), headers=error.headers)
+    headers = error.headers
+    if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+        headers = {"Allow": ", ".join(sorted(_methods(request)))}
+    return problem(error.status_code, str(error.detail), headers=headers)
+
+
+def _methods(request: Request) -> set[str]:
+    """All that this path takes; Starlette names those of its first route alone."""
+    known = request.app.openapi()["paths"]
+    here = request.url.path
+    path = here if here in known else next((one for one in known if compile_path(one)[0].match(here)), None)
+    return {method.upper() for method in known[path]} if path else {"GET"}
 
 
 async def _invalid(_: Request, error: Exception) -> JSONResponse:

@@ -5,13 +5,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http import HTTPStatus
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import Depends, HTTPException, Request
 
 from vmpooler_tasks.clock import Clock
 from vmpooler_tasks.config import Settings
 from vmpooler_tasks.store import Database
+from vmpooler_tasks.web.fresh import Fresh
 
 MOST_SEARCHES = 4
 PATIENCE_SECONDS = 10.0
@@ -25,6 +26,9 @@ class Site:
     db: Database
     broker: Database | None
     clock: Clock
+    overviews: Fresh[Any] = field(default_factory=lambda: Fresh(1.0))
+    histories: Fresh[Any] = field(default_factory=lambda: Fresh(10.0))
+    groups: Fresh[Any] = field(default_factory=lambda: Fresh(2.0))
     _searches: threading.BoundedSemaphore = field(default_factory=lambda: threading.BoundedSemaphore(MOST_SEARCHES))
 
     @contextmanager

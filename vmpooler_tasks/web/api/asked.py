@@ -1,6 +1,6 @@
 """What the API can be asked: the selection of dead letters, as a query and as a body, and orders."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from fastapi import Query
 from pydantic import BaseModel, ConfigDict, Field
@@ -12,9 +12,17 @@ from vmpooler_tasks.model.redrive import DEFAULT_MAX_FAILED, DEFAULT_RATE
 
 MOST_IDS = 1000
 
+CURSOR = r"^(-?[0-9]{1,25}(\.[0-9]{1,25})?(e[+-][0-9]{1,2})?|-?inf):[^\x00-\x1f]{1,160}$"
+"""The score of a page's last letter, and its id."""
+
+PurgedQueue = Literal["pending", "ready", "completed", "orphaned", "requests"]
+
 Name = Annotated[str, Field(min_length=1, max_length=500)]
 Text = Annotated[str, Field(min_length=1, max_length=5000)]
 Why = Annotated[str, Field(max_length=500, description="the reason, kept in the audit")]
+Flag = Annotated[bool, Field(strict=True)]
+"""JSON's own: 0 is not false."""
+
 Epoch = Annotated[float, Field(ge=0, le=10**12, allow_inf_nan=False)]
 
 
@@ -53,16 +61,18 @@ class LetterQuery(Selection):
 
 class PageQuery(LetterQuery):
     limit: Annotated[int, Field(ge=1, le=500)] = 50
-    cursor: Annotated[str, Field(max_length=200)] | None = Field(None, description="what the last page named")
+    cursor: Annotated[str, Field(pattern=CURSOR)] | None = Field(None, description="what the last page named")
 
 
 class Order(Selection):
     """A selection that something is done with. Without ids or filters, `every` has to be true."""
 
+    since: Annotated[Epoch, Field(strict=True)] | None = None
+    until: Annotated[Epoch, Field(strict=True)] | None = None
     ids: Annotated[list[Name], Field(max_length=MOST_IDS)] = []
     queues: Annotated[list[DeadLetterQueue], Field(max_length=len(DeadLetterQueue))] = []
-    every: bool = False
-    dry_run: bool = False
+    every: Flag = False
+    dry_run: Flag = False
     why: Why | None = None
 
     def chosen(self) -> LetterFilter:
@@ -74,20 +84,20 @@ class Order(Selection):
 
 
 class RedriveOrder(Order):
-    rate: Annotated[float, Field(ge=0, le=10_000, allow_inf_nan=False)] = Field(
+    rate: Annotated[float, Field(strict=True, ge=0, le=10_000, allow_inf_nan=False)] = Field(
         DEFAULT_RATE, description="letters a second"
     )
-    limit: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
-    max_failed_percent: Annotated[float, Field(ge=0, le=100)] = DEFAULT_MAX_FAILED
+    limit: Annotated[int, Field(strict=True, ge=1, le=1_000_000)] | None = None
+    max_failed_percent: Annotated[float, Field(strict=True, ge=0, le=100)] = DEFAULT_MAX_FAILED
 
 
 class PurgeBody(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
-    dry_run: bool = False
+    dry_run: Flag = False
     pools: Annotated[list[Name], Field(max_length=1000)] = []
-    queues: Annotated[list[Name], Field(max_length=10)] = []
-    force: bool = Field(default=False, description="also if the purge is switched off; overrules purge_max_percent")
+    queues: Annotated[list[PurgedQueue], Field(max_length=5)] = []
+    force: Flag = Field(default=False, description="also if the purge is switched off; overrules purge_max_percent")
     why: Why | None = None
 
 

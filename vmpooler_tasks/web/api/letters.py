@@ -19,7 +19,6 @@ from vmpooler_tasks.web.api.answers import (
     problems,
 )
 from vmpooler_tasks.web.api.asked import Letters, Order, Pages, Why
-from vmpooler_tasks.web.fresh import Fresh
 from vmpooler_tasks.web.guard import Operator, Reader
 from vmpooler_tasks.web.identity import Identity
 from vmpooler_tasks.web.site import Here, Site
@@ -28,8 +27,6 @@ router = APIRouter(prefix="/api/v1/queue/dlq", tags=["dead letters"])
 
 LONG = ("traceback", "args", "kwargs")
 """Left out of lists."""
-
-_groups: Fresh[Stats] = Fresh(2.0)
 
 LetterId = Annotated[str, Path(min_length=1, max_length=200)]
 
@@ -54,7 +51,8 @@ def show_groups(site: Here, _: Reader, query: Letters) -> Stats:
         return Stats(total=sum(group.count for group in groups), groups=groups)
 
     with site.search():
-        return _groups.get((id(site), query.model_dump_json()), count)
+        found: Stats = site.groups.get(query.model_dump_json(), count)
+    return found
 
 
 @router.post("/delete", summary="Delete dead letters", responses=CHANGING)

@@ -6,14 +6,14 @@ from fastapi import APIRouter, Request, Response
 
 from vmpooler_tasks.web.api.answers import CHANGING, SessionAnswer, problems
 from vmpooler_tasks.web.api.asked import Login
-from vmpooler_tasks.web.guard import Seen, refuse_foreign, refuse_without_token
+from vmpooler_tasks.web.guard import Anybody, refuse_foreign, refuse_without_token
 from vmpooler_tasks.web.identity import SESSION_SECONDS, Gate, Identity, cookie_name
 
 router = APIRouter(prefix="/api/v1/session", tags=["session"])
 
 
 @router.get("", summary="Who is logged in", responses=problems(401, 429, 503))
-def show(request: Request, who: Seen) -> SessionAnswer:
+def show(request: Request, who: Anybody) -> SessionAnswer:
     return _answer(request, who)
 
 
@@ -30,7 +30,7 @@ def log_in(request: Request, response: Response, login: Login) -> SessionAnswer:
 
 
 @router.delete("", summary="Log out", status_code=HTTPStatus.NO_CONTENT, responses=problems(401, 403, 429, 503))
-def log_out(request: Request, response: Response, who: Seen) -> None:
+def log_out(request: Request, response: Response, who: Anybody) -> None:
     refuse_foreign(request)
     if who is not None:
         refuse_without_token(request, who)

@@ -3,7 +3,7 @@
 from http import HTTPStatus
 from typing import Annotated, Any
 
-from fastapi import APIRouter, HTTPException, Query
+from fastapi import APIRouter, Query
 from fastapi.responses import JSONResponse
 
 from vmpooler_tasks.jobs.deadletters import sizes
@@ -15,7 +15,6 @@ from vmpooler_tasks.model.advice import explain
 from vmpooler_tasks.model.health import Status
 from vmpooler_tasks.store import audit, deadletters, purging, schedule, workers
 from vmpooler_tasks.web.api.answers import READING, AuditPage, Health, History, Overview
-from vmpooler_tasks.web.fresh import Fresh
 from vmpooler_tasks.web.guard import Reader
 from vmpooler_tasks.web.site import Here, Site
 
@@ -24,9 +23,6 @@ router = APIRouter(tags=["state"])
 HEALTH_MEDIA_TYPE = "application/health+json"
 HOUR = 3600.0
 WEEK_HOURS = 7 * 24
-
-_overviews: Fresh[Overview] = Fresh(1.0)
-_histories: Fresh[History] = Fresh(10.0)
 
 
 class HealthResponse(JSONResponse):
@@ -60,7 +56,8 @@ def told(report: HealthReport) -> dict[str, Any]:
 
 @router.get("/api/v1/queue/overview", summary="How everything stands", responses=READING)
 def show_overview(site: Here, _: Reader) -> Overview:
-    return _overviews.get(id(site), lambda: _overview(site))
+    found: Overview = site.overviews.get("", lambda: _overview(site))
+    return found
 
 
 def _overview(site: Site) -> Overview:
@@ -96,7 +93,8 @@ def show_history(
     def make() -> History:
         return History.model_validate({"points": points(site.db, site.clock() - hours * HOUR, points_wanted)})
 
-    return _histories.get((id(site), hours, points_wanted), make)
+    found: History = site.histories.get((hours, points_wanted), make)
+    return found
 
 
 @router.get("/api/v1/queue/audit", summary="Who redrove, deleted and purged what, newest first", responses=READING)
@@ -104,8 +102,6 @@ def show_audit(
     site: Here, _: Reader, limit: Annotated[int, Query(ge=1, le=500)] = 50,
     cursor: Annotated[str | None, Query(pattern=r"^\d{1,15}-\d{1,15}$")] = None,
 ) -> AuditPage:  # fmt: skip
-    if cursor == "0-0":
-        raise HTTPException(HTTPStatus.UNPROCESSABLE_ENTITY, "cursor: is none of ours")
     found = audit.newest_first(site.db, limit, cursor)
     entries: list[Any] = [{**entry.fields, "at": entry.at} for entry in found]
     return AuditPage(entries=entries, next_cursor=found[-1].id if len(found) == limit else None)
