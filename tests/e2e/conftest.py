@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from playwright.sync_api import Browser
 from pytest_celery import (
     CeleryBackendCluster,
     CeleryBrokerCluster,
@@ -15,6 +16,7 @@ from pytest_celery import (
     RedisTestBroker,
 )
 
+from tests.support.browser import USERS, Dashboard, chromium
 from tests.support.commands import CommandLine
 from tests.support.processes import Installation
 from tests.support.pytest_celery_processes import PING, LocalRedis, LocalWorker, Setup
@@ -50,6 +52,30 @@ def world(valkey: TestServer) -> Iterator[World]:
     db = Database(valkey.url)
     yield World(db, now=time.time())
     db.close()
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    with chromium() as own:
+        yield own
+
+
+@pytest.fixture
+def dashboard(browser: Browser, installation: Installation) -> Iterator[Dashboard]:
+    """On the database of `installation`; whoever comes has to log in."""
+    own = Dashboard(browser, installation, USERS)
+    own.start()
+    yield own
+    own.leave()
+
+
+@pytest.fixture
+def open_dashboard(browser: Browser, installation: Installation) -> Iterator[Dashboard]:
+    """The same without a login."""
+    own = Dashboard(browser, installation)
+    own.start()
+    yield own
+    own.leave()
 
 
 @pytest.fixture

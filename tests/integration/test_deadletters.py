@@ -12,7 +12,7 @@ from tests.support.world import POOL, World
 from vmpooler_tasks.errors import WrongTypeError
 from vmpooler_tasks.jobs import deadletters as job
 from vmpooler_tasks.jobs import keep
-from vmpooler_tasks.model.deadletter import DeadLetter, StoredLetter
+from vmpooler_tasks.model.deadletter import DeadLetter, StoredLetter, error_of
 from vmpooler_tasks.model.letterfilter import LetterFilter
 from vmpooler_tasks.model.names import DeadLetterQueue, Queue
 from vmpooler_tasks.store import deadletters, keys
@@ -255,7 +255,7 @@ def test_errors_that_differ_in_the_name_of_their_vm_are_one_group(world: World) 
     of_vmpooler(world, "old", PENDING, age=0, error_class="Timeout", error_message="old does not answer")
     [group] = job.stats(world.db, LetterFilter())
     assert (group.error_class, group.message, group.count) == ("Timeout", "<vm> does not answer", 4)
-    assert {job.error_of(one) for one in found(world)} == {"Timeout: <vm> does not answer"}
+    assert {error_of(one) for one in found(world)} == {"Timeout: <vm> does not answer"}
 
 
 def test_deleting_takes_both_forms_counts_and_leaves_a_line_in_the_audit(world: World) -> None:

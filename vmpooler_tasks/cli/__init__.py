@@ -19,6 +19,7 @@ from vmpooler_tasks.cli.pools import pools
 from vmpooler_tasks.cli.purge import purge
 from vmpooler_tasks.cli.request import request
 from vmpooler_tasks.cli.run import run
+from vmpooler_tasks.cli.web import web
 from vmpooler_tasks.errors import VmpoolerTasksError
 from vmpooler_tasks.model.names import on_one_line
 
@@ -47,7 +48,7 @@ def cli(context: click.Context, config_file: str | None, verbose: bool, log_form
     context.obj = Context(config_file, verbose, log_format)
 
 
-for command in (purge, health, dlq, pools, request, audit, config, doctor, run):
+for command in (purge, health, dlq, pools, request, audit, config, doctor, web, run):
     cli.add_command(command)
 
 

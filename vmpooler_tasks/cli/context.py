@@ -27,6 +27,10 @@ class Context:
         # A command shows what it did itself; the log's lines beside it would say everything twice.
         logs.configure(logs.choose(log_format), logging.INFO if verbose else logging.CRITICAL)
 
+    def log_always(self) -> None:
+        """For what runs on: its log is what there is to see."""
+        logging.getLogger().setLevel(logging.INFO)
+
     @cached_property
     def settings(self) -> Settings:
         settings = load_settings(file=self.config_file)

@@ -7,7 +7,7 @@ from math import inf, isnan
 from typing import Any
 
 from vmpooler_tasks.errors import WrongTypeError
-from vmpooler_tasks.model.deadletter import StoredLetter, normalised
+from vmpooler_tasks.model.deadletter import StoredLetter, kind_of
 from vmpooler_tasks.model.letterfilter import LetterFilter
 from vmpooler_tasks.model.names import DeadLetterQueue, readable
 from vmpooler_tasks.store import Database, deadletters, keys
@@ -37,6 +37,7 @@ class ErrorGroup:
 
     def as_json(self) -> dict[str, Any]:
         return {
+            "error": f"{self.error_class}: {self.message}",
             "error_class": self.error_class,
             "message": self.message,
             "count": self.count,
@@ -52,16 +53,6 @@ def find(db: Database, wanted: LetterFilter, until: float = inf) -> Iterator[Sto
     """The letters meant, newest first, of those up to that epoch."""
     latest = until if wanted.until is None else min(until, wanted.until)
     return filter(wanted.accepts, deadletters.newest_first(db, wanted.queues, latest))
-
-
-def error_of(letter: StoredLetter) -> str:
-    """The error without what differs from failure to failure."""
-    return ": ".join(_kind(letter))
-
-
-def _kind(letter: StoredLetter) -> tuple[str, str]:
-    """What dead letters are grouped by: (class, message)."""
-    return letter.text("error_class"), normalised(letter.text("error_message"), letter.text("vm"))
 
 
 def page(db: Database, wanted: LetterFilter, limit: int, after: str | None = None) -> LetterPage:
@@ -103,7 +94,7 @@ def stats(db: Database, wanted: LetterFilter) -> list[ErrorGroup]:
     """The errors, most frequent first."""
     groups: dict[tuple[str, str], ErrorGroup] = {}
     for letter in find(db, wanted):
-        key = _kind(letter)
+        key = kind_of(letter)
         group = groups.get(key)
         if group is None:
             group = groups[key] = ErrorGroup(*key, newest=letter.score, example_id=letter.id)

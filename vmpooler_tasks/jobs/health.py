@@ -3,14 +3,14 @@
 import json
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 from vmpooler_tasks.clock import Clock
 from vmpooler_tasks.config import Settings
 from vmpooler_tasks.errors import StoreRefusedError, VmpoolerTasksError
-from vmpooler_tasks.jobs.health_metrics import measure
+from vmpooler_tasks.jobs.health_metrics import measure, measure_errors
 from vmpooler_tasks.model.advice import explain
 from vmpooler_tasks.model.health import (
     Circumstances,
@@ -32,6 +32,9 @@ from vmpooler_tasks.store.purging import PurgeState
 _log = logging.getLogger("vmpooler_tasks.health")
 
 SHORTEST_EXPIRY = 3600
+
+Publish = Callable[[Metrics, Verdict, float], None]
+"""Told of each check: what was measured, the verdict, and when, in seconds since the epoch."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,10 +60,13 @@ class HealthReport:
         }
 
 
-def run(db: Database, settings: Settings, clock: Clock, *, asked_for: bool = False) -> HealthReport | None:
+def run(
+    db: Database, settings: Settings, clock: Clock, *, asked_for: bool = False, publish: Publish | None = None
+) -> HealthReport | None:
     """Checks and records. None if health checks are switched off and nobody `asked_for` this one.
 
-    A verdict that Redis refuses to record is unhealthy and says so. Raises what made the check itself fail.
+    What was found is handed to `publish`, which must not fail, nor take long. A verdict that Redis refuses to record is
+    unhealthy and says so. Raises what made the check itself fail.
     """
     if not settings.config.health_check_enabled and not asked_for:
         _log.warning("[*] [health] Skipped health check: it is switched off (health_check_enabled: false)")
@@ -76,6 +82,8 @@ def run(db: Database, settings: Settings, clock: Clock, *, asked_for: bool = Fal
         raise
     verdict = _recorded(db, settings, now, metrics, verdict, state)
     _say(verdict, metrics)
+    if publish:
+        publish(metrics, verdict, now)
     return HealthReport(verdict, iso_utc(now), metrics.nested(), time.perf_counter() - begun)
 
 
@@ -89,6 +97,7 @@ def _check(db: Database, settings: Settings, now: float) -> tuple[Metrics, Verdi
         last_check=now,
         purge_expected=_purge_expected(settings, before, purge, now),
         empty_since=_empty_since(before, metrics, sizes, now),
+        dlq_errors=measure_errors(db, metrics.dead_letters),
     )
     around = Circumstances(
         now=now,

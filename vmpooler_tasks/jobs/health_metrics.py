@@ -1,6 +1,8 @@
 """Measures the queues for a health check. Reads only."""
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 
 from vmpooler_tasks.config import Settings
 from vmpooler_tasks.errors import WrongTypeError
@@ -10,6 +12,9 @@ from vmpooler_tasks.model.staleness import ORPHAN_FIELD, TIMESTAMP_FIELD
 from vmpooler_tasks.model.timestamps import MAX_AHEAD, moment, parse_time
 from vmpooler_tasks.store import Database, deadletters, health, keys, queues
 from vmpooler_tasks.store.chunks import chunks
+
+MOST_CLASSES = 20
+OTHER = "other"
 
 AGED_QUEUES = (Queue.PENDING, Queue.READY)
 
@@ -97,6 +102,22 @@ def _measure_dead_letters(db: Database, unreadable: list[str]) -> dict[DeadLette
         else:
             sizes[queue] = size
     return sizes
+
+
+def measure_errors(db: Database, sizes: Mapping[DeadLetterQueue, int]) -> dict[str, dict[str, int]]:
+    """Queue → class of error → letters; the most frequent classes, and the rest as `other`."""
+    found: dict[str, dict[str, int]] = {}
+    for queue in (queue for queue, size in sizes.items() if size):
+        with suppress(WrongTypeError):  # since it was measured, somebody has put something else there
+            found[str(queue)] = _most_frequent(deadletters.count_classes(db, queue))
+    return found
+
+
+def _most_frequent(counts: Counter[str]) -> dict[str, int]:
+    ranked = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    shown = dict(ranked[:MOST_CLASSES])
+    rest = sum(count for _, count in ranked[MOST_CLASSES:])
+    return {**shown, OTHER: shown.get(OTHER, 0) + rest} if rest else shown
 
 
 def _count_orphans(

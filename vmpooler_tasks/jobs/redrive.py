@@ -22,7 +22,7 @@ from vmpooler_tasks.jobs import deadletters
 from vmpooler_tasks.jobs.manager import Work
 from vmpooler_tasks.jobs.pools import SPARE_NAMES, first_metadata, planned_until
 from vmpooler_tasks.jobs.redrive_fate import decided, size_of, wanted_by
-from vmpooler_tasks.model.deadletter import StoredLetter
+from vmpooler_tasks.model.deadletter import StoredLetter, error_of
 from vmpooler_tasks.model.letterfilter import LetterFilter
 from vmpooler_tasks.model.lifecycle import Step
 from vmpooler_tasks.model.names import DeadLetterQueue, on_one_line
@@ -64,7 +64,7 @@ class Selection:
 
     def groups(self) -> list[tuple[tuple[str, str, str], int]]:
         """((queue, pool, error class and message), how many), most first."""
-        counted = Counter((str(one.queue), one.text("pool"), deadletters.error_of(one)) for one in self.letters)
+        counted = Counter((str(one.queue), one.text("pool"), error_of(one)) for one in self.letters)
         return counted.most_common()
 
     def as_json(self, expected: Mapping[Outcome, int]) -> dict[str, Any]:

@@ -146,13 +146,16 @@ def _fill_if_empty(url: str, settings: Settings) -> None:
 
 def _supervise(settings: Settings, url: str, process: "subprocess.Popen[bytes] | None", folder: Path) -> int:
     password, flower_port = secrets.token_urlsafe(12), server.free_port(FLOWER_PORT)
+    web_port = server.free_port(settings.web.port)
     celery = f"{shlex.quote(sys.executable)} -m celery --quiet -A vmpooler_tasks"
     environment = {
         **os.environ,
         "REDIS_URL": url,
         "PYTHONUNBUFFERED": "1",
         "PYTHONWARNINGS": "ignore:You're running the worker with superuser",  # a first look, in a container
-        "FLOWER_BASIC_AUTH": f"operator:{password}",  # in the environment, where other users cannot read it
+        # In the environment, where other users cannot read it.
+        "FLOWER_BASIC_AUTH": f"operator:{password}",
+        **({} if settings.web.users else {"WEB_USERS": f"operator:operate:{password}"}),
     }
     manager = Manager(Printer(_Output(), time_format=""))  # the lines bring their own time
     manager._process_ctor = partial(Part, lifeline=os.pipe())  # noqa: SLF001 - they end with us, however we end
@@ -163,8 +166,12 @@ def _supervise(settings: Settings, url: str, process: "subprocess.Popen[bytes] |
         ("flower", f"flower --address={server.LOOPBACK} --port={flower_port} --logging=error"),
     ):
         manager.add_process(name, f"exec {celery} {arguments}", env=environment)
+    web = f"{shlex.quote(sys.executable)} -m vmpooler_tasks.cli web --host {server.LOOPBACK} --port {web_port}"
+    manager.add_process("web", f"exec {web}", env=environment)
     _say(f"Redis:   {settings.redis.address}")
-    _say(f"Flower:  http://{server.LOOPBACK}:{flower_port}  user operator, password {password}")
+    login = f"user operator, password {password}"
+    _say(f"Web:     http://{server.LOOPBACK}:{web_port}  {'' if settings.web.users else login}".rstrip())
+    _say(f"Flower:  http://{server.LOOPBACK}:{flower_port}  {login}")
     _say(f"Try:     . {folder / ENVIRONMENT}; vmpooler-tasks health   (in another terminal, in this folder)")
     _say("Ctrl-C stops everything.")
     if process is not None:

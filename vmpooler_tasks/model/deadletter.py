@@ -163,3 +163,13 @@ def normalised(message: str, vm: str = "") -> str:
     for pattern, placeholder in _VARIABLE_PARTS:
         message = pattern.sub(placeholder, message)
     return message
+
+
+def kind_of(letter: StoredLetter) -> tuple[str, str]:
+    """What dead letters are grouped by: (class, message without what differs from failure to failure)."""
+    return letter.text("error_class"), normalised(letter.text("error_message"), letter.text("vm"))
+
+
+def error_of(letter: StoredLetter) -> str:
+    """The same as one text."""
+    return ": ".join(kind_of(letter))

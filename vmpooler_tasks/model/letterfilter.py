@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from vmpooler_tasks.model.deadletter import StoredLetter
+from vmpooler_tasks.model.deadletter import StoredLetter, error_of
 from vmpooler_tasks.model.names import DeadLetterQueue
 
 
@@ -12,7 +12,8 @@ from vmpooler_tasks.model.names import DeadLetterQueue
 class LetterFilter:
     """A letter is meant if it meets every condition that is set; the times are seconds since the epoch.
 
-    `match` is searched in the class and message; the others are compared whole.
+    `match` is searched in the class and message, `search` as plain text in all that an operator knows a letter by;
+    `error` is one as `error_of` groups them. The others are compared whole.
     """
 
     queues: Sequence[DeadLetterQueue] = tuple(DeadLetterQueue)
@@ -22,12 +23,17 @@ class LetterFilter:
     request: str | None = None
     error_class: str | None = None
     match: re.Pattern[str] | None = None
+    search: str | None = None
+    error: str | None = None
     since: float | None = None
     until: float | None = None
 
     def selects_all(self) -> bool:
         """Whether nothing narrows it but the queue."""
-        conditions = (self.pool, self.vm, self.request, self.error_class, self.match, self.since, self.until)
+        conditions = (
+            self.pool, self.vm, self.request, self.error_class, self.match, self.search, self.error, self.since,
+            self.until,
+        )  # fmt: skip
         return not self.ids and all(condition is None for condition in conditions)
 
     def accepts(self, letter: StoredLetter) -> bool:
@@ -46,4 +52,11 @@ class LetterFilter:
                 self.match is None
                 or self.match.search(f"{letter.text('error_class')}: {letter.text('error_message')}") is not None
             )
+            and (self.search is None or self.search.casefold() in _searched(letter))
+            and (self.error is None or error_of(letter) == self.error)
         )
+
+
+def _searched(letter: StoredLetter) -> str:
+    names = ("error_class", "error_message", "vm", "pool", "pool_alias", "request_id", "task", "task_id", "id")
+    return "\n".join(map(letter.text, names)).casefold()

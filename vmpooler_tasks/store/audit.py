@@ -13,8 +13,9 @@ MAX_ENTRIES = 10_000
 
 @dataclass(frozen=True, slots=True)
 class AuditEntry:
-    """`at` in seconds since the epoch; `fields` as they were recorded (action, who, why, count, …)."""
+    """`id` in the stream, `at` in seconds since the epoch; `fields` as recorded (action, who, why, count, …)."""
 
+    id: str
     at: float
     fields: Mapping[str, str]
 
@@ -24,11 +25,15 @@ def words(trail: Mapping[str, Any]) -> list[str]:
     return [str(word) for word in field_words(trail)]
 
 
-def newest_first(db: Database, limit: int) -> list[AuditEntry]:
+def newest_first(db: Database, limit: int, before: str | None = None) -> list[AuditEntry]:
+    """The newest, or those older than the entry with that id."""
+    if before and not any(map(int, before.split("-"))):  # for which Redis has an error
+        return []
     with db.translated_errors(keys.AUDIT):
-        found = db.client.xrevrange(keys.AUDIT, count=limit)
+        found = db.client.xrevrange(keys.AUDIT, max=f"({before}" if before else "+", count=limit)
     return [
         AuditEntry(
+            stream_id.decode(),
             int(stream_id.split(b"-")[0]) / 1000,
             {key.decode("utf-8", "replace"): value.decode("utf-8", "replace") for key, value in fields.items()},
         )

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import redis
@@ -33,11 +33,13 @@ class HealthState:
     """What the check remembers from one time to the next; times in seconds since the epoch.
 
     `purge_expected`: since when checks have seen the purge switched on. `empty_since`: since when each empty pool.
+    `dlq_errors`: dead letters by queue and class of error, for the metrics.
     """
 
     last_check: float | None = None
     purge_expected: float | None = None
     empty_since: Mapping[str, float]
+    dlq_errors: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
 
 
 def read_gauges(db: Database) -> Gauges:
@@ -91,7 +93,17 @@ def read_state(db: Database) -> HealthState:
         last_check=finite(raw.get("last_check")),
         purge_expected=finite(raw.get("purge_expected")),
         empty_since=_read_times(raw.get("empty_since", "{}")),
+        dlq_errors=read_errors(raw.get("dlq_errors", "{}")),
     )
+
+
+def read_errors(text: str) -> dict[str, dict[str, int]]:
+    """Queue → class of error → letters, as the last check counted them; what cannot be read counts as none."""
+    try:
+        found = json.loads(text)
+        return {queue: {name: int(count) for name, count in classes.items()} for queue, classes in found.items()}
+    except (AttributeError, OverflowError, RecursionError, TypeError, ValueError):
+        return {}
 
 
 def _read_times(text: str) -> dict[str, float]:
@@ -109,7 +121,7 @@ def write(
 ) -> None:  # fmt: skip
     """The verdict, its history and what the check remembers, in one atomic step; out of memory as well."""
     words = ["last_check", state.last_check or "", "purge_expected", state.purge_expected or "",
-             "empty_since", json.dumps(state.empty_since)]  # fmt: skip
+             "empty_since", json.dumps(state.empty_since), "dlq_errors", json.dumps(state.dlq_errors)]  # fmt: skip
     db.run(
         "write_health",
         [keys.HEALTH, keys.HEALTH_HISTORY, keys.HEALTH_STATE],

@@ -27,6 +27,7 @@ HEALTH_STATE = b"vmpooler_tasks__health"
 HEALTH_HISTORY = b"vmpooler_tasks__health_history"
 SCHEDULE = b"vmpooler_tasks__schedule"
 BEATS = b"vmpooler_tasks__beats"
+WORKERS = b"vmpooler_tasks__workers"
 AUDIT = b"vmpooler_tasks__audit"
 DESTROYS = b"vmpooler_tasks__destroys"
 FENCES = b"vmpooler_tasks__fences"
@@ -137,6 +138,11 @@ def pool_breaker(pool: str) -> bytes:
 def check_lock(pool: str) -> bytes:
     """Held while a pool is looked at."""
     return f"vmpooler_tasks__lock__check__{pool}".encode()
+
+
+def session(digest: str) -> bytes:
+    """Somebody who is logged in to the web pages: hash user, proof, csrf."""
+    return f"vmpooler_tasks__session__{digest}".encode()
 
 
 def first_seen(queue_name: str, pool: str = "") -> bytes:

@@ -14,6 +14,9 @@ from vmpooler_tasks.store.numbers import finite
 
 ORPHAN_EXPIRY_SECONDS = 3600
 LOCK_SECONDS = 60
+
+DURATION_BOUNDS = (0.1, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1800)
+"""Seconds up to which each bucket of the cycles' durations reaches; the last one has no end."""
 MEMBERSHIP_CHECKS = 10_000
 """Memberships that one call may check: two to three milliseconds of the server's time."""
 
@@ -29,6 +32,11 @@ class Candidate(NamedTuple):
 def counter(what: str, pool: str = "") -> str:
     """The name of a purge counter in the counters' hash."""
     return f"purged:{what}:{pool}" if pool else f"purged:{what}"
+
+
+def duration_counter(bound: float | None) -> str:
+    """The name of the counter of cycles in one bucket; None is the last one."""
+    return f"purge_cycles_within:{'inf' if bound is None else format(bound, 'g')}"
 
 
 class Batch:
@@ -148,13 +156,18 @@ def record_end(
     `spared` are all (pool, queue, percent) that are left alone from now on.
     """
     words = ["spared", json.dumps(spared)]
+    took, within = 0.0, ""
     if span:
         words += ["started", repr(span[0]), "finished", repr(span[1]), "failure", failure or ""]
+    if span and not failure:  # how soon one fails says nothing of how long they take
+        took = max(span[1] - span[0], 0.0)
+        within = duration_counter(next((bound for bound in DURATION_BOUNDS if took <= bound), None))
     db.run(
         "finish_purge",
         [keys.PURGE_STATE, keys.AUDIT, keys.COUNTERS],
-        [audit.MAX_ENTRIES, "purge_failures" if failure else "purge_cycles", len(words), *words, *audit.words(trail)],
-    )
+        [audit.MAX_ENTRIES, "purge_failures" if failure else "purge_cycles", within, repr(took),
+         len(words), *words, *audit.words(trail)],
+    )  # fmt: skip
 
 
 def read_state(db: Database) -> PurgeState:

@@ -5,8 +5,8 @@ from typing import Any
 
 from celery import signals
 
+from vmpooler_tasks.sparingly import Sparingly
 from vmpooler_tasks.tasks import names
-from vmpooler_tasks.tasks.sparingly import Sparingly
 
 QUIET = frozenset({
     names.CHECK_POOLS, names.CHECK_POOL, names.PROCESS_REQUESTS, names.CHECK_PENDING_VM, names.CHECK_READY_VM,

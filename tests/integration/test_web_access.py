@@ -1,0 +1,188 @@
+"""Who may ask the web process for what."""
+
+import logging
+from collections.abc import Iterator
+
+import httpx
+import pytest
+
+from tests.support.servers import TestServer
+from tests.support.web import PASSWORD, READER, TOKEN, serving, web_section, web_settings
+from tests.support.world import World
+from vmpooler_tasks.config.services import WebSection
+from vmpooler_tasks.web.identity import CSRF_HEADER, FAILURES_A_MINUTE
+
+SESSION = "/api/v1/session"
+READING = ("/health", "/api/v1/queue/health", "/api/v1/queue/overview", "/api/v1/queue/history", "/api/v1/queue/audit",
+           "/api/v1/queue/dlq", "/api/v1/queue/dlq/stats", "/api/v1/queue/redrives", "/api/v1/queue/purge")  # fmt: skip
+CHANGES = (
+    ("POST", "/api/v1/queue/dlq/delete", {"every": True}),
+    ("POST", "/api/v1/queue/dlq/redrive", {"every": True}),
+    ("POST", "/api/v1/queue/purge", {}),
+    ("POST", "/api/v1/queue/redrives/none/cancel", {}),
+    ("DELETE", "/api/v1/queue/dlq/none", None),
+)
+
+
+@pytest.fixture
+def browser(web: httpx.Client) -> Iterator[httpx.Client]:
+    """Nobody yet: it keeps cookies."""
+    with httpx.Client(base_url=web.base_url) as client:
+        yield client
+
+
+def log_in(browser: httpx.Client, user: str = "olga", password: str = PASSWORD) -> httpx.Response:
+    return browser.post(SESSION, json={"user": user, "password": password})
+
+
+@pytest.mark.parametrize("path", READING)
+def test_without_a_login_nothing_is_read(browser: httpx.Client, path: str) -> None:
+    answer = browser.get(path)
+    assert answer.status_code == 401
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert "Basic" not in answer.headers["www-authenticate"]
+
+
+@pytest.mark.parametrize("path", ["/", "/healthz", "/readyz", "/openapi.json", "/runbooks", "/static/app.css", SESSION])
+def test_what_tells_nothing_needs_no_login(browser: httpx.Client, path: str) -> None:
+    assert browser.get(path).status_code == 200
+
+
+@pytest.mark.parametrize("path", READING)
+def test_a_reader_reads(browser: httpx.Client, path: str) -> None:
+    assert browser.get(path, auth=READER).status_code in (200, 503)
+    assert browser.get(path, headers={"Authorization": f"Bearer {TOKEN}"}).status_code in (200, 503)
+
+
+@pytest.mark.parametrize(("method", "path", "body"), CHANGES)
+def test_a_reader_changes_nothing(browser: httpx.Client, method: str, path: str, body: object) -> None:
+    answer = browser.request(method, path, json=body, auth=READER)
+    assert (answer.status_code, "rita may read" in answer.json()["detail"]) == (403, True)
+
+
+@pytest.mark.parametrize(("method", "path", "body"), CHANGES)
+def test_a_session_has_to_send_its_token(browser: httpx.Client, method: str, path: str, body: object) -> None:
+    csrf = log_in(browser).json()["csrf_token"]
+    assert browser.request(method, path, json=body).status_code == 403
+    assert browser.request(method, path, json=body, headers={CSRF_HEADER: csrf[::-1]}).status_code == 403
+    assert browser.request(method, path, json=body, headers={CSRF_HEADER: csrf}).status_code in (200, 404)
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [{"Origin": "https://elsewhere.example"}, {"Sec-Fetch-Site": "cross-site"}, {"Sec-Fetch-Site": "same-site"}],
+)
+@pytest.mark.parametrize(("method", "path", "body"), CHANGES)
+def test_another_sites_page_changes_nothing(
+    web: httpx.Client, method: str, path: str, body: object, headers: dict[str, str]
+) -> None:
+    assert web.request(method, path, json=body, headers=headers).status_code == 403
+
+
+def test_our_own_page_may(web: httpx.Client) -> None:
+    ours = {"Origin": str(web.base_url).rstrip("/"), "Sec-Fetch-Site": "same-origin"}
+    assert web.post("/api/v1/queue/purge", json={}, headers=ours).status_code == 200
+
+
+def test_a_login_lasts_until_logging_out(browser: httpx.Client) -> None:
+    assert browser.get(SESSION).json() == {"login_required": True, "user": None, "role": None, "csrf_token": None}
+    answer = log_in(browser)
+    assert (answer.json()["user"], answer.json()["role"]) == ("olga", "operate")
+    assert all(word in answer.headers["set-cookie"] for word in ("HttpOnly", "SameSite=strict", "Max-Age=43200"))
+    csrf = browser.get(SESSION).json()["csrf_token"]
+    assert browser.delete(SESSION).status_code == 403
+    assert browser.delete(SESSION, headers={CSRF_HEADER: csrf}).status_code == 204
+    assert browser.get("/health").status_code == 401
+
+
+def test_a_stolen_copy_of_the_database_opens_no_session(browser: httpx.Client, web_world: World) -> None:
+    log_in(browser)
+    cookie = next(iter(browser.cookies.jar)).value or ""
+    kept = web_world.client.keys("*")
+    assert not any(cookie.encode() in key for key in kept)
+    assert [web_world.client.ttl(key) > 43000 for key in kept] == [True]
+
+
+def test_a_new_password_ends_the_sessions(browser: httpx.Client, valkey: TestServer) -> None:
+    log_in(browser)
+    changed = web_section()
+    users = tuple(one.model_copy(update={"secret": changed.tokens[0].secret}) for one in changed.users)
+    with serving(valkey.url, web_settings(valkey.url, changed.model_copy(update={"users": users}))) as address:
+        assert httpx.get(f"{address}/health", cookies=browser.cookies).status_code == 401
+
+
+@pytest.mark.parametrize(
+    "authorization",
+    [
+        "Bearer wrong",
+        "Bearer",
+        "Basic !",
+        "Basic b2xnYTp3cm9uZw==",
+        "Basic bm9ib2R5",
+        f"Bearer {PASSWORD}",
+        "Digest x",
+        "\xff",
+    ],
+)
+def test_what_is_wrong_is_refused(browser: httpx.Client, authorization: str) -> None:
+    answer = browser.get("/health", headers={b"Authorization": authorization.encode("latin-1")})
+    assert (answer.status_code, answer.json()["detail"]) == (401, "wrong user, password or token")
+
+
+def test_guessing_is_slowed_down(browser: httpx.Client) -> None:
+    tries = [log_in(browser, password=f"guess {number}").status_code for number in range(FAILURES_A_MINUTE + 1)]
+    assert tries == [401] * FAILURES_A_MINUTE + [429]
+    right = log_in(browser)
+    assert (right.status_code, right.headers["retry-after"]) == (429, "60")
+    assert browser.get("/health", auth=READER).status_code == 429
+    assert browser.get("/healthz").status_code == 200
+
+
+def test_no_log_line_holds_a_secret(browser: httpx.Client, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    log_in(browser, password="what-nobody-may-read")
+    log_in(browser)
+    browser.get("/health", auth=READER)
+    browser.get("/health", headers={"Authorization": f"Bearer {TOKEN}"})
+    browser.get("/api/v1/queue/dlq?search=what-was-searched-for")
+    ours = "\n".join(
+        record.getMessage() for record in caplog.records if record.name.startswith(("vmpooler", "uvicorn"))
+    )
+    assert "POST /api/v1/session 401" in ours
+    for secret in (PASSWORD, TOKEN, "what-nobody-may-read", "what-was-searched-for", "Basic "):
+        assert secret not in ours
+
+
+def test_on_loopback_without_credentials_everybody_is_an_operator_of_our_own_pages(valkey: TestServer) -> None:
+    with (
+        serving(valkey.url, web_settings(valkey.url, WebSection())) as address,
+        httpx.Client(base_url=address) as client,
+    ):
+        told = client.get(SESSION).json()
+        assert (told["login_required"], told["user"], told["role"]) == (False, "local", "operate")
+        assert client.post("/api/v1/queue/purge", json={}).status_code == 403
+        token = {CSRF_HEADER: told["csrf_token"]}
+        assert client.post("/api/v1/queue/purge", json={}, headers=token).status_code == 200
+        assert client.get(SESSION, headers={"Host": "elsewhere.example"}).status_code == 400
+
+
+def test_every_answer_tells_browsers_to_be_strict(web: httpx.Client) -> None:
+    for path in ("/", "/static/app.css", "/health", "/nowhere", "/runbooks"):
+        headers = web.get(path).headers
+        assert headers["content-security-policy"].startswith("default-src 'none'; script-src 'self';")
+        assert "unsafe" not in headers["content-security-policy"]
+        assert headers["x-content-type-options"] == "nosniff"
+        assert headers["cache-control"] == ("no-cache" if path.startswith("/static") else "no-store")
+        assert "server" not in headers
+
+
+def test_a_body_has_its_bounds(web: httpx.Client) -> None:
+    answer = web.post(
+        "/api/v1/queue/dlq/delete", content=b" " * 2_000_000, headers={"Content-Type": "application/json"}
+    )
+    assert (answer.status_code, answer.headers["content-type"]) == (413, "application/problem+json")
+
+
+def test_what_comes_from_a_form_is_no_order(web: httpx.Client) -> None:
+    answer = web.post("/api/v1/queue/dlq/delete", content=b'{"every": true}', headers={"Content-Type": "text/plain"})
+    assert answer.status_code == 422

@@ -1,0 +1,194 @@
+"""Dead letters by way of the API: looked at, deleted, run again; and the purge."""
+
+import json
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.support.world import NOW, POOL, World
+from vmpooler_tasks.model.names import DeadLetterQueue, Queue
+from vmpooler_tasks.store import audit, keys
+from vmpooler_tasks.store.audit import AuditEntry
+
+DLQ = "/api/v1/queue/dlq"
+
+
+def letter(world: World, number: int, queue: str = "clone", **fields: Any) -> str:
+    """Its id; the higher the number, the newer."""
+    found = {
+        "vm": f"vm-{number}", "pool": POOL, "queue_from": queue, "error_class": "StandardError",
+        "error_message": f"template {number} does not exist", "failed_at": "2024-01-15T10:30:00Z", "retry_count": 0,
+        "id": f"{number:016x}", **fields,
+    }  # fmt: skip
+    key = keys.dead_letters(DeadLetterQueue(queue))
+    world.client.zadd(key, {json.dumps(found): NOW - 1000 + number})
+    return str(found["id"])
+
+
+def ids(answer: httpx.Response) -> list[int]:
+    assert answer.status_code == 200, answer.text
+    return [int(one["id"], 16) for one in answer.json()["letters"]]
+
+
+def newest_audit(world: World) -> AuditEntry:
+    return audit.newest_first(world.db, 1)[0]
+
+
+def test_pages_show_each_letter_once(web: httpx.Client, web_world: World) -> None:
+    for number in range(7):
+        letter(web_world, number)
+    first = web.get(DLQ, params={"limit": 4})
+    letter(web_world, 9)
+    second = web.get(DLQ, params={"limit": 4, "cursor": first.json()["next_cursor"]})
+    assert (ids(first), ids(second), second.json()["next_cursor"]) == ([6, 5, 4, 3], [2, 1, 0], None)
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        ({"queue": "tasks"}, [3]),
+        ({"queue": ["tasks", "ready"]}, [3, 2]),
+        ({"pool": "other"}, [2]),
+        ({"vm": "vm-1"}, [1]),
+        ({"request": "req-7"}, [1]),
+        ({"error_class": "Timeout"}, [2]),
+        ({"since": NOW - 998}, [3, 2]),
+        ({"until": NOW - 999}, [1, 0]),
+        ({"search": "TEMPLATE"}, [1, 0]),
+        ({"search": "EQ-7"}, [1]),
+        ({"search": "vm-2"}, [2]),
+        ({"search": "some.task"}, [3]),
+        ({"search": "t.mplate"}, []),
+        ({"search": ""}, [3, 2, 1, 0]),
+        ({"error": "StandardError: template <n> does not exist"}, [1, 0]),
+        ({"error": "StandardError: template <n> does not exist", "vm": "vm-0"}, [0]),
+    ],
+)
+def test_filters_select(web: httpx.Client, web_world: World, query: dict[str, Any], expected: list[int]) -> None:
+    letter(web_world, 0)
+    letter(web_world, 1, request_id="req-7")
+    letter(web_world, 2, "ready", pool="other", error_class="Timeout", error_message="no answer")
+    letter(web_world, 3, "tasks", task="some.task", error_class="ValueError", error_message="no")
+    assert ids(web.get(DLQ, params=query)) == expected
+
+
+def test_lists_leave_out_what_is_long_and_one_letter_shows_all(web: httpx.Client, web_world: World) -> None:
+    one = letter(web_world, 1, "tasks", traceback="Traceback …", args=["a"], kwargs={"b": 1}, task="t")
+    [listed] = web.get(DLQ).json()["letters"]
+    whole = web.get(f"{DLQ}/{one}").json()
+    assert {"traceback", "args", "kwargs"} & listed.keys() == set()
+    assert (whole["traceback"], whole["args"], whole["kwargs"]) == ("Traceback …", ["a"], {"b": 1})
+    assert web.get(f"{DLQ}/nothing").status_code == 404
+
+
+def test_groups_count_what_fails_most(web: httpx.Client, web_world: World) -> None:
+    for number in range(3):
+        letter(web_world, number)
+    letter(web_world, 3, "ready", error_class="Timeout", error_message="no answer")
+    told = web.get(f"{DLQ}/stats").json()
+    assert told["total"] == 4
+    assert [(one["error"], one["count"]) for one in told["groups"]] == [
+        ("StandardError: template <n> does not exist", 3), ("Timeout: no answer", 1),
+    ]  # fmt: skip
+
+
+def test_a_spoiled_queue_hides_no_other(web: httpx.Client, web_world: World) -> None:
+    letter(web_world, 1)
+    web_world.client.set("vmpooler__dlq__ready", "no queue")
+    answer = web.get(DLQ)
+    assert (ids(answer), answer.json()["unreadable"]) == ([1], ["vmpooler__dlq__ready"])
+
+
+def test_deleting_one_is_in_the_audit(web: httpx.Client, web_world: World) -> None:
+    one = letter(web_world, 1)
+    assert web.delete(f"{DLQ}/{one}", params={"why": "seen"}).json() == {"dry_run": False, "selected": 1, "deleted": 1}
+    fields = newest_audit(web_world).fields
+    assert (fields["action"], fields["who"], fields["why"], fields["count"]) == ("delete", "olga@web", "seen", "1")
+    assert web.delete(f"{DLQ}/{one}").status_code == 404
+
+
+def test_deleting_many_is_seen_before_it_is_done(web: httpx.Client, web_world: World) -> None:
+    for number in range(4):
+        letter(web_world, number, pool=POOL if number else "other")
+    order = {"pool": POOL}
+    assert web.post(f"{DLQ}/delete", json={**order, "dry_run": True}).json()["selected"] == 3
+    assert web_world.client.zcard("vmpooler__dlq__clone") == 4
+    assert web.post(f"{DLQ}/delete", json=order).json()["deleted"] == 3
+    assert ids(web.get(DLQ)) == [0]
+
+
+@pytest.mark.parametrize("path", ["delete", "redrive"])
+@pytest.mark.parametrize("order", [{}, {"queues": ["clone"]}, {"every": False}, {"search": ""}])
+def test_a_slip_of_the_pen_means_not_everything(web: httpx.Client, web_world: World, path: str, order: object) -> None:
+    letter(web_world, 1)
+    answer = web.post(f"{DLQ}/{path}", json=order)
+    assert (answer.status_code, "set every to true" in answer.json()["detail"]) == (422, True)
+    assert web_world.client.zcard("vmpooler__dlq__clone") == 1
+
+
+@pytest.mark.parametrize("order", [{"every": 1}, {"pol": "x", "every": True}, {"queues": ["clones"]}, [], {"ids": [1]}])
+def test_a_wrong_order_is_told_by_its_part(web: httpx.Client, order: object) -> None:
+    answer = web.post(f"{DLQ}/redrive", json=order)
+    assert answer.status_code == 422
+    assert answer.json()["errors"][0]["where"].startswith("body")
+
+
+def test_a_redrive_is_previewed_and_then_waits_for_a_worker(web: httpx.Client, web_world: World) -> None:
+    one = letter(web_world, 1, "tasks", vm="", pool="", task="some.task", args=["a"], kwargs={})
+    preview = web.post(f"{DLQ}/redrive", json={"ids": [one], "dry_run": True})
+    assert (preview.status_code, preview.json()["expected"]) == (200, {"redriven": 1, "obsolete": 0, "kept": 0})
+    answer = web.post(f"{DLQ}/redrive", json={"ids": [one], "why": "mended", "rate": 5})
+    assert answer.status_code == 202
+    run = answer.json()
+    assert (run["state"], run["selected"], run["who"], run["why"]) == ("running", 1, "olga@web", "mended")
+    [message] = web_world.client.lrange("vmpooler.maintenance", 0, -1)
+    assert json.loads(message)["headers"]["task"] == "vmpooler_tasks.redrive"
+    runs = "/api/v1/queue/redrives"
+    assert web.get(f"{runs}/{run['run']}").json() == run
+    assert web.get(runs).json()["runs"] == [run]
+    assert web.post(f"{runs}/{run['run']}/cancel").json() == {"cancelled": True}
+    assert web.get(f"{runs}/{run['run']}").json()["state"] == "cancelled"
+    assert web.post(f"{runs}/{run['run']}/cancel").json() == {"cancelled": False}
+    assert web.get(f"{runs}/none").status_code == 404
+
+
+def test_with_nothing_to_run_again_nothing_begins(web: httpx.Client, web_world: World) -> None:
+    answer = web.post(f"{DLQ}/redrive", json={"every": True})
+    assert (answer.status_code, answer.json()["selected"]) == (200, 0)
+    assert web_world.client.exists(keys.REDRIVES, "vmpooler.maintenance") == 0
+
+
+def test_a_plan_changes_nothing_and_a_purge_does_what_it_said(web: httpx.Client, web_world: World) -> None:
+    web_world.vm(Queue.PENDING, "old", 8000)
+    web_world.vm(Queue.READY, "fine", 10)
+    before = web_world.snapshot()
+    plan = web.get("/api/v1/queue/purge", params={"dry_run": "true"}).json()
+    assert web_world.snapshot() == before
+    assert (plan["dry_run"], plan["found"]["pending"], plan["total"]) == (True, 1, 1)
+    assert plan["entries"] == [
+        {"queue": "pending", "pool": POOL, "vm": "old", "age_seconds": 8000, "max_age_seconds": 7200},
+    ]  # fmt: skip
+    done = web.post("/api/v1/queue/purge", json={"why": "tidying"}).json()
+    assert (done["purged"]["pending"], web_world.members(Queue.PENDING)) == (1, set())
+    fields = newest_audit(web_world).fields
+    assert (fields["action"], fields["who"], fields["why"]) == ("purge", "olga@web", "tidying")
+
+
+def test_the_query_that_the_contract_names_is_a_dry_run_of_a_post_as_well(web: httpx.Client, web_world: World) -> None:
+    web_world.vm(Queue.PENDING, "old", 8000)
+    assert web.post("/api/v1/queue/purge?dry_run=true").json()["total"] == 1
+    assert web_world.members(Queue.PENDING) == {b"old"}
+    assert web.get("/api/v1/queue/purge?dry_run=false").status_code == 422
+
+
+def test_a_purge_of_an_unknown_pool_is_refused(web: httpx.Client) -> None:
+    answer = web.post("/api/v1/queue/purge", json={"pools": ["centos-7-x86"]})
+    assert (answer.status_code, "did you mean centos-7-x86_64?" in answer.json()["detail"]) == (404, True)
+
+
+def test_a_plan_of_very_many_names_the_first(web: httpx.Client, web_world: World) -> None:
+    for number in range(600):
+        web_world.vm(Queue.PENDING, f"old-{number}", 8000)
+    plan = web.get("/api/v1/queue/purge").json()
+    assert (plan["total"], len(plan["entries"]), plan["entries_left_out"]) == (600, 500, 100)

@@ -1,0 +1,154 @@
+"""What the web process says of itself, of health, and of how everything stands."""
+
+import httpx
+import pytest
+
+from tests.support.servers import TestServer
+from tests.support.web import OPERATOR, serving, web_settings
+from tests.support.world import NOW, POOL, World
+from vmpooler_tasks.jobs import health as check
+from vmpooler_tasks.model.advice import _ADVICE
+from vmpooler_tasks.model.names import Queue
+from vmpooler_tasks.store import Database, audit, keys
+from vmpooler_tasks.web.pages import RUNBOOKS
+
+NOBODY = "redis://:secret@127.0.0.1:9/0"
+"""A port that nobody listens on."""
+
+
+def checked(world: World, **options: object) -> None:
+    check.run(world.db, web_settings("redis://127.0.0.1", **options), world.clock)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("path", ["/health", "/api/v1/queue/health"])
+def test_a_healthy_system_is_healthy(web: httpx.Client, web_world: World, path: str) -> None:
+    checked(web_world)
+    answer = web.get(path)
+    assert (answer.status_code, answer.headers["content-type"]) == (200, "application/health+json")
+    told = answer.json()
+    assert (told["status"], told["reasons"], told["last_check"]) == ("healthy", [], "2024-01-15T10:30:00Z")
+    assert told["metrics"]["queues"][POOL]["pending"]["size"] == 0
+
+
+def test_a_degraded_system_is_still_served(web: httpx.Client, web_world: World) -> None:
+    web_world.client.zadd("vmpooler__dlq__clone", {f'{{"id": "{n}"}}': NOW for n in range(101)})
+    checked(web_world)
+    answer = web.get("/health")
+    [reason] = answer.json()["reasons"]
+    assert (answer.status_code, answer.json()["status"], reason["code"]) == (200, "degraded", "dlq_size")
+    assert (reason["found"], reason["runbook"]) == ("101 dead letters, more than 100", "/runbooks#dlq_size")
+    assert "vmpooler-tasks dlq stats" in reason["remedy"]
+
+
+def test_an_unhealthy_system_is_not(web: httpx.Client, web_world: World) -> None:
+    for number in range(51):
+        web_world.vm(Queue.PENDING, f"vm-{number}", 10_000)
+    checked(web_world)
+    answer = web.get("/health")
+    assert (answer.status_code, answer.json()["status"]) == (503, "unhealthy")
+    assert answer.json()["stuck_vm_count"] == 51
+
+
+def test_a_verdict_that_nobody_renews_is_stale(web: httpx.Client, web_world: World) -> None:
+    checked(web_world)
+    web_world.now += 3 * 300 + 1
+    answer = web.get("/health")
+    assert (answer.status_code, [one["code"] for one in answer.json()["reasons"]]) == (503, ["stale"])
+
+
+def test_without_redis_it_lives_and_is_not_ready_and_says_where_redis_should_be() -> None:
+    with serving(NOBODY, web_settings(NOBODY)) as address, httpx.Client(base_url=address, auth=OPERATOR) as client:
+        assert client.get("/healthz").json() == {"status": "ok"}
+        for path in ("/readyz", "/health", "/api/v1/queue/overview", "/api/v1/queue/dlq"):
+            answer = client.get(path)
+            assert (answer.status_code, answer.headers["content-type"]) == (503, "application/problem+json")
+            assert "127.0.0.1:9" in answer.json()["detail"]
+            assert "secret" not in answer.text
+            assert answer.headers["retry-after"] == "5"
+        login = client.post("/api/v1/session", json={"user": "olga", "password": OPERATOR._auth_header})
+        assert login.status_code == 401
+
+
+def test_the_overview_tells_how_everything_stands(web: httpx.Client, web_world: World) -> None:
+    web_world.vm(Queue.READY, "vm-1", 60)
+    web_world.client.zadd(keys.WORKERS, {'{"worker": "w@h", "queues": ["vmpooler.check"]}': NOW})
+    web_world.client.zadd(keys.BEATS, {"host:1": NOW})
+    web_world.client.lpush("vmpooler.check", "one", "two")
+    web_world.client.lpush("vmpooler.check\x06\x163", "three")
+    web_world.client.hset("unacked", mapping={"a": "1"})
+    checked(web_world)
+    told = web.get("/api/v1/queue/overview").json()
+    assert told["health"]["status"] == "healthy"
+    assert [(row["pool"], row["ready"]) for row in told["pools"]] == [(POOL, 1)]
+    assert told["workers"] == [{"name": "w@h", "queues": ["vmpooler.check"]}]
+    assert (told["beats"], told["unacknowledged"]) == (["host:1"], 1)
+    assert told["messages"] == {
+        "vmpooler.clone": 0, "vmpooler.check": 3, "vmpooler.destroy": 0, "vmpooler.maintenance": 0,
+    }  # fmt: skip
+    assert told["features"] == {
+        "dlq": True, "purge": True, "purge_dry_run": False, "health": True, "manage_pools": False,
+    }  # fmt: skip
+
+
+def test_the_revision_changes_with_the_letters(web_world: World) -> None:
+    from vmpooler_tasks.store.deadletters import revision  # noqa: PLC0415
+
+    seen = [revision(web_world.db)]
+    web_world.client.zadd("vmpooler__dlq__clone", {"a": 1})
+    seen.append(revision(web_world.db))
+    web_world.client.zadd("vmpooler__dlq__tasks", {"b": 2})
+    seen.append(revision(web_world.db))
+    web_world.client.zrem("vmpooler__dlq__clone", "a")
+    seen.append(revision(web_world.db))
+    assert revision(web_world.db) == seen[-1]
+    assert len(set(seen)) == 4
+    web_world.client.set("vmpooler__dlq__ready", "no queue")
+    assert revision(web_world.db)
+
+
+def test_the_history_is_thinned_and_hides_no_bad_spell(web: httpx.Client, web_world: World) -> None:
+    for minute in range(60):
+        web_world.now = NOW + 60 * minute
+        bad = minute == 30
+        checked(web_world, thresholds={"dlq_max_warning": 0, "dlq_max_critical": 0} if bad else None)
+        if minute == 29:
+            web_world.client.zadd("vmpooler__dlq__clone", {"{}": NOW})
+        if bad:
+            web_world.client.delete("vmpooler__dlq__clone")
+    points = web.get("/api/v1/queue/history", params={"hours": 2, "points": 10}).json()["points"]
+    assert len(points) == 10
+    assert [point["status"] for point in points].count("unhealthy") == 1
+    assert [point["reasons"] for point in points if point["reasons"]] == [["dlq_size"]]
+    assert [point["at"] for point in points] == sorted(point["at"] for point in points)
+    assert points[0]["pools"][POOL] == {
+        "pending": 0, "pending_oldest": 0, "ready": 0, "ready_oldest": 0, "completed": 0, "stuck": 0,
+    }  # fmt: skip
+    assert len(web.get("/api/v1/queue/history", params={"hours": 0.25}).json()["points"]) == 16
+
+
+def test_the_audit_comes_in_pages(web: httpx.Client, web_world: World) -> None:
+    for number in range(5):
+        web_world.client.xadd(keys.AUDIT, {"action": "delete", "who": f"somebody {number}", "count": 1})
+    first = web.get("/api/v1/queue/audit", params={"limit": 3}).json()
+    rest = web.get("/api/v1/queue/audit", params={"limit": 3, "cursor": first["next_cursor"]}).json()
+    seen = [entry["who"] for entry in (*first["entries"], *rest["entries"])]
+    assert seen == [f"somebody {number}" for number in (4, 3, 2, 1, 0)]
+    assert rest["next_cursor"] is None
+    assert web.get("/api/v1/queue/audit", params={"cursor": "00-0"}).json()["entries"] == []
+    assert audit.newest_first(web_world.db, 1)[0].fields["who"] == "somebody 4"
+
+
+def test_every_reason_has_its_runbook(web: httpx.Client) -> None:
+    page = web.get("/runbooks").text
+    codes = {code for code in _ADVICE if "," not in code}
+    missing = {code for code in codes if f'id="{code}"' not in page}
+    assert not missing, f"not in {RUNBOOKS}"
+
+
+def test_an_address_that_is_none_is_a_problem(web: httpx.Client, valkey: TestServer) -> None:
+    answer = web.get("/nowhere")
+    assert (answer.status_code, answer.headers["content-type"]) == (404, "application/problem+json")
+    db = Database(valkey.url)
+    db.call("SET", keys.AUDIT, "no stream")
+    assert web.get("/api/v1/queue/audit").status_code == 409
+    db.close()

@@ -1,0 +1,144 @@
+"""The dashboard in a real Chromium, served by a real `vmpooler-tasks web`."""
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+from urllib.parse import urlsplit
+
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser, Locator, Request, expect, sync_playwright
+
+from tests.support.commands import PROGRAM
+from tests.support.processes import PATIENCE, Installation, Process
+from tests.support.servers import required
+from vmpooler_tasks.local.server import free_port
+
+OPTIONS = (
+    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+    "--disable-background-networking", "--disable-component-update", "--disable-sync",
+)  # fmt: skip
+PASSWORD = "a good: long password"
+USERS = f"olga:operate:{PASSWORD},rita:read:{PASSWORD}"
+
+DESKTOP = {"width": 1280, "height": 900}
+PHONE = {"width": 360, "height": 740}
+
+REFUSED = "Failed to load resource"
+"""So Chromium tells of every answer of 400 and above, and of none at all: tests that provoke these expect it."""
+
+MOST_TABS = 120
+
+
+@contextmanager
+def chromium() -> Iterator[Browser]:
+    path = required("chromium")
+    expect.set_options(timeout=PATIENCE * 1000)
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=list(OPTIONS))
+        try:
+            yield browser
+        finally:
+            browser.close()
+
+
+class Dashboard:
+    """A web process and the visits to it. `users`: as WEB_USERS; without any, nobody has to log in."""
+
+    def __init__(self, browser: Browser, installation: Installation, users: str = "") -> None:
+        self.browser, self.installation = browser, installation
+        self.port = free_port(0)
+        self.address = f"http://127.0.0.1:{self.port}"
+        self.web = Process(
+            [str(PROGRAM), "web", "--port", str(self.port)], folder=installation.start_in,
+            environment={**installation.environment, "WEB_USERS": users}, log=installation.folder / "web.log",
+        )  # fmt: skip
+        self.visits: list[Visit] = []
+
+    def start(self) -> None:
+        self.web.start().says("[web] Serving")
+
+    def visit(self, section: str = "status", *, expected: Sequence[str] = (), **context: Any) -> "Visit":
+        """A browser of somebody's, at this section."""
+        made = Visit(self, expected, context)
+        self.visits.append(made)
+        made.go(section)
+        return made
+
+    def leave(self) -> None:
+        """Ends everything, and fails if a browser had anything to complain of."""
+        for visit in self.visits:
+            visit.page.context.close()
+        self.web.stop()
+        assert [trouble for visit in self.visits for trouble in visit.troubles] == []
+
+
+class Visit:
+    """One browser. `troubles` are errors in its console, violations of the CSP, and requests to other hosts."""
+
+    def __init__(self, dashboard: Dashboard, expected: Sequence[str], context: dict[str, Any]) -> None:
+        self.dashboard, self.expected = dashboard, tuple(expected)
+        self.troubles: list[str] = []
+        self.page = dashboard.browser.new_context(**{"viewport": DESKTOP, **context}).new_page()
+        self.page.set_default_timeout(PATIENCE * 1000)
+        self.page.on("console", lambda message: self._heard(message.type, message.text))
+        self.page.on("pageerror", lambda error: self.troubles.append(f"script: {error}"))
+        self.page.on("request", self._asked)
+        violated = "addEventListener('securitypolicyviolation', (e) => console.error(`CSP: ${e.violatedDirective}`))"
+        self.page.add_init_script(violated)
+
+    def _heard(self, kind: str, text: str) -> None:
+        if kind in ("error", "warning") and not any(text.startswith(one) for one in self.expected):
+            self.troubles.append(f"{kind}: {text}")
+
+    def _asked(self, request: Request) -> None:
+        if urlsplit(request.url).netloc != urlsplit(self.dashboard.address).netloc:
+            self.troubles.append(f"asked {request.url}")
+
+    def go(self, section: str) -> None:
+        self.page.goto(f"{self.dashboard.address}/#{section}")
+
+    def log_in(self, user: str = "olga", password: str = PASSWORD) -> None:
+        self.page.get_by_label("User").fill(user)
+        self.page.get_by_label("Password").fill(password)
+        self.button("Log in").click()
+
+    def button(self, name: str, within: Locator | None = None) -> Locator:
+        return (within or self.page).get_by_role("button", name=name)
+
+    @property
+    def letters(self) -> Locator:
+        """The rows of the list."""
+        return self.page.locator("table.letters tbody tr")
+
+    @property
+    def dialog(self) -> Locator:
+        """The one in front."""
+        return self.page.get_by_role("dialog").last
+
+    def tab_to(self, name: str) -> None:
+        """Presses Tab until what has the focus is called so."""
+        for _ in range(MOST_TABS):
+            self.page.keyboard.press("Tab")
+            if name in self.focused():
+                return
+        raise AssertionError(f"Tab does not lead to {name!r}")
+
+    def focused(self) -> str:
+        """How what has the focus is called."""
+        look = """() => {
+            const at = document.activeElement;
+            return at.getAttribute("aria-label") ?? at.labels?.[0]?.textContent ?? at.textContent;
+        }"""
+        return str(self.page.evaluate(look)).strip()
+
+    def is_accessible(self) -> None:
+        """As far as axe can tell; and nothing has to be scrolled to the side."""
+        found = Axe().run(self.page).response["violations"]
+        told = [{"rule": one["id"], "at": [node["html"][:200] for node in one["nodes"]]} for one in found]
+        assert not told, json.dumps(told, indent=1)
+        assert self.page.evaluate("document.documentElement.scrollWidth <= innerWidth"), "wider than the window"
+
+    def hears(self, text: str) -> None:
+        """Waits until a screen reader is told this."""
+        expect(self.page.locator("#announcer")).to_contain_text(text)

@@ -1,0 +1,8 @@
+-- Shared: the class of a letter's error as counters and labels name it, whichever form the letter has: at most 64 plain
+-- characters.
+local function error_class(member)
+  local _, behind = string.find(member, '"error_class":"', 1, true)
+  if not behind then _, behind = string.find(member, '"error_class"%s*:%s*"') end
+  local found = behind and string.match(string.sub(member, behind + 1, behind + 64), '^[^"]+')
+  return found and string.gsub(found, '[^%w_.:-]', '_') or 'unknown'
+end

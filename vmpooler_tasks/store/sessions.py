@@ -1,0 +1,38 @@
+"""Who is logged in to the web pages: one hash for each session, which expires by itself.
+
+The keys hold a digest of what the browser keeps: whoever reads Redis cannot take a session over.
+"""
+
+from dataclasses import dataclass
+
+from vmpooler_tasks.store import keys
+from vmpooler_tasks.store.connection import Database
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """`proof` ends the session when the user's password changes; `csrf` is what its pages have to send along."""
+
+    user: str
+    proof: str
+    csrf: str
+
+
+def start(db: Database, digest: str, session: Session, seconds: int) -> None:
+    key = keys.session(digest)
+    with db.translated_errors(key):
+        pipe = db.client.pipeline(transaction=True)
+        pipe.hset(key, mapping={"user": session.user, "proof": session.proof, "csrf": session.csrf})
+        pipe.expire(key, seconds)
+        pipe.execute()
+
+
+def read(db: Database, digest: str) -> Session | None:
+    found = db.call("HMGET", keys.session(digest), "user", "proof", "csrf")
+    if None in found:
+        return None
+    return Session(*(value.decode("utf-8", "replace") for value in found))
+
+
+def end(db: Database, digest: str) -> None:
+    db.call("DEL", keys.session(digest))

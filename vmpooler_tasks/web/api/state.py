@@ -1,0 +1,107 @@
+"""How everything stands: health, the overview that the pages live on, the history, the audit."""
+
+from http import HTTPStatus
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query
+from fastapi.responses import JSONResponse
+
+from vmpooler_tasks.jobs.deadletters import sizes
+from vmpooler_tasks.jobs.health import HealthReport
+from vmpooler_tasks.jobs.health_history import points
+from vmpooler_tasks.jobs.health_reading import read
+from vmpooler_tasks.jobs.pool_overview import overview
+from vmpooler_tasks.model.advice import explain
+from vmpooler_tasks.model.health import Status
+from vmpooler_tasks.store import audit, deadletters, purging, schedule, workers
+from vmpooler_tasks.web.api.answers import READING, AuditPage, Health, History, Overview
+from vmpooler_tasks.web.guard import Reader
+from vmpooler_tasks.web.site import Here, Site
+
+router = APIRouter(tags=["state"])
+
+HEALTH_MEDIA_TYPE = "application/health+json"
+HOUR = 3600.0
+WEEK_HOURS = 7 * 24
+
+
+class HealthResponse(JSONResponse):
+    media_type = HEALTH_MEDIA_TYPE
+
+
+@router.get(
+    "/health", summary="The verdict with its reasons", response_class=HealthResponse,
+    responses={**READING, 200: {"model": Health}, 503: {"model": Health, "description": "unhealthy, or stale"}},
+)  # fmt: skip
+@router.get(
+    "/api/v1/queue/health", summary="The verdict with its reasons", response_class=HealthResponse,
+    responses={**READING, 200: {"model": Health}, 503: {"model": Health, "description": "unhealthy, or stale"}},
+)  # fmt: skip
+def show_health(site: Here, _: Reader) -> HealthResponse:
+    """200 for healthy and degraded, 503 for unhealthy. A verdict that nobody renews is unhealthy."""
+    report = read(site.db, site.settings, site.clock)
+    bad = report.verdict.status is Status.UNHEALTHY
+    return HealthResponse(told(report), HTTPStatus.SERVICE_UNAVAILABLE if bad else HTTPStatus.OK)
+
+
+def told(report: HealthReport) -> dict[str, Any]:
+    """The report, each reason with its words."""
+    reasons = []
+    for reason in report.verdict.reasons:
+        found, remedy = explain(reason)
+        words = {"found": found, "remedy": remedy, "runbook": f"/runbooks#{reason.code}"}
+        reasons.append({**reason.as_json(), **words})
+    return {**report.as_json(), "reasons": reasons}
+
+
+@router.get("/api/v1/queue/overview", summary="How everything stands", responses=READING)
+def show_overview(site: Here, _: Reader) -> Overview:
+    found: Overview = site.overviews.get("", lambda: _overview(site))
+    return found
+
+
+def _overview(site: Site) -> Overview:
+    now, config = site.clock(), site.settings.config
+    verdict = told(read(site.db, site.settings, site.clock))
+    del verdict["metrics"]
+    last = purging.read_state(site.db)
+    return Overview.model_validate({
+        "at": now,
+        "health": verdict,
+        "pools": [row.as_json() for row in overview(site.db, site.settings, now)],
+        "dlq": sizes(site.db),
+        "workers": [{"name": one.name, "queues": list(one.queues)} for one in workers.live(site.db, now)],
+        "beats": schedule.live_beats(site.db, now),
+        "messages": {},
+        "unacknowledged": 0,
+        "purge": {"started": last.started, "finished": last.finished, "failure": last.failure},
+        "features": {
+            "dlq": config.dlq_enabled, "purge": config.purge_enabled, "purge_dry_run": config.purge_dry_run,
+            "health": config.health_check_enabled, "manage_pools": config.manage_pools,
+        },
+        "revision": deadletters.revision(site.db),
+    })  # fmt: skip
+
+
+@router.get("/api/v1/queue/history", summary="The kept checks, oldest first", responses=READING)
+def show_history(
+    site: Here, _: Reader, hours: Annotated[float, Query(gt=0, le=WEEK_HOURS)] = 24,
+    points_wanted: Annotated[int, Query(alias="points", ge=2, le=2000)] = 240,
+) -> History:  # fmt: skip
+    """Thinned: each point has the worst status and all reasons of those that it stands for."""
+
+    def make() -> History:
+        return History.model_validate({"points": points(site.db, site.clock() - hours * HOUR, points_wanted)})
+
+    found: History = site.histories.get((hours, points_wanted), make)
+    return found
+
+
+@router.get("/api/v1/queue/audit", summary="Who redrove, deleted and purged what, newest first", responses=READING)
+def show_audit(
+    site: Here, _: Reader, limit: Annotated[int, Query(ge=1, le=500)] = 50,
+    cursor: Annotated[str | None, Query(pattern=r"^\d{1,15}-\d{1,15}$")] = None,
+) -> AuditPage:  # fmt: skip
+    found = audit.newest_first(site.db, limit, cursor)
+    entries: list[Any] = [{**entry.fields, "at": entry.at} for entry in found]
+    return AuditPage(entries=entries, next_cursor=found[-1].id if len(found) == limit else None)

@@ -1,0 +1,41 @@
+"""The application: the API, the pages, and what stands before both."""
+
+from fastapi import FastAPI
+from starlette.middleware.body_limit import RequestBodyLimitMiddleware
+from starlette.middleware.trustedhost import TrustedHostMiddleware
+
+from vmpooler_tasks import __version__
+from vmpooler_tasks.clock import Clock
+from vmpooler_tasks.config import Settings
+from vmpooler_tasks.store import Database
+from vmpooler_tasks.web import headers, pages, problems
+from vmpooler_tasks.web.api import letters, probes, purge, redrives, session, state
+from vmpooler_tasks.web.identity import Gate
+from vmpooler_tasks.web.listening import allowed_hosts
+from vmpooler_tasks.web.site import Site
+
+MOST_BYTES = 1024 * 1024
+"""Of a request's body; a thousand names fit."""
+
+DESCRIPTION = """The queues of a VMPooler: health, dead letters, redrive, purge, audit.
+
+Reading needs the role `read`, changing `operate`: by bearer token, HTTP Basic, or the session of the pages. What
+changes something and comes with a session also needs the header `X-CSRF-Token`; `GET /api/v1/session` names its value.
+"""
+
+
+def create_app(settings: Settings, db: Database, clock: Clock, broker: Database | None = None) -> FastAPI:
+    """`broker` is given where Celery's messages lie in another Redis."""
+    app = FastAPI(
+        title="vmpooler-tasks", version=__version__, description=DESCRIPTION, docs_url=None, redoc_url=None,
+    )  # fmt: skip
+    app.state.site = Site(settings, db, broker, clock)
+    app.state.gate = Gate(settings, db)
+    problems.install(app)
+    for part in (session, state, redrives, letters, purge, probes):  # redrives before /dlq/{id}
+        app.include_router(part.router)
+    pages.install(app)
+    app.add_middleware(RequestBodyLimitMiddleware, max_body_size=MOST_BYTES)
+    app.add_middleware(TrustedHostMiddleware, allowed_hosts=allowed_hosts(settings.web), www_redirect=False)
+    headers.install(app)
+    return app

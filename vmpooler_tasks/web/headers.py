@@ -1,0 +1,58 @@
+"""What every answer says to a browser, and what the log says of a request."""
+
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from http import HTTPStatus
+
+from fastapi import FastAPI, Request, Response
+
+from vmpooler_tasks.model.names import on_one_line
+from vmpooler_tasks.web.problems import problem
+
+_log = logging.getLogger("vmpooler_tasks.web")
+
+CSP = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
+    "base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+)
+HEADERS = {
+    "Content-Security-Policy": CSP,
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
+}
+HSTS = "max-age=31536000"
+REFUSED = 400
+UNREMARKABLE = ("GET", "HEAD")
+
+
+def install(app: FastAPI) -> None:
+    logging.getLogger("uvicorn.access").disabled = True  # ours stand for its lines, and leave out what was searched for
+    app.middleware("http")(_with_headers)
+
+
+async def _with_headers(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
+    begun = time.perf_counter()
+    response = await call_next(request)
+    if response.status_code == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:  # which FastAPI says in plain text
+        response = problem(response.status_code, "the body is too large")
+    for name, value in HEADERS.items():
+        response.headers.setdefault(name, value)
+    if request.url.scheme == "https":
+        response.headers.setdefault("Strict-Transport-Security", HSTS)
+    # Assets have no version in their names: asked for again each time, and told that nothing changed.
+    response.headers.setdefault("Cache-Control", "no-cache" if request.url.path.startswith("/static/") else "no-store")
+    _tell(request, response.status_code, time.perf_counter() - begun)
+    return response
+
+
+def _tell(request: Request, status: int, seconds: float) -> None:
+    """Without the query: it may hold what somebody searched for. Pages that look every few seconds are not told of."""
+    level = logging.INFO if request.method not in UNREMARKABLE or status >= REFUSED else logging.DEBUG
+    address = request.client.host if request.client else "-"
+    path = on_one_line(request.url.path)
+    _log.log(level, "[*] [web] %s %s %d for %s in %.3fs", request.method, path, status, address, seconds)

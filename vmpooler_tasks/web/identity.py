@@ -1,0 +1,143 @@
+"""Who asks, and what they may do.
+
+Three ways to say who one is: a session's cookie (the pages), HTTP Basic, a bearer token (programs). Without any
+credentials configured, which is for loopback alone, everybody may do everything.
+"""
+
+import base64
+import binascii
+import hashlib
+import hmac
+import secrets
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+from http import HTTPStatus
+
+from fastapi import HTTPException, Request
+from limits import RateLimitItemPerMinute
+from limits.storage import MemoryStorage
+from limits.strategies import MovingWindowRateLimiter
+
+from vmpooler_tasks.config import Settings
+from vmpooler_tasks.config.services import Credential, Role
+from vmpooler_tasks.store import Database, sessions
+from vmpooler_tasks.store.sessions import Session
+
+SESSION_SECONDS = 12 * 3600
+FAILURES_A_MINUTE = 10
+COOKIE = "vmpooler_tasks_session"
+CSRF_HEADER = "X-CSRF-Token"
+CHALLENGE = {"WWW-Authenticate": 'Bearer realm="vmpooler-tasks"'}
+"""Basic is not named: a browser would ask for it in a window of its own, and send it along from then on."""
+
+
+class Via(StrEnum):
+    """How somebody said who they are."""
+
+    SESSION = "session"
+    BASIC = "basic"
+    TOKEN = "token"  # noqa: S105 - a name, no secret
+    NOBODY_ASKED = "local"
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """`csrf` is what state-changing calls have to send along; None where the browser sends nothing by itself."""
+
+    name: str
+    role: Role
+    via: Via
+    csrf: str | None = None
+
+
+class Gate:
+    """Knows the credentials and the sessions. Each failed try counts, by the address that it came from."""
+
+    def __init__(self, settings: Settings, db: Database) -> None:
+        self._users, self._tokens, self._db = settings.web.users, settings.web.tokens, db
+        self._limiter = MovingWindowRateLimiter(MemoryStorage())
+        self._limit = RateLimitItemPerMinute(FAILURES_A_MINUTE)
+        self._local = Identity("local", Role.OPERATE, Via.NOBODY_ASKED, secrets.token_urlsafe(32))
+
+    @property
+    def is_open(self) -> bool:
+        """Whether there is nothing to log in with."""
+        return not (self._users or self._tokens)
+
+    def identify(self, request: Request) -> Identity | None:
+        """None for somebody who said nothing. Raises HTTPException: 401 for what is wrong, 429 after too many."""
+        if self.is_open:
+            return self._local
+        if given := request.headers.get("authorization"):
+            return self._checked(request, given)
+        return self._of_session(request.cookies.get(cookie_name(request)))
+
+    def log_in(self, request: Request, user: str, password: str) -> tuple[str, Identity]:
+        """(the cookie's value, who that is). Raises HTTPException as `identify` does."""
+        found = self._match(request, self._users, password, user)
+        token, csrf = secrets.token_urlsafe(32), secrets.token_urlsafe(32)
+        session = Session(found.name, _proof(token, found), csrf)
+        sessions.start(self._db, _digest(token), session, SESSION_SECONDS)
+        return token, Identity(found.name, found.role, Via.SESSION, csrf)
+
+    def log_out(self, request: Request) -> None:
+        if token := request.cookies.get(cookie_name(request)):
+            sessions.end(self._db, _digest(token))
+
+    def _checked(self, request: Request, given: str) -> Identity:
+        scheme, _, value = given.partition(" ")
+        if scheme.lower() == "bearer":
+            found = self._match(request, self._tokens, value.strip())
+            return Identity(found.name, found.role, Via.TOKEN)
+        user, password = _basic(value) if scheme.lower() == "basic" else ("", "")
+        found = self._match(request, self._users, password, user)
+        return Identity(found.name, found.role, Via.BASIC)
+
+    def _match(self, request: Request, known: Iterable[Credential], secret: str, name: str | None = None) -> Credential:
+        address = request.client.host if request.client else ""
+        if not self._limiter.test(self._limit, address):
+            wait = {"Retry-After": "60"}
+            raise HTTPException(HTTPStatus.TOO_MANY_REQUESTS, "too many wrong logins; wait a minute", wait)
+        found = None
+        for one in known:  # all of them, each compared whole: the time tells nothing
+            if _same(one.secret.get_secret_value(), secret) & (name is None or _same(one.name, name)):
+                found = one
+        if found is None:
+            self._limiter.hit(self._limit, address)
+            raise HTTPException(HTTPStatus.UNAUTHORIZED, "wrong user, password or token", CHALLENGE)
+        return found
+
+    def _of_session(self, token: str | None) -> Identity | None:
+        session = sessions.read(self._db, _digest(token)) if token else None
+        if token is None or session is None:
+            return None
+        for user in self._users:
+            if _same(user.name, session.user) and hmac.compare_digest(_proof(token, user), session.proof):
+                return Identity(user.name, user.role, Via.SESSION, session.csrf)
+        return None  # the user is gone, or has another password
+
+
+def cookie_name(request: Request) -> str:
+    """With HTTPS, the prefix binds the cookie to this very host."""
+    return f"__Host-{COOKIE}" if request.url.scheme == "https" else COOKIE
+
+
+def _basic(value: str) -> tuple[str, str]:
+    try:
+        user, _, password = base64.b64decode(value.strip(), validate=True).decode().partition(":")
+    except (binascii.Error, UnicodeDecodeError, ValueError):
+        return "", ""
+    return user, password
+
+
+def _same(one: str, other: str) -> bool:
+    return hmac.compare_digest(_digest(one), _digest(other))
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _proof(token: str, user: Credential) -> str:
+    return _digest(f"{token}\n{user.secret.get_secret_value()}")

@@ -1,0 +1,64 @@
+"""Where the web process may listen, and who may ask it by which name."""
+
+import ipaddress
+import os
+import socket
+from collections.abc import Iterator
+
+from vmpooler_tasks.config.services import WebSection
+from vmpooler_tasks.errors import VmpoolerTasksError
+
+LOOPBACK_NAMES = ("localhost", "127.0.0.1", "[::1]")
+
+
+class CannotListenError(VmpoolerTasksError):
+    """Cannot listen"""
+
+    exit_status = os.EX_UNAVAILABLE
+
+
+def is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def allowed_hosts(web: WebSection) -> list[str]:
+    """On loopback its own names alone: a page elsewhere may have its own name point here."""
+    if web.hosts:
+        return list(web.hosts)
+    return list(LOOPBACK_NAMES) if is_loopback(web.host) else ["*"]
+
+
+def mistakes(web: WebSection) -> Iterator[str]:
+    """Why the web process may not start like this."""
+    if not is_loopback(web.host) and not (web.users or web.tokens):
+        yield f"web.host: {web.host!r} is not loopback: users or tokens are needed (WEB_USERS, WEB_TOKENS)"
+    if bool(web.tls_certificate) != bool(web.tls_key):
+        yield "web.tls_certificate, web.tls_key: HTTPS needs both"
+    for name in ("tls_certificate", "tls_key"):
+        file = getattr(web, name)
+        if file and not os.access(file, os.R_OK):
+            yield f"web.{name}: {file!r} cannot be read"
+    for kind in ("users", "tokens"):
+        names = [one.name for one in getattr(web, kind)]
+        yield from (f"web.{kind}: {name!r} is given twice" for name in sorted({n for n in names if names.count(n) > 1}))
+
+
+def listen(web: WebSection) -> socket.socket:
+    """Raises CannotListenError with the address."""
+    host = web.host.strip("[]")
+    try:
+        found = socket.getaddrinfo(host, web.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        family, *_, address = found[0]
+        return socket.create_server(address[:2], family=family, backlog=128)
+    except OSError as error:
+        raise CannotListenError(f"{web.host}:{web.port}: {error.strerror or error}") from error
+
+
+def shown_address(web: WebSection) -> str:
+    """As it is opened in a browser."""
+    scheme = "https" if web.tls_certificate else "http"
+    host = f"[{web.host.strip('[]')}]" if ":" in web.host else web.host
+    return f"{scheme}://{host}:{web.port}/"

@@ -1,0 +1,87 @@
+"""Every error of the API as `application/problem+json` (RFC 9457), with no more detail than its reader may know."""
+
+import logging
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+from starlette.routing import compile_path
+
+from vmpooler_tasks.errors import (
+    InvalidOrderError,
+    StoreRefusedError,
+    StoreUnavailableError,
+    VmpoolerTasksError,
+    WrongTypeError,
+)
+from vmpooler_tasks.model.names import on_one_line
+
+_log = logging.getLogger("vmpooler_tasks.web")
+
+MEDIA_TYPE = "application/problem+json"
+RETRY_AFTER_SECONDS = 5
+
+_STATUS: Mapping[type[VmpoolerTasksError], HTTPStatus] = {
+    InvalidOrderError: HTTPStatus.UNPROCESSABLE_ENTITY,
+    StoreUnavailableError: HTTPStatus.SERVICE_UNAVAILABLE,
+    StoreRefusedError: HTTPStatus.SERVICE_UNAVAILABLE,
+    WrongTypeError: HTTPStatus.CONFLICT,
+}
+
+
+def problem(
+    status: int, detail: str, *, headers: Mapping[str, str] | None = None, errors: list[dict[str, str]] | None = None
+) -> JSONResponse:
+    """`errors` names what is wrong with each part of a request."""
+    body: dict[str, Any] = {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status}
+    body["detail"] = detail
+    if errors:
+        body["errors"] = errors
+    return JSONResponse(body, status, headers, MEDIA_TYPE)
+
+
+def install(app: FastAPI) -> None:
+    app.add_exception_handler(HTTPException, _http)
+    app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(VmpoolerTasksError, _ours)
+    app.add_exception_handler(Exception, _unforeseen)
+
+
+async def _http(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, HTTPException)  # noqa: S101 - for mypy: the handler is installed for these alone
+    headers = error.headers
+    if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+        headers = {"Allow": ", ".join(sorted(_methods(request)))}
+    return problem(error.status_code, str(error.detail), headers=headers)
+
+
+def _methods(request: Request) -> set[str]:
+    """All that this path takes; Starlette names those of its first route alone."""
+    known = request.app.openapi()["paths"]
+    here = request.url.path
+    path = here if here in known else next((one for one in known if compile_path(one)[0].match(here)), None)
+    return {method.upper() for method in known[path]} if path else {"GET"}
+
+
+async def _invalid(_: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, RequestValidationError)  # noqa: S101 - as above
+    found = [{"where": ".".join(map(str, one["loc"])), "message": str(one["msg"])} for one in error.errors()]
+    told = "; ".join(f"{one['where']}: {one['message']}" for one in found)
+    return problem(HTTPStatus.UNPROCESSABLE_ENTITY, told, errors=found)
+
+
+async def _ours(request: Request, error: Exception) -> JSONResponse:
+    status = next((code for kind, code in _STATUS.items() if isinstance(error, kind)), HTTPStatus.INTERNAL_SERVER_ERROR)
+    if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        _log.warning("[!] [web] %s %s: %s", request.method, on_one_line(request.url.path), on_one_line(str(error)))
+    unavailable = status is HTTPStatus.SERVICE_UNAVAILABLE
+    return problem(status, str(error), headers={"Retry-After": str(RETRY_AFTER_SECONDS)} if unavailable else None)
+
+
+async def _unforeseen(request: Request, error: Exception) -> JSONResponse:
+    _log.error("[!] [web] %s %s failed", request.method, on_one_line(request.url.path), exc_info=error)
+    return problem(HTTPStatus.INTERNAL_SERVER_ERROR, "this is a mistake of the server's; its log has the details")

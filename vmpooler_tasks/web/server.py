@@ -1,0 +1,46 @@
+"""The web process."""
+
+import logging
+import ssl
+
+import uvicorn
+
+from vmpooler_tasks.clock import system_clock
+from vmpooler_tasks.config import Settings
+from vmpooler_tasks.errors import ConfigurationError
+from vmpooler_tasks.store import Database
+from vmpooler_tasks.web.app import create_app
+from vmpooler_tasks.web.listening import CannotListenError, listen, mistakes, shown_address
+
+_log = logging.getLogger("vmpooler_tasks.web")
+
+MOST_CONNECTIONS = 500
+PATIENCE_SECONDS = 20
+"""For answers under way, when it is told to stop."""
+
+
+def serve(settings: Settings) -> None:
+    """Until it is told to stop. Raises ConfigurationError or CannotListenError before it begins."""
+    if found := list(mistakes(settings.web)):
+        raise ConfigurationError(settings.source, found)
+    line = listen(settings.web)
+    broker = None
+    if settings.broker_url and settings.broker_location.startswith(("redis://", "rediss://", "unix://", "sentinel://")):
+        broker = Database(settings.broker_location)
+    app = create_app(settings, Database(settings.redis.location), system_clock, broker)
+    try:
+        config = uvicorn.Config(
+            app, log_config=None, access_log=False, server_header=False, limit_concurrency=MOST_CONNECTIONS,
+            timeout_graceful_shutdown=PATIENCE_SECONDS, ssl_certfile=settings.web.tls_certificate,
+            ssl_keyfile=settings.web.tls_key,
+        )  # fmt: skip
+        config.load()
+    except (ssl.SSLError, OSError) as error:
+        raise CannotListenError(f"{settings.web.tls_certificate}: {error.strerror or error}") from error
+    logging.getLogger("uvicorn.error").setLevel(logging.WARNING)  # its own words at start and end say what ours say
+    who = "everybody on this machine, without a login" if not (settings.web.users or settings.web.tokens) else (
+        f"{len(settings.web.users)} users and {len(settings.web.tokens)} tokens"
+    )  # fmt: skip
+    _log.info("[*] [web] Serving %s for %s; Redis at %s", shown_address(settings.web), who, settings.redis.address)
+    uvicorn.Server(config).run(sockets=[line])
+    _log.info("[*] [web] Stopped")
