@@ -126,6 +126,11 @@ class TextFormatter(logging.Formatter):
 
     context: Context = dict
 
+    def format(self, record: logging.LogRecord) -> str:
+        if record.exc_info:
+            record.exc_text = None  # as another handler's formatter may have left it, for its own use
+        return super().format(record)
+
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
         record.message = _introduced(_message(record), fields_of(record, self.context))
         return super().formatMessage(record)
@@ -142,12 +147,12 @@ def _introduced(message: str, fields: dict[str, Any]) -> str:
     told = message.lower()
     words = []
     if task_id and str(task_id) not in message:
-        words.append(f"{task}[{task_id}]")
+        words.append(on_one_line(f"{task}[{task_id}]"))
     elif task and str(task) not in message:
-        words.append(f"task={task}")
+        words.append(on_one_line(f"task={task}"))
     for name, value in fields.items():
-        shown = str(value)
-        if shown.lower() not in told and on_one_line(shown).lower() not in told:
+        shown = on_one_line(str(value))
+        if shown.lower() not in told:
             words.append(f"{name}={shown}")
     return _indented(f"{' '.join(words)}: {message}" if words else message)
 

@@ -167,8 +167,8 @@ def _say_lost(pool: str, vm: str) -> str:
 
 def _say_failed(pool: str, vm: str, error: BaseException) -> None:
     failure = Failure.of(error)
-    message = on_one_line(failure.message)
-    _log.error("[!] [%s] '%s' clone failed: %s: %s", pool, vm, failure.error_class, message)
+    message, about = on_one_line(failure.message), {"vm": vm, "pool": pool}
+    _log.error("[!] [%s] '%s' clone failed: %s: %s", pool, vm, failure.error_class, message, extra=about)
 
 
 def fail(
@@ -203,5 +203,6 @@ def fail(
     if done.open_until:
         pause = done.open_until - manager.clock()
         who = f"'{pool_name}'" if failure.permanent else f"Provider '{provider}'"
-        _log.error("[!] [%s] %s is left alone for %.0f s: it fails again and again", pool_name, who, pause)
+        about = {"vm": vm, "pool": pool_name}
+        _log.error("[!] [%s] %s is left alone for %.0f s: it fails again and again", pool_name, who, pause, extra=about)
     return True

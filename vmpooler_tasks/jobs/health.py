@@ -224,7 +224,9 @@ def _say(verdict: Verdict, metrics: Metrics) -> None:
     _log.log(level, "%s", status_line(verdict.status, metrics), extra={"status": str(verdict.status)})
     for reason in verdict.reasons:
         found, remedy = map(on_one_line, explain(reason))  # pools are named by whoever writes to Redis
+        named = {"pool": reason.pool, "queue": reason.queue, "provider": reason.provider}
+        about = {"reason": reason.code, **{name: value for name, value in named.items() if value}}
         if reason.code in _DIED:
-            _log.error("[!] [%s] worker thread died: %s", _DIED[reason.code], found)
+            _log.error("[!] [%s] worker thread died: %s", _DIED[reason.code], found, extra=about)
         else:
-            _log.warning("[!] [health] %s: %s; %s", reason.severity, found, remedy)
+            _log.warning("[!] [health] %s: %s; %s", reason.severity, found, remedy, extra=about)

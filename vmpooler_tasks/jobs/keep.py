@@ -44,8 +44,9 @@ def trim(db: Database, limits: Limits, now: float) -> list[str]:
 
 def say_trimmed(queue: DeadLetterQueue, trimmed: Trimmed, limits: Limits) -> None:
     """Dropping a letter is a loss, expiring one is not."""
+    about = {"queue": str(queue)}
     if trimmed.dropped:
         text = "[!] [dlq] Dropped the %d oldest of '%s': more than dlq_max_entries (%d)"
-        _log.error(text, trimmed.dropped, queue, limits.max_entries)
+        _log.error(text, trimmed.dropped, queue, limits.max_entries, extra=about)
     if trimmed.expired:
-        _log.info("[*] [dlq] %d dead letters of '%s' expired", trimmed.expired, queue)
+        _log.info("[*] [dlq] %d dead letters of '%s' expired", trimmed.expired, queue, extra=about)

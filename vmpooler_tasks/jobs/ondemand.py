@@ -38,7 +38,7 @@ def _leaving_out(request: str) -> Iterator[None]:
     try:
         yield
     except WrongTypeError as error:
-        _log.error("[!] [ondemand] Request '%s' is left out: %s", request, error)
+        _log.error("[!] [ondemand] Request '%s' is left out: %s", request, error, extra={"request": request})
 
 
 def refusal(settings: Settings, wanted: Sequence[Wanted]) -> str | None:
@@ -67,7 +67,7 @@ def _take_up(manager: Manager, request: Request) -> None:
     if why := refusal(manager.settings, wanted):
         _close(manager, request, (), why)  # nothing was begun or delivered
     elif ondemand.accept(manager.db, request, wanted):
-        _log.info("[*] Request '%s' is being filled: %s", name, on_one_line(request.requested))
+        _log.info("[*] Request '%s' is being filled: %s", name, on_one_line(request.requested), extra={"request": name})
 
 
 def _start_clones(manager: Manager) -> Iterator[Work]:
@@ -121,15 +121,23 @@ def _look_after(manager: Manager, request: Request) -> None:
     else:
         lost = sum(ondemand.refill(manager.db, request.id, part) for part in wanted)
         if lost:
-            _log.warning("[!] Request '%s' has lost %d VMs on their way: they are begun anew", _name(request), lost)
+            name = _name(request)
+            _log.warning(
+                "[!] Request '%s' has lost %d VMs on their way: they are begun anew",
+                name,
+                lost,
+                extra={"request": name},
+            )
 
 
 def _close(manager: Manager, request: Request, wanted: Sequence[Wanted], reason: str) -> None:
     status, completed = ondemand.close(manager.db, request.id, wanted, reason, manager.keep_seconds)
+    name = _name(request)
     if status is RequestStatus.FAILED and reason:
-        _log.error("[!] Request '%s' has failed: %s", _name(request), on_one_line(reason))
-    for vm in completed:
-        _log.info("[!] '%s' moved to completed: request '%s' is %s", on_one_line(vm), _name(request), status)
+        _log.error("[!] Request '%s' has failed: %s", name, on_one_line(reason), extra={"request": name})
+    for vm in map(on_one_line, completed):
+        about = {"vm": vm, "request": name}
+        _log.info("[!] '%s' moved to completed: request '%s' is %s", vm, name, status, extra=about)
 
 
 def _name(request: Request) -> str:

@@ -116,16 +116,18 @@ def arrival(manager: Manager, *, begun: bytes | None, request_id: bytes | None, 
 def tell(manager: Manager, vm: str, pool: str, request_id: bytes | None, outcome: Handover) -> str:
     """Says where a VM went, and answers its request if it was the last one that was missing."""
     name = on_one_line(readable(request_id or b""))
+    about = {"vm": vm, "pool": pool, **({"request": name} if name else {})}
     match outcome:
         case Handover.READY:
-            _log.info("[>] [%s] '%s' moved from 'pending' to 'ready' queue", pool, vm)
+            _log.info("[>] [%s] '%s' moved from 'pending' to 'ready' queue", pool, vm, extra=about)
         case Handover.DELIVERED:
-            _log.info("[>] [%s] '%s' is 'ready' for request '%s'", pool, vm, name)
+            _log.info("[>] [%s] '%s' is 'ready' for request '%s'", pool, vm, name, extra=about)
             answer_if_filled(manager, request_id or b"")
         case Handover.UNWANTED:
-            _log.info("[!] [%s] '%s' moved to completed queue: nobody waits for request '%s'", pool, vm, name)
+            text = "[!] [%s] '%s' moved to completed queue: nobody waits for request '%s'"
+            _log.info(text, pool, vm, name, extra=about)
         case Handover.GONE:
-            _log.info("[ ] [%s] '%s' is not pending any more", pool, vm)
+            _log.info("[ ] [%s] '%s' is not pending any more", pool, vm, extra=about)
     return str(outcome)
 
 
@@ -138,5 +140,6 @@ def answer_if_filled(manager: Manager, request_id: bytes) -> bool:
         return False  # the tick that fills requests refuses it
     if not ondemand.fill(manager.db, request_id, wanted):
         return False
-    _log.info("[>] Request '%s' is filled", on_one_line(readable(request_id)))
+    name = on_one_line(readable(request_id))
+    _log.info("[>] Request '%s' is filled", name, extra={"request": name})
     return True

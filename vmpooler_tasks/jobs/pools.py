@@ -142,7 +142,8 @@ def _inventory(manager: Manager, pool: Pool, seen: PoolView) -> tuple[set[bytes]
 def _discover(manager: Manager, pool: Pool, seen: PoolView, inventory: set[bytes]) -> None:
     """VMs in the inventory and in no queue, twice in a row, go to discovered, and with the next look to completed."""
     for vm in vms.complete_some(manager.db, pool.name, Queue.DISCOVERED):
-        _log.info("[!] [%s] '%s' was in no queue: moved from 'discovered' to 'completed'", pool.name, on_one_line(vm))
+        text, shown = "[!] [%s] '%s' was in no queue: moved from 'discovered' to 'completed'", on_one_line(vm)
+        _log.info(text, pool.name, shown, extra={"vm": shown, "pool": pool.name})
     now = manager.clock()
     stray = sorted(inventory.difference(*seen.queues.values()))
     queues.forget_others(manager.db, Queue.DISCOVERED, pool.name, set(map(hash, stray)))
@@ -150,7 +151,9 @@ def _discover(manager: Manager, pool: Pool, seen: PoolView, inventory: set[bytes
         known = queues.first_seen(manager.db, Queue.DISCOVERED, pool.name, page, now=now).result()
         old = [vm for vm, since in zip(page, known, strict=True) if since and now - float(since) >= DISCOVERY_SECONDS]
         for vm in vms.discover(manager.db, pool.name, old) if old else ():
-            _log.warning("[!] [%s] '%s' added to 'discovered' queue", pool.name, on_one_line(vm))
+            shown = on_one_line(vm)
+            about = {"vm": shown, "pool": pool.name}
+            _log.warning("[!] [%s] '%s' added to 'discovered' queue", pool.name, shown, extra=about)
 
 
 def _due(manager: Manager, pool: Pool, seen: PoolView, inventory: set[bytes] | None) -> Iterator[Work]:
@@ -181,7 +184,8 @@ def _note_as_begun(manager: Manager, vm: bytes, now: float) -> None:
     try:
         vms.begin_age(manager.db, vm, stamp(now))
     except WrongTypeError as error:  # of one VM; a purge takes it out of its queue
-        _log.warning("[!] [pools] '%s' has no age: %s", on_one_line(readable(vm)), error)
+        shown = on_one_line(readable(vm))
+        _log.warning("[!] [pools] '%s' has no age: %s", shown, error, extra={"vm": shown})
 
 
 def _due_ready(manager: Manager, pool: Pool, names: list[bytes]) -> Iterator[Work]:
@@ -271,6 +275,7 @@ def reap(manager: Manager) -> list[Work]:
     until = planned_until(manager.settings, now)
     for slots, request_id in ((clones.slots_for(None), None), (clones.slots_for("request"), "request")):
         for vm, pool in clones.reap(manager.db, slots, now=now, leased_until=until):
-            _log.warning("[!] [%s] '%s' is taken up again: its clone's lease has run out", pool, vm)
+            about = {"vm": vm, "pool": pool}
+            _log.warning("[!] [%s] '%s' is taken up again: its clone's lease has run out", pool, vm, extra=about)
             found.append(Work(Step.CLONE, vm, pool, request_id))
     return found

@@ -61,7 +61,7 @@ def _reported(cycle: Cycle, queue: Queue, pool: str, steps: Steps) -> Steps:
 
 
 def _report(cycle: Cycle, queue: Queue, pool: str, error: WrongTypeError) -> None:
-    cycle.report.error(f"Error checking {queue} queue of '{pool}': {error}")
+    cycle.report.error(f"Error checking {queue} queue of '{pool}': {error}", queue=str(queue), pool=pool)
 
 
 def _has_limit(cycle: Cycle) -> bool:
@@ -78,7 +78,9 @@ def _spare_if_too_many(cycle: Cycle, queue: Queue, pool: str, count: int) -> boo
     left = "Would leave" if cycle.dry_run else "Left"
     cycle.report.error(
         f"{left} the {queue} queue of '{pool}' alone: {count} of {size} entries are stale ({percent:.1f} %), "
-        f"more than purge_max_percent ({shown(most)} %)"
+        f"more than purge_max_percent ({shown(most)} %)",
+        queue=str(queue),
+        pool=pool,
     )
     return True
 

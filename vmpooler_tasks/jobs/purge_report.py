@@ -76,13 +76,13 @@ class PurgeReport:
                 )
             tell(shown, rounded)
 
-    def error(self, message: str) -> None:
-        """Something that could not be looked at; the cycle goes on."""
+    def error(self, message: str, **about: str) -> None:
+        """Something that could not be looked at, and which (pool, queue); the cycle goes on."""
         self.error_count += 1
         line = on_one_line(message)
         if len(self.errors) < MAX_ERRORS:
             self.errors.append(line)
-        _log.warning("[!] [purge] %s", line)
+        _log.warning("[!] [purge] %s", line, extra=about)
 
     def as_json(self) -> dict[str, Any]:
         return {

@@ -91,7 +91,9 @@ def start(
     redrives.start(
         db, run, selection.letters, who=who, why=why, rate=rate, max_failed_percent=max_failed_percent, now=now
     )
-    _log.info("[*] [redrive] Run %s of %d dead letters, ordered by %s", run, len(selection.letters), who)
+    _log.info(
+        "[*] [redrive] Run %s of %d dead letters, ordered by %s", run, len(selection.letters), who, extra={"run": run}
+    )
     return run
 
 
@@ -128,7 +130,7 @@ def go_on(
             sleep(WAIT_SECONDS if outcome is Outcome.WAIT else _pause(run, outcome))
         run = known(db, run_id)
         yield run
-    _log.info("[*] [redrive] Run %s is %s: %s", run.id, run.state, dict(run.counts))
+    _log.info("[*] [redrive] Run %s is %s: %s", run.id, run.state, dict(run.counts), extra={"run": run.id})
 
 
 def _pause(run: Run, outcome: Outcome) -> float:
@@ -153,7 +155,8 @@ class _Driver:
         told = f"{outcome}: {why}" if why and outcome is before else outcome
         name = on_one_line(letter.text("vm") or letter.text("task"))
         level = logging.DEBUG if outcome is Outcome.WAIT else logging.INFO  # it is told again each second
-        _log.log(level, "[*] [redrive] %s of %s: %s", on_one_line(letter.id), name, told)
+        about = {"letter": letter.id, "run": self._run, "vm": letter.text("vm"), "pool": letter.text("pool")}
+        _log.log(level, "[*] [redrive] %s of %s: %s", on_one_line(letter.id), name, told, extra=about)
         return outcome
 
     def _task(self, position: int, letter: StoredLetter, before: Outcome | None) -> Outcome:
@@ -171,7 +174,9 @@ class _Driver:
                 successor(letter.fields, self._run),
             )  # fmt: skip
         except InvalidOrderError as error:
-            _log.warning("[!] [redrive] %s is kept: %s", letter.id, error)
+            _log.warning(
+                "[!] [redrive] %s is kept: %s", letter.id, error, extra={"letter": letter.id, "run": self._run}
+            )
             return step(decided=Outcome.KEPT)
         return step(queue=queue, message=message)
 

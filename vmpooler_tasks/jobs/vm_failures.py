@@ -62,19 +62,22 @@ def say_moved(letter: DeadLetter) -> None:
     """VMPooler's line about a letter, which the guide's readers look for."""
     _log.warning(
         "[!] [dlq] Moved '%s' from '%s' queue to DLQ: %s", letter.vm, letter.queue_from,
-        on_one_line(letter.error_message or ""), extra={"vm": letter.vm, "pool": letter.pool},
+        on_one_line(letter.error_message or ""),
+        extra={"vm": letter.vm, "pool": letter.pool, "queue": str(letter.queue_from), "letter": letter.id},
     )  # fmt: skip
 
 
 def say_retry(manager: Manager, pool: str, vm: str, retry: RequestRetry, outcome: str, retries: int) -> None:
     """What became of the request."""
     name = on_one_line(readable(retry.request_id))
+    about = {"vm": vm, "pool": pool, "request": name}
     match outcome:
         case "retried":
             most = manager.settings.config.max_vm_retries
-            _log.info("[+] [%s] Request %s will be retried (attempt %d/%d)", pool, name, retries, most)
+            _log.info("[+] [%s] Request %s will be retried (attempt %d/%d)", pool, name, retries, most, extra=about)
         case "failed":
             why = retry.reason if retry.permanent else "Max retry attempts exceeded"
-            _log.error("[!] [%s] '%s' permanently failed, and with it request %s: %s", pool, vm, name, on_one_line(why))
+            text = "[!] [%s] '%s' permanently failed, and with it request %s: %s"
+            _log.error(text, pool, vm, name, on_one_line(why), extra=about)
         case _:
             return

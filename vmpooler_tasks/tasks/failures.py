@@ -113,14 +113,16 @@ def keep_raw_message(raw: bytes, why: str, queue: str | None = None) -> None:
 
 def _keep(letter: DeadLetter, now: float, lineage: Lineage | None = None) -> None:
     what = on_one_line(f"{letter.task or 'a message'}: {letter.error_class}: {letter.error_message}")
+    named = {"letter": letter.id, "task": letter.task, "task_id": letter.task_id, "vm": letter.vm, "pool": letter.pool}
+    about = {name: value for name, value in named.items() if value}
     try:
         if keep(database(), settings(), DeadLetterQueue.TASKS, letter, now):
-            _log.error("[!] [dlq] Kept dead letter %s of %s", letter.id, what)
+            _log.error("[!] [dlq] Kept dead letter %s of %s", letter.id, what, extra=about)
             if lineage:
                 redrives.note_failure(database(), lineage.run)
     except VmpoolerTasksError as error:
         # The log is the last place where it is not lost.
-        _log.critical("[!] [dlq] %s; the dead letter could not be kept: %s", error, letter.member())
+        _log.critical("[!] [dlq] %s; the dead letter could not be kept: %s", error, letter.member(), extra=about)
 
 
 def _named(kwargs: Any, name: str) -> str | None:

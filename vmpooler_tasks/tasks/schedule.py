@@ -69,11 +69,16 @@ class RedisScheduler(Scheduler):
         try:
             self.apply_async(entry, producer=self.producer, advance=False)
         except Exception as error:  # noqa: BLE001 - whatever kept it from being sent, the tick is not lost
-            _log.error("[!] [beat] %s could not be sent: %s", entry.name, error)
+            _log.error("[!] [beat] %s could not be sent: %s", entry.name, error, extra={"task": entry.task})
             schedule.give_back(database(), entry.name, claimed)
             return float(self.max_interval)
         schedule.confirm(database(), entry.name, claimed, now)
-        _log.log(logging.DEBUG if entry.task in QUIET else logging.INFO, "[*] [beat] Sent %s", entry.task)
+        _log.log(
+            logging.DEBUG if entry.task in QUIET else logging.INFO,
+            "[*] [beat] Sent %s",
+            entry.task,
+            extra={"task": entry.task},
+        )
         return wait
 
     def close(self) -> None:
