@@ -9,9 +9,12 @@ import math
 import os
 import sys
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from datetime import UTC, datetime
 from enum import StrEnum
+from types import MappingProxyType
 from typing import Any, NoReturn
 
 from pythonjsonlogger.core import RESERVED_ATTRS
@@ -34,6 +37,9 @@ _FAILURES = "celery.app.trace"
 
 _NO_FIELDS = frozenset({*RESERVED_ATTRS, "taskName", "color_message"})
 """What a record holds that is no field: logging's own, and uvicorn's message once more, in colours."""
+
+
+_subject: ContextVar[Mapping[str, str]] = ContextVar("subject", default=MappingProxyType({}))
 
 
 class LogFormat(StrEnum):
@@ -100,6 +106,16 @@ def formatter(chosen: LogFormat, context: Context = dict) -> logging.Formatter:
     return made
 
 
+@contextmanager
+def about(fields: Mapping[str, str]) -> Iterator[None]:
+    """All lines within are about this, also those of threads that are given a copy of the context."""
+    token = _subject.set(fields)
+    try:
+        yield
+    finally:
+        _subject.reset(token)
+
+
 def fields_of(record: logging.LogRecord, context: Context = dict) -> dict[str, Any]:
     """What the line is about: the context's fields, and above them the record's own."""
     own = {
@@ -107,7 +123,7 @@ def fields_of(record: logging.LogRecord, context: Context = dict) -> dict[str, A
         for name, value in record.__dict__.items()
         if name not in _NO_FIELDS and not name.startswith("_") and isinstance(value, str | int | float) and value != ""
     }
-    return {**context(), **_of_celery(record), **own}
+    return {**_subject.get(), **context(), **_of_celery(record), **own}
 
 
 def _of_celery(record: logging.LogRecord) -> dict[str, str]:

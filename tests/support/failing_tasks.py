@@ -83,3 +83,8 @@ def answer_with_an_object() -> object:
 @shared_task(base=Task, bind=True, max_retries=1)
 def try_again(self: Task) -> NoReturn:
     raise self.retry(exc=TemplateNotFoundError("still none"), countdown=0)
+
+
+@shared_task(base=Task)
+def print_lines() -> None:
+    print("one\ntwo")

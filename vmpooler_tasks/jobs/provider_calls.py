@@ -7,6 +7,7 @@ runs in a thread of its own, and is given up when it is late.
 import threading
 from collections.abc import Callable
 from contextlib import suppress
+from contextvars import copy_context
 from typing import Any, TypeVar
 
 import tenacity
@@ -28,11 +29,11 @@ DESTROY_SECONDS = 600.0
 def within(seconds: float, call: Callable[..., T], *args: Any) -> T:
     """What the call answers or raises; ProviderTimeoutError after so many seconds, and its thread is left to itself."""
     outcome: list[Any] = []
-    done = threading.Event()
+    done, context = threading.Event(), copy_context()
 
     def run() -> None:
         try:
-            outcome.extend((True, call(*args)))
+            outcome.extend((True, context.run(call, *args)))
         except BaseException as error:  # noqa: BLE001 - it is raised again where somebody waits for it
             outcome.extend((False, error))
         done.set()

@@ -3,6 +3,7 @@
 from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextvars import copy_context
 from types import TracebackType
 from typing import NamedTuple, Self
 
@@ -26,12 +27,15 @@ class Scribe:
     def __init__(self, report: PurgeReport) -> None:
         self._report = report
         self._thread = ThreadPoolExecutor(1, "purge-log")
+        self._context = copy_context()  # its lines are about the task that has the cycle
         self._waiting: deque[Future[None]] = deque()
 
     def tell(self, what: str, pool: str, entries: Sequence[Stale], max_age_seconds: float) -> None:
         """Raises what telling an earlier batch raised."""
         if entries:
-            self._waiting.append(self._thread.submit(self._tell, what, pool, entries, max_age_seconds))
+            self._waiting.append(
+                self._thread.submit(self._context.run, self._tell, what, pool, entries, max_age_seconds)
+            )
         while len(self._waiting) > MOST_WAITING:
             self._waiting.popleft().result()
 

@@ -5,9 +5,11 @@ from typing import Any
 
 from celery import Task as CeleryTask
 
+from vmpooler_tasks import logs
 from vmpooler_tasks.model.retries import MAX_DELIVERIES
 from vmpooler_tasks.store import deliveries
 from vmpooler_tasks.tasks.database import database
+from vmpooler_tasks.tasks.log_format import about_the_task
 
 
 class EndedProcessError(RuntimeError):
@@ -36,7 +38,8 @@ class Task(CeleryTask):
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         self._refuse_endless_loop()
         try:
-            return super().__call__(*args, **kwargs)
+            with logs.about(about_the_task()):
+                return super().__call__(*args, **kwargs)
         except (SystemExit, KeyboardInterrupt, MemoryError) as error:
             if _asked_to_end(error):
                 raise  # what becomes of the task is for the worker to say: it was terminated, or is given back
