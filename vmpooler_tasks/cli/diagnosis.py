@@ -49,7 +49,7 @@ def _broker(settings: Settings, db: Database, made: Findings) -> Finding:
     shown = without_login(settings.broker_location)
     if settings.broker_url is None:
         return Finding("ok", "broker", f"the same Redis ({shown})")
-    if settings.broker_location.startswith(("redis://", "rediss://", "unix://")):
+    if settings.broker_location.startswith(("redis://", "rediss://", "sentinel://", "unix://")):
         Database(settings.broker_location).call("PING")
     return Finding("ok", "broker", f"{shown} answers")
 
