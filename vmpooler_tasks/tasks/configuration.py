@@ -11,6 +11,8 @@ from vmpooler_tasks.errors import ConfigurationError
 from vmpooler_tasks.logs import in_json, refuse
 from vmpooler_tasks.model.lifecycle import MINUTE
 from vmpooler_tasks.tasks import defaults, names
+from vmpooler_tasks.tasks.flower_guard import refuse_open_flower
+from vmpooler_tasks.tasks.log_format import begin
 
 GUARDED_TRANSPORT = "vmpooler_tasks.tasks.transport:Transport"
 RESERVE_SECONDS = 300
@@ -32,6 +34,8 @@ def deployment() -> dict[str, Any]:
 
     Whoever runs with it talks to Redis through our guard, and stores results where that cannot fail a task.
     """
+    begin()
+    refuse_open_flower()
     chosen = settings()
     guard_transport()
     BACKEND_ALIASES.update(dict.fromkeys(("redis", "rediss"), FORGIVING_BACKEND))
