@@ -25,6 +25,9 @@ if TYPE_CHECKING:  # the jobs are imported where they are used: `--help` needs n
     from vmpooler_tasks.jobs.health import HealthReport
 
 WATCH_SECONDS = 2.0
+DELIVERY_SECONDS = 1.0
+"""How long the command waits at most for StatsD and Graphite."""
+
 UNKNOWN = "-"
 """What stands in the table for a number that is not recorded."""
 
@@ -55,10 +58,13 @@ def health(context: Context, watch: bool, history: float | None, no_check: bool,
 def _report(context: Context, no_check: bool) -> "HealthReport":
     from vmpooler_tasks.jobs import health as job  # noqa: PLC0415
     from vmpooler_tasks.jobs import health_reading  # noqa: PLC0415
+    from vmpooler_tasks.metrics.push import Post  # noqa: PLC0415
 
     if no_check:
         return health_reading.read(context.db, context.settings, system_clock)
-    report = job.run(context.db, context.settings, system_clock, asked_for=True)
+    post = Post(context.settings)
+    report = job.run(context.db, context.settings, system_clock, asked_for=True, publish=post.publish)
+    post.end(DELIVERY_SECONDS)
     assert report is not None, "it was asked for"  # noqa: S101 - for the type checker
     return report
 

@@ -123,9 +123,9 @@ def _manager(db: Database, settings: Settings, now: float) -> dict[str, Any]:
     if not settings.config.manage_pools:
         return {}
 
-    # Half open counts as well, for as long as it takes to try: nothing says yet that it works again.
     def recent(alone: list[OpenBreaker]) -> dict[str, int]:
-        return {one.name: one.failures for one in alone if one.open_until + settings.config.breaker_seconds > now}
+        seconds = settings.config.breaker_seconds
+        return {one.name: one.failures for one in alone if breakers.is_open(one.open_until, now, seconds)}
 
     return {
         "open_breakers": recent(breakers.open_ones(db, settings.providers)),

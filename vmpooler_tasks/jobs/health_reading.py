@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any, TypeVar
 
 from vmpooler_tasks.clock import Clock
@@ -29,14 +30,21 @@ def read(db: Database, settings: Settings, clock: Clock) -> HealthReport:
     try:
         fields = health.read_verdict(db)
     except WrongTypeError:
-        return HealthReport(unreadable_verdict(1), None, {}, time.perf_counter() - begun)
+        fields = None
+    return replace(judge(fields, settings, now), duration_seconds=time.perf_counter() - begun)
+
+
+def judge(fields: Mapping[str, str] | None, settings: Settings, now: float) -> HealthReport:
+    """The same of a verdict as it was read; None: its key is no hash."""
+    if fields is None:
+        return HealthReport(unreadable_verdict(1), None, {})
     verdict, metrics = _understood(fields)
     checked = parse_time(fields.get("last_check", "").encode())
     epoch = checked.timestamp() if checked else None
     interval = settings.config.health_check_interval
     if is_stale(epoch, now, interval):
         verdict = stale_verdict(epoch, now, interval)
-    return HealthReport(verdict, fields.get("last_check"), metrics, time.perf_counter() - begun)
+    return HealthReport(verdict, fields.get("last_check"), metrics)
 
 
 def _understood(fields: Mapping[str, str]) -> tuple[Verdict, Mapping[str, Any]]:

@@ -261,8 +261,12 @@ def planned_until(settings: Settings, now: float) -> float:
 
 def effective_size(pool: Pool, override: str | None) -> int:
     """The size set through the API, if it is one, else the configured one."""
+    return overridden(pool.size, override)
+
+
+def overridden(size: int, override: str | None) -> int:
     is_one = override is not None and override.isdecimal() and len(override) <= MOST_DIGITS
-    return int(override or 0) if is_one else pool.size
+    return int(override or 0) if is_one else size
 
 
 def reap(manager: Manager) -> list[Work]:

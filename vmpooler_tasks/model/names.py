@@ -23,6 +23,9 @@ class DeadLetterQueue(StrEnum):
     TASKS = "tasks"
 
 
+WORK_QUEUES = ("vmpooler.clone", "vmpooler.check", "vmpooler.destroy", "vmpooler.maintenance")
+"""Celery's queues, which the workers take their tasks from."""
+
 ORPHANED = "orphaned"
 """Metadata of a VM that is in no queue: not a queue, but purged and counted like one."""
 

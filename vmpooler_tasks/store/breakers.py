@@ -56,6 +56,11 @@ def count_success(db: Database, provider: str, question: Question, *, most: int)
     db.run("pass_provider", [keys.breaker(provider)], [most, str(question)])
 
 
+def is_open(open_until: float, now: float, seconds: float) -> bool:
+    """Half open counts as well, for as long as it takes to try: nothing says yet that it works again."""
+    return open_until + seconds > now
+
+
 def open_ones(db: Database, providers: Iterable[str]) -> list[OpenBreaker]:
     """The providers that are left alone, or wait for a trial."""
     return _open(db, {name: keys.breaker(name) for name in providers})

@@ -46,6 +46,12 @@ UNDO_SIZES = b"vmpooler__pool__undo_size_override"
 UNDO_TEMPLATES = b"vmpooler__pool__undo_template_override"
 LAST_BOOT = b"vmpooler__lastboot"
 
+UNACKNOWLEDGED = b"unacked"
+"""kombu's hash of the messages that workers hold."""
+
+_PRIORITIES = (b"", b"\x06\x163", b"\x06\x166", b"\x06\x169")
+"""kombu keeps a list for each step of priority. Only the tasks know kombu: a test compares these with it."""
+
 
 class Slots(NamedTuple):
     """Clones in flight: a zset VM → epoch until which its clone is leased, and VMPooler's counter of them."""
@@ -108,6 +114,11 @@ def empty(pool: str) -> bytes:
 def statistics(what: str, day: str) -> bytes:
     """`boot` or `clone`: hash pool:VM → seconds; `day` as 2024-01-15."""
     return f"vmpooler__{what}__{day}".encode()
+
+
+def messages(queue: str) -> list[bytes]:
+    """The lists of one of Celery's queues."""
+    return [queue.encode() + priority for priority in _PRIORITIES]
 
 
 def work(vm: bytes) -> bytes:

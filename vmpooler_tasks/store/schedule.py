@@ -8,12 +8,15 @@ CLAIM_SECONDS = 30
 
 BEAT_ALIVE_SECONDS = 30
 
+CLAIM_SUFFIX = ":claim"
+"""Of the field that says who may send an entry's next tick, as the scripts write it."""
+
 
 def last_ticks(db: Database) -> dict[str, str]:
     """Entry → epoch of its last tick, as text: it is handed back unchanged to `claim`."""
     with db.translated_errors():
         raw = db.client.hgetall(keys.SCHEDULE.decode())
-    return {name.decode(): epoch.decode() for name, epoch in raw.items() if not name.endswith(b":claim")}
+    return {name.decode(): epoch.decode() for name, epoch in raw.items() if not name.endswith(CLAIM_SUFFIX.encode())}
 
 
 def claim(db: Database, entry: str, last_tick: str, now: float) -> str | None:

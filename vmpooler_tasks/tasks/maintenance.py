@@ -12,6 +12,7 @@ from vmpooler_tasks.jobs.purge_order import PurgeOrder
 from vmpooler_tasks.tasks.base import Task
 from vmpooler_tasks.tasks.configuration import settings
 from vmpooler_tasks.tasks.database import database
+from vmpooler_tasks.tasks.metrics_post import publish
 from vmpooler_tasks.tasks.names import HEALTH_CHECK, PURGE
 
 
@@ -41,5 +42,5 @@ def purge_stale_entries(
 @shared_task(name=HEALTH_CHECK, base=Task, ignore_result=False)
 def run_health_check() -> dict[str, Any]:
     """A health check, as `vmpooler-tasks health`; answers its JSON."""
-    report = health.run(database(), settings(), system_clock)
+    report = health.run(database(), settings(), system_clock, publish=publish)
     return {"skipped": "health checks are switched off"} if report is None else report.as_json()

@@ -1,5 +1,6 @@
 """The tasks by name, and where each goes."""
 
+from vmpooler_tasks.model.names import WORK_QUEUES
 from vmpooler_tasks.model.redrive import OwnTasks
 
 PURGE = "vmpooler_tasks.purge_stale_entries"
@@ -14,10 +15,7 @@ DESTROY_VM = "vmpooler_tasks.destroy_vm"
 PROCESS_REQUESTS = "vmpooler_tasks.process_ondemand_requests"
 REDRIVE = "vmpooler_tasks.redrive"
 
-CLONE_QUEUE, CHECK_QUEUE, DESTROY_QUEUE, MAINTENANCE_QUEUE = (
-    "vmpooler.clone", "vmpooler.check", "vmpooler.destroy", "vmpooler.maintenance",
-)  # fmt: skip
-QUEUES = (CLONE_QUEUE, CHECK_QUEUE, DESTROY_QUEUE, MAINTENANCE_QUEUE)
+CLONE_QUEUE, CHECK_QUEUE, DESTROY_QUEUE, MAINTENANCE_QUEUE = QUEUES = WORK_QUEUES
 
 ELSEWHERE = {
     CLONE_VM: CLONE_QUEUE,

@@ -1,0 +1,84 @@
+"""The text that Prometheus scrapes, read from Redis at that moment: any number of workers needs to share nothing."""
+
+from collections.abc import Iterator, Sequence
+from functools import cache
+from importlib.metadata import version
+
+from prometheus_client import CollectorRegistry
+from prometheus_client.core import Metric
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
+from prometheus_client.registry import Collector
+
+from vmpooler_tasks.clock import Clock
+from vmpooler_tasks.config import Settings
+from vmpooler_tasks.errors import VmpoolerTasksError
+from vmpooler_tasks.jobs import health_reading
+from vmpooler_tasks.metrics import live, recorded
+from vmpooler_tasks.metrics.families import gauge, gauges
+from vmpooler_tasks.model.health import Status
+from vmpooler_tasks.model.names import WORK_QUEUES
+from vmpooler_tasks.store import Database, scrape
+
+CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
+
+
+def exposition(db: Database, settings: Settings, clock: Clock, broker: Database | None = None) -> bytes:
+    """Everything in docs/metrics.md. With Redis away: that, and that health is unhealthy.
+
+    `broker` is where Celery's messages are, if that is another Redis than `db` (CELERY_BROKER_URL).
+    """
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(_Collected([*_known(settings), *_found(db, settings, clock, broker)]))
+    return generate_latest(registry)
+
+
+@cache
+def _version() -> str:
+    return version("vmpooler-tasks")  # the package itself would bring Celery along
+
+
+class _Collected(Collector):
+    """What was read already."""
+
+    def __init__(self, families: Sequence[Metric]) -> None:
+        self._families = families
+
+    def collect(self) -> Sequence[Metric]:
+        return self._families
+
+    def describe(self) -> Sequence[Metric]:
+        return ()
+
+
+def _known(settings: Settings) -> Iterator[Metric]:
+    config = settings.config
+    yield gauges(
+        "vmpooler_build_info", "The version of vmpooler-tasks.", ("version",), [((version("vmpooler-tasks"),), 1)]
+    )
+    yield gauge("vmpooler_purge_interval_seconds", "Seconds between two purge cycles.", config.purge_interval)
+    yield gauge(
+        "vmpooler_health_check_interval_seconds", "Seconds between two health checks.", config.health_check_interval
+    )
+    yield gauge("vmpooler_dlq_max_entries", "Dead letters that each queue keeps at the most.", config.dlq_max_entries)
+
+
+def _found(db: Database, settings: Settings, clock: Clock, broker: Database | None) -> Iterator[Metric]:
+    now = clock()
+    own_broker = db if settings.broker_url is None else None
+    try:
+        found, messages = scrape.read(
+            db, pools=[pool.name for pool in settings.pools], providers=list(settings.providers), queues=WORK_QUEUES,
+            broker=broker or own_broker, now=now,
+        )  # fmt: skip
+    except VmpoolerTasksError:
+        yield _is_up(0)
+        yield recorded.status(Status.UNHEALTHY)
+        return
+    yield _is_up(1)
+    yield from recorded.families(health_reading.judge(found.health, settings, now), found.dlq_errors)
+    yield from live.families(found, settings, now)
+    yield from live.messages(messages)
+
+
+def _is_up(value: int) -> Metric:
+    return gauge("vmpooler_redis_up", "1 if Redis answers.", value)

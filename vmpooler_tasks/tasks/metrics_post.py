@@ -1,0 +1,19 @@
+"""This process's way to the metrics servers."""
+
+import os
+from functools import cache
+
+from vmpooler_tasks.metrics.push import Post
+from vmpooler_tasks.model.health import Metrics, Verdict
+from vmpooler_tasks.tasks.configuration import settings
+
+
+def publish(metrics: Metrics, verdict: Verdict, epoch: float) -> None:
+    """Sends what a health check found, and does not wait for it."""
+    _post(os.getpid()).publish(metrics, verdict, epoch)
+
+
+@cache
+def _post(process: int) -> Post:
+    del process  # a forked child has none of its parent's threads
+    return Post(settings())
