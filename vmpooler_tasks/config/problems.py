@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from vmpooler_tasks.config.schema import Settings, is_address, shown, without_login
+from vmpooler_tasks.config.services import Credential, WebSection
 from vmpooler_tasks.config.spelling import THRESHOLDS, meaning
 from vmpooler_tasks.config.types import YEAR
 from vmpooler_tasks.model.redaction import redacted_text
@@ -29,6 +30,8 @@ ENVIRONMENT = {
 }
 """Section → variable → option; those of `:config:` are the options' own names in capitals."""
 
+_WEB = frozenset(WebSection.model_fields) | frozenset(Credential.model_fields)
+
 _SECTION = "must be a section of options"
 _NUMBER = "must be a number"
 _WHOLE = "must be a whole number"
@@ -41,6 +44,7 @@ _WORDS = {
     "bool_parsing": _SWITCH,
     "bool_type": _SWITCH,
     "dict_type": _SECTION,
+    "enum": "must be {expected}",
     "float_parsing": _NUMBER,
     "float_type": _NUMBER,
     "greater_than": "must be greater than {gt}",
@@ -55,6 +59,7 @@ _WORDS = {
     "model_attributes_type": _SECTION,
     "model_type": _SECTION,
     "string_type": _TEXT,
+    "too_short": "must have at least {min_length} characters",
     "tuple_type": _LIST,
 }
 
@@ -67,7 +72,8 @@ def told(details: Iterable[Any], environ: Mapping[str, str]) -> list[str]:
 def _told(detail: Any, environ: Mapping[str, str]) -> str:
     path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in detail["loc"]).lstrip(".")
     if detail["type"] == "extra_forbidden":
-        return f"{path}: {meaning(str(detail['loc'][-1]), THRESHOLDS, alike=0.6) or 'unknown option'}"
+        here = {"web": _WEB, "config": THRESHOLDS}.get(str(detail["loc"][0]), frozenset())
+        return f"{path}: {meaning(str(detail['loc'][-1]), here, alike=0.6) or 'unknown option'}"
     words = _words(detail)
     source = _variable(path, environ)
     named = f" (from {source})" if source else ""
@@ -76,9 +82,10 @@ def _told(detail: Any, environ: Mapping[str, str]) -> str:
 
 def _words(detail: Any) -> str:
     context = detail.get("ctx", {})
-    bounds = {name: _bound(context[name]) for name in ("gt", "ge", "le") if name in context}
+    bounds = {name: _bound(context[name]) for name in ("gt", "ge", "le", "min_length") if name in context}
     if detail["type"] in _WORDS:
-        return _WORDS[detail["type"]].format(**bounds)
+        expected = str(context.get("expected", "")).replace("'", "")
+        return _WORDS[detail["type"]].format(**bounds, expected=expected)
     return str(detail["msg"].removeprefix("Value error, "))
 
 

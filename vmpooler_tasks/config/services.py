@@ -42,7 +42,9 @@ class Credential(Section):
 
     name: Annotated[Text, Given, Field(min_length=1)] = Field(description="who it is, as the audit names them")
     role: Role = Field(Role.READ, description="`read`, or `operate`: also redrive, delete and purge")
-    secret: Annotated[Secret, Given] = Field(description="the password, or the token")
+    secret: Annotated[Secret, Given, Field(min_length=8)] = Field(
+        description="the password, or the token; 8 characters at least"
+    )
 
 
 def _as_credentials(value: Any) -> Any:

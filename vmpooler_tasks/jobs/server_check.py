@@ -57,8 +57,10 @@ _REFUSALS = {
     "stop-writes-on-bgsave-error": (
         "Redis cannot save to its disk and takes no writes", "see Redis's own log, and the room on its disk",
     ),
-    "No permissions": ("this user may not", "give this user all commands on these keys and channels (ACL SETUSER)"),
-    "no permissions": ("this user may not", "give this user all commands on these keys and channels (ACL SETUSER)"),
+    **dict.fromkeys(
+        ("No permissions", "no permissions", "The user executing the script can't"),
+        ("this user may not", "give this user all commands on these keys and channels (ACL SETUSER)"),
+    ),
 }  # fmt: skip
 
 

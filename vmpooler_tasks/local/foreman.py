@@ -1,4 +1,4 @@
-"""Server, worker, beat and Flower as one foreground command, with one readable log."""
+"""Server, workers, beat, web and Flower as one foreground command, with one readable log."""
 
 import fcntl
 import os
@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import IO, Any
@@ -27,9 +28,23 @@ from vmpooler_tasks.tasks.names import CHECK_QUEUE, CLONE_QUEUE, DESTROY_QUEUE, 
 from vmpooler_tasks.tasks.pool_manager import try_providers
 
 FLOWER_PORT = 5555
+USER = "operator"
 FOLDER = Path(".vmpooler-tasks")
 ENVIRONMENT = "env"
 """The file in the folder that a second terminal reads, to mean the same Redis and configuration."""
+
+
+@dataclass(frozen=True, slots=True)
+class Doors:
+    """Where the pages are, and the password for both."""
+
+    web: str
+    flower: str
+    password: str
+
+    @property
+    def login(self) -> str:
+        return f"{USER}:{self.password}"
 
 
 class AlreadyRunningError(VmpoolerTasksError):
@@ -75,12 +90,24 @@ def run(settings: Settings, folder: Path = FOLDER) -> int:
         try_providers(settings)
     if given := os.environ.get("REDIS_URL"):
         Database(given).call("PING")
-        with _exclusive(folder), _described(folder, settings, None):
-            return _supervise(settings, given, None, folder)
+        with _exclusive(folder), _described(folder, settings, None, doors := _doors(settings)):
+            return _supervise(settings, given, None, folder, doors)
     with _exclusive(folder), server.running(folder) as (url, process):
         _fill_if_empty(url, settings)
-        with _described(folder, settings, url):
-            return _supervise(load_settings({**os.environ, "REDIS_URL": url}), url, process, folder)
+        with _described(folder, settings, url, doors := _doors(settings)):
+            return _supervise(load_settings({**os.environ, "REDIS_URL": url}), url, process, folder, doors)
+
+
+def _doors(settings: Settings) -> Doors:
+    host = server.LOOPBACK
+    return Doors(
+        f"http://{host}:{server.free_port(settings.web.port)}", f"http://{host}:{server.free_port(FLOWER_PORT)}",
+        secrets.token_urlsafe(12),
+    )  # fmt: skip
+
+
+def _port(address: str) -> str:
+    return address.rpartition(":")[2]
 
 
 @contextmanager
@@ -118,16 +145,21 @@ def _holder_runs(lock: IO[str]) -> bool:
 
 
 @contextmanager
-def _described(folder: Path, settings: Settings, url: str | None) -> Iterator[None]:
+def _described(folder: Path, settings: Settings, url: str | None, doors: Doors) -> Iterator[None]:
     """Keeps a shell's `export` lines in the folder. An address that was given is left out: it may hold a password."""
     named = Path(settings.source)
     exports = {
         "REDIS_URL": url,
         "VMPOOLER_CONFIG_FILE": str(named.resolve()) if named.is_file() else None,
+        "VMPOOLER_WEB": doors.web,
+        "VMPOOLER_WEB_LOGIN": None if settings.web.users else doors.login,
+        "VMPOOLER_FLOWER": doors.flower,
+        "VMPOOLER_FLOWER_LOGIN": doors.login,
     }
     lines = [f"export {name}={shlex.quote(value)}\n" for name, value in exports.items() if value]
     lines.append(f'export PATH={shlex.quote(str(Path(sys.executable).parent))}:"$PATH"\n')
     file = folder / ENVIRONMENT
+    file.touch(mode=0o600)  # it holds a password
     file.write_text("".join(lines), encoding="utf-8")
     try:
         yield
@@ -144,9 +176,9 @@ def _fill_if_empty(url: str, settings: Settings) -> None:
     db.close()
 
 
-def _supervise(settings: Settings, url: str, process: "subprocess.Popen[bytes] | None", folder: Path) -> int:
-    password, flower_port = secrets.token_urlsafe(12), server.free_port(FLOWER_PORT)
-    web_port = server.free_port(settings.web.port)
+def _supervise(
+    settings: Settings, url: str, process: "subprocess.Popen[bytes] | None", folder: Path, doors: Doors
+) -> int:
     celery = f"{shlex.quote(sys.executable)} -m celery --quiet -A vmpooler_tasks"
     environment = {
         **os.environ,
@@ -154,8 +186,8 @@ def _supervise(settings: Settings, url: str, process: "subprocess.Popen[bytes] |
         "PYTHONUNBUFFERED": "1",
         "PYTHONWARNINGS": "ignore:You're running the worker with superuser",  # a first look, in a container
         # In the environment, where other users cannot read it.
-        "FLOWER_BASIC_AUTH": f"operator:{password}",
-        **({} if settings.web.users else {"WEB_USERS": f"operator:operate:{password}"}),
+        "FLOWER_BASIC_AUTH": doors.login,
+        **({} if settings.web.users else {"WEB_USERS": f"{USER}:operate:{doors.password}"}),
     }
     manager = Manager(Printer(_Output(), time_format=""))  # the lines bring their own time
     manager._process_ctor = partial(Part, lifeline=os.pipe())  # noqa: SLF001 - they end with us, however we end
@@ -163,15 +195,15 @@ def _supervise(settings: Settings, url: str, process: "subprocess.Popen[bytes] |
     for name, arguments in (
         *_workers(settings),
         ("beat", "beat --loglevel INFO"),
-        ("flower", f"flower --address={server.LOOPBACK} --port={flower_port} --logging=error"),
+        ("flower", f"flower --address={server.LOOPBACK} --port={_port(doors.flower)} --logging=error"),
     ):
         manager.add_process(name, f"exec {celery} {arguments}", env=environment)
-    web = f"{shlex.quote(sys.executable)} -m vmpooler_tasks.cli web --host {server.LOOPBACK} --port {web_port}"
+    web = f"{shlex.quote(sys.executable)} -m vmpooler_tasks.cli web --host {server.LOOPBACK} --port {_port(doors.web)}"
     manager.add_process("web", f"exec {web}", env=environment)
     _say(f"Redis:   {settings.redis.address}")
-    login = f"user operator, password {password}"
-    _say(f"Web:     http://{server.LOOPBACK}:{web_port}  {'' if settings.web.users else login}".rstrip())
-    _say(f"Flower:  http://{server.LOOPBACK}:{flower_port}  {login}")
+    login = f"user {USER}, password {doors.password}"
+    _say(f"Web:     {doors.web}  {'' if settings.web.users else login}".rstrip())
+    _say(f"Flower:  {doors.flower}  {login}")
     _say(f"Try:     . {folder / ENVIRONMENT}; vmpooler-tasks health   (in another terminal, in this folder)")
     _say("Ctrl-C stops everything.")
     if process is not None:

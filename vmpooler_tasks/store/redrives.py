@@ -141,9 +141,10 @@ def redrive_task(
     destruction, or the letter is obsolete.
     """
     vm, pool = completed or ("", "")
+    filled = queue.encode() or keys.dead_letters(letter.queue)  # none is filled; a key without a name may be forbidden
     outcome = db.run(
         "redrive_task",
-        [keys.dead_letters(letter.queue), keys.redrive(run), keys.COUNTERS, queue.encode(),
+        [keys.dead_letters(letter.queue), keys.redrive(run), keys.COUNTERS, filled,
          keys.queue(Queue.COMPLETED, pool)],
         [position, letter.raw, letter.queue, message or b"", vm, decided or "", int(message is None)],
     )  # fmt: skip

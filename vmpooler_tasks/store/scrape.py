@@ -87,7 +87,7 @@ def read(
         asked = _Questions()
         _ask_pools(asked, pools)
         answers |= asked.answers(db)
-    messages = _messages(answers, queues) if broker is db else _read_messages(broker, queues)
+    messages = _messages(answers, queues) if broker is db else read_messages(broker, queues)
     return _snapshot(answers, pools, providers), messages
 
 
@@ -143,7 +143,8 @@ def _ask_messages(asked: _Questions, queues: Sequence[str]) -> None:
     asked.put("unacknowledged", "HLEN", keys.UNACKNOWLEDGED)
 
 
-def _read_messages(broker: Database | None, queues: Sequence[str]) -> Messages | None:
+def read_messages(broker: Database | None, queues: Sequence[str]) -> Messages | None:
+    """In one round trip; None if there is no such broker, or it does not answer."""
     if broker is None:
         return None
     asked = _Questions()

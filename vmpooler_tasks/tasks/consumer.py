@@ -1,11 +1,13 @@
-"""Celery's consumer, which also keeps what it cannot decode, and says that it lives."""
+"""Celery's consumer, which also keeps what it cannot decode, and says that it lives and that its loop turns."""
 
+from collections.abc import Callable
 from typing import Any
 
 from celery.worker.consumer import Consumer as CeleryConsumer
 
 from vmpooler_tasks.tasks.failures import keep_raw_message
 from vmpooler_tasks.tasks.presence import Presence
+from vmpooler_tasks.tasks.pulse import SECONDS, pulse
 
 
 class Consumer(CeleryConsumer):
@@ -17,3 +19,31 @@ class Consumer(CeleryConsumer):
         body = message.body if isinstance(message.body, bytes) else str(message.body).encode("utf-8", "replace")
         keep_raw_message(body, str(exc), (message.delivery_info or {}).get("routing_key"))
         super().on_decode_error(message, exc)
+
+    def register_with_event_loop(self, hub: Any) -> None:
+        super().register_with_event_loop(hub)
+        hub.timer.call_repeatedly(SECONDS, pulse)
+
+    def perform_pending_operations(self) -> None:
+        """Called with each turn of the loop that there is without a hub (gevent)."""
+        super().perform_pending_operations()
+        pulse()
+
+    def ensure_connected(self, conn: Any) -> Any:
+        """Waiting for Redis is a life too."""
+        conn.ensure_connection = _pulsing(conn.ensure_connection)
+        return super().ensure_connected(conn)
+
+
+def _pulsing(ensure: Callable[..., Any]) -> Callable[..., Any]:
+    """With a sign of life at each turn of kombu's waiting: it asks `callback` each second."""
+
+    def ensure_connection(*args: Any, callback: Callable[[], None], **options: Any) -> Any:
+        def turn() -> None:
+            pulse()
+            callback()
+
+        pulse()
+        return ensure(*args, callback=turn, **options)
+
+    return ensure_connection

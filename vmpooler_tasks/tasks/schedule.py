@@ -14,6 +14,7 @@ from vmpooler_tasks.store.numbers import finite
 from vmpooler_tasks.tasks import defaults
 from vmpooler_tasks.tasks.database import database
 from vmpooler_tasks.tasks.messages import waiting
+from vmpooler_tasks.tasks.pulse import pulse
 from vmpooler_tasks.tasks.quiet import QUIET
 from vmpooler_tasks.tasks.signals import beat_name
 
@@ -42,6 +43,7 @@ class RedisScheduler(Scheduler):
 
     def tick(self, *_: Any, **__: Any) -> float:
         """Sends what is due; answers the seconds until it should be called again."""
+        pulse()
         try:
             last_ticks = schedule.last_ticks(database())
             schedule.beat_is_alive(database(), beat_name(), time.time())

@@ -54,7 +54,9 @@ def listen(web: WebSection) -> socket.socket:
         family, *_, address = found[0]
         return socket.create_server(address[:2], family=family, backlog=128)
     except OSError as error:
-        raise CannotListenError(f"{web.host}:{web.port}: {error.strerror or error}") from error
+        # Python adds the address to the words of a failed bind, and we have said it.
+        what = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror or error
+        raise CannotListenError(f"{web.host}:{web.port}: {what}") from error
 
 
 def shown_address(web: WebSection) -> str:

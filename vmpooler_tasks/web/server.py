@@ -1,7 +1,10 @@
 """The web process."""
 
 import logging
+import signal
 import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import uvicorn
 
@@ -19,15 +22,31 @@ PATIENCE_SECONDS = 20
 """For answers under way, when it is told to stop."""
 
 
+def _broker(settings: Settings, db: Database) -> Database | None:
+    """Where Celery's messages lie, if that is a Redis."""
+    if settings.broker_url is None:
+        return db
+    schemes = ("redis://", "rediss://", "unix://", "sentinel://")
+    return Database(settings.broker_location) if settings.broker_location.startswith(schemes) else None
+
+
+class _Server(uvicorn.Server):
+    """Ends in order when it is told to: the stock one then kills itself with the signal that it got."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self.handle_exit)
+        yield
+
+
 def serve(settings: Settings) -> None:
     """Until it is told to stop. Raises ConfigurationError or CannotListenError before it begins."""
     if found := list(mistakes(settings.web)):
         raise ConfigurationError(settings.source, found)
     line = listen(settings.web)
-    broker = None
-    if settings.broker_url and settings.broker_location.startswith(("redis://", "rediss://", "unix://", "sentinel://")):
-        broker = Database(settings.broker_location)
-    app = create_app(settings, Database(settings.redis.location), system_clock, broker)
+    db = Database(settings.redis.location)
+    app = create_app(settings, db, system_clock, _broker(settings, db))
     try:
         config = uvicorn.Config(
             app, log_config=None, access_log=False, server_header=False, limit_concurrency=MOST_CONNECTIONS,
@@ -42,5 +61,5 @@ def serve(settings: Settings) -> None:
         f"{len(settings.web.users)} users and {len(settings.web.tokens)} tokens"
     )  # fmt: skip
     _log.info("[*] [web] Serving %s for %s; Redis at %s", shown_address(settings.web), who, settings.redis.address)
-    uvicorn.Server(config).run(sockets=[line])
+    _Server(config).run(sockets=[line])
     _log.info("[*] [web] Stopped")

@@ -20,7 +20,7 @@ PATIENCE_SECONDS = 10.0
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """`broker` is None where Celery's messages lie in the same Redis, or in none."""
+    """`broker` is None where Celery's messages lie in no Redis."""
 
     settings: Settings
     db: Database

@@ -13,7 +13,8 @@ from vmpooler_tasks.jobs.health_reading import read
 from vmpooler_tasks.jobs.pool_overview import overview
 from vmpooler_tasks.model.advice import explain
 from vmpooler_tasks.model.health import Status
-from vmpooler_tasks.store import audit, deadletters, purging, schedule, workers
+from vmpooler_tasks.model.names import WORK_QUEUES
+from vmpooler_tasks.store import audit, deadletters, purging, schedule, scrape, workers
 from vmpooler_tasks.web.api.answers import READING, AuditPage, Health, History, Overview
 from vmpooler_tasks.web.guard import Reader
 from vmpooler_tasks.web.site import Here, Site
@@ -65,6 +66,7 @@ def _overview(site: Site) -> Overview:
     verdict = told(read(site.db, site.settings, site.clock))
     del verdict["metrics"]
     last = purging.read_state(site.db)
+    messages = scrape.read_messages(site.broker, WORK_QUEUES)
     return Overview.model_validate({
         "at": now,
         "health": verdict,
@@ -72,8 +74,8 @@ def _overview(site: Site) -> Overview:
         "dlq": sizes(site.db),
         "workers": [{"name": one.name, "queues": list(one.queues)} for one in workers.live(site.db, now)],
         "beats": schedule.live_beats(site.db, now),
-        "messages": {},
-        "unacknowledged": 0,
+        "messages": messages.waiting if messages else {},
+        "unacknowledged": messages.unacknowledged if messages else 0,
         "purge": {"started": last.started, "finished": last.finished, "failure": last.failure},
         "features": {
             "dlq": config.dlq_enabled, "purge": config.purge_enabled, "purge_dry_run": config.purge_dry_run,

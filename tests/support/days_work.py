@@ -1,0 +1,86 @@
+"""All that the product does with Redis, once, by real processes: for every way in which Redis may be reached."""
+
+import ast
+import json
+from typing import Any
+
+from tests.support.commands import CommandLine, letter
+from tests.support.processes import Installation, configuration, until
+from tests.support.world import POOL, World
+from vmpooler_tasks.local.server import free_port
+from vmpooler_tasks.model.names import Queue
+from vmpooler_tasks.store import Database, health, keys
+from vmpooler_tasks.tasks.names import CLONE_QUEUE, DESTROY_QUEUE, HEALTH_CHECK, PURGE
+
+SIZE = 2
+HOUR = 3600
+
+
+def managed(**options: Any) -> str:
+    """One small pool of VMs that are made at once."""
+    quick = {"manage_pools": True, "check_loop_delay_min": 0.5, "health_check_interval": 2, "purge_interval": 2}
+    whole = json.loads(configuration(**{**quick, **options}))
+    whole[":providers"] = {"dummy": {"clone_seconds": 0.1, "boot_seconds": 0.1, "destroy_seconds": 0.1}}
+    whole[":pools"] = [{"name": POOL, "alias": ["centos-7"], "size": SIZE, "template": "t"}]
+    return json.dumps(whole)
+
+
+def ready(database: Database) -> int:
+    return int(database.call("SCARD", keys.queue(Queue.READY, POOL)))
+
+
+def start(installation: Installation) -> None:
+    """Workers and a beat, as `deploy/` starts them."""
+    installation.environment["VMPOOLER_CONFIG"] = managed()
+    installation.worker("-P", "threads", "-Q", f"{CLONE_QUEUE},{DESTROY_QUEUE}", name="clones", concurrency=8)
+    installation.worker("-P", "threads", "-Q", "vmpooler.check", name="checks", concurrency=4)
+    installation.worker("-Q", "vmpooler.maintenance", name="maintenance", concurrency=2)
+    installation.beat()
+
+
+def work(installation: Installation, database: Database) -> None:
+    """`database` is for looking, and for what somebody else would write."""
+    start(installation)
+    run = CommandLine(installation.folder, installation.environment)
+    world = World(database, now=float(database.call("TIME")[0]))
+    until(lambda: ready(database) == SIZE, "the pool is full")
+    until(lambda: health.read_verdict(database) and database.call("XLEN", keys.AUDIT), "a check and a purge")
+    world.vm(None, "orphan", age=48 * HOUR)
+    told = {finding["what"]: finding for finding in json.loads(run("doctor", "--json").out)}
+    failed = {what: finding for what, finding in told.items() if finding["state"] == "fail" and what != "health"}
+    assert not failed
+    _ask(run)
+    _redrive(run, world)
+    _celery(installation)
+
+
+def _ask(run: CommandLine) -> None:
+    for command in ("pools", "audit", "config show", "purge --dry-run", "purge --why test", "purge --enqueue"):
+        assert run(*command.split()).status == 0, command
+    for command in ("health", "health --no-check", "health --history 1h"):
+        assert run(*command.split()).status in {0, 1, 2}, command
+    asked = run("request", "centos-7=1", "--wait")
+    assert asked.status == 0, asked
+    for command in ("request list", "dlq list", "dlq stats", "dlq export"):
+        assert run(*command.split()).status == 0, command
+
+
+def _redrive(run: CommandLine, world: World) -> None:
+    for place, vm in enumerate(("gone", "lost")):
+        letter(world, "clone", 600 + place, vm=vm, pool=POOL, error_class="E", error_message="no", id=f"{place:016d}")
+    letter(world, "tasks", 600, id="9" * 16, task=PURGE, args=[], kwargs={"dry_run": True}, error_class="E")
+    assert run("dlq", "show", "0" * 16).status == 0
+    assert run("dlq", "delete", "0" * 16, "--yes").status == 0
+    for options in (["--dry-run"], ["--yes"], ["--runs"]):
+        done = run("dlq", "redrive", *([] if options == ["--runs"] else ["--all"]), *options)
+        assert done.status == 0, done
+    assert run("audit").status == 0
+
+
+def _celery(installation: Installation) -> None:
+    checked = installation.run("celery", "-A", "vmpooler_tasks", "result", installation.call(HEALTH_CHECK))
+    assert ast.literal_eval(checked)["status"]
+    answers = installation.run("celery", "-A", "vmpooler_tasks", "inspect", "active_queues")
+    assert "3 nodes online" in answers
+    flower = installation.celery("flower", "--address=127.0.0.1", f"--port={free_port(0)}", name="flower")
+    flower.start().says("Visit me at")

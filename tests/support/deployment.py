@@ -1,0 +1,122 @@
+"""What `deploy/` holds, read as the programs that it is for read it."""
+
+import json
+import re
+import shlex
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from tests.support.processes import ROOT
+
+DEPLOY = ROOT / "deploy"
+CONTAINERFILE = DEPLOY / "container" / "Containerfile"
+COMPOSE = DEPLOY / "compose.yaml"
+KUBERNETES = DEPLOY / "kubernetes"
+SYSTEMD = DEPLOY / "systemd"
+INSTALLED_IN = "/opt/vmpooler-tasks/bin/"
+
+Manifest = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class CommandLine:
+    """One that `deploy/` starts a process with; `where` is the file, and its part."""
+
+    where: str
+    words: tuple[str, ...]
+
+    @property
+    def role(self) -> str:
+        """worker, beat, flower or web."""
+        return next(word for word in self.words if word in {"worker", "beat", "flower", "web"})
+
+
+def compose() -> dict[str, Any]:
+    """The file with its merges done, as YAML does them."""
+    found: dict[str, Any] = yaml.safe_load(COMPOSE.read_text(encoding="utf-8"))
+    return found
+
+
+def kustomization() -> dict[str, Any]:
+    found: dict[str, Any] = yaml.safe_load((KUBERNETES / "kustomization.yaml").read_text(encoding="utf-8"))
+    return found
+
+
+def manifests(*names: str) -> list[Manifest]:
+    """All that `kubectl apply -k` takes, or those in these files."""
+    files = names or tuple(kustomization()["resources"])
+    found = [one for name in files for one in yaml.safe_load_all((KUBERNETES / name).read_text(encoding="utf-8"))]
+    return [one for one in found if one]
+
+
+def deployments() -> list[Manifest]:
+    return [one for one in manifests() if one["kind"] == "Deployment"]
+
+
+def container_of(deployment: Manifest) -> dict[str, Any]:
+    (only,) = deployment["spec"]["template"]["spec"]["containers"]
+    found: dict[str, Any] = only
+    return found
+
+
+def unit(name: str) -> dict[str, list[str]]:
+    """An option of a unit → the values that it is given, in their order."""
+    found: dict[str, list[str]] = {}
+    for line in (SYSTEMD / name).read_text(encoding="utf-8").splitlines():
+        if "=" in line and not line.startswith("#"):
+            option, _, value = line.partition("=")
+            found.setdefault(option, []).append(value)
+    return found
+
+
+def settings_of(file: Path) -> dict[str, str]:
+    """A file of NAME=value lines, as compose, kustomize and systemd read it."""
+    lines = file.read_text(encoding="utf-8").splitlines()
+    return dict(line.split("=", 1) for line in lines if line and not line.startswith("#"))
+
+
+def units() -> list[Path]:
+    """The services, with a unit of each name of worker in the place of their template."""
+    return sorted(path for path in SYSTEMD.iterdir() if path.suffix == ".service")
+
+
+def command_lines() -> list[CommandLine]:
+    return [*_container(), *_compose(), *_kubernetes(), *_systemd()]
+
+
+def _container() -> Iterator[CommandLine]:
+    (words,) = re.findall(r"^CMD (\[.*\])$", CONTAINERFILE.read_text(encoding="utf-8"), re.MULTILINE)
+    yield CommandLine("container", tuple(json.loads(words)))
+
+
+def _compose() -> Iterator[CommandLine]:
+    for name, service in compose()["services"].items():
+        if name != "redis":
+            yield CommandLine(f"compose {name}", tuple(shlex.split(service["command"])))
+
+
+def _kubernetes() -> Iterator[CommandLine]:
+    for deployment in deployments():
+        yield CommandLine(f"kubernetes {deployment['metadata']['name']}", tuple(container_of(deployment)["command"]))
+
+
+def _systemd() -> Iterator[CommandLine]:
+    for path in units():
+        (line,) = unit(path.name)["ExecStart"]
+        if "@" not in path.stem:
+            yield CommandLine(f"systemd {path.stem}", _words(line))
+            continue
+        for options in sorted(SYSTEMD.glob("worker-*.conf")):
+            name = options.stem.removeprefix("worker-")
+            filled = line.replace("%i", name).replace("$OPTIONS", settings_of(options)["OPTIONS"])
+            yield CommandLine(f"systemd worker@{name}", _words(filled))
+
+
+def _words(line: str) -> tuple[str, ...]:
+    program, *rest = shlex.split(line.replace("%%", "%"))
+    assert program.startswith(INSTALLED_IN)
+    return (program.removeprefix(INSTALLED_IN), *rest)

@@ -1,0 +1,81 @@
+"""systemd itself reads the units, and says what they may do."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.support import deployment
+from tests.support.deployment import INSTALLED_IN, SYSTEMD, unit, units
+from tests.support.servers import required
+from vmpooler_tasks.config import load_settings
+from vmpooler_tasks.tasks import defaults
+
+WORKER = "vmpooler-tasks-worker@.service"
+EXPOSED_AT_MOST = 15
+"""Tenths: systemd calls 2.0 and less OK."""
+
+
+@pytest.fixture
+def installed(tmp_path: Path) -> Path:
+    """The units as they are installed, each worker by its name, with the programs where they are here."""
+    for path in SYSTEMD.iterdir():
+        if path.suffix in {".service", ".target"}:
+            text = path.read_text(encoding="utf-8").replace(INSTALLED_IN, f"{Path(sys.executable).parent}/")
+            (tmp_path / path.name).write_text(text, encoding="utf-8")
+    for options in SYSTEMD.glob("worker-*.conf"):
+        name = options.stem.removeprefix("worker-")
+        shutil.copy(tmp_path / WORKER, tmp_path / WORKER.replace("@", f"@{name}"))
+    return tmp_path
+
+
+def analyze(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [required("systemd-analyze"), *map(str, arguments)], capture_output=True, text=True, check=False, timeout=60
+    )
+
+
+def test_systemd_finds_nothing_wrong(installed: Path) -> None:
+    names = sorted(path for path in installed.iterdir() if not path.name.endswith("@.service"))
+    assert len(names) == 7
+    done = analyze("verify", "--man=no", *names)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+@pytest.mark.parametrize("name", [path.name for path in units()])
+def test_it_may_do_little(name: str, installed: Path) -> None:
+    done = analyze("security", "--offline=true", f"--threshold={EXPOSED_AT_MOST}", "--no-pager", installed / name)
+    assert done.returncode == 0, done.stdout[-300:] + done.stderr
+
+
+@pytest.mark.parametrize("name", [path.name for path in units()])
+def test_it_is_restarted_but_not_with_a_configuration_that_is_not_valid(name: str) -> None:
+    options = unit(name)
+    assert options["Restart"] == ["always"]
+    assert options["RestartPreventExitStatus"] == ["78"]
+    assert options["PartOf"] == options["WantedBy"] == ["vmpooler-tasks.target"]
+
+
+def test_a_worker_is_told_alone_and_has_time_to_finish() -> None:
+    options = unit(WORKER)
+    assert (options["KillSignal"], options["KillMode"]) == (["SIGTERM"], ["mixed"])
+    assert int(options["TimeoutStopSec"][0]) > defaults.task_time_limit
+
+
+def test_the_sample_of_the_environment_is_valid() -> None:
+    sample = deployment.settings_of(SYSTEMD / "environment.sample")
+    sample["VMPOOLER_CONFIG_FILE"] = str(deployment.DEPLOY / "vmpooler.yaml")
+    assert load_settings(sample).web.port == 8080
+
+
+def test_every_queue_has_a_worker() -> None:
+    options = [deployment.settings_of(path)["OPTIONS"].split() for path in SYSTEMD.glob("worker-*.conf")]
+    taken = [queue for words in options for queue in words[words.index("-Q") + 1].split(",")]
+    assert sorted(taken) == sorted(queue.name for queue in defaults.task_queues)
+
+
+def test_the_users_file_is_one_line_for_the_user_that_the_units_name() -> None:
+    (line,) = (SYSTEMD / "vmpooler-tasks.sysusers").read_text(encoding="utf-8").splitlines()
+    assert {unit(path.name)["User"][0] for path in units()} == {line.split()[1]}

@@ -1,0 +1,19 @@
+"""For Prometheus."""
+
+from fastapi import APIRouter, Response
+
+from vmpooler_tasks.metrics.prometheus import CONTENT_TYPE, exposition
+from vmpooler_tasks.web.api.answers import READING
+from vmpooler_tasks.web.guard import Reader
+from vmpooler_tasks.web.site import Here
+
+router = APIRouter(tags=["probes"])
+
+
+@router.get(
+    "/metrics", summary="Metrics for Prometheus", response_class=Response,
+    responses={**READING, 200: {"content": {"text/plain": {"schema": {"type": "string"}}}}},
+)  # fmt: skip
+def metrics(site: Here, _: Reader) -> Response:
+    """Read from Redis at each scrape. Without Redis they say so, and unhealthy."""
+    return Response(exposition(site.db, site.settings, site.clock, site.broker), media_type=CONTENT_TYPE)
