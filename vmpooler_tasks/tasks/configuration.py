@@ -12,6 +12,8 @@ from vmpooler_tasks.logs import in_json, refuse
 from vmpooler_tasks.model.lifecycle import MINUTE
 from vmpooler_tasks.tasks import defaults, names
 from vmpooler_tasks.tasks.addresses import broker_settings, result_settings
+from vmpooler_tasks.tasks.flower_guard import refuse_open_flower
+from vmpooler_tasks.tasks.log_format import begin
 
 RESERVE_SECONDS = 300
 
@@ -36,6 +38,8 @@ def deployment() -> dict[str, Any]:
 
     Whoever runs with it talks to Redis through our guard, and stores results where that cannot fail a task.
     """
+    begin()
+    refuse_open_flower()
     chosen = settings()
     guard_transport()
     BACKEND_ALIASES.update(FORGIVING_BACKENDS)
