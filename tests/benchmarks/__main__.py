@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 from tests.benchmarks import report
 from tests.benchmarks.clones import Sizes, measure_clones
 from tests.benchmarks.measure import measure_letters, measure_state
+from tests.benchmarks.scrapes import measure_scrapes
 from tests.benchmarks.target import NotOursError, Target, open_target
 from tests.support.servers import KINDS
 from vmpooler_tasks.errors import VmpoolerTasksError
@@ -34,6 +35,7 @@ class Parts(NamedTuple):
 
     states: Sequence[tuple[int, int]]
     clones: Sizes | None
+    scrapes: bool
 
 
 def main() -> None:
@@ -59,6 +61,8 @@ def _measure(target: Target, parts: Parts, runs: int, folder: Path) -> dict[str,
             measure_state(target, vms, pools, runs, folder / f"{vms}-in-{pools}", _say) for vms, pools in parts.states
         ]
         result["dead_letters"] = measure_letters(target, runs, folder / "letters", _say)
+    if parts.scrapes:
+        result["scrapes"] = measure_scrapes(target, runs, folder / "scrapes", _say)
     if parts.clones:
         result["clones"] = measure_clones(target, parts.clones, runs, folder / "clones", _say)
     return result
@@ -70,8 +74,9 @@ def _parts(args: argparse.Namespace) -> Parts:
         scaled=min(200, args.clones), scaled_seconds=min(1.0, args.clone_seconds),
     )  # fmt: skip
     return Parts(
-        states=() if args.only == "clones" else _states(args.vms, args.pools),
-        clones=None if args.only == "cycles" else sizes,
+        states=_states(args.vms, args.pools) if args.only in (None, "cycles") else (),
+        clones=sizes if args.only in (None, "clones") else None,
+        scrapes=args.only in (None, "scrape"),
     )
 
 
@@ -108,7 +113,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--vms", type=int, nargs="+", metavar="N", help="so many VMs instead of the usual sizes")
     parser.add_argument("--pools", type=int, nargs="+", metavar="N", help="in so many pools (default: 10)")
     parser.add_argument("--runs", type=int, default=RUNS, metavar="N", help=f"rounds at each size (default: {RUNS})")
-    parser.add_argument("--only", choices=("cycles", "clones"), help="measure a part alone")
+    parser.add_argument("--only", choices=("cycles", "clones", "scrape"), help="measure a part alone")
     parser.add_argument("--clones", type=int, default=3000, metavar="N", help="so many messages (default: 3000)")
     parser.add_argument(
         "--clone-seconds", type=float, default=30.0, metavar="N", help="of 500 clones in flight at once (default: 30)"

@@ -45,8 +45,24 @@ def show(result: Mapping[str, Any]) -> None:
     )
     if "states" in result:
         _show_cycles(result)
+    if "scrapes" in result:
+        _show_scrapes(result["scrapes"])
     if "clones" in result:
         _show_clones(result["clones"])
+
+
+def _show_scrapes(scrapes: Sequence[Mapping[str, Any]]) -> None:
+    print_line("")
+    print_line("Scrapes of the metrics; x BARE, against a bare pipeline of the same commands.")
+    print_table(
+        ("STATE", "COMMANDS", "KIB", "MS", "BARE MS", "x BARE"),
+        [
+            (_name(one), one["commands"], f"{one['bytes'] / 1024:.0f}",
+             f"{one['seconds'] * 1000:.2f}", f"{one['bare_seconds'] * 1000:.2f}", f"{one['ratio']:.1f}x")
+            for one in scrapes
+        ],
+        numbers=("COMMANDS", "KIB", "MS", "BARE MS", "x BARE"),
+    )  # fmt: skip
 
 
 def _show_cycles(result: Mapping[str, Any]) -> None:

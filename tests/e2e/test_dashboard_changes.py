@@ -112,7 +112,7 @@ def test_the_selected_are_deleted_and_no_others(open_dashboard: Dashboard, world
     visit.dialog.get_by_label("Why").fill("known")
     visit.button("Delete 2", visit.dialog).click()
     expect(visit.letters).to_have_count(3)
-    expect(visit.page.get_by_text("2 dead letters deleted")).to_be_visible()
+    expect(visit.page.get_by_text("2 dead letters deleted.")).to_be_visible()
     shown = visit.letters.locator(".error").all_text_contents()
     assert [re.findall(r"\d+", text)[0] for text in shown] == ["4", "2", "1"]
     assert {entry["why"] for entry in run.json("audit")} == {"known"}
@@ -146,7 +146,7 @@ def test_all_of_it_goes_with_the_keyboard_alone(dashboard: Dashboard, world: Wor
     expect(visit.letters).to_have_count(1)
     visit.tab_to("Outage attempt 1 failed")
     press("Enter")
-    expect(visit.dialog.get_by_role("region", name="Args")).to_be_visible()
+    expect(visit.dialog.get_by_role("region", name="Args", exact=True)).to_be_visible()
     visit.tab_to("Redrive …")
     press("Enter")
     expect(visit.dialog).to_contain_text("1 will be run again")
@@ -161,11 +161,12 @@ def test_all_of_it_goes_with_the_keyboard_alone(dashboard: Dashboard, world: Wor
     expect(visit.page.get_by_text("Redrive is done")).to_be_visible()
     expect(visit.letters).to_have_count(0)
     visit.hears("Redrive done: 1 redriven")
-    assert visit.focused() == "Dead letters"
+    assert visit.focused() == "Newest first"
 
 
 def skips_to_the_content(visit: Visit) -> None:
-    visit.page.evaluate("document.activeElement.blur()")
+    visit.page.reload()
+    expect(visit.page.locator(".verdict-word")).to_be_visible()
     visit.page.keyboard.press("Tab")
     assert visit.focused() == "Skip to the content"
     visit.page.keyboard.press("Enter")

@@ -163,6 +163,18 @@ def test_an_exception_that_ends_a_worker_is_an_object(installation: Installation
     assert objects(worker)[-1]["exception"].startswith("ModuleNotFoundError: ")
 
 
+@pytest.mark.parametrize("program", ["worker", "beat"])
+def test_plain_celery_in_a_folder_with_celeryconfig_takes_the_variable(
+    installation: Installation, program: str
+) -> None:
+    installation.deploy()
+    installation.environment[VARIABLE] = "json"
+    process = installation.celery(program, "--loglevel", "INFO", name=program, app=()).start()
+    process.says("celery@" if program == "worker" else "[*] [beat] Sent")
+    said = ended(process)
+    assert not [line for line in said if "-----" in line["message"] or "is starting" in line["message"]]
+
+
 def test_a_worker_without_redis_says_so_in_objects(installation: Installation) -> None:
     installation.environment |= {"REDIS_URL": "redis://127.0.0.1:1/0", VARIABLE: "json"}
     worker = installation.celery("worker", name="worker").start().says("Connection refused", 2)

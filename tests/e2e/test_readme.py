@@ -19,9 +19,12 @@ from vmpooler_tasks.store import keys
 
 pytestmark = pytest.mark.timeout(900)
 
+ELSEWHERE = ("performance.md", "flower.md")
+"""Documents whose commands tests of their own run (tests/e2e/test_flower.py)."""
+
 DOCUMENTS = [
     "README.md", "CONTRIBUTING.md",
-    *(f"docs/{path.name}" for path in sorted((ROOT / "docs").glob("*.md")) if path.name != "performance.md"),
+    *(f"docs/{path.name}" for path in sorted((ROOT / "docs").glob("*.md")) if path.name not in ELSEWHERE),
 ]  # fmt: skip
 NOT_RUN = {"text", "mermaid", "yaml"}
 """What is no command: pictures and files, and commands that it makes no sense to run here (`text`)."""

@@ -15,6 +15,7 @@ from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import httpx
 import psutil  # type: ignore[import-untyped]
 import pytest
 
@@ -118,9 +119,9 @@ def look(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FirstLook]:
 def test_it_purges_and_checks_at_once_with_a_prefixed_log(look: FirstLook) -> None:
     lines = look.log.splitlines()
     assert lines[0] == "The database was empty: filled with a sample of 3 pools."
-    assert lines[3] == ("Try:     . .vmpooler-tasks/env; vmpooler-tasks health   (in another terminal, in this folder)")
-    prefixes = {line.split("|")[0] for line in lines[5:] if line.strip()}
-    assert prefixes == {" system ", " worker ", " checks ", " clones ", " beat   "}
+    assert lines[4] == ("Try:     . .vmpooler-tasks/env; vmpooler-tasks health   (in another terminal, in this folder)")
+    prefixes = {line.split("|")[0] for line in lines[6:] if line.strip()}
+    assert prefixes == {" system ", " worker ", " checks ", " clones ", " beat   ", " web    "}
     assert "[*] [config] Read deploy/demo.yaml; Redis at " in look.log
     assert "worker | " in next(line for line in lines if PURGED in line)
     assert next(line for line in lines if PURGED in line).endswith(": 5 entries purged")
@@ -158,7 +159,7 @@ def test_flower_wants_the_password_that_was_printed(look: FirstLook) -> None:
         assert flower(look, "GET", path, None)[0] == 401
         assert flower(look, "GET", path, "guessed")[0] == 401
     assert flower(look, "GET", "/workers", look.flower_password)[0] == 200
-    assert look.log.count(look.flower_password) == 1
+    assert look.log.count(look.flower_password) == 2  # for both pages
 
 
 def test_the_password_is_on_no_command_line(look: FirstLook) -> None:
@@ -354,3 +355,22 @@ def test_killed_with_its_whole_group_it_leaves_nothing_running_either(valkey: Te
         tree = look.tree()
         look.kill()
         nothing_left_of(tree)
+
+
+def test_the_pages_are_served_to_whoever_has_the_password_that_is_printed(look: FirstLook) -> None:
+    printed = re.search(r"^Web:     (http://127\.0\.0\.1:\d+)  user operator, password (\S+)$", look.log, re.MULTILINE)
+    assert printed is not None
+    address, password = printed.groups()
+    until(lambda: "[*] [web] Serving" in look.log, "the web process serves")
+    assert httpx.get(f"{address}/api/v1/queue/overview").status_code == 401
+    told = httpx.get(f"{address}/api/v1/queue/overview", auth=("operator", password)).json()
+    assert [row["pool"] for row in told["pools"]] == ["centos-7-x86_64", "ubuntu-2004-x86_64", "windows-2022-x86_64"]
+
+
+def test_another_terminal_finds_the_pages_and_nobody_else_the_password(look: FirstLook) -> None:
+    env = look.folder / ".vmpooler-tasks" / "env"
+    told = env.read_text()
+    assert "export VMPOOLER_WEB=http://127.0.0.1:" in told
+    assert "export VMPOOLER_FLOWER=http://127.0.0.1:" in told
+    assert "export VMPOOLER_WEB_LOGIN=operator:" in told
+    assert env.stat().st_mode & 0o077 == 0

@@ -64,9 +64,18 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Installe
 def test_it_holds_every_file_of_the_package_and_nothing_else(wheel: Path) -> None:
     inside = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
     package = ROOT / "vmpooler_tasks"
-    ours = {str(path.relative_to(ROOT)) for path in package.rglob("*") if path.suffix in (".py", ".lua", ".typed")}
-    assert inside == ours | {"vmpooler_tasks/py.typed"}
+    ours = {
+        str(path.relative_to(ROOT)) for path in package.rglob("*") if path.is_file() and "__pycache__" not in path.parts
+    }
+    assert inside == ours
     assert sum(name.endswith(".lua") for name in inside) > 10
+
+
+def test_the_pages_and_the_runbooks_come_with_it(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as built:
+        assert b"<!doctype html>" in built.read("vmpooler_tasks/web/static/index.html")
+        runbooks = built.read("vmpooler_tasks/web/runbooks.md")
+    assert runbooks == (ROOT / "docs/runbooks.md").read_bytes(), "not a link that leads nowhere"
 
 
 def test_the_package_is_imported_from_the_wheel(installed: Installed) -> None:

@@ -96,6 +96,15 @@ def test_clones_are_measured_beside_bare_celery(run: tuple[str, dict[str, Any]])
 
 
 @pytest.mark.slow
+def test_scrapes_are_measured_beside_a_bare_pipeline(run: tuple[str, dict[str, Any]]) -> None:
+    for scrape in run[1]["scrapes"]:
+        assert scrape["commands"] > scrape["pools"]
+        assert scrape["seconds"] > 0
+        assert scrape["bare_seconds"] > 0
+        assert scrape["ratio"] > 0
+
+
+@pytest.mark.slow
 def test_people_read_each_figure_in_a_table(run: tuple[str, dict[str, Any]]) -> None:
     printed, figures = run
     (state,) = figures["states"]

@@ -137,7 +137,11 @@ class Visit:
         found = Axe().run(self.page).response["violations"]
         told = [{"rule": one["id"], "at": [node["html"][:200] for node in one["nodes"]]} for one in found]
         assert not told, json.dumps(told, indent=1)
-        assert self.page.evaluate("document.documentElement.scrollWidth <= innerWidth"), "wider than the window"
+        wide = """() => document.documentElement.scrollWidth <= innerWidth ? [] :
+            [...document.querySelectorAll("body *")].filter((one) => one.getBoundingClientRect().right > innerWidth)
+                .map((one) => one.outerHTML.slice(0, 200))"""
+        beyond = self.page.evaluate(wide)
+        assert not beyond, f"wider than the window: {beyond}"
 
     def hears(self, text: str) -> None:
         """Waits until a screen reader is told this."""

@@ -10,12 +10,13 @@ GLANCE = 0.1
 
 
 class CountingProxy:
-    """Give its `port` to a client instead of the server's."""
+    """Give its `port` to a client instead of the server's. `sent`: what the client said."""
 
-    def __init__(self, line: socket.socket, target: int) -> None:
+    def __init__(self, line: socket.socket, target: tuple[str, int]) -> None:
         self._line, self._target = line, target
         self.port: int = line.getsockname()[1]
         self.round_trips = 0
+        self.sent = bytearray()
         self.closed = False
         threading.Thread(target=self._accept, daemon=True).start()
 
@@ -31,7 +32,7 @@ class CountingProxy:
             threading.Thread(target=self._carry, args=(client,), daemon=True).start()
 
     def _carry(self, client: socket.socket) -> None:
-        with client, socket.create_connection(("127.0.0.1", self._target)) as server:
+        with client, socket.create_connection(self._target) as server:
             is_asking = False
             while not self.closed:
                 for line in select.select([client, server], [], [], GLANCE)[0]:
@@ -40,6 +41,7 @@ class CountingProxy:
                         return
                     if line is client:
                         self.round_trips += not is_asking
+                        self.sent += data
                         server.sendall(data)
                     else:
                         client.sendall(data)
@@ -47,8 +49,8 @@ class CountingProxy:
 
 
 @contextmanager
-def counting(target: int) -> Iterator[CountingProxy]:
+def counting(port: int, host: str = "127.0.0.1") -> Iterator[CountingProxy]:
     with socket.create_server(("127.0.0.1", 0)) as line:
-        proxy = CountingProxy(line, target)
+        proxy = CountingProxy(line, (host, port))
         yield proxy
         proxy.closed = True

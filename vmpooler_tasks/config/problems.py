@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from vmpooler_tasks.config.redis_address import mistakes
 from vmpooler_tasks.config.schema import Settings, is_address, shown, without_login
 from vmpooler_tasks.config.services import Credential, WebSection
 from vmpooler_tasks.config.spelling import THRESHOLDS, meaning
@@ -128,6 +129,8 @@ def addresses(settings: Settings, environ: Mapping[str, str]) -> Iterator[str]:
 
 def _address(what: str, url: str) -> Iterator[str]:
     if not url.startswith(("redis://", "rediss://", "sentinel://", "unix://", "redis+socket://")):
-        yield f"{what}: {without_login(url)!r} must begin with redis:// or rediss://"
-    elif url.startswith("redis") and not is_address(url):
+        yield f"{what}: {without_login(url)!r} must begin with redis:// or rediss:// or sentinel://"
+    elif url.startswith(("redis", "sentinel")) and not is_address(url):
         yield f"{what}: {without_login(url)!r} is not an address; encode a password's special characters as %2F"
+    else:
+        yield from (f"{what}: {mistake}" for mistake in mistakes(url))

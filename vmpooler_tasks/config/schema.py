@@ -87,7 +87,9 @@ class RedisSection(Section):
     username: Text | None = Field(None, description="user, where the server has an ACL")
     password: Secret | None = Field(None, description="password")
     data_ttl: Hours = Field(168, description="hours that a VM's metadata is kept after its end")
-    url: SecretStr | None = Field(None, description="whole address, `redis://` or `rediss://`; stands above the others")
+    url: SecretStr | None = Field(
+        None, description="whole address, `redis://`, `rediss://` or `sentinel://`; stands above the others"
+    )
 
     @property
     def location(self) -> str:
@@ -187,7 +189,8 @@ def is_address(url: str) -> bool:
     """Whether its parts can be told apart: a `/`, `?` or `#` in a password has to be percent-encoded."""
     try:
         parts = urlsplit(url)
-        _ = parts.port
+        for host in parts.netloc.rpartition("@")[2].split(","):  # several Sentinels
+            _ = urlsplit(f"//{host}").port
     except ValueError:
         return False
     return "@" not in parts.path + parts.query + parts.fragment

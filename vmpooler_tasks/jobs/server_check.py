@@ -37,6 +37,8 @@ def remedy(error: VmpoolerTasksError, named_by: str) -> str:
         return f"set the right user and password in {named_by}"
     if refused := refused_write(error):
         return refused[1]
+    if "certificate" in str(error):
+        return f"name its authority, or your own certificate, in {named_by}: ?ssl_ca_certs=/path&ssl_certfile=/path&…"
     if isinstance(error, StoreUnavailableError):
         return f"is it running there? {named_by} names it"
     if isinstance(error, WrongTypeError):

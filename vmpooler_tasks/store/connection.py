@@ -11,6 +11,7 @@ from typing import Any
 import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
+from redis.sentinel import MasterNotFoundError
 
 from vmpooler_tasks.config.schema import is_address, without_login
 from vmpooler_tasks.errors import (
@@ -21,6 +22,7 @@ from vmpooler_tasks.errors import (
     WrongTypeError,
 )
 from vmpooler_tasks.model.names import on_one_line, readable
+from vmpooler_tasks.redis_client import client_for
 
 # A frozen server must not hang a caller for ever; these bound the wait, as celery-facts for the broker do.
 CONNECT_TIMEOUT = 3.0
@@ -40,7 +42,7 @@ class Database:
         self.address = without_login(url)
         try:
             # Any: what redis-py's types say of replies depends on options that they do not know.
-            self.client: Any = redis.Redis.from_url(
+            self.client: Any = client_for(
                 url,
                 socket_connect_timeout=CONNECT_TIMEOUT,
                 socket_timeout=reply_timeout,
@@ -202,8 +204,11 @@ def _translated(error: redis.RedisError, address: str, keys: Sequence[bytes] = (
         return StoreDeniedError(f"{address}: {'it wants a password' if missing else error}")
     if isinstance(error, redis.TimeoutError):
         return StoreUnavailableError(f"{address}: no reply in time")
+    if isinstance(error, MasterNotFoundError):
+        # Redis-py lists its own objects here. It says the same of a master that is down.
+        return StoreUnavailableError(f"{address}: {str(error).split(' : ')[0]}; its Sentinels do not answer, or say no")
     if isinstance(error, redis.ConnectionError):
-        return StoreUnavailableError(f"{address}: {error}")
+        return StoreUnavailableError(f"{address}: {on_one_line(str(error))}")
     text = str(error).split(" script: ")[0]  # which line of which script is of no use to its user
     if "WRONGTYPE" in text:
         return WrongTypeError(f"{_named(keys)}{text}")

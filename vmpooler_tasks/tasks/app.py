@@ -10,7 +10,7 @@ from celery import Celery
 from celery.loaders.app import AppLoader
 
 from vmpooler_tasks.tasks.configuration import deployment
-from vmpooler_tasks.tasks.log_format import prepare
+from vmpooler_tasks.tasks.log_format import add_options
 
 CELERYCONFIG = "celeryconfig"
 
@@ -40,4 +40,4 @@ def _celeryconfig() -> ModuleType | None:
 
 # Not current from the start: `celeryconfig.py` imports this package on behalf of Celery's own default app.
 app = Celery("vmpooler_tasks", loader=Loader, set_as_current=False)
-prepare(app)
+add_options(app)

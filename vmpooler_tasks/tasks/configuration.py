@@ -11,11 +11,17 @@ from vmpooler_tasks.errors import ConfigurationError
 from vmpooler_tasks.logs import in_json, refuse
 from vmpooler_tasks.model.lifecycle import MINUTE
 from vmpooler_tasks.tasks import defaults, names
+from vmpooler_tasks.tasks.addresses import broker_settings, result_settings
+from vmpooler_tasks.tasks.flower_guard import refuse_open_flower
+from vmpooler_tasks.tasks.log_format import begin
 
-GUARDED_TRANSPORT = "vmpooler_tasks.tasks.transport:Transport"
 RESERVE_SECONDS = 300
 
-FORGIVING_BACKEND = "vmpooler_tasks.tasks.results:Backend"
+_GUARDED = "vmpooler_tasks.tasks.transport:Transport"
+GUARDED_TRANSPORTS = {"redis": _GUARDED, "rediss": _GUARDED, "sentinel": "vmpooler_tasks.tasks.sentinel:Transport"}
+
+_FORGIVING = "vmpooler_tasks.tasks.results:Backend"
+FORGIVING_BACKENDS = {"redis": _FORGIVING, "rediss": _FORGIVING, "sentinel": "vmpooler_tasks.tasks.sentinel:Backend"}
 
 
 @cache
@@ -32,13 +38,15 @@ def deployment() -> dict[str, Any]:
 
     Whoever runs with it talks to Redis through our guard, and stores results where that cannot fail a task.
     """
+    begin()
+    refuse_open_flower()
     chosen = settings()
     guard_transport()
-    BACKEND_ALIASES.update(dict.fromkeys(("redis", "rediss"), FORGIVING_BACKEND))
+    BACKEND_ALIASES.update(FORGIVING_BACKENDS)
     return {
         **{name: value for name, value in vars(defaults).items() if name.islower() and not name.startswith("_")},
-        "broker_url": chosen.broker_location,
-        "result_backend": chosen.redis.location,
+        **broker_settings(chosen.broker_location),
+        **result_settings(chosen.redis.location),
         "beat_schedule": schedule(chosen),
         "worker_redirect_stdouts": in_json() or defaults.worker_redirect_stdouts,  # a print() would be no JSON
         **time_limits(chosen),
@@ -52,7 +60,7 @@ def time_limits(chosen: Settings) -> dict[str, Any]:
     longest = MINUTE * max(pool.timeout or chosen.config.timeout for pool in chosen.pools)
     soft = max(defaults.task_soft_time_limit, longest + RESERVE_SECONDS)
     hard = soft + defaults.task_time_limit - defaults.task_soft_time_limit
-    options = defaults.broker_transport_options
+    options = broker_settings(chosen.broker_location)["broker_transport_options"]
     visibility = max(options["visibility_timeout"], hard + RESERVE_SECONDS)
     return {
         "task_soft_time_limit": soft,
@@ -63,7 +71,7 @@ def time_limits(chosen: Settings) -> dict[str, Any]:
 
 def guard_transport() -> None:
     """From now on, `redis://` is our own transport in this process."""
-    TRANSPORT_ALIASES.update(dict.fromkeys(("redis", "rediss"), GUARDED_TRANSPORT))
+    TRANSPORT_ALIASES.update(GUARDED_TRANSPORTS)
 
 
 def schedule(chosen: Settings) -> dict[str, dict[str, Any]]:

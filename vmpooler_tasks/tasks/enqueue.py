@@ -11,6 +11,7 @@ from vmpooler_tasks.config import Settings
 from vmpooler_tasks.config.schema import without_login
 from vmpooler_tasks.errors import StoreUnavailableError
 from vmpooler_tasks.tasks import defaults
+from vmpooler_tasks.tasks.addresses import broker_settings
 from vmpooler_tasks.tasks.configuration import guard_transport
 from vmpooler_tasks.tasks.names import PURGE, REDRIVE
 from vmpooler_tasks.tasks.redriving import Broker
@@ -52,8 +53,9 @@ def queues_taken(settings: Settings, timeout: float = 1.0) -> set[str]:
 def _client(settings: Settings) -> Iterator[Celery]:
     """Asks the broker once: whoever waits at a terminal is told at once that it is not there."""
     guard_transport()
-    with Celery("vmpooler_tasks", broker=settings.broker_location, set_as_current=False) as client:
-        client.conf.broker_transport_options = {**defaults.broker_transport_options, "max_retries": 1}
+    with Celery("vmpooler_tasks", set_as_current=False) as client:
+        client.conf.update(broker_settings(settings.broker_location))
+        client.conf.broker_transport_options["max_retries"] = 1
         line = client.connection_for_write()
         try:
             yield client

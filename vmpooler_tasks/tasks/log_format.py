@@ -3,7 +3,7 @@
 import logging
 import os
 import sys
-from functools import partial
+from itertools import product
 from typing import Any
 
 import click
@@ -30,8 +30,8 @@ _SUBJECTS = {"vm": "vm", "pool": "pool", "request_id": "request"}
 """What the pool workers' tasks take, in this order, and what it is called in the log: all their lines are about it."""
 
 
-def prepare(app: Celery) -> None:
-    """Gives worker and beat their `--log-format`, and the handlers that Celery makes our formatter."""
+def add_options(app: Celery) -> None:
+    """Gives worker and beat their `--log-format`."""
     for program in PROGRAMS:
         app.user_options[program].add(
             click.Option(
@@ -39,11 +39,16 @@ def prepare(app: Celery) -> None:
                 allow_from_autoenv=False, help=f"How to write the log; {VARIABLE} is the default. [default: text]",
             )
         )  # fmt: skip
-    for signal in (signals.after_setup_logger, signals.after_setup_task_logger):
-        signal.connect(partial(_format, app), weak=False)
 
 
-def _begin(context: click.Context, _: click.Parameter, value: str | None) -> None:
+def begin() -> None:
+    """Prepares this process for its log, if it is a worker or a beat; for those that run without our application."""
+    context = click.get_current_context(silent=True)
+    if context is not None and context.info_name in PROGRAMS:
+        _begin(context)
+
+
+def _begin(context: click.Context, _: click.Parameter | None = None, value: str | None = None) -> None:
     """First of all, so that whatever goes wrong from now on is said in the format that is wanted."""
     try:
         chosen = choose(value)
@@ -64,19 +69,27 @@ def _say(message: str, stream: Any = sys.__stderr__) -> None:
     os.write(stream.fileno(), f"{JsonFormatter().format(record)}\n".encode())
 
 
-def _format(app: Celery, logger: logging.Logger, colorize: bool, **_: Any) -> None:
-    """The format is the same for Celery's loggers of tasks: the task is told in all lines, not in theirs alone."""
+@signals.after_setup_logger.connect(weak=False)
+def _format(logger: logging.Logger, format: str, colorize: bool, **_: Any) -> None:  # noqa: A002 - Celery's name
     for handler in (*logger.handlers, *get_multiprocessing_logger().handlers):
-        made: JsonFormatter | _Coloured = JsonFormatter() if in_json() else _Coloured(app, coloured=colorize)
+        dates = handler.formatter.datefmt if handler.formatter else None
+        made: JsonFormatter | _Coloured = JsonFormatter() if in_json() else _Coloured(format, dates, coloured=colorize)
         made.context = about_the_task
         handler.setFormatter(made)
+
+
+@signals.after_setup_task_logger.connect(weak=False)
+def _format_of_tasks(logger: logging.Logger, **_: Any) -> None:
+    """The same: the task is told in all lines, not in those alone for which Celery has a format of its own."""
+    for handler, of_all in product(logger.handlers, logging.getLogger().handlers):
+        handler.setFormatter(of_all.formatter)
 
 
 class _Coloured(TextFormatter, ColorFormatter):
     """On a terminal, as Celery colours its lines."""
 
-    def __init__(self, app: Celery, *, coloured: bool) -> None:
-        ColorFormatter.__init__(self, app.conf.worker_log_format, coloured, app.conf.worker_log_datefmt)
+    def __init__(self, form: str, dates: str | None, *, coloured: bool) -> None:
+        ColorFormatter.__init__(self, form, coloured, dates)
 
 
 def about_the_task() -> dict[str, str]:

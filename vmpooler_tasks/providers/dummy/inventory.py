@@ -16,6 +16,7 @@ from redis.retry import Retry
 
 from vmpooler_tasks.errors import TransientProviderError
 from vmpooler_tasks.providers.dummy.machine import Machine
+from vmpooler_tasks.redis_client import client_for
 
 PREFIX = "vmpooler_tasks__dummy__"
 
@@ -35,7 +36,7 @@ class Inventory:
     def __init__(self, redis_url: str) -> None:
         try:
             # Any: what redis-py's types say of replies depends on options that they do not know.
-            self._redis: Any = redis.Redis.from_url(
+            self._redis: Any = client_for(
                 redis_url,
                 decode_responses=True,
                 socket_connect_timeout=CONNECT_TIMEOUT,

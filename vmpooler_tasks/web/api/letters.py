@@ -8,6 +8,7 @@ from fastapi import APIRouter, HTTPException, Path, Query
 from vmpooler_tasks.jobs import deadletters as job
 from vmpooler_tasks.model.deadletter import StoredLetter
 from vmpooler_tasks.model.letterfilter import LetterFilter
+from vmpooler_tasks.store.deadletters import revision
 from vmpooler_tasks.web.api.answers import (
     CHANGING,
     READING,
@@ -51,7 +52,8 @@ def show_groups(site: Here, _: Reader, query: Letters) -> Stats:
         return Stats(total=sum(group.count for group in groups), groups=groups)
 
     with site.search():
-        found: Stats = site.groups.get(query.model_dump_json(), count)
+        # Who has just seen that letters came or went is not told of those before.
+        found: Stats = site.groups.get((revision(site.db), query.model_dump_json()), count)
     return found
 
 

@@ -67,7 +67,11 @@ function refocus(parent, held, place) {
 }
 
 /** The heading of the section that a node stands in: where the focus goes when its place is gone. */
-export const headingOf = (node) => node.closest("section, dialog")?.querySelector("h1, h2");
+export function headingOf(node) {
+  const heading = node.closest("section, dialog")?.querySelector("h1, h2");
+  heading?.setAttribute("tabindex", "-1");
+  return heading;
+}
 
 const ICONS = {
   healthy: "M4 12.500l5 5L20 6.500",

@@ -90,7 +90,7 @@ function build() {
     el(
       "section",
       { class: "list", "aria-labelledby": "list-title" },
-      el("h2", { id: "list-title", text: "Newest first" }),
+      el("h2", { id: "list-title", tabindex: "-1", text: "Newest first" }),
       el("div", { class: "list-head" }, parts.total, parts.actions),
       parts.unreadable,
       parts.rows.node,
@@ -194,7 +194,7 @@ function showMore() {
   parts.more.dataset.words = words;
   const press = button(text, () => {
     if (isFull) {
-      go("letters", { ...state.filter, until: Math.ceil(epochOf(oldest.failed_at)) });
+      go("letters", { ...state.filter, until: Math.floor(epochOf(oldest.failed_at)) + 1 });
       return;
     }
     state.pages += 1;

@@ -23,6 +23,7 @@ const RETRY_MS = 3000;
 let shownAt = null; // when the overview that is shown was true
 let before = null; // the overview before
 let isIn = false;
+let hasJustLoggedIn = false;
 
 const poll = new Poll(take, (error, nextTryMs) => {
   if (error.status !== 401) connection.lost(error, shownAt, nextTryMs);
@@ -46,7 +47,7 @@ function take(overview) {
   tellOfNew(overview, view);
   const isFirst = before === null;
   before = overview;
-  if (isFirst) enter(current(), false);
+  if (isFirst) enter(current(), hasJustLoggedIn);
 }
 
 /** In the section of dead letters each new one is marked and told of there. */
@@ -85,7 +86,9 @@ function goTo(section) {
   else scrollTo(0, 0);
 }
 
-function begin() {
+/** Whoever has just logged in had the focus in the form: it goes on with the section. */
+function begin(afterLogin) {
+  hasJustLoggedIn = afterLogin;
   isIn = true;
   show(byId("bar"), true);
   showWho(leave);
@@ -113,8 +116,8 @@ async function boot() {
     return;
   }
   connection.found();
-  if (session.role) begin();
-  else askToLogIn(() => begin());
+  if (session.role) begin(false);
+  else askToLogIn(() => begin(true));
 }
 
 whenLoggedOut(() => isIn && leave("The session has ended. Log in to go on."));

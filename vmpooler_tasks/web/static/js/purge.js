@@ -114,6 +114,7 @@ function showSwitches() {
 
 async function plan() {
   parts.again.disabled = true;
+  parts.apply.disabled = true;
   parts.summary.setAttribute("aria-busy", "true");
   try {
     state.plan = await get("purge", { dry_run: true, ...state.filter });

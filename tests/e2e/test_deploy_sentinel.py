@@ -1,0 +1,123 @@
+"""One `sentinel://` address for the whole product, with real Sentinels and a real failover."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support import days_work
+from tests.support.commands import CommandLine
+from tests.support.days_work import SIZE, managed, ready
+from tests.support.failing_tasks import PREFIX
+from tests.support.messages import QUEUE, message, send
+from tests.support.processes import Installation, until
+from tests.support.sentinels import MASTER, Watched, watched
+from tests.support.world import POOL
+from vmpooler_tasks.errors import VmpoolerTasksError
+from vmpooler_tasks.model.names import DeadLetterQueue, Queue
+from vmpooler_tasks.store import Database, health, keys
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Iterator[Watched]:
+    with watched(tmp_path) as own:
+        yield own
+
+
+def test_the_whole_product_works(site: Watched, tmp_path: Path) -> None:
+    database = Database(site.url)
+    with Installation(site.url, tmp_path) as installation:
+        days_work.work(installation, database)
+        assert site.password not in "".join(path.read_text() for path in tmp_path.glob("*.log"))
+    database.close()
+
+
+def test_after_a_failover_the_work_goes_on_and_nothing_is_lost(site: Watched, tmp_path: Path) -> None:
+    database = Database(site.url)
+    with Installation(site.url, tmp_path) as installation:
+        days_work.start(installation)
+        until(lambda: ready(database) == SIZE, "the pool is full")
+        before = set(database.call("SMEMBERS", keys.queue(Queue.READY, POOL)))
+        send(database, message("no.such.task"))  # for the guard and the hooks, before
+        letters = keys.dead_letters(DeadLetterQueue.TASKS)
+        until(lambda: database.call("ZCARD", letters) == 1, "a dead letter")
+        assert database.call("WAIT", 1, 5000) == 1
+
+        was = site.current
+        site.master.kill()
+        until(lambda: site.current != was, "the Sentinels name another master")
+
+        until(lambda: _can_be_read(database), "the store finds it")
+        assert before <= set(database.call("SMEMBERS", keys.queue(Queue.READY, POOL)))
+        assert database.call("ZCARD", letters) == 1
+        checked = health.read_verdict(database)["last_check"]
+        until(lambda: health.read_verdict(database)["last_check"] > checked, "checks go on, and ticks")
+        database.call("LPUSH", QUEUE, b"no message at all")
+        until(lambda: database.call("ZCARD", letters) == 2, "the guard keeps what is no message")
+        run = CommandLine(installation.folder, installation.environment)
+        asked = run("request", "centos-7=1", "--wait")
+        assert asked.status == 0, asked
+        found = json.loads(run("doctor", "--json").out)
+        assert not [one for one in found if one["state"] == "fail" and one["what"] != "health"]
+    database.close()
+
+
+def _can_be_read(database: Database) -> bool:
+    try:
+        return bool(database.call("PING"))
+    except VmpoolerTasksError:
+        return False
+
+
+def test_a_task_that_runs_through_a_failover_is_acknowledged_at_the_new_master(site: Watched, tmp_path: Path) -> None:
+    database = Database(site.url)
+    with Installation(site.url, tmp_path) as installation:
+        worker = installation.worker("--include", PREFIX, "-P", "threads")
+        send(database, message(f"{PREFIX}.sleep", 8))
+        worker.says(f"{PREFIX}.sleep").says("] received")
+        assert database.call("WAIT", 1, 5000) == 1
+        site.master.kill()
+        until(lambda: site.current == site.replica.port, "the replica is the master")
+        worker.says(f"{PREFIX}.sleep[", times=2).says("succeeded in")
+        send(database, message(f"{PREFIX}.succeed"))
+        worker.says("succeeded in", times=2)
+        assert worker.running
+    database.close()
+
+
+@pytest.mark.parametrize("command", [("health",), ("purge", "--enqueue")], ids=" ".join)
+def test_an_unknown_master_is_one_line(command: tuple[str, ...], site: Watched, tmp_path: Path) -> None:
+    url = site.url.replace(MASTER, "another")
+    done = CommandLine(tmp_path, Installation(url, tmp_path).environment)(*command)
+    assert (done.status, len(done.err.splitlines())) == (69, 1), done
+    assert "No master found for 'another'" in done.err
+    assert site.password not in done.err
+
+
+@pytest.mark.parametrize("command", [("health",), ("purge", "--enqueue"), ("pools",)], ids=" ".join)
+def test_no_sentinel_that_answers_is_one_line(command: tuple[str, ...], tmp_path: Path) -> None:
+    url = "sentinel://:s3cr3t-word@127.0.0.1:1,127.0.0.1:2/0?master=mymaster"
+    environment = {**Installation(url, tmp_path).environment, "VMPOOLER_CONFIG": managed()}
+    done = CommandLine(tmp_path, environment)(*command)
+    assert (done.status, len(done.err.splitlines())) == (69, 1), done
+    assert "sentinel://127.0.0.1:1,127.0.0.1:2/0" in done.err
+    assert "s3cr3t-word" not in done.err
+    assert "No master found for 'mymaster'" in done.err
+
+
+@pytest.mark.parametrize("program", ["worker", "beat"])
+def test_a_worker_and_a_beat_wait_for_the_sentinels(program: str, tmp_path: Path) -> None:
+    own = Watched(tmp_path, "s3cr3t-word")
+    with Installation(own.url, tmp_path) as installation:
+        process = installation.celery(program, "--loglevel", "INFO", name=program).start()
+        try:
+            process.says("No master found for 'mymaster'")
+            assert "Traceback" not in process.log
+            assert own.password not in process.log
+            own.start()
+            process.says(" ready." if program == "worker" else "[*] [beat] Sent")
+        finally:
+            own.stop()

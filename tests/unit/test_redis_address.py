@@ -1,0 +1,105 @@
+"""An address of Redis means the same to the store, to Celery's broker and to its results."""
+
+from pathlib import Path
+
+import pytest
+
+from vmpooler_tasks.config import load_settings
+from vmpooler_tasks.config.redis_address import mistakes, read_address
+from vmpooler_tasks.config.schema import without_login
+from vmpooler_tasks.errors import ConfigurationError
+from vmpooler_tasks.tasks import defaults
+from vmpooler_tasks.tasks.addresses import broker_settings, result_settings
+
+SENTINELS = "sentinel://us%40er:p%2Fw@one:26380,two,[::1]:26381/3?master=mymaster"
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> str:
+    for name in ("ca", "cert", "key"):
+        (tmp_path / name).touch()
+    return f"ssl_ca_certs={tmp_path}/ca&ssl_certfile={tmp_path}/cert&ssl_keyfile={tmp_path}/key"
+
+
+def test_the_parts_of_an_ordinary_one() -> None:
+    address = read_address("redis://:p%23@db.example.com/2")
+    assert (address.hosts, address.username, address.password) == ((("db.example.com", 6379),), None, "p#")
+    assert (address.database, address.tls, address.master) == (2, {}, None)
+    assert address.urls == ["redis://:p%23@db.example.com:6379/2"]
+    assert "p#" not in repr(address)
+
+
+def test_tls_is_verified_unless_it_is_said_that_it_is_not(files: str) -> None:
+    verified = {"ssl_cert_reqs": "required", "ssl_check_hostname": True}
+    assert read_address("rediss://h/0").tls == verified
+    assert read_address("rediss://h/0?ssl_cert_reqs=CERT_REQUIRED").tls == verified
+    assert read_address("rediss://h/0?ssl_cert_reqs=none").tls == {"ssl_cert_reqs": "none", "ssl_check_hostname": False}
+    named = read_address(f"rediss://h/0?ssl_check_hostname=false&{files}").tls
+    assert named.keys() == {*verified, "ssl_ca_certs", "ssl_certfile", "ssl_keyfile"}
+    assert named["ssl_check_hostname"] is False
+
+
+def test_celery_is_told_the_same(files: str) -> None:
+    url = f"rediss://user:word@h:7000/1?{files}"
+    tls = read_address(url).tls
+    broker, results = broker_settings(url), result_settings(url)
+    assert broker["broker_url"] == results["result_backend"] == "rediss://user:word@h:7000/1"
+    assert broker["broker_use_ssl"] == results["redis_backend_use_ssl"] == tls
+    assert broker["broker_transport_options"] == defaults.broker_transport_options
+
+
+def test_without_tls_there_is_none() -> None:
+    assert broker_settings("redis://h")["broker_use_ssl"] is None
+    assert result_settings("redis://h")["redis_backend_use_ssl"] is None
+    assert broker_settings("unix:///run/redis.sock")["broker_url"] == "unix:///run/redis.sock"
+
+
+def test_sentinels() -> None:
+    address = read_address(SENTINELS)
+    assert address.hosts == (("one", 26380), ("two", 26379), ("::1", 26381))
+    assert (address.username, address.password, address.database, address.master) == ("us@er", "p/w", 3, "mymaster")
+    login = "sentinel://us%40er:p%2Fw@"
+    assert address.urls == [f"{login}one:26380/3", f"{login}two:26379/3", f"{login}[::1]:26381/3"]
+    assert without_login(SENTINELS) == "sentinel://one:26380,two,[::1]:26381/3"
+    broker, results = broker_settings(SENTINELS), result_settings(SENTINELS)
+    assert broker["broker_url"] == results["result_backend"] == ";".join(address.urls)
+    assert broker["broker_transport_options"]["master_name"] == "mymaster"
+    assert results["result_backend_transport_options"]["master_name"] == "mymaster"
+
+
+def test_sentinels_have_a_login_of_their_own_and_tls_where_redis_has_it() -> None:
+    url = f"{SENTINELS}&sentinel_username=s&sentinel_password=w&ssl_cert_reqs=required"
+    options = broker_settings(url)["broker_transport_options"]["sentinel_kwargs"]
+    assert {"username": "s", "password": "w", "ssl": True, "socket_timeout": 5}.items() <= options.items()
+    assert "master_name" not in defaults.broker_transport_options
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("sentinel://h/0", "a sentinel:// address needs the name of its master: ?master=mymaster"),
+        ("rediss://h/x", "the database must be a number, as in redis://host:6379/0"),
+        ("rediss://h/0?ssl_cert_reqs=maybe", "ssl_cert_reqs must be one of required, optional, none"),
+        ("rediss://h/0?ssl_check_hostname=perhaps", "ssl_check_hostname must be true or false"),
+        ("rediss://h/0?ssl_ca_certs=/nonexistent", "ssl_ca_certs: there is no file /nonexistent"),
+        ("rediss://h/0?ssl_keyfile=/dev/null", "ssl_certfile and ssl_keyfile need each other"),
+        ("rediss://h/0?ssl_ca_cert=x", "unknown option ssl_ca_cert; there are db, ssl_ca_certs, "),
+        ("redis://h/0?ssl_cert_reqs=none", "options of TLS need rediss://"),
+        ("sentinel://h:x/0?master=m", "is not an address"),
+    ],
+)
+@pytest.mark.parametrize("variable", ["REDIS_URL", "CELERY_BROKER_URL"])
+def test_mistakes_are_told_before_anything_starts(url: str, said: str, variable: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        load_settings({variable: url.replace("//", "//:hunter2@"), "VMPOOLER_CONFIG": "{}"})
+    (problem,) = [problem for problem in caught.value.problems if said in problem]
+    assert problem.startswith(f"{variable}: ")
+    assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "url", ["redis://h", "rediss://h:1/0", SENTINELS, "redis://h/0?socket_timeout=3", "rediss://h/0?db=3"]
+)
+def test_what_is_none_is_taken(url: str) -> None:
+    assert not list(mistakes(url))
+    assert load_settings({"REDIS_URL": url, "VMPOOLER_CONFIG": "{}"}).redis.location == url

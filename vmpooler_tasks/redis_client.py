@@ -1,0 +1,27 @@
+"""redis-py's client for an address: of a Redis, with or without TLS, or of the master that Sentinels name."""
+
+from typing import Any, cast
+
+import redis
+from redis.sentinel import Sentinel
+
+from vmpooler_tasks.config.redis_address import read_address, understood
+
+
+def client_for(url: str, **options: Any) -> Any:
+    """Opens no connection yet. `options` are redis-py's, for each connection. Raises ValueError if it is no address."""
+    if not understood(url):
+        return redis.Redis.from_url(url, **options)
+    address = read_address(url)
+    if address.master is None:
+        return redis.Redis(**address.server, **address.login, **address.security, **options)
+    bounds = {name: value for name, value in options.items() if name.startswith("socket_")}
+    # Any: redis-py leaves these untyped.
+    sentinels: Any = cast("Any", Sentinel)(
+        address.hosts,
+        sentinel_kwargs={**address.sentinel_login, **address.security, **bounds},
+        **address.login,
+        **address.security,
+        **options,
+    )
+    return sentinels.master_for(address.master)

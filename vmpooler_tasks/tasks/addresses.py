@@ -1,0 +1,42 @@
+"""An address of Redis in Celery's words: for its broker, and for its results."""
+
+from typing import Any
+
+from vmpooler_tasks.config.redis_address import RedisAddress, read_address, understood
+from vmpooler_tasks.tasks import defaults
+
+
+def broker_settings(url: str) -> dict[str, Any]:
+    """Where the messages go. Its transport options are the defaults, with what Sentinel needs."""
+    options = dict(defaults.broker_transport_options)
+    if not understood(url):
+        return {"broker_url": url, "broker_transport_options": options}
+    address = read_address(url)
+    return {
+        "broker_url": ";".join(address.urls),
+        "broker_use_ssl": dict(address.tls) or None,
+        "broker_transport_options": {**options, **_sentinels(address)},
+    }
+
+
+def result_settings(url: str) -> dict[str, Any]:
+    """Where results are kept."""
+    if not understood(url):
+        return {"result_backend": url}
+    address = read_address(url)
+    return {
+        "result_backend": ";".join(address.urls),
+        "redis_backend_use_ssl": dict(address.tls) or None,
+        "result_backend_transport_options": _sentinels(address),
+    }
+
+
+def _sentinels(address: RedisAddress) -> dict[str, Any]:
+    """As redis-py asks the Sentinels: their own login, our bounds of time, TLS where Redis has it."""
+    if address.master is None:
+        return {}
+    bounds = {name: defaults.broker_transport_options[name] for name in ("socket_timeout", "socket_connect_timeout")}
+    return {
+        "master_name": address.master,
+        "sentinel_kwargs": {**address.sentinel_login, **address.security, **bounds},
+    }

@@ -1,0 +1,53 @@
+"""Flower can start any task: it is not to be open to whoever reaches its port."""
+
+import os
+from collections.abc import Mapping
+from ipaddress import ip_address
+
+import click
+
+from vmpooler_tasks.errors import VmpoolerTasksError
+from vmpooler_tasks.logs import refuse
+
+LOGIN = "FLOWER_BASIC_AUTH"
+UNAUTHENTICATED = "FLOWER_UNAUTHENTICATED_API"
+
+
+class OpenFlowerError(VmpoolerTasksError):
+    """Flower would be open to everybody"""
+
+    exit_status = os.EX_CONFIG
+
+
+def refuse_open_flower() -> None:
+    """Ends this process if it is a Flower that would be. It asks for its settings between its options and its port."""
+    command = click.get_current_context(silent=True)
+    if command is None or command.info_name != "flower":
+        return
+    from tornado.options import options  # noqa: PLC0415 - they are there in Flower alone
+
+    problem = mistake(
+        address=options.address, socket=bool(options.unix_socket), login=bool(options.basic_auth or options.auth),
+        environ=os.environ,
+    )  # fmt: skip
+    if problem:
+        refuse(OpenFlowerError(problem))
+
+
+def mistake(*, address: str, socket: bool, login: bool, environ: Mapping[str, str]) -> str | None:
+    """Why Flower must not start like this; None if it may. `address` as Flower takes it: all of them if empty."""
+    if login:
+        return None
+    if environ.get(UNAUTHENTICATED):
+        return f"{UNAUTHENTICATED} is set, and any web page could then start tasks; set {LOGIN}=USER:PASSWORD instead"
+    if not socket and not _is_loopback(address):
+        where = address or "every address"
+        return f"it would listen on {where} without a login; set {LOGIN}=USER:PASSWORD, or --address=127.0.0.1"
+    return None
+
+
+def _is_loopback(address: str) -> bool:
+    try:
+        return ip_address(address).is_loopback
+    except ValueError:
+        return address == "localhost"
