@@ -214,7 +214,7 @@ def test_the_architecture_names_every_key_of_ours() -> None:
     made = {
         keys.first_seen("QUEUE", "POOL"), keys.work(b"VM"), keys.breaker("PROVIDER"), keys.pool_breaker("POOL"),
         keys.check_lock("POOL"),
-        keys.redrive("RUN"), keys.redrive_letters("RUN"), b"vmpooler_tasks__dummy__POOL",
+        keys.redrive("RUN"), keys.redrive_letters("RUN"), keys.session("DIGEST"), b"vmpooler_tasks__dummy__POOL",
         b"vmpooler_tasks__dummy__calls:CALL:POOL:VM",
     }  # fmt: skip
     text = read("docs/architecture.md")
@@ -224,10 +224,3 @@ def test_the_architecture_names_every_key_of_ours() -> None:
     named = {f"vmpooler_tasks__{key[1:].lstrip('_')}" if key[0] == "…" else key for row in rows for key in row}
     named = {keys.redrive_letters("RUN").decode() if key == "vmpooler_tasks__letters" else key for key in named}
     assert named == ours | slots | {key.decode() for key in made}
-
-
-def test_nothing_is_promised_that_is_not_there() -> None:
-    """What later issues bring is named as missing where it is named at all."""
-    for name in DOCUMENTS:
-        text = read(name)
-        assert not re.search(r"vmpooler-tasks web\b", text), name

@@ -1,0 +1,127 @@
+"""What dead letters, VMs and the history of health take of the server's memory: `python -m tests.benchmarks.memory`.
+
+The figures stand in the operator guide, under "Capacity".
+"""
+
+import argparse
+import tempfile
+import time
+import traceback
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+from tests.benchmarks import states
+from tests.benchmarks.target import Target, open_target
+from tests.support.servers import KINDS
+from vmpooler_tasks.config import load_settings
+from vmpooler_tasks.jobs import health
+from vmpooler_tasks.model.deadletter import MAX_TEXT, DeadLetter, failed_vm, letter_id
+from vmpooler_tasks.model.names import DeadLetterQueue
+from vmpooler_tasks.model.timestamps import iso_utc
+from vmpooler_tasks.store import deadletters, server
+from vmpooler_tasks.store.deadletters import Limits
+
+LETTERS = 10_000
+VMS = 10_000
+POOLS = 10
+CHECKS = 1_000
+INTERVAL_SECONDS = 300
+LIMITS = Limits(ttl_seconds=168 * 3600, max_entries=LETTERS)
+DEPTH = 6
+"""Frames of a traceback, as a task's has them in Celery, this project and a provider."""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.memory", description=__doc__)
+    parser.add_argument("--server", choices=KINDS, default="valkey", help="which server to start (default: valkey)")
+    kind = parser.parse_args().server
+    with tempfile.TemporaryDirectory(prefix="vmpooler-bench-") as folder, open_target(kind, None, Path(folder)) as own:
+        facts = server.facts(own.db)
+        print(f"{facts.product} {'.'.join(map(str, facts.version))}, MiB of used_memory")
+        for what, make in (("VMs", _of_vm), ("tasks", _of_task), ("VMs, longest message", _of_long_message)):
+            size = len(make(0, time.time()).member().encode())
+            print(f"{LETTERS} dead letters of {what}, {size} bytes each: {_of_letters(own, make):.1f}")
+        state = states.make(VMS, POOLS, Path(folder) / "state")
+        own.empty()
+        empty = _used(own)
+        state.load(own)
+        print(f"{VMS} VMs in {POOLS} pools: {_used(own) - empty:.1f}")
+        print(f"{CHECKS} health checks of {POOLS} pools: {_of_checks(own, state):.2f}")
+
+
+def _used(target: Target) -> float:
+    with target.db.translated_errors():
+        return float(target.db.client.info("memory")["used_memory"]) / 2**20
+
+
+def _of_letters(target: Target, make: Callable[[int, float], DeadLetter]) -> float:
+    """Pushed one by one, as failures are; the first one loads the script."""
+    now = time.time()
+    target.empty()
+    deadletters.push(target.db, DeadLetterQueue.READY, make(0, now), now=now, limits=LIMITS)
+    begin = _used(target)
+    for number in range(LETTERS):
+        deadletters.push(target.db, DeadLetterQueue.CLONE, make(number, now), now=now, limits=LIMITS)
+    return _used(target) - begin
+
+
+def _of_checks(target: Target, state: states.State) -> float:
+    """All but the first, which also makes what there is one of."""
+    settings = load_settings(file=state.config)
+    health.run(target.db, settings, lambda: state.now, asked_for=True)
+    begin = _used(target)
+    for number in range(1, CHECKS):
+        health.run(target.db, settings, partial(float, state.now + number * INTERVAL_SECONDS), asked_for=True)
+    return (_used(target) - begin) * CHECKS / (CHECKS - 1)
+
+
+def _of_vm(number: int, now: float, message: str = "template centos-7-template does not exist") -> DeadLetter:
+    return failed_vm(
+        queue=DeadLetterQueue.CLONE, vm=f"pooler-happy-elephant-{number}".encode(), pool="centos-7-x86_64",
+        error_class="StandardError", error_message=message, now=now - number, request_id=f"req-abc{number}".encode(),
+        pool_alias=b"centos-7", identity=str(number).encode(), retry_count=3,
+    )  # fmt: skip
+
+
+def _of_long_message(number: int, now: float) -> DeadLetter:
+    return _of_vm(
+        number, now, "".join(f"what the provider said about {number}, line {line}; " for line in range(MAX_TEXT))
+    )
+
+
+def _of_task(number: int, now: float) -> DeadLetter:
+    vm = f"pooler-happy-elephant-{number}"
+    return DeadLetter(
+        vm=vm, pool="centos-7-x86_64", queue_from=DeadLetterQueue.TASKS, error_class="RuntimeError",
+        error_message="failed to read the provider's answer", failed_at=iso_utc(now - number), retry_count=3,
+        id=letter_id(DeadLetterQueue.TASKS, number), task="vmpooler_tasks.check_ready_vm",
+        task_id=f"4f1c9a52-6f57-4c1e-9b2c-{number:012d}", args=[], kwargs={"vm": vm, "pool": "centos-7-x86_64"},
+        traceback=TRACEBACK,
+    )  # fmt: skip
+
+
+def _traceback(depth: int) -> str:
+    try:
+        _fail(depth)
+    except RuntimeError:
+        return traceback.format_exc()[-MAX_TEXT:]
+    raise AssertionError("it did not fail")
+
+
+def _fail(depth: int) -> None:
+    if depth:
+        return _fail(depth - 1) if depth % 2 else _further(depth)
+    raise RuntimeError("failed to read the provider's answer")
+
+
+def _further(depth: int) -> None:
+    """Another frame: Python leaves out those that repeat."""
+    _fail(depth - 1)
+
+
+TRACEBACK = _traceback(DEPTH)
+
+
+if __name__ == "__main__":
+    main()
