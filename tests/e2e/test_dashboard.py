@@ -74,7 +74,7 @@ def test_the_pools_are_seen_at_a_glance(open_dashboard: Dashboard, world: World)
     expect(row).to_contain_text("no space left")
     row.get_by_role("link", name="1 failure").click()
     expect(visit.letters).to_have_count(1)
-    assert visit.page.url.endswith(f"#letters?pool={POOL}&since=1h")
+    expect(visit.page).to_have_url(f"{open_dashboard.address}/#letters?pool={POOL}&since=1h")
 
 
 def test_a_dead_letter_arrives_and_disturbs_nobody(open_dashboard: Dashboard, world: World) -> None:
@@ -135,16 +135,21 @@ def test_a_letter_is_shown_whole_and_its_markup_stays_text(open_dashboard: Dashb
     expect(visit.dialog.get_by_role("region", name="Traceback")).to_contain_text(f"Traceback\n  {nasty}")
     expect(visit.dialog.get_by_role("region", name="Args", exact=True)).to_contain_text("onerror")
     expect(visit.dialog).to_contain_text("of_others")
-    assert visit.page.url.endswith("letter=abc")
+    expect(visit.page).to_have_url(re.compile("#letters\\?letter=abc$"))
     assert visit.page.locator("main img, main script, dialog img, dialog script").count() == 0
     visit.page.keyboard.press("Escape")
     expect(visit.page.get_by_role("dialog")).to_have_count(0)
     expect(opener).to_be_focused()
-    assert visit.page.url.endswith("#letters")
+    expect(visit.page).to_have_url(f"{open_dashboard.address}/#letters")
     visit.go("letters?letter=abc")
     expect(visit.dialog).to_contain_text("of_others")
     visit.page.go_back()
     expect(visit.page.get_by_role("dialog")).to_have_count(0)
+    visit.page.go_forward()
+    expect(visit.dialog).to_contain_text("of_others")
+    visit.go("purge")
+    expect(visit.page.get_by_role("dialog")).to_have_count(0)
+    expect(visit.page.get_by_role("heading", name="Purge", level=1)).to_be_visible()
     assert visit.page.evaluate("window.hit") is None
 
 

@@ -10,7 +10,7 @@ import { openDetail } from "./letterdetail.js";
 import { asQuery, asSelection, FilterForm, filterOf, inWords } from "./letterfilter.js";
 import { Groups } from "./lettergroups.js";
 import { Rows } from "./letterrows.js";
-import { go } from "./route.js";
+import { current, go } from "./route.js";
 import { buildRuns, loadRuns, runsHaveWorker } from "./runs.js";
 
 const PAGE = 50;
@@ -45,6 +45,9 @@ export function enterLetters(words, revision) {
   }
   showDetail(words.letter ?? null);
 }
+
+/** An open letter does not lie over other sections. */
+export const leaveLetters = () => showDetail(null);
 
 /** What the overview says of them; if they changed, they are read again where they are seen. */
 export function updateLetters(overview, isSeen) {
@@ -269,6 +272,7 @@ async function showDetail(id) {
     onClose: () => {
       if (state.detail !== own) return;
       state.detail = null;
+      if (current().filters.letter !== id) return; // whoever went elsewhere meanwhile stays there
       if (history.state?.opened) history.back();
       else go("letters", state.filter, { replace: true });
     },

@@ -6,7 +6,7 @@ import { enterAudit, updateAudit } from "./audit.js";
 import * as connection from "./connection.js";
 import { byId, show } from "./dom.js";
 import { plural, serverTimeIs, startTicking } from "./format.js";
-import { enterLetters, updateLetters } from "./letters.js";
+import { enterLetters, leaveLetters, updateLetters } from "./letters.js";
 import { askToLogIn, showWho } from "./login.js";
 import { Poll } from "./poll.js";
 import { showPools } from "./pools.js";
@@ -68,6 +68,7 @@ function enter({ section, filters }, isByUser) {
   }
   if (!before) return; // with the first overview the section is entered once more
   if (view === "letters") enterLetters(filters, before.revision);
+  else leaveLetters();
   if (view === "purge") enterPurge(filters);
   if (view === "audit") enterAudit();
   if (view === "home") showTrends(before.health.last_check ?? "never");
