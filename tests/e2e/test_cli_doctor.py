@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from tests.support import servers
+from tests.support import listeners, servers
 from tests.support.commands import CommandLine
+from tests.support.listeners import NO_SUCH_HOST
 from tests.support.processes import Installation, until
 from tests.support.servers import TestServer
 from tests.support.world import POOL, World
@@ -34,7 +35,7 @@ def test_doctor_tells_what_does_not_run_and_how_to_start_it(run: CommandLine) ->
     assert {what: finding["state"] for what, finding in findings.items()} == {
         "configuration": "ok", "Redis": "ok", "version": "ok", "role": "ok", "eviction": "ok", "memory": "ok",
         "persistence": "warn", "clock": "ok", "broker": "ok", "workers": "fail", "beat": "fail", "last purge": "warn",
-        "health": "fail", "pool manager": "ok",
+        "health": "fail", "pool manager": "ok", "metrics": "ok",
     }  # fmt: skip
     assert findings["workers"]["remedy"] == "start one: celery -A vmpooler_tasks worker"
     assert findings["beat"]["remedy"] == "start one: celery -A vmpooler_tasks beat"
@@ -45,6 +46,18 @@ def test_doctor_tells_what_does_not_run_and_how_to_start_it(run: CommandLine) ->
     nothing_runs = "mend first what is said of workers and beat above"
     assert (findings["last purge"]["found"], findings["last purge"]["remedy"]) == ("never", nothing_runs)
     assert findings["health"]["remedy"] == nothing_runs
+
+
+def test_doctor_tells_whether_the_metrics_servers_are_reached(run: CommandLine) -> None:
+    with listeners.graphite() as graphite:
+        own = {"GRAPHITE_SERVER": "127.0.0.1", "GRAPHITE_PORT": str(graphite.port)}
+        found = {one["what"]: one for one in run.json("doctor", status=1, **own)}["metrics"]
+        assert (found["state"], found["found"]) == ("ok", f"Graphite at 127.0.0.1:{graphite.port} answers")
+    gone = {one["what"]: one for one in run.json("doctor", status=1, **own, STATSD_SERVER=NO_SUCH_HOST)}["metrics"]
+    assert gone["state"] == "warn"
+    assert f"StatsD at {NO_SUCH_HOST}:8125: " in gone["found"]
+    assert f"Graphite at 127.0.0.1:{graphite.port}: " in gone["found"]
+    assert "firewall" in gone["remedy"]
 
 
 def test_doctor_goes_by_what_it_found_to_run(run: CommandLine, world: World) -> None:
@@ -90,7 +103,7 @@ def test_doctor_goes_on_when_a_key_of_ours_is_of_the_wrong_type(run: CommandLine
     findings = doctors_findings(run, status=1)
     assert findings["beat"]["found"].startswith("A key in Redis does not hold what it should: vmpooler_tasks__beats: ")
     assert findings["beat"]["remedy"] == "see what wrote this key; delete or rename it if nobody needs it"
-    assert list(findings)[-1] == "health"
+    assert list(findings)[-1] == "metrics"
 
 
 def test_doctor_warns_of_a_redis_that_evicts_or_cannot_be_written_to(run: CommandLine, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from vmpooler_tasks.model.names import Queue
 
 pytestmark = pytest.mark.slow
 
-SCREENS = {
+SCREENS: dict[str, dict[str, Any]] = {
     "light": {"viewport": DESKTOP, "color_scheme": "light"},
     "dark": {"viewport": DESKTOP, "color_scheme": "dark"},
     "phone": {"viewport": PHONE, "color_scheme": "light", "has_touch": True},

@@ -1,8 +1,7 @@
 """The operator guide's promises, each by name: its configuration, and its dead-letter queue.
 
 Auto-purge and health checks are in the files beside this one; the guide's commands are executed in
-tests/e2e/test_guide_commands.py. What it says of metrics pushed to Prometheus and Graphite (the list under "Exposed
-Metrics", scenario 5) is not a part of the product yet.
+tests/e2e/test_guide_commands.py, and its metrics ("Exposed Metrics") are looked at in tests/unit/test_dotted.py.
 """
 
 import json

@@ -138,6 +138,22 @@ def test_guessing_is_slowed_down(browser: httpx.Client) -> None:
     assert browser.get("/healthz").status_code == 200
 
 
+def test_behind_a_proxy_each_address_is_counted_by_itself(browser: httpx.Client) -> None:
+    def guess(address: str) -> int:
+        wrong = {"Authorization": "Bearer wrong", "X-Forwarded-For": address}
+        return browser.get("/health", headers=wrong).status_code
+
+    assert [guess("192.0.2.1") for _ in range(FAILURES_A_MINUTE + 1)][-1] == 429
+    assert guess("192.0.2.2") == 401
+
+
+def test_behind_a_proxy_that_speaks_https_the_cookie_is_for_https(browser: httpx.Client) -> None:
+    login = {"user": "olga", "password": PASSWORD}
+    answer = browser.post(SESSION, json=login, headers={"X-Forwarded-Proto": "https"})
+    assert answer.headers["set-cookie"].startswith("__Host-vmpooler_tasks_session=")
+    assert "Secure" in answer.headers["set-cookie"]
+
+
 def test_no_log_line_holds_a_secret(browser: httpx.Client, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     log_in(browser, password="what-nobody-may-read")
@@ -163,7 +179,9 @@ def test_on_loopback_without_credentials_everybody_is_an_operator_of_our_own_pag
         assert client.post("/api/v1/queue/purge", json={}).status_code == 403
         token = {CSRF_HEADER: told["csrf_token"]}
         assert client.post("/api/v1/queue/purge", json={}, headers=token).status_code == 200
-        assert client.get(SESSION, headers={"Host": "elsewhere.example"}).status_code == 400
+        elsewhere = {"Host": "elsewhere.example"}
+        assert client.get(SESSION, headers=elsewhere).status_code == 400
+        assert client.get("/healthz", headers=elsewhere).status_code == 200  # a probe knows the address alone
 
 
 def test_every_answer_tells_browsers_to_be_strict(web: httpx.Client) -> None:

@@ -45,9 +45,9 @@ class CommandLine:
         )  # fmt: skip
         return Result(done.returncode, done.stdout, done.stderr)
 
-    def json(self, *arguments: str, status: int = 0) -> Any:
+    def json(self, *arguments: str, status: int = 0, **environment: str) -> Any:
         """What `--json` printed; nothing else may be said."""
-        result = self(*arguments, "--json")
+        result = self(*arguments, "--json", **environment)
         assert (result.status, result.err) == (status, ""), result
         return json.loads(result.out)
 

@@ -2,9 +2,13 @@
 
 import os
 import re
+import runpy
 import subprocess
 import sys
+import threading
 import time
+from contextlib import nullcontext
+from http.server import HTTPServer, SimpleHTTPRequestHandler
 from pathlib import Path
 
 import pytest
@@ -78,6 +82,32 @@ def test_none_or_an_old_one_is_none(age: float | None, tmp_path: Path) -> None:
 def test_it_waits_for_some_signs_of_life() -> None:
     (most,) = re.findall(r"^MOST_SECONDS = (\d+)", HEALTHCHECK.read_text(encoding="utf-8"), re.MULTILINE)
     assert int(most) > 5 * SECONDS
+
+
+@pytest.mark.parametrize(
+    ("words", "port"),
+    [
+        (["celery", "flower", "--address=0.0.0.0", "--port=5556"], "5556"),
+        (["vmpooler-tasks", "web", "--host", "10.0.0.1", "--port", "8081"], "8081"),
+        (["vmpooler-tasks", "web"], "usual"),
+    ],
+)
+def test_it_asks_at_the_port_of_the_command_line(words: list[str], port: str) -> None:
+    assert runpy.run_path(str(HEALTHCHECK))["_port"](words, "usual") == port
+
+
+def test_what_answers_lives_and_what_does_not_is_an_error() -> None:
+    answers = runpy.run_path(str(HEALTHCHECK))["_answers"]
+    with HTTPServer(("127.0.0.1", 0), SimpleHTTPRequestHandler) as server:
+        address = f"http://127.0.0.1:{server.server_port}"
+        for path in ("/", "/nonexistent"):
+            asked = threading.Thread(target=server.handle_request)
+            asked.start()
+            with nullcontext() if path == "/" else pytest.raises(OSError, match="404"):
+                answers(address + path)
+            asked.join()
+    with pytest.raises(OSError, match="refused"):
+        answers(address)
 
 
 def test_every_process_runs_with_the_same_words_everywhere() -> None:

@@ -9,13 +9,16 @@ from vmpooler_tasks.config.schema import without_login
 from vmpooler_tasks.errors import ConfigurationError, VmpoolerTasksError
 from vmpooler_tasks.jobs.health_reading import read
 from vmpooler_tasks.jobs.server_check import Finding, check_server, refused_write, remedy
+from vmpooler_tasks.metrics.push import servers
 from vmpooler_tasks.model.health import OVERDUE_INTERVALS, Status
+from vmpooler_tasks.model.names import on_one_line
 from vmpooler_tasks.store import Database, breakers, other_manager, purging, schedule, server
 
 REDIS = "Redis"
 """What the finding is called that all others depend on."""
 
 POOL_MANAGER = "pool manager"
+METRICS = "metrics"
 
 ADDRESS = "REDIS_URL or the :redis: section"
 SHOW_HEALTH = "vmpooler-tasks health --no-check"
@@ -142,6 +145,23 @@ def _last_health(settings: Settings, db: Database, made: Findings) -> Finding:
     return Finding(state, "health", found, _who_is_missing(made) if codes == "stale" else f"see {SHOW_HEALTH}")
 
 
+def _metrics(settings: Settings, db: Database, made: Findings) -> Finding:
+    del db, made
+    wanted = servers(settings)
+    if not wanted:
+        return Finding("ok", METRICS, "no StatsD and no Graphite is configured")
+    reached, troubles = [], []
+    for one in wanted:
+        try:
+            reached.append(one.look())
+        except (OSError, UnicodeError) as error:
+            troubles.append(f"{one.address}: {error}")
+    if troubles:
+        mend = "look at the server, the firewall, and the :statsd: or :graphite: section"
+        return Finding("warn", METRICS, on_one_line("; ".join(troubles)), mend)
+    return Finding("ok", METRICS, "; ".join(reached))
+
+
 _LOOKS: dict[str, Callable[[Settings, Database, Findings], Finding]] = {
     "broker": _broker,
     "workers": _workers,
@@ -149,4 +169,5 @@ _LOOKS: dict[str, Callable[[Settings, Database, Findings], Finding]] = {
     POOL_MANAGER: _pool_manager,
     "last purge": _last_purge,
     "health": _last_health,
+    METRICS: _metrics,
 }

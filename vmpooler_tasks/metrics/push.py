@@ -70,6 +70,11 @@ class Statsd:
                 if number % BURST == 0:
                     time.sleep(BURST_PAUSE_SECONDS)
 
+    def look(self) -> str:
+        """How far it can be reached, in words; nothing is sent. Raises as `send` does."""
+        socket.getaddrinfo(self.host, self.port, type=socket.SOCK_DGRAM)
+        return f"{self.address} is sent to (UDP never says whether it arrives)"
+
 
 def _is_not_ipv4(address: tuple[Any, ...]) -> bool:
     return address[0] is not socket.AF_INET
@@ -105,6 +110,10 @@ class Graphite:
         with socket.create_connection((self.host, self.port), TIMEOUT_SECONDS) as line:
             line.sendall(text.encode())  # the timeout is that of the whole
             line.shutdown(socket.SHUT_WR)
+
+    def look(self) -> str:
+        with socket.create_connection((self.host, self.port), TIMEOUT_SECONDS):
+            return f"{self.address} answers"
 
 
 class Courier:
@@ -186,9 +195,9 @@ class Post:
             courier.end(max(deadline - time.monotonic(), 0))
 
 
-def servers(settings: Settings) -> Sequence[Server]:
+def servers(settings: Settings) -> Sequence[Statsd | Graphite]:
     statsd, graphite = settings.statsd, settings.graphite
-    found: list[Server] = []
+    found: list[Statsd | Graphite] = []
     if statsd.server:
         found.append(Statsd(statsd.server, statsd.port, statsd.prefix))
     if graphite.server:

@@ -3,6 +3,7 @@
 from fastapi import FastAPI
 from starlette.middleware.body_limit import RequestBodyLimitMiddleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
+from starlette.types import Receive, Scope, Send
 
 from vmpooler_tasks import __version__
 from vmpooler_tasks.clock import Clock
@@ -17,11 +18,23 @@ from vmpooler_tasks.web.site import Site
 MOST_BYTES = 1024 * 1024
 """Of a request's body; a thousand names fit."""
 
+PROBES = ("/healthz", "/readyz")
+
 DESCRIPTION = """The queues of a VMPooler: health, dead letters, redrive, purge, audit.
 
 Reading needs the role `read`, changing `operate`: by bearer token, HTTP Basic, or the session of the pages. What
 changes something and comes with a session also needs the header `X-CSRF-Token`; `GET /api/v1/session` names its value.
 """
+
+
+class _TrustedHosts(TrustedHostMiddleware):
+    """But for probes, which know this process by its address, and learn nothing."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["path"] in PROBES:
+            await self.app(scope, receive, send)
+        else:
+            await super().__call__(scope, receive, send)
 
 
 def create_app(settings: Settings, db: Database, clock: Clock, broker: Database | None = None) -> FastAPI:
@@ -36,6 +49,6 @@ def create_app(settings: Settings, db: Database, clock: Clock, broker: Database 
         app.include_router(part.router)
     pages.install(app)
     app.add_middleware(RequestBodyLimitMiddleware, max_body_size=MOST_BYTES)
-    app.add_middleware(TrustedHostMiddleware, allowed_hosts=allowed_hosts(settings.web), www_redirect=False)
+    app.add_middleware(_TrustedHosts, allowed_hosts=allowed_hosts(settings.web), www_redirect=False)
     headers.install(app)
     return app

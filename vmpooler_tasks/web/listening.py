@@ -10,6 +10,8 @@ from vmpooler_tasks.errors import VmpoolerTasksError
 
 LOOPBACK_NAMES = ("localhost", "127.0.0.1", "[::1]")
 
+SAMPLE_SECRET = "change-me"  # noqa: S105 - what the samples in deploy/ hold, and everybody knows
+
 
 class CannotListenError(VmpoolerTasksError):
     """Cannot listen"""
@@ -42,6 +44,9 @@ def mistakes(web: WebSection) -> Iterator[str]:
         if file and not os.access(file, os.R_OK):
             yield f"web.{name}: {file!r} cannot be read"
     for kind in ("users", "tokens"):
+        for one in getattr(web, kind):
+            if one.secret.get_secret_value() == SAMPLE_SECRET:
+                yield f"web.{kind}: {one.name!r} still has the secret of the sample: choose another"
         names = [one.name for one in getattr(web, kind)]
         yield from (f"web.{kind}: {name!r} is given twice" for name in sorted({n for n in names if names.count(n) > 1}))
 

@@ -5,7 +5,7 @@ import { duration, number } from "./format.js";
 import { durationTicks, numberTicks, timeLabel, timeTicks } from "./scale.js";
 
 const HEIGHT = 190;
-const LEFT = 48;
+const LEFT = 64;
 const RIGHT = 10;
 const TOP = 10;
 const BOTTOM = 24;
@@ -182,7 +182,7 @@ function stretches(points, most) {
 }
 
 function stripSummary(points) {
-  const counts = Map.groupBy ? Map.groupBy(points, (point) => point.status) : new Map();
+  const counts = Map.groupBy(points, (point) => point.status);
   const shares = [...counts].map(
     ([status, those]) => `${status} ${Math.round((100 * those.length) / points.length)} %`,
   );

@@ -119,14 +119,14 @@ export class FilterForm {
     this.onChange(filterOf(value ? { ...others, [name]: value } : others), isTyping);
   }
 
-  /** Shows this filter. What somebody is typing is left alone. */
-  show(filter, isTyping = false) {
+  /** Shows this filter. The text that somebody is typing, which it comes from, keeps its cursor. */
+  show(filter) {
     this.#filter = filter;
-    if (!isTyping) this.search.value = filter.search ?? "";
+    if (this.search.value.trim() !== (filter.search ?? "")) this.search.value = filter.search ?? "";
     this.queue.value = filter.queue ?? "";
     this.offerPools([]);
     this.pool.value = filter.pool ?? "";
-    if (filter.since && !SINCE.some(([value]) => value === filter.since)) {
+    if (filter.since && ![...this.since.options].some((option) => option.value === filter.since)) {
       this.since.append(el("option", { value: filter.since, text: sinceWords(filter.since) }));
     }
     this.since.value = filter.since ?? "";

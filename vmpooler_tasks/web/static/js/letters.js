@@ -33,10 +33,10 @@ const state = {
 let parts = null;
 
 /** `revision` is that of the overview: what is read from now on is no older than that. */
-export function enterLetters(words, revision, isTyping = false) {
+export function enterLetters(words, revision) {
   build();
   const filter = filterOf(words);
-  parts.form.show(filter, isTyping);
+  parts.form.show(filter);
   if (!state.loaded || JSON.stringify(filter) !== JSON.stringify(state.filter)) {
     Object.assign(state, { filter, pages: 1, loaded: true, revision, arrived: new Map() });
     parts.rows.clearSelection();
@@ -65,7 +65,7 @@ function build() {
   });
   parts = {
     form: new FilterForm((filter, isTyping) => {
-      go("letters", filter, { replace: isTyping, state: isTyping ? { typing: true } : null });
+      go("letters", filter, { replace: isTyping });
     }),
     groups: new Groups((error) => go("letters", error ? { ...state.filter, error } : without("error"))),
     rows: new Rows(

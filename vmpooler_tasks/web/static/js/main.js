@@ -67,7 +67,7 @@ function enter({ section, filters }, isByUser) {
     else one.removeAttribute("aria-current");
   }
   if (!before) return; // with the first overview the section is entered once more
-  if (view === "letters") enterLetters(filters, before.revision, history.state?.typing === true);
+  if (view === "letters") enterLetters(filters, before.revision);
   if (view === "purge") enterPurge(filters);
   if (view === "audit") enterAudit();
   if (view === "home") showTrends(before.health.last_check ?? "never");

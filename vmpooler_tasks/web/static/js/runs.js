@@ -105,7 +105,8 @@ async function look() {
   const running = [...watched.values()].filter((run) => run.state === "running");
   await Promise.allSettled(
     running.map(async (run) => {
-      const now = await get(`redrives/${encodeURIComponent(run.run)}`);
+      const now = await get(`redrives/${encodeURIComponent(run.run)}`).catch((error) => gaveUp(run, error));
+      if (!now) return;
       watched.set(run.run, now);
       if (now.state !== "running") {
         announce(`Redrive ${now.state}: ${countsOf(now)}`);
@@ -114,6 +115,12 @@ async function look() {
     }),
   );
   draw();
+}
+
+/** Of a run that nobody knows, or that is not for us to know (any more), nothing more is asked. */
+function gaveUp(run, error) {
+  if ([401, 403, 404].includes(error.status)) watched.delete(run.run);
+  return null;
 }
 
 function makeCard(run) {

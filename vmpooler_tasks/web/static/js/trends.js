@@ -4,7 +4,7 @@ import { get } from "./api.js";
 import { Chart, verdictStrip } from "./charts.js";
 import { button } from "./dialogs.js";
 import { byId, cell, el, reconcile, row, setText, show, table } from "./dom.js";
-import { localTime, number, serverNow, timeEl } from "./format.js";
+import { epochOf, localTime, number, serverNow, timeEl } from "./format.js";
 
 const RANGES = [
   [1, "1 h"],
@@ -13,6 +13,8 @@ const RANGES = [
   [168, "7 d"],
 ];
 const MOST_POINTS = 240;
+const LEAST_SECONDS = 300;
+const MOST_TRIES = 8;
 const ROWS = 48; // of the table; more would be read by nobody
 const TABLE = [
   ["pending", "Pending"],
@@ -23,15 +25,22 @@ const TABLE = [
   ["orphaned", "Orphaned"],
 ];
 
-const state = { hours: 6, pool: "", points: [], at: -1, lastCheck: null, request: null };
+const state = { hours: 6, pool: "", points: [], at: -1, lastCheck: null, triesLeft: 0, request: null };
 let parts = null;
 
 /** `lastCheck` is when the newest point was measured: only then is there anything new. */
 export function showTrends(lastCheck) {
   build();
-  if (lastCheck === state.lastCheck) return;
-  state.lastCheck = lastCheck;
+  if (lastCheck !== state.lastCheck) Object.assign(state, { lastCheck, triesLeft: MOST_TRIES });
+  else if (hasNewest(lastCheck) || state.triesLeft <= 0) return;
+  state.triesLeft -= 1;
   load();
+}
+
+/** The server tells everybody the same history for some seconds: it may lack the check that was just made. */
+function hasNewest(lastCheck) {
+  const newest = state.points.at(-1)?.at ?? 0;
+  return newest >= (epochOf(lastCheck) ?? 0) - 1;
 }
 
 function build() {
@@ -135,10 +144,10 @@ function choosePool() {
 
 async function load() {
   state.request?.abort();
-  state.request = new AbortController();
+  const { signal } = (state.request = new AbortController());
   for (const one of parts.ranges.children) one.setAttribute("aria-pressed", Number(one.dataset.hours) === state.hours);
   try {
-    const { points } = await get("history", { hours: state.hours, points: MOST_POINTS }, state.request.signal);
+    const { points } = await get("history", { hours: state.hours, points: MOST_POINTS }, signal);
     const stays = state.at >= 0 && state.at < state.points.length - 1 ? state.points[state.at].at : null;
     state.points = points;
     state.at =
@@ -151,7 +160,7 @@ async function load() {
     offerPools();
     draw();
   } catch (error) {
-    if (!state.request.signal.aborted) state.lastCheck = null; // the next overview tries again
+    if (!signal.aborted) state.lastCheck = null; // the next overview tries again
   }
 }
 
@@ -188,7 +197,8 @@ function figures(point) {
 function draw() {
   const points = state.points.map(figures);
   const to = Math.max(serverNow(), points.at(-1)?.at ?? 0);
-  const from = to - state.hours * 3600;
+  // What began within that time fills the width.
+  const from = Math.max(to - state.hours * 3600, Math.min(points[0]?.at ?? 0, to - LEAST_SECONDS));
   show(parts.none, points.length === 0);
   for (const chart of parts.charts) {
     const width = Math.floor(chart.node.clientWidth);
