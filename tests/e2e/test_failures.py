@@ -12,7 +12,7 @@ from celery import Celery
 
 from tests.support import servers
 from tests.support.failing_tasks import PREFIX
-from tests.support.messages import message, send, waiting
+from tests.support.messages import message, nothing_waits, send
 from tests.support.processes import Installation, Process, until
 from vmpooler_tasks.model.names import DeadLetterQueue
 from vmpooler_tasks.model.redrive import Lineage
@@ -47,7 +47,7 @@ class Bench:
         last = message(f"{PREFIX}.succeed")
         send(self.db, last)
         self.worker.says(f"{PREFIX}.succeed[{last['headers']['id']}] succeeded")
-        until(lambda: waiting(self.db) == 0, "the queue and `unacked` are empty")
+        until(lambda: nothing_waits(self.db), "the queue and `unacked` are empty")
 
 
 @pytest.fixture(scope="module", params=["prefork", "threads"])

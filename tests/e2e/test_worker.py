@@ -11,7 +11,7 @@ from pytest_celery import CeleryTestSetup, ping
 from tests.support import servers
 from tests.support.failing_tasks import PREFIX
 from tests.support.messages import QUEUE, message, send
-from tests.support.processes import ROOT, Installation, configuration, until
+from tests.support.processes import ROOT, Installation, Process, configuration, until
 from tests.support.servers import TestServer
 from tests.support.world import POOL, World
 from vmpooler_tasks.local.server import free_port
@@ -172,10 +172,18 @@ def test_plain_flower_in_that_folder_knows_our_tasks(installation: Installation)
     flower.says("Visit me at").says(PURGE).says(HEALTH_CHECK)
 
 
-def test_the_procfile_runs_workers_beat_and_flower(installation: Installation, database: Database) -> None:
+def test_the_procfile_runs_workers_beat_web_and_flower(installation: Installation, database: Database) -> None:
     lines = (ROOT / "Procfile").read_text(encoding="utf-8").splitlines()
     commands = dict(line.split(": ", 1) for line in lines)
-    assert set(commands) == {"worker", "checks", "clones", "beat", "flower"}
+    assert set(commands) == {"worker", "checks", "clones", "web", "beat", "flower"}
+    assert commands.pop("web") == "vmpooler-tasks web"
+    port = str(free_port(0))
+    web = Process(
+        [str(installation.programs / "vmpooler-tasks"), "web"], folder=installation.folder,
+        environment={**installation.environment, "WEB_PORT": port}, log=installation.folder / "web.log",
+    )  # fmt: skip
+    installation.keep(web)
+    web.start().says(f"[*] [web] Serving http://127.0.0.1:{port}/")
     for name, command in commands.items():
         program, app, module, *arguments = command.split()
         assert (program, app, module) == ("celery", "-A", "vmpooler_tasks")

@@ -40,6 +40,7 @@ def runbooks() -> HTMLResponse:
 def _runbooks() -> str:
     markdown = MarkdownIt("js-default", {"html": False})
     text = markdown.render(RUNBOOKS.read_text(encoding="utf-8"))
+    text = text.replace("<pre>", '<pre tabindex="0">')  # a long line is scrolled to with the keyboard as well
     return _PAGE.format(text=re.sub(r"<h([23])>(.*?)</h\1>", _with_anchor, text))
 
 

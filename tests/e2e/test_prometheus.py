@@ -1,0 +1,225 @@
+"""A real Prometheus scrapes a real `vmpooler-tasks web`, with the shipped rules: alerts fire when it is bad, and end.
+
+How long each alert waits, and how far back it looks, are seconds here instead of minutes; all else is as it is shipped.
+"""
+
+import json
+import re
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.support.commands import PROGRAM
+from tests.support.processes import ROOT, Installation, Process, until
+from tests.support.servers import TestServer, required
+from tests.support.world import POOL, World
+from vmpooler_tasks.config import Settings, load_settings
+from vmpooler_tasks.jobs import health
+from vmpooler_tasks.jobs.keep import keep
+from vmpooler_tasks.local.server import free_port
+from vmpooler_tasks.model.deadletter import failed_vm
+from vmpooler_tasks.model.names import DeadLetterQueue, Queue
+from vmpooler_tasks.store import Database, keys
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+
+TOKEN = "a-token-of-prometheus"
+PROVIDER = "vsphere"
+HOUR = 3600
+CAP = 700
+PANELS = {
+    panel["title"]: [target["expr"] for target in panel.get("targets", ())]
+    for panel in json.loads((ROOT / "deploy/grafana/vmpooler-tasks.json").read_text("utf-8"))["panels"]
+}
+OF_BEATS = {"Since the last tick"}
+"""What shows nothing until a beat has run."""
+
+SHORT = {"for": "1s", "15m": "20s", "30m": "20s", "30s": "1s"}
+
+
+@dataclass(slots=True)
+class Site:
+    """An installation with its web process and a Prometheus that watches it."""
+
+    server: TestServer
+    installation: Installation
+    web: Process
+    prometheus: str
+
+    @property
+    def settings(self) -> Settings:
+        return load_settings(self.installation.environment)
+
+    def get(self, path: str, **query: str) -> Any:
+        answer = httpx.get(f"{self.prometheus}/api/v1/{path}", params=query, timeout=30)
+        assert answer.status_code == 200, answer.text
+        return answer.json()["data"]
+
+    def firing(self) -> set[str]:
+        return {one["labels"]["alertname"] for one in self.get("alerts")["alerts"] if one["state"] == "firing"}
+
+    def fires(self, *alerts: str) -> None:
+        until(lambda: set(alerts) <= self.firing(), lambda: f"{set(alerts) - self.firing()} fire", 90, 0.2)
+
+    def rests(self, *alerts: str) -> None:
+        until(lambda: not set(alerts) & self.firing(), lambda: f"{set(alerts) & self.firing()} end", 120, 0.2)
+
+    def check(self) -> None:
+        """A health check, with whatever verdict."""
+        with closing(Database(self.server.url)) as db:
+            health.run(db, self.settings, time.time)
+
+
+def shortened(folder: Path, port: int) -> Path:
+    """The shipped files in this folder, with seconds for minutes, and the token that the web process wants."""
+    shipped = ROOT / "deploy" / "prometheus"
+    rules = re.sub(r"for: \w+", f"for: {SHORT['for']}", (shipped / "vmpooler-tasks.rules.yaml").read_text("utf-8"))
+    rules = rules.replace("[15m]", f"[{SHORT['15m']}]").replace("[30m:]", f"[{SHORT['30m']}:]")
+    (folder / "vmpooler-tasks.rules.yaml").write_text(rules, encoding="utf-8")
+    (folder / "vmpooler-tasks.token").write_text(TOKEN, encoding="utf-8")
+    config = (shipped / "prometheus.yaml").read_text("utf-8").replace("_interval: 30s", f"_interval: {SHORT['30s']}")
+    assert "127.0.0.1:8080" in config
+    (folder / "prometheus.yaml").write_text(config.replace("127.0.0.1:8080", f"127.0.0.1:{port}"), encoding="utf-8")
+    return folder / "prometheus.yaml"
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Iterator[Site]:
+    program, port, web_port = required("prometheus"), free_port(0), free_port(0)
+    (tmp_path / "redis").mkdir()
+    server = TestServer("valkey", tmp_path / "redis", ("--appendonly", "yes", "--appendfsync", "always")).start()
+    with Installation(server.url, tmp_path) as installation:
+        installation.environment |= {"VMPOOLER_CONFIG": configured(), "WEB_TOKENS": f"prometheus:read:{TOKEN}"}
+        web = Process(
+            [str(PROGRAM), "web", "--port", str(web_port)], folder=tmp_path, environment=installation.environment,
+            log=tmp_path / "web.log",
+        )  # fmt: skip
+        watcher = Process(
+            [program, f"--config.file={shortened(tmp_path, web_port)}", f"--storage.tsdb.path={tmp_path / 'tsdb'}",
+             f"--web.listen-address=127.0.0.1:{port}"],
+            folder=tmp_path, environment={}, log=tmp_path / "prometheus.log",
+        )  # fmt: skip
+        try:
+            web.start().says("[web] Serving")
+            watcher.start().says("Server is ready")
+            yield Site(server, installation, web, f"http://127.0.0.1:{port}")
+        finally:
+            for process in (watcher, web):
+                process.kill()
+            server.stop()
+
+
+def configured() -> str:
+    """A purge is overdue within seconds; a verdict is not stale again before the test is over."""
+    options = {
+        "dlq_enabled": True, "purge_enabled": True, "health_check_enabled": True, "purge_interval": 1,
+        "health_check_interval": HOUR, "dlq_max_entries": CAP, "health_thresholds": {"dlq_max_critical": CAP - 100},
+    }  # fmt: skip
+    return json.dumps({
+        ":config": options, ":providers": {PROVIDER: {}}, ":pools": [{"name": POOL, "size": 2, "provider": PROVIDER}],
+    })  # fmt: skip
+
+
+def test_alerts_fire_when_the_system_is_ill_and_end_when_it_is_well(site: Site) -> None:
+    # Nobody works, nobody has checked, nothing is ready.
+    site.fires("VMPoolerUnhealthy", "VMPoolerHealthStale", "VMPoolerNoWorker", "VMPoolerNoBeat", "VMPoolerPoolEmpty")
+
+    fall_ill(site)
+    site.check()
+    site.fires(
+        "VMPoolerUnhealthy", "VMPoolerHighDLQ", "VMPoolerStuckVMs", "VMPoolerDLQNearCap", "VMPoolerDLQDropping",
+        "VMPoolerDLQInflow", "VMPoolerProviderBreakerOpen", "VMPoolerPoolBreakerOpen",
+    )  # fmt: skip
+    site.rests("VMPoolerHealthStale")
+    until(lambda: overdue(site), "a purge is overdue", pause=1)
+    site.fires("VMPoolerPurgeOverdue", "VMPoolerPurgeFailed")
+    panels_answer(site, set(PANELS) - OF_BEATS)
+
+    site.server.kill()
+    site.fires("VMPoolerRedisDown")
+    site.server.start()
+    site.rests("VMPoolerRedisDown")
+    site.web.stop()
+    site.fires("VMPoolerNotScraped")
+    site.web.start().says("[web] Serving")
+    site.rests("VMPoolerNotScraped")
+    site.fires("VMPoolerHighDLQ", "VMPoolerNoWorker")  # again: they have not been mended
+
+    get_well(site)
+    site.installation.worker()
+    site.installation.beat()
+    until(lambda: well(site), lambda: f"{site.firing()} end", 120, 1)
+    panels_answer(site, OF_BEATS)
+    assert alerts_seen(site) == {rule["name"] for group in site.get("rules")["groups"] for rule in group["rules"]}
+
+
+def fall_ill(site: Site) -> None:
+    with closing(Database(site.server.url)) as db:
+        world = World(db, now=time.time())
+        fail(site, db, 0)
+        counted = "sum(vmpooler_dlq_letters_total)"
+        until(lambda: site.get("query", query=counted)["result"], "the first letter is scraped", pause=0.2)
+        for number in range(1, CAP + 50):
+            fail(site, db, number)
+        for number in range(25):
+            world.vm(Queue.PENDING, f"stuck-{number}", age=3 * HOUR)
+        left_alone = {"failures": 5, "open_until": time.time() + HOUR, "pause": HOUR}
+        for breaker in (keys.breaker(PROVIDER), keys.pool_breaker(POOL)):
+            db.client.hset(breaker, mapping=left_alone)
+        db.client.hset(
+            keys.PURGE_STATE, mapping={"started": time.time(), "finished": time.time(), "failure": "provoked"}
+        )
+
+
+def fail(site: Site, db: Database, number: int) -> None:
+    letter = failed_vm(
+        queue=DeadLetterQueue.CLONE, vm=f"failed-{number}".encode(), pool=POOL, error_class="StandardError",
+        error_message="template does not exist", now=time.time(), request_id=None, pool_alias=None,
+        identity=b"",
+    )  # fmt: skip
+    assert keep(db, site.settings, DeadLetterQueue.CLONE, letter, time.time())
+
+
+def overdue(site: Site) -> bool:
+    site.check()
+    return bool(site.get("query", query='vmpooler_health_reason{reason="purge_overdue"}')["result"])
+
+
+def get_well(site: Site) -> None:
+    with closing(Database(site.server.url)) as db:
+        db.client.delete(
+            keys.dead_letters(DeadLetterQueue.CLONE), keys.queue(Queue.PENDING, POOL), keys.breaker(PROVIDER),
+            keys.pool_breaker(POOL),
+        )  # fmt: skip
+        World(db, now=time.time()).vm(Queue.READY, "usable", age=60)
+
+
+def well(site: Site) -> bool:
+    site.check()
+    return not site.firing()
+
+
+def alerts_seen(site: Site) -> set[str]:
+    """All that fired since Prometheus runs."""
+    seen = site.get("query", query='count by (alertname) (max_over_time(ALERTS{alertstate="firing"}[1h]))')["result"]
+    return {one["metric"]["alertname"] for one in seen}
+
+
+def panels_answer(site: Site, titles: set[str]) -> None:
+    """Each expression of these panels is one that Prometheus understands, and has something to show."""
+    asked = [(title, expression) for title in titles for expression in PANELS[title]]
+
+    def silent() -> list[tuple[str, str]]:
+        return [(title, one) for title, one in asked if not site.get("query", query=filled(one))["result"]]
+
+    until(lambda: not silent(), lambda: f"each panel has something to show: {silent()}", pause=1)
+
+
+def filled(expression: str) -> str:
+    return expression.replace("$pool", POOL).replace("$__rate_interval", "20s")
