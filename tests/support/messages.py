@@ -42,7 +42,8 @@ def send(db: Database, entry: dict[str, Any] | bytes, queue: str = QUEUE) -> Non
 
 def waiting(db: Database) -> int:
     """Messages in the queue or handed to a worker that has not acknowledged them."""
-    pipe = db.client.pipeline(transaction=True)  # at one instant: a retry is in the queue before its first try leaves
+    # At once: a retry is in the queue before its first try leaves. No transaction, which a full Redis would refuse.
+    pipe = db.client.pipeline(transaction=False)
     pipe.llen(QUEUE).hlen("unacked")
     return sum(map(int, pipe.execute()))
 
