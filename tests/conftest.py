@@ -1,5 +1,6 @@
 """Servers, databases and settings for all tests."""
 
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 
@@ -8,6 +9,7 @@ import pytest
 from tests.support import servers
 from tests.support.servers import TestServer
 from tests.support.world import World
+from vmpooler_tasks import logs
 from vmpooler_tasks.store import Database
 from vmpooler_tasks.tasks.configuration import guard_transport
 
@@ -57,3 +59,14 @@ def valkey(server_of: Callable[[str], TestServer]) -> TestServer:
 @pytest.fixture
 def world(db: Database) -> World:
     return World(db)
+
+
+@pytest.fixture(autouse=True)
+def log_as_it_was(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A command that runs in the tests' own process sets up its log there, as it would in its own."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    monkeypatch.setenv(logs.VARIABLE, "text")
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)

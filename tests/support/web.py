@@ -16,6 +16,7 @@ from vmpooler_tasks.config.services import Credential, Role, WebSection
 from vmpooler_tasks.local.server import free_port
 from vmpooler_tasks.store import Database
 from vmpooler_tasks.web.app import create_app
+from vmpooler_tasks.web.server import HTTP
 
 PASSWORD = "a good long password"
 OPERATOR = httpx.BasicAuth("olga", PASSWORD)
@@ -49,8 +50,7 @@ def serving(
     db = Database(url)
     own = None if chosen.broker_url else db
     config = uvicorn.Config(
-        create_app(chosen, db, clock, broker or own), host="127.0.0.1", port=port, log_config=None, access_log=False,
-        server_header=False,
+        create_app(chosen, db, clock, broker or own), host="127.0.0.1", port=port, **HTTP,
     )  # fmt: skip
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, daemon=True)

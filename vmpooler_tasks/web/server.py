@@ -5,6 +5,7 @@ import signal
 import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import uvicorn
 
@@ -18,6 +19,12 @@ from vmpooler_tasks.web.listening import CannotListenError, listen, mistakes, sh
 _log = logging.getLogger("vmpooler_tasks.web")
 
 MOST_CONNECTIONS = 500
+HTTP: dict[str, Any] = {
+    "log_config": None, "access_log": False, "server_header": False,
+    "http": "h11", "h11_max_incomplete_event_size": 1024 * 1024,
+}  # fmt: skip
+"""How uvicorn speaks. A query within the API's own bounds may be longer than h11's usual 64 KiB."""
+
 PATIENCE_SECONDS = 20
 """For answers under way, when it is told to stop."""
 
@@ -49,7 +56,7 @@ def serve(settings: Settings) -> None:
     app = create_app(settings, db, system_clock, _broker(settings, db))
     try:
         config = uvicorn.Config(
-            app, log_config=None, access_log=False, server_header=False, limit_concurrency=MOST_CONNECTIONS,
+            app, **HTTP, limit_concurrency=MOST_CONNECTIONS,
             timeout_graceful_shutdown=PATIENCE_SECONDS, ssl_certfile=settings.web.tls_certificate,
             ssl_keyfile=settings.web.tls_key,
         )  # fmt: skip

@@ -22,7 +22,7 @@ MOST_ENTRIES = 500
 _one_at_a_time = threading.Lock()
 
 DryRun = Annotated[bool, Query(json_schema_extra={"enum": [True]})]
-Pools = Annotated[list[Name], Query(max_length=1000)]
+Pools = Annotated[list[Name], Query(max_length=100)]
 Queues = Annotated[list[PurgedQueue], Query(max_length=5)]
 
 
