@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from vmpooler_tasks.config.redis_address import mistakes
-from vmpooler_tasks.config.schema import Settings, is_address, shown, without_login
+from vmpooler_tasks.config.schema import REDIS_SCHEMES, Settings, is_address, shown, without_login
 from vmpooler_tasks.config.services import Credential, WebSection
 from vmpooler_tasks.config.spelling import THRESHOLDS, meaning
 from vmpooler_tasks.config.types import YEAR
@@ -128,7 +128,7 @@ def addresses(settings: Settings, environ: Mapping[str, str]) -> Iterator[str]:
 
 
 def _address(what: str, url: str) -> Iterator[str]:
-    if not url.startswith(("redis://", "rediss://", "sentinel://", "unix://", "redis+socket://")):
+    if not url.startswith((*REDIS_SCHEMES, "redis+socket://")):
         yield f"{what}: {without_login(url)!r} must begin with redis:// or rediss:// or sentinel://"
     elif url.startswith(("redis", "sentinel")) and not is_address(url):
         yield f"{what}: {without_login(url)!r} is not an address; encode a password's special characters as %2F"

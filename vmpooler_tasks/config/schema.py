@@ -27,6 +27,8 @@ from vmpooler_tasks.config.types import (
     Threshold,
 )
 
+REDIS_SCHEMES = ("redis://", "rediss://", "sentinel://", "unix://")
+
 
 class HealthThresholds(Section):
     """`:config: health_thresholds:`, where healthy ends."""
@@ -183,6 +185,11 @@ def without_login(url: str) -> str:
         return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
     scheme, separator, rest = url.rpartition("://")
     return scheme + separator + rest.rpartition("@")[2].partition("?")[0]
+
+
+def is_redis(url: str) -> bool:
+    """Whether it names a Redis that our own client can talk to; Celery knows other brokers."""
+    return url.startswith(REDIS_SCHEMES)
 
 
 def is_address(url: str) -> bool:

@@ -46,10 +46,16 @@ class RedriveOrder(BaseModel):
             queues=self.queues, ids=frozenset(self.ids), pool=self.pool, vm=self.vm, request=self.request,
             error_class=self.error_class, match=match, since=self.since, until=self.until,
         )  # fmt: skip
-        if wanted.selects_all() and not self.every:
-            alone = "queues alone are not enough: " if "queues" in self.model_fields_set else ""
-            raise InvalidOrderError(f"{alone}name ids or filters{' as well' * bool(alone)}, or set every to true")
+        if not self.every:
+            refuse_everything(wanted, names_queues="queues" in self.model_fields_set)
         return wanted
+
+
+def refuse_everything(wanted: LetterFilter, *, names_queues: bool) -> None:
+    """Raises InvalidOrderError for a selection of all letters, which nobody has asked for in so many words."""
+    if wanted.selects_all():
+        alone = "queues alone are not enough: " if names_queues else ""
+        raise InvalidOrderError(f"{alone}name ids or filters{' as well' * bool(alone)}, or set every to true")
 
 
 def read_order(arguments: object) -> RedriveOrder:

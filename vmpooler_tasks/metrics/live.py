@@ -7,12 +7,11 @@ from prometheus_client.core import Metric
 
 from vmpooler_tasks.config import Settings
 from vmpooler_tasks.jobs.pools import overridden
+from vmpooler_tasks.jobs.purge_order import PURGED_QUEUES
 from vmpooler_tasks.metrics.families import Labelled, counter, counters, gauge, gauges, histogram
 from vmpooler_tasks.model.names import ORPHANED, WORK_QUEUES, DeadLetterQueue, Queue
 from vmpooler_tasks.store import breakers, purging
 from vmpooler_tasks.store.scrape import Messages, PoolSnapshot, Snapshot
-
-PURGED_QUEUES = (Queue.PENDING, Queue.READY, Queue.COMPLETED)
 
 _LETTERS = {
     "dropped": "Dead letters that left for want of room.",

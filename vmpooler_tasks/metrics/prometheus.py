@@ -32,11 +32,6 @@ def exposition(db: Database, settings: Settings, clock: Clock, broker: Database 
     return generate_latest(registry)
 
 
-@cache
-def _version() -> str:
-    return version("vmpooler-tasks")  # the package itself would bring Celery along
-
-
 class _Collected(Collector):
     """What was read already."""
 
@@ -50,11 +45,14 @@ class _Collected(Collector):
         return ()
 
 
+@cache
+def _version() -> str:
+    return version("vmpooler-tasks")  # read from disk; the package itself would bring Celery along
+
+
 def _known(settings: Settings) -> Iterator[Metric]:
     config = settings.config
-    yield gauges(
-        "vmpooler_build_info", "The version of vmpooler-tasks.", ("version",), [((version("vmpooler-tasks"),), 1)]
-    )
+    yield gauges("vmpooler_build_info", "The version of vmpooler-tasks.", ("version",), [((_version(),), 1)])
     yield gauge("vmpooler_purge_interval_seconds", "Seconds between two purge cycles.", config.purge_interval)
     yield gauge(
         "vmpooler_health_check_interval_seconds", "Seconds between two health checks.", config.health_check_interval

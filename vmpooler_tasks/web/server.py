@@ -11,6 +11,7 @@ import uvicorn
 
 from vmpooler_tasks.clock import system_clock
 from vmpooler_tasks.config import Settings
+from vmpooler_tasks.config.schema import is_redis
 from vmpooler_tasks.errors import ConfigurationError
 from vmpooler_tasks.store import Database
 from vmpooler_tasks.web.app import create_app
@@ -33,8 +34,7 @@ def _broker(settings: Settings, db: Database) -> Database | None:
     """Where Celery's messages lie, if that is a Redis."""
     if settings.broker_url is None:
         return db
-    schemes = ("redis://", "rediss://", "unix://", "sentinel://")
-    return Database(settings.broker_location) if settings.broker_location.startswith(schemes) else None
+    return Database(settings.broker_location) if is_redis(settings.broker_location) else None
 
 
 class _Server(uvicorn.Server):

@@ -4,6 +4,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from vmpooler_tasks.jobs.pool_overview import PoolRow
+
 PROBLEM = {"description": "what was wrong", "content": {"application/problem+json": {"schema": {
     "type": "object",
     "required": ["type", "title", "status", "detail"],
@@ -80,25 +82,10 @@ class Features(BaseModel):
     manage_pools: bool
 
 
-class PoolAnswer(Answer):
-    pool: str
-    size: int
-    ready: int
-    pending: int
-    cloning: int
-    running: int
-    completed: int
-    failures: int = Field(description="dead letters of the last hour")
-    last_failure: str
-    provider: str
-    provider_closed_until: float | None
-    pool_closed_until: float | None
-
-
 class Overview(BaseModel):
     at: float
     health: Health
-    pools: list[PoolAnswer]
+    pools: list[PoolRow]
     dlq: dict[str, int]
     workers: list[Worker]
     beats: list[str]

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from fastapi import Query
 from pydantic import BaseModel, ConfigDict, Field
 
-from vmpooler_tasks.errors import InvalidOrderError
+from vmpooler_tasks.jobs.redrive_order import refuse_everything
 from vmpooler_tasks.model.letterfilter import LetterFilter
 from vmpooler_tasks.model.names import DeadLetterQueue
 from vmpooler_tasks.model.redrive import DEFAULT_MAX_FAILED, DEFAULT_RATE
@@ -78,8 +78,8 @@ class Order(Selection):
     def chosen(self) -> LetterFilter:
         """Raises InvalidOrderError if it means nothing in particular."""
         wanted = self.filter(self.queues, frozenset(self.ids))
-        if wanted.selects_all() and not self.every:
-            raise InvalidOrderError("name ids or filters (a queue alone is not enough), or set every to true")
+        if not self.every:
+            refuse_everything(wanted, names_queues=bool(self.queues))
         return wanted
 
 

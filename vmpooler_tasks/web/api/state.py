@@ -70,7 +70,7 @@ def _overview(site: Site) -> Overview:
     return Overview.model_validate({
         "at": now,
         "health": verdict,
-        "pools": [row.as_json() for row in overview(site.db, site.settings, now)],
+        "pools": overview(site.db, site.settings, now),
         "dlq": sizes(site.db),
         "workers": [{"name": one.name, "queues": list(one.queues)} for one in workers.live(site.db, now)],
         "beats": schedule.live_beats(site.db, now),
