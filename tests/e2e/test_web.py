@@ -62,7 +62,7 @@ def test_off_loopback_it_wants_credentials(installation: Installation, host: str
 
 def test_off_loopback_it_serves_with_credentials(installation: Installation) -> None:
     process, port = web(installation, "--host", "0.0.0.0", environment={"WEB_USERS": USERS})  # noqa: S104
-    process.start().says("for 1 users and 0 tokens")
+    process.start().says("for 1 user and 0 tokens")
     assert httpx.get(f"http://127.0.0.1:{port}/api/v1/queue/overview").status_code == 401
     assert httpx.get(f"http://127.0.0.1:{port}/api/v1/queue/overview", auth=OPERATOR).status_code == 200
 

@@ -64,9 +64,10 @@ def serve(settings: Settings) -> None:
     except (ssl.SSLError, OSError) as error:
         raise CannotListenError(f"{settings.web.tls_certificate}: {error.strerror or error}") from error
     logging.getLogger("uvicorn.error").setLevel(logging.WARNING)  # its own words at start and end say what ours say
-    who = "everybody on this machine, without a login" if not (settings.web.users or settings.web.tokens) else (
-        f"{len(settings.web.users)} users and {len(settings.web.tokens)} tokens"
-    )  # fmt: skip
+    users, tokens = len(settings.web.users), len(settings.web.tokens)
+    who = "everybody on this machine, without a login"
+    if users or tokens:
+        who = f"{users} user{'s' * (users != 1)} and {tokens} token{'s' * (tokens != 1)}"
     _log.info("[*] [web] Serving %s for %s; Redis at %s", shown_address(settings.web), who, settings.redis.address)
     _Server(config).run(sockets=[line])
     _log.info("[*] [web] Stopped")
