@@ -1,20 +1,20 @@
 /** The dashboard: who is logged in, which section is seen, and what the overview says every two seconds. */
 
-import { announce } from "./announce.js";
-import { loadSession, session, whenLoggedOut } from "./api.js";
-import { enterAudit, updateAudit } from "./audit.js";
-import * as connection from "./connection.js";
-import { byId, show } from "./dom.js";
-import { plural, serverTimeIs, startTicking } from "./format.js";
-import { enterLetters, leaveLetters, updateLetters } from "./letters.js";
-import { askToLogIn, showWho } from "./login.js";
-import { Poll } from "./poll.js";
-import { showPools } from "./pools.js";
-import { enterPurge, updatePurge } from "./purge.js";
-import { current, whenMoved } from "./route.js";
-import { showStatus } from "./status.js";
-import { showLetterCount, showTiles } from "./tiles.js";
-import { showTrends } from "./trends.js";
+import { announce } from "./shared/announce.js";
+import { loadSession, session, whenLoggedOut } from "./shared/api.js";
+import { enterAudit, updateAudit } from "./audit/section.js";
+import * as connection from "./shared/connection.js";
+import { byId, show } from "./shared/dom.js";
+import { plural, serverTimeIs, startTicking } from "./shared/format.js";
+import { enterLetters, leaveLetters, updateLetters } from "./deadletters/section.js";
+import { askToLogIn, showWho } from "./session/login.js";
+import { Poll } from "./shared/poll.js";
+import { showPools } from "./pools/section.js";
+import { enterPurge, updatePurge } from "./purge/section.js";
+import { current, whenMoved } from "./shared/route.js";
+import { showStatus } from "./health/section.js";
+import { showLetterCount, showTiles } from "./fleet/tiles.js";
+import { showTrends } from "./trends/section.js";
 
 const HOME = ["status", "pools", "trends"];
 const VIEWS = ["home", "letters", "purge", "audit"];

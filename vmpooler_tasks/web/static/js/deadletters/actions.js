@@ -1,11 +1,11 @@
 /** Redriving and deleting dead letters: what would happen is shown first, and who does it says why. */
 
-import { post } from "./api.js";
-import { announce } from "./announce.js";
-import { button, during, field, openDialog, whyField } from "./dialogs.js";
-import { cell, el, icon, row, table } from "./dom.js";
-import { number, plural } from "./format.js";
-import { watchRun } from "./runs.js";
+import { post } from "../shared/api.js";
+import { announce } from "../shared/announce.js";
+import { button, during, field, openDialog, whyField } from "../shared/dialogs.js";
+import { cell, el, icon, row, table } from "../shared/dom.js";
+import { number, plural } from "../shared/format.js";
+import { watchRun } from "../redrive/runs.js";
 
 const SHOWN_GROUPS = 20;
 

@@ -1,8 +1,8 @@
 /** The form to log in, and who is. */
 
-import { logIn, logOut, session } from "./api.js";
-import { button, field } from "./dialogs.js";
-import { byId, el, icon, show } from "./dom.js";
+import { logIn, logOut, session } from "../shared/api.js";
+import { button, field } from "../shared/dialogs.js";
+import { byId, el, icon, show } from "../shared/dom.js";
 
 /** Shows the form; `onDone` is called once somebody has logged in. */
 export function askToLogIn(onDone, message = null) {

@@ -1,8 +1,8 @@
 /** Dead letters grouped by their error: what fails most stands first, and narrows the list when chosen. */
 
-import { button } from "./dialogs.js";
-import { el, reconcile, setText, show } from "./dom.js";
-import { number, plural, setTime, timeEl } from "./format.js";
+import { button } from "../shared/dialogs.js";
+import { el, reconcile, setText, show } from "../shared/dom.js";
+import { number, plural, setTime, timeEl } from "../shared/format.js";
 
 const FEW = 6;
 const MOST = 200;

@@ -1,17 +1,17 @@
 /** The section of dead letters: groups, list, and what can be done with them. */
 
-import { get, mayOperate } from "./api.js";
-import { announce } from "./announce.js";
-import { button } from "./dialogs.js";
-import { byId, el, icon, setText, show } from "./dom.js";
-import { epochOf, number, plural, serverNow } from "./format.js";
-import { deleteDialog, redriveDialog } from "./letteractions.js";
-import { openDetail } from "./letterdetail.js";
-import { asQuery, asSelection, FilterForm, filterOf, inWords } from "./letterfilter.js";
-import { Groups } from "./lettergroups.js";
-import { Rows } from "./letterrows.js";
-import { current, go } from "./route.js";
-import { buildRuns, loadRuns, runsHaveWorker } from "./runs.js";
+import { get, mayOperate } from "../shared/api.js";
+import { announce } from "../shared/announce.js";
+import { button } from "../shared/dialogs.js";
+import { byId, el, icon, setText, show } from "../shared/dom.js";
+import { epochOf, number, plural, serverNow } from "../shared/format.js";
+import { deleteDialog, redriveDialog } from "./actions.js";
+import { openDetail } from "./detail.js";
+import { asQuery, asSelection, FilterForm, filterOf, inWords } from "./filter.js";
+import { Groups } from "./groups.js";
+import { Rows } from "./list.js";
+import { current, go } from "../shared/route.js";
+import { buildRuns, loadRuns, runsHaveWorker } from "../redrive/runs.js";
 
 const PAGE = 50;
 /** Rows in the page at once: beyond, the list goes on in one that begins where this ends. */

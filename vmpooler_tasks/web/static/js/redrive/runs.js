@@ -1,10 +1,10 @@
 /** Runs of redrives: how those under way go, and what became of the others. */
 
-import { get, mayOperate, post } from "./api.js";
-import { announce } from "./announce.js";
-import { button } from "./dialogs.js";
-import { cell, el, icon, reconcile, row, setText, show, table } from "./dom.js";
-import { number, setTime, timeEl } from "./format.js";
+import { get, mayOperate, post } from "../shared/api.js";
+import { announce } from "../shared/announce.js";
+import { button } from "../shared/dialogs.js";
+import { cell, el, icon, reconcile, row, setText, show, table } from "../shared/dom.js";
+import { number, setTime, timeEl } from "../shared/format.js";
 
 const PAUSE_MS = 1000;
 const MOST_CARDS = 4;

@@ -1,8 +1,8 @@
 /** Which dead letters are meant: the same filter in the hash, in the form, and as the API takes it. */
 
-import { button } from "./dialogs.js";
-import { byId, el, icon, reconcile } from "./dom.js";
-import { localTime, serverNow } from "./format.js";
+import { button } from "../shared/dialogs.js";
+import { byId, el, icon, reconcile } from "../shared/dom.js";
+import { localTime, serverNow } from "../shared/format.js";
 
 const QUEUES = ["pending", "clone", "ready", "tasks"];
 const SINCE = [

@@ -1,8 +1,8 @@
 /** The pools at a glance: what stands ready against what is wanted, and what keeps a pool from it. */
 
-import { byId, cell, el, icon, reconcile, row, setText, show, table } from "./dom.js";
-import { number, plural, serverNow, setTime, timeEl } from "./format.js";
-import { link } from "./route.js";
+import { byId, cell, el, icon, reconcile, row, setText, show, table } from "../shared/dom.js";
+import { number, plural, serverNow, setTime, timeEl } from "../shared/format.js";
+import { link } from "../shared/route.js";
 
 const COLUMNS = [
   { label: "Pool" },

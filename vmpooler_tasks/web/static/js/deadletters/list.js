@@ -1,8 +1,8 @@
 /** The list of dead letters: rows that stay what they are while others come and go around them. */
 
-import { mayOperate } from "./api.js";
-import { cell, el, reconcile, row, table } from "./dom.js";
-import { timeEl } from "./format.js";
+import { mayOperate } from "../shared/api.js";
+import { cell, el, reconcile, row, table } from "../shared/dom.js";
+import { timeEl } from "../shared/format.js";
 
 const COLUMNS = [
   { label: "Failed" },

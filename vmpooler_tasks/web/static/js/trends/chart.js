@@ -1,7 +1,7 @@
 /** Line charts over time, drawn as SVG. A chart is redrawn as a whole; its cursor moves without that. */
 
-import { el, setText, svg } from "./dom.js";
-import { duration, number } from "./format.js";
+import { el, setText, svg } from "../shared/dom.js";
+import { duration, number } from "../shared/format.js";
 import { durationTicks, numberTicks, timeLabel, timeTicks } from "./scale.js";
 
 const HEIGHT = 190;

@@ -1,11 +1,11 @@
 /** The purge: what it would take now, and doing it. */
 
-import { get, mayOperate, post } from "./api.js";
-import { announce } from "./announce.js";
-import { button, during, field, openDialog, whyField } from "./dialogs.js";
-import { byId, cell, el, icon, reconcile, row, setText, show, table } from "./dom.js";
-import { duration, number, plural, timeEl } from "./format.js";
-import { go } from "./route.js";
+import { get, mayOperate, post } from "../shared/api.js";
+import { announce } from "../shared/announce.js";
+import { button, during, field, openDialog, whyField } from "../shared/dialogs.js";
+import { byId, cell, el, icon, reconcile, row, setText, show, table } from "../shared/dom.js";
+import { duration, number, plural, timeEl } from "../shared/format.js";
+import { go } from "../shared/route.js";
 
 const QUEUES = ["pending", "ready", "completed", "orphaned", "requests"];
 const WHAT = {

@@ -1,9 +1,9 @@
 /** Who did what, when and why. */
 
-import { get } from "./api.js";
-import { button } from "./dialogs.js";
-import { byId, cell, el, icon, reconcile, row, show, table } from "./dom.js";
-import { number, timeEl } from "./format.js";
+import { get } from "../shared/api.js";
+import { button } from "../shared/dialogs.js";
+import { byId, cell, el, icon, reconcile, row, show, table } from "../shared/dom.js";
+import { number, timeEl } from "../shared/format.js";
 
 const PAGE = 50;
 const MOST_ROWS = 300;

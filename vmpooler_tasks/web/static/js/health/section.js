@@ -1,10 +1,10 @@
 /** The verdict, why it is so, and what to do about each reason. */
 
-import { announce } from "./announce.js";
-import { copyButton } from "./dialogs.js";
-import { byId, el, icon, reconcile, setText } from "./dom.js";
-import { setTime, timeEl } from "./format.js";
-import { link } from "./route.js";
+import { announce } from "../shared/announce.js";
+import { copyButton } from "../shared/dialogs.js";
+import { byId, el, icon, reconcile, setText } from "../shared/dom.js";
+import { setTime, timeEl } from "../shared/format.js";
+import { link } from "../shared/route.js";
 
 const WORDS = { healthy: "Healthy", degraded: "Degraded", unhealthy: "Unhealthy" };
 const MEANING = {

@@ -1,10 +1,10 @@
 /** Sizes and ages of the queues over time, from the kept history. */
 
-import { get } from "./api.js";
-import { Chart, verdictStrip } from "./charts.js";
-import { button } from "./dialogs.js";
-import { byId, cell, el, reconcile, row, setText, show, table } from "./dom.js";
-import { epochOf, localTime, number, serverNow, timeEl } from "./format.js";
+import { get } from "../shared/api.js";
+import { Chart, verdictStrip } from "./chart.js";
+import { button } from "../shared/dialogs.js";
+import { byId, cell, el, reconcile, row, setText, show, table } from "../shared/dom.js";
+import { epochOf, localTime, number, serverNow, timeEl } from "../shared/format.js";
 
 const RANGES = [
   [1, "1 h"],

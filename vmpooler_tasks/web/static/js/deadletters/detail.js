@@ -1,11 +1,11 @@
 /** One dead letter with all that it holds. */
 
-import { get, mayOperate } from "./api.js";
-import { button, copyButton, openDialog } from "./dialogs.js";
-import { el } from "./dom.js";
-import { timeEl } from "./format.js";
-import { deleteDialog, redriveDialog } from "./letteractions.js";
-import { link } from "./route.js";
+import { get, mayOperate } from "../shared/api.js";
+import { button, copyButton, openDialog } from "../shared/dialogs.js";
+import { el } from "../shared/dom.js";
+import { timeEl } from "../shared/format.js";
+import { deleteDialog, redriveDialog } from "./actions.js";
+import { link } from "../shared/route.js";
 
 const LABELS = {
   error_class: "Error",

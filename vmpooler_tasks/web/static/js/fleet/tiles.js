@@ -1,8 +1,8 @@
 /** Who works, what waits for them, and when the purge last ran: small tiles. */
 
-import { byId, el, icon, reconcile, setText } from "./dom.js";
-import { number, plural, setTime, timeEl } from "./format.js";
-import { link } from "./route.js";
+import { byId, el, icon, reconcile, setText } from "../shared/dom.js";
+import { number, plural, setTime, timeEl } from "../shared/format.js";
+import { link } from "../shared/route.js";
 
 /** Queues that work comes through; without a worker for one, that work waits for ever. */
 const ALWAYS = ["vmpooler.maintenance"];
