@@ -119,8 +119,16 @@ def test_each_alert_and_each_reason_has_a_runbook_and_nothing_else_has() -> None
     written = sections()
     assert set(written) == codes | {rule["alert"] for rule in rules()}
     for heading, text in written.items():
-        for part in ("**Means.**", "**Look", "**Clears** "):
+        for part in ("**Meaning.**", "**Check", "**Clears** ", "\n[Contents](#contents)\n"):
             assert part in text, heading
+
+
+def test_the_contents_of_the_runbooks_name_each_section_once() -> None:
+    contents = RUNBOOKS.read_text(encoding="utf-8").split("\n## ")[1]
+    assert contents.startswith("Contents\n")
+    listed = re.findall(r"\[(\w+)\]\(#(\w+)\)", contents)
+    assert sorted(name for name, _ in listed) == sorted(sections())
+    assert all(anchor == name.lower() for name, anchor in listed)
 
 
 def test_the_table_of_severities_is_that_of_the_rules() -> None:
