@@ -1,8 +1,9 @@
 """Servers, databases and settings for all tests."""
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack
+from typing import Any
 
 import pytest
 
@@ -14,6 +15,27 @@ from vmpooler_tasks.store import Database
 from vmpooler_tasks.tasks.configuration import guard_transport
 
 guard_transport()  # kombu remembers the first transport that `redis://` was: it shall be the one that is tested
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_report_to_serializable() -> Generator[None, dict[str, Any] | None, dict[str, Any] | None]:
+    """Escape what is not UTF-8 in a report.
+
+    pytest-xdist sends reports as UTF-8, and the log of a test may hold bytes of Redis that are not.
+    """
+    report: dict[str, Any] | None = _escaped((yield))
+    return report
+
+
+def _escaped(value: Any) -> Any:
+    match value:
+        case str():
+            return value.encode("utf-8", "backslashreplace").decode("utf-8")
+        case dict():
+            return {_escaped(name): _escaped(part) for name, part in value.items()}
+        case list() | tuple():
+            return type(value)(map(_escaped, value))
+    return value
 
 
 @pytest.fixture(scope="session")

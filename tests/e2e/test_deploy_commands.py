@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 
 from tests.support.deployment import CONTAINERFILE, DEPLOY, CommandLine, command_lines
+from tests.support.ports import free_port
 from tests.support.processes import ROOT, Installation, Process, until
 from tests.support.servers import TestServer, required
-from vmpooler_tasks.local.server import free_port
 from vmpooler_tasks.tasks.pulse import FILE_VARIABLE
 
 pytestmark = pytest.mark.slow
@@ -32,9 +32,9 @@ def here(line: CommandLine) -> list[str]:
     words = list(line.words)
     for place, word in enumerate(words):
         if word.startswith("--port="):
-            words[place] = f"--port={free_port(0)}"
+            words[place] = f"--port={free_port()}"
         elif word == "--port":
-            words[place + 1] = str(free_port(0))
+            words[place + 1] = str(free_port())
     return words
 
 
@@ -44,7 +44,7 @@ def test_it_starts(words: tuple[str, ...], installation: Installation) -> None:
     program, *options = here(line)
     installation.environment |= {
         "FLOWER_BASIC_AUTH": "operator:s3cr3t", "WEB_USERS": "operator:operate:s3cr3t-word",
-        "WEB_PORT": str(free_port(0)),
+        "WEB_PORT": str(free_port()),
     }  # fmt: skip
     log = installation.folder / "log"
     command = [str(installation.programs / program), *options]

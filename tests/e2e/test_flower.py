@@ -12,10 +12,10 @@ import pytest
 from playwright.sync_api import Browser, expect
 
 from tests.support.guide import fences
+from tests.support.ports import free_port
 from tests.support.processes import ROOT, Installation, Process, until
 from tests.support.servers import required
 from tests.support.world import World
-from vmpooler_tasks.local.server import free_port
 from vmpooler_tasks.model.names import Queue
 from vmpooler_tasks.store import Database
 from vmpooler_tasks.tasks.names import HEALTH_CHECK, OWN, PURGE
@@ -63,7 +63,7 @@ def flower(installation: Installation, worker: Process) -> Iterator[Flower]:
     *_, command, address, port = line.split()
     assert (command, address, port) == ("flower", "--address=127.0.0.1", "--port=5555")
     installation.environment["FLOWER_BASIC_AUTH"] = LOGIN
-    chosen = free_port(0)
+    chosen = free_port()
     process = installation.celery(command, address, f"--port={chosen}", name="flower").start().says("Visit me at")
     own = Flower(f"http://127.0.0.1:{chosen}", process)
     until(lambda: own.get("/api/workers?refresh=1").json(), "Flower sees the worker")
@@ -112,7 +112,7 @@ def test_open_to_everybody_it_does_not_start(
     installation.environment |= environment
     if not app:
         installation.deploy()
-    port = free_port(0)
+    port = free_port()
     process = installation.celery("flower", f"--port={port}", *options, name="flower", app=app).start()
     assert process.exit_status() == 78
     (line,) = process.log.splitlines()
@@ -120,7 +120,7 @@ def test_open_to_everybody_it_does_not_start(
 
 
 def test_on_loopback_without_a_login_its_api_refuses(installation: Installation) -> None:
-    port = free_port(0)
+    port = free_port()
     process = installation.celery("flower", "--address=127.0.0.1", f"--port={port}", name="flower").start()
     process.says("Visit me at")
     own = Flower(f"http://127.0.0.1:{port}", process)

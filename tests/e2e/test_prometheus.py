@@ -16,13 +16,13 @@ import httpx
 import pytest
 
 from tests.support.commands import PROGRAM
+from tests.support.ports import free_port
 from tests.support.processes import ROOT, Installation, Process, until
 from tests.support.servers import TestServer, required
 from tests.support.world import POOL, World
 from vmpooler_tasks.config import Settings, load_settings
 from vmpooler_tasks.jobs import health
 from vmpooler_tasks.jobs.keep import keep
-from vmpooler_tasks.local.server import free_port
 from vmpooler_tasks.model.deadletter import failed_vm
 from vmpooler_tasks.model.names import DeadLetterQueue, Queue
 from vmpooler_tasks.store import Database, keys
@@ -91,7 +91,7 @@ def shortened(folder: Path, port: int) -> Path:
 
 @pytest.fixture
 def site(tmp_path: Path) -> Iterator[Site]:
-    program, port, web_port = required("prometheus"), free_port(0), free_port(0)
+    program, port, web_port = required("prometheus"), free_port(), free_port()
     (tmp_path / "redis").mkdir()
     server = TestServer("valkey", tmp_path / "redis", ("--appendonly", "yes", "--appendfsync", "always")).start()
     with Installation(server.url, tmp_path) as installation:

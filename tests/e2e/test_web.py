@@ -11,13 +11,13 @@ import httpx
 import pytest
 import trustme
 
+from tests.support.ports import free_port
 from tests.support.processes import ROOT, Installation, Process, until
 from tests.support.servers import TestServer
 from tests.support.web import OPERATOR, PASSWORD, serving, web_settings
 from tests.support.world import World
 from vmpooler_tasks.clock import system_clock
 from vmpooler_tasks.jobs import health
-from vmpooler_tasks.local.server import free_port
 from vmpooler_tasks.web import identity
 
 USERS = f"olga:operate:{PASSWORD}"
@@ -27,7 +27,7 @@ def web(
     installation: Installation, *arguments: str, environment: dict[str, str] | None = None, port: int | None = None
 ) -> tuple[Process, int]:
     """(the process, not started yet; its port)."""
-    port = port or free_port(0)
+    port = port or free_port()
     process = Process(
         [str(installation.programs / "vmpooler-tasks"), "web", "--port", str(port), *arguments],
         folder=installation.folder, environment={**installation.environment, **(environment or {})},

@@ -11,10 +11,10 @@ from pytest_celery import CeleryTestSetup, ping
 from tests.support import servers
 from tests.support.failing_tasks import PREFIX
 from tests.support.messages import QUEUE, message, send
+from tests.support.ports import free_port
 from tests.support.processes import ROOT, Installation, Process, configuration, until
 from tests.support.servers import TestServer
 from tests.support.world import POOL, World
-from vmpooler_tasks.local.server import free_port
 from vmpooler_tasks.model.names import DeadLetterQueue, Queue
 from vmpooler_tasks.store import Database, health, keys
 from vmpooler_tasks.tasks.names import HEALTH_CHECK, PURGE
@@ -167,7 +167,7 @@ def test_plain_celery_in_a_folder_with_celeryconfig_does_the_same(
 
 def test_plain_flower_in_that_folder_knows_our_tasks(installation: Installation) -> None:
     installation.deploy()
-    options = ("--address=127.0.0.1", f"--port={free_port(0)}")
+    options = ("--address=127.0.0.1", f"--port={free_port()}")
     flower = installation.celery("flower", *options, name="flower", app=()).start()
     flower.says("Visit me at").says(PURGE).says(HEALTH_CHECK)
 
@@ -177,7 +177,7 @@ def test_the_procfile_runs_workers_beat_web_and_flower(installation: Installatio
     commands = dict(line.split(": ", 1) for line in lines)
     assert set(commands) == {"worker", "checks", "clones", "web", "beat", "flower"}
     assert commands.pop("web") == "vmpooler-tasks web"
-    port = str(free_port(0))
+    port = str(free_port())
     web = Process(
         [str(installation.programs / "vmpooler-tasks"), "web"], folder=installation.folder,
         environment={**installation.environment, "WEB_PORT": port}, log=installation.folder / "web.log",
@@ -187,7 +187,7 @@ def test_the_procfile_runs_workers_beat_web_and_flower(installation: Installatio
     for name, command in commands.items():
         program, app, module, *arguments = command.split()
         assert (program, app, module) == ("celery", "-A", "vmpooler_tasks")
-        arguments = [f"--port={free_port(0)}" if argument.startswith("--port=") else argument for argument in arguments]
+        arguments = [f"--port={free_port()}" if argument.startswith("--port=") else argument for argument in arguments]
         installation.celery(*arguments, name=name).start()
     until(lambda: finished_purges(database) and health.read_verdict(database), "purge and health check ran")
 

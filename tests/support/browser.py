@@ -10,9 +10,9 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Locator, Request, expect, sync_playwright
 
 from tests.support.commands import PROGRAM
+from tests.support.ports import free_port
 from tests.support.processes import PATIENCE, Installation, Process
 from tests.support.servers import required
-from vmpooler_tasks.local.server import free_port
 
 OPTIONS = (
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
@@ -47,7 +47,7 @@ class Dashboard:
 
     def __init__(self, browser: Browser, installation: Installation, users: str = "") -> None:
         self.browser, self.installation = browser, installation
-        self.port = free_port(0)
+        self.port = free_port()
         self.address = f"http://127.0.0.1:{self.port}"
         self.web = Process(
             [str(PROGRAM), "web", "--port", str(self.port)], folder=installation.start_in,

@@ -1,23 +1,31 @@
 """`vmpooler-tasks` as an operator types it: into a pipe, or at a terminal."""
 
 import fcntl
+import io
 import json
+import logging
 import os
 import pty
 import shutil
 import struct
 import subprocess
 import sys
+import tempfile
 import termios
-from collections.abc import Iterator
-from contextlib import contextmanager
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, chdir, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
+
+import pytest
 
 from tests.support.processes import PATIENCE, ROOT
 from tests.support.servers import required
 from tests.support.world import World
+from vmpooler_tasks.cli import main
 from vmpooler_tasks.model.names import DeadLetterQueue
 from vmpooler_tasks.store import keys
 
@@ -32,13 +40,33 @@ class Result:
 
 
 class CommandLine:
-    """Runs the installed command in `folder`, with this environment and no other."""
+    """The command in `folder`, with this environment and no other."""
 
     def __init__(self, folder: Path, environment: dict[str, str]) -> None:
         self.folder, self.environment = folder, environment
 
     def __call__(self, *arguments: str, typed: str = "", **environment: str) -> Result:
-        """`typed` is what stdin says; `environment` stands above the usual one."""
+        """Run the command in the tests' own process, which is ten times as fast as a process of its own.
+
+        `typed` is what stdin says; `environment` is added to the usual one. What the command does to the process (its
+        environment, folder, streams, log and hooks) is undone.
+        """
+        with ExitStack() as stack:
+            stack.enter_context(patch.dict(os.environ, {**self.environment, **environment}, clear=True))
+            stack.enter_context(chdir(self.folder))
+            stack.enter_context(_log_restored())
+            out, err = (stack.enter_context(_captured(name)) for name in ("stdout", "stderr"))
+            stdin = io.TextIOWrapper(io.BytesIO(typed.encode()), encoding="utf-8")
+            stack.enter_context(patch.object(sys, "stdin", stdin))
+            stack.enter_context(patch.object(sys, "argv", [PROGRAM.name, *arguments]))
+            # click names the program after what runs it, which is pytest here.
+            stack.enter_context(patch.object(sys.modules["__main__"], "__package__", None))
+            with pytest.raises(SystemExit) as end:
+                main()
+            return Result(int(end.value.code or 0), out(), err())
+
+    def process(self, *arguments: str, typed: str = "", **environment: str) -> Result:
+        """Run the installed command in a process of its own, for its exit status and its streams."""
         done = subprocess.run(
             [str(PROGRAM), *arguments], cwd=self.folder, env={**self.environment, **environment}, input=typed,
             capture_output=True, text=True, encoding="utf-8", timeout=PATIENCE, check=False,
@@ -73,6 +101,38 @@ class CommandLine:
             os.close(theirs)
             shown = b"".join(reading(ours))
             return Result(process.wait(PATIENCE), shown.decode("utf-8"), "")
+
+
+@contextmanager
+def _captured(name: str) -> Iterator[Callable[[], str]]:
+    """Replace `sys.stdout` or `sys.stderr` by a file with a descriptor of its own, and yield a reader of its text."""
+    with tempfile.TemporaryFile() as file, os.fdopen(os.dup(file.fileno()), "w", encoding="utf-8") as stream:
+
+        def read() -> str:
+            stream.flush()
+            file.seek(0)
+            return file.read().decode("utf-8")
+
+        with patch.object(sys, name, stream):
+            yield read
+
+
+@contextmanager
+def _log_restored() -> Iterator[None]:
+    """Undo what a command does to logging, warnings and the hooks of uncaught exceptions."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    with (
+        patch.object(sys, "excepthook", sys.excepthook),
+        patch.object(sys, "unraisablehook", sys.unraisablehook),
+        patch.object(threading, "excepthook", threading.excepthook),
+    ):
+        try:
+            yield
+        finally:
+            logging.captureWarnings(False)
+            root.handlers[:] = handlers
+            root.setLevel(level)
 
 
 @contextmanager

@@ -5,9 +5,9 @@ import json
 from typing import Any
 
 from tests.support.commands import CommandLine, letter
+from tests.support.ports import free_port
 from tests.support.processes import Installation, configuration, until
 from tests.support.world import POOL, World
-from vmpooler_tasks.local.server import free_port
 from vmpooler_tasks.model.names import Queue
 from vmpooler_tasks.store import Database, health, keys
 from vmpooler_tasks.tasks.names import CLONE_QUEUE, DESTROY_QUEUE, HEALTH_CHECK, PURGE
@@ -82,5 +82,5 @@ def _celery(installation: Installation) -> None:
     assert ast.literal_eval(checked)["status"]
     answers = installation.run("celery", "-A", "vmpooler_tasks", "inspect", "active_queues")
     assert "3 nodes online" in answers
-    flower = installation.celery("flower", "--address=127.0.0.1", f"--port={free_port(0)}", name="flower")
+    flower = installation.celery("flower", "--address=127.0.0.1", f"--port={free_port()}", name="flower")
     flower.start().says("Visit me at")

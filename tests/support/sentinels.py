@@ -9,9 +9,9 @@ from typing import Any
 
 import redis
 
+from tests.support.ports import free_port
 from tests.support.processes import until
 from tests.support.servers import TestServer, required
-from vmpooler_tasks.local.server import free_port
 
 MASTER = "mymaster"
 QUORUM = 2
@@ -26,7 +26,7 @@ class Watched:
         secret = ["--masterauth", password]
         self.master = self._server("one", secret)
         self.replica = self._server("two", [*secret, "--replicaof", "127.0.0.1", str(self.master.port)])
-        self.ports = [free_port(0) for _ in range(3)]
+        self.ports = [free_port() for _ in range(3)]
         self._sentinels: list[subprocess.Popen[bytes]] = []
         hosts = ",".join(f"127.0.0.1:{port}" for port in self.ports)
         self.url = f"sentinel://:{password}@{hosts}/0?master={MASTER}"

@@ -10,6 +10,7 @@ from time import monotonic, sleep
 
 import pytest
 
+from tests.support.ports import free_port
 from vmpooler_tasks.errors import VmpoolerTasksError
 from vmpooler_tasks.local import server
 from vmpooler_tasks.store import Database
@@ -37,7 +38,7 @@ class TestServer:
     __test__ = False
 
     def __init__(self, kind: str, folder: Path, options: Sequence[str] = (), password: str | None = None) -> None:
-        self.kind, self.folder, self.port = kind, folder, server.free_port(0)
+        self.kind, self.folder, self.port = kind, folder, free_port()
         login = f":{password}@" if password else ""
         self.url = f"redis://{login}127.0.0.1:{self.port}/0"
         secret = ["--requirepass", password] if password else []

@@ -8,12 +8,12 @@ from typing import Any
 import httpx
 import uvicorn
 
+from tests.support.ports import free_port
 from tests.support.processes import until
 from tests.support.world import settings
 from vmpooler_tasks.clock import system_clock
 from vmpooler_tasks.config import Settings
 from vmpooler_tasks.config.services import Credential, Role, WebSection
-from vmpooler_tasks.local.server import free_port
 from vmpooler_tasks.store import Database
 from vmpooler_tasks.web.app import create_app
 from vmpooler_tasks.web.server import HTTP
@@ -46,7 +46,7 @@ def serving(
 ) -> Iterator[str]:
     """The address of the application on the Redis at `url`, in a thread of this process."""
     chosen = chosen or web_settings(url)
-    port = free_port(0)
+    port = free_port()
     db = Database(url)
     own = None if chosen.broker_url else db
     config = uvicorn.Config(
