@@ -24,36 +24,39 @@ from vmpooler_tasks.config.types import (
 class ManagerOptions(Section):
     """Of `:config:`, what only counts with `manage_pools`; VMPooler's names, units and defaults."""
 
-    manage_pools: Switch = Field(False, description="be the pool manager (instead of VMPooler's own)")
-    check_loop_delay_min: Interval = Field(5, description="seconds between two looks at the pools and requests")
+    manage_pools: Switch = Field(False, description="be the pool manager, instead of VMPooler's own")
+    check_loop_delay_min: Interval = Field(5, description="seconds between two checks of the pools and requests")
     task_limit: Count = Field(10, description="clones in flight for pools, on all workers together")
     ondemand_clone_limit: Count = Field(10, description="clones in flight for requests, on all workers together")
-    timeout: Minutes = Field(15, description="minutes in pending, after which a VM has failed; a pool may have its own")
+    timeout: Minutes = Field(
+        15, description="minutes in pending after which a VM has failed; a pool may have its own value"
+    )
     timeout_notification: MinutesOrNever = Field(
-        5, description="minutes in pending, after which the log warns once (0: never); a pool may have its own"
+        5, description="minutes in pending after which the log warns once (0: never); a pool may have its own value"
     )
     ready_ttl: MinutesOrNever = Field(
-        0, description="minutes in ready, after which a VM is recycled (0: never); a pool may have its own"
+        0, description="minutes in ready after which a VM is recycled (0: never); a pool may have its own value"
     )
     vm_checktime: MinutesOrNever = Field(1, description="minutes between two checks of a ready VM")
     vm_lifetime: HoursOrNever = Field(
-        24, description="hours that a user keeps a VM (0: for ever), unless its checkout said otherwise"
+        24, description="hours that a user keeps a VM (0: no limit), unless its checkout set another value"
     )
     vm_lifetime_auth: HoursOrNever | None = Field(None, description="the same for a request made with a token")
-    max_vm_retries: Count = Field(3, description="times that a failed clone of a request is made again")
-    max_ondemand_instances_per_request: AtLeastOne = Field(10, description="VMs that one request may ask for")
-    ondemand_request_ttl: Minutes = Field(5, description="minutes after which an unfilled request has failed")
-    prefix: Text = Field("", description="what the names of VMs begin with")
-    domain: Text | None = Field(None, description="the VMs' domain, where no `:dns_configs:` names one")
-    clone_target: Text | None = Field(None, description="where clones are made; a pool may have its own")
+    max_vm_retries: Count = Field(3, description="times that a failed clone of a request is tried again")
+    max_ondemand_instances_per_request: AtLeastOne = Field(10, description="VMs that one request may contain")
+    ondemand_request_ttl: Minutes = Field(5, description="minutes after which an unfilled request fails")
+    prefix: Text = Field("", description="start of the names of VMs")
+    domain: Text | None = Field(None, description="domain of the VMs, if no `:dns_configs:` entry sets one")
+    clone_target: Text | None = Field(None, description="where clones are made; a pool may have its own value")
     lease_seconds: Annotated[float, Number, Field(ge=1, le=3600, allow_inf_nan=False)] = Field(
-        60, description="seconds after which another worker takes up what a killed one was cloning or destroying"
+        60, description="seconds after which another worker takes over the clones and destructions of a killed worker"
     )
     breaker_failures: AtLeastOne = Field(
-        5, description="clones that have to fail in a row, before a provider is left alone for a while"
+        5, description="failures in a row after which the circuit breaker suspends a provider"
     )
     breaker_seconds: Age = Field(
-        30, description="seconds that it is left alone; twice as long each time that it fails again, up to ten times"
+        30,
+        description="seconds that a provider is suspended; doubled after each failure, up to ten times this value",
     )
 
 
@@ -62,16 +65,18 @@ class Pool(Section):
 
     model_config = ConfigDict(frozen=True, extra="allow")
 
-    name: Annotated[Text, Given, Field(min_length=1, description="the name, as in the keys in Redis")]
+    name: Annotated[Text, Given, Field(min_length=1, description="name, as in the keys in Redis")]
     size: Annotated[int, Number, Field(ge=0, le=1_000_000)] = Field(0, description="ready and pending VMs to keep")
-    alias: Texts = Field((), description="other names that this pool can be requested as")
+    alias: Texts = Field((), description="other names under which this pool can be requested")
     template: Text | None = Field(None, description="what the provider clones from")
-    provider: Text | None = Field(None, description="a name in `:providers:`; may be left out where there is one only")
-    clone_target: Text | None = Field(None, description="where clones are made, instead of the global one")
-    timeout: Minutes | None = Field(None, description="minutes in pending, instead of the global ones")
-    timeout_notification: MinutesOrNever | None = Field(None, description="minutes, instead of the global ones")
-    ready_ttl: MinutesOrNever | None = Field(None, description="minutes in ready, instead of the global ones")
-    dns_plugin: Text | None = Field(None, description="a name in `:dns_configs:`, which names the domain")
+    provider: Text | None = Field(None, description="a name in `:providers:`; optional if there is only one")
+    clone_target: Text | None = Field(None, description="where clones are made, instead of the global value")
+    timeout: Minutes | None = Field(None, description="minutes in pending, instead of the global value")
+    timeout_notification: MinutesOrNever | None = Field(
+        None, description="minutes in pending before the warning, instead of the global value"
+    )
+    ready_ttl: MinutesOrNever | None = Field(None, description="minutes in ready, instead of the global value")
+    dns_plugin: Text | None = Field(None, description="a name in `:dns_configs:`, which sets the domain")
 
     def as_written(self) -> dict[str, Any]:
         """All of the entry, also what only its provider understands."""

@@ -35,17 +35,23 @@ class HealthThresholds(Section):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    pending_queue_max: Threshold = Field(100, description="VMs in one pool's pending queue; twice as many is unhealthy")
-    ready_queue_max: Threshold = Field(500, description="VMs in one pool's ready queue; twice as many is unhealthy")
+    pending_queue_max: Threshold = Field(
+        100,
+        description="VMs in one pool's pending queue above which health is degraded; above twice that, unhealthy",
+    )
+    ready_queue_max: Threshold = Field(
+        500,
+        description="VMs in one pool's ready queue above which health is degraded; above twice that, unhealthy",
+    )
     dlq_max_warning: Threshold = Field(
-        100, description="dead letters in all queues together, above which health is degraded"
+        100, description="dead letters in all queues together above which health is degraded"
     )
     dlq_max_critical: Threshold = Field(
-        1000, description="dead letters in all queues together, above which health is unhealthy"
+        1000, description="dead letters in all queues together above which health is unhealthy"
     )
-    stuck_vm_age_threshold: StuckAge = Field(7200, description="seconds in pending, after which a VM counts as stuck")
-    stuck_vm_max_warning: Threshold = Field(10, description="stuck VMs, above which health is degraded")
-    stuck_vm_max_critical: Threshold = Field(50, description="stuck VMs, above which health is unhealthy")
+    stuck_vm_age_threshold: StuckAge = Field(7200, description="seconds in pending after which a VM counts as stuck")
+    stuck_vm_max_warning: Threshold = Field(10, description="stuck VMs above which health is degraded")
+    stuck_vm_max_critical: Threshold = Field(50, description="stuck VMs above which health is unhealthy")
 
 
 class Options(ManagerOptions):
@@ -54,7 +60,7 @@ class Options(ManagerOptions):
     dlq_enabled: Switch = Field(False, description="keep failed VMs and tasks as dead letters")
     dlq_ttl: Hours = Field(168, description="hours that a dead letter is kept")
     dlq_max_entries: Annotated[int, Number, Field(ge=1, le=100_000_000)] = Field(
-        10_000, description="dead letters kept in each queue; the oldest leave first"
+        10_000, description="dead letters kept in each queue; the oldest are dropped first"
     )
 
     purge_enabled: Switch = Field(False, description="run the auto-purge")
@@ -62,20 +68,22 @@ class Options(ManagerOptions):
     purge_dry_run: Switch = Field(False, description="report what would be purged, and change nothing")
     purge_max_percent: Annotated[float, Number, Field(gt=0, le=100, allow_inf_nan=False)] = Field(
         100,
-        description="largest share of one pool's queue that a cycle may take, in percent; above it the queue is left "
-        "alone and health says so (100: no limit)",
+        description="maximum share of one pool's queue that a cycle may purge, in percent; above it the cycle skips the "
+        "queue and health reports it (100: no limit)",
     )
-    max_pending_age: Age = Field(7200, description="seconds in pending, after which a VM is purged")
-    max_ready_age: Age = Field(86400, description="seconds in ready, after which a VM is moved to completed")
-    max_completed_age: Age = Field(3600, description="seconds in completed, after which a VM is removed")
+    max_pending_age: Age = Field(7200, description="seconds in pending after which a VM is purged")
+    max_ready_age: Age = Field(86400, description="seconds in ready after which a VM is moved to completed")
+    max_completed_age: Age = Field(3600, description="seconds in completed after which a VM is removed")
     max_orphaned_age: Age = Field(
-        86400, description="seconds since cloning, after which metadata of a VM in no queue expires"
+        86400, description="seconds since cloning after which the metadata of a VM in no queue expires"
     )
     max_request_age: Age = Field(86400, description="seconds after which an unfilled on-demand request fails")
 
     health_check_enabled: Switch = Field(False, description="run the health check")
     health_check_interval: Interval = Field(300, description="seconds between two health checks")
-    health_thresholds: HealthThresholds = Field(default_factory=HealthThresholds, description="where healthy ends")
+    health_thresholds: HealthThresholds = Field(
+        default_factory=HealthThresholds, description="limits of the health check"
+    )
     empty_pool_grace: Age = Field(
         900, description="seconds that a pool with a size may have no ready VM before health is degraded"
     )
@@ -86,11 +94,11 @@ class RedisSection(Section):
 
     server: Annotated[Text, Given] = Field("localhost", description="host name or address")
     port: Annotated[int, Number, Field(ge=1, le=65535)] = Field(6379, description="port")
-    username: Text | None = Field(None, description="user, where the server has an ACL")
+    username: Text | None = Field(None, description="user, if the server has an ACL")
     password: Secret | None = Field(None, description="password")
-    data_ttl: Hours = Field(168, description="hours that a VM's metadata is kept after its end")
+    data_ttl: Hours = Field(168, description="hours that a VM's metadata is kept after its destruction")
     url: SecretStr | None = Field(
-        None, description="whole address, `redis://`, `rediss://` or `sentinel://`; stands above the others"
+        None, description="complete address, `redis://`, `rediss://` or `sentinel://`; overrides the other options"
     )
 
     @property

@@ -12,7 +12,7 @@ Port = Annotated[int, Number, Field(ge=1, le=65535)]
 
 class _MetricsServer(Section):
     server: Text | None = Field(None, description="host name or address; nothing is sent without one")
-    prefix: Annotated[Text, Given] = Field("vmpooler", description="what every metric's name begins with")
+    prefix: Annotated[Text, Given] = Field("vmpooler", description="start of the name of every metric")
 
 
 class StatsdSection(_MetricsServer):
@@ -40,10 +40,10 @@ class Credential(Section):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    name: Annotated[Text, Given, Field(min_length=1)] = Field(description="who it is, as the audit names them")
-    role: Role = Field(Role.READ, description="`read`, or `operate`: also redrive, delete and purge")
+    name: Annotated[Text, Given, Field(min_length=1)] = Field(description="name of the user or program in the audit")
+    role: Role = Field(Role.READ, description="`read`, or `operate` (also redrive, delete and purge)")
     secret: Annotated[Secret, Given, Field(min_length=8)] = Field(
-        description="the password, or the token; 8 characters at least"
+        description="the password or the token; at least 8 characters"
     )
 
 
@@ -64,13 +64,13 @@ class WebSection(Section):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     host: Annotated[Text, Given] = Field(
-        "127.0.0.1", description="address to listen on; any but loopback needs credentials"
+        "127.0.0.1", description="address to listen on; any address but loopback needs credentials"
     )
     port: Port = Field(8080, description="port")
     users: Credentials = Field((), description="who may log in, each with `name`, `role` and `secret`")
-    tokens: Credentials = Field((), description="bearer tokens for programs, each with `name`, `role` and `secret`")
+    tokens: Credentials = Field((), description="bearer tokens of programs, each with `name`, `role` and `secret`")
     tls_certificate: Text | None = Field(None, description="file with the certificate chain, PEM; serves HTTPS")
     tls_key: Text | None = Field(None, description="file with its key, PEM")
     hosts: Annotated[tuple[Text, ...], BeforeValidator(lambda v: v.split(",") if isinstance(v, str) else v)] = Field(
-        (), description="host names that it may be asked by; on loopback these are loopback's own, else any"
+        (), description="host names that requests may use; default: those of loopback on loopback, else any"
     )
