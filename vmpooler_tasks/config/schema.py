@@ -68,8 +68,8 @@ class Options(ManagerOptions):
     purge_dry_run: Switch = Field(False, description="report what would be purged, and change nothing")
     purge_max_percent: Annotated[float, Number, Field(gt=0, le=100, allow_inf_nan=False)] = Field(
         100,
-        description="maximum share of one pool's queue that a cycle may purge, in percent; above it the cycle skips the "
-        "queue and health reports it (100: no limit)",
+        description="maximum share of one pool's queue that a cycle may purge, in percent; above it the cycle skips "
+        "the queue and health reports it (100: no limit)",
     )
     max_pending_age: Age = Field(7200, description="seconds in pending after which a VM is purged")
     max_ready_age: Age = Field(86400, description="seconds in ready after which a VM is moved to completed")
