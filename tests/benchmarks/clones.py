@@ -175,7 +175,7 @@ def _worker(target: Target, folder: Path, app: str, queue: str, kind: str, slots
     config = {"VMPOOLER_CONFIG_FILE": str(folder / "vmpooler.yaml")}
     command = [
         sys.executable, "-m", "celery", "-A", app, "worker", "--loglevel", "INFO", "-P", kind, "-c", str(slots),
-        "-n", f"{name}@benchmark", "--without-mingle", "--without-gossip", "-Q", queue,
+        "-n", f"{name}@benchmark", "-Q", queue,
     ]  # fmt: skip
     with (folder / f"{name}.log").open("w", encoding="utf-8") as log:
         process = subprocess.Popen(

@@ -15,7 +15,7 @@ from typing import Any, Self
 
 import psutil  # type: ignore[import-untyped]
 
-from tests.support.processes import QUIET_START, Installation, Process, until
+from tests.support.processes import Installation, Process, until
 from tests.support.servers import TestServer
 from vmpooler_tasks.errors import VmpoolerTasksError
 from vmpooler_tasks.model.names import DeadLetterQueue, Queue
@@ -151,7 +151,7 @@ class Site:
         self._last_fence = 0
 
     def _worker(self, name: str, *options: str) -> Process:
-        start = ("worker", "--loglevel", "INFO", "-n", f"{name}@%h", *QUIET_START)
+        start = ("worker", "--loglevel", "INFO", "-n", f"{name}@%h")
         return self.installation.celery(*start, *options, name=name)
 
     def __enter__(self) -> Self:

@@ -14,17 +14,21 @@ import redis
 
 from tests.support import days_work, deployment
 from tests.support.deployment import DEPLOY
-from tests.support.processes import Installation
+from tests.support.messages import send
+from tests.support.processes import Installation, until
 from tests.support.servers import KINDS, TestServer
 from vmpooler_tasks.jobs.server_check import check_server
-from vmpooler_tasks.store import Database
+from vmpooler_tasks.model.names import DeadLetterQueue
+from vmpooler_tasks.store import Database, keys
 from vmpooler_tasks.store.server import facts
+from vmpooler_tasks.tasks.names import HEALTH_CHECK, PURGE, QUEUES
 
 pytestmark = pytest.mark.slow
 
 FILE = DEPLOY / "redis" / "users.acl"
 PASSWORDS = {"TASKS": "tasks-s3cr3t", "VMPOOLER": "vmpooler-s3cr3t", "MONITOR": "monitor-s3cr3t"}
 USERS = {"vmpooler-tasks": "TASKS", "default": "VMPOOLER", "vmpooler-monitor": "MONITOR"}
+TASK_DEAD_LETTERS = keys.dead_letters(DeadLetterQueue.TASKS)
 ADMIN = "user admin on >admin-s3cr3t ~* &* +@all\n"
 
 
@@ -61,24 +65,54 @@ def acl_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestServer]
         yield server
 
 
+def as_tasks(server: TestServer) -> str:
+    """The address with the login of this project's processes."""
+    return f"redis://vmpooler-tasks:{PASSWORDS['TASKS']}@127.0.0.1:{server.port}/0"
+
+
 def client(server: TestServer, user: str) -> Any:
     return redis.Redis(port=server.port, username=user, password=PASSWORDS[USERS[user]])
 
 
 def refusals(server: TestServer) -> list[str]:
-    """What users were refused, as the server recorded it."""
+    """Return what the server refused users, as it recorded it. CONFIG GET is left out: it is tried, but not needed."""
     admin = redis.Redis.from_url(server.url)
-    return [f"{entry['reason']} {entry['object']} of {entry['username']}" for entry in admin.acl_log()]
+    found = [f"{entry['reason']} {entry['object']} of {entry['username']}" for entry in admin.acl_log()]
+    return [refusal for refusal in found if "config|get" not in refusal]
 
 
 def test_the_whole_product_works_as_its_user_and_is_refused_nothing(guarded: TestServer, tmp_path: Path) -> None:
-    url = f"redis://vmpooler-tasks:{PASSWORDS['TASKS']}@127.0.0.1:{guarded.port}/0"
     database = Database(guarded.url)
-    with Installation(url, tmp_path) as installation:
+    with Installation(as_tasks(guarded), tmp_path) as installation:
         days_work.work(installation, database)
     database.close()
-    found = [refusal for refusal in refusals(guarded) if "config|get" not in refusal]  # doctor can do without
-    assert not found
+    assert not refusals(guarded)
+
+
+WORKERS = {line.words: line for line in [*deployment.command_lines(), *deployment.procfile()] if line.role == "worker"}
+"""Each command line once: what several places start in the same way is the same."""
+
+
+@pytest.mark.parametrize("words", WORKERS, ids=lambda words: WORKERS[words].where)
+def test_a_deployed_worker_finishes_tasks_of_each_queue_that_it_takes(words: tuple[str, ...], tmp_path: Path) -> None:
+    queues = words[words.index("-Q") + 1].split(",") if "-Q" in words else QUEUES
+    with with_users("valkey", tmp_path) as server:
+        database = Database(server.url)
+        with Installation(as_tasks(server), tmp_path) as installation:
+            worker = installation.start_literally(words, "worker").says(" ready.")
+            for queue in queues:
+                for task in (HEALTH_CHECK, PURGE):
+                    installation.run("celery", "-A", "vmpooler_tasks", "call", task, "--queue", queue)
+                send(database, b"not a message", queue)
+                until(lambda: database.call("EXISTS", keys.HEALTH), "the health check is recorded")
+                until(lambda: database.call("XLEN", keys.AUDIT), "the purge is recorded")
+                until(lambda: database.call("ZCARD", TASK_DEAD_LETTERS), "there is a dead letter")
+                database.call("DEL", keys.HEALTH, keys.AUDIT, TASK_DEAD_LETTERS)
+            assert "1 node online" in installation.run("celery", "-A", "vmpooler_tasks", "inspect", "ping")
+            assert database.call("PUBSUB", "NUMPAT") == 1, "a worker listens to remote control alone"
+            assert "mingle" not in worker.log
+        database.close()
+        assert not refusals(server)
 
 
 @pytest.mark.parametrize(

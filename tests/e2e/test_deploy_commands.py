@@ -83,7 +83,7 @@ def test_a_worker_lives_while_its_loop_turns_whether_redis_does_or_not(
             worker.says("Connection to broker lost")
             comes_again(file)
             server.start()
-            worker.says("mingle: all alone", times=2)
+            worker.says("Connected to ", times=2)
             comes_again(file)
         finally:
             server.stop()

@@ -156,6 +156,7 @@ def test_plain_celery_in_a_folder_with_celeryconfig_does_the_same(
     folder = installation.deploy()
     worker = installation.celery("worker", "--loglevel", "INFO", "-c", "1", name="worker", app=()).start()
     worker.says("[*] [config] purge: on").says(" ready.")
+    assert "mingle" not in worker.log
     beat = installation.celery("beat", "--loglevel", "INFO", name="beat", app=()).start()
     beat.says(f"[*] [beat] Sent {PURGE}").says(f"[*] [beat] Sent {HEALTH_CHECK}")
     until(lambda: finished_purges(database) and health.read_verdict(database), "purge and health check ran")

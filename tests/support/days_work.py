@@ -4,15 +4,20 @@ import ast
 import json
 from typing import Any
 
+import httpx
+
+from tests.support import deployment
 from tests.support.commands import CommandLine, letter
 from tests.support.ports import free_port
 from tests.support.processes import Installation, configuration, until
 from tests.support.world import POOL, World
 from vmpooler_tasks.model.names import Queue
 from vmpooler_tasks.store import Database, health, keys
-from vmpooler_tasks.tasks.names import CLONE_QUEUE, DESTROY_QUEUE, HEALTH_CHECK, PURGE
+from vmpooler_tasks.tasks.names import HEALTH_CHECK, PURGE
 
 SIZE = 2
+FLOWER_LOGIN = ("operator", "a long password")
+STARTED = {"worker": " ready.", "beat": "beat: Starting..."}
 HOUR = 3600
 
 
@@ -30,12 +35,16 @@ def ready(database: Database) -> int:
 
 
 def start(installation: Installation) -> None:
-    """Workers and a beat, as `deploy/` starts them."""
+    """Workers and a beat, by the command lines of `deploy/compose.yaml`."""
     installation.environment["VMPOOLER_CONFIG"] = managed()
-    installation.worker("-P", "threads", "-Q", f"{CLONE_QUEUE},{DESTROY_QUEUE}", name="clones", concurrency=8)
-    installation.worker("-P", "threads", "-Q", "vmpooler.check", name="checks", concurrency=4)
-    installation.worker("-Q", "vmpooler.maintenance", name="maintenance", concurrency=2)
-    installation.beat()
+    lines = [line for line in deployment.command_lines() if line.where.startswith("compose ")]
+    started = [
+        (line.role, installation.start_literally(line.words, line.where.removeprefix("compose ")))
+        for line in lines
+        if line.role in STARTED
+    ]
+    for role, process in started:
+        process.says(STARTED[role])
 
 
 def work(installation: Installation, database: Database) -> None:
@@ -82,5 +91,19 @@ def _celery(installation: Installation) -> None:
     assert ast.literal_eval(checked)["status"]
     answers = installation.run("celery", "-A", "vmpooler_tasks", "inspect", "active_queues")
     assert "3 nodes online" in answers
-    flower = installation.celery("flower", "--address=127.0.0.1", f"--port={free_port()}", name="flower")
+    _flower(installation)
+
+
+def _flower(installation: Installation) -> None:
+    """It sees a task by the events of a worker."""
+    port = free_port()
+    installation.environment["FLOWER_BASIC_AUTH"] = ":".join(FLOWER_LOGIN)
+    flower = installation.celery("flower", "--address=127.0.0.1", f"--port={port}", name="flower")
     flower.start().says("Visit me at")
+
+    def seen() -> bool:
+        task = installation.call(HEALTH_CHECK)
+        tasks = httpx.get(f"http://127.0.0.1:{port}/api/tasks", auth=FLOWER_LOGIN, timeout=30).json()
+        return any(one["state"] == "SUCCESS" and name != task for name, one in tasks.items())
+
+    until(seen, "Flower sees a task that has finished")

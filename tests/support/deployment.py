@@ -88,6 +88,13 @@ def command_lines() -> list[CommandLine]:
     return [*_container(), *_compose(), *_kubernetes(), *_systemd()]
 
 
+def procfile() -> list[CommandLine]:
+    """The lines of `Procfile`, for `make run` and process managers."""
+    lines = (ROOT / "Procfile").read_text(encoding="utf-8").splitlines()
+    named = [line.split(": ", 1) for line in lines]
+    return [CommandLine(f"Procfile {name}", tuple(shlex.split(command))) for name, command in named]
+
+
 def _container() -> Iterator[CommandLine]:
     (words,) = re.findall(r"^CMD (\[.*\])$", CONTAINERFILE.read_text(encoding="utf-8"), re.MULTILINE)
     yield CommandLine("container", tuple(json.loads(words)))

@@ -19,9 +19,6 @@ ROOT = Path(__file__).parents[2]
 PATIENCE = 60.0
 """Seconds until a condition counts as missed: a machine that runs other tests as well may be slow."""
 
-QUIET_START = ("--without-mingle", "--without-gossip")
-"""A worker that asks no other worker about itself is ready a second earlier."""
-
 T = TypeVar("T")
 
 
@@ -153,8 +150,16 @@ class Installation:
 
     def worker(self, *options: str, name: str = "worker", concurrency: int = 1) -> Process:
         """A worker that is ready."""
-        arguments = ("--loglevel", "INFO", "-c", str(concurrency), "-n", f"{name}@%h", *QUIET_START, *options)
+        arguments = ("--loglevel", "INFO", "-c", str(concurrency), "-n", f"{name}@%h", *options)
         return self.celery("worker", *arguments, name=name).start().says(" ready.")
+
+    def start_literally(self, words: Sequence[str], name: str) -> Process:
+        """A process by its whole command line, as a deployment has it: no option is added."""
+        command = [str(self.programs / words[0]), *words[1:]]
+        log = self.folder / f"{name}.log"
+        process = Process(command, folder=self.start_in, environment=dict(self.environment), log=log)
+        self.keep(process)
+        return process.start()
 
     def beat(self, *options: str, name: str = "beat") -> Process:
         return self.celery("beat", "--loglevel", "INFO", *options, name=name).start().says("beat: Starting...")

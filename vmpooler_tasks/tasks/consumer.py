@@ -1,6 +1,6 @@
 """Celery's consumer, which also keeps what it cannot decode, and says that it lives and that its loop turns."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from celery.worker.consumer import Consumer as CeleryConsumer
@@ -9,10 +9,21 @@ from vmpooler_tasks.tasks.failures import keep_raw_message
 from vmpooler_tasks.tasks.presence import Presence
 from vmpooler_tasks.tasks.pulse import SECONDS, pulse
 
+WITHOUT_NEIGHBORS = {"without_mingle": True, "without_gossip": True}
+"""A worker does not talk to other workers. Celery has no setting for it, only two options of `celery worker`.
+
+Mingle copies revoked tasks and a logical clock, gossip elects leaders. Nothing here uses them. They cost a second at
+each start, a connection, and a subscription that `deploy/redis/users.acl` does not grant. Events for Flower and remote
+control are other steps and stay on.
+"""
+
 
 class Consumer(CeleryConsumer):
     class Blueprint(CeleryConsumer.Blueprint):
         default_steps = (*CeleryConsumer.Blueprint.default_steps, Presence)
+
+    def __init__(self, *args: Any, worker_options: Mapping[str, Any] | None = None, **options: Any) -> None:
+        super().__init__(*args, worker_options={**(worker_options or {}), **WITHOUT_NEIGHBORS}, **options)
 
     def on_decode_error(self, message: Any, exc: BaseException) -> None:
         """Celery tells nobody of these: there is no signal."""
