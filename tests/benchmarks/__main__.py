@@ -70,9 +70,12 @@ def _measure(target: Target, parts: Parts, runs: int, folder: Path) -> dict[str,
 
 def _parts(args: argparse.Namespace) -> Parts:
     sizes = Sizes(
-        messages=args.clones, in_flight=min(500, args.clones), in_flight_seconds=args.clone_seconds,
-        scaled=min(200, args.clones), scaled_seconds=min(1.0, args.clone_seconds),
-    )  # fmt: skip
+        messages=args.clones,
+        in_flight=min(500, args.clones),
+        in_flight_seconds=args.clone_seconds,
+        scaled=min(200, args.clones),
+        scaled_seconds=min(1.0, args.clone_seconds),
+    )
     return Parts(
         states=_states(args.vms, args.pools) if args.only in (None, "cycles") else (),
         clones=sizes if args.only in (None, "clones") else None,

@@ -124,9 +124,11 @@ def _in_flight(target: Target, sizes: Sizes, folder: Path) -> dict[str, Any]:
             most = max(most, _taken_on(target))
             _wait(begun)
         return {
-            "clones": sizes.in_flight, "each_seconds": sizes.in_flight_seconds, "most_at_once": most,
+            "clones": sizes.in_flight,
+            "each_seconds": sizes.in_flight_seconds,
+            "most_at_once": most,
             "seconds": time.perf_counter() - begun,
-        }  # fmt: skip
+        }
 
 
 def _begin(target: Target, count: int, *, seconds: float, folder: Path) -> None:
@@ -147,9 +149,14 @@ def _hand_out(target: Target, count: int) -> None:
     stamp = ruby_utc(moment(now))
     for size in range(500, count + 500, 500):
         found, _, _ = clones.begin(
-            target.db, POOL, list(islice(candidates("b-"), 600)), size=min(size, count), task_limit=count,
-            leased_until=now + 3600, metadata={"clone": stamp, "template": POOL, "pool": POOL},
-        )  # fmt: skip
+            target.db,
+            POOL,
+            list(islice(candidates("b-"), 600)),
+            size=min(size, count),
+            task_limit=count,
+            leased_until=now + 3600,
+            metadata={"clone": stamp, "template": POOL, "pool": POOL},
+        )
         begun += found
     with Celery("publisher", broker=target.url, set_as_current=False) as publisher:
         _publish(publisher, names.CLONE_VM, names.CLONE_QUEUE, begun)
@@ -174,14 +181,33 @@ def _worker(target: Target, folder: Path, app: str, queue: str, kind: str, slots
     """A worker as a service manager starts it, its log in a file."""
     config = {"VMPOOLER_CONFIG_FILE": str(folder / "vmpooler.yaml")}
     command = [
-        sys.executable, "-m", "celery", "-A", app, "worker", "--loglevel", "INFO", "-P", kind, "-c", str(slots),
-        "-n", f"{name}@benchmark", "-Q", queue,
-    ]  # fmt: skip
+        sys.executable,
+        "-m",
+        "celery",
+        "-A",
+        app,
+        "worker",
+        "--loglevel",
+        "INFO",
+        "-P",
+        kind,
+        "-c",
+        str(slots),
+        "-n",
+        f"{name}@benchmark",
+        "-Q",
+        queue,
+    ]
     with (folder / f"{name}.log").open("w", encoding="utf-8") as log:
         process = subprocess.Popen(
-            command, cwd=ROOT, env={**environment(), **config, "REDIS_URL": target.url, "PYTHONPATH": str(ROOT)},
-            stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
-        )  # fmt: skip
+            command,
+            cwd=ROOT,
+            env={**environment(), **config, "REDIS_URL": target.url, "PYTHONPATH": str(ROOT)},
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
         try:
             yield
         finally:

@@ -10,9 +10,9 @@ from collections.abc import Callable
 from itertools import count
 from typing import Any, NoReturn
 
-from vmpooler_tasks.jobs import deadletters as job
-from vmpooler_tasks.model.deadletter import DeadLetter, letter_id
-from vmpooler_tasks.model.letterfilter import LetterFilter
+from vmpooler_tasks.jobs.deadletters import query as job
+from vmpooler_tasks.model.deadletters.entry import DeadLetter, dead_letter_id
+from vmpooler_tasks.model.deadletters.filters import DeadLetterFilter
 from vmpooler_tasks.model.names import DeadLetterQueue
 from vmpooler_tasks.model.timestamps import iso_utc
 from vmpooler_tasks.store import Database
@@ -48,7 +48,7 @@ def push(_: float) -> dict[str, Any]:
 
 def page(_: float) -> dict[str, Any]:
     begun = time.perf_counter()
-    found = job.page(database(), LetterFilter(), LISTED)
+    found = job.page(database(), DeadLetterFilter(), LISTED)
     return {"entries": len(found.letters), "page_seconds": time.perf_counter() - begun}
 
 
@@ -64,10 +64,17 @@ def fill(db: Database, now: float) -> None:
 
 def _letter(queue: DeadLetterQueue, index: int, failed: float) -> DeadLetter:
     return DeadLetter(
-        vm=f"pooler-happy-elephant-{index}", pool="centos-7-x86_64", queue_from=queue, error_class="StandardError",
-        error_message="template centos-7-template does not exist", failed_at=iso_utc(failed), retry_count=3,
-        request_id=f"req-{index}", pool_alias="centos-7", id=letter_id(queue, index),
-    )  # fmt: skip
+        vm=f"pooler-happy-elephant-{index}",
+        pool="centos-7-x86_64",
+        queue_from=queue,
+        error_class="StandardError",
+        error_message="template centos-7-template does not exist",
+        failed_at=iso_utc(failed),
+        retry_count=3,
+        request_id=f"req-{index}",
+        pool_alias="centos-7",
+        id=dead_letter_id(queue, index),
+    )
 
 
 def _failure() -> Exception:
@@ -86,9 +93,13 @@ def _fail(error: Exception) -> None:
     """What the worker's hooks do about a failed task."""
     number = next(_numbers)
     keep_failed_task(
-        task="vmpooler_tasks.purge_stale_entries", task_id=f"task-{number}", args=[], retries=3, error=error,
+        task="vmpooler_tasks.purge_stale_entries",
+        task_id=f"task-{number}",
+        args=[],
+        retries=3,
+        error=error,
         kwargs={"vm": f"pooler-happy-elephant-{number}", "pool": "centos-7-x86_64"},
-    )  # fmt: skip
+    )
 
 
 def _plain_zadd(db: Database) -> None:

@@ -107,8 +107,11 @@ def _run(target: Target, state: State, cycle: str) -> Figures:
         answer = json.loads(worker.ask("go"))
         usage = target.usage()
     return {
-        **answer, "commands": usage.commands, "scripts": usage.scripts, "redis_cpu_seconds": usage.cpu_seconds,
-    }  # fmt: skip
+        **answer,
+        "commands": usage.commands,
+        "scripts": usage.scripts,
+        "redis_cpu_seconds": usage.cpu_seconds,
+    }
 
 
 def _figures(runs: Runs) -> Figures:

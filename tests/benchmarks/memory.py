@@ -16,11 +16,12 @@ from tests.benchmarks.target import Target, open_target
 from tests.support.servers import KINDS
 from vmpooler_tasks.config import load_settings
 from vmpooler_tasks.jobs import health
-from vmpooler_tasks.model.deadletter import MAX_TEXT, DeadLetter, failed_vm, letter_id
+from vmpooler_tasks.model.deadletters.entry import MAX_TEXT, DeadLetter, dead_letter_id, failed_vm
 from vmpooler_tasks.model.names import DeadLetterQueue
 from vmpooler_tasks.model.timestamps import iso_utc
-from vmpooler_tasks.store import deadletters, server
-from vmpooler_tasks.store.deadletters import Limits
+from vmpooler_tasks.store import server
+from vmpooler_tasks.store.deadletters import queue as deadletters
+from vmpooler_tasks.store.deadletters.queue import Limits
 
 LETTERS = 10_000
 VMS = 10_000
@@ -78,10 +79,17 @@ def _of_checks(target: Target, state: states.State) -> float:
 
 def _of_vm(number: int, now: float, message: str = "template centos-7-template does not exist") -> DeadLetter:
     return failed_vm(
-        queue=DeadLetterQueue.CLONE, vm=f"pooler-happy-elephant-{number}".encode(), pool="centos-7-x86_64",
-        error_class="StandardError", error_message=message, now=now - number, request_id=f"req-abc{number}".encode(),
-        pool_alias=b"centos-7", identity=str(number).encode(), retry_count=3,
-    )  # fmt: skip
+        queue=DeadLetterQueue.CLONE,
+        vm=f"pooler-happy-elephant-{number}".encode(),
+        pool="centos-7-x86_64",
+        error_class="StandardError",
+        error_message=message,
+        now=now - number,
+        request_id=f"req-abc{number}".encode(),
+        pool_alias=b"centos-7",
+        identity=str(number).encode(),
+        retry_count=3,
+    )
 
 
 def _of_long_message(number: int, now: float) -> DeadLetter:
@@ -93,12 +101,20 @@ def _of_long_message(number: int, now: float) -> DeadLetter:
 def _of_task(number: int, now: float) -> DeadLetter:
     vm = f"pooler-happy-elephant-{number}"
     return DeadLetter(
-        vm=vm, pool="centos-7-x86_64", queue_from=DeadLetterQueue.TASKS, error_class="RuntimeError",
-        error_message="failed to read the provider's answer", failed_at=iso_utc(now - number), retry_count=3,
-        id=letter_id(DeadLetterQueue.TASKS, number), task="vmpooler_tasks.check_ready_vm",
-        task_id=f"4f1c9a52-6f57-4c1e-9b2c-{number:012d}", args=[], kwargs={"vm": vm, "pool": "centos-7-x86_64"},
+        vm=vm,
+        pool="centos-7-x86_64",
+        queue_from=DeadLetterQueue.TASKS,
+        error_class="RuntimeError",
+        error_message="failed to read the provider's answer",
+        failed_at=iso_utc(now - number),
+        retry_count=3,
+        id=dead_letter_id(DeadLetterQueue.TASKS, number),
+        task="vmpooler_tasks.check_ready_vm",
+        task_id=f"4f1c9a52-6f57-4c1e-9b2c-{number:012d}",
+        args=[],
+        kwargs={"vm": vm, "pool": "centos-7-x86_64"},
         traceback=TRACEBACK,
-    )  # fmt: skip
+    )
 
 
 def _traceback(depth: int) -> str:

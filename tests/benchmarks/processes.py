@@ -27,9 +27,14 @@ class Process:
 
     def __init__(self, log: IO[str] | None, module: str, *words: str, env: Mapping[str, str] | None = None) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, "-m", module, *words], cwd=ROOT, env={**environment(), **(env or {})},
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True,
-        )  # fmt: skip
+            [sys.executable, "-m", module, *words],
+            cwd=ROOT,
+            env={**environment(), **(env or {})},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            text=True,
+        )
 
     def ask(self, line: str) -> str:
         assert self._process.stdin
@@ -106,8 +111,12 @@ def run_floor(target: Target) -> dict[str, Any]:
     """One pass of the floor: {vms, seconds, commands, redis_cpu_seconds}."""
     done = subprocess.run(
         [sys.executable, str(FLOOR), "--url", target.url, "--runs", "1"],
-        cwd=ROOT, env=environment(), capture_output=True, text=True, check=True,
-    )  # fmt: skip
+        cwd=ROOT,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     answer: dict[str, Any] = json.loads(done.stdout)
     return answer
 

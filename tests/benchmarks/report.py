@@ -57,12 +57,18 @@ def _show_scrapes(scrapes: Sequence[Mapping[str, Any]]) -> None:
     print_table(
         ("STATE", "COMMANDS", "KIB", "MS", "BARE MS", "x BARE"),
         [
-            (_name(one), one["commands"], f"{one['bytes'] / 1024:.0f}",
-             f"{one['seconds'] * 1000:.2f}", f"{one['bare_seconds'] * 1000:.2f}", f"{one['ratio']:.1f}x")
+            (
+                _name(one),
+                one["commands"],
+                f"{one['bytes'] / 1024:.0f}",
+                f"{one['seconds'] * 1000:.2f}",
+                f"{one['bare_seconds'] * 1000:.2f}",
+                f"{one['ratio']:.1f}x",
+            )
             for one in scrapes
         ],
         numbers=("COMMANDS", "KIB", "MS", "BARE MS", "x BARE"),
-    )  # fmt: skip
+    )
 
 
 def _show_cycles(result: Mapping[str, Any]) -> None:
@@ -92,12 +98,16 @@ def _show_clones(clones: Mapping[str, Any]) -> None:
     print_table(
         ("WORKER", "CLONES/s", "NO-OPS/s", "SHARE"),
         [
-            (f"{one['slots']} {kind}", f"{one['clones_per_second']:,.0f}", f"{one['nothing_per_second']:,.0f}",
-             _share(one["share"], judged=kind == "prefork"))
+            (
+                f"{one['slots']} {kind}",
+                f"{one['clones_per_second']:,.0f}",
+                f"{one['nothing_per_second']:,.0f}",
+                _share(one["share"], judged=kind == "prefork"),
+            )
             for kind, one in clones["throughput"].items()
         ],
         numbers=("CLONES/s", "NO-OPS/s"),
-    )  # fmt: skip
+    )
     flight = clones["in_flight"]
     print_line(
         f"{flight['clones']} clones of {flight['each_seconds']:g} s on one worker of as many threads: "
@@ -124,19 +134,29 @@ def _name(state: Mapping[str, Any]) -> str:
 def _cycle_rows(state: Mapping[str, Any]) -> Iterator[Sequence[str]]:
     floor, large = state["floor"], state["vms"] >= LARGE
     yield (
-        _name(state), "floor", f"{floor['seconds']:.3f}", "1.00x", f"{floor['commands']:,.0f}", "",
-        f"{floor['redis_cpu_seconds']:.3f}", "",
-    )  # fmt: skip
+        _name(state),
+        "floor",
+        f"{floor['seconds']:.3f}",
+        "1.00x",
+        f"{floor['commands']:,.0f}",
+        "",
+        f"{floor['redis_cpu_seconds']:.3f}",
+        "",
+    )
     for cycle, name in CYCLES.items():
         figures = state["cycles"][cycle]
         ratio = FLOOR_RATIO.get(cycle) if large else None
         memory = figures["memory_growth_mib"]
         yield (
-            "", name, f"{figures['seconds']:.3f}",
+            "",
+            name,
+            f"{figures['seconds']:.3f}",
             ratio.beside(figures["floor_ratio"]) if ratio else f"{figures['floor_ratio']:.2f}x",
-            f"{figures['commands']:,.0f}", f"{figures['scripts']:,.0f}", f"{figures['redis_cpu_seconds']:.3f}",
+            f"{figures['commands']:,.0f}",
+            f"{figures['scripts']:,.0f}",
+            f"{figures['redis_cpu_seconds']:.3f}",
             MEMORY.beside(memory) if large else MEMORY.plain(memory),
-        )  # fmt: skip
+        )
 
 
 def _ping_rows(state: Mapping[str, Any]) -> Iterator[Sequence[str]]:

@@ -50,11 +50,24 @@ def make(vms: int, pools: int, folder: Path) -> State:
     now, dump, config = time.time(), folder / "state.json", folder / "vmpooler.yaml"
     subprocess.run(
         [
-            sys.executable, str(GENERATOR), "--profile", "bench", "--vms", str(vms), "--pools", str(pools),
-            "--now", str(now), "--dump", str(dump), "--config-out", str(config),
+            sys.executable,
+            str(GENERATOR),
+            "--profile",
+            "bench",
+            "--vms",
+            str(vms),
+            "--pools",
+            str(pools),
+            "--now",
+            str(now),
+            "--dump",
+            str(dump),
+            "--config-out",
+            str(config),
         ],
-        check=True, stdout=subprocess.DEVNULL,
-    )  # fmt: skip
+        check=True,
+        stdout=subprocess.DEVNULL,
+    )
     entries = json.loads(dump.read_bytes())
     dump.unlink()
     return State(vms, pools, now, config, list(_packed(entries)))

@@ -39,17 +39,23 @@ VM_LETTERS = (DeadLetterQueue.CLONE, DeadLetterQueue.PENDING, DeadLetterQueue.RE
 
 CONFIG: Mapping[str, Any] = {
     "config": {
-        "manage_pools": True, "dlq_enabled": True, "check_loop_delay_min": 0.5, "lease_seconds": 1, "task_limit": 8,
-        "breaker_failures": 10_000, "prefix": "chaos-",
+        "manage_pools": True,
+        "dlq_enabled": True,
+        "check_loop_delay_min": 0.5,
+        "lease_seconds": 1,
+        "task_limit": 8,
+        "breaker_failures": 10_000,
+        "prefix": "chaos-",
     },
     "providers": {
         "dummy": {
-            "clone_seconds": CLONE_SECONDS, "destroy_seconds": [0, 0.2],
+            "clone_seconds": CLONE_SECONDS,
+            "destroy_seconds": [0, 0.2],
             "failures": {"create": {"transient": 0.03, "permanent": 0.03}, "destroy": {"transient": 0.03}},
         },
     },
     "pools": [{"name": name, "size": size, "template": "one"} for name, size in POOLS.items()],
-}  # fmt: skip
+}
 
 CELERY = f"""
 broker_transport_options |= {{
@@ -306,9 +312,13 @@ class Site:
         seen = self.look()
         errors = Counter(letter["error_class"] for queue in DeadLetterQueue for letter in self.letters(queue))
         return {
-            "blows": dict(self.struck), "begun": len(self.begun()), "used": len(self.users.taken),
+            "blows": dict(self.struck),
+            "begun": len(self.begun()),
+            "used": len(self.users.taken),
             "taken up again": self.looker.log_file.read_text(encoding="utf-8").count("is taken up again"),
-            "ready": len(seen.queue(Queue.READY)), "running": len(seen.queue(Queue.RUNNING)),
-            "letters": {str(queue): len(self.letters(queue)) for queue in DeadLetterQueue}, "errors": dict(errors),
+            "ready": len(seen.queue(Queue.READY)),
+            "running": len(seen.queue(Queue.RUNNING)),
+            "letters": {str(queue): len(self.letters(queue)) for queue in DeadLetterQueue},
+            "errors": dict(errors),
             "seconds": round(time.monotonic() - self._begun_at, 1),
-        }  # fmt: skip
+        }

@@ -18,13 +18,38 @@ HOUR = 3600.0
 
 
 def some_letters(world: World) -> None:
-    letter(world, "clone", 1 * HOUR, vm="a1", pool="blue", error_class="Timeout", error_message="no answer in 120 s",
-           request_id="req-1", id="id-a1")  # fmt: skip
-    letter(world, "clone", 2 * HOUR, vm="a2", pool="red", error_class="Timeout", error_message="no answer in 240 s",
-           id="id-a2")  # fmt: skip
+    letter(
+        world,
+        "clone",
+        1 * HOUR,
+        vm="a1",
+        pool="blue",
+        error_class="Timeout",
+        error_message="no answer in 120 s",
+        request_id="req-1",
+        id="id-a1",
+    )
+    letter(
+        world,
+        "clone",
+        2 * HOUR,
+        vm="a2",
+        pool="red",
+        error_class="Timeout",
+        error_message="no answer in 240 s",
+        id="id-a2",
+    )
     letter(world, "pending", 3 * HOUR, vm="a3", pool="blue", error_class="Purge", error_message="=stale", id="id-a3")
-    letter(world, "ready", 50 * HOUR, old_form=True, vm="a4", pool="red", error_class="StandardError",
-           error_message="template does not exist")  # fmt: skip
+    letter(
+        world,
+        "ready",
+        50 * HOUR,
+        old_form=True,
+        vm="a4",
+        pool="red",
+        error_class="StandardError",
+        error_message="template does not exist",
+    )
 
 
 # --- purge -------------------------------------------------------------------------------------------------------

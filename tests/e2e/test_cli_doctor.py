@@ -33,15 +33,28 @@ def doctors_findings(run: CommandLine, status: int) -> dict[str, Any]:
 def test_doctor_tells_what_does_not_run_and_how_to_start_it(run: CommandLine) -> None:
     findings = doctors_findings(run, status=1)
     assert {what: finding["state"] for what, finding in findings.items()} == {
-        "configuration": "ok", "Redis": "ok", "version": "ok", "role": "ok", "eviction": "ok", "memory": "ok",
-        "persistence": "warn", "clock": "ok", "broker": "ok", "workers": "fail", "beat": "fail", "last purge": "warn",
-        "health": "fail", "pool manager": "ok", "metrics": "ok",
-    }  # fmt: skip
+        "configuration": "ok",
+        "Redis": "ok",
+        "version": "ok",
+        "role": "ok",
+        "eviction": "ok",
+        "memory": "ok",
+        "persistence": "warn",
+        "clock": "ok",
+        "broker": "ok",
+        "workers": "fail",
+        "beat": "fail",
+        "last purge": "warn",
+        "health": "fail",
+        "pool manager": "ok",
+        "metrics": "ok",
+    }
     assert findings["workers"]["remedy"] == "start one: celery -A vmpooler_tasks worker"
     assert findings["beat"]["remedy"] == "start one: celery -A vmpooler_tasks beat"
     assert (findings["persistence"]["found"], findings["persistence"]["remedy"]) == (
-        "none: a restart of Redis loses everything", "set appendonly yes",
-    )  # fmt: skip
+        "none: a restart of Redis loses everything",
+        "set appendonly yes",
+    )
     assert findings["health"]["found"] == "unhealthy at no time: stale"
     nothing_runs = "mend first what is said of workers and beat above"
     assert (findings["last purge"]["found"], findings["last purge"]["remedy"]) == ("never", nothing_runs)
@@ -74,8 +87,9 @@ def test_doctor_says_why_the_workers_cannot_be_asked_and_what_to_do(run: Command
         db.call("CONFIG", "SET", "maxmemory", "1")
         workers = doctors_findings(run, status=1)["workers"]
         assert (workers["found"], workers["remedy"]) == (
-            "they cannot be asked: Redis is out of memory", "free memory, or raise maxmemory",
-        )  # fmt: skip
+            "they cannot be asked: Redis is out of memory",
+            "free memory, or raise maxmemory",
+        )
         db.call("CONFIG", "SET", "maxmemory", "0")
         db.call("REPLICAOF", "127.0.0.1", "1")
         workers = doctors_findings(run, status=1)["workers"]

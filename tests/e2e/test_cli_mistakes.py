@@ -24,10 +24,25 @@ from vmpooler_tasks.store import keys
 NOWHERE = "redis://:s3cr3t@127.0.0.1:1/0"
 
 COMMANDS = {
-    "audit", "config check", "config show", "dlq delete", "dlq export", "dlq list", "dlq show", "dlq stats", "doctor",
-    "dlq redrive", "health", "pools", "purge", "request", "request list", "request show", "run",
+    "audit",
+    "config check",
+    "config show",
+    "dlq delete",
+    "dlq export",
+    "dlq list",
+    "dlq show",
+    "dlq stats",
+    "doctor",
+    "dlq redrive",
+    "health",
+    "pools",
+    "purge",
+    "request",
+    "request list",
+    "request show",
+    "run",
     "web",
-}  # fmt: skip
+}
 
 
 def commands(group: click.Group = cli, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], click.Command]]:
@@ -122,10 +137,20 @@ def test_a_mistake_is_answered_by_one_line_that_helps(
 @pytest.mark.parametrize(
     "typed",
     [
-        "health", "health --no-check", "health --history 2h", "purge", "purge --enqueue", "purge --pool x", "dlq list",
-        "dlq stats", "dlq delete --all --yes", "dlq export", "audit", "run",
+        "health",
+        "health --no-check",
+        "health --history 2h",
+        "purge",
+        "purge --enqueue",
+        "purge --pool x",
+        "dlq list",
+        "dlq stats",
+        "dlq delete --all --yes",
+        "dlq export",
+        "audit",
+        "run",
     ],
-)  # fmt: skip
+)
 def test_without_redis_every_command_names_its_address_in_one_line(run: CommandLine, typed: str) -> None:
     result = run(*typed.split(), REDIS_URL=NOWHERE)
     assert (result.status, result.out) == (os.EX_UNAVAILABLE, "")
@@ -242,9 +267,13 @@ def test_a_reader_that_has_seen_enough_ends_the_command_without_a_word(run: Comm
 def test_a_full_disk_is_one_line(run: CommandLine) -> None:
     with Path("/dev/full").open("w") as full:
         done = subprocess.run(
-            [str(PROGRAM), "config", "show"], env=run.environment, cwd=run.folder, stdout=full, stderr=subprocess.PIPE,
+            [str(PROGRAM), "config", "show"],
+            env=run.environment,
+            cwd=run.folder,
+            stdout=full,
+            stderr=subprocess.PIPE,
             check=False,
-        )  # fmt: skip
+        )
     assert (done.returncode, done.stderr) == (os.EX_IOERR, b"vmpooler-tasks: No space left on device\n")
 
 

@@ -53,10 +53,19 @@ def test_a_table_shows_how_each_pool_stands(pools: CommandLine) -> None:
 def test_machines_get_the_same(pools: CommandLine) -> None:
     first, second = pools.json("pools")
     assert first == {
-        "pool": POOL, "size": 5, "ready": 1, "pending": 2, "cloning": 1, "running": 3, "completed": 4, "failures": 2,
-        "last_failure": "no space on the datastore", "provider": "dummy", "provider_closed_until": None,
+        "pool": POOL,
+        "size": 5,
+        "ready": 1,
+        "pending": 2,
+        "cloning": 1,
+        "running": 3,
+        "completed": 4,
+        "failures": 2,
+        "last_failure": "no space on the datastore",
+        "provider": "dummy",
+        "provider_closed_until": None,
         "pool_closed_until": None,
-    }  # fmt: skip
+    }
     assert (second["pool"], second["size"], second["last_failure"]) == (OTHER, 7, "")
 
 
@@ -152,8 +161,10 @@ def test_config_check_tries_the_providers_and_tells_all_that_is_wrong_with_them(
     first, *lines = result.err.splitlines()
     assert first == "vmpooler-tasks: 3 problems in mine.yaml"
     assert [line.split(": ")[0] for line in lines] == [
-        "  providers.dummy.no_ip", "  providers.dummy.no_such_option", "  providers.vsphere",
-    ]  # fmt: skip
+        "  providers.dummy.no_ip",
+        "  providers.dummy.no_such_option",
+        "  providers.vsphere",
+    ]
     told = run.json("config", "check", "mine.yaml", status=os.EX_CONFIG)
     assert told == {"source": "mine.yaml", "valid": False, "problems": [line.strip() for line in lines]}
     whole[":config"]["manage_pools"] = False

@@ -113,8 +113,9 @@ def test_where_pools_are_not_managed_here_it_says_who_has_to_fill_it(ask: Comman
     ask.environment["VMPOOLER_CONFIG"] = managed(manage_pools=False)
     result = ask("request", "centos")
     assert (result.status, result.err) == (
-        0, "vmpooler-tasks: manage_pools is off: VMPooler's own manager has to fill it\n",
-    )  # fmt: skip
+        0,
+        "vmpooler-tasks: manage_pools is off: VMPooler's own manager has to fill it\n",
+    )
 
 
 @pytest.mark.parametrize("typed", ["centos=1", "centos=1 --wait", "show x", "list"])
@@ -132,9 +133,17 @@ def a_story(world: World) -> str:
     world.client.zadd(keys.PROCESSING_REQUESTS, {request_id: world.now - 300})
     for age, vm in ((290, "pooler-first"), (200, "pooler-second")):
         letter(
-            world, "clone", age, vm=vm, pool=POOL, request_id=request_id, id=f"id-{vm}", error_class="E",
-            error_message="no space", old_form=vm == "pooler-first",
-        )  # fmt: skip
+            world,
+            "clone",
+            age,
+            vm=vm,
+            pool=POOL,
+            request_id=request_id,
+            id=f"id-{vm}",
+            error_class="E",
+            error_message="no space",
+            old_form=vm == "pooler-first",
+        )
     stamps = {"clone": world.stamp(150), "ready": world.stamp(100), "clone_time": "42.5"}
     world.vm(Queue.RUNNING, "pooler-third", 100, request_id=request_id, **stamps)
     world.client.sadd(keys.delivered(request_id.encode(), alias, POOL), "pooler-third")
@@ -152,9 +161,13 @@ def test_a_story_is_told_in_order_of_time_with_its_dead_letters(ask: CommandLine
     assert heading.split() == ["TIME", "WHAT", "VM", "POOL", "DETAIL"]
     told = [re.split(r"  +", row)[1:3] for row in rows]
     assert told == [
-        ["asked for", "-"], ["failed (clone)", "pooler-first"], ["failed (clone)", "pooler-second"],
-        ["clone begun", "pooler-third"], ["delivered", "pooler-third"], ["clone begun", "pooler-fourth"],
-    ]  # fmt: skip
+        ["asked for", "-"],
+        ["failed (clone)", "pooler-first"],
+        ["failed (clone)", "pooler-second"],
+        ["clone begun", "pooler-third"],
+        ["delivered", "pooler-third"],
+        ["clone begun", "pooler-fourth"],
+    ]
     assert rows[2].endswith("E: no space [id-pooler-second]")
     assert rows[4].endswith("cloned in 42.5 s")
     assert "s3cr3t" not in result.out
@@ -177,8 +190,9 @@ def test_requests_that_wait_or_are_filled_are_listed(ask: CommandLine, world: Wo
     heading, _, *rows = ask("request", "list").out.splitlines()
     assert re.split(r"  +", heading) == ["ID", "STATUS", "ASKED FOR", "DELIVERED", "RETRIES"]
     assert [row.split() for row in rows] == [
-        [waiting, "waiting", "debian-12:debian-12:1", "0", "0"], [filling, "filling", f"centos:{POOL}:2", "1", "2"],
-    ]  # fmt: skip
+        [waiting, "waiting", "debian-12:debian-12:1", "0", "0"],
+        [filling, "filling", f"centos:{POOL}:2", "1", "2"],
+    ]
     assert [one["request"] for one in ask.json("request", "list")] == [waiting, filling]
 
 

@@ -47,8 +47,16 @@ def some_rows(run: CommandLine, world: World) -> None:
     """Something in every table, with names longer than a terminal has room for."""
     run.environment["VMPOOLER_CONFIG"] = configuration("a-pool-with-quite-a-long-name-x86_64", "漢字の名前のプール" * 3)
     for number in range(3):
-        letter(world, "clone", 60, vm=f"a-vm-with-a-long-name-{number}" + "語" * 20, pool="プール" * 9, id="0" * 16,
-               error_class="TemplateNotFoundError", error_message="template 'x' is not in 漢字" * 3)  # fmt: skip
+        letter(
+            world,
+            "clone",
+            60,
+            vm=f"a-vm-with-a-long-name-{number}" + "語" * 20,
+            pool="プール" * 9,
+            id="0" * 16,
+            error_class="TemplateNotFoundError",
+            error_message="template 'x' is not in 漢字" * 3,
+        )
     world.vm(Queue.PENDING, "stale-" + "v" * 60, 3 * HOUR, pool="漢字の名前のプール" * 3)
     world.client.set("vmpooler__tasks__clone", "1")
     run("health")
@@ -87,8 +95,16 @@ def test_columns_stand_one_below_the_other_whatever_the_letters(run: CommandLine
 def test_a_dead_letter_is_shown_without_its_control_characters_but_with_its_line_breaks(
     run: CommandLine, world: World
 ) -> None:
-    letter(world, "tasks", 60, vm="v", id="id-1", error_class="E", error_message="\x1b]0;title\x07red\rback",
-           traceback="File a\n  line 1\x1b[2J\nE: no")  # fmt: skip
+    letter(
+        world,
+        "tasks",
+        60,
+        vm="v",
+        id="id-1",
+        error_class="E",
+        error_message="\x1b]0;title\x07red\rback",
+        traceback="File a\n  line 1\x1b[2J\nE: no",
+    )
     world.client.zadd(keys.dead_letters(DeadLetterQueue.TASKS), {'{"id":"id-2","a\\u001b[2J":"x"}': world.now})
     shown = run("dlq", "show", "id-1", "id-2").out
     assert re.search(r"[^\n\x20-\x7e]", shown) is None

@@ -27,9 +27,13 @@ POOLS = [f"pool-{number}" for number in range(4)]
 VMS = 20_000
 MAX_AGE = {Queue.PENDING: 7200, Queue.READY: 86400, Queue.COMPLETED: 3600}
 THRESHOLDS = (
-    "pending_queue_max", "ready_queue_max", "dlq_max_warning", "dlq_max_critical",
-    "stuck_vm_max_warning", "stuck_vm_max_critical",
-)  # fmt: skip
+    "pending_queue_max",
+    "ready_queue_max",
+    "dlq_max_warning",
+    "dlq_max_critical",
+    "stuck_vm_max_warning",
+    "stuck_vm_max_critical",
+)
 """Out of reach, so that a verdict is about the purge alone."""
 
 FAILED = "[!] [purge] Failed during purge cycle"

@@ -126,9 +126,20 @@ def test_what_is_searched_for_stands_in_the_link(open_dashboard: Dashboard, worl
 def test_a_letter_is_shown_whole_and_its_markup_stays_text(open_dashboard: Dashboard, world: World) -> None:
     nasty = '<img src=x onerror="window.hit=1"><script>window.hit=1</script>'
     letter(
-        world, "tasks", 5, id="abc", task=nasty, pool=nasty, error_class=nasty, error_message=nasty, request_id=nasty,
-        traceback=f"Traceback\n  {nasty}", args=[nasty], kwargs={nasty: nasty}, of_others=nasty,
-    )  # fmt: skip
+        world,
+        "tasks",
+        5,
+        id="abc",
+        task=nasty,
+        pool=nasty,
+        error_class=nasty,
+        error_message=nasty,
+        request_id=nasty,
+        traceback=f"Traceback\n  {nasty}",
+        args=[nasty],
+        kwargs={nasty: nasty},
+        of_others=nasty,
+    )
     visit = open_dashboard.visit("letters")
     opener = visit.letters.first.locator(".error").get_by_role("button")
     opener.click()

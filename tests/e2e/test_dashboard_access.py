@@ -32,8 +32,16 @@ def something(world: World, run: CommandLine) -> None:
     """Something of everything, with names as long as they come."""
     long = "a-very-long-name-of-a-pool-that-somebody-has-made-up-x86_64-with-no-space-to-break-it"
     for number in range(60):
-        letter(world, "clone", number, vm=f"vm-{number}", pool=long if number % 2 else POOL, error_class="NoTemplate",
-               error_message=f"no template {number}", redrives=number % 3)  # fmt: skip
+        letter(
+            world,
+            "clone",
+            number,
+            vm=f"vm-{number}",
+            pool=long if number % 2 else POOL,
+            error_class="NoTemplate",
+            error_message=f"no template {number}",
+            redrives=number % 3,
+        )
     letter(
         world, "tasks", 1, id="abc", task="t", error_class="E", error_message="x" * 300, traceback="Traceback\n" * 30
     )

@@ -26,9 +26,17 @@ def sums(world: World, count: int, **fields: Any) -> None:
     """Letters of tasks that succeed when they are run again; the oldest has the number 1."""
     for number in range(1, count + 1):
         letter(
-            world, "tasks", 1000 - number, id=f"{number:016d}", task=f"{PREFIX}.take_two", args=[number, 0], kwargs={},
-            error_class="Outage", error_message=f"attempt {number} failed", **fields,
-        )  # fmt: skip
+            world,
+            "tasks",
+            1000 - number,
+            id=f"{number:016d}",
+            task=f"{PREFIX}.take_two",
+            args=[number, 0],
+            kwargs={},
+            error_class="Outage",
+            error_message=f"attempt {number} failed",
+            **fields,
+        )
 
 
 def left(world: World) -> int:
@@ -61,8 +69,18 @@ def test_a_whole_group_is_redriven_except_what_came_back_too_often(
     open_dashboard: Dashboard, world: World, worker: Process
 ) -> None:
     sums(world, 3)
-    letter(world, "tasks", 1, id="f" * 16, task=f"{PREFIX}.take_two", args=[9, 0], kwargs={}, redrives=3,
-           error_class="Outage", error_message="attempt 9 failed")  # fmt: skip
+    letter(
+        world,
+        "tasks",
+        1,
+        id="f" * 16,
+        task=f"{PREFIX}.take_two",
+        args=[9, 0],
+        kwargs={},
+        redrives=3,
+        error_class="Outage",
+        error_message="attempt 9 failed",
+    )
     letter(world, "pending", 1, vm="v", pool=POOL, error_class="Timeout", error_message="late")
     visit = open_dashboard.visit("letters")
     visit.button("Outage attempt <n> failed").click()

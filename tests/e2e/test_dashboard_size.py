@@ -23,9 +23,12 @@ def many(world: World) -> None:
     members = {}
     for number in range(MANY):
         fields = {
-            "vm": f"vm-{number}", "pool": f"pool-{number % 400}", "error_class": f"E{number % 300}",
-            "error_message": f"no {'x' * (number % 300)}", "id": f"{number:016d}",
-        }  # fmt: skip
+            "vm": f"vm-{number}",
+            "pool": f"pool-{number % 400}",
+            "error_class": f"E{number % 300}",
+            "error_message": f"no {'x' * (number % 300)}",
+            "id": f"{number:016d}",
+        }
         members[json.dumps(fields)] = int(world.now) - 60 - number
     world.client.zadd(keys.dead_letters(DeadLetterQueue.CLONE), members)
 

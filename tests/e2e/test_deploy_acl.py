@@ -118,13 +118,33 @@ def test_a_deployed_worker_finishes_tasks_of_each_queue_that_it_takes(words: tup
 @pytest.mark.parametrize(
     "command",
     [
-        "FLUSHALL", "FLUSHDB", "KEYS *", "CONFIG GET *", "CONFIG SET maxmemory 1", "SHUTDOWN", "SAVE", "MONITOR",
-        "ACL LIST", "ACL SETUSER x on nopass +@all", "CLIENT KILL TYPE normal", "CLIENT LIST", "REPLICAOF NO ONE",
-        "SCRIPT FLUSH", "FUNCTION FLUSH", "MODULE LIST", "SWAPDB 0 1", "GET other", "SET other 1", "DEL other",
-        "LPUSH celery x", "SUBSCRIBE other", "PUBLISH other x", "RENAME vmpooler__a other",
+        "FLUSHALL",
+        "FLUSHDB",
+        "KEYS *",
+        "CONFIG GET *",
+        "CONFIG SET maxmemory 1",
+        "SHUTDOWN",
+        "SAVE",
+        "MONITOR",
+        "ACL LIST",
+        "ACL SETUSER x on nopass +@all",
+        "CLIENT KILL TYPE normal",
+        "CLIENT LIST",
+        "REPLICAOF NO ONE",
+        "SCRIPT FLUSH",
+        "FUNCTION FLUSH",
+        "MODULE LIST",
+        "SWAPDB 0 1",
+        "GET other",
+        "SET other 1",
+        "DEL other",
+        "LPUSH celery x",
+        "SUBSCRIBE other",
+        "PUBLISH other x",
+        "RENAME vmpooler__a other",
         "MIGRATE h 1 vmpooler__a 0 1",
     ],
-)  # fmt: skip
+)
 def test_nothing_else_is_granted(command: str, acl_server: TestServer) -> None:
     connection = client(acl_server, "vmpooler-tasks")
     with pytest.raises(redis.exceptions.NoPermissionError):
@@ -177,9 +197,11 @@ def test_compose_fills_them_in(tmp_path: Path) -> None:
     script = script.replace("$$", "$").replace("/etc/redis", str(FILE.parent)).replace("/run/redis", str(tmp_path))
     script = script.replace("exec redis-server", "echo")
     environment = {
-        "PATH": os.environ["PATH"], "REDIS_PASSWORD": PASSWORDS["TASKS"],
-        "VMPOOLER_REDIS_PASSWORD": PASSWORDS["VMPOOLER"], "MONITOR_REDIS_PASSWORD": PASSWORDS["MONITOR"],
-    }  # fmt: skip
+        "PATH": os.environ["PATH"],
+        "REDIS_PASSWORD": PASSWORDS["TASKS"],
+        "VMPOOLER_REDIS_PASSWORD": PASSWORDS["VMPOOLER"],
+        "MONITOR_REDIS_PASSWORD": PASSWORDS["MONITOR"],
+    }
     done = subprocess.run(["/bin/sh", "-euc", script], env=environment, capture_output=True, text=True, check=True)
     assert done.stdout == f"{FILE.parent}/redis.conf --aclfile {tmp_path}/users.acl\n"
     assert (tmp_path / "users.acl").read_text(encoding="utf-8") == filled()

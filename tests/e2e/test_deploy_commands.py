@@ -43,9 +43,10 @@ def test_it_starts(words: tuple[str, ...], installation: Installation) -> None:
     line = LINES[words]
     program, *options = here(line)
     installation.environment |= {
-        "FLOWER_BASIC_AUTH": "operator:s3cr3t", "WEB_USERS": "operator:operate:s3cr3t-word",
+        "FLOWER_BASIC_AUTH": "operator:s3cr3t",
+        "WEB_USERS": "operator:operate:s3cr3t-word",
         "WEB_PORT": str(free_port()),
-    }  # fmt: skip
+    }
     log = installation.folder / "log"
     command = [str(installation.programs / program), *options]
     process = Process(command, folder=installation.folder, environment=installation.environment, log=log)

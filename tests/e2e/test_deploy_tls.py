@@ -42,10 +42,19 @@ class TlsServer(TestServer):
     def __init__(self, folder: Path, certificates: Certificates, name: str = "server") -> None:
         super().__init__("redis", folder, password=PASSWORD)
         self._command += [
-            "--port", "0", "--tls-port", str(self.port), "--tls-ca-cert-file", f"{certificates.folder}/ca.pem",
-            "--tls-cert-file", f"{certificates.folder}/{name}.pem", "--tls-key-file",
-            f"{certificates.folder}/{name}.key", "--tls-auth-clients", "yes",
-        ]  # fmt: skip
+            "--port",
+            "0",
+            "--tls-port",
+            str(self.port),
+            "--tls-ca-cert-file",
+            f"{certificates.folder}/ca.pem",
+            "--tls-cert-file",
+            f"{certificates.folder}/{name}.pem",
+            "--tls-key-file",
+            f"{certificates.folder}/{name}.key",
+            "--tls-auth-clients",
+            "yes",
+        ]
         self.bare = self.url.replace("redis://", "rediss://")
         checked = "&ssl_check_hostname=false" if name == "elsewhere" else ""
         self.url = f"{self.bare}{certificates.query()}{checked}"

@@ -77,25 +77,31 @@ def fails(bench: Bench, entry: dict[str, Any]) -> dict[str, Any]:
     return letter
 
 
-def raw_letter(bench: Bench, letter_id: str) -> bytes:
+def raw_letter(bench: Bench, dead_letter_id: str) -> bytes:
     raws: list[bytes] = bench.db.call("ZRANGE", LETTERS, 0, -1)
-    return next(raw for raw in raws if json.loads(raw)["id"] == letter_id)
+    return next(raw for raw in raws if json.loads(raw)["id"] == dead_letter_id)
 
 
 def test_an_exception_is_kept_with_arguments_and_traceback_and_without_secrets(bench: Bench) -> None:
     letter = fails(
         bench,
         message(
-            f"{PREFIX}.raise_an_error", "über", 7, {"api_token": "s3cr3t"},
+            f"{PREFIX}.raise_an_error",
+            "über",
+            7,
+            {"api_token": "s3cr3t"},
             kwargs={"vm": "pooler-sad-dog", "pool": "centos", "password": "hunter2", "url": "redis://:hunter2@r/0"},
         ),
-    )  # fmt: skip
+    )
     assert letter["error_class"] == "TemplateNotFoundError"
     assert letter["error_message"] == "no template at https://[redacted]@vcenter/t, password=[redacted]"
     assert letter["args"] == ["über", 7, {"api_token": "[redacted]"}]
     assert letter["kwargs"] == {
-        "vm": "pooler-sad-dog", "pool": "centos", "password": "[redacted]", "url": "redis://[redacted]@r/0",
-    }  # fmt: skip
+        "vm": "pooler-sad-dog",
+        "pool": "centos",
+        "password": "[redacted]",
+        "url": "redis://[redacted]@r/0",
+    }
     assert (letter["vm"], letter["pool"], letter["retry_count"]) == ("pooler-sad-dog", "centos", 0)
     assert "raise TemplateNotFoundError" in letter["traceback"]
     raw = raw_letter(bench, letter["id"])
@@ -164,7 +170,7 @@ def test_an_unknown_task_is_kept_with_its_arguments(bench: Bench) -> None:
 @pytest.mark.parametrize("way", ["unknown", "revoked", "expired", "raised"])
 def test_a_redriven_task_that_fails_again_counts_whichever_way_it_fails(bench: Bench, way: str) -> None:
     run = f"run-{way}"
-    origin = Lineage(letter_id="0123456789abcdef", redrives=2, retry_count=5, run=run)
+    origin = Lineage(dead_letter_id="0123456789abcdef", redrives=2, retry_count=5, run=run)
     redrives.start(bench.db, run, [], who="anna", why=None, rate=0, max_failed_percent=100, now=1)
     task = {"unknown": "vmpooler_tasks.no_such_task", "raised": f"{PREFIX}.raise_an_error"}.get(
         way, f"{PREFIX}.succeed"
@@ -297,8 +303,10 @@ def test_a_message_that_cannot_be_decoded_is_kept_without_the_secrets_in_it(benc
     assert b"garbage password=[redacted]" in kept
     (message_kept,) = (json.loads(raw) for raw in kept if raw.startswith(b"{"))
     assert json.loads(base64.b64decode(message_kept["body"])) == [
-        ["Bearer [redacted]"], {"password": "[redacted]"}, {},
-    ]  # fmt: skip
+        ["Bearer [redacted]"],
+        {"password": "[redacted]"},
+        {},
+    ]
 
 
 def test_a_flood_of_garbage_does_not_stop_the_worker(bench: Bench) -> None:

@@ -193,8 +193,12 @@ def test_the_commands_of_its_page_work(flower: Flower, installation: Installatio
 
 def typed(line: str, folder: Path, environment: dict[str, str]) -> str:
     done = subprocess.run(
-        ["bash", "-e", "-o", "pipefail", "-c", line], cwd=folder, env=environment, capture_output=True, text=True,
+        ["bash", "-e", "-o", "pipefail", "-c", line],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
         check=False,
-    )  # fmt: skip
+    )
     assert (done.returncode, done.stderr) == (0, ""), line
     return done.stdout

@@ -21,11 +21,12 @@ from tests.support.world import POOL, World
 from vmpooler_tasks.config import Settings, load_settings
 from vmpooler_tasks.jobs import health, purge
 from vmpooler_tasks.jobs.purge_order import PurgeOrder
-from vmpooler_tasks.model.deadletter import failed_vm
+from vmpooler_tasks.model.deadletters.entry import failed_vm
 from vmpooler_tasks.model.names import DeadLetterQueue, Queue
 from vmpooler_tasks.model.timestamps import iso_utc
-from vmpooler_tasks.store import Database, deadletters
-from vmpooler_tasks.store.deadletters import Limits
+from vmpooler_tasks.store import Database
+from vmpooler_tasks.store.deadletters import queue as deadletters
+from vmpooler_tasks.store.deadletters.queue import Limits
 from vmpooler_tasks.store.health import publish_config
 
 OTHER_POOL = "ubuntu-2004-x86_64"
@@ -70,10 +71,17 @@ class Site:
     def fail(self, queue: DeadLetterQueue, vm: str, error: str, *, request: str | None = None) -> None:
         """A VM fails now, as the clone and check tasks report it."""
         letter = failed_vm(
-            queue=queue, vm=vm.encode(), pool=POOL, error_class="StandardError", error_message=error,
-            now=self.world.now, request_id=request.encode() if request else None,
-            pool_alias=b"centos-7" if request else None, identity=vm.encode(), retry_count=3,
-        )  # fmt: skip
+            queue=queue,
+            vm=vm.encode(),
+            pool=POOL,
+            error_class="StandardError",
+            error_message=error,
+            now=self.world.now,
+            request_id=request.encode() if request else None,
+            pool_alias=b"centos-7" if request else None,
+            identity=vm.encode(),
+            retry_count=3,
+        )
         deadletters.push(self.world.db, queue, letter, now=self.world.now, limits=LIMITS)
         self._expect(queue, vm, "StandardError", error, request, retry_count=3)
 
@@ -89,11 +97,19 @@ class Site:
         self, queue: DeadLetterQueue, vm: str, error_class: str, error: str, request: str | None, retry_count: int
     ) -> None:
         """The guide's fields, in its order."""
-        self.letters.setdefault(queue, []).append({
-            "vm": vm, "pool": POOL, "queue_from": str(queue), "error_class": error_class, "error_message": error,
-            "failed_at": iso_utc(self.world.now), "retry_count": retry_count,
-            **({"request_id": request, "pool_alias": "centos-7"} if request else {}), "id": "…",
-        })  # fmt: skip
+        self.letters.setdefault(queue, []).append(
+            {
+                "vm": vm,
+                "pool": POOL,
+                "queue_from": str(queue),
+                "error_class": error_class,
+                "error_message": error,
+                "failed_at": iso_utc(self.world.now),
+                "retry_count": retry_count,
+                **({"request_id": request, "pool_alias": "centos-7"} if request else {}),
+                "id": "…",
+            }
+        )
 
     def check_health(self) -> None:
         assert health.run(self.world.db, self.settings, self.world.clock) is not None
@@ -111,15 +127,28 @@ def guides_configuration(**changed: Any) -> dict[str, Any]:
 
 def test_the_sites_are_configured_as_the_guide_says() -> None:
     assert guides_configuration()[":config"] == {
-        "dlq_enabled": True, "dlq_ttl": 168, "dlq_max_entries": 10000,
-        "purge_enabled": True, "purge_interval": 3600, "purge_dry_run": False, "max_pending_age": 7200,
-        "max_ready_age": 86400, "max_completed_age": 3600, "max_orphaned_age": 86400,
-        "health_check_enabled": True, "health_check_interval": 300,
+        "dlq_enabled": True,
+        "dlq_ttl": 168,
+        "dlq_max_entries": 10000,
+        "purge_enabled": True,
+        "purge_interval": 3600,
+        "purge_dry_run": False,
+        "max_pending_age": 7200,
+        "max_ready_age": 86400,
+        "max_completed_age": 3600,
+        "max_orphaned_age": 86400,
+        "health_check_enabled": True,
+        "health_check_interval": 300,
         "health_thresholds": {
-            "pending_queue_max": 100, "ready_queue_max": 500, "dlq_max_warning": 100, "dlq_max_critical": 1000,
-            "stuck_vm_age_threshold": 7200, "stuck_vm_max_warning": 10, "stuck_vm_max_critical": 50,
+            "pending_queue_max": 100,
+            "ready_queue_max": 500,
+            "dlq_max_warning": 100,
+            "dlq_max_critical": 1000,
+            "stuck_vm_age_threshold": 7200,
+            "stuck_vm_max_warning": 10,
+            "stuck_vm_max_critical": 50,
         },
-    }  # fmt: skip
+    }
 
 
 def quiet(site: Site) -> None:
@@ -218,11 +247,22 @@ def newest_ten(site: Site) -> str:
 def whole_health(site: Site) -> str:
     return pairs_in_order(
         lines(
-            "status", "healthy", "last_check", iso_utc(site.world.now),
-            "metrics", json.dumps(QUIET_METRICS, separators=(",", ":")),
-            "stuck_vm_count", "0", "dlq_total_size", "16", "orphaned_metadata_count", "1", "reasons", "[]",
+            "status",
+            "healthy",
+            "last_check",
+            iso_utc(site.world.now),
+            "metrics",
+            json.dumps(QUIET_METRICS, separators=(",", ":")),
+            "stuck_vm_count",
+            "0",
+            "dlq_total_size",
+            "16",
+            "orphaned_metadata_count",
+            "1",
+            "reasons",
+            "[]",
         )
-    )  # fmt: skip
+    )
 
 
 def clone_time_of_the_first(site: Site) -> str:

@@ -17,9 +17,12 @@ LAST = "vmpooler.health.tasks.ondemand.pending:0|g"
 def test_a_worker_sends_each_check(installation: Installation, pool: str) -> None:
     with listeners.statsd() as statsd, listeners.graphite() as graphite:
         installation.environment |= {
-            "STATSD_SERVER": listeners.LOOPBACK, "STATSD_PORT": str(statsd.port),
-            "GRAPHITE_SERVER": listeners.LOOPBACK, "GRAPHITE_PORT": str(graphite.port), "GRAPHITE_PREFIX": "site.vm",
-        }  # fmt: skip
+            "STATSD_SERVER": listeners.LOOPBACK,
+            "STATSD_PORT": str(statsd.port),
+            "GRAPHITE_SERVER": listeners.LOOPBACK,
+            "GRAPHITE_PORT": str(graphite.port),
+            "GRAPHITE_PREFIX": "site.vm",
+        }
         worker = installation.worker("-P", pool)
         for _ in range(2):
             installation.call(HEALTH_CHECK)
@@ -34,9 +37,11 @@ def test_a_worker_sends_each_check(installation: Installation, pool: str) -> Non
 def test_a_worker_whose_graphite_hangs_goes_on(installation: Installation, database: Database, pool: str) -> None:
     with listeners.deaf() as port, listeners.statsd() as statsd:
         installation.environment |= {
-            "STATSD_SERVER": listeners.LOOPBACK, "STATSD_PORT": str(statsd.port),
-            "GRAPHITE_SERVER": listeners.LOOPBACK, "GRAPHITE_PORT": str(port),
-        }  # fmt: skip
+            "STATSD_SERVER": listeners.LOOPBACK,
+            "STATSD_PORT": str(statsd.port),
+            "GRAPHITE_SERVER": listeners.LOOPBACK,
+            "GRAPHITE_PORT": str(port),
+        }
         worker = installation.worker("-P", pool)
         for _ in range(3):
             installation.call(HEALTH_CHECK)
@@ -52,9 +57,11 @@ def test_a_worker_whose_graphite_hangs_goes_on(installation: Installation, datab
 def test_the_command_sends_before_it_ends(run: CommandLine) -> None:
     with listeners.statsd() as statsd, listeners.graphite() as graphite:
         servers = {
-            "STATSD_SERVER": listeners.LOOPBACK, "STATSD_PORT": str(statsd.port),
-            "GRAPHITE_SERVER": listeners.LOOPBACK, "GRAPHITE_PORT": str(graphite.port),
-        }  # fmt: skip
+            "STATSD_SERVER": listeners.LOOPBACK,
+            "STATSD_PORT": str(statsd.port),
+            "GRAPHITE_SERVER": listeners.LOOPBACK,
+            "GRAPHITE_PORT": str(graphite.port),
+        }
         assert run("health", **servers).status == 0
         statsd.gets(LAST)
         graphite.gets()

@@ -22,8 +22,8 @@ from tests.support.servers import TestServer, required
 from tests.support.world import POOL, World
 from vmpooler_tasks.config import Settings, load_settings
 from vmpooler_tasks.jobs import health
-from vmpooler_tasks.jobs.keep import keep
-from vmpooler_tasks.model.deadletter import failed_vm
+from vmpooler_tasks.jobs.deadletters.retention import keep
+from vmpooler_tasks.model.deadletters.entry import failed_vm
 from vmpooler_tasks.model.names import DeadLetterQueue, Queue
 from vmpooler_tasks.store import Database, keys
 
@@ -97,14 +97,22 @@ def site(tmp_path: Path) -> Iterator[Site]:
     with Installation(server.url, tmp_path) as installation:
         installation.environment |= {"VMPOOLER_CONFIG": configured(), "WEB_TOKENS": f"prometheus:read:{TOKEN}"}
         web = Process(
-            [str(PROGRAM), "web", "--port", str(web_port)], folder=tmp_path, environment=installation.environment,
+            [str(PROGRAM), "web", "--port", str(web_port)],
+            folder=tmp_path,
+            environment=installation.environment,
             log=tmp_path / "web.log",
-        )  # fmt: skip
+        )
         watcher = Process(
-            [program, f"--config.file={shortened(tmp_path, web_port)}", f"--storage.tsdb.path={tmp_path / 'tsdb'}",
-             f"--web.listen-address=127.0.0.1:{port}"],
-            folder=tmp_path, environment={}, log=tmp_path / "prometheus.log",
-        )  # fmt: skip
+            [
+                program,
+                f"--config.file={shortened(tmp_path, web_port)}",
+                f"--storage.tsdb.path={tmp_path / 'tsdb'}",
+                f"--web.listen-address=127.0.0.1:{port}",
+            ],
+            folder=tmp_path,
+            environment={},
+            log=tmp_path / "prometheus.log",
+        )
         try:
             web.start().says("[web] Serving")
             watcher.start().says("Server is ready")
@@ -118,12 +126,21 @@ def site(tmp_path: Path) -> Iterator[Site]:
 def configured() -> str:
     """A purge is overdue within seconds; a verdict is not stale again before the test is over."""
     options = {
-        "dlq_enabled": True, "purge_enabled": True, "health_check_enabled": True, "purge_interval": 1,
-        "health_check_interval": HOUR, "dlq_max_entries": CAP, "health_thresholds": {"dlq_max_critical": CAP - 100},
-    }  # fmt: skip
-    return json.dumps({
-        ":config": options, ":providers": {PROVIDER: {}}, ":pools": [{"name": POOL, "size": 2, "provider": PROVIDER}],
-    })  # fmt: skip
+        "dlq_enabled": True,
+        "purge_enabled": True,
+        "health_check_enabled": True,
+        "purge_interval": 1,
+        "health_check_interval": HOUR,
+        "dlq_max_entries": CAP,
+        "health_thresholds": {"dlq_max_critical": CAP - 100},
+    }
+    return json.dumps(
+        {
+            ":config": options,
+            ":providers": {PROVIDER: {}},
+            ":pools": [{"name": POOL, "size": 2, "provider": PROVIDER}],
+        }
+    )
 
 
 def test_alerts_fire_when_the_system_is_ill_and_end_when_it_is_well(site: Site) -> None:
@@ -133,9 +150,15 @@ def test_alerts_fire_when_the_system_is_ill_and_end_when_it_is_well(site: Site) 
     fall_ill(site)
     site.check()
     site.fires(
-        "VMPoolerUnhealthy", "VMPoolerHighDLQ", "VMPoolerStuckVMs", "VMPoolerDLQNearCap", "VMPoolerDLQDropping",
-        "VMPoolerDLQInflow", "VMPoolerProviderBreakerOpen", "VMPoolerPoolBreakerOpen",
-    )  # fmt: skip
+        "VMPoolerUnhealthy",
+        "VMPoolerHighDLQ",
+        "VMPoolerStuckVMs",
+        "VMPoolerDLQNearCap",
+        "VMPoolerDLQDropping",
+        "VMPoolerDLQInflow",
+        "VMPoolerProviderBreakerOpen",
+        "VMPoolerPoolBreakerOpen",
+    )
     site.rests("VMPoolerHealthStale")
     until(lambda: overdue(site), "a purge is overdue", pause=1)
     site.fires("VMPoolerPurgeOverdue", "VMPoolerPurgeFailed")
@@ -179,10 +202,16 @@ def fall_ill(site: Site) -> None:
 
 def fail(site: Site, db: Database, number: int) -> None:
     letter = failed_vm(
-        queue=DeadLetterQueue.CLONE, vm=f"failed-{number}".encode(), pool=POOL, error_class="StandardError",
-        error_message="template does not exist", now=time.time(), request_id=None, pool_alias=None,
+        queue=DeadLetterQueue.CLONE,
+        vm=f"failed-{number}".encode(),
+        pool=POOL,
+        error_class="StandardError",
+        error_message="template does not exist",
+        now=time.time(),
+        request_id=None,
+        pool_alias=None,
         identity=b"",
-    )  # fmt: skip
+    )
     assert keep(db, site.settings, DeadLetterQueue.CLONE, letter, time.time())
 
 
@@ -194,9 +223,11 @@ def overdue(site: Site) -> bool:
 def get_well(site: Site) -> None:
     with closing(Database(site.server.url)) as db:
         db.client.delete(
-            keys.dead_letters(DeadLetterQueue.CLONE), keys.queue(Queue.PENDING, POOL), keys.breaker(PROVIDER),
+            keys.dead_letters(DeadLetterQueue.CLONE),
+            keys.queue(Queue.PENDING, POOL),
+            keys.breaker(PROVIDER),
             keys.pool_breaker(POOL),
-        )  # fmt: skip
+        )
         World(db, now=time.time()).vm(Queue.READY, "usable", age=60)
 
 

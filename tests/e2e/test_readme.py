@@ -23,9 +23,10 @@ ELSEWHERE = ("performance.md", "flower.md")
 """Documents whose commands tests of their own run (tests/e2e/test_flower.py)."""
 
 DOCUMENTS = [
-    "README.md", "CONTRIBUTING.md",
+    "README.md",
+    "CONTRIBUTING.md",
     *(f"docs/{path.name}" for path in sorted((ROOT / "docs").glob("*.md")) if path.name not in ELSEWHERE),
-]  # fmt: skip
+]
 NOT_RUN = {"text", "mermaid", "yaml"}
 """What is no command: pictures and files, and commands that it makes no sense to run here (`text`)."""
 START = "make run"
@@ -93,9 +94,15 @@ class Shell:
 
     def __init__(self, folder: Path, environment: dict[str, str]) -> None:
         self._bash = subprocess.Popen(
-            ["bash", "--norc"], cwd=folder, env=environment, text=True, encoding="utf-8",
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-        )  # fmt: skip
+            ["bash", "--norc"],
+            cwd=folder,
+            env=environment,
+            text=True,
+            encoding="utf-8",
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )
 
     def type(self, command: str) -> tuple[int, str]:
         """(exit status, what appeared)."""
@@ -219,11 +226,17 @@ def test_the_architecture_names_every_key_of_ours() -> None:
     ours = {key for key in constants if key.startswith("vmpooler_tasks")} - {keys.WORK_PREFIX.decode()}
     slots = {keys.POOL_SLOTS.key.decode(), keys.REQUEST_SLOTS.key.decode()}
     made = {
-        keys.first_seen("QUEUE", "POOL"), keys.work(b"VM"), keys.breaker("PROVIDER"), keys.pool_breaker("POOL"),
+        keys.first_seen("QUEUE", "POOL"),
+        keys.work(b"VM"),
+        keys.breaker("PROVIDER"),
+        keys.pool_breaker("POOL"),
         keys.check_lock("POOL"),
-        keys.redrive("RUN"), keys.redrive_letters("RUN"), keys.session("DIGEST"), b"vmpooler_tasks__dummy__POOL",
+        keys.redrive("RUN"),
+        keys.redrive_letters("RUN"),
+        keys.session("DIGEST"),
+        b"vmpooler_tasks__dummy__POOL",
         b"vmpooler_tasks__dummy__calls:CALL:POOL:VM",
-    }  # fmt: skip
+    }
     text = read("docs/architecture.md")
     rows = [
         re.findall(r"`([\w…:]+)`", row.split("|")[1]) for row in text.splitlines() if row.startswith("| `vmpooler_")

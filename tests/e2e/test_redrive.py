@@ -50,9 +50,17 @@ class Bench:
         numbers = list(range(self.next_number, self.next_number + count))
         for place, number in enumerate(numbers):
             letter(
-                self.world, "tasks", 1000 - place, id=f"{number:016d}", task=f"{PREFIX}.take_two", args=[number, 0],
-                kwargs={}, error_class="E", error_message="no", **fields,
-            )  # fmt: skip
+                self.world,
+                "tasks",
+                1000 - place,
+                id=f"{number:016d}",
+                task=f"{PREFIX}.take_two",
+                args=[number, 0],
+                kwargs={},
+                error_class="E",
+                error_message="no",
+                **fields,
+            )
         self.next_number += count
         return numbers
 
@@ -122,9 +130,16 @@ def test_the_json_of_a_run_says_what_became_of_its_letters(bench: Bench) -> None
     assert re.fullmatch("[0-9a-f]{12}", shown.pop("run"))
     assert "@" in shown.pop("who")
     assert shown == {
-        "state": "done", "selected": 4, "position": 4, "redriven": 2, "obsolete": 1, "kept": 1, "gone": 0,
-        "failed_again": 0, "why": None,
-    }  # fmt: skip
+        "state": "done",
+        "selected": 4,
+        "position": 4,
+        "redriven": 2,
+        "obsolete": 1,
+        "kept": 1,
+        "gone": 0,
+        "failed_again": 0,
+        "why": None,
+    }
     bench.world.client.zremrangebyrank(LETTERS, 0, -1)
     bench.each_once(numbers)
 
@@ -134,9 +149,12 @@ def test_a_preview_counts_by_queue_pool_and_error_and_runs_nothing(bench: Bench)
     bench.sums(1, redrives=3)
     before = bench.world.snapshot_of_vmpooler()
     assert bench.run.json("dlq", "redrive", "--all", "--dry-run") == {
-        "dry_run": True, "selected": 3, "poisoned": 1, "expected": {"redriven": 3, "obsolete": 0, "kept": 0},
+        "dry_run": True,
+        "selected": 3,
+        "poisoned": 1,
+        "expected": {"redriven": 3, "obsolete": 0, "kept": 0},
         "groups": [{"queue": "tasks", "pool": "a", "error": "E: no", "count": 3}],
-    }  # fmt: skip
+    }
     heading, _, row, last, poison = bench.run("dlq", "redrive", "--all", "--dry-run").out.splitlines()
     assert heading.split() == ["COUNT", "QUEUE", "POOL", "ERROR"]
     assert row.split() == ["3", "tasks", "a", "E:", "no"]
@@ -277,8 +295,18 @@ def test_runs_are_listed_with_who_ordered_them_and_why(bench: Bench) -> None:
     assert newest == shown
     heading, _, row, *_ = bench.run("dlq", "redrive", "--runs").out.splitlines()
     assert heading.split() == [
-        "ID", "TIME", "STATE", "LETTERS", "REDRIVEN", "OBSOLETE", "KEPT", "GONE", "FAILED", "WHO", "WHY",
-    ]  # fmt: skip
+        "ID",
+        "TIME",
+        "STATE",
+        "LETTERS",
+        "REDRIVEN",
+        "OBSOLETE",
+        "KEPT",
+        "GONE",
+        "FAILED",
+        "WHO",
+        "WHY",
+    ]
     assert row.startswith(shown["run"])
     assert row.endswith("so it is")
     text = bench.run("dlq", "redrive", "--status", shown["run"]).out
@@ -313,9 +341,16 @@ def test_a_task_that_fails_again_and_again_counts_up_until_only_its_id_runs_it(b
 def test_a_run_stops_when_its_tasks_fail_again(bench: Bench) -> None:
     for number in range(40):
         letter(
-            bench.world, "tasks", 100 - number, id=f"fail-{number}", task=f"{PREFIX}.raise_an_error", args=[number],
-            kwargs={}, error_class="E", error_message="no",
-        )  # fmt: skip
+            bench.world,
+            "tasks",
+            100 - number,
+            id=f"fail-{number}",
+            task=f"{PREFIX}.raise_an_error",
+            args=[number],
+            kwargs={},
+            error_class="E",
+            error_message="no",
+        )
     result = bench.run("dlq", "redrive", "--all", "--yes", "--rate", "10", "--max-failed", "20")
     assert result.status == 0
     assert re.search(r"Run \w+ is stopped: [123]\d of 40 letters; [123]\d redriven, \d+ failed again\.\n", result.out)
@@ -340,8 +375,10 @@ def test_a_preview_and_the_question_tell_what_would_become_of_the_letters(bench:
     text = "run 1 of 4 dead letters again, close 1 as obsolete, keep 2"
     assert bench.run("dlq", "redrive", "--all", "--dry-run").out.splitlines()[-1] == f"Would {text}."
     assert bench.run.json("dlq", "redrive", "--all", "--dry-run")["expected"] == {
-        "redriven": 1, "obsolete": 1, "kept": 2,
-    }  # fmt: skip
+        "redriven": 1,
+        "obsolete": 1,
+        "kept": 2,
+    }
     refused = bench.run("dlq", "redrive", "--all", typed="n\n")
     assert f"{text.capitalize()}? [y/N]" in refused.err
     shown = bench.run.json("dlq", "redrive", "--all", "--yes")

@@ -182,8 +182,13 @@ def test_nothing_of_it_can_be_reached_from_another_machine(look: FirstLook) -> N
 def test_a_request_from_a_second_terminal_is_filled(look: FirstLook) -> None:
     done = subprocess.run(
         ["sh", "-c", ". .vmpooler-tasks/env; vmpooler-tasks request centos-7=1 ubuntu-2004 --wait --json"],
-        cwd=look.folder, env=look.environment, capture_output=True, text=True, timeout=150, check=False,
-    )  # fmt: skip
+        cwd=look.folder,
+        env=look.environment,
+        capture_output=True,
+        text=True,
+        timeout=150,
+        check=False,
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     story = json.loads(done.stdout)
     assert story["status"] == "ready"
@@ -222,9 +227,14 @@ def test_a_second_start_says_what_is_in_the_way(look: FirstLook) -> None:
 def test_another_terminal_means_the_same_redis_and_configuration(look: FirstLook) -> None:
     def typed(line: str) -> "subprocess.CompletedProcess[str]":
         return subprocess.run(
-            ["sh", "-c", line], cwd=look.folder, env=look.environment, capture_output=True, text=True, timeout=60,
+            ["sh", "-c", line],
+            cwd=look.folder,
+            env=look.environment,
+            capture_output=True,
+            text=True,
+            timeout=60,
             check=False,
-        )  # fmt: skip
+        )
 
     doctor = typed(". .vmpooler-tasks/env; vmpooler-tasks doctor")
     assert (doctor.returncode, doctor.stderr) == (0, "")
@@ -288,9 +298,15 @@ def test_a_closed_terminal_ends_all_of_it_also_on_other_ports_than_the_usual(tmp
     shown = b""
     with taken(6379), taken(5555), terminal() as (ours, theirs):
         process = subprocess.Popen(
-            MAKE, cwd=clean_copy(tmp_path), env=environment(TERM="xterm"), stdin=theirs, stdout=theirs, stderr=theirs,
-            start_new_session=True, preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),  # noqa: PLW1509
-        )  # fmt: skip
+            MAKE,
+            cwd=clean_copy(tmp_path),
+            env=environment(TERM="xterm"),
+            stdin=theirs,
+            stdout=theirs,
+            stderr=theirs,
+            start_new_session=True,
+            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),  # noqa: PLW1509
+        )
         os.close(theirs)
         for piece in reading(ours):
             shown += piece
@@ -309,9 +325,14 @@ def test_a_closed_terminal_ends_all_of_it_also_on_other_ports_than_the_usual(tmp
 
 def test_it_ends_when_nobody_reads_its_log_any_more(valkey: TestServer, tmp_path: Path) -> None:
     with subprocess.Popen(
-        [str(PROGRAM), "--config", str(ROOT / "deploy" / "vmpooler.yaml"), "run"], cwd=tmp_path, text=True,
-        env=environment(REDIS_URL=valkey.url), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-    ) as process:  # fmt: skip
+        [str(PROGRAM), "--config", str(ROOT / "deploy" / "vmpooler.yaml"), "run"],
+        cwd=tmp_path,
+        text=True,
+        env=environment(REDIS_URL=valkey.url),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as process:
         assert process.stdout is not None
         assert process.stderr is not None
         until(lambda: CHECKED in process.stdout.readline(), "a health check")  # type: ignore[union-attr]

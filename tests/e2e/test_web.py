@@ -30,9 +30,10 @@ def web(
     port = port or free_port()
     process = Process(
         [str(installation.programs / "vmpooler-tasks"), "web", "--port", str(port), *arguments],
-        folder=installation.folder, environment={**installation.environment, **(environment or {})},
+        folder=installation.folder,
+        environment={**installation.environment, **(environment or {})},
         log=installation.folder / "web.log",
-    )  # fmt: skip
+    )
     installation.keep(process)
     return process, port
 
@@ -142,10 +143,22 @@ def test_the_api_is_what_its_document_says(
     login = base64.b64encode(f"olga:{PASSWORD}".encode()).decode()
     with serving(valkey.url, settings) as address:
         done = subprocess.run(
-            [str(Path(sys.executable).parent / "schemathesis"), "--config-file",
-             str(ROOT / "tests/data/schemathesis.toml"), "run",
-             f"{address}/openapi.json", "--header", f"Authorization: Basic {login}", "--max-examples", "40",
-             "--generation-deterministic", "--no-color"],
-            cwd=tmp_path, capture_output=True, text=True, check=False,
-        )  # fmt: skip
+            [
+                str(Path(sys.executable).parent / "schemathesis"),
+                "--config-file",
+                str(ROOT / "tests/data/schemathesis.toml"),
+                "run",
+                f"{address}/openapi.json",
+                "--header",
+                f"Authorization: Basic {login}",
+                "--max-examples",
+                "40",
+                "--generation-deterministic",
+                "--no-color",
+            ],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
     assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]

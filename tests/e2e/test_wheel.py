@@ -30,9 +30,14 @@ class Installed:
 
     def run(self, *command: str, url: str = "") -> str:
         done = subprocess.run(
-            [str(self.programs / command[0]), *command[1:]], cwd=self.folder, capture_output=True, text=True,
-            env={**self.environment, "REDIS_URL": url}, timeout=PATIENCE, check=False,
-        )  # fmt: skip
+            [str(self.programs / command[0]), *command[1:]],
+            cwd=self.folder,
+            capture_output=True,
+            text=True,
+            env={**self.environment, "REDIS_URL": url},
+            timeout=PATIENCE,
+            check=False,
+        )
         assert done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
         return done.stdout
 

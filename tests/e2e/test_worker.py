@@ -180,9 +180,11 @@ def test_the_procfile_runs_workers_beat_web_and_flower(installation: Installatio
     assert commands.pop("web") == "vmpooler-tasks web"
     port = str(free_port())
     web = Process(
-        [str(installation.programs / "vmpooler-tasks"), "web"], folder=installation.folder,
-        environment={**installation.environment, "WEB_PORT": port}, log=installation.folder / "web.log",
-    )  # fmt: skip
+        [str(installation.programs / "vmpooler-tasks"), "web"],
+        folder=installation.folder,
+        environment={**installation.environment, "WEB_PORT": port},
+        log=installation.folder / "web.log",
+    )
     installation.keep(web)
     web.start().says(f"[*] [web] Serving http://127.0.0.1:{port}/")
     for name, command in commands.items():

@@ -18,8 +18,12 @@ CYCLES = {"purge", "dry_run", "health"}
 def run_benchmarks(*words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "tests.benchmarks", *words],
-        cwd=ROOT, capture_output=True, text=True, timeout=150, check=False,
-    )  # fmt: skip
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=150,
+        check=False,
+    )
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +32,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, dict[str, Any]]:
     file = tmp_path_factory.mktemp("bench") / "figures.json"
     done = run_benchmarks(
         "--vms", "200", "--pools", "2", "--runs", "1", "--clones", "40", "--clone-seconds", "0.5", "--json", str(file)
-    )  # fmt: skip
+    )
     assert done.returncode == 0, done.stderr
     return done.stdout, json.loads(file.read_text())
 

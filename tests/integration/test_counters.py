@@ -8,12 +8,13 @@ import pytest
 from tests.support.cycles import cycle
 from tests.support.world import POOL, World, settings
 from vmpooler_tasks.jobs import health
-from vmpooler_tasks.model.deadletter import DeadLetter
+from vmpooler_tasks.model.deadletters.entry import DeadLetter
 from vmpooler_tasks.model.names import DeadLetterQueue, Queue
 from vmpooler_tasks.model.timestamps import iso_utc
-from vmpooler_tasks.store import deadletters, keys, purging
 from vmpooler_tasks.store import health as stored
-from vmpooler_tasks.store.deadletters import Limits
+from vmpooler_tasks.store import keys, purging
+from vmpooler_tasks.store.deadletters import queue as deadletters
+from vmpooler_tasks.store.deadletters.queue import Limits
 
 WEEK = Limits(ttl_seconds=7 * 24 * 3600, max_entries=10_000)
 CLONE = DeadLetterQueue.CLONE
@@ -21,9 +22,14 @@ CLONE = DeadLetterQueue.CLONE
 
 def push(world: World, name: str, error_class: str | None, **fields: Any) -> None:
     letter = DeadLetter(
-        vm=name, queue_from=CLONE, error_class=error_class, error_message="no", failed_at=iso_utc(world.now), id=name,
+        vm=name,
+        queue_from=CLONE,
+        error_class=error_class,
+        error_message="no",
+        failed_at=iso_utc(world.now),
+        id=name,
         **fields,
-    )  # fmt: skip
+    )
     deadletters.push(world.db, CLONE, letter, now=world.now, limits=WEEK)
 
 

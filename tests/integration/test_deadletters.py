@@ -10,13 +10,14 @@ from tests.support.cycles import audit, counters, cycle
 from tests.support.promises import WEEK, fail, letters
 from tests.support.world import POOL, World
 from vmpooler_tasks.errors import WrongTypeError
-from vmpooler_tasks.jobs import deadletters as job
-from vmpooler_tasks.jobs import keep
-from vmpooler_tasks.model.deadletter import DeadLetter, StoredLetter, error_of
-from vmpooler_tasks.model.letterfilter import LetterFilter
+from vmpooler_tasks.jobs.deadletters import query as job
+from vmpooler_tasks.jobs.deadletters import retention
+from vmpooler_tasks.model.deadletters.entry import DeadLetter, StoredDeadLetter, error_of
+from vmpooler_tasks.model.deadletters.filters import DeadLetterFilter
 from vmpooler_tasks.model.names import DeadLetterQueue, Queue
-from vmpooler_tasks.store import deadletters, keys
-from vmpooler_tasks.store.deadletters import Limits, Trimmed
+from vmpooler_tasks.store import keys
+from vmpooler_tasks.store.deadletters import queue as deadletters
+from vmpooler_tasks.store.deadletters.queue import Limits, Trimmed
 
 DAY = 86400
 
@@ -25,9 +26,14 @@ CLONE, PENDING, TASKS = DeadLetterQueue.CLONE, DeadLetterQueue.PENDING, DeadLett
 
 def letter(name: str = "a", **changes: Any) -> DeadLetter:
     whole: dict[str, Any] = {
-        "vm": f"pooler-{name}", "pool": POOL, "queue_from": "clone", "error_class": "Timeout",
-        "error_message": f"no answer from '{name}' in 5 s", "failed_at": "2024-01-15T10:30:00Z", "id": f"id-{name}",
-    }  # fmt: skip
+        "vm": f"pooler-{name}",
+        "pool": POOL,
+        "queue_from": "clone",
+        "error_class": "Timeout",
+        "error_message": f"no answer from '{name}' in 5 s",
+        "failed_at": "2024-01-15T10:30:00Z",
+        "id": f"id-{name}",
+    }
     return DeadLetter(**{**whole, **changes})
 
 
@@ -44,11 +50,11 @@ def of_vmpooler(world: World, name: str, queue: DeadLetterQueue = CLONE, age: in
     return raw
 
 
-def found(world: World, **wanted: Any) -> list[StoredLetter]:
-    return list(job.find(world.db, LetterFilter(**wanted)))
+def found(world: World, **wanted: Any) -> list[StoredDeadLetter]:
+    return list(job.find(world.db, DeadLetterFilter(**wanted)))
 
 
-def vms(letters_found: list[StoredLetter]) -> list[str]:
+def vms(letters_found: list[StoredDeadLetter]) -> list[str]:
     return [each.text("vm") for each in letters_found]
 
 
@@ -178,15 +184,15 @@ def test_what_is_dropped_is_said(world: World, caplog: pytest.LogCaptureFixture)
     caplog.set_level("INFO", "vmpooler_tasks")
     for index in range(3):
         push(world, str(index))
-    assert keep.trim(world.db, Limits(WEEK.ttl_seconds, 1), world.now) == []
+    assert retention.trim(world.db, Limits(WEEK.ttl_seconds, 1), world.now) == []
     world.now += WEEK.ttl_seconds + 1
-    keep.trim(world.db, WEEK, world.now)
+    retention.trim(world.db, WEEK, world.now)
     assert caplog.messages == [
         "[!] [dlq] Dropped the 2 oldest of 'clone': more than dlq_max_entries (1)",
         "[*] [dlq] 1 dead letters of 'clone' expired",
     ]
     world.client.set("vmpooler__dlq__ready", "x")
-    [trouble] = keep.trim(world.db, WEEK, world.now)
+    [trouble] = retention.trim(world.db, WEEK, world.now)
     assert trouble.startswith("Error checking dead letters 'ready'")
 
 
@@ -239,21 +245,21 @@ def test_errors_are_grouped_but_for_numbers_and_names(world: World) -> None:
         world.now += 10
     of_vmpooler(world, "x", PENDING, age=0, error_class="Timeout", error_message="no answer from 'x' in 99 s")
     push(world, "d", error_message="template not found", pool="other")
-    first, second = job.stats(world.db, LetterFilter())
+    first, second = job.stats(world.db, DeadLetterFilter())
     assert (first.error_class, first.message, first.count) == ("Timeout", "no answer from <name> in <n> s", 4)
     assert (first.oldest, first.newest) == (world.now - 30, world.now)
     assert first.as_json()["queues"] == ["clone", "pending"]
     assert first.as_json()["pools"] == [POOL]
     assert first.example_id == found(world, vm="x")[0].id
     assert (second.message, second.count, second.as_json()["pools"]) == ("template not found", 1, ["other"])
-    assert job.stats(world.db, LetterFilter(pool="other"))[0].count == 1
+    assert job.stats(world.db, DeadLetterFilter(pool="other"))[0].count == 1
 
 
 def test_errors_that_differ_in_the_name_of_their_vm_are_one_group(world: World) -> None:
     for name in ("d-beige-flounder", "d-red-fox", "d-red-fox-2"):
         push(world, name, error_message=f"pooler-{name} does not answer")
     of_vmpooler(world, "old", PENDING, age=0, error_class="Timeout", error_message="old does not answer")
-    [group] = job.stats(world.db, LetterFilter())
+    [group] = job.stats(world.db, DeadLetterFilter())
     assert (group.error_class, group.message, group.count) == ("Timeout", "<vm> does not answer", 4)
     assert {error_of(one) for one in found(world)} == {"Timeout: <vm> does not answer"}
 

@@ -9,11 +9,12 @@ import pytest
 
 from tests.support.world import World
 from vmpooler_tasks.errors import WrongTypeError
-from vmpooler_tasks.jobs import deadletters as job
-from vmpooler_tasks.model.deadletter import StoredLetter
-from vmpooler_tasks.model.letterfilter import LetterFilter
+from vmpooler_tasks.jobs.deadletters import query as job
+from vmpooler_tasks.model.deadletters.entry import StoredDeadLetter
+from vmpooler_tasks.model.deadletters.filters import DeadLetterFilter
 from vmpooler_tasks.model.names import DeadLetterQueue
-from vmpooler_tasks.store import deadletters, keys
+from vmpooler_tasks.store import keys
+from vmpooler_tasks.store.deadletters import queue as deadletters
 
 CLONE, PENDING = DeadLetterQueue.CLONE, DeadLetterQueue.PENDING
 Scores = Callable[[int], float]
@@ -42,11 +43,11 @@ def fill(world: World, count: int, score: Scores, queue: DeadLetterQueue = CLONE
     return set(members)
 
 
-def walk(world: World, limit: int, between: Callable[[], None] = lambda: None) -> list[StoredLetter]:
-    letters: list[StoredLetter] = []
+def walk(world: World, limit: int, between: Callable[[], None] = lambda: None) -> list[StoredDeadLetter]:
+    letters: list[StoredDeadLetter] = []
     cursor: str | None = None
     while True:
-        page = job.page(world.db, LetterFilter(), limit, cursor)
+        page = job.page(world.db, DeadLetterFilter(), limit, cursor)
         letters += page.letters
         if page.next_cursor is None:
             return letters
@@ -137,14 +138,14 @@ def test_the_order_within_a_second_is_the_same_for_each_reader(world: World) -> 
 def test_a_page_reads_no_further_than_it_has_to(world: World) -> None:
     fill(world, 5000, float)
     world.client.config_resetstat()
-    assert len(job.page(world.db, LetterFilter(), 50).letters) == 50
+    assert len(job.page(world.db, DeadLetterFilter(), 50).letters) == 50
     reads = world.client.info("commandstats")["cmdstat_zrange"]["calls"]
     assert reads <= len(DeadLetterQueue) + 1
 
 
 def test_a_filter_narrows_pages_without_shortening_them(world: World) -> None:
     fill(world, 2000, float)
-    wanted = LetterFilter(since=500, until=1499)
+    wanted = DeadLetterFilter(since=500, until=1499)
     first = job.page(world.db, wanted, 600)
     second = job.page(world.db, wanted, 600, first.next_cursor)
     assert (len(first.letters), len(second.letters), second.next_cursor) == (600, 400, None)
@@ -152,15 +153,15 @@ def test_a_filter_narrows_pages_without_shortening_them(world: World) -> None:
 
 def test_an_exactly_full_last_page_names_no_next(world: World) -> None:
     fill(world, 100, float)
-    assert job.page(world.db, LetterFilter(), 100).next_cursor is None
-    assert job.page(world.db, LetterFilter(), 99).next_cursor is not None
+    assert job.page(world.db, DeadLetterFilter(), 100).next_cursor is None
+    assert job.page(world.db, DeadLetterFilter(), 99).next_cursor is not None
 
 
 @pytest.mark.parametrize("cursor", ["", "x", "x:y", "next"])
 def test_what_is_no_cursor_is_refused(world: World, cursor: str) -> None:
     fill(world, 3, float)
     with pytest.raises(ValueError, match="could not convert"):
-        job.page(world.db, LetterFilter(), 2, cursor)
+        job.page(world.db, DeadLetterFilter(), 2, cursor)
 
 
 def test_scores_beyond_every_calendar_are_paged_as_well(world: World) -> None:
@@ -172,15 +173,15 @@ def test_scores_beyond_every_calendar_are_paged_as_well(world: World) -> None:
 @pytest.mark.parametrize("cursor", ["nan:x", "-nan:", "NaN:0123456789abcdef"])
 def test_a_cursor_with_a_time_that_no_letter_can_have_is_refused(world: World, cursor: str) -> None:
     with pytest.raises(ValueError, match="no letter has such a time"):
-        job.page(world.db, LetterFilter(), 10, cursor)
+        job.page(world.db, DeadLetterFilter(), 10, cursor)
 
 
 def test_a_queue_that_is_none_is_left_out_and_named(world: World) -> None:
     world.client.set("vmpooler__dlq__pending", "x")
     world.client.zadd("vmpooler__dlq__clone", {"{}": 1})
-    wanted, bad = job.without_unreadable(world.db, LetterFilter(vm="a"))
+    wanted, bad = job.without_unreadable(world.db, DeadLetterFilter(vm="a"))
     assert (wanted.vm, bad) == ("a", ["vmpooler__dlq__pending"])
     assert wanted.queues == (DeadLetterQueue.CLONE, DeadLetterQueue.READY, DeadLetterQueue.TASKS)
     assert job.sizes(world.db) == {"clone": 1, "ready": 0, "tasks": 0}
     with pytest.raises(WrongTypeError, match="vmpooler__dlq__pending: not a sorted set"):
-        job.without_unreadable(world.db, LetterFilter(queues=(DeadLetterQueue.PENDING,)))
+        job.without_unreadable(world.db, DeadLetterFilter(queues=(DeadLetterQueue.PENDING,)))

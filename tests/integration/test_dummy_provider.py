@@ -540,7 +540,7 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"failures": {"create": {"fatal": 1}}}, "failures.create.fatal: unknown option"),
     ({"failures": {"create": {"hang": 1.01}}}, "failures.create.hang: must be less than or equal to 1"),
     ({"failures": {"list": {"hang": 0.6, "transient": 0.6}}}, "failures.list: must not add up to more than 1"),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("options", "told"), WRONG, ids=[told for _, told in WRONG])

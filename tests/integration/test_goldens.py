@@ -27,15 +27,15 @@ from vmpooler_tasks.config.load import load_settings
 from vmpooler_tasks.errors import ConfigurationError
 from vmpooler_tasks.jobs import clone, health, pending, purge, ready
 from vmpooler_tasks.jobs.clone import Failure
+from vmpooler_tasks.jobs.deadletters.retention import keep
 from vmpooler_tasks.jobs.health_metrics import measure
-from vmpooler_tasks.jobs.keep import keep
 from vmpooler_tasks.jobs.lease_keeper import LeaseKeeper
 from vmpooler_tasks.jobs.manager import Manager
 from vmpooler_tasks.jobs.pools import first_metadata
 from vmpooler_tasks.jobs.provider_calls import Retries
 from vmpooler_tasks.jobs.purge_order import PurgeOrder
 from vmpooler_tasks.jobs.vm_failures import say_moved
-from vmpooler_tasks.model.deadletter import failed_vm
+from vmpooler_tasks.model.deadletters.entry import failed_vm
 from vmpooler_tasks.model.names import ORPHANED, DeadLetterQueue, Queue
 from vmpooler_tasks.model.redaction import redacted_text
 from vmpooler_tasks.providers import PoolSpec, Provider, Readiness, VirtualMachine
@@ -146,10 +146,16 @@ def move_to_dlq(db: Database, settings: Settings, step: Step) -> None:
     error_class, message = args["error_class"] or "", args["error_message"] or ""
     origin = {name: None if args.get(name) is None else args[name].encode() for name in ("request_id", "pool_alias")}
     letter = failed_vm(
-        queue=queue, vm=args["vm"].encode(), pool=args["pool"], error_class=error_class, error_message=message,
-        now=step.now, retry_count=args.get("retry_count") or 0,
-        identity=f"{step.now}:{error_class}:{message}".encode(), **origin,
-    )  # fmt: skip
+        queue=queue,
+        vm=args["vm"].encode(),
+        pool=args["pool"],
+        error_class=error_class,
+        error_message=message,
+        now=step.now,
+        retry_count=args.get("retry_count") or 0,
+        identity=f"{step.now}:{error_class}:{message}".encode(),
+        **origin,
+    )
     if keep(db, settings, queue, letter, step.now):
         say_moved(letter)
 
@@ -223,7 +229,7 @@ def failing_clone(manager: Manager, step: Step) -> list[str]:
     metadata = {**first_metadata(manager.settings, pool, step.now), **lineage}
     words = [word for name, value in metadata.items() if value is not None for word in (name, value)]
     begun, _, _ = manager.db.run(  # for a request too: `ondemand.begin_clones` does the same, if anybody waits for it
-        "begin_clones",
+        "pools/start_clones",
         [keys.queue(Queue.PENDING, pool.name), keys.queue(Queue.READY, pool.name), slots.key, slots.counter],
         [10**6, 10**6, repr(step.now + 60), keys.VM_PREFIX, keys.WORK_PREFIX, len(words), *words, vm],
     )
@@ -274,17 +280,35 @@ def test_what_is_compared_what_is_allowed_and_what_is_not_here_yet_adds_up() -> 
         tally.add(goldens.case(name))
     assert tally.unexplained == []
     assert tally.replayed == {
-        "purge_pending_queue": 50, "purge_ready_queue": 33, "purge_completed_queue": 33,
-        "purge_orphaned_metadata": 19, "purge_cycle": 33,
-        "health_cycle": 64, "calculate_health_metrics": 15, "move_to_dlq": 75,
-        "handle_timed_out_vm": 60, "fail_pending_vm": 56, "vm_still_ready?": 54, "_clone_vm": 75, "clone_vm": 42,
-    }  # fmt: skip
+        "purge_pending_queue": 50,
+        "purge_ready_queue": 33,
+        "purge_completed_queue": 33,
+        "purge_orphaned_metadata": 19,
+        "purge_cycle": 33,
+        "health_cycle": 64,
+        "calculate_health_metrics": 15,
+        "move_to_dlq": 75,
+        "handle_timed_out_vm": 60,
+        "fail_pending_vm": 56,
+        "vm_still_ready?": 54,
+        "_clone_vm": 75,
+        "clone_vm": 42,
+    }
     assert tally.refused == {
-        "purge_pending_queue": 10, "purge_ready_queue": 3, "purge_completed_queue": 3,
-        "purge_orphaned_metadata": 2, "purge_cycle": 3,
-        "health_cycle": 11, "calculate_health_metrics": 2, "move_to_dlq": 15,
-        "handle_timed_out_vm": 5, "fail_pending_vm": 4, "vm_still_ready?": 4, "_clone_vm": 15, "clone_vm": 3,
-    }  # fmt: skip
+        "purge_pending_queue": 10,
+        "purge_ready_queue": 3,
+        "purge_completed_queue": 3,
+        "purge_orphaned_metadata": 2,
+        "purge_cycle": 3,
+        "health_cycle": 11,
+        "calculate_health_metrics": 2,
+        "move_to_dlq": 15,
+        "handle_timed_out_vm": 5,
+        "fail_pending_vm": 4,
+        "vm_still_ready?": 4,
+        "_clone_vm": 15,
+        "clone_vm": 3,
+    }
     assert tally.not_here_yet == {"metric": 3318}
     assert tally.exact == {"keys": 54_410, "values": 277_401, "values in changed keys": 5861, "lines": 1849}
     assert tally.changed == {"keys": 2015, "lines": 2338, "sums": 52}

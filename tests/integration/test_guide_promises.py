@@ -16,7 +16,7 @@ from tests.support.promises import DAY, HOUR, LOG_LINES, MINUTE, WEEK, configure
 from tests.support.world import NOW, POOL, World, settings
 from vmpooler_tasks.config import HealthThresholds, Options, Settings
 from vmpooler_tasks.model.names import DeadLetterQueue, Queue
-from vmpooler_tasks.store.deadletters import Limits
+from vmpooler_tasks.store.deadletters.queue import Limits
 from vmpooler_tasks.store.health import publish_config
 from vmpooler_tasks.tasks.configuration import schedule
 
@@ -42,9 +42,15 @@ def test_every_log_line_of_the_guide_is_promised_here() -> None:
 
 def test_every_key_of_the_guide_is_promised_here() -> None:
     assert guide.redis_keys(guide.TEXT) == {
-        "vmpooler__dlq__pending", "vmpooler__dlq__clone", "vmpooler__dlq__ready", "vmpooler__dlq__tasks",
-        "vmpooler__health", "vmpooler__config", f"vmpooler__pending__{POOL}", "vmpooler__vm__{}",
-    }  # fmt: skip
+        "vmpooler__dlq__pending",
+        "vmpooler__dlq__clone",
+        "vmpooler__dlq__ready",
+        "vmpooler__dlq__tasks",
+        "vmpooler__health",
+        "vmpooler__config",
+        f"vmpooler__pending__{POOL}",
+        "vmpooler__vm__{}",
+    }
 
 
 def test_every_option_of_the_guide_is_promised_here() -> None:
@@ -198,10 +204,17 @@ def test_a_purged_vms_entry_says_what_failed_where_and_when(world: World) -> Non
     run_purge(world)
     (stored,) = letters(world)
     assert stored | {"id": ""} == {
-        "vm": "pooler-sad-dog", "pool": POOL, "queue_from": "pending", "error_class": "Purge",
-        "error_message": "Stale pending VM (age: 7250s > max: 7200s)", "failed_at": "2024-01-15T10:30:00Z",
-        "retry_count": 0, "request_id": "req-abc123", "pool_alias": "centos-7", "id": "",
-    }  # fmt: skip
+        "vm": "pooler-sad-dog",
+        "pool": POOL,
+        "queue_from": "pending",
+        "error_class": "Purge",
+        "error_message": "Stale pending VM (age: 7250s > max: 7200s)",
+        "failed_at": "2024-01-15T10:30:00Z",
+        "retry_count": 0,
+        "request_id": "req-abc123",
+        "pool_alias": "centos-7",
+        "id": "",
+    }
 
 
 def test_an_entry_of_a_vm_without_a_request_leaves_request_id_and_pool_alias_out(world: World) -> None:

@@ -293,8 +293,12 @@ def test_a_purge_that_left_a_queue_alone_shows(world: World) -> None:
     report = check(world, settings(purge_max_percent=50, **QUIET))
     [reason] = report.verdict.reasons
     assert (reason.code, reason.pool, reason.queue, reason.measured, reason.threshold) == (
-        "purge_aborted", POOL, "ready", 100, 50,
-    )  # fmt: skip
+        "purge_aborted",
+        POOL,
+        "ready",
+        100,
+        50,
+    )
 
 
 def test_dead_letters_near_their_cap_degrade_before_one_is_dropped(world: World) -> None:
@@ -374,9 +378,15 @@ def test_switched_off_a_check_is_made_only_if_asked_for(world: World, caplog: py
 def test_what_a_check_shows_is_json_with_its_duration(world: World) -> None:
     shown = json.loads(json.dumps(check(world).as_json()))
     assert list(shown) == [
-        "status", "last_check", "stuck_vm_count", "dlq_total_size", "orphaned_metadata_count", "reasons", "metrics",
+        "status",
+        "last_check",
+        "stuck_vm_count",
+        "dlq_total_size",
+        "orphaned_metadata_count",
+        "reasons",
+        "metrics",
         "duration_seconds",
-    ]  # fmt: skip
+    ]
     assert shown["duration_seconds"] > 0
 
 

@@ -16,8 +16,14 @@ from vmpooler_tasks.store.connection import script_text
 
 HOUR, DAY = 3600, 86400
 FIELDS = {
-    "status", "last_check", "metrics", "stuck_vm_count", "dlq_total_size", "orphaned_metadata_count", "reasons",
-}  # fmt: skip
+    "status",
+    "last_check",
+    "metrics",
+    "stuck_vm_count",
+    "dlq_total_size",
+    "orphaned_metadata_count",
+    "reasons",
+}
 
 
 def recorded(world: World) -> dict[str, str]:
@@ -66,7 +72,7 @@ def test_verdict_history_and_memory_are_written_in_one_script(world: World) -> N
     """One atomic step: a reader never sees half of it."""
     world.client.config_resetstat()
     run_health(world)
-    text = script_text("write_health")
+    text = script_text("health/write")
     assert all(f"KEYS[{number}]" in text for number in (1, 2, 3))
     stats = world.client.info("commandstats")
     assert "cmdstat_multi" not in stats
@@ -157,10 +163,15 @@ ALL_WRONG = {"status": "fine", "metrics": "nojson", "reasons": NO_REASON}
 @pytest.mark.parametrize(
     ("fields", "unreadable"),
     [
-        ({"metrics": "nojson"}, 1), ({"metrics": "[]"}, 1), ({"metrics": '{"queues":{"p":5}}'}, 1),
-        ({"reasons": "nojson"}, 1), ({"reasons": NO_REASON}, 1), ({"status": "fine"}, 1), (ALL_WRONG, 3),
+        ({"metrics": "nojson"}, 1),
+        ({"metrics": "[]"}, 1),
+        ({"metrics": '{"queues":{"p":5}}'}, 1),
+        ({"reasons": "nojson"}, 1),
+        ({"reasons": NO_REASON}, 1),
+        ({"status": "fine"}, 1),
+        (ALL_WRONG, 3),
     ],
-)  # fmt: skip
+)
 def test_a_reader_says_unhealthy_of_what_it_cannot_read(world: World, fields: dict[str, str], unreadable: int) -> None:
     world.client.hset("vmpooler__health", mapping={**CHECKED, **fields})
     report = health_reading.read(world.db, settings(), world.clock)

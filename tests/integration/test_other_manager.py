@@ -119,9 +119,11 @@ def test_check_pools_does_nothing_while_another_manager_is_at_work(
     assert pools.check_pools.run() == "another pool manager is at work"
     assert sent(tasks) == 1, "nothing more"
     for task, kwargs in (
-        (pools.check_pool, {"pool": POOL}), (pools.process_ondemand_requests, {}),
-        (pools.clone_vm, {"vm": "pooler-a", "pool": POOL}), (pools.destroy_vm, {"vm": "pooler-a", "pool": POOL}),
-    ):  # fmt: skip
+        (pools.check_pool, {"pool": POOL}),
+        (pools.process_ondemand_requests, {}),
+        (pools.clone_vm, {"vm": "pooler-a", "pool": POOL}),
+        (pools.destroy_vm, {"vm": "pooler-a", "pool": POOL}),
+    ):
         assert task(**kwargs) == "another pool manager is at work"
     assert pools.check_pools.run() == "another pool manager is at work", "it was, lately"
     assert caplog.messages == [

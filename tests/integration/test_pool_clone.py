@@ -51,9 +51,14 @@ def test_a_clone_is_ready_with_all_that_is_known_of_it(world: PoolWorld, vm: str
     found = world.metadata(vm)
     assert float(found.pop("clone_time")) >= 0
     assert found == {
-        "clone": "2024-01-15 10:30:00 +0000", "template": POOL, "pool": POOL, "domain": "example.com",
-        "ip": "10.0.0.1", "host": "host-1", "ready": "2024-01-15 10:30:42 +0000",
-    }  # fmt: skip
+        "clone": "2024-01-15 10:30:00 +0000",
+        "template": POOL,
+        "pool": POOL,
+        "domain": "example.com",
+        "ip": "10.0.0.1",
+        "host": "host-1",
+        "ready": "2024-01-15 10:30:42 +0000",
+    }
     assert world.ttl(vm) == -1
     assert world.slots() == 0
 

@@ -49,10 +49,15 @@ def test_a_failed_clone_leaves_one_letter_and_is_gone(world: PoolWorld, vm: str)
     assert deliver(world, vm) == "TransientProviderError"
     assert world.letters("clone") == [
         {
-            "vm": vm, "pool": POOL, "queue_from": "clone", "error_class": "TransientProviderError",
-            "error_message": "the connection was reset", "failed_at": letter_time(world), "retry_count": 0,
+            "vm": vm,
+            "pool": POOL,
+            "queue_from": "clone",
+            "error_class": "TransientProviderError",
+            "error_message": "the connection was reset",
+            "failed_at": letter_time(world),
+            "retry_count": 0,
         }
-    ]  # fmt: skip
+    ]
     assert world.client.zrange("vmpooler__dlq__clone", 0, -1, withscores=True)[0][1] == int(world.now) > begun
     assert world.queues_of(vm) == [], "not in completed either: it was not made"
     assert world.slots() == 0

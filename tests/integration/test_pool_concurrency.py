@@ -52,10 +52,14 @@ def world(db: Database) -> Iterator[PoolWorld]:
         db,
         pools=[pool(name, size=size, provider="dummy") for name, size in SIZES.items()],
         config={
-            "task_limit": TASK_LIMIT, "ondemand_clone_limit": ONDEMAND_LIMIT, "lease_seconds": 3600,
-            "breaker_failures": 10_000, "max_vm_retries": 10_000, "vm_checktime": 0,
+            "task_limit": TASK_LIMIT,
+            "ondemand_clone_limit": ONDEMAND_LIMIT,
+            "lease_seconds": 3600,
+            "breaker_failures": 10_000,
+            "max_vm_retries": 10_000,
+            "vm_checktime": 0,
         },
-    )  # fmt: skip
+    )
     dummy: Dummy = own.dummy(
         db.address, failures={"create": {"transient": 0.3, "permanent": 0.1}, "list": {"transient": 0.1}}
     )
@@ -71,9 +75,7 @@ class Watcher:
         self.wrong: list[str] = []
         self.instants = 0
         queues = (Queue.PENDING, Queue.READY, Queue.RUNNING, Queue.COMPLETED)
-        self._keys = [
-            *(keys.queue(queue, name) for name in SIZES for queue in queues), *POOL_SLOTS, *REQUEST_SLOTS
-        ]  # fmt: skip
+        self._keys = [*(keys.queue(queue, name) for name in SIZES for queue in queues), *POOL_SLOTS, *REQUEST_SLOTS]
         self._end = threading.Event()
         self._thread = threading.Thread(target=self._run)
 

@@ -24,9 +24,17 @@ def claimed(world: World, vm: str = "pooler-a", slots: Slots = POOL_SLOTS) -> in
     """A clone that is leased until now; its fence."""
     world.client.sadd(keys.queue(Queue.PENDING, POOL), vm)
     return clones.claim(
-        world.db, vm, POOL, "dummy", slots, owner="task", now=world.now, stamp=b"",
-        leased_until=world.now, most_attempts=9,
-    ).fence  # fmt: skip
+        world.db,
+        vm,
+        POOL,
+        "dummy",
+        slots,
+        owner="task",
+        now=world.now,
+        stamp=b"",
+        leased_until=world.now,
+        most_attempts=9,
+    ).fence
 
 
 def lease_end(world: World, vm: str = "pooler-a", key: bytes = POOL_SLOTS.key) -> float:

@@ -30,9 +30,19 @@ def failed(world: PoolWorld, age: float, message: str, queue: str = "clone", **f
 
 def test_an_empty_pool_is_a_row_of_noughts(world: PoolWorld) -> None:
     assert rows(world)[POOL] == PoolRow(
-        pool=POOL, size=5, ready=0, pending=0, cloning=0, running=0, completed=0, failures=0, last_failure="",
-        provider="scripted", provider_closed_until=None, pool_closed_until=None,
-    )  # fmt: skip
+        pool=POOL,
+        size=5,
+        ready=0,
+        pending=0,
+        cloning=0,
+        running=0,
+        completed=0,
+        failures=0,
+        last_failure="",
+        provider="scripted",
+        provider_closed_until=None,
+        pool_closed_until=None,
+    )
     assert list(rows(world)) == [POOL, OTHER], "in the order in which they are configured"
 
 
@@ -124,7 +134,16 @@ def test_looking_changes_nothing(world: PoolWorld) -> None:
 
 def test_the_json_of_a_row_is_what_it_shows(world: PoolWorld) -> None:
     assert rows(world)[OTHER].as_json() == {
-        "pool": OTHER, "size": 2, "ready": 0, "pending": 0, "cloning": 0, "running": 0, "completed": 0, "failures": 0,
-        "last_failure": "", "provider": "scripted", "provider_closed_until": None,
+        "pool": OTHER,
+        "size": 2,
+        "ready": 0,
+        "pending": 0,
+        "cloning": 0,
+        "running": 0,
+        "completed": 0,
+        "failures": 0,
+        "last_failure": "",
+        "provider": "scripted",
+        "provider_closed_until": None,
         "pool_closed_until": None,
-    }  # fmt: skip
+    }

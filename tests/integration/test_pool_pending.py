@@ -85,10 +85,15 @@ def test_a_vm_that_took_too_long_leaves_a_letter_and_is_destroyed(world: PoolWor
     check(world)
     assert world.letters("pending") == [
         {
-            "vm": VM, "pool": POOL, "queue_from": "pending", "error_class": "Timeout",
-            "error_message": "connection refused", "failed_at": "2024-01-15T10:30:00Z", "retry_count": 0,
+            "vm": VM,
+            "pool": POOL,
+            "queue_from": "pending",
+            "error_class": "Timeout",
+            "error_message": "connection refused",
+            "failed_at": "2024-01-15T10:30:00Z",
+            "retry_count": 0,
         }
-    ]  # fmt: skip
+    ]
     assert (world.count("dead_letters:pending"), world.count("vms_failed:pending")) == (1, 1)
     assert world.round() == ["destroyed"]
     assert VM not in world.provider.machines

@@ -42,10 +42,15 @@ def test_a_vm_that_does_not_answer_leaves_a_letter_and_is_destroyed(world: PoolW
     assert check(world) == "failed"
     assert world.letters("ready") == [
         {
-            "vm": VM, "pool": POOL, "queue_from": "ready", "error_class": "HostUnreachable",
-            "error_message": "no route to host", "failed_at": "2024-01-15T10:30:00Z", "retry_count": 0,
+            "vm": VM,
+            "pool": POOL,
+            "queue_from": "ready",
+            "error_class": "HostUnreachable",
+            "error_message": "no route to host",
+            "failed_at": "2024-01-15T10:30:00Z",
+            "retry_count": 0,
         }
-    ]  # fmt: skip
+    ]
     assert world.queues_of(VM) == [Queue.COMPLETED]
     assert world.count("vms_failed:ready") == 1
     assert world.round() == ["destroyed"]

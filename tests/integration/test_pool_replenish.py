@@ -87,8 +87,11 @@ def test_a_name_has_the_prefix_and_is_at_most_fifteen_characters_without_it(worl
 def test_what_is_known_of_a_vm_is_written_with_its_name(world: PoolWorld) -> None:
     [vm, _] = world.clones()
     assert world.metadata(vm) == {
-        "clone": "2024-01-15 10:30:00 +0000", "template": POOL, "pool": POOL, "domain": "example.com",
-    }  # fmt: skip
+        "clone": "2024-01-15 10:30:00 +0000",
+        "template": POOL,
+        "pool": POOL,
+        "domain": "example.com",
+    }
     assert world.ttl(vm) == -1
 
 

@@ -72,9 +72,13 @@ def test_what_is_known_of_a_vm_names_its_request(world: PoolWorld) -> None:
     ask(world, f"centos:{POOL}:1")
     [work] = run(world)
     assert world.metadata(work.vm) == {
-        "clone": "2024-01-15 10:30:00 +0000", "template": POOL, "pool": POOL, "domain": "example.com",
-        "request_id": ID, "pool_alias": "centos",
-    }  # fmt: skip
+        "clone": "2024-01-15 10:30:00 +0000",
+        "template": POOL,
+        "pool": POOL,
+        "domain": "example.com",
+        "request_id": ID,
+        "pool_alias": "centos",
+    }
 
 
 def test_a_request_is_ready_when_all_its_vms_are_delivered(world: PoolWorld) -> None:

@@ -17,13 +17,14 @@ from tests.support.world import POOL, World, settings
 from vmpooler_tasks.config import Pool, Settings
 from vmpooler_tasks.jobs import health
 from vmpooler_tasks.metrics.prometheus import exposition
-from vmpooler_tasks.model.deadletter import DeadLetter
+from vmpooler_tasks.model.deadletters.entry import DeadLetter
 from vmpooler_tasks.model.health import Reason, Status
 from vmpooler_tasks.model.names import WORK_QUEUES, DeadLetterQueue, Queue
 from vmpooler_tasks.model.timestamps import iso_utc
-from vmpooler_tasks.store import Database, breakers, deadletters, keys, schedule, workers
+from vmpooler_tasks.store import Database, breakers, keys, schedule, workers
 from vmpooler_tasks.store.breakers import Question
-from vmpooler_tasks.store.deadletters import Limits
+from vmpooler_tasks.store.deadletters import queue as deadletters
+from vmpooler_tasks.store.deadletters.queue import Limits
 from vmpooler_tasks.store.workers import Worker
 from vmpooler_tasks.tasks.app import app
 
@@ -293,10 +294,22 @@ def test_without_redis_there_is_an_exposition(world: World) -> None:
 @pytest.mark.parametrize("kind", ["string", "list", "stream"])
 def test_a_key_of_another_type_takes_no_other_along(world: World, kind: str) -> None:
     ours = [
-        keys.HEALTH, keys.HEALTH_STATE, keys.COUNTERS, keys.PURGE_STATE, keys.SCHEDULE, keys.WORKERS, keys.BEATS,
-        keys.POOL_SIZES, keys.pool(POOL), keys.pool_breaker(POOL), keys.breaker("dummy"), keys.UNACKNOWLEDGED,
-        *map(keys.dead_letters, DeadLetterQueue), *keys.queues(POOL), *keys.messages("vmpooler.check"),
-    ]  # fmt: skip
+        keys.HEALTH,
+        keys.HEALTH_STATE,
+        keys.COUNTERS,
+        keys.PURGE_STATE,
+        keys.SCHEDULE,
+        keys.WORKERS,
+        keys.BEATS,
+        keys.POOL_SIZES,
+        keys.pool(POOL),
+        keys.pool_breaker(POOL),
+        keys.breaker("dummy"),
+        keys.UNACKNOWLEDGED,
+        *map(keys.dead_letters, DeadLetterQueue),
+        *keys.queues(POOL),
+        *keys.messages("vmpooler.check"),
+    ]
     for key in ours:
         if kind == "string":
             world.client.set(key, "x")

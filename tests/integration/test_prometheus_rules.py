@@ -322,9 +322,19 @@ def test_data_source_and_pools_are_chosen_on_the_dashboard() -> None:
 def test_the_dashboard_shows_what_an_operator_asks_for() -> None:
     shown = {name for panel in panels() for target in panel.get("targets", ()) for name in metrics(target["expr"])}
     assert shown >= {
-        "vmpooler_health_status", "vmpooler_health_reason", "vmpooler_pool_vms", "vmpooler_pool_size",
-        "vmpooler_health_queue_size", "vmpooler_health_queue_oldest_age_seconds", "vmpooler_dlq_size",
-        "vmpooler_health_dlq_errors", "vmpooler_dlq_letters_total", "vmpooler_purged_total",
-        "vmpooler_purge_duration_seconds_bucket", "vmpooler_celery_queue_messages",
-        "vmpooler_celery_unacknowledged_messages", "vmpooler_workers", "vmpooler_beats",
-    }  # fmt: skip
+        "vmpooler_health_status",
+        "vmpooler_health_reason",
+        "vmpooler_pool_vms",
+        "vmpooler_pool_size",
+        "vmpooler_health_queue_size",
+        "vmpooler_health_queue_oldest_age_seconds",
+        "vmpooler_dlq_size",
+        "vmpooler_health_dlq_errors",
+        "vmpooler_dlq_letters_total",
+        "vmpooler_purged_total",
+        "vmpooler_purge_duration_seconds_bucket",
+        "vmpooler_celery_queue_messages",
+        "vmpooler_celery_unacknowledged_messages",
+        "vmpooler_workers",
+        "vmpooler_beats",
+    }

@@ -11,17 +11,30 @@ from tests.support.promises import letters
 from tests.support.world import POOL, World, settings
 from vmpooler_tasks.errors import StoreRefusedError
 from vmpooler_tasks.model.names import DeadLetterQueue, Queue, readable
-from vmpooler_tasks.store import deadletters, keys, purging, queues
+from vmpooler_tasks.store import keys, purging, queues
+from vmpooler_tasks.store.deadletters import queue as deadletters
 
 HOUR, DAY = 3600, 86400
 OTHER = "ubuntu-2004-x86_64"
 
 ODD_NAMES = {
-    "spaces": b"two  words ", "quotes": b"it's \"quoted\"", "newline": b"first\nsecond: [!] forged", "return": b"a\rb",
-    "colon": b"a:1705314600:{}", "braces": b"{a} %s {0} %(b)d", "not utf-8": b"pooler-\xff\xfe", "null": b"a\x00b",
-    "the prefix itself": b"vmpooler__vm__pooler-a", "long": b"x" * 300, "glob": b"*?[a-z]", "utf-8": "größe-☃".encode(),
-    "escape": b"\x1b[31mred", "separator": "a\u2028b".encode(), "a number": b"1", "empty": b"",
-}  # fmt: skip
+    "spaces": b"two  words ",
+    "quotes": b'it\'s "quoted"',
+    "newline": b"first\nsecond: [!] forged",
+    "return": b"a\rb",
+    "colon": b"a:1705314600:{}",
+    "braces": b"{a} %s {0} %(b)d",
+    "not utf-8": b"pooler-\xff\xfe",
+    "null": b"a\x00b",
+    "the prefix itself": b"vmpooler__vm__pooler-a",
+    "long": b"x" * 300,
+    "glob": b"*?[a-z]",
+    "utf-8": "größe-☃".encode(),
+    "escape": b"\x1b[31mred",
+    "separator": "a\u2028b".encode(),
+    "a number": b"1",
+    "empty": b"",
+}
 
 
 @pytest.mark.parametrize("kind", ODD_NAMES)
@@ -104,9 +117,10 @@ def test_dead_letters_that_cannot_be_written_keep_their_vms_where_they_are(world
     assert world.client.ttl(keys.vm(f"{POOL}-p".encode())) == -1
     assert "dead_letters:pending" not in counters(world)
     assert [error.split(":")[0] for error in report.errors] == [
-        f"Error checking pending queue of '{POOL}'", f"Error checking pending queue of '{OTHER}'",
+        f"Error checking pending queue of '{POOL}'",
+        f"Error checking pending queue of '{OTHER}'",
         "Error checking dead letters 'pending'",
-    ]  # fmt: skip
+    ]
     world.client.delete("vmpooler__dlq__pending")
     assert cycle(world, settings(pools=(POOL, OTHER))).purged == {"pending": 2}
     assert len(letters(world)) == 2

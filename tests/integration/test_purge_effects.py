@@ -29,10 +29,16 @@ def test_a_stale_pending_vm_leaves_with_a_dead_letter_and_its_metadata_expires(w
     assert WEEK - 60 < ttl(world, vm) <= WEEK
     [letter] = letters(world)
     assert {name: letter[name] for name in letter if name != "id"} == {
-        "vm": "pooler-a", "pool": POOL, "queue_from": "pending", "error_class": "Purge",
-        "error_message": "Stale pending VM (age: 7201s > max: 7200s)", "failed_at": "2024-01-15T10:30:00Z",
-        "retry_count": 0, "request_id": "req-1", "pool_alias": "centos-7",
-    }  # fmt: skip
+        "vm": "pooler-a",
+        "pool": POOL,
+        "queue_from": "pending",
+        "error_class": "Purge",
+        "error_message": "Stale pending VM (age: 7201s > max: 7200s)",
+        "failed_at": "2024-01-15T10:30:00Z",
+        "retry_count": 0,
+        "request_id": "req-1",
+        "pool_alias": "centos-7",
+    }
     assert (
         world.client.zscore("vmpooler__dlq__pending", world.client.zrange("vmpooler__dlq__pending", 0, 0)[0])
         == world.now
@@ -182,9 +188,13 @@ def test_counters_equal_the_effects(world: World) -> None:
     world.vm(None, "pooler-o", DAY + 1)
     cycle(world)
     assert counters(world) == {
-        f"purged:pending:{POOL}": 5, f"purged:ready:{POOL}": 3, f"purged:completed:{POOL}": 1, "purged:orphaned": 1,
-        "dead_letters:pending": 5, "purge_cycles": 1,
-    }  # fmt: skip
+        f"purged:pending:{POOL}": 5,
+        f"purged:ready:{POOL}": 3,
+        f"purged:completed:{POOL}": 1,
+        "purged:orphaned": 1,
+        "dead_letters:pending": 5,
+        "purge_cycles": 1,
+    }
     cycle(world)
     assert counters(world)[f"purged:pending:{POOL}"] == 5
     assert counters(world)["purge_cycles"] == 2

@@ -34,11 +34,13 @@ DAY = 86400
         ({"pools": ["centos-7-x86_46"]}, "no pool 'centos-7-x86_46'; did you mean centos-7-x86_64?"),
         ({"queues": ["pendng"]}, "no queue 'pendng'; did you mean pending?"),
         ({"queues": ["running"]}, "no queue 'running'; there are pending, ready, completed, orphaned, requests"),
-        ({"queues": ["pendng"], "pools": ["p", "registred"]},
-         "no queue 'pendng'; did you mean pending?; no pool 'registred'; did you mean registered?"),
+        (
+            {"queues": ["pendng"], "pools": ["p", "registred"]},
+            "no queue 'pendng'; did you mean pending?; no pool 'registred'; did you mean registered?",
+        ),
         ({"force": 1, "pools": "x"}, "force must be true or false, not 1; pools must be a list of names, not 'x'"),
     ],
-)  # fmt: skip
+)
 def test_an_order_that_cannot_be_meant_is_refused_and_nothing_is_done(
     world: World, order: dict[str, Any], complaint: str
 ) -> None:

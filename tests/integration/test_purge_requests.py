@@ -26,9 +26,10 @@ def test_a_request_older_than_max_request_age_fails_with_a_reason(
     request(world, "req-at-the-limit", DAY, key)
     assert cycle(world).purged == {"requests": 1}
     assert fields(world, "req-old") == {
-        "requested": "centos-7:centos-7-x86_64:1", "status": "failed",
+        "requested": "centos-7:centos-7-x86_64:1",
+        "status": "failed",
         "failure_reason": "not filled within 86400 seconds (max_request_age)",
-    }  # fmt: skip
+    }
     assert 0 < world.client.ttl("vmpooler__odrequest__req-old") <= 168 * HOUR
     assert world.client.zrange(key, 0, -1) == [b"req-at-the-limit"]
     assert "status" not in fields(world, "req-at-the-limit")

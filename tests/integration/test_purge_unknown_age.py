@@ -64,8 +64,11 @@ def test_it_counts_as_an_error_to_be_told_unless_it_is_merely_missing(
 @pytest.mark.parametrize("kind", ["string", "list", "set"])
 def test_metadata_of_the_wrong_type_ages_as_well(world: World, kind: str) -> None:
     key = "vmpooler__vm__pooler-a"
-    {"string": lambda: world.client.set(key, "x"), "list": lambda: world.client.lpush(key, "x"),
-     "set": lambda: world.client.sadd(key, "x")}[kind]()  # fmt: skip
+    {
+        "string": lambda: world.client.set(key, "x"),
+        "list": lambda: world.client.lpush(key, "x"),
+        "set": lambda: world.client.sadd(key, "x"),
+    }[kind]()
     world.client.sadd(keys.queue(Queue.PENDING, POOL), "pooler-a")
     world.vm(Queue.PENDING, "pooler-stale", 7201)
     first = cycle(world)

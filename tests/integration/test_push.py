@@ -47,13 +47,24 @@ def test_a_check_is_sent_to_both(world: World, caplog: pytest.LogCaptureFixture)
         assert health.run(world.db, chosen, world.clock, publish=post.publish)
         post.end(10)
         names = [
-            ("status", 0), ("dlq.total_size", 1), ("stuck_vms.count", 0), ("orphaned_metadata.count", 0),
-            (f"queue.{POOL}.pending.size", 1), (f"queue.{POOL}.pending.oldest_age", 90),
-            (f"queue.{POOL}.pending.stuck_count", 0), (f"queue.{POOL}.ready.size", 0),
-            (f"queue.{POOL}.ready.oldest_age", 0), (f"queue.{POOL}.completed.size", 0), ("dlq.pending.size", 0),
-            ("dlq.clone.size", 1), ("dlq.ready.size", 0), ("dlq.tasks.size", 0), ("tasks.clone.active", 0),
-            ("tasks.ondemand.active", 0), ("tasks.ondemand.pending", 0),
-        ]  # fmt: skip
+            ("status", 0),
+            ("dlq.total_size", 1),
+            ("stuck_vms.count", 0),
+            ("orphaned_metadata.count", 0),
+            (f"queue.{POOL}.pending.size", 1),
+            (f"queue.{POOL}.pending.oldest_age", 90),
+            (f"queue.{POOL}.pending.stuck_count", 0),
+            (f"queue.{POOL}.ready.size", 0),
+            (f"queue.{POOL}.ready.oldest_age", 0),
+            (f"queue.{POOL}.completed.size", 0),
+            ("dlq.pending.size", 0),
+            ("dlq.clone.size", 1),
+            ("dlq.ready.size", 0),
+            ("dlq.tasks.size", 0),
+            ("tasks.clone.active", 0),
+            ("tasks.ondemand.active", 0),
+            ("tasks.ondemand.pending", 0),
+        ]
         last = "vmpooler.health.tasks.ondemand.pending:0|g"
         assert statsd.gets(last) == [f"vmpooler.health.{name}:{value}|g" for name, value in names]
         [text] = graphite.gets()

@@ -21,10 +21,10 @@ from vmpooler_tasks.config import RedisSection, Settings
 from vmpooler_tasks.errors import InvalidOrderError, WrongTypeError
 from vmpooler_tasks.jobs import ondemand
 from vmpooler_tasks.jobs import redrive as job
-from vmpooler_tasks.jobs.deadletters import find
+from vmpooler_tasks.jobs.deadletters.query import find
 from vmpooler_tasks.jobs.redrive_fate import forecast
-from vmpooler_tasks.model.deadletter import letter_id
-from vmpooler_tasks.model.letterfilter import LetterFilter
+from vmpooler_tasks.model.deadletters.entry import dead_letter_id
+from vmpooler_tasks.model.deadletters.filters import DeadLetterFilter
 from vmpooler_tasks.model.names import DeadLetterQueue, Queue
 from vmpooler_tasks.model.ondemand import Wanted
 from vmpooler_tasks.model.redrive import RunState
@@ -77,21 +77,21 @@ class Redriver(PoolWorld):
         if old_form:
             raw = f"{entry['vm']}:{int(epoch)}:{text}"
         else:
-            entry["id"] = letter_id(queue, text, str(epoch))
+            entry["id"] = dead_letter_id(queue, text, str(epoch))
             raw = json.dumps({**json.loads(text), "id": entry["id"]}, ensure_ascii=False)
         self.client.zadd(keys.dead_letters(DeadLetterQueue(queue)), {raw: epoch})
         return next(str(one.id) for one in self.found(DeadLetterQueue(queue)) if one.raw == raw.encode())
 
     def found(self, *queues: DeadLetterQueue) -> list[Any]:
         """The letters that are there, newest first."""
-        return list(find(self.db, LetterFilter(queues=queues or tuple(DeadLetterQueue))))
+        return list(find(self.db, DeadLetterFilter(queues=queues or tuple(DeadLetterQueue))))
 
     def left(self) -> set[str]:
         return {one.id for one in self.found()}
 
     def begin(self, *ids: str, limit: int | None = None, rate: float = 0, most: float = 100, **wanted: Any) -> str:
         """The id of a new run over these letters."""
-        selection = job.select(self.db, LetterFilter(ids=frozenset(ids), **wanted), limit)
+        selection = job.select(self.db, DeadLetterFilter(ids=frozenset(ids), **wanted), limit)
         return job.start(
             self.db, selection, who="anna@host", why="mended", rate=rate, max_failed_percent=most, now=self.now
         )
@@ -119,7 +119,7 @@ class Redriver(PoolWorld):
     def expects(self, *ids: str, **wanted: Any) -> dict[str, int]:
         """What a preview says; it changes nothing."""
         before = self.snapshot()
-        letters = job.select(self.db, LetterFilter(ids=frozenset(ids), **wanted)).letters
+        letters = job.select(self.db, DeadLetterFilter(ids=frozenset(ids), **wanted)).letters
         expected = forecast(self.db, self.settings, OWN, letters)
         assert self.snapshot() == before
         return {str(what): count for what, count in expected.items() if count}
@@ -196,37 +196,37 @@ def test_letters_are_chosen_by_each_filter_oldest_first(
     world: Redriver, wanted: dict[str, Any], expected: list[str]
 ) -> None:
     ids = some_letters(world)
-    found = job.select(world.db, LetterFilter(**wanted))
+    found = job.select(world.db, DeadLetterFilter(**wanted))
     assert [one.id for one in found.letters] == [ids[name] for name in expected]
     assert found.poisoned == 0
 
 
 def test_letters_are_chosen_by_id_in_the_order_of_their_age(world: Redriver) -> None:
     ids = some_letters(world)
-    found = job.select(world.db, LetterFilter(ids=frozenset({ids["task"], ids["ruby"], ids["clone"]})))
+    found = job.select(world.db, DeadLetterFilter(ids=frozenset({ids["task"], ids["ruby"], ids["clone"]})))
     assert [one.id for one in found.letters] == [ids["clone"], ids["ruby"], ids["task"]]
 
 
 def test_a_limit_takes_those_that_have_waited_longest(world: Redriver) -> None:
     ids = some_letters(world)
-    assert [one.id for one in job.select(world.db, LetterFilter(), 2).letters] == [ids["clone"], ids["other"]]
+    assert [one.id for one in job.select(world.db, DeadLetterFilter(), 2).letters] == [ids["clone"], ids["other"]]
 
 
 def test_what_came_back_three_times_is_left_out_by_filters_and_taken_by_its_id(world: Redriver) -> None:
     poison = world.letter(redrives=3)
     worse = world.letter("tasks", 10, redrives=7)
     sound = world.letter(age=30, redrives=2)
-    found = job.select(world.db, LetterFilter())
+    found = job.select(world.db, DeadLetterFilter())
     assert ([one.id for one in found.letters], found.poisoned) == ([sound], 2)
-    assert job.select(world.db, LetterFilter(pool=POOL), 1).poisoned == 1
-    named = job.select(world.db, LetterFilter(ids=frozenset({poison, worse})))
+    assert job.select(world.db, DeadLetterFilter(pool=POOL), 1).poisoned == 1
+    named = job.select(world.db, DeadLetterFilter(ids=frozenset({poison, worse})))
     assert ([one.id for one in named.letters], named.poisoned) == ([poison, worse], 0)
 
 
 def test_a_limit_is_not_used_up_by_what_is_left_out(world: Redriver) -> None:
     world.letter(age=500, redrives=3)
     sound = world.letter(age=30)
-    assert [one.id for one in job.select(world.db, LetterFilter(), 1).letters] == [sound]
+    assert [one.id for one in job.select(world.db, DeadLetterFilter(), 1).letters] == [sound]
 
 
 def test_a_preview_groups_by_queue_pool_and_error_most_first_and_changes_nothing(world: Redriver) -> None:
@@ -234,7 +234,7 @@ def test_a_preview_groups_by_queue_pool_and_error_most_first_and_changes_nothing
         world.letter(age=number, error_message=f"no answer in {number} s")
     world.letter("pending", pool="other")
     before = world.snapshot()
-    found = job.select(world.db, LetterFilter())
+    found = job.select(world.db, DeadLetterFilter())
     assert found.groups() == [(("clone", POOL, "E: no answer in <n> s"), 3), (("pending", "other", "E: no"), 1)]
     assert world.snapshot() == before
 
@@ -306,15 +306,18 @@ def test_a_vm_is_begun_in_place_of_a_failed_one_if_its_pool_is_short(
     [vm] = world.names_in(Queue.PENDING)
     assert vm.startswith("pooler-")
     assert world.metadata(vm) == {
-        "clone": world.stamp(0), "template": POOL, "pool": POOL, "domain": "example.com",
-    }  # fmt: skip
+        "clone": world.stamp(0),
+        "template": POOL,
+        "pool": POOL,
+        "domain": "example.com",
+    }
     assert world.slots() == 1
     assert world.client.zscore(POOL_SLOTS.key, vm) == NOW + 300, "a queue may be long"
     [sent] = world.messages()
     assert (sent.task, sent.args, sent.kwargs) == ("vmpooler_tasks.clone_vm", [], {"vm": vm, "pool": POOL})
     [lineage] = redrives.lineage(world.db, [vm])
     assert lineage is not None
-    assert (lineage.letter_id, lineage.redrives, lineage.retry_count) == (origin, 1, 2)
+    assert (lineage.dead_letter_id, lineage.redrives, lineage.retry_count) == (origin, 1, 2)
     assert counters(world) == {f"dead_letters_redriven:{queue}": 1}
 
 
@@ -583,7 +586,16 @@ def test_a_run_leaves_one_line_in_the_audit_with_what_became_of_its_letters(worl
     assert list(world.steps(run)) == [], "it is over"
     assert audit(world) == [
         {
-            "action": "redrive", "who": "anna@host", "why": "mended", "run": run, "state": "done", "selected": "3",
-            "count": "1", "obsolete": "1", "kept": "1", "gone": "0", "failed_again": "0",
+            "action": "redrive",
+            "who": "anna@host",
+            "why": "mended",
+            "run": run,
+            "state": "done",
+            "selected": "3",
+            "count": "1",
+            "obsolete": "1",
+            "kept": "1",
+            "gone": "0",
+            "failed_again": "0",
         }
-    ]  # fmt: skip
+    ]

@@ -11,7 +11,7 @@ from tests.support.pool_world import pool
 from tests.support.servers import TestServer
 from vmpooler_tasks.errors import PermanentProviderError, TransientProviderError
 from vmpooler_tasks.jobs import redrive as job
-from vmpooler_tasks.model.letterfilter import LetterFilter
+from vmpooler_tasks.model.deadletters.filters import DeadLetterFilter
 from vmpooler_tasks.model.names import DeadLetterQueue, Queue
 from vmpooler_tasks.model.ondemand import Wanted
 from vmpooler_tasks.model.redrive import RunState
@@ -62,11 +62,11 @@ def test_a_clone_that_fails_again_and_again_counts_up_until_it_is_poison(world: 
         assert (letter.fields["redrives"], letter.fields["retry_count"]) == (times, times)
         assert letter.fields["redrive_of"] == former.id, "of the letter that it came of"
         assert job.known(world.db, run).counts["failed_again"] == 1
-    assert job.select(world.db, LetterFilter()).letters == []
+    assert job.select(world.db, DeadLetterFilter()).letters == []
     assert world.redrive(letter.id) == {"redriven": 1}
     deliver(world)
     assert only_letter(world).fields["redrives"] == 4
-    assert job.select(world.db, LetterFilter()).poisoned == 1
+    assert job.select(world.db, DeadLetterFilter()).poisoned == 1
 
 
 def test_a_clone_that_succeeds_leaves_no_trace_of_its_origin(world: Redriver) -> None:

@@ -52,9 +52,11 @@ def each_once(world: Redriver, run: str) -> None:
     assert world.left() == set()
     assert [(entry["state"], entry["count"], entry["obsolete"]) for entry in audit(world)] == [("done", "4", "2")]
     assert counters(world) == {
-        "dead_letters_redriven:clone": 2, "dead_letters_redriven:tasks": 2, "dead_letters_obsolete:clone": 1,
+        "dead_letters_redriven:clone": 2,
+        "dead_letters_redriven:tasks": 2,
+        "dead_letters_obsolete:clone": 1,
         "dead_letters_obsolete:tasks": 1,
-    }  # fmt: skip
+    }
 
 
 @pytest.mark.parametrize("steps", range(LETTERS + 1))
@@ -247,9 +249,18 @@ def test_a_run_shows_who_ordered_what(world: Redriver) -> None:
     assert (found.who, found.why, found.started) == ("anna@host", "mended", NOW)
     assert (found.rate, found.max_failed_percent) == (2.5, 30)
     assert job.as_json(found) == {
-        "run": run, "state": "running", "selected": 1, "position": 0, "redriven": 0, "obsolete": 0, "kept": 0,
-        "gone": 0, "failed_again": 0, "who": "anna@host", "why": "mended",
-    }  # fmt: skip
+        "run": run,
+        "state": "running",
+        "selected": 1,
+        "position": 0,
+        "redriven": 0,
+        "obsolete": 0,
+        "kept": 0,
+        "gone": 0,
+        "failed_again": 0,
+        "who": "anna@host",
+        "why": "mended",
+    }
 
 
 def test_runs_are_shown_newest_first_and_for_a_week(world: Redriver) -> None:

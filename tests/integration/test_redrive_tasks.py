@@ -25,9 +25,13 @@ from vmpooler_tasks.tasks.redriving import Broker
 
 TASK_QUEUES = {"t.t": names.MAINTENANCE_QUEUE, names.PURGE: names.MAINTENANCE_QUEUE, names.CLONE_VM: names.CLONE_QUEUE}
 TICKS = (
-    names.CHECK_POOLS, names.CHECK_POOL, names.PROCESS_REQUESTS, names.CHECK_PENDING_VM, names.CHECK_READY_VM,
+    names.CHECK_POOLS,
+    names.CHECK_POOL,
+    names.PROCESS_REQUESTS,
+    names.CHECK_PENDING_VM,
+    names.CHECK_READY_VM,
     names.CHECK_RUNNING_VM,
-)  # fmt: skip
+)
 
 
 @pytest.fixture
@@ -56,7 +60,7 @@ def test_a_task_goes_to_its_queue_with_its_arguments_and_where_it_comes_from(
     assert sent.headers["id"] != "old"
     assert (sent.headers["retries"], sent.headers["expires"], sent.headers["eta"]) == (0, None, None)
     assert sent.headers["ignore_result"] is True
-    assert read_lineage(sent.headers["redrive"]) == Lineage(letter_id=origin, redrives=2, retry_count=3, run=run)
+    assert read_lineage(sent.headers["redrive"]) == Lineage(dead_letter_id=origin, redrives=2, retry_count=3, run=run)
     assert world.left() == set()
     assert counters(world) == {"dead_letters_redriven:tasks": 1}
 
@@ -224,7 +228,7 @@ def test_a_broker_on_another_server_gets_the_message(world: Redriver, elsewhere:
     assert waiting(world) == {}
     [sent] = elsewhere.messages(names.MAINTENANCE_QUEUE)
     assert sent.args == [7]
-    assert read_lineage(sent.headers["redrive"]) == Lineage(letter_id=origin, redrives=1, retry_count=1, run=run)
+    assert read_lineage(sent.headers["redrive"]) == Lineage(dead_letter_id=origin, redrives=1, retry_count=1, run=run)
     assert world.left() == set()
 
 

@@ -82,8 +82,11 @@ def test_the_story_of_a_request_that_is_filled(world: PoolWorld) -> None:
     assert {vm for vms in found.delivered.values() for vm in vms} == set(world.provider.machines)
     events = [one for one in told(world, request_id) if one[1] != "asked for"]
     assert sorted((seconds, what) for seconds, what, _ in events) == [
-        (5, "clone begun"), (15, "clone begun"), (15, "delivered"), (25, "delivered"),
-    ], "a clone begins when a worker takes it on"  # fmt: skip
+        (5, "clone begun"),
+        (15, "clone begun"),
+        (15, "delivered"),
+        (25, "delivered"),
+    ], "a clone begins when a worker takes it on"
     assert all(one.detail.startswith("cloned in ") for one in found.events if one.what == "delivered")
 
 
@@ -184,7 +187,11 @@ def test_the_json_of_a_story_is_what_it_tells(world: PoolWorld) -> None:
     request_id = ask(world, ("centos", 1))
     shown: dict[str, Any] = job.story(world.db, request_id).as_json()
     assert shown == {
-        "request": request_id, "status": "waiting", "failure_reason": "", "requested": f"centos:{POOL}:1",
-        "retry_count": 0, "delivered": {f"centos:{POOL}:1": []},
+        "request": request_id,
+        "status": "waiting",
+        "failure_reason": "",
+        "requested": f"centos:{POOL}:1",
+        "retry_count": 0,
+        "delivered": {f"centos:{POOL}:1": []},
         "events": [{"at": NOW, "what": "asked for", "vm": "", "pool": "", "detail": f"centos:{POOL}:1"}],
-    }  # fmt: skip
+    }

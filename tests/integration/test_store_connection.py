@@ -12,8 +12,9 @@ from tests.support.servers import TestServer
 from tests.support.world import POOL, World
 from vmpooler_tasks.errors import StoreRefusedError, StoreUnavailableError, WrongTypeError
 from vmpooler_tasks.model.names import DeadLetterQueue, Queue
-from vmpooler_tasks.store import Database, audit, deadletters, keys, queues, server
+from vmpooler_tasks.store import Database, audit, keys, queues, server
 from vmpooler_tasks.store.connection import Answer, script_text
+from vmpooler_tasks.store.deadletters import queue as deadletters
 
 SECRET = "hunter2"
 
@@ -95,7 +96,7 @@ def test_an_error_of_the_wrong_type_names_the_key_or_those_that_it_may_be(world:
     with pytest.raises(WrongTypeError, match=f"^{begins}one of vmpooler__dlq__clone, vmpooler_tasks__counters, .*: "):
         deadletters.delete(world.db, DeadLetterQueue.CLONE, [b"x"], {})
     with pytest.raises(WrongTypeError, match=f"^{begins}one of k0, k1, k2, k3 and 5 more: WRONGTYPE "):
-        world.db.run("purge_completed", [f"k{index}".encode() for index in range(9)], ["", "", "a", ""])
+        world.db.run("purge/purge_completed", [f"k{index}".encode() for index in range(9)], ["", "", "a", ""])
 
 
 def test_what_is_no_hash_reads_as_nothing(world: World) -> None:
@@ -229,6 +230,6 @@ def server_kind(server: TestServer) -> str:
 
 
 def test_a_scripts_text_is_read_once_and_knows_no_other() -> None:
-    assert script_text("purge_ready") is script_text("purge_ready")
+    assert script_text("purge/purge_ready") is script_text("purge/purge_ready")
     with pytest.raises(FileNotFoundError):
         script_text("absent")

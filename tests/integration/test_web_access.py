@@ -13,8 +13,17 @@ from vmpooler_tasks.config.services import WebSection
 from vmpooler_tasks.web.identity import CSRF_HEADER, FAILURES_A_MINUTE
 
 SESSION = "/api/v1/session"
-READING = ("/health", "/api/v1/queue/health", "/api/v1/queue/overview", "/api/v1/queue/history", "/api/v1/queue/audit",
-           "/api/v1/queue/dlq", "/api/v1/queue/dlq/stats", "/api/v1/queue/redrives", "/api/v1/queue/purge")  # fmt: skip
+READING = (
+    "/health",
+    "/api/v1/queue/health",
+    "/api/v1/queue/overview",
+    "/api/v1/queue/history",
+    "/api/v1/queue/audit",
+    "/api/v1/queue/dlq",
+    "/api/v1/queue/dlq/stats",
+    "/api/v1/queue/redrives",
+    "/api/v1/queue/purge",
+)
 CHANGES: tuple[tuple[str, str, object], ...] = (
     ("POST", "/api/v1/queue/dlq/delete", {"every": True}),
     ("POST", "/api/v1/queue/dlq/redrive", {"every": True}),

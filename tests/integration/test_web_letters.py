@@ -19,10 +19,16 @@ DLQ = "/api/v1/queue/dlq"
 def letter(world: World, number: int, queue: str = "clone", **fields: Any) -> str:
     """Its id; the higher the number, the newer."""
     found = {
-        "vm": f"vm-{number}", "pool": POOL, "queue_from": queue, "error_class": "StandardError",
-        "error_message": f"template {number} does not exist", "failed_at": "2024-01-15T10:30:00Z", "retry_count": 0,
-        "id": f"{number:016x}", **fields,
-    }  # fmt: skip
+        "vm": f"vm-{number}",
+        "pool": POOL,
+        "queue_from": queue,
+        "error_class": "StandardError",
+        "error_message": f"template {number} does not exist",
+        "failed_at": "2024-01-15T10:30:00Z",
+        "retry_count": 0,
+        "id": f"{number:016x}",
+        **fields,
+    }
     key = keys.dead_letters(DeadLetterQueue(queue))
     world.client.zadd(key, {json.dumps(found): NOW - 1000 + number})
     return str(found["id"])
@@ -91,8 +97,9 @@ def test_groups_count_what_fails_most(web: httpx.Client, web_world: World) -> No
     told = web.get(f"{DLQ}/stats").json()
     assert told["total"] == 4
     assert [(one["error"], one["count"]) for one in told["groups"]] == [
-        ("StandardError: template <n> does not exist", 3), ("Timeout: no answer", 1),
-    ]  # fmt: skip
+        ("StandardError: template <n> does not exist", 3),
+        ("Timeout: no answer", 1),
+    ]
 
 
 def test_a_spoiled_queue_hides_no_other(web: httpx.Client, web_world: World) -> None:
@@ -170,7 +177,7 @@ def test_a_plan_changes_nothing_and_a_purge_does_what_it_said(web: httpx.Client,
     assert (plan["dry_run"], plan["found"]["pending"], plan["total"]) == (True, 1, 1)
     assert plan["entries"] == [
         {"queue": "pending", "pool": POOL, "vm": "old", "age_seconds": 8000, "max_age_seconds": 7200},
-    ]  # fmt: skip
+    ]
     done = web.post("/api/v1/queue/purge", json={"why": "tidying"}).json()
     assert (done["purged"]["pending"], web_world.members(Queue.PENDING)) == (1, set())
     fields = newest_audit(web_world).fields

@@ -83,15 +83,22 @@ def test_the_overview_tells_how_everything_stands(web: httpx.Client, web_world: 
     assert told["workers"] == [{"name": "w@h", "queues": ["vmpooler.check"]}]
     assert (told["beats"], told["unacknowledged"]) == (["host:1"], 1)
     assert told["messages"] == {
-        "vmpooler.clone": 0, "vmpooler.check": 3, "vmpooler.destroy": 0, "vmpooler.maintenance": 0,
-    }  # fmt: skip
+        "vmpooler.clone": 0,
+        "vmpooler.check": 3,
+        "vmpooler.destroy": 0,
+        "vmpooler.maintenance": 0,
+    }
     assert told["features"] == {
-        "dlq": True, "purge": True, "purge_dry_run": False, "health": True, "manage_pools": False,
-    }  # fmt: skip
+        "dlq": True,
+        "purge": True,
+        "purge_dry_run": False,
+        "health": True,
+        "manage_pools": False,
+    }
 
 
 def test_the_revision_changes_with_the_letters(web_world: World) -> None:
-    from vmpooler_tasks.store.deadletters import revision  # noqa: PLC0415
+    from vmpooler_tasks.store.deadletters.queue import revision  # noqa: PLC0415
 
     seen = [revision(web_world.db)]
     web_world.client.zadd("vmpooler__dlq__clone", {"a": 1})
@@ -121,8 +128,13 @@ def test_the_history_is_thinned_and_hides_no_bad_spell(web: httpx.Client, web_wo
     assert [point["reasons"] for point in points if point["reasons"]] == [["dlq_size"]]
     assert [point["at"] for point in points] == sorted(point["at"] for point in points)
     assert points[0]["pools"][POOL] == {
-        "pending": 0, "pending_oldest": 0, "ready": 0, "ready_oldest": 0, "completed": 0, "stuck": 0,
-    }  # fmt: skip
+        "pending": 0,
+        "pending_oldest": 0,
+        "ready": 0,
+        "ready_oldest": 0,
+        "completed": 0,
+        "stuck": 0,
+    }
     assert len(web.get("/api/v1/queue/history", params={"hours": 0.25}).json()["points"]) == 16
 
 

@@ -16,7 +16,7 @@ from vmpooler_tasks.jobs import clone, destroy, ondemand, pending, pools, ready,
 from vmpooler_tasks.jobs.clone import Failure
 from vmpooler_tasks.jobs.manager import Manager, Work, stamp
 from vmpooler_tasks.jobs.provider_calls import Retries
-from vmpooler_tasks.model.letterfilter import LetterFilter
+from vmpooler_tasks.model.deadletters.filters import DeadLetterFilter
 from vmpooler_tasks.model.lifecycle import Step
 from vmpooler_tasks.model.names import DeadLetterQueue, Queue
 from vmpooler_tasks.model.ondemand import Wanted
@@ -104,12 +104,18 @@ class Site:
         db.client.flushall()
         self.settings = Settings(
             config=Options(
-                manage_pools=True, dlq_enabled=True, task_limit=LIMIT, ondemand_clone_limit=LIMIT,
-                lease_seconds=LEASE_SECONDS, ondemand_request_ttl=PATIENCE_SECONDS / 60, ready_ttl=30, vm_lifetime=1,
+                manage_pools=True,
+                dlq_enabled=True,
+                task_limit=LIMIT,
+                ondemand_clone_limit=LIMIT,
+                lease_seconds=LEASE_SECONDS,
+                ondemand_request_ttl=PATIENCE_SECONDS / 60,
+                ready_ttl=30,
+                vm_lifetime=1,
             ),
             pools=tuple(Pool(name=name, size=size, template=TEMPLATE) for name, size in POOLS.items()),
             providers={"staged": {}},
-        )  # fmt: skip
+        )
         self.manager = self._worker()
         self.waiting: list[Message] = []
         self.checks: list[Message] = []
@@ -407,7 +413,7 @@ class Site:
 
     def redrive(self, limit: int) -> None:
         """A run is begun; somebody else goes on with it."""
-        chosen = redrive.select(self.db, LetterFilter(queues=LETTERS), limit)
+        chosen = redrive.select(self.db, DeadLetterFilter(queues=LETTERS), limit)
         run = redrive.start(self.db, chosen, who="test", why=None, rate=0, max_failed_percent=100, now=self.now)
         self.runs.append(run)
 
@@ -426,8 +432,8 @@ class Site:
     def note_successor(self, work: Work) -> None:
         (lineage,) = redrives.lineage(self.db, [work.vm])
         assert lineage, f"{work.vm} does not know which letter it comes from"
-        assert lineage.letter_id not in self._successors, f"{lineage.letter_id} has two successors"
-        self._successors[lineage.letter_id] = work.vm
+        assert lineage.dead_letter_id not in self._successors, f"{lineage.dead_letter_id} has two successors"
+        self._successors[lineage.dead_letter_id] = work.vm
         self._begun.add(work.vm)
 
     # --- what must hold -----------------------------------------------------------------------------------------------

@@ -277,7 +277,13 @@ def test_vms_are_never_lost_doubled_or_forgotten(
     run_state_machine_as_test(
         OnOurServer,
         settings=hypothesis_settings(
-            max_examples=int(further or EXAMPLES), stateful_step_count=STEPS, derandomize=not further, database=None,
-            deadline=None, suppress_health_check=list(HealthCheck), print_blob=False, phases=phases,
+            max_examples=int(further or EXAMPLES),
+            stateful_step_count=STEPS,
+            derandomize=not further,
+            database=None,
+            deadline=None,
+            suppress_health_check=list(HealthCheck),
+            print_blob=False,
+            phases=phases,
         ),
-    )  # fmt: skip
+    )

@@ -15,9 +15,15 @@ from tests.support.processes import PATIENCE, Installation, Process
 from tests.support.servers import required
 
 OPTIONS = (
-    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-    "--disable-background-networking", "--disable-component-update", "--disable-sync",
-)  # fmt: skip
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
 PASSWORD = "a good: long password"
 USERS = f"olga:operate:{PASSWORD},rita:read:{PASSWORD}"
 
@@ -50,9 +56,11 @@ class Dashboard:
         self.port = free_port()
         self.address = f"http://127.0.0.1:{self.port}"
         self.web = Process(
-            [str(PROGRAM), "web", "--port", str(self.port)], folder=installation.start_in,
-            environment={**installation.environment, "WEB_USERS": users}, log=installation.folder / "web.log",
-        )  # fmt: skip
+            [str(PROGRAM), "web", "--port", str(self.port)],
+            folder=installation.start_in,
+            environment={**installation.environment, "WEB_USERS": users},
+            log=installation.folder / "web.log",
+        )
         self.visits: list[Visit] = []
 
     def start(self) -> None:

@@ -68,9 +68,16 @@ class CommandLine:
     def process(self, *arguments: str, typed: str = "", **environment: str) -> Result:
         """Run the installed command in a process of its own, for its exit status and its streams."""
         done = subprocess.run(
-            [str(PROGRAM), *arguments], cwd=self.folder, env={**self.environment, **environment}, input=typed,
-            capture_output=True, text=True, encoding="utf-8", timeout=PATIENCE, check=False,
-        )  # fmt: skip
+            [str(PROGRAM), *arguments],
+            cwd=self.folder,
+            env={**self.environment, **environment},
+            input=typed,
+            capture_output=True,
+            text=True,
+            encoding="utf-8",
+            timeout=PATIENCE,
+            check=False,
+        )
         return Result(done.returncode, done.stdout, done.stderr)
 
     def json(self, *arguments: str, status: int = 0, **environment: str) -> Any:
@@ -83,9 +90,14 @@ class CommandLine:
     def started(self, *arguments: str) -> Iterator["subprocess.Popen[str]"]:
         """The command while it runs, with its output in a pipe."""
         with subprocess.Popen(
-            [str(PROGRAM), *arguments], cwd=self.folder, env=self.environment, text=True, stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        ) as process:  # fmt: skip
+            [str(PROGRAM), *arguments],
+            cwd=self.folder,
+            env=self.environment,
+            text=True,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        ) as process:
             try:
                 yield process
             finally:
@@ -95,9 +107,13 @@ class CommandLine:
         """The same at a terminal of that width; what it shows is in `out`, errors included."""
         with terminal(columns) as (ours, theirs):
             process = subprocess.Popen(
-                [str(PROGRAM), *arguments], cwd=self.folder, env={**self.environment, "TERM": "xterm-256color"},
-                stdin=theirs, stdout=theirs, stderr=theirs,
-            )  # fmt: skip
+                [str(PROGRAM), *arguments],
+                cwd=self.folder,
+                env={**self.environment, "TERM": "xterm-256color"},
+                stdin=theirs,
+                stdout=theirs,
+                stderr=theirs,
+            )
             os.close(theirs)
             shown = b"".join(reading(ours))
             return Result(process.wait(PATIENCE), shown.decode("utf-8"), "")
@@ -162,8 +178,11 @@ def clean_copy(folder: Path, *, ready: bool = True) -> Path:
     """What a clone would hold, with the changes not committed yet; if `ready`, with the virtual environment set up."""
     listed = subprocess.run(
         [required("git"), "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
-        cwd=ROOT, capture_output=True, text=True, check=True,
-    ).stdout  # fmt: skip
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
     for name in filter(None, listed.split("\0")):
         if (ROOT / name).is_file():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)

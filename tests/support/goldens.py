@@ -26,10 +26,17 @@ QUEUE_ACTIONS = {
     "purge_completed_queue": "completed",
 }
 POOL_ACTIONS = frozenset({"handle_timed_out_vm", "fail_pending_vm", "vm_still_ready?", "_clone_vm", "clone_vm"})
-IN_SCOPE = frozenset({
-    *QUEUE_ACTIONS, "purge_orphaned_metadata", "purge_cycle", "health_cycle", "calculate_health_metrics", "move_to_dlq",
-    *POOL_ACTIONS,
-})  # fmt: skip
+IN_SCOPE = frozenset(
+    {
+        *QUEUE_ACTIONS,
+        "purge_orphaned_metadata",
+        "purge_cycle",
+        "health_cycle",
+        "calculate_health_metrics",
+        "move_to_dlq",
+        *POOL_ACTIONS,
+    }
+)
 NOT_HERE_YET = frozenset[str]()
 
 

@@ -14,9 +14,14 @@ if TYPE_CHECKING:
 HEALTH = b"vmpooler__health"
 EMPTY_POOL_GRACE = 900
 THRESHOLDS = {
-    "pending_queue_max": 100, "ready_queue_max": 500, "dlq_max_warning": 100, "dlq_max_critical": 1000,
-    "stuck_vm_age_threshold": 7200, "stuck_vm_max_warning": 10, "stuck_vm_max_critical": 50,
-}  # fmt: skip
+    "pending_queue_max": 100,
+    "ready_queue_max": 500,
+    "dlq_max_warning": 100,
+    "dlq_max_critical": 1000,
+    "stuck_vm_age_threshold": 7200,
+    "stuck_vm_max_warning": 10,
+    "stuck_vm_max_critical": 50,
+}
 STATUSES = ("healthy", "degraded", "unhealthy")
 
 

@@ -24,7 +24,7 @@ from tests.support.goldens_state import (
     number,
     queue_key,
     rounded,
-)  # fmt: skip
+)
 from tests.support.goldens_times import ZONES, reading
 
 
@@ -133,9 +133,14 @@ class Replay(Replayed):
         return self.age(key, vm, stamp, complaint, known, remembered)
 
     def age(
-        self, key: bytes, vm: bytes, stamp: bytes | None, complaint: bytes, known: dict[bytes, float],
+        self,
+        key: bytes,
+        vm: bytes,
+        stamp: bytes | None,
+        complaint: bytes,
+        known: dict[bytes, float],
         remembered: dict[bytes, float],
-    ) -> float | None:  # fmt: skip
+    ) -> float | None:
         if stamp is None:
             return self.age_unknown(key, vm, known, remembered)
         epoch, guessed = reading(stamp, self.tz)
@@ -268,18 +273,31 @@ class Replay(Replayed):
         )
 
     def letter(
-        self, vm: bytes, pool: str, queue: str, error_class: str | None, error_message: str | None,
-        retry_count: int | None, request_id: str | None = None, pool_alias: str | None = None,
-    ) -> dict[str, Any]:  # fmt: skip
+        self,
+        vm: bytes,
+        pool: str,
+        queue: str,
+        error_class: str | None,
+        error_message: str | None,
+        retry_count: int | None,
+        request_id: str | None = None,
+        pool_alias: str | None = None,
+    ) -> dict[str, Any]:
         if retry_count is None and self.applies(Rule.ALWAYS_A_RETRY_COUNT, letters_key(queue)):
             retry_count = 0
         zone = UTC if self.ruled else ZONES[self.tz]
         failed_at = datetime.fromtimestamp(int(self.now), zone).isoformat()
         fields = {
-            "vm": vm, "pool": pool, "queue_from": queue, "error_class": error_class or "",
-            "error_message": error_message or "", "failed_at": failed_at, "retry_count": retry_count,
-            "request_id": request_id, "pool_alias": pool_alias,
-        }  # fmt: skip
+            "vm": vm,
+            "pool": pool,
+            "queue_from": queue,
+            "error_class": error_class or "",
+            "error_message": error_message or "",
+            "failed_at": failed_at,
+            "retry_count": retry_count,
+            "request_id": request_id,
+            "pool_alias": pool_alias,
+        }
         return {name: value for name, value in fields.items() if value is not None}
 
     def member(self, queue: str, vm: bytes, letter: dict[str, Any]) -> bytes:
@@ -384,7 +402,13 @@ class Replay(Replayed):
     def move_to_dlq(self, args: dict[str, Any]) -> None:
         vm, queue, message = args["vm"].encode(), args["queue_type"], args["error_message"]
         letter = self.letter(
-            vm, args["pool"], queue, args["error_class"], message, args.get("retry_count", 0),
-            args.get("request_id"), args.get("pool_alias"),
-        )  # fmt: skip
+            vm,
+            args["pool"],
+            queue,
+            args["error_class"],
+            message,
+            args.get("retry_count", 0),
+            args.get("request_id"),
+            args.get("pool_alias"),
+        )
         self.push(queue, [(vm, letter)], {vm: message or ""})

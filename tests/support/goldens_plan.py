@@ -15,11 +15,14 @@ REFUSED = {
     "case-017-data-ttl-zero": ["redis.data_ttl"],
     "case-025-thresholds-nil": ["config.health_thresholds.dlq_max_warning"],
     "case-029-ages-negative": [
-        "config.max_completed_age", "config.max_orphaned_age", "config.max_pending_age", "config.max_ready_age",
+        "config.max_completed_age",
+        "config.max_orphaned_age",
+        "config.max_pending_age",
+        "config.max_ready_age",
     ],
     "case-037-max-entries-neg": ["config.dlq_max_entries"],
     "case-039-dlq-ttl-0": ["config.dlq_ttl"],
-}  # fmt: skip
+}
 """Rule.REFUSED_CONFIGURATION: the cases whose configuration is an error here, and the options that are named in it."""
 
 _LETTERS_LEFT = re.compile(rb"(?<=\[dlq\] )(?:Dropped the )?(\d+) (?:oldest of|dead letters of) '")

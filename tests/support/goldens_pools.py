@@ -230,9 +230,13 @@ def _begin(replay: "Replay", step: Step, pool: str, vm: str) -> None:
     plugin = next(one["dns_plugin"] for one in replay.config["pools"] if one["name"] == pool)
     domain = replay.config["dns_configs"][plugin]["domain"]
     fields = {
-        "clone": _stamp(replay, zone).decode(), "template": pool, "pool": pool, "domain": domain,
-        "request_id": step.args.get("request_id"), "pool_alias": step.args.get("pool_alias"),
-    }  # fmt: skip
+        "clone": _stamp(replay, zone).decode(),
+        "template": pool,
+        "pool": pool,
+        "domain": domain,
+        "request_id": step.args.get("request_id"),
+        "pool_alias": step.args.get("pool_alias"),
+    }
     value = {name.encode(): text.encode() for name, text in fields.items() if text is not None}
     replay.state[key] = Cell("hash", value, None)
     replay.state.setdefault(queue_key("pending", pool), Cell("set", set(), None)).value.add(vm.encode())

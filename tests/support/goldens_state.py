@@ -16,9 +16,14 @@ QUEUES = ("pending", "ready", "running", "completed", "discovered", "migrating")
 LETTER_QUEUES = ("pending", "clone", "ready", "tasks")
 FIELDS = {"pending": b"clone", "ready": b"ready", "completed": b"destroy"}
 DEFAULTS = {
-    "dlq_ttl": 168, "dlq_max_entries": 10_000, "max_pending_age": 7200, "max_ready_age": 86_400,
-    "max_completed_age": 3600, "max_orphaned_age": 86_400, "health_check_interval": 300,
-}  # fmt: skip
+    "dlq_ttl": 168,
+    "dlq_max_entries": 10_000,
+    "max_pending_age": 7200,
+    "max_ready_age": 86_400,
+    "max_completed_age": 3600,
+    "max_orphaned_age": 86_400,
+    "health_check_interval": 300,
+}
 
 
 @dataclass

@@ -7,11 +7,11 @@ from tests.support.world import POOL, World, settings
 from vmpooler_tasks.jobs import purge
 from vmpooler_tasks.jobs.purge_order import PurgeOrder
 from vmpooler_tasks.jobs.purge_report import PurgeReport
-from vmpooler_tasks.model.deadletter import failed_vm
+from vmpooler_tasks.model.deadletters.entry import failed_vm
 from vmpooler_tasks.model.names import DeadLetterQueue, Queue
 from vmpooler_tasks.store import Database, keys, purging
 from vmpooler_tasks.store.connection import Answer
-from vmpooler_tasks.store.deadletters import Limits
+from vmpooler_tasks.store.deadletters.queue import Limits
 from vmpooler_tasks.store.purging import Candidate
 
 HOUR, DAY = 3600, 86400
@@ -191,10 +191,19 @@ def _split(replies: list[Any], count: int) -> list[Any]:
 
 
 ACTS = {
-    "is_checked_out": "r", "becomes_ready": "p", "times_out": "p", "is_one_too_many": "r", "is_destroyed": "cr",
-    "is_cloned_again": "pco", "is_found_running": "oc", "becomes_ready_again": "r", "loses_its_metadata": "prc",
-    "is_purged_by_another": "prc", "is_about_to_be_cloned": "oc", "gets_an_expiry": "oc",
-}  # fmt: skip
+    "is_checked_out": "r",
+    "becomes_ready": "p",
+    "times_out": "p",
+    "is_one_too_many": "r",
+    "is_destroyed": "cr",
+    "is_cloned_again": "pco",
+    "is_found_running": "oc",
+    "becomes_ready_again": "r",
+    "loses_its_metadata": "prc",
+    "is_purged_by_another": "prc",
+    "is_about_to_be_cloned": "oc",
+    "gets_an_expiry": "oc",
+}
 """What can happen, and the initials of the VMs that it can happen to."""
 
 Schedule = Sequence[tuple[int, str, bytes]]
@@ -203,9 +212,16 @@ Schedule = Sequence[tuple[int, str, bytes]]
 
 def letter_of(vm: bytes, stamp: bytes, now: float) -> str:
     return failed_vm(
-        queue=DeadLetterQueue.PENDING, vm=vm, pool=POOL, error_class="Purge", error_message="", now=now,
-        request_id=None, pool_alias=None, identity=stamp,
-    ).member()  # fmt: skip
+        queue=DeadLetterQueue.PENDING,
+        vm=vm,
+        pool=POOL,
+        error_class="Purge",
+        error_message="",
+        now=now,
+        request_id=None,
+        pool_alias=None,
+        identity=stamp,
+    ).member()
 
 
 def filled(db: MeddledDatabase) -> tuple[World, dict[bytes, Queue | None]]:

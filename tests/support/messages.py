@@ -12,9 +12,13 @@ QUEUE = "vmpooler.maintenance"
 
 
 def message(
-    task: str, *args: Any, task_id: str | None = None, headers: dict[str, Any] | None = None,
-    kwargs: dict[str, Any] | None = None, **spoilt: Any,
-) -> dict[str, Any]:  # fmt: skip
+    task: str,
+    *args: Any,
+    task_id: str | None = None,
+    headers: dict[str, Any] | None = None,
+    kwargs: dict[str, Any] | None = None,
+    **spoilt: Any,
+) -> dict[str, Any]:
     """A task message. `headers` are further ones (`timelimit`, `expires`), `spoilt` replaces parts of the envelope."""
     identity = task_id or str(uuid4())
     body = json.dumps([args, kwargs or {}, {"callbacks": None, "errbacks": None, "chain": None, "chord": None}])
@@ -23,16 +27,29 @@ def message(
         "content-encoding": "utf-8",
         "content-type": "application/json",
         "headers": {
-            "lang": "py", "task": task, "id": identity, "root_id": identity, "parent_id": None, "group": None,
-            "retries": 0, "timelimit": [None, None], "eta": None, "expires": None, **(headers or {}),
+            "lang": "py",
+            "task": task,
+            "id": identity,
+            "root_id": identity,
+            "parent_id": None,
+            "group": None,
+            "retries": 0,
+            "timelimit": [None, None],
+            "eta": None,
+            "expires": None,
+            **(headers or {}),
         },
         "properties": {
-            "correlation_id": identity, "reply_to": str(uuid4()), "delivery_mode": 2, "priority": 0,
-            "delivery_info": {"exchange": "", "routing_key": QUEUE}, "body_encoding": "base64",
+            "correlation_id": identity,
+            "reply_to": str(uuid4()),
+            "delivery_mode": 2,
+            "priority": 0,
+            "delivery_info": {"exchange": "", "routing_key": QUEUE},
+            "body_encoding": "base64",
             "delivery_tag": str(uuid4()),
         },
         **spoilt,
-    }  # fmt: skip
+    }
 
 
 def send(db: Database, entry: dict[str, Any] | bytes, queue: str = QUEUE) -> None:

@@ -142,10 +142,12 @@ class PoolWorld(World):
     def settings(self) -> Settings:
         given = {"manage_pools": True, "dlq_enabled": True, "prefix": "pooler-", "domain": "example.com"}
         return Settings(
-            config=Options(**{**given, **self.config}), redis=RedisSection(data_ttl=self.data_ttl),
-            pools=tuple(self.pools), providers={name: {} for name in ("scripted", *self.providers)},
+            config=Options(**{**given, **self.config}),
+            redis=RedisSection(data_ttl=self.data_ttl),
+            pools=tuple(self.pools),
+            providers={name: {} for name in ("scripted", *self.providers)},
             dns_configs=self.dns,
-        )  # fmt: skip
+        )
 
     @property
     def manager(self) -> Manager:

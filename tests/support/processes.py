@@ -53,9 +53,14 @@ class Process:
         with self.log_file.open("ab") as log:
             self._begin = log.tell()
             self.process = subprocess.Popen(
-                self.command, cwd=self.folder, env=self.environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                self.command,
+                cwd=self.folder,
+                env=self.environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
                 start_new_session=True,
-            )  # fmt: skip
+            )
         return self
 
     @property
@@ -167,9 +172,15 @@ class Installation:
     def run(self, *command: str, status: int = 0) -> str:
         """What a command that ends by itself writes to stdout; its status must be this one."""
         done = subprocess.run(
-            [str(self.programs / command[0]), *command[1:]], cwd=self.start_in, env=self.environment,
-            stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=PATIENCE, check=False,
-        )  # fmt: skip
+            [str(self.programs / command[0]), *command[1:]],
+            cwd=self.start_in,
+            env=self.environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE,
+            check=False,
+        )
         assert done.returncode == status, f"{command}: {done.returncode}\n{done.stdout}{done.stderr}"
         return done.stdout
 

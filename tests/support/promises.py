@@ -8,10 +8,10 @@ from vmpooler_tasks.config import Settings, load_settings
 from vmpooler_tasks.jobs import health, purge
 from vmpooler_tasks.jobs.purge_order import PurgeOrder
 from vmpooler_tasks.jobs.purge_report import PurgeReport
-from vmpooler_tasks.model.deadletter import failed_vm
+from vmpooler_tasks.model.deadletters.entry import failed_vm
 from vmpooler_tasks.model.names import DeadLetterQueue
-from vmpooler_tasks.store import deadletters
-from vmpooler_tasks.store.deadletters import Limits
+from vmpooler_tasks.store.deadletters import queue as deadletters
+from vmpooler_tasks.store.deadletters.queue import Limits
 
 MINUTE, HOUR, DAY = 60, 3600, 86400
 UBUNTU = "ubuntu-2004-x86_64"
@@ -29,9 +29,16 @@ PURGE_DIED = "[!] [queue_purge] worker thread died"
 HEALTH_DIED = "[!] [health_check] worker thread died"
 
 LOG_LINES = {
-    WOULD_PURGE, STARTING, PURGED_PENDING, MOVED_READY, COMPLETED, HEALTH_STATUS, STATUS_BEGINS, PURGE_DIED,
+    WOULD_PURGE,
+    STARTING,
+    PURGED_PENDING,
+    MOVED_READY,
+    COMPLETED,
+    HEALTH_STATUS,
+    STATUS_BEGINS,
+    PURGE_DIED,
     HEALTH_DIED,
-}  # fmt: skip
+}
 
 WEEK = Limits(ttl_seconds=168 * HOUR, max_entries=10_000)
 
@@ -47,15 +54,24 @@ def run_health(world: World, chosen: Settings | None = None) -> health.HealthRep
 
 
 def fail(
-    world: World, vm: str = "pooler-happy-elephant", queue: DeadLetterQueue = DeadLetterQueue.PENDING,
+    world: World,
+    vm: str = "pooler-happy-elephant",
+    queue: DeadLetterQueue = DeadLetterQueue.PENDING,
     limits: Limits = WEEK,
-) -> None:  # fmt: skip
+) -> None:
     """The guide's example, or another VM with the same fate."""
     letter = failed_vm(
-        queue=queue, vm=vm.encode(), pool=POOL, error_class="StandardError",
-        error_message="template centos-7-template does not exist", now=world.now, retry_count=3,
-        request_id=b"req-abc123", pool_alias=b"centos-7", identity=str(world.now).encode(),
-    )  # fmt: skip
+        queue=queue,
+        vm=vm.encode(),
+        pool=POOL,
+        error_class="StandardError",
+        error_message="template centos-7-template does not exist",
+        now=world.now,
+        retry_count=3,
+        request_id=b"req-abc123",
+        pool_alias=b"centos-7",
+        identity=str(world.now).encode(),
+    )
     deadletters.push(world.db, queue, letter, now=world.now, limits=limits)
 
 

@@ -43,9 +43,18 @@ class TestServer:
         self.url = f"redis://{login}127.0.0.1:{self.port}/0"
         secret = ["--requirepass", password] if password else []
         self._command = [
-            program(kind), "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(folder),
-            "--save", "", *secret, *options,
-        ]  # fmt: skip
+            program(kind),
+            "--port",
+            str(self.port),
+            "--bind",
+            "127.0.0.1",
+            "--dir",
+            str(folder),
+            "--save",
+            "",
+            *secret,
+            *options,
+        ]
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> "TestServer":

@@ -30,9 +30,15 @@ class Shell:
     def type(self, command: str) -> str:
         """What the command prints; it must succeed, and complain of nothing."""
         done = subprocess.run(
-            [self._bash, "-c", command], cwd=self.folder, env=self.environment, stdin=subprocess.DEVNULL,
-            capture_output=True, text=True, timeout=PATIENCE, check=False,
-        )  # fmt: skip
+            [self._bash, "-c", command],
+            cwd=self.folder,
+            env=self.environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE,
+            check=False,
+        )
         assert (done.returncode, done.stderr) == (0, ""), done
         return done.stdout
 
@@ -41,9 +47,14 @@ class Shell:
         """Runs a command that would never end, and ends it (its whole pipeline) as Ctrl-C would."""
         screen, terminal = pty.openpty()
         with subprocess.Popen(
-            [self._bash, "-c", command], cwd=self.folder, env=self.environment, stdin=subprocess.DEVNULL,
-            stdout=terminal, stderr=terminal, start_new_session=True,
-        ) as process:  # fmt: skip
+            [self._bash, "-c", command],
+            cwd=self.folder,
+            env=self.environment,
+            stdin=subprocess.DEVNULL,
+            stdout=terminal,
+            stderr=terminal,
+            start_new_session=True,
+        ) as process:
             os.close(terminal)
             try:
                 yield Screen(screen)

@@ -50,8 +50,11 @@ def serving(
     db = Database(url)
     own = None if chosen.broker_url else db
     config = uvicorn.Config(
-        create_app(chosen, db, clock, broker or own), host="127.0.0.1", port=port, **HTTP,
-    )  # fmt: skip
+        create_app(chosen, db, clock, broker or own),
+        host="127.0.0.1",
+        port=port,
+        **HTTP,
+    )
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()

@@ -253,8 +253,9 @@ def test_numbers_that_are_meant_as_text_are_taken_as_in_vmpooler() -> None:
     )
     assert settings.redis.location == "redis://5:12345@localhost:6379/0"
     assert settings.pools == (
-        Pool(name="2022", alias=("22",), template="1.5", provider="3"), Pool(name="b", alias=("7", "x")),
-    )  # fmt: skip
+        Pool(name="2022", alias=("22",), template="1.5", provider="3"),
+        Pool(name="b", alias=("7", "x")),
+    )
 
 
 @pytest.mark.parametrize("server", ["::1", "[::1]"])

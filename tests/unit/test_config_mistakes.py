@@ -172,10 +172,14 @@ def test_a_section_that_looks_like_none_of_ours_is_left_to_its_owner() -> None:
 @pytest.mark.parametrize(
     "line",
     [
-        "dlq_ttl:", "dlq_ttl: ''", "purge_enabled:", "dlq_max_entries:", "max_ready_age: ~",
+        "dlq_ttl:",
+        "dlq_ttl: ''",
+        "purge_enabled:",
+        "dlq_max_entries:",
+        "max_ready_age: ~",
         "health_thresholds: {dlq_max_warning: }",
     ],
-)  # fmt: skip
+)
 def test_a_blank_value_is_an_error_that_says_what_to_do(line: str) -> None:
     assert "is blank: give a value, or remove the line for the default" in option(line)
 
@@ -183,14 +187,29 @@ def test_a_blank_value_is_an_error_that_says_what_to_do(line: str) -> None:
 @pytest.mark.parametrize(
     "line",
     [
-        "dlq_ttl: 0", "dlq_ttl: -1", "dlq_ttl: forever", "dlq_ttl: .inf", "dlq_ttl: .nan", "dlq_ttl: [1]",
+        "dlq_ttl: 0",
+        "dlq_ttl: -1",
+        "dlq_ttl: forever",
+        "dlq_ttl: .inf",
+        "dlq_ttl: .nan",
+        "dlq_ttl: [1]",
         "dlq_ttl: yes",
-        "dlq_max_entries: 1.5", "dlq_max_entries: true", "purge_interval: 0", "purge_interval: true",
-        "max_pending_age: 0", "max_completed_age: two hours", "purge_max_percent: 0", "purge_max_percent: 101",
-        "purge_enabled: 2", "purge_enabled: maybe", "max_request_age: -5", "empty_pool_grace: 0",
-        "health_thresholds: {pending_queue_max: -1}", "health_thresholds: [1]",
+        "dlq_max_entries: 1.5",
+        "dlq_max_entries: true",
+        "purge_interval: 0",
+        "purge_interval: true",
+        "max_pending_age: 0",
+        "max_completed_age: two hours",
+        "purge_max_percent: 0",
+        "purge_max_percent: 101",
+        "purge_enabled: 2",
+        "purge_enabled: maybe",
+        "max_request_age: -5",
+        "empty_pool_grace: 0",
+        "health_thresholds: {pending_queue_max: -1}",
+        "health_thresholds: [1]",
     ],
-)  # fmt: skip
+)
 def test_a_wrong_value_is_an_error_that_names_its_option(line: str) -> None:
     name = line.partition(":")[0]
     assert option(line).startswith(f"config.{name}")

@@ -12,11 +12,26 @@ from vmpooler_tasks.errors import ConfigurationError
 from vmpooler_tasks.tasks.startup import switched_on
 
 DEFAULTS: dict[str, Any] = {
-    "manage_pools": False, "check_loop_delay_min": 5, "task_limit": 10, "ondemand_clone_limit": 10, "timeout": 15,
-    "timeout_notification": 5, "ready_ttl": 0, "vm_checktime": 1, "vm_lifetime": 24, "vm_lifetime_auth": None,
-    "max_vm_retries": 3, "max_ondemand_instances_per_request": 10, "ondemand_request_ttl": 5, "prefix": "",
-    "domain": None, "clone_target": None, "lease_seconds": 60, "breaker_failures": 5, "breaker_seconds": 30,
-}  # fmt: skip
+    "manage_pools": False,
+    "check_loop_delay_min": 5,
+    "task_limit": 10,
+    "ondemand_clone_limit": 10,
+    "timeout": 15,
+    "timeout_notification": 5,
+    "ready_ttl": 0,
+    "vm_checktime": 1,
+    "vm_lifetime": 24,
+    "vm_lifetime_auth": None,
+    "max_vm_retries": 3,
+    "max_ondemand_instances_per_request": 10,
+    "ondemand_request_ttl": 5,
+    "prefix": "",
+    "domain": None,
+    "clone_target": None,
+    "lease_seconds": 60,
+    "breaker_failures": 5,
+    "breaker_seconds": 30,
+}
 """VMPooler's own, where it has the option."""
 
 NUMBERS = [name for name, value in DEFAULTS.items() if isinstance(value, int) and not isinstance(value, bool)]
@@ -80,10 +95,15 @@ def test_nought_is_allowed_where_it_means_something(name: str) -> None:
 @pytest.mark.parametrize(
     ("name", "given"),
     [
-        ("manage_pools", "perhaps"), ("prefix", [1]), ("domain", {"a": 1}), ("task_limit", 1.5),
-        ("lease_seconds", 0.5), ("lease_seconds", 3601), ("breaker_failures", 1.5),
+        ("manage_pools", "perhaps"),
+        ("prefix", [1]),
+        ("domain", {"a": 1}),
+        ("task_limit", 1.5),
+        ("lease_seconds", 0.5),
+        ("lease_seconds", 3601),
+        ("breaker_failures", 1.5),
     ],
-)  # fmt: skip
+)
 def test_what_is_of_the_wrong_kind_is_told(name: str, given: Any) -> None:
     assert problems({"config": {name: given}})[0].startswith(f"config.{name}: ")
 
@@ -91,11 +111,16 @@ def test_what_is_of_the_wrong_kind_is_told(name: str, given: Any) -> None:
 @pytest.mark.parametrize(
     ("typed", "meant"),
     [
-        ("ondemand_clone_limt", "ondemand_clone_limit"), ("manage_pool", "manage_pools"),
-        ("task_limits", "task_limit"), ("lease_second", "lease_seconds"), ("breaker_failure", "breaker_failures"),
-        ("vm_lifetime_hours", "vm_lifetime"), ("TASK_LIMIT", "task_limit"), ("ready_ttl_minutes", "ready_ttl"),
+        ("ondemand_clone_limt", "ondemand_clone_limit"),
+        ("manage_pool", "manage_pools"),
+        ("task_limits", "task_limit"),
+        ("lease_second", "lease_seconds"),
+        ("breaker_failure", "breaker_failures"),
+        ("vm_lifetime_hours", "vm_lifetime"),
+        ("TASK_LIMIT", "task_limit"),
+        ("ready_ttl_minutes", "ready_ttl"),
     ],
-)  # fmt: skip
+)
 def test_a_misspelt_option_is_an_error_with_the_nearest_name(typed: str, meant: str) -> None:
     assert problems({"config": {typed: 1}}) == [f"config.{typed}: unknown option; did you mean {meant}?"]
 
@@ -142,11 +167,13 @@ def test_a_providers_own_words_are_not_taken_for_misspelt_ones() -> None:
 
 
 def test_a_pools_domain_is_the_one_that_its_dns_plugin_names_or_the_global_one() -> None:
-    settings = load({
-        "config": {"domain": "global.net"},
-        "dns_configs": {"one": {"domain": "one.net", "dns_class": "gcp"}, "bare": None},
-        "pools": [{"name": "a", "dns_plugin": "one"}, {"name": "b", "dns_plugin": "bare"}, {"name": "c"}],
-    })  # fmt: skip
+    settings = load(
+        {
+            "config": {"domain": "global.net"},
+            "dns_configs": {"one": {"domain": "one.net", "dns_class": "gcp"}, "bare": None},
+            "pools": [{"name": "a", "dns_plugin": "one"}, {"name": "b", "dns_plugin": "bare"}, {"name": "c"}],
+        }
+    )
     assert [settings.domain_of(pool) for pool in settings.pools] == ["one.net", "global.net", "global.net"]
 
 
@@ -196,12 +223,18 @@ def test_every_pool_without_a_provider_is_told_at_once() -> None:
 
 def test_what_keeps_pools_from_being_managed_is_told_together_with_wrong_values() -> None:
     entries = [
-        {"name": "a", "size": -1, "provider": "dumy"}, {"size": 1, "provider": ""}, "no pool",
+        {"name": "a", "size": -1, "provider": "dumy"},
+        {"size": 1, "provider": ""},
+        "no pool",
         {"name": "b:c", "size": "x", "provider": ["x"]},
-    ]  # fmt: skip
-    found = problems({
-        "config": {"manage_pools": "yes", "task_limit": -1}, "providers": {"x": {}, "dummy": None}, "pools": entries,
-    })  # fmt: skip
+    ]
+    found = problems(
+        {
+            "config": {"manage_pools": "yes", "task_limit": -1},
+            "providers": {"x": {}, "dummy": None},
+            "pools": entries,
+        }
+    )
     assert found == [
         "config.task_limit: -1 must be greater than or equal to 0",
         "pools[0].size: -1 must be greater than or equal to 0",

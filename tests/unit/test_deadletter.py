@@ -7,15 +7,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vmpooler_tasks.model.deadletter import (
+from vmpooler_tasks.model.deadletters.entry import (
     FIELDS,
     ID_LENGTH,
     MAX_TEXT,
     DeadLetter,
+    dead_letter_id,
     failed_vm,
-    letter_id,
     normalised,
-    read_letter,
+    read_dead_letter,
 )
 from vmpooler_tasks.model.names import DeadLetterQueue
 
@@ -25,10 +25,17 @@ PENDING, TASKS = DeadLetterQueue.PENDING, DeadLetterQueue.TASKS
 
 def letter(**changes: Any) -> DeadLetter:
     whole: dict[str, Any] = {
-        "queue": PENDING, "vm": b"pooler-happy-elephant", "pool": "centos-7-x86_64", "error_class": "StandardError",
-        "error_message": "template centos-7-template does not exist", "now": NOW, "retry_count": 3,
-        "request_id": b"req-abc123", "pool_alias": b"centos-7", "identity": b"2024-01-15 08:00:00 +0000",
-    }  # fmt: skip
+        "queue": PENDING,
+        "vm": b"pooler-happy-elephant",
+        "pool": "centos-7-x86_64",
+        "error_class": "StandardError",
+        "error_message": "template centos-7-template does not exist",
+        "now": NOW,
+        "retry_count": 3,
+        "request_id": b"req-abc123",
+        "pool_alias": b"centos-7",
+        "identity": b"2024-01-15 08:00:00 +0000",
+    }
     return failed_vm(**{**whole, **changes})
 
 
@@ -69,13 +76,30 @@ def test_absent_fields_are_left_out() -> None:
 
 def test_a_failed_tasks_letter_names_the_task_behind_the_guides_fields() -> None:
     member = DeadLetter(
-        queue_from=TASKS, error_class="ValueError", error_message="no", failed_at="2024-01-15T10:30:00Z", id="x",
-        task="vmpooler_tasks.clone_vm", task_id="t", args=["a"], kwargs={"n": 1}, traceback="Traceback …",
-    ).member()  # fmt: skip
+        queue_from=TASKS,
+        error_class="ValueError",
+        error_message="no",
+        failed_at="2024-01-15T10:30:00Z",
+        id="x",
+        task="vmpooler_tasks.clone_vm",
+        task_id="t",
+        args=["a"],
+        kwargs={"n": 1},
+        traceback="Traceback …",
+    ).member()
     assert list(json.loads(member)) == [
-        "queue_from", "error_class", "error_message", "failed_at", "retry_count", "id", "task", "task_id", "args",
-        "kwargs", "traceback",
-    ]  # fmt: skip
+        "queue_from",
+        "error_class",
+        "error_message",
+        "failed_at",
+        "retry_count",
+        "id",
+        "task",
+        "task_id",
+        "args",
+        "kwargs",
+        "traceback",
+    ]
 
 
 def test_text_is_raw_utf_8_on_one_line() -> None:
@@ -111,15 +135,18 @@ JSON = st.recursive(
 
 
 @given(
-    vm=st.binary(min_size=1, max_size=30), message=TEXTS | SURROGATES, request=st.none() | st.binary(max_size=10),
-    args=JSON, now=st.floats(0, 4e9),
-)  # fmt: skip
+    vm=st.binary(min_size=1, max_size=30),
+    message=TEXTS | SURROGATES,
+    request=st.none() | st.binary(max_size=10),
+    args=JSON,
+    now=st.floats(0, 4e9),
+)
 def test_what_is_written_is_read_back_the_same(
     vm: bytes, message: str, request: bytes | None, args: Any, now: float
 ) -> None:
     written = letter(vm=vm, error_message=message, request_id=request, now=now)
     whole = DeadLetter(**{name: getattr(written, name) for name in FIELDS} | {"args": args})
-    found = read_letter(PENDING, whole.member().encode(), now)
+    found = read_dead_letter(PENDING, whole.member().encode(), now)
     expected = {name: getattr(whole, name) for name in FIELDS if getattr(whole, name) is not None}
     assert found.fields == expected
     assert found.id == written.id
@@ -151,20 +178,27 @@ ODD_NAMES = [
 @pytest.mark.parametrize("epoch", [b"1705314600", b"1705314600.123"])
 def test_vmpoolers_form_is_read_whatever_the_vm_is_called(vm: bytes, epoch: bytes) -> None:
     body = {
-        "vm": vm.decode("utf-8", "replace"), "pool": "p", "queue_from": "pending", "error_class": "StandardError",
-        "error_message": "it: {failed}", "failed_at": "2024-01-15T10:30:00Z", "retry_count": 3,
-    }  # fmt: skip
-    found = read_letter(PENDING, vm + b":" + epoch + b":" + json.dumps(body).encode(), NOW)
+        "vm": vm.decode("utf-8", "replace"),
+        "pool": "p",
+        "queue_from": "pending",
+        "error_class": "StandardError",
+        "error_message": "it: {failed}",
+        "failed_at": "2024-01-15T10:30:00Z",
+        "retry_count": 3,
+    }
+    found = read_dead_letter(PENDING, vm + b":" + epoch + b":" + json.dumps(body).encode(), NOW)
     assert {name: found.fields[name] for name in body} == body
     assert len(found.id) == ID_LENGTH
 
 
 def test_vmpoolers_time_with_an_offset_is_kept_and_an_unusable_one_becomes_the_score() -> None:
     assert (
-        read_letter(PENDING, b'v:1:{"failed_at":"2024-01-15 10:30:00 +0200"}', NOW).text("failed_at").endswith("+0200")
+        read_dead_letter(PENDING, b'v:1:{"failed_at":"2024-01-15 10:30:00 +0200"}', NOW)
+        .text("failed_at")
+        .endswith("+0200")
     )
     for raw in (b'v:1:{"failed_at":"soon"}', b'v:1:{"failed_at":null}', b"v:1:{}"):
-        assert read_letter(PENDING, raw, NOW).text("failed_at") == "2024-01-15T10:30:00Z"
+        assert read_dead_letter(PENDING, raw, NOW).text("failed_at") == "2024-01-15T10:30:00Z"
 
 
 @pytest.mark.parametrize(
@@ -190,7 +224,7 @@ def test_vmpoolers_time_with_an_offset_is_kept_and_an_unusable_one_becomes_the_s
     ids=lambda raw: repr(raw[:12]),
 )
 def test_what_is_no_object_of_either_form_is_a_letter_that_says_so(raw: bytes) -> None:
-    found = read_letter(PENDING, raw, NOW)
+    found = read_dead_letter(PENDING, raw, NOW)
     assert found.text("error_class") == "Unreadable"
     assert found.text("error_message") == raw.decode("utf-8", "backslashreplace")[:MAX_TEXT]
     assert found.text("queue_from") == "pending"
@@ -209,7 +243,7 @@ def test_what_is_no_object_of_either_form_is_a_letter_that_says_so(raw: bytes) -
     st.one_of(st.floats(allow_nan=False), st.just(NOW)),
 )
 def test_reading_never_fails_and_always_knows_an_id_and_a_time(raw: bytes, score: float) -> None:
-    found = read_letter(PENDING, raw, score)
+    found = read_dead_letter(PENDING, raw, score)
     assert found.id
     assert found.text("failed_at")
     assert found.as_json()["queue"] == "pending"
@@ -217,7 +251,7 @@ def test_reading_never_fails_and_always_knows_an_id_and_a_time(raw: bytes, score
 
 
 def test_bytes_that_are_no_utf_8_do_not_make_a_letter_unreadable() -> None:
-    assert read_letter(PENDING, b'v\xfe:1:{"vm":"v\xfe","pool":"p"}', NOW).fields["vm"] == "v\\xfe"
+    assert read_dead_letter(PENDING, b'v\xfe:1:{"vm":"v\xfe","pool":"p"}', NOW).fields["vm"] == "v\\xfe"
 
 
 def test_ids_are_stable_and_distinct() -> None:
@@ -225,21 +259,28 @@ def test_ids_are_stable_and_distinct() -> None:
     ids = {
         letter(**change).id
         for change in (
-            {}, {"vm": b"other"}, {"pool": "other"}, {"queue": DeadLetterQueue.CLONE}, {"identity": b"another"},
+            {},
+            {"vm": b"other"},
+            {"pool": "other"},
+            {"queue": DeadLetterQueue.CLONE},
+            {"identity": b"another"},
             {"vm": b"pooler-happy-elephan", "identity": b"t2024"},
         )
-    }  # fmt: skip
+    }
     assert len(ids) == 6
-    assert letter_id("a", "bc") != letter_id("ab", "c")
-    assert letter_id("1") == letter_id(b"1") == letter_id(1)
-    assert letter_id("\ud800") != letter_id("\ud801")
+    assert dead_letter_id("a", "bc") != dead_letter_id("ab", "c")
+    assert dead_letter_id("1") == dead_letter_id(b"1") == dead_letter_id(1)
+    assert dead_letter_id("\ud800") != dead_letter_id("\ud801")
 
 
 def test_letters_of_vmpoolers_form_have_ids_of_their_own_that_stay() -> None:
     first, second = b'a:1:{"vm":"a"}', b'a:2:{"vm":"a"}'
-    assert read_letter(PENDING, first, 1).id == read_letter(PENDING, first, 1).id
-    assert read_letter(PENDING, first, 1).id != read_letter(PENDING, second, 2).id
-    assert read_letter(PENDING, b'{"vm":"a","id":null}', 1).id != read_letter(PENDING, b'{"vm":"b","id":null}', 1).id
+    assert read_dead_letter(PENDING, first, 1).id == read_dead_letter(PENDING, first, 1).id
+    assert read_dead_letter(PENDING, first, 1).id != read_dead_letter(PENDING, second, 2).id
+    assert (
+        read_dead_letter(PENDING, b'{"vm":"a","id":null}', 1).id
+        != read_dead_letter(PENDING, b'{"vm":"b","id":null}', 1).id
+    )
 
 
 @given(st.lists(st.binary(max_size=20), max_size=30, unique=True))

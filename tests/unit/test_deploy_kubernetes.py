@@ -57,8 +57,11 @@ def test_every_file_is_taken_or_offered() -> None:
 
 def test_there_is_one_of_each_and_two_of_what_may_be_two() -> None:
     assert {one["metadata"]["name"]: one["spec"]["replicas"] for one in deployments()} == {
-        **dict.fromkeys(WORKERS, 2), "beat": 2, "web": 2, "flower": 1,
-    }  # fmt: skip
+        **dict.fromkeys(WORKERS, 2),
+        "beat": 2,
+        "web": 2,
+        "flower": 1,
+    }
 
 
 @pytest.mark.parametrize("one", deployments(), ids=title)
@@ -114,8 +117,10 @@ def test_it_is_restricted(one: Manifest) -> None:
     assert pod["securityContext"]["runAsUser"] >= 10000
     assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
     assert container["securityContext"] == {
-        "allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True, "capabilities": {"drop": ["ALL"]},
-    }  # fmt: skip
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+    }
     assert pod["automountServiceAccountToken"] is False
     assert {"cpu", "memory"} <= container["resources"]["requests"].keys()
     assert "memory" in container["resources"]["limits"]

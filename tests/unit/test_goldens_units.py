@@ -25,22 +25,45 @@ from vmpooler_tasks.model.timestamps import moment, parse_time
 UNITS = goldens.units()
 
 OFF = CycleHistory(enabled=False, interval_seconds=1, last_run=None, first_expected=0)
-QUIET = Circumstances(
-    now=0, purge=OFF, health=OFF, dlq_max_entries=10**9, empty_pool_grace=900, empty_seconds={}
-)  # fmt: skip
+QUIET = Circumstances(now=0, purge=OFF, health=OFF, dlq_max_entries=10**9, empty_pool_grace=900, empty_seconds={})
 
-GUESSED = frozenset({
-    "2024-01-15 10:30:00 GMT", "2024-01-15 10:30:00 EST", "2024-01-15 10:30:00 CET",
-    "2024-01-15 10:30:00 America/New_York", "2024-01-15 10:30:00 AM", "2024-01-15 10:30:00 +00:00:30",
-    "10:30:00", "12:30 am", "10", "31", "123", "0x10", "Jan", "15 Jan", "1/15", "15/01/2024", "24-01-15 10:30:00",
-    "15 Jan 2024 10:30 PM", "Mon Jan 15 10:30:00 UTC 2024", "S40.05.22T23:55:21+09:00", "-0001-01-01 00:00:00 +0000",
-    "x2024-01-15 10:30:00 +0000", '"2024-01-15 10:30:00 +0000"', "2024-01-15\n10:30:00 +0000",
-})  # fmt: skip
+GUESSED = frozenset(
+    {
+        "2024-01-15 10:30:00 GMT",
+        "2024-01-15 10:30:00 EST",
+        "2024-01-15 10:30:00 CET",
+        "2024-01-15 10:30:00 America/New_York",
+        "2024-01-15 10:30:00 AM",
+        "2024-01-15 10:30:00 +00:00:30",
+        "10:30:00",
+        "12:30 am",
+        "10",
+        "31",
+        "123",
+        "0x10",
+        "Jan",
+        "15 Jan",
+        "1/15",
+        "15/01/2024",
+        "24-01-15 10:30:00",
+        "15 Jan 2024 10:30 PM",
+        "Mon Jan 15 10:30:00 UTC 2024",
+        "S40.05.22T23:55:21+09:00",
+        "-0001-01-01 00:00:00 +0000",
+        "x2024-01-15 10:30:00 +0000",
+        '"2024-01-15 10:30:00 +0000"',
+        "2024-01-15\n10:30:00 +0000",
+    }
+)
 """Rule.RUBYS_GUESSES (README 9): in none of the three forms."""
 
-NO_SUCH_MOMENT = frozenset({
-    "2024-02-30 10:00:00 +0000", "2023-02-29 10:00:00 +0000", "2024-01-15 10:30:60 +0000",
-})  # fmt: skip
+NO_SUCH_MOMENT = frozenset(
+    {
+        "2024-02-30 10:00:00 +0000",
+        "2023-02-29 10:00:00 +0000",
+        "2024-01-15 10:30:60 +0000",
+    }
+)
 """In the form of Time#to_s, but there is no such moment: Ruby goes on into the next month or minute."""
 
 RARE_ISO_8601 = frozenset({"2024-01-15 24:00:00 +0000", "2016-12-31 23:59:60 +0000", "2024-015"})

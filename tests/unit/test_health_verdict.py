@@ -85,17 +85,21 @@ def test_a_quiet_new_system_is_healthy() -> None:
 @pytest.mark.parametrize(
     ("code", "name", "warning", "critical"),
     [
-        ("dlq_size", "dlq", 100, 1000), ("stuck_vms", "stuck", 10, 50), ("pending_queue", "pending", 100, 200),
+        ("dlq_size", "dlq", 100, 1000),
+        ("stuck_vms", "stuck", 10, 50),
+        ("pending_queue", "pending", 100, 200),
         ("ready_queue", "ready", 500, 1000),
     ],
-)  # fmt: skip
+)
 def test_a_threshold_itself_is_still_well_and_one_more_is_not(
     code: str, name: str, warning: int, critical: int
 ) -> None:
     for value, severity, threshold in (
-        (warning, None, None), (warning + 1, DEGRADED, warning), (critical, DEGRADED, warning),
+        (warning, None, None),
+        (warning + 1, DEGRADED, warning),
+        (critical, DEGRADED, warning),
         (critical + 1, UNHEALTHY, critical),
-    ):  # fmt: skip
+    ):
         verdict = verdict_of(metrics(**{name: value}))
         assert found(verdict) == ([] if severity is None else [(code, severity)])
         assert verdict.status == (HEALTHY if severity is None else severity)
@@ -112,8 +116,11 @@ def test_dead_letters_and_stuck_vms_count_together_and_queues_each_pool_alone() 
     )
     reasons = verdict_of(measured).reasons
     assert [(reason.code, reason.pool, reason.measured) for reason in reasons] == [
-        ("dlq_size", None, 101), ("pending_queue", "a", 101), ("pending_queue", "b", 101), ("stuck_vms", None, 12),
-    ]  # fmt: skip
+        ("dlq_size", None, 101),
+        ("pending_queue", "a", 101),
+        ("pending_queue", "b", 101),
+        ("stuck_vms", None, 12),
+    ]
 
 
 def test_the_worst_reason_decides_and_stands_first() -> None:
@@ -270,11 +277,21 @@ WHOLE: dict[str, Any] = {"code": "x", "severity": "degraded", "measured": 3, "th
 @pytest.mark.parametrize(
     "changed",
     [
-        {"code": None}, {"code": 5}, {"severity": "bad"}, {"severity": 2}, {"severity": None}, {"measured": "many"},
-        {"measured": None}, {"measured": 1e999}, {"threshold": []}, {"threshold": "nan"}, {"pool": 5}, {"queue": []},
+        {"code": None},
+        {"code": 5},
+        {"severity": "bad"},
+        {"severity": 2},
+        {"severity": None},
+        {"measured": "many"},
+        {"measured": None},
+        {"measured": 1e999},
+        {"threshold": []},
+        {"threshold": "nan"},
+        {"pool": 5},
+        {"queue": []},
         {"measured": 10**400},
     ],
-)  # fmt: skip
+)
 def test_what_is_no_reason_is_refused(changed: dict[str, Any]) -> None:
     assert read_reason(WHOLE).code == "x"
     with pytest.raises(ValueError):
@@ -299,10 +316,21 @@ def test_what_is_no_list_of_reasons_is_refused(text: str) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "", "nojson", "[]", "5", "null", '{"queues":[]}', '{"queues":{"p":5}}', '{"errors":5}', '{"errors":null}',
-        '{"errors":{"stuck_vm_count":"3"}}', '{"errors":{"stuck_vm_count":NaN}}', '{"tasks":[]}', "[" * 100_000,
+        "",
+        "nojson",
+        "[]",
+        "5",
+        "null",
+        '{"queues":[]}',
+        '{"queues":{"p":5}}',
+        '{"errors":5}',
+        '{"errors":null}',
+        '{"errors":{"stuck_vm_count":"3"}}',
+        '{"errors":{"stuck_vm_count":NaN}}',
+        '{"tasks":[]}',
+        "[" * 100_000,
     ],
-)  # fmt: skip
+)
 def test_metrics_that_are_nested_otherwise_are_refused(text: str) -> None:
     with pytest.raises(ValueError):
         read_metrics(text)
@@ -318,8 +346,11 @@ def test_metrics_are_nested_as_vmpooler_nests_them() -> None:
     measured = Metrics(
         pools={"centos": pool, "dlq": pool},
         dead_letters={DeadLetterQueue.CLONE: 2, DeadLetterQueue.PENDING: 0},
-        orphaned_metadata=5, active_clones=6, active_ondemand_clones=7, pending_ondemand_clones=8,
-    )  # fmt: skip
+        orphaned_metadata=5,
+        active_clones=6,
+        active_ondemand_clones=7,
+        pending_ondemand_clones=8,
+    )
     nested_pool = {
         "pending": {"size": 3, "oldest_age": 100, "avg_age": 50, "stuck_count": 1},
         "ready": {"size": 2, "oldest_age": 30, "avg_age": 20},

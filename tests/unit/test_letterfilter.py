@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from vmpooler_tasks.model.deadletter import StoredLetter, read_letter
-from vmpooler_tasks.model.letterfilter import LetterFilter
+from vmpooler_tasks.model.deadletters.entry import StoredDeadLetter, read_dead_letter
+from vmpooler_tasks.model.deadletters.filters import DeadLetterFilter
 from vmpooler_tasks.model.names import DeadLetterQueue
 
 FIELDS = {
@@ -23,9 +23,9 @@ FIELDS = {
 SCORE = 1000.0
 
 
-def stored(**changes: Any) -> StoredLetter:
+def stored(**changes: Any) -> StoredDeadLetter:
     fields = {name: value for name, value in {**FIELDS, **changes}.items() if value is not None}
-    return read_letter(DeadLetterQueue.CLONE, json.dumps(fields).encode(), SCORE)
+    return read_dead_letter(DeadLetterQueue.CLONE, json.dumps(fields).encode(), SCORE)
 
 
 @pytest.mark.parametrize(
@@ -45,38 +45,50 @@ def stored(**changes: Any) -> StoredLetter:
     ],
 )
 def test_a_letter_that_meets_every_condition_is_meant(condition: dict[str, Any]) -> None:
-    assert LetterFilter(**condition).accepts(stored())
+    assert DeadLetterFilter(**condition).accepts(stored())
 
 
 @pytest.mark.parametrize(
     "condition",
     [
-        {"ids": frozenset({"zz"})}, {"pool": "centos"}, {"vm": "pooler-ab"}, {"request": "req-11"},
-        {"error_class": "timeout"}, {"match": re.compile("no such")}, {"since": SCORE + 1}, {"until": SCORE - 1},
+        {"ids": frozenset({"zz"})},
+        {"pool": "centos"},
+        {"vm": "pooler-ab"},
+        {"request": "req-11"},
+        {"error_class": "timeout"},
+        {"match": re.compile("no such")},
+        {"since": SCORE + 1},
+        {"until": SCORE - 1},
         {"pool": "centos-7", "vm": "other"},
     ],
-)  # fmt: skip
+)
 def test_a_letter_that_misses_one_condition_is_not_meant(condition: dict[str, Any]) -> None:
-    assert not LetterFilter(**condition).accepts(stored())
+    assert not DeadLetterFilter(**condition).accepts(stored())
 
 
 def test_a_letter_without_the_field_is_not_meant() -> None:
-    assert not LetterFilter(vm="pooler-a").accepts(stored(vm=None))
-    assert not LetterFilter(pool="centos-7").accepts(stored(pool=None))
-    assert not LetterFilter(request="req-1").accepts(stored(request_id=None))
+    assert not DeadLetterFilter(vm="pooler-a").accepts(stored(vm=None))
+    assert not DeadLetterFilter(pool="centos-7").accepts(stored(pool=None))
+    assert not DeadLetterFilter(request="req-1").accepts(stored(request_id=None))
 
 
 def test_a_filter_that_narrows_nothing_but_the_queue_selects_all() -> None:
-    assert LetterFilter().selects_all()
-    assert LetterFilter(queues=[DeadLetterQueue.CLONE]).selects_all()
+    assert DeadLetterFilter().selects_all()
+    assert DeadLetterFilter(queues=[DeadLetterQueue.CLONE]).selects_all()
 
 
 @pytest.mark.parametrize(
     "condition",
     [
-        {"ids": frozenset({"0a"})}, {"pool": "p"}, {"vm": "v"}, {"request": "r"}, {"error_class": "E"},
-        {"match": re.compile("")}, {"since": 0.0}, {"until": 0.0},
+        {"ids": frozenset({"0a"})},
+        {"pool": "p"},
+        {"vm": "v"},
+        {"request": "r"},
+        {"error_class": "E"},
+        {"match": re.compile("")},
+        {"since": 0.0},
+        {"until": 0.0},
     ],
-)  # fmt: skip
+)
 def test_any_condition_narrows_it(condition: dict[str, Any]) -> None:
-    assert not LetterFilter(**condition).selects_all()
+    assert not DeadLetterFilter(**condition).selects_all()

@@ -55,9 +55,7 @@ def line(say: Callable[[logging.Logger], object], context: logs.Context = dict) 
 def test_an_object_has_time_level_logger_process_and_message() -> None:
     found = parsed(lambda log: log.warning("[!] %s", "so"))
     assert found.pop("time").endswith("Z")
-    assert found == {
-        "level": "WARNING", "logger": "vmpooler_tasks.test", "process": "MainProcess", "message": "[!] so"
-    }  # fmt: skip
+    assert found == {"level": "WARNING", "logger": "vmpooler_tasks.test", "process": "MainProcess", "message": "[!] so"}
 
 
 def test_times_are_utc_with_milliseconds() -> None:
@@ -217,6 +215,8 @@ raise ValueError("at last")
     assert [found["level"] for found in said] == ["WARNING", "CRITICAL", "ERROR", "CRITICAL"]
     assert "beware" in said[0]["message"]
     assert [found["exception"] for found in said[1:]] == [
-        "ValueError: in a thread", "ValueError: in a finalizer", "ValueError: at last",
-    ]  # fmt: skip
+        "ValueError: in a thread",
+        "ValueError: in a finalizer",
+        "ValueError: at last",
+    ]
     assert said[1]["thread"]

@@ -71,9 +71,15 @@ def packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Packag
 def cloud(packages: Packages) -> Packages:
     """A package with one good provider, and some that are not."""
     names = {
-        "cloud": "Cloud", "half": "half", "broken": "broken", "silent": "silent", "lazy": "lazy",
-        "optioned": "optioned", "absent": "nothing_of_that_name", "number": "__name__",
-    }  # fmt: skip
+        "cloud": "Cloud",
+        "half": "half",
+        "broken": "broken",
+        "silent": "silent",
+        "lazy": "lazy",
+        "optioned": "optioned",
+        "absent": "nothing_of_that_name",
+        "number": "__name__",
+    }
     targets = {name: f"cloud_for_tests:{attribute}" for name, attribute in names.items()}
     packages.install("vmpooler-tasks-cloud", targets, "cloud_for_tests", MODULE)
     return packages
@@ -217,14 +223,19 @@ def test_the_dummys_factory_is_what_the_entry_point_names() -> None:
 
 def test_what_is_wrong_with_any_provider_of_a_pool_is_told_at_once(cloud: Packages) -> None:
     names = ("vsphere", "cloud", "broken", "optioned", "unused")
-    settings = Settings.model_validate({
-        "source": "mine.yaml",
-        "providers": {name: {"sizes": "x", "no": 1} for name in names},
-        "pools": [{"name": f"{name}-{number}", "provider": name} for name in names[:-1] for number in range(2)],
-    })  # fmt: skip
+    settings = Settings.model_validate(
+        {
+            "source": "mine.yaml",
+            "providers": {name: {"sizes": "x", "no": 1} for name in names},
+            "pools": [{"name": f"{name}-{number}", "provider": name} for name in names[:-1] for number in range(2)],
+        }
+    )
     with pytest.raises(ConfigurationError) as caught:
         try_providers(settings)
     assert caught.value.source == "mine.yaml"
     assert [problem.partition(": ")[0] for problem in caught.value.problems] == [
-        "providers.broken", "providers.optioned.sizes", "providers.optioned.no", "providers.vsphere",
-    ]  # fmt: skip
+        "providers.broken",
+        "providers.optioned.sizes",
+        "providers.optioned.no",
+        "providers.vsphere",
+    ]

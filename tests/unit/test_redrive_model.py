@@ -15,7 +15,7 @@ from vmpooler_tasks.model.redrive import (
     too_many_failed,
 )
 
-LINEAGE = Lineage(letter_id="0123456789abcdef", redrives=2, retry_count=5, run="run-1")
+LINEAGE = Lineage(dead_letter_id="0123456789abcdef", redrives=2, retry_count=5, run="run-1")
 
 
 def test_a_successor_carries_the_letters_id_and_one_more_of_each() -> None:
@@ -24,7 +24,7 @@ def test_a_successor_carries_the_letters_id_and_one_more_of_each() -> None:
 
 
 def test_the_first_successor_of_a_letter_is_its_first() -> None:
-    assert successor({"id": "a"}, "r") == Lineage(letter_id="a", redrives=1, retry_count=1, run="r")
+    assert successor({"id": "a"}, "r") == Lineage(dead_letter_id="a", redrives=1, retry_count=1, run="r")
 
 
 def test_a_lineage_can_be_read_from_what_it_is_written_as() -> None:
@@ -42,7 +42,7 @@ def test_a_count_that_is_none_is_nought(value: Any) -> None:
     assert redrives({"redrives": value}) == 0
     assert successor({"id": "a", "retry_count": value}, "r").retry_count == 1
     assert read_lineage({"redrive_of": "a", "redrives": value, "run": None}) == Lineage(
-        letter_id="a", redrives=0, retry_count=0, run=""
+        dead_letter_id="a", redrives=0, retry_count=0, run=""
     )
 
 

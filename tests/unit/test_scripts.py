@@ -3,15 +3,16 @@
 import ast
 import inspect
 import re
-from importlib import resources
+from pathlib import Path
 
 import pytest
 
 import vmpooler_tasks.store
 from vmpooler_tasks.store.connection import script_text
 
-FOLDER = resources.files(vmpooler_tasks.store).joinpath("lua")
-FILES = sorted(file.name.removesuffix(".lua") for file in FOLDER.iterdir() if file.name.endswith(".lua"))
+STORE = Path(*vmpooler_tasks.store.__path__)
+FOLDER = STORE / "lua"
+FILES = sorted(str(file.relative_to(FOLDER).with_suffix("")) for file in FOLDER.rglob("*.lua"))
 
 
 def raw(name: str) -> str:
@@ -28,8 +29,8 @@ SHARED = [name for name in FILES if is_shared(name)]
 
 
 def test_there_are_scripts() -> None:
-    assert {"purge_pending", "purge_ready", "purge_completed", "expire_orphans", "push_dead_letter"} <= set(SCRIPTS)
-    assert {"push", "still_stale"} <= set(SHARED)
+    assert {"purge/purge_pending", "purge/expire_orphans", "deadletters/push", "pools/claim_clone"} <= set(SCRIPTS)
+    assert {"deadletters/push_many", "purge/still_stale"} <= set(SHARED)
 
 
 @pytest.mark.parametrize("name", SCRIPTS)
@@ -45,11 +46,15 @@ def test_a_script_says_its_keys_its_arguments_and_what_it_returns(name: str) -> 
 @pytest.mark.parametrize("name", SCRIPTS)
 def test_a_script_is_loaded_with_the_functions_that_it_uses_before_it(name: str) -> None:
     text = script_text(name)
-    for other in re.findall(r"^-- uses: (\w+)$", raw(name), re.MULTILINE):
+    for other in re.findall(r"^-- uses: ([\w/]+)$", raw(name), re.MULTILINE):
         assert other in SHARED
         assert text.index(script_text(other)) < text.index("-- RETURN")
     assert re.findall(r"(?<!local )\bfunction (\w+)", text) == [], "a global function is an error at run time"
-    for called, home in (("push_letters", "push"), ("still_stale(", "still_stale"), ("unchanged(", "still_stale")):
+    for called, home in (
+        ("push_letters", "deadletters/push_many"),
+        ("still_stale(", "purge/still_stale"),
+        ("unchanged(", "purge/still_stale"),
+    ):
         if called in raw(name):
             assert f"-- uses: {home}\n" in raw(name)
     assert ("#!" in text) == raw(name).startswith("#!")
@@ -64,12 +69,11 @@ def test_what_is_shared_is_used(name: str) -> None:
 def _names_in_store() -> set[str]:
     """Every string constant in the package's store, where scripts are called by their names."""
     found: set[str] = set()
-    for file in resources.files(vmpooler_tasks.store).iterdir():
-        if file.name.endswith(".py"):
-            tree = ast.parse(file.read_text(encoding="utf-8"))
-            found |= {
-                node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)
-            }
+    for file in STORE.rglob("*.py"):
+        tree = ast.parse(file.read_text(encoding="utf-8"))
+        found |= {
+            node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)
+        }
     return found
 
 

@@ -12,7 +12,7 @@ from vmpooler_tasks import __version__
 from vmpooler_tasks.cli.audit import audit
 from vmpooler_tasks.cli.config import config
 from vmpooler_tasks.cli.context import PROGRAM
-from vmpooler_tasks.cli.dlq import dlq
+from vmpooler_tasks.cli.deadletters import dlq
 from vmpooler_tasks.cli.doctor import doctor
 from vmpooler_tasks.cli.health import health
 from vmpooler_tasks.cli.pools import pools
@@ -27,14 +27,18 @@ from vmpooler_tasks.model.names import on_one_line
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, prog_name=PROGRAM)
 @click.option(
-    "--config", "config_file", type=click.Path(dir_okay=False), metavar="FILE",
+    "--config",
+    "config_file",
+    type=click.Path(dir_okay=False),
+    metavar="FILE",
     help="VMPooler's YAML; stands above VMPOOLER_CONFIG and VMPOOLER_CONFIG_FILE.",
-)  # fmt: skip
+)
 @click.option("-v", "--verbose", is_flag=True, help="Show the log on stderr.")
 @click.option(
-    "--log-format", metavar="text|json",
+    "--log-format",
+    metavar="text|json",
     help="How to write the log, here and in what `run` starts; VMPOOLER_LOG_FORMAT is the default.",
-)  # fmt: skip
+)
 @click.pass_context
 def cli(context: click.Context, config_file: str | None, verbose: bool, log_format: str | None) -> None:
     """Pool workers, dead letters, auto-purge and health checks for VMPooler's queues.

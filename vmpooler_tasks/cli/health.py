@@ -107,9 +107,14 @@ def _show(report: "HealthReport") -> None:
 
 def _row(name: str, pool: Mapping[str, Any]) -> tuple[str, ...]:
     return (
-        name, _number(pool, "pending", "size"), _age(pool, "pending"), _number(pool, "pending", "stuck_count"),
-        _number(pool, "ready", "size"), _age(pool, "ready"), _number(pool, "completed", "size"),
-    )  # fmt: skip
+        name,
+        _number(pool, "pending", "size"),
+        _age(pool, "pending"),
+        _number(pool, "pending", "stuck_count"),
+        _number(pool, "ready", "size"),
+        _age(pool, "ready"),
+        _number(pool, "completed", "size"),
+    )
 
 
 def _age(pool: Mapping[str, Any], queue: str) -> str:
@@ -143,11 +148,15 @@ def _show_history(context: Context, seconds: float, as_json: bool) -> None:
         ("TIME", "STATUS", "PENDING", "READY", "COMPLETED", "DLQ", "STUCK", "ORPHANED", "REASONS"),
         [
             (
-                utc_time(check["at"]), check["status"],
+                utc_time(check["at"]),
+                check["status"],
                 *(sum(pool[place] for pool in check["pools"].values()) for place in (0, 2, 4)),
-                check["dlq"], check["stuck"], check["orphaned"], ", ".join(check["reasons"]),
+                check["dlq"],
+                check["stuck"],
+                check["orphaned"],
+                ", ".join(check["reasons"]),
             )
             for check in checks
         ],
         numbers=("PENDING", "READY", "COMPLETED", "DLQ", "STUCK", "ORPHANED"),
-    )  # fmt: skip
+    )

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from vmpooler_tasks.model.letterfilter import LetterFilter
+from vmpooler_tasks.model.deadletters.filters import DeadLetterFilter
 from vmpooler_tasks.model.names import DeadLetterQueue
 from vmpooler_tasks.model.timestamps import parse_time
 
@@ -63,8 +63,13 @@ as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON, for 
 why = click.option("--why", metavar="TEXT", help="The reason, kept in the audit.")
 
 _FILTERS = (
-    click.option("--queue", "queues", multiple=True, type=click.Choice([str(q) for q in DeadLetterQueue]),
-                 help="Only these queues."),
+    click.option(
+        "--queue",
+        "queues",
+        multiple=True,
+        type=click.Choice([str(q) for q in DeadLetterQueue]),
+        help="Only these queues.",
+    ),
     click.option("--pool", help="Only this pool."),
     click.option("--vm", help="Only this VM."),
     click.option("--request", help="Only this on-demand request."),
@@ -72,7 +77,7 @@ _FILTERS = (
     click.option("--match", type=Pattern(), help="Only errors that match this regular expression."),
     click.option("--since", type=MOMENT, help="Only failures since then: a time, or how long ago (2h)."),
     click.option("--until", type=MOMENT, help="Only failures until then."),
-)  # fmt: skip
+)
 
 FILTER_NAMES = ("queues", "pool", "vm", "request", "error_class", "match", "since", "until")
 
@@ -84,8 +89,8 @@ def letter_filters(command: Decorated) -> Decorated:
     return command
 
 
-def filter_from(options: dict[str, Any], ids: tuple[str, ...] = ()) -> LetterFilter:
+def filter_from(options: dict[str, Any], ids: tuple[str, ...] = ()) -> DeadLetterFilter:
     """The filter that these options (of `letter_filters`) describe."""
     chosen = {name: options[name] for name in FILTER_NAMES if name != "queues"}
     queues = tuple(DeadLetterQueue(name) for name in options["queues"]) or tuple(DeadLetterQueue)
-    return LetterFilter(queues=queues, ids=frozenset(ids), **chosen)
+    return DeadLetterFilter(queues=queues, ids=frozenset(ids), **chosen)

@@ -50,12 +50,9 @@ def _show(rows: "list[PoolRow]") -> None:
         return
     print_table(
         HEADINGS,
-        [
-            (row.pool, row.size, row.ready, row.pending, row.running, row.failures, row.last_failure)
-            for row in rows
-        ],
+        [(row.pool, row.size, row.ready, row.pending, row.running, row.failures, row.last_failure) for row in rows],
         numbers=HEADINGS[1:-1],
-    )  # fmt: skip
+    )
     closed = {row.provider: row.provider_closed_until for row in rows if row.provider_closed_until}
     for provider, until in closed.items():
         print_line(

@@ -33,9 +33,15 @@ QUEUES = ("pending", "ready", "completed", "orphaned", "requests")
 @options.as_json
 @pass_context
 def purge(
-    context: Context, dry_run: bool, pools: tuple[str, ...], queues: tuple[str, ...], force: bool, enqueue: bool,
-    why: str | None, as_json: bool,
-) -> None:  # fmt: skip
+    context: Context,
+    dry_run: bool,
+    pools: tuple[str, ...],
+    queues: tuple[str, ...],
+    force: bool,
+    enqueue: bool,
+    why: str | None,
+    as_json: bool,
+) -> None:
     """Take stale entries out of the queues now."""
     from vmpooler_tasks.jobs import purge as job  # noqa: PLC0415
     from vmpooler_tasks.jobs.purge_order import PurgeOrder, check  # noqa: PLC0415

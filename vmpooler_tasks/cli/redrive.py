@@ -53,10 +53,24 @@ MESSAGE_WIDTH = 100
 @options.as_json
 @pass_context
 def redrive(
-    context: Context, /, ids: tuple[str, ...], every: bool, dry_run: bool, rate: float, limit: int | None,
-    max_failed: float, enqueue: bool, yes: bool, resume: str | None, cancel: str | None, status: str | None, runs: bool,
-    why: str | None, as_json: bool, **filters: Any,
-) -> None:  # fmt: skip
+    context: Context,
+    /,
+    ids: tuple[str, ...],
+    every: bool,
+    dry_run: bool,
+    rate: float,
+    limit: int | None,
+    max_failed: float,
+    enqueue: bool,
+    yes: bool,
+    resume: str | None,
+    cancel: str | None,
+    status: str | None,
+    runs: bool,
+    why: str | None,
+    as_json: bool,
+    **filters: Any,
+) -> None:
     """Run dead letters again, by id or filter.
 
     What nobody wants any more (a request that was answered, a pool that is full) is closed instead. A run can be
@@ -92,9 +106,14 @@ def redrive(
                     return
                 click.confirm(f"Run {_what_becomes(expected)}?", abort=True, err=True)
             run = job.start(
-                context.db, selection, who=who_am_i(), why=why, rate=rate, max_failed_percent=max_failed,
+                context.db,
+                selection,
+                who=who_am_i(),
+                why=why,
+                rate=rate,
+                max_failed_percent=max_failed,
                 now=system_clock(),
-            )  # fmt: skip
+            )
             _drive(context, run, enqueue, as_json)
 
 
@@ -204,8 +223,11 @@ def _show_run(run: "Run", as_json: bool) -> None:
     if run.counts["obsolete"]:
         print_line("  obsolete: closed, since nobody wants it any more (its pool is full, its request has its answer)")
     if run.counts["kept"]:
-        print_line("! kept: it cannot be run again, since no worker knows it as a task, its arguments were redacted,"
-                   " or VMPooler fills its pool itself", "yellow")  # fmt: skip
+        print_line(
+            "! kept: it cannot be run again, since no worker knows it as a task, its arguments were redacted,"
+            " or VMPooler fills its pool itself",
+            "yellow",
+        )
 
 
 def _show_runs(context: Context, as_json: bool) -> None:
@@ -221,9 +243,20 @@ def _show_runs(context: Context, as_json: bool) -> None:
         print_table(
             ("ID", "TIME", "STATE", "LETTERS", "REDRIVEN", "OBSOLETE", "KEPT", "GONE", "FAILED", "WHO", "WHY"),
             [
-                (run.id, utc_time(run.started), run.state, run.total, run.counts["redriven"], run.counts["obsolete"],
-                 run.counts["kept"], run.counts["gone"], run.counts["failed_again"], run.who, run.why or "")
+                (
+                    run.id,
+                    utc_time(run.started),
+                    run.state,
+                    run.total,
+                    run.counts["redriven"],
+                    run.counts["obsolete"],
+                    run.counts["kept"],
+                    run.counts["gone"],
+                    run.counts["failed_again"],
+                    run.who,
+                    run.why or "",
+                )
                 for run in found
             ],
             numbers=("LETTERS", "REDRIVEN", "OBSOLETE", "KEPT", "GONE", "FAILED"),
-        )  # fmt: skip
+        )

@@ -54,10 +54,12 @@ class _Requests(click.Group):
 
 
 @click.group(
-    cls=_Requests, short_help="Ask for VMs, or see what became of a request.", options_metavar="",
+    cls=_Requests,
+    short_help="Ask for VMs, or see what became of a request.",
+    options_metavar="",
     subcommand_metavar="POOL=COUNT… [--wait] | show ID | list",
     epilog="Example: vmpooler-tasks request centos-7=2 --wait",
-)  # fmt: skip
+)
 def request() -> None:
     """Ask for VMs: `request POOL=COUNT… [--wait]`, as VMPooler's API server does; or show what became of it."""
 

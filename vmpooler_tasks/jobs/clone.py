@@ -8,7 +8,7 @@ from typing import NamedTuple
 from vmpooler_tasks.config import Pool
 from vmpooler_tasks.errors import ProviderError, VmpoolerTasksError
 from vmpooler_tasks.jobs import pending
-from vmpooler_tasks.jobs.keep import letter_limits
+from vmpooler_tasks.jobs.deadletters.retention import dead_letter_limits
 from vmpooler_tasks.jobs.lease_keeper import Lease
 from vmpooler_tasks.jobs.manager import Manager, stamp
 from vmpooler_tasks.jobs.provider_calls import within
@@ -59,10 +59,17 @@ def run(manager: Manager, vm: str, pool_name: str, owner: str, request_id: str |
     """
     pool, now = manager.pool(pool_name), manager.clock()
     claimed = clones.claim(
-        manager.db, vm, pool_name, manager.settings.provider_of(pool), clones.slots_for(request_id), owner=owner,
-        now=now, stamp=stamp(now), leased_until=now + manager.settings.config.lease_seconds,
+        manager.db,
+        vm,
+        pool_name,
+        manager.settings.provider_of(pool),
+        clones.slots_for(request_id),
+        owner=owner,
+        now=now,
+        stamp=stamp(now),
+        leased_until=now + manager.settings.config.lease_seconds,
         most_attempts=MAX_DELIVERIES,
-    )  # fmt: skip
+    )
     match claimed.claim:
         case Claim.OK:
             return _make(manager, vm, pool, claimed)
@@ -144,11 +151,17 @@ def _finish(
 ) -> str:
     machine, request_id, alias = made.machine, claimed.request_id, claimed.pool_alias
     outcome = clones.finish(
-        manager.db, vm, pool.name, manager.settings.provider_of(pool), clones.slots_for(request_id),
-        fence=claimed.fence, seconds=seconds, ready=made.ready,
+        manager.db,
+        vm,
+        pool.name,
+        manager.settings.provider_of(pool),
+        clones.slots_for(request_id),
+        fence=claimed.fence,
+        seconds=seconds,
+        ready=made.ready,
         arrival=pending.arrival(manager, begun=claimed.begun, request_id=request_id, pool_alias=alias),
         metadata={"clone_time": seconds, "ip": machine.ip, "host": machine.host},
-    )  # fmt: skip
+    )
     match outcome:
         case Finished.LOST:
             lease.lost = True
@@ -183,18 +196,34 @@ def fail(
     provider = manager.settings.provider_of(pool) if pool else ""
     (lineage,) = redrives.lineage(manager.db, [vm])
     letter = letter_of(
-        manager, DeadLetterQueue.CLONE, vm, pool_name, fields, error_class=failure.error_class,
-        message=failure.message, identity=fields["clone"] or b"", lineage=lineage,
-    )  # fmt: skip
+        manager,
+        DeadLetterQueue.CLONE,
+        vm,
+        pool_name,
+        fields,
+        error_class=failure.error_class,
+        message=failure.message,
+        identity=fields["clone"] or b"",
+        lineage=lineage,
+    )
     retry = retry_of(manager, pool_name, fields, message=failure.message, permanent=failure.permanent)
-    config, limits = manager.settings.config, letter_limits(manager.settings)
+    config, limits = manager.settings.config, dead_letter_limits(manager.settings)
     done = clones.fail(
-        manager.db, vm, pool_name, provider, clones.slots_for(fields["request_id"] or request_id), owner=owner,
-        now=manager.clock(), letter=letter, limits=limits, keep_seconds=manager.keep_seconds, retry=retry,
+        manager.db,
+        vm,
+        pool_name,
+        provider,
+        clones.slots_for(fields["request_id"] or request_id),
+        owner=owner,
+        now=manager.clock(),
+        letter=letter,
+        limits=limits,
+        keep_seconds=manager.keep_seconds,
+        retry=retry,
         breaker=BreakerRule(
             failures=config.breaker_failures, seconds=config.breaker_seconds, of_pool=failure.permanent
         ),
-    )  # fmt: skip
+    )
     if not tell(letter, done.trimmed, limits, failed=done.failed):
         return False
     if lineage:

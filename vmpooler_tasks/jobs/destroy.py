@@ -21,9 +21,15 @@ def run(manager: Manager, vm: str, pool_name: str, owner: str) -> str:
     """
     pool, now, lease_seconds = manager.pool(pool_name), manager.clock(), manager.settings.config.lease_seconds
     outcome, fence, attempts = destroys.claim(
-        manager.db, vm, pool_name, owner=owner, now=now, leased_until=now + lease_seconds, stamp=stamp(now),
+        manager.db,
+        vm,
+        pool_name,
+        owner=owner,
+        now=now,
+        leased_until=now + lease_seconds,
+        stamp=stamp(now),
         keep_seconds=manager.keep_seconds,
-    )  # fmt: skip
+    )
     if outcome is not Claim.OK:
         return str(outcome)
     begun = time.perf_counter()

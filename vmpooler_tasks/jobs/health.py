@@ -204,12 +204,16 @@ def _history_entry(metrics: Metrics, verdict: Verdict) -> dict[str, Any]:
         "reasons": sorted({reason.code for reason in verdict.reasons}),
         "pools": {
             name: [
-                pool.pending.size, pool.pending.oldest_age, pool.ready.size, pool.ready.oldest_age, pool.completed,
+                pool.pending.size,
+                pool.pending.oldest_age,
+                pool.ready.size,
+                pool.ready.oldest_age,
+                pool.completed,
                 pool.pending.stuck_count,
             ]
             for name, pool in metrics.pools.items()
         },
-    }  # fmt: skip
+    }
 
 
 def _json(value: Any) -> str:

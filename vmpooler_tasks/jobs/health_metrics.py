@@ -10,8 +10,9 @@ from vmpooler_tasks.model.health import Metrics, PoolMetrics, QueueMetrics, meas
 from vmpooler_tasks.model.names import DeadLetterQueue, Queue, readable
 from vmpooler_tasks.model.staleness import ORPHAN_FIELD, TIMESTAMP_FIELD
 from vmpooler_tasks.model.timestamps import MAX_AHEAD, moment, parse_time
-from vmpooler_tasks.store import Database, deadletters, health, keys, queues
+from vmpooler_tasks.store import Database, health, keys, queues
 from vmpooler_tasks.store.chunks import chunks
+from vmpooler_tasks.store.deadletters import queue as deadletters
 
 MOST_CLASSES = 20
 OTHER = "other"
@@ -73,9 +74,14 @@ def _measure_pool(
 
 
 def _measure_queue(
-    db: Database, queue: Queue, pool: str, now: float, stuck_after: float | None, queued: set[int],
+    db: Database,
+    queue: Queue,
+    pool: str,
+    now: float,
+    stuck_after: float | None,
+    queued: set[int],
     unreadable: list[str],
-) -> QueueMetrics:  # fmt: skip
+) -> QueueMetrics:
     instant, ages, met = moment(now), list[float](), set[int]()
     horizon = instant + MAX_AHEAD  # a time beyond tells no age, as in a purge
     try:

@@ -46,9 +46,14 @@ def _ask(manager: Manager, pool: Pool, question: Callable[[PoolSpec, str], T], v
         raise  # that is an answer
     except Exception as error:
         breakers.count_failure(
-            manager.db, name, Question.LOOK, now=manager.clock(), most=config.breaker_failures,
-            seconds=config.breaker_seconds, hung=isinstance(error, ProviderTimeoutError),
-        )  # fmt: skip
+            manager.db,
+            name,
+            Question.LOOK,
+            now=manager.clock(),
+            most=config.breaker_failures,
+            seconds=config.breaker_seconds,
+            hung=isinstance(error, ProviderTimeoutError),
+        )
         raise
     if standing.failed_looks:
         breakers.count_success(manager.db, name, Question.LOOK, most=config.breaker_failures)

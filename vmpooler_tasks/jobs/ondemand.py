@@ -94,14 +94,18 @@ def _begin(manager: Manager, raw: bytes, item: CloneItem, pool: Pool) -> list[Wo
     config, now = manager.settings.config, manager.clock()
     most = min(item.wanted.count, config.ondemand_clone_limit)
     begun = ondemand.begin_clones(
-        manager.db, raw, item, list(islice(candidates(config.prefix), most + SPARE_NAMES)),
-        limit=config.ondemand_clone_limit, leased_until=planned_until(manager.settings, now),
+        manager.db,
+        raw,
+        item,
+        list(islice(candidates(config.prefix), most + SPARE_NAMES)),
+        limit=config.ondemand_clone_limit,
+        leased_until=planned_until(manager.settings, now),
         metadata={
             **first_metadata(manager.settings, pool, now),
             "request_id": item.request_id,
             "pool_alias": item.wanted.alias,
         },
-    )  # fmt: skip
+    )
     return [Work(Step.CLONE, vm, pool.name, item.request_id) for vm in begun or ()]
 
 

@@ -4,7 +4,7 @@ import logging
 
 from vmpooler_tasks.config import Pool
 from vmpooler_tasks.jobs import vm_failures
-from vmpooler_tasks.jobs.keep import letter_limits
+from vmpooler_tasks.jobs.deadletters.retention import dead_letter_limits
 from vmpooler_tasks.jobs.looks import find_vm, is_ready
 from vmpooler_tasks.jobs.manager import Manager, day, stamp
 from vmpooler_tasks.jobs.vm_failures import letter_of, retry_of, say_retry
@@ -72,19 +72,24 @@ def time_out(manager: Manager, vm: str, pool: str, fields: Fields) -> bool:
     message = readable(fields["open_socket_error"] or b"") or TIMED_OUT
     (lineage,) = redrives.lineage(manager.db, [vm])
     letter = letter_of(
-        manager, DeadLetterQueue.PENDING, vm, pool, fields, error_class="Timeout", message=message,
-        identity=fields["clone"] or b"", lineage=lineage,
-    )  # fmt: skip
+        manager,
+        DeadLetterQueue.PENDING,
+        vm,
+        pool,
+        fields,
+        error_class="Timeout",
+        message=message,
+        identity=fields["clone"] or b"",
+        lineage=lineage,
+    )
     cause = {
         name: None if fields[name] is None else readable(fields[name] or b"")
         for name in ("clone_error", "clone_error_class")
     }
     permanent = is_permanent(cause["clone_error"], cause["clone_error_class"])
     retry = retry_of(manager, pool, fields, message=cause["clone_error"], permanent=permanent)
-    limits = letter_limits(manager.settings)
-    done = vms.fail(
-        manager.db, vm, pool, Queue.PENDING, letter=letter, now=manager.clock(), limits=limits, retry=retry
-    )  # fmt: skip
+    limits = dead_letter_limits(manager.settings)
+    done = vms.fail(manager.db, vm, pool, Queue.PENDING, letter=letter, now=manager.clock(), limits=limits, retry=retry)
     if not vm_failures.tell(letter, done.trimmed, limits, failed=done.failed):
         return False
     if lineage:
@@ -108,9 +113,13 @@ def arrival(manager: Manager, *, begun: bytes | None, request_id: bytes | None, 
     now, lifetime = manager.clock(), manager.settings.config.vm_lifetime_auth
     waited = age(begun, now)
     return Arrival(
-        stamp=stamp(now), day=day(now), waited="" if waited is None else f"{waited:.2f}", request_id=request_id,
-        pool_alias=pool_alias, token_lifetime="" if lifetime is None else f"{lifetime:g}",
-    )  # fmt: skip
+        stamp=stamp(now),
+        day=day(now),
+        waited="" if waited is None else f"{waited:.2f}",
+        request_id=request_id,
+        pool_alias=pool_alias,
+        token_lifetime="" if lifetime is None else f"{lifetime:g}",
+    )
 
 
 def tell(manager: Manager, vm: str, pool: str, request_id: bytes | None, outcome: Handover) -> str:

@@ -5,9 +5,10 @@ from typing import Any
 
 from vmpooler_tasks.config import Settings
 from vmpooler_tasks.jobs.pools import effective_size
-from vmpooler_tasks.model.letterfilter import LetterFilter
+from vmpooler_tasks.model.deadletters.filters import DeadLetterFilter
 from vmpooler_tasks.model.names import DeadLetterQueue, Queue
-from vmpooler_tasks.store import Database, breakers, clones, deadletters, pools, queues
+from vmpooler_tasks.store import Database, breakers, clones, pools, queues
+from vmpooler_tasks.store.deadletters import queue as deadletters
 
 RECENT_SECONDS = 3600.0
 """For so long a failure counts as recent."""
@@ -51,9 +52,15 @@ def overview(db: Database, settings: Settings, now: float) -> list[PoolRow]:
 
 
 def _row(
-    db: Database, settings: Settings, name: str, sizes: dict[Queue, int], in_flight: set[bytes],
-    closed: dict[str, float], closed_pools: dict[str, float], failures: list[str],
-) -> PoolRow:  # fmt: skip
+    db: Database,
+    settings: Settings,
+    name: str,
+    sizes: dict[Queue, int],
+    in_flight: set[bytes],
+    closed: dict[str, float],
+    closed_pools: dict[str, float],
+    failures: list[str],
+) -> PoolRow:
     pool = settings.pool(name)
     provider = settings.provider_of(pool) if pool else ""
     return PoolRow(
@@ -75,7 +82,7 @@ def _row(
 def _recent_failures(db: Database, now: float) -> dict[str, list[str]]:
     """Pool → the messages of its VMs' dead letters of the last hour, newest first."""
     readable = [queue for queue in DeadLetterQueue if deadletters.readable_size(db, queue) is not None]
-    wanted, found = LetterFilter(since=now - RECENT_SECONDS), dict[str, list[str]]()
+    wanted, found = DeadLetterFilter(since=now - RECENT_SECONDS), dict[str, list[str]]()
     for letter in deadletters.newest_first(db, readable):
         if not wanted.accepts(letter):
             break

@@ -130,9 +130,14 @@ def _inventory(manager: Manager, pool: Pool, seen: PoolView) -> tuple[set[bytes]
             "[!] [%s] Its inventory could not be read: %s: %s", pool.name, type(error).__name__, on_one_line(str(error))
         )
         breakers.count_failure(
-            manager.db, name, Question.LISTING, now=manager.clock(), most=config.breaker_failures,
-            seconds=config.breaker_seconds, hung=isinstance(error, ProviderTimeoutError),
-        )  # fmt: skip
+            manager.db,
+            name,
+            Question.LISTING,
+            now=manager.clock(),
+            most=config.breaker_failures,
+            seconds=config.breaker_seconds,
+            hung=isinstance(error, ProviderTimeoutError),
+        )
         return None, error if isinstance(error, ProviderError) else ProviderError(f"{type(error).__name__}: {error}")
     if seen.provider_is_silent:
         breakers.count_success(manager.db, name, Question.LISTING, most=config.breaker_failures)
@@ -232,10 +237,14 @@ def _replenish(manager: Manager, pool: Pool, seen: PoolView) -> Iterator[Work]:
     aim = size if seen.closed_until is None else min(size, ready + max(1, pending))
     wanted = min(max(0, aim - ready - pending) + SPARE_NAMES, CLONES_AT_ONCE)
     begun, ready, _ = clones.begin(
-        manager.db, pool.name, list(islice(candidates(config.prefix), wanted)), size=aim,
-        task_limit=config.task_limit, leased_until=planned_until(manager.settings, now),
+        manager.db,
+        pool.name,
+        list(islice(candidates(config.prefix), wanted)),
+        size=aim,
+        task_limit=config.task_limit,
+        leased_until=planned_until(manager.settings, now),
         metadata=first_metadata(manager.settings, pool, now),
-    )  # fmt: skip
+    )
     _flag_empty(manager, pool, ready, size)
     for vm in begun:
         yield Work(Step.CLONE, vm, pool.name)
@@ -250,8 +259,11 @@ def _flag_empty(manager: Manager, pool: Pool, ready: int, size: int) -> None:
 def first_metadata(settings: Settings, pool: Pool, now: float) -> dict[str, str | bytes | None]:
     """What is known of a VM before it is made."""
     return {
-        "clone": stamp(now), "template": pool.name, "pool": pool.name, "domain": settings.domain_of(pool),
-    }  # fmt: skip
+        "clone": stamp(now),
+        "template": pool.name,
+        "pool": pool.name,
+        "domain": settings.domain_of(pool),
+    }
 
 
 def planned_until(settings: Settings, now: float) -> float:

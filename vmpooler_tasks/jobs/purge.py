@@ -7,7 +7,7 @@ from vmpooler_tasks.clock import Clock
 from vmpooler_tasks.config import Settings
 from vmpooler_tasks.config.schema import shown
 from vmpooler_tasks.errors import VmpoolerTasksError, WrongTypeError
-from vmpooler_tasks.jobs.keep import letter_limits, trim
+from vmpooler_tasks.jobs.deadletters.retention import dead_letter_limits, trim
 from vmpooler_tasks.jobs.purge_cycle import Cycle
 from vmpooler_tasks.jobs.purge_order import PURGED_QUEUES, PurgeOrder, check
 from vmpooler_tasks.jobs.purge_orphans import purge_orphans
@@ -81,7 +81,7 @@ def _walk(cycle: Cycle, order: PurgeOrder) -> None:
         purge_orphans(cycle, {*pools, *registered}, walked)
     if _is_wanted(order, REQUESTS):
         _fail_stuck_requests(cycle)
-    limits = letter_limits(cycle.settings)
+    limits = dead_letter_limits(cycle.settings)
     if limits and not cycle.dry_run:
         for trouble in trim(cycle.db, limits, cycle.now):
             cycle.report.error(trouble)

@@ -5,11 +5,11 @@ from collections.abc import Callable, Iterator, Sequence
 from vmpooler_tasks.config.schema import shown
 from vmpooler_tasks.errors import WrongTypeError
 from vmpooler_tasks.jobs.conveyor import Steps, convey
-from vmpooler_tasks.jobs.keep import letter_limits, say_trimmed
+from vmpooler_tasks.jobs.deadletters.retention import dead_letter_limits, say_trimmed
 from vmpooler_tasks.jobs.purge_cycle import Cycle, KnownTooLong, Unknown
 from vmpooler_tasks.jobs.purge_report import log_dead_letters
 from vmpooler_tasks.jobs.scribe import Stale
-from vmpooler_tasks.model.deadletter import failed_vm
+from vmpooler_tasks.model.deadletters.entry import failed_vm
 from vmpooler_tasks.model.names import DeadLetterQueue, Queue, readable
 from vmpooler_tasks.model.staleness import TIMESTAMP_FIELD, AgeLimit, Doubt
 from vmpooler_tasks.model.timestamps import whole_seconds
@@ -149,7 +149,7 @@ def _begin(cycle: Cycle, queue: Queue, pool: str, stale: Sequence[Stale], letter
     match queue:
         case Queue.PENDING:
             data_ttl = cycle.settings.redis.data_ttl * 3600
-            limits = letter_limits(cycle.settings)
+            limits = dead_letter_limits(cycle.settings)
             return purging.purge_pending(
                 cycle.db, pool, candidates, now=cycle.now, limits=limits, data_ttl_seconds=data_ttl
             )
@@ -163,7 +163,7 @@ def _taken(cycle: Cycle, queue: Queue, pool: str, stale: Sequence[Stale], batch:
     done, trimmed = batch.result()
     taken = [entry for entry, gone in zip(stale, done, strict=True) if gone]
     cycle.report.purged[queue] += len(taken)
-    if queue is Queue.PENDING and (limits := letter_limits(cycle.settings)):
+    if queue is Queue.PENDING and (limits := dead_letter_limits(cycle.settings)):
         say_trimmed(DeadLetterQueue.PENDING, trimmed, limits)
         limit = cycle.limit(queue)
         log_dead_letters(((entry.vm, _reason(entry, limit)) for entry in taken), pool)
@@ -173,10 +173,16 @@ def _taken(cycle: Cycle, queue: Queue, pool: str, stale: Sequence[Stale], batch:
 def _letter(cycle: Cycle, pool: str, limit: AgeLimit, entry: Stale, origin: Sequence[bytes | None]) -> str:
     request_id, pool_alias = origin
     return failed_vm(
-        queue=DeadLetterQueue.PENDING, vm=entry.vm, pool=pool, error_class="Purge",
-        error_message=_reason(entry, limit), now=cycle.now, request_id=request_id, pool_alias=pool_alias,
+        queue=DeadLetterQueue.PENDING,
+        vm=entry.vm,
+        pool=pool,
+        error_class="Purge",
+        error_message=_reason(entry, limit),
+        now=cycle.now,
+        request_id=request_id,
+        pool_alias=pool_alias,
         identity=entry.stamp or str(cycle.now).encode(),
-    ).member()  # fmt: skip
+    ).member()
 
 
 def _reason(entry: Stale, limit: AgeLimit) -> str:

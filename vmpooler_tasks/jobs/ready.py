@@ -3,7 +3,7 @@
 import logging
 
 from vmpooler_tasks.config import Pool
-from vmpooler_tasks.jobs.keep import letter_limits
+from vmpooler_tasks.jobs.deadletters.retention import dead_letter_limits
 from vmpooler_tasks.jobs.looks import find_vm, is_ready
 from vmpooler_tasks.jobs.manager import Manager, stamp
 from vmpooler_tasks.jobs.vm_failures import letter_of, tell
@@ -53,11 +53,16 @@ def fail(manager: Manager, vm: str, pool: str, fields: Fields, readiness: Readin
     """Its dead letter, and from ready to completed. False if it had left ready: a user has it."""
     error = readiness.error or readable(fields["open_socket_error"] or b"")
     letter = letter_of(
-        manager, DeadLetterQueue.READY, vm, pool, fields, error_class=readiness.error_class,
+        manager,
+        DeadLetterQueue.READY,
+        vm,
+        pool,
+        fields,
+        error_class=readiness.error_class,
         message=error or UNREACHABLE,
         identity=fields["ready"] or fields["clone"] or b"",
-    )  # fmt: skip
-    limits = letter_limits(manager.settings)
+    )
+    limits = dead_letter_limits(manager.settings)
     done = vms.fail(
         manager.db, vm, pool, Queue.READY, letter=letter, now=manager.clock(), limits=limits, retry=RequestRetry()
     )

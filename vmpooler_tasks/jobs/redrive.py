@@ -18,12 +18,12 @@ from typing import Any, Protocol
 from vmpooler_tasks.clock import Clock
 from vmpooler_tasks.config import Pool, Settings
 from vmpooler_tasks.errors import InvalidOrderError
-from vmpooler_tasks.jobs import deadletters
+from vmpooler_tasks.jobs.deadletters import query
 from vmpooler_tasks.jobs.manager import Work
 from vmpooler_tasks.jobs.pools import SPARE_NAMES, first_metadata, planned_until
 from vmpooler_tasks.jobs.redrive_fate import decided, size_of, wanted_by
-from vmpooler_tasks.model.deadletter import StoredLetter, error_of
-from vmpooler_tasks.model.letterfilter import LetterFilter
+from vmpooler_tasks.model.deadletters.entry import StoredDeadLetter, error_of
+from vmpooler_tasks.model.deadletters.filters import DeadLetterFilter
 from vmpooler_tasks.model.lifecycle import Step
 from vmpooler_tasks.model.names import DeadLetterQueue, on_one_line
 from vmpooler_tasks.model.redrive import Lineage, Outcome, OwnTasks, RunState, is_poison, successor, too_many_failed
@@ -59,7 +59,7 @@ class Broker(Protocol):
 class Selection:
     """What would be redriven. `poisoned` letters have come back too often, and are left out unless named by id."""
 
-    letters: Sequence[StoredLetter]
+    letters: Sequence[StoredDeadLetter]
     poisoned: int
 
     def groups(self) -> list[tuple[tuple[str, str, str], int]]:
@@ -70,15 +70,17 @@ class Selection:
     def as_json(self, expected: Mapping[Outcome, int]) -> dict[str, Any]:
         """As a preview shows it, which expects this of a run."""
         return {
-            "dry_run": True, "selected": len(self.letters), "poisoned": self.poisoned,
+            "dry_run": True,
+            "selected": len(self.letters),
+            "poisoned": self.poisoned,
             "expected": {str(what): expected.get(what, 0) for what in EXPECTED},
             "groups": [{"queue": q, "pool": p, "error": e, "count": n} for (q, p, e), n in self.groups()],
-        }  # fmt: skip
+        }
 
 
-def select(db: Database, wanted: LetterFilter, limit: int | None = None) -> Selection:
+def select(db: Database, wanted: DeadLetterFilter, limit: int | None = None) -> Selection:
     """The letters meant, oldest first, since they have waited longest."""
-    found = list(deadletters.find(db, wanted))[::-1]
+    found = list(query.find(db, wanted))[::-1]
     sound = [one for one in found if wanted.ids or not is_poison(one.fields)]
     return Selection(letters=list(islice(sound, limit)), poisoned=len(found) - len(sound))
 
@@ -111,9 +113,13 @@ def known(db: Database, run_id: str) -> Run:
 
 
 def go_on(
-    db: Database, settings: Settings, broker: Broker, clock: Clock, run_id: str,
+    db: Database,
+    settings: Settings,
+    broker: Broker,
+    clock: Clock,
+    run_id: str,
     sleep: Callable[[float], None] = time.sleep,
-) -> Iterator[Run]:  # fmt: skip
+) -> Iterator[Run]:
     """Goes on with a run until it ends, and shows how it stands after each letter.
 
     Raises InvalidOrderError if there is no such run.
@@ -159,7 +165,7 @@ class _Driver:
         _log.log(level, "[*] [redrive] %s of %s: %s", on_one_line(letter.id), name, told, extra=about)
         return outcome
 
-    def _task(self, position: int, letter: StoredLetter, before: Outcome | None) -> Outcome:
+    def _task(self, position: int, letter: StoredDeadLetter, before: Outcome | None) -> Outcome:
         completed = None
         if letter.text("task") == self._broker.own.destroy:
             completed = (letter.text("vm"), letter.text("pool"))
@@ -170,9 +176,11 @@ class _Driver:
             return outcome
         try:
             queue, message = self._broker.prepare(
-                letter.text("task"), letter.fields.get("args") or [], letter.fields.get("kwargs") or {},
+                letter.text("task"),
+                letter.fields.get("args") or [],
+                letter.fields.get("kwargs") or {},
                 successor(letter.fields, self._run),
-            )  # fmt: skip
+            )
         except InvalidOrderError as error:
             _log.warning(
                 "[!] [redrive] %s is kept: %s", letter.id, error, extra={"letter": letter.id, "run": self._run}
@@ -180,7 +188,7 @@ class _Driver:
             return step(decided=Outcome.KEPT)
         return step(queue=queue, message=message)
 
-    def _vm(self, position: int, letter: StoredLetter) -> Outcome:
+    def _vm(self, position: int, letter: StoredDeadLetter) -> Outcome:
         request_id = letter.text("request_id") or None
         pool = self._settings.pool(letter.text("pool"))
         outcome, vm = redrives.redrive_vm(
@@ -190,7 +198,7 @@ class _Driver:
             self._broker.hand_out(Work(Step.CLONE, vm, letter.text("pool"), request_id))
         return outcome
 
-    def _successor(self, letter: StoredLetter, pool: Pool | None, request_id: str | None) -> Successor:
+    def _successor(self, letter: StoredDeadLetter, pool: Pool | None, request_id: str | None) -> Successor:
         config, now = self._settings.config, self._clock()
         limit = config.ondemand_clone_limit if request_id else config.task_limit
         raw = request_id.encode() if request_id else None
@@ -209,11 +217,16 @@ class _Driver:
             names=list(islice(candidates(config.prefix), SPARE_NAMES)),
             request_id=raw,
             alias=alias,
-        )  # fmt: skip
+        )
 
 
 def as_json(run: Run) -> Mapping[str, Any]:
     return {
-        "run": run.id, "state": str(run.state), "selected": run.total, "position": run.position, **run.counts,
-        "who": run.who, "why": run.why,
-    }  # fmt: skip
+        "run": run.id,
+        "state": str(run.state),
+        "selected": run.total,
+        "position": run.position,
+        **run.counts,
+        "who": run.who,
+        "why": run.why,
+    }

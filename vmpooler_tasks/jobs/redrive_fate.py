@@ -8,7 +8,7 @@ from itertools import compress
 
 from vmpooler_tasks.config import Pool, Settings
 from vmpooler_tasks.jobs.pools import effective_size
-from vmpooler_tasks.model.deadletter import StoredLetter
+from vmpooler_tasks.model.deadletters.entry import StoredDeadLetter
 from vmpooler_tasks.model.names import DeadLetterQueue, Queue
 from vmpooler_tasks.model.ondemand import Wanted, parse_requested
 from vmpooler_tasks.model.redaction import REDACTED
@@ -19,7 +19,7 @@ from vmpooler_tasks.store.chunks import chunks
 LIVING = (Queue.PENDING, Queue.READY, Queue.RUNNING)
 
 
-def decided(letter: StoredLetter, own: OwnTasks) -> tuple[Outcome, str] | None:
+def decided(letter: StoredDeadLetter, own: OwnTasks) -> tuple[Outcome, str] | None:
     """(what becomes of it however things stand, why); None for one that can be run again."""
     if not _has_names(letter):
         return Outcome.KEPT, "a name in it is none"
@@ -38,7 +38,7 @@ def decided(letter: StoredLetter, own: OwnTasks) -> tuple[Outcome, str] | None:
     return None
 
 
-def _has_names(letter: StoredLetter) -> bool:
+def _has_names(letter: StoredDeadLetter) -> bool:
     """Whether what it names can be a key in Redis. JSON can hold text that is no UTF-8."""
     try:
         "".join(map(letter.text, ("task", "vm", "pool", "request_id", "pool_alias"))).encode()
@@ -61,14 +61,14 @@ def wanted_by(db: Database, request_id: bytes, alias: str, pool: str) -> int | N
     return sum(part.count for part in wanted if (part.alias, part.pool) == (alias, pool))
 
 
-def forecast(db: Database, settings: Settings, own: OwnTasks, letters: Iterable[StoredLetter]) -> Counter[Outcome]:
+def forecast(db: Database, settings: Settings, own: OwnTasks, letters: Iterable[StoredDeadLetter]) -> Counter[Outcome]:
     """What a run would do with these letters as things stand now; it changes nothing."""
     letters = list(letters)
     now = _Forecast(db, settings, own, _standing(db, letters))
     return Counter(map(now.outcome, letters))
 
 
-def _standing(db: Database, letters: Iterable[StoredLetter]) -> dict[tuple[str, str], set[Queue]]:
+def _standing(db: Database, letters: Iterable[StoredDeadLetter]) -> dict[tuple[str, str], set[Queue]]:
     """(pool, VM) → the queues that it is in, of those VMs that are in any."""
     named: dict[str, set[str]] = {}
     for letter in filter(_has_names, letters):
@@ -93,7 +93,7 @@ class _Forecast:
     standing: Mapping[tuple[str, str], Collection[Queue]]
     short: dict[tuple[str, str, str], int] = field(default_factory=dict)
 
-    def outcome(self, letter: StoredLetter) -> Outcome:
+    def outcome(self, letter: StoredDeadLetter) -> Outcome:
         if found := decided(letter, self.own):
             return found[0]
         pool = letter.text("pool")

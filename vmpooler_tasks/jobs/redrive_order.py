@@ -6,7 +6,7 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from vmpooler_tasks.errors import InvalidOrderError
-from vmpooler_tasks.model.letterfilter import LetterFilter
+from vmpooler_tasks.model.deadletters.filters import DeadLetterFilter
 from vmpooler_tasks.model.names import DeadLetterQueue
 from vmpooler_tasks.model.redrive import DEFAULT_MAX_FAILED, DEFAULT_RATE
 
@@ -36,22 +36,29 @@ class RedriveOrder(BaseModel):
     who: str | None = None
     why: str | None = None
 
-    def filter(self) -> LetterFilter:
+    def filter(self) -> DeadLetterFilter:
         """Raises InvalidOrderError if it selects nothing in particular, or the pattern is none."""
         try:
             match = None if self.match is None else re.compile(self.match, re.IGNORECASE)
         except re.error as error:
             raise InvalidOrderError(f"match: {self.match!r} is no regular expression: {error}") from error
-        wanted = LetterFilter(
-            queues=self.queues, ids=frozenset(self.ids), pool=self.pool, vm=self.vm, request=self.request,
-            error_class=self.error_class, match=match, since=self.since, until=self.until,
-        )  # fmt: skip
+        wanted = DeadLetterFilter(
+            queues=self.queues,
+            ids=frozenset(self.ids),
+            pool=self.pool,
+            vm=self.vm,
+            request=self.request,
+            error_class=self.error_class,
+            match=match,
+            since=self.since,
+            until=self.until,
+        )
         if not self.every:
             refuse_everything(wanted, names_queues="queues" in self.model_fields_set)
         return wanted
 
 
-def refuse_everything(wanted: LetterFilter, *, names_queues: bool) -> None:
+def refuse_everything(wanted: DeadLetterFilter, *, names_queues: bool) -> None:
     """Raises InvalidOrderError for a selection of all letters, which nobody has asked for in so many words."""
     if wanted.selects_all():
         alone = "queues alone are not enough: " if names_queues else ""

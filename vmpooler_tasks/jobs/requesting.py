@@ -7,10 +7,10 @@ from typing import Any
 
 from vmpooler_tasks.config import Settings
 from vmpooler_tasks.errors import InvalidOrderError
-from vmpooler_tasks.jobs import deadletters
+from vmpooler_tasks.jobs.deadletters import query
 from vmpooler_tasks.jobs.ondemand import refusal
-from vmpooler_tasks.model.deadletter import StoredLetter
-from vmpooler_tasks.model.letterfilter import LetterFilter
+from vmpooler_tasks.model.deadletters.entry import StoredDeadLetter
+from vmpooler_tasks.model.deadletters.filters import DeadLetterFilter
 from vmpooler_tasks.model.names import Queue, readable
 from vmpooler_tasks.model.ondemand import Wanted, parse_requested
 from vmpooler_tasks.model.timestamps import parse_time
@@ -46,13 +46,17 @@ class Story:
 
     def as_json(self) -> dict[str, Any]:
         return {
-            "request": self.id, "status": self.status, "failure_reason": self.reason, "requested": self.requested,
-            "retry_count": self.retries, "delivered": {part: list(names) for part, names in self.delivered.items()},
+            "request": self.id,
+            "status": self.status,
+            "failure_reason": self.reason,
+            "requested": self.requested,
+            "retry_count": self.retries,
+            "delivered": {part: list(names) for part, names in self.delivered.items()},
             "events": [
                 {"at": one.at, "what": one.what, "vm": one.vm, "pool": one.pool, "detail": one.detail}
                 for one in self.events
             ],
-        }  # fmt: skip
+        }
 
 
 def pool_for(settings: Settings, name: str) -> str:
@@ -78,7 +82,7 @@ def make(db: Database, settings: Settings, asked: Sequence[tuple[str, int]], now
 
 def story(db: Database, request_id: str) -> Story:
     """Raises InvalidOrderError if nothing is known of it."""
-    facts, letters = ondemand.facts(db, _raw(request_id)), _letters(db, LetterFilter(request=request_id))
+    facts, letters = ondemand.facts(db, _raw(request_id)), _letters(db, DeadLetterFilter(request=request_id))
     if not facts.fields and not letters:
         raise InvalidOrderError(f"nothing is known of a request {request_id!r}")
     return _story(db, request_id, facts, letters)
@@ -88,13 +92,13 @@ def _raw(request_id: str) -> bytes:
     return request_id.encode(errors="surrogateescape")
 
 
-def _letters(db: Database, wanted: LetterFilter) -> list[StoredLetter]:
+def _letters(db: Database, wanted: DeadLetterFilter) -> list[StoredDeadLetter]:
     """Of those queues that can be read."""
-    readable_ones, _ = deadletters.without_unreadable(db, wanted)
-    return list(deadletters.find(db, readable_ones))
+    readable_ones, _ = query.without_unreadable(db, wanted)
+    return list(query.find(db, readable_ones))
 
 
-def _story(db: Database, request_id: str, facts: Facts, letters: Sequence[StoredLetter]) -> Story:
+def _story(db: Database, request_id: str, facts: Facts, letters: Sequence[StoredDeadLetter]) -> Story:
     raw, text = _raw(request_id), facts.fields.get("requested", "")
     try:
         wanted = parse_requested(text)
@@ -106,12 +110,15 @@ def _story(db: Database, request_id: str, facts: Facts, letters: Sequence[Stored
         *_of_vms(db, _vms(db, raw, wanted, delivered) | {one.text("vm"): one.text("pool") for one in letters}),
         *(
             Event(
-                at=one.score, what=f"failed ({one.queue})", vm=one.text("vm"), pool=one.text("pool"),
+                at=one.score,
+                what=f"failed ({one.queue})",
+                vm=one.text("vm"),
+                pool=one.text("pool"),
                 detail=f"{one.text('error_class')}: {one.text('error_message')} [{one.id}]",
             )
             for one in letters
         ),
-    ]  # fmt: skip
+    ]
     return Story(
         id=request_id,
         status=facts.fields.get("status") or ("filling" if facts.is_filling else "waiting"),
@@ -156,8 +163,8 @@ def open_stories(db: Database) -> list[Story]:
     """Of the requests that wait, then of those being filled. The dead letters are gone through once for all."""
     places = (keys.WAITING_REQUESTS, keys.PROCESSING_REQUESTS)
     names = [readable(one.id) for key in places for one in ondemand.waiting(db, key)]
-    letters: dict[str, list[StoredLetter]] = {name: [] for name in names}
-    for letter in _letters(db, LetterFilter()) if names else ():
+    letters: dict[str, list[StoredDeadLetter]] = {name: [] for name in names}
+    for letter in _letters(db, DeadLetterFilter()) if names else ():
         if letter.text("request_id") in letters:
             letters[letter.text("request_id")].append(letter)
     return [_story(db, name, ondemand.facts(db, _raw(name)), letters[name]) for name in names]

@@ -57,13 +57,14 @@ _REFUSALS = {
     "NOREPLICAS": ("Redis has too few replicas to take writes", "start its replicas, or lower min-replicas-to-write"),
     "MISCONF": ("Redis cannot save to its disk and takes no writes", "see Redis's own log, and the room on its disk"),
     "stop-writes-on-bgsave-error": (
-        "Redis cannot save to its disk and takes no writes", "see Redis's own log, and the room on its disk",
+        "Redis cannot save to its disk and takes no writes",
+        "see Redis's own log, and the room on its disk",
     ),
     **dict.fromkeys(
         ("No permissions", "no permissions", "The user executing the script can't"),
         ("this user may not", "give this user all commands on these keys and channels (ACL SETUSER)"),
     ),
-}  # fmt: skip
+}
 
 
 def _version(facts: ServerFacts) -> Finding:
@@ -83,9 +84,11 @@ def _eviction(facts: ServerFacts) -> Finding:
     if facts.eviction_policy in (None, "noeviction"):
         return Finding("ok", "eviction", facts.eviction_policy or "unknown")
     return Finding(
-        "warn", "eviction", f"{facts.eviction_policy}: Redis may throw away queues, dead letters and tasks",
+        "warn",
+        "eviction",
+        f"{facts.eviction_policy}: Redis may throw away queues, dead letters and tasks",
         "set maxmemory-policy noeviction",
-    )  # fmt: skip
+    )
 
 
 def _memory(facts: ServerFacts) -> Finding:

@@ -2,32 +2,47 @@
 
 import logging
 
-from vmpooler_tasks.jobs.keep import say_trimmed
+from vmpooler_tasks.jobs.deadletters.retention import say_trimmed
 from vmpooler_tasks.jobs.manager import Manager
-from vmpooler_tasks.model.deadletter import DeadLetter, failed_vm
+from vmpooler_tasks.model.deadletters.entry import DeadLetter, failed_vm
 from vmpooler_tasks.model.lifecycle import Fields
 from vmpooler_tasks.model.names import DeadLetterQueue, on_one_line, readable
 from vmpooler_tasks.model.ondemand import CloneItem, RequestRetry, Wanted
 from vmpooler_tasks.model.redaction import redacted_text
 from vmpooler_tasks.model.redrive import Lineage
 from vmpooler_tasks.store import ondemand
-from vmpooler_tasks.store.deadletters import Limits, Trimmed
+from vmpooler_tasks.store.deadletters.queue import Limits, Trimmed
 
 _log = logging.getLogger("vmpooler_tasks.pools")
 
 
 def letter_of(
-    manager: Manager, queue: DeadLetterQueue, vm: str, pool: str, fields: Fields, *, error_class: str, message: str,
-    identity: bytes, lineage: Lineage | None = None,
-) -> DeadLetter:  # fmt: skip
+    manager: Manager,
+    queue: DeadLetterQueue,
+    vm: str,
+    pool: str,
+    fields: Fields,
+    *,
+    error_class: str,
+    message: str,
+    identity: bytes,
+    lineage: Lineage | None = None,
+) -> DeadLetter:
     """The dead letter of a VM with this metadata, failed now; `lineage` is that of one begun in a letter's place."""
     request_id = fields["request_id"]
     return failed_vm(
-        queue=queue, vm=vm.encode(), pool=pool, error_class=error_class, error_message=redacted_text(message),
-        now=manager.clock(), request_id=request_id, pool_alias=fields["pool_alias"], identity=identity,
+        queue=queue,
+        vm=vm.encode(),
+        pool=pool,
+        error_class=error_class,
+        error_message=redacted_text(message),
+        now=manager.clock(),
+        request_id=request_id,
+        pool_alias=fields["pool_alias"],
+        identity=identity,
         retry_count=ondemand.retry_count(manager.db, request_id) if request_id else 0,
         lineage=lineage,
-    )  # fmt: skip
+    )
 
 
 def retry_of(manager: Manager, pool: str, fields: Fields, *, message: str | None, permanent: bool) -> RequestRetry:
@@ -61,10 +76,12 @@ def tell(letter: DeadLetter, trimmed: Trimmed, limits: Limits | None, *, failed:
 def say_moved(letter: DeadLetter) -> None:
     """VMPooler's line about a letter, which the guide's readers look for."""
     _log.warning(
-        "[!] [dlq] Moved '%s' from '%s' queue to DLQ: %s", letter.vm, letter.queue_from,
+        "[!] [dlq] Moved '%s' from '%s' queue to DLQ: %s",
+        letter.vm,
+        letter.queue_from,
         on_one_line(letter.error_message or ""),
         extra={"vm": letter.vm, "pool": letter.pool, "queue": str(letter.queue_from), "letter": letter.id},
-    )  # fmt: skip
+    )
 
 
 def say_retry(manager: Manager, pool: str, vm: str, retry: RequestRetry, outcome: str, retries: int) -> None:

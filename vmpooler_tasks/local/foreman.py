@@ -101,9 +101,10 @@ def run(settings: Settings, folder: Path = FOLDER) -> int:
 def _doors(settings: Settings) -> Doors:
     host = server.LOOPBACK
     return Doors(
-        f"http://{host}:{server.free_port(settings.web.port)}", f"http://{host}:{server.free_port(FLOWER_PORT)}",
+        f"http://{host}:{server.free_port(settings.web.port)}",
+        f"http://{host}:{server.free_port(FLOWER_PORT)}",
         secrets.token_urlsafe(12),
-    )  # fmt: skip
+    )
 
 
 def _port(address: str) -> str:

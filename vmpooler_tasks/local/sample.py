@@ -87,8 +87,13 @@ def _dead_letter(vm: str, pool: str, failed: float, dice: random.Random) -> tupl
     """In VMPooler's own form, which these workers read beside theirs."""
     error_class, message = dice.choice(ERRORS)
     entry = {
-        "vm": vm, "pool": pool, "queue_from": "clone", "error_class": error_class, "error_message": message,
-        "failed_at": iso_utc(failed).replace("Z", "+00:00"), "retry_count": dice.randint(0, 3),
+        "vm": vm,
+        "pool": pool,
+        "queue_from": "clone",
+        "error_class": error_class,
+        "error_message": message,
+        "failed_at": iso_utc(failed).replace("Z", "+00:00"),
+        "retry_count": dice.randint(0, 3),
         "request_id": f"req-{dice.randint(100, 999)}",
-    }  # fmt: skip
+    }
     return f"{vm}:{int(failed)}:{json.dumps(entry, separators=(',', ':'))}", int(failed)

@@ -51,9 +51,18 @@ def running(folder: Path, port: int | None = None) -> Iterator[tuple[str, "subpr
     port = free_port() if port is None else port
     log = (folder / "valkey.log").open("ab")
     command = [
-        str(binary()), "--port", str(port), "--bind", LOOPBACK, "--dir", str(folder), "--appendonly", "yes",
-        "--maxmemory-policy", "noeviction",
-    ]  # fmt: skip
+        str(binary()),
+        "--port",
+        str(port),
+        "--bind",
+        LOOPBACK,
+        "--dir",
+        str(folder),
+        "--appendonly",
+        "yes",
+        "--maxmemory-policy",
+        "noeviction",
+    ]
     # A session of its own: Ctrl-C must reach it last, after the workers have said goodbye.
     process = subprocess.Popen(  # noqa: S603 - our own binary
         command, stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, start_new_session=True

@@ -34,13 +34,16 @@ def messages(found: Messages | None) -> Iterator[Metric]:
     """Without samples, if the broker does not answer."""
     waiting = found.waiting if found else {}
     yield gauges(
-        "vmpooler_celery_queue_messages", "Messages that wait for a worker, of any priority.", ("queue",),
+        "vmpooler_celery_queue_messages",
+        "Messages that wait for a worker, of any priority.",
+        ("queue",),
         (((queue,), count) for queue, count in waiting.items()),
-    )  # fmt: skip
+    )
     yield gauge(
-        "vmpooler_celery_unacknowledged_messages", "Messages that workers hold, of all queues.",
+        "vmpooler_celery_unacknowledged_messages",
+        "Messages that workers hold, of all queues.",
         found.unacknowledged if found else None,
-    )  # fmt: skip
+    )
 
 
 def _letters(now: Snapshot) -> Iterator[Metric]:
@@ -51,9 +54,11 @@ def _letters(now: Snapshot) -> Iterator[Metric]:
         (((str(queue),), size) for queue, size in now.dlq_sizes.items()),
     )
     yield counters(
-        "vmpooler_dlq_letters_total", "Dead letters that were put in, by class of error.", ("queue", "error_class"),
+        "vmpooler_dlq_letters_total",
+        "Dead letters that were put in, by class of error.",
+        ("queue", "error_class"),
         _by_class(now.counters),
-    )  # fmt: skip
+    )
     for what, text in _LETTERS.items():
         samples = [((str(queue),), now.counters.get(f"dead_letters_{what}:{queue}", 0)) for queue in DeadLetterQueue]
         yield counters(f"vmpooler_dlq_{what}_total", text, ("queue",), samples)
@@ -80,42 +85,53 @@ def _purges(now: Snapshot) -> Iterator[Metric]:
         "vmpooler_purged_total", "Entries that were purged; orphaned metadata of no pool.", ("queue", "pool"), purged
     )
     yield counters(
-        "vmpooler_purge_cycles_total", "Purge cycles, also of a part of the queues.", ("result",),
+        "vmpooler_purge_cycles_total",
+        "Purge cycles, also of a part of the queues.",
+        ("result",),
         [(("done",), counted.get("purge_cycles", 0)), (("failed",), counted.get("purge_failures", 0))],
-    )  # fmt: skip
+    )
     yield histogram(
-        "vmpooler_purge_duration_seconds", "How long whole purge cycles took that did not fail.",
+        "vmpooler_purge_duration_seconds",
+        "How long whole purge cycles took that did not fail.",
         [
             (inf if bound is None else bound, counted.get(purging.duration_counter(bound), 0))
             for bound in (*purging.DURATION_BOUNDS, None)
         ],
         counted.get("purge_seconds", 0),
-    )  # fmt: skip
+    )
     yield gauge("vmpooler_purge_last_start_timestamp_seconds", "When the last purge cycle began.", now.purge_started)
     yield gauge("vmpooler_purge_last_end_timestamp_seconds", "When the last purge cycle ended.", now.purge_finished)
 
 
 def _pools(now: Snapshot, settings: Settings, epoch: float) -> Iterator[Metric]:
     yield gauges(
-        "vmpooler_pool_size", "VMs that a pool should have ready.", ("pool",),
+        "vmpooler_pool_size",
+        "VMs that a pool should have ready.",
+        ("pool",),
         (((name,), _size(settings, name, pool)) for name, pool in now.pools.items()),
-    )  # fmt: skip
+    )
     yield gauges(
-        "vmpooler_pool_vms", "VMs in a pool's queue.", ("pool", "queue"),
+        "vmpooler_pool_vms",
+        "VMs in a pool's queue.",
+        ("pool", "queue"),
         (((name, str(queue)), size) for name, pool in now.pools.items() for queue, size in pool.vms.items()),
-    )  # fmt: skip
+    )
 
     def is_open(until: float | None) -> int:
         return int(until is not None and breakers.is_open(until, epoch, settings.config.breaker_seconds))
 
     yield gauges(
-        "vmpooler_pool_breaker_open", "1 if a pool is left alone, since its clones fail for good.", ("pool",),
+        "vmpooler_pool_breaker_open",
+        "1 if a pool is left alone, since its clones fail for good.",
+        ("pool",),
         (((name,), is_open(pool.open_until)) for name, pool in now.pools.items()),
-    )  # fmt: skip
+    )
     yield gauges(
-        "vmpooler_provider_breaker_open", "1 if a provider is left alone, since it fails.", ("provider",),
+        "vmpooler_provider_breaker_open",
+        "1 if a provider is left alone, since it fails.",
+        ("provider",),
         (((name,), is_open(until)) for name, until in now.open_until.items()),
-    )  # fmt: skip
+    )
 
 
 def _size(settings: Settings, name: str, found: PoolSnapshot) -> int:
@@ -127,22 +143,29 @@ def _vms(counted: Mapping[str, float]) -> Iterator[Metric]:
     yield counter("vmpooler_vms_destroyed_total", "VMs that were destroyed.", counted.get("vms_destroyed", 0))
     yield counter("vmpooler_clones_failed_total", "Clones that failed.", counted.get("clones_failed", 0))
     yield counters(
-        "vmpooler_vms_failed_total", "VMs that failed after they were cloned, by the queue they were in.", ("queue",),
+        "vmpooler_vms_failed_total",
+        "VMs that failed after they were cloned, by the queue they were in.",
+        ("queue",),
         [((str(queue),), counted.get(f"vms_failed:{queue}", 0)) for queue in (Queue.PENDING, Queue.READY)],
-    )  # fmt: skip
+    )
     yield counter(
-        "vmpooler_requests_failed_total", "On-demand requests that a purge failed for their age.",
+        "vmpooler_requests_failed_total",
+        "On-demand requests that a purge failed for their age.",
         counted.get("requests_failed", 0),
-    )  # fmt: skip
+    )
 
 
 def _processes(now: Snapshot) -> Iterator[Metric]:
     yield gauges(
-        "vmpooler_workers", "Workers alive that take messages from the queue.", ("queue",),
+        "vmpooler_workers",
+        "Workers alive that take messages from the queue.",
+        ("queue",),
         (((queue,), sum(queue in worker.queues for worker in now.workers)) for queue in WORK_QUEUES),
-    )  # fmt: skip
+    )
     yield gauge("vmpooler_beats", "Beats alive.", now.beats)
     yield gauges(
-        "vmpooler_schedule_last_tick_timestamp_seconds", "When an entry of the schedule was last sent.", ("entry",),
+        "vmpooler_schedule_last_tick_timestamp_seconds",
+        "When an entry of the schedule was last sent.",
+        ("entry",),
         (((entry,), epoch) for entry, epoch in now.last_ticks.items()),
-    )  # fmt: skip
+    )

@@ -65,9 +65,13 @@ def _found(db: Database, settings: Settings, clock: Clock, broker: Database | No
     own_broker = db if settings.broker_url is None else None
     try:
         found, messages = scrape.read(
-            db, pools=[pool.name for pool in settings.pools], providers=list(settings.providers), queues=WORK_QUEUES,
-            broker=broker or own_broker, now=now,
-        )  # fmt: skip
+            db,
+            pools=[pool.name for pool in settings.pools],
+            providers=list(settings.providers),
+            queues=WORK_QUEUES,
+            broker=broker or own_broker,
+            now=now,
+        )
     except VmpoolerTasksError:
         yield _is_up(0)
         yield recorded.status(Status.UNHEALTHY)

@@ -25,23 +25,28 @@ def families(report: HealthReport, dlq_errors: Mapping[str, Mapping[str, int]]) 
     yield status(report.verdict.status)
     checked = parse_time((report.last_check or "").encode())
     yield gauge(
-        "vmpooler_health_last_check_timestamp_seconds", "When the last health check ran.",
+        "vmpooler_health_last_check_timestamp_seconds",
+        "When the last health check ran.",
         checked.timestamp() if checked else None,
-    )  # fmt: skip
+    )
     yield gauges(
-        "vmpooler_health_reason", "1 for each reason why health is not perfect.",
-        ("reason", "severity", "pool", "queue"), islice(_reasons(report), MOST_REASONS),
-    )  # fmt: skip
+        "vmpooler_health_reason",
+        "1 for each reason why health is not perfect.",
+        ("reason", "severity", "pool", "queue"),
+        islice(_reasons(report), MOST_REASONS),
+    )
     yield from _totals(report.metrics)
     yield from _pools(_part(report.metrics, "queues"))
     yield gauges(
-        "vmpooler_health_dlq_errors", "Dead letters by class of error; the rarest as other.", ("queue", "error_class"),
+        "vmpooler_health_dlq_errors",
+        "Dead letters by class of error; the rarest as other.",
+        ("queue", "error_class"),
         (
             ((str(queue), name), count)
             for queue in DeadLetterQueue
             for name, count in dlq_errors.get(str(queue), {}).items()
         ),
-    )  # fmt: skip
+    )
 
 
 def _reasons(report: HealthReport) -> Iterator[Labelled]:
@@ -55,14 +60,17 @@ def _totals(metrics: Mapping[str, Any]) -> Iterator[Metric]:
     yield gauge("vmpooler_health_dlq_total_size", "Dead letters in all queues.", errors.get("dlq_total_size"))
     letters = _part(_part(metrics, "queues"), "dlq")
     yield gauges(
-        "vmpooler_health_dlq_size", "Dead letters.", ("queue",),
+        "vmpooler_health_dlq_size",
+        "Dead letters.",
+        ("queue",),
         (((str(queue),), _part(letters, queue).get("size", 0)) for queue in DeadLetterQueue if metrics),
-    )  # fmt: skip
+    )
     yield gauge("vmpooler_health_stuck_vms_count", "VMs pending for too long.", errors.get("stuck_vm_count"))
     yield gauge(
-        "vmpooler_health_orphaned_metadata_count", "Metadata of VMs that are in no queue.",
+        "vmpooler_health_orphaned_metadata_count",
+        "Metadata of VMs that are in no queue.",
         errors.get("orphaned_metadata_count"),
-    )  # fmt: skip
+    )
     yield gauge(
         "vmpooler_health_tasks_clone_active", "Clones in flight for pools.", _part(tasks, "clone").get("active")
     )
@@ -70,9 +78,10 @@ def _totals(metrics: Mapping[str, Any]) -> Iterator[Metric]:
         "vmpooler_health_tasks_ondemand_active", "Clones in flight for on-demand requests.", ondemand.get("active")
     )
     yield gauge(
-        "vmpooler_health_tasks_ondemand_pending", "Items of on-demand requests that wait for their clones.",
+        "vmpooler_health_tasks_ondemand_pending",
+        "Items of on-demand requests that wait for their clones.",
         ondemand.get("pending"),
-    )  # fmt: skip
+    )
 
 
 def _pools(queues: Mapping[str, Any]) -> Iterator[Metric]:

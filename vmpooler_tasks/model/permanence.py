@@ -8,13 +8,25 @@ _MESSAGES = re.compile(  # of a message in small letters
     "template.*(?:not found|does not exist)|invalid.*(?:path|credentials)|(?:folder|datastore|resource pool).*not found"
     "|permission.*denied|authentication.*failed|configuration.*error",
     re.ASCII,
-)  # fmt: skip
+)
 
-PROGRAM_ERRORS = frozenset({
-    "ArgumentError", "NoMethodError", "NameError",  # Ruby's, in letters that VMPooler wrote
-    "AssertionError", "AttributeError", "ImportError", "IndexError", "KeyError", "ModuleNotFoundError",
-    "NotImplementedError", "TypeError", "UnboundLocalError", "ValueError",
-})  # fmt: skip
+PROGRAM_ERRORS = frozenset(
+    {
+        "ArgumentError",
+        "NoMethodError",
+        "NameError",  # Ruby's, in letters that VMPooler wrote
+        "AssertionError",
+        "AttributeError",
+        "ImportError",
+        "IndexError",
+        "KeyError",
+        "ModuleNotFoundError",
+        "NotImplementedError",
+        "TypeError",
+        "UnboundLocalError",
+        "ValueError",
+    }
+)
 """Classes of the program's own mistakes: the second time would be like the first."""
 
 

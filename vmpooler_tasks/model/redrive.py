@@ -69,15 +69,18 @@ class Outcome(StrEnum):
 class Lineage:
     """What a successor carries: the letter that it comes from, how often it was redriven, and in which run."""
 
-    letter_id: str
+    dead_letter_id: str
     redrives: int
     retry_count: int
     run: str
 
     def as_fields(self) -> dict[str, str | int]:
         return {
-            "redrive_of": self.letter_id, "redrives": self.redrives, "retry_count": self.retry_count, "run": self.run,
-        }  # fmt: skip
+            "redrive_of": self.dead_letter_id,
+            "redrives": self.redrives,
+            "retry_count": self.retry_count,
+            "run": self.run,
+        }
 
 
 def read_lineage(fields: object) -> Lineage | None:
@@ -85,17 +88,21 @@ def read_lineage(fields: object) -> Lineage | None:
     if not isinstance(fields, Mapping) or not fields.get("redrive_of"):
         return None
     return Lineage(
-        letter_id=str(fields["redrive_of"]), redrives=_number(fields.get("redrives")),
-        retry_count=_number(fields.get("retry_count")), run=str(fields.get("run") or ""),
-    )  # fmt: skip
+        dead_letter_id=str(fields["redrive_of"]),
+        redrives=_number(fields.get("redrives")),
+        retry_count=_number(fields.get("retry_count")),
+        run=str(fields.get("run") or ""),
+    )
 
 
 def successor(letter: Mapping[str, Any], run: str) -> Lineage:
     """What the successor of a letter with these fields carries."""
     return Lineage(
-        letter_id=str(letter["id"]), redrives=redrives(letter) + 1,
-        retry_count=_number(letter.get("retry_count")) + 1, run=run,
-    )  # fmt: skip
+        dead_letter_id=str(letter["id"]),
+        redrives=redrives(letter) + 1,
+        retry_count=_number(letter.get("retry_count")) + 1,
+        run=run,
+    )
 
 
 def redrives(letter: Mapping[str, Any]) -> int:

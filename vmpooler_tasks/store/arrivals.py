@@ -32,14 +32,19 @@ class Arrival:
     token_lifetime: str
 
     def keys(self, vm: bytes, pool: str) -> list[bytes]:
-        """Those of make_ready.lua."""
+        """Those of pools/make_ready.lua."""
         alias = (self.pool_alias or b"").decode(errors="surrogateescape")
         queues = (Queue.PENDING, Queue.READY, Queue.RUNNING, Queue.COMPLETED)
         return [
-            *(keys.queue(queue, pool) for queue in queues), keys.vm(vm), keys.active(pool),
-            keys.request(self.request_id or b""), keys.delivered(self.request_id or b"", alias, pool),
-            keys.statistics("boot", self.day), keys.LAST_BOOT, keys.work(vm),
-        ]  # fmt: skip
+            *(keys.queue(queue, pool) for queue in queues),
+            keys.vm(vm),
+            keys.active(pool),
+            keys.request(self.request_id or b""),
+            keys.delivered(self.request_id or b"", alias, pool),
+            keys.statistics("boot", self.day),
+            keys.LAST_BOOT,
+            keys.work(vm),
+        ]
 
     def words(self, vm: str, pool: str) -> list[str | bytes | int]:
         return [vm, pool, self.stamp, self.waited, int(self.request_id is not None), self.token_lifetime]
@@ -47,5 +52,5 @@ class Arrival:
 
 def make_ready(db: Database, vm: str, pool: str, arrival: Arrival) -> Handover:
     """Hands a pending VM that is ready on to whom it was made for."""
-    outcome = db.run("make_ready", arrival.keys(vm.encode(), pool), arrival.words(vm, pool))
+    outcome = db.run("pools/make_ready", arrival.keys(vm.encode(), pool), arrival.words(vm, pool))
     return Handover(outcome.decode())

@@ -40,7 +40,7 @@ def standing(db: Database, provider: str) -> Standing:
 
 def try_listing(db: Database, provider: str, *, now: float, until: float) -> bool:
     """Whether its inventory may be asked for: where it failed last time, by one at a time."""
-    return bool(db.run("try_listing", [keys.breaker(provider)], [repr(now), repr(until)]))
+    return bool(db.run("pools/claim_listing", [keys.breaker(provider)], [repr(now), repr(until)]))
 
 
 def count_failure(
@@ -48,12 +48,12 @@ def count_failure(
 ) -> None:
     """It could not answer: after `most` of these in a row it is left alone, and at once if it `hung`."""
     weight = most if hung else 1
-    db.run("fail_provider", [keys.breaker(provider)], [repr(now), most, seconds, str(question), weight])
+    db.run("pools/count_provider_failure", [keys.breaker(provider)], [repr(now), most, seconds, str(question), weight])
 
 
 def count_success(db: Database, provider: str, question: Question, *, most: int) -> None:
     """It answered. That ends the pause, unless other questions or clones failed in a row."""
-    db.run("pass_provider", [keys.breaker(provider)], [most, str(question)])
+    db.run("pools/count_provider_success", [keys.breaker(provider)], [most, str(question)])
 
 
 def is_open(open_until: float, now: float, seconds: float) -> bool:

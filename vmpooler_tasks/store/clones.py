@@ -5,13 +5,13 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from vmpooler_tasks.model.deadletter import DeadLetter
+from vmpooler_tasks.model.deadletters.entry import DeadLetter
 from vmpooler_tasks.model.names import DeadLetterQueue, Queue, readable
 from vmpooler_tasks.model.ondemand import RequestRetry
 from vmpooler_tasks.store import keys
 from vmpooler_tasks.store.arrivals import Arrival, Handover
 from vmpooler_tasks.store.connection import Database
-from vmpooler_tasks.store.deadletters import Limits, Trimmed
+from vmpooler_tasks.store.deadletters.queue import Limits, Trimmed
 from vmpooler_tasks.store.keys import Slots
 from vmpooler_tasks.store.words import counted_words, field_words
 
@@ -64,13 +64,19 @@ def slots_for(request_id: str | bytes | None) -> Slots:
 
 
 def begin(
-    db: Database, pool: str, names: Sequence[str], *, size: int, task_limit: int, leased_until: float,
+    db: Database,
+    pool: str,
+    names: Sequence[str],
+    *,
+    size: int,
+    task_limit: int,
+    leased_until: float,
     metadata: Mapping[str, Any],
-) -> tuple[list[str], int, int]:  # fmt: skip
+) -> tuple[list[str], int, int]:
     """(the names begun, ready, pending): as many of `names` as the pool is short of and the slots allow."""
     slots = keys.POOL_SLOTS
     begun, ready, pending = db.run(
-        "begin_clones",
+        "pools/start_clones",
         [keys.queue(Queue.PENDING, pool), keys.queue(Queue.READY, pool), slots.key, slots.counter],
         [size, task_limit, repr(leased_until), keys.VM_PREFIX, keys.WORK_PREFIX, *counted_words(metadata), *names],
     )
@@ -78,23 +84,45 @@ def begin(
 
 
 def claim(
-    db: Database, vm: str, pool: str, provider: str, slots: Slots, *, owner: str, now: float, stamp: bytes,
-    leased_until: float, most_attempts: int,
-) -> ClaimedClone:  # fmt: skip
+    db: Database,
+    vm: str,
+    pool: str,
+    provider: str,
+    slots: Slots,
+    *,
+    owner: str,
+    now: float,
+    stamp: bytes,
+    leased_until: float,
+    most_attempts: int,
+) -> ClaimedClone:
     raw = vm.encode()
     outcome, fence, attempts, open_until, request_id, pool_alias, begun, template, target = db.run(
-        "claim_clone",
-        [keys.queue(Queue.PENDING, pool), slots.key, slots.counter, keys.work(raw), keys.FENCES,
-         keys.breaker(provider), keys.vm(raw), keys.POOL_TEMPLATES, keys.POOL_CLONE_TARGETS],
+        "pools/claim_clone",
+        [
+            keys.queue(Queue.PENDING, pool),
+            slots.key,
+            slots.counter,
+            keys.work(raw),
+            keys.FENCES,
+            keys.breaker(provider),
+            keys.vm(raw),
+            keys.POOL_TEMPLATES,
+            keys.POOL_CLONE_TARGETS,
+        ],
         [vm, owner, repr(now), repr(leased_until), most_attempts, pool, stamp],
-    )  # fmt: skip
+    )
     return ClaimedClone(
-        claim=Claim(outcome.decode()), fence=fence, attempts=attempts,
+        claim=Claim(outcome.decode()),
+        fence=fence,
+        attempts=attempts,
         open_until=float(open_until) if open_until else None,
-        request_id=request_id, pool_alias=pool_alias, begun=begun,
+        request_id=request_id,
+        pool_alias=pool_alias,
+        begun=begun,
         template=None if template is None else readable(template),
         clone_target=None if target is None else readable(target),
-    )  # fmt: skip
+    )
 
 
 class Finished(StrEnum):
@@ -111,16 +139,31 @@ class Finished(StrEnum):
 
 
 def finish(
-    db: Database, vm: str, pool: str, provider: str, slots: Slots, *, fence: int, seconds: str, ready: bool,
-    arrival: Arrival, metadata: Mapping[str, Any],
-) -> Finished | Handover:  # fmt: skip
+    db: Database,
+    vm: str,
+    pool: str,
+    provider: str,
+    slots: Slots,
+    *,
+    fence: int,
+    seconds: str,
+    ready: bool,
+    arrival: Arrival,
+    metadata: Mapping[str, Any],
+) -> Finished | Handover:
     """Keeps what is known of it, and hands it on if it is `ready`."""
     outcome = db.run(
-        "finish_clone",
-        [*arrival.keys(vm.encode(), pool), slots.key, slots.counter, keys.breaker(provider),
-         keys.statistics("clone", arrival.day), keys.pool_breaker(pool)],
+        "pools/finish_clone",
+        [
+            *arrival.keys(vm.encode(), pool),
+            slots.key,
+            slots.counter,
+            keys.breaker(provider),
+            keys.statistics("clone", arrival.day),
+            keys.pool_breaker(pool),
+        ],
         [*arrival.words(vm, pool), fence, seconds, int(ready), *field_words(metadata)],
-    ).decode()  # fmt: skip
+    ).decode()
     return Finished(outcome) if outcome in set(Finished) else Handover(outcome)
 
 
@@ -137,39 +180,83 @@ class BreakerRule:
 
 
 def fail(
-    db: Database, vm: str, pool: str, provider: str, slots: Slots, *, owner: str, now: float,
-    letter: DeadLetter, limits: Limits | None, keep_seconds: float, retry: RequestRetry, breaker: BreakerRule,
-) -> FailedClone:  # fmt: skip
+    db: Database,
+    vm: str,
+    pool: str,
+    provider: str,
+    slots: Slots,
+    *,
+    owner: str,
+    now: float,
+    letter: DeadLetter,
+    limits: Limits | None,
+    keep_seconds: float,
+    retry: RequestRetry,
+    breaker: BreakerRule,
+) -> FailedClone:
     """It counts unless somebody other than `owner` has the clone, or has made it.
 
     Without `limits`, dead letters being off, there is no letter.
     """
     raw, kept = vm.encode(), limits or Limits(ttl_seconds=1, max_entries=1)
     state, dropped, expired, outcome, retries, open_until = db.run(
-        "fail_clone",
-        [keys.queue(Queue.PENDING, pool), slots.key, slots.counter, keys.work(raw),
-         keys.pool_breaker(pool) if breaker.of_pool else keys.breaker(provider), keys.vm(raw),
-         keys.dead_letters(DeadLetterQueue.CLONE), keys.DEAD_LETTER_IDS, keys.COUNTERS,
-         keys.request(retry.request_id), keys.PENDING_ONDEMAND_CLONES],
-        [vm, owner, repr(now), int(limits is not None), kept.ttl_seconds,
-         kept.max_entries, letter.id, letter.member(), int(keep_seconds), letter.error_message or "",
-         letter.error_class or "", int(retry.permanent), retry.most_retries, retry.item, retry.reason,
-         breaker.failures, breaker.seconds],
-    )  # fmt: skip
+        "pools/fail_clone",
+        [
+            keys.queue(Queue.PENDING, pool),
+            slots.key,
+            slots.counter,
+            keys.work(raw),
+            keys.pool_breaker(pool) if breaker.of_pool else keys.breaker(provider),
+            keys.vm(raw),
+            keys.dead_letters(DeadLetterQueue.CLONE),
+            keys.DEAD_LETTER_IDS,
+            keys.COUNTERS,
+            keys.request(retry.request_id),
+            keys.PENDING_ONDEMAND_CLONES,
+        ],
+        [
+            vm,
+            owner,
+            repr(now),
+            int(limits is not None),
+            kept.ttl_seconds,
+            kept.max_entries,
+            letter.id,
+            letter.member(),
+            int(keep_seconds),
+            letter.error_message or "",
+            letter.error_class or "",
+            int(retry.permanent),
+            retry.most_retries,
+            retry.item,
+            retry.reason,
+            breaker.failures,
+            breaker.seconds,
+        ],
+    )
     return FailedClone(
-        failed=state == 1, trimmed=Trimmed(dropped, expired), request_outcome=outcome.decode(),
-        request_retries=retries, open_until=float(open_until) if open_until else None,
-    )  # fmt: skip
+        failed=state == 1,
+        trimmed=Trimmed(dropped, expired),
+        request_outcome=outcome.decode(),
+        request_retries=retries,
+        open_until=float(open_until) if open_until else None,
+    )
 
 
 def reap(db: Database, slots: Slots, *, now: float, leased_until: float) -> list[tuple[str, str]]:
     """(VM, pool) of the clones whose lease has run out: their worker is gone, or they were never taken on."""
     found = db.run(
-        "reap",
+        "pools/reap_clones",
         [slots.key, slots.counter],
-        [repr(now), repr(leased_until), keys.VM_PREFIX, keys.WORK_PREFIX, keys.queue(Queue.PENDING, ""),
-         REAPED_AT_ONCE],
-    )  # fmt: skip
+        [
+            repr(now),
+            repr(leased_until),
+            keys.VM_PREFIX,
+            keys.WORK_PREFIX,
+            keys.queue(Queue.PENDING, ""),
+            REAPED_AT_ONCE,
+        ],
+    )
     names = [name.decode() for name in found]
     return list(zip(names[::2], names[1::2], strict=True))
 

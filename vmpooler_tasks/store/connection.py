@@ -60,7 +60,7 @@ class Database:
             raise StoreUnavailableError(f"{self.address}: {what}") from error
 
     def run(self, script: str, keys: Sequence[bytes], args: Sequence[Any]) -> Any:
-        """Runs `lua/<script>.lua`; it is sent once and then named by its digest."""
+        """Runs `lua/<script>.lua` (`pools/claim_clone`); it is sent once and then named by its digest."""
         return self.begin(script, keys, args).result()
 
     def begin(self, script: str, keys: Sequence[bytes], args: Sequence[Any]) -> "Answer":
@@ -169,7 +169,9 @@ class Answer:
 @functools.cache
 def script_text(name: str) -> str:
     """A script's text, with the shared function that its `-- uses:` line names put before it."""
-    text = resources.files("vmpooler_tasks.store").joinpath("lua", f"{name}.lua").read_text(encoding="utf-8")
+    text = (
+        resources.files("vmpooler_tasks.store").joinpath("lua", *f"{name}.lua".split("/")).read_text(encoding="utf-8")
+    )
     lines = text.splitlines(keepends=True)
     shebang = lines.pop(0) if lines[0].startswith("#!") else ""
     shared = [line.split(":", 1)[1].strip() for line in lines if line.startswith("-- uses:")]

@@ -26,7 +26,7 @@ def claim(
     """(outcome, fence, attempts); `stamp` is now as VMPooler writes it."""
     raw = vm.encode()
     outcome, fence, attempts = db.run(
-        "claim_destroy",
+        "pools/claim_destroy",
         [keys.queue(Queue.COMPLETED, pool), keys.DESTROYS, keys.work(raw), keys.FENCES, keys.vm(raw)],
         [vm, owner, repr(now), repr(leased_until), stamp, int(keep_seconds)],
     )
@@ -41,7 +41,7 @@ def plan(db: Database, vms: Sequence[bytes], *, now: float, until: float) -> lis
     due: list[bytes] = []
     for page in chunks(vms):
         due += db.run(
-            "plan_destroys",
+            "pools/plan_destroys",
             [keys.DESTROYS, keys.POOL_SLOTS.key, keys.REQUEST_SLOTS.key],
             [repr(now), repr(until), repr(now - FORGOTTEN_SECONDS), keys.WORK_PREFIX, *page],
         )
@@ -53,7 +53,7 @@ def finish(db: Database, vm: str, pool: str, *, fence: int) -> bool:
     raw = vm.encode()
     return bool(
         db.run(
-            "finish_destroy",
+            "pools/finish_destroy",
             [keys.queue(Queue.COMPLETED, pool), keys.DESTROYS, keys.work(raw), keys.active(pool), keys.COUNTERS],
             [vm, fence],
         )
@@ -62,4 +62,4 @@ def finish(db: Database, vm: str, pool: str, *, fence: int) -> bool:
 
 def postpone(db: Database, vm: str, *, fence: int, until: float) -> bool:
     """False if another has taken it over."""
-    return bool(db.run("postpone_destroy", [keys.DESTROYS, keys.work(vm.encode())], [vm, fence, repr(until)]))
+    return bool(db.run("pools/postpone_destroy", [keys.DESTROYS, keys.work(vm.encode())], [vm, fence, repr(until)]))

@@ -116,19 +116,39 @@ def _read_times(text: str) -> dict[str, float]:
 
 
 def write(
-    db: Database, *, now: float, fields: Mapping[str, str], expires_in: float, entry: Mapping[str, Any],
+    db: Database,
+    *,
+    now: float,
+    fields: Mapping[str, str],
+    expires_in: float,
+    entry: Mapping[str, Any],
     state: HealthState,
-) -> None:  # fmt: skip
+) -> None:
     """The verdict, its history and what the check remembers, in one atomic step; out of memory as well."""
-    words = ["last_check", state.last_check or "", "purge_expected", state.purge_expected or "",
-             "empty_since", json.dumps(state.empty_since), "dlq_errors", json.dumps(state.dlq_errors)]  # fmt: skip
+    words = [
+        "last_check",
+        state.last_check or "",
+        "purge_expected",
+        state.purge_expected or "",
+        "empty_since",
+        json.dumps(state.empty_since),
+        "dlq_errors",
+        json.dumps(state.dlq_errors),
+    ]
     db.run(
-        "write_health",
+        "health/write",
         [keys.HEALTH, keys.HEALTH_HISTORY, keys.HEALTH_STATE],
-        [now, int(expires_in), now - HISTORY_SECONDS, MAX_HISTORY,
-         json.dumps({"at": now, **entry}, ensure_ascii=False, separators=(",", ":")),
-         len(words), *words, *(part for pair in fields.items() for part in pair)],
-    )  # fmt: skip
+        [
+            now,
+            int(expires_in),
+            now - HISTORY_SECONDS,
+            MAX_HISTORY,
+            json.dumps({"at": now, **entry}, ensure_ascii=False, separators=(",", ":")),
+            len(words),
+            *words,
+            *(part for pair in fields.items() for part in pair),
+        ],
+    )
 
 
 def read_verdict(db: Database) -> dict[str, str]:

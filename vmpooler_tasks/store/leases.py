@@ -9,7 +9,7 @@ from vmpooler_tasks.store.connection import Database
 def renew(db: Database, held: Sequence[tuple[str, int]], leased_until: float) -> list[bool]:
     """Whether each (VM, fence) is still held by this fence; those that are, are leased until then."""
     flags = db.run(
-        "renew",
+        "pools/renew_leases",
         [keys.POOL_SLOTS.key, keys.REQUEST_SLOTS.key, keys.DESTROYS],
         [repr(leased_until), keys.WORK_PREFIX, *(word for lease in held for word in lease)],
     )

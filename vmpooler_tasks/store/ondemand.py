@@ -51,7 +51,7 @@ def accept(db: Database, request: Request, wanted: Sequence[Wanted]) -> bool:
     items = [_raw(str(CloneItem(part, name))) for part in wanted]
     return bool(
         db.run(
-            "accept_request",
+            "requests/accept",
             [
                 keys.WAITING_REQUESTS,
                 keys.PROCESSING_REQUESTS,
@@ -80,19 +80,40 @@ def drop_item(db: Database, raw: bytes) -> None:
 
 
 def begin_clones(
-    db: Database, raw: bytes, item: CloneItem, names: Sequence[str], *, limit: int, leased_until: float,
+    db: Database,
+    raw: bytes,
+    item: CloneItem,
+    names: Sequence[str],
+    *,
+    limit: int,
+    leased_until: float,
     metadata: Mapping[str, Any],
-) -> list[str] | None:  # fmt: skip
+) -> list[str] | None:
     """The clones begun of this item; what is left of it stays. None if nobody waits for it any more."""
     wanted, slots = item.wanted, keys.REQUEST_SLOTS
     before, behind = around_count(wanted, _raw(item.request_id))
     begun = db.run(
-        "begin_request_clones",
-        [keys.PENDING_ONDEMAND_CLONES, keys.request(_raw(item.request_id)), keys.queue(Queue.PENDING, wanted.pool),
-         slots.key, slots.counter],
-        [raw, wanted.count, before, behind, limit, repr(leased_until), keys.VM_PREFIX, keys.WORK_PREFIX,
-         *counted_words(metadata), *names],
-    )  # fmt: skip
+        "requests/start_clones",
+        [
+            keys.PENDING_ONDEMAND_CLONES,
+            keys.request(_raw(item.request_id)),
+            keys.queue(Queue.PENDING, wanted.pool),
+            slots.key,
+            slots.counter,
+        ],
+        [
+            raw,
+            wanted.count,
+            before,
+            behind,
+            limit,
+            repr(leased_until),
+            keys.VM_PREFIX,
+            keys.WORK_PREFIX,
+            *counted_words(metadata),
+            *names,
+        ],
+    )
     return None if begun is None else [name.decode() for name in begun]
 
 
@@ -110,7 +131,7 @@ def fill(db: Database, request_id: bytes, wanted: Sequence[Wanted]) -> bool:
     sets = [keys.delivered(request_id, part.alias, part.pool) for part in wanted]
     return bool(
         db.run(
-            "fill_request",
+            "requests/fill",
             [keys.request(request_id), keys.PROCESSING_REQUESTS, *sets],
             [request_id, REMEMBERED_SECONDS, *(part.count for part in wanted)],
         )
@@ -122,12 +143,16 @@ def refill(db: Database, request_id: bytes, part: Wanted, *, dry_run: bool = Fal
     before, behind = around_count(part, request_id)
     return int(
         db.run(
-            "refill_request",
-            [keys.request(request_id), keys.delivered(request_id, part.alias, part.pool),
-             keys.queue(Queue.PENDING, part.pool), keys.PENDING_ONDEMAND_CLONES],
+            "requests/refill",
+            [
+                keys.request(request_id),
+                keys.delivered(request_id, part.alias, part.pool),
+                keys.queue(Queue.PENDING, part.pool),
+                keys.PENDING_ONDEMAND_CLONES,
+            ],
             [part.count, keys.VM_PREFIX, request_id, part.alias, before, behind, int(dry_run)],
         )
-    )  # fmt: skip
+    )
 
 
 def close(
@@ -150,11 +175,16 @@ def close(
         for count in range(part.count + 1)
     ]
     status, completed = db.run(
-        "close_request",
-        [keys.request(request_id), keys.WAITING_REQUESTS, keys.PROCESSING_REQUESTS, keys.PENDING_ONDEMAND_CLONES,
-         *places],
+        "requests/close",
+        [
+            keys.request(request_id),
+            keys.WAITING_REQUESTS,
+            keys.PROCESSING_REQUESTS,
+            keys.PENDING_ONDEMAND_CLONES,
+            *places,
+        ],
         [request_id, reason, int(keep_seconds), *left],
-    )  # fmt: skip
+    )
     return RequestStatus(status.decode()), [vm.decode(errors="backslashreplace") for vm in completed]
 
 

@@ -17,7 +17,7 @@ def look(db: Database) -> bool:
     They are put right.
     """
     slots = [key for kind in (keys.POOL_SLOTS, keys.REQUEST_SLOTS) for key in (kind.counter, kind.key)]
-    seen = db.run("look_for_other_manager", [keys.OTHER_MANAGER, *slots], [REMEMBERED_SECONDS])
+    seen = db.run("pools/correct_counters", [keys.OTHER_MANAGER, *slots], [REMEMBERED_SECONDS])
     return int(seen) >= LEAST_SIGHTINGS
 
 

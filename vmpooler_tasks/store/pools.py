@@ -93,9 +93,14 @@ def _ask_orders(pipe: Any, pool: str) -> None:
 def _orders(replies: Sequence[Any]) -> Orders:
     size, template, target, known, reset, undo_size, undo_template = replies
     return Orders(
-        size=_text(size), template=_text(template), clone_target=_text(target), known_template=_text(known),
-        reset=bool(reset), undo_size=bool(undo_size), undo_template=bool(undo_template),
-    )  # fmt: skip
+        size=_text(size),
+        template=_text(template),
+        clone_target=_text(target),
+        known_template=_text(known),
+        reset=bool(reset),
+        undo_size=bool(undo_size),
+        undo_template=bool(undo_template),
+    )
 
 
 def _text(raw: bytes | None) -> str | None:

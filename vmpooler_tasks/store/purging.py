@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from vmpooler_tasks.model.names import ORPHANED, DeadLetterQueue, Queue
 from vmpooler_tasks.store import audit, keys
 from vmpooler_tasks.store.connection import Answer, Database
-from vmpooler_tasks.store.deadletters import Limits, Trimmed
+from vmpooler_tasks.store.deadletters.queue import Limits, Trimmed
 from vmpooler_tasks.store.locks import OwnedLock
 from vmpooler_tasks.store.numbers import finite
 
@@ -69,36 +69,51 @@ def purge_pending(
     kept = limits or Limits(ttl_seconds=1, max_entries=1)
     words = [part for c in batch for part in (c.vm, c.stamp, c.letter)]
     answer = db.begin(
-        "purge_pending",
+        "purge/purge_pending",
         [
             keys.queue(Queue.PENDING, pool),
             keys.dead_letters(DeadLetterQueue.PENDING),
             keys.COUNTERS,
         ],
-        [now, kept.ttl_seconds, kept.max_entries, int(data_ttl_seconds), keys.VM_PREFIX,
-         counter(Queue.PENDING, pool), int(limits is not None), *words],
-    )  # fmt: skip
+        [
+            now,
+            kept.ttl_seconds,
+            kept.max_entries,
+            int(data_ttl_seconds),
+            keys.VM_PREFIX,
+            counter(Queue.PENDING, pool),
+            int(limits is not None),
+            *words,
+        ],
+    )
     return Batch(answer, pushes_letters=True)
 
 
 def purge_ready(db: Database, pool: str, batch: Sequence[Candidate]) -> Batch:
     """Moves them from ready to completed."""
     queues = [keys.queue(Queue.READY, pool), keys.queue(Queue.COMPLETED, pool)]
-    return _guarded(db, "purge_ready", [*queues, keys.COUNTERS],
-                    [keys.VM_PREFIX, counter(Queue.READY, pool)], batch)  # fmt: skip
+    return _guarded(
+        db, "purge/purge_ready", [*queues, keys.COUNTERS], [keys.VM_PREFIX, counter(Queue.READY, pool)], batch
+    )
 
 
 def purge_completed(db: Database, pool: str, batch: Sequence[Candidate]) -> Batch:
     """Takes them out of completed."""
     queue = keys.queue(Queue.COMPLETED, pool)
-    return _guarded(db, "purge_completed", [queue, keys.COUNTERS],
-                    [keys.VM_PREFIX, counter(Queue.COMPLETED, pool)], batch)  # fmt: skip
+    return _guarded(
+        db, "purge/purge_completed", [queue, keys.COUNTERS], [keys.VM_PREFIX, counter(Queue.COMPLETED, pool)], batch
+    )
 
 
 def expire_orphans(db: Database, queues: Sequence[bytes], batch: Sequence[Candidate]) -> Batch:
     """Lets their metadata expire; `queues` are all queues of all pools."""
-    return _guarded(db, "expire_orphans", [keys.COUNTERS, keys.PURGE_BATCH, *queues],
-                    [ORPHAN_EXPIRY_SECONDS, keys.VM_PREFIX, counter(ORPHANED)], batch)  # fmt: skip
+    return _guarded(
+        db,
+        "purge/expire_orphans",
+        [keys.COUNTERS, keys.PURGE_BATCH, *queues],
+        [ORPHAN_EXPIRY_SECONDS, keys.VM_PREFIX, counter(ORPHANED)],
+        batch,
+    )
 
 
 def orphans_per_call(queues: int, most: int) -> int:
@@ -147,9 +162,13 @@ def record_start(db: Database, now: float) -> None:
 
 
 def record_end(
-    db: Database, *, span: tuple[float, float] | None, failure: str | None, spared: Sequence[Spared],
+    db: Database,
+    *,
+    span: tuple[float, float] | None,
+    failure: str | None,
+    spared: Sequence[Spared],
     trail: Mapping[str, Any],
-) -> None:  # fmt: skip
+) -> None:
     """Records how a purge ended, with its line in the audit, as one step. Works out of memory as well.
 
     `span` is when it began and ended, None for a part of a cycle, which says nothing of when the purge last ran.
@@ -163,11 +182,18 @@ def record_end(
         took = max(span[1] - span[0], 0.0)
         within = duration_counter(next((bound for bound in DURATION_BOUNDS if took <= bound), None))
     db.run(
-        "finish_purge",
+        "purge/record_end",
         [keys.PURGE_STATE, keys.AUDIT, keys.COUNTERS],
-        [audit.MAX_ENTRIES, "purge_failures" if failure else "purge_cycles", within, repr(took),
-         len(words), *words, *audit.words(trail)],
-    )  # fmt: skip
+        [
+            audit.MAX_ENTRIES,
+            "purge_failures" if failure else "purge_cycles",
+            within,
+            repr(took),
+            len(words),
+            *words,
+            *audit.words(trail),
+        ],
+    )
 
 
 def read_state(db: Database) -> PurgeState:

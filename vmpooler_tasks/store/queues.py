@@ -53,7 +53,7 @@ def pages(db: Database, queue: Queue, pool: str, field: bytes) -> Iterator[tuple
     def page(cursor: bytes) -> Sequence[Any]:
         return (1, key, cursor, PAGE, keys.VM_PREFIX, field)
 
-    for _, names, stamps in db.stream(page, "read_queue"):
+    for _, names, stamps in db.stream(page, "vmpooler/read_queue"):
         if names:
             yield names, stamps
 
@@ -101,19 +101,19 @@ class MetadataAnswer:
 
 def metadata(db: Database, vms: Sequence[bytes], field: bytes) -> MetadataAnswer:
     """Asks what decides whether each is an orphan."""
-    return MetadataAnswer(db.begin("read_metadata", [], [field, *map(keys.vm, vms)]))
+    return MetadataAnswer(db.begin("vmpooler/read_metadata", [], [field, *map(keys.vm, vms)]))
 
 
 def fields(db: Database, vms: Sequence[bytes], *wanted: bytes) -> Answer:
     """Asks for these metadata fields of each VM; a list for each, None where missing or unreadable."""
-    return db.begin("read_fields", [], [len(wanted), *wanted, *map(keys.vm, vms)])
+    return db.begin("vmpooler/read_fields", [], [len(wanted), *wanted, *map(keys.vm, vms)])
 
 
 def read_fields(db: Database, hashes: Sequence[bytes], *wanted: bytes) -> list[list[bytes | None]]:
     """The same of any hashes, by key, in as many round trips as there are pages."""
     found: list[list[bytes | None]] = []
     for page in chunks(hashes, PAGE):
-        found += db.run("read_fields", [], [len(wanted), *wanted, *page])
+        found += db.run("vmpooler/read_fields", [], [len(wanted), *wanted, *page])
     return found
 
 
@@ -132,7 +132,9 @@ def first_seen(db: Database, queue_name: str, pool: str, vms: Sequence[bytes], *
 
     Those that are new are remembered as of `now`; None remembers nothing.
     """
-    return db.begin("remember", [keys.first_seen(queue_name, pool)], ["" if now is None else now, FORGOTTEN_POOL, *vms])
+    return db.begin(
+        "vmpooler/first_seen", [keys.first_seen(queue_name, pool)], ["" if now is None else now, FORGOTTEN_POOL, *vms]
+    )
 
 
 def forget_others(db: Database, queue_name: str, pool: str, present: set[int]) -> None:

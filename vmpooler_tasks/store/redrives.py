@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from vmpooler_tasks.model.deadletter import StoredLetter, read_letter
+from vmpooler_tasks.model.deadletters.entry import StoredDeadLetter, read_dead_letter
 from vmpooler_tasks.model.names import DeadLetterQueue, Queue
 from vmpooler_tasks.model.ondemand import Wanted
 from vmpooler_tasks.model.redrive import Lineage, Outcome, RunState, read_lineage
@@ -39,14 +39,27 @@ class Run:
 
 
 def start(
-    db: Database, run: str, letters: Sequence[StoredLetter], *, who: str, why: str | None, rate: float,
-    max_failed_percent: float, now: float,
-) -> None:  # fmt: skip
+    db: Database,
+    run: str,
+    letters: Sequence[StoredDeadLetter],
+    *,
+    who: str,
+    why: str | None,
+    rate: float,
+    max_failed_percent: float,
+    now: float,
+) -> None:
     """Freezes the letters; the run can be gone on with from now on."""
     fields = {
-        "state": str(RunState.RUNNING), "position": 0, "total": len(letters), "who": who, "why": why or "",
-        "rate": repr(rate), "max_failed_percent": repr(max_failed_percent), "started": repr(now),
-    }  # fmt: skip
+        "state": str(RunState.RUNNING),
+        "position": 0,
+        "total": len(letters),
+        "who": who,
+        "why": why or "",
+        "rate": repr(rate),
+        "max_failed_percent": repr(max_failed_percent),
+        "started": repr(now),
+    }
     with db.translated_errors():
         pipe = db.client.pipeline(transaction=False)
         for page in chunks(letters):
@@ -67,11 +80,17 @@ def read(db: Database, run: str) -> Run | None:
     if found.get("state") not in set(RunState):
         return None
     return Run(
-        id=run, state=RunState(found["state"]), position=int(found.get("position", 0)),
-        total=int(found.get("total", 0)), counts={name: int(found.get(name, 0)) for name in COUNTED},
-        who=found.get("who", ""), why=found.get("why") or None, rate=finite(found.get("rate")) or 0.0,
-        max_failed_percent=finite(found.get("max_failed_percent")) or 0.0, started=finite(found.get("started")) or 0.0,
-    )  # fmt: skip
+        id=run,
+        state=RunState(found["state"]),
+        position=int(found.get("position", 0)),
+        total=int(found.get("total", 0)),
+        counts={name: int(found.get(name, 0)) for name in COUNTED},
+        who=found.get("who", ""),
+        why=found.get("why") or None,
+        rate=finite(found.get("rate")) or 0.0,
+        max_failed_percent=finite(found.get("max_failed_percent")) or 0.0,
+        started=finite(found.get("started")) or 0.0,
+    )
 
 
 def newest_first(db: Database) -> list[Run]:
@@ -79,13 +98,13 @@ def newest_first(db: Database) -> list[Run]:
     return [run for name in names if (run := read(db, name.decode(errors="replace")))]
 
 
-def letter_at(db: Database, run: str, position: int) -> StoredLetter | None:
+def letter_at(db: Database, run: str, position: int) -> StoredDeadLetter | None:
     """The frozen letter at that place, whether it is still in its queue or not; None behind the last."""
     raw = db.call("LINDEX", keys.redrive_letters(run), position)
     if raw is None:
         return None
     queue, _, member = raw.partition(b"\n")
-    return read_letter(DeadLetterQueue(queue.decode()), member, 0.0)
+    return read_dead_letter(DeadLetterQueue(queue.decode()), member, 0.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,23 +126,45 @@ class Successor:
 
 
 def redrive_vm(
-    db: Database, run: str, position: int, letter: StoredLetter, successor: Successor
+    db: Database, run: str, position: int, letter: StoredDeadLetter, successor: Successor
 ) -> tuple[Outcome, str | None]:
     """(what became of the letter, the VM that was begun)."""
     request_id, pool = successor.request_id or b"", successor.pool
     slots = slots_for(successor.request_id)
     before, behind = around_count(Wanted(successor.alias, pool, 0), request_id)
     outcome, vm = db.run(
-        "redrive_vm",
-        [keys.dead_letters(letter.queue), keys.redrive(run), keys.COUNTERS,
-         *(keys.queue(queue, pool) for queue in (Queue.PENDING, Queue.READY, Queue.RUNNING)),
-         slots.key, slots.counter, keys.request(request_id), keys.delivered(request_id, successor.alias, pool),
-         keys.PENDING_ONDEMAND_CLONES],
-        [position, letter.raw, letter.queue, letter.text("vm"), int(successor.request_id is not None),
-         _or_blank(successor.wanted), _or_blank(successor.limit), repr(successor.leased_until), keys.VM_PREFIX,
-         keys.WORK_PREFIX, request_id, successor.alias, before, behind, *counted_words(successor.metadata),
-         *counted_words(successor.lineage.as_fields()), *successor.names],
-    )  # fmt: skip
+        "redrive/redrive_vm",
+        [
+            keys.dead_letters(letter.queue),
+            keys.redrive(run),
+            keys.COUNTERS,
+            *(keys.queue(queue, pool) for queue in (Queue.PENDING, Queue.READY, Queue.RUNNING)),
+            slots.key,
+            slots.counter,
+            keys.request(request_id),
+            keys.delivered(request_id, successor.alias, pool),
+            keys.PENDING_ONDEMAND_CLONES,
+        ],
+        [
+            position,
+            letter.raw,
+            letter.queue,
+            letter.text("vm"),
+            int(successor.request_id is not None),
+            _or_blank(successor.wanted),
+            _or_blank(successor.limit),
+            repr(successor.leased_until),
+            keys.VM_PREFIX,
+            keys.WORK_PREFIX,
+            request_id,
+            successor.alias,
+            before,
+            behind,
+            *counted_words(successor.metadata),
+            *counted_words(successor.lineage.as_fields()),
+            *successor.names,
+        ],
+    )
     return Outcome(outcome.decode()), vm.decode() or None
 
 
@@ -132,9 +173,16 @@ def _or_blank(number: int | None) -> int | str:
 
 
 def redrive_task(
-    db: Database, run: str, position: int, letter: StoredLetter, *, queue: str = "", message: bytes | None = None,
-    completed: tuple[str, str] | None = None, decided: Outcome | None = None,
-) -> Outcome:  # fmt: skip
+    db: Database,
+    run: str,
+    position: int,
+    letter: StoredDeadLetter,
+    *,
+    queue: str = "",
+    message: bytes | None = None,
+    completed: tuple[str, str] | None = None,
+    decided: Outcome | None = None,
+) -> Outcome:
     """What became of the letter. `message` is put at the end of the workers' `queue`, unless it is empty.
 
     Without one, what would be run again stays where it is. `completed` is a (VM, pool) that has to wait for its
@@ -143,28 +191,34 @@ def redrive_task(
     vm, pool = completed or ("", "")
     filled = queue.encode() or keys.dead_letters(letter.queue)  # none is filled; a key without a name may be forbidden
     outcome = db.run(
-        "redrive_task",
-        [keys.dead_letters(letter.queue), keys.redrive(run), keys.COUNTERS, filled,
-         keys.queue(Queue.COMPLETED, pool)],
+        "redrive/redrive_task",
+        [keys.dead_letters(letter.queue), keys.redrive(run), keys.COUNTERS, filled, keys.queue(Queue.COMPLETED, pool)],
         [position, letter.raw, letter.queue, message or b"", vm, decided or "", int(message is None)],
-    )  # fmt: skip
+    )
     return Outcome(outcome.decode())
 
 
 def pass_over(db: Database, run: str, position: int) -> Outcome:
     """What became of the letter at that place, which is not known any more: it is gone, unless the run has ended."""
-    nothing = StoredLetter(DeadLetterQueue.TASKS, b"", 0.0, {})
+    nothing = StoredDeadLetter(DeadLetterQueue.TASKS, b"", 0.0, {})
     return redrive_task(db, run, position, nothing, decided=Outcome.GONE)
 
 
 def end(db: Database, run: Run, state: RunState) -> bool:
     """Ends the run with a line in the audit. False if it had ended before."""
-    trail = audit.words({
-        "action": "redrive", "who": run.who, "why": run.why, "run": run.id, "state": state, "selected": run.total,
-    })  # fmt: skip
+    trail = audit.words(
+        {
+            "action": "redrive",
+            "who": run.who,
+            "why": run.why,
+            "run": run.id,
+            "state": state,
+            "selected": run.total,
+        }
+    )
     return bool(
         db.run(
-            "end_redrive",
+            "redrive/end",
             [keys.redrive(run.id), keys.redrive_letters(run.id), keys.AUDIT],
             [state, audit.MAX_ENTRIES, *trail],
         )

@@ -39,7 +39,7 @@ def fail(db: Database, request: bytes, reason: str, keep_seconds: float) -> bool
     """False if the request got an answer meanwhile. Raises WrongTypeError."""
     return bool(
         db.run(
-            "fail_request",
+            "requests/fail",
             [
                 keys.request(request),
                 keys.WAITING_REQUESTS,

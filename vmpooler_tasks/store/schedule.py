@@ -22,17 +22,17 @@ def last_ticks(db: Database) -> dict[str, str]:
 def claim(db: Database, entry: str, last_tick: str, now: float) -> str | None:
     """The claim to be confirmed, or None if another beat was first. `last_tick` is "" for an entry's first."""
     until = repr(now + CLAIM_SECONDS)
-    return until if db.run("claim_tick", [keys.SCHEDULE], [entry, last_tick, now, until]) else None
+    return until if db.run("fleet/claim_tick", [keys.SCHEDULE], [entry, last_tick, now, until]) else None
 
 
 def confirm(db: Database, entry: str, claimed: str, tick: float) -> None:
     """The tick was sent."""
-    db.run("confirm_tick", [keys.SCHEDULE], [entry, claimed, repr(tick)])
+    db.run("fleet/confirm_tick", [keys.SCHEDULE], [entry, claimed, repr(tick)])
 
 
 def give_back(db: Database, entry: str, claimed: str) -> None:
     """The tick could not be sent; any beat may try again at once."""
-    db.run("confirm_tick", [keys.SCHEDULE], [entry, claimed, ""])
+    db.run("fleet/confirm_tick", [keys.SCHEDULE], [entry, claimed, ""])
 
 
 def beat_is_alive(db: Database, beat: str, now: float) -> None:

@@ -60,9 +60,14 @@ class Messages:
 
 
 def read(
-    db: Database, *, pools: Sequence[str], providers: Sequence[str], queues: Sequence[str], broker: Database | None,
+    db: Database,
+    *,
+    pools: Sequence[str],
+    providers: Sequence[str],
+    queues: Sequence[str],
+    broker: Database | None,
     now: float,
-) -> tuple[Snapshot, Messages | None]:  # fmt: skip
+) -> tuple[Snapshot, Messages | None]:
     """One round trip, and one more where no `pools` are named: then those that a VMPooler has registered.
 
     Celery's messages are in `broker`, a trip of its own if that is not `db`. None if there is none, or it does not

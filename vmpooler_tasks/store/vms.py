@@ -3,23 +3,34 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from vmpooler_tasks.model.deadletter import DeadLetter
+from vmpooler_tasks.model.deadletters.entry import DeadLetter
 from vmpooler_tasks.model.lifecycle import Fields
 from vmpooler_tasks.model.names import DeadLetterQueue, Queue
 from vmpooler_tasks.model.ondemand import RequestRetry
 from vmpooler_tasks.store import keys, queues
 from vmpooler_tasks.store.chunks import chunks
 from vmpooler_tasks.store.connection import Database
-from vmpooler_tasks.store.deadletters import Limits, Trimmed
+from vmpooler_tasks.store.deadletters.queue import Limits, Trimmed
 
 FIELDS = (
-    "clone", "clone_time", "ready", "check", "checkout", "lifetime", "destroy", "timeout_notification",
-    "open_socket_error", "clone_error", "clone_error_class", "request_id", "pool_alias",
-)  # fmt: skip
+    "clone",
+    "clone_time",
+    "ready",
+    "check",
+    "checkout",
+    "lifetime",
+    "destroy",
+    "timeout_notification",
+    "open_socket_error",
+    "clone_error",
+    "clone_error_class",
+    "request_id",
+    "pool_alias",
+)
 """What the checks look at."""
 
 MOVED_AT_ONCE = 500
-"""As complete_some.lua has it: fewer are the last."""
+"""As pools/complete_some.lua has it: fewer are the last."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +61,7 @@ def checkouts(db: Database, pool: str, vms: Sequence[bytes]) -> list[bytes | Non
 
 def note(db: Database, vm: str, name: str, value: str | bytes) -> None:
     """Keeps one field of a VM's metadata, unless there is none any more."""
-    db.run("note", [keys.vm(vm.encode())], [name, value])
+    db.run("pools/set_field", [keys.vm(vm.encode())], [name, value])
 
 
 def begin_age(db: Database, vm: bytes, stamp: bytes) -> None:
@@ -60,46 +71,78 @@ def begin_age(db: Database, vm: bytes, stamp: bytes) -> None:
 
 def complete(db: Database, vm: str, pool: str, queue: Queue) -> bool:
     """Moves it to completed; False if it had left the queue."""
-    return bool(db.run("complete", [keys.queue(queue, pool), keys.queue(Queue.COMPLETED, pool)], [vm]))
+    return bool(db.run("pools/complete", [keys.queue(queue, pool), keys.queue(Queue.COMPLETED, pool)], [vm]))
 
 
 def complete_some(db: Database, pool: str, queue: Queue, keep: int = 0) -> list[str]:
     """Moves any to completed until so many are left."""
     moved: list[str] = []
     while True:
-        page = db.run("complete_some", [keys.queue(queue, pool), keys.queue(Queue.COMPLETED, pool)], [keep])
+        page = db.run("pools/complete_some", [keys.queue(queue, pool), keys.queue(Queue.COMPLETED, pool)], [keep])
         moved += [vm.decode(errors="backslashreplace") for vm in page]
         if len(page) < MOVED_AT_ONCE:
             return moved
 
 
 def fail(
-    db: Database, vm: str, pool: str, queue: Queue, *, letter: DeadLetter, now: float, limits: Limits | None,
+    db: Database,
+    vm: str,
+    pool: str,
+    queue: Queue,
+    *,
+    letter: DeadLetter,
+    now: float,
+    limits: Limits | None,
     retry: RequestRetry,
-) -> FailedVm:  # fmt: skip
+) -> FailedVm:
     """Its dead letter, and from pending or ready to completed. Without `limits` there is no letter."""
     kept, letters = limits or Limits(ttl_seconds=1, max_entries=1), DeadLetterQueue(str(queue))
     failed, dropped, expired, outcome, retries = db.run(
-        "fail_vm",
-        [keys.queue(queue, pool), keys.queue(Queue.COMPLETED, pool), keys.dead_letters(letters),
-         keys.DEAD_LETTER_IDS, keys.COUNTERS, keys.request(retry.request_id), keys.PENDING_ONDEMAND_CLONES],
-        [vm, letters, repr(now), int(limits is not None), kept.ttl_seconds, kept.max_entries, letter.id,
-         letter.member(), int(retry.permanent), retry.most_retries, retry.item, retry.reason],
-    )  # fmt: skip
+        "pools/fail_vm",
+        [
+            keys.queue(queue, pool),
+            keys.queue(Queue.COMPLETED, pool),
+            keys.dead_letters(letters),
+            keys.DEAD_LETTER_IDS,
+            keys.COUNTERS,
+            keys.request(retry.request_id),
+            keys.PENDING_ONDEMAND_CLONES,
+        ],
+        [
+            vm,
+            letters,
+            repr(now),
+            int(limits is not None),
+            kept.ttl_seconds,
+            kept.max_entries,
+            letter.id,
+            letter.member(),
+            int(retry.permanent),
+            retry.most_retries,
+            retry.item,
+            retry.reason,
+        ],
+    )
     return FailedVm(
-        failed=bool(failed), trimmed=Trimmed(dropped, expired), request_outcome=outcome.decode(),
+        failed=bool(failed),
+        trimmed=Trimmed(dropped, expired),
+        request_outcome=outcome.decode(),
         request_retries=retries,
-    )  # fmt: skip
+    )
 
 
 def drop_pending(db: Database, vm: str, pool: str, *, keep_seconds: float, retry: RequestRetry) -> FailedVm:
     """Removes a pending VM that is nowhere."""
     removed, outcome, *retries = db.run(
-        "drop_pending",
-        [keys.queue(Queue.PENDING, pool), keys.vm(vm.encode()), keys.request(retry.request_id),
-         keys.PENDING_ONDEMAND_CLONES],
+        "pools/drop_pending",
+        [
+            keys.queue(Queue.PENDING, pool),
+            keys.vm(vm.encode()),
+            keys.request(retry.request_id),
+            keys.PENDING_ONDEMAND_CLONES,
+        ],
         [vm, int(keep_seconds), retry.most_retries, retry.item],
-    )  # fmt: skip
+    )
     return FailedVm(
         failed=bool(removed), request_outcome=outcome.decode(), request_retries=retries[0] if retries else 0
     )
@@ -108,5 +151,5 @@ def drop_pending(db: Database, vm: str, pool: str, *, keep_seconds: float, retry
 def discover(db: Database, pool: str, vms: Sequence[bytes]) -> list[str]:
     """Those of these that are in no queue are put into discovered."""
     others = [keys.queue(queue, pool) for queue in Queue if queue is not Queue.DISCOVERED]
-    found = db.run("discover", [keys.queue(Queue.DISCOVERED, pool), *others], [keys.VM_PREFIX, pool, *vms])
+    found = db.run("pools/discover", [keys.queue(Queue.DISCOVERED, pool), *others], [keys.VM_PREFIX, pool, *vms])
     return [vm.decode(errors="backslashreplace") for vm in found]

@@ -10,6 +10,6 @@ def field_words(fields: Mapping[str, Any]) -> list[Any]:
 
 
 def counted_words(fields: Mapping[str, Any]) -> list[Any]:
-    """The same behind their count, as `words_from` in begin.lua reads them."""
+    """The same behind their count, as `words_from` in pools/clone_start.lua reads them."""
     words = field_words(fields)
     return [len(words), *words]

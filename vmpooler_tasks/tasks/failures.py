@@ -10,8 +10,8 @@ from typing import Any
 from vmpooler_tasks.errors import StoreRefusedError, StoreUnavailableError, VmpoolerTasksError
 from vmpooler_tasks.jobs import clone
 from vmpooler_tasks.jobs.clone import Failure
-from vmpooler_tasks.jobs.keep import keep
-from vmpooler_tasks.model.deadletter import MAX_TEXT, DeadLetter, letter_id
+from vmpooler_tasks.jobs.deadletters.retention import keep
+from vmpooler_tasks.model.deadletters.entry import MAX_TEXT, DeadLetter, dead_letter_id
 from vmpooler_tasks.model.names import DeadLetterQueue, on_one_line
 from vmpooler_tasks.model.redaction import redacted, redacted_bytes, redacted_text
 from vmpooler_tasks.model.redrive import Lineage
@@ -32,10 +32,18 @@ MAX_RAW = 65_536
 
 
 def keep_failed_task(
-    *, task: str | None, task_id: str | None, args: Any, kwargs: Any, retries: int, error: BaseException | None,
-    error_class: str | None = None, traceback: str | None = None, tick: bool = False,
+    *,
+    task: str | None,
+    task_id: str | None,
+    args: Any,
+    kwargs: Any,
+    retries: int,
+    error: BaseException | None,
+    error_class: str | None = None,
+    traceback: str | None = None,
+    tick: bool = False,
     lineage: Lineage | None = None,
-) -> None:  # fmt: skip
+) -> None:
     """The dead letter of a failed task. Reported again for the same delivery, it is the same letter.
 
     A clone that failed is a VM that failed: its letter goes to `clone`, and the VM out of pending.
@@ -60,7 +68,7 @@ def keep_failed_task(
             kwargs=redacted(kwargs),
             traceback=_tail(traceback or _formatted(error)),
             redrives=lineage.redrives if lineage else None,
-            redrive_of=lineage.letter_id if lineage else None,
+            redrive_of=lineage.dead_letter_id if lineage else None,
         ),
         now,
         lineage,
@@ -68,14 +76,21 @@ def keep_failed_task(
 
 
 def _identity(
-    task: str | None, task_id: str | None, kwargs: Any, retries: int, error: BaseException | None, now: float, *,
-    tick: bool, lineage: Lineage | None,
-) -> str:  # fmt: skip
+    task: str | None,
+    task_id: str | None,
+    kwargs: Any,
+    retries: int,
+    error: BaseException | None,
+    now: float,
+    *,
+    tick: bool,
+    lineage: Lineage | None,
+) -> str:
     """What is tried again and again by itself, and fails each time for the same reason, is one letter an hour."""
     if (tick or task == names.DESTROY_VM) and lineage is None:
         what = json.dumps(kwargs, sort_keys=True, default=repr)
-        return letter_id(DeadLetterQueue.TASKS, str(task), what, type(error).__name__, int(now // SAME_SECONDS))
-    return letter_id(DeadLetterQueue.TASKS, task_id or f"{now}", retries)
+        return dead_letter_id(DeadLetterQueue.TASKS, str(task), what, type(error).__name__, int(now // SAME_SECONDS))
+    return dead_letter_id(DeadLetterQueue.TASKS, task_id or f"{now}", retries)
 
 
 def _fail_clone(task_id: str, args: Any, kwargs: Any, error: BaseException | None, error_class: str | None) -> bool:
@@ -103,7 +118,7 @@ def keep_raw_message(raw: bytes, why: str, queue: str | None = None) -> None:
             error_class="UndecodableMessage",
             error_message=redacted_text(why)[:MAX_TEXT],
             failed_at=iso_utc(now),
-            id=letter_id(DeadLetterQueue.TASKS, raw, f"{now}"),
+            id=dead_letter_id(DeadLetterQueue.TASKS, raw, f"{now}"),
             args=[base64.b64encode(kept[:MAX_RAW]).decode()],
             kwargs={"queue": queue, "bytes": len(raw)},
         ),

@@ -27,9 +27,11 @@ def refuse_open_flower() -> None:
     from tornado.options import options  # noqa: PLC0415 - they are there in Flower alone
 
     problem = mistake(
-        address=options.address, socket=bool(options.unix_socket), login=bool(options.basic_auth or options.auth),
+        address=options.address,
+        socket=bool(options.unix_socket),
+        login=bool(options.basic_auth or options.auth),
         environ=os.environ,
-    )  # fmt: skip
+    )
     if problem:
         refuse(OpenFlowerError(problem))
 

@@ -35,10 +35,15 @@ def add_options(app: Celery) -> None:
     for program in PROGRAMS:
         app.user_options[program].add(
             click.Option(
-                ("--log-format",), metavar="text|json", is_eager=True, expose_value=False, callback=_begin,
-                allow_from_autoenv=False, help=f"How to write the log; {VARIABLE} is the default. [default: text]",
+                ("--log-format",),
+                metavar="text|json",
+                is_eager=True,
+                expose_value=False,
+                callback=_begin,
+                allow_from_autoenv=False,
+                help=f"How to write the log; {VARIABLE} is the default. [default: text]",
             )
-        )  # fmt: skip
+        )
 
 
 def begin() -> None:

@@ -31,9 +31,13 @@ def purge_stale_entries(
     Raises InvalidOrderError for arguments of another type, or that name a pool or queue that is not there.
     """
     order = PurgeOrder(
-        dry_run=dry_run, pools=pools, queues=queues, force=force, why=why,
+        dry_run=dry_run,
+        pools=pools,
+        queues=queues,
+        force=force,
+        why=why,
         who=who or ("beat" if self.request.get("tick") else f"task {self.request.id}"),
-    )  # fmt: skip
+    )
     report = purge.run(database(), settings(), system_clock, order).as_json()
     del report["entries"]
     return report

@@ -25,13 +25,31 @@ ELSEWHERE = {
 """Tasks that do not go to the maintenance queue."""
 
 OWN = OwnTasks(
-    names=frozenset({
-        PURGE, HEALTH_CHECK, CHECK_POOLS, CHECK_POOL, CLONE_VM, CHECK_PENDING_VM, CHECK_READY_VM, CHECK_RUNNING_VM,
-        DESTROY_VM, PROCESS_REQUESTS, REDRIVE,
-    }),
-    repeated=frozenset({
-        CHECK_POOLS, CHECK_POOL, PROCESS_REQUESTS, CHECK_PENDING_VM, CHECK_READY_VM, CHECK_RUNNING_VM,
-    }),
+    names=frozenset(
+        {
+            PURGE,
+            HEALTH_CHECK,
+            CHECK_POOLS,
+            CHECK_POOL,
+            CLONE_VM,
+            CHECK_PENDING_VM,
+            CHECK_READY_VM,
+            CHECK_RUNNING_VM,
+            DESTROY_VM,
+            PROCESS_REQUESTS,
+            REDRIVE,
+        }
+    ),
+    repeated=frozenset(
+        {
+            CHECK_POOLS,
+            CHECK_POOL,
+            PROCESS_REQUESTS,
+            CHECK_PENDING_VM,
+            CHECK_READY_VM,
+            CHECK_RUNNING_VM,
+        }
+    ),
     destroy=DESTROY_VM,
-)  # fmt: skip
+)
 """What a redrive knows of them."""

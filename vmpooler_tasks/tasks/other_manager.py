@@ -34,8 +34,9 @@ class Guard:
         if seen and self._telling.is_time():
             _log.error(
                 "[!] [pools] Another pool manager is at work on this Redis: nothing is done until it is still for"
-                " %d seconds", other_manager.REMEMBERED_SECONDS,
-            )  # fmt: skip
+                " %d seconds",
+                other_manager.REMEMBERED_SECONDS,
+            )
         self._seen = seen
 
 

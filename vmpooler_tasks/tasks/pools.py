@@ -58,9 +58,14 @@ def hand_out(work: Iterable[Work]) -> int:
 
 def _send(task: str, kwargs: dict[str, Any], producer: Any, expires: float | None) -> None:
     current_app.send_task(
-        task, kwargs=kwargs, producer=producer, expires=expires, ignore_result=True,
-        queue=names.ELSEWHERE[task], headers={"tick": True} if expires else None,
-    )  # fmt: skip
+        task,
+        kwargs=kwargs,
+        producer=producer,
+        expires=expires,
+        ignore_result=True,
+        queue=names.ELSEWHERE[task],
+        headers={"tick": True} if expires else None,
+    )
 
 
 @shared_task(name=names.CHECK_POOLS, base=PoolTask)

@@ -8,10 +8,18 @@ from celery import signals
 from vmpooler_tasks.sparingly import Sparingly
 from vmpooler_tasks.tasks import names
 
-QUIET = frozenset({
-    names.CHECK_POOLS, names.CHECK_POOL, names.PROCESS_REQUESTS, names.CHECK_PENDING_VM, names.CHECK_READY_VM,
-    names.CHECK_RUNNING_VM, names.CLONE_VM, names.DESTROY_VM,
-})  # fmt: skip
+QUIET = frozenset(
+    {
+        names.CHECK_POOLS,
+        names.CHECK_POOL,
+        names.PROCESS_REQUESTS,
+        names.CHECK_PENDING_VM,
+        names.CHECK_READY_VM,
+        names.CHECK_RUNNING_VM,
+        names.CLONE_VM,
+        names.DESTROY_VM,
+    }
+)
 """What these do is told by their own lines, by VM and pool."""
 
 TICKS = QUIET - {names.CLONE_VM, names.DESTROY_VM}

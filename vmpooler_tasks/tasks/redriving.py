@@ -47,9 +47,15 @@ class Broker:
                 channel.captured = captured
             with self.app.amqp.Producer(channel, auto_declare=False) as producer:
                 self.app.send_task(
-                    task, args=args, kwargs=kwargs, producer=producer, ignore_result=True, retry=False,
-                    queue=names.ELSEWHERE.get(task, names.MAINTENANCE_QUEUE), headers={HEADER: lineage.as_fields()},
-                )  # fmt: skip
+                    task,
+                    args=args,
+                    kwargs=kwargs,
+                    producer=producer,
+                    ignore_result=True,
+                    retry=False,
+                    queue=names.ELSEWHERE.get(task, names.MAINTENANCE_QUEUE),
+                    headers={HEADER: lineage.as_fields()},
+                )
         return captured[0] if captured else ("", b"")
 
     def hand_out(self, work: Work) -> None:
@@ -70,9 +76,14 @@ def redrive(self: Task, run: str | None = None, **order: Any) -> dict[str, Any]:
         if asked.dry_run or not selection.letters:
             return selection.as_json(forecast(database(), settings(), names.OWN, selection.letters))
         run = job.start(
-            database(), selection, who=asked.who or f"task {self.request.id}", why=asked.why, rate=asked.rate,
-            max_failed_percent=asked.max_failed_percent, now=system_clock(),
-        )  # fmt: skip
+            database(),
+            selection,
+            who=asked.who or f"task {self.request.id}",
+            why=asked.why,
+            rate=asked.rate,
+            max_failed_percent=asked.max_failed_percent,
+            now=system_clock(),
+        )
     elif order:
         raise InvalidOrderError(f"a run that is gone on with takes no {', '.join(sorted(order))}")
     return _go_on(run)

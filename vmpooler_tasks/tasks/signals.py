@@ -40,10 +40,16 @@ def _task_failed(
     del traceback
     request = getattr(sender, "request", None)
     keep_failed_task(
-        task=getattr(sender, "name", None), task_id=task_id, args=plain(args), kwargs=plain(kwargs),
-        retries=getattr(request, "retries", None) or 0, error=exception, traceback=getattr(einfo, "traceback", None),
-        tick=bool(getattr(request, "tick", False)), lineage=read_lineage(getattr(request, "redrive", None)),
-    )  # fmt: skip
+        task=getattr(sender, "name", None),
+        task_id=task_id,
+        args=plain(args),
+        kwargs=plain(kwargs),
+        retries=getattr(request, "retries", None) or 0,
+        error=exception,
+        traceback=getattr(einfo, "traceback", None),
+        tick=bool(getattr(request, "tick", False)),
+        lineage=read_lineage(getattr(request, "redrive", None)),
+    )
 
 
 @signals.task_revoked.connect(weak=False)
@@ -53,20 +59,30 @@ def _task_revoked(sender: Any, request: Any, terminated: bool, expired: bool, **
         return  # a tick that nobody ran in time: the next one does its work
     what = "terminated" if terminated else "expired" if expired else "revoked"
     keep_failed_task(
-        task=getattr(sender, "name", None), task_id=request.id, args=plain(request.args), kwargs=plain(request.kwargs),
-        retries=getattr(request, "retries", None) or 0, error=RuntimeError(f"the task was {what}"),
-        error_class="TaskRevokedError", lineage=read_lineage(getattr(request, "redrive", None)),
-    )  # fmt: skip
+        task=getattr(sender, "name", None),
+        task_id=request.id,
+        args=plain(request.args),
+        kwargs=plain(request.kwargs),
+        retries=getattr(request, "retries", None) or 0,
+        error=RuntimeError(f"the task was {what}"),
+        error_class="TaskRevokedError",
+        lineage=read_lineage(getattr(request, "redrive", None)),
+    )
 
 
 @signals.task_unknown.connect(weak=False)
 def _task_unknown(message: Any, exc: BaseException, name: str, id: str, **_: Any) -> None:  # noqa: A002 - Celery's name
     args, kwargs = _arguments(message)
     keep_failed_task(
-        task=name, task_id=id, args=args, kwargs=kwargs, retries=0,
-        error=RuntimeError(f"no task of this name is registered: {exc}"), error_class="NotRegistered",
+        task=name,
+        task_id=id,
+        args=args,
+        kwargs=kwargs,
+        retries=0,
+        error=RuntimeError(f"no task of this name is registered: {exc}"),
+        error_class="NotRegistered",
         lineage=read_lineage((message.headers or {}).get("redrive")),
-    )  # fmt: skip
+    )
 
 
 @signals.task_rejected.connect(weak=False)

@@ -21,9 +21,12 @@ _log = logging.getLogger("vmpooler_tasks.web")
 
 MOST_CONNECTIONS = 500
 HTTP: dict[str, Any] = {
-    "log_config": None, "access_log": False, "server_header": False,
-    "http": "h11", "h11_max_incomplete_event_size": 1024 * 1024,
-}  # fmt: skip
+    "log_config": None,
+    "access_log": False,
+    "server_header": False,
+    "http": "h11",
+    "h11_max_incomplete_event_size": 1024 * 1024,
+}
 """How uvicorn speaks. A query within the API's own bounds may be longer than h11's usual 64 KiB."""
 
 PATIENCE_SECONDS = 20
@@ -56,10 +59,13 @@ def serve(settings: Settings) -> None:
     app = create_app(settings, db, system_clock, _broker(settings, db))
     try:
         config = uvicorn.Config(
-            app, **HTTP, limit_concurrency=MOST_CONNECTIONS,
-            timeout_graceful_shutdown=PATIENCE_SECONDS, ssl_certfile=settings.web.tls_certificate,
+            app,
+            **HTTP,
+            limit_concurrency=MOST_CONNECTIONS,
+            timeout_graceful_shutdown=PATIENCE_SECONDS,
+            ssl_certfile=settings.web.tls_certificate,
             ssl_keyfile=settings.web.tls_key,
-        )  # fmt: skip
+        )
         config.load()
     except (ssl.SSLError, OSError) as error:
         raise CannotListenError(f"{settings.web.tls_certificate}: {error.strerror or error}") from error

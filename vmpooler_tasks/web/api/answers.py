@@ -6,14 +6,24 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from vmpooler_tasks.jobs.pool_overview import PoolRow
 
-PROBLEM = {"description": "what was wrong", "content": {"application/problem+json": {"schema": {
-    "type": "object",
-    "required": ["type", "title", "status", "detail"],
-    "properties": {
-        "type": {"type": "string"}, "title": {"type": "string"}, "status": {"type": "integer"},
-        "detail": {"type": "string"}, "errors": {"type": "array", "items": {"type": "object"}},
+PROBLEM = {
+    "description": "what was wrong",
+    "content": {
+        "application/problem+json": {
+            "schema": {
+                "type": "object",
+                "required": ["type", "title", "status", "detail"],
+                "properties": {
+                    "type": {"type": "string"},
+                    "title": {"type": "string"},
+                    "status": {"type": "integer"},
+                    "detail": {"type": "string"},
+                    "errors": {"type": "array", "items": {"type": "object"}},
+                },
+            }
+        }
     },
-}}}}  # fmt: skip
+}
 
 
 def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
@@ -128,7 +138,7 @@ class Letter(Answer):
     queue: str
 
 
-class LetterPage(BaseModel):
+class DeadLetterPage(BaseModel):
     letters: list[Letter]
     next_cursor: str | None
     unreadable: list[str] = Field(description="keys left out, since they are no queues")

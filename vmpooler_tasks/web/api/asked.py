@@ -6,7 +6,7 @@ from fastapi import Query
 from pydantic import BaseModel, ConfigDict, Field
 
 from vmpooler_tasks.jobs.redrive_order import refuse_everything
-from vmpooler_tasks.model.letterfilter import LetterFilter
+from vmpooler_tasks.model.deadletters.filters import DeadLetterFilter
 from vmpooler_tasks.model.names import DeadLetterQueue
 from vmpooler_tasks.model.redrive import DEFAULT_MAX_FAILED, DEFAULT_RATE
 
@@ -42,12 +42,19 @@ class Selection(BaseModel):
     since: Epoch | None = None
     until: Epoch | None = None
 
-    def filter(self, queues: list[DeadLetterQueue], ids: frozenset[str] = frozenset()) -> LetterFilter:
-        return LetterFilter(
-            queues=tuple(queues) or tuple(DeadLetterQueue), ids=ids, pool=self.pool, vm=self.vm, request=self.request,
-            error_class=self.error_class, error=self.error, search=self.search or None, since=self.since,
+    def filter(self, queues: list[DeadLetterQueue], ids: frozenset[str] = frozenset()) -> DeadLetterFilter:
+        return DeadLetterFilter(
+            queues=tuple(queues) or tuple(DeadLetterQueue),
+            ids=ids,
+            pool=self.pool,
+            vm=self.vm,
+            request=self.request,
+            error_class=self.error_class,
+            error=self.error,
+            search=self.search or None,
+            since=self.since,
             until=self.until,
-        )  # fmt: skip
+        )
 
 
 class LetterQuery(Selection):
@@ -55,7 +62,7 @@ class LetterQuery(Selection):
 
     queue: Annotated[list[DeadLetterQueue], Field(max_length=len(DeadLetterQueue))] = []
 
-    def chosen(self) -> LetterFilter:
+    def chosen(self) -> DeadLetterFilter:
         return self.filter(self.queue)
 
 
@@ -75,7 +82,7 @@ class Order(Selection):
     dry_run: Flag = False
     why: Why | None = None
 
-    def chosen(self) -> LetterFilter:
+    def chosen(self) -> DeadLetterFilter:
         """Raises InvalidOrderError if it means nothing in particular."""
         wanted = self.filter(self.queues, frozenset(self.ids))
         if not self.every:

@@ -11,9 +11,11 @@ router = APIRouter(tags=["probes"])
 
 
 @router.get(
-    "/metrics", summary="Metrics for Prometheus", response_class=Response,
+    "/metrics",
+    summary="Metrics for Prometheus",
+    response_class=Response,
     responses={**READING, 200: {"content": {"text/plain": {"schema": {"type": "string"}}}}},
-)  # fmt: skip
+)
 def metrics(site: Here, _: Reader) -> Response:
     """Read from Redis at each scrape. Without Redis they say so, and unhealthy."""
     return Response(exposition(site.db, site.settings, site.clock, site.broker), media_type=CONTENT_TYPE)

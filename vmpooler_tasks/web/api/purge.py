@@ -11,7 +11,7 @@ from vmpooler_tasks.jobs import purge as job
 from vmpooler_tasks.jobs.purge_order import PurgeOrder
 from vmpooler_tasks.web.api.answers import CHANGING, READING, PurgeAnswer, problems
 from vmpooler_tasks.web.api.asked import Name, PurgeBody, PurgedQueue
-from vmpooler_tasks.web.api.letters import audited
+from vmpooler_tasks.web.api.deadletters import audited
 from vmpooler_tasks.web.guard import Operator, Reader
 from vmpooler_tasks.web.site import Here, Site
 
@@ -22,14 +22,18 @@ MOST_ENTRIES = 500
 _one_at_a_time = threading.Lock()
 
 DryRun = Annotated[bool, Query(json_schema_extra={"enum": [True]})]
-Pools = Annotated[list[Name], Query(max_length=100)]
-Queues = Annotated[list[PurgedQueue], Query(max_length=5)]
+Pools = Annotated[list[Name], Query(max_length=100, default_factory=list)]
+Queues = Annotated[list[PurgedQueue], Query(max_length=5, default_factory=list)]
 
 
 @router.get("", summary="What a purge would do now", responses={**READING, **problems(404)})
 def plan(
-    site: Here, who: Reader, dry_run: DryRun = True, pool: Pools = [], queue: Queues = [],  # noqa: B006
-) -> PurgeAnswer:  # fmt: skip
+    site: Here,
+    who: Reader,
+    pool: Pools,
+    queue: Queues,
+    dry_run: DryRun = True,
+) -> PurgeAnswer:
     if not dry_run:
         raise HTTPException(HTTPStatus.UNPROCESSABLE_ENTITY, "dry_run: a GET changes nothing; POST to purge")
     return _carried_out(site, PurgeOrder(dry_run=True, pools=pool, queues=queue, keep_entries=True, who=audited(who)))
@@ -37,15 +41,22 @@ def plan(
 
 @router.post("", summary="Purge now", responses={**CHANGING, **problems(404)})
 def purge(
-    site: Here, who: Operator, body: PurgeBody | None = None,
+    site: Here,
+    who: Operator,
+    body: PurgeBody | None = None,
     dry_run: Annotated[bool | None, Query(description="stands above the body's")] = None,
-) -> PurgeAnswer:  # fmt: skip
+) -> PurgeAnswer:
     """The answer comes when it is done. One cycle runs at a time, whoever asks: a second one says `skipped`."""
     body = body or PurgeBody()
     order = PurgeOrder(
-        dry_run=body.dry_run if dry_run is None else dry_run, force=body.force, pools=body.pools, queues=body.queues,
-        keep_entries=True, who=audited(who), why=body.why,
-    )  # fmt: skip
+        dry_run=body.dry_run if dry_run is None else dry_run,
+        force=body.force,
+        pools=body.pools,
+        queues=body.queues,
+        keep_entries=True,
+        who=audited(who),
+        why=body.why,
+    )
     return _carried_out(site, order)
 
 

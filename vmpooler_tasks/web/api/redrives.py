@@ -6,8 +6,8 @@ from typing import Annotated
 from fastapi import APIRouter, HTTPException, Path, Response
 
 from vmpooler_tasks.errors import InvalidOrderError, StoreUnavailableError
-from vmpooler_tasks.jobs import deadletters
 from vmpooler_tasks.jobs import redrive as job
+from vmpooler_tasks.jobs.deadletters import query
 from vmpooler_tasks.jobs.redrive_fate import forecast
 from vmpooler_tasks.store import redrives
 from vmpooler_tasks.store.redrives import Run
@@ -15,7 +15,7 @@ from vmpooler_tasks.tasks.enqueue import enqueue_redrive
 from vmpooler_tasks.tasks.names import OWN
 from vmpooler_tasks.web.api.answers import CHANGING, READING, Cancelled, Preview, RunAnswer, Runs, problems
 from vmpooler_tasks.web.api.asked import RedriveOrder
-from vmpooler_tasks.web.api.letters import audited
+from vmpooler_tasks.web.api.deadletters import audited
 from vmpooler_tasks.web.guard import Operator, Reader
 from vmpooler_tasks.web.site import Here, Site
 
@@ -25,26 +25,34 @@ RunId = Annotated[str, Path(min_length=1, max_length=64)]
 
 
 @router.post(
-    "/dlq/redrive", summary="Run dead letters again, or say what that would do", status_code=HTTPStatus.ACCEPTED,
-    response_model=None, responses={
+    "/dlq/redrive",
+    summary="Run dead letters again, or say what that would do",
+    status_code=HTTPStatus.ACCEPTED,
+    response_model=None,
+    responses={
         200: {"model": Preview, "description": "the preview that `dry_run` asked for"},
         202: {"model": RunAnswer, "description": "the run, which a worker carries out"},
         **CHANGING,
     },
-)  # fmt: skip
+)
 def begin(site: Here, who: Operator, order: RedriveOrder, response: Response) -> Preview | RunAnswer:
     """The letters are frozen now; with nothing to run, the answer is the preview."""
     with site.search():
-        wanted, _ = deadletters.without_unreadable(site.db, order.chosen())
+        wanted, _ = query.without_unreadable(site.db, order.chosen())
         selection = job.select(site.db, wanted, order.limit)
         if order.dry_run or not selection.letters:
             response.status_code = HTTPStatus.OK
             expected = forecast(site.db, site.settings, OWN, selection.letters)
             return Preview.model_validate(selection.as_json(expected))
     run = job.start(
-        site.db, selection, who=audited(who), why=order.why, rate=order.rate,
-        max_failed_percent=order.max_failed_percent, now=site.clock(),
-    )  # fmt: skip
+        site.db,
+        selection,
+        who=audited(who),
+        why=order.why,
+        rate=order.rate,
+        max_failed_percent=order.max_failed_percent,
+        now=site.clock(),
+    )
     try:
         enqueue_redrive(site.settings, run)
     except StoreUnavailableError:

@@ -23,9 +23,13 @@ def log_in(request: Request, response: Response, login: Login) -> SessionAnswer:
     refuse_foreign(request)
     token, who = _gate(request).log_in(request, login.user, login.password)
     response.set_cookie(
-        cookie_name(request), token, max_age=SESSION_SECONDS, httponly=True, samesite="strict",
+        cookie_name(request),
+        token,
+        max_age=SESSION_SECONDS,
+        httponly=True,
+        samesite="strict",
         secure=request.url.scheme == "https",
-    )  # fmt: skip
+    )
     return _answer(request, who)
 
 
@@ -45,6 +49,8 @@ def _gate(request: Request) -> Gate:
 
 def _answer(request: Request, who: Identity | None) -> SessionAnswer:
     return SessionAnswer(
-        login_required=not _gate(request).is_open, user=who and who.name, role=who and str(who.role),
+        login_required=not _gate(request).is_open,
+        user=who and who.name,
+        role=who and str(who.role),
         csrf_token=who and who.csrf,
-    )  # fmt: skip
+    )

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query
 from fastapi.responses import JSONResponse
 
-from vmpooler_tasks.jobs.deadletters import sizes
+from vmpooler_tasks.jobs.deadletters.query import sizes
 from vmpooler_tasks.jobs.health import HealthReport
 from vmpooler_tasks.jobs.health_history import points
 from vmpooler_tasks.jobs.health_reading import read
@@ -14,7 +14,8 @@ from vmpooler_tasks.jobs.pool_overview import overview
 from vmpooler_tasks.model.advice import explain
 from vmpooler_tasks.model.health import Status
 from vmpooler_tasks.model.names import WORK_QUEUES
-from vmpooler_tasks.store import audit, deadletters, purging, schedule, scrape, workers
+from vmpooler_tasks.store import audit, purging, schedule, scrape, workers
+from vmpooler_tasks.store.deadletters import queue as deadletters
 from vmpooler_tasks.web.api.answers import READING, AuditPage, Health, History, Overview
 from vmpooler_tasks.web.guard import Reader
 from vmpooler_tasks.web.site import Here, Site
@@ -31,13 +32,17 @@ class HealthResponse(JSONResponse):
 
 
 @router.get(
-    "/health", summary="The verdict with its reasons", response_class=HealthResponse,
+    "/health",
+    summary="The verdict with its reasons",
+    response_class=HealthResponse,
     responses={**READING, 200: {"model": Health}, 503: {"model": Health, "description": "unhealthy, or stale"}},
-)  # fmt: skip
+)
 @router.get(
-    "/api/v1/queue/health", summary="The verdict with its reasons", response_class=HealthResponse,
+    "/api/v1/queue/health",
+    summary="The verdict with its reasons",
+    response_class=HealthResponse,
     responses={**READING, 200: {"model": Health}, 503: {"model": Health, "description": "unhealthy, or stale"}},
-)  # fmt: skip
+)
 def show_health(site: Here, _: Reader) -> HealthResponse:
     """200 for healthy and degraded, 503 for unhealthy. A verdict that nobody renews is unhealthy."""
     report = read(site.db, site.settings, site.clock)
@@ -67,29 +72,36 @@ def _overview(site: Site) -> Overview:
     del verdict["metrics"]
     last = purging.read_state(site.db)
     messages = scrape.read_messages(site.broker, WORK_QUEUES)
-    return Overview.model_validate({
-        "at": now,
-        "health": verdict,
-        "pools": overview(site.db, site.settings, now),
-        "dlq": sizes(site.db),
-        "workers": [{"name": one.name, "queues": list(one.queues)} for one in workers.live(site.db, now)],
-        "beats": schedule.live_beats(site.db, now),
-        "messages": messages.waiting if messages else {},
-        "unacknowledged": messages.unacknowledged if messages else 0,
-        "purge": {"started": last.started, "finished": last.finished, "failure": last.failure},
-        "features": {
-            "dlq": config.dlq_enabled, "purge": config.purge_enabled, "purge_dry_run": config.purge_dry_run,
-            "health": config.health_check_enabled, "manage_pools": config.manage_pools,
-        },
-        "revision": deadletters.revision(site.db),
-    })  # fmt: skip
+    return Overview.model_validate(
+        {
+            "at": now,
+            "health": verdict,
+            "pools": overview(site.db, site.settings, now),
+            "dlq": sizes(site.db),
+            "workers": [{"name": one.name, "queues": list(one.queues)} for one in workers.live(site.db, now)],
+            "beats": schedule.live_beats(site.db, now),
+            "messages": messages.waiting if messages else {},
+            "unacknowledged": messages.unacknowledged if messages else 0,
+            "purge": {"started": last.started, "finished": last.finished, "failure": last.failure},
+            "features": {
+                "dlq": config.dlq_enabled,
+                "purge": config.purge_enabled,
+                "purge_dry_run": config.purge_dry_run,
+                "health": config.health_check_enabled,
+                "manage_pools": config.manage_pools,
+            },
+            "revision": deadletters.revision(site.db),
+        }
+    )
 
 
 @router.get("/api/v1/queue/history", summary="The kept checks, oldest first", responses=READING)
 def show_history(
-    site: Here, _: Reader, hours: Annotated[float, Query(gt=0, le=WEEK_HOURS)] = 24,
+    site: Here,
+    _: Reader,
+    hours: Annotated[float, Query(gt=0, le=WEEK_HOURS)] = 24,
     points_wanted: Annotated[int, Query(alias="points", ge=2, le=2000)] = 240,
-) -> History:  # fmt: skip
+) -> History:
     """Thinned: each point has the worst status and all reasons of those that it stands for."""
 
     def make() -> History:
@@ -101,9 +113,11 @@ def show_history(
 
 @router.get("/api/v1/queue/audit", summary="Who redrove, deleted and purged what, newest first", responses=READING)
 def show_audit(
-    site: Here, _: Reader, limit: Annotated[int, Query(ge=1, le=500)] = 50,
+    site: Here,
+    _: Reader,
+    limit: Annotated[int, Query(ge=1, le=500)] = 50,
     cursor: Annotated[str | None, Query(pattern=r"^\d{1,15}-\d{1,15}$")] = None,
-) -> AuditPage:  # fmt: skip
+) -> AuditPage:
     found = audit.newest_first(site.db, limit, cursor)
     entries: list[Any] = [{**entry.fields, "at": entry.at} for entry in found]
     return AuditPage(entries=entries, next_cursor=found[-1].id if len(found) == limit else None)

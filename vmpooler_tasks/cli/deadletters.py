@@ -1,0 +1,248 @@
+"""`vmpooler-tasks dlq`"""
+
+import csv
+import json
+import sys
+from collections.abc import Iterable, Iterator
+from itertools import chain, islice
+from typing import IO, TYPE_CHECKING, Any
+
+import click
+
+from vmpooler_tasks.cli import options
+from vmpooler_tasks.cli.context import PROGRAM, Context, pass_context, who_am_i
+from vmpooler_tasks.cli.output import print_json, print_line, print_table, utc_time
+from vmpooler_tasks.cli.redrive import redrive
+
+if TYPE_CHECKING:  # the jobs are imported where they are used: `--help` needs no Redis client
+    from vmpooler_tasks.model.deadletters.entry import StoredDeadLetter
+    from vmpooler_tasks.model.deadletters.filters import DeadLetterFilter
+
+MESSAGE_WIDTH = 100
+
+
+@click.group()
+def dlq() -> None:
+    """Look through dead letters; run them again, delete or export them.
+
+    Example: vmpooler-tasks dlq list --queue clone --since 2h
+    """
+
+
+dlq.add_command(redrive)
+
+
+@dlq.command("list", epilog="Example: vmpooler-tasks dlq list --match 'template .* not exist' --since 24h")
+@options.letter_filters
+@click.option("--limit", type=click.IntRange(1, 100_000), default=50, show_default=True, help="Letters on a page.")
+@click.option("--after", metavar="CURSOR", help="The next page: what the last one named.")
+@options.as_json
+@pass_context
+def list_letters(context: Context, /, limit: int, after: str | None, as_json: bool, **filters: Any) -> None:
+    """Dead letters, newest first."""
+    from vmpooler_tasks.jobs.deadletters import query as job  # noqa: PLC0415
+
+    wanted = _readable(context, options.filter_from(filters))
+    try:
+        page = job.page(context.db, wanted, limit, after)
+    except ValueError as error:
+        raise click.BadParameter(f"{after!r} is no cursor", param_hint="--after") from error
+    if as_json:
+        print_json({"entries": [letter.as_json() for letter in page.letters], "next": page.next_cursor})
+        return
+    if not page.letters:
+        print_line("No dead letters." if after is None else "No more dead letters.")
+        return
+    print_table(
+        ("FAILED AT", "QUEUE", "VM OR TASK", "POOL", "RETRIES", "ID", "ERROR"),
+        [_row(letter) for letter in page.letters],
+        numbers=("RETRIES",),
+    )
+    if page.next_cursor:
+        print_line(f"More with --after {page.next_cursor}")
+
+
+def _readable(context: Context, wanted: "DeadLetterFilter") -> "DeadLetterFilter":
+    """The filter without queues that are none: one key that somebody spoiled shall not hide the other letters."""
+    from vmpooler_tasks.jobs.deadletters import query as job  # noqa: PLC0415
+
+    left, bad = job.without_unreadable(context.db, wanted)
+    if bad:
+        sys.stderr.write(f"{PROGRAM}: left out, since it is not a sorted set: {', '.join(bad)}\n")
+    return left
+
+
+def _row(letter: "StoredDeadLetter") -> tuple[str, ...]:
+    message = letter.text("error_message")
+    short = message if len(message) <= MESSAGE_WIDTH else message[: MESSAGE_WIDTH - 1] + "…"
+    return (
+        utc_time(letter.score),
+        letter.queue,
+        letter.text("vm") or letter.text("task") or "-",
+        letter.text("pool") or "-",
+        letter.text("retry_count"),
+        letter.id,
+        f"{letter.text('error_class')}: {short}",
+    )
+
+
+@dlq.command(epilog="Example: vmpooler-tasks dlq show 0123456789abcdef")
+@click.argument("ids", nargs=-1, required=True, metavar="ID…")
+@options.as_json
+@pass_context
+def show(context: Context, ids: tuple[str, ...], as_json: bool) -> None:
+    """All of a dead letter, by its id."""
+    from vmpooler_tasks.jobs.deadletters import query as job  # noqa: PLC0415
+    from vmpooler_tasks.model.deadletters.filters import DeadLetterFilter  # noqa: PLC0415
+
+    letters = list(job.find(context.db, _readable(context, DeadLetterFilter(ids=frozenset(ids)))))
+    _refuse_missing(ids, letters)
+    if as_json:
+        print_json([letter.as_json() for letter in letters])
+        return
+    for letter in letters:
+        for name, value in letter.as_json().items():
+            first, *others = _text(value).rstrip().split("\n")
+            print_line(f"{name + ':':<14} {first}")
+            for line in others:
+                print_line(" " * 15 + line)
+        print_line("")
+
+
+def _refuse_missing(ids: tuple[str, ...], letters: "list[StoredDeadLetter]") -> None:
+    missing = sorted(set(ids) - {letter.id for letter in letters})
+    if missing:
+        raise click.ClickException(f"no dead letter with id {', '.join(missing)}")
+
+
+@dlq.command(epilog="Example: vmpooler-tasks dlq stats --since 24h")
+@options.letter_filters
+@options.as_json
+@pass_context
+def stats(context: Context, /, as_json: bool, **filters: Any) -> None:
+    """What fails most: dead letters by error, numbers and names aside."""
+    from vmpooler_tasks.jobs.deadletters import query as job  # noqa: PLC0415
+
+    groups = job.stats(context.db, _readable(context, options.filter_from(filters)))
+    sizes = job.sizes(context.db)
+    if as_json:
+        print_json({"sizes": sizes, "groups": [group.as_json() for group in groups]})
+        return
+    print_line("In all: " + ", ".join(f"{count} {queue}" for queue, count in sizes.items()))
+    if groups:
+        print_table(
+            ("COUNT", "NEWEST", "OLDEST", "QUEUES", "POOLS", "EXAMPLE", "ERROR"),
+            [
+                (
+                    group.count,
+                    utc_time(group.newest),
+                    utc_time(group.oldest),
+                    ",".join(sorted(group.queues)),
+                    _few(sorted(group.pools)),
+                    group.example_id,
+                    f"{group.error_class}: {group.message[:MESSAGE_WIDTH]}",
+                )
+                for group in groups
+            ],
+            numbers=("COUNT",),
+        )
+
+
+def _few(names: list[str], most: int = 2) -> str:
+    return ",".join(names[:most]) + (f" +{len(names) - most}" if len(names) > most else "")
+
+
+@dlq.command(epilog="Example: vmpooler-tasks dlq delete --queue tasks --until 24h --why 'fixed in #42'")
+@click.argument("ids", nargs=-1, metavar="[ID]…")
+@options.letter_filters
+@click.option("--all", "every", is_flag=True, help="Every dead letter of the queues named, or of all.")
+@click.option("--dry-run", is_flag=True, help="Say how many; delete none.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@options.why
+@options.as_json
+@pass_context
+def delete(
+    context: Context,
+    /,
+    ids: tuple[str, ...],
+    every: bool,
+    dry_run: bool,
+    yes: bool,
+    why: str | None,
+    as_json: bool,
+    **filters: Any,
+) -> None:
+    """Delete dead letters, by id or filter. The audit keeps who did it, and why."""
+    from vmpooler_tasks.jobs.deadletters import query as job  # noqa: PLC0415
+
+    wanted = options.filter_from(filters, ids)
+    if wanted.selects_all() and not every:
+        raise click.UsageError("name ids or filters, or say --all")
+    letters = list(job.find(context.db, wanted))
+    if ids:
+        _refuse_missing(ids, letters)
+    if not dry_run and not yes and letters:
+        click.confirm(f"Delete {len(letters)} dead letters?", abort=True, err=True)
+    deleted = 0 if dry_run else job.delete(context.db, letters, who=who_am_i(), why=why)
+    if as_json:
+        print_json({"dry_run": dry_run, "found": len(letters), "deleted": deleted})
+    else:
+        print_line(f"Would delete {len(letters)} dead letters." if dry_run else f"Deleted {deleted} dead letters.")
+
+
+@dlq.command(epilog="Example: vmpooler-tasks dlq export --format csv --since 7d > failures.csv")
+@options.letter_filters
+@click.option("--format", "form", type=click.Choice(["jsonl", "csv"]), default="jsonl", show_default=True)
+@click.option(
+    "--output",
+    type=click.Path(dir_okay=False, allow_dash=True),
+    default="-",
+    help="A file instead of stdout.",
+)
+@click.option("--json", "as_json", is_flag=True, help="The same as --format jsonl.")
+@pass_context
+def export(context: Context, /, form: str, output: str, as_json: bool, **filters: Any) -> None:
+    """All dead letters that the filters select, as JSON lines or CSV."""
+    from vmpooler_tasks.jobs.deadletters import query as job  # noqa: PLC0415
+
+    letters = job.find(context.db, _readable(context, options.filter_from(filters)))
+    letters = _begun(letters)  # a file that is there already is worth more than one without a letter, if Redis fails
+    write = _write_csv if form == "csv" and not as_json else _write_lines
+    with click.open_file(output, "w", encoding="utf-8") as file:
+        count = write(file, letters)
+        file.flush()  # what cannot be written is an error before it is called done
+    sys.stderr.write(f"{count} dead letters exported\n")
+
+
+def _begun(letters: "Iterator[StoredDeadLetter]") -> "Iterator[StoredDeadLetter]":
+    """The same letters, the first of which is read."""
+    return chain(list(islice(letters, 1)), letters)
+
+
+def _write_lines(file: IO[str], letters: "Iterable[StoredDeadLetter]") -> int:
+    count = 0
+    for count, letter in enumerate(letters, start=1):  # noqa: B007 - it is what is answered
+        file.write(json.dumps(letter.as_json(), ensure_ascii=False, separators=(",", ":")) + "\n")
+    return count
+
+
+def _write_csv(file: IO[str], letters: "Iterable[StoredDeadLetter]") -> int:
+    from vmpooler_tasks.model.deadletters.entry import FIELDS  # noqa: PLC0415
+
+    writer = csv.DictWriter(file, ("queue", *FIELDS), extrasaction="ignore")
+    writer.writeheader()
+    count = 0
+    for count, letter in enumerate(letters, start=1):  # noqa: B007 - it is what is answered
+        writer.writerow(_csv_row(letter.as_json()))
+    return count
+
+
+def _csv_row(fields: dict[str, Any]) -> dict[str, str]:
+    """What a spreadsheet would run as a formula is quoted."""
+    texts = {name: _text(value) for name, value in fields.items()}
+    return {name: f"'{text}" if text[:1] in ("=", "+", "-", "@", "\t") else text for name, text in texts.items()}
+
+
+def _text(value: Any) -> str:
+    """Text as it is, all else as JSON."""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

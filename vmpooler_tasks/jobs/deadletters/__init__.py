@@ -1,0 +1,1 @@
+"""Dead letters: search, group, delete, keep."""

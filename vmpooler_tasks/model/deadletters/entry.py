@@ -1,0 +1,184 @@
+"""One dead letter: what it holds, how it is written, and how both forms in Redis are read.
+
+The guide's section: Dead-Letter Queue. A member is one JSON object and nothing else, so that `jq` reads it. VMPooler
+writes `vm:epoch:{json}` into the same keys; everything here reads both.
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from itertools import chain, islice
+from typing import Any
+
+from vmpooler_tasks.model.names import DeadLetterQueue, readable
+from vmpooler_tasks.model.redrive import Lineage
+from vmpooler_tasks.model.timestamps import iso_utc, parse_time
+
+ID_LENGTH = 16
+MAX_TEXT = 4_000
+"""Characters kept of a message or a traceback's end: ten thousand letters shall stay a few megabytes."""
+
+MOST_PLACES = 100
+"""Places tried at which VMPooler's JSON may begin: a VM's name may hold colons and braces itself."""
+
+_BEFORE_JSON = re.compile(r":\d+(?:\.\d+)?:(?=\{)")
+_NO_UTF_8 = re.compile("[\udc80-\udcff]")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeadLetter:
+    """A failed VM or task. The fields stand in the order they are written in; absent ones are left out."""
+
+    vm: str | None = None
+    pool: str | None = None
+    queue_from: str
+    error_class: str | None
+    error_message: str | None
+    failed_at: str
+    retry_count: int = 0
+    request_id: str | None = None
+    pool_alias: str | None = None
+    id: str
+    task: str | None = None
+    task_id: str | None = None
+    args: Any = None
+    kwargs: Any = None
+    traceback: str | None = None
+    redrives: int | None = None
+    redrive_of: str | None = None
+
+    def member(self) -> str:
+        """The JSON as it stands in Redis: raw UTF-8, no spaces."""
+        present = {name: value for name in FIELDS if (value := getattr(self, name)) is not None}
+        text = _encode(present)
+        # A lone surrogate is valid in a Python string and nowhere else.
+        return text if text.isascii() else text.encode("utf-8", errors="backslashreplace").decode("utf-8")
+
+
+FIELDS = tuple(field.name for field in fields(DeadLetter))
+_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=str).encode
+
+
+def dead_letter_id(*identity: str | bytes | int) -> str:
+    """The same for the same failure, however often it is reported; different for any other."""
+    digest = hashlib.sha256()
+    for part in identity:
+        raw = part if isinstance(part, bytes) else str(part).encode("utf-8", errors="surrogatepass")
+        digest.update(len(raw).to_bytes(8, "big") + raw)
+    return digest.hexdigest()[:ID_LENGTH]
+
+
+def failed_vm(
+    *,
+    queue: DeadLetterQueue,
+    vm: bytes,
+    pool: str,
+    error_class: str,
+    error_message: str,
+    now: float,
+    request_id: bytes | None,
+    pool_alias: bytes | None,
+    identity: bytes,
+    retry_count: int = 0,
+    lineage: Lineage | None = None,
+) -> DeadLetter:
+    """The dead letter of a VM. `identity` tells this failure from another of the same VM (its timestamp)."""
+    return DeadLetter(
+        vm=readable(vm),
+        pool=pool,
+        queue_from=queue,
+        error_class=error_class,
+        error_message=error_message[:MAX_TEXT],
+        failed_at=iso_utc(now),
+        retry_count=lineage.retry_count if lineage else retry_count,
+        request_id=None if request_id is None else readable(request_id),
+        pool_alias=None if pool_alias is None else readable(pool_alias),
+        id=dead_letter_id(queue, pool, vm, identity),
+        redrives=lineage.redrives if lineage else None,
+        redrive_of=lineage.dead_letter_id if lineage else None,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class StoredDeadLetter:
+    """An entry as found: the queue it lies in, its raw member, its score, and its fields whichever form it has."""
+
+    queue: DeadLetterQueue
+    raw: bytes
+    score: float
+    fields: Mapping[str, Any]
+
+    @property
+    def id(self) -> str:
+        return str(self.fields["id"])
+
+    def text(self, name: str) -> str:
+        value = self.fields.get(name)
+        return "" if value is None else str(value)
+
+    def as_json(self) -> dict[str, Any]:
+        """The fields, and the queue it lies in as `queue`."""
+        return {"queue": str(self.queue), **self.fields}
+
+
+def read_dead_letter(queue: DeadLetterQueue, raw: bytes, score: float) -> StoredDeadLetter:
+    """Never fails: what is no JSON object of either form becomes a letter whose message is its own text."""
+    found = _json_of(raw)
+    if found is None:
+        found = {
+            "queue_from": str(queue),
+            "error_class": "Unreadable",
+            "error_message": readable(raw)[:MAX_TEXT],
+        }
+    if parse_time(str(found.get("failed_at", "")).encode("utf-8", errors="replace")) is None:
+        found["failed_at"] = iso_utc(score)
+    if not found.get("id"):
+        found["id"] = hashlib.sha256(raw).hexdigest()[:ID_LENGTH]
+    return StoredDeadLetter(queue, raw, score, found)
+
+
+def _json_of(raw: bytes) -> dict[str, Any] | None:
+    """The object that the member is, or that stands behind `vm:epoch:`."""
+    # Bytes that are no UTF-8 are shown as elsewhere, with the backslash that JSON wants doubled.
+    text = _NO_UTF_8.sub(lambda c: rf"\\x{ord(c[0]) - 0xDC00:02x}", raw.decode("utf-8", errors="surrogateescape"))
+    whole = [0] if raw.startswith(b"{") else []
+    behind = (found.end() for found in islice(_BEFORE_JSON.finditer(text), MOST_PLACES))
+    for place in chain(whole, behind):
+        try:
+            found = json.loads(text[place:])
+        except (ValueError, RecursionError):
+            continue
+        if isinstance(found, dict):
+            return found
+    return None
+
+
+_VARIABLE_PARTS = (
+    (re.compile(r"\b[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}\b", re.IGNORECASE), "<id>"),
+    (re.compile(r"\b(?:\d{1,3}\.){3}\d{1,3}(?::\d+)?\b"), "<address>"),
+    (re.compile(r"\b0x[0-9a-f]+\b", re.IGNORECASE), "<id>"),
+    (re.compile(r"'[^']*'|\"[^\"]*\""), "<name>"),
+    (re.compile(r"\b[0-9a-f]{16,}\b", re.IGNORECASE), "<id>"),
+    (re.compile(r"(?<![\w-])-?\d+(?:\.\d+)?"), "<n>"),
+)
+
+
+def normalised(message: str, vm: str = "") -> str:
+    """The message without what differs from failure to failure (its VM, numbers, addresses, quoted names, ids)."""
+    if vm and vm in message:  # most messages do not name it, and a pattern of its own is dear
+        message = re.sub(rf"(?<![\w-]){re.escape(vm)}(?![\w-])", "<vm>", message)
+    for pattern, placeholder in _VARIABLE_PARTS:
+        message = pattern.sub(placeholder, message)
+    return message
+
+
+def kind_of(letter: StoredDeadLetter) -> tuple[str, str]:
+    """What dead letters are grouped by: (class, message without what differs from failure to failure)."""
+    return letter.text("error_class"), normalised(letter.text("error_message"), letter.text("vm"))
+
+
+def error_of(letter: StoredDeadLetter) -> str:
+    """The same as one text."""
+    return ": ".join(kind_of(letter))
