@@ -62,7 +62,7 @@ class LockLostError(RetryableError):
     """Another worker took over"""
 
 
-class InvalidOrderError(VmpoolerTasksError):
+class InvalidInputError(VmpoolerTasksError):
     """What is asked for cannot be done"""
 
     exit_status = os.EX_USAGE

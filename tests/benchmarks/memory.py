@@ -15,7 +15,7 @@ from tests.benchmarks import states
 from tests.benchmarks.target import Target, open_target
 from tests.support.servers import KINDS
 from vmpooler_tasks.config import load_settings
-from vmpooler_tasks.jobs import health
+from vmpooler_tasks.jobs.health import check as health_check
 from vmpooler_tasks.model.deadletters.entry import MAX_TEXT, DeadLetter, dead_letter_id, failed_vm
 from vmpooler_tasks.model.names import DeadLetterQueue
 from vmpooler_tasks.model.timestamps import iso_utc
@@ -70,10 +70,10 @@ def _of_letters(target: Target, make: Callable[[int, float], DeadLetter]) -> flo
 def _of_checks(target: Target, state: states.State) -> float:
     """All but the first, which also makes what there is one of."""
     settings = load_settings(file=state.config)
-    health.run(target.db, settings, lambda: state.now, asked_for=True)
+    health_check.run(target.db, settings, lambda: state.now, asked_for=True)
     begin = _used(target)
     for number in range(1, CHECKS):
-        health.run(target.db, settings, partial(float, state.now + number * INTERVAL_SECONDS), asked_for=True)
+        health_check.run(target.db, settings, partial(float, state.now + number * INTERVAL_SECONDS), asked_for=True)
     return (_used(target) - begin) * CHECKS / (CHECKS - 1)
 
 

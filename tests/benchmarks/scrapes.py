@@ -13,7 +13,7 @@ from tests.benchmarks.target import Target
 from tests.support import counting_proxy
 from vmpooler_tasks.clock import system_clock
 from vmpooler_tasks.config import load_settings
-from vmpooler_tasks.jobs import health
+from vmpooler_tasks.jobs.health import check as health_check
 from vmpooler_tasks.metrics.prometheus import exposition
 from vmpooler_tasks.store import Database
 
@@ -32,7 +32,7 @@ def _measure(target: Target, pools: int, runs: int, folder: Path, say: Callable[
     state = states.make(VMS, pools, folder)
     state.load(target)
     settings = load_settings(file=state.config)
-    health.run(target.db, settings, system_clock, asked_for=True)
+    health_check.run(target.db, settings, system_clock, asked_for=True)
 
     def scrape(db: Database) -> bytes:
         return exposition(db, settings, system_clock)

@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from tests.benchmarks import letters
-from vmpooler_tasks.jobs import health, purge
-from vmpooler_tasks.jobs.purge_order import PurgeOrder
+from vmpooler_tasks.jobs.health import check as health_check
+from vmpooler_tasks.jobs.purge import cycle as purge_cycle
+from vmpooler_tasks.jobs.purge.options import PurgeOptions
 from vmpooler_tasks.tasks.app import app
 from vmpooler_tasks.tasks.configuration import settings
 from vmpooler_tasks.tasks.database import database
@@ -25,13 +26,13 @@ Answer = dict[str, Any]
 
 
 def _purge(now: float, *, dry_run: bool) -> Answer:
-    order = PurgeOrder(dry_run=dry_run, who="benchmark")
-    report = purge.run(database(), settings(), lambda: now, order)
+    order = PurgeOptions(dry_run=dry_run, who="benchmark")
+    report = purge_cycle.run(database(), settings(), lambda: now, order)
     return {"found": report.total, "errors": report.error_count}
 
 
 def _health(now: float) -> Answer:
-    report = health.run(database(), settings(), lambda: now, asked_for=True)
+    report = health_check.run(database(), settings(), lambda: now, asked_for=True)
     return {} if report is None else {"found": report.as_json()["orphaned_metadata_count"], "errors": 0}
 
 

@@ -11,8 +11,9 @@ from tests.support.messages import QUEUE, message, send, waiting
 from tests.support.processes import Installation, Process, until
 from tests.support.servers import TestServer
 from vmpooler_tasks.model.names import DeadLetterQueue
-from vmpooler_tasks.store import Database, audit, health, keys
+from vmpooler_tasks.store import Database, audit, keys
 from vmpooler_tasks.store import schedule as stored
+from vmpooler_tasks.store.health import record as health_record
 from vmpooler_tasks.tasks.names import HEALTH_CHECK, PURGE
 from vmpooler_tasks.tasks.schedule import MOST_WAITING
 
@@ -62,7 +63,7 @@ def purges(database: Database) -> int:
 
 
 def checks(database: Database) -> int:
-    return len(health.read_history(database, 0))
+    return len(health_record.read_history(database, 0))
 
 
 def test_the_first_ticks_come_at_once_and_once(installation: Installation, database: Database) -> None:

@@ -18,7 +18,9 @@ from tests.support.servers import TestServer
 from vmpooler_tasks.model.names import ORPHANED, DeadLetterQueue, Queue
 from vmpooler_tasks.model.staleness import TIMESTAMP_FIELD
 from vmpooler_tasks.model.timestamps import parse_time
-from vmpooler_tasks.store import Database, health, keys, purging
+from vmpooler_tasks.store import Database, keys
+from vmpooler_tasks.store.health import record as health_record
+from vmpooler_tasks.store.purge import batches
 from vmpooler_tasks.tasks.names import HEALTH_CHECK, PURGE
 
 pytestmark = pytest.mark.slow
@@ -86,7 +88,7 @@ class Site:
             self.order()
             until(partial(self._has_counted, self.counted("purged:") + share * left), "a cycle is under way", pause=0)
             blow()
-            state = purging.read_state(self.db)
+            state = batches.read_state(self.db)
             if state.failure or not state.finished or state.finished < (state.started or 0):
                 return
             self.fill(seed=2)
@@ -143,7 +145,7 @@ def letters_by_vm(db: Database) -> Counter[str]:
 
 
 def reasons(db: Database) -> set[str]:
-    return {reason["code"] for reason in json.loads(health.read_verdict(db)["reasons"])}
+    return {reason["code"] for reason in json.loads(health_record.read_status(db)["reasons"])}
 
 
 @pytest.fixture(params=["valkey"])
@@ -193,7 +195,7 @@ def test_out_of_memory_in_mid_cycle_fails_it_and_the_next_one_works(site: Site) 
     worker = site.installation.worker()
     site.in_mid_cycle(worker, 0.3, lambda: site.db.call("CONFIG", "SET", "maxmemory", "1"))
     worker.says(FAILED)
-    until(lambda: purging.read_state(site.db).failure, "the failure is recorded although memory is out")
+    until(lambda: batches.read_state(site.db).failure, "the failure is recorded although memory is out")
     site.check()
     assert site.installation.run("vmpooler-tasks", "health", "--json", status=1).count('"purge_failed"') == 1
     assert worker.running

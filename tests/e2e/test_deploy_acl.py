@@ -17,7 +17,7 @@ from tests.support.deployment import DEPLOY
 from tests.support.messages import send
 from tests.support.processes import Installation, until
 from tests.support.servers import KINDS, TestServer
-from vmpooler_tasks.jobs.server_check import check_server
+from vmpooler_tasks.jobs.health.server import check_server
 from vmpooler_tasks.model.names import DeadLetterQueue
 from vmpooler_tasks.store import Database, keys
 from vmpooler_tasks.store.server import facts

@@ -16,7 +16,8 @@ from tests.support.sentinels import MASTER, Watched, watched
 from tests.support.world import POOL
 from vmpooler_tasks.errors import VmpoolerTasksError
 from vmpooler_tasks.model.names import DeadLetterQueue, Queue
-from vmpooler_tasks.store import Database, health, keys
+from vmpooler_tasks.store import Database, keys
+from vmpooler_tasks.store.health import record as health_record
 
 pytestmark = pytest.mark.slow
 
@@ -53,8 +54,8 @@ def test_after_a_failover_the_work_goes_on_and_nothing_is_lost(site: Watched, tm
         until(lambda: _can_be_read(database), "the store finds it")
         assert before <= set(database.call("SMEMBERS", keys.queue(Queue.READY, POOL)))
         assert database.call("ZCARD", letters) == 1
-        checked = health.read_verdict(database)["last_check"]
-        until(lambda: health.read_verdict(database)["last_check"] > checked, "checks go on, and ticks")
+        checked = health_record.read_status(database)["last_check"]
+        until(lambda: health_record.read_status(database)["last_check"] > checked, "checks go on, and ticks")
         database.call("LPUSH", QUEUE, b"no message at all")
         until(lambda: database.call("ZCARD", letters) == 2, "the guard keeps what is no message")
         run = CommandLine(installation.folder, installation.environment)

@@ -19,15 +19,16 @@ from tests.support.servers import required
 from tests.support.shell import Shell
 from tests.support.world import POOL, World
 from vmpooler_tasks.config import Settings, load_settings
-from vmpooler_tasks.jobs import health, purge
-from vmpooler_tasks.jobs.purge_order import PurgeOrder
+from vmpooler_tasks.jobs.health import check as health_check
+from vmpooler_tasks.jobs.purge import cycle as purge_cycle
+from vmpooler_tasks.jobs.purge.options import PurgeOptions
 from vmpooler_tasks.model.deadletters.entry import failed_vm
 from vmpooler_tasks.model.names import DeadLetterQueue, Queue
 from vmpooler_tasks.model.timestamps import iso_utc
 from vmpooler_tasks.store import Database
 from vmpooler_tasks.store.deadletters import queue as deadletters
 from vmpooler_tasks.store.deadletters.queue import Limits
-from vmpooler_tasks.store.health import publish_config
+from vmpooler_tasks.store.health.record import publish_config
 
 OTHER_POOL = "ubuntu-2004-x86_64"
 REQUEST = "req-abc123"
@@ -89,7 +90,7 @@ class Site:
         """A VM of this age is in pending now, and a purge cycle takes it."""
         origin = {"request_id": request, "pool_alias": "centos-7"} if request else {}
         self.world.vm(Queue.PENDING, vm, age, **origin)
-        purge.run(self.world.db, self.settings, self.world.clock, PurgeOrder(who="test"))
+        purge_cycle.run(self.world.db, self.settings, self.world.clock, PurgeOptions(who="test"))
         reason = f"Stale pending VM (age: {age}s > max: 7200s)"
         self._expect(DeadLetterQueue.PENDING, vm, "Purge", reason, request, retry_count=0)
 
@@ -112,7 +113,7 @@ class Site:
         )
 
     def check_health(self) -> None:
-        assert health.run(self.world.db, self.settings, self.world.clock) is not None
+        assert health_check.run(self.world.db, self.settings, self.world.clock) is not None
 
 
 def guides_configuration(**changed: Any) -> dict[str, Any]:

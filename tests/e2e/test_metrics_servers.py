@@ -6,7 +6,8 @@ from tests.support import listeners
 from tests.support.commands import CommandLine
 from tests.support.processes import Installation, until
 from vmpooler_tasks.model.names import DeadLetterQueue
-from vmpooler_tasks.store import Database, health, keys
+from vmpooler_tasks.store import Database, keys
+from vmpooler_tasks.store.health import record as health_record
 from vmpooler_tasks.tasks.names import HEALTH_CHECK
 
 LAST = "vmpooler.health.tasks.ondemand.pending:0|g"
@@ -48,7 +49,7 @@ def test_a_worker_whose_graphite_hangs_goes_on(installation: Installation, datab
         worker.says(f"Task {HEALTH_CHECK}", times=6)  # received, succeeded
         until(lambda: statsd.lines.count(LAST) == 3, "StatsD gets all three")
         worker.says("Graphite at 127.0.0.1:")
-        assert len(health.read_history(database, 0)) == 3
+        assert len(health_record.read_history(database, 0)) == 3
         assert database.call("EXISTS", keys.dead_letters(DeadLetterQueue.TASKS)) == 0
         worker.stop()
         assert not worker.running

@@ -178,7 +178,7 @@ def test_a_revoked_clone_is_one_letter(bench: Bench) -> None:
 
 def test_a_clone_for_a_pool_that_nobody_configured_is_one_letter_in_clone(bench: Bench) -> None:
     letter = fails(bench, "no-such-pool")
-    assert letter["error_class"] == "InvalidOrderError"
+    assert letter["error_class"] == "InvalidInputError"
 
 
 def test_a_clone_with_wrong_arguments_is_one_letter_in_tasks(bench: Bench) -> None:

@@ -21,8 +21,8 @@ from tests.support.processes import ROOT, Installation, Process, until
 from tests.support.servers import TestServer, required
 from tests.support.world import POOL, World
 from vmpooler_tasks.config import Settings, load_settings
-from vmpooler_tasks.jobs import health
 from vmpooler_tasks.jobs.deadletters.retention import keep
+from vmpooler_tasks.jobs.health import check as health_check
 from vmpooler_tasks.model.deadletters.entry import failed_vm
 from vmpooler_tasks.model.names import DeadLetterQueue, Queue
 from vmpooler_tasks.store import Database, keys
@@ -73,7 +73,7 @@ class Site:
     def check(self) -> None:
         """A health check, with whatever verdict."""
         with closing(Database(self.server.url)) as db:
-            health.run(db, self.settings, time.time)
+            health_check.run(db, self.settings, time.time)
 
 
 def shortened(folder: Path, port: int) -> Path:

@@ -17,7 +17,7 @@ from tests.support.servers import TestServer
 from tests.support.web import OPERATOR, PASSWORD, serving, web_settings
 from tests.support.world import World
 from vmpooler_tasks.clock import system_clock
-from vmpooler_tasks.jobs import health
+from vmpooler_tasks.jobs.health import check as health_check
 from vmpooler_tasks.web import identity
 
 USERS = f"olga:operate:{PASSWORD}"
@@ -139,7 +139,7 @@ def test_the_api_is_what_its_document_says(
     """Schemathesis asks whatever the OpenAPI document allows, and a good deal that it does not."""
     monkeypatch.setattr(identity, "FAILURES_A_MINUTE", 1_000_000)
     settings = web_settings(valkey.url)
-    health.run(world.db, settings, system_clock)
+    health_check.run(world.db, settings, system_clock)
     login = base64.b64encode(f"olga:{PASSWORD}".encode()).decode()
     with serving(valkey.url, settings) as address:
         done = subprocess.run(

@@ -16,7 +16,8 @@ from tests.support.processes import ROOT, Installation, Process, configuration, 
 from tests.support.servers import TestServer
 from tests.support.world import POOL, World
 from vmpooler_tasks.model.names import DeadLetterQueue, Queue
-from vmpooler_tasks.store import Database, health, keys
+from vmpooler_tasks.store import Database, keys
+from vmpooler_tasks.store.health import record as health_record
 from vmpooler_tasks.tasks.names import HEALTH_CHECK, PURGE
 
 pytestmark = pytest.mark.slow
@@ -110,7 +111,7 @@ def test_celery_call_and_celery_result(installation: Installation, database: Dat
 
     check = ast.literal_eval(installation.run(*CELERY, "result", installation.call(HEALTH_CHECK)))
     assert check["dlq_total_size"] == 1
-    assert health.read_verdict(database)["status"] == check["status"] == "healthy"
+    assert health_record.read_status(database)["status"] == check["status"] == "healthy"
 
 
 def test_arguments_that_cannot_be_meant_fail_the_task_and_purge_nothing(
@@ -122,7 +123,7 @@ def test_arguments_that_cannot_be_meant_fail_the_task_and_purge_nothing(
     tasks = keys.dead_letters(DeadLetterQueue.TASKS)
     until(lambda: database.call("ZCARD", tasks) == 4, lambda: f"four dead letters; the worker said:\n{worker.log}")
     letters = [json.loads(raw) for raw in database.call("ZRANGE", tasks, 0, -1)]
-    assert {letter["error_class"] for letter in letters} == {"InvalidOrderError"}
+    assert {letter["error_class"] for letter in letters} == {"InvalidInputError"}
     assert sorted(letter["error_message"].partition("done: ")[2] for letter in letters) == [
         "dry_run must be true or false, not 'false'",
         f"no pool 'nope'; there are {POOL}",
@@ -159,7 +160,7 @@ def test_plain_celery_in_a_folder_with_celeryconfig_does_the_same(
     assert "mingle" not in worker.log
     beat = installation.celery("beat", "--loglevel", "INFO", name="beat", app=()).start()
     beat.says(f"[*] [beat] Sent {PURGE}").says(f"[*] [beat] Sent {HEALTH_CHECK}")
-    until(lambda: finished_purges(database) and health.read_verdict(database), "purge and health check ran")
+    until(lambda: finished_purges(database) and health_record.read_status(database), "purge and health check ran")
     assert stale.members(Queue.PENDING) == {b"fresh"}
     assert not list(folder.glob("celerybeat*"))  # no state on the disk
     task_id = installation.run("celery", "call", PURGE, "--kwargs", '{"dry_run": true}').strip()
@@ -192,7 +193,7 @@ def test_the_procfile_runs_workers_beat_web_and_flower(installation: Installatio
         assert (program, app, module) == ("celery", "-A", "vmpooler_tasks")
         arguments = [f"--port={free_port()}" if argument.startswith("--port=") else argument for argument in arguments]
         installation.celery(*arguments, name=name).start()
-    until(lambda: finished_purges(database) and health.read_verdict(database), "purge and health check ran")
+    until(lambda: finished_purges(database) and health_record.read_status(database), "purge and health check ran")
 
 
 def test_celeryconfig_is_where_a_deployment_tunes_celery(installation: Installation) -> None:

@@ -7,14 +7,15 @@ import pytest
 
 from tests.support.cycles import cycle
 from tests.support.world import POOL, World, settings
-from vmpooler_tasks.jobs import health
+from vmpooler_tasks.jobs.health import check as health_check
 from vmpooler_tasks.model.deadletters.entry import DeadLetter
 from vmpooler_tasks.model.names import DeadLetterQueue, Queue
 from vmpooler_tasks.model.timestamps import iso_utc
-from vmpooler_tasks.store import health as stored
-from vmpooler_tasks.store import keys, purging
+from vmpooler_tasks.store import keys
 from vmpooler_tasks.store.deadletters import queue as deadletters
 from vmpooler_tasks.store.deadletters.queue import Limits
+from vmpooler_tasks.store.health import record as stored
+from vmpooler_tasks.store.purge import batches
 
 WEEK = Limits(ttl_seconds=7 * 24 * 3600, max_entries=10_000)
 CLONE = DeadLetterQueue.CLONE
@@ -115,7 +116,7 @@ def test_a_check_remembers_the_most_frequent_classes(world: World) -> None:
     raws = [f'{{"vm":"{n}-{m}","error_class":"Class{n:02}"}}' for n in range(25) for m in range(n + 1)]
     raws += [f'{{"vm":"page-{n}","error_class":"Class24"}}' for n in range(300)]
     world.client.zadd(keys.dead_letters(CLONE), dict.fromkeys(raws, world.now))
-    assert health.run(world.db, settings(), world.clock)
+    assert health_check.run(world.db, settings(), world.clock)
     errors = stored.read_state(world.db).dlq_errors
     assert list(errors) == ["clone"]
     assert len(errors["clone"]) == 21
@@ -143,11 +144,11 @@ def test_a_whole_cycle_is_counted_with_its_duration(world: World) -> None:
 
 @pytest.mark.parametrize(("seconds", "bound"), [(0, "0.1"), (0.1, "0.1"), (2.4, "2.5"), (1800, "1800"), (1801, "inf")])
 def test_a_duration_has_its_bucket(world: World, seconds: float, bound: str) -> None:
-    purging.record_end(world.db, span=(0.0, seconds), failure=None, spared=[], trail={"action": "purge"})
+    batches.record_end(world.db, span=(0.0, seconds), failure=None, spared=[], trail={"action": "purge"})
     assert counted(world, "purge_cycles_within:") == {bound: "1"}
     assert float(counted(world, "purge_seconds")[""]) == seconds
 
 
 def test_a_cycle_that_failed_has_no_duration(world: World) -> None:
-    purging.record_end(world.db, span=(0.0, 5.0), failure="no", spared=[], trail={"action": "purge"})
+    batches.record_end(world.db, span=(0.0, 5.0), failure="no", spared=[], trail={"action": "purge"})
     assert counted(world, "purge_") == {"failures": "1"}

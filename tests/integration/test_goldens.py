@@ -25,15 +25,17 @@ from tests.support.goldens_times import living_in
 from vmpooler_tasks.config import Pool, Settings
 from vmpooler_tasks.config.load import load_settings
 from vmpooler_tasks.errors import ConfigurationError
-from vmpooler_tasks.jobs import clone, health, pending, purge, ready
+from vmpooler_tasks.jobs import clone, pending, ready
 from vmpooler_tasks.jobs.clone import Failure
 from vmpooler_tasks.jobs.deadletters.retention import keep
-from vmpooler_tasks.jobs.health_metrics import measure
+from vmpooler_tasks.jobs.health import check as health_check
+from vmpooler_tasks.jobs.health.measure import measure
 from vmpooler_tasks.jobs.lease_keeper import LeaseKeeper
 from vmpooler_tasks.jobs.manager import Manager
 from vmpooler_tasks.jobs.pools import first_metadata
 from vmpooler_tasks.jobs.provider_calls import Retries
-from vmpooler_tasks.jobs.purge_order import PurgeOrder
+from vmpooler_tasks.jobs.purge import cycle as purge_cycle
+from vmpooler_tasks.jobs.purge.options import PurgeOptions
 from vmpooler_tasks.jobs.vm_failures import say_moved
 from vmpooler_tasks.model.deadletters.entry import failed_vm
 from vmpooler_tasks.model.names import ORPHANED, DeadLetterQueue, Queue
@@ -121,17 +123,17 @@ def act(db: Database, settings: Settings, step: Step) -> Any:
     """Does here what was recorded there; answers with what is to be compared."""
     if step.action in QUEUE_ACTIONS:
         pool = Pool(name=step.args["pool"])  # VMPooler's method took any; ours has to know it
-        order = PurgeOrder(pools=[pool.name], queues=[QUEUE_ACTIONS[step.action]], force=True, who="test")
-        return purge.run(db, settings.model_copy(update={"pools": (pool,)}), lambda: step.now, order).total
+        order = PurgeOptions(pools=[pool.name], queues=[QUEUE_ACTIONS[step.action]], force=True, who="test")
+        return purge_cycle.run(db, settings.model_copy(update={"pools": (pool,)}), lambda: step.now, order).total
     match step.action:
         case "purge_orphaned_metadata":
-            order = PurgeOrder(queues=[ORPHANED], force=True, who="test")
-            return purge.run(db, settings, lambda: step.now, order).total
+            order = PurgeOptions(queues=[ORPHANED], force=True, who="test")
+            return purge_cycle.run(db, settings, lambda: step.now, order).total
         case "purge_cycle":
-            skipped = purge.run(db, settings, lambda: step.now, PurgeOrder(who="test")).skipped
+            skipped = purge_cycle.run(db, settings, lambda: step.now, PurgeOptions(who="test")).skipped
             return None if skipped else "ran"
         case "health_cycle":
-            return None if health.run(db, settings, lambda: step.now) is None else "ran"
+            return None if health_check.run(db, settings, lambda: step.now) is None else "ran"
         case "calculate_health_metrics":
             return measure(db, settings, step.now)[0].nested()
         case "move_to_dlq":

@@ -17,7 +17,7 @@ from tests.support.world import NOW, POOL, World, settings
 from vmpooler_tasks.config import HealthThresholds, Options, Settings
 from vmpooler_tasks.model.names import DeadLetterQueue, Queue
 from vmpooler_tasks.store.deadletters.queue import Limits
-from vmpooler_tasks.store.health import publish_config
+from vmpooler_tasks.store.health.record import publish_config
 from vmpooler_tasks.tasks.configuration import schedule
 
 NINE_FIELDS: tuple[tuple[str, type], ...] = (

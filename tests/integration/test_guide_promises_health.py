@@ -19,9 +19,9 @@ from tests.support.promises import (
     run_purge,
 )
 from tests.support.world import NOW, POOL, World, settings
-from vmpooler_tasks.jobs import health
+from vmpooler_tasks.jobs.health import check as health_check
 from vmpooler_tasks.model.names import DeadLetterQueue, Queue
-from vmpooler_tasks.store.health import read_history
+from vmpooler_tasks.store.health.record import read_history
 
 
 def status(world: World) -> str:
@@ -209,7 +209,7 @@ def test_health_is_tracked_over_time(world: World) -> None:
 
 
 def test_with_health_check_enabled_false_nothing_is_checked(world: World) -> None:
-    assert health.run(world.db, settings(health_check_enabled=False), world.clock) is None
+    assert health_check.run(world.db, settings(health_check_enabled=False), world.clock) is None
     assert not world.client.exists("vmpooler__health")
 
 

@@ -20,7 +20,7 @@ from tests.support.promises import (
     run_purge,
 )
 from tests.support.world import POOL, World, settings
-from vmpooler_tasks.jobs.purge_report import PurgeReport
+from vmpooler_tasks.jobs.purge.report import PurgeReport
 from vmpooler_tasks.model.names import Queue
 
 

@@ -10,12 +10,13 @@ from tests.support.promises import fail
 from tests.support.world import POOL, World, settings
 from vmpooler_tasks.config import Options, Pool, RedisSection, Settings
 from vmpooler_tasks.errors import StoreRefusedError
-from vmpooler_tasks.jobs import health
-from vmpooler_tasks.jobs.health import HealthReport
-from vmpooler_tasks.model.health import Status
+from vmpooler_tasks.jobs.health import check as health_check
+from vmpooler_tasks.jobs.health.check import HealthReport
+from vmpooler_tasks.model.health.status import Status
 from vmpooler_tasks.model.names import DeadLetterQueue, Queue
-from vmpooler_tasks.store import keys, purging
-from vmpooler_tasks.store.purging import PurgeLock
+from vmpooler_tasks.store import keys
+from vmpooler_tasks.store.purge import batches
+from vmpooler_tasks.store.purge.batches import PurgeLock
 
 HOUR, DAY = 3600, 86400
 OTHER = "ubuntu-2004-x86_64"
@@ -24,7 +25,7 @@ QUIET: dict[str, Any] = {"purge_interval": 1000 * DAY, "health_check_interval": 
 
 
 def check(world: World, chosen: Settings | None = None) -> HealthReport:
-    report = health.run(world.db, chosen or settings(**QUIET), world.clock)
+    report = health_check.run(world.db, chosen or settings(**QUIET), world.clock)
     assert report is not None
     return report
 
@@ -276,7 +277,7 @@ def test_a_purge_that_failed_shows_until_one_works(world: World) -> None:
 def test_a_purge_whose_worker_was_killed_shows_once_its_lock_is_free(world: World) -> None:
     lock = PurgeLock(world.db)
     assert lock.acquire()
-    purging.record_start(world.db, world.now)
+    batches.record_start(world.db, world.now)
     world.now += 30
     assert reasons(check(world)) == [], "it is running"
     lock.release()
@@ -368,10 +369,10 @@ def test_without_configured_pools_vmpoolers_own_list_is_taken(world: World) -> N
 
 def test_switched_off_a_check_is_made_only_if_asked_for(world: World, caplog: pytest.LogCaptureFixture) -> None:
     off = settings(health_check_enabled=False)
-    assert health.run(world.db, off, world.clock) is None
+    assert health_check.run(world.db, off, world.clock) is None
     assert not world.client.exists("vmpooler__health")
     assert "[*] [health] Skipped health check: it is switched off (health_check_enabled: false)" in caplog.messages
-    assert health.run(world.db, off, world.clock, asked_for=True) is not None
+    assert health_check.run(world.db, off, world.clock, asked_for=True) is not None
     assert world.client.hget("vmpooler__health", "status") == b"healthy"
 
 

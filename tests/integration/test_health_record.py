@@ -7,12 +7,12 @@ import pytest
 from tests.support.cycles import cycle
 from tests.support.promises import fail, run_health
 from tests.support.world import POOL, World, settings
-from vmpooler_tasks.jobs import health_reading
-from vmpooler_tasks.model.health import Status
+from vmpooler_tasks.jobs.health import read
+from vmpooler_tasks.model.health.status import Status
 from vmpooler_tasks.model.names import DeadLetterQueue, Queue
-from vmpooler_tasks.store import health as store
 from vmpooler_tasks.store import keys
 from vmpooler_tasks.store.connection import script_text
+from vmpooler_tasks.store.health import record as store
 
 HOUR, DAY = 3600, 86400
 FIELDS = {
@@ -116,14 +116,14 @@ def test_a_reader_gets_what_was_recorded(world: World) -> None:
         fail(world, f"pooler-{index}", DeadLetterQueue.CLONE)
     made = run_health(world)
     world.now += 900
-    found = health_reading.read(world.db, settings(), world.clock)
+    found = read.read(world.db, settings(), world.clock)
     assert found.verdict == made.verdict
     assert found.metrics == made.metrics
     assert found.last_check == made.last_check
 
 
 def test_a_reader_says_unhealthy_when_the_check_is_missing_or_old_whatever_the_status_says(world: World) -> None:
-    report = health_reading.read(world.db, settings(), world.clock)
+    report = read.read(world.db, settings(), world.clock)
     assert (report.verdict.status, report.verdict.reasons[0].code, report.last_check) == (
         Status.UNHEALTHY,
         "stale",
@@ -131,7 +131,7 @@ def test_a_reader_says_unhealthy_when_the_check_is_missing_or_old_whatever_the_s
     )
     run_health(world)
     world.now += 901
-    report = health_reading.read(world.db, settings(), world.clock)
+    report = read.read(world.db, settings(), world.clock)
     assert recorded(world)["status"] == "healthy"
     assert report.verdict.status is Status.UNHEALTHY
     assert [(reason.code, reason.measured, reason.threshold) for reason in report.verdict.reasons] == [
@@ -152,7 +152,7 @@ def test_a_reader_says_unhealthy_when_the_check_is_missing_or_old_whatever_the_s
 )
 def test_a_reader_believes_no_half_of_a_verdict(world: World, fields: dict[str, str]) -> None:
     world.client.hset("vmpooler__health", mapping=fields)
-    assert health_reading.read(world.db, settings(), world.clock).verdict.status is Status.UNHEALTHY
+    assert read.read(world.db, settings(), world.clock).verdict.status is Status.UNHEALTHY
 
 
 CHECKED = {"status": "healthy", "last_check": "2024-01-15T10:30:00Z"}
@@ -174,7 +174,7 @@ ALL_WRONG = {"status": "fine", "metrics": "nojson", "reasons": NO_REASON}
 )
 def test_a_reader_says_unhealthy_of_what_it_cannot_read(world: World, fields: dict[str, str], unreadable: int) -> None:
     world.client.hset("vmpooler__health", mapping={**CHECKED, **fields})
-    report = health_reading.read(world.db, settings(), world.clock)
+    report = read.read(world.db, settings(), world.clock)
     assert report.verdict.status is Status.UNHEALTHY
     assert [(reason.code, reason.measured) for reason in report.verdict.reasons] == [("unreadable", unreadable)]
     shown = json.loads(json.dumps(report.as_json()))
@@ -183,7 +183,7 @@ def test_a_reader_says_unhealthy_of_what_it_cannot_read(world: World, fields: di
 
 def test_a_reader_says_unhealthy_of_a_key_that_holds_no_hash(world: World) -> None:
     world.client.set("vmpooler__health", "no hash")
-    report = health_reading.read(world.db, settings(), world.clock)
+    report = read.read(world.db, settings(), world.clock)
     assert report.verdict.status is Status.UNHEALTHY
     assert [reason.code for reason in report.verdict.reasons] == ["unreadable"]
     assert report.last_check is None
@@ -192,14 +192,14 @@ def test_a_reader_says_unhealthy_of_a_key_that_holds_no_hash(world: World) -> No
 def test_a_reader_takes_reasons_that_this_version_does_not_know(world: World) -> None:
     reason = {"code": "gremlins", "severity": "degraded", "measured": 3, "threshold": 1, "pool": None}
     world.client.hset("vmpooler__health", mapping={**CHECKED, "status": "degraded", "reasons": json.dumps([reason])})
-    report = health_reading.read(world.db, settings(), world.clock)
+    report = read.read(world.db, settings(), world.clock)
     assert report.verdict.status is Status.DEGRADED
     assert report.as_json()["reasons"] == [reason]
 
 
 def test_a_reader_does_not_believe_a_check_of_the_future(world: World) -> None:
     world.client.hset("vmpooler__health", mapping={**CHECKED, "last_check": "2999-01-01T00:00:00Z"})
-    report = health_reading.read(world.db, settings(), world.clock)
+    report = read.read(world.db, settings(), world.clock)
     assert [reason.code for reason in report.verdict.reasons] == ["stale"]
     assert report.verdict.status is Status.UNHEALTHY
     assert report.verdict.reasons[0].measured < 0
@@ -214,7 +214,7 @@ def test_history_of_which_a_line_is_none_of_ours_is_read_all_the_same(world: Wor
 def test_a_reader_understands_what_vmpooler_wrote(world: World) -> None:
     ruby = {"status": "degraded", "last_check": "2024-01-15 10:29:00 +0000", "metrics": '{"queues":{},"errors":{}}'}
     world.client.hset("vmpooler__health", mapping=ruby)
-    report = health_reading.read(world.db, settings(), world.clock)
+    report = read.read(world.db, settings(), world.clock)
     assert report.verdict.status is Status.DEGRADED
     assert report.as_json()["dlq_total_size"] == 0
 

@@ -18,7 +18,7 @@ from tests.support.cycles import counters, cycle
 from tests.support.meddling import ACTS, DATA_TTL, HOUR, MeddledDatabase, Party, filled, meddled_cycle
 from tests.support.servers import TestServer
 from tests.support.world import POOL
-from vmpooler_tasks.jobs.purge_report import PurgeReport
+from vmpooler_tasks.jobs.purge.report import PurgeReport
 from vmpooler_tasks.model.names import Queue
 from vmpooler_tasks.store import queues
 

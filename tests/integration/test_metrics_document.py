@@ -7,10 +7,10 @@ from tests.support.cycles import cycle
 from tests.support.exposition import Exposed, parse
 from tests.support.processes import ROOT
 from tests.support.world import POOL, World, settings
-from vmpooler_tasks.jobs import health
+from vmpooler_tasks.jobs.health import check as health_check
 from vmpooler_tasks.metrics.dotted import dotted
 from vmpooler_tasks.metrics.prometheus import exposition
-from vmpooler_tasks.model.health import Metrics, PoolMetrics, Status, Verdict
+from vmpooler_tasks.model.health.status import Assessment, Metrics, PoolMetrics, Status
 from vmpooler_tasks.model.names import DeadLetterQueue, Queue
 from vmpooler_tasks.store import keys
 
@@ -24,7 +24,7 @@ def busy(world: World) -> Exposed:
     cycle(world)
     world.client.zadd(keys.dead_letters(DeadLetterQueue.CLONE), {json.dumps({"error_class": "E"}): world.now})
     world.client.hset(keys.SCHEDULE, "purge", world.now)
-    health.run(world.db, chosen, world.clock)
+    health_check.run(world.db, chosen, world.clock)
     return parse(exposition(world.db, chosen, world.clock))
 
 
@@ -48,6 +48,6 @@ def test_every_metric_has_its_row(world: World) -> None:
 
 def test_every_dotted_name_has_its_row() -> None:
     named = set(re.findall(r"^\| `(health\.[\w.]+)` \|", TEXT, re.MULTILINE))
-    sent = dotted(Metrics({POOL: PoolMetrics()}, {}), Verdict(Status.HEALTHY, ()), "")
+    sent = dotted(Metrics({POOL: PoolMetrics()}, {}), Assessment(Status.HEALTHY, ()), "")
     queues = "|".join(DeadLetterQueue)
     assert named == {re.sub(rf"\.dlq\.({queues})\.", ".dlq.QUEUE.", name.replace(POOL, "POOL")) for name in sent}

@@ -10,9 +10,9 @@ from tests.support.pool_world import PoolWorld, pool
 from tests.support.servers import TestServer
 from tests.support.world import NOW, POOL
 from vmpooler_tasks.errors import PermanentProviderError, TransientProviderError
-from vmpooler_tasks.jobs import health
-from vmpooler_tasks.model.advice import explain
-from vmpooler_tasks.model.health import Reason, Status
+from vmpooler_tasks.jobs.health import check as health_check
+from vmpooler_tasks.model.health.reason_texts import explain
+from vmpooler_tasks.model.health.status import Reason, Status
 from vmpooler_tasks.store import Database, breakers, keys, other_manager
 from vmpooler_tasks.store.breakers import Question
 from vmpooler_tasks.tasks import names, pools
@@ -29,7 +29,7 @@ def world(db: Database) -> PoolWorld:
 
 
 def reasons(world: PoolWorld) -> dict[str, Reason]:
-    report = health.run(world.db, world.settings, world.clock)
+    report = health_check.run(world.db, world.settings, world.clock)
     assert report is not None
     stored = {one["code"] for one in json.loads(world.client.hget("vmpooler__health", "reasons"))}
     assert stored == {one.code for one in report.verdict.reasons}

@@ -9,7 +9,7 @@ import pytest
 from tests.support.pool_world import PoolWorld, pool
 from tests.support.world import POOL
 from vmpooler_tasks.errors import (
-    InvalidOrderError,
+    InvalidInputError,
     PermanentProviderError,
     ThrottledProviderError,
     TransientProviderError,
@@ -312,7 +312,7 @@ def test_a_throttled_provider_that_names_no_time_is_asked_as_any_other(world: Po
 
 def test_a_pool_that_is_not_configured_any_more_is_refused(world: PoolWorld, vm: str) -> None:
     world.pools = []
-    with pytest.raises(InvalidOrderError):
+    with pytest.raises(InvalidInputError):
         world.clone(vm)
 
 

@@ -7,7 +7,7 @@ import pytest
 from tests.support.pool_world import PoolWorld, pool
 from tests.support.world import POOL
 from vmpooler_tasks.config.schema import DnsConfig
-from vmpooler_tasks.errors import InvalidOrderError, WrongTypeError
+from vmpooler_tasks.errors import InvalidInputError, WrongTypeError
 from vmpooler_tasks.jobs import pools
 from vmpooler_tasks.jobs.manager import Work
 from vmpooler_tasks.model.lifecycle import Step
@@ -237,7 +237,7 @@ def test_the_pools_of_another_provider_are_not_left_alone(world: PoolWorld) -> N
 
 
 def test_a_pool_that_is_not_configured_is_refused(world: PoolWorld) -> None:
-    with pytest.raises(InvalidOrderError, match="there is no pool 'nowhere'"):
+    with pytest.raises(InvalidInputError, match="there is no pool 'nowhere'"):
         world.look("nowhere")
 
 

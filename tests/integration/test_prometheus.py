@@ -15,10 +15,10 @@ from tests.support.exposition import Exposed, parse
 from tests.support.servers import TestServer, required
 from tests.support.world import POOL, World, settings
 from vmpooler_tasks.config import Pool, Settings
-from vmpooler_tasks.jobs import health
+from vmpooler_tasks.jobs.health import check as health_check
 from vmpooler_tasks.metrics.prometheus import exposition
 from vmpooler_tasks.model.deadletters.entry import DeadLetter
-from vmpooler_tasks.model.health import Reason, Status
+from vmpooler_tasks.model.health.status import Reason, Status
 from vmpooler_tasks.model.names import WORK_QUEUES, DeadLetterQueue, Queue
 from vmpooler_tasks.model.timestamps import iso_utc
 from vmpooler_tasks.store import Database, breakers, keys, schedule, workers
@@ -37,7 +37,7 @@ def scrape(world: World, chosen: Settings | None = None, broker: Database | None
 
 
 def check(world: World, chosen: Settings | None = None) -> None:
-    assert health.run(world.db, chosen or settings(), world.clock)
+    assert health_check.run(world.db, chosen or settings(), world.clock)
 
 
 def push(world: World, queue: DeadLetterQueue, name: str, error_class: str = "Timeout", most: int = 1000) -> None:

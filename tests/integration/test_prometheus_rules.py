@@ -18,7 +18,7 @@ from tests.support.processes import ROOT
 from tests.support.promql import metrics
 from tests.support.servers import required
 from tests.support.world import World
-from vmpooler_tasks.model import advice
+from vmpooler_tasks.model.health import reason_texts
 
 PROMETHEUS = ROOT / "deploy" / "prometheus"
 RULES = PROMETHEUS / "vmpooler-tasks.rules.yaml"
@@ -115,7 +115,7 @@ def test_each_runbook_link_leads_to_its_alerts_section() -> None:
 
 
 def test_each_alert_and_each_reason_has_a_runbook_and_nothing_else_has() -> None:
-    codes = {code for code in advice._ADVICE if re.fullmatch(r"\w+", code)}
+    codes = {code for code in reason_texts._ADVICE if re.fullmatch(r"\w+", code)}
     written = sections()
     assert set(written) == codes | {rule["alert"] for rule in rules()}
     for heading, text in written.items():

@@ -11,8 +11,9 @@ from tests.support.promises import letters
 from tests.support.world import POOL, World, settings
 from vmpooler_tasks.errors import StoreRefusedError
 from vmpooler_tasks.model.names import DeadLetterQueue, Queue, readable
-from vmpooler_tasks.store import keys, purging, queues
+from vmpooler_tasks.store import keys, queues
 from vmpooler_tasks.store.deadletters import queue as deadletters
+from vmpooler_tasks.store.purge import batches
 
 HOUR, DAY = 3600, 86400
 OTHER = "ubuntu-2004-x86_64"
@@ -192,7 +193,7 @@ def test_a_redis_that_refuses_writes_fails_the_cycle_which_says_so_and_the_next_
         mend()
     assert letters(world) == []
     assert cycle(world).purged == {"pending": 1, "ready": 1, "completed": 1}
-    assert purging.read_state(world.db).failure is None
+    assert batches.read_state(world.db).failure is None
 
 
 def test_out_of_memory_in_mid_cycle_is_recorded_all_the_same(world: World) -> None:
@@ -209,7 +210,7 @@ def test_out_of_memory_in_mid_cycle_is_recorded_all_the_same(world: World) -> No
     try:
         with pytest.raises(StoreRefusedError):
             cycle(world)
-        assert "Redis refused a command" in (purging.read_state(world.db).failure or "")
+        assert "Redis refused a command" in (batches.read_state(world.db).failure or "")
         assert audit(world)[-1]["failure"].startswith("Redis refused a command")
         assert audit(world)[-1]["counts"] == "pending=1"
         assert counters(world)["purge_failures"] == 1

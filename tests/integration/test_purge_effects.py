@@ -9,7 +9,8 @@ from tests.support.cycles import audit, counters, cycle
 from tests.support.promises import letters
 from tests.support.world import POOL, World, settings
 from vmpooler_tasks.model.names import DeadLetterQueue, Queue
-from vmpooler_tasks.store import keys, purging
+from vmpooler_tasks.store import keys
+from vmpooler_tasks.store.purge import batches
 
 HOUR, DAY = 3600, 86400
 OTHER = "ubuntu-2004-x86_64"
@@ -310,7 +311,7 @@ def test_letters_are_not_trimmed_where_dead_letters_are_off(world: World) -> Non
 
 def test_how_the_cycle_went_is_recorded(world: World) -> None:
     cycle(world)
-    state = purging.read_state(world.db)
+    state = batches.read_state(world.db)
     assert state.started == world.now
     assert state.finished is not None
     assert state.finished >= world.now

@@ -9,11 +9,13 @@ import pytest
 from tests.support.cycles import audit, counters, cycle
 from tests.support.promises import letters
 from tests.support.world import POOL, World, settings
-from vmpooler_tasks.jobs import health, purge
-from vmpooler_tasks.jobs.purge_order import PurgeOrder
+from vmpooler_tasks.jobs.health import check as health_check
+from vmpooler_tasks.jobs.purge import cycle as purge_cycle
+from vmpooler_tasks.jobs.purge.options import PurgeOptions
 from vmpooler_tasks.model.names import Queue
-from vmpooler_tasks.store import Answer, Database, keys, purging
-from vmpooler_tasks.store.purging import PurgeLock
+from vmpooler_tasks.store import Answer, Database, keys
+from vmpooler_tasks.store.purge import batches
+from vmpooler_tasks.store.purge.batches import PurgeLock
 
 HOUR, DAY = 3600, 86400
 OTHER = "ubuntu-2004-x86_64"
@@ -61,7 +63,7 @@ def test_a_configured_dry_run_changes_nothing_but_the_record_of_its_run(world: W
     ours = {key for key in after if key not in before}
     assert ours == {b"vmpooler_tasks__purge", b"vmpooler_tasks__audit", b"vmpooler_tasks__counters"}
     assert {key: value for key, value in after.items() if key in before} == before
-    assert purging.read_state(world.db).finished is not None
+    assert batches.read_state(world.db).finished is not None
     assert audit(world)[-1]["dry_run"] == "true"
 
 
@@ -70,7 +72,7 @@ def test_a_configured_dry_run_is_a_run_to_the_health_check(world: World) -> None
     for _ in range(10):
         cycle(world, chosen)
         world.now += 60
-        report = health.run(world.db, chosen, world.clock)
+        report = health_check.run(world.db, chosen, world.clock)
         assert report is not None
         assert report.verdict.reasons == ()
 
@@ -151,7 +153,7 @@ def test_a_queue_that_would_lose_too_much_is_left_alone_and_the_others_are_not(
     said = f"Left the ready queue of '{POOL}' alone: {why}"
     assert report.errors == [said]
     assert f"[!] [purge] {said}" in caplog.messages
-    assert purging.read_state(world.db).spared == [(POOL, "ready", 60.0)]
+    assert batches.read_state(world.db).spared == [(POOL, "ready", 60.0)]
 
 
 def test_force_overrules_the_share(world: World) -> None:
@@ -180,11 +182,11 @@ def test_a_forced_purge_of_the_spared_pool_settles_it_and_no_other(world: World)
     for pool in (POOL, OTHER):
         crowd(world, Queue.READY, stale=6, fresh=4, pool=pool)
     cycle(world, chosen)
-    ran = purging.read_state(world.db).finished
+    ran = batches.read_state(world.db).finished
     world.now += 100
     assert cycle(world, chosen, pools=(POOL,), force=True).purged == {"ready": 6}
-    assert purging.read_state(world.db).spared == [(OTHER, "ready", 60.0)]
-    assert purging.read_state(world.db).finished == ran  # a part of a cycle is none
+    assert batches.read_state(world.db).spared == [(OTHER, "ready", 60.0)]
+    assert batches.read_state(world.db).finished == ran  # a part of a cycle is none
 
 
 def test_a_mistake_of_ours_in_mid_cycle_is_logged_and_recorded_as_well(
@@ -198,12 +200,12 @@ def test_a_mistake_of_ours_in_mid_cycle_is_logged_and_recorded_as_well(
                 raise TypeError("broken on purpose")
             return super().begin(script, keys, args)
 
-    order = PurgeOrder(who="test")
+    order = PurgeOptions(who="test")
     with pytest.raises(TypeError, match="on purpose"):
-        purge.run(Breaking(world.db.address), settings(), world.clock, order)
+        purge_cycle.run(Breaking(world.db.address), settings(), world.clock, order)
     assert "[!] [purge] Failed during purge cycle: TypeError: broken on purpose" in caplog.messages
-    assert purging.read_state(world.db).failure == "TypeError: broken on purpose"
-    assert purging.read_state(world.db).unfinished_since is None
+    assert batches.read_state(world.db).failure == "TypeError: broken on purpose"
+    assert batches.read_state(world.db).unfinished_since is None
     assert cycle(world).purged["pending"] == 1
 
 
@@ -213,7 +215,7 @@ def test_a_spared_queue_is_purged_once_its_share_is_small_again(world: World) ->
     cycle(world, chosen)
     crowd(world, Queue.READY, stale=0, fresh=20)
     assert cycle(world, chosen).purged == {"ready": 6}
-    assert purging.read_state(world.db).spared == []
+    assert batches.read_state(world.db).spared == []
 
 
 def test_a_second_cycle_is_skipped_and_says_so_and_takes_no_lock_away(
@@ -264,9 +266,9 @@ def test_a_cycle_that_ended_by_itself_releases_its_lock_even_if_it_failed(world:
 def test_only_a_whole_cycle_counts_as_the_purge_having_run(world: World) -> None:
     cycle(world, pools=(POOL,))
     cycle(world, queues=("pending",))
-    assert purging.read_state(world.db).finished is None
+    assert batches.read_state(world.db).finished is None
     cycle(world)
-    assert purging.read_state(world.db).finished is not None
+    assert batches.read_state(world.db).finished is not None
     assert [entry["action"] for entry in audit(world)] == ["purge"] * 3
     assert counters(world)["purge_cycles"] == 3
 

@@ -8,8 +8,8 @@ import pytest
 from tests.support.cycles import cycle
 from tests.support.world import POOL, World, settings
 from vmpooler_tasks.cli.purge import purge as command
-from vmpooler_tasks.errors import InvalidOrderError
-from vmpooler_tasks.jobs.purge_order import QUEUES
+from vmpooler_tasks.errors import InvalidInputError
+from vmpooler_tasks.jobs.purge.options import QUEUES
 from vmpooler_tasks.model.names import Queue
 from vmpooler_tasks.store import keys
 
@@ -48,7 +48,7 @@ def test_an_order_that_cannot_be_meant_is_refused_and_nothing_is_done(
     world.vm(Queue.PENDING, "pooler-a", 2 * DAY)
     world.vm(Queue.PENDING, "pooler-b", 2 * DAY, pool="p")
     before = world.snapshot()
-    with pytest.raises(InvalidOrderError) as caught:
+    with pytest.raises(InvalidInputError) as caught:
         cycle(world, settings(pools=(POOL, "p")), **order)
     assert str(caught.value) == f"What is asked for cannot be done: {complaint}"
     assert caught.value.exit_status == 64
@@ -67,7 +67,7 @@ def test_a_list_of_pools_of_the_wrong_type_leaves_the_configured_ones_known(worl
     world.client.set(keys.POOLS.decode(), "no set")
     world.vm(Queue.PENDING, "pooler-a", 2 * DAY)
     assert cycle(world, pools=[POOL]).purged == {"pending": 1}
-    with pytest.raises(InvalidOrderError, match="no pool 'other'; there are centos-7-x86_64"):
+    with pytest.raises(InvalidInputError, match="no pool 'other'; there are centos-7-x86_64"):
         cycle(world, pools=["other"])
 
 

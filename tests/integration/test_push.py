@@ -12,7 +12,7 @@ from tests.support.processes import until
 from tests.support.world import POOL, World, settings
 from vmpooler_tasks.config import Settings
 from vmpooler_tasks.config.services import GraphiteSection, StatsdSection
-from vmpooler_tasks.jobs import health
+from vmpooler_tasks.jobs.health import check as health_check
 from vmpooler_tasks.metrics import push
 from vmpooler_tasks.metrics.push import Courier, Graphite, Post, Statsd
 from vmpooler_tasks.model.names import DeadLetterQueue, Queue
@@ -44,7 +44,7 @@ def test_a_check_is_sent_to_both(world: World, caplog: pytest.LogCaptureFixture)
     with listeners.statsd() as statsd, listeners.graphite() as graphite:
         chosen = sent_to(statsd=statsd.port, graphite=graphite.port)
         post = Post(chosen)
-        assert health.run(world.db, chosen, world.clock, publish=post.publish)
+        assert health_check.run(world.db, chosen, world.clock, publish=post.publish)
         post.end(10)
         names = [
             ("status", 0),
@@ -76,7 +76,7 @@ def test_a_check_is_sent_to_both(world: World, caplog: pytest.LogCaptureFixture)
 def test_nothing_is_sent_where_no_server_is_named(world: World, caplog: pytest.LogCaptureFixture) -> None:
     post = Post(settings())
     assert push.servers(settings()) == []
-    assert health.run(world.db, settings(), world.clock, publish=post.publish)
+    assert health_check.run(world.db, settings(), world.clock, publish=post.publish)
     post.end(10)
     assert not [line for line in caplog.messages if "metrics" in line]
 
@@ -179,7 +179,7 @@ def test_nobody_waits_for_a_server_and_the_newest_is_what_it_gets_next() -> None
 def test_a_server_that_hangs_keeps_nothing_from_the_other(ports: Callable[[str], int], world: World) -> None:
     with listeners.statsd() as statsd:
         post = Post(sent_to(statsd=statsd.port, graphite=ports("deaf")))
-        assert health.run(world.db, settings(), world.clock, publish=post.publish)
+        assert health_check.run(world.db, settings(), world.clock, publish=post.publish)
         statsd.gets("vmpooler.health.tasks.ondemand.pending:0|g")
         post.end(10)
 

@@ -18,20 +18,21 @@ from tests.support.pool_world import PoolWorld, pool
 from tests.support.servers import TestServer
 from tests.support.world import NOW, POOL
 from vmpooler_tasks.config import RedisSection, Settings
-from vmpooler_tasks.errors import InvalidOrderError, WrongTypeError
+from vmpooler_tasks.errors import InvalidInputError, WrongTypeError
 from vmpooler_tasks.jobs import ondemand
-from vmpooler_tasks.jobs import redrive as job
 from vmpooler_tasks.jobs.deadletters.query import find
-from vmpooler_tasks.jobs.redrive_fate import forecast
+from vmpooler_tasks.jobs.redrive import run as job
+from vmpooler_tasks.jobs.redrive.eligibility import forecast
 from vmpooler_tasks.model.deadletters.entry import dead_letter_id
 from vmpooler_tasks.model.deadletters.filters import DeadLetterFilter
 from vmpooler_tasks.model.names import DeadLetterQueue, Queue
 from vmpooler_tasks.model.ondemand import Wanted
 from vmpooler_tasks.model.redrive import RunState
-from vmpooler_tasks.store import Database, keys, redrives
+from vmpooler_tasks.store import Database, keys
 from vmpooler_tasks.store import ondemand as requests
 from vmpooler_tasks.store.keys import POOL_SLOTS, REQUEST_SLOTS
-from vmpooler_tasks.store.redrives import Run
+from vmpooler_tasks.store.redrive import runs
+from vmpooler_tasks.store.redrive.runs import Run
 from vmpooler_tasks.tasks.enqueue import redrive_broker
 from vmpooler_tasks.tasks.names import OWN
 from vmpooler_tasks.tasks.redriving import Broker
@@ -315,7 +316,7 @@ def test_a_vm_is_begun_in_place_of_a_failed_one_if_its_pool_is_short(
     assert world.client.zscore(POOL_SLOTS.key, vm) == NOW + 300, "a queue may be long"
     [sent] = world.messages()
     assert (sent.task, sent.args, sent.kwargs) == ("vmpooler_tasks.clone_vm", [], {"vm": vm, "pool": POOL})
-    [lineage] = redrives.lineage(world.db, [vm])
+    [lineage] = runs.lineage(world.db, [vm])
     assert lineage is not None
     assert (lineage.dead_letter_id, lineage.redrives, lineage.retry_count) == (origin, 1, 2)
     assert counters(world) == {f"dead_letters_redriven:{queue}": 1}
@@ -565,14 +566,14 @@ def test_counts_that_are_none_count_as_none(world: Redriver, counts: dict[str, A
     world.letter(**counts)
     assert world.redrive() == {"redriven": 1}
     [vm] = world.names_in(Queue.PENDING)
-    [lineage] = redrives.lineage(world.db, [vm])
+    [lineage] = runs.lineage(world.db, [vm])
     assert lineage is not None
     assert (lineage.redrives, lineage.retry_count) == (1, 1)
 
 
 def test_a_run_that_nobody_knows_is_refused(world: Redriver) -> None:
     for act in (lambda: list(world.steps("nowhere")), lambda: job.cancel(world.db, "nowhere")):
-        with pytest.raises(InvalidOrderError, match="there is no run 'nowhere', or not any more"):
+        with pytest.raises(InvalidInputError, match="there is no run 'nowhere', or not any more"):
             act()
 
 

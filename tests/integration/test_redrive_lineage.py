@@ -10,13 +10,14 @@ from tests.integration.test_redrive import ALIAS, REQUEST, Redriver
 from tests.support.pool_world import pool
 from tests.support.servers import TestServer
 from vmpooler_tasks.errors import PermanentProviderError, TransientProviderError
-from vmpooler_tasks.jobs import redrive as job
+from vmpooler_tasks.jobs.redrive import run as job
 from vmpooler_tasks.model.deadletters.filters import DeadLetterFilter
 from vmpooler_tasks.model.names import DeadLetterQueue, Queue
 from vmpooler_tasks.model.ondemand import Wanted
 from vmpooler_tasks.model.redrive import RunState
 from vmpooler_tasks.providers import Readiness
-from vmpooler_tasks.store import Database, keys, redrives
+from vmpooler_tasks.store import Database, keys
+from vmpooler_tasks.store.redrive import runs
 
 BROKEN = PermanentProviderError("template not found")
 
@@ -74,7 +75,7 @@ def test_a_clone_that_succeeds_leaves_no_trace_of_its_origin(world: Redriver) ->
     world.redrive()
     assert deliver(world) == ["ready"]
     [vm] = world.names_in(Queue.READY)
-    assert redrives.lineage(world.db, [vm]) == [None]
+    assert runs.lineage(world.db, [vm]) == [None]
     assert world.left() == set()
 
 

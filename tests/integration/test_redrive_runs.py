@@ -15,11 +15,12 @@ from tests.support.pool_world import pool
 from tests.support.servers import TestServer
 from tests.support.world import NOW
 from vmpooler_tasks.errors import StoreUnavailableError
-from vmpooler_tasks.jobs import redrive as job
+from vmpooler_tasks.jobs.redrive import run as job
 from vmpooler_tasks.model.names import Queue
 from vmpooler_tasks.model.redrive import Outcome, RunState
-from vmpooler_tasks.store import Database, redrives
-from vmpooler_tasks.store.redrives import KEPT_SECONDS, Run
+from vmpooler_tasks.store import Database
+from vmpooler_tasks.store.redrive import runs as redrives
+from vmpooler_tasks.store.redrive.runs import KEPT_SECONDS, Run
 from vmpooler_tasks.tasks import names
 from vmpooler_tasks.tasks.redriving import Broker
 

@@ -14,8 +14,8 @@ from tests.support import servers
 from tests.support.cycles import counters
 from tests.support.servers import TestServer
 from tests.support.world import POOL
-from vmpooler_tasks.errors import InvalidOrderError
-from vmpooler_tasks.jobs import redrive as job
+from vmpooler_tasks.errors import InvalidInputError
+from vmpooler_tasks.jobs.redrive import run as job
 from vmpooler_tasks.model.names import DeadLetterQueue, Queue
 from vmpooler_tasks.model.redrive import Lineage, read_lineage
 from vmpooler_tasks.store import Database
@@ -192,7 +192,7 @@ def test_we_know_every_task_of_ours() -> None:
 
 def test_a_task_that_cannot_be_sent_is_kept(world: Redriver, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: Any) -> tuple[str, bytes]:
-        raise InvalidOrderError("it is too long")
+        raise InvalidInputError("it is too long")
 
     monkeypatch.setattr(Broker, "prepare", refuse)
     kept = world.letter("tasks")

@@ -7,7 +7,7 @@ import pytest
 
 from tests.support.pool_world import PoolWorld, pool
 from tests.support.world import NOW, POOL
-from vmpooler_tasks.errors import InvalidOrderError, PermanentProviderError, WrongTypeError
+from vmpooler_tasks.errors import InvalidInputError, PermanentProviderError, WrongTypeError
 from vmpooler_tasks.jobs import ondemand
 from vmpooler_tasks.jobs import requesting as job
 from vmpooler_tasks.model.names import Queue
@@ -57,7 +57,7 @@ def test_a_pool_is_found_by_its_name_or_else_as_the_first_with_that_alias(
 def test_what_could_not_be_filled_is_refused_and_leaves_nothing(
     world: PoolWorld, asked: list[tuple[str, int]], complaint: str
 ) -> None:
-    with pytest.raises(InvalidOrderError) as refused:
+    with pytest.raises(InvalidInputError) as refused:
         ask(world, *asked)
     assert refused.value.args == (complaint,)
     assert world.client.keys() == []
@@ -65,7 +65,7 @@ def test_what_could_not_be_filled_is_refused_and_leaves_nothing(
 
 def test_without_any_pool_there_is_none_to_ask_for(world: PoolWorld) -> None:
     world.pools = []
-    with pytest.raises(InvalidOrderError, match="there is no pool 'centos'; there are none"):
+    with pytest.raises(InvalidInputError, match="there is no pool 'centos'; there are none"):
         ask(world, ("centos", 1))
 
 
@@ -136,7 +136,7 @@ def test_a_request_of_which_only_letters_are_left_still_has_a_story(world: PoolW
 
 
 def test_a_request_that_nobody_knows_is_refused(world: PoolWorld) -> None:
-    with pytest.raises(InvalidOrderError, match="nothing is known of a request 'nowhere'"):
+    with pytest.raises(InvalidInputError, match="nothing is known of a request 'nowhere'"):
         job.story(world.db, "nowhere")
 
 

@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from tests.support.world import NOW, POOL, World
-from vmpooler_tasks.jobs.purge_order import QUEUES
+from vmpooler_tasks.jobs.purge.options import QUEUES
 from vmpooler_tasks.model.names import DeadLetterQueue, Queue
 from vmpooler_tasks.store import audit, keys
 from vmpooler_tasks.store.audit import AuditEntry

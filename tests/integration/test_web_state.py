@@ -6,8 +6,8 @@ import pytest
 from tests.support.servers import TestServer
 from tests.support.web import OPERATOR, TOKEN, serving, web_settings
 from tests.support.world import NOW, POOL, World
-from vmpooler_tasks.jobs import health as check
-from vmpooler_tasks.model.advice import _ADVICE
+from vmpooler_tasks.jobs.health import check
+from vmpooler_tasks.model.health.reason_texts import _ADVICE
 from vmpooler_tasks.model.names import Queue
 from vmpooler_tasks.store import Database, audit, keys
 from vmpooler_tasks.web.pages import RUNBOOKS

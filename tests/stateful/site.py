@@ -12,19 +12,21 @@ from tests.support.pool_world import TEMPLATE, StillKeeper
 from tests.support.world import NOW
 from vmpooler_tasks.config import Options, Pool, Settings
 from vmpooler_tasks.errors import LeftAloneError, ProviderError, TransientProviderError
-from vmpooler_tasks.jobs import clone, destroy, ondemand, pending, pools, ready, redrive, running
+from vmpooler_tasks.jobs import clone, destroy, ondemand, pending, pools, ready, running
 from vmpooler_tasks.jobs.clone import Failure
 from vmpooler_tasks.jobs.manager import Manager, Work, stamp
 from vmpooler_tasks.jobs.provider_calls import Retries
+from vmpooler_tasks.jobs.redrive import run as redrive
 from vmpooler_tasks.model.deadletters.filters import DeadLetterFilter
 from vmpooler_tasks.model.lifecycle import Step
 from vmpooler_tasks.model.names import DeadLetterQueue, Queue
 from vmpooler_tasks.model.ondemand import Wanted
 from vmpooler_tasks.model.redrive import Lineage, OwnTasks, RunState
 from vmpooler_tasks.providers import Readiness
-from vmpooler_tasks.store import Database, keys, redrives
+from vmpooler_tasks.store import Database, keys
 from vmpooler_tasks.store import ondemand as requests
 from vmpooler_tasks.store.keys import POOL_SLOTS, REQUEST_SLOTS
+from vmpooler_tasks.store.redrive import runs
 from vmpooler_tasks.tasks import names
 
 POOLS = {"amber": 3, "birch": 2}
@@ -430,7 +432,7 @@ class Site:
             assert redrive.known(self.db, run).state is RunState.DONE
 
     def note_successor(self, work: Work) -> None:
-        (lineage,) = redrives.lineage(self.db, [work.vm])
+        (lineage,) = runs.lineage(self.db, [work.vm])
         assert lineage, f"{work.vm} does not know which letter it comes from"
         assert lineage.dead_letter_id not in self._successors, f"{lineage.dead_letter_id} has two successors"
         self._successors[lineage.dead_letter_id] = work.vm

@@ -4,16 +4,16 @@ from typing import Any
 
 from tests.support.world import World, settings
 from vmpooler_tasks.config import Settings
-from vmpooler_tasks.jobs import purge
-from vmpooler_tasks.jobs.purge_order import PurgeOrder
-from vmpooler_tasks.jobs.purge_report import PurgeReport
+from vmpooler_tasks.jobs.purge import cycle as purge_cycle
+from vmpooler_tasks.jobs.purge.options import PurgeOptions
+from vmpooler_tasks.jobs.purge.report import PurgeReport
 from vmpooler_tasks.store import keys
 
 
 def cycle(world: World, chosen: Settings | None = None, **order: Any) -> PurgeReport:
-    """One purge cycle now; `order` as PurgeOrder takes it."""
-    wanted = PurgeOrder(**{"who": "test", "keep_entries": True, **order})
-    return purge.run(world.db, chosen or settings(), world.clock, wanted)
+    """One purge cycle now; `order` as PurgeOptions takes it."""
+    wanted = PurgeOptions(**{"who": "test", "keep_entries": True, **order})
+    return purge_cycle.run(world.db, chosen or settings(), world.clock, wanted)
 
 
 FINER = ("purge_seconds", "purge_cycles_within:", "dead_letters_of:", "dead_letter_classes:")

@@ -12,7 +12,8 @@ from tests.support.ports import free_port
 from tests.support.processes import Installation, configuration, until
 from tests.support.world import POOL, World
 from vmpooler_tasks.model.names import Queue
-from vmpooler_tasks.store import Database, health, keys
+from vmpooler_tasks.store import Database, keys
+from vmpooler_tasks.store.health import record as health_record
 from vmpooler_tasks.tasks.names import HEALTH_CHECK, PURGE
 
 SIZE = 2
@@ -53,7 +54,7 @@ def work(installation: Installation, database: Database) -> None:
     run = CommandLine(installation.folder, installation.environment)
     world = World(database, now=float(database.call("TIME")[0]))
     until(lambda: ready(database) == SIZE, "the pool is full")
-    until(lambda: health.read_verdict(database) and database.call("XLEN", keys.AUDIT), "a check and a purge")
+    until(lambda: health_record.read_status(database) and database.call("XLEN", keys.AUDIT), "a check and a purge")
     world.vm(None, "orphan", age=48 * HOUR)
     told = {finding["what"]: finding for finding in json.loads(run("doctor", "--json").out)}
     failed = {what: finding for what, finding in told.items() if finding["state"] == "fail" and what != "health"}

@@ -4,15 +4,16 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from tests.support.world import POOL, World, settings
-from vmpooler_tasks.jobs import purge
-from vmpooler_tasks.jobs.purge_order import PurgeOrder
-from vmpooler_tasks.jobs.purge_report import PurgeReport
+from vmpooler_tasks.jobs.purge import cycle as purge_cycle
+from vmpooler_tasks.jobs.purge.options import PurgeOptions
+from vmpooler_tasks.jobs.purge.report import PurgeReport
 from vmpooler_tasks.model.deadletters.entry import failed_vm
 from vmpooler_tasks.model.names import DeadLetterQueue, Queue
-from vmpooler_tasks.store import Database, keys, purging
+from vmpooler_tasks.store import Database, keys
 from vmpooler_tasks.store.connection import Answer
 from vmpooler_tasks.store.deadletters.queue import Limits
-from vmpooler_tasks.store.purging import Candidate
+from vmpooler_tasks.store.purge import batches
+from vmpooler_tasks.store.purge.batches import Candidate
 
 HOUR, DAY = 3600, 86400
 DATA_TTL = 168 * HOUR
@@ -172,11 +173,11 @@ class Party:
         candidate = Candidate(vm, stamp, letter_of(vm, stamp, self.world.now) if queue is Queue.PENDING else "")
         db = Database(self.world.db.address)
         if queue is Queue.PENDING:
-            batch = purging.purge_pending(
+            batch = batches.purge_pending(
                 db, POOL, [candidate], now=self.world.now, limits=Limits(DATA_TTL, 1000), data_ttl_seconds=DATA_TTL
             )
         else:
-            take = purging.purge_ready if queue is Queue.READY else purging.purge_completed
+            take = batches.purge_ready if queue is Queue.READY else batches.purge_completed
             batch = take(db, POOL, [candidate])
         self.by_others |= {vm} if batch.result()[0][0] else set()
         db.close()
@@ -275,6 +276,6 @@ def meddled_cycle(db: MeddledDatabase, schedule: Schedule) -> tuple[Party, Purge
                 party.act(act, vm)
 
     db.meddle = meddle
-    report = purge.run(db, settings(), world.clock, PurgeOrder(who="test"))
+    report = purge_cycle.run(db, settings(), world.clock, PurgeOptions(who="test"))
     db.meddle = None
     return party, report

@@ -5,9 +5,10 @@ from typing import Any
 
 from tests.support.world import POOL, World, settings
 from vmpooler_tasks.config import Settings, load_settings
-from vmpooler_tasks.jobs import health, purge
-from vmpooler_tasks.jobs.purge_order import PurgeOrder
-from vmpooler_tasks.jobs.purge_report import PurgeReport
+from vmpooler_tasks.jobs.health import check as health_check
+from vmpooler_tasks.jobs.purge import cycle as purge_cycle
+from vmpooler_tasks.jobs.purge.options import PurgeOptions
+from vmpooler_tasks.jobs.purge.report import PurgeReport
 from vmpooler_tasks.model.deadletters.entry import failed_vm
 from vmpooler_tasks.model.names import DeadLetterQueue
 from vmpooler_tasks.store.deadletters import queue as deadletters
@@ -44,11 +45,11 @@ WEEK = Limits(ttl_seconds=168 * HOUR, max_entries=10_000)
 
 
 def run_purge(world: World, chosen: Settings | None = None) -> PurgeReport:
-    return purge.run(world.db, chosen or settings(), world.clock, PurgeOrder(who="test"))
+    return purge_cycle.run(world.db, chosen or settings(), world.clock, PurgeOptions(who="test"))
 
 
-def run_health(world: World, chosen: Settings | None = None) -> health.HealthReport:
-    report = health.run(world.db, chosen or settings(), world.clock)
+def run_health(world: World, chosen: Settings | None = None) -> health_check.HealthReport:
+    report = health_check.run(world.db, chosen or settings(), world.clock)
     assert report is not None
     return report
 

@@ -7,7 +7,7 @@ import pytest
 from tests.support import guide
 from vmpooler_tasks.metrics.dotted import dotted, in_a_path
 from vmpooler_tasks.metrics.push import DATAGRAM_BYTES, datagrams
-from vmpooler_tasks.model.health import Metrics, PoolMetrics, QueueMetrics, Status, Verdict
+from vmpooler_tasks.model.health.status import Assessment, Metrics, PoolMetrics, QueueMetrics, Status
 from vmpooler_tasks.model.names import DeadLetterQueue
 
 POOL = "centos-7-x86_64"
@@ -19,7 +19,7 @@ METRICS = Metrics(
     active_ondemand_clones=8,
     pending_ondemand_clones=10,
 )
-DEGRADED = Verdict(Status.DEGRADED, ())
+DEGRADED = Assessment(Status.DEGRADED, ())
 
 
 def test_each_measure_has_the_name_that_the_guide_gives_it() -> None:

@@ -9,7 +9,7 @@ import pytest
 from tests.support import goldens
 from tests.support.goldens_times import living_in
 from vmpooler_tasks.config import HealthThresholds
-from vmpooler_tasks.model.health import (
+from vmpooler_tasks.model.health.status import (
     Circumstances,
     CycleHistory,
     Metrics,

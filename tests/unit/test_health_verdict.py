@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from vmpooler_tasks.config import HealthThresholds
-from vmpooler_tasks.model.advice import explain
-from vmpooler_tasks.model.health import (
+from vmpooler_tasks.model.health.reason_texts import explain
+from vmpooler_tasks.model.health.status import (
+    Assessment,
     Circumstances,
     CycleHistory,
     Metrics,
@@ -16,16 +17,15 @@ from vmpooler_tasks.model.health import (
     QueueMetrics,
     Reason,
     Status,
-    Verdict,
     assess,
     is_stale,
     measure_queue,
     read_metrics,
     read_reason,
     read_reasons,
-    stale_verdict,
+    stale_assessment,
     status_line,
-    unreadable_verdict,
+    unreadable_assessment,
 )
 from vmpooler_tasks.model.names import DeadLetterQueue
 
@@ -68,18 +68,18 @@ def metrics(*, dlq: int = 0, pending: int = 0, ready: int = 0, stuck: int = 0) -
     return Metrics(pools=pools(p=pool), dead_letters={DeadLetterQueue.CLONE: dlq})
 
 
-def verdict_of(measured: Metrics, **changes: Any) -> Verdict:
+def verdict_of(measured: Metrics, **changes: Any) -> Assessment:
     return assess(measured, LIMITS, around(**changes))
 
 
-def found(verdict: Verdict) -> list[tuple[str, Status]]:
+def found(verdict: Assessment) -> list[tuple[str, Status]]:
     return [(reason.code, reason.severity) for reason in verdict.reasons]
 
 
 def test_a_quiet_new_system_is_healthy() -> None:
     nothing = Metrics(pools={}, dead_letters={})
     never_ran = CycleHistory(enabled=True, interval_seconds=HOUR, last_run=None, first_expected=NOW)
-    assert verdict_of(nothing, purge=never_ran, health=never_ran) == Verdict(HEALTHY, ())
+    assert verdict_of(nothing, purge=never_ran, health=never_ran) == Assessment(HEALTHY, ())
 
 
 @pytest.mark.parametrize(
@@ -189,14 +189,14 @@ def test_a_verdict_is_stale_when_missing_or_older_than_three_intervals() -> None
     assert is_stale(None, NOW, 300)
     assert not is_stale(NOW - 900, NOW, 300)
     assert is_stale(NOW - 901, NOW, 300)
-    assert stale_verdict(None, NOW, 300) == Verdict(UNHEALTHY, (Reason("stale", UNHEALTHY, 0, 900),))
-    assert stale_verdict(NOW - 901.4, NOW, 300).reasons[0].measured == 901
+    assert stale_assessment(None, NOW, 300) == Assessment(UNHEALTHY, (Reason("stale", UNHEALTHY, 0, 900),))
+    assert stale_assessment(NOW - 901.4, NOW, 300).reasons[0].measured == 901
 
 
 def test_a_verdict_of_the_future_is_stale_since_it_would_never_grow_old() -> None:
     assert not is_stale(NOW + 300, NOW, 300)
     assert is_stale(NOW + 301, NOW, 300)
-    (reason,) = stale_verdict(NOW + 301, NOW, 300).reasons
+    (reason,) = stale_assessment(NOW + 301, NOW, 300).reasons
     assert (reason.code, reason.measured) == ("stale", -301)
     what, remedy = explain(reason)
     assert what == "the last check is of the future, 301 seconds from now"
@@ -213,7 +213,7 @@ def every_reason() -> list[Reason]:
         around(purge=in_trouble, health=purge(last_run=None), empty_seconds={"p {0}": 901}, unreadable_keys=1),
     )
     refused = Reason("not_recorded", UNHEALTHY, 1, 0)
-    return [*verdict.reasons, *stale_verdict(None, NOW, 300).reasons, *unreadable_verdict(2).reasons, refused]
+    return [*verdict.reasons, *stale_assessment(None, NOW, 300).reasons, *unreadable_assessment(2).reasons, refused]
 
 
 def test_every_reason_there_can_be_is_explained_with_what_to_do() -> None:

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from vmpooler_tasks import logs
-from vmpooler_tasks.errors import InvalidOrderError
-from vmpooler_tasks.jobs.purge_report import PurgeReport
+from vmpooler_tasks.errors import InvalidInputError
+from vmpooler_tasks.jobs.purge.report import PurgeReport
 from vmpooler_tasks.logs import LogFormat
 from vmpooler_tasks.model.names import Queue
 
@@ -93,7 +93,7 @@ def test_a_lines_own_fields_stand_above_those_of_the_moment() -> None:
 @pytest.mark.parametrize("dry_run", [False, True])
 def test_the_lines_of_a_purge_have_vm_pool_and_queue(dry_run: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     def purge(log: logging.Logger) -> None:
-        monkeypatch.setattr("vmpooler_tasks.jobs.purge_report._log", log)
+        monkeypatch.setattr("vmpooler_tasks.jobs.purge.report._log", log)
         PurgeReport(dry_run).entries_of(Queue.READY, "centos", [(b"pooler-a", 90000.0)], 86400.0)
 
     found = parsed(purge, lambda: TASK)
@@ -105,15 +105,15 @@ def test_the_lines_of_a_purge_have_vm_pool_and_queue(dry_run: bool, monkeypatch:
 
 def fail(log: logging.Logger) -> None:
     try:
-        raise InvalidOrderError(f"password=hunter2 {FORGED}")  # noqa: TRY301
-    except InvalidOrderError:
+        raise InvalidInputError(f"password=hunter2 {FORGED}")  # noqa: TRY301
+    except InvalidInputError:
         log.exception("It failed")
 
 
 def test_an_exception_and_its_traceback_are_fields() -> None:
     found = parsed(fail)
     assert found["message"] == "It failed"
-    assert found["exception"].startswith("InvalidOrderError: What is asked for cannot be done: password=[redacted]")
+    assert found["exception"].startswith("InvalidInputError: What is asked for cannot be done: password=[redacted]")
     assert found["traceback"].startswith("Traceback (most recent call last):\n")
     assert "hunter2" not in json.dumps(found)
 

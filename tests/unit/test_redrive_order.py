@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from vmpooler_tasks.errors import InvalidOrderError
-from vmpooler_tasks.jobs.redrive_order import read_order
+from vmpooler_tasks.errors import InvalidInputError
+from vmpooler_tasks.jobs.redrive.options import read_order
 from vmpooler_tasks.model.names import DeadLetterQueue
 
 
@@ -21,9 +21,9 @@ def test_filters_and_options_are_read_from_json() -> None:
 
 
 def test_everything_has_to_be_said() -> None:
-    with pytest.raises(InvalidOrderError, match=r": name ids or filters, or set every to true$"):
+    with pytest.raises(InvalidInputError, match=r": name ids or filters, or set every to true$"):
         read_order({}).filter()
-    with pytest.raises(InvalidOrderError, match=r": queues alone are not enough: .*as well, or set every to true$"):
+    with pytest.raises(InvalidInputError, match=r": queues alone are not enough: .*as well, or set every to true$"):
         read_order({"queues": ["clone"]}).filter()
     assert read_order({"queues": ["clone"], "every": True}).filter().selects_all()
 
@@ -42,11 +42,11 @@ def test_everything_has_to_be_said() -> None:
     ],
 )
 def test_what_is_wrong_is_named(arguments: dict[str, Any], complaint: str) -> None:
-    with pytest.raises(InvalidOrderError) as caught:
+    with pytest.raises(InvalidInputError) as caught:
         read_order(arguments)
     assert str(caught.value.args[0]).startswith(complaint)
 
 
 def test_a_pattern_that_is_none_is_told() -> None:
-    with pytest.raises(InvalidOrderError, match="is no regular expression"):
+    with pytest.raises(InvalidInputError, match="is no regular expression"):
         read_order({"match": "("}).filter()

@@ -7,12 +7,13 @@ from vmpooler_tasks.clock import system_clock
 from vmpooler_tasks.config import Settings
 from vmpooler_tasks.config.schema import is_redis, without_login
 from vmpooler_tasks.errors import ConfigurationError, VmpoolerTasksError
-from vmpooler_tasks.jobs.health_reading import read
-from vmpooler_tasks.jobs.server_check import Finding, check_server, refused_write, remedy
+from vmpooler_tasks.jobs.health.read import read
+from vmpooler_tasks.jobs.health.server import Finding, check_server, refused_write, remedy
 from vmpooler_tasks.metrics.push import servers
-from vmpooler_tasks.model.health import OVERDUE_INTERVALS, Status
+from vmpooler_tasks.model.health.status import OVERDUE_INTERVALS, Status
 from vmpooler_tasks.model.names import on_one_line
-from vmpooler_tasks.store import Database, breakers, other_manager, purging, schedule, server
+from vmpooler_tasks.store import Database, breakers, other_manager, schedule, server
+from vmpooler_tasks.store.purge import batches
 
 REDIS = "Redis"
 """What the finding is called that all others depend on."""
@@ -114,7 +115,7 @@ def _who_is_missing(made: Findings) -> str:
 
 
 def _last_purge(settings: Settings, db: Database, made: Findings) -> Finding:
-    config, state, now = settings.config, purging.read_state(db), system_clock()
+    config, state, now = settings.config, batches.read_state(db), system_clock()
     if not config.purge_enabled:
         return Finding("ok", "last purge", "purge is switched off (purge_enabled)")
     if state.running:

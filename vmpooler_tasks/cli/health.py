@@ -22,7 +22,7 @@ from vmpooler_tasks.cli.output import (
 from vmpooler_tasks.clock import system_clock
 
 if TYPE_CHECKING:  # the jobs are imported where they are used: `--help` needs no Redis client
-    from vmpooler_tasks.jobs.health import HealthReport
+    from vmpooler_tasks.jobs.health.check import HealthReport
 
 WATCH_SECONDS = 2.0
 DELIVERY_SECONDS = 1.0
@@ -56,12 +56,12 @@ def health(context: Context, watch: bool, history: float | None, no_check: bool,
 
 
 def _report(context: Context, no_check: bool) -> "HealthReport":
-    from vmpooler_tasks.jobs import health as job  # noqa: PLC0415
-    from vmpooler_tasks.jobs import health_reading  # noqa: PLC0415
+    from vmpooler_tasks.jobs.health import check as job  # noqa: PLC0415
+    from vmpooler_tasks.jobs.health import read  # noqa: PLC0415
     from vmpooler_tasks.metrics.push import Post  # noqa: PLC0415
 
     if no_check:
-        return health_reading.read(context.db, context.settings, system_clock)
+        return read.read(context.db, context.settings, system_clock)
     post = Post(context.settings)
     report = job.run(context.db, context.settings, system_clock, asked_for=True, publish=post.publish)
     post.end(DELIVERY_SECONDS)
@@ -83,7 +83,7 @@ def _watch(context: Context, report: "HealthReport", as_json: bool) -> None:
 
 
 def _show(report: "HealthReport") -> None:
-    from vmpooler_tasks.model.advice import explain  # noqa: PLC0415
+    from vmpooler_tasks.model.health.reason_texts import explain  # noqa: PLC0415
 
     shown = report.as_json()
     print_line(f"{shown['status'].upper()}  (checked {shown['last_check'] or 'never'})", COLOURS[shown["status"]])
@@ -135,7 +135,7 @@ def _measured(pool: Mapping[str, Any], queue: str, name: str) -> float | None:
 
 
 def _show_history(context: Context, seconds: float, as_json: bool) -> None:
-    from vmpooler_tasks.store.health import read_history  # noqa: PLC0415
+    from vmpooler_tasks.store.health.record import read_history  # noqa: PLC0415
 
     checks = read_history(context.db, system_clock() - seconds)
     if as_json:

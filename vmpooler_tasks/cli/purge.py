@@ -8,10 +8,10 @@ from vmpooler_tasks.cli import options
 from vmpooler_tasks.cli.context import Context, pass_context, who_am_i
 from vmpooler_tasks.cli.output import age, print_json, print_line, print_table
 from vmpooler_tasks.clock import system_clock
-from vmpooler_tasks.errors import InvalidOrderError
+from vmpooler_tasks.errors import InvalidInputError
 
 if TYPE_CHECKING:  # the job is imported where it is used: `--help` needs no Redis client
-    from vmpooler_tasks.jobs.purge_report import PurgeReport
+    from vmpooler_tasks.jobs.purge.report import PurgeReport
 
 SHOWN = 50
 QUEUES = ("pending", "ready", "completed", "orphaned", "requests")
@@ -43,15 +43,15 @@ def purge(
     as_json: bool,
 ) -> None:
     """Take stale entries out of the queues now."""
-    from vmpooler_tasks.jobs import purge as job  # noqa: PLC0415
-    from vmpooler_tasks.jobs.purge_order import PurgeOrder, check  # noqa: PLC0415
+    from vmpooler_tasks.jobs.purge import cycle as job  # noqa: PLC0415
+    from vmpooler_tasks.jobs.purge.options import PurgeOptions, check  # noqa: PLC0415
 
-    order = PurgeOrder(
+    order = PurgeOptions(
         dry_run=dry_run, force=force, pools=pools, queues=queues, keep_entries=True, who=who_am_i(), why=why
     )
     try:
         check(context.db, context.settings, order)
-    except InvalidOrderError as error:  # click has looked at the queues
+    except InvalidInputError as error:  # click has looked at the queues
         raise click.BadParameter(str(error.args[0]), param_hint="--pool") from error
     if enqueue:
         _enqueue(

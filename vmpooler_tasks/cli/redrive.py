@@ -11,12 +11,12 @@ from vmpooler_tasks.cli import options
 from vmpooler_tasks.cli.context import PROGRAM, Context, pass_context, who_am_i
 from vmpooler_tasks.cli.output import print_json, print_line, print_table, utc_time
 from vmpooler_tasks.clock import system_clock
-from vmpooler_tasks.errors import InvalidOrderError, VmpoolerTasksError
+from vmpooler_tasks.errors import InvalidInputError, VmpoolerTasksError
 from vmpooler_tasks.model.redrive import DEFAULT_MAX_FAILED, DEFAULT_RATE, POISON_AFTER, Outcome, RunState
 
 if TYPE_CHECKING:  # the jobs are imported where they are used: `--help` needs no Redis client
-    from vmpooler_tasks.jobs.redrive import Selection
-    from vmpooler_tasks.store.redrives import Run
+    from vmpooler_tasks.jobs.redrive.run import Selection
+    from vmpooler_tasks.store.redrive.runs import Run
 
 MESSAGE_WIDTH = 100
 
@@ -76,8 +76,8 @@ def redrive(
     What nobody wants any more (a request that was answered, a pool that is full) is closed instead. A run can be
     interrupted, and resumed by anybody; the audit keeps who ordered it, and why.
     """
-    from vmpooler_tasks.jobs import redrive as job  # noqa: PLC0415
-    from vmpooler_tasks.jobs.redrive_fate import forecast  # noqa: PLC0415
+    from vmpooler_tasks.jobs.redrive import run as job  # noqa: PLC0415
+    from vmpooler_tasks.jobs.redrive.eligibility import forecast  # noqa: PLC0415
     from vmpooler_tasks.tasks.names import OWN  # noqa: PLC0415
 
     _refuse_mixture(ids or every or any(filters.values()), resume, cancel, status, runs)
@@ -121,7 +121,7 @@ def redrive(
 def _usage_errors() -> Iterator[None]:
     try:
         yield
-    except InvalidOrderError as error:
+    except InvalidInputError as error:
         raise click.UsageError(str(error.args[0])) from error
 
 
@@ -167,7 +167,7 @@ def _preview(selection: "Selection", expected: Mapping[Outcome, int], as_json: b
 
 
 def _drive(context: Context, run: str, enqueue: bool, as_json: bool) -> None:
-    from vmpooler_tasks.jobs import redrive as job  # noqa: PLC0415
+    from vmpooler_tasks.jobs.redrive import run as job  # noqa: PLC0415
     from vmpooler_tasks.tasks.enqueue import enqueue_redrive, redrive_broker  # noqa: PLC0415 - Celery is slow to import
 
     has_told = False
@@ -209,7 +209,7 @@ def _why_it_waits(context: Context, run: "Run") -> str:
 
 
 def _show_run(run: "Run", as_json: bool) -> None:
-    from vmpooler_tasks.jobs import redrive as job  # noqa: PLC0415
+    from vmpooler_tasks.jobs.redrive import run as job  # noqa: PLC0415
 
     if as_json:
         print_json(job.as_json(run))
@@ -231,8 +231,8 @@ def _show_run(run: "Run", as_json: bool) -> None:
 
 
 def _show_runs(context: Context, as_json: bool) -> None:
-    from vmpooler_tasks.jobs import redrive as job  # noqa: PLC0415
-    from vmpooler_tasks.store.redrives import newest_first  # noqa: PLC0415
+    from vmpooler_tasks.jobs.redrive import run as job  # noqa: PLC0415
+    from vmpooler_tasks.store.redrive.runs import newest_first  # noqa: PLC0415
 
     found = newest_first(context.db)
     if as_json:

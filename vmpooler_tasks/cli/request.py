@@ -10,7 +10,7 @@ from vmpooler_tasks.cli import options
 from vmpooler_tasks.cli.context import PROGRAM, Context, pass_context
 from vmpooler_tasks.cli.output import print_json, print_line, print_table, utc_time
 from vmpooler_tasks.clock import system_clock
-from vmpooler_tasks.errors import InvalidOrderError
+from vmpooler_tasks.errors import InvalidInputError
 
 if TYPE_CHECKING:  # the jobs are imported where they are used: `--help` needs no Redis client
     from vmpooler_tasks.jobs.requesting import Story
@@ -75,7 +75,7 @@ def make(context: Context, asked: tuple[tuple[str, int], ...], wait: bool, as_js
 
     try:
         request_id = job.make(context.db, context.settings, asked, system_clock())
-    except InvalidOrderError as error:
+    except InvalidInputError as error:
         raise click.UsageError(str(error.args[0])) from error
     if not context.settings.config.manage_pools:
         sys.stderr.write(f"{PROGRAM}: manage_pools is off: VMPooler's own manager has to fill it\n")
@@ -104,7 +104,7 @@ def show(context: Context, request_id: str, as_json: bool) -> None:
 
     try:
         story = job.story(context.db, request_id)
-    except InvalidOrderError as error:
+    except InvalidInputError as error:
         raise click.ClickException(str(error.args[0])) from error
     _print(story, as_json)
 

@@ -18,9 +18,10 @@ from vmpooler_tasks.model.permanence import is_permanent_error
 from vmpooler_tasks.model.redaction import redacted_text
 from vmpooler_tasks.model.retries import MAX_DELIVERIES
 from vmpooler_tasks.providers import PoolSpec, Provider, VirtualMachine
-from vmpooler_tasks.store import clones, redrives, vms
+from vmpooler_tasks.store import clones, vms
 from vmpooler_tasks.store.arrivals import Handover
 from vmpooler_tasks.store.clones import BreakerRule, Claim, ClaimedClone, Finished
+from vmpooler_tasks.store.redrive import runs
 
 _log = logging.getLogger("vmpooler_tasks.pools")
 
@@ -194,7 +195,7 @@ def fail(
     (fields,) = vms.metadata(manager.db, [vm.encode()])
     pool = manager.settings.pool(pool_name)
     provider = manager.settings.provider_of(pool) if pool else ""
-    (lineage,) = redrives.lineage(manager.db, [vm])
+    (lineage,) = runs.lineage(manager.db, [vm])
     letter = letter_of(
         manager,
         DeadLetterQueue.CLONE,
@@ -227,7 +228,7 @@ def fail(
     if not tell(letter, done.trimmed, limits, failed=done.failed):
         return False
     if lineage:
-        redrives.note_failure(manager.db, lineage.run)
+        runs.note_failure(manager.db, lineage.run)
     say_retry(manager, pool_name, vm, retry, done.request_outcome, done.request_retries)
     if done.open_until:
         pause = done.open_until - manager.clock()

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from vmpooler_tasks.clock import Clock
 from vmpooler_tasks.config import Pool, Settings
-from vmpooler_tasks.errors import InvalidOrderError
+from vmpooler_tasks.errors import InvalidInputError
 from vmpooler_tasks.jobs.lease_keeper import LeaseKeeper
 from vmpooler_tasks.jobs.provider_calls import Retries
 from vmpooler_tasks.model.lifecycle import HOUR, MINUTE, Limits, Step
@@ -40,10 +40,10 @@ class Manager:
     retries: Retries = field(default_factory=Retries)
 
     def pool(self, name: str) -> Pool:
-        """Raises InvalidOrderError for one that is not configured."""
+        """Raises InvalidInputError for one that is not configured."""
         found = self.settings.pool(name)
         if found is None:
-            raise InvalidOrderError(f"there is no pool {name!r} in {self.settings.source}")
+            raise InvalidInputError(f"there is no pool {name!r} in {self.settings.source}")
         return found
 
     def provider_of(self, pool: Pool) -> Provider:

@@ -12,8 +12,9 @@ from vmpooler_tasks.model.lifecycle import MINUTE, Fields, age, has_timed_out, n
 from vmpooler_tasks.model.names import DeadLetterQueue, Queue, on_one_line, readable
 from vmpooler_tasks.model.ondemand import parse_requested
 from vmpooler_tasks.model.permanence import is_permanent
-from vmpooler_tasks.store import clones, ondemand, redrives, vms
+from vmpooler_tasks.store import clones, ondemand, vms
 from vmpooler_tasks.store.arrivals import Arrival, Handover, make_ready
+from vmpooler_tasks.store.redrive import runs
 
 _log = logging.getLogger("vmpooler_tasks.pools")
 
@@ -70,7 +71,7 @@ def _notice_if_late(manager: Manager, vm: str, pool: Pool, fields: Fields) -> st
 def time_out(manager: Manager, vm: str, pool: str, fields: Fields) -> bool:
     """Its dead letter, and from pending to completed. False if it had left pending."""
     message = readable(fields["open_socket_error"] or b"") or TIMED_OUT
-    (lineage,) = redrives.lineage(manager.db, [vm])
+    (lineage,) = runs.lineage(manager.db, [vm])
     letter = letter_of(
         manager,
         DeadLetterQueue.PENDING,
@@ -93,7 +94,7 @@ def time_out(manager: Manager, vm: str, pool: str, fields: Fields) -> bool:
     if not vm_failures.tell(letter, done.trimmed, limits, failed=done.failed):
         return False
     if lineage:
-        redrives.note_failure(manager.db, lineage.run)
+        runs.note_failure(manager.db, lineage.run)
     say_retry(manager, pool, vm, retry, done.request_outcome, done.request_retries)
     return True
 

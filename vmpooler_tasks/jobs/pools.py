@@ -64,7 +64,7 @@ class PoolLook:
 def check(manager: Manager, name: str) -> PoolLook:
     """Looks at the pool, unless another worker is just doing so (`busy`).
 
-    What needs no provider is done even if the provider fails; that is answered as `trouble`. Raises InvalidOrderError
+    What needs no provider is done even if the provider fails; that is answered as `trouble`. Raises InvalidInputError
     for a pool that is not configured.
     """
     pool = manager.pool(name)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from vmpooler_tasks.config import Settings
-from vmpooler_tasks.errors import InvalidOrderError
+from vmpooler_tasks.errors import InvalidInputError
 from vmpooler_tasks.jobs.deadletters import query
 from vmpooler_tasks.jobs.ondemand import refusal
 from vmpooler_tasks.model.deadletters.entry import StoredDeadLetter
@@ -60,31 +60,31 @@ class Story:
 
 
 def pool_for(settings: Settings, name: str) -> str:
-    """The pool of this name, or the first one that has it as an alias. Raises InvalidOrderError."""
+    """The pool of this name, or the first one that has it as an alias. Raises InvalidInputError."""
     if settings.pool(name):
         return name
     found = [pool.name for pool in settings.pools if name in pool.alias]
     if not found:
         known = sorted({name for pool in settings.pools for name in (pool.name, *pool.alias)})
-        raise InvalidOrderError(f"there is no pool {name!r}; there are {', '.join(known) or 'none'}")
+        raise InvalidInputError(f"there is no pool {name!r}; there are {', '.join(known) or 'none'}")
     return found[0]
 
 
 def make(db: Database, settings: Settings, asked: Sequence[tuple[str, int]], now: float) -> str:
-    """The id of a new request for (pool or alias, count)…. Raises InvalidOrderError if it could not be filled."""
+    """The id of a new request for (pool or alias, count)…. Raises InvalidInputError if it could not be filled."""
     wanted = [Wanted(name, pool_for(settings, name), count) for name, count in asked]
     if why := refusal(settings, wanted):
-        raise InvalidOrderError(why)
+        raise InvalidInputError(why)
     request_id = str(uuid.uuid4())
     ondemand.create(db, request_id, wanted, now)
     return request_id
 
 
 def story(db: Database, request_id: str) -> Story:
-    """Raises InvalidOrderError if nothing is known of it."""
+    """Raises InvalidInputError if nothing is known of it."""
     facts, letters = ondemand.facts(db, _raw(request_id)), _letters(db, DeadLetterFilter(request=request_id))
     if not facts.fields and not letters:
-        raise InvalidOrderError(f"nothing is known of a request {request_id!r}")
+        raise InvalidInputError(f"nothing is known of a request {request_id!r}")
     return _story(db, request_id, facts, letters)
 
 

@@ -3,14 +3,14 @@
 import re
 from collections.abc import Iterator
 
-from vmpooler_tasks.model.health import Metrics, PoolMetrics, Verdict
+from vmpooler_tasks.model.health.status import Assessment, Metrics, PoolMetrics
 from vmpooler_tasks.model.names import DeadLetterQueue
 
 _NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9_-]")
 _NOT_IN_PATHS = re.compile(r"[^A-Za-z0-9_.-]")
 
 
-def dotted(metrics: Metrics, verdict: Verdict, prefix: str) -> dict[str, int]:
+def dotted(metrics: Metrics, verdict: Assessment, prefix: str) -> dict[str, int]:
     """Name → value. None is below zero: StatsD would take such a value for a change of the last one."""
     before = _NOT_IN_PATHS.sub("_", prefix).strip(".")
     begin = f"{before}.health" if before else "health"
@@ -22,7 +22,7 @@ def in_a_path(name: str) -> str:
     return _NOT_IN_NAMES.sub("_", name)
 
 
-def _named(metrics: Metrics, verdict: Verdict) -> Iterator[tuple[str, int]]:
+def _named(metrics: Metrics, verdict: Assessment) -> Iterator[tuple[str, int]]:
     yield "status", verdict.status
     yield "dlq.total_size", metrics.dlq_total_size
     yield "stuck_vms.count", metrics.stuck_vm_count

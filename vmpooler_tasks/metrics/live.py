@@ -7,11 +7,12 @@ from prometheus_client.core import Metric
 
 from vmpooler_tasks.config import Settings
 from vmpooler_tasks.jobs.pools import overridden
-from vmpooler_tasks.jobs.purge_order import PURGED_QUEUES
+from vmpooler_tasks.jobs.purge.options import PURGED_QUEUES
 from vmpooler_tasks.metrics.families import Labelled, counter, counters, gauge, gauges, histogram
 from vmpooler_tasks.model.names import ORPHANED, WORK_QUEUES, DeadLetterQueue, Queue
-from vmpooler_tasks.store import breakers, purging
-from vmpooler_tasks.store.scrape import Messages, PoolSnapshot, Snapshot
+from vmpooler_tasks.store import breakers
+from vmpooler_tasks.store.health.snapshot import Messages, PoolSnapshot, Snapshot
+from vmpooler_tasks.store.purge import batches
 
 _LETTERS = {
     "dropped": "Dead letters that left for want of room.",
@@ -76,11 +77,11 @@ def _purges(now: Snapshot) -> Iterator[Metric]:
     counted = now.counters
     # Of the pools that there are: the counters of former ones stay in Redis.
     purged = [
-        ((str(queue), pool), counted.get(purging.counter(queue, pool), 0))
+        ((str(queue), pool), counted.get(batches.counter(queue, pool), 0))
         for pool in now.pools
         for queue in PURGED_QUEUES
     ]
-    purged.append(((ORPHANED, ""), counted.get(purging.counter(ORPHANED), 0)))
+    purged.append(((ORPHANED, ""), counted.get(batches.counter(ORPHANED), 0)))
     yield counters(
         "vmpooler_purged_total", "Entries that were purged; orphaned metadata of no pool.", ("queue", "pool"), purged
     )
@@ -94,8 +95,8 @@ def _purges(now: Snapshot) -> Iterator[Metric]:
         "vmpooler_purge_duration_seconds",
         "How long whole purge cycles took that did not fail.",
         [
-            (inf if bound is None else bound, counted.get(purging.duration_counter(bound), 0))
-            for bound in (*purging.DURATION_BOUNDS, None)
+            (inf if bound is None else bound, counted.get(batches.duration_counter(bound), 0))
+            for bound in (*batches.DURATION_BOUNDS, None)
         ],
         counted.get("purge_seconds", 0),
     )

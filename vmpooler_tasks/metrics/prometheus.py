@@ -12,12 +12,13 @@ from prometheus_client.registry import Collector
 from vmpooler_tasks.clock import Clock
 from vmpooler_tasks.config import Settings
 from vmpooler_tasks.errors import VmpoolerTasksError
-from vmpooler_tasks.jobs import health_reading
+from vmpooler_tasks.jobs.health import read
 from vmpooler_tasks.metrics import live, recorded
 from vmpooler_tasks.metrics.families import gauge, gauges
-from vmpooler_tasks.model.health import Status
+from vmpooler_tasks.model.health.status import Status
 from vmpooler_tasks.model.names import WORK_QUEUES
-from vmpooler_tasks.store import Database, scrape
+from vmpooler_tasks.store import Database
+from vmpooler_tasks.store.health import snapshot
 
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
 
@@ -64,7 +65,7 @@ def _found(db: Database, settings: Settings, clock: Clock, broker: Database | No
     now = clock()
     own_broker = db if settings.broker_url is None else None
     try:
-        found, messages = scrape.read(
+        found, messages = snapshot.read(
             db,
             pools=[pool.name for pool in settings.pools],
             providers=list(settings.providers),
@@ -77,7 +78,7 @@ def _found(db: Database, settings: Settings, clock: Clock, broker: Database | No
         yield recorded.status(Status.UNHEALTHY)
         return
     yield _is_up(1)
-    yield from recorded.families(health_reading.judge(found.health, settings, now), found.dlq_errors)
+    yield from recorded.families(read.judge(found.health, settings, now), found.dlq_errors)
     yield from live.families(found, settings, now)
     yield from live.messages(messages)
 

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 from vmpooler_tasks.config import Settings
 from vmpooler_tasks.metrics.dotted import dotted
-from vmpooler_tasks.model.health import Metrics, Verdict
+from vmpooler_tasks.model.health.status import Assessment, Metrics
 from vmpooler_tasks.model.names import on_one_line
 from vmpooler_tasks.sparingly import Sparingly
 
@@ -184,7 +184,7 @@ class Post:
     def __init__(self, settings: Settings) -> None:
         self._couriers = [Courier(server) for server in servers(settings)]
 
-    def publish(self, metrics: Metrics, verdict: Verdict, epoch: float) -> None:
+    def publish(self, metrics: Metrics, verdict: Assessment, epoch: float) -> None:
         for courier in self._couriers:
             courier.hand_over(dotted(metrics, verdict, courier.server.prefix), epoch)
 

@@ -6,9 +6,9 @@ from typing import Any
 
 from prometheus_client.core import Metric
 
-from vmpooler_tasks.jobs.health import HealthReport
+from vmpooler_tasks.jobs.health.check import HealthReport
 from vmpooler_tasks.metrics.families import Labelled, gauge, gauges
-from vmpooler_tasks.model.health import Status
+from vmpooler_tasks.model.health.status import Status
 from vmpooler_tasks.model.names import DeadLetterQueue
 from vmpooler_tasks.model.timestamps import parse_time
 

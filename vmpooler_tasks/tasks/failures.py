@@ -16,7 +16,7 @@ from vmpooler_tasks.model.names import DeadLetterQueue, on_one_line
 from vmpooler_tasks.model.redaction import redacted, redacted_bytes, redacted_text
 from vmpooler_tasks.model.redrive import Lineage
 from vmpooler_tasks.model.timestamps import iso_utc
-from vmpooler_tasks.store import redrives
+from vmpooler_tasks.store.redrive import runs
 from vmpooler_tasks.tasks import names
 from vmpooler_tasks.tasks.configuration import settings
 from vmpooler_tasks.tasks.database import database
@@ -134,7 +134,7 @@ def _keep(letter: DeadLetter, now: float, lineage: Lineage | None = None) -> Non
         if keep(database(), settings(), DeadLetterQueue.TASKS, letter, now):
             _log.error("[!] [dlq] Kept dead letter %s of %s", letter.id, what, extra=about)
             if lineage:
-                redrives.note_failure(database(), lineage.run)
+                runs.note_failure(database(), lineage.run)
     except VmpoolerTasksError as error:
         # The log is the last place where it is not lost.
         _log.critical("[!] [dlq] %s; the dead letter could not be kept: %s", error, letter.member(), extra=about)

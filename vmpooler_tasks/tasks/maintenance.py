@@ -7,8 +7,9 @@ from celery import shared_task
 
 import vmpooler_tasks.tasks.signals  # noqa: F401 - whoever runs tasks needs the hooks
 from vmpooler_tasks.clock import system_clock
-from vmpooler_tasks.jobs import health, purge
-from vmpooler_tasks.jobs.purge_order import PurgeOrder
+from vmpooler_tasks.jobs.health import check as health_check
+from vmpooler_tasks.jobs.purge import cycle as purge_cycle
+from vmpooler_tasks.jobs.purge.options import PurgeOptions
 from vmpooler_tasks.tasks.base import Task
 from vmpooler_tasks.tasks.configuration import settings
 from vmpooler_tasks.tasks.database import database
@@ -28,9 +29,9 @@ def purge_stale_entries(
 ) -> dict[str, Any]:
     """A purge cycle, as `vmpooler-tasks purge`; answers its JSON without the entries, which are in the log.
 
-    Raises InvalidOrderError for arguments of another type, or that name a pool or queue that is not there.
+    Raises InvalidInputError for arguments of another type, or that name a pool or queue that is not there.
     """
-    order = PurgeOrder(
+    order = PurgeOptions(
         dry_run=dry_run,
         pools=pools,
         queues=queues,
@@ -38,7 +39,7 @@ def purge_stale_entries(
         why=why,
         who=who or ("beat" if self.request.get("tick") else f"task {self.request.id}"),
     )
-    report = purge.run(database(), settings(), system_clock, order).as_json()
+    report = purge_cycle.run(database(), settings(), system_clock, order).as_json()
     del report["entries"]
     return report
 
@@ -46,5 +47,5 @@ def purge_stale_entries(
 @shared_task(name=HEALTH_CHECK, base=Task, ignore_result=False)
 def run_health_check() -> dict[str, Any]:
     """A health check, as `vmpooler-tasks health`; answers its JSON."""
-    report = health.run(database(), settings(), system_clock, publish=publish)
+    report = health_check.run(database(), settings(), system_clock, publish=publish)
     return {"skipped": "health checks are switched off"} if report is None else report.as_json()

@@ -4,11 +4,11 @@ import os
 from functools import cache
 
 from vmpooler_tasks.metrics.push import Post
-from vmpooler_tasks.model.health import Metrics, Verdict
+from vmpooler_tasks.model.health.status import Assessment, Metrics
 from vmpooler_tasks.tasks.configuration import settings
 
 
-def publish(metrics: Metrics, verdict: Verdict, epoch: float) -> None:
+def publish(metrics: Metrics, verdict: Assessment, epoch: float) -> None:
     """Sends what a health check found, and does not wait for it."""
     _post(os.getpid()).publish(metrics, verdict, epoch)
 

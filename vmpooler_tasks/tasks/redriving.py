@@ -9,11 +9,11 @@ from celery import Celery, current_app, shared_task
 
 from vmpooler_tasks.clock import system_clock
 from vmpooler_tasks.config import Settings
-from vmpooler_tasks.errors import InvalidOrderError
-from vmpooler_tasks.jobs import redrive as job
+from vmpooler_tasks.errors import InvalidInputError
 from vmpooler_tasks.jobs.manager import Work
-from vmpooler_tasks.jobs.redrive_fate import forecast
-from vmpooler_tasks.jobs.redrive_order import read_order
+from vmpooler_tasks.jobs.redrive import run as job
+from vmpooler_tasks.jobs.redrive.eligibility import forecast
+from vmpooler_tasks.jobs.redrive.options import read_order
 from vmpooler_tasks.model.redrive import Lineage, RunState
 from vmpooler_tasks.tasks import names
 from vmpooler_tasks.tasks.base import Task
@@ -68,7 +68,7 @@ class Broker:
 def redrive(self: Task, run: str | None = None, **order: Any) -> dict[str, Any]:
     """Begins a run of redrives, as `vmpooler-tasks dlq redrive` does, or goes on with one; answers how it stands.
 
-    `order` is a `RedriveOrder`; with `dry_run` the answer is the preview. Raises InvalidOrderError for a wrong one.
+    `order` is a `RedriveOptions`; with `dry_run` the answer is the preview. Raises InvalidInputError for a wrong one.
     """
     if run is None:
         asked = read_order(order)
@@ -85,7 +85,7 @@ def redrive(self: Task, run: str | None = None, **order: Any) -> dict[str, Any]:
             now=system_clock(),
         )
     elif order:
-        raise InvalidOrderError(f"a run that is gone on with takes no {', '.join(sorted(order))}")
+        raise InvalidInputError(f"a run that is gone on with takes no {', '.join(sorted(order))}")
     return _go_on(run)
 
 

@@ -10,11 +10,12 @@ from celery import signals
 from vmpooler_tasks.config import Pool
 from vmpooler_tasks.config.schema import shown
 from vmpooler_tasks.errors import ConfigurationError, VmpoolerTasksError
-from vmpooler_tasks.jobs.server_check import check_server
+from vmpooler_tasks.jobs.health.server import check_server
 from vmpooler_tasks.logs import refuse
 from vmpooler_tasks.model.names import on_one_line
 from vmpooler_tasks.model.redrive import read_lineage
-from vmpooler_tasks.store import health, pools, server
+from vmpooler_tasks.store import pools, server
+from vmpooler_tasks.store.health import record as health_record
 from vmpooler_tasks.tasks.configuration import settings
 from vmpooler_tasks.tasks.database import database
 from vmpooler_tasks.tasks.failures import keep_failed_task, keep_raw_message, plain
@@ -151,7 +152,7 @@ def _worker_starts(**_: Any) -> None:
 def _publish_config(**_: Any) -> None:
     """So that `redis-cli HGET vmpooler__config dlq_enabled` answers, as the guide has it."""
     try:
-        health.publish_config(database(), settings().published())
+        health_record.publish_config(database(), settings().published())
     except VmpoolerTasksError as error:
         _log.warning("[!] [config] vmpooler__config could not be written: %s", on_one_line(str(error)))
 

@@ -12,7 +12,7 @@ from starlette.exceptions import HTTPException
 from starlette.routing import compile_path
 
 from vmpooler_tasks.errors import (
-    InvalidOrderError,
+    InvalidInputError,
     StoreRefusedError,
     StoreUnavailableError,
     VmpoolerTasksError,
@@ -26,7 +26,7 @@ MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_SECONDS = 5
 
 _STATUS: Mapping[type[VmpoolerTasksError], HTTPStatus] = {
-    InvalidOrderError: HTTPStatus.UNPROCESSABLE_ENTITY,
+    InvalidInputError: HTTPStatus.UNPROCESSABLE_ENTITY,
     StoreUnavailableError: HTTPStatus.SERVICE_UNAVAILABLE,
     StoreRefusedError: HTTPStatus.SERVICE_UNAVAILABLE,
     WrongTypeError: HTTPStatus.CONFLICT,

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from fastapi import Query
 from pydantic import BaseModel, ConfigDict, Field
 
-from vmpooler_tasks.jobs.redrive_order import refuse_everything
+from vmpooler_tasks.jobs.redrive.options import refuse_everything
 from vmpooler_tasks.model.deadletters.filters import DeadLetterFilter
 from vmpooler_tasks.model.names import DeadLetterQueue
 from vmpooler_tasks.model.redrive import DEFAULT_MAX_FAILED, DEFAULT_RATE
@@ -83,14 +83,14 @@ class Order(Selection):
     why: Why | None = None
 
     def chosen(self) -> DeadLetterFilter:
-        """Raises InvalidOrderError if it means nothing in particular."""
+        """Raises InvalidInputError if it means nothing in particular."""
         wanted = self.filter(self.queues, frozenset(self.ids))
         if not self.every:
             refuse_everything(wanted, names_queues=bool(self.queues))
         return wanted
 
 
-class RedriveOrder(Order):
+class RedriveOptions(Order):
     rate: Annotated[float, Field(strict=True, ge=0, le=10_000, allow_inf_nan=False)] = Field(
         DEFAULT_RATE, description="letters a second"
     )

@@ -6,9 +6,9 @@ from typing import Annotated
 
 from fastapi import APIRouter, HTTPException, Query
 
-from vmpooler_tasks.errors import InvalidOrderError
-from vmpooler_tasks.jobs import purge as job
-from vmpooler_tasks.jobs.purge_order import PurgeOrder
+from vmpooler_tasks.errors import InvalidInputError
+from vmpooler_tasks.jobs.purge import cycle as job
+from vmpooler_tasks.jobs.purge.options import PurgeOptions
 from vmpooler_tasks.web.api.answers import CHANGING, READING, PurgeAnswer, problems
 from vmpooler_tasks.web.api.asked import Name, PurgeBody, PurgedQueue
 from vmpooler_tasks.web.api.deadletters import audited
@@ -36,7 +36,7 @@ def plan(
 ) -> PurgeAnswer:
     if not dry_run:
         raise HTTPException(HTTPStatus.UNPROCESSABLE_ENTITY, "dry_run: a GET changes nothing; POST to purge")
-    return _carried_out(site, PurgeOrder(dry_run=True, pools=pool, queues=queue, keep_entries=True, who=audited(who)))
+    return _carried_out(site, PurgeOptions(dry_run=True, pools=pool, queues=queue, keep_entries=True, who=audited(who)))
 
 
 @router.post("", summary="Purge now", responses={**CHANGING, **problems(404)})
@@ -48,7 +48,7 @@ def purge(
 ) -> PurgeAnswer:
     """The answer comes when it is done. One cycle runs at a time, whoever asks: a second one says `skipped`."""
     body = body or PurgeBody()
-    order = PurgeOrder(
+    order = PurgeOptions(
         dry_run=body.dry_run if dry_run is None else dry_run,
         force=body.force,
         pools=body.pools,
@@ -60,13 +60,13 @@ def purge(
     return _carried_out(site, order)
 
 
-def _carried_out(site: Site, order: PurgeOrder) -> PurgeAnswer:
+def _carried_out(site: Site, order: PurgeOptions) -> PurgeAnswer:
     if not _one_at_a_time.acquire(timeout=1):
         busy = "this server is at a purge already"
         raise HTTPException(HTTPStatus.TOO_MANY_REQUESTS, busy, {"Retry-After": "5"})
     try:
         report = job.run(site.db, site.settings, site.clock, order)
-    except InvalidOrderError as error:  # all else about an order has been looked at: a pool is not known
+    except InvalidInputError as error:  # all else about an order has been looked at: a pool is not known
         raise HTTPException(HTTPStatus.NOT_FOUND, str(error.args[0])) from error
     finally:
         _one_at_a_time.release()

@@ -7,15 +7,17 @@ from fastapi import APIRouter, Query
 from fastapi.responses import JSONResponse
 
 from vmpooler_tasks.jobs.deadletters.query import sizes
-from vmpooler_tasks.jobs.health import HealthReport
-from vmpooler_tasks.jobs.health_history import points
-from vmpooler_tasks.jobs.health_reading import read
+from vmpooler_tasks.jobs.health.check import HealthReport
+from vmpooler_tasks.jobs.health.history import points
+from vmpooler_tasks.jobs.health.read import read
 from vmpooler_tasks.jobs.pool_overview import overview
-from vmpooler_tasks.model.advice import explain
-from vmpooler_tasks.model.health import Status
+from vmpooler_tasks.model.health.reason_texts import explain
+from vmpooler_tasks.model.health.status import Status
 from vmpooler_tasks.model.names import WORK_QUEUES
-from vmpooler_tasks.store import audit, purging, schedule, scrape, workers
+from vmpooler_tasks.store import audit, schedule, workers
 from vmpooler_tasks.store.deadletters import queue as deadletters
+from vmpooler_tasks.store.health import snapshot
+from vmpooler_tasks.store.purge import batches
 from vmpooler_tasks.web.api.answers import READING, AuditPage, Health, History, Overview
 from vmpooler_tasks.web.guard import Reader
 from vmpooler_tasks.web.site import Here, Site
@@ -70,8 +72,8 @@ def _overview(site: Site) -> Overview:
     now, config = site.clock(), site.settings.config
     verdict = told(read(site.db, site.settings, site.clock))
     del verdict["metrics"]
-    last = purging.read_state(site.db)
-    messages = scrape.read_messages(site.broker, WORK_QUEUES)
+    last = batches.read_state(site.db)
+    messages = snapshot.read_messages(site.broker, WORK_QUEUES)
     return Overview.model_validate(
         {
             "at": now,

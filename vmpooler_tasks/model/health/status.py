@@ -253,12 +253,12 @@ class Circumstances:
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class Assessment:
     status: Status
     reasons: tuple[Reason, ...]
 
 
-def assess(metrics: Metrics, limits: Thresholds, around: Circumstances) -> Verdict:
+def assess(metrics: Metrics, limits: Thresholds, around: Circumstances) -> Assessment:
     """The verdict: as bad as the worst reason, healthy without one."""
     reasons = tuple(
         sorted(
@@ -271,7 +271,7 @@ def assess(metrics: Metrics, limits: Thresholds, around: Circumstances) -> Verdi
             key=lambda reason: (-reason.severity, reason.code, reason.pool or ""),
         )
     )
-    return Verdict(max((reason.severity for reason in reasons), default=Status.HEALTHY), reasons)
+    return Assessment(max((reason.severity for reason in reasons), default=Status.HEALTHY), reasons)
 
 
 def _backlogs(metrics: Metrics, limits: Thresholds) -> Iterator[Reason]:
@@ -335,16 +335,16 @@ def is_stale(last_check: float | None, now: float, interval_seconds: float) -> b
     return now - last_check > STALE_AFTER_INTERVALS * interval_seconds or last_check - now > interval_seconds
 
 
-def stale_verdict(last_check: float | None, now: float, interval_seconds: float) -> Verdict:
+def stale_assessment(last_check: float | None, now: float, interval_seconds: float) -> Assessment:
     """What a reader has to say instead of a verdict that is too old or missing. Below zero: it is of the future."""
     age = 0 if last_check is None else whole_seconds(now - last_check)
     limit = STALE_AFTER_INTERVALS * interval_seconds
-    return Verdict(Status.UNHEALTHY, (Reason("stale", Status.UNHEALTHY, age, limit),))
+    return Assessment(Status.UNHEALTHY, (Reason("stale", Status.UNHEALTHY, age, limit),))
 
 
-def unreadable_verdict(fields: int) -> Verdict:
+def unreadable_assessment(fields: int) -> Assessment:
     """What a reader has to say instead of a verdict of which so many fields do not hold what they should."""
-    return Verdict(Status.UNHEALTHY, (Reason("unreadable", Status.UNHEALTHY, fields, 0),))
+    return Assessment(Status.UNHEALTHY, (Reason("unreadable", Status.UNHEALTHY, fields, 0),))
 
 
 def status_line(status: Status, metrics: Metrics) -> str:

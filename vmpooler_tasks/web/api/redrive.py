@@ -5,16 +5,16 @@ from typing import Annotated
 
 from fastapi import APIRouter, HTTPException, Path, Response
 
-from vmpooler_tasks.errors import InvalidOrderError, StoreUnavailableError
-from vmpooler_tasks.jobs import redrive as job
+from vmpooler_tasks.errors import InvalidInputError, StoreUnavailableError
 from vmpooler_tasks.jobs.deadletters import query
-from vmpooler_tasks.jobs.redrive_fate import forecast
-from vmpooler_tasks.store import redrives
-from vmpooler_tasks.store.redrives import Run
+from vmpooler_tasks.jobs.redrive import run as job
+from vmpooler_tasks.jobs.redrive.eligibility import forecast
+from vmpooler_tasks.store.redrive import runs
+from vmpooler_tasks.store.redrive.runs import Run
 from vmpooler_tasks.tasks.enqueue import enqueue_redrive
 from vmpooler_tasks.tasks.names import OWN
 from vmpooler_tasks.web.api.answers import CHANGING, READING, Cancelled, Preview, RunAnswer, Runs, problems
-from vmpooler_tasks.web.api.asked import RedriveOrder
+from vmpooler_tasks.web.api.asked import RedriveOptions
 from vmpooler_tasks.web.api.deadletters import audited
 from vmpooler_tasks.web.guard import Operator, Reader
 from vmpooler_tasks.web.site import Here, Site
@@ -35,7 +35,7 @@ RunId = Annotated[str, Path(min_length=1, max_length=64)]
         **CHANGING,
     },
 )
-def begin(site: Here, who: Operator, order: RedriveOrder, response: Response) -> Preview | RunAnswer:
+def begin(site: Here, who: Operator, order: RedriveOptions, response: Response) -> Preview | RunAnswer:
     """The letters are frozen now; with nothing to run, the answer is the preview."""
     with site.search():
         wanted, _ = query.without_unreadable(site.db, order.chosen())
@@ -63,7 +63,7 @@ def begin(site: Here, who: Operator, order: RedriveOrder, response: Response) ->
 
 @router.get("/redrives", summary="The runs of the last week, newest first", responses=READING)
 def show_all(site: Here, _: Reader) -> Runs:
-    return Runs(runs=[_answer(run) for run in redrives.newest_first(site.db)])
+    return Runs(runs=[_answer(run) for run in runs.newest_first(site.db)])
 
 
 @router.get("/redrives/{run}", summary="How a run stands", responses={**READING, **problems(404)})
@@ -80,7 +80,7 @@ def cancel(site: Here, _: Operator, run: RunId) -> Cancelled:
 def _known(site: Site, run: str) -> Run:
     try:
         return job.known(site.db, run)
-    except InvalidOrderError as error:
+    except InvalidInputError as error:
         raise HTTPException(HTTPStatus.NOT_FOUND, str(error.args[0])) from error
 
 

@@ -5,13 +5,13 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from vmpooler_tasks.errors import InvalidOrderError
+from vmpooler_tasks.errors import InvalidInputError
 from vmpooler_tasks.model.deadletters.filters import DeadLetterFilter
 from vmpooler_tasks.model.names import DeadLetterQueue
 from vmpooler_tasks.model.redrive import DEFAULT_MAX_FAILED, DEFAULT_RATE
 
 
-class RedriveOrder(BaseModel):
+class RedriveOptions(BaseModel):
     """The filters of `vmpooler-tasks dlq redrive`, and its options; times are epochs in seconds.
 
     Without any filter or id, `every` has to be true: a slip of the pen must not run everything again.
@@ -37,11 +37,11 @@ class RedriveOrder(BaseModel):
     why: str | None = None
 
     def filter(self) -> DeadLetterFilter:
-        """Raises InvalidOrderError if it selects nothing in particular, or the pattern is none."""
+        """Raises InvalidInputError if it selects nothing in particular, or the pattern is none."""
         try:
             match = None if self.match is None else re.compile(self.match, re.IGNORECASE)
         except re.error as error:
-            raise InvalidOrderError(f"match: {self.match!r} is no regular expression: {error}") from error
+            raise InvalidInputError(f"match: {self.match!r} is no regular expression: {error}") from error
         wanted = DeadLetterFilter(
             queues=self.queues,
             ids=frozenset(self.ids),
@@ -59,16 +59,16 @@ class RedriveOrder(BaseModel):
 
 
 def refuse_everything(wanted: DeadLetterFilter, *, names_queues: bool) -> None:
-    """Raises InvalidOrderError for a selection of all letters, which nobody has asked for in so many words."""
+    """Raises InvalidInputError for a selection of all letters, which nobody has asked for in so many words."""
     if wanted.selects_all():
         alone = "queues alone are not enough: " if names_queues else ""
-        raise InvalidOrderError(f"{alone}name ids or filters{' as well' * bool(alone)}, or set every to true")
+        raise InvalidInputError(f"{alone}name ids or filters{' as well' * bool(alone)}, or set every to true")
 
 
-def read_order(arguments: object) -> RedriveOrder:
-    """Raises InvalidOrderError with all that is wrong."""
+def read_order(arguments: object) -> RedriveOptions:
+    """Raises InvalidInputError with all that is wrong."""
     try:
-        return RedriveOrder.model_validate(arguments)
+        return RedriveOptions.model_validate(arguments)
     except ValidationError as error:
         told = (f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors())
-        raise InvalidOrderError("; ".join(told)) from error
+        raise InvalidInputError("; ".join(told)) from error

@@ -4,17 +4,18 @@ from collections.abc import Callable, Iterator, Sequence
 
 from vmpooler_tasks.config.schema import shown
 from vmpooler_tasks.errors import WrongTypeError
-from vmpooler_tasks.jobs.conveyor import Steps, convey
 from vmpooler_tasks.jobs.deadletters.retention import dead_letter_limits, say_trimmed
-from vmpooler_tasks.jobs.purge_cycle import Cycle, KnownTooLong, Unknown
-from vmpooler_tasks.jobs.purge_report import log_dead_letters
-from vmpooler_tasks.jobs.scribe import Stale
+from vmpooler_tasks.jobs.purge.context import KnownTooLong, PurgeContext, Unknown
+from vmpooler_tasks.jobs.purge.pipeline import Steps, convey
+from vmpooler_tasks.jobs.purge.report import log_dead_letters
+from vmpooler_tasks.jobs.purge.report_thread import Stale
 from vmpooler_tasks.model.deadletters.entry import failed_vm
 from vmpooler_tasks.model.names import DeadLetterQueue, Queue, readable
 from vmpooler_tasks.model.staleness import TIMESTAMP_FIELD, AgeLimit, Doubt
 from vmpooler_tasks.model.timestamps import whole_seconds
-from vmpooler_tasks.store import purging, queues
-from vmpooler_tasks.store.purging import Batch, Candidate
+from vmpooler_tasks.store import queues
+from vmpooler_tasks.store.purge import batches
+from vmpooler_tasks.store.purge.batches import Batch, Candidate
 
 NO_LIMIT = 100
 """The share, in percent, that is every share."""
@@ -23,7 +24,7 @@ Page = tuple[Sequence[bytes], list[Stale], list[Unknown]]
 """Of one page: all names, the stale entries, and those without a usable timestamp."""
 
 
-def purge_queues(cycle: Cycle, queue: Queue, pools: Sequence[str]) -> None:
+def purge_queues(cycle: PurgeContext, queue: Queue, pools: Sequence[str]) -> None:
     """Purges this queue of each pool, or reports what would be purged.
 
     What cannot be looked at is reported and stops nothing else.
@@ -38,7 +39,7 @@ def purge_queues(cycle: Cycle, queue: Queue, pools: Sequence[str]) -> None:
             _spare_if_too_many(cycle, queue, pool, cycle.report.found_in[queue, pool])
 
 
-def _purge_queue(cycle: Cycle, queue: Queue, pool: str, remembered: dict[str, set[int]]) -> Iterator[Steps]:
+def _purge_queue(cycle: PurgeContext, queue: Queue, pool: str, remembered: dict[str, set[int]]) -> Iterator[Steps]:
     try:
         if not cycle.dry_run and _has_limit(cycle):
             count, met = _count_stale(cycle, queue, pool)
@@ -53,22 +54,22 @@ def _purge_queue(cycle: Cycle, queue: Queue, pool: str, remembered: dict[str, se
         _report(cycle, queue, pool, error)
 
 
-def _reported(cycle: Cycle, queue: Queue, pool: str, steps: Steps) -> Steps:
+def _reported(cycle: PurgeContext, queue: Queue, pool: str, steps: Steps) -> Steps:
     try:
         yield from steps
     except WrongTypeError as error:
         _report(cycle, queue, pool, error)
 
 
-def _report(cycle: Cycle, queue: Queue, pool: str, error: WrongTypeError) -> None:
+def _report(cycle: PurgeContext, queue: Queue, pool: str, error: WrongTypeError) -> None:
     cycle.report.error(f"Error checking {queue} queue of '{pool}': {error}", queue=str(queue), pool=pool)
 
 
-def _has_limit(cycle: Cycle) -> bool:
+def _has_limit(cycle: PurgeContext) -> bool:
     return cycle.settings.config.purge_max_percent < NO_LIMIT and not cycle.force
 
 
-def _spare_if_too_many(cycle: Cycle, queue: Queue, pool: str, count: int) -> bool:
+def _spare_if_too_many(cycle: PurgeContext, queue: Queue, pool: str, count: int) -> bool:
     """Whether purge_max_percent forbids to take so many; then it is told."""
     most, size = cycle.settings.config.purge_max_percent, queues.size(cycle.db, queue, pool)
     percent = 100 * count / size if size else 0
@@ -85,7 +86,7 @@ def _spare_if_too_many(cycle: Cycle, queue: Queue, pool: str, count: int) -> boo
     return True
 
 
-def _count_stale(cycle: Cycle, queue: Queue, pool: str) -> tuple[int, set[int]]:
+def _count_stale(cycle: PurgeContext, queue: Queue, pool: str) -> tuple[int, set[int]]:
     """(how many are stale, the hashes of all names); changes nothing, and leaves complaints to who acts."""
     count, met = 0, set[int]()
     for names, stale, unknown in _pages(cycle, queue, pool, lambda _: None):
@@ -96,7 +97,7 @@ def _count_stale(cycle: Cycle, queue: Queue, pool: str) -> tuple[int, set[int]]:
     return count, met
 
 
-def _pages(cycle: Cycle, queue: Queue, pool: str, complain: Callable[[str], None]) -> Iterator[Page]:
+def _pages(cycle: PurgeContext, queue: Queue, pool: str, complain: Callable[[str], None]) -> Iterator[Page]:
     """The queue page by page; a VM that comes twice is judged once."""
     limit, judged = cycle.limit(queue), set[bytes]()
     for names, stamps in queues.pages(cycle.db, queue, pool, TIMESTAMP_FIELD[queue]):
@@ -117,7 +118,7 @@ def _pages(cycle: Cycle, queue: Queue, pool: str, complain: Callable[[str], None
         yield names, stale, unknown
 
 
-def _purge_page(cycle: Cycle, queue: Queue, pool: str, page: Page, remembered: set[int]) -> Steps:
+def _purge_page(cycle: PurgeContext, queue: Queue, pool: str, page: Page, remembered: set[int]) -> Steps:
     names, stale, unknown = page
     if unknown:
         remembered.update(hash(name) for name, _ in unknown)
@@ -144,22 +145,22 @@ def _purge_page(cycle: Cycle, queue: Queue, pool: str, page: Page, remembered: s
     cycle.tell(queue, pool, stale)
 
 
-def _begin(cycle: Cycle, queue: Queue, pool: str, stale: Sequence[Stale], letters: Sequence[str]) -> Batch:
+def _begin(cycle: PurgeContext, queue: Queue, pool: str, stale: Sequence[Stale], letters: Sequence[str]) -> Batch:
     candidates = [Candidate(entry.vm, entry.stamp, letter) for entry, letter in zip(stale, letters, strict=True)]
     match queue:
         case Queue.PENDING:
             data_ttl = cycle.settings.redis.data_ttl * 3600
             limits = dead_letter_limits(cycle.settings)
-            return purging.purge_pending(
+            return batches.purge_pending(
                 cycle.db, pool, candidates, now=cycle.now, limits=limits, data_ttl_seconds=data_ttl
             )
         case Queue.READY:
-            return purging.purge_ready(cycle.db, pool, candidates)
+            return batches.purge_ready(cycle.db, pool, candidates)
         case _:
-            return purging.purge_completed(cycle.db, pool, candidates)
+            return batches.purge_completed(cycle.db, pool, candidates)
 
 
-def _taken(cycle: Cycle, queue: Queue, pool: str, stale: Sequence[Stale], batch: Batch) -> list[Stale]:
+def _taken(cycle: PurgeContext, queue: Queue, pool: str, stale: Sequence[Stale], batch: Batch) -> list[Stale]:
     done, trimmed = batch.result()
     taken = [entry for entry, gone in zip(stale, done, strict=True) if gone]
     cycle.report.purged[queue] += len(taken)
@@ -170,7 +171,7 @@ def _taken(cycle: Cycle, queue: Queue, pool: str, stale: Sequence[Stale], batch:
     return taken
 
 
-def _letter(cycle: Cycle, pool: str, limit: AgeLimit, entry: Stale, origin: Sequence[bytes | None]) -> str:
+def _letter(cycle: PurgeContext, pool: str, limit: AgeLimit, entry: Stale, origin: Sequence[bytes | None]) -> str:
     request_id, pool_alias = origin
     return failed_vm(
         queue=DeadLetterQueue.PENDING,

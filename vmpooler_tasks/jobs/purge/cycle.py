@@ -8,32 +8,33 @@ from vmpooler_tasks.config import Settings
 from vmpooler_tasks.config.schema import shown
 from vmpooler_tasks.errors import VmpoolerTasksError, WrongTypeError
 from vmpooler_tasks.jobs.deadletters.retention import dead_letter_limits, trim
-from vmpooler_tasks.jobs.purge_cycle import Cycle
-from vmpooler_tasks.jobs.purge_order import PURGED_QUEUES, PurgeOrder, check
-from vmpooler_tasks.jobs.purge_orphans import purge_orphans
-from vmpooler_tasks.jobs.purge_queues import purge_queues
-from vmpooler_tasks.jobs.purge_report import REQUESTS, PurgeReport, summary
-from vmpooler_tasks.jobs.scribe import Scribe
+from vmpooler_tasks.jobs.purge.context import PurgeContext
+from vmpooler_tasks.jobs.purge.options import PURGED_QUEUES, PurgeOptions, check
+from vmpooler_tasks.jobs.purge.orphans import purge_orphans
+from vmpooler_tasks.jobs.purge.queues import purge_queues
+from vmpooler_tasks.jobs.purge.report import REQUESTS, PurgeReport, summary
+from vmpooler_tasks.jobs.purge.report_thread import Scribe
 from vmpooler_tasks.model.names import ORPHANED, readable
-from vmpooler_tasks.store import Database, keys, purging, queues, requests
-from vmpooler_tasks.store.purging import PurgeLock, Spared
+from vmpooler_tasks.store import Database, keys, queues, requests
+from vmpooler_tasks.store.purge import batches
+from vmpooler_tasks.store.purge.batches import PurgeLock, Spared
 
 _log = logging.getLogger("vmpooler_tasks.purge")
 
 
-def run(db: Database, settings: Settings, clock: Clock, order: PurgeOrder) -> PurgeReport:
+def run(db: Database, settings: Settings, clock: Clock, order: PurgeOptions) -> PurgeReport:
     """Purges, or says what it would purge.
 
     A dry run that is asked for writes nothing at all; one that is configured (purge_dry_run) records when it ran, since
     it is the cycle. A cycle that is switched off, or while another runs, does nothing and says so in `skipped`. Raises
-    InvalidOrderError, or what made the cycle fail, after it was logged and recorded.
+    InvalidInputError, or what made the cycle fail, after it was logged and recorded.
     """
     check(db, settings, order)
     report = PurgeReport(order.dry_run or settings.config.purge_dry_run, order.keep_entries)
     if not settings.config.purge_enabled and not order.force and not order.dry_run:
         return _skip(report, "purge is switched off (purge_enabled: false)")
     with Scribe(report) as scribe:
-        cycle = Cycle(db, settings, clock(), report, scribe, PurgeLock(db), order.force)
+        cycle = PurgeContext(db, settings, clock(), report, scribe, PurgeLock(db), order.force)
         try:
             if order.dry_run:
                 _walk(cycle, order)
@@ -55,20 +56,20 @@ def _skip(report: PurgeReport, why: str) -> PurgeReport:
     return report
 
 
-def _walk_alone(cycle: Cycle, order: PurgeOrder) -> None:
+def _walk_alone(cycle: PurgeContext, order: PurgeOptions) -> None:
     if not cycle.lock.acquire():
         _skip(cycle.report, f"another one is running ({cycle.lock.holder() or 'it has just ended'})")
         return
     try:
         if order.is_whole:
-            purging.record_start(cycle.db, cycle.now)
+            batches.record_start(cycle.db, cycle.now)
         _walk(cycle, order)
         _record(cycle, order, cycle.now + cycle.report.duration_seconds, None)
     finally:
         cycle.lock.release()
 
 
-def _walk(cycle: Cycle, order: PurgeOrder) -> None:
+def _walk(cycle: PurgeContext, order: PurgeOptions) -> None:
     begun = time.perf_counter()
     _log.info("[*] [purge] Starting stale queue entry purge cycle")
     registered = _registered_pools(cycle)
@@ -90,7 +91,7 @@ def _walk(cycle: Cycle, order: PurgeOrder) -> None:
     _log.info("%s", summary(cycle.report))
 
 
-def _registered_pools(cycle: Cycle) -> list[str]:
+def _registered_pools(cycle: PurgeContext) -> list[str]:
     try:
         names, no_names = queues.registered_pools(cycle.db)
     except WrongTypeError as error:
@@ -101,12 +102,12 @@ def _registered_pools(cycle: Cycle) -> list[str]:
     return names
 
 
-def _is_wanted(order: PurgeOrder, what: str) -> bool:
+def _is_wanted(order: PurgeOptions, what: str) -> bool:
     """Orphans and requests belong to no pool: whoever names pools means only these pools' queues."""
     return what in order.queues if order.queues else not order.pools
 
 
-def _fail_stuck_requests(cycle: Cycle) -> None:
+def _fail_stuck_requests(cycle: PurgeContext) -> None:
     before = cycle.now - cycle.settings.config.max_request_age
     stuck: dict[bytes, float] = {}
     for key in (keys.WAITING_REQUESTS, keys.PROCESSING_REQUESTS):
@@ -121,7 +122,7 @@ def _fail_stuck_requests(cycle: Cycle) -> None:
             cycle.report.error(f"Error checking on-demand request '{readable(request)}': {error}")
 
 
-def _fail_request(cycle: Cycle, request: bytes, since: float) -> None:
+def _fail_request(cycle: PurgeContext, request: bytes, since: float) -> None:
     most = cycle.settings.config.max_request_age
     reason = f"not filled within {shown(most)} seconds (max_request_age)"
     if cycle.dry_run:
@@ -134,7 +135,7 @@ def _fail_request(cycle: Cycle, request: bytes, since: float) -> None:
         cycle.report.entries_of(REQUESTS, "", [(request, cycle.now - since)], most)
 
 
-def _record(cycle: Cycle, order: PurgeOrder, now: float, failure: str | None) -> None:
+def _record(cycle: PurgeContext, order: PurgeOptions, now: float, failure: str | None) -> None:
     report = cycle.report
     trail = {
         "action": "purge",
@@ -150,7 +151,7 @@ def _record(cycle: Cycle, order: PurgeOrder, now: float, failure: str | None) ->
         "queues": ",".join(order.queues) or None,
     }
     try:
-        purging.record_end(
+        batches.record_end(
             cycle.db,
             span=(cycle.now, now) if order.is_whole else None,
             failure=failure,
@@ -164,11 +165,11 @@ def _record(cycle: Cycle, order: PurgeOrder, now: float, failure: str | None) ->
         _log.error("[!] [purge] The failure could not be recorded: %s", error)
 
 
-def _still_spared(cycle: Cycle, order: PurgeOrder) -> list[Spared]:
+def _still_spared(cycle: PurgeContext, order: PurgeOptions) -> list[Spared]:
     """What an earlier cycle left alone and this part of one did not look at, and what this one left alone."""
 
     def looked_at(pool: str, queue: str) -> bool:
         return (not order.pools or pool in order.pools) and (not order.queues or queue in order.queues)
 
-    earlier = purging.read_state(cycle.db).spared
+    earlier = batches.read_state(cycle.db).spared
     return [*(spared for spared in earlier if not looked_at(*spared[:2])), *cycle.report.spared]

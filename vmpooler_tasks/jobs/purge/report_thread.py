@@ -7,7 +7,7 @@ from contextvars import copy_context
 from types import TracebackType
 from typing import NamedTuple, Self
 
-from vmpooler_tasks.jobs.purge_report import PurgeReport
+from vmpooler_tasks.jobs.purge.report import PurgeReport
 
 MOST_WAITING = 20
 """Batches that may wait to be told: whoever purges faster than the log takes it has to wait, not to hold more."""

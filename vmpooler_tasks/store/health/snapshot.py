@@ -13,7 +13,7 @@ from vmpooler_tasks.errors import VmpoolerTasksError
 from vmpooler_tasks.model.names import DeadLetterQueue, Queue, readable
 from vmpooler_tasks.store import keys, workers
 from vmpooler_tasks.store.connection import Database
-from vmpooler_tasks.store.health import read_errors
+from vmpooler_tasks.store.health.record import read_errors
 from vmpooler_tasks.store.numbers import finite, leading_number
 from vmpooler_tasks.store.schedule import BEAT_ALIVE_SECONDS, CLAIM_SUFFIX
 from vmpooler_tasks.store.workers import ALIVE_SECONDS, Worker

@@ -10,30 +10,32 @@ from typing import Any
 from vmpooler_tasks.clock import Clock
 from vmpooler_tasks.config import Settings
 from vmpooler_tasks.errors import StoreRefusedError, VmpoolerTasksError
-from vmpooler_tasks.jobs.health_metrics import measure, measure_errors
-from vmpooler_tasks.model.advice import explain
-from vmpooler_tasks.model.health import (
+from vmpooler_tasks.jobs.health.measure import measure, measure_errors
+from vmpooler_tasks.model.health.reason_texts import explain
+from vmpooler_tasks.model.health.status import (
+    Assessment,
     Circumstances,
     CycleHistory,
     Metrics,
     Reason,
     Status,
-    Verdict,
     assess,
     status_line,
 )
 from vmpooler_tasks.model.names import on_one_line
 from vmpooler_tasks.model.timestamps import iso_utc
-from vmpooler_tasks.store import Database, breakers, health, other_manager, purging
+from vmpooler_tasks.store import Database, breakers, other_manager
 from vmpooler_tasks.store.breakers import OpenBreaker
-from vmpooler_tasks.store.health import HealthState
-from vmpooler_tasks.store.purging import PurgeState
+from vmpooler_tasks.store.health import record as health_record
+from vmpooler_tasks.store.health.record import HealthState
+from vmpooler_tasks.store.purge import batches
+from vmpooler_tasks.store.purge.batches import PurgeState
 
 _log = logging.getLogger("vmpooler_tasks.health")
 
 SHORTEST_EXPIRY = 3600
 
-Publish = Callable[[Metrics, Verdict, float], None]
+Publish = Callable[[Metrics, Assessment, float], None]
 """Told of each check: what was measured, the verdict, and when, in seconds since the epoch."""
 
 
@@ -41,7 +43,7 @@ Publish = Callable[[Metrics, Verdict, float], None]
 class HealthReport:
     """A verdict as it is shown; `metrics` nested as in `vmpooler__health`."""
 
-    verdict: Verdict
+    verdict: Assessment
     last_check: str | None
     metrics: Mapping[str, Any]
     duration_seconds: float = 0.0
@@ -87,12 +89,12 @@ def run(
     return HealthReport(verdict, iso_utc(now), metrics.nested(), time.perf_counter() - begun)
 
 
-def _check(db: Database, settings: Settings, now: float) -> tuple[Metrics, Verdict, HealthState]:
-    before = health.read_state(db)
+def _check(db: Database, settings: Settings, now: float) -> tuple[Metrics, Assessment, HealthState]:
+    before = health_record.read_state(db)
     metrics, sizes, unreadable = measure(db, settings, now)
     for key in unreadable:
         _log.warning("[!] [health] Error checking '%s': it does not hold what it should", on_one_line(key))
-    purge = purging.read_state(db)
+    purge = batches.read_state(db)
     state = HealthState(
         last_check=now,
         purge_expected=_purge_expected(settings, before, purge, now),
@@ -162,10 +164,10 @@ def _purge_history(settings: Settings, purge: PurgeState, state: HealthState) ->
 
 
 def _recorded(
-    db: Database, settings: Settings, now: float, metrics: Metrics, verdict: Verdict, state: HealthState
-) -> Verdict:
+    db: Database, settings: Settings, now: float, metrics: Metrics, verdict: Assessment, state: HealthState
+) -> Assessment:
     try:
-        health.write(
+        health_record.write(
             db,
             now=now,
             fields=_fields(now, metrics, verdict),
@@ -180,7 +182,7 @@ def _recorded(
     return verdict
 
 
-def _fields(now: float, metrics: Metrics, verdict: Verdict) -> dict[str, str]:
+def _fields(now: float, metrics: Metrics, verdict: Assessment) -> dict[str, str]:
     return {
         "status": str(verdict.status),
         "last_check": iso_utc(now),
@@ -192,7 +194,7 @@ def _fields(now: float, metrics: Metrics, verdict: Verdict) -> dict[str, str]:
     }
 
 
-def _history_entry(metrics: Metrics, verdict: Verdict) -> dict[str, Any]:
+def _history_entry(metrics: Metrics, verdict: Assessment) -> dict[str, Any]:
     """Small, since a week of them is kept. A pool's numbers: pending, its oldest age, ready, its oldest age, completed,
     stuck.
     """
@@ -223,7 +225,7 @@ def _json(value: Any) -> str:
 _DIED = {"purge_overdue": "queue_purge", "health_overdue": "health_check"}
 
 
-def _say(verdict: Verdict, metrics: Metrics) -> None:
+def _say(verdict: Assessment, metrics: Metrics) -> None:
     level = logging.INFO if verdict.status is Status.HEALTHY else logging.WARNING
     _log.log(level, "%s", status_line(verdict.status, metrics), extra={"status": str(verdict.status)})
     for reason in verdict.reasons:

@@ -3,8 +3,9 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from vmpooler_tasks.model.health import Status
-from vmpooler_tasks.store import Database, health
+from vmpooler_tasks.model.health.status import Status
+from vmpooler_tasks.store import Database
+from vmpooler_tasks.store.health import record as health_record
 
 _NAMES = ("pending", "pending_oldest", "ready", "ready_oldest", "completed", "stuck")
 _SEVERITY = {str(status): int(status) for status in Status}
@@ -16,7 +17,7 @@ def points(db: Database, since: float, most: int) -> list[dict[str, Any]]:
     Each stands for its neighbours: it is their last, with the worst status and all reasons, so that a short bad spell
     does not vanish between two points.
     """
-    checks = [check for check in health.read_history(db, since) if check.get("status") in _SEVERITY]
+    checks = [check for check in health_record.read_history(db, since) if check.get("status") in _SEVERITY]
     size = -(-len(checks) // most) or 1
     return [_summed(checks[begin : begin + size]) for begin in range(0, len(checks), size)]
 

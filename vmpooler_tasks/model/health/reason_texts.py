@@ -1,6 +1,6 @@
 """What a reason means and what to do about it, in words."""
 
-from vmpooler_tasks.model.health import Reason
+from vmpooler_tasks.model.health.status import Reason
 
 _AHEAD = "stale, of the future"
 

@@ -4,19 +4,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from vmpooler_tasks.config import Settings
-from vmpooler_tasks.jobs.purge_report import PurgeReport
-from vmpooler_tasks.jobs.scribe import Scribe, Stale
+from vmpooler_tasks.jobs.purge.report import PurgeReport
+from vmpooler_tasks.jobs.purge.report_thread import Scribe, Stale
 from vmpooler_tasks.model.names import ORPHANED, Queue
 from vmpooler_tasks.model.staleness import AgeLimit
 from vmpooler_tasks.store import Answer, Database, queues
-from vmpooler_tasks.store.purging import PurgeLock
+from vmpooler_tasks.store.purge.batches import PurgeLock
 
 Unknown = tuple[bytes, bytes]
 """An entry without a usable timestamp: its name, its timestamp as read."""
 
 
 @dataclass(slots=True)
-class Cycle:
+class PurgeContext:
     """`queued` are the hashes of the names met in queues: as good as the names, at half their memory."""
 
     db: Database
@@ -52,7 +52,9 @@ class KnownTooLong:
     first seen. Those that are new are remembered, unless `remember` is off.
     """
 
-    def __init__(self, cycle: Cycle, what: str, pool: str, unknown: Sequence[Unknown], *, remember: bool) -> None:
+    def __init__(
+        self, cycle: PurgeContext, what: str, pool: str, unknown: Sequence[Unknown], *, remember: bool
+    ) -> None:
         self._limit, self._unknown = cycle.limit(what), unknown
         names = [name for name, _ in unknown]
         self._answer: Answer = queues.first_seen(cycle.db, what, pool, names, now=cycle.now if remember else None)

@@ -4,20 +4,21 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 
 from vmpooler_tasks.errors import WrongTypeError
-from vmpooler_tasks.jobs.conveyor import Steps, convey
-from vmpooler_tasks.jobs.purge_cycle import Cycle, KnownTooLong, Unknown
-from vmpooler_tasks.jobs.scribe import Stale
+from vmpooler_tasks.jobs.purge.context import KnownTooLong, PurgeContext, Unknown
+from vmpooler_tasks.jobs.purge.pipeline import Steps, convey
+from vmpooler_tasks.jobs.purge.report_thread import Stale
 from vmpooler_tasks.model.names import ORPHANED, readable
 from vmpooler_tasks.model.staleness import ORPHAN_FIELD, Aged
-from vmpooler_tasks.store import keys, purging, queues
+from vmpooler_tasks.store import keys, queues
 from vmpooler_tasks.store.chunks import chunks
-from vmpooler_tasks.store.purging import Candidate
+from vmpooler_tasks.store.purge import batches as purging
+from vmpooler_tasks.store.purge.batches import Candidate
 
 MOST_HELD = 20_000
 """Orphans that are held until every queue is known; beyond, the queues are looked for first."""
 
 
-def purge_orphans(cycle: Cycle, pools: Iterable[str], walked: Iterable[bytes]) -> None:
+def purge_orphans(cycle: PurgeContext, pools: Iterable[str], walked: Iterable[bytes]) -> None:
     """Lets old metadata expire that no queue names and that does not expire already.
 
     `walked` are the queues whose names are in `cycle.queued` already. The queues of pools that nobody configures any
@@ -41,7 +42,7 @@ def purge_orphans(cycle: Cycle, pools: Iterable[str], walked: Iterable[bytes]) -
         queues.forget_others(cycle.db, ORPHANED, "", remembered)
 
 
-def _add_names(cycle: Cycle, key: bytes) -> None:
+def _add_names(cycle: PurgeContext, key: bytes) -> None:
     try:
         for names in queues.names(cycle.db, key):
             cycle.queued.update(map(hash, names))
@@ -50,7 +51,7 @@ def _add_names(cycle: Cycle, key: bytes) -> None:
 
 
 def _judgements(
-    cycle: Cycle, every_queue: set[bytes], stale: list[Stale], remembered: set[int]
+    cycle: PurgeContext, every_queue: set[bytes], stale: list[Stale], remembered: set[int]
 ) -> Iterator[Iterator[Steps]]:
     """What is to be done for VMs that were met in no queue, some batches at a time."""
     batches = _unqueued(cycle, every_queue)
@@ -58,7 +59,7 @@ def _judgements(
         yield (_judge(cycle, vms, stale, remembered) for vms in some)
 
 
-def _unqueued(cycle: Cycle, every_queue: set[bytes]) -> Iterator[list[bytes]]:
+def _unqueued(cycle: PurgeContext, every_queue: set[bytes]) -> Iterator[list[bytes]]:
     """VMs with metadata that were met in no queue, a full batch at a time; adds the queues it meets."""
     waiting: list[bytes] = []
     for vms, queue_keys in queues.keyspace(cycle.db):
@@ -72,7 +73,7 @@ def _unqueued(cycle: Cycle, every_queue: set[bytes]) -> Iterator[list[bytes]]:
         yield waiting
 
 
-def _judge(cycle: Cycle, vms: Sequence[bytes], stale: list[Stale], remembered: set[int]) -> Steps:
+def _judge(cycle: PurgeContext, vms: Sequence[bytes], stale: list[Stale], remembered: set[int]) -> Steps:
     """Adds the stale ones among `vms` to `stale`."""
     answer = queues.metadata(cycle.db, vms, ORPHAN_FIELD)
     yield
@@ -94,7 +95,7 @@ def _judge(cycle: Cycle, vms: Sequence[bytes], stale: list[Stale], remembered: s
         stale += known.result()
 
 
-def _expire_all(cycle: Cycle, every_queue: set[bytes], stale: list[Stale]) -> None:
+def _expire_all(cycle: PurgeContext, every_queue: set[bytes], stale: list[Stale]) -> None:
     """Lets them expire, or reports them; `stale` is empty afterwards."""
     most = purging.orphans_per_call(len(every_queue), queues.PAGE // 2)
     parts = list(chunks(stale, most))
@@ -102,7 +103,7 @@ def _expire_all(cycle: Cycle, every_queue: set[bytes], stale: list[Stale]) -> No
     convey(_expire(cycle, sorted(every_queue), part) for part in parts)
 
 
-def _expire(cycle: Cycle, every_queue: Sequence[bytes], stale: Sequence[Stale]) -> Steps:
+def _expire(cycle: PurgeContext, every_queue: Sequence[bytes], stale: Sequence[Stale]) -> Steps:
     cycle.lock.renew()
     if cycle.dry_run:
         done = queues.unqueued(cycle.db, [entry.vm for entry in stale], every_queue)

@@ -6,13 +6,14 @@ from contextlib import suppress
 
 from vmpooler_tasks.config import Settings
 from vmpooler_tasks.errors import WrongTypeError
-from vmpooler_tasks.model.health import Metrics, PoolMetrics, QueueMetrics, measure_queue
+from vmpooler_tasks.model.health.status import Metrics, PoolMetrics, QueueMetrics, measure_queue
 from vmpooler_tasks.model.names import DeadLetterQueue, Queue, readable
 from vmpooler_tasks.model.staleness import ORPHAN_FIELD, TIMESTAMP_FIELD
 from vmpooler_tasks.model.timestamps import MAX_AHEAD, moment, parse_time
-from vmpooler_tasks.store import Database, health, keys, queues
+from vmpooler_tasks.store import Database, keys, queues
 from vmpooler_tasks.store.chunks import chunks
 from vmpooler_tasks.store.deadletters import queue as deadletters
+from vmpooler_tasks.store.health import record as health_record
 
 MOST_CLASSES = 20
 OTHER = "other"
@@ -22,7 +23,7 @@ AGED_QUEUES = (Queue.PENDING, Queue.READY)
 
 def measure(db: Database, settings: Settings, now: float) -> tuple[Metrics, Mapping[str, int], list[str]]:
     """(metrics, the size that each pool should have, names of the keys that do not hold what they should)."""
-    gauges = health.read_gauges(db)
+    gauges = health_record.read_gauges(db)
     unreadable = list(gauges.unreadable)
     registered = _registered_pools(db, unreadable)
     pools = [pool.name for pool in settings.pools] or registered
@@ -55,7 +56,7 @@ def _registered_pools(db: Database, unreadable: list[str]) -> list[str]:
 
 
 def _registered_sizes(db: Database, registered: Sequence[str], unreadable: list[str]) -> dict[str, int]:
-    sizes, wrong = health.read_pool_sizes(db, registered)
+    sizes, wrong = health_record.read_pool_sizes(db, registered)
     unreadable += wrong
     return sizes
 

@@ -151,7 +151,7 @@ def write(
     )
 
 
-def read_verdict(db: Database) -> dict[str, str]:
+def read_status(db: Database) -> dict[str, str]:
     """`vmpooler__health` as it stands; empty if there is none."""
     return _hash(db, keys.HEALTH)
 

@@ -5,8 +5,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from vmpooler_tasks.config import Settings
-from vmpooler_tasks.errors import InvalidOrderError, WrongTypeError
-from vmpooler_tasks.jobs.purge_report import REQUESTS
+from vmpooler_tasks.errors import InvalidInputError, WrongTypeError
+from vmpooler_tasks.jobs.purge.report import REQUESTS
 from vmpooler_tasks.model.names import ORPHANED, Queue
 from vmpooler_tasks.store import Database, queues
 
@@ -16,7 +16,7 @@ QUEUES = (*map(str, PURGED_QUEUES), ORPHANED, REQUESTS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PurgeOrder:
+class PurgeOptions:
     """What is asked for. No `pools`: all; no `queues`: all, orphans and requests included.
 
     `force` runs a purge that is switched off, and overrules purge_max_percent. `who` and `why` go into the audit.
@@ -36,17 +36,17 @@ class PurgeOrder:
         return not self.pools and not self.queues
 
 
-def check(db: Database, settings: Settings, order: PurgeOrder) -> None:
-    """Raises InvalidOrderError with all that is wrong: a task's arguments are JSON from anybody.
+def check(db: Database, settings: Settings, order: PurgeOptions) -> None:
+    """Raises InvalidInputError with all that is wrong: a task's arguments are JSON from anybody.
 
     Nothing may be purged, or reported as done, for an order that means something else.
     """
     problems = [*_wrong_types(order)] or [*_unknown_queues(order), *_unknown_pools(db, settings, order)]
     if problems:
-        raise InvalidOrderError("; ".join(problems))
+        raise InvalidInputError("; ".join(problems))
 
 
-def _wrong_types(order: PurgeOrder) -> Iterator[str]:
+def _wrong_types(order: PurgeOptions) -> Iterator[str]:
     for name in ("dry_run", "force", "keep_entries"):
         if not isinstance(value := getattr(order, name), bool):
             yield f"{name} must be true or false, not {value!r:.60}"
@@ -60,13 +60,13 @@ def _wrong_types(order: PurgeOrder) -> Iterator[str]:
             yield f"{name} must be text, not {value!r:.60}"
 
 
-def _unknown_queues(order: PurgeOrder) -> Iterator[str]:
+def _unknown_queues(order: PurgeOptions) -> Iterator[str]:
     for queue in order.queues:
         if queue not in QUEUES:
             yield f"no queue {queue!r}{_hint(queue, QUEUES)}"
 
 
-def _unknown_pools(db: Database, settings: Settings, order: PurgeOrder) -> Iterator[str]:
+def _unknown_pools(db: Database, settings: Settings, order: PurgeOptions) -> Iterator[str]:
     if not order.pools:
         return
     known = {pool.name for pool in settings.pools} | _registered(db)

@@ -17,19 +17,20 @@ from typing import Any, Protocol
 
 from vmpooler_tasks.clock import Clock
 from vmpooler_tasks.config import Pool, Settings
-from vmpooler_tasks.errors import InvalidOrderError
+from vmpooler_tasks.errors import InvalidInputError
 from vmpooler_tasks.jobs.deadletters import query
 from vmpooler_tasks.jobs.manager import Work
 from vmpooler_tasks.jobs.pools import SPARE_NAMES, first_metadata, planned_until
-from vmpooler_tasks.jobs.redrive_fate import decided, size_of, wanted_by
+from vmpooler_tasks.jobs.redrive.eligibility import decided, size_of, wanted_by
 from vmpooler_tasks.model.deadletters.entry import StoredDeadLetter, error_of
 from vmpooler_tasks.model.deadletters.filters import DeadLetterFilter
 from vmpooler_tasks.model.lifecycle import Step
 from vmpooler_tasks.model.names import DeadLetterQueue, on_one_line
 from vmpooler_tasks.model.redrive import Lineage, Outcome, OwnTasks, RunState, is_poison, successor, too_many_failed
 from vmpooler_tasks.model.vmnames import candidates
-from vmpooler_tasks.store import Database, redrives
-from vmpooler_tasks.store.redrives import Run, Successor
+from vmpooler_tasks.store import Database
+from vmpooler_tasks.store.redrive import runs
+from vmpooler_tasks.store.redrive.runs import Run, Successor
 
 _log = logging.getLogger("vmpooler_tasks.redrive")
 
@@ -46,7 +47,7 @@ class Broker(Protocol):
     own: OwnTasks
 
     def prepare(self, task: str, args: Any, kwargs: Any, lineage: Lineage) -> tuple[str, bytes]:
-        """(the list in Redis, the message) of a task; raises InvalidOrderError for one that cannot be sent.
+        """(the list in Redis, the message) of a task; raises InvalidInputError for one that cannot be sent.
 
         The message is empty if the broker is another server: then it has been sent.
         """
@@ -90,9 +91,7 @@ def start(
 ) -> str:
     """The id of a new run over these letters."""
     run = uuid.uuid4().hex[:12]
-    redrives.start(
-        db, run, selection.letters, who=who, why=why, rate=rate, max_failed_percent=max_failed_percent, now=now
-    )
+    runs.start(db, run, selection.letters, who=who, why=why, rate=rate, max_failed_percent=max_failed_percent, now=now)
     _log.info(
         "[*] [redrive] Run %s of %d dead letters, ordered by %s", run, len(selection.letters), who, extra={"run": run}
     )
@@ -100,15 +99,15 @@ def start(
 
 
 def cancel(db: Database, run_id: str) -> bool:
-    """False if it had ended before. Raises InvalidOrderError if there is no such run."""
-    return redrives.end(db, known(db, run_id), RunState.CANCELLED)
+    """False if it had ended before. Raises InvalidInputError if there is no such run."""
+    return runs.end(db, known(db, run_id), RunState.CANCELLED)
 
 
 def known(db: Database, run_id: str) -> Run:
-    """Raises InvalidOrderError if there is no such run."""
-    run = redrives.read(db, run_id)
+    """Raises InvalidInputError if there is no such run."""
+    run = runs.read(db, run_id)
     if run is None:
-        raise InvalidOrderError(f"there is no run {run_id!r}, or not any more")
+        raise InvalidInputError(f"there is no run {run_id!r}, or not any more")
     return run
 
 
@@ -122,15 +121,15 @@ def go_on(
 ) -> Iterator[Run]:
     """Goes on with a run until it ends, and shows how it stands after each letter.
 
-    Raises InvalidOrderError if there is no such run.
+    Raises InvalidInputError if there is no such run.
     """
     driver = _Driver(db, settings, broker, clock, run_id)
     run = known(db, run_id)
     while run.state is RunState.RUNNING:
         if run.position >= run.total:
-            redrives.end(db, run, RunState.DONE)
+            runs.end(db, run, RunState.DONE)
         elif too_many_failed(run.counts["redriven"], run.counts["failed_again"], run.max_failed_percent):
-            redrives.end(db, run, RunState.STOPPED)
+            runs.end(db, run, RunState.STOPPED)
         else:
             outcome = driver.step(run.position)
             sleep(WAIT_SECONDS if outcome is Outcome.WAIT else _pause(run, outcome))
@@ -150,9 +149,9 @@ class _Driver:
         self._db, self._settings, self._broker, self._clock, self._run = db, settings, broker, clock, run_id
 
     def step(self, position: int) -> Outcome:
-        letter = redrives.letter_at(self._db, self._run, position)
+        letter = runs.letter_at(self._db, self._run, position)
         if letter is None:
-            return redrives.pass_over(self._db, self._run, position)
+            return runs.pass_over(self._db, self._run, position)
         before, why = decided(letter, self._broker.own) or (None, "")
         if before is None and letter.queue is not DeadLetterQueue.TASKS:
             outcome = self._vm(position, letter)
@@ -169,7 +168,7 @@ class _Driver:
         completed = None
         if letter.text("task") == self._broker.own.destroy:
             completed = (letter.text("vm"), letter.text("pool"))
-        step = partial(redrives.redrive_task, self._db, self._run, position, letter, completed=completed)
+        step = partial(runs.redrive_task, self._db, self._run, position, letter, completed=completed)
         # Looked at first: to another server a message goes before the letter leaves, and nothing takes it back.
         outcome = step(decided=before)
         if before or outcome is not Outcome.REDRIVEN:
@@ -181,7 +180,7 @@ class _Driver:
                 letter.fields.get("kwargs") or {},
                 successor(letter.fields, self._run),
             )
-        except InvalidOrderError as error:
+        except InvalidInputError as error:
             _log.warning(
                 "[!] [redrive] %s is kept: %s", letter.id, error, extra={"letter": letter.id, "run": self._run}
             )
@@ -191,9 +190,7 @@ class _Driver:
     def _vm(self, position: int, letter: StoredDeadLetter) -> Outcome:
         request_id = letter.text("request_id") or None
         pool = self._settings.pool(letter.text("pool"))
-        outcome, vm = redrives.redrive_vm(
-            self._db, self._run, position, letter, self._successor(letter, pool, request_id)
-        )
+        outcome, vm = runs.redrive_vm(self._db, self._run, position, letter, self._successor(letter, pool, request_id))
         if vm:
             self._broker.hand_out(Work(Step.CLONE, vm, letter.text("pool"), request_id))
         return outcome

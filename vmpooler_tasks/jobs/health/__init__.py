@@ -1,0 +1,1 @@
+"""Health checks. docs/operator-guide.md: Health Checks."""

@@ -1,0 +1,1 @@
+"""Runs dead letters again: selection, preview, and a run that any worker can resume."""

@@ -1,0 +1,1 @@
+"""What a purge does to the queues in Redis, and how the last cycle went."""

@@ -1,0 +1,1 @@
+"""Runs of redrives in Redis."""
