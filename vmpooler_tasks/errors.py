@@ -99,7 +99,7 @@ class ProviderTimeoutError(TransientProviderError):
     """The provider did not answer in time."""
 
 
-class LeftAloneError(VmpoolerTasksError):
+class SuspendedError(VmpoolerTasksError):
     """The provider failed too often, and is not asked before a pause is over"""
 
 

@@ -24,9 +24,10 @@ from tests.benchmarks import bare
 from tests.benchmarks.processes import ROOT, environment
 from tests.benchmarks.target import Target
 from vmpooler_tasks.model.names import Queue
+from vmpooler_tasks.model.pools.vm_names import candidates
 from vmpooler_tasks.model.timestamps import moment, ruby_utc
-from vmpooler_tasks.model.vmnames import candidates
-from vmpooler_tasks.store import clones, keys
+from vmpooler_tasks.store import keys
+from vmpooler_tasks.store.pools import clones
 from vmpooler_tasks.tasks import names
 
 POOL = "benchmark"

@@ -25,23 +25,24 @@ from tests.support.goldens_times import living_in
 from vmpooler_tasks.config import Pool, Settings
 from vmpooler_tasks.config.load import load_settings
 from vmpooler_tasks.errors import ConfigurationError
-from vmpooler_tasks.jobs import clone, pending, ready
-from vmpooler_tasks.jobs.clone import Failure
 from vmpooler_tasks.jobs.deadletters.retention import keep
 from vmpooler_tasks.jobs.health import check as health_check
 from vmpooler_tasks.jobs.health.measure import measure
-from vmpooler_tasks.jobs.lease_keeper import LeaseKeeper
-from vmpooler_tasks.jobs.manager import Manager
-from vmpooler_tasks.jobs.pools import first_metadata
-from vmpooler_tasks.jobs.provider_calls import Retries
+from vmpooler_tasks.jobs.pools import check_pending, check_ready, clone
+from vmpooler_tasks.jobs.pools.clone import Failure
+from vmpooler_tasks.jobs.pools.context import PoolContext
+from vmpooler_tasks.jobs.pools.failed_vm import say_moved
+from vmpooler_tasks.jobs.pools.inspect import first_metadata
+from vmpooler_tasks.jobs.pools.lease_renewer import LeaseRenewer
+from vmpooler_tasks.jobs.pools.provider_calls import Retries
 from vmpooler_tasks.jobs.purge import cycle as purge_cycle
 from vmpooler_tasks.jobs.purge.options import PurgeOptions
-from vmpooler_tasks.jobs.vm_failures import say_moved
 from vmpooler_tasks.model.deadletters.entry import failed_vm
 from vmpooler_tasks.model.names import ORPHANED, DeadLetterQueue, Queue
 from vmpooler_tasks.model.redaction import redacted_text
 from vmpooler_tasks.providers import PoolSpec, Provider, Readiness, VirtualMachine
-from vmpooler_tasks.store import Database, clones, keys, vms
+from vmpooler_tasks.store import Database, keys
+from vmpooler_tasks.store.pools import clones, vms
 
 REPLAYED = [name for name in goldens.case_names() if name not in REFUSED]
 
@@ -196,34 +197,34 @@ class RecordedProvider:
         """It holds nothing."""
 
 
-def manager_of(db: Database, settings: Settings, step: Step) -> Manager:
+def manager_of(db: Database, settings: Settings, step: Step) -> PoolContext:
     provider: Provider = RecordedProvider(step.provider)
     clock = lambda: step.now  # noqa: E731 - the step's is the only time there is
-    keeper = LeaseKeeper(db, settings.config.lease_seconds, clock)
-    return Manager(db, settings, lambda _: provider, clock, keeper, retries=Retries(attempts=1))
+    keeper = LeaseRenewer(db, settings.config.lease_seconds, clock)
+    return PoolContext(db, settings, lambda _: provider, clock, keeper, retries=Retries(attempts=1))
 
 
-def act_on_vm(manager: Manager, step: Step) -> Any:
+def act_on_vm(manager: PoolContext, step: Step) -> Any:
     if "names" in step.args:
         return failing_clone(manager, step)
     vm, pool = step.args["vm"], manager.pool(step.args["pool"])
     (fields,) = vms.metadata(manager.db, [vm.encode()])
     match step.action:
         case "handle_timed_out_vm":
-            return pending.time_out(manager, vm, pool.name, fields)
+            return check_pending.time_out(manager, vm, pool.name, fields)
         case "fail_pending_vm":
             minutes = {name: step.args[name] for name in ("timeout", "timeout_notification")}
-            return pending.fail_if_late(manager, vm, pool.model_copy(update=minutes), fields)
+            return check_pending.fail_if_late(manager, vm, pool.model_copy(update=minutes), fields)
     if not isinstance(step.provider["vm_ready"], dict):
-        return {"ready": True, "failed": None}[ready.check(manager, vm, pool.name)]
+        return {"ready": True, "failed": None}[check_ready.check(manager, vm, pool.name)]
     readiness = Readiness(
         ready=False, error_class=step.provider["vm_ready"]["raise"][0]
     )  # VMPooler shows no more of it
-    assert ready.fail(manager, vm, pool.name, fields, readiness)
+    assert check_ready.fail(manager, vm, pool.name, fields, readiness)
     return None
 
 
-def failing_clone(manager: Manager, step: Step) -> list[str]:
+def failing_clone(manager: PoolContext, step: Step) -> list[str]:
     """Begins the clone as the manager does, makes it, and reports the failure as the failed task's hook does."""
     pool, request_id = manager.pool(step.args["pool"]), step.args.get("request_id")
     vm, slots = manager.settings.config.prefix + step.args["names"][0], clones.slots_for(request_id)

@@ -13,8 +13,9 @@ from vmpooler_tasks.errors import PermanentProviderError, TransientProviderError
 from vmpooler_tasks.jobs.health import check as health_check
 from vmpooler_tasks.model.health.reason_texts import explain
 from vmpooler_tasks.model.health.status import Reason, Status
-from vmpooler_tasks.store import Database, breakers, keys, other_manager
-from vmpooler_tasks.store.breakers import Question
+from vmpooler_tasks.store import Database, keys
+from vmpooler_tasks.store.pools import breakers, other_manager
+from vmpooler_tasks.store.pools.breakers import Question
 from vmpooler_tasks.tasks import names, pools
 from vmpooler_tasks.tasks import other_manager as tasks_other_manager
 from vmpooler_tasks.tasks.configuration import guard_transport

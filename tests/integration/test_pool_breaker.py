@@ -7,11 +7,12 @@ import pytest
 from tests.support.pool_world import PoolWorld, pool
 from tests.support.world import POOL
 from vmpooler_tasks.errors import PermanentProviderError, TransientProviderError
-from vmpooler_tasks.jobs.manager import Work
-from vmpooler_tasks.model.lifecycle import Step
+from vmpooler_tasks.jobs.pools.context import Work
 from vmpooler_tasks.model.names import Queue
-from vmpooler_tasks.store import Database, breakers, keys
-from vmpooler_tasks.store.breakers import OpenBreaker
+from vmpooler_tasks.model.pools.lifecycle import Step
+from vmpooler_tasks.store import Database, keys
+from vmpooler_tasks.store.pools import breakers
+from vmpooler_tasks.store.pools.breakers import OpenBreaker
 
 RESET = TransientProviderError("the connection was reset")
 MISSING = PermanentProviderError("template templates/one does not exist")

@@ -14,10 +14,10 @@ from vmpooler_tasks.errors import (
     ThrottledProviderError,
     TransientProviderError,
 )
-from vmpooler_tasks.jobs import clone, provider_calls
-from vmpooler_tasks.jobs.clone import WorkerDiedError
-from vmpooler_tasks.model.lifecycle import Step
+from vmpooler_tasks.jobs.pools import clone, provider_calls
+from vmpooler_tasks.jobs.pools.clone import WorkerDiedError
 from vmpooler_tasks.model.names import Queue
+from vmpooler_tasks.model.pools.lifecycle import Step
 from vmpooler_tasks.providers import Readiness
 from vmpooler_tasks.store import Database, keys
 from vmpooler_tasks.store.keys import POOL_SLOTS

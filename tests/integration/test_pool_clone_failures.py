@@ -16,12 +16,13 @@ from vmpooler_tasks.errors import (
     TransientProviderError,
     WrongTypeError,
 )
-from vmpooler_tasks.jobs import clone
-from vmpooler_tasks.jobs.clone import Failure, NoAddressError
-from vmpooler_tasks.jobs.manager import Work
-from vmpooler_tasks.model.lifecycle import Step
+from vmpooler_tasks.jobs.pools import clone
+from vmpooler_tasks.jobs.pools.clone import Failure, NoAddressError
+from vmpooler_tasks.jobs.pools.context import Work
 from vmpooler_tasks.model.names import Queue
-from vmpooler_tasks.store import Database, breakers, keys
+from vmpooler_tasks.model.pools.lifecycle import Step
+from vmpooler_tasks.store import Database, keys
+from vmpooler_tasks.store.pools import breakers
 
 RESET = TransientProviderError("the connection was reset")
 MISSING = PermanentProviderError("template templates/one does not exist")

@@ -10,10 +10,11 @@ import pytest
 
 from tests.support.pool_world import PoolWorld, pool
 from tests.support.world import POOL
-from vmpooler_tasks.jobs import ondemand, pools
-from vmpooler_tasks.jobs.manager import Work
-from vmpooler_tasks.model.lifecycle import Step
+from vmpooler_tasks.jobs.pools import inspect
+from vmpooler_tasks.jobs.pools.context import Work
+from vmpooler_tasks.jobs.requests import fulfil
 from vmpooler_tasks.model.names import Queue
+from vmpooler_tasks.model.pools.lifecycle import Step
 from vmpooler_tasks.providers.dummy.provider import Dummy
 from vmpooler_tasks.store import Database, keys
 from vmpooler_tasks.store.keys import POOL_SLOTS, REQUEST_SLOTS
@@ -122,9 +123,9 @@ def busily(world: PoolWorld, rounds: int, *, requests: bool = False) -> Callable
         own = random.Random(index)
         for number in range(rounds):
             name = own.choice(list(SIZES))
-            work = list(pools.check(world.manager, name).work)
+            work = list(inspect.check(world.manager, name).work)
             if requests:
-                work += ondemand.run(world.manager)
+                work += fulfil.run(world.manager)
             handed_out.extend(work)
             again = own.sample(handed_out, min(3, len(handed_out)))
             for place, one in enumerate([*work, *again]):

@@ -7,9 +7,9 @@ import pytest
 from tests.support.pool_world import WEEK, PoolWorld, pool
 from tests.support.world import POOL
 from vmpooler_tasks.errors import PermanentProviderError, TransientProviderError
-from vmpooler_tasks.jobs import destroy
-from vmpooler_tasks.model.lifecycle import Step
+from vmpooler_tasks.jobs.pools import destroy
 from vmpooler_tasks.model.names import Queue
+from vmpooler_tasks.model.pools.lifecycle import Step
 from vmpooler_tasks.store import Database, keys
 
 VM = "pooler-a"

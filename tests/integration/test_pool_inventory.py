@@ -8,10 +8,10 @@ import pytest
 from tests.support.pool_world import PoolWorld, pool
 from tests.support.world import POOL
 from vmpooler_tasks.errors import ProviderError, TransientProviderError
-from vmpooler_tasks.jobs import pools
-from vmpooler_tasks.jobs.pools import DISCOVERY_SECONDS
-from vmpooler_tasks.model.lifecycle import Step
+from vmpooler_tasks.jobs.pools import inspect
+from vmpooler_tasks.jobs.pools.inspect import DISCOVERY_SECONDS
 from vmpooler_tasks.model.names import Queue
+from vmpooler_tasks.model.pools.lifecycle import Step
 from vmpooler_tasks.store import Database, keys
 
 VM = "pooler-stray"
@@ -79,7 +79,7 @@ def test_it_is_told_why_an_inventory_failed(world: PoolWorld, caplog: pytest.Log
 
 def test_an_inventory_that_hangs_is_given_up(world: PoolWorld, monkeypatch: pytest.MonkeyPatch) -> None:
     release = threading.Event()
-    monkeypatch.setattr(pools, "LIST_SECONDS", 0.05)
+    monkeypatch.setattr(inspect, "LIST_SECONDS", 0.05)
     world.provider.before("list", lambda _: release.wait(30))
     look = world.look()
     release.set()

@@ -12,10 +12,11 @@ import pytest
 from tests.support import servers
 from tests.support.pool_world import StillKeeper
 from tests.support.world import POOL, World
-from vmpooler_tasks.jobs.lease_keeper import LeaseKeeper
+from vmpooler_tasks.jobs.pools.lease_renewer import LeaseRenewer
 from vmpooler_tasks.model.names import Queue
-from vmpooler_tasks.store import Database, clones, destroys, keys
+from vmpooler_tasks.store import Database, keys
 from vmpooler_tasks.store.keys import POOL_SLOTS, REQUEST_SLOTS, Slots
+from vmpooler_tasks.store.pools import clones, destroys
 
 SECONDS = 0.08
 
@@ -48,13 +49,13 @@ def until(condition: Callable[[], object]) -> None:
 
 
 @pytest.fixture
-def keeper(world: World) -> LeaseKeeper:
+def keeper(world: World) -> LeaseRenewer:
     """It renews every fiftieth of a second, each time for a second more of the tests' time."""
     seconds = count(1)
-    return LeaseKeeper(world.db, SECONDS, lambda: world.now + next(seconds))
+    return LeaseRenewer(world.db, SECONDS, lambda: world.now + next(seconds))
 
 
-def test_a_lease_is_renewed_while_it_is_held_and_not_after(world: World, keeper: LeaseKeeper) -> None:
+def test_a_lease_is_renewed_while_it_is_held_and_not_after(world: World, keeper: LeaseRenewer) -> None:
     fence = claimed(world)
     with keeper.holding("pooler-a", fence) as lease:
         until(lambda: lease_end(world) > world.now + 3)
@@ -65,7 +66,7 @@ def test_a_lease_is_renewed_while_it_is_held_and_not_after(world: World, keeper:
     assert lease_end(world) <= after + 1, "but for one that was under way"
 
 
-def test_one_thread_serves_all_leases(world: World, keeper: LeaseKeeper) -> None:
+def test_one_thread_serves_all_leases(world: World, keeper: LeaseRenewer) -> None:
     names = [f"pooler-{index}" for index in range(20)]
     before = sum(thread.name == "leases" for thread in threading.enumerate())
 
@@ -81,7 +82,7 @@ def test_one_thread_serves_all_leases(world: World, keeper: LeaseKeeper) -> None
 
 
 def test_a_forked_child_has_a_thread_of_its_own(
-    world: World, keeper: LeaseKeeper, monkeypatch: pytest.MonkeyPatch
+    world: World, keeper: LeaseRenewer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with keeper.holding("pooler-a", claimed(world)):
         before = sum(thread.name == "leases" for thread in threading.enumerate())
@@ -90,7 +91,7 @@ def test_a_forked_child_has_a_thread_of_its_own(
             assert sum(thread.name == "leases" for thread in threading.enumerate()) == before + 1
 
 
-def test_a_lease_that_another_took_over_is_lost_and_not_renewed(world: World, keeper: LeaseKeeper) -> None:
+def test_a_lease_that_another_took_over_is_lost_and_not_renewed(world: World, keeper: LeaseRenewer) -> None:
     with keeper.holding("pooler-a", claimed(world)) as lease:
         claimed(world)
         until(lambda: lease.lost)
@@ -134,7 +135,7 @@ def test_a_lease_that_ended_in_the_meantime_comes_to_no_new_life(world: World) -
 
 
 def test_a_lease_that_cannot_be_renewed_is_tried_again(
-    world: World, keeper: LeaseKeeper, caplog: pytest.LogCaptureFixture
+    world: World, keeper: LeaseRenewer, caplog: pytest.LogCaptureFixture
 ) -> None:
     fence = claimed(world)
     slots = world.client.dump(POOL_SLOTS.key)

@@ -5,10 +5,11 @@ import pytest
 from tests.support.pool_world import PoolWorld, pool
 from tests.support.world import POOL
 from vmpooler_tasks.errors import TransientProviderError
-from vmpooler_tasks.jobs.manager import Work
-from vmpooler_tasks.model.lifecycle import Step
+from vmpooler_tasks.jobs.pools.context import Work
 from vmpooler_tasks.model.names import Queue
-from vmpooler_tasks.store import Database, breakers
+from vmpooler_tasks.model.pools.lifecycle import Step
+from vmpooler_tasks.store import Database
+from vmpooler_tasks.store.pools import breakers
 
 
 @pytest.fixture

@@ -5,9 +5,9 @@ import pytest
 from tests.support.pool_world import PoolWorld
 from tests.support.world import POOL
 from vmpooler_tasks.errors import VmNotFoundError
-from vmpooler_tasks.jobs.manager import Work
-from vmpooler_tasks.model.lifecycle import Step
+from vmpooler_tasks.jobs.pools.context import Work
 from vmpooler_tasks.model.names import Queue
+from vmpooler_tasks.model.pools.lifecycle import Step
 from vmpooler_tasks.store import Database
 
 NOWHERE = VmNotFoundError("no such VM in the datacenter")

@@ -7,7 +7,7 @@ import pytest
 from tests.support.commands import letter
 from tests.support.pool_world import PoolWorld, pool
 from tests.support.world import NOW, POOL
-from vmpooler_tasks.jobs.pool_overview import PoolRow, overview
+from vmpooler_tasks.jobs.pools.overview import PoolRow, overview
 from vmpooler_tasks.model.names import Queue
 from vmpooler_tasks.store import Database, keys
 

@@ -8,10 +8,10 @@ import pytest
 from tests.support.pool_world import MINUTE, WEEK, PoolWorld, pool
 from tests.support.world import POOL
 from vmpooler_tasks.errors import TransientProviderError, WrongTypeError
-from vmpooler_tasks.jobs import pending
-from vmpooler_tasks.jobs.pending import TIMED_OUT
-from vmpooler_tasks.model.lifecycle import Step
+from vmpooler_tasks.jobs.pools import check_pending
+from vmpooler_tasks.jobs.pools.check_pending import TIMED_OUT
 from vmpooler_tasks.model.names import Queue
+from vmpooler_tasks.model.pools.lifecycle import Step
 from vmpooler_tasks.providers import Readiness
 from vmpooler_tasks.store import Database, keys
 
@@ -28,7 +28,7 @@ def world(db: Database) -> PoolWorld:
 
 
 def check(world: PoolWorld, vm: str = VM) -> str:
-    return pending.check(world.manager, vm, POOL)
+    return check_pending.check(world.manager, vm, POOL)
 
 
 def test_a_vm_that_is_ready_moves_to_ready(world: PoolWorld) -> None:
@@ -298,7 +298,7 @@ def test_a_vm_whose_clone_is_under_way_is_not_handed_on_by_a_look(world: PoolWor
     def looked_at(_: str) -> None:
         world.provider.has(vm)
         world.now += 6 * MINUTE
-        seen.extend(pending.check(world.manager, vm, POOL) for _ in range(2))
+        seen.extend(check_pending.check(world.manager, vm, POOL) for _ in range(2))
         world.provider.machines.pop(vm)
 
     world.provider.before("create", looked_at)

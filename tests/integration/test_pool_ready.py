@@ -8,13 +8,14 @@ import pytest
 
 from tests.support.pool_world import MINUTE, PoolWorld, pool
 from tests.support.world import POOL
-from vmpooler_tasks.errors import LeftAloneError, ProviderTimeoutError, TransientProviderError, WrongTypeError
-from vmpooler_tasks.jobs import looks, pools, ready
-from vmpooler_tasks.jobs.ready import UNREACHABLE
-from vmpooler_tasks.model.lifecycle import Step
+from vmpooler_tasks.errors import ProviderTimeoutError, SuspendedError, TransientProviderError, WrongTypeError
+from vmpooler_tasks.jobs.pools import check_ready, guarded_calls, inspect
+from vmpooler_tasks.jobs.pools.check_ready import UNREACHABLE
 from vmpooler_tasks.model.names import Queue
+from vmpooler_tasks.model.pools.lifecycle import Step
 from vmpooler_tasks.providers import Readiness
-from vmpooler_tasks.store import Database, breakers
+from vmpooler_tasks.store import Database
+from vmpooler_tasks.store.pools import breakers
 
 VM = "pooler-a"
 DEAD = Readiness(False, "no route to host", "HostUnreachable")
@@ -26,7 +27,7 @@ def world(db: Database) -> PoolWorld:
 
 
 def check(world: PoolWorld, vm: str = VM) -> str:
-    return ready.check(world.manager, vm, POOL)
+    return check_ready.check(world.manager, vm, POOL)
 
 
 def test_a_vm_that_answers_is_kept_and_when_it_was_looked_at_is_noted(world: PoolWorld) -> None:
@@ -211,10 +212,10 @@ def test_a_provider_that_cannot_say_again_and_again_is_left_alone(world: PoolWor
     world.provider.raises("find", TransientProviderError("no"), always=True)
     outcomes = []
     for work in world.look().work:
-        with pytest.raises((LeftAloneError, TransientProviderError)) as caught:
+        with pytest.raises((SuspendedError, TransientProviderError)) as caught:
             world.deliver(work)
         outcomes.append(caught.type)
-    assert outcomes == [TransientProviderError] * 3 + [LeftAloneError] * 2
+    assert outcomes == [TransientProviderError] * 3 + [SuspendedError] * 2
     world.now += 29
     assert world.look().work == [], "no looks are handed out meanwhile"
     assert [one.failures for one in breakers.open_ones(world.db, ["scripted"])] == [3]
@@ -225,15 +226,15 @@ def test_a_provider_that_cannot_say_again_and_again_is_left_alone(world: PoolWor
 
 
 def test_a_provider_that_hangs_is_left_alone_at_once(world: PoolWorld, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(looks, "LOOK_SECONDS", 0.05)
+    monkeypatch.setattr(guarded_calls, "LOOK_SECONDS", 0.05)
     release = threading.Event()
     world.provider.before("find", lambda _: release.wait(30))
     world.ready_vm(VM)
     with pytest.raises(ProviderTimeoutError):
         check(world)
     world.ready_vm("pooler-other")
-    with pytest.raises(LeftAloneError):
-        ready.check(world.manager, "pooler-other", POOL)
+    with pytest.raises(SuspendedError):
+        check_ready.check(world.manager, "pooler-other", POOL)
     release.set()
 
 
@@ -288,7 +289,7 @@ def test_it_is_told_why_a_vm_is_not_ready_any_more(world: PoolWorld, caplog: pyt
 
 
 def test_one_look_hands_out_so_much_and_no_more(world: PoolWorld, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pools, "LOOKS_AT_ONCE", 3)
+    monkeypatch.setattr(inspect, "LOOKS_AT_ONCE", 3)
     vms = [world.ready_vm(f"pooler-{number}") for number in range(5)]
     assert world.round() == ["ready"] * 3
     assert world.round() == ["ready"] * 2

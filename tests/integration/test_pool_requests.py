@@ -8,14 +8,16 @@ import pytest
 from tests.support.pool_world import HOUR, MINUTE, WEEK, PoolWorld, pool
 from tests.support.world import POOL
 from vmpooler_tasks.errors import PermanentProviderError, TransientProviderError
-from vmpooler_tasks.jobs import ondemand as job
-from vmpooler_tasks.jobs.manager import Work
-from vmpooler_tasks.model.lifecycle import Step
+from vmpooler_tasks.jobs.pools.context import Work
+from vmpooler_tasks.jobs.requests import fulfil as job
 from vmpooler_tasks.model.names import Queue
-from vmpooler_tasks.model.ondemand import parse_requested
+from vmpooler_tasks.model.pools.lifecycle import Step
+from vmpooler_tasks.model.requests import parse_requested
 from vmpooler_tasks.providers import Readiness
-from vmpooler_tasks.store import Database, breakers, keys, ondemand
-from vmpooler_tasks.store.breakers import Question
+from vmpooler_tasks.store import Database, keys
+from vmpooler_tasks.store.pools import breakers
+from vmpooler_tasks.store.pools.breakers import Question
+from vmpooler_tasks.store.requests import fulfilment
 
 ID = "req-1"
 HASH = "vmpooler__odrequest__req-1"
@@ -609,7 +611,7 @@ def test_a_second_round_begins_nothing_twice(world: PoolWorld) -> None:
 
 
 def test_a_request_is_made_as_the_api_server_makes_it(world: PoolWorld) -> None:
-    ondemand.create(world.db, ID, parse_requested(f"centos:{POOL}:1"), world.now + 0.7)
+    fulfilment.create(world.db, ID, parse_requested(f"centos:{POOL}:1"), world.now + 0.7)
     assert members(world, WAITING) == {ID: world.now}
     [work] = run(world)
     world.deliver(work)

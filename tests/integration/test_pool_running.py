@@ -8,10 +8,10 @@ import pytest
 from tests.support.pool_world import HOUR, PoolWorld, pool
 from tests.support.world import POOL
 from vmpooler_tasks.errors import TransientProviderError
-from vmpooler_tasks.jobs import running
-from vmpooler_tasks.jobs.running import GRACE_SECONDS
-from vmpooler_tasks.model.lifecycle import Step
+from vmpooler_tasks.jobs.pools import check_running
+from vmpooler_tasks.jobs.pools.check_running import GRACE_SECONDS
 from vmpooler_tasks.model.names import Queue
+from vmpooler_tasks.model.pools.lifecycle import Step
 from vmpooler_tasks.store import Database, keys
 
 VM = "pooler-a"
@@ -23,7 +23,7 @@ def world(db: Database) -> PoolWorld:
 
 
 def check(world: PoolWorld, vm: str = VM) -> str:
-    return running.check(world.manager, vm, POOL)
+    return check_running.check(world.manager, vm, POOL)
 
 
 @pytest.mark.parametrize(("age", "outcome"), [(24 * HOUR, "running"), (24 * HOUR + 1, "completed")])

@@ -19,20 +19,20 @@ from tests.support.servers import TestServer
 from tests.support.world import NOW, POOL
 from vmpooler_tasks.config import RedisSection, Settings
 from vmpooler_tasks.errors import InvalidInputError, WrongTypeError
-from vmpooler_tasks.jobs import ondemand
 from vmpooler_tasks.jobs.deadletters.query import find
 from vmpooler_tasks.jobs.redrive import run as job
 from vmpooler_tasks.jobs.redrive.eligibility import forecast
+from vmpooler_tasks.jobs.requests import fulfil
 from vmpooler_tasks.model.deadletters.entry import dead_letter_id
 from vmpooler_tasks.model.deadletters.filters import DeadLetterFilter
 from vmpooler_tasks.model.names import DeadLetterQueue, Queue
-from vmpooler_tasks.model.ondemand import Wanted
 from vmpooler_tasks.model.redrive import RunState
+from vmpooler_tasks.model.requests import Wanted
 from vmpooler_tasks.store import Database, keys
-from vmpooler_tasks.store import ondemand as requests
 from vmpooler_tasks.store.keys import POOL_SLOTS, REQUEST_SLOTS
 from vmpooler_tasks.store.redrive import runs
 from vmpooler_tasks.store.redrive.runs import Run
+from vmpooler_tasks.store.requests import fulfilment as requests
 from vmpooler_tasks.tasks.enqueue import redrive_broker
 from vmpooler_tasks.tasks.names import OWN
 from vmpooler_tasks.tasks.redriving import Broker
@@ -138,7 +138,7 @@ class Redriver(PoolWorld):
     def asks(self, *parts: Wanted, request: str = REQUEST) -> str:
         """A request that is being filled; none of its clones is queued."""
         requests.create(self.db, request, parts, self.now)
-        ondemand.run(self.manager)
+        fulfil.run(self.manager)
         for items in (keys.PENDING_ONDEMAND_CLONES, REQUEST_SLOTS.key, REQUEST_SLOTS.counter):
             self.client.delete(items)
         for part in parts:

@@ -13,8 +13,8 @@ from vmpooler_tasks.errors import PermanentProviderError, TransientProviderError
 from vmpooler_tasks.jobs.redrive import run as job
 from vmpooler_tasks.model.deadletters.filters import DeadLetterFilter
 from vmpooler_tasks.model.names import DeadLetterQueue, Queue
-from vmpooler_tasks.model.ondemand import Wanted
 from vmpooler_tasks.model.redrive import RunState
+from vmpooler_tasks.model.requests import Wanted
 from vmpooler_tasks.providers import Readiness
 from vmpooler_tasks.store import Database, keys
 from vmpooler_tasks.store.redrive import runs

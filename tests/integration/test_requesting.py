@@ -8,8 +8,8 @@ import pytest
 from tests.support.pool_world import PoolWorld, pool
 from tests.support.world import NOW, POOL
 from vmpooler_tasks.errors import InvalidInputError, PermanentProviderError, WrongTypeError
-from vmpooler_tasks.jobs import ondemand
-from vmpooler_tasks.jobs import requesting as job
+from vmpooler_tasks.jobs.requests import create as job
+from vmpooler_tasks.jobs.requests import fulfil
 from vmpooler_tasks.model.names import Queue
 from vmpooler_tasks.store import Database, keys
 
@@ -172,7 +172,7 @@ def test_those_that_wait_or_are_filled_are_listed(world: PoolWorld) -> None:
 
 def test_each_of_several_open_requests_has_the_dead_letters_of_its_own_clones(world: PoolWorld) -> None:
     asked = [ask(world, ("centos", 1)) for _ in range(2)]
-    for work in ondemand.run(world.manager):
+    for work in fulfil.run(world.manager):
         world.provider.raises("create", PermanentProviderError("no such network"))
         world.deliver(work)
     found = job.open_stories(world.db)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from tests.support.pool_world import Scripted, StillKeeper
 from vmpooler_tasks.errors import PermanentProviderError
-from vmpooler_tasks.jobs.manager import Work
+from vmpooler_tasks.jobs.pools.context import Work
 from vmpooler_tasks.providers import PoolSpec, VirtualMachine
 
 

@@ -11,22 +11,23 @@ from tests.stateful.holders import Gate, Holder, PowerFailureError, Staged, Turn
 from tests.support.pool_world import TEMPLATE, StillKeeper
 from tests.support.world import NOW
 from vmpooler_tasks.config import Options, Pool, Settings
-from vmpooler_tasks.errors import LeftAloneError, ProviderError, TransientProviderError
-from vmpooler_tasks.jobs import clone, destroy, ondemand, pending, pools, ready, running
-from vmpooler_tasks.jobs.clone import Failure
-from vmpooler_tasks.jobs.manager import Manager, Work, stamp
-from vmpooler_tasks.jobs.provider_calls import Retries
+from vmpooler_tasks.errors import ProviderError, SuspendedError, TransientProviderError
+from vmpooler_tasks.jobs.pools import check_pending, check_ready, check_running, clone, destroy, inspect
+from vmpooler_tasks.jobs.pools.clone import Failure
+from vmpooler_tasks.jobs.pools.context import PoolContext, Work, stamp
+from vmpooler_tasks.jobs.pools.provider_calls import Retries
 from vmpooler_tasks.jobs.redrive import run as redrive
+from vmpooler_tasks.jobs.requests import fulfil
 from vmpooler_tasks.model.deadletters.filters import DeadLetterFilter
-from vmpooler_tasks.model.lifecycle import Step
 from vmpooler_tasks.model.names import DeadLetterQueue, Queue
-from vmpooler_tasks.model.ondemand import Wanted
+from vmpooler_tasks.model.pools.lifecycle import Step
 from vmpooler_tasks.model.redrive import Lineage, OwnTasks, RunState
+from vmpooler_tasks.model.requests import Wanted
 from vmpooler_tasks.providers import Readiness
 from vmpooler_tasks.store import Database, keys
-from vmpooler_tasks.store import ondemand as requests
 from vmpooler_tasks.store.keys import POOL_SLOTS, REQUEST_SLOTS
 from vmpooler_tasks.store.redrive import runs
+from vmpooler_tasks.store.requests import fulfilment as requests
 from vmpooler_tasks.tasks import names
 
 POOLS = {"amber": 3, "birch": 2}
@@ -141,11 +142,11 @@ class Site:
         self._requests: dict[str, tuple[Wanted, float]] = {}
         self._seen = self.snapshot()
 
-    def _worker(self) -> Manager:
+    def _worker(self) -> PoolContext:
         """A process of its own, whose leases are renewed apart from those of others."""
         keeper = StillKeeper(self.db, LEASE_SECONDS, self.clock)
         retries = Retries(sleep=lambda _: None)
-        return Manager(self.db, self.settings, lambda _: self.provider, self.clock, keeper, retries)
+        return PoolContext(self.db, self.settings, lambda _: self.provider, self.clock, keeper, retries)
 
     def clock(self) -> float:
         return self.now
@@ -189,7 +190,7 @@ class Site:
         closed, stray = self._is_closed(), self._stray(pool)
         if not readable:
             self.provider.raises("list", TransientProviderError("it broke off half-way"))
-        look = pools.check(self.manager, pool)
+        look = inspect.check(self.manager, pool)
         self.provider.raises("list")
         assert not look.busy
         assert (look.trouble is None) == (readable or closed)
@@ -214,7 +215,7 @@ class Site:
         self._strays[pool] = {vm: since.get(vm, self.now) for vm in stray}
 
     def reap(self) -> list[Work]:
-        work = pools.reap(self.manager)
+        work = inspect.reap(self.manager)
         self.send(work)
         for vm in [vm for vm, holder in self._holder.items() if holder.work.step is Step.CLONE]:
             if self._holder[vm].leased_until <= self.now:
@@ -226,7 +227,7 @@ class Site:
         return work
 
     def fill_requests(self) -> list[Work]:
-        work = ondemand.run(self.manager)
+        work = fulfil.run(self.manager)
         self.send(work)
         return work
 
@@ -255,18 +256,18 @@ class Site:
     def check_vm(self, message: Message) -> None:
         """As a task that is not tried again: the next look orders another."""
         self.checked.append(message)
-        with suppress(LeftAloneError, ProviderError):
+        with suppress(SuspendedError, ProviderError):
             self._check_vm(message.work)
 
     def _check_vm(self, work: Work) -> None:
         match work.step:
             case Step.CHECK_PENDING:
-                if pending.check(self.manager, work.vm, work.pool) == "dropped":
+                if check_pending.check(self.manager, work.vm, work.pool) == "dropped":
                     self._gone.add(work.vm)
             case Step.CHECK_READY:
-                ready.check(self.manager, work.vm, work.pool)
+                check_ready.check(self.manager, work.vm, work.pool)
             case _:
-                running.check(self.manager, work.vm, work.pool)
+                check_running.check(self.manager, work.vm, work.pool)
 
     def _start(self, message: Message, gate: Gate, turns: tuple[Turn, ...]) -> Holder:
         if message not in self.delivered:
@@ -300,7 +301,7 @@ class Site:
             return work.vm in self._members(Queue.COMPLETED, work.pool)
         return self._is_pending(work) and not self._is_made(work.vm)
 
-    def _run(self, manager: Manager, message: Message) -> str:
+    def _run(self, manager: PoolContext, message: Message) -> str:
         work = message.work
         if work.step is Step.DESTROY:
             return destroy.run(manager, work.vm, work.pool, message.task_id)

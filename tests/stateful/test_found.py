@@ -8,7 +8,7 @@ from tests.stateful.holders import Holder
 from tests.stateful.site import LEASE_SECONDS, Site
 from tests.support.servers import TestServer
 from vmpooler_tasks.errors import PermanentProviderError
-from vmpooler_tasks.model.lifecycle import Step
+from vmpooler_tasks.model.pools.lifecycle import Step
 from vmpooler_tasks.store import Database
 
 

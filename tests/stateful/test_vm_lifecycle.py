@@ -35,8 +35,8 @@ from vmpooler_tasks.errors import (
     ThrottledProviderError,
     TransientProviderError,
 )
-from vmpooler_tasks.model import vmnames
 from vmpooler_tasks.model.names import Queue
+from vmpooler_tasks.model.pools import vm_names
 from vmpooler_tasks.providers import Readiness
 from vmpooler_tasks.store import Database
 
@@ -266,7 +266,7 @@ def test_vms_are_never_lost_doubled_or_forgotten(
 ) -> None:
     caplog.set_level(logging.CRITICAL, "vmpooler_tasks")  # or thousands of steps drown what failed
     names = Names()
-    monkeypatch.setattr(vmnames, "_generator", lambda: names)
+    monkeypatch.setattr(vm_names, "_generator", lambda: names)
     further, shrinks = os.environ.get("LIFECYCLE_EXAMPLES"), os.environ.get("LIFECYCLE_SHRINK")
     phases = [Phase.explicit, Phase.generate, *([Phase.shrink] if shrinks else [])]
 

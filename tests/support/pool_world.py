@@ -10,14 +10,15 @@ from tests.support.promises import letters
 from tests.support.world import POOL, World
 from vmpooler_tasks.config import Options, Pool, RedisSection, Settings
 from vmpooler_tasks.config.schema import DnsConfig
-from vmpooler_tasks.jobs import clone, destroy, ondemand, pending, pools, ready, running
-from vmpooler_tasks.jobs.clone import Failure
-from vmpooler_tasks.jobs.lease_keeper import Lease, LeaseKeeper
-from vmpooler_tasks.jobs.manager import Manager, Work
-from vmpooler_tasks.jobs.pools import PoolLook
-from vmpooler_tasks.jobs.provider_calls import Retries
-from vmpooler_tasks.model.lifecycle import Step
+from vmpooler_tasks.jobs.pools import check_pending, check_ready, check_running, clone, destroy, inspect
+from vmpooler_tasks.jobs.pools.clone import Failure
+from vmpooler_tasks.jobs.pools.context import PoolContext, Work
+from vmpooler_tasks.jobs.pools.inspect import PoolLook
+from vmpooler_tasks.jobs.pools.lease_renewer import Lease, LeaseRenewer
+from vmpooler_tasks.jobs.pools.provider_calls import Retries
+from vmpooler_tasks.jobs.requests import fulfil
 from vmpooler_tasks.model.names import Queue
+from vmpooler_tasks.model.pools.lifecycle import Step
 from vmpooler_tasks.providers import PoolSpec, Provider, ProviderContext, Readiness, VirtualMachine
 from vmpooler_tasks.providers.dummy.provider import Dummy
 from vmpooler_tasks.store import keys
@@ -113,7 +114,7 @@ def _nothing(name: str) -> None:
     del name
 
 
-class StillKeeper(LeaseKeeper):
+class StillKeeper(LeaseRenewer):
     """Renews when a test says so, instead of a thread of its own."""
 
     def _start_thread(self) -> None:
@@ -150,10 +151,10 @@ class PoolWorld(World):
         )
 
     @property
-    def manager(self) -> Manager:
+    def manager(self) -> PoolContext:
         chosen = self.settings
         self.keeper = self.keeper or StillKeeper(self.db, chosen.config.lease_seconds, self.clock)
-        return Manager(self.db, chosen, self._provider, self.clock, self.keeper, Retries(sleep=self.sleep))
+        return PoolContext(self.db, chosen, self._provider, self.clock, self.keeper, Retries(sleep=self.sleep))
 
     def _provider(self, name: str) -> Provider:
         return self.providers.get(name, self.provider)
@@ -169,7 +170,7 @@ class PoolWorld(World):
         return own
 
     def look(self, name: str = POOL) -> PoolLook:
-        return pools.check(self.manager, name)
+        return inspect.check(self.manager, name)
 
     def clones(self, name: str = POOL) -> list[str]:
         """The VMs whose clones a look begins."""
@@ -180,7 +181,7 @@ class PoolWorld(World):
         return [work.vm for work in self.look(name).work if work.step is step]
 
     def reap(self) -> list[Work]:
-        return pools.reap(self.manager)
+        return inspect.reap(self.manager)
 
     def clone(self, vm: str, owner: str = "task-1", pool: str = POOL, request_id: str | None = None) -> str:
         """As a worker does it: what it raises is raised, and reported to nobody."""
@@ -201,11 +202,11 @@ class PoolWorld(World):
                     clone.fail(self.manager, vm, name, Failure.of(error), task, work.request_id)
                     return type(error).__name__
             case Step.CHECK_PENDING:
-                return pending.check(self.manager, vm, name)
+                return check_pending.check(self.manager, vm, name)
             case Step.CHECK_READY:
-                return ready.check(self.manager, vm, name)
+                return check_ready.check(self.manager, vm, name)
             case Step.CHECK_RUNNING:
-                return running.check(self.manager, vm, name)
+                return check_running.check(self.manager, vm, name)
             case Step.DESTROY:
                 return destroy.run(self.manager, vm, name, task)
 
@@ -217,7 +218,7 @@ class PoolWorld(World):
         outcomes = []
         for one in self.pools:
             outcomes += self.deliver_all(self.look(one.name).work)
-        return outcomes + self.deliver_all(ondemand.run(self.manager))
+        return outcomes + self.deliver_all(fulfil.run(self.manager))
 
     def pending_vm(self, vm: str, age: float = 0, name: str = POOL, **metadata: Any) -> str:
         """One that the provider has, of this age."""

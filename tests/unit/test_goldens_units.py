@@ -19,7 +19,7 @@ from vmpooler_tasks.model.health.status import (
     status_line,
 )
 from vmpooler_tasks.model.names import DeadLetterQueue
-from vmpooler_tasks.model.permanence import is_permanent
+from vmpooler_tasks.model.pools.permanent_errors import is_permanent
 from vmpooler_tasks.model.timestamps import moment, parse_time
 
 UNITS = goldens.units()

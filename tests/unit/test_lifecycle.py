@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vmpooler_tasks.model.lifecycle import (
+from vmpooler_tasks.model.pools.lifecycle import (
     HOUR,
     Limits,
     age,
@@ -18,7 +18,7 @@ from vmpooler_tasks.model.lifecycle import (
     ready_is_due,
 )
 from vmpooler_tasks.model.timestamps import moment, ruby_utc
-from vmpooler_tasks.store.vms import FIELDS
+from vmpooler_tasks.store.pools.vms import FIELDS
 
 NOW = 1_705_314_600.0
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vmpooler_tasks.model.ondemand import CloneItem, Wanted, parse_item, parse_requested, total
+from vmpooler_tasks.model.requests import CloneItem, Wanted, parse_item, parse_requested, total
 
 NAMES = st.text(st.characters(exclude_categories=["Cs"], exclude_characters=",:"), min_size=1, max_size=20)
 ALIASES = st.text(st.characters(exclude_categories=["Cs"], exclude_characters=","), max_size=20)

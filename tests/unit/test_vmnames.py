@@ -6,7 +6,7 @@ from itertools import islice
 
 import pytest
 
-from vmpooler_tasks.model.vmnames import LONGEST, candidates
+from vmpooler_tasks.model.pools.vm_names import LONGEST, candidates
 
 SOME = 2000
 

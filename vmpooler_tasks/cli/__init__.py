@@ -17,7 +17,7 @@ from vmpooler_tasks.cli.doctor import doctor
 from vmpooler_tasks.cli.health import health
 from vmpooler_tasks.cli.pools import pools
 from vmpooler_tasks.cli.purge import purge
-from vmpooler_tasks.cli.request import request
+from vmpooler_tasks.cli.requests import request
 from vmpooler_tasks.cli.run import run
 from vmpooler_tasks.cli.web import web
 from vmpooler_tasks.errors import VmpoolerTasksError

@@ -12,7 +12,8 @@ from vmpooler_tasks.jobs.health.server import Finding, check_server, refused_wri
 from vmpooler_tasks.metrics.push import servers
 from vmpooler_tasks.model.health.status import OVERDUE_INTERVALS, Status
 from vmpooler_tasks.model.names import on_one_line
-from vmpooler_tasks.store import Database, breakers, other_manager, schedule, server
+from vmpooler_tasks.store import Database, schedule, server
+from vmpooler_tasks.store.pools import breakers, other_manager
 from vmpooler_tasks.store.purge import batches
 
 REDIS = "Redis"

@@ -12,7 +12,7 @@ from vmpooler_tasks.cli.output import age, print_json, print_json_line, print_li
 from vmpooler_tasks.clock import system_clock
 
 if TYPE_CHECKING:  # the jobs are imported where they are used: `--help` needs no Redis client
-    from vmpooler_tasks.jobs.pool_overview import PoolRow
+    from vmpooler_tasks.jobs.pools.overview import PoolRow
 
 WATCH_SECONDS = 2.0
 HEADINGS = ("POOL", "SIZE", "READY", "PENDING", "RUNNING", "FAILED", "LAST FAILURE")
@@ -27,7 +27,7 @@ def pools(context: Context, watch: bool, as_json: bool) -> None:
 
     With --json also those that are being cloned, wait for their destruction, and the provider.
     """
-    from vmpooler_tasks.jobs.pool_overview import overview  # noqa: PLC0415
+    from vmpooler_tasks.jobs.pools.overview import overview  # noqa: PLC0415
 
     while True:
         rows = overview(context.db, context.settings, system_clock())

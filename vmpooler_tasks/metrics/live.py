@@ -6,12 +6,12 @@ from math import inf
 from prometheus_client.core import Metric
 
 from vmpooler_tasks.config import Settings
-from vmpooler_tasks.jobs.pools import overridden
+from vmpooler_tasks.jobs.pools.inspect import overridden
 from vmpooler_tasks.jobs.purge.options import PURGED_QUEUES
 from vmpooler_tasks.metrics.families import Labelled, counter, counters, gauge, gauges, histogram
 from vmpooler_tasks.model.names import ORPHANED, WORK_QUEUES, DeadLetterQueue, Queue
-from vmpooler_tasks.store import breakers
 from vmpooler_tasks.store.health.snapshot import Messages, PoolSnapshot, Snapshot
+from vmpooler_tasks.store.pools import breakers
 from vmpooler_tasks.store.purge import batches
 
 _LETTERS = {

@@ -6,7 +6,7 @@ from typing import Any
 from celery import Task as CeleryTask
 
 from vmpooler_tasks import logs
-from vmpooler_tasks.model.retries import MAX_DELIVERIES
+from vmpooler_tasks.model.pools.retries import MAX_DELIVERIES
 from vmpooler_tasks.store import deliveries
 from vmpooler_tasks.tasks.database import database
 from vmpooler_tasks.tasks.log_format import about_the_task

@@ -9,7 +9,7 @@ from kombu.transport import TRANSPORT_ALIASES
 from vmpooler_tasks.config import Settings, load_settings
 from vmpooler_tasks.errors import ConfigurationError
 from vmpooler_tasks.logs import in_json, refuse
-from vmpooler_tasks.model.lifecycle import MINUTE
+from vmpooler_tasks.model.pools.lifecycle import MINUTE
 from vmpooler_tasks.tasks import defaults, names
 from vmpooler_tasks.tasks.addresses import broker_settings, result_settings
 from vmpooler_tasks.tasks.flower_guard import refuse_open_flower

@@ -8,9 +8,9 @@ import traceback as tracebacks
 from typing import Any
 
 from vmpooler_tasks.errors import StoreRefusedError, StoreUnavailableError, VmpoolerTasksError
-from vmpooler_tasks.jobs import clone
-from vmpooler_tasks.jobs.clone import Failure
 from vmpooler_tasks.jobs.deadletters.retention import keep
+from vmpooler_tasks.jobs.pools import clone
+from vmpooler_tasks.jobs.pools.clone import Failure
 from vmpooler_tasks.model.deadletters.entry import MAX_TEXT, DeadLetter, dead_letter_id
 from vmpooler_tasks.model.names import DeadLetterQueue, on_one_line
 from vmpooler_tasks.model.redaction import redacted, redacted_bytes, redacted_text

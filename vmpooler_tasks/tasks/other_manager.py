@@ -3,7 +3,7 @@
 import logging
 
 from vmpooler_tasks.sparingly import Sparingly
-from vmpooler_tasks.store import other_manager
+from vmpooler_tasks.store.pools import other_manager
 from vmpooler_tasks.tasks.database import database
 
 _log = logging.getLogger("vmpooler_tasks.pools")

@@ -7,8 +7,8 @@ from functools import cache
 from vmpooler_tasks.clock import system_clock
 from vmpooler_tasks.config import Settings
 from vmpooler_tasks.errors import ConfigurationError
-from vmpooler_tasks.jobs.lease_keeper import LeaseKeeper
-from vmpooler_tasks.jobs.manager import Manager
+from vmpooler_tasks.jobs.pools.context import PoolContext
+from vmpooler_tasks.jobs.pools.lease_renewer import LeaseRenewer
 from vmpooler_tasks.providers import Provider, ProviderContext, registry
 from vmpooler_tasks.tasks.configuration import settings
 from vmpooler_tasks.tasks.database import database
@@ -17,9 +17,9 @@ _lock = threading.Lock()
 
 
 @cache
-def manager() -> Manager:
-    keeper = LeaseKeeper(database(), settings().config.lease_seconds, system_clock)
-    return Manager(database(), settings(), _provider, system_clock, keeper)
+def manager() -> PoolContext:
+    keeper = LeaseRenewer(database(), settings().config.lease_seconds, system_clock)
+    return PoolContext(database(), settings(), _provider, system_clock, keeper)
 
 
 def _provider(name: str) -> Provider:

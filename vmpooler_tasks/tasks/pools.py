@@ -5,10 +5,11 @@ from typing import Any
 
 from celery import current_app, shared_task
 
-from vmpooler_tasks.errors import LeftAloneError, ProviderError
-from vmpooler_tasks.jobs import clone, destroy, ondemand, pending, pools, ready, running
-from vmpooler_tasks.jobs.manager import Manager, Work
-from vmpooler_tasks.model.lifecycle import Step
+from vmpooler_tasks.errors import ProviderError, SuspendedError
+from vmpooler_tasks.jobs.pools import check_pending, check_ready, check_running, clone, destroy, inspect
+from vmpooler_tasks.jobs.pools.context import PoolContext, Work
+from vmpooler_tasks.jobs.requests import fulfil
+from vmpooler_tasks.model.pools.lifecycle import Step
 from vmpooler_tasks.tasks import names
 from vmpooler_tasks.tasks.base import Task
 from vmpooler_tasks.tasks.configuration import settings
@@ -73,7 +74,7 @@ def check_pools() -> str:
     """A look at every pool; and clones whose worker has gone are handed out anew."""
     if guard.looks():
         return OTHER_MANAGER
-    hand_out(pools.reap(manager()))
+    hand_out(inspect.reap(manager()))
     if waiting(names.CHECK_QUEUE) > MOST_WAITING:
         return "the workers have enough to do"
     interval = settings().config.check_loop_delay_min
@@ -85,8 +86,8 @@ def check_pools() -> str:
 
 @shared_task(name=names.CHECK_POOL, base=PoolTask)
 def check_pool(pool: str) -> str:
-    """A look at one pool, as in `vmpooler_tasks.jobs.pools`."""
-    look = pools.check(manager(), pool)
+    """A look at one pool, as in `vmpooler_tasks.jobs.pools.inspect`."""
+    look = inspect.check(manager(), pool)
     count = hand_out(look.work)
     if look.trouble:
         raise look.trouble
@@ -96,7 +97,7 @@ def check_pool(pool: str) -> str:
 @shared_task(name=names.PROCESS_REQUESTS, base=PoolTask)
 def process_ondemand_requests() -> str:
     """A round over all on-demand requests."""
-    return f"{hand_out(ondemand.run(manager()))} clones"
+    return f"{hand_out(fulfil.run(manager()))} clones"
 
 
 @shared_task(name=names.CLONE_VM, base=PoolTask, bind=True)
@@ -106,23 +107,23 @@ def clone_vm(self: Task, vm: str, pool: str, request_id: str | None = None) -> s
 
 @shared_task(name=names.CHECK_PENDING_VM, base=PoolTask)
 def check_pending_vm(vm: str, pool: str) -> str:
-    return _look(pending.check, vm, pool)
+    return _look(check_pending.check, vm, pool)
 
 
 @shared_task(name=names.CHECK_READY_VM, base=PoolTask)
 def check_ready_vm(vm: str, pool: str) -> str:
-    return _look(ready.check, vm, pool)
+    return _look(check_ready.check, vm, pool)
 
 
 @shared_task(name=names.CHECK_RUNNING_VM, base=PoolTask)
 def check_running_vm(vm: str, pool: str) -> str:
-    return _look(running.check, vm, pool)
+    return _look(check_running.check, vm, pool)
 
 
-def _look(check: Callable[[Manager, str, str], str], vm: str, pool: str) -> str:
+def _look(check: Callable[[PoolContext, str, str], str], vm: str, pool: str) -> str:
     try:
         return check(manager(), vm, pool)
-    except LeftAloneError as error:  # nothing is wrong with the VM: it is looked at later
+    except SuspendedError as error:  # nothing is wrong with the VM: it is looked at later
         return str(error)
 
 

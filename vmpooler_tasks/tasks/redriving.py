@@ -10,7 +10,7 @@ from celery import Celery, current_app, shared_task
 from vmpooler_tasks.clock import system_clock
 from vmpooler_tasks.config import Settings
 from vmpooler_tasks.errors import InvalidInputError
-from vmpooler_tasks.jobs.manager import Work
+from vmpooler_tasks.jobs.pools.context import Work
 from vmpooler_tasks.jobs.redrive import run as job
 from vmpooler_tasks.jobs.redrive.eligibility import forecast
 from vmpooler_tasks.jobs.redrive.options import read_order

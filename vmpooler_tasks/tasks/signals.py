@@ -14,8 +14,9 @@ from vmpooler_tasks.jobs.health.server import check_server
 from vmpooler_tasks.logs import refuse
 from vmpooler_tasks.model.names import on_one_line
 from vmpooler_tasks.model.redrive import read_lineage
-from vmpooler_tasks.store import pools, server
+from vmpooler_tasks.store import server
 from vmpooler_tasks.store.health import record as health_record
+from vmpooler_tasks.store.pools import overrides
 from vmpooler_tasks.tasks.configuration import settings
 from vmpooler_tasks.tasks.database import database
 from vmpooler_tasks.tasks.failures import keep_failed_task, keep_raw_message, plain
@@ -120,7 +121,7 @@ def _register_pools(**_: Any) -> None:
     """The API server knows the pools from Redis."""
     if settings().config.manage_pools:
         try:
-            pools.register(database(), {pool.name: _registered(pool) for pool in settings().pools})
+            overrides.register(database(), {pool.name: _registered(pool) for pool in settings().pools})
         except VmpoolerTasksError as error:
             _log.warning("[!] [config] the pools could not be registered: %s", on_one_line(str(error)))
 

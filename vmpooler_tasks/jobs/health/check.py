@@ -24,10 +24,11 @@ from vmpooler_tasks.model.health.status import (
 )
 from vmpooler_tasks.model.names import on_one_line
 from vmpooler_tasks.model.timestamps import iso_utc
-from vmpooler_tasks.store import Database, breakers, other_manager
-from vmpooler_tasks.store.breakers import OpenBreaker
+from vmpooler_tasks.store import Database
 from vmpooler_tasks.store.health import record as health_record
 from vmpooler_tasks.store.health.record import HealthState
+from vmpooler_tasks.store.pools import breakers, other_manager
+from vmpooler_tasks.store.pools.breakers import OpenBreaker
 from vmpooler_tasks.store.purge import batches
 from vmpooler_tasks.store.purge.batches import PurgeState
 

@@ -7,14 +7,16 @@ from dataclasses import dataclass, field
 from itertools import compress
 
 from vmpooler_tasks.config import Pool, Settings
-from vmpooler_tasks.jobs.pools import effective_size
+from vmpooler_tasks.jobs.pools.inspect import effective_size
 from vmpooler_tasks.model.deadletters.entry import StoredDeadLetter
 from vmpooler_tasks.model.names import DeadLetterQueue, Queue
-from vmpooler_tasks.model.ondemand import Wanted, parse_requested
 from vmpooler_tasks.model.redaction import REDACTED
 from vmpooler_tasks.model.redrive import Outcome, OwnTasks
-from vmpooler_tasks.store import Database, ondemand, pools, queues
+from vmpooler_tasks.model.requests import Wanted, parse_requested
+from vmpooler_tasks.store import Database, queues
 from vmpooler_tasks.store.chunks import chunks
+from vmpooler_tasks.store.pools import overrides
+from vmpooler_tasks.store.requests import fulfilment
 
 LIVING = (Queue.PENDING, Queue.READY, Queue.RUNNING)
 
@@ -49,13 +51,13 @@ def _has_names(letter: StoredDeadLetter) -> bool:
 
 def size_of(db: Database, pool: Pool) -> int:
     """How many VMs the pool is to have."""
-    return effective_size(pool, pools.orders(db, pool.name).size)
+    return effective_size(pool, overrides.orders(db, pool.name).size)
 
 
 def wanted_by(db: Database, request_id: bytes, alias: str, pool: str) -> int | None:
     """How many VMs of this pool, by this name, the request asks for."""
     try:
-        wanted = parse_requested(ondemand.requested(db, request_id) or "")
+        wanted = parse_requested(fulfilment.requested(db, request_id) or "")
     except ValueError:
         return None
     return sum(part.count for part in wanted if (part.alias, part.pool) == (alias, pool))
@@ -121,4 +123,4 @@ class _Forecast:
             return size_of(self.db, pool) - sum(filled)
         raw = request.encode()
         wanted = wanted_by(self.db, raw, alias, name) or 0
-        return ondemand.refill(self.db, raw, Wanted(alias, name, wanted), dry_run=True)
+        return fulfilment.refill(self.db, raw, Wanted(alias, name, wanted), dry_run=True)

@@ -19,15 +19,15 @@ from vmpooler_tasks.clock import Clock
 from vmpooler_tasks.config import Pool, Settings
 from vmpooler_tasks.errors import InvalidInputError
 from vmpooler_tasks.jobs.deadletters import query
-from vmpooler_tasks.jobs.manager import Work
-from vmpooler_tasks.jobs.pools import SPARE_NAMES, first_metadata, planned_until
+from vmpooler_tasks.jobs.pools.context import Work
+from vmpooler_tasks.jobs.pools.inspect import SPARE_NAMES, first_metadata, planned_until
 from vmpooler_tasks.jobs.redrive.eligibility import decided, size_of, wanted_by
 from vmpooler_tasks.model.deadletters.entry import StoredDeadLetter, error_of
 from vmpooler_tasks.model.deadletters.filters import DeadLetterFilter
-from vmpooler_tasks.model.lifecycle import Step
 from vmpooler_tasks.model.names import DeadLetterQueue, on_one_line
+from vmpooler_tasks.model.pools.lifecycle import Step
+from vmpooler_tasks.model.pools.vm_names import candidates
 from vmpooler_tasks.model.redrive import Lineage, Outcome, OwnTasks, RunState, is_poison, successor, too_many_failed
-from vmpooler_tasks.model.vmnames import candidates
 from vmpooler_tasks.store import Database
 from vmpooler_tasks.store.redrive import runs
 from vmpooler_tasks.store.redrive.runs import Run, Successor

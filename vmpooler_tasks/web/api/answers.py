@@ -4,7 +4,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from vmpooler_tasks.jobs.pool_overview import PoolRow
+from vmpooler_tasks.jobs.pools.overview import PoolRow
 
 PROBLEM = {
     "description": "what was wrong",

@@ -10,7 +10,7 @@ from vmpooler_tasks.jobs.deadletters.query import sizes
 from vmpooler_tasks.jobs.health.check import HealthReport
 from vmpooler_tasks.jobs.health.history import points
 from vmpooler_tasks.jobs.health.read import read
-from vmpooler_tasks.jobs.pool_overview import overview
+from vmpooler_tasks.jobs.pools.overview import overview
 from vmpooler_tasks.model.health.reason_texts import explain
 from vmpooler_tasks.model.health.status import Status
 from vmpooler_tasks.model.names import WORK_QUEUES

@@ -4,24 +4,24 @@ import logging
 
 from vmpooler_tasks.config import Pool
 from vmpooler_tasks.jobs.deadletters.retention import dead_letter_limits
-from vmpooler_tasks.jobs.looks import find_vm, is_ready
-from vmpooler_tasks.jobs.manager import Manager, stamp
-from vmpooler_tasks.jobs.vm_failures import letter_of, tell
-from vmpooler_tasks.model.lifecycle import MINUTE, Fields, has_expired, ready_is_due
+from vmpooler_tasks.jobs.pools.context import PoolContext, stamp
+from vmpooler_tasks.jobs.pools.failed_vm import letter_of, tell
+from vmpooler_tasks.jobs.pools.guarded_calls import find_vm, is_ready
 from vmpooler_tasks.model.names import DeadLetterQueue, Queue, on_one_line, readable
-from vmpooler_tasks.model.ondemand import RequestRetry
+from vmpooler_tasks.model.pools.lifecycle import MINUTE, Fields, has_expired, ready_is_due
+from vmpooler_tasks.model.requests import RequestRetry
 from vmpooler_tasks.providers import Readiness
-from vmpooler_tasks.store import vms
+from vmpooler_tasks.store.pools import vms
 
 _log = logging.getLogger("vmpooler_tasks.pools")
 
 UNREACHABLE = "VM became unreachable in ready queue"
 
 
-def check(manager: Manager, vm: str, pool_name: str) -> str:
+def check(manager: PoolContext, vm: str, pool_name: str) -> str:
     """Keeps a ready VM, recycles or fails it; answers what came of it.
 
-    Raises ProviderError if the provider does not say, LeftAloneError if it is not asked.
+    Raises ProviderError if the provider does not say, SuspendedError if it is not asked.
     """
     pool, now = manager.pool(pool_name), manager.clock()
     limits = manager.limits(pool)
@@ -42,14 +42,14 @@ def check(manager: Manager, vm: str, pool_name: str) -> str:
     return "failed" if fail(manager, vm, pool.name, fields, readiness) else "gone"
 
 
-def _recycle(manager: Manager, vm: str, pool: Pool, why: str) -> str:
+def _recycle(manager: PoolContext, vm: str, pool: Pool, why: str) -> str:
     if not vms.complete(manager.db, vm, pool.name, Queue.READY):
         return "gone"
     _log.info("[!] [%s] '%s' %s", pool.name, vm, why)
     return "recycled"
 
 
-def fail(manager: Manager, vm: str, pool: str, fields: Fields, readiness: Readiness) -> bool:
+def fail(manager: PoolContext, vm: str, pool: str, fields: Fields, readiness: Readiness) -> bool:
     """Its dead letter, and from ready to completed. False if it had left ready: a user has it."""
     error = readiness.error or readable(fields["open_socket_error"] or b"")
     letter = letter_of(

@@ -3,21 +3,21 @@
 import logging
 
 from vmpooler_tasks.jobs.deadletters.retention import say_trimmed
-from vmpooler_tasks.jobs.manager import Manager
+from vmpooler_tasks.jobs.pools.context import PoolContext
 from vmpooler_tasks.model.deadletters.entry import DeadLetter, failed_vm
-from vmpooler_tasks.model.lifecycle import Fields
 from vmpooler_tasks.model.names import DeadLetterQueue, on_one_line, readable
-from vmpooler_tasks.model.ondemand import CloneItem, RequestRetry, Wanted
+from vmpooler_tasks.model.pools.lifecycle import Fields
 from vmpooler_tasks.model.redaction import redacted_text
 from vmpooler_tasks.model.redrive import Lineage
-from vmpooler_tasks.store import ondemand
+from vmpooler_tasks.model.requests import CloneItem, RequestRetry, Wanted
 from vmpooler_tasks.store.deadletters.queue import Limits, Trimmed
+from vmpooler_tasks.store.requests import fulfilment
 
 _log = logging.getLogger("vmpooler_tasks.pools")
 
 
 def letter_of(
-    manager: Manager,
+    manager: PoolContext,
     queue: DeadLetterQueue,
     vm: str,
     pool: str,
@@ -40,12 +40,12 @@ def letter_of(
         request_id=request_id,
         pool_alias=fields["pool_alias"],
         identity=identity,
-        retry_count=ondemand.retry_count(manager.db, request_id) if request_id else 0,
+        retry_count=fulfilment.retry_count(manager.db, request_id) if request_id else 0,
         lineage=lineage,
     )
 
 
-def retry_of(manager: Manager, pool: str, fields: Fields, *, message: str | None, permanent: bool) -> RequestRetry:
+def retry_of(manager: PoolContext, pool: str, fields: Fields, *, message: str | None, permanent: bool) -> RequestRetry:
     """What becomes of the request that the VM was made for, if it was, after this error."""
     request_id = fields["request_id"]
     if not request_id:
@@ -84,7 +84,7 @@ def say_moved(letter: DeadLetter) -> None:
     )
 
 
-def say_retry(manager: Manager, pool: str, vm: str, retry: RequestRetry, outcome: str, retries: int) -> None:
+def say_retry(manager: PoolContext, pool: str, vm: str, retry: RequestRetry, outcome: str, retries: int) -> None:
     """What became of the request."""
     name = on_one_line(readable(retry.request_id))
     about = {"vm": vm, "pool": pool, "request": name}

@@ -1,6 +1,6 @@
 """On-demand requests that nobody fills: found and failed by a purge."""
 
-from vmpooler_tasks.model.ondemand import parse_requested
+from vmpooler_tasks.model.requests import parse_requested
 from vmpooler_tasks.store import keys, queues
 from vmpooler_tasks.store.connection import Database
 

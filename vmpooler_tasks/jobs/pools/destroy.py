@@ -3,17 +3,17 @@
 import logging
 import time
 
-from vmpooler_tasks.jobs.manager import Manager, stamp
-from vmpooler_tasks.jobs.provider_calls import destroy_vm
+from vmpooler_tasks.jobs.pools.context import PoolContext, stamp
+from vmpooler_tasks.jobs.pools.provider_calls import destroy_vm
 from vmpooler_tasks.model.names import on_one_line
-from vmpooler_tasks.model.retries import destroy_pause
-from vmpooler_tasks.store import destroys
-from vmpooler_tasks.store.destroys import Claim
+from vmpooler_tasks.model.pools.retries import destroy_pause
+from vmpooler_tasks.store.pools import destroys
+from vmpooler_tasks.store.pools.destroys import Claim
 
 _log = logging.getLogger("vmpooler_tasks.pools")
 
 
-def run(manager: Manager, vm: str, pool_name: str, owner: str) -> str:
+def run(manager: PoolContext, vm: str, pool_name: str, owner: str) -> str:
     """Destroys the VM, unless somebody else does or did; answers what came of it.
 
     A VM that the provider does not know is destroyed. Raises what the provider raised: the VM stays completed, and is

@@ -7,20 +7,20 @@ from typing import NamedTuple
 
 from vmpooler_tasks.config import Pool
 from vmpooler_tasks.errors import ProviderError, VmpoolerTasksError
-from vmpooler_tasks.jobs import pending
 from vmpooler_tasks.jobs.deadletters.retention import dead_letter_limits
-from vmpooler_tasks.jobs.lease_keeper import Lease
-from vmpooler_tasks.jobs.manager import Manager, stamp
-from vmpooler_tasks.jobs.provider_calls import within
-from vmpooler_tasks.jobs.vm_failures import letter_of, retry_of, say_retry, tell
+from vmpooler_tasks.jobs.pools import check_pending
+from vmpooler_tasks.jobs.pools.context import PoolContext, stamp
+from vmpooler_tasks.jobs.pools.failed_vm import letter_of, retry_of, say_retry, tell
+from vmpooler_tasks.jobs.pools.lease_renewer import Lease
+from vmpooler_tasks.jobs.pools.provider_calls import within
 from vmpooler_tasks.model.names import DeadLetterQueue, on_one_line
-from vmpooler_tasks.model.permanence import is_permanent_error
+from vmpooler_tasks.model.pools.permanent_errors import is_permanent_error
+from vmpooler_tasks.model.pools.retries import MAX_DELIVERIES
 from vmpooler_tasks.model.redaction import redacted_text
-from vmpooler_tasks.model.retries import MAX_DELIVERIES
 from vmpooler_tasks.providers import PoolSpec, Provider, VirtualMachine
-from vmpooler_tasks.store import clones, vms
-from vmpooler_tasks.store.arrivals import Handover
-from vmpooler_tasks.store.clones import BreakerRule, Claim, ClaimedClone, Finished
+from vmpooler_tasks.store.pools import clones, vms
+from vmpooler_tasks.store.pools.clones import BreakerRule, Claim, ClaimedClone, Finished
+from vmpooler_tasks.store.pools.handover import Handover
 from vmpooler_tasks.store.redrive import runs
 
 _log = logging.getLogger("vmpooler_tasks.pools")
@@ -52,7 +52,7 @@ class Failure:
         return cls(name, str(error), is_permanent_error(error))
 
 
-def run(manager: Manager, vm: str, pool_name: str, owner: str, request_id: str | None = None) -> str:
+def run(manager: PoolContext, vm: str, pool_name: str, owner: str, request_id: str | None = None) -> str:
     """Makes the VM, unless somebody else does or did, or nobody wants it any more; answers what came of it.
 
     `owner` is this try of the task (`task/try`): the next one goes on where it was. Raises what kept the VM from being
@@ -83,7 +83,7 @@ def run(manager: Manager, vm: str, pool_name: str, owner: str, request_id: str |
     return str(claimed.claim)
 
 
-def _make(manager: Manager, vm: str, pool: Pool, claimed: ClaimedClone) -> str:
+def _make(manager: PoolContext, vm: str, pool: Pool, claimed: ClaimedClone) -> str:
     _log.info("[ ] [%s] Starting to clone '%s'", pool.name, vm)
     with manager.keeper.holding(vm, claimed.fence) as lease:
         begun = time.perf_counter()
@@ -112,7 +112,7 @@ def _refuse_without_address(made: VirtualMachine, seconds: str) -> None:
         raise NoAddressError(f"failed to obtain IP after {seconds} seconds")
 
 
-def _ask(manager: Manager, pool: Pool, vm: str, claimed: ClaimedClone) -> Made:
+def _ask(manager: PoolContext, pool: Pool, vm: str, claimed: ClaimedClone) -> Made:
     spec = manager.spec(pool, template=claimed.template, clone_target=claimed.clone_target)
     provider = manager.provider_of(pool)
     machine = manager.retries(_Creation(provider, spec, vm, claimed.attempts))
@@ -148,7 +148,7 @@ def _is_ready(provider: Provider, spec: PoolSpec, vm: str) -> bool:
 
 
 def _finish(
-    manager: Manager, vm: str, pool: Pool, claimed: ClaimedClone, lease: Lease, made: Made, seconds: str
+    manager: PoolContext, vm: str, pool: Pool, claimed: ClaimedClone, lease: Lease, made: Made, seconds: str
 ) -> str:
     machine, request_id, alias = made.machine, claimed.request_id, claimed.pool_alias
     outcome = clones.finish(
@@ -160,7 +160,7 @@ def _finish(
         fence=claimed.fence,
         seconds=seconds,
         ready=made.ready,
-        arrival=pending.arrival(manager, begun=claimed.begun, request_id=request_id, pool_alias=alias),
+        arrival=check_pending.arrival(manager, begun=claimed.begun, request_id=request_id, pool_alias=alias),
         metadata={"clone_time": seconds, "ip": machine.ip, "host": machine.host},
     )
     match outcome:
@@ -170,7 +170,7 @@ def _finish(
         case Finished.LEFT:
             _log.warning("[!] [%s] '%s' has left pending while it was cloned; it will be destroyed", pool.name, vm)
         case Handover():
-            pending.tell(manager, vm, pool.name, request_id, outcome)
+            check_pending.tell(manager, vm, pool.name, request_id, outcome)
     return str(outcome)
 
 
@@ -186,7 +186,7 @@ def _say_failed(pool: str, vm: str, error: BaseException) -> None:
 
 
 def fail(
-    manager: Manager, vm: str, pool_name: str, failure: Failure, owner: str, request_id: str | None = None
+    manager: PoolContext, vm: str, pool_name: str, failure: Failure, owner: str, request_id: str | None = None
 ) -> bool:
     """The dead letter of a failed clone, out of pending, its slot free, and its request tried again: one step.
 

@@ -13,9 +13,9 @@ from typing import Any, TypeVar
 import tenacity
 
 from vmpooler_tasks.errors import ProviderTimeoutError, ThrottledProviderError, VmNotFoundError
-from vmpooler_tasks.model.permanence import is_permanent_error
+from vmpooler_tasks.model.pools.permanent_errors import is_permanent_error
+from vmpooler_tasks.model.pools.retries import ATTEMPTS, LONGEST_SECONDS, SHORTEST_SECONDS
 from vmpooler_tasks.model.redaction import redacted_text
-from vmpooler_tasks.model.retries import ATTEMPTS, LONGEST_SECONDS, SHORTEST_SECONDS
 from vmpooler_tasks.providers import PoolSpec, Provider
 
 T = TypeVar("T")

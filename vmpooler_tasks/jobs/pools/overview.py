@@ -4,11 +4,12 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from vmpooler_tasks.config import Settings
-from vmpooler_tasks.jobs.pools import effective_size
+from vmpooler_tasks.jobs.pools.inspect import effective_size
 from vmpooler_tasks.model.deadletters.filters import DeadLetterFilter
 from vmpooler_tasks.model.names import DeadLetterQueue, Queue
-from vmpooler_tasks.store import Database, breakers, clones, pools, queues
+from vmpooler_tasks.store import Database, queues
 from vmpooler_tasks.store.deadletters import queue as deadletters
+from vmpooler_tasks.store.pools import breakers, clones, overrides
 
 RECENT_SECONDS = 3600.0
 """For so long a failure counts as recent."""
@@ -42,7 +43,7 @@ class PoolRow:
 def overview(db: Database, settings: Settings, now: float) -> list[PoolRow]:
     """Every configured pool, or, without any, every one that a VMPooler has registered."""
     names = [pool.name for pool in settings.pools] or queues.pool_names(db)
-    sizes, in_flight = pools.sizes(db, names), clones.in_flight(db)
+    sizes, in_flight = overrides.sizes(db, names), clones.in_flight(db)
     closed = {one.name: one.open_until for one in breakers.open_ones(db, settings.providers)}
     closed_pools = {one.name: one.open_until for one in breakers.open_pools(db, names)}
     failures = _recent_failures(db, now)
@@ -65,7 +66,7 @@ def _row(
     provider = settings.provider_of(pool) if pool else ""
     return PoolRow(
         pool=name,
-        size=effective_size(pool, pools.orders(db, name).size) if pool else pools.registered_size(db, name),
+        size=effective_size(pool, overrides.orders(db, name).size) if pool else overrides.registered_size(db, name),
         ready=sizes[Queue.READY],
         pending=sizes[Queue.PENDING],
         cloning=sum(queues.are_in(db, Queue.PENDING, name, sorted(in_flight))) if sizes[Queue.PENDING] else 0,

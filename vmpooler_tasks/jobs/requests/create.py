@@ -8,14 +8,16 @@ from typing import Any
 from vmpooler_tasks.config import Settings
 from vmpooler_tasks.errors import InvalidInputError
 from vmpooler_tasks.jobs.deadletters import query
-from vmpooler_tasks.jobs.ondemand import refusal
+from vmpooler_tasks.jobs.requests.fulfil import refusal
 from vmpooler_tasks.model.deadletters.entry import StoredDeadLetter
 from vmpooler_tasks.model.deadletters.filters import DeadLetterFilter
 from vmpooler_tasks.model.names import Queue, readable
-from vmpooler_tasks.model.ondemand import Wanted, parse_requested
+from vmpooler_tasks.model.requests import Wanted, parse_requested
 from vmpooler_tasks.model.timestamps import parse_time
-from vmpooler_tasks.store import Database, keys, ondemand, vms
-from vmpooler_tasks.store.ondemand import Facts
+from vmpooler_tasks.store import Database, keys
+from vmpooler_tasks.store.pools import vms
+from vmpooler_tasks.store.requests import fulfilment
+from vmpooler_tasks.store.requests.fulfilment import Facts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,13 +78,13 @@ def make(db: Database, settings: Settings, asked: Sequence[tuple[str, int]], now
     if why := refusal(settings, wanted):
         raise InvalidInputError(why)
     request_id = str(uuid.uuid4())
-    ondemand.create(db, request_id, wanted, now)
+    fulfilment.create(db, request_id, wanted, now)
     return request_id
 
 
 def story(db: Database, request_id: str) -> Story:
     """Raises InvalidInputError if nothing is known of it."""
-    facts, letters = ondemand.facts(db, _raw(request_id)), _letters(db, DeadLetterFilter(request=request_id))
+    facts, letters = fulfilment.facts(db, _raw(request_id)), _letters(db, DeadLetterFilter(request=request_id))
     if not facts.fields and not letters:
         raise InvalidInputError(f"nothing is known of a request {request_id!r}")
     return _story(db, request_id, facts, letters)
@@ -104,7 +106,7 @@ def _story(db: Database, request_id: str, facts: Facts, letters: Sequence[Stored
         wanted = parse_requested(text)
     except ValueError:
         wanted = ()
-    delivered = {str(part): sorted(ondemand.delivered(db, raw, part)) for part in wanted}
+    delivered = {str(part): sorted(fulfilment.delivered(db, raw, part)) for part in wanted}
     events = [
         *([Event(at=facts.since, what="asked for", detail=text)] if facts.since else ()),
         *_of_vms(db, _vms(db, raw, wanted, delivered) | {one.text("vm"): one.text("pool") for one in letters}),
@@ -124,7 +126,7 @@ def _story(db: Database, request_id: str, facts: Facts, letters: Sequence[Stored
         status=facts.fields.get("status") or ("filling" if facts.is_filling else "waiting"),
         reason=facts.fields.get("failure_reason", ""),
         requested=text,
-        retries=ondemand.retry_count(db, raw),
+        retries=fulfilment.retry_count(db, raw),
         delivered=delivered,
         events=sorted(events, key=lambda event: event.at),
     )
@@ -137,7 +139,7 @@ def _vms(
     places: dict[str, str] = {}
     for part in wanted:
         for queue in (Queue.PENDING, Queue.RUNNING, Queue.COMPLETED):
-            places |= dict.fromkeys(ondemand.vms_of(db, queue, part.pool, request_id), part.pool)
+            places |= dict.fromkeys(fulfilment.vms_of(db, queue, part.pool, request_id), part.pool)
         places |= dict.fromkeys(delivered[str(part)], part.pool)
     return places
 
@@ -155,16 +157,16 @@ def _of_vms(db: Database, places: Mapping[str, str]) -> list[Event]:
 
 def is_answered(db: Database, request_id: str) -> bool:
     """Whether there is nothing to wait for any more."""
-    facts = ondemand.facts(db, request_id.encode())
+    facts = fulfilment.facts(db, request_id.encode())
     return bool(facts.fields.get("status")) or not facts.fields
 
 
 def open_stories(db: Database) -> list[Story]:
     """Of the requests that wait, then of those being filled. The dead letters are gone through once for all."""
     places = (keys.WAITING_REQUESTS, keys.PROCESSING_REQUESTS)
-    names = [readable(one.id) for key in places for one in ondemand.waiting(db, key)]
+    names = [readable(one.id) for key in places for one in fulfilment.waiting(db, key)]
     letters: dict[str, list[StoredDeadLetter]] = {name: [] for name in names}
     for letter in _letters(db, DeadLetterFilter()) if names else ():
         if letter.text("request_id") in letters:
             letters[letter.text("request_id")].append(letter)
-    return [_story(db, name, ondemand.facts(db, _raw(name)), letters[name]) for name in names]
+    return [_story(db, name, fulfilment.facts(db, _raw(name)), letters[name]) for name in names]

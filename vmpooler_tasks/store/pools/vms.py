@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from vmpooler_tasks.model.deadletters.entry import DeadLetter
-from vmpooler_tasks.model.lifecycle import Fields
 from vmpooler_tasks.model.names import DeadLetterQueue, Queue
-from vmpooler_tasks.model.ondemand import RequestRetry
+from vmpooler_tasks.model.pools.lifecycle import Fields
+from vmpooler_tasks.model.requests import RequestRetry
 from vmpooler_tasks.store import keys, queues
 from vmpooler_tasks.store.chunks import chunks
 from vmpooler_tasks.store.connection import Database

@@ -2,11 +2,12 @@
 
 import logging
 
-from vmpooler_tasks.jobs.looks import find_vm
-from vmpooler_tasks.jobs.manager import Manager
-from vmpooler_tasks.model.lifecycle import age, is_past_lifetime, lifetime_hours
+from vmpooler_tasks.jobs.pools.context import PoolContext
+from vmpooler_tasks.jobs.pools.guarded_calls import find_vm
 from vmpooler_tasks.model.names import Queue
-from vmpooler_tasks.store import queues, vms
+from vmpooler_tasks.model.pools.lifecycle import age, is_past_lifetime, lifetime_hours
+from vmpooler_tasks.store import queues
+from vmpooler_tasks.store.pools import vms
 
 _log = logging.getLogger("vmpooler_tasks.pools")
 
@@ -14,10 +15,10 @@ GRACE_SECONDS = 60.0
 """For so long a running VM may have no checkout time: the API server moves a VM first, and says when after that."""
 
 
-def check(manager: Manager, vm: str, pool_name: str) -> str:
+def check(manager: PoolContext, vm: str, pool_name: str) -> str:
     """Ends a VM that is past its lifetime, was never checked out, or is gone; answers what came of it.
 
-    Raises ProviderError if the provider does not say, LeftAloneError if it is not asked.
+    Raises ProviderError if the provider does not say, SuspendedError if it is not asked.
     """
     pool, raw, now = manager.pool(pool_name), vm.encode(), manager.clock()
     limits = manager.limits(pool)
@@ -34,12 +35,12 @@ def check(manager: Manager, vm: str, pool_name: str) -> str:
     return "running"
 
 
-def _is_known_for_long(manager: Manager, vm: str, pool: str, now: float) -> bool:
+def _is_known_for_long(manager: PoolContext, vm: str, pool: str, now: float) -> bool:
     (since,) = queues.first_seen(manager.db, Queue.RUNNING, pool, [vm.encode()], now=now).result()
     return since is not None and now - float(since) >= GRACE_SECONDS
 
 
-def _complete(manager: Manager, vm: str, pool: str, why: str) -> str:
+def _complete(manager: PoolContext, vm: str, pool: str, why: str) -> str:
     if not vms.complete(manager.db, vm, pool, Queue.RUNNING):
         return "gone"
     _log.info("[!] [%s] '%s' %s", pool, vm, why)

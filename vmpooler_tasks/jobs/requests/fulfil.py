@@ -7,26 +7,28 @@ from itertools import islice
 
 from vmpooler_tasks.config import Pool, Settings
 from vmpooler_tasks.errors import WrongTypeError
-from vmpooler_tasks.jobs import pending
-from vmpooler_tasks.jobs.manager import Manager, Work
-from vmpooler_tasks.jobs.pools import SPARE_NAMES, first_metadata, planned_until
-from vmpooler_tasks.model.lifecycle import MINUTE, Step
+from vmpooler_tasks.jobs.pools import check_pending
+from vmpooler_tasks.jobs.pools.context import PoolContext, Work
+from vmpooler_tasks.jobs.pools.inspect import SPARE_NAMES, first_metadata, planned_until
 from vmpooler_tasks.model.names import on_one_line, readable
-from vmpooler_tasks.model.ondemand import CloneItem, RequestStatus, Wanted, parse_item, parse_requested, total
-from vmpooler_tasks.model.vmnames import candidates
-from vmpooler_tasks.store import breakers, keys, ondemand
-from vmpooler_tasks.store.ondemand import Request
+from vmpooler_tasks.model.pools.lifecycle import MINUTE, Step
+from vmpooler_tasks.model.pools.vm_names import candidates
+from vmpooler_tasks.model.requests import CloneItem, RequestStatus, Wanted, parse_item, parse_requested, total
+from vmpooler_tasks.store import keys
+from vmpooler_tasks.store.pools import breakers
+from vmpooler_tasks.store.requests import fulfilment
+from vmpooler_tasks.store.requests.fulfilment import Request
 
 _log = logging.getLogger("vmpooler_tasks.ondemand")
 
 
-def run(manager: Manager) -> list[Work]:
+def run(manager: PoolContext) -> list[Work]:
     """One round over all requests; answers the clones to be made."""
-    for request in ondemand.waiting(manager.db, keys.WAITING_REQUESTS):
+    for request in fulfilment.waiting(manager.db, keys.WAITING_REQUESTS):
         with _leaving_out(_name(request)):
             _take_up(manager, request)
     work = list(_start_clones(manager))
-    for request in ondemand.waiting(manager.db, keys.PROCESSING_REQUESTS):
+    for request in fulfilment.waiting(manager.db, keys.PROCESSING_REQUESTS):
         with _leaving_out(_name(request)):
             _look_after(manager, request)
     return work
@@ -54,7 +56,7 @@ def refusal(settings: Settings, wanted: Sequence[Wanted]) -> str | None:
     return None
 
 
-def _take_up(manager: Manager, request: Request) -> None:
+def _take_up(manager: PoolContext, request: Request) -> None:
     name = _name(request)
     if request.is_answered or request.requested is None:
         _close(manager, request, (), "it was deleted")
@@ -66,23 +68,23 @@ def _take_up(manager: Manager, request: Request) -> None:
         return
     if why := refusal(manager.settings, wanted):
         _close(manager, request, (), why)  # nothing was begun or delivered
-    elif ondemand.accept(manager.db, request, wanted):
+    elif fulfilment.accept(manager.db, request, wanted):
         _log.info("[*] Request '%s' is being filled: %s", name, on_one_line(request.requested), extra={"request": name})
 
 
-def _start_clones(manager: Manager) -> Iterator[Work]:
+def _start_clones(manager: PoolContext) -> Iterator[Work]:
     now = manager.clock()
     closed = {one.name for one in breakers.open_ones(manager.db, manager.settings.providers) if one.open_until > now}
-    for raw in ondemand.items(manager.db):
+    for raw in fulfilment.items(manager.db):
         try:
             item = parse_item(raw.decode(errors="surrogateescape"))
         except ValueError as error:
             _log.error("[!] [ondemand] An item of vmpooler__odcreate__task is dropped: %s", on_one_line(str(error)))
-            ondemand.drop_item(manager.db, raw)
+            fulfilment.drop_item(manager.db, raw)
             continue
         pool = manager.settings.pool(item.wanted.pool)
         if pool is None or not item.wanted.count:
-            ondemand.drop_item(manager.db, raw)
+            fulfilment.drop_item(manager.db, raw)
             continue
         if manager.settings.provider_of(pool) in closed:
             continue
@@ -90,10 +92,10 @@ def _start_clones(manager: Manager) -> Iterator[Work]:
             yield from _begin(manager, raw, item, pool)
 
 
-def _begin(manager: Manager, raw: bytes, item: CloneItem, pool: Pool) -> list[Work]:
+def _begin(manager: PoolContext, raw: bytes, item: CloneItem, pool: Pool) -> list[Work]:
     config, now = manager.settings.config, manager.clock()
     most = min(item.wanted.count, config.ondemand_clone_limit)
-    begun = ondemand.begin_clones(
+    begun = fulfilment.begin_clones(
         manager.db,
         raw,
         item,
@@ -109,7 +111,7 @@ def _begin(manager: Manager, raw: bytes, item: CloneItem, pool: Pool) -> list[Wo
     return [Work(Step.CLONE, vm, pool.name, item.request_id) for vm in begun or ()]
 
 
-def _look_after(manager: Manager, request: Request) -> None:
+def _look_after(manager: PoolContext, request: Request) -> None:
     try:
         wanted = parse_requested(request.requested or "")
     except ValueError:
@@ -118,12 +120,12 @@ def _look_after(manager: Manager, request: Request) -> None:
     minutes = manager.settings.config.ondemand_request_ttl
     if request.is_answered:
         _close(manager, request, wanted, "")
-    elif pending.answer_if_filled(manager, request.id):
+    elif check_pending.answer_if_filled(manager, request.id):
         return
     elif manager.clock() - request.since > minutes * MINUTE:
         _close(manager, request, wanted, f"not filled within {minutes:g} minutes")
     else:
-        lost = sum(ondemand.refill(manager.db, request.id, part) for part in wanted)
+        lost = sum(fulfilment.refill(manager.db, request.id, part) for part in wanted)
         if lost:
             name = _name(request)
             _log.warning(
@@ -134,8 +136,8 @@ def _look_after(manager: Manager, request: Request) -> None:
             )
 
 
-def _close(manager: Manager, request: Request, wanted: Sequence[Wanted], reason: str) -> None:
-    status, completed = ondemand.close(manager.db, request.id, wanted, reason, manager.keep_seconds)
+def _close(manager: PoolContext, request: Request, wanted: Sequence[Wanted], reason: str) -> None:
+    status, completed = fulfilment.close(manager.db, request.id, wanted, reason, manager.keep_seconds)
     name = _name(request)
     if status is RequestStatus.FAILED and reason:
         _log.error("[!] Request '%s' has failed: %s", name, on_one_line(reason), extra={"request": name})

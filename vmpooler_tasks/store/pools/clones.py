@@ -7,12 +7,12 @@ from typing import Any
 
 from vmpooler_tasks.model.deadletters.entry import DeadLetter
 from vmpooler_tasks.model.names import DeadLetterQueue, Queue, readable
-from vmpooler_tasks.model.ondemand import RequestRetry
+from vmpooler_tasks.model.requests import RequestRetry
 from vmpooler_tasks.store import keys
-from vmpooler_tasks.store.arrivals import Arrival, Handover
 from vmpooler_tasks.store.connection import Database
 from vmpooler_tasks.store.deadletters.queue import Limits, Trimmed
 from vmpooler_tasks.store.keys import Slots
+from vmpooler_tasks.store.pools.handover import Arrival, Handover
 from vmpooler_tasks.store.words import counted_words, field_words
 
 REAPED_AT_ONCE = 500

@@ -13,7 +13,7 @@ from vmpooler_tasks.clock import system_clock
 from vmpooler_tasks.errors import InvalidInputError
 
 if TYPE_CHECKING:  # the jobs are imported where they are used: `--help` needs no Redis client
-    from vmpooler_tasks.jobs.requesting import Story
+    from vmpooler_tasks.jobs.requests.create import Story
 
 POLL_SECONDS = 0.5
 NOT_FILLED = 1
@@ -71,7 +71,7 @@ def request() -> None:
 @pass_context
 def make(context: Context, asked: tuple[tuple[str, int], ...], wait: bool, as_json: bool) -> None:
     """Ask for so many VMs of each pool, by its name or an alias."""
-    from vmpooler_tasks.jobs import requesting as job  # noqa: PLC0415
+    from vmpooler_tasks.jobs.requests import create as job  # noqa: PLC0415
 
     try:
         request_id = job.make(context.db, context.settings, asked, system_clock())
@@ -100,7 +100,7 @@ def make(context: Context, asked: tuple[tuple[str, int], ...], wait: bool, as_js
 @pass_context
 def show(context: Context, request_id: str, as_json: bool) -> None:
     """The whole story of a request: its VMs, attempts and dead letters, in order of time."""
-    from vmpooler_tasks.jobs import requesting as job  # noqa: PLC0415
+    from vmpooler_tasks.jobs.requests import create as job  # noqa: PLC0415
 
     try:
         story = job.story(context.db, request_id)
@@ -114,7 +114,7 @@ def show(context: Context, request_id: str, as_json: bool) -> None:
 @pass_context
 def list_requests(context: Context, as_json: bool) -> None:
     """The requests that wait or are being filled."""
-    from vmpooler_tasks.jobs import requesting as job  # noqa: PLC0415
+    from vmpooler_tasks.jobs.requests import create as job  # noqa: PLC0415
 
     stories = job.open_stories(context.db)
     if as_json:

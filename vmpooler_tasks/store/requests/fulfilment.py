@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from vmpooler_tasks.model.names import Queue, readable
-from vmpooler_tasks.model.ondemand import CloneItem, RequestStatus, Wanted
+from vmpooler_tasks.model.requests import CloneItem, RequestStatus, Wanted
 from vmpooler_tasks.store import keys, queues
 from vmpooler_tasks.store.connection import Database
 from vmpooler_tasks.store.numbers import leading_number

@@ -3,28 +3,29 @@
 import logging
 
 from vmpooler_tasks.config import Pool
-from vmpooler_tasks.jobs import vm_failures
 from vmpooler_tasks.jobs.deadletters.retention import dead_letter_limits
-from vmpooler_tasks.jobs.looks import find_vm, is_ready
-from vmpooler_tasks.jobs.manager import Manager, day, stamp
-from vmpooler_tasks.jobs.vm_failures import letter_of, retry_of, say_retry
-from vmpooler_tasks.model.lifecycle import MINUTE, Fields, age, has_timed_out, needs_notice
+from vmpooler_tasks.jobs.pools import failed_vm
+from vmpooler_tasks.jobs.pools.context import PoolContext, day, stamp
+from vmpooler_tasks.jobs.pools.failed_vm import letter_of, retry_of, say_retry
+from vmpooler_tasks.jobs.pools.guarded_calls import find_vm, is_ready
 from vmpooler_tasks.model.names import DeadLetterQueue, Queue, on_one_line, readable
-from vmpooler_tasks.model.ondemand import parse_requested
-from vmpooler_tasks.model.permanence import is_permanent
-from vmpooler_tasks.store import clones, ondemand, vms
-from vmpooler_tasks.store.arrivals import Arrival, Handover, make_ready
+from vmpooler_tasks.model.pools.lifecycle import MINUTE, Fields, age, has_timed_out, needs_notice
+from vmpooler_tasks.model.pools.permanent_errors import is_permanent
+from vmpooler_tasks.model.requests import parse_requested
+from vmpooler_tasks.store.pools import clones, vms
+from vmpooler_tasks.store.pools.handover import Arrival, Handover, make_ready
 from vmpooler_tasks.store.redrive import runs
+from vmpooler_tasks.store.requests import fulfilment
 
 _log = logging.getLogger("vmpooler_tasks.pools")
 
 TIMED_OUT = "VM timed out during pending phase"
 
 
-def check(manager: Manager, vm: str, pool_name: str) -> str:
+def check(manager: PoolContext, vm: str, pool_name: str) -> str:
     """Moves a pending VM on if it is ready, and fails it if it took too long; answers what came of it.
 
-    Raises ProviderError if the provider does not say, LeftAloneError if it is not asked.
+    Raises ProviderError if the provider does not say, SuspendedError if it is not asked.
     """
     pool = manager.pool(pool_name)
     (fields,) = vms.metadata(manager.db, [vm.encode()])
@@ -41,7 +42,7 @@ def check(manager: Manager, vm: str, pool_name: str) -> str:
     return fail_if_late(manager, vm, pool, fields)
 
 
-def fail_if_late(manager: Manager, vm: str, pool: Pool, fields: Fields) -> str:
+def fail_if_late(manager: PoolContext, vm: str, pool: Pool, fields: Fields) -> str:
     """Warns once of a VM that takes long, and fails one that took too long."""
     limits, now = manager.limits(pool), manager.clock()
     error = on_one_line(readable(fields["open_socket_error"] or b""))
@@ -58,7 +59,7 @@ def fail_if_late(manager: Manager, vm: str, pool: Pool, fields: Fields) -> str:
     return _notice_if_late(manager, vm, pool, fields)
 
 
-def _notice_if_late(manager: Manager, vm: str, pool: Pool, fields: Fields) -> str:
+def _notice_if_late(manager: PoolContext, vm: str, pool: Pool, fields: Fields) -> str:
     limits, now = manager.limits(pool), manager.clock()
     error = on_one_line(readable(fields["open_socket_error"] or b""))
     if needs_notice(fields, limits, now):
@@ -68,7 +69,7 @@ def _notice_if_late(manager: Manager, vm: str, pool: Pool, fields: Fields) -> st
     return "pending"
 
 
-def time_out(manager: Manager, vm: str, pool: str, fields: Fields) -> bool:
+def time_out(manager: PoolContext, vm: str, pool: str, fields: Fields) -> bool:
     """Its dead letter, and from pending to completed. False if it had left pending."""
     message = readable(fields["open_socket_error"] or b"") or TIMED_OUT
     (lineage,) = runs.lineage(manager.db, [vm])
@@ -91,7 +92,7 @@ def time_out(manager: Manager, vm: str, pool: str, fields: Fields) -> bool:
     retry = retry_of(manager, pool, fields, message=cause["clone_error"], permanent=permanent)
     limits = dead_letter_limits(manager.settings)
     done = vms.fail(manager.db, vm, pool, Queue.PENDING, letter=letter, now=manager.clock(), limits=limits, retry=retry)
-    if not vm_failures.tell(letter, done.trimmed, limits, failed=done.failed):
+    if not failed_vm.tell(letter, done.trimmed, limits, failed=done.failed):
         return False
     if lineage:
         runs.note_failure(manager.db, lineage.run)
@@ -99,7 +100,7 @@ def time_out(manager: Manager, vm: str, pool: str, fields: Fields) -> bool:
     return True
 
 
-def _drop(manager: Manager, vm: str, pool: Pool, fields: Fields) -> str:
+def _drop(manager: PoolContext, vm: str, pool: Pool, fields: Fields) -> str:
     retry = retry_of(manager, pool.name, fields, message=None, permanent=False)
     done = vms.drop_pending(manager.db, vm, pool.name, keep_seconds=manager.keep_seconds, retry=retry)
     if not done.failed:
@@ -109,7 +110,9 @@ def _drop(manager: Manager, vm: str, pool: Pool, fields: Fields) -> str:
     return "dropped"
 
 
-def arrival(manager: Manager, *, begun: bytes | None, request_id: bytes | None, pool_alias: bytes | None) -> Arrival:
+def arrival(
+    manager: PoolContext, *, begun: bytes | None, request_id: bytes | None, pool_alias: bytes | None
+) -> Arrival:
     """What is to be known of a VM that is ready now, whose clone was begun then."""
     now, lifetime = manager.clock(), manager.settings.config.vm_lifetime_auth
     waited = age(begun, now)
@@ -123,7 +126,7 @@ def arrival(manager: Manager, *, begun: bytes | None, request_id: bytes | None, 
     )
 
 
-def tell(manager: Manager, vm: str, pool: str, request_id: bytes | None, outcome: Handover) -> str:
+def tell(manager: PoolContext, vm: str, pool: str, request_id: bytes | None, outcome: Handover) -> str:
     """Says where a VM went, and answers its request if it was the last one that was missing."""
     name = on_one_line(readable(request_id or b""))
     about = {"vm": vm, "pool": pool, **({"request": name} if name else {})}
@@ -141,14 +144,14 @@ def tell(manager: Manager, vm: str, pool: str, request_id: bytes | None, outcome
     return str(outcome)
 
 
-def answer_if_filled(manager: Manager, request_id: bytes) -> bool:
+def answer_if_filled(manager: PoolContext, request_id: bytes) -> bool:
     """Marks the request ready, if all of its VMs are delivered."""
-    text = ondemand.requested(manager.db, request_id)
+    text = fulfilment.requested(manager.db, request_id)
     try:
         wanted = parse_requested(text or "")
     except ValueError:
         return False  # the tick that fills requests refuses it
-    if not ondemand.fill(manager.db, request_id, wanted):
+    if not fulfilment.fill(manager.db, request_id, wanted):
         return False
     name = on_one_line(readable(request_id))
     _log.info("[>] Request '%s' is filled", name, extra={"request": name})

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 
 from vmpooler_tasks.clock import Clock
 from vmpooler_tasks.errors import VmpoolerTasksError
-from vmpooler_tasks.store import Database, leases
+from vmpooler_tasks.store import Database
+from vmpooler_tasks.store.pools import leases
 
 _log = logging.getLogger("vmpooler_tasks.leases")
 
@@ -26,7 +27,7 @@ class Lease:
     lost: bool = False
 
 
-class LeaseKeeper:
+class LeaseRenewer:
     """One thread for all leases of a process, however many; it is started with the first. Safe to share."""
 
     def __init__(self, db: Database, lease_seconds: float, clock: Clock) -> None:

@@ -7,9 +7,9 @@ from typing import NamedTuple
 from vmpooler_tasks.clock import Clock
 from vmpooler_tasks.config import Pool, Settings
 from vmpooler_tasks.errors import InvalidInputError
-from vmpooler_tasks.jobs.lease_keeper import LeaseKeeper
-from vmpooler_tasks.jobs.provider_calls import Retries
-from vmpooler_tasks.model.lifecycle import HOUR, MINUTE, Limits, Step
+from vmpooler_tasks.jobs.pools.lease_renewer import LeaseRenewer
+from vmpooler_tasks.jobs.pools.provider_calls import Retries
+from vmpooler_tasks.model.pools.lifecycle import HOUR, MINUTE, Limits, Step
 from vmpooler_tasks.model.timestamps import moment, ruby_utc
 from vmpooler_tasks.providers import PoolSpec, Provider
 from vmpooler_tasks.store import Database
@@ -29,14 +29,14 @@ class Work(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Manager:
+class PoolContext:
     """`provider` answers with a provider by its name; `retries` says how it is asked again."""
 
     db: Database
     settings: Settings
     provider: Callable[[str], Provider]
     clock: Clock
-    keeper: LeaseKeeper
+    keeper: LeaseRenewer
     retries: Retries = field(default_factory=Retries)
 
     def pool(self, name: str) -> Pool:

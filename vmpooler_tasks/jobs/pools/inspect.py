@@ -12,22 +12,17 @@ from itertools import islice
 
 from vmpooler_tasks.config import Pool, Settings
 from vmpooler_tasks.errors import ProviderError, ProviderTimeoutError, WrongTypeError
-from vmpooler_tasks.jobs.manager import Manager, Work, stamp
-from vmpooler_tasks.jobs.provider_calls import LIST_SECONDS, within
-from vmpooler_tasks.model.lifecycle import (
-    Step,
-    age,
-    is_past_lifetime,
-    pending_is_due,
-    ready_is_due,
-)
+from vmpooler_tasks.jobs.pools.context import PoolContext, Work, stamp
+from vmpooler_tasks.jobs.pools.provider_calls import LIST_SECONDS, within
 from vmpooler_tasks.model.names import Queue, on_one_line, readable
-from vmpooler_tasks.model.vmnames import candidates
-from vmpooler_tasks.store import breakers, clones, destroys, keys, pools, queues, vms
-from vmpooler_tasks.store.breakers import Question
+from vmpooler_tasks.model.pools.lifecycle import Step, age, is_past_lifetime, pending_is_due, ready_is_due
+from vmpooler_tasks.model.pools.vm_names import candidates
+from vmpooler_tasks.store import keys, queues
 from vmpooler_tasks.store.chunks import chunks
 from vmpooler_tasks.store.locks import OwnedLock, held
-from vmpooler_tasks.store.pools import PoolView
+from vmpooler_tasks.store.pools import breakers, clones, destroys, overrides, vms
+from vmpooler_tasks.store.pools.breakers import Question
+from vmpooler_tasks.store.pools.overrides import PoolView
 
 _log = logging.getLogger("vmpooler_tasks.pools")
 
@@ -61,7 +56,7 @@ class PoolLook:
     trouble: ProviderError | None = None
 
 
-def check(manager: Manager, name: str) -> PoolLook:
+def check(manager: PoolContext, name: str) -> PoolLook:
     """Looks at the pool, unless another worker is just doing so (`busy`).
 
     What needs no provider is done even if the provider fails; that is answered as `trouble`. Raises InvalidInputError
@@ -74,25 +69,25 @@ def check(manager: Manager, name: str) -> PoolLook:
         return _look(manager, pool)
 
 
-def _look(manager: Manager, pool: Pool) -> PoolLook:
+def _look(manager: PoolContext, pool: Pool) -> PoolLook:
     provider = manager.settings.provider_of(pool)
-    seen = _carry_out_orders(manager, pool, pools.view(manager.db, pool.name, provider))
+    seen = _carry_out_orders(manager, pool, overrides.view(manager.db, pool.name, provider))
     inventory, trouble = _inventory(manager, pool, seen)
     look = PoolLook(pool.name, trouble=trouble)
     if inventory is not None:
         _discover(manager, pool, seen, inventory)
-        seen = pools.view(manager.db, pool.name, provider)  # the inventory may have taken a while
+        seen = overrides.view(manager.db, pool.name, provider)  # the inventory may have taken a while
     if inventory is not None or trouble is not None:  # else the provider is left alone
         look.work.extend(_due(manager, pool, seen, inventory))
     look.work.extend(_replenish(manager, pool, seen))
     return look
 
 
-def _carry_out_orders(manager: Manager, pool: Pool, seen: PoolView) -> PoolView:
+def _carry_out_orders(manager: PoolContext, pool: Pool, seen: PoolView) -> PoolView:
     """Overrides and resets that were ordered through the API."""
     db, orders, name = manager.db, seen.orders, pool.name
     if orders.undo_size or orders.undo_template:
-        pools.undo(db, name, size=orders.undo_size, template=orders.undo_template)
+        overrides.undo(db, name, size=orders.undo_size, template=orders.undo_template)
         what = " and ".join(
             w for w, ordered in (("size", orders.undo_size), ("template", orders.undo_template)) if ordered
         )
@@ -102,21 +97,21 @@ def _carry_out_orders(manager: Manager, pool: Pool, seen: PoolView) -> PoolView:
     if changed:
         _drain(manager, name, f"template updated from {orders.known_template} to {template}")
     if template and template != orders.known_template:
-        pools.remember_template(db, name, template)
+        overrides.remember_template(db, name, template)
     if orders.reset:
         _drain(manager, name, "reset")
-        pools.reset_done(db, name)
+        overrides.reset_done(db, name)
     if changed or orders.reset or orders.undo_size or orders.undo_template:
-        return pools.view(db, name, manager.settings.provider_of(pool))
+        return overrides.view(db, name, manager.settings.provider_of(pool))
     return seen
 
 
-def _drain(manager: Manager, pool: str, why: str) -> None:
+def _drain(manager: PoolContext, pool: str, why: str) -> None:
     count = sum(len(vms.complete_some(manager.db, pool, queue)) for queue in (Queue.PENDING, Queue.READY))
     _log.info("[*] [%s] %s: %d pending and ready VMs moved to completed", pool, on_one_line(why), count)
 
 
-def _inventory(manager: Manager, pool: Pool, seen: PoolView) -> tuple[set[bytes] | None, ProviderError | None]:
+def _inventory(manager: PoolContext, pool: Pool, seen: PoolView) -> tuple[set[bytes] | None, ProviderError | None]:
     """(the names that the provider has, what kept it from saying). A failed inventory is none, never an empty one."""
     name, config, now = manager.settings.provider_of(pool), manager.settings.config, manager.clock()
     if seen.provider_closed_until is not None and seen.provider_closed_until > now:
@@ -144,7 +139,7 @@ def _inventory(manager: Manager, pool: Pool, seen: PoolView) -> tuple[set[bytes]
     return found, None
 
 
-def _discover(manager: Manager, pool: Pool, seen: PoolView, inventory: set[bytes]) -> None:
+def _discover(manager: PoolContext, pool: Pool, seen: PoolView, inventory: set[bytes]) -> None:
     """VMs in the inventory and in no queue, twice in a row, go to discovered, and with the next look to completed."""
     for vm in vms.complete_some(manager.db, pool.name, Queue.DISCOVERED):
         text, shown = "[!] [%s] '%s' was in no queue: moved from 'discovered' to 'completed'", on_one_line(vm)
@@ -161,20 +156,20 @@ def _discover(manager: Manager, pool: Pool, seen: PoolView, inventory: set[bytes
             _log.warning("[!] [%s] '%s' added to 'discovered' queue", pool.name, shown, extra=about)
 
 
-def _due(manager: Manager, pool: Pool, seen: PoolView, inventory: set[bytes] | None) -> Iterator[Work]:
+def _due(manager: PoolContext, pool: Pool, seen: PoolView, inventory: set[bytes] | None) -> Iterator[Work]:
     yield from _due_pending(manager, pool, sorted(seen.queues[Queue.PENDING]))
     yield from _due_ready(manager, pool, sorted(seen.queues[Queue.READY]))
     yield from _due_running(manager, pool, sorted(seen.queues[Queue.RUNNING]), inventory)
     yield from _due_completed(manager, pool, sorted(seen.queues[Queue.COMPLETED]))
 
 
-def _due_completed(manager: Manager, pool: Pool, names: list[bytes]) -> Iterator[Work]:
+def _due_completed(manager: PoolContext, pool: Pool, names: list[bytes]) -> Iterator[Work]:
     now = manager.clock()
     until = planned_until(manager.settings, now)
     yield from _work(Step.DESTROY, pool, destroys.plan(manager.db, names, now=now, until=until))
 
 
-def _due_pending(manager: Manager, pool: Pool, names: list[bytes]) -> Iterator[Work]:
+def _due_pending(manager: PoolContext, pool: Pool, names: list[bytes]) -> Iterator[Work]:
     now, limits, in_flight = manager.clock(), manager.limits(pool), clones.in_flight(manager.db) if names else set()
     due = []
     for vm, fields in zip(names, vms.metadata(manager.db, names), strict=True):
@@ -185,7 +180,7 @@ def _due_pending(manager: Manager, pool: Pool, names: list[bytes]) -> Iterator[W
     yield from _work(Step.CHECK_PENDING, pool, _some(due))
 
 
-def _note_as_begun(manager: Manager, vm: bytes, now: float) -> None:
+def _note_as_begun(manager: PoolContext, vm: bytes, now: float) -> None:
     try:
         vms.begin_age(manager.db, vm, stamp(now))
     except WrongTypeError as error:  # of one VM; a purge takes it out of its queue
@@ -193,13 +188,13 @@ def _note_as_begun(manager: Manager, vm: bytes, now: float) -> None:
         _log.warning("[!] [pools] '%s' has no age: %s", shown, error, extra={"vm": shown})
 
 
-def _due_ready(manager: Manager, pool: Pool, names: list[bytes]) -> Iterator[Work]:
+def _due_ready(manager: PoolContext, pool: Pool, names: list[bytes]) -> Iterator[Work]:
     now, limits = manager.clock(), manager.limits(pool)
     rows = zip(names, vms.metadata(manager.db, names), strict=True)
     yield from _work(Step.CHECK_READY, pool, _some([vm for vm, fields in rows if ready_is_due(fields, limits, now)]))
 
 
-def _due_running(manager: Manager, pool: Pool, names: list[bytes], inventory: set[bytes] | None) -> Iterator[Work]:
+def _due_running(manager: PoolContext, pool: Pool, names: list[bytes], inventory: set[bytes] | None) -> Iterator[Work]:
     now, limits = manager.clock(), manager.limits(pool)
     rows = zip(names, vms.metadata(manager.db, names), vms.checkouts(manager.db, pool.name, names), strict=True)
     since = {vm: {**fields, "checkout": checkout or fields["checkout"]} for vm, fields, checkout in rows}
@@ -223,7 +218,7 @@ def _work(step: Step, pool: Pool, names: Iterable[bytes]) -> Iterator[Work]:
             _log.warning("[!] [%s] %r is no name of a VM", pool.name, vm)
 
 
-def _replenish(manager: Manager, pool: Pool, seen: PoolView) -> Iterator[Work]:
+def _replenish(manager: PoolContext, pool: Pool, seen: PoolView) -> Iterator[Work]:
     """Begins the clones that the pool is short of, and completes ready VMs that are too many."""
     size, config, now = effective_size(pool, seen.orders.size), manager.settings.config, manager.clock()
     excess = vms.complete_some(manager.db, pool.name, Queue.READY, keep=size)
@@ -250,9 +245,9 @@ def _replenish(manager: Manager, pool: Pool, seen: PoolView) -> Iterator[Work]:
         yield Work(Step.CLONE, vm, pool.name)
 
 
-def _flag_empty(manager: Manager, pool: Pool, ready: int, size: int) -> None:
+def _flag_empty(manager: PoolContext, pool: Pool, ready: int, size: int) -> None:
     empty = ready == 0 and size > 0
-    if pools.flag_empty(manager.db, pool.name, empty=empty) and empty:
+    if overrides.flag_empty(manager.db, pool.name, empty=empty) and empty:
         _log.warning("[!] [%s] is empty", pool.name)
 
 
@@ -281,7 +276,7 @@ def overridden(size: int, override: str | None) -> int:
     return int(override or 0) if is_one else size
 
 
-def reap(manager: Manager) -> list[Work]:
+def reap(manager: PoolContext) -> list[Work]:
     """The clones whose worker is gone, or that never reached one, to be taken up anew."""
     now, found = manager.clock(), list[Work]()
     until = planned_until(manager.settings, now)

@@ -1,0 +1,1 @@
+"""The pool workers' jobs. docs/vmpooler-behaviour.md says what VMPooler's own manager does."""

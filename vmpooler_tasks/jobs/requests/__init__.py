@@ -1,0 +1,1 @@
+"""On-demand requests: create, fulfil, expire."""

@@ -1,0 +1,1 @@
+"""Pools as values: the life of a VM, names, retries, permanent errors."""
