@@ -1,11 +1,11 @@
 """Where a deployment tunes Celery.
 
-Everything has a default already: `vmpooler_tasks/tasks/defaults.py` says each with its reason, and addresses and
+Everything has a default already: `vmpooler_tasks/tasks/celery/defaults.py` says each with its reason, and addresses and
 schedule come from VMPooler's configuration. What is set below stands above that. With this file in the folder,
 `celery worker`, `celery beat` and `celery flower` do the same as with `-A vmpooler_tasks`.
 """
 
-from vmpooler_tasks.tasks.configuration import deployment as _deployment
+from vmpooler_tasks.tasks.celery.configuration import deployment as _deployment
 
 globals().update(_deployment())
 

@@ -22,7 +22,7 @@ from tests.benchmarks.scrapes import measure_scrapes
 from tests.benchmarks.target import NotOursError, Target, open_target
 from tests.support.servers import KINDS
 from vmpooler_tasks.errors import VmpoolerTasksError
-from vmpooler_tasks.store import server
+from vmpooler_tasks.store.redis import server
 
 STATES = ((1_000, 10), (10_000, 10), (100_000, 10), (100_000, 1))
 """(VMs, pools)"""

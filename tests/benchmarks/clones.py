@@ -28,7 +28,7 @@ from vmpooler_tasks.model.pools.vm_names import candidates
 from vmpooler_tasks.model.timestamps import moment, ruby_utc
 from vmpooler_tasks.store import keys
 from vmpooler_tasks.store.pools import clones
-from vmpooler_tasks.tasks import names
+from vmpooler_tasks.tasks import registry as names
 
 POOL = "benchmark"
 SLOTS = {"prefork": 4, "threads": 8}

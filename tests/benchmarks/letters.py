@@ -16,8 +16,8 @@ from vmpooler_tasks.model.deadletters.filters import DeadLetterFilter
 from vmpooler_tasks.model.names import DeadLetterQueue
 from vmpooler_tasks.model.timestamps import iso_utc
 from vmpooler_tasks.store import Database
+from vmpooler_tasks.tasks.celery.failures import keep_failed_task
 from vmpooler_tasks.tasks.database import database
-from vmpooler_tasks.tasks.failures import keep_failed_task
 
 ROUNDS = 7
 PUSHES = 300

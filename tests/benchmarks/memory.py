@@ -19,9 +19,9 @@ from vmpooler_tasks.jobs.health import check as health_check
 from vmpooler_tasks.model.deadletters.entry import MAX_TEXT, DeadLetter, dead_letter_id, failed_vm
 from vmpooler_tasks.model.names import DeadLetterQueue
 from vmpooler_tasks.model.timestamps import iso_utc
-from vmpooler_tasks.store import server
 from vmpooler_tasks.store.deadletters import queue as deadletters
 from vmpooler_tasks.store.deadletters.queue import Limits
+from vmpooler_tasks.store.redis import server
 
 LETTERS = 10_000
 VMS = 10_000

@@ -18,8 +18,8 @@ from tests.benchmarks import letters
 from vmpooler_tasks.jobs.health import check as health_check
 from vmpooler_tasks.jobs.purge import cycle as purge_cycle
 from vmpooler_tasks.jobs.purge.options import PurgeOptions
-from vmpooler_tasks.tasks.app import app
-from vmpooler_tasks.tasks.configuration import settings
+from vmpooler_tasks.tasks.celery.app import app
+from vmpooler_tasks.tasks.celery.configuration import settings
 from vmpooler_tasks.tasks.database import database
 
 Answer = dict[str, Any]

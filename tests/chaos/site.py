@@ -22,7 +22,7 @@ from vmpooler_tasks.model.names import DeadLetterQueue, Queue
 from vmpooler_tasks.providers.dummy.inventory import PREFIX as INVENTORY
 from vmpooler_tasks.store import Database, keys
 from vmpooler_tasks.store.keys import POOL_SLOTS, REQUEST_SLOTS
-from vmpooler_tasks.tasks import names
+from vmpooler_tasks.tasks import registry as names
 
 POOLS = {"amber": 5, "birch": 3}
 """Pool → size."""

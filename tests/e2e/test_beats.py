@@ -11,11 +11,12 @@ from tests.support.messages import QUEUE, message, send, waiting
 from tests.support.processes import Installation, Process, until
 from tests.support.servers import TestServer
 from vmpooler_tasks.model.names import DeadLetterQueue
-from vmpooler_tasks.store import Database, audit, keys
-from vmpooler_tasks.store import schedule as stored
+from vmpooler_tasks.store import Database, keys
+from vmpooler_tasks.store.fleet import audit
+from vmpooler_tasks.store.fleet import schedule as stored
 from vmpooler_tasks.store.health import record as health_record
-from vmpooler_tasks.tasks.names import HEALTH_CHECK, PURGE
-from vmpooler_tasks.tasks.schedule import MOST_WAITING
+from vmpooler_tasks.tasks.celery.schedule import MOST_WAITING
+from vmpooler_tasks.tasks.registry import HEALTH_CHECK, PURGE
 
 pytestmark = pytest.mark.slow
 

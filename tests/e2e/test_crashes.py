@@ -21,7 +21,7 @@ from vmpooler_tasks.model.timestamps import parse_time
 from vmpooler_tasks.store import Database, keys
 from vmpooler_tasks.store.health import record as health_record
 from vmpooler_tasks.store.purge import batches
-from vmpooler_tasks.tasks.names import HEALTH_CHECK, PURGE
+from vmpooler_tasks.tasks.registry import HEALTH_CHECK, PURGE
 
 pytestmark = pytest.mark.slow
 

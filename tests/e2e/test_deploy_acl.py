@@ -20,8 +20,8 @@ from tests.support.servers import KINDS, TestServer
 from vmpooler_tasks.jobs.health.server import check_server
 from vmpooler_tasks.model.names import DeadLetterQueue
 from vmpooler_tasks.store import Database, keys
-from vmpooler_tasks.store.server import facts
-from vmpooler_tasks.tasks.names import HEALTH_CHECK, PURGE, QUEUES
+from vmpooler_tasks.store.redis.server import facts
+from vmpooler_tasks.tasks.registry import HEALTH_CHECK, PURGE, QUEUES
 
 pytestmark = pytest.mark.slow
 

@@ -17,7 +17,7 @@ from tests.support.deployment import CONTAINERFILE, DEPLOY, CommandLine, command
 from tests.support.ports import free_port
 from tests.support.processes import ROOT, Installation, Process, until
 from tests.support.servers import TestServer, required
-from vmpooler_tasks.tasks.pulse import FILE_VARIABLE
+from vmpooler_tasks.tasks.observe.liveness import FILE_VARIABLE
 
 pytestmark = pytest.mark.slow
 

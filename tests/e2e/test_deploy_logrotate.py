@@ -11,7 +11,7 @@ import pytest
 from tests.support.deployment import DEPLOY
 from tests.support.processes import Installation, until
 from tests.support.servers import required
-from vmpooler_tasks.tasks.names import HEALTH_CHECK
+from vmpooler_tasks.tasks.registry import HEALTH_CHECK
 
 pytestmark = pytest.mark.slow
 

@@ -18,7 +18,7 @@ from tests.support.servers import required
 from tests.support.world import World
 from vmpooler_tasks.model.names import Queue
 from vmpooler_tasks.store import Database
-from vmpooler_tasks.tasks.names import HEALTH_CHECK, OWN, PURGE
+from vmpooler_tasks.tasks.registry import HEALTH_CHECK, OWN, PURGE
 
 pytestmark = pytest.mark.slow
 

@@ -8,7 +8,7 @@ from tests.support.processes import Installation, until
 from vmpooler_tasks.model.names import DeadLetterQueue
 from vmpooler_tasks.store import Database, keys
 from vmpooler_tasks.store.health import record as health_record
-from vmpooler_tasks.tasks.names import HEALTH_CHECK
+from vmpooler_tasks.tasks.registry import HEALTH_CHECK
 
 LAST = "vmpooler.health.tasks.ondemand.pending:0|g"
 

@@ -19,7 +19,7 @@ from tests.support.processes import ROOT, Installation, Process, until
 from vmpooler_tasks.model.names import DeadLetterQueue, Queue
 from vmpooler_tasks.model.timestamps import moment, ruby_utc
 from vmpooler_tasks.store import Database, keys
-from vmpooler_tasks.tasks import names
+from vmpooler_tasks.tasks import registry as names
 
 pytestmark = pytest.mark.slow
 

@@ -7,9 +7,10 @@ import pytest
 
 from tests.support.processes import Installation, until
 from tests.support.servers import TestServer
-from vmpooler_tasks.store import Database, workers
-from vmpooler_tasks.store.workers import Worker
-from vmpooler_tasks.tasks.names import QUEUES
+from vmpooler_tasks.store import Database
+from vmpooler_tasks.store.fleet import workers
+from vmpooler_tasks.store.fleet.workers import Worker
+from vmpooler_tasks.tasks.registry import QUEUES
 
 pytestmark = pytest.mark.slow
 

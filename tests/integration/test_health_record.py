@@ -11,8 +11,8 @@ from vmpooler_tasks.jobs.health import read
 from vmpooler_tasks.model.health.status import Status
 from vmpooler_tasks.model.names import DeadLetterQueue, Queue
 from vmpooler_tasks.store import keys
-from vmpooler_tasks.store.connection import script_text
 from vmpooler_tasks.store.health import record as store
+from vmpooler_tasks.store.redis.connection import script_text
 
 HOUR, DAY = 3600, 86400
 FIELDS = {

@@ -20,7 +20,7 @@ from tests.support.servers import TestServer
 from tests.support.world import POOL
 from vmpooler_tasks.jobs.purge.report import PurgeReport
 from vmpooler_tasks.model.names import Queue
-from vmpooler_tasks.store import queues
+from vmpooler_tasks.store.vmpooler import queues
 
 SCHEDULES = 760
 """On each kind of server."""

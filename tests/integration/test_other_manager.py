@@ -16,9 +16,10 @@ from vmpooler_tasks.model.health.status import Reason, Status
 from vmpooler_tasks.store import Database, keys
 from vmpooler_tasks.store.pools import breakers, other_manager
 from vmpooler_tasks.store.pools.breakers import Question
-from vmpooler_tasks.tasks import names, pools
 from vmpooler_tasks.tasks import other_manager as tasks_other_manager
-from vmpooler_tasks.tasks.configuration import guard_transport
+from vmpooler_tasks.tasks import pools
+from vmpooler_tasks.tasks import registry as names
+from vmpooler_tasks.tasks.celery.configuration import guard_transport
 from vmpooler_tasks.tasks.other_manager import Guard
 
 COUNTER = "vmpooler__tasks__clone"

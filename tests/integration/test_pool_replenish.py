@@ -14,9 +14,9 @@ from vmpooler_tasks.model.names import Queue
 from vmpooler_tasks.model.pools.lifecycle import Step
 from vmpooler_tasks.store import Database, keys
 from vmpooler_tasks.store.keys import POOL_SLOTS
-from vmpooler_tasks.store.locks import OwnedLock
 from vmpooler_tasks.store.pools import breakers
 from vmpooler_tasks.store.pools.breakers import Question
+from vmpooler_tasks.store.redis.locks import OwnedLock
 
 OTHER = "ubuntu-2004-x86_64"
 

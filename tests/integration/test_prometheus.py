@@ -21,13 +21,14 @@ from vmpooler_tasks.model.deadletters.entry import DeadLetter
 from vmpooler_tasks.model.health.status import Reason, Status
 from vmpooler_tasks.model.names import WORK_QUEUES, DeadLetterQueue, Queue
 from vmpooler_tasks.model.timestamps import iso_utc
-from vmpooler_tasks.store import Database, keys, schedule, workers
+from vmpooler_tasks.store import Database, keys
 from vmpooler_tasks.store.deadletters import queue as deadletters
 from vmpooler_tasks.store.deadletters.queue import Limits
+from vmpooler_tasks.store.fleet import schedule, workers
+from vmpooler_tasks.store.fleet.workers import Worker
 from vmpooler_tasks.store.pools import breakers
 from vmpooler_tasks.store.pools.breakers import Question
-from vmpooler_tasks.store.workers import Worker
-from vmpooler_tasks.tasks.app import app
+from vmpooler_tasks.tasks.celery.app import app
 
 DAY = 86400.0
 OTHER_POOL = "windows 2019"

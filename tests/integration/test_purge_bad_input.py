@@ -11,9 +11,10 @@ from tests.support.promises import letters
 from tests.support.world import POOL, World, settings
 from vmpooler_tasks.errors import StoreRefusedError
 from vmpooler_tasks.model.names import DeadLetterQueue, Queue, readable
-from vmpooler_tasks.store import keys, queues
+from vmpooler_tasks.store import keys
 from vmpooler_tasks.store.deadletters import queue as deadletters
 from vmpooler_tasks.store.purge import batches
+from vmpooler_tasks.store.vmpooler import queues
 
 HOUR, DAY = 3600, 86400
 OTHER = "ubuntu-2004-x86_64"

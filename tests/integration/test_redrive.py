@@ -34,8 +34,8 @@ from vmpooler_tasks.store.redrive import runs
 from vmpooler_tasks.store.redrive.runs import Run
 from vmpooler_tasks.store.requests import fulfilment as requests
 from vmpooler_tasks.tasks.enqueue import redrive_broker
-from vmpooler_tasks.tasks.names import OWN
 from vmpooler_tasks.tasks.redriving import Broker
+from vmpooler_tasks.tasks.registry import OWN
 
 ALIAS = "centos-7"
 REQUEST = "0b2f1c9e"

@@ -21,7 +21,7 @@ from vmpooler_tasks.model.redrive import Outcome, RunState
 from vmpooler_tasks.store import Database
 from vmpooler_tasks.store.redrive import runs as redrives
 from vmpooler_tasks.store.redrive.runs import KEPT_SECONDS, Run
-from vmpooler_tasks.tasks import names
+from vmpooler_tasks.tasks import registry as names
 from vmpooler_tasks.tasks.redriving import Broker
 
 LETTERS = 6

@@ -19,8 +19,8 @@ from vmpooler_tasks.jobs.redrive import run as job
 from vmpooler_tasks.model.names import DeadLetterQueue, Queue
 from vmpooler_tasks.model.redrive import Lineage, read_lineage
 from vmpooler_tasks.store import Database
-from vmpooler_tasks.tasks import names
-from vmpooler_tasks.tasks.app import app
+from vmpooler_tasks.tasks import registry as names
+from vmpooler_tasks.tasks.celery.app import app
 from vmpooler_tasks.tasks.redriving import Broker
 
 TASK_QUEUES = {"t.t": names.MAINTENANCE_QUEUE, names.PURGE: names.MAINTENANCE_QUEUE, names.CLONE_VM: names.CLONE_QUEUE}

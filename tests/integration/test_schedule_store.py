@@ -5,8 +5,9 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from tests.support.servers import TestServer
-from vmpooler_tasks.store import Database, keys, schedule
-from vmpooler_tasks.store.schedule import BEAT_ALIVE_SECONDS, CLAIM_SECONDS
+from vmpooler_tasks.store import Database, keys
+from vmpooler_tasks.store.fleet import schedule
+from vmpooler_tasks.store.fleet.schedule import BEAT_ALIVE_SECONDS, CLAIM_SECONDS
 
 NOW = 1_705_314_600.25
 

@@ -12,9 +12,12 @@ from tests.support.servers import TestServer
 from tests.support.world import POOL, World
 from vmpooler_tasks.errors import StoreRefusedError, StoreUnavailableError, WrongTypeError
 from vmpooler_tasks.model.names import DeadLetterQueue, Queue
-from vmpooler_tasks.store import Database, audit, keys, queues, server
-from vmpooler_tasks.store.connection import Answer, script_text
+from vmpooler_tasks.store import Database, keys
 from vmpooler_tasks.store.deadletters import queue as deadletters
+from vmpooler_tasks.store.fleet import audit
+from vmpooler_tasks.store.redis import server
+from vmpooler_tasks.store.redis.connection import Answer, script_text
+from vmpooler_tasks.store.vmpooler import queues
 
 SECRET = "hunter2"
 

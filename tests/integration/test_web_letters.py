@@ -9,9 +9,10 @@ import pytest
 from tests.support.world import NOW, POOL, World
 from vmpooler_tasks.jobs.purge.options import QUEUES
 from vmpooler_tasks.model.names import DeadLetterQueue, Queue
-from vmpooler_tasks.store import audit, keys
-from vmpooler_tasks.store.audit import AuditEntry
-from vmpooler_tasks.web.api.asked import PurgedQueue
+from vmpooler_tasks.store import keys
+from vmpooler_tasks.store.fleet import audit
+from vmpooler_tasks.store.fleet.audit import AuditEntry
+from vmpooler_tasks.web.api.parameters import PurgedQueue
 
 DLQ = "/api/v1/queue/dlq"
 

@@ -9,7 +9,8 @@ from tests.support.world import NOW, POOL, World
 from vmpooler_tasks.jobs.health import check
 from vmpooler_tasks.model.health.reason_texts import _ADVICE
 from vmpooler_tasks.model.names import Queue
-from vmpooler_tasks.store import Database, audit, keys
+from vmpooler_tasks.store import Database, keys
+from vmpooler_tasks.store.fleet import audit
 from vmpooler_tasks.web.pages import RUNBOOKS
 
 NOBODY = "redis://:secret@127.0.0.1:9/0"

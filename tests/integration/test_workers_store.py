@@ -1,7 +1,8 @@
 """Which workers are alive, as they say it themselves."""
 
-from vmpooler_tasks.store import Database, keys, workers
-from vmpooler_tasks.store.workers import ALIVE_SECONDS, Worker
+from vmpooler_tasks.store import Database, keys
+from vmpooler_tasks.store.fleet import workers
+from vmpooler_tasks.store.fleet.workers import ALIVE_SECONDS, Worker
 
 NOW = 1_700_000_000.0
 ONE = Worker("one@host", ("vmpooler.check", "vmpooler.clone"))

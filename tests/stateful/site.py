@@ -28,7 +28,7 @@ from vmpooler_tasks.store import Database, keys
 from vmpooler_tasks.store.keys import POOL_SLOTS, REQUEST_SLOTS
 from vmpooler_tasks.store.redrive import runs
 from vmpooler_tasks.store.requests import fulfilment as requests
-from vmpooler_tasks.tasks import names
+from vmpooler_tasks.tasks import registry as names
 
 POOLS = {"amber": 3, "birch": 2}
 """Pool → size."""

@@ -14,7 +14,7 @@ from tests.support.world import POOL, World
 from vmpooler_tasks.model.names import Queue
 from vmpooler_tasks.store import Database, keys
 from vmpooler_tasks.store.health import record as health_record
-from vmpooler_tasks.tasks.names import HEALTH_CHECK, PURGE
+from vmpooler_tasks.tasks.registry import HEALTH_CHECK, PURGE
 
 SIZE = 2
 FLOWER_LOGIN = ("operator", "a long password")

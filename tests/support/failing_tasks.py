@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 from celery import shared_task
 from celery.exceptions import Reject, SoftTimeLimitExceeded
 
-from vmpooler_tasks.tasks.base import Task
+from vmpooler_tasks.tasks.celery.base import Task
 
 PREFIX = "tests.support.failing_tasks"
 

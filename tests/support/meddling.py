@@ -10,10 +10,10 @@ from vmpooler_tasks.jobs.purge.report import PurgeReport
 from vmpooler_tasks.model.deadletters.entry import failed_vm
 from vmpooler_tasks.model.names import DeadLetterQueue, Queue
 from vmpooler_tasks.store import Database, keys
-from vmpooler_tasks.store.connection import Answer
 from vmpooler_tasks.store.deadletters.queue import Limits
 from vmpooler_tasks.store.purge import batches
 from vmpooler_tasks.store.purge.batches import Candidate
+from vmpooler_tasks.store.redis.connection import Answer
 
 HOUR, DAY = 3600, 86400
 DATA_TTL = 168 * HOUR

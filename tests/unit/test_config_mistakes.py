@@ -10,7 +10,7 @@ from celery.beat import ScheduleEntry
 
 from vmpooler_tasks.config import load_settings
 from vmpooler_tasks.errors import ConfigurationError
-from vmpooler_tasks.tasks.configuration import schedule
+from vmpooler_tasks.tasks.celery.configuration import schedule
 
 
 def problems_of(text: str, environ: Mapping[str, str] | None = None) -> list[str]:

@@ -9,7 +9,7 @@ import pytest
 from vmpooler_tasks.config import Settings, load_settings
 from vmpooler_tasks.config.pools import ManagerOptions
 from vmpooler_tasks.errors import ConfigurationError
-from vmpooler_tasks.tasks.startup import switched_on
+from vmpooler_tasks.tasks.observe.startup import switched_on
 
 DEFAULTS: dict[str, Any] = {
     "manage_pools": False,

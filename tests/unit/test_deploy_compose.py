@@ -10,7 +10,7 @@ import pytest
 from tests.support import deployment
 from tests.support.deployment import COMPOSE, DEPLOY
 from vmpooler_tasks.config import load_settings
-from vmpooler_tasks.tasks import defaults
+from vmpooler_tasks.tasks.celery import defaults
 
 SERVICES = deployment.compose()["services"]
 OURS = {name: service for name, service in SERVICES.items() if name != "redis"}

@@ -17,7 +17,7 @@ import yaml
 from tests.support.deployment import CONTAINERFILE, DEPLOY, command_lines
 from tests.support.processes import ROOT
 from vmpooler_tasks import __version__
-from vmpooler_tasks.tasks.pulse import SECONDS
+from vmpooler_tasks.tasks.observe.liveness import SECONDS
 
 HEALTHCHECK = DEPLOY / "container" / "healthcheck.py"
 TEXT = CONTAINERFILE.read_text(encoding="utf-8")

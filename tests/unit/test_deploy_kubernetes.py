@@ -11,8 +11,8 @@ import yaml
 from tests.support import deployment
 from tests.support.deployment import KUBERNETES, Manifest, container_of, deployments, kustomization, manifests
 from vmpooler_tasks.config import load_settings
-from vmpooler_tasks.tasks import defaults
-from vmpooler_tasks.tasks.configuration import time_limits
+from vmpooler_tasks.tasks.celery import defaults
+from vmpooler_tasks.tasks.celery.configuration import time_limits
 
 OPTIONAL = ("autoscaling/hpa.yaml",)
 CUSTOM = ("autoscaling/keda.yaml", "monitoring/servicemonitor.yaml")

@@ -11,7 +11,7 @@ from tests.support import deployment
 from tests.support.deployment import INSTALLED_IN, SYSTEMD, unit, units
 from tests.support.servers import required
 from vmpooler_tasks.config import load_settings
-from vmpooler_tasks.tasks import defaults
+from vmpooler_tasks.tasks.celery import defaults
 
 WORKER = "vmpooler-tasks-worker@.service"
 EXPOSED_AT_MOST = 15

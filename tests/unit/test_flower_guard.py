@@ -2,7 +2,7 @@
 
 import pytest
 
-from vmpooler_tasks.tasks.flower_guard import mistake
+from vmpooler_tasks.tasks.observe.flower_guard import mistake
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1", "127.0.0.2", "::1", "localhost"])

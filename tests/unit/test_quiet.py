@@ -8,9 +8,9 @@ import pytest
 from celery import Celery, signals
 from celery.worker.request import Request
 
-from vmpooler_tasks.sparingly import Sparingly
-from vmpooler_tasks.tasks import names
-from vmpooler_tasks.tasks.quiet import BEHIND, PAUSE_SECONDS, QUIET, TICKS, Lateness, hush
+from vmpooler_tasks.tasks import registry as names
+from vmpooler_tasks.tasks.observe.log_filter import BEHIND, PAUSE_SECONDS, QUIET, TICKS, Lateness, hush
+from vmpooler_tasks.throttle import Sparingly
 
 LONG_AGO = "2020-01-01T00:00:00+00:00"
 HUSHED = ("celery.worker.request", "celery.worker.strategy", "celery.app.trace")

@@ -8,8 +8,8 @@ from vmpooler_tasks.config import load_settings
 from vmpooler_tasks.config.redis_address import mistakes, read_address
 from vmpooler_tasks.config.schema import without_login
 from vmpooler_tasks.errors import ConfigurationError
-from vmpooler_tasks.tasks import defaults
-from vmpooler_tasks.tasks.addresses import broker_settings, result_settings
+from vmpooler_tasks.tasks.celery import defaults
+from vmpooler_tasks.tasks.celery.addresses import broker_settings, result_settings
 
 SENTINELS = "sentinel://us%40er:p%2Fw@one:26380,two,[::1]:26381/3?master=mymaster"
 

@@ -3,8 +3,8 @@
 import pytest
 
 from vmpooler_tasks.config import Options, Pool, Settings
-from vmpooler_tasks.tasks import defaults
-from vmpooler_tasks.tasks.configuration import time_limits
+from vmpooler_tasks.tasks.celery import defaults
+from vmpooler_tasks.tasks.celery.configuration import time_limits
 
 
 def settings(*minutes: float | None, manage_pools: bool = True) -> Settings:

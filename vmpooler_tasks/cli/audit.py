@@ -17,7 +17,7 @@ SHOWN_APART = ("action", "who", "why", "count")
 @pass_context
 def audit(context: Context, limit: int, as_json: bool) -> None:
     """Who redrove, deleted and purged what, when and why."""
-    from vmpooler_tasks.store.audit import newest_first  # noqa: PLC0415
+    from vmpooler_tasks.store.fleet.audit import newest_first  # noqa: PLC0415
 
     entries = newest_first(context.db, limit)
     if as_json:

@@ -12,9 +12,11 @@ from vmpooler_tasks.jobs.health.server import Finding, check_server, refused_wri
 from vmpooler_tasks.metrics.push import servers
 from vmpooler_tasks.model.health.status import OVERDUE_INTERVALS, Status
 from vmpooler_tasks.model.names import on_one_line
-from vmpooler_tasks.store import Database, schedule, server
+from vmpooler_tasks.store import Database
+from vmpooler_tasks.store.fleet import schedule
 from vmpooler_tasks.store.pools import breakers, other_manager
 from vmpooler_tasks.store.purge import batches
+from vmpooler_tasks.store.redis import server
 
 REDIS = "Redis"
 """What the finding is called that all others depend on."""
@@ -84,8 +86,8 @@ def _beats(settings: Settings, db: Database, made: Findings) -> Finding:
 
 def _pool_manager(settings: Settings, db: Database, made: Findings) -> Finding:
     from vmpooler_tasks.tasks.enqueue import queues_taken  # noqa: PLC0415 - Celery is slow to import
-    from vmpooler_tasks.tasks.names import QUEUES  # noqa: PLC0415
     from vmpooler_tasks.tasks.pool_manager import try_providers  # noqa: PLC0415
+    from vmpooler_tasks.tasks.registry import QUEUES  # noqa: PLC0415
 
     if not settings.config.manage_pools:
         return Finding("ok", POOL_MANAGER, "switched off (manage_pools)")

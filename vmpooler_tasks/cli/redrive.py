@@ -78,7 +78,7 @@ def redrive(
     """
     from vmpooler_tasks.jobs.redrive import run as job  # noqa: PLC0415
     from vmpooler_tasks.jobs.redrive.eligibility import forecast  # noqa: PLC0415
-    from vmpooler_tasks.tasks.names import OWN  # noqa: PLC0415
+    from vmpooler_tasks.tasks.registry import OWN  # noqa: PLC0415
 
     _refuse_mixture(ids or every or any(filters.values()), resume, cancel, status, runs)
     with _usage_errors():
@@ -197,7 +197,7 @@ def _drive(context: Context, run: str, enqueue: bool, as_json: bool) -> None:
 
 def _why_it_waits(context: Context, run: "Run") -> str:
     from vmpooler_tasks.tasks.enqueue import queues_taken  # noqa: PLC0415
-    from vmpooler_tasks.tasks.names import CLONE_QUEUE  # noqa: PLC0415
+    from vmpooler_tasks.tasks.registry import CLONE_QUEUE  # noqa: PLC0415
 
     why = "no slot for a clone is free (task_limit, ondemand_clone_limit)"
     try:

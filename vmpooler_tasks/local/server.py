@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from vmpooler_tasks.errors import ConfigurationError, VmpoolerTasksError
-from vmpooler_tasks.local.lifeline import stopped_after_us
+from vmpooler_tasks.local.parent_death import stopped_after_us
 from vmpooler_tasks.store import Database
 
 LOOPBACK = "127.0.0.1"

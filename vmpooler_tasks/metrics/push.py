@@ -16,7 +16,7 @@ from vmpooler_tasks.config import Settings
 from vmpooler_tasks.metrics.dotted import dotted
 from vmpooler_tasks.model.health.status import Assessment, Metrics
 from vmpooler_tasks.model.names import on_one_line
-from vmpooler_tasks.sparingly import Sparingly
+from vmpooler_tasks.throttle import Sparingly
 
 _log = logging.getLogger("vmpooler_tasks.metrics")
 

@@ -3,7 +3,7 @@
 from functools import cache
 
 from vmpooler_tasks.store import Database
-from vmpooler_tasks.tasks.configuration import settings
+from vmpooler_tasks.tasks.celery.configuration import settings
 
 
 @cache

@@ -10,11 +10,11 @@ from kombu.exceptions import OperationalError
 from vmpooler_tasks.config import Settings
 from vmpooler_tasks.config.schema import without_login
 from vmpooler_tasks.errors import StoreUnavailableError
-from vmpooler_tasks.tasks import defaults
-from vmpooler_tasks.tasks.addresses import broker_settings
-from vmpooler_tasks.tasks.configuration import guard_transport
-from vmpooler_tasks.tasks.names import PURGE, REDRIVE
+from vmpooler_tasks.tasks.celery import defaults
+from vmpooler_tasks.tasks.celery.addresses import broker_settings
+from vmpooler_tasks.tasks.celery.configuration import guard_transport
 from vmpooler_tasks.tasks.redriving import Broker
+from vmpooler_tasks.tasks.registry import PURGE, REDRIVE
 
 
 def enqueue_purge(settings: Settings, order: Mapping[str, Any]) -> str:

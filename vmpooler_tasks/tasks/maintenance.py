@@ -5,16 +5,16 @@ from typing import Any
 
 from celery import shared_task
 
-import vmpooler_tasks.tasks.signals  # noqa: F401 - whoever runs tasks needs the hooks
+import vmpooler_tasks.tasks.celery.signals  # noqa: F401 - whoever runs tasks needs the hooks
 from vmpooler_tasks.clock import system_clock
 from vmpooler_tasks.jobs.health import check as health_check
 from vmpooler_tasks.jobs.purge import cycle as purge_cycle
 from vmpooler_tasks.jobs.purge.options import PurgeOptions
-from vmpooler_tasks.tasks.base import Task
-from vmpooler_tasks.tasks.configuration import settings
+from vmpooler_tasks.tasks.celery.base import Task
+from vmpooler_tasks.tasks.celery.configuration import settings
 from vmpooler_tasks.tasks.database import database
-from vmpooler_tasks.tasks.metrics_post import publish
-from vmpooler_tasks.tasks.names import HEALTH_CHECK, PURGE
+from vmpooler_tasks.tasks.observe.publisher import publish
+from vmpooler_tasks.tasks.registry import HEALTH_CHECK, PURGE
 
 
 @shared_task(name=PURGE, base=Task, bind=True, ignore_result=False)

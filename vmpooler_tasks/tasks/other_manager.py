@@ -2,9 +2,9 @@
 
 import logging
 
-from vmpooler_tasks.sparingly import Sparingly
 from vmpooler_tasks.store.pools import other_manager
 from vmpooler_tasks.tasks.database import database
+from vmpooler_tasks.throttle import Sparingly
 
 _log = logging.getLogger("vmpooler_tasks.pools")
 

@@ -10,9 +10,9 @@ from vmpooler_tasks.jobs.pools import check_pending, check_ready, check_running,
 from vmpooler_tasks.jobs.pools.context import PoolContext, Work
 from vmpooler_tasks.jobs.requests import fulfil
 from vmpooler_tasks.model.pools.lifecycle import Step
-from vmpooler_tasks.tasks import names
-from vmpooler_tasks.tasks.base import Task
-from vmpooler_tasks.tasks.configuration import settings
+from vmpooler_tasks.tasks import registry as names
+from vmpooler_tasks.tasks.celery.base import Task
+from vmpooler_tasks.tasks.celery.configuration import settings
 from vmpooler_tasks.tasks.messages import waiting
 from vmpooler_tasks.tasks.other_manager import guard
 from vmpooler_tasks.tasks.pool_manager import manager

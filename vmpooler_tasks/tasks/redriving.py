@@ -15,11 +15,11 @@ from vmpooler_tasks.jobs.redrive import run as job
 from vmpooler_tasks.jobs.redrive.eligibility import forecast
 from vmpooler_tasks.jobs.redrive.options import read_order
 from vmpooler_tasks.model.redrive import Lineage, RunState
-from vmpooler_tasks.tasks import names
-from vmpooler_tasks.tasks.base import Task
-from vmpooler_tasks.tasks.configuration import settings
+from vmpooler_tasks.tasks import registry as names
+from vmpooler_tasks.tasks.celery.base import Task
+from vmpooler_tasks.tasks.celery.configuration import settings
+from vmpooler_tasks.tasks.celery.transport import Channel
 from vmpooler_tasks.tasks.database import database
-from vmpooler_tasks.tasks.transport import Channel
 
 HEADER = "redrive"
 

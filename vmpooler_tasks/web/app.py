@@ -11,8 +11,8 @@ from vmpooler_tasks.config import Settings
 from vmpooler_tasks.store import Database
 from vmpooler_tasks.web import headers, pages, problems
 from vmpooler_tasks.web.api import deadletters, metrics, probes, purge, redrive, session, state
+from vmpooler_tasks.web.bind import allowed_hosts
 from vmpooler_tasks.web.identity import Gate
-from vmpooler_tasks.web.listening import allowed_hosts
 from vmpooler_tasks.web.site import Site
 
 MOST_BYTES = 1024 * 1024

@@ -21,8 +21,9 @@ from limits.strategies import MovingWindowRateLimiter
 
 from vmpooler_tasks.config import Settings
 from vmpooler_tasks.config.services import Credential, Role
-from vmpooler_tasks.store import Database, sessions
-from vmpooler_tasks.store.sessions import Session
+from vmpooler_tasks.store import Database
+from vmpooler_tasks.store.fleet import sessions
+from vmpooler_tasks.store.fleet.sessions import Session
 
 SESSION_SECONDS = 12 * 3600
 FAILURES_A_MINUTE = 10

@@ -15,7 +15,7 @@ from vmpooler_tasks.config.schema import is_redis
 from vmpooler_tasks.errors import ConfigurationError
 from vmpooler_tasks.store import Database
 from vmpooler_tasks.web.app import create_app
-from vmpooler_tasks.web.listening import CannotListenError, listen, mistakes, shown_address
+from vmpooler_tasks.web.bind import CannotListenError, listen, mistakes, shown_address
 
 _log = logging.getLogger("vmpooler_tasks.web")
 

@@ -12,7 +12,7 @@ from fastapi import Depends, HTTPException, Request
 from vmpooler_tasks.clock import Clock
 from vmpooler_tasks.config import Settings
 from vmpooler_tasks.store import Database
-from vmpooler_tasks.web.fresh import Fresh
+from vmpooler_tasks.web.ttl_cache import Fresh
 
 MOST_SEARCHES = 4
 PATIENCE_SECONDS = 10.0

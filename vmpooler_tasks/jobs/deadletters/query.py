@@ -11,8 +11,8 @@ from vmpooler_tasks.model.deadletters.entry import StoredDeadLetter, kind_of
 from vmpooler_tasks.model.deadletters.filters import DeadLetterFilter
 from vmpooler_tasks.model.names import DeadLetterQueue, readable
 from vmpooler_tasks.store import Database, keys
-from vmpooler_tasks.store.chunks import chunks
 from vmpooler_tasks.store.deadletters import queue as deadletters
+from vmpooler_tasks.store.redis.chunks import chunks
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,10 +10,11 @@ from vmpooler_tasks.model.health.status import Metrics, PoolMetrics, QueueMetric
 from vmpooler_tasks.model.names import DeadLetterQueue, Queue, readable
 from vmpooler_tasks.model.staleness import ORPHAN_FIELD, TIMESTAMP_FIELD
 from vmpooler_tasks.model.timestamps import MAX_AHEAD, moment, parse_time
-from vmpooler_tasks.store import Database, keys, queues
-from vmpooler_tasks.store.chunks import chunks
+from vmpooler_tasks.store import Database, keys
 from vmpooler_tasks.store.deadletters import queue as deadletters
 from vmpooler_tasks.store.health import record as health_record
+from vmpooler_tasks.store.redis.chunks import chunks
+from vmpooler_tasks.store.vmpooler import queues
 
 MOST_CLASSES = 20
 OTHER = "other"

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from vmpooler_tasks.errors import StoreDeniedError, StoreUnavailableError, VmpoolerTasksError, WrongTypeError
-from vmpooler_tasks.store.server import ServerFacts
+from vmpooler_tasks.store.redis.server import ServerFacts
 
 OLDEST_VERSION = (7, 0)
 SKEW_SECONDS = 5

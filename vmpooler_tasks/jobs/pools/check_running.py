@@ -6,8 +6,8 @@ from vmpooler_tasks.jobs.pools.context import PoolContext
 from vmpooler_tasks.jobs.pools.guarded_calls import find_vm
 from vmpooler_tasks.model.names import Queue
 from vmpooler_tasks.model.pools.lifecycle import age, is_past_lifetime, lifetime_hours
-from vmpooler_tasks.store import queues
 from vmpooler_tasks.store.pools import vms
+from vmpooler_tasks.store.vmpooler import queues
 
 _log = logging.getLogger("vmpooler_tasks.pools")
 

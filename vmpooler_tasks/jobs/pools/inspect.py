@@ -17,12 +17,13 @@ from vmpooler_tasks.jobs.pools.provider_calls import LIST_SECONDS, within
 from vmpooler_tasks.model.names import Queue, on_one_line, readable
 from vmpooler_tasks.model.pools.lifecycle import Step, age, is_past_lifetime, pending_is_due, ready_is_due
 from vmpooler_tasks.model.pools.vm_names import candidates
-from vmpooler_tasks.store import keys, queues
-from vmpooler_tasks.store.chunks import chunks
-from vmpooler_tasks.store.locks import OwnedLock, held
+from vmpooler_tasks.store import keys
 from vmpooler_tasks.store.pools import breakers, clones, destroys, overrides, vms
 from vmpooler_tasks.store.pools.breakers import Question
 from vmpooler_tasks.store.pools.overrides import PoolView
+from vmpooler_tasks.store.redis.chunks import chunks
+from vmpooler_tasks.store.redis.locks import OwnedLock, held
+from vmpooler_tasks.store.vmpooler import queues
 
 _log = logging.getLogger("vmpooler_tasks.pools")
 

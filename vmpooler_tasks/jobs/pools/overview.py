@@ -7,9 +7,10 @@ from vmpooler_tasks.config import Settings
 from vmpooler_tasks.jobs.pools.inspect import effective_size
 from vmpooler_tasks.model.deadletters.filters import DeadLetterFilter
 from vmpooler_tasks.model.names import DeadLetterQueue, Queue
-from vmpooler_tasks.store import Database, queues
+from vmpooler_tasks.store import Database
 from vmpooler_tasks.store.deadletters import queue as deadletters
 from vmpooler_tasks.store.pools import breakers, clones, overrides
+from vmpooler_tasks.store.vmpooler import queues
 
 RECENT_SECONDS = 3600.0
 """For so long a failure counts as recent."""

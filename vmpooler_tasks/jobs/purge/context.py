@@ -8,8 +8,9 @@ from vmpooler_tasks.jobs.purge.report import PurgeReport
 from vmpooler_tasks.jobs.purge.report_thread import Scribe, Stale
 from vmpooler_tasks.model.names import ORPHANED, Queue
 from vmpooler_tasks.model.staleness import AgeLimit
-from vmpooler_tasks.store import Answer, Database, queues
+from vmpooler_tasks.store import Answer, Database
 from vmpooler_tasks.store.purge.batches import PurgeLock
+from vmpooler_tasks.store.vmpooler import queues
 
 Unknown = tuple[bytes, bytes]
 """An entry without a usable timestamp: its name, its timestamp as read."""

@@ -15,10 +15,11 @@ from vmpooler_tasks.jobs.purge.queues import purge_queues
 from vmpooler_tasks.jobs.purge.report import REQUESTS, PurgeReport, summary
 from vmpooler_tasks.jobs.purge.report_thread import Scribe
 from vmpooler_tasks.model.names import ORPHANED, readable
-from vmpooler_tasks.store import Database, keys, queues
+from vmpooler_tasks.store import Database, keys
 from vmpooler_tasks.store.purge import batches
 from vmpooler_tasks.store.purge.batches import PurgeLock, Spared
 from vmpooler_tasks.store.requests import stuck as requests
+from vmpooler_tasks.store.vmpooler import queues
 
 _log = logging.getLogger("vmpooler_tasks.purge")
 

@@ -8,7 +8,8 @@ from vmpooler_tasks.config import Settings
 from vmpooler_tasks.errors import InvalidInputError, WrongTypeError
 from vmpooler_tasks.jobs.purge.report import REQUESTS
 from vmpooler_tasks.model.names import ORPHANED, Queue
-from vmpooler_tasks.store import Database, queues
+from vmpooler_tasks.store import Database
+from vmpooler_tasks.store.vmpooler import queues
 
 PURGED_QUEUES = (Queue.PENDING, Queue.READY, Queue.COMPLETED)
 QUEUES = (*map(str, PURGED_QUEUES), ORPHANED, REQUESTS)

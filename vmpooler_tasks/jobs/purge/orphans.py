@@ -9,10 +9,11 @@ from vmpooler_tasks.jobs.purge.pipeline import Steps, convey
 from vmpooler_tasks.jobs.purge.report_thread import Stale
 from vmpooler_tasks.model.names import ORPHANED, readable
 from vmpooler_tasks.model.staleness import ORPHAN_FIELD, Aged
-from vmpooler_tasks.store import keys, queues
-from vmpooler_tasks.store.chunks import chunks
+from vmpooler_tasks.store import keys
 from vmpooler_tasks.store.purge import batches as purging
 from vmpooler_tasks.store.purge.batches import Candidate
+from vmpooler_tasks.store.redis.chunks import chunks
+from vmpooler_tasks.store.vmpooler import queues
 
 MOST_HELD = 20_000
 """Orphans that are held until every queue is known; beyond, the queues are looked for first."""

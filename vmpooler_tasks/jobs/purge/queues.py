@@ -13,9 +13,9 @@ from vmpooler_tasks.model.deadletters.entry import failed_vm
 from vmpooler_tasks.model.names import DeadLetterQueue, Queue, readable
 from vmpooler_tasks.model.staleness import TIMESTAMP_FIELD, AgeLimit, Doubt
 from vmpooler_tasks.model.timestamps import whole_seconds
-from vmpooler_tasks.store import queues
 from vmpooler_tasks.store.purge import batches
 from vmpooler_tasks.store.purge.batches import Batch, Candidate
+from vmpooler_tasks.store.vmpooler import queues
 
 NO_LIMIT = 100
 """The share, in percent, that is every share."""

@@ -13,10 +13,11 @@ from vmpooler_tasks.model.names import DeadLetterQueue, Queue
 from vmpooler_tasks.model.redaction import REDACTED
 from vmpooler_tasks.model.redrive import Outcome, OwnTasks
 from vmpooler_tasks.model.requests import Wanted, parse_requested
-from vmpooler_tasks.store import Database, queues
-from vmpooler_tasks.store.chunks import chunks
+from vmpooler_tasks.store import Database
 from vmpooler_tasks.store.pools import overrides
+from vmpooler_tasks.store.redis.chunks import chunks
 from vmpooler_tasks.store.requests import fulfilment
+from vmpooler_tasks.store.vmpooler import queues
 
 LIVING = (Queue.PENDING, Queue.READY, Queue.RUNNING)
 

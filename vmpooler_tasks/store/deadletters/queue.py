@@ -10,8 +10,9 @@ from typing import Any
 from vmpooler_tasks.errors import WrongTypeError
 from vmpooler_tasks.model.deadletters.entry import DeadLetter, StoredDeadLetter, read_dead_letter
 from vmpooler_tasks.model.names import DeadLetterQueue
-from vmpooler_tasks.store import audit, keys
-from vmpooler_tasks.store.connection import Database
+from vmpooler_tasks.store import keys
+from vmpooler_tasks.store.fleet import audit
+from vmpooler_tasks.store.redis.connection import Database
 
 PAGE = 1000
 

@@ -9,8 +9,8 @@ import redis
 
 from vmpooler_tasks.model.names import readable
 from vmpooler_tasks.store import keys
-from vmpooler_tasks.store.connection import Database
-from vmpooler_tasks.store.numbers import finite, leading_number
+from vmpooler_tasks.store.redis.connection import Database
+from vmpooler_tasks.store.redis.numbers import finite, leading_number
 
 HISTORY_SECONDS = 7 * 24 * 3600
 MAX_HISTORY = 10_080

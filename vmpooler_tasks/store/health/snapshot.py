@@ -11,12 +11,13 @@ import redis
 
 from vmpooler_tasks.errors import VmpoolerTasksError
 from vmpooler_tasks.model.names import DeadLetterQueue, Queue, readable
-from vmpooler_tasks.store import keys, workers
-from vmpooler_tasks.store.connection import Database
+from vmpooler_tasks.store import keys
+from vmpooler_tasks.store.fleet import workers
+from vmpooler_tasks.store.fleet.schedule import BEAT_ALIVE_SECONDS, CLAIM_SUFFIX
+from vmpooler_tasks.store.fleet.workers import ALIVE_SECONDS, Worker
 from vmpooler_tasks.store.health.record import read_errors
-from vmpooler_tasks.store.numbers import finite, leading_number
-from vmpooler_tasks.store.schedule import BEAT_ALIVE_SECONDS, CLAIM_SUFFIX
-from vmpooler_tasks.store.workers import ALIVE_SECONDS, Worker
+from vmpooler_tasks.store.redis.connection import Database
+from vmpooler_tasks.store.redis.numbers import finite, leading_number
 
 SHOWN_QUEUES = (Queue.PENDING, Queue.READY, Queue.RUNNING, Queue.COMPLETED)
 

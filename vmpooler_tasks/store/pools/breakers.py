@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from vmpooler_tasks.store import keys
-from vmpooler_tasks.store.connection import Database
-from vmpooler_tasks.store.numbers import finite, leading_number
+from vmpooler_tasks.store.redis.connection import Database
+from vmpooler_tasks.store.redis.numbers import finite, leading_number
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,11 +9,11 @@ from vmpooler_tasks.model.deadletters.entry import DeadLetter
 from vmpooler_tasks.model.names import DeadLetterQueue, Queue, readable
 from vmpooler_tasks.model.requests import RequestRetry
 from vmpooler_tasks.store import keys
-from vmpooler_tasks.store.connection import Database
 from vmpooler_tasks.store.deadletters.queue import Limits, Trimmed
 from vmpooler_tasks.store.keys import Slots
 from vmpooler_tasks.store.pools.handover import Arrival, Handover
-from vmpooler_tasks.store.words import counted_words, field_words
+from vmpooler_tasks.store.redis.arguments import counted_words, field_words
+from vmpooler_tasks.store.redis.connection import Database
 
 REAPED_AT_ONCE = 500
 

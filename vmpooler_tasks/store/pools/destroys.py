@@ -5,8 +5,8 @@ from enum import StrEnum
 
 from vmpooler_tasks.model.names import Queue
 from vmpooler_tasks.store import keys
-from vmpooler_tasks.store.chunks import chunks
-from vmpooler_tasks.store.connection import Database
+from vmpooler_tasks.store.redis.chunks import chunks
+from vmpooler_tasks.store.redis.connection import Database
 
 FORGOTTEN_SECONDS = 24 * 3600
 """After so long nothing is remembered of a VM that left completed by itself."""

@@ -5,7 +5,7 @@ from enum import StrEnum
 
 from vmpooler_tasks.model.names import Queue
 from vmpooler_tasks.store import keys
-from vmpooler_tasks.store.connection import Database
+from vmpooler_tasks.store.redis.connection import Database
 
 
 class Handover(StrEnum):

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from vmpooler_tasks.store import keys
-from vmpooler_tasks.store.connection import Database
+from vmpooler_tasks.store.redis.connection import Database
 
 
 def renew(db: Database, held: Sequence[tuple[str, int]], leased_until: float) -> list[bool]:

@@ -1,8 +1,8 @@
 """Whether another pool manager is at work on the same Redis: VMPooler's own, seen by the counters that it changes."""
 
 from vmpooler_tasks.store import keys
-from vmpooler_tasks.store.connection import Database
-from vmpooler_tasks.store.numbers import leading_number
+from vmpooler_tasks.store.redis.connection import Database
+from vmpooler_tasks.store.redis.numbers import leading_number
 
 REMEMBERED_SECONDS = 120
 """For so long it is remembered that somebody else counted clones."""

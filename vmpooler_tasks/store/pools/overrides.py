@@ -6,8 +6,8 @@ from typing import Any
 
 from vmpooler_tasks.model.names import Queue, readable
 from vmpooler_tasks.store import keys
-from vmpooler_tasks.store.connection import Database
-from vmpooler_tasks.store.numbers import finite, leading_number
+from vmpooler_tasks.store.redis.connection import Database
+from vmpooler_tasks.store.redis.numbers import finite, leading_number
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,10 +7,11 @@ from vmpooler_tasks.model.deadletters.entry import DeadLetter
 from vmpooler_tasks.model.names import DeadLetterQueue, Queue
 from vmpooler_tasks.model.pools.lifecycle import Fields
 from vmpooler_tasks.model.requests import RequestRetry
-from vmpooler_tasks.store import keys, queues
-from vmpooler_tasks.store.chunks import chunks
-from vmpooler_tasks.store.connection import Database
+from vmpooler_tasks.store import keys
 from vmpooler_tasks.store.deadletters.queue import Limits, Trimmed
+from vmpooler_tasks.store.redis.chunks import chunks
+from vmpooler_tasks.store.redis.connection import Database
+from vmpooler_tasks.store.vmpooler import queues
 
 FIELDS = (
     "clone",

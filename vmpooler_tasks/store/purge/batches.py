@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from vmpooler_tasks.model.names import ORPHANED, DeadLetterQueue, Queue
-from vmpooler_tasks.store import audit, keys
-from vmpooler_tasks.store.connection import Answer, Database
+from vmpooler_tasks.store import keys
 from vmpooler_tasks.store.deadletters.queue import Limits, Trimmed
-from vmpooler_tasks.store.locks import OwnedLock
-from vmpooler_tasks.store.numbers import finite
+from vmpooler_tasks.store.fleet import audit
+from vmpooler_tasks.store.redis.connection import Answer, Database
+from vmpooler_tasks.store.redis.locks import OwnedLock
+from vmpooler_tasks.store.redis.numbers import finite
 
 ORPHAN_EXPIRY_SECONDS = 3600
 LOCK_SECONDS = 60

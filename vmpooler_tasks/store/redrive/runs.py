@@ -8,13 +8,14 @@ from vmpooler_tasks.model.deadletters.entry import StoredDeadLetter, read_dead_l
 from vmpooler_tasks.model.names import DeadLetterQueue, Queue
 from vmpooler_tasks.model.redrive import Lineage, Outcome, RunState, read_lineage
 from vmpooler_tasks.model.requests import Wanted
-from vmpooler_tasks.store import audit, keys
-from vmpooler_tasks.store.chunks import chunks
-from vmpooler_tasks.store.connection import Database
-from vmpooler_tasks.store.numbers import finite
+from vmpooler_tasks.store import keys
+from vmpooler_tasks.store.fleet import audit
 from vmpooler_tasks.store.pools.clones import slots_for
+from vmpooler_tasks.store.redis.arguments import counted_words
+from vmpooler_tasks.store.redis.chunks import chunks
+from vmpooler_tasks.store.redis.connection import Database
+from vmpooler_tasks.store.redis.numbers import finite
 from vmpooler_tasks.store.requests.fulfilment import around_count
-from vmpooler_tasks.store.words import counted_words
 
 KEPT_SECONDS = 7 * 24 * 3600
 """For so long a run can be resumed, and looked at."""

@@ -6,10 +6,11 @@ from typing import Any
 
 from vmpooler_tasks.model.names import Queue, readable
 from vmpooler_tasks.model.requests import CloneItem, RequestStatus, Wanted
-from vmpooler_tasks.store import keys, queues
-from vmpooler_tasks.store.connection import Database
-from vmpooler_tasks.store.numbers import leading_number
-from vmpooler_tasks.store.words import counted_words
+from vmpooler_tasks.store import keys
+from vmpooler_tasks.store.redis.arguments import counted_words
+from vmpooler_tasks.store.redis.connection import Database
+from vmpooler_tasks.store.redis.numbers import leading_number
+from vmpooler_tasks.store.vmpooler import queues
 
 REMEMBERED_SECONDS = 30 * 24 * 3600
 """For so long it is known when a request was made that has its answer; and what it was given, as VMPooler keeps it."""

@@ -1,8 +1,9 @@
 """On-demand requests that nobody fills: found and failed by a purge."""
 
 from vmpooler_tasks.model.requests import parse_requested
-from vmpooler_tasks.store import keys, queues
-from vmpooler_tasks.store.connection import Database
+from vmpooler_tasks.store import keys
+from vmpooler_tasks.store.redis.connection import Database
+from vmpooler_tasks.store.vmpooler import queues
 
 PAGE = 1000
 """Requests looked at per round trip."""

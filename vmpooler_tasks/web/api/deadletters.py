@@ -9,7 +9,8 @@ from vmpooler_tasks.jobs.deadletters import query as job
 from vmpooler_tasks.model.deadletters.entry import StoredDeadLetter
 from vmpooler_tasks.model.deadletters.filters import DeadLetterFilter
 from vmpooler_tasks.store.deadletters.queue import revision
-from vmpooler_tasks.web.api.answers import (
+from vmpooler_tasks.web.api.parameters import Letters, Order, Pages, Why
+from vmpooler_tasks.web.api.responses import (
     CHANGING,
     READING,
     DeadLetterPage,
@@ -19,9 +20,8 @@ from vmpooler_tasks.web.api.answers import (
     Stats,
     problems,
 )
-from vmpooler_tasks.web.api.asked import Letters, Order, Pages, Why
-from vmpooler_tasks.web.guard import Operator, Reader
 from vmpooler_tasks.web.identity import Identity
+from vmpooler_tasks.web.permissions import Operator, Reader
 from vmpooler_tasks.web.site import Here, Site
 
 router = APIRouter(prefix="/api/v1/queue/dlq", tags=["dead letters"])

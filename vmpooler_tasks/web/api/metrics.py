@@ -3,8 +3,8 @@
 from fastapi import APIRouter, Response
 
 from vmpooler_tasks.metrics.prometheus import CONTENT_TYPE, exposition
-from vmpooler_tasks.web.api.answers import READING
-from vmpooler_tasks.web.guard import Reader
+from vmpooler_tasks.web.api.responses import READING
+from vmpooler_tasks.web.permissions import Reader
 from vmpooler_tasks.web.site import Here
 
 router = APIRouter(tags=["probes"])

@@ -3,7 +3,7 @@
 from fastapi import APIRouter
 from pydantic import BaseModel
 
-from vmpooler_tasks.web.api.answers import problems
+from vmpooler_tasks.web.api.responses import problems
 from vmpooler_tasks.web.site import Here
 
 router = APIRouter(tags=["probes"])

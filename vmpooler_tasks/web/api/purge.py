@@ -9,10 +9,10 @@ from fastapi import APIRouter, HTTPException, Query
 from vmpooler_tasks.errors import InvalidInputError
 from vmpooler_tasks.jobs.purge import cycle as job
 from vmpooler_tasks.jobs.purge.options import PurgeOptions
-from vmpooler_tasks.web.api.answers import CHANGING, READING, PurgeAnswer, problems
-from vmpooler_tasks.web.api.asked import Name, PurgeBody, PurgedQueue
 from vmpooler_tasks.web.api.deadletters import audited
-from vmpooler_tasks.web.guard import Operator, Reader
+from vmpooler_tasks.web.api.parameters import Name, PurgeBody, PurgedQueue
+from vmpooler_tasks.web.api.responses import CHANGING, READING, PurgeAnswer, problems
+from vmpooler_tasks.web.permissions import Operator, Reader
 from vmpooler_tasks.web.site import Here, Site
 
 router = APIRouter(prefix="/api/v1/queue/purge", tags=["purge"])

@@ -12,11 +12,11 @@ from vmpooler_tasks.jobs.redrive.eligibility import forecast
 from vmpooler_tasks.store.redrive import runs
 from vmpooler_tasks.store.redrive.runs import Run
 from vmpooler_tasks.tasks.enqueue import enqueue_redrive
-from vmpooler_tasks.tasks.names import OWN
-from vmpooler_tasks.web.api.answers import CHANGING, READING, Cancelled, Preview, RunAnswer, Runs, problems
-from vmpooler_tasks.web.api.asked import RedriveOptions
+from vmpooler_tasks.tasks.registry import OWN
 from vmpooler_tasks.web.api.deadletters import audited
-from vmpooler_tasks.web.guard import Operator, Reader
+from vmpooler_tasks.web.api.parameters import RedriveOptions
+from vmpooler_tasks.web.api.responses import CHANGING, READING, Cancelled, Preview, RunAnswer, Runs, problems
+from vmpooler_tasks.web.permissions import Operator, Reader
 from vmpooler_tasks.web.site import Here, Site
 
 router = APIRouter(prefix="/api/v1/queue", tags=["redrive"])

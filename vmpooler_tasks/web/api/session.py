@@ -4,10 +4,10 @@ from http import HTTPStatus
 
 from fastapi import APIRouter, Request, Response
 
-from vmpooler_tasks.web.api.answers import CHANGING, SessionAnswer, problems
-from vmpooler_tasks.web.api.asked import Login
-from vmpooler_tasks.web.guard import Anybody, refuse_foreign, refuse_without_token
+from vmpooler_tasks.web.api.parameters import Login
+from vmpooler_tasks.web.api.responses import CHANGING, SessionAnswer, problems
 from vmpooler_tasks.web.identity import SESSION_SECONDS, Gate, Identity, cookie_name
+from vmpooler_tasks.web.permissions import Anybody, refuse_foreign, refuse_without_token
 
 router = APIRouter(prefix="/api/v1/session", tags=["session"])
 

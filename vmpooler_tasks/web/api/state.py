@@ -14,12 +14,12 @@ from vmpooler_tasks.jobs.pools.overview import overview
 from vmpooler_tasks.model.health.reason_texts import explain
 from vmpooler_tasks.model.health.status import Status
 from vmpooler_tasks.model.names import WORK_QUEUES
-from vmpooler_tasks.store import audit, schedule, workers
 from vmpooler_tasks.store.deadletters import queue as deadletters
+from vmpooler_tasks.store.fleet import audit, schedule, workers
 from vmpooler_tasks.store.health import snapshot
 from vmpooler_tasks.store.purge import batches
-from vmpooler_tasks.web.api.answers import READING, AuditPage, Health, History, Overview
-from vmpooler_tasks.web.guard import Reader
+from vmpooler_tasks.web.api.responses import READING, AuditPage, Health, History, Overview
+from vmpooler_tasks.web.permissions import Reader
 from vmpooler_tasks.web.site import Here, Site
 
 router = APIRouter(tags=["state"])

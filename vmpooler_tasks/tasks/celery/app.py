@@ -9,8 +9,8 @@ from typing import Any
 from celery import Celery
 from celery.loaders.app import AppLoader
 
-from vmpooler_tasks.tasks.configuration import deployment
-from vmpooler_tasks.tasks.log_format import add_options
+from vmpooler_tasks.tasks.celery.configuration import deployment
+from vmpooler_tasks.tasks.observe.log_format import add_options
 
 CELERYCONFIG = "celeryconfig"
 

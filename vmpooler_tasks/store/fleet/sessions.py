@@ -6,7 +6,7 @@ The keys hold a digest of what the browser keeps: whoever reads Redis cannot tak
 from dataclasses import dataclass
 
 from vmpooler_tasks.store import keys
-from vmpooler_tasks.store.connection import Database
+from vmpooler_tasks.store.redis.connection import Database
 
 
 @dataclass(frozen=True, slots=True)

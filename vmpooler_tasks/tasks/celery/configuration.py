@@ -10,18 +10,27 @@ from vmpooler_tasks.config import Settings, load_settings
 from vmpooler_tasks.errors import ConfigurationError
 from vmpooler_tasks.logs import in_json, refuse
 from vmpooler_tasks.model.pools.lifecycle import MINUTE
-from vmpooler_tasks.tasks import defaults, names
-from vmpooler_tasks.tasks.addresses import broker_settings, result_settings
-from vmpooler_tasks.tasks.flower_guard import refuse_open_flower
-from vmpooler_tasks.tasks.log_format import begin
+from vmpooler_tasks.tasks import registry as names
+from vmpooler_tasks.tasks.celery import defaults
+from vmpooler_tasks.tasks.celery.addresses import broker_settings, result_settings
+from vmpooler_tasks.tasks.observe.flower_guard import refuse_open_flower
+from vmpooler_tasks.tasks.observe.log_format import begin
 
 RESERVE_SECONDS = 300
 
-_GUARDED = "vmpooler_tasks.tasks.transport:Transport"
-GUARDED_TRANSPORTS = {"redis": _GUARDED, "rediss": _GUARDED, "sentinel": "vmpooler_tasks.tasks.sentinel:Transport"}
+_GUARDED = "vmpooler_tasks.tasks.celery.transport:Transport"
+GUARDED_TRANSPORTS = {
+    "redis": _GUARDED,
+    "rediss": _GUARDED,
+    "sentinel": "vmpooler_tasks.tasks.celery.sentinel:Transport",
+}
 
-_FORGIVING = "vmpooler_tasks.tasks.results:Backend"
-FORGIVING_BACKENDS = {"redis": _FORGIVING, "rediss": _FORGIVING, "sentinel": "vmpooler_tasks.tasks.sentinel:Backend"}
+_FORGIVING = "vmpooler_tasks.tasks.celery.results:Backend"
+FORGIVING_BACKENDS = {
+    "redis": _FORGIVING,
+    "rediss": _FORGIVING,
+    "sentinel": "vmpooler_tasks.tasks.celery.sentinel:Backend",
+}
 
 
 @cache

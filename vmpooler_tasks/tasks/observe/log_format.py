@@ -22,7 +22,7 @@ from vmpooler_tasks.logs import (
     in_json,
     refuse,
 )
-from vmpooler_tasks.tasks.names import CHECK_POOL, ELSEWHERE
+from vmpooler_tasks.tasks.registry import CHECK_POOL, ELSEWHERE
 
 PROGRAMS = ("worker", "beat")
 

@@ -14,15 +14,15 @@ from vmpooler_tasks.jobs.health.server import check_server
 from vmpooler_tasks.logs import refuse
 from vmpooler_tasks.model.names import on_one_line
 from vmpooler_tasks.model.redrive import read_lineage
-from vmpooler_tasks.store import server
 from vmpooler_tasks.store.health import record as health_record
 from vmpooler_tasks.store.pools import overrides
-from vmpooler_tasks.tasks.configuration import settings
+from vmpooler_tasks.store.redis import server
+from vmpooler_tasks.tasks.celery.configuration import settings
+from vmpooler_tasks.tasks.celery.failures import keep_failed_task, keep_raw_message, plain
 from vmpooler_tasks.tasks.database import database
-from vmpooler_tasks.tasks.failures import keep_failed_task, keep_raw_message, plain
+from vmpooler_tasks.tasks.observe.log_filter import hush
+from vmpooler_tasks.tasks.observe.startup import switched_on
 from vmpooler_tasks.tasks.pool_manager import try_providers
-from vmpooler_tasks.tasks.quiet import hush
-from vmpooler_tasks.tasks.startup import switched_on
 
 _log = logging.getLogger("vmpooler_tasks")
 

@@ -3,7 +3,7 @@
 from typing import Any
 
 from vmpooler_tasks.config.redis_address import RedisAddress, read_address, understood
-from vmpooler_tasks.tasks import defaults
+from vmpooler_tasks.tasks.celery import defaults
 
 
 def broker_settings(url: str) -> dict[str, Any]:

@@ -17,7 +17,7 @@ import kombu.transport.redis as stock
 from kombu.utils.json import dumps
 from redis import exceptions
 
-from vmpooler_tasks.tasks.failures import keep_raw_message
+from vmpooler_tasks.tasks.celery.failures import keep_raw_message
 
 FETCHES = ("BRPOP", "RPOP")
 PAUSE_SECONDS = 1.0

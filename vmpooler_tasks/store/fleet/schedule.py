@@ -1,7 +1,7 @@
 """When each entry of the schedule last ticked, and who may send the next: kept in Redis, not on a disk."""
 
 from vmpooler_tasks.store import keys
-from vmpooler_tasks.store.connection import Database
+from vmpooler_tasks.store.redis.connection import Database
 
 CLAIM_SECONDS = 30
 """How long a beat has to send what it claimed; if it dies meanwhile, another sends it then."""

@@ -4,7 +4,7 @@ import time
 from dataclasses import dataclass
 
 from vmpooler_tasks.errors import StoreRefusedError
-from vmpooler_tasks.store.connection import Database
+from vmpooler_tasks.store.redis.connection import Database
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,8 +17,8 @@ from vmpooler_tasks.model.redaction import redacted, redacted_bytes, redacted_te
 from vmpooler_tasks.model.redrive import Lineage
 from vmpooler_tasks.model.timestamps import iso_utc
 from vmpooler_tasks.store.redrive import runs
-from vmpooler_tasks.tasks import names
-from vmpooler_tasks.tasks.configuration import settings
+from vmpooler_tasks.tasks import registry as names
+from vmpooler_tasks.tasks.celery.configuration import settings
 from vmpooler_tasks.tasks.database import database
 from vmpooler_tasks.tasks.pool_manager import manager
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from vmpooler_tasks.store import keys
-from vmpooler_tasks.store.connection import Database
-from vmpooler_tasks.store.words import field_words
+from vmpooler_tasks.store.redis.arguments import field_words
+from vmpooler_tasks.store.redis.connection import Database
 
 MAX_ENTRIES = 10_000
 

@@ -7,8 +7,8 @@ from vmpooler_tasks.errors import WrongTypeError
 from vmpooler_tasks.model.names import Queue
 from vmpooler_tasks.model.staleness import Stamp
 from vmpooler_tasks.store import keys
-from vmpooler_tasks.store.chunks import chunks
-from vmpooler_tasks.store.connection import Answer, Database
+from vmpooler_tasks.store.redis.chunks import chunks
+from vmpooler_tasks.store.redis.connection import Answer, Database
 
 PAGE = 500
 """VMs per round trip: one to two milliseconds of the server's time."""

@@ -5,8 +5,8 @@ from typing import Any
 
 from celery import signals
 
-from vmpooler_tasks.sparingly import Sparingly
-from vmpooler_tasks.tasks import names
+from vmpooler_tasks.tasks import registry as names
+from vmpooler_tasks.throttle import Sparingly
 
 QUIET = frozenset(
     {

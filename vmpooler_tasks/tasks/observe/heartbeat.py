@@ -14,10 +14,11 @@ from celery.worker.consumer import Tasks
 
 from vmpooler_tasks.errors import VmpoolerTasksError
 from vmpooler_tasks.model.names import on_one_line
-from vmpooler_tasks.sparingly import Sparingly
-from vmpooler_tasks.store import Database, workers
-from vmpooler_tasks.store.workers import Worker
-from vmpooler_tasks.tasks.configuration import settings
+from vmpooler_tasks.store import Database
+from vmpooler_tasks.store.fleet import workers
+from vmpooler_tasks.store.fleet.workers import Worker
+from vmpooler_tasks.tasks.celery.configuration import settings
+from vmpooler_tasks.throttle import Sparingly
 
 _log = logging.getLogger("vmpooler_tasks.workers")
 

@@ -7,9 +7,9 @@ from celery import Task as CeleryTask
 
 from vmpooler_tasks import logs
 from vmpooler_tasks.model.pools.retries import MAX_DELIVERIES
-from vmpooler_tasks.store import deliveries
+from vmpooler_tasks.store.fleet import redeliveries
 from vmpooler_tasks.tasks.database import database
-from vmpooler_tasks.tasks.log_format import about_the_task
+from vmpooler_tasks.tasks.observe.log_format import about_the_task
 
 
 class EndedProcessError(RuntimeError):
@@ -49,7 +49,7 @@ class Task(CeleryTask):
         """A message whose whole worker dies comes back without any count of its own."""
         if not (self.request.delivery_info or {}).get("redelivered"):
             return
-        count = deliveries.count(database(), str(self.request.id))
+        count = redeliveries.count(database(), str(self.request.id))
         if count >= MAX_DELIVERIES:
             raise TooManyDeliveriesError(f"{count} deliveries, none of which came to an end")
 

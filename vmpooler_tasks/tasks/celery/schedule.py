@@ -9,14 +9,14 @@ from typing import Any
 from celery.beat import ScheduleEntry, Scheduler
 
 from vmpooler_tasks.errors import VmpoolerTasksError
-from vmpooler_tasks.store import schedule
-from vmpooler_tasks.store.numbers import finite
-from vmpooler_tasks.tasks import defaults
+from vmpooler_tasks.store.fleet import schedule
+from vmpooler_tasks.store.redis.numbers import finite
+from vmpooler_tasks.tasks.celery import defaults
+from vmpooler_tasks.tasks.celery.signals import beat_name
 from vmpooler_tasks.tasks.database import database
 from vmpooler_tasks.tasks.messages import waiting
-from vmpooler_tasks.tasks.pulse import pulse
-from vmpooler_tasks.tasks.quiet import QUIET
-from vmpooler_tasks.tasks.signals import beat_name
+from vmpooler_tasks.tasks.observe.liveness import pulse
+from vmpooler_tasks.tasks.observe.log_filter import QUIET
 
 _log = logging.getLogger("vmpooler_tasks.beat")
 

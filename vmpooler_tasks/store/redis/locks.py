@@ -10,7 +10,7 @@ import redis
 from redis.lock import Lock
 
 from vmpooler_tasks.errors import LockLostError, VmpoolerTasksError
-from vmpooler_tasks.store.connection import Database
+from vmpooler_tasks.store.redis.connection import Database
 
 
 class OwnedLock:

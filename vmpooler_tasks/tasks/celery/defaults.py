@@ -1,11 +1,11 @@
 """Celery's settings as these tasks need them, each with its reason. `celeryconfig.py` is where a deployment tunes them.
 
-What depends on VMPooler's configuration (addresses, schedule) is added by `vmpooler_tasks.tasks.configuration`.
+What depends on VMPooler's configuration (addresses, schedule) is added by `vmpooler_tasks.tasks.celery.configuration`.
 """
 
 from kombu.entity import Exchange, Queue
 
-from vmpooler_tasks.tasks import names as _names
+from vmpooler_tasks.tasks import registry as _names
 
 # --- what runs where -------------------------------------------------------------------------------------------------
 # Four queues, so that a machine can be given to clones alone; a worker takes all of them unless told otherwise (-Q).
@@ -30,7 +30,7 @@ broker_connection_max_retries = None
 # Nor is a Redis that refuses writes (too few replicas, a disk that is full).
 broker_channel_error_retry = True
 # Keeps what cannot be decoded as a dead letter (the transport, which is put in by its name `redis`, does so as well).
-worker_consumer = "vmpooler_tasks.tasks.consumer:Consumer"
+worker_consumer = "vmpooler_tasks.tasks.celery.consumer:Consumer"
 broker_transport_options = {
     # Above the longest task: beyond it a running task would be delivered a second time.
     "visibility_timeout": 3600,
@@ -69,7 +69,7 @@ redis_retry_on_timeout = False
 
 # --- schedule --------------------------------------------------------------------------------------------------------
 # When an entry last ran is kept in Redis: any number of beats may run, and none has state on a disk.
-beat_scheduler = "vmpooler_tasks.tasks.schedule:RedisScheduler"
+beat_scheduler = "vmpooler_tasks.tasks.celery.schedule:RedisScheduler"
 # How soon a second beat notices that the first is gone.
 beat_max_loop_interval = 5
 

@@ -1,7 +1,7 @@
 """How often a task was delivered again: its message does not tell."""
 
 from vmpooler_tasks.store import keys
-from vmpooler_tasks.store.connection import Database
+from vmpooler_tasks.store.redis.connection import Database
 
 REMEMBERED_SECONDS = 7 * 24 * 3600
 

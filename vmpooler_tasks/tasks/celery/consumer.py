@@ -5,9 +5,9 @@ from typing import Any
 
 from celery.worker.consumer import Consumer as CeleryConsumer
 
-from vmpooler_tasks.tasks.failures import keep_raw_message
-from vmpooler_tasks.tasks.presence import Presence
-from vmpooler_tasks.tasks.pulse import SECONDS, pulse
+from vmpooler_tasks.tasks.celery.failures import keep_raw_message
+from vmpooler_tasks.tasks.observe.heartbeat import Presence
+from vmpooler_tasks.tasks.observe.liveness import SECONDS, pulse
 
 WITHOUT_NEIGHBORS = {"without_mingle": True, "without_gossip": True}
 """A worker does not talk to other workers. Celery has no setting for it, only two options of `celery worker`.

@@ -3,7 +3,7 @@
 import kombu.transport.redis as stock
 from celery.backends.redis import SentinelBackend
 
-from vmpooler_tasks.tasks import results, transport
+from vmpooler_tasks.tasks.celery import results, transport
 
 
 class Channel(transport.Channel, stock.SentinelChannel):

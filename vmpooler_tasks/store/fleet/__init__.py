@@ -1,0 +1,1 @@
+"""Workers, beats, schedule, audit and sessions."""

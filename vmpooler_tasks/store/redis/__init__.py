@@ -1,0 +1,1 @@
+"""The connection, scripts, locks, and how values pass to and from Redis."""

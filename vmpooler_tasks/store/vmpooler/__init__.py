@@ -1,0 +1,1 @@
+"""What VMPooler itself keeps: queues, and VMs' metadata."""

@@ -1,0 +1,1 @@
+"""The Celery application: its settings, transport, consumer, schedule and failure hooks."""

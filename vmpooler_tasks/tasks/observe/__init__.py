@@ -1,0 +1,1 @@
+"""What a worker or beat shows of itself: log, liveness, heartbeat, metrics."""
