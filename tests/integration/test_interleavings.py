@@ -143,7 +143,7 @@ def test_a_vm_that_is_moved_after_it_was_read_gets_no_dead_letter(meddled: Meddl
     begin = meddled.begin
 
     def just_before(script: str, *rest: object) -> object:
-        if script == "purge_pending" and not moved:
+        if script == "purge/purge_pending" and not moved:
             moved.append(Party(world, origin).becomes_ready(vm))
         return begin(script, *rest)  # type: ignore[arg-type]
 

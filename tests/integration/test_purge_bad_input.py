@@ -203,7 +203,7 @@ def test_out_of_memory_in_mid_cycle_is_recorded_all_the_same(world: World) -> No
     begin = world.db.begin
 
     def filling_up(script: str, *rest: object) -> object:
-        if script == "purge_ready":
+        if script == "purge/purge_ready":
             world.client.config_set("maxmemory", "1")
         return begin(script, *rest)  # type: ignore[arg-type]
 

@@ -196,7 +196,7 @@ def test_a_mistake_of_ours_in_mid_cycle_is_logged_and_recorded_as_well(
 
     class Breaking(Database):
         def begin(self, script: str, keys: Sequence[bytes], args: Sequence[Any]) -> Answer:
-            if script == "purge_pending":
+            if script == "purge/purge_pending":
                 raise TypeError("broken on purpose")
             return super().begin(script, keys, args)
 
