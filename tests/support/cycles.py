@@ -17,7 +17,7 @@ def cycle(world: World, chosen: Settings | None = None, **order: Any) -> PurgeRe
 
 
 FINER = ("purge_seconds", "purge_cycles_within:", "dead_letters_of:", "dead_letter_classes:")
-"""Counters that tell more of what another counts as well: tests/integration/test_counters.py looks at them."""
+"""Counters that tell more of what another counts as well: tests/integration/metrics/test_counters.py looks at them."""
 
 
 def counters(world: World) -> dict[str, int]:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.integration.test_redrive import Redriver
+from tests.integration.redrive.test_vms import Redriver
 from tests.support import servers
 from tests.support.cycles import counters
 from tests.support.servers import TestServer

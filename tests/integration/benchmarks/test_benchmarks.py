@@ -11,7 +11,7 @@ import pytest
 from tests.support.servers import TestServer
 from vmpooler_tasks.store import Database
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 CYCLES = {"purge", "dry_run", "health"}
 
 

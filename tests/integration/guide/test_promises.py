@@ -1,7 +1,7 @@
 """The operator guide's promises, each by name: its configuration, and its dead-letter queue.
 
 Auto-purge and health checks are in the files beside this one; the guide's commands are executed in
-tests/e2e/test_guide_commands.py, and its metrics ("Exposed Metrics") are looked at in tests/unit/test_dotted.py.
+tests/e2e/guide/test_commands.py, and its metrics ("Exposed Metrics") are checked in tests/unit/metrics/test_dotted.py.
 """
 
 import json

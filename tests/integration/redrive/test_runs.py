@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.integration.test_redrive import Redriver
+from tests.integration.redrive.test_vms import Redriver
 from tests.support.cycles import audit, counters
 from tests.support.pool_world import pool
 from tests.support.servers import TestServer

@@ -20,7 +20,7 @@ from vmpooler_tasks.store import keys
 pytestmark = pytest.mark.timeout(900)
 
 ELSEWHERE = ("performance.md", "flower.md")
-"""Documents whose commands tests of their own run (tests/e2e/test_flower.py)."""
+"""Documents whose commands tests of their own run (tests/e2e/fleet/test_flower.py)."""
 
 DOCUMENTS = [
     "README.md",

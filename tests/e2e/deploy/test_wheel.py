@@ -91,13 +91,14 @@ def test_the_package_is_imported_from_the_wheel(installed: Installed) -> None:
 
 def test_every_script_loads_from_the_wheel_and_redis_accepts_it(installed: Installed, valkey: TestServer) -> None:
     program = (
-        "import sys, pathlib; from vmpooler_tasks.store import Database, connection;"
-        "db = Database(sys.argv[1]); folder = pathlib.Path(connection.__file__).parent / 'lua';"
-        "names = sorted(path.stem for path in folder.iterdir());"
+        "import sys, pathlib; from vmpooler_tasks import store;"
+        "db = store.Database(sys.argv[1]); folder = pathlib.Path(store.__file__).parent / 'lua';"
+        "names = sorted(str(path.relative_to(folder).with_suffix('')) for path in folder.rglob('*.lua'));"
         "[db.load_script(name) for name in names]; print(*names)"
     )
     loaded = installed.run("python", "-c", program, valkey.url).split()
-    assert loaded == sorted(path.stem for path in (ROOT / "vmpooler_tasks" / "store" / "lua").iterdir())
+    scripts = ROOT / "vmpooler_tasks" / "store" / "lua"
+    assert loaded == sorted(str(path.relative_to(scripts).with_suffix("")) for path in scripts.rglob("*.lua"))
 
 
 def test_the_command_purges_from_an_empty_folder(installed: Installed, valkey: TestServer) -> None:

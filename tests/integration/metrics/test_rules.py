@@ -11,7 +11,7 @@ import pytest
 import yaml
 from pydantic import BaseModel, ConfigDict, Field
 
-from tests.integration.test_metrics_document import busy
+from tests.integration.metrics.test_document import busy
 from tests.support.guide import TEXT as GUIDE
 from tests.support.guide import fences
 from tests.support.processes import ROOT

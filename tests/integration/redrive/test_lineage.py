@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.integration.test_redrive import ALIAS, REQUEST, Redriver
+from tests.integration.redrive.test_vms import ALIAS, REQUEST, Redriver
 from tests.support.pool_world import pool
 from tests.support.servers import TestServer
 from vmpooler_tasks.errors import PermanentProviderError, TransientProviderError
