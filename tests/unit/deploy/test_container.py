@@ -80,7 +80,7 @@ def test_none_or_an_old_one_is_none(age: float | None, tmp_path: Path) -> None:
 
 
 def test_it_waits_for_some_signs_of_life() -> None:
-    (most,) = re.findall(r"^MOST_SECONDS = (\d+)", HEALTHCHECK.read_text(encoding="utf-8"), re.MULTILINE)
+    (most,) = re.findall(r"^MAX_SECONDS = (\d+)", HEALTHCHECK.read_text(encoding="utf-8"), re.MULTILINE)
     assert int(most) > 5 * SECONDS
 
 
@@ -97,7 +97,7 @@ def test_it_asks_at_the_port_of_the_command_line(words: list[str], port: str) ->
 
 
 def test_what_answers_lives_and_what_does_not_is_an_error() -> None:
-    answers = runpy.run_path(str(HEALTHCHECK))["_answers"]
+    answers = runpy.run_path(str(HEALTHCHECK))["_expect_response"]
     with HTTPServer(("127.0.0.1", 0), SimpleHTTPRequestHandler) as server:
         address = f"http://127.0.0.1:{server.server_port}"
         for path in ("/", "/nonexistent"):
