@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Check whether the main process of this container is alive: exit status 0 if it is. Nothing outside is checked.
 
-A worker or beat touches a file while its main loop runs. Web and Flower respond to HTTP. This program needs only Python's
-standard library, and takes some hundredths of a second.
+A worker or beat touches a file while its main loop runs. Web and Flower respond to HTTP. This program needs only the
+standard library of Python, and takes some hundredths of a second.
 """
 
 import os
