@@ -13,11 +13,11 @@ globals().update(_deployment())
 # not overlap themselves. Clones (-Q vmpooler.clone, -P threads) wait for the provider, so there may be hundreds.
 # worker_concurrency = 4  # noqa: ERA001 - uncomment it to change it
 
-# A child process above this size (in KiB) is replaced after its task. A purge of a million VMs needs about 200 MiB more.
+# A child process above this size (in KiB) is replaced after its task. A purge of a million VMs needs 200 MiB more.
 worker_max_memory_per_child = 500_000
 
-# On SIGTERM a worker waits until its tasks have finished, without a limit. On SIGQUIT it waits for this many seconds, and
-# then returns them to Redis.
+# On SIGTERM a worker waits until its tasks have finished, without a limit. On SIGQUIT it waits for this many seconds,
+# and then returns them to Redis.
 worker_soft_shutdown_timeout = 30
 
 # Maximum run time of a task, in seconds: half an hour, or a little more than the longest `timeout` of a pool. Keep both

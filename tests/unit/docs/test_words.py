@@ -22,7 +22,7 @@ WORDS = {
     r"left alone|leav(?:e|es|ing)(?: \w+)? alone": "suspended (circuit breaker), paused (operator), not touched",
     r"mend(?:s|ed|ing)?": "fix",
     r"told|tells?|telling": "report, return, log, show, record",
-    r"(?<!there )(?:is|are|was|were) none|none of (?:ours|yours|its own)": "name what it is (messages that cannot be decoded)",
+    r"(?<!there )(?:is|are|was|were) none|none of (?:ours|yours|its own)": "name it (messages that cannot be decoded)",
     r"begin(?:s|ning)?|began|begun": "start",
 }
 """A pattern of whole words, in any case → what to write instead."""
