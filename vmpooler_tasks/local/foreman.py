@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
-from honcho.manager import PoolContext
+from honcho.manager import Manager
 from honcho.printer import Printer
 
 from vmpooler_tasks.config import Settings, load_settings
@@ -190,7 +190,7 @@ def _supervise(
         "FLOWER_BASIC_AUTH": doors.login,
         **({} if settings.web.users else {"WEB_USERS": f"{USER}:operate:{doors.password}"}),
     }
-    manager = PoolContext(Printer(_Output(), time_format=""))  # the lines bring their own time
+    manager = Manager(Printer(_Output(), time_format=""))  # the lines bring their own time
     manager._process_ctor = partial(Part, lifeline=os.pipe())  # noqa: SLF001 - they end with us, however we end
     manager._procmgr = _LeadersOnly()  # noqa: SLF001 - honcho would signal the worker's children as well
     for name, arguments in (
