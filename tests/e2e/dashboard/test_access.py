@@ -57,7 +57,7 @@ def something(world: World, run: CommandLine) -> None:
 @pytest.mark.usefixtures("something")
 def test_every_section_is_accessible(open_dashboard: Dashboard, screen: dict[str, Any]) -> None:
     visit = open_dashboard.visit(**screen)
-    expect(visit.page.locator(".verdict-word")).to_be_visible()
+    expect(visit.page.locator(".health-word")).to_be_visible()
     expect(visit.page.locator("svg.chart path.line.ready")).to_have_attribute("d", re.compile("^M"))
     visit.page.get_by_text("The same as a table").click()
     visit.is_accessible()
@@ -103,7 +103,7 @@ def test_the_login_and_the_runbooks_are_accessible(dashboard: Dashboard, screen:
 
 def test_unhealthy_and_cut_off_is_accessible_too(open_dashboard: Dashboard, screen: dict[str, Any]) -> None:
     visit = open_dashboard.visit(expected=["Failed to load resource"], **screen)
-    expect(visit.page.locator(".verdict-word")).to_have_text("Unhealthy")
+    expect(visit.page.locator(".health-word")).to_have_text("Unhealthy")
     open_dashboard.web.stop()
     expect(visit.page.get_by_text("No connection to the server")).to_be_visible()
     visit.is_accessible()

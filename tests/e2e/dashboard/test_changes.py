@@ -156,7 +156,7 @@ def test_all_of_it_goes_with_the_keyboard_alone(dashboard: Dashboard, world: Wor
     press("Tab")
     visit.page.keyboard.type(PASSWORD)
     press("Enter")
-    expect(visit.page.locator(".verdict-word")).to_be_visible()
+    expect(visit.page.locator(".health-word")).to_be_visible()
     skips_to_the_content(visit)
     visit.tab_to("Dead letters")
     press("Enter")
@@ -184,7 +184,7 @@ def test_all_of_it_goes_with_the_keyboard_alone(dashboard: Dashboard, world: Wor
 
 def skips_to_the_content(visit: Visit) -> None:
     visit.page.reload()
-    expect(visit.page.locator(".verdict-word")).to_be_visible()
+    expect(visit.page.locator(".health-word")).to_be_visible()
     visit.page.keyboard.press("Tab")
     assert visit.focused() == "Skip to the content"
     visit.page.keyboard.press("Enter")

@@ -34,7 +34,7 @@ def test_the_page_says_that_redis_is_away(
     open_dashboard: Dashboard, world: World, valkey: TestServer, installation: Installation
 ) -> None:
     visit = open_dashboard.visit(expected=[REFUSED])
-    expect(visit.page.locator(".verdict-word")).to_be_visible()
+    expect(visit.page.locator(".health-word")).to_be_visible()
     banner = visit.page.locator("#connection")
     valkey.kill()
     try:

@@ -33,7 +33,7 @@ def test_one_logs_in_and_out(dashboard: Dashboard) -> None:
 def test_a_session_that_has_ended_asks_for_the_login_again(dashboard: Dashboard, world: World) -> None:
     visit = dashboard.visit(expected=[REFUSED])
     visit.log_in()
-    expect(visit.page.locator(".verdict-word")).to_be_visible()
+    expect(visit.page.locator(".health-word")).to_be_visible()
     visit.page.context.clear_cookies()
     expect(visit.page.get_by_text("The session has ended")).to_be_visible()
 
@@ -42,7 +42,7 @@ def test_the_status_says_why_and_what_to_do(open_dashboard: Dashboard, world: Wo
     world.client.zadd(keys.dead_letters(DeadLetterQueue.CLONE), {f'{{"vm":"{n}"}}': world.now for n in range(101)})
     assert run("health").status == 1
     visit = open_dashboard.visit()
-    expect(visit.page.locator(".verdict-word")).to_have_text("Degraded")
+    expect(visit.page.locator(".health-word")).to_have_text("Degraded")
     expect(visit.page).to_have_title("Degraded · vmpooler-tasks")
     expect(visit.page.locator(".last-check")).to_have_text(re.compile("Last check .+ ago|just now"))
     reason = visit.page.get_by_role("list", name="Reasons").get_by_role("listitem")
@@ -59,7 +59,7 @@ def test_no_worker_and_no_beat_are_said_plainly(open_dashboard: Dashboard, world
     visit = open_dashboard.visit()
     for name in ("Workers", "Beat"):
         expect(visit.page.get_by_role("region", name=name)).to_contain_text("None")
-    expect(visit.page.locator(".verdict-word")).to_have_text("Unhealthy")
+    expect(visit.page.locator(".health-word")).to_have_text("Unhealthy")
 
 
 def test_the_pools_are_seen_at_a_glance(open_dashboard: Dashboard, world: World) -> None:

@@ -1,131 +1,183 @@
-/** The dashboard: who is logged in, which section is seen, and what the overview says every two seconds. */
+/** The start of the page: the login, the sections, and the overview that all sections show. */
 
+import { AuditSection } from "./audit/section.js";
+import { showFound, showLost } from "./connection.js";
+import { DeadLettersSection } from "./deadletters/section.js";
+import { showDeadLetterCount, showTiles, totalOf } from "./fleet/tiles.js";
+import { showHealth } from "./health/section.js";
+import { Poll } from "./poll.js";
+import { PoolsSection } from "./pools/section.js";
+import { PurgeSection } from "./purge/section.js";
+import { showLogin, showUser } from "./session/login.js";
 import { announce } from "./shared/announce.js";
-import { loadSession, session, whenLoggedOut } from "./shared/api.js";
-import { enterAudit, updateAudit } from "./audit/section.js";
-import * as connection from "./shared/connection.js";
+import { ApiError, loadSession, onLoggedOut, session } from "./shared/api.js";
 import { byId, show } from "./shared/dom.js";
-import { plural, serverTimeIs, startTicking } from "./shared/format.js";
-import { enterLetters, leaveLetters, updateLetters } from "./deadletters/section.js";
-import { askToLogIn, showWho } from "./session/login.js";
-import { Poll } from "./shared/poll.js";
-import { showPools } from "./pools/section.js";
-import { enterPurge, updatePurge } from "./purge/section.js";
-import { current, whenMoved } from "./shared/route.js";
-import { showStatus } from "./health/section.js";
-import { showLetterCount, showTiles } from "./fleet/tiles.js";
-import { showTrends } from "./trends/section.js";
+import { plural, setServerTime } from "./shared/format.js";
+import { currentPlace, onMove } from "./shared/route.js";
+import { startTicking } from "./shared/times.js";
+import { TrendsSection } from "./trends/section.js";
 
-const HOME = ["status", "pools", "trends"];
-const VIEWS = ["home", "letters", "purge", "audit"];
+/** @import { Place } from "./shared/route.js" */
+/** @import { Overview } from "./shared/types.js" */
+
+/** Sections by view: the view "home" shows several at once. */
+const VIEWS = { home: ["status", "pools", "trends"], letters: ["letters"], purge: ["purge"], audit: ["audit"] };
 const RETRY_MS = 3000;
 
-let shownAt = null; // when the overview that is shown was true
-let before = null; // the overview before
-let isIn = false;
-let hasJustLoggedIn = false;
+/** @typedef {keyof typeof VIEWS} View */
 
-const poll = new Poll(take, (error, nextTryMs) => {
-  if (error.status !== 401) connection.lost(error, shownAt, nextTryMs);
-});
+const viewNames = /** @type {View[]} */ (Object.keys(VIEWS));
 
-const viewOf = (section) => (HOME.includes(section) || !VIEWS.includes(section) ? "home" : section);
+/** @param {string} section */
+const viewOf = (section) => viewNames.find((view) => VIEWS[view].includes(section)) ?? "home";
 
-function take(overview) {
-  connection.found();
-  serverTimeIs(overview.at);
-  shownAt = overview.at;
-  const view = viewOf(current().section);
-  showStatus(overview.health, overview.features.health);
-  showLetterCount(overview.dlq);
-  showTiles(overview);
-  showPools(overview.pools);
-  if (view === "home") showTrends(overview.health.last_check ?? "never");
-  updateLetters(overview, view === "letters");
-  updatePurge(overview);
-  if (view === "audit") updateAudit();
-  tellOfNew(overview, view);
-  const isFirst = before === null;
-  before = overview;
-  if (isFirst) enter(current(), hasJustLoggedIn);
-}
+/** The page of somebody who is logged in. */
+class Page {
+  pools = new PoolsSection();
+  trends = new TrendsSection();
+  deadLetters = new DeadLettersSection();
+  purge = new PurgeSection();
+  audit = new AuditSection();
+  poll = new Poll(
+    (overview) => this.#update(overview),
+    (error, nextAttemptMs) => this.#showFailure(error, nextAttemptMs),
+  );
+  /** @type {Overview | null} */
+  #overview = null;
+  /** @type {View | null} */
+  #view = null;
 
-/** In the section of dead letters each new one is marked and told of there. */
-function tellOfNew(overview, view) {
-  const size = (one) => Object.values(one.dlq).reduce((sum, count) => sum + count, 0);
-  const more = before ? size(overview) - size(before) : 0;
-  if (more > 0 && view !== "letters") announce(`${plural(more, "new dead letter")}`, "arrived");
-}
-
-function enter({ section, filters }, isByUser) {
-  if (!isIn) return;
-  const view = viewOf(section);
-  for (const name of VIEWS) show(byId(`view-${name}`), name === view);
-  for (const one of document.querySelectorAll("nav a")) {
-    if (one.dataset.section === (byId(`view-${section}`) ? section : "status"))
-      one.setAttribute("aria-current", "page");
-    else one.removeAttribute("aria-current");
+  /** @param {boolean} hasJustLoggedIn the focus was in the login form: it moves to the section */
+  constructor(hasJustLoggedIn) {
+    this.hasJustLoggedIn = hasJustLoggedIn;
+    show(byId("bar"), true);
+    showUser(() => logOutPage());
+    this.enter(currentPlace(), false);
+    this.poll.start();
   }
-  if (!before) return; // with the first overview the section is entered once more
-  if (view === "letters") enterLetters(filters, before.revision);
-  else leaveLetters();
-  if (view === "purge") enterPurge(filters);
-  if (view === "audit") enterAudit();
-  if (view === "home") showTrends(before.health.last_check ?? "never");
-  if (isByUser && view !== "letters") goTo(section);
-  else if (isByUser && view !== lastView) goTo(section);
-  lastView = view;
+
+  /** @param {Overview} overview */
+  #update(overview) {
+    showFound();
+    setServerTime(overview.at);
+    const view = viewOf(currentPlace().section);
+    showHealth(overview.health, overview.features.health);
+    showDeadLetterCount(overview.dlq);
+    showTiles(overview);
+    this.pools.update(overview.pools);
+    if (view === "home") this.#updateTrends(overview);
+    this.deadLetters.update(overview, view === "letters");
+    this.purge.update(overview);
+    if (view === "audit") this.audit.update();
+    if (view !== "letters") this.#announceNew(overview);
+    const isFirst = this.#overview === null;
+    this.#overview = overview;
+    if (isFirst) this.enter(currentPlace(), this.hasJustLoggedIn);
+  }
+
+  /** @param {Overview} overview */
+  #updateTrends(overview) {
+    this.trends.update(overview.health.last_check ?? "never");
+  }
+
+  /**
+   * Announce new dead letters. Their own section does that itself.
+   *
+   * @param {Overview} overview
+   */
+  #announceNew(overview) {
+    const count = this.#overview ? totalOf(overview.dlq) - totalOf(this.#overview.dlq) : 0;
+    if (count > 0) announce(plural(count, "new dead letter"), "arrived");
+  }
+
+  /**
+   * @param {unknown} error
+   * @param {number} nextAttemptMs
+   */
+  #showFailure(error, nextAttemptMs) {
+    const isLoggedOut = error instanceof ApiError && error.status === 401;
+    if (!isLoggedOut) showLost(error, this.#overview?.at ?? null, nextAttemptMs);
+  }
+
+  /**
+   * Show the section of a place. The sections fill themselves from the first overview on.
+   *
+   * @param {Place} place
+   * @param {boolean} movesFocus
+   */
+  enter({ section, filters }, movesFocus) {
+    const view = viewOf(section);
+    for (const name of viewNames) show(byId(`view-${name}`), name === view);
+    markCurrent(VIEWS[view].includes(section) ? section : "status");
+    if (!this.#overview) return;
+    if (view === "letters") this.deadLetters.enter(filters, this.#overview.revision);
+    else this.deadLetters.leave();
+    if (view === "purge") this.purge.enter(filters);
+    if (view === "audit") this.audit.enter();
+    if (view === "home") this.#updateTrends(this.#overview);
+    // A changed filter of the dead letters leaves the focus where it is.
+    if (movesFocus && (view !== "letters" || view !== this.#view)) focusSection(section);
+    this.#view = view;
+  }
 }
 
-let lastView = null;
+/** @type {Page | null} */
+let page = null;
 
-/** A screen reader begins to read where the link led to. */
-function goTo(section) {
-  const title = byId(`${section}-title`) ?? byId("status-title");
+/** @param {string} section */
+function markCurrent(section) {
+  for (const link of document.querySelectorAll("nav a")) {
+    if (link instanceof HTMLElement && link.dataset.section === section) link.setAttribute("aria-current", "page");
+    else link.removeAttribute("aria-current");
+  }
+}
+
+/**
+ * Move the focus to the heading of a section: a screen reader goes on from there.
+ *
+ * @param {string} section
+ */
+function focusSection(section) {
+  const title = document.getElementById(`${section}-title`) ?? byId("status-title");
   title.focus({ preventScroll: true });
   if (section === "pools" || section === "trends") title.scrollIntoView();
   else scrollTo(0, 0);
 }
 
-/** Whoever has just logged in had the focus in the form: it goes on with the section. */
-function begin(afterLogin) {
-  hasJustLoggedIn = afterLogin;
-  isIn = true;
-  show(byId("bar"), true);
-  showWho(leave);
-  enter(current(), false);
-  poll.start();
-}
-
-function leave(message = null) {
-  isIn = false;
-  poll.stop();
-  connection.found();
+/**
+ * Show the login form instead of the page. After the login, the page is loaded again.
+ *
+ * @param {string} [message]
+ */
+function logOutPage(message) {
+  page?.poll.stop();
+  page = null;
+  showFound();
   for (const dialog of document.querySelectorAll("dialog")) dialog.close();
-  for (const name of VIEWS) show(byId(`view-${name}`), false);
+  for (const name of viewNames) show(byId(`view-${name}`), false);
   show(byId("bar"), false);
   document.title = "vmpooler-tasks";
-  askToLogIn(() => location.reload(), typeof message === "string" ? message : null);
+  showLogin(() => location.reload(), message);
 }
 
-async function boot() {
+async function start() {
   try {
     await loadSession();
   } catch (error) {
-    connection.lost(error, null, RETRY_MS);
-    setTimeout(boot, RETRY_MS);
+    showLost(error, null, RETRY_MS);
+    setTimeout(start, RETRY_MS);
     return;
   }
-  connection.found();
-  if (session.role) begin(false);
-  else askToLogIn(() => begin(true));
+  showFound();
+  if (session.role) page = new Page(false);
+  else showLogin(() => (page = new Page(true)));
 }
 
-whenLoggedOut(() => isIn && leave("The session has ended. Log in to go on."));
-whenMoved((route) => enter(route, true));
-document.querySelector(".skip").addEventListener("click", (event) => {
-  event.preventDefault(); // its hash would be taken for a section
+onLoggedOut(() => page && logOutPage("The session has ended. Log in again."));
+onMove((place) => page?.enter(place, true));
+document.querySelector(".skip")?.addEventListener("click", (event) => {
+  event.preventDefault(); // its hash would be read as a section
   byId("main").focus();
 });
 startTicking();
-boot();
+start();

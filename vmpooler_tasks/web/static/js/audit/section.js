@@ -1,112 +1,105 @@
-/** Who did what, when and why. */
+/** The audit: who redrove, deleted and purged what, when and why. */
 
 import { get } from "../shared/api.js";
-import { button } from "../shared/dialogs.js";
-import { byId, cell, el, icon, reconcile, row, show, table } from "../shared/dom.js";
-import { number, timeEl } from "../shared/format.js";
+import { button } from "../shared/controls.js";
+import { byId, el, messageOf, notice, show } from "../shared/dom.js";
+import { number } from "../shared/format.js";
+import { reconcile } from "../shared/reconcile.js";
+import { cell, row, table } from "../shared/table.js";
+import { timeEl } from "../shared/times.js";
+
+/** @import { AuditEntry, AuditPage } from "../shared/types.js" */
 
 const PAGE = 50;
-const MOST_ROWS = 300;
-const EVERY_MS = 10_000;
-const OWN = new Set(["at", "action", "who", "why", "count"]);
+const MAX_ROWS = 300;
+const INTERVAL_MS = 10_000;
+const FIELDS_WITH_COLUMN = new Set(["at", "action", "who", "why", "count"]);
+const COLUMNS = [
+  { label: "When" },
+  { label: "Who" },
+  { label: "Action" },
+  { label: "Count", class: "num" },
+  { label: "Why" },
+  { label: "Details" },
+];
 
-const state = { pages: 1, at: 0, isLoading: false };
-let parts = null;
+export class AuditSection {
+  #pages = 1;
+  #loadedAtMs = 0;
+  #isLoading = false;
 
-export function enterAudit() {
-  build();
-  load();
-}
-
-/** Called with each overview while it is seen: now and then it is read again. */
-export function updateAudit() {
-  if (parts && Date.now() - state.at > EVERY_MS) load();
-}
-
-function build() {
-  if (parts) return;
-  const made = table(
-    "Redrives, deletions and purges, newest first",
-    [
-      { label: "When" },
-      { label: "Who" },
-      { label: "What" },
-      { label: "Count", class: "num" },
-      { label: "Why" },
-      { label: "More" },
-    ],
-    { name: "cards audit" },
-  );
-  parts = {
-    table: made.node,
-    body: made.body,
-    trouble: el("div", { role: "alert" }),
-    empty: el("p", { class: "muted", hidden: true, text: "Nobody has redriven, deleted or purged anything yet." }),
-    more: button(`Show ${PAGE} more`, () => {
-      state.pages += 1;
-      load();
-    }),
-  };
-  byId("audit-body").append(
-    el("p", {
-      class: "muted",
-      text: "Every redrive, deletion and purge, whoever ordered it. The last 10,000 are kept.",
-    }),
-    parts.trouble,
-    parts.table,
-    parts.empty,
-    el("div", { class: "more" }, parts.more),
-  );
-}
-
-async function load() {
-  if (state.isLoading) return;
-  Object.assign(state, { isLoading: true, at: Date.now() });
-  try {
-    const found = await get("audit", { limit: PAGE * state.pages });
-    draw(found.entries, found.next_cursor);
-    parts.trouble.replaceChildren();
-  } catch (error) {
-    parts.trouble.replaceChildren(
-      el("p", { class: "notice bad" }, icon("unhealthy"), `Cannot be read: ${error.message}`),
+  constructor() {
+    const made = table("Redrives, deletions and purges, newest first", COLUMNS, { className: "cards audit" });
+    this.table = made.node;
+    this.body = made.body;
+    this.errors = el("div", { role: "alert" });
+    this.empty = el("p", { class: "muted", hidden: true, text: "No redrive, deletion or purge so far." });
+    this.more = button(`Show ${PAGE} more`, () => this.#showMore());
+    byId("audit-body").append(
+      el("p", {
+        class: "muted",
+        text: "Every redrive, deletion and purge, from this page, the command line and the API. The last 10,000 are kept.",
+      }),
+      this.errors,
+      this.table,
+      this.empty,
+      el("div", { class: "more" }, this.more),
     );
-  } finally {
-    state.isLoading = false;
+  }
+
+  enter() {
+    this.#load();
+  }
+
+  /** Called with each overview while the section is visible. Read the audit again from time to time. */
+  update() {
+    if (Date.now() - this.#loadedAtMs > INTERVAL_MS) this.#load();
+  }
+
+  #showMore() {
+    this.#pages += 1;
+    this.#load();
+  }
+
+  async #load() {
+    if (this.#isLoading) return;
+    this.#isLoading = true;
+    this.#loadedAtMs = Date.now();
+    try {
+      this.#draw(await get("audit", { limit: PAGE * this.#pages }));
+      this.errors.replaceChildren();
+    } catch (error) {
+      this.errors.replaceChildren(notice("bad", `The audit cannot be read: ${messageOf(error)}`));
+    } finally {
+      this.#isLoading = false;
+    }
+  }
+
+  /** @param {AuditPage} page */
+  #draw({ entries, next_cursor: nextCursor }) {
+    show(this.table, entries.length > 0);
+    show(this.empty, entries.length === 0);
+    show(this.more, nextCursor !== null && entries.length < MAX_ROWS);
+    reconcile(this.body, entries, (entry) => JSON.stringify(entry), createRow);
   }
 }
 
-function draw(entries, cursor) {
-  show(parts.table, entries.length > 0);
-  show(parts.empty, entries.length === 0);
-  show(parts.more, cursor !== null && entries.length < MOST_ROWS);
-  const seen = new Map(); // two entries may be alike in all that is told of them
-  const keyed = entries.map((entry) => {
-    const key = JSON.stringify(entry);
-    seen.set(key, (seen.get(key) ?? 0) + 1);
-    return { entry, key: `${key}#${seen.get(key)}` };
-  });
-  reconcile(
-    parts.body,
-    keyed,
-    ({ key }) => key,
-    ({ entry }) => makeRow(entry),
-  );
-}
-
-function makeRow(entry) {
-  const count = Number(entry.count);
+/** @param {AuditEntry} entry */
+function createRow(entry) {
+  const count = entry.count === undefined ? undefined : Number(entry.count);
   return row(
     cell("When", {}, timeEl(entry.at)),
     cell("Who", { text: entry.who ?? "–" }),
-    cell("What", { text: entry.action ?? "–" }),
-    cell("Count", { class: "num", text: entry.count === undefined ? "–" : number(count) }),
+    cell("Action", { text: entry.action ?? "–" }),
+    cell("Count", { class: "num", text: number(count) }),
     cell("Why", { class: "wrap", text: entry.why ?? "–" }),
-    cell("More", { class: "wrap muted" }, ...further(entry)),
+    cell("Details", { class: "wrap muted" }, detailsOf(entry)),
   );
 }
 
-function further(entry) {
+/** @param {AuditEntry} entry */
+function detailsOf(entry) {
   return Object.entries(entry)
-    .filter(([name, value]) => !OWN.has(name) && value !== null && value !== "" && value !== "0")
+    .filter(([name, value]) => !FIELDS_WITH_COLUMN.has(name) && value !== null && value !== "" && value !== "0")
     .map(([name, value]) => el("span", { class: "pair", text: `${name}: ${value}` }));
 }

@@ -1,95 +1,139 @@
-/** One dead letter with all that it holds. */
+/** One dead letter with all its fields. */
 
-import { get, mayOperate } from "../shared/api.js";
-import { button, copyButton, openDialog } from "../shared/dialogs.js";
+import { ApiError, get, mayOperate } from "../shared/api.js";
+import { button, copyButton } from "../shared/controls.js";
+import { openDialog } from "../shared/dialogs.js";
 import { el } from "../shared/dom.js";
-import { timeEl } from "../shared/format.js";
-import { deleteDialog, redriveDialog } from "./actions.js";
-import { link } from "../shared/route.js";
+import { hashOf } from "../shared/route.js";
+import { timeEl } from "../shared/times.js";
 
+/** @import { Dialog } from "../shared/dialogs.js" */
+/** @import { DeadLetter, Selection } from "../shared/types.js" */
+
+/** @type {Record<string, string>} */
 const LABELS = {
   error_class: "Error",
   error_message: "Message",
   vm: "VM",
   pool: "Pool",
-  pool_alias: "Asked for as",
+  pool_alias: "Requested as",
   queue: "Queue",
   queue_from: "Failed in",
   failed_at: "Failed",
   retry_count: "Retries",
-  redrives: "Redriven before",
-  redrive_of: "Successor of",
+  redrives: "Redrives before",
+  redrive_of: "Redrive of",
   request_id: "Request",
   task: "Task",
   task_id: "Task id",
   id: "Id",
 };
-const LONG = ["traceback", "args", "kwargs"];
-const LINKS = { vm: "vm", pool: "pool", request_id: "request", error_class: "error_class" };
+const LONG_FIELDS = ["traceback", "args", "kwargs"];
+/** Fields with a link to the other dead letters of the same value, and the filter of that link. @type {Record<string, string>} */
+const FILTERS = { vm: "vm", pool: "pool", request_id: "request", error_class: "error_class" };
 
-/** `onDone` is called when it was redriven or deleted, `onClose` whenever the dialog is closed. */
-export async function openDetail(id, { onDone, onClose }) {
-  const dialog = openDialog("Dead letter", { wide: true, onClose });
-  dialog.body.append(el("p", { class: "muted", text: "Reading …" }));
-  try {
-    const letter = await get(`dlq/${encodeURIComponent(id)}`);
-    fill(dialog, letter, () => {
-      dialog.close();
-      onDone();
-    });
-  } catch (error) {
-    dialog.body.replaceChildren();
-    dialog.fail(error.status === 404 ? new Error("It is no longer there: redriven, deleted or expired.") : error);
-  }
+/** @typedef {(selection: Selection, words: string) => void} Action */
+
+/**
+ * What can be done from the dialog: `redrive` and `remove` open their own dialogs; `onClose` is called when this one is
+ * closed.
+ *
+ * @typedef {{redrive: Action, remove: Action, onClose: () => void}} Actions
+ */
+
+/**
+ * Open a dialog, and read the dead letter into it.
+ *
+ * @param {string} id
+ * @param {Actions} actions
+ */
+export function openDetail(id, actions) {
+  const dialog = openDialog("Dead letter", { isWide: true, onClose: actions.onClose });
+  dialog.body.append(el("p", { class: "muted", text: "Loading …" }));
+  get(`dlq/${encodeURIComponent(id)}`).then(
+    (deadLetter) => fill(dialog, deadLetter, actions),
+    (error) => {
+      dialog.body.replaceChildren();
+      dialog.fail(isGone(error) ? "This dead letter is gone: redriven, deleted or expired." : error);
+    },
+  );
   return dialog;
 }
 
-function fill(dialog, letter, done) {
-  const isSame = letter.queue === letter.queue_from;
-  const known = Object.keys(LABELS).filter((name) => name in letter && !(isSame && name === "queue_from"));
-  const others = Object.keys(letter).filter((name) => !(name in LABELS) && !LONG.includes(name));
+/** @param {unknown} error */
+const isGone = (error) => error instanceof ApiError && error.status === 404;
+
+/**
+ * @param {Dialog} dialog
+ * @param {DeadLetter} deadLetter
+ * @param {Actions} actions
+ */
+function fill(dialog, deadLetter, actions) {
+  const long = LONG_FIELDS.filter((name) => deadLetter[name] !== null && deadLetter[name] !== undefined);
   dialog.body.replaceChildren(
-    el(
-      "dl",
-      { class: "fields" },
-      [...known, ...others].flatMap((name) => [
-        el("dt", { text: LABELS[name] ?? name }),
-        el("dd", {}, ...valueOf(name, letter[name])),
-      ]),
-    ),
-    ...LONG.filter((name) => letter[name] !== null && letter[name] !== undefined).map((name) =>
-      long(name, letter[name]),
-    ),
+    fieldList(deadLetter),
+    ...long.map((name) => longField(name, deadLetter[name])),
   );
-  const selection = { ids: [letter.id] };
-  const words = letter.vm ? `the dead letter of ${letter.vm}` : "this dead letter";
   dialog.foot.replaceChildren(
-    ...(mayOperate()
-      ? [
-          button("Redrive …", () => redriveDialog(selection, words, done), { kind: "primary" }),
-          button("Delete …", () => deleteDialog(selection, words, done), { kind: "danger" }),
-        ]
-      : [el("span", { class: "muted", text: "With the role read you may look only." })]),
+    ...buttonsOf(deadLetter, actions),
     el("span", { class: "spring" }),
-    copyButton(JSON.stringify(letter, null, 2), "Copy as JSON"),
+    copyButton(JSON.stringify(deadLetter, null, 2), "Copy as JSON"),
   );
 }
 
+/**
+ * @param {DeadLetter} deadLetter
+ * @param {Actions} actions
+ */
+function buttonsOf({ id, vm }, { redrive, remove }) {
+  if (!mayOperate()) {
+    return [el("span", { class: "muted", text: "Your role is read: you cannot redrive or delete." })];
+  }
+  const selection = { ids: [id] };
+  const words = vm ? `the dead letter of ${vm}` : "this dead letter";
+  return [
+    button("Redrive …", () => redrive(selection, words), { kind: "primary" }),
+    button("Delete …", () => remove(selection, words), { kind: "danger" }),
+  ];
+}
+
+/** @param {DeadLetter} deadLetter */
+function fieldList(deadLetter) {
+  const isSameQueue = deadLetter.queue === deadLetter.queue_from;
+  const known = Object.keys(LABELS).filter(
+    (name) => name in deadLetter && !(isSameQueue && name === "queue_from"),
+  );
+  const others = Object.keys(deadLetter).filter((name) => !Object.hasOwn(LABELS, name) && !LONG_FIELDS.includes(name));
+  const items = [...known, ...others].flatMap((name) => [
+    el("dt", { text: Object.hasOwn(LABELS, name) ? LABELS[name] : name }),
+    el("dd", {}, valueOf(name, deadLetter[name])),
+  ]);
+  return el("dl", { class: "fields" }, items);
+}
+
+/**
+ * @param {string} name
+ * @param {unknown} value
+ */
 function valueOf(name, value) {
   if (value === null || value === undefined || value === "") return ["–"];
   if (name === "failed_at") return [timeEl(value), " (", timeEl(value, "age"), ")"];
   const text = typeof value === "object" ? JSON.stringify(value) : String(value);
-  if (!LINKS[name]) return [text];
-  const all = el(
+  if (!Object.hasOwn(FILTERS, name)) return [text];
+  const link = el(
     "a",
-    { class: "aside", href: link("letters", { [LINKS[name]]: text }) },
-    "all of the same",
+    { class: "aside", href: hashOf("letters", { [FILTERS[name]]: text }) },
+    "show all of this",
     el("span", { class: "unseen", text: ` ${LABELS[name]}` }),
   );
-  return [text, " ", all];
+  return [text, " ", link];
 }
 
-function long(name, value) {
+/**
+ * @param {string} name
+ * @param {unknown} value
+ */
+function longField(name, value) {
   const text = typeof value === "string" ? value : JSON.stringify(value, null, 2);
   const title = name[0].toUpperCase() + name.slice(1);
   return el(

@@ -1,8 +1,13 @@
-/** The list of dead letters: rows that stay what they are while others come and go around them. */
+/** The list of dead letters. Rows stay while others come and go around them. */
 
 import { mayOperate } from "../shared/api.js";
-import { cell, el, reconcile, row, table } from "../shared/dom.js";
-import { timeEl } from "../shared/format.js";
+import { el, part } from "../shared/dom.js";
+import { number } from "../shared/format.js";
+import { reconcile } from "../shared/reconcile.js";
+import { cell, row, table } from "../shared/table.js";
+import { timeEl } from "../shared/times.js";
+
+/** @import { DeadLetter } from "../shared/types.js" */
 
 const COLUMNS = [
   { label: "Failed" },
@@ -12,112 +17,135 @@ const COLUMNS = [
   { label: "Error" },
   { label: "Redrives", class: "num" },
 ];
+const SELECT_COLUMN = { label: "Select", class: "select", isHidden: true };
 
-export class Rows {
-  /** `onOpen(letter)`, and `onSelect(ids)` whenever the selection changes. */
+export class List {
+  /** Ids. @type {Set<string>} */
+  selected = new Set();
+  /** Ids that have just arrived. @type {Set<string>} */
+  #arrived = new Set();
+  /** @type {DeadLetter[]} */
+  #deadLetters = [];
+  /** @type {HTMLInputElement | null} */
+  #selectAll = null;
+
+  /**
+   * @param {(deadLetter: DeadLetter) => void} onOpen
+   * @param {() => void} onSelect called whenever the selection changes
+   */
   constructor(onOpen, onSelect) {
     this.onOpen = onOpen;
     this.onSelect = onSelect;
-    this.selected = new Set();
-    this.fresh = new Set();
-    this.letters = [];
-    const columns = mayOperate() ? [{ label: "Select", class: "select", hidden: true }, ...COLUMNS] : COLUMNS;
-    const made = table("Dead letters, newest first", columns, { name: "cards letters" });
+    const columns = mayOperate() ? [SELECT_COLUMN, ...COLUMNS] : COLUMNS;
+    const made = table("Dead letters, newest first", columns, { className: "cards dead-letters" });
     this.node = made.node;
     this.body = made.body;
     if (mayOperate()) this.#addSelectAll();
   }
 
   #addSelectAll() {
-    this.all = el("input", {
+    const box = el("input", {
       type: "checkbox",
-      "aria-label": "Select all that are shown",
-      on: {
-        change: () => {
-          this.selected = new Set(this.all.checked ? this.letters.map((letter) => letter.id) : []);
-          this.#draw();
-          this.onSelect(this.selected);
-        },
-      },
+      "aria-label": "Select all dead letters shown",
+      on: { change: () => this.#select(box.checked ? this.#deadLetters.map(({ id }) => id) : []) },
     });
-    this.node.querySelector("th.select").replaceChildren(this.all);
+    this.#selectAll = box;
+    part(this.node, "th.select").replaceChildren(box);
   }
 
-  /** `fresh`: ids that have just arrived. Those that are selected and gone are selected no more. */
-  show(letters, fresh = new Set()) {
-    this.letters = letters;
-    this.fresh = fresh;
-    const here = new Set(letters.map((letter) => letter.id));
-    const kept = new Set([...this.selected].filter((id) => here.has(id)));
-    const changed = kept.size !== this.selected.size;
-    this.selected = kept;
-    this.#draw();
-    if (changed) this.onSelect(kept);
+  /**
+   * Show these dead letters. Those that are gone are no longer selected.
+   *
+   * @param {DeadLetter[]} deadLetters
+   * @param {Set<string>} arrived
+   */
+  show(deadLetters, arrived) {
+    this.#deadLetters = deadLetters;
+    this.#arrived = arrived;
+    const kept = deadLetters.map(({ id }) => id).filter((id) => this.selected.has(id));
+    if (kept.length !== this.selected.size) this.#select(kept);
+    else this.#draw();
   }
 
   clearSelection() {
-    this.selected = new Set();
+    this.#select([]);
+  }
+
+  /** @param {Iterable<string>} ids */
+  #select(ids) {
+    this.selected = new Set(ids);
     this.#draw();
-    this.onSelect(this.selected);
+    this.onSelect();
   }
 
   #draw() {
     reconcile(
       this.body,
-      this.letters,
-      (letter) => letter.id,
-      (letter) => this.#make(letter),
-      (node, letter) => {
-        node.classList.toggle("fresh", this.fresh.has(letter.id));
-        const box = node.querySelector("input[type=checkbox]");
-        if (box) box.checked = this.selected.has(letter.id);
-        node.classList.toggle("selected", this.selected.has(letter.id));
-      },
+      this.#deadLetters,
+      (deadLetter) => deadLetter.id,
+      (deadLetter) => this.#createRow(deadLetter),
+      (node, deadLetter) => this.#updateRow(node, deadLetter),
     );
-    if (!this.all) return;
-    const some = this.selected.size > 0;
-    this.all.checked = some && this.selected.size === this.letters.length;
-    this.all.indeterminate = some && !this.all.checked;
+    if (!this.#selectAll) return;
+    const hasSelected = this.selected.size > 0;
+    this.#selectAll.checked = hasSelected && this.selected.size === this.#deadLetters.length;
+    this.#selectAll.indeterminate = hasSelected && !this.#selectAll.checked;
   }
 
-  #make(letter) {
-    const what = letter.vm ?? shortTask(letter.task) ?? "–";
+  /**
+   * @param {HTMLElement} node
+   * @param {DeadLetter} deadLetter
+   */
+  #updateRow(node, { id }) {
+    const isSelected = this.selected.has(id);
+    node.classList.toggle("fresh", this.#arrived.has(id));
+    node.classList.toggle("selected", isSelected);
+    const box = node.querySelector("input");
+    if (box) box.checked = isSelected;
+  }
+
+  /** @param {DeadLetter} deadLetter */
+  #createRow(deadLetter) {
+    const { vm, task, error_class: errorClass, error_message: message, redrives } = deadLetter;
+    const what = vm ?? shortTask(task) ?? "–";
     const open = el(
       "button",
-      { type: "button", class: "link open", on: { click: () => this.onOpen(letter) } },
-      el("strong", { text: letter.error_class ?? "" }),
-      ` ${letter.error_message ?? ""}`,
+      { type: "button", class: "link open", on: { click: () => this.onOpen(deadLetter) } },
+      el("strong", { text: errorClass ?? "" }),
+      ` ${message ?? ""}`,
     );
-    const box =
-      mayOperate() &&
-      cell(
-        "Select",
-        { class: "select" },
-        el("input", {
-          type: "checkbox",
-          "aria-label": `Select ${what}, ${letter.error_class ?? ""}`,
-          on: { change: (event) => this.#toggle(letter.id, event.target) },
-        }),
-      );
     return row(
-      ...(box ? [box] : []),
-      cell("Failed", { class: "failed" }, timeEl(letter.failed_at, "age"), el("span", { class: "new", text: "new" })),
-      cell("Queue", { class: "short", text: letter.queue }),
-      cell("Pool", { class: "short", text: letter.pool ?? "–" }),
+      mayOperate() && this.#selectCell(deadLetter.id, `Select ${what}, ${errorClass ?? ""}`),
+      cell(
+        "Failed",
+        { class: "failed" },
+        timeEl(deadLetter.failed_at, "age"),
+        el("span", { class: "new", text: "new" }),
+      ),
+      cell("Queue", { class: "short", text: deadLetter.queue }),
+      cell("Pool", { class: "short", text: deadLetter.pool ?? "–" }),
       cell("VM or task", { class: "what", text: what }),
       cell("Error", { class: "error" }, open),
-      cell("Redrives", { class: letter.redrives ? "num" : "num zero", text: letter.redrives ?? 0 }),
+      cell("Redrives", { class: redrives ? "num" : "num zero", text: number(redrives ?? 0) }),
     );
   }
 
-  #toggle(id, box) {
-    if (box.checked) this.selected.add(id);
-    else this.selected.delete(id);
-    this.#draw();
-    this.onSelect(this.selected);
+  /**
+   * @param {string} id
+   * @param {string} label
+   */
+  #selectCell(id, label) {
+    const box = el("input", { type: "checkbox", "aria-label": label, on: { change: () => this.#toggle(id) } });
+    return cell("Select", { class: "select" }, box);
+  }
+
+  /** @param {string} id */
+  #toggle(id) {
+    const selected = new Set(this.selected);
+    if (!selected.delete(id)) selected.add(id);
+    this.#select(selected);
   }
 }
 
-function shortTask(task) {
-  return task?.replace(/^vmpooler_tasks\.(tasks\.)?/, "");
-}
+/** @param {string | null | undefined} task */
+const shortTask = (task) => task?.replace(/^vmpooler_tasks\.(tasks\.)?/, "");

@@ -1,280 +1,288 @@
-/** The section of dead letters: groups, list, and what can be done with them. */
+/** The section of dead letters: the filter, the groups by error, the list, and the redrives. */
 
-import { get, mayOperate } from "../shared/api.js";
 import { announce } from "../shared/announce.js";
-import { button } from "../shared/dialogs.js";
-import { byId, el, icon, setText, show } from "../shared/dom.js";
-import { epochOf, number, plural, serverNow } from "../shared/format.js";
-import { deleteDialog, redriveDialog } from "./actions.js";
+import { get } from "../shared/api.js";
+import { button } from "../shared/controls.js";
+import { byId, el, messageOf, notice, setText, show } from "../shared/dom.js";
+import { epochOf, plural, serverNow } from "../shared/format.js";
+import { currentPlace, goTo } from "../shared/route.js";
+import { openRedriveDialog } from "../redrive/dialog.js";
+import { RedriveRuns } from "../redrive/runs.js";
+import { ActionBar } from "./actions.js";
+import { Arrivals, newOnes } from "./arrivals.js";
+import { openDeleteDialog } from "./delete_dialog.js";
 import { openDetail } from "./detail.js";
-import { asQuery, asSelection, FilterForm, filterOf, inWords } from "./filter.js";
+import { asQuery, filterOf, without } from "./filter.js";
+import { FilterForm } from "./filter_form.js";
 import { Groups } from "./groups.js";
-import { Rows } from "./list.js";
-import { current, go } from "../shared/route.js";
-import { buildRuns, loadRuns, runsHaveWorker } from "../redrive/runs.js";
+import { List } from "./list.js";
+import { MAX_ROWS, More, PAGE } from "./more.js";
 
-const PAGE = 50;
-/** Rows in the page at once: beyond, the list goes on in one that begins where this ends. */
-const MOST_ROWS = 300;
-const NEW_SECONDS = 60;
+/** @import { Dialog } from "../shared/dialogs.js" */
+/** @import { Filters } from "../shared/route.js" */
+/** @import { DeadLetter, DeadLetterPage, DeadLetterStats, Overview, Selection } from "../shared/types.js" */
+/** @import { Filter } from "./filter.js" */
 
-const state = {
-  filter: {},
-  letters: [],
-  cursor: null,
-  pages: 1,
-  total: 0,
-  arrived: new Map(),
-  revision: null,
-  request: null,
-  detail: null,
-  loaded: false,
-};
-let parts = null;
+const NOTE_MS = 10_000;
+const MAINTENANCE_QUEUE = "vmpooler.maintenance";
 
-/** `revision` is that of the overview: what is read from now on is no older than that. */
-export function enterLetters(words, revision) {
-  build();
-  const filter = filterOf(words);
-  parts.form.show(filter);
-  if (!state.loaded || JSON.stringify(filter) !== JSON.stringify(state.filter)) {
-    Object.assign(state, { filter, pages: 1, loaded: true, revision, arrived: new Map() });
-    parts.rows.clearSelection();
-    load({ isNewFilter: true });
-    loadRuns().catch(() => {});
-  }
-  showDetail(words.letter ?? null);
-}
+export class DeadLettersSection {
+  /** @type {Filter | null} */
+  #filter = null;
+  /** @type {DeadLetter[]} */
+  #deadLetters = [];
+  #pages = 1;
+  #total = 0;
+  #arrivals = new Arrivals();
+  /** The overview's revision that the list shows; null: read the list again. @type {string | null} */
+  #revision = null;
+  /** @type {AbortController | null} */
+  #request = null;
+  /** @type {{id: string, dialog: Dialog | null} | null} */
+  #detail = null;
 
-/** An open letter does not lie over other sections. */
-export const leaveLetters = () => showDetail(null);
-
-/** What the overview says of them; if they changed, they are read again where they are seen. */
-export function updateLetters(overview, isSeen) {
-  if (!parts) return;
-  runsHaveWorker(overview);
-  parts.form.offerPools(overview.pools.map((pool) => pool.pool));
-  for (const [id, since] of state.arrived) if (serverNow() - since > NEW_SECONDS) state.arrived.delete(id);
-  if (!isSeen || overview.revision === state.revision) return;
-  state.revision = overview.revision;
-  load({});
-}
-
-function build() {
-  if (parts) return;
-  const runs = buildRuns(() => {
-    load({});
-    loadRuns().catch(() => {});
-  });
-  parts = {
-    form: new FilterForm((filter, isTyping) => {
-      go("letters", filter, { replace: isTyping });
-    }),
-    groups: new Groups((error) => go("letters", error ? { ...state.filter, error } : without("error"))),
-    rows: new Rows(
-      (letter) => go("letters", { ...state.filter, letter: letter.id }, { state: { opened: true } }),
-      showActions,
-    ),
-    trouble: el("div", { role: "alert" }),
-    note: el("div", { class: "note" }),
-    total: el("p", { class: "total" }),
-    actions: el("div", { class: "actions" }),
-    empty: el("div", { class: "empty", hidden: true }),
-    unreadable: el("div"),
-    more: el("div", { class: "more" }),
-  };
-  byId("letters-body").append(
-    runs.cards,
-    parts.form.node,
-    parts.form.chips,
-    parts.trouble,
-    parts.note,
-    parts.groups.node,
-    el(
-      "section",
-      { class: "list", "aria-labelledby": "list-title" },
-      el("h2", { id: "list-title", tabindex: "-1", text: "Newest first" }),
-      el("div", { class: "list-head" }, parts.total, parts.actions),
-      parts.unreadable,
-      parts.rows.node,
-      parts.empty,
-      parts.more,
-    ),
-    runs.past,
-  );
-}
-
-function without(name) {
-  const { [name]: _, ...others } = state.filter;
-  return others;
-}
-
-async function load({ isNewFilter = false, isMore = false }) {
-  state.request?.abort();
-  const request = new AbortController();
-  state.request = request;
-  parts.rows.node.setAttribute("aria-busy", "true");
-  try {
-    const [found, stats] = await Promise.all([pages(request.signal), groupsOf(request.signal)]);
-    take(found, stats, isNewFilter || isMore);
-    parts.trouble.replaceChildren();
-  } catch (error) {
-    if (request.signal.aborted) return;
-    state.revision = "unread"; // the next overview tries again
-    parts.trouble.replaceChildren(
-      el("p", { class: "notice bad" }, icon("unhealthy"), `Cannot be read: ${error.message}`),
+  constructor() {
+    this.runs = new RedriveRuns(() => this.#reloadAll());
+    this.form = new FilterForm((filter, isTyping) => goTo("letters", filter, { replace: isTyping }));
+    this.groups = new Groups((error) => goTo("letters", { ...this.#filterWithoutError(), error }));
+    this.list = new List(
+      ({ id }) => goTo("letters", { ...this.#filter, letter: id }, { state: { hasOpenedDetail: true } }),
+      () => this.#showActions(),
     );
-  } finally {
-    if (state.request === request) parts.rows.node.removeAttribute("aria-busy");
+    this.actions = new ActionBar({
+      redrive: (selection, words) => this.#redrive(selection, words),
+      remove: (selection, words) => this.#remove(selection, words),
+      clear: () => this.list.clearSelection(),
+    });
+    this.more = new More(() => this.#showMore());
+    this.errors = el("div", { role: "alert" });
+    this.note = el("div", { class: "note" });
+    this.total = el("p", { class: "total" });
+    this.empty = el("div", { class: "empty", hidden: true });
+    this.unreadable = el("div");
+    this.#build();
   }
-}
 
-/** As many pages as are shown, from the newest on. */
-async function pages(signal) {
-  const found = await get("dlq", { ...asQuery(state.filter), limit: PAGE * state.pages }, signal);
-  const letters = [...new Map(found.letters.map((one) => [one.id, one])).values()];
-  return { letters, cursor: found.next_cursor, unreadable: found.unreadable };
-}
-
-/** Of all errors, so that another one can be chosen. */
-const groupsOf = (signal) => get("dlq/stats", asQuery(without("error")), signal);
-
-function take({ letters, cursor, unreadable }, stats, isExpected) {
-  const before = new Set(state.letters.map((letter) => letter.id));
-  const newest = Math.max(0, ...state.letters.map((letter) => epochOf(letter.failed_at) ?? 0));
-  const arrived = isExpected
-    ? []
-    : letters.filter((letter) => !before.has(letter.id) && (epochOf(letter.failed_at) ?? 0) >= newest);
-  for (const letter of arrived) state.arrived.set(letter.id, serverNow());
-  if (arrived.length) announce(`${plural(arrived.length, "new dead letter")}`, "arrived");
-  Object.assign(state, { letters, cursor, total: totalOf(stats) });
-  parts.rows.show(letters, new Set(state.arrived.keys()));
-  parts.groups.show(stats.groups, state.filter.error);
-  parts.form.offerPools(stats.groups.flatMap((group) => group.pools));
-  setText(
-    parts.total,
-    Object.keys(state.filter).length
-      ? `${plural(state.total, "letter")} of this filter`
-      : plural(state.total, "letter"),
-  );
-  parts.unreadable.replaceChildren(
-    ...unreadable.map((key) =>
+  #build() {
+    byId("letters-body").append(
+      this.runs.cards,
+      this.form.node,
+      this.form.chips,
+      this.errors,
+      this.note,
+      this.groups.node,
       el(
-        "p",
-        { class: "notice warn" },
-        icon("degraded"),
-        `${key} holds no dead letters, but something else: vmpooler-tasks doctor tells more.`,
+        "section",
+        { class: "list", "aria-labelledby": "list-title" },
+        el("h2", { id: "list-title", tabindex: "-1", text: "Newest first" }),
+        el("div", { class: "list-head" }, this.total, this.actions.node),
+        this.unreadable,
+        this.list.node,
+        this.empty,
+        this.more.node,
       ),
-    ),
-  );
-  show(parts.rows.node, letters.length > 0);
-  showEmpty(letters.length === 0);
-  showMore();
-  showActions(parts.rows.selected);
-}
+      this.runs.history,
+    );
+  }
 
-function totalOf(stats) {
-  if (!state.filter.error) return stats.total;
-  return stats.groups.find((group) => group.error === state.filter.error)?.count ?? 0;
-}
+  /**
+   * @param {Filters} words of the hash
+   * @param {string} revision of the overview: what is read from now on is no older
+   */
+  enter(words, revision) {
+    const filter = filterOf(words);
+    this.form.show(filter);
+    if (JSON.stringify(filter) !== JSON.stringify(this.#filter)) {
+      this.#filter = filter;
+      this.#pages = 1;
+      this.#revision = revision;
+      this.#arrivals.clear();
+      this.list.clearSelection();
+      this.#load({ marksArrivals: false });
+      this.#loadRuns();
+    }
+    this.#showDetail(words.letter ?? null);
+  }
 
-function showEmpty(isEmpty) {
-  show(parts.empty, isEmpty);
-  if (!isEmpty) return;
-  const isFiltered = Object.keys(state.filter).length > 0;
-  parts.empty.replaceChildren(
-    el("p", { text: isFiltered ? "No dead letter meets this filter." : "No dead letters. Nothing failed for good." }),
-    isFiltered ? button("Show all", () => go("letters")) : "",
-  );
-}
+  /** Close an open dead letter: it does not cover other sections. */
+  leave() {
+    this.#showDetail(null);
+  }
 
-function showMore() {
-  const isFull = state.letters.length >= MOST_ROWS;
-  const oldest = state.letters.at(-1);
-  const text = isFull ? "Show older ones" : `Show ${PAGE} more`;
-  const words = `${number(state.letters.length)} of ${number(state.total)} shown`;
-  if (parts.more.dataset.words === words && parts.more.firstChild) return;
-  parts.more.dataset.words = words;
-  const press = button(text, () => {
-    if (isFull) {
-      go("letters", { ...state.filter, until: Math.floor(epochOf(oldest.failed_at)) + 1 });
+  /**
+   * Take over the overview. Read the list again if dead letters came or went.
+   *
+   * @param {Overview} overview
+   * @param {boolean} isVisible
+   */
+  update(overview, isVisible) {
+    this.runs.setHasWorker(overview.workers.some((worker) => worker.queues.includes(MAINTENANCE_QUEUE)));
+    this.form.offerPools(overview.pools.map((pool) => pool.pool));
+    this.#arrivals.expire(serverNow());
+    if (!isVisible || !this.#filter || overview.revision === this.#revision) return;
+    this.#revision = overview.revision;
+    this.#load();
+  }
+
+  #filterWithoutError() {
+    return without(this.#filter ?? {}, "error");
+  }
+
+  #showMore() {
+    const oldest = this.#deadLetters.at(-1);
+    if (oldest && this.#deadLetters.length >= MAX_ROWS) {
+      goTo("letters", { ...this.#filter, until: String(Math.floor(epochOf(oldest.failed_at) ?? 0) + 1) });
       return;
     }
-    state.pages += 1;
-    load({ isMore: true });
-  });
-  const hadFocus = parts.more.contains(document.activeElement);
-  parts.more.replaceChildren(
-    ...(state.letters.length ? [el("span", { class: "muted", text: words })] : []),
-    ...(state.cursor ? [press] : []),
-  );
-  if (hadFocus) (state.cursor ? press : byId("list-title")).focus();
-}
-
-function showActions(selected) {
-  if (!mayOperate()) {
-    parts.actions.replaceChildren(
-      el("span", { class: "muted", text: "With the role read you may look only: no redrive, no delete." }),
-    );
-    return;
+    this.#pages += 1;
+    this.#load({ marksArrivals: false });
   }
-  const key = selected.size ? `s${selected.size}` : `a${state.total}`;
-  if (parts.actions.dataset.key === key) return;
-  parts.actions.dataset.key = key;
-  const hadFocus = parts.actions.contains(document.activeElement);
-  parts.actions.replaceChildren(...(selected.size ? selectedActions(selected) : wholeActions()));
-  if (hadFocus) (parts.actions.querySelector("button") ?? byId("letters-title")).focus();
+
+  /** Read the list and the groups. The groups are of all errors, so that another one can be chosen. */
+  async #load({ marksArrivals = true } = {}) {
+    this.#request?.abort();
+    const request = new AbortController();
+    this.#request = request;
+    this.list.node.setAttribute("aria-busy", "true");
+    try {
+      const pageQuery = { ...asQuery(this.#filter ?? {}), limit: PAGE * this.#pages };
+      const [page, stats] = await Promise.all([
+        get("dlq", pageQuery, request.signal),
+        get("dlq/stats", asQuery(this.#filterWithoutError()), request.signal),
+      ]);
+      this.#show(page, stats, marksArrivals);
+      this.errors.replaceChildren();
+    } catch (error) {
+      if (request.signal.aborted) return;
+      this.#revision = null; // the next overview tries again
+      this.errors.replaceChildren(notice("bad", `The dead letters cannot be read: ${messageOf(error)}`));
+    } finally {
+      if (this.#request === request) this.list.node.removeAttribute("aria-busy");
+    }
+  }
+
+  /**
+   * @param {DeadLetterPage} page
+   * @param {DeadLetterStats} stats
+   * @param {boolean} marksArrivals
+   */
+  #show(page, stats, marksArrivals) {
+    const deadLetters = [...new Map(page.letters.map((one) => [one.id, one])).values()];
+    if (marksArrivals) this.#markArrivals(deadLetters);
+    this.#deadLetters = deadLetters;
+    this.#total = this.#totalOf(stats);
+    this.list.show(deadLetters, this.#arrivals.ids());
+    this.groups.show(stats.groups, this.#filter?.error);
+    this.form.offerPools(stats.groups.flatMap((group) => group.pools));
+    const isFiltered = Object.keys(this.#filter ?? {}).length > 0;
+    setText(this.total, `${plural(this.#total, "dead letter")}${isFiltered ? " with this filter" : ""}`);
+    this.unreadable.replaceChildren(...page.unreadable.map(unreadableNotice));
+    show(this.list.node, deadLetters.length > 0);
+    this.#showEmpty(deadLetters.length === 0, isFiltered);
+    this.more.show(deadLetters.length, this.#total, page.next_cursor !== null);
+    this.#showActions();
+  }
+
+  /** @param {DeadLetter[]} deadLetters */
+  #markArrivals(deadLetters) {
+    const arrived = newOnes(this.#deadLetters, deadLetters);
+    this.#arrivals.add(arrived, serverNow());
+    if (arrived.length) announce(plural(arrived.length, "new dead letter"), "arrived");
+  }
+
+  /** @param {DeadLetterStats} stats */
+  #totalOf(stats) {
+    const error = this.#filter?.error;
+    return error ? (stats.groups.find((group) => group.error === error)?.count ?? 0) : stats.total;
+  }
+
+  /**
+   * @param {boolean} isEmpty
+   * @param {boolean} isFiltered
+   */
+  #showEmpty(isEmpty, isFiltered) {
+    show(this.empty, isEmpty);
+    if (!isEmpty) return;
+    this.empty.replaceChildren(
+      el("p", { text: isFiltered ? "No dead letter matches this filter." : "There are no dead letters." }),
+      isFiltered ? button("Show all", () => goTo("letters")) : "",
+    );
+  }
+
+  #showActions() {
+    this.actions.show({ selected: this.list.selected, total: this.#total, filter: this.#filter ?? {} });
+  }
+
+  /**
+   * @param {Selection} selection
+   * @param {string} words
+   */
+  #redrive(selection, words) {
+    openRedriveDialog(selection, words, (run) => {
+      this.#closeDetail();
+      this.runs.watch(run);
+      this.list.clearSelection();
+      this.#load();
+    });
+  }
+
+  /**
+   * @param {Selection} selection
+   * @param {string} words
+   */
+  #remove(selection, words) {
+    openDeleteDialog(selection, words, (count) => {
+      this.#closeDetail();
+      this.note.replaceChildren(notice("ok", `${plural(count, "dead letter")} deleted.`));
+      setTimeout(() => this.note.replaceChildren(), NOTE_MS);
+      this.list.clearSelection();
+      this.#load();
+    });
+  }
+
+  #reloadAll() {
+    this.#load();
+    this.#loadRuns();
+  }
+
+  #loadRuns() {
+    this.runs.load().catch(() => {}); // the list itself says that the server cannot read
+  }
+
+  #closeDetail() {
+    this.#detail?.dialog?.close();
+  }
+
+  /**
+   * Open the dead letter that the hash names. Going back closes it, and closing it goes back.
+   *
+   * @param {string | null} id
+   */
+  #showDetail(id) {
+    if (this.#detail?.id === id) return;
+    const before = this.#detail;
+    this.#detail = null;
+    before?.dialog?.close();
+    if (!id) return;
+    /** @type {{id: string, dialog: Dialog | null}} */
+    const detail = { id, dialog: null };
+    this.#detail = detail;
+    detail.dialog = openDetail(id, {
+      redrive: (selection, words) => this.#redrive(selection, words),
+      remove: (selection, words) => this.#remove(selection, words),
+      onClose: () => this.#detail === detail && this.#onDetailClosed(id),
+    });
+  }
+
+  /** @param {string} id */
+  #onDetailClosed(id) {
+    this.#detail = null;
+    if (currentPlace().filters.letter !== id) return; // another section was opened meanwhile
+    if (history.state?.hasOpenedDetail) history.back();
+    else goTo("letters", this.#filter ?? {}, { replace: true });
+  }
 }
 
-function selectedActions(selected) {
-  const words = plural(selected.size, "selected dead letter");
-  const chosen = () => ({ ids: [...parts.rows.selected] });
-  return [
-    el("strong", { text: `${number(selected.size)} selected` }),
-    button("Redrive …", () => redriveDialog(chosen(), words, changed), { kind: "primary" }),
-    button("Delete …", () => deleteDialog(chosen(), words, deleted), { kind: "danger" }),
-    button("Clear", () => parts.rows.clearSelection(), { kind: "quiet" }),
-  ];
-}
-
-function wholeActions() {
-  if (!state.total) return [];
-  const words = () => inWords(state.filter);
-  return [
-    button(`Redrive all ${number(state.total)} …`, () => redriveDialog(asSelection(state.filter), words(), changed)),
-    button(`Delete all ${number(state.total)} …`, () => deleteDialog(asSelection(state.filter), words(), deleted)),
-  ];
-}
-
-function changed() {
-  parts.rows.clearSelection();
-  load({});
-}
-
-function deleted(count) {
-  parts.note.replaceChildren(
-    el("p", { class: "notice ok" }, icon("healthy"), `${plural(count, "dead letter")} deleted.`),
-  );
-  setTimeout(() => parts.note.replaceChildren(), 10_000);
-  changed();
-}
-
-/** The hash says which letter is open: the way back closes it, and closing it goes back. */
-async function showDetail(id) {
-  if (state.detail?.id === id) return;
-  const before = state.detail;
-  state.detail = id ? { id } : null;
-  (await before?.dialog)?.close();
-  if (!id) return;
-  const own = state.detail;
-  own.dialog = openDetail(id, {
-    onDone: (count) => (count ? deleted(count) : changed()),
-    onClose: () => {
-      if (state.detail !== own) return;
-      state.detail = null;
-      if (current().filters.letter !== id) return; // whoever went elsewhere meanwhile stays there
-      if (history.state?.opened) history.back();
-      else go("letters", state.filter, { replace: true });
-    },
-  });
-}
+/** @param {string} key */
+const unreadableNotice = (key) =>
+  notice("warn", `The key ${key} does not hold dead letters, but data of another type. Run vmpooler-tasks doctor.`);

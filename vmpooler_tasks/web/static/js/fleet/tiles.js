@@ -1,143 +1,179 @@
-/** Who works, what waits for them, and when the purge last ran: small tiles. */
+/** Small tiles: workers, beat, waiting tasks, dead letters and the last purge. */
 
-import { byId, el, icon, reconcile, setText } from "../shared/dom.js";
-import { number, plural, setTime, timeEl } from "../shared/format.js";
-import { link } from "../shared/route.js";
+import { byId, el, icon, part, setText, show, timeIn } from "../shared/dom.js";
+import { number, plural } from "../shared/format.js";
+import { reconcile } from "../shared/reconcile.js";
+import { hashOf } from "../shared/route.js";
+import { setTime, timeEl } from "../shared/times.js";
 
-/** Queues that work comes through; without a worker for one, that work waits for ever. */
-const ALWAYS = ["vmpooler.maintenance"];
-const MANAGING = ["vmpooler.check", "vmpooler.clone", "vmpooler.destroy"];
+/** @import { Counts, Overview } from "../shared/types.js" */
 
+/**
+ * A tile shows a value or, with `time`, an age.
+ *
+ * @typedef {object} Tile
+ * @property {string} title
+ * @property {string} [value]
+ * @property {number | null} [time]
+ * @property {"bad" | "warn" | null} tone
+ * @property {string} [href]
+ * @property {string[]} lines
+ */
+
+/** Celery queues. Without a worker for one of them, its tasks wait for ever. */
+const ALWAYS_NEEDED = ["vmpooler.maintenance"];
+const NEEDED_FOR_POOLS = ["vmpooler.check", "vmpooler.clone", "vmpooler.destroy"];
+
+const HOW_TO_START = "Run vmpooler-tasks doctor to see how to start one.";
+
+/** @param {Overview} overview */
 export function showTiles(overview) {
-  reconcile(byId("tiles"), tilesOf(overview), (tile) => tile.title, make, update);
+  reconcile(byId("tiles"), tilesOf(overview), (tile) => tile.title, create, update);
 }
 
-function tilesOf(overview) {
-  return [workers(overview), beats(overview), messages(overview), letters(overview), purge(overview)];
+/**
+ * Return the tiles of an overview.
+ *
+ * @param {Overview} overview
+ * @returns {Tile[]}
+ */
+export function tilesOf(overview) {
+  return [workers(overview), beats(overview), messages(overview), deadLetters(overview), purge(overview)];
 }
 
+/**
+ * @param {Overview} overview
+ * @returns {Tile}
+ */
 function workers({ workers: found, features }) {
-  const taken = new Set(found.flatMap((worker) => worker.queues));
-  const missing = [...ALWAYS, ...(features.manage_pools ? MANAGING : [])].filter((queue) => !taken.has(queue));
+  const lines = found.map((worker) => `${worker.name}: ${worker.queues.map(shortName).join(", ")}`);
   if (!found.length) {
-    return {
-      title: "Workers",
-      value: "None",
-      tone: "bad",
-      lines: [
-        "No worker answers: nothing is purged, checked or cloned.",
-        "Start one: vmpooler-tasks doctor tells how.",
-      ],
-    };
+    const effect = "No worker is running. Nothing is purged, checked or cloned.";
+    return { title: "Workers", value: "None", tone: "bad", lines: [effect, HOW_TO_START] };
   }
-  const names = found.map((worker) => `${worker.name}: ${worker.queues.map(short).join(", ")}`);
-  const warnings = missing.length ? [`No worker takes ${missing.join(", ")}.`] : [];
-  return {
-    title: "Workers",
-    value: number(found.length),
-    tone: missing.length ? "warn" : "ok",
-    lines: [...warnings, ...names],
-  };
+  const served = new Set(found.flatMap((worker) => worker.queues));
+  const needed = [...ALWAYS_NEEDED, ...(features.manage_pools ? NEEDED_FOR_POOLS : [])];
+  const missing = needed.filter((queue) => !served.has(queue));
+  if (missing.length) lines.unshift(`No worker serves ${missing.join(", ")}.`);
+  return { title: "Workers", value: number(found.length), tone: missing.length ? "warn" : null, lines };
 }
 
-/** All queues of ours begin alike. */
-const short = (queue) => queue.replace(/^vmpooler\./, "");
+/**
+ * The prefix is the same for all queues.
+ *
+ * @param {string} queue
+ */
+const shortName = (queue) => queue.replace(/^vmpooler\./, "");
 
+/**
+ * @param {Overview} overview
+ * @returns {Tile}
+ */
 function beats({ beats: found }) {
-  return found.length
-    ? {
-        title: "Beat",
-        value: number(found.length),
-        tone: "ok",
-        lines: [...found, ...(found.length > 1 ? ["One is at work, the others stand by."] : [])],
-      }
-    : {
-        title: "Beat",
-        value: "None",
-        tone: "bad",
-        lines: ["No beat: nothing is scheduled.", "Start one: vmpooler-tasks doctor tells how."],
-      };
+  if (!found.length) {
+    const effect = "No beat is running. No task is scheduled.";
+    return { title: "Beat", value: "None", tone: "bad", lines: [effect, HOW_TO_START] };
+  }
+  const standby = found.length > 1 ? ["One is active, the others are on standby."] : [];
+  return { title: "Beat", value: number(found.length), tone: null, lines: [...found, ...standby] };
 }
 
+/**
+ * @param {Overview} overview
+ * @returns {Tile}
+ */
 function messages({ messages: depths, unacknowledged }) {
   const entries = Object.entries(depths).sort(([, one], [, other]) => other - one);
-  const total = entries.reduce((sum, [, depth]) => sum + depth, 0);
-  return {
-    title: "Tasks waiting",
-    value: number(total),
-    tone: null,
-    lines: [
-      ...entries.map(([queue, depth]) => `${short(queue)}: ${number(depth)}`),
-      `taken, not yet done: ${number(unacknowledged)}`,
-    ],
-  };
+  const lines = entries.map(([queue, depth]) => `${shortName(queue)}: ${number(depth)}`);
+  lines.push(`started, not finished: ${number(unacknowledged)}`);
+  return { title: "Waiting tasks", value: number(totalOf(depths)), tone: null, lines };
 }
 
-function letters({ dlq, features }) {
-  const entries = Object.entries(dlq);
-  const total = entries.reduce((sum, [, size]) => sum + size, 0);
-  const off = features.dlq ? [] : ["Switched off: failures leave no letter (dlq_enabled: false)."];
+/**
+ * @param {Overview} overview
+ * @returns {Tile}
+ */
+function deadLetters({ dlq, features }) {
+  const lines = Object.entries(dlq).map(([queue, size]) => `${queue}: ${number(size)}`);
+  if (!features.dlq) lines.unshift("Switched off: failures are not recorded (dlq_enabled: false).");
   return {
     title: "Dead letters",
-    value: number(total),
+    value: number(totalOf(dlq)),
     tone: features.dlq ? null : "warn",
-    href: link("letters"),
-    lines: [...off, ...entries.map(([queue, size]) => `${queue}: ${number(size)}`)],
+    href: hashOf("letters"),
+    lines,
   };
 }
 
+/**
+ * @param {Overview} overview
+ * @returns {Tile}
+ */
 function purge({ purge: last, features }) {
-  const running = last.started && (!last.finished || last.finished < last.started);
-  const lines = [
-    !features.purge && "Switched off (purge_enabled: false).",
-    features.purge && features.purge_dry_run && "Dry run: it changes nothing (purge_dry_run: true).",
-    last.failure && `The last one failed: ${last.failure}`,
-  ].filter(Boolean);
-  const tone = last.failure ? "bad" : features.purge && !features.purge_dry_run ? null : "warn";
+  const isRunning = last.started !== null && (last.finished === null || last.finished < last.started);
+  const lines = [];
+  if (!features.purge) lines.push("Switched off (purge_enabled: false).");
+  else if (features.purge_dry_run) lines.push("Dry run: it changes nothing (purge_dry_run: true).");
+  if (last.failure) lines.push(`The last purge failed: ${last.failure}`);
+  const isOff = !features.purge || features.purge_dry_run;
   return {
     title: "Last purge",
-    tone,
-    href: link("purge"),
+    tone: last.failure ? "bad" : isOff ? "warn" : null,
+    href: hashOf("purge"),
     lines,
-    ...(running ? { value: "under way" } : { time: last.finished ?? "" }),
+    ...(isRunning ? { value: "running" } : { time: last.finished }),
   };
 }
 
-function make(tile) {
-  const words = el("span", { text: tile.title });
+/** @param {Counts} counts */
+export const totalOf = (counts) => Object.values(counts).reduce((sum, count) => sum + count, 0);
+
+/** @param {Tile} tile */
+function create(tile) {
+  const title = el("span", { text: tile.title });
   return el(
     "section",
     { class: "tile", "aria-label": tile.title },
-    el("h2", {}, tile.href ? el("a", { href: tile.href }, words) : words),
+    el("h2", {}, tile.href ? el("a", { href: tile.href }, title) : title),
     el("p", { class: "value" }, el("span", { class: "mark" }), el("span", { class: "words" }), timeEl(null, "age")),
     el("ul", { class: "lines" }),
   );
 }
 
+const TONE_ICONS = { bad: "unhealthy", warn: "degraded" };
+
+/**
+ * @param {HTMLElement} node
+ * @param {Tile} tile
+ */
 function update(node, tile) {
-  const tone = tile.tone ?? "";
-  if (node.dataset.tone !== tone) {
-    node.dataset.tone = tone;
-    const drawn = { bad: "unhealthy", warn: "degraded" }[tone];
-    node.querySelector(".mark").replaceChildren(...(drawn ? [icon(drawn)] : []));
+  if (node.dataset.tone !== (tile.tone ?? "")) {
+    node.dataset.tone = tile.tone ?? "";
+    part(node, ".mark").replaceChildren(...(tile.tone ? [icon(TONE_ICONS[tile.tone])] : []));
   }
-  const time = node.querySelector("time");
-  time.hidden = tile.time === undefined;
-  if (tile.time !== undefined) setTime(time, tile.time, "age");
-  setText(node.querySelector(".words"), tile.value ?? "");
-  reconcile(
-    node.querySelector(".lines"),
-    tile.lines.map((text, index) => ({ text, index })),
-    (line) => line.index,
-    () => el("li"),
-    (item, line) => setText(item, line.text),
-  );
+  show(timeIn(node), tile.time !== undefined);
+  if (tile.time !== undefined) setTime(timeIn(node), tile.time, "age");
+  setText(part(node, ".words"), tile.value ?? "");
+  reconcile(part(node, ".lines"), [...tile.lines.entries()], ([index]) => index, createLine, updateLine);
 }
 
-/** How many dead letters there are, in the bar. */
-export function showLetterCount(dlq) {
-  const total = Object.values(dlq).reduce((sum, size) => sum + size, 0);
-  const node = byId("letters-count");
-  setText(node, number(total));
-  node.title = plural(total, "dead letter");
+const createLine = () => el("li");
+
+/**
+ * @param {HTMLElement} item
+ * @param {[number, string]} line
+ */
+function updateLine(item, [, text]) {
+  setText(item, text);
+}
+
+/**
+ * Show the number of dead letters in the bar.
+ *
+ * @param {Counts} dlq
+ */
+export function showDeadLetterCount(dlq) {
+  const node = byId("dead-letter-count");
+  setText(node, number(totalOf(dlq)));
+  node.title = plural(totalOf(dlq), "dead letter");
 }

@@ -1,63 +1,78 @@
-/** The verdict, why it is so, and what to do about each reason. */
+/** The health status, its reasons, and what to do about each reason. */
 
 import { announce } from "../shared/announce.js";
-import { copyButton } from "../shared/dialogs.js";
-import { byId, el, icon, reconcile, setText } from "../shared/dom.js";
-import { setTime, timeEl } from "../shared/format.js";
-import { link } from "../shared/route.js";
+import { copyButton } from "../shared/controls.js";
+import { byId, el, icon, part, setText, timeIn } from "../shared/dom.js";
+import { reconcile } from "../shared/reconcile.js";
+import { setTime, timeEl } from "../shared/times.js";
+import { createLinks } from "./links.js";
 
-const WORDS = { healthy: "Healthy", degraded: "Degraded", unhealthy: "Unhealthy" };
-const MEANING = {
-  healthy: "All within the thresholds.",
-  degraded: "It works, but look at this:",
-  unhealthy: "Something needs you now:",
+/** @import { Health, Reason } from "../shared/types.js" */
+
+/** @type {Record<string, string>} */
+const STATUSES = { healthy: "Healthy", degraded: "Degraded", unhealthy: "Unhealthy" };
+/** @type {Record<string, string>} */
+const MEANINGS = {
+  healthy: "Every value is within its threshold.",
+  degraded: "The queues work. These problems need a fix:",
+  unhealthy: "The queues do not work properly. Fix these problems now:",
 };
 
-let said = null;
+/** @type {Reason} */
+const CHECKS_ARE_OFF = {
+  code: "health_off",
+  severity: "degraded",
+  found: "health checks are switched off: this status is not updated",
+  remedy: "set `health_check_enabled: true`",
+};
 
-/** `health` as in the overview; `enabled` is whether checks are made at all. */
-export function showStatus(health, enabled) {
-  const status = WORDS[health.status] ? health.status : "unknown";
-  const word = WORDS[status] ?? String(health.status ?? "Unknown");
+/** @type {string | null} */
+let announced = null;
+
+/**
+ * Show the health status.
+ *
+ * @param {Health} health
+ * @param {boolean} isEnabled whether health checks run at all
+ */
+export function showHealth(health, isEnabled) {
+  const status = Object.hasOwn(STATUSES, health.status) ? health.status : "unknown";
+  const word = STATUSES[status] ?? String(health.status || "Unknown");
   showChip(status, word);
-  const place = byId("verdict");
+  const place = byId("health");
   if (place.dataset.status !== status) {
     place.dataset.status = status;
     place.replaceChildren(...frame(status, word));
   }
-  setTime(place.querySelector(".last-check time"), health.last_check, "age");
-  setText(place.querySelector(".measured"), measured(health));
-  const off = enabled
-    ? []
-    : [
-        {
-          code: "health_off",
-          severity: "degraded",
-          found: "health checks are switched off: this verdict is not renewed",
-          remedy: "set `health_check_enabled: true`",
-        },
-      ];
-  reconcile(place.querySelector(".reasons"), [...off, ...health.reasons], keyOf, makeReason, updateReason);
-  speak(status, word, health.reasons);
+  setTime(timeIn(part(place, ".last-check")), health.last_check, "age");
+  setText(part(place, ".measured"), measuredText(health));
+  const reasons = isEnabled ? health.reasons : [CHECKS_ARE_OFF, ...health.reasons];
+  reconcile(part(place, ".reasons"), reasons, keyOf, createReason, updateReason);
+  announceChange(status, word, health.reasons);
 }
 
+/** @param {Reason} reason */
 const keyOf = (reason) => [reason.code, reason.pool, reason.queue, reason.provider].join("/");
 
+/**
+ * @param {string} status
+ * @param {string} word
+ */
 function frame(status, word) {
   return [
     el(
       "div",
-      { class: `verdict ${status}` },
+      { class: `health ${status}` },
       icon(status),
       el(
         "div",
         {},
-        el("p", { class: "verdict-word", text: word }),
-        el("p", { class: "verdict-meaning", text: MEANING[status] ?? "" }),
+        el("p", { class: "health-word", text: word }),
+        el("p", { class: "health-meaning", text: MEANINGS[status] ?? "" }),
       ),
       el(
         "div",
-        { class: "verdict-facts" },
+        { class: "health-facts" },
         el("p", { class: "last-check" }, "Last check ", timeEl(null, "age")),
         el("p", { class: "measured" }),
       ),
@@ -66,112 +81,93 @@ function frame(status, word) {
   ];
 }
 
-function measured(health) {
-  const parts = [
+/** @param {Health} health */
+function measuredText(health) {
+  /** @type {[number | undefined, string][]} */
+  const counts = [
     [health.dlq_total_size, "dead letters"],
     [health.stuck_vm_count, "stuck"],
     [health.orphaned_metadata_count, "orphaned"],
   ];
-  return parts
+  return counts
     .filter(([count]) => Number.isFinite(count))
     .map(([count, what]) => `${count} ${what}`)
     .join(" · ");
 }
 
+/**
+ * @param {string} status
+ * @param {string} word
+ */
 function showChip(status, word) {
-  const chip = byId("verdict-chip");
+  const chip = byId("status-chip");
   document.title = `${word} · vmpooler-tasks`;
   if (chip.dataset.status === status) return;
   chip.dataset.status = status;
-  chip.className = `verdict-chip ${status}`;
+  chip.className = `status-chip ${status}`;
   chip.replaceChildren(icon(status), el("span", { text: word }));
 }
 
-function makeReason(reason) {
+/** @param {Reason} reason */
+function createReason(reason) {
   return el(
     "li",
-    { class: `reason ${reason.severity}` },
+    {},
     el(
       "p",
       { class: "found" },
       icon(reason.severity),
-      el("span", { class: "severity", text: WORDS[reason.severity] ?? reason.severity }),
+      el("span", { class: "severity" }),
       el("span", { class: "words" }),
     ),
     el("p", { class: "remedy" }),
-    el("p", { class: "links" }, ...linksOf(reason)),
+    el("p", { class: "links" }, createLinks(reason)),
   );
 }
 
+/**
+ * @param {HTMLElement} node
+ * @param {Reason} reason
+ */
 function updateReason(node, reason) {
   node.className = `reason ${reason.severity}`;
-  setText(node.querySelector(".severity"), WORDS[reason.severity] ?? reason.severity);
-  setText(node.querySelector(".words"), reason.found);
-  const remedy = node.querySelector(".remedy");
-  if (remedy.dataset.text !== reason.remedy) {
-    remedy.dataset.text = reason.remedy;
-    remedy.replaceChildren(
-      el("span", { class: "arrow", "aria-hidden": "true", text: "→ " }),
-      ...withCommands(reason.remedy),
-    );
-  }
+  setText(part(node, ".severity"), STATUSES[reason.severity] ?? reason.severity);
+  setText(part(node, ".words"), reason.found);
+  const remedy = part(node, ".remedy");
+  if (remedy.dataset.text === reason.remedy) return;
+  remedy.dataset.text = reason.remedy;
+  remedy.replaceChildren(
+    el("span", { class: "arrow", "aria-hidden": "true", text: "→ " }),
+    ...withCommands(reason.remedy),
+  );
 }
 
-/** What stands between backticks is a command, with a button that copies it. */
+/**
+ * Return the text with its parts between backticks as code. A command has a button that copies it.
+ *
+ * @param {string} text
+ */
 function withCommands(text) {
   return String(text)
     .split("`")
-    .flatMap((part, index) => {
-      if (index % 2 === 0) return [part];
-      const isCommand = part.startsWith("vmpooler-tasks ") || part.startsWith("celery ");
-      return isCommand
-        ? [el("span", { class: "command" }, el("code", { text: part }), copyButton(part))]
-        : [el("code", { text: part })];
+    .map((piece, index) => {
+      if (index % 2 === 0) return piece;
+      const code = el("code", { text: piece });
+      const isCommand = piece.startsWith("vmpooler-tasks ") || piece.startsWith("celery ");
+      return isCommand ? el("span", { class: "command" }, code, copyButton(piece)) : code;
     });
 }
 
-const VIEWS = {
-  dlq_size: ["Dead letters", "letters"],
-  dlq_near_cap: ["These dead letters", "letters"],
-  stuck_vms: ["Dead letters of clones", "letters", { queue: "clone" }],
-  pending_queue: ["Pools", "pools"],
-  ready_queue: ["Pools", "pools"],
-  empty_pool: ["Dead letters of this pool", "letters"],
-  purge_overdue: ["Purge", "purge"],
-  purge_unfinished: ["Purge", "purge"],
-  purge_failed: ["Purge", "purge"],
-  purge_aborted: ["Plan of this purge", "purge"],
-  breaker_open: ["Dead letters of clones", "letters", { queue: "clone" }],
-  pool_broken: ["Dead letters of this pool", "letters", { queue: "clone" }],
-};
-
-function linksOf(reason) {
-  const [text, section, filters = {}] = VIEWS[reason.code] ?? [];
-  const takesFilters = section === "letters" || section === "purge";
-  const narrowed = takesFilters ? { ...filters, pool: reason.pool, queue: filters.queue ?? reason.queue } : {};
-  return [
-    section ? el("a", { href: link(section, narrowed), text }) : null,
-    reason.runbook
-      ? el(
-          "a",
-          { href: safeUrl(reason.runbook), target: "_blank", rel: "noopener noreferrer" },
-          "Runbook",
-          el("span", { class: "unseen", text: ` for ${reason.code}, in a new window` }),
-        )
-      : null,
-  ].filter(Boolean);
-}
-
-/** A link that the server names: only to a page, never a script. */
-function safeUrl(address) {
-  const url = new URL(address, location.href);
-  return ["http:", "https:"].includes(url.protocol) ? url.href : "#status";
-}
-
-function speak(status, word, reasons) {
+/**
+ * @param {string} status
+ * @param {string} word
+ * @param {Reason[]} reasons
+ */
+function announceChange(status, word, reasons) {
   const news = `${status} ${reasons.map(keyOf).sort().join()}`;
-  if (said !== null && said !== news) {
-    announce(`Status: ${word}${reasons.length ? `. ${reasons.map((one) => one.found).join("; ")}` : ""}`, "status");
+  if (announced !== null && announced !== news) {
+    const found = reasons.map((reason) => reason.found).join("; ");
+    announce(`Status: ${word}${found ? `. ${found}` : ""}`, "status");
   }
-  said = news;
+  announced = news;
 }

@@ -1,8 +1,14 @@
-/** The pools at a glance: what stands ready against what is wanted, and what keeps a pool from it. */
+/** The pools: ready VMs against the pool's size, recent failures, and what keeps a pool from being full. */
 
-import { byId, cell, el, icon, reconcile, row, setText, show, table } from "../shared/dom.js";
-import { number, plural, serverNow, setTime, timeEl } from "../shared/format.js";
-import { link } from "../shared/route.js";
+import { byId, el, icon, part, setText, show, timeIn } from "../shared/dom.js";
+import { number, plural, serverNow } from "../shared/format.js";
+import { reconcile } from "../shared/reconcile.js";
+import { hashOf } from "../shared/route.js";
+import { cell, row, table } from "../shared/table.js";
+import { setTime, timeEl } from "../shared/times.js";
+import { stateOf } from "./state.js";
+
+/** @import { Pool } from "../shared/types.js" */
 
 const COLUMNS = [
   { label: "Pool" },
@@ -16,33 +22,33 @@ const COLUMNS = [
   { label: "State" },
 ];
 
-let body = null;
+/** @type {["ready", "pending", "cloning", "running", "completed"]} */
+const COUNTED = ["ready", "pending", "cloning", "running", "completed"];
 
-export function showPools(pools) {
-  if (!body) build();
-  show(byId("no-pools"), pools.length === 0);
-  show(body.parentElement, pools.length > 0);
-  reconcile(body, pools, (pool) => pool.pool, make, update);
-}
-
-function build() {
-  const made = table("Each pool's VMs against its size", COLUMNS, { name: "cards pools" });
-  body = made.body;
-  byId("pools-body").append(
-    made.node,
-    el("p", {
-      id: "no-pools",
+export class PoolsSection {
+  constructor() {
+    const made = table("VMs of each pool against its size", COLUMNS, { className: "cards pools" });
+    this.table = made.node;
+    this.body = made.body;
+    this.empty = el("p", {
       class: "muted",
       hidden: true,
-      text: "No pool is configured, and no VMPooler has registered one.",
-    }),
-  );
+      text: "No pool is configured, and VMPooler has not registered one.",
+    });
+    byId("pools-body").append(this.table, this.empty);
+  }
+
+  /** @param {Pool[]} pools */
+  update(pools) {
+    show(this.empty, pools.length === 0);
+    show(this.table, pools.length > 0);
+    reconcile(this.body, pools, (pool) => pool.pool, createRow, updateRow);
+  }
 }
 
-const counted = ["ready", "pending", "cloning", "running", "completed"];
-
-function make(pool) {
-  const numbers = counted.map((name) => cell(name[0].toUpperCase() + name.slice(1), { class: `num ${name}` }));
+/** @param {Pool} pool */
+function createRow(pool) {
+  const counts = COUNTED.map((name) => cell(name[0].toUpperCase() + name.slice(1), { class: `num ${name}` }));
   return row(
     el(
       "th",
@@ -50,18 +56,8 @@ function make(pool) {
       el("span", { text: pool.pool }),
       el("span", { class: "provider muted" }),
     ),
-    cell(
-      "Filled",
-      { class: "fill" },
-      el(
-        "div",
-        { class: "meter", "aria-hidden": "true" },
-        el("span", { class: "part ready" }),
-        el("span", { class: "part pending" }),
-      ),
-      el("span", { class: "of" }),
-    ),
-    ...numbers,
+    cell("Filled", { class: "fill" }, meter(), el("span", { class: "of" })),
+    counts,
     cell(
       "Failures, 1 h",
       { class: "failures" },
@@ -78,57 +74,68 @@ function make(pool) {
   );
 }
 
-function update(node, pool) {
-  setText(node.querySelector(".provider"), pool.provider || "");
-  for (const name of counted) {
-    const place = node.querySelector(`.num.${name}`);
+const meter = () =>
+  el(
+    "div",
+    { class: "meter", "aria-hidden": "true" },
+    el("span", { class: "part ready" }),
+    el("span", { class: "part pending" }),
+  );
+
+/**
+ * @param {HTMLElement} node
+ * @param {Pool} pool
+ */
+function updateRow(node, pool) {
+  setText(part(node, ".provider"), pool.provider || "");
+  for (const name of COUNTED) {
+    const place = part(node, `.num.${name}`);
     setText(place, number(pool[name]));
     place.classList.toggle("zero", pool[name] === 0);
   }
-  fill(node, pool);
-  failures(node, pool);
-  state(node, pool);
+  updateFill(node, pool);
+  updateFailures(node, pool);
+  updateState(node, pool);
 }
 
-function fill(node, { ready, pending, size }) {
+/**
+ * @param {HTMLElement} node
+ * @param {Pool} pool
+ */
+function updateFill(node, { ready, pending, size }) {
   const whole = Math.max(size, ready + pending, 1);
-  node.querySelector(".part.ready").style.inlineSize = `${(100 * ready) / whole}%`;
-  node.querySelector(".part.pending").style.inlineSize = `${(100 * pending) / whole}%`;
-  setText(node.querySelector(".of"), `${number(ready)} of ${number(size)}`);
+  part(node, ".part.ready").style.inlineSize = `${(100 * ready) / whole}%`;
+  part(node, ".part.pending").style.inlineSize = `${(100 * pending) / whole}%`;
+  setText(part(node, ".of"), `${number(ready)} of ${number(size)}`);
 }
 
-function failures(node, pool) {
-  const told = node.querySelector(".failed");
-  show(told, pool.failures > 0);
-  setText(told, plural(pool.failures, "failure"));
-  told.href = link("letters", { pool: pool.pool, since: "1h" });
-  setText(node.querySelector(".none"), pool.failures ? "" : "none");
-  const last = node.querySelector(".last");
+/**
+ * @param {HTMLElement} node
+ * @param {Pool} pool
+ */
+function updateFailures(node, pool) {
+  const link = part(node, ".failed");
+  show(link, pool.failures > 0);
+  setText(link, plural(pool.failures, "failure"));
+  link.setAttribute("href", hashOf("letters", { pool: pool.pool, since: "1h" }));
+  setText(part(node, ".none"), pool.failures ? "" : "none");
+  const last = part(node, ".last");
   setText(last, pool.last_failure || "");
   last.title = pool.last_failure || "";
 }
 
-/** [tone, words, until]: the breakers first, for they say why the rest is as it is. */
-function stateOf(pool) {
-  const now = serverNow();
-  if (pool.pool_closed_until > now) return ["unhealthy", "Pool left alone, tried again in", pool.pool_closed_until];
-  if (pool.provider_closed_until > now) {
-    return ["unhealthy", `Provider ${pool.provider} left alone, tried again in`, pool.provider_closed_until];
-  }
-  if (pool.size > 0 && pool.ready === 0) return ["degraded", "Empty", null];
-  if (pool.ready < pool.size) return ["filling", "Filling", null];
-  return ["healthy", pool.size ? "Full" : "Size 0", null];
-}
-
-function state(node, pool) {
-  const [tone, words, until] = stateOf(pool);
-  const place = node.querySelector(".state");
+/**
+ * @param {HTMLElement} node
+ * @param {Pool} pool
+ */
+function updateState(node, pool) {
+  const { tone, text, until } = stateOf(pool, serverNow());
+  const place = part(node, ".state");
   if (place.dataset.tone !== tone) {
     place.dataset.tone = tone;
-    place.querySelector(".mark").replaceChildren(...(tone === "filling" ? [] : [icon(tone)]));
+    part(place, ".mark").replaceChildren(...(tone === "filling" ? [] : [icon(tone)]));
   }
-  setText(place.querySelector(".words"), words);
-  const left = place.querySelector("time");
-  show(left, until !== null);
-  if (until !== null) setTime(left, until, "left");
+  setText(part(place, ".words"), text);
+  show(timeIn(place), until !== null);
+  if (until !== null) setTime(timeIn(place), until, "left");
 }

@@ -1,182 +1,133 @@
-/** Runs of redrives: how those under way go, and what became of the others. */
+/** Runs of redrives: the progress of those that run, and the results of the last week. */
 
-import { get, mayOperate, post } from "../shared/api.js";
+import { ApiError, get } from "../shared/api.js";
 import { announce } from "../shared/announce.js";
-import { button } from "../shared/dialogs.js";
-import { cell, el, icon, reconcile, row, setText, show, table } from "../shared/dom.js";
-import { number, setTime, timeEl } from "../shared/format.js";
+import { el, setText, show, timeIn } from "../shared/dom.js";
+import { number } from "../shared/format.js";
+import { reconcile } from "../shared/reconcile.js";
+import { cell, row, table } from "../shared/table.js";
+import { setTime, timeEl } from "../shared/times.js";
+import { createCard, updateCard } from "./card.js";
+import { countsText } from "./outcomes.js";
 
-const PAUSE_MS = 1000;
-const MOST_CARDS = 4;
-const MOST_ROWS = 50;
-const COUNTS = [
-  ["redriven", "redriven"],
-  ["obsolete", "closed as obsolete"],
-  ["kept", "kept"],
-  ["gone", "gone meanwhile"],
-  ["failed_again", "failed again"],
+/** @import { RedriveRun } from "../shared/types.js" */
+
+const INTERVAL_MS = 1000;
+const MAX_CARDS = 4;
+const MAX_ROWS = 50;
+const GONE_OR_FORBIDDEN = [401, 403, 404];
+const COLUMNS = [
+  { label: "Started" },
+  { label: "State" },
+  { label: "Dead letters", class: "num" },
+  { label: "Results" },
+  { label: "Who" },
+  { label: "Why" },
 ];
-const STATES = {
-  running: "is under way",
-  done: "is done",
-  cancelled: "was cancelled",
-  stopped: "stopped by itself: too many failed again. Mend the cause, then begin a new one",
-};
 
-const watched = new Map();
-let parts = null;
-let timer = null;
-let maintained = true;
-let onEnd = () => {};
+export class RedriveRuns {
+  /** The runs with a card. @type {Map<string, RedriveRun>} */
+  #watched = new Map();
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  #timer;
+  #hasWorker = true;
 
-/** The panel; `whenEnded` is called when a run has come to its end. */
-export function buildRuns(whenEnded) {
-  onEnd = whenEnded;
-  const made = table(
-    "Runs of the last week, newest first",
-    [
-      { label: "Began" },
-      { label: "State" },
-      { label: "Letters", class: "num" },
-      { label: "What became of them" },
-      { label: "Who" },
-      { label: "Why" },
-    ],
-    { name: "cards compact" },
-  );
-  parts = {
-    cards: el("ul", { class: "runs", "aria-label": "Redrives under way" }),
-    body: made.body,
-    past: el("details", { class: "figures" }, el("summary", { text: "Runs of the last week" }), made.node),
-  };
-  parts.past.hidden = true;
-  return { cards: parts.cards, past: parts.past };
+  /** @param {() => void} onEnd called when a run has ended */
+  constructor(onEnd) {
+    this.onEnd = onEnd;
+    const made = table("Redrives of the last week, newest first", COLUMNS, { className: "cards compact" });
+    this.body = made.body;
+    this.cards = el("ul", { class: "runs", "aria-label": "Running redrives" });
+    this.history = el("details", { class: "figures" }, el("summary", { text: "Redrives of the last week" }), made.node);
+    this.history.hidden = true;
+  }
+
+  /** @param {boolean} hasWorker whether a worker takes runs; they wait without one */
+  setHasWorker(hasWorker) {
+    this.#hasWorker = hasWorker;
+  }
+
+  async load() {
+    /** @type {{runs: RedriveRun[]}} */
+    const { runs } = await get("redrives");
+    for (const run of runs) if (run.state === "running") this.#watched.set(run.run, run);
+    show(this.history, runs.length > 0);
+    reconcile(this.body, runs.slice(0, MAX_ROWS), (run) => run.run, createRow, updateRow);
+    this.#draw();
+  }
+
+  /**
+   * Show the progress of a run.
+   *
+   * @param {RedriveRun} run
+   */
+  watch(run) {
+    this.#watched.set(run.run, run);
+    this.#draw();
+    this.cards.lastElementChild?.scrollIntoView({ block: "nearest" });
+  }
+
+  /** @param {RedriveRun} run */
+  #hide(run) {
+    this.#watched.delete(run.run);
+    this.#draw();
+  }
+
+  #draw() {
+    const newest = [...this.#watched.values()].slice(-MAX_CARDS);
+    reconcile(
+      this.cards,
+      newest,
+      (run) => run.run,
+      (run) => createCard(run, () => this.#hide(run)),
+      (node, run) => updateCard(node, run, this.#hasWorker),
+    );
+    clearTimeout(this.#timer);
+    if (newest.some(isRunning)) this.#timer = setTimeout(() => this.#reload(), INTERVAL_MS);
+  }
+
+  async #reload() {
+    const running = [...this.#watched.values()].filter(isRunning);
+    await Promise.allSettled(running.map((run) => this.#reloadOne(run)));
+    this.#draw();
+  }
+
+  /** @param {RedriveRun} run */
+  async #reloadOne(run) {
+    try {
+      /** @type {RedriveRun} */
+      const now = await get(`redrives/${encodeURIComponent(run.run)}`);
+      this.#watched.set(run.run, now);
+      if (isRunning(now)) return;
+      announce(`Redrive ${now.state}: ${countsText(now)}`);
+      this.onEnd();
+    } catch (error) {
+      if (error instanceof ApiError && GONE_OR_FORBIDDEN.includes(error.status)) this.#watched.delete(run.run);
+    }
+  }
 }
 
-/** Whether a worker takes such runs on; without one they wait. */
-export function runsHaveWorker(overview) {
-  maintained = overview.workers.some((worker) => worker.queues.includes("vmpooler.maintenance"));
-}
+/** @param {RedriveRun} run */
+const isRunning = (run) => run.state === "running";
 
-export async function loadRuns() {
-  const { runs } = await get("redrives");
-  for (const run of runs) if (run.state === "running") watched.set(run.run, run);
-  show(parts.past, runs.length > 0);
-  reconcile(parts.body, runs.slice(0, MOST_ROWS), (run) => run.run, makeRow, updateRow);
-  draw();
-}
-
-export function watchRun(run) {
-  watched.set(run.run, run);
-  draw();
-  parts.cards.lastElementChild?.scrollIntoView({ block: "nearest" });
-}
-
-function makeRow(run) {
+/** @param {RedriveRun} run */
+function createRow(run) {
   return row(
-    cell("Began", {}, timeEl(run.started)),
+    cell("Started", {}, timeEl(run.started)),
     cell("State", { class: "state" }),
-    cell("Letters", { class: "num", text: number(run.selected) }),
-    cell("What became of them", { class: "became" }),
+    cell("Dead letters", { class: "num", text: number(run.selected) }),
+    cell("Results", { class: "results" }),
     cell("Who", { text: run.who ?? "" }),
     cell("Why", { class: "wrap", text: run.why ?? "" }),
   );
 }
 
+/**
+ * @param {HTMLTableRowElement} node
+ * @param {RedriveRun} run
+ */
 function updateRow(node, run) {
-  setTime(node.querySelector("time"), run.started);
-  setText(node.querySelector(".state"), run.state);
-  setText(node.querySelector(".became"), countsOf(run));
-}
-
-const countsOf = (run) =>
-  COUNTS.filter(([name]) => run[name])
-    .map(([name, what]) => `${number(run[name])} ${what}`)
-    .join(", ") || "nothing yet";
-
-function draw() {
-  const newest = [...watched.values()].slice(-MOST_CARDS);
-  reconcile(parts.cards, newest, (run) => run.run, makeCard, updateCard);
-  clearTimeout(timer);
-  if (newest.some((run) => run.state === "running")) timer = setTimeout(look, PAUSE_MS);
-}
-
-async function look() {
-  const running = [...watched.values()].filter((run) => run.state === "running");
-  await Promise.allSettled(
-    running.map(async (run) => {
-      const now = await get(`redrives/${encodeURIComponent(run.run)}`).catch((error) => gaveUp(run, error));
-      if (!now) return;
-      watched.set(run.run, now);
-      if (now.state !== "running") {
-        announce(`Redrive ${now.state}: ${countsOf(now)}`);
-        onEnd();
-      }
-    }),
-  );
-  draw();
-}
-
-/** Of a run that nobody knows, or that is not for us to know (any more), nothing more is asked. */
-function gaveUp(run, error) {
-  if ([401, 403, 404].includes(error.status)) watched.delete(run.run);
-  return null;
-}
-
-function makeCard(run) {
-  const cancel =
-    mayOperate() &&
-    button(
-      "Cancel it",
-      async () => {
-        cancel.disabled = true;
-        await post(`redrives/${encodeURIComponent(run.run)}/cancel`, {}).catch(() => {
-          cancel.disabled = false;
-        });
-      },
-      { class: "cancel" },
-    );
-  const away = el(
-    "button",
-    {
-      type: "button",
-      class: "quiet away",
-      "aria-label": "Hide this run",
-      on: {
-        click: () => {
-          watched.delete(run.run);
-          draw();
-        },
-      },
-    },
-    icon("close"),
-  );
-  return el(
-    "li",
-    { class: "run" },
-    el(
-      "p",
-      { class: "run-head" },
-      el("strong", { class: "run-state" }),
-      el("span", { class: "muted", text: `run ${run.run}` }),
-      el("span", { class: "spring" }),
-      cancel || "",
-      away,
-    ),
-    el("progress", { max: Math.max(1, run.selected), "aria-label": "Letters looked at" }),
-    el("p", { class: "became" }),
-    el("p", { class: "waits muted", text: "It waits: no worker takes vmpooler.maintenance." }),
-  );
-}
-
-function updateCard(node, run) {
-  const isRunning = run.state === "running";
-  setText(node.querySelector(".run-state"), `Redrive ${STATES[run.state] ?? run.state}`);
-  node.querySelector("progress").value = run.position;
-  setText(node.querySelector(".became"), `${number(run.position)} of ${number(run.selected)}: ${countsOf(run)}`);
-  const cancel = node.querySelector(".cancel");
-  if (cancel) show(cancel, isRunning);
-  show(node.querySelector(".away"), !isRunning);
-  show(node.querySelector(".waits"), isRunning && !maintained);
-  node.dataset.state = run.state;
+  setTime(timeIn(node), run.started);
+  setText(node.cells[1], run.state);
+  setText(node.cells[3], countsText(run));
 }

@@ -1,11 +1,16 @@
-/** The form to log in, and who is. */
+/** The login form, and the user in the bar. */
 
-import { logIn, logOut, session } from "../shared/api.js";
-import { button, field } from "../shared/dialogs.js";
-import { byId, el, icon, show } from "../shared/dom.js";
+import { ApiError, logIn, logOut, session } from "../shared/api.js";
+import { button, field } from "../shared/controls.js";
+import { byId, el, messageOf, notice, show } from "../shared/dom.js";
 
-/** Shows the form; `onDone` is called once somebody has logged in. */
-export function askToLogIn(onDone, message = null) {
+/**
+ * Show the login form.
+ *
+ * @param {() => void} onLoggedIn
+ * @param {string} [message] why it is shown
+ */
+export function showLogin(onLoggedIn, message = "Dead letters, purge and health of VMPooler's queues") {
   const user = el("input", { type: "text", name: "user", autocomplete: "username", required: true });
   const password = el("input", {
     type: "password",
@@ -14,16 +19,16 @@ export function askToLogIn(onDone, message = null) {
     required: true,
   });
   const submit = el("button", { type: "submit", class: "primary", text: "Log in" });
-  const trouble = el("div", { role: "alert" });
-  const form = el("form", { on: { submit: send } }, field("User", user), field("Password", password), trouble, submit);
+  const errors = el("div", { role: "alert" });
   byId("view-login").replaceChildren(
     el("h1", { id: "login-title", text: "vmpooler-tasks" }),
-    el("p", { class: "muted", text: message ?? "Dead letters, purge and health of VMPooler's queues" }),
-    form,
+    el("p", { class: "muted", text: message }),
+    el("form", { on: { submit: send } }, field("User", user), field("Password", password), errors, submit),
   );
   show(byId("view-login"), true);
   user.focus();
 
+  /** @param {SubmitEvent} event */
   async function send(event) {
     event.preventDefault();
     submit.disabled = true;
@@ -31,9 +36,9 @@ export function askToLogIn(onDone, message = null) {
       await logIn(user.value, password.value);
       show(byId("view-login"), false);
       byId("view-login").replaceChildren();
-      onDone();
+      onLoggedIn();
     } catch (error) {
-      trouble.replaceChildren(el("p", { class: "notice bad" }, icon("unhealthy"), explain(error)));
+      errors.replaceChildren(notice("bad", explain(error)));
       password.value = "";
       password.focus();
     } finally {
@@ -42,27 +47,25 @@ export function askToLogIn(onDone, message = null) {
   }
 }
 
+/** @param {unknown} error */
 function explain(error) {
+  if (!(error instanceof ApiError)) return messageOf(error);
   if (error.status === 401) return "The user or the password is wrong.";
-  if (error.status === 429) return `Too many attempts. Try again in ${error.retryAfter ?? 60} s.`;
+  if (error.status === 429) return `Too many attempts. Try again in ${error.retryAfterSeconds ?? 60} s.`;
   return error.message;
 }
 
-/** Name, role and the way out, in the bar. */
-export function showWho(onLoggedOut) {
-  const title = session.role === "operate" ? "may look, redrive, delete and purge" : "may look only";
+/**
+ * Show the user, the role and the logout button in the bar.
+ *
+ * @param {() => void} onLoggedOut
+ */
+export function showUser(onLoggedOut) {
+  const title = session.role === "operate" ? "may read, redrive, delete and purge" : "may only read";
+  const logout = () => logOut().then(onLoggedOut);
   byId("who").replaceChildren(
     el("span", { class: "user", text: session.user ?? "" }),
     el("span", { class: "role", title, text: session.role ?? "" }),
-    session.login_required
-      ? button(
-          "Log out",
-          async () => {
-            await logOut();
-            onLoggedOut();
-          },
-          { kind: "quiet" },
-        )
-      : "",
+    session.login_required ? button("Log out", logout, { kind: "quiet" }) : "",
   );
 }

@@ -1,21 +1,29 @@
-/** What is said to those who listen: politely, and no more often than one can hear. */
+/** Messages for screen readers: polite, and at most one every few seconds. */
 
 import { byId } from "./dom.js";
 
 const PAUSE_MS = 5000;
-let waiting = [];
-let timer = null;
-let last = 0;
+const FIRST_PAUSE_MS = 100;
 
-/** Says it soon; of several messages with the same `topic` that wait, only the newest is said. */
+/** @type {{text: string, topic: string}[]} */
+let waiting = [];
+/** @type {number | null} */
+let timer = null;
+let lastMs = 0;
+
+/**
+ * Announce the text soon. Of several waiting texts of one topic, only the newest is announced.
+ *
+ * @param {string} text
+ */
 export function announce(text, topic = text) {
-  waiting = [...waiting.filter((one) => one.topic !== topic), { text, topic }];
-  timer ??= setTimeout(speak, Math.max(100, last + PAUSE_MS - Date.now()));
+  waiting = [...waiting.filter((message) => message.topic !== topic), { text, topic }];
+  timer ??= setTimeout(speak, Math.max(FIRST_PAUSE_MS, lastMs + PAUSE_MS - Date.now()));
 }
 
 function speak() {
-  byId("announcer").textContent = waiting.map((one) => one.text).join(". ");
+  byId("announcer").textContent = waiting.map((message) => message.text).join(". ");
   waiting = [];
   timer = null;
-  last = Date.now();
+  lastMs = Date.now();
 }

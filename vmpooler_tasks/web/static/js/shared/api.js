@@ -1,30 +1,47 @@
-/** The HTTP API. What fails is an ApiError; `status` 0 means that the server did not answer. */
+/** The HTTP API. Every failed request is an ApiError. */
+
+/** @import { Session } from "./types.js" */
 
 const TIMEOUT_MS = 20_000;
 
+/** A request that failed. Its status is 0 if the server did not reply. */
 export class ApiError extends Error {
-  constructor(status, message, retryAfter = null) {
+  /**
+   * @param {number} status
+   * @param {string} message
+   * @param {number | null} [retryAfterSeconds]
+   */
+  constructor(status, message, retryAfterSeconds = null) {
     super(message);
     this.status = status;
-    this.retryAfter = retryAfter;
+    this.retryAfterSeconds = retryAfterSeconds;
   }
 }
 
-/** Who is logged in. Whoever may only read sees no buttons that change anything. */
+/** @type {Session} */
 export const session = { login_required: true, user: null, role: null, csrf_token: null };
 
+/** Return true if this user may redrive, delete and purge. Others see no buttons for it. */
 export const mayOperate = () => session.role === "operate";
 
-const onLoggedOut = new Set();
+/** @type {Set<() => void>} */
+const logoutListeners = new Set();
 
-/** Calls `listener` when the server does not know the session (any more). */
-export const whenLoggedOut = (listener) => onLoggedOut.add(listener);
+/**
+ * Call `listener` when the server no longer knows the session.
+ *
+ * @param {() => void} listener
+ */
+export const onLoggedOut = (listener) => logoutListeners.add(listener);
 
 export async function loadSession() {
   Object.assign(session, await request("GET", "/session"));
-  return session;
 }
 
+/**
+ * @param {string} user
+ * @param {string} password
+ */
 export async function logIn(user, password) {
   Object.assign(session, await request("POST", "/session", { body: { user, password } }));
 }
@@ -34,42 +51,68 @@ export async function logOut() {
   Object.assign(session, { user: null, role: null, csrf_token: null });
 }
 
-/** `parameters`: a list is repeated; what is null or empty is left out. */
+/** @typedef {Record<string, unknown>} Parameters a list becomes several parameters of one name; empty values are left out */
+
+/**
+ * Read from the API.
+ *
+ * @param {string} path
+ * @param {Parameters} [parameters]
+ * @param {AbortSignal} [signal]
+ * @returns {Promise<any>}
+ */
 export const get = (path, parameters = {}, signal = undefined) =>
   request("GET", `/queue/${path}`, { parameters, signal });
 
+/**
+ * Change something through the API.
+ *
+ * @param {string} path
+ * @param {Record<string, unknown>} body
+ * @returns {Promise<any>}
+ */
 export const post = (path, body) => request("POST", `/queue/${path}`, { body });
 
-export const remove = (path, parameters = {}) => request("DELETE", `/queue/${path}`, { parameters });
-
+/**
+ * @param {string} method
+ * @param {string} path
+ * @param {{parameters?: Parameters, body?: Record<string, unknown>, signal?: AbortSignal}} [options]
+ */
 async function request(method, path, { parameters = {}, body, signal } = {}) {
-  const url = `/api/v1${path}${query(parameters)}`;
+  const url = `/api/v1${path}${queryOf(parameters)}`;
   let response = await send(method, url, body, signal);
-  if (response.status === 403 && method !== "GET" && (await hasNewToken())) {
+  if (response.status === 403 && method !== "GET" && (await renewToken())) {
     response = await send(method, url, body, signal);
   }
   const data = await readJson(response);
   if (response.ok) return data;
-  if (response.status === 401 && path !== "/session") onLoggedOut.forEach((listener) => listener());
+  if (response.status === 401 && path !== "/session") for (const listener of logoutListeners) listener();
   throw new ApiError(
     response.status,
-    data?.detail || data?.title || `the server answers ${response.status}`,
+    data?.detail || data?.title || `the server returned status ${response.status}`,
     Number(response.headers.get("Retry-After")) || null,
   );
 }
 
-/** Whether there is another CSRF token now: somebody logged in anew in another tab, or the server was restarted. */
-async function hasNewToken() {
+/** Read the session again. Return true if its CSRF token is a new one: after a login in another tab, or a restart. */
+async function renewToken() {
   const before = session.csrf_token;
   await loadSession();
   return session.csrf_token !== before;
 }
 
+/**
+ * @param {string} method
+ * @param {string} url
+ * @param {Record<string, unknown> | undefined} body
+ * @param {AbortSignal | undefined} signal
+ */
 async function send(method, url, body, signal) {
+  /** @type {Record<string, string>} */
   const headers = { Accept: "application/json" };
   if (body !== undefined) headers["Content-Type"] = "application/json";
   if (method !== "GET" && session.csrf_token) headers["X-CSRF-Token"] = session.csrf_token;
-  const limit = AbortSignal.timeout(TIMEOUT_MS);
+  const timeout = AbortSignal.timeout(TIMEOUT_MS);
   try {
     return await fetch(url, {
       method,
@@ -77,14 +120,15 @@ async function send(method, url, body, signal) {
       body: body === undefined ? undefined : JSON.stringify(body),
       credentials: "same-origin",
       cache: "no-store",
-      signal: signal ? AbortSignal.any([signal, limit]) : limit,
+      signal: signal ? AbortSignal.any([signal, timeout]) : timeout,
     });
   } catch (error) {
     if (signal?.aborted) throw error;
-    throw new ApiError(0, "the server does not answer");
+    throw new ApiError(0, "the server does not reply");
   }
 }
 
+/** @param {Response} response */
 async function readJson(response) {
   try {
     return response.status === 204 ? null : await response.json();
@@ -93,11 +137,16 @@ async function readJson(response) {
   }
 }
 
-function query(parameters) {
+/**
+ * Return the parameters as the query of an address, with its question mark.
+ *
+ * @param {Parameters} parameters
+ */
+export function queryOf(parameters) {
   const words = new URLSearchParams();
   for (const [name, value] of Object.entries(parameters)) {
     for (const one of Array.isArray(value) ? value : [value]) {
-      if (one !== null && one !== undefined && one !== "") words.append(name, one);
+      if (one !== null && one !== undefined && one !== "") words.append(name, String(one));
     }
   }
   return words.size ? `?${words}` : "";

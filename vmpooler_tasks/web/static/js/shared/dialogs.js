@@ -1,78 +1,77 @@
-/** Dialogs: Escape closes them, and the focus returns to where it was, or to the section's heading if that is gone. */
+/** Dialogs. Escape closes them. The focus returns to where it was, or to the section's heading if that is gone. */
 
-import { el, headingOf, icon } from "./dom.js";
+import { button } from "./controls.js";
+import { el, headingOf, icon, messageOf, notice } from "./dom.js";
 
-let count = 0;
+let dialogCount = 0;
 
 /**
- * Opens a dialog and answers `{node, body, foot, close, fail}`. `fail(error)` shows what went wrong in it.
- * `onClose` is called once, however it is closed.
+ * An open dialog. `fail` shows an error in it.
+ *
+ * @typedef {{body: HTMLElement, foot: HTMLElement, close: () => void, fail: (error: unknown) => void}} Dialog
  */
-export function openDialog(title, { wide = false, onClose = () => {} } = {}) {
-  count += 1;
-  const id = `dialog-${count}`;
-  const opener = document.activeElement;
-  const home = opener ? headingOf(opener) : null;
+
+/**
+ * Open a dialog.
+ *
+ * @param {string} title
+ * @param {{isWide?: boolean, onClose?: () => void}} [options] `onClose` is called once, however the dialog is closed
+ * @returns {Dialog}
+ */
+export function openDialog(title, { isWide = false, onClose = () => {} } = {}) {
+  dialogCount += 1;
+  const id = `dialog-${dialogCount}`;
+  const focusBack = rememberFocus();
+  const heading = el("h2", { id, text: title, tabindex: "-1" });
   const body = el("div", { class: "dialog-body" });
-  const trouble = el("div", { role: "alert" });
+  const errors = el("div", { role: "alert" });
   const foot = el("div", { class: "dialog-foot" });
-  const close = () => node.close();
+  const cross = button("", close, { kind: "quiet", "aria-label": "Close" });
+  cross.append(icon("close"));
   const node = el(
     "dialog",
-    { "aria-labelledby": id, class: wide ? "wide" : null, on: { close: closed } },
-    el(
-      "header",
-      { class: "dialog-head" },
-      el("h2", { id, text: title, tabindex: "-1" }),
-      el("button", { type: "button", class: "quiet", "aria-label": "Close", on: { click: close } }, icon("close")),
-    ),
+    { "aria-labelledby": id, class: isWide ? "wide" : null, on: { close: onClosed } },
+    el("header", { class: "dialog-head" }, heading, cross),
     body,
-    trouble,
+    errors,
     foot,
   );
   // A click beside the dialog is on its backdrop, which counts as the dialog itself.
   node.addEventListener("click", (event) => event.target === node && close());
   document.body.append(node);
   node.showModal();
-  node.querySelector("h2").focus();
+  heading.focus();
 
-  function closed() {
+  function close() {
+    node.close();
+  }
+
+  function onClosed() {
     node.remove();
-    (opener?.isConnected ? opener : home?.isConnected ? home : document.querySelector("main"))?.focus();
+    focusBack();
     onClose();
   }
 
-  function fail(error) {
-    trouble.replaceChildren(el("p", { class: "notice bad" }, icon("unhealthy"), error.message));
-  }
-
-  return { node, body, foot, close, fail };
+  return { body, foot, close, fail: (error) => errors.replaceChildren(notice("bad", messageOf(error))) };
 }
 
-/** A button. `kind` is "primary", "danger", "quiet" or nothing. */
-export function button(text, listener, { kind = null, ...attributes } = {}) {
-  return el("button", { type: "button", class: kind, text, on: { click: listener }, ...attributes });
+/** Return a function that puts the focus back to where it is now, or near it. */
+function rememberFocus() {
+  const opener = document.activeElement;
+  const heading = opener && headingOf(opener);
+  return () => {
+    const target = [opener, heading].find((node) => node?.isConnected) ?? document.querySelector("main");
+    if (target instanceof HTMLElement) target.focus();
+  };
 }
 
-/** A labelled field; `hint` is read with it. */
-export function field(label, input, hint = null) {
-  count += 1;
-  input.id = `field-${count}`;
-  const said = hint && el("span", { class: "hint", id: `hint-${count}`, text: hint });
-  if (said) input.setAttribute("aria-describedby", said.id);
-  const words = el("label", { for: input.id, text: label });
-  return input.type === "checkbox"
-    ? el("div", { class: "field check" }, el("div", {}, input, words), said)
-    : el("div", { class: "field" }, words, input, said);
-}
-
-/** The field that goes into the audit. */
-export function whyField() {
-  const input = el("input", { type: "text", maxlength: "500", autocomplete: "off" });
-  return { input, node: field("Why", input, "For the audit. Your name is noted as well.") };
-}
-
-/** Runs `work` once, with the button off meanwhile; what fails is shown in the dialog. */
+/**
+ * Do the work, with the button disabled meanwhile. Show an error in the dialog.
+ *
+ * @param {HTMLButtonElement} pressed
+ * @param {Dialog} dialog
+ * @param {() => Promise<void>} work
+ */
 export async function during(pressed, dialog, work) {
   pressed.disabled = true;
   try {
@@ -86,22 +85,23 @@ export async function during(pressed, dialog, work) {
   }
 }
 
-/** Copies the text, and says so on the button for a moment. */
-export function copyButton(text, label = "Copy") {
-  const words = el("span", { text: label });
-  const node = el("button", { type: "button", class: "quiet copy", on: { click: copy } }, icon("copy"), words);
-
-  async function copy() {
-    let done = "Copied";
-    try {
-      await navigator.clipboard.writeText(text);
-    } catch {
-      done = "Select it and copy"; // no clipboard without HTTPS, or not allowed
-    }
-    words.textContent = done;
-    setTimeout(() => {
-      words.textContent = label;
-    }, 2000);
+/**
+ * Fill the dialog with what is read, or show the error.
+ *
+ * @template Data
+ * @param {Dialog} dialog
+ * @param {string} waiting shown meanwhile
+ * @param {() => Promise<Data>} read
+ * @param {(data: Data) => void} fill
+ */
+export async function fillWith(dialog, waiting, read, fill) {
+  dialog.body.append(el("p", { class: "muted", text: waiting }));
+  try {
+    const data = await read();
+    dialog.body.replaceChildren();
+    fill(data);
+  } catch (error) {
+    dialog.body.replaceChildren();
+    dialog.fail(error);
   }
-  return node;
 }

@@ -1,78 +1,131 @@
-/** Building and updating the page. All text goes in as text: what the server says is never taken for HTML. */
+/** Elements: create, find and update them. Text goes in as text: nothing that the server sends is read as HTML. */
 
 const SVG = "http://www.w3.org/2000/svg";
 
+/** @typedef {Node | string | null | undefined | false} Child */
+/** @typedef {Child | Child[]} Children */
+
 /**
- * An element. In `options`: `text`, `on` ({event: listener}), `data` (dataset), else attributes; what is null or false
- * is left out, true is an attribute without a value.
+ * `text` is the text content, `on` the listeners by event, `data` the dataset. All others are attributes: null and
+ * false leave one out, true sets one without a value.
+ *
+ * @typedef {{
+ *   text?: string | number | null,
+ *   on?: Record<string, (event: any) => void>,
+ *   data?: Record<string, string>,
+ *   [attribute: string]: unknown,
+ * }} Options
+ */
+
+/**
+ * Return a new element.
+ *
+ * @template {keyof HTMLElementTagNameMap} Tag
+ * @param {Tag} tag
+ * @param {Options} [options]
+ * @param {...Children} children
  */
 export function el(tag, options = {}, ...children) {
-  return furnish(document.createElement(tag), options, children);
+  return fill(document.createElement(tag), options, children);
 }
 
-/** The same for SVG. */
+/**
+ * Return a new SVG element.
+ *
+ * @template {keyof SVGElementTagNameMap} Tag
+ * @param {Tag} tag
+ * @param {Options} [options]
+ * @param {...Children} children
+ */
 export function svg(tag, options = {}, ...children) {
-  return furnish(document.createElementNS(SVG, tag), options, children);
+  return fill(document.createElementNS(SVG, tag), options, children);
 }
 
-function furnish(node, { text, on = {}, data = {}, ...attributes }, children) {
+/**
+ * @template {HTMLElement | SVGElement} Node
+ * @param {Node} node
+ * @param {Options} options
+ * @param {Children[]} children
+ */
+function fill(node, { text, on = {}, data = {}, ...attributes }, children) {
   for (const [name, value] of Object.entries(attributes)) {
-    if (value !== null && value !== undefined && value !== false) node.setAttribute(name, value === true ? "" : value);
+    if (value === null || value === undefined || value === false) continue;
+    node.setAttribute(name, value === true ? "" : String(value));
   }
   for (const [event, listener] of Object.entries(on)) node.addEventListener(event, listener);
   Object.assign(node.dataset, data);
-  if (text !== undefined && text !== null) node.textContent = text;
-  node.append(...children.flat().filter((child) => child !== null && child !== undefined && child !== false));
+  if (text !== undefined && text !== null) node.textContent = String(text);
+  for (const child of children.flat()) {
+    if (child !== null && child !== undefined && child !== false) node.append(child);
+  }
   return node;
 }
 
-export const byId = (id) => document.getElementById(id);
-
-/** Only what differs is written, so that a selection of text and a screen reader's place survive. */
-export function setText(node, text) {
-  if (node.textContent !== String(text)) node.textContent = text;
-}
-
-export function show(node, visible) {
-  if (node.hidden === visible) node.hidden = !visible;
+/**
+ * Return the element with this id. Throw an error if there is none.
+ *
+ * @param {string} id
+ */
+export function byId(id) {
+  const node = document.getElementById(id);
+  if (!node) throw new Error(`no element has the id ${id}`);
+  return node;
 }
 
 /**
- * Makes the children of `parent` stand for `items`, in their order. Nodes of items that stay are kept, with their
- * focus; `update(node, item)` writes what changed. If the focused one goes, its neighbour gets the focus.
+ * Return the first element within `node` that matches. Throw an error if there is none.
+ *
+ * @param {ParentNode} node
+ * @param {string} selector
  */
-export function reconcile(parent, items, keyOf, make, update = () => {}) {
-  const old = new Map([...parent.children].map((node) => [node.dataset.key, node]));
-  const held = parent.contains(document.activeElement) ? document.activeElement : null;
-  const place = held ? [...parent.children].findIndex((node) => node.contains(held)) : -1;
-  const wanted = items.map((item) => {
-    const key = String(keyOf(item));
-    const node = old.get(key) ?? make(item);
-    node.dataset.key = key;
-    old.delete(key);
-    update(node, item);
-    return node;
-  });
-  for (const node of old.values()) node.remove();
-  wanted.forEach((node, index) => {
-    if (parent.children[index] !== node) parent.insertBefore(node, parent.children[index] ?? null);
-  });
-  if (held && document.activeElement !== held) refocus(parent, held, place);
+export function part(node, selector) {
+  const found = node.querySelector(selector);
+  if (!(found instanceof HTMLElement)) throw new Error(`no element matches ${selector}`);
+  return found;
 }
 
-function refocus(parent, held, place) {
-  const near = parent.children[Math.min(place, parent.children.length - 1)];
-  const target = held.isConnected ? held : (near?.querySelector("button, a[href], input") ?? headingOf(parent));
-  target?.focus({ preventScroll: true });
+/**
+ * Return the first `<time>` within `node`.
+ *
+ * @param {ParentNode} node
+ */
+export function timeIn(node) {
+  const found = node.querySelector("time");
+  if (!found) throw new Error("no <time> here");
+  return found;
 }
 
-/** The heading of the section that a node stands in: where the focus goes when its place is gone. */
+/**
+ * Write the text if it differs, so that selected text and the place of a screen reader survive.
+ *
+ * @param {Node} node
+ * @param {string | number} text
+ */
+export function setText(node, text) {
+  if (node.textContent !== String(text)) node.textContent = String(text);
+}
+
+/**
+ * @param {HTMLElement} node
+ * @param {boolean} isVisible
+ */
+export function show(node, isVisible) {
+  if (node.hidden === isVisible) node.hidden = !isVisible;
+}
+
+/**
+ * Return the heading of the section or dialog around `node`, and make it focusable. The focus goes there when the
+ * focused element goes.
+ *
+ * @param {Element} node
+ */
 export function headingOf(node) {
-  const heading = node.closest("section, dialog")?.querySelector("h1, h2");
+  const heading = node.closest("section, dialog")?.querySelector("h1, h2") ?? null;
   heading?.setAttribute("tabindex", "-1");
   return heading;
 }
 
+/** @type {Record<string, string>} */
 const ICONS = {
   healthy: "M4 12.500l5 5L20 6.500",
   degraded: "M12 3.500L22 20.500H2zM12 10v5M12 17.800v.2",
@@ -82,7 +135,11 @@ const ICONS = {
   close: "M5 5l14 14M19 5L5 19",
 };
 
-/** A small drawing beside a word; it says nothing that the word does not. */
+/**
+ * Return a small drawing. It stands beside a word and adds nothing to it: screen readers skip it.
+ *
+ * @param {string} name
+ */
 export function icon(name) {
   return svg(
     "svg",
@@ -91,29 +148,21 @@ export function icon(name) {
   );
 }
 
-/** A table: its caption, and column heads `[{label, class, hidden}]`. Roles are said: cards on a phone keep them. */
-export function table(caption, columns, { captionSeen = false, name = "" } = {}) {
-  const heads = columns.map((column) =>
-    el(
-      "th",
-      { scope: "col", role: "columnheader", class: column.class },
-      column.hidden ? el("span", { class: "unseen", text: column.label }) : column.label,
-    ),
-  );
-  const body = el("tbody", { role: "rowgroup" });
-  const node = el(
-    "table",
-    { role: "table", class: name },
-    el("caption", { class: captionSeen ? null : "unseen", text: caption }),
-    el("thead", { role: "rowgroup" }, el("tr", { role: "row" }, heads)),
-    body,
-  );
-  return { node, body };
+const NOTICE_ICONS = { ok: "healthy", warn: "degraded", bad: "unhealthy" };
+
+/**
+ * Return a notice: a paragraph with an icon on a coloured ground.
+ *
+ * @param {"ok" | "warn" | "bad"} kind
+ * @param {string} text
+ */
+export function notice(kind, text, options = {}) {
+  return el("p", { class: `notice ${kind}`, ...options }, icon(NOTICE_ICONS[kind]), text);
 }
 
-/** A cell; `label` is its column's name, shown where the table has become cards. */
-export function cell(label, options = {}, ...children) {
-  return el("td", { role: "cell", data: { label }, ...options }, ...children);
-}
-
-export const row = (...cells) => el("tr", { role: "row" }, ...cells);
+/**
+ * Return the message of anything that was thrown.
+ *
+ * @param {unknown} error
+ */
+export const messageOf = (error) => (error instanceof Error ? error.message : String(error));

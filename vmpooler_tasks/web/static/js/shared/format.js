@@ -1,109 +1,118 @@
-/** Numbers, times and ages as people read them. Times from the server are epochs in seconds or ISO texts. */
+/** Numbers, durations and times as text. Nothing here needs a page. */
 
-import { el, setText } from "./dom.js";
+const NOTHING = "–";
+const MAX_EPOCH = 8.64e12; // seconds; no Date of JavaScript is later
 
-const whole = new Intl.NumberFormat("en-US");
-const clock = new Intl.DateTimeFormat(undefined, {
-  hour: "2-digit",
-  minute: "2-digit",
-  second: "2-digit",
-  hour12: false,
-});
-const dayAndClock = new Intl.DateTimeFormat(undefined, {
+const wholeNumber = new Intl.NumberFormat("en-US", { maximumFractionDigits: 3 });
+
+/** @type {Intl.DateTimeFormatOptions} */
+const CLOCK = { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" };
+const clock = new Intl.DateTimeFormat(undefined, CLOCK);
+const dayAndClock = new Intl.DateTimeFormat(undefined, { month: "short", day: "numeric", ...CLOCK });
+const dateAndClock = new Intl.DateTimeFormat(undefined, {
+  year: "numeric",
   month: "short",
   day: "numeric",
-  hour: "2-digit",
-  minute: "2-digit",
-  second: "2-digit",
-  hour12: false,
+  ...CLOCK,
 });
 
-let ahead = 0; // seconds that the server's clock is ahead of the browser's
-
-/** Ages are counted by the server's clock: the one on a laptop may be wrong. */
-export function serverTimeIs(epoch) {
-  ahead = epoch - Date.now() / 1000;
-}
-
-export const serverNow = () => Date.now() / 1000 + ahead;
-
-export const number = (value) => (Number.isFinite(value) ? whole.format(value) : String(value ?? "–"));
-
-export const plural = (count, one, many = `${one}s`) => `${number(count)} ${count === 1 ? one : many}`;
-
-/** Seconds since the epoch, or null for what is no time. */
-export function epochOf(value) {
-  if (value === null || value === undefined || value === "") return null;
-  const seconds = Number.isFinite(Number(value)) ? Number(value) : Date.parse(value) / 1000;
-  return Number.isFinite(seconds) ? seconds : null;
-}
-
-const iso = (epoch) => new Date(epoch * 1000).toISOString().replace(/\.000Z$/, "Z");
-
-/** Local time; with the day unless it is today. */
-export function localTime(epoch) {
-  const date = new Date(epoch * 1000);
-  return (date.toDateString() === new Date().toDateString() ? clock : dayAndClock).format(date);
-}
-
+/** @type {[string, number][]} */
 const UNITS = [
-  ["d", 86400],
+  ["d", 86_400],
   ["h", 3600],
   ["min", 60],
   ["s", 1],
 ];
 
-/** `2 h 5 min`: whole units, and a second one only where it says something. */
+let secondsAhead = 0; // the server's clock minus the browser's
+
+/**
+ * Set the server's time. Ages are counted by it: the clock of a laptop may be wrong.
+ *
+ * @param {number} epoch
+ */
+export function setServerTime(epoch) {
+  if (Number.isFinite(epoch)) secondsAhead = epoch - Date.now() / 1000;
+}
+
+/** Return the server's time as an epoch. */
+export const serverNow = () => Date.now() / 1000 + secondsAhead;
+
+/**
+ * Return a number with separators, text as it is, and a dash for everything else.
+ *
+ * @param {unknown} value
+ */
+export function number(value) {
+  if (typeof value === "string") return value;
+  return typeof value === "number" && Number.isFinite(value) ? wholeNumber.format(value) : NOTHING;
+}
+
+/**
+ * Return `1 entry`, `2 entries`.
+ *
+ * @param {number} count
+ * @param {string} one
+ */
+export const plural = (count, one, many = `${one}s`) => `${number(count)} ${count === 1 ? one : many}`;
+
+/**
+ * Return seconds since the epoch, or null if the value is no time. It is an epoch, an epoch as text or an ISO text.
+ *
+ * @param {unknown} value
+ */
+export function epochOf(value) {
+  if (typeof value !== "number" && typeof value !== "string") return null;
+  const text = String(value).trim();
+  if (text === "") return null;
+  const seconds = Number.isNaN(Number(text)) ? Date.parse(text) / 1000 : Number(text);
+  return Math.abs(seconds) <= MAX_EPOCH ? seconds : null;
+}
+
+/**
+ * Return the time in UTC, as an ISO text.
+ *
+ * @param {number} epoch
+ */
+export const isoTime = (epoch) => new Date(epoch * 1000).toISOString().replace(/\.000Z$/, "Z");
+
+/**
+ * Return local time: with the day unless it is today, and with the year unless it is this year.
+ *
+ * @param {number} epoch
+ */
+export function localTime(epoch) {
+  const date = new Date(epoch * 1000);
+  if (Number.isNaN(date.getTime())) return NOTHING;
+  const today = new Date();
+  if (date.toDateString() === today.toDateString()) return clock.format(date);
+  return (date.getFullYear() === today.getFullYear() ? dayAndClock : dateAndClock).format(date);
+}
+
+/**
+ * Return `45 s`, `2 h 5 min`, `12 d`: whole units, and a second unit while the first is below ten.
+ *
+ * @param {unknown} seconds a negative number counts as zero
+ */
 export function duration(seconds) {
+  if (typeof seconds !== "number" || !Number.isFinite(seconds)) return NOTHING;
   const total = Math.max(0, Math.round(seconds));
   const first = UNITS.findIndex(([, size]) => total >= size);
   if (first < 0) return "0 s";
   const [name, size] = UNITS[first];
   const [nextName, nextSize] = UNITS[first + 1] ?? ["", Infinity];
-  const many = Math.floor(total / size);
+  const whole = Math.floor(total / size);
   const rest = Math.floor((total % size) / nextSize);
-  return `${many} ${name}${rest && many < 10 ? ` ${rest} ${nextName}` : ""}`;
+  return `${number(whole)} ${name}${rest && whole < 10 ? ` ${rest} ${nextName}` : ""}`;
 }
 
-export function ago(epoch) {
-  const seconds = serverNow() - epoch;
+/**
+ * Return how long ago a time was by the server's clock, or in how long it will be.
+ *
+ * @param {number} epoch
+ */
+export function ago(epoch, now = serverNow()) {
+  const seconds = now - epoch;
   if (seconds < -1) return `in ${duration(-seconds)}`;
   return seconds < 1 ? "just now" : `${duration(seconds)} ago`;
-}
-
-/** A `<time>`; `as` is "age" (it ticks), "left" (until then; it ticks) or "clock". UTC stands in the title. */
-export function timeEl(value, as = "clock") {
-  const node = el("time");
-  setTime(node, value, as);
-  return node;
-}
-
-export function setTime(node, value, as = "clock") {
-  const epoch = epochOf(value);
-  node.dataset.epoch = epoch ?? "";
-  node.dataset.as = as;
-  if (epoch === null) {
-    setText(node, "never");
-    return;
-  }
-  node.dateTime = iso(epoch);
-  node.title = iso(epoch);
-  sayTime(node);
-}
-
-function sayTime(node) {
-  const epoch = Number(node.dataset.epoch);
-  if (node.dataset.as === "age") setText(node, ago(epoch));
-  else if (node.dataset.as === "left") setText(node, duration(Math.max(0, epoch - serverNow())));
-  else setText(node, localTime(epoch));
-}
-
-/** Once a second all ages on the page grow. */
-export function startTicking() {
-  setInterval(() => {
-    if (document.hidden) return;
-    for (const node of document.querySelectorAll("time[data-as='age'], time[data-as='left']")) {
-      if (node.dataset.epoch) sayTime(node);
-    }
-  }, 1000);
 }

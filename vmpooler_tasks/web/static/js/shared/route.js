@@ -1,34 +1,64 @@
 /**
- * The place in the page is its hash: `#letters?queue=clone&since=1h`. A colleague who gets the link sees the same.
- * No element has such an id: the browser would scroll there by itself and take the focus away.
+ * The place on the page is the hash of its address: `#letters?queue=clone&since=1h`. A colleague who opens the link sees
+ * the same. No element has such an id: the browser would scroll to it and move the focus.
  */
 
+/** @typedef {Record<string, string>} Filters */
+/** @typedef {{section: string, filters: Filters}} Place */
+
+/** @type {Set<(place: Place) => void>} */
 const listeners = new Set();
 
-/** `{section, filters}` of the present hash. */
-export function current() {
-  const [section, words = ""] = location.hash.slice(1).split("?", 2);
-  return { section: section || "status", filters: Object.fromEntries(new URLSearchParams(words)) };
+/** Return the present place. */
+export const currentPlace = () => placeOf(location.hash);
+
+/**
+ * Return the place that a hash names.
+ *
+ * @param {string} hash
+ * @returns {Place}
+ */
+export function placeOf(hash) {
+  const [section, ...words] = hash.replace(/^#/, "").split("?");
+  return { section: section || "status", filters: Object.fromEntries(new URLSearchParams(words.join("?"))) };
 }
 
-export function link(section, filters = {}) {
-  const set = Object.entries(filters).filter(([, value]) => value !== null && value !== undefined && value !== "");
-  return set.length ? `#${section}?${new URLSearchParams(set)}` : `#${section}`;
+/**
+ * Return the hash of a section. Empty filters are left out.
+ *
+ * @param {string} section
+ * @param {Record<string, string | null | undefined>} [filters]
+ */
+export function hashOf(section, filters = {}) {
+  const words = new URLSearchParams();
+  for (const [name, value] of Object.entries(filters)) if (value) words.append(name, value);
+  return words.size ? `#${section}?${words}` : `#${section}`;
 }
 
-/** Goes there; with `replace` the way back does not lead to where we are now. */
-export function go(section, filters = {}, { replace = false, state = null } = {}) {
-  const target = link(section, filters);
+/**
+ * Go to a section. With `replace`, the present place is dropped from the browser's history.
+ *
+ * @param {string} section
+ * @param {Record<string, string | null | undefined>} [filters]
+ * @param {{replace?: boolean, state?: unknown}} [options]
+ */
+export function goTo(section, filters = {}, { replace = false, state = null } = {}) {
+  const target = hashOf(section, filters);
   if (target === location.hash) return;
   history[replace ? "replaceState" : "pushState"](state, "", target);
-  tell();
+  notify();
 }
 
-export const whenMoved = (listener) => listeners.add(listener);
-
-function tell() {
-  listeners.forEach((listener) => listener(current()));
+/**
+ * Call `listener` after each change of the place: by a link, the address bar, or the buttons back and forward.
+ *
+ * @param {(place: Place) => void} listener
+ */
+export function onMove(listener) {
+  if (listeners.size === 0) window.addEventListener("popstate", notify);
+  listeners.add(listener);
 }
 
-// For links, the address bar, and the way back and forth: a hash that changed is told of by this as well.
-window.addEventListener("popstate", tell);
+function notify() {
+  for (const listener of listeners) listener(currentPlace());
+}

@@ -1,4 +1,4 @@
-/** Where the marks of an axis go. */
+/** Where the marks of an axis stand, and what they say. Nothing here needs a page. */
 
 const MINUTE = 60;
 const HOUR = 60 * MINUTE;
@@ -19,42 +19,67 @@ const TIME_STEPS = [
   7 * DAY,
 ];
 const DURATION_STEPS = [1, 5, 10, 30, ...TIME_STEPS];
+const MAX_STEP = 7 * DAY;
 
-/** Round numbers from 0 to `most` or just above it: about `count` of them, whole ones. */
-export function numberTicks(most, count = 4) {
-  const raw = Math.max(most, 1) / count;
+/**
+ * Return about `count` whole, round numbers from 0 to `max` or just above it.
+ *
+ * @param {number} max
+ */
+export function numberTicks(max, count = 4) {
+  const raw = Math.max(finite(max), 1) / count;
   const magnitude = 10 ** Math.floor(Math.log10(raw));
-  const step = Math.max(
-    1,
-    [1, 2, 5, 10].map((factor) => factor * magnitude).find((size) => size >= raw),
-  );
-  return multiples(step, most);
+  const factor = [1, 2, 5].find((size) => size * magnitude >= raw) ?? 10;
+  return multiples(Math.max(1, factor * magnitude), max);
 }
 
-/** The same for seconds. */
-export function durationTicks(most, count = 4) {
-  const raw = Math.max(most, 1) / count;
-  return multiples(DURATION_STEPS.find((step) => step >= raw) ?? Math.ceil(raw / DAY) * DAY, most);
+/**
+ * Return about `count` durations in seconds from 0 to `max` or just above it: whole minutes, hours or days.
+ *
+ * @param {number} max
+ */
+export function durationTicks(max, count = 4) {
+  const raw = Math.max(finite(max), 1) / count;
+  return multiples(DURATION_STEPS.find((step) => step >= raw) ?? Math.ceil(raw / DAY) * DAY, max);
 }
 
-function multiples(step, most) {
-  const last = Math.max(1, Math.ceil(most / step));
+/** @param {number} value */
+const finite = (value) => (Number.isFinite(value) ? value : 0);
+
+/**
+ * @param {number} step
+ * @param {number} max
+ */
+function multiples(step, max) {
+  const last = Math.max(1, Math.ceil(finite(max) / step));
   return Array.from({ length: last + 1 }, (_, index) => index * step);
 }
 
-/** Epochs at full hours, minutes or days of local time between two epochs, at most `count` of them. */
+/**
+ * Return at most `count` epochs between two epochs, at full hours, minutes or days of local time, and their distance.
+ *
+ * @param {number} from
+ * @param {number} to
+ * @param {number} count
+ */
 export function timeTicks(from, to, count) {
-  const step = TIME_STEPS.find((size) => (to - from) / size <= count) ?? 7 * DAY;
-  const shift = new Date(to * 1000).getTimezoneOffset() * 60;
+  const wanted = (to - from) / Math.max(1, count);
+  const step = TIME_STEPS.find((size) => size >= wanted) ?? Math.ceil(wanted / MAX_STEP) * MAX_STEP;
+  const shift = new Date(to * 1000).getTimezoneOffset() * MINUTE;
   const ticks = [];
   for (let at = Math.ceil((from - shift) / step) * step + shift; at <= to; at += step) ticks.push(at);
   return { ticks, step };
 }
 
-const hourAndMinute = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", hour12: false });
+const hourAndMinute = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
 const dayOnly = new Intl.DateTimeFormat(undefined, { weekday: "short", day: "numeric" });
 
-/** A mark of the time axis: the day at midnight and on long axes, else the time. */
+/**
+ * Return the label of a mark on the time axis: the day at midnight and on long axes, else the time.
+ *
+ * @param {number} epoch
+ * @param {number} step
+ */
 export function timeLabel(epoch, step) {
   const date = new Date(epoch * 1000);
   const isMidnight = date.getHours() === 0 && date.getMinutes() === 0;

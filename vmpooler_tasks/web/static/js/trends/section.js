@@ -1,264 +1,193 @@
-/** Sizes and ages of the queues over time, from the kept history. */
+/** The trends: sizes and ages of the queues over time, from the history of health checks. */
 
 import { get } from "../shared/api.js";
-import { Chart, verdictStrip } from "./chart.js";
-import { button } from "../shared/dialogs.js";
-import { byId, cell, el, reconcile, row, setText, show, table } from "../shared/dom.js";
-import { epochOf, localTime, number, serverNow, timeEl } from "../shared/format.js";
+import { button, inline, option } from "../shared/controls.js";
+import { byId, el, setText, show } from "../shared/dom.js";
+import { epochOf, localTime, serverNow } from "../shared/format.js";
+import { reconcile } from "../shared/reconcile.js";
+import { frameOf } from "./chart.js";
+import { createCharts } from "./charts.js";
+import { figuresOf } from "./figures.js";
+import { FiguresTable } from "./figures_table.js";
+import { healthStrip } from "./health_strip.js";
 
+/** @import { HistoryPoint } from "../shared/types.js" */
+
+/** @type {[number, string][]} */
 const RANGES = [
   [1, "1 h"],
   [6, "6 h"],
   [24, "24 h"],
   [168, "7 d"],
 ];
-const MOST_POINTS = 240;
-const LEAST_SECONDS = 300;
-const MOST_TRIES = 8;
-const ROWS = 48; // of the table; more would be read by nobody
-const TABLE = [
-  ["pending", "Pending"],
-  ["ready", "Ready"],
-  ["completed", "Completed"],
-  ["dlq", "Dead letters"],
-  ["stuck", "Stuck"],
-  ["orphaned", "Orphaned"],
-];
+const MAX_POINTS = 240;
+const MIN_SECONDS = 300; // of the time axis
+const MAX_ATTEMPTS = 8;
 
-const state = { hours: 6, pool: "", points: [], at: -1, lastCheck: null, triesLeft: 0, request: null };
-let parts = null;
+export class TrendsSection {
+  #hours = 6;
+  #pool = "";
+  /** @type {HistoryPoint[]} */
+  #points = [];
+  #index = -1;
+  /** @type {string | null} */
+  #lastCheck = null;
+  #attemptsLeft = 0;
+  /** @type {AbortController | null} */
+  #request = null;
 
-/** `lastCheck` is when the newest point was measured: only then is there anything new. */
-export function showTrends(lastCheck) {
-  build();
-  if (lastCheck !== state.lastCheck) Object.assign(state, { lastCheck, triesLeft: MOST_TRIES });
-  else if (hasNewest(lastCheck) || state.triesLeft <= 0) return;
-  state.triesLeft -= 1;
-  load();
-}
-
-/** The server tells everybody the same history for some seconds: it may lack the check that was just made. */
-function hasNewest(lastCheck) {
-  const newest = state.points.at(-1)?.at ?? 0;
-  return newest >= (epochOf(lastCheck) ?? 0) - 1;
-}
-
-function build() {
-  if (parts) return;
-  const onPoint = (index) => pointAt(index);
-  const charts = [
-    new Chart({
-      title: "VMs in the queues",
-      unit: "number",
-      onPoint,
-      series: [
-        { name: "ready", label: "ready" },
-        { name: "pending", label: "pending" },
-        { name: "completed", label: "completed" },
-      ],
-    }),
-    new Chart({
-      title: "Oldest VM",
-      unit: "seconds",
-      onPoint,
-      series: [
-        { name: "ready_oldest", label: "ready" },
-        { name: "pending_oldest", label: "pending" },
-      ],
-    }),
-    new Chart({ title: "Dead letters", unit: "number", onPoint, series: [{ name: "dlq", label: "dead letters" }] }),
-    new Chart({
-      title: "Stuck and orphaned",
-      unit: "number",
-      onPoint,
-      series: [
-        { name: "stuck", label: "stuck in pending" },
-        { name: "orphaned", label: "orphaned metadata" },
-      ],
-    }),
-  ];
-  parts = {
-    charts,
-    ranges: rangeButtons(),
-    pools: el("select", { id: "trend-pool", on: { change: choosePool } }),
-    slider: el("input", {
+  constructor() {
+    this.charts = createCharts((index) => this.#showPoint(index));
+    this.ranges = el("div", { class: "segments", role: "group", "aria-label": "Time shown" }, this.#rangeButtons());
+    this.pools = el("select", { id: "trend-pool", on: { change: () => this.#choosePool() } });
+    this.slider = el("input", {
       type: "range",
-      id: "trend-at",
+      id: "trend-point",
       min: 0,
       step: 1,
-      on: { input: () => pointAt(Number(parts.slider.value)) },
-    }),
-    readout: el("output", { for: "trend-at", class: "readout" }),
-    strip: el("div"),
-    none: el("p", { class: "muted", hidden: true, text: "No check was recorded in this time." }),
-    details: detailsTable(),
-  };
-  byId("trends-body").append(
-    el(
-      "div",
-      { class: "controls" },
-      parts.ranges,
-      el("div", { class: "inline" }, el("label", { for: "trend-pool", text: "Pool" }), parts.pools),
+      on: { input: () => this.#showPoint(Number(this.slider.value)) },
+    });
+    this.readout = el("output", { for: "trend-point", class: "readout" });
+    this.strip = el("div");
+    this.empty = el("p", { class: "muted", hidden: true, text: "No check was recorded in this time." });
+    this.table = new FiguresTable(() => this.#fillTable());
+    this.#build();
+  }
+
+  #build() {
+    byId("trends-body").append(
       el(
         "div",
-        { class: "inline grow" },
-        el("label", { for: "trend-at", text: "Read at" }),
-        parts.slider,
-        parts.readout,
+        { class: "controls" },
+        this.ranges,
+        inline("Pool", this.pools),
+        inline("Values at", this.slider, { grows: true }, this.readout),
       ),
-    ),
-    parts.none,
-    el("figure", { class: "verdicts" }, el("figcaption", { text: "Verdict" }), parts.strip),
-    el(
-      "div",
-      { class: "charts" },
-      charts.map((chart) => chart.node),
-    ),
-    parts.details,
-  );
-  new ResizeObserver(() => draw()).observe(byId("trends-body"));
-}
-
-function rangeButtons() {
-  return el(
-    "div",
-    { class: "segments", role: "group", "aria-label": "Time shown" },
-    RANGES.map(([hours, label]) =>
-      button(
-        label,
-        () => {
-          state.hours = hours;
-          state.at = -1;
-          load();
-        },
-        { "data-hours": hours },
+      this.empty,
+      el("figure", { class: "health-strip" }, el("figcaption", { text: "Health status" }), this.strip),
+      el(
+        "div",
+        { class: "charts" },
+        this.charts.map((chart) => chart.node),
       ),
-    ),
-  );
-}
-
-function choosePool() {
-  state.pool = parts.pools.value;
-  draw();
-}
-
-async function load() {
-  state.request?.abort();
-  const { signal } = (state.request = new AbortController());
-  for (const one of parts.ranges.children) one.setAttribute("aria-pressed", Number(one.dataset.hours) === state.hours);
-  try {
-    const { points } = await get("history", { hours: state.hours, points: MOST_POINTS }, signal);
-    const stays = state.at >= 0 && state.at < state.points.length - 1 ? state.points[state.at].at : null;
-    state.points = points;
-    state.at =
-      stays === null
-        ? points.length - 1
-        : Math.max(
-            0,
-            points.findIndex((point) => point.at >= stays),
-          );
-    offerPools();
-    draw();
-  } catch (error) {
-    if (!signal.aborted) state.lastCheck = null; // the next overview tries again
+      this.table.node,
+    );
+    new ResizeObserver(() => this.#draw()).observe(byId("trends-body"));
   }
-}
 
-function offerPools() {
-  const names = [...new Set(state.points.flatMap((point) => Object.keys(point.pools)))].sort();
-  if (state.pool && !names.includes(state.pool)) names.push(state.pool);
-  reconcile(
-    parts.pools,
-    ["", ...names],
-    (name) => name,
-    (name) => el("option", { value: name, text: name || "all" }),
-  );
-}
-
-/** One point's figures, of the chosen pool or of all: sizes are summed, of ages the oldest counts. */
-function figures(point) {
-  const pools = state.pool ? [point.pools[state.pool]].filter(Boolean) : Object.values(point.pools);
-  const sum = (name) => (pools.length ? pools.reduce((total, pool) => total + (pool[name] ?? 0), 0) : undefined);
-  const most = (name) => (pools.length ? Math.max(...pools.map((pool) => pool[name] ?? 0)) : undefined);
-  return {
-    at: point.at,
-    status: point.status,
-    dlq: point.dlq,
-    orphaned: point.orphaned,
-    stuck: state.pool ? sum("stuck") : point.stuck,
-    ready: sum("ready"),
-    pending: sum("pending"),
-    completed: sum("completed"),
-    ready_oldest: most("ready_oldest"),
-    pending_oldest: most("pending_oldest"),
-  };
-}
-
-function draw() {
-  const points = state.points.map(figures);
-  const to = Math.max(serverNow(), points.at(-1)?.at ?? 0);
-  // What began within that time fills the width.
-  const from = Math.max(to - state.hours * 3600, Math.min(points[0]?.at ?? 0, to - LEAST_SECONDS));
-  show(parts.none, points.length === 0);
-  for (const chart of parts.charts) {
-    const width = Math.floor(chart.node.clientWidth);
-    if (width > 0) chart.draw(points, from, to, width);
+  /**
+   * Read the history again if there was a new check. The server keeps a history for some seconds, so the newest check
+   * may be missing at first: then try again with the next overview.
+   *
+   * @param {string} lastCheck
+   */
+  update(lastCheck) {
+    if (lastCheck !== this.#lastCheck) this.#attemptsLeft = MAX_ATTEMPTS;
+    else if (this.#hasCheck(lastCheck) || this.#attemptsLeft <= 0) return;
+    this.#lastCheck = lastCheck;
+    this.#attemptsLeft -= 1;
+    this.#load();
   }
-  const whole = Math.floor(byId("trends-body").clientWidth);
-  if (whole > 0) parts.strip.replaceChildren(verdictStrip(points, from, to, whole));
-  parts.slider.max = Math.max(0, points.length - 1);
-  parts.slider.disabled = points.length === 0;
-  pointAt(Math.min(state.at, points.length - 1));
-  if (parts.details.open) fillTable();
-}
 
-function pointAt(index) {
-  const point = state.points[index];
-  state.at = index;
-  parts.slider.value = Math.max(0, index);
-  parts.charts.forEach((chart) => chart.pointAt(index));
-  setText(parts.readout, point ? `${localTime(point.at)}, ${point.status}` : "–");
-  parts.slider.setAttribute("aria-valuetext", point ? spoken(point) : "nothing recorded");
-}
+  /** @param {string} lastCheck */
+  #hasCheck(lastCheck) {
+    const newest = this.#points.at(-1)?.at ?? 0;
+    return newest >= (epochOf(lastCheck) ?? 0) - 1;
+  }
 
-function spoken(point) {
-  const values = figures(point);
-  const words = parts.charts.flatMap((chart) =>
-    chart.series.map(
-      ({ name, label }) => `${chart.unit === "seconds" ? "oldest " : ""}${label} ${chart.say(values[name])}`,
-    ),
-  );
-  return `${localTime(point.at)}, ${point.status}: ${words.join(", ")}`;
-}
+  #rangeButtons() {
+    return RANGES.map(([hours, label]) => button(label, () => this.#chooseRange(hours), { "data-hours": hours }));
+  }
 
-function detailsTable() {
-  const made = table(
-    "Figures over time, newest first",
-    [{ label: "Time" }, { label: "Verdict" }, ...TABLE.map(([, label]) => ({ label, class: "num" }))],
-    { name: "cards compact" },
-  );
-  const node = el(
-    "details",
-    { class: "figures", on: { toggle: () => node.open && fillTable() } },
-    el("summary", { text: "The same as a table" }),
-    made.node,
-  );
-  node.tableBody = made.body;
-  return node;
-}
+  /** @param {number} hours */
+  #chooseRange(hours) {
+    this.#hours = hours;
+    this.#index = -1;
+    this.#load();
+  }
 
-function fillTable() {
-  const step = Math.max(1, Math.ceil(state.points.length / ROWS));
-  const chosen = state.points.filter((_, index) => (state.points.length - 1 - index) % step === 0).reverse();
-  reconcile(
-    parts.details.tableBody,
-    chosen.map(figures),
-    (point) => `${state.pool}/${point.at}`,
-    (point) =>
-      row(
-        el("th", { scope: "row", role: "rowheader" }, timeEl(point.at)),
-        cell("Verdict", { text: point.status }),
-        ...TABLE.map(([name, label]) => cell(label, { class: "num", text: number(point[name]) })),
+  #choosePool() {
+    this.#pool = this.pools.value;
+    this.#draw();
+  }
+
+  async #load() {
+    this.#request?.abort();
+    const { signal } = (this.#request = new AbortController());
+    for (const one of this.ranges.querySelectorAll("button")) {
+      one.setAttribute("aria-pressed", String(Number(one.dataset.hours) === this.#hours));
+    }
+    try {
+      /** @type {{points: HistoryPoint[]}} */
+      const { points } = await get("history", { hours: this.#hours, points: MAX_POINTS }, signal);
+      this.#replacePoints(points);
+      this.#offerPools();
+      this.#draw();
+    } catch {
+      if (!signal.aborted) this.#lastCheck = null; // the next overview tries again
+    }
+  }
+
+  /**
+   * Take over the points. The slider stays at its time, or at the newest point if it was there.
+   *
+   * @param {HistoryPoint[]} points
+   */
+  #replacePoints(points) {
+    const isAtEnd = this.#index < 0 || this.#index >= this.#points.length - 1;
+    const at = isAtEnd ? Infinity : this.#points[this.#index].at;
+    const index = points.findIndex((point) => point.at >= at);
+    this.#points = points;
+    this.#index = index < 0 ? points.length - 1 : index;
+  }
+
+  #offerPools() {
+    const names = new Set(this.#points.flatMap((point) => Object.keys(point.pools)));
+    if (this.#pool) names.add(this.#pool);
+    const identity = (/** @type {string} */ name) => name;
+    reconcile(this.pools, ["", ...[...names].sort()], identity, (name) => option(name, name || "all"));
+  }
+
+  #draw() {
+    const points = this.#points.map((point) => figuresOf(point, this.#pool));
+    const to = Math.max(serverNow(), points.at(-1)?.at ?? 0);
+    // A history that is shorter than the range fills the width.
+    const from = Math.max(to - this.#hours * 3600, Math.min(points[0]?.at ?? 0, to - MIN_SECONDS));
+    show(this.empty, points.length === 0);
+    for (const chart of this.charts) {
+      const width = Math.floor(chart.node.clientWidth);
+      if (width > 0) chart.draw(points, frameOf(from, to, width));
+    }
+    const width = Math.floor(byId("trends-body").clientWidth);
+    if (width > 0) this.strip.replaceChildren(healthStrip(points, frameOf(from, to, width)));
+    this.slider.max = String(Math.max(0, points.length - 1));
+    this.slider.disabled = points.length === 0;
+    this.#showPoint(Math.min(this.#index, points.length - 1));
+    this.#fillTable();
+  }
+
+  #fillTable() {
+    this.table.fill(this.#points, this.#pool);
+  }
+
+  /** @param {number} index */
+  #showPoint(index) {
+    const point = this.#points[index];
+    this.#index = index;
+    this.slider.value = String(Math.max(0, index));
+    for (const chart of this.charts) chart.showPoint(index);
+    setText(this.readout, point ? `${localTime(point.at)}, ${point.status}` : "–");
+    this.slider.setAttribute("aria-valuetext", point ? this.#spoken(point) : "no check recorded");
+  }
+
+  /** @param {HistoryPoint} point */
+  #spoken(point) {
+    const figures = figuresOf(point, this.#pool);
+    const words = this.charts.flatMap((chart) =>
+      chart.series.map(
+        ({ name, label }) => `${chart.unit === "seconds" ? "oldest " : ""}${label} ${chart.format(figures[name])}`,
       ),
-  );
+    );
+    return `${localTime(point.at)}, ${point.status}: ${words.join(", ")}`;
+  }
 }

@@ -1,0 +1,65 @@
+/** The links of a health reason: to the section of this page that shows more, and to the runbook. */
+
+import { el } from "../shared/dom.js";
+import { hashOf } from "../shared/route.js";
+
+/** @import { Reason } from "../shared/types.js" */
+
+/** @typedef {{text: string, section: string, queue?: string, takesFilters?: boolean}} View */
+
+/** @type {Record<string, View>} */
+const VIEWS = {
+  dlq_size: { text: "Dead letters", section: "letters", takesFilters: true },
+  dlq_near_cap: { text: "These dead letters", section: "letters", takesFilters: true },
+  stuck_vms: { text: "Dead letters of clones", section: "letters", queue: "clone", takesFilters: true },
+  pending_queue: { text: "Pools", section: "pools" },
+  ready_queue: { text: "Pools", section: "pools" },
+  empty_pool: { text: "Dead letters of this pool", section: "letters", takesFilters: true },
+  purge_overdue: { text: "Purge", section: "purge", takesFilters: true },
+  purge_unfinished: { text: "Purge", section: "purge", takesFilters: true },
+  purge_failed: { text: "Purge", section: "purge", takesFilters: true },
+  purge_aborted: { text: "Plan of this purge", section: "purge", takesFilters: true },
+  breaker_open: { text: "Dead letters of clones", section: "letters", queue: "clone", takesFilters: true },
+  pool_broken: { text: "Dead letters of this pool", section: "letters", queue: "clone", takesFilters: true },
+};
+
+/**
+ * Return the hash of the section that shows more about a reason, or null.
+ *
+ * @param {Reason} reason
+ */
+export function sectionOf(reason) {
+  const view = Object.hasOwn(VIEWS, reason.code) ? VIEWS[reason.code] : null;
+  if (!view) return null;
+  const filters = view.takesFilters ? { pool: reason.pool, queue: view.queue ?? reason.queue } : {};
+  return { text: view.text, href: hashOf(view.section, filters) };
+}
+
+/**
+ * Return the links of a reason.
+ *
+ * @param {Reason} reason
+ */
+export function createLinks(reason) {
+  const section = sectionOf(reason);
+  return [
+    section && el("a", { href: section.href, text: section.text }),
+    reason.runbook &&
+      el(
+        "a",
+        { href: safeUrl(reason.runbook), target: "_blank", rel: "noopener noreferrer" },
+        "Runbook",
+        el("span", { class: "unseen", text: ` for ${reason.code}, in a new window` }),
+      ),
+  ];
+}
+
+/**
+ * Return an address that the server sent if it is a page, and never if it is a script.
+ *
+ * @param {string} address
+ */
+function safeUrl(address) {
+  const url = new URL(address, location.href);
+  return ["http:", "https:"].includes(url.protocol) ? url.href : "#status";
+}

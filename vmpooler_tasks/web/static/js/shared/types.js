@@ -1,0 +1,220 @@
+/**
+ * The JSON of the HTTP API, as types. They follow the models of the API in `vmpooler_tasks/web/api/`. Nothing is loaded
+ * from this module: other modules name its types in comments. Times are epochs in seconds unless a field says otherwise.
+ */
+
+/**
+ * @typedef {object} Session
+ * @property {boolean} login_required
+ * @property {string | null} user
+ * @property {string | null} role "operate" or "read"; null before the login
+ * @property {string | null} csrf_token
+ */
+
+/** @typedef {"healthy" | "degraded" | "unhealthy"} Severity */
+
+/**
+ * @typedef {object} Reason
+ * @property {string} code
+ * @property {string} severity
+ * @property {string} found what is wrong, in words
+ * @property {string} remedy what to do
+ * @property {string} [runbook] an address on this server
+ * @property {string} [pool]
+ * @property {string} [queue]
+ * @property {string} [provider]
+ */
+
+/**
+ * @typedef {object} Health
+ * @property {string} status
+ * @property {string | null} last_check an ISO text
+ * @property {number} [stuck_vm_count]
+ * @property {number} [dlq_total_size]
+ * @property {number} [orphaned_metadata_count]
+ * @property {Reason[]} reasons
+ */
+
+/**
+ * @typedef {object} Pool
+ * @property {string} pool
+ * @property {number} size
+ * @property {number} ready
+ * @property {number} pending
+ * @property {number} cloning
+ * @property {number} running
+ * @property {number} completed
+ * @property {number} failures
+ * @property {string} last_failure
+ * @property {string} provider
+ * @property {number | null} provider_closed_until
+ * @property {number | null} pool_closed_until
+ */
+
+/**
+ * @typedef {object} Worker
+ * @property {string} name
+ * @property {string[]} queues
+ */
+
+/**
+ * @typedef {object} LastPurge
+ * @property {number | null} started
+ * @property {number | null} finished
+ * @property {string | null} failure
+ */
+
+/**
+ * @typedef {object} Features
+ * @property {boolean} dlq
+ * @property {boolean} purge
+ * @property {boolean} purge_dry_run
+ * @property {boolean} health
+ * @property {boolean} manage_pools
+ */
+
+/** @typedef {Record<string, number>} Counts */
+
+/**
+ * @typedef {object} Overview
+ * @property {number} at
+ * @property {Health} health
+ * @property {Pool[]} pools
+ * @property {Counts} dlq dead letters by queue
+ * @property {Worker[]} workers
+ * @property {string[]} beats
+ * @property {Counts} messages by Celery queue
+ * @property {number} unacknowledged
+ * @property {LastPurge} purge
+ * @property {Features} features
+ * @property {string} revision another one whenever a dead letter came or went
+ */
+
+/**
+ * @typedef {object} PoolPoint
+ * @property {number} [pending]
+ * @property {number} [pending_oldest]
+ * @property {number} [ready]
+ * @property {number} [ready_oldest]
+ * @property {number} [completed]
+ * @property {number} [stuck]
+ */
+
+/**
+ * @typedef {object} HistoryPoint
+ * @property {number} at
+ * @property {string} status
+ * @property {number} dlq
+ * @property {number} stuck
+ * @property {number} orphaned
+ * @property {Record<string, PoolPoint>} pools
+ */
+
+/**
+ * A dead letter may have more fields than these, and may lack all but the first two.
+ *
+ * @typedef {{
+ *   id: string,
+ *   queue: string,
+ *   queue_from?: string | null,
+ *   vm?: string | null,
+ *   pool?: string | null,
+ *   task?: string | null,
+ *   error_class?: string | null,
+ *   error_message?: string | null,
+ *   failed_at?: string | number | null,
+ *   redrives?: number | null,
+ *   [field: string]: unknown,
+ * }} DeadLetter
+ */
+
+/**
+ * @typedef {object} DeadLetterPage
+ * @property {DeadLetter[]} letters
+ * @property {string | null} next_cursor
+ * @property {string[]} unreadable keys that hold something else than dead letters
+ */
+
+/**
+ * @typedef {object} ErrorGroup
+ * @property {string} error
+ * @property {string} [error_class]
+ * @property {string} [message]
+ * @property {number} count
+ * @property {number} newest
+ * @property {string[]} queues
+ * @property {string[]} pools
+ */
+
+/**
+ * @typedef {object} DeadLetterStats
+ * @property {number} total
+ * @property {ErrorGroup[]} groups
+ */
+
+/** @typedef {Record<string, unknown>} Selection the dead letters of a redrive or a deletion, as the API takes them */
+
+/**
+ * @typedef {object} RedriveGroup
+ * @property {string} queue
+ * @property {string} pool
+ * @property {string} error
+ * @property {number} count
+ */
+
+/**
+ * @typedef {object} RedrivePreview
+ * @property {number} selected
+ * @property {number} poisoned dead letters that were redriven too often
+ * @property {Counts} expected by outcome
+ * @property {RedriveGroup[]} groups
+ */
+
+/**
+ * @typedef {object} RedriveRun
+ * @property {string} run
+ * @property {string} state
+ * @property {number} selected
+ * @property {number} position
+ * @property {number} redriven
+ * @property {number} obsolete
+ * @property {number} kept
+ * @property {number} gone
+ * @property {number} failed_again
+ * @property {string} who
+ * @property {string | null} why
+ * @property {number} started
+ */
+
+/**
+ * @typedef {object} PurgeEntry
+ * @property {string} queue
+ * @property {string} pool
+ * @property {string} vm
+ * @property {number} age_seconds
+ * @property {number} max_age_seconds
+ */
+
+/**
+ * @typedef {object} PurgeReport
+ * @property {boolean} dry_run
+ * @property {string} [skipped] why nothing was done
+ * @property {Counts} found by queue
+ * @property {Counts} purged by queue
+ * @property {number} total
+ * @property {string[]} errors
+ * @property {number} error_count
+ * @property {PurgeEntry[]} entries
+ * @property {number} entries_left_out
+ * @property {number} duration_seconds
+ */
+
+/** @typedef {{at: number, action?: string, who?: string, why?: string, count?: unknown, [field: string]: unknown}} AuditEntry */
+
+/**
+ * @typedef {object} AuditPage
+ * @property {AuditEntry[]} entries
+ * @property {string | null} next_cursor
+ */
+
+export {};
