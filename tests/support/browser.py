@@ -31,9 +31,9 @@ DESKTOP = {"width": 1280, "height": 900}
 PHONE = {"width": 360, "height": 740}
 
 REFUSED = "Failed to load resource"
-"""So Chromium tells of every answer of 400 and above, and of none at all: tests that provoke these expect it."""
+"""Chromium logs this for every response of 400 and above, and for a missing one. Tests that provoke these expect it."""
 
-MOST_TABS = 120
+MAX_TABS = 120
 
 
 @contextmanager
@@ -67,14 +67,14 @@ class Dashboard:
         self.web.start().says("[web] Serving")
 
     def visit(self, section: str = "status", *, expected: Sequence[str] = (), **context: Any) -> "Visit":
-        """A browser of somebody's, at this section."""
+        """Open a browser at this section."""
         made = Visit(self, expected, context)
         self.visits.append(made)
         made.go(section)
         return made
 
     def leave(self) -> None:
-        """Ends everything, and fails if a browser had anything to complain of."""
+        """Close the browsers and stop the web process. Fail if a browser reported a trouble."""
         for visit in self.visits:
             visit.page.context.close()
         self.web.stop()
@@ -91,7 +91,7 @@ class Visit:
         self.page.set_default_timeout(PATIENCE * 1000)
         self.page.on("console", lambda message: self._heard(message.type, message.text))
         self.page.on("pageerror", lambda error: self.troubles.append(f"script: {error}"))
-        self.page.on("request", self._asked)
+        self.page.on("request", self._on_request)
         violated = "addEventListener('securitypolicyviolation', (e) => console.error(`CSP: ${e.violatedDirective}`))"
         self.page.add_init_script(violated)
 
@@ -99,9 +99,9 @@ class Visit:
         if kind in ("error", "warning") and not any(text.startswith(one) for one in self.expected):
             self.troubles.append(f"{kind}: {text}")
 
-    def _asked(self, request: Request) -> None:
+    def _on_request(self, request: Request) -> None:
         if urlsplit(request.url).netloc != urlsplit(self.dashboard.address).netloc:
-            self.troubles.append(f"asked {request.url}")
+            self.troubles.append(f"requested {request.url}")
 
     def go(self, section: str) -> None:
         self.page.goto(f"{self.dashboard.address}/#{section}")
@@ -115,36 +115,36 @@ class Visit:
         return (within or self.page).get_by_role("button", name=name)
 
     @property
-    def letters(self) -> Locator:
-        """The rows of the list."""
-        return self.page.locator("table.letters tbody tr")
+    def dead_letters(self) -> Locator:
+        """Return the rows of the list."""
+        return self.page.locator("table.dead-letters tbody tr")
 
     @property
     def dialog(self) -> Locator:
-        """The one in front."""
+        """Return the dialog in front."""
         return self.page.get_by_role("dialog").last
 
     def tab_to(self, name: str) -> None:
-        """Presses Tab until what has the focus is called so."""
-        for _ in range(MOST_TABS):
+        """Press Tab until the focused element has this name."""
+        for _ in range(MAX_TABS):
             self.page.keyboard.press("Tab")
             if name in self.focused():
                 return
         raise AssertionError(f"Tab does not lead to {name!r}")
 
     def focused(self) -> str:
-        """How what has the focus is called."""
-        look = """() => {
+        """Return the name of the focused element."""
+        name_of = """() => {
             const at = document.activeElement;
             return at.getAttribute("aria-label") ?? at.labels?.[0]?.textContent ?? at.textContent;
         }"""
-        return str(self.page.evaluate(look)).strip()
+        return str(self.page.evaluate(name_of)).strip()
 
     def is_accessible(self) -> None:
-        """As far as axe can tell; and nothing has to be scrolled to the side."""
+        """Fail if axe finds a violation, or if something is wider than the window."""
         found = Axe().run(self.page).response["violations"]
-        told = [{"rule": one["id"], "at": [node["html"][:200] for node in one["nodes"]]} for one in found]
-        assert not told, json.dumps(told, indent=1)
+        violations = [{"rule": one["id"], "at": [node["html"][:200] for node in one["nodes"]]} for one in found]
+        assert not violations, json.dumps(violations, indent=1)
         wide = """() => document.documentElement.scrollWidth <= innerWidth ? [] :
             [...document.querySelectorAll("body *")].filter((one) => one.getBoundingClientRect().right > innerWidth)
                 .map((one) => one.outerHTML.slice(0, 200))"""
@@ -152,5 +152,5 @@ class Visit:
         assert not beyond, f"wider than the window: {beyond}"
 
     def hears(self, text: str) -> None:
-        """Waits until a screen reader is told this."""
+        """Wait until this is announced to screen readers."""
         expect(self.page.locator("#announcer")).to_contain_text(text)

@@ -1,4 +1,4 @@
-"""Redriving and deleting on the dashboard, with a worker that does what is asked."""
+"""Redriving and deleting on the dashboard, with a real worker."""
 
 import re
 from typing import Any
@@ -43,25 +43,25 @@ def left(world: World) -> int:
     return int(world.client.zcard(keys.dead_letters(DeadLetterQueue.TASKS)))
 
 
-def test_one_letter_is_redriven_and_goes(dashboard: Dashboard, world: World, run: CommandLine, worker: Process) -> None:
+def test_one_dead_letter_is_redriven_and_goes(dashboard: Dashboard, world: World, run: CommandLine, worker: Process) -> None:
     sums(world, 2)
     visit = dashboard.visit("letters")
     visit.log_in()
-    expect(visit.letters).to_have_count(2)
-    visit.letters.nth(1).locator(".error").get_by_role("button").click()
+    expect(visit.dead_letters).to_have_count(2)
+    visit.dead_letters.nth(1).locator(".error").get_by_role("button").click()
     visit.button("Redrive …", visit.dialog).click()
-    expect(visit.dialog).to_contain_text("1 will be run again")
+    expect(visit.dialog).to_contain_text("1 will run again")
     visit.dialog.get_by_label("Why").fill("it is back")
     visit.button("Redrive 1", visit.dialog).click()
     expect(visit.page.get_by_text("Redrive is done")).to_be_visible()
-    expect(visit.page.get_by_role("list", name="Redrives under way")).to_contain_text("1 of 1: 1 redriven")
-    expect(visit.letters).to_have_count(1)
+    expect(visit.page.get_by_role("list", name="Running redrives")).to_contain_text("1 of 1: 1 redriven")
+    expect(visit.dead_letters).to_have_count(1)
     expect(visit.page.get_by_role("dialog")).to_have_count(0)
     worker.says("succeeded in", times=1)
     [entry] = run.json("audit")
     assert (entry["action"], entry["who"], entry["why"]) == ("redrive", "olga@web", "it is back")
-    visit.page.get_by_text("Runs of the last week").first.click()
-    past = visit.page.get_by_role("table", name="Runs of the last week")
+    visit.page.get_by_text("Redrives of the last week").first.click()
+    past = visit.page.get_by_role("table", name="Redrives of the last week")
     expect(past.get_by_role("row").nth(1)).to_contain_text("it is back")
 
 
@@ -84,14 +84,14 @@ def test_a_whole_group_is_redriven_except_what_came_back_too_often(
     letter(world, "pending", 1, vm="v", pool=POOL, error_class="Timeout", error_message="late")
     visit = open_dashboard.visit("letters")
     visit.button("Outage attempt <n> failed").click()
-    expect(visit.letters).to_have_count(4)
+    expect(visit.dead_letters).to_have_count(4)
     visit.button("Redrive all 4 …").click()
-    expect(visit.dialog).to_contain_text("3 will be run again")
-    expect(visit.dialog).to_contain_text("1 letter came back too often and is left out")
-    visit.dialog.get_by_label("Letters a second").fill("0")
+    expect(visit.dialog).to_contain_text("3 will run again")
+    expect(visit.dialog).to_contain_text("1 dead letter failed again too often and is left out")
+    visit.dialog.get_by_label("Dead letters per second").fill("0")
     visit.button("Redrive 3", visit.dialog).click()
-    expect(visit.letters).to_have_count(1)
-    expect(visit.page.get_by_text("1 letter of this filter")).to_be_visible()
+    expect(visit.dead_letters).to_have_count(1)
+    expect(visit.page.get_by_text("1 dead letter with this filter")).to_be_visible()
     until(lambda: left(world) == 1, "the others go")
 
 
@@ -99,10 +99,10 @@ def test_a_run_is_cancelled(open_dashboard: Dashboard, world: World, worker: Pro
     sums(world, 40)
     visit = open_dashboard.visit("letters")
     visit.button("Redrive all 40 …").click()
-    visit.dialog.get_by_label("Letters a second").fill("1")
+    visit.dialog.get_by_label("Dead letters per second").fill("1")
     visit.button("Redrive 40", visit.dialog).click()
     expect(visit.page.get_by_role("progressbar")).to_be_visible()
-    visit.button("Cancel it").click()
+    visit.button("Cancel this run").click()
     expect(visit.page.get_by_text("Redrive was cancelled")).to_be_visible()
     visit.button("Hide this run").click()
     expect(visit.page.get_by_role("progressbar")).to_have_count(0)
@@ -114,14 +114,14 @@ def test_a_run_without_a_worker_says_what_it_waits_for(open_dashboard: Dashboard
     visit = open_dashboard.visit("letters")
     visit.button("Redrive all 1 …").click()
     visit.button("Redrive 1", visit.dialog).click()
-    expect(visit.page.get_by_text("no worker takes vmpooler.maintenance")).to_be_visible()
+    expect(visit.page.get_by_text("no worker serves vmpooler.maintenance")).to_be_visible()
 
 
 def test_the_selected_are_deleted_and_no_others(open_dashboard: Dashboard, world: World, run: CommandLine) -> None:
     sums(world, 5)
     visit = open_dashboard.visit("letters")
     for place in (0, 2):
-        visit.letters.nth(place).get_by_role("checkbox").check()
+        visit.dead_letters.nth(place).get_by_role("checkbox").check()
     visit.button("Delete …").click()
     expect(visit.dialog).to_contain_text("2 dead letters")
     visit.page.keyboard.press("Escape")
@@ -129,9 +129,9 @@ def test_the_selected_are_deleted_and_no_others(open_dashboard: Dashboard, world
     visit.button("Delete …").click()
     visit.dialog.get_by_label("Why").fill("known")
     visit.button("Delete 2", visit.dialog).click()
-    expect(visit.letters).to_have_count(3)
+    expect(visit.dead_letters).to_have_count(3)
     expect(visit.page.get_by_text("2 dead letters deleted.")).to_be_visible()
-    shown = visit.letters.locator(".error").all_text_contents()
+    shown = visit.dead_letters.locator(".error").all_text_contents()
     assert [re.findall(r"\d+", text)[0] for text in shown] == ["4", "2", "1"]
     assert {entry["why"] for entry in run.json("audit")} == {"known"}
 
@@ -143,7 +143,7 @@ def test_what_arrives_while_one_is_asked_is_not_deleted_with_the_rest(open_dashb
     expect(visit.dialog).to_contain_text("3 dead letters")
     letter(world, "tasks", -60, id="late", error_class="E", error_message="of the future, as clocks differ")
     visit.button("Delete 3", visit.dialog).click()
-    expect(visit.letters).to_have_count(1)
+    expect(visit.dead_letters).to_have_count(1)
     assert left(world) == 1
 
 
@@ -161,23 +161,23 @@ def test_all_of_it_goes_with_the_keyboard_alone(dashboard: Dashboard, world: Wor
     visit.tab_to("Dead letters")
     press("Enter")
     expect(visit.page.get_by_role("heading", name="Dead letters", level=1)).to_be_focused()
-    expect(visit.letters).to_have_count(1)
+    expect(visit.dead_letters).to_have_count(1)
     visit.tab_to("Outage attempt 1 failed")
     press("Enter")
     expect(visit.dialog.get_by_role("region", name="Args", exact=True)).to_be_visible()
     visit.tab_to("Redrive …")
     press("Enter")
-    expect(visit.dialog).to_contain_text("1 will be run again")
+    expect(visit.dialog).to_contain_text("1 will run again")
     press("Escape")
     assert visit.focused() == "Redrive …"
     press("Enter")
-    expect(visit.dialog).to_contain_text("1 will be run again")
+    expect(visit.dialog).to_contain_text("1 will run again")
     visit.tab_to("Why")
     visit.page.keyboard.type("by hand")
     visit.tab_to("Redrive 1")
     press("Space")
     expect(visit.page.get_by_text("Redrive is done")).to_be_visible()
-    expect(visit.letters).to_have_count(0)
+    expect(visit.dead_letters).to_have_count(0)
     visit.hears("Redrive done: 1 redriven")
     assert visit.focused() == "Newest first"
 

@@ -15,19 +15,19 @@ pytestmark = pytest.mark.slow
 def test_the_page_outlives_the_web_process(open_dashboard: Dashboard, world: World) -> None:
     letter(world, "clone", 5, vm="v", pool=POOL, error_class="E", error_message="no")
     visit = open_dashboard.visit("letters", expected=[REFUSED])
-    expect(visit.letters).to_have_count(1)
+    expect(visit.dead_letters).to_have_count(1)
     open_dashboard.web.kill()
     banner = visit.page.locator("#connection")
     expect(banner).to_contain_text("No connection to the server")
-    expect(banner).to_contain_text("Shown: state of ")
+    expect(banner).to_contain_text("This page shows the state of ")
     letter(world, "clone", 1, vm="w", pool=POOL, error_class="E", error_message="no")
     open_dashboard.start()
-    expect(visit.letters).to_have_count(2)
+    expect(visit.dead_letters).to_have_count(2)
     expect(banner).to_be_empty()
-    # The token of before is none any more: the page gets itself the new one.
+    # The old token is not valid any more: the page reads the new one.
     visit.button("Delete all 2 …").click()
     visit.button("Delete 2", visit.dialog).click()
-    expect(visit.letters).to_have_count(0)
+    expect(visit.dead_letters).to_have_count(0)
 
 
 def test_the_page_says_that_redis_is_away(
@@ -38,7 +38,7 @@ def test_the_page_says_that_redis_is_away(
     banner = visit.page.locator("#connection")
     valkey.kill()
     try:
-        expect(banner).to_contain_text("The server cannot tell")
+        expect(banner).to_contain_text("The server cannot read the state")
     finally:
         valkey.start()
     expect(banner).to_be_empty()
@@ -54,4 +54,4 @@ def test_a_page_that_is_opened_while_redis_is_away_comes_to_life(
     finally:
         valkey.start()
     visit.log_in()
-    expect(visit.page.get_by_text("Nobody has redriven")).to_be_visible()
+    expect(visit.page.get_by_text("No redrive, deletion or purge so far")).to_be_visible()

@@ -73,7 +73,7 @@ def test_the_pools_are_seen_at_a_glance(open_dashboard: Dashboard, world: World)
     expect(row.locator(".num.pending")).to_have_text("1")
     expect(row).to_contain_text("no space left")
     row.get_by_role("link", name="1 failure").click()
-    expect(visit.letters).to_have_count(1)
+    expect(visit.dead_letters).to_have_count(1)
     expect(visit.page).to_have_url(f"{open_dashboard.address}/#letters?pool={POOL}&since=1h")
 
 
@@ -81,16 +81,16 @@ def test_a_dead_letter_arrives_and_disturbs_nobody(open_dashboard: Dashboard, wo
     for number in range(3):
         letter(world, "clone", 100 + number, vm=f"old-{number}", pool=POOL, error_class="E", error_message="no")
     visit = open_dashboard.visit("letters")
-    expect(visit.letters).to_have_count(3)
-    chosen = visit.letters.nth(1).get_by_role("checkbox")
+    expect(visit.dead_letters).to_have_count(3)
+    chosen = visit.dead_letters.nth(1).get_by_role("checkbox")
     chosen.check()
     letter(world, "clone", 0, vm="young", pool=POOL, error_class="E", error_message="no again")
-    expect(visit.letters).to_have_count(4)
-    expect(visit.letters.first).to_contain_text("new")
-    expect(visit.letters.first).to_contain_text("young")
+    expect(visit.dead_letters).to_have_count(4)
+    expect(visit.dead_letters.first).to_contain_text("new")
+    expect(visit.dead_letters.first).to_contain_text("young")
     visit.hears("1 new dead letter")
     assert visit.focused() == "Select old-1, E"
-    expect(visit.letters.nth(2).get_by_role("checkbox")).to_be_checked()
+    expect(visit.dead_letters.nth(2).get_by_role("checkbox")).to_be_checked()
     expect(visit.page.get_by_text("1 selected")).to_be_visible()
 
 
@@ -99,31 +99,31 @@ def test_what_is_searched_for_stands_in_the_link(open_dashboard: Dashboard, worl
     letter(world, "clone", 8, vm="two", pool="a", error_class="NoTemplate", error_message="none of 2")
     letter(world, "pending", 7, vm="three", pool="b", error_class="Timeout", error_message="late")
     visit = open_dashboard.visit("letters")
-    expect(visit.letters).to_have_count(3)
+    expect(visit.dead_letters).to_have_count(3)
     visit.page.get_by_label("Search").press_sequentially("TEMPL")
-    expect(visit.letters).to_have_count(2)
+    expect(visit.dead_letters).to_have_count(2)
     expect(visit.page).to_have_url(re.compile("#letters\\?search=TEMPL$"))
     visit.page.get_by_role("link", name="Dead letters").click()
-    expect(visit.letters).to_have_count(3)
+    expect(visit.dead_letters).to_have_count(3)
     expect(visit.page.get_by_label("Search")).to_have_value("")
     visit.page.go_back()
-    expect(visit.letters).to_have_count(2)
+    expect(visit.dead_letters).to_have_count(2)
     expect(visit.page.get_by_label("Search")).to_have_value("TEMPL")
     visit.page.get_by_label("Search").fill("")
-    expect(visit.letters).to_have_count(3)
+    expect(visit.dead_letters).to_have_count(3)
     visit.button("NoTemplate none of <n>").click()
-    expect(visit.letters).to_have_count(2)
-    visit.page.get_by_label("Pool", exact=True).select_option("b")
-    expect(visit.page.get_by_text("No dead letter meets this filter")).to_be_visible()
+    expect(visit.dead_letters).to_have_count(2)
+    visit.page.get_by_role("search").get_by_label("Pool").select_option("b")
+    expect(visit.page.get_by_text("No dead letter matches this filter")).to_be_visible()
     visit.page.go_back()
-    expect(visit.letters).to_have_count(2)
+    expect(visit.dead_letters).to_have_count(2)
     colleague = open_dashboard.visit(visit.page.url.split("#")[1])
-    expect(colleague.letters).to_have_count(2)
+    expect(colleague.dead_letters).to_have_count(2)
     colleague.button("Remove filter error").click()
-    expect(colleague.letters).to_have_count(3)
+    expect(colleague.dead_letters).to_have_count(3)
 
 
-def test_a_letter_is_shown_whole_and_its_markup_stays_text(open_dashboard: Dashboard, world: World) -> None:
+def test_a_dead_letter_is_shown_whole_and_its_markup_stays_text(open_dashboard: Dashboard, world: World) -> None:
     nasty = '<img src=x onerror="window.hit=1"><script>window.hit=1</script>'
     letter(
         world,
@@ -141,7 +141,7 @@ def test_a_letter_is_shown_whole_and_its_markup_stays_text(open_dashboard: Dashb
         of_others=nasty,
     )
     visit = open_dashboard.visit("letters")
-    opener = visit.letters.first.locator(".error").get_by_role("button")
+    opener = visit.dead_letters.first.locator(".error").get_by_role("button")
     opener.click()
     expect(visit.dialog.get_by_role("region", name="Traceback")).to_contain_text(f"Traceback\n  {nasty}")
     expect(visit.dialog.get_by_role("region", name="Args", exact=True)).to_contain_text("onerror")
@@ -168,7 +168,7 @@ def test_a_purge_is_planned_and_then_done(open_dashboard: Dashboard, world: Worl
     world.vm(Queue.PENDING, "stuck", 3 * HOUR)
     world.vm(Queue.PENDING, "fine", 60)
     visit = open_dashboard.visit("purge")
-    plan = visit.page.get_by_role("table", name="What would be purged")
+    plan = visit.page.get_by_role("table", name="Entries to purge")
     expect(plan.get_by_role("row").nth(1)).to_contain_text("stuck")
     assert world.members(Queue.PENDING) == {b"stuck", b"fine"}
     visit.button("Purge …").click()
@@ -194,7 +194,7 @@ def test_a_purge_that_is_switched_off_says_so(dashboard: Dashboard, world: World
     expect(visit.page.get_by_text("Purge is switched off")).to_be_visible()
     visit.button("Purge …").click()
     visit.button("Purge 1", visit.dialog).click()
-    expect(visit.page.get_by_text("Nothing done: purge is switched off")).to_be_visible()
+    expect(visit.page.get_by_text("Nothing was done: purge is switched off")).to_be_visible()
     assert world.members(Queue.PENDING) == {b"stuck"}
     visit.button("Purge …").click()
     visit.dialog.get_by_label("Force").check()
@@ -202,17 +202,17 @@ def test_a_purge_that_is_switched_off_says_so(dashboard: Dashboard, world: World
     expect(visit.page.get_by_text("1 entry purged")).to_be_visible()
 
 
-def test_whoever_may_read_only_is_told_so(dashboard: Dashboard, world: World) -> None:
+def test_a_reader_sees_no_button_that_changes_anything(dashboard: Dashboard, world: World) -> None:
     letter(world, "clone", 5, id="abc", vm="v", pool=POOL, error_class="E", error_message="no")
     visit = dashboard.visit("letters")
     visit.log_in("rita")
-    expect(visit.letters).to_have_count(1)
-    expect(visit.page.get_by_text("you may look only")).to_be_visible()
-    visit.letters.first.locator(".error").get_by_role("button").click()
-    expect(visit.dialog).to_contain_text("you may look only")
+    expect(visit.dead_letters).to_have_count(1)
+    expect(visit.page.get_by_text("you cannot redrive or delete")).to_be_visible()
+    visit.dead_letters.first.locator(".error").get_by_role("button").click()
+    expect(visit.dialog).to_contain_text("you cannot redrive or delete")
     visit.page.keyboard.press("Escape")
     visit.page.get_by_role("link", name="Purge", exact=True).click()
-    expect(visit.page.locator("#view-purge").get_by_text("you may look only")).to_be_visible()
+    expect(visit.page.locator("#view-purge").get_by_text("you cannot purge")).to_be_visible()
     for name in ("Redrive", "Delete", "Purge …"):
         expect(visit.button(name)).to_have_count(0)
 
@@ -222,13 +222,13 @@ def test_the_trends_are_read_with_the_keyboard(open_dashboard: Dashboard, world:
     world.vm(Queue.READY, "v", HOUR)
     run("health")
     visit = open_dashboard.visit("trends")
-    slider = visit.page.get_by_label("Read at")
+    slider = visit.page.get_by_label("Values at")
     ready = visit.page.get_by_role("figure", name="VMs in the queues").get_by_role("listitem").first
     expect(ready).to_have_text("ready 1")
     slider.focus()
     visit.page.keyboard.press("ArrowLeft")
     expect(ready).to_have_text("ready 0")
     assert ": ready 0, pending 0" in str(slider.get_attribute("aria-valuetext"))
-    visit.page.get_by_text("The same as a table").click()
+    visit.page.get_by_text("Show as a table").click()
     table = visit.page.get_by_role("table", name="Figures over time")
     expect(table.get_by_role("row")).to_have_count(3)

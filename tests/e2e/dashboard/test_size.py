@@ -14,8 +14,8 @@ from vmpooler_tasks.store import keys
 pytestmark = pytest.mark.slow
 
 MANY = 10_000
-MOST_ROWS = 300
-MOST_NODES = 12_000
+MAX_ROWS = 300
+MAX_NODES = 12_000
 
 
 @pytest.fixture
@@ -36,19 +36,19 @@ def many(world: World) -> None:
 @pytest.mark.usefixtures("many")
 def test_the_page_stays_small(open_dashboard: Dashboard, world: World) -> None:
     visit = open_dashboard.visit("letters")
-    expect(visit.page.get_by_text("10,000 letters")).to_be_visible()
+    expect(visit.page.get_by_text("10,000 dead letters")).to_be_visible()
     visit.button("Show all 300 groups").click()
-    for shown in range(100, MOST_ROWS + 50, 50):
+    for shown in range(100, MAX_ROWS + 50, 50):
         visit.button("Show 50 more").click()
-        expect(visit.letters).to_have_count(shown)
-    assert visit.page.locator("*").count() < MOST_NODES
+        expect(visit.dead_letters).to_have_count(shown)
+    assert visit.page.locator("*").count() < MAX_NODES
     letter(world, "clone", 0, vm="young", pool=POOL, error_class="E", error_message="no")
-    expect(visit.letters.first).to_contain_text("young")
-    expect(visit.letters).to_have_count(MOST_ROWS)
-    visit.button("Show older ones").click()
-    expect(visit.letters).to_have_count(50)
+    expect(visit.dead_letters.first).to_contain_text("young")
+    expect(visit.dead_letters).to_have_count(MAX_ROWS)
+    visit.button("Show older dead letters").click()
+    expect(visit.dead_letters).to_have_count(50)
     # Those of its last second are shown once more: not all of that second may have been there.
-    expect(visit.letters.first).to_contain_text(f"vm-{MOST_ROWS - 3}")
+    expect(visit.dead_letters.first).to_contain_text(f"vm-{MAX_ROWS - 3}")
     visit.page.get_by_label("Search").fill("vm-9999")
-    expect(visit.letters).to_have_count(1)
-    expect(visit.page.get_by_text("1 letter of this filter")).to_be_visible()
+    expect(visit.dead_letters).to_have_count(1)
+    expect(visit.page.get_by_text("1 dead letter with this filter")).to_be_visible()

@@ -1,0 +1,172 @@
+import assert from "node:assert/strict";
+import { readdirSync, readFileSync } from "node:fs";
+import { test } from "node:test";
+
+import { newOnes, Arrivals } from "../../vmpooler_tasks/web/static/js/deadletters/arrivals.js";
+import { tilesOf } from "../../vmpooler_tasks/web/static/js/fleet/tiles.js";
+import { sectionOf } from "../../vmpooler_tasks/web/static/js/health/links.js";
+import { pauseAfter } from "../../vmpooler_tasks/web/static/js/poll.js";
+import { stateOf } from "../../vmpooler_tasks/web/static/js/pools/state.js";
+import { countsText, stateText } from "../../vmpooler_tasks/web/static/js/redrive/outcomes.js";
+import { queryOf } from "../../vmpooler_tasks/web/static/js/shared/api.js";
+
+const NOW = 1_700_000_000;
+
+const deadLetter = (/** @type {string} */ id, /** @type {unknown} */ failedAt) =>
+  /** @type {import("../../vmpooler_tasks/web/static/js/shared/types.js").DeadLetter} */ ({
+    id,
+    queue: "clone",
+    failed_at: failedAt,
+  });
+
+test("a new dead letter is one that is no older than those of before", () => {
+  const before = [deadLetter("b", NOW), deadLetter("a", NOW - 10)];
+  const after = [deadLetter("d", NOW + 1), deadLetter("c", NOW), ...before, deadLetter("older", NOW - 20)];
+  assert.deepEqual(
+    newOnes(before, after).map(({ id }) => id),
+    ["d", "c"],
+  );
+  assert.deepEqual(newOnes(after, before), []);
+  assert.equal(newOnes([], [deadLetter("a", "not a time")]).length, 1);
+});
+
+test("an arrival is forgotten after a minute", () => {
+  const arrivals = new Arrivals();
+  arrivals.add([deadLetter("a", NOW)], NOW);
+  arrivals.add([deadLetter("b", NOW)], NOW + 30);
+  arrivals.expire(NOW + 61);
+  assert.deepEqual([...arrivals.ids()], ["b"]);
+  arrivals.clear();
+  assert.equal(arrivals.ids().size, 0);
+});
+
+test("the overview is requested less and less often while it fails, and seldom in the background", () => {
+  assert.deepEqual(
+    [0, 1, 2, 3, 4, 5, 5000].map((failures) => pauseAfter(failures, false)),
+    [2000, 2000, 4000, 8000, 16_000, 16_000, 16_000],
+  );
+  assert.equal(pauseAfter(0, true), 15_000);
+});
+
+/** @type {import("../../vmpooler_tasks/web/static/js/shared/types.js").Pool} */
+const POOL = {
+  pool: "p",
+  size: 3,
+  ready: 3,
+  pending: 0,
+  cloning: 0,
+  running: 0,
+  completed: 0,
+  failures: 0,
+  last_failure: "",
+  provider: "vsphere",
+  provider_closed_until: null,
+  pool_closed_until: null,
+};
+
+test("the state of a pool names the suspension first", () => {
+  /** @param {Partial<typeof POOL>} changes */
+  const textOf = (changes) => stateOf({ ...POOL, ...changes }, NOW).text;
+  assert.equal(textOf({}), "Full");
+  assert.equal(textOf({ ready: 0 }), "Empty");
+  assert.equal(textOf({ ready: 2 }), "Filling");
+  assert.equal(textOf({ size: 0, ready: 0 }), "Size 0");
+  assert.equal(textOf({ ready: 0, provider_closed_until: NOW + 9 }), "Provider vsphere suspended. Next attempt in");
+  assert.equal(textOf({ pool_closed_until: NOW + 9, provider_closed_until: NOW + 5 }), "Pool suspended. Next attempt in");
+  assert.equal(textOf({ pool_closed_until: NOW - 1 }), "Full");
+});
+
+const RUN = {
+  run: "r",
+  state: "running",
+  selected: 5,
+  position: 3,
+  redriven: 0,
+  obsolete: 0,
+  kept: 0,
+  gone: 0,
+  failed_again: 0,
+  who: "olga",
+  why: null,
+  started: NOW,
+};
+
+test("a run names only the outcomes that it has", () => {
+  assert.equal(countsText(RUN), "nothing yet");
+  assert.equal(countsText({ ...RUN, redriven: 1200, failed_again: 1 }), "1,200 redriven, 1 failed again");
+  assert.equal(stateText(RUN), "Redrive is running");
+  assert.equal(stateText({ ...RUN, state: "of a later version" }), "Redrive of a later version");
+});
+
+const OVERVIEW = {
+  at: NOW,
+  health: { status: "healthy", last_check: null, reasons: [] },
+  pools: [],
+  dlq: { clone: 3, tasks: 1 },
+  workers: [{ name: "w1", queues: ["vmpooler.maintenance", "other"] }],
+  beats: ["b1", "b2"],
+  messages: { "vmpooler.clone": 2, "vmpooler.check": 5 },
+  unacknowledged: 1,
+  purge: { started: null, finished: null, failure: null },
+  features: { dlq: true, purge: true, purge_dry_run: false, health: true, manage_pools: false },
+  revision: "1",
+};
+
+/** @param {object} changes @param {string} title */
+function tile(changes, title) {
+  const found = tilesOf({ ...OVERVIEW, ...changes }).find((one) => one.title === title);
+  assert.ok(found, title);
+  return /** @type {NonNullable<typeof found>} */ (found);
+}
+
+test("tiles name who is missing", () => {
+  assert.deepEqual(tile({}, "Workers").lines, ["w1: maintenance, other"]);
+  const managed = tile({ features: { ...OVERVIEW.features, manage_pools: true } }, "Workers");
+  assert.equal(managed.tone, "warn");
+  assert.equal(managed.lines[0], "No worker serves vmpooler.check, vmpooler.clone, vmpooler.destroy.");
+  assert.equal(tile({ workers: [] }, "Workers").tone, "bad");
+  assert.equal(tile({ beats: [] }, "Beat").tone, "bad");
+});
+
+test("waiting tasks are summed, the longest queue first", () => {
+  const { value, lines } = tile({}, "Waiting tasks");
+  assert.equal(value, "7");
+  assert.deepEqual(lines, ["check: 5", "clone: 2", "started, not finished: 1"]);
+});
+
+test("the last purge is running, finished, failed or never ran", () => {
+  assert.equal(tile({}, "Last purge").time, null);
+  assert.equal(tile({ purge: { started: 5, finished: null, failure: null } }, "Last purge").value, "running");
+  assert.equal(tile({ purge: { started: 5, finished: 4, failure: null } }, "Last purge").value, "running");
+  assert.equal(tile({ purge: { started: 5, finished: 6, failure: null } }, "Last purge").time, 6);
+  assert.equal(tile({ purge: { started: 5, finished: 6, failure: "no" } }, "Last purge").tone, "bad");
+});
+
+test("a reason links to the section that shows more, with its pool and queue", () => {
+  const reason = { severity: "degraded", found: "", remedy: "", pool: "p", queue: "ready" };
+  assert.equal(sectionOf({ ...reason, code: "pool_broken" })?.href, "#letters?pool=p&queue=clone");
+  assert.equal(sectionOf({ ...reason, code: "purge_aborted" })?.href, "#purge?pool=p&queue=ready");
+  assert.equal(sectionOf({ ...reason, code: "ready_queue" })?.href, "#pools");
+  assert.equal(sectionOf({ ...reason, code: "of a later version" }), null);
+  assert.equal(sectionOf({ ...reason, code: "constructor" }), null);
+});
+
+test("a query repeats lists and leaves out what is empty", () => {
+  assert.equal(queryOf({}), "");
+  assert.equal(queryOf({ a: null, b: undefined, c: "", d: [] }), "");
+  assert.equal(queryOf({ a: ["x", "y & z"], n: 0, f: false }), "?a=x&a=y+%26+z&n=0&f=false");
+});
+
+test("every link within the page names a section of it", () => {
+  const folder = new URL("../../vmpooler_tasks/web/static/", import.meta.url);
+  const html = readFileSync(new URL("index.html", folder), "utf8");
+  const sections = [...html.matchAll(/data-section="(\w+)"/g)].map((found) => found[1]);
+  assert.ok(sections.length > 0);
+  for (const path of readdirSync(new URL("js/", folder), { recursive: true })) {
+    if (!path.endsWith(".js")) continue;
+    const text = readFileSync(new URL(`js/${path}`, folder), "utf8");
+    for (const [, name] of text.matchAll(/(?:hashOf|goTo)\("(\w+)"|section: "(\w+)"/g)) {
+      if (name) assert.ok(sections.includes(name), `${path} links to ${name}`);
+    }
+  }
+});
