@@ -43,7 +43,9 @@ def left(world: World) -> int:
     return int(world.client.zcard(keys.dead_letters(DeadLetterQueue.TASKS)))
 
 
-def test_one_dead_letter_is_redriven_and_goes(dashboard: Dashboard, world: World, run: CommandLine, worker: Process) -> None:
+def test_a_dead_letter_is_redriven_and_goes(
+    dashboard: Dashboard, world: World, run: CommandLine, worker: Process
+) -> None:
     sums(world, 2)
     visit = dashboard.visit("letters")
     visit.log_in()
