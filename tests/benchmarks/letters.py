@@ -48,8 +48,8 @@ def push(_: float) -> dict[str, Any]:
 
 def page(_: float) -> dict[str, Any]:
     begun = time.perf_counter()
-    found = job.page(database(), DeadLetterFilter(), LISTED)
-    return {"entries": len(found.letters), "page_seconds": time.perf_counter() - begun}
+    found = job.read_page(database(), DeadLetterFilter(), LISTED)
+    return {"entries": len(found.entries), "page_seconds": time.perf_counter() - begun}
 
 
 def fill(db: Database, now: float) -> None:

@@ -19,8 +19,8 @@ from vmpooler_tasks.jobs.health import check as health_check
 from vmpooler_tasks.model.deadletters.entry import MAX_TEXT, DeadLetter, dead_letter_id, failed_vm
 from vmpooler_tasks.model.names import DeadLetterQueue
 from vmpooler_tasks.model.timestamps import iso_utc
-from vmpooler_tasks.store.deadletters import queue as deadletters
-from vmpooler_tasks.store.deadletters.queue import Limits
+from vmpooler_tasks.store.deadletters.push import push
+from vmpooler_tasks.store.deadletters.trim import DeadLetterLimits
 from vmpooler_tasks.store.redis import server
 
 LETTERS = 10_000
@@ -28,7 +28,7 @@ VMS = 10_000
 POOLS = 10
 CHECKS = 1_000
 INTERVAL_SECONDS = 300
-LIMITS = Limits(ttl_seconds=168 * 3600, max_entries=LETTERS)
+LIMITS = DeadLetterLimits(ttl_seconds=168 * 3600, max_entries=LETTERS)
 DEPTH = 6
 """Frames of a traceback, as a task's has them in Celery, this project and a provider."""
 
@@ -60,10 +60,10 @@ def _of_letters(target: Target, make: Callable[[int, float], DeadLetter]) -> flo
     """Pushed one by one, as failures are; the first one loads the script."""
     now = time.time()
     target.empty()
-    deadletters.push(target.db, DeadLetterQueue.READY, make(0, now), now=now, limits=LIMITS)
+    push(target.db, DeadLetterQueue.READY, make(0, now), now=now, limits=LIMITS)
     begin = _used(target)
     for number in range(LETTERS):
-        deadletters.push(target.db, DeadLetterQueue.CLONE, make(number, now), now=now, limits=LIMITS)
+        push(target.db, DeadLetterQueue.CLONE, make(number, now), now=now, limits=LIMITS)
     return _used(target) - begin
 
 

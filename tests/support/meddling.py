@@ -10,7 +10,7 @@ from vmpooler_tasks.jobs.purge.report import PurgeReport
 from vmpooler_tasks.model.deadletters.entry import failed_vm
 from vmpooler_tasks.model.names import DeadLetterQueue, Queue
 from vmpooler_tasks.store import Database, keys
-from vmpooler_tasks.store.deadletters.queue import Limits
+from vmpooler_tasks.store.deadletters.trim import DeadLetterLimits
 from vmpooler_tasks.store.purge import batches
 from vmpooler_tasks.store.purge.batches import Candidate
 from vmpooler_tasks.store.redis.connection import Answer
@@ -174,7 +174,12 @@ class Party:
         db = Database(self.world.db.address)
         if queue is Queue.PENDING:
             batch = batches.purge_pending(
-                db, POOL, [candidate], now=self.world.now, limits=Limits(DATA_TTL, 1000), data_ttl_seconds=DATA_TTL
+                db,
+                POOL,
+                [candidate],
+                now=self.world.now,
+                limits=DeadLetterLimits(DATA_TTL, 1000),
+                data_ttl_seconds=DATA_TTL,
             )
         else:
             take = batches.purge_ready if queue is Queue.READY else batches.purge_completed

@@ -11,8 +11,8 @@ from vmpooler_tasks.jobs.purge.options import PurgeOptions
 from vmpooler_tasks.jobs.purge.report import PurgeReport
 from vmpooler_tasks.model.deadletters.entry import failed_vm
 from vmpooler_tasks.model.names import DeadLetterQueue
-from vmpooler_tasks.store.deadletters import queue as deadletters
-from vmpooler_tasks.store.deadletters.queue import Limits
+from vmpooler_tasks.store.deadletters.push import push
+from vmpooler_tasks.store.deadletters.trim import DeadLetterLimits
 
 MINUTE, HOUR, DAY = 60, 3600, 86400
 UBUNTU = "ubuntu-2004-x86_64"
@@ -41,7 +41,7 @@ LOG_LINES = {
     HEALTH_DIED,
 }
 
-WEEK = Limits(ttl_seconds=168 * HOUR, max_entries=10_000)
+WEEK = DeadLetterLimits(ttl_seconds=168 * HOUR, max_entries=10_000)
 
 
 def run_purge(world: World, chosen: Settings | None = None) -> PurgeReport:
@@ -58,7 +58,7 @@ def fail(
     world: World,
     vm: str = "pooler-happy-elephant",
     queue: DeadLetterQueue = DeadLetterQueue.PENDING,
-    limits: Limits = WEEK,
+    limits: DeadLetterLimits = WEEK,
 ) -> None:
     """The guide's example, or another VM with the same fate."""
     letter = failed_vm(
@@ -73,7 +73,7 @@ def fail(
         pool_alias=b"centos-7",
         identity=str(world.now).encode(),
     )
-    deadletters.push(world.db, queue, letter, now=world.now, limits=limits)
+    push(world.db, queue, letter, now=world.now, limits=limits)
 
 
 def letters(world: World, queue: str = "pending") -> list[dict[str, Any]]:

@@ -44,18 +44,18 @@ def list_letters(context: Context, /, limit: int, after: str | None, as_json: bo
 
     wanted = _readable(context, options.filter_from(filters))
     try:
-        page = job.page(context.db, wanted, limit, after)
+        page = job.read_page(context.db, wanted, limit, after)
     except ValueError as error:
         raise click.BadParameter(f"{after!r} is no cursor", param_hint="--after") from error
     if as_json:
-        print_json({"entries": [letter.as_json() for letter in page.letters], "next": page.next_cursor})
+        print_json({"entries": [letter.as_json() for letter in page.entries], "next": page.next_cursor})
         return
-    if not page.letters:
+    if not page.entries:
         print_line("No dead letters." if after is None else "No more dead letters.")
         return
     print_table(
         ("FAILED AT", "QUEUE", "VM OR TASK", "POOL", "RETRIES", "ID", "ERROR"),
-        [_row(letter) for letter in page.letters],
+        [_row(letter) for letter in page.entries],
         numbers=("RETRIES",),
     )
     if page.next_cursor:
@@ -123,7 +123,7 @@ def stats(context: Context, /, as_json: bool, **filters: Any) -> None:
     """What fails most: dead letters by error, numbers and names aside."""
     from vmpooler_tasks.jobs.deadletters import query as job  # noqa: PLC0415
 
-    groups = job.stats(context.db, _readable(context, options.filter_from(filters)))
+    groups = job.group_by_error(context.db, _readable(context, options.filter_from(filters)))
     sizes = job.sizes(context.db)
     if as_json:
         print_json({"sizes": sizes, "groups": [group.as_json() for group in groups]})
@@ -174,6 +174,7 @@ def delete(
 ) -> None:
     """Delete dead letters, by id or filter. The audit keeps who did it, and why."""
     from vmpooler_tasks.jobs.deadletters import query as job  # noqa: PLC0415
+    from vmpooler_tasks.jobs.deadletters.delete import delete as delete_all  # noqa: PLC0415
 
     wanted = options.filter_from(filters, ids)
     if wanted.selects_all() and not every:
@@ -183,7 +184,7 @@ def delete(
         _refuse_missing(ids, letters)
     if not dry_run and not yes and letters:
         click.confirm(f"Delete {len(letters)} dead letters?", abort=True, err=True)
-    deleted = 0 if dry_run else job.delete(context.db, letters, who=who_am_i(), why=why)
+    deleted = 0 if dry_run else delete_all(context.db, letters, who=who_am_i(), why=why)
     if as_json:
         print_json({"dry_run": dry_run, "found": len(letters), "deleted": deleted})
     else:

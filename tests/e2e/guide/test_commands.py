@@ -26,8 +26,8 @@ from vmpooler_tasks.model.deadletters.entry import failed_vm
 from vmpooler_tasks.model.names import DeadLetterQueue, Queue
 from vmpooler_tasks.model.timestamps import iso_utc
 from vmpooler_tasks.store import Database
-from vmpooler_tasks.store.deadletters import queue as deadletters
-from vmpooler_tasks.store.deadletters.queue import Limits
+from vmpooler_tasks.store.deadletters.push import push
+from vmpooler_tasks.store.deadletters.trim import DeadLetterLimits
 from vmpooler_tasks.store.health.record import publish_config
 
 OTHER_POOL = "ubuntu-2004-x86_64"
@@ -48,7 +48,7 @@ MISSING_TEMPLATE = "template centos-7-template does not exist"
 CLONE_ERRORS = [MISSING_TEMPLATE] * 6 + ["permission denied"] * 4 + ["failed to obtain IP"] * 2
 """Oldest first, a minute apart; the guide's request failed last of those without a template."""
 
-LIMITS = Limits(ttl_seconds=168 * HOUR, max_entries=10_000)
+LIMITS = DeadLetterLimits(ttl_seconds=168 * HOUR, max_entries=10_000)
 
 Fields = Mapping[str, Any]
 
@@ -83,7 +83,7 @@ class Site:
             identity=vm.encode(),
             retry_count=3,
         )
-        deadletters.push(self.world.db, queue, letter, now=self.world.now, limits=LIMITS)
+        push(self.world.db, queue, letter, now=self.world.now, limits=LIMITS)
         self._expect(queue, vm, "StandardError", error, request, retry_count=3)
 
     def purge(self, vm: str, age: int, *, request: str | None = None) -> None:

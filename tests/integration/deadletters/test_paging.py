@@ -14,7 +14,7 @@ from vmpooler_tasks.model.deadletters.entry import StoredDeadLetter
 from vmpooler_tasks.model.deadletters.filters import DeadLetterFilter
 from vmpooler_tasks.model.names import DeadLetterQueue
 from vmpooler_tasks.store import keys
-from vmpooler_tasks.store.deadletters import queue as deadletters
+from vmpooler_tasks.store.deadletters import read as dead_letters
 
 CLONE, PENDING = DeadLetterQueue.CLONE, DeadLetterQueue.PENDING
 Scores = Callable[[int], float]
@@ -47,11 +47,11 @@ def walk(world: World, limit: int, between: Callable[[], None] = lambda: None) -
     letters: list[StoredDeadLetter] = []
     cursor: str | None = None
     while True:
-        page = job.page(world.db, DeadLetterFilter(), limit, cursor)
-        letters += page.letters
+        page = job.read_page(world.db, DeadLetterFilter(), limit, cursor)
+        letters += page.entries
         if page.next_cursor is None:
             return letters
-        assert len(page.letters) == limit
+        assert len(page.entries) == limit
         cursor = page.next_cursor
         between()
 
@@ -85,7 +85,7 @@ def test_letters_that_arrive_meanwhile_hide_and_double_none(world: World, kind: 
 def test_letters_that_arrive_while_one_page_is_read_hide_and_double_none(world: World, kind: str) -> None:
     before = fill(world, 3500, SCORES[kind])
     raws = []
-    for index, letter in enumerate(deadletters.newest_first(world.db, [CLONE])):
+    for index, letter in enumerate(dead_letters.newest_first(world.db, [CLONE])):
         raws.append(letter.raw)
         if index % 500 == 0:
             fill(world, 20, SCORES[kind], start=10_000 + index)
@@ -105,7 +105,7 @@ def test_letters_that_arrive_between_two_reads_within_a_second_double_none(
         return read(*args, **options)
 
     monkeypatch.setattr(world.client, "zrange", arrive_and_read)
-    raws = [letter.raw for letter in deadletters.newest_first(world.db, [CLONE])]
+    raws = [letter.raw for letter in dead_letters.newest_first(world.db, [CLONE])]
     assert len(raws) == len(set(raws))
     assert before <= set(raws)
 
@@ -113,7 +113,7 @@ def test_letters_that_arrive_between_two_reads_within_a_second_double_none(
 def test_letters_that_are_deleted_meanwhile_hide_no_other(world: World) -> None:
     before = fill(world, 3500, float)
     raws: list[bytes] = []
-    for index, letter in enumerate(deadletters.newest_first(world.db, [CLONE])):
+    for index, letter in enumerate(dead_letters.newest_first(world.db, [CLONE])):
         raws.append(letter.raw)
         if index % 500 == 499:
             world.client.zrem(keys.dead_letters(CLONE), *raws[-400:])
@@ -138,7 +138,7 @@ def test_the_order_within_a_second_is_the_same_for_each_reader(world: World) -> 
 def test_a_page_reads_no_further_than_it_has_to(world: World) -> None:
     fill(world, 5000, float)
     world.client.config_resetstat()
-    assert len(job.page(world.db, DeadLetterFilter(), 50).letters) == 50
+    assert len(job.read_page(world.db, DeadLetterFilter(), 50).entries) == 50
     reads = world.client.info("commandstats")["cmdstat_zrange"]["calls"]
     assert reads <= len(DeadLetterQueue) + 1
 
@@ -146,22 +146,22 @@ def test_a_page_reads_no_further_than_it_has_to(world: World) -> None:
 def test_a_filter_narrows_pages_without_shortening_them(world: World) -> None:
     fill(world, 2000, float)
     wanted = DeadLetterFilter(since=500, until=1499)
-    first = job.page(world.db, wanted, 600)
-    second = job.page(world.db, wanted, 600, first.next_cursor)
-    assert (len(first.letters), len(second.letters), second.next_cursor) == (600, 400, None)
+    first = job.read_page(world.db, wanted, 600)
+    second = job.read_page(world.db, wanted, 600, first.next_cursor)
+    assert (len(first.entries), len(second.entries), second.next_cursor) == (600, 400, None)
 
 
 def test_an_exactly_full_last_page_names_no_next(world: World) -> None:
     fill(world, 100, float)
-    assert job.page(world.db, DeadLetterFilter(), 100).next_cursor is None
-    assert job.page(world.db, DeadLetterFilter(), 99).next_cursor is not None
+    assert job.read_page(world.db, DeadLetterFilter(), 100).next_cursor is None
+    assert job.read_page(world.db, DeadLetterFilter(), 99).next_cursor is not None
 
 
 @pytest.mark.parametrize("cursor", ["", "x", "x:y", "next"])
 def test_what_is_no_cursor_is_refused(world: World, cursor: str) -> None:
     fill(world, 3, float)
     with pytest.raises(ValueError, match="could not convert"):
-        job.page(world.db, DeadLetterFilter(), 2, cursor)
+        job.read_page(world.db, DeadLetterFilter(), 2, cursor)
 
 
 def test_scores_beyond_every_calendar_are_paged_as_well(world: World) -> None:
@@ -172,8 +172,8 @@ def test_scores_beyond_every_calendar_are_paged_as_well(world: World) -> None:
 
 @pytest.mark.parametrize("cursor", ["nan:x", "-nan:", "NaN:0123456789abcdef"])
 def test_a_cursor_with_a_time_that_no_letter_can_have_is_refused(world: World, cursor: str) -> None:
-    with pytest.raises(ValueError, match="no letter has such a time"):
-        job.page(world.db, DeadLetterFilter(), 10, cursor)
+    with pytest.raises(ValueError, match="no dead letter has such a time"):
+        job.read_page(world.db, DeadLetterFilter(), 10, cursor)
 
 
 def test_a_queue_that_is_none_is_left_out_and_named(world: World) -> None:

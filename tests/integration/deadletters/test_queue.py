@@ -12,12 +12,14 @@ from tests.support.world import POOL, World
 from vmpooler_tasks.errors import WrongTypeError
 from vmpooler_tasks.jobs.deadletters import query as job
 from vmpooler_tasks.jobs.deadletters import retention
+from vmpooler_tasks.jobs.deadletters.delete import delete as delete_dead_letters
 from vmpooler_tasks.model.deadletters.entry import DeadLetter, StoredDeadLetter, error_of
 from vmpooler_tasks.model.deadletters.filters import DeadLetterFilter
 from vmpooler_tasks.model.names import DeadLetterQueue, Queue
 from vmpooler_tasks.store import keys
-from vmpooler_tasks.store.deadletters import queue as deadletters
-from vmpooler_tasks.store.deadletters.queue import Limits, Trimmed
+from vmpooler_tasks.store.deadletters import read as dead_letters
+from vmpooler_tasks.store.deadletters.push import push as push_dead_letter
+from vmpooler_tasks.store.deadletters.trim import DeadLetterLimits, Trimmed, trim
 
 DAY = 86400
 
@@ -37,8 +39,8 @@ def letter(name: str = "a", **changes: Any) -> DeadLetter:
     return DeadLetter(**{**whole, **changes})
 
 
-def push(world: World, name: str = "a", limits: Limits = WEEK, **changes: Any) -> tuple[bool, Trimmed]:
-    return deadletters.push(world.db, CLONE, letter(name, **changes), now=world.now, limits=limits)
+def push(world: World, name: str = "a", limits: DeadLetterLimits = WEEK, **changes: Any) -> tuple[bool, Trimmed]:
+    return push_dead_letter(world.db, CLONE, letter(name, **changes), now=world.now, limits=limits)
 
 
 def of_vmpooler(world: World, name: str, queue: DeadLetterQueue = CLONE, age: int = 0, **fields: Any) -> bytes:
@@ -79,11 +81,11 @@ def test_the_same_failure_delivered_twice_is_one_entry(world: World) -> None:
 
 def test_one_failure_in_two_queues_is_two_entries(world: World) -> None:
     push(world)
-    assert deadletters.push(world.db, TASKS, letter(), now=world.now, limits=WEEK)[0]
+    assert push_dead_letter(world.db, TASKS, letter(), now=world.now, limits=WEEK)[0]
 
 
 def test_a_failure_is_known_for_as_long_as_letters_are_kept(world: World) -> None:
-    short = Limits(100, 10)
+    short = DeadLetterLimits(100, 10)
     push(world, limits=short)
     world.now += 100
     assert not push(world, limits=short)[0]
@@ -93,13 +95,13 @@ def test_a_failure_is_known_for_as_long_as_letters_are_kept(world: World) -> Non
 
 def test_a_letter_that_was_deleted_does_not_come_back_with_a_late_second_delivery(world: World) -> None:
     push(world)
-    job.delete(world.db, found(world), who="anna", why=None)
+    delete_dead_letters(world.db, found(world), who="anna", why=None)
     assert not push(world)[0]
     assert letters(world, "clone") == []
 
 
 def test_what_is_known_of_past_failures_is_bounded_like_the_letters(world: World) -> None:
-    few = Limits(WEEK.ttl_seconds, 2)
+    few = DeadLetterLimits(WEEK.ttl_seconds, 2)
     for index in range(30):
         world.now += 1
         push(world, str(index), few)
@@ -108,7 +110,7 @@ def test_what_is_known_of_past_failures_is_bounded_like_the_letters(world: World
 
 
 def test_the_cap_drops_the_oldest_and_counts_them(world: World) -> None:
-    few = Limits(WEEK.ttl_seconds, 3)
+    few = DeadLetterLimits(WEEK.ttl_seconds, 3)
     for index in range(5):
         world.now += 1
         _, trimmed = push(world, str(index), few)
@@ -118,7 +120,7 @@ def test_the_cap_drops_the_oldest_and_counts_them(world: World) -> None:
 
 
 def test_a_push_lets_go_what_is_too_old(world: World) -> None:
-    short = Limits(100, 10)
+    short = DeadLetterLimits(100, 10)
     push(world, "old", short)
     world.now += 50
     push(world, "young", short)
@@ -148,18 +150,35 @@ def test_a_letter_is_kept_even_when_redis_is_out_of_memory(world: World) -> None
 def test_letters_that_are_too_old_are_never_counted_as_dropped(world: World) -> None:
     old = {f"old-{index}": world.now - 10 * DAY + index for index in range(2500)}
     world.client.zadd("vmpooler__dlq__clone", old)
-    trimmed = deadletters.trim(world.db, DeadLetterQueue.CLONE, now=world.now, limits=Limits(DAY, 100))
+    trimmed = trim(world.db, DeadLetterQueue.CLONE, now=world.now, limits=DeadLetterLimits(DAY, 100))
     assert trimmed == Trimmed(dropped=0, expired=2500)
     assert counters(world) == {"dead_letters_expired:clone": 2500}
 
 
 def test_no_call_drops_more_than_a_thousand_and_trimming_drops_all(world: World) -> None:
     world.client.zadd("vmpooler__dlq__clone", {f"letter-{index}": world.now for index in range(2500)})
-    limits = Limits(DAY, 100)
+    limits = DeadLetterLimits(DAY, 100)
     assert push(world, "new", limits)[1] == Trimmed(dropped=1000, expired=0)
-    trimmed = deadletters.trim(world.db, DeadLetterQueue.CLONE, now=world.now, limits=limits)
+    trimmed = trim(world.db, DeadLetterQueue.CLONE, now=world.now, limits=limits)
     assert trimmed == Trimmed(dropped=1401, expired=0)
-    assert deadletters.size(world.db, DeadLetterQueue.CLONE) == 100
+    assert dead_letters.size(world.db, DeadLetterQueue.CLONE) == 100
+
+
+@pytest.mark.parametrize("page", [1, 7, 20, 1000, 5000])
+def test_trimming_removes_all_whatever_the_page(world: World, page: int) -> None:
+    """Redis removes as many as the caller's page, so that the caller never stops too early."""
+    world.client.zadd("vmpooler__dlq__clone", {f"old-{index}": world.now - 10 * DAY for index in range(20)})
+    world.client.zadd("vmpooler__dlq__clone", {f"new-{index}": world.now for index in range(25)})
+    trimmed = trim(world.db, CLONE, now=world.now, limits=DeadLetterLimits(DAY, 5), page=page)
+    assert trimmed == Trimmed(dropped=20, expired=20)
+    assert dead_letters.size(world.db, CLONE) == 5
+
+
+def test_a_page_of_thousands_leaves_no_expired_dead_letter_behind(world: World) -> None:
+    world.client.zadd("vmpooler__dlq__clone", {f"old-{index}": world.now - 10 * DAY for index in range(2500)})
+    trimmed = trim(world.db, CLONE, now=world.now, limits=DeadLetterLimits(DAY, 100), page=5000)
+    assert trimmed == Trimmed(dropped=0, expired=2500)
+    assert dead_letters.size(world.db, CLONE) == 0
 
 
 def test_a_letter_that_could_not_be_written_is_not_remembered_as_written(world: World) -> None:
@@ -177,22 +196,22 @@ def test_a_broken_counter_keeps_nothing_from_being_done(world: World) -> None:
     world.vm(Queue.PENDING, "pooler-a", 7201)
     assert cycle(world).purged == {"pending": 1}
     assert world.members(Queue.PENDING) == set()
-    assert deadletters.size(world.db, DeadLetterQueue.PENDING) == 1
+    assert dead_letters.size(world.db, DeadLetterQueue.PENDING) == 1
 
 
 def test_what_is_dropped_is_said(world: World, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO", "vmpooler_tasks")
     for index in range(3):
         push(world, str(index))
-    assert retention.trim(world.db, Limits(WEEK.ttl_seconds, 1), world.now) == []
+    assert retention.trim_all(world.db, DeadLetterLimits(WEEK.ttl_seconds, 1), world.now) == []
     world.now += WEEK.ttl_seconds + 1
-    retention.trim(world.db, WEEK, world.now)
+    retention.trim_all(world.db, WEEK, world.now)
     assert caplog.messages == [
         "[!] [dlq] Dropped the 2 oldest of 'clone': more than dlq_max_entries (1)",
         "[*] [dlq] 1 dead letters of 'clone' expired",
     ]
     world.client.set("vmpooler__dlq__ready", "x")
-    [trouble] = retention.trim(world.db, WEEK, world.now)
+    [trouble] = retention.trim_all(world.db, WEEK, world.now)
     assert trouble.startswith("Error checking dead letters 'ready'")
 
 
@@ -245,21 +264,21 @@ def test_errors_are_grouped_but_for_numbers_and_names(world: World) -> None:
         world.now += 10
     of_vmpooler(world, "x", PENDING, age=0, error_class="Timeout", error_message="no answer from 'x' in 99 s")
     push(world, "d", error_message="template not found", pool="other")
-    first, second = job.stats(world.db, DeadLetterFilter())
+    first, second = job.group_by_error(world.db, DeadLetterFilter())
     assert (first.error_class, first.message, first.count) == ("Timeout", "no answer from <name> in <n> s", 4)
     assert (first.oldest, first.newest) == (world.now - 30, world.now)
     assert first.as_json()["queues"] == ["clone", "pending"]
     assert first.as_json()["pools"] == [POOL]
     assert first.example_id == found(world, vm="x")[0].id
     assert (second.message, second.count, second.as_json()["pools"]) == ("template not found", 1, ["other"])
-    assert job.stats(world.db, DeadLetterFilter(pool="other"))[0].count == 1
+    assert job.group_by_error(world.db, DeadLetterFilter(pool="other"))[0].count == 1
 
 
 def test_errors_that_differ_in_the_name_of_their_vm_are_one_group(world: World) -> None:
     for name in ("d-beige-flounder", "d-red-fox", "d-red-fox-2"):
         push(world, name, error_message=f"pooler-{name} does not answer")
     of_vmpooler(world, "old", PENDING, age=0, error_class="Timeout", error_message="old does not answer")
-    [group] = job.stats(world.db, DeadLetterFilter())
+    [group] = job.group_by_error(world.db, DeadLetterFilter())
     assert (group.error_class, group.message, group.count) == ("Timeout", "<vm> does not answer", 4)
     assert {error_of(one) for one in found(world)} == {"Timeout: <vm> does not answer"}
 
@@ -270,17 +289,17 @@ def test_deleting_takes_both_forms_counts_and_leaves_a_line_in_the_audit(world: 
     push(world, "b")
     fail(world, "kept", PENDING)
     gone = found(world, queues=[CLONE])[1:]
-    assert job.delete(world.db, gone, who="anna", why="mended") == 2
+    assert delete_dead_letters(world.db, gone, who="anna", why="mended") == 2
     assert len(found(world, queues=[CLONE])) == 1
     assert counters(world)["dead_letters_deleted:clone"] == 2
     assert audit(world) == [{"count": "2", "action": "delete", "who": "anna", "why": "mended", "queue": "clone"}]
-    assert job.delete(world.db, gone, who="anna", why=None) == 0, "they are gone"
+    assert delete_dead_letters(world.db, gone, who="anna", why=None) == 0, "they are gone"
     assert len(audit(world)) == 1, "nothing was done, so nothing is recorded"
 
 
 def test_deleting_thousands_works_in_batches_that_add_up(world: World) -> None:
     world.client.zadd("vmpooler__dlq__tasks", {f"v{index}:1:{{}}": index for index in range(1201)})
-    assert job.delete(world.db, found(world), who="anna", why=None) == 1201
+    assert delete_dead_letters(world.db, found(world), who="anna", why=None) == 1201
     assert world.client.zcard("vmpooler__dlq__tasks") == 0
     assert sum(int(entry["count"]) for entry in audit(world)) == 1201
     assert counters(world)["dead_letters_deleted:tasks"] == 1201
@@ -291,5 +310,5 @@ def test_letters_that_somebody_else_deleted_meanwhile_are_not_counted(world: Wor
     push(world, "b")
     both = found(world)
     world.client.zrem("vmpooler__dlq__clone", both[0].raw)
-    assert job.delete(world.db, both, who="anna", why=None) == 1
+    assert delete_dead_letters(world.db, both, who="anna", why=None) == 1
     assert audit(world)[0]["count"] == "1"

@@ -16,7 +16,7 @@ from tests.support.promises import DAY, HOUR, LOG_LINES, MINUTE, WEEK, configure
 from tests.support.world import NOW, POOL, World, settings
 from vmpooler_tasks.config import HealthThresholds, Options, Settings
 from vmpooler_tasks.model.names import DeadLetterQueue, Queue
-from vmpooler_tasks.store.deadletters.queue import Limits
+from vmpooler_tasks.store.deadletters.trim import DeadLetterLimits
 from vmpooler_tasks.store.health.record import publish_config
 from vmpooler_tasks.tasks.celery.configuration import schedule
 
@@ -272,7 +272,7 @@ def test_a_dlq_key_without_new_entries_leaves_by_itself_after_dlq_ttl(world: Wor
 
 
 def test_dlq_max_entries_holds_for_each_queue_and_the_oldest_leave(world: World) -> None:
-    limits = Limits(ttl_seconds=WEEK.ttl_seconds, max_entries=3)
+    limits = DeadLetterLimits(ttl_seconds=WEEK.ttl_seconds, max_entries=3)
     for vm in ("pooler-1", "pooler-2", "pooler-3", "pooler-4"):
         fail(world, vm, DeadLetterQueue.CLONE, limits)
         world.now += 1

@@ -12,12 +12,13 @@ from vmpooler_tasks.model.deadletters.entry import DeadLetter
 from vmpooler_tasks.model.names import DeadLetterQueue, Queue
 from vmpooler_tasks.model.timestamps import iso_utc
 from vmpooler_tasks.store import keys
-from vmpooler_tasks.store.deadletters import queue as deadletters
-from vmpooler_tasks.store.deadletters.queue import Limits
+from vmpooler_tasks.store.deadletters import read as dead_letters
+from vmpooler_tasks.store.deadletters.push import push as push_dead_letter
+from vmpooler_tasks.store.deadletters.trim import DeadLetterLimits
 from vmpooler_tasks.store.health import record as stored
 from vmpooler_tasks.store.purge import batches
 
-WEEK = Limits(ttl_seconds=7 * 24 * 3600, max_entries=10_000)
+WEEK = DeadLetterLimits(ttl_seconds=7 * 24 * 3600, max_entries=10_000)
 CLONE = DeadLetterQueue.CLONE
 
 
@@ -31,7 +32,7 @@ def push(world: World, name: str, error_class: str | None, **fields: Any) -> Non
         id=name,
         **fields,
     )
-    deadletters.push(world.db, CLONE, letter, now=world.now, limits=WEEK)
+    push_dead_letter(world.db, CLONE, letter, now=world.now, limits=WEEK)
 
 
 def counted(world: World, prefix: str) -> dict[str, str]:
@@ -66,7 +67,7 @@ def test_letters_are_counted_by_class_of_error(world: World) -> None:
 def test_a_class_is_plain_and_short(world: World, error_class: str | None, shown: str) -> None:
     push(world, "a", error_class)
     assert by_class(world) == {shown: 1}
-    assert deadletters.count_classes(world.db, CLONE) == {shown: 1}
+    assert dead_letters.count_classes(world.db, CLONE) == {shown: 1}
 
 
 def test_a_class_is_not_looked_for_in_other_fields(world: World) -> None:
@@ -100,7 +101,7 @@ def test_a_broken_counter_keeps_no_letter_out(world: World) -> None:
     world.client.delete(keys.COUNTERS)
     world.client.set(keys.COUNTERS, "no hash")
     push(world, "c", "Timeout")
-    assert deadletters.size(world.db, CLONE) == 3
+    assert dead_letters.size(world.db, CLONE) == 3
 
 
 def test_both_forms_of_letters_are_counted_for_the_check(world: World) -> None:
@@ -109,7 +110,7 @@ def test_both_forms_of_letters_are_counted_for_the_check(world: World) -> None:
     spaced = json.dumps({"vm": "c", "error_class": "StandardError"})
     raws = (f"b:1705314600:{theirs}", f"c:1705314600.5:{spaced}", "no json", '{"error_class":null}', b"\xff")
     world.client.zadd(keys.dead_letters(CLONE), dict.fromkeys(raws, world.now))
-    assert deadletters.count_classes(world.db, CLONE) == {"Timeout": 1, "StandardError": 2, "unknown": 3}
+    assert dead_letters.count_classes(world.db, CLONE) == {"Timeout": 1, "StandardError": 2, "unknown": 3}
 
 
 def test_a_check_remembers_the_most_frequent_classes(world: World) -> None:

@@ -22,8 +22,9 @@ from vmpooler_tasks.model.health.status import Reason, Status
 from vmpooler_tasks.model.names import WORK_QUEUES, DeadLetterQueue, Queue
 from vmpooler_tasks.model.timestamps import iso_utc
 from vmpooler_tasks.store import Database, keys
-from vmpooler_tasks.store.deadletters import queue as deadletters
-from vmpooler_tasks.store.deadletters.queue import Limits
+from vmpooler_tasks.store.deadletters.delete import delete
+from vmpooler_tasks.store.deadletters.push import push as push_dead_letter
+from vmpooler_tasks.store.deadletters.trim import DeadLetterLimits
 from vmpooler_tasks.store.fleet import schedule, workers
 from vmpooler_tasks.store.fleet.workers import Worker
 from vmpooler_tasks.store.pools import breakers
@@ -46,7 +47,7 @@ def push(world: World, queue: DeadLetterQueue, name: str, error_class: str = "Ti
     letter = DeadLetter(
         vm=name, queue_from=queue, error_class=error_class, error_message="no", failed_at=iso_utc(world.now), id=name
     )
-    deadletters.push(world.db, queue, letter, now=world.now, limits=Limits(DAY, most))
+    push_dead_letter(world.db, queue, letter, now=world.now, limits=DeadLetterLimits(DAY, most))
 
 
 def test_an_empty_redis_is_up_and_its_health_is_unknown(world: World) -> None:
@@ -130,7 +131,7 @@ def test_dead_letters_as_they_are_and_as_they_were_counted(world: World) -> None
     push(world, DeadLetterQueue.TASKS, "e", "Other")
     trail = {"action": "delete", "who": "me"}
     raws = world.client.zrange(keys.dead_letters(DeadLetterQueue.TASKS), 0, -1)
-    assert deadletters.delete(world.db, DeadLetterQueue.TASKS, raws, trail) == 1
+    assert delete(world.db, DeadLetterQueue.TASKS, raws, trail) == 1
     world.client.hset(keys.COUNTERS, mapping={"dead_letters_redriven:pending": 4, "dead_letters_obsolete:ready": 5})
     found = scrape(world)
     assert found("vmpooler_dlq_size", queue="clone") == 2

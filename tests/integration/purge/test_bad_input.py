@@ -12,7 +12,7 @@ from tests.support.world import POOL, World, settings
 from vmpooler_tasks.errors import StoreRefusedError
 from vmpooler_tasks.model.names import DeadLetterQueue, Queue, readable
 from vmpooler_tasks.store import keys
-from vmpooler_tasks.store.deadletters import queue as deadletters
+from vmpooler_tasks.store.deadletters import read as dead_letters
 from vmpooler_tasks.store.purge import batches
 from vmpooler_tasks.store.vmpooler import queues
 
@@ -226,7 +226,7 @@ def test_old_and_new_dead_letters_live_in_one_queue(world: World) -> None:
     world.client.zadd("vmpooler__dlq__pending", {old: world.now - 60})
     world.vm(Queue.PENDING, "pooler-new", 7201)
     cycle(world)
-    found = list(deadletters.newest_first(world.db, [DeadLetterQueue.PENDING]))
+    found = list(dead_letters.newest_first(world.db, [DeadLetterQueue.PENDING]))
     assert [letter.text("vm") for letter in found] == ["pooler-new", "pooler-old"]
 
 

@@ -13,7 +13,8 @@ from tests.support.world import POOL, World
 from vmpooler_tasks.errors import StoreRefusedError, StoreUnavailableError, WrongTypeError
 from vmpooler_tasks.model.names import DeadLetterQueue, Queue
 from vmpooler_tasks.store import Database, keys
-from vmpooler_tasks.store.deadletters import queue as deadletters
+from vmpooler_tasks.store.deadletters import read as dead_letters
+from vmpooler_tasks.store.deadletters.delete import delete
 from vmpooler_tasks.store.fleet import audit
 from vmpooler_tasks.store.redis import server
 from vmpooler_tasks.store.redis.connection import Answer, script_text
@@ -87,9 +88,9 @@ def test_an_error_of_the_wrong_type_names_the_key_or_those_that_it_may_be(world:
     world.client.set(keys.AUDIT, "x")
     world.client.set("k0", "x")
     with pytest.raises(WrongTypeError, match=f"^{begins}vmpooler__dlq__clone: WRONGTYPE "):
-        deadletters.size(world.db, DeadLetterQueue.CLONE)
+        dead_letters.size(world.db, DeadLetterQueue.CLONE)
     with pytest.raises(WrongTypeError, match=f"^{begins}vmpooler__dlq__clone: WRONGTYPE "):
-        list(deadletters.newest_first(world.db, [DeadLetterQueue.CLONE]))
+        list(dead_letters.newest_first(world.db, [DeadLetterQueue.CLONE]))
     with pytest.raises(WrongTypeError, match=rf"^{begins}vmpooler__pending__a\\nb: WRONGTYPE "):
         list(queues.pages(world.db, Queue.PENDING, "a\nb", b"clone"))
     with pytest.raises(WrongTypeError, match=rf"^{begins}vmpooler__pending__a\\nb: WRONGTYPE "):
@@ -97,7 +98,7 @@ def test_an_error_of_the_wrong_type_names_the_key_or_those_that_it_may_be(world:
     with pytest.raises(WrongTypeError, match=f"^{begins}vmpooler_tasks__audit: WRONGTYPE "):
         audit.newest_first(world.db, 1)
     with pytest.raises(WrongTypeError, match=f"^{begins}one of vmpooler__dlq__clone, vmpooler_tasks__counters, .*: "):
-        deadletters.delete(world.db, DeadLetterQueue.CLONE, [b"x"], {})
+        delete(world.db, DeadLetterQueue.CLONE, [b"x"], {})
     with pytest.raises(WrongTypeError, match=f"^{begins}one of k0, k1, k2, k3 and 5 more: WRONGTYPE "):
         world.db.run("purge/purge_completed", [f"k{index}".encode() for index in range(9)], ["", "", "a", ""])
 

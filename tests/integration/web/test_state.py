@@ -99,7 +99,7 @@ def test_the_overview_tells_how_everything_stands(web: httpx.Client, web_world: 
 
 
 def test_the_revision_changes_with_the_letters(web_world: World) -> None:
-    from vmpooler_tasks.store.deadletters.queue import revision  # noqa: PLC0415
+    from vmpooler_tasks.store.deadletters.read import revision  # noqa: PLC0415
 
     seen = [revision(web_world.db)]
     web_world.client.zadd("vmpooler__dlq__clone", {"a": 1})

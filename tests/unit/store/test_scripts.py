@@ -51,7 +51,7 @@ def test_a_script_is_loaded_with_the_functions_that_it_uses_before_it(name: str)
         assert text.index(script_text(other)) < text.index("-- RETURN")
     assert re.findall(r"(?<!local )\bfunction (\w+)", text) == [], "a global function is an error at run time"
     for called, home in (
-        ("push_letters", "deadletters/push_many"),
+        ("push_dead_letters", "deadletters/push_many"),
         ("still_stale(", "purge/still_stale"),
         ("unchanged(", "purge/still_stale"),
     ):

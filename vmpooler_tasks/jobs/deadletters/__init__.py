@@ -1,1 +1,1 @@
-"""Dead letters: search, group, delete, keep."""
+"""Dead letters: search and group them, delete them, and keep only as many as configured."""

@@ -1,6 +1,6 @@
-"""Looking through dead letters, and deleting them. The guide's sections: Querying DLQ, Scenarios 1 and 3."""
+"""Search dead letters and group them by error. The guide's section: Querying DLQ."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from math import inf, isnan
@@ -11,21 +11,20 @@ from vmpooler_tasks.model.deadletters.entry import StoredDeadLetter, kind_of
 from vmpooler_tasks.model.deadletters.filters import DeadLetterFilter
 from vmpooler_tasks.model.names import DeadLetterQueue, readable
 from vmpooler_tasks.store import Database, keys
-from vmpooler_tasks.store.deadletters import queue as deadletters
-from vmpooler_tasks.store.redis.chunks import chunks
+from vmpooler_tasks.store.deadletters import read
 
 
 @dataclass(frozen=True, slots=True)
 class DeadLetterPage:
-    """`next_cursor` asks for the following page; None if this is the last."""
+    """One page of dead letters. `next_cursor` selects the following page; None on the last page."""
 
-    letters: Sequence[StoredDeadLetter]
+    entries: Sequence[StoredDeadLetter]
     next_cursor: str | None
 
 
 @dataclass(slots=True)
-class ErrorGroup:
-    """Dead letters with the same error but for numbers and names; times in seconds since the epoch."""
+class DeadLetterGroup:
+    """Dead letters whose errors differ only in numbers and names. Times are seconds since the epoch."""
 
     error_class: str
     message: str
@@ -51,68 +50,60 @@ class ErrorGroup:
 
 
 def find(db: Database, wanted: DeadLetterFilter, until: float = inf) -> Iterator[StoredDeadLetter]:
-    """The letters meant, newest first, of those up to that epoch."""
+    """Yield the dead letters that the filter accepts up to that epoch, newest first."""
     latest = until if wanted.until is None else min(until, wanted.until)
-    return filter(wanted.accepts, deadletters.newest_first(db, wanted.queues, latest))
+    return filter(wanted.accepts, read.newest_first(db, wanted.queues, latest))
 
 
-def page(db: Database, wanted: DeadLetterFilter, limit: int, after: str | None = None) -> DeadLetterPage:
-    """`limit` letters behind the cursor. A cursor stays good while letters come and go. Raises ValueError for none."""
+def read_page(db: Database, wanted: DeadLetterFilter, limit: int, after: str | None = None) -> DeadLetterPage:
+    """Return up to `limit` dead letters behind the cursor `after`.
+
+    A cursor stays valid while dead letters are added and removed. Raises ValueError for a text that is not a cursor.
+    """
     if after is None:
         found = find(db, wanted)
     else:
         text, _, dead_letter_id = after.partition(":")
         score = float(text)
-        if isnan(score):  # infinity is a score that a letter can have
-            raise ValueError("no letter has such a time")
-        found = (letter for letter in find(db, wanted, score) if (-letter.score, letter.id) > (-score, dead_letter_id))
-    letters = list(islice(found, limit + 1))
-    more = len(letters) > limit
-    shown = letters[:limit]
-    return DeadLetterPage(shown, f"{shown[-1].score:.17g}:{shown[-1].id}" if more and shown else None)
+        if isnan(score):  # infinity is a score that a dead letter can have
+            raise ValueError("no dead letter has such a time")
+        found = (entry for entry in find(db, wanted, score) if (-entry.score, entry.id) > (-score, dead_letter_id))
+    entries = list(islice(found, limit + 1))
+    has_more = len(entries) > limit
+    page = entries[:limit]
+    return DeadLetterPage(page, f"{page[-1].score:.17g}:{page[-1].id}" if has_more and page else None)
 
 
 def without_unreadable(db: Database, wanted: DeadLetterFilter) -> tuple[DeadLetterFilter, list[str]]:
-    """(the filter without the queues whose keys are no queues, the names of these keys).
+    """Return (the filter without the queues whose keys are not sorted sets, the names of these keys).
 
     Raises WrongTypeError if no queue is left.
     """
-    bad = [queue for queue in wanted.queues if deadletters.readable_size(db, queue) is None]
-    left = tuple(queue for queue in wanted.queues if queue not in bad)
-    names = [readable(keys.dead_letters(queue)) for queue in bad]
+    unreadable = [queue for queue in wanted.queues if read.readable_size(db, queue) is None]
+    left = tuple(queue for queue in wanted.queues if queue not in unreadable)
+    names = [readable(keys.dead_letters(queue)) for queue in unreadable]
     if not left:
         raise WrongTypeError(f"{', '.join(names)}: not a sorted set")
     return replace(wanted, queues=left), names
 
 
 def sizes(db: Database) -> dict[str, int]:
-    """Letters in each queue, of those that are queues."""
-    counted = {str(queue): deadletters.readable_size(db, queue) for queue in DeadLetterQueue}
+    """Return the count of dead letters by queue, without the queues whose keys are not sorted sets."""
+    counted = {str(queue): read.readable_size(db, queue) for queue in DeadLetterQueue}
     return {queue: size for queue, size in counted.items() if size is not None}
 
 
-def stats(db: Database, wanted: DeadLetterFilter) -> list[ErrorGroup]:
-    """The errors, most frequent first."""
-    groups: dict[tuple[str, str], ErrorGroup] = {}
-    for letter in find(db, wanted):
-        key = kind_of(letter)
-        group = groups.get(key)
+def group_by_error(db: Database, wanted: DeadLetterFilter) -> list[DeadLetterGroup]:
+    """Return the groups of dead letters that share an error, the most frequent first."""
+    groups: dict[tuple[str, str], DeadLetterGroup] = {}
+    for entry in find(db, wanted):
+        kind = kind_of(entry)
+        group = groups.get(kind)
         if group is None:
-            group = groups[key] = ErrorGroup(*key, newest=letter.score, example_id=letter.id)
+            group = groups[kind] = DeadLetterGroup(*kind, newest=entry.score, example_id=entry.id)
         group.count += 1
-        group.oldest = letter.score
-        group.queues.add(str(letter.queue))
-        if pool := letter.text("pool"):
+        group.oldest = entry.score
+        group.queues.add(str(entry.queue))
+        if pool := entry.text("pool"):
             group.pools.add(pool)
     return sorted(groups.values(), key=lambda group: (-group.count, group.error_class, group.message))
-
-
-def delete(db: Database, letters: Sequence[StoredDeadLetter], *, who: str, why: str | None) -> int:
-    """How many of these were still there and are deleted; each batch leaves one line in the audit."""
-    deleted = 0
-    for queue in DeadLetterQueue:
-        raws = [letter.raw for letter in letters if letter.queue is queue]
-        trail: Mapping[str, Any] = {"action": "delete", "who": who, "why": why, "queue": queue}
-        for page in chunks(raws):
-            deleted += deadletters.delete(db, queue, page, trail)
-    return deleted

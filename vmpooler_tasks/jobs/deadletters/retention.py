@@ -1,4 +1,4 @@
-"""Keeping dead letters: how many and for how long, and saying so when one has to go."""
+"""Keep dead letters within the configured age and count, and log each time that one is removed."""
 
 import logging
 
@@ -7,44 +7,44 @@ from vmpooler_tasks.errors import WrongTypeError
 from vmpooler_tasks.model.deadletters.entry import DeadLetter
 from vmpooler_tasks.model.names import DeadLetterQueue
 from vmpooler_tasks.store import Database
-from vmpooler_tasks.store.deadletters import queue as deadletters
-from vmpooler_tasks.store.deadletters.queue import Limits, Trimmed
+from vmpooler_tasks.store.deadletters.push import push
+from vmpooler_tasks.store.deadletters.trim import DeadLetterLimits, Trimmed, trim
 
 _log = logging.getLogger("vmpooler_tasks.dlq")
 
 
-def dead_letter_limits(settings: Settings) -> Limits | None:
-    """What the configuration lets the dead-letter queues grow to; None where they are switched off."""
+def dead_letter_limits(settings: Settings) -> DeadLetterLimits | None:
+    """Return the configured limits of the dead-letter queues; None if dead letters are switched off."""
     config = settings.config
-    return Limits(config.dlq_ttl * 3600, config.dlq_max_entries) if config.dlq_enabled else None
+    return DeadLetterLimits(config.dlq_ttl * 3600, config.dlq_max_entries) if config.dlq_enabled else None
 
 
-def keep(db: Database, settings: Settings, queue: DeadLetterQueue, letter: DeadLetter, now: float) -> bool:
-    """Whether it is kept and was not before; not if dead letters are switched off.
+def keep(db: Database, settings: Settings, queue: DeadLetterQueue, dead_letter: DeadLetter, now: float) -> bool:
+    """Store a dead letter, and return True if it is new. Do nothing if dead letters are switched off.
 
-    Raises what kept it from being written.
+    Raises VmpoolerTasksError if Redis does not take it.
     """
     limits = dead_letter_limits(settings)
     if limits is None:
         return False
-    new, trimmed = deadletters.push(db, queue, letter, now=now, limits=limits)
-    say_trimmed(queue, trimmed, limits)
+    new, trimmed = push(db, queue, dead_letter, now=now, limits=limits)
+    log_trimmed(queue, trimmed, limits)
     return new
 
 
-def trim(db: Database, limits: Limits, now: float) -> list[str]:
-    """Lets the letters of all queues go that are too old or too many; answers what kept a queue from it."""
-    troubles = []
+def trim_all(db: Database, limits: DeadLetterLimits, now: float) -> list[str]:
+    """Remove the dead letters of all queues that are too old or too many. Return the errors, one for each queue."""
+    errors = []
     for queue in DeadLetterQueue:
         try:
-            say_trimmed(queue, deadletters.trim(db, queue, now=now, limits=limits), limits)
+            log_trimmed(queue, trim(db, queue, now=now, limits=limits), limits)
         except WrongTypeError as error:
-            troubles.append(f"Error checking dead letters '{queue}': {error}")
-    return troubles
+            errors.append(f"Error checking dead letters '{queue}': {error}")
+    return errors
 
 
-def say_trimmed(queue: DeadLetterQueue, trimmed: Trimmed, limits: Limits) -> None:
-    """Dropping a letter is a loss, expiring one is not."""
+def log_trimmed(queue: DeadLetterQueue, trimmed: Trimmed, limits: DeadLetterLimits) -> None:
+    """Log dropped dead letters as an error, since work is lost, and expired ones as information."""
     about = {"queue": str(queue)}
     if trimmed.dropped:
         text = "[!] [dlq] Dropped the %d oldest of '%s': more than dlq_max_entries (%d)"

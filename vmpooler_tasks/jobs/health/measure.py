@@ -11,7 +11,7 @@ from vmpooler_tasks.model.names import DeadLetterQueue, Queue, readable
 from vmpooler_tasks.model.staleness import ORPHAN_FIELD, TIMESTAMP_FIELD
 from vmpooler_tasks.model.timestamps import MAX_AHEAD, moment, parse_time
 from vmpooler_tasks.store import Database, keys
-from vmpooler_tasks.store.deadletters import queue as deadletters
+from vmpooler_tasks.store.deadletters import read as dead_letters
 from vmpooler_tasks.store.health import record as health_record
 from vmpooler_tasks.store.redis.chunks import chunks
 from vmpooler_tasks.store.vmpooler import queues
@@ -104,7 +104,7 @@ def _measure_queue(
 def _measure_dead_letters(db: Database, unreadable: list[str]) -> dict[DeadLetterQueue, int]:
     sizes: dict[DeadLetterQueue, int] = {}
     for queue in DeadLetterQueue:
-        size = deadletters.readable_size(db, queue)
+        size = dead_letters.readable_size(db, queue)
         if size is None:
             unreadable.append(readable(keys.dead_letters(queue)))
         else:
@@ -117,7 +117,7 @@ def measure_errors(db: Database, sizes: Mapping[DeadLetterQueue, int]) -> dict[s
     found: dict[str, dict[str, int]] = {}
     for queue in (queue for queue, size in sizes.items() if size):
         with suppress(WrongTypeError):  # since it was measured, somebody has put something else there
-            found[str(queue)] = _most_frequent(deadletters.count_classes(db, queue))
+            found[str(queue)] = _most_frequent(dead_letters.count_classes(db, queue))
     return found
 
 

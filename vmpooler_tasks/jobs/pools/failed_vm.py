@@ -2,7 +2,7 @@
 
 import logging
 
-from vmpooler_tasks.jobs.deadletters.retention import say_trimmed
+from vmpooler_tasks.jobs.deadletters.retention import log_trimmed
 from vmpooler_tasks.jobs.pools.context import PoolContext
 from vmpooler_tasks.model.deadletters.entry import DeadLetter, failed_vm
 from vmpooler_tasks.model.names import DeadLetterQueue, on_one_line, readable
@@ -10,7 +10,7 @@ from vmpooler_tasks.model.pools.lifecycle import Fields
 from vmpooler_tasks.model.redaction import redacted_text
 from vmpooler_tasks.model.redrive import Lineage
 from vmpooler_tasks.model.requests import CloneItem, RequestRetry, Wanted
-from vmpooler_tasks.store.deadletters.queue import Limits, Trimmed
+from vmpooler_tasks.store.deadletters.trim import DeadLetterLimits, Trimmed
 from vmpooler_tasks.store.requests import fulfilment
 
 _log = logging.getLogger("vmpooler_tasks.pools")
@@ -61,13 +61,13 @@ def retry_of(manager: PoolContext, pool: str, fields: Fields, *, message: str | 
     )
 
 
-def tell(letter: DeadLetter, trimmed: Trimmed, limits: Limits | None, *, failed: bool) -> bool:
+def tell(letter: DeadLetter, trimmed: Trimmed, limits: DeadLetterLimits | None, *, failed: bool) -> bool:
     """Says what became of the letter, and of those that had to go for it; answers `failed`, whether the VM failed now.
 
     Without `limits`, dead letters being off, there is nothing to say.
     """
     if limits:
-        say_trimmed(DeadLetterQueue(letter.queue_from), trimmed, limits)
+        log_trimmed(DeadLetterQueue(letter.queue_from), trimmed, limits)
         if failed:
             say_moved(letter)
     return failed

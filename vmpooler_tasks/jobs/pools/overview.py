@@ -8,7 +8,7 @@ from vmpooler_tasks.jobs.pools.inspect import effective_size
 from vmpooler_tasks.model.deadletters.filters import DeadLetterFilter
 from vmpooler_tasks.model.names import DeadLetterQueue, Queue
 from vmpooler_tasks.store import Database
-from vmpooler_tasks.store.deadletters import queue as deadletters
+from vmpooler_tasks.store.deadletters import read as dead_letters
 from vmpooler_tasks.store.pools import breakers, clones, overrides
 from vmpooler_tasks.store.vmpooler import queues
 
@@ -83,9 +83,9 @@ def _row(
 
 def _recent_failures(db: Database, now: float) -> dict[str, list[str]]:
     """Pool → the messages of its VMs' dead letters of the last hour, newest first."""
-    readable = [queue for queue in DeadLetterQueue if deadletters.readable_size(db, queue) is not None]
+    readable = [queue for queue in DeadLetterQueue if dead_letters.readable_size(db, queue) is not None]
     wanted, found = DeadLetterFilter(since=now - RECENT_SECONDS), dict[str, list[str]]()
-    for letter in deadletters.newest_first(db, readable):
+    for letter in dead_letters.newest_first(db, readable):
         if not wanted.accepts(letter):
             break
         found.setdefault(letter.text("pool"), []).append(letter.text("error_message"))

@@ -7,7 +7,7 @@ from vmpooler_tasks.clock import Clock
 from vmpooler_tasks.config import Settings
 from vmpooler_tasks.config.schema import shown
 from vmpooler_tasks.errors import VmpoolerTasksError, WrongTypeError
-from vmpooler_tasks.jobs.deadletters.retention import dead_letter_limits, trim
+from vmpooler_tasks.jobs.deadletters.retention import dead_letter_limits, trim_all
 from vmpooler_tasks.jobs.purge.context import PurgeContext
 from vmpooler_tasks.jobs.purge.options import PURGED_QUEUES, PurgeOptions, check
 from vmpooler_tasks.jobs.purge.orphans import purge_orphans
@@ -86,7 +86,7 @@ def _walk(cycle: PurgeContext, order: PurgeOptions) -> None:
         _fail_stuck_requests(cycle)
     limits = dead_letter_limits(cycle.settings)
     if limits and not cycle.dry_run:
-        for trouble in trim(cycle.db, limits, cycle.now):
+        for trouble in trim_all(cycle.db, limits, cycle.now):
             cycle.report.error(trouble)
     cycle.scribe.finish()
     cycle.report.duration_seconds = time.perf_counter() - begun

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from vmpooler_tasks.config.schema import shown
 from vmpooler_tasks.errors import WrongTypeError
-from vmpooler_tasks.jobs.deadletters.retention import dead_letter_limits, say_trimmed
+from vmpooler_tasks.jobs.deadletters.retention import dead_letter_limits, log_trimmed
 from vmpooler_tasks.jobs.purge.context import KnownTooLong, PurgeContext, Unknown
 from vmpooler_tasks.jobs.purge.pipeline import Steps, convey
 from vmpooler_tasks.jobs.purge.report import log_dead_letters
@@ -165,7 +165,7 @@ def _taken(cycle: PurgeContext, queue: Queue, pool: str, stale: Sequence[Stale],
     taken = [entry for entry, gone in zip(stale, done, strict=True) if gone]
     cycle.report.purged[queue] += len(taken)
     if queue is Queue.PENDING and (limits := dead_letter_limits(cycle.settings)):
-        say_trimmed(DeadLetterQueue.PENDING, trimmed, limits)
+        log_trimmed(DeadLetterQueue.PENDING, trimmed, limits)
         limit = cycle.limit(queue)
         log_dead_letters(((entry.vm, _reason(entry, limit)) for entry in taken), pool)
     return taken

@@ -9,7 +9,7 @@ from vmpooler_tasks.model.deadletters.entry import DeadLetter
 from vmpooler_tasks.model.names import DeadLetterQueue, Queue, readable
 from vmpooler_tasks.model.requests import RequestRetry
 from vmpooler_tasks.store import keys
-from vmpooler_tasks.store.deadletters.queue import Limits, Trimmed
+from vmpooler_tasks.store.deadletters.trim import DeadLetterLimits, Trimmed, limit_words
 from vmpooler_tasks.store.keys import Slots
 from vmpooler_tasks.store.pools.handover import Arrival, Handover
 from vmpooler_tasks.store.redis.arguments import counted_words, field_words
@@ -189,7 +189,7 @@ def fail(
     owner: str,
     now: float,
     letter: DeadLetter,
-    limits: Limits | None,
+    limits: DeadLetterLimits | None,
     keep_seconds: float,
     retry: RequestRetry,
     breaker: BreakerRule,
@@ -198,7 +198,7 @@ def fail(
 
     Without `limits`, dead letters being off, there is no letter.
     """
-    raw, kept = vm.encode(), limits or Limits(ttl_seconds=1, max_entries=1)
+    raw = vm.encode()
     state, dropped, expired, outcome, retries, open_until = db.run(
         "pools/fail_clone",
         [
@@ -218,9 +218,7 @@ def fail(
             vm,
             owner,
             repr(now),
-            int(limits is not None),
-            kept.ttl_seconds,
-            kept.max_entries,
+            *limit_words(limits),
             letter.id,
             letter.member(),
             int(keep_seconds),

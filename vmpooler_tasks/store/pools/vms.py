@@ -8,7 +8,7 @@ from vmpooler_tasks.model.names import DeadLetterQueue, Queue
 from vmpooler_tasks.model.pools.lifecycle import Fields
 from vmpooler_tasks.model.requests import RequestRetry
 from vmpooler_tasks.store import keys
-from vmpooler_tasks.store.deadletters.queue import Limits, Trimmed
+from vmpooler_tasks.store.deadletters.trim import DeadLetterLimits, Trimmed, limit_words
 from vmpooler_tasks.store.redis.chunks import chunks
 from vmpooler_tasks.store.redis.connection import Database
 from vmpooler_tasks.store.vmpooler import queues
@@ -93,17 +93,17 @@ def fail(
     *,
     letter: DeadLetter,
     now: float,
-    limits: Limits | None,
+    limits: DeadLetterLimits | None,
     retry: RequestRetry,
 ) -> FailedVm:
     """Its dead letter, and from pending or ready to completed. Without `limits` there is no letter."""
-    kept, letters = limits or Limits(ttl_seconds=1, max_entries=1), DeadLetterQueue(str(queue))
+    dead_letters = DeadLetterQueue(str(queue))
     failed, dropped, expired, outcome, retries = db.run(
         "pools/fail_vm",
         [
             keys.queue(queue, pool),
             keys.queue(Queue.COMPLETED, pool),
-            keys.dead_letters(letters),
+            keys.dead_letters(dead_letters),
             keys.DEAD_LETTER_IDS,
             keys.COUNTERS,
             keys.request(retry.request_id),
@@ -111,11 +111,9 @@ def fail(
         ],
         [
             vm,
-            letters,
+            dead_letters,
             repr(now),
-            int(limits is not None),
-            kept.ttl_seconds,
-            kept.max_entries,
+            *limit_words(limits),
             letter.id,
             letter.member(),
             int(retry.permanent),

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from vmpooler_tasks.model.names import ORPHANED, DeadLetterQueue, Queue
 from vmpooler_tasks.store import keys
-from vmpooler_tasks.store.deadletters.queue import Limits, Trimmed
+from vmpooler_tasks.store.deadletters.trim import DeadLetterLimits, Trimmed, limit_words
 from vmpooler_tasks.store.fleet import audit
 from vmpooler_tasks.store.redis.connection import Answer, Database
 from vmpooler_tasks.store.redis.locks import OwnedLock
@@ -63,11 +63,10 @@ def purge_pending(
     batch: Sequence[Candidate],
     *,
     now: float,
-    limits: Limits | None,
+    limits: DeadLetterLimits | None,
     data_ttl_seconds: float,
 ) -> Batch:
     """Takes them out of pending. Without `limits`, dead letters being off, they leave without one."""
-    kept = limits or Limits(ttl_seconds=1, max_entries=1)
     words = [part for c in batch for part in (c.vm, c.stamp, c.letter)]
     answer = db.begin(
         "purge/purge_pending",
@@ -78,12 +77,10 @@ def purge_pending(
         ],
         [
             now,
-            kept.ttl_seconds,
-            kept.max_entries,
+            *limit_words(limits),
             int(data_ttl_seconds),
             keys.VM_PREFIX,
             counter(Queue.PENDING, pool),
-            int(limits is not None),
             *words,
         ],
     )

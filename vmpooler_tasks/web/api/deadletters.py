@@ -6,9 +6,10 @@ from typing import Annotated, Any
 from fastapi import APIRouter, HTTPException, Path, Query
 
 from vmpooler_tasks.jobs.deadletters import query as job
+from vmpooler_tasks.jobs.deadletters.delete import delete
 from vmpooler_tasks.model.deadletters.entry import StoredDeadLetter
 from vmpooler_tasks.model.deadletters.filters import DeadLetterFilter
-from vmpooler_tasks.store.deadletters.queue import revision
+from vmpooler_tasks.store.deadletters.read import revision
 from vmpooler_tasks.web.api.parameters import Letters, Order, Pages, Why
 from vmpooler_tasks.web.api.responses import (
     CHANGING,
@@ -37,10 +38,10 @@ def show_page(site: Here, _: Reader, query: Pages) -> DeadLetterPage:
     with site.search():
         wanted, bad = job.without_unreadable(site.db, query.chosen())
         try:
-            page = job.page(site.db, wanted, query.limit, query.cursor)
+            page = job.read_page(site.db, wanted, query.limit, query.cursor)
         except ValueError as error:
             raise HTTPException(HTTPStatus.UNPROCESSABLE_ENTITY, "cursor: is none of ours") from error
-    letters = [Letter(**_without(LONG, letter.as_json())) for letter in page.letters]
+    letters = [Letter(**_without(LONG, letter.as_json())) for letter in page.entries]
     return DeadLetterPage(letters=letters, next_cursor=page.next_cursor, unreadable=bad)
 
 
@@ -48,7 +49,7 @@ def show_page(site: Here, _: Reader, query: Pages) -> DeadLetterPage:
 def show_groups(site: Here, _: Reader, query: Letters) -> Stats:
     def count() -> Stats:
         wanted, _ = job.without_unreadable(site.db, query.chosen())
-        groups = [ErrorGroup(**group.as_json()) for group in job.stats(site.db, wanted)]
+        groups = [ErrorGroup(**group.as_json()) for group in job.group_by_error(site.db, wanted)]
         return Stats(total=sum(group.count for group in groups), groups=groups)
 
     with site.search():
@@ -62,7 +63,7 @@ def delete_some(site: Here, who: Operator, order: Order) -> Deleted:
     with site.search():
         wanted, _ = job.without_unreadable(site.db, order.chosen())
         letters = list(job.find(site.db, wanted))
-    deleted = 0 if order.dry_run else job.delete(site.db, letters, who=audited(who), why=order.why)
+    deleted = 0 if order.dry_run else delete(site.db, letters, who=audited(who), why=order.why)
     return Deleted(dry_run=order.dry_run, selected=len(letters), deleted=deleted)
 
 
@@ -78,7 +79,7 @@ def delete_one(
 ) -> Deleted:
     with site.search():
         letter = _one(site, dead_letter_id)
-    return Deleted(selected=1, deleted=job.delete(site.db, [letter], who=audited(who), why=why))
+    return Deleted(selected=1, deleted=delete(site.db, [letter], who=audited(who), why=why))
 
 
 def audited(who: Identity) -> str:

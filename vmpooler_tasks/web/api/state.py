@@ -14,7 +14,7 @@ from vmpooler_tasks.jobs.pools.overview import overview
 from vmpooler_tasks.model.health.reason_texts import explain
 from vmpooler_tasks.model.health.status import Status
 from vmpooler_tasks.model.names import WORK_QUEUES
-from vmpooler_tasks.store.deadletters import queue as deadletters
+from vmpooler_tasks.store.deadletters import read as dead_letters
 from vmpooler_tasks.store.fleet import audit, schedule, workers
 from vmpooler_tasks.store.health import snapshot
 from vmpooler_tasks.store.purge import batches
@@ -92,7 +92,7 @@ def _overview(site: Site) -> Overview:
                 "health": config.health_check_enabled,
                 "manage_pools": config.manage_pools,
             },
-            "revision": deadletters.revision(site.db),
+            "revision": dead_letters.revision(site.db),
         }
     )
 

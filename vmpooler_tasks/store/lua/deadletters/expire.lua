@@ -1,7 +1,10 @@
 -- uses: deadletters/push_many
--- Lets the dead letters of one queue go that are too old or too many.
+-- Remove the dead letters of one queue that are too old or too many, at most one page of each kind.
 -- KEYS   1: dead letters   2: counters
--- ARGV   1: queue   2: now   3: seconds to keep   4: most entries
--- RETURN {dropped, expired}; either is 1000 if there may be more
-local dropped, expired = push_letters(KEYS[1], KEYS[2], ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4]), {})
+-- ARGV   1: queue   2: now   3: seconds to keep   4: maximum count   5: page: how many of each kind one call removes
+-- RETURN {dropped, expired}; there may be more where one of them equals the page
+local queue_key, counters = KEYS[1], KEYS[2]
+local queue, now, limits = ARGV[1], tonumber(ARGV[2]), limits_from(3)
+
+local dropped, expired = push_dead_letters(queue_key, counters, queue, now, limits, {})
 return {dropped, expired}

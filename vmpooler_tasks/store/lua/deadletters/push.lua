@@ -1,7 +1,12 @@
 #!lua flags=allow-oom
 -- uses: deadletters/push_one
--- One dead letter, unless the same failure was reported before; also when Redis is out of memory: it is kept nowhere else.
+-- Add one dead letter unless its failure was reported before. It also runs while Redis is out of memory, since the
+-- failure is stored nowhere else.
 -- KEYS   1: dead letters (zset)   2: ids seen (zset id -> epoch)   3: counters
--- ARGV   1: queue   2: now   3: seconds to keep   4: most entries   5: id   6: member
+-- ARGV   1: queue   2: now   3: seconds to keep   4: maximum count   5: page: how many of each kind one call removes
+--        6: id   7: member
 -- RETURN {1 if new else 0, dropped, expired}
-return {push_letter(KEYS[1], KEYS[2], KEYS[3], ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4]), ARGV[5], ARGV[6])}
+local queue_key, ids, counters = KEYS[1], KEYS[2], KEYS[3]
+local queue, now, limits, id, member = ARGV[1], tonumber(ARGV[2]), limits_from(3), ARGV[6], ARGV[7]
+
+return {push_dead_letter(queue_key, ids, counters, queue, now, limits, id, member)}

@@ -1,17 +1,23 @@
--- Shared: puts dead letters in, lets those go that are too old or too many, and counts each of these.
--- `letters` is {score, member, score, member, …}. Answers dropped, expired.
--- At most 1,000 leave of either kind in one call, so that the server is not held; the rest leave with the next.
+-- Shared: add dead letters, remove those that are too old or too many, and count each of them.
 -- uses: redis/counters
 -- uses: deadletters/error_class
-local MOST_CLASSES = 50
+local MAX_CLASSES = 50
 
--- A queue has so many classes of errors, and then `other`: anybody's provider names them.
+-- Return the limits at ARGV[first] and the two arguments behind it: seconds to keep, maximum count, page (how many of each
+-- kind one call removes, so that the server is not held). Return nil for a page of 0: dead letters are switched off.
+local function limits_from(first)
+  local page = tonumber(ARGV[first + 2])
+  if page == 0 then return nil end
+  return {ttl = tonumber(ARGV[first]), max_entries = tonumber(ARGV[first + 1]), page = page}
+end
+
+-- A queue counts at most MAX_CLASSES classes of errors, and the others together: every provider names its own.
 local function count_class(counters, queue, class, by)
   local name = 'dead_letters_of:' .. queue .. ':' .. class
   if redis.pcall('HEXISTS', counters, name) == 0 then
     local classes = 'dead_letter_classes:' .. queue
     local known = tonumber(redis.pcall('HGET', counters, classes) or 0)
-    if known and known < MOST_CLASSES then
+    if known and known < MAX_CLASSES then
       count(counters, classes, 1)
     else
       name = 'dead_letters_of:' .. queue .. ':other'
@@ -20,16 +26,16 @@ local function count_class(counters, queue, class, by)
   count(counters, name, by)
 end
 
-local function add_letters(key, counters, queue, letters)
-  local classes = {}
-  for i = 1, #letters, 2 do
-    local class = error_class(letters[i + 1])
-    local words = classes[class] or {}
-    words[#words + 1], words[#words + 2] = letters[i], letters[i + 1]
-    classes[class] = words
+local function add_and_count(queue_key, counters, queue, entries)
+  local by_class = {}
+  for i = 1, #entries, 2 do
+    local class = error_class(entries[i + 1])
+    local words = by_class[class] or {}
+    words[#words + 1], words[#words + 2] = entries[i], entries[i + 1]
+    by_class[class] = words
   end
-  for class, words in pairs(classes) do
-    local new = redis.call('ZADD', key, unpack(words))
+  for class, words in pairs(by_class) do
+    local new = redis.call('ZADD', queue_key, unpack(words))
     if new > 0 then
       count(counters, 'dead_letters:' .. queue, new)
       count_class(counters, queue, class, new)
@@ -37,18 +43,21 @@ local function add_letters(key, counters, queue, letters)
   end
 end
 
-local function push_letters(key, counters, queue, now, ttl, most, letters)
-  if #letters > 0 then
-    add_letters(key, counters, queue, letters)
-    redis.call('EXPIRE', key, math.ceil(ttl))
+-- `entries` is {score, member, score, member, …}. Return dropped, expired: at most one page of each.
+local function push_dead_letters(queue_key, counters, queue, now, limits, entries)
+  if #entries > 0 then
+    add_and_count(queue_key, counters, queue, entries)
+    redis.call('EXPIRE', queue_key, math.ceil(limits.ttl))
   end
-  local old = redis.call('ZCOUNT', key, '-inf', '(' .. (now - ttl))
-  local expired = math.min(old, 1000)
-  if expired > 0 then redis.call('ZREMRANGEBYRANK', key, 0, expired - 1) end
-  -- What is too old leaves for its age: only what would still be kept can be dropped for want of room.
+  local old = redis.call('ZCOUNT', queue_key, '-inf', '(' .. (now - limits.ttl))
+  local expired = math.min(old, limits.page)
+  if expired > 0 then redis.call('ZREMRANGEBYRANK', queue_key, 0, expired - 1) end
+  -- An old entry leaves because of its age. Only an entry that would still be kept can be dropped as one too many.
   local dropped = 0
-  if expired == old then dropped = math.min(math.max(redis.call('ZCARD', key) - most, 0), 1000) end
-  if dropped > 0 then redis.call('ZREMRANGEBYRANK', key, 0, dropped - 1) end
+  if expired == old then
+    dropped = math.min(math.max(redis.call('ZCARD', queue_key) - limits.max_entries, 0), limits.page)
+  end
+  if dropped > 0 then redis.call('ZREMRANGEBYRANK', queue_key, 0, dropped - 1) end
   count(counters, 'dead_letters_expired:' .. queue, expired)
   count(counters, 'dead_letters_dropped:' .. queue, dropped)
   return dropped, expired

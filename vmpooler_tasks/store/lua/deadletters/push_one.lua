@@ -1,13 +1,13 @@
--- Shared: puts one dead letter in, unless the same failure was reported before.
--- Answers 1 if it is new or 0, dropped, expired.
+-- Shared: add one dead letter unless its failure was reported before. Return 1 if it is new or 0, dropped, expired.
 -- uses: deadletters/push_many
-local function push_letter(letters, ids, counters, queue, now, ttl, most, id, member)
-  redis.call('ZREMRANGEBYSCORE', ids, '-inf', '(' .. (now - ttl))
-  if redis.call('ZSCORE', ids, queue .. ':' .. id) then return 0, 0, 0 end
-  -- First: a failure is remembered as reported only once its letter is there.
-  local dropped, expired = push_letters(letters, counters, queue, now, ttl, most, {math.floor(now), member})
-  redis.call('ZADD', ids, math.floor(now), queue .. ':' .. id)
-  redis.call('EXPIRE', ids, math.ceil(ttl))
-  redis.call('ZREMRANGEBYRANK', ids, 0, -1 - 10 * most)  -- all queues share it; a storm must not fill Redis
+local function push_dead_letter(queue_key, ids, counters, queue, now, limits, id, member)
+  local seen = queue .. ':' .. id
+  redis.call('ZREMRANGEBYSCORE', ids, '-inf', '(' .. (now - limits.ttl))
+  if redis.call('ZSCORE', ids, seen) then return 0, 0, 0 end
+  -- The dead letter comes first: its failure counts as reported only once the dead letter is stored.
+  local dropped, expired = push_dead_letters(queue_key, counters, queue, now, limits, {math.floor(now), member})
+  redis.call('ZADD', ids, math.floor(now), seen)
+  redis.call('EXPIRE', ids, math.ceil(limits.ttl))
+  redis.call('ZREMRANGEBYRANK', ids, 0, -1 - 10 * limits.max_entries)  -- all queues share it; it must not fill Redis
   return 1, dropped, expired
 end

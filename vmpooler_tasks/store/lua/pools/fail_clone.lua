@@ -7,7 +7,7 @@
 -- when Redis is out of memory.
 -- KEYS   1: pending   2: slots   3: counter of the slots   4: work   5: breaker (of its provider or pool)   6: metadata
 --        7: dead letters   8: ids   9: counters   10: the request   11: items of requests
--- ARGV   1: VM   2: owner   3: now   4: 1 if dead letters are kept   5: seconds to keep them   6: most of them   7: id
+-- ARGV   1: VM   2: owner   3: now   4: seconds to keep dead letters   5: maximum count of them   6: page (see limits_from)   7: id
 --        8: dead letter   9: seconds to keep metadata   10: error   11: its class   12: 1 if permanent
 --        13: most retries of a request   14: item to be put back   15: reason   16: failures that open the breaker
 --        17: seconds for which it opens
@@ -18,9 +18,10 @@ if is_leased(KEYS[2], KEYS[4], vm, ARGV[2], now) then return {-1, 0, 0, 'none', 
 -- Made, whether it is still pending or has gone on: whoever reports this has been replaced by somebody who made it.
 if redis.call('HEXISTS', KEYS[6], 'clone_time') == 1 then return {-1, 0, 0, 'none', 0, ''} end
 local new, dropped, expired = 0, 0, 0
-if ARGV[4] == '1' then
-  -- First: if the letter cannot be written, the VM has not left.
-  new, dropped, expired = push_letter(KEYS[7], KEYS[8], KEYS[9], 'clone', now, tonumber(ARGV[5]), tonumber(ARGV[6]), ARGV[7], ARGV[8])
+local limits = limits_from(4)
+if limits then
+  -- First: if the dead letter cannot be written, the VM has not left.
+  new, dropped, expired = push_dead_letter(KEYS[7], KEYS[8], KEYS[9], 'clone', now, limits, ARGV[7], ARGV[8])
 end
 local left = redis.call('SREM', KEYS[1], vm)
 free_slot(KEYS[2], KEYS[3], vm)

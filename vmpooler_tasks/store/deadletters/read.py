@@ -1,0 +1,113 @@
+"""Read and count dead letters. Nothing here changes them."""
+
+import hashlib
+import heapq
+from collections import Counter
+from collections.abc import Iterable, Iterator
+
+from vmpooler_tasks.errors import WrongTypeError
+from vmpooler_tasks.model.deadletters.entry import StoredDeadLetter, read_dead_letter
+from vmpooler_tasks.model.names import DeadLetterQueue
+from vmpooler_tasks.store import keys
+from vmpooler_tasks.store.redis.connection import Database
+
+READ_PAGE = 1000
+"""Dead letters that one round trip reads."""
+
+CLASSES_PAGE = 250
+"""Dead letters whose class one call reads: one to two milliseconds of the server's time, at some kilobytes each."""
+
+
+def size(db: Database, queue: DeadLetterQueue) -> int:
+    """Return how many dead letters the queue holds. Raises WrongTypeError."""
+    return int(db.call("ZCARD", keys.dead_letters(queue)))
+
+
+def readable_size(db: Database, queue: DeadLetterQueue) -> int | None:
+    """Return how many dead letters the queue holds; None if its key is not a sorted set."""
+    try:
+        return size(db, queue)
+    except WrongTypeError:
+        return None
+
+
+def revision(db: Database) -> str:
+    """Return a text that changes whenever dead letters are added or removed. It takes one round trip.
+
+    A queue whose key is of another type counts as empty.
+    """
+    with db.translated_errors():
+        pipe = db.client.pipeline(transaction=False)
+        for queue in DeadLetterQueue:
+            key = keys.dead_letters(queue)
+            pipe.zcard(key)
+            pipe.zrange(key, 0, 0)
+            pipe.zrange(key, -1, -1)
+        pipe.hgetall(keys.COUNTERS)
+        replies = pipe.execute(raise_on_error=False)
+    *seen, counters = replies
+    counted = sorted(counters.items()) if isinstance(counters, dict) else []
+    dead_letters = [item for item in counted if item[0].startswith(b"dead_letters")]
+    return hashlib.sha256(repr((seen, dead_letters)).encode()).hexdigest()[:16]
+
+
+def count_classes(db: Database, queue: DeadLetterQueue) -> Counter[str]:
+    """Return how many dead letters there are of each class of error.
+
+    The server reads them page by page and sends only the counts. Raises WrongTypeError.
+    """
+    counts, start = Counter[str](), 0
+    while True:
+        page_size, *pairs = db.run(
+            "deadletters/count_classes", [keys.dead_letters(queue)], [start, start + CLASSES_PAGE - 1]
+        )
+        for name, count in zip(pairs[::2], pairs[1::2], strict=True):
+            counts[name.decode()] += count
+        start += CLASSES_PAGE
+        if page_size < CLASSES_PAGE:
+            return counts
+
+
+def newest_first(
+    db: Database, queues: Iterable[DeadLetterQueue], until: float = float("inf")
+) -> Iterator[StoredDeadLetter]:
+    """Yield the dead letters of these queues up to that epoch as one sequence. Pages are read as they are needed.
+
+    Raises WrongTypeError.
+    """
+    streams = [_newest_of_queue(db, queue, until) for queue in queues]
+    return heapq.merge(*streams, key=_order)
+
+
+def _newest_of_queue(db: Database, queue: DeadLetterQueue, until: float) -> Iterator[StoredDeadLetter]:
+    # The position is (score, entries of that score read so far). A rank would shift when somebody deletes an entry.
+    start, skip = until, 0
+    held: list[StoredDeadLetter] = []
+    seen: set[int] = set()  # an entry that is pushed within the same second meanwhile makes some entries come twice
+    while True:
+        page = _read_page(db, queue, start, skip)
+        held += [read_dead_letter(queue, raw, score) for raw, score in page if hash(raw) not in seen]
+        seen.update(hash(raw) for raw, _ in page)
+        if len(page) < READ_PAGE:
+            yield from sorted(held, key=_order)
+            return
+        last = page[-1][1]
+        skip = sum(score == last for _, score in page) + (skip if last == start else 0)
+        start = last
+        # The last second may continue on the next page, and within one second the order is by id.
+        yield from sorted((entry for entry in held if entry.score > last), key=_order)
+        held = [entry for entry in held if entry.score <= last]
+
+
+def _read_page(db: Database, queue: DeadLetterQueue, start: float, skip: int) -> list[tuple[bytes, float]]:
+    key = keys.dead_letters(queue)
+    with db.translated_errors(key):
+        page: list[tuple[bytes, float]] = db.client.zrange(
+            key, start, "-inf", desc=True, byscore=True, withscores=True, offset=skip, num=READ_PAGE
+        )
+    return page
+
+
+def _order(entry: StoredDeadLetter) -> tuple[float, str]:
+    """Newest first, and within one second by id, so that a page's end names one place."""
+    return -entry.score, entry.id
