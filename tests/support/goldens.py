@@ -1,6 +1,6 @@
-"""The recorded behaviour of VMPooler: its cases, its databases as plain values, and the rules where we differ.
+"""The recorded behaviour of VMPooler: its cases, its databases as plain values, and the rules for the differences.
 
-`tests/data/goldens/README.md` says what was recorded; "README 3" below is the third point of its list.
+tests/data/goldens/README.md describes what was recorded.
 """
 
 import base64
@@ -41,62 +41,52 @@ NOT_HERE_YET = frozenset[str]()
 
 
 class Rule(Enum):
-    """Where the guide or system.md overrules what was recorded. Each is applied by `goldens_model`, by this name."""
+    """The differences from what was recorded. `goldens_model` applies each of them by its name.
 
-    PURE_JSON = "README 1: a dead letter is one JSON object, `failed_at` in UTC with Z, with an id behind the fields"
-    ALWAYS_A_RETRY_COUNT = "README 1: `retry_count` is a number in every letter of a VM, 0 where the caller had none"
-    TOLD_ONCE = "system.md (Dead-letter queue): the same failure delivered twice is one entry, and told once"
-    TTL_PER_LETTER = "README 2: each letter leaves `dlq_ttl` after its own failure, not the key as a whole"
-    ORPHAN_EXPIRES_ALREADY = "README 3: an expiry that is there already is neither renewed nor counted"
-    QUEUED_IN_ANY_POOL = "README 3: what any pool's queue names is no orphan, whatever its `pool` field says"
-    PURGED_KEEPS_DATA_TTL = "README 3: what this cycle has just purged from pending keeps its `data_ttl`"
+    "README 3" is a point of tests/data/goldens/README.md, "upgrading" is docs/upgrading-from-vmpooler.md, and
+    "behaviour" is docs/vmpooler-behaviour.md, each with its section.
+    """
+
+    PURE_JSON = "README 1: a dead letter is one JSON object, `failed_at` is in UTC with Z, and an id follows the fields"
+    ALWAYS_A_RETRY_COUNT = "README 1: `retry_count` is a number in every dead letter of a VM, 0 if none was given"
+    TOLD_ONCE = "upgrading, Dead letters: the same failure delivered twice is one entry, and is logged once"
+    TTL_PER_LETTER = "README 2: each dead letter expires `dlq_ttl` after its own failure, not with the key"
+    ORPHAN_EXPIRES_ALREADY = "README 3: an existing expiry is neither renewed nor counted"
+    QUEUED_IN_ANY_POOL = "README 3: a VM in the queue of any pool is not an orphan, whatever its `pool` field says"
+    PURGED_KEEPS_DATA_TTL = "README 3: a VM that this cycle has just purged from pending keeps its `data_ttl`"
     COMPLETED_SINCE_DESTROY = "README 4: a completed VM ages from `destroy`, never from its checkout"
-    AGES_FROM_FIRST_SEEN = "README 5: an entry without a usable time is stale once it was known for too long"
-    DRY_RUN_FOUND = "README 6: a dry run says what it found, never that it purged"
+    AGES_FROM_FIRST_SEEN = "README 5: an entry without a usable time ages from when it was first seen"
+    DRY_RUN_FOUND = "README 6: a dry run reports entries as found, never as purged"
     WRONG_TYPE_STOPS_NOTHING = "README 6: a key of the wrong type is reported, and everything else is done"
-    NOTHING_LOST = "README 6: a VM whose letter cannot be written stays; a name that is no UTF-8 gets its letter"
+    NOTHING_LOST = "README 6: a VM stays if its dead letter cannot be written; a name may be other than UTF-8"
     REFUSED_CONFIGURATION = (
-        "README 6, system.md (Names): a TTL or cap of zero, a negative age or cap and a blank threshold are errors"
+        "README 6, upgrading, Values that are refused: zero TTLs and caps, negative ages, blank thresholds"
     )
-    HEALTH_FIELDS = "README 7: `vmpooler__health` has flat fields and reasons as well, `last_check` in UTC with Z"
-    RUBYS_GUESSES = "README 9: only Time#to_s, ISO 8601 and RFC 2822 are times; what Ruby guesses is unusable"
-    QUOTED_OPTION = 'system.md (Names): "true" and "1" in quotes mean true and 1, as they do in the environment'
+    HEALTH_FIELDS = "README 7: `vmpooler__health` also has flat fields and reasons; `last_check` is in UTC with Z"
+    RUBYS_GUESSES = "README 9: only Time#to_s, ISO 8601 and RFC 2822 are times; Ruby's guesses are unusable"
+    QUOTED_OPTION = 'upgrading, Values that are refused: "true" and "1" in quotes mean true and 1'
     DATA_TTL_DEFAULT = "README (config_yaml): without a :redis: section the real program has `data_ttl: 168`"
-    METADATA_WITHOUT_POOL = "system.md (Auto-purge): in no queue of any pool is an orphan, with a `pool` field or not"
-    UNREADABLE_ORPHAN = "system.md (Auto-purge): a key of the wrong type in no queue is an orphan, told and counted"
-    ORPHANS_THAT_STAY = "system.md (Auto-purge): health counts the orphans by the purge's own definition"
-    FURTHER_REASONS = "system.md (Health check): reasons that VMPooler has not, degraded at the least"
-    POOL_NAMED_DLQ = "guide (Health Checks): a pool of the name `dlq` is judged and summed up like any other"
-    ONE_LINE = "architecture.md 11: control characters and bytes that are no UTF-8 are escaped in the log"
-    OWN_WORDS = "system.md (Dead-letter queue): letters that leave are told by batch, the dropped as an error"
-    SAYS_IT_IS_OFF = "system.md (Auto-purge): switched off, a cycle does nothing and says so"
-    UNANSWERED_REQUESTS = (
-        "data-model.md (On-demand): a request that is not there, or has its answer, is not tried again"
-    )
-    FAILURE_REASON = "data-model.md (On-demand): a request fails with a `failure_reason`, whichever way its VM failed"
-    NO_ITEM_OF_NONE = "data-model.md (Other keys): `odcreate__task` has clones to be started, so none of a count of 0"
-    SLOTS_IN_USE = (
-        "data-model.md (Other keys): a counter of clones is their number in flight; it neither drifts nor fails"
-    )
-    BROKEN_COUNTS = "system.md (first lines): failed work is kept and told, also where a count in Redis is no number"
-    STAMPS_IN_UTC = "data-model.md (VM metadata): times are Time#to_s with any UTC offset; ours have +0000"
-    WARNED_ONLY = (
-        "data-model.md (VM metadata): `timeout_notification` once the warning was given; a VM that failed got none"
-    )
-    CHECK_STAMPED = (
-        "data-model.md (VM metadata): `check`, the last readiness check; recorded without the check around it"
-    )
-    NO_CLONE_TIME = "README 5: a VM without a `clone` time is no error of the check; the purge ages it from first seen"
-    OTHER_WORDS = (
-        "system.md (first lines): log lines are exact where the guide has them; this one tells a request's fate"
-    )
-    FEWER_LINES = "system.md (first lines): log lines are exact where the guide has them; of these it has none"
-    MINUTES_LEFT = (
-        "system.md (first lines): not in the guide either; the warning tells the minutes that are really left"
-    )
-    RETRIES_OF_REQUEST = (
-        "README 1, data-model.md (Other keys): `retry_count` is the request's in every letter, also of ready"
-    )
+    METADATA_WITHOUT_POOL = "upgrading, Purge: metadata in no queue of any pool is an orphan, with or without `pool`"
+    UNREADABLE_ORPHAN = "upgrading, Purge: a key of the wrong type in no queue is an orphan, and is logged and counted"
+    ORPHANS_THAT_STAY = "upgrading, Health checks: health counts the orphans by the rules of the purge"
+    FURTHER_REASONS = "upgrading, Health checks: reasons that VMPooler does not have degrade health at the least"
+    POOL_NAMED_DLQ = "upgrading, Health checks: a pool with the name `dlq` is checked and counted like any other"
+    ONE_LINE = "docs/logging.md: control characters and bytes other than UTF-8 are escaped in the log"
+    OWN_WORDS = "upgrading, Dead letters: dead letters that leave are logged by batch, the dropped ones as an error"
+    SAYS_IT_IS_OFF = "upgrading, Purge: a cycle that is switched off does nothing and logs it"
+    UNANSWERED_REQUESTS = "upgrading, Pool manager: a request that is missing or completed is not tried again"
+    FAILURE_REASON = "upgrading, Pool manager: every failed request has a `failure_reason`"
+    NO_ITEM_OF_NONE = "upgrading, Pool manager: `odcreate__task` never contains an item with a count of 0"
+    SLOTS_IN_USE = "upgrading, Pool manager: a counter of clones is their number in flight; it does not drift"
+    BROKEN_COUNTS = "behaviour, Requests: failed work is kept and logged, even if a count in Redis is not a number"
+    STAMPS_IN_UTC = "behaviour, Times: times are Time#to_s with any UTC offset; this project writes +0000"
+    WARNED_ONLY = "behaviour, VM metadata: `timeout_notification` is set by the warning only, not by a failure"
+    CHECK_STAMPED = "behaviour, VM metadata: `check` is the last readiness check; it was recorded without that check"
+    NO_CLONE_TIME = "README 5: a VM without a `clone` time is not an error of the check; it ages from first seen"
+    OTHER_WORDS = "upgrading, What stays the same: only the log lines of purge and health are equal; this one differs"
+    FEWER_LINES = "upgrading, What stays the same: only the log lines of purge and health are equal; this one is absent"
+    MINUTES_LEFT = "upgrading, What stays the same: not a line of purge or health; it has the real minutes"
+    RETRIES_OF_REQUEST = "README 1, upgrading, Dead letters: `retry_count` is that of the request, also in `ready`"
 
 
 class WrongTypeError(Exception):

@@ -24,7 +24,7 @@ from vmpooler_tasks.errors import (
 from vmpooler_tasks.model.names import on_one_line, readable
 from vmpooler_tasks.redis_client import client_for
 
-# A frozen server must not hang a caller for ever; these bound the wait, as celery-facts for the broker do.
+# A frozen server must not block a caller for ever. tasks/celery/defaults.py limits the waits of the broker likewise.
 CONNECT_TIMEOUT = 3.0
 REPLY_TIMEOUT = 5.0
 
