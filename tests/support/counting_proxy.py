@@ -1,4 +1,4 @@
-"""A line to a server that counts round trips: how often the client has to speak before it hears more."""
+"""A proxy in front of a server that counts round trips: how often the client sends commands and waits for replies."""
 
 import select
 import socket
@@ -7,13 +7,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 GLANCE = 0.1
+QUIET = 0.02
+"""The client has sent all of a pipeline once it has sent nothing for this long."""
 
 
 class CountingProxy:
-    """Give its `port` to a client instead of the server's. `sent`: what the client said."""
+    """Give its `port` to a client instead of the server's. `sent`: the bytes that the client sent.
 
-    def __init__(self, line: socket.socket, target: tuple[str, int]) -> None:
-        self._line, self._target = line, target
+    A pipeline of many commands is sent in pieces, and the server replies to the first before it has the last:
+    `whole_pipelines` forwards a pipeline as a whole, so that it counts as one round trip. It takes `QUIET` longer.
+    """
+
+    def __init__(self, line: socket.socket, target: tuple[str, int], *, whole_pipelines: bool) -> None:
+        self._line, self._target, self._whole_pipelines = line, target, whole_pipelines
         self.port: int = line.getsockname()[1]
         self.round_trips = 0
         self.sent = bytearray()
@@ -40,6 +46,11 @@ class CountingProxy:
                     if not data:
                         return
                     if line is client:
+                        while self._whole_pipelines and select.select([client], [], [], QUIET)[0]:
+                            more = client.recv(1 << 20)
+                            if not more:
+                                break
+                            data += more
                         self.round_trips += not is_asking
                         self.sent += data
                         server.sendall(data)
@@ -49,8 +60,8 @@ class CountingProxy:
 
 
 @contextmanager
-def counting(port: int, host: str = "127.0.0.1") -> Iterator[CountingProxy]:
+def counting(port: int, host: str = "127.0.0.1", *, whole_pipelines: bool = False) -> Iterator[CountingProxy]:
     with socket.create_server(("127.0.0.1", 0)) as line:
-        proxy = CountingProxy(line, (host, port))
+        proxy = CountingProxy(line, (host, port), whole_pipelines=whole_pipelines)
         yield proxy
         proxy.closed = True

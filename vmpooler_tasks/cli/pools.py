@@ -30,7 +30,7 @@ def pools(context: Context, watch: bool, as_json: bool) -> None:
     from vmpooler_tasks.jobs.pools.overview import overview  # noqa: PLC0415
 
     while True:
-        rows = overview(context.db, context.settings, system_clock())
+        _, rows = overview(context.db, context.settings, system_clock())
         if as_json:
             shown = [row.as_json() for row in rows]
             (print_json_line if watch else print_json)(shown)

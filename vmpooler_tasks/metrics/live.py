@@ -6,7 +6,6 @@ from math import inf
 from prometheus_client.core import Metric
 
 from vmpooler_tasks.config import Settings
-from vmpooler_tasks.jobs.pools.inspect import overridden
 from vmpooler_tasks.jobs.purge.options import PURGED_QUEUES
 from vmpooler_tasks.metrics.families import Labelled, counter, counters, gauge, gauges, histogram
 from vmpooler_tasks.model.names import ORPHANED, WORK_QUEUES, DeadLetterQueue, Queue
@@ -125,19 +124,19 @@ def _pools(now: Snapshot, settings: Settings, epoch: float) -> Iterator[Metric]:
         "vmpooler_pool_breaker_open",
         "1 if a pool is left alone, since its clones fail for good.",
         ("pool",),
-        (((name,), is_open(pool.open_until)) for name, pool in now.pools.items()),
+        (((name,), is_open(pool.suspended_until)) for name, pool in now.pools.items()),
     )
     yield gauges(
         "vmpooler_provider_breaker_open",
         "1 if a provider is left alone, since it fails.",
         ("provider",),
-        (((name,), is_open(until)) for name, until in now.open_until.items()),
+        (((name,), is_open(until)) for name, until in now.suspended_until.items()),
     )
 
 
 def _size(settings: Settings, name: str, found: PoolSnapshot) -> int:
     pool = settings.pool(name)
-    return overridden(pool.size if pool else found.registered_size, found.override)
+    return found.size(pool.size if pool else None)
 
 
 def _vms(counted: Mapping[str, float]) -> Iterator[Metric]:
@@ -163,7 +162,7 @@ def _processes(now: Snapshot) -> Iterator[Metric]:
         ("queue",),
         (((queue,), sum(queue in worker.queues for worker in now.workers)) for queue in WORK_QUEUES),
     )
-    yield gauge("vmpooler_beats", "Beats alive.", now.beats)
+    yield gauge("vmpooler_beats", "Beats alive.", len(now.beats))
     yield gauges(
         "vmpooler_schedule_last_tick_timestamp_seconds",
         "When an entry of the schedule was last sent.",

@@ -65,7 +65,7 @@ def _found(db: Database, settings: Settings, clock: Clock, broker: Database | No
     now = clock()
     own_broker = db if settings.broker_url is None else None
     try:
-        found, messages = snapshot.read(
+        found = snapshot.read(
             db,
             pools=[pool.name for pool in settings.pools],
             providers=list(settings.providers),
@@ -80,7 +80,7 @@ def _found(db: Database, settings: Settings, clock: Clock, broker: Database | No
     yield _is_up(1)
     yield from recorded.families(read.judge(found.health, settings, now), found.dlq_errors)
     yield from live.families(found, settings, now)
-    yield from live.messages(messages)
+    yield from live.messages(found.messages)
 
 
 def _is_up(value: int) -> Metric:

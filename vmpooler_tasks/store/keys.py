@@ -19,6 +19,8 @@ HEALTH = b"vmpooler__health"
 CONFIG = b"vmpooler__config"
 
 COUNTERS = b"vmpooler_tasks__counters"
+FAILURES_PREFIX = COUNTERS + b"__failures__"
+"""Hash of one step of five minutes (count:<pool>, message:<pool>); `deadletters/failure_index.lua` adds its number."""
 DEAD_LETTER_IDS = b"vmpooler_tasks__dead_letter_ids"
 PURGE_LOCK = b"vmpooler_tasks__lock__purge"
 PURGE_BATCH = b"vmpooler_tasks__purge_batch"

@@ -4,11 +4,13 @@ from typing import Any
 
 import pytest
 
+from tests.support import counting_proxy
 from tests.support.commands import letter
 from tests.support.pool_world import PoolWorld, pool
+from tests.support.servers import TestServer
 from tests.support.world import NOW, POOL
 from vmpooler_tasks.jobs.pools.overview import PoolRow, overview
-from vmpooler_tasks.model.names import Queue
+from vmpooler_tasks.model.names import DeadLetterQueue, Queue
 from vmpooler_tasks.store import Database, keys
 
 OTHER = "debian-12"
@@ -20,7 +22,7 @@ def world(db: Database) -> PoolWorld:
 
 
 def rows(world: PoolWorld) -> dict[str, PoolRow]:
-    return {row.pool: row for row in overview(world.db, world.settings, world.now)}
+    return {row.pool: row for row in overview(world.db, world.settings, world.now)[1]}
 
 
 def failed(world: PoolWorld, age: float, message: str, queue: str = "clone", **fields: Any) -> None:
@@ -116,6 +118,32 @@ def test_without_configured_pools_those_that_a_vmpooler_registered_are_shown(wor
         ("a", 7, 0, ""),
         ("b", 0, 1, ""),
     ]
+
+
+POOLS = [f"pool-{number}" for number in range(200)]
+
+
+def round_trips(world: PoolWorld, server: TestServer) -> int:
+    with counting_proxy.counting(server.port, whole_pipelines=True) as proxy:
+        db = Database(f"redis://127.0.0.1:{proxy.port}/0")
+        overview(db, world.settings, world.now)  # the connection says hello, and the server gets its script
+        before = proxy.round_trips
+        overview(db, world.settings, world.now)
+        db.close()
+        return proxy.round_trips - before
+
+
+def test_the_cost_does_not_depend_on_how_many_pools_and_dead_letters_there_are(
+    world: PoolWorld, server: TestServer
+) -> None:
+    world.pools = [pool(name, size=5) for name in POOLS[:10]]
+    few = round_trips(world, server)
+    world.pools = [pool(name, size=5) for name in POOLS]
+    assert round_trips(world, server) == few
+    members = [f'{{"vm":"vm-{n}","pool":"pool-{n % 200}","error_message":"full"}}' for n in range(10_000)]
+    world.client.zadd(keys.dead_letters(DeadLetterQueue.CLONE), dict.fromkeys(members, NOW - 60))
+    assert round_trips(world, server) == few
+    assert few <= 3
 
 
 def test_without_any_pool_there_is_no_row(world: PoolWorld) -> None:

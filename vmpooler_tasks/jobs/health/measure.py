@@ -13,6 +13,8 @@ from vmpooler_tasks.model.timestamps import MAX_AHEAD, moment, parse_time
 from vmpooler_tasks.store import Database, keys
 from vmpooler_tasks.store.deadletters import read as dead_letters
 from vmpooler_tasks.store.health import record as health_record
+from vmpooler_tasks.store.health import snapshot
+from vmpooler_tasks.store.health.snapshot import PoolSnapshot
 from vmpooler_tasks.store.redis.chunks import chunks
 from vmpooler_tasks.store.vmpooler import queues
 
@@ -27,12 +29,15 @@ def measure(db: Database, settings: Settings, now: float) -> tuple[Metrics, Mapp
     gauges = health_record.read_gauges(db)
     unreadable = list(gauges.unreadable)
     registered = _registered_pools(db, unreadable)
-    pools = [pool.name for pool in settings.pools] or registered
-    sizes = {pool.name: pool.size for pool in settings.pools} or _registered_sizes(db, registered, unreadable)
+    configured = {pool.name: pool.size for pool in settings.pools}
+    pools = list(configured) or registered
+    snapshots, refused = snapshot.read_pools(db, pools)
+    if not configured:
+        unreadable += [readable(key) for key in map(keys.pool, pools) if key in refused]
     queued: set[int] = set()
+    stuck_after = settings.config.health_thresholds.stuck_vm_age_threshold
     measured = {
-        pool: _measure_pool(db, pool, now, settings.config.health_thresholds.stuck_vm_age_threshold, queued, unreadable)
-        for pool in pools
+        pool: _measure_pool(db, pool, found, now, stuck_after, queued, unreadable) for pool, found in snapshots.items()
     }
     walked = {keys.queue(queue, pool) for pool in pools for queue in AGED_QUEUES}
     metrics = Metrics(
@@ -43,7 +48,7 @@ def measure(db: Database, settings: Settings, now: float) -> tuple[Metrics, Mapp
         active_ondemand_clones=gauges.active_ondemand_clones,
         pending_ondemand_clones=gauges.pending_ondemand_clones,
     )
-    return metrics, sizes | dict(gauges.pool_sizes), unreadable
+    return metrics, {pool: found.size(configured.get(pool)) for pool, found in snapshots.items()}, unreadable
 
 
 def _registered_pools(db: Database, unreadable: list[str]) -> list[str]:
@@ -56,23 +61,22 @@ def _registered_pools(db: Database, unreadable: list[str]) -> list[str]:
     return names
 
 
-def _registered_sizes(db: Database, registered: Sequence[str], unreadable: list[str]) -> dict[str, int]:
-    sizes, wrong = health_record.read_pool_sizes(db, registered)
-    unreadable += wrong
-    return sizes
-
-
 def _measure_pool(
-    db: Database, pool: str, now: float, stuck_after: float, queued: set[int], unreadable: list[str]
+    db: Database,
+    pool: str,
+    found: PoolSnapshot,
+    now: float,
+    stuck_after: float,
+    queued: set[int],
+    unreadable: list[str],
 ) -> PoolMetrics:
     pending, ready = (
         _measure_queue(db, queue, pool, now, stuck_after if queue is Queue.PENDING else None, queued, unreadable)
         for queue in AGED_QUEUES
     )
-    completed = queues.readable_size(db, Queue.COMPLETED, pool)
-    if completed is None:
+    if Queue.COMPLETED not in found.vms:
         unreadable.append(readable(keys.queue(Queue.COMPLETED, pool)))
-    return PoolMetrics(pending, ready, completed or 0)
+    return PoolMetrics(pending, ready, found.vms.get(Queue.COMPLETED, 0))
 
 
 def _measure_queue(

@@ -16,6 +16,7 @@ from vmpooler_tasks.jobs.pools.context import PoolContext, Work, stamp
 from vmpooler_tasks.jobs.pools.provider_calls import LIST_SECONDS, within
 from vmpooler_tasks.model.names import Queue, on_one_line, readable
 from vmpooler_tasks.model.pools.lifecycle import Step, age, is_past_lifetime, pending_is_due, ready_is_due
+from vmpooler_tasks.model.pools.sizes import size_in_effect
 from vmpooler_tasks.model.pools.vm_names import candidates
 from vmpooler_tasks.store import keys
 from vmpooler_tasks.store.pools import breakers, clones, destroys, overrides, vms
@@ -33,9 +34,6 @@ CLONES_AT_ONCE = 200
 
 LOOKS_AT_ONCE = 1_000
 """VMs of each queue that one look at a pool has looked at: a queue of messages shall not grow without end."""
-
-MOST_DIGITS = 9
-"""Of a size that is set through the API; one of more is a mistake."""
 
 SPARE_NAMES = 5
 """Names more than are needed, for those that are taken."""
@@ -221,7 +219,7 @@ def _work(step: Step, pool: Pool, names: Iterable[bytes]) -> Iterator[Work]:
 
 def _replenish(manager: PoolContext, pool: Pool, seen: PoolView) -> Iterator[Work]:
     """Begins the clones that the pool is short of, and completes ready VMs that are too many."""
-    size, config, now = effective_size(pool, seen.orders.size), manager.settings.config, manager.clock()
+    size, config, now = size_in_effect(pool.size, seen.orders.size), manager.settings.config, manager.clock()
     excess = vms.complete_some(manager.db, pool.name, Queue.READY, keep=size)
     if excess:
         _log.info("[*] [%s] %d ready VMs more than its size of %d moved to completed", pool.name, len(excess), size)
@@ -265,16 +263,6 @@ def first_metadata(settings: Settings, pool: Pool, now: float) -> dict[str, str 
 def planned_until(settings: Settings, now: float) -> float:
     """Until when work that is handed out now is held free for the worker that will take it on."""
     return now + PLANNED_LEASES * settings.config.lease_seconds
-
-
-def effective_size(pool: Pool, override: str | None) -> int:
-    """The size set through the API, if it is one, else the configured one."""
-    return overridden(pool.size, override)
-
-
-def overridden(size: int, override: str | None) -> int:
-    is_one = override is not None and override.isdecimal() and len(override) <= MOST_DIGITS
-    return int(override or 0) if is_one else size
 
 
 def reap(manager: PoolContext) -> list[Work]:

@@ -1,27 +1,31 @@
-"""How each pool stands: for `vmpooler-tasks pools`."""
+"""The state of each pool, for `vmpooler-tasks pools` and the dashboard."""
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from vmpooler_tasks.config import Settings
-from vmpooler_tasks.jobs.pools.inspect import effective_size
-from vmpooler_tasks.model.deadletters.filters import DeadLetterFilter
-from vmpooler_tasks.model.names import DeadLetterQueue, Queue
+from vmpooler_tasks.model.names import Queue
 from vmpooler_tasks.store import Database
-from vmpooler_tasks.store.deadletters import read as dead_letters
-from vmpooler_tasks.store.pools import breakers, clones, overrides
-from vmpooler_tasks.store.vmpooler import queues
+from vmpooler_tasks.store.deadletters import recent_failures
+from vmpooler_tasks.store.deadletters.recent_failures import PoolFailures
+from vmpooler_tasks.store.health import snapshot
+from vmpooler_tasks.store.health.snapshot import Snapshot
+from vmpooler_tasks.store.pools import cloning
 
 RECENT_SECONDS = 3600.0
-"""For so long a failure counts as recent."""
+"""A failure counts as recent for this long."""
+
+NO_FAILURES = PoolFailures(0, "")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PoolRow:
-    """One pool; `cloning` of its pending VMs are being made now, `failures` are its dead letters of the last hour.
+    """One pool. `cloning` counts the pending VMs that are being cloned, `failures` its dead letters of the last hour.
 
-    `provider_closed_until`: its provider is left alone until that epoch, after failures; so is the pool itself until
-    `pool_closed_until`, after clones that failed for good.
+    `provider_closed_until`: epoch until which the circuit breaker suspends its provider, after failures.
+    `pool_closed_until`: the same for the pool itself, after clones that failed permanently. In the past: until a clone
+    succeeds.
     """
 
     pool: str
@@ -41,52 +45,42 @@ class PoolRow:
         return asdict(self)
 
 
-def overview(db: Database, settings: Settings, now: float) -> list[PoolRow]:
-    """Every configured pool, or, without any, every one that a VMPooler has registered."""
-    names = [pool.name for pool in settings.pools] or queues.pool_names(db)
-    sizes, in_flight = overrides.sizes(db, names), clones.in_flight(db)
-    closed = {one.name: one.open_until for one in breakers.open_ones(db, settings.providers)}
-    closed_pools = {one.name: one.open_until for one in breakers.open_pools(db, names)}
-    failures = _recent_failures(db, now)
-    return [
-        _row(db, settings, name, sizes[name], in_flight, closed, closed_pools, failures.get(name, [])) for name in names
-    ]
+def overview(
+    db: Database, settings: Settings, now: float, *, queues: Sequence[str] = (), broker: Database | None = None
+) -> tuple[Snapshot, list[PoolRow]]:
+    """Read the state of every configured pool, or, where none is configured, of every pool that VMPooler registered.
+
+    Return the rows and the snapshot that they were made from; `queues` and `broker` are as in `snapshot.read`. The
+    number of round trips is constant.
+    """
+    found = snapshot.read(
+        db,
+        pools=[pool.name for pool in settings.pools],
+        providers=list(settings.providers),
+        queues=queues,
+        broker=broker,
+        now=now,
+    )
+    clones = cloning.count_by_pool(db)
+    failures = recent_failures.count_by_pool(db, since=now - RECENT_SECONDS, now=now)
+    rows = [_row(settings, found, name, clones.get(name, 0), failures.get(name, NO_FAILURES)) for name in found.pools]
+    return found, rows
 
 
-def _row(
-    db: Database,
-    settings: Settings,
-    name: str,
-    sizes: dict[Queue, int],
-    in_flight: set[bytes],
-    closed: dict[str, float],
-    closed_pools: dict[str, float],
-    failures: list[str],
-) -> PoolRow:
-    pool = settings.pool(name)
+def _row(settings: Settings, found: Snapshot, name: str, clones: int, failures: PoolFailures) -> PoolRow:
+    pool, state = settings.pool(name), found.pools[name]
     provider = settings.provider_of(pool) if pool else ""
     return PoolRow(
         pool=name,
-        size=effective_size(pool, overrides.orders(db, name).size) if pool else overrides.registered_size(db, name),
-        ready=sizes[Queue.READY],
-        pending=sizes[Queue.PENDING],
-        cloning=sum(queues.are_in(db, Queue.PENDING, name, sorted(in_flight))) if sizes[Queue.PENDING] else 0,
-        running=sizes[Queue.RUNNING],
-        completed=sizes[Queue.COMPLETED],
-        failures=len(failures),
-        last_failure=failures[0] if failures else "",
+        size=state.size(pool.size if pool else None),
+        ready=state.vms.get(Queue.READY, 0),
+        pending=state.vms.get(Queue.PENDING, 0),
+        cloning=clones,
+        running=state.vms.get(Queue.RUNNING, 0),
+        completed=state.vms.get(Queue.COMPLETED, 0),
+        failures=failures.count,
+        last_failure=failures.last_message,
         provider=provider,
-        provider_closed_until=closed.get(provider),
-        pool_closed_until=closed_pools.get(name),
+        provider_closed_until=found.suspended_until.get(provider),
+        pool_closed_until=state.suspended_until,
     )
-
-
-def _recent_failures(db: Database, now: float) -> dict[str, list[str]]:
-    """Pool → the messages of its VMs' dead letters of the last hour, newest first."""
-    readable = [queue for queue in DeadLetterQueue if dead_letters.readable_size(db, queue) is not None]
-    wanted, found = DeadLetterFilter(since=now - RECENT_SECONDS), dict[str, list[str]]()
-    for letter in dead_letters.newest_first(db, readable):
-        if not wanted.accepts(letter):
-            break
-        found.setdefault(letter.text("pool"), []).append(letter.text("error_message"))
-    return found

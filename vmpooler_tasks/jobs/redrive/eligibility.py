@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from itertools import compress
 
 from vmpooler_tasks.config import Pool, Settings
-from vmpooler_tasks.jobs.pools.inspect import effective_size
 from vmpooler_tasks.model.deadletters.entry import StoredDeadLetter
 from vmpooler_tasks.model.names import DeadLetterQueue, Queue
+from vmpooler_tasks.model.pools.sizes import size_in_effect
 from vmpooler_tasks.model.redaction import REDACTED
 from vmpooler_tasks.model.redrive import Outcome, OwnTasks
 from vmpooler_tasks.model.requests import Wanted, parse_requested
@@ -52,7 +52,7 @@ def _has_names(letter: StoredDeadLetter) -> bool:
 
 def size_of(db: Database, pool: Pool) -> int:
     """How many VMs the pool is to have."""
-    return effective_size(pool, overrides.orders(db, pool.name).size)
+    return size_in_effect(pool.size, overrides.orders(db, pool.name).size)
 
 
 def wanted_by(db: Database, request_id: bytes, alias: str, pool: str) -> int | None:

@@ -7,7 +7,6 @@ from typing import Any
 
 import redis
 
-from vmpooler_tasks.model.names import readable
 from vmpooler_tasks.store import keys
 from vmpooler_tasks.store.redis.connection import Database
 from vmpooler_tasks.store.redis.numbers import finite, leading_number
@@ -19,12 +18,11 @@ MAX_HISTORY = 10_080
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gauges:
-    """Task counters and pool sizes. `unreadable` names the keys that do not hold what they should."""
+    """VMPooler's task counters. `unreadable` names the keys that do not hold what they should."""
 
     active_clones: int
     active_ondemand_clones: int
     pending_ondemand_clones: int
-    pool_sizes: Mapping[str, int]
     unreadable: Sequence[str]
 
 
@@ -47,7 +45,7 @@ def read_gauges(db: Database) -> Gauges:
         (keys.ACTIVE_CLONES, "get"),
         (keys.ACTIVE_ONDEMAND_CLONES, "get"),
         (keys.PENDING_ONDEMAND_CLONES, "zcard"),
-        (keys.POOL_SIZES, "hgetall"),
+        (keys.POOL_SIZES, "hlen"),  # for its type: each pool's size is read with the pool
     )
     with db.translated_errors():
         pipe = db.client.pipeline(transaction=False)
@@ -57,33 +55,13 @@ def read_gauges(db: Database) -> Gauges:
     unreadable = [
         key.decode() for (key, _), reply in zip(reads, replies, strict=True) if isinstance(reply, redis.ResponseError)
     ]
-    clones, ondemand, pending, sizes = (None if isinstance(reply, redis.ResponseError) else reply for reply in replies)
+    clones, ondemand, pending, _ = (None if isinstance(reply, redis.ResponseError) else reply for reply in replies)
     return Gauges(
         active_clones=leading_number(clones),
         active_ondemand_clones=leading_number(ondemand),
         pending_ondemand_clones=pending or 0,
-        pool_sizes={pool.decode("utf-8", "replace"): leading_number(size) for pool, size in (sizes or {}).items()},
         unreadable=unreadable,
     )
-
-
-def read_pool_sizes(db: Database, pools: Sequence[str]) -> tuple[dict[str, int], list[str]]:
-    """(the sizes that VMPooler registered for these pools, names of the keys that do not hold what they should)."""
-    wanted = [keys.pool(name) for name in pools]
-    with db.translated_errors():
-        pipe = db.client.pipeline(transaction=False)
-        for key in wanted:
-            pipe.hget(key, "size")
-        replies = pipe.execute(raise_on_error=False) if wanted else []
-    unreadable = [
-        readable(key) for key, reply in zip(wanted, replies, strict=True) if isinstance(reply, redis.ResponseError)
-    ]
-    sizes = {
-        pool: leading_number(reply)
-        for pool, reply in zip(pools, replies, strict=True)
-        if not isinstance(reply, redis.ResponseError)
-    }
-    return sizes, unreadable
 
 
 def read_state(db: Database) -> HealthState:

@@ -1,16 +1,14 @@
-"""Everything that the metrics show, read at once: a scrape comes every few seconds, and shall cost next to nothing.
+"""What Redis holds at one instant, read in one round trip: for health, metrics and the overview.
 
-What is of another type than it should be, or may not be read, counts as not there: it must not take the rest along.
+A key of another type than expected, or one that may not be read, counts as missing: it must not hide the others.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
-
-import redis
 
 from vmpooler_tasks.errors import VmpoolerTasksError
 from vmpooler_tasks.model.names import DeadLetterQueue, Queue, readable
+from vmpooler_tasks.model.pools.sizes import size_in_effect
 from vmpooler_tasks.store import keys
 from vmpooler_tasks.store.fleet import workers
 from vmpooler_tasks.store.fleet.schedule import BEAT_ALIVE_SECONDS, CLAIM_SUFFIX
@@ -18,38 +16,27 @@ from vmpooler_tasks.store.fleet.workers import ALIVE_SECONDS, Worker
 from vmpooler_tasks.store.health.record import read_errors
 from vmpooler_tasks.store.redis.connection import Database
 from vmpooler_tasks.store.redis.numbers import finite, leading_number
+from vmpooler_tasks.store.redis.reads import Reads, Replies
 
-SHOWN_QUEUES = (Queue.PENDING, Queue.READY, Queue.RUNNING, Queue.COMPLETED)
+COUNTED_QUEUES = (Queue.PENDING, Queue.READY, Queue.RUNNING, Queue.COMPLETED)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PoolSnapshot:
-    """One pool. `override`: its size as it was set through the API; `registered_size`: as a VMPooler has it."""
+    """One pool. `override`: its size as it was set through the API; `registered_size`: as VMPooler registered it.
+
+    `vms` lacks a queue whose key is of another type. `suspended_until`: epoch until which the circuit breaker suspends
+    the pool (in the past: until a clone succeeds), None if it does not.
+    """
 
     override: str | None
     registered_size: int
     vms: Mapping[Queue, int]
-    open_until: float | None
+    suspended_until: float | None
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Snapshot:
-    """Times in seconds since the epoch. `health` is `vmpooler__health` as it stands, None if it is no hash.
-
-    `open_until`: until when each provider is left alone, None if it works. `last_ticks`: of each entry of the schedule.
-    """
-
-    health: Mapping[str, str] | None
-    dlq_errors: Mapping[str, Mapping[str, int]]
-    dlq_sizes: Mapping[DeadLetterQueue, int]
-    counters: Mapping[str, float]
-    purge_started: float | None
-    purge_finished: float | None
-    pools: Mapping[str, PoolSnapshot]
-    open_until: Mapping[str, float | None]
-    workers: Sequence[Worker]
-    beats: int
-    last_ticks: Mapping[str, float]
+    def size(self, configured: int | None) -> int:
+        """Return the VMs that the pool shall have ready; `configured` is None where no configuration names it."""
+        return size_in_effect(self.registered_size if configured is None else configured, self.override)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +47,30 @@ class Messages:
     unacknowledged: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Snapshot:
+    """Times in seconds since the epoch.
+
+    `health` is `vmpooler__health` as it stands, None if it is no hash. `suspended_until`: epoch until which the circuit
+    breaker suspends each provider, None if it does not. `last_ticks`: of each entry of the schedule. `messages` is None
+    where the broker is no Redis, or does not answer.
+    """
+
+    health: Mapping[str, str] | None
+    dlq_errors: Mapping[str, Mapping[str, int]]
+    dlq_sizes: Mapping[DeadLetterQueue, int]
+    counters: Mapping[str, float]
+    purge_started: float | None
+    purge_finished: float | None
+    purge_failure: str | None
+    pools: Mapping[str, PoolSnapshot]
+    suspended_until: Mapping[str, float | None]
+    workers: Sequence[Worker]
+    beats: Sequence[str]
+    last_ticks: Mapping[str, float]
+    messages: Messages | None
+
+
 def read(
     db: Database,
     *,
@@ -68,135 +79,117 @@ def read(
     queues: Sequence[str],
     broker: Database | None,
     now: float,
-) -> tuple[Snapshot, Messages | None]:
-    """One round trip, and one more where no `pools` are named: then those that a VMPooler has registered.
+) -> Snapshot:
+    """Read everything in one round trip.
 
-    Celery's messages are in `broker`, a trip of its own if that is not `db`. None if there is none, or it does not
-    answer. Raises StoreUnavailableError if `db` does not.
+    Where no `pools` are named it takes one more, for those that VMPooler registered; so it does where Celery's messages
+    are in a `broker` other than `db`. Raises StoreUnavailableError if `db` does not answer.
     """
-    asked = _Questions()
-    for ask in (_ask_records, _ask_letters):
-        ask(asked)
-    asked.put("workers", "ZRANGE", keys.WORKERS, now - ALIVE_SECONDS, "+inf", "BYSCORE")
-    asked.put("beats", "ZCOUNT", keys.BEATS, now - BEAT_ALIVE_SECONDS, "+inf")
+    reads = Reads()
+    _add_records(reads, now)
     for name in providers:
-        asked.put(("provider", name), "HGET", keys.breaker(name), "open_until")
+        reads.add(("provider", name), "HGET", keys.breaker(name), "open_until")
     if broker is db:
-        _ask_messages(asked, queues)
+        _add_messages(reads, queues)
+    _add_pools(reads, pools)
+    replies = reads.send(db)
     if pools:
-        _ask_pools(asked, pools)
+        pool_replies = replies
     else:
-        asked.put("pools", "SMEMBERS", keys.POOLS)
-    answers = asked.answers(db)
-    if not pools:
-        pools = _names(answers.get("pools"))
-        asked = _Questions()
-        _ask_pools(asked, pools)
-        answers |= asked.answers(db)
-    messages = _messages(answers, queues) if broker is db else read_messages(broker, queues)
-    return _snapshot(answers, pools, providers), messages
+        pools = _names(replies.get("pools", ()))
+        pool_replies = _pool_reads(pools).send(db)
+    started, finished, failure = replies.get("purge", (None, None, None))
+    return Snapshot(
+        health=_texts(replies.get("health", {})) if "health" in replies else None,
+        dlq_errors=read_errors(_text(replies.get("dlq_errors")) or "{}"),
+        dlq_sizes={queue: replies.get(queue) for queue in DeadLetterQueue if queue in replies},
+        counters=_numbers(replies.get("counters", {})),
+        purge_started=_number(started),
+        purge_finished=_number(finished),
+        purge_failure=_text(failure) or None,
+        pools={pool: _pool(pool_replies, pool) for pool in pools},
+        suspended_until={name: _number(replies.get(("provider", name))) for name in providers},
+        workers=workers.read(replies.get("workers", ())),
+        beats=[beat.decode(errors="replace") for beat in replies.get("beats", ())],
+        last_ticks={
+            name: epoch
+            for name, epoch in _numbers(replies.get("schedule", {})).items()
+            if not name.endswith(CLAIM_SUFFIX)
+        },
+        messages=_messages(replies, queues) if broker is db else read_messages(broker, queues),
+    )
 
 
-class _Questions:
-    """Commands by the name of what they ask for."""
-
-    def __init__(self) -> None:
-        self._commands: dict[Any, tuple[Any, ...]] = {}
-
-    def put(self, name: Any, *command: Any) -> None:
-        self._commands[name] = command
-
-    def answers(self, db: Database) -> dict[Any, Any]:
-        """Those that are no error, in one round trip."""
-        if not self._commands:
-            return {}
-        with db.translated_errors():
-            # No transaction: Redis refuses one when it is out of memory, and this only reads.
-            pipe = db.client.pipeline(transaction=False)
-            for command in self._commands.values():
-                pipe.execute_command(*command)
-            replies = pipe.execute(raise_on_error=False)
-        answered = zip(self._commands, replies, strict=True)
-        return {name: reply for name, reply in answered if not isinstance(reply, redis.ResponseError)}
-
-
-def _ask_records(asked: _Questions) -> None:
-    asked.put("health", "HGETALL", keys.HEALTH)
-    asked.put("dlq_errors", "HGET", keys.HEALTH_STATE, "dlq_errors")
-    asked.put("counters", "HGETALL", keys.COUNTERS)
-    asked.put("purge", "HMGET", keys.PURGE_STATE, "started", "finished")
-    asked.put("schedule", "HGETALL", keys.SCHEDULE)
-
-
-def _ask_letters(asked: _Questions) -> None:
-    for queue in DeadLetterQueue:
-        asked.put(("letters", queue), "ZCARD", keys.dead_letters(queue))
-
-
-def _ask_pools(asked: _Questions, pools: Sequence[str]) -> None:
-    for pool in pools:
-        asked.put(("override", pool), "HGET", keys.POOL_SIZES, pool)
-        asked.put(("size", pool), "HGET", keys.pool(pool), "size")
-        asked.put(("pool", pool), "HGET", keys.pool_breaker(pool), "open_until")
-        for queue in SHOWN_QUEUES:
-            asked.put((queue, pool), "SCARD", keys.queue(queue, pool))
-
-
-def _ask_messages(asked: _Questions, queues: Sequence[str]) -> None:
-    for queue in queues:
-        for key in keys.messages(queue):
-            asked.put(("messages", key), "LLEN", key)
-    asked.put("unacknowledged", "HLEN", keys.UNACKNOWLEDGED)
+def read_pools(db: Database, pools: Sequence[str]) -> tuple[dict[str, PoolSnapshot], set[bytes]]:
+    """Read these pools in one round trip; return them and the keys that are of another type than expected."""
+    replies = _pool_reads(pools).send(db)
+    return {pool: _pool(replies, pool) for pool in pools}, set(replies.refused)
 
 
 def read_messages(broker: Database | None, queues: Sequence[str]) -> Messages | None:
-    """In one round trip; None if there is no such broker, or it does not answer."""
+    """Read Celery's messages in one round trip; return None without a broker, or if it does not answer."""
     if broker is None:
         return None
-    asked = _Questions()
-    _ask_messages(asked, queues)
+    reads = Reads()
+    _add_messages(reads, queues)
     try:
-        return _messages(asked.answers(broker), queues)
+        return _messages(reads.send(broker), queues)
     except VmpoolerTasksError:
         return None
 
 
-def _messages(answers: Mapping[Any, Any], queues: Sequence[str]) -> Messages:
-    waiting = {queue: sum(answers.get(("messages", key), 0) for key in keys.messages(queue)) for queue in queues}
-    return Messages(waiting, answers.get("unacknowledged", 0))
+def _add_records(reads: Reads, now: float) -> None:
+    reads.add("health", "HGETALL", keys.HEALTH)
+    reads.add("dlq_errors", "HGET", keys.HEALTH_STATE, "dlq_errors")
+    reads.add("counters", "HGETALL", keys.COUNTERS)
+    reads.add("purge", "HMGET", keys.PURGE_STATE, "started", "finished", "failure")
+    reads.add("schedule", "HGETALL", keys.SCHEDULE)
+    reads.add("pools", "SMEMBERS", keys.POOLS)
+    reads.add("workers", "ZRANGE", keys.WORKERS, now - ALIVE_SECONDS, "+inf", "BYSCORE")
+    reads.add("beats", "ZRANGE", keys.BEATS, now - BEAT_ALIVE_SECONDS, "+inf", "BYSCORE")
+    for queue in DeadLetterQueue:
+        reads.add(queue, "ZCARD", keys.dead_letters(queue))
 
 
-def _snapshot(answers: Mapping[Any, Any], pools: Sequence[str], providers: Sequence[str]) -> Snapshot:
-    started, finished = answers.get("purge") or (None, None)
-    return Snapshot(
-        health=_texts(answers["health"]) if "health" in answers else None,
-        dlq_errors=read_errors(_text(answers.get("dlq_errors")) or "{}"),
-        dlq_sizes={queue: answers[name] for queue in DeadLetterQueue if (name := ("letters", queue)) in answers},
-        counters=_numbers(answers.get("counters")),
-        purge_started=_number(started),
-        purge_finished=_number(finished),
-        pools={pool: _pool(answers, pool) for pool in pools},
-        open_until={name: _number(answers.get(("provider", name))) for name in providers},
-        workers=workers.read(answers.get("workers", ())),
-        beats=answers.get("beats", 0),
-        last_ticks={
-            name: epoch for name, epoch in _numbers(answers.get("schedule")).items() if not name.endswith(CLAIM_SUFFIX)
-        },
-    )
+def _pool_reads(pools: Sequence[str]) -> Reads:
+    reads = Reads()
+    _add_pools(reads, pools)
+    return reads
 
 
-def _pool(answers: Mapping[Any, Any], pool: str) -> PoolSnapshot:
+def _add_pools(reads: Reads, pools: Sequence[str]) -> None:
+    for pool in pools:
+        reads.add(("override", pool), "HGET", keys.POOL_SIZES, pool)
+        reads.add(("size", pool), "HGET", keys.pool(pool), "size")
+        reads.add(("breaker", pool), "HGET", keys.pool_breaker(pool), "open_until")
+        for queue in COUNTED_QUEUES:
+            reads.add((queue, pool), "SCARD", keys.queue(queue, pool))
+
+
+def _add_messages(reads: Reads, queues: Sequence[str]) -> None:
+    for queue in queues:
+        for key in keys.messages(queue):
+            reads.add(("messages", key), "LLEN", key)
+    reads.add("unacknowledged", "HLEN", keys.UNACKNOWLEDGED)
+
+
+def _messages(replies: Replies, queues: Sequence[str]) -> Messages:
+    waiting = {queue: sum(replies.get(("messages", key), 0) for key in keys.messages(queue)) for queue in queues}
+    return Messages(waiting, replies.get("unacknowledged", 0))
+
+
+def _pool(replies: Replies, pool: str) -> PoolSnapshot:
     return PoolSnapshot(
-        override=_text(answers.get(("override", pool))),
-        registered_size=leading_number(answers.get(("size", pool))),
-        vms={queue: answers[queue, pool] for queue in SHOWN_QUEUES if (queue, pool) in answers},
-        open_until=_number(answers.get(("pool", pool))),
+        override=_text(replies.get(("override", pool))),
+        registered_size=leading_number(replies.get(("size", pool))),
+        vms={queue: replies.get((queue, pool)) for queue in COUNTED_QUEUES if (queue, pool) in replies},
+        suspended_until=_number(replies.get(("breaker", pool))),
     )
 
 
-def _names(raws: Sequence[bytes] | None) -> list[str]:
-    """Those that are names: what is no UTF-8 belongs to nobody."""
-    texts = (raw.decode(errors="replace") for raw in raws or ())
+def _names(raws: Sequence[bytes]) -> list[str]:
+    """Return the names that are UTF-8; others belong to no pool."""
+    texts = (raw.decode(errors="replace") for raw in raws)
     return sorted(text for text in texts if "\ufffd" not in text)
 
 
@@ -204,8 +197,8 @@ def _texts(raw: Mapping[bytes, bytes]) -> dict[str, str]:
     return {readable(name): value.decode(errors="replace") for name, value in raw.items()}
 
 
-def _numbers(raw: Mapping[bytes, bytes] | None) -> dict[str, float]:
-    found = {name: finite(text) for name, text in _texts(raw or {}).items()}
+def _numbers(raw: Mapping[bytes, bytes]) -> dict[str, float]:
+    found = {name: finite(text) for name, text in _texts(raw).items()}
     return {name: number for name, number in found.items() if number is not None}
 
 

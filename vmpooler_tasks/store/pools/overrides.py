@@ -7,7 +7,7 @@ from typing import Any
 from vmpooler_tasks.model.names import Queue, readable
 from vmpooler_tasks.store import keys
 from vmpooler_tasks.store.redis.connection import Database
-from vmpooler_tasks.store.redis.numbers import finite, leading_number
+from vmpooler_tasks.store.redis.numbers import finite
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,19 +134,3 @@ def flag_empty(db: Database, pool: str, *, empty: bool) -> bool:
     if empty:
         return db.call("SET", keys.empty(pool), "true", "NX") is not None
     return bool(db.call("DEL", keys.empty(pool)))
-
-
-def sizes(db: Database, pools: Sequence[str]) -> dict[str, dict[Queue, int]]:
-    """How many VMs each queue of each pool holds; one round trip."""
-    with db.translated_errors():
-        pipe = db.client.pipeline(transaction=False)
-        for pool in pools:
-            for queue in Queue:
-                pipe.scard(keys.queue(queue, pool))
-        replies = iter(pipe.execute(raise_on_error=False))
-    return {pool: {queue: size if isinstance(size := next(replies), int) else 0 for queue in Queue} for pool in pools}
-
-
-def registered_size(db: Database, pool: str) -> int:
-    """The size that a VMPooler has registered for this pool."""
-    return leading_number(db.call("HGET", keys.pool(pool), "size"))

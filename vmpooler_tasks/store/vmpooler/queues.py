@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from vmpooler_tasks.errors import WrongTypeError
 from vmpooler_tasks.model.names import Queue
 from vmpooler_tasks.model.staleness import Stamp
 from vmpooler_tasks.store import keys
@@ -144,11 +143,3 @@ def forget_others(db: Database, queue_name: str, pool: str, present: set[int]) -
         gone = [name for name, _ in db.client.zscan_iter(key, count=SCAN_COUNT) if hash(name) not in present]
         for page in chunks(gone, PAGE):
             db.client.zrem(key, *page)
-
-
-def readable_size(db: Database, queue: Queue, pool: str) -> int | None:
-    """None if the key is no queue."""
-    try:
-        return size(db, queue, pool)
-    except WrongTypeError:
-        return None

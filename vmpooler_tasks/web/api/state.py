@@ -6,18 +6,15 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query
 from fastapi.responses import JSONResponse
 
-from vmpooler_tasks.jobs.deadletters.query import sizes
 from vmpooler_tasks.jobs.health.check import HealthReport
 from vmpooler_tasks.jobs.health.history import points
-from vmpooler_tasks.jobs.health.read import read
+from vmpooler_tasks.jobs.health.read import judge, read
 from vmpooler_tasks.jobs.pools.overview import overview
 from vmpooler_tasks.model.health.reason_texts import explain
 from vmpooler_tasks.model.health.status import Status
 from vmpooler_tasks.model.names import WORK_QUEUES
 from vmpooler_tasks.store.deadletters import read as dead_letters
-from vmpooler_tasks.store.fleet import audit, schedule, workers
-from vmpooler_tasks.store.health import snapshot
-from vmpooler_tasks.store.purge import batches
+from vmpooler_tasks.store.fleet import audit
 from vmpooler_tasks.web.api.responses import READING, AuditPage, Health, History, Overview
 from vmpooler_tasks.web.permissions import Reader
 from vmpooler_tasks.web.site import Here, Site
@@ -70,21 +67,24 @@ def show_overview(site: Here, _: Reader) -> Overview:
 
 def _overview(site: Site) -> Overview:
     now, config = site.clock(), site.settings.config
-    verdict = told(read(site.db, site.settings, site.clock))
-    del verdict["metrics"]
-    last = batches.read_state(site.db)
-    messages = snapshot.read_messages(site.broker, WORK_QUEUES)
+    found, rows = overview(site.db, site.settings, now, queues=WORK_QUEUES, broker=site.broker)
+    health = told(judge(found.health, site.settings, now))
+    del health["metrics"]
     return Overview.model_validate(
         {
             "at": now,
-            "health": verdict,
-            "pools": overview(site.db, site.settings, now),
-            "dlq": sizes(site.db),
-            "workers": [{"name": one.name, "queues": list(one.queues)} for one in workers.live(site.db, now)],
-            "beats": schedule.live_beats(site.db, now),
-            "messages": messages.waiting if messages else {},
-            "unacknowledged": messages.unacknowledged if messages else 0,
-            "purge": {"started": last.started, "finished": last.finished, "failure": last.failure},
+            "health": health,
+            "pools": rows,
+            "dlq": {str(queue): size for queue, size in found.dlq_sizes.items()},
+            "workers": [{"name": worker.name, "queues": list(worker.queues)} for worker in found.workers],
+            "beats": found.beats,
+            "messages": found.messages.waiting if found.messages else {},
+            "unacknowledged": found.messages.unacknowledged if found.messages else 0,
+            "purge": {
+                "started": found.purge_started,
+                "finished": found.purge_finished,
+                "failure": found.purge_failure,
+            },
             "features": {
                 "dlq": config.dlq_enabled,
                 "purge": config.purge_enabled,

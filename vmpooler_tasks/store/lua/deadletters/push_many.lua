@@ -1,6 +1,7 @@
 -- Shared: add dead letters, remove those that are too old or too many, and count each of them.
 -- uses: redis/counters
 -- uses: deadletters/error_class
+-- uses: deadletters/failure_index
 local MAX_CLASSES = 50
 
 -- Return the limits at ARGV[first] and the two arguments behind it: seconds to keep, maximum count, page (how many of each
@@ -27,7 +28,7 @@ local function count_class(counters, queue, class, by)
 end
 
 local function add_and_count(queue_key, counters, queue, entries)
-  local by_class = {}
+  local by_class, added = {}, 0
   for i = 1, #entries, 2 do
     local class = error_class(entries[i + 1])
     local words = by_class[class] or {}
@@ -36,11 +37,13 @@ local function add_and_count(queue_key, counters, queue, entries)
   end
   for class, words in pairs(by_class) do
     local new = redis.call('ZADD', queue_key, unpack(words))
+    added = added + new
     if new > 0 then
       count(counters, 'dead_letters:' .. queue, new)
       count_class(counters, queue, class, new)
     end
   end
+  if added > 0 then index_failures(counters, entries) end
 end
 
 -- `entries` is {score, member, score, member, …}. Return dropped, expired: at most one page of each.
