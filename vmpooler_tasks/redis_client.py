@@ -1,17 +1,15 @@
-"""redis-py's client for an address: of a Redis, with or without TLS, or of the master that Sentinels name."""
+"""redis-py's client for an address: of a Redis by TCP, TLS or socket, or of the master that Sentinels name."""
 
 from typing import Any, cast
 
 import redis
 from redis.sentinel import Sentinel
 
-from vmpooler_tasks.config.redis_address import read_address, understood
+from vmpooler_tasks.config.redis_address import read_address
 
 
 def client_for(url: str, **options: Any) -> Any:
     """Opens no connection yet. `options` are redis-py's, for each connection. Raises ValueError if it is no address."""
-    if not understood(url):
-        return redis.Redis.from_url(url, **options)
     address = read_address(url)
     if address.master is None:
         return redis.Redis(**address.server, **address.login, **address.security, **options)

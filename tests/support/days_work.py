@@ -11,7 +11,7 @@ from tests.support.commands import CommandLine, letter
 from tests.support.ports import free_port
 from tests.support.processes import Installation, configuration, until
 from tests.support.world import POOL, World
-from vmpooler_tasks.model.names import Queue
+from vmpooler_tasks.model.names import WORK_QUEUES, Queue
 from vmpooler_tasks.store import Database, keys
 from vmpooler_tasks.store.health import record as health_record
 from vmpooler_tasks.tasks.registry import HEALTH_CHECK, PURGE
@@ -62,6 +62,7 @@ def work(installation: Installation, database: Database) -> None:
     _ask(run)
     _redrive(run, world)
     _celery(installation)
+    _web(installation)
 
 
 def _ask(run: CommandLine) -> None:
@@ -108,3 +109,15 @@ def _flower(installation: Installation) -> None:
         return any(one["state"] == "SUCCESS" and name != task for name, one in tasks.items())
 
     until(seen, "Flower sees a task that has finished")
+    lengths = httpx.get(f"http://127.0.0.1:{port}/api/queues/length", auth=FLOWER_LOGIN, timeout=30).json()
+    assert {queue["name"] for queue in lengths["active_queues"]} == set(WORK_QUEUES)
+
+
+def _web(installation: Installation) -> None:
+    """It reads what the others wrote."""
+    port = free_port()
+    installation.environment["WEB_PORT"] = str(port)
+    installation.start_literally(("vmpooler-tasks", "web"), "web").says("[*] [web] Serving ")
+    for path in ("readyz", "metrics", "api/v1/queue/overview", "api/v1/queue/history", "api/v1/queue/dlq"):
+        got = httpx.get(f"http://127.0.0.1:{port}/{path}", timeout=30)
+        assert got.status_code == 200, (path, got.text)

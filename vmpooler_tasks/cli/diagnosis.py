@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from vmpooler_tasks.cli.output import age
 from vmpooler_tasks.clock import system_clock
 from vmpooler_tasks.config import Settings
-from vmpooler_tasks.config.schema import is_redis, without_login
+from vmpooler_tasks.config.redis_address import without_login
 from vmpooler_tasks.errors import ConfigurationError, VmpoolerTasksError
 from vmpooler_tasks.jobs.health.read import read
 from vmpooler_tasks.jobs.health.server import Finding, check_server, refused_write, remedy
@@ -56,8 +56,7 @@ def _broker(settings: Settings, db: Database, made: Findings) -> Finding:
     shown = without_login(settings.broker_location)
     if settings.broker_url is None:
         return Finding("ok", "broker", f"the same Redis ({shown})")
-    if is_redis(settings.broker_location):
-        Database(settings.broker_location).call("PING")
+    Database(settings.broker_location).call("PING")
     return Finding("ok", "broker", f"{shown} answers")
 
 

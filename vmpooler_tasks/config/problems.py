@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from vmpooler_tasks.config.redis_address import mistakes
-from vmpooler_tasks.config.schema import REDIS_SCHEMES, Settings, is_address, shown, without_login
+from vmpooler_tasks.config.redis_address import mistakes, without_login
+from vmpooler_tasks.config.schema import Settings, shown
 from vmpooler_tasks.config.services import Credential, WebSection
 from vmpooler_tasks.config.spelling import THRESHOLDS, meaning
 from vmpooler_tasks.config.types import YEAR
@@ -118,19 +118,11 @@ def addresses(settings: Settings, environ: Mapping[str, str]) -> Iterator[str]:
     """What is wrong with the addresses, each under the name of what gave it."""
     redis = settings.redis
     if redis.url is not None:
-        yield from _address("REDIS_URL" if environ.get("REDIS_URL") else "redis.url", redis.location)
-    elif not is_address(redis.location) or set(redis.server) & set("/@?# \t\r\n"):
+        what = "REDIS_URL" if environ.get("REDIS_URL") else "redis.url"
+        yield from (f"{what}: {mistake}" for mistake in mistakes(redis.location))
+    elif set(redis.server) & set("/@?# \t\r\n") or any(mistakes(redis.location)):
         what = "REDIS_SERVER" if environ.get("REDIS_SERVER") else "redis.server"
         yield f"{what}: {without_login(redis.server)!r} is no host name and no address"
     if settings.broker_url:
         what = "CELERY_BROKER_URL" if environ.get("CELERY_BROKER_URL") else "broker_url"
-        yield from _address(what, settings.broker_location)
-
-
-def _address(what: str, url: str) -> Iterator[str]:
-    if not url.startswith((*REDIS_SCHEMES, "redis+socket://")):
-        yield f"{what}: {without_login(url)!r} must begin with redis:// or rediss:// or sentinel://"
-    elif url.startswith(("redis", "sentinel")) and not is_address(url):
-        yield f"{what}: {without_login(url)!r} is not an address; encode a password's special characters as %2F"
-    else:
-        yield from (f"{what}: {mistake}" for mistake in mistakes(url))
+        yield from (f"{what}: {mistake}" for mistake in mistakes(settings.broker_location))

@@ -1,35 +1,80 @@
-"""An address of Redis, taken apart once for its three readers: the store, Celery's broker and Celery's results.
+"""An address of Redis, read once for all its readers: commands, workers, beat, web and Flower.
 
-Each of them reads `rediss://` and Sentinel in its own way, and forgives other mistakes. Here one address means the same
-to all:
+redis-py, kombu, Celery's results and Flower each read an address in their own way. Here one address means the same to
+all of them: `SCHEMES` lists all that it may hold, `mistakes` refuses everything else, and the readers get what
+`RedisAddress` says in their own form.
 
     redis://user:password@host:6379/0
     rediss://user:password@host:6379/0?ssl_ca_certs=/etc/ssl/ca.pem
     sentinel://user:password@one:26379,two:26379/0?master=mymaster
+    unix://user:password@/run/redis.sock?db=0
 """
 
+import difflib
+import os
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qsl, quote, unquote, urlsplit
+from urllib.parse import SplitResult, parse_qsl, quote, unquote, urlsplit
 
+DATABASE = "db"
 TLS_FILES = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile")
 CERTIFICATES = "ssl_cert_reqs"
 HOST_NAME = "ssl_check_hostname"
+TLS = (*TLS_FILES, CERTIFICATES, HOST_NAME)
 MASTER = "master"
 SENTINEL_LOGIN = ("sentinel_username", "sentinel_password")
 
-_DEFAULT_PORTS = {"redis": 6379, "rediss": 6379, "sentinel": 26379}
+
+@dataclass(frozen=True, slots=True)
+class Scheme:
+    """A kind of address, with every option that it may hold."""
+
+    example: str
+    options: tuple[str, ...]
+    port: int = 0
+
+
+SCHEMES = {
+    "redis": Scheme("redis://user:password@host:6379/0", (DATABASE,), 6379),
+    "rediss": Scheme("rediss://user:password@host:6379/0", (DATABASE, *TLS), 6379),
+    "sentinel": Scheme(
+        "sentinel://user:password@one:26379,two:26379/0?master=mymaster",
+        (DATABASE, MASTER, *SENTINEL_LOGIN, *TLS),
+        26379,
+    ),
+    "unix": Scheme("unix://user:password@/run/redis.sock?db=0", (DATABASE,)),
+}
+
+# What other programs call the same thing → what it is called here.
+_OTHER_SCHEMES = {
+    "redis+socket": "unix:///run/redis.sock",
+    "socket": "unix:///run/redis.sock",
+    "redis+sentinel": "sentinel://",
+    "valkey": "redis://",
+    "valkeys": "rediss://",
+}
+_OTHER_OPTIONS = {"virtual_host": DATABASE, "database": DATABASE, "service_name": MASTER}
+
+SOCKET_PATH_BYTES = 107
+"""The longest path of a socket that Linux takes (`unix(7)`, `sun_path`)."""
+
 _DEMANDS = ("required", "optional", "none")
 _SWITCH = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
 
 
 @dataclass(frozen=True, slots=True)
 class RedisAddress:
-    """`tls` and `sentinel_login` are in redis-py's words; without `master`, there is one host, and it is Redis."""
+    """An address in its parts. `tls` and `sentinel_login` have redis-py's names.
 
-    hosts: tuple[tuple[str, int], ...]
+    With `master`, the hosts are Sentinels; with `path`, there is a socket of this machine instead of hosts; else there
+    is one host, and it is Redis.
+    """
+
+    hosts: tuple[tuple[str, int], ...] = ()
+    path: str | None = None
     username: str | None = None
     password: str | None = field(default=None, repr=False)
     database: int = 0
@@ -39,74 +84,134 @@ class RedisAddress:
 
     @property
     def server(self) -> dict[str, Any]:
-        """The first host, in redis-py's words."""
+        """The socket or the first host, as redis-py's arguments."""
+        if self.path is not None:
+            return {"unix_socket_path": self.path}
         host, port = self.hosts[0]
         return {"host": host, "port": port}
 
     @property
     def login(self) -> dict[str, Any]:
-        """Who we are there and in which database, in redis-py's words."""
+        """User, password and database, as redis-py's arguments."""
         return {"username": self.username, "password": self.password, "db": self.database}
 
     @property
     def security(self) -> dict[str, Any]:
-        """Whether by TLS, and how, in redis-py's words."""
+        """The options of TLS, as redis-py's arguments; empty without TLS."""
         return {"ssl": True, **self.tls} if self.tls else {}
 
     @property
     def urls(self) -> list[str]:
-        """One for each host, with the login and without options."""
-        scheme = "sentinel" if self.master else "rediss" if self.tls else "redis"
+        """One URL for each host, as kombu, Celery and Flower read them; with the login, without options of TLS."""
         secret = f":{quote(self.password, safe='')}" if self.password else ""
         login = f"{quote(self.username or '', safe='')}{secret}@" if self.username or secret else ""
+        if self.path is not None:
+            return [f"redis+socket://{login}{quote(self.path)}?virtual_host={self.database}"]
+        scheme = "sentinel" if self.master else "rediss" if self.tls else "redis"
         named = [(f"[{host}]" if ":" in host else host, port) for host, port in self.hosts]
         return [f"{scheme}://{login}{host}:{port}/{self.database}" for host, port in named]
 
 
-def understood(url: str) -> bool:
-    """Whether it is taken apart here. Others (unix://) are redis-py's and Celery's own business, and so are options of
-    theirs in a `redis://`.
-    """
-    parts = urlsplit(url)
-    return parts.scheme in _DEFAULT_PORTS and not (parts.scheme == "redis" and parts.query)
-
-
 def read_address(url: str) -> RedisAddress:
-    """Takes an address apart that has none of `mistakes`."""
+    """Return the parts of an address. Raises ValueError with the first of its `mistakes`; it shows no password."""
+    for mistake in mistakes(url):
+        raise ValueError(mistake)
     parts = urlsplit(url)
     login, _, hosts = parts.netloc.rpartition("@")
     user, _, password = login.partition(":")
     options = dict(parse_qsl(parts.query))
-    tls = _tls(options) if parts.scheme == "rediss" or set(options) & {*TLS_FILES, CERTIFICATES, HOST_NAME} else {}
+    scheme = SCHEMES[parts.scheme]
+    has_tls = parts.scheme == "rediss" or bool(set(options) & {*TLS})
+    is_socket = parts.scheme == "unix"
     return RedisAddress(
-        hosts=tuple(_host(host, _DEFAULT_PORTS[parts.scheme]) for host in hosts.split(",")),
+        hosts=() if is_socket else tuple(_host(host, scheme.port) for host in hosts.split(",")),
+        path=unquote(parts.path) if is_socket else None,
         username=unquote(user) or None,
         password=unquote(password) or None,
-        database=int(options.get("db", parts.path.strip("/") or 0)),
-        tls=tls,
-        master=options.get(MASTER) if parts.scheme == "sentinel" else None,
+        database=int(_database(parts)),
+        tls=_tls(options) if has_tls else {},
+        master=options.get(MASTER),
         sentinel_login={name.removeprefix("sentinel_"): options[name] for name in SENTINEL_LOGIN if name in options},
     )
 
 
 def mistakes(url: str) -> Iterator[str]:
-    """What is wrong with an address whose parts can be told apart. Nothing that it says may show a password."""
-    parts = urlsplit(url)
-    options = dict(parse_qsl(parts.query))
-    known = {*TLS_FILES, CERTIFICATES, HOST_NAME, "db"}
-    if parts.scheme == "sentinel":
-        known |= {MASTER, *SENTINEL_LOGIN}
-        if not options.get(MASTER):
-            yield "a sentinel:// address needs the name of its master: ?master=mymaster"
-    elif parts.scheme == "redis" and set(options) & {*TLS_FILES, CERTIFICATES, HOST_NAME}:
-        yield "options of TLS need rediss://"
-    if not understood(url):
+    """Yield what is wrong with an address, a line each. No line shows a password."""
+    scheme = url.partition("://")[0]
+    if scheme not in SCHEMES:
+        yield f"{without_login(url)!r} must begin with {' or '.join(f'{one}://' for one in SCHEMES)}{_meant(scheme)}"
         return
-    if unknown := sorted(options.keys() - known):
-        yield f"unknown option {unknown[0]}; there are {', '.join(sorted(known))}"
-    if not str(options.get("db", parts.path.strip("/") or 0)).isdecimal():
-        yield "the database must be a number, as in redis://host:6379/0"
-    yield from _mistakes_of_tls(options)
+    if not is_address(url):
+        yield f"{without_login(url)!r} is not an address; encode a password's special characters as %2F"
+        return
+    parts = urlsplit(url)
+    if parts.fragment:
+        yield "a # must be encoded as %23"
+    yield from _mistakes_of_socket(parts) if scheme == "unix" else _mistakes_of_hosts(parts)
+    found = list(_mistakes_of_options(scheme, parse_qsl(parts.query, keep_blank_values=True)))
+    yield from found
+    if found:
+        return
+    database = _database(parts)
+    if not (database.isascii() and database.isdecimal()):
+        yield f"the database must be a number, as in {SCHEMES[scheme].example.replace('user:password@', '')}"
+    yield from _mistakes_of_tls(dict(parse_qsl(parts.query)))
+
+
+def _meant(scheme: str) -> str:
+    near = difflib.get_close_matches(scheme, SCHEMES, n=1, cutoff=0.75)
+    meant = _OTHER_SCHEMES.get(scheme) or next((f"{one}://" for one in near), None)
+    return f"; did you mean {meant}?" if meant else ""
+
+
+def _mistakes_of_socket(parts: SplitResult) -> Iterator[str]:
+    path = unquote(parts.path)
+    if parts.netloc.rpartition("@")[2] or not path.strip("/"):
+        yield "the path of the socket must be complete, with three slashes: unix:///run/redis.sock"
+    elif len(os.fsencode(path)) > SOCKET_PATH_BYTES:
+        yield f"the path of a socket may have {SOCKET_PATH_BYTES} bytes at most"
+    elif "\0" in path:
+        yield "the path of a socket may not hold a NUL"
+
+
+def _mistakes_of_hosts(parts: SplitResult) -> Iterator[str]:
+    hosts = parts.netloc.rpartition("@")[2].split(",")
+    if len(hosts) > 1 and parts.scheme != "sentinel":
+        yield "only sentinel:// may name several hosts"
+    for host in hosts:
+        one = urlsplit(f"//{host}")
+        if not one.hostname and parts.scheme == "sentinel":
+            yield "the name of a Sentinel is missing"
+        elif set(one.hostname or "") & set("% \\\"'<>"):
+            yield f"{one.hostname!r} is no host name and no address"
+        if one.port == 0:
+            yield "a port must be from 1 to 65535"
+
+
+def _mistakes_of_options(scheme: str, options: list[tuple[str, str]]) -> Iterator[str]:
+    known = SCHEMES[scheme].options
+    for name, times in Counter(name for name, _ in options).items():
+        if name not in known:
+            yield _unknown(name, scheme)
+        elif times > 1:
+            yield f"option {name} is given {times} times"
+    for name, value in options:
+        if name in known and not value:
+            yield f"option {name} is blank: give a value, or remove it"
+    if MASTER in known and MASTER not in dict(options):
+        yield "a sentinel:// address needs the name of its master: ?master=mymaster"
+
+
+def _unknown(name: str, scheme: str) -> str:
+    known = SCHEMES[scheme].options
+    elsewhere = [f"{other}://" for other, one in SCHEMES.items() if name in one.options]
+    if elsewhere:
+        return f"option {name} needs {' or '.join(elsewhere)}"
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.7)
+    meant = _OTHER_OPTIONS.get(name) or next(iter(near), None)
+    if meant in known:
+        return f"unknown option {name}; did you mean {meant}?"
+    return f"unknown option {name}: remove it; {scheme}:// takes only {', '.join(known)}"
 
 
 def _mistakes_of_tls(options: Mapping[str, str]) -> Iterator[str]:
@@ -136,6 +241,38 @@ def _demand(options: Mapping[str, str]) -> str:
     return options.get(CERTIFICATES, _DEMANDS[0]).lower().removeprefix("cert_")
 
 
+def _database(parts: SplitResult) -> str:
+    """The number as it is written; as in redis-py, the option stands above the path."""
+    in_path = "" if parts.scheme == "unix" else parts.path.strip("/")
+    return dict(parse_qsl(parts.query)).get(DATABASE) or in_path or "0"
+
+
 def _host(text: str, port: int) -> tuple[str, int]:
     parts = urlsplit(f"//{text}")
-    return unquote(parts.hostname or "localhost"), parts.port or port
+    return parts.hostname or "localhost", parts.port or port
+
+
+def is_address(url: str) -> bool:
+    """Return whether its parts can be told apart: a `/`, `?` or `#` in a password has to be percent-encoded."""
+    try:
+        parts = urlsplit(url)
+        for host in parts.netloc.rpartition("@")[2].split(","):  # several Sentinels
+            _ = urlsplit(f"//{host}").port
+    except ValueError:
+        return False
+    return "@" not in parts.path + parts.query + parts.fragment
+
+
+def without_login(url: str) -> str:
+    """Return the address without user, password and options, but with its database.
+
+    Text that is no address may be given as well; its password may hold a character that it should not.
+    """
+    if not is_address(url):
+        scheme, separator, rest = url.rpartition("://")
+        return scheme + separator + rest.rpartition("@")[2].partition("?")[0]
+    parts = urlsplit(url)
+    path, query = parts.path, ""
+    if database := dict(parse_qsl(parts.query)).get(DATABASE):
+        path, query = (path, f"?{DATABASE}={database}") if parts.scheme == "unix" else (f"/{database}", "")
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{path}{query}"

@@ -7,11 +7,12 @@ The descriptions are the configuration reference. `Settings` is frozen; it is pu
 from collections.abc import Mapping
 from functools import cached_property
 from typing import Annotated, Any
-from urllib.parse import quote, urlsplit, urlunsplit
+from urllib.parse import quote
 
 from pydantic import ConfigDict, Field, SecretStr
 
 from vmpooler_tasks.config.pools import ManagerOptions, Pool
+from vmpooler_tasks.config.redis_address import without_login
 from vmpooler_tasks.config.services import GraphiteSection, StatsdSection, WebSection
 from vmpooler_tasks.config.types import (
     Age,
@@ -26,8 +27,6 @@ from vmpooler_tasks.config.types import (
     Text,
     Threshold,
 )
-
-REDIS_SCHEMES = ("redis://", "rediss://", "sentinel://", "unix://")
 
 
 class HealthThresholds(Section):
@@ -98,7 +97,8 @@ class RedisSection(Section):
     password: Secret | None = Field(None, description="password")
     data_ttl: Hours = Field(168, description="hours that a VM's metadata is kept after its destruction")
     url: SecretStr | None = Field(
-        None, description="complete address, `redis://`, `rediss://` or `sentinel://`; overrides the other options"
+        None,
+        description="whole address, `redis://`, `rediss://`, `sentinel://` or `unix://`; overrides the other options",
     )
 
     @property
@@ -182,30 +182,3 @@ def shown(value: Any) -> str:
     if isinstance(value, float) and value.is_integer():
         return str(int(value))
     return str(value)
-
-
-def without_login(url: str) -> str:
-    """The same address without user, password and query; also of one that is no address, whose password may hold a
-    character that it should not.
-    """
-    if is_address(url):
-        parts = urlsplit(url)
-        return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
-    scheme, separator, rest = url.rpartition("://")
-    return scheme + separator + rest.rpartition("@")[2].partition("?")[0]
-
-
-def is_redis(url: str) -> bool:
-    """Whether it names a Redis that our own client can talk to; Celery knows other brokers."""
-    return url.startswith(REDIS_SCHEMES)
-
-
-def is_address(url: str) -> bool:
-    """Whether its parts can be told apart: a `/`, `?` or `#` in a password has to be percent-encoded."""
-    try:
-        parts = urlsplit(url)
-        for host in parts.netloc.rpartition("@")[2].split(","):  # several Sentinels
-            _ = urlsplit(f"//{host}").port
-    except ValueError:
-        return False
-    return "@" not in parts.path + parts.query + parts.fragment

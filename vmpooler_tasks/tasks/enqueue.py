@@ -8,7 +8,7 @@ from celery import Celery
 from kombu.exceptions import OperationalError
 
 from vmpooler_tasks.config import Settings
-from vmpooler_tasks.config.schema import without_login
+from vmpooler_tasks.config.redis_address import without_login
 from vmpooler_tasks.errors import StoreUnavailableError
 from vmpooler_tasks.tasks.celery import defaults
 from vmpooler_tasks.tasks.celery.addresses import broker_settings

@@ -11,7 +11,6 @@ import uvicorn
 
 from vmpooler_tasks.clock import system_clock
 from vmpooler_tasks.config import Settings
-from vmpooler_tasks.config.schema import is_redis
 from vmpooler_tasks.errors import ConfigurationError
 from vmpooler_tasks.store import Database
 from vmpooler_tasks.web.app import create_app
@@ -33,11 +32,9 @@ PATIENCE_SECONDS = 20
 """For answers under way, when it is told to stop."""
 
 
-def _broker(settings: Settings, db: Database) -> Database | None:
-    """Where Celery's messages lie, if that is a Redis."""
-    if settings.broker_url is None:
-        return db
-    return Database(settings.broker_location) if is_redis(settings.broker_location) else None
+def _broker(settings: Settings, db: Database) -> Database:
+    """Return the Redis of Celery's messages."""
+    return db if settings.broker_url is None else Database(settings.broker_location)
 
 
 class _Server(uvicorn.Server):

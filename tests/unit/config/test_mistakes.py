@@ -261,7 +261,10 @@ def test_the_longest_interval_is_one_that_beat_can_count_with() -> None:
         (":redis:\n  password: yes\n", "redis.password: must be text: put it in quotes"),
         (":redis:\n  server: redis://db\n", "redis.server: 'redis://db' is no host name and no address"),
         (":redis:\n  server: 'db:6380'\n", "redis.server: 'db:6380' is no host name and no address"),
-        (":redis:\n  url: http://db\n", "redis.url: 'http://db' must begin with redis:// or rediss:// or sentinel://"),
+        (
+            ":redis:\n  url: http://db\n",
+            "redis.url: 'http://db' must begin with redis:// or rediss:// or sentinel:// or unix://",
+        ),
     ],
 )
 def test_what_is_allowed_is_said_in_plain_words(text: str, expected: str) -> None:

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.processes import ROOT
 from vmpooler_tasks.config import load_settings
-from vmpooler_tasks.config.redis_address import mistakes, read_address
-from vmpooler_tasks.config.schema import without_login
+from vmpooler_tasks.config.redis_address import SCHEMES, mistakes, read_address, without_login
 from vmpooler_tasks.errors import ConfigurationError
 from vmpooler_tasks.tasks.celery import defaults
 from vmpooler_tasks.tasks.celery.addresses import broker_settings, result_settings
@@ -51,7 +51,39 @@ def test_celery_is_told_the_same(files: str) -> None:
 def test_without_tls_there_is_none() -> None:
     assert broker_settings("redis://h")["broker_use_ssl"] is None
     assert result_settings("redis://h")["redis_backend_use_ssl"] is None
-    assert broker_settings("unix:///run/redis.sock")["broker_url"] == "unix:///run/redis.sock"
+
+
+def test_a_socket() -> None:
+    url = "unix://us%40er:p%2Fw@/run/a%20b/redis.sock?db=3"
+    address = read_address(url)
+    assert (address.hosts, address.path, address.database) == ((), "/run/a b/redis.sock", 3)
+    assert address.login == {"username": "us@er", "password": "p/w", "db": 3}
+    assert address.server == {"unix_socket_path": "/run/a b/redis.sock"}
+    theirs = "redis+socket://us%40er:p%2Fw@/run/a%20b/redis.sock?virtual_host=3"
+    assert broker_settings(url)["broker_url"] == result_settings(url)["result_backend"] == theirs
+    assert without_login(url) == "unix:///run/a%20b/redis.sock?db=3"
+
+
+@pytest.mark.parametrize(
+    ("url", "login", "said"),
+    [
+        ("redis://user@h/0", {"username": "user", "password": None, "db": 0}, "redis://h/0"),
+        ("redis://user:@h/0", {"username": "user", "password": None, "db": 0}, "redis://h/0"),
+        ("redis://:%C3%A9%25%3B%2B+@h", {"username": None, "password": "é%;++", "db": 0}, "redis://h"),
+        ("redis://h/2?db=3", {"username": None, "password": None, "db": 3}, "redis://h/3"),
+        ("redis://:p@[::1]:7000?db=3", {"username": None, "password": "p", "db": 3}, "redis://[::1]:7000/3"),
+    ],
+)
+def test_login_and_database(url: str, login: dict[str, object], said: str) -> None:
+    address = read_address(url)
+    assert address.login == login
+    assert without_login(url) == said
+    for theirs in (broker_settings(url)["broker_url"], result_settings(url)["result_backend"]):
+        assert read_address(theirs) == address
+
+
+def test_an_empty_host_is_this_machine() -> None:
+    assert read_address("redis:///1").urls == ["redis://localhost:6379/1"]
 
 
 def test_sentinels() -> None:
@@ -78,13 +110,45 @@ def test_sentinels_have_a_login_of_their_own_and_tls_where_redis_has_it() -> Non
     ("url", "said"),
     [
         ("sentinel://h/0", "a sentinel:// address needs the name of its master: ?master=mymaster"),
-        ("rediss://h/x", "the database must be a number, as in redis://host:6379/0"),
+        ("rediss://h/x", "the database must be a number, as in rediss://host:6379/0"),
         ("rediss://h/0?ssl_cert_reqs=maybe", "ssl_cert_reqs must be one of required, optional, none"),
         ("rediss://h/0?ssl_check_hostname=perhaps", "ssl_check_hostname must be true or false"),
         ("rediss://h/0?ssl_ca_certs=/nonexistent", "ssl_ca_certs: there is no file /nonexistent"),
         ("rediss://h/0?ssl_keyfile=/dev/null", "ssl_certfile and ssl_keyfile need each other"),
-        ("rediss://h/0?ssl_ca_cert=x", "unknown option ssl_ca_cert; there are db, ssl_ca_certs, "),
-        ("redis://h/0?ssl_cert_reqs=none", "options of TLS need rediss://"),
+        ("rediss://h/0?ssl_ca_cert=x", "unknown option ssl_ca_cert; did you mean ssl_ca_certs?"),
+        ("redis://h/0?ssl_cert_reqs=none", "option ssl_cert_reqs needs rediss:// or sentinel://"),
+        ("redis://h/0?socket_timeout=3", "unknown option socket_timeout: remove it; redis:// takes only db"),
+        ("redis://h/0?protocol=3", "unknown option protocol: remove it"),
+        ("redis://h/0?health_check_interval=3", "unknown option health_check_interval: remove it"),
+        ("redis://h/0?virtual_host=3", "unknown option virtual_host; did you mean db?"),
+        ("redis://h/0?master=m", "option master needs sentinel://"),
+        ("redis://h/0?db=1&db=2", "option db is given 2 times"),
+        ("redis://h/0?db=", "option db is blank: give a value, or remove it"),
+        ("redis://h/0?db", "option db is blank"),
+        ("redis://h/0?db=-1", "the database must be a number, as in redis://host:6379/0"),
+        ("redis://h/0?db=٣", "the database must be a number"),
+        ("redis://h/0/1", "the database must be a number"),
+        ("redis://h/0#1", "a # must be encoded as %23"),
+        ("redis://a,b/0", "only sentinel:// may name several hosts"),
+        ("redis://a b/0", "'a b' is no host name and no address"),
+        ("redis://%2Frun%2Fredis.sock/0", "is no host name and no address"),
+        ("redis://h:0/0", "a port must be from 1 to 65535"),
+        ("redis://h:65536/0", "is not an address"),
+        ("sentinel://a,,b/0?master=m", "the name of a Sentinel is missing"),
+        ("sentinel://a/0?master_name=m", "unknown option master_name; did you mean master?"),
+        ("sentinel://a/0?service_name=m&master=m", "unknown option service_name; did you mean master?"),
+        ("unix://run/redis.sock", "three slashes: unix:///run/redis.sock"),
+        ("unix:///", "three slashes"),
+        ("unix:///run/redis.sock?virtual_host=1", "unknown option virtual_host; did you mean db?"),
+        ("unix:///run/redis.sock?db=x", "the database must be a number, as in unix:///run/redis.sock?db=0"),
+        ("unix:///run/redis.sock?ssl_cert_reqs=none", "option ssl_cert_reqs needs rediss:// or sentinel://"),
+        (f"unix:///{'x' * 107}", "the path of a socket may have 107 bytes at most"),
+        ("unix:///a%00b", "the path of a socket may not hold a NUL"),
+        ("redis+socket:///run/redis.sock", "did you mean unix:///run/redis.sock?"),
+        ("valkey://h/0", "did you mean redis://?"),
+        ("valkeys://h/0", "did you mean rediss://?"),
+        ("redsi://h/0", "did you mean redis://?"),
+        ("amqp://h", "must begin with redis:// or rediss:// or sentinel:// or unix://"),
         ("sentinel://h:x/0?master=m", "is not an address"),
     ],
 )
@@ -98,8 +162,18 @@ def test_mistakes_are_told_before_anything_starts(url: str, said: str, variable:
 
 
 @pytest.mark.parametrize(
-    "url", ["redis://h", "rediss://h:1/0", SENTINELS, "redis://h/0?socket_timeout=3", "rediss://h/0?db=3"]
+    "url", ["redis://h", "rediss://h:1/0", SENTINELS, "redis://h/0?db=3", "rediss://h/0?db=3", "unix:///run/r?db=2"]
 )
 def test_what_is_none_is_taken(url: str) -> None:
     assert not list(mistakes(url))
     assert load_settings({"REDIS_URL": url, "VMPOOLER_CONFIG": "{}"}).redis.location == url
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_the_examples_are_valid_and_documented(scheme: str) -> None:
+    assert not list(mistakes(SCHEMES[scheme].example))
+    text = (ROOT / "docs" / "deployment.md").read_text(encoding="utf-8")
+    section = text.split("## The address of Redis\n")[1].split("\n## ")[0]
+    (row,) = [line for line in section.splitlines() if line.startswith(f"| `{scheme}://` |")]
+    assert f"`{SCHEMES[scheme].example}`" in row
+    assert [f"`{option}`" for option in SCHEMES[scheme].options] == row.split("|")[3].strip().split(", ")

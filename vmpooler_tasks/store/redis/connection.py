@@ -13,7 +13,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 from redis.sentinel import MasterNotFoundError
 
-from vmpooler_tasks.config.schema import is_address, without_login
+from vmpooler_tasks.config.redis_address import without_login
 from vmpooler_tasks.errors import (
     StoreDeniedError,
     StoreRefusedError,
@@ -55,9 +55,7 @@ class Database:
                 max_connections=MOST_CONNECTIONS,
             )
         except ValueError as error:
-            # What is no address is taken apart wrongly, and the error shows a part of the password.
-            what = error if is_address(url) else "is not an address"
-            raise StoreUnavailableError(f"{self.address}: {what}") from error
+            raise StoreUnavailableError(f"{self.address}: {error}") from error
 
     def run(self, script: str, keys: Sequence[bytes], args: Sequence[Any]) -> Any:
         """Runs `lua/<script>.lua` (`pools/claim_clone`); it is sent once and then named by its digest."""

@@ -2,15 +2,13 @@
 
 from typing import Any
 
-from vmpooler_tasks.config.redis_address import RedisAddress, read_address, understood
+from vmpooler_tasks.config.redis_address import RedisAddress, read_address
 from vmpooler_tasks.tasks.celery import defaults
 
 
 def broker_settings(url: str) -> dict[str, Any]:
     """Where the messages go. Its transport options are the defaults, with what Sentinel needs."""
     options = dict(defaults.broker_transport_options)
-    if not understood(url):
-        return {"broker_url": url, "broker_transport_options": options}
     address = read_address(url)
     return {
         "broker_url": ";".join(address.urls),
@@ -21,8 +19,6 @@ def broker_settings(url: str) -> dict[str, Any]:
 
 def result_settings(url: str) -> dict[str, Any]:
     """Where results are kept."""
-    if not understood(url):
-        return {"result_backend": url}
     address = read_address(url)
     return {
         "result_backend": ";".join(address.urls),

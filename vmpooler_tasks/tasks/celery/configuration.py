@@ -13,7 +13,8 @@ from vmpooler_tasks.model.pools.lifecycle import MINUTE
 from vmpooler_tasks.tasks import registry as names
 from vmpooler_tasks.tasks.celery import defaults
 from vmpooler_tasks.tasks.celery.addresses import broker_settings, result_settings
-from vmpooler_tasks.tasks.observe.flower_guard import refuse_open_flower
+from vmpooler_tasks.tasks.observe.flower_broker import apply_whole_address
+from vmpooler_tasks.tasks.observe.flower_guard import is_flower, refuse_open_flower
 from vmpooler_tasks.tasks.observe.log_format import begin
 
 RESERVE_SECONDS = 300
@@ -50,6 +51,8 @@ def deployment() -> dict[str, Any]:
     begin()
     refuse_open_flower()
     chosen = settings()
+    if is_flower():
+        apply_whole_address(chosen.broker_location)
     guard_transport()
     BACKEND_ALIASES.update(FORGIVING_BACKENDS)
     return {

@@ -19,10 +19,15 @@ class OpenFlowerError(VmpoolerTasksError):
     exit_status = os.EX_CONFIG
 
 
-def refuse_open_flower() -> None:
-    """Ends this process if it is a Flower that would be. It asks for its settings between its options and its port."""
+def is_flower() -> bool:
+    """Return whether this process is a Flower. It reads its settings between its options and its port."""
     command = click.get_current_context(silent=True)
-    if command is None or command.info_name != "flower":
+    return command is not None and command.info_name == "flower"
+
+
+def refuse_open_flower() -> None:
+    """End this process if it is a Flower that would be open to everybody."""
+    if not is_flower():
         return
     from tornado.options import options  # noqa: PLC0415 - they are there in Flower alone
 
