@@ -268,7 +268,7 @@ def without_login(url: str) -> str:
 
     Text that is no address may be given as well; its password may hold a character that it should not.
     """
-    if not is_address(url):
+    if "://" not in url or not is_address(url):
         scheme, separator, rest = url.rpartition("://")
         return scheme + separator + rest.rpartition("@")[2].partition("?")[0]
     parts = urlsplit(url)
