@@ -5,9 +5,10 @@ addresses and schedule come from VMPooler's configuration. The settings below ov
 the folder, `celery worker`, `celery beat` and `celery flower` do the same as with `-A vmpooler_tasks`.
 """
 
-from vmpooler_tasks.tasks.celery.configuration import deployment as _deployment
+from vmpooler_tasks.tasks.celery import configuration as _configuration
 
-globals().update(_deployment())
+_configuration.prepare_process()
+globals().update(_configuration.celery_settings())
 
 # Number of tasks that a worker runs at once. The default is one for each core. Purge and health checks are few and do
 # not overlap themselves. Clones (-Q vmpooler.clone, -P threads) wait for the provider, so there may be hundreds.

@@ -12,9 +12,9 @@ from tests.support.servers import TestServer
 from tests.support.world import World
 from vmpooler_tasks import logs
 from vmpooler_tasks.store import Database
-from vmpooler_tasks.tasks.celery.configuration import guard_transport
+from vmpooler_tasks.tasks.celery.configuration import install_transports
 
-guard_transport()  # kombu remembers the first transport that `redis://` was: it shall be the one that is tested
+install_transports()  # kombu remembers the first transport that `redis://` was: it shall be the one that is tested
 
 
 @pytest.hookimpl(wrapper=True)

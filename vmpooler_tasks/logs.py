@@ -107,8 +107,8 @@ def formatter(chosen: LogFormat, context: Context = dict) -> logging.Formatter:
 
 
 @contextmanager
-def about(fields: Mapping[str, str]) -> Iterator[None]:
-    """All lines within are about this, also those of threads that are given a copy of the context."""
+def bind_fields(fields: Mapping[str, str]) -> Iterator[None]:
+    """Add these fields to every log line within the block, also in threads that get a copy of the context."""
     token = _subject.set(fields)
     try:
         yield

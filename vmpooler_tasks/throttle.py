@@ -1,21 +1,21 @@
-"""What would be said thousands of times is said now and then."""
+"""Do something that could happen thousands of times only now and then."""
 
 import time
 from collections.abc import Callable
 from math import inf
 
 
-class Sparingly:
-    """Not more often than every so many seconds, in this process."""
+class Throttle:
+    """Let one call through per interval, in this process."""
 
-    def __init__(self, seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
-        self._seconds, self._clock = seconds, clock
+    def __init__(self, interval_seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self._interval_seconds, self._clock = interval_seconds, clock
         self._last = -inf
 
-    def is_time(self) -> bool:
-        """Whether it is time again; then it has been."""
+    def acquire(self) -> bool:
+        """Return True at most once per interval, and start the next interval."""
         now = self._clock()
-        if now - self._last < self._seconds:
+        if now - self._last < self._interval_seconds:
             return False
         self._last = now
         return True

@@ -16,8 +16,8 @@ from vmpooler_tasks.model.deadletters.filters import DeadLetterFilter
 from vmpooler_tasks.model.names import DeadLetterQueue
 from vmpooler_tasks.model.timestamps import iso_utc
 from vmpooler_tasks.store import Database
-from vmpooler_tasks.tasks.celery.failures import keep_failed_task
-from vmpooler_tasks.tasks.database import database
+from vmpooler_tasks.tasks.celery.failures import FailedTask, keep_failed_task
+from vmpooler_tasks.tasks.process import database
 
 ROUNDS = 7
 PUSHES = 300
@@ -93,12 +93,14 @@ def _fail(error: Exception) -> None:
     """What the worker's hooks do about a failed task."""
     number = next(_numbers)
     keep_failed_task(
-        task="vmpooler_tasks.purge_stale_entries",
-        task_id=f"task-{number}",
-        args=[],
-        retries=3,
-        error=error,
-        kwargs={"vm": f"pooler-happy-elephant-{number}", "pool": "centos-7-x86_64"},
+        FailedTask(
+            name="vmpooler_tasks.purge_stale_entries",
+            task_id=f"task-{number}",
+            args=[],
+            retries=3,
+            error=error,
+            kwargs={"vm": f"pooler-happy-elephant-{number}", "pool": "centos-7-x86_64"},
+        )
     )
 
 

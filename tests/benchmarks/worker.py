@@ -19,8 +19,7 @@ from vmpooler_tasks.jobs.health import check as health_check
 from vmpooler_tasks.jobs.purge import cycle as purge_cycle
 from vmpooler_tasks.jobs.purge.options import PurgeOptions
 from vmpooler_tasks.tasks.celery.app import app
-from vmpooler_tasks.tasks.celery.configuration import settings
-from vmpooler_tasks.tasks.database import database
+from vmpooler_tasks.tasks.process import database, settings
 
 Answer = dict[str, Any]
 

@@ -7,13 +7,13 @@ from kombu.connection import Connection
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from tests.support.servers import TestServer
-from vmpooler_tasks.tasks.celery.transport import Transport
+from vmpooler_tasks.tasks.celery.transport import GuardedTransport
 
 
 @pytest.mark.parametrize("what", ["the transport", "the channel"])
 def test_what_is_closed_fails_as_what_is_lost(valkey: TestServer, what: str) -> None:
     """And not with an AttributeError, which nobody who closes connections expects (kombu's issue 582)."""
-    connection: Any = Connection(valkey.url, transport=Transport)  # type: ignore[no-untyped-call]
+    connection: Any = Connection(valkey.url, transport=GuardedTransport)  # type: ignore[no-untyped-call]
     channel = connection.channel()
     if what == "the channel":
         channel.close()
@@ -23,4 +23,4 @@ def test_what_is_closed_fails_as_what_is_lost(valkey: TestServer, what: str) -> 
         pytest.fail("there is no connection")
     connection.transport.client = connection
     connection.release()
-    assert issubclass(RedisConnectionError, Transport.connection_errors)
+    assert issubclass(RedisConnectionError, GuardedTransport.connection_errors)

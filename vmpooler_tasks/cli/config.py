@@ -30,7 +30,7 @@ def check(context: Context, file: Path | None, as_json: bool) -> None:
     With manage_pools on, the providers are loaded as well, as a worker does it.
     """
     from vmpooler_tasks.tasks.observe.startup import switched_on  # noqa: PLC0415
-    from vmpooler_tasks.tasks.pool_manager import try_providers  # noqa: PLC0415 - Celery is slow to import
+    from vmpooler_tasks.tasks.pool_context import try_providers  # noqa: PLC0415 - Celery is slow to import
 
     try:
         settings = load_settings(file=file) if file else context.settings

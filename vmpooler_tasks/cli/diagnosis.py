@@ -85,7 +85,7 @@ def _beats(settings: Settings, db: Database, made: Findings) -> Finding:
 
 def _pool_manager(settings: Settings, db: Database, made: Findings) -> Finding:
     from vmpooler_tasks.tasks.enqueue import queues_taken  # noqa: PLC0415 - Celery is slow to import
-    from vmpooler_tasks.tasks.pool_manager import try_providers  # noqa: PLC0415
+    from vmpooler_tasks.tasks.pool_context import try_providers  # noqa: PLC0415
     from vmpooler_tasks.tasks.registry import QUEUES  # noqa: PLC0415
 
     if not settings.config.manage_pools:

@@ -24,7 +24,7 @@ from vmpooler_tasks.errors import VmpoolerTasksError
 from vmpooler_tasks.local import sample, server
 from vmpooler_tasks.local.parent_death import PATIENCE_SECONDS, Part, is_running, soon
 from vmpooler_tasks.store import Database
-from vmpooler_tasks.tasks.pool_manager import try_providers
+from vmpooler_tasks.tasks.pool_context import try_providers
 from vmpooler_tasks.tasks.registry import CHECK_QUEUE, CLONE_QUEUE, DESTROY_QUEUE, MAINTENANCE_QUEUE
 
 FLOWER_PORT = 5555

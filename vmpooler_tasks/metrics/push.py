@@ -16,7 +16,7 @@ from vmpooler_tasks.config import Settings
 from vmpooler_tasks.metrics.dotted import dotted
 from vmpooler_tasks.model.health.status import Assessment, Metrics
 from vmpooler_tasks.model.names import on_one_line
-from vmpooler_tasks.throttle import Sparingly
+from vmpooler_tasks.throttle import Throttle
 
 _log = logging.getLogger("vmpooler_tasks.metrics")
 
@@ -124,7 +124,7 @@ class Courier:
 
     def __init__(self, server: Server) -> None:
         self.server = server
-        self._saying = Sparingly(TOLD_EVERY)
+        self._saying = Throttle(TOLD_EVERY)
         self._errand: tuple[Values, float] | None = None
         self._ended = False
         self._news = threading.Condition()
@@ -173,7 +173,7 @@ class Courier:
             return errand
 
     def _complain(self, error: Exception) -> None:
-        if self._saying.is_time():
+        if self._saying.acquire():
             why = on_one_line(str(error) or type(error).__name__)
             _log.warning("[!] [metrics] %s does not get its metrics: %s", self.server.address, why)
 

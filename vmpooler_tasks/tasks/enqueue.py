@@ -12,7 +12,7 @@ from vmpooler_tasks.config.redis_address import without_login
 from vmpooler_tasks.errors import StoreUnavailableError
 from vmpooler_tasks.tasks.celery import defaults
 from vmpooler_tasks.tasks.celery.addresses import broker_settings
-from vmpooler_tasks.tasks.celery.configuration import guard_transport
+from vmpooler_tasks.tasks.celery.configuration import install_transports
 from vmpooler_tasks.tasks.redriving import Broker
 from vmpooler_tasks.tasks.registry import PURGE, REDRIVE
 
@@ -52,7 +52,7 @@ def queues_taken(settings: Settings, timeout: float = 1.0) -> set[str]:
 @contextmanager
 def _client(settings: Settings) -> Iterator[Celery]:
     """Asks the broker once: whoever waits at a terminal is told at once that it is not there."""
-    guard_transport()
+    install_transports()
     with Celery("vmpooler_tasks", set_as_current=False) as client:
         client.conf.update(broker_settings(settings.broker_location))
         client.conf.broker_transport_options["max_retries"] = 1

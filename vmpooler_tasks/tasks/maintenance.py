@@ -1,19 +1,17 @@
-"""The periodic tasks. They can be run ad hoc as well: `celery -A vmpooler_tasks call …`, Flower's API."""
+"""The periodic tasks. `celery -A vmpooler_tasks call …` and Flower's API run them ad hoc."""
 
 from collections.abc import Sequence
 from typing import Any
 
 from celery import shared_task
 
-import vmpooler_tasks.tasks.celery.signals  # noqa: F401 - whoever runs tasks needs the hooks
 from vmpooler_tasks.clock import system_clock
 from vmpooler_tasks.jobs.health import check as health_check
 from vmpooler_tasks.jobs.purge import cycle as purge_cycle
 from vmpooler_tasks.jobs.purge.options import PurgeOptions
 from vmpooler_tasks.tasks.celery.base import Task
-from vmpooler_tasks.tasks.celery.configuration import settings
-from vmpooler_tasks.tasks.database import database
 from vmpooler_tasks.tasks.observe.publisher import publish
+from vmpooler_tasks.tasks.process import database, settings
 from vmpooler_tasks.tasks.registry import HEALTH_CHECK, PURGE
 
 
@@ -27,9 +25,9 @@ def purge_stale_entries(
     who: str | None = None,
     why: str | None = None,
 ) -> dict[str, Any]:
-    """A purge cycle, as `vmpooler-tasks purge`; answers its JSON without the entries, which are in the log.
+    """Run a purge cycle, as `vmpooler-tasks purge` does. Return its JSON without the entries, which are in the log.
 
-    Raises InvalidInputError for arguments of another type, or that name a pool or queue that is not there.
+    Raises InvalidInputError for an argument of a wrong type, or an unknown pool or queue.
     """
     order = PurgeOptions(
         dry_run=dry_run,
@@ -46,6 +44,6 @@ def purge_stale_entries(
 
 @shared_task(name=HEALTH_CHECK, base=Task, ignore_result=False)
 def run_health_check() -> dict[str, Any]:
-    """A health check, as `vmpooler-tasks health`; answers its JSON."""
+    """Run a health check, as `vmpooler-tasks health` does. Return its JSON."""
     report = health_check.run(database(), settings(), system_clock, publish=publish)
     return {"skipped": "health checks are switched off"} if report is None else report.as_json()

@@ -1,43 +1,48 @@
-"""Nothing is done for the pools while another manager has them. It is asked for now and then, not with every task."""
+"""The pool workers do nothing while another pool manager works on the same Redis."""
 
 import logging
 
 from vmpooler_tasks.store.pools import other_manager
-from vmpooler_tasks.tasks.database import database
-from vmpooler_tasks.throttle import Sparingly
+from vmpooler_tasks.tasks.process import database
+from vmpooler_tasks.throttle import Throttle
 
 _log = logging.getLogger("vmpooler_tasks.pools")
 
-ASKED_EVERY = 5.0
-TOLD_EVERY = 60.0
+QUERY_INTERVAL = 5.0
+"""Seconds between two queries of one process: not every task asks Redis."""
+
+LOG_INTERVAL = 60.0
 
 
-class Guard:
-    """What this process knows of it."""
+class OtherManagerGuard:
+    """What this process knows of another pool manager."""
 
     def __init__(self) -> None:
-        self._asking, self._telling = Sparingly(ASKED_EVERY), Sparingly(TOLD_EVERY)
-        self._seen = False
+        self._query, self._log_line = Throttle(QUERY_INTERVAL), Throttle(LOG_INTERVAL)
+        self._is_seen = False
 
-    def refuses(self) -> bool:
-        """Whether another one was seen at work lately."""
-        if self._asking.is_time():
-            self._keep(other_manager.sightings(database()) > 0)
-        return self._seen
+    def refresh(self) -> bool:
+        """Return True if another manager was seen lately. Reads Redis at most once per interval, and logs."""
+        if self._query.acquire():
+            self._record(is_seen=other_manager.sightings(database()) > 0)
+        return self._is_seen
 
-    def looks(self) -> bool:
-        """The same after a look of its own, as one process has to take now and then."""
-        self._keep(other_manager.look(database()))
-        return self._seen
+    def compare_counters(self) -> bool:
+        """Compare VMPooler's counters with ours, correct them, and return True if another manager was seen lately.
 
-    def _keep(self, seen: bool) -> None:
-        if seen and self._telling.is_time():
+        One process has to do this now and then: the others only read the result.
+        """
+        self._record(is_seen=other_manager.look(database()))
+        return self._is_seen
+
+    def _record(self, *, is_seen: bool) -> None:
+        if is_seen and self._log_line.acquire():
             _log.error(
-                "[!] [pools] Another pool manager is at work on this Redis: nothing is done until it is still for"
-                " %d seconds",
+                "[!] [pools] Another pool manager is at work on this Redis: these workers do nothing until it has been"
+                " quiet for %d seconds",
                 other_manager.REMEMBERED_SECONDS,
             )
-        self._seen = seen
+        self._is_seen = is_seen
 
 
-guard = Guard()
+guard = OtherManagerGuard()

@@ -17,9 +17,8 @@ from vmpooler_tasks.jobs.redrive.options import read_order
 from vmpooler_tasks.model.redrive import Lineage, RunState
 from vmpooler_tasks.tasks import registry as names
 from vmpooler_tasks.tasks.celery.base import Task
-from vmpooler_tasks.tasks.celery.configuration import settings
-from vmpooler_tasks.tasks.celery.transport import Channel
-from vmpooler_tasks.tasks.database import database
+from vmpooler_tasks.tasks.celery.transport import GuardedChannel
+from vmpooler_tasks.tasks.process import database, settings
 
 HEADER = "redrive"
 
@@ -42,8 +41,8 @@ class Broker:
             # crash in between doubles it, which is better than to lose it.
             captured: list[tuple[str, bytes]] = []
             if self.settings.broker_url is None:
-                if not isinstance(channel, Channel):
-                    raise RuntimeError("`redis://` was used in this process before it was guarded (guard_transport)")
+                if not isinstance(channel, GuardedChannel):
+                    raise RuntimeError("`redis://` was used in this process before it was guarded (install_transports)")
                 channel.captured = captured
             with self.app.amqp.Producer(channel, auto_declare=False) as producer:
                 self.app.send_task(
@@ -53,7 +52,7 @@ class Broker:
                     producer=producer,
                     ignore_result=True,
                     retry=False,
-                    queue=names.ELSEWHERE.get(task, names.MAINTENANCE_QUEUE),
+                    queue=names.queue_of(task),
                     headers={HEADER: lineage.as_fields()},
                 )
         return captured[0] if captured else ("", b"")

@@ -1,55 +1,94 @@
-"""The tasks by name, and where each goes."""
+"""The one table of tasks. Routes, log lines, events, expiry and what a redrive knows of a task are derived from it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 from vmpooler_tasks.model.names import WORK_QUEUES
+from vmpooler_tasks.model.pools.lifecycle import Step
 from vmpooler_tasks.model.redrive import OwnTasks
+
+CLONE_QUEUE, CHECK_QUEUE, DESTROY_QUEUE, MAINTENANCE_QUEUE = QUEUES = WORK_QUEUES
 
 PURGE = "vmpooler_tasks.purge_stale_entries"
 HEALTH_CHECK = "vmpooler_tasks.run_health_check"
+REDRIVE = "vmpooler_tasks.redrive"
 CHECK_POOLS = "vmpooler_tasks.check_pools"
+PROCESS_REQUESTS = "vmpooler_tasks.process_ondemand_requests"
 CHECK_POOL = "vmpooler_tasks.check_pool"
 CLONE_VM = "vmpooler_tasks.clone_vm"
 CHECK_PENDING_VM = "vmpooler_tasks.check_pending_vm"
 CHECK_READY_VM = "vmpooler_tasks.check_ready_vm"
 CHECK_RUNNING_VM = "vmpooler_tasks.check_running_vm"
 DESTROY_VM = "vmpooler_tasks.destroy_vm"
-PROCESS_REQUESTS = "vmpooler_tasks.process_ondemand_requests"
-REDRIVE = "vmpooler_tasks.redrive"
 
-CLONE_QUEUE, CHECK_QUEUE, DESTROY_QUEUE, MAINTENANCE_QUEUE = QUEUES = WORK_QUEUES
 
-ELSEWHERE = {
-    CLONE_VM: CLONE_QUEUE,
-    DESTROY_VM: DESTROY_QUEUE,
-    **dict.fromkeys((CHECK_POOL, CHECK_PENDING_VM, CHECK_READY_VM, CHECK_RUNNING_VM), CHECK_QUEUE),
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskSpec:
+    """What the rest of the program knows of a task.
+
+    `is_repeated`: beat or the next inspection sends it again. It expires with the next one, a late one is no failure,
+    and a redrive closes its dead letter. `has_own_lines`: the job logs what it does by VM and pool, so that Celery's
+    lines about each task are left out of the log, and its events out of Flower. `subject`: the arguments, in their
+    order, that every log line of the task shows. `step`: the work on a VM that the task carries out.
+    """
+
+    name: str
+    queue: str = MAINTENANCE_QUEUE
+    is_repeated: bool = False
+    has_own_lines: bool = False
+    subject: tuple[str, ...] = ()
+    step: Step | None = None
+
+
+_VM = ("vm", "pool", "request_id")
+
+TASKS: Mapping[str, TaskSpec] = {
+    task.name: task
+    for task in (
+        TaskSpec(name=PURGE),
+        TaskSpec(name=HEALTH_CHECK),
+        TaskSpec(name=REDRIVE),
+        TaskSpec(name=CHECK_POOLS, is_repeated=True, has_own_lines=True),
+        TaskSpec(name=PROCESS_REQUESTS, is_repeated=True, has_own_lines=True),
+        TaskSpec(name=CHECK_POOL, queue=CHECK_QUEUE, is_repeated=True, has_own_lines=True, subject=("pool",)),
+        TaskSpec(name=CLONE_VM, queue=CLONE_QUEUE, has_own_lines=True, subject=_VM, step=Step.CLONE),
+        TaskSpec(
+            name=CHECK_PENDING_VM,
+            queue=CHECK_QUEUE,
+            is_repeated=True,
+            has_own_lines=True,
+            subject=_VM,
+            step=Step.CHECK_PENDING,
+        ),
+        TaskSpec(
+            name=CHECK_READY_VM,
+            queue=CHECK_QUEUE,
+            is_repeated=True,
+            has_own_lines=True,
+            subject=_VM,
+            step=Step.CHECK_READY,
+        ),
+        TaskSpec(
+            name=CHECK_RUNNING_VM,
+            queue=CHECK_QUEUE,
+            is_repeated=True,
+            has_own_lines=True,
+            subject=_VM,
+            step=Step.CHECK_RUNNING,
+        ),
+        TaskSpec(name=DESTROY_VM, queue=DESTROY_QUEUE, has_own_lines=True, subject=_VM, step=Step.DESTROY),
+    )
 }
-"""Tasks that do not go to the maintenance queue."""
 
-OWN = OwnTasks(
-    names=frozenset(
-        {
-            PURGE,
-            HEALTH_CHECK,
-            CHECK_POOLS,
-            CHECK_POOL,
-            CLONE_VM,
-            CHECK_PENDING_VM,
-            CHECK_READY_VM,
-            CHECK_RUNNING_VM,
-            DESTROY_VM,
-            PROCESS_REQUESTS,
-            REDRIVE,
-        }
-    ),
-    repeated=frozenset(
-        {
-            CHECK_POOLS,
-            CHECK_POOL,
-            PROCESS_REQUESTS,
-            CHECK_PENDING_VM,
-            CHECK_READY_VM,
-            CHECK_RUNNING_VM,
-        }
-    ),
-    destroy=DESTROY_VM,
-)
+BY_STEP: Mapping[Step, TaskSpec] = {task.step: task for task in TASKS.values() if task.step}
+
+REPEATED = frozenset(task.name for task in TASKS.values() if task.is_repeated)
+OWN_LINES = frozenset(task.name for task in TASKS.values() if task.has_own_lines)
+
+OWN = OwnTasks(names=frozenset(TASKS), repeated=REPEATED, destroy=DESTROY_VM)
 """What a redrive knows of them."""
+
+
+def queue_of(task: str) -> str:
+    """Return the queue that a task goes to; one that is not ours goes to the maintenance queue."""
+    return TASKS[task].queue if task in TASKS else MAINTENANCE_QUEUE

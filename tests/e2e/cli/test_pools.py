@@ -269,4 +269,4 @@ def test_a_worker_that_meets_another_manager_does_nothing_and_says_so(installati
         world.client.incr("vmpooler__tasks__clone")
         installation.call("vmpooler_tasks.check_pools")
         until(lambda: world.client.get("vmpooler__tasks__clone") == b"0", "it is put right")
-    worker.says("[!] [pools] Another pool manager is at work on this Redis: nothing is done until it is still")
+    worker.says("[!] [pools] Another pool manager is at work on this Redis: these workers do nothing until")

@@ -15,7 +15,7 @@ from vmpooler_tasks.store import Database, keys
 from vmpooler_tasks.store.fleet import audit
 from vmpooler_tasks.store.fleet import schedule as stored
 from vmpooler_tasks.store.health import record as health_record
-from vmpooler_tasks.tasks.celery.schedule import MOST_WAITING
+from vmpooler_tasks.tasks.celery.schedule import MAX_WAITING_MESSAGES
 from vmpooler_tasks.tasks.registry import HEALTH_CHECK, PURGE
 
 pytestmark = pytest.mark.slow
@@ -175,12 +175,12 @@ def test_ticks_expire_instead_of_piling_up(installation: Installation, database:
 
 
 def test_a_beat_adds_nothing_to_a_queue_that_no_worker_empties(installation: Installation, database: Database) -> None:
-    for _ in range(MOST_WAITING):
+    for _ in range(MAX_WAITING_MESSAGES):
         send(database, message(PURGE))
     beat = installation.beat(*OFTEN)
-    beat.says(f"is not sent: {MOST_WAITING} messages wait, and no worker takes them")
+    beat.says(f"is not sent: {MAX_WAITING_MESSAGES} messages wait, and no worker takes them")
     assert sent(beat) == []
-    assert waiting(database) == MOST_WAITING
+    assert waiting(database) == MAX_WAITING_MESSAGES
 
 
 def test_beats_and_workers_survive_a_redis_that_comes_late_and_is_killed(tmp_path: Path) -> None:

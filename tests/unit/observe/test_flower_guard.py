@@ -2,30 +2,30 @@
 
 import pytest
 
-from vmpooler_tasks.tasks.observe.flower_guard import mistake
+from vmpooler_tasks.tasks.observe.flower_guard import open_reason
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1", "127.0.0.2", "::1", "localhost"])
 def test_on_loopback_it_needs_no_login(address: str) -> None:
-    assert mistake(address=address, socket=False, login=False, environ={}) is None
+    assert open_reason(address=address, socket=False, login=False, environ={}) is None
 
 
 @pytest.mark.parametrize("address", ["", "0.0.0.0", "::", "10.0.0.1", "ops.example.com", "127.0.0.1.example.com"])  # noqa: S104
 def test_elsewhere_it_does(address: str) -> None:
-    said = mistake(address=address, socket=False, login=False, environ={})
+    said = open_reason(address=address, socket=False, login=False, environ={})
     assert said
     assert (address or "every address") in said
     assert "FLOWER_BASIC_AUTH" in said
-    assert mistake(address=address, socket=False, login=True, environ={}) is None
+    assert open_reason(address=address, socket=False, login=True, environ={}) is None
 
 
 def test_a_socket_in_the_file_system_is_nowhere_else() -> None:
-    assert mistake(address="", socket=True, login=False, environ={}) is None
+    assert open_reason(address="", socket=True, login=False, environ={}) is None
 
 
 def test_an_api_for_everybody_is_refused_on_loopback_too() -> None:
     environ = {"FLOWER_UNAUTHENTICATED_API": "true"}
-    said = mistake(address="127.0.0.1", socket=False, login=False, environ=environ)
+    said = open_reason(address="127.0.0.1", socket=False, login=False, environ=environ)
     assert said
     assert "FLOWER_UNAUTHENTICATED_API" in said
-    assert mistake(address="127.0.0.1", socket=False, login=True, environ=environ) is None
+    assert open_reason(address="127.0.0.1", socket=False, login=True, environ=environ) is None

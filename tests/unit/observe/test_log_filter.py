@@ -9,8 +9,9 @@ from celery import Celery, signals
 from celery.worker.request import Request
 
 from vmpooler_tasks.tasks import registry as names
-from vmpooler_tasks.tasks.observe.log_filter import BEHIND, PAUSE_SECONDS, QUIET, TICKS, Lateness, hush
-from vmpooler_tasks.throttle import Sparingly
+from vmpooler_tasks.tasks.observe.log_filter import LATE_TASKS, LATE_TASKS_INTERVAL, LateTasks, install
+from vmpooler_tasks.tasks.registry import OWN_LINES, REPEATED
+from vmpooler_tasks.throttle import Throttle
 
 LONG_AGO = "2020-01-01T00:00:00+00:00"
 HUSHED = ("celery.worker.request", "celery.worker.strategy", "celery.app.trace")
@@ -23,7 +24,7 @@ def _filters(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
     before = {name: list(logging.getLogger(name).filters) for name in HUSHED}
     for name in HUSHED:
         caplog.set_level(logging.INFO, logger=name)
-    hush()
+    install()
     yield
     for name, filters in before.items():
         logging.getLogger(name).filters[:] = filters
@@ -44,7 +45,7 @@ def discard(task: str) -> bool:
         return bool(Request(message, app=app, headers=head, body=((), {}, {}), decoded=True).revoked())
 
 
-@pytest.mark.parametrize("task", sorted(TICKS))
+@pytest.mark.parametrize("task", sorted(REPEATED))
 def test_a_pool_workers_tick_that_expired_is_discarded_without_a_line(
     task: str, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -70,10 +71,10 @@ def test_other_lines_of_the_same_logger_are_told(caplog: pytest.LogCaptureFixtur
 def test_each_task_by_itself_is_left_out_unless_something_went_wrong(caplog: pytest.LogCaptureFixture) -> None:
     for name in ("celery.worker.strategy", "celery.app.trace"):
         logger = logging.getLogger(name)
-        for task in QUIET:
+        for task in OWN_LINES:
             logger.info("Task %(name)s", {"name": task})
             logger.error("Failed %(name)s", {"name": task})
-    assert len(caplog.messages) == 2 * len(QUIET)
+    assert len(caplog.messages) == 2 * len(OWN_LINES)
     assert all(message.startswith("Failed") for message in caplog.messages)
 
 
@@ -81,20 +82,20 @@ def test_who_asks_for_everything_gets_it(caplog: pytest.LogCaptureFixture) -> No
     logger = logging.getLogger("celery.worker.request")
     logger.filters.clear()
     logger.setLevel(logging.DEBUG)
-    hush()
+    install()
     assert discard(names.CHECK_POOLS)
     assert f"Discarding revoked task: {names.CHECK_POOLS}[some-id]" in caplog.messages
 
 
 def test_that_ticks_expire_is_said_once_a_minute(caplog: pytest.LogCaptureFixture) -> None:
     now = 0.0
-    lateness = Lateness(Sparingly(PAUSE_SECONDS, lambda: now))
+    lateness = LateTasks(Throttle(LATE_TASKS_INTERVAL, lambda: now))
     for now in (5.0, 5.1, 64.9):  # noqa: B007 - the clock reads it
-        lateness.revoked(SimpleNamespace(name=names.CHECK_POOL), expired=True)
-    assert caplog.messages == [BEHIND]
+        lateness.on_revoked(SimpleNamespace(name=names.CHECK_POOL), expired=True)
+    assert caplog.messages == [LATE_TASKS]
     now = 65.0
-    lateness.revoked(SimpleNamespace(name=names.CHECK_POOLS), expired=True)
-    assert caplog.messages == [BEHIND, BEHIND]
+    lateness.on_revoked(SimpleNamespace(name=names.CHECK_POOLS), expired=True)
+    assert caplog.messages == [LATE_TASKS, LATE_TASKS]
     assert {record.levelno for record in caplog.records} == {logging.WARNING}
 
 
@@ -102,13 +103,13 @@ def test_that_ticks_expire_is_said_once_a_minute(caplog: pytest.LogCaptureFixtur
 def test_what_was_revoked_or_is_no_tick_does_not_mean_that_the_workers_are_behind(
     task: str, expired: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
-    Lateness().revoked(SimpleNamespace(name=task), expired=expired)
+    LateTasks().on_revoked(SimpleNamespace(name=task), expired=expired)
     assert caplog.messages == []
 
 
 def test_celery_itself_reports_the_ticks_that_expired(caplog: pytest.LogCaptureFixture) -> None:
-    lateness = Lateness()
-    signals.task_revoked.connect(lateness.revoked)
+    lateness = LateTasks()
+    signals.task_revoked.connect(lateness.on_revoked)
     discard(names.CHECK_POOL)
-    signals.task_revoked.disconnect(lateness.revoked)
-    assert BEHIND in caplog.messages
+    signals.task_revoked.disconnect(lateness.on_revoked)
+    assert LATE_TASKS in caplog.messages

@@ -13,7 +13,7 @@ from vmpooler_tasks.errors import ConfigurationError
 from vmpooler_tasks.providers import Provider, ProviderContext, registry
 from vmpooler_tasks.providers.dummy import dummy
 from vmpooler_tasks.providers.dummy.provider import Dummy
-from vmpooler_tasks.tasks.pool_manager import try_providers
+from vmpooler_tasks.tasks.pool_context import try_providers
 
 MODULE = """
 import os

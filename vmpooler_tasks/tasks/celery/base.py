@@ -1,4 +1,4 @@
-"""The base of every task here: what would end a worker, or loop for ever, ends as an ordinary failure."""
+"""The base of every task: an error that would end a worker, or loop for ever, becomes an ordinary failure."""
 
 import signal
 from typing import Any
@@ -8,8 +8,8 @@ from celery import Task as CeleryTask
 from vmpooler_tasks import logs
 from vmpooler_tasks.model.pools.retries import MAX_DELIVERIES
 from vmpooler_tasks.store.fleet import redeliveries
-from vmpooler_tasks.tasks.database import database
-from vmpooler_tasks.tasks.observe.log_format import about_the_task
+from vmpooler_tasks.tasks.observe.log_format import task_fields
+from vmpooler_tasks.tasks.process import database
 
 
 class EndedProcessError(RuntimeError):
@@ -17,43 +17,45 @@ class EndedProcessError(RuntimeError):
 
 
 class TooManyDeliveriesError(RuntimeError):
-    """The task was delivered again and again, and never came to an end"""
+    """The task was delivered too often, and never ended"""
 
 
 class Task(CeleryTask):
-    """Turns what would end the worker into an ordinary failure, which is then reported like any other.
+    """Turn an exception that would end the worker into an ordinary failure, which is reported like any other.
 
-    On threads and gevent a bare SystemExit would leak the slot for ever; on prefork it would be reported as a lost
-    worker.
+    On threads and gevent a bare SystemExit would take a slot for ever. On prefork it would count as a lost worker.
     """
 
     abstract = True
     acks_late = True
-    # A child that is killed loses its task, which is tried again, but not for ever.
+    # A killed child loses its task. It is tried again, but not for ever.
     retry_on_worker_lost = True
     max_retries = MAX_DELIVERIES - 1
     default_retry_delay = 1
     resultrepr_maxsize = 200  # in the log and in Flower; the result itself is kept whole
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        self._refuse_endless_loop()
+        self._count_redelivery()
         try:
-            with logs.about(about_the_task()):
+            with logs.bind_fields(task_fields()):
                 return super().__call__(*args, **kwargs)
         except (SystemExit, KeyboardInterrupt, MemoryError) as error:
-            if _asked_to_end(error):
-                raise  # what becomes of the task is for the worker to say: it was terminated, or is given back
+            if _is_termination(error):
+                raise  # the worker decides what happens to the task: it was terminated, or is returned to its queue
             raise EndedProcessError(f"{type(error).__name__}: {error}") from error
 
-    def _refuse_endless_loop(self) -> None:
-        """A message whose whole worker dies comes back without any count of its own."""
+    def _count_redelivery(self) -> None:
+        """Count the deliveries of a redelivered message, and raise TooManyDeliveriesError beyond the maximum.
+
+        The message itself has no count: Redis returns it unchanged after its whole worker died.
+        """
         if not (self.request.delivery_info or {}).get("redelivered"):
             return
         count = redeliveries.count(database(), str(self.request.id))
         if count >= MAX_DELIVERIES:
-            raise TooManyDeliveriesError(f"{count} deliveries, none of which came to an end")
+            raise TooManyDeliveriesError(f"{count} deliveries, and none of them ended")
 
 
-def _asked_to_end(error: BaseException) -> bool:
-    """Whether this is how billiard ends a child that got a signal: SystemExit(signal - 256)."""
+def _is_termination(error: BaseException) -> bool:
+    """Return True for SystemExit(signal - 256), with which billiard ends a child that got a signal."""
     return isinstance(error, SystemExit) and isinstance(error.code, int) and error.code + 256 in set(signal.Signals)

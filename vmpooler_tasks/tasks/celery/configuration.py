@@ -1,60 +1,64 @@
-"""VMPooler's configuration as Celery's: where the messages go, and what is due when."""
+"""Celery's settings from VMPooler's configuration, and what a process has to prepare before Celery uses them."""
 
-from functools import cache
 from typing import Any
 
 from celery.app.backends import BACKEND_ALIASES
 from kombu.transport import TRANSPORT_ALIASES
 
-from vmpooler_tasks.config import Settings, load_settings
+from vmpooler_tasks.config import Settings
 from vmpooler_tasks.errors import ConfigurationError
 from vmpooler_tasks.logs import in_json, refuse
 from vmpooler_tasks.model.pools.lifecycle import MINUTE
 from vmpooler_tasks.tasks import registry as names
-from vmpooler_tasks.tasks.celery import defaults
+from vmpooler_tasks.tasks.celery import defaults, signals
 from vmpooler_tasks.tasks.celery.addresses import broker_settings, result_settings
-from vmpooler_tasks.tasks.observe.flower_broker import apply_whole_address
-from vmpooler_tasks.tasks.observe.flower_guard import is_flower, refuse_open_flower
-from vmpooler_tasks.tasks.observe.log_format import begin
+from vmpooler_tasks.tasks.observe import flower_broker, flower_guard, log_format
+from vmpooler_tasks.tasks.process import settings
 
 RESERVE_SECONDS = 300
 
-_GUARDED = "vmpooler_tasks.tasks.celery.transport:Transport"
-GUARDED_TRANSPORTS = {
-    "redis": _GUARDED,
-    "rediss": _GUARDED,
-    "sentinel": "vmpooler_tasks.tasks.celery.sentinel:Transport",
+_TRANSPORT = "vmpooler_tasks.tasks.celery.transport:GuardedTransport"
+_TRANSPORTS = {
+    "redis": _TRANSPORT,
+    "rediss": _TRANSPORT,
+    "sentinel": "vmpooler_tasks.tasks.celery.sentinel:SentinelTransport",
 }
 
-_FORGIVING = "vmpooler_tasks.tasks.celery.results:Backend"
-FORGIVING_BACKENDS = {
-    "redis": _FORGIVING,
-    "rediss": _FORGIVING,
-    "sentinel": "vmpooler_tasks.tasks.celery.sentinel:Backend",
+_BACKEND = "vmpooler_tasks.tasks.celery.results:ResultBackend"
+_BACKENDS = {
+    "redis": _BACKEND,
+    "rediss": _BACKEND,
+    "sentinel": "vmpooler_tasks.tasks.celery.sentinel:SentinelResultBackend",
 }
 
 
-@cache
-def settings() -> Settings:
-    """This process's settings, read once. Ends the process with status 78 and every problem if they are not valid."""
+def prepare_process() -> None:
+    """Prepare this process for Celery: its log, our transport and result backends, the signals' receivers.
+
+    Ends the process with status 78 if the configuration is not valid, or if it is a Flower that would be open to
+    everybody. Calling it again changes nothing.
+    """
+    log_format.choose_for_this_program()
+    flower_guard.refuse_open_flower()
     try:
-        return load_settings()
+        settings()
     except ConfigurationError as error:
         refuse(error)
+    if flower_guard.is_flower():
+        flower_broker.apply_whole_address(settings().broker_location)
+    install_transports()
+    BACKEND_ALIASES.update(_BACKENDS)
+    signals.connect_receivers()
 
 
-def deployment() -> dict[str, Any]:
-    """Everything that Celery has to know: the defaults, and what follows from VMPooler's configuration.
+def install_transports() -> None:
+    """Make kombu use our guarded transport for every `redis://` in this process."""
+    TRANSPORT_ALIASES.update(_TRANSPORTS)
 
-    Whoever runs with it talks to Redis through our guard, and stores results where that cannot fail a task.
-    """
-    begin()
-    refuse_open_flower()
+
+def celery_settings() -> dict[str, Any]:
+    """Return everything that Celery has to know: the defaults, and what follows from VMPooler's configuration."""
     chosen = settings()
-    if is_flower():
-        apply_whole_address(chosen.broker_location)
-    guard_transport()
-    BACKEND_ALIASES.update(FORGIVING_BACKENDS)
     return {
         **{name: value for name, value in vars(defaults).items() if name.islower() and not name.startswith("_")},
         **broker_settings(chosen.broker_location),
@@ -66,7 +70,7 @@ def deployment() -> dict[str, Any]:
 
 
 def time_limits(chosen: Settings) -> dict[str, Any]:
-    """A clone may take as long as its pool allows: Celery must neither end it nor deliver it a second time before."""
+    """Return limits above the longest clone that a pool allows: Celery must not end it, nor deliver it twice before."""
     if not chosen.config.manage_pools:
         return {}
     longest = MINUTE * max(pool.timeout or chosen.config.timeout for pool in chosen.pools)
@@ -81,13 +85,8 @@ def time_limits(chosen: Settings) -> dict[str, Any]:
     }
 
 
-def guard_transport() -> None:
-    """From now on, `redis://` is our own transport in this process."""
-    TRANSPORT_ALIASES.update(GUARDED_TRANSPORTS)
-
-
 def schedule(chosen: Settings) -> dict[str, dict[str, Any]]:
-    """Beat's entries: what is switched on, at the interval that the configuration gives it."""
+    """Return beat's entries: what is switched on, at the configured interval."""
     config = chosen.config
     entries: dict[str, dict[str, Any]] = {}
     if config.purge_enabled:
@@ -104,6 +103,6 @@ def _tick(task: str, interval: float) -> dict[str, Any]:
     return {
         "task": task,
         "schedule": interval,
-        # Expires with the next one, so that ticks do not pile up while no worker runs; nobody reads its result.
+        # Expires with the next one, so that ticks do not pile up while no worker runs. Nobody reads its result.
         "options": {"expires": interval, "ignore_result": True, "headers": {"tick": True}},
     }

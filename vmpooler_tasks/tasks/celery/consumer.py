@@ -1,4 +1,4 @@
-"""Celery's consumer, which also keeps what it cannot decode, and says that it lives and that its loop turns."""
+"""Celery's consumer, which also keeps messages that it cannot decode, and shows that it is alive."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -6,8 +6,8 @@ from typing import Any
 from celery.worker.consumer import Consumer as CeleryConsumer
 
 from vmpooler_tasks.tasks.celery.failures import keep_raw_message
-from vmpooler_tasks.tasks.observe.heartbeat import Presence
-from vmpooler_tasks.tasks.observe.liveness import SECONDS, pulse
+from vmpooler_tasks.tasks.observe.heartbeat import Heartbeat
+from vmpooler_tasks.tasks.observe.liveness import INTERVAL_SECONDS, signal_alive
 
 WITHOUT_NEIGHBORS = {"without_mingle": True, "without_gossip": True}
 """A worker does not talk to other workers. Celery has no setting for it, only two options of `celery worker`.
@@ -20,41 +20,41 @@ control are other steps and stay on.
 
 class Consumer(CeleryConsumer):
     class Blueprint(CeleryConsumer.Blueprint):
-        default_steps = (*CeleryConsumer.Blueprint.default_steps, Presence)
+        default_steps = (*CeleryConsumer.Blueprint.default_steps, Heartbeat)
 
     def __init__(self, *args: Any, worker_options: Mapping[str, Any] | None = None, **options: Any) -> None:
         super().__init__(*args, worker_options={**(worker_options or {}), **WITHOUT_NEIGHBORS}, **options)
 
     def on_decode_error(self, message: Any, exc: BaseException) -> None:
-        """Celery tells nobody of these: there is no signal."""
+        """Keep the message as a dead letter: Celery has no signal for these."""
         body = message.body if isinstance(message.body, bytes) else str(message.body).encode("utf-8", "replace")
         keep_raw_message(body, str(exc), (message.delivery_info or {}).get("routing_key"))
         super().on_decode_error(message, exc)
 
     def register_with_event_loop(self, hub: Any) -> None:
         super().register_with_event_loop(hub)
-        hub.timer.call_repeatedly(SECONDS, pulse)
+        hub.timer.call_repeatedly(INTERVAL_SECONDS, signal_alive)
 
     def perform_pending_operations(self) -> None:
-        """Called with each turn of the loop that there is without a hub (gevent)."""
+        """Do what each turn of the loop does, and signal. Celery calls this where there is no hub (gevent)."""
         super().perform_pending_operations()
-        pulse()
+        signal_alive()
 
     def ensure_connected(self, conn: Any) -> Any:
-        """Waiting for Redis is a life too."""
-        conn.ensure_connection = _pulsing(conn.ensure_connection)
+        """Connect, and signal while waiting: a worker that waits for Redis is alive."""
+        conn.ensure_connection = _signalling(conn.ensure_connection)
         return super().ensure_connected(conn)
 
 
-def _pulsing(ensure: Callable[..., Any]) -> Callable[..., Any]:
-    """With a sign of life at each turn of kombu's waiting: it asks `callback` each second."""
+def _signalling(ensure: Callable[..., Any]) -> Callable[..., Any]:
+    """Return `ensure` with a signal at each turn of kombu's waiting, which calls `callback` each second."""
 
     def ensure_connection(*args: Any, callback: Callable[[], None], **options: Any) -> Any:
         def turn() -> None:
-            pulse()
+            signal_alive()
             callback()
 
-        pulse()
+        signal_alive()
         return ensure(*args, callback=turn, **options)
 
     return ensure_connection

@@ -1,52 +1,52 @@
-"""Celery's settings as these tasks need them, each with its reason. `celeryconfig.py` is where a deployment tunes them.
+"""Celery's settings as these tasks need them, each with its reason. A deployment tunes them in `celeryconfig.py`.
 
 What depends on VMPooler's configuration (addresses, schedule) is added by `vmpooler_tasks.tasks.celery.configuration`.
 """
 
 from kombu.entity import Exchange, Queue
 
-from vmpooler_tasks.tasks import registry as _names
+from vmpooler_tasks.tasks import registry as _registry
 
 # --- what runs where -------------------------------------------------------------------------------------------------
 # Four queues, so that a machine can be given to clones alone; a worker takes all of them unless told otherwise (-Q).
-task_queues = [Queue(name, Exchange("vmpooler"), routing_key=name) for name in _names.QUEUES]
+task_queues = [Queue(name, Exchange("vmpooler"), routing_key=name) for name in _registry.QUEUES]
 task_default_exchange = "vmpooler"
-task_default_routing_key = task_default_queue = _names.MAINTENANCE_QUEUE
-task_routes = {task: {"queue": queue} for task, queue in _names.ELSEWHERE.items()}
+task_default_routing_key = task_default_queue = _registry.MAINTENANCE_QUEUE
+task_routes = {task.name: {"queue": task.queue} for task in _registry.TASKS.values()}
 # A task that is not routed would wait in a queue that nobody reads.
 task_create_missing_queues = False
 imports = ["vmpooler_tasks.tasks.maintenance", "vmpooler_tasks.tasks.pools", "vmpooler_tasks.tasks.redriving"]
 
 # --- nothing is lost when a process or Redis goes away ---------------------------------------------------------------
-# A message leaves Redis when its task is over, not when it begins: a killed worker's task is delivered again.
+# A message leaves Redis when its task has ended, not when it starts: a killed worker's task is delivered again.
 task_acks_late = True
 # Requeueing the task of a killed child has no limit: a task that kills its worker would loop for ever.
 task_reject_on_worker_lost = False
 # Would throw running tasks away on a Redis restart (observed: all of them).
 worker_cancel_long_running_tasks_on_connection_loss = False
-# Redis being down is no reason to end, at start or later: keep trying.
+# A Redis that is down ends no process, at start or later: keep trying.
 broker_connection_retry_on_startup = True
 broker_connection_max_retries = None
 # Nor is a Redis that refuses writes (too few replicas, a disk that is full).
 broker_channel_error_retry = True
-# Keeps what cannot be decoded as a dead letter (the transport, which is put in by its name `redis`, does so as well).
+# Keeps a message that cannot be decoded as a dead letter (so does the transport, which replaces kombu's `redis`).
 worker_consumer = "vmpooler_tasks.tasks.celery.consumer:Consumer"
 broker_transport_options = {
     # Above the longest task: beyond it a running task would be delivered a second time.
     "visibility_timeout": 3600,
-    # A killed worker's messages are looked for every ten seconds, not every ninety.
+    # A killed worker's messages are restored every ten seconds, not every ninety.
     "unacked_restore_interval": 10,
     "unacked_restore_throttle": 1,
-    # One that is killed while it looks keeps the others from looking for so long.
+    # A worker that is killed while it restores messages keeps the others from it for so long.
     "unacked_mutex_expire": 60,
-    # A frozen Redis shall fail a call, not hang it.
+    # A frozen Redis has to fail a call, not hang it.
     "socket_timeout": 5,
     "socket_connect_timeout": 3,
     "socket_keepalive": True,
 }
 
 # --- how much at once ------------------------------------------------------------------------------------------------
-# Tasks are long compared with fetching one: a worker takes no more than it works on, the rest is for the others.
+# Tasks are long compared with fetching one: a worker takes no more than it works on and leaves the rest to others.
 worker_prefetch_multiplier = 1
 # Below the visibility timeout. The soft limit is an error that the task can still report.
 task_soft_time_limit = 1800
@@ -57,7 +57,7 @@ task_time_limit = 1860
 accept_content = ["json"]
 task_serializer = "json"
 result_serializer = "json"
-# Nobody waits for the result of a tick, and storing one costs a round trip. An ad-hoc run asks for its result itself.
+# Nobody waits for the result of a tick, and storing one costs a round trip. An ad-hoc run requests its result itself.
 task_ignore_result = True
 result_expires = 86400
 # Threads and gevent share one backend.
@@ -74,7 +74,7 @@ beat_scheduler = "vmpooler_tasks.tasks.celery.schedule:RedisScheduler"
 beat_max_loop_interval = 5
 
 # --- observation -----------------------------------------------------------------------------------------------------
-# Flower needs events; they cost about a fifth of the throughput, which purge and health checks do not miss.
+# Flower needs events; they cost about a fifth of the throughput, which purge and health checks do not need.
 worker_send_task_events = True
 task_send_sent_event = True
 # print() in a task is the author's business.

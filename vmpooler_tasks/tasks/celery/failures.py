@@ -5,6 +5,7 @@ import json
 import logging
 import time
 import traceback as tracebacks
+from dataclasses import dataclass
 from typing import Any
 
 from vmpooler_tasks.errors import StoreRefusedError, StoreUnavailableError, VmpoolerTasksError
@@ -18,55 +19,71 @@ from vmpooler_tasks.model.redrive import Lineage
 from vmpooler_tasks.model.timestamps import iso_utc
 from vmpooler_tasks.store.redrive import runs
 from vmpooler_tasks.tasks import registry as names
-from vmpooler_tasks.tasks.celery.configuration import settings
-from vmpooler_tasks.tasks.database import database
-from vmpooler_tasks.tasks.pool_manager import manager
+from vmpooler_tasks.tasks.pool_context import manager
+from vmpooler_tasks.tasks.process import database, settings
 
 _log = logging.getLogger("vmpooler_tasks.dlq")
 
+_CLONE_ARGUMENTS = names.TASKS[names.CLONE_VM].subject
+
 SAME_SECONDS = 3600
-"""For so long the same failure of something that is tried again by itself is told once."""
+"""The same failure of a repeated task is kept once in this time."""
 
 MAX_RAW = 65_536
 """Bytes kept of a message that cannot be decoded."""
 
 
-def keep_failed_task(
-    *,
-    task: str | None,
-    task_id: str | None,
-    args: Any,
-    kwargs: Any,
-    retries: int,
-    error: BaseException | None,
-    error_class: str | None = None,
-    traceback: str | None = None,
-    tick: bool = False,
-    lineage: Lineage | None = None,
-) -> None:
-    """The dead letter of a failed task. Reported again for the same delivery, it is the same letter.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FailedTask:
+    """A failed task as a signal reports it.
 
-    A clone that failed is a VM that failed: its letter goes to `clone`, and the VM out of pending.
+    `args` and `kwargs` hold plain JSON values. `error_class` and `traceback` override what `error` has. `is_tick`: beat
+    or an inspection sent it, and sends it again. `lineage`: the dead letter that it was redriven from.
     """
-    if task == names.CLONE_VM and _fail_clone(task_id or "", args, kwargs, error, error_class):
+
+    name: str | None
+    task_id: str | None
+    args: Any
+    kwargs: Any
+    retries: int
+    error: BaseException | None
+    error_class: str | None = None
+    traceback: str | None = None
+    is_tick: bool = False
+    lineage: Lineage | None = None
+
+    def argument(self, name: str, position: int) -> str | None:
+        """Return the argument of this name, or at this position, if it is text."""
+        args = self.args if isinstance(self.args, list | tuple) else ()
+        value = self.kwargs.get(name) if isinstance(self.kwargs, dict) else None
+        value = args[position] if value is None and position < len(args) else value
+        return value if isinstance(value, str) else None
+
+
+def keep_failed_task(failed: FailedTask) -> None:
+    """Keep the dead letter of a failed task. The same delivery reported again is the same dead letter.
+
+    A failed clone is a failed VM: its dead letter goes to the queue `clone`, and the VM leaves pending.
+    """
+    if failed.name == names.CLONE_VM and _fail_clone(failed):
         return
-    now = time.time()
-    message = redacted_text(str(error)) if error is not None else ""
+    now, lineage = time.time(), failed.lineage
+    message = redacted_text(str(failed.error)) if failed.error is not None else ""
     _keep(
         DeadLetter(
-            vm=_named(kwargs, "vm"),
-            pool=_named(kwargs, "pool"),
+            vm=_named(failed.kwargs, "vm"),
+            pool=_named(failed.kwargs, "pool"),
             queue_from=DeadLetterQueue.TASKS,
-            error_class=error_class or type(error).__name__,
+            error_class=failed.error_class or type(failed.error).__name__,
             error_message=message[:MAX_TEXT],
             failed_at=iso_utc(now),
-            retry_count=retries + (lineage.retry_count if lineage else 0),
-            id=_identity(task, task_id, kwargs, retries, error, now, tick=tick, lineage=lineage),
-            task=task,
-            task_id=task_id,
-            args=redacted(args),
-            kwargs=redacted(kwargs),
-            traceback=_tail(traceback or _formatted(error)),
+            retry_count=failed.retries + (lineage.retry_count if lineage else 0),
+            id=_identity(failed, now),
+            task=failed.name,
+            task_id=failed.task_id,
+            args=redacted(failed.args),
+            kwargs=redacted(failed.kwargs),
+            traceback=_tail(failed.traceback or _formatted(failed.error)),
             redrives=lineage.redrives if lineage else None,
             redrive_of=lineage.dead_letter_id if lineage else None,
         ),
@@ -75,42 +92,39 @@ def keep_failed_task(
     )
 
 
-def _identity(
-    task: str | None,
-    task_id: str | None,
-    kwargs: Any,
-    retries: int,
-    error: BaseException | None,
-    now: float,
-    *,
-    tick: bool,
-    lineage: Lineage | None,
-) -> str:
-    """What is tried again and again by itself, and fails each time for the same reason, is one letter an hour."""
-    if (tick or task == names.DESTROY_VM) and lineage is None:
-        what = json.dumps(kwargs, sort_keys=True, default=repr)
-        return dead_letter_id(DeadLetterQueue.TASKS, str(task), what, type(error).__name__, int(now // SAME_SECONDS))
-    return dead_letter_id(DeadLetterQueue.TASKS, task_id or f"{now}", retries)
+def _identity(failed: FailedTask, now: float) -> str:
+    """Return one id an hour for a task that is repeated and fails each time for the same reason."""
+    if (failed.is_tick or failed.name == names.DESTROY_VM) and failed.lineage is None:
+        what = json.dumps(failed.kwargs, sort_keys=True, default=repr)
+        hour = int(now // SAME_SECONDS)
+        return dead_letter_id(DeadLetterQueue.TASKS, str(failed.name), what, type(failed.error).__name__, hour)
+    return dead_letter_id(DeadLetterQueue.TASKS, failed.task_id or f"{now}", failed.retries)
 
 
-def _fail_clone(task_id: str, args: Any, kwargs: Any, error: BaseException | None, error_class: str | None) -> bool:
-    """Whether the VM has failed: not if the arguments name none, or Redis was out of reach and the VM is made later."""
-    named = {**dict(zip(("vm", "pool"), args or (), strict=False)), **(kwargs or {})}
-    vm, pool = _named(named, "vm"), _named(named, "pool")
-    if vm is None or pool is None or isinstance(error, StoreUnavailableError | StoreRefusedError):
+def _fail_clone(failed: FailedTask) -> bool:
+    """Record the failed clone of a VM, and return True.
+
+    Return False if the arguments name no VM, or Redis was out of reach: the VM is made later.
+    """
+    vm, pool, request_id = (failed.argument(name, position) for position, name in enumerate(_CLONE_ARGUMENTS))
+    if vm is None or pool is None or isinstance(failed.error, StoreUnavailableError | StoreRefusedError):
         return False
-    failure = Failure.of(error or RuntimeError("no reason is known"))
-    shown = Failure(error_class or failure.error_class, redacted_text(failure.message), failure.permanent)
+    failure = Failure.of(failed.error or RuntimeError("the reason is not known"))
+    redacted_failure = Failure(
+        failed.error_class or failure.error_class, redacted_text(failure.message), failure.permanent
+    )
     try:
-        clone.fail(manager(), vm, pool, shown, task_id, _named(named, "request_id"))
+        clone.fail(manager(), vm, pool, redacted_failure, failed.task_id or "", request_id)
     except VmpoolerTasksError as problem:
-        # Its lease runs out, and another worker makes it then.
-        _log.critical("[!] [dlq] %s; the failure of '%s' could not be kept: %s", problem, vm, shown.message)
+        # Its lease expires, and then another worker makes it.
+        _log.critical(
+            "[!] [dlq] %s; the failure of '%s' could not be recorded: %s", problem, vm, redacted_failure.message
+        )
     return True
 
 
 def keep_raw_message(raw: bytes, why: str, queue: str | None = None) -> None:
-    """The dead letter of a message that is none: its bytes are kept as they came but for secrets, base64 in `args`."""
+    """Keep the dead letter of a message that cannot be used: its bytes without secrets, as base64 in `args`."""
     now, kept = time.time(), redacted_bytes(raw)
     _keep(
         DeadLetter(
@@ -136,7 +150,7 @@ def _keep(letter: DeadLetter, now: float, lineage: Lineage | None = None) -> Non
             if lineage:
                 runs.note_failure(database(), lineage.run)
     except VmpoolerTasksError as error:
-        # The log is the last place where it is not lost.
+        # The log is the last place to keep it.
         _log.critical("[!] [dlq] %s; the dead letter could not be kept: %s", error, letter.member(), extra=about)
 
 
@@ -156,5 +170,5 @@ def _tail(text: str | None) -> str | None:
 
 
 def plain(value: Any) -> Any:
-    """Arguments as JSON would carry them; what it cannot carry becomes its repr."""
+    """Return the arguments as JSON carries them; a value that JSON cannot carry becomes its repr."""
     return json.loads(json.dumps(value, default=repr))

@@ -1,4 +1,4 @@
-"""Celery's Redis result backend, for which a result that cannot be stored is no failure of the task."""
+"""Celery's Redis result backend. A result that cannot be stored does not fail its task."""
 
 import logging
 from typing import Any
@@ -8,12 +8,12 @@ from celery.backends.redis import RedisBackend
 _log = logging.getLogger("vmpooler_tasks.results")
 
 
-class Backend(RedisBackend):
+class ResultBackend(RedisBackend):
     def set(self, key: Any, value: Any, expires: Any = None, **retry_policy: Any) -> None:
-        """As the stock one, but says what went wrong instead of raising it.
+        """Store a result, and log an error instead of raising it.
 
-        Raised, it would come before the dead letter is written and the message acknowledged: the letter would be
-        missing, and the worker would wait for ever for room to take the next message.
+        A raised error would come before the dead letter is written and the message acknowledged: the dead letter would
+        be missing, and the worker would wait for ever for room to take the next message.
         """
         try:
             super().set(key, value, expires, **retry_policy)

@@ -1,4 +1,4 @@
-"""Beat's schedule, kept in Redis: a second beat is a standby, and a restarted one goes on where the last stopped."""
+"""Keep beat's schedule in Redis: a second beat is a standby, a restarted one continues where the last stopped."""
 
 import logging
 import math
@@ -13,24 +13,24 @@ from vmpooler_tasks.store.fleet import schedule
 from vmpooler_tasks.store.redis.numbers import finite
 from vmpooler_tasks.tasks.celery import defaults
 from vmpooler_tasks.tasks.celery.signals import beat_name
-from vmpooler_tasks.tasks.database import database
-from vmpooler_tasks.tasks.messages import waiting
-from vmpooler_tasks.tasks.observe.liveness import pulse
-from vmpooler_tasks.tasks.observe.log_filter import QUIET
+from vmpooler_tasks.tasks.messages import count_waiting
+from vmpooler_tasks.tasks.observe.liveness import signal_alive
+from vmpooler_tasks.tasks.process import database
+from vmpooler_tasks.tasks.registry import OWN_LINES
 
 _log = logging.getLogger("vmpooler_tasks.beat")
 
-MOST_WAITING = 100
-"""Messages that may wait before a beat adds no more: an expired one stays in Redis until a worker meets it."""
+MAX_WAITING_MESSAGES = 100
+"""A beat adds no message beyond these: an expired one stays in Redis until a worker takes it."""
 
-SKEW_SECONDS = 60
-"""How far ahead another beat's clock may be."""
+MAX_SKEW_SECONDS = 60
+"""How far ahead of this clock another beat's may be."""
 
 
 class RedisScheduler(Scheduler):
-    """Each tick is claimed in Redis before it is sent, so that of any number of beats one sends it.
+    """Claim each tick in Redis before sending it, so that one of any number of beats sends it.
 
-    An entry that never ran is due at once; one that is overdue runs once, not once for each interval missed.
+    An entry that never ran is due at once. An overdue entry runs once, not once for each interval missed.
     """
 
     def setup_schedule(self) -> None:
@@ -42,8 +42,8 @@ class RedisScheduler(Scheduler):
             )
 
     def tick(self, *_: Any, **__: Any) -> float:
-        """Sends what is due; answers the seconds until it should be called again."""
-        pulse()
+        """Send what is due, and return the seconds until the next call."""
+        signal_alive()
         try:
             last_ticks = schedule.last_ticks(database())
             schedule.beat_is_alive(database(), beat_name(), time.time())
@@ -57,10 +57,12 @@ class RedisScheduler(Scheduler):
         due, wait = _is_due(entry, last_tick)
         if not due:
             return wait
-        now = time.time()  # not earlier: what is recorded as a tick shall be a whole interval after the last
-        if waiting(defaults.task_default_queue, self.producer.channel) >= MOST_WAITING:
+        now = time.time()  # not earlier: the recorded tick has to be a whole interval after the last one
+        if count_waiting(defaults.task_default_queue, self.producer.channel) >= MAX_WAITING_MESSAGES:
             _log.warning(
-                "[!] [beat] %s is not sent: %d messages wait, and no worker takes them", entry.name, MOST_WAITING
+                "[!] [beat] %s is not sent: %d messages wait, and no worker takes them",
+                entry.name,
+                MAX_WAITING_MESSAGES,
             )
             return float(self.max_interval)
         claimed = schedule.claim(database(), entry.name, last_tick, now)
@@ -74,7 +76,7 @@ class RedisScheduler(Scheduler):
             return float(self.max_interval)
         schedule.confirm(database(), entry.name, claimed, now)
         _log.log(
-            logging.DEBUG if entry.task in QUIET else logging.INFO,
+            logging.DEBUG if entry.task in OWN_LINES else logging.INFO,
             "[*] [beat] Sent %s",
             entry.task,
             extra={"task": entry.task},
@@ -86,14 +88,14 @@ class RedisScheduler(Scheduler):
         try:
             schedule.beat_stopped(database(), beat_name())
         except VmpoolerTasksError:
-            _log.debug("the beat's name expires by itself")
+            _log.debug("could not remove the beat's record; it expires by itself")
 
 
 def _is_due(entry: ScheduleEntry, last_tick: str) -> tuple[bool, float]:
-    """(whether it is due, seconds until it is due again or for the first time)."""
-    epoch = finite(last_tick) or 0.0  # what is no number counts as never
-    if epoch > time.time() + SKEW_SECONDS:
-        epoch = 0.0  # told by a clock that was wrong: nobody shall wait until then
+    """Return (True if the entry is due, seconds until it is due again or for the first time)."""
+    epoch = finite(last_tick) or 0.0  # an unreadable time counts as never
+    if epoch > time.time() + MAX_SKEW_SECONDS:
+        epoch = 0.0  # written by a clock that was wrong: do not wait until then
     last = datetime.fromtimestamp(epoch, UTC)
     due, wait = entry.schedule.is_due(last)
     return due, wait if math.isfinite(wait) else 0

@@ -1,4 +1,4 @@
-"""The guarded transport, and the results that fail no task, where Sentinels name the Redis."""
+"""The guarded transport and our result backend for a Redis that Sentinels name."""
 
 import kombu.transport.redis as stock
 from celery.backends.redis import SentinelBackend
@@ -6,14 +6,14 @@ from celery.backends.redis import SentinelBackend
 from vmpooler_tasks.tasks.celery import results, transport
 
 
-class Channel(transport.Channel, stock.SentinelChannel):
+class SentinelChannel(transport.GuardedChannel, stock.SentinelChannel):
     pass
 
 
-class Transport(transport.Transport, stock.SentinelTransport):
-    Channel = Channel
+class SentinelTransport(transport.GuardedTransport, stock.SentinelTransport):
+    Channel = SentinelChannel
     default_port = stock.SentinelTransport.default_port
 
 
-class Backend(results.Backend, SentinelBackend):
+class SentinelResultBackend(results.ResultBackend, SentinelBackend):
     pass

@@ -1,4 +1,4 @@
-"""Where Celery tells of failures and of starts. Which failure reaches which signal: docs/reliability.md."""
+"""Receivers of Celery's signals about failures and starts. docs/reliability.md: which failure reaches which signal."""
 
 import logging
 import os
@@ -17,18 +17,17 @@ from vmpooler_tasks.model.redrive import read_lineage
 from vmpooler_tasks.store.health import record as health_record
 from vmpooler_tasks.store.pools import overrides
 from vmpooler_tasks.store.redis import server
-from vmpooler_tasks.tasks.celery.configuration import settings
-from vmpooler_tasks.tasks.celery.failures import keep_failed_task, keep_raw_message, plain
-from vmpooler_tasks.tasks.database import database
-from vmpooler_tasks.tasks.observe.log_filter import hush
+from vmpooler_tasks.tasks.celery.failures import FailedTask, keep_failed_task, keep_raw_message, plain
+from vmpooler_tasks.tasks.observe import log_filter, log_format
+from vmpooler_tasks.tasks.observe.log_filter import LateTasks
 from vmpooler_tasks.tasks.observe.startup import switched_on
-from vmpooler_tasks.tasks.pool_manager import try_providers
+from vmpooler_tasks.tasks.pool_context import try_providers
+from vmpooler_tasks.tasks.process import database, settings
 
 _log = logging.getLogger("vmpooler_tasks")
 
 
-@signals.task_failure.connect(weak=False)
-def _task_failed(
+def _on_task_failure(
     sender: Any,
     task_id: str,
     exception: BaseException,
@@ -38,65 +37,68 @@ def _task_failed(
     einfo: Any,
     **_: Any,
 ) -> None:
-    """Exceptions, time limits, lost workers, rejects: in the child or in the main process, at times in both."""
+    """Keep exceptions, time limits, lost workers and rejects: reported by the child, the main process, or both."""
     del traceback
     request = getattr(sender, "request", None)
     keep_failed_task(
-        task=getattr(sender, "name", None),
-        task_id=task_id,
-        args=plain(args),
-        kwargs=plain(kwargs),
-        retries=getattr(request, "retries", None) or 0,
-        error=exception,
-        traceback=getattr(einfo, "traceback", None),
-        tick=bool(getattr(request, "tick", False)),
-        lineage=read_lineage(getattr(request, "redrive", None)),
+        FailedTask(
+            name=getattr(sender, "name", None),
+            task_id=task_id,
+            args=plain(args),
+            kwargs=plain(kwargs),
+            retries=getattr(request, "retries", None) or 0,
+            error=exception,
+            traceback=getattr(einfo, "traceback", None),
+            is_tick=bool(getattr(request, "tick", False)),
+            lineage=read_lineage(getattr(request, "redrive", None)),
+        )
     )
 
 
-@signals.task_revoked.connect(weak=False)
-def _task_revoked(sender: Any, request: Any, terminated: bool, expired: bool, **_: Any) -> None:
+def _on_task_revoked(sender: Any, request: Any, terminated: bool, expired: bool, **_: Any) -> None:
     headers = getattr(request, "headers", None) or {}
     if expired and (headers.get("tick") or getattr(request, "tick", False)):
-        return  # a tick that nobody ran in time: the next one does its work
+        return  # a tick that no worker took in time: the next one does its work
     what = "terminated" if terminated else "expired" if expired else "revoked"
     keep_failed_task(
-        task=getattr(sender, "name", None),
-        task_id=request.id,
-        args=plain(request.args),
-        kwargs=plain(request.kwargs),
-        retries=getattr(request, "retries", None) or 0,
-        error=RuntimeError(f"the task was {what}"),
-        error_class="TaskRevokedError",
-        lineage=read_lineage(getattr(request, "redrive", None)),
+        FailedTask(
+            name=getattr(sender, "name", None),
+            task_id=request.id,
+            args=plain(request.args),
+            kwargs=plain(request.kwargs),
+            retries=getattr(request, "retries", None) or 0,
+            error=RuntimeError(f"the task was {what}"),
+            error_class="TaskRevokedError",
+            lineage=read_lineage(getattr(request, "redrive", None)),
+        )
     )
 
 
-@signals.task_unknown.connect(weak=False)
-def _task_unknown(message: Any, exc: BaseException, name: str, id: str, **_: Any) -> None:  # noqa: A002 - Celery's name
+def _on_task_unknown(message: Any, exc: BaseException, name: str, id: str, **_: Any) -> None:  # noqa: A002 - Celery's name
     args, kwargs = _arguments(message)
     keep_failed_task(
-        task=name,
-        task_id=id,
-        args=args,
-        kwargs=kwargs,
-        retries=0,
-        error=RuntimeError(f"no task of this name is registered: {exc}"),
-        error_class="NotRegistered",
-        lineage=read_lineage((message.headers or {}).get("redrive")),
+        FailedTask(
+            name=name,
+            task_id=id,
+            args=args,
+            kwargs=kwargs,
+            retries=0,
+            error=RuntimeError(f"no task of this name is registered: {exc}"),
+            error_class="NotRegistered",
+            lineage=read_lineage((message.headers or {}).get("redrive")),
+        )
     )
 
 
-@signals.task_rejected.connect(weak=False)
-def _message_rejected(message: Any, exc: BaseException | None, **_: Any) -> None:
-    why = f"the message is no task: {exc}" if exc else "the message is no task"
+def _on_task_rejected(message: Any, exc: BaseException | None, **_: Any) -> None:
+    why = f"the message is not a task: {exc}" if exc else "the message is not a task"
     keep_raw_message(_raw(message), why, (message.delivery_info or {}).get("routing_key"))
 
 
 def _arguments(message: Any) -> tuple[Any, Any]:
     try:
         args, kwargs, _ = message.payload
-    except Exception:  # noqa: BLE001 - an undecodable body is one more thing to keep, not to fail on
+    except Exception:  # noqa: BLE001 - a body that cannot be decoded is kept without arguments
         return None, None
     return args, kwargs
 
@@ -106,9 +108,8 @@ def _raw(message: Any) -> bytes:
     return body if isinstance(body, bytes) else str(body).encode("utf-8", errors="replace")
 
 
-@signals.celeryd_init.connect(weak=False)
 def _try_providers(**_: Any) -> None:
-    """A worker that could not make a VM does not start."""
+    """End a worker that could not make a VM, before it starts."""
     if settings().config.manage_pools:
         try:
             try_providers(settings())
@@ -116,18 +117,17 @@ def _try_providers(**_: Any) -> None:
             refuse(error)
 
 
-@signals.worker_ready.connect(weak=False)
 def _register_pools(**_: Any) -> None:
-    """The API server knows the pools from Redis."""
+    """Register the pools in Redis, where VMPooler's API server reads them."""
     if settings().config.manage_pools:
         try:
-            overrides.register(database(), {pool.name: _registered(pool) for pool in settings().pools})
+            overrides.register(database(), {pool.name: _registered_fields(pool) for pool in settings().pools})
         except VmpoolerTasksError as error:
             _log.warning("[!] [config] the pools could not be registered: %s", on_one_line(str(error)))
 
 
-def _registered(pool: Pool) -> dict[str, str]:
-    """A pool's settings as VMPooler registers them."""
+def _registered_fields(pool: Pool) -> dict[str, str]:
+    """Return a pool's settings as VMPooler registers them."""
     fields = {name: value for name, value in pool.as_written().items() if isinstance(value, str | int | float)}
     domain = settings().domain_of(pool)
     return {
@@ -137,30 +137,21 @@ def _registered(pool: Pool) -> dict[str, str]:
     }
 
 
-@signals.after_setup_logger.connect(weak=False)
-def _hush(**_: Any) -> None:
-    hush()
-
-
-@signals.celeryd_after_setup.connect(weak=False)
-def _worker_starts(**_: Any) -> None:
+def _log_features(**_: Any) -> None:
     for line in switched_on(settings()):
         _log.info("%s", line)
 
 
-@signals.worker_ready.connect(weak=False)
-@signals.beat_init.connect(weak=False)
 def _publish_config(**_: Any) -> None:
-    """So that `redis-cli HGET vmpooler__config dlq_enabled` answers, as the guide has it."""
+    """Write `vmpooler__config`. docs/operator-guide.md: `redis-cli HGET vmpooler__config dlq_enabled`."""
     try:
         health_record.publish_config(database(), settings().published())
     except VmpoolerTasksError as error:
         _log.warning("[!] [config] vmpooler__config could not be written: %s", on_one_line(str(error)))
 
 
-@signals.worker_ready.connect(weak=False)
-def _warn_of_server(**_: Any) -> None:
-    """A Redis that evicts or forgets loses what this project promises to keep: better said at the start."""
+def _log_server_problems(**_: Any) -> None:
+    """Log at the start what a Redis lacks: one that evicts or does not persist loses what has to be kept."""
     try:
         findings = list(check_server(server.facts(database())))
     except VmpoolerTasksError as error:
@@ -172,5 +163,31 @@ def _warn_of_server(**_: Any) -> None:
 
 
 def beat_name() -> str:
-    """Tells one beat from another: host:pid."""
+    """Return the name under which this beat is recorded: host:pid."""
     return f"{socket.gethostname()}:{os.getpid()}"
+
+
+_late_tasks = LateTasks()
+
+_RECEIVERS = (
+    (signals.task_failure, _on_task_failure),
+    (signals.task_revoked, _on_task_revoked),
+    (signals.task_revoked, _late_tasks.on_revoked),
+    (signals.task_unknown, _on_task_unknown),
+    (signals.task_rejected, _on_task_rejected),
+    (signals.celeryd_init, _try_providers),
+    (signals.after_setup_logger, log_format.format_handlers),
+    (signals.after_setup_logger, log_filter.install),
+    (signals.after_setup_task_logger, log_format.format_task_handlers),
+    (signals.celeryd_after_setup, _log_features),
+    (signals.worker_ready, _register_pools),
+    (signals.worker_ready, _publish_config),
+    (signals.worker_ready, _log_server_problems),
+    (signals.beat_init, _publish_config),
+)
+
+
+def connect_receivers() -> None:
+    """Connect every receiver of this module. Calling it again changes nothing: Celery keeps each receiver once."""
+    for signal, receiver in _RECEIVERS:
+        signal.connect(receiver, weak=False)

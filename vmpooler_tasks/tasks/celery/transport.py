@@ -1,7 +1,7 @@
-"""kombu's Redis transport with a guard: what is no message is kept as a dead letter, and the worker goes on.
+"""kombu's Redis transport with a guard: a message that is not valid is kept as a dead letter, and the worker continues.
 
-The stock transport drops such a message, or ends the worker, or hands it back for ever (docs/reliability.md). It also
-ends on a Redis that refuses writes; here that is an interruption like any other.
+The stock transport drops such a message, or ends the worker, or returns it to the queue for ever (docs/reliability.md).
+It also ends on a Redis that refuses writes. Here that is an interruption like any other.
 """
 
 import base64
@@ -36,7 +36,7 @@ redis.call('HDEL', KEYS[2], ARGV[1])
 
 
 def complaint(raw: bytes) -> str | None:
-    """Why these bytes are no task message; None if they are one."""
+    """Return why these bytes are not a valid message; None if they are one."""
     try:
         message = json.loads(raw)
     except ValueError as error:
@@ -57,7 +57,7 @@ def complaint(raw: bytes) -> str | None:
 
 
 def _complaint_of_task(task: dict[str, Any]) -> str | None:
-    """What Celery's worker trusts in, and would end of."""
+    """Check the fields that Celery's worker uses unchecked: a wrong type in them would end it."""
     if not isinstance(task["task"], str) or not isinstance(task.get("id"), str):
         return "the task's name or id is no text"
     if not isinstance(task.get("shadow"), str | None):
@@ -93,14 +93,14 @@ def _complaint_of_body(message: dict[str, Any]) -> str | None:
             return "the body is not [args, kwargs, options]"
 
 
-class Guard:
-    """A client that looks at what it fetched before it hands it on."""
+class MessageGuard:
+    """A client that checks each message that it fetched before it returns it."""
 
     def parse_response(self, connection: Any, command_name: str, **options: Any) -> Any:
         try:
             reply = super().parse_response(connection, command_name, **options)  # type: ignore[misc]
         except exceptions.ReadOnlyError:
-            time.sleep(PAUSE_SECONDS)  # the consumer starts anew at once, and would fill the log
+            time.sleep(PAUSE_SECONDS)  # the consumer restarts at once, and would fill the log
             raise
         if command_name not in FETCHES or not reply:
             return reply
@@ -109,15 +109,15 @@ class Guard:
         if why is None:
             return reply
         keep_raw_message(raw, why, None if key is None else key.decode("utf-8", "replace"))
-        return None  # as if nothing had come
+        return None  # as if the queue were empty
 
 
 @functools.cache
 def _guarded(client: type) -> type:
-    return type(f"Guarded{client.__name__}", (Guard, client), {})
+    return type(f"Guarded{client.__name__}", (MessageGuard, client), {})
 
 
-class QoS(stock.QoS):
+class GuardedQoS(stock.QoS):
     def append(self, message: Any, delivery_tag: str) -> None:
         delivery = message.delivery_info
         entry = dumps([message._raw, delivery["exchange"], delivery["routing_key"]])  # noqa: SLF001 - as the stock one
@@ -126,28 +126,28 @@ class QoS(stock.QoS):
         super(stock.QoS, self).append(message, delivery_tag)
 
     def ack(self, delivery_tag: str) -> None:
-        self._let_go(delivery_tag)
+        self._remove(delivery_tag)
 
     def reject(self, delivery_tag: str, requeue: bool = False) -> None:
         if requeue:
             super().reject(delivery_tag, requeue=True)
         else:
-            self._let_go(delivery_tag)
+            self._remove(delivery_tag)
 
-    def _let_go(self, delivery_tag: str) -> None:
+    def _remove(self, delivery_tag: str) -> None:
         try:
             with self.channel.conn_or_acquire() as client:
                 client.eval(_REMOVE, 2, self.unacked_index_key, self.unacked_key, delivery_tag)
         except exceptions.ResponseError:
-            # It will be delivered again after the visibility timeout. Until then it must not take the place of another:
-            # with a prefetch of one, the worker would stand still for ever.
+            # The message will be delivered again after the visibility timeout. Until then it must not take the place of
+            # another: with a prefetch of one, the worker would wait for ever.
             super(stock.QoS, self).ack(delivery_tag)
             raise
         super(stock.QoS, self).ack(delivery_tag)
 
 
-class Channel(stock.Channel):
-    QoS = QoS
+class GuardedChannel(stock.Channel):
+    QoS = GuardedQoS
 
     _kept_client: Any = None
 
@@ -156,7 +156,7 @@ class Channel(stock.Channel):
 
     @contextmanager
     def conn_or_acquire(self, client: Any = None) -> Iterator[Any]:
-        """As the stock one, which makes a client anew each time: a tenth of a millisecond, thrice for each message."""
+        """As the stock method, which makes a new client each time: 0.1 ms, three times for each message."""
         if client is None:
             if self._kept_client is None or self._kept_client.connection_pool is not self.pool:
                 self._kept_client = self._create_client()
@@ -164,8 +164,8 @@ class Channel(stock.Channel):
         yield client
 
     def _connparams(self, asynchronous: bool = False) -> dict[str, Any]:
-        # The stock one fails with an AttributeError, of which the worker ends: messages that were to be restored or
-        # acknowledged when the connection was lost and closed. They come again after the visibility timeout.
+        # The stock method fails with an AttributeError, which ends the worker, when messages have to be restored or
+        # acknowledged after the connection was lost. They are delivered again after the visibility timeout.
         if self.connection is None or self.connection.client is None:
             raise exceptions.ConnectionError("the connection was closed")
         found: dict[str, Any] = super()._connparams(asynchronous=asynchronous)
@@ -182,8 +182,8 @@ class Channel(stock.Channel):
         return _guarded(super()._get_client())
 
 
-class Transport(stock.Transport):
-    Channel = Channel
+class GuardedTransport(stock.Transport):
+    Channel = GuardedChannel
     # Out of memory, or read-only after a failover: try again until it is over.
     connection_errors = (
         *stock.Transport.connection_errors,

@@ -1,6 +1,7 @@
-"""Flower can start any task: it is not to be open to whoever reaches its port."""
+"""Refuse a Flower that is open to everybody who reaches its port: Flower can start any task."""
 
 import os
+import sys
 from collections.abc import Mapping
 from ipaddress import ip_address
 
@@ -26,12 +27,12 @@ def is_flower() -> bool:
 
 
 def refuse_open_flower() -> None:
-    """End this process if it is a Flower that would be open to everybody."""
+    """End this process with status 78 if it is a Flower that would be open to everybody."""
     if not is_flower():
         return
-    from tornado.options import options  # noqa: PLC0415 - they are there in Flower alone
+    options = sys.modules["tornado.options"].options  # Flower has imported it, and defined its options there
 
-    problem = mistake(
+    problem = open_reason(
         address=options.address,
         socket=bool(options.unix_socket),
         login=bool(options.basic_auth or options.auth),
@@ -41,8 +42,8 @@ def refuse_open_flower() -> None:
         refuse(OpenFlowerError(problem))
 
 
-def mistake(*, address: str, socket: bool, login: bool, environ: Mapping[str, str]) -> str | None:
-    """Why Flower must not start like this; None if it may. `address` as Flower takes it: all of them if empty."""
+def open_reason(*, address: str, socket: bool, login: bool, environ: Mapping[str, str]) -> str | None:
+    """Return why this Flower would be open; None if it is not. `address` as Flower takes it: every address if empty."""
     if login:
         return None
     if environ.get(UNAUTHENTICATED):

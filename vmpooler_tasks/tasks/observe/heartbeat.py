@@ -1,7 +1,7 @@
-"""A worker says every few seconds that it lives, and what it takes.
+"""Record every few seconds that this worker is alive, and which queues it takes.
 
-Its event loop winds the clock, so a worker that hangs, or has lost its broker, falls silent. A thread does the telling:
-a Redis that does not answer holds up nothing else.
+The worker's event loop triggers each heartbeat, so a worker that hangs or has lost its broker stops recording. A thread
+writes it: a Redis that does not reply holds up nothing else.
 """
 
 import logging
@@ -17,90 +17,90 @@ from vmpooler_tasks.model.names import on_one_line
 from vmpooler_tasks.store import Database
 from vmpooler_tasks.store.fleet import workers
 from vmpooler_tasks.store.fleet.workers import Worker
-from vmpooler_tasks.tasks.celery.configuration import settings
-from vmpooler_tasks.throttle import Sparingly
+from vmpooler_tasks.tasks.process import settings
+from vmpooler_tasks.throttle import Throttle
 
 _log = logging.getLogger("vmpooler_tasks.workers")
 
-EVERY_SECONDS = 10.0
-TOLD_EVERY = 300.0
+HEARTBEAT_SECONDS = 10.0
+LOG_INTERVAL = 300.0
 
 STOP_SECONDS = 1.0
-"""How long a stopping worker waits for Redis to forget it; then it is forgotten by its age."""
+"""How long a stopping worker waits for Redis to remove its record. Without that, the record expires by age."""
 
 
-class Presence(StartStopStep):
-    """Starts with each connection to the broker, and stops with it."""
+class Heartbeat(StartStopStep):
+    """Run the heartbeat while the worker is connected to its broker."""
 
     requires = (Tasks,)
 
     def __init__(self, consumer: Any, **options: Any) -> None:
-        self._teller: Teller | None = None
+        self._recorder: Recorder | None = None
         self._timer: Any = None
         super().__init__(consumer, **options)
 
     def start(self, consumer: Any) -> None:
-        self._teller = Teller(Database(settings().redis.location))
-        self._sign(consumer)
-        self._timer = consumer.timer.call_repeatedly(EVERY_SECONDS, self._sign, (consumer,))
+        self._recorder = Recorder(Database(settings().redis.location))
+        self._record(consumer)
+        self._timer = consumer.timer.call_repeatedly(HEARTBEAT_SECONDS, self._record, (consumer,))
 
     def stop(self, consumer: Any) -> None:
         del consumer
         timer, self._timer = self._timer, None
-        teller, self._teller = self._teller, None
+        recorder, self._recorder = self._recorder, None
         if timer is not None:
             timer.cancel()
-        if teller is not None:
-            teller.stop()
+        if recorder is not None:
+            recorder.stop()
 
     shutdown = stop
 
-    def _sign(self, consumer: Any) -> None:
-        if self._teller is not None and consumer.task_consumer is not None:
+    def _record(self, consumer: Any) -> None:
+        if self._recorder is not None and consumer.task_consumer is not None:
             queues = sorted(queue.name for queue in consumer.task_consumer.queues)
-            self._teller.tell(Worker(consumer.hostname, tuple(queues)))
+            self._recorder.record(Worker(consumer.hostname, tuple(queues)))
 
 
-class Teller:
-    """The thread that writes it down; what it had no time for is replaced by what comes next."""
+class Recorder:
+    """A thread that writes the latest heartbeat to Redis. A heartbeat that it had no time for is replaced."""
 
     def __init__(self, db: Database) -> None:
-        self._db, self._saying = db, Sparingly(TOLD_EVERY)
+        self._db, self._throttle = db, Throttle(LOG_INTERVAL)
         self._next: Worker | None = None
         self._wake = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="presence", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
         self._thread.start()
 
-    def tell(self, worker: Worker) -> None:
-        """Never waits."""
+    def record(self, worker: Worker) -> None:
+        """Hand the worker's record to the thread. Never waits."""
         self._next = worker
         self._wake.set()
 
     def stop(self) -> None:
-        """The worker is forgotten."""
+        """Remove the worker's record and end the thread. Waits at most STOP_SECONDS."""
         self._next = None
         self._wake.set()
         self._thread.join(STOP_SECONDS)
 
     def _run(self) -> None:
-        told: Worker | None = None
+        recorded: Worker | None = None
         while self._wake.wait():
             self._wake.clear()
             worker = self._next
             try:
-                told = self._record(worker, told)
+                self._write(worker, recorded)
+                recorded = worker
             except VmpoolerTasksError as error:
-                if self._saying.is_time():
+                if self._throttle.acquire():
                     _log.warning(
-                        "[!] [workers] This worker could not record that it lives: %s", on_one_line(str(error))
+                        "[!] [workers] This worker could not record that it is alive: %s", on_one_line(str(error))
                     )
             if worker is None:
                 self._db.close()
                 return
 
-    def _record(self, worker: Worker | None, told: Worker | None) -> Worker | None:
+    def _write(self, worker: Worker | None, recorded: Worker | None) -> None:
         if worker is not None:
-            workers.is_alive(self._db, worker, time.time(), before=told if told != worker else None)
-        elif told is not None:
-            workers.has_stopped(self._db, told)
-        return worker
+            workers.is_alive(self._db, worker, time.time(), before=recorded if recorded != worker else None)
+        elif recorded is not None:
+            workers.has_stopped(self._db, recorded)

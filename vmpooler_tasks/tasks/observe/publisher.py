@@ -5,7 +5,7 @@ from functools import cache
 
 from vmpooler_tasks.metrics.push import Post
 from vmpooler_tasks.model.health.status import Assessment, Metrics
-from vmpooler_tasks.tasks.celery.configuration import settings
+from vmpooler_tasks.tasks.process import settings
 
 
 def publish(metrics: Metrics, verdict: Assessment, epoch: float) -> None:

@@ -10,8 +10,7 @@ from vmpooler_tasks.errors import ConfigurationError
 from vmpooler_tasks.jobs.pools.context import PoolContext
 from vmpooler_tasks.jobs.pools.lease_renewer import LeaseRenewer
 from vmpooler_tasks.providers import Provider, ProviderContext, registry
-from vmpooler_tasks.tasks.celery.configuration import settings
-from vmpooler_tasks.tasks.database import database
+from vmpooler_tasks.tasks.process import database, settings
 
 _lock = threading.Lock()
 

@@ -1,0 +1,18 @@
+"""What the tasks and hooks of one process share: its settings and its connection to Redis."""
+
+from functools import cache
+
+from vmpooler_tasks.config import Settings, load_settings
+from vmpooler_tasks.store import Database
+
+
+@cache
+def settings() -> Settings:
+    """Return this process's settings, read once. Raises ConfigurationError with every problem."""
+    return load_settings()
+
+
+@cache
+def database() -> Database:
+    """Return this process's Redis. A forked child gets connections of its own from redis-py's pool."""
+    return Database(settings().redis.location)
