@@ -223,7 +223,8 @@ def test_the_option_tables_are_those_of_the_schema() -> None:
 
 def test_the_architecture_names_every_key_of_ours() -> None:
     constants = [value.decode() for value in vars(keys).values() if isinstance(value, bytes)]
-    ours = {key for key in constants if key.startswith("vmpooler_tasks")} - {keys.WORK_PREFIX.decode()}
+    prefixes = {keys.WORK_PREFIX.decode(), keys.FAILURES_PREFIX.decode()}
+    ours = {key for key in constants if key.startswith("vmpooler_tasks")} - prefixes
     slots = {keys.POOL_SLOTS.key.decode(), keys.REQUEST_SLOTS.key.decode()}
     made = {
         keys.first_seen("QUEUE", "POOL"),
@@ -234,6 +235,7 @@ def test_the_architecture_names_every_key_of_ours() -> None:
         keys.redrive("RUN"),
         keys.redrive_letters("RUN"),
         keys.session("DIGEST"),
+        keys.FAILURES_PREFIX + b"STEP",
         b"vmpooler_tasks__dummy__POOL",
         b"vmpooler_tasks__dummy__calls:CALL:POOL:VM",
     }
