@@ -8,11 +8,19 @@ NODE_READY := node_modules/.ready
 # A missing tool skips here and fails in CI.
 NO_NODE = { echo "make: node and npm are missing: the JavaScript is not checked (on Debian: apt install nodejs npm)" >&2; [ -z "$$CI" ]; }
 
+# Most of the suite waits for real processes: more tests at once than there are cores.
+TEST_WORKERS ?= 4
+PYTEST = PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest
+PARALLEL = -n $(TEST_WORKERS) --dist loadfile --no-loadscope-reorder
+
+# What is slow by nature: `make test` leaves it out, .ci/run runs each after it.
+STAGES := documents chaos lifecycle api monitoring packaging benchmarks
+
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-fast test-javascript chaos lint lint-javascript bench build clean
+.PHONY: help setup run test test-fast test-javascript $(STAGES) coverage lint lint-javascript bench build clean
 
 help: ## Show these commands
-	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | while IFS="$$(printf '\t')" read -r name text; do printf '  make %-10s %s\n' "$$name" "$$text"; done
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | while IFS="$$(printf '\t')" read -r name text; do printf '  make %-11s %s\n' "$$name" "$$text"; done
 
 setup: $(READY) ## Set up the virtual environment
 
@@ -28,17 +36,29 @@ run: $(READY) ## Run everything here: living pools on a private Redis, or beside
 	@config=deploy/demo.yaml; [ -z "$$REDIS_URL" ] || config=deploy/vmpooler.yaml; \
 	VMPOOLER_CONFIG_FILE="$${VMPOOLER_CONFIG_FILE:-$$config}" PATH="$(CURDIR)/$(BIN):$$PATH" exec $(BIN)/vmpooler-tasks run
 
-test: $(READY) test-javascript ## Run the whole suite
-	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest
+test: $(READY) test-javascript ## Run the suite, without the stages below
+	@$(PYTEST) $(PARALLEL) -m 'not stage'
 
 test-javascript:
 	@if command -v node >/dev/null; then node --test --test-reporter=spec tests/javascript/*.test.js; else $(NO_NODE); fi
 
-test-fast: $(READY) ## Run what takes no more than a moment
-	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -m 'not slow' tests/unit tests/integration
+test-fast: $(READY) ## Run what takes less than a minute
+	@$(PYTEST) $(PARALLEL) -m 'not slow and not stage' tests/unit tests/integration
 
-chaos: $(READY) ## Kill real workers 200 times (CHAOS_KILLS) and see that nothing is lost
-	@CHAOS_KILLS="$${CHAOS_KILLS:-200}" PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -s tests/chaos
+$(STAGES): $(READY)
+	@$(PYTEST) -m 'stage(name="$@")' || { status=$$?; echo "make $@: pytest ended with status $$status (5: no test was found)" >&2; exit 1; }
+
+chaos: PYTEST += -s
+chaos: ## Stage: kill workers 25 times (CHAOS_KILLS) and check that nothing is lost
+lifecycle: ## Stage: let all that can happen to VMs happen, in random order
+api: ## Stage: send the API what its OpenAPI document allows, and what it forbids
+monitoring: ## Stage: let a real Prometheus fire and end each alert
+packaging: ## Stage: build the wheel and the program of the image, and use them
+documents: ## Stage: type each command that the documentation shows
+benchmarks: ## Stage: run `make bench` with small figures
+
+coverage: $(READY) ## Show which lines the tests of this process reach
+	@$(PYTEST) $(PARALLEL) -q -m 'not stage' --cov --cov-report=term:skip-covered tests/unit tests/integration
 
 lint: $(READY) lint-javascript ## Check style, types and the direction of imports
 	@$(BIN)/ruff check .

@@ -62,6 +62,7 @@ broker_transport_options |= {{
     "visibility_timeout": {VISIBILITY_SECONDS}, "unacked_restore_interval": 1,
     "unacked_mutex_expire": {VISIBILITY_SECONDS},
 }}
+worker_concurrency = 4
 """
 """Messages of a dead worker soon come again; also those that it was just about to restore for another one."""
 
@@ -147,9 +148,9 @@ class Site:
         self.server, self.chance, self.db = server, chance, Database(server.url)
         self.installation = Installation(server.url, folder, json.dumps(CONFIG))
         self.installation.deploy(CELERY)
-        self.threads = self._worker("threads", *MAKES, "-P", "threads", "-c", "8")
-        self.forks = self._worker("forks", *MAKES, "-P", "prefork", "-c", "4")
-        self.looker = self._worker("looker", *LOOKS, "-P", "threads", "-c", "4")
+        self.threads = self._worker("threads", *MAKES, "-P", "threads", "-c", "100")
+        self.forks = self._worker("forks", *MAKES)
+        self.looker = self._worker("looker", *LOOKS, "-P", "threads")
         self.beat = self.installation.celery("beat", "--loglevel", "INFO", name="beat")
         self.users = Users(Database(server.url), random.Random(chance.random()))
         self.struck: Counter[str] = Counter()

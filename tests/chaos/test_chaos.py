@@ -10,7 +10,7 @@ import pytest
 from tests.chaos.site import Site
 from tests.support import servers
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.stage(name="chaos")
 
 KILLS = int(os.environ.get("CHAOS_KILLS", "25"))
 SEED = int(os.environ.get("CHAOS_SEED", "20240115"))

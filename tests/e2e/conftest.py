@@ -93,7 +93,7 @@ def celery_backend_cluster(valkey: TestServer) -> CeleryBackendCluster:
 def celery_worker_cluster(installation: Installation) -> CeleryWorkerCluster:
     """Two workers on one queue."""
     names = ("one", "two")
-    processes = [installation.worker("--include", PING, name=name) for name in names]
+    processes = [installation.worker(name=name, tasks=PING) for name in names]
     nodes = [LocalWorker(process, name) for process, name in zip(processes, names, strict=True)]
     return CeleryWorkerCluster(*(CeleryTestWorker(node, app=None) for node in nodes))
 

@@ -259,7 +259,7 @@ def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
         db.close()
 
 
-@pytest.mark.slow
+@pytest.mark.stage(name="lifecycle")
 @pytest.mark.timeout(1800 if os.environ.keys() & {"LIFECYCLE_EXAMPLES", "LIFECYCLE_SHRINK"} else 180)
 def test_vms_are_never_lost_doubled_or_forgotten(
     own: Database, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture

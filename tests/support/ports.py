@@ -1,10 +1,14 @@
 """Ports for the servers of the tests, which no other test of this run gets as well."""
 
+import fcntl
 import itertools
 import os
 import random
 import socket
-from contextlib import suppress
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
 
 from vmpooler_tasks.local.server import LOOPBACK
 
@@ -38,3 +42,15 @@ def free_port() -> int:
             probe.bind((LOOPBACK, port))
             return port
     raise RuntimeError("no free port")
+
+
+@contextmanager
+def usual_ports() -> Iterator[None]:
+    """Wait until no other test of this machine starts `make run`, and let none start it within the block.
+
+    It looks for free ports first and lets its processes listen on them later: two that start at once would choose the
+    same ones.
+    """
+    with (Path(tempfile.gettempdir()) / "vmpooler-tasks-usual-ports.lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield

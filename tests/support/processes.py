@@ -133,19 +133,27 @@ class Installation:
         self.environment["VMPOOLER_CONFIG"] = configuration(*pools, **options)
 
     def deploy(self, settings: str = "") -> Path:
-        """What is started from now on runs in a folder that holds our `celeryconfig.py`, with these lines more."""
-        self.start_in = self.folder / "deployment"
-        self.start_in.mkdir()
-        ours = (ROOT / "celeryconfig.py").read_text(encoding="utf-8")
-        (self.start_in / "celeryconfig.py").write_text(f"{ours}\n{settings}\n", encoding="utf-8")
+        """Start from now on in a folder that holds our `celeryconfig.py`, with these lines more."""
+        self.start_in = self._configured("deployment", settings)
         return self.start_in
 
-    def celery(self, *arguments: str, name: str, app: Sequence[str] = ("-A", "vmpooler_tasks")) -> Process:
-        """A `celery` process that stays; not started yet."""
+    def _configured(self, name: str, settings: str) -> Path:
+        """Return a folder that holds the `celeryconfig.py` so far, with these lines more: a deployment tunes Celery."""
+        folder = self.folder / f"celeryconfig-{name}"
+        folder.mkdir(exist_ok=True)
+        base = self.start_in if (self.start_in / "celeryconfig.py").exists() else ROOT
+        text = (base / "celeryconfig.py").read_text(encoding="utf-8")
+        (folder / "celeryconfig.py").write_text(f"{text}\n{settings}\n", encoding="utf-8")
+        return folder
+
+    def celery(
+        self, *arguments: str, name: str, app: Sequence[str] = ("-A", "vmpooler_tasks"), **settings: Any
+    ) -> Process:
+        """Return a `celery` process that stays, not started yet. `settings` stand in its `celeryconfig.py`."""
         command = [str(self.programs / "celery"), *app, *arguments]
-        process = Process(
-            command, folder=self.start_in, environment=dict(self.environment), log=self.folder / f"{name}.log"
-        )
+        lines = "\n".join(f"{setting} = {value!r}" for setting, value in settings.items())
+        folder = self._configured(name, lines) if settings else self.start_in
+        process = Process(command, folder=folder, environment=dict(self.environment), log=self.folder / f"{name}.log")
         self._processes.append(process)
         return process
 
@@ -153,10 +161,18 @@ class Installation:
         """Ends it with the installation."""
         self._processes.append(process)
 
-    def worker(self, *options: str, name: str = "worker", concurrency: int = 1) -> Process:
-        """A worker that is ready."""
-        arguments = ("--loglevel", "INFO", "-c", str(concurrency), "-n", f"{name}@%h", *options)
-        return self.celery("worker", *arguments, name=name).start().says(" ready.")
+    def worker(self, *options: str, name: str = "worker", tasks: str = "", **settings: Any) -> Process:
+        """Start a worker with the command line of the documentation, and return it when it is ready.
+
+        `options` are those that the documentation names (-P, -Q, --log-format). `tasks` is a module of further tasks.
+        Whatever else a test needs is a setting of Celery's, as a deployment has it: one task at a time, for a start.
+        """
+        settings = {"worker_concurrency": 1, **settings}
+        if tasks:
+            settings["include"] = [tasks]
+            self.environment["PYTHONPATH"] = str(ROOT)
+        arguments = ("worker", "--loglevel", "INFO", "-n", f"{name}@%h", *options)
+        return self.celery(*arguments, name=name, **settings).start().says(" ready.")
 
     def start_literally(self, words: Sequence[str], name: str) -> Process:
         """A process by its whole command line, as a deployment has it: no option is added."""
@@ -166,8 +182,10 @@ class Installation:
         self.keep(process)
         return process.start()
 
-    def beat(self, *options: str, name: str = "beat") -> Process:
-        return self.celery("beat", "--loglevel", "INFO", *options, name=name).start().says("beat: Starting...")
+    def beat(self, *options: str, name: str = "beat", **settings: Any) -> Process:
+        """Start a beat, and return it when it has said so."""
+        arguments = ("beat", "--loglevel", "INFO", *options)
+        return self.celery(*arguments, name=name, **settings).start().says("beat: Starting...")
 
     def run(self, *command: str, status: int = 0) -> str:
         """What a command that ends by itself writes to stdout; its status must be this one."""

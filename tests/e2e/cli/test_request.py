@@ -216,7 +216,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CommandLine]:
         servers.running("valkey", folder / "server") as server,
         Installation(server.url, folder, managed()) as installation,
     ):
-        installation.worker("-P", "threads", concurrency=8)
+        installation.worker("-P", "threads", worker_concurrency=8)
         installation.beat()
         yield CommandLine(folder, installation.environment)
 

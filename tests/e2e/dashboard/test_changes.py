@@ -19,7 +19,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture
 def worker(installation: Installation) -> Process:
-    return installation.worker("--include", PREFIX, "-P", "threads", concurrency=4)
+    return installation.worker("-P", "threads", tasks=PREFIX, worker_concurrency=4)
 
 
 def sums(world: World, count: int, **fields: Any) -> None:

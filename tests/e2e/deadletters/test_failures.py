@@ -55,7 +55,7 @@ class Bench:
 def bench(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
     folder: Path = tmp_path_factory.mktemp("failures")
     with servers.running("valkey", folder / "server") as server, Installation(server.url, folder) as installation:
-        own = Bench(installation, installation.worker("--include", PREFIX, "-P", request.param))
+        own = Bench(installation, installation.worker("-P", request.param, tasks=PREFIX))
         yield own
         own.db.close()
 
@@ -317,7 +317,7 @@ def test_a_flood_of_garbage_does_not_stop_the_worker(bench: Bench) -> None:
 
 def test_without_dead_letters_a_failure_is_only_logged(installation: Installation, database: Database) -> None:
     installation.configure(dlq_enabled=False)
-    own = Bench(installation, installation.worker("--include", PREFIX))
+    own = Bench(installation, installation.worker(tasks=PREFIX))
     assert own.letters_after(message(f"{PREFIX}.raise_an_error"), b"garbage", message("no.such.task")) == []
     assert database.call("EXISTS", LETTERS) == 0
     own.worker.says("TemplateNotFoundError")

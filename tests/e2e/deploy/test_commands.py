@@ -74,7 +74,7 @@ def test_a_worker_lives_while_its_loop_turns_whether_redis_does_or_not(
     server, file = TestServer("valkey", tmp_path), tmp_path / "pulse"
     with Installation(server.url, tmp_path) as installation:
         installation.environment[FILE_VARIABLE] = str(file)
-        worker = installation.celery("worker", *options, "-c", "1", "--loglevel", "INFO", name="worker").start()
+        worker = installation.celery("worker", "--loglevel", "INFO", *options, name="worker").start()
         try:
             comes_again(file)  # before it ever had a Redis
             server.start()
@@ -124,6 +124,8 @@ def test_a_sign_of_life_that_cannot_be_given_ends_nothing(installation: Installa
 # --- the image, as far as it goes without an engine ------------------------------------------------------------------
 
 
+@pytest.mark.stage(name="packaging")
+@pytest.mark.timeout(600)
 def test_the_images_commands_make_a_program_from_what_the_context_holds(tmp_path: Path) -> None:
     """The build stage's own commands, with its folders under this test's, on what `.dockerignore` lets through."""
     text = CONTAINERFILE.read_text(encoding="utf-8")

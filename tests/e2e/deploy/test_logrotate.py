@@ -25,7 +25,7 @@ def test_a_rotated_log_is_gone_on_with(installation: Installation) -> None:
     rules = installation.folder / "rules"
     rules.write_text(text, encoding="utf-8")
     rules.chmod(0o644)
-    options = ("--logfile", f"{logs}/%n.log", "--loglevel", "INFO", "-c", "1", "-n", "rotated@%h")
+    options = ("--logfile", f"{logs}/%n.log", "--loglevel", "INFO", "-n", "rotated@%h")
     worker = installation.celery("worker", *options, name="worker").start()
     current = logs / "rotated.log"
     until(lambda: current.exists() and " ready." in current.read_text(), "the worker is ready")

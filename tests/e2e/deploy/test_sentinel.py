@@ -76,7 +76,7 @@ def _can_be_read(database: Database) -> bool:
 def test_a_task_that_runs_through_a_failover_is_acknowledged_at_the_new_master(site: Watched, tmp_path: Path) -> None:
     database = Database(site.url)
     with Installation(site.url, tmp_path) as installation:
-        worker = installation.worker("--include", PREFIX, "-P", "threads")
+        worker = installation.worker("-P", "threads", tasks=PREFIX)
         send(database, message(f"{PREFIX}.sleep", 8))
         worker.says(f"{PREFIX}.sleep").says("] received")
         assert database.call("WAIT", 1, 5000) == 1

@@ -16,7 +16,7 @@ from tests.support.processes import PATIENCE, ROOT, Process, configuration
 from tests.support.servers import TestServer
 from vmpooler_tasks import __version__
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.stage(name="packaging")
 
 PURGE = "vmpooler_tasks.purge_stale_entries"
 
@@ -117,7 +117,7 @@ def test_a_worker_of_the_wheel_runs_what_celery_call_sends(
     installed: Installed, valkey: TestServer, tmp_path: Path
 ) -> None:
     worker = Process(
-        [str(installed.programs / "celery"), "-A", "vmpooler_tasks", "worker", "--loglevel", "INFO", "-c", "1"],
+        [str(installed.programs / "celery"), "-A", "vmpooler_tasks", "worker", "--loglevel", "INFO"],
         folder=installed.folder,
         environment={**installed.environment, "REDIS_URL": valkey.url},
         log=tmp_path / "worker.log",

@@ -4,6 +4,7 @@ import re
 import socket
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -21,8 +22,8 @@ from vmpooler_tasks.tasks.registry import HEALTH_CHECK, PURGE
 pytestmark = pytest.mark.slow
 
 LONG = 3600
-OFTEN = ("--max-interval", "1")
-"""How often a beat looks at the schedule at the least."""
+OFTEN: dict[str, Any] = {"beat_max_loop_interval": 1}
+"""How often a beat reads the schedule at the least."""
 
 
 def sent(*beats: Process, task: str = "") -> list[str]:
@@ -69,7 +70,7 @@ def checks(database: Database) -> int:
 
 def test_the_first_ticks_come_at_once_and_once(installation: Installation, database: Database) -> None:
     installation.configure(purge_interval=LONG, health_check_interval=LONG)
-    beats = [installation.beat(*OFTEN, name=name) for name in ("one", "two")]
+    beats = [installation.beat(name=name, **OFTEN) for name in ("one", "two")]
     has_looked(database, *beats)
     assert sorted(sent(*beats)) == [PURGE, HEALTH_CHECK]
     assert waiting(database) == 2
@@ -112,10 +113,10 @@ def test_a_restarted_beat_neither_repeats_nor_delays_a_cycle(installation: Insta
     now = float(database.call("TIME")[0])
     database.call("HSET", keys.SCHEDULE, "purge", now - LONG - 1)  # has become due while no beat ran …
     database.call("HSET", keys.SCHEDULE, "health", now - LONG / 2)  # … and this has not
-    again = installation.beat(*OFTEN)
+    again = installation.beat(**OFTEN)
     has_looked(database, again)
     assert sent(again) == [PURGE]
-    another = installation.beat(*OFTEN, name="another")
+    another = installation.beat(name="another", **OFTEN)
     has_looked(database, again, another)
     assert sent(again, another) == [PURGE]
     assert last_tick(database, "purge") >= now
@@ -125,7 +126,7 @@ def test_a_restarted_beat_neither_repeats_nor_delays_a_cycle(installation: Insta
 def test_many_missed_intervals_are_one_tick(installation: Installation, database: Database) -> None:
     installation.configure(purge_interval=LONG, health_check_enabled=False)
     database.call("HSET", keys.SCHEDULE, "purge", float(database.call("TIME")[0]) - 100 * LONG)
-    beat = installation.beat(*OFTEN)
+    beat = installation.beat(**OFTEN)
     has_looked(database, beat)
     assert sent(beat) == [PURGE]
     assert waiting(database) == 1
@@ -134,7 +135,7 @@ def test_many_missed_intervals_are_one_tick(installation: Installation, database
 def test_a_tick_told_by_a_clock_far_ahead_is_not_waited_for(installation: Installation, database: Database) -> None:
     installation.configure(purge_interval=LONG, health_check_enabled=False)
     database.call("HSET", keys.SCHEDULE, "purge", float(database.call("TIME")[0]) + 100 * LONG)
-    beat = installation.beat(*OFTEN)
+    beat = installation.beat(**OFTEN)
     has_looked(database, beat)
     assert sent(beat) == [PURGE]
 
@@ -142,7 +143,7 @@ def test_a_tick_told_by_a_clock_far_ahead_is_not_waited_for(installation: Instal
 def test_a_tick_nobody_can_read_is_not_the_end_of_beat(installation: Installation, database: Database) -> None:
     installation.configure(purge_interval=LONG, health_check_enabled=False)
     database.call("HSET", keys.SCHEDULE, "purge", "no time")
-    beat = installation.beat(*OFTEN)
+    beat = installation.beat(**OFTEN)
     has_looked(database, beat)
     assert sent(beat) == [PURGE]
 
@@ -177,7 +178,7 @@ def test_ticks_expire_instead_of_piling_up(installation: Installation, database:
 def test_a_beat_adds_nothing_to_a_queue_that_no_worker_empties(installation: Installation, database: Database) -> None:
     for _ in range(MAX_WAITING_MESSAGES):
         send(database, message(PURGE))
-    beat = installation.beat(*OFTEN)
+    beat = installation.beat(**OFTEN)
     beat.says(f"is not sent: {MAX_WAITING_MESSAGES} messages wait, and no worker takes them")
     assert sent(beat) == []
     assert waiting(database) == MAX_WAITING_MESSAGES

@@ -155,7 +155,7 @@ def test_plain_celery_in_a_folder_with_celeryconfig_does_the_same(
     installation: Installation, database: Database, stale: World
 ) -> None:
     folder = installation.deploy()
-    worker = installation.celery("worker", "--loglevel", "INFO", "-c", "1", name="worker", app=()).start()
+    worker = installation.celery("worker", "--loglevel", "INFO", name="worker", app=()).start()
     worker.says("[*] [config] purge: on").says(" ready.")
     assert "mingle" not in worker.log
     beat = installation.celery("beat", "--loglevel", "INFO", name="beat", app=()).start()
@@ -209,7 +209,7 @@ def test_celeryconfig_is_where_a_deployment_tunes_celery(installation: Installat
 def test_a_worker_that_is_told_to_stop_finishes_its_task(
     installation: Installation, database: Database, pool: str
 ) -> None:
-    worker = installation.worker("--include", PREFIX, "-P", pool)
+    worker = installation.worker("-P", pool, tasks=PREFIX)
     send(database, message(f"{PREFIX}.sleep", 1))
     send(database, message(f"{PREFIX}.succeed"))
     worker.says(f"{PREFIX}.sleep").says("] received")
@@ -222,8 +222,7 @@ def test_a_worker_that_is_told_to_stop_finishes_its_task(
 
 def test_a_worker_that_has_to_stop_at_once_gives_its_task_back(installation: Installation, database: Database) -> None:
     installation.deploy("worker_soft_shutdown_timeout = 1")
-    installation.environment["PYTHONPATH"] = str(ROOT)  # for the tests' own tasks
-    worker = installation.worker("--include", PREFIX)
+    worker = installation.worker(tasks=PREFIX)
     entry = message(f"{PREFIX}.sleep", 60)
     send(database, entry)
     worker.says(f"{PREFIX}.sleep[{entry['headers']['id']}] received")

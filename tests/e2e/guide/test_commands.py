@@ -437,7 +437,7 @@ def test_following_the_log_shows_what_a_dry_run_with_new_limits_would_purge(open
     site.world.vm(Queue.PENDING, "pooler-sad-dog", 5 * HOUR)
     site.world.vm(Queue.PENDING, "pooler-lively-heron", 1.5 * HOUR)
     site.world.vm(Queue.PENDING, "pooler-happy-elephant", 0.5 * HOUR)
-    site.installation.worker("--pool=solo", name="vmpooler")
+    site.installation.worker(name="vmpooler")
     before = vmpoolers_own(site)
 
     with site.shell.watch(FOLLOWED.text) as screen:

@@ -12,6 +12,7 @@ import pytest
 from tests.support.commands import clean_copy
 from tests.support.config_reference import reference
 from tests.support.guide import Fence, fences
+from tests.support.ports import usual_ports
 from tests.support.processes import ROOT, Process, until
 from tests.support.servers import required
 from vmpooler_tasks.cli import cli
@@ -137,17 +138,19 @@ def minutes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FirstMinutes]:
     folder = clean_copy(tmp_path_factory.mktemp("clone"), ready=not os.environ.get("CI_FULL"))
     environment = {"PATH": os.environ["PATH"], "HOME": str(folder), "LANG": "C.UTF-8"}
     make = Process(START.split(), folder=folder, environment=environment, log=folder / "log")
-    make.start()
     shell = Shell(folder, environment)
     try:
-        until(lambda: "Ctrl-C stops" in make.log or not make.running, "make run has set itself up", SETUP_SECONDS)
+        with usual_ports():
+            make.start()
+            until(lambda: "Ctrl-C stops" in make.log or not make.running, "make run has set itself up", SETUP_SECONDS)
+            make.says("[*] [web] Serving").says("[*] [purge] Completed purge cycle")
         yield FirstMinutes(make, shell)
     finally:
         shell.close()
         make.stop()
 
 
-@pytest.mark.slow
+@pytest.mark.stage(name="documents")
 def test_the_first_five_minutes_of_the_readme_are_as_it_says(minutes: FirstMinutes) -> None:
     first, *rest = typed("README.md")
     assert (first.text, bool(first.shown)) == (START, True)
@@ -161,7 +164,7 @@ def test_the_first_five_minutes_of_the_readme_are_as_it_says(minutes: FirstMinut
     minutes.make.says("[*] [purge][dry-run] Completed purge cycle")
 
 
-@pytest.mark.slow
+@pytest.mark.stage(name="documents")
 @pytest.mark.parametrize("document", [name for name in DOCUMENTS if name != "README.md"])
 def test_every_command_of_the_documents_works(minutes: FirstMinutes, document: str) -> None:
     minutes.make.says("[*] [purge] Completed purge cycle").says("[*] [health] Status: HEALTHY")

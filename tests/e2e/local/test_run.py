@@ -20,6 +20,7 @@ import psutil  # type: ignore[import-untyped]
 import pytest
 
 from tests.support.commands import PROGRAM, clean_copy, reading, terminal
+from tests.support.ports import usual_ports
 from tests.support.processes import ROOT, Process, until
 from tests.support.servers import TestServer
 from vmpooler_tasks.store import Database, keys
@@ -78,7 +79,8 @@ def started(folder: Path, command: tuple[str, ...] = MAKE, **variables: str) -> 
     look = FirstLook(folder, command, **variables)
     tree: list[psutil.Process] = []
     try:
-        look.start().ready()
+        with usual_ports():
+            look.start().ready()
         tree = look.tree()
         yield look
     finally:
@@ -262,7 +264,8 @@ def test_ctrl_c_ends_all_of_it_and_its_data_is_there_the_next_time(tmp_path: Pat
         nothing_left_of(tree)
         assert "system | worker stopped (rc=0)" in look.log
         assert not (tmp_path / ".vmpooler-tasks" / "env").exists()
-        look.start().says(" ready.")  # its next cycles are due when they would have been
+        with usual_ports():
+            look.start().says(" ready.")  # its next cycles are due when they would have been
         assert "filled with a sample" not in look.log
         with closing(Database(look.redis_url)) as db:
             assert db.call("GET", "mine") == b"kept"
@@ -296,7 +299,7 @@ def taken(port: int) -> Iterator[None]:
 
 def test_a_closed_terminal_ends_all_of_it_also_on_other_ports_than_the_usual(tmp_path: Path) -> None:
     shown = b""
-    with taken(6379), taken(5555), terminal() as (ours, theirs):
+    with usual_ports(), taken(6379), taken(5555), terminal() as (ours, theirs):
         process = subprocess.Popen(
             MAKE,
             cwd=clean_copy(tmp_path),
@@ -364,7 +367,8 @@ def test_killed_outright_it_leaves_nothing_running_and_its_data_is_there_the_nex
         holder = int((tmp_path / ".vmpooler-tasks" / "run.lock").read_text())
         psutil.Process(holder).kill()
         assert look.exit_status() != 0
-        look.start().says(" ready.")  # without waiting until the rest of it has ended
+        with usual_ports():
+            look.start().says(" ready.")  # without waiting until the rest of it has ended
         nothing_left_of(tree)
         with closing(Database(look.redis_url)) as db:
             assert db.call("GET", "mine") == b"kept"

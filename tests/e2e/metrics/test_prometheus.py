@@ -27,7 +27,7 @@ from vmpooler_tasks.model.deadletters.entry import failed_vm
 from vmpooler_tasks.model.names import DeadLetterQueue, Queue
 from vmpooler_tasks.store import Database, keys
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.stage(name="monitoring"), pytest.mark.timeout(600)]
 
 TOKEN = "a-token-of-prometheus"
 PROVIDER = "vsphere"

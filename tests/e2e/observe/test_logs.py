@@ -46,9 +46,8 @@ def stale(database: Database) -> World:
 
 @pytest.fixture
 def worker(installation: Installation) -> Process:
-    """With `--log-format json` and Celery's default of what it says at the start."""
-    options = ("--loglevel", "INFO", "-c", "1", "--include", PREFIX)
-    return installation.celery("worker", *JSON, *options, name="worker").start().says(" ready.")
+    """With `--log-format json`, and the tests' own tasks."""
+    return installation.worker(*JSON, tasks=PREFIX)
 
 
 def ended(process: Process) -> list[dict[str, Any]]:
@@ -92,8 +91,7 @@ def test_the_lines_of_threads_name_their_task_and_what_it_is_about(
     installation: Installation, database: Database
 ) -> None:
     installation.environment["VMPOOLER_CONFIG"] = managed()
-    options = ("-P", "threads", "-c", "4", "--log-format", "json")
-    worker = installation.worker(*options)
+    worker = installation.worker("-P", "threads", *JSON, worker_concurrency=4)
     installation.beat(*JSON)
     worker.says("cloned in", 2)
     worker.stop()
@@ -116,7 +114,7 @@ def managed() -> str:
 
 
 def test_in_text_a_task_stands_before_the_guides_sentence(installation: Installation, stale: World) -> None:
-    worker = installation.worker("--include", PREFIX)
+    worker = installation.worker(tasks=PREFIX)
     purge = installation.call(PURGE, dry_run=True)
     send(stale.db, failing := message(f"{PREFIX}.raise_an_error", FORGED))
     worker.says("Completed purge cycle").says("raised unexpected")
@@ -158,7 +156,7 @@ def test_another_format_is_one_line(
 
 def test_an_exception_that_ends_a_worker_is_an_object(installation: Installation) -> None:
     installation.environment[VARIABLE] = "json"
-    worker = installation.celery("worker", "--include", "tests.support.no_such_module", name="worker").start()
+    worker = installation.celery("worker", name="worker", include=["tests.support.no_such_module"]).start()
     assert worker.exit_status() != 0
     assert objects(worker)[-1]["exception"].startswith("ModuleNotFoundError: ")
 

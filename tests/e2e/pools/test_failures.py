@@ -95,7 +95,7 @@ def clone(vm: str, pool: str, **headers: Any) -> dict[str, Any]:
 def bench(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
     folder: Path = tmp_path_factory.mktemp("pool-failures")
     with servers.running("valkey", folder / "server") as server, install(server.url, folder) as installation:
-        own = Bench(installation, installation.worker("-P", request.param, concurrency=2))
+        own = Bench(installation, installation.worker("-P", request.param, worker_concurrency=2))
         yield own
         own.db.close()
 

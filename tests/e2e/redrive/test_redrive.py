@@ -91,7 +91,7 @@ class Bench:
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
     folder: Path = tmp_path_factory.mktemp("redrive")
     with servers.running("valkey", folder / "server") as server, Installation(server.url, folder) as installation:
-        own = Bench(installation, installation.worker("--include", PREFIX, "-P", "threads", concurrency=4))
+        own = Bench(installation, installation.worker("-P", "threads", tasks=PREFIX, worker_concurrency=4))
         yield own
         own.world.db.close()
 
@@ -445,7 +445,7 @@ def test_help_has_an_example_and_names_every_way(run: CommandLine) -> None:
 def test_messages_may_go_to_another_server(installation: Installation, world: World, tmp_path: Path) -> None:
     with servers.running("valkey", tmp_path / "broker") as broker:
         installation.environment["CELERY_BROKER_URL"] = broker.url
-        bench = Bench(installation, installation.worker("--include", PREFIX, "-P", "threads"))
+        bench = Bench(installation, installation.worker("-P", "threads", tasks=PREFIX))
         bench.empty()
         numbers = bench.sums(5)
         assert bench.run.json("dlq", "redrive", "--all", "--yes", "--rate", "0")["redriven"] == 5
@@ -468,7 +468,7 @@ def test_clones_are_run_again_until_the_pool_is_full(valkey: TestServer, world: 
     with Installation(valkey.url, tmp_path, managed()) as installation:
         for number in range(4):
             letter(world, "clone", 60 + number, vm=f"v{number}", pool=POOL, error_class="E", error_message="no")
-        worker = installation.worker("-P", "threads", concurrency=4)
+        worker = installation.worker("-P", "threads", worker_concurrency=4)
         shown = CommandLine(tmp_path, installation.environment).json("dlq", "redrive", "--all", "--yes", "--rate", "0")
         assert (shown["redriven"], shown["obsolete"]) == (3, 1)
         worker.says("moved from 'pending' to 'ready' queue", 3)
@@ -484,7 +484,7 @@ def test_a_run_that_waits_says_once_why(valkey: TestServer, world: World, tmp_pa
             assert process.stderr is not None
             assert process.stdout is not None
             said = process.stderr.readline()
-            worker = installation.worker("-P", "threads", concurrency=4)
+            worker = installation.worker("-P", "threads", worker_concurrency=4)
             assert process.wait(PATIENCE) == 0
             assert json.loads(process.stdout.read())["redriven"] == 2
             assert process.stderr.read() == ""
@@ -501,7 +501,7 @@ def test_a_run_that_waits_for_a_slot_does_not_keep_the_only_worker_from_freeing_
     with Installation(valkey.url, tmp_path, managed(task_limit=1)) as installation:
         for number in range(3):
             letter(world, "clone", 60 + number, vm=f"v{number}", pool=POOL, error_class="E", error_message="no")
-        worker = installation.worker(concurrency=1)
+        worker = installation.worker()
         run = CommandLine(tmp_path, installation.environment)
         shown = run.json("dlq", "redrive", "--all", "--yes", "--rate", "0", "--enqueue")
         worker.says("moved from 'pending' to 'ready' queue", 3)

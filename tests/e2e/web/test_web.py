@@ -132,7 +132,8 @@ def test_it_starts_and_serves_without_redis_and_is_well_when_it_comes(
     until(lambda: httpx.get(f"http://127.0.0.1:{port}/readyz").status_code == 200, "it is ready again")
 
 
-@pytest.mark.slow
+@pytest.mark.stage(name="api")
+@pytest.mark.timeout(600)
 def test_the_api_is_what_its_document_says(
     valkey: TestServer, world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

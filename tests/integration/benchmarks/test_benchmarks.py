@@ -37,7 +37,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, dict[str, Any]]:
     return done.stdout, json.loads(file.read_text())
 
 
-@pytest.mark.slow
+@pytest.mark.stage(name="benchmarks")
 def test_every_cycle_is_measured_against_the_floor(run: tuple[str, dict[str, Any]]) -> None:
     (state,) = run[1]["states"]
     assert (state["vms"], state["pools"]) == (200, 2)
@@ -53,14 +53,14 @@ def test_every_cycle_is_measured_against_the_floor(run: tuple[str, dict[str, Any
         assert figures["errors"] == 0
 
 
-@pytest.mark.slow
+@pytest.mark.stage(name="benchmarks")
 def test_the_cycles_that_are_measured_did_their_work(run: tuple[str, dict[str, Any]]) -> None:
     cycles = run[1]["states"][0]["cycles"]
     assert cycles["purge"]["found"] == cycles["dry_run"]["found"] > 0
     assert cycles["health"]["found"] > 0
 
 
-@pytest.mark.slow
+@pytest.mark.stage(name="benchmarks")
 def test_another_client_is_timed_with_and_without_a_cycle(run: tuple[str, dict[str, Any]]) -> None:
     (state,) = run[1]["states"]
     for pings in (state["idle"]["ping_ms"], *(figures["ping_ms"] for figures in state["cycles"].values())):
@@ -69,12 +69,12 @@ def test_another_client_is_timed_with_and_without_a_cycle(run: tuple[str, dict[s
         assert pings["p99_unsent"] <= pings["max"]
 
 
-@pytest.mark.slow
+@pytest.mark.stage(name="benchmarks")
 def test_a_dead_letter_from_the_failure_path_takes_one_request(run: tuple[str, dict[str, Any]]) -> None:
     assert run[1]["dead_letters"]["requests_per_push"] == {"EVALSHA": 1}
 
 
-@pytest.mark.slow
+@pytest.mark.stage(name="benchmarks")
 def test_dead_letters_are_pushed_and_ten_thousand_are_listed(run: tuple[str, dict[str, Any]]) -> None:
     letters = run[1]["dead_letters"]
     assert letters["pushes_per_second"] > 0
@@ -83,7 +83,7 @@ def test_dead_letters_are_pushed_and_ten_thousand_are_listed(run: tuple[str, dic
     assert 0 < letters["list"]["page_seconds"] < letters["list"]["command_seconds"]
 
 
-@pytest.mark.slow
+@pytest.mark.stage(name="benchmarks")
 def test_clones_are_measured_beside_bare_celery(run: tuple[str, dict[str, Any]]) -> None:
     clones = run[1]["clones"]
     assert clones["messages"] == 40
@@ -99,7 +99,7 @@ def test_clones_are_measured_beside_bare_celery(run: tuple[str, dict[str, Any]])
     assert clones["scaling"][0]["speedup"] == 1
 
 
-@pytest.mark.slow
+@pytest.mark.stage(name="benchmarks")
 def test_scrapes_are_measured_beside_a_bare_pipeline(run: tuple[str, dict[str, Any]]) -> None:
     for scrape in run[1]["scrapes"]:
         assert scrape["commands"] > scrape["pools"]
@@ -108,7 +108,7 @@ def test_scrapes_are_measured_beside_a_bare_pipeline(run: tuple[str, dict[str, A
         assert scrape["ratio"] > 0
 
 
-@pytest.mark.slow
+@pytest.mark.stage(name="benchmarks")
 def test_people_read_each_figure_in_a_table(run: tuple[str, dict[str, Any]]) -> None:
     printed, figures = run
     (state,) = figures["states"]
