@@ -21,6 +21,7 @@ from typing import Any
 from unittest.mock import patch
 
 import pytest
+from kombu import pools
 
 from tests.support.processes import PATIENCE, ROOT
 from tests.support.servers import required
@@ -59,6 +60,7 @@ class CommandLine:
             stdin = io.TextIOWrapper(io.BytesIO(typed.encode()), encoding="utf-8")
             stack.enter_context(patch.object(sys, "stdin", stdin))
             stack.enter_context(patch.object(sys, "argv", [PROGRAM.name, *arguments]))
+            stack.callback(pools.reset)  # or the next command would find this one's connections to the broker open
             # click names the program after what runs it, which is pytest here.
             stack.enter_context(patch.object(sys.modules["__main__"], "__package__", None))
             with pytest.raises(SystemExit) as end:

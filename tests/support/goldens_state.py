@@ -1,12 +1,11 @@
 """The database that `goldens_model` works on, what is noted of the rules, and what is said."""
 
-import copy
 import json
 from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.support.goldens import Rule, State, WrongTypeError
+from tests.support.goldens import Rule, State, WrongTypeError, copied
 
 VM = b"vmpooler__vm__"
 CYCLE = b"(the cycle)"
@@ -64,7 +63,7 @@ class Replayed:
 
     def begin(self, state: State) -> None:
         """Goes on from this database, with nothing remembered of another."""
-        self.state = copy.deepcopy(state)
+        self.state = copied(state)
         self.notes: dict[bytes, set[Rule]] = defaultdict(set)
         self.first_seen: dict[tuple[str, str], dict[bytes, float]] = defaultdict(dict)
         self.purged_from_pending: set[bytes] = set()
