@@ -1,6 +1,6 @@
 """Real workers, a real server, and somebody who kills them: again and again, at any instant.
 
-`make chaos` does it 200 times (`CHAOS_KILLS=1000 make chaos` as often as you like), the suite a few times. What is
+`make chaos` does it 25 times, `CHAOS_KILLS=1000 make chaos` as often as you like. What is
 random comes from `CHAOS_SEED`, which is printed; with the same seed the same is killed in the same order, although not
 at the same instruction.
 
