@@ -1,8 +1,7 @@
 """Real workers, a real server, and somebody who kills them: again and again, at any instant.
 
-`make chaos` does it 25 times, `CHAOS_KILLS=1000 make chaos` as often as you like. What is
-random comes from `CHAOS_SEED`, which is printed; with the same seed the same is killed in the same order, although not
-at the same instruction.
+`make chaos` kills 25 times, `CHAOS_KILLS=1000 make chaos` as often as you like. What is random comes from `CHAOS_SEED`,
+which is printed. With the same seed the same is killed in the same order, although not at the same instruction.
 
 What is set up
     Two pools of the dummy provider, whose clones take 0.05 to 0.4 seconds and fail at times, for a while or for good.
