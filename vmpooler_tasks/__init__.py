@@ -1,5 +1,6 @@
 """Dead letters, auto-purge and health checks for VMPooler's queues, as Celery workers."""
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -12,9 +13,7 @@ __version__ = "0.1.0"
 
 
 def __getattr__(name: str) -> Any:
-    """`vmpooler_tasks.app`, made at the first look, so that only those who want Celery pay for it."""
+    """Make `vmpooler_tasks.app` when it is first used: other users of the package do not import Celery."""
     if name == "app":
-        from vmpooler_tasks.tasks.celery.app import app  # noqa: PLC0415 - the reason is the line above
-
-        return app
+        return importlib.import_module("vmpooler_tasks.tasks.celery.app").app
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from vmpooler_tasks.cli.output import print_line, print_table
+from vmpooler_tasks.cli.shared.output import print_line, print_table
 
 LARGE = 100_000
 """VMs from which on the targets hold."""

@@ -9,29 +9,39 @@ import click
 from click.exceptions import NoArgsIsHelpError
 
 from vmpooler_tasks import __version__
-from vmpooler_tasks.cli.audit import audit
-from vmpooler_tasks.cli.config import config
-from vmpooler_tasks.cli.context import PROGRAM
-from vmpooler_tasks.cli.deadletters import dlq
-from vmpooler_tasks.cli.doctor import doctor
-from vmpooler_tasks.cli.health import health
-from vmpooler_tasks.cli.pools import pools
-from vmpooler_tasks.cli.purge import purge
-from vmpooler_tasks.cli.requests import request
-from vmpooler_tasks.cli.run import run
-from vmpooler_tasks.cli.web import web
+from vmpooler_tasks.cli.shared.lazy import LazyCommand, LazyGroup
+from vmpooler_tasks.cli.shared.program import PROGRAM, GlobalOptions
 from vmpooler_tasks.errors import VmpoolerTasksError
 from vmpooler_tasks.model.names import on_one_line
 
+_COMMANDS = {
+    "audit": LazyCommand("vmpooler_tasks.cli.audit:audit", "Who redrove, deleted and purged what, when and why."),
+    "config": LazyCommand(
+        "vmpooler_tasks.cli.config:config", "Validate the configuration, or show the effective values."
+    ),
+    "dlq": LazyCommand("vmpooler_tasks.cli.deadletters:dlq", "Search, redrive, delete and export dead letters."),
+    "doctor": LazyCommand("vmpooler_tasks.cli.doctor:doctor", "Check everything that these workers depend on."),
+    "health": LazyCommand("vmpooler_tasks.cli.health:health", "Check the queues now."),
+    "pools": LazyCommand("vmpooler_tasks.cli.pools:pools", "Show the state of each pool."),
+    "purge": LazyCommand("vmpooler_tasks.cli.purge:purge", "Take stale entries out of the queues now."),
+    "request": LazyCommand("vmpooler_tasks.cli.requests:request", "Request VMs, or show what happened to a request."),
+    "run": LazyCommand("vmpooler_tasks.cli.run:run", "Run workers, beat, web and Flower here, for a first look."),
+    "web": LazyCommand("vmpooler_tasks.cli.web:web", "Serve the dashboard, the API and Prometheus metrics."),
+}
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+
+@click.group(
+    cls=LazyGroup,
+    commands=_COMMANDS,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
 @click.version_option(__version__, prog_name=PROGRAM)
 @click.option(
     "--config",
     "config_file",
     type=click.Path(dir_okay=False),
     metavar="FILE",
-    help="VMPooler's YAML; stands above VMPOOLER_CONFIG and VMPOOLER_CONFIG_FILE.",
+    help="VMPooler's YAML. Overrides VMPOOLER_CONFIG and VMPOOLER_CONFIG_FILE.",
 )
 @click.option("-v", "--verbose", is_flag=True, help="Show the log on stderr.")
 @click.option(
@@ -47,23 +57,17 @@ def cli(context: click.Context, config_file: str | None, verbose: bool, log_form
 
     Example: vmpooler-tasks health
     """
-    from vmpooler_tasks.cli.context import Context  # noqa: PLC0415 - `--version` and `--help` need no Redis client
-
-    context.obj = Context(config_file, verbose, log_format)
-
-
-for command in (purge, health, dlq, pools, request, audit, config, doctor, web, run):
-    cli.add_command(command)
+    context.obj = GlobalOptions(config_file, verbose, log_format)
 
 
 def main() -> None:
-    """Runs a command; whatever goes wrong is one line on stderr and an exit status of sysexits.h.
+    """Run a command. Every error is one line on stderr and an exit status of sysexits.h.
 
-    A wrong option is 64, not click's 2: that is `health` saying unhealthy.
+    A wrong option is 64, not click's 2: with 2, `health` reports unhealthy.
     """
     try:
         status = _status(cli.main)
-        sys.stdout.flush()  # here, where a reader that went away can still be told from a failure
+        sys.stdout.flush()  # here, where a reader that has closed the pipe can still be told from a failure
         sys.exit(status)
     except click.ClickException as error:
         _complain(error)
@@ -75,7 +79,7 @@ def main() -> None:
     except OSError as error:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nothing more is to be written, at exit either
         if isinstance(error, BrokenPipeError):
-            sys.exit(141)  # whoever read our output has seen enough (`| head`): there is nobody to tell
+            sys.exit(141)  # the reader has closed the pipe (`| head`)
         named = f"{error.filename}: " if error.filename else ""
         sys.stderr.write(f"{PROGRAM}: {named}{error.strerror or error}\n")
         sys.exit(os.EX_IOERR)
@@ -91,7 +95,7 @@ def _status(run: Callable[..., Any]) -> Any:
     except SystemExit as end:
         if sys.stdout is not out:  # so click answers a broken pipe, with a status that `health` has another use for
             raise BrokenPipeError from None
-        return end.code  # a command's own verdict
+        return end.code  # a command's own exit status
 
 
 def _complain(error: click.ClickException) -> None:

@@ -4,9 +4,10 @@ from collections.abc import Mapping
 
 import click
 
-from vmpooler_tasks.cli import options
-from vmpooler_tasks.cli.context import Context, pass_context
-from vmpooler_tasks.cli.output import print_json, print_line, print_table, utc_time
+from vmpooler_tasks.cli.shared import options
+from vmpooler_tasks.cli.shared.context import Context, pass_context
+from vmpooler_tasks.cli.shared.output import print_json, print_line, print_table, utc_time
+from vmpooler_tasks.store.fleet.audit import newest_first
 
 SHOWN_APART = ("action", "who", "why", "count")
 
@@ -17,8 +18,6 @@ SHOWN_APART = ("action", "who", "why", "count")
 @pass_context
 def audit(context: Context, limit: int, as_json: bool) -> None:
     """Who redrove, deleted and purged what, when and why."""
-    from vmpooler_tasks.store.fleet.audit import newest_first  # noqa: PLC0415
-
     entries = newest_first(context.db, limit)
     if as_json:
         print_json([{"at": entry.at, **entry.fields} for entry in entries])

@@ -5,11 +5,13 @@ from pathlib import Path
 
 import click
 
-from vmpooler_tasks.cli import options
-from vmpooler_tasks.cli.context import Context, pass_context
-from vmpooler_tasks.cli.output import print_json, print_line, print_table
+from vmpooler_tasks.cli.shared import options
+from vmpooler_tasks.cli.shared.context import Context, pass_context
+from vmpooler_tasks.cli.shared.output import print_json, print_line, print_table
 from vmpooler_tasks.config import load_settings
 from vmpooler_tasks.errors import ConfigurationError
+from vmpooler_tasks.tasks.observe.startup import switched_on
+from vmpooler_tasks.tasks.pool_context import try_providers
 
 
 @click.group()
@@ -29,9 +31,6 @@ def check(context: Context, file: Path | None, as_json: bool) -> None:
 
     With manage_pools on, the providers are loaded as well, as a worker does it.
     """
-    from vmpooler_tasks.tasks.observe.startup import switched_on  # noqa: PLC0415
-    from vmpooler_tasks.tasks.pool_context import try_providers  # noqa: PLC0415 - Celery is slow to import
-
     try:
         settings = load_settings(file=file) if file else context.settings
         if settings.config.manage_pools:

@@ -5,25 +5,26 @@ import json
 import sys
 from collections.abc import Iterable, Iterator
 from itertools import chain, islice
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, Any
 
 import click
 
-from vmpooler_tasks.cli import options
-from vmpooler_tasks.cli.context import PROGRAM, Context, pass_context, who_am_i
-from vmpooler_tasks.cli.output import print_json, print_line, print_table, utc_time
 from vmpooler_tasks.cli.redrive import redrive
-
-if TYPE_CHECKING:  # the jobs are imported where they are used: `--help` needs no Redis client
-    from vmpooler_tasks.model.deadletters.entry import StoredDeadLetter
-    from vmpooler_tasks.model.deadletters.filters import DeadLetterFilter
+from vmpooler_tasks.cli.shared import options
+from vmpooler_tasks.cli.shared.context import Context, pass_context, who_am_i
+from vmpooler_tasks.cli.shared.output import print_json, print_line, print_table, utc_time
+from vmpooler_tasks.cli.shared.program import PROGRAM
+from vmpooler_tasks.jobs.deadletters import query as job
+from vmpooler_tasks.jobs.deadletters.delete import delete as delete_all
+from vmpooler_tasks.model.deadletters.entry import FIELDS, StoredDeadLetter
+from vmpooler_tasks.model.deadletters.filters import DeadLetterFilter
 
 MESSAGE_WIDTH = 100
 
 
 @click.group()
 def dlq() -> None:
-    """Look through dead letters; run them again, delete or export them.
+    """Search, redrive, delete and export dead letters.
 
     Example: vmpooler-tasks dlq list --queue clone --since 2h
     """
@@ -40,8 +41,6 @@ dlq.add_command(redrive)
 @pass_context
 def list_letters(context: Context, /, limit: int, after: str | None, as_json: bool, **filters: Any) -> None:
     """Dead letters, newest first."""
-    from vmpooler_tasks.jobs.deadletters import query as job  # noqa: PLC0415
-
     wanted = _readable(context, options.filter_from(filters))
     try:
         page = job.read_page(context.db, wanted, limit, after)
@@ -64,8 +63,6 @@ def list_letters(context: Context, /, limit: int, after: str | None, as_json: bo
 
 def _readable(context: Context, wanted: "DeadLetterFilter") -> "DeadLetterFilter":
     """The filter without queues that are none: one key that somebody spoiled shall not hide the other letters."""
-    from vmpooler_tasks.jobs.deadletters import query as job  # noqa: PLC0415
-
     left, bad = job.without_unreadable(context.db, wanted)
     if bad:
         sys.stderr.write(f"{PROGRAM}: left out, since it is not a sorted set: {', '.join(bad)}\n")
@@ -92,9 +89,6 @@ def _row(letter: "StoredDeadLetter") -> tuple[str, ...]:
 @pass_context
 def show(context: Context, ids: tuple[str, ...], as_json: bool) -> None:
     """All of a dead letter, by its id."""
-    from vmpooler_tasks.jobs.deadletters import query as job  # noqa: PLC0415
-    from vmpooler_tasks.model.deadletters.filters import DeadLetterFilter  # noqa: PLC0415
-
     letters = list(job.find(context.db, _readable(context, DeadLetterFilter(ids=frozenset(ids)))))
     _refuse_missing(ids, letters)
     if as_json:
@@ -121,8 +115,6 @@ def _refuse_missing(ids: tuple[str, ...], letters: "list[StoredDeadLetter]") -> 
 @pass_context
 def stats(context: Context, /, as_json: bool, **filters: Any) -> None:
     """What fails most: dead letters by error, numbers and names aside."""
-    from vmpooler_tasks.jobs.deadletters import query as job  # noqa: PLC0415
-
     groups = job.group_by_error(context.db, _readable(context, options.filter_from(filters)))
     sizes = job.sizes(context.db)
     if as_json:
@@ -173,9 +165,6 @@ def delete(
     **filters: Any,
 ) -> None:
     """Delete dead letters, by id or filter. The audit keeps who did it, and why."""
-    from vmpooler_tasks.jobs.deadletters import query as job  # noqa: PLC0415
-    from vmpooler_tasks.jobs.deadletters.delete import delete as delete_all  # noqa: PLC0415
-
     wanted = options.filter_from(filters, ids)
     if wanted.selects_all() and not every:
         raise click.UsageError("name ids or filters, or say --all")
@@ -204,8 +193,6 @@ def delete(
 @pass_context
 def export(context: Context, /, form: str, output: str, as_json: bool, **filters: Any) -> None:
     """All dead letters that the filters select, as JSON lines or CSV."""
-    from vmpooler_tasks.jobs.deadletters import query as job  # noqa: PLC0415
-
     letters = job.find(context.db, _readable(context, options.filter_from(filters)))
     letters = _begun(letters)  # a file that is there already is worth more than one without a letter, if Redis fails
     write = _write_csv if form == "csv" and not as_json else _write_lines
@@ -228,8 +215,6 @@ def _write_lines(file: IO[str], letters: "Iterable[StoredDeadLetter]") -> int:
 
 
 def _write_csv(file: IO[str], letters: "Iterable[StoredDeadLetter]") -> int:
-    from vmpooler_tasks.model.deadletters.entry import FIELDS  # noqa: PLC0415
-
     writer = csv.DictWriter(file, ("queue", *FIELDS), extrasaction="ignore")
     writer.writeheader()
     count = 0

@@ -1,8 +1,10 @@
 """The checks of `vmpooler-tasks doctor`: what was found, and what to do about it."""
 
 from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
 
-from vmpooler_tasks.cli.output import age
+from vmpooler_tasks.cli.shared.lazy import LazyModule
+from vmpooler_tasks.cli.shared.output import age
 from vmpooler_tasks.clock import system_clock
 from vmpooler_tasks.config import Settings
 from vmpooler_tasks.config.redis_address import without_login
@@ -17,6 +19,13 @@ from vmpooler_tasks.store.fleet import schedule
 from vmpooler_tasks.store.pools import breakers, other_manager
 from vmpooler_tasks.store.purge import batches
 from vmpooler_tasks.store.redis import server
+from vmpooler_tasks.tasks.pool_context import try_providers
+from vmpooler_tasks.tasks.registry import QUEUES
+
+if TYPE_CHECKING:
+    from vmpooler_tasks.tasks import enqueue as client
+else:
+    client = LazyModule("vmpooler_tasks.tasks.enqueue")  # Celery is slow to import
 
 REDIS = "Redis"
 """What the finding is called that all others depend on."""
@@ -61,11 +70,9 @@ def _broker(settings: Settings, db: Database, made: Findings) -> Finding:
 
 
 def _workers(settings: Settings, db: Database, made: Findings) -> Finding:
-    from vmpooler_tasks.tasks.enqueue import live_workers  # noqa: PLC0415 - Celery is slow to import
-
     del db, made
     try:
-        workers = live_workers(settings)
+        workers = client.live_workers(settings)
     except VmpoolerTasksError as error:
         if writes := refused_write(error):  # the question itself is a message in Redis
             return Finding("fail", "workers", f"they cannot be asked: {writes[0]}", writes[1])
@@ -84,10 +91,6 @@ def _beats(settings: Settings, db: Database, made: Findings) -> Finding:
 
 
 def _pool_manager(settings: Settings, db: Database, made: Findings) -> Finding:
-    from vmpooler_tasks.tasks.enqueue import queues_taken  # noqa: PLC0415 - Celery is slow to import
-    from vmpooler_tasks.tasks.pool_context import try_providers  # noqa: PLC0415
-    from vmpooler_tasks.tasks.registry import QUEUES  # noqa: PLC0415
-
     if not settings.config.manage_pools:
         return Finding("ok", POOL_MANAGER, "switched off (manage_pools)")
     try:
@@ -97,7 +100,7 @@ def _pool_manager(settings: Settings, db: Database, made: Findings) -> Finding:
     if other_manager.sightings(db):
         remedy_of_two = "stop VMPooler's manager, or set manage_pools: false"
         return Finding("fail", POOL_MANAGER, "another one is at work on this Redis", remedy_of_two)
-    untaken = sorted(set(QUEUES) - queues_taken(settings)) if made["workers"].state == "ok" else []
+    untaken = sorted(set(QUEUES) - client.queues_taken(settings)) if made["workers"].state == "ok" else []
     if untaken:
         start = f"start one: celery -A vmpooler_tasks worker -Q {','.join(untaken)}"
         return Finding("fail", POOL_MANAGER, f"no worker takes {', '.join(untaken)}", start)

@@ -5,24 +5,23 @@ import sys
 
 import click
 
-from vmpooler_tasks.cli import options
-from vmpooler_tasks.cli.context import Context, pass_context
-from vmpooler_tasks.cli.output import COLOURS, print_json, print_line
+from vmpooler_tasks.cli.diagnosis import REDIS, diagnose
+from vmpooler_tasks.cli.shared import options
+from vmpooler_tasks.cli.shared.context import Context, pass_context
+from vmpooler_tasks.cli.shared.output import COLOURS, print_json, print_line
 
 
 @click.command(
-    short_help="Look at everything that these workers depend on.",
+    short_help="Check everything that these workers depend on.",
     epilog="Example: vmpooler-tasks doctor",
 )
 @options.as_json
 @pass_context
 def doctor(context: Context, as_json: bool) -> None:
-    """Look at everything that these workers depend on: a line each, with what to do.
+    """Check everything that these workers depend on: a line each, with what to do.
 
     Exit status: 0, 1 if anything failed, 69 if Redis does not answer.
     """
-    from vmpooler_tasks.cli.diagnosis import REDIS, diagnose  # noqa: PLC0415
-
     findings = []
     for finding in diagnose(context.settings, context.db):
         findings.append(finding)

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from vmpooler_tasks.cli import options
-from vmpooler_tasks.cli.context import Context, pass_context
-from vmpooler_tasks.cli.output import (
+from vmpooler_tasks.cli.shared import options
+from vmpooler_tasks.cli.shared.context import Context, pass_context
+from vmpooler_tasks.cli.shared.output import (
     COLOURS,
     age,
     print_json,
@@ -20,6 +20,11 @@ from vmpooler_tasks.cli.output import (
     utc_time,
 )
 from vmpooler_tasks.clock import system_clock
+from vmpooler_tasks.jobs.health import check as job
+from vmpooler_tasks.jobs.health import read
+from vmpooler_tasks.metrics.push import Post
+from vmpooler_tasks.model.health.reason_texts import explain
+from vmpooler_tasks.store.health.record import read_history
 
 if TYPE_CHECKING:  # the jobs are imported where they are used: `--help` needs no Redis client
     from vmpooler_tasks.jobs.health.check import HealthReport
@@ -56,10 +61,6 @@ def health(context: Context, watch: bool, history: float | None, no_check: bool,
 
 
 def _report(context: Context, no_check: bool) -> "HealthReport":
-    from vmpooler_tasks.jobs.health import check as job  # noqa: PLC0415
-    from vmpooler_tasks.jobs.health import read  # noqa: PLC0415
-    from vmpooler_tasks.metrics.push import Post  # noqa: PLC0415
-
     if no_check:
         return read.read(context.db, context.settings, system_clock)
     post = Post(context.settings)
@@ -83,8 +84,6 @@ def _watch(context: Context, report: "HealthReport", as_json: bool) -> None:
 
 
 def _show(report: "HealthReport") -> None:
-    from vmpooler_tasks.model.health.reason_texts import explain  # noqa: PLC0415
-
     shown = report.as_json()
     print_line(f"{shown['status'].upper()}  (checked {shown['last_check'] or 'never'})", COLOURS[shown["status"]])
     for reason in report.verdict.reasons:
@@ -135,8 +134,6 @@ def _measured(pool: Mapping[str, Any], queue: str, name: str) -> float | None:
 
 
 def _show_history(context: Context, seconds: float, as_json: bool) -> None:
-    from vmpooler_tasks.store.health.record import read_history  # noqa: PLC0415
-
     checks = read_history(context.db, system_clock() - seconds)
     if as_json:
         print_json(checks)

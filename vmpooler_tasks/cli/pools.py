@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from vmpooler_tasks.cli import options
-from vmpooler_tasks.cli.context import Context, pass_context
-from vmpooler_tasks.cli.output import age, print_json, print_json_line, print_line, print_table
+from vmpooler_tasks.cli.shared import options
+from vmpooler_tasks.cli.shared.context import Context, pass_context
+from vmpooler_tasks.cli.shared.output import age, print_json, print_json_line, print_line, print_table
 from vmpooler_tasks.clock import system_clock
+from vmpooler_tasks.jobs.pools.overview import overview
 
 if TYPE_CHECKING:  # the jobs are imported where they are used: `--help` needs no Redis client
     from vmpooler_tasks.jobs.pools.overview import PoolRow
@@ -18,17 +19,15 @@ WATCH_SECONDS = 2.0
 HEADINGS = ("POOL", "SIZE", "READY", "PENDING", "RUNNING", "FAILED", "LAST FAILURE")
 
 
-@click.command(short_help="How each pool stands.", epilog="Example: vmpooler-tasks pools --watch")
+@click.command(short_help="Show the state of each pool.", epilog="Example: vmpooler-tasks pools --watch")
 @click.option("--watch", is_flag=True, help="Show it again every two seconds, until Ctrl-C.")
 @options.as_json
 @pass_context
 def pools(context: Context, watch: bool, as_json: bool) -> None:
-    """How each pool stands: its size, its VMs by queue, and how many failed in the last hour.
+    """Show the state of each pool: its size, its VMs by queue, and how many failed in the last hour.
 
     With --json also those that are being cloned, wait for their destruction, and the provider.
     """
-    from vmpooler_tasks.jobs.pools.overview import overview  # noqa: PLC0415
-
     while True:
         _, rows = overview(context.db, context.settings, system_clock())
         if as_json:

@@ -4,11 +4,19 @@ from typing import TYPE_CHECKING
 
 import click
 
-from vmpooler_tasks.cli import options
-from vmpooler_tasks.cli.context import Context, pass_context, who_am_i
-from vmpooler_tasks.cli.output import age, print_json, print_line, print_table
+from vmpooler_tasks.cli.shared import options
+from vmpooler_tasks.cli.shared.context import Context, pass_context, who_am_i
+from vmpooler_tasks.cli.shared.lazy import LazyModule
+from vmpooler_tasks.cli.shared.output import age, print_json, print_line, print_table
 from vmpooler_tasks.clock import system_clock
 from vmpooler_tasks.errors import InvalidInputError
+from vmpooler_tasks.jobs.purge import cycle as job
+from vmpooler_tasks.jobs.purge.options import PurgeOptions, check
+
+if TYPE_CHECKING:
+    from vmpooler_tasks.tasks import enqueue as client
+else:
+    client = LazyModule("vmpooler_tasks.tasks.enqueue")  # Celery is slow to import
 
 if TYPE_CHECKING:  # the job is imported where it is used: `--help` needs no Redis client
     from vmpooler_tasks.jobs.purge.report import PurgeReport
@@ -43,9 +51,6 @@ def purge(
     as_json: bool,
 ) -> None:
     """Take stale entries out of the queues now."""
-    from vmpooler_tasks.jobs.purge import cycle as job  # noqa: PLC0415
-    from vmpooler_tasks.jobs.purge.options import PurgeOptions, check  # noqa: PLC0415
-
     order = PurgeOptions(
         dry_run=dry_run, force=force, pools=pools, queues=queues, keep_entries=True, who=who_am_i(), why=why
     )
@@ -73,9 +78,7 @@ def purge(
 
 
 def _enqueue(context: Context, as_json: bool, **order: object) -> None:
-    from vmpooler_tasks.tasks.enqueue import enqueue_purge  # noqa: PLC0415
-
-    task_id = enqueue_purge(context.settings, order)
+    task_id = client.enqueue_purge(context.settings, order)
     if as_json:
         print_json({"task_id": task_id})
     else:

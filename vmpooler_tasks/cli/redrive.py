@@ -7,12 +7,23 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from vmpooler_tasks.cli import options
-from vmpooler_tasks.cli.context import PROGRAM, Context, pass_context, who_am_i
-from vmpooler_tasks.cli.output import print_json, print_line, print_table, utc_time
+from vmpooler_tasks.cli.shared import options
+from vmpooler_tasks.cli.shared.context import Context, pass_context, who_am_i
+from vmpooler_tasks.cli.shared.lazy import LazyModule
+from vmpooler_tasks.cli.shared.output import print_json, print_line, print_table, utc_time
+from vmpooler_tasks.cli.shared.program import PROGRAM
 from vmpooler_tasks.clock import system_clock
 from vmpooler_tasks.errors import InvalidInputError, VmpoolerTasksError
+from vmpooler_tasks.jobs.redrive import run as job
+from vmpooler_tasks.jobs.redrive.eligibility import forecast
 from vmpooler_tasks.model.redrive import DEFAULT_MAX_FAILED, DEFAULT_RATE, POISON_AFTER, Outcome, RunState
+from vmpooler_tasks.store.redrive.runs import newest_first
+from vmpooler_tasks.tasks.registry import CLONE_QUEUE, OWN
+
+if TYPE_CHECKING:
+    from vmpooler_tasks.tasks import enqueue as client
+else:
+    client = LazyModule("vmpooler_tasks.tasks.enqueue")  # Celery is slow to import
 
 if TYPE_CHECKING:  # the jobs are imported where they are used: `--help` needs no Redis client
     from vmpooler_tasks.jobs.redrive.run import Selection
@@ -76,10 +87,6 @@ def redrive(
     What nobody wants any more (a request that was answered, a pool that is full) is closed instead. A run can be
     interrupted, and resumed by anybody; the audit keeps who ordered it, and why.
     """
-    from vmpooler_tasks.jobs.redrive import run as job  # noqa: PLC0415
-    from vmpooler_tasks.jobs.redrive.eligibility import forecast  # noqa: PLC0415
-    from vmpooler_tasks.tasks.registry import OWN  # noqa: PLC0415
-
     _refuse_mixture(ids or every or any(filters.values()), resume, cancel, status, runs)
     with _usage_errors():
         if runs:
@@ -167,18 +174,15 @@ def _preview(selection: "Selection", expected: Mapping[Outcome, int], as_json: b
 
 
 def _drive(context: Context, run: str, enqueue: bool, as_json: bool) -> None:
-    from vmpooler_tasks.jobs.redrive import run as job  # noqa: PLC0415
-    from vmpooler_tasks.tasks.enqueue import enqueue_redrive, redrive_broker  # noqa: PLC0415 - Celery is slow to import
-
     has_told = False
     if enqueue:
-        task = enqueue_redrive(context.settings, run)
+        task = client.enqueue_redrive(context.settings, run)
         _say(as_json, {"run": run, "task_id": task}, f"Run {run} is enqueued as task {task}.")
         return
     last = job.known(context.db, run)
     progress = not as_json and sys.stderr.isatty()
     try:
-        with redrive_broker(context.settings) as broker:
+        with client.redrive_broker(context.settings) as broker:
             position = last.position
             for last in job.go_on(context.db, context.settings, broker, system_clock, run):
                 if last.state is RunState.RUNNING and last.position == position and not has_told:
@@ -196,12 +200,9 @@ def _drive(context: Context, run: str, enqueue: bool, as_json: bool) -> None:
 
 
 def _why_it_waits(context: Context, run: "Run") -> str:
-    from vmpooler_tasks.tasks.enqueue import queues_taken  # noqa: PLC0415
-    from vmpooler_tasks.tasks.registry import CLONE_QUEUE  # noqa: PLC0415
-
     why = "no slot for a clone is free (task_limit, ondemand_clone_limit)"
     try:
-        if CLONE_QUEUE not in queues_taken(context.settings):
+        if CLONE_QUEUE not in client.queues_taken(context.settings):
             why += f", and no worker takes {CLONE_QUEUE}: start one"
     except VmpoolerTasksError:
         pass  # the run itself will tell
@@ -209,8 +210,6 @@ def _why_it_waits(context: Context, run: "Run") -> str:
 
 
 def _show_run(run: "Run", as_json: bool) -> None:
-    from vmpooler_tasks.jobs.redrive import run as job  # noqa: PLC0415
-
     if as_json:
         print_json(job.as_json(run))
         return
@@ -231,9 +230,6 @@ def _show_run(run: "Run", as_json: bool) -> None:
 
 
 def _show_runs(context: Context, as_json: bool) -> None:
-    from vmpooler_tasks.jobs.redrive import run as job  # noqa: PLC0415
-    from vmpooler_tasks.store.redrive.runs import newest_first  # noqa: PLC0415
-
     found = newest_first(context.db)
     if as_json:
         print_json([job.as_json(run) for run in found])

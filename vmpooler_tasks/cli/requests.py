@@ -6,11 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from vmpooler_tasks.cli import options
-from vmpooler_tasks.cli.context import PROGRAM, Context, pass_context
-from vmpooler_tasks.cli.output import print_json, print_line, print_table, utc_time
+from vmpooler_tasks.cli.shared import options
+from vmpooler_tasks.cli.shared.context import Context, pass_context
+from vmpooler_tasks.cli.shared.output import print_json, print_line, print_table, utc_time
+from vmpooler_tasks.cli.shared.program import PROGRAM
 from vmpooler_tasks.clock import system_clock
 from vmpooler_tasks.errors import InvalidInputError
+from vmpooler_tasks.jobs.requests import create as job
 
 if TYPE_CHECKING:  # the jobs are imported where they are used: `--help` needs no Redis client
     from vmpooler_tasks.jobs.requests.create import Story
@@ -55,13 +57,13 @@ class _Requests(click.Group):
 
 @click.group(
     cls=_Requests,
-    short_help="Ask for VMs, or see what became of a request.",
+    short_help="Request VMs, or show what happened to a request.",
     options_metavar="",
     subcommand_metavar="POOL=COUNT… [--wait] | show ID | list",
     epilog="Example: vmpooler-tasks request centos-7=2 --wait",
 )
 def request() -> None:
-    """Ask for VMs: `request POOL=COUNT… [--wait]`, as VMPooler's API server does; or show what became of it."""
+    """Request VMs as VMPooler's API server does, `request POOL=COUNT… [--wait]`, or show what happened to a request."""
 
 
 @request.command("make", hidden=True, epilog="Example: vmpooler-tasks request centos-7=2 --wait")
@@ -71,8 +73,6 @@ def request() -> None:
 @pass_context
 def make(context: Context, asked: tuple[tuple[str, int], ...], wait: bool, as_json: bool) -> None:
     """Ask for so many VMs of each pool, by its name or an alias."""
-    from vmpooler_tasks.jobs.requests import create as job  # noqa: PLC0415
-
     try:
         request_id = job.make(context.db, context.settings, asked, system_clock())
     except InvalidInputError as error:
@@ -100,8 +100,6 @@ def make(context: Context, asked: tuple[tuple[str, int], ...], wait: bool, as_js
 @pass_context
 def show(context: Context, request_id: str, as_json: bool) -> None:
     """The whole story of a request: its VMs, attempts and dead letters, in order of time."""
-    from vmpooler_tasks.jobs.requests import create as job  # noqa: PLC0415
-
     try:
         story = job.story(context.db, request_id)
     except InvalidInputError as error:
@@ -114,8 +112,6 @@ def show(context: Context, request_id: str, as_json: bool) -> None:
 @pass_context
 def list_requests(context: Context, as_json: bool) -> None:
     """The requests that wait or are being filled."""
-    from vmpooler_tasks.jobs.requests import create as job  # noqa: PLC0415
-
     stories = job.open_stories(context.db)
     if as_json:
         print_json([story.as_json() for story in stories])

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import click
+from wcwidth import clip, width
 
 from vmpooler_tasks.model.names import on_one_line
 from vmpooler_tasks.model.timestamps import iso_utc
@@ -43,8 +44,6 @@ def print_table(headings: Sequence[str], rows: Iterable[Sequence[Any]], *, numbe
 
     Into a pipe nothing is cut off: half an id would be worthless there.
     """
-    from wcwidth import width  # noqa: PLC0415 - JSON needs no table
-
     cells = [[on_one_line("" if cell is None else str(cell)) for cell in row] for row in rows]
     widths = [max(map(width, column)) for column in zip(headings, *cells, strict=True)]
     terminal = sys.stdout.isatty()
@@ -72,8 +71,6 @@ def _line(cells: Sequence[str], widths: Sequence[int], right: Sequence[bool], co
 
 def _set(text: str, wide: int, *, to_the_right: bool) -> str:
     """The text in exactly that many places of a terminal, where a letter may take two."""
-    from wcwidth import clip, width  # noqa: PLC0415
-
     if width(text) > wide:
         text = clip(text, 0, wide - 1).rstrip() + "…"
     blanks = " " * (wide - width(text))
