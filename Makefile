@@ -67,7 +67,7 @@ lint: $(READY) lint-javascript ## Check style, types and the direction of import
 	@$(BIN)/lint-imports
 
 lint-javascript:
-	@if command -v npm >/dev/null; then $(MAKE) --silent $(NODE_READY) && node_modules/.bin/tsc; else $(NO_NODE); fi
+	@if command -v npm >/dev/null; then $(MAKE) --silent $(NODE_READY) && npm run --silent lint; else $(NO_NODE); fi
 
 $(NODE_READY): package.json
 	@npm install --silent --no-package-lock --no-audit --no-fund --ignore-scripts

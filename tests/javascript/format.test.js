@@ -107,7 +107,10 @@ test("local time names the day unless it is today, and the year unless it is thi
   const now = new Date();
   const epoch = now.getTime() / 1000;
   assert.match(localTime(epoch), /^\d\d:\d\d:\d\d$/);
-  assert.match(localTime(epoch - 800 * 86_400), new RegExp(String(new Date(now.getTime() - 800 * 86_400_000).getFullYear())));
+  assert.match(
+    localTime(epoch - 800 * 86_400),
+    new RegExp(String(new Date(now.getTime() - 800 * 86_400_000).getFullYear())),
+  );
   assert.equal(localTime(NaN), "–");
   assert.equal(localTime(1e15), "–");
 });

@@ -72,7 +72,10 @@ test("the state of a pool names the suspension first", () => {
   assert.equal(textOf({ ready: 2 }), "Filling");
   assert.equal(textOf({ size: 0, ready: 0 }), "Size 0");
   assert.equal(textOf({ ready: 0, provider_closed_until: NOW + 9 }), "Provider vsphere suspended. Next attempt in");
-  assert.equal(textOf({ pool_closed_until: NOW + 9, provider_closed_until: NOW + 5 }), "Pool suspended. Next attempt in");
+  assert.equal(
+    textOf({ pool_closed_until: NOW + 9, provider_closed_until: NOW + 5 }),
+    "Pool suspended. Next attempt in",
+  );
   assert.equal(textOf({ pool_closed_until: NOW - 1 }), "Full");
 });
 

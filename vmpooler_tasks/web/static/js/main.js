@@ -31,19 +31,25 @@ const viewNames = /** @type {View[]} */ (Object.keys(VIEWS));
 /** @param {string} section */
 const viewOf = (section) => viewNames.find((view) => VIEWS[view].includes(section)) ?? "home";
 
-/** The page of somebody who is logged in. */
+/** Create the sections. They need the session: its role decides which buttons there are. */
+const createSections = () => ({
+  pools: new PoolsSection(),
+  trends: new TrendsSection(),
+  deadLetters: new DeadLettersSection(),
+  purge: new PurgeSection(),
+  audit: new AuditSection(),
+});
+
+/** The page of somebody who is logged in. It is empty until the first overview. */
 class Page {
-  pools = new PoolsSection();
-  trends = new TrendsSection();
-  deadLetters = new DeadLettersSection();
-  purge = new PurgeSection();
-  audit = new AuditSection();
   poll = new Poll(
     (overview) => this.#update(overview),
     (error, nextAttemptMs) => this.#showFailure(error, nextAttemptMs),
   );
   /** @type {Overview | null} */
   #overview = null;
+  /** @type {ReturnType<typeof createSections> | null} */
+  #sections = null;
   /** @type {View | null} */
   #view = null;
 
@@ -61,23 +67,19 @@ class Page {
     showFound();
     setServerTime(overview.at);
     const view = viewOf(currentPlace().section);
+    const isFirst = this.#sections === null;
+    const { pools, trends, deadLetters, purge, audit } = (this.#sections ??= createSections());
     showHealth(overview.health, overview.features.health);
     showDeadLetterCount(overview.dlq);
     showTiles(overview);
-    this.pools.update(overview.pools);
-    if (view === "home") this.#updateTrends(overview);
-    this.deadLetters.update(overview, view === "letters");
-    this.purge.update(overview);
-    if (view === "audit") this.audit.update();
+    pools.update(overview.pools);
+    if (view === "home") trends.update(overview.health.last_check);
+    deadLetters.update(overview, view === "letters");
+    purge.update(overview);
+    if (view === "audit") audit.update();
     if (view !== "letters") this.#announceNew(overview);
-    const isFirst = this.#overview === null;
     this.#overview = overview;
     if (isFirst) this.enter(currentPlace(), this.hasJustLoggedIn);
-  }
-
-  /** @param {Overview} overview */
-  #updateTrends(overview) {
-    this.trends.update(overview.health.last_check ?? "never");
   }
 
   /**
@@ -100,7 +102,7 @@ class Page {
   }
 
   /**
-   * Show the section of a place. The sections fill themselves from the first overview on.
+   * Show the section of a place. Its content comes with the first overview.
    *
    * @param {Place} place
    * @param {boolean} movesFocus
@@ -109,12 +111,13 @@ class Page {
     const view = viewOf(section);
     for (const name of viewNames) show(byId(`view-${name}`), name === view);
     markCurrent(VIEWS[view].includes(section) ? section : "status");
-    if (!this.#overview) return;
-    if (view === "letters") this.deadLetters.enter(filters, this.#overview.revision);
-    else this.deadLetters.leave();
-    if (view === "purge") this.purge.enter(filters);
-    if (view === "audit") this.audit.enter();
-    if (view === "home") this.#updateTrends(this.#overview);
+    if (!this.#overview || !this.#sections) return;
+    const { trends, deadLetters, purge, audit } = this.#sections;
+    if (view === "letters") deadLetters.enter(filters, this.#overview.revision);
+    else deadLetters.leave();
+    if (view === "purge") purge.enter(filters);
+    if (view === "audit") audit.enter();
+    if (view === "home") trends.update(this.#overview.health.last_check);
     // A changed filter of the dead letters leaves the focus where it is.
     if (movesFocus && (view !== "letters" || view !== this.#view)) focusSection(section);
     this.#view = view;

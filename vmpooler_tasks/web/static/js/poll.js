@@ -1,4 +1,4 @@
-/** Polling of the overview: every two seconds, less often in a background tab, and less and less often while it fails. */
+/** Polling of the overview: every two seconds, less often in a background tab, and ever less often while it fails. */
 
 import { get } from "./shared/api.js";
 

@@ -37,8 +37,8 @@ export class AuditSection {
     this.more = button(`Show ${PAGE} more`, () => this.#showMore());
     byId("audit-body").append(
       el("p", {
-        class: "muted",
-        text: "Every redrive, deletion and purge, from this page, the command line and the API. The last 10,000 are kept.",
+        class: "intro",
+        text: "Redrives, deletions and purges from this page, the command line and the API. The last 10,000 are kept.",
       }),
       this.errors,
       this.table,

@@ -29,8 +29,13 @@ const LABELS = {
   id: "Id",
 };
 const LONG_FIELDS = ["traceback", "args", "kwargs"];
-/** Fields with a link to the other dead letters of the same value, and the filter of that link. @type {Record<string, string>} */
-const FILTERS = { vm: "vm", pool: "pool", request_id: "request", error_class: "error_class" };
+/** Fields with a link to all dead letters of the same value. @type {Record<string, {filter: string, text: string}>} */
+const LINKS = {
+  vm: { filter: "vm", text: "all of this VM" },
+  pool: { filter: "pool", text: "all of this pool" },
+  request_id: { filter: "request", text: "all of this request" },
+  error_class: { filter: "error_class", text: "all of this error" },
+};
 
 /** @typedef {(selection: Selection, words: string) => void} Action */
 
@@ -70,10 +75,7 @@ const isGone = (error) => error instanceof ApiError && error.status === 404;
  */
 function fill(dialog, deadLetter, actions) {
   const long = LONG_FIELDS.filter((name) => deadLetter[name] !== null && deadLetter[name] !== undefined);
-  dialog.body.replaceChildren(
-    fieldList(deadLetter),
-    ...long.map((name) => longField(name, deadLetter[name])),
-  );
+  dialog.body.replaceChildren(fieldList(deadLetter), ...long.map((name) => longField(name, deadLetter[name])));
   dialog.foot.replaceChildren(
     ...buttonsOf(deadLetter, actions),
     el("span", { class: "spring" }),
@@ -100,9 +102,7 @@ function buttonsOf({ id, vm }, { redrive, remove }) {
 /** @param {DeadLetter} deadLetter */
 function fieldList(deadLetter) {
   const isSameQueue = deadLetter.queue === deadLetter.queue_from;
-  const known = Object.keys(LABELS).filter(
-    (name) => name in deadLetter && !(isSameQueue && name === "queue_from"),
-  );
+  const known = Object.keys(LABELS).filter((name) => name in deadLetter && !(isSameQueue && name === "queue_from"));
   const others = Object.keys(deadLetter).filter((name) => !Object.hasOwn(LABELS, name) && !LONG_FIELDS.includes(name));
   const items = [...known, ...others].flatMap((name) => [
     el("dt", { text: Object.hasOwn(LABELS, name) ? LABELS[name] : name }),
@@ -119,14 +119,10 @@ function valueOf(name, value) {
   if (value === null || value === undefined || value === "") return ["–"];
   if (name === "failed_at") return [timeEl(value), " (", timeEl(value, "age"), ")"];
   const text = typeof value === "object" ? JSON.stringify(value) : String(value);
-  if (!Object.hasOwn(FILTERS, name)) return [text];
-  const link = el(
-    "a",
-    { class: "aside", href: hashOf("letters", { [FILTERS[name]]: text }) },
-    "show all of this",
-    el("span", { class: "unseen", text: ` ${LABELS[name]}` }),
-  );
-  return [text, " ", link];
+  if (!Object.hasOwn(LINKS, name)) return [text];
+  const link = LINKS[name];
+  const href = hashOf("letters", { [link.filter]: text });
+  return [text, " ", el("a", { class: "aside", href, text: link.text })];
 }
 
 /**

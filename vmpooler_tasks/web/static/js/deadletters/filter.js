@@ -1,4 +1,4 @@
-/** The filter of dead letters: as it stands in the hash, as the API takes it, and in words. Nothing here needs a page. */
+/** The filter of dead letters: as in the hash, as the API takes it, and in words. Nothing here needs a page. */
 
 import { epochOf, localTime, serverNow } from "../shared/format.js";
 
@@ -19,7 +19,11 @@ export const SINCE = [
 /** @type {Record<string, number>} */
 const UNIT_SECONDS = { s: 1, m: 60, h: 3600, d: 86_400 };
 
-/** Filters without a field in the form. Each is shown as a chip that removes it. @type {Record<string, (value: string) => string>} */
+/**
+ * Filters without a field in the form. Each is shown as a chip that removes it.
+ *
+ * @type {Record<string, (value: string) => string>}
+ */
 const CHIPS = {
   error: (value) => `error: ${value}`,
   error_class: (value) => `class: ${value}`,

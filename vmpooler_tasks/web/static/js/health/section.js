@@ -14,8 +14,8 @@ const STATUSES = { healthy: "Healthy", degraded: "Degraded", unhealthy: "Unhealt
 /** @type {Record<string, string>} */
 const MEANINGS = {
   healthy: "Every value is within its threshold.",
-  degraded: "The queues work. These problems need a fix:",
-  unhealthy: "The queues do not work properly. Fix these problems now:",
+  degraded: "These problems need a fix:",
+  unhealthy: "These problems need a fix now:",
 };
 
 /** @type {Reason} */

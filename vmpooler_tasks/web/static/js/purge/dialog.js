@@ -10,8 +10,8 @@ import { countsList, entriesText } from "./report.js";
 /** @import { Filters } from "../shared/route.js" */
 /** @import { Features, PurgeReport } from "../shared/types.js" */
 
-const FORCE_HINT = "Also purge what purge_max_percent protects: a queue of a pool with too large a share of old entries.";
-const FORCE_HINT_WHEN_OFF = "Required: purge is switched off (purge_enabled: false). Force also overrides purge_max_percent.";
+const FORCE_HINT = "Also purge queues that purge_max_percent protects: too large a share of their entries is old.";
+const FORCE_HINT_WHEN_OFF = "Required: purge is switched off (purge_enabled: false). Also overrides purge_max_percent.";
 
 /**
  * Open the dialog, and purge if it is confirmed.
@@ -42,7 +42,7 @@ export function openPurgeDialog(plan, filter, features, onDone) {
     { kind: "danger" },
   );
   dialog.body.append(
-    el("p", {}, "Purge ", el("strong", { text: entriesText(plan) }), `: ${scopeOf(filter)}?`),
+    question(plan, filter),
     countsList(plan.found),
     el("p", {
       class: "muted",
@@ -55,8 +55,12 @@ export function openPurgeDialog(plan, filter, features, onDone) {
   dialog.foot.append(confirm, button("Cancel", dialog.close));
 }
 
-/** @param {Filters} filter */
-function scopeOf({ queue, pool }) {
-  const scope = [queue && `queue ${queue}`, pool && `pool ${pool}`].filter(Boolean);
-  return scope.join(", ") || "all queues of all pools";
+/**
+ * @param {PurgeReport} plan
+ * @param {Filters} filter
+ */
+function question(plan, { queue, pool }) {
+  const scope = `${queue ? `the queue ${queue}` : "all queues"} of ${pool ? `the pool ${pool}` : "all pools"}`;
+  if (!plan.total) return el("p", { text: `The plan found nothing to purge. Purge ${scope} anyway?` });
+  return el("p", {}, "Purge ", el("strong", { text: entriesText(plan) }), ` from ${scope}?`);
 }

@@ -47,9 +47,7 @@ export function planSummary(plan) {
 export function countsList(counts) {
   const items = Object.entries(counts)
     .filter(([, count]) => count)
-    .map(([queue, count]) =>
-      el("li", {}, el("strong", { text: number(count) }), ` ${queue}: ${EFFECTS[queue] ?? ""}`),
-    );
+    .map(([queue, count]) => el("li", {}, el("strong", { text: number(count) }), ` ${queue}: ${EFFECTS[queue] ?? ""}`));
   return el("ul", { class: "expected" }, items);
 }
 

@@ -48,8 +48,8 @@ export class PurgeSection {
     this.rest = el("p", { class: "muted" });
     byId("purge-body").append(
       el("p", {
-        class: "muted",
-        text: "A purge removes entries from the queues that are too old. The plan below changes nothing.",
+        class: "intro",
+        text: "A purge removes entries that are too old from the queues. The plan below changes nothing.",
       }),
       this.switches,
       el(

@@ -51,7 +51,11 @@ export async function logOut() {
   Object.assign(session, { user: null, role: null, csrf_token: null });
 }
 
-/** @typedef {Record<string, unknown>} Parameters a list becomes several parameters of one name; empty values are left out */
+/**
+ * The parameters of a query. A list becomes several parameters of one name; empty values are left out.
+ *
+ * @typedef {Record<string, unknown>} Parameters
+ */
 
 /**
  * Read from the API.

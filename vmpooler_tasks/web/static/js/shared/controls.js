@@ -49,7 +49,13 @@ export function whyField() {
  * @param {...import("./dom.js").Children} more
  */
 export function inline(label, input, { grows = false } = {}, ...more) {
-  return el("div", { class: grows ? "inline grow" : "inline" }, el("label", { for: input.id, text: label }), input, ...more);
+  return el(
+    "div",
+    { class: grows ? "inline grow" : "inline" },
+    el("label", { for: input.id, text: label }),
+    input,
+    ...more,
+  );
 }
 
 /**

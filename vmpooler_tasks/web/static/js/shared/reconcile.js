@@ -11,7 +11,7 @@ import { headingOf } from "./dom.js";
  * @template {HTMLElement} Node
  * @param {HTMLElement} parent nothing else may add children to it
  * @param {Item[]} items
- * @param {(item: Item) => unknown} keyOf names an item; equal keys are told apart by their order
+ * @param {(item: Item) => unknown} keyOf names an item; equal keys get numbers
  * @param {(item: Item) => Node} create
  * @param {(node: Node, item: Item) => void} [update] writes what changed; also called for a new element
  */
@@ -43,6 +43,8 @@ export function reconcile(parent, items, keyOf, create, update = () => {}) {
  */
 function restoreFocus(parent, focused, place) {
   const neighbour = parent.children[Math.min(place, parent.children.length - 1)];
-  const target = focused.isConnected ? focused : (neighbour?.querySelector("button, a[href], input") ?? headingOf(parent));
+  const target = focused.isConnected
+    ? focused
+    : (neighbour?.querySelector("button, a[href], input") ?? headingOf(parent));
   if (target instanceof HTMLElement) target.focus({ preventScroll: true });
 }

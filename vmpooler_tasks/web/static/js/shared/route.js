@@ -1,6 +1,6 @@
 /**
- * The place on the page is the hash of its address: `#letters?queue=clone&since=1h`. A colleague who opens the link sees
- * the same. No element has such an id: the browser would scroll to it and move the focus.
+ * The place on the page is the hash of its address: `#letters?queue=clone&since=1h`. A colleague who opens the link
+ * sees the same. No element has such an id: the browser would scroll to it and move the focus.
  */
 
 /** @typedef {Record<string, string>} Filters */

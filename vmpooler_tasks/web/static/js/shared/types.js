@@ -1,6 +1,7 @@
 /**
- * The JSON of the HTTP API, as types. They follow the models of the API in `vmpooler_tasks/web/api/`. Nothing is loaded
- * from this module: other modules name its types in comments. Times are epochs in seconds unless a field says otherwise.
+ * The JSON of the HTTP API, as types. They follow the models in `vmpooler_tasks/web/api/responses.py`. The browser does
+ * not load this module: other modules name its types in comments. Times are epochs in seconds unless a field says
+ * otherwise.
  */
 
 /**
@@ -209,7 +210,18 @@
  * @property {number} duration_seconds
  */
 
-/** @typedef {{at: number, action?: string, who?: string, why?: string, count?: unknown, [field: string]: unknown}} AuditEntry */
+/**
+ * An entry has more fields, depending on its action.
+ *
+ * @typedef {{
+ *   at: number,
+ *   action?: string,
+ *   who?: string,
+ *   why?: string,
+ *   count?: unknown,
+ *   [field: string]: unknown,
+ * }} AuditEntry
+ */
 
 /**
  * @typedef {object} AuditPage

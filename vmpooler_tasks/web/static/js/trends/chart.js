@@ -15,9 +15,24 @@ const BOTTOM = 24;
 const PIXELS_PER_TICK = 90;
 const LAST_LABEL = 16; // pixels that half of a label takes
 
-/** The time axis. `x` returns where an epoch lies. @typedef {{from: number, to: number, width: number, x: (at: number) => number}} Frame */
-/** A line of the chart. @typedef {{name: FigureName, label: string}} Series */
-/** @typedef {{title: string, series: Series[], unit: "number" | "seconds", onPoint: (index: number) => void}} ChartOptions */
+/**
+ * The time axis. `x` returns where an epoch lies.
+ *
+ * @typedef {{from: number, to: number, width: number, x: (at: number) => number}} Frame
+ */
+
+/** @typedef {{name: FigureName, label: string}} Series a line of the chart */
+
+/**
+ * `onPoint` gets the index of the point under the mouse.
+ *
+ * @typedef {{
+ *   title: string,
+ *   series: Series[],
+ *   unit: "number" | "seconds",
+ *   onPoint: (index: number) => void,
+ * }} ChartOptions
+ */
 
 /**
  * Return the frame of a chart.
@@ -40,7 +55,7 @@ export class Chart {
   #values = new Map();
   #cursor = svg("line", { class: "cursor", y1: TOP, y2: HEIGHT - BOTTOM });
 
-  /** @param {ChartOptions} options `onPoint` gets the index of the point under the mouse */
+  /** @param {ChartOptions} options */
   constructor({ title, series, unit, onPoint }) {
     this.series = series;
     this.unit = unit;
@@ -48,7 +63,13 @@ export class Chart {
     this.drawing = svg("svg", { class: "chart", role: "img", height: HEIGHT });
     this.drawing.addEventListener("pointermove", (event) => onPoint(this.#nearest(event.clientX)));
     const legend = series.map((one) => this.#legendItem(one));
-    this.node = el("figure", {}, el("figcaption", { text: title }), el("ul", { class: "legend" }, legend), this.drawing);
+    this.node = el(
+      "figure",
+      {},
+      el("figcaption", { text: title }),
+      el("ul", { class: "legend" }, legend),
+      this.drawing,
+    );
   }
 
   /**

@@ -5,7 +5,7 @@
 /** A gap this many times longer than the usual distance is not bridged: no check ran in it. */
 const GAP_FACTOR = 4;
 
-/** @typedef {"ready" | "pending" | "completed" | "ready_oldest" | "pending_oldest" | "dlq" | "stuck" | "orphaned"} FigureName */
+/** @typedef {keyof PoolPoint | "dlq" | "orphaned"} FigureName */
 /** @typedef {{at: number, status: string} & {[Name in FigureName]?: number}} Figures */
 /** @typedef {{status: string, start: number, end: number}} Stretch */
 

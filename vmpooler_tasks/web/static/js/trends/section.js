@@ -29,9 +29,10 @@ export class TrendsSection {
   #pool = "";
   /** @type {HistoryPoint[]} */
   #points = [];
+  #isLoaded = false;
   #index = -1;
-  /** @type {string | null} */
-  #lastCheck = null;
+  /** The last check that the points were read for; undefined: read them again. @type {string | null | undefined} */
+  #lastCheck;
   #attemptsLeft = 0;
   /** @type {AbortController | null} */
   #request = null;
@@ -79,7 +80,7 @@ export class TrendsSection {
    * Read the history again if there was a new check. The server keeps a history for some seconds, so the newest check
    * may be missing at first: then try again with the next overview.
    *
-   * @param {string} lastCheck
+   * @param {string | null} lastCheck null: there was none
    */
   update(lastCheck) {
     if (lastCheck !== this.#lastCheck) this.#attemptsLeft = MAX_ATTEMPTS;
@@ -89,7 +90,7 @@ export class TrendsSection {
     this.#load();
   }
 
-  /** @param {string} lastCheck */
+  /** @param {string | null} lastCheck */
   #hasCheck(lastCheck) {
     const newest = this.#points.at(-1)?.at ?? 0;
     return newest >= (epochOf(lastCheck) ?? 0) - 1;
@@ -120,11 +121,12 @@ export class TrendsSection {
     try {
       /** @type {{points: HistoryPoint[]}} */
       const { points } = await get("history", { hours: this.#hours, points: MAX_POINTS }, signal);
+      this.#isLoaded = true;
       this.#replacePoints(points);
       this.#offerPools();
       this.#draw();
     } catch {
-      if (!signal.aborted) this.#lastCheck = null; // the next overview tries again
+      if (!signal.aborted) this.#lastCheck = undefined; // the next overview tries again
     }
   }
 
@@ -153,7 +155,7 @@ export class TrendsSection {
     const to = Math.max(serverNow(), points.at(-1)?.at ?? 0);
     // A history that is shorter than the range fills the width.
     const from = Math.max(to - this.#hours * 3600, Math.min(points[0]?.at ?? 0, to - MIN_SECONDS));
-    show(this.empty, points.length === 0);
+    show(this.empty, this.#isLoaded && points.length === 0);
     for (const chart of this.charts) {
       const width = Math.floor(chart.node.clientWidth);
       if (width > 0) chart.draw(points, frameOf(from, to, width));
