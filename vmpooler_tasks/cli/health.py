@@ -136,7 +136,7 @@ def _measured(pool: Mapping[str, Any], queue: str, name: str) -> float | None:
 def _show_history(context: Context, seconds: float, as_json: bool) -> None:
     checks = read_history(context.db, system_clock() - seconds)
     if as_json:
-        print_json(checks)
+        print_json([check.as_json() for check in checks])
         return
     if not checks:
         print_line(f"No checks in the last {age(seconds)}.")
@@ -145,13 +145,15 @@ def _show_history(context: Context, seconds: float, as_json: bool) -> None:
         ("TIME", "STATUS", "PENDING", "READY", "COMPLETED", "DLQ", "STUCK", "ORPHANED", "REASONS"),
         [
             (
-                utc_time(check["at"]),
-                check["status"],
-                *(sum(pool[place] for pool in check["pools"].values()) for place in (0, 2, 4)),
-                check["dlq"],
-                check["stuck"],
-                check["orphaned"],
-                ", ".join(check["reasons"]),
+                utc_time(check.at),
+                str(check.status),
+                sum(pool.pending for pool in check.pools.values()),
+                sum(pool.ready for pool in check.pools.values()),
+                sum(pool.completed for pool in check.pools.values()),
+                check.dlq,
+                check.stuck,
+                check.orphaned,
+                ", ".join(check.reasons),
             )
             for check in checks
         ],

@@ -109,6 +109,15 @@ def test_health_keeps_a_history(run: CommandLine) -> None:
     assert first.split()[2:] == ["healthy", "0", "0", "0", "0", "0", "0"]
 
 
+def test_an_unreadable_entry_of_the_history_hides_no_other(run: CommandLine, world: World) -> None:
+    run("health")
+    world.client.zadd(keys.HEALTH_HISTORY, {'{"at":1,"status":"healthy"}': world.now, "no JSON": world.now})
+    done = run("health", "--history", "1h")
+    assert done.status == 0
+    assert len(done.out.splitlines()) == 2 + 2
+    assert len(run.json("health", "--history", "1h")) == 2
+
+
 def test_watched_health_goes_on_until_ctrl_c(run: CommandLine) -> None:
     with run.started("health", "--watch", "--json") as process:
         assert process.stdout is not None

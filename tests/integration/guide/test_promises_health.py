@@ -204,7 +204,7 @@ def test_health_is_tracked_over_time(world: World) -> None:
     world.now += 300
     pending_vms(world, 101)
     run_health(world)
-    history = [(check["at"], check["status"]) for check in read_history(world.db, NOW)]
+    history = [(check.at, str(check.status)) for check in read_history(world.db, NOW)]
     assert history == [(NOW, "healthy"), (NOW + 300, "degraded")]
 
 

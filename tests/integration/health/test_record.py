@@ -8,6 +8,8 @@ from tests.support.cycles import cycle
 from tests.support.promises import fail, run_health
 from tests.support.world import POOL, World, settings
 from vmpooler_tasks.jobs.health import read
+from vmpooler_tasks.jobs.health.history import points
+from vmpooler_tasks.model.health.history import KeptCheck
 from vmpooler_tasks.model.health.status import Status
 from vmpooler_tasks.model.names import DeadLetterQueue, Queue
 from vmpooler_tasks.store import keys
@@ -205,10 +207,41 @@ def test_a_reader_does_not_believe_a_check_of_the_future(world: World) -> None:
     assert report.verdict.reasons[0].measured < 0
 
 
+OLD = '"dlq":0,"stuck":0,"orphaned":0,"reasons":[]'
+UNREADABLE = [
+    "nojson",
+    "5",
+    "[]",
+    "{}",
+    "[" * 100_000,
+    '{"at":1}',
+    '{"at":1,"status":"splendid"}',
+    '{"at":1,"status":["healthy"]}',
+    '{"at":"1","status":"healthy"}',
+    '{"at":1e300,"status":"healthy"}',
+    '{"at":NaN,"status":"healthy"}',
+    f'{{"at":1,"status":"healthy",{OLD},"pools":{{"centos":[1,2,3,4,5,6]}}}}',
+    f'{{"at":2,"status":"healthy",{OLD},"pools":[]}}',
+    '{"at":3,"status":"healthy","dlq":1' + "0" * 400 + "}",
+    '{"at":4,"status":"healthy","reasons":[5]}',
+    '{"at":5,"status":"healthy","reasons":["\\ud800"]}',
+]
+"""Entries that are skipped. One of them is of an earlier form, with the numbers of a pool by their place."""
+
+
 def test_history_of_which_a_line_is_none_of_ours_is_read_all_the_same(world: World) -> None:
-    world.client.zadd(keys.HEALTH_HISTORY.decode(), {"nojson": world.now, "5": world.now, "[]": world.now})
+    world.client.zadd(keys.HEALTH_HISTORY.decode(), dict.fromkeys(UNREADABLE, world.now))
     run_health(world)
-    assert [entry["status"] for entry in store.read_history(world.db, world.now)] == ["healthy"]
+    (check,) = store.read_history(world.db, world.now)
+    assert check.status is Status.HEALTHY
+    assert len(points(world.db, world.now, 10)) == 1
+
+
+@pytest.mark.parametrize("pools", ["", ',"pools":{}'])
+def test_a_kept_check_without_numbers_counts_nothing(world: World, pools: str) -> None:
+    text = f'{{"at":{world.now},"status":"degraded"{pools}}}'
+    world.client.zadd(keys.HEALTH_HISTORY.decode(), {text: world.now})
+    assert store.read_history(world.db, world.now) == [KeptCheck(at=world.now, status=Status.DEGRADED, reasons=[])]
 
 
 def test_a_reader_understands_what_vmpooler_wrote(world: World) -> None:
@@ -227,11 +260,11 @@ def test_each_check_is_kept_and_can_be_read_back_oldest_first(world: World) -> N
     world.client.sadd(keys.queue(Queue.PENDING, POOL), *(str(index) for index in range(101)))
     run_health(world)
     history = store.read_history(world.db, start)
-    assert [entry["at"] for entry in history] == [start, start + 300, start + 600, start + 900]
-    assert [entry["status"] for entry in history] == ["healthy"] * 3 + ["degraded"]
-    assert history[-1]["reasons"] == ["pending_queue"]
-    assert history[-1]["pools"][POOL][0] == 101
-    assert [entry["at"] for entry in store.read_history(world.db, start + 301)] == [start + 600, start + 900]
+    assert [entry.at for entry in history] == [start, start + 300, start + 600, start + 900]
+    assert [str(entry.status) for entry in history] == ["healthy"] * 3 + ["degraded"]
+    assert history[-1].reasons == ["pending_queue"]
+    assert history[-1].pools[POOL].pending == 101
+    assert [entry.at for entry in store.read_history(world.db, start + 301)] == [start + 600, start + 900]
 
 
 def test_history_is_bounded_to_seven_days(world: World) -> None:
@@ -249,7 +282,7 @@ def test_history_is_bounded_in_number_as_well(world: World) -> None:
     world.client.zadd(keys.HEALTH_HISTORY.decode(), old)
     run_health(world)
     assert world.client.zcard(keys.HEALTH_HISTORY.decode()) == store.MAX_HISTORY
-    assert store.read_history(world.db, world.now)[0]["status"] == "healthy"
+    assert store.read_history(world.db, world.now)[0].status is Status.HEALTHY
 
 
 def test_a_check_changes_nothing_but_its_own_keys(world: World) -> None:

@@ -11,6 +11,7 @@ from vmpooler_tasks.clock import Clock
 from vmpooler_tasks.config import Settings
 from vmpooler_tasks.errors import StoreRefusedError, VmpoolerTasksError
 from vmpooler_tasks.jobs.health.measure import measure, measure_errors
+from vmpooler_tasks.model.health.history import KeptCheck
 from vmpooler_tasks.model.health.reason_texts import explain
 from vmpooler_tasks.model.health.status import (
     Assessment,
@@ -173,7 +174,7 @@ def _recorded(
             now=now,
             fields=_fields(now, metrics, verdict),
             expires_in=max(SHORTEST_EXPIRY, 3 * settings.config.health_check_interval),
-            entry=_history_entry(metrics, verdict),
+            check=KeptCheck.measured(now, metrics, verdict),
             state=state,
         )
     except StoreRefusedError as error:
@@ -192,30 +193,6 @@ def _fields(now: float, metrics: Metrics, verdict: Assessment) -> dict[str, str]
         "dlq_total_size": str(metrics.dlq_total_size),
         "orphaned_metadata_count": str(metrics.orphaned_metadata),
         "reasons": _json([reason.as_json() for reason in verdict.reasons]),
-    }
-
-
-def _history_entry(metrics: Metrics, verdict: Assessment) -> dict[str, Any]:
-    """Small, since a week of them is kept. A pool's numbers: pending, its oldest age, ready, its oldest age, completed,
-    stuck.
-    """
-    return {
-        "status": str(verdict.status),
-        "dlq": metrics.dlq_total_size,
-        "stuck": metrics.stuck_vm_count,
-        "orphaned": metrics.orphaned_metadata,
-        "reasons": sorted({reason.code for reason in verdict.reasons}),
-        "pools": {
-            name: [
-                pool.pending.size,
-                pool.pending.oldest_age,
-                pool.ready.size,
-                pool.ready.oldest_age,
-                pool.completed,
-                pool.pending.stuck_count,
-            ]
-            for name, pool in metrics.pools.items()
-        },
     }
 
 

@@ -3,10 +3,10 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import redis
 
+from vmpooler_tasks.model.health.history import KeptCheck
 from vmpooler_tasks.store import keys
 from vmpooler_tasks.store.redis.connection import Database
 from vmpooler_tasks.store.redis.numbers import finite, leading_number
@@ -99,7 +99,7 @@ def write(
     now: float,
     fields: Mapping[str, str],
     expires_in: float,
-    entry: Mapping[str, Any],
+    check: KeptCheck,
     state: HealthState,
 ) -> None:
     """The verdict, its history and what the check remembers, in one atomic step; out of memory as well."""
@@ -121,7 +121,7 @@ def write(
             int(expires_in),
             now - HISTORY_SECONDS,
             MAX_HISTORY,
-            json.dumps({"at": now, **entry}, ensure_ascii=False, separators=(",", ":")),
+            check.as_record(),
             len(words),
             *words,
             *(part for pair in fields.items() for part in pair),
@@ -134,18 +134,10 @@ def read_status(db: Database) -> dict[str, str]:
     return _hash(db, keys.HEALTH)
 
 
-def read_history(db: Database, since: float) -> list[dict[str, Any]]:
-    """The kept checks since then, oldest first; what is none of ours is left out."""
-    found = (_read_check(raw) for raw in db.call("ZRANGE", keys.HEALTH_HISTORY, since, "+inf", "BYSCORE"))
+def read_history(db: Database, since: float) -> list[KeptCheck]:
+    """Return the kept checks since then, oldest first. Entries that cannot be read are skipped."""
+    found = map(KeptCheck.from_json, db.call("ZRANGE", keys.HEALTH_HISTORY, since, "+inf", "BYSCORE"))
     return [check for check in found if check is not None]
-
-
-def _read_check(raw: bytes) -> dict[str, Any] | None:
-    try:
-        found = json.loads(raw)
-    except (ValueError, RecursionError):
-        return None
-    return found if isinstance(found, dict) and "at" in found else None
 
 
 def publish_config(db: Database, effective: Mapping[str, str]) -> None:

@@ -107,7 +107,9 @@ def show_history(
     """Thinned: each point has the worst status and all reasons of those that it stands for."""
 
     def make() -> History:
-        return History.model_validate({"points": points(site.db, site.clock() - hours * HOUR, points_wanted)})
+        return History.model_validate(
+            {"points": [point.as_json() for point in points(site.db, site.clock() - hours * HOUR, points_wanted)]}
+        )
 
     found: History = site.histories.get((hours, points_wanted), make)
     return found
