@@ -2,13 +2,14 @@
 
 import json
 import re
+from typing import Any
 
 import pytest
 from wcwidth import width
 
 from tests.support.commands import CommandLine, letter
 from tests.support.processes import configuration
-from tests.support.world import World
+from tests.support.world import POOL, World
 from vmpooler_tasks.model.names import DeadLetterQueue, Queue
 from vmpooler_tasks.store import keys
 
@@ -80,6 +81,35 @@ def test_every_table_fits_a_terminal_of_eighty_columns(run: CommandLine, world: 
     assert max(width(line) for line in table[rule - 1 : rule + 1 + len(below)]) <= 80
     if typed.startswith("dlq"):
         assert all("0" * 16 in line for line in below)
+
+
+HOSTILE = {
+    "long": "x" * 5000,
+    "wide": "漢" * 5000,
+    "combining": "e" + "\u0301" * 5000,
+    "emoji": "👩‍👩‍👧‍👦" * 1000,
+    "ambiguous": "\u200b\u202e" * 2500,
+}
+
+
+@pytest.mark.parametrize("kind", HOSTILE)
+def test_a_hostile_field_does_not_widen_a_table(kind: str, run: CommandLine, world: World) -> None:
+    text = HOSTILE[kind]
+    fields: dict[str, Any] = {"task": text, "vm": text, "pool": text, "error_class": text, "error_message": text}
+    letter(world, "tasks", 60, id="0" * 16, retry_count=10**300, **fields)
+    letter(world, "clone", 60, id="1" * 16, **fields)
+    world.client.xadd(keys.AUDIT, {"action": text, "who": text, "count": "9" * 4000, "why": text, text: text})
+    world.vm(Queue.PENDING, text[:300], 3 * HOUR, pool=POOL)
+    run("health")
+    for typed in ("dlq list", "dlq stats", "audit", "health", "health --history 1h", "purge --dry-run"):
+        for line in run(*typed.split()).out.splitlines():
+            assert width(line) < 500, typed
+            assert len(line) < 6000, typed
+        shown = run.on_terminal(*typed.split(), columns=80).out
+        table = [re.sub(r"\x1b\[[0-9;]*[mHJ]", "", line) for line in shown.splitlines()]
+        for rule in [number for number, line in enumerate(table) if re.fullmatch(r"-+(  -+)+", line)]:
+            assert max(width(line) for line in table[rule - 1 : rule + 2]) <= 80, typed
+    assert run.json("dlq", "show", "1" * 16)[0]["pool"] == text
 
 
 def test_columns_stand_one_below_the_other_whatever_the_letters(run: CommandLine, world: World) -> None:

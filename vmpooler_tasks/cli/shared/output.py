@@ -22,6 +22,15 @@ WHOLE = ("ID", "EXAMPLE")
 TIMES = ("TIME", "FAILED AT", "NEWEST", "OLDEST")
 """Columns that lose their seconds before other text becomes too short to read, and last all but the date."""
 
+LONGEST = 80
+"""Places that a column may take where no terminal bounds it: in a pipe."""
+
+LONGEST_ID, LONGEST_NUMBER = 36, 12
+"""The same for `WHOLE` columns (a UUID has 36) and for numbers, on a terminal as well."""
+
+MAX_CHARACTERS = 8 * LONGEST
+"""Characters of a field that are read for a table: marks that take no place of their own could be thousands."""
+
 COMFORTABLE, NARROW, HEADING, MINUTE, DATE = 16, 6, 4, 17, 10
 """Widths to which columns are cut: text at first and at last, the heading of a number, a time at first and at last."""
 
@@ -40,16 +49,18 @@ def print_line(text: str, colour: str | None = None) -> None:
 
 
 def print_table(headings: Sequence[str], rows: Iterable[Sequence[Any]], *, numbers: Sequence[str] = ()) -> None:
-    """`numbers` names the columns that are set to the right. On a terminal columns are cut so that a line fits.
+    """Print rows below their headings; `numbers` names the columns that are set to the right.
 
-    Into a pipe nothing is cut off: half an id would be worthless there.
+    On a terminal, columns are cut so that a line fits. In a pipe, each column has its own limit (`LONGEST`), so that
+    one long field does not widen every line. What is cut ends with an ellipsis; JSON has every field whole.
     """
-    cells = [[on_one_line("" if cell is None else str(cell)) for cell in row] for row in rows]
-    widths = [max(map(width, column)) for column in zip(headings, *cells, strict=True)]
+    cells = [[_cell(cell) for cell in row] for row in rows]
+    limits = [_limit(heading, numbers) for heading in headings]
+    widths = [min(max(map(width, column)), limit) for limit, *column in zip(limits, headings, *cells, strict=True)]
     terminal = sys.stdout.isatty()
     if terminal:
         digits = {
-            index: max((width(row[index]) for row in cells), default=0)
+            index: min(max((width(row[index]) for row in cells), default=0), limits[index])
             for index, heading in enumerate(headings)
             if heading in numbers
         }
@@ -59,6 +70,19 @@ def print_table(headings: Sequence[str], rows: Iterable[Sequence[Any]], *, numbe
     click.echo(_line(["-" * wide for wide in widths], widths, right))
     for row in cells:
         click.echo(_line(row, widths, right, COLOURS if terminal else {}))
+
+
+def _cell(value: Any) -> str:
+    text = "" if value is None else str(value)
+    if len(text) > MAX_CHARACTERS:
+        text = f"{text[: MAX_CHARACTERS - 1]}…"
+    return on_one_line(text)
+
+
+def _limit(heading: str, numbers: Sequence[str]) -> int:
+    if heading in WHOLE:
+        return LONGEST_ID
+    return max(LONGEST_NUMBER, len(heading)) if heading in numbers else LONGEST
 
 
 def _line(cells: Sequence[str], widths: Sequence[int], right: Sequence[bool], colours: Mapping[str, str] = {}) -> str:
