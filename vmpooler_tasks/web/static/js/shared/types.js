@@ -130,10 +130,9 @@
  */
 
 /**
- * @typedef {object} DeadLetterPage
- * @property {DeadLetter[]} letters
- * @property {string | null} next_cursor
- * @property {string[]} unreadable keys that hold something else than dead letters
+ * `unreadable` are keys that hold something else than dead letters.
+ *
+ * @typedef {{"letters": DeadLetter[], next_cursor: string | null, unreadable: string[]}} DeadLetterPage
  */
 
 /**
