@@ -1,9 +1,9 @@
-"""Time as a value that is handed in, so that a test can move it."""
+"""The current time as an argument, so that a test can move the clock."""
 
 import time
 from collections.abc import Callable
 
 Clock = Callable[[], float]
-"""Answers with seconds since the epoch, fractions included."""
+"""Returns the seconds since the epoch, with fractions."""
 
 system_clock: Clock = time.time

@@ -1,4 +1,4 @@
-"""What can go wrong, by what the caller can do about it. The docstring is the message's first half."""
+"""Every error, grouped by what the caller can do. The docstring of a class is the first half of its message."""
 
 import os
 
@@ -43,7 +43,7 @@ class StoreUnavailableError(RetryableError):
 
 
 class StoreDeniedError(StoreUnavailableError):
-    """Redis does not let us in"""
+    """Redis denies access"""
 
 
 class StoreRefusedError(RetryableError):
@@ -53,7 +53,7 @@ class StoreRefusedError(RetryableError):
 
 
 class WrongTypeError(VmpoolerTasksError):
-    """A key in Redis does not hold what it should"""
+    """A key in Redis has the wrong type"""
 
     exit_status = os.EX_DATAERR
 
@@ -63,7 +63,7 @@ class LockLostError(RetryableError):
 
 
 class InvalidInputError(VmpoolerTasksError):
-    """What is asked for cannot be done"""
+    """The input is not valid"""
 
     exit_status = os.EX_USAGE
 
@@ -75,8 +75,8 @@ class PermanentError(VmpoolerTasksError):
 class ProviderError(VmpoolerTasksError):
     """The provider failed
 
-    A provider raises one of the classes below, or a subclass; anything else that it raises is taken for transient,
-    unless it is the program's own mistake. The message is kept as it is: it is what an operator searches for.
+    A provider raises one of the classes below, or a subclass. Any other exception counts as transient, unless it is a
+    programming error. The message is kept unchanged, because operators search for it.
     """
 
     def __str__(self) -> str:
@@ -84,11 +84,11 @@ class ProviderError(VmpoolerTasksError):
 
 
 class TransientProviderError(ProviderError, RetryableError):
-    """The provider may do it later: a connection that broke, a task that lost its host."""
+    """The provider may succeed later: a broken connection, a task that lost its host."""
 
 
 class ThrottledProviderError(TransientProviderError):
-    """The provider wants to be asked less often; `retry_after_seconds` is what it named, if it did."""
+    """The provider limits the rate of calls. `retry_after_seconds` is the pause that it named, if any."""
 
     def __init__(self, message: str = "", retry_after_seconds: float | None = None) -> None:
         super().__init__(message)
@@ -100,12 +100,12 @@ class ProviderTimeoutError(TransientProviderError):
 
 
 class SuspendedError(VmpoolerTasksError):
-    """The provider failed too often, and is not asked before a pause is over"""
+    """The provider is suspended after failures"""
 
 
 class PermanentProviderError(ProviderError, PermanentError):
-    """The provider will never do it as asked: no such template, no permission, wrong configuration."""
+    """The provider cannot do it: no such template, no permission, wrong configuration."""
 
 
 class VmNotFoundError(PermanentProviderError):
-    """The provider has no such VM. Of one that is looked for or destroyed, this is an answer, and no failure."""
+    """The provider has no such VM. For `find_vm` and `destroy_vm` this is a result and not a failure."""

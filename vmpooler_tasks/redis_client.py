@@ -1,4 +1,4 @@
-"""redis-py's client for an address: of a Redis by TCP, TLS or socket, or of the master that Sentinels name."""
+"""Create redis-py's client for an address: Redis by TCP, TLS or socket, or the master behind Sentinels."""
 
 from typing import Any, cast
 
@@ -9,7 +9,7 @@ from vmpooler_tasks.config.redis_address import read_address
 
 
 def client_for(url: str, **options: Any) -> Any:
-    """Opens no connection yet. `options` are redis-py's, for each connection. Raises ValueError if it is no address."""
+    """Return a client, without opening a connection. `options` are redis-py's. Raise ValueError for a wrong address."""
     address = read_address(url)
     if address.master is None:
         return redis.Redis(**address.server, **address.login, **address.security, **options)

@@ -1,4 +1,4 @@
-"""Configuration: read once, where objects are put together (tasks.app, cli), and handed down."""
+"""The configuration. Each process reads it once, where it creates its objects, and passes it on."""
 
 from vmpooler_tasks.config.load import load_settings
 from vmpooler_tasks.config.pools import Pool

@@ -1,4 +1,4 @@
-"""Reads VMPooler's own YAML and environment into one valid `Settings`.
+"""Read VMPooler's own YAML and environment into one valid `Settings`.
 
 VMPOOLER_CONFIG (inline) > VMPOOLER_CONFIG_FILE (path) > ./vmpooler.yaml > defaults; then VMPooler's environment
 overrides. Every problem is found before the first is reported.
@@ -22,13 +22,13 @@ DEFAULT_FILE = "vmpooler.yaml"
 READ = ("config", "redis", "pools", "broker_url", "statsd", "graphite", "web")
 """The sections that are read as they are."""
 NO_FILE = "defaults"
-"""The source of settings where nothing is named and no file lies here."""
+"""The source of settings if nothing is named and the folder has no `vmpooler.yaml`."""
 
 
 def load_settings(environ: Mapping[str, str] = os.environ, file: Path | None = None) -> Settings:
-    """The settings that this process runs with.
+    """Return the settings of this process.
 
-    `file` stands above what the environment names. Raises ConfigurationError with every problem at once.
+    `file` overrides the files that the environment names. Raise ConfigurationError with every problem at once.
     """
     source, text = _read(environ, file)
     problems: list[str] = []
@@ -59,7 +59,7 @@ def _read(environ: Mapping[str, str], file: Path | None) -> tuple[str, str]:
 
 
 def _merge_extra_files(data: dict[str, Any], environ: Mapping[str, str], problems: list[str]) -> None:
-    """VMPooler's `extra_config`: comma-joined files whose values come in where the main file has none."""
+    """Add the files of VMPooler's `extra_config` (joined by commas): values that the main file does not have."""
     config = data.get("config")
     named = environ.get("EXTRA_CONFIG") or (config.get("extra_config") if isinstance(config, dict) else None)
     for name in str(named).split(",") if named else ():
@@ -83,7 +83,7 @@ def _merge(into: dict[str, Any], extra: dict[str, Any]) -> None:
 
 
 def _override_from_environment(data: dict[str, Any], environ: Mapping[str, str]) -> None:
-    """An option's name in capitals, as VMPooler does it; an empty variable counts as not set."""
+    """Apply environment variables: the name of an option in capitals, as in VMPooler. Ignore empty variables."""
     for name in set(Options.model_fields) - {"health_thresholds"}:
         _override(data, "config", name, environ.get(name.upper()))
     for section, variables in ENVIRONMENT.items():

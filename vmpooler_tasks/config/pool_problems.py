@@ -1,6 +1,6 @@
-"""What is wrong with pools and providers as they are written, told together with what is wrong with the values.
+"""Find mistakes in pools and providers, which are reported together with wrong values.
 
-All of this looks at data that nobody has validated; what is of the wrong kind is passed over, and told as that.
+The data is not validated yet. Values of the wrong type are skipped here, and reported as such elsewhere.
 """
 
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ from vmpooler_tasks.config.types import as_text
 
 
 def named_twice(data: dict[str, Any]) -> Iterator[str]:
-    """The pools that have the name of an earlier one."""
+    """Yield a problem for each pool that has the name of an earlier one."""
     pools, seen = data.get("pools"), set[str]()
     for index, pool in enumerate(pools if isinstance(pools, list) else ()):
         name = as_text(pool.get("name")) if isinstance(pool, dict) else None
@@ -24,14 +24,14 @@ def named_twice(data: dict[str, Any]) -> Iterator[str]:
 
 
 def named_sections(section: Any) -> Iterator[tuple[str, Any]]:
-    """What is none is its owner's mistake, and only one here where pools are managed (`unmanageable`)."""
+    """Yield (name, section) of each named section. Skip others: they matter only if pools are managed."""
     for name, inner in section.items() if isinstance(section, dict) else ():
         if isinstance(inner, dict | None):
             yield name, inner or {}
 
 
 def unmanageable(data: dict[str, Any]) -> Iterator[str]:
-    """What keeps the pools from being managed, if they are to be."""
+    """Yield what prevents the pools from being managed, if `manage_pools` is on."""
     if not _is_managing(data.get("config")):
         return
     providers, pools = sorted(str(name) for name, _ in named_sections(data.get("providers"))), data.get("pools")
@@ -59,7 +59,7 @@ def _without_provider(path: str, written: Any, providers: list[str]) -> Iterator
 
 
 def _not_requestable(path: str, pool: dict[str, Any]) -> Iterator[str]:
-    """A request is written as `alias:pool:count,…`: what holds one of these marks itself cannot be read back."""
+    """Yield names that contain `:` or `,`. A request is `alias:pool:count,…`, so such a name could not be read back."""
     aliases = pool.get("alias")
     named = [
         ("name", pool.get("name")),

@@ -1,4 +1,4 @@
-"""What the pool manager can be told: the options of `:config:` that are its own, and one entry of `:pools:`."""
+"""The options of the pool manager in `:config:`, and one entry of `:pools:`."""
 
 from typing import Annotated, Any
 
@@ -22,7 +22,7 @@ from vmpooler_tasks.config.types import (
 
 
 class ManagerOptions(Section):
-    """Of `:config:`, what only counts with `manage_pools`; VMPooler's names, units and defaults."""
+    """The options of `:config:` that matter only with `manage_pools`, with VMPooler's names and units."""
 
     manage_pools: Switch = Field(False, description="be the pool manager, instead of VMPooler's own")
     check_loop_delay_min: Interval = Field(5, description="seconds between two checks of the pools and requests")
@@ -61,7 +61,7 @@ class ManagerOptions(Section):
 
 
 class Pool(Section):
-    """One entry of `:pools:`; what the provider reads from it is the provider's business."""
+    """One entry of `:pools:`. Its provider checks any further options."""
 
     model_config = ConfigDict(frozen=True, extra="allow")
 
@@ -79,5 +79,5 @@ class Pool(Section):
     dns_plugin: Text | None = Field(None, description="a name in `:dns_configs:`, which sets the domain")
 
     def as_written(self) -> dict[str, Any]:
-        """All of the entry, also what only its provider understands."""
+        """Return the whole entry, including the options of its provider."""
         return {**self.model_dump(exclude_none=True), **(self.model_extra or {})}

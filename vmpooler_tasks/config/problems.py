@@ -1,4 +1,4 @@
-"""What pydantic found, as one line in this project's words: the path, the value as given, and what is allowed."""
+"""Turn pydantic's errors into one line each: the path, the value as given, and the allowed values."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
@@ -29,7 +29,7 @@ ENVIRONMENT = {
         "WEB_HOSTS": "hosts",
     },
 }
-"""Section → variable → option; those of `:config:` are the options' own names in capitals."""
+"""Section → variable → option. For `:config:` a variable is the name of the option in capitals."""
 
 _WEB = frozenset(WebSection.model_fields) | frozenset(Credential.model_fields)
 
@@ -66,7 +66,7 @@ _WORDS = {
 
 
 def told(details: Iterable[Any], environ: Mapping[str, str]) -> list[str]:
-    """A line for each of pydantic's errors."""
+    """Return one line for each of pydantic's errors."""
     return [_told(detail, environ) for detail in details]
 
 
@@ -91,20 +91,20 @@ def _words(detail: Any) -> str:
 
 
 def _bound(value: float) -> str:
-    """A number of seconds that nobody can read comes with one of years."""
+    """Return the bound as text; a large number of seconds also in years."""
     years = float(value) / YEAR
     return f"{shown(value)} ({years:.0f} years)" if years >= 1 and years.is_integer() else shown(value)
 
 
 def _given(path: str, detail: Any, words: str) -> str:
-    """The value, unless it may be a secret, or is none."""
+    """Return the value with a leading space; "" if it may be a secret or is missing."""
     secret = path in ("redis", "web") or any(word in path for word in ("password", "url", "secret", "users", "tokens"))
     absent = detail["type"] == "missing" or "blank" in words
     return "" if secret or absent else f" {redacted_text(repr(detail['input'])):.60}"
 
 
 def _variable(path: str, environ: Mapping[str, str]) -> str | None:
-    """The variable that this value was read from, if it was."""
+    """Return the environment variable that gave the value, None if it came from a file."""
     section, _, name = path.partition(".")
     if section in ENVIRONMENT:
         option = name.partition("[")[0]
@@ -115,14 +115,14 @@ def _variable(path: str, environ: Mapping[str, str]) -> str | None:
 
 
 def addresses(settings: Settings, environ: Mapping[str, str]) -> Iterator[str]:
-    """What is wrong with the addresses, each under the name of what gave it."""
+    """Yield the errors of the addresses, each under the name of its option or variable."""
     redis = settings.redis
     if redis.url is not None:
         what = "REDIS_URL" if environ.get("REDIS_URL") else "redis.url"
         yield from (f"{what}: {mistake}" for mistake in mistakes(redis.location))
     elif set(redis.server) & set("/@?# \t\r\n") or any(mistakes(redis.location)):
         what = "REDIS_SERVER" if environ.get("REDIS_SERVER") else "redis.server"
-        yield f"{what}: {without_login(redis.server)!r} is no host name and no address"
+        yield f"{what}: {without_login(redis.server)!r} is not a host name or an address"
     if settings.broker_url:
         what = "CELERY_BROKER_URL" if environ.get("CELERY_BROKER_URL") else "broker_url"
         yield from (f"{what}: {mistake}" for mistake in mistakes(settings.broker_location))

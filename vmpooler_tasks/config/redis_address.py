@@ -183,7 +183,7 @@ def _mistakes_of_hosts(parts: SplitResult) -> Iterator[str]:
         if not one.hostname and parts.scheme == "sentinel":
             yield "the name of a Sentinel is missing"
         elif set(one.hostname or "") & set("% \\\"'<>"):
-            yield f"{one.hostname!r} is no host name and no address"
+            yield f"{one.hostname!r} is not a host name or an address"
         if one.port == 0:
             yield "a port must be from 1 to 65535"
 
@@ -227,7 +227,7 @@ def _mistakes_of_tls(options: Mapping[str, str]) -> Iterator[str]:
 
 
 def _tls(options: Mapping[str, str]) -> dict[str, Any]:
-    """Certificates are verified unless the address says that they are not."""
+    """Return the options of TLS. Certificates are verified unless the address switches it off."""
     demand = _demand(options)
     return {
         CERTIFICATES: demand,

@@ -1,7 +1,6 @@
-"""What can be configured: VMPooler's names and units, and what each may be.
+"""The options: VMPooler's names and units, bounds and defaults.
 
-The descriptions are the configuration reference. `Settings` is frozen; it is put together by
-`vmpooler_tasks.config.load` alone.
+The descriptions are the configuration reference. `Settings` is frozen. Only `vmpooler_tasks.config.load` creates it.
 """
 
 from collections.abc import Mapping
@@ -30,7 +29,7 @@ from vmpooler_tasks.config.types import (
 
 
 class HealthThresholds(Section):
-    """`:config: health_thresholds:`, where healthy ends."""
+    """`:config: health_thresholds:`, the limits of the health check."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -89,7 +88,7 @@ class Options(ManagerOptions):
 
 
 class RedisSection(Section):
-    """`:redis:`, VMPooler's database and ours."""
+    """`:redis:`, the database of VMPooler and of these workers."""
 
     server: Annotated[Text, Given] = Field("localhost", description="host name or address")
     port: Annotated[int, Number, Field(ge=1, le=65535)] = Field(6379, description="port")
@@ -103,7 +102,7 @@ class RedisSection(Section):
 
     @property
     def location(self) -> str:
-        """The address to connect to, password included: for the connection alone, never for a log."""
+        """Return the address to connect to, with the password. Never log it."""
         if self.url is not None:
             return self.url.get_secret_value()
         user = quote(self.username or "", safe="")
@@ -115,7 +114,7 @@ class RedisSection(Section):
 
     @property
     def address(self) -> str:
-        """The address as it may be shown: no user, no password."""
+        """Return the address without user and password."""
         return without_login(self.location)
 
 
@@ -126,7 +125,7 @@ class DnsConfig(Section):
 
 
 class Settings(Section):
-    """Everything that these workers were told, valid and unchangeable."""
+    """The whole configuration, valid and frozen."""
 
     source: str = Field("defaults", description="where it was read from")
     config: Options = Field(default_factory=Options)
@@ -141,11 +140,11 @@ class Settings(Section):
 
     @property
     def broker_location(self) -> str:
-        """Where Celery's messages go: the same Redis unless CELERY_BROKER_URL says otherwise."""
+        """Return the address for Celery's messages: CELERY_BROKER_URL, else the same Redis."""
         return self.broker_url.get_secret_value() if self.broker_url else self.redis.location
 
     def pool(self, name: str) -> Pool | None:
-        """The pool of this name, None if it is not configured."""
+        """Return the pool of this name, None if it is not configured."""
         return self._pools_by_name.get(name)
 
     @cached_property
@@ -153,16 +152,16 @@ class Settings(Section):
         return {pool.name: pool for pool in self.pools}
 
     def provider_of(self, pool: Pool) -> str:
-        """The name of its provider; the only one there is, if it names none."""
+        """Return the name of the pool's provider. If the pool names none, it is the only provider."""
         return pool.provider or next(iter(self.providers), "")
 
     def domain_of(self, pool: Pool) -> str | None:
-        """The domain of its VMs, as VMPooler finds it."""
+        """Return the domain of the pool's VMs, by VMPooler's rules."""
         named = self.dns_configs.get(pool.dns_plugin or "")
         return (named.domain if named else None) or self.config.domain
 
     def published(self) -> dict[str, str]:
-        """The effective options as `vmpooler__config` shows them: no secrets, booleans as true/false."""
+        """Return the effective options for `vmpooler__config`: no secrets, booleans as true and false."""
         flat: dict[str, str] = {}
         for name, value in self.config.model_dump().items():
             if isinstance(value, dict):
@@ -176,7 +175,7 @@ class Settings(Section):
 
 
 def shown(value: Any) -> str:
-    """A value as VMPooler's YAML would spell it: true, 7200, 0.5."""
+    """Return a value as VMPooler's YAML writes it: true, 7200, 0.5."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, float) and value.is_integer():

@@ -1,4 +1,4 @@
-"""What is told to, and asked by, others: `:statsd:`, `:graphite:` and `:web:`."""
+"""The sections of metrics servers and of the web process: `:statsd:`, `:graphite:` and `:web:`."""
 
 from enum import StrEnum
 from typing import Annotated, Any
@@ -16,23 +16,23 @@ class _MetricsServer(Section):
 
 
 class StatsdSection(_MetricsServer):
-    """`:statsd:`, where gauges are sent to after each health check, by UDP."""
+    """`:statsd:`: gauges are sent there by UDP after each health check."""
 
     port: Port = Field(8125, description="port, UDP")
 
 
 class GraphiteSection(_MetricsServer):
-    """`:graphite:`, the same by TCP."""
+    """`:graphite:`: gauges are sent there by TCP after each health check."""
 
     port: Port = Field(2003, description="port, TCP")
 
 
 class Role(StrEnum):
-    """What somebody may do on the web pages and in the API."""
+    """The rights of a user or program on the web page and in the API."""
 
     READ = "read"
     OPERATE = "operate"
-    """Also redrive, delete and purge."""
+    """`read`, and also redrive, delete and purge."""
 
 
 class Credential(Section):
@@ -48,7 +48,7 @@ class Credential(Section):
 
 
 def _as_credentials(value: Any) -> Any:
-    """`name:role:secret,…`, as the environment gives them; a secret may hold colons, but no comma."""
+    """Parse `name:role:secret,…` from the environment. A secret may contain colons, but no comma."""
     if not isinstance(value, str):
         return value
     names = ("name", "role", "secret")
@@ -59,7 +59,7 @@ Credentials = Annotated[tuple[Credential, ...], BeforeValidator(_as_credentials)
 
 
 class WebSection(Section):
-    """`:web:`, the pages and the API."""
+    """`:web:`, the page and the API."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

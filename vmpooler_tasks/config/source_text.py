@@ -1,4 +1,4 @@
-"""VMPooler's YAML as plain data: Ruby's tags and leading colons are gone, and what YAML itself hides is a problem."""
+"""Read VMPooler's YAML as plain data, without Ruby's tags and leading colons. Report what YAML itself would hide."""
 
 import re
 from collections.abc import Iterator
@@ -10,14 +10,14 @@ from vmpooler_tasks.errors import ConfigurationError
 from vmpooler_tasks.model.redaction import redacted_text
 
 READ = frozenset({"config", "redis", "pools", "web"})
-"""The sections that these workers read. What stands in another one is for its owner to judge."""
+"""The sections that these workers read. Other sections are not checked."""
 
-# A password that begins with `*`, `!` or `&` is one of these to YAML, whose error would show it.
+# YAML takes a password that starts with `*`, `!` or `&` for one of these. Its error message would show the password.
 _YAML_NAME = re.compile(r"(alias|anchor|tag) (['\"]).*?\2")
 
 
 class _Loader(yaml.SafeLoader):
-    """Safe YAML that also reads the plain values behind Ruby's tags (`!ruby/regexp /x/`)."""
+    """A safe YAML loader that reads the plain values behind Ruby's tags (`!ruby/regexp /x/`)."""
 
     def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
         try:
@@ -39,7 +39,7 @@ def _plain(loader: yaml.SafeLoader, node: yaml.Node) -> Any:
 
 
 def parsed(source: str, text: str, problems: list[str]) -> dict[str, Any]:
-    """The sections, by name. Raises ConfigurationError where it is no YAML with sections at all."""
+    """Return the sections by name. Raise ConfigurationError if the text is not YAML with sections."""
     try:
         data = _loaded(text, problems)
     except yaml.MarkedYAMLError as error:
@@ -91,7 +91,7 @@ def _twice_below(node: yaml.Node, path: str, seen: set[int]) -> Iterator[str]:
 
 
 def _twice_in(node: yaml.Node, path: str) -> Iterator[str]:
-    """YAML takes the last of two silently."""
+    """Yield keys that are given twice: YAML would silently use the last one."""
     lines: dict[str, int] = {}
     for key, _ in node.value if isinstance(node, yaml.MappingNode) else ():
         line = key.start_mark.line + 1
@@ -107,7 +107,7 @@ def _name(key: yaml.Node) -> str:
 
 
 def _without_colons(value: Any, path: str, problems: list[str]) -> Any:
-    """Ruby's symbol keys (`:config:`) as plain ones; both spellings of one key are a problem."""
+    """Return the value with plain keys instead of Ruby's symbols (`:config:`). Both spellings at once are a problem."""
     if isinstance(value, list):
         return [_without_colons(item, f"{path}[{index}]", problems) for index, item in enumerate(value)]
     if not isinstance(value, dict):

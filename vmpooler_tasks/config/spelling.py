@@ -1,4 +1,4 @@
-"""Keys that are nobody's but look like one of ours: misspelt, or in the wrong place. Silence would mean the default."""
+"""Find unknown keys that are similar to an option: misspelt or misplaced. Without this, the default would apply."""
 
 import difflib
 from collections.abc import Iterator
@@ -10,24 +10,24 @@ from vmpooler_tasks.config.schema import HealthThresholds, Options, RedisSection
 from vmpooler_tasks.config.services import GraphiteSection, StatsdSection
 from vmpooler_tasks.config.source_text import READ
 
-# How alike two names must be for one to be taken for the other misspelt. Names that we read are long, and a provider's
-# own are few; at 0.8 `dlq_enabeld` is caught and `ready_ttl` is not taken for `dlq_ttl`.
+# How similar two names must be for one to count as the other misspelt. The names of options are long, and those of
+# providers are few: at 0.8 `dlq_enabeld` is found, and `ready_ttl` does not count as `dlq_ttl`.
 ALIKE = 0.8
 
 OPTIONS = frozenset(Options.model_fields)
 EVERYDAY = frozenset({"timeout", "prefix", "domain"})
-"""Options whose names mean something else in other sections."""
+"""Options whose names have another meaning in other sections."""
 OF_POOLS = (vmpooler_names.OPTIONS - OPTIONS) | EVERYDAY | {"check_loop_delay_min"}
-"""What a pool may have that is VMPooler's; an option of `:config:` would be read by nobody there."""
+"""VMPooler's own names in a pool. Nobody reads an option of `:config:` there."""
 
 POOL_ALIKE = 0.75
-"""A pool's names are short: `sise` for `size` is caught."""
+"""The names of a pool are short: `sise` is found as `size`."""
 LIKE_A_POOLS = frozenset({"site", "vmname", "template_id", "template_name", "template_path"})
-"""What a provider may well want to be told of a pool, and comes as near to one of its names by chance."""
+"""Options that a provider may read from a pool, and that are similar to a name of a pool by chance."""
 
 THRESHOLDS = frozenset(HealthThresholds.model_fields)
 
-# Where a name belongs that nobody else uses. `server`, `size` or `name` can stand in any provider's own section.
+# Where a name belongs that nobody else uses. `server`, `size` or `name` can be in the section of any provider.
 PLACES = {
     **dict.fromkeys(OPTIONS - EVERYDAY, ":config:"),
     **dict.fromkeys(THRESHOLDS, "health_thresholds: in :config:"),
@@ -36,7 +36,7 @@ PLACES = {
 
 
 def misspelt(data: dict[str, Any]) -> Iterator[str]:
-    """A line for each such key; a key that looks like none of ours is left to its owner."""
+    """Yield a line for each such key. Ignore keys that are not similar to an option."""
     yield from _of("", data, vmpooler_names.SECTIONS | {"broker_url", "web"}, frozenset())
     yield from _of("config.", data.get("config"), OPTIONS, vmpooler_names.OPTIONS)
     yield from _of("redis.", data.get("redis"), frozenset(RedisSection.model_fields), vmpooler_names.REDIS)
@@ -50,18 +50,18 @@ def misspelt(data: dict[str, Any]) -> Iterator[str]:
 def _of(path: str, section: Any, ours: frozenset[str], theirs: frozenset[str], alike: float = ALIKE) -> Iterator[str]:
     for key in section if isinstance(section, dict) else ():
         if path in ("config.", "redis.") and key in READ:  # indented by mistake
-            yield f"{path}{key}: is no option; :{key}: is a section of its own and must not be indented"
+            yield f"{path}{key}: is not an option; :{key}: is a separate section and must not be indented"
         elif key not in ours | theirs and (meant := meaning(key, ours, alike)):
             yield f"{path}{key}: {meant}"
 
 
 def meaning(key: str, here: frozenset[str], alike: float = ALIKE) -> str | None:
-    """What is probably meant by a key that is not among the names `here`; None if nothing comes near."""
+    """Return what an unknown key probably means, given the names `here`; None if no name is similar."""
     lower = key.lower()
     if lower in here:
         return f"unknown option; did you mean {lower}?"
     if lower in PLACES:
-        return f"is no option here; {lower} belongs under {PLACES[lower]}"
+        return f"is not an option here; {lower} belongs under {PLACES[lower]}"
     longer = [name for name in here & PLACES.keys() if lower.startswith(f"{name}_")]  # `dlq_ttl_hours`
     near = [max(longer, key=len)] if longer else difflib.get_close_matches(lower, sorted(here), n=1, cutoff=alike)
     if near:

@@ -1,4 +1,4 @@
-"""The kinds of values that options have, and what each refuses."""
+"""The types of option values, and what each type refuses."""
 
 from typing import Annotated, Any
 
@@ -6,26 +6,26 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
 
 
 def _refuse_blank(value: Any) -> Any:
-    # YAML reads `dlq_ttl:` with nothing behind it as null; VMPooler's health check fails on one.
+    # YAML reads `dlq_ttl:` without a value as null. VMPooler's health check fails on it.
     if value is None or value == "":
         raise ValueError("is blank: give a value, or remove the line for the default")
     return value
 
 
 def _refuse_switch(value: Any) -> Any:
-    # Python takes true for 1: `purge_interval: yes` would be a purge every second.
+    # In Python true equals 1: `purge_interval: yes` would run a purge every second.
     if isinstance(value, bool):
         raise ValueError("must be a number")  # noqa: TRY004 - pydantic collects these
     return _refuse_blank(value)
 
 
 def as_text(value: Any) -> Any:
-    """YAML reads `password: 12345` as a number; VMPooler takes it for what was written. Anything else as it is."""
+    """Return a number as the text that was written: YAML reads `password: 12345` as a number, VMPooler as text."""
     return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
 
 
 def _as_texts(value: Any) -> Any:
-    """One alias is a list of one; a blank one is none."""
+    """Return a list: one alias becomes a list of one, a blank one an empty list."""
     if value is None:
         return ()
     one = as_text(value)
@@ -34,7 +34,7 @@ def _as_texts(value: Any) -> Any:
 
 YEAR = 365 * 24 * 3600
 
-# The upper bounds are those of what comes after: Celery's timedeltas, Redis's expiries, sums that are no infinity.
+# The upper bounds come from Celery's timedeltas, from Redis' expiries, and from sums that must stay finite.
 Given = BeforeValidator(_refuse_blank)
 Number = BeforeValidator(_refuse_switch)
 Age = Annotated[float, Number, Field(gt=0, le=100 * YEAR, allow_inf_nan=False)]

@@ -1,4 +1,4 @@
-"""Names in VMPooler's configuration that are VMPooler's alone: known, so that none is taken for a misspelt one of ours.
+"""Names in the configuration that only VMPooler reads. They are known, so that they do not count as misspelt.
 
 Source: VMPooler 3's `vmpooler.yaml.example`, `docs/configuration.md` and `lib/vmpooler.rb`.
 """

@@ -104,7 +104,7 @@ def test_doctor_tells_a_wrong_password_or_missing_rights_from_a_redis_that_is_no
     with servers.running("valkey", tmp_path / "locked", password="right") as locked:
         run.environment["REDIS_URL"] = locked.url.replace(":right@", ":wr0ng@")
         redis = doctors_findings(run, status=69)["Redis"]
-        assert redis["found"].startswith("Redis does not let us in: redis://127.0.0.1:")
+        assert redis["found"].startswith("Redis denies access: redis://127.0.0.1:")
         assert redis["remedy"] == "set the right user and password in REDIS_URL or the :redis: section"
         Database(locked.url).call("ACL", "SETUSER", "anna", "on", ">right", "~*", "&*", "+ping", "+client")
         run.environment["REDIS_URL"] = locked.url.replace(":right@", "anna:right@")
@@ -116,7 +116,7 @@ def test_doctor_tells_a_wrong_password_or_missing_rights_from_a_redis_that_is_no
 def test_doctor_goes_on_when_a_key_of_ours_is_of_the_wrong_type(run: CommandLine, world: World) -> None:
     world.client.set(keys.BEATS, "x")
     findings = doctors_findings(run, status=1)
-    assert findings["beat"]["found"].startswith("A key in Redis does not hold what it should: vmpooler_tasks__beats: ")
+    assert findings["beat"]["found"].startswith("A key in Redis has the wrong type: vmpooler_tasks__beats: ")
     assert findings["beat"]["remedy"] == "see what wrote this key; delete or rename it if nobody needs it"
     assert list(findings)[-1] == "metrics"
 

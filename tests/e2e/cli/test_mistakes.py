@@ -231,7 +231,7 @@ def test_a_file_that_is_not_there_is_a_configuration_error(run: CommandLine) -> 
 
 def test_a_key_of_the_wrong_type_is_one_line(run: CommandLine, world: World) -> None:
     world.client.set(keys.dead_letters(DeadLetterQueue.CLONE), "no sorted set")
-    begins = "vmpooler-tasks: A key in Redis does not hold what it should: vmpooler__dlq__clone: "
+    begins = "vmpooler-tasks: A key in Redis has the wrong type: vmpooler__dlq__clone: "
     for typed in ("dlq list --queue clone", "dlq stats --queue clone", "dlq delete --all --yes"):
         result = run(*typed.split())
         assert (result.status, result.out) == (os.EX_DATAERR, "")

@@ -50,7 +50,7 @@ def test_an_order_that_cannot_be_meant_is_refused_and_nothing_is_done(
     before = world.snapshot()
     with pytest.raises(InvalidInputError) as caught:
         cycle(world, settings(pools=(POOL, "p")), **order)
-    assert str(caught.value) == f"What is asked for cannot be done: {complaint}"
+    assert str(caught.value) == f"The input is not valid: {complaint}"
     assert caught.value.exit_status == 64
     assert world.snapshot() == before
 

@@ -82,7 +82,7 @@ def test_an_answer_that_is_an_error_leaves_the_line_in_order(world: World) -> No
 
 
 def test_an_error_of_the_wrong_type_names_the_key_or_those_that_it_may_be(world: World) -> None:
-    begins = "A key in Redis does not hold what it should: "
+    begins = "A key in Redis has the wrong type: "
     world.client.set("vmpooler__dlq__clone", "x")
     world.client.set("vmpooler__pending__a\nb", "x")
     world.client.set(keys.AUDIT, "x")

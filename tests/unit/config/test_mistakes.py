@@ -115,7 +115,7 @@ def test_a_name_of_ours_in_the_wrong_place_is_an_error_that_says_where_it_belong
     text: str, path: str, place: str
 ) -> None:
     name = path.rpartition(".")[2]
-    assert the_problem(text) == f"{path}: is no option here; {name} belongs under {place}"
+    assert the_problem(text) == f"{path}: is not an option here; {name} belongs under {place}"
 
 
 def test_a_misspelt_name_in_the_wrong_place_is_told_with_both() -> None:
@@ -127,7 +127,7 @@ def test_a_misspelt_name_in_the_wrong_place_is_told_with_both() -> None:
 
 def test_a_section_that_was_indented_by_mistake_is_an_error() -> None:
     assert option(":pools:\n    - name: a") == (
-        "config.pools: is no option; :pools: is a section of its own and must not be indented"
+        "config.pools: is not an option; :pools: is a separate section and must not be indented"
     )
 
 
@@ -259,8 +259,8 @@ def test_the_longest_interval_is_one_that_beat_can_count_with() -> None:
         (":pools:\n  - a\n", "pools[0]: 'a' must be a section of options"),
         (":pools:\n  - name: yes\n", "pools[0].name: True must be text: put it in quotes"),
         (":redis:\n  password: yes\n", "redis.password: must be text: put it in quotes"),
-        (":redis:\n  server: redis://db\n", "redis.server: 'redis://db' is no host name and no address"),
-        (":redis:\n  server: 'db:6380'\n", "redis.server: 'db:6380' is no host name and no address"),
+        (":redis:\n  server: redis://db\n", "redis.server: 'redis://db' is not a host name or an address"),
+        (":redis:\n  server: 'db:6380'\n", "redis.server: 'db:6380' is not a host name or an address"),
         (
             ":redis:\n  url: http://db\n",
             "redis.url: 'http://db' must begin with redis:// or rediss:// or sentinel:// or unix://",
@@ -276,7 +276,7 @@ def test_a_value_from_the_environment_is_reported_under_its_variable() -> None:
         "config.purge_interval: 'hourly' must be a number (from PURGE_INTERVAL)",
         "redis.port: '70000' must be less than or equal to 65535 (from REDIS_PORT)",
     ]
-    assert the_problem(":config: {}", {"REDIS_SERVER": "a b"}) == "REDIS_SERVER: 'a b' is no host name and no address"
+    assert the_problem(":config: {}", {"REDIS_SERVER": "a b"}) == "REDIS_SERVER: 'a b' is not a host name or an address"
 
 
 @pytest.mark.parametrize("text", [":config: 5\n", ":config: [a]\n", ":pools: many\n", ":pools:\n  name: x\n"])

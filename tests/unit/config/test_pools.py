@@ -150,7 +150,7 @@ def test_a_pool_may_have_its_own_of_what_is_global() -> None:
         ({"nane": "x"}, "nane: unknown option; did you mean name?"),
         ({"provder": "x"}, "provder: unknown option; did you mean provider?"),
         ({"redy_ttl": 2}, "redy_ttl: unknown option; did you mean ready_ttl?"),
-        ({"breaker_seconds": 2}, "breaker_seconds: is no option here; breaker_seconds belongs under :config:"),
+        ({"breaker_seconds": 2}, "breaker_seconds: is not an option here; breaker_seconds belongs under :config:"),
     ],
 )
 def test_what_is_wrong_with_a_pool_is_told_with_its_place(entry: dict[str, Any], complaint: str) -> None:

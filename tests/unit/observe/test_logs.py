@@ -113,7 +113,7 @@ def fail(log: logging.Logger) -> None:
 def test_an_exception_and_its_traceback_are_fields() -> None:
     found = parsed(fail)
     assert found["message"] == "It failed"
-    assert found["exception"].startswith("InvalidInputError: What is asked for cannot be done: password=[redacted]")
+    assert found["exception"].startswith("InvalidInputError: The input is not valid: password=[redacted]")
     assert found["traceback"].startswith("Traceback (most recent call last):\n")
     assert "hunter2" not in json.dumps(found)
 
