@@ -246,8 +246,8 @@ def test_health_explains_another_manager_and_a_provider_that_is_left_alone(pools
     told = result.out.splitlines()
     for found, remedy in (
         (
-            "  degraded: provider dummy fails again and again, or hangs, and is left alone for a while",
-            "    → look at it and at `vmpooler-tasks dlq list --queue clone`; it is tried again by itself",
+            "  degraded: provider dummy failed several times in a row, or does not respond, and is suspended",
+            "    → check the provider and `vmpooler-tasks dlq list --queue clone`; the next attempt is automatic",
         ),
         (
             "  degraded: another pool manager is at work on this Redis",

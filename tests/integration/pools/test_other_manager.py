@@ -156,7 +156,7 @@ def test_a_provider_that_fails_again_and_again_is_a_reason_with_its_name(world: 
     reason = reasons(world)["breaker_open"]
     assert (reason.severity, reason.provider, reason.measured, reason.threshold) == (Status.DEGRADED, "scripted", 3, 3)
     found, remedy = explain(reason)
-    assert found == "provider scripted fails again and again, or hangs, and is left alone for a while"
+    assert found == "provider scripted failed several times in a row, or does not respond, and is suspended"
     assert "`vmpooler-tasks dlq list --queue clone`" in remedy
 
 

@@ -199,7 +199,7 @@ def test_a_verdict_of_the_future_is_stale_since_it_would_never_grow_old() -> Non
     (reason,) = stale_assessment(NOW + 301, NOW, 300).reasons
     assert (reason.code, reason.measured) == ("stale", -301)
     what, remedy = explain(reason)
-    assert what == "the last check is of the future, 301 seconds from now"
+    assert what == "the last check is dated 301 seconds in the future"
     assert "clocks" in remedy
 
 
@@ -249,7 +249,7 @@ def test_every_reason_there_can_be_is_explained_with_what_to_do() -> None:
         (Reason("empty_pool", DEGRADED, 901, 900, "p"), "p has had no ready VM for 901 seconds"),
         (
             Reason("purge_aborted", DEGRADED, 80.5, 50, "p", "ready"),
-            "the purge would have taken 80.5 % of ready in p, more than 50 %",
+            "the purge stopped: it would have removed 80.5 % of ready in p, more than 50 %",
         ),
         (Reason("dlq_near_cap", DEGRADED, 9000, 9000, queue="clone"), "9000 dead letters in clone, near the cap"),
     ],
