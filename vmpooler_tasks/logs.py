@@ -1,7 +1,7 @@
-"""How the log is written: the guide's lines for people, one JSON object a line for machines, the same fields in both.
+"""The log formats: the guide's lines for people, one JSON object per line for machines, with the same fields.
 
-What a process logs with is chosen once, by `--log-format` or VMPOOLER_LOG_FORMAT, and is the same for its children.
-docs/logging.md has the fields.
+`--log-format` or VMPOOLER_LOG_FORMAT selects the format of a process and of its children. docs/logging.md lists the
+fields.
 """
 
 import logging
@@ -27,16 +27,16 @@ from vmpooler_tasks.model.redaction import redacted_text
 VARIABLE = "VMPOOLER_LOG_FORMAT"
 OPTION = "--log-format"
 PLAIN = "%(asctime)s %(levelname)s %(message)s"
-"""What stands before a line of text where nothing else is asked for."""
+"""The default prefix of a line of text."""
 
 Context = Callable[[], Mapping[str, str]]
-"""Answers what every line of the moment is about: inside a task, the task and its id."""
+"""Returns the fields of every line at this moment: inside a task, the task and its id."""
 
 _FAILURES = "celery.app.trace"
-"""Celery's logger of failed tasks, whose lines hold an error's text."""
+"""Celery's logger of failed tasks. Its lines contain the text of the error."""
 
 _NO_FIELDS = frozenset({*RESERVED_ATTRS, "taskName", "color_message"})
-"""What a record holds that is no field: logging's own, and uvicorn's message once more, in colours."""
+"""Attributes of a record that are not fields: those of logging, and uvicorn's coloured copy of the message."""
 
 
 _subject: ContextVar[Mapping[str, str]] = ContextVar("subject", default=MappingProxyType({}))
@@ -59,9 +59,9 @@ class LogFormatError(VmpoolerTasksError):
 
 
 def choose(option: str | None = None) -> LogFormat:
-    """The format that this option or else VMPOOLER_LOG_FORMAT names, from now on also for this process's children.
+    """Return the format of the option, else of VMPOOLER_LOG_FORMAT, and set it for the children of this process.
 
-    Raises LogFormatError for any but `text` and `json`; an empty variable counts as not set.
+    Raise LogFormatError for anything but `text` and `json`. An empty variable counts as not set.
     """
     named, value = (VARIABLE, os.environ.get(VARIABLE) or LogFormat.TEXT) if option is None else (OPTION, option)
     try:
@@ -74,12 +74,12 @@ def choose(option: str | None = None) -> LogFormat:
 
 
 def in_json() -> bool:
-    """Whether this process has chosen JSON."""
+    """Return whether this process logs JSON."""
     return os.environ.get(VARIABLE) == LogFormat.JSON
 
 
 def refuse(error: VmpoolerTasksError) -> NoReturn:
-    """Ends this process, which has not begun, with the error as a line of the log, or for people as a plain one."""
+    """End this process before its start, with the error as a JSON line of the log, or as plain text."""
     if in_json():
         logging.getLogger("vmpooler_tasks").critical("%s", error)
     else:
@@ -88,7 +88,7 @@ def refuse(error: VmpoolerTasksError) -> NoReturn:
 
 
 def configure(chosen: LogFormat, level: int = logging.INFO) -> None:
-    """Logs on stderr in this format, and nowhere else. In JSON, warnings and uncaught exceptions are lines as well."""
+    """Log to stderr in this format, and nowhere else. With JSON, warnings and uncaught exceptions are lines, too."""
     handler = logging.StreamHandler()
     handler.setFormatter(formatter(chosen))
     root = logging.getLogger()
@@ -96,11 +96,11 @@ def configure(chosen: LogFormat, level: int = logging.INFO) -> None:
     root.setLevel(level)
     if chosen is LogFormat.JSON:
         logging.captureWarnings(True)
-        _log_what_is_uncaught()
+        _log_uncaught_exceptions()
 
 
 def formatter(chosen: LogFormat, context: Context = dict) -> logging.Formatter:
-    """For any handler, such as one of uvicorn's."""
+    """Return a formatter for any handler, such as one of uvicorn's."""
     made: TextFormatter | JsonFormatter = JsonFormatter() if chosen is LogFormat.JSON else TextFormatter(PLAIN)
     made.context = context
     return made
@@ -117,7 +117,7 @@ def bind_fields(fields: Mapping[str, str]) -> Iterator[None]:
 
 
 def fields_of(record: logging.LogRecord, context: Context = dict) -> dict[str, Any]:
-    """What the line is about: the context's fields, and above them the record's own."""
+    """Return the fields of the line: those of the context, overridden by those of the record."""
     own = {
         name: value
         for name, value in record.__dict__.items()
@@ -127,7 +127,7 @@ def fields_of(record: logging.LogRecord, context: Context = dict) -> dict[str, A
 
 
 def _of_celery(record: logging.LogRecord) -> dict[str, str]:
-    """Celery's own lines about a task have its name and id as their arguments."""
+    """Return the task of one of Celery's own lines, which has its name and id as arguments."""
     args = record.args
     if isinstance(args, Mapping) and isinstance(args.get("name"), str) and isinstance(args.get("id"), str):
         return {"task": str(args["name"]), "task_id": str(args["id"])}
@@ -135,16 +135,16 @@ def _of_celery(record: logging.LogRecord) -> dict[str, str]:
 
 
 class TextFormatter(logging.Formatter):
-    """Lines for people. Only a line's beginning stands at the left edge, so that no text can forge one.
+    """Format lines for people. Only the start of a record is in the first column, so that no text can forge a record.
 
-    What the sentence does not name itself stands before it: the task as Celery writes it, the rest as `name=value`.
+    Fields that the sentence does not name stand before it: the task as Celery writes it, the others as `name=value`.
     """
 
     context: Context = dict
 
     def format(self, record: logging.LogRecord) -> str:
         if record.exc_info:
-            record.exc_text = None  # as another handler's formatter may have left it, for its own use
+            record.exc_text = None  # the formatter of another handler may have set it
         return super().format(record)
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
@@ -174,7 +174,7 @@ def _introduced(message: str, fields: dict[str, Any]) -> str:
 
 
 def _message(record: logging.LogRecord) -> str:
-    """The sentence as it was formatted; an error's text in it loses its passwords."""
+    """Return the formatted sentence. Passwords in the text of an error are removed."""
     return redacted_text(record.message) if record.exc_info or record.name == _FAILURES else record.message
 
 
@@ -185,7 +185,7 @@ def _indented(text: str) -> str:
 
 
 class JsonFormatter(PythonJsonFormatter):
-    """One object a line, in ASCII: one line for every reader, whatever its locale takes for the end of one."""
+    """Format one ASCII object per line, which is one line for every reader, whatever its locale."""
 
     context: Context = dict
 
@@ -196,9 +196,9 @@ class JsonFormatter(PythonJsonFormatter):
         try:
             return super().format(record)
         except Exception as error:  # noqa: BLE001 - logging would write a traceback between the objects
-            told = logging.makeLogRecord({**record.__dict__, "args": (), "exc_info": None, "exc_text": None})
-            told.msg = f"{record.msg!r} could not be formatted: {type(error).__name__}"
-            return super().format(told)
+            reported = logging.makeLogRecord({**record.__dict__, "args": (), "exc_info": None, "exc_text": None})
+            reported.msg = f"{record.msg!r} could not be formatted: {type(error).__name__}"
+            return super().format(reported)
 
     def add_fields(self, log_data: dict[str, Any], record: logging.LogRecord, message_dict: dict[str, Any]) -> None:
         log_data |= {
@@ -215,17 +215,17 @@ class JsonFormatter(PythonJsonFormatter):
         if isinstance(record.exc_info, tuple) and record.exc_info[1] is not None:
             error = record.exc_info[1]
             log_data["exception"] = redacted_text(f"{type(error).__name__}: {error}")
-        for name, told in (("exc_info", "traceback"), ("stack_info", "stack")):
+        for name, field in (("exc_info", "traceback"), ("stack_info", "stack")):
             if message_dict.get(name):
-                log_data[told] = redacted_text(str(message_dict[name]))
+                log_data[field] = redacted_text(str(message_dict[name]))
 
 
 def _as_json(value: str | float) -> str | float:
-    """JSON has no word for what is no number."""
+    """Return the value; infinity and NaN as text, because JSON does not have them."""
     return str(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def _log_what_is_uncaught() -> None:
+def _log_uncaught_exceptions() -> None:
     log = logging.getLogger("vmpooler_tasks.uncaught")
     usual = sys.excepthook
 

@@ -1,16 +1,15 @@
-"""What a provider must answer, and how it says that it cannot.
+"""The protocol of a provider: what each method returns, and which errors it raises.
 
-A provider is found by entry point (group `vmpooler_tasks.providers`), which names a factory: it is called once in each
-process with a `ProviderContext` and answers with a `Provider`. `vmpooler_tasks.providers.contract` is the suite of
-tests that every provider has to pass.
+A provider is found by an entry point (group `vmpooler_tasks.providers`) that names a factory. The factory is called
+once in each process with a `ProviderContext` and returns a `Provider`. `vmpooler_tasks.providers.contract` is the test
+suite that every provider must pass. docs/providers.md has an introduction.
 
-- Thread safety: one provider serves all threads of a worker, hundreds at once. It is made after the fork.
-- Time limits: a call answers or raises within the seconds that it needs at the worst; it never waits for ever. Callers
-  bound each call as well, and give a provider up that is late (`ProviderTimeoutError`); what it does then is not heard
-  any more.
+- Thread safety: one provider serves all threads of a worker, hundreds at once. It is created after the fork.
+- Time limits: a call returns or raises within its own time limit. It never waits for ever. Callers limit each call as
+  well: after that time they raise `ProviderTimeoutError` and ignore what the call still does.
 - Errors: `PermanentProviderError`, `TransientProviderError`, `ThrottledProviderError` or `VmNotFoundError` (all in
-  `vmpooler_tasks.errors`). Anything else is taken for transient, unless it is a programming error.
-- Names: a VM's name is unique in the installation; every question is about a VM in one pool.
+  `vmpooler_tasks.errors`). Any other exception counts as transient, unless it is a programming error.
+- Names: the name of a VM is unique in the installation. Every call is about a VM in one pool.
 """
 
 from collections.abc import Collection, Mapping
@@ -20,10 +19,10 @@ from typing import Any, Protocol, runtime_checkable
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PoolSpec:
-    """A pool as its provider sees it.
+    """A pool, for its provider.
 
-    `template` and `clone_target` are those in effect, overrides included; `options` is all of the pool's entry in the
-    configuration as it was written, for what only this provider understands.
+    `template` and `clone_target` are the values in effect, including overrides. `options` is the whole entry of the
+    pool in the configuration, as it was written, with the options that only this provider knows.
     """
 
     name: str
@@ -34,7 +33,7 @@ class PoolSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProviderContext:
-    """`name` as pools call it, `options` of its section in `:providers:`, `redis_url` of VMPooler's database."""
+    """The section's `name` and `options` in `:providers:`, and `redis_url`, the address of VMPooler's database."""
 
     name: str
     options: Mapping[str, Any]
@@ -43,10 +42,10 @@ class ProviderContext:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VirtualMachine:
-    """`hostname` is what the machine calls itself, `ip` its address, `host` its hypervisor; None if not known.
+    """A VM: `hostname` is the name that the guest reports, `ip` its address, `host` its hypervisor; None if unknown.
 
-    `existed` is for `create_vm` to say that it found the VM and made none: of a name that nobody has tried before, that
-    is somebody else's.
+    `create_vm` sets `existed` if it found the VM and did not make it. If nobody has tried this name before, the VM
+    belongs to somebody else.
     """
 
     name: str
@@ -58,7 +57,7 @@ class VirtualMachine:
 
 @dataclass(frozen=True, slots=True)
 class Readiness:
-    """Whether a VM can be handed out. If not, `error` says why; its letter shows `error_class`."""
+    """Whether a VM is ready for a user. If not, `error` says why; a dead letter shows it with `error_class`."""
 
     ready: bool
     error: str = ""
@@ -67,29 +66,29 @@ class Readiness:
 
 @runtime_checkable
 class Provider(Protocol):
-    """Every method may raise a ProviderError."""
+    """Makes, finds and destroys VMs. Every method may raise a ProviderError."""
 
     def list_vms(self, pool: PoolSpec) -> Collection[str]:
-        """The names of all VMs of the pool. All of them or an error: half a list must never be answered."""
+        """Return the names of all VMs of the pool. Raise an error instead of returning only some of them."""
 
     def find_vm(self, pool: PoolSpec, vm: str) -> VirtualMachine | None:
-        """The VM, None if there is none. Only a sure no is a None; anything else is an error."""
+        """Return the VM; None only if it certainly does not exist. Raise an error otherwise."""
 
     def create_vm(self, pool: PoolSpec, vm: str) -> VirtualMachine:
-        """Makes the VM from the pool's template, and answers when it is made and has an address.
+        """Make the VM from the pool's template. Return it when it exists and has an address.
 
-        If it is there already, made by a call that nobody waited for, the same is answered (`existed`) and no second is
-        made. An `ip` of None says that no address was obtained in the time that this provider gives it.
+        If the VM exists already, from a call whose caller died, return it with `existed` and do not make a second one.
+        An `ip` of None means that the VM got no address within the provider's own time limit.
         """
 
     def is_ready(self, pool: PoolSpec, vm: str) -> Readiness:
-        """Looks once, and does not wait. A VM that is not there is not ready."""
+        """Check once, without waiting, whether the VM is ready. A missing VM is not ready."""
 
     def destroy_vm(self, pool: PoolSpec, vm: str) -> bool:
-        """Destroys the VM, running or not; False if there was none, which is no error.
+        """Destroy the VM, running or not. Return False if it does not exist, which is not an error.
 
-        Of several calls at once at least one answers True.
+        Of several calls at once at least one returns True.
         """
 
     def close(self) -> None:
-        """Lets go of connections; the process ends."""
+        """Close all connections. The process ends after this."""

@@ -1,6 +1,6 @@
-"""Finds the provider that a section under `:providers:` names, among those that installed packages bring.
+"""Find the installed provider that a section of `:providers:` names.
 
-A package brings one with an entry point of this group, whose name is what operators write:
+A package provides one with an entry point of this group. Its name is the name in the configuration:
 
     [project.entry-points."vmpooler_tasks.providers"]
     vsphere = "vmpooler_tasks_vsphere:provider"
@@ -19,34 +19,34 @@ from vmpooler_tasks.providers.protocol import Provider, ProviderContext
 GROUP = "vmpooler_tasks.providers"
 
 SOURCE = "the configuration"
-"""What a ConfigurationError from here names: which file or variable a section came from is not known here."""
+"""The source in a ConfigurationError. The file or variable of a section is not known here."""
 
 
 def installed() -> list[str]:
-    """The names of all providers that can be had here, sorted."""
+    """Return the names of all installed providers, sorted."""
     return sorted({entry.name for entry in entry_points(group=GROUP)})
 
 
 def load(context: ProviderContext) -> Provider:
-    """Imports the provider that the section's `provider_class` names, else its own name, and calls its factory.
+    """Import the provider that `provider_class` of the section names, else the section's name, and call its factory.
 
-    Upper and lower case are one, as in VMPooler. Raises ConfigurationError. Nothing is kept: a second call makes a
-    second provider.
+    Case does not matter, as in VMPooler. Raise ConfigurationError if that fails. A second call creates a second
+    provider.
     """
     entry = _entry_point(context)
     try:
         factory = entry.load()
     except Exception as error:  # an import runs foreign code, which may raise anything
-        raise _refused(context, f"{_shown(entry)} cannot be imported: {_told(error)}", _repair(entry)) from error
+        raise _refused(context, f"{_shown(entry)} cannot be imported: {_redacted(error)}", _repair(entry)) from error
     try:
         provider = factory(context)
     except ValidationError as error:
         raise ConfigurationError(SOURCE, _wrong_options(context, error)) from error
     except Exception as error:  # as above
         hint = _repair(entry) if isinstance(error, ImportError) else ""
-        raise _refused(context, f"{_shown(entry)} cannot be used: {_told(error)}", hint) from error
+        raise _refused(context, f"{_shown(entry)} cannot be used: {_redacted(error)}", hint) from error
     if not isinstance(provider, Provider):
-        what = f"{_shown(entry)} answered with a {type(provider).__name__}, which is no provider"
+        what = f"{_shown(entry)} returned a {type(provider).__name__}, which is not a provider"
         raise _refused(context, what, _repair(entry))
     return provider
 
@@ -56,11 +56,11 @@ def _entry_point(context: ProviderContext) -> EntryPoint:
     found = [entry for entry in entry_points(group=GROUP) if entry.name.casefold() == wanted.casefold()]
     if not found:
         what = f"no provider {wanted!r} is installed"
-        # The convention of those packages; a guess for any other, hence "e.g.".
-        hint = f"install the package that brings it, e.g. pip install vmpooler-tasks-{wanted.lower()}"
+        # The usual name of such a package. It may have another one, hence "e.g.".
+        hint = f"install its package, e.g. pip install vmpooler-tasks-{wanted.lower()}"
         raise _refused(context, what, hint)
     if len(found) > 1:
-        what = f"several packages bring a provider {wanted!r}: {', '.join(sorted(map(_package, found)))}"
+        what = f"several packages have a provider {wanted!r}: {', '.join(sorted(map(_package, found)))}"
         raise _refused(context, what, "uninstall all but one, e.g. pip uninstall " + _package(found[-1]))
     return found[0]
 
@@ -74,10 +74,10 @@ def _shown(entry: EntryPoint) -> str:
 
 
 def _repair(entry: EntryPoint) -> str:
-    return f"install the package again, with all that it needs, e.g. pip install --upgrade {_package(entry)}"
+    return f"install the package and its dependencies again, e.g. pip install --upgrade {_package(entry)}"
 
 
-def _told(error: Exception) -> str:
+def _redacted(error: Exception) -> str:
     return redacted_text(f"{type(error).__name__}: {error}".removesuffix(": "))
 
 
@@ -88,7 +88,7 @@ def _refused(context: ProviderContext, what: str, hint: str = "") -> Configurati
 
 
 def _wrong_options(context: ProviderContext, error: ValidationError) -> list[str]:
-    """A line for each; without the values, of which any may be a secret."""
+    """Return a line for each wrong option, without its value, which may be a secret."""
     return [
         f"{_path(context, detail['loc'])}: {on_one_line(_words(detail['type'], detail['msg']))}"
         for detail in error.errors(include_url=False, include_context=False, include_input=False)

@@ -175,7 +175,7 @@ def test_config_check_tries_the_providers_and_tells_all_that_is_wrong_with_them(
 MISSING = re.compile(
     r"vmpooler-tasks: 1 problem in VMPOOLER_CONFIG\n"
     r"  providers\.vsphere: no provider 'vsphere' is installed \(installed: dummy\); "
-    r"install the package that brings it, e\.g\. pip install vmpooler-tasks-vsphere\n"
+    r"install its package, e\.g\. pip install vmpooler-tasks-vsphere\n"
 )
 
 
@@ -211,7 +211,7 @@ def test_a_worker_whose_provider_cannot_be_imported_names_its_package(installati
     assert worker.exit_status() == os.EX_CONFIG
     assert re.search(
         r"  providers\.broken: provider 'broken' of vmpooler-tasks-broken \(no_such_module:make\) cannot be imported: "
-        r"ModuleNotFoundError: [^\n]+; install the package again, with all that it needs, "
+        r"ModuleNotFoundError: [^\n]+; install the package and its dependencies again, "
         r"e\.g\. pip install --upgrade vmpooler-tasks-broken\n",
         worker.log,
     )

@@ -138,7 +138,7 @@ def test_a_provider_that_is_not_installed_is_told_with_what_is_and_how_to_get_it
     monkeypatch.setattr(registry, "installed", lambda: ["dummy"])
     assert problem("vsphere") == (
         "providers.vsphere: no provider 'vsphere' is installed (installed: dummy); "
-        "install the package that brings it, e.g. pip install vmpooler-tasks-vsphere"
+        "install its package, e.g. pip install vmpooler-tasks-vsphere"
     )
     assert "no provider 'gce' is installed" in problem("cloud-berlin", provider_class="gce")
 
@@ -193,12 +193,12 @@ def test_what_is_no_factory_is_told(cloud: Packages) -> None:
 
 
 def test_an_answer_that_is_no_provider_is_told(cloud: Packages) -> None:
-    assert "provider 'half' of vmpooler-tasks-cloud (cloud_for_tests:half) answered with a object, " in problem("half")
+    assert "provider 'half' of vmpooler-tasks-cloud (cloud_for_tests:half) returned a object, " in problem("half")
 
 
 def test_two_packages_that_bring_the_same_name_are_told(cloud: Packages) -> None:
     cloud.install("another-cloud", {"cloud": "cloud_for_tests:Cloud"})
-    assert "several packages bring a provider 'cloud': another-cloud, vmpooler-tasks-cloud (" in problem("cloud")
+    assert "several packages have a provider 'cloud': another-cloud, vmpooler-tasks-cloud (" in problem("cloud")
 
 
 def test_a_wrong_option_is_told_by_its_path_and_without_its_value(cloud: Packages) -> None:

@@ -1,6 +1,7 @@
-"""A provider that needs no hypervisor: VMs that are records in Redis, and take time and fail as configured.
+"""A provider without a hypervisor: its VMs are records in Redis, and take time and fail as configured.
 
-For a first look, for tests and for benchmarks. `vmpooler_tasks.providers.dummy.options` lists what can be configured.
+It is for trying out this project, for tests and for benchmarks. `vmpooler_tasks.providers.dummy.options` lists its
+options.
 """
 
 from vmpooler_tasks.providers.dummy.provider import Dummy
@@ -8,5 +9,5 @@ from vmpooler_tasks.providers.protocol import ProviderContext
 
 
 def dummy(context: ProviderContext) -> Dummy:
-    """The factory. Raises ValueError of what cannot be configured so."""
+    """Return the provider. Raise ValueError for wrong options."""
     return Dummy(context)

@@ -1,4 +1,4 @@
-"""Chance that comes out the same each time: for a test that has to be repeated, and for two workers that share a VM."""
+"""Repeatable random decisions: for a test that must be repeatable, and for two workers that share a VM."""
 
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -17,7 +17,7 @@ class Draws:
     ordinal: int
 
     def fraction(self, purpose: str) -> float:
-        """Evenly from 0 to just below 1."""
+        """Return a number from 0 to below 1, evenly distributed."""
         text = f"{self.seed}\0{self.operation}\0{purpose}\0{self.name}\0{self.ordinal}"
         # 48 bits: a float holds them exactly, so that it is never rounded up to 1.
         return int.from_bytes(blake2b(text.encode(), digest_size=6).digest()) / 2**48

@@ -1,6 +1,6 @@
-"""The dummy's VMs, in Redis: one inventory for all workers, as a hypervisor's is.
+"""The VMs of the dummy, in Redis: one inventory for all workers, like that of a hypervisor.
 
-Without lost VMs each method costs one command. Every method raises TransientProviderError if Redis does not answer.
+Without lost VMs each method costs one command. Every method raises TransientProviderError if Redis does not reply.
 """
 
 import socket
@@ -24,14 +24,14 @@ CONNECT_TIMEOUT = 3.0
 REPLY_TIMEOUT = 5.0
 
 MOST_CONNECTIONS = 10_000
-"""A connection for each thread that asks at once. redis-py's own limit is 100, and what is above it fails."""
+"""One connection for each thread. redis-py's own limit is 100, and calls above it fail."""
 
 COUNT_TTL_SECONDS = 24 * 3600
-"""How long the calls for a VM are counted on after the last: names are used once, their counts must not pile up."""
+"""How long the counter of a VM's calls is kept after the last call. Names are used once, so old counters expire."""
 
 
 class Inventory:
-    """Safe to share between threads."""
+    """The inventory. Threads may share it."""
 
     def __init__(self, redis_url: str) -> None:
         try:
@@ -49,11 +49,11 @@ class Inventory:
                 client_name="vmpooler-tasks-dummy",
             )
         except ValueError:
-            # What is no address is taken apart wrongly, and redis-py's error shows a part of the password.
+            # redis-py parses a wrong address wrongly, and its error shows a part of the password.
             raise ValueError("the address of Redis is none") from None
 
     def count_call(self, operation: str, pool: str, name: str) -> int:
-        """1 for the first such call. `name` is the VM's, or the pool's again."""
+        """Count a call and return its number, from 1. `name` is that of the VM, or again that of the pool."""
         key = f"{PREFIX}calls:{operation}:{pool}:{name}"
         with _translated_errors():
             pipe = self._redis.pipeline(transaction=False)
@@ -63,13 +63,13 @@ class Inventory:
         return ordinal
 
     def names(self, pool: str) -> list[str]:
-        """Lost ones included."""
+        """Return the names of all VMs, including lost ones."""
         with _translated_errors():
             found: list[str] = self._redis.hkeys(PREFIX + pool)
         return found
 
     def present(self, pool: str, now: float) -> list[str]:
-        """The names without those that are lost, for which every record has to be read."""
+        """Return the names without lost VMs. This reads every record."""
         with _translated_errors():
             records = self._redis.hgetall(PREFIX + pool)
         return [vm for vm, record in records.items() if not Machine.from_json(record).is_lost(now)]
@@ -79,7 +79,7 @@ class Inventory:
         return None if machine is None or machine.is_lost(now) else machine
 
     def add(self, pool: str, vm: str, machine: Machine, now: float) -> Machine:
-        """The machine of this name: the one that is there already, or else this one, which then is there."""
+        """Return the existing machine of this name, or add this one and return it."""
         while not self._put(pool, vm, machine):
             record = self._record(pool, vm)
             there = _read(record)
@@ -90,12 +90,12 @@ class Inventory:
         return machine
 
     def remove(self, pool: str, vm: str) -> bool:
-        """Whether it was there, or was lost."""
+        """Delete the machine. Return whether it existed, lost or not."""
         with _translated_errors():
             return bool(self._redis.hdel(PREFIX + pool, vm))
 
     def remove_present(self, pool: str, vm: str, now: float) -> bool:
-        """Whether it was there and not lost, for which its record has to be read."""
+        """Delete the machine. Return whether it existed and was not lost, which needs its record."""
         with _translated_errors():
             pipe = self._redis.pipeline(transaction=True)
             pipe.hget(PREFIX + pool, vm)

@@ -1,4 +1,4 @@
-"""A VM of the dummy: all that will ever be true of it is decided when it is made, and is its record in Redis."""
+"""A VM of the dummy. Everything about it is decided when it is made, and stored as its record in Redis."""
 
 import json
 from hashlib import blake2b
@@ -11,11 +11,11 @@ from vmpooler_tasks.providers.protocol import Readiness, VirtualMachine
 HOSTS = 16
 
 WRONG_HOSTNAME = "localhost"
-"""What a VM calls itself that never heard of its name."""
+"""The hostname of a VM that reports a wrong one."""
 
 
 class Machine(NamedTuple):
-    """Times in seconds since the epoch. At `lost_at` it is gone, although its record stays until its name is needed."""
+    """A machine. Times are epochs in seconds. At `lost_at` it disappears; its record stays until its name is needed."""
 
     hostname: str
     ip: str | None
@@ -51,7 +51,7 @@ class Machine(NamedTuple):
         return VirtualMachine(name=vm, hostname=self.hostname, ip=self.ip, host=self.host, existed=existed)
 
     def readiness(self, now: float) -> Readiness:
-        """Its errors are without the VM's name, so that many can be told to be the same."""
+        """Return the readiness. Its errors do not contain the VM's name, so that equal failures are equal."""
         if now < self.boots_at:
             return Readiness(False, "the VM is still booting")
         if self.unreachable:

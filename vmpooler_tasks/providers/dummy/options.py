@@ -1,4 +1,4 @@
-"""What the dummy's section under `:providers:` may say. Rates lie between 0 (never) and 1 (always)."""
+"""The options of the dummy in `:providers:`. Rates are between 0 (never) and 1 (always)."""
 
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
@@ -10,7 +10,7 @@ Operation = Literal["create", "destroy", "ready", "list", "find"]
 Kind = Literal["transient", "permanent", "throttled", "hang"]
 
 YEAR_SECONDS = 365 * 24 * 3600
-"""No wait is longer: what sleeps has bounds of its own."""
+"""Maximum of each wait."""
 
 
 def _as_span(value: Any) -> tuple[float, float]:
@@ -21,11 +21,11 @@ def _as_span(value: Any) -> tuple[float, float]:
     return numbers[0], numbers[1]
 
 
-# Strict, because Python takes true for 1.
+# Strict, because in Python true equals 1.
 Rate = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False, strict=True)]
 Seconds = Annotated[float, Field(ge=0, le=YEAR_SECONDS, allow_inf_nan=False, strict=True)]
 Span = Annotated[tuple[float, float], BeforeValidator(_as_span)]
-"""The least and the most seconds. What it is each time is drawn evenly in between."""
+"""Minimum and maximum seconds. Each value is drawn evenly between them."""
 
 
 class Section(BaseModel):
@@ -33,7 +33,7 @@ class Section(BaseModel):
 
 
 class Failures(Section):
-    """How often one operation fails, in each way; together no more than always."""
+    """How often one operation fails, by kind. The sum is at most 1."""
 
     transient: Rate = 0
     permanent: Rate = 0
@@ -42,7 +42,7 @@ class Failures(Section):
 
     @model_validator(mode="after")
     def _no_more_than_always(self) -> Self:
-        if sum(self.rates().values()) > 1 + 1e-9:  # three times a third, as floating point has it
+        if sum(self.rates().values()) > 1 + 1e-9:  # three times a third in floating point
             raise ValueError("must not add up to more than 1")
         return self
 
@@ -87,7 +87,7 @@ class Options(Section):
     templates: tuple[str, ...] | None = Field(None, description="all templates that there are; None: any")
 
     def draws(self, operation: Operation) -> bool:
-        """Whether how this operation goes is left to chance, apart from how long it takes."""
+        """Return whether the result of this operation is random, apart from its duration."""
         chances = {
             "create": (self.no_ip, self.wrong_hostname, self.unreachable, self.lost),
             "list": (self.half_inventory,),

@@ -1,4 +1,4 @@
-"""The dummy's answers. Each failure is drawn and raised first, before any time is spent."""
+"""The dummy provider. A failure is drawn and raised first, before any time is spent."""
 
 import time
 from collections.abc import Callable, Collection
@@ -13,13 +13,13 @@ from vmpooler_tasks.providers.dummy.options import Kind, Operation, Options
 from vmpooler_tasks.providers.protocol import PoolSpec, ProviderContext, Readiness, VirtualMachine
 
 RETRY_AFTER_SECONDS = 1.0
-"""What it names when it is asked too often."""
+"""The pause that it names when it throttles a call."""
 
 OPERATIONS: tuple[Operation, ...] = ("create", "destroy", "ready", "list", "find")
 
 
 class Dummy:
-    """A Provider; protocol.py documents its methods.
+    """A Provider. protocol.py documents its methods.
 
     Where nothing is left to chance, each costs one round trip to Redis. Otherwise the call is counted with another.
     """
@@ -77,7 +77,7 @@ class Dummy:
         self._inventory.close()
 
     def _begin(self, operation: Operation, pool: str, name: str) -> Draws:
-        """What this call draws from; raises, or hangs, if a failure is what it drew."""
+        """Return the random source of this call. Raise, or hang, if it draws a failure."""
         if operation not in self._drawn:
             return Draws(self._options.seed, operation, name, 0)
         draws = Draws(self._options.seed, operation, name, self._inventory.count_call(operation, pool, name))
@@ -90,14 +90,14 @@ class Dummy:
         return draws
 
     def _fail(self, kind: Kind, message: str) -> None:
-        """Answers only after a hang: whoever hung does it after all, when perhaps nobody waits for it any more."""
+        """Hang, and then return: the call is carried out late, perhaps without anybody waiting for it."""
         if kind == "hang":
             self._wait(self._options.hang_seconds)
             return
         _raise(kind, message)
 
     def _wait(self, seconds: float) -> None:
-        if seconds > 0:  # a sleep of 0 gives the thread's turn away
+        if seconds > 0:  # a sleep of 0 would switch to another thread
             self._sleep(seconds)
 
     def _require_template(self, pool: PoolSpec) -> None:
@@ -114,7 +114,7 @@ SAID: dict[Kind, str] = {
     "throttled": "too many requests",
     "hang": "",
 }
-"""Without the VM's name, so that many failures can be told to be the same."""
+"""Without the VM's name, so that equal failures are equal."""
 
 
 def _raise(kind: Kind, message: str) -> NoReturn:
