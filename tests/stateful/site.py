@@ -21,12 +21,13 @@ from vmpooler_tasks.jobs.requests import fulfil
 from vmpooler_tasks.model.deadletters.filters import DeadLetterFilter
 from vmpooler_tasks.model.names import DeadLetterQueue, Queue
 from vmpooler_tasks.model.pools.lifecycle import Step
-from vmpooler_tasks.model.redrive import Lineage, OwnTasks, RunState
+from vmpooler_tasks.model.redrive import Lineage, OwnTasks, RunOptions, RunState
 from vmpooler_tasks.model.requests import Wanted
 from vmpooler_tasks.providers import Readiness
 from vmpooler_tasks.store import Database, keys
 from vmpooler_tasks.store.keys import POOL_SLOTS, REQUEST_SLOTS
 from vmpooler_tasks.store.redrive import runs
+from vmpooler_tasks.store.redrive.steps import TaskMessage
 from vmpooler_tasks.store.requests import fulfilment as requests
 from vmpooler_tasks.tasks import registry as names
 
@@ -91,7 +92,7 @@ class Recorder:
     dies: bool
     own: OwnTasks = names.OWN
 
-    def prepare(self, task: str, args: Any, kwargs: Any, lineage: Lineage) -> tuple[str, bytes]:
+    def prepare(self, task: str, args: Any, kwargs: Any, lineage: Lineage) -> TaskMessage:
         raise AssertionError(f"no task has failed here, and {task} is redriven")
 
     def hand_out(self, work: Work) -> None:
@@ -415,25 +416,25 @@ class Site:
     # --- dead letters -------------------------------------------------------------------------------------------------
 
     def redrive(self, limit: int) -> None:
-        """A run is begun; somebody else goes on with it."""
+        """Start a run; somebody else drives it."""
         chosen = redrive.select(self.db, DeadLetterFilter(queues=LETTERS), limit)
-        run = redrive.start(self.db, chosen, who="test", why=None, rate=0, max_failed_percent=100, now=self.now)
+        run = redrive.start(self.db, chosen, RunOptions(who="test", why=None, rate=0, max_failed_percent=100), self.now)
         self.runs.append(run)
 
     def go_on_with(self, run: str, *, dies: bool = False) -> None:
         """Until it ends, has to wait for a slot, or its process dies."""
-        position = redrive.known(self.db, run).position
-        course = redrive.go_on(self.db, self.settings, Recorder(self, dies), self.clock, run, sleep=lambda _: None)
+        position = redrive.read_run(self.db, run).position
+        course = redrive.drive(self.db, self.settings, Recorder(self, dies), self.clock, run, sleep=lambda _: None)
         with suppress(PowerFailureError):
             for now in course:
                 if now.state is RunState.RUNNING and now.position == position:
                     assert max(map(len, self.snapshot().slots.values())) == LIMIT, "it waits, and there is room"
                     return
                 position = now.position
-            assert redrive.known(self.db, run).state is RunState.DONE
+            assert redrive.read_run(self.db, run).state is RunState.DONE
 
     def note_successor(self, work: Work) -> None:
-        (lineage,) = runs.lineage(self.db, [work.vm])
+        (lineage,) = runs.read_lineages(self.db, [work.vm])
         assert lineage, f"{work.vm} does not know which letter it comes from"
         assert lineage.dead_letter_id not in self._successors, f"{lineage.dead_letter_id} has two successors"
         self._successors[lineage.dead_letter_id] = work.vm

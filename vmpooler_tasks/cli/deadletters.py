@@ -9,15 +9,16 @@ from typing import IO, Any
 
 import click
 
-from vmpooler_tasks.cli.redrive import redrive
+from vmpooler_tasks.cli.redrive import EVERYTHING, redrive
 from vmpooler_tasks.cli.shared import options
 from vmpooler_tasks.cli.shared.context import Context, pass_context, who_am_i
 from vmpooler_tasks.cli.shared.output import print_json, print_line, print_table, utc_time
 from vmpooler_tasks.cli.shared.program import PROGRAM
+from vmpooler_tasks.errors import InvalidInputError
 from vmpooler_tasks.jobs.deadletters import query as job
 from vmpooler_tasks.jobs.deadletters.delete import delete as delete_all
 from vmpooler_tasks.model.deadletters.entry import FIELDS, StoredDeadLetter
-from vmpooler_tasks.model.deadletters.filters import DeadLetterFilter
+from vmpooler_tasks.model.deadletters.filters import DeadLetterFilter, filter_of, refuse_everything
 
 MESSAGE_WIDTH = 100
 
@@ -34,52 +35,52 @@ dlq.add_command(redrive)
 
 
 @dlq.command("list", epilog="Example: vmpooler-tasks dlq list --match 'template .* not exist' --since 24h")
-@options.letter_filters
-@click.option("--limit", type=click.IntRange(1, 100_000), default=50, show_default=True, help="Letters on a page.")
-@click.option("--after", metavar="CURSOR", help="The next page: what the last one named.")
+@options.dead_letter_filters
+@click.option("--limit", type=click.IntRange(1, 100_000), default=50, show_default=True, help="Dead letters on a page.")
+@click.option("--after", metavar="CURSOR", help="The next page: the cursor that the last page printed.")
 @options.as_json
 @pass_context
-def list_letters(context: Context, /, limit: int, after: str | None, as_json: bool, **filters: Any) -> None:
-    """Dead letters, newest first."""
-    wanted = _readable(context, options.filter_from(filters))
+def list_dead_letters(context: Context, /, limit: int, after: str | None, as_json: bool, **filters: Any) -> None:
+    """List dead letters, newest first."""
+    wanted = _readable(context, filter_of(filters))
     try:
         page = job.read_page(context.db, wanted, limit, after)
     except ValueError as error:
-        raise click.BadParameter(f"{after!r} is no cursor", param_hint="--after") from error
+        raise click.BadParameter(f"{after!r} is not a cursor", param_hint="--after") from error
     if as_json:
-        print_json({"entries": [letter.as_json() for letter in page.entries], "next": page.next_cursor})
+        print_json({"entries": [entry.as_json() for entry in page.entries], "next": page.next_cursor})
         return
     if not page.entries:
         print_line("No dead letters." if after is None else "No more dead letters.")
         return
     print_table(
         ("FAILED AT", "QUEUE", "VM OR TASK", "POOL", "RETRIES", "ID", "ERROR"),
-        [_row(letter) for letter in page.entries],
+        [_row(entry) for entry in page.entries],
         numbers=("RETRIES",),
     )
     if page.next_cursor:
         print_line(f"More with --after {page.next_cursor}")
 
 
-def _readable(context: Context, wanted: "DeadLetterFilter") -> "DeadLetterFilter":
-    """The filter without queues that are none: one key that somebody spoiled shall not hide the other letters."""
+def _readable(context: Context, wanted: DeadLetterFilter) -> DeadLetterFilter:
+    """Return the filter without the queues whose keys are not sorted sets, and warn about these on stderr."""
     left, bad = job.without_unreadable(context.db, wanted)
     if bad:
-        sys.stderr.write(f"{PROGRAM}: left out, since it is not a sorted set: {', '.join(bad)}\n")
+        sys.stderr.write(f"{PROGRAM}: left out, since they are not sorted sets: {', '.join(bad)}\n")
     return left
 
 
-def _row(letter: "StoredDeadLetter") -> tuple[str, ...]:
-    message = letter.text("error_message")
+def _row(entry: StoredDeadLetter) -> tuple[str, ...]:
+    message = entry.text("error_message")
     short = message if len(message) <= MESSAGE_WIDTH else message[: MESSAGE_WIDTH - 1] + "…"
     return (
-        utc_time(letter.score),
-        letter.queue,
-        letter.text("vm") or letter.text("task") or "-",
-        letter.text("pool") or "-",
-        letter.text("retry_count"),
-        letter.id,
-        f"{letter.text('error_class')}: {short}",
+        utc_time(entry.score),
+        entry.queue,
+        entry.text("vm") or entry.text("task") or "-",
+        entry.text("pool") or "-",
+        entry.text("retry_count"),
+        entry.id,
+        f"{entry.text('error_class')}: {short}",
     )
 
 
@@ -88,14 +89,14 @@ def _row(letter: "StoredDeadLetter") -> tuple[str, ...]:
 @options.as_json
 @pass_context
 def show(context: Context, ids: tuple[str, ...], as_json: bool) -> None:
-    """All of a dead letter, by its id."""
-    letters = list(job.find(context.db, _readable(context, DeadLetterFilter(ids=frozenset(ids)))))
-    _refuse_missing(ids, letters)
+    """Show everything about a dead letter, by its id."""
+    entries = list(job.find(context.db, _readable(context, DeadLetterFilter(ids=frozenset(ids)))))
+    _refuse_missing(ids, entries)
     if as_json:
-        print_json([letter.as_json() for letter in letters])
+        print_json([entry.as_json() for entry in entries])
         return
-    for letter in letters:
-        for name, value in letter.as_json().items():
+    for entry in entries:
+        for name, value in entry.as_json().items():
             first, *others = _text(value).rstrip().split("\n")
             print_line(f"{name + ':':<14} {first}")
             for line in others:
@@ -103,24 +104,24 @@ def show(context: Context, ids: tuple[str, ...], as_json: bool) -> None:
         print_line("")
 
 
-def _refuse_missing(ids: tuple[str, ...], letters: "list[StoredDeadLetter]") -> None:
-    missing = sorted(set(ids) - {letter.id for letter in letters})
+def _refuse_missing(ids: tuple[str, ...], entries: list[StoredDeadLetter]) -> None:
+    missing = sorted(set(ids) - {entry.id for entry in entries})
     if missing:
         raise click.ClickException(f"no dead letter with id {', '.join(missing)}")
 
 
 @dlq.command(epilog="Example: vmpooler-tasks dlq stats --since 24h")
-@options.letter_filters
+@options.dead_letter_filters
 @options.as_json
 @pass_context
 def stats(context: Context, /, as_json: bool, **filters: Any) -> None:
-    """What fails most: dead letters by error, numbers and names aside."""
-    groups = job.group_by_error(context.db, _readable(context, options.filter_from(filters)))
+    """Count dead letters by error, without numbers and names."""
+    groups = job.group_by_error(context.db, _readable(context, filter_of(filters)))
     sizes = job.sizes(context.db)
     if as_json:
         print_json({"sizes": sizes, "groups": [group.as_json() for group in groups]})
         return
-    print_line("In all: " + ", ".join(f"{count} {queue}" for queue, count in sizes.items()))
+    print_line("Total: " + ", ".join(f"{count} {queue}" for queue, count in sizes.items()))
     if groups:
         print_table(
             ("COUNT", "NEWEST", "OLDEST", "QUEUES", "POOLS", "EXAMPLE", "ERROR"),
@@ -140,16 +141,17 @@ def stats(context: Context, /, as_json: bool, **filters: Any) -> None:
         )
 
 
-def _few(names: list[str], most: int = 2) -> str:
-    return ",".join(names[:most]) + (f" +{len(names) - most}" if len(names) > most else "")
+def _few(names: list[str], max_names: int = 2) -> str:
+    more = len(names) - max_names
+    return ",".join(names[:max_names]) + (f" +{more}" if more > 0 else "")
 
 
 @dlq.command(epilog="Example: vmpooler-tasks dlq delete --queue tasks --until 24h --why 'fixed in #42'")
 @click.argument("ids", nargs=-1, metavar="[ID]…")
-@options.letter_filters
+@options.dead_letter_filters
 @click.option("--all", "every", is_flag=True, help="Every dead letter of the queues named, or of all.")
-@click.option("--dry-run", is_flag=True, help="Say how many; delete none.")
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--dry-run", is_flag=True, help="Say how many; delete nothing.")
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 @options.why
 @options.as_json
 @pass_context
@@ -165,23 +167,26 @@ def delete(
     **filters: Any,
 ) -> None:
     """Delete dead letters, by id or filter. The audit keeps who did it, and why."""
-    wanted = options.filter_from(filters, ids)
-    if wanted.selects_all() and not every:
-        raise click.UsageError("name ids or filters, or say --all")
-    letters = list(job.find(context.db, wanted))
+    wanted = filter_of({**filters, "ids": ids})
+    if not every:
+        try:
+            refuse_everything(wanted, override=EVERYTHING)
+        except InvalidInputError as error:
+            raise click.UsageError(str(error.args[0])) from error
+    entries = list(job.find(context.db, wanted))
     if ids:
-        _refuse_missing(ids, letters)
-    if not dry_run and not yes and letters:
-        click.confirm(f"Delete {len(letters)} dead letters?", abort=True, err=True)
-    deleted = 0 if dry_run else delete_all(context.db, letters, who=who_am_i(), why=why)
+        _refuse_missing(ids, entries)
+    if not dry_run and not yes and entries:
+        click.confirm(f"Delete {len(entries)} dead letters?", abort=True, err=True)
+    deleted = 0 if dry_run else delete_all(context.db, entries, who=who_am_i(), why=why)
     if as_json:
-        print_json({"dry_run": dry_run, "found": len(letters), "deleted": deleted})
+        print_json({"dry_run": dry_run, "found": len(entries), "deleted": deleted})
     else:
-        print_line(f"Would delete {len(letters)} dead letters." if dry_run else f"Deleted {deleted} dead letters.")
+        print_line(f"Would delete {len(entries)} dead letters." if dry_run else f"Deleted {deleted} dead letters.")
 
 
 @dlq.command(epilog="Example: vmpooler-tasks dlq export --format csv --since 7d > failures.csv")
-@options.letter_filters
+@options.dead_letter_filters
 @click.option("--format", "form", type=click.Choice(["jsonl", "csv"]), default="jsonl", show_default=True)
 @click.option(
     "--output",
@@ -192,43 +197,43 @@ def delete(
 @click.option("--json", "as_json", is_flag=True, help="The same as --format jsonl.")
 @pass_context
 def export(context: Context, /, form: str, output: str, as_json: bool, **filters: Any) -> None:
-    """All dead letters that the filters select, as JSON lines or CSV."""
-    letters = job.find(context.db, _readable(context, options.filter_from(filters)))
-    letters = _begun(letters)  # a file that is there already is worth more than one without a letter, if Redis fails
+    """Export the selected dead letters, as JSON lines or CSV."""
+    entries = job.find(context.db, _readable(context, filter_of(filters)))
+    entries = _with_first_read(entries)  # if Redis fails, a file that exists already is not emptied
     write = _write_csv if form == "csv" and not as_json else _write_lines
     with click.open_file(output, "w", encoding="utf-8") as file:
-        count = write(file, letters)
-        file.flush()  # what cannot be written is an error before it is called done
+        count = write(file, entries)
+        file.flush()  # a write error shows before the export is called done
     sys.stderr.write(f"{count} dead letters exported\n")
 
 
-def _begun(letters: "Iterator[StoredDeadLetter]") -> "Iterator[StoredDeadLetter]":
-    """The same letters, the first of which is read."""
-    return chain(list(islice(letters, 1)), letters)
+def _with_first_read(entries: Iterator[StoredDeadLetter]) -> Iterator[StoredDeadLetter]:
+    """Read the first dead letter, and return an iterator over all."""
+    return chain(list(islice(entries, 1)), entries)
 
 
-def _write_lines(file: IO[str], letters: "Iterable[StoredDeadLetter]") -> int:
+def _write_lines(file: IO[str], entries: Iterable[StoredDeadLetter]) -> int:
     count = 0
-    for count, letter in enumerate(letters, start=1):  # noqa: B007 - it is what is answered
-        file.write(json.dumps(letter.as_json(), ensure_ascii=False, separators=(",", ":")) + "\n")
+    for count, entry in enumerate(entries, start=1):  # noqa: B007 - the count is returned
+        file.write(json.dumps(entry.as_json(), ensure_ascii=False, separators=(",", ":")) + "\n")
     return count
 
 
-def _write_csv(file: IO[str], letters: "Iterable[StoredDeadLetter]") -> int:
+def _write_csv(file: IO[str], entries: Iterable[StoredDeadLetter]) -> int:
     writer = csv.DictWriter(file, ("queue", *FIELDS), extrasaction="ignore")
     writer.writeheader()
     count = 0
-    for count, letter in enumerate(letters, start=1):  # noqa: B007 - it is what is answered
-        writer.writerow(_csv_row(letter.as_json()))
+    for count, entry in enumerate(entries, start=1):  # noqa: B007 - the count is returned
+        writer.writerow(_csv_row(entry.as_json()))
     return count
 
 
 def _csv_row(fields: dict[str, Any]) -> dict[str, str]:
-    """What a spreadsheet would run as a formula is quoted."""
+    """Return the row as text. A text that a spreadsheet would run as a formula is quoted."""
     texts = {name: _text(value) for name, value in fields.items()}
     return {name: f"'{text}" if text[:1] in ("=", "+", "-", "@", "\t") else text for name, text in texts.items()}
 
 
 def _text(value: Any) -> str:
-    """Text as it is, all else as JSON."""
+    """Return text unchanged, and any other value as JSON."""
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

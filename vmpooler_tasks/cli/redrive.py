@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -16,8 +17,17 @@ from vmpooler_tasks.clock import system_clock
 from vmpooler_tasks.errors import InvalidInputError, VmpoolerTasksError
 from vmpooler_tasks.jobs.redrive import run as job
 from vmpooler_tasks.jobs.redrive.eligibility import forecast
-from vmpooler_tasks.model.redrive import DEFAULT_MAX_FAILED, DEFAULT_RATE, POISON_AFTER, Outcome, RunState
-from vmpooler_tasks.store.redrive.runs import newest_first
+from vmpooler_tasks.jobs.redrive.run import Selection
+from vmpooler_tasks.model.deadletters.filters import DeadLetterFilter, filter_of, refuse_everything
+from vmpooler_tasks.model.redrive import (
+    DEFAULT_MAX_FAILED,
+    DEFAULT_RATE,
+    POISON_AFTER,
+    RedriveOutcome,
+    RunOptions,
+    RunState,
+)
+from vmpooler_tasks.store.redrive.runs import Run, newest_first
 from vmpooler_tasks.tasks.registry import CLONE_QUEUE, OWN
 
 if TYPE_CHECKING:
@@ -25,16 +35,41 @@ if TYPE_CHECKING:
 else:
     client = LazyModule("vmpooler_tasks.tasks.enqueue")  # Celery is slow to import
 
-if TYPE_CHECKING:  # the jobs are imported where they are used: `--help` needs no Redis client
-    from vmpooler_tasks.jobs.redrive.run import Selection
-    from vmpooler_tasks.store.redrive.runs import Run
-
 MESSAGE_WIDTH = 100
+
+EVERYTHING = "say --all"
+"""How the command line asks for all dead letters."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RedriveArguments:
+    """The arguments of `dlq redrive`. `wanted` is the filter that they describe."""
+
+    wanted: DeadLetterFilter
+    every: bool
+    dry_run: bool
+    rate: float
+    limit: int | None
+    max_failed: float
+    enqueue: bool
+    yes: bool
+    resume: str | None
+    cancel: str | None
+    status: str | None
+    runs: bool
+    why: str | None
+    as_json: bool
+
+    def refuse_mixture(self) -> None:
+        """Raise UsageError for arguments of which at most one can be meant."""
+        selects = self.every or self.wanted != DeadLetterFilter()
+        if sum(map(bool, (selects, self.resume, self.cancel, self.status, self.runs))) > 1:
+            raise click.UsageError("a selection, --resume, --cancel, --status and --runs exclude each other")
 
 
 @click.command(epilog="Example: vmpooler-tasks dlq redrive --queue clone --since 2h --why 'template is back'")
 @click.argument("ids", nargs=-1, metavar="[ID]…")
-@options.letter_filters
+@options.dead_letter_filters
 @click.option("--all", "every", is_flag=True, help=f"Every dead letter but those that came back {POISON_AFTER} times.")
 @click.option("--dry-run", is_flag=True, help="Say what would be run again, by queue, pool and error; do nothing.")
 @click.option(
@@ -43,9 +78,9 @@ MESSAGE_WIDTH = 100
     default=DEFAULT_RATE,
     show_default=True,
     metavar="N",
-    help="Letters a second; 0 for as many as go.",
+    help="Dead letters a second; 0 for no limit.",
 )
-@click.option("--limit", type=click.IntRange(min=1), help="The oldest so many.")
+@click.option("--limit", type=click.IntRange(min=1), help="At most so many, the oldest first.")
 @click.option(
     "--max-failed",
     type=click.FloatRange(0, 100),
@@ -55,73 +90,37 @@ MESSAGE_WIDTH = 100
     help="Stop when more than this share has failed again.",
 )
 @click.option("--enqueue", is_flag=True, help="Let a worker do it, and return at once.")
-@click.option("--yes", is_flag=True, help="Do not ask.")
-@click.option("--resume", metavar="RUN", help="Go on with a run that was interrupted.")
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
+@click.option("--resume", metavar="RUN", help="Continue a run that was interrupted.")
 @click.option("--cancel", metavar="RUN", help="End a run.")
-@click.option("--status", metavar="RUN", help="How a run stands.")
-@click.option("--runs", is_flag=True, help="The runs of the last week.")
+@click.option("--status", metavar="RUN", help="Show the progress of a run.")
+@click.option("--runs", is_flag=True, help="List the runs of the last week.")
 @options.why
 @options.as_json
 @pass_context
-def redrive(
-    context: Context,
-    /,
-    ids: tuple[str, ...],
-    every: bool,
-    dry_run: bool,
-    rate: float,
-    limit: int | None,
-    max_failed: float,
-    enqueue: bool,
-    yes: bool,
-    resume: str | None,
-    cancel: str | None,
-    status: str | None,
-    runs: bool,
-    why: str | None,
-    as_json: bool,
-    **filters: Any,
-) -> None:
+def redrive(context: Context, /, **given: Any) -> None:
     """Run dead letters again, by id or filter.
 
-    What nobody wants any more (a request that was answered, a pool that is full) is closed instead. A run can be
-    interrupted, and resumed by anybody; the audit keeps who ordered it, and why.
+    A dead letter that nobody needs any more (its request was answered, its pool is full) is closed instead. Anybody can
+    resume a run that was interrupted. The audit records who ordered it, and why.
     """
-    _refuse_mixture(ids or every or any(filters.values()), resume, cancel, status, runs)
+    own = {name: given[name] for name in RedriveArguments.__slots__ if name in given}
+    arguments = RedriveArguments(wanted=filter_of(given), **own)
+    arguments.refuse_mixture()
+    as_json, db = arguments.as_json, context.db
     with _usage_errors():
-        if runs:
+        if arguments.runs:
             _show_runs(context, as_json)
-        elif cancel:
-            ended = job.cancel(context.db, cancel)
-            _say(as_json, {"cancelled": ended}, f"Run {cancel} is cancelled." if ended else "It had ended before.")
-        elif status:
-            _show_run(job.known(context.db, status), as_json)
-        elif resume:
-            _drive(context, job.known(context.db, resume).id, enqueue, as_json)
+        elif arguments.cancel:
+            ended = job.cancel(db, arguments.cancel)
+            text = f"Run {arguments.cancel} is cancelled." if ended else "It had ended before."
+            _print(as_json, {"cancelled": ended}, text)
+        elif arguments.status:
+            _show_run(job.read_run(db, arguments.status), as_json)
+        elif arguments.resume:
+            _drive(context, job.read_run(db, arguments.resume).id, arguments)
         else:
-            wanted = options.filter_from(filters, ids)
-            if wanted.selects_all() and not every:
-                alone = "--queue alone is not enough: " if filters["queues"] else ""
-                raise click.UsageError(f"{alone}name ids or filters{' as well' * bool(alone)}, or say --all")
-            selection = job.select(context.db, wanted, limit)
-            _refuse_missing(ids, selection, limit)
-            is_preview = dry_run or not selection.letters
-            if is_preview or not yes:
-                expected = forecast(context.db, context.settings, OWN, selection.letters)
-                if is_preview:
-                    _preview(selection, expected, as_json)
-                    return
-                click.confirm(f"Run {_what_becomes(expected)}?", abort=True, err=True)
-            run = job.start(
-                context.db,
-                selection,
-                who=who_am_i(),
-                why=why,
-                rate=rate,
-                max_failed_percent=max_failed,
-                now=system_clock(),
-            )
-            _drive(context, run, enqueue, as_json)
+            _start(context, arguments)
 
 
 @contextmanager
@@ -132,33 +131,47 @@ def _usage_errors() -> Iterator[None]:
         raise click.UsageError(str(error.args[0])) from error
 
 
-def _refuse_mixture(*purposes: object) -> None:
-    if sum(map(bool, purposes)) > 1:
-        raise click.UsageError("a selection, --resume, --cancel, --status and --runs exclude each other")
+def _start(context: Context, arguments: RedriveArguments) -> None:
+    """Select dead letters, and preview them or run them again."""
+    if not arguments.every:
+        refuse_everything(arguments.wanted, override=EVERYTHING)
+    selection = job.select(context.db, arguments.wanted, arguments.limit)
+    _refuse_missing(arguments, selection)
+    is_preview = arguments.dry_run or not selection.dead_letters
+    if is_preview or not arguments.yes:
+        expected = forecast(context.db, context.settings, OWN, selection.dead_letters)
+        if is_preview:
+            _print_preview(selection, expected, arguments.as_json)
+            return
+        click.confirm(f"Run {_summary(expected)}?", abort=True, err=True)
+    order = RunOptions(who=who_am_i(), why=arguments.why, rate=arguments.rate, max_failed_percent=arguments.max_failed)
+    _drive(context, job.start(context.db, selection, order, system_clock()), arguments)
 
 
-def _refuse_missing(ids: tuple[str, ...], selection: "Selection", limit: int | None) -> None:
-    missing = sorted(set(ids) - {letter.id for letter in selection.letters})
-    if missing and limit is None:
+def _refuse_missing(arguments: RedriveArguments, selection: Selection) -> None:
+    missing = sorted(arguments.wanted.ids - {entry.id for entry in selection.dead_letters})
+    if missing and arguments.limit is None:
         raise click.ClickException(f"no dead letter with id {', '.join(missing)}")
 
 
-def _say(as_json: bool, data: dict[str, Any], text: str) -> None:
+def _print(as_json: bool, data: dict[str, Any], text: str) -> None:
     if as_json:
         print_json(data)
     else:
         print_line(text)
 
 
-def _what_becomes(expected: Mapping[Outcome, int]) -> str:
-    """`3 of 9 dead letters again, close 2 as obsolete, keep 4`; only what there is."""
-    again, obsolete, kept = (expected.get(what, 0) for what in (Outcome.REDRIVEN, Outcome.OBSOLETE, Outcome.KEPT))
+def _summary(expected: Mapping[RedriveOutcome, int]) -> str:
+    """Return `3 of 9 dead letters again, close 2 as obsolete, keep 4`, without the counts that are 0."""
+    again, obsolete, kept = (
+        expected.get(outcome, 0) for outcome in (RedriveOutcome.REDRIVEN, RedriveOutcome.OBSOLETE, RedriveOutcome.KEPT)
+    )
     others = f", close {obsolete} as obsolete" * bool(obsolete) + f", keep {kept}" * bool(kept)
     of_all = f" of {again + obsolete + kept}" if others else ""
     return f"{again}{of_all} dead letters again{others}"
 
 
-def _preview(selection: "Selection", expected: Mapping[Outcome, int], as_json: bool) -> None:
+def _print_preview(selection: Selection, expected: Mapping[RedriveOutcome, int], as_json: bool) -> None:
     if as_json:
         print_json(selection.as_json(expected))
         return
@@ -168,26 +181,27 @@ def _preview(selection: "Selection", expected: Mapping[Outcome, int], as_json: b
             [(count, queue, pool or "-", error[:MESSAGE_WIDTH]) for (queue, pool, error), count in groups],
             numbers=("COUNT",),
         )
-    print_line(f"Would run {_what_becomes(expected)}.")
+    print_line(f"Would run {_summary(expected)}.")
     if selection.poisoned:
         print_line(f"! {selection.poisoned} came back too often and are left out: name them by id", "yellow")
 
 
-def _drive(context: Context, run: str, enqueue: bool, as_json: bool) -> None:
-    has_told = False
-    if enqueue:
+def _drive(context: Context, run: str, arguments: RedriveArguments) -> None:
+    """Continue a run to its end, here or in a worker."""
+    if arguments.enqueue:
         task = client.enqueue_redrive(context.settings, run)
-        _say(as_json, {"run": run, "task_id": task}, f"Run {run} is enqueued as task {task}.")
+        _print(arguments.as_json, {"run": run, "task_id": task}, f"Run {run} is enqueued as task {task}.")
         return
-    last = job.known(context.db, run)
-    progress = not as_json and sys.stderr.isatty()
+    last = job.read_run(context.db, run)
+    has_explained_wait = False
+    progress = not arguments.as_json and sys.stderr.isatty()
     try:
         with client.redrive_broker(context.settings) as broker:
             position = last.position
-            for last in job.go_on(context.db, context.settings, broker, system_clock, run):
-                if last.state is RunState.RUNNING and last.position == position and not has_told:
-                    has_told = True
-                    sys.stderr.write("\r" * progress + _why_it_waits(context, last) + "\n")
+            for last in job.drive(context.db, context.settings, broker, system_clock, run):
+                if last.state is RunState.RUNNING and last.position == position and not has_explained_wait:
+                    has_explained_wait = True
+                    sys.stderr.write("\r" * progress + _wait_reason(context, last) + "\n")
                 position = last.position
                 if progress:
                     sys.stderr.write(f"\r{last.position} of {last.total} … ")
@@ -196,31 +210,31 @@ def _drive(context: Context, run: str, enqueue: bool, as_json: bool) -> None:
         raise
     if progress:
         sys.stderr.write("\r\033[K")
-    _show_run(last, as_json)
+    _show_run(last, arguments.as_json)
 
 
-def _why_it_waits(context: Context, run: "Run") -> str:
+def _wait_reason(context: Context, run: Run) -> str:
     why = "no slot for a clone is free (task_limit, ondemand_clone_limit)"
     try:
         if CLONE_QUEUE not in client.queues_taken(context.settings):
             why += f", and no worker takes {CLONE_QUEUE}: start one"
     except VmpoolerTasksError:
-        pass  # the run itself will tell
-    return f"Waits at letter {run.position + 1} of {run.total}: {why}. Ctrl-C interrupts it."
+        pass  # the run itself meets the same error and reports it
+    return f"Waits at dead letter {run.position + 1} of {run.total}: {why}. Ctrl-C interrupts it."
 
 
-def _show_run(run: "Run", as_json: bool) -> None:
+def _show_run(run: Run, as_json: bool) -> None:
     if as_json:
         print_json(job.as_json(run))
         return
     counts = ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in run.counts.items() if count) or "nothing"
-    print_line(f"Run {run.id} is {run.state}: {run.position} of {run.total} letters; {counts}.")
+    print_line(f"Run {run.id} is {run.state}: {run.position} of {run.total} dead letters; {counts}.")
     if run.state is RunState.STOPPED:
         print_line(
-            f"! More than {run.max_failed_percent:g} % failed again: mend the cause, then begin a new run.", "yellow"
+            f"! More than {run.max_failed_percent:g} % failed again: fix the cause, then start a new run.", "yellow"
         )
     if run.counts["obsolete"]:
-        print_line("  obsolete: closed, since nobody wants it any more (its pool is full, its request has its answer)")
+        print_line("  obsolete: closed, since nobody needs it any more (its pool is full, its request was answered)")
     if run.counts["kept"]:
         print_line(
             "! kept: it cannot be run again, since no worker knows it as a task, its arguments were redacted,"
@@ -233,26 +247,25 @@ def _show_runs(context: Context, as_json: bool) -> None:
     found = newest_first(context.db)
     if as_json:
         print_json([job.as_json(run) for run in found])
-    elif not found:
+        return
+    if not found:
         print_line("No runs in the last week.")
-    else:
-        print_table(
-            ("ID", "TIME", "STATE", "LETTERS", "REDRIVEN", "OBSOLETE", "KEPT", "GONE", "FAILED", "WHO", "WHY"),
-            [
-                (
-                    run.id,
-                    utc_time(run.started),
-                    run.state,
-                    run.total,
-                    run.counts["redriven"],
-                    run.counts["obsolete"],
-                    run.counts["kept"],
-                    run.counts["gone"],
-                    run.counts["failed_again"],
-                    run.who,
-                    run.why or "",
-                )
-                for run in found
-            ],
-            numbers=("LETTERS", "REDRIVEN", "OBSOLETE", "KEPT", "GONE", "FAILED"),
-        )
+        return
+    counts = ("redriven", "obsolete", "kept", "gone", "failed_again")
+    numbers = ("SELECTED", "REDRIVEN", "OBSOLETE", "KEPT", "GONE", "FAILED")
+    print_table(
+        ("ID", "TIME", "STATE", *numbers, "WHO", "WHY"),
+        [
+            (
+                run.id,
+                utc_time(run.started),
+                run.state,
+                run.total,
+                *(run.counts[name] for name in counts),
+                run.who,
+                run.why or "",
+            )
+            for run in found
+        ],
+        numbers=numbers,
+    )

@@ -1,4 +1,4 @@
-"""Dead letters that are run again: what their successors carry, and when a run of redrives ends by itself."""
+"""Dead letters that are run again: what their successors carry, and when a run of redrives stops."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -6,68 +6,76 @@ from enum import StrEnum
 from typing import Any
 
 POISON_AFTER = 3
-"""Times that a letter may come back before only its id redrives it."""
+"""Redrives after which a dead letter is left out of a selection, unless it is named by its id."""
 
 SAMPLE = 10
-"""Redriven letters before the share of those that failed again says anything."""
+"""Redriven dead letters that a run needs before the share of new failures means anything."""
 
 DEFAULT_RATE = 10.0
-"""Letters a second, so that failures can be seen before everything is sent."""
-
+"""Dead letters a second, so that failures show before everything is sent."""
 
 DEFAULT_MAX_FAILED = 50.0
-"""Percent of a run that may fail again."""
-
+"""Percent of a run's redriven dead letters that may fail again."""
 
 OWN_PREFIX = "vmpooler_tasks."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OwnTasks:
-    """Our own tasks. `repeated`: those that come again by themselves. `destroy`: the one for a VM."""
+    """The tasks of this project: all names, those that are `repeated` by a schedule, and the one that destroys a VM."""
 
     names: frozenset[str]
     repeated: frozenset[str]
     destroy: str
 
     def lacks(self, task: str) -> bool:
-        """Whether no worker can know it: it has a name of ours, and we have none of that name. Others have theirs."""
+        """Return whether no worker can know the task: its name has our prefix, and there is no such task of ours."""
         return task.startswith(OWN_PREFIX) and task not in self.names
 
 
 class RunState(StrEnum):
-    """Of one run of redrives."""
+    """The state of a run of redrives."""
 
     RUNNING = "running"
     DONE = "done"
     CANCELLED = "cancelled"
     STOPPED = "stopped"
-    """Too many failed again."""
+    """Too many successors failed again."""
 
 
-class Outcome(StrEnum):
-    """What became of one letter."""
+class RedriveOutcome(StrEnum):
+    """What one step of a run did with a dead letter."""
 
     REDRIVEN = "redriven"
     OBSOLETE = "obsolete"
-    """Nobody wants it any more: it is closed."""
+    """Nobody needs it any more: it was closed."""
 
     KEPT = "kept"
-    """It cannot be run again, and stays."""
+    """It cannot be run again, and stays in its queue."""
 
     GONE = "gone"
-    """It had left meanwhile."""
+    """It had left its queue before."""
 
     WAIT = "wait"
-    """There is no free slot now."""
+    """There is no free slot now. The run stays where it is."""
 
     MOVED_ON = "moved_on"
-    """Somebody else drives this run, or it has ended."""
+    """Another process drives this run, or the run has ended."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunOptions:
+    """Who ordered a run of redrives and why, its `rate` in dead letters a second, and when it stops."""
+
+    who: str
+    why: str | None
+    rate: float = DEFAULT_RATE
+    max_failed_percent: float = DEFAULT_MAX_FAILED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lineage:
-    """What a successor carries: the letter that it comes from, how often it was redriven, and in which run."""
+    """What a successor carries: the dead letter that it comes from, its counts of redrives and retries, and the run."""
 
     dead_letter_id: str
     redrives: int
@@ -84,7 +92,7 @@ class Lineage:
 
 
 def read_lineage(fields: object) -> Lineage | None:
-    """The inverse of `as_fields`; None where there is none."""
+    """Return the lineage in these fields, as `as_fields` writes it; None if there is none."""
     if not isinstance(fields, Mapping) or not fields.get("redrive_of"):
         return None
     return Lineage(
@@ -95,27 +103,29 @@ def read_lineage(fields: object) -> Lineage | None:
     )
 
 
-def successor(letter: Mapping[str, Any], run: str) -> Lineage:
-    """What the successor of a letter with these fields carries."""
+def lineage_of_successor(dead_letter: Mapping[str, Any], run: str) -> Lineage:
+    """Return what the successor of a dead letter with these fields carries."""
     return Lineage(
-        dead_letter_id=str(letter["id"]),
-        redrives=redrives(letter) + 1,
-        retry_count=_number(letter.get("retry_count")) + 1,
+        dead_letter_id=str(dead_letter["id"]),
+        redrives=redrives(dead_letter) + 1,
+        retry_count=_number(dead_letter.get("retry_count")) + 1,
         run=run,
     )
 
 
-def redrives(letter: Mapping[str, Any]) -> int:
-    """How often it was redriven before."""
-    return _number(letter.get("redrives"))
+def redrives(dead_letter: Mapping[str, Any]) -> int:
+    """Return how often its predecessors were redriven."""
+    return _number(dead_letter.get("redrives"))
 
 
-def is_poison(letter: Mapping[str, Any]) -> bool:
-    return redrives(letter) >= POISON_AFTER
+def is_poison(dead_letter: Mapping[str, Any]) -> bool:
+    """Return whether it has come back so often that only its id redrives it."""
+    return redrives(dead_letter) >= POISON_AFTER
 
 
-def too_many_failed(redriven: int, failed_again: int, most_percent: float) -> bool:
-    return redriven >= SAMPLE and 100 * failed_again > most_percent * redriven
+def too_many_failed(redriven: int, failed_again: int, max_percent: float) -> bool:
+    """Return whether a run has to stop: more than `max_percent` of its redriven dead letters failed again."""
+    return redriven >= SAMPLE and 100 * failed_again > max_percent * redriven
 
 
 def _number(value: Any) -> int:

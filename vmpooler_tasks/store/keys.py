@@ -138,9 +138,9 @@ def redrive(run: str) -> bytes:
     return f"vmpooler_tasks__redrive__{run}".encode()
 
 
-def redrive_letters(run: str) -> bytes:
-    """The letters that a run is about, frozen at its start: a list of `queue`, line break, member."""
-    return redrive(run) + b"__letters"
+def redrive_dead_letters(run: str) -> bytes:
+    """The dead letters of a run as they were at its start: a list of `queue`, line break, member."""
+    return redrive(run) + b"__dead_letters"
 
 
 def pool_breaker(pool: str) -> bytes:

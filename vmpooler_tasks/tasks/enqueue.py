@@ -13,7 +13,7 @@ from vmpooler_tasks.errors import StoreUnavailableError
 from vmpooler_tasks.tasks.celery import defaults
 from vmpooler_tasks.tasks.celery.addresses import broker_settings
 from vmpooler_tasks.tasks.celery.configuration import install_transports
-from vmpooler_tasks.tasks.redriving import Broker
+from vmpooler_tasks.tasks.redrive import RedriveBroker
 from vmpooler_tasks.tasks.registry import PURGE, REDRIVE
 
 
@@ -30,10 +30,13 @@ def enqueue_redrive(settings: Settings, run: str) -> str:
 
 
 @contextmanager
-def redrive_broker(settings: Settings) -> Iterator[Broker]:
-    """What a run of redrives hands its messages to. Raises StoreUnavailableError if the broker does not take one."""
+def redrive_broker(settings: Settings) -> Iterator[RedriveBroker]:
+    """Yield the broker that takes the messages of a run of redrives.
+
+    Raises StoreUnavailableError if the broker does not take a message.
+    """
     with _client(settings) as client:
-        yield Broker(client, settings)
+        yield RedriveBroker(client, settings)
 
 
 def live_workers(settings: Settings, timeout: float = 1.0) -> list[str]:

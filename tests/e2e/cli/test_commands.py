@@ -211,7 +211,7 @@ def test_dead_letters_are_counted_by_error_whatever_the_numbers_in_it(run: Comma
     most = counted["groups"][0]
     assert (most["count"], most["error_class"], most["message"]) == (2, "Timeout", "no answer in <n> s")
     assert most["pools"] == ["blue", "red"]
-    assert "In all: 1 pending, 2 clone, 1 ready, 0 tasks\n" in run("dlq", "stats").out
+    assert "Total: 1 pending, 2 clone, 1 ready, 0 tasks\n" in run("dlq", "stats").out
 
 
 def test_dead_letters_are_deleted_only_after_a_yes_and_the_audit_keeps_why(run: CommandLine, world: World) -> None:

@@ -110,10 +110,10 @@ def test_the_version_is_the_packages(run: CommandLine) -> None:
         ("purge --pool centos-7", "purge", "Invalid value for --pool: no pool 'centos-7'; did you mean {pool}?"),
         ("purge --pool zzz", "purge", "Invalid value for --pool: no pool 'zzz'; there are {pool}"),
         ("health --history 5", "health", "Invalid value for '--history': '5' is no duration; write {durations}"),
-        ("dlq list --match [", "dlq list", "Invalid value for '--match': '[' is no regular expression: {regex}"),
+        ("dlq list --match [", "dlq list", "Invalid value for '--match': '[' is not a regular expression: {regex}"),
         ("dlq list --since soon", "dlq list", "Invalid value for '--since': 'soon' is no time; write {times}"),
-        ("dlq list --after nonsense", "dlq list", "Invalid value for --after: 'nonsense' is no cursor"),
-        ("dlq list --after nan:x", "dlq list", "Invalid value for --after: 'nan:x' is no cursor"),
+        ("dlq list --after nonsense", "dlq list", "Invalid value for --after: 'nonsense' is not a cursor"),
+        ("dlq list --after nan:x", "dlq list", "Invalid value for --after: 'nan:x' is not a cursor"),
         ("health --history 2h --watch", "health", "--history shows checks of the past: it goes with {neither}"),
         ("health --history 2h --no-check", "health", "--history shows checks of the past: it goes with {neither}"),
         ("dlq show", "dlq show", "Missing argument 'ID…'."),
@@ -249,7 +249,7 @@ def test_one_queue_of_the_wrong_type_does_not_hide_the_letters_of_the_others(
     assert result.status == 0
     assert "told" in result.out
     assert result.err.splitlines()[0] == (
-        "vmpooler-tasks: left out, since it is not a sorted set: vmpooler__dlq__pending"
+        "vmpooler-tasks: left out, since they are not sorted sets: vmpooler__dlq__pending"
     )
     assert len(result.err.splitlines()) == (2 if typed == "dlq export" else 1)
 

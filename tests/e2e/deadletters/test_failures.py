@@ -15,7 +15,7 @@ from tests.support.failing_tasks import PREFIX
 from tests.support.messages import message, nothing_waits, send
 from tests.support.processes import Installation, Process, until
 from vmpooler_tasks.model.names import DeadLetterQueue
-from vmpooler_tasks.model.redrive import Lineage
+from vmpooler_tasks.model.redrive import Lineage, RunOptions
 from vmpooler_tasks.model.timestamps import parse_time
 from vmpooler_tasks.store import Database, keys
 from vmpooler_tasks.store.redrive import runs
@@ -172,7 +172,7 @@ def test_an_unknown_task_is_kept_with_its_arguments(bench: Bench) -> None:
 def test_a_redriven_task_that_fails_again_counts_whichever_way_it_fails(bench: Bench, way: str) -> None:
     run = f"run-{way}"
     origin = Lineage(dead_letter_id="0123456789abcdef", redrives=2, retry_count=5, run=run)
-    runs.start(bench.db, run, [], who="anna", why=None, rate=0, max_failed_percent=100, now=1)
+    runs.start(bench.db, run, [], RunOptions(who="anna", why=None), now=1)
     task = {"unknown": "vmpooler_tasks.no_such_task", "raised": f"{PREFIX}.raise_an_error"}.get(
         way, f"{PREFIX}.succeed"
     )

@@ -236,7 +236,7 @@ def test_the_architecture_names_every_key_of_ours() -> None:
         keys.pool_breaker("POOL"),
         keys.check_lock("POOL"),
         keys.redrive("RUN"),
-        keys.redrive_letters("RUN"),
+        keys.redrive_dead_letters("RUN"),
         keys.session("DIGEST"),
         keys.FAILURES_PREFIX + b"STEP",
         b"vmpooler_tasks__dummy__POOL",
@@ -247,5 +247,7 @@ def test_the_architecture_names_every_key_of_ours() -> None:
         re.findall(r"`([\w…:]+)`", row.split("|")[1]) for row in text.splitlines() if row.startswith("| `vmpooler_")
     ]
     named = {f"vmpooler_tasks__{key[1:].lstrip('_')}" if key[0] == "…" else key for row in rows for key in row}
-    named = {keys.redrive_letters("RUN").decode() if key == "vmpooler_tasks__letters" else key for key in named}
+    named = {
+        keys.redrive_dead_letters("RUN").decode() if key == "vmpooler_tasks__dead_letters" else key for key in named
+    }
     assert named == ours | slots | {key.decode() for key in made}

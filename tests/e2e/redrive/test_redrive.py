@@ -107,7 +107,7 @@ def test_letters_chosen_by_a_filter_are_run_again_and_leave_a_line_in_the_audit(
     others = bench.sums(2, pool="b")
     result = bench.run("dlq", "redrive", "--pool", "a", "--yes", "--why", "template is back", "--rate", "0")
     assert (result.status, result.err) == (0, "")
-    assert re.fullmatch(r"Run [0-9a-f]{12} is done: 3 of 3 letters; 3 redriven\.\n", result.out)
+    assert re.fullmatch(r"Run [0-9a-f]{12} is done: 3 of 3 dead letters; 3 redriven\.\n", result.out)
     until(lambda: len(bench.succeeded(numbers)) == 3, "they are run")
     assert sorted(one["args"][0] for one in bench.letters()) == others
     [entry] = bench.run.json("audit")
@@ -298,7 +298,7 @@ def test_runs_are_listed_with_who_ordered_them_and_why(bench: Bench) -> None:
         "ID",
         "TIME",
         "STATE",
-        "LETTERS",
+        "SELECTED",
         "REDRIVEN",
         "OBSOLETE",
         "KEPT",
@@ -310,7 +310,7 @@ def test_runs_are_listed_with_who_ordered_them_and_why(bench: Bench) -> None:
     assert row.startswith(shown["run"])
     assert row.endswith("so it is")
     text = bench.run("dlq", "redrive", "--status", shown["run"]).out
-    assert text == f"Run {shown['run']} is done: 1 of 1 letters; 1 redriven.\n"
+    assert text == f"Run {shown['run']} is done: 1 of 1 dead letters; 1 redriven.\n"
 
 
 # --- what fails again ------------------------------------------------------------------------------------------------
@@ -353,8 +353,10 @@ def test_a_run_stops_when_its_tasks_fail_again(bench: Bench) -> None:
         )
     result = bench.run("dlq", "redrive", "--all", "--yes", "--rate", "10", "--max-failed", "20")
     assert result.status == 0
-    assert re.search(r"Run \w+ is stopped: [123]\d of 40 letters; [123]\d redriven, \d+ failed again\.\n", result.out)
-    assert "! More than 20 % failed again: mend the cause, then begin a new run.\n" in result.out
+    assert re.search(
+        r"Run \w+ is stopped: [123]\d of 40 dead letters; [123]\d redriven, \d+ failed again\.\n", result.out
+    )
+    assert "! More than 20 % failed again: fix the cause, then start a new run.\n" in result.out
     until(lambda: len(bench.letters()) == 40, "those that failed again, and those that were never tried")
 
 
@@ -394,7 +396,7 @@ def test_a_preview_and_the_question_tell_what_would_become_of_the_letters(bench:
     ("typed", "complaint"),
     [
         ("", "name ids or filters, or say --all"),
-        ("--queue clone", "--queue alone is not enough: name ids or filters as well, or say --all"),
+        ("--queue clone", "queues alone are not enough: name ids or filters as well, or say --all"),
         ("--resume nowhere", "there is no run 'nowhere', or not any more"),
         ("--cancel nowhere", "there is no run 'nowhere', or not any more"),
         ("--status nowhere", "there is no run 'nowhere', or not any more"),
@@ -489,7 +491,7 @@ def test_a_run_that_waits_says_once_why(valkey: TestServer, world: World, tmp_pa
             assert json.loads(process.stdout.read())["redriven"] == 2
             assert process.stderr.read() == ""
         assert said == (
-            "Waits at letter 2 of 2: no slot for a clone is free (task_limit, ondemand_clone_limit), and no worker"
+            "Waits at dead letter 2 of 2: no slot for a clone is free (task_limit, ondemand_clone_limit), and no worker"
             " takes vmpooler.clone: start one. Ctrl-C interrupts it.\n"
         )
         worker.says("moved from 'pending' to 'ready' queue", 2)

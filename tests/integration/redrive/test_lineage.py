@@ -62,8 +62,8 @@ def test_a_clone_that_fails_again_and_again_counts_up_until_it_is_poison(world: 
         assert letter.id != former.id
         assert (letter.fields["redrives"], letter.fields["retry_count"]) == (times, times)
         assert letter.fields["redrive_of"] == former.id, "of the letter that it came of"
-        assert job.known(world.db, run).counts["failed_again"] == 1
-    assert job.select(world.db, DeadLetterFilter()).letters == []
+        assert job.read_run(world.db, run).counts["failed_again"] == 1
+    assert job.select(world.db, DeadLetterFilter()).dead_letters == []
     assert world.redrive(letter.id) == {"redriven": 1}
     deliver(world)
     assert only_letter(world).fields["redrives"] == 4
@@ -75,7 +75,7 @@ def test_a_clone_that_succeeds_leaves_no_trace_of_its_origin(world: Redriver) ->
     world.redrive()
     assert deliver(world) == ["ready"]
     [vm] = world.names_in(Queue.READY)
-    assert runs.lineage(world.db, [vm]) == [None]
+    assert runs.read_lineages(world.db, [vm]) == [None]
     assert world.left() == set()
 
 
@@ -111,7 +111,7 @@ def test_the_same_failure_reported_twice_is_noted_once(world: Redriver) -> None:
     world.drive(run)
     [vm] = world.names_in(Queue.PENDING)
     assert [world.fail(vm, BROKEN), world.fail(vm, BROKEN)] == [True, False]
-    assert job.known(world.db, run).counts["failed_again"] == 1
+    assert job.read_run(world.db, run).counts["failed_again"] == 1
 
 
 def test_a_failed_clone_of_a_request_counts_its_redrives_and_not_the_requests_retries(world: Redriver) -> None:
@@ -134,10 +134,10 @@ def test_a_run_stops_by_itself_when_its_clones_fail(world: Redriver) -> None:
     world.provider.raises("create", BROKEN, always=True)
     for number in range(30):
         world.letter(age=number)
-    run = world.begin(most=50)
+    run = world.begin(max_failed=50)
     for _ in world.steps(run):
         deliver(world)
-    last = job.known(world.db, run)
+    last = job.read_run(world.db, run)
     assert last.state is RunState.STOPPED
     assert last.counts["redriven"] < 15
     assert last.counts["failed_again"] == last.counts["redriven"]

@@ -17,12 +17,12 @@ from tests.support.world import NOW
 from vmpooler_tasks.errors import StoreUnavailableError
 from vmpooler_tasks.jobs.redrive import run as job
 from vmpooler_tasks.model.names import Queue
-from vmpooler_tasks.model.redrive import Outcome, RunState
+from vmpooler_tasks.model.redrive import RedriveOutcome, RunState
 from vmpooler_tasks.store import Database
 from vmpooler_tasks.store.redrive import runs as redrives
 from vmpooler_tasks.store.redrive.runs import KEPT_SECONDS, Run
 from vmpooler_tasks.tasks import registry as names
-from vmpooler_tasks.tasks.redriving import Broker
+from vmpooler_tasks.tasks.redrive import RedriveBroker
 
 LETTERS = 6
 
@@ -45,7 +45,7 @@ def a_mixture(world: Redriver) -> str:
 
 def each_once(world: Redriver, run: str) -> None:
     """What has to be true of that run, however it came to its end."""
-    last = job.known(world.db, run)
+    last = job.read_run(world.db, run)
     assert (last.state, last.position, last.total) == (RunState.DONE, LETTERS, LETTERS)
     assert {name: count for name, count in last.counts.items() if count} == {"redriven": 4, "obsolete": 2}
     assert sorted(sent.args for sent in world.messages(names.MAINTENANCE_QUEUE)) == [[0], [1]]
@@ -98,7 +98,7 @@ def test_a_run_that_is_killed_before_or_after_any_of_its_steps_on_the_server_los
             pass
         else:
             assert count["calls"] < calls
-    if job.known(world.db, run).state is RunState.RUNNING:
+    if job.read_run(world.db, run).state is RunState.RUNNING:
         world.drive(run)
     each_once(world, run)
 
@@ -112,7 +112,7 @@ def test_a_clone_whose_message_was_not_sent_before_the_driver_died_is_taken_up_l
     world.letter()
     run = world.begin()
     with monkeypatch.context() as patched:
-        patched.setattr(Broker, "hand_out", dies)
+        patched.setattr(RedriveBroker, "hand_out", dies)
         with pytest.raises(Killed):
             world.drive(run)
     assert world.drive(run).counts["redriven"] == 1
@@ -167,13 +167,13 @@ def test_a_run_is_cancelled_between_two_letters_and_the_rest_stays(world: Redriv
 def test_a_step_of_a_run_that_was_cancelled_meanwhile_does_nothing(world: Redriver) -> None:
     run = a_mixture(world)
     driver = job._Driver(world.db, world.settings, world.broker(), world.clock, run)
-    letter = redrives.letter_at(world.db, run, 0)
+    letter = redrives.dead_letter_at(world.db, run, 0)
     assert letter is not None
     job.cancel(world.db, run)
     before = world.snapshot()
-    assert driver._vm(0, letter) is Outcome.MOVED_ON
-    assert driver._task(1, letter, Outcome.OBSOLETE) is Outcome.MOVED_ON
-    assert driver.step(0) is Outcome.MOVED_ON
+    assert driver._redrive_vm(0, letter) is RedriveOutcome.MOVED_ON
+    assert driver._redrive_task(1, letter, RedriveOutcome.OBSOLETE) is RedriveOutcome.MOVED_ON
+    assert driver.step(0) is RedriveOutcome.MOVED_ON
     assert world.snapshot() == before
 
 
@@ -186,13 +186,13 @@ def test_a_letter_that_is_kept_is_passed(world: Redriver) -> None:
 
 def fail_again(world: Redriver, run: str, times: int) -> None:
     for _ in range(times):
-        redrives.note_failure(world.db, run)
+        redrives.count_failure(world.db, run)
 
 
 def test_a_run_stops_when_more_than_the_set_share_has_failed_again(world: Redriver) -> None:
     for number in range(20):
         world.letter("tasks", 100 - number)
-    run = world.begin(most=50)
+    run = world.begin(max_failed=50)
     steps = world.steps(run)
     list(islice(steps, 10))
     fail_again(world, run, 5)
@@ -207,19 +207,19 @@ def test_a_run_stops_when_more_than_the_set_share_has_failed_again(world: Redriv
 def test_too_few_to_tell_do_not_stop_a_run(world: Redriver) -> None:
     for number in range(9):
         world.letter("tasks", 100 - number)
-    run = world.begin(most=0)
+    run = world.begin(max_failed=0)
     for _ in world.steps(run):
         fail_again(world, run, 1)
-    assert job.known(world.db, run).state is RunState.DONE
+    assert job.read_run(world.db, run).state is RunState.DONE
 
 
 def test_a_share_of_a_hundred_never_stops(world: Redriver) -> None:
     for number in range(12):
         world.letter("tasks", 100 - number)
-    run = world.begin(most=100)
+    run = world.begin(max_failed=100)
     for _ in world.steps(run):
         fail_again(world, run, 1)
-    assert job.known(world.db, run).state is RunState.DONE
+    assert job.read_run(world.db, run).state is RunState.DONE
 
 
 def test_a_failure_of_a_run_that_is_forgotten_is_noted_nowhere(world: Redriver) -> None:
@@ -245,8 +245,8 @@ def test_a_rate_of_zero_is_as_fast_as_it_goes(world: Redriver) -> None:
 
 def test_a_run_shows_who_ordered_what(world: Redriver) -> None:
     world.letter("tasks")
-    run = world.begin(rate=2.5, most=30)
-    found = job.known(world.db, run)
+    run = world.begin(rate=2.5, max_failed=30)
+    found = job.read_run(world.db, run)
     assert (found.who, found.why, found.started) == ("anna@host", "mended", NOW)
     assert (found.rate, found.max_failed_percent) == (2.5, 30)
     assert job.as_json(found) == {
@@ -276,7 +276,7 @@ def test_runs_are_shown_newest_first_and_for_a_week(world: Redriver) -> None:
 def test_the_letters_of_a_run_are_let_go_with_it(world: Redriver) -> None:
     world.letter("tasks")
     run = world.begin()
-    letters = f"vmpooler_tasks__redrive__{run}__letters"
+    letters = f"vmpooler_tasks__redrive__{run}__dead_letters"
     assert 0 < world.client.ttl(letters) <= KEPT_SECONDS
     world.drive(run)
     assert not world.client.exists(letters)
@@ -285,8 +285,8 @@ def test_the_letters_of_a_run_are_let_go_with_it(world: Redriver) -> None:
 def test_thousands_of_letters_are_frozen_in_order(world: Redriver) -> None:
     world.client.zadd("vmpooler__dlq__tasks", {f"letter-{number}": number for number in range(1201)})
     run = world.begin()
-    assert job.known(world.db, run).total == 1201
-    found = [redrives.letter_at(world.db, run, place) for place in (0, 499, 500, 1200, 1201)]
+    assert job.read_run(world.db, run).total == 1201
+    found = [redrives.dead_letter_at(world.db, run, place) for place in (0, 499, 500, 1200, 1201)]
     assert [one and one.raw for one in found] == [b"letter-0", b"letter-499", b"letter-500", b"letter-1200", None]
 
 
@@ -300,7 +300,7 @@ def test_what_is_no_run_is_none(world: Redriver, spoilt: dict[str, str]) -> None
 def test_a_run_whose_letters_are_lost_comes_to_an_end(world: Redriver) -> None:
     world.letter("tasks")
     run = world.begin()
-    world.client.delete(f"vmpooler_tasks__redrive__{run}__letters")
+    world.client.delete(f"vmpooler_tasks__redrive__{run}__dead_letters")
     last = world.drive(run)
     assert (last.state, last.counts["gone"]) == (RunState.DONE, 1)
     assert len(world.left()) == 1

@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +20,11 @@ from vmpooler_tasks.jobs.redrive import run as job
 from vmpooler_tasks.model.names import DeadLetterQueue, Queue
 from vmpooler_tasks.model.redrive import Lineage, read_lineage
 from vmpooler_tasks.store import Database
+from vmpooler_tasks.store.redrive.steps import TaskMessage
 from vmpooler_tasks.tasks import registry as names
 from vmpooler_tasks.tasks.celery.app import app
-from vmpooler_tasks.tasks.redriving import Broker
+from vmpooler_tasks.tasks.redrive import RedriveBroker
+from vmpooler_tasks.tasks.task_message import build_message
 
 TASK_QUEUES = {"t.t": names.MAINTENANCE_QUEUE, names.PURGE: names.MAINTENANCE_QUEUE, names.CLONE_VM: names.CLONE_QUEUE}
 TICKS = (
@@ -76,6 +79,33 @@ def test_the_message_is_one_that_a_worker_takes(world: Redriver) -> None:
         assert message.delivery_info["routing_key"] == names.MAINTENANCE_QUEUE
         message.ack()
         queue.close()
+
+
+@pytest.mark.parametrize("priority", [0, 4, 9])
+def test_a_message_is_built_as_kombu_itself_stores_it(world: Redriver, priority: int) -> None:
+    """Byte by byte, but for the delivery tag, which is another for each message."""
+    app = world.broker().app
+    send = partial(
+        app.send_task,
+        "t.t",
+        args=["über", 7],
+        kwargs={"ñ": {"x": "漢字"}},
+        task_id="one",
+        queue=names.CHECK_QUEUE,
+        priority=priority,
+        headers={"redrive": {"run": "r"}},
+    )
+    key, built = build_message(app, lambda producer: send(producer=producer))
+    send()
+    (stored,) = world.client.lrange(key, 0, -1)
+    assert key.startswith(names.CHECK_QUEUE)
+
+    def without_tag(raw: bytes) -> bytes:
+        tag = json.loads(raw)["properties"]["delivery_tag"]
+        reply_to = json.loads(raw)["properties"]["reply_to"]
+        return raw.replace(tag.encode(), b"TAG").replace(reply_to.encode(), b"REPLY")
+
+    assert without_tag(built) == without_tag(stored)
 
 
 def test_tasks_are_taken_in_the_order_in_which_they_failed(world: Redriver) -> None:
@@ -191,10 +221,10 @@ def test_we_know_every_task_of_ours() -> None:
 
 
 def test_a_task_that_cannot_be_sent_is_kept(world: Redriver, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*_: Any) -> tuple[str, bytes]:
+    def refuse(*_: Any) -> TaskMessage:
         raise InvalidInputError("it is too long")
 
-    monkeypatch.setattr(Broker, "prepare", refuse)
+    monkeypatch.setattr(RedriveBroker, "prepare", refuse)
     kept = world.letter("tasks")
     assert world.drive(world.begin()).counts["kept"] == 1
     assert world.left() == {kept}

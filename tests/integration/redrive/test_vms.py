@@ -26,7 +26,7 @@ from vmpooler_tasks.jobs.requests import fulfil
 from vmpooler_tasks.model.deadletters.entry import dead_letter_id
 from vmpooler_tasks.model.deadletters.filters import DeadLetterFilter
 from vmpooler_tasks.model.names import DeadLetterQueue, Queue
-from vmpooler_tasks.model.redrive import RunState
+from vmpooler_tasks.model.redrive import RunOptions, RunState
 from vmpooler_tasks.model.requests import Wanted
 from vmpooler_tasks.store import Database, keys
 from vmpooler_tasks.store.keys import POOL_SLOTS, REQUEST_SLOTS
@@ -34,7 +34,7 @@ from vmpooler_tasks.store.redrive import runs
 from vmpooler_tasks.store.redrive.runs import Run
 from vmpooler_tasks.store.requests import fulfilment as requests
 from vmpooler_tasks.tasks.enqueue import redrive_broker
-from vmpooler_tasks.tasks.redriving import Broker
+from vmpooler_tasks.tasks.redrive import RedriveBroker
 from vmpooler_tasks.tasks.registry import OWN
 
 ALIAS = "centos-7"
@@ -66,7 +66,7 @@ class Redriver(PoolWorld):
             changes["broker_url"] = Settings.model_validate({"broker_url": self.broker_url}).broker_url
         return super().settings.model_copy(update=changes)
 
-    def broker(self) -> Broker:
+    def broker(self) -> RedriveBroker:
         return self.stack.enter_context(redrive_broker(self.settings))
 
     def letter(self, queue: str = "clone", age: float = 60, *, old_form: bool = False, **fields: Any) -> str:
@@ -90,15 +90,16 @@ class Redriver(PoolWorld):
     def left(self) -> set[str]:
         return {one.id for one in self.found()}
 
-    def begin(self, *ids: str, limit: int | None = None, rate: float = 0, most: float = 100, **wanted: Any) -> str:
-        """The id of a new run over these letters."""
+    def begin(
+        self, *ids: str, limit: int | None = None, rate: float = 0, max_failed: float = 100, **wanted: Any
+    ) -> str:
+        """Start a run over these dead letters and return its id."""
         selection = job.select(self.db, DeadLetterFilter(ids=frozenset(ids), **wanted), limit)
-        return job.start(
-            self.db, selection, who="anna@host", why="mended", rate=rate, max_failed_percent=most, now=self.now
-        )
+        options = RunOptions(who="anna@host", why="mended", rate=rate, max_failed_percent=max_failed)
+        return job.start(self.db, selection, options, self.now)
 
     def steps(self, run: str) -> Iterator[Run]:
-        return job.go_on(self.db, self.settings, self.broker(), self.clock, run, self.sleep)
+        return job.drive(self.db, self.settings, self.broker(), self.clock, run, self.sleep)
 
     def drive(self, run: str) -> Run:
         """Goes on until the end."""
@@ -120,7 +121,7 @@ class Redriver(PoolWorld):
     def expects(self, *ids: str, **wanted: Any) -> dict[str, int]:
         """What a preview says; it changes nothing."""
         before = self.snapshot()
-        letters = job.select(self.db, DeadLetterFilter(ids=frozenset(ids), **wanted)).letters
+        letters = job.select(self.db, DeadLetterFilter(ids=frozenset(ids), **wanted)).dead_letters
         expected = forecast(self.db, self.settings, OWN, letters)
         assert self.snapshot() == before
         return {str(what): count for what, count in expected.items() if count}
@@ -198,19 +199,19 @@ def test_letters_are_chosen_by_each_filter_oldest_first(
 ) -> None:
     ids = some_letters(world)
     found = job.select(world.db, DeadLetterFilter(**wanted))
-    assert [one.id for one in found.letters] == [ids[name] for name in expected]
+    assert [one.id for one in found.dead_letters] == [ids[name] for name in expected]
     assert found.poisoned == 0
 
 
 def test_letters_are_chosen_by_id_in_the_order_of_their_age(world: Redriver) -> None:
     ids = some_letters(world)
     found = job.select(world.db, DeadLetterFilter(ids=frozenset({ids["task"], ids["ruby"], ids["clone"]})))
-    assert [one.id for one in found.letters] == [ids["clone"], ids["ruby"], ids["task"]]
+    assert [one.id for one in found.dead_letters] == [ids["clone"], ids["ruby"], ids["task"]]
 
 
 def test_a_limit_takes_those_that_have_waited_longest(world: Redriver) -> None:
     ids = some_letters(world)
-    assert [one.id for one in job.select(world.db, DeadLetterFilter(), 2).letters] == [ids["clone"], ids["other"]]
+    assert [one.id for one in job.select(world.db, DeadLetterFilter(), 2).dead_letters] == [ids["clone"], ids["other"]]
 
 
 def test_what_came_back_three_times_is_left_out_by_filters_and_taken_by_its_id(world: Redriver) -> None:
@@ -218,16 +219,16 @@ def test_what_came_back_three_times_is_left_out_by_filters_and_taken_by_its_id(w
     worse = world.letter("tasks", 10, redrives=7)
     sound = world.letter(age=30, redrives=2)
     found = job.select(world.db, DeadLetterFilter())
-    assert ([one.id for one in found.letters], found.poisoned) == ([sound], 2)
+    assert ([one.id for one in found.dead_letters], found.poisoned) == ([sound], 2)
     assert job.select(world.db, DeadLetterFilter(pool=POOL), 1).poisoned == 1
     named = job.select(world.db, DeadLetterFilter(ids=frozenset({poison, worse})))
-    assert ([one.id for one in named.letters], named.poisoned) == ([poison, worse], 0)
+    assert ([one.id for one in named.dead_letters], named.poisoned) == ([poison, worse], 0)
 
 
 def test_a_limit_is_not_used_up_by_what_is_left_out(world: Redriver) -> None:
     world.letter(age=500, redrives=3)
     sound = world.letter(age=30)
-    assert [one.id for one in job.select(world.db, DeadLetterFilter(), 1).letters] == [sound]
+    assert [one.id for one in job.select(world.db, DeadLetterFilter(), 1).dead_letters] == [sound]
 
 
 def test_a_preview_groups_by_queue_pool_and_error_most_first_and_changes_nothing(world: Redriver) -> None:
@@ -257,7 +258,7 @@ def test_a_queue_that_is_spoilt_in_the_middle_of_a_run_loses_nothing(world: Redr
     world.client.set("vmpooler__dlq__clone", "x")
     with pytest.raises(WrongTypeError):
         world.drive(run)
-    assert job.known(world.db, run).position == 1
+    assert job.read_run(world.db, run).position == 1
     world.client.delete("vmpooler__dlq__clone")
     world.client.zadd("vmpooler__dlq__clone", {raw: world.now})
     assert world.left() == {kept}
@@ -283,7 +284,7 @@ def test_a_successor_that_fails_at_once_is_not_met_in_the_same_run(world: Redriv
     for _ in world.steps(run):
         for one in world.messages():
             world.fail(one.kwargs["vm"], RuntimeError("again"))
-    last = job.known(world.db, run)
+    last = job.read_run(world.db, run)
     assert (last.state, last.total, last.counts["redriven"], last.counts["failed_again"]) == ("done", 2, 2, 2)
     assert len(world.left()) == 2, "the letters of the successors"
     assert len(world.messages()) == 2
@@ -316,7 +317,7 @@ def test_a_vm_is_begun_in_place_of_a_failed_one_if_its_pool_is_short(
     assert world.client.zscore(POOL_SLOTS.key, vm) == NOW + 300, "a queue may be long"
     [sent] = world.messages()
     assert (sent.task, sent.args, sent.kwargs) == ("vmpooler_tasks.clone_vm", [], {"vm": vm, "pool": POOL})
-    [lineage] = runs.lineage(world.db, [vm])
+    [lineage] = runs.read_lineages(world.db, [vm])
     assert lineage is not None
     assert (lineage.dead_letter_id, lineage.redrives, lineage.retry_count) == (origin, 1, 2)
     assert counters(world) == {f"dead_letters_redriven:{queue}": 1}
@@ -566,7 +567,7 @@ def test_counts_that_are_none_count_as_none(world: Redriver, counts: dict[str, A
     world.letter(**counts)
     assert world.redrive() == {"redriven": 1}
     [vm] = world.names_in(Queue.PENDING)
-    [lineage] = runs.lineage(world.db, [vm])
+    [lineage] = runs.read_lineages(world.db, [vm])
     assert lineage is not None
     assert (lineage.redrives, lineage.retry_count) == (1, 1)
 

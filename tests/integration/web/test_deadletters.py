@@ -144,6 +144,18 @@ def test_a_wrong_order_is_told_by_its_part(web: httpx.Client, order: object) -> 
     assert answer.json()["errors"][0]["where"].startswith("body")
 
 
+def test_a_body_takes_a_regular_expression_and_a_query_does_not(web: httpx.Client, web_world: World) -> None:
+    """Some expressions take minutes, so that only operators may send one."""
+    letter(web_world, 1)
+    letter(web_world, 2, error_message="no answer")
+    body = {"match": "^standarderror: TEMPLATE [0-9]", "dry_run": True}
+    assert web.post(f"{DLQ}/delete", json=body).json()["selected"] == 1
+    assert web.post(f"{DLQ}/redrive", json=body).json()["selected"] == 1
+    wrong = web.post(f"{DLQ}/delete", json={"match": "("})
+    assert (wrong.status_code, "'(' is not a regular expression" in wrong.json()["detail"]) == (422, True)
+    assert web.get(DLQ, params={"match": "x"}).status_code == 422
+
+
 def test_a_redrive_is_previewed_and_then_waits_for_a_worker(web: httpx.Client, web_world: World) -> None:
     one = letter(web_world, 1, "tasks", vm="", pool="", task="some.task", args=["a"], kwargs={})
     preview = web.post(f"{DLQ}/redrive", json={"ids": [one], "dry_run": True})

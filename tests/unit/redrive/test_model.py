@@ -9,9 +9,9 @@ from vmpooler_tasks.model.redrive import (
     SAMPLE,
     Lineage,
     is_poison,
+    lineage_of_successor,
     read_lineage,
     redrives,
-    successor,
     too_many_failed,
 )
 
@@ -20,11 +20,11 @@ LINEAGE = Lineage(dead_letter_id="0123456789abcdef", redrives=2, retry_count=5, 
 
 def test_a_successor_carries_the_letters_id_and_one_more_of_each() -> None:
     letter = {"id": "0123456789abcdef", "redrives": 1, "retry_count": 4, "redrive_of": "an-older-one"}
-    assert successor(letter, "run-1") == LINEAGE
+    assert lineage_of_successor(letter, "run-1") == LINEAGE
 
 
 def test_the_first_successor_of_a_letter_is_its_first() -> None:
-    assert successor({"id": "a"}, "r") == Lineage(dead_letter_id="a", redrives=1, retry_count=1, run="r")
+    assert lineage_of_successor({"id": "a"}, "r") == Lineage(dead_letter_id="a", redrives=1, retry_count=1, run="r")
 
 
 def test_a_lineage_can_be_read_from_what_it_is_written_as() -> None:
@@ -40,7 +40,7 @@ def test_what_comes_of_no_letter_has_no_lineage(fields: object) -> None:
 @pytest.mark.parametrize("value", [None, "", "x", -1, [], {}, float("nan")])
 def test_a_count_that_is_none_is_nought(value: Any) -> None:
     assert redrives({"redrives": value}) == 0
-    assert successor({"id": "a", "retry_count": value}, "r").retry_count == 1
+    assert lineage_of_successor({"id": "a", "retry_count": value}, "r").retry_count == 1
     assert read_lineage({"redrive_of": "a", "redrives": value, "run": None}) == Lineage(
         dead_letter_id="a", redrives=0, retry_count=0, run=""
     )

@@ -5,12 +5,12 @@ from typing import Any
 import pytest
 
 from vmpooler_tasks.errors import InvalidInputError
-from vmpooler_tasks.jobs.redrive.options import read_order
+from vmpooler_tasks.jobs.redrive.options import read_options
 from vmpooler_tasks.model.names import DeadLetterQueue
 
 
 def test_filters_and_options_are_read_from_json() -> None:
-    order = read_order(
+    order = read_options(
         {"queues": ["clone", "ready"], "pool": "p", "match": "template .*", "since": 5, "rate": 2, "limit": 3}
     )
     wanted = order.filter()
@@ -22,10 +22,10 @@ def test_filters_and_options_are_read_from_json() -> None:
 
 def test_everything_has_to_be_said() -> None:
     with pytest.raises(InvalidInputError, match=r": name ids or filters, or set every to true$"):
-        read_order({}).filter()
+        read_options({}).filter()
     with pytest.raises(InvalidInputError, match=r": queues alone are not enough: .*as well, or set every to true$"):
-        read_order({"queues": ["clone"]}).filter()
-    assert read_order({"queues": ["clone"], "every": True}).filter().selects_all()
+        read_options({"queues": ["clone"]}).filter()
+    assert read_options({"queues": ["clone"], "every": True}).filter().selects_all()
 
 
 @pytest.mark.parametrize(
@@ -43,10 +43,10 @@ def test_everything_has_to_be_said() -> None:
 )
 def test_what_is_wrong_is_named(arguments: dict[str, Any], complaint: str) -> None:
     with pytest.raises(InvalidInputError) as caught:
-        read_order(arguments)
+        read_options(arguments)
     assert str(caught.value.args[0]).startswith(complaint)
 
 
 def test_a_pattern_that_is_none_is_told() -> None:
-    with pytest.raises(InvalidInputError, match="is no regular expression"):
-        read_order({"match": "("}).filter()
+    with pytest.raises(InvalidInputError, match="is not a regular expression"):
+        read_options({"match": "("}).filter()

@@ -7,7 +7,8 @@ from typing import Any
 
 import click
 
-from vmpooler_tasks.model.deadletters.filters import DeadLetterFilter
+from vmpooler_tasks.errors import InvalidInputError
+from vmpooler_tasks.model.deadletters.filters import FILTERS, FilterKind, pattern_of
 from vmpooler_tasks.model.names import DeadLetterQueue
 from vmpooler_tasks.model.timestamps import parse_time
 
@@ -51,9 +52,9 @@ class Pattern(click.ParamType[re.Pattern[str]]):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> re.Pattern[str]:
         try:
-            return value if isinstance(value, re.Pattern) else re.compile(value, re.IGNORECASE)
-        except re.error as error:
-            self.fail(f"{value!r} is no regular expression: {error}", param, ctx)
+            return pattern_of(value)
+        except InvalidInputError as error:
+            self.fail(str(error.args[0]).removeprefix("match: "), param, ctx)
 
 
 DURATION = Duration()
@@ -62,35 +63,27 @@ MOMENT = Moment()
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON, for machines.")
 why = click.option("--why", metavar="TEXT", help="The reason, kept in the audit.")
 
-_FILTERS = (
-    click.option(
-        "--queue",
-        "queues",
-        multiple=True,
-        type=click.Choice([str(q) for q in DeadLetterQueue]),
-        help="Only these queues.",
-    ),
-    click.option("--pool", help="Only this pool."),
-    click.option("--vm", help="Only this VM."),
-    click.option("--request", help="Only this on-demand request."),
-    click.option("--error-class", help="Only this class of error."),
-    click.option("--match", type=Pattern(), help="Only errors that match this regular expression."),
-    click.option("--since", type=MOMENT, help="Only failures since then: a time, or how long ago (2h)."),
-    click.option("--until", type=MOMENT, help="Only failures until then."),
-)
-
-FILTER_NAMES = ("queues", "pool", "vm", "request", "error_class", "match", "since", "until")
+_TYPES: dict[FilterKind, click.ParamType[Any] | type[str]] = {
+    FilterKind.QUEUES: click.Choice([str(queue) for queue in DeadLetterQueue]),
+    FilterKind.NAME: str,
+    FilterKind.ERROR: str,
+    FilterKind.SEARCH: str,
+    FilterKind.PATTERN: Pattern(),
+    FilterKind.EPOCH: MOMENT,
+}
 
 
-def letter_filters(command: Decorated) -> Decorated:
-    """The filters that select dead letters."""
-    for option in reversed(_FILTERS):
-        command = option(command)
+def dead_letter_filters(command: Decorated) -> Decorated:
+    """Add an option for each filter of dead letters. `filter_of` reads their values."""
+    for one in reversed(FILTERS):
+        if one.option is None:
+            continue
+        how = ": a time, or how long ago (2h)" if one.kind is FilterKind.EPOCH else ""
+        command = click.option(
+            f"--{one.option}",
+            one.name,
+            type=_TYPES[one.kind],
+            multiple=one.kind is FilterKind.QUEUES,
+            help=f"{one.help}{how}.",
+        )(command)
     return command
-
-
-def filter_from(options: dict[str, Any], ids: tuple[str, ...] = ()) -> DeadLetterFilter:
-    """The filter that these options (of `letter_filters`) describe."""
-    chosen = {name: options[name] for name in FILTER_NAMES if name != "queues"}
-    queues = tuple(DeadLetterQueue(name) for name in options["queues"]) or tuple(DeadLetterQueue)
-    return DeadLetterFilter(queues=queues, ids=frozenset(ids), **chosen)

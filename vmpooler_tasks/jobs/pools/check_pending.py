@@ -72,7 +72,7 @@ def _notice_if_late(manager: PoolContext, vm: str, pool: Pool, fields: Fields) -
 def time_out(manager: PoolContext, vm: str, pool: str, fields: Fields) -> bool:
     """Its dead letter, and from pending to completed. False if it had left pending."""
     message = readable(fields["open_socket_error"] or b"") or TIMED_OUT
-    (lineage,) = runs.lineage(manager.db, [vm])
+    (lineage,) = runs.read_lineages(manager.db, [vm])
     letter = letter_of(
         manager,
         DeadLetterQueue.PENDING,
@@ -95,7 +95,7 @@ def time_out(manager: PoolContext, vm: str, pool: str, fields: Fields) -> bool:
     if not failed_vm.tell(letter, done.trimmed, limits, failed=done.failed):
         return False
     if lineage:
-        runs.note_failure(manager.db, lineage.run)
+        runs.count_failure(manager.db, lineage.run)
     say_retry(manager, pool, vm, retry, done.request_outcome, done.request_retries)
     return True
 

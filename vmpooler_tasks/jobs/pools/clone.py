@@ -195,7 +195,7 @@ def fail(
     (fields,) = vms.metadata(manager.db, [vm.encode()])
     pool = manager.settings.pool(pool_name)
     provider = manager.settings.provider_of(pool) if pool else ""
-    (lineage,) = runs.lineage(manager.db, [vm])
+    (lineage,) = runs.read_lineages(manager.db, [vm])
     letter = letter_of(
         manager,
         DeadLetterQueue.CLONE,
@@ -228,7 +228,7 @@ def fail(
     if not tell(letter, done.trimmed, limits, failed=done.failed):
         return False
     if lineage:
-        runs.note_failure(manager.db, lineage.run)
+        runs.count_failure(manager.db, lineage.run)
     say_retry(manager, pool_name, vm, retry, done.request_outcome, done.request_retries)
     if done.open_until:
         pause = done.open_until - manager.clock()

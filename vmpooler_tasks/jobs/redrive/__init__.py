@@ -1,1 +1,1 @@
-"""Runs dead letters again: selection, preview, and a run that any worker can resume."""
+"""Run dead letters again: options, what is eligible, and a run that any worker can resume."""

@@ -1,33 +1,38 @@
-"""What a run of redrives is asked for by a task's arguments, which are JSON from anybody."""
+"""The options of a run of redrives, read from a task's arguments. Anybody can send such arguments: they are JSON."""
 
-import re
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from vmpooler_tasks.errors import InvalidInputError
-from vmpooler_tasks.model.deadletters.filters import DeadLetterFilter
+from vmpooler_tasks.jobs.deadletters.selection import filter_of_model, with_filters
+from vmpooler_tasks.model.deadletters.filters import DeadLetterFilter, FilterKind, refuse_everything
 from vmpooler_tasks.model.names import DeadLetterQueue
 from vmpooler_tasks.model.redrive import DEFAULT_MAX_FAILED, DEFAULT_RATE
 
+EVERYTHING = "set every to true"
+"""How a task's arguments and an API body ask for all dead letters."""
 
+_TYPES: dict[FilterKind, Any] = {
+    FilterKind.IDS: tuple[str, ...],
+    FilterKind.QUEUES: tuple[DeadLetterQueue, ...],
+    FilterKind.NAME: str,
+    FilterKind.ERROR: str,
+    FilterKind.SEARCH: str,
+    FilterKind.PATTERN: str,
+    FilterKind.EPOCH: float,
+}
+
+
+@with_filters(_TYPES)
 class RedriveOptions(BaseModel):
-    """The filters of `vmpooler-tasks dlq redrive`, and its options; times are epochs in seconds.
+    """The filters and options of `vmpooler-tasks dlq redrive`. Times are seconds since the epoch.
 
-    Without any filter or id, `every` has to be true: a slip of the pen must not run everything again.
+    Without any filter or id, `every` has to be true.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    ids: tuple[str, ...] = ()
-    queues: tuple[DeadLetterQueue, ...] = tuple(DeadLetterQueue)
-    pool: str | None = None
-    vm: str | None = None
-    request: str | None = None
-    error_class: str | None = None
-    match: str | None = None
-    since: float | None = None
-    until: float | None = None
     every: bool = False
     dry_run: bool = False
     limit: Annotated[int, Field(ge=1)] | None = None
@@ -37,38 +42,17 @@ class RedriveOptions(BaseModel):
     why: str | None = None
 
     def filter(self) -> DeadLetterFilter:
-        """Raises InvalidInputError if it selects nothing in particular, or the pattern is none."""
-        try:
-            match = None if self.match is None else re.compile(self.match, re.IGNORECASE)
-        except re.error as error:
-            raise InvalidInputError(f"match: {self.match!r} is no regular expression: {error}") from error
-        wanted = DeadLetterFilter(
-            queues=self.queues,
-            ids=frozenset(self.ids),
-            pool=self.pool,
-            vm=self.vm,
-            request=self.request,
-            error_class=self.error_class,
-            match=match,
-            since=self.since,
-            until=self.until,
-        )
+        """Return the filter. Raises InvalidInputError if it selects everything without `every`, or `match` is wrong."""
+        wanted = filter_of_model(self)
         if not self.every:
-            refuse_everything(wanted, names_queues="queues" in self.model_fields_set)
+            refuse_everything(wanted, override=EVERYTHING)
         return wanted
 
 
-def refuse_everything(wanted: DeadLetterFilter, *, names_queues: bool) -> None:
-    """Raises InvalidInputError for a selection of all letters, which nobody has asked for in so many words."""
-    if wanted.selects_all():
-        alone = "queues alone are not enough: " if names_queues else ""
-        raise InvalidInputError(f"{alone}name ids or filters{' as well' * bool(alone)}, or set every to true")
-
-
-def read_order(arguments: object) -> RedriveOptions:
-    """Raises InvalidInputError with all that is wrong."""
+def read_options(arguments: object) -> RedriveOptions:
+    """Return the options in a task's arguments. Raises InvalidInputError that names every part that is wrong."""
     try:
         return RedriveOptions.model_validate(arguments)
     except ValidationError as error:
-        told = (f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors())
-        raise InvalidInputError("; ".join(told)) from error
+        problems = (f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors())
+        raise InvalidInputError("; ".join(problems)) from error

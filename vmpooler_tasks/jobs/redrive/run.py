@@ -1,8 +1,8 @@
-"""Runs dead letters again. system.md: Redrive.
+"""Run dead letters again. docs/operator-guide.md: Scenario 1; docs/reliability.md says what a crash can do.
 
-A run is begun with a frozen selection and gone on with letter by letter; each letter leaves its queue in the step in
-which its successor begins, and the run's position moves in it. So anybody can go on with a run, after a crash as
-well, and nothing is lost or doubled.
+A run starts with a copy of the selected dead letters and handles one after another. Each leaves its queue in the step
+in which its successor starts, and the same step moves the run's position. So any process can continue a run, after a
+crash as well, and nothing is lost or doubled.
 """
 
 import logging
@@ -21,97 +21,107 @@ from vmpooler_tasks.errors import InvalidInputError
 from vmpooler_tasks.jobs.deadletters import query
 from vmpooler_tasks.jobs.pools.context import Work
 from vmpooler_tasks.jobs.pools.inspect import SPARE_NAMES, first_metadata, planned_until
-from vmpooler_tasks.jobs.redrive.eligibility import decided, size_of, wanted_by
+from vmpooler_tasks.jobs.redrive.eligibility import count_wanted, decided_outcome, size_of
 from vmpooler_tasks.model.deadletters.entry import StoredDeadLetter, error_of
 from vmpooler_tasks.model.deadletters.filters import DeadLetterFilter
 from vmpooler_tasks.model.names import DeadLetterQueue, on_one_line
 from vmpooler_tasks.model.pools.lifecycle import Step
 from vmpooler_tasks.model.pools.vm_names import candidates
-from vmpooler_tasks.model.redrive import Lineage, Outcome, OwnTasks, RunState, is_poison, successor, too_many_failed
+from vmpooler_tasks.model.redrive import (
+    Lineage,
+    OwnTasks,
+    RedriveOutcome,
+    RunOptions,
+    RunState,
+    is_poison,
+    lineage_of_successor,
+    too_many_failed,
+)
 from vmpooler_tasks.store import Database
-from vmpooler_tasks.store.redrive import runs
-from vmpooler_tasks.store.redrive.runs import Run, Successor
+from vmpooler_tasks.store.redrive import runs, steps
+from vmpooler_tasks.store.redrive.runs import FAILED_AGAIN, Run
+from vmpooler_tasks.store.redrive.steps import Successor, TaskMessage
 
 _log = logging.getLogger("vmpooler_tasks.redrive")
 
-EXPECTED = (Outcome.REDRIVEN, Outcome.OBSOLETE, Outcome.KEPT)
-"""What a run can be expected to do with a letter."""
+EXPECTED = (RedriveOutcome.REDRIVEN, RedriveOutcome.OBSOLETE, RedriveOutcome.KEPT)
+"""Outcomes that a preview can forecast."""
 
 WAIT_SECONDS = 1.0
-"""Pause while there is no free slot for a clone."""
+"""Pause while no slot for a clone is free."""
 
 
 class Broker(Protocol):
-    """The way to the workers, who know these tasks of ours."""
+    """The way to the workers, and the tasks of ours that they know."""
 
     own: OwnTasks
 
-    def prepare(self, task: str, args: Any, kwargs: Any, lineage: Lineage) -> tuple[str, bytes]:
-        """(the list in Redis, the message) of a task; raises InvalidInputError for one that cannot be sent.
+    def prepare(self, task: str, args: Any, kwargs: Any, lineage: Lineage) -> TaskMessage:
+        """Return the message of a task, or send it if the broker is another server, and return an empty message.
 
-        The message is empty if the broker is another server: then it has been sent.
+        Raises InvalidInputError for a task that cannot be sent.
         """
 
     def hand_out(self, work: Work) -> None:
-        """Sends a clone to the workers."""
+        """Send a clone to the workers."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Selection:
-    """What would be redriven. `poisoned` letters have come back too often, and are left out unless named by id."""
+    """The dead letters to redrive. `poisoned` counts those that are left out because they came back too often."""
 
-    letters: Sequence[StoredDeadLetter]
+    dead_letters: Sequence[StoredDeadLetter]
     poisoned: int
 
     def groups(self) -> list[tuple[tuple[str, str, str], int]]:
-        """((queue, pool, error class and message), how many), most first."""
-        counted = Counter((str(one.queue), one.text("pool"), error_of(one)) for one in self.letters)
+        """Return ((queue, pool, error class and message), count), the most frequent first."""
+        counted = Counter((str(entry.queue), entry.text("pool"), error_of(entry)) for entry in self.dead_letters)
         return counted.most_common()
 
-    def as_json(self, expected: Mapping[Outcome, int]) -> dict[str, Any]:
-        """As a preview shows it, which expects this of a run."""
+    def as_json(self, expected: Mapping[RedriveOutcome, int]) -> dict[str, Any]:
+        """Return the preview. `expected` is the forecast of a run."""
         return {
             "dry_run": True,
-            "selected": len(self.letters),
+            "selected": len(self.dead_letters),
             "poisoned": self.poisoned,
-            "expected": {str(what): expected.get(what, 0) for what in EXPECTED},
+            "expected": {str(outcome): expected.get(outcome, 0) for outcome in EXPECTED},
             "groups": [{"queue": q, "pool": p, "error": e, "count": n} for (q, p, e), n in self.groups()],
         }
 
 
 def select(db: Database, wanted: DeadLetterFilter, limit: int | None = None) -> Selection:
-    """The letters meant, oldest first, since they have waited longest."""
+    """Return the dead letters that the filter accepts, the oldest first, since they have waited longest.
+
+    Those that came back too often are selected only by their ids.
+    """
     found = list(query.find(db, wanted))[::-1]
-    sound = [one for one in found if wanted.ids or not is_poison(one.fields)]
-    return Selection(letters=list(islice(sound, limit)), poisoned=len(found) - len(sound))
+    eligible = [entry for entry in found if wanted.ids or not is_poison(entry.fields)]
+    return Selection(dead_letters=list(islice(eligible, limit)), poisoned=len(found) - len(eligible))
 
 
-def start(
-    db: Database, selection: Selection, *, who: str, why: str | None, rate: float, max_failed_percent: float, now: float
-) -> str:
-    """The id of a new run over these letters."""
+def start(db: Database, selection: Selection, options: RunOptions, now: float) -> str:
+    """Store a new run over these dead letters and return its id."""
     run = uuid.uuid4().hex[:12]
-    runs.start(db, run, selection.letters, who=who, why=why, rate=rate, max_failed_percent=max_failed_percent, now=now)
-    _log.info(
-        "[*] [redrive] Run %s of %d dead letters, ordered by %s", run, len(selection.letters), who, extra={"run": run}
-    )
+    runs.start(db, run, selection.dead_letters, options, now)
+    text = "[*] [redrive] Run %s of %d dead letters, ordered by %s"
+    _log.info(text, run, len(selection.dead_letters), options.who, extra={"run": run})
     return run
 
 
 def cancel(db: Database, run_id: str) -> bool:
-    """False if it had ended before. Raises InvalidInputError if there is no such run."""
-    return runs.end(db, known(db, run_id), RunState.CANCELLED)
+    """End a run. Return False if it had ended before. Raises InvalidInputError if there is no such run."""
+    return runs.end(db, read_run(db, run_id), RunState.CANCELLED)
 
 
-def known(db: Database, run_id: str) -> Run:
-    """Raises InvalidInputError if there is no such run."""
+def read_run(db: Database, run_id: str) -> Run:
+    """Return the run. Raises InvalidInputError if there is no such run."""
     run = runs.read(db, run_id)
     if run is None:
         raise InvalidInputError(f"there is no run {run_id!r}, or not any more")
     return run
 
 
-def go_on(
+def drive(
     db: Database,
     settings: Settings,
     broker: Broker,
@@ -119,98 +129,105 @@ def go_on(
     run_id: str,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Iterator[Run]:
-    """Goes on with a run until it ends, and shows how it stands after each letter.
+    """Continue a run until it ends, and yield it after each step.
 
     Raises InvalidInputError if there is no such run.
     """
     driver = _Driver(db, settings, broker, clock, run_id)
-    run = known(db, run_id)
+    run = read_run(db, run_id)
     while run.state is RunState.RUNNING:
         if run.position >= run.total:
             runs.end(db, run, RunState.DONE)
-        elif too_many_failed(run.counts["redriven"], run.counts["failed_again"], run.max_failed_percent):
+        elif too_many_failed(run.counts[RedriveOutcome.REDRIVEN], run.counts[FAILED_AGAIN], run.max_failed_percent):
             runs.end(db, run, RunState.STOPPED)
         else:
             outcome = driver.step(run.position)
-            sleep(WAIT_SECONDS if outcome is Outcome.WAIT else _pause(run, outcome))
-        run = known(db, run_id)
+            sleep(WAIT_SECONDS if outcome is RedriveOutcome.WAIT else _pause(run, outcome))
+        run = read_run(db, run_id)
         yield run
     _log.info("[*] [redrive] Run %s is %s: %s", run.id, run.state, dict(run.counts), extra={"run": run.id})
 
 
-def _pause(run: Run, outcome: Outcome) -> float:
-    return 1 / run.rate if run.rate and outcome is Outcome.REDRIVEN else 0.0
+def _pause(run: Run, outcome: RedriveOutcome) -> float:
+    return 1 / run.rate if run.rate and outcome is RedriveOutcome.REDRIVEN else 0.0
 
 
 class _Driver:
-    """Takes one letter after another, as its kind wants it."""
+    """Handles one dead letter of a run after another, by its kind."""
 
     def __init__(self, db: Database, settings: Settings, broker: Broker, clock: Clock, run_id: str) -> None:
         self._db, self._settings, self._broker, self._clock, self._run = db, settings, broker, clock, run_id
 
-    def step(self, position: int) -> Outcome:
-        letter = runs.letter_at(self._db, self._run, position)
-        if letter is None:
-            return runs.pass_over(self._db, self._run, position)
-        before, why = decided(letter, self._broker.own) or (None, "")
-        if before is None and letter.queue is not DeadLetterQueue.TASKS:
-            outcome = self._vm(position, letter)
+    def step(self, position: int) -> RedriveOutcome:
+        """Handle the dead letter at this position, log its outcome and return it."""
+        dead_letter = runs.dead_letter_at(self._db, self._run, position)
+        if dead_letter is None:
+            return steps.skip(self._db, self._run, position)
+        decided, reason = decided_outcome(dead_letter, self._broker.own) or (None, "")
+        if decided is None and dead_letter.queue is not DeadLetterQueue.TASKS:
+            outcome = self._redrive_vm(position, dead_letter)
         else:
-            outcome = self._task(position, letter, before)
-        told = f"{outcome}: {why}" if why and outcome is before else outcome
-        name = on_one_line(letter.text("vm") or letter.text("task"))
-        level = logging.DEBUG if outcome is Outcome.WAIT else logging.INFO  # it is told again each second
-        about = {"letter": letter.id, "run": self._run, "vm": letter.text("vm"), "pool": letter.text("pool")}
-        _log.log(level, "[*] [redrive] %s of %s: %s", on_one_line(letter.id), name, told, extra=about)
+            outcome = self._redrive_task(position, dead_letter, decided)
+        self._log_outcome(dead_letter, outcome, reason if outcome is decided else "")
         return outcome
 
-    def _task(self, position: int, letter: StoredDeadLetter, before: Outcome | None) -> Outcome:
+    def _log_outcome(self, dead_letter: StoredDeadLetter, outcome: RedriveOutcome, reason: str) -> None:
+        vm = dead_letter.text("vm")
+        text = f"{outcome}: {reason}" if reason else outcome
+        name = on_one_line(vm or dead_letter.text("task"))
+        level = logging.DEBUG if outcome is RedriveOutcome.WAIT else logging.INFO  # a wait is repeated each second
+        about = {"dead_letter": dead_letter.id, "run": self._run, "vm": vm, "pool": dead_letter.text("pool")}
+        _log.log(level, "[*] [redrive] %s of %s: %s", on_one_line(dead_letter.id), name, text, extra=about)
+
+    def _redrive_task(
+        self, position: int, dead_letter: StoredDeadLetter, decided: RedriveOutcome | None
+    ) -> RedriveOutcome:
         completed = None
-        if letter.text("task") == self._broker.own.destroy:
-            completed = (letter.text("vm"), letter.text("pool"))
-        step = partial(runs.redrive_task, self._db, self._run, position, letter, completed=completed)
-        # Looked at first: to another server a message goes before the letter leaves, and nothing takes it back.
-        outcome = step(decided=before)
-        if before or outcome is not Outcome.REDRIVEN:
+        if dead_letter.text("task") == self._broker.own.destroy:
+            completed = (dead_letter.text("vm"), dead_letter.text("pool"))
+        step = partial(steps.redrive_task, self._db, self._run, position, dead_letter, completed=completed)
+        # The check comes first: to another server a message goes before the dead letter leaves, and nothing recalls it.
+        outcome = step(decided=decided)
+        if decided or outcome is not RedriveOutcome.REDRIVEN:
             return outcome
         try:
-            queue, message = self._broker.prepare(
-                letter.text("task"),
-                letter.fields.get("args") or [],
-                letter.fields.get("kwargs") or {},
-                successor(letter.fields, self._run),
+            message = self._broker.prepare(
+                dead_letter.text("task"),
+                dead_letter.fields.get("args") or [],
+                dead_letter.fields.get("kwargs") or {},
+                lineage_of_successor(dead_letter.fields, self._run),
             )
         except InvalidInputError as error:
-            _log.warning(
-                "[!] [redrive] %s is kept: %s", letter.id, error, extra={"letter": letter.id, "run": self._run}
-            )
-            return step(decided=Outcome.KEPT)
-        return step(queue=queue, message=message)
+            about = {"dead_letter": dead_letter.id, "run": self._run}
+            _log.warning("[!] [redrive] %s is kept: %s", on_one_line(dead_letter.id), error, extra=about)
+            return step(decided=RedriveOutcome.KEPT)
+        return step(message=message)
 
-    def _vm(self, position: int, letter: StoredDeadLetter) -> Outcome:
-        request_id = letter.text("request_id") or None
-        pool = self._settings.pool(letter.text("pool"))
-        outcome, vm = runs.redrive_vm(self._db, self._run, position, letter, self._successor(letter, pool, request_id))
+    def _redrive_vm(self, position: int, dead_letter: StoredDeadLetter) -> RedriveOutcome:
+        request_id = dead_letter.text("request_id") or None
+        pool_name = dead_letter.text("pool")
+        successor = self._successor(dead_letter, self._settings.pool(pool_name), request_id)
+        outcome, vm = steps.redrive_vm(self._db, self._run, position, dead_letter, successor)
         if vm:
-            self._broker.hand_out(Work(Step.CLONE, vm, letter.text("pool"), request_id))
+            self._broker.hand_out(Work(Step.CLONE, vm, pool_name, request_id))
         return outcome
 
-    def _successor(self, letter: StoredDeadLetter, pool: Pool | None, request_id: str | None) -> Successor:
+    def _successor(self, dead_letter: StoredDeadLetter, pool: Pool | None, request_id: str | None) -> Successor:
         config, now = self._settings.config, self._clock()
         limit = config.ondemand_clone_limit if request_id else config.task_limit
         raw = request_id.encode() if request_id else None
-        alias = letter.text("pool_alias")
+        alias = dead_letter.text("pool_alias")
         origin = {"request_id": raw, "pool_alias": alias.encode()} if raw else {}
         wanted = None
         if pool is not None:
-            wanted = wanted_by(self._db, raw, alias, pool.name) if raw else size_of(self._db, pool)
+            wanted = count_wanted(self._db, raw, alias, pool.name) if raw else size_of(self._db, pool)
         return Successor(
-            pool=letter.text("pool"),
+            pool=dead_letter.text("pool"),
             wanted=wanted,
             limit=limit if config.manage_pools else None,
             leased_until=planned_until(self._settings, now),
             metadata={} if pool is None else {**first_metadata(self._settings, pool, now), **origin},
-            lineage=successor(letter.fields, self._run),
+            lineage=lineage_of_successor(dead_letter.fields, self._run),
             names=list(islice(candidates(config.prefix), SPARE_NAMES)),
             request_id=raw,
             alias=alias,
@@ -218,6 +235,7 @@ class _Driver:
 
 
 def as_json(run: Run) -> Mapping[str, Any]:
+    """Return the run as the command line and the API show it."""
     return {
         "run": run.id,
         "state": str(run.state),

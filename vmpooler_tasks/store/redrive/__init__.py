@@ -1,1 +1,1 @@
-"""Runs of redrives in Redis."""
+"""Runs of redrives in Redis: `runs` keeps them, `steps` moves one dead letter after another."""

@@ -1,31 +1,33 @@
-"""Runs of redrives: their frozen letters, and one letter after another, each in one atomic step with its successor."""
+"""Runs of redrives: the dead letters that each was started with, its progress, and where redriven VMs come from."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from vmpooler_tasks.model.deadletters.entry import StoredDeadLetter, read_dead_letter
-from vmpooler_tasks.model.names import DeadLetterQueue, Queue
-from vmpooler_tasks.model.redrive import Lineage, Outcome, RunState, read_lineage
-from vmpooler_tasks.model.requests import Wanted
+from vmpooler_tasks.model.names import DeadLetterQueue
+from vmpooler_tasks.model.redrive import Lineage, RedriveOutcome, RunOptions, RunState, read_lineage
 from vmpooler_tasks.store import keys
 from vmpooler_tasks.store.fleet import audit
-from vmpooler_tasks.store.pools.clones import slots_for
-from vmpooler_tasks.store.redis.arguments import counted_words
 from vmpooler_tasks.store.redis.chunks import chunks
 from vmpooler_tasks.store.redis.connection import Database
 from vmpooler_tasks.store.redis.numbers import finite
-from vmpooler_tasks.store.requests.fulfilment import around_count
 
 KEPT_SECONDS = 7 * 24 * 3600
-"""For so long a run can be resumed, and looked at."""
+"""How long a run is kept: it can be read and resumed until then."""
 
-COUNTED = ("redriven", "obsolete", "kept", "gone", "failed_again")
+FAILED_AGAIN = "failed_again"
+
+COUNTS = (
+    *map(str, (RedriveOutcome.REDRIVEN, RedriveOutcome.OBSOLETE, RedriveOutcome.KEPT, RedriveOutcome.GONE)),
+    FAILED_AGAIN,
+)
+"""Fields of a run that count its dead letters."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
-    """A run as it stands; `position`: the letter that comes next. `started` in seconds since the epoch."""
+    """A run and its progress. `position` is the index of the next dead letter, `started` seconds since the epoch."""
 
     id: str
     state: RunState
@@ -39,34 +41,25 @@ class Run:
     started: float
 
 
-def start(
-    db: Database,
-    run: str,
-    letters: Sequence[StoredDeadLetter],
-    *,
-    who: str,
-    why: str | None,
-    rate: float,
-    max_failed_percent: float,
-    now: float,
-) -> None:
-    """Freezes the letters; the run can be gone on with from now on."""
+def start(db: Database, run: str, dead_letters: Sequence[StoredDeadLetter], options: RunOptions, now: float) -> None:
+    """Store a new run with a copy of its dead letters. From now on it can be driven."""
     fields = {
         "state": str(RunState.RUNNING),
         "position": 0,
-        "total": len(letters),
-        "who": who,
-        "why": why or "",
-        "rate": repr(rate),
-        "max_failed_percent": repr(max_failed_percent),
+        "total": len(dead_letters),
+        "who": options.who,
+        "why": options.why or "",
+        "rate": repr(options.rate),
+        "max_failed_percent": repr(options.max_failed_percent),
         "started": repr(now),
     }
+    key = keys.redrive_dead_letters(run)
     with db.translated_errors():
         pipe = db.client.pipeline(transaction=False)
-        for page in chunks(letters):
-            pipe.rpush(keys.redrive_letters(run), *(b"%b\n%b" % (one.queue.encode(), one.raw) for one in page))
-        pipe.expire(keys.redrive_letters(run), KEPT_SECONDS)
-        pipe.hset(keys.redrive(run), mapping=fields)  # last: a run that is there has all its letters
+        for page in chunks(dead_letters):
+            pipe.rpush(key, *(b"%b\n%b" % (entry.queue.encode(), entry.raw) for entry in page))
+        pipe.expire(key, KEPT_SECONDS)
+        pipe.hset(keys.redrive(run), mapping=fields)  # last: a run that exists has all its dead letters
         pipe.expire(keys.redrive(run), KEPT_SECONDS)
         pipe.zadd(keys.REDRIVES, {run: now})
         pipe.zremrangebyscore(keys.REDRIVES, "-inf", now - KEPT_SECONDS)
@@ -74,7 +67,7 @@ def start(
 
 
 def read(db: Database, run: str) -> Run | None:
-    """None if there is no such run, or no longer."""
+    """Return the run; None if it does not exist, or not any more."""
     with db.translated_errors(keys.redrive(run)):
         raw = db.client.hgetall(keys.redrive(run))
     found = {name.decode(errors="replace"): value.decode(errors="replace") for name, value in raw.items()}
@@ -85,7 +78,7 @@ def read(db: Database, run: str) -> Run | None:
         state=RunState(found["state"]),
         position=int(found.get("position", 0)),
         total=int(found.get("total", 0)),
-        counts={name: int(found.get(name, 0)) for name in COUNTED},
+        counts={name: int(found.get(name, 0)) for name in COUNTS},
         who=found.get("who", ""),
         why=found.get("why") or None,
         rate=finite(found.get("rate")) or 0.0,
@@ -95,118 +88,22 @@ def read(db: Database, run: str) -> Run | None:
 
 
 def newest_first(db: Database) -> list[Run]:
+    """Return all runs that are kept."""
     names = db.call("ZRANGE", keys.REDRIVES, 0, -1, "REV")
     return [run for name in names if (run := read(db, name.decode(errors="replace")))]
 
 
-def letter_at(db: Database, run: str, position: int) -> StoredDeadLetter | None:
-    """The frozen letter at that place, whether it is still in its queue or not; None behind the last."""
-    raw = db.call("LINDEX", keys.redrive_letters(run), position)
+def dead_letter_at(db: Database, run: str, position: int) -> StoredDeadLetter | None:
+    """Return the run's copy of a dead letter, which may have left its queue since; None behind the last."""
+    raw = db.call("LINDEX", keys.redrive_dead_letters(run), position)
     if raw is None:
         return None
     queue, _, member = raw.partition(b"\n")
     return read_dead_letter(DeadLetterQueue(queue.decode()), member, 0.0)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Successor:
-    """The VM to be begun in the place of a failed one. `wanted`: how many its pool, or its request of it, is to have.
-
-    `limit` is None where VMPooler's own manager makes the clones.
-    """
-
-    pool: str
-    wanted: int | None
-    limit: int | None
-    leased_until: float
-    metadata: Mapping[str, Any]
-    lineage: Lineage
-    names: Sequence[str]
-    request_id: bytes | None = None
-    alias: str = ""
-
-
-def redrive_vm(
-    db: Database, run: str, position: int, letter: StoredDeadLetter, successor: Successor
-) -> tuple[Outcome, str | None]:
-    """(what became of the letter, the VM that was begun)."""
-    request_id, pool = successor.request_id or b"", successor.pool
-    slots = slots_for(successor.request_id)
-    before, behind = around_count(Wanted(successor.alias, pool, 0), request_id)
-    outcome, vm = db.run(
-        "redrive/redrive_vm",
-        [
-            keys.dead_letters(letter.queue),
-            keys.redrive(run),
-            keys.COUNTERS,
-            *(keys.queue(queue, pool) for queue in (Queue.PENDING, Queue.READY, Queue.RUNNING)),
-            slots.key,
-            slots.counter,
-            keys.request(request_id),
-            keys.delivered(request_id, successor.alias, pool),
-            keys.PENDING_ONDEMAND_CLONES,
-        ],
-        [
-            position,
-            letter.raw,
-            letter.queue,
-            letter.text("vm"),
-            int(successor.request_id is not None),
-            _or_blank(successor.wanted),
-            _or_blank(successor.limit),
-            repr(successor.leased_until),
-            keys.VM_PREFIX,
-            keys.WORK_PREFIX,
-            request_id,
-            successor.alias,
-            before,
-            behind,
-            *counted_words(successor.metadata),
-            *counted_words(successor.lineage.as_fields()),
-            *successor.names,
-        ],
-    )
-    return Outcome(outcome.decode()), vm.decode() or None
-
-
-def _or_blank(number: int | None) -> int | str:
-    return "" if number is None else number
-
-
-def redrive_task(
-    db: Database,
-    run: str,
-    position: int,
-    letter: StoredDeadLetter,
-    *,
-    queue: str = "",
-    message: bytes | None = None,
-    completed: tuple[str, str] | None = None,
-    decided: Outcome | None = None,
-) -> Outcome:
-    """What became of the letter. `message` is put at the end of the workers' `queue`, unless it is empty.
-
-    Without one, what would be run again stays where it is. `completed` is a (VM, pool) that has to wait for its
-    destruction, or the letter is obsolete.
-    """
-    vm, pool = completed or ("", "")
-    filled = queue.encode() or keys.dead_letters(letter.queue)  # none is filled; a key without a name may be forbidden
-    outcome = db.run(
-        "redrive/redrive_task",
-        [keys.dead_letters(letter.queue), keys.redrive(run), keys.COUNTERS, filled, keys.queue(Queue.COMPLETED, pool)],
-        [position, letter.raw, letter.queue, message or b"", vm, decided or "", int(message is None)],
-    )
-    return Outcome(outcome.decode())
-
-
-def pass_over(db: Database, run: str, position: int) -> Outcome:
-    """What became of the letter at that place, which is not known any more: it is gone, unless the run has ended."""
-    nothing = StoredDeadLetter(DeadLetterQueue.TASKS, b"", 0.0, {})
-    return redrive_task(db, run, position, nothing, decided=Outcome.GONE)
-
-
 def end(db: Database, run: Run, state: RunState) -> bool:
-    """Ends the run with a line in the audit. False if it had ended before."""
+    """End the run and record it in the audit. Return False if it had ended before."""
     trail = audit.words(
         {
             "action": "redrive",
@@ -220,20 +117,20 @@ def end(db: Database, run: Run, state: RunState) -> bool:
     return bool(
         db.run(
             "redrive/end",
-            [keys.redrive(run.id), keys.redrive_letters(run.id), keys.AUDIT],
-            [state, audit.MAX_ENTRIES, *trail],
+            [keys.redrive(run.id), keys.redrive_dead_letters(run.id), keys.AUDIT],
+            [RunState.RUNNING, state, audit.MAX_ENTRIES, len(COUNTS), *COUNTS, *trail],
         )
     )
 
 
-def note_failure(db: Database, run: str) -> None:
-    """A successor of this run has failed."""
+def count_failure(db: Database, run: str) -> None:
+    """Count a successor of this run that has failed again, if the run is still kept."""
     if run and db.call("EXISTS", keys.redrive(run)):
-        db.call("HINCRBY", keys.redrive(run), "failed_again", 1)
+        db.call("HINCRBY", keys.redrive(run), FAILED_AGAIN, 1)
 
 
-def lineage(db: Database, vms: Iterable[str]) -> list[Lineage | None]:
-    """Where each VM comes from, if a letter was redriven for it."""
+def read_lineages(db: Database, vms: Iterable[str]) -> list[Lineage | None]:
+    """Return the lineage of each VM; None for one that does not come from a dead letter."""
     names = ("redrive_of", "redrives", "retry_count", "run")
     with db.translated_errors():
         pipe = db.client.pipeline(transaction=False)

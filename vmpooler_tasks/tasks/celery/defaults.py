@@ -15,7 +15,7 @@ task_default_routing_key = task_default_queue = _registry.MAINTENANCE_QUEUE
 task_routes = {task.name: {"queue": task.queue} for task in _registry.TASKS.values()}
 # A task that is not routed would wait in a queue that nobody reads.
 task_create_missing_queues = False
-imports = ["vmpooler_tasks.tasks.maintenance", "vmpooler_tasks.tasks.pools", "vmpooler_tasks.tasks.redriving"]
+imports = ["vmpooler_tasks.tasks.maintenance", "vmpooler_tasks.tasks.pools", "vmpooler_tasks.tasks.redrive"]
 
 # --- nothing is lost when a process or Redis goes away ---------------------------------------------------------------
 # A message leaves Redis when its task has ended, not when it starts: a killed worker's task is delivered again.

@@ -148,7 +148,7 @@ def _keep(letter: DeadLetter, now: float, lineage: Lineage | None = None) -> Non
         if keep(database(), settings(), DeadLetterQueue.TASKS, letter, now):
             _log.error("[!] [dlq] Kept dead letter %s of %s", letter.id, what, extra=about)
             if lineage:
-                runs.note_failure(database(), lineage.run)
+                runs.count_failure(database(), lineage.run)
     except VmpoolerTasksError as error:
         # The log is the last place to keep it.
         _log.critical("[!] [dlq] %s; the dead letter could not be kept: %s", error, letter.member(), extra=about)

@@ -10,15 +10,15 @@ from vmpooler_tasks.jobs.deadletters.delete import delete
 from vmpooler_tasks.model.deadletters.entry import StoredDeadLetter
 from vmpooler_tasks.model.deadletters.filters import DeadLetterFilter
 from vmpooler_tasks.store.deadletters.read import revision
-from vmpooler_tasks.web.api.parameters import Letters, Order, Pages, Why
+from vmpooler_tasks.web.api.parameters import DeleteBody, Filtered, Paged, Why
 from vmpooler_tasks.web.api.responses import (
     CHANGING,
     READING,
-    DeadLetterPage,
-    Deleted,
-    ErrorGroup,
-    Letter,
-    Stats,
+    DeadLetterGroupItem,
+    DeadLetterGroupsResponse,
+    DeadLetterItem,
+    DeadLetterPageResponse,
+    DeletionResponse,
     problems,
 )
 from vmpooler_tasks.web.identity import Identity
@@ -28,69 +28,69 @@ from vmpooler_tasks.web.site import Here, Site
 router = APIRouter(prefix="/api/v1/queue/dlq", tags=["dead letters"])
 
 LONG = ("traceback", "args", "kwargs")
-"""Left out of lists."""
+"""Fields that lists leave out."""
 
-LetterId = Annotated[str, Path(min_length=1, max_length=200)]
+DeadLetterId = Annotated[str, Path(min_length=1, max_length=200)]
 
 
 @router.get("", summary="Dead letters, newest first", responses=READING)
-def show_page(site: Here, _: Reader, query: Pages) -> DeadLetterPage:
+def show_page(site: Here, _: Reader, query: Paged) -> DeadLetterPageResponse:
     with site.search():
-        wanted, bad = job.without_unreadable(site.db, query.chosen())
+        wanted, unreadable = job.without_unreadable(site.db, query.filter())
         try:
             page = job.read_page(site.db, wanted, query.limit, query.cursor)
         except ValueError as error:
-            raise HTTPException(HTTPStatus.UNPROCESSABLE_ENTITY, "cursor: is none of ours") from error
-    letters = [Letter(**_without(LONG, letter.as_json())) for letter in page.entries]
-    return DeadLetterPage(letters=letters, next_cursor=page.next_cursor, unreadable=bad)
+            raise HTTPException(HTTPStatus.UNPROCESSABLE_ENTITY, "cursor: is not a cursor of this API") from error
+    items = [DeadLetterItem(**_without(LONG, entry.as_json())) for entry in page.entries]
+    return DeadLetterPageResponse(letters=items, next_cursor=page.next_cursor, unreadable=unreadable)
 
 
 @router.get("/stats", summary="Dead letters by error, most frequent first", responses=READING)
-def show_groups(site: Here, _: Reader, query: Letters) -> Stats:
-    def count() -> Stats:
-        wanted, _ = job.without_unreadable(site.db, query.chosen())
-        groups = [ErrorGroup(**group.as_json()) for group in job.group_by_error(site.db, wanted)]
-        return Stats(total=sum(group.count for group in groups), groups=groups)
+def show_groups(site: Here, _: Reader, query: Filtered) -> DeadLetterGroupsResponse:
+    def count() -> DeadLetterGroupsResponse:
+        wanted, _ = job.without_unreadable(site.db, query.filter())
+        groups = [DeadLetterGroupItem(**group.as_json()) for group in job.group_by_error(site.db, wanted)]
+        return DeadLetterGroupsResponse(total=sum(group.count for group in groups), groups=groups)
 
     with site.search():
-        # Who has just seen that letters came or went is not told of those before.
-        found: Stats = site.groups.get((revision(site.db), query.model_dump_json()), count)
+        # The key changes with each dead letter that is added or removed, so that nobody gets groups from before.
+        found: DeadLetterGroupsResponse = site.groups.get((revision(site.db), query.model_dump_json()), count)
     return found
 
 
 @router.post("/delete", summary="Delete dead letters", responses=CHANGING)
-def delete_some(site: Here, who: Operator, order: Order) -> Deleted:
+def delete_some(site: Here, who: Operator, body: DeleteBody) -> DeletionResponse:
     with site.search():
-        wanted, _ = job.without_unreadable(site.db, order.chosen())
-        letters = list(job.find(site.db, wanted))
-    deleted = 0 if order.dry_run else delete(site.db, letters, who=audited(who), why=order.why)
-    return Deleted(dry_run=order.dry_run, selected=len(letters), deleted=deleted)
+        wanted, _ = job.without_unreadable(site.db, body.filter())
+        entries = list(job.find(site.db, wanted))
+    deleted = 0 if body.dry_run else delete(site.db, entries, who=audited(who), why=body.why)
+    return DeletionResponse(dry_run=body.dry_run, selected=len(entries), deleted=deleted)
 
 
 @router.get("/{dead_letter_id}", summary="All of one dead letter", responses={**READING, **problems(404)})
-def show_one(site: Here, _: Reader, dead_letter_id: LetterId) -> Letter:
+def show_one(site: Here, _: Reader, dead_letter_id: DeadLetterId) -> DeadLetterItem:
     with site.search():
-        return Letter(**_one(site, dead_letter_id).as_json())
+        return DeadLetterItem(**_find(site, dead_letter_id).as_json())
 
 
 @router.delete("/{dead_letter_id}", summary="Delete one dead letter", responses={**CHANGING, **problems(404)})
 def delete_one(
-    site: Here, who: Operator, dead_letter_id: LetterId, why: Annotated[Why | None, Query()] = None
-) -> Deleted:
+    site: Here, who: Operator, dead_letter_id: DeadLetterId, why: Annotated[Why | None, Query()] = None
+) -> DeletionResponse:
     with site.search():
-        letter = _one(site, dead_letter_id)
-    return Deleted(selected=1, deleted=delete(site.db, [letter], who=audited(who), why=why))
+        entry = _find(site, dead_letter_id)
+    return DeletionResponse(selected=1, deleted=delete(site.db, [entry], who=audited(who), why=why))
 
 
 def audited(who: Identity) -> str:
-    """As the audit names somebody: by what they logged in as, and where."""
+    """Return the name of somebody in the audit: the name of the login, and that it was the web process."""
     return f"{who.name}@web"
 
 
-def _one(site: Site, dead_letter_id: str) -> StoredDeadLetter:
+def _find(site: Site, dead_letter_id: str) -> StoredDeadLetter:
     wanted, _ = job.without_unreadable(site.db, DeadLetterFilter(ids=frozenset([dead_letter_id])))
-    for letter in job.find(site.db, wanted):
-        return letter
+    for entry in job.find(site.db, wanted):
+        return entry
     raise HTTPException(HTTPStatus.NOT_FOUND, "there is no such dead letter, or not any more")
 
 

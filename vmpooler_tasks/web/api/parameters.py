@@ -1,19 +1,20 @@
-"""What the API can be asked: the selection of dead letters, as a query and as a body, and orders."""
+"""The parameters of the API: filters of dead letters, as a query and as a body, and the bodies of other requests."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from fastapi import Query
 from pydantic import BaseModel, ConfigDict, Field
 
-from vmpooler_tasks.jobs.redrive.options import refuse_everything
-from vmpooler_tasks.model.deadletters.filters import DeadLetterFilter
+from vmpooler_tasks.jobs.deadletters.selection import filter_of_model, with_filters
+from vmpooler_tasks.jobs.redrive.options import EVERYTHING
+from vmpooler_tasks.model.deadletters.filters import DeadLetterFilter, FilterKind, refuse_everything
 from vmpooler_tasks.model.names import DeadLetterQueue
 from vmpooler_tasks.model.redrive import DEFAULT_MAX_FAILED, DEFAULT_RATE
 
-MOST_IDS = 1000
+MAX_IDS = 1000
 
 CURSOR = r"^(-?[0-9]{1,25}(\.[0-9]{1,25})?(e[+-][0-9]{1,2})?|-?inf):[^\x00-\x1f]{1,160}$"
-"""The score of a page's last letter, and its id."""
+"""The score of a page's last dead letter, and its id."""
 
 PurgedQueue = Literal["pending", "ready", "completed", "orphaned", "requests"]
 
@@ -21,78 +22,66 @@ Name = Annotated[str, Field(min_length=1, max_length=500)]
 Text = Annotated[str, Field(min_length=1, max_length=5000)]
 Why = Annotated[str, Field(max_length=500, description="the reason, kept in the audit")]
 Flag = Annotated[bool, Field(strict=True)]
-"""JSON's own: 0 is not false."""
+"""true or false of JSON: 0 is refused."""
 
 Epoch = Annotated[float, Field(ge=0, le=10**12, allow_inf_nan=False)]
 
 
-class Selection(BaseModel):
-    """Which dead letters are meant: those that meet every condition given. As for `vmpooler-tasks dlq`."""
+DeadLetterQueues = Annotated[tuple[DeadLetterQueue, ...], Field(max_length=len(DeadLetterQueue))]
+Pattern = Annotated[str, Field(min_length=1, max_length=500)]
+
+_IN_QUERY: dict[FilterKind, Any] = {
+    FilterKind.QUEUES: DeadLetterQueues,
+    FilterKind.NAME: Name,
+    FilterKind.ERROR: Text,
+    FilterKind.SEARCH: Annotated[str, Field(max_length=200)],
+    FilterKind.EPOCH: Epoch,
+}
+_IN_BODY = _IN_QUERY | {
+    FilterKind.IDS: Annotated[tuple[Name, ...], Field(max_length=MAX_IDS)],
+    FilterKind.PATTERN: Pattern,
+    FilterKind.EPOCH: Annotated[Epoch, Field(strict=True)],
+}
+
+
+@with_filters(_IN_QUERY, query=True)
+class DeadLetterQuery(BaseModel):
+    """The dead letters that meet every condition given, as for `vmpooler-tasks dlq`. `queue` may come several times."""
 
     model_config = ConfigDict(extra="forbid")
 
-    pool: Name | None = None
-    vm: Name | None = None
-    request: Name | None = None
-    error_class: Name | None = None
-    error: Text | None = Field(None, description="the error of one group of /dlq/stats")
-    search: Annotated[str, Field(max_length=200)] | None = Field(
-        None, description="text, case aside, in the error, the names and the ids"
-    )
-    since: Epoch | None = None
-    until: Epoch | None = None
-
-    def filter(self, queues: list[DeadLetterQueue], ids: frozenset[str] = frozenset()) -> DeadLetterFilter:
-        return DeadLetterFilter(
-            queues=tuple(queues) or tuple(DeadLetterQueue),
-            ids=ids,
-            pool=self.pool,
-            vm=self.vm,
-            request=self.request,
-            error_class=self.error_class,
-            error=self.error,
-            search=self.search or None,
-            since=self.since,
-            until=self.until,
-        )
+    def filter(self) -> DeadLetterFilter:
+        return filter_of_model(self)
 
 
-class LetterQuery(Selection):
-    """The same as a query; `queue` may come several times."""
-
-    queue: Annotated[list[DeadLetterQueue], Field(max_length=len(DeadLetterQueue))] = []
-
-    def chosen(self) -> DeadLetterFilter:
-        return self.filter(self.queue)
-
-
-class PageQuery(LetterQuery):
+class DeadLetterPageQuery(DeadLetterQuery):
     limit: Annotated[int, Field(ge=1, le=500)] = 50
-    cursor: Annotated[str, Field(pattern=CURSOR)] | None = Field(None, description="what the last page named")
+    cursor: Annotated[str, Field(pattern=CURSOR)] | None = Field(None, description="the `next_cursor` of the last page")
 
 
-class Order(Selection):
-    """A selection that something is done with. Without ids or filters, `every` has to be true."""
+@with_filters(_IN_BODY)
+class DeleteBody(BaseModel):
+    """Deletes the dead letters that meet every condition. Without ids or filters, set `every` to true."""
 
-    since: Annotated[Epoch, Field(strict=True)] | None = None
-    until: Annotated[Epoch, Field(strict=True)] | None = None
-    ids: Annotated[list[Name], Field(max_length=MOST_IDS)] = []
-    queues: Annotated[list[DeadLetterQueue], Field(max_length=len(DeadLetterQueue))] = []
+    model_config = ConfigDict(extra="forbid")
+
     every: Flag = False
     dry_run: Flag = False
     why: Why | None = None
 
-    def chosen(self) -> DeadLetterFilter:
-        """Raises InvalidInputError if it means nothing in particular."""
-        wanted = self.filter(self.queues, frozenset(self.ids))
+    def filter(self) -> DeadLetterFilter:
+        """Return the filter. Raises InvalidInputError if it selects everything without `every`, or `match` is wrong."""
+        wanted = filter_of_model(self)
         if not self.every:
-            refuse_everything(wanted, names_queues=bool(self.queues))
+            refuse_everything(wanted, override=EVERYTHING)
         return wanted
 
 
-class RedriveOptions(Order):
+class RedriveBody(DeleteBody):
+    """Runs the dead letters again that meet every condition. Without ids or filters, set `every` to true."""
+
     rate: Annotated[float, Field(strict=True, ge=0, le=10_000, allow_inf_nan=False)] = Field(
-        DEFAULT_RATE, description="letters a second"
+        DEFAULT_RATE, description="dead letters a second"
     )
     limit: Annotated[int, Field(strict=True, ge=1, le=1_000_000)] | None = None
     max_failed_percent: Annotated[float, Field(strict=True, ge=0, le=100)] = DEFAULT_MAX_FAILED
@@ -115,5 +104,5 @@ class Login(BaseModel):
     password: Annotated[str, Field(max_length=500)]
 
 
-Letters = Annotated[LetterQuery, Query()]
-Pages = Annotated[PageQuery, Query()]
+Filtered = Annotated[DeadLetterQuery, Query()]
+Paged = Annotated[DeadLetterPageQuery, Query()]

@@ -11,7 +11,7 @@ from vmpooler_tasks.jobs.purge import cycle as job
 from vmpooler_tasks.jobs.purge.options import PurgeOptions
 from vmpooler_tasks.web.api.deadletters import audited
 from vmpooler_tasks.web.api.parameters import Name, PurgeBody, PurgedQueue
-from vmpooler_tasks.web.api.responses import CHANGING, READING, PurgeAnswer, problems
+from vmpooler_tasks.web.api.responses import CHANGING, READING, PurgeResponse, problems
 from vmpooler_tasks.web.permissions import Operator, Reader
 from vmpooler_tasks.web.site import Here, Site
 
@@ -33,7 +33,7 @@ def plan(
     pool: Pools,
     queue: Queues,
     dry_run: DryRun = True,
-) -> PurgeAnswer:
+) -> PurgeResponse:
     if not dry_run:
         raise HTTPException(HTTPStatus.UNPROCESSABLE_ENTITY, "dry_run: a GET changes nothing; POST to purge")
     return _carried_out(site, PurgeOptions(dry_run=True, pools=pool, queues=queue, keep_entries=True, who=audited(who)))
@@ -45,7 +45,7 @@ def purge(
     who: Operator,
     body: PurgeBody | None = None,
     dry_run: Annotated[bool | None, Query(description="stands above the body's")] = None,
-) -> PurgeAnswer:
+) -> PurgeResponse:
     """The answer comes when it is done. One cycle runs at a time, whoever asks: a second one says `skipped`."""
     body = body or PurgeBody()
     order = PurgeOptions(
@@ -60,7 +60,7 @@ def purge(
     return _carried_out(site, order)
 
 
-def _carried_out(site: Site, order: PurgeOptions) -> PurgeAnswer:
+def _carried_out(site: Site, order: PurgeOptions) -> PurgeResponse:
     if not _one_at_a_time.acquire(timeout=1):
         busy = "this server is at a purge already"
         raise HTTPException(HTTPStatus.TOO_MANY_REQUESTS, busy, {"Retry-After": "5"})
@@ -71,5 +71,6 @@ def _carried_out(site: Site, order: PurgeOptions) -> PurgeAnswer:
     finally:
         _one_at_a_time.release()
     told = report.as_json()
-    left_out = max(len(told["entries"]) - MOST_ENTRIES, 0)
-    return PurgeAnswer.model_validate({**told, "entries": told["entries"][:MOST_ENTRIES], "entries_left_out": left_out})
+    entries = told["entries"]
+    left_out = max(len(entries) - MOST_ENTRIES, 0)
+    return PurgeResponse.model_validate({**told, "entries": entries[:MOST_ENTRIES], "entries_left_out": left_out})

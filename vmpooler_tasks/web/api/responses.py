@@ -1,4 +1,4 @@
-"""What the API answers with, as its OpenAPI document describes it. Times are epochs in seconds unless they are text."""
+"""The responses of the API, as its OpenAPI document describes them. Times are seconds since the epoch or text."""
 
 from typing import Any
 
@@ -27,7 +27,7 @@ PROBLEM = {
 
 
 def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """The errors that an operation may answer with, for its `responses`."""
+    """Return the description of error responses with these statuses, for the `responses` of an operation."""
     return dict.fromkeys(statuses, PROBLEM)
 
 
@@ -35,55 +35,55 @@ READING = problems(401, 409, 422, 429, 503)
 CHANGING = problems(400, 401, 403, 409, 413, 415, 422, 429, 503)
 
 
-class Answer(BaseModel):
-    """Fields beyond those named may come, and in time will."""
+class ExtensibleModel(BaseModel):
+    """A response that may have more fields than those named here, now or in a later version."""
 
     model_config = ConfigDict(extra="allow")
 
 
-class SessionAnswer(BaseModel):
+class SessionResponse(BaseModel):
     login_required: bool
     user: str | None
     role: str | None
-    csrf_token: str | None = Field(description="to be sent as X-CSRF-Token with what changes something")
+    csrf_token: str | None = Field(description="send it as X-CSRF-Token with each request that changes something")
 
 
-class Reason(Answer):
+class ReasonItem(ExtensibleModel):
     code: str
     severity: str
     measured: float
     threshold: float
     found: str = Field(description="the reason in words")
     remedy: str = Field(description="what to do")
-    runbook: str = Field(description="where more is said, on this server")
+    runbook: str = Field(description="path on this server that explains more")
 
 
-class Health(Answer):
-    """The verdict as everybody may have it; `stale` among the reasons if it is too old to be believed."""
+class HealthDocument(ExtensibleModel):
+    """The health status. `stale` is among the reasons if the last check is too old to be trusted."""
 
     status: str = Field(description="healthy, degraded or unhealthy")
     last_check: str | None
     stuck_vm_count: int
     dlq_total_size: int
     orphaned_metadata_count: int
-    reasons: list[Reason]
+    reasons: list[ReasonItem]
 
 
-class Worker(BaseModel):
+class WorkerItem(BaseModel):
     name: str
     queues: list[str]
 
 
-class Purge(BaseModel):
-    """The last cycle."""
+class PurgeSummary(BaseModel):
+    """The last purge cycle."""
 
     started: float | None
     finished: float | None
     failure: str | None
 
 
-class Features(BaseModel):
-    """What is switched on."""
+class FeatureFlags(BaseModel):
+    """The features that are switched on."""
 
     dlq: bool
     purge: bool
@@ -92,18 +92,18 @@ class Features(BaseModel):
     manage_pools: bool
 
 
-class Overview(BaseModel):
+class OverviewResponse(BaseModel):
     at: float
-    health: Health
+    health: HealthDocument
     pools: list[PoolRow]
     dlq: dict[str, int]
-    workers: list[Worker]
+    workers: list[WorkerItem]
     beats: list[str]
-    messages: dict[str, int] = Field(description="messages that wait, by Celery queue")
+    messages: dict[str, int] = Field(description="waiting messages by Celery queue")
     unacknowledged: int
-    purge: Purge
-    features: Features
-    revision: str = Field(description="changes whenever dead letters came or went")
+    purge: PurgeSummary
+    features: FeatureFlags
+    revision: str = Field(description="changes whenever dead letters are added or removed")
 
 
 class PoolPoint(BaseModel):
@@ -117,7 +117,7 @@ class PoolPoint(BaseModel):
     stuck: int
 
 
-class Point(BaseModel):
+class HistoryPoint(BaseModel):
     at: float
     status: str
     dlq: int
@@ -127,24 +127,24 @@ class Point(BaseModel):
     pools: dict[str, PoolPoint]
 
 
-class History(BaseModel):
-    points: list[Point]
+class HistoryResponse(BaseModel):
+    points: list[HistoryPoint]
 
 
-class Letter(Answer):
-    """One dead letter; the guide's fields, those that it has."""
+class DeadLetterItem(ExtensibleModel):
+    """One dead letter: those fields of the guide that it has."""
 
     id: str
     queue: str
 
 
-class DeadLetterPage(BaseModel):
-    letters: list[Letter]
+class DeadLetterPageResponse(BaseModel):
+    letters: list[DeadLetterItem]
     next_cursor: str | None
-    unreadable: list[str] = Field(description="keys left out, since they are no queues")
+    unreadable: list[str] = Field(description="keys that are left out, since they are not sorted sets")
 
 
-class ErrorGroup(BaseModel):
+class DeadLetterGroupItem(BaseModel):
     error: str
     error_class: str
     message: str
@@ -156,35 +156,35 @@ class ErrorGroup(BaseModel):
     example_id: str
 
 
-class Stats(BaseModel):
+class DeadLetterGroupsResponse(BaseModel):
     total: int
-    groups: list[ErrorGroup]
+    groups: list[DeadLetterGroupItem]
 
 
-class Deleted(BaseModel):
+class DeletionResponse(BaseModel):
     dry_run: bool = False
     selected: int
     deleted: int
 
 
-class Group(BaseModel):
+class PreviewGroup(BaseModel):
     queue: str
     pool: str
     error: str
     count: int
 
 
-class Preview(BaseModel):
-    """What a run of redrives would do, as things stand."""
+class PreviewResponse(BaseModel):
+    """The forecast of a run of redrives."""
 
     dry_run: bool
     selected: int
     poisoned: int
     expected: dict[str, int]
-    groups: list[Group]
+    groups: list[PreviewGroup]
 
 
-class RunAnswer(BaseModel):
+class RunResponse(BaseModel):
     run: str
     state: str
     selected: int
@@ -199,15 +199,15 @@ class RunAnswer(BaseModel):
     started: float
 
 
-class Runs(BaseModel):
-    runs: list[RunAnswer]
+class RunListResponse(BaseModel):
+    runs: list[RunResponse]
 
 
-class Cancelled(BaseModel):
+class CancellationResponse(BaseModel):
     cancelled: bool
 
 
-class PurgeEntry(BaseModel):
+class PurgeEntryItem(BaseModel):
     queue: str
     pool: str
     vm: str
@@ -215,24 +215,24 @@ class PurgeEntry(BaseModel):
     max_age_seconds: float
 
 
-class PurgeAnswer(Answer):
+class PurgeResponse(ExtensibleModel):
     dry_run: bool
     found: dict[str, int]
     purged: dict[str, int]
     total: int
     errors: list[str]
     error_count: int
-    entries: list[PurgeEntry]
+    entries: list[PurgeEntryItem]
     entries_left_out: int
     duration_seconds: float
 
 
-class AuditAnswer(Answer):
+class AuditItem(ExtensibleModel):
     at: float
     action: str = ""
     who: str = ""
 
 
-class AuditPage(BaseModel):
-    entries: list[AuditAnswer]
+class AuditPageResponse(BaseModel):
+    entries: list[AuditItem]
     next_cursor: str | None

@@ -5,7 +5,7 @@ from http import HTTPStatus
 from fastapi import APIRouter, Request, Response
 
 from vmpooler_tasks.web.api.parameters import Login
-from vmpooler_tasks.web.api.responses import CHANGING, SessionAnswer, problems
+from vmpooler_tasks.web.api.responses import CHANGING, SessionResponse, problems
 from vmpooler_tasks.web.identity import SESSION_SECONDS, Gate, Identity, cookie_name
 from vmpooler_tasks.web.permissions import Anybody, refuse_foreign, refuse_without_token
 
@@ -13,12 +13,12 @@ router = APIRouter(prefix="/api/v1/session", tags=["session"])
 
 
 @router.get("", summary="Who is logged in", responses=problems(401, 429, 503))
-def show(request: Request, who: Anybody) -> SessionAnswer:
+def show(request: Request, who: Anybody) -> SessionResponse:
     return _answer(request, who)
 
 
 @router.post("", summary="Log in", responses=CHANGING)
-def log_in(request: Request, response: Response, login: Login) -> SessionAnswer:
+def log_in(request: Request, response: Response, login: Login) -> SessionResponse:
     """The answer sets a cookie, which holds for twelve hours."""
     refuse_foreign(request)
     token, who = _gate(request).log_in(request, login.user, login.password)
@@ -47,8 +47,8 @@ def _gate(request: Request) -> Gate:
     return found
 
 
-def _answer(request: Request, who: Identity | None) -> SessionAnswer:
-    return SessionAnswer(
+def _answer(request: Request, who: Identity | None) -> SessionResponse:
+    return SessionResponse(
         login_required=not _gate(request).is_open,
         user=who and who.name,
         role=who and str(who.role),

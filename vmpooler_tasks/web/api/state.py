@@ -15,7 +15,13 @@ from vmpooler_tasks.model.health.status import Status
 from vmpooler_tasks.model.names import WORK_QUEUES
 from vmpooler_tasks.store.deadletters import read as dead_letters
 from vmpooler_tasks.store.fleet import audit
-from vmpooler_tasks.web.api.responses import READING, AuditPage, Health, History, Overview
+from vmpooler_tasks.web.api.responses import (
+    READING,
+    AuditPageResponse,
+    HealthDocument,
+    HistoryResponse,
+    OverviewResponse,
+)
 from vmpooler_tasks.web.permissions import Reader
 from vmpooler_tasks.web.site import Here, Site
 
@@ -26,6 +32,12 @@ HOUR = 3600.0
 WEEK_HOURS = 7 * 24
 
 
+HEALTH_RESPONSES: dict[int | str, dict[str, Any]] = {
+    200: {"model": HealthDocument},
+    503: {"model": HealthDocument, "description": "unhealthy, or stale"},
+}
+
+
 class HealthResponse(JSONResponse):
     media_type = HEALTH_MEDIA_TYPE
 
@@ -34,13 +46,13 @@ class HealthResponse(JSONResponse):
     "/health",
     summary="The verdict with its reasons",
     response_class=HealthResponse,
-    responses={**READING, 200: {"model": Health}, 503: {"model": Health, "description": "unhealthy, or stale"}},
+    responses={**READING, **HEALTH_RESPONSES},
 )
 @router.get(
     "/api/v1/queue/health",
     summary="The verdict with its reasons",
     response_class=HealthResponse,
-    responses={**READING, 200: {"model": Health}, 503: {"model": Health, "description": "unhealthy, or stale"}},
+    responses={**READING, **HEALTH_RESPONSES},
 )
 def show_health(site: Here, _: Reader) -> HealthResponse:
     """200 for healthy and degraded, 503 for unhealthy. A verdict that nobody renews is unhealthy."""
@@ -60,17 +72,17 @@ def told(report: HealthReport) -> dict[str, Any]:
 
 
 @router.get("/api/v1/queue/overview", summary="How everything stands", responses=READING)
-def show_overview(site: Here, _: Reader) -> Overview:
-    found: Overview = site.overviews.get("", lambda: _overview(site))
+def show_overview(site: Here, _: Reader) -> OverviewResponse:
+    found: OverviewResponse = site.overviews.get("", lambda: _overview(site))
     return found
 
 
-def _overview(site: Site) -> Overview:
+def _overview(site: Site) -> OverviewResponse:
     now, config = site.clock(), site.settings.config
     found, rows = overview(site.db, site.settings, now, queues=WORK_QUEUES, broker=site.broker)
     health = told(judge(found.health, site.settings, now))
     del health["metrics"]
-    return Overview.model_validate(
+    return OverviewResponse.model_validate(
         {
             "at": now,
             "health": health,
@@ -103,15 +115,15 @@ def show_history(
     _: Reader,
     hours: Annotated[float, Query(gt=0, le=WEEK_HOURS)] = 24,
     points_wanted: Annotated[int, Query(alias="points", ge=2, le=2000)] = 240,
-) -> History:
+) -> HistoryResponse:
     """Thinned: each point has the worst status and all reasons of those that it stands for."""
 
-    def make() -> History:
-        return History.model_validate(
+    def make() -> HistoryResponse:
+        return HistoryResponse.model_validate(
             {"points": [point.as_json() for point in points(site.db, site.clock() - hours * HOUR, points_wanted)]}
         )
 
-    found: History = site.histories.get((hours, points_wanted), make)
+    found: HistoryResponse = site.histories.get((hours, points_wanted), make)
     return found
 
 
@@ -121,7 +133,7 @@ def show_audit(
     _: Reader,
     limit: Annotated[int, Query(ge=1, le=500)] = 50,
     cursor: Annotated[str | None, Query(pattern=r"^\d{1,15}-\d{1,15}$")] = None,
-) -> AuditPage:
+) -> AuditPageResponse:
     found = audit.newest_first(site.db, limit, cursor)
     entries: list[Any] = [{**entry.fields, "at": entry.at} for entry in found]
-    return AuditPage(entries=entries, next_cursor=found[-1].id if len(found) == limit else None)
+    return AuditPageResponse(entries=entries, next_cursor=found[-1].id if len(found) == limit else None)

@@ -3,43 +3,52 @@
 -- uses: requests/status
 -- uses: requests/missing_vms
 -- uses: requests/put_item
--- Runs the dead letter of a VM again: another VM is begun in its place, if its pool or its request is still short of one.
--- The letter leaves in the same step.
--- KEYS   1: dead letters   2: the run   3: counters   4: pending   5: ready   6: running   7: slots   8: their counter
---        9: the request   10: delivered to it   11: items of requests
--- ARGV   1: position   2: letter   3: queue   4: VM   5: 1 if it was made for a request   6: VMs wanted of the pool or by
---        the request ('' if it is not configured any more)   7: most slots ('' where VMPooler makes the clones itself)
---        8: leased until   9: metadata prefix   10: work prefix   11: request   12: alias   13: item's text before the count
---        14: item's text behind the count   15: count of metadata words   16…: field, value, …   then: count of lineage
---        words, field, value, …   then: names to choose from
--- RETURN {outcome, the VM that was begun}
-local function answer(outcome, vm)
-  return {step_on(KEYS[2], KEYS[1], ARGV[2], KEYS[3], ARGV[3], outcome), vm or ''}
+-- Run the dead letter of a VM again: start another VM in its place if its pool or its request still lacks one. The dead
+-- letter leaves in the same step.
+-- KEYS   1: dead letters   2: the run   3: counters   4: pending   5: ready   6: running   7: slots   8: counter of slots
+--        9: the request   10: VMs delivered to the request   11: items of requests
+-- ARGV   1: position   2: dead letter   3: queue of dead letters   4: VM   5: 1 if it was made for a request   6: VMs wanted
+--        of the pool or by the request ('' if the pool is not configured any more)   7: maximum of slots ('' where VMPooler
+--        makes the clones)   8: leased until   9: metadata prefix   10: work prefix   11: request   12: alias   13: text of
+--        the request's item before the count   14: text behind the count   15: count of metadata words   16…: field,
+--        value, …   then: count of lineage words, field, value, …   then: names to choose from
+-- RETURN {outcome, name of the new VM or ''}
+local queue_key, run, counters = KEYS[1], KEYS[2], KEYS[3]
+local pending, ready, slots, slot_counter = KEYS[4], KEYS[5], KEYS[7], KEYS[8]
+local request_key, delivered, items = KEYS[9], KEYS[10], KEYS[11]
+local position, member, queue, vm, is_for_request = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5] == '1'
+local wanted, max_slots, leased_until = tonumber(ARGV[6]), tonumber(ARGV[7]), ARGV[8]
+local vm_prefix, work_prefix = ARGV[9], ARGV[10]
+local request, alias, item_before, item_behind = ARGV[11], ARGV[12], ARGV[13], ARGV[14]
+
+local function finish(outcome, new_vm)
+  return {step_on(run, queue_key, member, counters, queue, outcome), new_vm or ''}
 end
-if not is_here(KEYS[2], ARGV[1]) then return {'moved_on', ''} end
-if not redis.call('ZSCORE', KEYS[1], ARGV[2]) then return answer('gone') end
-local wanted = tonumber(ARGV[6])
-if not wanted then return answer('obsolete') end
+
+if not is_at(run, position) then return {'moved_on', ''} end
+if not redis.call('ZSCORE', queue_key, member) then return finish('gone') end
+if not wanted then return finish('obsolete') end
 for k = 4, 6 do
-  if redis.call('SISMEMBER', KEYS[k], ARGV[4]) == 1 then return answer('obsolete') end  -- it lives
+  if redis.call('SISMEMBER', KEYS[k], vm) == 1 then return finish('obsolete') end  -- it lives
 end
-if ARGV[5] == '1' then
-  if redis.call('EXISTS', KEYS[9]) == 0 or answer_to(KEYS[9]) then return answer('obsolete') end
-  wanted = missing_vms(wanted, KEYS[10], KEYS[4], KEYS[11], ARGV[9], ARGV[11], ARGV[12], ARGV[13], ARGV[14])
+local missing
+if is_for_request then
+  if redis.call('EXISTS', request_key) == 0 or answer_to(request_key) then return finish('obsolete') end
+  missing = missing_vms(wanted, delivered, pending, items, vm_prefix, request, alias, item_before, item_behind)
 else
-  wanted = wanted - redis.call('SCARD', KEYS[4]) - redis.call('SCARD', KEYS[5])
+  missing = wanted - redis.call('SCARD', pending) - redis.call('SCARD', ready)
 end
-if wanted <= 0 then return answer('obsolete') end
-if ARGV[7] == '' then
-  if ARGV[5] ~= '1' then return answer('kept') end  -- VMPooler's manager fills its pools itself
-  put_item(KEYS[11], 1, ARGV[13], 1, ARGV[14])
-  return answer('redriven')
+if missing <= 0 then return finish('obsolete') end
+if not max_slots then
+  if not is_for_request then return finish('kept') end  -- VMPooler's manager fills its pools itself
+  put_item(items, 1, item_before, 1, item_behind)
+  return finish('redriven')
 end
-if redis.call('ZCARD', KEYS[7]) >= tonumber(ARGV[7]) then return {'wait', ''} end
-local metadata, place = words_from(15)
-local lineage, first = words_from(place)
+if redis.call('ZCARD', slots) >= max_slots then return {'wait', ''} end
+local metadata, behind_metadata = words_from(15)
+local lineage, first_name = words_from(behind_metadata)
 local names = {}
-for i = first, #ARGV do names[#names + 1] = ARGV[i] end
-local begun = begin_clones(names, 1, KEYS[4], KEYS[7], KEYS[8], ARGV[8], ARGV[9], ARGV[10], metadata, lineage)
-if #begun == 0 then return {'wait', ''} end
-return answer('redriven', begun[1])
+for i = first_name, #ARGV do names[#names + 1] = ARGV[i] end
+local started = begin_clones(names, 1, pending, slots, slot_counter, leased_until, vm_prefix, work_prefix, metadata, lineage)
+if #started == 0 then return {'wait', ''} end
+return finish('redriven', started[1])
