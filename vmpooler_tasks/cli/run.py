@@ -1,12 +1,12 @@
 """`vmpooler-tasks run`"""
 
-import importlib
 import os
 import sys
 
 import click
 
 from vmpooler_tasks.cli.shared.context import Context, pass_context
+from vmpooler_tasks.local import foreman
 
 
 @click.command(
@@ -17,10 +17,6 @@ from vmpooler_tasks.cli.shared.context import Context, pass_context
 def run(context: Context) -> None:
     """Run workers, beat, web and Flower here, on a private Redis unless REDIS_URL is set, for a first look."""
     settings = context.settings
-    try:
-        foreman = importlib.import_module("vmpooler_tasks.local.foreman")  # an optional part
-    except ImportError as error:
-        raise click.ClickException("this needs vmpooler-tasks[local]") from error
     if context.config_file:
         os.environ["VMPOOLER_CONFIG_FILE"] = str(context.config_file.resolve())
         os.environ.pop("VMPOOLER_CONFIG", None)

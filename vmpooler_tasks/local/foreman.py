@@ -1,5 +1,6 @@
 """Server, workers, beat, web and Flower as one foreground command, with one readable log."""
 
+import asyncio
 import fcntl
 import os
 import secrets
@@ -12,17 +13,14 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from typing import IO, Any
-
-from honcho.manager import Manager
-from honcho.printer import Printer
+from typing import IO
 
 from vmpooler_tasks.config import Settings, load_settings
 from vmpooler_tasks.errors import VmpoolerTasksError
 from vmpooler_tasks.local import sample, server
-from vmpooler_tasks.local.parent_death import PATIENCE_SECONDS, Part, is_running, soon
+from vmpooler_tasks.local.parent_death import STOP_SECONDS, is_running, wait_until, watching
+from vmpooler_tasks.local.supervisor import Part, Supervisor, write
 from vmpooler_tasks.store import Database
 from vmpooler_tasks.tasks.pool_context import try_providers
 from vmpooler_tasks.tasks.registry import CHECK_QUEUE, CLONE_QUEUE, DESTROY_QUEUE, MAINTENANCE_QUEUE
@@ -31,12 +29,12 @@ FLOWER_PORT = 5555
 USER = "operator"
 FOLDER = Path(".vmpooler-tasks")
 ENVIRONMENT = "env"
-"""The file in the folder that a second terminal reads, to mean the same Redis and configuration."""
+"""The file in the folder that a second terminal sources, to use the same Redis and configuration."""
 
 
 @dataclass(frozen=True, slots=True)
-class Doors:
-    """Where the pages are, and the password for both."""
+class Pages:
+    """The addresses of the two pages, and the password for both."""
 
     web: str
     flower: str
@@ -53,54 +51,31 @@ class AlreadyRunningError(VmpoolerTasksError):
     exit_status = os.EX_TEMPFAIL
 
 
-class _Output:
-    """Where the log goes. When nobody reads it any more (a closed terminal, `| head`), everything is stopped."""
-
-    def write(self, text: str) -> None:
-        try:
-            sys.stdout.write(text)
-            sys.stdout.flush()
-        except OSError:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            os.kill(os.getpid(), signal.SIGTERM)
-
-    def flush(self) -> None:
-        """Done by `write`."""
-
-    def isatty(self) -> bool:
-        return sys.stdout.isatty()
-
-
-class _LeadersOnly:
-    """Ends a process by asking its leader: Celery's worker stops its children itself, once their tasks are over."""
-
-    def terminate(self, pid: int) -> None:
-        os.kill(pid, signal.SIGTERM)
-
-    def kill(self, pid: int) -> None:
-        os.killpg(pid, signal.SIGKILL)
-
-
 def run(settings: Settings, folder: Path = FOLDER) -> int:
-    """Runs until it is told to stop, or a part of it ends; answers the exit status.
+    """Run until somebody stops it or a part of it ends, and return the exit status.
 
-    With REDIS_URL set it is that server, which is left as it is; else a private one, filled with a sample if empty.
+    With REDIS_URL set it uses that server, and leaves it as it is. Else it starts a private one, and fills it with a
+    sample if it is empty.
     """
     if settings.config.manage_pools:
         try_providers(settings)
     if given := os.environ.get("REDIS_URL"):
         Database(given).call("PING")
-        with _exclusive(folder), _described(folder, settings, None, doors := _doors(settings)):
-            return _supervise(settings, given, None, folder, doors)
-    with _exclusive(folder), server.running(folder) as (url, process):
+        with _exclusive(folder), watching() as watcher, _described(folder, settings, None, pages := _pages(settings)):
+            _print_addresses(settings, folder, pages)
+            return asyncio.run(Supervisor(list(_parts(settings, given, pages)), watcher).run())
+    with _exclusive(folder), watching() as watcher, server.running(folder, watcher) as (url, process):
         _fill_if_empty(url, settings)
-        with _described(folder, settings, url, doors := _doors(settings)):
-            return _supervise(load_settings({**os.environ, "REDIS_URL": url}), url, process, folder, doors)
+        with _described(folder, settings, url, pages := _pages(settings)):
+            here = load_settings({**os.environ, "REDIS_URL": url})
+            _print_addresses(here, folder, pages)
+            threading.Thread(target=_stop_with_server, args=(process,), daemon=True).start()
+            return asyncio.run(Supervisor(list(_parts(here, url, pages)), watcher).run())
 
 
-def _doors(settings: Settings) -> Doors:
+def _pages(settings: Settings) -> Pages:
     host = server.LOOPBACK
-    return Doors(
+    return Pages(
         f"http://{host}:{server.free_port(settings.web.port)}",
         f"http://{host}:{server.free_port(FLOWER_PORT)}",
         secrets.token_urlsafe(12),
@@ -113,11 +88,11 @@ def _port(address: str) -> str:
 
 @contextmanager
 def _exclusive(folder: Path) -> Iterator[None]:
-    """One at a time in a folder. The forks hold the lock as well: it is free when all of them have ended."""
+    """Allow one run in a folder. The watcher holds the lock as well: it is free when every process has ended."""
     folder.mkdir(exist_ok=True)
     with (folder / "run.lock").open("a+") as lock:
-        # Of one that was killed, what it started is still ending.
-        if not _locked(lock) and (_holder_runs(lock) or not soon(lambda: _locked(lock), 2 * PATIENCE_SECONDS)):
+        # After a run was killed, its watcher still stops what it had started.
+        if not _lock(lock) and (_holder_runs(lock) or not wait_until(lambda: _lock(lock), 3 * STOP_SECONDS)):
             raise AlreadyRunningError(
                 f"process {_holder(lock) or '?'} uses {folder.resolve()}; stop it, or start in another folder"
             )
@@ -127,7 +102,7 @@ def _exclusive(folder: Path) -> Iterator[None]:
         yield
 
 
-def _locked(lock: IO[str]) -> bool:
+def _lock(lock: IO[str]) -> bool:
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
@@ -146,16 +121,16 @@ def _holder_runs(lock: IO[str]) -> bool:
 
 
 @contextmanager
-def _described(folder: Path, settings: Settings, url: str | None, doors: Doors) -> Iterator[None]:
-    """Keeps a shell's `export` lines in the folder. An address that was given is left out: it may hold a password."""
+def _described(folder: Path, settings: Settings, url: str | None, pages: Pages) -> Iterator[None]:
+    """Keep a shell's `export` lines in the folder, without an address that was given: it may hold a password."""
     named = Path(settings.source)
     exports = {
         "REDIS_URL": url,
         "VMPOOLER_CONFIG_FILE": str(named.resolve()) if named.is_file() else None,
-        "VMPOOLER_WEB": doors.web,
-        "VMPOOLER_WEB_LOGIN": None if settings.web.users else doors.login,
-        "VMPOOLER_FLOWER": doors.flower,
-        "VMPOOLER_FLOWER_LOGIN": doors.login,
+        "VMPOOLER_WEB": pages.web,
+        "VMPOOLER_WEB_LOGIN": None if settings.web.users else pages.login,
+        "VMPOOLER_FLOWER": pages.flower,
+        "VMPOOLER_FLOWER_LOGIN": pages.login,
     }
     lines = [f"export {name}={shlex.quote(value)}\n" for name, value in exports.items() if value]
     lines.append(f'export PATH={shlex.quote(str(Path(sys.executable).parent))}:"$PATH"\n')
@@ -173,49 +148,45 @@ def _fill_if_empty(url: str, settings: Settings) -> None:
     if int(db.call("DBSIZE")) == 0 and settings.pools:
         names = [pool.name for pool in settings.pools]
         sample.fill(db, names, time.time(), queues=not settings.config.manage_pools)
-        _say(f"The database was empty: filled with a sample of {len(settings.pools)} pools.")
+        write(f"The database was empty: filled with a sample of {len(settings.pools)} pools.\n")
     db.close()
 
 
-def _supervise(
-    settings: Settings, url: str, process: "subprocess.Popen[bytes] | None", folder: Path, doors: Doors
-) -> int:
-    celery = f"{shlex.quote(sys.executable)} -m celery --quiet -A vmpooler_tasks"
+def _parts(settings: Settings, url: str, pages: Pages) -> Iterator[Part]:
+    celery = (sys.executable, "-m", "celery", "--quiet", "-A", "vmpooler_tasks")
     environment = {
         **os.environ,
         "REDIS_URL": url,
         "PYTHONUNBUFFERED": "1",
         "PYTHONWARNINGS": "ignore:You're running the worker with superuser",  # a first look, in a container
         # In the environment, where other users cannot read it.
-        "FLOWER_BASIC_AUTH": doors.login,
-        **({} if settings.web.users else {"WEB_USERS": f"{USER}:operate:{doors.password}"}),
+        "FLOWER_BASIC_AUTH": pages.login,
+        **({} if settings.web.users else {"WEB_USERS": f"{USER}:operate:{pages.password}"}),
     }
-    manager = Manager(Printer(_Output(), time_format=""))  # the lines bring their own time
-    manager._process_ctor = partial(Part, lifeline=os.pipe())  # noqa: SLF001 - they end with us, however we end
-    manager._procmgr = _LeadersOnly()  # noqa: SLF001 - honcho would signal the worker's children as well
     for name, arguments in (
         *_workers(settings),
         ("beat", "beat --loglevel INFO"),
-        ("flower", f"flower --address={server.LOOPBACK} --port={_port(doors.flower)} --logging=error"),
+        ("flower", f"flower --address={server.LOOPBACK} --port={_port(pages.flower)} --logging=error"),
     ):
-        manager.add_process(name, f"exec {celery} {arguments}", env=environment)
-    web = f"{shlex.quote(sys.executable)} -m vmpooler_tasks.cli web --host {server.LOOPBACK} --port {_port(doors.web)}"
-    manager.add_process("web", f"exec {web}", env=environment)
-    _say(f"Redis:   {settings.redis.address}")
-    login = f"user {USER}, password {doors.password}"
-    _say(f"Web:     {doors.web}  {'' if settings.web.users else login}".rstrip())
-    _say(f"Flower:  {doors.flower}  {login}")
-    _say(f"Try:     . {folder / ENVIRONMENT}; vmpooler-tasks health   (in another terminal, in this folder)")
-    _say("Ctrl-C stops everything.")
-    if process is not None:
-        threading.Thread(target=_stop_if_it_ends, args=(process,), daemon=True).start()
-    signal.signal(signal.SIGHUP, _as_if_terminated)
-    manager.loop()
-    return 0 if manager.returncode in (130, 143) else int(manager.returncode or 0)
+        yield Part(name, (*celery, *arguments.split()), environment)
+    web = ("-m", "vmpooler_tasks.cli", "web", "--host", server.LOOPBACK, "--port", _port(pages.web))
+    yield Part("web", (sys.executable, *web), environment)
+
+
+def _print_addresses(settings: Settings, folder: Path, pages: Pages) -> None:
+    login = f"user {USER}, password {pages.password}"
+    for line in (
+        f"Redis:   {settings.redis.address}",
+        f"Web:     {pages.web}  {'' if settings.web.users else login}".rstrip(),
+        f"Flower:  {pages.flower}  {login}",
+        f"Try:     . {folder / ENVIRONMENT}; vmpooler-tasks health   (in another terminal, in this folder)",
+        "Ctrl-C stops everything.",
+    ):
+        write(f"{line}\n")
 
 
 def _workers(settings: Settings) -> Iterator[tuple[str, str]]:
-    """One for everything; where pools are managed, what waits for a provider does so in others, many at once."""
+    """Yield (name, arguments): one worker, or where pools are managed one each for what waits for a provider."""
     everything = "worker --loglevel INFO --hostname worker@%h"
     if not settings.config.manage_pools:
         yield "worker", everything
@@ -225,17 +196,8 @@ def _workers(settings: Settings) -> Iterator[tuple[str, str]]:
     yield "clones", f"worker --loglevel INFO --hostname clones@%h -Q {CLONE_QUEUE},{DESTROY_QUEUE} -P threads -c 100"
 
 
-def _stop_if_it_ends(process: "subprocess.Popen[bytes]") -> None:
+def _stop_with_server(process: "subprocess.Popen[bytes]") -> None:
     process.wait()
     if process.returncode:
-        _say(f"The private Redis ended with status {process.returncode}.")
+        write(f"The private Redis ended with status {process.returncode}.\n")
         os.kill(os.getpid(), signal.SIGTERM)
-
-
-def _as_if_terminated(*_: Any) -> None:
-    """A closed terminal is a wish to stop."""
-    os.kill(os.getpid(), signal.SIGTERM)
-
-
-def _say(text: str) -> None:
-    _Output().write(text + "\n")

@@ -1,95 +1,99 @@
-"""Who starts processes may be killed before it can stop them: then somebody else has to.
+"""End started processes after the death of the process that started them, however it died.
 
-A lifeline is a pipe that nothing is written to. Its end is read when the last process is gone that holds it, however it
-went; that is known on every Unix, and needs no process to look at another from time to time.
+A pipe shows the death: its reader gets the end of file when the last process that holds its writing end is gone. That
+works on every Unix, and no process has to poll another.
 """
 
 import os
 import signal
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import Any
 
-from honcho.process import Process
-
-PATIENCE_SECONDS = 10.0
-"""How long what is told to stop may take."""
+STOP_SECONDS = 10.0
+"""How long a process may take to stop before it is killed."""
 
 
-class Part(Process):  # type: ignore[misc]  # honcho has no types
-    """One of the foreman's processes with its keeper, which honcho forks off: that ends it when the foreman is gone.
+class Watcher:
+    """A forked process that stops the processes it was told of, if this process dies before it could."""
 
-    `lifeline` is the pipe (to read, to write); only the foreman may hold its writing end.
-    """
+    def __init__(self, writing: int) -> None:
+        self._writing = writing
 
-    def __init__(self, *args: Any, lifeline: tuple[int, int], **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self._lifeline = lifeline
+    def add(self, pid: int, *, last: bool = False) -> None:
+        """Stop this process group's leader after our death; with `last`, after all others have ended."""
+        os.write(self._writing, b"+%d %d\n" % (pid, last))
 
-    def run(self, events: Any = None, ignore_signals: bool = False) -> None:
-        """In the keeper."""
-        reading, writing = self._lifeline
-        os.close(writing)
-        os.setsid()  # what ends the foreman's group, or its terminal, is not to end the keeper
-        threading.Thread(target=self._end_with_foreman, args=(reading,), daemon=True).start()
-        super().run(events, ignore_signals)
-
-    def _end_with_foreman(self, reading: int) -> None:
-        os.read(reading, 1)
-        while self._child is None:
-            time.sleep(0.01)
-        self._child.terminate()
-        if not soon(lambda: self._child.poll() is not None):
-            with suppress(ProcessLookupError):
-                os.killpg(self._child.pid, signal.SIGKILL)
-        os._exit(0)  # not in order: nobody takes its messages any more, and it would wait until somebody does
+    def remove(self, pid: int) -> None:
+        """Forget a process that has ended: its number may soon be another's."""
+        os.write(self._writing, b"-%d 0\n" % pid)
 
 
 @contextmanager
-def stopped_after_us(pid: int) -> Iterator[None]:
-    """Whatever becomes of this process and of those that it forks in here: the last one gone, `pid` is told to stop."""
+def watching() -> Iterator[Watcher]:
+    """Fork a watcher until the end of the block. Enter it before any thread is started."""
     reading, writing = os.pipe()
-    watcher = os.fork()
-    if watcher == 0:
+    child = os.fork()
+    if child == 0:
         os.close(writing)
-        _watch(reading, pid)
+        _watch(reading)
     os.close(reading)
     try:
-        yield
+        yield Watcher(writing)
     finally:
         with suppress(BrokenPipeError):
-            os.write(writing, b"!")  # it is stopped in order: its number may soon be another's
+            os.write(writing, b"!0 0\n")  # all ended as they should
         os.close(writing)
-        os.waitpid(watcher, 0)
+        os.waitpid(child, 0)
 
 
-def _watch(reading: int, pid: int) -> None:
-    """In the watcher; does not return."""
+def _watch(reading: int) -> None:
+    """Run the watcher. Does not return."""
     try:
-        os.setsid()
+        os.setsid()  # what ends the parent's group, or its terminal, must not end the watcher
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, signal.SIG_IGN)
-        if not os.read(reading, 1):
-            os.kill(pid, signal.SIGTERM)
-            soon(lambda: not is_running(pid))
+        watched: dict[int, bool] = {}
+        with os.fdopen(reading, "rb") as lines:
+            for line in lines:
+                pid, last = map(int, line[1:].split())
+                match line[:1]:
+                    case b"+":
+                        watched[pid] = bool(last)
+                    case b"-":
+                        watched.pop(pid, None)
+                    case _:
+                        return
+        for is_last in (False, True):
+            stop([pid for pid, last in watched.items() if last is is_last])
     finally:
         os._exit(0)
 
 
+def stop(leaders: list[int]) -> None:
+    """Terminate each process, and kill what is left of its group after it has ended, or after STOP_SECONDS."""
+    for pid in leaders:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGTERM)
+    wait_until(lambda: not any(map(is_running, leaders)))
+    for pid in leaders:
+        with suppress(ProcessLookupError):
+            os.killpg(pid, signal.SIGKILL)
+
+
 def is_running(pid: int) -> bool:
+    """Return True if there is a process of this number, of any user."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
     except PermissionError:
-        return True  # somebody else's
+        return True
     return True
 
 
-def soon(condition: Callable[[], bool], seconds: float = PATIENCE_SECONDS) -> bool:
-    """Whether it comes true while there is patience."""
+def wait_until(condition: Callable[[], bool], seconds: float = STOP_SECONDS) -> bool:
+    """Return True as soon as the condition holds, False after so many seconds."""
     deadline = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > deadline:

