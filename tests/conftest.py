@@ -53,15 +53,21 @@ def server_of(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[st
         yield get
 
 
-@pytest.fixture(params=servers.KINDS)
-def server(request: pytest.FixtureRequest, server_of: Callable[[str], TestServer]) -> TestServer:
-    """Each test that asks for it runs on Valkey and on Redis."""
-    return server_of(request.param)
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run a test that uses `server` on Valkey, and where it is marked `both_servers` on Redis too."""
+    if "server_kind" in metafunc.fixturenames:
+        kinds = servers.KINDS if metafunc.definition.get_closest_marker("both_servers") else servers.KINDS[:1]
+        metafunc.parametrize("server_kind", kinds)
+
+
+@pytest.fixture
+def server(server_kind: str, server_of: Callable[[str], TestServer]) -> TestServer:
+    return server_of(server_kind)
 
 
 @pytest.fixture
 def db(server: TestServer) -> Iterator[Database]:
-    """An empty database, on both kinds of server."""
+    """Return an empty database, on the kinds of server that the test runs on."""
     database = Database(server.url)
     database.call("FLUSHALL")
     yield database

@@ -16,6 +16,7 @@ from vmpooler_tasks.local import server
 from vmpooler_tasks.store import Database
 
 KINDS = ("valkey", "redis")
+START_SECONDS = 60
 
 
 def required(tool: str) -> str:
@@ -60,12 +61,15 @@ class TestServer:
     def start(self) -> "TestServer":
         with (self.folder / "server.log").open("ab") as log:
             self.process = subprocess.Popen(self._command, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
-        deadline, db = monotonic() + 15, Database(self.url)
+        deadline, db = monotonic() + START_SECONDS, Database(self.url)
         while monotonic() < deadline:
             with suppress(VmpoolerTasksError):
                 db.call("PING")
                 db.close()
-                return self
+                if self.process.poll() is None:  # or another server has the port, and it replied
+                    return self
+            if self.process.poll() is not None:
+                break
             sleep(0.02)
         raise RuntimeError((self.folder / "server.log").read_text())
 

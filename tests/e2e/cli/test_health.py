@@ -7,7 +7,7 @@ import signal
 import pytest
 
 from tests.support.commands import CommandLine, letter
-from tests.support.processes import configuration
+from tests.support.processes import PATIENCE, configuration
 from tests.support.world import POOL, World
 from vmpooler_tasks.model.names import DeadLetterQueue, Queue
 from vmpooler_tasks.store import keys
@@ -124,5 +124,5 @@ def test_watched_health_goes_on_until_ctrl_c(run: CommandLine) -> None:
         assert process.stderr is not None
         seen = [json.loads(process.stdout.readline())["status"] for _ in range(2)]
         process.send_signal(signal.SIGINT)
-        assert (process.wait(30), process.stderr.read()) == (130, "\n")
+        assert (process.wait(PATIENCE), process.stderr.read()) == (130, "\n")
     assert seen == ["healthy", "healthy"]

@@ -14,7 +14,7 @@ from click.testing import CliRunner
 
 from tests.support import servers
 from tests.support.commands import PROGRAM, CommandLine, letter
-from tests.support.processes import configuration
+from tests.support.processes import PATIENCE, configuration
 from tests.support.world import POOL, World
 from vmpooler_tasks import __version__
 from vmpooler_tasks.cli import cli
@@ -263,7 +263,7 @@ def test_a_reader_that_has_seen_enough_ends_the_command_without_a_word(run: Comm
         assert json.loads(process.stdout.readline())["vm"] == "vm-0"
         process.stdout.close()
         assert process.stderr.read() == ""
-        assert process.wait(30) == 141
+        assert process.wait(PATIENCE) == 141
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no full device")

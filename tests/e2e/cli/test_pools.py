@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.support.commands import CommandLine, letter
-from tests.support.processes import Installation, configuration, until
+from tests.support.processes import PATIENCE, Installation, configuration, until
 from tests.support.world import POOL, World
 from vmpooler_tasks.model.names import Queue
 from vmpooler_tasks.store import keys
@@ -124,7 +124,7 @@ def test_watching_shows_it_again_until_ctrl_c(pools: CommandLine, as_json: bool)
             process.stdout.readline()
         assert process.stdout.readline() == first, "again"
         process.send_signal(signal.SIGINT)
-        assert process.wait(30) == 130
+        assert process.wait(PATIENCE) == 130
         assert process.stderr is not None
         assert "Traceback" not in process.stderr.read()
     if as_json:

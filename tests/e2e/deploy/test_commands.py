@@ -24,7 +24,12 @@ pytestmark = pytest.mark.slow
 LINES = {line.words: line for line in command_lines()}
 """Each once: what is said in several places is the same."""
 
-STARTED = {"worker": " ready.", "beat": "beat: Starting...", "flower": "Visit me at", "web": "[*] [web] Serving "}
+STARTED = {
+    "worker": " ready.",
+    "beat": "beat: Starting...",
+    "flower": "Connected to redis",  # it says "Visit me at" before its loop runs, and may ignore a SIGTERM until then
+    "web": "[*] [web] Serving ",
+}
 
 
 def here(line: CommandLine) -> list[str]:

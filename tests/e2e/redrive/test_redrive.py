@@ -188,7 +188,7 @@ def test_the_rate_is_kept(bench: Bench) -> None:
         began = bench.world.client.time()
         until(lambda: not bench.letters(), "all are run")
         ended = bench.world.client.time()
-        assert process.wait(30) == 0
+        assert process.wait(PATIENCE) == 0
     assert 0.5 < (ended[0] - began[0]) + (ended[1] - began[1]) / 1e6 < 10
     bench.each_once(numbers)
 
@@ -258,7 +258,7 @@ def test_a_run_that_two_drive_at_once_is_shared(bench: Bench) -> None:
     with bench.run.started("dlq", "redrive", "--all", "--yes", "--rate", "20") as process:
         run = begun(bench, process, before, 3)
         bench.run("dlq", "redrive", "--resume", run)
-        assert process.wait(60) == 0
+        assert process.wait(PATIENCE) == 0
     bench.each_once(numbers)
 
 
@@ -276,7 +276,7 @@ def test_ctrl_c_says_how_to_go_on(bench: Bench) -> None:
     with bench.run.started("dlq", "redrive", "--all", "--yes", "--rate", "10") as process:
         run = begun(bench, process, before, 2)
         process.send_signal(signal.SIGINT)
-        assert process.wait(30) == 130
+        assert process.wait(PATIENCE) == 130
         assert process.stderr is not None
         told = process.stderr.read()
     assert f"Interrupted; go on with `vmpooler-tasks dlq redrive --resume {run}`" in told

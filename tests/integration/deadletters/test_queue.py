@@ -21,6 +21,8 @@ from vmpooler_tasks.store.deadletters import read as dead_letters
 from vmpooler_tasks.store.deadletters.push import push as push_dead_letter
 from vmpooler_tasks.store.deadletters.trim import DeadLetterLimits, Trimmed, trim
 
+pytestmark = pytest.mark.both_servers
+
 DAY = 86400
 
 CLONE, PENDING, TASKS = DeadLetterQueue.CLONE, DeadLetterQueue.PENDING, DeadLetterQueue.TASKS

@@ -15,6 +15,8 @@ from vmpooler_tasks.store.deadletters import push as dead_letters
 from vmpooler_tasks.store.deadletters.recent_failures import MAX_READ, PoolFailures
 from vmpooler_tasks.store.deadletters.trim import DeadLetterLimits
 
+pytestmark = pytest.mark.both_servers
+
 HOUR = 3600
 OTHER = "debian-12"
 FLOOD = 3 * MAX_READ

@@ -9,6 +9,8 @@ from vmpooler_tasks.store import Database, keys
 from vmpooler_tasks.store.fleet import schedule
 from vmpooler_tasks.store.fleet.schedule import BEAT_ALIVE_SECONDS, CLAIM_SECONDS
 
+pytestmark = pytest.mark.both_servers
+
 NOW = 1_705_314_600.25
 
 

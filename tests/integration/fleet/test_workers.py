@@ -1,8 +1,12 @@
 """Which workers are alive, as they say it themselves."""
 
+import pytest
+
 from vmpooler_tasks.store import Database, keys
 from vmpooler_tasks.store.fleet import workers
 from vmpooler_tasks.store.fleet.workers import ALIVE_SECONDS, Worker
+
+pytestmark = pytest.mark.both_servers
 
 NOW = 1_700_000_000.0
 ONE = Worker("one@host", ("vmpooler.check", "vmpooler.clone"))

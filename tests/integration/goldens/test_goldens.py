@@ -45,6 +45,8 @@ from vmpooler_tasks.providers import PoolSpec, Provider, Readiness, VirtualMachi
 from vmpooler_tasks.store import Database, keys
 from vmpooler_tasks.store.pools import clones, vms
 
+pytestmark = pytest.mark.both_servers
+
 REPLAYED = [name for name in goldens.case_names() if name not in REFUSED]
 
 ALLOWED = {

@@ -16,6 +16,8 @@ from vmpooler_tasks.store import keys
 from vmpooler_tasks.store.health import record as store
 from vmpooler_tasks.store.redis.connection import script_text
 
+pytestmark = pytest.mark.both_servers
+
 HOUR, DAY = 3600, 86400
 FIELDS = {
     "status",

@@ -18,6 +18,8 @@ from vmpooler_tasks.store.deadletters.trim import DeadLetterLimits
 from vmpooler_tasks.store.health import record as stored
 from vmpooler_tasks.store.purge import batches
 
+pytestmark = pytest.mark.both_servers
+
 WEEK = DeadLetterLimits(ttl_seconds=7 * 24 * 3600, max_entries=10_000)
 CLONE = DeadLetterQueue.CLONE
 

@@ -31,6 +31,8 @@ from vmpooler_tasks.store.pools import breakers
 from vmpooler_tasks.store.pools.breakers import Question
 from vmpooler_tasks.tasks.celery.app import app
 
+pytestmark = pytest.mark.both_servers
+
 DAY = 86400.0
 OTHER_POOL = "windows 2019"
 

@@ -14,6 +14,8 @@ from vmpooler_tasks.store import Database, keys
 from vmpooler_tasks.store.pools import breakers
 from vmpooler_tasks.store.pools.breakers import OpenBreaker
 
+pytestmark = pytest.mark.both_servers
+
 RESET = TransientProviderError("the connection was reset")
 MISSING = PermanentProviderError("template templates/one does not exist")
 OTHER = "ubuntu-2004-x86_64"

@@ -22,6 +22,8 @@ from vmpooler_tasks.providers import Readiness
 from vmpooler_tasks.store import Database, keys
 from vmpooler_tasks.store.keys import POOL_SLOTS
 
+pytestmark = pytest.mark.both_servers
+
 RESET = TransientProviderError("the connection was reset")
 
 

@@ -12,6 +12,8 @@ from vmpooler_tasks.model.names import Queue
 from vmpooler_tasks.model.pools.lifecycle import Step
 from vmpooler_tasks.store import Database, keys
 
+pytestmark = pytest.mark.both_servers
+
 VM = "pooler-a"
 DENIED = PermanentProviderError("permission denied")
 

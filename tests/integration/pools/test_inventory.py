@@ -14,6 +14,8 @@ from vmpooler_tasks.model.names import Queue
 from vmpooler_tasks.model.pools.lifecycle import Step
 from vmpooler_tasks.store import Database, keys
 
+pytestmark = pytest.mark.both_servers
+
 VM = "pooler-stray"
 OTHER = "ubuntu-2004-x86_64"
 

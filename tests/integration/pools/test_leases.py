@@ -18,6 +18,8 @@ from vmpooler_tasks.store import Database, keys
 from vmpooler_tasks.store.keys import POOL_SLOTS, REQUEST_SLOTS, Slots
 from vmpooler_tasks.store.pools import clones, destroys
 
+pytestmark = pytest.mark.both_servers
+
 SECONDS = 0.08
 
 

@@ -10,6 +10,8 @@ from vmpooler_tasks.model.names import Queue
 from vmpooler_tasks.model.pools.lifecycle import Step
 from vmpooler_tasks.store import Database
 
+pytestmark = pytest.mark.both_servers
+
 NOWHERE = VmNotFoundError("no such VM in the datacenter")
 
 

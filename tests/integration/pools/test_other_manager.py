@@ -22,6 +22,8 @@ from vmpooler_tasks.tasks import registry as names
 from vmpooler_tasks.tasks.celery.configuration import install_transports
 from vmpooler_tasks.tasks.other_manager import OtherManagerGuard
 
+pytestmark = pytest.mark.both_servers
+
 COUNTER = "vmpooler__tasks__clone"
 
 

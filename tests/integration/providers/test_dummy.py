@@ -26,6 +26,8 @@ from vmpooler_tasks.providers.dummy.inventory import PREFIX
 from vmpooler_tasks.providers.dummy.provider import OPERATIONS, RETRY_AFTER_SECONDS, Dummy
 from vmpooler_tasks.store import Database
 
+pytestmark = pytest.mark.both_servers
+
 POOL = PoolSpec(name="centos-7-x86_64", template="templates/centos-7")
 
 NOW = 1_705_314_600.0

@@ -16,6 +16,8 @@ from vmpooler_tasks.store.deadletters import read as dead_letters
 from vmpooler_tasks.store.purge import batches
 from vmpooler_tasks.store.vmpooler import queues
 
+pytestmark = pytest.mark.both_servers
+
 HOUR, DAY = 3600, 86400
 OTHER = "ubuntu-2004-x86_64"
 

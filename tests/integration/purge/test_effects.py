@@ -12,6 +12,8 @@ from vmpooler_tasks.model.names import DeadLetterQueue, Queue
 from vmpooler_tasks.store import keys
 from vmpooler_tasks.store.purge import batches
 
+pytestmark = pytest.mark.both_servers
+
 HOUR, DAY = 3600, 86400
 OTHER = "ubuntu-2004-x86_64"
 WEEK = 168 * HOUR

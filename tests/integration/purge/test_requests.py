@@ -5,6 +5,8 @@ import pytest
 from tests.support.cycles import counters, cycle
 from tests.support.world import World, settings
 
+pytestmark = pytest.mark.both_servers
+
 HOUR, DAY = 3600, 86400
 WAITING, PROCESSING = "vmpooler__provisioning__request", "vmpooler__provisioning__processing"
 

@@ -20,6 +20,8 @@ from vmpooler_tasks.store.redis import server
 from vmpooler_tasks.store.redis.connection import Answer, script_text
 from vmpooler_tasks.store.vmpooler import queues
 
+pytestmark = pytest.mark.both_servers
+
 SECRET = "hunter2"
 
 

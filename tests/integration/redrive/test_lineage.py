@@ -19,6 +19,8 @@ from vmpooler_tasks.providers import Readiness
 from vmpooler_tasks.store import Database, keys
 from vmpooler_tasks.store.redrive import runs
 
+pytestmark = pytest.mark.both_servers
+
 BROKEN = PermanentProviderError("template not found")
 
 

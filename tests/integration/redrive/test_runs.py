@@ -24,6 +24,8 @@ from vmpooler_tasks.store.redrive.runs import KEPT_SECONDS, Run
 from vmpooler_tasks.tasks import registry as names
 from vmpooler_tasks.tasks.redrive import RedriveBroker
 
+pytestmark = pytest.mark.both_servers
+
 LETTERS = 6
 
 

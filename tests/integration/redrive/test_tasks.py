@@ -26,6 +26,8 @@ from vmpooler_tasks.tasks.celery.app import app
 from vmpooler_tasks.tasks.redrive import RedriveBroker
 from vmpooler_tasks.tasks.task_message import build_message
 
+pytestmark = pytest.mark.both_servers
+
 TASK_QUEUES = {"t.t": names.MAINTENANCE_QUEUE, names.PURGE: names.MAINTENANCE_QUEUE, names.CLONE_VM: names.CLONE_QUEUE}
 TICKS = (
     names.CHECK_POOLS,

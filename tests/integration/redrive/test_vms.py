@@ -37,6 +37,8 @@ from vmpooler_tasks.tasks.enqueue import redrive_broker
 from vmpooler_tasks.tasks.redrive import RedriveBroker
 from vmpooler_tasks.tasks.registry import OWN
 
+pytestmark = pytest.mark.both_servers
+
 ALIAS = "centos-7"
 REQUEST = "0b2f1c9e"
 

@@ -19,6 +19,8 @@ from vmpooler_tasks.store.pools import breakers
 from vmpooler_tasks.store.pools.breakers import Question
 from vmpooler_tasks.store.requests import fulfilment
 
+pytestmark = pytest.mark.both_servers
+
 ID = "req-1"
 HASH = "vmpooler__odrequest__req-1"
 ITEMS, WAITING = "vmpooler__odcreate__task", "vmpooler__provisioning__request"
