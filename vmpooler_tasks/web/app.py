@@ -1,4 +1,4 @@
-"""The application: the API, the pages, and what stands before both."""
+"""The application: the API, the page, and the checks before both."""
 
 from fastapi import FastAPI
 from starlette.middleware.body_limit import RequestBodyLimitMiddleware
@@ -16,7 +16,7 @@ from vmpooler_tasks.web.identity import Gate
 from vmpooler_tasks.web.site import Site
 
 MOST_BYTES = 1024 * 1024
-"""Of a request's body; a thousand names fit."""
+"""Maximum of a request's body. A thousand names fit."""
 
 PROBES = ("/healthz", "/readyz")
 
@@ -28,7 +28,7 @@ changes something and comes with a session also needs the header `X-CSRF-Token`;
 
 
 class _TrustedHosts(TrustedHostMiddleware):
-    """But for probes, which know this process by its address, and learn nothing."""
+    """Check the host name, except for probes: they use the address of this process, and get no data."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and scope["path"] in PROBES:
@@ -38,7 +38,7 @@ class _TrustedHosts(TrustedHostMiddleware):
 
 
 def create_app(settings: Settings, db: Database, clock: Clock, broker: Database | None = None) -> FastAPI:
-    """`broker` is the Redis that Celery's messages lie in, if it is one: `db` itself, or another."""
+    """Return the application. `broker` is the Redis with Celery's messages, if it is one: `db` or another one."""
     app = FastAPI(
         title="vmpooler-tasks",
         version=__version__,
@@ -49,7 +49,7 @@ def create_app(settings: Settings, db: Database, clock: Clock, broker: Database 
     app.state.site = Site(settings, db, broker, clock)
     app.state.gate = Gate(settings, db)
     problems.install(app)
-    for part in (session, state, redrive, deadletters, purge, probes, metrics):  # redrives before /dlq/{id}
+    for part in (session, state, redrive, deadletters, purge, probes, metrics):  # redrive before /dlq/{id}
         app.include_router(part.router)
     pages.install(app)
     app.add_middleware(RequestBodyLimitMiddleware, max_body_size=MOST_BYTES)

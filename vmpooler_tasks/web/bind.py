@@ -1,4 +1,4 @@
-"""Where the web process may listen, and who may ask it by which name."""
+"""Check and open the address of the web process, and list the host names that requests may use."""
 
 import ipaddress
 import os
@@ -10,7 +10,7 @@ from vmpooler_tasks.errors import VmpoolerTasksError
 
 LOOPBACK_NAMES = ("localhost", "127.0.0.1", "[::1]")
 
-SAMPLE_SECRET = "change-me"  # noqa: S105 - what the samples in deploy/ hold, and everybody knows
+SAMPLE_SECRET = "change-me"  # noqa: S105 - the public secret of the samples in deploy/
 
 
 class CannotListenError(VmpoolerTasksError):
@@ -27,14 +27,14 @@ def is_loopback(host: str) -> bool:
 
 
 def allowed_hosts(web: WebSection) -> list[str]:
-    """On loopback its own names alone: a page elsewhere may have its own name point here."""
+    """Return the allowed host names. On loopback only its own: another site's name could point to it."""
     if web.hosts:
         return list(web.hosts)
     return list(LOOPBACK_NAMES) if is_loopback(web.host) else ["*"]
 
 
 def mistakes(web: WebSection) -> Iterator[str]:
-    """Why the web process may not start like this."""
+    """Yield why the web process may not start with these settings."""
     if not is_loopback(web.host) and not (web.users or web.tokens):
         yield f"web.host: {web.host!r} is not loopback: users or tokens are needed (WEB_USERS, WEB_TOKENS)"
     if bool(web.tls_certificate) != bool(web.tls_key):
@@ -52,20 +52,20 @@ def mistakes(web: WebSection) -> Iterator[str]:
 
 
 def listen(web: WebSection) -> socket.socket:
-    """Raises CannotListenError with the address."""
+    """Return a listening socket. Raise CannotListenError with the address."""
     host = web.host.strip("[]")
     try:
         found = socket.getaddrinfo(host, web.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
         family, *_, address = found[0]
         return socket.create_server(address[:2], family=family, backlog=128)
     except OSError as error:
-        # Python adds the address to the words of a failed bind, and we have said it.
+        # Python adds the address to this message, and the line below has it already.
         what = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror or error
         raise CannotListenError(f"{web.host}:{web.port}: {what}") from error
 
 
 def shown_address(web: WebSection) -> str:
-    """As it is opened in a browser."""
+    """Return the address for a browser."""
     scheme = "https" if web.tls_certificate else "http"
     host = f"[{web.host.strip('[]')}]" if ":" in web.host else web.host
     return f"{scheme}://{host}:{web.port}/"

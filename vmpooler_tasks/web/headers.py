@@ -1,4 +1,4 @@
-"""What every answer says to a browser, and what the log says of a request."""
+"""The headers of every response, and the log line of a request."""
 
 import logging
 import time
@@ -31,7 +31,7 @@ UNREMARKABLE = ("GET", "HEAD")
 
 
 def install(app: FastAPI) -> None:
-    logging.getLogger("uvicorn.access").disabled = True  # ours stand for its lines, and leave out what was searched for
+    logging.getLogger("uvicorn.access").disabled = True  # the lines below replace its lines, and omit the search text
     app.middleware("http")(_with_headers)
 
 
@@ -44,14 +44,14 @@ async def _with_headers(request: Request, call_next: Callable[[Request], Awaitab
         response.headers.setdefault(name, value)
     if request.url.scheme == "https":
         response.headers.setdefault("Strict-Transport-Security", HSTS)
-    # Assets have no version in their names: asked for again each time, and told that nothing changed.
+    # Assets have no version in their names: a browser revalidates them each time.
     response.headers.setdefault("Cache-Control", "no-cache" if request.url.path.startswith("/static/") else "no-store")
     _tell(request, response.status_code, time.perf_counter() - begun)
     return response
 
 
 def _tell(request: Request, status: int, seconds: float) -> None:
-    """Without the query: it may hold what somebody searched for. Pages that look every few seconds are not told of."""
+    """Log the request without its query, which may contain search text. Frequent ones of the page are not logged."""
     level = logging.INFO if request.method not in UNREMARKABLE or status >= REFUSED else logging.DEBUG
     address = request.client.host if request.client else "-"
     path = on_one_line(request.url.path)

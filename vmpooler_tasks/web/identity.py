@@ -1,7 +1,7 @@
-"""Who asks, and what they may do.
+"""Identify the user or program of a request, and its role.
 
-Three ways to say who one is: a session's cookie (the pages), HTTP Basic, a bearer token (programs). Without any
-credentials configured, which is for loopback alone, everybody may do everything.
+A request identifies itself by the cookie of a session (the page), by HTTP Basic, or by a bearer token (programs). If no
+credentials are configured, which is possible only on loopback, everybody may do everything.
 """
 
 import base64
@@ -30,21 +30,21 @@ FAILURES_A_MINUTE = 10
 COOKIE = "vmpooler_tasks_session"
 CSRF_HEADER = "X-CSRF-Token"
 CHALLENGE = {"WWW-Authenticate": 'Bearer realm="vmpooler-tasks"'}
-"""Basic is not named: a browser would ask for it in a window of its own, and send it along from then on."""
+"""Basic is not named: a browser would open its own login window, and send the password with every request."""
 
 
 class Via(StrEnum):
-    """How somebody said who they are."""
+    """How a request identified itself."""
 
     SESSION = "session"
     BASIC = "basic"
-    TOKEN = "token"  # noqa: S105 - a name, no secret
+    TOKEN = "token"  # noqa: S105 - a name, not a secret
     NOBODY_ASKED = "local"
 
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """`csrf` is what state-changing calls have to send along; None where the browser sends nothing by itself."""
+    """A user or program. `csrf` is the token that changes must send; None where a browser sends no credentials."""
 
     name: str
     role: Role
@@ -53,7 +53,7 @@ class Identity:
 
 
 class Gate:
-    """Knows the credentials and the sessions. Each failed try counts, by the address that it came from."""
+    """Checks credentials and sessions. Counts failed logins by the address of the client."""
 
     def __init__(self, settings: Settings, db: Database) -> None:
         self._users, self._tokens, self._db = settings.web.users, settings.web.tokens, db
@@ -63,11 +63,11 @@ class Gate:
 
     @property
     def is_open(self) -> bool:
-        """Whether there is nothing to log in with."""
+        """Return whether no credentials are configured."""
         return not (self._users or self._tokens)
 
     def identify(self, request: Request) -> Identity | None:
-        """None for somebody who said nothing. Raises HTTPException: 401 for what is wrong, 429 after too many."""
+        """Return the identity; None without credentials. Raise HTTPException 401 for wrong ones, 429 after too many."""
         if self.is_open:
             return self._local
         if given := request.headers.get("authorization"):
@@ -75,7 +75,7 @@ class Gate:
         return self._of_session(request.cookies.get(cookie_name(request)))
 
     def log_in(self, request: Request, user: str, password: str) -> tuple[str, Identity]:
-        """(the cookie's value, who that is). Raises HTTPException as `identify` does."""
+        """Start a session and return (value of the cookie, identity). Raise HTTPException like `identify`."""
         found = self._match(request, self._users, password, user)
         token, csrf = secrets.token_urlsafe(32), secrets.token_urlsafe(32)
         session = Session(found.name, _proof(token, found), csrf)
@@ -101,7 +101,7 @@ class Gate:
             wait = {"Retry-After": "60"}
             raise HTTPException(HTTPStatus.TOO_MANY_REQUESTS, "too many wrong logins; wait a minute", wait)
         found = None
-        for one in known:  # all of them, each compared whole: the time tells nothing
+        for one in known:  # compare all of them in full: the time must not reveal which one is close
             if _same(one.secret.get_secret_value(), secret) & (name is None or _same(one.name, name)):
                 found = one
         if found is None:
@@ -116,11 +116,11 @@ class Gate:
         for user in self._users:
             if _same(user.name, session.user) and hmac.compare_digest(_proof(token, user), session.proof):
                 return Identity(user.name, user.role, Via.SESSION, session.csrf)
-        return None  # the user is gone, or has another password
+        return None  # the user was removed, or has another password
 
 
 def cookie_name(request: Request) -> str:
-    """With HTTPS, the prefix binds the cookie to this very host."""
+    """Return the name of the cookie. With HTTPS, the prefix binds it to this host."""
     return f"__Host-{COOKIE}" if request.url.scheme == "https" else COOKIE
 
 

@@ -1,4 +1,4 @@
-"""The dashboard's files, and the runbooks that its reasons link to."""
+"""Serve the files of the dashboard, and the runbooks that its reasons link to."""
 
 import functools
 import re
@@ -32,7 +32,7 @@ def dashboard() -> FileResponse:
 
 @router.get("/runbooks")
 def runbooks() -> HTMLResponse:
-    """Needs no login: it is the same text as in the documentation."""
+    """Return the runbooks, without a login: they are public documentation."""
     return HTMLResponse(_runbooks())
 
 
@@ -40,12 +40,12 @@ def runbooks() -> HTMLResponse:
 def _runbooks() -> str:
     markdown = MarkdownIt("js-default", {"html": False})
     text = markdown.render(RUNBOOKS.read_text(encoding="utf-8"))
-    text = text.replace("<pre>", '<pre tabindex="0">')  # a long line is scrolled to with the keyboard as well
+    text = text.replace("<pre>", '<pre tabindex="0">')  # so that the keyboard can scroll long lines
     return _PAGE.format(text=re.sub(r"<h([23])>(.*?)</h\1>", _with_anchor, text))
 
 
 def _with_anchor(heading: re.Match[str]) -> str:
-    """As GitHub names them, so that a link holds in both places."""
+    """Return the heading with an anchor, named as on GitHub, so that a link works in both places."""
     plain = re.sub(r"<[^>]+>", "", heading[2]).lower()
     anchor = re.sub(r"[^\w\- ]", "", plain).replace(" ", "-")
     return f'<h{heading[1]} id="{anchor}">{heading[2]}</h{heading[1]}>'

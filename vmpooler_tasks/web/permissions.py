@@ -1,4 +1,4 @@
-"""What a request has to bring: the role, and for one that changes something, that it comes from our own pages."""
+"""Check the role of a request, and that a change comes from the dashboard's own pages."""
 
 import hmac
 from http import HTTPStatus
@@ -13,13 +13,13 @@ from vmpooler_tasks.web.identity import CHALLENGE, COOKIE, CSRF_HEADER, Gate, Id
 
 
 class _Basic(HTTPBasic):
-    """The stock one refuses what is no Basic by itself, with a challenge that lets browsers ask for a password."""
+    """Do nothing. The stock class would refuse requests with a challenge that opens a browser's login window."""
 
     async def __call__(self, request: Request) -> None:  # type: ignore[override]
         del request
 
 
-# For the OpenAPI document: what is really looked at is the gate's business.
+# For the OpenAPI document only. The gate checks the credentials.
 _SCHEMES = (
     HTTPBearer(auto_error=False, description="a token of `tokens:` in `:web:`"),
     _Basic(auto_error=False, description="a user of `users:` in `:web:`"),
@@ -37,7 +37,7 @@ def _seen(
 
 
 def whoever(request: Request) -> Identity | None:
-    """For what needs no login."""
+    """Mark a path that needs no login."""
     gate: Gate = request.app.state.gate
     return gate.identify(request)
 
@@ -50,14 +50,14 @@ def reader(who: Annotated[Identity | None, Depends(_seen)]) -> Identity:
 
 def operator(request: Request, who: Annotated[Identity, Depends(reader)]) -> Identity:
     if who.role is not Role.OPERATE:
-        raise HTTPException(HTTPStatus.FORBIDDEN, f"{who.name} may read, and not change anything")
+        raise HTTPException(HTTPStatus.FORBIDDEN, f"{who.name} has the role read, which may not change anything")
     refuse_foreign(request)
     refuse_without_token(request, who)
     return who
 
 
 def refuse_foreign(request: Request) -> None:
-    """A browser says where a request comes from; programs say nothing."""
+    """Refuse requests from another site. A browser names the origin of a request, programs do not."""
     origin, site = request.headers.get("origin"), request.headers.get("sec-fetch-site", "none")
     if site not in ("same-origin", "none") or (origin and urlsplit(origin).netloc != request.headers.get("host")):
         raise HTTPException(HTTPStatus.FORBIDDEN, "the request comes from another site's page")
@@ -66,7 +66,9 @@ def refuse_foreign(request: Request) -> None:
 def refuse_without_token(request: Request, who: Identity) -> None:
     given = request.headers.get(CSRF_HEADER, "").encode("utf-8", "replace")
     if who.csrf is not None and not hmac.compare_digest(given, who.csrf.encode()):
-        raise HTTPException(HTTPStatus.FORBIDDEN, f"the header {CSRF_HEADER} must hold what GET /api/v1/session names")
+        raise HTTPException(
+            HTTPStatus.FORBIDDEN, f"the header {CSRF_HEADER} must contain the token of GET /api/v1/session"
+        )
 
 
 Anybody = Annotated[Identity | None, Depends(whoever)]

@@ -1,4 +1,4 @@
-"""Every error of the API as `application/problem+json` (RFC 9457), with no more detail than its reader may know."""
+"""Return the errors of the API as `application/problem+json` (RFC 9457), without details that readers may not see."""
 
 import logging
 from collections.abc import Mapping
@@ -36,7 +36,7 @@ _STATUS: Mapping[type[VmpoolerTasksError], HTTPStatus] = {
 def problem(
     status: int, detail: str, *, headers: Mapping[str, str] | None = None, errors: list[dict[str, str]] | None = None
 ) -> JSONResponse:
-    """`errors` names what is wrong with each part of a request."""
+    """Return a problem. `errors` lists the wrong parts of a request."""
     body: dict[str, Any] = {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status}
     body["detail"] = detail
     if errors:
@@ -52,7 +52,7 @@ def install(app: FastAPI) -> None:
 
 
 async def _http(request: Request, error: Exception) -> JSONResponse:
-    assert isinstance(error, HTTPException)  # noqa: S101 - for mypy: the handler is installed for these alone
+    assert isinstance(error, HTTPException)  # noqa: S101 - for mypy: the handler is installed only for these
     headers = error.headers
     if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
         headers = {"Allow": ", ".join(sorted(_methods(request)))}
@@ -60,7 +60,7 @@ async def _http(request: Request, error: Exception) -> JSONResponse:
 
 
 def _methods(request: Request) -> set[str]:
-    """All that this path takes; Starlette names those of its first route alone."""
+    """Return all methods of this path. Starlette lists only those of its first route."""
     known = request.app.openapi()["paths"]
     here = request.url.path
     path = here if here in known else next((one for one in known if compile_path(one)[0].match(here)), None)
@@ -70,8 +70,8 @@ def _methods(request: Request) -> set[str]:
 async def _invalid(_: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)  # noqa: S101 - as above
     found = [{"where": ".".join(map(str, one["loc"])), "message": str(one["msg"])} for one in error.errors()]
-    told = "; ".join(f"{one['where']}: {one['message']}" for one in found)
-    return problem(HTTPStatus.UNPROCESSABLE_ENTITY, told, errors=found)
+    detail = "; ".join(f"{one['where']}: {one['message']}" for one in found)
+    return problem(HTTPStatus.UNPROCESSABLE_ENTITY, detail, errors=found)
 
 
 async def _ours(request: Request, error: Exception) -> JSONResponse:
@@ -84,4 +84,4 @@ async def _ours(request: Request, error: Exception) -> JSONResponse:
 
 async def _unforeseen(request: Request, error: Exception) -> JSONResponse:
     _log.error("[!] [web] %s %s failed", request.method, on_one_line(request.url.path), exc_info=error)
-    return problem(HTTPStatus.INTERNAL_SERVER_ERROR, "this is a mistake of the server's; its log has the details")
+    return problem(HTTPStatus.INTERNAL_SERVER_ERROR, "internal server error; the log has the details")

@@ -26,10 +26,10 @@ HTTP: dict[str, Any] = {
     "http": "h11",
     "h11_max_incomplete_event_size": 1024 * 1024,
 }
-"""How uvicorn speaks. A query within the API's own bounds may be longer than h11's usual 64 KiB."""
+"""uvicorn's options. A query within the limits of the API may be longer than h11's default of 64 KiB."""
 
 PATIENCE_SECONDS = 20
-"""For answers under way, when it is told to stop."""
+"""Time for running requests when the process stops."""
 
 
 def _broker(settings: Settings, db: Database) -> Database:
@@ -38,7 +38,7 @@ def _broker(settings: Settings, db: Database) -> Database:
 
 
 class _Server(uvicorn.Server):
-    """Ends in order when it is told to: the stock one then kills itself with the signal that it got."""
+    """A server that ends normally on a signal. The stock one then kills itself with that signal."""
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -48,7 +48,7 @@ class _Server(uvicorn.Server):
 
 
 def serve(settings: Settings) -> None:
-    """Until it is told to stop. Raises ConfigurationError or CannotListenError before it begins."""
+    """Serve until a signal stops it. Raise ConfigurationError or CannotListenError before the start."""
     if found := list(mistakes(settings.web)):
         raise ConfigurationError(settings.source, found)
     line = listen(settings.web)
@@ -66,7 +66,7 @@ def serve(settings: Settings) -> None:
         config.load()
     except (ssl.SSLError, OSError) as error:
         raise CannotListenError(f"{settings.web.tls_certificate}: {error.strerror or error}") from error
-    logging.getLogger("uvicorn.error").setLevel(logging.WARNING)  # its own words at start and end say what ours say
+    logging.getLogger("uvicorn.error").setLevel(logging.WARNING)  # its lines at start and end repeat the ones below
     users, tokens = len(settings.web.users), len(settings.web.tokens)
     who = "everybody on this machine, without a login"
     if users or tokens:

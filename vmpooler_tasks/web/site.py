@@ -1,4 +1,4 @@
-"""What every request needs: settings, databases and a clock, put together once; and how much work is done at once."""
+"""What every request needs, created once: settings, databases, a clock, and a limit for expensive requests."""
 
 import threading
 from collections.abc import Iterator
@@ -20,7 +20,7 @@ PATIENCE_SECONDS = 10.0
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """`broker` is None where Celery's messages lie in no Redis."""
+    """The objects of this process. `broker` is None if Celery's messages are not in a Redis."""
 
     settings: Settings
     db: Database
@@ -33,7 +33,7 @@ class Site:
 
     @contextmanager
     def search(self) -> Iterator[None]:
-        """Around what reads through whole queues: a few at a time, so that the rest of the pages stays quick."""
+        """Limit requests that read whole queues to a few at a time, so that other requests stay fast."""
         if not self._searches.acquire(timeout=PATIENCE_SECONDS):
             busy = "too much is being searched; try again"
             raise HTTPException(HTTPStatus.TOO_MANY_REQUESTS, busy, {"Retry-After": "5"})

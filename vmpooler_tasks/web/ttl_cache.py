@@ -1,4 +1,4 @@
-"""An answer that many pages ask for at the same moment is worked out once."""
+"""Compute a response once that many pages request at the same moment."""
 
 import threading
 import time
@@ -9,7 +9,7 @@ T = TypeVar("T")
 
 
 class Fresh(Generic[T]):
-    """Keeps an answer for so many seconds, for each key; of those who come while it is worked out, all get it."""
+    """Cache a result by key for some seconds. Requests that arrive while it is computed get the same result."""
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
