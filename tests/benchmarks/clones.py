@@ -149,16 +149,16 @@ def _hand_out(target: Target, count: int) -> None:
     now, begun = time.time(), list[str]()
     stamp = ruby_utc(moment(now))
     for size in range(500, count + 500, 500):
-        found, _, _ = clones.begin(
+        started = clones.start(
             target.db,
             POOL,
             list(islice(candidates("b-"), 600)),
             size=min(size, count),
-            task_limit=count,
+            max_clones=count,
             leased_until=now + 3600,
             metadata={"clone": stamp, "template": POOL, "pool": POOL},
         )
-        begun += found
+        begun += started.vms
     with Celery("publisher", broker=target.url, set_as_current=False) as publisher:
         _publish(publisher, names.CLONE_VM, names.CLONE_QUEUE, begun)
 

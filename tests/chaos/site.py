@@ -316,7 +316,7 @@ class Site:
             "blows": dict(self.struck),
             "begun": len(self.begun()),
             "used": len(self.users.taken),
-            "taken up again": self.looker.log_file.read_text(encoding="utf-8").count("is taken up again"),
+            "handed out again": self.looker.log_file.read_text(encoding="utf-8").count("is handed out again"),
             "ready": len(seen.queue(Queue.READY)),
             "running": len(seen.queue(Queue.RUNNING)),
             "letters": {str(queue): len(self.letters(queue)) for queue in DeadLetterQueue},

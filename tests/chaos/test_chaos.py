@@ -45,7 +45,7 @@ def test_killed_workers_lose_double_and_forget_nothing(site: Site) -> None:
     print(f"{KILLS} kills, and all is well: {figures}", flush=True)
     assert sum(figures["blows"].values()) == KILLS
     assert figures["begun"] > KILLS, "so few clones prove nothing"
-    assert figures["taken up again"], "nothing was under way when the workers were killed"
+    assert figures["handed out again"], "nothing was under way when the workers were killed"
 
 
 @pytest.mark.timeout(240 + 60 * OUTAGES)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from tests.support.pool_world import Scripted, StillKeeper
+from tests.support.pool_world import ManualRenewer, Scripted
 from vmpooler_tasks.errors import PermanentProviderError
 from vmpooler_tasks.jobs.pools.context import Work
 from vmpooler_tasks.providers import PoolSpec, VirtualMachine
@@ -84,7 +84,7 @@ class Holder:
 
     work: Work
     owner: str
-    keeper: StillKeeper
+    leases: ManualRenewer
     run: Callable[[], str]
     gate: Gate = field(default_factory=Gate)
     outcome: str = ""

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from tests.stateful.holders import Gate, Holder, PowerFailureError, Staged, Turn
-from tests.support.pool_world import TEMPLATE, StillKeeper
+from tests.support.pool_world import TEMPLATE, ManualRenewer
 from tests.support.world import NOW
 from vmpooler_tasks.config import Options, Pool, Settings
 from vmpooler_tasks.errors import ProviderError, SuspendedError, TransientProviderError
 from vmpooler_tasks.jobs.pools import check_pending, check_ready, check_running, clone, destroy, inspect
-from vmpooler_tasks.jobs.pools.clone import Failure
+from vmpooler_tasks.jobs.pools.clone import CloneFailure
 from vmpooler_tasks.jobs.pools.context import PoolContext, Work, stamp
 from vmpooler_tasks.jobs.pools.provider_calls import Retries
 from vmpooler_tasks.jobs.redrive import run as redrive
@@ -120,7 +120,7 @@ class Site:
             pools=tuple(Pool(name=name, size=size, template=TEMPLATE) for name, size in POOLS.items()),
             providers={"staged": {}},
         )
-        self.manager = self._worker()
+        self.context = self._worker()
         self.waiting: list[Message] = []
         self.checks: list[Message] = []
         self.checked: list[Message] = []
@@ -145,9 +145,9 @@ class Site:
 
     def _worker(self) -> PoolContext:
         """A process of its own, whose leases are renewed apart from those of others."""
-        keeper = StillKeeper(self.db, LEASE_SECONDS, self.clock)
+        leases = ManualRenewer(self.db, LEASE_SECONDS, self.clock)
         retries = Retries(sleep=lambda _: None)
-        return PoolContext(self.db, self.settings, lambda _: self.provider, self.clock, keeper, retries)
+        return PoolContext(self.db, self.settings, lambda _: self.provider, self.clock, leases, retries)
 
     def clock(self) -> float:
         return self.now
@@ -185,20 +185,20 @@ class Site:
         self.reap()
         self.fill_requests()
         for pool in POOLS:
-            self.look(pool, readable=readable)
+            self.inspect(pool, readable=readable)
 
-    def look(self, pool: str, *, readable: bool = True) -> list[Work]:
+    def inspect(self, pool: str, *, readable: bool = True) -> list[Work]:
         closed, stray = self._is_closed(), self._stray(pool)
         if not readable:
             self.provider.raises("list", TransientProviderError("it broke off half-way"))
-        look = inspect.check(self.manager, pool)
+        inspection = inspect.inspect_pool(self.context, pool)
         self.provider.raises("list")
-        assert not look.busy
-        assert (look.trouble is None) == (readable or closed)
-        self.send(look.work)
+        assert not inspection.busy
+        assert (inspection.error is None) == (readable or closed)
+        self.send(inspection.work)
         if readable and not closed:
             self._expect_discovery(pool, stray)
-        return look.work
+        return inspection.work
 
     def _is_closed(self) -> bool:
         until = self.db.client.hget(keys.breaker("staged"), "open_until")
@@ -216,7 +216,7 @@ class Site:
         self._strays[pool] = {vm: since.get(vm, self.now) for vm in stray}
 
     def reap(self) -> list[Work]:
-        work = inspect.reap(self.manager)
+        work = inspect.reap(self.context)
         self.send(work)
         for vm in [vm for vm, holder in self._holder.items() if holder.work.step is Step.CLONE]:
             if self._holder[vm].leased_until <= self.now:
@@ -228,7 +228,7 @@ class Site:
         return work
 
     def fill_requests(self) -> list[Work]:
-        work = fulfil.run(self.manager)
+        work = fulfil.run(self.context)
         self.send(work)
         return work
 
@@ -263,19 +263,19 @@ class Site:
     def _check_vm(self, work: Work) -> None:
         match work.step:
             case Step.CHECK_PENDING:
-                if check_pending.check(self.manager, work.vm, work.pool) == "dropped":
+                if check_pending.check(self.context, work.vm, work.pool) == "removed":
                     self._gone.add(work.vm)
             case Step.CHECK_READY:
-                check_ready.check(self.manager, work.vm, work.pool)
+                check_ready.check(self.context, work.vm, work.pool)
             case _:
-                check_running.check(self.manager, work.vm, work.pool)
+                check_running.check(self.context, work.vm, work.pool)
 
     def _start(self, message: Message, gate: Gate, turns: tuple[Turn, ...]) -> Holder:
         if message not in self.delivered:
             self.delivered.append(message)
-        work, manager = message.work, self._worker()
-        assert isinstance(manager.keeper, StillKeeper)
-        holder = Holder(work, message.task_id, manager.keeper, lambda: self._run(manager, message), gate)
+        work, context = message.work, self._worker()
+        assert isinstance(context.leases, ManualRenewer)
+        holder = Holder(work, message.task_id, context.leases, lambda: self._run(context, message), gate)
         other, asked = self._holder.get(work.vm), len(self.provider.calls)
         is_wanted = self._is_wanted(work)
         operation = "create" if work.step is Step.CLONE else "destroy"
@@ -302,15 +302,15 @@ class Site:
             return work.vm in self._members(Queue.COMPLETED, work.pool)
         return self._is_pending(work) and not self._is_made(work.vm)
 
-    def _run(self, manager: PoolContext, message: Message) -> str:
+    def _run(self, context: PoolContext, message: Message) -> str:
         work = message.work
         if work.step is Step.DESTROY:
-            return destroy.run(manager, work.vm, work.pool, message.task_id)
-        return clone.run(manager, work.vm, work.pool, message.task_id, work.request_id)
+            return destroy.run(context, work.vm, work.pool, message.task_id)
+        return clone.run(context, work.vm, work.pool, message.task_id, work.request_id)
 
     def renew(self, holder: Holder) -> None:
         work, before = holder.work, self._leases(holder.work.vm)
-        holder.keeper.renew()
+        holder.leases.renew_all()
         if self._holder.get(work.vm) is not holder:
             may = work.step is Step.DESTROY or holder in self._unsure
             assert may or self._leases(work.vm) == before, f"{work} was lost, and is renewed"
@@ -331,7 +331,7 @@ class Site:
             in_time = is_wanted and holder.leased_until > self.now
             assert not (in_time and holder.outcome == "lost"), f"{work} was taken from {holder.owner} before its time"
         elif not holder.error and (current or (work.step is Step.CLONE and holder not in self._unsure)):
-            left = holder.outcome == "left" and not self._is_pending(work)
+            left = holder.outcome == "left_queue" and not self._is_pending(work)
             assert left or holder.outcome == "lost", f"{work} was taken over, and is {holder.outcome} all the same"
         self._ended(holder, in_time=current is holder and holder.leased_until > self.now)
 
@@ -359,8 +359,8 @@ class Site:
 
     def _report(self, holder: Holder) -> bool:
         assert holder.error
-        work, failure = holder.work, Failure.of(holder.error)
-        return clone.fail(self.manager, work.vm, work.pool, failure, holder.owner, work.request_id)
+        work, failure = holder.work, CloneFailure.of(holder.error)
+        return clone.fail(self.context, work.vm, work.pool, failure, holder.owner, work.request_id)
 
     def _count_letters(self) -> int:
         return int(self.db.client.zcard(keys.dead_letters(DeadLetterQueue.CLONE)))
@@ -379,10 +379,10 @@ class Site:
             self.db.client.srem(keys.queue(Queue.READY, pool), vm)
             assert vm in self.provider.machines, f"{vm} is handed out, and there is no such VM"
             if slowly:
-                self.look(pool)
+                self.inspect(pool)
                 self.now += DISCOVERY_SECONDS + 1
                 self.provider.before("list", lambda _, vm=vm: self._check_in(pool, vm))  # type: ignore[misc]
-                self.look(pool)
+                self.inspect(pool)
                 self.provider.before("list", lambda _: None)
             self._check_in(pool, vm)
 
@@ -510,7 +510,7 @@ class Site:
 
     def settle(self) -> None:
         """Nothing fails any more, and nobody asks for anything: everything comes to rest, and is where it should be."""
-        self.provider.answers_about_all = Readiness(True)
+        self.provider.default_readiness = Readiness(True)
         self.provider.readiness.clear()
         while self.held:
             self.let_go(self.held.pop())

@@ -32,11 +32,11 @@ AFTERTHOUGHTS: dict[str, Callable[[Site, Holder], object]] = {
 def test_who_destroys_a_vm_does_not_lose_it_to_the_end_of_its_clone(valkey: TestServer, what: str) -> None:
     db = Database(valkey.url)
     site = Site(db)
-    site.look("amber")
+    site.inspect("amber")
     cloner = hold_up(site, Step.CLONE)
     site.order("amber", "reset")
     site.now += 5 * LEASE_SECONDS + 1
-    site.look("amber")
+    site.inspect("amber")
     destroyer = hold_up(site, Step.DESTROY, cloner.work.vm)
 
     AFTERTHOUGHTS[what](site, cloner)

@@ -105,7 +105,7 @@ class Lifecycle(RuleBasedStateMachine):
             case "requests":
                 self.site.fill_requests()
             case _:
-                self.site.look(what)
+                self.site.inspect(what)
 
     @rule()
     def a_long_time_passes(self) -> None:
@@ -221,7 +221,7 @@ class Lifecycle(RuleBasedStateMachine):
 
     @rule(slowly=rarely)
     def vms_boot(self, *, slowly: bool) -> None:
-        self.site.provider.answers_about_all = Readiness(not slowly, "it is booting")
+        self.site.provider.default_readiness = Readiness(not slowly, "it is booting")
 
     @precondition(lambda self: self.site.has_letters())
     @rule(limit=st.integers(1, 4), ordered=st.integers(1, 2), at_once=st.booleans())

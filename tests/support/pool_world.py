@@ -11,9 +11,9 @@ from tests.support.world import POOL, World
 from vmpooler_tasks.config import Options, Pool, RedisSection, Settings
 from vmpooler_tasks.config.schema import DnsConfig
 from vmpooler_tasks.jobs.pools import check_pending, check_ready, check_running, clone, destroy, inspect
-from vmpooler_tasks.jobs.pools.clone import Failure
+from vmpooler_tasks.jobs.pools.clone import CloneFailure
 from vmpooler_tasks.jobs.pools.context import PoolContext, Work
-from vmpooler_tasks.jobs.pools.inspect import PoolLook
+from vmpooler_tasks.jobs.pools.inspect import Inspection
 from vmpooler_tasks.jobs.pools.lease_renewer import Lease, LeaseRenewer
 from vmpooler_tasks.jobs.pools.provider_calls import Retries
 from vmpooler_tasks.jobs.requests import fulfil
@@ -44,7 +44,7 @@ class Scripted:
         self.specs: dict[str, PoolSpec] = {}
         self.calls: list[tuple[str, str]] = []
         self.readiness: dict[str, Readiness] = {}
-        self.answers_about_all = Readiness(True)
+        self.default_readiness = Readiness(True)
         self.hidden: set[str] = set()
         self.without_address = False
         self._errors: dict[str, Iterator[Exception]] = {}
@@ -65,7 +65,7 @@ class Scripted:
         """Somebody does something right before it answers; None: nobody does any more."""
         self._before[operation] = act or _nothing
 
-    def asked(self, operation: str) -> list[str]:
+    def called(self, operation: str) -> list[str]:
         """The VMs (or pools) that it was asked so about."""
         return [name for what, name in self.calls if what == operation]
 
@@ -90,7 +90,7 @@ class Scripted:
         self._begin("ready", pool, vm)
         if vm not in self.machines:
             return Readiness(False, f"{vm} does not exist", "VmNotFoundError")
-        return self.readiness.get(vm, self.answers_about_all)
+        return self.readiness.get(vm, self.default_readiness)
 
     def destroy_vm(self, pool: PoolSpec, vm: str) -> bool:
         self._begin("destroy", pool, vm)
@@ -114,13 +114,13 @@ def _nothing(name: str) -> None:
     del name
 
 
-class StillKeeper(LeaseRenewer):
-    """Renews when a test says so, instead of a thread of its own."""
+class ManualRenewer(LeaseRenewer):
+    """Renews leases when a test calls `renew_all`, not in a thread."""
 
     def _start_thread(self) -> None:
-        """It has none."""
+        """Start no thread."""
 
-    def renew(self) -> None:
+    def renew_all(self) -> None:
         held: list[Lease] = [lease for lease in self._held if not lease.lost]
         if held:
             self._renew(held)
@@ -137,7 +137,7 @@ class PoolWorld(World):
     dns: dict[str, DnsConfig] = field(default_factory=dict)
     data_ttl: float = 168
     slept: list[float] = field(default_factory=list)
-    keeper: StillKeeper | None = None
+    leases: ManualRenewer | None = None
 
     @property
     def settings(self) -> Settings:
@@ -151,10 +151,10 @@ class PoolWorld(World):
         )
 
     @property
-    def manager(self) -> PoolContext:
+    def context(self) -> PoolContext:
         chosen = self.settings
-        self.keeper = self.keeper or StillKeeper(self.db, chosen.config.lease_seconds, self.clock)
-        return PoolContext(self.db, chosen, self._provider, self.clock, self.keeper, Retries(sleep=self.sleep))
+        self.leases = self.leases or ManualRenewer(self.db, chosen.config.lease_seconds, self.clock)
+        return PoolContext(self.db, chosen, self._provider, self.clock, self.leases, Retries(sleep=self.sleep))
 
     def _provider(self, name: str) -> Provider:
         return self.providers.get(name, self.provider)
@@ -169,27 +169,27 @@ class PoolWorld(World):
         self.providers["dummy"] = own
         return own
 
-    def look(self, name: str = POOL) -> PoolLook:
-        return inspect.check(self.manager, name)
+    def inspect(self, name: str = POOL) -> Inspection:
+        return inspect.inspect_pool(self.context, name)
 
     def clones(self, name: str = POOL) -> list[str]:
         """The VMs whose clones a look begins."""
-        return [work.vm for work in self.look(name).work if work.step is Step.CLONE]
+        return [work.vm for work in self.inspect(name).work if work.step is Step.CLONE]
 
     def due(self, step: Step, name: str = POOL) -> list[str]:
         """The VMs that a look hands out to be looked at or destroyed."""
-        return [work.vm for work in self.look(name).work if work.step is step]
+        return [work.vm for work in self.inspect(name).work if work.step is step]
 
     def reap(self) -> list[Work]:
-        return inspect.reap(self.manager)
+        return inspect.reap(self.context)
 
     def clone(self, vm: str, owner: str = "task-1", pool: str = POOL, request_id: str | None = None) -> str:
         """As a worker does it: what it raises is raised, and reported to nobody."""
-        return clone.run(self.manager, vm, pool, owner, request_id)
+        return clone.run(self.context, vm, pool, owner, request_id)
 
     def fail(self, vm: str, error: Exception, owner: str = "task-1", pool: str = POOL) -> bool:
         """As the failure hook does it."""
-        return clone.fail(self.manager, vm, pool, Failure.of(error), owner)
+        return clone.fail(self.context, vm, pool, CloneFailure.of(error), owner)
 
     def deliver(self, work: Work, owner: str | None = None) -> str:
         """Does the work as its task would; a failed clone is reported as the hook reports it."""
@@ -197,18 +197,18 @@ class PoolWorld(World):
         match work.step:
             case Step.CLONE:
                 try:
-                    return clone.run(self.manager, vm, name, task, work.request_id)
+                    return clone.run(self.context, vm, name, task, work.request_id)
                 except Exception as error:  # noqa: BLE001 - whatever it is, the hook takes it
-                    clone.fail(self.manager, vm, name, Failure.of(error), task, work.request_id)
+                    clone.fail(self.context, vm, name, CloneFailure.of(error), task, work.request_id)
                     return type(error).__name__
             case Step.CHECK_PENDING:
-                return check_pending.check(self.manager, vm, name)
+                return check_pending.check(self.context, vm, name)
             case Step.CHECK_READY:
-                return check_ready.check(self.manager, vm, name)
+                return check_ready.check(self.context, vm, name)
             case Step.CHECK_RUNNING:
-                return check_running.check(self.manager, vm, name)
+                return check_running.check(self.context, vm, name)
             case Step.DESTROY:
-                return destroy.run(self.manager, vm, name, task)
+                return destroy.run(self.context, vm, name, task)
 
     def deliver_all(self, work: Iterable[Work]) -> list[str]:
         return [self.deliver(one) for one in work]
@@ -217,8 +217,8 @@ class PoolWorld(World):
         """A look at every pool and every request, and all the work that comes of it."""
         outcomes = []
         for one in self.pools:
-            outcomes += self.deliver_all(self.look(one.name).work)
-        return outcomes + self.deliver_all(fulfil.run(self.manager))
+            outcomes += self.deliver_all(self.inspect(one.name).work)
+        return outcomes + self.deliver_all(fulfil.run(self.context))
 
     def pending_vm(self, vm: str, age: float = 0, name: str = POOL, **metadata: Any) -> str:
         """One that the provider has, of this age."""
@@ -264,7 +264,7 @@ class PoolWorld(World):
     def ttl(self, vm: str) -> int:
         return int(self.client.ttl(keys.vm(vm.encode())))
 
-    def letters(self, queue: str) -> list[dict[str, Any]]:
+    def dead_letters(self, queue: str) -> list[dict[str, Any]]:
         """Oldest first, without their ids."""
         return [{name: value for name, value in one.items() if name != "id"} for one in letters(self, queue)]
 

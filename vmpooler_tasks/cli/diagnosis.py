@@ -97,15 +97,15 @@ def _pool_manager(settings: Settings, db: Database, made: Findings) -> Finding:
         try_providers(settings)
     except ConfigurationError as error:
         return Finding("fail", POOL_MANAGER, "; ".join(error.problems), "mend the :providers: section, or install it")
-    if other_manager.sightings(db):
+    if other_manager.recent_sightings(db):
         remedy_of_two = "stop VMPooler's manager, or set manage_pools: false"
         return Finding("fail", POOL_MANAGER, "another one is at work on this Redis", remedy_of_two)
     untaken = sorted(set(QUEUES) - client.queues_taken(settings)) if made["workers"].state == "ok" else []
     if untaken:
         start = f"start one: celery -A vmpooler_tasks worker -Q {','.join(untaken)}"
         return Finding("fail", POOL_MANAGER, f"no worker takes {', '.join(untaken)}", start)
-    alone = [one.name for one in breakers.open_ones(db, settings.providers)]
-    alone += [one.name for one in breakers.open_pools(db, (pool.name for pool in settings.pools))]
+    alone = [one.name for one in breakers.suspended_providers(db, settings.providers)]
+    alone += [one.name for one in breakers.suspended_pools(db, (pool.name for pool in settings.pools))]
     if alone:
         return Finding("warn", POOL_MANAGER, f"left alone after failures: {', '.join(alone)}", "vmpooler-tasks pools")
     return Finding("ok", POOL_MANAGER, f"{len(settings.pools)} pools on {', '.join(settings.providers)}")

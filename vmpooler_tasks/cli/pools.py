@@ -2,7 +2,6 @@
 
 import sys
 import time
-from typing import TYPE_CHECKING
 
 import click
 
@@ -10,23 +9,20 @@ from vmpooler_tasks.cli.shared import options
 from vmpooler_tasks.cli.shared.context import Context, pass_context
 from vmpooler_tasks.cli.shared.output import age, print_json, print_json_line, print_line, print_table
 from vmpooler_tasks.clock import system_clock
-from vmpooler_tasks.jobs.pools.overview import overview
-
-if TYPE_CHECKING:  # the jobs are imported where they are used: `--help` needs no Redis client
-    from vmpooler_tasks.jobs.pools.overview import PoolRow
+from vmpooler_tasks.jobs.pools.overview import PoolRow, overview
 
 WATCH_SECONDS = 2.0
 HEADINGS = ("POOL", "SIZE", "READY", "PENDING", "RUNNING", "FAILED", "LAST FAILURE")
 
 
 @click.command(short_help="Show the state of each pool.", epilog="Example: vmpooler-tasks pools --watch")
-@click.option("--watch", is_flag=True, help="Show it again every two seconds, until Ctrl-C.")
+@click.option("--watch", is_flag=True, help="Repeat every two seconds, until Ctrl-C.")
 @options.as_json
 @pass_context
 def pools(context: Context, watch: bool, as_json: bool) -> None:
     """Show the state of each pool: its size, its VMs by queue, and how many failed in the last hour.
 
-    With --json also those that are being cloned, wait for their destruction, and the provider.
+    With --json also the VMs that are being cloned or wait for their destruction, and the provider.
     """
     while True:
         _, rows = overview(context.db, context.settings, system_clock())
@@ -43,7 +39,7 @@ def pools(context: Context, watch: bool, as_json: bool) -> None:
         time.sleep(WATCH_SECONDS)
 
 
-def _show(rows: "list[PoolRow]") -> None:
+def _show(rows: list[PoolRow]) -> None:
     if not rows:
         print_line("No pools: none is configured, and no VMPooler has registered one.")
         return
@@ -52,14 +48,12 @@ def _show(rows: "list[PoolRow]") -> None:
         [(row.pool, row.size, row.ready, row.pending, row.running, row.failures, row.last_failure) for row in rows],
         numbers=HEADINGS[1:-1],
     )
-    closed = {row.provider: row.provider_closed_until for row in rows if row.provider_closed_until}
-    for provider, until in closed.items():
-        print_line(
-            f"! provider {provider} is left alone {_how_long(until)}: it fails again and again, or hangs", "yellow"
-        )
+    suspended = {row.provider: row.provider_closed_until for row in rows if row.provider_closed_until}
+    for provider, until in suspended.items():
+        print_line(f"! provider {provider} is suspended {_how_long(until)}: it failed repeatedly, or hung", "yellow")
     for row in rows:
         if row.pool_closed_until:
-            print_line(f"! {row.pool} is left alone {_how_long(row.pool_closed_until)}: {row.last_failure}", "yellow")
+            print_line(f"! {row.pool} is suspended {_how_long(row.pool_closed_until)}: {row.last_failure}", "yellow")
 
 
 def _how_long(until: float) -> str:

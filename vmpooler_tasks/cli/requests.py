@@ -2,7 +2,7 @@
 
 import sys
 import time
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
@@ -13,17 +13,16 @@ from vmpooler_tasks.cli.shared.program import PROGRAM
 from vmpooler_tasks.clock import system_clock
 from vmpooler_tasks.errors import InvalidInputError
 from vmpooler_tasks.jobs.requests import create as job
-
-if TYPE_CHECKING:  # the jobs are imported where they are used: `--help` needs no Redis client
-    from vmpooler_tasks.jobs.requests.create import Story
+from vmpooler_tasks.jobs.requests.history import RequestHistory, read_history, read_open_histories
+from vmpooler_tasks.model.requests import RequestStatus
 
 POLL_SECONDS = 0.5
 NOT_FILLED = 1
-"""Exit status of a request that was waited for and failed."""
+"""Exit status if `--wait` ends with a request that failed."""
 
 
-class Asked(click.ParamType[tuple[str, int]]):
-    """`centos-7=2`, or `centos-7` for one."""
+class PoolCount(click.ParamType[tuple[str, int]]):
+    """Parses `centos-7=2`; `centos-7` means one VM."""
 
     name = "POOL=COUNT"
 
@@ -39,7 +38,7 @@ class Asked(click.ParamType[tuple[str, int]]):
 
 
 class _Requests(click.Group):
-    """`request centos-7=2` asks for VMs; `request show ID` is a command of its own."""
+    """Takes `request centos-7=2` as `request make centos-7=2`, beside commands like `request show ID`."""
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -47,7 +46,7 @@ class _Requests(click.Group):
         if args and args[0] not in self.commands:
             args = ["make", *args]
         name, command, rest = super().resolve_command(ctx, args)
-        return ("" if name == "make" else name), command, rest  # a command that nobody typed is not named in errors
+        return ("" if name == "make" else name), command, rest  # errors must not name a command that nobody typed
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         if args and args[0] not in self.commands and args[0] not in ctx.help_option_names:
@@ -67,18 +66,18 @@ def request() -> None:
 
 
 @request.command("make", hidden=True, epilog="Example: vmpooler-tasks request centos-7=2 --wait")
-@click.argument("asked", nargs=-1, required=True, type=Asked(), metavar="POOL=COUNT…")
+@click.argument("requested", nargs=-1, required=True, type=PoolCount(), metavar="POOL=COUNT…")
 @click.option("--wait", is_flag=True, help="Wait until it is filled or has failed (exit status 0 or 1).")
 @options.as_json
 @pass_context
-def make(context: Context, asked: tuple[tuple[str, int], ...], wait: bool, as_json: bool) -> None:
-    """Ask for so many VMs of each pool, by its name or an alias."""
+def make(context: Context, requested: tuple[tuple[str, int], ...], wait: bool, as_json: bool) -> None:
+    """Request VMs of each pool, by its name or an alias."""
     try:
-        request_id = job.make(context.db, context.settings, asked, system_clock())
+        request_id = job.create(context.db, context.settings, requested, system_clock())
     except InvalidInputError as error:
         raise click.UsageError(str(error.args[0])) from error
     if not context.settings.config.manage_pools:
-        sys.stderr.write(f"{PROGRAM}: manage_pools is off: VMPooler's own manager has to fill it\n")
+        sys.stderr.write(f"{PROGRAM}: manage_pools is off: VMPooler's own manager has to fill the request\n")
     if not wait:
         if as_json:
             print_json({"request": request_id})
@@ -87,11 +86,11 @@ def make(context: Context, asked: tuple[tuple[str, int], ...], wait: bool, as_js
         return
     if not as_json:
         sys.stderr.write(f"Waiting for request {request_id} …\n")
-    while not job.is_answered(context.db, request_id):
+    while not job.is_closed(context.db, request_id):
         time.sleep(POLL_SECONDS)
-    story = job.story(context.db, request_id)
-    _print(story, as_json)
-    sys.exit(0 if story.status == "ready" else NOT_FILLED)
+    history = read_history(context.db, request_id)
+    _print(history, as_json)
+    sys.exit(0 if history.status == RequestStatus.READY else NOT_FILLED)
 
 
 @request.command(short_help="The whole story of a request.", epilog="Example: vmpooler-tasks request show 0b2f1c9e-…")
@@ -99,46 +98,46 @@ def make(context: Context, asked: tuple[tuple[str, int], ...], wait: bool, as_js
 @options.as_json
 @pass_context
 def show(context: Context, request_id: str, as_json: bool) -> None:
-    """The whole story of a request: its VMs, attempts and dead letters, in order of time."""
+    """Show the history of a request: its VMs, attempts and dead letters, in order of time."""
     try:
-        story = job.story(context.db, request_id)
+        history = read_history(context.db, request_id)
     except InvalidInputError as error:
         raise click.ClickException(str(error.args[0])) from error
-    _print(story, as_json)
+    _print(history, as_json)
 
 
 @request.command("list", epilog="Example: vmpooler-tasks request list")
 @options.as_json
 @pass_context
 def list_requests(context: Context, as_json: bool) -> None:
-    """The requests that wait or are being filled."""
-    stories = job.open_stories(context.db)
+    """List the requests that wait or are being filled."""
+    histories = read_open_histories(context.db)
     if as_json:
-        print_json([story.as_json() for story in stories])
-    elif not stories:
+        print_json([one.as_json() for one in histories])
+    elif not histories:
         print_line("No request is waiting or being filled.")
     else:
         print_table(
-            ("ID", "STATUS", "ASKED FOR", "DELIVERED", "RETRIES"),
+            ("ID", "STATUS", "REQUESTED", "DELIVERED", "RETRIES"),
             [
                 (one.id, one.status, one.requested, sum(map(len, one.delivered.values())), one.retries)
-                for one in stories
+                for one in histories
             ],
             numbers=("DELIVERED", "RETRIES"),
         )
 
 
-def _print(story: "Story", as_json: bool) -> None:
+def _print(history: RequestHistory, as_json: bool) -> None:
     if as_json:
-        print_json(story.as_json())
+        print_json(history.as_json())
         return
-    colour = {"ready": "green", "failed": "red", "deleted": "red"}.get(story.status, "yellow")
-    why = f": {story.reason}" if story.reason else ""
-    print_line(f"{story.status.upper()}{why}  ({story.requested}, {story.retries} retries)", colour)
-    for part, names in story.delivered.items():
+    colour = {"ready": "green", "failed": "red", "deleted": "red"}.get(history.status, "yellow")
+    why = f": {history.reason}" if history.reason else ""
+    print_line(f"{history.status.upper()}{why}  ({history.requested}, {history.retries} retries)", colour)
+    for part, names in history.delivered.items():
         print_line(f"  {part}  {', '.join(names) or 'none yet'}")
-    if story.events:
+    if history.events:
         print_table(
             ("TIME", "WHAT", "VM", "POOL", "DETAIL"),
-            [(utc_time(one.at), one.what, one.vm or "-", one.pool or "-", one.detail) for one in story.events],
+            [(utc_time(one.at), one.what, one.vm or "-", one.pool or "-", one.detail) for one in history.events],
         )

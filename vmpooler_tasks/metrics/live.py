@@ -118,7 +118,7 @@ def _pools(now: Snapshot, settings: Settings, epoch: float) -> Iterator[Metric]:
     )
 
     def is_open(until: float | None) -> int:
-        return int(until is not None and breakers.is_open(until, epoch, settings.config.breaker_seconds))
+        return int(until is not None and breakers.is_suspended(until, epoch, settings.config.breaker_seconds))
 
     yield gauges(
         "vmpooler_pool_breaker_open",

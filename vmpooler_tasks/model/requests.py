@@ -1,4 +1,4 @@
-"""On-demand requests: what is asked for, and the clones that it takes. Both are VMPooler's texts."""
+"""On-demand requests: the VMs that they ask for, and the queued clones. VMPooler defines both text formats."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -6,16 +6,36 @@ from enum import StrEnum
 
 
 class RequestStatus(StrEnum):
-    """`status` of a request; one without any is still to be filled."""
+    """Final `status` of a request. A request without one of these is still open."""
 
     READY = "ready"
     FAILED = "failed"
     DELETED = "deleted"
 
 
+class RequestStage(StrEnum):
+    """Stage of an open request."""
+
+    WAITING = "waiting"
+    FILLING = "filling"
+
+
+class RequestOutcome(StrEnum):
+    """Effect of a failed VM on its request."""
+
+    NONE = "none"
+    """The VM had no request, or its request is closed."""
+
+    RETRIED = "retried"
+    FAILED = "failed"
+
+
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """So many VMs of one pool, asked for by one of its names. An alias may hold colons, a pool does not."""
+    """One part of a request: `count` VMs of a pool, by the name that the user typed.
+
+    The name may be an alias and may hold colons. A pool's name holds none.
+    """
 
     alias: str
     pool: str
@@ -27,7 +47,7 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class CloneItem:
-    """Clones that are still to be started for a request: a member of `vmpooler__odcreate__task`."""
+    """Clones that a request still needs: one member of `vmpooler__odcreate__task`."""
 
     wanted: Wanted
     request_id: str
@@ -38,17 +58,20 @@ class CloneItem:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RequestRetry:
-    """What to do for the request that a failed VM was made for: `item` goes back, unless it is failed for `reason`."""
+    """How a failed VM's request goes on. `item` is queued again, or the request fails for `reason`.
+
+    A permanent error, or more than `max_retries`, fails the request. An empty `item` means that the VM has no request.
+    """
 
     request_id: bytes = b""
     item: str = ""
     permanent: bool = False
-    most_retries: int = 0
+    max_retries: int = 0
     reason: str = ""
 
 
 def parse_requested(text: str) -> tuple[Wanted, ...]:
-    """`alias:pool:count[,…]`; what is asked for twice is one, of as many. Raises ValueError for anything else."""
+    """Parse `alias:pool:count[,…]`. Equal parts become one with the sum of their counts. Raise ValueError otherwise."""
     counts: dict[tuple[str, str], int] = {}
     for part in map(_wanted, text.split(",")):
         counts[part.alias, part.pool] = counts.get((part.alias, part.pool), 0) + part.count
@@ -56,7 +79,7 @@ def parse_requested(text: str) -> tuple[Wanted, ...]:
 
 
 def parse_item(text: str) -> CloneItem:
-    """`alias:pool:count:request`. Raises ValueError for anything else."""
+    """Parse `alias:pool:count:request`. Raise ValueError for any other text."""
     wanted, _, request_id = text.rpartition(":")
     if not request_id or not _is_utf_8(request_id):
         raise ValueError(f"{text!r} names no request")
@@ -68,14 +91,15 @@ def _wanted(text: str) -> Wanted:
     if len(parts) != 3 or not parts[1] or not parts[2].isdecimal():  # noqa: PLR2004 - alias, pool, count
         raise ValueError(f"{text!r} is not alias:pool:count")
     if not _is_utf_8(text):
-        raise ValueError(f"{text!r} is no UTF-8")
+        raise ValueError(f"{text!r} is not valid UTF-8")
     return Wanted(parts[0], parts[1], int(parts[2]))
 
 
 def _is_utf_8(text: str) -> bool:
-    """Bytes that are none were decoded to lone surrogates, which no key can be made of."""
+    """Return False for text with lone surrogates, to which bytes that are not UTF-8 were decoded."""
     return not any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def total(wanted: Iterable[Wanted]) -> int:
+    """Return the number of VMs that all parts ask for."""
     return sum(part.count for part in wanted)

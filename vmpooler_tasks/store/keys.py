@@ -37,7 +37,7 @@ TEMPLATES = b"vmpooler_tasks__templates"
 DELIVERIES = b"vmpooler_tasks__deliveries"
 WORK_PREFIX = b"vmpooler_tasks__work__"
 
-ASKED = b"vmpooler_tasks__asked"
+REQUESTED_AT = b"vmpooler_tasks__requested_at"
 OTHER_MANAGER = b"vmpooler_tasks__other_manager"
 REDRIVES = b"vmpooler_tasks__redrives"
 
@@ -82,7 +82,7 @@ def is_queue(key: bytes) -> bool:
 
 
 def pool(name: str) -> bytes:
-    """A pool's settings, as a VMPooler registered them."""
+    """A pool's settings, as the pool manager registered them."""
     return f"vmpooler__pool__{name}".encode()
 
 
@@ -99,7 +99,7 @@ def request(request_id: bytes) -> bytes:
 
 
 def delivered(request_id: bytes, alias: str, pool: str) -> bytes:
-    """The VMs that a request got from one pool, by the name that it asked for."""
+    """The VMs delivered to a request from one pool, by the name that the user typed."""
     return b"vmpooler__%b__%b__%b" % (request_id, alias.encode(), pool.encode())
 
 
@@ -109,7 +109,7 @@ def active(pool: str) -> bytes:
 
 
 def empty(pool: str) -> bytes:
-    """Is there while a pool has no ready VM."""
+    """VMPooler's flag of a pool without a ready VM."""
     return f"vmpooler__empty__{pool}".encode()
 
 
@@ -124,12 +124,12 @@ def messages(queue: str) -> list[bytes]:
 
 
 def work(vm: bytes) -> bytes:
-    """Who works on a VM: hash owner, fence, attempts, destroys; and where it comes from, if it was redriven."""
+    """Who works on a VM: hash owner, fence, attempts, destroys; and its lineage, if it was redriven."""
     return WORK_PREFIX + vm
 
 
 def breaker(provider: str) -> bytes:
-    """The circuit breaker of a provider: hash failures, listings, open_until, trial_until, pause."""
+    """The circuit breaker of a provider: hash failures, inventories, checks, open_until, trial_until, pause."""
     return f"vmpooler_tasks__breaker__{provider}".encode()
 
 
@@ -144,12 +144,12 @@ def redrive_dead_letters(run: str) -> bytes:
 
 
 def pool_breaker(pool: str) -> bytes:
-    """The same for a pool, whose own configuration makes every clone fail for good."""
+    """The circuit breaker of a pool: it counts clones that failed with permanent errors."""
     return f"vmpooler_tasks__pool_breaker__{pool}".encode()
 
 
 def check_lock(pool: str) -> bytes:
-    """Held while a pool is looked at."""
+    """Held during an inspection of a pool."""
     return f"vmpooler_tasks__lock__check__{pool}".encode()
 
 

@@ -24,7 +24,7 @@ class OtherManagerGuard:
     def refresh(self) -> bool:
         """Return True if another manager was seen lately. Reads Redis at most once per interval, and logs."""
         if self._query.acquire():
-            self._record(is_seen=other_manager.sightings(database()) > 0)
+            self._record(is_seen=other_manager.recent_sightings(database()) > 0)
         return self._is_seen
 
     def compare_counters(self) -> bool:
@@ -32,7 +32,7 @@ class OtherManagerGuard:
 
         One process has to do this now and then: the others only read the result.
         """
-        self._record(is_seen=other_manager.look(database()))
+        self._record(is_seen=other_manager.correct_counters(database()))
         return self._is_seen
 
     def _record(self, *, is_seen: bool) -> None:

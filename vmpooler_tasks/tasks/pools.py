@@ -9,6 +9,7 @@ from vmpooler_tasks.errors import ProviderError, SuspendedError
 from vmpooler_tasks.jobs.pools import check_pending, check_ready, check_running, clone, destroy, inspect
 from vmpooler_tasks.jobs.pools.context import PoolContext, Work
 from vmpooler_tasks.jobs.requests import fulfil
+from vmpooler_tasks.model.pools.results import CheckResult
 from vmpooler_tasks.tasks import registry
 from vmpooler_tasks.tasks.celery.base import Task
 from vmpooler_tasks.tasks.messages import count_waiting
@@ -80,11 +81,11 @@ def check_pools() -> str:
 @shared_task(name=registry.CHECK_POOL, base=PoolTask)
 def check_pool(pool: str) -> str:
     """Inspect one pool, as `vmpooler_tasks.jobs.pools.inspect` does, and send the work that it found."""
-    look = inspect.check(manager(), pool)
-    count = send_work(look.work)
-    if look.trouble:
-        raise look.trouble
-    return "busy" if look.busy else f"{count} pieces of work"
+    inspection = inspect.inspect_pool(manager(), pool)
+    count = send_work(inspection.work)
+    if inspection.error:
+        raise inspection.error
+    return "busy" if inspection.busy else f"{count} pieces of work"
 
 
 @shared_task(name=registry.PROCESS_REQUESTS, base=PoolTask)
@@ -95,7 +96,7 @@ def process_ondemand_requests() -> str:
 
 @shared_task(name=registry.CLONE_VM, base=PoolTask, bind=True)
 def clone_vm(self: Task, vm: str, pool: str, request_id: str | None = None) -> str:
-    return clone.run(manager(), vm, pool, f"{self.request.id}/{self.request.retries}", request_id)
+    return str(clone.run(manager(), vm, pool, f"{self.request.id}/{self.request.retries}", request_id))
 
 
 @shared_task(name=registry.CHECK_PENDING_VM, base=PoolTask)
@@ -113,13 +114,13 @@ def check_running_vm(vm: str, pool: str) -> str:
     return _check(check_running.check, vm, pool)
 
 
-def _check(check: Callable[[PoolContext, str, str], str], vm: str, pool: str) -> str:
+def _check(check: Callable[[PoolContext, str, str], CheckResult], vm: str, pool: str) -> str:
     try:
-        return check(manager(), vm, pool)
+        return str(check(manager(), vm, pool))
     except SuspendedError as error:  # nothing is wrong with the VM: the next inspection sends its check again
         return str(error)
 
 
 @shared_task(name=registry.DESTROY_VM, base=PoolTask, bind=True)
 def destroy_vm(self: Task, vm: str, pool: str) -> str:
-    return destroy.run(manager(), vm, pool, self.request.id)
+    return str(destroy.run(manager(), vm, pool, self.request.id))

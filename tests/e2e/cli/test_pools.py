@@ -73,19 +73,17 @@ def test_a_provider_that_is_left_alone_is_told_once_with_how_long(pools: Command
     world.client.hset(keys.breaker("dummy"), mapping={"failures": 5, "open_until": world.now + 3600})
     told = [line for line in pools("pools").out.splitlines() if line.startswith("!")]
     assert len(told) == 1
-    assert re.fullmatch(
-        r"! provider dummy is left alone for (59m \d+s|1h) more: it fails again and again, or hangs", told[0]
-    )
+    assert re.fullmatch(r"! provider dummy is suspended for (59m \d+s|1h) more: it failed repeatedly, or hung", told[0])
     world.client.hset(keys.breaker("dummy"), mapping={"open_until": world.now - 1})
     assert pools("pools").out.splitlines()[-1] == (
-        "! provider dummy is left alone until a clone succeeds: it fails again and again, or hangs"
+        "! provider dummy is suspended until a clone succeeds: it failed repeatedly, or hung"
     )
 
 
 def test_a_pool_that_is_left_alone_is_told_with_its_last_failure(pools: CommandLine, world: World) -> None:
     world.client.hset(keys.pool_breaker(POOL), mapping={"failures": 5, "open_until": world.now - 1})
     told = [line for line in pools("pools").out.splitlines() if line.startswith("!")]
-    assert told == [f"! {POOL} is left alone until a clone succeeds: no space on the datastore"]
+    assert told == [f"! {POOL} is suspended until a clone succeeds: no space on the datastore"]
 
 
 def test_without_any_pool_it_says_so(run: CommandLine) -> None:

@@ -114,7 +114,7 @@ def test_where_pools_are_not_managed_here_it_says_who_has_to_fill_it(ask: Comman
     result = ask("request", "centos")
     assert (result.status, result.err) == (
         0,
-        "vmpooler-tasks: manage_pools is off: VMPooler's own manager has to fill it\n",
+        "vmpooler-tasks: manage_pools is off: VMPooler's own manager has to fill the request\n",
     )
 
 
@@ -161,12 +161,12 @@ def test_a_story_is_told_in_order_of_time_with_its_dead_letters(ask: CommandLine
     assert heading.split() == ["TIME", "WHAT", "VM", "POOL", "DETAIL"]
     told = [re.split(r"  +", row)[1:3] for row in rows]
     assert told == [
-        ["asked for", "-"],
+        ["requested", "-"],
         ["failed (clone)", "pooler-first"],
         ["failed (clone)", "pooler-second"],
-        ["clone begun", "pooler-third"],
+        ["clone started", "pooler-third"],
         ["delivered", "pooler-third"],
-        ["clone begun", "pooler-fourth"],
+        ["clone started", "pooler-fourth"],
     ]
     assert rows[2].endswith("E: no space [id-pooler-second]")
     assert rows[4].endswith("cloned in 42.5 s")
@@ -188,7 +188,7 @@ def test_requests_that_wait_or_are_filled_are_listed(ask: CommandLine, world: Wo
     filling = a_story(world)
     waiting = ask.json("request", "debian-12")["request"]
     heading, _, *rows = ask("request", "list").out.splitlines()
-    assert re.split(r"  +", heading) == ["ID", "STATUS", "ASKED FOR", "DELIVERED", "RETRIES"]
+    assert re.split(r"  +", heading) == ["ID", "STATUS", "REQUESTED", "DELIVERED", "RETRIES"]
     assert [row.split() for row in rows] == [
         [waiting, "waiting", "debian-12:debian-12:1", "0", "0"],
         [filling, "filling", f"centos:{POOL}:2", "1", "2"],
@@ -228,7 +228,7 @@ def test_a_request_that_is_waited_for_is_filled(served: CommandLine) -> None:
     shown = json.loads(result.out)
     assert (shown["status"], shown["failure_reason"], shown["retry_count"]) == ("ready", "", 0)
     assert [len(shown["delivered"][part]) for part in (f"centos:{POOL}:2", "debian-12:debian-12:1")] == [2, 1]
-    assert sorted({one["what"] for one in shown["events"]} - {"asked for"}) == ["clone begun", "delivered"]
+    assert sorted({one["what"] for one in shown["events"]} - {"requested"}) == ["clone started", "delivered"]
     assert served.json("request", "show", shown["request"])["delivered"] == shown["delivered"]
     assert served.json("request", "list") == []
 

@@ -30,9 +30,9 @@ from vmpooler_tasks.jobs.deadletters.retention import keep
 from vmpooler_tasks.jobs.health import check as health_check
 from vmpooler_tasks.jobs.health.measure import measure
 from vmpooler_tasks.jobs.pools import check_pending, check_ready, clone
-from vmpooler_tasks.jobs.pools.clone import Failure
+from vmpooler_tasks.jobs.pools.clone import CloneFailure
 from vmpooler_tasks.jobs.pools.context import PoolContext
-from vmpooler_tasks.jobs.pools.failed_vm import say_moved
+from vmpooler_tasks.jobs.pools.failed_vm import log_moved
 from vmpooler_tasks.jobs.pools.inspect import first_metadata
 from vmpooler_tasks.jobs.pools.lease_renewer import LeaseRenewer
 from vmpooler_tasks.jobs.pools.provider_calls import Retries
@@ -183,7 +183,7 @@ def move_to_dlq(db: Database, settings: Settings, step: Step) -> None:
         **origin,
     )
     if keep(db, settings, queue, letter, step.now):
-        say_moved(letter)
+        log_moved(letter)
 
 
 # --- the pool workers -------------------------------------------------------------------------------------------------
@@ -223,18 +223,18 @@ class RecordedProvider:
 def manager_of(db: Database, settings: Settings, step: Step) -> PoolContext:
     provider: Provider = RecordedProvider(step.provider)
     clock = lambda: step.now  # noqa: E731 - the step's is the only time there is
-    keeper = LeaseRenewer(db, settings.config.lease_seconds, clock)
-    return PoolContext(db, settings, lambda _: provider, clock, keeper, retries=Retries(attempts=1))
+    leases = LeaseRenewer(db, settings.config.lease_seconds, clock)
+    return PoolContext(db, settings, lambda _: provider, clock, leases, retries=Retries(attempts=1))
 
 
 def act_on_vm(manager: PoolContext, step: Step) -> Any:
     if "names" in step.args:
         return failing_clone(manager, step)
     vm, pool = step.args["vm"], manager.pool(step.args["pool"])
-    (fields,) = vms.metadata(manager.db, [vm.encode()])
+    (fields,) = vms.read_metadata(manager.db, [vm.encode()])
     match step.action:
         case "handle_timed_out_vm":
-            return check_pending.time_out(manager, vm, pool.name, fields)
+            return check_pending.fail(manager, vm, pool.name, fields)
         case "fail_pending_vm":
             minutes = {name: step.args[name] for name in ("timeout", "timeout_notification")}
             return check_pending.fail_if_late(manager, vm, pool.model_copy(update=minutes), fields)
@@ -254,7 +254,7 @@ def failing_clone(manager: PoolContext, step: Step) -> list[str]:
     lineage = {"request_id": request_id, "pool_alias": step.args.get("pool_alias")}
     metadata = {**first_metadata(manager.settings, pool, step.now), **lineage}
     words = [word for name, value in metadata.items() if value is not None for word in (name, value)]
-    begun, _, _ = manager.db.run(  # for a request too: `ondemand.begin_clones` does the same, if anybody waits for it
+    begun, _, _ = manager.db.run(  # for a request too: `fulfilment.start_clones` does the same, if anybody waits for it
         "pools/start_clones",
         [keys.queue(Queue.PENDING, pool.name), keys.queue(Queue.READY, pool.name), slots.key, slots.counter],
         [10**6, 10**6, repr(step.now + 60), keys.VM_PREFIX, keys.WORK_PREFIX, len(words), *words, vm],
@@ -262,8 +262,8 @@ def failing_clone(manager: PoolContext, step: Step) -> list[str]:
     assert begun == [vm.encode()]
     with pytest.raises(Exception) as caught:  # of whichever class was recorded
         clone.run(manager, vm, pool.name, "the task", request_id)
-    why = Failure.of(caught.value)
-    failure = Failure(why.error_class, redacted_text(why.message), why.permanent)
+    why = CloneFailure.of(caught.value)
+    failure = CloneFailure(why.error_class, redacted_text(why.message), why.permanent)
     assert clone.fail(manager, vm, pool.name, failure, "the task", request_id)
     return [failure.error_class, timeless(failure.message.encode()).decode()]
 

@@ -28,7 +28,7 @@ from vmpooler_tasks.store.deadletters.trim import DeadLetterLimits
 from vmpooler_tasks.store.fleet import schedule, workers
 from vmpooler_tasks.store.fleet.workers import Worker
 from vmpooler_tasks.store.pools import breakers
-from vmpooler_tasks.store.pools.breakers import Question
+from vmpooler_tasks.store.pools.breakers import BreakerLimits, CallKind
 from vmpooler_tasks.tasks.celery.app import app
 
 pytestmark = pytest.mark.both_servers
@@ -206,7 +206,7 @@ def test_registered_pools_where_none_is_configured(world: World) -> None:
 def test_breakers(world: World) -> None:
     chosen = settings().model_copy(update={"providers": {"dummy": {}, "vsphere": {}}})
     for _ in range(2):
-        breakers.count_failure(world.db, "dummy", Question.LOOK, now=world.now, most=2, seconds=30)
+        breakers.count_failure(world.db, "dummy", CallKind.CHECK, BreakerLimits(2, 30), now=world.now)
     world.client.hset(keys.pool_breaker(POOL), "open_until", world.now + 1)
     found = scrape(world, chosen)
     assert found("vmpooler_provider_breaker_open", provider="dummy") == 1

@@ -12,7 +12,7 @@ from vmpooler_tasks.model.names import Queue
 from vmpooler_tasks.model.pools.lifecycle import Step
 from vmpooler_tasks.store import Database, keys
 from vmpooler_tasks.store.pools import breakers
-from vmpooler_tasks.store.pools.breakers import OpenBreaker
+from vmpooler_tasks.store.pools.breakers import Suspension
 
 pytestmark = pytest.mark.both_servers
 
@@ -27,8 +27,8 @@ def world(db: Database) -> PoolWorld:
     return PoolWorld(db, pools=[pool(size=20)], config={"task_limit": 100, "breaker_failures": 3})
 
 
-def open_ones(world: PoolWorld) -> list[OpenBreaker]:
-    return breakers.open_ones(world.db, ["scripted"])
+def suspensions(world: PoolWorld) -> list[Suspension]:
+    return breakers.suspended_providers(world.db, ["scripted"])
 
 
 def failing(world: PoolWorld, error: Exception, count: int) -> list[str]:
@@ -46,49 +46,49 @@ def deliver(world: PoolWorld, vm: str) -> str:
 
 
 def pause(world: PoolWorld) -> float:
-    [one] = open_ones(world)
-    return round(one.open_until - world.now, 3)
+    [one] = suspensions(world)
+    return round(one.suspended_until - world.now, 3)
 
 
 def test_it_opens_after_so_many_failures_in_a_row(world: PoolWorld, caplog: pytest.LogCaptureFixture) -> None:
     left = failing(world, RESET, 2)
-    assert open_ones(world) == []
+    assert suspensions(world) == []
     world.provider.raises("create", RESET, always=True)
     deliver(world, left[0])
-    assert (pause(world), open_ones(world)[0].failures) == (30, 3)
-    assert caplog.messages[-1] == (f"[!] [{POOL}] Provider 'scripted' is left alone for 30 s: it fails again and again")
+    assert (pause(world), suspensions(world)[0].failures) == (30, 3)
+    assert caplog.messages[-1] == (f"[!] [{POOL}] provider 'scripted' is suspended for 30 s after repeated failures")
 
 
 def test_a_success_in_between_begins_the_count_anew(world: PoolWorld) -> None:
     left = failing(world, RESET, 2)
     assert deliver(world, left[0]) == "ready"
     failing(world, RESET, 2)
-    assert open_ones(world) == []
+    assert suspensions(world) == []
 
 
 @pytest.mark.parametrize("error", [MISSING, PermanentProviderError("no such network"), TypeError("a mistake")])
 def test_permanent_errors_are_no_fault_of_the_provider(world: PoolWorld, error: Exception) -> None:
     failing(world, error, 5)
-    assert open_ones(world) == []
+    assert suspensions(world) == []
     assert not world.client.exists(keys.breaker("scripted"))
 
 
 def test_while_it_is_open_a_clone_waits_without_being_tried(world: PoolWorld) -> None:
     left = failing(world, RESET, 3)
     asked = len(world.provider.calls)
-    assert [deliver(world, vm) for vm in left[:3]] == ["open"] * 3
+    assert [deliver(world, vm) for vm in left[:3]] == ["suspended"] * 3
     assert len(world.provider.calls) == asked
     assert world.queues_of(left[0]) == [Queue.PENDING]
-    assert world.letters("clone")[3:] == []
+    assert world.dead_letters("clone")[3:] == []
 
 
 def test_waiting_for_an_open_provider_is_no_attempt(world: PoolWorld) -> None:
     [vm, *_] = failing(world, RESET, 3)
     for _ in range(10):
-        assert deliver(world, vm) == "open"
+        assert deliver(world, vm) == "suspended"
     world.now += 31
     assert deliver(world, vm) == "ready"
-    assert vm not in world.provider.asked("find"), "it was never begun before"
+    assert vm not in world.provider.called("find"), "it was never begun before"
 
 
 def test_what_waited_is_taken_up_again_when_the_pause_is_over(world: PoolWorld) -> None:
@@ -106,14 +106,14 @@ def test_after_the_pause_exactly_one_tries(world: PoolWorld) -> None:
     seen: list[str] = []
     world.provider.before("create", lambda _: seen.extend([deliver(world, two), deliver(world, three)]))
     assert deliver(world, one) == "ready"
-    assert seen == ["open", "open"]
+    assert seen == ["suspended", "suspended"]
 
 
 def test_a_success_closes_it_for_all(world: PoolWorld) -> None:
     [one, two, *_] = failing(world, RESET, 3)
     world.now += 30.001
     assert deliver(world, one) == "ready"
-    assert open_ones(world) == []
+    assert suspensions(world) == []
     assert deliver(world, two) == "ready"
     assert not world.client.exists(keys.breaker("scripted"))
 
@@ -157,7 +157,7 @@ def test_a_trial_whose_worker_dies_is_followed_by_another(world: PoolWorld) -> N
     with pytest.raises(PermanentProviderError):
         world.clone(one)
     world.now += 59
-    assert deliver(world, two) == "open"
+    assert deliver(world, two) == "suspended"
     world.now += 1
     assert deliver(world, two) == "ready"
 
@@ -165,45 +165,45 @@ def test_a_trial_whose_worker_dies_is_followed_by_another(world: PoolWorld) -> N
 def test_an_inventory_that_cannot_be_read_counts(world: PoolWorld) -> None:
     world.pools = [pool(size=0)]
     world.provider.raises("list", RESET, always=True)
-    troubles: list[Any] = [world.look().trouble for _ in range(4)]
+    troubles: list[Any] = [world.inspect().error for _ in range(4)]
     assert troubles == [RESET, RESET, RESET, None], "then it is not asked any more"
     assert pause(world) == 30
-    assert world.provider.asked("list") == [POOL] * 3
+    assert world.provider.called("list") == [POOL] * 3
 
 
 def test_after_the_pause_the_inventory_is_read_again(world: PoolWorld) -> None:
     world.pools = [pool(size=0)]
     world.provider.raises("list", RESET, RESET, RESET)
     for _ in range(3):
-        world.look()
+        world.inspect()
     world.now += 31
-    assert world.look().trouble is None
-    assert world.provider.asked("list") == [POOL] * 4
+    assert world.inspect().error is None
+    assert world.provider.called("list") == [POOL] * 4
 
 
 def test_a_provider_whose_inventory_fails_now_and_then_is_not_left_alone(world: PoolWorld) -> None:
     world.pools = [pool(size=0)]
     for _ in range(5):
         world.provider.raises("list", RESET)
-        assert world.look().trouble is RESET
-        assert world.look().trouble is None
+        assert world.inspect().error is RESET
+        assert world.inspect().error is None
         world.now += 600
-    assert open_ones(world) == [], "never two in a row"
+    assert suspensions(world) == [], "never two in a row"
 
 
 def test_an_inventory_that_can_be_read_again_closes_what_it_opened(world: PoolWorld) -> None:
     world.pools = [pool(size=0)]
     world.provider.raises("list", RESET, RESET, RESET)
     for _ in range(3):
-        world.look()
+        world.inspect()
     world.now += 31
-    world.look()
-    assert open_ones(world) == []
+    world.inspect()
+    assert suspensions(world) == []
 
 
 def test_an_inventory_that_can_be_read_says_nothing_of_clones(world: PoolWorld) -> None:
     left = failing(world, RESET, 2)
-    world.look()
+    world.inspect()
     world.provider.raises("create", RESET, always=True)
     deliver(world, left[0])
     assert pause(world) == 30
@@ -228,9 +228,9 @@ def test_a_pool_whose_clones_fail_for_good_is_left_alone_by_itself(
 ) -> None:
     world.pools = [pool(size=20), pool(OTHER, size=2)]
     failing(world, MISSING, 3)
-    [broken] = breakers.open_pools(world.db, [POOL, OTHER])
-    assert (broken.name, broken.failures, round(broken.open_until - world.now)) == (POOL, 3, 30)
-    assert caplog.messages[-1] == f"[!] [{POOL}] '{POOL}' is left alone for 30 s: it fails again and again"
+    [broken] = breakers.suspended_pools(world.db, [POOL, OTHER])
+    assert (broken.name, broken.failures, round(broken.suspended_until - world.now)) == (POOL, 3, 30)
+    assert caplog.messages[-1] == f"[!] [{POOL}] pool '{POOL}' is suspended for 30 s after repeated permanent errors"
     left = len(world.names_in(Queue.PENDING))
     assert world.clones() == [], "no more are begun"
     assert len(world.names_in(Queue.PENDING)) == left
@@ -246,10 +246,10 @@ def test_a_broken_pool_is_tried_with_one_clone_at_a_time_and_then_filled(world: 
     world.provider.raises("create", MISSING, always=True)
     deliver(world, vm)
     assert world.clones() == []
-    assert round(breakers.open_pools(world.db, [POOL])[0].open_until - world.now) == 60
+    assert round(breakers.suspended_pools(world.db, [POOL])[0].suspended_until - world.now) == 60
     world.now += 61
     [vm] = world.clones()
     world.provider.raises("create")
     assert deliver(world, vm) == "ready"
-    assert breakers.open_pools(world.db, [POOL]) == []
+    assert breakers.suspended_pools(world.db, [POOL]) == []
     assert len(world.clones()) == 19

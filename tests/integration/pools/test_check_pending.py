@@ -23,17 +23,17 @@ BOOTING = Readiness(False, "connection refused")
 def world(db: Database) -> PoolWorld:
     """A pool that begins no clones, whose VMs are not ready."""
     world = PoolWorld(db, pools=[pool(size=0)])
-    world.provider.answers_about_all = BOOTING
+    world.provider.default_readiness = BOOTING
     return world
 
 
 def check(world: PoolWorld, vm: str = VM) -> str:
-    return check_pending.check(world.manager, vm, POOL)
+    return check_pending.check(world.context, vm, POOL)
 
 
 def test_a_vm_that_is_ready_moves_to_ready(world: PoolWorld) -> None:
     world.pending_vm(VM, 42)
-    world.provider.answers_about_all = Readiness(True)
+    world.provider.default_readiness = Readiness(True)
     assert check(world) == "ready"
     assert world.queues_of(VM) == [Queue.READY]
     assert world.metadata(VM)["ready"] == "2024-01-15 10:30:00 +0000"
@@ -43,14 +43,14 @@ def test_a_vm_that_is_ready_moves_to_ready(world: PoolWorld) -> None:
 
 def test_a_vm_that_is_ready_in_time_or_not_is_ready(world: PoolWorld) -> None:
     world.pending_vm(VM, 100 * MINUTE)
-    world.provider.answers_about_all = Readiness(True)
+    world.provider.default_readiness = Readiness(True)
     assert check(world) == "ready"
 
 
 def test_without_a_time_no_boot_is_counted(world: PoolWorld) -> None:
     world.vm(Queue.PENDING, VM, None)
     world.provider.has(VM)
-    world.provider.answers_about_all = Readiness(True)
+    world.provider.default_readiness = Readiness(True)
     assert check(world) == "ready"
     assert not world.client.exists("vmpooler__boot__2024-01-15")
 
@@ -83,7 +83,7 @@ def test_the_timeout_is_the_pools_own_else_the_global_one(
 def test_a_vm_that_took_too_long_leaves_a_letter_and_is_destroyed(world: PoolWorld) -> None:
     world.pending_vm(VM, 901)
     check(world)
-    assert world.letters("pending") == [
+    assert world.dead_letters("pending") == [
         {
             "vm": VM,
             "pool": POOL,
@@ -101,10 +101,10 @@ def test_a_vm_that_took_too_long_leaves_a_letter_and_is_destroyed(world: PoolWor
 
 @pytest.mark.parametrize(("noted", "told"), [(None, TIMED_OUT), ("no route to host", "no route to host")])
 def test_the_letter_tells_the_last_error_that_was_seen(world: PoolWorld, noted: str | None, told: str) -> None:
-    world.provider.answers_about_all = Readiness(False)
+    world.provider.default_readiness = Readiness(False)
     world.pending_vm(VM, 901, **({"open_socket_error": noted} if noted else {}))
     check(world)
-    assert [letter["error_message"] for letter in world.letters("pending")] == [told]
+    assert [letter["error_message"] for letter in world.dead_letters("pending")] == [told]
 
 
 def test_an_error_is_noted_with_the_vm(world: PoolWorld) -> None:
@@ -156,9 +156,9 @@ def test_a_notice_after_0_minutes_is_never_given(
 
 def test_a_vm_that_took_too_long_and_is_nowhere_is_just_removed(world: PoolWorld) -> None:
     world.vm(Queue.PENDING, VM, 901)
-    assert check(world) == "dropped"
+    assert check(world) == "removed"
     assert world.queues_of(VM) == []
-    assert world.letters("pending") == []
+    assert world.dead_letters("pending") == []
     assert WEEK - 60 < world.ttl(VM) <= WEEK
 
 
@@ -175,7 +175,7 @@ def test_a_provider_that_does_not_say_changes_nothing(world: PoolWorld, operatio
     with pytest.raises(TransientProviderError):
         check(world)
     assert world.queues_of(VM) == [Queue.PENDING]
-    assert world.letters("pending") == []
+    assert world.dead_letters("pending") == []
 
 
 @pytest.mark.parametrize("readiness", [Readiness(True), BOOTING])
@@ -186,11 +186,11 @@ def test_a_vm_that_leaves_pending_while_it_is_looked_at_is_left_alone(
     world.pending_vm(VM, 901)
     if not is_there:
         world.provider.machines.clear()
-    world.provider.answers_about_all = readiness
+    world.provider.default_readiness = readiness
     world.provider.before("ready", lambda _: world.client.srem(keys.queue(Queue.PENDING, POOL), VM))
-    assert check(world) == "gone"
+    assert check(world) == "left_queue"
     assert world.queues_of(VM) == []
-    assert [world.letters(queue) for queue in ("pending", "ready")] == [[], []]
+    assert [world.dead_letters(queue) for queue in ("pending", "ready")] == [[], []]
 
 
 def test_a_vm_that_others_made_ready_is_left_alone(world: PoolWorld) -> None:
@@ -199,7 +199,7 @@ def test_a_vm_that_others_made_ready_is_left_alone(world: PoolWorld) -> None:
         "find",
         lambda _: world.client.smove(keys.queue(Queue.PENDING, POOL), keys.queue(Queue.READY, POOL), VM),
     )
-    assert check(world) == "gone"
+    assert check(world) == "left_queue"
     assert world.queues_of(VM) == [Queue.READY]
 
 
@@ -211,7 +211,7 @@ def test_where_the_letter_cannot_be_written_the_vm_stays(world: PoolWorld) -> No
     assert world.queues_of(VM) == [Queue.PENDING]
     world.client.delete("vmpooler__dlq__pending")
     assert check(world) == "failed"
-    assert len(world.letters("pending")) == 1
+    assert len(world.dead_letters("pending")) == 1
 
 
 def test_without_dead_letters_it_is_completed_all_the_same(world: PoolWorld) -> None:
@@ -227,7 +227,7 @@ def test_the_same_vm_failing_twice_is_one_letter(world: PoolWorld) -> None:
     check(world)
     world.client.smove(keys.queue(Queue.COMPLETED, POOL), keys.queue(Queue.PENDING, POOL), VM)
     check(world)
-    assert len(world.letters("pending")) == 1
+    assert len(world.dead_letters("pending")) == 1
 
 
 def test_all_pending_vms_are_looked_at_with_each_look_but_for_those_being_cloned(world: PoolWorld) -> None:
@@ -245,10 +245,10 @@ def test_all_pending_vms_are_looked_at_with_each_look_but_for_those_being_cloned
 @pytest.mark.parametrize("name", ["pooler-a", b"\xff-name"])
 def test_a_pending_vm_without_a_time_ages_from_the_first_look(world: PoolWorld, name: str | bytes) -> None:
     raw = world.vm(Queue.PENDING, name, None)
-    world.look()
+    world.inspect()
     assert world.client.hget(keys.vm(raw), "clone") == world.stamp(0).encode()
     world.now += 60
-    world.look()
+    world.inspect()
     assert world.client.hget(keys.vm(raw), "clone") == world.stamp(60).encode()
 
 
@@ -258,7 +258,7 @@ def test_a_name_that_is_none_is_told_and_keeps_nobody_else_from_being_looked_at(
     world.vm(Queue.PENDING, b"\xff", 60)
     world.pending_vm(VM, 60)
     assert world.due(Step.CHECK_PENDING) == [VM]
-    assert caplog.messages == [f"[!] [{POOL}] b'\\xff' is no name of a VM"]
+    assert caplog.messages == [f"[!] [{POOL}] b'\\xff' is not a valid name of a VM"]
 
 
 def test_a_time_that_cannot_be_read_is_none(world: PoolWorld) -> None:
@@ -275,7 +275,7 @@ def test_metadata_of_the_wrong_type_keeps_nobody_else_from_being_looked_at(world
 
 def test_it_is_told_on_one_line_what_became_of_it(world: PoolWorld, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "vmpooler_tasks")
-    world.provider.answers_about_all = Readiness(False, "no\nway")
+    world.provider.default_readiness = Readiness(False, "no\nway")
     world.pending_vm(VM, 901)
     check(world)
     world.vm(Queue.PENDING, "pooler-b", 901)
@@ -292,13 +292,13 @@ def test_a_vm_whose_clone_is_under_way_is_not_handed_on_by_a_look(world: PoolWor
     world.pools = [pool(size=1)]
     world.config["task_limit"] = 1
     [vm] = world.clones()
-    world.provider.answers_about_all = Readiness(True)
+    world.provider.default_readiness = Readiness(True)
     seen: list[str] = []
 
     def looked_at(_: str) -> None:
         world.provider.has(vm)
         world.now += 6 * MINUTE
-        seen.extend(check_pending.check(world.manager, vm, POOL) for _ in range(2))
+        seen.extend(check_pending.check(world.context, vm, POOL) for _ in range(2))
         world.provider.machines.pop(vm)
 
     world.provider.before("create", looked_at)

@@ -27,7 +27,7 @@ def world(db: Database) -> PoolWorld:
 
 
 def check(world: PoolWorld, vm: str = VM) -> str:
-    return check_ready.check(world.manager, vm, POOL)
+    return check_ready.check(world.context, vm, POOL)
 
 
 def test_a_vm_that_answers_is_kept_and_when_it_was_looked_at_is_noted(world: PoolWorld) -> None:
@@ -39,9 +39,9 @@ def test_a_vm_that_answers_is_kept_and_when_it_was_looked_at_is_noted(world: Poo
 
 def test_a_vm_that_does_not_answer_leaves_a_letter_and_is_destroyed(world: PoolWorld) -> None:
     world.ready_vm(VM, 3600)
-    world.provider.answers_about_all = DEAD
+    world.provider.default_readiness = DEAD
     assert check(world) == "failed"
-    assert world.letters("ready") == [
+    assert world.dead_letters("ready") == [
         {
             "vm": VM,
             "pool": POOL,
@@ -63,30 +63,30 @@ def test_where_the_provider_says_nothing_the_letter_tells_the_last_error_that_wa
 ) -> None:
     metadata: dict[str, Any] = {"open_socket_error": noted} if noted else {}
     world.ready_vm(VM, **metadata)
-    world.provider.answers_about_all = Readiness(False)
+    world.provider.default_readiness = Readiness(False)
     assert check(world) == "failed"
-    assert [letter["error_message"] for letter in world.letters("ready")] == [told]
+    assert [letter["error_message"] for letter in world.dead_letters("ready")] == [told]
 
 
 def test_a_vm_that_is_gone_has_failed(world: PoolWorld) -> None:
     world.vm(Queue.READY, VM, 60)
     assert check(world) == "failed"
-    assert [letter["error_class"] for letter in world.letters("ready")] == ["VmNotFoundError"]
+    assert [letter["error_class"] for letter in world.dead_letters("ready")] == ["VmNotFoundError"]
 
 
-@pytest.mark.parametrize(("age", "outcome"), [(60 * MINUTE, "ready"), (60 * MINUTE + 1, "recycled")])
+@pytest.mark.parametrize(("age", "outcome"), [(60 * MINUTE, "ready"), (60 * MINUTE + 1, "completed")])
 def test_a_vm_that_waited_longer_than_ready_ttl_is_recycled(world: PoolWorld, age: int, outcome: str) -> None:
     world.config["ready_ttl"] = 60
     world.ready_vm(VM, age)
     assert check(world) == outcome
-    assert world.queues_of(VM) == [Queue.COMPLETED if outcome == "recycled" else Queue.READY]
-    assert world.letters("ready") == [], "it has not failed"
+    assert world.queues_of(VM) == [Queue.COMPLETED if outcome == "completed" else Queue.READY]
+    assert world.dead_letters("ready") == [], "it has not failed"
 
 
 def test_a_vm_that_is_recycled_is_not_asked_about(world: PoolWorld) -> None:
     world.config["ready_ttl"] = 60
     world.ready_vm(VM, 3601)
-    assert check(world) == "recycled"
+    assert check(world) == "completed"
     assert world.provider.calls == []
 
 
@@ -101,7 +101,7 @@ def test_the_limit_is_the_pools_own_else_the_global_one(
     world.config.update(config)
     world.ready_vm("pooler-at", limit * MINUTE)
     world.ready_vm("pooler-beyond", limit * MINUTE + 1)
-    assert (check(world, "pooler-at"), check(world, "pooler-beyond")) == ("ready", "recycled")
+    assert (check(world, "pooler-at"), check(world, "pooler-beyond")) == ("ready", "completed")
 
 
 @pytest.mark.parametrize(("entry", "config"), [({}, {}), ({}, {"ready_ttl": 0}), ({"ready_ttl": 0}, {"ready_ttl": 1})])
@@ -116,9 +116,9 @@ def test_a_vm_that_calls_itself_something_else_is_recycled(world: PoolWorld, cap
     caplog.set_level(logging.INFO, "vmpooler_tasks")
     world.ready_vm(VM)
     world.provider.has(VM, hostname="local\nhost")
-    assert check(world) == "recycled"
+    assert check(world) == "completed"
     assert world.queues_of(VM) == [Queue.COMPLETED]
-    assert world.letters("ready") == []
+    assert world.dead_letters("ready") == []
     assert caplog.messages == [f"[!] [{POOL}] '{VM}' has mismatched hostname local\\nhost, removed from 'ready' queue"]
 
 
@@ -133,7 +133,7 @@ def test_a_vm_is_looked_at_at_most_every_vm_checktime(world: PoolWorld, since: i
     world.ready_vm(VM, 3600, check=world.stamp(since))
     assert world.due(Step.CHECK_READY) == ([VM] if is_due else [])
     check(world)
-    assert bool(world.provider.asked("ready")) is is_due
+    assert bool(world.provider.called("ready")) is is_due
 
 
 @pytest.mark.parametrize("checked", [None, "never", "2024-01-16 10:30:00 +0000"])
@@ -148,19 +148,19 @@ def test_a_checktime_of_0_is_with_each_look(world: PoolWorld) -> None:
     for _ in range(2):
         assert world.due(Step.CHECK_READY) == [VM]
         check(world)
-    assert len(world.provider.asked("ready")) == 2
+    assert len(world.provider.called("ready")) == 2
 
 
 def test_a_vm_past_its_time_is_due_although_it_was_just_looked_at(world: PoolWorld) -> None:
     world.config["ready_ttl"] = 60
     world.ready_vm(VM, 3601, check=world.stamp(1))
     assert world.due(Step.CHECK_READY) == [VM]
-    assert check(world) == "recycled"
+    assert check(world) == "completed"
 
 
 def test_a_vm_that_failed_to_answer_is_noted_as_looked_at(world: PoolWorld) -> None:
     world.ready_vm(VM)
-    world.provider.answers_about_all = DEAD
+    world.provider.default_readiness = DEAD
     check(world)
     assert world.metadata(VM)["check"] == world.stamp(0)
 
@@ -168,11 +168,11 @@ def test_a_vm_that_failed_to_answer_is_noted_as_looked_at(world: PoolWorld) -> N
 @pytest.mark.parametrize("moment", ["find", "ready"])
 def test_a_vm_that_is_checked_out_while_it_is_looked_at_stays_with_its_user(world: PoolWorld, moment: str) -> None:
     world.ready_vm(VM)
-    world.provider.answers_about_all = DEAD
+    world.provider.default_readiness = DEAD
     world.provider.before(moment, lambda _: world.check_out(VM))
-    assert check(world) == "gone"
+    assert check(world) == "left_queue"
     assert world.queues_of(VM) == [Queue.RUNNING]
-    assert world.letters("ready") == []
+    assert world.dead_letters("ready") == []
     assert world.count("vms_failed:ready") == 0
 
 
@@ -180,7 +180,7 @@ def test_a_vm_that_is_checked_out_is_not_recycled_for_its_name(world: PoolWorld)
     world.ready_vm(VM)
     world.provider.has(VM, hostname="localhost")
     world.provider.before("find", lambda _: world.check_out(VM))
-    assert check(world) == "gone"
+    assert check(world) == "left_queue"
     assert world.queues_of(VM) == [Queue.RUNNING]
 
 
@@ -188,7 +188,7 @@ def test_a_vm_that_was_checked_out_before_it_expired_is_not_recycled(world: Pool
     world.config["ready_ttl"] = 60
     world.ready_vm(VM, 3601)
     world.check_out(VM)
-    assert check(world) == "gone"
+    assert check(world) == "left_queue"
     assert world.queues_of(VM) == [Queue.RUNNING]
 
 
@@ -200,10 +200,10 @@ def test_a_provider_that_does_not_say_changes_nothing(world: PoolWorld, operatio
         check(world)
     assert world.queues_of(VM) == [Queue.READY]
     assert check(world) == "ready", "and it is asked again when the next look is due, not all the time"
-    assert len(world.provider.asked("find")) == 1
+    assert len(world.provider.called("find")) == 1
     world.now += 61
     assert check(world) == "ready"
-    assert len(world.provider.asked("find")) == 2
+    assert len(world.provider.called("find")) == 2
 
 
 def test_a_provider_that_cannot_say_again_and_again_is_left_alone(world: PoolWorld) -> None:
@@ -211,22 +211,22 @@ def test_a_provider_that_cannot_say_again_and_again_is_left_alone(world: PoolWor
     vms = [world.ready_vm(f"pooler-{number}") for number in range(5)]
     world.provider.raises("find", TransientProviderError("no"), always=True)
     outcomes = []
-    for work in world.look().work:
+    for work in world.inspect().work:
         with pytest.raises((SuspendedError, TransientProviderError)) as caught:
             world.deliver(work)
         outcomes.append(caught.type)
     assert outcomes == [TransientProviderError] * 3 + [SuspendedError] * 2
     world.now += 29
-    assert world.look().work == [], "no looks are handed out meanwhile"
-    assert [one.failures for one in breakers.open_ones(world.db, ["scripted"])] == [3]
+    assert world.inspect().work == [], "no looks are handed out meanwhile"
+    assert [one.failures for one in breakers.suspended_providers(world.db, ["scripted"])] == [3]
     world.provider.raises("find")
     world.now += 61
     assert world.round() == ["ready"] * len(vms)
-    assert breakers.open_ones(world.db, ["scripted"]) == []
+    assert breakers.suspended_providers(world.db, ["scripted"]) == []
 
 
 def test_a_provider_that_hangs_is_left_alone_at_once(world: PoolWorld, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(guarded_calls, "LOOK_SECONDS", 0.05)
+    monkeypatch.setattr(guarded_calls, "CHECK_SECONDS", 0.05)
     release = threading.Event()
     world.provider.before("find", lambda _: release.wait(30))
     world.ready_vm(VM)
@@ -234,15 +234,15 @@ def test_a_provider_that_hangs_is_left_alone_at_once(world: PoolWorld, monkeypat
         check(world)
     world.ready_vm("pooler-other")
     with pytest.raises(SuspendedError):
-        check_ready.check(world.manager, "pooler-other", POOL)
+        check_ready.check(world.context, "pooler-other", POOL)
     release.set()
 
 
 def test_secrets_in_what_a_provider_says_are_kept_nowhere(world: PoolWorld, caplog: pytest.LogCaptureFixture) -> None:
     world.ready_vm(VM)
-    world.provider.answers_about_all = Readiness(False, "ssh failed password=hunter2 for https://admin:s3cr3t@vm")
+    world.provider.default_readiness = Readiness(False, "ssh failed password=hunter2 for https://admin:s3cr3t@vm")
     assert check(world) == "failed"
-    [letter] = world.letters("ready")
+    [letter] = world.dead_letters("ready")
     assert letter["error_message"] == "ssh failed password=[redacted] for https://[redacted]@vm"
     assert "hunter2" not in caplog.text
     assert "s3cr3t" not in caplog.text
@@ -250,7 +250,7 @@ def test_secrets_in_what_a_provider_says_are_kept_nowhere(world: PoolWorld, capl
 
 def test_where_the_letter_cannot_be_written_the_vm_stays(world: PoolWorld) -> None:
     world.ready_vm(VM)
-    world.provider.answers_about_all = DEAD
+    world.provider.default_readiness = DEAD
     world.client.set("vmpooler__dlq__ready", "x")
     with pytest.raises(WrongTypeError):
         check(world)
@@ -260,7 +260,7 @@ def test_where_the_letter_cannot_be_written_the_vm_stays(world: PoolWorld) -> No
 def test_without_dead_letters_it_is_completed_all_the_same(world: PoolWorld) -> None:
     world.config["dlq_enabled"] = False
     world.ready_vm(VM)
-    world.provider.answers_about_all = DEAD
+    world.provider.default_readiness = DEAD
     assert check(world) == "failed"
     assert world.queues_of(VM) == [Queue.COMPLETED]
     assert not world.client.exists("vmpooler__dlq__ready")
@@ -278,7 +278,7 @@ def test_it_is_told_why_a_vm_is_not_ready_any_more(world: PoolWorld, caplog: pyt
     world.config["ready_ttl"] = 60
     world.ready_vm(VM)
     world.ready_vm("pooler-old", 3601)
-    world.provider.answers_about_all = DEAD
+    world.provider.default_readiness = DEAD
     check(world)
     check(world, "pooler-old")
     assert caplog.messages == [
@@ -289,8 +289,8 @@ def test_it_is_told_why_a_vm_is_not_ready_any_more(world: PoolWorld, caplog: pyt
 
 
 def test_one_look_hands_out_so_much_and_no_more(world: PoolWorld, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(inspect, "LOOKS_AT_ONCE", 3)
+    monkeypatch.setattr(inspect, "MAX_CHECKS", 3)
     vms = [world.ready_vm(f"pooler-{number}") for number in range(5)]
     assert world.round() == ["ready"] * 3
     assert world.round() == ["ready"] * 2
-    assert sorted(world.provider.asked("ready")) == vms
+    assert sorted(world.provider.called("ready")) == vms

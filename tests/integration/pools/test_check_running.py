@@ -23,7 +23,7 @@ def world(db: Database) -> PoolWorld:
 
 
 def check(world: PoolWorld, vm: str = VM) -> str:
-    return check_running.check(world.manager, vm, POOL)
+    return check_running.check(world.context, vm, POOL)
 
 
 @pytest.mark.parametrize(("age", "outcome"), [(24 * HOUR, "running"), (24 * HOUR + 1, "completed")])
@@ -128,7 +128,7 @@ def test_a_lifetime_that_is_over_needs_no_provider(world: PoolWorld) -> None:
 def test_a_vm_that_left_running_meanwhile_is_left_alone(world: PoolWorld) -> None:
     world.running_vm(VM, 25 * HOUR)
     world.client.srem(keys.queue(Queue.RUNNING, POOL), VM)
-    assert check(world) == "gone"
+    assert check(world) == "left_queue"
     assert world.queues_of(VM) == []
 
 

@@ -68,7 +68,7 @@ def test_a_clone_is_ready_with_all_that_is_known_of_it(world: PoolWorld, vm: str
 def test_a_vm_ages_from_when_a_worker_takes_it_on(world: PoolWorld, vm: str) -> None:
     world.client.hset(keys.vm(vm.encode()), "timeout_notification", "1")
     world.now += 3 * 60 * 60
-    world.provider.answers_about_all = Readiness(False, "connection refused")
+    world.provider.default_readiness = Readiness(False, "connection refused")
     assert world.clone(vm) == "pending"
     assert world.metadata(vm)["clone"] == "2024-01-15 13:30:00 +0000"
     assert "timeout_notification" not in world.metadata(vm)
@@ -93,7 +93,7 @@ def test_nothing_of_our_own_is_left_of_a_vm_that_is_ready(world: PoolWorld, vm: 
 
 
 def test_a_vm_that_has_not_booted_yet_stays_pending_and_gives_its_slot_back(world: PoolWorld, vm: str) -> None:
-    world.provider.answers_about_all = Readiness(False, "connection refused")
+    world.provider.default_readiness = Readiness(False, "connection refused")
     assert world.clone(vm) == "pending"
     assert world.queues_of(vm) == [Queue.PENDING]
     assert world.slots() == 0
@@ -101,7 +101,7 @@ def test_a_vm_that_has_not_booted_yet_stays_pending_and_gives_its_slot_back(worl
     assert found["ip"] == "10.0.0.1"
     assert "ready" not in found
     assert world.due(Step.CHECK_PENDING) == [vm]
-    world.provider.answers_about_all = Readiness(True)
+    world.provider.default_readiness = Readiness(True)
     assert world.round() == ["ready"]
 
 
@@ -112,33 +112,33 @@ def test_a_vm_that_was_made_is_not_lost_because_nobody_can_say_whether_it_is_rea
     world.provider.raises("ready", error)
     assert world.clone(vm) == "pending"
     assert world.queues_of(vm) == [Queue.PENDING]
-    assert world.letters("clone") == []
+    assert world.dead_letters("clone") == []
     assert world.round() == ["ready"]
 
 
 def test_a_failure_reported_of_a_vm_that_was_made_changes_nothing(world: PoolWorld, vm: str) -> None:
-    world.provider.answers_about_all = Readiness(False, "connection refused")
+    world.provider.default_readiness = Readiness(False, "connection refused")
     world.clone(vm)
     assert not world.fail(vm, RESET)
     assert world.queues_of(vm) == [Queue.PENDING]
-    assert world.letters("clone") == []
+    assert world.dead_letters("clone") == []
 
 
 def test_a_clone_that_takes_long_is_timed_out_only_by_a_later_look(world: PoolWorld, vm: str) -> None:
-    world.provider.answers_about_all = Readiness(False, "connection refused")
+    world.provider.default_readiness = Readiness(False, "connection refused")
     world.provider.before("create", lambda _: setattr(world, "now", world.now + 16 * 60))
     assert world.clone(vm) == "pending", "it was made just now"
     assert world.round()[0] == "failed"
 
 
 def test_a_second_delivery_of_a_clone_that_is_made_does_nothing(world: PoolWorld, vm: str) -> None:
-    world.provider.answers_about_all = Readiness(False, "connection refused")
+    world.provider.default_readiness = Readiness(False, "connection refused")
     world.clone(vm)
-    assert [world.clone(vm), world.clone(vm, owner="task-2")] == ["done", "done"]
-    world.provider.answers_about_all = Readiness(True)
+    assert [world.clone(vm), world.clone(vm, owner="task-2")] == ["already_cloned", "already_cloned"]
+    world.provider.default_readiness = Readiness(True)
     world.round()
-    assert world.clone(vm) == "gone"
-    assert world.provider.asked("create") == [vm]
+    assert world.clone(vm) == "left_queue"
+    assert world.provider.called("create") == [vm]
     assert world.slots() == 0
 
 
@@ -147,7 +147,7 @@ def test_another_task_is_told_that_somebody_makes_it(world: PoolWorld, vm: str) 
     world.provider.before("create", lambda _: seen.append(world.clone(vm, owner="task-2")))
     assert world.clone(vm, owner="task-1") == "ready"
     assert seen == ["busy"]
-    assert world.provider.asked("create") == [vm]
+    assert world.provider.called("create") == [vm]
 
 
 def test_the_same_task_delivered_twice_at_once_makes_one_vm(world: PoolWorld, vm: str) -> None:
@@ -160,7 +160,7 @@ def test_the_same_task_delivered_twice_at_once_makes_one_vm(world: PoolWorld, vm
     world.provider.before("create", again)
     assert world.clone(vm, owner="task-1/0") == "ready"
     assert seen == ["busy"]
-    assert world.provider.asked("create") == [vm]
+    assert world.provider.called("create") == [vm]
     assert list(world.provider.machines) == [vm]
     assert world.queues_of(vm) == [Queue.READY]
     assert world.slots() == 0
@@ -182,8 +182,8 @@ def test_a_clone_whose_worker_died_is_taken_over_when_its_lease_ends(world: Pool
     assert world.clone(vm, owner="task-2") == "busy"
     world.now += 1
     assert world.clone(vm, owner="task-2") == "ready"
-    assert world.provider.asked("create").count(vm) == (1 if made else 2), "it is made once"
-    assert world.provider.asked("find") == [vm]
+    assert world.provider.called("create").count(vm) == (1 if made else 2), "it is made once"
+    assert world.provider.called("find") == [vm]
     assert list(world.provider.machines) == [vm]
 
 
@@ -191,12 +191,12 @@ def test_the_next_try_of_a_task_does_not_wait_for_the_lease(world: PoolWorld, vm
     killed(world, vm, "task-1/0", made=True)
     assert world.clone(vm, owner="task-1/0") == "busy", "the same message, twice"
     assert world.clone(vm, owner="task-1/1") == "ready"
-    assert world.provider.asked("create") == [vm]
+    assert world.provider.called("create") == [vm]
 
 
 def test_a_first_delivery_does_not_ask_whether_it_is_there(world: PoolWorld, vm: str) -> None:
     world.clone(vm)
-    assert world.provider.asked("find") == []
+    assert world.provider.called("find") == []
 
 
 def test_a_lease_that_is_renewed_is_not_taken_over(world: PoolWorld, vm: str) -> None:
@@ -205,8 +205,8 @@ def test_a_lease_that_is_renewed_is_not_taken_over(world: PoolWorld, vm: str) ->
     def slowly(name: str) -> None:
         for _ in range(5):
             world.now += 59
-            assert world.keeper
-            world.keeper.renew()
+            assert world.leases
+            world.leases.renew_all()
             seen.append(world.clone(vm, owner="task-2"))
             seen.extend(work.vm for work in world.reap())
 
@@ -230,7 +230,7 @@ def test_whoever_lost_his_lease_changes_nothing_any_more(world: PoolWorld, vm: s
 
 
 def test_whoever_lost_his_lease_and_fails_does_not_fail_it_for_the_other(world: PoolWorld, vm: str) -> None:
-    world.provider.answers_about_all = Readiness(False, "booting")
+    world.provider.default_readiness = Readiness(False, "booting")
     states = []
 
     def frozen(_: str) -> None:
@@ -256,11 +256,11 @@ def test_a_clone_that_kills_each_worker_is_given_up_in_the_end(world: PoolWorld,
     for number in range(3):
         killed(world, vm, owner=f"task-{number}")
         world.now += 61
-    with pytest.raises(WorkerDiedError, match="The worker died of it each time: 3 deliveries") as caught:
+    with pytest.raises(WorkerDiedError, match="The worker died in every attempt: 3 deliveries") as caught:
         world.clone(vm, owner="task-3")
     assert world.fail(vm, caught.value, owner="task-3")
     assert world.queues_of(vm) == []
-    assert [letter["error_class"] for letter in world.letters("clone")] == ["WorkerDiedError"]
+    assert [letter["error_class"] for letter in world.dead_letters("clone")] == ["WorkerDiedError"]
     assert world.slots() == 0
 
 
@@ -272,14 +272,14 @@ def test_deliveries_that_end_do_not_count_as_deaths(world: PoolWorld, vm: str) -
 
 def test_a_vm_that_was_purged_is_not_cloned_and_gives_its_slot_back(world: PoolWorld, vm: str) -> None:
     world.client.srem(keys.queue(Queue.PENDING, POOL), vm)
-    assert world.clone(vm) == "gone"
+    assert world.clone(vm) == "left_queue"
     assert world.provider.calls[1:] == []
     assert world.slots() == 0
 
 
 def test_a_vm_that_is_purged_while_it_is_cloned_is_found_and_destroyed(world: PoolWorld, vm: str) -> None:
     world.provider.before("create", lambda name: world.client.srem(keys.queue(Queue.PENDING, POOL), name))
-    assert world.clone(vm) == "left"
+    assert world.clone(vm) == "left_queue"
     assert world.queues_of(vm) == []
     assert world.slots() == 0
     world.provider.before("create", None)
@@ -294,10 +294,10 @@ def test_a_vm_that_is_purged_while_it_is_cloned_is_found_and_destroyed(world: Po
 def test_an_error_that_may_pass_is_tried_again_at_once(world: PoolWorld, vm: str) -> None:
     world.provider.raises("create", RESET, OSError("no route"))
     assert world.clone(vm) == "ready"
-    assert world.provider.asked("create") == [vm] * 3
+    assert world.provider.called("create") == [vm] * 3
     assert len(world.slept) == 2
     assert all(0 <= seconds <= 20 for seconds in world.slept)
-    assert world.letters("clone") == []
+    assert world.dead_letters("clone") == []
 
 
 def test_a_provider_that_wants_to_be_asked_less_often_is(world: PoolWorld, vm: str) -> None:
@@ -337,7 +337,7 @@ def test_clones_that_no_worker_holds_are_handed_out_anew(
     world.now += 60
     [work] = world.reap()
     assert (work.step, work.vm, work.pool, work.request_id) == (Step.CLONE, vm, POOL, None)
-    assert f"[!] [{POOL}] '{vm}' is taken up again: its clone's lease has run out" in caplog.messages
+    assert f"[!] [{POOL}] '{vm}' is handed out again: the lease of its clone has expired" in caplog.messages
     assert world.reap() == [], "it is not handed out again at once"
     assert world.slots() == 1
     assert world.deliver(work) == "ready"
@@ -398,9 +398,9 @@ def test_a_clone_has_the_pools_timeout_however_late_it_is_begun(
 
     def noted(seconds: float, call: Callable[..., Any], *args: Any) -> Any:
         given.append(seconds)
-        return provider_calls.within(seconds, call, *args)
+        return provider_calls.call_within(seconds, call, *args)
 
-    monkeypatch.setattr(clone, "within", noted)
+    monkeypatch.setattr(clone, "call_within", noted)
     world.now += 14 * 60
     killed(world, vm)
     world.now += 2 * 60

@@ -17,7 +17,7 @@ from vmpooler_tasks.errors import (
     WrongTypeError,
 )
 from vmpooler_tasks.jobs.pools import clone
-from vmpooler_tasks.jobs.pools.clone import Failure, NoAddressError
+from vmpooler_tasks.jobs.pools.clone import CloneFailure, NoAddressError
 from vmpooler_tasks.jobs.pools.context import Work
 from vmpooler_tasks.model.names import Queue
 from vmpooler_tasks.model.pools.lifecycle import Step
@@ -48,7 +48,7 @@ def test_a_failed_clone_leaves_one_letter_and_is_gone(world: PoolWorld, vm: str)
     world.provider.raises("create", RESET, always=True)
     begun, world.now = world.now, world.now + 90
     assert deliver(world, vm) == "TransientProviderError"
-    assert world.letters("clone") == [
+    assert world.dead_letters("clone") == [
         {
             "vm": vm,
             "pool": POOL,
@@ -93,7 +93,7 @@ def test_its_place_is_filled_by_the_next_look(world: PoolWorld, vm: str) -> None
 def test_an_error_that_may_pass_is_tried_three_times(world: PoolWorld, vm: str) -> None:
     world.provider.raises("create", RESET, always=True)
     deliver(world, vm)
-    assert world.provider.asked("create") == [vm] * 3
+    assert world.provider.called("create") == [vm] * 3
     assert len(world.slept) == 2
 
 
@@ -110,9 +110,9 @@ def test_an_error_that_may_pass_is_tried_three_times(world: PoolWorld, vm: str) 
 def test_a_permanent_error_is_not_tried_again(world: PoolWorld, vm: str, error: Exception) -> None:
     world.provider.raises("create", error, always=True)
     assert deliver(world, vm) == type(error).__name__
-    assert world.provider.asked("create") == [vm]
+    assert world.provider.called("create") == [vm]
     assert world.slept == []
-    assert [letter["error_message"] for letter in world.letters("clone")] == [str(error)]
+    assert [letter["error_message"] for letter in world.dead_letters("clone")] == [str(error)]
 
 
 def test_a_provider_that_says_that_it_may_pass_is_believed(world: PoolWorld, vm: str) -> None:
@@ -140,7 +140,7 @@ def test_a_vm_that_left_pending_before_its_clone_failed_is_told_of_once_all_the_
     world.client.srem(keys.queue(Queue.PENDING, POOL), vm)
     assert not world.fail(vm, RESET)
     assert not world.fail(vm, RESET)
-    assert len(world.letters("clone")) == 1
+    assert len(world.dead_letters("clone")) == 1
     assert world.slots() == 0
     assert "clone_error" not in world.metadata(vm)
 
@@ -150,13 +150,13 @@ def test_another_tasks_failure_does_not_fail_what_this_one_is_making(world: Pool
     world.provider.before("create", lambda _: failed.append(world.fail(vm, RESET, owner="task-2")))
     assert world.clone(vm, owner="task-1") == "ready"
     assert failed == [False]
-    assert world.letters("clone") == []
+    assert world.dead_letters("clone") == []
 
 
 def test_without_an_address_it_is_a_failure(world: PoolWorld, vm: str) -> None:
     world.provider.without_address = True
     assert deliver(world, vm) == "NoAddressError"
-    [letter] = world.letters("clone")
+    [letter] = world.dead_letters("clone")
     assert letter["error_class"] == "StandardError"
     assert letter["error_message"].startswith("failed to obtain IP after 0.")
     assert world.queues_of(vm) == []
@@ -208,7 +208,7 @@ def test_the_oldest_letters_leave_to_make_room(world: PoolWorld, caplog: pytest.
     for index, name in enumerate(world.clones()):
         world.now += index
         world.fail(name, RESET)
-    assert len(world.letters("clone")) == 3
+    assert len(world.dead_letters("clone")) == 3
     assert world.count("dead_letters_dropped:clone") == 1
     assert "[!] [dlq] Dropped the 1 oldest of 'clone': more than dlq_max_entries (3)" in caplog.messages
 
@@ -224,8 +224,8 @@ def test_it_is_told_why_a_clone_failed_on_one_line(world: PoolWorld, vm: str, ca
 
 def test_a_failure_in_a_pool_that_is_not_configured_any_more_is_kept(world: PoolWorld, vm: str) -> None:
     world.pools = [pool("other")]
-    assert clone.fail(world.manager, vm, POOL, Failure.of(RESET), "task-1")
-    assert [letter["vm"] for letter in world.letters("clone")] == [vm]
+    assert clone.fail(world.context, vm, POOL, CloneFailure.of(RESET), "task-1")
+    assert [letter["vm"] for letter in world.dead_letters("clone")] == [vm]
     assert world.members(Queue.PENDING) == set()
     assert world.slots() == 0
 
@@ -233,16 +233,16 @@ def test_a_failure_in_a_pool_that_is_not_configured_any_more_is_kept(world: Pool
 @pytest.mark.parametrize(
     ("error", "shown"),
     [
-        (NoAddressError("failed to obtain IP"), Failure("StandardError", "failed to obtain IP", permanent=False)),
-        (MISSING, Failure("PermanentProviderError", str(MISSING), permanent=True)),
-        (RESET, Failure("TransientProviderError", str(RESET), permanent=False)),
-        (ThrottledProviderError("slower"), Failure("ThrottledProviderError", "slower", permanent=False)),
-        (ValueError("bad"), Failure("ValueError", "bad", permanent=True)),
-        (ProviderError(), Failure("ProviderError", "the provider failed", permanent=False)),
+        (NoAddressError("failed to obtain IP"), CloneFailure("StandardError", "failed to obtain IP", permanent=False)),
+        (MISSING, CloneFailure("PermanentProviderError", str(MISSING), permanent=True)),
+        (RESET, CloneFailure("TransientProviderError", str(RESET), permanent=False)),
+        (ThrottledProviderError("slower"), CloneFailure("ThrottledProviderError", "slower", permanent=False)),
+        (ValueError("bad"), CloneFailure("ValueError", "bad", permanent=True)),
+        (ProviderError(), CloneFailure("ProviderError", "the provider failed", permanent=False)),
     ],
 )
-def test_a_failure_is_shown_by_its_class_and_message(error: Exception, shown: Failure) -> None:
-    assert Failure.of(error) == shown
+def test_a_failure_is_shown_by_its_class_and_message(error: Exception, shown: CloneFailure) -> None:
+    assert CloneFailure.of(error) == shown
 
 
 @pytest.mark.parametrize(
@@ -253,7 +253,7 @@ def test_a_failure_is_shown_by_its_class_and_message(error: Exception, shown: Fa
     ],
 )
 def test_a_provider_that_says_what_kind_an_error_is_is_believed(error: Exception, permanent: bool) -> None:
-    assert Failure.of(error).permanent is permanent
+    assert CloneFailure.of(error).permanent is permanent
 
 
 @pytest.fixture
@@ -269,7 +269,7 @@ def hanging(world: PoolWorld) -> Iterator[threading.Event]:
 def test_a_provider_that_hangs_is_given_up(world: PoolWorld, hanging: threading.Event) -> None:
     [vm] = world.clones()
     assert deliver(world, vm) == "ProviderTimeoutError"
-    [letter] = world.letters("clone")
+    [letter] = world.dead_letters("clone")
     assert (letter["error_class"], letter["error_message"]) == (
         "ProviderTimeoutError",
         "no answer within 0.06 seconds",
@@ -298,11 +298,11 @@ def test_a_timeout_counts_for_the_breaker(world: PoolWorld, hanging: threading.E
     world.config["breaker_failures"] = 1
     [vm] = world.clones()
     deliver(world, vm)
-    assert [one.name for one in breakers.open_ones(world.db, ["scripted"])] == ["scripted"]
+    assert [one.name for one in breakers.suspended_providers(world.db, ["scripted"])] == ["scripted"]
 
 
 def test_a_failure_that_a_timeout_left_behind_is_permanent_for_nobody() -> None:
-    assert not Failure.of(ProviderTimeoutError("no answer within 5 seconds")).permanent
+    assert not CloneFailure.of(ProviderTimeoutError("no answer within 5 seconds")).permanent
 
 
 def test_metadata_of_a_failed_vm_is_kept_for_a_week_by_default(world: PoolWorld, vm: str) -> None:

@@ -123,9 +123,9 @@ def busily(world: PoolWorld, rounds: int, *, requests: bool = False) -> Callable
         own = random.Random(index)
         for number in range(rounds):
             name = own.choice(list(SIZES))
-            work = list(inspect.check(world.manager, name).work)
+            work = list(inspect.inspect_pool(world.context, name).work)
             if requests:
-                work += fulfil.run(world.manager)
+                work += fulfil.run(world.context)
             handed_out.extend(work)
             again = own.sample(handed_out, min(3, len(handed_out)))
             for place, one in enumerate([*work, *again]):
@@ -181,7 +181,7 @@ def test_eight_workers_fill_requests_with_as_many_as_they_ask_for(world: PoolWor
 
 def test_eight_workers_given_the_same_work_do_it_once(world: PoolWorld) -> None:
     world.dummy(world.db.address)
-    work = [one for one in world.look(POOL).work if one.step is Step.CLONE]
+    work = [one for one in world.inspect(POOL).work if one.step is Step.CLONE]
     outcomes: list[str] = []
 
     def act(index: int) -> None:
@@ -189,8 +189,8 @@ def test_eight_workers_given_the_same_work_do_it_once(world: PoolWorld) -> None:
 
     at_once(act)
     assert outcomes.count("ready") == len(work) == TASK_LIMIT
-    assert set(outcomes) <= {"ready", "busy", "gone", "done"}
-    assert world.letters("clone") == []
+    assert set(outcomes) <= {"ready", "busy", "left_queue", "already_cloned"}
+    assert world.dead_letters("clone") == []
     assert inventory(world, POOL) == world.names_in(Queue.READY, POOL)
 
 
@@ -198,7 +198,7 @@ def test_eight_workers_destroy_each_vm_once(world: PoolWorld) -> None:
     dummy = world.dummy(world.db.address)
     names = [f"pooler-{index}" for index in range(20)]
     for vm in names:
-        dummy.create_vm(world.manager.spec(world.pools[0]), vm)
+        dummy.create_vm(world.context.spec(world.pools[0]), vm)
         world.vm(Queue.COMPLETED, vm, 0)
     outcomes: list[str] = []
 
@@ -207,7 +207,7 @@ def test_eight_workers_destroy_each_vm_once(world: PoolWorld) -> None:
 
     at_once(act)
     assert outcomes.count("destroyed") == len(names) == world.count("vms_destroyed")
-    assert set(outcomes) <= {"destroyed", "busy", "gone"}
+    assert set(outcomes) <= {"destroyed", "busy", "left_queue"}
     assert inventory(world, POOL) == world.names_in(Queue.COMPLETED) == set()
 
 

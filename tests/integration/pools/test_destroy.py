@@ -24,7 +24,7 @@ def world(db: Database) -> PoolWorld:
 
 
 def run(world: PoolWorld, vm: str = VM, owner: str = "task-1") -> str:
-    return destroy.run(world.manager, vm, POOL, owner)
+    return destroy.run(world.context, vm, POOL, owner)
 
 
 def test_a_completed_vm_is_destroyed_and_forgotten_after_data_ttl(world: PoolWorld) -> None:
@@ -55,7 +55,7 @@ def test_a_vm_that_the_provider_does_not_know_is_just_removed(
     world.vm(Queue.COMPLETED, VM, 0)
     assert run(world) == "destroyed"
     assert world.queues_of(VM) == []
-    assert caplog.messages == [f"[-] [{POOL}] '{VM}' was not in the inventory: removed"]
+    assert caplog.messages == [f"[-] [{POOL}] '{VM}' does not exist in the provider: removed from completed"]
 
 
 @pytest.mark.parametrize("queue", [Queue.PENDING, Queue.READY, Queue.RUNNING, Queue.DISCOVERED])
@@ -63,7 +63,7 @@ def test_a_vm_that_is_not_completed_is_not_destroyed(world: PoolWorld, queue: Qu
     world.vm(queue, VM, 0)
     world.provider.has(VM)
     before = world.snapshot()
-    assert run(world) == "gone"
+    assert run(world) == "left_queue"
     assert world.snapshot() == before
     assert world.provider.calls == []
 
@@ -72,9 +72,9 @@ def test_a_second_delivery_finds_it_gone(world: PoolWorld) -> None:
     world.completed_vm(VM)
     run(world)
     before = world.snapshot()
-    assert [run(world), run(world, owner="task-2")] == ["gone", "gone"]
+    assert [run(world), run(world, owner="task-2")] == ["left_queue", "left_queue"]
     assert world.snapshot() == before
-    assert world.provider.asked("destroy") == [VM]
+    assert world.provider.called("destroy") == [VM]
 
 
 def test_two_at_once_destroy_it_once(world: PoolWorld) -> None:
@@ -83,7 +83,7 @@ def test_two_at_once_destroy_it_once(world: PoolWorld) -> None:
     world.provider.before("destroy", lambda _: seen.append(run(world, owner="task-2")))
     assert run(world, owner="task-1") == "destroyed"
     assert seen == ["busy"]
-    assert world.provider.asked("destroy") == [VM]
+    assert world.provider.called("destroy") == [VM]
     assert world.count("vms_destroyed") == 1
 
 
@@ -174,8 +174,8 @@ def test_a_lease_that_is_renewed_is_not_taken_over(world: PoolWorld) -> None:
     def slowly(name: str) -> None:
         for _ in range(5):
             world.now += 59
-            assert world.keeper
-            world.keeper.renew()
+            assert world.leases
+            world.leases.renew_all()
             seen.extend([*world.due(Step.DESTROY), run(world, owner="task-2")])
 
     world.provider.before("destroy", slowly)
@@ -208,11 +208,11 @@ def test_a_vm_that_is_still_being_cloned_is_destroyed_when_it_is_made(world: Poo
     def complete(_: str) -> None:
         world.pools = [pool(size=0)]
         world.client.smove(keys.queue(Queue.PENDING, POOL), keys.queue(Queue.COMPLETED, POOL), vm)
-        world.look()
+        world.inspect()
         seen.append(run(world, vm, owner="task-2"))
 
     world.provider.before("create", complete)
-    assert world.clone(vm) == "left"
+    assert world.clone(vm) == "left_queue"
     assert seen == ["busy"]
     world.now += 300
     assert world.due(Step.DESTROY) == [vm]
@@ -223,11 +223,11 @@ def test_a_vm_that_is_still_being_cloned_is_destroyed_when_it_is_made(world: Poo
 
 def test_what_left_completed_by_itself_is_forgotten(world: PoolWorld) -> None:
     world.completed_vm(VM)
-    world.look()
+    world.inspect()
     world.client.srem(keys.queue(Queue.COMPLETED, POOL), VM)
     world.completed_vm("pooler-b")
     world.now += 2 * 86400
-    world.look()
+    world.inspect()
     assert world.client.zrange(keys.DESTROYS, 0, -1) == [b"pooler-b"]
 
 

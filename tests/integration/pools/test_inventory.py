@@ -47,9 +47,9 @@ def test_an_inventory_that_fails_takes_nothing_for_gone(world: PoolWorld, error:
     before = where_all_are(world, vms)
     world.provider.raises("list", error, always=True)
     for _ in range(3):
-        look = world.look()
-        assert isinstance(look.trouble, ProviderError)
-        assert str(error) in str(look.trouble)
+        look = world.inspect()
+        assert isinstance(look.error, ProviderError)
+        assert str(error) in str(look.error)
         for work in look.work:  # what needs no inventory is looked at all the same
             world.deliver(work)
         world.now += 20
@@ -64,10 +64,10 @@ def test_the_rest_of_the_pool_is_looked_at_although_its_inventory_fails(world: P
     world.pools = [pool(size=2), pool(OTHER, size=1)]
     world.provider.raises("list", TransientProviderError("no"), always=True)
     world.client.hset("vmpooler__config__poolsize", POOL, 3)
-    assert [work.step for work in world.look().work] == [Step.CLONE] * 3
+    assert [work.step for work in world.inspect().work] == [Step.CLONE] * 3
     for index in range(4):
         world.ready_vm(f"pooler-{index}")
-    world.look()
+    world.inspect()
     assert len(world.names_in(Queue.COMPLETED)) == 1
     assert len(world.clones(OTHER)) == 1
 
@@ -75,7 +75,7 @@ def test_the_rest_of_the_pool_is_looked_at_although_its_inventory_fails(world: P
 def test_it_is_told_why_an_inventory_failed(world: PoolWorld, caplog: pytest.LogCaptureFixture) -> None:
     world.provider.raises("list", TransientProviderError("no\nway"))
     world.ready_vm("pooler-r")
-    world.look()
+    world.inspect()
     assert caplog.messages == [f"[!] [{POOL}] Its inventory could not be read: TransientProviderError: no\\nway"]
 
 
@@ -83,30 +83,30 @@ def test_an_inventory_that_hangs_is_given_up(world: PoolWorld, monkeypatch: pyte
     release = threading.Event()
     monkeypatch.setattr(inspect, "LIST_SECONDS", 0.05)
     world.provider.before("list", lambda _: release.wait(30))
-    look = world.look()
+    look = world.inspect()
     release.set()
-    assert str(look.trouble) == "no answer within 0.05 seconds"
-    asked = len(world.provider.asked("list"))
-    world.look()
-    assert len(world.provider.asked("list")) == asked, "it is left alone at once: it held a worker for long enough"
+    assert str(look.error) == "no answer within 0.05 seconds"
+    asked = len(world.provider.called("list"))
+    world.inspect()
+    assert len(world.provider.called("list")) == asked, "it is left alone at once: it held a worker for long enough"
 
 
 def test_a_provider_that_was_silent_is_asked_for_one_inventory_at_a_time(world: PoolWorld) -> None:
     world.pools = [pool(), pool("other")]
     world.provider.raises("list", TransientProviderError("down"))
-    world.look()
+    world.inspect()
     seen = []
 
     def beside(_: str) -> None:
         world.provider.before("list", None)
-        seen.append(world.look("other").trouble)
+        seen.append(world.inspect("other").error)
 
     world.provider.before("list", beside)
-    assert world.look().trouble is None
+    assert world.inspect().error is None
     assert seen == [None]
-    assert len(world.provider.asked("list")) == 2
-    world.look("other")
-    assert len(world.provider.asked("list")) == 3, "and that is over when it has answered"
+    assert len(world.provider.called("list")) == 2
+    world.inspect("other")
+    assert len(world.provider.called("list")) == 3, "and that is over when it has answered"
 
 
 def test_what_half_a_list_leaves_out_is_not_gone(world: PoolWorld) -> None:
@@ -116,8 +116,8 @@ def test_what_half_a_list_leaves_out_is_not_gone(world: PoolWorld) -> None:
     assert world.queues_of("pooler-p") == [Queue.READY]
     assert world.queues_of("pooler-r") == [Queue.READY]
     assert world.queues_of("pooler-x") == [Queue.RUNNING]
-    assert "pooler-x" in world.provider.asked("find")
-    assert world.letters("ready") == []
+    assert "pooler-x" in world.provider.called("find")
+    assert world.dead_letters("ready") == []
 
 
 def test_what_half_a_list_leaves_out_is_destroyed_all_the_same_when_it_is_completed(world: PoolWorld) -> None:
@@ -168,17 +168,17 @@ def test_a_vm_that_is_put_into_a_queue_at_the_last_moment_is_not_discovered(worl
     world.round()
     world.now += 60
     world.provider.before("list", lambda _: world.client.sadd(keys.queue(Queue.RUNNING, POOL), VM))
-    world.look()
+    world.inspect()
     assert world.queues_of(VM) == [Queue.RUNNING]
 
 
 @pytest.mark.parametrize("queue", list(Queue))
 def test_a_vm_in_any_queue_is_no_stray(world: PoolWorld, queue: Queue) -> None:
     world.provider.has(VM)
-    world.look()
+    world.inspect()
     world.vm(queue, VM, 60)
     world.now += 60
-    world.look()
+    world.inspect()
     assert world.queues_of(VM) == [Queue.COMPLETED if queue is Queue.DISCOVERED else queue]
 
 
@@ -187,7 +187,7 @@ def test_a_vm_of_another_pool_is_left_to_that_one(world: PoolWorld) -> None:
     world.provider.has(VM)
     world.client.hset(keys.vm(VM.encode()), "pool", OTHER)
     for _ in range(4):
-        world.look()
+        world.inspect()
         world.now += 60
     assert world.queues_of(VM) == []
 
@@ -199,9 +199,9 @@ def test_a_stray_of_this_pool_or_of_none_is_discovered(world: PoolWorld, metadat
         world.client.hset(keys.vm(VM.encode()), "pool", POOL)
     elif metadata:
         world.client.set(keys.vm(VM.encode()), "x")
-    world.look()
+    world.inspect()
     world.now += 60
-    world.look()
+    world.inspect()
     assert world.queues_of(VM) == [Queue.DISCOVERED]
 
 
@@ -214,7 +214,7 @@ def test_a_vm_whose_clone_is_under_way_is_no_stray(world: PoolWorld) -> None:
         world.provider.has(vm)
         for _ in range(4):
             world.now += 20
-            world.look()
+            world.inspect()
             looks.append(world.queues_of(vm))
         world.provider.machines.clear()  # what was seen was the beginning of the one that is answered now
 
@@ -225,9 +225,9 @@ def test_a_vm_whose_clone_is_under_way_is_no_stray(world: PoolWorld) -> None:
 
 def test_a_thousand_strays_are_discovered_in_one_look(world: PoolWorld) -> None:
     world.provider.has(*(f"pooler-{index}" for index in range(1201)))
-    world.look()
+    world.inspect()
     world.now += 60
-    world.look()
+    world.inspect()
     assert len(world.names_in(Queue.DISCOVERED)) == 1201
     assert len(world.due(Step.DESTROY)) == 1201
 
@@ -235,7 +235,7 @@ def test_a_thousand_strays_are_discovered_in_one_look(world: PoolWorld) -> None:
 def test_what_was_discovered_is_completed_only_when_the_inventory_can_be_read(world: PoolWorld) -> None:
     world.vm(Queue.DISCOVERED, VM, 60)
     world.provider.raises("list", TransientProviderError("no"))
-    world.look()
+    world.inspect()
     assert world.queues_of(VM) == [Queue.DISCOVERED]
-    world.look()
+    world.inspect()
     assert world.queues_of(VM) == [Queue.COMPLETED]

@@ -10,13 +10,14 @@ from time import monotonic
 import pytest
 
 from tests.support import servers
-from tests.support.pool_world import StillKeeper
+from tests.support.pool_world import ManualRenewer
 from tests.support.world import POOL, World
 from vmpooler_tasks.jobs.pools.lease_renewer import LeaseRenewer
 from vmpooler_tasks.model.names import Queue
 from vmpooler_tasks.store import Database, keys
 from vmpooler_tasks.store.keys import POOL_SLOTS, REQUEST_SLOTS, Slots
 from vmpooler_tasks.store.pools import clones, destroys
+from vmpooler_tasks.store.pools.clones import CloneRef
 
 pytestmark = pytest.mark.both_servers
 
@@ -24,19 +25,11 @@ SECONDS = 0.08
 
 
 def claimed(world: World, vm: str = "pooler-a", slots: Slots = POOL_SLOTS) -> int:
-    """A clone that is leased until now; its fence."""
+    """Claim a clone with a lease until now. Return its fence."""
     world.client.sadd(keys.queue(Queue.PENDING, POOL), vm)
+    clone = CloneRef(vm=vm, pool=POOL, provider="dummy", slots=slots)
     return clones.claim(
-        world.db,
-        vm,
-        POOL,
-        "dummy",
-        slots,
-        owner="task",
-        now=world.now,
-        stamp=b"",
-        leased_until=world.now,
-        most_attempts=9,
+        world.db, clone, owner="task", now=world.now, stamp=b"", leased_until=world.now, max_attempts=9
     ).fence
 
 
@@ -51,30 +44,30 @@ def until(condition: Callable[[], object]) -> None:
 
 
 @pytest.fixture
-def keeper(world: World) -> LeaseRenewer:
+def renewer(world: World) -> LeaseRenewer:
     """It renews every fiftieth of a second, each time for a second more of the tests' time."""
     seconds = count(1)
     return LeaseRenewer(world.db, SECONDS, lambda: world.now + next(seconds))
 
 
-def test_a_lease_is_renewed_while_it_is_held_and_not_after(world: World, keeper: LeaseRenewer) -> None:
+def test_a_lease_is_renewed_while_it_is_held_and_not_after(world: World, renewer: LeaseRenewer) -> None:
     fence = claimed(world)
-    with keeper.holding("pooler-a", fence) as lease:
+    with renewer.holding("pooler-a", fence) as lease:
         until(lambda: lease_end(world) > world.now + 3)
         assert not lease.lost
     after = lease_end(world)
-    with keeper.holding("pooler-b", claimed(world, "pooler-b")):
+    with renewer.holding("pooler-b", claimed(world, "pooler-b")):
         until(lambda: lease_end(world, "pooler-b") > after + 3)
     assert lease_end(world) <= after + 1, "but for one that was under way"
 
 
-def test_one_thread_serves_all_leases(world: World, keeper: LeaseRenewer) -> None:
+def test_one_thread_serves_all_leases(world: World, renewer: LeaseRenewer) -> None:
     names = [f"pooler-{index}" for index in range(20)]
     before = sum(thread.name == "leases" for thread in threading.enumerate())
 
     def hold(rest: list[str]) -> None:
         if rest:
-            with keeper.holding(rest[0], claimed(world, rest[0])):
+            with renewer.holding(rest[0], claimed(world, rest[0])):
                 hold(rest[1:])
         else:
             until(lambda: all(lease_end(world, vm) > world.now for vm in names))
@@ -84,22 +77,22 @@ def test_one_thread_serves_all_leases(world: World, keeper: LeaseRenewer) -> Non
 
 
 def test_a_forked_child_has_a_thread_of_its_own(
-    world: World, keeper: LeaseRenewer, monkeypatch: pytest.MonkeyPatch
+    world: World, renewer: LeaseRenewer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with keeper.holding("pooler-a", claimed(world)):
+    with renewer.holding("pooler-a", claimed(world)):
         before = sum(thread.name == "leases" for thread in threading.enumerate())
         monkeypatch.setattr(os, "getpid", lambda: -1)
-        with keeper.holding("pooler-b", claimed(world, "pooler-b")):
+        with renewer.holding("pooler-b", claimed(world, "pooler-b")):
             assert sum(thread.name == "leases" for thread in threading.enumerate()) == before + 1
 
 
-def test_a_lease_that_another_took_over_is_lost_and_not_renewed(world: World, keeper: LeaseRenewer) -> None:
-    with keeper.holding("pooler-a", claimed(world)) as lease:
+def test_a_lease_that_another_took_over_is_lost_and_not_renewed(world: World, renewer: LeaseRenewer) -> None:
+    with renewer.holding("pooler-a", claimed(world)) as lease:
         claimed(world)
         until(lambda: lease.lost)
         assert lease_end(world) <= world.now + 1000
         end = lease_end(world)
-        with keeper.holding("pooler-b", claimed(world, "pooler-b")):
+        with renewer.holding("pooler-b", claimed(world, "pooler-b")):
             until(lambda: lease_end(world, "pooler-b") > world.now)
         assert lease_end(world) == end
 
@@ -107,9 +100,9 @@ def test_a_lease_that_another_took_over_is_lost_and_not_renewed(world: World, ke
 @pytest.mark.parametrize("slots", [POOL_SLOTS, REQUEST_SLOTS])
 def test_leases_of_clones_are_renewed_in_their_own_slots(world: World, slots: Slots) -> None:
     fence = claimed(world, slots=slots)
-    keeper = StillKeeper(world.db, 60, world.clock)
-    with keeper.holding("pooler-a", fence):
-        keeper.renew()
+    renewer = ManualRenewer(world.db, 60, world.clock)
+    with renewer.holding("pooler-a", fence):
+        renewer.renew_all()
     assert {key: world.client.zrange(key, 0, -1, withscores=True) for key in world.client.keys("*clones")} == {
         slots.key: [(b"pooler-a", world.now + 60)]
     }
@@ -117,12 +110,12 @@ def test_leases_of_clones_are_renewed_in_their_own_slots(world: World, slots: Sl
 
 def test_leases_of_destructions_are_renewed(world: World) -> None:
     world.vm(Queue.COMPLETED, "pooler-a", 0)
-    _, fence, _ = destroys.claim(
+    claimed = destroys.claim(
         world.db, "pooler-a", POOL, owner="task", now=world.now, leased_until=world.now, stamp=b"x", keep_seconds=9
     )
-    keeper = StillKeeper(world.db, 60, world.clock)
-    with keeper.holding("pooler-a", fence):
-        keeper.renew()
+    renewer = ManualRenewer(world.db, 60, world.clock)
+    with renewer.holding("pooler-a", claimed.fence):
+        renewer.renew_all()
     assert lease_end(world, key=keys.DESTROYS) == world.now + 60
     assert not world.client.exists(POOL_SLOTS.key)
 
@@ -130,18 +123,18 @@ def test_leases_of_destructions_are_renewed(world: World) -> None:
 def test_a_lease_that_ended_in_the_meantime_comes_to_no_new_life(world: World) -> None:
     fence = claimed(world)
     world.client.zrem(POOL_SLOTS.key, "pooler-a")
-    keeper = StillKeeper(world.db, 60, world.clock)
-    with keeper.holding("pooler-a", fence):
-        keeper.renew()
+    renewer = ManualRenewer(world.db, 60, world.clock)
+    with renewer.holding("pooler-a", fence):
+        renewer.renew_all()
     assert not world.client.exists(POOL_SLOTS.key)
 
 
 def test_a_lease_that_cannot_be_renewed_is_tried_again(
-    world: World, keeper: LeaseRenewer, caplog: pytest.LogCaptureFixture
+    world: World, renewer: LeaseRenewer, caplog: pytest.LogCaptureFixture
 ) -> None:
     fence = claimed(world)
     slots = world.client.dump(POOL_SLOTS.key)
-    with keeper.holding("pooler-a", fence) as lease:
+    with renewer.holding("pooler-a", fence) as lease:
         world.client.set(POOL_SLOTS.key, "x")
         until(lambda: any("1 leases could not be renewed" in message for message in caplog.messages))
         world.client.restore(POOL_SLOTS.key, 0, slots, replace=True)
@@ -152,14 +145,14 @@ def test_a_lease_that_cannot_be_renewed_is_tried_again(
 def test_a_server_that_is_gone_for_a_while_loses_no_lease(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     with servers.running("valkey", tmp_path / "own", ["--appendonly", "yes", "--appendfsync", "always"]) as server:
         world = World(Database(server.url))
-        keeper = StillKeeper(world.db, 60, world.clock)
-        with keeper.holding("pooler-a", claimed(world)) as lease:
+        renewer = ManualRenewer(world.db, 60, world.clock)
+        with renewer.holding("pooler-a", claimed(world)) as lease:
             server.kill()
-            keeper.renew()
+            renewer.renew_all()
             assert not lease.lost
             assert "1 leases could not be renewed: Redis does not answer" in caplog.messages[0]
             server.start()
-            keeper.renew()
+            renewer.renew_all()
             assert not lease.lost
             assert lease_end(world) == world.now + 60
         world.db.close()

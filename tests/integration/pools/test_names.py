@@ -25,8 +25,8 @@ def test_a_vm_of_somebody_else_is_not_taken_for_the_new_one(world: PoolWorld) ->
     [vm] = world.clones()
     world.provider.has(vm)
     assert deliver(world, vm) == "NameTakenError"
-    [letter] = world.letters("clone")
-    assert letter["error_message"] == "somebody else's VM has this name already"
+    [letter] = world.dead_letters("clone")
+    assert letter["error_message"] == "another VM has this name"
     assert world.queues_of(vm) == []
 
 
@@ -44,7 +44,7 @@ def test_a_taken_name_is_no_fault_of_the_pools_configuration(world: PoolWorld) -
     [vm] = world.clones()
     world.provider.has(vm)
     deliver(world, vm)
-    assert breakers.open_pools(world.db, [POOL]) == []
+    assert breakers.suspended_pools(world.db, [POOL]) == []
 
 
 def test_a_vm_that_a_dead_worker_made_is_the_new_one(world: PoolWorld) -> None:
@@ -52,7 +52,7 @@ def test_a_vm_that_a_dead_worker_made_is_the_new_one(world: PoolWorld) -> None:
     world.client.hset(f"vmpooler_tasks__work__{vm}", mapping={"attempts": 1})  # it had taken the clone on
     world.provider.has(vm)
     assert deliver(world, vm) == "ready"
-    assert world.letters("clone") == []
+    assert world.dead_letters("clone") == []
 
 
 def test_a_vm_whose_making_was_not_answered_is_the_new_one(world: PoolWorld) -> None:

@@ -42,11 +42,11 @@ def test_a_running_vm_that_is_nowhere_is_completed(world: PoolWorld) -> None:
 def test_a_ready_vm_that_is_nowhere_has_failed(world: PoolWorld) -> None:
     world.ready_vm("pooler-gone", 60)
     assert deliver(world, Step.CHECK_READY, "pooler-gone") == "failed"
-    [letter] = world.letters("ready")
+    [letter] = world.dead_letters("ready")
     assert (letter["error_class"], letter["error_message"]) == ("VmNotFoundError", "no such VM in the datacenter")
 
 
 def test_a_pending_vm_that_is_nowhere_is_dropped_when_its_time_is_over(world: PoolWorld) -> None:
     world.pending_vm("pooler-gone", 16 * 60)
-    assert deliver(world, Step.CHECK_PENDING, "pooler-gone") == "dropped"
+    assert deliver(world, Step.CHECK_PENDING, "pooler-gone") == "removed"
     assert world.queues_of("pooler-gone") == []

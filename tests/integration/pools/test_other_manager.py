@@ -15,7 +15,7 @@ from vmpooler_tasks.model.health.reason_texts import explain
 from vmpooler_tasks.model.health.status import Reason, Status
 from vmpooler_tasks.store import Database, keys
 from vmpooler_tasks.store.pools import breakers, other_manager
-from vmpooler_tasks.store.pools.breakers import Question
+from vmpooler_tasks.store.pools.breakers import BreakerLimits, CallKind
 from vmpooler_tasks.tasks import other_manager as tasks_other_manager
 from vmpooler_tasks.tasks import pools
 from vmpooler_tasks.tasks import registry as names
@@ -43,29 +43,29 @@ def reasons(world: PoolWorld) -> dict[str, Reason]:
 def test_a_counter_that_is_right_is_nobodys(world: PoolWorld) -> None:
     world.clones()
     for _ in range(3):
-        assert not other_manager.look(world.db)
+        assert not other_manager.correct_counters(world.db)
     assert not world.client.exists(keys.OTHER_MANAGER)
 
 
 def test_a_counter_that_was_never_written_is_nobodys(world: PoolWorld) -> None:
-    assert not other_manager.look(world.db)
+    assert not other_manager.correct_counters(world.db)
 
 
 @pytest.mark.parametrize("left_behind", ["0", "7", "-3", "x"])
 def test_a_counter_that_was_left_behind_is_put_right_and_nothing_is_said(world: PoolWorld, left_behind: str) -> None:
     begun = len(world.clones())
     world.client.set(COUNTER, left_behind)
-    assert not other_manager.look(world.db)
+    assert not other_manager.correct_counters(world.db)
     assert world.client.get(COUNTER) == str(begun).encode()
-    assert other_manager.sightings(world.db) == 0
+    assert other_manager.recent_sightings(world.db) == 0
     assert "other_manager" not in reasons(world)
-    assert not other_manager.look(world.db), "and nobody changed it since"
+    assert not other_manager.correct_counters(world.db), "and nobody changed it since"
 
 
 def test_a_counter_that_is_changed_twice_is_another_managers(world: PoolWorld) -> None:
     for _ in range(2):
         world.client.incr(COUNTER)
-        seen = other_manager.look(world.db)
+        seen = other_manager.correct_counters(world.db)
     assert seen
     assert world.client.get(COUNTER) == b"0"
     reason = reasons(world)["other_manager"]
@@ -80,18 +80,18 @@ def test_a_counter_that_is_changed_twice_is_another_managers(world: PoolWorld) -
 def test_it_is_forgotten_when_it_has_stopped(world: PoolWorld) -> None:
     for _ in range(2):
         world.client.incr(COUNTER)
-        other_manager.look(world.db)
-    assert other_manager.look(world.db), "it did nothing since the last look, but it did lately"
+        other_manager.correct_counters(world.db)
+    assert other_manager.correct_counters(world.db), "it did nothing since the last look, but it did lately"
     assert "other_manager" in reasons(world)
     world.client.delete(keys.OTHER_MANAGER)  # as it expires after two minutes
-    assert not other_manager.look(world.db)
+    assert not other_manager.correct_counters(world.db)
     assert "other_manager" not in reasons(world)
 
 
 def test_where_pools_are_not_managed_other_managers_are_no_reason(world: PoolWorld) -> None:
     for _ in range(3):
         world.client.incr(COUNTER)
-        other_manager.look(world.db)
+        other_manager.correct_counters(world.db)
     world.config["manage_pools"] = False
     assert "other_manager" not in reasons(world)
 
@@ -102,7 +102,7 @@ def tasks(world: PoolWorld, server: TestServer, monkeypatch: pytest.MonkeyPatch)
     install_transports()
     with Celery("tests", broker=server.url) as app:
         monkeypatch.setattr(pools, "settings", lambda: world.settings)
-        monkeypatch.setattr(pools, "manager", lambda: world.manager)
+        monkeypatch.setattr(pools, "manager", lambda: world.context)
         monkeypatch.setattr(tasks_other_manager, "database", lambda: world.db)
         monkeypatch.setattr(pools, "guard", OtherManagerGuard())
         app.set_current()
@@ -141,7 +141,7 @@ def test_check_pools_does_nothing_while_another_manager_is_at_work(
 def test_the_counter_of_clones_for_requests_tells_of_another_manager_as_well(world: PoolWorld) -> None:
     for _ in range(2):
         world.client.incr(keys.ACTIVE_ONDEMAND_CLONES)
-        seen = other_manager.look(world.db)
+        seen = other_manager.correct_counters(world.db)
     assert seen
 
 
@@ -175,7 +175,7 @@ def test_clones_that_fail_for_good_are_their_pools_fault_and_not_the_providers(w
 
 def test_a_provider_that_works_again_is_no_reason_any_more(world: PoolWorld) -> None:
     world.pools = [pool(size=1)]
-    breakers.count_failure(world.db, "scripted", Question.LISTING, now=NOW, most=1, seconds=30)
+    breakers.count_failure(world.db, "scripted", CallKind.INVENTORY, BreakerLimits(1, 30), now=NOW)
     assert "breaker_open" in reasons(world)
     world.now += 31
     [vm] = world.clones()

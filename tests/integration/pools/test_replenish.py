@@ -15,7 +15,7 @@ from vmpooler_tasks.model.pools.lifecycle import Step
 from vmpooler_tasks.store import Database, keys
 from vmpooler_tasks.store.keys import POOL_SLOTS
 from vmpooler_tasks.store.pools import breakers
-from vmpooler_tasks.store.pools.breakers import Question
+from vmpooler_tasks.store.pools.breakers import BreakerLimits, CallKind
 from vmpooler_tasks.store.redis.locks import OwnedLock
 
 OTHER = "ubuntu-2004-x86_64"
@@ -28,7 +28,7 @@ def world(db: Database) -> PoolWorld:
 
 def test_an_empty_pool_gets_as_many_clones_as_its_size(world: PoolWorld) -> None:
     world.pools = [pool(size=3)]
-    look = world.look()
+    look = world.inspect()
     assert [work.step for work in look.work] == [Step.CLONE] * 3
     assert {work.vm for work in look.work} == world.names_in(Queue.PENDING)
     assert all(work == Work(Step.CLONE, work.vm, POOL) for work in look.work)
@@ -136,7 +136,7 @@ def test_a_clone_is_planned_for_longer_than_a_lease_since_a_queue_may_be_long(wo
 def test_ready_vms_beyond_the_size_are_completed(world: PoolWorld) -> None:
     for index in range(5):
         world.ready_vm(f"pooler-{index}")
-    world.look()
+    world.inspect()
     assert len(world.names_in(Queue.READY)) == 2
     assert len(world.names_in(Queue.COMPLETED)) == 3
     assert len(world.due(Step.DESTROY)) == 3
@@ -146,7 +146,7 @@ def test_pending_vms_do_not_make_ready_ones_too_many(world: PoolWorld) -> None:
     for index in range(2):
         world.ready_vm(f"pooler-r{index}")
         world.pending_vm(f"pooler-p{index}")
-    world.look()
+    world.inspect()
     assert len(world.names_in(Queue.READY)) == 2
     assert len(world.names_in(Queue.PENDING)) == 2
 
@@ -163,7 +163,7 @@ def test_a_pool_of_size_0_gets_nothing_and_keeps_nothing_ready(world: PoolWorld)
 def test_a_thousand_vms_too_many_are_completed_in_one_look(world: PoolWorld) -> None:
     world.pools = [pool(size=1)]
     world.client.sadd(keys.queue(Queue.READY, POOL), *(f"pooler-{index}" for index in range(1201)))
-    world.look()
+    world.inspect()
     assert len(world.names_in(Queue.READY)) == 1
     assert len(world.names_in(Queue.COMPLETED)) == 1200
 
@@ -183,35 +183,35 @@ def test_a_size_that_is_none_is_ignored(world: PoolWorld, text: str) -> None:
 
 def test_the_empty_flag_is_there_while_no_vm_is_ready(world: PoolWorld, caplog: pytest.LogCaptureFixture) -> None:
     for _ in range(3):
-        world.look()
+        world.inspect()
         assert world.client.get(keys.empty(POOL)) == b"true"
     assert caplog.messages.count(f"[!] [{POOL}] is empty") == 1, "it is told once"
     world.ready_vm("pooler-a")
-    world.look()
+    world.inspect()
     assert not world.client.exists(keys.empty(POOL))
     world.check_out("pooler-a")
-    world.look()
+    world.inspect()
     assert world.client.exists(keys.empty(POOL))
     assert caplog.messages.count(f"[!] [{POOL}] is empty") == 2
 
 
 def test_a_pool_that_is_to_be_empty_is_not_told_to_be(world: PoolWorld, caplog: pytest.LogCaptureFixture) -> None:
-    world.look()
+    world.inspect()
     caplog.clear()
     world.client.hset("vmpooler__config__poolsize", POOL, 0)
-    world.look()
+    world.inspect()
     assert not world.client.exists(keys.empty(POOL))
     assert caplog.messages == []
 
 
 def opened(world: PoolWorld, provider: str = "scripted") -> None:
-    breakers.count_failure(world.db, provider, Question.LISTING, now=world.now, most=1, seconds=30)
+    breakers.count_failure(world.db, provider, CallKind.INVENTORY, BreakerLimits(1, 30), now=world.now)
 
 
 def test_a_provider_that_is_left_alone_gets_no_clones(world: PoolWorld) -> None:
     opened(world)
-    look = world.look()
-    assert (look.work, look.trouble) == ([], None)
+    look = world.inspect()
+    assert (look.work, look.error) == ([], None)
     assert world.provider.calls == [], "it is not asked for its inventory either"
     world.now += 31
     assert len(world.clones()) == 2
@@ -221,10 +221,10 @@ def test_what_needs_no_provider_is_done_while_it_is_left_alone(world: PoolWorld)
     opened(world)
     for index in range(3):
         world.ready_vm(f"pooler-{index}")
-    world.look()
+    world.inspect()
     assert len(world.names_in(Queue.READY)) == 2
     world.client.sadd("vmpooler__poolreset", POOL)
-    world.look()
+    world.inspect()
     assert len(world.names_in(Queue.COMPLETED)) == 3
     assert world.client.exists(keys.empty(POOL)), "it is empty, whatever the reason"
 
@@ -239,7 +239,7 @@ def test_the_pools_of_another_provider_are_not_left_alone(world: PoolWorld) -> N
 
 def test_a_pool_that_is_not_configured_is_refused(world: PoolWorld) -> None:
     with pytest.raises(InvalidInputError, match="there is no pool 'nowhere'"):
-        world.look("nowhere")
+        world.inspect("nowhere")
 
 
 @pytest.mark.parametrize("queue", [Queue.PENDING, Queue.READY, Queue.COMPLETED])
@@ -249,15 +249,15 @@ def test_a_queue_that_is_none_is_told_and_does_not_keep_others_from_being_looked
     world.pools = [pool(), pool(OTHER)]
     world.client.set(keys.queue(queue, POOL), "x")
     with pytest.raises(WrongTypeError, match=queue):
-        world.look(POOL)
+        world.inspect(POOL)
     assert len(world.clones(OTHER)) == 2
     assert world.slots() == 2
 
 
 def test_two_look_at_one_pool_at_once_and_one_is_busy(world: PoolWorld) -> None:
-    seen: list[inspect.PoolLook] = []
-    world.provider.before("list", lambda _: seen.append(world.look()))
-    look = world.look()
+    seen: list[inspect.Inspection] = []
+    world.provider.before("list", lambda _: seen.append(world.inspect()))
+    look = world.inspect()
     assert not look.busy
     assert [(one.busy, one.work) for one in seen] == [(True, [])]
     assert len(world.names_in(Queue.PENDING)) == 2
@@ -266,15 +266,15 @@ def test_two_look_at_one_pool_at_once_and_one_is_busy(world: PoolWorld) -> None:
 def test_the_lock_is_free_after_a_look_also_if_it_failed(world: PoolWorld) -> None:
     world.client.set(keys.queue(Queue.READY, POOL), "x")
     with pytest.raises(WrongTypeError):
-        world.look()
+        world.inspect()
     world.client.delete(keys.queue(Queue.READY, POOL))
-    assert not world.look().busy
+    assert not world.inspect().busy
 
 
 def test_another_workers_look_at_another_pool_is_no_hindrance(world: PoolWorld) -> None:
     lock = OwnedLock(world.db, keys.check_lock(OTHER), 60, "a look")
     assert lock.acquire()
-    assert not world.look(POOL).busy
+    assert not world.inspect(POOL).busy
     lock.release()
 
 
@@ -282,7 +282,7 @@ def test_orders_are_told(world: PoolWorld, caplog: pytest.LogCaptureFixture) -> 
     caplog.set_level(logging.INFO, "vmpooler_tasks")
     world.ready_vm("pooler-a")
     world.client.sadd("vmpooler__poolreset", POOL)
-    world.look()
+    world.inspect()
     assert f"[*] [{POOL}] reset: 1 pending and ready VMs moved to completed" in caplog.messages
 
 
@@ -296,7 +296,7 @@ def test_a_reset_completes_what_is_pending_and_ready_once(world: PoolWorld) -> N
     assert world.names_in(Queue.RUNNING) == {"pooler-x"}
     assert world.client.smembers("vmpooler__poolreset") == {OTHER.encode()}
     assert len(fresh) == 2, "its place is filled in the same look"
-    world.look()
+    world.inspect()
     assert world.names_in(Queue.PENDING) == set(fresh)
 
 
@@ -305,39 +305,39 @@ def test_a_clone_under_way_is_not_wanted_any_more_after_a_reset(world: PoolWorld
 
     def reset(_: str) -> None:
         world.client.sadd("vmpooler__poolreset", POOL)
-        world.look()
+        world.inspect()
 
     world.provider.before("create", reset)
-    assert world.clone(vm) == "left"
+    assert world.clone(vm) == "left_queue"
     assert world.queues_of(vm) == [Queue.COMPLETED]
     assert "clone_time" not in world.metadata(vm)
     assert vm not in world.client.zrange(POOL_SLOTS.key, 0, -1)
 
 
 def test_a_template_set_through_the_api_drains_the_pool_once_and_is_cloned_from(world: PoolWorld) -> None:
-    world.look()
+    world.inspect()
     world.ready_vm("pooler-r")
     world.client.hset("vmpooler__config__template", POOL, "templates/two")
     [vm, *_] = world.clones()
     assert "pooler-r" in world.names_in(Queue.COMPLETED)
     world.clone(vm)
     assert world.provider.specs["create"].template == "templates/two"
-    world.look()
+    world.inspect()
     assert vm in world.names_in(Queue.READY)
 
 
 def test_the_first_look_at_a_pool_drains_nothing(world: PoolWorld) -> None:
     world.ready_vm("pooler-r")
     world.client.hset("vmpooler__config__template", POOL, "templates/two")
-    world.look()
+    world.inspect()
     assert world.names_in(Queue.READY) == {"pooler-r"}
 
 
 def test_a_template_changed_in_the_configuration_drains_the_pool(world: PoolWorld) -> None:
     world.ready_vm("pooler-r")
-    world.look()
+    world.inspect()
     world.pools = [pool(template="templates/three")]
-    world.look()
+    world.inspect()
     assert world.names_in(Queue.COMPLETED) >= {"pooler-r"}
 
 
@@ -361,7 +361,7 @@ def test_an_undone_size_counts_no_more(world: PoolWorld) -> None:
 
 def test_an_undone_template_is_cloned_from_no_more_and_drains_the_pool(world: PoolWorld) -> None:
     world.client.hset("vmpooler__config__template", POOL, "templates/two")
-    world.look()
+    world.inspect()
     world.ready_vm("pooler-r")
     world.client.sadd("vmpooler__pool__undo_template_override", POOL)
     [vm, *_] = world.clones()

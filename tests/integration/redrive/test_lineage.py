@@ -84,7 +84,7 @@ def test_a_clone_that_succeeds_leaves_no_trace_of_its_origin(world: Redriver) ->
 def test_a_vm_that_came_of_a_redrive_and_is_not_ready_in_time_knows_where_it_comes_from(world: Redriver) -> None:
     origin = world.letter(retry_count=4)
     world.redrive()
-    world.provider.answers_about_all = Readiness(False, "connection refused")
+    world.provider.default_readiness = Readiness(False, "connection refused")
     assert deliver(world) == ["pending"]
     world.now += 16 * 60
     world.round()

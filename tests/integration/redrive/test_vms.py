@@ -141,7 +141,7 @@ class Redriver(PoolWorld):
     def asks(self, *parts: Wanted, request: str = REQUEST) -> str:
         """A request that is being filled; none of its clones is queued."""
         requests.create(self.db, request, parts, self.now)
-        fulfil.run(self.manager)
+        fulfil.run(self.context)
         for items in (keys.PENDING_ONDEMAND_CLONES, REQUEST_SLOTS.key, REQUEST_SLOTS.counter):
             self.client.delete(items)
         for part in parts:
@@ -155,7 +155,7 @@ class Redriver(PoolWorld):
         self.client.sadd(keys.delivered(REQUEST.encode(), alias, POOL), *vms)
 
     def items(self) -> list[str]:
-        return [raw.decode() for raw in requests.items(self.db)]
+        return [raw.decode() for raw in requests.read_items(self.db)]
 
 
 @pytest.fixture
@@ -444,7 +444,7 @@ def test_a_vm_is_begun_for_a_request_that_is_short_of_one(world: Redriver, queue
     [sent] = world.messages()
     assert sent.kwargs == {"vm": vm, "pool": POOL, "request_id": REQUEST}
     assert world.clone(**sent.kwargs) == "ready" or world.names_in(Queue.RUNNING) == {vm}
-    assert requests.facts(world.db, REQUEST.encode()).fields["status"] == "ready"
+    assert requests.read_record(world.db, REQUEST.encode()).fields["status"] == "ready"
 
 
 @pytest.mark.parametrize("status", ["ready", "failed", "deleted"])

@@ -10,6 +10,7 @@ from tests.support.world import NOW, POOL
 from vmpooler_tasks.errors import InvalidInputError, PermanentProviderError, WrongTypeError
 from vmpooler_tasks.jobs.requests import create as job
 from vmpooler_tasks.jobs.requests import fulfil
+from vmpooler_tasks.jobs.requests.history import read_history, read_open_histories
 from vmpooler_tasks.model.names import Queue
 from vmpooler_tasks.store import Database, keys
 
@@ -22,12 +23,12 @@ def world(db: Database) -> PoolWorld:
 
 
 def ask(world: PoolWorld, *asked: tuple[str, int]) -> str:
-    return job.make(world.db, world.settings, asked, world.now)
+    return job.create(world.db, world.settings, asked, world.now)
 
 
 def told(world: PoolWorld, request_id: str) -> list[tuple[float, str, str]]:
     """What happened: when (seconds since the request was made), what, in which pool."""
-    return [(one.at - NOW, one.what, one.pool) for one in job.story(world.db, request_id).events]
+    return [(one.at - NOW, one.what, one.pool) for one in read_history(world.db, request_id).events]
 
 
 def test_a_request_stands_in_redis_as_the_api_server_writes_it(world: PoolWorld) -> None:
@@ -71,19 +72,19 @@ def test_without_any_pool_there_is_none_to_ask_for(world: PoolWorld) -> None:
 
 def test_the_story_of_a_request_that_is_filled(world: PoolWorld) -> None:
     request_id = ask(world, ("centos", 1), (OTHER, 1))
-    assert (job.story(world.db, request_id).status, job.is_answered(world.db, request_id)) == ("waiting", False)
+    assert (read_history(world.db, request_id).status, job.is_closed(world.db, request_id)) == ("waiting", False)
     world.now += 5
     world.provider.before("create", lambda _: setattr(world, "now", world.now + 10))
     world.round()
-    found = job.story(world.db, request_id)
+    found = read_history(world.db, request_id)
     assert (found.status, found.reason, found.retries) == ("ready", "", 0)
-    assert job.is_answered(world.db, request_id)
+    assert job.is_closed(world.db, request_id)
     assert {part: len(vms) for part, vms in found.delivered.items()} == {f"centos:{POOL}:1": 1, f"{OTHER}:{OTHER}:1": 1}
     assert {vm for vms in found.delivered.values() for vm in vms} == set(world.provider.machines)
-    events = [one for one in told(world, request_id) if one[1] != "asked for"]
+    events = [one for one in told(world, request_id) if one[1] != "requested"]
     assert sorted((seconds, what) for seconds, what, _ in events) == [
-        (5, "clone begun"),
-        (15, "clone begun"),
+        (5, "clone started"),
+        (15, "clone started"),
         (15, "delivered"),
         (25, "delivered"),
     ], "a clone begins when a worker takes it on"
@@ -94,10 +95,10 @@ def test_the_story_of_a_request_that_is_being_filled(world: PoolWorld) -> None:
     request_id = ask(world, ("centos", 2))
     world.config["ondemand_clone_limit"] = 1
     world.round()
-    found = job.story(world.db, request_id)
+    found = read_history(world.db, request_id)
     assert found.status == "filling"
     assert [len(vms) for vms in found.delivered.values()] == [1]
-    assert told(world, request_id)[0] == (0, "asked for", "")
+    assert told(world, request_id)[0] == (0, "requested", "")
 
 
 def test_the_story_of_a_request_whose_clones_fail_holds_their_letters(world: PoolWorld) -> None:
@@ -105,7 +106,7 @@ def test_the_story_of_a_request_whose_clones_fail_holds_their_letters(world: Poo
     request_id = ask(world, ("centos", 1))
     world.now += 5
     world.round()
-    found = job.story(world.db, request_id)
+    found = read_history(world.db, request_id)
     assert (found.status, found.reason) == ("failed", "Configuration error: template not found")
     [letter] = [json.loads(raw) for raw in world.client.zrange("vmpooler__dlq__clone", 0, -1)]
     last = found.events[-1]
@@ -120,64 +121,64 @@ def test_retries_are_counted_and_each_attempts_letter_is_told_in_order(world: Po
     world.client.hset("vmpooler__odrequest__r-1", mapping={"requested": f"centos:{POOL}:1", "retry_count": "3"})
     world.client.zadd("vmpooler__provisioning__processing", {"r-1": NOW - 5})
     world.vm(Queue.PENDING, "v3", 0, request_id="r-1")
-    found = job.story(world.db, "r-1")
+    found = read_history(world.db, "r-1")
     assert (found.status, found.retries) == ("filling", 3)
     assert [one.at - NOW for one in found.events] == [-5, 0, 0, 10, 20]
     assert [one.vm for one in found.events if one.what == "failed (clone)"] == ["v0", "v1", "v2"]
-    assert [one.what for one in found.events if one.vm in ("", "v3")] == ["asked for", "clone begun"]
+    assert [one.what for one in found.events if one.vm in ("", "v3")] == ["requested", "clone started"]
 
 
 def test_a_request_of_which_only_letters_are_left_still_has_a_story(world: PoolWorld) -> None:
     entry = {"vm": "v", "pool": POOL, "request_id": "r-1", "error_class": "E", "error_message": "no"}
     world.client.zadd("vmpooler__dlq__clone", {json.dumps(entry): NOW})
-    found = job.story(world.db, "r-1")
+    found = read_history(world.db, "r-1")
     assert [one.what for one in found.events] == ["failed (clone)"]
-    assert job.is_answered(world.db, "r-1"), "nobody has to wait for it"
+    assert job.is_closed(world.db, "r-1"), "nobody has to wait for it"
 
 
 def test_a_request_that_nobody_knows_is_refused(world: PoolWorld) -> None:
     with pytest.raises(InvalidInputError, match="nothing is known of a request 'nowhere'"):
-        job.story(world.db, "nowhere")
+        read_history(world.db, "nowhere")
 
 
 def test_a_request_whose_text_cannot_be_read_is_shown_as_far_as_it_goes(world: PoolWorld) -> None:
     world.client.hset("vmpooler__odrequest__r-1", mapping={"requested": "nonsense", "status": "failed"})
-    found = job.story(world.db, "r-1")
+    found = read_history(world.db, "r-1")
     assert (found.status, found.requested, found.delivered) == ("failed", "nonsense", {})
 
 
 def test_a_users_token_is_not_part_of_the_story(world: PoolWorld) -> None:
     request_id = ask(world, ("centos", 1))
     world.client.hset(f"vmpooler__odrequest__{request_id}", mapping={"token:token": "s3cr3t", "token:user": "anna"})
-    assert "s3cr3t" not in json.dumps(job.story(world.db, request_id).as_json())
+    assert "s3cr3t" not in json.dumps(read_history(world.db, request_id).as_json())
 
 
 def test_one_queue_of_the_wrong_type_does_not_hide_the_story(world: PoolWorld) -> None:
     request_id = ask(world, ("centos", 1))
     world.client.set("vmpooler__dlq__ready", "x")
-    assert job.story(world.db, request_id).status == "waiting"
+    assert read_history(world.db, request_id).status == "waiting"
 
 
 def test_a_request_of_the_wrong_type_is_named(world: PoolWorld) -> None:
     world.client.set("vmpooler__odrequest__r-1", "x")
     with pytest.raises(WrongTypeError, match="vmpooler__odrequest__r-1"):
-        job.story(world.db, "r-1")
+        read_history(world.db, "r-1")
 
 
 def test_those_that_wait_or_are_filled_are_listed(world: PoolWorld) -> None:
     waiting = ask(world, ("centos", 1))
     world.client.zadd(keys.PROCESSING_REQUESTS, {"filling": NOW - 60})
-    assert [one.id for one in job.open_stories(world.db)] == [waiting, "filling"]
+    assert [one.id for one in read_open_histories(world.db)] == [waiting, "filling"]
 
 
 def test_each_of_several_open_requests_has_the_dead_letters_of_its_own_clones(world: PoolWorld) -> None:
     asked = [ask(world, ("centos", 1)) for _ in range(2)]
-    for work in fulfil.run(world.manager):
+    for work in fulfil.run(world.context):
         world.provider.raises("create", PermanentProviderError("no such network"))
         world.deliver(work)
-    found = job.open_stories(world.db)
+    found = read_open_histories(world.db)
     assert sorted(one.id for one in found) == sorted(asked)
-    assert found == [job.story(world.db, one.id) for one in found]
+    assert found == [read_history(world.db, one.id) for one in found]
     failed = [[event.vm for event in one.events if event.what == "failed (clone)"] for one in found]
     assert [len(vms) for vms in failed] == [1, 1]
     assert failed[0] != failed[1]
@@ -185,7 +186,7 @@ def test_each_of_several_open_requests_has_the_dead_letters_of_its_own_clones(wo
 
 def test_the_json_of_a_story_is_what_it_tells(world: PoolWorld) -> None:
     request_id = ask(world, ("centos", 1))
-    shown: dict[str, Any] = job.story(world.db, request_id).as_json()
+    shown: dict[str, Any] = read_history(world.db, request_id).as_json()
     assert shown == {
         "request": request_id,
         "status": "waiting",
@@ -193,5 +194,5 @@ def test_the_json_of_a_story_is_what_it_tells(world: PoolWorld) -> None:
         "requested": f"centos:{POOL}:1",
         "retry_count": 0,
         "delivered": {f"centos:{POOL}:1": []},
-        "events": [{"at": NOW, "what": "asked for", "vm": "", "pool": "", "detail": f"centos:{POOL}:1"}],
+        "events": [{"at": NOW, "what": "requested", "vm": "", "pool": "", "detail": f"centos:{POOL}:1"}],
     }

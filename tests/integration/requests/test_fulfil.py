@@ -16,7 +16,7 @@ from vmpooler_tasks.model.requests import parse_requested
 from vmpooler_tasks.providers import Readiness
 from vmpooler_tasks.store import Database, keys
 from vmpooler_tasks.store.pools import breakers
-from vmpooler_tasks.store.pools.breakers import Question
+from vmpooler_tasks.store.pools.breakers import BreakerLimits, CallKind
 from vmpooler_tasks.store.requests import fulfilment
 
 pytestmark = pytest.mark.both_servers
@@ -43,7 +43,7 @@ def ask(world: PoolWorld, text: str | bytes, request: str = ID, **fields: str) -
 
 
 def run(world: PoolWorld) -> list[Work]:
-    return job.run(world.manager)
+    return job.run(world.context)
 
 
 def status(world: PoolWorld, request: str = ID) -> tuple[str | None, str | None]:
@@ -130,11 +130,11 @@ def test_a_vm_of_a_request_with_a_token_is_that_users(
 
 def test_a_vm_that_boots_slowly_is_delivered_by_a_later_look(world: PoolWorld) -> None:
     ask(world, f"centos:{POOL}:1")
-    world.provider.answers_about_all = Readiness(False, "booting")
+    world.provider.default_readiness = Readiness(False, "booting")
     [work] = run(world)
     assert world.deliver(work) == "pending"
     assert world.request_slots() == 0
-    world.provider.answers_about_all = Readiness(True)
+    world.provider.default_readiness = Readiness(True)
     assert world.round() == ["delivered"]
     assert status(world) == ("ready", None)
 
@@ -223,9 +223,9 @@ def test_an_alias_may_hold_colons(world: PoolWorld) -> None:
         (f"centos:{POOL}:-1", f"it cannot be read: 'centos:{POOL}:-1' is not alias:pool:count"),
         (f"centos:{POOL}:1,", "it cannot be read: '' is not alias:pool:count"),
         ("", "it cannot be read: '' is not alias:pool:count"),
-        (b"centos:\xff:1", "it cannot be read: 'centos:\\udcff:1' is no UTF-8"),
+        (b"centos:\xff:1", "it cannot be read: 'centos:\\udcff:1' is not valid UTF-8"),
         (b"centos:" + POOL.encode() + b":\xff", f"it cannot be read: 'centos:{POOL}:\\udcff' is not alias:pool:count"),
-        (b"\xff:" + POOL.encode() + b":1", f"it cannot be read: '\\udcff:{POOL}:1' is no UTF-8"),
+        (b"\xff:" + POOL.encode() + b":1", f"it cannot be read: '\\udcff:{POOL}:1' is not valid UTF-8"),
     ],
 )
 def test_a_request_that_cannot_be_filled_fails_with_a_reason(world: PoolWorld, text: str | bytes, reason: str) -> None:
@@ -293,7 +293,7 @@ def test_the_vms_of_a_request_that_is_deleted_meanwhile_are_completed(world: Poo
         delete()
     elif moment == "while it is made":
         world.provider.before("create", delete)
-    assert world.deliver(work) == ("delivered" if moment == "after it is delivered" else "unwanted")
+    assert world.deliver(work) == ("delivered" if moment == "after it is delivered" else "request_closed")
     delete()
     assert run(world) == []
     assert world.names_in(Queue.COMPLETED) == {work.vm}
@@ -307,7 +307,7 @@ def test_a_request_whose_hash_is_gone_is_let_go_and_its_vm_completed(world: Pool
     ask(world, f"centos:{POOL}:1")
     [work] = run(world)
     world.client.delete(HASH)
-    assert world.deliver(work) == "unwanted"
+    assert world.deliver(work) == "request_closed"
     run(world)
     assert members(world, PROCESSING) == {}
     assert world.names_in(Queue.COMPLETED) == {work.vm}
@@ -331,7 +331,7 @@ def test_a_request_that_is_not_filled_in_time_fails_and_what_was_delivered_is_co
     assert world.names_in(Queue.COMPLETED) == {work.vm}
     assert members(world, ITEMS) == members(world, PROCESSING) == {}
     assert WEEK - 60 < world.client.ttl(HASH) <= WEEK
-    assert world.deliver(other) == "unwanted", "nobody waits for it any more"
+    assert world.deliver(other) == "request_closed", "nobody waits for it any more"
 
 
 def test_a_request_that_is_filled_at_the_last_moment_is_ready(world: PoolWorld) -> None:
@@ -459,9 +459,9 @@ def test_a_failed_clone_is_made_again_max_vm_retries_times_and_then_the_request_
     world.deliver(work)
     assert status(world) == ("failed", "Max retry attempts exceeded")
     assert clones_of(world) == []
-    assert sorted(letter["retry_count"] for letter in world.letters("clone")) == [0, 1, 2]
-    assert {letter["request_id"] for letter in world.letters("clone")} == {ID}
-    assert {letter["pool_alias"] for letter in world.letters("clone")} == {"centos"}
+    assert sorted(letter["retry_count"] for letter in world.dead_letters("clone")) == [0, 1, 2]
+    assert {letter["request_id"] for letter in world.dead_letters("clone")} == {ID}
+    assert {letter["pool_alias"] for letter in world.dead_letters("clone")} == {"centos"}
     assert world.request_slots() == 0
 
 
@@ -532,14 +532,14 @@ def test_a_permanent_error_fails_the_request_at_once(world: PoolWorld, error: Ex
 
 def test_a_vm_that_never_boots_is_made_again(world: PoolWorld) -> None:
     world.config = {"ondemand_request_ttl": 60}
-    world.provider.answers_about_all = Readiness(False, "booting")
+    world.provider.default_readiness = Readiness(False, "booting")
     ask(world, f"centos:{POOL}:1")
     [work] = run(world)
     world.deliver(work)
     world.now += 901
     assert "failed" in world.round()
-    assert [letter["request_id"] for letter in world.letters("pending")] == [ID]
-    world.provider.answers_about_all = Readiness(True)
+    assert [letter["request_id"] for letter in world.dead_letters("pending")] == [ID]
+    world.provider.default_readiness = Readiness(True)
     world.round()
     assert status(world) == ("ready", None)
     assert work.vm not in delivered(world)
@@ -547,23 +547,23 @@ def test_a_vm_that_never_boots_is_made_again(world: PoolWorld) -> None:
 
 def test_a_vm_that_vanished_before_it_booted_is_made_again(world: PoolWorld) -> None:
     world.config = {"ondemand_request_ttl": 60}
-    world.provider.answers_about_all = Readiness(False, "booting")
+    world.provider.default_readiness = Readiness(False, "booting")
     ask(world, f"centos:{POOL}:1")
     [work] = run(world)
     world.deliver(work)
     world.provider.machines.clear()
     world.provider.pool_of.clear()
     world.now += 901
-    world.provider.answers_about_all = Readiness(True)
+    world.provider.default_readiness = Readiness(True)
     world.round()
     assert status(world) == ("ready", None)
-    assert world.letters("pending") == []
+    assert world.dead_letters("pending") == []
 
 
 def test_requests_of_a_pool_whose_provider_is_left_alone_wait(world: PoolWorld) -> None:
     world.pools = [pool(size=0), pool(OTHER, size=0, provider="other")]
     world.providers = {"other": world.provider}
-    breakers.count_failure(world.db, "scripted", Question.LISTING, now=world.now, most=1, seconds=30)
+    breakers.count_failure(world.db, "scripted", CallKind.INVENTORY, BreakerLimits(1, 30), now=world.now)
     ask(world, f"centos:{POOL}:1")
     ask(world, f"ubuntu:{OTHER}:1", "req-2")
     assert [work.request_id for work in run(world)] == ["req-2"]
@@ -643,10 +643,10 @@ def test_a_vm_that_is_lost_on_its_way_to_a_request_is_begun_anew(
     first, second, third = run(world)
     assert world.deliver(first) == "delivered"
     world.client.sadd("vmpooler__poolreset", POOL)
-    world.look()
+    world.inspect()
     assert world.names_in(Queue.PENDING) == set()
     assert run(world) == []
-    assert caplog.messages[-1] == f"[!] Request '{ID}' has lost 2 VMs on their way: they are begun anew"
+    assert caplog.messages[-1] == f"[!] Request '{ID}' lost 2 VMs before their delivery: new clones are queued"
     again = run(world)
     assert len(again) == 2
     assert {work.vm for work in again}.isdisjoint({second.vm, third.vm})

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from vmpooler_tasks.model.pools.lifecycle import (
     HOUR,
-    Limits,
+    VmLimits,
     age,
     has_expired,
     has_timed_out,
@@ -22,7 +22,7 @@ from vmpooler_tasks.store.pools.vms import FIELDS
 
 NOW = 1_705_314_600.0
 
-LIMITS = Limits(pending_seconds=900, notice_seconds=300, ready_seconds=3600, check_seconds=60, lifetime_hours=24)
+LIMITS = VmLimits(pending_seconds=900, notice_seconds=300, ready_seconds=3600, check_seconds=60, lifetime_hours=24)
 
 
 def stamp(seconds: float) -> bytes:

@@ -6,7 +6,7 @@ from itertools import islice
 
 import pytest
 
-from vmpooler_tasks.model.pools.vm_names import LONGEST, candidates
+from vmpooler_tasks.model.pools.vm_names import MAX_LENGTH, candidates
 
 SOME = 2000
 
@@ -18,14 +18,14 @@ def some(prefix: str = "", count: int = SOME) -> list[str]:
 def test_a_name_is_two_words_of_at_most_fifteen_characters() -> None:
     names = some()
     assert all(re.fullmatch(r"[a-z]+-[a-z]+", name) for name in names)
-    assert max(map(len, names)) == LONGEST == 15
+    assert max(map(len, names)) == MAX_LENGTH == 15
 
 
 @pytest.mark.parametrize("prefix", ["pooler-", "a-prefix-that-is-long-", ""])
 def test_the_prefix_stands_before_it_and_is_not_counted(prefix: str) -> None:
     for name in some(prefix, 200):
         assert name.startswith(prefix)
-        assert 0 < len(name.removeprefix(prefix)) <= LONGEST
+        assert 0 < len(name.removeprefix(prefix)) <= MAX_LENGTH
 
 
 def test_names_hardly_ever_come_twice() -> None:

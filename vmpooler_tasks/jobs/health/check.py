@@ -29,7 +29,7 @@ from vmpooler_tasks.store import Database
 from vmpooler_tasks.store.health import record as health_record
 from vmpooler_tasks.store.health.record import HealthState
 from vmpooler_tasks.store.pools import breakers, other_manager
-from vmpooler_tasks.store.pools.breakers import OpenBreaker
+from vmpooler_tasks.store.pools.breakers import Suspension
 from vmpooler_tasks.store.purge import batches
 from vmpooler_tasks.store.purge.batches import PurgeState
 
@@ -127,15 +127,15 @@ def _manager(db: Database, settings: Settings, now: float) -> dict[str, Any]:
     if not settings.config.manage_pools:
         return {}
 
-    def recent(alone: list[OpenBreaker]) -> dict[str, int]:
+    def recent(alone: list[Suspension]) -> dict[str, int]:
         seconds = settings.config.breaker_seconds
-        return {one.name: one.failures for one in alone if breakers.is_open(one.open_until, now, seconds)}
+        return {one.name: one.failures for one in alone if breakers.is_suspended(one.suspended_until, now, seconds)}
 
     return {
-        "open_breakers": recent(breakers.open_ones(db, settings.providers)),
-        "broken_pools": recent(breakers.open_pools(db, (pool.name for pool in settings.pools))),
+        "open_breakers": recent(breakers.suspended_providers(db, settings.providers)),
+        "broken_pools": recent(breakers.suspended_pools(db, (pool.name for pool in settings.pools))),
         "breaker_failures": settings.config.breaker_failures,
-        "other_managers": other_manager.sightings(db),
+        "other_managers": other_manager.recent_sightings(db),
     }
 
 

@@ -1,14 +1,14 @@
-"""Looks at one ready VM: can it still be handed out? data-model.md: Ready check."""
+"""The check of one ready VM: can it still be handed out? See docs/vmpooler-behaviour.md."""
 
 import logging
 
 from vmpooler_tasks.config import Pool
-from vmpooler_tasks.jobs.deadletters.retention import dead_letter_limits
 from vmpooler_tasks.jobs.pools.context import PoolContext, stamp
-from vmpooler_tasks.jobs.pools.failed_vm import letter_of, tell
-from vmpooler_tasks.jobs.pools.guarded_calls import find_vm, is_ready
+from vmpooler_tasks.jobs.pools.failed_vm import VmFailure, build_dead_letter, log_dead_letter
+from vmpooler_tasks.jobs.pools.guarded_calls import query_readiness, query_vm
 from vmpooler_tasks.model.names import DeadLetterQueue, Queue, on_one_line, readable
 from vmpooler_tasks.model.pools.lifecycle import MINUTE, Fields, has_expired, ready_is_due
+from vmpooler_tasks.model.pools.results import CheckResult
 from vmpooler_tasks.model.requests import RequestRetry
 from vmpooler_tasks.providers import Readiness
 from vmpooler_tasks.store.pools import vms
@@ -18,57 +18,55 @@ _log = logging.getLogger("vmpooler_tasks.pools")
 UNREACHABLE = "VM became unreachable in ready queue"
 
 
-def check(manager: PoolContext, vm: str, pool_name: str) -> str:
-    """Keeps a ready VM, recycles or fails it; answers what came of it.
+def check(context: PoolContext, vm: str, pool_name: str) -> CheckResult:
+    """Check a ready VM: keep it, complete it, or fail it.
 
-    Raises ProviderError if the provider does not say, SuspendedError if it is not asked.
+    Raise ProviderError if the provider cannot tell, SuspendedError if it is suspended.
     """
-    pool, now = manager.pool(pool_name), manager.clock()
-    limits = manager.limits(pool)
-    (fields,) = vms.metadata(manager.db, [vm.encode()])
+    pool, now = context.pool(pool_name), context.clock()
+    limits = context.limits(pool)
+    (fields,) = vms.read_metadata(context.db, [vm.encode()])
     if not ready_is_due(fields, limits, now):
-        return "ready"  # looked at meanwhile, by an earlier message
+        return CheckResult.READY  # an earlier message led to a check
     if has_expired(fields, limits, now):
         minutes = limits.ready_seconds / MINUTE
-        return _recycle(manager, vm, pool, f"reached end of TTL after {minutes:g} minutes, removed from 'ready' queue")
-    vms.note(manager.db, vm, "check", stamp(now))  # before it is asked: one that cannot say is not asked all the time
-    found = find_vm(manager, pool, vm)
+        return _complete(context, vm, pool, f"reached end of TTL after {minutes:g} minutes, removed from 'ready' queue")
+    vms.set_field(context.db, vm, "check", stamp(now))  # first: a provider that cannot tell is not queried all the time
+    found = query_vm(context, pool, vm)
     if found and found.hostname and found.hostname != vm:
-        named = on_one_line(found.hostname)
-        return _recycle(manager, vm, pool, f"has mismatched hostname {named}, removed from 'ready' queue")
-    readiness = is_ready(manager, pool, vm)
+        hostname = on_one_line(found.hostname)
+        return _complete(context, vm, pool, f"has mismatched hostname {hostname}, removed from 'ready' queue")
+    readiness = query_readiness(context, pool, vm)
     if readiness.ready:
-        return "ready"
-    return "failed" if fail(manager, vm, pool.name, fields, readiness) else "gone"
+        return CheckResult.READY
+    return CheckResult.FAILED if fail(context, vm, pool.name, fields, readiness) else CheckResult.LEFT_QUEUE
 
 
-def _recycle(manager: PoolContext, vm: str, pool: Pool, why: str) -> str:
-    if not vms.complete(manager.db, vm, pool.name, Queue.READY):
-        return "gone"
+def _complete(context: PoolContext, vm: str, pool: Pool, why: str) -> CheckResult:
+    if not vms.complete(context.db, vm, pool.name, Queue.READY):
+        return CheckResult.LEFT_QUEUE
     _log.info("[!] [%s] '%s' %s", pool.name, vm, why)
-    return "recycled"
+    return CheckResult.COMPLETED
 
 
-def fail(manager: PoolContext, vm: str, pool: str, fields: Fields, readiness: Readiness) -> bool:
-    """Its dead letter, and from ready to completed. False if it had left ready: a user has it."""
+def fail(context: PoolContext, vm: str, pool: str, fields: Fields, readiness: Readiness) -> bool:
+    """Write the VM's dead letter, and move it to completed. Return False if it had left ready: a user has it."""
     error = readiness.error or readable(fields["open_socket_error"] or b"")
-    letter = letter_of(
-        manager,
-        DeadLetterQueue.READY,
-        vm,
-        pool,
-        fields,
+    failure = VmFailure(
+        queue=DeadLetterQueue.READY,
+        vm=vm,
+        pool=pool,
+        fields=fields,
         error_class=readiness.error_class,
         message=error or UNREACHABLE,
         identity=fields["ready"] or fields["clone"] or b"",
     )
-    limits = dead_letter_limits(manager.settings)
-    done = vms.fail(
-        manager.db, vm, pool, Queue.READY, letter=letter, now=manager.clock(), limits=limits, retry=RequestRetry()
+    dead_letter = build_dead_letter(context, failure)
+    failed = vms.fail(
+        context.db, vm, pool, Queue.READY, dead_letter=dead_letter, retry=RequestRetry(), now=context.clock()
     )
-    if not tell(letter, done.trimmed, limits, failed=done.failed):
-        return False
-    _log.warning(
-        "[!] [%s] '%s' removed from 'ready' queue. vm unreachable with error: %s", pool, vm, on_one_line(error)
-    )
-    return True
+    log_dead_letter(dead_letter, failed)
+    if failed.failed:
+        text = "[!] [%s] '%s' removed from 'ready' queue. vm unreachable with error: %s"
+        _log.warning(text, pool, vm, on_one_line(error))
+    return failed.failed

@@ -1,47 +1,48 @@
-"""Looks at one running VM: has its user had it for long enough? data-model.md: Running check."""
+"""The check of one running VM: is its lifetime over? See docs/vmpooler-behaviour.md."""
 
 import logging
 
 from vmpooler_tasks.jobs.pools.context import PoolContext
-from vmpooler_tasks.jobs.pools.guarded_calls import find_vm
+from vmpooler_tasks.jobs.pools.guarded_calls import query_vm
 from vmpooler_tasks.model.names import Queue
 from vmpooler_tasks.model.pools.lifecycle import age, is_past_lifetime, lifetime_hours
+from vmpooler_tasks.model.pools.results import CheckResult
 from vmpooler_tasks.store.pools import vms
 from vmpooler_tasks.store.vmpooler import queues
 
 _log = logging.getLogger("vmpooler_tasks.pools")
 
 GRACE_SECONDS = 60.0
-"""For so long a running VM may have no checkout time: the API server moves a VM first, and says when after that."""
+"""How long a running VM may lack a checkout time: the API server moves a VM first, and writes the time afterwards."""
 
 
-def check(manager: PoolContext, vm: str, pool_name: str) -> str:
-    """Ends a VM that is past its lifetime, was never checked out, or is gone; answers what came of it.
+def check(context: PoolContext, vm: str, pool_name: str) -> CheckResult:
+    """Complete a running VM that is past its lifetime, was never checked out, or is gone from its provider.
 
-    Raises ProviderError if the provider does not say, SuspendedError if it is not asked.
+    Raise ProviderError if the provider cannot tell, SuspendedError if it is suspended.
     """
-    pool, raw, now = manager.pool(pool_name), vm.encode(), manager.clock()
-    limits = manager.limits(pool)
-    (fields,), (checkout,) = vms.metadata(manager.db, [raw]), vms.checkouts(manager.db, pool_name, [raw])
+    pool, raw, now = context.pool(pool_name), vm.encode(), context.clock()
+    limits = context.limits(pool)
+    (fields,), (checkout,) = vms.read_metadata(context.db, [raw]), vms.read_checkouts(context.db, pool_name, [raw])
     fields = {**fields, "checkout": checkout or fields["checkout"]}
     if is_past_lifetime(fields, limits, now):
-        return _complete(manager, vm, pool_name, f"reached end of TTL after {lifetime_hours(fields, limits):g} hours")
-    if age(fields["checkout"], now) is None and _is_known_for_long(manager, vm, pool_name, now):
+        return _complete(context, vm, pool_name, f"reached end of TTL after {lifetime_hours(fields, limits):g} hours")
+    if age(fields["checkout"], now) is None and _was_first_seen_before_grace(context, vm, pool_name, now):
         return _complete(
-            manager, vm, pool_name, "is listed as running, but has no checkouttime data. Removing from running"
+            context, vm, pool_name, "is listed as running, but has no checkouttime data. Removing from running"
         )
-    if find_vm(manager, pool, vm) is None:
-        return _complete(manager, vm, pool_name, "is no longer in inventory, removing from running")
-    return "running"
+    if query_vm(context, pool, vm) is None:
+        return _complete(context, vm, pool_name, "is no longer in inventory, removing from running")
+    return CheckResult.RUNNING
 
 
-def _is_known_for_long(manager: PoolContext, vm: str, pool: str, now: float) -> bool:
-    (since,) = queues.first_seen(manager.db, Queue.RUNNING, pool, [vm.encode()], now=now).result()
+def _was_first_seen_before_grace(context: PoolContext, vm: str, pool: str, now: float) -> bool:
+    (since,) = queues.first_seen(context.db, Queue.RUNNING, pool, [vm.encode()], now=now).result()
     return since is not None and now - float(since) >= GRACE_SECONDS
 
 
-def _complete(manager: PoolContext, vm: str, pool: str, why: str) -> str:
-    if not vms.complete(manager.db, vm, pool, Queue.RUNNING):
-        return "gone"
+def _complete(context: PoolContext, vm: str, pool: str, why: str) -> CheckResult:
+    if not vms.complete(context.db, vm, pool, Queue.RUNNING):
+        return CheckResult.LEFT_QUEUE
     _log.info("[!] [%s] '%s' %s", pool, vm, why)
-    return "completed"
+    return CheckResult.COMPLETED

@@ -1,4 +1,4 @@
-"""What the pool workers' jobs share: the database, the settings, the providers, and a clock."""
+"""What all jobs of the pool workers need: database, settings, providers, clock, leases."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -9,14 +9,15 @@ from vmpooler_tasks.config import Pool, Settings
 from vmpooler_tasks.errors import InvalidInputError
 from vmpooler_tasks.jobs.pools.lease_renewer import LeaseRenewer
 from vmpooler_tasks.jobs.pools.provider_calls import Retries
-from vmpooler_tasks.model.pools.lifecycle import HOUR, MINUTE, Limits, Step
+from vmpooler_tasks.model.pools.lifecycle import HOUR, MINUTE, Step, VmLimits
 from vmpooler_tasks.model.timestamps import moment, ruby_utc
 from vmpooler_tasks.providers import PoolSpec, Provider
 from vmpooler_tasks.store import Database
+from vmpooler_tasks.store.pools.breakers import BreakerLimits
 
 
 class Work(NamedTuple):
-    """Something to be done for one VM, by whichever worker takes it."""
+    """One piece of work on one VM, for any worker."""
 
     step: Step
     vm: str
@@ -24,23 +25,23 @@ class Work(NamedTuple):
     request_id: str | None = None
 
     def as_kwargs(self) -> dict[str, str]:
-        """The arguments of its task."""
+        """Return the arguments of its task."""
         return {"vm": self.vm, "pool": self.pool, **({"request_id": self.request_id} if self.request_id else {})}
 
 
 @dataclass(frozen=True)
 class PoolContext:
-    """`provider` answers with a provider by its name; `retries` says how it is asked again."""
+    """What a job works with. `provider` returns a provider by its name; `retries` repeats failed provider calls."""
 
     db: Database
     settings: Settings
     provider: Callable[[str], Provider]
     clock: Clock
-    keeper: LeaseRenewer
+    leases: LeaseRenewer
     retries: Retries = field(default_factory=Retries)
 
     def pool(self, name: str) -> Pool:
-        """Raises InvalidInputError for one that is not configured."""
+        """Return the pool's configuration. Raise InvalidInputError if it is not configured."""
         found = self.settings.pool(name)
         if found is None:
             raise InvalidInputError(f"there is no pool {name!r} in {self.settings.source}")
@@ -50,7 +51,7 @@ class PoolContext:
         return self.provider(self.settings.provider_of(pool))
 
     def spec(self, pool: Pool, *, template: str | None = None, clone_target: str | None = None) -> PoolSpec:
-        """The pool as its provider sees it, with the overrides in effect."""
+        """Return the pool as its provider sees it. The arguments are overrides in effect."""
         return PoolSpec(
             name=pool.name,
             template=template or pool.template,
@@ -58,15 +59,15 @@ class PoolContext:
             options=pool.as_written(),
         )
 
-    def limits(self, pool: Pool) -> Limits:
-        """The pool's own where it has them, else the global ones."""
+    def limits(self, pool: Pool) -> VmLimits:
+        """Return the pool's own limits; the global ones where it has none."""
         config = self.settings.config
 
         def own_or_global(name: str) -> float:
             own = getattr(pool, name)
             return float(getattr(config, name) if own is None else own)
 
-        return Limits(
+        return VmLimits(
             pending_seconds=own_or_global("timeout") * MINUTE,
             notice_seconds=own_or_global("timeout_notification") * MINUTE,
             ready_seconds=own_or_global("ready_ttl") * MINUTE,
@@ -75,16 +76,20 @@ class PoolContext:
         )
 
     @property
+    def breaker_limits(self) -> BreakerLimits:
+        return BreakerLimits(self.settings.config.breaker_failures, self.settings.config.breaker_seconds)
+
+    @property
     def keep_seconds(self) -> float:
         """How long a VM's metadata is kept after its end."""
         return self.settings.redis.data_ttl * HOUR
 
 
 def stamp(now: float) -> bytes:
-    """As VMPooler writes times."""
+    """Return the time as VMPooler writes times."""
     return ruby_utc(moment(now))
 
 
 def day(now: float) -> str:
-    """As VMPooler names the days of its statistics."""
+    """Return the date, as VMPooler names its daily statistics."""
     return moment(now).date().isoformat()

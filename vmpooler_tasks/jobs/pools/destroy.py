@@ -1,4 +1,4 @@
-"""Destroys one completed VM. data-model.md: Completed."""
+"""The destruction of one completed VM. See docs/vmpooler-behaviour.md."""
 
 import logging
 import time
@@ -6,48 +6,45 @@ import time
 from vmpooler_tasks.jobs.pools.context import PoolContext, stamp
 from vmpooler_tasks.jobs.pools.provider_calls import destroy_vm
 from vmpooler_tasks.model.names import on_one_line
+from vmpooler_tasks.model.pools.results import DestroyClaim, DestroyResult
 from vmpooler_tasks.model.pools.retries import destroy_pause
 from vmpooler_tasks.store.pools import destroys
-from vmpooler_tasks.store.pools.destroys import Claim
 
 _log = logging.getLogger("vmpooler_tasks.pools")
 
 
-def run(manager: PoolContext, vm: str, pool_name: str, owner: str) -> str:
-    """Destroys the VM, unless somebody else does or did; answers what came of it.
+def run(context: PoolContext, vm: str, pool_name: str, owner: str) -> DestroyResult:
+    """Destroy a completed VM, unless another worker does. A VM that its provider does not have counts as destroyed.
 
-    A VM that the provider does not know is destroyed. Raises what the provider raised: the VM stays completed, and is
-    tried again after a pause that grows.
+    Raise the provider's error. The VM then stays completed, and is destroyed after a pause that grows.
     """
-    pool, now, lease_seconds = manager.pool(pool_name), manager.clock(), manager.settings.config.lease_seconds
-    outcome, fence, attempts = destroys.claim(
-        manager.db,
+    pool, now, lease_seconds = context.pool(pool_name), context.clock(), context.settings.config.lease_seconds
+    claimed = destroys.claim(
+        context.db,
         vm,
         pool_name,
         owner=owner,
         now=now,
         leased_until=now + lease_seconds,
         stamp=stamp(now),
-        keep_seconds=manager.keep_seconds,
+        keep_seconds=context.keep_seconds,
     )
-    if outcome is not Claim.OK:
-        return str(outcome)
-    begun = time.perf_counter()
-    with manager.keeper.holding(vm, fence):
+    if claimed.claim is not DestroyClaim.CLAIMED:
+        return DestroyResult(str(claimed.claim))
+    started = time.perf_counter()
+    with context.leases.holding(vm, claimed.fence):
         try:
-            existed = destroy_vm(manager.provider_of(pool), manager.spec(pool), vm, manager.retries)
+            existed = destroy_vm(context.provider_of(pool), context.spec(pool), vm, context.retries)
         except Exception as error:
-            _log.error(
-                "[!] [%s] '%s' failed while destroying the VM with an error: %s", pool_name, vm, on_one_line(str(error))
-            )
-            destroys.postpone(
-                manager.db, vm, fence=fence, until=manager.clock() + destroy_pause(attempts, lease_seconds)
-            )
+            text = "[!] [%s] '%s' failed while destroying the VM with an error: %s"
+            _log.error(text, pool_name, vm, on_one_line(str(error)))
+            next_attempt = context.clock() + destroy_pause(claimed.attempts, lease_seconds)
+            destroys.postpone(context.db, vm, fence=claimed.fence, until=next_attempt)
             raise
-    if not destroys.finish(manager.db, vm, pool_name, fence=fence):
-        return "lost"
+    if not destroys.finish(context.db, vm, pool_name, fence=claimed.fence):
+        return DestroyResult.LOST
     if existed:
-        _log.info("[-] [%s] '%s' destroyed in %.2f seconds", pool_name, vm, time.perf_counter() - begun)
+        _log.info("[-] [%s] '%s' destroyed in %.2f seconds", pool_name, vm, time.perf_counter() - started)
     else:
-        _log.info("[-] [%s] '%s' was not in the inventory: removed", pool_name, vm)
-    return "destroyed"
+        _log.info("[-] [%s] '%s' does not exist in the provider: removed from completed", pool_name, vm)
+    return DestroyResult.DESTROYED

@@ -1,52 +1,63 @@
-"""What a failed VM leaves behind: its dead letter, and another try for the request that it was made for."""
+"""What a failed VM leaves behind: a dead letter, and a retry of the request that it was made for."""
 
 import logging
+from dataclasses import dataclass
 
-from vmpooler_tasks.jobs.deadletters.retention import log_trimmed
+from vmpooler_tasks.jobs.deadletters.retention import dead_letter_limits, log_trimmed
 from vmpooler_tasks.jobs.pools.context import PoolContext
 from vmpooler_tasks.model.deadletters.entry import DeadLetter, failed_vm
 from vmpooler_tasks.model.names import DeadLetterQueue, on_one_line, readable
 from vmpooler_tasks.model.pools.lifecycle import Fields
 from vmpooler_tasks.model.redaction import redacted_text
 from vmpooler_tasks.model.redrive import Lineage
-from vmpooler_tasks.model.requests import CloneItem, RequestRetry, Wanted
-from vmpooler_tasks.store.deadletters.trim import DeadLetterLimits, Trimmed
+from vmpooler_tasks.model.requests import CloneItem, RequestOutcome, RequestRetry, Wanted
+from vmpooler_tasks.store.pools.failures import DeadLetterWrite, FailedVm
 from vmpooler_tasks.store.requests import fulfilment
 
 _log = logging.getLogger("vmpooler_tasks.pools")
 
 
-def letter_of(
-    manager: PoolContext,
-    queue: DeadLetterQueue,
-    vm: str,
-    pool: str,
-    fields: Fields,
-    *,
-    error_class: str,
-    message: str,
-    identity: bytes,
-    lineage: Lineage | None = None,
-) -> DeadLetter:
-    """The dead letter of a VM with this metadata, failed now; `lineage` is that of one begun in a letter's place."""
-    request_id = fields["request_id"]
-    return failed_vm(
-        queue=queue,
-        vm=vm.encode(),
-        pool=pool,
-        error_class=error_class,
-        error_message=redacted_text(message),
-        now=manager.clock(),
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VmFailure:
+    """The failure of one VM.
+
+    `fields` are its metadata. `identity` tells this failure from another of the same VM. `lineage` says which dead
+    letter the VM was started for, if it was redriven.
+    """
+
+    queue: DeadLetterQueue
+    vm: str
+    pool: str
+    fields: Fields
+    error_class: str
+    message: str
+    identity: bytes
+    lineage: Lineage | None = None
+
+
+def build_dead_letter(context: PoolContext, failure: VmFailure) -> DeadLetterWrite:
+    """Return the dead letter of a VM that failed now, and the limits that it is written with."""
+    request_id = failure.fields["request_id"]
+    entry = failed_vm(
+        queue=failure.queue,
+        vm=failure.vm.encode(),
+        pool=failure.pool,
+        error_class=failure.error_class,
+        error_message=redacted_text(failure.message),
+        now=context.clock(),
         request_id=request_id,
-        pool_alias=fields["pool_alias"],
-        identity=identity,
-        retry_count=fulfilment.retry_count(manager.db, request_id) if request_id else 0,
-        lineage=lineage,
+        pool_alias=failure.fields["pool_alias"],
+        identity=failure.identity,
+        retry_count=fulfilment.read_retry_count(context.db, request_id) if request_id else 0,
+        lineage=failure.lineage,
     )
+    return DeadLetterWrite(entry, dead_letter_limits(context.settings))
 
 
-def retry_of(manager: PoolContext, pool: str, fields: Fields, *, message: str | None, permanent: bool) -> RequestRetry:
-    """What becomes of the request that the VM was made for, if it was, after this error."""
+def build_retry(
+    context: PoolContext, pool: str, fields: Fields, *, message: str | None, permanent: bool
+) -> RequestRetry:
+    """Return how the request of a failed VM goes on after this error; an empty retry if the VM has no request."""
     request_id = fields["request_id"]
     if not request_id:
         return RequestRetry()
@@ -56,45 +67,42 @@ def retry_of(manager: PoolContext, pool: str, fields: Fields, *, message: str | 
         request_id=request_id,
         item=str(item),
         permanent=permanent,
-        most_retries=manager.settings.config.max_vm_retries,
+        max_retries=context.settings.config.max_vm_retries,
         reason=redacted_text(f"Configuration error: {message}"),
     )
 
 
-def tell(letter: DeadLetter, trimmed: Trimmed, limits: DeadLetterLimits | None, *, failed: bool) -> bool:
-    """Says what became of the letter, and of those that had to go for it; answers `failed`, whether the VM failed now.
-
-    Without `limits`, dead letters being off, there is nothing to say.
-    """
-    if limits:
-        log_trimmed(DeadLetterQueue(letter.queue_from), trimmed, limits)
-        if failed:
-            say_moved(letter)
-    return failed
+def log_dead_letter(write: DeadLetterWrite, failed: FailedVm) -> None:
+    """Log the dead letter of a VM that failed now, and those that were dropped or expired for it."""
+    if write.limits is None:
+        return
+    log_trimmed(DeadLetterQueue(write.entry.queue_from), failed.trimmed, write.limits)
+    if failed.failed:
+        log_moved(write.entry)
 
 
-def say_moved(letter: DeadLetter) -> None:
-    """VMPooler's line about a letter, which the guide's readers look for."""
+def log_moved(entry: DeadLetter) -> None:
+    """Log VMPooler's line about a dead letter."""
     _log.warning(
         "[!] [dlq] Moved '%s' from '%s' queue to DLQ: %s",
-        letter.vm,
-        letter.queue_from,
-        on_one_line(letter.error_message or ""),
-        extra={"vm": letter.vm, "pool": letter.pool, "queue": str(letter.queue_from), "letter": letter.id},
+        entry.vm,
+        entry.queue_from,
+        on_one_line(entry.error_message or ""),
+        extra={"vm": entry.vm, "pool": entry.pool, "queue": str(entry.queue_from), "letter": entry.id},
     )
 
 
-def say_retry(manager: PoolContext, pool: str, vm: str, retry: RequestRetry, outcome: str, retries: int) -> None:
-    """What became of the request."""
+def log_retry(vm: str, pool: str, retry: RequestRetry, failed: FailedVm) -> None:
+    """Log the effect of a failed VM on its request."""
     name = on_one_line(readable(retry.request_id))
     about = {"vm": vm, "pool": pool, "request": name}
-    match outcome:
-        case "retried":
-            most = manager.settings.config.max_vm_retries
-            _log.info("[+] [%s] Request %s will be retried (attempt %d/%d)", pool, name, retries, most, extra=about)
-        case "failed":
+    match failed.request_outcome:
+        case RequestOutcome.RETRIED:
+            text = "[+] [%s] Request %s will be retried (attempt %d/%d)"
+            _log.info(text, pool, name, failed.request_retries, retry.max_retries, extra=about)
+        case RequestOutcome.FAILED:
             why = retry.reason if retry.permanent else "Max retry attempts exceeded"
             text = "[!] [%s] '%s' permanently failed, and with it request %s: %s"
             _log.error(text, pool, vm, name, on_one_line(why), extra=about)
-        case _:
+        case RequestOutcome.NONE:
             return

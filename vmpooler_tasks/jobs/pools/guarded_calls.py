@@ -1,4 +1,4 @@
-"""Questions about one VM. A provider that cannot answer them is left alone for a while, by all workers."""
+"""Queries about one VM, guarded by the circuit breaker: too many failures suspend the provider for all workers."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -7,54 +7,48 @@ from typing import TypeVar
 from vmpooler_tasks.config import Pool
 from vmpooler_tasks.errors import ProviderTimeoutError, SuspendedError, VmNotFoundError
 from vmpooler_tasks.jobs.pools.context import PoolContext
-from vmpooler_tasks.jobs.pools.provider_calls import within
+from vmpooler_tasks.jobs.pools.provider_calls import call_within
 from vmpooler_tasks.model.redaction import redacted_text
 from vmpooler_tasks.providers import PoolSpec, Readiness, VirtualMachine
 from vmpooler_tasks.store.pools import breakers
-from vmpooler_tasks.store.pools.breakers import Question
+from vmpooler_tasks.store.pools.breakers import CallKind
 
 T = TypeVar("T")
 
-LOOK_SECONDS = 30.0
+CHECK_SECONDS = 30.0
+"""Time limit of one query."""
 
 
-def find_vm(manager: PoolContext, pool: Pool, vm: str) -> VirtualMachine | None:
-    """The VM, None if the provider is sure that there is none; bounded in time. Raises SuspendedError."""
+def query_vm(context: PoolContext, pool: Pool, vm: str) -> VirtualMachine | None:
+    """Return the VM, or None if the provider is sure that it has none. Raise SuspendedError or ProviderError."""
     try:
-        return _ask(manager, pool, manager.provider_of(pool).find_vm, vm)
+        return _call_guarded(context, pool, context.provider_of(pool).find_vm, vm)
     except VmNotFoundError:
         return None
 
 
-def is_ready(manager: PoolContext, pool: Pool, vm: str) -> Readiness:
-    """Whether the VM can be handed out; bounded in time. Raises SuspendedError."""
+def query_readiness(context: PoolContext, pool: Pool, vm: str) -> Readiness:
+    """Return whether the VM can be handed out. Raise SuspendedError or ProviderError."""
     try:
-        found = _ask(manager, pool, manager.provider_of(pool).is_ready, vm)
+        found = _call_guarded(context, pool, context.provider_of(pool).is_ready, vm)
     except VmNotFoundError as error:
         return Readiness(ready=False, error=str(error), error_class=type(error).__name__)
     return replace(found, error=redacted_text(found.error))
 
 
-def _ask(manager: PoolContext, pool: Pool, question: Callable[[PoolSpec, str], T], vm: str) -> T:
-    name, config = manager.settings.provider_of(pool), manager.settings.config
-    standing = breakers.standing(manager.db, name)
-    if standing.open_until is not None and standing.open_until > manager.clock():
-        raise SuspendedError(f"provider {name!r} is left alone after failures")
+def _call_guarded(context: PoolContext, pool: Pool, call: Callable[[PoolSpec, str], T], vm: str) -> T:
+    name = context.settings.provider_of(pool)
+    state = breakers.read_state(context.db, name)
+    if state.suspended_until is not None and state.suspended_until > context.clock():
+        raise SuspendedError(f"provider {name!r} is suspended after failures")
     try:
-        answer = within(LOOK_SECONDS, question, manager.spec(pool), vm)
+        result = call_within(CHECK_SECONDS, call, context.spec(pool), vm)
     except VmNotFoundError:
-        raise  # that is an answer
+        raise  # a valid reply, not a failure
     except Exception as error:
-        breakers.count_failure(
-            manager.db,
-            name,
-            Question.LOOK,
-            now=manager.clock(),
-            most=config.breaker_failures,
-            seconds=config.breaker_seconds,
-            hung=isinstance(error, ProviderTimeoutError),
-        )
+        hung = isinstance(error, ProviderTimeoutError)
+        breakers.count_failure(context.db, name, CallKind.CHECK, context.breaker_limits, now=context.clock(), hung=hung)
         raise
-    if standing.failed_looks:
-        breakers.count_success(manager.db, name, Question.LOOK, most=config.breaker_failures)
-    return answer
+    if state.failed_checks:
+        breakers.count_success(context.db, name, CallKind.CHECK, context.breaker_limits)
+    return result

@@ -1,7 +1,7 @@
-"""Looks at one pool: what was ordered, what is missing, what is too much, which of its VMs need a look of their own.
+"""The inspection of one pool: orders, inventory, VMs whose checks are due, clones that are missing.
 
-data-model.md: How VMPooler's manager behaves. It changes nothing in the provider itself; what has to be done there is
-answered as work, for whichever worker takes it.
+See docs/vmpooler-behaviour.md. An inspection changes nothing in the provider. What has to be done there it returns as
+work, for any worker.
 """
 
 import logging
@@ -13,15 +13,15 @@ from itertools import islice
 from vmpooler_tasks.config import Pool, Settings
 from vmpooler_tasks.errors import ProviderError, ProviderTimeoutError, WrongTypeError
 from vmpooler_tasks.jobs.pools.context import PoolContext, Work, stamp
-from vmpooler_tasks.jobs.pools.provider_calls import LIST_SECONDS, within
+from vmpooler_tasks.jobs.pools.provider_calls import LIST_SECONDS, call_within
 from vmpooler_tasks.model.names import Queue, on_one_line, readable
 from vmpooler_tasks.model.pools.lifecycle import Step, age, is_past_lifetime, pending_is_due, ready_is_due
 from vmpooler_tasks.model.pools.sizes import size_in_effect
 from vmpooler_tasks.model.pools.vm_names import candidates
 from vmpooler_tasks.store import keys
-from vmpooler_tasks.store.pools import breakers, clones, destroys, overrides, vms
-from vmpooler_tasks.store.pools.breakers import Question
-from vmpooler_tasks.store.pools.overrides import PoolView
+from vmpooler_tasks.store.pools import breakers, clones, destroys, overrides, views, vms
+from vmpooler_tasks.store.pools.breakers import CallKind
+from vmpooler_tasks.store.pools.views import PoolView
 from vmpooler_tasks.store.redis.chunks import chunks
 from vmpooler_tasks.store.redis.locks import OwnedLock, held
 from vmpooler_tasks.store.vmpooler import queues
@@ -29,184 +29,193 @@ from vmpooler_tasks.store.vmpooler import queues
 _log = logging.getLogger("vmpooler_tasks.pools")
 
 LOCK_SECONDS = 60
-CLONES_AT_ONCE = 200
-"""Clones that one look begins at the most; the next look begins more."""
+MAX_CLONES = 200
+"""Clones that one inspection starts; the next one starts more."""
 
-LOOKS_AT_ONCE = 1_000
-"""VMs of each queue that one look at a pool has looked at: a queue of messages shall not grow without end."""
+MAX_CHECKS = 1_000
+"""Checks that one inspection hands out for each queue, so that the queue of messages stays bounded."""
 
 SPARE_NAMES = 5
-"""Names more than are needed, for those that are taken."""
+"""Names in addition to those that are needed, because some may be taken."""
 
 PLANNED_LEASES = 5
-"""Leases that a clone or destruction may wait for a worker before it is sent anew: a queue may be long."""
+"""Lease times that a clone or destruction may wait for a worker before it is sent again: queues may be long."""
 
 DISCOVERY_SECONDS = 10.0
-"""For so long a VM may be in no queue: the API server takes one out of ready before it puts it into running."""
+"""How long a VM may be in no queue: the API server removes it from ready before it adds it to running."""
 
 
 @dataclass(frozen=True, slots=True)
-class PoolLook:
-    """What one look at a pool came to: the work to be handed out, and what kept a part of it from being done."""
+class Inspection:
+    """The result of an inspection: the work to hand out, and the provider's error that left a part of it undone.
+
+    `busy`: another worker inspects the pool now, and nothing was done.
+    """
 
     pool: str
     work: list[Work] = field(default_factory=list)
     busy: bool = False
-    trouble: ProviderError | None = None
+    error: ProviderError | None = None
 
 
-def check(manager: PoolContext, name: str) -> PoolLook:
-    """Looks at the pool, unless another worker is just doing so (`busy`).
+def inspect_pool(context: PoolContext, name: str) -> Inspection:
+    """Inspect the pool, unless another worker does.
 
-    What needs no provider is done even if the provider fails; that is answered as `trouble`. Raises InvalidInputError
-    for a pool that is not configured.
+    If the provider fails, everything that does not need it is done. Raise InvalidInputError for a pool that is not
+    configured.
     """
-    pool = manager.pool(name)
-    with held(OwnedLock(manager.db, keys.check_lock(name), LOCK_SECONDS, f"a look at '{name}'")) as ours:
-        if not ours:
-            return PoolLook(name, busy=True)
-        return _look(manager, pool)
+    pool = context.pool(name)
+    with held(OwnedLock(context.db, keys.check_lock(name), LOCK_SECONDS, f"the inspection of '{name}'")) as is_held:
+        if not is_held:
+            return Inspection(name, busy=True)
+        return _inspect(context, pool)
 
 
-def _look(manager: PoolContext, pool: Pool) -> PoolLook:
-    provider = manager.settings.provider_of(pool)
-    seen = _carry_out_orders(manager, pool, overrides.view(manager.db, pool.name, provider))
-    inventory, trouble = _inventory(manager, pool, seen)
-    look = PoolLook(pool.name, trouble=trouble)
+def _inspect(context: PoolContext, pool: Pool) -> Inspection:
+    provider = context.settings.provider_of(pool)
+    view = _carry_out_orders(context, pool, views.read_view(context.db, pool.name, provider))
+    inventory, error = _fetch_inventory(context, pool, view)
+    inspection = Inspection(pool.name, error=error)
     if inventory is not None:
-        _discover(manager, pool, seen, inventory)
-        seen = overrides.view(manager.db, pool.name, provider)  # the inventory may have taken a while
-    if inventory is not None or trouble is not None:  # else the provider is left alone
-        look.work.extend(_due(manager, pool, seen, inventory))
-    look.work.extend(_replenish(manager, pool, seen))
-    return look
+        _discover(context, pool, view, inventory)
+        view = views.read_view(context.db, pool.name, provider)  # the inventory may have taken a while
+    if inventory is not None or error is not None:  # otherwise the provider is suspended: no checks
+        inspection.work.extend(_due(context, pool, view, inventory))
+    inspection.work.extend(_replenish(context, pool, view))
+    return inspection
 
 
-def _carry_out_orders(manager: PoolContext, pool: Pool, seen: PoolView) -> PoolView:
-    """Overrides and resets that were ordered through the API."""
-    db, orders, name = manager.db, seen.orders, pool.name
+def _carry_out_orders(context: PoolContext, pool: Pool, view: PoolView) -> PoolView:
+    """Carry out the orders from the API. Return the pool as it is afterwards."""
+    db, orders, name = context.db, view.orders, pool.name
     if orders.undo_size or orders.undo_template:
         overrides.undo(db, name, size=orders.undo_size, template=orders.undo_template)
         what = " and ".join(
-            w for w, ordered in (("size", orders.undo_size), ("template", orders.undo_template)) if ordered
+            word for word, ordered in (("size", orders.undo_size), ("template", orders.undo_template)) if ordered
         )
-        _log.info("[*] [%s] the override of its %s is undone", name, what)
+        _log.info("[*] [%s] the override of its %s is removed", name, what)
     template = (None if orders.undo_template else orders.template) or pool.template
     changed = template and orders.known_template and template != orders.known_template
     if changed:
-        _drain(manager, name, f"template updated from {orders.known_template} to {template}")
+        _drain(context, name, f"template updated from {orders.known_template} to {template}")
     if template and template != orders.known_template:
         overrides.remember_template(db, name, template)
     if orders.reset:
-        _drain(manager, name, "reset")
-        overrides.reset_done(db, name)
+        _drain(context, name, "reset")
+        overrides.remove_reset(db, name)
     if changed or orders.reset or orders.undo_size or orders.undo_template:
-        return overrides.view(db, name, manager.settings.provider_of(pool))
-    return seen
+        return views.read_view(db, name, context.settings.provider_of(pool))
+    return view
 
 
-def _drain(manager: PoolContext, pool: str, why: str) -> None:
-    count = sum(len(vms.complete_some(manager.db, pool, queue)) for queue in (Queue.PENDING, Queue.READY))
+def _drain(context: PoolContext, pool: str, why: str) -> None:
+    count = sum(len(vms.complete_some(context.db, pool, queue)) for queue in (Queue.PENDING, Queue.READY))
     _log.info("[*] [%s] %s: %d pending and ready VMs moved to completed", pool, on_one_line(why), count)
 
 
-def _inventory(manager: PoolContext, pool: Pool, seen: PoolView) -> tuple[set[bytes] | None, ProviderError | None]:
-    """(the names that the provider has, what kept it from saying). A failed inventory is none, never an empty one."""
-    name, config, now = manager.settings.provider_of(pool), manager.settings.config, manager.clock()
-    if seen.provider_closed_until is not None and seen.provider_closed_until > now:
+def _fetch_inventory(
+    context: PoolContext, pool: Pool, view: PoolView
+) -> tuple[set[bytes] | None, ProviderError | None]:
+    """Return (the provider's VMs, the error that prevented it). Count a failure or success for the breaker.
+
+    (None, None) means that the provider is suspended or another worker tries it. A failed inventory is None, never
+    empty.
+    """
+    name, now = context.settings.provider_of(pool), context.clock()
+    if view.provider_suspended_until is not None and view.provider_suspended_until > now:
         return None, None
-    if seen.provider_is_silent and not breakers.try_listing(manager.db, name, now=now, until=now + LOCK_SECONDS):
+    if view.inventory_failed and not breakers.claim_inventory(context.db, name, now=now, until=now + LOCK_SECONDS):
         return None, None
     try:
-        found = {vm.encode() for vm in within(LIST_SECONDS, manager.provider_of(pool).list_vms, manager.spec(pool))}
-    except Exception as error:  # noqa: BLE001 - whatever a provider raises, the rest of the pool is looked at
-        _log.error(
-            "[!] [%s] Its inventory could not be read: %s: %s", pool.name, type(error).__name__, on_one_line(str(error))
-        )
+        listed = call_within(LIST_SECONDS, context.provider_of(pool).list_vms, context.spec(pool))
+        inventory = {vm.encode() for vm in listed}
+    except Exception as error:  # noqa: BLE001 - whatever a provider raises, the rest of the inspection goes on
+        what = f"{type(error).__name__}: {error}"
+        _log.error("[!] [%s] Its inventory could not be read: %s", pool.name, on_one_line(what))
+        hung = isinstance(error, ProviderTimeoutError)
         breakers.count_failure(
-            manager.db,
-            name,
-            Question.LISTING,
-            now=manager.clock(),
-            most=config.breaker_failures,
-            seconds=config.breaker_seconds,
-            hung=isinstance(error, ProviderTimeoutError),
+            context.db, name, CallKind.INVENTORY, context.breaker_limits, now=context.clock(), hung=hung
         )
-        return None, error if isinstance(error, ProviderError) else ProviderError(f"{type(error).__name__}: {error}")
-    if seen.provider_is_silent:
-        breakers.count_success(manager.db, name, Question.LISTING, most=config.breaker_failures)
-    return found, None
+        return None, error if isinstance(error, ProviderError) else ProviderError(what)
+    if view.inventory_failed:
+        breakers.count_success(context.db, name, CallKind.INVENTORY, context.breaker_limits)
+    return inventory, None
 
 
-def _discover(manager: PoolContext, pool: Pool, seen: PoolView, inventory: set[bytes]) -> None:
-    """VMs in the inventory and in no queue, twice in a row, go to discovered, and with the next look to completed."""
-    for vm in vms.complete_some(manager.db, pool.name, Queue.DISCOVERED):
+def _discover(context: PoolContext, pool: Pool, view: PoolView, inventory: set[bytes]) -> None:
+    """Move strays to discovered. The next inspection moves them to completed.
+
+    A stray is in the inventory and in no queue, in two inspections at least DISCOVERY_SECONDS apart.
+    """
+    for vm in vms.complete_some(context.db, pool.name, Queue.DISCOVERED):
         text, shown = "[!] [%s] '%s' was in no queue: moved from 'discovered' to 'completed'", on_one_line(vm)
         _log.info(text, pool.name, shown, extra={"vm": shown, "pool": pool.name})
-    now = manager.clock()
-    stray = sorted(inventory.difference(*seen.queues.values()))
-    queues.forget_others(manager.db, Queue.DISCOVERED, pool.name, set(map(hash, stray)))
-    for page in chunks(stray):
-        known = queues.first_seen(manager.db, Queue.DISCOVERED, pool.name, page, now=now).result()
+    now = context.clock()
+    strays = sorted(inventory.difference(*view.queues.values()))
+    queues.forget_others(context.db, Queue.DISCOVERED, pool.name, set(map(hash, strays)))
+    for page in chunks(strays):
+        known = queues.first_seen(context.db, Queue.DISCOVERED, pool.name, page, now=now).result()
         old = [vm for vm, since in zip(page, known, strict=True) if since and now - float(since) >= DISCOVERY_SECONDS]
-        for vm in vms.discover(manager.db, pool.name, old) if old else ():
+        for vm in vms.discover(context.db, pool.name, old) if old else ():
             shown = on_one_line(vm)
             about = {"vm": shown, "pool": pool.name}
             _log.warning("[!] [%s] '%s' added to 'discovered' queue", pool.name, shown, extra=about)
 
 
-def _due(manager: PoolContext, pool: Pool, seen: PoolView, inventory: set[bytes] | None) -> Iterator[Work]:
-    yield from _due_pending(manager, pool, sorted(seen.queues[Queue.PENDING]))
-    yield from _due_ready(manager, pool, sorted(seen.queues[Queue.READY]))
-    yield from _due_running(manager, pool, sorted(seen.queues[Queue.RUNNING]), inventory)
-    yield from _due_completed(manager, pool, sorted(seen.queues[Queue.COMPLETED]))
+def _due(context: PoolContext, pool: Pool, view: PoolView, inventory: set[bytes] | None) -> Iterator[Work]:
+    yield from _due_pending(context, pool, sorted(view.queues[Queue.PENDING]))
+    yield from _due_ready(context, pool, sorted(view.queues[Queue.READY]))
+    yield from _due_running(context, pool, sorted(view.queues[Queue.RUNNING]), inventory)
+    yield from _due_completed(context, pool, sorted(view.queues[Queue.COMPLETED]))
 
 
-def _due_completed(manager: PoolContext, pool: Pool, names: list[bytes]) -> Iterator[Work]:
-    now = manager.clock()
-    until = planned_until(manager.settings, now)
-    yield from _work(Step.DESTROY, pool, destroys.plan(manager.db, names, now=now, until=until))
+def _due_completed(context: PoolContext, pool: Pool, names: list[bytes]) -> Iterator[Work]:
+    now = context.clock()
+    until = planned_until(context.settings, now)
+    yield from _work(Step.DESTROY, pool, destroys.plan(context.db, names, now=now, until=until))
 
 
-def _due_pending(manager: PoolContext, pool: Pool, names: list[bytes]) -> Iterator[Work]:
-    now, limits, in_flight = manager.clock(), manager.limits(pool), clones.in_flight(manager.db) if names else set()
+def _due_pending(context: PoolContext, pool: Pool, names: list[bytes]) -> Iterator[Work]:
+    now, limits, in_flight = context.clock(), context.limits(pool), clones.in_flight(context.db) if names else set()
     due = []
-    for vm, fields in zip(names, vms.metadata(manager.db, names), strict=True):
-        if not fields["clone"]:  # put there by somebody else: it ages from now on
-            _note_as_begun(manager, vm, now)
+    for vm, fields in zip(names, vms.read_metadata(context.db, names), strict=True):
+        if not fields["clone"]:  # another program put it there without a time: its age starts now
+            _start_age(context, vm, now)
         elif pending_is_due(fields, limits, now, being_cloned=vm in in_flight):
             due.append(vm)
-    yield from _work(Step.CHECK_PENDING, pool, _some(due))
+    yield from _work(Step.CHECK_PENDING, pool, _sample(due))
 
 
-def _note_as_begun(manager: PoolContext, vm: bytes, now: float) -> None:
+def _start_age(context: PoolContext, vm: bytes, now: float) -> None:
     try:
-        vms.begin_age(manager.db, vm, stamp(now))
+        vms.start_age(context.db, vm, stamp(now))
     except WrongTypeError as error:  # of one VM; a purge takes it out of its queue
         shown = on_one_line(readable(vm))
-        _log.warning("[!] [pools] '%s' has no age: %s", shown, error, extra={"vm": shown})
+        _log.warning("[!] [pools] '%s' gets no age: %s", shown, error, extra={"vm": shown})
 
 
-def _due_ready(manager: PoolContext, pool: Pool, names: list[bytes]) -> Iterator[Work]:
-    now, limits = manager.clock(), manager.limits(pool)
-    rows = zip(names, vms.metadata(manager.db, names), strict=True)
-    yield from _work(Step.CHECK_READY, pool, _some([vm for vm, fields in rows if ready_is_due(fields, limits, now)]))
+def _due_ready(context: PoolContext, pool: Pool, names: list[bytes]) -> Iterator[Work]:
+    now, limits = context.clock(), context.limits(pool)
+    rows = zip(names, vms.read_metadata(context.db, names), strict=True)
+    due = [vm for vm, fields in rows if ready_is_due(fields, limits, now)]
+    yield from _work(Step.CHECK_READY, pool, _sample(due))
 
 
-def _due_running(manager: PoolContext, pool: Pool, names: list[bytes], inventory: set[bytes] | None) -> Iterator[Work]:
-    now, limits = manager.clock(), manager.limits(pool)
-    rows = zip(names, vms.metadata(manager.db, names), vms.checkouts(manager.db, pool.name, names), strict=True)
-    since = {vm: {**fields, "checkout": checkout or fields["checkout"]} for vm, fields, checkout in rows}
-    timeless = {vm for vm, fields in since.items() if age(fields["checkout"], now) is None}
-    queues.forget_others(manager.db, Queue.RUNNING, pool.name, set(map(hash, timeless)))
+def _due_running(context: PoolContext, pool: Pool, names: list[bytes], inventory: set[bytes] | None) -> Iterator[Work]:
+    now, limits = context.clock(), context.limits(pool)
+    checkouts = vms.read_checkouts(context.db, pool.name, names)
+    rows = zip(names, vms.read_metadata(context.db, names), checkouts, strict=True)
+    known = {vm: {**fields, "checkout": checkout or fields["checkout"]} for vm, fields, checkout in rows}
+    without_checkout = {vm for vm, fields in known.items() if age(fields["checkout"], now) is None}
+    queues.forget_others(context.db, Queue.RUNNING, pool.name, set(map(hash, without_checkout)))
     gone = set(names) - inventory if inventory is not None else set()
-    past = {vm for vm, fields in since.items() if is_past_lifetime(fields, limits, now)}
-    yield from _work(Step.CHECK_RUNNING, pool, _some(sorted(timeless | gone | past)))
+    past_lifetime = {vm for vm, fields in known.items() if is_past_lifetime(fields, limits, now)}
+    yield from _work(Step.CHECK_RUNNING, pool, _sample(sorted(without_checkout | gone | past_lifetime)))
 
 
-def _some(names: list[bytes]) -> list[bytes]:
-    """Others with the next look: any, so that none waits for ever."""
-    return names if len(names) <= LOOKS_AT_ONCE else random.sample(names, LOOKS_AT_ONCE)
+def _sample(names: list[bytes]) -> list[bytes]:
+    """Return at most MAX_CHECKS of the names. They are drawn at random, so that no VM waits for ever."""
+    return names if len(names) <= MAX_CHECKS else random.sample(names, MAX_CHECKS)
 
 
 def _work(step: Step, pool: Pool, names: Iterable[bytes]) -> Iterator[Work]:
@@ -214,44 +223,44 @@ def _work(step: Step, pool: Pool, names: Iterable[bytes]) -> Iterator[Work]:
         try:
             yield Work(step, vm.decode(), pool.name)
         except UnicodeDecodeError:  # no provider has such a VM; a purge takes it out of its queue
-            _log.warning("[!] [%s] %r is no name of a VM", pool.name, vm)
+            _log.warning("[!] [%s] %r is not a valid name of a VM", pool.name, vm)
 
 
-def _replenish(manager: PoolContext, pool: Pool, seen: PoolView) -> Iterator[Work]:
-    """Begins the clones that the pool is short of, and completes ready VMs that are too many."""
-    size, config, now = size_in_effect(pool.size, seen.orders.size), manager.settings.config, manager.clock()
-    excess = vms.complete_some(manager.db, pool.name, Queue.READY, keep=size)
+def _replenish(context: PoolContext, pool: Pool, view: PoolView) -> Iterator[Work]:
+    """Complete ready VMs above the pool's size, and start the clones that it lacks."""
+    size, config, now = size_in_effect(pool.size, view.orders.size), context.settings.config, context.clock()
+    excess = vms.complete_some(context.db, pool.name, Queue.READY, keep=size)
     if excess:
-        _log.info("[*] [%s] %d ready VMs more than its size of %d moved to completed", pool.name, len(excess), size)
-    if any(until is not None and until > now for until in (seen.provider_closed_until, seen.closed_until)):
-        _flag_empty(manager, pool, len(seen.queues[Queue.READY]), size)
+        _log.info("[*] [%s] %d ready VMs above its size of %d moved to completed", pool.name, len(excess), size)
+    ready, pending = len(view.queues[Queue.READY]), len(view.queues[Queue.PENDING])
+    if any(until is not None and until > now for until in (view.provider_suspended_until, view.suspended_until)):
+        _flag_empty(context, pool, ready, size)
         return
-    ready, pending = len(seen.queues[Queue.READY]), len(seen.queues[Queue.PENDING])
-    # Where its clones failed for good, one at a time may try whether that is over.
-    aim = size if seen.closed_until is None else min(size, ready + max(1, pending))
-    wanted = min(max(0, aim - ready - pending) + SPARE_NAMES, CLONES_AT_ONCE)
-    begun, ready, _ = clones.begin(
-        manager.db,
+    # After permanent errors one clone at a time may try whether their cause is gone.
+    target = size if view.suspended_until is None else min(size, ready + max(1, pending))
+    count = min(max(0, target - ready - pending) + SPARE_NAMES, MAX_CLONES)
+    started = clones.start(
+        context.db,
         pool.name,
-        list(islice(candidates(config.prefix), wanted)),
-        size=aim,
-        task_limit=config.task_limit,
-        leased_until=planned_until(manager.settings, now),
-        metadata=first_metadata(manager.settings, pool, now),
+        list(islice(candidates(config.prefix), count)),
+        size=target,
+        max_clones=config.task_limit,
+        leased_until=planned_until(context.settings, now),
+        metadata=first_metadata(context.settings, pool, now),
     )
-    _flag_empty(manager, pool, ready, size)
-    for vm in begun:
+    _flag_empty(context, pool, started.ready, size)
+    for vm in started.vms:
         yield Work(Step.CLONE, vm, pool.name)
 
 
-def _flag_empty(manager: PoolContext, pool: Pool, ready: int, size: int) -> None:
+def _flag_empty(context: PoolContext, pool: Pool, ready: int, size: int) -> None:
     empty = ready == 0 and size > 0
-    if overrides.flag_empty(manager.db, pool.name, empty=empty) and empty:
+    if views.flag_empty(context.db, pool.name, empty=empty) and empty:
         _log.warning("[!] [%s] is empty", pool.name)
 
 
 def first_metadata(settings: Settings, pool: Pool, now: float) -> dict[str, str | bytes | None]:
-    """What is known of a VM before it is made."""
+    """Return the metadata of a VM whose clone starts now."""
     return {
         "clone": stamp(now),
         "template": pool.name,
@@ -261,17 +270,17 @@ def first_metadata(settings: Settings, pool: Pool, now: float) -> dict[str, str 
 
 
 def planned_until(settings: Settings, now: float) -> float:
-    """Until when work that is handed out now is held free for the worker that will take it on."""
+    """Return the epoch until which work that is handed out now waits for a worker."""
     return now + PLANNED_LEASES * settings.config.lease_seconds
 
 
-def reap(manager: PoolContext) -> list[Work]:
-    """The clones whose worker is gone, or that never reached one, to be taken up anew."""
-    now, found = manager.clock(), list[Work]()
-    until = planned_until(manager.settings, now)
+def reap(context: PoolContext) -> list[Work]:
+    """Take clones from dead workers. Return them as work, together with clones that no worker ever claimed."""
+    now, work = context.clock(), list[Work]()
+    until = planned_until(context.settings, now)
     for slots, request_id in ((clones.slots_for(None), None), (clones.slots_for("request"), "request")):
-        for vm, pool in clones.reap(manager.db, slots, now=now, leased_until=until):
+        for vm, pool in clones.reap(context.db, slots, now=now, leased_until=until):
             about = {"vm": vm, "pool": pool}
-            _log.warning("[!] [%s] '%s' is taken up again: its clone's lease has run out", pool, vm, extra=about)
-            found.append(Work(Step.CLONE, vm, pool, request_id))
-    return found
+            _log.warning("[!] [%s] '%s' is handed out again: the lease of its clone has expired", pool, vm, extra=about)
+            work.append(Work(Step.CLONE, vm, pool, request_id))
+    return work

@@ -1,4 +1,4 @@
-"""Prolongs the leases that this process holds, beside the work: a worker that died no longer does, and is replaced."""
+"""Renews the leases of this process in the background. A dead worker renews none, so that others take its work over."""
 
 import logging
 import os
@@ -15,12 +15,12 @@ from vmpooler_tasks.store.pools import leases
 _log = logging.getLogger("vmpooler_tasks.leases")
 
 RENEWALS = 4
-"""How often a lease is renewed in its time: three may fail."""
+"""Renewals in the time of one lease: three may fail."""
 
 
 @dataclass(eq=False, slots=True)
 class Lease:
-    """One VM's lease. `lost`: another worker has taken it over, or may have."""
+    """One VM's lease. `lost`: another worker took it over."""
 
     vm: str
     fence: int
@@ -28,7 +28,7 @@ class Lease:
 
 
 class LeaseRenewer:
-    """One thread for all leases of a process, however many; it is started with the first. Safe to share."""
+    """Renews all leases of a process in one thread, which starts with the first lease. Threads may share it."""
 
     def __init__(self, db: Database, lease_seconds: float, clock: Clock) -> None:
         self._db, self._seconds, self._clock = db, lease_seconds, clock
@@ -38,7 +38,7 @@ class LeaseRenewer:
 
     @contextmanager
     def holding(self, vm: str, fence: int) -> Iterator[Lease]:
-        """Renews the lease until the end of the block."""
+        """Renew the lease until the end of the block."""
         lease = Lease(vm, fence)
         with self._lock:
             self._held.add(lease)
@@ -49,8 +49,8 @@ class LeaseRenewer:
             with self._lock:
                 self._held.discard(lease)
 
-    def still_holds(self, lease: Lease) -> bool:
-        """Whether it is held at this instant; then it is prolonged."""
+    def renew(self, lease: Lease) -> bool:
+        """Renew the lease now. Return False if another worker took it over."""
         self._renew([lease])
         return not lease.lost
 

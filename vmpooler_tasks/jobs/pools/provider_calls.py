@@ -1,7 +1,7 @@
-"""Questions and orders to a provider: bounded in time, and repeated where that may help.
+"""Provider calls with a time limit, repeated where that may help.
 
-A provider that hangs must not hold a worker for ever, and the time limits of Celery do not reach a thread: each call
-runs in a thread of its own, and is given up when it is late.
+A provider that hangs must not hold a worker for ever, and Celery's time limits do not reach a thread. Each call runs in
+a thread of its own, which is abandoned at the time limit.
 """
 
 import threading
@@ -14,42 +14,45 @@ import tenacity
 
 from vmpooler_tasks.errors import ProviderTimeoutError, ThrottledProviderError, VmNotFoundError
 from vmpooler_tasks.model.pools.permanent_errors import is_permanent_error
-from vmpooler_tasks.model.pools.retries import ATTEMPTS, LONGEST_SECONDS, SHORTEST_SECONDS
+from vmpooler_tasks.model.pools.retries import MAX_ATTEMPTS, MAX_PAUSE_SECONDS, MIN_PAUSE_SECONDS
 from vmpooler_tasks.model.redaction import redacted_text
 from vmpooler_tasks.providers import PoolSpec, Provider
 
 T = TypeVar("T")
 
 LIST_SECONDS = 45.0
-"""It holds a worker, and the pool: no longer than the pool is locked."""
+"""Time limit of an inventory. It holds a worker and the pool's lock, so it is shorter than that lock."""
 
 DESTROY_SECONDS = 600.0
 
 
-def within(seconds: float, call: Callable[..., T], *args: Any) -> T:
-    """What the call answers or raises; ProviderTimeoutError after so many seconds, and its thread is left to itself."""
+def call_within(seconds: float, call: Callable[..., T], *args: Any) -> T:
+    """Return what the call returns, or raise its error, with secrets redacted.
+
+    Raise ProviderTimeoutError after so many seconds; the call's thread is then abandoned.
+    """
     outcome: list[Any] = []
     done, context = threading.Event(), copy_context()
 
     def run() -> None:
         try:
             outcome.extend((True, context.run(call, *args)))
-        except BaseException as error:  # noqa: BLE001 - it is raised again where somebody waits for it
+        except BaseException as error:  # noqa: BLE001 - it is raised again in the caller's thread
             outcome.extend((False, error))
         done.set()
 
     threading.Thread(target=run, name="provider", daemon=True).start()
     if not done.wait(seconds):
         raise ProviderTimeoutError(f"no answer within {seconds:g} seconds")
-    answered, what = outcome
-    if not answered:
-        _redact(what)
-        raise what
-    return what  # type: ignore[no-any-return]  # it is what `call` answered
+    succeeded, result = outcome
+    if not succeeded:
+        _redact(result)
+        raise result
+    return result  # type: ignore[no-any-return]  # it is what `call` returned
 
 
 def _redact(error: BaseException | None) -> None:
-    """A provider's errors are told in the log and in dead letters: there they hold no secrets, nor do their causes."""
+    """Redact secrets in the error and its causes: the log and dead letters show them."""
     seen: set[int] = set()
     while error is not None and id(error) not in seen:
         seen.add(id(error))
@@ -59,18 +62,18 @@ def _redact(error: BaseException | None) -> None:
 
 
 def destroy_vm(provider: Provider, pool: PoolSpec, vm: str, retries: "Retries") -> bool:
-    """Whether there was such a VM; bounded in time, and tried again where that may help."""
+    """Destroy the VM, with a time limit and retries. Return False if the provider does not have it."""
     try:
-        existed: bool = within(DESTROY_SECONDS, retries, provider.destroy_vm, pool, vm)
+        existed: bool = call_within(DESTROY_SECONDS, retries, provider.destroy_vm, pool, vm)
     except VmNotFoundError:
         return False
     return existed
 
 
 class Retries:
-    """How a provider is asked again: what is not permanent, a few times, with a growing random pause."""
+    """Repeats calls that failed with an error that is not permanent, after growing random pauses."""
 
-    def __init__(self, attempts: int = ATTEMPTS, sleep: Callable[[float], None] | None = None) -> None:
+    def __init__(self, attempts: int = MAX_ATTEMPTS, sleep: Callable[[float], None] | None = None) -> None:
         extra: dict[str, Any] = {} if sleep is None else {"sleep": sleep}
         self._retrying = tenacity.Retrying(
             stop=tenacity.stop_after_attempt(attempts),
@@ -81,16 +84,16 @@ class Retries:
         )
 
     def __call__(self, call: Callable[..., T], *args: Any) -> T:
-        """What the call answers, or the last error that it raised."""
+        """Return what the call returns, or raise its last error."""
         return self._retrying.copy()(call, *args)
 
 
-_growing = tenacity.wait_random_exponential(multiplier=SHORTEST_SECONDS, max=LONGEST_SECONDS)
+_growing_pause = tenacity.wait_random_exponential(multiplier=MIN_PAUSE_SECONDS, max=MAX_PAUSE_SECONDS)
 
 
 def _pause(state: tenacity.RetryCallState) -> float:
-    """As long as the provider asked for, if it did."""
+    """Return the pause that the provider named, if it did; else a growing random one."""
     error = state.outcome.exception() if state.outcome else None
     if isinstance(error, ThrottledProviderError) and error.retry_after_seconds is not None:
-        return min(error.retry_after_seconds, 3 * LONGEST_SECONDS)
-    return _growing(state)
+        return min(error.retry_after_seconds, 3 * MAX_PAUSE_SECONDS)
+    return _growing_pause(state)

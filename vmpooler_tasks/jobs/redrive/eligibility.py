@@ -53,13 +53,13 @@ def _has_valid_names(dead_letter: StoredDeadLetter) -> bool:
 
 def size_of(db: Database, pool: Pool) -> int:
     """Return how many VMs the pool is to have."""
-    return size_in_effect(pool.size, overrides.orders(db, pool.name).size)
+    return size_in_effect(pool.size, overrides.read_orders(db, pool.name).size)
 
 
 def count_wanted(db: Database, request_id: bytes, alias: str, pool: str) -> int | None:
     """Return how many VMs the request wants of this pool by this alias; None for a request that cannot be read."""
     try:
-        wanted = parse_requested(fulfilment.requested(db, request_id) or "")
+        wanted = parse_requested(fulfilment.read_requested(db, request_id) or "")
     except ValueError:
         return None
     return sum(part.count for part in wanted if (part.alias, part.pool) == (alias, pool))

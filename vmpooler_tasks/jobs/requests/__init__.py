@@ -1,1 +1,1 @@
-"""On-demand requests: create, fulfil, expire."""
+"""On-demand requests: create, fulfil, show."""

@@ -1,4 +1,4 @@
-"""Fills on-demand requests: takes new ones up, starts their clones, answers or fails them. data-model.md: On-demand."""
+"""Fills on-demand requests: accepts new ones, starts their clones, closes them. See docs/vmpooler-behaviour.md."""
 
 import logging
 from collections.abc import Iterator, Sequence
@@ -22,122 +22,120 @@ from vmpooler_tasks.store.requests.fulfilment import Request
 _log = logging.getLogger("vmpooler_tasks.ondemand")
 
 
-def run(manager: PoolContext) -> list[Work]:
-    """One round over all requests; answers the clones to be made."""
-    for request in fulfilment.waiting(manager.db, keys.WAITING_REQUESTS):
-        with _leaving_out(_name(request)):
-            _take_up(manager, request)
-    work = list(_start_clones(manager))
-    for request in fulfilment.waiting(manager.db, keys.PROCESSING_REQUESTS):
-        with _leaving_out(_name(request)):
-            _look_after(manager, request)
+def run(context: PoolContext) -> list[Work]:
+    """Process all open requests once. Return the clones to hand out."""
+    for request in fulfilment.read_requests(context.db, keys.WAITING_REQUESTS):
+        with _skipping_wrong_types(_name(request)):
+            _accept(context, request)
+    work = list(_start_clones(context))
+    for request in fulfilment.read_requests(context.db, keys.PROCESSING_REQUESTS):
+        with _skipping_wrong_types(_name(request)):
+            _follow_up(context, request)
     return work
 
 
 @contextmanager
-def _leaving_out(request: str) -> Iterator[None]:
-    """One whose keys do not hold what they should keeps no other from being filled."""
+def _skipping_wrong_types(request: str) -> Iterator[None]:
+    """Log a request with a key of the wrong type, and go on: it must not stop the others."""
     try:
         yield
     except WrongTypeError as error:
-        _log.error("[!] [ondemand] Request '%s' is left out: %s", request, error, extra={"request": request})
+        _log.error("[!] [ondemand] Request '%s' is skipped: %s", request, error, extra={"request": request})
 
 
 def refusal(settings: Settings, wanted: Sequence[Wanted]) -> str | None:
-    """Why such a request cannot be filled; None if it can."""
+    """Return why such a request cannot be filled; None if it can."""
     unknown = sorted({part.pool for part in wanted if settings.pool(part.pool) is None})
-    most = settings.config.max_ondemand_instances_per_request
+    max_vms = settings.config.max_ondemand_instances_per_request
     if unknown:
         return f"there is no pool {', '.join(map(repr, unknown))}"
     if not total(wanted):
         return "it asks for no VM"
-    if total(wanted) > most:
-        return f"it asks for {total(wanted)} VMs, more than max_ondemand_instances_per_request ({most})"
+    if total(wanted) > max_vms:
+        return f"it asks for {total(wanted)} VMs, more than max_ondemand_instances_per_request ({max_vms})"
     return None
 
 
-def _take_up(manager: PoolContext, request: Request) -> None:
+def _accept(context: PoolContext, request: Request) -> None:
     name = _name(request)
-    if request.is_answered or request.requested is None:
-        _close(manager, request, (), "it was deleted")
+    if request.is_closed or request.requested is None:
+        _close(context, request, (), "it was deleted")
         return
     try:
         wanted = parse_requested(request.requested)
     except ValueError as error:
-        _close(manager, request, (), f"it cannot be read: {error}")
+        _close(context, request, (), f"it cannot be read: {error}")
         return
-    if why := refusal(manager.settings, wanted):
-        _close(manager, request, (), why)  # nothing was begun or delivered
-    elif fulfilment.accept(manager.db, request, wanted):
+    if why := refusal(context.settings, wanted):
+        _close(context, request, (), why)  # no clone was started, no VM delivered
+    elif fulfilment.accept(context.db, request, wanted):
         _log.info("[*] Request '%s' is being filled: %s", name, on_one_line(request.requested), extra={"request": name})
 
 
-def _start_clones(manager: PoolContext) -> Iterator[Work]:
-    now = manager.clock()
-    closed = {one.name for one in breakers.open_ones(manager.db, manager.settings.providers) if one.open_until > now}
-    for raw in fulfilment.items(manager.db):
+def _start_clones(context: PoolContext) -> Iterator[Work]:
+    now, settings = context.clock(), context.settings
+    suspensions = breakers.suspended_providers(context.db, settings.providers)
+    suspended = {one.name for one in suspensions if one.suspended_until > now}
+    for raw in fulfilment.read_items(context.db):
         try:
             item = parse_item(raw.decode(errors="surrogateescape"))
         except ValueError as error:
             _log.error("[!] [ondemand] An item of vmpooler__odcreate__task is dropped: %s", on_one_line(str(error)))
-            fulfilment.drop_item(manager.db, raw)
+            fulfilment.drop_item(context.db, raw)
             continue
-        pool = manager.settings.pool(item.wanted.pool)
+        pool = settings.pool(item.wanted.pool)
         if pool is None or not item.wanted.count:
-            fulfilment.drop_item(manager.db, raw)
+            fulfilment.drop_item(context.db, raw)
             continue
-        if manager.settings.provider_of(pool) in closed:
+        if settings.provider_of(pool) in suspended:
             continue
-        with _leaving_out(on_one_line(item.request_id)):
-            yield from _begin(manager, raw, item, pool)
+        with _skipping_wrong_types(on_one_line(item.request_id)):
+            yield from _start_clones_of(context, raw, item, pool)
 
 
-def _begin(manager: PoolContext, raw: bytes, item: CloneItem, pool: Pool) -> list[Work]:
-    config, now = manager.settings.config, manager.clock()
-    most = min(item.wanted.count, config.ondemand_clone_limit)
-    begun = fulfilment.begin_clones(
-        manager.db,
+def _start_clones_of(context: PoolContext, raw: bytes, item: CloneItem, pool: Pool) -> list[Work]:
+    config, now = context.settings.config, context.clock()
+    count = min(item.wanted.count, config.ondemand_clone_limit)
+    vms = fulfilment.start_clones(
+        context.db,
         raw,
         item,
-        list(islice(candidates(config.prefix), most + SPARE_NAMES)),
-        limit=config.ondemand_clone_limit,
-        leased_until=planned_until(manager.settings, now),
+        list(islice(candidates(config.prefix), count + SPARE_NAMES)),
+        max_clones=config.ondemand_clone_limit,
+        leased_until=planned_until(context.settings, now),
         metadata={
-            **first_metadata(manager.settings, pool, now),
+            **first_metadata(context.settings, pool, now),
             "request_id": item.request_id,
             "pool_alias": item.wanted.alias,
         },
     )
-    return [Work(Step.CLONE, vm, pool.name, item.request_id) for vm in begun or ()]
+    return [Work(Step.CLONE, vm, pool.name, item.request_id) for vm in vms or ()]
 
 
-def _look_after(manager: PoolContext, request: Request) -> None:
+def _follow_up(context: PoolContext, request: Request) -> None:
+    """Close the request if it is over or late; mark it ready if it is filled; replace VMs that it lost."""
     try:
         wanted = parse_requested(request.requested or "")
     except ValueError:
-        _close(manager, request, (), "what it asks for is gone")
+        _close(context, request, (), "what it asks for is gone")
         return
-    minutes = manager.settings.config.ondemand_request_ttl
-    if request.is_answered:
-        _close(manager, request, wanted, "")
-    elif check_pending.answer_if_filled(manager, request.id):
+    minutes = context.settings.config.ondemand_request_ttl
+    if request.is_closed:
+        _close(context, request, wanted, "")
+    elif check_pending.mark_request_if_filled(context, request.id):
         return
-    elif manager.clock() - request.since > minutes * MINUTE:
-        _close(manager, request, wanted, f"not filled within {minutes:g} minutes")
+    elif context.clock() - request.since > minutes * MINUTE:
+        _close(context, request, wanted, f"not filled within {minutes:g} minutes")
     else:
-        lost = sum(fulfilment.refill(manager.db, request.id, part) for part in wanted)
+        lost = sum(fulfilment.refill(context.db, request.id, part) for part in wanted)
         if lost:
             name = _name(request)
-            _log.warning(
-                "[!] Request '%s' has lost %d VMs on their way: they are begun anew",
-                name,
-                lost,
-                extra={"request": name},
-            )
+            text = "[!] Request '%s' lost %d VMs before their delivery: new clones are queued"
+            _log.warning(text, name, lost, extra={"request": name})
 
 
-def _close(manager: PoolContext, request: Request, wanted: Sequence[Wanted], reason: str) -> None:
-    status, completed = fulfilment.close(manager.db, request.id, wanted, reason, manager.keep_seconds)
+def _close(context: PoolContext, request: Request, wanted: Sequence[Wanted], reason: str) -> None:
+    status, completed = fulfilment.close(context.db, request.id, wanted, reason, context.keep_seconds)
     name = _name(request)
     if status is RequestStatus.FAILED and reason:
         _log.error("[!] Request '%s' has failed: %s", name, on_one_line(reason), extra={"request": name})

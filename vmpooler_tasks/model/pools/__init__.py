@@ -1,1 +1,1 @@
-"""Pools as values: the life of a VM, names, retries, permanent errors."""
+"""Pools as values: the lifecycle of a VM, results of work on it, names, retries, permanent errors."""

@@ -1,10 +1,10 @@
-"""Which errors nobody has to try again. VMPooler's `permanent_error?`: the same messages, the same classes."""
+"""Permanent errors: a retry cannot succeed. The messages and classes are those of VMPooler's `permanent_error?`."""
 
 import re
 
 from vmpooler_tasks.errors import PermanentError, TransientProviderError
 
-_MESSAGES = re.compile(  # of a message in small letters
+_MESSAGES = re.compile(  # searched in the case-folded message
     "template.*(?:not found|does not exist)|invalid.*(?:path|credentials)|(?:folder|datastore|resource pool).*not found"
     "|permission.*denied|authentication.*failed|configuration.*error",
     re.ASCII,
@@ -14,7 +14,7 @@ PROGRAM_ERRORS = frozenset(
     {
         "ArgumentError",
         "NoMethodError",
-        "NameError",  # Ruby's, in letters that VMPooler wrote
+        "NameError",  # Ruby's, in dead letters that VMPooler wrote
         "AssertionError",
         "AttributeError",
         "ImportError",
@@ -27,18 +27,18 @@ PROGRAM_ERRORS = frozenset(
         "ValueError",
     }
 )
-"""Classes of the program's own mistakes: the second time would be like the first."""
+"""Classes of programming errors. A retry would fail in the same way."""
 
 
 def is_permanent(message: str | None, error_class: str | None) -> bool:
-    """By what a letter or a VM's metadata keeps of an error. Nothing is known of one without a class or message."""
+    """Return True if the message or class of a recorded error is permanent. Return False if either is missing."""
     if message is None or error_class is None:
         return False
     return error_class in PROGRAM_ERRORS or _MESSAGES.search(message.casefold()) is not None
 
 
 def is_permanent_error(error: BaseException) -> bool:
-    """By the error itself. A provider that says what kind it is, is believed."""
+    """Return True if the error is permanent. A provider's own error class decides first."""
     if isinstance(error, PermanentError):
         return True
     if isinstance(error, TransientProviderError):

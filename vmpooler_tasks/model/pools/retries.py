@@ -1,17 +1,17 @@
-"""How often and how soon a provider is asked again."""
+"""How often and how soon provider calls are retried."""
 
-ATTEMPTS = 3
-"""Times that a provider is asked for the same thing in a row, the first one included."""
+MAX_ATTEMPTS = 3
+"""Attempts of one provider call, the first included."""
 
-SHORTEST_SECONDS, LONGEST_SECONDS = 1.0, 20.0
-"""Bounds of the growing pause between two of them, of which a random part is waited."""
+MIN_PAUSE_SECONDS, MAX_PAUSE_SECONDS = 1.0, 20.0
+"""Bounds of the pause between two attempts. The pause grows; a random share of it is waited."""
 
 MAX_DELIVERIES = 3
-"""Times that work is begun whose worker died of it, before it is given up as a dead letter."""
+"""Deliveries that may start a clone. If the worker dies in each of them, the clone becomes a dead letter."""
 
-LONGEST_DESTROY_PAUSE = 3600.0
+MAX_DESTROY_PAUSE_SECONDS = 3600.0
 
 
 def destroy_pause(attempts: int, lease_seconds: float) -> float:
-    """Seconds until a destruction that failed so often is tried again."""
-    return float(min(LONGEST_DESTROY_PAUSE, lease_seconds * 2 ** min(attempts - 1, 10)))
+    """Return the seconds until the next attempt of a destruction that failed `attempts` times."""
+    return float(min(MAX_DESTROY_PAUSE_SECONDS, lease_seconds * 2 ** min(attempts - 1, 10)))

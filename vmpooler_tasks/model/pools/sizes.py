@@ -1,7 +1,7 @@
-"""How many VMs a pool shall have ready."""
+"""The size of a pool: how many VMs it keeps ready."""
 
 MAX_DIGITS = 9
-"""Of a size that is set through the API; one of more is a mistake."""
+"""A size from the API with more digits is ignored as a mistake."""
 
 
 def size_in_effect(size: int, override: str | None) -> int:

@@ -1,4 +1,4 @@
-"""Names for new VMs: the prefix, and an adjective with an animal that are at most 15 characters long."""
+"""Names for new VMs: the prefix, an adjective and an animal, as VMPooler builds them."""
 
 import random
 from collections.abc import Iterator
@@ -8,19 +8,19 @@ from typing import Any, cast
 from coolname import RandomGenerator
 from coolname.data import config as words
 
-LONGEST = 15
-"""Characters before the prefix is added: what Windows takes for a host's name."""
+MAX_LENGTH = 15
+"""Characters without the prefix: the longest host name that Windows accepts."""
 
 
 def candidates(prefix: str) -> Iterator[str]:
-    """Names without end. Which of them are free is for the store to say."""
+    """Yield names without end. The scripts that add VMs skip names that are taken."""
     while True:
         name = _generator().generate_slug(2)
-        if len(name) <= LONGEST:
+        if len(name) <= MAX_LENGTH:
             yield prefix + name
 
 
 @cache
 def _generator() -> RandomGenerator:
-    # The system's randomness: forked workers would all go through the same names.
+    # The system's randomness: with a seeded generator all forked workers would draw the same names.
     return RandomGenerator(cast("Any", words), random.SystemRandom())

@@ -1,1 +1,1 @@
-"""What the pool workers keep in Redis: clones, destructions, leases, breakers, overrides."""
+"""What the pool workers keep in Redis: clones, destructions, leases, breakers, orders, registrations."""

@@ -1,4 +1,4 @@
-"""The circuit breaker of each provider: after failures in a row it is left alone for a while, by all workers."""
+"""The circuit breakers of providers and pools: too many failures in a row suspend them for all workers."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -9,77 +9,94 @@ from vmpooler_tasks.store.redis.connection import Database
 from vmpooler_tasks.store.redis.numbers import finite, leading_number
 
 
+class CallKind(StrEnum):
+    """A kind of provider call, beside clones, whose failures are counted apart. The values are fields in Redis."""
+
+    INVENTORY = "inventories"
+    CHECK = "checks"
+
+
 @dataclass(frozen=True, slots=True)
-class OpenBreaker:
-    """A provider or pool that is left alone until this epoch (in the past: until a clone succeeds)."""
+class BreakerLimits:
+    """`max_failures` in a row suspend a provider or pool for `pause_seconds`. The pause doubles, up to ten-fold."""
+
+    max_failures: int
+    pause_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Suspension:
+    """A suspended provider or pool. A `suspended_until` in the past means: until a clone succeeds."""
 
     name: str
     failures: int
-    open_until: float
-
-
-class Question(StrEnum):
-    """What a provider is asked beside clones; failures of each kind are counted apart."""
-
-    LISTING = "listings"
-    LOOK = "looks"
+    suspended_until: float
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
-    """How a provider stands: left alone until this epoch (None: it never failed too often), and its failed looks."""
+class ProviderState:
+    """`suspended_until` is an epoch, or None if the provider was not suspended; `failed_checks` are those in a row."""
 
-    open_until: float | None
-    failed_looks: int
-
-
-def standing(db: Database, provider: str) -> Standing:
-    until, looks = db.call("HMGET", keys.breaker(provider), "open_until", str(Question.LOOK))
-    return Standing(None if until is None else finite(until.decode(errors="replace")), leading_number(looks))
+    suspended_until: float | None
+    failed_checks: int
 
 
-def try_listing(db: Database, provider: str, *, now: float, until: float) -> bool:
-    """Whether its inventory may be asked for: where it failed last time, by one at a time."""
-    return bool(db.run("pools/claim_listing", [keys.breaker(provider)], [repr(now), repr(until)]))
+def read_state(db: Database, provider: str) -> ProviderState:
+    """Return the state of one provider's breaker."""
+    until, failed = db.call("HMGET", keys.breaker(provider), "open_until", str(CallKind.CHECK))
+    return ProviderState(_epoch(until), leading_number(failed))
+
+
+def claim_inventory(db: Database, provider: str, *, now: float, until: float) -> bool:
+    """Claim the next read of the provider's inventory. After a failed read only one reader gets it until then."""
+    return bool(db.run("pools/claim_inventory", [keys.breaker(provider)], [repr(now), repr(until)]))
 
 
 def count_failure(
-    db: Database, provider: str, question: Question, *, now: float, most: int, seconds: float, hung: bool = False
+    db: Database, provider: str, kind: CallKind, limits: BreakerLimits, *, now: float, hung: bool = False
 ) -> None:
-    """It could not answer: after `most` of these in a row it is left alone, and at once if it `hung`."""
-    weight = most if hung else 1
-    db.run("pools/count_provider_failure", [keys.breaker(provider)], [repr(now), most, seconds, str(question), weight])
+    """Count a failed call. Too many in a row suspend the provider; a single call that `hung` does so at once."""
+    weight = limits.max_failures if hung else 1
+    db.run(
+        "pools/count_provider_failure",
+        [keys.breaker(provider)],
+        [str(kind), repr(now), limits.max_failures, limits.pause_seconds, weight],
+    )
 
 
-def count_success(db: Database, provider: str, question: Question, *, most: int) -> None:
-    """It answered. That ends the pause, unless other questions or clones failed in a row."""
-    db.run("pools/count_provider_success", [keys.breaker(provider)], [most, str(question)])
+def count_success(db: Database, provider: str, kind: CallKind, limits: BreakerLimits) -> None:
+    """Reset the count of failures of this kind. End the suspension, unless clones or another kind failed too often."""
+    db.run("pools/count_provider_success", [keys.breaker(provider)], [str(kind), limits.max_failures])
 
 
-def is_open(open_until: float, now: float, seconds: float) -> bool:
-    """Half open counts as well, for as long as it takes to try: nothing says yet that it works again."""
-    return open_until + seconds > now
+def is_suspended(suspended_until: float, now: float, trial_seconds: float) -> bool:
+    """Return True until `trial_seconds` after the suspension: only a trial shows that the provider works again."""
+    return suspended_until + trial_seconds > now
 
 
-def open_ones(db: Database, providers: Iterable[str]) -> list[OpenBreaker]:
-    """The providers that are left alone, or wait for a trial."""
-    return _open(db, {name: keys.breaker(name) for name in providers})
+def suspended_providers(db: Database, providers: Iterable[str]) -> list[Suspension]:
+    """Return those of these providers that are suspended or wait for a trial."""
+    return _suspensions(db, {name: keys.breaker(name) for name in providers})
 
 
-def open_pools(db: Database, pools: Iterable[str]) -> list[OpenBreaker]:
-    """The pools that are left alone, since their clones failed for good in a row, or wait for a trial."""
-    return _open(db, {name: keys.pool_breaker(name) for name in pools})
+def suspended_pools(db: Database, pools: Iterable[str]) -> list[Suspension]:
+    """Return those of these pools that are suspended or wait for a trial: their clones failed with permanent errors."""
+    return _suspensions(db, {name: keys.pool_breaker(name) for name in pools})
 
 
-def _open(db: Database, wanted: Mapping[str, bytes]) -> list[OpenBreaker]:
+def _suspensions(db: Database, breakers: Mapping[str, bytes]) -> list[Suspension]:
     with db.translated_errors():
         pipe = db.client.pipeline(transaction=False)
-        for key in wanted.values():
-            pipe.hmget(key, "failures", *Question, "open_until")
-        replies = pipe.execute() if wanted else []
+        for key in breakers.values():
+            pipe.hmget(key, "failures", *CallKind, "open_until")
+        replies = pipe.execute() if breakers else []
     found = []
-    for name, (*counts, until) in zip(wanted, replies, strict=True):
-        epoch = None if until is None else finite(until.decode(errors="replace"))
+    for name, (*counts, until) in zip(breakers, replies, strict=True):
+        epoch = _epoch(until)
         if epoch is not None:
-            found.append(OpenBreaker(name, max(map(leading_number, counts)), epoch))
+            found.append(Suspension(name, max(map(leading_number, counts)), epoch))
     return found
+
+
+def _epoch(raw: bytes | None) -> float | None:
+    return None if raw is None else finite(raw.decode(errors="replace"))

@@ -1,266 +1,201 @@
-"""Clones in flight: begun, taken on by a worker, made or failed. Each step is one script, guarded by a fence."""
+"""Clones in flight: started, claimed by a worker, finished or failed. A fence guards each step; each is one script."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Any
 
-from vmpooler_tasks.model.deadletters.entry import DeadLetter
-from vmpooler_tasks.model.names import DeadLetterQueue, Queue, readable
+from vmpooler_tasks.model.names import Queue, readable
+from vmpooler_tasks.model.pools.results import CloneClaim, CloneResult
 from vmpooler_tasks.model.requests import RequestRetry
 from vmpooler_tasks.store import keys
-from vmpooler_tasks.store.deadletters.trim import DeadLetterLimits, Trimmed, limit_words
 from vmpooler_tasks.store.keys import Slots
-from vmpooler_tasks.store.pools.handover import Arrival, Handover
+from vmpooler_tasks.store.pools.breakers import BreakerLimits
+from vmpooler_tasks.store.pools.failures import DeadLetterWrite, FailedVm, read_failed_vm, retry_keys, retry_words
+from vmpooler_tasks.store.pools.handover import Handover
 from vmpooler_tasks.store.redis.arguments import counted_words, field_words
 from vmpooler_tasks.store.redis.connection import Database
 
-REAPED_AT_ONCE = 500
+REAP_PAGE = 500
+"""Clones that one call takes from dead workers."""
 
 
-class Claim(StrEnum):
-    """What came of an attempt to take a clone on."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CloneRef:
+    """One clone: its VM and pool, the provider that makes it, and the slots that it counts against."""
 
-    OK = "ok"
-    GONE = "gone"
-    DONE = "done"
-    BUSY = "busy"
-    OPEN = "open"
-    WORN = "worn"
+    vm: str
+    pool: str
+    provider: str
+    slots: Slots
+
+    def keys(self) -> list[bytes]:
+        """Return the keys of pending, the slots, their counter, and the work."""
+        return [keys.queue(Queue.PENDING, self.pool), *self.slots, keys.work(self.vm.encode())]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClaimedClone:
-    """A clone and who holds it. `attempts` counts those that began and never ended, this one included.
+    """The result of a claim, and what the worker has to know of the clone.
 
-    `template` and `clone_target` are the overrides in effect.
+    `attempts` counts the claims that did not finish the clone, this one included. `suspended_until` is an epoch.
+    `started` is the VM's `clone` timestamp. `template` and `clone_target` are overrides in effect.
     """
 
-    claim: Claim
+    claim: CloneClaim
     fence: int
     attempts: int
-    open_until: float | None
+    suspended_until: float | None
     request_id: bytes | None
     pool_alias: bytes | None
-    begun: bytes | None
+    started: bytes | None
     template: str | None
     clone_target: str | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FailedClone:
-    """What a failure did. `failed`: the VM was pending until now."""
+@dataclass(frozen=True, slots=True)
+class StartedClones:
+    """The VMs whose clones were started, and how many VMs the pool has in ready and pending with them."""
 
-    failed: bool
-    trimmed: Trimmed
-    request_outcome: str
-    request_retries: int
-    open_until: float | None
+    vms: Sequence[str]
+    ready: int
+    pending: int
+
+
+@dataclass(frozen=True, slots=True)
+class CloneBreaker:
+    """The breaker that a failed clone counts against: its provider's, or its pool's after a permanent error."""
+
+    limits: BreakerLimits
+    of_pool: bool
 
 
 def slots_for(request_id: str | bytes | None) -> Slots:
-    """Clones for requests have slots of their own."""
+    """Return the slots of clones for requests, or, without a request, of clones for pools."""
     return keys.REQUEST_SLOTS if request_id else keys.POOL_SLOTS
 
 
-def begin(
+def start(
     db: Database,
     pool: str,
     names: Sequence[str],
     *,
     size: int,
-    task_limit: int,
+    max_clones: int,
     leased_until: float,
     metadata: Mapping[str, Any],
-) -> tuple[list[str], int, int]:
-    """(the names begun, ready, pending): as many of `names` as the pool is short of and the slots allow."""
+) -> StartedClones:
+    """Start as many clones, under the first free of `names`, as the pool needs and slots are free."""
     slots = keys.POOL_SLOTS
-    begun, ready, pending = db.run(
+    vms, ready, pending = db.run(
         "pools/start_clones",
-        [keys.queue(Queue.PENDING, pool), keys.queue(Queue.READY, pool), slots.key, slots.counter],
-        [size, task_limit, repr(leased_until), keys.VM_PREFIX, keys.WORK_PREFIX, *counted_words(metadata), *names],
+        [keys.queue(Queue.PENDING, pool), keys.queue(Queue.READY, pool), *slots],
+        [size, max_clones, repr(leased_until), keys.VM_PREFIX, keys.WORK_PREFIX, *counted_words(metadata), *names],
     )
-    return [name.decode() for name in begun], ready, pending
+    return StartedClones([vm.decode() for vm in vms], ready, pending)
 
 
 def claim(
-    db: Database,
-    vm: str,
-    pool: str,
-    provider: str,
-    slots: Slots,
-    *,
-    owner: str,
-    now: float,
-    stamp: bytes,
-    leased_until: float,
-    most_attempts: int,
+    db: Database, clone: CloneRef, *, owner: str, now: float, stamp: bytes, leased_until: float, max_attempts: int
 ) -> ClaimedClone:
-    raw = vm.encode()
-    outcome, fence, attempts, open_until, request_id, pool_alias, begun, template, target = db.run(
+    """Claim the clone for this owner until then. `stamp` is `now` as VMPooler writes it."""
+    outcome, fence, attempts, suspended_until, request_id, pool_alias, started, template, target = db.run(
         "pools/claim_clone",
         [
-            keys.queue(Queue.PENDING, pool),
-            slots.key,
-            slots.counter,
-            keys.work(raw),
+            *clone.keys(),
             keys.FENCES,
-            keys.breaker(provider),
-            keys.vm(raw),
+            keys.breaker(clone.provider),
+            keys.vm(clone.vm.encode()),
             keys.POOL_TEMPLATES,
             keys.POOL_CLONE_TARGETS,
         ],
-        [vm, owner, repr(now), repr(leased_until), most_attempts, pool, stamp],
+        [clone.vm, clone.pool, owner, repr(now), repr(leased_until), max_attempts, stamp],
     )
     return ClaimedClone(
-        claim=Claim(outcome.decode()),
+        claim=CloneClaim(outcome.decode()),
         fence=fence,
         attempts=attempts,
-        open_until=float(open_until) if open_until else None,
+        suspended_until=float(suspended_until) if suspended_until else None,
         request_id=request_id,
         pool_alias=pool_alias,
-        begun=begun,
+        started=started,
         template=None if template is None else readable(template),
         clone_target=None if target is None else readable(target),
     )
 
 
-class Finished(StrEnum):
-    """What a clone that is made came to, beside what becomes of a VM that is ready (`Handover`)."""
-
-    PENDING = "pending"
-    """It is not ready yet."""
-
-    LOST = "lost"
-    """Another holder has taken it over."""
-
-    LEFT = "left"
-    """It was not pending any more."""
-
-
 def finish(
     db: Database,
-    vm: str,
-    pool: str,
-    provider: str,
-    slots: Slots,
+    clone: CloneRef,
+    handover: Handover,
     *,
     fence: int,
     seconds: str,
     ready: bool,
-    arrival: Arrival,
     metadata: Mapping[str, Any],
-) -> Finished | Handover:
-    """Keeps what is known of it, and hands it on if it is `ready`."""
+) -> CloneResult:
+    """Write the metadata of a finished clone, free its slot, and hand the VM over if it is `ready`."""
     outcome = db.run(
         "pools/finish_clone",
         [
-            *arrival.keys(vm.encode(), pool),
-            slots.key,
-            slots.counter,
-            keys.breaker(provider),
-            keys.statistics("clone", arrival.day),
-            keys.pool_breaker(pool),
+            *handover.keys(),
+            *clone.slots,
+            keys.breaker(clone.provider),
+            keys.pool_breaker(clone.pool),
+            keys.statistics("clone", handover.day),
         ],
-        [*arrival.words(vm, pool), fence, seconds, int(ready), *field_words(metadata)],
-    ).decode()
-    return Finished(outcome) if outcome in set(Finished) else Handover(outcome)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BreakerRule:
-    """After so many failures in a row the provider is left alone for so long.
-
-    `of_pool`: the pool alone, since its own configuration is what makes them fail.
-    """
-
-    failures: int
-    seconds: float
-    of_pool: bool
+        [*handover.words(), fence, seconds, int(ready), *field_words(metadata)],
+    )
+    return CloneResult(outcome.decode())
 
 
 def fail(
     db: Database,
-    vm: str,
-    pool: str,
-    provider: str,
-    slots: Slots,
+    clone: CloneRef,
     *,
     owner: str,
     now: float,
-    letter: DeadLetter,
-    limits: DeadLetterLimits | None,
-    keep_seconds: float,
+    dead_letter: DeadLetterWrite,
     retry: RequestRetry,
-    breaker: BreakerRule,
-) -> FailedClone:
-    """It counts unless somebody other than `owner` has the clone, or has made it.
-
-    Without `limits`, dead letters being off, there is no letter.
-    """
-    raw = vm.encode()
-    state, dropped, expired, outcome, retries, open_until = db.run(
+    breaker: CloneBreaker,
+    keep_seconds: float,
+) -> FailedVm:
+    """Fail the clone, unless another worker than `owner` holds the lease or has finished the clone."""
+    entry, limits = dead_letter.entry, breaker.limits
+    reply = db.run(
         "pools/fail_clone",
         [
-            keys.queue(Queue.PENDING, pool),
-            slots.key,
-            slots.counter,
-            keys.work(raw),
-            keys.pool_breaker(pool) if breaker.of_pool else keys.breaker(provider),
-            keys.vm(raw),
-            keys.dead_letters(DeadLetterQueue.CLONE),
-            keys.DEAD_LETTER_IDS,
-            keys.COUNTERS,
-            keys.request(retry.request_id),
-            keys.PENDING_ONDEMAND_CLONES,
+            *clone.keys(),
+            keys.pool_breaker(clone.pool) if breaker.of_pool else keys.breaker(clone.provider),
+            keys.vm(clone.vm.encode()),
+            *dead_letter.keys(),
+            *retry_keys(retry),
         ],
         [
-            vm,
-            owner,
-            repr(now),
-            *limit_words(limits),
-            letter.id,
-            letter.member(),
-            int(keep_seconds),
-            letter.error_message or "",
-            letter.error_class or "",
-            int(retry.permanent),
-            retry.most_retries,
-            retry.item,
-            retry.reason,
-            breaker.failures,
-            breaker.seconds,
+            *(clone.vm, owner, repr(now), int(keep_seconds), entry.error_message or "", entry.error_class or ""),
+            *(limits.max_failures, limits.pause_seconds),
+            *dead_letter.words(),
+            *retry_words(retry),
         ],
     )
-    return FailedClone(
-        failed=state == 1,
-        trimmed=Trimmed(dropped, expired),
-        request_outcome=outcome.decode(),
-        request_retries=retries,
-        open_until=float(open_until) if open_until else None,
-    )
+    return read_failed_vm(reply)
 
 
 def reap(db: Database, slots: Slots, *, now: float, leased_until: float) -> list[tuple[str, str]]:
-    """(VM, pool) of the clones whose lease has run out: their worker is gone, or they were never taken on."""
-    found = db.run(
+    """Return (VM, pool) of clones whose lease has ended, and lease them until then for the next worker.
+
+    Their worker died, or no worker ever claimed them.
+    """
+    reaped = db.run(
         "pools/reap_clones",
-        [slots.key, slots.counter],
-        [
-            repr(now),
-            repr(leased_until),
-            keys.VM_PREFIX,
-            keys.WORK_PREFIX,
-            keys.queue(Queue.PENDING, ""),
-            REAPED_AT_ONCE,
-        ],
+        [*slots],
+        [repr(now), repr(leased_until), keys.VM_PREFIX, keys.WORK_PREFIX, keys.queue(Queue.PENDING, ""), REAP_PAGE],
     )
-    names = [name.decode() for name in found]
+    names = [name.decode() for name in reaped]
     return list(zip(names[::2], names[1::2], strict=True))
 
 
 def is_in_flight(db: Database, vm: str) -> bool:
-    """Whether it is being cloned, or waits to be."""
+    """Return True if the VM's clone is running or waits for a worker."""
     with db.translated_errors(keys.POOL_SLOTS.key, keys.REQUEST_SLOTS.key):
         pipe = db.client.pipeline(transaction=False)
         for slots in (keys.POOL_SLOTS, keys.REQUEST_SLOTS):
@@ -269,7 +204,7 @@ def is_in_flight(db: Database, vm: str) -> bool:
 
 
 def in_flight(db: Database) -> set[bytes]:
-    """All VMs that are being cloned, for pools and requests."""
+    """Return all VMs whose clones are running or wait for a worker, for pools and requests."""
     with db.translated_errors(keys.POOL_SLOTS.key, keys.REQUEST_SLOTS.key):
         pipe = db.client.pipeline(transaction=False)
         for slots in (keys.POOL_SLOTS, keys.REQUEST_SLOTS):

@@ -1,55 +1,57 @@
-"""Destructions: taken on by one worker, ended or put off."""
+"""Destructions: planned, claimed by one worker, finished or postponed."""
 
 from collections.abc import Sequence
-from enum import StrEnum
+from dataclasses import dataclass
 
 from vmpooler_tasks.model.names import Queue
+from vmpooler_tasks.model.pools.results import DestroyClaim
 from vmpooler_tasks.store import keys
 from vmpooler_tasks.store.redis.chunks import chunks
 from vmpooler_tasks.store.redis.connection import Database
 
 FORGOTTEN_SECONDS = 24 * 3600
-"""After so long nothing is remembered of a VM that left completed by itself."""
+"""After so long the record of a destruction is dropped whose VM left completed in another way."""
 
 
-class Claim(StrEnum):
-    """What came of an attempt to take a destruction on."""
+@dataclass(frozen=True, slots=True)
+class ClaimedDestroy:
+    """The result of a claim. `attempts` counts all attempts of this destruction, this one included."""
 
-    OK = "ok"
-    GONE = "gone"
-    BUSY = "busy"
+    claim: DestroyClaim
+    fence: int
+    attempts: int
 
 
 def claim(
     db: Database, vm: str, pool: str, *, owner: str, now: float, leased_until: float, stamp: bytes, keep_seconds: float
-) -> tuple[Claim, int, int]:
-    """(outcome, fence, attempts); `stamp` is now as VMPooler writes it."""
+) -> ClaimedDestroy:
+    """Claim the destruction for this owner until then. `stamp` is `now` as VMPooler writes it."""
     raw = vm.encode()
     outcome, fence, attempts = db.run(
         "pools/claim_destroy",
         [keys.queue(Queue.COMPLETED, pool), keys.DESTROYS, keys.work(raw), keys.FENCES, keys.vm(raw)],
         [vm, owner, repr(now), repr(leased_until), stamp, int(keep_seconds)],
     )
-    return Claim(outcome.decode()), fence, attempts
+    return ClaimedDestroy(DestroyClaim(outcome.decode()), fence, attempts)
 
 
 def plan(db: Database, vms: Sequence[bytes], *, now: float, until: float) -> list[bytes]:
-    """Those of these whose destruction is handed out now: nobody does it, and it was not put off.
+    """Plan the destructions of these VMs that no worker holds and that are not postponed. Return those VMs.
 
-    If no worker has taken one on by `until`, it is handed out again.
+    A plan that no worker claims by `until` is made again.
     """
-    due: list[bytes] = []
+    planned: list[bytes] = []
     for page in chunks(vms):
-        due += db.run(
+        planned += db.run(
             "pools/plan_destroys",
             [keys.DESTROYS, keys.POOL_SLOTS.key, keys.REQUEST_SLOTS.key],
             [repr(now), repr(until), repr(now - FORGOTTEN_SECONDS), keys.WORK_PREFIX, *page],
         )
-    return due
+    return planned
 
 
 def finish(db: Database, vm: str, pool: str, *, fence: int) -> bool:
-    """False if another has taken it over."""
+    """Remove a destroyed VM from completed. Return False if another worker took the lease over."""
     raw = vm.encode()
     return bool(
         db.run(
@@ -61,5 +63,5 @@ def finish(db: Database, vm: str, pool: str, *, fence: int) -> bool:
 
 
 def postpone(db: Database, vm: str, *, fence: int, until: float) -> bool:
-    """False if another has taken it over."""
+    """Postpone a destruction that failed. Return False if another worker took the lease over."""
     return bool(db.run("pools/postpone_destroy", [keys.DESTROYS, keys.work(vm.encode())], [vm, fence, repr(until)]))

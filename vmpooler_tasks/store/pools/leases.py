@@ -1,4 +1,4 @@
-"""Leases on VMs: prolonged while their holder works, so that the work of a dead one is soon taken up by another."""
+"""Leases on VMs. A worker renews its leases while it works. If it dies, another worker takes the work over."""
 
 from collections.abc import Sequence
 
@@ -7,7 +7,7 @@ from vmpooler_tasks.store.redis.connection import Database
 
 
 def renew(db: Database, held: Sequence[tuple[str, int]], leased_until: float) -> list[bool]:
-    """Whether each (VM, fence) is still held by this fence; those that are, are leased until then."""
+    """Renew each (VM, fence) until then. Return for each of them False if another worker took the lease over."""
     flags = db.run(
         "pools/renew_leases",
         [keys.POOL_SLOTS.key, keys.REQUEST_SLOTS.key, keys.DESTROYS],

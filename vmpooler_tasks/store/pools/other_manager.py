@@ -1,27 +1,24 @@
-"""Whether another pool manager is at work on the same Redis: VMPooler's own, seen by the counters that it changes."""
+"""Sightings of another pool manager on the same Redis: VMPooler's own, known by the counters that it changes."""
 
 from vmpooler_tasks.store import keys
 from vmpooler_tasks.store.redis.connection import Database
 from vmpooler_tasks.store.redis.numbers import leading_number
 
 REMEMBERED_SECONDS = 120
-"""For so long it is remembered that somebody else counted clones."""
+"""How long a sighting is remembered."""
 
-LEAST_SIGHTINGS = 2
-"""A counter that is wrong once was left behind by a manager that has been stopped."""
+MIN_SIGHTINGS = 2
+"""One wrong counter is no proof: a manager that was stopped leaves one behind."""
 
 
-def look(db: Database) -> bool:
-    """Whether another one was seen lately: VMPooler's counters of clones are not what was written to them here.
-
-    They are put right.
-    """
+def correct_counters(db: Database) -> bool:
+    """Correct VMPooler's counters of clones. Return True if another manager changed them lately."""
     slots = [key for kind in (keys.POOL_SLOTS, keys.REQUEST_SLOTS) for key in (kind.counter, kind.key)]
-    seen = db.run("pools/correct_counters", [keys.OTHER_MANAGER, *slots], [REMEMBERED_SECONDS])
-    return int(seen) >= LEAST_SIGHTINGS
+    sightings = db.run("pools/correct_counters", [keys.OTHER_MANAGER, *slots], [REMEMBERED_SECONDS])
+    return int(sightings) >= MIN_SIGHTINGS
 
 
-def sightings(db: Database) -> int:
-    """How often one was seen lately; 0 if it was one counter that was left behind."""
-    seen = leading_number(db.call("GET", keys.OTHER_MANAGER))
-    return seen if seen >= LEAST_SIGHTINGS else 0
+def recent_sightings(db: Database) -> int:
+    """Return how often another manager was seen lately; 0 if it was a single counter that was left behind."""
+    sightings = leading_number(db.call("GET", keys.OTHER_MANAGER))
+    return sightings if sightings >= MIN_SIGHTINGS else 0

@@ -1,18 +1,17 @@
-"""Pools as Redis knows them: registered settings, overrides and orders from the API, and their queues."""
+"""Orders from users of the API: overrides of sizes, templates and clone targets, and resets of pools."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from vmpooler_tasks.model.names import Queue, readable
+from vmpooler_tasks.model.names import readable
 from vmpooler_tasks.store import keys
 from vmpooler_tasks.store.redis.connection import Database
-from vmpooler_tasks.store.redis.numbers import finite
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Orders:
-    """What was ordered through the API. `known_template`: the template that the pool's VMs were last made from."""
+    """The orders for one pool. `known_template` is the template that the pool's VMs were last made from."""
 
     size: str | None
     template: str | None
@@ -23,74 +22,24 @@ class Orders:
     known_template: str | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PoolView:
-    """One pool at one instant.
-
-    `provider_closed_until`: its provider is left alone until that epoch; so is the pool itself until `closed_until`. In
-    the past: until one clone succeeds.
-
-    `provider_is_silent`: it could not say what VMs it has when it was asked last.
-    """
-
-    queues: Mapping[Queue, frozenset[bytes]]
-    orders: Orders
-    provider_closed_until: float | None
-    closed_until: float | None
-    provider_is_silent: bool
-
-
-def register(db: Database, pools: Mapping[str, Mapping[str, str]]) -> None:
-    """Tells VMPooler's API server which pools there are, as VMPooler's own manager does at its start."""
-    with db.translated_errors(keys.POOLS):
-        former = {readable(name) for name in db.client.smembers(keys.POOLS)}
-        pipe = db.client.pipeline(transaction=True)
-        for name in former - pools.keys():
-            pipe.srem(keys.POOLS, name)
-            pipe.delete(keys.pool(name))
-        for name, fields in pools.items():
-            pipe.sadd(keys.POOLS, name)
-            pipe.delete(keys.pool(name))
-            pipe.hset(keys.pool(name), mapping=dict(fields))
-        pipe.execute()
-
-
-def view(db: Database, pool: str, provider: str) -> PoolView:
-    """One round trip. Raises WrongTypeError."""
-    with db.translated_errors(*keys.queues(pool)):
-        pipe = db.client.pipeline(transaction=False)
-        for queue in Queue:
-            pipe.smembers(keys.queue(queue, pool))
-        pipe.hmget(keys.breaker(provider), "open_until", "listings")
-        pipe.hget(keys.pool_breaker(pool), "open_until")
-        _ask_orders(pipe, pool)
-        replies = pipe.execute()
-    members, ((open_until, listings), own, *orders) = replies[: len(Queue)], replies[len(Queue) :]
-    return PoolView(
-        queues=dict(zip(Queue, map(frozenset, members), strict=True)),
-        orders=_orders(orders),
-        provider_closed_until=finite(_text(open_until)),
-        closed_until=finite(_text(own)),
-        provider_is_silent=listings is not None,
-    )
-
-
-def orders(db: Database, pool: str) -> Orders:
-    """One round trip."""
+def read_orders(db: Database, pool: str) -> Orders:
+    """Read the orders for one pool in one round trip."""
     with db.translated_errors():
         pipe = db.client.pipeline(transaction=False)
-        _ask_orders(pipe, pool)
-        return _orders(pipe.execute())
+        add_order_commands(pipe, pool)
+        return parse_orders(pipe.execute())
 
 
-def _ask_orders(pipe: Any, pool: str) -> None:
+def add_order_commands(pipe: Any, pool: str) -> None:
+    """Add the commands whose replies `parse_orders` reads."""
     for key in (keys.POOL_SIZES, keys.POOL_TEMPLATES, keys.POOL_CLONE_TARGETS, keys.TEMPLATES):
         pipe.hget(key, pool)
     for key in (keys.POOL_RESETS, keys.UNDO_SIZES, keys.UNDO_TEMPLATES):
         pipe.sismember(key, pool)
 
 
-def _orders(replies: Sequence[Any]) -> Orders:
+def parse_orders(replies: Sequence[Any]) -> Orders:
+    """Turn the replies to `add_order_commands` into orders."""
     size, template, target, known, reset, undo_size, undo_template = replies
     return Orders(
         size=_text(size),
@@ -108,7 +57,7 @@ def _text(raw: bytes | None) -> str | None:
 
 
 def undo(db: Database, pool: str, *, size: bool, template: bool) -> None:
-    """Takes overrides back, as was ordered."""
+    """Remove the pool's overrides of size or template, and the order to do so."""
     with db.translated_errors():
         pipe = db.client.pipeline(transaction=True)
         if size:
@@ -120,17 +69,11 @@ def undo(db: Database, pool: str, *, size: bool, template: bool) -> None:
         pipe.execute()
 
 
-def reset_done(db: Database, pool: str) -> None:
+def remove_reset(db: Database, pool: str) -> None:
+    """Remove the order to reset the pool, which is done."""
     db.call("SREM", keys.POOL_RESETS, pool)
 
 
 def remember_template(db: Database, pool: str, template: str) -> None:
-    """From now on the pool's VMs are made from this one."""
+    """Record the template for the pool's new VMs."""
     db.call("HSET", keys.TEMPLATES, pool, template)
-
-
-def flag_empty(db: Database, pool: str, *, empty: bool) -> bool:
-    """Whether this is news: it has just become empty, or is no longer."""
-    if empty:
-        return db.call("SET", keys.empty(pool), "true", "NX") is not None
-    return bool(db.call("DEL", keys.empty(pool)))

@@ -1,14 +1,12 @@
-"""VMs on their way from queue to queue: guarded moves, which do nothing for a VM that has left already."""
+"""VMs and their moves between queues. A move is guarded: it does nothing for a VM that has left its queue."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 
-from vmpooler_tasks.model.deadletters.entry import DeadLetter
-from vmpooler_tasks.model.names import DeadLetterQueue, Queue
+from vmpooler_tasks.model.names import Queue
 from vmpooler_tasks.model.pools.lifecycle import Fields
 from vmpooler_tasks.model.requests import RequestRetry
 from vmpooler_tasks.store import keys
-from vmpooler_tasks.store.deadletters.trim import DeadLetterLimits, Trimmed, limit_words
+from vmpooler_tasks.store.pools.failures import DeadLetterWrite, FailedVm, read_failed_vm, retry_keys, retry_words
 from vmpooler_tasks.store.redis.chunks import chunks
 from vmpooler_tasks.store.redis.connection import Database
 from vmpooler_tasks.store.vmpooler import queues
@@ -28,24 +26,14 @@ FIELDS = (
     "request_id",
     "pool_alias",
 )
-"""What the checks look at."""
+"""The metadata that the checks use."""
 
-MOVED_AT_ONCE = 500
-"""As pools/complete_some.lua has it: fewer are the last."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FailedVm:
-    """What a failure did. `failed`: the VM was in its queue until now."""
-
-    failed: bool
-    trimmed: Trimmed = field(default_factory=lambda: Trimmed(0, 0))
-    request_outcome: str = "none"
-    request_retries: int = 0
+MOVE_PAGE = 500
+"""VMs that one call of pools/complete_some.lua moves."""
 
 
-def metadata(db: Database, vms: Sequence[bytes]) -> list[Fields]:
-    """The FIELDS of each; a running VM without a `checkout` of its own gets none here (see `checkouts`)."""
+def read_metadata(db: Database, vms: Sequence[bytes]) -> list[Fields]:
+    """Return the FIELDS of each VM. For running VMs see also `read_checkouts`."""
     found: list[Fields] = []
     for page in chunks(vms):
         rows = queues.fields(db, page, *(name.encode() for name in FIELDS)).result()
@@ -53,102 +41,69 @@ def metadata(db: Database, vms: Sequence[bytes]) -> list[Fields]:
     return found
 
 
-def checkouts(db: Database, pool: str, vms: Sequence[bytes]) -> list[bytes | None]:
-    """When each was checked out, as the pool's list of active VMs has it."""
+def read_checkouts(db: Database, pool: str, vms: Sequence[bytes]) -> list[bytes | None]:
+    """Return the checkout time of each VM from the pool's hash of active VMs."""
     with db.translated_errors(keys.active(pool)):
         found: list[bytes | None] = db.client.hmget(keys.active(pool), list(vms)) if vms else []
         return found
 
 
-def note(db: Database, vm: str, name: str, value: str | bytes) -> None:
-    """Keeps one field of a VM's metadata, unless there is none any more."""
+def set_field(db: Database, vm: str, name: str, value: str | bytes) -> None:
+    """Set one field of a VM's metadata, unless the metadata is gone."""
     db.run("pools/set_field", [keys.vm(vm.encode())], [name, value])
 
 
-def begin_age(db: Database, vm: bytes, stamp: bytes) -> None:
-    """From now on a pending VM that nobody gave a time has one. Raises WrongTypeError."""
+def start_age(db: Database, vm: bytes, stamp: bytes) -> None:
+    """Set the `clone` time of a pending VM that has none. Raise WrongTypeError if its metadata is not a hash."""
     db.call("HSETNX", keys.vm(vm), "clone", stamp)
 
 
 def complete(db: Database, vm: str, pool: str, queue: Queue) -> bool:
-    """Moves it to completed; False if it had left the queue."""
+    """Move the VM from this queue to completed. Return False if it had left the queue."""
     return bool(db.run("pools/complete", [keys.queue(queue, pool), keys.queue(Queue.COMPLETED, pool)], [vm]))
 
 
 def complete_some(db: Database, pool: str, queue: Queue, keep: int = 0) -> list[str]:
-    """Moves any to completed until so many are left."""
+    """Move any VMs from this queue to completed until `keep` are left. Return the moved VMs."""
     moved: list[str] = []
     while True:
-        page = db.run("pools/complete_some", [keys.queue(queue, pool), keys.queue(Queue.COMPLETED, pool)], [keep])
+        page = db.run(
+            "pools/complete_some", [keys.queue(queue, pool), keys.queue(Queue.COMPLETED, pool)], [keep, MOVE_PAGE]
+        )
         moved += [vm.decode(errors="backslashreplace") for vm in page]
-        if len(page) < MOVED_AT_ONCE:
+        if len(page) < MOVE_PAGE:
             return moved
 
 
 def fail(
-    db: Database,
-    vm: str,
-    pool: str,
-    queue: Queue,
-    *,
-    letter: DeadLetter,
-    now: float,
-    limits: DeadLetterLimits | None,
-    retry: RequestRetry,
+    db: Database, vm: str, pool: str, queue: Queue, *, dead_letter: DeadLetterWrite, retry: RequestRetry, now: float
 ) -> FailedVm:
-    """Its dead letter, and from pending or ready to completed. Without `limits` there is no letter."""
-    dead_letters = DeadLetterQueue(str(queue))
-    failed, dropped, expired, outcome, retries = db.run(
+    """Write the VM's dead letter, move it from this queue to completed, and retry or fail its request."""
+    reply = db.run(
         "pools/fail_vm",
         [
             keys.queue(queue, pool),
             keys.queue(Queue.COMPLETED, pool),
-            keys.dead_letters(dead_letters),
-            keys.DEAD_LETTER_IDS,
-            keys.COUNTERS,
-            keys.request(retry.request_id),
-            keys.PENDING_ONDEMAND_CLONES,
+            *dead_letter.keys(),
+            *retry_keys(retry),
         ],
-        [
-            vm,
-            dead_letters,
-            repr(now),
-            *limit_words(limits),
-            letter.id,
-            letter.member(),
-            int(retry.permanent),
-            retry.most_retries,
-            retry.item,
-            retry.reason,
-        ],
+        [vm, repr(now), *dead_letter.words(), *retry_words(retry)],
     )
-    return FailedVm(
-        failed=bool(failed),
-        trimmed=Trimmed(dropped, expired),
-        request_outcome=outcome.decode(),
-        request_retries=retries,
-    )
+    return read_failed_vm(reply)
 
 
-def drop_pending(db: Database, vm: str, pool: str, *, keep_seconds: float, retry: RequestRetry) -> FailedVm:
-    """Removes a pending VM that is nowhere."""
-    removed, outcome, *retries = db.run(
-        "pools/drop_pending",
-        [
-            keys.queue(Queue.PENDING, pool),
-            keys.vm(vm.encode()),
-            keys.request(retry.request_id),
-            keys.PENDING_ONDEMAND_CLONES,
-        ],
-        [vm, int(keep_seconds), retry.most_retries, retry.item],
+def remove_pending(db: Database, vm: str, pool: str, *, keep_seconds: float, retry: RequestRetry) -> FailedVm:
+    """Remove a pending VM that its provider does not have, and retry or fail its request. No dead letter is written."""
+    removed, outcome, retries = db.run(
+        "pools/remove_pending",
+        [keys.queue(Queue.PENDING, pool), keys.vm(vm.encode()), *retry_keys(retry)],
+        [vm, int(keep_seconds), *retry_words(retry)],
     )
-    return FailedVm(
-        failed=bool(removed), request_outcome=outcome.decode(), request_retries=retries[0] if retries else 0
-    )
+    return read_failed_vm([removed, 0, 0, outcome, retries])
 
 
 def discover(db: Database, pool: str, vms: Sequence[bytes]) -> list[str]:
-    """Those of these that are in no queue are put into discovered."""
+    """Add those of these VMs to discovered that are in no queue of the pool. Return them."""
     others = [keys.queue(queue, pool) for queue in Queue if queue is not Queue.DISCOVERED]
-    found = db.run("pools/discover", [keys.queue(Queue.DISCOVERED, pool), *others], [keys.VM_PREFIX, pool, *vms])
-    return [vm.decode(errors="backslashreplace") for vm in found]
+    added = db.run("pools/discover", [keys.queue(Queue.DISCOVERED, pool), *others], [keys.VM_PREFIX, pool, *vms])
+    return [vm.decode(errors="backslashreplace") for vm in added]

@@ -1,4 +1,4 @@
-"""On-demand requests, which VMPooler's API server writes: taken up, filled, answered."""
+"""On-demand requests, which VMPooler's API server writes: accepted, filled, closed."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,12 +13,12 @@ from vmpooler_tasks.store.redis.numbers import leading_number
 from vmpooler_tasks.store.vmpooler import queues
 
 REMEMBERED_SECONDS = 30 * 24 * 3600
-"""For so long it is known when a request was made that has its answer; and what it was given, as VMPooler keeps it."""
+"""How long a closed request's creation time and delivered VMs are kept, as VMPooler does."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """A request as it stands; `since`: the epoch of its making."""
+    """An open request. `since` is the epoch of its creation."""
 
     id: bytes
     since: float
@@ -26,13 +26,13 @@ class Request:
     status: str | None
 
     @property
-    def is_answered(self) -> bool:
-        """Any other status is one of somebody else's, on the way."""
+    def is_closed(self) -> bool:
+        """True for a final status. VMPooler sets other ones on the way there."""
         return self.status in set(RequestStatus)
 
 
-def waiting(db: Database, key: bytes) -> list[Request]:
-    """The requests that wait (or are being filled, as `key` says), oldest first. Raises WrongTypeError."""
+def read_requests(db: Database, key: bytes) -> list[Request]:
+    """Return the requests of this set (waiting, or being filled), oldest first. Raise WrongTypeError."""
     with db.translated_errors(key):
         found = db.client.zrange(key, 0, -1, withscores=True)
     rows = queues.read_fields(db, [keys.request(name) for name, _ in found], b"requested", b"status")
@@ -46,8 +46,12 @@ def _text(raw: bytes | None) -> str | None:
     return None if raw is None else raw.decode("utf-8", errors="surrogateescape")
 
 
+def _raw(text: str) -> bytes:
+    return text.encode(errors="surrogateescape")
+
+
 def accept(db: Database, request: Request, wanted: Sequence[Wanted]) -> bool:
-    """Its clones are queued, and it is being filled. False if it was taken up, answered or changed meanwhile."""
+    """Queue the request's clones, and mark it as being filled. Return False if it was accepted, closed or changed."""
     name = request.id.decode(errors="surrogateescape")
     items = [_raw(str(CloneItem(part, name))) for part in wanted]
     return bool(
@@ -58,56 +62,49 @@ def accept(db: Database, request: Request, wanted: Sequence[Wanted]) -> bool:
                 keys.PROCESSING_REQUESTS,
                 keys.PENDING_ONDEMAND_CLONES,
                 keys.request(request.id),
-                keys.ASKED,
+                keys.REQUESTED_AT,
             ],
-            [
-                request.id,
-                _raw(request.requested or ""),
-                request.since - REMEMBERED_SECONDS,
-                *items,
-            ],
+            [request.id, _raw(request.requested or ""), request.since - REMEMBERED_SECONDS, *items],
         )
     )
 
 
-def items(db: Database) -> list[bytes]:
-    """The clones still to be started for requests, in the order in which they are. Raises WrongTypeError."""
+def read_items(db: Database) -> list[bytes]:
+    """Return the queued clones of all requests, in their order. Raise WrongTypeError."""
     found: list[bytes] = db.call("ZRANGE", keys.PENDING_ONDEMAND_CLONES, 0, -1)
     return found
 
 
 def drop_item(db: Database, raw: bytes) -> None:
+    """Remove one item from the queue."""
     db.call("ZREM", keys.PENDING_ONDEMAND_CLONES, raw)
 
 
-def begin_clones(
+def start_clones(
     db: Database,
     raw: bytes,
     item: CloneItem,
     names: Sequence[str],
     *,
-    limit: int,
+    max_clones: int,
     leased_until: float,
     metadata: Mapping[str, Any],
 ) -> list[str] | None:
-    """The clones begun of this item; what is left of it stays. None if nobody waits for it any more."""
-    wanted, slots = item.wanted, keys.REQUEST_SLOTS
-    before, behind = around_count(wanted, _raw(item.request_id))
-    begun = db.run(
+    """Start clones of this item while slots are free, and queue the rest. Return None if its request is closed."""
+    wanted = item.wanted
+    started = db.run(
         "requests/start_clones",
         [
             keys.PENDING_ONDEMAND_CLONES,
             keys.request(_raw(item.request_id)),
             keys.queue(Queue.PENDING, wanted.pool),
-            slots.key,
-            slots.counter,
+            *keys.REQUEST_SLOTS,
         ],
         [
             raw,
             wanted.count,
-            before,
-            behind,
-            limit,
+            *around_count(wanted, _raw(item.request_id)),
+            max_clones,
             repr(leased_until),
             keys.VM_PREFIX,
             keys.WORK_PREFIX,
@@ -115,20 +112,16 @@ def begin_clones(
             *names,
         ],
     )
-    return None if begun is None else [name.decode() for name in begun]
+    return None if started is None else [name.decode() for name in started]
 
 
 def around_count(part: Wanted, request_id: bytes) -> tuple[bytes, bytes]:
-    """The text of an item before and behind its count."""
+    """Return the text of an item before and behind its count."""
     return _raw(f"{part.alias}:{part.pool}:"), b":" + request_id
 
 
-def _raw(text: str) -> bytes:
-    return text.encode(errors="surrogateescape")
-
-
 def fill(db: Database, request_id: bytes, wanted: Sequence[Wanted]) -> bool:
-    """Whether it is ready now: all of its VMs are delivered."""
+    """Mark the request ready if all of its VMs are delivered. Return True if that happened now."""
     sets = [keys.delivered(request_id, part.alias, part.pool) for part in wanted]
     return bool(
         db.run(
@@ -140,7 +133,7 @@ def fill(db: Database, request_id: bytes, wanted: Sequence[Wanted]) -> bool:
 
 
 def refill(db: Database, request_id: bytes, part: Wanted, *, dry_run: bool = False) -> int:
-    """How many VMs this part of an open request has lost on their way; but for a dry run, they are to be begun anew."""
+    """Queue clones for the VMs that this part of an open request has lost. Return how many; a dry run only counts."""
     before, behind = around_count(part, request_id)
     return int(
         db.run(
@@ -159,7 +152,7 @@ def refill(db: Database, request_id: bytes, part: Wanted, *, dry_run: bool = Fal
 def close(
     db: Database, request_id: bytes, wanted: Sequence[Wanted], reason: str, keep_seconds: float
 ) -> tuple[RequestStatus, list[str]]:
-    """(how it ended, the delivered VMs that are completed). One that has no answer fails for this reason."""
+    """Close the request; an open one fails for this reason. Return its status, and the VMs moved to completed."""
     name = request_id.decode(errors="surrogateescape")
     places = [
         key
@@ -170,7 +163,7 @@ def close(
             keys.queue(Queue.COMPLETED, part.pool),
         )
     ]
-    left = [
+    items = [
         _raw(str(CloneItem(Wanted(part.alias, part.pool, count), name)))
         for part in wanted
         for count in range(part.count + 1)
@@ -184,23 +177,23 @@ def close(
             keys.PENDING_ONDEMAND_CLONES,
             *places,
         ],
-        [request_id, reason, int(keep_seconds), *left],
+        [request_id, reason, int(keep_seconds), *items],
     )
     return RequestStatus(status.decode()), [vm.decode(errors="backslashreplace") for vm in completed]
 
 
-def retry_count(db: Database, request_id: bytes) -> int:
-    """How often clones of this request were made again; 0 if it is not there."""
+def read_retry_count(db: Database, request_id: bytes) -> int:
+    """Return how many clones of this request were retried; 0 if there is no such request."""
     return leading_number(db.call("HGET", keys.request(request_id), "retry_count"))
 
 
-def requested(db: Database, request_id: bytes) -> str | None:
-    """What it asks for, as text; None if it is not there."""
+def read_requested(db: Database, request_id: bytes) -> str | None:
+    """Return what the request asks for, as text; None if there is no such request."""
     return _text(db.call("HGET", keys.request(request_id), "requested"))
 
 
 def create(db: Database, request_id: str, wanted: Sequence[Wanted], now: float) -> None:
-    """Makes a request as VMPooler's API server does."""
+    """Create a request as VMPooler's API server does."""
     with db.translated_errors():
         pipe = db.client.pipeline(transaction=True)
         pipe.hset(keys.request(request_id.encode()), mapping={"requested": ",".join(map(str, wanted))})
@@ -209,33 +202,35 @@ def create(db: Database, request_id: str, wanted: Sequence[Wanted], now: float) 
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Facts:
-    """All fields of a request; `since`: the epoch of its making, if it is known."""
+class RequestRecord:
+    """All fields of a request without its token. `since` is the epoch of its creation, if that is known."""
 
     fields: Mapping[str, str]
     since: float | None
     is_filling: bool
 
 
-def facts(db: Database, request_id: bytes) -> Facts:
+def read_record(db: Database, request_id: bytes) -> RequestRecord:
+    """Read everything that Redis holds of one request; no fields if there is no such request."""
     with db.translated_errors(keys.request(request_id)):
         pipe = db.client.pipeline(transaction=False)
         pipe.hgetall(keys.request(request_id))
         pipe.zscore(keys.WAITING_REQUESTS, request_id)
         pipe.zscore(keys.PROCESSING_REQUESTS, request_id)
-        pipe.zscore(keys.ASKED, request_id)
-        raw, waits, filling, asked = pipe.execute()
+        pipe.zscore(keys.REQUESTED_AT, request_id)
+        raw, waiting, filling, requested_at = pipe.execute()
     fields = {readable(name): readable(value) for name, value in raw.items() if not name.startswith(b"token:")}
-    return Facts(fields=fields, since=waits or filling or asked, is_filling=filling is not None)
+    since = waiting or filling or requested_at
+    return RequestRecord(fields=fields, since=since, is_filling=filling is not None)
 
 
-def delivered(db: Database, request_id: bytes, part: Wanted) -> list[str]:
-    """The VMs that were delivered for this part of a request."""
+def read_delivered(db: Database, request_id: bytes, part: Wanted) -> list[str]:
+    """Return the VMs that were delivered for this part of a request."""
     return [readable(vm) for vm in db.call("SMEMBERS", keys.delivered(request_id, part.alias, part.pool))]
 
 
-def vms_of(db: Database, queue: Queue, pool: str, request_id: bytes) -> list[str]:
-    """The VMs in this queue that were made for the request."""
+def vms_for(db: Database, queue: Queue, pool: str, request_id: bytes) -> list[str]:
+    """Return the VMs in this queue that were made for the request."""
     names = sorted(db.call("SMEMBERS", keys.queue(queue, pool)))
     rows = queues.read_fields(db, [keys.vm(name) for name in names], b"request_id")
     return [readable(name) for name, (owner,) in zip(names, rows, strict=True) if owner == request_id]

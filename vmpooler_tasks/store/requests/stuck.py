@@ -1,43 +1,44 @@
-"""On-demand requests that nobody fills: found and failed by a purge."""
+"""Stuck on-demand requests: nobody fills them. A purge finds and fails them."""
 
-from vmpooler_tasks.model.requests import parse_requested
+from vmpooler_tasks.model.requests import RequestStatus, parse_requested
 from vmpooler_tasks.store import keys
 from vmpooler_tasks.store.redis.connection import Database
 from vmpooler_tasks.store.vmpooler import queues
 
-PAGE = 1000
-"""Requests looked at per round trip."""
+SCAN_COUNT = 1000
+"""Requests that one round trip reads."""
 
-ANSWERED = (b"ready", b"failed", b"deleted")
+CLOSED = frozenset(status.encode() for status in RequestStatus)
 
 
 def older_than(db: Database, key: bytes, epoch: float) -> dict[bytes, float]:
-    """Request → epoch of its making, of those that wait (or are filled, as `key` says) since before then, oldest first.
+    """Return the open requests of this set (waiting, or being filled) that were created before `epoch`.
 
-    Answered ones are left out; their number, whatever it is, hides none of the others. Raises WrongTypeError.
+    The result maps a request to the epoch of its creation, oldest first. Closed requests are skipped, however many
+    there are. Raise WrongTypeError.
     """
     found: dict[bytes, float] = {}
-    for _, page in db.stream(lambda cursor: ("ZSCAN", key, cursor, "COUNT", PAGE)):
+    for _, page in db.stream(lambda cursor: ("ZSCAN", key, cursor, "COUNT", SCAN_COUNT)):
         old = {name: since for name, since in zip(page[::2], map(float, page[1::2]), strict=True) if since < epoch}
-        found |= {name: old[name] for name in _unanswered(db, list(old))}
+        found |= {name: old[name] for name in _open_ones(db, list(old))}
     return dict(sorted(found.items(), key=lambda item: item[1]))
 
 
-def _unanswered(db: Database, names: list[bytes]) -> list[bytes]:
-    """Also those whose hash is missing or is none: what becomes of them is for `fail` to say."""
+def _open_ones(db: Database, names: list[bytes]) -> list[bytes]:
+    """Return the requests without a final status. Missing or unreadable hashes count as open: `fail` handles them."""
     if not names:
         return []
     statuses = queues.read_fields(db, [keys.request(name) for name in names], b"status")
-    return [name for name, (status,) in zip(names, statuses, strict=True) if status not in ANSWERED]
+    return [name for name, (status,) in zip(names, statuses, strict=True) if status not in CLOSED]
 
 
 def is_open(db: Database, request: bytes) -> bool:
-    """Whether `fail` would fail it now. Raises WrongTypeError."""
-    return db.call("HGET", keys.request(request), "status") not in ANSWERED
+    """Return True if `fail` would fail the request now. Raise WrongTypeError."""
+    return db.call("HGET", keys.request(request), "status") not in CLOSED
 
 
 def fail(db: Database, request: bytes, reason: str, keep_seconds: float) -> bool:
-    """False if the request got an answer meanwhile. Raises WrongTypeError."""
+    """Fail the request. Return False if it was closed meanwhile. Raise WrongTypeError."""
     return bool(
         db.run(
             "requests/fail",
@@ -46,15 +47,14 @@ def fail(db: Database, request: bytes, reason: str, keep_seconds: float) -> bool
                 keys.WAITING_REQUESTS,
                 keys.PROCESSING_REQUESTS,
                 keys.COUNTERS,
-                *_delivered(db, request),
+                *_delivered_keys(db, request),
             ],
             [request, reason, int(keep_seconds)],
         )
     )
 
 
-def _delivered(db: Database, request: bytes) -> list[bytes]:
-    """The keys of what was delivered to it."""
+def _delivered_keys(db: Database, request: bytes) -> list[bytes]:
     text = db.call("HGET", keys.request(request), "requested") or b""
     try:
         wanted = parse_requested(text.decode(errors="surrogateescape"))

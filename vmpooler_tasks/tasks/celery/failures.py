@@ -11,7 +11,7 @@ from typing import Any
 from vmpooler_tasks.errors import StoreRefusedError, StoreUnavailableError, VmpoolerTasksError
 from vmpooler_tasks.jobs.deadletters.retention import keep
 from vmpooler_tasks.jobs.pools import clone
-from vmpooler_tasks.jobs.pools.clone import Failure
+from vmpooler_tasks.jobs.pools.clone import CloneFailure
 from vmpooler_tasks.model.deadletters.entry import MAX_TEXT, DeadLetter, dead_letter_id
 from vmpooler_tasks.model.names import DeadLetterQueue, on_one_line
 from vmpooler_tasks.model.redaction import redacted, redacted_bytes, redacted_text
@@ -109,8 +109,8 @@ def _fail_clone(failed: FailedTask) -> bool:
     vm, pool, request_id = (failed.argument(name, position) for position, name in enumerate(_CLONE_ARGUMENTS))
     if vm is None or pool is None or isinstance(failed.error, StoreUnavailableError | StoreRefusedError):
         return False
-    failure = Failure.of(failed.error or RuntimeError("the reason is not known"))
-    redacted_failure = Failure(
+    failure = CloneFailure.of(failed.error or RuntimeError("the reason is not known"))
+    redacted_failure = CloneFailure(
         failed.error_class or failure.error_class, redacted_text(failure.message), failure.permanent
     )
     try:

@@ -15,7 +15,7 @@ from vmpooler_tasks.logs import refuse
 from vmpooler_tasks.model.names import on_one_line
 from vmpooler_tasks.model.redrive import read_lineage
 from vmpooler_tasks.store.health import record as health_record
-from vmpooler_tasks.store.pools import overrides
+from vmpooler_tasks.store.pools import registration
 from vmpooler_tasks.store.redis import server
 from vmpooler_tasks.tasks.celery.failures import FailedTask, keep_failed_task, keep_raw_message, plain
 from vmpooler_tasks.tasks.observe import log_filter, log_format
@@ -121,7 +121,7 @@ def _register_pools(**_: Any) -> None:
     """Register the pools in Redis, where VMPooler's API server reads them."""
     if settings().config.manage_pools:
         try:
-            overrides.register(database(), {pool.name: _registered_fields(pool) for pool in settings().pools})
+            registration.register(database(), {pool.name: _registered_fields(pool) for pool in settings().pools})
         except VmpoolerTasksError as error:
             _log.warning("[!] [config] the pools could not be registered: %s", on_one_line(str(error)))
 

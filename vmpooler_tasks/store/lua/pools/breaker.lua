@@ -1,22 +1,24 @@
--- Shared: the circuit breaker of one provider, a hash: failures (of clones, in a row), listings and looks (that failed, in
--- a row), open_until, trial_until, pause. It is missing while all is well.
-local function left_alone_until(breaker, now, trial_end)
-  local found = redis.call('HMGET', breaker, 'open_until', 'trial_until')
-  if not found[1] then return nil end
-  if tonumber(found[1]) > now then return found[1] end
-  if found[2] and tonumber(found[2]) > now then return found[2] end
-  redis.call('HSET', breaker, 'trial_until', trial_end)  -- one may try
+-- Shared: the circuit breaker of one provider or pool, a hash: failures (of clones, in a row), inventories and checks (that
+-- failed, in a row), open_until, trial_until, pause. The hash is missing while nothing fails.
+
+-- Returns until when the provider is suspended; nil if the caller may call it now. After a suspension the first caller gets
+-- nil and has the trial until `trial_end`; the others wait for that.
+local function suspended_or_start_trial(breaker, now, trial_end)
+  local open_until, trial_until = unpack(redis.call('HMGET', breaker, 'open_until', 'trial_until'))
+  if not open_until then return nil end
+  if tonumber(open_until) > now then return open_until end
+  if trial_until and tonumber(trial_until) > now then return trial_until end
+  redis.call('HSET', breaker, 'trial_until', trial_end)
   return nil
 end
 
--- Counts a failure of this kind, as `weight` of them; answers until when the provider is left alone, if this was one too
--- many.
-local function count_failure(breaker, kind, now, most, shortest, weight)
+-- Counts `weight` failures of this kind. Returns until when the provider is suspended, if this failure suspended it.
+local function count_failure(breaker, kind, now, max_failures, min_pause, weight)
   local failures = redis.call('HINCRBY', breaker, kind, weight or 1)
   redis.call('EXPIRE', breaker, 86400)
   local open_until = redis.call('HGET', breaker, 'open_until')
-  if failures < most or (open_until and tonumber(open_until) > now) then return nil end
-  local pause = math.min(tonumber(redis.call('HGET', breaker, 'pause') or shortest / 2) * 2, 10 * shortest)
+  if failures < max_failures or (open_until and tonumber(open_until) > now) then return nil end
+  local pause = math.min(tonumber(redis.call('HGET', breaker, 'pause') or min_pause / 2) * 2, 10 * min_pause)
   local until_then = string.format('%.3f', now + pause)
   redis.call('HSET', breaker, 'open_until', until_then, 'pause', tostring(pause))
   redis.call('HDEL', breaker, 'trial_until')

@@ -1,38 +1,41 @@
 -- uses: pools/lease
 -- uses: pools/breaker
--- Takes a clone on, if it is still wanted and nobody else works on it.
+-- Claims the clone of a pending VM for one worker, and leases it.
 -- KEYS   1: pending   2: slots   3: counter of the slots   4: work   5: fences   6: breaker   7: metadata
 --        8: template overrides   9: clone target overrides
--- ARGV   1: VM   2: owner   3: now   4: leased until   5: most attempts   6: pool   7: now, as VMPooler writes it
--- RETURN {outcome, fence, attempts, leased until, request, alias, clone, template override, clone target override}
---        outcome: ok, gone (it is not pending any more), done (it is made), busy (somebody else makes it), open (its
---        provider is left alone), worn (too many attempts)
-local now = tonumber(ARGV[3])
-local found = redis.call('HMGET', KEYS[7], 'request_id', 'pool_alias', 'clone', 'clone_time')
-local function answer(outcome, fence, attempts, lease_end)
-  local template, target = redis.call('HGET', KEYS[8], ARGV[6]), redis.call('HGET', KEYS[9], ARGV[6])
-  return {outcome, fence or 0, attempts or 0, lease_end or '', found[1], found[2], found[3], template, target}
+-- ARGV   1: VM   2: pool   3: owner   4: now   5: end of the lease   6: maximum attempts   7: now, as VMPooler writes it
+-- RETURN {claim, fence, attempts, suspended until, request, alias, clone time, template override, clone target override}
+--        claim: claimed, left_queue (no longer pending), already_cloned, busy (another worker holds the lease), suspended
+--        (by the breaker), exhausted (too many attempts)
+local pending, slots, counter, work, fences, breaker, metadata, templates, clone_targets = unpack(KEYS)
+local vm, pool, owner, now, lease_end, max_attempts, stamp = unpack(ARGV)
+now = tonumber(now)
+
+local request, alias, clone_stamp, clone_time =
+  unpack(redis.call('HMGET', metadata, 'request_id', 'pool_alias', 'clone', 'clone_time'), 1, 4)
+local function result(claim, fence, attempts, suspended_until)
+  local template, clone_target = redis.call('HGET', templates, pool), redis.call('HGET', clone_targets, pool)
+  return {claim, fence or 0, attempts or 0, suspended_until or '', request, alias, clone_stamp, template, clone_target}
 end
-if redis.call('SISMEMBER', KEYS[1], ARGV[1]) == 0 then
-  if not is_leased(KEYS[2], KEYS[4], ARGV[1], ARGV[2], now) then free_slot(KEYS[2], KEYS[3], ARGV[1]) end
-  return answer('gone')
+
+if redis.call('SISMEMBER', pending, vm) == 0 then
+  if not is_leased(slots, work, vm, owner, now) then free_slot(slots, counter, vm) end
+  return result('left_queue')
 end
-if found[4] then return answer('done') end
-if is_leased(KEYS[2], KEYS[4], ARGV[1], ARGV[2], now) or is_delivered_twice(KEYS[2], KEYS[4], ARGV[1], ARGV[2], now) then
-  return answer('busy')
+if clone_time then return result('already_cloned') end
+if is_leased(slots, work, vm, owner, now) or is_delivered_twice(slots, work, vm, owner, now) then return result('busy') end
+local attempts = redis.call('HINCRBY', work, 'attempts', 1)
+local fence = take_work(slots, counter, work, fences, vm, owner, lease_end)
+if attempts > tonumber(max_attempts) then return result('exhausted', fence, attempts) end
+local suspended_until = suspended_or_start_trial(breaker, now, lease_end)
+if suspended_until then
+  redis.call('HDEL', work, 'owner', 'fence')
+  redis.call('HINCRBY', work, 'attempts', -1)
+  set_slot(slots, counter, vm, suspended_until)
+  return result('suspended', 0, 0, suspended_until)
 end
-local attempts = redis.call('HINCRBY', KEYS[4], 'attempts', 1)
-local fence = take_work(KEYS[2], KEYS[3], KEYS[4], KEYS[5], ARGV[1], ARGV[2], ARGV[4])
-if attempts > tonumber(ARGV[5]) then return answer('worn', fence, attempts) end
-local closed_until = left_alone_until(KEYS[6], now, ARGV[4])
-if closed_until then
-  redis.call('HDEL', KEYS[4], 'owner', 'fence')
-  redis.call('HINCRBY', KEYS[4], 'attempts', -1)
-  set_slot(KEYS[2], KEYS[3], ARGV[1], closed_until)
-  return answer('open', 0, 0, closed_until)
-end
--- It ages from here: it may have waited for a worker or for its provider for longer than a clone may take.
-redis.call('HSET', KEYS[7], 'clone', ARGV[7])
-redis.call('HDEL', KEYS[7], 'timeout_notification')
-found[3] = ARGV[7]
-return answer('ok', fence, attempts)
+-- Its age counts from here: it may have waited longer for a worker or its provider than a clone may take.
+redis.call('HSET', metadata, 'clone', stamp)
+redis.call('HDEL', metadata, 'timeout_notification')
+clone_stamp = stamp
+return result('claimed', fence, attempts)

@@ -1,15 +1,19 @@
 -- uses: pools/lease
--- Takes the destruction of a VM on, if it is still to be destroyed and nobody else does it.
+-- Claims the destruction of a completed VM for one worker, and leases it.
 -- KEYS   1: completed   2: destructions (zset)   3: work   4: fences   5: metadata
--- ARGV   1: VM   2: owner   3: now   4: leased until   5: now, as VMPooler writes it   6: seconds to keep metadata
--- RETURN {outcome, fence, attempts}; outcome: ok, gone, busy
-if redis.call('SISMEMBER', KEYS[1], ARGV[1]) == 0 then
-  if not is_leased(KEYS[2], KEYS[3], ARGV[1], ARGV[2], tonumber(ARGV[3])) then redis.call('ZREM', KEYS[2], ARGV[1]) end
-  return {'gone', 0, 0}
+-- ARGV   1: VM   2: owner   3: now   4: end of the lease   5: now, as VMPooler writes it   6: seconds to keep metadata
+-- RETURN {claim, fence, attempts}; claim: claimed, left_queue (no longer completed), busy (another worker holds the lease)
+local completed, destroys, work, fences, metadata = unpack(KEYS)
+local vm, owner, now, lease_end, stamp, keep_seconds = unpack(ARGV)
+
+local leased = is_leased(destroys, work, vm, owner, tonumber(now))
+if redis.call('SISMEMBER', completed, vm) == 0 then
+  if not leased then redis.call('ZREM', destroys, vm) end
+  return {'left_queue', 0, 0}
 end
-if is_leased(KEYS[2], KEYS[3], ARGV[1], ARGV[2], tonumber(ARGV[3])) then return {'busy', 0, 0} end
-local attempts = redis.call('HINCRBY', KEYS[3], 'destroys', 1)
-local fence = take_work(KEYS[2], nil, KEYS[3], KEYS[4], ARGV[1], ARGV[2], ARGV[4])
-redis.call('HSETNX', KEYS[5], 'destroy', ARGV[5])  -- since when it is tried: its age in completed
-redis.call('EXPIRE', KEYS[5], ARGV[6])
-return {'ok', fence, attempts}
+if leased then return {'busy', 0, 0} end
+local attempts = redis.call('HINCRBY', work, 'destroys', 1)
+local fence = take_work(destroys, nil, work, fences, vm, owner, lease_end)
+redis.call('HSETNX', metadata, 'destroy', stamp)  -- the first attempt: its age in completed
+redis.call('EXPIRE', metadata, keep_seconds)
+return {'claimed', fence, attempts}

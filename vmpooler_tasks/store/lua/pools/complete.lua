@@ -1,8 +1,10 @@
 -- Moves one VM from its queue to completed, where it waits for its destruction.
 -- KEYS   1: its queue   2: completed
 -- ARGV   1: VM
--- RETURN 1 if it was moved now
-if redis.call('SISMEMBER', KEYS[1], ARGV[1]) == 0 then return 0 end
-redis.call('SADD', KEYS[2], ARGV[1])  -- first: a key of the wrong type is refused before the VM has left
-redis.call('SREM', KEYS[1], ARGV[1])
+-- RETURN 1 if it was moved, 0 if it had left its queue
+local queue, completed, vm = KEYS[1], KEYS[2], ARGV[1]
+
+if redis.call('SISMEMBER', queue, vm) == 0 then return 0 end
+redis.call('SADD', completed, vm)  -- first: a key of the wrong type raises before the VM has left its queue
+redis.call('SREM', queue, vm)
 return 1

@@ -1,13 +1,17 @@
--- Compares VMPooler's counters of clones with the slots in use, which nobody else writes, and puts them right.
+-- Corrects VMPooler's counters of clones where they differ from the slots in use. Only another pool manager writes other
+-- values; each difference counts as a sighting of one.
 -- KEYS   1: sightings of another manager   2…: counter, slots
 -- ARGV   1: seconds to remember a sighting
--- RETURN sightings lately
+-- RETURN the sightings that are remembered
+local sightings, remembered_seconds = KEYS[1], ARGV[1]
+
 for k = 2, #KEYS, 2 do
-  local shown, used = redis.call('GET', KEYS[k]), redis.call('ZCARD', KEYS[k + 1])
-  if shown and tonumber(shown) ~= used then
-    redis.call('SET', KEYS[k], used)
-    redis.call('INCR', KEYS[1])
-    redis.call('EXPIRE', KEYS[1], ARGV[1])
+  local counter, slots = KEYS[k], KEYS[k + 1]
+  local written, used = redis.call('GET', counter), redis.call('ZCARD', slots)
+  if written and tonumber(written) ~= used then
+    redis.call('SET', counter, used)
+    redis.call('INCR', sightings)
+    redis.call('EXPIRE', sightings, remembered_seconds)
   end
 end
-return tonumber(redis.call('GET', KEYS[1]) or 0)
+return tonumber(redis.call('GET', sightings) or 0)

@@ -1,7 +1,10 @@
 -- uses: pools/breaker
--- A provider has failed to answer a question.
+-- Counts a failed check or inventory of a provider, and suspends the provider after too many of them in a row.
 -- KEYS   1: breaker
--- ARGV   1: now   2: failures that open it   3: seconds for which it opens   4: kind (listings, looks)   5: as how many it counts
--- RETURN epoch until which it is left alone now; '' if it is not
-if ARGV[4] == 'listings' then redis.call('HDEL', KEYS[1], 'listing_until') end
-return count_failure(KEYS[1], ARGV[4], tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[5])) or ''
+-- ARGV   1: kind (checks, inventories)   2: now   3: maximum failures   4: shortest suspension in seconds   5: failures to count
+-- RETURN epoch until which this failure suspends the provider; '' if it does not
+local breaker, kind = KEYS[1], ARGV[1]
+local now, max_failures, min_pause, weight = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
+
+if kind == 'inventories' then redis.call('HDEL', breaker, 'inventory_until') end
+return count_failure(breaker, kind, now, max_failures, min_pause, weight) or ''

@@ -1,10 +1,11 @@
--- A provider has answered a question of this kind: what kept it from that is over, and so is the pause that it led to.
--- What failed in a row of other kinds, such as clones, is another matter.
+-- Ends a provider's row of failed checks or inventories, and its suspension, unless clones or the other kind failed too often.
 -- KEYS   1: breaker
--- ARGV   1: failures that open it   2: kind (listings, looks)
--- RETURN 1 if it was closed
-redis.call('HDEL', KEYS[1], ARGV[2], ARGV[2] == 'listings' and 'listing_until' or ARGV[2])
-for _, count in ipairs(redis.call('HMGET', KEYS[1], 'failures', 'listings', 'looks')) do
-  if tonumber(count or 0) >= tonumber(ARGV[1]) then return 0 end
+-- ARGV   1: kind (checks, inventories)   2: maximum failures
+-- RETURN 1 if the suspension was ended
+local breaker, kind, max_failures = KEYS[1], ARGV[1], tonumber(ARGV[2])
+
+redis.call('HDEL', breaker, kind, kind == 'inventories' and 'inventory_until' or kind)
+for _, count in ipairs(redis.call('HMGET', breaker, 'failures', 'inventories', 'checks')) do
+  if tonumber(count or 0) >= max_failures then return 0 end
 end
-return math.min(redis.call('HDEL', KEYS[1], 'open_until', 'trial_until', 'pause'), 1)
+return math.min(redis.call('HDEL', breaker, 'open_until', 'trial_until', 'pause'), 1)

@@ -1,15 +1,17 @@
--- VMs that a provider has and no queue names are put into discovered.
+-- Adds strays to discovered: VMs that the provider has and that are in no queue of the pool.
 -- KEYS   1: discovered   2…: the other queues of the pool
 -- ARGV   1: metadata prefix   2: pool   3…: VMs
--- RETURN those that were put in
-local found = {}
+-- RETURN the VMs that were added
+local discovered, vm_prefix, pool = KEYS[1], ARGV[1], ARGV[2]
+
+local added = {}
 for i = 3, #ARGV do
-  local queued = redis.call('SISMEMBER', KEYS[1], ARGV[i])
-  for k = 2, #KEYS do queued = queued + redis.call('SISMEMBER', KEYS[k], ARGV[i]) end
-  local pool = redis.pcall('HGET', ARGV[1] .. ARGV[i], 'pool')
-  if queued == 0 and (type(pool) ~= 'string' or pool == ARGV[2]) then
-    redis.call('SADD', KEYS[1], ARGV[i])
-    found[#found + 1] = ARGV[i]
+  local vm, queued = ARGV[i], 0
+  for k = 1, #KEYS do queued = queued + redis.call('SISMEMBER', KEYS[k], vm) end
+  local home = redis.pcall('HGET', vm_prefix .. vm, 'pool')
+  if queued == 0 and (type(home) ~= 'string' or home == pool) then
+    redis.call('SADD', discovered, vm)
+    added[#added + 1] = vm
   end
 end
-return found
+return added

@@ -3,37 +3,41 @@
 -- uses: pools/breaker
 -- uses: deadletters/push_one
 -- uses: requests/retry
--- A clone has failed: its dead letter, out of pending, its slot free, its request tried again or failed, as one step; also
--- when Redis is out of memory.
+-- Fails a clone in one step: writes its dead letter, removes the VM from pending, frees its slot, retries or fails its request,
+-- and counts the failure. It also works when Redis is out of memory.
 -- KEYS   1: pending   2: slots   3: counter of the slots   4: work   5: breaker (of its provider or pool)   6: metadata
 --        7: dead letters   8: ids   9: counters   10: the request   11: items of requests
--- ARGV   1: VM   2: owner   3: now   4: seconds to keep dead letters   5: maximum count of them   6: page (see limits_from)   7: id
---        8: dead letter   9: seconds to keep metadata   10: error   11: its class   12: 1 if permanent
---        13: most retries of a request   14: item to be put back   15: reason   16: failures that open the breaker
---        17: seconds for which it opens
--- RETURN {state, dropped, expired, outcome of the request, its retries, breaker open until}
---        state: 1 failed now, 0 it had left pending (its letter is kept once all the same), -1 somebody else has it, or has made it
-local now, vm = tonumber(ARGV[3]), ARGV[1]
-if is_leased(KEYS[2], KEYS[4], vm, ARGV[2], now) then return {-1, 0, 0, 'none', 0, ''} end
--- Made, whether it is still pending or has gone on: whoever reports this has been replaced by somebody who made it.
-if redis.call('HEXISTS', KEYS[6], 'clone_time') == 1 then return {-1, 0, 0, 'none', 0, ''} end
+-- ARGV   1: VM   2: owner   3: now   4: seconds to keep metadata   5: error   6: its class
+--        7: maximum failures   8: shortest suspension in seconds
+--        9: queue of dead letters   10: seconds to keep them   11: maximum of them   12: page (see limits_from)   13: id
+--        14: dead letter
+--        15: 1 if the error is permanent   16: maximum retries of a request   17: item to queue again   18: reason
+-- RETURN {state, dropped, expired, outcome of the request, its retries, suspended until}
+--        state: 1 failed now; 0 it had left pending (its dead letter is written once all the same); -1 another worker holds
+--        the lease, or has finished the clone
+local pending, slots, counter, work, breaker, metadata, dead_letters, ids, counters, request, items = unpack(KEYS)
+local vm, owner, now, keep_seconds, error_message, error_class, max_failures, min_pause = unpack(ARGV, 1, 8)
+local queue, limits, id, member = ARGV[9], limits_from(10), ARGV[13], ARGV[14]
+local permanent, max_retries, item, reason = unpack(ARGV, 15, 18)
+now = tonumber(now)
+
+if is_leased(slots, work, vm, owner, now) then return {-1, 0, 0, 'none', 0, ''} end
+-- A finished clone, pending or not: another worker replaced the one that reports this failure.
+if redis.call('HEXISTS', metadata, 'clone_time') == 1 then return {-1, 0, 0, 'none', 0, ''} end
 local new, dropped, expired = 0, 0, 0
-local limits = limits_from(4)
 if limits then
-  -- First: if the dead letter cannot be written, the VM has not left.
-  new, dropped, expired = push_dead_letter(KEYS[7], KEYS[8], KEYS[9], 'clone', now, limits, ARGV[7], ARGV[8])
+  -- First: if the dead letter cannot be written, the VM stays where it is.
+  new, dropped, expired = push_dead_letter(dead_letters, ids, counters, queue, now, limits, id, member)
 end
-local left = redis.call('SREM', KEYS[1], vm)
-free_slot(KEYS[2], KEYS[3], vm)
-forget_clone(KEYS[4])
-local outcome, retries, open_until = 'none', 0, nil
-if left == 1 then
-  redis.call('HSET', KEYS[6], 'clone_error', ARGV[10], 'clone_error_class', ARGV[11])
-  redis.call('EXPIRE', KEYS[6], ARGV[9])
-  if ARGV[14] ~= '' then
-    outcome, retries = retry_request(KEYS[10], KEYS[11], ARGV[14], ARGV[12] == '1', tonumber(ARGV[13]), ARGV[15])
-  end
-  count(KEYS[9], 'clones_failed', 1)
-  open_until = count_failure(KEYS[5], 'failures', now, tonumber(ARGV[16]), tonumber(ARGV[17]))
+local removed = redis.call('SREM', pending, vm)
+free_slot(slots, counter, vm)
+forget_clone(work)
+local outcome, retries, suspended_until = 'none', 0, nil
+if removed == 1 then
+  redis.call('HSET', metadata, 'clone_error', error_message, 'clone_error_class', error_class)
+  redis.call('EXPIRE', metadata, keep_seconds)
+  outcome, retries = retry_request(request, items, item, permanent == '1', tonumber(max_retries), reason)
+  count(counters, 'clones_failed', 1)
+  suspended_until = count_failure(breaker, 'failures', now, tonumber(max_failures), tonumber(min_pause))
 end
-return {left, dropped, expired, outcome, retries, open_until or ''}
+return {removed, dropped, expired, outcome, retries, suspended_until or ''}

@@ -1,21 +1,24 @@
 -- uses: pools/lease
 -- uses: pools/handover
--- A clone is made: keeps what is known of it, frees its slot, closes the breakers, and, if it is ready, hands it
--- on to whom it was made for.
+-- Finishes a clone: writes its metadata, frees its slot, ends suspensions, and hands the VM over if it is ready.
 -- KEYS   1: pending   2: ready   3: running   4: completed   5: metadata   6: active   7: the request   8: delivered
 --        9: boots of the day   10: last boot   11: work   12: slots   13: counter of the slots   14: breaker
---        15: clones of the day   16: breaker of the pool
--- ARGV   1: VM   2: pool   3: now, as VMPooler writes it   4: seconds since its clone began ('' for not known)
+--        15: breaker of the pool   16: clones of the day
+-- ARGV   1: VM   2: pool   3: now, as VMPooler writes it   4: seconds since its clone started ('' for unknown)
 --        5: 1 if it was made for a request   6: lifetime with a token ('' for none)   7: fence   8: seconds it took
 --        9: 1 if it is ready   10…: field, value, …
--- RETURN as make_ready; pending (it is not ready yet), lost (another has taken it over), left (it was not pending any more)
-if has_lost(KEYS[11], ARGV[7]) then return 'lost' end
-free_slot(KEYS[12], KEYS[13], ARGV[1])
-redis.call('HDEL', KEYS[11], 'owner', 'fence', 'attempts')
-redis.call('DEL', KEYS[14], KEYS[16])
-if redis.call('SISMEMBER', KEYS[1], ARGV[1]) == 0 then return 'left' end
-redis.call('HSET', KEYS[5], unpack(ARGV, 10))
-redis.call('HSET', KEYS[15], ARGV[2] .. ':' .. ARGV[1], ARGV[8])
-redis.call('EXPIRE', KEYS[15], 604800)
-if ARGV[9] == '1' then return deliver(2) end
+-- RETURN as make_ready; or pending (not ready yet), lost (another worker took the lease over)
+local pending, metadata, work, slots, counter = KEYS[1], KEYS[5], KEYS[11], KEYS[12], KEYS[13]
+local breaker, pool_breaker, clone_times = KEYS[14], KEYS[15], KEYS[16]
+local vm, pool, fence, seconds, is_ready = ARGV[1], ARGV[2], ARGV[7], ARGV[8], ARGV[9]
+
+if has_lost(work, fence) then return 'lost' end
+free_slot(slots, counter, vm)
+redis.call('HDEL', work, 'owner', 'fence', 'attempts')
+redis.call('DEL', breaker, pool_breaker)
+if redis.call('SISMEMBER', pending, vm) == 0 then return 'left_queue' end
+redis.call('HSET', metadata, unpack(ARGV, 10))
+redis.call('HSET', clone_times, pool .. ':' .. vm, seconds)
+redis.call('EXPIRE', clone_times, 604800)
+if is_ready == '1' then return hand_over() end
 return 'pending'

@@ -1,12 +1,16 @@
 -- uses: pools/lease
--- A VM is destroyed: out of completed.
+-- uses: redis/counters
+-- Removes a destroyed VM from completed, with everything that is kept about its destruction.
 -- KEYS   1: completed   2: destructions   3: work   4: active   5: counters
 -- ARGV   1: VM   2: fence
--- RETURN 1; 0 if another has taken it over
-if has_lost(KEYS[3], ARGV[2]) then return 0 end
-redis.call('SREM', KEYS[1], ARGV[1])
-redis.call('HDEL', KEYS[4], ARGV[1])
-redis.call('ZREM', KEYS[2], ARGV[1])
-redis.call('DEL', KEYS[3])
-redis.pcall('HINCRBY', KEYS[5], 'vms_destroyed', 1)
+-- RETURN 1; 0 if another worker took the lease over
+local completed, destroys, work, active, counters = unpack(KEYS)
+local vm, fence = ARGV[1], ARGV[2]
+
+if has_lost(work, fence) then return 0 end
+redis.call('SREM', completed, vm)
+redis.call('HDEL', active, vm)
+redis.call('ZREM', destroys, vm)
+redis.call('DEL', work)
+count(counters, 'vms_destroyed', 1)
 return 1

@@ -1,5 +1,5 @@
--- Shared: who works on a VM. Its work is a hash (owner, fence, attempts, …); its place in a sorted set of VMs, scored by
--- the epoch until which the work is leased, is also its slot: `counter` shows how many there are.
+-- Shared: who works on a VM. The work is a hash (owner, fence, attempts, …). The VM's place in a sorted set, scored by the
+-- epoch at which the lease ends, is also its slot; `counter` holds the number of slots in use.
 local function set_slot(slots, counter, vm, lease_end)
   redis.call('ZADD', slots, lease_end, vm)
   redis.call('SET', counter, redis.call('ZCARD', slots))
@@ -10,10 +10,10 @@ local function free_slot(slots, counter, vm)
   redis.call('SET', counter, redis.call('ZCARD', slots))
 end
 
--- An owner is a task, or one of its tries: `task/try`.
+-- An owner is a task, or one try of a task: `task/try`.
 local function task_of(owner) return string.match(owner, '^(.*)/%d+$') or owner end
 
--- Whether another task than that of `owner` works on the VM now.
+-- Returns true if another task than that of `owner` holds the lease now.
 local function is_leased(slots, work, vm, owner, now)
   local other = redis.call('HGET', work, 'owner')
   if not other or task_of(other) == task_of(owner) then return false end
@@ -21,28 +21,28 @@ local function is_leased(slots, work, vm, owner, now)
   return lease_end and tonumber(lease_end) > now
 end
 
--- Whether this very try works on it: its message has been delivered twice. A later try of the task is another matter, it
--- is made when the process of the one before is gone.
+-- Returns true if this very try holds the lease: its message was delivered twice. A later try of the task is no such case: it
+-- starts when the process of the try before it has ended.
 local function is_delivered_twice(slots, work, vm, owner, now)
   local lease_end = redis.call('HGET', work, 'owner') == owner and redis.call('ZSCORE', slots, vm)
   return lease_end and tonumber(lease_end) > now
 end
 
--- Takes the work on. The fence tells this holder from every other one, also from an earlier one of the same name.
+-- Makes `owner` the holder. The fence it returns tells this holder from every other, also from an earlier one of this name.
 local function take_work(slots, counter, work, fences, vm, owner, lease_end)
   local fence = redis.call('INCR', fences)
   redis.call('HSET', work, 'owner', owner, 'fence', fence)
-  redis.call('EXPIRE', work, 604800)  -- nothing is worked on for a week
+  redis.call('EXPIRE', work, 604800)  -- no work takes a week
   if counter then set_slot(slots, counter, vm, lease_end) else redis.call('ZADD', slots, lease_end, vm) end
   return fence
 end
 
--- Whether the holder of this fence has been replaced; '' is nobody's.
+-- Returns true if another holder replaced the holder of this fence. The fence '' belongs to nobody.
 local function has_lost(work, fence)
   return fence ~= '' and redis.call('HGET', work, 'fence') ~= fence
 end
 
--- Forgets a clone that is over. What is known of the VM's destruction, which may have begun meanwhile, stays.
+-- Deletes the work of a clone that is over, unless the VM's destruction, which may have started, is recorded in it.
 local function forget_clone(work)
   if redis.call('HEXISTS', work, 'destroys') == 0 then redis.call('DEL', work) end
 end

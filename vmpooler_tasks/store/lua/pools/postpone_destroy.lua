@@ -1,9 +1,12 @@
 -- uses: pools/lease
--- A destruction has failed: it is tried again, but not at once.
+-- Postpones a destruction that failed.
 -- KEYS   1: destructions   2: work
--- ARGV   1: VM   2: fence   3: epoch from which it may be tried again
--- RETURN 1; 0 if another has taken it over
-if has_lost(KEYS[2], ARGV[2]) then return 0 end
-redis.call('HDEL', KEYS[2], 'owner', 'fence')
-redis.call('ZADD', KEYS[1], ARGV[3], ARGV[1])
+-- ARGV   1: VM   2: fence   3: epoch of the next attempt
+-- RETURN 1; 0 if another worker took the lease over
+local destroys, work = KEYS[1], KEYS[2]
+local vm, fence, next_attempt = ARGV[1], ARGV[2], ARGV[3]
+
+if has_lost(work, fence) then return 0 end
+redis.call('HDEL', work, 'owner', 'fence')
+redis.call('ZADD', destroys, next_attempt, vm)
 return 1

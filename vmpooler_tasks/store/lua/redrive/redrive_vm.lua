@@ -1,7 +1,7 @@
--- uses: pools/clone_start
+-- uses: pools/add_clones
 -- uses: redrive/run_step
 -- uses: requests/status
--- uses: requests/missing_vms
+-- uses: requests/count_missing
 -- uses: requests/put_item
 -- Run the dead letter of a VM again: start another VM in its place if its pool or its request still lacks one. The dead
 -- letter leaves in the same step.
@@ -33,8 +33,8 @@ for k = 4, 6 do
 end
 local missing
 if is_for_request then
-  if redis.call('EXISTS', request_key) == 0 or answer_to(request_key) then return finish('obsolete') end
-  missing = missing_vms(wanted, delivered, pending, items, vm_prefix, request, alias, item_before, item_behind)
+  if redis.call('EXISTS', request_key) == 0 or final_status(request_key) then return finish('obsolete') end
+  missing = count_missing(wanted, delivered, pending, items, vm_prefix, request, alias, item_before, item_behind)
 else
   missing = wanted - redis.call('SCARD', pending) - redis.call('SCARD', ready)
 end
@@ -45,10 +45,9 @@ if not max_slots then
   return finish('redriven')
 end
 if redis.call('ZCARD', slots) >= max_slots then return {'wait', ''} end
-local metadata, behind_metadata = words_from(15)
-local lineage, first_name = words_from(behind_metadata)
-local names = {}
-for i = first_name, #ARGV do names[#names + 1] = ARGV[i] end
-local started = begin_clones(names, 1, pending, slots, slot_counter, leased_until, vm_prefix, work_prefix, metadata, lineage)
+local metadata, behind_metadata = counted_words(15)
+local lineage, first_name = counted_words(behind_metadata)
+local names = words_from(first_name)
+local started = add_clones(names, 1, pending, slots, slot_counter, leased_until, vm_prefix, work_prefix, metadata, lineage)
 if #started == 0 then return {'wait', ''} end
 return finish('redriven', started[1])

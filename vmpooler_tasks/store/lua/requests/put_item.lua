@@ -1,5 +1,5 @@
--- Shared: puts an item of a request into the queue of those, where its text is `before`, count, `behind`. A second one of
--- the same text would be the first one, and a clone would be lost: two become one of twice as many.
+-- Shared: queues an item of a request, whose text is `before`, count, `behind`. Two items of the same text would be one member of
+-- the set, and clones would be lost: they become one item with the double count.
 local function put_item(items, score, before, count, behind)
   local other = redis.call('ZSCORE', items, before .. count .. behind)
   while other do

@@ -1,15 +1,16 @@
--- Shared: what a failed VM means for the request that it was made for. The request is failed if the error is permanent
--- or it was tried too often (the tick that fills requests lets it go); else the VM's item is put back. Answers the outcome
--- (none, retried, failed) and the retries.
+-- Shared: retries or fails the request of a failed VM. The request fails if the error is permanent or its retries are used up;
+-- the tick that fills requests then cleans up. Otherwise the VM's item is queued again; '' means that the VM has no request.
+-- Returns the outcome (none, retried, failed) and the retries so far.
 -- uses: requests/status
--- uses: requests/set_status
+-- uses: requests/close_status
 -- uses: requests/put_item
-local function retry_request(request, items, item, permanent, most, reason)
-  local found = redis.call('HMGET', request, 'requested', 'retry_count')
-  if not found[1] or answer_to(request) then return 'none', 0 end
-  local retries = tonumber(string.match(found[2] or '0', '^%d+') or 0)
-  if permanent or retries >= most then
-    answer_request(request, 'failed', permanent and reason or 'Max retry attempts exceeded')
+local function retry_request(request, items, item, is_permanent, max_retries, reason)
+  if item == '' then return 'none', 0 end
+  local requested, retry_count = unpack(redis.call('HMGET', request, 'requested', 'retry_count'), 1, 2)
+  if not requested or final_status(request) then return 'none', 0 end
+  local retries = tonumber(string.match(retry_count or '0', '^%d+') or 0)
+  if is_permanent or retries >= max_retries then
+    set_final_status(request, 'failed', is_permanent and reason or 'Max retry attempts exceeded')
     return 'failed', retries
   end
   redis.call('HSET', request, 'retry_count', retries + 1)

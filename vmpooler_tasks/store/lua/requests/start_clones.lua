@@ -1,25 +1,27 @@
--- uses: pools/clone_start
+-- uses: pools/add_clones
 -- uses: requests/status
 -- uses: requests/put_item
--- Begins clones of a request's item, as long as there are slots; what is left of the item is put back in its place.
+-- Starts clones of one queued item, as many as slots are free. The rest of the item is queued again in its place.
 -- KEYS   1: items (zset)   2: the request   3: pending   4: slots   5: counter of the slots
 -- ARGV   1: item   2: how many it asks for   3: its text before the count   4: its text behind the count
---        5: most slots   6: leased until   7: metadata prefix   8: work prefix
+--        5: maximum of slots   6: end of the lease   7: metadata prefix   8: work prefix
 --        9: count of metadata words   10…: field, value, …   then: names to choose from
--- RETURN names begun; nil if the item is gone, or nobody waits for it any more (then it is removed)
-local score = redis.call('ZSCORE', KEYS[1], ARGV[1])
+-- RETURN names of the clones; nil if the item is gone, or its request is closed (the item is removed)
+local items, request, pending, slots, counter = unpack(KEYS)
+local item, wanted, before, behind, max_slots, lease_end, vm_prefix, work_prefix = unpack(ARGV, 1, 8)
+local metadata, first_name = counted_words(9)
+local names = words_from(first_name)
+wanted = tonumber(wanted)
+
+local score = redis.call('ZSCORE', items, item)
 if not score then return nil end
-if redis.call('EXISTS', KEYS[2]) == 0 or answer_to(KEYS[2]) then
-  redis.call('ZREM', KEYS[1], ARGV[1])
+if redis.call('EXISTS', request) == 0 or final_status(request) then
+  redis.call('ZREM', items, item)
   return nil
 end
-local metadata, place = words_from(9)
-local names = {}
-for i = place, #ARGV do names[#names + 1] = ARGV[i] end
-local count = tonumber(ARGV[2])
-local room = tonumber(ARGV[5]) - redis.call('ZCARD', KEYS[4])
-local begun = begin_clones(names, math.min(count, room), KEYS[3], KEYS[4], KEYS[5], ARGV[6], ARGV[7], ARGV[8], metadata, {})
-if #begun == 0 and count > 0 then return begun end
-redis.call('ZREM', KEYS[1], ARGV[1])
-if count > #begun then put_item(KEYS[1], score, ARGV[3], count - #begun, ARGV[4]) end
-return begun
+local free = tonumber(max_slots) - redis.call('ZCARD', slots)
+local added = add_clones(names, math.min(wanted, free), pending, slots, counter, lease_end, vm_prefix, work_prefix, metadata, {})
+if #added == 0 and wanted > 0 then return added end
+redis.call('ZREM', items, item)
+if wanted > #added then put_item(items, score, before, wanted - #added, behind) end
+return added

@@ -1,5 +1,5 @@
--- Shared: how a request was answered, if it was; any other status is somebody else's, on the way there.
-local function answer_to(request)
+-- Shared: returns the final status of a request; nil while it is open. Any other status is set on the way there, by VMPooler.
+local function final_status(request)
   local status = redis.call('HGET', request, 'status')
   return (status == 'ready' or status == 'failed' or status == 'deleted') and status or nil
 end

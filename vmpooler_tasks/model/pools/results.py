@@ -1,0 +1,98 @@
+"""What came of the work on one VM. Scripts, jobs and tasks use these words."""
+
+from enum import StrEnum
+
+
+class CloneClaim(StrEnum):
+    """Result of an attempt to claim a clone."""
+
+    CLAIMED = "claimed"
+    LEFT_QUEUE = "left_queue"
+    """The VM is no longer pending."""
+
+    ALREADY_CLONED = "already_cloned"
+    BUSY = "busy"
+    """Another worker holds the lease."""
+
+    SUSPENDED = "suspended"
+    """The circuit breaker suspends the provider."""
+
+    EXHAUSTED = "exhausted"
+    """Every allowed delivery started the clone, and none finished it."""
+
+
+class DestroyClaim(StrEnum):
+    """Result of an attempt to claim a destruction."""
+
+    CLAIMED = "claimed"
+    LEFT_QUEUE = "left_queue"
+    """The VM is no longer in completed."""
+
+    BUSY = "busy"
+    """Another worker holds the lease."""
+
+
+class HandoverResult(StrEnum):
+    """Where a pending VM that is ready went."""
+
+    READY = "ready"
+    """To its pool's ready queue."""
+
+    DELIVERED = "delivered"
+    """To running, for its on-demand request."""
+
+    REQUEST_CLOSED = "request_closed"
+    """To completed: its request failed, was deleted or is gone."""
+
+    LEFT_QUEUE = "left_queue"
+    """Nowhere: it is no longer pending."""
+
+
+class CloneResult(StrEnum):
+    """Result of one run of a clone task that raised no error."""
+
+    READY = "ready"
+    DELIVERED = "delivered"
+    REQUEST_CLOSED = "request_closed"
+    PENDING = "pending"
+    """The VM exists and is not ready yet. It stays pending."""
+
+    LEFT_QUEUE = "left_queue"
+    """The VM is no longer pending."""
+
+    ALREADY_CLONED = "already_cloned"
+    BUSY = "busy"
+    SUSPENDED = "suspended"
+    LOST = "lost"
+    """Another worker took the lease over."""
+
+
+class CheckResult(StrEnum):
+    """Result of a check of one pending, ready or running VM."""
+
+    PENDING = "pending"
+    READY = "ready"
+    RUNNING = "running"
+    DELIVERED = "delivered"
+    REQUEST_CLOSED = "request_closed"
+    COMPLETED = "completed"
+    """It was moved to completed without a dead letter."""
+
+    FAILED = "failed"
+    """It was moved to completed, with a dead letter if these are on."""
+
+    REMOVED = "removed"
+    """It was removed from its queue: the provider does not have it."""
+
+    LEFT_QUEUE = "left_queue"
+    """It was no longer in the queue. Nothing was done."""
+
+
+class DestroyResult(StrEnum):
+    """Result of one run of a destruction that raised no error."""
+
+    DESTROYED = "destroyed"
+    LEFT_QUEUE = "left_queue"
+    BUSY = "busy"
+    LOST = "lost"
+    """Another worker took the lease over."""

@@ -1,0 +1,67 @@
+"""What a failed VM writes: its dead letter, and the retry of its request. One place turns both into KEYS and ARGV."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from vmpooler_tasks.model.deadletters.entry import DeadLetter
+from vmpooler_tasks.model.names import DeadLetterQueue
+from vmpooler_tasks.model.requests import RequestOutcome, RequestRetry
+from vmpooler_tasks.store import keys
+from vmpooler_tasks.store.deadletters.trim import DeadLetterLimits, Trimmed, limit_words
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetterWrite:
+    """A dead letter to write. Without `limits`, dead letters being off, none is written."""
+
+    entry: DeadLetter
+    limits: DeadLetterLimits | None
+
+    def keys(self) -> list[bytes]:
+        return [
+            keys.dead_letters(DeadLetterQueue(self.entry.queue_from)),
+            keys.DEAD_LETTER_IDS,
+            keys.COUNTERS,
+        ]
+
+    def words(self) -> list[Any]:
+        return [self.entry.queue_from, *limit_words(self.limits), self.entry.id, self.entry.member()]
+
+
+def retry_keys(retry: RequestRetry) -> list[bytes]:
+    """Return the keys of the request and of the queued items."""
+    return [keys.request(retry.request_id), keys.PENDING_ONDEMAND_CLONES]
+
+
+def retry_words(retry: RequestRetry) -> list[Any]:
+    """Return the arguments of `retry_request` in requests/retry.lua, from the item's permanence to the reason."""
+    return [int(retry.permanent), retry.max_retries, retry.item, retry.reason]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FailedVm:
+    """The effect of a reported failure.
+
+    `failed`: the VM was in its queue until now. `suspended_until`: epoch until which this failure suspends the provider
+    or pool, if it does.
+    """
+
+    failed: bool
+    trimmed: Trimmed
+    request_outcome: RequestOutcome
+    request_retries: int
+    suspended_until: float | None = None
+
+
+def read_failed_vm(reply: Sequence[Any]) -> FailedVm:
+    """Read {state, dropped, expired, outcome, retries[, suspended until]}, as the scripts return it."""
+    state, dropped, expired, outcome, retries, *rest = reply
+    until = rest[0] if rest else None
+    return FailedVm(
+        failed=state == 1,
+        trimmed=Trimmed(dropped, expired),
+        request_outcome=RequestOutcome(outcome.decode()),
+        request_retries=retries,
+        suspended_until=float(until) if until else None,
+    )

@@ -1,0 +1,57 @@
+"""One pool as Redis holds it: its queues, with everything that an inspection needs."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from vmpooler_tasks.model.names import Queue, readable
+from vmpooler_tasks.store import keys
+from vmpooler_tasks.store.pools.breakers import CallKind
+from vmpooler_tasks.store.pools.overrides import Orders, add_order_commands, parse_orders
+from vmpooler_tasks.store.redis.connection import Database
+from vmpooler_tasks.store.redis.numbers import finite
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PoolView:
+    """One pool at one instant.
+
+    `provider_suspended_until` and `suspended_until` (of the pool itself) are epochs; in the past they mean: until a
+    clone succeeds. `inventory_failed`: the last read of the provider's inventory failed.
+    """
+
+    queues: Mapping[Queue, frozenset[bytes]]
+    orders: Orders
+    provider_suspended_until: float | None
+    suspended_until: float | None
+    inventory_failed: bool
+
+
+def read_view(db: Database, pool: str, provider: str) -> PoolView:
+    """Read the pool in one round trip. Raise WrongTypeError if a queue is not a set."""
+    with db.translated_errors(*keys.queues(pool)):
+        pipe = db.client.pipeline(transaction=False)
+        for queue in Queue:
+            pipe.smembers(keys.queue(queue, pool))
+        pipe.hmget(keys.breaker(provider), "open_until", str(CallKind.INVENTORY))
+        pipe.hget(keys.pool_breaker(pool), "open_until")
+        add_order_commands(pipe, pool)
+        replies = pipe.execute()
+    members, ((open_until, failed), of_pool, *orders) = replies[: len(Queue)], replies[len(Queue) :]
+    return PoolView(
+        queues=dict(zip(Queue, map(frozenset, members), strict=True)),
+        orders=parse_orders(orders),
+        provider_suspended_until=_epoch(open_until),
+        suspended_until=_epoch(of_pool),
+        inventory_failed=failed is not None,
+    )
+
+
+def _epoch(raw: bytes | None) -> float | None:
+    return None if raw is None else finite(readable(raw))
+
+
+def flag_empty(db: Database, pool: str, *, empty: bool) -> bool:
+    """Set or delete VMPooler's flag of an empty pool. Return True if that changed it."""
+    if empty:
+        return db.call("SET", keys.empty(pool), "true", "NX") is not None
+    return bool(db.call("DEL", keys.empty(pool)))
