@@ -24,7 +24,7 @@ def test_the_exit_status_of_health_is_the_verdict(run: CommandLine, world: World
     shown = run("health", "--no-check")
     assert (shown.status, shown.err) == (expected, "")
     assert shown.out.startswith(f"{status.upper()}  (checked ")
-    assert ("→ see what fails most with `vmpooler-tasks dlq stats`" in shown.out) == (status != "healthy")
+    assert ("→ find the most frequent errors with `vmpooler-tasks dlq stats`" in shown.out) == (status != "healthy")
 
 
 def test_health_as_json_is_the_hash_in_redis_decoded(run: CommandLine, world: World) -> None:
@@ -89,7 +89,7 @@ def test_a_verdict_that_somebody_else_wrote_is_shown_as_far_as_it_can_be_read(
     world.client.hset(keys.HEALTH, mapping=fields)
     shown = run("health", "--no-check")
     assert (shown.status, shown.err) == (0 if row else 2, "")
-    assert ("the recorded verdict cannot be read" in shown.out) == (row is None)
+    assert ("the recorded health status cannot be read" in shown.out) == (row is None)
     if row:
         assert re.split(r" {2,}", shown.out.splitlines()[3]) == row
     assert run("health", "--no-check", "--json").status == shown.status

@@ -75,7 +75,7 @@ _ADVICE: dict[str, tuple[str, str]] = {
         "synchronize the clocks of this machine and of the workers (NTP); `vmpooler-tasks doctor` shows the difference",
     ),
     "unreadable": (
-        "the recorded health status cannot be read ({measured} fields of vmpooler__health)",
+        "the recorded health status cannot be read (invalid fields of vmpooler__health: {measured})",
         "switch off VMPooler's own health check; the next check here writes all fields again",
     ),
 }
