@@ -66,7 +66,7 @@ def test_a_reader_reads(browser: httpx.Client, path: str) -> None:
 @pytest.mark.parametrize(("method", "path", "body"), CHANGES)
 def test_a_reader_changes_nothing(browser: httpx.Client, method: str, path: str, body: object) -> None:
     answer = browser.request(method, path, json=body, auth=READER)
-    assert (answer.status_code, "rita may read" in answer.json()["detail"]) == (403, True)
+    assert (answer.status_code, "rita has the role read" in answer.json()["detail"]) == (403, True)
 
 
 @pytest.mark.parametrize(("method", "path", "body"), CHANGES)
