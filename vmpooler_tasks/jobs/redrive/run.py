@@ -1,4 +1,4 @@
-"""Run dead letters again. docs/operator-guide.md: Scenario 1; docs/reliability.md says what a crash can do.
+"""Run dead letters again. docs/operator-guide.md: Running dead letters again. docs/reliability.md: Each write.
 
 A run starts with a copy of the selected dead letters and handles one after another. Each leaves its queue in the step
 in which its successor starts, and the same step moves the run's position. So any process can continue a run, after a
