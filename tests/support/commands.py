@@ -20,13 +20,14 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
+import click
 import pytest
 from kombu import pools
 
 from tests.support.processes import PATIENCE, ROOT
 from tests.support.servers import required
 from tests.support.world import World
-from vmpooler_tasks.cli import main
+from vmpooler_tasks.cli import cli, main
 from vmpooler_tasks.model.names import DeadLetterQueue
 from vmpooler_tasks.store import keys
 
@@ -119,6 +120,18 @@ class CommandLine:
             os.close(theirs)
             shown = b"".join(reading(ours))
             return Result(process.wait(PATIENCE), shown.decode("utf-8"), "")
+
+
+def commands(group: click.Group = cli, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], click.Command]]:
+    """Every command that does something, and the words that name it."""
+    context = click.Context(group)
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        assert command is not None
+        if isinstance(command, click.Group):
+            yield from commands(command, (*path, name))
+        else:
+            yield path if command.hidden else (*path, name), command  # hidden: what the group does by itself
 
 
 @contextmanager

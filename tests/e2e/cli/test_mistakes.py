@@ -5,7 +5,6 @@ import os
 import re
 import shlex
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import click
@@ -13,7 +12,7 @@ import pytest
 from click.testing import CliRunner
 
 from tests.support import servers
-from tests.support.commands import PROGRAM, CommandLine, letter
+from tests.support.commands import PROGRAM, CommandLine, commands, letter
 from tests.support.processes import PATIENCE, configuration
 from tests.support.world import POOL, World
 from vmpooler_tasks import __version__
@@ -43,18 +42,6 @@ COMMANDS = {
     "run",
     "web",
 }
-
-
-def commands(group: click.Group = cli, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], click.Command]]:
-    """Every command that does something, and the words that name it."""
-    context = click.Context(group)
-    for name in group.list_commands(context):
-        command = group.get_command(context, name)
-        assert command is not None
-        if isinstance(command, click.Group):
-            yield from commands(command, (*path, name))
-        else:
-            yield path if command.hidden else (*path, name), command  # hidden: what the group does by itself
 
 
 # --- help --------------------------------------------------------------------------------------------------------
