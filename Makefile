@@ -57,8 +57,8 @@ packaging: ## Stage: build the wheel and the program of the image, and use them
 documents: ## Stage: type each command that the documentation shows
 benchmarks: ## Stage: run `make bench` with small figures
 
-coverage: $(READY) ## Show which lines the tests of this process reach
-	@$(PYTEST) $(PARALLEL) -q -m 'not stage' --cov --cov-report=term:skip-covered tests/unit tests/integration
+coverage: $(READY) ## Show which lines the tests reach that need no process of their own
+	@$(PYTEST) $(PARALLEL) -q -m 'not stage' --cov --cov-report=term tests/unit tests/integration tests/e2e/cli
 
 lint: $(READY) lint-javascript ## Check style, types and the direction of imports
 	@$(BIN)/ruff check .

@@ -1,8 +1,10 @@
 """Servers, databases and settings for all tests."""
 
 import logging
+from collections import defaultdict
 from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,6 +17,15 @@ from vmpooler_tasks.store import Database
 from vmpooler_tasks.tasks.celery.configuration import install_transports
 
 install_transports()  # kombu remembers the first transport that `redis://` was: it shall be the one that is tested
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the files that take the longest first: a long one that starts last keeps the others waiting."""
+    seconds: defaultdict[Path, int] = defaultdict(int)
+    for item in items:
+        if slow := item.get_closest_marker("slow"):
+            seconds[item.path] = max(seconds[item.path], slow.kwargs.get("seconds", 1))
+    items.sort(key=lambda item: -seconds[item.path])  # the order within a file stays
 
 
 @pytest.hookimpl(wrapper=True)

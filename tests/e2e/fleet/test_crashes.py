@@ -23,7 +23,7 @@ from vmpooler_tasks.store.health import record as health_record
 from vmpooler_tasks.store.purge import batches
 from vmpooler_tasks.tasks.registry import HEALTH_CHECK, PURGE
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.slow(seconds=90)
 
 POOLS = [f"pool-{number}" for number in range(4)]
 VMS = 20_000

@@ -20,7 +20,7 @@ from vmpooler_tasks.model.names import Queue
 from vmpooler_tasks.store import Database
 from vmpooler_tasks.tasks.registry import HEALTH_CHECK, OWN, PURGE
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.slow(seconds=80)
 
 LOGIN = "operator:a good: long password"
 HOUR = 3600

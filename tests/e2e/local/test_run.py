@@ -25,7 +25,7 @@ from tests.support.processes import ROOT, Process, until
 from tests.support.servers import TestServer
 from vmpooler_tasks.store import Database, keys
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.slow(seconds=240)
 
 PURGED = "[*] [purge] Completed purge cycle in "
 CHECKED = "[*] [health] Status: HEALTHY | Queues: "

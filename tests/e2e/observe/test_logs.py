@@ -19,7 +19,7 @@ from vmpooler_tasks.model.names import Queue
 from vmpooler_tasks.store import Database
 from vmpooler_tasks.tasks.registry import HEALTH_CHECK, PURGE
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.slow(seconds=50)
 
 JSON = ("--log-format", "json")
 VARIABLE = "VMPOOLER_LOG_FORMAT"

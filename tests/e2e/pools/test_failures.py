@@ -21,7 +21,7 @@ from vmpooler_tasks.model.timestamps import moment, ruby_utc
 from vmpooler_tasks.store import Database, keys
 from vmpooler_tasks.tasks import registry as names
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.slow(seconds=90)
 
 POOLS = (*failing_provider.WAYS, "no address", "fine", "destroy fails")
 """One for each way to fail, of which it has the name."""

@@ -24,7 +24,7 @@ from tests.support.world import POOL, World
 from vmpooler_tasks.model.names import DeadLetterQueue, Queue
 from vmpooler_tasks.store import Database, keys
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.slow(seconds=50)
 
 LETTERS = keys.dead_letters(DeadLetterQueue.TASKS)
 NOWHERE = "redis://127.0.0.1:1/0"
