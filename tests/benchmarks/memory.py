@@ -70,10 +70,10 @@ def _of_letters(target: Target, make: Callable[[int, float], DeadLetter]) -> flo
 def _of_checks(target: Target, state: states.State) -> float:
     """All but the first, which also makes what there is one of."""
     settings = load_settings(file=state.config)
-    health_check.run(target.db, settings, lambda: state.now, asked_for=True)
+    health_check.run(target.db, settings, lambda: state.now, forced=True)
     begin = _used(target)
     for number in range(1, CHECKS):
-        health_check.run(target.db, settings, partial(float, state.now + number * INTERVAL_SECONDS), asked_for=True)
+        health_check.run(target.db, settings, partial(float, state.now + number * INTERVAL_SECONDS), forced=True)
     return (_used(target) - begin) * CHECKS / (CHECKS - 1)
 
 

@@ -32,7 +32,7 @@ def _measure(target: Target, pools: int, runs: int, folder: Path, say: Callable[
     state = states.make(VMS, pools, folder)
     state.load(target)
     settings = load_settings(file=state.config)
-    health_check.run(target.db, settings, system_clock, asked_for=True)
+    health_check.run(target.db, settings, system_clock, forced=True)
 
     def scrape(db: Database) -> bytes:
         return exposition(db, settings, system_clock)

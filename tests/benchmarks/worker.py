@@ -31,7 +31,7 @@ def _purge(now: float, *, dry_run: bool) -> Answer:
 
 
 def _health(now: float) -> Answer:
-    report = health_check.run(database(), settings(), lambda: now, asked_for=True)
+    report = health_check.run(database(), settings(), lambda: now, forced=True)
     return {} if report is None else {"found": report.as_json()["orphaned_metadata_count"], "errors": 0}
 
 

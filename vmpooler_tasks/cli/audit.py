@@ -9,15 +9,21 @@ from vmpooler_tasks.cli.shared.context import Context, pass_context
 from vmpooler_tasks.cli.shared.output import print_json, print_line, print_table, utc_time
 from vmpooler_tasks.store.fleet.audit import newest_first
 
-SHOWN_APART = ("action", "who", "why", "count")
+OWN_COLUMNS = ("action", "who", "why", "count")
 
 
 @click.command(epilog="Example: vmpooler-tasks audit --limit 20")
-@click.option("--limit", type=click.IntRange(1, 10_000), default=50, show_default=True, help="The newest entries.")
+@click.option(
+    "--limit",
+    type=click.IntRange(1, 10_000),
+    default=50,
+    show_default=True,
+    help="Maximum number of entries, the newest first.",
+)
 @options.as_json
 @pass_context
 def audit(context: Context, limit: int, as_json: bool) -> None:
-    """Who redrove, deleted and purged what, when and why."""
+    """Show who redrove, deleted and purged what, when and why."""
     entries = newest_first(context.db, limit)
     if as_json:
         print_json([{"at": entry.at, **entry.fields} for entry in entries])
@@ -33,7 +39,7 @@ def audit(context: Context, limit: int, as_json: bool) -> None:
 
 
 def _columns(fields: Mapping[str, str]) -> tuple[str, ...]:
-    details = " ".join(f"{name}={value}" for name, value in fields.items() if name not in SHOWN_APART)
+    details = " ".join(f"{name}={value}" for name, value in fields.items() if name not in OWN_COLUMNS)
     return (
         fields.get("action", ""),
         fields.get("who", ""),

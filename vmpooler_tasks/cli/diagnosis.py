@@ -1,4 +1,4 @@
-"""The checks of `vmpooler-tasks doctor`: what was found, and what to do about it."""
+"""The checks of `vmpooler-tasks doctor`: what was found, and what to do."""
 
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
@@ -9,10 +9,12 @@ from vmpooler_tasks.clock import system_clock
 from vmpooler_tasks.config import Settings
 from vmpooler_tasks.config.redis_address import without_login
 from vmpooler_tasks.errors import ConfigurationError, VmpoolerTasksError
-from vmpooler_tasks.jobs.health.read import read
-from vmpooler_tasks.jobs.health.server import Finding, check_server, refused_write, remedy
+from vmpooler_tasks.jobs.health.read import read_report
+from vmpooler_tasks.jobs.health.server import Finding, FindingState, check_server, refused_write, remedy
 from vmpooler_tasks.metrics.push import servers
-from vmpooler_tasks.model.health.status import OVERDUE_INTERVALS, Status
+from vmpooler_tasks.model.health.assessment import OVERDUE_INTERVALS
+from vmpooler_tasks.model.health.reasons import ReasonCode
+from vmpooler_tasks.model.health.status import Status
 from vmpooler_tasks.model.names import on_one_line
 from vmpooler_tasks.store import Database
 from vmpooler_tasks.store.fleet import schedule
@@ -28,152 +30,164 @@ else:
     client = LazyModule("vmpooler_tasks.tasks.enqueue")  # Celery is slow to import
 
 REDIS = "Redis"
-"""What the finding is called that all others depend on."""
+"""The name of the finding that all others depend on."""
 
 POOL_MANAGER = "pool manager"
 METRICS = "metrics"
+WORKERS, BEAT = "workers", "beat"
+LAST_PURGE, HEALTH = "last purge", "health"
 
 ADDRESS = "REDIS_URL or the :redis: section"
+OK, WARN, FAIL = FindingState.OK, FindingState.WARN, FindingState.FAIL
+
 SHOW_HEALTH = "vmpooler-tasks health --no-check"
 
 Findings = dict[str, Finding]
-"""Those made so far, by what they are about."""
+"""The findings so far, by name."""
 
 
 def diagnose(settings: Settings, db: Database) -> Iterator[Finding]:
-    """Each finding as it is made; with Redis out of reach nothing else can be looked at."""
-    yield Finding("ok", "configuration", f"{settings.source} is valid")
+    """Return each finding as soon as it is made; without Redis nothing after it can be checked."""
+    yield Finding(OK, "configuration", f"{settings.source} is valid")
     try:
         facts = server.facts(db)
     except VmpoolerTasksError as error:
-        yield Finding("fail", REDIS, str(error), remedy(error, ADDRESS))
+        yield Finding(FAIL, REDIS, str(error), remedy(error, ADDRESS))
         return
-    yield Finding("ok", REDIS, f"{db.address} answers in {facts.round_trip_seconds * 1000:.1f} ms")
+    yield Finding(OK, REDIS, f"{db.address} replies in {facts.round_trip_seconds * 1000:.1f} ms")
     yield from check_server(facts)
-    made: Findings = {}
-    for what, look in _LOOKS.items():
+    earlier: Findings = {}
+    for name, check in _CHECKS.items():
         try:
-            made[what] = look(settings, db, made)
+            earlier[name] = check(settings, db, earlier)
         except VmpoolerTasksError as error:
-            named_by = "CELERY_BROKER_URL" if what in ("broker", "workers") and settings.broker_url else ADDRESS
-            made[what] = Finding("fail", what, str(error), remedy(error, named_by))
-        yield made[what]
+            named_by = "CELERY_BROKER_URL" if name in ("broker", WORKERS) and settings.broker_url else ADDRESS
+            earlier[name] = Finding(FAIL, name, str(error), remedy(error, named_by))
+        yield earlier[name]
 
 
-def _broker(settings: Settings, db: Database, made: Findings) -> Finding:
-    del db, made
-    shown = without_login(settings.broker_location)
+def _broker(settings: Settings, db: Database, earlier: Findings) -> Finding:
+    del db, earlier
+    address = without_login(settings.broker_location)
     if settings.broker_url is None:
-        return Finding("ok", "broker", f"the same Redis ({shown})")
+        return Finding(OK, "broker", f"the same Redis ({address})")
     Database(settings.broker_location).call("PING")
-    return Finding("ok", "broker", f"{shown} answers")
+    return Finding(OK, "broker", f"{address} replies")
 
 
-def _workers(settings: Settings, db: Database, made: Findings) -> Finding:
-    del db, made
+def _workers(settings: Settings, db: Database, earlier: Findings) -> Finding:
+    del db, earlier
     try:
         workers = client.live_workers(settings)
     except VmpoolerTasksError as error:
-        if writes := refused_write(error):  # the question itself is a message in Redis
-            return Finding("fail", "workers", f"they cannot be asked: {writes[0]}", writes[1])
+        if refusal := refused_write(error):  # the request to the workers is itself a message in Redis
+            return Finding(FAIL, WORKERS, f"no request can be sent to them: {refusal[0]}", refusal[1])
         raise
     if not workers:
-        return Finding("fail", "workers", "none answers", "start one: celery -A vmpooler_tasks worker")
-    return Finding("ok", "workers", f"{len(workers)}: {', '.join(workers)}")
+        return Finding(FAIL, WORKERS, "no worker replies", "start one: celery -A vmpooler_tasks worker")
+    return Finding(OK, WORKERS, f"{len(workers)}: {', '.join(workers)}")
 
 
-def _beats(settings: Settings, db: Database, made: Findings) -> Finding:
-    del settings, made
+def _beats(settings: Settings, db: Database, earlier: Findings) -> Finding:
+    del settings, earlier
     beats = schedule.live_beats(db, system_clock())
     if not beats:
-        return Finding("fail", "beat", "none runs: nothing is scheduled", "start one: celery -A vmpooler_tasks beat")
-    return Finding("ok", "beat", f"{len(beats)}: {', '.join(beats)}")
+        start = "start one: celery -A vmpooler_tasks beat"
+        return Finding(FAIL, BEAT, "no beat is running: nothing is scheduled", start)
+    return Finding(OK, BEAT, f"{len(beats)}: {', '.join(beats)}")
 
 
-def _pool_manager(settings: Settings, db: Database, made: Findings) -> Finding:
+def _pool_manager(settings: Settings, db: Database, earlier: Findings) -> Finding:
     if not settings.config.manage_pools:
-        return Finding("ok", POOL_MANAGER, "switched off (manage_pools)")
+        return Finding(OK, POOL_MANAGER, "switched off (manage_pools)")
     try:
         try_providers(settings)
     except ConfigurationError as error:
-        return Finding("fail", POOL_MANAGER, "; ".join(error.problems), "mend the :providers: section, or install it")
+        return Finding(
+            FAIL, POOL_MANAGER, "; ".join(error.problems), "fix the :providers: section, or install the provider"
+        )
     if other_manager.recent_sightings(db):
-        remedy_of_two = "stop VMPooler's manager, or set manage_pools: false"
-        return Finding("fail", POOL_MANAGER, "another one is at work on this Redis", remedy_of_two)
-    untaken = sorted(set(QUEUES) - client.queues_taken(settings)) if made["workers"].state == "ok" else []
+        stop_one = "stop VMPooler's manager, or set manage_pools: false"
+        return Finding(FAIL, POOL_MANAGER, "another pool manager uses this Redis", stop_one)
+    untaken = sorted(set(QUEUES) - client.queues_taken(settings)) if earlier[WORKERS].state is OK else []
     if untaken:
         start = f"start one: celery -A vmpooler_tasks worker -Q {','.join(untaken)}"
-        return Finding("fail", POOL_MANAGER, f"no worker takes {', '.join(untaken)}", start)
-    alone = [one.name for one in breakers.suspended_providers(db, settings.providers)]
-    alone += [one.name for one in breakers.suspended_pools(db, (pool.name for pool in settings.pools))]
-    if alone:
-        return Finding("warn", POOL_MANAGER, f"left alone after failures: {', '.join(alone)}", "vmpooler-tasks pools")
-    return Finding("ok", POOL_MANAGER, f"{len(settings.pools)} pools on {', '.join(settings.providers)}")
+        return Finding(FAIL, POOL_MANAGER, f"no worker takes {', '.join(untaken)}", start)
+    suspended = [one.name for one in breakers.suspended_providers(db, settings.providers)]
+    suspended += [one.name for one in breakers.suspended_pools(db, (pool.name for pool in settings.pools))]
+    if suspended:
+        return Finding(WARN, POOL_MANAGER, f"suspended after failures: {', '.join(suspended)}", "vmpooler-tasks pools")
+    return Finding(OK, POOL_MANAGER, f"{len(settings.pools)} pools on {', '.join(settings.providers)}")
 
 
-def _who_is_missing(made: Findings) -> str:
-    """What to do about a cycle that never came, going by what was found to run."""
-    missing = [what for what in ("workers", "beat") if made[what].state != "ok"]
+def _remedy_for_missing_cycle(earlier: Findings) -> str:
+    """Return what to do about a cycle that did not run, depending on the processes that were found."""
+    missing = [name for name in (WORKERS, BEAT) if earlier[name].state is not OK]
     if not missing:
-        return "a worker and beat run: it comes with beat's next tick; if it does not, the worker's log says why"
-    return f"mend first what is said of {' and '.join(missing)} above"
+        return "a worker and beat are running: it runs with beat's next tick; if not, see the worker's log"
+    return f"first fix {' and '.join(missing)}, above"
 
 
-def _last_purge(settings: Settings, db: Database, made: Findings) -> Finding:
+def _last_purge(settings: Settings, db: Database, earlier: Findings) -> Finding:
     config, state, now = settings.config, batches.read_state(db), system_clock()
     if not config.purge_enabled:
-        return Finding("ok", "last purge", "purge is switched off (purge_enabled)")
+        return Finding(OK, LAST_PURGE, "purge is switched off (purge_enabled)")
     if state.running:
-        return Finding("ok", "last purge", "one is running now")
+        return Finding(OK, LAST_PURGE, "a purge is running now")
     if state.failure is not None:
-        return Finding("fail", "last purge", f"failed: {state.failure}", "the next cycle tries again")
+        return Finding(FAIL, LAST_PURGE, f"failed: {state.failure}", "the next cycle tries again")
     if state.unfinished_since is not None:
         since = age(now - state.unfinished_since)
-        return Finding("warn", "last purge", f"began {since} ago and never ended", "the next cycle takes over")
+        return Finding(WARN, LAST_PURGE, f"started {since} ago and did not end", "the next cycle takes over")
     if state.finished is None:
-        return Finding("warn", "last purge", "never", _who_is_missing(made))
+        return Finding(WARN, LAST_PURGE, "never", _remedy_for_missing_cycle(earlier))
     since_last = now - state.finished
     found = f"{age(since_last)} ago"
     if since_last > (1 + OVERDUE_INTERVALS) * config.purge_interval:
-        return Finding("fail", "last purge", f"{found}: overdue", _who_is_missing(made))
-    return Finding("ok", "last purge", found)
+        return Finding(FAIL, LAST_PURGE, f"{found}: overdue", _remedy_for_missing_cycle(earlier))
+    return Finding(OK, LAST_PURGE, found)
 
 
-def _last_health(settings: Settings, db: Database, made: Findings) -> Finding:
+_STATE_OF = {Status.HEALTHY: OK, Status.DEGRADED: WARN, Status.UNHEALTHY: FAIL}
+
+
+def _last_health(settings: Settings, db: Database, earlier: Findings) -> Finding:
     if not settings.config.health_check_enabled:
-        return Finding("ok", "health", "health checks are switched off (health_check_enabled)")
-    report = read(db, settings, system_clock)
-    codes = ", ".join(sorted({reason.code for reason in report.verdict.reasons}))
-    found = f"{report.verdict.status} at {report.last_check or 'no time'}" + (f": {codes}" if codes else "")
-    state = {Status.HEALTHY: "ok", Status.DEGRADED: "warn", Status.UNHEALTHY: "fail"}[report.verdict.status]
-    if state == "ok":
-        return Finding(state, "health", found)
-    return Finding(state, "health", found, _who_is_missing(made) if codes == "stale" else f"see {SHOW_HEALTH}")
+        return Finding(OK, HEALTH, "health checks are switched off (health_check_enabled)")
+    report = read_report(db, settings, system_clock)
+    codes = sorted({reason.code for reason in report.assessment.reasons})
+    when = f"at {report.last_check}" if report.last_check else "(never checked)"
+    found = f"{report.assessment.status} {when}" + (f": {', '.join(codes)}" if codes else "")
+    state = _STATE_OF[report.assessment.status]
+    if state is OK:
+        return Finding(state, HEALTH, found)
+    is_missing = codes == [ReasonCode.STALE]
+    return Finding(state, HEALTH, found, _remedy_for_missing_cycle(earlier) if is_missing else f"see {SHOW_HEALTH}")
 
 
-def _metrics(settings: Settings, db: Database, made: Findings) -> Finding:
-    del db, made
-    wanted = servers(settings)
-    if not wanted:
-        return Finding("ok", METRICS, "no StatsD and no Graphite is configured")
-    reached, troubles = [], []
-    for one in wanted:
+def _metrics(settings: Settings, db: Database, earlier: Findings) -> Finding:
+    del db, earlier
+    configured = servers(settings)
+    if not configured:
+        return Finding(OK, METRICS, "neither StatsD nor Graphite is configured")
+    reached, problems = [], []
+    for one in configured:
         try:
-            reached.append(one.look())
+            reached.append(one.check())
         except (OSError, UnicodeError) as error:
-            troubles.append(f"{one.address}: {error}")
-    if troubles:
-        mend = "look at the server, the firewall, and the :statsd: or :graphite: section"
-        return Finding("warn", METRICS, on_one_line("; ".join(troubles)), mend)
-    return Finding("ok", METRICS, "; ".join(reached))
+            problems.append(f"{one.address}: {error}")
+    if problems:
+        fix = "check the server, the firewall, and the :statsd: or :graphite: section"
+        return Finding(WARN, METRICS, on_one_line("; ".join(problems)), fix)
+    return Finding(OK, METRICS, "; ".join(reached))
 
 
-_LOOKS: dict[str, Callable[[Settings, Database, Findings], Finding]] = {
+_CHECKS: dict[str, Callable[[Settings, Database, Findings], Finding]] = {
     "broker": _broker,
-    "workers": _workers,
-    "beat": _beats,
+    WORKERS: _workers,
+    BEAT: _beats,
     POOL_MANAGER: _pool_manager,
-    "last purge": _last_purge,
-    "health": _last_health,
+    LAST_PURGE: _last_purge,
+    HEALTH: _last_health,
     METRICS: _metrics,
 }

@@ -9,6 +9,7 @@ from vmpooler_tasks.cli.diagnosis import REDIS, diagnose
 from vmpooler_tasks.cli.shared import options
 from vmpooler_tasks.cli.shared.context import Context, pass_context
 from vmpooler_tasks.cli.shared.output import COLOURS, print_json, print_line
+from vmpooler_tasks.jobs.health.server import FindingState
 
 
 @click.command(
@@ -18,9 +19,9 @@ from vmpooler_tasks.cli.shared.output import COLOURS, print_json, print_line
 @options.as_json
 @pass_context
 def doctor(context: Context, as_json: bool) -> None:
-    """Check everything that these workers depend on: a line each, with what to do.
+    """Check everything that these workers depend on: one line each, with what to do.
 
-    Exit status: 0, 1 if anything failed, 69 if Redis does not answer.
+    Exit status: 0, 1 if a check failed, 69 if Redis does not reply.
     """
     findings = []
     for finding in diagnose(context.settings, context.db):
@@ -31,5 +32,5 @@ def doctor(context: Context, as_json: bool) -> None:
                 print_line(f"{'':<22} → {finding.remedy}")
     if as_json:
         print_json([finding.as_json() for finding in findings])
-    failed = {finding.what for finding in findings if finding.state == "fail"}
+    failed = {finding.what for finding in findings if finding.state is FindingState.FAIL}
     sys.exit(os.EX_UNAVAILABLE if REDIS in failed else bool(failed))

@@ -22,8 +22,8 @@ from vmpooler_tasks.cli.shared.output import (
 from vmpooler_tasks.clock import system_clock
 from vmpooler_tasks.jobs.health import check as job
 from vmpooler_tasks.jobs.health import read
-from vmpooler_tasks.metrics.push import Post
-from vmpooler_tasks.model.health.reason_texts import explain
+from vmpooler_tasks.metrics.push import MetricsPublisher
+from vmpooler_tasks.model.health.reasons import explain
 from vmpooler_tasks.store.health.record import read_history
 
 if TYPE_CHECKING:  # the jobs are imported where they are used: `--help` needs no Redis client
@@ -31,23 +31,23 @@ if TYPE_CHECKING:  # the jobs are imported where they are used: `--help` needs n
 
 WATCH_SECONDS = 2.0
 DELIVERY_SECONDS = 1.0
-"""How long the command waits at most for StatsD and Graphite."""
+"""The command waits at most this long for StatsD and Graphite."""
 
 UNKNOWN = "-"
-"""What stands in the table for a number that is not recorded."""
+"""The table shows this for a number that is not recorded."""
 
 
 @click.command(epilog="Example: vmpooler-tasks health --no-check --json")
-@click.option("--watch", is_flag=True, help="Check, then show the recorded verdict as it changes, until Ctrl-C.")
-@click.option("--history", type=options.DURATION, metavar="DURATION", help="The checks of the last 2h, 7d, …")
-@click.option("--no-check", is_flag=True, help="Show the last verdict instead of checking now.")
+@click.option("--watch", is_flag=True, help="Check, then show the recorded status as it changes, until Ctrl-C.")
+@click.option("--history", type=options.DURATION, metavar="DURATION", help="Show the checks of the last 2h, 7d, …")
+@click.option("--no-check", is_flag=True, help="Show the last recorded status, without a check.")
 @options.as_json
 @pass_context
 def health(context: Context, watch: bool, history: float | None, no_check: bool, as_json: bool) -> None:
     """Check the queues now. Exit status: 0 healthy, 1 degraded, 2 unhealthy."""
     if history is not None:
         if watch or no_check:
-            raise click.UsageError("--history shows checks of the past: it goes with neither --watch nor --no-check")
+            raise click.UsageError("--history shows past checks and cannot be combined with --watch or --no-check")
         _show_history(context, history, as_json)
         return
     report = _report(context, no_check)
@@ -57,16 +57,16 @@ def health(context: Context, watch: bool, history: float | None, no_check: bool,
         print_json(report.as_json())
     else:
         _show(report)
-    sys.exit(report.verdict.status)
+    sys.exit(report.assessment.status)
 
 
 def _report(context: Context, no_check: bool) -> "HealthReport":
     if no_check:
-        return read.read(context.db, context.settings, system_clock)
-    post = Post(context.settings)
-    report = job.run(context.db, context.settings, system_clock, asked_for=True, publish=post.publish)
-    post.end(DELIVERY_SECONDS)
-    assert report is not None, "it was asked for"  # noqa: S101 - for the type checker
+        return read.read_report(context.db, context.settings, system_clock)
+    publisher = MetricsPublisher(context.settings)
+    report = job.run(context.db, context.settings, system_clock, forced=True, publish=publisher.publish)
+    publisher.close(DELIVERY_SECONDS)
+    assert report is not None, "a forced check is never skipped"  # noqa: S101 - for the type checker
     return report
 
 
@@ -86,7 +86,7 @@ def _watch(context: Context, report: "HealthReport", as_json: bool) -> None:
 def _show(report: "HealthReport") -> None:
     shown = report.as_json()
     print_line(f"{shown['status'].upper()}  (checked {shown['last_check'] or 'never'})", COLOURS[shown["status"]])
-    for reason in report.verdict.reasons:
+    for reason in report.assessment.reasons:
         found, remedy = explain(reason)
         print_line(f"  {reason.severity}: {found}", COLOURS[str(reason.severity)])
         print_line(f"    → {remedy}")
@@ -127,7 +127,7 @@ def _number(pool: Mapping[str, Any], queue: str, name: str) -> str:
 
 
 def _measured(pool: Mapping[str, Any], queue: str, name: str) -> float | None:
-    """None if it is not there: VMPooler writes these too, and the dead letters stand in a pool that is called dlq."""
+    """Return a number of a pool; None where it is missing, as VMPooler writes these, too."""
     measured = pool.get(queue)
     found = measured.get(name) if isinstance(measured, dict) else None
     return found if isinstance(found, int) or (isinstance(found, float) and math.isfinite(found)) else None

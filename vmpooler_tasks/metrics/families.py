@@ -1,4 +1,4 @@
-"""Prometheus' families of samples, put together from values that may be missing or come from anybody."""
+"""Prometheus' families of samples, built from the table of metrics and from values that may be missing or odd."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -6,50 +6,44 @@ from typing import Any
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 
+from vmpooler_tasks.metrics.table import METRICS, MetricType
+
 Labelled = tuple[tuple[str, ...], Any]
 """The values of the labels, and the sample."""
 
 
-def gauge(name: str, what: str, value: Any) -> Metric:
-    """One without labels; without a sample, if `value` is no number."""
-    return gauges(name, what, (), [((), value)])
+def single(name: str, value: Any) -> Metric:
+    """Return a family without labels; it has no sample if `value` is not a finite number."""
+    return family(name, [((), value)])
 
 
-def gauges(name: str, what: str, labels: Sequence[str], samples: Iterable[Labelled]) -> Metric:
-    return _filled(GaugeMetricFamily(name, what, labels=labels), samples)
-
-
-def counter(name: str, what: str, value: Any) -> Metric:
-    return counters(name, what, (), [((), value)])
-
-
-def counters(name: str, what: str, labels: Sequence[str], samples: Iterable[Labelled]) -> Metric:
-    """`name` ends in `_total`."""
-    return _filled(CounterMetricFamily(name, what, labels=labels), samples)
-
-
-def histogram(name: str, what: str, buckets: Sequence[tuple[float, float]], total: float) -> Metric:
-    """`buckets`: (upper bound, how many fell into this one alone); the last bound is infinity."""
-    shown, count = list[tuple[str, float]](), 0.0
-    for bound, inside in buckets:
-        count += inside
-        shown.append(("+Inf" if math.isinf(bound) else str(float(bound)), count))
-    family = HistogramMetricFamily(name, what)
-    family.add_metric([], shown, total)
-    return family
-
-
-def _filled(family: Any, samples: Iterable[Labelled]) -> Metric:
-    unique = {tuple(map(_valid, labels)): value for labels, value in samples}  # the format allows no sample twice
+def family(name: str, samples: Iterable[Labelled]) -> Metric:
+    """Return the family of a gauge or counter, with those samples that are finite numbers."""
+    spec = METRICS[name]
+    kind: Any = CounterMetricFamily if spec.type is MetricType.COUNTER else GaugeMetricFamily
+    found = kind(name, spec.help, labels=spec.labels)
+    # The format allows no sample twice.
+    unique = {tuple(map(_as_utf8, labels)): value for labels, value in samples}
     for labels, value in unique.items():
         if (number := finite_number(value)) is not None:
-            family.add_metric(labels, number)
-    filled: Metric = family
-    return filled
+            found.add_metric(labels, number)
+    result: Metric = found
+    return result
+
+
+def histogram(name: str, buckets: Sequence[tuple[float, float]], total: float) -> Metric:
+    """Return the family of a histogram. `buckets`: (upper bound, count in this bucket alone), the last is infinite."""
+    cumulated, count = list[tuple[str, float]](), 0.0
+    for bound, inside in buckets:
+        count += inside
+        cumulated.append(("+Inf" if math.isinf(bound) else str(float(bound)), count))
+    found = HistogramMetricFamily(name, METRICS[name].help)
+    found.add_metric([], cumulated, total)
+    return found
 
 
 def finite_number(value: Any) -> float | None:
-    """None for what is none, or is too large to be one."""
+    """Return the value as a float; None if it is not a finite number, or too large."""
     if not isinstance(value, int | float):
         return None
     try:
@@ -59,6 +53,6 @@ def finite_number(value: Any) -> float | None:
     return number if math.isfinite(number) else None
 
 
-def _valid(text: str) -> str:
-    """As UTF-8 can carry it: JSON may hold half a character."""
+def _as_utf8(text: str) -> str:
+    """Return the text with lone surrogates escaped: JSON may hold them, UTF-8 may not."""
     return text.encode("utf-8", "backslashreplace").decode()

@@ -1,4 +1,4 @@
-"""The text that Prometheus scrapes, read from Redis at that moment: any number of workers needs to share nothing."""
+"""The text that Prometheus scrapes, read from Redis at that moment, so that workers need to share nothing."""
 
 from collections.abc import Iterator, Sequence
 from functools import cache
@@ -12,9 +12,9 @@ from prometheus_client.registry import Collector
 from vmpooler_tasks.clock import Clock
 from vmpooler_tasks.config import Settings
 from vmpooler_tasks.errors import VmpoolerTasksError
-from vmpooler_tasks.jobs.health import read
+from vmpooler_tasks.jobs.health.read import report_of
 from vmpooler_tasks.metrics import live, recorded
-from vmpooler_tasks.metrics.families import gauge, gauges
+from vmpooler_tasks.metrics.families import family, single
 from vmpooler_tasks.model.health.status import Status
 from vmpooler_tasks.model.names import WORK_QUEUES
 from vmpooler_tasks.store import Database
@@ -24,17 +24,17 @@ CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
 
 
 def exposition(db: Database, settings: Settings, clock: Clock, broker: Database | None = None) -> bytes:
-    """Everything in docs/metrics.md. With Redis away: that, and that health is unhealthy.
+    """Return every metric of docs/metrics.md. Without Redis: what is configured, and that health is unhealthy.
 
     `broker` is where Celery's messages are, if that is another Redis than `db` (CELERY_BROKER_URL).
     """
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(_Collected([*_known(settings), *_found(db, settings, clock, broker)]))
+    registry.register(_Collected([*_configured(settings), *_read(db, settings, clock, broker)]))
     return generate_latest(registry)
 
 
 class _Collected(Collector):
-    """What was read already."""
+    """Families that were read before the registry collects them."""
 
     def __init__(self, families: Sequence[Metric]) -> None:
         self._families = families
@@ -48,20 +48,18 @@ class _Collected(Collector):
 
 @cache
 def _version() -> str:
-    return version("vmpooler-tasks")  # read from disk; the package itself would bring Celery along
+    return version("vmpooler-tasks")  # from the disk, once; to import the package would import Celery
 
 
-def _known(settings: Settings) -> Iterator[Metric]:
+def _configured(settings: Settings) -> Iterator[Metric]:
     config = settings.config
-    yield gauges("vmpooler_build_info", "The version of vmpooler-tasks.", ("version",), [((_version(),), 1)])
-    yield gauge("vmpooler_purge_interval_seconds", "Seconds between two purge cycles.", config.purge_interval)
-    yield gauge(
-        "vmpooler_health_check_interval_seconds", "Seconds between two health checks.", config.health_check_interval
-    )
-    yield gauge("vmpooler_dlq_max_entries", "Dead letters that each queue keeps at the most.", config.dlq_max_entries)
+    yield family("vmpooler_build_info", [((_version(),), 1)])
+    yield single("vmpooler_purge_interval_seconds", config.purge_interval)
+    yield single("vmpooler_health_check_interval_seconds", config.health_check_interval)
+    yield single("vmpooler_dlq_max_entries", config.dlq_max_entries)
 
 
-def _found(db: Database, settings: Settings, clock: Clock, broker: Database | None) -> Iterator[Metric]:
+def _read(db: Database, settings: Settings, clock: Clock, broker: Database | None) -> Iterator[Metric]:
     now = clock()
     own_broker = db if settings.broker_url is None else None
     try:
@@ -74,14 +72,9 @@ def _found(db: Database, settings: Settings, clock: Clock, broker: Database | No
             now=now,
         )
     except VmpoolerTasksError:
-        yield _is_up(0)
+        yield single("vmpooler_redis_up", 0)
         yield recorded.status(Status.UNHEALTHY)
         return
-    yield _is_up(1)
-    yield from recorded.families(read.judge(found.health, settings, now), found.dlq_errors)
+    yield single("vmpooler_redis_up", 1)
+    yield from recorded.families(report_of(found.health, settings, now), found.dlq_errors)
     yield from live.families(found, settings, now)
-    yield from live.messages(found.messages)
-
-
-def _is_up(value: int) -> Metric:
-    return gauge("vmpooler_redis_up", "1 if Redis answers.", value)

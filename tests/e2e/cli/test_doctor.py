@@ -31,7 +31,7 @@ def doctors_findings(run: CommandLine, status: int) -> dict[str, Any]:
     return {finding["what"]: finding for finding in run.json("doctor", status=status)}
 
 
-def test_doctor_tells_what_does_not_run_and_how_to_start_it(run: CommandLine) -> None:
+def test_doctor_shows_what_does_not_run_and_how_to_start_it(run: CommandLine) -> None:
     findings = doctors_findings(run, status=1)
     assert {what: finding["state"] for what, finding in findings.items()} == {
         "configuration": "ok",
@@ -56,17 +56,17 @@ def test_doctor_tells_what_does_not_run_and_how_to_start_it(run: CommandLine) ->
         "none: a restart of Redis loses everything",
         "set appendonly yes",
     )
-    assert findings["health"]["found"] == "unhealthy at no time: stale"
-    nothing_runs = "mend first what is said of workers and beat above"
+    assert findings["health"]["found"] == "unhealthy (never checked): stale"
+    nothing_runs = "first fix workers and beat, above"
     assert (findings["last purge"]["found"], findings["last purge"]["remedy"]) == ("never", nothing_runs)
     assert findings["health"]["remedy"] == nothing_runs
 
 
-def test_doctor_tells_whether_the_metrics_servers_are_reached(run: CommandLine) -> None:
+def test_doctor_shows_whether_the_metrics_servers_are_reached(run: CommandLine) -> None:
     with listeners.graphite() as graphite:
         own = {"GRAPHITE_SERVER": "127.0.0.1", "GRAPHITE_PORT": str(graphite.port)}
         found = {one["what"]: one for one in run.json("doctor", status=1, **own)}["metrics"]
-        assert (found["state"], found["found"]) == ("ok", f"Graphite at 127.0.0.1:{graphite.port} answers")
+        assert (found["state"], found["found"]) == ("ok", f"Graphite at 127.0.0.1:{graphite.port} accepts connections")
     gone = {one["what"]: one for one in run.json("doctor", status=1, **own, STATSD_SERVER=NO_SUCH_HOST)}["metrics"]
     assert gone["state"] == "warn"
     assert f"StatsD at {NO_SUCH_HOST}:8125: " in gone["found"]
@@ -78,29 +78,27 @@ def test_doctor_goes_by_what_it_found_to_run(run: CommandLine, world: World) -> 
     world.client.zadd(keys.BEATS, {"host:1": world.now + 600})
     findings = doctors_findings(run, status=1)
     assert findings["beat"]["state"] == "ok"
-    assert findings["last purge"]["remedy"] == "mend first what is said of workers above"
+    assert findings["last purge"]["remedy"] == "first fix workers, above"
 
 
-def test_doctor_says_why_the_workers_cannot_be_asked_and_what_to_do(run: CommandLine, tmp_path: Path) -> None:
+def test_doctor_explains_why_no_request_reaches_the_workers(run: CommandLine, tmp_path: Path) -> None:
     with servers.running("valkey", tmp_path / "full") as full:
         run.environment["REDIS_URL"] = full.url
         db = Database(full.url)
         db.call("CONFIG", "SET", "maxmemory", "1")
         workers = doctors_findings(run, status=1)["workers"]
         assert (workers["found"], workers["remedy"]) == (
-            "they cannot be asked: Redis is out of memory",
+            "no request can be sent to them: Redis is out of memory",
             "free memory, or raise maxmemory",
         )
         db.call("CONFIG", "SET", "maxmemory", "0")
         db.call("REPLICAOF", "127.0.0.1", "1")
         workers = doctors_findings(run, status=1)["workers"]
-        assert workers["found"] == "they cannot be asked: this Redis is a replica and takes no writes"
+        assert workers["found"] == "no request can be sent to them: this Redis is a replica and refuses writes"
         assert workers["remedy"] == "connect to the primary"
 
 
-def test_doctor_tells_a_wrong_password_or_missing_rights_from_a_redis_that_is_not_there(
-    run: CommandLine, tmp_path: Path
-) -> None:
+def test_doctor_distinguishes_a_wrong_password_from_a_redis_that_is_not_there(run: CommandLine, tmp_path: Path) -> None:
     with servers.running("valkey", tmp_path / "locked", password="right") as locked:
         run.environment["REDIS_URL"] = locked.url.replace(":right@", ":wr0ng@")
         redis = doctors_findings(run, status=69)["Redis"]
@@ -113,11 +111,11 @@ def test_doctor_tells_a_wrong_password_or_missing_rights_from_a_redis_that_is_no
         assert redis["remedy"] == "give this user all commands on these keys and channels (ACL SETUSER)"
 
 
-def test_doctor_goes_on_when_a_key_of_ours_is_of_the_wrong_type(run: CommandLine, world: World) -> None:
+def test_doctor_continues_after_a_key_of_the_wrong_type(run: CommandLine, world: World) -> None:
     world.client.set(keys.BEATS, "x")
     findings = doctors_findings(run, status=1)
     assert findings["beat"]["found"].startswith("A key in Redis has the wrong type: vmpooler_tasks__beats: ")
-    assert findings["beat"]["remedy"] == "see what wrote this key; delete or rename it if nobody needs it"
+    assert findings["beat"]["remedy"] == "check what wrote this key; delete or rename it if nobody needs it"
     assert list(findings)[-1] == "metrics"
 
 

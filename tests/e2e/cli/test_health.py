@@ -16,7 +16,7 @@ HOUR = 3600.0
 
 
 @pytest.mark.parametrize(("letters", "status"), [(100, "healthy"), (101, "degraded"), (1001, "unhealthy")])
-def test_the_exit_status_of_health_is_the_verdict(run: CommandLine, world: World, letters: int, status: str) -> None:
+def test_the_exit_status_is_the_health_status(run: CommandLine, world: World, letters: int, status: str) -> None:
     world.client.zadd(keys.dead_letters(DeadLetterQueue.CLONE), {f'{{"vm":"{n}"}}': world.now for n in range(letters)})
     expected = ["healthy", "degraded", "unhealthy"].index(status)
     report = run.json("health", status=expected)
@@ -82,7 +82,7 @@ def test_a_time_that_is_still_to_come_is_shown_as_no_age(run: CommandLine, world
         ({"metrics": '{"queues":{"p":{"completed":{},"ready":{"size":2.0}}}}'}, ["p", "-", "-", "-", "2", "-", "-"]),
     ],
 )
-def test_a_verdict_that_somebody_else_wrote_is_shown_as_far_as_it_can_be_read(
+def test_a_status_of_another_program_is_shown_as_far_as_it_is_readable(
     run: CommandLine, world: World, fields: dict[str, str], row: list[str] | None
 ) -> None:
     run("health")

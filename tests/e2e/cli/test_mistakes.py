@@ -101,8 +101,12 @@ def test_the_version_is_the_packages(run: CommandLine) -> None:
         ("dlq list --since soon", "dlq list", "Invalid value for '--since': 'soon' is no time; write {times}"),
         ("dlq list --after nonsense", "dlq list", "Invalid value for --after: 'nonsense' is not a cursor"),
         ("dlq list --after nan:x", "dlq list", "Invalid value for --after: 'nan:x' is not a cursor"),
-        ("health --history 2h --watch", "health", "--history shows checks of the past: it goes with {neither}"),
-        ("health --history 2h --no-check", "health", "--history shows checks of the past: it goes with {neither}"),
+        ("health --history 2h --watch", "health", "--history shows past checks and cannot be combined with {neither}"),
+        (
+            "health --history 2h --no-check",
+            "health",
+            "--history shows past checks and cannot be combined with {neither}",
+        ),
         ("dlq show", "dlq show", "Missing argument 'ID…'."),
         ("dlq delete", "dlq delete", "name ids or filters, or say --all"),
     ],
@@ -114,7 +118,7 @@ def test_a_mistake_is_answered_by_one_line_that_helps(
     allowed = {
         "queues": "'pending', 'clone', 'ready', 'tasks'",
         "pool": POOL,
-        "neither": "neither --watch nor --no-check",
+        "neither": "--watch or --no-check",
         "durations": "90s, 15m, 24h or 7d",
         "regex": "unterminated character set at position 0",
         "times": "2024-01-15T10:30:00Z, or how long ago: 2h",
@@ -154,7 +158,7 @@ def test_doctor_without_redis_says_so_and_looks_no_further(run: CommandLine) -> 
     first, second, third = result.out.splitlines()
     assert first == "ok    configuration:   VMPOOLER_CONFIG is valid"
     assert second.startswith("fail  Redis:           Redis does not answer: redis://127.0.0.1:1/0: ")
-    assert third.strip() == "→ is it running there? REDIS_URL or the :redis: section names it"
+    assert third.strip() == "→ check that it is running there; the address is from REDIS_URL or the :redis: section"
 
 
 def test_a_wrong_password_is_said_and_not_shown(run: CommandLine, tmp_path: Path) -> None:

@@ -236,7 +236,7 @@ def test_where_pools_are_not_managed_a_provider_that_is_not_there_is_nobodys_bus
 # --- health ----------------------------------------------------------------------------------------------------------
 
 
-def test_health_explains_another_manager_and_a_provider_that_is_left_alone(pools: CommandLine, world: World) -> None:
+def test_health_explains_another_manager_and_a_suspended_provider(pools: CommandLine, world: World) -> None:
     world.client.hset(keys.breaker("dummy"), mapping={"failures": 5, "open_until": world.now + 3600})
     world.client.set(keys.OTHER_MANAGER, 2)
     result = pools("health")
@@ -248,7 +248,7 @@ def test_health_explains_another_manager_and_a_provider_that_is_left_alone(pools
             "    → check the provider and `vmpooler-tasks dlq list --queue clone`; the next attempt is automatic",
         ),
         (
-            "  degraded: another pool manager is at work on this Redis",
+            "  degraded: another pool manager uses this Redis",
             "    → stop VMPooler's manager, or set manage_pools: false here",
         ),
     ):

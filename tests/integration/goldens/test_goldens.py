@@ -159,7 +159,7 @@ def act(db: Database, settings: Settings, step: Step) -> Any:
         case "health_cycle":
             return None if health_check.run(db, settings, lambda: step.now) is None else "ran"
         case "calculate_health_metrics":
-            return measure(db, settings, step.now)[0].nested()
+            return measure(db, settings, step.now).metrics.as_json()
         case "move_to_dlq":
             return move_to_dlq(db, settings, step)
     assert step.action in POOL_ACTIONS, f"{step.action} is not here yet"

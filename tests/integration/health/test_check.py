@@ -31,7 +31,7 @@ def check(world: World, chosen: Settings | None = None) -> HealthReport:
 
 
 def reasons(report: HealthReport) -> list[tuple[str, str | None]]:
-    return [(reason.code, reason.pool) for reason in report.verdict.reasons]
+    return [(reason.code, reason.pool) for reason in report.assessment.reasons]
 
 
 def sized(**sizes: int) -> Settings:
@@ -42,8 +42,8 @@ def sized(**sizes: int) -> Settings:
 
 def test_a_new_empty_database_is_healthy(world: World) -> None:
     report = check(world, settings())
-    assert report.verdict.status is Status.HEALTHY
-    assert report.verdict.reasons == ()
+    assert report.assessment.status is Status.HEALTHY
+    assert report.assessment.reasons == ()
     assert report.last_check == "2024-01-15T10:30:00Z"
 
 
@@ -132,25 +132,25 @@ def test_a_backlog_makes_it_degraded_and_then_unhealthy(
 ) -> None:
     world.client.sadd(keys.queue(Queue.PENDING, POOL), *(f"pooler-{index}" for index in range(count)))
     report = check(world)
-    assert report.verdict.status is status
+    assert report.assessment.status is status
     assert reasons(report) == ([(code, POOL)] if code else [])
 
 
 def test_a_pool_without_ready_vms_degrades_after_the_grace_from_when_it_was_first_seen_empty(world: World) -> None:
     chosen = sized(full=1, empty=1, unused=0)
     world.vm(Queue.READY, "pooler-a", 60, pool="full")
-    assert check(world, chosen).verdict.status is Status.HEALTHY
+    assert check(world, chosen).assessment.status is Status.HEALTHY
     world.now += 899
-    assert check(world, chosen).verdict.status is Status.HEALTHY
+    assert check(world, chosen).assessment.status is Status.HEALTHY
     world.now += 1
     report = check(world, chosen)
     assert reasons(report) == [("empty_pool", "empty")]
-    assert report.verdict.reasons[0].measured == 900
+    assert report.assessment.reasons[0].measured == 900
     world.vm(Queue.READY, "pooler-b", 0, pool="empty")
-    assert check(world, chosen).verdict.status is Status.HEALTHY
+    assert check(world, chosen).assessment.status is Status.HEALTHY
     world.client.delete(keys.queue(Queue.READY, "empty"))
     world.now += 5000
-    assert check(world, chosen).verdict.status is Status.HEALTHY, "the grace begins anew"
+    assert check(world, chosen).assessment.status is Status.HEALTHY, "the grace begins anew"
 
 
 def test_a_pools_size_that_was_overridden_through_the_api_counts(world: World) -> None:
@@ -182,7 +182,10 @@ def test_registered_sizes_are_read_at_once_and_one_of_the_wrong_type_is_named(
         world.client.hset(f"vmpooler__pool__pool-{index}", "size", "5")
     world.client.set("vmpooler__pool__pool-7", "no hash")
     check(world, chosen)
-    assert "[!] [health] Error checking 'vmpooler__pool__pool-7': it does not hold what it should" in caplog.messages
+    assert (
+        "[!] [health] Error checking 'vmpooler__pool__pool-7': it is of another type, or holds other data"
+        in caplog.messages
+    )
     world.now += 1000
     empty = {pool for code, pool in reasons(check(world, chosen)) if code == "empty_pool"}
     assert empty == {f"pool-{index}" for index in range(20)} - {"pool-7"}
@@ -195,9 +198,9 @@ def test_numbers_of_our_own_that_cannot_be_read_count_as_never(world: World, tex
         keys.HEALTH_STATE, mapping={"last_check": text, "purge_expected": text, "empty_since": text, b"\xff": "1"}
     )
     report = check(world, settings())
-    assert report.verdict.reasons == ()
+    assert report.assessment.reasons == ()
     world.now += 60
-    assert check(world, settings()).verdict.status is Status.HEALTHY
+    assert check(world, settings()).assessment.status is Status.HEALTHY
     assert world.client.hget(keys.HEALTH_STATE, "last_check") == str(world.now).encode()
 
 
@@ -205,7 +208,7 @@ def test_numbers_of_our_own_that_cannot_be_read_count_as_never(world: World, tex
 def test_when_a_pool_became_empty_counts_from_now_if_it_cannot_be_read(world: World, empty_since: str) -> None:
     world.client.hset(keys.HEALTH_STATE, "empty_since", empty_since)
     chosen = sized(**{POOL: 5})
-    assert check(world, chosen).verdict.status is Status.HEALTHY
+    assert check(world, chosen).assessment.status is Status.HEALTHY
     world.now += 900
     assert reasons(check(world, chosen)) == [("empty_pool", POOL)]
 
@@ -227,7 +230,7 @@ def test_a_purge_that_never_ran_is_overdue_from_the_first_check_that_expected_it
     world.now += 1
     report = check(world, chosen)
     assert reasons(report) == [("purge_overdue", None)]
-    assert report.verdict.reasons[0].measured == 2 * HOUR + 1
+    assert report.assessment.reasons[0].measured == 2 * HOUR + 1
     cycle(world, chosen)
     assert reasons(check(world, chosen)) == []
 
@@ -283,7 +286,7 @@ def test_a_purge_whose_worker_was_killed_shows_once_its_lock_is_free(world: Worl
     lock.release()
     report = check(world)
     assert reasons(report) == [("purge_unfinished", None)]
-    assert report.verdict.reasons[0].measured == 30
+    assert report.assessment.reasons[0].measured == 30
     cycle(world)
     assert reasons(check(world)) == []
 
@@ -292,7 +295,7 @@ def test_a_purge_that_left_a_queue_alone_shows(world: World) -> None:
     world.vm(Queue.READY, "pooler-a", 2 * DAY)
     cycle(world, settings(purge_max_percent=50))
     report = check(world, settings(purge_max_percent=50, **QUIET))
-    [reason] = report.verdict.reasons
+    [reason] = report.assessment.reasons
     assert (reason.code, reason.pool, reason.queue, reason.measured, reason.threshold) == (
         "purge_aborted",
         POOL,
@@ -309,8 +312,8 @@ def test_dead_letters_near_their_cap_degrade_before_one_is_dropped(world: World)
     assert reasons(check(world, chosen)) == []
     fail(world, "pooler-8", DeadLetterQueue.CLONE)
     report = check(world, chosen)
-    assert report.verdict.status is Status.DEGRADED
-    assert [(reason.code, reason.queue) for reason in report.verdict.reasons] == [("dlq_near_cap", "clone")]
+    assert report.assessment.status is Status.DEGRADED
+    assert [(reason.code, reason.queue) for reason in report.assessment.reasons] == [("dlq_near_cap", "clone")]
 
 
 WRONG_TYPES: dict[str, Any] = {
@@ -336,15 +339,15 @@ def test_a_key_of_the_wrong_type_is_counted_and_named_and_stops_nothing(
     world.client.set(key, "x") if WRONG_TYPES[key] == "string" else world.client.lpush(key, "x")
     report = check(world, settings(pools=(POOL, OTHER), **QUIET))
     assert report.metrics["queues"][OTHER]["pending"]["size"] == 1
-    assert [(reason.code, reason.measured) for reason in report.verdict.reasons] == [("unreadable_keys", 1)]
-    assert f"[!] [health] Error checking '{key}': it does not hold what it should" in caplog.messages
+    assert [(reason.code, reason.measured) for reason in report.assessment.reasons] == [("unreadable_keys", 1)]
+    assert f"[!] [health] Error checking '{key}': it is of another type, or holds other data" in caplog.messages
 
 
 def test_every_key_of_the_wrong_type_at_once_is_still_a_verdict(world: World) -> None:
     for key, kind in WRONG_TYPES.items():
         world.client.set(key, "x") if kind == "string" else world.client.lpush(key, "x")
     report = check(world)
-    assert [(reason.code, reason.measured) for reason in report.verdict.reasons] == [
+    assert [(reason.code, reason.measured) for reason in report.assessment.reasons] == [
         ("unreadable_keys", len(WRONG_TYPES))
     ]
 
@@ -372,7 +375,7 @@ def test_switched_off_a_check_is_made_only_if_asked_for(world: World, caplog: py
     assert health_check.run(world.db, off, world.clock) is None
     assert not world.client.exists("vmpooler__health")
     assert "[*] [health] Skipped health check: it is switched off (health_check_enabled: false)" in caplog.messages
-    assert health_check.run(world.db, off, world.clock, asked_for=True) is not None
+    assert health_check.run(world.db, off, world.clock, forced=True) is not None
     assert world.client.hget("vmpooler__health", "status") == b"healthy"
 
 
@@ -393,4 +396,4 @@ def test_what_a_check_shows_is_json_with_its_duration(world: World) -> None:
 
 def test_settings_without_redis_section_measure_as_well(world: World) -> None:
     chosen = Settings(config=Options(health_check_enabled=True), redis=RedisSection())
-    assert check(world, chosen).verdict.status is Status.HEALTHY
+    assert check(world, chosen).assessment.status is Status.HEALTHY

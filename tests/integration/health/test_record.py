@@ -93,7 +93,7 @@ def test_out_of_memory_it_is_written_all_the_same(world: World, fresh_server: bo
         report = run_health(world)
     finally:
         world.client.config_set("maxmemory", "0")
-    assert report.verdict.status is Status.HEALTHY
+    assert report.assessment.status is Status.HEALTHY
     assert recorded(world)["status"] == "healthy"
 
 
@@ -108,8 +108,8 @@ def test_a_redis_that_takes_no_writes_gets_a_verdict_that_says_so(
         report = run_health(world)
     finally:
         world.client.replicaof("no", "one")
-    assert report.verdict.status is Status.UNHEALTHY
-    assert report.verdict.reasons[0].code == "not_recorded"
+    assert report.assessment.status is Status.UNHEALTHY
+    assert report.assessment.reasons[0].code == "not_recorded"
     assert any(line.startswith("[!] [health] Failed during health check: Redis refused") for line in caplog.messages)
     assert recorded(world)["last_check"] == "2024-01-15T10:30:00Z", "what was recorded before still stands"
 
@@ -120,25 +120,25 @@ def test_a_reader_gets_what_was_recorded(world: World) -> None:
         fail(world, f"pooler-{index}", DeadLetterQueue.CLONE)
     made = run_health(world)
     world.now += 900
-    found = read.read(world.db, settings(), world.clock)
-    assert found.verdict == made.verdict
+    found = read.read_report(world.db, settings(), world.clock)
+    assert found.assessment == made.assessment
     assert found.metrics == made.metrics
     assert found.last_check == made.last_check
 
 
 def test_a_reader_says_unhealthy_when_the_check_is_missing_or_old_whatever_the_status_says(world: World) -> None:
-    report = read.read(world.db, settings(), world.clock)
-    assert (report.verdict.status, report.verdict.reasons[0].code, report.last_check) == (
+    report = read.read_report(world.db, settings(), world.clock)
+    assert (report.assessment.status, report.assessment.reasons[0].code, report.last_check) == (
         Status.UNHEALTHY,
         "stale",
         None,
     )
     run_health(world)
     world.now += 901
-    report = read.read(world.db, settings(), world.clock)
+    report = read.read_report(world.db, settings(), world.clock)
     assert recorded(world)["status"] == "healthy"
-    assert report.verdict.status is Status.UNHEALTHY
-    assert [(reason.code, reason.measured, reason.threshold) for reason in report.verdict.reasons] == [
+    assert report.assessment.status is Status.UNHEALTHY
+    assert [(reason.code, reason.measured, reason.threshold) for reason in report.assessment.reasons] == [
         ("stale", 901, 900)
     ]
     assert report.last_check == "2024-01-15T10:30:00Z"
@@ -156,7 +156,7 @@ def test_a_reader_says_unhealthy_when_the_check_is_missing_or_old_whatever_the_s
 )
 def test_a_reader_believes_no_half_of_a_verdict(world: World, fields: dict[str, str]) -> None:
     world.client.hset("vmpooler__health", mapping=fields)
-    assert read.read(world.db, settings(), world.clock).verdict.status is Status.UNHEALTHY
+    assert read.read_report(world.db, settings(), world.clock).assessment.status is Status.UNHEALTHY
 
 
 CHECKED = {"status": "healthy", "last_check": "2024-01-15T10:30:00Z"}
@@ -178,35 +178,35 @@ ALL_WRONG = {"status": "fine", "metrics": "nojson", "reasons": NO_REASON}
 )
 def test_a_reader_says_unhealthy_of_what_it_cannot_read(world: World, fields: dict[str, str], unreadable: int) -> None:
     world.client.hset("vmpooler__health", mapping={**CHECKED, **fields})
-    report = read.read(world.db, settings(), world.clock)
-    assert report.verdict.status is Status.UNHEALTHY
-    assert [(reason.code, reason.measured) for reason in report.verdict.reasons] == [("unreadable", unreadable)]
+    report = read.read_report(world.db, settings(), world.clock)
+    assert report.assessment.status is Status.UNHEALTHY
+    assert [(reason.code, reason.measured) for reason in report.assessment.reasons] == [("unreadable", unreadable)]
     shown = json.loads(json.dumps(report.as_json()))
     assert (shown["status"], shown["dlq_total_size"]) == ("unhealthy", 0)
 
 
 def test_a_reader_says_unhealthy_of_a_key_that_holds_no_hash(world: World) -> None:
     world.client.set("vmpooler__health", "no hash")
-    report = read.read(world.db, settings(), world.clock)
-    assert report.verdict.status is Status.UNHEALTHY
-    assert [reason.code for reason in report.verdict.reasons] == ["unreadable"]
+    report = read.read_report(world.db, settings(), world.clock)
+    assert report.assessment.status is Status.UNHEALTHY
+    assert [reason.code for reason in report.assessment.reasons] == ["unreadable"]
     assert report.last_check is None
 
 
 def test_a_reader_takes_reasons_that_this_version_does_not_know(world: World) -> None:
     reason = {"code": "gremlins", "severity": "degraded", "measured": 3, "threshold": 1, "pool": None}
     world.client.hset("vmpooler__health", mapping={**CHECKED, "status": "degraded", "reasons": json.dumps([reason])})
-    report = read.read(world.db, settings(), world.clock)
-    assert report.verdict.status is Status.DEGRADED
+    report = read.read_report(world.db, settings(), world.clock)
+    assert report.assessment.status is Status.DEGRADED
     assert report.as_json()["reasons"] == [reason]
 
 
 def test_a_reader_does_not_believe_a_check_of_the_future(world: World) -> None:
     world.client.hset("vmpooler__health", mapping={**CHECKED, "last_check": "2999-01-01T00:00:00Z"})
-    report = read.read(world.db, settings(), world.clock)
-    assert [reason.code for reason in report.verdict.reasons] == ["stale"]
-    assert report.verdict.status is Status.UNHEALTHY
-    assert report.verdict.reasons[0].measured < 0
+    report = read.read_report(world.db, settings(), world.clock)
+    assert [reason.code for reason in report.assessment.reasons] == ["stale"]
+    assert report.assessment.status is Status.UNHEALTHY
+    assert report.assessment.reasons[0].measured < 0
 
 
 OLD = '"dlq":0,"stuck":0,"orphaned":0,"reasons":[]'
@@ -249,8 +249,8 @@ def test_a_kept_check_without_numbers_counts_nothing(world: World, pools: str) -
 def test_a_reader_understands_what_vmpooler_wrote(world: World) -> None:
     ruby = {"status": "degraded", "last_check": "2024-01-15 10:29:00 +0000", "metrics": '{"queues":{},"errors":{}}'}
     world.client.hset("vmpooler__health", mapping=ruby)
-    report = read.read(world.db, settings(), world.clock)
-    assert report.verdict.status is Status.DEGRADED
+    report = read.read_report(world.db, settings(), world.clock)
+    assert report.assessment.status is Status.DEGRADED
     assert report.as_json()["dlq_total_size"] == 0
 
 

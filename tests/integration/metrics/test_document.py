@@ -10,7 +10,9 @@ from tests.support.world import POOL, World, settings
 from vmpooler_tasks.jobs.health import check as health_check
 from vmpooler_tasks.metrics.dotted import dotted
 from vmpooler_tasks.metrics.prometheus import exposition
-from vmpooler_tasks.model.health.status import Assessment, Metrics, PoolMetrics, Status
+from vmpooler_tasks.model.health.assessment import Assessment
+from vmpooler_tasks.model.health.metrics import HealthMetrics, PoolMetrics
+from vmpooler_tasks.model.health.status import Status
 from vmpooler_tasks.model.names import DeadLetterQueue, Queue
 from vmpooler_tasks.store import keys
 
@@ -48,6 +50,6 @@ def test_every_metric_has_its_row(world: World) -> None:
 
 def test_every_dotted_name_has_its_row() -> None:
     named = set(re.findall(r"^\| `(health\.[\w.]+)` \|", TEXT, re.MULTILINE))
-    sent = dotted(Metrics({POOL: PoolMetrics()}, {}), Assessment(Status.HEALTHY, ()), "")
+    sent = dotted(HealthMetrics({POOL: PoolMetrics()}, {}), Assessment(Status.HEALTHY, ()), "")
     queues = "|".join(DeadLetterQueue)
     assert named == {re.sub(rf"\.dlq\.({queues})\.", ".dlq.QUEUE.", name.replace(POOL, "POOL")) for name in sent}

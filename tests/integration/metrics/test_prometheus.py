@@ -18,7 +18,8 @@ from vmpooler_tasks.config import Pool, Settings
 from vmpooler_tasks.jobs.health import check as health_check
 from vmpooler_tasks.metrics.prometheus import exposition
 from vmpooler_tasks.model.deadletters.entry import DeadLetter
-from vmpooler_tasks.model.health.status import Reason, Status
+from vmpooler_tasks.model.health.reasons import HealthReason
+from vmpooler_tasks.model.health.status import Status
 from vmpooler_tasks.model.names import WORK_QUEUES, DeadLetterQueue, Queue
 from vmpooler_tasks.model.timestamps import iso_utc
 from vmpooler_tasks.store import Database, keys
@@ -374,8 +375,8 @@ def test_counters_that_are_no_numbers_are_left_out(world: World) -> None:
 
 
 def test_reasons_are_bounded_and_none_stands_there_twice(world: World) -> None:
-    same = [Reason("breaker_open", Status.DEGRADED, 5, 5, provider=name).as_json() for name in ("a", "b")]
-    write_record(world, reasons=[*same, *(Reason(f"r{n}", Status.DEGRADED, 1, 0).as_json() for n in range(2000))])
+    same = [HealthReason("breaker_open", Status.DEGRADED, 5, 5, provider=name).as_json() for name in ("a", "b")]
+    write_record(world, reasons=[*same, *(HealthReason(f"r{n}", Status.DEGRADED, 1, 0).as_json() for n in range(2000))])
     assert 900 < len(scrape(world).labels("vmpooler_health_reason")) <= 1000
 
 

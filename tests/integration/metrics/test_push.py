@@ -14,7 +14,7 @@ from vmpooler_tasks.config import Settings
 from vmpooler_tasks.config.services import GraphiteSection, StatsdSection
 from vmpooler_tasks.jobs.health import check as health_check
 from vmpooler_tasks.metrics import push
-from vmpooler_tasks.metrics.push import Courier, Graphite, Post, Statsd
+from vmpooler_tasks.metrics.push import Graphite, MetricsPublisher, MetricsSender, Statsd
 from vmpooler_tasks.model.names import DeadLetterQueue, Queue
 from vmpooler_tasks.store import keys
 
@@ -43,9 +43,9 @@ def test_a_check_is_sent_to_both(world: World, caplog: pytest.LogCaptureFixture)
     world.client.zadd(keys.dead_letters(DeadLetterQueue.CLONE), {'{"vm":"a"}': world.now})
     with listeners.statsd() as statsd, listeners.graphite() as graphite:
         chosen = sent_to(statsd=statsd.port, graphite=graphite.port)
-        post = Post(chosen)
-        assert health_check.run(world.db, chosen, world.clock, publish=post.publish)
-        post.end(10)
+        publisher = MetricsPublisher(chosen)
+        assert health_check.run(world.db, chosen, world.clock, publish=publisher.publish)
+        publisher.close(10)
         names = [
             ("status", 0),
             ("dlq.total_size", 1),
@@ -74,10 +74,10 @@ def test_a_check_is_sent_to_both(world: World, caplog: pytest.LogCaptureFixture)
 
 
 def test_nothing_is_sent_where_no_server_is_named(world: World, caplog: pytest.LogCaptureFixture) -> None:
-    post = Post(settings())
+    publisher = MetricsPublisher(settings())
     assert push.servers(settings()) == []
-    assert health_check.run(world.db, settings(), world.clock, publish=post.publish)
-    post.end(10)
+    assert health_check.run(world.db, settings(), world.clock, publish=publisher.publish)
+    publisher.close(10)
     assert not [line for line in caplog.messages if "metrics" in line]
 
 
@@ -126,13 +126,13 @@ def ports() -> Iterator[Callable[[str], int]]:
 def test_a_graphite_that_does_not_listen_is_told_of_once(
     ports: Callable[[str], int], kind: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    courier = Courier(Graphite(listeners.LOOPBACK, ports(kind), "vmpooler"))
-    courier.hand_over(BIG, AT)
+    sender = MetricsSender(Graphite(listeners.LOOPBACK, ports(kind), "vmpooler"))
+    sender.submit(BIG, AT)
     until(lambda: caplog.messages, "it is told of")
-    courier.hand_over(BIG, AT)
-    courier.end(10)
+    sender.submit(BIG, AT)
+    sender.close(10)
     [line] = caplog.messages
-    assert line.startswith(f"[!] [metrics] {courier.server.address} does not get its metrics: ")
+    assert line.startswith(f"[!] [metrics] Could not send metrics to {sender.server.address}: ")
 
 
 @pytest.mark.parametrize("host", [listeners.NO_SUCH_HOST, "a..b", "x" * 300, "with space", "\udcff"])
@@ -140,11 +140,11 @@ def test_a_graphite_that_does_not_listen_is_told_of_once(
 def test_a_host_that_cannot_be_found_is_told_of(
     server: type[Statsd] | type[Graphite], host: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    courier = Courier(server(host, 2003, "vmpooler"))
-    courier.hand_over({"a": 1}, AT)
-    courier.end(30)
+    sender = MetricsSender(server(host, 2003, "vmpooler"))
+    sender.submit({"a": 1}, AT)
+    sender.close(30)
     [line] = caplog.messages
-    assert "does not get its metrics: " in line
+    assert "Could not send metrics to " in line
 
 
 class HeldUp:
@@ -166,28 +166,28 @@ class HeldUp:
 def test_nobody_waits_for_a_server_and_the_newest_is_what_it_gets_next() -> None:
     with listeners.graphite() as graphite:
         server = HeldUp(graphite.port)
-        courier = Courier(server)
-        courier.hand_over({"first": 0}, AT)
+        sender = MetricsSender(server)
+        sender.submit({"first": 0}, AT)
         until(server.begun.is_set, "the first is under way")
         for number in range(1000):
-            courier.hand_over({"newest": number}, AT)
+            sender.submit({"newest": number}, AT)
         server.go_on.set()
-        courier.end(10)
+        sender.close(10)
         assert graphite.gets(2) == ["first 0 1705314600\n", "newest 999 1705314600\n"]
 
 
 def test_a_server_that_hangs_keeps_nothing_from_the_other(ports: Callable[[str], int], world: World) -> None:
     with listeners.statsd() as statsd:
-        post = Post(sent_to(statsd=statsd.port, graphite=ports("deaf")))
-        assert health_check.run(world.db, settings(), world.clock, publish=post.publish)
+        publisher = MetricsPublisher(sent_to(statsd=statsd.port, graphite=ports("deaf")))
+        assert health_check.run(world.db, settings(), world.clock, publish=publisher.publish)
         statsd.gets("vmpooler.health.tasks.ondemand.pending:0|g")
-        post.end(10)
+        publisher.close(10)
 
 
 def test_the_end_is_not_waited_for_longer_than_asked(
     ports: Callable[[str], int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(push, "TIMEOUT_SECONDS", 60)
-    courier = Courier(Graphite(listeners.LOOPBACK, ports("deaf"), ""))
-    courier.hand_over({"a": 1}, AT)
-    courier.end(0.01)  # and not the minute that the connection may take
+    sender = MetricsSender(Graphite(listeners.LOOPBACK, ports("deaf"), ""))
+    sender.submit({"a": 1}, AT)
+    sender.close(0.01)  # and not the minute that the connection may take

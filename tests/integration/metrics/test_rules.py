@@ -18,7 +18,8 @@ from tests.support.processes import ROOT
 from tests.support.promql import metrics
 from tests.support.servers import required
 from tests.support.world import World
-from vmpooler_tasks.model.health import reason_texts
+from vmpooler_tasks.model.health.reasons import REASONS, ReasonCode
+from vmpooler_tasks.model.health.status import Status
 
 PROMETHEUS = ROOT / "deploy" / "prometheus"
 RULES = PROMETHEUS / "vmpooler-tasks.rules.yaml"
@@ -115,12 +116,45 @@ def test_each_runbook_link_leads_to_its_alerts_section() -> None:
 
 
 def test_each_alert_and_each_reason_has_a_runbook_and_nothing_else_has() -> None:
-    codes = {code for code in reason_texts._ADVICE if re.fullmatch(r"\w+", code)}
     written = sections()
-    assert set(written) == codes | {rule["alert"] for rule in rules()}
+    assert set(written) == set(REASONS) | {rule["alert"] for rule in rules()}
     for heading, text in written.items():
         for part in ("**Meaning.**", "**Check", "**Clears** ", "\n[Contents](#contents)\n"):
             assert part in text, heading
+
+
+SEVERITIES = {Status.DEGRADED: "warning", Status.UNHEALTHY: "critical"}
+
+STRICTER_ALERTS = {ReasonCode.BREAKER_OPEN}
+"""No pool of a suspended provider gets new VMs, so its alert is critical."""
+
+
+def test_the_alert_of_a_reason_exists_and_has_its_severity() -> None:
+    severity = {rule["alert"]: rule["labels"]["severity"] for rule in rules()}
+    for code, kind in REASONS.items():
+        if kind.alert is not None:
+            expected = "critical" if code in STRICTER_ALERTS else SEVERITIES[kind.severity]
+            assert severity[kind.alert] == expected, code
+
+
+def test_each_alert_on_a_reason_stands_in_the_table_of_reasons() -> None:
+    for rule in rules():
+        for codes in re.findall(r'reason=~?"([^"]+)"', rule["expr"]):
+            for code in codes.split("|"):
+                assert REASONS[ReasonCode(code)].alert == rule["alert"]
+
+
+def test_the_operator_guide_lists_each_reason_with_its_severity() -> None:
+    text = (ROOT / "docs" / "operator-guide.md").read_text(encoding="utf-8")
+    table = text.partition("| reason | degraded | unhealthy |\n")[2].partition("\n\n")[0]
+    rows = [[cell.strip() for cell in line.split("|")[1:4]] for line in table.splitlines()[1:]]
+    documented = {
+        code: (degraded, unhealthy) for codes, degraded, unhealthy in rows for code in re.findall(r"`(\w+)`", codes)
+    }
+    assert documented.keys() == set(REASONS)
+    for code, kind in REASONS.items():
+        degraded, unhealthy = documented[code]
+        assert unhealthy if kind.severity is Status.UNHEALTHY else degraded, code
 
 
 def test_the_contents_of_the_runbooks_name_each_section_once() -> None:

@@ -11,8 +11,8 @@ from tests.support.servers import TestServer
 from tests.support.world import NOW, POOL
 from vmpooler_tasks.errors import PermanentProviderError, TransientProviderError
 from vmpooler_tasks.jobs.health import check as health_check
-from vmpooler_tasks.model.health.reason_texts import explain
-from vmpooler_tasks.model.health.status import Reason, Status
+from vmpooler_tasks.model.health.reasons import HealthReason, explain
+from vmpooler_tasks.model.health.status import Status
 from vmpooler_tasks.store import Database, keys
 from vmpooler_tasks.store.pools import breakers, other_manager
 from vmpooler_tasks.store.pools.breakers import BreakerLimits, CallKind
@@ -32,12 +32,12 @@ def world(db: Database) -> PoolWorld:
     return PoolWorld(db, config={"health_check_enabled": True})
 
 
-def reasons(world: PoolWorld) -> dict[str, Reason]:
+def reasons(world: PoolWorld) -> dict[str, HealthReason]:
     report = health_check.run(world.db, world.settings, world.clock)
     assert report is not None
     stored = {one["code"] for one in json.loads(world.client.hget("vmpooler__health", "reasons"))}
-    assert stored == {one.code for one in report.verdict.reasons}
-    return {one.code: one for one in report.verdict.reasons}
+    assert stored == {one.code for one in report.assessment.reasons}
+    return {one.code: one for one in report.assessment.reasons}
 
 
 def test_a_counter_that_is_right_is_nobodys(world: PoolWorld) -> None:
@@ -71,7 +71,7 @@ def test_a_counter_that_is_changed_twice_is_another_managers(world: PoolWorld) -
     reason = reasons(world)["other_manager"]
     assert (reason.severity, reason.measured) == (Status.DEGRADED, 2)
     assert explain(reason) == (
-        "another pool manager is at work on this Redis",
+        "another pool manager uses this Redis",
         "stop VMPooler's manager, or set manage_pools: false here",
     )
     assert 0 < world.client.ttl(keys.OTHER_MANAGER) <= 120

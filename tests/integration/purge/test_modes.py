@@ -74,7 +74,7 @@ def test_a_configured_dry_run_is_a_run_to_the_health_check(world: World) -> None
         world.now += 60
         report = health_check.run(world.db, chosen, world.clock)
         assert report is not None
-        assert report.verdict.reasons == ()
+        assert report.assessment.reasons == ()
 
 
 def test_a_dry_run_says_found_and_never_purged(world: World, caplog: pytest.LogCaptureFixture) -> None:

@@ -7,7 +7,7 @@ from tests.support.servers import TestServer
 from tests.support.web import OPERATOR, TOKEN, serving, web_settings
 from tests.support.world import NOW, POOL, World
 from vmpooler_tasks.jobs.health import check
-from vmpooler_tasks.model.health.reason_texts import _ADVICE
+from vmpooler_tasks.model.health.reasons import REASONS
 from vmpooler_tasks.model.names import Queue
 from vmpooler_tasks.store import Database, keys
 from vmpooler_tasks.store.fleet import audit
@@ -154,8 +154,7 @@ def test_the_audit_comes_in_pages(web: httpx.Client, web_world: World) -> None:
 @pytest.mark.skipif(RUNBOOKS.stat().st_size < 100, reason="not written yet")
 def test_every_reason_has_its_runbook(web: httpx.Client) -> None:
     page = web.get("/runbooks").text
-    codes = {code for code in _ADVICE if "," not in code}
-    missing = {code for code in codes if f'id="{code}"' not in page}
+    missing = {code for code in REASONS if f'id="{code}"' not in page}
     assert not missing, f"not in {RUNBOOKS}"
 
 

@@ -9,15 +9,8 @@ import pytest
 from tests.support import goldens
 from tests.support.goldens_times import living_in
 from vmpooler_tasks.config import HealthThresholds
-from vmpooler_tasks.model.health.status import (
-    Circumstances,
-    CycleHistory,
-    Metrics,
-    PoolMetrics,
-    QueueMetrics,
-    assess,
-    status_line,
-)
+from vmpooler_tasks.model.health.assessment import Circumstances, CycleHistory, assess
+from vmpooler_tasks.model.health.metrics import HealthMetrics, PoolMetrics, QueueMetrics, status_line
 from vmpooler_tasks.model.names import DeadLetterQueue
 from vmpooler_tasks.model.pools.permanent_errors import is_permanent
 from vmpooler_tasks.model.timestamps import moment, parse_time
@@ -78,7 +71,7 @@ def test_the_verdict_and_its_log_line_are_vmpoolers(row: dict[str, Any]) -> None
     assert [status_line(verdict.status, metrics)] == [text for _, text in row["log"]]
 
 
-def measured(recorded: dict[str, Any]) -> Metrics:
+def measured(recorded: dict[str, Any]) -> HealthMetrics:
     """The recorded numbers, which need not add up; a part that is missing there is empty here."""
     pools = {
         name: PoolMetrics(
@@ -91,7 +84,7 @@ def measured(recorded: dict[str, Any]) -> Metrics:
     }
     errors = recorded["errors"]
     pools["(all that is stuck)"] = PoolMetrics(QueueMetrics(stuck_count=errors["stuck_vm_count"]))
-    return Metrics(
+    return HealthMetrics(
         pools=pools,
         dead_letters={DeadLetterQueue.CLONE: errors["dlq_total_size"]},
         orphaned_metadata=errors["orphaned_metadata_count"],

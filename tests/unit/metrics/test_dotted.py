@@ -5,13 +5,15 @@ import re
 import pytest
 
 from tests.support import guide
-from vmpooler_tasks.metrics.dotted import dotted, in_a_path
+from vmpooler_tasks.metrics.dotted import dotted, path_part
 from vmpooler_tasks.metrics.push import DATAGRAM_BYTES, datagrams
-from vmpooler_tasks.model.health.status import Assessment, Metrics, PoolMetrics, QueueMetrics, Status
+from vmpooler_tasks.model.health.assessment import Assessment
+from vmpooler_tasks.model.health.metrics import HealthMetrics, PoolMetrics, QueueMetrics
+from vmpooler_tasks.model.health.status import Status
 from vmpooler_tasks.model.names import DeadLetterQueue
 
 POOL = "centos-7-x86_64"
-METRICS = Metrics(
+METRICS = HealthMetrics(
     pools={POOL: PoolMetrics(QueueMetrics(5, 7200, 300, 2), QueueMetrics(9, 86400, 500), 3)},
     dead_letters={DeadLetterQueue.CLONE: 4, DeadLetterQueue.TASKS: 1},
     orphaned_metadata=6,
@@ -79,16 +81,18 @@ def test_the_prefix_comes_first(prefix: str, name: str) -> None:
     ],
 )
 def test_a_pool_is_one_part_of_the_path(pool: str, part: str) -> None:
-    assert in_a_path(pool) == part
+    assert path_part(pool) == part
     (found,) = {
-        name.split(".")[3] for name in dotted(Metrics({pool: PoolMetrics()}, {}), DEGRADED, "v") if ".queue." in name
+        name.split(".")[3]
+        for name in dotted(HealthMetrics({pool: PoolMetrics()}, {}), DEGRADED, "v")
+        if ".queue." in name
     }
     assert found == part
 
 
 def test_nothing_is_below_zero() -> None:
     """StatsD subtracts a value with a sign; an age is below zero where a VM's clock is ahead."""
-    ahead = Metrics({POOL: PoolMetrics(QueueMetrics(1, -30, -30))}, {})
+    ahead = HealthMetrics({POOL: PoolMetrics(QueueMetrics(1, -30, -30))}, {})
     assert dotted(ahead, DEGRADED, "v")[f"v.health.queue.{POOL}.pending.oldest_age"] == 0
 
 

@@ -1,4 +1,4 @@
-"""One health check: measure, judge, record, say. The guide's section: Health Checks."""
+"""One health check: measure, assess, record, log. The operator guide's section: Health Checks."""
 
 import json
 import logging
@@ -10,19 +10,12 @@ from typing import Any
 from vmpooler_tasks.clock import Clock
 from vmpooler_tasks.config import Settings
 from vmpooler_tasks.errors import StoreRefusedError, VmpoolerTasksError
-from vmpooler_tasks.jobs.health.measure import measure, measure_errors
+from vmpooler_tasks.jobs.health.measure import Measurement, count_error_classes, measure
+from vmpooler_tasks.model.health.assessment import Assessment, Circumstances, CycleHistory, assess
 from vmpooler_tasks.model.health.history import KeptCheck
-from vmpooler_tasks.model.health.reason_texts import explain
-from vmpooler_tasks.model.health.status import (
-    Assessment,
-    Circumstances,
-    CycleHistory,
-    Metrics,
-    Reason,
-    Status,
-    assess,
-    status_line,
-)
+from vmpooler_tasks.model.health.metrics import HealthMetrics, status_line
+from vmpooler_tasks.model.health.reasons import ReasonCode, default_reason, explain, kind_of_reason
+from vmpooler_tasks.model.health.status import Status
 from vmpooler_tasks.model.names import on_one_line
 from vmpooler_tasks.model.timestamps import iso_utc
 from vmpooler_tasks.store import Database
@@ -35,17 +28,17 @@ from vmpooler_tasks.store.purge.batches import PurgeState
 
 _log = logging.getLogger("vmpooler_tasks.health")
 
-SHORTEST_EXPIRY = 3600
+MIN_EXPIRY_SECONDS = 3600
 
-Publish = Callable[[Metrics, Assessment, float], None]
-"""Told of each check: what was measured, the verdict, and when, in seconds since the epoch."""
+Publish = Callable[[HealthMetrics, Assessment, float], None]
+"""Takes the result of each check: what was measured, how it was assessed, and when, in seconds since the epoch."""
 
 
 @dataclass(frozen=True, slots=True)
 class HealthReport:
-    """A verdict as it is shown; `metrics` nested as in `vmpooler__health`."""
+    """The result of a check as commands and API show it; `metrics` are nested as in `vmpooler__health`."""
 
-    verdict: Assessment
+    assessment: Assessment
     last_check: str | None
     metrics: Mapping[str, Any]
     duration_seconds: float = 0.0
@@ -53,57 +46,58 @@ class HealthReport:
     def as_json(self) -> dict[str, Any]:
         errors = self.metrics.get("errors", {})
         return {
-            "status": str(self.verdict.status),
+            "status": str(self.assessment.status),
             "last_check": self.last_check,
             "stuck_vm_count": errors.get("stuck_vm_count", 0),
             "dlq_total_size": errors.get("dlq_total_size", 0),
             "orphaned_metadata_count": errors.get("orphaned_metadata_count", 0),
-            "reasons": [reason.as_json() for reason in self.verdict.reasons],
+            "reasons": [reason.as_json() for reason in self.assessment.reasons],
             "metrics": self.metrics,
             "duration_seconds": round(self.duration_seconds, 6),
         }
 
 
 def run(
-    db: Database, settings: Settings, clock: Clock, *, asked_for: bool = False, publish: Publish | None = None
+    db: Database, settings: Settings, clock: Clock, *, forced: bool = False, publish: Publish | None = None
 ) -> HealthReport | None:
-    """Checks and records. None if health checks are switched off and nobody `asked_for` this one.
+    """Check health and record the result. Return None if health checks are switched off and this one is not `forced`.
 
-    What was found is handed to `publish`, which must not fail, nor take long. A verdict that Redis refuses to record is
-    unhealthy and says so. Raises what made the check itself fail.
+    `publish` gets the result; it must not fail, nor take long. If Redis refuses to record the status, it is unhealthy
+    (`not_recorded`). Raises the error that made the check fail.
     """
-    if not settings.config.health_check_enabled and not asked_for:
+    if not settings.config.health_check_enabled and not forced:
         _log.warning("[*] [health] Skipped health check: it is switched off (health_check_enabled: false)")
         return None
-    begun, now = time.perf_counter(), clock()
+    started, now = time.perf_counter(), clock()
     _log.info("[*] [health] Running queue health check")
     try:
-        metrics, verdict, state = _check(db, settings, now)
+        metrics, assessment, state = _check(db, settings, now)
     except Exception as error:
-        # Of any kind: a time limit or a mistake of ours makes the check fail as well, and the log has to say so.
+        # Any error, also a time limit or a bug: the log must show that the check failed.
         why = str(error) if isinstance(error, VmpoolerTasksError) else f"{type(error).__name__}: {error}"
         _log.error("[!] [health] Failed during health check: %s", why)
         raise
-    verdict = _recorded(db, settings, now, metrics, verdict, state)
-    _say(verdict, metrics)
+    assessment = _record(db, settings, now, metrics, assessment, state)
+    _log_assessment(assessment, metrics)
     if publish:
-        publish(metrics, verdict, now)
-    return HealthReport(verdict, iso_utc(now), metrics.nested(), time.perf_counter() - begun)
+        publish(metrics, assessment, now)
+    return HealthReport(assessment, iso_utc(now), metrics.as_json(), time.perf_counter() - started)
 
 
-def _check(db: Database, settings: Settings, now: float) -> tuple[Metrics, Assessment, HealthState]:
+def _check(db: Database, settings: Settings, now: float) -> tuple[HealthMetrics, Assessment, HealthState]:
     before = health_record.read_state(db)
-    metrics, sizes, unreadable = measure(db, settings, now)
-    for key in unreadable:
-        _log.warning("[!] [health] Error checking '%s': it does not hold what it should", on_one_line(key))
+    measurement = measure(db, settings, now)
+    metrics = measurement.metrics
+    for key in measurement.unreadable:
+        _log.warning("[!] [health] Error checking '%s': it is of another type, or holds other data", on_one_line(key))
     purge = batches.read_state(db)
     state = HealthState(
         last_check=now,
         purge_expected=_purge_expected(settings, before, purge, now),
-        empty_since=_empty_since(before, metrics, sizes, now),
-        dlq_errors=measure_errors(db, metrics.dead_letters),
+        empty_since=_empty_since(before, measurement, now),
+        dlq_errors=count_error_classes(db, metrics.dead_letters),
     )
-    around = Circumstances(
+    facts = Circumstances(
         now=now,
         purge=_purge_history(settings, purge, state),
         health=CycleHistory(
@@ -115,32 +109,32 @@ def _check(db: Database, settings: Settings, now: float) -> tuple[Metrics, Asses
         dlq_max_entries=settings.config.dlq_max_entries,
         empty_pool_grace=settings.config.empty_pool_grace,
         empty_seconds={pool: now - since for pool, since in state.empty_since.items()},
-        unreadable_keys=len(unreadable),
+        unreadable_keys=len(measurement.unreadable),
         purge_max_percent=settings.config.purge_max_percent,
-        **_manager(db, settings, now),
+        **_manager_facts(db, settings, now),
     )
-    return metrics, assess(metrics, settings.config.health_thresholds, around), state
+    return metrics, assess(metrics, settings.config.health_thresholds, facts), state
 
 
-def _manager(db: Database, settings: Settings, now: float) -> dict[str, Any]:
-    """What the pool manager's part of the verdict needs, where this is the pool manager."""
+def _manager_facts(db: Database, settings: Settings, now: float) -> dict[str, Any]:
+    """Return the facts about pool management; none where `manage_pools` is off."""
     if not settings.config.manage_pools:
         return {}
 
-    def recent(alone: list[Suspension]) -> dict[str, int]:
+    def failures_of(found: list[Suspension]) -> dict[str, int]:
         seconds = settings.config.breaker_seconds
-        return {one.name: one.failures for one in alone if breakers.is_suspended(one.suspended_until, now, seconds)}
+        return {one.name: one.failures for one in found if breakers.is_suspended(one.suspended_until, now, seconds)}
 
     return {
-        "open_breakers": recent(breakers.suspended_providers(db, settings.providers)),
-        "broken_pools": recent(breakers.suspended_pools(db, (pool.name for pool in settings.pools))),
+        "suspended_providers": failures_of(breakers.suspended_providers(db, settings.providers)),
+        "suspended_pools": failures_of(breakers.suspended_pools(db, (pool.name for pool in settings.pools))),
         "breaker_failures": settings.config.breaker_failures,
         "other_managers": other_manager.recent_sightings(db),
     }
 
 
 def _purge_expected(settings: Settings, before: HealthState, purge: PurgeState, now: float) -> float | None:
-    """Since when a purge may be expected: since checks see it switched on, or it ran before the first check."""
+    """Return since when a purge is expected: since checks saw it switched on, or its last run before."""
     if not settings.config.purge_enabled:
         return None
     if before.purge_expected is not None:
@@ -148,8 +142,10 @@ def _purge_expected(settings: Settings, before: HealthState, purge: PurgeState, 
     return purge.finished if before.last_check is None and purge.finished is not None else now
 
 
-def _empty_since(before: HealthState, metrics: Metrics, sizes: Mapping[str, int], now: float) -> dict[str, float]:
-    empty = [name for name, pool in metrics.pools.items() if sizes.get(name, 0) > 0 and pool.ready.size == 0]
+def _empty_since(before: HealthState, found: Measurement, now: float) -> dict[str, float]:
+    empty = [
+        name for name, pool in found.metrics.pools.items() if found.pool_sizes.get(name, 0) > 0 and pool.ready.size == 0
+    ]
     return {pool: before.empty_since.get(pool, now) for pool in empty}
 
 
@@ -165,34 +161,35 @@ def _purge_history(settings: Settings, purge: PurgeState, state: HealthState) ->
     )
 
 
-def _recorded(
-    db: Database, settings: Settings, now: float, metrics: Metrics, verdict: Assessment, state: HealthState
+def _record(
+    db: Database, settings: Settings, now: float, metrics: HealthMetrics, assessment: Assessment, state: HealthState
 ) -> Assessment:
+    """Record the result; return the assessment, unhealthy if Redis refused to record it."""
     try:
         health_record.write(
             db,
             now=now,
-            fields=_fields(now, metrics, verdict),
-            expires_in=max(SHORTEST_EXPIRY, 3 * settings.config.health_check_interval),
-            check=KeptCheck.measured(now, metrics, verdict),
+            fields=_fields(now, metrics, assessment),
+            expires_in=max(MIN_EXPIRY_SECONDS, 3 * settings.config.health_check_interval),
+            check=KeptCheck.measured(now, metrics, assessment),
             state=state,
         )
     except StoreRefusedError as error:
         _log.error("[!] [health] Failed during health check: %s", error)
-        refused = Reason("not_recorded", Status.UNHEALTHY, 1, 0)
-        return replace(verdict, status=Status.UNHEALTHY, reasons=(refused, *verdict.reasons))
-    return verdict
+        refused = default_reason(ReasonCode.NOT_RECORDED, 1)
+        return replace(assessment, status=refused.severity, reasons=(refused, *assessment.reasons))
+    return assessment
 
 
-def _fields(now: float, metrics: Metrics, verdict: Assessment) -> dict[str, str]:
+def _fields(now: float, metrics: HealthMetrics, assessment: Assessment) -> dict[str, str]:
     return {
-        "status": str(verdict.status),
+        "status": str(assessment.status),
         "last_check": iso_utc(now),
-        "metrics": _json(metrics.nested()),
+        "metrics": _json(metrics.as_json()),
         "stuck_vm_count": str(metrics.stuck_vm_count),
         "dlq_total_size": str(metrics.dlq_total_size),
         "orphaned_metadata_count": str(metrics.orphaned_metadata),
-        "reasons": _json([reason.as_json() for reason in verdict.reasons]),
+        "reasons": _json([reason.as_json() for reason in assessment.reasons]),
     }
 
 
@@ -200,17 +197,14 @@ def _json(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
-_DIED = {"purge_overdue": "queue_purge", "health_overdue": "health_check"}
-
-
-def _say(verdict: Assessment, metrics: Metrics) -> None:
-    level = logging.INFO if verdict.status is Status.HEALTHY else logging.WARNING
-    _log.log(level, "%s", status_line(verdict.status, metrics), extra={"status": str(verdict.status)})
-    for reason in verdict.reasons:
-        found, remedy = map(on_one_line, explain(reason))  # pools are named by whoever writes to Redis
+def _log_assessment(assessment: Assessment, metrics: HealthMetrics) -> None:
+    level = logging.INFO if assessment.status is Status.HEALTHY else logging.WARNING
+    _log.log(level, "%s", status_line(assessment.status, metrics), extra={"status": str(assessment.status)})
+    for reason in assessment.reasons:
+        found, remedy = map(on_one_line, explain(reason))  # whoever writes to Redis may name a pool
         named = {"pool": reason.pool, "queue": reason.queue, "provider": reason.provider}
-        about = {"reason": reason.code, **{name: value for name, value in named.items() if value}}
-        if reason.code in _DIED:
-            _log.error("[!] [%s] worker thread died: %s", _DIED[reason.code], found, extra=about)
+        extra = {"reason": str(reason.code), **{name: value for name, value in named.items() if value}}
+        if thread := kind_of_reason(reason.code).thread:
+            _log.error("[!] [%s] worker thread died: %s", thread, found, extra=extra)
         else:
-            _log.warning("[!] [health] %s: %s; %s", reason.severity, found, remedy, extra=about)
+            _log.warning("[!] [health] %s: %s; %s", reason.severity, found, remedy, extra=extra)

@@ -1,1 +1,1 @@
-"""The health status as values: what is measured, the reasons, and how they are assessed."""
+"""The health status as values: what was measured, the reasons, and how they are assessed."""

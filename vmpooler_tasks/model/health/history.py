@@ -6,7 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Self
 
-from vmpooler_tasks.model.health.status import Assessment, Metrics, PoolMetrics, Status
+from vmpooler_tasks.model.health.assessment import Assessment
+from vmpooler_tasks.model.health.metrics import HealthMetrics, PoolMetrics
+from vmpooler_tasks.model.health.status import Status
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +48,7 @@ class KeptCheck:
     pools: Mapping[str, PoolCheck] = field(default_factory=dict)
 
     @classmethod
-    def measured(cls, at: float, metrics: Metrics, assessment: Assessment) -> Self:
+    def measured(cls, at: float, metrics: HealthMetrics, assessment: Assessment) -> Self:
         """Return what the history keeps of a check."""
         return cls(
             at=at,

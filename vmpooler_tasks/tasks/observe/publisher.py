@@ -1,19 +1,20 @@
-"""This process's way to the metrics servers."""
+"""Send the metrics of a health check from this process."""
 
 import os
 from functools import cache
 
-from vmpooler_tasks.metrics.push import Post
-from vmpooler_tasks.model.health.status import Assessment, Metrics
+from vmpooler_tasks.metrics.push import MetricsPublisher
+from vmpooler_tasks.model.health.assessment import Assessment
+from vmpooler_tasks.model.health.metrics import HealthMetrics
 from vmpooler_tasks.tasks.process import settings
 
 
-def publish(metrics: Metrics, verdict: Assessment, epoch: float) -> None:
-    """Sends what a health check found, and does not wait for it."""
-    _post(os.getpid()).publish(metrics, verdict, epoch)
+def publish(metrics: HealthMetrics, assessment: Assessment, epoch: float) -> None:
+    """Send the metrics to the servers that the configuration names, without waiting."""
+    _publisher(os.getpid()).publish(metrics, assessment, epoch)
 
 
 @cache
-def _post(process: int) -> Post:
-    del process  # a forked child has none of its parent's threads
-    return Post(settings())
+def _publisher(process_id: int) -> MetricsPublisher:
+    del process_id  # a forked child has none of its parent's threads
+    return MetricsPublisher(settings())

@@ -1,4 +1,4 @@
-"""How everything stands: health, the overview that the pages live on, the history, the audit."""
+"""Health, the overview that the pages show, the history, the audit."""
 
 from http import HTTPStatus
 from typing import Annotated, Any
@@ -8,9 +8,9 @@ from fastapi.responses import JSONResponse
 
 from vmpooler_tasks.jobs.health.check import HealthReport
 from vmpooler_tasks.jobs.health.history import points
-from vmpooler_tasks.jobs.health.read import judge, read
+from vmpooler_tasks.jobs.health.read import read_report, report_of
 from vmpooler_tasks.jobs.pools.overview import overview
-from vmpooler_tasks.model.health.reason_texts import explain
+from vmpooler_tasks.model.health.reasons import explain, runbook_path
 from vmpooler_tasks.model.health.status import Status
 from vmpooler_tasks.model.names import WORK_QUEUES
 from vmpooler_tasks.store.deadletters import read as dead_letters
@@ -44,34 +44,34 @@ class HealthResponse(JSONResponse):
 
 @router.get(
     "/health",
-    summary="The verdict with its reasons",
+    summary="The health status with its reasons",
     response_class=HealthResponse,
     responses={**READING, **HEALTH_RESPONSES},
 )
 @router.get(
     "/api/v1/queue/health",
-    summary="The verdict with its reasons",
+    summary="The health status with its reasons",
     response_class=HealthResponse,
     responses={**READING, **HEALTH_RESPONSES},
 )
 def show_health(site: Here, _: Reader) -> HealthResponse:
-    """200 for healthy and degraded, 503 for unhealthy. A verdict that nobody renews is unhealthy."""
-    report = read(site.db, site.settings, site.clock)
-    bad = report.verdict.status is Status.UNHEALTHY
-    return HealthResponse(told(report), HTTPStatus.SERVICE_UNAVAILABLE if bad else HTTPStatus.OK)
+    """200 for healthy and degraded, 503 for unhealthy. A status that is not renewed is unhealthy."""
+    report = read_report(site.db, site.settings, site.clock)
+    is_unhealthy = report.assessment.status is Status.UNHEALTHY
+    return HealthResponse(health_json(report), HTTPStatus.SERVICE_UNAVAILABLE if is_unhealthy else HTTPStatus.OK)
 
 
-def told(report: HealthReport) -> dict[str, Any]:
-    """The report, each reason with its words."""
+def health_json(report: HealthReport) -> dict[str, Any]:
+    """Return the report as JSON, each reason with its texts and the address of its runbook."""
     reasons = []
-    for reason in report.verdict.reasons:
+    for reason in report.assessment.reasons:
         found, remedy = explain(reason)
-        words = {"found": found, "remedy": remedy, "runbook": f"/runbooks#{reason.code}"}
-        reasons.append({**reason.as_json(), **words})
+        texts = {"found": found, "remedy": remedy, "runbook": runbook_path(reason.code)}
+        reasons.append({**reason.as_json(), **texts})
     return {**report.as_json(), "reasons": reasons}
 
 
-@router.get("/api/v1/queue/overview", summary="How everything stands", responses=READING)
+@router.get("/api/v1/queue/overview", summary="The state of everything", responses=READING)
 def show_overview(site: Here, _: Reader) -> OverviewResponse:
     found: OverviewResponse = site.overviews.get("", lambda: _overview(site))
     return found
@@ -80,7 +80,7 @@ def show_overview(site: Here, _: Reader) -> OverviewResponse:
 def _overview(site: Site) -> OverviewResponse:
     now, config = site.clock(), site.settings.config
     found, rows = overview(site.db, site.settings, now, queues=WORK_QUEUES, broker=site.broker)
-    health = told(judge(found.health, site.settings, now))
+    health = health_json(report_of(found.health, site.settings, now))
     del health["metrics"]
     return OverviewResponse.model_validate(
         {
@@ -109,14 +109,14 @@ def _overview(site: Site) -> OverviewResponse:
     )
 
 
-@router.get("/api/v1/queue/history", summary="The kept checks, oldest first", responses=READING)
+@router.get("/api/v1/queue/history", summary="The recorded checks, oldest first", responses=READING)
 def show_history(
     site: Here,
     _: Reader,
     hours: Annotated[float, Query(gt=0, le=WEEK_HOURS)] = 24,
     points_wanted: Annotated[int, Query(alias="points", ge=2, le=2000)] = 240,
 ) -> HistoryResponse:
-    """Thinned: each point has the worst status and all reasons of those that it stands for."""
+    """Each point stands for several checks: it has the worst status and all reasons of them."""
 
     def make() -> HistoryResponse:
         return HistoryResponse.model_validate(
@@ -127,7 +127,9 @@ def show_history(
     return found
 
 
-@router.get("/api/v1/queue/audit", summary="Who redrove, deleted and purged what, newest first", responses=READING)
+@router.get(
+    "/api/v1/queue/audit", summary="Who redrove, deleted and purged what, newest entries first", responses=READING
+)
 def show_audit(
     site: Here,
     _: Reader,

@@ -1,0 +1,219 @@
+"""Every reason why health is not perfect, in one table: code, severity, texts, alert.
+
+The command, the pages, the API, the log and the metrics show these texts. Tests compare the table with the runbooks and
+with the alerts. A new reason is a row here, a section in docs/runbooks.md and the place that detects it.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from vmpooler_tasks.model.health.status import Status
+
+
+class ReasonCode(StrEnum):
+    """The codes in `vmpooler__health`. Each is also the anchor of its section in the runbooks."""
+
+    DLQ_SIZE = "dlq_size"
+    DLQ_NEAR_CAP = "dlq_near_cap"
+    STUCK_VMS = "stuck_vms"
+    PENDING_QUEUE = "pending_queue"
+    READY_QUEUE = "ready_queue"
+    EMPTY_POOL = "empty_pool"
+    PURGE_OVERDUE = "purge_overdue"
+    PURGE_UNFINISHED = "purge_unfinished"
+    PURGE_FAILED = "purge_failed"
+    PURGE_ABORTED = "purge_aborted"
+    BREAKER_OPEN = "breaker_open"
+    POOL_BROKEN = "pool_broken"
+    OTHER_MANAGER = "other_manager"
+    HEALTH_OVERDUE = "health_overdue"
+    UNREADABLE_KEYS = "unreadable_keys"
+    NOT_RECORDED = "not_recorded"
+    STALE = "stale"
+    UNREADABLE = "unreadable"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReasonText:
+    """What was found and what to do, with the fields of a reason in braces."""
+
+    found: str
+    remedy: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReasonKind(ReasonText):
+    """What all reasons of one code have in common.
+
+    `severity` is the default; a measure with two thresholds sets its own. `alert`: the rule in deploy/prometheus that
+    fires for this reason, None where only VMPoolerUnhealthy does. `thread`: the name in the operator guide's log line
+    `worker thread died`, which reports this reason. `if_negative` replaces the texts if the measure is below zero.
+    """
+
+    severity: Status = Status.DEGRADED
+    alert: str | None = None
+    thread: str | None = None
+    if_negative: ReasonText | None = None
+
+
+_CHECK_PROCESSES = "check with `vmpooler-tasks doctor` that a worker and beat are running"
+
+REASONS: Mapping[ReasonCode, ReasonKind] = {
+    ReasonCode.DLQ_SIZE: ReasonKind(
+        found="{measured} dead letters, more than {threshold}",
+        remedy="find the most frequent errors with `vmpooler-tasks dlq stats`",
+        alert="VMPoolerHighDLQ",
+    ),
+    ReasonCode.DLQ_NEAR_CAP: ReasonKind(
+        found="{measured} dead letters in {queue}, near the cap: soon the oldest are dropped",
+        remedy="fix the cause, then export or delete them, or raise dlq_max_entries",
+        alert="VMPoolerDLQNearCap",
+    ),
+    ReasonCode.STUCK_VMS: ReasonKind(
+        found="{measured} VMs stuck in pending, more than {threshold}",
+        remedy="check the provider and `vmpooler-tasks dlq list --queue clone`",
+        alert="VMPoolerStuckVMs",
+    ),
+    ReasonCode.PENDING_QUEUE: ReasonKind(
+        found="{measured} VMs pending in {pool}, more than {threshold}",
+        remedy="check the provider of this pool",
+    ),
+    ReasonCode.READY_QUEUE: ReasonKind(
+        found="{measured} VMs ready in {pool}, more than {threshold}",
+        remedy="reduce the size of the pool if its VMs are not used",
+    ),
+    ReasonCode.EMPTY_POOL: ReasonKind(
+        found="{pool} has had no ready VM for {measured} seconds",
+        remedy="check `vmpooler-tasks dlq list --pool {pool}` and the provider",
+        alert="VMPoolerPoolEmpty",
+    ),
+    ReasonCode.PURGE_OVERDUE: ReasonKind(
+        found="the purge is {measured} seconds overdue",
+        remedy=_CHECK_PROCESSES,
+        alert="VMPoolerPurgeOverdue",
+        thread="queue_purge",
+    ),
+    ReasonCode.PURGE_UNFINISHED: ReasonKind(
+        found="a purge started {measured} seconds ago and did not finish",
+        remedy="its worker was probably killed; nothing to do: the next purge takes over",
+        alert="VMPoolerPurgeFailed",
+    ),
+    ReasonCode.PURGE_FAILED: ReasonKind(
+        found="the last purge failed",
+        remedy="read the cause in the worker's log, under [purge]",
+        alert="VMPoolerPurgeFailed",
+    ),
+    ReasonCode.PURGE_ABORTED: ReasonKind(
+        found="the purge stopped: it would have removed {measured} % of {queue} in {pool}, more than {threshold} %",
+        remedy="check with `vmpooler-tasks purge --dry-run --pool {pool}`, then run it with --force",
+        alert="VMPoolerPurgeFailed",
+    ),
+    ReasonCode.BREAKER_OPEN: ReasonKind(
+        found="provider {provider} failed several times in a row, or does not respond, and is suspended",
+        remedy="check the provider and `vmpooler-tasks dlq list --queue clone`; the next attempt is automatic",
+        alert="VMPoolerProviderBreakerOpen",
+    ),
+    ReasonCode.POOL_BROKEN: ReasonKind(
+        found="{measured} clones of {pool} in a row failed permanently: the pool is suspended",
+        remedy="fix its template, permissions or configuration: `vmpooler-tasks dlq list --queue clone --pool {pool}`",
+        alert="VMPoolerPoolBreakerOpen",
+    ),
+    ReasonCode.OTHER_MANAGER: ReasonKind(
+        found="another pool manager uses this Redis",
+        remedy="stop VMPooler's manager, or set manage_pools: false here",
+    ),
+    ReasonCode.HEALTH_OVERDUE: ReasonKind(
+        found="health checks are {measured} seconds late",
+        remedy=_CHECK_PROCESSES,
+        thread="health_check",
+    ),
+    ReasonCode.UNREADABLE_KEYS: ReasonKind(
+        found="{measured} keys hold data of the wrong type",
+        remedy="find their names in the worker's log, under [health]",
+    ),
+    ReasonCode.NOT_RECORDED: ReasonKind(
+        found="the health status could not be written to Redis",
+        remedy="free memory or end the read-only mode; `vmpooler-tasks doctor` shows which",
+        severity=Status.UNHEALTHY,
+    ),
+    ReasonCode.STALE: ReasonKind(
+        found="no health check in the last {threshold} seconds",
+        remedy=_CHECK_PROCESSES,
+        severity=Status.UNHEALTHY,
+        alert="VMPoolerHealthStale",
+        if_negative=ReasonText(
+            found="the last check is dated {measured} seconds in the future",
+            remedy="synchronize the clocks of all machines (NTP); `vmpooler-tasks doctor` shows the difference",
+        ),
+    ),
+    ReasonCode.UNREADABLE: ReasonKind(
+        found="the recorded health status cannot be read (invalid fields of vmpooler__health: {measured})",
+        remedy="switch off VMPooler's own health check; the next check here writes all fields again",
+        severity=Status.UNHEALTHY,
+        alert="VMPoolerHealthStale",
+    ),
+}
+
+_UNKNOWN = ReasonKind(
+    found="{code}: {measured}, threshold {threshold}",
+    remedy="this version does not know this reason: check which other program writes vmpooler__health",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class HealthReason:
+    """A measure beyond its threshold, and the pool, queue or provider that it is about.
+
+    `code` is a `ReasonCode`, or any text where another version or VMPooler wrote it.
+    """
+
+    code: str
+    severity: Status
+    measured: float
+    threshold: float
+    pool: str | None = None
+    queue: str | None = None
+    provider: str | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "code": str(self.code),
+            "severity": str(self.severity),
+            "measured": _rounded(self.measured),
+            "threshold": _rounded(self.threshold),
+            "pool": self.pool,
+            **{
+                name: value for name, value in (("queue", self.queue), ("provider", self.provider)) if value is not None
+            },
+        }
+
+
+def default_reason(code: ReasonCode, measured: float, threshold: float = 0, **about: str) -> HealthReason:
+    """Return a reason with the severity that the table gives its code. `about`: pool, queue, provider."""
+    return HealthReason(code, REASONS[code].severity, measured, threshold, **about)
+
+
+def kind_of_reason(code: str) -> ReasonKind:
+    """Return the row of a code; a code that this version does not know has texts, too."""
+    return REASONS[ReasonCode(code)] if code in set(ReasonCode) else _UNKNOWN
+
+
+def explain(reason: HealthReason) -> tuple[str, str]:
+    """Return what was found and what to do, as texts."""
+    kind = kind_of_reason(reason.code)
+    values = {"queue": reason.queue, "provider": reason.provider, **reason.as_json()}
+    text: ReasonText = kind
+    if kind.if_negative is not None and reason.measured < 0:
+        text, values["measured"] = kind.if_negative, -values["measured"]
+    return text.found.format(**values), text.remedy.format(**values)
+
+
+def runbook_path(code: str) -> str:
+    """Return the address of the code's section in the runbooks that the web process serves."""
+    return f"/runbooks#{code}"
+
+
+def _rounded(number: float) -> float:
+    return int(number) if float(number).is_integer() else round(number, 3)
