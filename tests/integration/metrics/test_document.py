@@ -10,6 +10,7 @@ from tests.support.world import POOL, World, settings
 from vmpooler_tasks.jobs.health import check as health_check
 from vmpooler_tasks.metrics.dotted import dotted
 from vmpooler_tasks.metrics.prometheus import exposition
+from vmpooler_tasks.metrics.table import METRICS
 from vmpooler_tasks.model.health.assessment import Assessment
 from vmpooler_tasks.model.health.metrics import HealthMetrics, PoolMetrics
 from vmpooler_tasks.model.health.status import Status
@@ -46,6 +47,7 @@ def test_every_metric_has_its_row(world: World) -> None:
         labels = frozenset(label for sample in family.samples for label in sample.labels) - {"le"}
         exported[name] = (family.type, labels)
     assert exported == named
+    assert exported == {spec.name: (str(spec.type), frozenset(spec.labels)) for spec in METRICS.values()}
 
 
 def test_every_dotted_name_has_its_row() -> None:
