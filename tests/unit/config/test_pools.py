@@ -295,7 +295,7 @@ def test_a_pool_takes_the_provider_that_it_names() -> None:
 
 def test_what_a_worker_says_first_names_the_pool_manager() -> None:
     [line] = [line for line in switched_on(load(MANAGED)) if "pool manager" in line]
-    assert line == ("[*] [config] pool manager: on, a look every 5 s, 10 clones at once for pools and 10 for requests")
+    assert line == ("[*] [config] pool manager: on, a check every 5 s, 10 clones at once for pools and 10 for requests")
     assert "[*] [config] pool manager: off" in switched_on(Settings())
 
 

@@ -1,11 +1,11 @@
-"""What a worker says first: which features are on, and with what."""
+"""The first log lines of a worker: which features are on, and their settings."""
 
 from vmpooler_tasks.config import Settings
 from vmpooler_tasks.config.schema import shown
 
 
 def switched_on(settings: Settings) -> list[str]:
-    """A line for each feature."""
+    """Return a log line for each feature."""
     config = settings.config
     pools = ", ".join(pool.name for pool in settings.pools) or "those that VMPooler has registered in Redis"
     purge = f"every {shown(config.purge_interval)} s" + (
@@ -22,7 +22,7 @@ def switched_on(settings: Settings) -> list[str]:
         _line(
             "pool manager",
             config.manage_pools,
-            f"a look every {shown(config.check_loop_delay_min)} s, {config.task_limit} clones at once for pools and "
+            f"a check every {shown(config.check_loop_delay_min)} s, {config.task_limit} clones at once for pools and "
             f"{config.ondemand_clone_limit} for requests",
         ),
         _line("health check", config.health_check_enabled, f"every {shown(config.health_check_interval)} s"),
