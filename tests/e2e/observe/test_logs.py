@@ -81,7 +81,7 @@ def test_every_line_of_a_worker_and_a_beat_is_an_object(
     failure = {"task": f"{PREFIX}.raise_an_error", "task_id": failing["headers"]["id"]}
     assert {line["process"] for line in about(said, **failure)} == {"MainProcess", "ForkPoolWorker-1"}
     (kept,) = about(said, **failure, logger="vmpooler_tasks.dlq")
-    assert kept["letter"] in kept["message"]
+    assert kept["dead_letter"] in kept["message"]
     (raised,) = [line for line in about(said, **failure) if "traceback" in line]
     assert raised["exception"].startswith("TemplateNotFoundError: ")
     assert "hunter2" not in worker.log

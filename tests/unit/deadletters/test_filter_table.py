@@ -1,6 +1,7 @@
 """The table of filters, and what is derived from it: the command line, the API and the task have the same filters."""
 
 import json
+import re
 from dataclasses import fields
 from typing import Any
 
@@ -8,6 +9,7 @@ import click
 import pytest
 from pydantic import BaseModel
 
+from tests.support.processes import ROOT
 from vmpooler_tasks.cli.deadletters import dlq
 from vmpooler_tasks.errors import InvalidInputError
 from vmpooler_tasks.jobs.deadletters.selection import parameter_of
@@ -101,6 +103,13 @@ def test_the_task_and_the_api_have_the_filters_of_the_table_and_no_other(
 ) -> None:
     assert model.model_fields.keys() == expected
     assert all(model.model_fields[name].description for name in expected & (NAMES | READ_ONLY))
+
+
+def test_the_page_has_the_filters_of_a_query() -> None:
+    script = (ROOT / "vmpooler_tasks/web/static/js/deadletters/filter.js").read_text()
+    chips, names = script.partition("const CHIPS = {")[2].partition("};")[0], re.search(r"const NAMES = (.*);", script)
+    assert names
+    assert {*re.findall(r"^  (\w+): ", chips, re.MULTILINE), *re.findall(r'"(\w+)"', names[1])} == READ_ONLY
 
 
 @pytest.mark.parametrize("name", sorted(NAMES))

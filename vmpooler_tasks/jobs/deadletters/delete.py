@@ -1,4 +1,4 @@
-"""Delete dead letters. The guide's section: Scenarios 1 and 3."""
+"""Delete dead letters."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any

@@ -1,4 +1,4 @@
-"""Search dead letters and group them by error. The guide's section: Querying DLQ."""
+"""Search dead letters and group them by error. docs/operator-guide.md: Dead letters pile up."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace

@@ -5,7 +5,17 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, Field, create_model
 
-from vmpooler_tasks.model.deadletters.filters import FILTERS, DeadLetterFilter, Filter, FilterKind, filter_of
+from vmpooler_tasks.model.deadletters.filters import (
+    FILTERS,
+    DeadLetterFilter,
+    Filter,
+    FilterKind,
+    filter_of,
+    refuse_everything,
+)
+
+EVERYTHING = "set every to true"
+"""How a task's arguments and an API body ask for all dead letters."""
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -53,3 +63,14 @@ def filter_of_model(model: BaseModel) -> DeadLetterFilter:
     names = type(model).model_fields
     named = {one.name: parameter_of(one) if parameter_of(one) in names else one.name for one in FILTERS}
     return filter_of({name: getattr(model, field) for name, field in named.items() if field in names})
+
+
+def filter_of_order(model: BaseModel, *, every: bool) -> DeadLetterFilter:
+    """Return the filter of a model whose dead letters are going to be deleted or run again.
+
+    Raises InvalidInputError if it selects everything without `every`, or its `match` is not a regular expression.
+    """
+    wanted = filter_of_model(model)
+    if not every:
+        refuse_everything(wanted, override=EVERYTHING)
+    return wanted

@@ -5,13 +5,10 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from vmpooler_tasks.errors import InvalidInputError
-from vmpooler_tasks.jobs.deadletters.selection import filter_of_model, with_filters
-from vmpooler_tasks.model.deadletters.filters import DeadLetterFilter, FilterKind, refuse_everything
+from vmpooler_tasks.jobs.deadletters.selection import filter_of_order, with_filters
+from vmpooler_tasks.model.deadletters.filters import DeadLetterFilter, FilterKind
 from vmpooler_tasks.model.names import DeadLetterQueue
 from vmpooler_tasks.model.redrive import DEFAULT_MAX_FAILED, DEFAULT_RATE
-
-EVERYTHING = "set every to true"
-"""How a task's arguments and an API body ask for all dead letters."""
 
 _TYPES: dict[FilterKind, Any] = {
     FilterKind.IDS: tuple[str, ...],
@@ -42,11 +39,8 @@ class RedriveOptions(BaseModel):
     why: str | None = None
 
     def filter(self) -> DeadLetterFilter:
-        """Return the filter. Raises InvalidInputError if it selects everything without `every`, or `match` is wrong."""
-        wanted = filter_of_model(self)
-        if not self.every:
-            refuse_everything(wanted, override=EVERYTHING)
-        return wanted
+        """Return the filter. Raises InvalidInputError as `filter_of_order` does."""
+        return filter_of_order(self, every=self.every)
 
 
 def read_options(arguments: object) -> RedriveOptions:

@@ -1,1 +1,1 @@
-"""Dead letters as values: how an entry is written and read, and what selects one."""
+"""Dead letters as values: how an entry is written and read, and the filters that select one."""

@@ -1,7 +1,7 @@
-"""One dead letter: what it holds, how it is written, and how both forms in Redis are read.
+"""One dead letter: its fields, the form in which it is written, and the two forms that are read.
 
-The guide's section: Dead-Letter Queue. A member is one JSON object and nothing else, so that `jq` reads it. VMPooler
-writes `vm:epoch:{json}` into the same keys; everything here reads both.
+docs/operator-guide.md: Dead letters. A member is one JSON object and nothing else, so that `jq` reads it. VMPooler
+writes `vm:epoch:{json}` into the same keys, and this module reads both.
 """
 
 import hashlib
@@ -18,18 +18,18 @@ from vmpooler_tasks.model.timestamps import iso_utc, parse_time
 
 ID_LENGTH = 16
 MAX_TEXT = 4_000
-"""Characters kept of a message or a traceback's end: ten thousand letters shall stay a few megabytes."""
+"""Characters kept of a message and of the end of a traceback: so that thousands of dead letters stay small."""
 
-MOST_PLACES = 100
-"""Places tried at which VMPooler's JSON may begin: a VM's name may hold colons and braces itself."""
+MAX_PLACES = 100
+"""Places at which VMPooler's JSON may start that are tried: a VM's name may itself contain colons and braces."""
 
 _BEFORE_JSON = re.compile(r":\d+(?:\.\d+)?:(?=\{)")
-_NO_UTF_8 = re.compile("[\udc80-\udcff]")
+_NOT_UTF_8 = re.compile("[\udc80-\udcff]")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeadLetter:
-    """A failed VM or task. The fields stand in the order they are written in; absent ones are left out."""
+    """A failed VM or task. The fields are written in this order; a field without a value is left out."""
 
     vm: str | None = None
     pool: str | None = None
@@ -50,10 +50,10 @@ class DeadLetter:
     redrive_of: str | None = None
 
     def member(self) -> str:
-        """The JSON as it stands in Redis: raw UTF-8, no spaces."""
+        """Return the JSON that is stored in Redis: UTF-8 that is not escaped, without spaces."""
         present = {name: value for name in FIELDS if (value := getattr(self, name)) is not None}
         text = _encode(present)
-        # A lone surrogate is valid in a Python string and nowhere else.
+        # A Python string may hold a lone surrogate, which cannot be encoded.
         return text if text.isascii() else text.encode("utf-8", errors="backslashreplace").decode("utf-8")
 
 
@@ -62,7 +62,7 @@ _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=st
 
 
 def dead_letter_id(*identity: str | bytes | int) -> str:
-    """The same for the same failure, however often it is reported; different for any other."""
+    """Return the id of a failure. It is equal each time the failure is reported, and unlike any other."""
     digest = hashlib.sha256()
     for part in identity:
         raw = part if isinstance(part, bytes) else str(part).encode("utf-8", errors="surrogatepass")
@@ -103,7 +103,7 @@ def failed_vm(
 
 @dataclass(frozen=True, slots=True)
 class StoredDeadLetter:
-    """An entry as found: the queue it lies in, its raw member, its score, and its fields whichever form it has."""
+    """A dead letter in Redis: its queue, its member, its score, and its fields, which are the same for both forms."""
 
     queue: DeadLetterQueue
     raw: bytes
@@ -115,16 +115,17 @@ class StoredDeadLetter:
         return str(self.fields["id"])
 
     def text(self, name: str) -> str:
+        """Return the field as text; empty if it is absent."""
         value = self.fields.get(name)
         return "" if value is None else str(value)
 
     def as_json(self) -> dict[str, Any]:
-        """The fields, and the queue it lies in as `queue`."""
+        """Return the fields, and the queue that holds it as `queue`."""
         return {"queue": str(self.queue), **self.fields}
 
 
 def read_dead_letter(queue: DeadLetterQueue, raw: bytes, score: float) -> StoredDeadLetter:
-    """Never fails: what is no JSON object of either form becomes a letter whose message is its own text."""
+    """Return the dead letter of a member. A member of neither form becomes one whose error message is its text."""
     found = _json_of(raw)
     if found is None:
         found = {
@@ -140,11 +141,11 @@ def read_dead_letter(queue: DeadLetterQueue, raw: bytes, score: float) -> Stored
 
 
 def _json_of(raw: bytes) -> dict[str, Any] | None:
-    """The object that the member is, or that stands behind `vm:epoch:`."""
-    # Bytes that are no UTF-8 are shown as elsewhere, with the backslash that JSON wants doubled.
-    text = _NO_UTF_8.sub(lambda c: rf"\\x{ord(c[0]) - 0xDC00:02x}", raw.decode("utf-8", errors="surrogateescape"))
+    """Return the JSON object that the member is, or that follows `vm:epoch:`; None if there is none."""
+    # Bytes that are not UTF-8 become `\\xff`. JSON needs the backslash twice.
+    text = _NOT_UTF_8.sub(lambda c: rf"\\x{ord(c[0]) - 0xDC00:02x}", raw.decode("utf-8", errors="surrogateescape"))
     whole = [0] if raw.startswith(b"{") else []
-    behind = (found.end() for found in islice(_BEFORE_JSON.finditer(text), MOST_PLACES))
+    behind = (found.end() for found in islice(_BEFORE_JSON.finditer(text), MAX_PLACES))
     for place in chain(whole, behind):
         try:
             found = json.loads(text[place:])
@@ -166,19 +167,19 @@ _VARIABLE_PARTS = (
 
 
 def normalised(message: str, vm: str = "") -> str:
-    """The message without what differs from failure to failure (its VM, numbers, addresses, quoted names, ids)."""
-    if vm and vm in message:  # most messages do not name it, and a pattern of its own is dear
+    """Return the message with placeholders for its VM, numbers, addresses, quoted names and ids."""
+    if vm and vm in message:  # most messages do not name it, and a pattern for each VM is expensive
         message = re.sub(rf"(?<![\w-]){re.escape(vm)}(?![\w-])", "<vm>", message)
     for pattern, placeholder in _VARIABLE_PARTS:
         message = pattern.sub(placeholder, message)
     return message
 
 
-def kind_of(letter: StoredDeadLetter) -> tuple[str, str]:
-    """What dead letters are grouped by: (class, message without what differs from failure to failure)."""
-    return letter.text("error_class"), normalised(letter.text("error_message"), letter.text("vm"))
+def kind_of(entry: StoredDeadLetter) -> tuple[str, str]:
+    """Return (error class, normalised error message), by which dead letters are grouped."""
+    return entry.text("error_class"), normalised(entry.text("error_message"), entry.text("vm"))
 
 
-def error_of(letter: StoredDeadLetter) -> str:
-    """The same as one text."""
-    return ": ".join(kind_of(letter))
+def error_of(entry: StoredDeadLetter) -> str:
+    """Return the kind of a dead letter as one text: `class: message`."""
+    return ": ".join(kind_of(entry))

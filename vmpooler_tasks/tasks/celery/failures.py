@@ -29,6 +29,9 @@ _CLONE_ARGUMENTS = names.TASKS[names.CLONE_VM].subject
 SAME_SECONDS = 3600
 """The same failure of a repeated task is kept once in this time."""
 
+LOGGED = ("task", "task_id", "vm", "pool")
+"""Fields of a dead letter that a log line about it has."""
+
 MAX_RAW = 65_536
 """Bytes kept of a message that cannot be decoded."""
 
@@ -140,18 +143,18 @@ def keep_raw_message(raw: bytes, why: str, queue: str | None = None) -> None:
     )
 
 
-def _keep(letter: DeadLetter, now: float, lineage: Lineage | None = None) -> None:
-    what = on_one_line(f"{letter.task or 'a message'}: {letter.error_class}: {letter.error_message}")
-    named = {"letter": letter.id, "task": letter.task, "task_id": letter.task_id, "vm": letter.vm, "pool": letter.pool}
+def _keep(dead_letter: DeadLetter, now: float, lineage: Lineage | None = None) -> None:
+    what = f"{dead_letter.task or 'a message'}: {dead_letter.error_class}: {dead_letter.error_message}"
+    named = {"dead_letter": dead_letter.id, **{name: getattr(dead_letter, name) for name in LOGGED}}
     about = {name: value for name, value in named.items() if value}
     try:
-        if keep(database(), settings(), DeadLetterQueue.TASKS, letter, now):
-            _log.error("[!] [dlq] Kept dead letter %s of %s", letter.id, what, extra=about)
+        if keep(database(), settings(), DeadLetterQueue.TASKS, dead_letter, now):
+            _log.error("[!] [dlq] Kept dead letter %s of %s", dead_letter.id, on_one_line(what), extra=about)
             if lineage:
                 runs.count_failure(database(), lineage.run)
     except VmpoolerTasksError as error:
         # The log is the last place to keep it.
-        _log.critical("[!] [dlq] %s; the dead letter could not be kept: %s", error, letter.member(), extra=about)
+        _log.critical("[!] [dlq] %s; the dead letter could not be kept: %s", error, dead_letter.member(), extra=about)
 
 
 def _named(kwargs: Any, name: str) -> str | None:

@@ -5,9 +5,8 @@ from typing import Annotated, Any, Literal
 from fastapi import Query
 from pydantic import BaseModel, ConfigDict, Field
 
-from vmpooler_tasks.jobs.deadletters.selection import filter_of_model, with_filters
-from vmpooler_tasks.jobs.redrive.options import EVERYTHING
-from vmpooler_tasks.model.deadletters.filters import DeadLetterFilter, FilterKind, refuse_everything
+from vmpooler_tasks.jobs.deadletters.selection import filter_of_model, filter_of_order, with_filters
+from vmpooler_tasks.model.deadletters.filters import DeadLetterFilter, FilterKind
 from vmpooler_tasks.model.names import DeadLetterQueue
 from vmpooler_tasks.model.redrive import DEFAULT_MAX_FAILED, DEFAULT_RATE
 
@@ -70,11 +69,8 @@ class DeleteBody(BaseModel):
     why: Why | None = None
 
     def filter(self) -> DeadLetterFilter:
-        """Return the filter. Raises InvalidInputError if it selects everything without `every`, or `match` is wrong."""
-        wanted = filter_of_model(self)
-        if not self.every:
-            refuse_everything(wanted, override=EVERYTHING)
-        return wanted
+        """Return the filter. Raises InvalidInputError as `filter_of_order` does."""
+        return filter_of_order(self, every=self.every)
 
 
 class RedriveBody(DeleteBody):
