@@ -16,7 +16,7 @@ from tests.benchmarks.target import Target, open_target
 from tests.support.servers import KINDS
 from vmpooler_tasks.config import load_settings
 from vmpooler_tasks.jobs.health import check as health_check
-from vmpooler_tasks.model.deadletters.entry import MAX_TEXT, DeadLetter, dead_letter_id, failed_vm
+from vmpooler_tasks.model.deadletters.entry import MAX_TEXT, DeadLetter, RequestOrigin, dead_letter_id, failed_vm
 from vmpooler_tasks.model.names import DeadLetterQueue
 from vmpooler_tasks.model.timestamps import iso_utc
 from vmpooler_tasks.store.deadletters.push import push
@@ -85,10 +85,8 @@ def _of_vm(number: int, now: float, message: str = "template centos-7-template d
         error_class="StandardError",
         error_message=message,
         now=now - number,
-        request_id=f"req-abc{number}".encode(),
-        pool_alias=b"centos-7",
         identity=str(number).encode(),
-        retry_count=3,
+        origin=RequestOrigin(request_id=f"req-abc{number}".encode(), pool_alias=b"centos-7", retry_count=3),
     )
 
 

@@ -224,8 +224,6 @@ def letter_of(vm: bytes, stamp: bytes, now: float) -> str:
         error_class="Purge",
         error_message="",
         now=now,
-        request_id=None,
-        pool_alias=None,
         identity=stamp,
     ).member()
 

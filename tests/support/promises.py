@@ -9,7 +9,7 @@ from vmpooler_tasks.jobs.health import check as health_check
 from vmpooler_tasks.jobs.purge import cycle as purge_cycle
 from vmpooler_tasks.jobs.purge.options import PurgeOptions
 from vmpooler_tasks.jobs.purge.report import PurgeReport
-from vmpooler_tasks.model.deadletters.entry import failed_vm
+from vmpooler_tasks.model.deadletters.entry import RequestOrigin, failed_vm
 from vmpooler_tasks.model.names import DeadLetterQueue
 from vmpooler_tasks.store.deadletters.push import push
 from vmpooler_tasks.store.deadletters.trim import DeadLetterLimits
@@ -68,9 +68,7 @@ def fail(
         error_class="StandardError",
         error_message="template centos-7-template does not exist",
         now=world.now,
-        retry_count=3,
-        request_id=b"req-abc123",
-        pool_alias=b"centos-7",
+        origin=RequestOrigin(request_id=b"req-abc123", pool_alias=b"centos-7", retry_count=3),
         identity=str(world.now).encode(),
     )
     push(world.db, queue, letter, now=world.now, limits=limits)

@@ -22,7 +22,7 @@ from vmpooler_tasks.config import Settings, load_settings
 from vmpooler_tasks.jobs.health import check as health_check
 from vmpooler_tasks.jobs.purge import cycle as purge_cycle
 from vmpooler_tasks.jobs.purge.options import PurgeOptions
-from vmpooler_tasks.model.deadletters.entry import failed_vm
+from vmpooler_tasks.model.deadletters.entry import RequestOrigin, failed_vm
 from vmpooler_tasks.model.names import DeadLetterQueue, Queue
 from vmpooler_tasks.model.timestamps import iso_utc
 from vmpooler_tasks.store import Database
@@ -71,6 +71,7 @@ class Site:
 
     def fail(self, queue: DeadLetterQueue, vm: str, error: str, *, request: str | None = None) -> None:
         """A VM fails now, as the clone and check tasks report it."""
+        names = {"request_id": request.encode(), "pool_alias": b"centos-7"} if request else {}
         letter = failed_vm(
             queue=queue,
             vm=vm.encode(),
@@ -78,10 +79,8 @@ class Site:
             error_class="StandardError",
             error_message=error,
             now=self.world.now,
-            request_id=request.encode() if request else None,
-            pool_alias=b"centos-7" if request else None,
             identity=vm.encode(),
-            retry_count=3,
+            origin=RequestOrigin(retry_count=3, **names),
         )
         push(self.world.db, queue, letter, now=self.world.now, limits=LIMITS)
         self._expect(queue, vm, "StandardError", error, request, retry_count=3)

@@ -208,8 +208,6 @@ def fail(site: Site, db: Database, number: int) -> None:
         error_class="StandardError",
         error_message="template does not exist",
         now=time.time(),
-        request_id=None,
-        pool_alias=None,
         identity=b"",
     )
     assert keep(db, site.settings, DeadLetterQueue.CLONE, letter, time.time())

@@ -39,8 +39,6 @@ def push(world: World, number: int, pool: str = POOL, message: str = "full", age
         error_class="E",
         error_message=message,
         now=world.now - age,
-        request_id=None,
-        pool_alias=None,
         identity=str(number).encode(),
     )
     limits = DeadLetterLimits(ttl_seconds=24 * HOUR, max_entries=10 * FLOOD)

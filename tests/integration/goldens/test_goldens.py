@@ -38,7 +38,7 @@ from vmpooler_tasks.jobs.pools.lease_renewer import LeaseRenewer
 from vmpooler_tasks.jobs.pools.provider_calls import Retries
 from vmpooler_tasks.jobs.purge import cycle as purge_cycle
 from vmpooler_tasks.jobs.purge.options import PurgeOptions
-from vmpooler_tasks.model.deadletters.entry import failed_vm
+from vmpooler_tasks.model.deadletters.entry import RequestOrigin, failed_vm
 from vmpooler_tasks.model.names import ORPHANED, DeadLetterQueue, Queue
 from vmpooler_tasks.model.redaction import redacted_text
 from vmpooler_tasks.providers import PoolSpec, Provider, Readiness, VirtualMachine
@@ -170,7 +170,7 @@ def move_to_dlq(db: Database, settings: Settings, step: Step) -> None:
     args = step.args
     queue = DeadLetterQueue(args["queue_type"])
     error_class, message = args["error_class"] or "", args["error_message"] or ""
-    origin = {name: None if args.get(name) is None else args[name].encode() for name in ("request_id", "pool_alias")}
+    names = {name: None if args.get(name) is None else args[name].encode() for name in ("request_id", "pool_alias")}
     letter = failed_vm(
         queue=queue,
         vm=args["vm"].encode(),
@@ -178,9 +178,8 @@ def move_to_dlq(db: Database, settings: Settings, step: Step) -> None:
         error_class=error_class,
         error_message=message,
         now=step.now,
-        retry_count=args.get("retry_count") or 0,
         identity=f"{step.now}:{error_class}:{message}".encode(),
-        **origin,
+        origin=RequestOrigin(retry_count=args.get("retry_count") or 0, **names),
     )
     if keep(db, settings, queue, letter, step.now):
         log_moved(letter)

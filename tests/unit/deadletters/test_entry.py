@@ -12,6 +12,7 @@ from vmpooler_tasks.model.deadletters.entry import (
     ID_LENGTH,
     MAX_TEXT,
     DeadLetter,
+    RequestOrigin,
     dead_letter_id,
     failed_vm,
     normalised,
@@ -31,9 +32,7 @@ def letter(**changes: Any) -> DeadLetter:
         "error_class": "StandardError",
         "error_message": "template centos-7-template does not exist",
         "now": NOW,
-        "retry_count": 3,
-        "request_id": b"req-abc123",
-        "pool_alias": b"centos-7",
+        "origin": RequestOrigin(request_id=b"req-abc123", pool_alias=b"centos-7", retry_count=3),
         "identity": b"2024-01-15 08:00:00 +0000",
     }
     return failed_vm(**{**whole, **changes})
@@ -68,7 +67,7 @@ def test_a_member_is_the_guides_example_and_the_id_behind_it() -> None:
 
 
 def test_absent_fields_are_left_out() -> None:
-    fields = json.loads(letter(request_id=None, pool_alias=None).member())
+    fields = json.loads(letter(origin=RequestOrigin()).member())
     assert "request_id" not in fields
     assert "pool_alias" not in fields
     assert None not in fields.values()
@@ -144,7 +143,7 @@ JSON = st.recursive(
 def test_what_is_written_is_read_back_the_same(
     vm: bytes, message: str, request: bytes | None, args: Any, now: float
 ) -> None:
-    written = letter(vm=vm, error_message=message, request_id=request, now=now)
+    written = letter(vm=vm, error_message=message, origin=RequestOrigin(request_id=request), now=now)
     whole = DeadLetter(**{name: getattr(written, name) for name in FIELDS} | {"args": args})
     found = read_dead_letter(PENDING, whole.member().encode(), now)
     expected = {name: getattr(whole, name) for name in FIELDS if getattr(whole, name) is not None}

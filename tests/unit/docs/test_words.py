@@ -27,8 +27,8 @@ WORDS = {
 }
 """A pattern of whole words, in any case → what to write instead."""
 
-CONTRACTS = re.compile(r"#letters\b|\.letters\[|\"letters?\"")
-"""Names that programs depend on: the address of the page's section, and fields of the API."""
+CONTRACTS = re.compile(r"#letters\b|\.letters\[|\"letters?\"|`letter`")
+"""Names that programs depend on: words of the page's addresses, and fields of the API."""
 
 UNDER_WAY = re.compile(r"README\.md|vmpooler-tasks.*")
 """Sources that are being rewritten: a test of them may still fail. Empty when the rewrite is over."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from vmpooler_tasks.jobs.deadletters.retention import dead_letter_limits, log_trimmed
 from vmpooler_tasks.jobs.pools.context import PoolContext
-from vmpooler_tasks.model.deadletters.entry import DeadLetter, failed_vm
+from vmpooler_tasks.model.deadletters.entry import DeadLetter, RequestOrigin, failed_vm
 from vmpooler_tasks.model.names import DeadLetterQueue, on_one_line, readable
 from vmpooler_tasks.model.pools.lifecycle import Fields
 from vmpooler_tasks.model.redaction import redacted_text
@@ -45,10 +45,12 @@ def build_dead_letter(context: PoolContext, failure: VmFailure) -> DeadLetterWri
         error_class=failure.error_class,
         error_message=redacted_text(failure.message),
         now=context.clock(),
-        request_id=request_id,
-        pool_alias=failure.fields["pool_alias"],
         identity=failure.identity,
-        retry_count=fulfilment.read_retry_count(context.db, request_id) if request_id else 0,
+        origin=RequestOrigin(
+            request_id=request_id,
+            pool_alias=failure.fields["pool_alias"],
+            retry_count=fulfilment.read_retry_count(context.db, request_id) if request_id else 0,
+        ),
         lineage=failure.lineage,
     )
     return DeadLetterWrite(entry, dead_letter_limits(context.settings))
@@ -88,7 +90,7 @@ def log_moved(entry: DeadLetter) -> None:
         entry.vm,
         entry.queue_from,
         on_one_line(entry.error_message or ""),
-        extra={"vm": entry.vm, "pool": entry.pool, "queue": str(entry.queue_from), "letter": entry.id},
+        extra={"vm": entry.vm, "pool": entry.pool, "queue": str(entry.queue_from), "dead_letter": entry.id},
     )
 
 

@@ -9,7 +9,7 @@ from vmpooler_tasks.jobs.purge.context import KnownTooLong, PurgeContext, Unknow
 from vmpooler_tasks.jobs.purge.pipeline import Steps, convey
 from vmpooler_tasks.jobs.purge.report import log_dead_letters
 from vmpooler_tasks.jobs.purge.report_thread import Stale
-from vmpooler_tasks.model.deadletters.entry import failed_vm
+from vmpooler_tasks.model.deadletters.entry import RequestOrigin, failed_vm
 from vmpooler_tasks.model.names import DeadLetterQueue, Queue, readable
 from vmpooler_tasks.model.staleness import TIMESTAMP_FIELD, AgeLimit, Doubt
 from vmpooler_tasks.model.timestamps import whole_seconds
@@ -180,8 +180,7 @@ def _letter(cycle: PurgeContext, pool: str, limit: AgeLimit, entry: Stale, origi
         error_class="Purge",
         error_message=_reason(entry, limit),
         now=cycle.now,
-        request_id=request_id,
-        pool_alias=pool_alias,
+        origin=RequestOrigin(request_id=request_id, pool_alias=pool_alias),
         identity=entry.stamp or str(cycle.now).encode(),
     ).member()
 

@@ -70,6 +70,18 @@ def dead_letter_id(*identity: str | bytes | int) -> str:
     return digest.hexdigest()[:ID_LENGTH]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestOrigin:
+    """The request that a VM was made for, as its metadata names it, and how often the request was retried."""
+
+    request_id: bytes | None = None
+    pool_alias: bytes | None = None
+    retry_count: int = 0
+
+
+NO_REQUEST = RequestOrigin()
+
+
 def failed_vm(
     *,
     queue: DeadLetterQueue,
@@ -78,13 +90,12 @@ def failed_vm(
     error_class: str,
     error_message: str,
     now: float,
-    request_id: bytes | None,
-    pool_alias: bytes | None,
     identity: bytes,
-    retry_count: int = 0,
+    origin: RequestOrigin = NO_REQUEST,
     lineage: Lineage | None = None,
 ) -> DeadLetter:
-    """The dead letter of a VM. `identity` tells this failure from another of the same VM (its timestamp)."""
+    """Return the dead letter of a VM. `identity` (its timestamp) separates this failure from others of the same VM."""
+    request_id, pool_alias = origin.request_id, origin.pool_alias
     return DeadLetter(
         vm=readable(vm),
         pool=pool,
@@ -92,7 +103,7 @@ def failed_vm(
         error_class=error_class,
         error_message=error_message[:MAX_TEXT],
         failed_at=iso_utc(now),
-        retry_count=lineage.retry_count if lineage else retry_count,
+        retry_count=lineage.retry_count if lineage else origin.retry_count,
         request_id=None if request_id is None else readable(request_id),
         pool_alias=None if pool_alias is None else readable(pool_alias),
         id=dead_letter_id(queue, pool, vm, identity),
