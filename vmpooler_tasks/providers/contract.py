@@ -35,7 +35,7 @@ from uuid import uuid4
 from vmpooler_tasks.errors import PermanentProviderError
 from vmpooler_tasks.providers.protocol import PoolSpec, Provider, Readiness, VirtualMachine
 
-LONGEST_NAME = 63
+MAX_NAME_LENGTH = 63
 """Maximum length of a DNS label. The name of a VM becomes one."""
 
 
@@ -166,7 +166,7 @@ class ProviderContract:
 
     def test_a_name_may_have_63_characters(self) -> None:
         provider, pool = self.provider(), self.pool()
-        with self._some_vms(2, LONGEST_NAME) as names:
+        with self._some_vms(2, MAX_NAME_LENGTH) as names:
             # The names differ only at their end, which a truncated name does not have.
             for vm in names:
                 assert provider.create_vm(pool, vm).name == vm, "create_vm returned another VM"

@@ -40,7 +40,7 @@ class OtherManagerGuard:
             _log.error(
                 "[!] [pools] Another pool manager is at work on this Redis: these workers do nothing until it has been"
                 " quiet for %d seconds",
-                other_manager.REMEMBERED_SECONDS,
+                other_manager.SIGHTING_SECONDS,
             )
         self._is_seen = is_seen
 

@@ -130,7 +130,7 @@ def fails(bench: Bench, pool: str, **headers: Any) -> dict[str, Any]:
         ("exit", "EndedProcessError", "SystemExit: 3"),
         ("interrupt", "EndedProcessError", "KeyboardInterrupt"),
         ("memory", "EndedProcessError", "MemoryError: no more"),
-        ("hang", "ProviderTimeoutError", "no answer within "),
+        ("hang", "ProviderTimeoutError", "no reply within "),
     ],
 )
 def test_a_failed_clone_is_one_letter_in_clone(bench: Bench, way: str, error_class: str, text: str) -> None:

@@ -272,7 +272,7 @@ def test_a_provider_that_hangs_is_given_up(world: PoolWorld, hanging: threading.
     [letter] = world.dead_letters("clone")
     assert (letter["error_class"], letter["error_message"]) == (
         "ProviderTimeoutError",
-        "no answer within 0.06 seconds",
+        "no reply within 0.06 seconds",
     )
     assert world.queues_of(vm) == []
     assert world.slots() == 0
@@ -302,7 +302,7 @@ def test_a_timeout_counts_for_the_breaker(world: PoolWorld, hanging: threading.E
 
 
 def test_a_failure_that_a_timeout_left_behind_is_permanent_for_nobody() -> None:
-    assert not CloneFailure.of(ProviderTimeoutError("no answer within 5 seconds")).permanent
+    assert not CloneFailure.of(ProviderTimeoutError("no reply within 5 seconds")).permanent
 
 
 def test_metadata_of_a_failed_vm_is_kept_for_a_week_by_default(world: PoolWorld, vm: str) -> None:

@@ -85,7 +85,7 @@ def test_an_inventory_that_hangs_is_given_up(world: PoolWorld, monkeypatch: pyte
     world.provider.before("list", lambda _: release.wait(30))
     look = world.inspect()
     release.set()
-    assert str(look.error) == "no answer within 0.05 seconds"
+    assert str(look.error) == "no reply within 0.05 seconds"
     asked = len(world.provider.called("list"))
     world.inspect()
     assert len(world.provider.called("list")) == asked, "it is left alone at once: it held a worker for long enough"

@@ -521,7 +521,10 @@ def test_a_key_that_is_no_inventory_is_transient(lab: Lab) -> None:
 
 WRONG: list[tuple[dict[str, Any], str]] = [
     ({"clone_second": 1}, "clone_second: unknown option"),
-    ({"clone_seconds": -1}, "clone_seconds: must be a number of seconds, 0 or more, or two of them: [least, most]"),
+    ({"clone_seconds": -1}, "must be a number of seconds, 0 or more, or two of them: [minimum, maximum]"),
+        {"clone_seconds": -1},
+        "clone_seconds: must be a number of seconds, 0 or more, or two of them: [minimum, maximum]",
+    ),
     ({"boot_seconds": [5, 1]}, "boot_seconds: must be a number of seconds"),
     ({"list_seconds": [1, 2, 3]}, "list_seconds: must be a number of seconds"),
     ({"destroy_seconds": "soon"}, "destroy_seconds: must be a number of seconds"),
@@ -558,7 +561,7 @@ def test_a_wrong_option_is_told_by_its_path(options: dict[str, Any], told: str) 
 
 def test_an_address_that_is_none_is_told_without_its_password() -> None:
     context = ProviderContext(name="dummy", options={}, redis_url="redis://:s3/cret@127.0.0.1:x/0")
-    with pytest.raises(ConfigurationError, match="the address of Redis is none") as caught:
+    with pytest.raises(ConfigurationError, match="the address of Redis is not valid") as caught:
         registry.load(context)
     assert "cret" not in str(caught.value)
 

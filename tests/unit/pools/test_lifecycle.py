@@ -18,7 +18,7 @@ from vmpooler_tasks.model.pools.lifecycle import (
     ready_is_due,
 )
 from vmpooler_tasks.model.timestamps import moment, ruby_utc
-from vmpooler_tasks.store.pools.vms import FIELDS
+from vmpooler_tasks.store.pools.vms import CHECK_FIELDS
 
 NOW = 1_705_314_600.0
 
@@ -32,7 +32,7 @@ def stamp(seconds: float) -> bytes:
 def fields(**given: bytes | float | None) -> dict[str, bytes | None]:
     """Metadata; a number is a time so many seconds ago."""
     known = {name: stamp(value) if isinstance(value, int | float) else value for name, value in given.items()}
-    return {**dict.fromkeys(FIELDS), **known}
+    return {**dict.fromkeys(CHECK_FIELDS), **known}
 
 
 @pytest.mark.parametrize(

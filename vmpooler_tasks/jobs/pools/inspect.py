@@ -28,7 +28,7 @@ from vmpooler_tasks.store.vmpooler import queues
 
 _log = logging.getLogger("vmpooler_tasks.pools")
 
-LOCK_SECONDS = 60
+INSPECTION_LOCK_SECONDS = 60
 MAX_CLONES = 200
 """Clones that one inspection starts; the next one starts more."""
 
@@ -65,7 +65,9 @@ def inspect_pool(context: PoolContext, name: str) -> Inspection:
     configured.
     """
     pool = context.pool(name)
-    with held(OwnedLock(context.db, keys.check_lock(name), LOCK_SECONDS, f"the inspection of '{name}'")) as is_held:
+    with held(
+        OwnedLock(context.db, keys.check_lock(name), INSPECTION_LOCK_SECONDS, f"the inspection of '{name}'")
+    ) as is_held:
         if not is_held:
             return Inspection(name, busy=True)
         return _inspect(context, pool)
@@ -124,7 +126,9 @@ def _fetch_inventory(
     name, now = context.settings.provider_of(pool), context.clock()
     if view.provider_suspended_until is not None and view.provider_suspended_until > now:
         return None, None
-    if view.inventory_failed and not breakers.claim_inventory(context.db, name, now=now, until=now + LOCK_SECONDS):
+    if view.inventory_failed and not breakers.claim_inventory(
+        context.db, name, now=now, until=now + INSPECTION_LOCK_SECONDS
+    ):
         return None, None
     try:
         listed = call_within(LIST_SECONDS, context.provider_of(pool).list_vms, context.spec(pool))

@@ -43,7 +43,7 @@ def call_within(seconds: float, call: Callable[..., T], *args: Any) -> T:
 
     threading.Thread(target=run, name="provider", daemon=True).start()
     if not done.wait(seconds):
-        raise ProviderTimeoutError(f"no answer within {seconds:g} seconds")
+        raise ProviderTimeoutError(f"no reply within {seconds:g} seconds")
     succeeded, result = outcome
     if not succeeded:
         _redact(result)

@@ -26,5 +26,5 @@ class Draws:
         return rate > 0 and self.fraction(purpose) < rate
 
     def seconds(self, purpose: str, span: tuple[float, float]) -> float:
-        least, most = span
-        return least if least == most else least + (most - least) * self.fraction(purpose)
+        shortest, longest = span
+        return shortest if shortest == longest else shortest + (longest - shortest) * self.fraction(purpose)

@@ -23,7 +23,7 @@ PREFIX = "vmpooler_tasks__dummy__"
 CONNECT_TIMEOUT = 3.0
 REPLY_TIMEOUT = 5.0
 
-MOST_CONNECTIONS = 10_000
+MAX_CONNECTIONS = 10_000
 """One connection for each thread. redis-py's own limit is 100, and calls above it fail."""
 
 COUNT_TTL_SECONDS = 24 * 3600
@@ -45,12 +45,12 @@ class Inventory:
                 health_check_interval=30,
                 # Once, for a connection that the server closed while idle. Every command here may be repeated.
                 retry=Retry(NoBackoff(), 1, supported_errors=(redis.ConnectionError, socket.gaierror)),
-                max_connections=MOST_CONNECTIONS,
+                max_connections=MAX_CONNECTIONS,
                 client_name="vmpooler-tasks-dummy",
             )
         except ValueError:
             # redis-py parses a wrong address wrongly, and its error shows a part of the password.
-            raise ValueError("the address of Redis is none") from None
+            raise ValueError("the address of Redis is not valid") from None
 
     def count_call(self, operation: str, pool: str, name: str) -> int:
         """Count a call and return its number, from 1. `name` is that of the VM, or again that of the pool."""
@@ -82,9 +82,9 @@ class Inventory:
         """Return the existing machine of this name, or add this one and return it."""
         while not self._put(pool, vm, machine):
             record = self._record(pool, vm)
-            there = _read(record)
-            if there is not None and not there.is_lost(now):
-                return there
+            found = _read(record)
+            if found is not None and not found.is_lost(now):
+                return found
             if record is not None:
                 self._forget(pool, vm, record)
         return machine

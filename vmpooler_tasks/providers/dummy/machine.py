@@ -5,7 +5,7 @@ from hashlib import blake2b
 from typing import NamedTuple, Self
 
 from vmpooler_tasks.providers.dummy.draws import Draws
-from vmpooler_tasks.providers.dummy.options import Options
+from vmpooler_tasks.providers.dummy.options import DummyOptions
 from vmpooler_tasks.providers.protocol import Readiness, VirtualMachine
 
 HOSTS = 16
@@ -25,8 +25,8 @@ class Machine(NamedTuple):
     unreachable: bool
 
     @classmethod
-    def made(cls, vm: str, options: Options, draws: Draws, now: float) -> Self:
-        # The name alone gives address and host: two in the same place would be no harm, a changed one would be.
+    def create(cls, vm: str, options: DummyOptions, draws: Draws, now: float) -> Self:
+        # Address and host depend on the name alone. Two VMs may share them; one VM must not change them.
         one, two, three, host = blake2b(vm.encode(), digest_size=4).digest()
         return cls(
             hostname=WRONG_HOSTNAME if draws.hits("wrong_hostname", options.wrong_hostname) else vm,
@@ -47,7 +47,7 @@ class Machine(NamedTuple):
     def is_lost(self, now: float) -> bool:
         return self.lost_at is not None and self.lost_at <= now
 
-    def seen_as(self, vm: str, *, existed: bool = False) -> VirtualMachine:
+    def as_virtual_machine(self, vm: str, *, existed: bool = False) -> VirtualMachine:
         return VirtualMachine(name=vm, hostname=self.hostname, ip=self.ip, host=self.host, existed=existed)
 
     def readiness(self, now: float) -> Readiness:

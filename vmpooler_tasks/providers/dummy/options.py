@@ -17,7 +17,7 @@ def _as_span(value: Any) -> tuple[float, float]:
     ends = value if isinstance(value, list | tuple) else (value, value)
     numbers = [end for end in ends if isinstance(end, int | float) and not isinstance(end, bool)]
     if len(ends) != 2 or len(numbers) != 2 or not 0 <= numbers[0] <= numbers[1] <= YEAR_SECONDS:  # noqa: PLR2004
-        raise ValueError("must be a number of seconds, 0 or more, or two of them: [least, most]")
+        raise ValueError("must be a number of seconds, 0 or more, or two of them: [minimum, maximum]")
     return numbers[0], numbers[1]
 
 
@@ -28,11 +28,11 @@ Span = Annotated[tuple[float, float], BeforeValidator(_as_span)]
 """Minimum and maximum seconds. Each value is drawn evenly between them."""
 
 
-class Section(BaseModel):
+class DummySection(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class Failures(Section):
+class FailureRates(DummySection):
     """How often one operation fails, by kind. The sum is at most 1."""
 
     transient: Rate = 0
@@ -41,7 +41,7 @@ class Failures(Section):
     hang: Rate = 0
 
     @model_validator(mode="after")
-    def _no_more_than_always(self) -> Self:
+    def _sum_is_at_most_one(self) -> Self:
         if sum(self.rates().values()) > 1 + 1e-9:  # three times a third in floating point
             raise ValueError("must not add up to more than 1")
         return self
@@ -55,38 +55,36 @@ class Failures(Section):
         }
 
 
-class OperationFailures(Section):
-    create: Failures = Failures()
-    destroy: Failures = Failures()
-    ready: Failures = Failures()
-    list: Failures = Failures()
-    find: Failures = Failures()
+class OperationFailureRates(DummySection):
+    create: FailureRates = FailureRates()
+    destroy: FailureRates = FailureRates()
+    ready: FailureRates = FailureRates()
+    list: FailureRates = FailureRates()
+    find: FailureRates = FailureRates()
 
-    def of(self, operation: Operation) -> Failures:
-        found: Failures = getattr(self, operation)
+    def of(self, operation: Operation) -> FailureRates:
+        found: FailureRates = getattr(self, operation)
         return found
 
 
-class Options(Section):
+class DummyOptions(DummySection):
     provider_class: str | None = Field(None, description="read by the registry")
-    seed: int = Field(1, strict=True, description="another seed, another course of events; the same, the same")
-    clone_seconds: Span = Field((0, 0), description="how long it takes to make a VM")
-    boot_seconds: Span = Field((0, 0), description="how long after it was made a VM is not ready")
-    destroy_seconds: Span = Field(
-        (0, 0), description="how long it takes to destroy a VM, or to find that there is none"
-    )
-    list_seconds: Span = Field((0, 0), description="how long it takes to read a pool's inventory")
-    hang_seconds: Seconds = Field(3600, description="how long an operation hangs, before it is done after all")
-    failures: OperationFailures = Field(OperationFailures(), description="operation → kind → rate")
-    half_inventory: Rate = Field(0, description="how often reading the inventory breaks off half-way")
+    seed: int = Field(1, strict=True, description="the same seed gives the same course of events")
+    clone_seconds: Span = Field((0, 0), description="how long a clone takes")
+    boot_seconds: Span = Field((0, 0), description="how long a new VM is not ready")
+    destroy_seconds: Span = Field((0, 0), description="how long a destruction takes, also of a VM that does not exist")
+    list_seconds: Span = Field((0, 0), description="how long an inventory takes")
+    hang_seconds: Seconds = Field(3600, description="how long an operation hangs before it is carried out")
+    failures: OperationFailureRates = Field(OperationFailureRates(), description="operation → kind → rate")
+    half_inventory: Rate = Field(0, description="how often an inventory breaks off half-way")
     no_ip: Rate = Field(0, description="VMs that never get an address")
-    wrong_hostname: Rate = Field(0, description="VMs that call themselves something else")
+    wrong_hostname: Rate = Field(0, description="VMs that report a wrong hostname")
     unreachable: Rate = Field(0, description="VMs that are never ready")
-    lost: Rate = Field(0, description="VMs that vanish from the inventory by themselves")
-    lost_after_seconds: Seconds = Field(60, description="how long after they were made they do")
-    templates: tuple[str, ...] | None = Field(None, description="all templates that there are; None: any")
+    lost: Rate = Field(0, description="VMs that disappear from the inventory")
+    lost_after_seconds: Seconds = Field(60, description="how long after their clone they disappear")
+    templates: tuple[str, ...] | None = Field(None, description="the existing templates; None: any")
 
-    def draws(self, operation: Operation) -> bool:
+    def is_random(self, operation: Operation) -> bool:
         """Return whether the result of this operation is random, apart from its duration."""
         chances = {
             "create": (self.no_ip, self.wrong_hostname, self.unreachable, self.lost),

@@ -9,7 +9,7 @@ from vmpooler_tasks.errors import PermanentProviderError, ThrottledProviderError
 from vmpooler_tasks.providers.dummy.draws import Draws
 from vmpooler_tasks.providers.dummy.inventory import Inventory
 from vmpooler_tasks.providers.dummy.machine import Machine
-from vmpooler_tasks.providers.dummy.options import Kind, Operation, Options
+from vmpooler_tasks.providers.dummy.options import DummyOptions, Kind, Operation
 from vmpooler_tasks.providers.protocol import PoolSpec, ProviderContext, Readiness, VirtualMachine
 
 RETRY_AFTER_SECONDS = 1.0
@@ -21,19 +21,19 @@ OPERATIONS: tuple[Operation, ...] = ("create", "destroy", "ready", "list", "find
 class Dummy:
     """A Provider. protocol.py documents its methods.
 
-    Where nothing is left to chance, each costs one round trip to Redis. Otherwise the call is counted with another.
+    Without random options each call costs one round trip to Redis; with them a second one, to count the call.
     """
 
     def __init__(
         self, context: ProviderContext, *, sleep: Callable[[float], None] = time.sleep, clock: Clock = system_clock
     ) -> None:
-        self._options = Options.model_validate(dict(context.options))
-        self._drawn = frozenset(operation for operation in OPERATIONS if self._options.draws(operation))
+        self._options = DummyOptions.model_validate(dict(context.options))
+        self._random = frozenset(operation for operation in OPERATIONS if self._options.is_random(operation))
         self._inventory = Inventory(context.redis_url)
         self._sleep, self._clock = sleep, clock
 
     def list_vms(self, pool: PoolSpec) -> Collection[str]:
-        draws = self._begin("list", pool.name, pool.name)
+        draws = self._draw("list", pool.name, pool.name)
         self._wait(draws.seconds("duration", self._options.list_seconds))
         names = (
             self._inventory.present(pool.name, self._clock())
@@ -45,21 +45,21 @@ class Dummy:
         return names
 
     def find_vm(self, pool: PoolSpec, vm: str) -> VirtualMachine | None:
-        self._begin("find", pool.name, vm)
+        self._draw("find", pool.name, vm)
         machine = self._inventory.get(pool.name, vm, self._clock())
-        return None if machine is None else machine.seen_as(vm)
+        return None if machine is None else machine.as_virtual_machine(vm)
 
     def create_vm(self, pool: PoolSpec, vm: str) -> VirtualMachine:
         self._require_template(pool)
-        draws = self._begin("create", pool.name, vm)
+        draws = self._draw("create", pool.name, vm)
         self._wait(draws.seconds("duration", self._options.clone_seconds))
         now = self._clock()
-        machine = Machine.made(vm, self._options, draws, now)
-        there = self._inventory.add(pool.name, vm, machine, now)
-        return there.seen_as(vm, existed=there is not machine)
+        machine = Machine.create(vm, self._options, draws, now)
+        found = self._inventory.add(pool.name, vm, machine, now)
+        return found.as_virtual_machine(vm, existed=found is not machine)
 
     def is_ready(self, pool: PoolSpec, vm: str) -> Readiness:
-        self._begin("ready", pool.name, vm)
+        self._draw("ready", pool.name, vm)
         now = self._clock()
         machine = self._inventory.get(pool.name, vm, now)
         if machine is None:
@@ -67,7 +67,7 @@ class Dummy:
         return machine.readiness(now)
 
     def destroy_vm(self, pool: PoolSpec, vm: str) -> bool:
-        draws = self._begin("destroy", pool.name, vm)
+        draws = self._draw("destroy", pool.name, vm)
         self._wait(draws.seconds("duration", self._options.destroy_seconds))
         if self._options.lost:
             return self._inventory.remove_present(pool.name, vm, self._clock())
@@ -76,21 +76,21 @@ class Dummy:
     def close(self) -> None:
         self._inventory.close()
 
-    def _begin(self, operation: Operation, pool: str, name: str) -> Draws:
+    def _draw(self, operation: Operation, pool: str, name: str) -> Draws:
         """Return the random source of this call. Raise, or hang, if it draws a failure."""
-        if operation not in self._drawn:
+        if operation not in self._random:
             return Draws(self._options.seed, operation, name, 0)
         draws = Draws(self._options.seed, operation, name, self._inventory.count_call(operation, pool, name))
         fraction = draws.fraction("failure")
         for kind, rate in self._options.failures.of(operation).rates().items():
             if fraction < rate:
-                self._fail(kind, f"{operation}: {SAID[kind]}")
+                self._fail_or_hang(kind, f"{operation}: {ERROR_TEXTS[kind]}")
                 break
             fraction -= rate
         return draws
 
-    def _fail(self, kind: Kind, message: str) -> None:
-        """Hang, and then return: the call is carried out late, perhaps without anybody waiting for it."""
+    def _fail_or_hang(self, kind: Kind, message: str) -> None:
+        """Raise the failure. After a hang return: the call is carried out late, after its caller gave up."""
         if kind == "hang":
             self._wait(self._options.hang_seconds)
             return
@@ -108,7 +108,7 @@ class Dummy:
             )
 
 
-SAID: dict[Kind, str] = {
+ERROR_TEXTS: dict[Kind, str] = {
     "transient": "the connection to the hypervisor was reset",
     "permanent": "permission denied by the hypervisor",
     "throttled": "too many requests",

@@ -4,7 +4,7 @@ from vmpooler_tasks.store import keys
 from vmpooler_tasks.store.redis.connection import Database
 from vmpooler_tasks.store.redis.numbers import leading_number
 
-REMEMBERED_SECONDS = 120
+SIGHTING_SECONDS = 120
 """How long a sighting is remembered."""
 
 MIN_SIGHTINGS = 2
@@ -14,7 +14,7 @@ MIN_SIGHTINGS = 2
 def correct_counters(db: Database) -> bool:
     """Correct VMPooler's counters of clones. Return True if another manager changed them lately."""
     slots = [key for kind in (keys.POOL_SLOTS, keys.REQUEST_SLOTS) for key in (kind.counter, kind.key)]
-    sightings = db.run("pools/correct_counters", [keys.OTHER_MANAGER, *slots], [REMEMBERED_SECONDS])
+    sightings = db.run("pools/correct_counters", [keys.OTHER_MANAGER, *slots], [SIGHTING_SECONDS])
     return int(sightings) >= MIN_SIGHTINGS
 
 

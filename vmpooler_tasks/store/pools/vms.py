@@ -11,7 +11,7 @@ from vmpooler_tasks.store.redis.chunks import chunks
 from vmpooler_tasks.store.redis.connection import Database
 from vmpooler_tasks.store.vmpooler import queues
 
-FIELDS = (
+CHECK_FIELDS = (
     "clone",
     "clone_time",
     "ready",
@@ -33,11 +33,11 @@ MOVE_PAGE = 500
 
 
 def read_metadata(db: Database, vms: Sequence[bytes]) -> list[Fields]:
-    """Return the FIELDS of each VM. For running VMs see also `read_checkouts`."""
+    """Return the CHECK_FIELDS of each VM. For running VMs see also `read_checkouts`."""
     found: list[Fields] = []
     for page in chunks(vms):
-        rows = queues.fields(db, page, *(name.encode() for name in FIELDS)).result()
-        found += [dict(zip(FIELDS, row, strict=True)) for row in rows]
+        rows = queues.fields(db, page, *(name.encode() for name in CHECK_FIELDS)).result()
+        found += [dict(zip(CHECK_FIELDS, row, strict=True)) for row in rows]
     return found
 
 

@@ -12,7 +12,7 @@ from vmpooler_tasks.store.redis.connection import Database
 from vmpooler_tasks.store.redis.numbers import leading_number
 from vmpooler_tasks.store.vmpooler import queues
 
-REMEMBERED_SECONDS = 30 * 24 * 3600
+CLOSED_REQUEST_SECONDS = 30 * 24 * 3600
 """How long a closed request's creation time and delivered VMs are kept, as VMPooler does."""
 
 
@@ -64,7 +64,7 @@ def accept(db: Database, request: Request, wanted: Sequence[Wanted]) -> bool:
                 keys.request(request.id),
                 keys.REQUESTED_AT,
             ],
-            [request.id, _raw(request.requested or ""), request.since - REMEMBERED_SECONDS, *items],
+            [request.id, _raw(request.requested or ""), request.since - CLOSED_REQUEST_SECONDS, *items],
         )
     )
 
@@ -127,7 +127,7 @@ def fill(db: Database, request_id: bytes, wanted: Sequence[Wanted]) -> bool:
         db.run(
             "requests/fill",
             [keys.request(request_id), keys.PROCESSING_REQUESTS, *sets],
-            [request_id, REMEMBERED_SECONDS, *(part.count for part in wanted)],
+            [request_id, CLOSED_REQUEST_SECONDS, *(part.count for part in wanted)],
         )
     )
 
