@@ -1,4 +1,4 @@
-"""Real workers, a real server, and somebody who kills them: again and again, at any instant.
+"""Real workers and a real server, killed again and again, at any instant.
 
 `make chaos` kills 25 times, `CHAOS_KILLS=1000 make chaos` as often as you like. What is random comes from `CHAOS_SEED`,
 which is printed. With the same seed the same is killed in the same order, although not at the same instruction.
@@ -18,7 +18,7 @@ What is killed
 What must hold, all the time
     No VM is in two queues, of one pool or of two. No VM is handed out twice.
 
-What must hold when the killing has ended, and what it left has been taken up (`Site.settle`)
+What must hold when the killing has ended, and other workers have taken its work over (`Site.settle`)
     - every VM that was ever begun is ready or running; or it is gone from the provider, and has either a dead letter or
       was destroyed;
     - the provider has the VMs of ready and running, and no other;

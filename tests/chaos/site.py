@@ -35,7 +35,7 @@ QUIET_SECONDS = 120.0
 """Until everything has come to rest; strays are found after ten seconds, messages after the visibility timeout."""
 
 VISIBILITY_SECONDS = 5
-VM_LETTERS = (DeadLetterQueue.CLONE, DeadLetterQueue.PENDING, DeadLetterQueue.READY)
+VM_DEAD_LETTERS = (DeadLetterQueue.CLONE, DeadLetterQueue.PENDING, DeadLetterQueue.READY)
 
 CONFIG: Mapping[str, Any] = {
     "config": {
@@ -66,8 +66,8 @@ worker_concurrency = 4
 """
 """Messages of a dead worker soon come again; also those that it was just about to restore for another one."""
 
-MAKES = ("-Q", f"{names.CLONE_QUEUE},{names.DESTROY_QUEUE}")
-LOOKS = ("-Q", f"{names.CHECK_QUEUE},{names.MAINTENANCE_QUEUE}")
+CLONE_QUEUES = ("-Q", f"{names.CLONE_QUEUE},{names.DESTROY_QUEUE}")
+CHECK_QUEUES = ("-Q", f"{names.CHECK_QUEUE},{names.MAINTENANCE_QUEUE}")
 
 
 @dataclass(frozen=True)
@@ -148,9 +148,9 @@ class Site:
         self.server, self.chance, self.db = server, chance, Database(server.url)
         self.installation = Installation(server.url, folder, json.dumps(CONFIG))
         self.installation.deploy(CELERY)
-        self.threads = self._worker("threads", *MAKES, "-P", "threads", "-c", "100")
-        self.forks = self._worker("forks", *MAKES)
-        self.looker = self._worker("looker", *LOOKS, "-P", "threads")
+        self.threads = self._worker("threads", *CLONE_QUEUES, "-P", "threads", "-c", "100")
+        self.forks = self._worker("forks", *CLONE_QUEUES)
+        self.checker = self._worker("looker", *CHECK_QUEUES, "-P", "threads")
         self.beat = self.installation.celery("beat", "--loglevel", "INFO", name="beat")
         self.users = Users(Database(server.url), random.Random(chance.random()))
         self.struck: Counter[str] = Counter()
@@ -162,9 +162,9 @@ class Site:
         return self.installation.celery(*start, *options, name=name)
 
     def __enter__(self) -> Self:
-        for process in (self.threads, self.forks, self.looker, self.beat):
+        for process in (self.threads, self.forks, self.checker, self.beat):
             process.start()
-        for process in (self.threads, self.forks, self.looker):
+        for process in (self.threads, self.forks, self.checker):
             process.says(" ready.")
         self.users.start()
         return self
@@ -187,10 +187,10 @@ class Site:
         self._struck(blow.__name__)
 
     def wait_for_clones(self) -> None:
-        until(self._is_cloning, lambda: f"a clone is under way: {self.look()}", QUIET_SECONDS)
+        until(self._is_cloning, lambda: f"a clone is under way: {self.snapshot()}", QUIET_SECONDS)
 
     def _is_cloning(self) -> bool:
-        """Whether a clone is under way that was begun after the last blow: what a dead worker held tells nothing."""
+        """Return whether a clone runs that started after the last kill: clones that a dead worker held do not count."""
         self.see_that_nothing_is_doubled()
         fences = [self.db.call("HGET", keys.work(vm), "fence") for vm in self.db.call("ZRANGE", POOL_SLOTS.key, 0, -1)]
         return any(int(fence or 0) > self._last_fence for fence in fences)
@@ -208,8 +208,8 @@ class Site:
         self.forks.start()
 
     def kill_looker(self) -> None:
-        self.looker.kill()
-        self.looker.start()
+        self.checker.kill()
+        self.checker.start()
         self.free_locks()
 
     def kill_child(self) -> None:
@@ -237,18 +237,18 @@ class Site:
         os.kill(self.server.process.pid, signal.SIGSTOP)
         time.sleep(seconds)
         os.kill(self.server.process.pid, signal.SIGCONT)
-        until(self._answers, "Redis answers again")
+        until(self._is_reachable, "Redis is reachable again")
         self.free_locks()
         self._struck("freeze_redis")
 
-    def _answers(self) -> bool:
+    def _is_reachable(self) -> bool:
         with suppress(VmpoolerTasksError):
             return bool(self.db.call("PING"))
         return False
 
     # --- what is seen -------------------------------------------------------------------------------------------------
 
-    def look(self) -> Seen:
+    def snapshot(self) -> Seen:
         pipe = self.db.client.pipeline(transaction=True)
         places = [(pool, queue) for pool in POOLS for queue in Queue]
         for pool, queue in places:
@@ -265,13 +265,13 @@ class Site:
         return Seen(queues, inventory, one + two, int(its or 0) + int(their or 0))
 
     def see_that_nothing_is_doubled(self) -> None:
-        assert self.look().doubled == []
+        assert self.snapshot().doubled == []
 
-    def begun(self) -> set[str]:
+    def started(self) -> set[str]:
         """Every VM that there ever was: metadata is kept for a week."""
         return {key.removeprefix(keys.VM_PREFIX).decode() for key in self.db.client.scan_iter(keys.VM_PREFIX + b"*")}
 
-    def letters(self, queue: DeadLetterQueue) -> list[dict[str, Any]]:
+    def dead_letters(self, queue: DeadLetterQueue) -> list[dict[str, Any]]:
         return [json.loads(raw) for raw in self.db.call("ZRANGE", keys.dead_letters(queue), 0, -1)]
 
     def unacknowledged(self) -> int:
@@ -287,10 +287,10 @@ class Site:
     def settle(self) -> dict[str, Any]:
         """Waits until all that was struck is mended, and sees that nothing is lost, doubled or forgotten."""
         self.users.stop()
-        until(lambda: self.look().is_quiet, lambda: f"all is quiet: {self.look()}", QUIET_SECONDS, pause=0.2)
+        until(lambda: self.snapshot().is_quiet, lambda: f"all is quiet: {self.snapshot()}", QUIET_SECONDS, pause=0.2)
         self.beat.stop()
         until(lambda: not self.unacknowledged(), self._say_unacknowledged, QUIET_SECONDS)
-        seen = self.look()
+        seen = self.snapshot()
         assert seen.is_quiet, str(seen)
         assert not seen.doubled
         assert max(self.users.taken.values()) == 1, f"handed out twice: {self.users.taken.most_common(3)}"
@@ -298,28 +298,28 @@ class Site:
         return self.figures()
 
     def _check_ends(self, seen: Seen) -> None:
-        letters = {queue: Counter(letter["vm"] for letter in self.letters(queue)) for queue in VM_LETTERS}
-        doubled = [vm for counted in letters.values() for vm, count in counted.items() if count > 1]
-        assert not doubled, f"two letters of one failure: {doubled}"
-        told = {vm for counted in letters.values() for vm in counted}
-        for vm in self.begun() - seen.queue(Queue.READY, Queue.RUNNING):
+        dead_letters = {queue: Counter(entry["vm"] for entry in self.dead_letters(queue)) for queue in VM_DEAD_LETTERS}
+        doubled = [vm for counted in dead_letters.values() for vm, count in counted.items() if count > 1]
+        assert not doubled, f"two dead letters of one failure: {doubled}"
+        reported = {vm for counted in dead_letters.values() for vm in counted}
+        for vm in self.started() - seen.queue(Queue.READY, Queue.RUNNING):
             assert vm not in seen.inventory
-            assert vm in told or self._was_destroyed(vm), f"nobody knows what became of {vm}"
+            assert vm in reported or self._was_destroyed(vm), f"nobody knows what became of {vm}"
 
     def _was_destroyed(self, vm: str) -> bool:
         return bool(self.db.call("HEXISTS", keys.vm(vm.encode()), "destroy"))
 
     def figures(self) -> dict[str, Any]:
-        seen = self.look()
-        errors = Counter(letter["error_class"] for queue in DeadLetterQueue for letter in self.letters(queue))
+        seen = self.snapshot()
+        errors = Counter(entry["error_class"] for queue in DeadLetterQueue for entry in self.dead_letters(queue))
         return {
             "blows": dict(self.struck),
-            "begun": len(self.begun()),
+            "started": len(self.started()),
             "used": len(self.users.taken),
-            "handed out again": self.looker.log_file.read_text(encoding="utf-8").count("is handed out again"),
+            "handed out again": self.checker.log_file.read_text(encoding="utf-8").count("is handed out again"),
             "ready": len(seen.queue(Queue.READY)),
             "running": len(seen.queue(Queue.RUNNING)),
-            "letters": {str(queue): len(self.letters(queue)) for queue in DeadLetterQueue},
+            "dead letters": {str(queue): len(self.dead_letters(queue)) for queue in DeadLetterQueue},
             "errors": dict(errors),
             "seconds": round(time.monotonic() - self._begun_at, 1),
         }

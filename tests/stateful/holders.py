@@ -34,7 +34,7 @@ class Gate:
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """How one call goes: it waits at the gate, or raises, before or after it does what it was asked for."""
+    """How one call goes: it waits at the gate, or raises, before or after the provider did its work."""
 
     after: bool
     gate: Gate | None = None
@@ -100,7 +100,7 @@ class Holder:
     def _run(self) -> None:
         try:
             self.outcome = self.run()
-        except Exception as error:  # noqa: BLE001 - it is looked at by whoever started it
+        except Exception as error:  # noqa: BLE001 - the test that started it checks it
             self.error = error
         self.gate.still.set()
 
@@ -108,8 +108,8 @@ class Holder:
     def waits(self) -> bool:
         return self.gate.reached and not self.gate.opened.is_set()
 
-    def let_go(self, error: Exception | None = None) -> None:
-        """It goes on, and to its end; with `error` that is what the provider answered."""
+    def release(self, error: Exception | None = None) -> None:
+        """It goes on, and to its end; with `error` the provider raises it."""
         self.gate.error = error
         self.gate.opened.set()
         self._thread.join(30)

@@ -36,13 +36,13 @@ POOLS = {"amber": 3, "birch": 2}
 
 LEASE_SECONDS, LIMIT = 60, 4
 DISCOVERY_SECONDS = 10
-PATIENCE_SECONDS = 3600
+REQUEST_SECONDS = 3600
 """Of requests, long enough that none fails while clones are tried again."""
 
 ROUNDS = 80
 """Until all is quiet, a lease each: a destruction that failed often is put off for a while."""
 
-LETTERS = (DeadLetterQueue.CLONE, DeadLetterQueue.PENDING, DeadLetterQueue.READY)
+VM_DEAD_LETTERS = (DeadLetterQueue.CLONE, DeadLetterQueue.PENDING, DeadLetterQueue.READY)
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ class Snapshot:
     queues: Mapping[tuple[str, Queue], set[str]]
     slots: Mapping[bytes, dict[str, float]]
     counters: Mapping[bytes, int]
-    letters: Mapping[DeadLetterQueue, list[dict[str, Any]]]
+    dead_letters: Mapping[DeadLetterQueue, list[dict[str, Any]]]
 
     def queue(self, *queues: Queue, pool: str | None = None) -> set[str]:
         return {
@@ -113,7 +113,7 @@ class Site:
                 task_limit=LIMIT,
                 ondemand_clone_limit=LIMIT,
                 lease_seconds=LEASE_SECONDS,
-                ondemand_request_ttl=PATIENCE_SECONDS / 60,
+                ondemand_request_ttl=REQUEST_SECONDS / 60,
                 ready_ttl=30,
                 vm_lifetime=1,
             ),
@@ -132,14 +132,14 @@ class Site:
         self._tasks = 0
         self._holder: dict[str, Holder] = {}
         self._unsure: set[Holder] = set()
-        self._begun: set[str] = set()
+        self._started: set[str] = set()
         self._failed: set[str] = set()
         self._gone: set[str] = set()
         self._used: set[str] = set()
-        self._letters: dict[tuple[DeadLetterQueue, str], str] = {}
+        self._dead_letters: dict[tuple[DeadLetterQueue, str], str] = {}
         self._successors: dict[str, str] = {}
         self._strays: dict[str, dict[str, float]] = {pool: {} for pool in POOLS}
-        self._most = dict(POOLS)
+        self._largest = dict(POOLS)
         self._requests: dict[str, tuple[Wanted, float]] = {}
         self._seen = self.snapshot()
 
@@ -158,7 +158,7 @@ class Site:
 
     def send(self, work: Iterable[Work]) -> None:
         for one in work:
-            self._begun.add(one.vm)
+            self._started.add(one.vm)
             is_work = one.step in {Step.CLONE, Step.DESTROY}
             (self.waiting if is_work else self.checks).append(self.message(one))
 
@@ -172,8 +172,8 @@ class Site:
         """Whether any VM was in it after the last step."""
         return bool(self._seen.queue(queue))
 
-    def has_letters(self) -> bool:
-        return any(self._seen.letters.values())
+    def has_dead_letters(self) -> bool:
+        return any(self._seen.dead_letters.values())
 
     def open_requests(self) -> int:
         return sum(not self._status(name) for name in self._requests)
@@ -188,19 +188,19 @@ class Site:
             self.inspect(pool, readable=readable)
 
     def inspect(self, pool: str, *, readable: bool = True) -> list[Work]:
-        closed, stray = self._is_closed(), self._stray(pool)
+        suspended, stray = self._is_suspended(), self._stray(pool)
         if not readable:
             self.provider.raises("list", TransientProviderError("it broke off half-way"))
         inspection = inspect.inspect_pool(self.context, pool)
         self.provider.raises("list")
         assert not inspection.busy
-        assert (inspection.error is None) == (readable or closed)
+        assert (inspection.error is None) == (readable or suspended)
         self.send(inspection.work)
-        if readable and not closed:
+        if readable and not suspended:
             self._expect_discovery(pool, stray)
         return inspection.work
 
-    def _is_closed(self) -> bool:
+    def _is_suspended(self) -> bool:
         until = self.db.client.hget(keys.breaker("staged"), "open_until")
         return until is not None and float(until) > self.now
 
@@ -209,7 +209,7 @@ class Site:
         return {vm for vm, home in self.provider.pool_of.items() if home == pool}.difference(self.snapshot().everywhere)
 
     def _expect_discovery(self, pool: str, stray: set[str]) -> None:
-        """What was a stray at two looks that were long enough apart is known now."""
+        """What was a stray in two inspections that were long enough apart is known now."""
         since, left = self._strays[pool], self._stray(pool)
         for vm in left & since.keys():
             assert self.now - since[vm] < DISCOVERY_SECONDS, f"the provider has {vm}, and nobody knows of it"
@@ -244,7 +244,7 @@ class Site:
             self.check_vm(self.checks.pop(0))
 
     def perform(self, message: Message, turns: tuple[Turn, ...] = ()) -> None:
-        """A worker takes the message, and the provider's next answers about the VM are these."""
+        """A worker takes the message, and the provider's next calls for the VM go like this."""
         self._start(message, Gate(), turns)
 
     def hold(self, message: Message, *, after: bool, alive: bool) -> None:
@@ -255,7 +255,7 @@ class Site:
             (self.held if alive else self.dead).append(holder)
 
     def check_vm(self, message: Message) -> None:
-        """As a task that is not tried again: the next look orders another."""
+        """As a task without retries: the next inspection hands out another."""
         self.checked.append(message)
         with suppress(SuspendedError, ProviderError):
             self._check_vm(message.work)
@@ -276,7 +276,7 @@ class Site:
         work, context = message.work, self._worker()
         assert isinstance(context.leases, ManualRenewer)
         holder = Holder(work, message.task_id, context.leases, lambda: self._run(context, message), gate)
-        other, asked = self._holder.get(work.vm), len(self.provider.calls)
+        other, calls_before = self._holder.get(work.vm), len(self.provider.calls)
         is_wanted = self._is_wanted(work)
         operation = "create" if work.step is Step.CLONE else "destroy"
         self.provider.stage(operation, work.vm, *turns)
@@ -285,14 +285,14 @@ class Site:
         # A check may find a VM ready, whose clone is held up when all is done; then that is over.
         is_over = other and other.work.step is Step.CLONE and self._has(work.vm, "ready")
         if other and not is_over and other.owner != holder.owner and other.leased_until > self.now:
-            assert len(self.provider.calls) == asked, f"two are at work on {work.vm} at once"
+            assert len(self.provider.calls) == calls_before, f"two are at work on {work.vm} at once"
             assert not holder.error
-        assert is_wanted or len(self.provider.calls) == asked, f"nobody wants that any more: {work}"
+        assert is_wanted or len(self.provider.calls) == calls_before, f"nobody wants that any more: {work}"
         if holder.waits:
             holder.leased_until = self.now + LEASE_SECONDS
             self._holder[work.vm] = holder
         else:
-            if len(self.provider.calls) > asked:  # it has taken the work on, and ended it
+            if len(self.provider.calls) > calls_before:  # it has taken the work on, and ended it
                 self._holder.pop(work.vm, None)
             self._ended(holder, in_time=True)
         return holder
@@ -317,15 +317,15 @@ class Site:
         elif holder.leased_until > self.now or (work.step is Step.CLONE and self._is_pending(work)):
             holder.leased_until = self.now + LEASE_SECONDS
         else:
-            self._unsure.add(holder)  # a look may have handed out the VM's destruction, or not
+            self._unsure.add(holder)  # an inspection may have handed out the VM's destruction, or not
             del self._holder[work.vm]
 
     def _leases(self, vm: str) -> list[float | None]:
         return [self.db.client.zscore(key, vm) for key in (POOL_SLOTS.key, REQUEST_SLOTS.key)]
 
-    def let_go(self, holder: Holder, error: Exception | None = None) -> None:
+    def release(self, holder: Holder, error: Exception | None = None) -> None:
         work, current, is_wanted = holder.work, self._holder.get(holder.work.vm), self._is_wanted(holder.work)
-        holder.let_go(error)
+        holder.release(error)
         if current is holder:
             del self._holder[work.vm]
             in_time = is_wanted and holder.leased_until > self.now
@@ -342,27 +342,27 @@ class Site:
             return
         other = self._holder.get(work.vm)
         is_others = other and other.work == work and other.owner != holder.owner and other.leased_until > self.now
-        was_pending, is_made, told = self._is_pending(work), self._is_made(work.vm), self._count_letters()
+        was_pending, is_made, reported = self._is_pending(work), self._is_made(work.vm), self._count_dead_letters()
         counts = self._report(holder)
         assert counts == (was_pending and not self._is_pending(work))
         assert counts or not (in_time and was_pending and not is_made), f"the failure of {work.vm} was not heard"
         if is_others or is_made:
-            assert not counts, f"{work.vm} has failed, and somebody else makes it, or has"
-            assert self._count_letters() == told, f"{work.vm} is made, and has a dead letter"
+            assert not counts, f"{work.vm} has failed, and another worker makes it, or has"
+            assert self._count_dead_letters() == reported, f"{work.vm} is made, and has a dead letter"
         if counts:
             self._failed.add(work.vm)
             assert self._leases(work.vm) == [None, None], f"{work.vm} has failed, and keeps its slot"
-        told = self._count_letters()
-        self.now += 1  # so that a second letter would not be the first
+        reported = self._count_dead_letters()
+        self.now += 1  # so that a second dead letter would differ from the first
         assert not self._report(holder), f"the failure of {work.vm} counts twice"
-        assert self._count_letters() == told, f"the failure of {work.vm} is told twice"
+        assert self._count_dead_letters() == reported, f"the failure of {work.vm} is reported twice"
 
     def _report(self, holder: Holder) -> bool:
         assert holder.error
         work, failure = holder.work, CloneFailure.of(holder.error)
         return clone.fail(self.context, work.vm, work.pool, failure, holder.owner, work.request_id)
 
-    def _count_letters(self) -> int:
+    def _count_dead_letters(self) -> int:
         return int(self.db.client.zcard(keys.dead_letters(DeadLetterQueue.CLONE)))
 
     def _is_made(self, vm: str) -> bool:
@@ -374,7 +374,7 @@ class Site:
     # --- users, operators, the provider by itself ---------------------------------------------------------------------
 
     def check_out(self, pool: str, *, slowly: bool = False) -> None:
-        """As the API server does it. `slowly`: it stops in between, and goes on in the middle of the second look."""
+        """Check a VM out as the API server does. `slowly`: it pauses until the middle of the second inspection."""
         for vm in self._members(Queue.READY, pool)[:1]:
             self.db.client.srem(keys.queue(Queue.READY, pool), vm)
             assert vm in self.provider.machines, f"{vm} is handed out, and there is no such VM"
@@ -416,12 +416,12 @@ class Site:
     # --- dead letters -------------------------------------------------------------------------------------------------
 
     def redrive(self, limit: int) -> None:
-        """Start a run; somebody else drives it."""
-        chosen = redrive.select(self.db, DeadLetterFilter(queues=LETTERS), limit)
+        """Start a run; others drive it."""
+        chosen = redrive.select(self.db, DeadLetterFilter(queues=VM_DEAD_LETTERS), limit)
         run = redrive.start(self.db, chosen, RunOptions(who="test", why=None, rate=0, max_failed_percent=100), self.now)
         self.runs.append(run)
 
-    def go_on_with(self, run: str, *, dies: bool = False) -> None:
+    def continue_run(self, run: str, *, dies: bool = False) -> None:
         """Until it ends, has to wait for a slot, or its process dies."""
         position = redrive.read_run(self.db, run).position
         course = redrive.drive(self.db, self.settings, Recorder(self, dies), self.clock, run, sleep=lambda _: None)
@@ -435,10 +435,10 @@ class Site:
 
     def note_successor(self, work: Work) -> None:
         (lineage,) = runs.read_lineages(self.db, [work.vm])
-        assert lineage, f"{work.vm} does not know which letter it comes from"
+        assert lineage, f"{work.vm} does not know its dead letter"
         assert lineage.dead_letter_id not in self._successors, f"{lineage.dead_letter_id} has two successors"
         self._successors[lineage.dead_letter_id] = work.vm
-        self._begun.add(work.vm)
+        self._started.add(work.vm)
 
     # --- what must hold -----------------------------------------------------------------------------------------------
 
@@ -447,14 +447,14 @@ class Site:
         places = [(pool, queue) for pool in POOLS for queue in Queue]
         for pool, queue in places:
             pipe.smembers(keys.queue(queue, pool))
-        for letters in LETTERS:
-            pipe.zrange(keys.dead_letters(letters), 0, -1)
+        for dead_letters in VM_DEAD_LETTERS:
+            pipe.zrange(keys.dead_letters(dead_letters), 0, -1)
         for slots in (POOL_SLOTS, REQUEST_SLOTS):
             pipe.zrange(slots.key, 0, -1, withscores=True)
             pipe.get(slots.counter)
         replies = iter(pipe.execute())
         queues = {place: {vm.decode() for vm in next(replies)} for place in places}
-        kept = {letters: [json.loads(raw) for raw in next(replies)] for letters in LETTERS}
+        kept = {dead_letters: [json.loads(raw) for raw in next(replies)] for dead_letters in VM_DEAD_LETTERS}
         leases, counters = {}, {}
         for slots in (POOL_SLOTS, REQUEST_SLOTS):
             leases[slots.key] = {vm.decode(): until for vm, until in next(replies)}
@@ -471,10 +471,10 @@ class Site:
             assert seen.counters[slots] == len(leases) <= LIMIT
         self._check_users(seen)
         self._check_sizes(seen)
-        self._check_letters(seen)
+        self._check_dead_letters(seen)
 
     def _check_users(self, seen: Snapshot) -> None:
-        """Whoever has been used is never ready again; nobody gets more than he asked for."""
+        """Whoever has been used is never ready again; no request gets more than it wants."""
         self._used |= seen.queue(Queue.RUNNING)
         again = self._used & seen.queue(Queue.PENDING, Queue.READY)
         assert not again, f"they could be handed out twice: {again}"
@@ -487,33 +487,35 @@ class Site:
         """A pool that is at its size or above does not grow."""
         for pool, configured in POOLS.items():
             pending_vms = [vm for vm in seen.queue(Queue.PENDING, pool=pool) if not self._request_of(vm)]
-            count, most = len(pending_vms) + len(seen.queue(Queue.READY, pool=pool)), self._most[pool]
+            count, largest = len(pending_vms) + len(seen.queue(Queue.READY, pool=pool)), self._largest[pool]
             size = int(self.db.client.hget(keys.POOL_SIZES, pool) or configured)
-            assert count <= max(size, most), f"{pool} has grown to {count}"
-            self._most[pool] = max(size, count)
+            assert count <= max(size, largest), f"{pool} has grown to {count}"
+            self._largest[pool] = max(size, count)
 
     def _request_of(self, vm: str) -> str:
         return (self.db.client.hget(keys.vm(vm.encode()), "request_id") or b"").decode()
 
-    def _check_letters(self, seen: Snapshot) -> None:
-        for queue, letters in seen.letters.items():
-            there = Counter(letter["vm"] for letter in letters)
+    def _check_dead_letters(self, seen: Snapshot) -> None:
+        for queue, dead_letters in seen.dead_letters.items():
+            there = Counter(entry["vm"] for entry in dead_letters)
             assert all(count == 1 for count in there.values()), f"doubled in {queue}: {there}"
-            for letter in letters:
-                assert letter["id"] not in self._successors, f"{letter['id']} was redriven, and is still there"
-                known = self._letters.setdefault((queue, letter["vm"]), letter["id"])
-                assert known == letter["id"], f"{letter['vm']} has failed twice in {queue}"
-        unheard = {vm for vm in self._failed if (DeadLetterQueue.CLONE, vm) not in self._letters}
-        assert not unheard, f"failed without a letter: {unheard}"
+            for dead_letter in dead_letters:
+                assert dead_letter["id"] not in self._successors, (
+                    f"{dead_letter['id']} was redriven, and is still there"
+                )
+                known = self._dead_letters.setdefault((queue, dead_letter["vm"]), dead_letter["id"])
+                assert known == dead_letter["id"], f"{dead_letter['vm']} has failed twice in {queue}"
+        unreported = {vm for vm in self._failed if (DeadLetterQueue.CLONE, vm) not in self._dead_letters}
+        assert not unreported, f"failed without a dead letter: {unreported}"
 
     # --- the end ------------------------------------------------------------------------------------------------------
 
     def settle(self) -> None:
-        """Nothing fails any more, and nobody asks for anything: everything comes to rest, and is where it should be."""
+        """Nothing fails any more, and nobody requests anything: everything comes to rest, and is where it should be."""
         self.provider.default_readiness = Readiness(True)
         self.provider.readiness.clear()
         while self.held:
-            self.let_go(self.held.pop())
+            self.release(self.held.pop())
             self.check()
         for pool in POOLS:
             self.order(pool, "undo")
@@ -542,18 +544,18 @@ class Site:
         return (self.db.client.hget(keys.request(name.encode()), "status") or b"").decode()
 
     def _check_ends(self, seen: Snapshot) -> None:
-        for vm in self._begun - set(seen.everywhere):
-            told = any((queue, vm) in self._letters for queue in LETTERS)
+        for vm in self._started - set(seen.everywhere):
+            reported = any((queue, vm) in self._dead_letters for queue in VM_DEAD_LETTERS)
             destroyed = self._has(vm, "destroy")
-            assert told or destroyed or vm in self._gone, f"nobody knows what became of {vm}"
+            assert reported or destroyed or vm in self._gone, f"nobody knows what became of {vm}"
         for name, (wanted, since) in self._requests.items():
             if self._status(name) == "ready":
                 assert self.db.client.scard(keys.delivered(name.encode(), wanted.alias, wanted.pool)) == wanted.count
-            elif self.now - since < PATIENCE_SECONDS:
+            elif self.now - since < REQUEST_SECONDS:
                 reason = self.db.client.hget(keys.request(name.encode()), "failure_reason").decode()
                 assert "not filled" not in reason
 
     def close(self) -> None:
         """Ends the threads of those that were killed."""
         for holder in [*self.held, *self.dead]:
-            holder.let_go(PowerFailureError())
+            holder.release(PowerFailureError())

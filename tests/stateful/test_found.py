@@ -1,4 +1,4 @@
-"""What the state machine has found, as a person would tell it."""
+"""Faults that the state machine has found, each as a scenario."""
 
 from collections.abc import Callable
 
@@ -23,7 +23,7 @@ def hold_up(site: Site, step: Step, vm: str | None = None) -> Holder:
 
 
 AFTERTHOUGHTS: dict[str, Callable[[Site, Holder], object]] = {
-    "its clone fails at last": lambda site, cloner: site.let_go(cloner, PermanentProviderError("permission denied")),
+    "its clone fails at last": lambda site, cloner: site.release(cloner, PermanentProviderError("permission denied")),
     "its clone's lease is reaped": lambda site, _: site.reap(),
 }
 
@@ -40,7 +40,7 @@ def test_who_destroys_a_vm_does_not_lose_it_to_the_end_of_its_clone(valkey: Test
     destroyer = hold_up(site, Step.DESTROY, cloner.work.vm)
 
     AFTERTHOUGHTS[what](site, cloner)
-    site.let_go(destroyer)
+    site.release(destroyer)
     assert destroyer.outcome == "destroyed"
     site.settle()
     site.dead.append(cloner)

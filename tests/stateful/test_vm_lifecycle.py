@@ -1,12 +1,12 @@
 """The life of VMs under everything that can happen to the workers that manage them.
 
-A state machine of Hypothesis drives the jobs on a real server: clones that are begun, delivered late, twice and to two
-workers; workers that stop for a while or for ever, before or after the provider did what they asked for; providers that
-fail in every way; users who take VMs and give them back; leases that run out; dead letters that are redriven. After
-each step it is seen that nothing is lost, doubled or forgotten, and at the end that everything comes to rest.
+A state machine of Hypothesis drives the jobs on a real server. Clones are started, delivered late, twice and to two
+workers. Workers stop for a while or for ever, before or after the provider did its work. Providers fail in every way.
+Users take VMs and give them back. Leases expire. Dead letters are redriven. After each step a check finds whatever is
+lost, doubled or forgotten; at the end everything must come to rest.
 
-LIFECYCLE_EXAMPLES=2000 looks further, along other ways each time; LIFECYCLE_SHRINK=1 takes the time to make what is
-found as short as can be.
+LIFECYCLE_EXAMPLES=2000 searches further, along other ways each time. LIFECYCLE_SHRINK=1 takes the time to shorten what
+is found.
 """
 
 import logging
@@ -46,16 +46,16 @@ TRANSIENT, PERMANENT = TransientProviderError("the line was cut"), PermanentProv
 COURSES: dict[str, tuple[Turn, ...]] = {
     "well": (),
     "transient": (Turn(after=False, error=TRANSIENT),),
-    "answer lost": (Turn(after=True, error=TRANSIENT),),
+    "reply lost": (Turn(after=True, error=TRANSIENT),),
     "throttled": (Turn(after=False, error=ThrottledProviderError("slowly", 1.0)),),
     "transient for long": 3 * (Turn(after=False, error=TRANSIENT),),
-    "done, and not heard": 3 * (Turn(after=True, error=ProviderTimeoutError("no answer")),),
+    "done, reply too late": 3 * (Turn(after=True, error=ProviderTimeoutError("no reply")),),
     "permanent": (Turn(after=False, error=PERMANENT),),
     "permanent, yet done": (Turn(after=True, error=PERMANENT),),
     "a mistake": (Turn(after=False, error=KeyError("folder")),),
     "no address": (Turn(after=True, addressless=True),),
 }
-"""What a provider answers about a VM, call by call; after that it does what it should."""
+"""The course of the provider's calls for a VM, one by one. Later calls succeed."""
 
 STOPS = {
     f"{what} {when}": (after, alive)
@@ -149,7 +149,7 @@ class Lifecycle(RuleBasedStateMachine):
     @precondition(lambda self: self.site.checked)
     @rule(places=st.lists(places, min_size=1, max_size=4))
     def check_again(self, places: list[int]) -> None:
-        """What was to be looked at some time ago."""
+        """A check that was due some time ago."""
         for place in places:
             self.site.check_vm(self.site.checked[-1 - place % len(self.site.checked)])
 
@@ -161,7 +161,7 @@ class Lifecycle(RuleBasedStateMachine):
     @precondition(lambda self: self.site.held)
     @rule(place=places, end=st.sampled_from(sorted(ENDS)))
     def go_on(self, place: int, end: str) -> None:
-        self.site.let_go(self.site.held.pop(place % len(self.site.held)), ENDS[end])
+        self.site.release(self.site.held.pop(place % len(self.site.held)), ENDS[end])
 
     @precondition(lambda self: self.site.held)
     @rule(seconds=st.sampled_from([1, LEASE_SECONDS - 1]))
@@ -182,7 +182,7 @@ class Lifecycle(RuleBasedStateMachine):
             self.site.hold(message, after=after, alive=True)
         if end in ENDS:
             self.site.held.remove(slow)
-            self.site.let_go(slow, ENDS[end])
+            self.site.release(slow, ENDS[end])
 
     @precondition(lambda self: self.site.held)
     @rule(place=places)
@@ -223,7 +223,7 @@ class Lifecycle(RuleBasedStateMachine):
     def vms_boot(self, *, slowly: bool) -> None:
         self.site.provider.default_readiness = Readiness(not slowly, "it is booting")
 
-    @precondition(lambda self: self.site.has_letters())
+    @precondition(lambda self: self.site.has_dead_letters())
     @rule(limit=st.integers(1, 4), ordered=st.integers(1, 2), at_once=st.booleans())
     def redrive(self, limit: int, ordered: int, *, at_once: bool) -> None:
         """Perhaps by two at once, who do not know of each other."""
@@ -231,12 +231,12 @@ class Lifecycle(RuleBasedStateMachine):
             self.site.redrive(limit)
         if at_once:
             for run in self.site.runs[-ordered:]:
-                self.site.go_on_with(run)
+                self.site.continue_run(run)
 
     @precondition(lambda self: self.site.runs)
     @rule(place=places, dies=st.booleans())
     def go_on_with_a_run(self, place: int, *, dies: bool) -> None:
-        self.site.go_on_with(self.site.runs[-1 - place % len(self.site.runs)], dies=dies)
+        self.site.continue_run(self.site.runs[-1 - place % len(self.site.runs)], dies=dies)
 
     # --- what must hold -----------------------------------------------------------------------------------------------
 

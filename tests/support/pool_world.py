@@ -1,4 +1,4 @@
-"""A pool manager over a test's database, and a provider whose every answer a test can set. Time is the tests' clock."""
+"""Pool workers over a test's database, and a provider whose every reply a test can set. Tests set the clock."""
 
 import threading
 from collections.abc import Callable, Collection, Iterable, Iterator
@@ -36,7 +36,7 @@ def pool(name: str = POOL, **entry: Any) -> Pool:
 
 
 class Scripted:
-    """A provider that keeps its VMs in memory. What it is told to do holds until it is told otherwise."""
+    """A provider that keeps its VMs in memory. What a test sets holds until it sets something else."""
 
     def __init__(self) -> None:
         self.machines: dict[str, VirtualMachine] = {}
@@ -52,21 +52,21 @@ class Scripted:
         self._lock = threading.Lock()
 
     def has(self, *vms: str, pool: str = POOL, hostname: str | None = None) -> None:
-        """These VMs are in its inventory."""
+        """Add these VMs to its inventory."""
         for vm in vms:
             self.machines[vm] = VirtualMachine(name=vm, hostname=hostname or vm, ip="10.0.0.1", host="host-1")
             self.pool_of[vm] = pool
 
     def raises(self, operation: str, *errors: Exception, always: bool = False) -> None:
-        """It raises each of these once, and then does as it should; with `always` the one again and again."""
+        """Raise each of these errors once, then succeed. With `always` raise the first in every call."""
         self._errors[operation] = repeat(errors[0]) if always else iter(errors)
 
     def before(self, operation: str, act: Callable[[str], object] | None) -> None:
-        """Somebody does something right before it answers; None: nobody does any more."""
+        """Call `act` with the name before each result of the operation. None: no more."""
         self._before[operation] = act or _nothing
 
     def called(self, operation: str) -> list[str]:
-        """The VMs (or pools) that it was asked so about."""
+        """Return the VMs (or pools) of the calls of this operation."""
         return [name for what, name in self.calls if what == operation]
 
     def list_vms(self, pool: PoolSpec) -> Collection[str]:
@@ -173,26 +173,26 @@ class PoolWorld(World):
         return inspect.inspect_pool(self.context, name)
 
     def clones(self, name: str = POOL) -> list[str]:
-        """The VMs whose clones a look begins."""
+        """Inspect the pool. Return the VMs whose clones it starts."""
         return [work.vm for work in self.inspect(name).work if work.step is Step.CLONE]
 
     def due(self, step: Step, name: str = POOL) -> list[str]:
-        """The VMs that a look hands out to be looked at or destroyed."""
+        """Inspect the pool. Return the VMs that it hands out for this step."""
         return [work.vm for work in self.inspect(name).work if work.step is step]
 
     def reap(self) -> list[Work]:
         return inspect.reap(self.context)
 
     def clone(self, vm: str, owner: str = "task-1", pool: str = POOL, request_id: str | None = None) -> str:
-        """As a worker does it: what it raises is raised, and reported to nobody."""
+        """Clone as a worker does. Errors are raised, not reported."""
         return clone.run(self.context, vm, pool, owner, request_id)
 
     def fail(self, vm: str, error: Exception, owner: str = "task-1", pool: str = POOL) -> bool:
-        """As the failure hook does it."""
+        """Report a failure as the failure hook does."""
         return clone.fail(self.context, vm, pool, CloneFailure.of(error), owner)
 
     def deliver(self, work: Work, owner: str | None = None) -> str:
-        """Does the work as its task would; a failed clone is reported as the hook reports it."""
+        """Do the work as its task does. Report a failed clone as the failure hook does."""
         vm, name, task = work.vm, work.pool, owner or f"task-{work.vm}"
         match work.step:
             case Step.CLONE:
@@ -214,7 +214,7 @@ class PoolWorld(World):
         return [self.deliver(one) for one in work]
 
     def round(self) -> list[str]:
-        """A look at every pool and every request, and all the work that comes of it."""
+        """Inspect every pool and process every request, and do all the work."""
         outcomes = []
         for one in self.pools:
             outcomes += self.deliver_all(self.inspect(one.name).work)

@@ -50,8 +50,8 @@ class Bench:
         self.installation, self.worker = installation, worker
         self.db = Database(installation.environment["REDIS_URL"])
 
-    def begin(self, pool: str) -> str:
-        """A clone as the manager begins it: in pending with its metadata, and with a slot."""
+    def start_clone(self, pool: str) -> str:
+        """Start a clone as the pool workers do: in pending with its metadata, and with a slot."""
         vm = f"vm-{uuid4().hex[:8]}"
         now = float(".".join(map(str, map(int, self.db.call("TIME")))))
         self.db.call("SADD", keys.queue(Queue.PENDING, pool), vm)
@@ -59,16 +59,20 @@ class Bench:
         self.db.call("ZADD", keys.POOL_SLOTS.key, now + 600, vm)
         return vm
 
-    def letters(self) -> list[dict[str, Any]]:
+    def dead_letters(self) -> list[dict[str, Any]]:
         raws = [raw for queue in DeadLetterQueue for raw in self.db.call("ZRANGE", keys.dead_letters(queue), 0, -1)]
         return [json.loads(raw) for raw in raws]
 
-    def letters_about(self, what: str) -> list[dict[str, Any]]:
-        return [letter for letter in self.letters() if what in (letter.get("vm"), letter.get("task_id"))]
+    def dead_letters_about(self, what: str) -> list[dict[str, Any]]:
+        return [
+            dead_letter
+            for dead_letter in self.dead_letters()
+            if what in (dead_letter.get("vm"), dead_letter.get("task_id"))
+        ]
 
     def works(self) -> None:
         """The worker makes an ordinary VM; then no message waits any more, or is unacknowledged."""
-        vm = self.begin("fine")
+        vm = self.start_clone("fine")
         send(self.db, clone(vm, "fine"), names.CLONE_QUEUE)
         until(lambda: self.db.call("SISMEMBER", keys.queue(Queue.READY, "fine"), vm), f"{vm} is made: {self.tail()}")
         until(lambda: self.waiting() == 0, "the queues and `unacked` are empty")
@@ -105,17 +109,17 @@ only_prefork = pytest.mark.parametrize("bench", ["prefork"], indirect=True)
 
 
 def fails(bench: Bench, pool: str, **headers: Any) -> dict[str, Any]:
-    """The one letter that a clone in this pool leaves; all else is as it should be."""
-    vm = bench.begin(pool)
+    """Return the only dead letter that a clone in this pool leaves; everything else is as it should be."""
+    vm = bench.start_clone(pool)
     send(bench.db, clone(vm, pool, **headers), names.CLONE_QUEUE)
-    until(lambda: bench.letters_about(vm), lambda: f"a letter of {vm} in {pool}: {bench.tail()}")
+    until(lambda: bench.dead_letters_about(vm), lambda: f"a dead letter of {vm} in {pool}: {bench.tail()}")
     bench.works()
-    letters = bench.letters_about(vm)
-    assert len(letters) == 1, letters
+    dead_letters = bench.dead_letters_about(vm)
+    assert len(dead_letters) == 1, dead_letters
     bench.is_out(vm, pool)
-    assert letters[0]["queue_from"] == "clone"
-    assert letters[0]["pool"] == pool
-    return letters[0]
+    assert dead_letters[0]["queue_from"] == "clone"
+    assert dead_letters[0]["pool"] == pool
+    return dead_letters[0]
 
 
 @pytest.mark.parametrize(
@@ -133,24 +137,24 @@ def fails(bench: Bench, pool: str, **headers: Any) -> dict[str, Any]:
         ("hang", "ProviderTimeoutError", "no reply within "),
     ],
 )
-def test_a_failed_clone_is_one_letter_in_clone(bench: Bench, way: str, error_class: str, text: str) -> None:
-    letter = fails(bench, way)
-    assert letter["error_class"] == error_class
-    assert text in letter["error_message"]
+def test_a_failed_clone_is_one_dead_letter_in_clone(bench: Bench, way: str, error_class: str, text: str) -> None:
+    dead_letter = fails(bench, way)
+    assert dead_letter["error_class"] == error_class
+    assert text in dead_letter["error_message"]
 
 
 @pytest.mark.parametrize("way", ["end of process", "kill of process"])
 @only_prefork
-def test_a_clone_whose_process_is_killed_each_time_is_one_letter(bench: Bench, way: str) -> None:
+def test_a_clone_whose_process_is_killed_each_time_is_one_dead_letter(bench: Bench, way: str) -> None:
     assert fails(bench, way)["error_class"] in ("WorkerLostError", "WorkerDiedError")
 
 
 @only_prefork
-def test_a_clone_beyond_the_soft_time_limit_is_one_letter(bench: Bench) -> None:
+def test_a_clone_beyond_the_soft_time_limit_is_one_dead_letter(bench: Bench) -> None:
     assert fails(bench, "hang", timelimit=[None, 1])["error_class"] == "SoftTimeLimitExceeded"
 
 
-def test_a_clone_beyond_the_hard_time_limit_is_one_letter(tmp_path: Path) -> None:
+def test_a_clone_beyond_the_hard_time_limit_is_one_dead_letter(tmp_path: Path) -> None:
     """Celery comes to the hard limit only where there is no soft one, or where it was not heeded."""
     with servers.running("valkey", tmp_path / "server") as server, install(server.url, tmp_path) as installation:
         installation.deploy("task_soft_time_limit = None\ntask_time_limit = 1\n")
@@ -159,46 +163,46 @@ def test_a_clone_beyond_the_hard_time_limit_is_one_letter(tmp_path: Path) -> Non
         own.db.close()
 
 
-def test_a_clone_that_nobody_took_in_time_is_one_letter(bench: Bench) -> None:
+def test_a_clone_that_nobody_took_in_time_is_one_dead_letter(bench: Bench) -> None:
     assert fails(bench, "fine", expires="2024-01-15T10:30:00+00:00")["error_class"] == "TaskRevokedError"
 
 
-def test_a_revoked_clone_is_one_letter(bench: Bench) -> None:
-    vm, entry = bench.begin("fine"), None
+def test_a_revoked_clone_is_one_dead_letter(bench: Bench) -> None:
+    vm, entry = bench.start_clone("fine"), None
     entry = clone(vm, "fine")
     with Celery("tests", broker=bench.installation.environment["REDIS_URL"], set_as_current=False) as client:
         client.control.revoke(entry["headers"]["id"])
     bench.worker.says(entry["headers"]["id"])
     send(bench.db, entry, names.CLONE_QUEUE)
-    until(lambda: bench.letters_about(vm), lambda: f"a letter: {bench.tail()}")
+    until(lambda: bench.dead_letters_about(vm), lambda: f"a dead letter: {bench.tail()}")
     bench.works()
-    assert [letter["error_message"] for letter in bench.letters_about(vm)] == ["the task was revoked"]
+    assert [entry["error_message"] for entry in bench.dead_letters_about(vm)] == ["the task was revoked"]
     bench.is_out(vm, "fine")
 
 
-def test_a_clone_for_a_pool_that_nobody_configured_is_one_letter_in_clone(bench: Bench) -> None:
-    letter = fails(bench, "no-such-pool")
-    assert letter["error_class"] == "InvalidInputError"
+def test_a_clone_for_a_pool_that_nobody_configured_is_one_dead_letter_in_clone(bench: Bench) -> None:
+    dead_letter = fails(bench, "no-such-pool")
+    assert dead_letter["error_class"] == "InvalidInputError"
 
 
-def test_a_clone_with_wrong_arguments_is_one_letter_in_tasks(bench: Bench) -> None:
+def test_a_clone_with_wrong_arguments_is_one_dead_letter_in_tasks(bench: Bench) -> None:
     entry = message(names.CLONE_VM, kwargs={"pool": "fine", "colour": "red"})
     send(bench.db, entry, names.CLONE_QUEUE)
-    until(lambda: bench.letters_about(entry["headers"]["id"]), lambda: f"a letter: {bench.tail()}")
+    until(lambda: bench.dead_letters_about(entry["headers"]["id"]), lambda: f"a dead letter: {bench.tail()}")
     bench.works()
-    letters = bench.letters_about(entry["headers"]["id"])
-    assert [(letter["queue_from"], letter["error_class"]) for letter in letters] == [("tasks", "TypeError")]
+    dead_letters = bench.dead_letters_about(entry["headers"]["id"])
+    assert [(entry["queue_from"], entry["error_class"]) for entry in dead_letters] == [("tasks", "TypeError")]
 
 
-def test_garbage_in_the_queue_of_clones_is_one_letter_in_tasks(bench: Bench) -> None:
-    before = len(bench.letters())
+def test_garbage_in_the_queue_of_clones_is_one_dead_letter_in_tasks(bench: Bench) -> None:
+    before = len(bench.dead_letters())
     send(bench.db, b"\x80garbage", names.CLONE_QUEUE)
     bench.works()
-    assert [letter["error_class"] for letter in bench.letters()[before:]] == ["UndecodableMessage"]
+    assert [entry["error_class"] for entry in bench.dead_letters()[before:]] == ["UndecodableMessage"]
 
 
-def test_a_failed_destruction_is_one_letter_an_hour_and_is_tried_again(bench: Bench) -> None:
-    vm, pool = bench.begin("fine"), "destroy fails"
+def test_a_failed_destruction_is_one_dead_letter_an_hour_and_is_tried_again(bench: Bench) -> None:
+    vm, pool = bench.start_clone("fine"), "destroy fails"
     bench.db.call("SMOVE", keys.queue(Queue.PENDING, "fine"), keys.queue(Queue.COMPLETED, pool), vm)
     bench.db.call("ZREM", keys.POOL_SLOTS.key, vm)
     for _ in range(2):
@@ -207,30 +211,30 @@ def test_a_failed_destruction_is_one_letter_an_hour_and_is_tried_again(bench: Be
         send(bench.db, entry, names.DESTROY_QUEUE)
         bench.worker.says("failed while destroying the VM", said + 1)
     bench.works()
-    letters = bench.letters_about(vm)
-    assert [(letter["queue_from"], letter["task"]) for letter in letters] == [("tasks", names.DESTROY_VM)]
+    dead_letters = bench.dead_letters_about(vm)
+    assert [(entry["queue_from"], entry["task"]) for entry in dead_letters] == [("tasks", names.DESTROY_VM)]
     assert bench.db.call("SISMEMBER", keys.queue(Queue.COMPLETED, pool), vm)
 
 
 @pytest.mark.parametrize("pool", ["prefork", "threads"])
-def test_a_clone_that_kills_its_whole_worker_each_time_ends_as_a_letter(pool: str, tmp_path: Path) -> None:
-    """A service manager starts the worker anew each time. Its message comes back, but not for ever."""
+def test_a_clone_that_kills_its_worker_each_time_ends_as_a_dead_letter(pool: str, tmp_path: Path) -> None:
+    """A service manager restarts the worker each time. Its message comes back, but not for ever."""
     with servers.running("valkey", tmp_path / "server") as server, install(server.url, tmp_path) as installation:
         installation.deploy(LIMITS + SHORT_VISIBILITY)
         worker = installation.worker("-P", pool)
         own = Bench(installation, worker)
-        vm = own.begin("kill of worker")
+        vm = own.start_clone("kill of worker")
         send(own.db, clone(vm, "kill of worker"), names.CLONE_QUEUE)
 
-        def is_told() -> bool:
+        def is_reported() -> bool:
             if not worker.running:
                 worker.start().says(" ready.")
-            return bool(own.letters_about(vm))
+            return bool(own.dead_letters_about(vm))
 
-        until(is_told, lambda: f"a letter: {own.tail()}", seconds=120, pause=0.2)
+        until(is_reported, lambda: f"a dead letter: {own.tail()}", seconds=120, pause=0.2)
         own.works()
-        (letter,) = own.letters_about(vm)
-        assert letter["error_class"] in ("TooManyDeliveriesError", "WorkerDiedError"), "by message, or by VM"
-        assert letter["queue_from"] == "clone"
+        (dead_letter,) = own.dead_letters_about(vm)
+        assert dead_letter["error_class"] in ("TooManyDeliveriesError", "WorkerDiedError"), "by message, or by VM"
+        assert dead_letter["queue_from"] == "clone"
         own.is_out(vm, "kill of worker")
         own.db.close()

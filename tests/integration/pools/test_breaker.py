@@ -1,4 +1,4 @@
-"""A provider that fails again and again is left alone by all workers for a while, and then tried by one."""
+"""Repeated failures suspend a provider for all workers. After the pause one worker tries it."""
 
 from typing import Any
 
@@ -32,7 +32,7 @@ def suspensions(world: PoolWorld) -> list[Suspension]:
 
 
 def failing(world: PoolWorld, error: Exception, count: int) -> list[str]:
-    """So many clones fail; answers the names of those that are left."""
+    """Let `count` clones fail. Return the names of the others."""
     names = sorted(world.clones() or world.names_in(Queue.PENDING))
     world.provider.raises("create", error, always=True)
     for vm in names[:count]:
@@ -59,7 +59,7 @@ def test_it_opens_after_so_many_failures_in_a_row(world: PoolWorld, caplog: pyte
     assert caplog.messages[-1] == (f"[!] [{POOL}] provider 'scripted' is suspended for 30 s after repeated failures")
 
 
-def test_a_success_in_between_begins_the_count_anew(world: PoolWorld) -> None:
+def test_a_success_in_between_resets_the_count(world: PoolWorld) -> None:
     left = failing(world, RESET, 2)
     assert deliver(world, left[0]) == "ready"
     failing(world, RESET, 2)
@@ -75,9 +75,9 @@ def test_permanent_errors_are_no_fault_of_the_provider(world: PoolWorld, error: 
 
 def test_while_it_is_open_a_clone_waits_without_being_tried(world: PoolWorld) -> None:
     left = failing(world, RESET, 3)
-    asked = len(world.provider.calls)
+    calls = len(world.provider.calls)
     assert [deliver(world, vm) for vm in left[:3]] == ["suspended"] * 3
-    assert len(world.provider.calls) == asked
+    assert len(world.provider.calls) == calls
     assert world.queues_of(left[0]) == [Queue.PENDING]
     assert world.dead_letters("clone")[3:] == []
 
@@ -88,7 +88,7 @@ def test_waiting_for_an_open_provider_is_no_attempt(world: PoolWorld) -> None:
         assert deliver(world, vm) == "suspended"
     world.now += 31
     assert deliver(world, vm) == "ready"
-    assert vm not in world.provider.called("find"), "it was never begun before"
+    assert vm not in world.provider.called("find"), "no attempt was made before"
 
 
 def test_what_waited_is_taken_up_again_when_the_pause_is_over(world: PoolWorld) -> None:
@@ -166,7 +166,7 @@ def test_an_inventory_that_cannot_be_read_counts(world: PoolWorld) -> None:
     world.pools = [pool(size=0)]
     world.provider.raises("list", RESET, always=True)
     troubles: list[Any] = [world.inspect().error for _ in range(4)]
-    assert troubles == [RESET, RESET, RESET, None], "then it is not asked any more"
+    assert troubles == [RESET, RESET, RESET, None], "then it gets no more queries"
     assert pause(world) == 30
     assert world.provider.called("list") == [POOL] * 3
 
@@ -181,7 +181,7 @@ def test_after_the_pause_the_inventory_is_read_again(world: PoolWorld) -> None:
     assert world.provider.called("list") == [POOL] * 4
 
 
-def test_a_provider_whose_inventory_fails_now_and_then_is_not_left_alone(world: PoolWorld) -> None:
+def test_occasional_failed_inventories_do_not_suspend_the_provider(world: PoolWorld) -> None:
     world.pools = [pool(size=0)]
     for _ in range(5):
         world.provider.raises("list", RESET)
@@ -223,16 +223,14 @@ def test_what_is_remembered_of_a_provider_is_forgotten_in_the_end(world: PoolWor
     assert 0 < world.client.ttl(keys.breaker("scripted")) <= 86400
 
 
-def test_a_pool_whose_clones_fail_for_good_is_left_alone_by_itself(
-    world: PoolWorld, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_permanent_errors_suspend_the_pool_alone(world: PoolWorld, caplog: pytest.LogCaptureFixture) -> None:
     world.pools = [pool(size=20), pool(OTHER, size=2)]
     failing(world, MISSING, 3)
     [broken] = breakers.suspended_pools(world.db, [POOL, OTHER])
     assert (broken.name, broken.failures, round(broken.suspended_until - world.now)) == (POOL, 3, 30)
     assert caplog.messages[-1] == f"[!] [{POOL}] pool '{POOL}' is suspended for 30 s after repeated permanent errors"
     left = len(world.names_in(Queue.PENDING))
-    assert world.clones() == [], "no more are begun"
+    assert world.clones() == [], "no more are started"
     assert len(world.names_in(Queue.PENDING)) == left
     assert len(world.clones(OTHER)) == 2, "its provider is well"
 

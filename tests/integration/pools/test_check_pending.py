@@ -21,7 +21,7 @@ BOOTING = Readiness(False, "connection refused")
 
 @pytest.fixture
 def world(db: Database) -> PoolWorld:
-    """A pool that begins no clones, whose VMs are not ready."""
+    """A pool that starts no clones. Its VMs are not ready."""
     world = PoolWorld(db, pools=[pool(size=0)])
     world.provider.default_readiness = BOOTING
     return world
@@ -80,7 +80,7 @@ def test_the_timeout_is_the_pools_own_else_the_global_one(
     assert (check(world, "pooler-at"), check(world, "pooler-beyond")) == ("pending", "failed")
 
 
-def test_a_vm_that_took_too_long_leaves_a_letter_and_is_destroyed(world: PoolWorld) -> None:
+def test_a_vm_that_timed_out_leaves_a_dead_letter_and_is_destroyed(world: PoolWorld) -> None:
     world.pending_vm(VM, 901)
     check(world)
     assert world.dead_letters("pending") == [
@@ -99,12 +99,12 @@ def test_a_vm_that_took_too_long_leaves_a_letter_and_is_destroyed(world: PoolWor
     assert VM not in world.provider.machines
 
 
-@pytest.mark.parametrize(("noted", "told"), [(None, TIMED_OUT), ("no route to host", "no route to host")])
-def test_the_letter_tells_the_last_error_that_was_seen(world: PoolWorld, noted: str | None, told: str) -> None:
+@pytest.mark.parametrize(("noted", "expected"), [(None, TIMED_OUT), ("no route to host", "no route to host")])
+def test_the_dead_letter_shows_the_last_error(world: PoolWorld, noted: str | None, expected: str) -> None:
     world.provider.default_readiness = Readiness(False)
     world.pending_vm(VM, 901, **({"open_socket_error": noted} if noted else {}))
     check(world)
-    assert [letter["error_message"] for letter in world.dead_letters("pending")] == [told]
+    assert [entry["error_message"] for entry in world.dead_letters("pending")] == [expected]
 
 
 def test_an_error_is_noted_with_the_vm(world: PoolWorld) -> None:
@@ -180,7 +180,7 @@ def test_a_provider_that_does_not_say_changes_nothing(world: PoolWorld, operatio
 
 @pytest.mark.parametrize("readiness", [Readiness(True), BOOTING])
 @pytest.mark.parametrize("is_there", [True, False])
-def test_a_vm_that_leaves_pending_while_it_is_looked_at_is_left_alone(
+def test_a_vm_that_leaves_pending_during_its_check_is_not_touched(
     world: PoolWorld, readiness: Readiness, is_there: bool
 ) -> None:
     world.pending_vm(VM, 901)
@@ -193,7 +193,7 @@ def test_a_vm_that_leaves_pending_while_it_is_looked_at_is_left_alone(
     assert [world.dead_letters(queue) for queue in ("pending", "ready")] == [[], []]
 
 
-def test_a_vm_that_others_made_ready_is_left_alone(world: PoolWorld) -> None:
+def test_a_vm_that_others_made_ready_is_not_touched(world: PoolWorld) -> None:
     world.pending_vm(VM, 901)
     world.provider.before(
         "find",
@@ -203,7 +203,7 @@ def test_a_vm_that_others_made_ready_is_left_alone(world: PoolWorld) -> None:
     assert world.queues_of(VM) == [Queue.READY]
 
 
-def test_where_the_letter_cannot_be_written_the_vm_stays(world: PoolWorld) -> None:
+def test_without_its_dead_letter_the_vm_stays(world: PoolWorld) -> None:
     world.pending_vm(VM, 901)
     world.client.hset("vmpooler__dlq__pending", "x", "y")
     with pytest.raises(WrongTypeError):
@@ -222,7 +222,7 @@ def test_without_dead_letters_it_is_completed_all_the_same(world: PoolWorld) -> 
     assert not world.client.exists("vmpooler__dlq__pending")
 
 
-def test_the_same_vm_failing_twice_is_one_letter(world: PoolWorld) -> None:
+def test_the_same_vm_failing_twice_is_one_dead_letter(world: PoolWorld) -> None:
     world.pending_vm(VM, 901)
     check(world)
     world.client.smove(keys.queue(Queue.COMPLETED, POOL), keys.queue(Queue.PENDING, POOL), VM)
@@ -230,7 +230,7 @@ def test_the_same_vm_failing_twice_is_one_letter(world: PoolWorld) -> None:
     assert len(world.dead_letters("pending")) == 1
 
 
-def test_all_pending_vms_are_looked_at_with_each_look_but_for_those_being_cloned(world: PoolWorld) -> None:
+def test_each_inspection_checks_all_pending_vms_except_clones_in_flight(world: PoolWorld) -> None:
     world.pools = [pool(size=2)]
     world.pending_vm(VM)
     [cloned] = world.clones()
@@ -243,7 +243,7 @@ def test_all_pending_vms_are_looked_at_with_each_look_but_for_those_being_cloned
 
 
 @pytest.mark.parametrize("name", ["pooler-a", b"\xff-name"])
-def test_a_pending_vm_without_a_time_ages_from_the_first_look(world: PoolWorld, name: str | bytes) -> None:
+def test_a_pending_vm_without_a_time_ages_from_the_first_inspection(world: PoolWorld, name: str | bytes) -> None:
     raw = world.vm(Queue.PENDING, name, None)
     world.inspect()
     assert world.client.hget(keys.vm(raw), "clone") == world.stamp(0).encode()
@@ -252,7 +252,7 @@ def test_a_pending_vm_without_a_time_ages_from_the_first_look(world: PoolWorld, 
     assert world.client.hget(keys.vm(raw), "clone") == world.stamp(60).encode()
 
 
-def test_a_name_that_is_none_is_told_and_keeps_nobody_else_from_being_looked_at(
+def test_an_invalid_name_is_logged_and_does_not_stop_other_checks(
     world: PoolWorld, caplog: pytest.LogCaptureFixture
 ) -> None:
     world.vm(Queue.PENDING, b"\xff", 60)
@@ -266,14 +266,16 @@ def test_a_time_that_cannot_be_read_is_none(world: PoolWorld) -> None:
     assert check(world) == "pending"
 
 
-def test_metadata_of_the_wrong_type_keeps_nobody_else_from_being_looked_at(world: PoolWorld) -> None:
+def test_metadata_of_the_wrong_type_does_not_stop_other_checks(world: PoolWorld) -> None:
     world.pending_vm(VM, 60)
     world.client.sadd(keys.queue(Queue.PENDING, POOL), "pooler-z")
     world.client.set(keys.vm(b"pooler-z"), "x")
     assert world.due(Step.CHECK_PENDING) == [VM]
 
 
-def test_it_is_told_on_one_line_what_became_of_it(world: PoolWorld, caplog: pytest.LogCaptureFixture) -> None:
+def test_the_log_says_what_became_of_a_pending_vm_on_one_line(
+    world: PoolWorld, caplog: pytest.LogCaptureFixture
+) -> None:
     caplog.set_level(logging.INFO, "vmpooler_tasks")
     world.provider.default_readiness = Readiness(False, "no\nway")
     world.pending_vm(VM, 901)
@@ -287,7 +289,7 @@ def test_it_is_told_on_one_line_what_became_of_it(world: PoolWorld, caplog: pyte
     ]
 
 
-def test_a_vm_whose_clone_is_under_way_is_not_handed_on_by_a_look(world: PoolWorld) -> None:
+def test_a_check_does_not_hand_over_a_vm_whose_clone_is_running(world: PoolWorld) -> None:
     """Its ip and the time that it took would never be known, and its clone could still fail."""
     world.pools = [pool(size=1)]
     world.config["task_limit"] = 1

@@ -30,14 +30,14 @@ def check(world: PoolWorld, vm: str = VM) -> str:
     return check_ready.check(world.context, vm, POOL)
 
 
-def test_a_vm_that_answers_is_kept_and_when_it_was_looked_at_is_noted(world: PoolWorld) -> None:
+def test_a_reachable_vm_stays_ready_and_its_check_is_recorded(world: PoolWorld) -> None:
     world.ready_vm(VM)
     assert check(world) == "ready"
     assert world.queues_of(VM) == [Queue.READY]
     assert world.metadata(VM)["check"] == "2024-01-15 10:30:00 +0000"
 
 
-def test_a_vm_that_does_not_answer_leaves_a_letter_and_is_destroyed(world: PoolWorld) -> None:
+def test_an_unreachable_vm_leaves_a_dead_letter_and_is_destroyed(world: PoolWorld) -> None:
     world.ready_vm(VM, 3600)
     world.provider.default_readiness = DEAD
     assert check(world) == "failed"
@@ -57,21 +57,21 @@ def test_a_vm_that_does_not_answer_leaves_a_letter_and_is_destroyed(world: PoolW
     assert world.round() == ["destroyed"]
 
 
-@pytest.mark.parametrize(("noted", "told"), [(None, UNREACHABLE), ("no answer", "no answer")])
-def test_where_the_provider_says_nothing_the_letter_tells_the_last_error_that_was_seen(
-    world: PoolWorld, noted: str | None, told: str
+@pytest.mark.parametrize(("noted", "expected"), [(None, UNREACHABLE), ("no reply", "no reply")])
+def test_without_an_error_of_the_provider_the_dead_letter_shows_the_last_one(
+    world: PoolWorld, noted: str | None, expected: str
 ) -> None:
     metadata: dict[str, Any] = {"open_socket_error": noted} if noted else {}
     world.ready_vm(VM, **metadata)
     world.provider.default_readiness = Readiness(False)
     assert check(world) == "failed"
-    assert [letter["error_message"] for letter in world.dead_letters("ready")] == [told]
+    assert [entry["error_message"] for entry in world.dead_letters("ready")] == [expected]
 
 
 def test_a_vm_that_is_gone_has_failed(world: PoolWorld) -> None:
     world.vm(Queue.READY, VM, 60)
     assert check(world) == "failed"
-    assert [letter["error_class"] for letter in world.dead_letters("ready")] == ["VmNotFoundError"]
+    assert [entry["error_class"] for entry in world.dead_letters("ready")] == ["VmNotFoundError"]
 
 
 @pytest.mark.parametrize(("age", "outcome"), [(60 * MINUTE, "ready"), (60 * MINUTE + 1, "completed")])
@@ -83,7 +83,7 @@ def test_a_vm_that_waited_longer_than_ready_ttl_is_recycled(world: PoolWorld, ag
     assert world.dead_letters("ready") == [], "it has not failed"
 
 
-def test_a_vm_that_is_recycled_is_not_asked_about(world: PoolWorld) -> None:
+def test_an_expired_vm_is_completed_without_a_query(world: PoolWorld) -> None:
     world.config["ready_ttl"] = 60
     world.ready_vm(VM, 3601)
     assert check(world) == "completed"
@@ -129,7 +129,7 @@ def test_a_vm_that_does_not_say_its_name_is_kept(world: PoolWorld) -> None:
 
 
 @pytest.mark.parametrize(("since", "is_due"), [(0, False), (59, False), (60, True)])
-def test_a_vm_is_looked_at_at_most_every_vm_checktime(world: PoolWorld, since: int, is_due: bool) -> None:
+def test_a_vm_is_checked_once_per_vm_checktime(world: PoolWorld, since: int, is_due: bool) -> None:
     world.ready_vm(VM, 3600, check=world.stamp(since))
     assert world.due(Step.CHECK_READY) == ([VM] if is_due else [])
     check(world)
@@ -137,12 +137,12 @@ def test_a_vm_is_looked_at_at_most_every_vm_checktime(world: PoolWorld, since: i
 
 
 @pytest.mark.parametrize("checked", [None, "never", "2024-01-16 10:30:00 +0000"])
-def test_a_vm_whose_last_look_is_not_known_is_looked_at(world: PoolWorld, checked: str | None) -> None:
+def test_a_vm_without_a_known_check_is_checked(world: PoolWorld, checked: str | None) -> None:
     world.ready_vm(VM, 3600, **({"check": checked} if checked else {}))
     assert world.due(Step.CHECK_READY) == [VM]
 
 
-def test_a_checktime_of_0_is_with_each_look(world: PoolWorld) -> None:
+def test_a_checktime_of_0_checks_in_each_inspection(world: PoolWorld) -> None:
     world.config["vm_checktime"] = 0
     world.ready_vm(VM)
     for _ in range(2):
@@ -151,14 +151,14 @@ def test_a_checktime_of_0_is_with_each_look(world: PoolWorld) -> None:
     assert len(world.provider.called("ready")) == 2
 
 
-def test_a_vm_past_its_time_is_due_although_it_was_just_looked_at(world: PoolWorld) -> None:
+def test_an_expired_vm_is_due_right_after_a_check(world: PoolWorld) -> None:
     world.config["ready_ttl"] = 60
     world.ready_vm(VM, 3601, check=world.stamp(1))
     assert world.due(Step.CHECK_READY) == [VM]
     assert check(world) == "completed"
 
 
-def test_a_vm_that_failed_to_answer_is_noted_as_looked_at(world: PoolWorld) -> None:
+def test_a_failed_query_is_recorded_as_a_check(world: PoolWorld) -> None:
     world.ready_vm(VM)
     world.provider.default_readiness = DEAD
     check(world)
@@ -166,7 +166,7 @@ def test_a_vm_that_failed_to_answer_is_noted_as_looked_at(world: PoolWorld) -> N
 
 
 @pytest.mark.parametrize("moment", ["find", "ready"])
-def test_a_vm_that_is_checked_out_while_it_is_looked_at_stays_with_its_user(world: PoolWorld, moment: str) -> None:
+def test_a_vm_that_is_checked_out_during_its_check_stays_with_its_user(world: PoolWorld, moment: str) -> None:
     world.ready_vm(VM)
     world.provider.default_readiness = DEAD
     world.provider.before(moment, lambda _: world.check_out(VM))
@@ -199,14 +199,14 @@ def test_a_provider_that_does_not_say_changes_nothing(world: PoolWorld, operatio
     with pytest.raises(TransientProviderError):
         check(world)
     assert world.queues_of(VM) == [Queue.READY]
-    assert check(world) == "ready", "and it is asked again when the next look is due, not all the time"
+    assert check(world) == "ready", "the next query comes with the next check, not at once"
     assert len(world.provider.called("find")) == 1
     world.now += 61
     assert check(world) == "ready"
     assert len(world.provider.called("find")) == 2
 
 
-def test_a_provider_that_cannot_say_again_and_again_is_left_alone(world: PoolWorld) -> None:
+def test_repeated_failed_checks_suspend_the_provider(world: PoolWorld) -> None:
     world.config["breaker_failures"] = 3
     vms = [world.ready_vm(f"pooler-{number}") for number in range(5)]
     world.provider.raises("find", TransientProviderError("no"), always=True)
@@ -217,7 +217,7 @@ def test_a_provider_that_cannot_say_again_and_again_is_left_alone(world: PoolWor
         outcomes.append(caught.type)
     assert outcomes == [TransientProviderError] * 3 + [SuspendedError] * 2
     world.now += 29
-    assert world.inspect().work == [], "no looks are handed out meanwhile"
+    assert world.inspect().work == [], "no checks are handed out meanwhile"
     assert [one.failures for one in breakers.suspended_providers(world.db, ["scripted"])] == [3]
     world.provider.raises("find")
     world.now += 61
@@ -225,7 +225,7 @@ def test_a_provider_that_cannot_say_again_and_again_is_left_alone(world: PoolWor
     assert breakers.suspended_providers(world.db, ["scripted"]) == []
 
 
-def test_a_provider_that_hangs_is_left_alone_at_once(world: PoolWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_hang_suspends_the_provider_at_once(world: PoolWorld, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(guarded_calls, "CHECK_SECONDS", 0.05)
     release = threading.Event()
     world.provider.before("find", lambda _: release.wait(30))
@@ -242,13 +242,13 @@ def test_secrets_in_what_a_provider_says_are_kept_nowhere(world: PoolWorld, capl
     world.ready_vm(VM)
     world.provider.default_readiness = Readiness(False, "ssh failed password=hunter2 for https://admin:s3cr3t@vm")
     assert check(world) == "failed"
-    [letter] = world.dead_letters("ready")
-    assert letter["error_message"] == "ssh failed password=[redacted] for https://[redacted]@vm"
+    [dead_letter] = world.dead_letters("ready")
+    assert dead_letter["error_message"] == "ssh failed password=[redacted] for https://[redacted]@vm"
     assert "hunter2" not in caplog.text
     assert "s3cr3t" not in caplog.text
 
 
-def test_where_the_letter_cannot_be_written_the_vm_stays(world: PoolWorld) -> None:
+def test_without_its_dead_letter_the_vm_stays(world: PoolWorld) -> None:
     world.ready_vm(VM)
     world.provider.default_readiness = DEAD
     world.client.set("vmpooler__dlq__ready", "x")
@@ -266,14 +266,14 @@ def test_without_dead_letters_it_is_completed_all_the_same(world: PoolWorld) -> 
     assert not world.client.exists("vmpooler__dlq__ready")
 
 
-def test_a_ready_vm_without_any_metadata_is_looked_at(world: PoolWorld) -> None:
+def test_a_ready_vm_without_metadata_is_checked(world: PoolWorld) -> None:
     world.vm(Queue.READY, VM, None)
     world.provider.has(VM)
     assert world.due(Step.CHECK_READY) == [VM]
     assert check(world) == "ready"
 
 
-def test_it_is_told_why_a_vm_is_not_ready_any_more(world: PoolWorld, caplog: pytest.LogCaptureFixture) -> None:
+def test_the_log_says_why_a_vm_left_ready(world: PoolWorld, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "vmpooler_tasks")
     world.config["ready_ttl"] = 60
     world.ready_vm(VM)
@@ -288,7 +288,7 @@ def test_it_is_told_why_a_vm_is_not_ready_any_more(world: PoolWorld, caplog: pyt
     ]
 
 
-def test_one_look_hands_out_so_much_and_no_more(world: PoolWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_inspection_hands_out_a_bounded_number_of_checks(world: PoolWorld, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(inspect, "MAX_CHECKS", 3)
     vms = [world.ready_vm(f"pooler-{number}") for number in range(5)]
     assert world.round() == ["ready"] * 3

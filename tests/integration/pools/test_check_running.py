@@ -61,7 +61,7 @@ def test_a_lifetime_of_0_is_for_ever(world: PoolWorld, config: dict[str, Any], m
     assert check(world) == "running"
 
 
-def test_the_checkout_in_the_metadata_counts_where_the_list_of_active_vms_has_none(world: PoolWorld) -> None:
+def test_without_an_active_entry_the_checkout_in_the_metadata_counts(world: PoolWorld) -> None:
     world.running_vm(VM, None, checkout=world.stamp(24 * HOUR + 1))
     assert world.due(Step.CHECK_RUNNING) == [VM]
     assert check(world) == "completed"
@@ -125,14 +125,14 @@ def test_a_lifetime_that_is_over_needs_no_provider(world: PoolWorld) -> None:
     assert check(world) == "completed"
 
 
-def test_a_vm_that_left_running_meanwhile_is_left_alone(world: PoolWorld) -> None:
+def test_a_vm_that_left_running_meanwhile_is_not_touched(world: PoolWorld) -> None:
     world.running_vm(VM, 25 * HOUR)
     world.client.srem(keys.queue(Queue.RUNNING, POOL), VM)
     assert check(world) == "left_queue"
     assert world.queues_of(VM) == []
 
 
-def test_it_is_told_why_a_vm_is_taken_from_its_user(world: PoolWorld, caplog: pytest.LogCaptureFixture) -> None:
+def test_the_log_says_why_a_vm_left_running(world: PoolWorld, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "vmpooler_tasks")
     world.running_vm("pooler-old", 25 * HOUR)
     world.running_vm("pooler-own", 3 * HOUR, lifetime="2.5")

@@ -1,4 +1,4 @@
-"""A clone comes to be a ready VM, once, whoever is told to make it and however often."""
+"""A clone becomes one ready VM, however many workers get its message and however often."""
 
 import logging
 from collections.abc import Callable
@@ -106,9 +106,7 @@ def test_a_vm_that_has_not_booted_yet_stays_pending_and_gives_its_slot_back(worl
 
 
 @pytest.mark.parametrize("error", [RESET, OSError("no route"), RuntimeError("what?")])
-def test_a_vm_that_was_made_is_not_lost_because_nobody_can_say_whether_it_is_ready(
-    world: PoolWorld, vm: str, error: Exception
-) -> None:
+def test_a_failed_readiness_check_does_not_fail_the_clone(world: PoolWorld, vm: str, error: Exception) -> None:
     world.provider.raises("ready", error)
     assert world.clone(vm) == "pending"
     assert world.queues_of(vm) == [Queue.PENDING]
@@ -124,7 +122,7 @@ def test_a_failure_reported_of_a_vm_that_was_made_changes_nothing(world: PoolWor
     assert world.dead_letters("clone") == []
 
 
-def test_a_clone_that_takes_long_is_timed_out_only_by_a_later_look(world: PoolWorld, vm: str) -> None:
+def test_only_a_later_check_times_a_slow_clone_out(world: PoolWorld, vm: str) -> None:
     world.provider.default_readiness = Readiness(False, "connection refused")
     world.provider.before("create", lambda _: setattr(world, "now", world.now + 16 * 60))
     assert world.clone(vm) == "pending", "it was made just now"
@@ -142,7 +140,7 @@ def test_a_second_delivery_of_a_clone_that_is_made_does_nothing(world: PoolWorld
     assert world.slots() == 0
 
 
-def test_another_task_is_told_that_somebody_makes_it(world: PoolWorld, vm: str) -> None:
+def test_another_task_is_busy_during_a_clone(world: PoolWorld, vm: str) -> None:
     seen: list[str] = []
     world.provider.before("create", lambda _: seen.append(world.clone(vm, owner="task-2")))
     assert world.clone(vm, owner="task-1") == "ready"
@@ -252,7 +250,7 @@ def test_whoever_lost_his_lease_and_fails_does_not_fail_it_for_the_other(world: 
     assert world.queues_of(vm) == [Queue.PENDING]
 
 
-def test_a_clone_that_kills_each_worker_is_given_up_in_the_end(world: PoolWorld, vm: str) -> None:
+def test_a_clone_that_kills_each_worker_becomes_a_dead_letter(world: PoolWorld, vm: str) -> None:
     for number in range(3):
         killed(world, vm, owner=f"task-{number}")
         world.now += 61
@@ -260,7 +258,7 @@ def test_a_clone_that_kills_each_worker_is_given_up_in_the_end(world: PoolWorld,
         world.clone(vm, owner="task-3")
     assert world.fail(vm, caught.value, owner="task-3")
     assert world.queues_of(vm) == []
-    assert [letter["error_class"] for letter in world.dead_letters("clone")] == ["WorkerDiedError"]
+    assert [entry["error_class"] for entry in world.dead_letters("clone")] == ["WorkerDiedError"]
     assert world.slots() == 0
 
 
@@ -300,13 +298,13 @@ def test_an_error_that_may_pass_is_tried_again_at_once(world: PoolWorld, vm: str
     assert world.dead_letters("clone") == []
 
 
-def test_a_provider_that_wants_to_be_asked_less_often_is(world: PoolWorld, vm: str) -> None:
+def test_a_throttling_provider_gets_the_pause_that_it_named(world: PoolWorld, vm: str) -> None:
     world.provider.raises("create", ThrottledProviderError("slower", 7.5), ThrottledProviderError("slower", 9999))
     assert world.clone(vm) == "ready"
     assert world.slept == [7.5, 60], "but no more than a minute is waited"
 
 
-def test_a_throttled_provider_that_names_no_time_is_asked_as_any_other(world: PoolWorld, vm: str) -> None:
+def test_a_throttling_provider_that_names_no_pause_gets_the_usual_one(world: PoolWorld, vm: str) -> None:
     world.provider.raises("create", ThrottledProviderError("slower"))
     assert world.clone(vm) == "ready"
     assert 0 <= world.slept[0] <= 1
@@ -318,7 +316,7 @@ def test_a_pool_that_is_not_configured_any_more_is_refused(world: PoolWorld, vm:
         world.clone(vm)
 
 
-def test_it_is_told_what_becomes_of_a_clone(world: PoolWorld, vm: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_the_log_follows_a_clone(world: PoolWorld, vm: str, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "vmpooler_tasks")
     world.clone(vm)
     seconds = world.metadata(vm)["clone_time"]
@@ -329,7 +327,7 @@ def test_it_is_told_what_becomes_of_a_clone(world: PoolWorld, vm: str, caplog: p
     ]
 
 
-def test_clones_that_no_worker_holds_are_handed_out_anew(
+def test_clones_that_no_worker_holds_are_handed_out_again(
     world: PoolWorld, vm: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     killed(world, vm)
@@ -343,7 +341,7 @@ def test_clones_that_no_worker_holds_are_handed_out_anew(
     assert world.deliver(work) == "ready"
 
 
-def test_a_clone_that_never_reached_a_worker_is_handed_out_anew(world: PoolWorld, vm: str) -> None:
+def test_a_clone_that_never_reached_a_worker_is_handed_out_again(world: PoolWorld, vm: str) -> None:
     world.now += 5 * 60 - 1
     assert world.reap() == []
     world.now += 1
@@ -379,7 +377,7 @@ def test_a_clone_without_any_metadata_gives_its_slot_back(world: PoolWorld, vm: 
     assert world.slots() == 0
 
 
-def test_a_pool_whose_queue_is_none_does_not_keep_other_clones_from_being_taken_up(world: PoolWorld, vm: str) -> None:
+def test_a_queue_of_the_wrong_type_does_not_stop_reaping(world: PoolWorld, vm: str) -> None:
     world.pools.append(pool("other", size=1))
     [other] = world.clones("other")
     world.client.set(keys.queue(Queue.PENDING, POOL), "x")
@@ -388,10 +386,10 @@ def test_a_pool_whose_queue_is_none_does_not_keep_other_clones_from_being_taken_
     world.client.delete(keys.queue(Queue.PENDING, POOL))
     world.client.sadd(keys.queue(Queue.PENDING, POOL), vm)
     world.now += 5 * 60
-    assert vm in [work.vm for work in world.reap()], "it is taken up when it can be"
+    assert vm in [work.vm for work in world.reap()], "it is reaped as soon as it can be"
 
 
-def test_a_clone_has_the_pools_timeout_however_late_it_is_begun(
+def test_a_late_clone_has_the_whole_timeout_of_its_pool(
     world: PoolWorld, vm: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     given: list[float] = []

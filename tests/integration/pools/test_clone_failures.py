@@ -44,9 +44,9 @@ def deliver(world: PoolWorld, vm: str) -> str:
     return world.deliver(Work(Step.CLONE, vm, POOL))
 
 
-def test_a_failed_clone_leaves_one_letter_and_is_gone(world: PoolWorld, vm: str) -> None:
+def test_a_failed_clone_leaves_one_dead_letter_and_is_gone(world: PoolWorld, vm: str) -> None:
     world.provider.raises("create", RESET, always=True)
-    begun, world.now = world.now, world.now + 90
+    started, world.now = world.now, world.now + 90
     assert deliver(world, vm) == "TransientProviderError"
     assert world.dead_letters("clone") == [
         {
@@ -59,7 +59,7 @@ def test_a_failed_clone_leaves_one_letter_and_is_gone(world: PoolWorld, vm: str)
             "retry_count": 0,
         }
     ]
-    assert world.client.zrange("vmpooler__dlq__clone", 0, -1, withscores=True)[0][1] == int(world.now) > begun
+    assert world.client.zrange("vmpooler__dlq__clone", 0, -1, withscores=True)[0][1] == int(world.now) > started
     assert world.queues_of(vm) == [], "not in completed either: it was not made"
     assert world.slots() == 0
     assert not world.client.exists(keys.work(vm.encode()))
@@ -82,7 +82,7 @@ def test_what_failed_is_kept_with_the_vm_for_data_ttl(world: PoolWorld, vm: str)
     assert 2 * 3600 - 60 < world.ttl(vm) <= 2 * 3600
 
 
-def test_its_place_is_filled_by_the_next_look(world: PoolWorld, vm: str) -> None:
+def test_the_next_inspection_replaces_it(world: PoolWorld, vm: str) -> None:
     world.provider.raises("create", MISSING)
     deliver(world, vm)
     [other] = world.clones()
@@ -112,7 +112,7 @@ def test_a_permanent_error_is_not_tried_again(world: PoolWorld, vm: str, error: 
     assert deliver(world, vm) == type(error).__name__
     assert world.provider.called("create") == [vm]
     assert world.slept == []
-    assert [letter["error_message"] for letter in world.dead_letters("clone")] == [str(error)]
+    assert [entry["error_message"] for entry in world.dead_letters("clone")] == [str(error)]
 
 
 def test_a_provider_that_says_that_it_may_pass_is_believed(world: PoolWorld, vm: str) -> None:
@@ -120,7 +120,7 @@ def test_a_provider_that_says_that_it_may_pass_is_believed(world: PoolWorld, vm:
     assert deliver(world, vm) == "ready"
 
 
-def test_a_failure_reported_twice_is_one_letter(world: PoolWorld, vm: str) -> None:
+def test_a_failure_reported_twice_is_one_dead_letter(world: PoolWorld, vm: str) -> None:
     assert world.fail(vm, RESET)
     before = world.snapshot()
     world.now += 5
@@ -130,13 +130,13 @@ def test_a_failure_reported_twice_is_one_letter(world: PoolWorld, vm: str) -> No
     assert world.count("dead_letters:clone") == world.count("clones_failed") == 1
 
 
-def test_two_vms_that_fail_alike_are_two_letters(world: PoolWorld) -> None:
+def test_two_vms_that_fail_alike_are_two_dead_letters(world: PoolWorld) -> None:
     for name in world.clones():
         world.fail(name, RESET)
-    assert len({letter["id"] for letter in letters(world, "clone")}) == 2
+    assert len({entry["id"] for entry in letters(world, "clone")}) == 2
 
 
-def test_a_vm_that_left_pending_before_its_clone_failed_is_told_of_once_all_the_same(world: PoolWorld, vm: str) -> None:
+def test_a_clone_that_fails_after_leaving_pending_is_one_dead_letter(world: PoolWorld, vm: str) -> None:
     world.client.srem(keys.queue(Queue.PENDING, POOL), vm)
     assert not world.fail(vm, RESET)
     assert not world.fail(vm, RESET)
@@ -156,9 +156,9 @@ def test_another_tasks_failure_does_not_fail_what_this_one_is_making(world: Pool
 def test_without_an_address_it_is_a_failure(world: PoolWorld, vm: str) -> None:
     world.provider.without_address = True
     assert deliver(world, vm) == "NoAddressError"
-    [letter] = world.dead_letters("clone")
-    assert letter["error_class"] == "StandardError"
-    assert letter["error_message"].startswith("failed to obtain IP after 0.")
+    [dead_letter] = world.dead_letters("clone")
+    assert dead_letter["error_class"] == "StandardError"
+    assert dead_letter["error_message"].startswith("failed to obtain IP after 0.")
     assert world.queues_of(vm) == []
     assert "clone_time" not in world.metadata(vm)
 
@@ -187,7 +187,7 @@ def test_without_dead_letters_it_fails_all_the_same(world: PoolWorld, vm: str) -
     assert world.count("dead_letters:clone") == 0
 
 
-def test_where_the_letter_cannot_be_written_the_vm_stays_and_is_taken_up_again(world: PoolWorld, vm: str) -> None:
+def test_without_its_dead_letter_the_vm_stays_and_is_cloned_again(world: PoolWorld, vm: str) -> None:
     world.client.set("vmpooler__dlq__clone", "x")
     world.provider.raises("create", MISSING)
     with pytest.raises(PermanentProviderError):
@@ -203,7 +203,7 @@ def test_where_the_letter_cannot_be_written_the_vm_stays_and_is_taken_up_again(w
     assert [world.deliver(work) for work in world.reap()] == ["ready"]
 
 
-def test_the_oldest_letters_leave_to_make_room(world: PoolWorld, caplog: pytest.LogCaptureFixture) -> None:
+def test_the_oldest_dead_letters_leave_to_make_room(world: PoolWorld, caplog: pytest.LogCaptureFixture) -> None:
     world.pools, world.config = [pool(size=4)], {"dlq_max_entries": 3}
     for index, name in enumerate(world.clones()):
         world.now += index
@@ -213,7 +213,9 @@ def test_the_oldest_letters_leave_to_make_room(world: PoolWorld, caplog: pytest.
     assert "[!] [dlq] Dropped the 1 oldest of 'clone': more than dlq_max_entries (3)" in caplog.messages
 
 
-def test_it_is_told_why_a_clone_failed_on_one_line(world: PoolWorld, vm: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_the_log_says_why_a_clone_failed_on_one_line(
+    world: PoolWorld, vm: str, caplog: pytest.LogCaptureFixture
+) -> None:
     world.provider.raises("create", PermanentProviderError("no\nroom"))
     deliver(world, vm)
     assert caplog.messages == [
@@ -225,7 +227,7 @@ def test_it_is_told_why_a_clone_failed_on_one_line(world: PoolWorld, vm: str, ca
 def test_a_failure_in_a_pool_that_is_not_configured_any_more_is_kept(world: PoolWorld, vm: str) -> None:
     world.pools = [pool("other")]
     assert clone.fail(world.context, vm, POOL, CloneFailure.of(RESET), "task-1")
-    assert [letter["vm"] for letter in world.dead_letters("clone")] == [vm]
+    assert [entry["vm"] for entry in world.dead_letters("clone")] == [vm]
     assert world.members(Queue.PENDING) == set()
     assert world.slots() == 0
 
@@ -258,7 +260,7 @@ def test_a_provider_that_says_what_kind_an_error_is_is_believed(error: Exception
 
 @pytest.fixture
 def hanging(world: PoolWorld) -> Iterator[threading.Event]:
-    """The provider does not answer until this is set; a clone has 60 milliseconds."""
+    """The provider hangs until this is set; a clone has 60 milliseconds."""
     release = threading.Event()
     world.pools, world.config = [pool(size=1, timeout=0.001)], {"timeout": 0.001}
     world.provider.before("create", lambda _: release.wait(30))
@@ -266,11 +268,11 @@ def hanging(world: PoolWorld) -> Iterator[threading.Event]:
     release.set()
 
 
-def test_a_provider_that_hangs_is_given_up(world: PoolWorld, hanging: threading.Event) -> None:
+def test_a_provider_that_hangs_is_abandoned(world: PoolWorld, hanging: threading.Event) -> None:
     [vm] = world.clones()
     assert deliver(world, vm) == "ProviderTimeoutError"
-    [letter] = world.dead_letters("clone")
-    assert (letter["error_class"], letter["error_message"]) == (
+    [dead_letter] = world.dead_letters("clone")
+    assert (dead_letter["error_class"], dead_letter["error_message"]) == (
         "ProviderTimeoutError",
         "no reply within 0.06 seconds",
     )

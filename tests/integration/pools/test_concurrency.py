@@ -24,7 +24,7 @@ OTHER = "ubuntu-2004-x86_64"
 SIZES = {POOL: 12, OTHER: 7}
 TASK_LIMIT, ONDEMAND_LIMIT = 5, 4
 
-# Everything that is looked at in one instant: for each pool the sizes of pending and ready, and how many VMs are in two
+# What one snapshot reads: for each pool the sizes of pending and ready, and how many VMs are in two
 # queues; then the slots, with VMPooler's counters of them.
 INSTANT = """
 local found = {}
@@ -69,7 +69,7 @@ def world(db: Database) -> Iterator[PoolWorld]:
 
 
 class Watcher:
-    """Looks at everything again and again, until the block ends, and notes what must not be."""
+    """Take snapshots until the block ends, and record what must never happen."""
 
     def __init__(self, world: PoolWorld, *, sizes_hold: bool) -> None:
         self.world, self.sizes_hold = world, sizes_hold
@@ -116,7 +116,7 @@ def at_once(act: Callable[[int], Any]) -> None:
 
 
 def busily(world: PoolWorld, rounds: int, *, requests: bool = False) -> Callable[[int], None]:
-    """Looks, and does what comes of it; and now and then what somebody else was told to do as well."""
+    """Inspect the pool and do its work; now and then also work that was handed to another worker."""
     handed_out: list[Work] = []
 
     def act(index: int) -> None:

@@ -114,12 +114,12 @@ def test_it_is_tried_again_after_a_pause_that_grows(world: PoolWorld) -> None:
     for _ in range(9):
         assert world.due(Step.DESTROY) == [VM]
         fail(world)
-        begun = world.now
+        started = world.now
         assert world.due(Step.DESTROY) == []
         world.now = world.client.zscore(keys.DESTROYS, VM) - 1
         assert world.due(Step.DESTROY) == []
         world.now += 1
-        pauses.append(world.now - begun)
+        pauses.append(world.now - started)
     assert pauses == [60, 120, 240, 480, 960, 1920, 3600, 3600, 3600]
     assert run(world) == "destroyed"
 
@@ -153,12 +153,12 @@ def test_a_destruction_whose_worker_died_is_taken_over_when_its_lease_ends(world
     world.completed_vm(VM)
     world.due(Step.DESTROY)
     killed(world)
-    begun = world.now
+    started = world.now
     assert run(world, owner="task-2") == "busy"
     world.now += 60
     assert world.due(Step.DESTROY) == [VM]
     assert run(world, owner="task-3") == "destroyed", "although it is handed out, and so leased, again"
-    assert world.now - begun < 300
+    assert world.now - started < 300
 
 
 def test_the_same_task_delivered_again_does_not_wait_for_the_lease(world: PoolWorld) -> None:
@@ -231,7 +231,7 @@ def test_what_left_completed_by_itself_is_forgotten(world: PoolWorld) -> None:
     assert world.client.zrange(keys.DESTROYS, 0, -1) == [b"pooler-b"]
 
 
-def test_it_is_told_how_long_it_took(world: PoolWorld, caplog: pytest.LogCaptureFixture) -> None:
+def test_the_log_says_how_long_a_destruction_took(world: PoolWorld, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "vmpooler_tasks")
     world.completed_vm(VM)
     run(world)

@@ -22,7 +22,7 @@ OTHER = "ubuntu-2004-x86_64"
 
 @pytest.fixture
 def world(db: Database) -> PoolWorld:
-    """A pool that begins no clones."""
+    """A pool that starts no clones."""
     return PoolWorld(db, pools=[pool(size=5)], config={"task_limit": 0})
 
 
@@ -47,19 +47,19 @@ def test_an_inventory_that_fails_takes_nothing_for_gone(world: PoolWorld, error:
     before = where_all_are(world, vms)
     world.provider.raises("list", error, always=True)
     for _ in range(3):
-        look = world.inspect()
-        assert isinstance(look.error, ProviderError)
-        assert str(error) in str(look.error)
-        for work in look.work:  # what needs no inventory is looked at all the same
+        inspection = world.inspect()
+        assert isinstance(inspection.error, ProviderError)
+        assert str(error) in str(inspection.error)
+        for work in inspection.work:  # what needs no inventory is checked nevertheless
             world.deliver(work)
         world.now += 20
     after = where_all_are(world, vms)
     assert {vm: after[vm] for vm in ("pooler-r", "pooler-x")} == {vm: before[vm] for vm in ("pooler-r", "pooler-x")}
-    assert after["pooler-p"] == [Queue.READY], "it is ready, and was asked for by name"
+    assert after["pooler-p"] == [Queue.READY], "it is ready, and was queried by name"
     assert after["pooler-c"] == [], "destroyed"
 
 
-def test_the_rest_of_the_pool_is_looked_at_although_its_inventory_fails(world: PoolWorld) -> None:
+def test_a_failed_inventory_does_not_stop_the_inspection(world: PoolWorld) -> None:
     world.config = {}
     world.pools = [pool(size=2), pool(OTHER, size=1)]
     world.provider.raises("list", TransientProviderError("no"), always=True)
@@ -72,26 +72,26 @@ def test_the_rest_of_the_pool_is_looked_at_although_its_inventory_fails(world: P
     assert len(world.clones(OTHER)) == 1
 
 
-def test_it_is_told_why_an_inventory_failed(world: PoolWorld, caplog: pytest.LogCaptureFixture) -> None:
+def test_the_log_says_why_an_inventory_failed(world: PoolWorld, caplog: pytest.LogCaptureFixture) -> None:
     world.provider.raises("list", TransientProviderError("no\nway"))
     world.ready_vm("pooler-r")
     world.inspect()
     assert caplog.messages == [f"[!] [{POOL}] Its inventory could not be read: TransientProviderError: no\\nway"]
 
 
-def test_an_inventory_that_hangs_is_given_up(world: PoolWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_inventory_that_hangs_is_abandoned(world: PoolWorld, monkeypatch: pytest.MonkeyPatch) -> None:
     release = threading.Event()
     monkeypatch.setattr(inspect, "LIST_SECONDS", 0.05)
     world.provider.before("list", lambda _: release.wait(30))
-    look = world.inspect()
+    inspection = world.inspect()
     release.set()
-    assert str(look.error) == "no reply within 0.05 seconds"
-    asked = len(world.provider.called("list"))
+    assert str(inspection.error) == "no reply within 0.05 seconds"
+    calls = len(world.provider.called("list"))
     world.inspect()
-    assert len(world.provider.called("list")) == asked, "it is left alone at once: it held a worker for long enough"
+    assert len(world.provider.called("list")) == calls, "a hang suspends it at once"
 
 
-def test_a_provider_that_was_silent_is_asked_for_one_inventory_at_a_time(world: PoolWorld) -> None:
+def test_after_a_failed_inventory_one_reader_at_a_time_tries_it(world: PoolWorld) -> None:
     world.pools = [pool(), pool("other")]
     world.provider.raises("list", TransientProviderError("down"))
     world.inspect()
@@ -106,7 +106,7 @@ def test_a_provider_that_was_silent_is_asked_for_one_inventory_at_a_time(world: 
     assert seen == [None]
     assert len(world.provider.called("list")) == 2
     world.inspect("other")
-    assert len(world.provider.called("list")) == 3, "and that is over when it has answered"
+    assert len(world.provider.called("list")) == 3, "that ends with a successful inventory"
 
 
 def test_what_half_a_list_leaves_out_is_not_gone(world: PoolWorld) -> None:
@@ -120,7 +120,7 @@ def test_what_half_a_list_leaves_out_is_not_gone(world: PoolWorld) -> None:
     assert world.dead_letters("ready") == []
 
 
-def test_what_half_a_list_leaves_out_is_destroyed_all_the_same_when_it_is_completed(world: PoolWorld) -> None:
+def test_a_completed_vm_missing_from_half_an_inventory_is_destroyed(world: PoolWorld) -> None:
     vms = everything(world)
     world.provider.hidden = vms
     world.round()
@@ -160,7 +160,7 @@ def test_a_vm_that_the_api_server_is_just_moving_is_not_discovered(world: PoolWo
     world.client.srem(keys.queue(Queue.RUNNING, POOL), VM)
     world.now += 3600
     world.round()
-    assert world.queues_of(VM) == [], "since when it is seen counts anew"
+    assert world.queues_of(VM) == [], "the time since it was first seen starts again"
 
 
 def test_a_vm_that_is_put_into_a_queue_at_the_last_moment_is_not_discovered(world: PoolWorld) -> None:
@@ -208,22 +208,22 @@ def test_a_stray_of_this_pool_or_of_none_is_discovered(world: PoolWorld, metadat
 def test_a_vm_whose_clone_is_under_way_is_no_stray(world: PoolWorld) -> None:
     world.config = {}
     [vm, *_] = world.clones()
-    looks: list[list[Queue]] = []
+    inspections: list[list[Queue]] = []
 
     def slowly(name: str) -> None:
         world.provider.has(vm)
         for _ in range(4):
             world.now += 20
             world.inspect()
-            looks.append(world.queues_of(vm))
-        world.provider.machines.clear()  # what was seen was the beginning of the one that is answered now
+            inspections.append(world.queues_of(vm))
+        world.provider.machines.clear()  # the snapshot is older than the inventory that is returned now
 
     world.provider.before("create", slowly)
     assert world.clone(vm) == "ready"
-    assert looks == [[Queue.PENDING]] * 4
+    assert inspections == [[Queue.PENDING]] * 4
 
 
-def test_a_thousand_strays_are_discovered_in_one_look(world: PoolWorld) -> None:
+def test_a_thousand_strays_are_discovered_in_one_inspection(world: PoolWorld) -> None:
     world.provider.has(*(f"pooler-{index}" for index in range(1201)))
     world.inspect()
     world.now += 60

@@ -1,4 +1,4 @@
-"""Leases are renewed while somebody works, and are known to be lost."""
+"""Leases are renewed while their holder works. A lost lease is detected."""
 
 import os
 import threading

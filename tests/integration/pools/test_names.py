@@ -1,4 +1,4 @@
-"""A new VM's name may be taken by somebody else's, whom nobody must mistake for it."""
+"""The name of a new VM may be taken by an existing VM, which must not be mistaken for the new one."""
 
 import pytest
 
@@ -21,12 +21,12 @@ def deliver(world: PoolWorld, vm: str) -> str:
     return world.deliver(Work(Step.CLONE, vm, POOL))
 
 
-def test_a_vm_of_somebody_else_is_not_taken_for_the_new_one(world: PoolWorld) -> None:
+def test_an_existing_vm_of_that_name_is_not_taken_for_the_new_one(world: PoolWorld) -> None:
     [vm] = world.clones()
     world.provider.has(vm)
     assert deliver(world, vm) == "NameTakenError"
-    [letter] = world.dead_letters("clone")
-    assert letter["error_message"] == "another VM has this name"
+    [dead_letter] = world.dead_letters("clone")
+    assert dead_letter["error_message"] == "another VM has this name"
     assert world.queues_of(vm) == []
 
 
@@ -55,9 +55,9 @@ def test_a_vm_that_a_dead_worker_made_is_the_new_one(world: PoolWorld) -> None:
     assert world.dead_letters("clone") == []
 
 
-def test_a_vm_whose_making_was_not_answered_is_the_new_one(world: PoolWorld) -> None:
+def test_a_vm_whose_clone_got_no_reply_is_the_new_one(world: PoolWorld) -> None:
     [vm] = world.clones()
-    world.provider.raises("create", TransientProviderError("the answer was lost"))
+    world.provider.raises("create", TransientProviderError("the reply was lost"))
     world.provider.before("create", world.provider.has)
     assert deliver(world, vm) == "ready"
     assert world.queues_of(vm) == [Queue.READY]

@@ -1,4 +1,4 @@
-"""A provider may raise `VmNotFoundError` where it could answer that there is no such VM: it means the same."""
+"""A provider may raise `VmNotFoundError` instead of returning that it has no such VM. Both mean the same."""
 
 import pytest
 
@@ -42,8 +42,11 @@ def test_a_running_vm_that_is_nowhere_is_completed(world: PoolWorld) -> None:
 def test_a_ready_vm_that_is_nowhere_has_failed(world: PoolWorld) -> None:
     world.ready_vm("pooler-gone", 60)
     assert deliver(world, Step.CHECK_READY, "pooler-gone") == "failed"
-    [letter] = world.dead_letters("ready")
-    assert (letter["error_class"], letter["error_message"]) == ("VmNotFoundError", "no such VM in the datacenter")
+    [dead_letter] = world.dead_letters("ready")
+    assert (dead_letter["error_class"], dead_letter["error_message"]) == (
+        "VmNotFoundError",
+        "no such VM in the datacenter",
+    )
 
 
 def test_a_pending_vm_that_is_nowhere_is_dropped_when_its_time_is_over(world: PoolWorld) -> None:

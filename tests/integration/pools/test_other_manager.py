@@ -1,4 +1,4 @@
-"""Another pool manager on the same Redis is seen by the counter that only one may write; health tells of it."""
+"""Another pool manager on the same Redis is detected by a counter that only one may write. Health reports it."""
 
 import json
 from collections.abc import Iterator
@@ -53,10 +53,10 @@ def test_a_counter_that_was_never_written_is_nobodys(world: PoolWorld) -> None:
 
 @pytest.mark.parametrize("left_behind", ["0", "7", "-3", "x"])
 def test_a_counter_that_was_left_behind_is_put_right_and_nothing_is_said(world: PoolWorld, left_behind: str) -> None:
-    begun = len(world.clones())
+    started = len(world.clones())
     world.client.set(COUNTER, left_behind)
     assert not other_manager.correct_counters(world.db)
-    assert world.client.get(COUNTER) == str(begun).encode()
+    assert world.client.get(COUNTER) == str(started).encode()
     assert other_manager.recent_sightings(world.db) == 0
     assert "other_manager" not in reasons(world)
     assert not other_manager.correct_counters(world.db), "and nobody changed it since"
@@ -81,7 +81,7 @@ def test_it_is_forgotten_when_it_has_stopped(world: PoolWorld) -> None:
     for _ in range(2):
         world.client.incr(COUNTER)
         other_manager.correct_counters(world.db)
-    assert other_manager.correct_counters(world.db), "it did nothing since the last look, but it did lately"
+    assert other_manager.correct_counters(world.db), "it did nothing since the last correction, but it did lately"
     assert "other_manager" in reasons(world)
     world.client.delete(keys.OTHER_MANAGER)  # as it expires after two minutes
     assert not other_manager.correct_counters(world.db)
@@ -138,14 +138,14 @@ def test_check_pools_does_nothing_while_another_manager_is_at_work(
     assert sent(tasks) == 2
 
 
-def test_the_counter_of_clones_for_requests_tells_of_another_manager_as_well(world: PoolWorld) -> None:
+def test_the_counter_of_clones_for_requests_reveals_another_manager_too(world: PoolWorld) -> None:
     for _ in range(2):
         world.client.incr(keys.ACTIVE_ONDEMAND_CLONES)
         seen = other_manager.correct_counters(world.db)
     assert seen
 
 
-# --- a provider that is left alone -----------------------------------------------------------------------------------
+# --- a suspended provider ------------------------------------------------------------------------------------------
 
 
 def test_a_provider_that_fails_again_and_again_is_a_reason_with_its_name(world: PoolWorld) -> None:

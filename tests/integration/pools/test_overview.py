@@ -1,4 +1,4 @@
-"""How each pool stands: its sizes, what is being made, what failed lately, and a provider that is left alone."""
+"""The state of each pool: sizes, clones in flight, recent failures, suspensions."""
 
 from typing import Any
 
@@ -63,16 +63,16 @@ def test_the_size_in_effect_is_shown(world: PoolWorld) -> None:
     assert (rows(world)[POOL].size, rows(world)[OTHER].size) == (9, 2)
 
 
-def test_what_is_being_made_is_told_from_what_boots(world: PoolWorld) -> None:
-    begun = world.clones()
+def test_clones_in_flight_are_counted_apart_from_booting_vms(world: PoolWorld) -> None:
+    started = world.clones()
     world.vm(Queue.PENDING, "booting", 0)
-    assert len(begun) == 5
+    assert len(started) == 5
     found = rows(world)[POOL]
     assert (found.pending, found.cloning) == (6, 5)
     assert rows(world)[OTHER].cloning == 0
 
 
-def test_the_failures_of_the_last_hour_are_counted_and_the_last_is_told(world: PoolWorld) -> None:
+def test_the_failures_of_the_last_hour_are_counted_and_the_last_is_shown(world: PoolWorld) -> None:
     failed(world, 3601, "long ago")
     failed(world, 3500, "first")
     failed(world, 60, "last", "pending", old_form=True)
@@ -83,26 +83,26 @@ def test_the_failures_of_the_last_hour_are_counted_and_the_last_is_told(world: P
     assert (other.failures, other.last_failure) == (1, "elsewhere")
 
 
-def test_a_queue_of_dead_letters_that_is_none_hides_no_other(world: PoolWorld) -> None:
+def test_a_dead_letter_queue_of_the_wrong_type_hides_no_other(world: PoolWorld) -> None:
     world.client.set("vmpooler__dlq__ready", "x")
-    failed(world, 60, "told")
-    assert rows(world)[POOL].last_failure == "told"
+    failed(world, 60, "shown")
+    assert rows(world)[POOL].last_failure == "shown"
 
 
-def test_a_queue_of_vms_that_is_none_counts_nothing(world: PoolWorld) -> None:
+def test_a_queue_of_the_wrong_type_counts_nothing(world: PoolWorld) -> None:
     world.client.set(keys.queue(Queue.PENDING, POOL), "x")
     world.vm(Queue.READY, "v", 0)
     assert (rows(world)[POOL].pending, rows(world)[POOL].cloning, rows(world)[POOL].ready) == (0, 0, 1)
 
 
-def test_a_provider_that_is_left_alone_is_told_with_each_of_its_pools(world: PoolWorld) -> None:
+def test_a_suspended_provider_is_shown_with_each_of_its_pools(world: PoolWorld) -> None:
     world.client.hset(keys.breaker("scripted"), mapping={"failures": 5, "open_until": NOW + 30})
     assert {row.provider_closed_until for row in rows(world).values()} == {NOW + 30}
     world.client.delete(keys.breaker("scripted"))
     assert {row.provider_closed_until for row in rows(world).values()} == {None}
 
 
-def test_a_pool_whose_clones_fail_for_good_is_told_with_itself_alone(world: PoolWorld) -> None:
+def test_a_suspended_pool_is_shown_by_itself(world: PoolWorld) -> None:
     world.client.hset(keys.pool_breaker(OTHER), mapping={"failures": 5, "open_until": NOW + 30})
     assert [row.pool_closed_until for row in rows(world).values()] == [None, NOW + 30]
     assert {row.provider_closed_until for row in rows(world).values()} == {None}
@@ -151,7 +151,7 @@ def test_without_any_pool_there_is_no_row(world: PoolWorld) -> None:
     assert rows(world) == {}
 
 
-def test_looking_changes_nothing(world: PoolWorld) -> None:
+def test_the_overview_changes_nothing(world: PoolWorld) -> None:
     world.pools = [pool(size=1)]  # of a set of several the server itself may change the order
     world.clones()
     failed(world, 60, "x")

@@ -1,4 +1,4 @@
-"""A pool is kept at its size: clones begun where it is short, ready VMs completed where it has too many."""
+"""A pool is kept at its size: missing clones are started, excess ready VMs are completed."""
 
 import logging
 
@@ -28,10 +28,10 @@ def world(db: Database) -> PoolWorld:
 
 def test_an_empty_pool_gets_as_many_clones_as_its_size(world: PoolWorld) -> None:
     world.pools = [pool(size=3)]
-    look = world.inspect()
-    assert [work.step for work in look.work] == [Step.CLONE] * 3
-    assert {work.vm for work in look.work} == world.names_in(Queue.PENDING)
-    assert all(work == Work(Step.CLONE, work.vm, POOL) for work in look.work)
+    inspection = world.inspect()
+    assert [work.step for work in inspection.work] == [Step.CLONE] * 3
+    assert {work.vm for work in inspection.work} == world.names_in(Queue.PENDING)
+    assert all(work == Work(Step.CLONE, work.vm, POOL) for work in inspection.work)
     assert world.slots() == 3
 
 
@@ -43,7 +43,7 @@ def test_pending_and_ready_vms_count_against_the_size(world: PoolWorld) -> None:
     world.running_vm("pooler-d")
     world.completed_vm("pooler-e")
     assert len(world.clones()) == 2
-    assert world.clones() == [], "what was begun is pending"
+    assert world.clones() == [], "started clones are pending"
 
 
 @pytest.mark.parametrize("ready", [2, 3])
@@ -64,7 +64,7 @@ def test_all_pools_together_have_no_more_clones_in_flight_than_task_limit(world:
     assert len(world.clones(OTHER)) == 1, "the slot that is free again is used"
 
 
-def test_a_task_limit_of_0_begins_nothing(world: PoolWorld) -> None:
+def test_a_task_limit_of_0_starts_nothing(world: PoolWorld) -> None:
     world.config = {"task_limit": 0}
     assert world.clones() == []
 
@@ -117,7 +117,7 @@ def test_a_name_that_was_used_before_is_not_used(world: PoolWorld, monkeypatch: 
     assert world.client.hgetall(key) == before
 
 
-def test_where_every_name_is_taken_the_next_look_tries_others(
+def test_if_every_name_is_taken_the_next_inspection_tries_others(
     world: PoolWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     names = (f"pooler-{index}" for index in range(100))
@@ -160,7 +160,7 @@ def test_a_pool_of_size_0_gets_nothing_and_keeps_nothing_ready(world: PoolWorld)
     assert not world.client.exists(keys.empty(POOL)), "it is as it should be"
 
 
-def test_a_thousand_vms_too_many_are_completed_in_one_look(world: PoolWorld) -> None:
+def test_an_inspection_completes_a_thousand_excess_vms(world: PoolWorld) -> None:
     world.pools = [pool(size=1)]
     world.client.sadd(keys.queue(Queue.READY, POOL), *(f"pooler-{index}" for index in range(1201)))
     world.inspect()
@@ -176,7 +176,7 @@ def test_a_size_set_through_the_api_counts_instead(world: PoolWorld) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "-1", "many", "3.5", " 4", "0x10", "²", "9" * 5000, "\udcff"])
-def test_a_size_that_is_none_is_ignored(world: PoolWorld, text: str) -> None:
+def test_an_invalid_size_is_ignored(world: PoolWorld, text: str) -> None:
     world.client.hset("vmpooler__config__poolsize", POOL, text.encode(errors="surrogateescape"))
     assert len(world.clones()) == 2
 
@@ -185,7 +185,7 @@ def test_the_empty_flag_is_there_while_no_vm_is_ready(world: PoolWorld, caplog: 
     for _ in range(3):
         world.inspect()
         assert world.client.get(keys.empty(POOL)) == b"true"
-    assert caplog.messages.count(f"[!] [{POOL}] is empty") == 1, "it is told once"
+    assert caplog.messages.count(f"[!] [{POOL}] is empty") == 1, "it is logged once"
     world.ready_vm("pooler-a")
     world.inspect()
     assert not world.client.exists(keys.empty(POOL))
@@ -195,7 +195,7 @@ def test_the_empty_flag_is_there_while_no_vm_is_ready(world: PoolWorld, caplog: 
     assert caplog.messages.count(f"[!] [{POOL}] is empty") == 2
 
 
-def test_a_pool_that_is_to_be_empty_is_not_told_to_be(world: PoolWorld, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_pool_of_size_0_is_not_reported_as_empty(world: PoolWorld, caplog: pytest.LogCaptureFixture) -> None:
     world.inspect()
     caplog.clear()
     world.client.hset("vmpooler__config__poolsize", POOL, 0)
@@ -208,16 +208,16 @@ def opened(world: PoolWorld, provider: str = "scripted") -> None:
     breakers.count_failure(world.db, provider, CallKind.INVENTORY, BreakerLimits(1, 30), now=world.now)
 
 
-def test_a_provider_that_is_left_alone_gets_no_clones(world: PoolWorld) -> None:
+def test_a_suspended_provider_gets_no_clones(world: PoolWorld) -> None:
     opened(world)
-    look = world.inspect()
-    assert (look.work, look.error) == ([], None)
-    assert world.provider.calls == [], "it is not asked for its inventory either"
+    inspection = world.inspect()
+    assert (inspection.work, inspection.error) == ([], None)
+    assert world.provider.calls == [], "its inventory is not read either"
     world.now += 31
     assert len(world.clones()) == 2
 
 
-def test_what_needs_no_provider_is_done_while_it_is_left_alone(world: PoolWorld) -> None:
+def test_a_suspension_does_not_stop_what_needs_no_provider(world: PoolWorld) -> None:
     opened(world)
     for index in range(3):
         world.ready_vm(f"pooler-{index}")
@@ -229,7 +229,7 @@ def test_what_needs_no_provider_is_done_while_it_is_left_alone(world: PoolWorld)
     assert world.client.exists(keys.empty(POOL)), "it is empty, whatever the reason"
 
 
-def test_the_pools_of_another_provider_are_not_left_alone(world: PoolWorld) -> None:
+def test_pools_of_another_provider_go_on(world: PoolWorld) -> None:
     world.pools = [pool(), pool(OTHER, provider="other")]
     world.providers = {"other": world.provider}
     opened(world, "scripted")
@@ -243,9 +243,7 @@ def test_a_pool_that_is_not_configured_is_refused(world: PoolWorld) -> None:
 
 
 @pytest.mark.parametrize("queue", [Queue.PENDING, Queue.READY, Queue.COMPLETED])
-def test_a_queue_that_is_none_is_told_and_does_not_keep_others_from_being_looked_at(
-    world: PoolWorld, queue: Queue
-) -> None:
+def test_a_queue_of_the_wrong_type_does_not_stop_other_pools(world: PoolWorld, queue: Queue) -> None:
     world.pools = [pool(), pool(OTHER)]
     world.client.set(keys.queue(queue, POOL), "x")
     with pytest.raises(WrongTypeError, match=queue):
@@ -254,16 +252,16 @@ def test_a_queue_that_is_none_is_told_and_does_not_keep_others_from_being_looked
     assert world.slots() == 2
 
 
-def test_two_look_at_one_pool_at_once_and_one_is_busy(world: PoolWorld) -> None:
+def test_of_two_inspections_of_one_pool_one_is_busy(world: PoolWorld) -> None:
     seen: list[inspect.Inspection] = []
     world.provider.before("list", lambda _: seen.append(world.inspect()))
-    look = world.inspect()
-    assert not look.busy
+    inspection = world.inspect()
+    assert not inspection.busy
     assert [(one.busy, one.work) for one in seen] == [(True, [])]
     assert len(world.names_in(Queue.PENDING)) == 2
 
 
-def test_the_lock_is_free_after_a_look_also_if_it_failed(world: PoolWorld) -> None:
+def test_the_lock_is_free_after_an_inspection_even_if_it_failed(world: PoolWorld) -> None:
     world.client.set(keys.queue(Queue.READY, POOL), "x")
     with pytest.raises(WrongTypeError):
         world.inspect()
@@ -271,14 +269,14 @@ def test_the_lock_is_free_after_a_look_also_if_it_failed(world: PoolWorld) -> No
     assert not world.inspect().busy
 
 
-def test_another_workers_look_at_another_pool_is_no_hindrance(world: PoolWorld) -> None:
-    lock = OwnedLock(world.db, keys.check_lock(OTHER), 60, "a look")
+def test_inspections_of_two_pools_run_at_once(world: PoolWorld) -> None:
+    lock = OwnedLock(world.db, keys.check_lock(OTHER), 60, "an inspection")
     assert lock.acquire()
     assert not world.inspect(POOL).busy
     lock.release()
 
 
-def test_orders_are_told(world: PoolWorld, caplog: pytest.LogCaptureFixture) -> None:
+def test_orders_are_logged(world: PoolWorld, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "vmpooler_tasks")
     world.ready_vm("pooler-a")
     world.client.sadd("vmpooler__poolreset", POOL)
@@ -295,7 +293,7 @@ def test_a_reset_completes_what_is_pending_and_ready_once(world: PoolWorld) -> N
     assert world.names_in(Queue.COMPLETED) == {"pooler-p", "pooler-r"}
     assert world.names_in(Queue.RUNNING) == {"pooler-x"}
     assert world.client.smembers("vmpooler__poolreset") == {OTHER.encode()}
-    assert len(fresh) == 2, "its place is filled in the same look"
+    assert len(fresh) == 2, "the same inspection replaces it"
     world.inspect()
     assert world.names_in(Queue.PENDING) == set(fresh)
 
@@ -326,7 +324,7 @@ def test_a_template_set_through_the_api_drains_the_pool_once_and_is_cloned_from(
     assert vm in world.names_in(Queue.READY)
 
 
-def test_the_first_look_at_a_pool_drains_nothing(world: PoolWorld) -> None:
+def test_the_first_inspection_of_a_pool_drains_nothing(world: PoolWorld) -> None:
     world.ready_vm("pooler-r")
     world.client.hset("vmpooler__config__template", POOL, "templates/two")
     world.inspect()

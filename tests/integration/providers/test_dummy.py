@@ -224,7 +224,7 @@ def test_a_vm_is_shown_only_when_it_is_made(lab: Lab) -> None:
     assert watcher.find_vm(POOL, "vm") is not None
 
 
-def test_operations_take_as_long_as_they_are_told_to(lab: Lab) -> None:
+def test_operations_take_as_long_as_configured(lab: Lab) -> None:
     own = lab.dummy(clone_seconds=30, destroy_seconds=4.5, list_seconds=2)
     own.create_vm(POOL, "vm")
     own.find_vm(POOL, "vm")
@@ -242,7 +242,7 @@ def test_without_a_time_nothing_sleeps(lab: Lab) -> None:
     assert lab.slept == []
 
 
-def test_a_time_between_two_bounds_is_drawn_for_each_vm_and_is_the_same_each_time(lab: Lab) -> None:
+def test_a_time_within_bounds_is_drawn_per_vm_and_repeatable(lab: Lab) -> None:
     own = lab.dummy(clone_seconds=[10, 20])
     for vm in SOME:
         own.create_vm(POOL, vm)
@@ -278,7 +278,7 @@ def test_a_vm_that_does_not_exist_is_not_ready(lab: Lab) -> None:
     assert (readiness.ready, readiness.error_class) == (False, "VmNotFoundError")
 
 
-ASK: dict[str, Callable[[Dummy, str], Any]] = {
+CALLS: dict[str, Callable[[Dummy, str], Any]] = {
     "create": lambda own, vm: own.create_vm(POOL, vm),
     "destroy": lambda own, vm: own.destroy_vm(POOL, vm),
     "ready": lambda own, vm: own.is_ready(POOL, vm),
@@ -297,13 +297,13 @@ KINDS: dict[str, type[ProviderError]] = {
 @pytest.mark.parametrize("kind", KINDS)
 def test_an_operation_fails_as_configured_and_no_other_does(lab: Lab, operation: str, kind: str) -> None:
     own = lab.dummy(failures={operation: {kind: 1}})
-    for name, ask in ASK.items():
+    for name, call in CALLS.items():
         if name == operation:
             with pytest.raises(ProviderError, match=f"^{operation}: ") as caught:
-                ask(own, "vm")
+                call(own, "vm")
             assert type(caught.value) is KINDS[kind]
         else:
-            ask(own, "vm")
+            call(own, "vm")
     if kind == "throttled":
         assert getattr(caught.value, "retry_after_seconds", None) == RETRY_AFTER_SECONDS
 
@@ -331,7 +331,7 @@ def failures(own: Dummy, operation: str = "create") -> list[str]:
     outcome = []
     for vm in SOME:
         try:
-            ASK[operation](own, vm)
+            CALLS[operation](own, vm)
         except ProviderError as error:
             outcome.append(type(error).__name__)
         else:
@@ -413,11 +413,11 @@ def test_some_vms_are_never_ready(lab: Lab) -> None:
         own.create_vm(POOL, vm)
     assert {own.is_ready(POOL, vm).error for vm in SOME} == {"the VM is still booting"}
     lab.now += 1_000_000
-    answers = [own.is_ready(POOL, vm) for vm in SOME]
-    assert 0.4 < share([answer.ready for answer in answers], False) < 0.6
-    told = {(answer.error_class, answer.error) for answer in answers if not answer.ready}
-    assert told == {("ConnectionError", "the VM does not answer")}
-    assert [own.is_ready(POOL, vm) for vm in SOME] == answers
+    results = [own.is_ready(POOL, vm) for vm in SOME]
+    assert 0.4 < share([result.ready for result in results], False) < 0.6
+    message = {(result.error_class, result.error) for result in results if not result.ready}
+    assert message == {("ConnectionError", "the VM does not answer")}
+    assert [own.is_ready(POOL, vm) for vm in SOME] == results
 
 
 def test_a_lost_vm_is_there_until_it_is_lost(lab: Lab) -> None:
@@ -445,7 +445,7 @@ def test_a_lost_vm_can_be_destroyed_before_and_made_again_after(lab: Lab) -> Non
     assert all(machine == made[0] for machine in made)
     assert list(own.list_vms(POOL)) == ["vm"]
     lab.now += 9
-    assert own.find_vm(POOL, "vm") is not None, "its time began anew"
+    assert own.find_vm(POOL, "vm") is not None, "its time starts again"
 
 
 def test_some_vms_get_lost_and_the_others_stay(lab: Lab) -> None:
@@ -458,16 +458,16 @@ def test_some_vms_get_lost_and_the_others_stay(lab: Lab) -> None:
     assert {vm for vm in SOME if own.find_vm(POOL, vm)} == left
 
 
-def test_half_an_inventory_is_an_error_and_never_an_answer(lab: Lab) -> None:
+def test_half_an_inventory_is_an_error_and_never_a_result(lab: Lab) -> None:
     own = lab.dummy(half_inventory=0.5)
     for vm in SOME:
         own.create_vm(POOL, vm)
-    answers: list[int] = []
+    results: list[int] = []
     for _ in range(100):
         with suppress(TransientProviderError):
-            answers.append(len(own.list_vms(POOL)))
-    assert set(answers) == {len(SOME)}
-    assert 30 < len(answers) < 70
+            results.append(len(own.list_vms(POOL)))
+    assert set(results) == {len(SOME)}
+    assert 30 < len(results) < 70
     with pytest.raises(TransientProviderError, match="broke off after 100 of 200 VMs"):
         lab.dummy(half_inventory=1).list_vms(POOL)
 
@@ -503,12 +503,12 @@ def test_redis_down_is_transient(lab: Lab, tmp_path: Path, operation: str) -> No
             ProviderContext(name="dummy", options=options, redis_url=own_server.url) for options in ({}, counting)
         ]
         for own in map(Dummy, contexts):
-            ASK[operation](own, "vm")
+            CALLS[operation](own, "vm")
             own_server.kill()
             with pytest.raises(TransientProviderError, match="the dummy's Redis: "):
-                ASK[operation](own, "vm")
+                CALLS[operation](own, "vm")
             own_server.start()
-            ASK[operation](own, "vm")
+            CALLS[operation](own, "vm")
             own.close()
 
 
@@ -516,12 +516,12 @@ def test_a_key_that_is_no_inventory_is_transient(lab: Lab) -> None:
     lab.db.call("SET", PREFIX + POOL.name, "x")
     for operation in ("create", "destroy", "ready", "find"):
         with pytest.raises(TransientProviderError, match="WRONGTYPE"):
-            ASK[operation](lab.dummy(), "vm")
+            CALLS[operation](lab.dummy(), "vm")
 
 
 WRONG: list[tuple[dict[str, Any], str]] = [
     ({"clone_second": 1}, "clone_second: unknown option"),
-    ({"clone_seconds": -1}, "must be a number of seconds, 0 or more, or two of them: [minimum, maximum]"),
+    (
         {"clone_seconds": -1},
         "clone_seconds: must be a number of seconds, 0 or more, or two of them: [minimum, maximum]",
     ),
@@ -548,18 +548,18 @@ WRONG: list[tuple[dict[str, Any], str]] = [
 ]
 
 
-@pytest.mark.parametrize(("options", "told"), WRONG, ids=[told for _, told in WRONG])
-def test_a_wrong_option_is_told_by_its_path(options: dict[str, Any], told: str) -> None:
+@pytest.mark.parametrize(("options", "message"), WRONG, ids=[message for _, message in WRONG])
+def test_a_wrong_option_is_reported_with_its_path(options: dict[str, Any], message: str) -> None:
     context = ProviderContext(name="lab", options={"provider_class": "dummy", **options}, redis_url="redis://127.0.0.1")
     with pytest.raises(ConfigurationError) as caught:
         registry.load(context)
     [line] = caught.value.problems
-    assert line.startswith(f"providers.lab.{told}")
+    assert line.startswith(f"providers.lab.{message}")
     with pytest.raises(ValidationError):
         Dummy(context)
 
 
-def test_an_address_that_is_none_is_told_without_its_password() -> None:
+def test_an_invalid_address_is_reported_without_its_password() -> None:
     context = ProviderContext(name="dummy", options={}, redis_url="redis://:s3/cret@127.0.0.1:x/0")
     with pytest.raises(ConfigurationError, match="the address of Redis is not valid") as caught:
         registry.load(context)

@@ -1,4 +1,4 @@
-"""Requests made here are VMPooler's own, and what became of one is told in order of time."""
+"""Requests created here are VMPooler's own. Their history is in order of time."""
 
 import json
 from typing import Any
@@ -22,17 +22,17 @@ def world(db: Database) -> PoolWorld:
     return PoolWorld(db, pools=[pool(size=0, alias=("centos", "linux")), pool(OTHER, size=0, alias=("linux",))])
 
 
-def ask(world: PoolWorld, *asked: tuple[str, int]) -> str:
-    return job.create(world.db, world.settings, asked, world.now)
+def submit(world: PoolWorld, *requested: tuple[str, int]) -> str:
+    return job.create(world.db, world.settings, requested, world.now)
 
 
-def told(world: PoolWorld, request_id: str) -> list[tuple[float, str, str]]:
+def events_of(world: PoolWorld, request_id: str) -> list[tuple[float, str, str]]:
     """What happened: when (seconds since the request was made), what, in which pool."""
     return [(one.at - NOW, one.what, one.pool) for one in read_history(world.db, request_id).events]
 
 
 def test_a_request_stands_in_redis_as_the_api_server_writes_it(world: PoolWorld) -> None:
-    request_id = ask(world, ("centos", 2), (OTHER, 1))
+    request_id = submit(world, ("centos", 2), (OTHER, 1))
     key = f"vmpooler__odrequest__{request_id}"
     assert set(world.client.keys()) == {key.encode(), b"vmpooler__provisioning__request"}
     assert world.client.hgetall(key) == {b"requested": f"centos:{POOL}:2,{OTHER}:{OTHER}:1".encode()}
@@ -47,7 +47,7 @@ def test_a_pool_is_found_by_its_name_or_else_as_the_first_with_that_alias(
 
 
 @pytest.mark.parametrize(
-    ("asked", "complaint"),
+    ("requested", "complaint"),
     [
         ([("windows", 1)], f"there is no pool 'windows'; there are centos, {POOL}, {OTHER}, linux"),
         ([("centos", 11)], "it asks for 11 VMs, more than max_ondemand_instances_per_request (10)"),
@@ -56,22 +56,22 @@ def test_a_pool_is_found_by_its_name_or_else_as_the_first_with_that_alias(
     ],
 )
 def test_what_could_not_be_filled_is_refused_and_leaves_nothing(
-    world: PoolWorld, asked: list[tuple[str, int]], complaint: str
+    world: PoolWorld, requested: list[tuple[str, int]], complaint: str
 ) -> None:
     with pytest.raises(InvalidInputError) as refused:
-        ask(world, *asked)
+        submit(world, *requested)
     assert refused.value.args == (complaint,)
     assert world.client.keys() == []
 
 
-def test_without_any_pool_there_is_none_to_ask_for(world: PoolWorld) -> None:
+def test_without_pools_a_request_is_refused(world: PoolWorld) -> None:
     world.pools = []
     with pytest.raises(InvalidInputError, match="there is no pool 'centos'; there are none"):
-        ask(world, ("centos", 1))
+        submit(world, ("centos", 1))
 
 
 def test_the_story_of_a_request_that_is_filled(world: PoolWorld) -> None:
-    request_id = ask(world, ("centos", 1), (OTHER, 1))
+    request_id = submit(world, ("centos", 1), (OTHER, 1))
     assert (read_history(world.db, request_id).status, job.is_closed(world.db, request_id)) == ("waiting", False)
     world.now += 5
     world.provider.before("create", lambda _: setattr(world, "now", world.now + 10))
@@ -81,40 +81,40 @@ def test_the_story_of_a_request_that_is_filled(world: PoolWorld) -> None:
     assert job.is_closed(world.db, request_id)
     assert {part: len(vms) for part, vms in found.delivered.items()} == {f"centos:{POOL}:1": 1, f"{OTHER}:{OTHER}:1": 1}
     assert {vm for vms in found.delivered.values() for vm in vms} == set(world.provider.machines)
-    events = [one for one in told(world, request_id) if one[1] != "requested"]
+    events = [one for one in events_of(world, request_id) if one[1] != "requested"]
     assert sorted((seconds, what) for seconds, what, _ in events) == [
         (5, "clone started"),
         (15, "clone started"),
         (15, "delivered"),
         (25, "delivered"),
-    ], "a clone begins when a worker takes it on"
+    ], "a clone starts when a worker claims it"
     assert all(one.detail.startswith("cloned in ") for one in found.events if one.what == "delivered")
 
 
 def test_the_story_of_a_request_that_is_being_filled(world: PoolWorld) -> None:
-    request_id = ask(world, ("centos", 2))
+    request_id = submit(world, ("centos", 2))
     world.config["ondemand_clone_limit"] = 1
     world.round()
     found = read_history(world.db, request_id)
     assert found.status == "filling"
     assert [len(vms) for vms in found.delivered.values()] == [1]
-    assert told(world, request_id)[0] == (0, "requested", "")
+    assert events_of(world, request_id)[0] == (0, "requested", "")
 
 
-def test_the_story_of_a_request_whose_clones_fail_holds_their_letters(world: PoolWorld) -> None:
+def test_a_history_holds_the_dead_letters_of_failed_clones(world: PoolWorld) -> None:
     world.provider.raises("create", PermanentProviderError("template not found"))
-    request_id = ask(world, ("centos", 1))
+    request_id = submit(world, ("centos", 1))
     world.now += 5
     world.round()
     found = read_history(world.db, request_id)
     assert (found.status, found.reason) == ("failed", "Configuration error: template not found")
-    [letter] = [json.loads(raw) for raw in world.client.zrange("vmpooler__dlq__clone", 0, -1)]
+    [dead_letter] = [json.loads(raw) for raw in world.client.zrange("vmpooler__dlq__clone", 0, -1)]
     last = found.events[-1]
-    assert (last.at - NOW, last.what, last.vm, last.pool) == (5, "failed (clone)", letter["vm"], POOL)
-    assert last.detail == f"PermanentProviderError: template not found [{letter['id']}]"
+    assert (last.at - NOW, last.what, last.vm, last.pool) == (5, "failed (clone)", dead_letter["vm"], POOL)
+    assert last.detail == f"PermanentProviderError: template not found [{dead_letter['id']}]"
 
 
-def test_retries_are_counted_and_each_attempts_letter_is_told_in_order(world: PoolWorld) -> None:
+def test_retries_are_counted_and_shown_in_order_with_their_dead_letters(world: PoolWorld) -> None:
     for number in range(3):
         raw = {"vm": f"v{number}", "pool": POOL, "request_id": "r-1", "error_class": "E", "error_message": f"{number}"}
         world.client.zadd("vmpooler__dlq__clone", {f"v{number}:1:{json.dumps(raw)}": NOW + 10 * number})
@@ -128,7 +128,7 @@ def test_retries_are_counted_and_each_attempts_letter_is_told_in_order(world: Po
     assert [one.what for one in found.events if one.vm in ("", "v3")] == ["requested", "clone started"]
 
 
-def test_a_request_of_which_only_letters_are_left_still_has_a_story(world: PoolWorld) -> None:
+def test_a_request_of_which_only_dead_letters_are_left_has_a_history(world: PoolWorld) -> None:
     entry = {"vm": "v", "pool": POOL, "request_id": "r-1", "error_class": "E", "error_message": "no"}
     world.client.zadd("vmpooler__dlq__clone", {json.dumps(entry): NOW})
     found = read_history(world.db, "r-1")
@@ -148,13 +148,13 @@ def test_a_request_whose_text_cannot_be_read_is_shown_as_far_as_it_goes(world: P
 
 
 def test_a_users_token_is_not_part_of_the_story(world: PoolWorld) -> None:
-    request_id = ask(world, ("centos", 1))
+    request_id = submit(world, ("centos", 1))
     world.client.hset(f"vmpooler__odrequest__{request_id}", mapping={"token:token": "s3cr3t", "token:user": "anna"})
     assert "s3cr3t" not in json.dumps(read_history(world.db, request_id).as_json())
 
 
 def test_one_queue_of_the_wrong_type_does_not_hide_the_story(world: PoolWorld) -> None:
-    request_id = ask(world, ("centos", 1))
+    request_id = submit(world, ("centos", 1))
     world.client.set("vmpooler__dlq__ready", "x")
     assert read_history(world.db, request_id).status == "waiting"
 
@@ -166,26 +166,26 @@ def test_a_request_of_the_wrong_type_is_named(world: PoolWorld) -> None:
 
 
 def test_those_that_wait_or_are_filled_are_listed(world: PoolWorld) -> None:
-    waiting = ask(world, ("centos", 1))
+    waiting = submit(world, ("centos", 1))
     world.client.zadd(keys.PROCESSING_REQUESTS, {"filling": NOW - 60})
     assert [one.id for one in read_open_histories(world.db)] == [waiting, "filling"]
 
 
 def test_each_of_several_open_requests_has_the_dead_letters_of_its_own_clones(world: PoolWorld) -> None:
-    asked = [ask(world, ("centos", 1)) for _ in range(2)]
+    requested = [submit(world, ("centos", 1)) for _ in range(2)]
     for work in fulfil.run(world.context):
         world.provider.raises("create", PermanentProviderError("no such network"))
         world.deliver(work)
     found = read_open_histories(world.db)
-    assert sorted(one.id for one in found) == sorted(asked)
+    assert sorted(one.id for one in found) == sorted(requested)
     assert found == [read_history(world.db, one.id) for one in found]
     failed = [[event.vm for event in one.events if event.what == "failed (clone)"] for one in found]
     assert [len(vms) for vms in failed] == [1, 1]
     assert failed[0] != failed[1]
 
 
-def test_the_json_of_a_story_is_what_it_tells(world: PoolWorld) -> None:
-    request_id = ask(world, ("centos", 1))
+def test_the_json_of_a_history(world: PoolWorld) -> None:
+    request_id = submit(world, ("centos", 1))
     shown: dict[str, Any] = read_history(world.db, request_id).as_json()
     assert shown == {
         "request": request_id,

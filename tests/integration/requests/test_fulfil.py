@@ -1,4 +1,4 @@
-"""On-demand requests are taken up, filled and answered, or fail with a reason."""
+"""On-demand requests are accepted and filled, or fail with a reason."""
 
 import logging
 from typing import Any
@@ -36,7 +36,7 @@ def world(db: Database) -> PoolWorld:
     return PoolWorld(db, pools=[pool(size=0), pool(OTHER, size=0)])
 
 
-def ask(world: PoolWorld, text: str | bytes, request: str = ID, **fields: str) -> None:
+def submit(world: PoolWorld, text: str | bytes, request: str = ID, **fields: str) -> None:
     """As the API server does."""
     world.client.hset(f"vmpooler__odrequest__{request}", mapping={"requested": text, **fields})
     world.client.zadd(WAITING, {request: int(world.now)})
@@ -61,8 +61,8 @@ def delivered(world: PoolWorld, alias: str = "centos", name: str = POOL, request
     return {vm.decode() for vm in world.client.smembers(f"vmpooler__{request}__{alias}__{name}")}
 
 
-def test_a_request_is_taken_up_and_its_clones_are_begun(world: PoolWorld) -> None:
-    ask(world, f"centos:{POOL}:2")
+def test_a_request_is_accepted_and_its_clones_are_started(world: PoolWorld) -> None:
+    submit(world, f"centos:{POOL}:2")
     work = run(world)
     assert [(one.step, one.pool, one.request_id) for one in work] == [(Step.CLONE, POOL, ID)] * 2
     assert (members(world, WAITING), members(world, PROCESSING)) == ({}, {ID: world.now})
@@ -73,7 +73,7 @@ def test_a_request_is_taken_up_and_its_clones_are_begun(world: PoolWorld) -> Non
 
 
 def test_what_is_known_of_a_vm_names_its_request(world: PoolWorld) -> None:
-    ask(world, f"centos:{POOL}:1")
+    submit(world, f"centos:{POOL}:1")
     [work] = run(world)
     assert world.metadata(work.vm) == {
         "clone": "2024-01-15 10:30:00 +0000",
@@ -86,7 +86,7 @@ def test_what_is_known_of_a_vm_names_its_request(world: PoolWorld) -> None:
 
 
 def test_a_request_is_ready_when_all_its_vms_are_delivered(world: PoolWorld) -> None:
-    ask(world, f"centos:{POOL}:2")
+    submit(world, f"centos:{POOL}:2")
     [one, two] = run(world)
     assert world.deliver(one) == "delivered"
     assert status(world) == (None, None)
@@ -101,7 +101,7 @@ def test_a_request_is_ready_when_all_its_vms_are_delivered(world: PoolWorld) -> 
 
 
 def test_a_delivered_vm_is_checked_out(world: PoolWorld) -> None:
-    ask(world, f"centos:{POOL}:1")
+    submit(world, f"centos:{POOL}:1")
     [work] = run(world)
 
     def pass_time(_: str) -> None:
@@ -121,15 +121,15 @@ def test_a_vm_of_a_request_with_a_token_is_that_users(
     world: PoolWorld, lifetime: float | None, given: str | None
 ) -> None:
     world.config = {"vm_lifetime_auth": lifetime}
-    ask(world, f"centos:{POOL}:1", **{"token:token": "secret", "token:user": "anna"})
+    submit(world, f"centos:{POOL}:1", **{"token:token": "secret", "token:user": "anna"})
     [work] = run(world)
     world.deliver(work)
     found = world.metadata(work.vm)
     assert (found["token:token"], found["token:user"], found.get("lifetime")) == ("secret", "anna", given)
 
 
-def test_a_vm_that_boots_slowly_is_delivered_by_a_later_look(world: PoolWorld) -> None:
-    ask(world, f"centos:{POOL}:1")
+def test_a_vm_that_boots_slowly_is_delivered_by_a_later_check(world: PoolWorld) -> None:
+    submit(world, f"centos:{POOL}:1")
     world.provider.default_readiness = Readiness(False, "booting")
     [work] = run(world)
     assert world.deliver(work) == "pending"
@@ -141,16 +141,16 @@ def test_a_vm_that_boots_slowly_is_delivered_by_a_later_look(world: PoolWorld) -
 
 def test_no_more_clones_are_in_flight_than_the_limit_of_requests(world: PoolWorld) -> None:
     world.config = {"ondemand_clone_limit": 3, "task_limit": 0}
-    ask(world, f"centos:{POOL}:5")
-    begun = run(world)
-    assert len(begun) == world.request_slots() == 3
+    submit(world, f"centos:{POOL}:5")
+    started = run(world)
+    assert len(started) == world.request_slots() == 3
     assert members(world, ITEMS) == {f"centos:{POOL}:2:{ID}": world.now}, "what is left keeps its place"
     world.now += 5
     assert run(world) == []
-    world.deliver(begun[0])
+    world.deliver(started[0])
     assert len(run(world)) == 1
     assert members(world, ITEMS) == {f"centos:{POOL}:1:{ID}": world.now - 5}
-    for work in [*begun[1:], *run(world)]:
+    for work in [*started[1:], *run(world)]:
         world.deliver(work)
     while pending := world.names_in(Queue.PENDING):
         for vm in pending:
@@ -160,24 +160,24 @@ def test_no_more_clones_are_in_flight_than_the_limit_of_requests(world: PoolWorl
     assert len(delivered(world)) == 5
 
 
-def test_a_limit_of_0_begins_nothing(world: PoolWorld) -> None:
+def test_a_limit_of_0_starts_nothing(world: PoolWorld) -> None:
     world.config = {"ondemand_clone_limit": 0}
-    ask(world, f"centos:{POOL}:2")
+    submit(world, f"centos:{POOL}:2")
     assert run(world) == []
     assert members(world, ITEMS) == {f"centos:{POOL}:2:{ID}": world.now}
 
 
-def test_the_oldest_request_is_begun_first(world: PoolWorld) -> None:
+def test_the_oldest_request_is_started_first(world: PoolWorld) -> None:
     world.config = {"ondemand_clone_limit": 1}
-    ask(world, f"centos:{POOL}:1", "req-young")
+    submit(world, f"centos:{POOL}:1", "req-young")
     world.now -= 60
-    ask(world, f"centos:{POOL}:1", "req-old")
+    submit(world, f"centos:{POOL}:1", "req-old")
     world.now += 60
     assert [work.request_id for work in run(world)] == ["req-old"]
 
 
 def test_a_request_for_several_pools_and_aliases_is_ready_when_each_is_filled(world: PoolWorld) -> None:
-    ask(world, f"centos:{POOL}:2,ubuntu:{OTHER}:1,{POOL}:{POOL}:1")
+    submit(world, f"centos:{POOL}:2,ubuntu:{OTHER}:1,{POOL}:{POOL}:1")
     work = run(world)
     assert sorted(one.pool for one in work) == [POOL, POOL, POOL, OTHER]
     for one in work[:-1]:
@@ -188,8 +188,8 @@ def test_a_request_for_several_pools_and_aliases_is_ready_when_each_is_filled(wo
     assert [len(delivered(world, *names)) for names in (("centos", POOL), ("ubuntu", OTHER), (POOL, POOL))] == [2, 1, 1]
 
 
-def test_what_is_asked_for_twice_is_delivered_twice(world: PoolWorld) -> None:
-    ask(world, f"centos:{POOL}:1,centos:{POOL}:1")
+def test_equal_parts_of_a_request_are_added(world: PoolWorld) -> None:
+    submit(world, f"centos:{POOL}:1,centos:{POOL}:1")
     [one, two] = run(world)
     world.deliver(one)
     assert status(world) == (None, None)
@@ -198,7 +198,7 @@ def test_what_is_asked_for_twice_is_delivered_twice(world: PoolWorld) -> None:
 
 
 def test_an_alias_may_hold_colons(world: PoolWorld) -> None:
-    ask(world, f"a:b:c:{POOL}:1")
+    submit(world, f"a:b:c:{POOL}:1")
     [work] = run(world)
     assert world.metadata(work.vm)["pool_alias"] == "a:b:c"
     assert world.deliver(work) == "delivered"
@@ -229,8 +229,8 @@ def test_an_alias_may_hold_colons(world: PoolWorld) -> None:
     ],
 )
 def test_a_request_that_cannot_be_filled_fails_with_a_reason(world: PoolWorld, text: str | bytes, reason: str) -> None:
-    ask(world, text)
-    ask(world, f"centos:{POOL}:1", "req-good")
+    submit(world, text)
+    submit(world, f"centos:{POOL}:1", "req-good")
     assert [work.request_id for work in run(world)] == ["req-good"]
     assert status(world) == ("failed", reason)
     assert members(world, ITEMS) == {}
@@ -240,16 +240,16 @@ def test_a_request_that_cannot_be_filled_fails_with_a_reason(world: PoolWorld, t
 
 
 def test_a_count_of_thousands_of_digits_cannot_be_read(world: PoolWorld) -> None:
-    ask(world, f"centos:{POOL}:{'9' * 5000}")
+    submit(world, f"centos:{POOL}:{'9' * 5000}")
     assert run(world) == []
     assert status(world)[0] == "failed"
 
 
-@pytest.mark.parametrize("answer", ["deleted", "failed", "ready"])
-def test_a_request_that_has_an_answer_before_it_is_taken_up_keeps_it(world: PoolWorld, answer: str) -> None:
-    ask(world, f"centos:{POOL}:1", status=answer)
+@pytest.mark.parametrize("final_status", ["deleted", "failed", "ready"])
+def test_a_request_that_is_closed_before_it_is_accepted_keeps_its_status(world: PoolWorld, final_status: str) -> None:
+    submit(world, f"centos:{POOL}:1", status=final_status)
     assert run(world) == []
-    assert status(world) == (answer, None)
+    assert status(world) == (final_status, None)
     assert members(world, WAITING) == members(world, PROCESSING) == {}
 
 
@@ -260,20 +260,20 @@ def test_a_request_without_anything_behind_it_is_let_go(world: PoolWorld) -> Non
     assert status(world) == ("failed", "it was deleted")
 
 
-def test_a_request_that_is_not_what_it_should_be_keeps_no_other_from_being_filled(world: PoolWorld) -> None:
+def test_a_request_of_the_wrong_type_does_not_stop_the_others(world: PoolWorld) -> None:
     world.client.set(HASH, "x")
     world.client.zadd(WAITING, {ID: world.now})
     world.client.zadd(PROCESSING, {ID: world.now})
-    ask(world, f"centos:{POOL}:1", "req-good")
+    submit(world, f"centos:{POOL}:1", "req-good")
     [work] = run(world)
     assert world.deliver(work) == "delivered"
     assert status(world, "req-good") == ("ready", None)
 
 
-def test_a_pool_whose_queue_is_none_keeps_no_other_request_from_being_filled(world: PoolWorld) -> None:
+def test_a_queue_of_the_wrong_type_does_not_stop_other_requests(world: PoolWorld) -> None:
     world.client.set(keys.queue(Queue.PENDING, POOL), "x")
-    ask(world, f"centos:{POOL}:1")
-    ask(world, f"ubuntu:{OTHER}:1", "req-good")
+    submit(world, f"centos:{POOL}:1")
+    submit(world, f"ubuntu:{OTHER}:1", "req-good")
     [work] = run(world)
     assert world.deliver(work) == "delivered"
     assert status(world, "req-good") == ("ready", None)
@@ -286,7 +286,7 @@ def test_the_vms_of_a_request_that_is_deleted_meanwhile_are_completed(world: Poo
     def delete(_: str = "") -> None:
         world.client.hset(HASH, "status", "deleted")
 
-    ask(world, f"centos:{POOL}:2")
+    submit(world, f"centos:{POOL}:2")
     world.config = {"ondemand_clone_limit": 1}
     [work] = run(world)
     if moment == "before it is made":
@@ -304,7 +304,7 @@ def test_the_vms_of_a_request_that_is_deleted_meanwhile_are_completed(world: Poo
 
 
 def test_a_request_whose_hash_is_gone_is_let_go_and_its_vm_completed(world: PoolWorld) -> None:
-    ask(world, f"centos:{POOL}:1")
+    submit(world, f"centos:{POOL}:1")
     [work] = run(world)
     world.client.delete(HASH)
     assert world.deliver(work) == "request_closed"
@@ -314,11 +314,9 @@ def test_a_request_whose_hash_is_gone_is_let_go_and_its_vm_completed(world: Pool
 
 
 @pytest.mark.parametrize(("minutes", "late"), [(5, 5 * MINUTE), (0.5, 30)])
-def test_a_request_that_is_not_filled_in_time_fails_and_what_was_delivered_is_completed(
-    world: PoolWorld, minutes: float, late: int
-) -> None:
+def test_a_late_request_fails_and_its_delivered_vms_are_completed(world: PoolWorld, minutes: float, late: int) -> None:
     world.config = {"ondemand_request_ttl": minutes, "ondemand_clone_limit": 1}
-    ask(world, f"centos:{POOL}:2")
+    submit(world, f"centos:{POOL}:2")
     [work] = run(world)
     world.deliver(work)
     [other] = run(world)
@@ -335,7 +333,7 @@ def test_a_request_that_is_not_filled_in_time_fails_and_what_was_delivered_is_co
 
 
 def test_a_request_that_is_filled_at_the_last_moment_is_ready(world: PoolWorld) -> None:
-    ask(world, f"centos:{POOL}:1")
+    submit(world, f"centos:{POOL}:1")
     [work] = run(world)
     world.vm(None, work.vm, 0)
     world.client.smove(keys.queue(Queue.PENDING, POOL), keys.queue(Queue.RUNNING, POOL), work.vm)
@@ -346,7 +344,7 @@ def test_a_request_that_is_filled_at_the_last_moment_is_ready(world: PoolWorld) 
 
 
 def test_what_was_delivered_to_a_request_that_is_ready_stays_with_its_user(world: PoolWorld) -> None:
-    ask(world, f"centos:{POOL}:1")
+    submit(world, f"centos:{POOL}:1")
     [work] = run(world)
     world.deliver(work)
     world.client.zadd(PROCESSING, {ID: world.now})
@@ -368,8 +366,8 @@ def lets_go_after(world: PoolWorld, seconds: float, *names: str) -> bool:
     return all(seconds - 60 < world.client.ttl(name) <= seconds for name in names)
 
 
-def test_what_a_ready_request_was_given_is_known_for_a_month_as_vmpooler_keeps_it(world: PoolWorld) -> None:
-    ask(world, f"centos:{POOL}:1,ubuntu:{OTHER}:1")
+def test_the_vms_of_a_ready_request_are_kept_for_a_month(world: PoolWorld) -> None:
+    submit(world, f"centos:{POOL}:1,ubuntu:{OTHER}:1")
     work = run(world)
     world.deliver(work[0])
     assert world.client.ttl(HASH) == world.client.ttl(DELIVERED) == -1, "an open one is kept"
@@ -383,7 +381,7 @@ def test_what_a_ready_request_was_given_is_known_for_a_month_as_vmpooler_keeps_i
 @pytest.mark.parametrize("error", [MISSING, RESET])
 def test_a_request_whose_clone_failed_for_good_is_let_go_by_the_next_round(world: PoolWorld, error: Exception) -> None:
     world.config = {"max_vm_retries": 0}
-    ask(world, f"centos:{POOL}:2")
+    submit(world, f"centos:{POOL}:2")
     [one, two] = clones_of(world)
     world.deliver(one)
     world.provider.raises("create", error, always=True)
@@ -396,7 +394,7 @@ def test_a_request_whose_clone_failed_for_good_is_let_go_by_the_next_round(world
 
 
 def test_a_request_that_was_deleted_is_let_go(world: PoolWorld) -> None:
-    ask(world, f"centos:{POOL}:2")
+    submit(world, f"centos:{POOL}:2")
     world.deliver(run(world)[0])
     world.client.hset(HASH, "status", "deleted")
     run(world)
@@ -404,7 +402,7 @@ def test_a_request_that_was_deleted_is_let_go(world: PoolWorld) -> None:
 
 
 def test_a_request_that_was_not_filled_in_time_is_let_go(world: PoolWorld) -> None:
-    ask(world, f"centos:{POOL}:2")
+    submit(world, f"centos:{POOL}:2")
     world.deliver(run(world)[0])
     world.now += HOUR
     run(world)
@@ -412,11 +410,11 @@ def test_a_request_that_was_not_filled_in_time_is_let_go(world: PoolWorld) -> No
     assert lets_go_after(world, WEEK, HASH, DELIVERED)
 
 
-@pytest.mark.parametrize("answer", ["deleted", "failed", "ready"])
-def test_a_time_that_somebody_else_has_set_stays(world: PoolWorld, answer: str) -> None:
-    ask(world, f"centos:{POOL}:2")
+@pytest.mark.parametrize("final_status", ["deleted", "failed", "ready"])
+def test_an_expiry_that_another_program_set_stays(world: PoolWorld, final_status: str) -> None:
+    submit(world, f"centos:{POOL}:2")
     world.deliver(run(world)[0])
-    world.client.hset(HASH, "status", answer)
+    world.client.hset(HASH, "status", final_status)
     world.client.expire(HASH, 15 * 24 * HOUR)
     world.client.expire(DELIVERED, HOUR)
     run(world)
@@ -425,7 +423,7 @@ def test_a_time_that_somebody_else_has_set_stays(world: PoolWorld, answer: str) 
 
 
 def test_what_is_delivered_to_nobody_leaves_no_key(world: PoolWorld) -> None:
-    ask(world, f"centos:{POOL}:1")
+    submit(world, f"centos:{POOL}:1")
     [work] = run(world)
     world.client.hset(HASH, "status", "deleted")
     run(world)
@@ -441,13 +439,11 @@ def clones_of(world: PoolWorld) -> list[Work]:
     return [work for work in run(world) if work.step is Step.CLONE]
 
 
-def test_a_failed_clone_is_made_again_max_vm_retries_times_and_then_the_request_fails(
-    world: PoolWorld, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_request_fails_after_max_vm_retries_failed_clones(world: PoolWorld, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "vmpooler_tasks")
     world.config = {"max_vm_retries": 2, "breaker_failures": 100}
     world.provider.raises("create", RESET, always=True)
-    ask(world, f"centos:{POOL}:1")
+    submit(world, f"centos:{POOL}:1")
     for retries in (1, 2):
         [work] = clones_of(world)
         world.deliver(work)
@@ -459,14 +455,14 @@ def test_a_failed_clone_is_made_again_max_vm_retries_times_and_then_the_request_
     world.deliver(work)
     assert status(world) == ("failed", "Max retry attempts exceeded")
     assert clones_of(world) == []
-    assert sorted(letter["retry_count"] for letter in world.dead_letters("clone")) == [0, 1, 2]
-    assert {letter["request_id"] for letter in world.dead_letters("clone")} == {ID}
-    assert {letter["pool_alias"] for letter in world.dead_letters("clone")} == {"centos"}
+    assert sorted(entry["retry_count"] for entry in world.dead_letters("clone")) == [0, 1, 2]
+    assert {entry["request_id"] for entry in world.dead_letters("clone")} == {ID}
+    assert {entry["pool_alias"] for entry in world.dead_letters("clone")} == {"centos"}
     assert world.request_slots() == 0
 
 
 def test_a_retry_that_succeeds_fills_the_request(world: PoolWorld) -> None:
-    ask(world, f"centos:{POOL}:2")
+    submit(world, f"centos:{POOL}:2")
     [one, two] = clones_of(world)
     world.provider.raises("create", *[RESET] * 3)
     world.deliver(one)
@@ -478,10 +474,10 @@ def test_a_retry_that_succeeds_fills_the_request(world: PoolWorld) -> None:
 
 
 def test_two_clones_of_one_request_that_fail_at_once_are_both_made_again(world: PoolWorld) -> None:
-    ask(world, f"centos:{POOL}:3")
-    begun = clones_of(world)
+    submit(world, f"centos:{POOL}:3")
+    started = clones_of(world)
     world.provider.raises("create", *[RESET] * 9)
-    for work in begun:
+    for work in started:
         world.deliver(work)
     again = clones_of(world)
     assert len(again) == 3
@@ -489,11 +485,11 @@ def test_two_clones_of_one_request_that_fail_at_once_are_both_made_again(world: 
     assert status(world) == ("ready", None)
 
 
-def test_a_clone_that_fails_while_as_many_are_still_to_be_begun_is_not_taken_for_one_of_them(
+def test_a_failed_clone_adds_to_an_equal_item_in_the_queue(
     world: PoolWorld,
 ) -> None:
     world.config = {"ondemand_clone_limit": 1}
-    ask(world, f"centos:{POOL}:2")
+    submit(world, f"centos:{POOL}:2")
     [work] = clones_of(world)
     assert members(world, ITEMS) == {f"centos:{POOL}:1:{ID}": world.now}
     world.provider.raises("create", *[RESET] * 3)
@@ -506,20 +502,20 @@ def test_a_clone_that_fails_while_as_many_are_still_to_be_begun_is_not_taken_for
 
 def test_what_is_left_of_an_item_is_not_taken_for_a_retry(world: PoolWorld) -> None:
     world.config = {"ondemand_clone_limit": 2}
-    ask(world, f"centos:{POOL}:4")
+    submit(world, f"centos:{POOL}:4")
     first = clones_of(world)
     world.provider.raises("create", *[RESET] * 6)
     for work in first:
         world.deliver(work)
-    while begun := clones_of(world):
-        for work in begun:
+    while started := clones_of(world):
+        for work in started:
             assert world.deliver(work) == "delivered"
     assert status(world) == ("ready", None)
 
 
 @pytest.mark.parametrize("error", [MISSING, PermanentProviderError("no such network")])
 def test_a_permanent_error_fails_the_request_at_once(world: PoolWorld, error: Exception) -> None:
-    ask(world, f"centos:{POOL}:2")
+    submit(world, f"centos:{POOL}:2")
     [one, two] = clones_of(world)
     assert world.deliver(two) == "delivered"
     world.provider.raises("create", error)
@@ -533,12 +529,12 @@ def test_a_permanent_error_fails_the_request_at_once(world: PoolWorld, error: Ex
 def test_a_vm_that_never_boots_is_made_again(world: PoolWorld) -> None:
     world.config = {"ondemand_request_ttl": 60}
     world.provider.default_readiness = Readiness(False, "booting")
-    ask(world, f"centos:{POOL}:1")
+    submit(world, f"centos:{POOL}:1")
     [work] = run(world)
     world.deliver(work)
     world.now += 901
     assert "failed" in world.round()
-    assert [letter["request_id"] for letter in world.dead_letters("pending")] == [ID]
+    assert [entry["request_id"] for entry in world.dead_letters("pending")] == [ID]
     world.provider.default_readiness = Readiness(True)
     world.round()
     assert status(world) == ("ready", None)
@@ -548,7 +544,7 @@ def test_a_vm_that_never_boots_is_made_again(world: PoolWorld) -> None:
 def test_a_vm_that_vanished_before_it_booted_is_made_again(world: PoolWorld) -> None:
     world.config = {"ondemand_request_ttl": 60}
     world.provider.default_readiness = Readiness(False, "booting")
-    ask(world, f"centos:{POOL}:1")
+    submit(world, f"centos:{POOL}:1")
     [work] = run(world)
     world.deliver(work)
     world.provider.machines.clear()
@@ -560,20 +556,20 @@ def test_a_vm_that_vanished_before_it_booted_is_made_again(world: PoolWorld) -> 
     assert world.dead_letters("pending") == []
 
 
-def test_requests_of_a_pool_whose_provider_is_left_alone_wait(world: PoolWorld) -> None:
+def test_requests_for_a_suspended_provider_wait(world: PoolWorld) -> None:
     world.pools = [pool(size=0), pool(OTHER, size=0, provider="other")]
     world.providers = {"other": world.provider}
     breakers.count_failure(world.db, "scripted", CallKind.INVENTORY, BreakerLimits(1, 30), now=world.now)
-    ask(world, f"centos:{POOL}:1")
-    ask(world, f"ubuntu:{OTHER}:1", "req-2")
+    submit(world, f"centos:{POOL}:1")
+    submit(world, f"ubuntu:{OTHER}:1", "req-2")
     assert [work.request_id for work in run(world)] == ["req-2"]
     assert members(world, ITEMS) == {f"centos:{POOL}:1:{ID}": world.now}
     world.now += 31
     assert [work.request_id for work in run(world)] == [ID]
 
 
-def test_a_clone_for_a_request_whose_worker_died_is_handed_out_anew(world: PoolWorld) -> None:
-    ask(world, f"centos:{POOL}:1")
+def test_a_clone_for_a_request_whose_worker_died_is_handed_out_again(world: PoolWorld) -> None:
+    submit(world, f"centos:{POOL}:1")
     run(world)
     world.now += 5 * 60
     [work] = world.reap()
@@ -585,9 +581,9 @@ def test_a_clone_for_a_request_whose_worker_died_is_handed_out_anew(world: PoolW
 @pytest.mark.parametrize(
     "item", ["nonsense", f"centos:{POOL}:x:{ID}", "centos:nowhere:1:req-1", f"centos:{POOL}:0:{ID}"]
 )
-def test_an_item_that_nobody_can_begin_is_dropped(world: PoolWorld, item: str) -> None:
+def test_an_item_that_cannot_be_started_is_dropped(world: PoolWorld, item: str) -> None:
     world.client.zadd(ITEMS, {item: 1})
-    ask(world, f"centos:{POOL}:1")
+    submit(world, f"centos:{POOL}:1")
     assert len(run(world)) == 1
     assert members(world, ITEMS) == {}
 
@@ -605,8 +601,8 @@ def test_an_item_of_a_billion_takes_no_more_time_than_another(world: PoolWorld) 
     assert members(world, ITEMS) == {f"centos:{POOL}:{10**9 - 10}:{ID}": 1}
 
 
-def test_a_second_round_begins_nothing_twice(world: PoolWorld) -> None:
-    ask(world, f"centos:{POOL}:2")
+def test_a_second_round_starts_nothing_twice(world: PoolWorld) -> None:
+    submit(world, f"centos:{POOL}:2")
     assert len(run(world)) == 2
     assert run(world) == []
     assert len(world.names_in(Queue.PENDING)) == 2
@@ -620,14 +616,14 @@ def test_a_request_is_made_as_the_api_server_makes_it(world: PoolWorld) -> None:
     assert status(world) == ("ready", None)
 
 
-def test_it_is_told_what_becomes_of_a_request(world: PoolWorld, caplog: pytest.LogCaptureFixture) -> None:
+def test_the_log_follows_a_request(world: PoolWorld, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "vmpooler_tasks")
-    ask(world, f"centos:{POOL}:1")
-    ask(world, "no\nsense", "req-2")
+    submit(world, f"centos:{POOL}:1")
+    submit(world, "no\nsense", "req-2")
     [work] = run(world)
     world.deliver(work)
-    told: list[Any] = [message for message in caplog.messages if "req-" in message or "equest" in message]
-    assert told == [
+    logged: list[Any] = [message for message in caplog.messages if "req-" in message or "equest" in message]
+    assert logged == [
         f"[*] Request '{ID}' is being filled: centos:{POOL}:1",
         "[!] Request 'req-2' has failed: it cannot be read: 'no\\nsense' is not alias:pool:count",
         f"[>] [{POOL}] '{work.vm}' is 'ready' for request '{ID}'",
@@ -635,11 +631,9 @@ def test_it_is_told_what_becomes_of_a_request(world: PoolWorld, caplog: pytest.L
     ]
 
 
-def test_a_vm_that_is_lost_on_its_way_to_a_request_is_begun_anew(
-    world: PoolWorld, caplog: pytest.LogCaptureFixture
-) -> None:
-    """A reset of the pool, a purge, or somebody by hand has taken it out of pending."""
-    ask(world, f"centos:{POOL}:3")
+def test_a_vm_that_a_request_lost_is_replaced(world: PoolWorld, caplog: pytest.LogCaptureFixture) -> None:
+    """A reset of the pool, a purge or a person removed it from pending."""
+    submit(world, f"centos:{POOL}:3")
     first, second, third = run(world)
     assert world.deliver(first) == "delivered"
     world.client.sadd("vmpooler__poolreset", POOL)

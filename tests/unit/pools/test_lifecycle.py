@@ -1,4 +1,4 @@
-"""When a VM has to be looked at, and when it is too old."""
+"""When the check of a VM is due, and when it is too old."""
 
 import pytest
 from hypothesis import given
@@ -75,7 +75,7 @@ def test_a_pending_vm_times_out_and_is_warned_of_before() -> None:
         (fields(clone=301, timeout_notification=b"1"), False, True),
     ],
 )
-def test_a_vm_that_is_being_cloned_needs_no_look_but_for_the_warning(
+def test_a_vm_that_is_being_cloned_needs_no_check_but_for_the_warning(
     known: dict[str, bytes | None], being_cloned: bool, expected: bool
 ) -> None:
     assert pending_is_due(known, LIMITS, NOW, being_cloned=being_cloned) is expected
@@ -95,7 +95,7 @@ def test_a_vm_that_is_being_cloned_needs_no_look_but_for_the_warning(
         (fields(check=0), False),
     ],
 )
-def test_a_ready_vm_is_looked_at_when_it_was_not_lately_or_is_too_old(
+def test_a_ready_vm_is_checked_if_it_was_not_lately_or_is_too_old(
     known: dict[str, bytes | None], expected: bool
 ) -> None:
     assert ready_is_due(known, LIMITS, NOW) is expected

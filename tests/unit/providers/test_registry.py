@@ -1,4 +1,4 @@
-"""A provider comes from an installed package, and what is wrong with one is told in a line that an operator can use."""
+"""A provider comes from an installed package. A problem with it is one line that an operator can use."""
 
 import sys
 from collections.abc import Iterator, Mapping
@@ -34,7 +34,7 @@ class Options(BaseModel):
     sizes: list[int] = []
 
 def half(context): return object()
-def broken(context): raise RuntimeError("no answer from\\nhttps://root:hunter2@vcenter/")
+def broken(context): raise RuntimeError("no reply from\\nhttps://root:hunter2@vcenter/")
 def silent(context): raise RuntimeError
 def lazy(context): import a_library_that_nobody_has
 def optioned(context): Options.model_validate(dict(context.options)); return Cloud(context)
@@ -90,7 +90,7 @@ def context(name: str, **options: Any) -> ProviderContext:
 
 
 def problem(name: str, **options: Any) -> str:
-    """The one line that is told of this provider."""
+    """Return the one line about this provider."""
     with pytest.raises(ConfigurationError) as caught:
         registry.load(context(name, **options))
     [line] = caught.value.problems
@@ -132,7 +132,7 @@ def test_each_call_makes_a_provider_of_its_own(cloud: Packages) -> None:
     assert registry.load(context("cloud")) is not registry.load(context("cloud"))
 
 
-def test_a_provider_that_is_not_installed_is_told_with_what_is_and_how_to_get_it(
+def test_a_missing_provider_is_reported_with_the_installed_ones_and_a_hint(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(registry, "installed", lambda: ["dummy"])
@@ -143,7 +143,7 @@ def test_a_provider_that_is_not_installed_is_told_with_what_is_and_how_to_get_it
     assert "no provider 'gce' is installed" in problem("cloud-berlin", provider_class="gce")
 
 
-def test_where_none_is_installed_that_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_any_provider_the_error_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(registry, "entry_points", lambda **_: ())
     assert registry.installed() == []
     assert "(installed: none)" in problem("dummy")
@@ -154,7 +154,7 @@ def test_the_error_names_its_source() -> None:
         registry.load(context("vsphere"))
 
 
-def test_a_module_that_cannot_be_imported_is_told_with_its_package(packages: Packages) -> None:
+def test_a_failed_import_is_reported_with_its_package(packages: Packages) -> None:
     packages.install("pkg-x", {"x": "x_for_tests:X"}, "x_for_tests", "import a_library_that_nobody_has")
     line = problem("x")
     assert "provider 'x' of pkg-x (x_for_tests:X) cannot be imported: ModuleNotFoundError: No module named" in line
@@ -164,16 +164,16 @@ def test_a_module_that_cannot_be_imported_is_told_with_its_package(packages: Pac
 
 
 @pytest.mark.parametrize("text", ["def", "1 / 0", "raise RuntimeError('not today')"])
-def test_whatever_an_import_raises_is_told(packages: Packages, text: str) -> None:
+def test_any_error_of_an_import_is_reported(packages: Packages, text: str) -> None:
     packages.install("pkg-y", {"y": "y_for_tests:Y"}, "y_for_tests", text)
     assert "cannot be imported: " in problem("y")
 
 
-def test_an_entry_point_that_names_nothing_is_told(cloud: Packages) -> None:
+def test_an_entry_point_without_an_object_is_reported(cloud: Packages) -> None:
     assert "cannot be imported: AttributeError: " in problem("absent")
 
 
-def test_a_factory_that_raises_is_told_without_the_login_in_its_message(cloud: Packages) -> None:
+def test_an_error_of_a_factory_is_reported_without_the_login_in_it(cloud: Packages) -> None:
     line = problem("broken")
     assert (
         "provider 'broken' of vmpooler-tasks-cloud (cloud_for_tests:broken) cannot be used: RuntimeError: no " in line
@@ -182,26 +182,26 @@ def test_a_factory_that_raises_is_told_without_the_login_in_its_message(cloud: P
     assert "cannot be used: RuntimeError (installed: " in problem("silent")
 
 
-def test_a_factory_that_lacks_a_library_is_told_with_what_to_install(cloud: Packages) -> None:
+def test_a_factory_that_lacks_a_library_is_reported_with_a_hint(cloud: Packages) -> None:
     line = problem("lazy")
     assert "cannot be used: ModuleNotFoundError: " in line
     assert line.endswith("pip install --upgrade vmpooler-tasks-cloud")
 
 
-def test_what_is_no_factory_is_told(cloud: Packages) -> None:
+def test_an_object_that_is_no_factory_is_reported(cloud: Packages) -> None:
     assert "cannot be used: TypeError: 'str' object is not callable" in problem("number")
 
 
-def test_an_answer_that_is_no_provider_is_told(cloud: Packages) -> None:
+def test_a_result_that_is_no_provider_is_reported(cloud: Packages) -> None:
     assert "provider 'half' of vmpooler-tasks-cloud (cloud_for_tests:half) returned a object, " in problem("half")
 
 
-def test_two_packages_that_bring_the_same_name_are_told(cloud: Packages) -> None:
+def test_two_packages_with_one_provider_name_are_reported(cloud: Packages) -> None:
     cloud.install("another-cloud", {"cloud": "cloud_for_tests:Cloud"})
     assert "several packages have a provider 'cloud': another-cloud, vmpooler-tasks-cloud (" in problem("cloud")
 
 
-def test_a_wrong_option_is_told_by_its_path_and_without_its_value(cloud: Packages) -> None:
+def test_a_wrong_option_is_reported_with_its_path_and_without_its_value(cloud: Packages) -> None:
     assert problem("optioned", sizes=[1, "s3cret"]).startswith("providers.optioned.sizes[1]: must be a valid integer")
     assert problem("optioned", size=1) == "providers.optioned.size: unknown option"
     with pytest.raises(ConfigurationError) as caught:
@@ -221,7 +221,7 @@ def test_the_dummys_factory_is_what_the_entry_point_names() -> None:
     assert entry.load() is dummy
 
 
-def test_what_is_wrong_with_any_provider_of_a_pool_is_told_at_once(cloud: Packages) -> None:
+def test_problems_of_all_providers_are_reported_at_once(cloud: Packages) -> None:
     names = ("vsphere", "cloud", "broken", "optioned", "unused")
     settings = Settings.model_validate(
         {
