@@ -160,7 +160,7 @@ class TextFormatter(logging.Formatter):
 
 def _introduced(message: str, fields: dict[str, Any]) -> str:
     task, task_id = fields.pop("task", None), fields.pop("task_id", None)
-    told = message.lower()
+    sentence = message.lower()
     words = []
     if task_id and str(task_id) not in message:
         words.append(on_one_line(f"{task}[{task_id}]"))
@@ -168,7 +168,7 @@ def _introduced(message: str, fields: dict[str, Any]) -> str:
         words.append(on_one_line(f"task={task}"))
     for name, value in fields.items():
         shown = on_one_line(str(value))
-        if shown.lower() not in told:
+        if shown.lower() not in sentence:
             words.append(f"{name}={shown}")
     return _indented(f"{' '.join(words)}: {message}" if words else message)
 

@@ -12,7 +12,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from vmpooler_tasks.config.pool_problems import named_sections, named_twice, unmanageable
-from vmpooler_tasks.config.problems import ENVIRONMENT, addresses, told
+from vmpooler_tasks.config.problems import ENVIRONMENT, addresses, as_lines
 from vmpooler_tasks.config.schema import Options, Settings
 from vmpooler_tasks.config.source_text import parsed
 from vmpooler_tasks.config.spelling import misspelt
@@ -109,7 +109,7 @@ def _validate(source: str, data: dict[str, Any], environ: Mapping[str, str], pro
     try:
         settings = Settings.model_validate({**known, "source": source})
     except ValidationError as error:
-        problems += told(error.errors(), environ)
+        problems += as_lines(error.errors(), environ)
         return None
     problems += addresses(settings, environ)
     return settings

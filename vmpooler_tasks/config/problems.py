@@ -65,7 +65,7 @@ _WORDS = {
 }
 
 
-def told(details: Iterable[Any], environ: Mapping[str, str]) -> list[str]:
+def as_lines(details: Iterable[Any], environ: Mapping[str, str]) -> list[str]:
     """Return one line for each of pydantic's errors."""
     return [_told(detail, environ) for detail in details]
 

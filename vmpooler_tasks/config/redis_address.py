@@ -139,7 +139,7 @@ def mistakes(url: str) -> Iterator[str]:
     """Yield what is wrong with an address, a line each. No line shows a password."""
     scheme = url.partition("://")[0]
     if scheme not in SCHEMES:
-        yield f"{without_login(url)!r} must begin with {' or '.join(f'{one}://' for one in SCHEMES)}{_meant(scheme)}"
+        yield f"{without_login(url)!r} must start with {' or '.join(f'{one}://' for one in SCHEMES)}{_meant(scheme)}"
         return
     if not is_address(url):
         yield f"{without_login(url)!r} is not an address; encode a password's special characters as %2F"
@@ -253,7 +253,7 @@ def _host(text: str, port: int) -> tuple[str, int]:
 
 
 def is_address(url: str) -> bool:
-    """Return whether its parts can be told apart: a `/`, `?` or `#` in a password has to be percent-encoded."""
+    """Return whether its parts can be separated: a `/`, `?` or `#` in a password has to be percent-encoded."""
     try:
         parts = urlsplit(url)
         for host in parts.netloc.rpartition("@")[2].split(","):  # several Sentinels

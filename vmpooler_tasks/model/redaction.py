@@ -1,4 +1,4 @@
-"""Secrets are taken out of what is kept of a failed task's arguments, and of a message that is none."""
+"""Remove secrets from the arguments of a failed task, from text, and from messages that cannot be decoded."""
 
 import base64
 import json
@@ -24,7 +24,7 @@ _SAID_OF_SCHEMES = frozenset(
 
 
 def redacted(value: Any) -> Any:
-    """A copy with the values of secret-looking names replaced, at any depth, and logins cut out of addresses."""
+    """Return a copy without the values of names such as `password`, at any depth, and without logins in addresses."""
     if isinstance(value, dict):
         return {
             str(key): REDACTED if _SECRET_NAME.search(str(key)) and inner is not None else redacted(inner)
@@ -36,7 +36,7 @@ def redacted(value: Any) -> Any:
 
 
 def redacted_text(text: str) -> str:
-    """The same for prose: an error's message, a traceback."""
+    """Return text, such as a message or a traceback, without secrets."""
     text = _LOGIN_IN_URL.sub(f"{REDACTED}@", text)
     text = _ASSIGNED.sub(lambda found: found["name"] + REDACTED, text)
     return _SCHEME.sub(_without_value, text)
@@ -53,7 +53,7 @@ def _without_value(found: re.Match[str]) -> str:
 
 
 def redacted_bytes(raw: bytes) -> bytes:
-    """The same for a message as it came. What holds no secret is not changed by a byte."""
+    """Return the bytes of a message without secrets. Without a secret in it, it is returned unchanged."""
     try:
         message = json.loads(raw)
     except (ValueError, RecursionError):
@@ -66,7 +66,7 @@ def redacted_bytes(raw: bytes) -> bytes:
 
 
 def _redacted_body(body: str) -> str:
-    """Messages hold the arguments in base64, where no pattern would find them."""
+    """Redact the arguments of a message, which are in base64, where no pattern would match."""
     try:
         inner = base64.b64decode(body, validate=True)
     except ValueError:

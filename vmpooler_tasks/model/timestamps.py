@@ -1,7 +1,7 @@
-"""Times as VMPooler writes them, and as the guide wants them.
+"""Parse and write times, in VMPooler's form and in that of the guide.
 
 VMPooler writes Ruby's `Time#to_s` (`2024-01-15 10:30:00 +0000`, any offset, or `UTC`); ISO 8601 and RFC 2822 are found
-too. Nothing else is a time: Ruby's guesses ("12" is the 12th of this month) are not followed.
+too. Nothing else is a time: Ruby's guesses ("12" is the 12th of this month) do not count.
 """
 
 import functools
@@ -17,12 +17,12 @@ DATE_LENGTH = len("2024-01-15 10:30:00")
 MAX_AHEAD = timedelta(days=1)
 
 EARLIEST, LATEST = -62_135_596_800, 253_402_300_799
-"""The epochs of the first and the last second that a calendar with four digits for the year has."""
+"""The epochs of the first and the last second of the years 1 to 9999."""
 
 RUBY_UTC_LINES = re.compile(
     rb"(?:(?:\d{4}-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12]\d|3[01]) (?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d \+0000)?(?:\n|\Z))*"
 )
-"""Lines that are all Ruby's times in UTC, or empty (the 31st of any month passes: who wants the time has to parse)."""
+"""Matches lines that are all Ruby's times in UTC, or empty. It accepts the 31st of any month: parse to get a time."""
 
 _ISO_8601 = re.compile(
     r"\d{4}(-?)\d\d\1\d\d"
@@ -37,7 +37,7 @@ _RFC_2822 = re.compile(
 
 
 def parse_time(raw: bytes) -> datetime | None:
-    """The moment that `raw` names, with its zone; None if it names none.
+    """Return the time of `raw`, with its zone; None if it is not a time.
 
     A time without a zone is local time of this process, as in VMPooler.
     """
@@ -64,22 +64,22 @@ def _parse_other(text: str) -> datetime | None:
 
 
 def moment(epoch: float) -> datetime:
-    """Seconds since the epoch as a time in UTC."""
+    """Return an epoch as a time in UTC."""
     return datetime.fromtimestamp(epoch, UTC)
 
 
 def ruby_utc(time: datetime) -> bytes:
-    """As Ruby writes it: `2024-01-15 10:30:00 +0000`, fractions cut off."""
+    """Return the time as Ruby writes it: `2024-01-15 10:30:00 +0000`, without fractions."""
     return time.astimezone(UTC).isoformat(" ", "seconds").replace("+00:00", " +0000").encode()
 
 
 @functools.lru_cache(maxsize=64)  # a cycle writes thousands of dead letters at one instant
 def iso_utc(epoch: float) -> str:
-    """`2024-01-15T10:30:00Z`: the guide's form, whole seconds, always UTC; the nearest that it can write."""
+    """Return the guide's form, `2024-01-15T10:30:00Z`: UTC, whole seconds, the nearest time that it can write."""
     nearest = min(max(epoch, EARLIEST), LATEST)
     return moment(int(nearest)).isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
 def whole_seconds(age: float) -> int:
-    """Rounded to the nearest second, halves away from zero, as Ruby rounds."""
+    """Return whole seconds, rounded as in Ruby: halves away from zero."""
     return int(age + 0.5) if age >= 0 else -int(0.5 - age)

@@ -1,4 +1,4 @@
-"""Hands work to the workers, for those who are not Celery themselves."""
+"""Send work to the workers, from the command line and the web process."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -18,13 +18,13 @@ from vmpooler_tasks.tasks.registry import PURGE, REDRIVE
 
 
 def enqueue_purge(settings: Settings, order: Mapping[str, Any]) -> str:
-    """The id of the task. Raises StoreUnavailableError if the broker does not take it."""
+    """Send the task and return its id. Raise StoreUnavailableError if the broker does not accept it."""
     with _client(settings) as client:
         return str(client.send_task(PURGE, kwargs=dict(order), queue=defaults.task_default_queue, retry=False).id)
 
 
 def enqueue_redrive(settings: Settings, run: str) -> str:
-    """The id of the task. Raises StoreUnavailableError if the broker does not take it."""
+    """Send the task and return its id. Raise StoreUnavailableError if the broker does not accept it."""
     with _client(settings) as client:
         return str(client.send_task(REDRIVE, args=[run], queue=defaults.task_default_queue, retry=False).id)
 
@@ -33,20 +33,20 @@ def enqueue_redrive(settings: Settings, run: str) -> str:
 def redrive_broker(settings: Settings) -> Iterator[RedriveBroker]:
     """Yield the broker that takes the messages of a run of redrives.
 
-    Raises StoreUnavailableError if the broker does not take a message.
+    Raise StoreUnavailableError if the broker does not accept a message.
     """
     with _client(settings) as client:
         yield RedriveBroker(client, settings)
 
 
 def live_workers(settings: Settings, timeout: float = 1.0) -> list[str]:
-    """The names of the workers that answer within `timeout` seconds. Raises StoreUnavailableError."""
+    """Return the names of the workers that reply within `timeout` seconds. Raise StoreUnavailableError."""
     with _client(settings) as client:
         return sorted(name for answer in client.control.ping(timeout=timeout) for name in answer)
 
 
 def queues_taken(settings: Settings, timeout: float = 1.0) -> set[str]:
-    """The queues that some worker takes messages from. Raises StoreUnavailableError."""
+    """Return the queues that at least one worker takes messages from. Raise StoreUnavailableError."""
     with _client(settings) as client:
         answers = client.control.inspect(timeout=timeout).active_queues() or {}
         return {queue["name"] for queues in answers.values() for queue in queues}
@@ -54,7 +54,7 @@ def queues_taken(settings: Settings, timeout: float = 1.0) -> set[str]:
 
 @contextmanager
 def _client(settings: Settings) -> Iterator[Celery]:
-    """Asks the broker once: whoever waits at a terminal is told at once that it is not there."""
+    """Yield a Celery client that connects only once, so that a command fails at once if the broker is down."""
     install_transports()
     with Celery("vmpooler_tasks", set_as_current=False) as client:
         client.conf.update(broker_settings(settings.broker_location))

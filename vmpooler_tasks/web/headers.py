@@ -36,7 +36,7 @@ def install(app: FastAPI) -> None:
 
 
 async def _with_headers(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
-    begun = time.perf_counter()
+    started = time.perf_counter()
     response = await call_next(request)
     if response.status_code == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:  # which FastAPI says in plain text
         response = problem(response.status_code, "the body is too large")
@@ -46,11 +46,11 @@ async def _with_headers(request: Request, call_next: Callable[[Request], Awaitab
         response.headers.setdefault("Strict-Transport-Security", HSTS)
     # Assets have no version in their names: a browser revalidates them each time.
     response.headers.setdefault("Cache-Control", "no-cache" if request.url.path.startswith("/static/") else "no-store")
-    _tell(request, response.status_code, time.perf_counter() - begun)
+    _log_request(request, response.status_code, time.perf_counter() - started)
     return response
 
 
-def _tell(request: Request, status: int, seconds: float) -> None:
+def _log_request(request: Request, status: int, seconds: float) -> None:
     """Log the request without its query, which may contain search text. Frequent ones of the page are not logged."""
     level = logging.INFO if request.method not in UNREMARKABLE or status >= REFUSED else logging.DEBUG
     address = request.client.host if request.client else "-"

@@ -263,7 +263,7 @@ def test_the_longest_interval_is_one_that_beat_can_count_with() -> None:
         (":redis:\n  server: 'db:6380'\n", "redis.server: 'db:6380' is not a host name or an address"),
         (
             ":redis:\n  url: http://db\n",
-            "redis.url: 'http://db' must begin with redis:// or rediss:// or sentinel:// or unix://",
+            "redis.url: 'http://db' must start with redis:// or rediss:// or sentinel:// or unix://",
         ),
     ],
 )
@@ -369,8 +369,8 @@ def test_a_problem_in_an_extra_file_names_that_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("url", "expected"),
     [
-        ("http://host:6379", "must begin with redis:// or rediss://"),
-        ("host:6379", "must begin with redis:// or rediss://"),
+        ("http://host:6379", "must start with redis:// or rediss://"),
+        ("host:6379", "must start with redis:// or rediss://"),
         ("redis://[::1", "is not an address"),
         ("redis://host:port/0", "is not an address"),
     ],

@@ -148,7 +148,7 @@ def test_sentinels_have_a_login_of_their_own_and_tls_where_redis_has_it() -> Non
         ("valkey://h/0", "did you mean redis://?"),
         ("valkeys://h/0", "did you mean rediss://?"),
         ("redsi://h/0", "did you mean redis://?"),
-        ("amqp://h", "must begin with redis:// or rediss:// or sentinel:// or unix://"),
+        ("amqp://h", "must start with redis:// or rediss:// or sentinel:// or unix://"),
         ("sentinel://h:x/0?master=m", "is not an address"),
     ],
 )

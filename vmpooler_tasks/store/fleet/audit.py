@@ -1,4 +1,4 @@
-"""Who redrove, deleted or purged what, when and why: a capped stream."""
+"""The audit: a capped stream that records who redrove, deleted or purged what, when and why."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ MAX_ENTRIES = 10_000
 
 @dataclass(frozen=True, slots=True)
 class AuditEntry:
-    """`id` in the stream, `at` in seconds since the epoch; `fields` as recorded (action, who, why, count, …)."""
+    """An entry: its `id` in the stream, its epoch `at`, and its `fields` (action, who, why, count, …)."""
 
     id: str
     at: float
@@ -21,12 +21,12 @@ class AuditEntry:
 
 
 def words(trail: Mapping[str, Any]) -> list[str]:
-    """Field, value, field, value, …; absent values are left out."""
+    """Return field, value, field, value, …, without absent values."""
     return [str(word) for word in field_words(trail)]
 
 
 def newest_first(db: Database, limit: int, before: str | None = None) -> list[AuditEntry]:
-    """The newest, or those older than the entry with that id."""
+    """Return the newest entries, or those older than the entry with that id."""
     if before and not any(map(int, before.split("-"))):  # for which Redis has an error
         return []
     with db.translated_errors(keys.AUDIT):

@@ -1,42 +1,42 @@
-"""When each entry of the schedule last ticked, and who may send the next: kept in Redis, not on a disk."""
+"""The schedule in Redis: the last tick of each entry, and the beat that may send the next one. Nothing is on disk."""
 
 from vmpooler_tasks.store import keys
 from vmpooler_tasks.store.redis.connection import Database
 
 CLAIM_SECONDS = 30
-"""How long a beat has to send what it claimed; if it dies meanwhile, another sends it then."""
+"""Time for a beat to send a claimed tick. If it dies in the meantime, another beat sends the tick after that."""
 
 BEAT_ALIVE_SECONDS = 30
 
 CLAIM_SUFFIX = ":claim"
-"""Of the field that says who may send an entry's next tick, as the scripts write it."""
+"""Suffix of the field with the claim of an entry's next tick, as the scripts write it."""
 
 
 def last_ticks(db: Database) -> dict[str, str]:
-    """Entry → epoch of its last tick, as text: it is handed back unchanged to `claim`."""
+    """Return entry → epoch of its last tick, as text, which `claim` needs unchanged."""
     with db.translated_errors():
         raw = db.client.hgetall(keys.SCHEDULE.decode())
     return {name.decode(): epoch.decode() for name, epoch in raw.items() if not name.endswith(CLAIM_SUFFIX.encode())}
 
 
 def claim(db: Database, entry: str, last_tick: str, now: float) -> str | None:
-    """The claim to be confirmed, or None if another beat was first. `last_tick` is "" for an entry's first."""
+    """Return a claim to confirm, None if another beat was first. `last_tick` is "" for the first tick."""
     until = repr(now + CLAIM_SECONDS)
     return until if db.run("fleet/claim_tick", [keys.SCHEDULE], [entry, last_tick, now, until]) else None
 
 
 def confirm(db: Database, entry: str, claimed: str, tick: float) -> None:
-    """The tick was sent."""
+    """Record that the tick was sent."""
     db.run("fleet/confirm_tick", [keys.SCHEDULE], [entry, claimed, repr(tick)])
 
 
 def give_back(db: Database, entry: str, claimed: str) -> None:
-    """The tick could not be sent; any beat may try again at once."""
+    """Release the claim of a tick that could not be sent. Any beat may try again at once."""
     db.run("fleet/confirm_tick", [keys.SCHEDULE], [entry, claimed, ""])
 
 
 def beat_is_alive(db: Database, beat: str, now: float) -> None:
-    """Tells `live_beats` that this beat runs."""
+    """Record the heartbeat of this beat, for `live_beats`."""
     with db.translated_errors():
         pipe = db.client.pipeline(transaction=False)
         pipe.zadd(keys.BEATS.decode(), {beat: now})

@@ -1,6 +1,6 @@
-"""Who is logged in to the web pages: one hash for each session, which expires by itself.
+"""The sessions of the web page: one hash for each, which expires by itself.
 
-The keys hold a digest of what the browser keeps: whoever reads Redis cannot take a session over.
+The keys contain a digest of the cookie, so that nobody who reads Redis can take over a session.
 """
 
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from vmpooler_tasks.store.redis.connection import Database
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """`proof` ends the session when the user's password changes; `csrf` is what its pages have to send along."""
+    """A session. `proof` ends it when the password of the user changes. The page must send `csrf` with each change."""
 
     user: str
     proof: str

@@ -1,4 +1,4 @@
-"""Which workers are alive, and what they take: each says so itself every few seconds, as beats do."""
+"""The live workers and their queues. Each worker records a heartbeat every few seconds, as beats do."""
 
 import json
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ ALIVE_SECONDS = 30
 
 @dataclass(frozen=True, slots=True)
 class Worker:
-    """`name` is Celery's (`celery@host`), `queues` those that it takes messages from, sorted."""
+    """A worker: its Celery name (`celery@host`), and the queues that it takes messages from, sorted."""
 
     name: str
     queues: tuple[str, ...]
@@ -22,7 +22,7 @@ class Worker:
 
 
 def is_alive(db: Database, worker: Worker, now: float, before: Worker | None = None) -> None:
-    """Tells `live` of this worker; `before`: what it told last time, if that was something else."""
+    """Record the heartbeat of this worker, for `live`. `before` is its last heartbeat if that was different."""
     with db.translated_errors(keys.WORKERS):
         pipe = db.client.pipeline(transaction=False)
         if before is not None:
@@ -37,20 +37,20 @@ def has_stopped(db: Database, worker: Worker) -> None:
 
 
 def live(db: Database, now: float) -> list[Worker]:
-    """By name. Raises WrongTypeError."""
+    """Return the live workers by name. Raise WrongTypeError."""
     return read(db.call("ZRANGE", keys.WORKERS, now - ALIVE_SECONDS, "+inf", "BYSCORE"))
 
 
 def read(members: Sequence[bytes]) -> list[Worker]:
-    """Oldest sign of life first: of one that was started again with other queues, the last counts."""
+    """Return workers by name. The oldest heartbeat is first, so that the last one of a name counts."""
     found = {worker.name: worker for member in members if (worker := _read(member))}
     return [found[name] for name in sorted(found)]
 
 
 def _read(member: bytes) -> Worker | None:
-    """None for what is none of ours."""
+    """Return the worker of a member, None if the member has another form."""
     try:
-        told = json.loads(member)
-        return Worker(str(told["worker"]), tuple(sorted(str(queue) for queue in told["queues"])))
+        fields = json.loads(member)
+        return Worker(str(fields["worker"]), tuple(sorted(str(queue) for queue in fields["queues"])))
     except (ValueError, KeyError, TypeError, RecursionError):
         return None

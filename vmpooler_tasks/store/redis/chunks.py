@@ -1,4 +1,4 @@
-"""Long lists in parts that a server answers in a few milliseconds."""
+"""Split long lists into parts that the server handles in a few milliseconds."""
 
 from collections.abc import Iterator, Sequence
 from typing import TypeVar
@@ -6,9 +6,9 @@ from typing import TypeVar
 T = TypeVar("T")
 
 CHUNK = 500
-"""Names per round trip: one to two milliseconds of the server's time."""
+"""Names per round trip: one to two milliseconds for the server."""
 
 
 def chunks(items: Sequence[T], size: int = CHUNK) -> Iterator[Sequence[T]]:
-    """Parts of at most `size`, in order; none of an empty list."""
+    """Yield parts of at most `size`, in order. An empty list has no parts."""
     return (items[start : start + size] for start in range(0, len(items), size))

@@ -1,4 +1,4 @@
-"""One at a time, on all workers: a lock that frees itself when its owner no longer renews it."""
+"""A lock for one process of all workers. It is released by itself when its owner no longer renews it."""
 
 import os
 import socket
@@ -14,7 +14,7 @@ from vmpooler_tasks.store.redis.connection import Database
 
 
 class OwnedLock:
-    """`what` is what ends if the lock is lost. It is free again `seconds` after its owner stopped renewing it."""
+    """A lock. `what` names the work that ends if the lock is lost. It expires `seconds` after its last renewal."""
 
     def __init__(self, db: Database, key: bytes, seconds: float, what: str, owner: str | None = None) -> None:
         self._db, self._key, self._seconds, self._what = db, key, seconds, what
@@ -23,15 +23,15 @@ class OwnedLock:
         self._renew_at = 0.0
 
     def acquire(self) -> bool:
-        """False if another has it."""
+        """Acquire the lock. Return False if another process has it."""
         self._renew_at = time.monotonic() + self._seconds / 4
         with self._db.translated_errors():
             return bool(self._lock.acquire(blocking=False, token=self._owner))
 
     def renew(self) -> None:
-        """Call this now and then; it does nothing for a lock that was never acquired.
+        """Renew the lock if a quarter of its time has passed. Do nothing for a lock that was never acquired.
 
-        Raises LockLostError if it went to another meanwhile.
+        Raise LockLostError if another process has it now.
         """
         if not self._lock.local.token or time.monotonic() < self._renew_at:
             return
@@ -43,19 +43,19 @@ class OwnedLock:
                 raise LockLostError(f"{self._what} was held up too long and ends here") from error
 
     def release(self) -> None:
-        # Lost or out of reach: it frees itself, and the owner's own error is the one to hear of.
+        # Lost, or Redis is down: the lock expires by itself, and the error of the owner is the one to report.
         with suppress(redis.exceptions.LockError, VmpoolerTasksError), self._db.translated_errors():
             self._lock.release()
 
     def holder(self) -> str | None:
-        """Who has it now: host:pid:…"""
+        """Return the present owner, as host:pid:…"""
         raw = self._db.call("GET", self._key)
         return None if raw is None else raw.decode("utf-8", errors="replace")
 
 
 @contextmanager
 def held(lock: OwnedLock) -> Iterator[bool]:
-    """Whether it is ours; then it is until the end of the block."""
+    """Yield True and keep the lock until the end of the block, or yield False if another process has it."""
     if not lock.acquire():
         yield False
         return

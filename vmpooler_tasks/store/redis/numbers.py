@@ -1,4 +1,4 @@
-"""Numbers as they stand in Redis, where anybody may have written anything."""
+"""Read numbers from Redis, where any program may have written anything."""
 
 import math
 import re
@@ -7,7 +7,7 @@ _LEADING_NUMBER = re.compile(rb"\s*([+-]?\d+)")
 
 
 def finite(text: str | None) -> float | None:
-    """The number; None for none, or for what is no number: a time that cannot be read counts as never."""
+    """Return the finite number; None for anything else: an unreadable time counts as never."""
     try:
         number = float(text or "")
     except ValueError:
@@ -16,6 +16,6 @@ def finite(text: str | None) -> float | None:
 
 
 def leading_number(raw: bytes | None) -> int:
-    """As Ruby's `to_i` reads a counter: the number that the text begins with, else 0."""
+    """Return the number at the start of the text, else 0, as Ruby's `to_i` reads a counter."""
     found = _LEADING_NUMBER.match(raw or b"")
     return int(found[1]) if found else 0

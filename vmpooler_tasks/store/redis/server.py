@@ -1,4 +1,4 @@
-"""What the server says of itself."""
+"""Read the state and the settings of the server."""
 
 import time
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from vmpooler_tasks.store.redis.connection import Database
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerFacts:
-    """`None` where the server does not say, or this user may not ask. `clock_ahead_seconds`: the server's clock."""
+    """The server. None means that it does not report a value, or that this user may not read it."""
 
     product: str
     version: tuple[int, ...]
@@ -23,10 +23,10 @@ class ServerFacts:
 
 
 def facts(db: Database) -> ServerFacts:
-    """Raises StoreUnavailableError if it does not answer."""
-    began = time.time()
+    """Read everything. Raise StoreUnavailableError if the server does not reply."""
+    started = time.time()
     db.call("PING")
-    round_trip = time.time() - began
+    round_trip = time.time() - started
     seconds, micros = db.call("TIME")
     clock = int(seconds) + int(micros) / 1e6 - time.time()
     info = _info(db)

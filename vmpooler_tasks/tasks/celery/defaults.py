@@ -8,7 +8,7 @@ from kombu.entity import Exchange, Queue
 from vmpooler_tasks.tasks import registry as _registry
 
 # --- what runs where -------------------------------------------------------------------------------------------------
-# Four queues, so that a machine can be given to clones alone; a worker takes all of them unless told otherwise (-Q).
+# Four queues, so that a machine can be given to clones alone; a worker takes all of them unless `-Q` names some.
 task_queues = [Queue(name, Exchange("vmpooler"), routing_key=name) for name in _registry.QUEUES]
 task_default_exchange = "vmpooler"
 task_default_routing_key = task_default_queue = _registry.MAINTENANCE_QUEUE

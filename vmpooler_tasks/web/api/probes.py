@@ -1,4 +1,4 @@
-"""For those who watch this process."""
+"""Probes for a service manager or load balancer."""
 
 from fastapi import APIRouter
 from pydantic import BaseModel
@@ -15,12 +15,12 @@ class Alive(BaseModel):
 
 @router.get("/healthz", summary="This process lives")
 def alive() -> Alive:
-    """Looks at nothing else, Redis least of all: a restart of this process would mend nothing there."""
+    """Check nothing else, and not Redis: restarting this process would not fix it."""
     return Alive()
 
 
 @router.get("/readyz", summary="Redis answers", responses=problems(503))
 def ready(site: Here) -> Alive:
-    """A fresh round trip each time."""
+    """Check Redis with a new round trip."""
     site.db.call("PING")
     return Alive()
