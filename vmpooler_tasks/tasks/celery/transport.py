@@ -4,10 +4,7 @@ The stock transport drops such a message, or ends the worker, or returns it to t
 It also ends on a Redis that refuses writes. Here that is an interruption like any other.
 """
 
-import base64
-import binascii
 import functools
-import json
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,6 +15,7 @@ from kombu.utils.json import dumps
 from redis import exceptions
 
 from vmpooler_tasks.tasks.celery.failures import keep_raw_message
+from vmpooler_tasks.tasks.message_schema import message_problem
 
 FETCHES = ("BRPOP", "RPOP")
 PAUSE_SECONDS = 1.0
@@ -35,64 +33,6 @@ redis.call('HDEL', KEYS[2], ARGV[1])
 """
 
 
-def complaint(raw: bytes) -> str | None:
-    """Return why these bytes are not a valid message; None if they are one."""
-    try:
-        message = json.loads(raw)
-    except ValueError as error:
-        return f"the message is not JSON: {error}"
-    if not isinstance(message, dict):
-        return f"the message is a JSON {type(message).__name__}, not an object"
-    properties, headers = message.get("properties"), message.get("headers")
-    if not isinstance(properties, dict) or not isinstance(properties.get("delivery_tag"), str):
-        return "the message has no properties with a delivery_tag"
-    delivery = properties.get("delivery_info")
-    if not isinstance(delivery, dict) or not {"exchange", "routing_key"} <= delivery.keys():
-        return "the message has no delivery_info"
-    if not isinstance(headers, dict) or "body" not in message:
-        return "the message has no headers or no body"
-    if not all(isinstance(message.get(name), str | None) for name in ("content-type", "content-encoding")):
-        return "the content type or encoding is no text"
-    return (_complaint_of_task(headers) if "task" in headers else None) or _complaint_of_body(message)
-
-
-def _complaint_of_task(task: dict[str, Any]) -> str | None:
-    """Check the fields that Celery's worker uses unchecked: a wrong type in them would end it."""
-    if not isinstance(task["task"], str) or not isinstance(task.get("id"), str):
-        return "the task's name or id is no text"
-    if not isinstance(task.get("shadow"), str | None):
-        return "the task's other name (shadow) is no text"
-    if not isinstance(task.get("retries"), int | None):
-        return "the count of retries is no number"
-    match task.get("timelimit"):
-        case None | [int() | float() | None, int() | float() | None]:
-            return None
-        case _:
-            return "the time limits are not two numbers"
-
-
-def _complaint_of_body(message: dict[str, Any]) -> str | None:
-    body = message["body"]
-    if message["properties"].get("body_encoding") == "base64":
-        try:
-            body = base64.b64decode(body, validate=True)
-        except (binascii.Error, TypeError, ValueError) as error:
-            return f"the body is not base64: {error}"
-    if message.get("content-type") != "application/json":
-        return None  # the consumer refuses these properly
-    try:
-        arguments = json.loads(body)
-    except (ValueError, TypeError):
-        return None  # likewise
-    if "task" not in message["headers"]:  # a message of Celery 3 has all in its body; what else it is, is refused
-        return _complaint_of_task(arguments) if isinstance(arguments, dict) and "task" in arguments else None
-    match arguments:
-        case [list(), dict(), dict()]:
-            return None
-        case _:
-            return "the body is not [args, kwargs, options]"
-
-
 class MessageGuard:
     """A client that checks each message that it fetched before it returns it."""
 
@@ -105,7 +45,7 @@ class MessageGuard:
         if command_name not in FETCHES or not reply:
             return reply
         key, raw = reply if command_name == "BRPOP" else (None, reply)
-        why = complaint(raw)
+        why = message_problem(raw)
         if why is None:
             return reply
         keep_raw_message(raw, why, None if key is None else key.decode("utf-8", "replace"))
