@@ -1,4 +1,4 @@
-"""Purge cycles with any order, and what they counted."""
+"""Purge cycles with any options, and what they counted."""
 
 from typing import Any
 
@@ -10,9 +10,9 @@ from vmpooler_tasks.jobs.purge.report import PurgeReport
 from vmpooler_tasks.store import keys
 
 
-def cycle(world: World, chosen: Settings | None = None, **order: Any) -> PurgeReport:
-    """One purge cycle now; `order` as PurgeOptions takes it."""
-    wanted = PurgeOptions(**{"who": "test", "keep_entries": True, **order})
+def cycle(world: World, chosen: Settings | None = None, **options: Any) -> PurgeReport:
+    """One purge cycle now; `options` as PurgeOptions takes them."""
+    wanted = PurgeOptions(**{"who": "test", "keep_entries": True, **options})
     return purge_cycle.run(world.db, chosen or settings(), world.clock, wanted)
 
 

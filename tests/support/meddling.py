@@ -9,11 +9,10 @@ from vmpooler_tasks.jobs.purge.options import PurgeOptions
 from vmpooler_tasks.jobs.purge.report import PurgeReport
 from vmpooler_tasks.model.deadletters.entry import failed_vm
 from vmpooler_tasks.model.names import DeadLetterQueue, Queue
-from vmpooler_tasks.store import Database, keys
+from vmpooler_tasks.store import Database, PendingReply, keys
 from vmpooler_tasks.store.deadletters.trim import DeadLetterLimits
 from vmpooler_tasks.store.purge import batches
 from vmpooler_tasks.store.purge.batches import Candidate
-from vmpooler_tasks.store.redis.connection import Answer
 
 HOUR, DAY = 3600, 86400
 DATA_TTL = 168 * HOUR
@@ -37,9 +36,9 @@ class MeddledDatabase(Database):
         if self.meddle:
             self.meddle(number)
 
-    def begin(self, script: str, keys: Sequence[bytes], args: Sequence[Any]) -> Answer:
+    def send(self, script: str, keys: Sequence[bytes], args: Sequence[Any], *parse: Any) -> PendingReply[Any]:
         self._moment()
-        return super().begin(script, keys, args)
+        return super().send(script, keys, args, *parse)
 
     def call(self, *command: Any) -> Any:
         self._moment()
@@ -184,7 +183,7 @@ class Party:
         else:
             take = batches.purge_ready if queue is Queue.READY else batches.purge_completed
             batch = take(db, POOL, [candidate])
-        self.by_others |= {vm} if batch.result()[0][0] else set()
+        self.by_others |= {vm} if batch.read().purged[0] else set()
         db.close()
         return _NOTHING
 

@@ -23,7 +23,7 @@ _COMMANDS = {
     "doctor": LazyCommand("vmpooler_tasks.cli.doctor:doctor", "Check everything that these workers depend on."),
     "health": LazyCommand("vmpooler_tasks.cli.health:health", "Check the queues now."),
     "pools": LazyCommand("vmpooler_tasks.cli.pools:pools", "Show the state of each pool."),
-    "purge": LazyCommand("vmpooler_tasks.cli.purge:purge", "Take stale entries out of the queues now."),
+    "purge": LazyCommand("vmpooler_tasks.cli.purge:purge", "Remove stale entries from the queues now."),
     "request": LazyCommand("vmpooler_tasks.cli.requests:request", "Request VMs, or show what happened to a request."),
     "run": LazyCommand("vmpooler_tasks.cli.run:run", "Run workers, beat, web and Flower here, to try them out."),
     "web": LazyCommand("vmpooler_tasks.cli.web:web", "Serve the dashboard, the API and Prometheus metrics."),

@@ -19,7 +19,7 @@ from vmpooler_tasks.model.names import on_one_line
 from vmpooler_tasks.store import Database
 from vmpooler_tasks.store.fleet import schedule
 from vmpooler_tasks.store.pools import breakers, other_manager
-from vmpooler_tasks.store.purge import batches
+from vmpooler_tasks.store.purge import state as purge_state
 from vmpooler_tasks.store.redis import server
 from vmpooler_tasks.tasks.pool_context import try_providers
 from vmpooler_tasks.tasks.registry import QUEUES
@@ -129,7 +129,7 @@ def _remedy_for_missing_cycle(earlier: Findings) -> str:
 
 
 def _last_purge(settings: Settings, db: Database, earlier: Findings) -> Finding:
-    config, state, now = settings.config, batches.read_state(db), system_clock()
+    config, state, now = settings.config, purge_state.read(db), system_clock()
     if not config.purge_enabled:
         return Finding(OK, LAST_PURGE, "purge is switched off (purge_enabled)")
     if state.running:

@@ -10,33 +10,31 @@ from vmpooler_tasks.cli.shared.lazy import LazyModule
 from vmpooler_tasks.cli.shared.output import age, print_json, print_line, print_table
 from vmpooler_tasks.clock import system_clock
 from vmpooler_tasks.errors import InvalidInputError
-from vmpooler_tasks.jobs.purge import cycle as job
-from vmpooler_tasks.jobs.purge.options import PurgeOptions, check
+from vmpooler_tasks.jobs.purge import cycle
+from vmpooler_tasks.jobs.purge.options import PurgeOptions, validate
+from vmpooler_tasks.jobs.purge.report import PurgeReport
+from vmpooler_tasks.model.purge import PurgeTarget
 
 if TYPE_CHECKING:
     from vmpooler_tasks.tasks import enqueue as client
 else:
     client = LazyModule("vmpooler_tasks.tasks.enqueue")  # Celery is slow to import
 
-if TYPE_CHECKING:  # the job is imported where it is used: `--help` needs no Redis client
-    from vmpooler_tasks.jobs.purge.report import PurgeReport
-
-SHOWN = 50
-QUEUES = ("pending", "ready", "completed", "orphaned", "requests")
+MAX_ROWS = 50
 
 
 @click.command(epilog="Example: vmpooler-tasks purge --dry-run --pool centos-7-x86_64")
-@click.option("--dry-run", is_flag=True, help="Say what would be purged; change nothing.")
+@click.option("--dry-run", is_flag=True, help="Show what would be purged; change nothing.")
 @click.option("--pool", "pools", multiple=True, help="Only this pool (may be given again).")
 @click.option(
     "--queue",
     "queues",
     multiple=True,
-    type=click.Choice(QUEUES),
+    type=click.Choice([str(target) for target in PurgeTarget]),
     help="Only this queue (may be given again).",
 )
-@click.option("--force", is_flag=True, help="Also if purge is switched off or purge_max_percent forbids it.")
-@click.option("--enqueue", is_flag=True, help="Let a worker do it, and return at once.")
+@click.option("--force", is_flag=True, help="Purge even if purge is switched off or purge_max_percent forbids it.")
+@click.option("--enqueue", is_flag=True, help="Have a worker do it, and return at once.")
 @options.why
 @options.as_json
 @pass_context
@@ -50,13 +48,13 @@ def purge(
     why: str | None,
     as_json: bool,
 ) -> None:
-    """Take stale entries out of the queues now."""
-    order = PurgeOptions(
+    """Remove stale entries from the queues now."""
+    wanted = PurgeOptions(
         dry_run=dry_run, force=force, pools=pools, queues=queues, keep_entries=True, who=who_am_i(), why=why
     )
     try:
-        check(context.db, context.settings, order)
-    except InvalidInputError as error:  # click has looked at the queues
+        validate(context.db, context.settings, wanted)
+    except InvalidInputError as error:  # the queues are click's choices: a pool is not known
         raise click.BadParameter(str(error.args[0]), param_hint="--pool") from error
     if enqueue:
         _enqueue(
@@ -66,26 +64,26 @@ def purge(
             pools=pools,
             queues=queues,
             force=force,
-            who=order.who,
+            who=wanted.who,
             why=why,
         )
         return
-    report = job.run(context.db, context.settings, system_clock, order)
+    report = cycle.run(context.db, context.settings, system_clock, wanted)
     if as_json:
         print_json(report.as_json())
     else:
-        _show(report)
+        _print_report(report)
 
 
-def _enqueue(context: Context, as_json: bool, **order: object) -> None:
-    task_id = client.enqueue_purge(context.settings, order)
+def _enqueue(context: Context, as_json: bool, **arguments: object) -> None:
+    task_id = client.enqueue_purge(context.settings, arguments)
     if as_json:
         print_json({"task_id": task_id})
     else:
-        print_line(f"Enqueued as task {task_id}; a worker's log tells how it goes.")
+        print_line(f"Enqueued as task {task_id}. The log of the worker that runs it shows the result.")
 
 
-def _show(report: "PurgeReport") -> None:
+def _print_report(report: PurgeReport) -> None:
     if report.skipped:
         print_line(f"Nothing done: {report.skipped}.", "yellow")
         return
@@ -94,23 +92,17 @@ def _show(report: "PurgeReport") -> None:
         print_table(
             ("QUEUE", "POOL", "AGE", "LIMIT", "VM"),
             [
-                (
-                    entry["queue"],
-                    entry["pool"],
-                    age(entry["age_seconds"]),
-                    age(entry["max_age_seconds"]),
-                    entry["vm"],
-                )
-                for entry in report.entries[:SHOWN]
+                (entry.queue, entry.pool, age(entry.age_seconds), age(entry.max_age_seconds), entry.vm)
+                for entry in report.entries[:MAX_ROWS]
             ],
             numbers=("AGE", "LIMIT"),
         )
-        if len(report.entries) > SHOWN:
-            print_line(f"… and {len(report.entries) - SHOWN} more (all of them with --json)")
+        if len(report.entries) > MAX_ROWS:
+            print_line(f"… and {len(report.entries) - MAX_ROWS} more (all of them with --json)")
     parts = ", ".join(f"{count} {queue}" for queue, count in counts.items() if count) or "nothing"
     done = "Would purge" if report.dry_run else "Purged"
     print_line(f"{done} {parts} in {report.duration_seconds:.2f}s.")
-    for error in report.errors[:SHOWN]:
+    for error in report.errors[:MAX_ROWS]:
         print_line(f"! {error}", "yellow")
-    if report.error_count > SHOWN:
-        print_line(f"! … and {report.error_count - SHOWN} more errors", "yellow")
+    if report.error_count > MAX_ROWS:
+        print_line(f"! … and {report.error_count - MAX_ROWS} more errors", "yellow")

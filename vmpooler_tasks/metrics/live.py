@@ -6,12 +6,13 @@ from math import inf
 from prometheus_client.core import Metric
 
 from vmpooler_tasks.config import Settings
-from vmpooler_tasks.jobs.purge.options import PURGED_QUEUES
 from vmpooler_tasks.metrics.families import Labelled, family, histogram, single
-from vmpooler_tasks.model.names import ORPHANED, WORK_QUEUES, DeadLetterQueue, Queue
+from vmpooler_tasks.model.names import WORK_QUEUES, DeadLetterQueue, Queue
+from vmpooler_tasks.model.purge import PURGED_QUEUES, PurgeTarget
 from vmpooler_tasks.store.health.snapshot import Messages, Snapshot
 from vmpooler_tasks.store.pools import breakers
 from vmpooler_tasks.store.purge import batches
+from vmpooler_tasks.store.purge import state as purge_state
 
 _DEAD_LETTER_COUNTERS = ("dropped", "expired", "redriven", "obsolete", "deleted")
 
@@ -53,11 +54,11 @@ def _purges(now: Snapshot) -> Iterator[Metric]:
     counters = now.counters
     # Only of the present pools: the counters of former pools stay in Redis.
     purged = [
-        ((str(queue), pool), counters.get(batches.counter(queue, pool), 0))
+        ((str(queue), pool), counters.get(batches.counter(PurgeTarget(queue.value), pool), 0))
         for pool in now.pools
         for queue in PURGED_QUEUES
     ]
-    purged.append(((ORPHANED, ""), counters.get(batches.counter(ORPHANED), 0)))
+    purged.append(((PurgeTarget.ORPHANED, ""), counters.get(batches.counter(PurgeTarget.ORPHANED), 0)))
     yield family("vmpooler_purged_total", purged)
     yield family(
         "vmpooler_purge_cycles_total",
@@ -66,8 +67,8 @@ def _purges(now: Snapshot) -> Iterator[Metric]:
     yield histogram(
         "vmpooler_purge_duration_seconds",
         [
-            (inf if bound is None else bound, counters.get(batches.duration_counter(bound), 0))
-            for bound in (*batches.DURATION_BOUNDS, None)
+            (inf if bound is None else bound, counters.get(purge_state.duration_counter(bound), 0))
+            for bound in (*purge_state.DURATION_BOUNDS, None)
         ],
         counters.get("purge_seconds", 0),
     )

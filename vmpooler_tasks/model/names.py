@@ -1,10 +1,12 @@
-"""The names of VMPooler's queues, and how names from Redis are shown."""
+"""The names of queues, and how names from Redis are held and shown."""
 
+from collections.abc import Iterable, Sequence
 from enum import StrEnum
+from typing import Self
 
 
 class Queue(StrEnum):
-    """A VM's place in its life; VMPooler keeps one set per queue and pool."""
+    """The queues that a VM passes through. VMPooler keeps one set for each queue and pool."""
 
     PENDING = "pending"
     READY = "ready"
@@ -15,7 +17,7 @@ class Queue(StrEnum):
 
 
 class DeadLetterQueue(StrEnum):
-    """Where failed work is kept: by the queue it failed in; `tasks` takes every other failed task."""
+    """The queues of dead letters, named after the queue in which work failed. `tasks` takes every other failed task."""
 
     PENDING = "pending"
     CLONE = "clone"
@@ -24,17 +26,38 @@ class DeadLetterQueue(StrEnum):
 
 
 WORK_QUEUES = ("vmpooler.clone", "vmpooler.check", "vmpooler.destroy", "vmpooler.maintenance")
-"""Celery's queues, which the workers take their tasks from."""
+"""The queues of Celery from which workers take tasks."""
 
-ORPHANED = "orphaned"
-"""Metadata of a VM that is in no queue: not a queue, but purged and counted like one."""
+
+class NameSet:
+    """A set of VM names that holds only their hashes: as good as the names, at half their memory."""
+
+    __slots__ = ("_hashes",)
+
+    def __init__(self, names: Iterable[bytes] = ()) -> None:
+        self._hashes: set[int] = set(map(hash, names))
+
+    def add(self, names: Iterable[bytes]) -> None:
+        self._hashes.update(map(hash, names))
+
+    def remove(self, names: Iterable[bytes]) -> None:
+        self._hashes.difference_update(map(hash, names))
+
+    def __ior__(self, other: Self) -> Self:
+        self._hashes |= other._hashes
+        return self
+
+    def missing(self, names: Sequence[bytes]) -> list[bytes]:
+        """Return the names that are not in the set, in their order."""
+        held = self._hashes
+        return [name for name in names if hash(name) not in held]
 
 
 def readable(raw: bytes) -> str:
-    r"""Text of Redis as valid Unicode; bytes that are no UTF-8 show as `\\xff`."""
+    r"""Return text from Redis as valid Unicode; bytes that are not UTF-8 become `\\xff`."""
     return raw.decode("utf-8", errors="backslashreplace")
 
 
 def on_one_line(text: str) -> str:
-    """The text with its control characters escaped, so that it cannot forge a second line in a log."""
+    """Return the text with its control characters escaped, so that it cannot forge a second line in a log."""
     return text if text.isprintable() else "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)

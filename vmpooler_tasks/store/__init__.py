@@ -1,5 +1,5 @@
-"""The only importer of redis. What a script answers becomes a typed result or error here, never outside."""
+"""The only importer of redis. What a script returns becomes a typed result or error here, never outside."""
 
-from vmpooler_tasks.store.redis.connection import Answer, Database
+from vmpooler_tasks.store.redis.connection import Database, PendingReply
 
-__all__ = ["Answer", "Database"]
+__all__ = ["Database", "PendingReply"]

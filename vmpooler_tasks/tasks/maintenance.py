@@ -29,7 +29,7 @@ def purge_stale_entries(
 
     Raises InvalidInputError for an argument of a wrong type, or an unknown pool or queue.
     """
-    order = PurgeOptions(
+    options = PurgeOptions(
         dry_run=dry_run,
         pools=pools,
         queues=queues,
@@ -37,7 +37,7 @@ def purge_stale_entries(
         why=why,
         who=who or ("beat" if self.request.get("tick") else f"task {self.request.id}"),
     )
-    report = purge_cycle.run(database(), settings(), system_clock, order).as_json()
+    report = purge_cycle.run(database(), settings(), system_clock, options).as_json()
     del report["entries"]
     return report
 

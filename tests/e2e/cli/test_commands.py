@@ -139,7 +139,9 @@ def test_a_purge_that_is_switched_off_says_so_and_is_forced_or_tried_all_the_sam
 
 def test_an_enqueued_purge_waits_for_a_worker(run: CommandLine, world: World) -> None:
     said = run("purge", "--enqueue", "--dry-run", "--pool", POOL)
-    named = re.fullmatch(r"Enqueued as task ([0-9a-f-]{36}); a worker's log tells how it goes\.\n", said.out)
+    named = re.fullmatch(
+        r"Enqueued as task ([0-9a-f-]{36})\. The log of the worker that runs it shows the result\.\n", said.out
+    )
     assert named
     assert run.json("purge", "--enqueue").keys() == {"task_id"}
     assert messages.waiting(world.db) == 2

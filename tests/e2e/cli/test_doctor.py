@@ -13,7 +13,7 @@ from tests.support.processes import Installation, until
 from tests.support.servers import TestServer
 from tests.support.world import POOL, World
 from vmpooler_tasks.store import Database, keys
-from vmpooler_tasks.store.purge import batches
+from vmpooler_tasks.store.purge import state as purge_state
 
 NOWHERE = "redis://:s3cr3t@127.0.0.1:1/0"
 
@@ -140,7 +140,7 @@ def test_doctor_is_content_with_a_running_installation(
         worker = installation.worker()
         installation.beat()
         worker.says("[*] [purge] Completed purge cycle").says("[*] [health] Status: HEALTHY")
-        until(lambda: batches.read_state(world.db).finished, "the purge is recorded")
+        until(lambda: purge_state.read(world.db).finished, "the purge is recorded")
         result = run("doctor")
     assert (result.status, result.err) == (0, "")
     assert "fail" not in result.out

@@ -15,12 +15,13 @@ from tests.support.failing_tasks import PREFIX
 from tests.support.messages import message, send, waiting
 from tests.support.processes import Installation, Process, until
 from tests.support.servers import TestServer
-from vmpooler_tasks.model.names import ORPHANED, DeadLetterQueue, Queue
+from vmpooler_tasks.model.names import DeadLetterQueue, Queue
+from vmpooler_tasks.model.purge import PurgeTarget
 from vmpooler_tasks.model.staleness import TIMESTAMP_FIELD
 from vmpooler_tasks.model.timestamps import parse_time
 from vmpooler_tasks.store import Database, keys
 from vmpooler_tasks.store.health import record as health_record
-from vmpooler_tasks.store.purge import batches
+from vmpooler_tasks.store.purge import state as purge_state
 from vmpooler_tasks.tasks.registry import HEALTH_CHECK, PURGE
 
 pytestmark = pytest.mark.slow(seconds=90)
@@ -88,7 +89,7 @@ class Site:
             self.order()
             until(partial(self._has_counted, self.counted("purged:") + share * left), "a cycle is under way", pause=0)
             blow()
-            state = batches.read_state(self.db)
+            state = purge_state.read(self.db)
             if state.failure or not state.finished or state.finished < (state.started or 0):
                 return
             self.fill(seed=2)
@@ -115,7 +116,7 @@ class Site:
         removed = self.before[Queue.COMPLETED] - now[Queue.COMPLETED]
         assert removed <= self.stale[Queue.COMPLETED]
         assert self.counted("purged:completed:") == len(removed)
-        assert self.counted(f"purged:{ORPHANED}") >= len(self.expiring())
+        assert self.counted(f"purged:{PurgeTarget.ORPHANED}") >= len(self.expiring())
 
     def expiring(self) -> set[str]:
         """The orphans whose metadata expires within the hour."""
@@ -195,7 +196,7 @@ def test_out_of_memory_in_mid_cycle_fails_it_and_the_next_one_works(site: Site) 
     worker = site.installation.worker()
     site.in_mid_cycle(worker, 0.3, lambda: site.db.call("CONFIG", "SET", "maxmemory", "1"))
     worker.says(FAILED)
-    until(lambda: batches.read_state(site.db).failure, "the failure is recorded although memory is out")
+    until(lambda: purge_state.read(site.db).failure, "the failure is recorded although memory is out")
     site.check()
     assert site.installation.run("vmpooler-tasks", "health", "--json", status=1).count('"purge_failed"') == 1
     assert worker.running

@@ -39,7 +39,8 @@ from vmpooler_tasks.jobs.pools.provider_calls import Retries
 from vmpooler_tasks.jobs.purge import cycle as purge_cycle
 from vmpooler_tasks.jobs.purge.options import PurgeOptions
 from vmpooler_tasks.model.deadletters.entry import RequestOrigin, failed_vm
-from vmpooler_tasks.model.names import ORPHANED, DeadLetterQueue, Queue
+from vmpooler_tasks.model.names import DeadLetterQueue, Queue
+from vmpooler_tasks.model.purge import PurgeTarget
 from vmpooler_tasks.model.redaction import redacted_text
 from vmpooler_tasks.providers import PoolSpec, Provider, Readiness, VirtualMachine
 from vmpooler_tasks.store import Database, keys
@@ -151,7 +152,7 @@ def act(db: Database, settings: Settings, step: Step) -> Any:
         return purge_cycle.run(db, settings.model_copy(update={"pools": (pool,)}), lambda: step.now, order).total
     match step.action:
         case "purge_orphaned_metadata":
-            order = PurgeOptions(queues=[ORPHANED], force=True, who="test")
+            order = PurgeOptions(queues=[PurgeTarget.ORPHANED], force=True, who="test")
             return purge_cycle.run(db, settings, lambda: step.now, order).total
         case "purge_cycle":
             skipped = purge_cycle.run(db, settings, lambda: step.now, PurgeOptions(who="test")).skipped

@@ -16,6 +16,7 @@ from tests.support.promises import DAY, HOUR, LOG_LINES, MINUTE, WEEK, configure
 from tests.support.world import NOW, POOL, World, settings
 from vmpooler_tasks.config import HealthThresholds, Options, Settings
 from vmpooler_tasks.model.names import DeadLetterQueue, Queue
+from vmpooler_tasks.model.purge import PurgeTarget
 from vmpooler_tasks.store.deadletters.trim import DeadLetterLimits
 from vmpooler_tasks.store.health.record import publish_config
 from vmpooler_tasks.tasks.celery.configuration import schedule
@@ -284,7 +285,7 @@ def test_dlq_max_entries_holds_for_each_queue_and_the_oldest_leave(world: World)
 
 def test_with_dlq_enabled_false_a_purged_vm_leaves_no_entry(world: World) -> None:
     world.vm(Queue.PENDING, "pooler-sad-dog", 7250)
-    assert run_purge(world, settings(dlq_enabled=False)).purged["pending"] == 1
+    assert run_purge(world, settings(dlq_enabled=False)).purged[PurgeTarget.PENDING] == 1
     assert world.client.keys("vmpooler__dlq__*") == []
 
 

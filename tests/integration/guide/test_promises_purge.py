@@ -22,6 +22,7 @@ from tests.support.promises import (
 from tests.support.world import POOL, World, settings
 from vmpooler_tasks.jobs.purge.report import PurgeReport
 from vmpooler_tasks.model.names import Queue
+from vmpooler_tasks.model.purge import PurgeTarget
 
 
 @pytest.fixture
@@ -49,7 +50,7 @@ def test_a_ready_vm_older_than_a_day_is_moved_to_completed(world: World) -> None
 def test_a_vm_in_completed_for_more_than_an_hour_is_removed(world: World) -> None:
     world.vm(Queue.COMPLETED, "pooler-at-the-limit", 3600)
     world.vm(Queue.COMPLETED, "pooler-stale", 3601)
-    assert run_purge(world).purged["completed"] == 1
+    assert run_purge(world).purged[PurgeTarget.COMPLETED] == 1
     assert world.members(Queue.COMPLETED) == {b"pooler-at-the-limit"}
 
 
@@ -76,7 +77,10 @@ def test_an_age_threshold_can_be_configured(world: World, option: str, queue: Qu
     world.client.sadd("vmpooler__pools", POOL)
     world.vm(queue, "pooler-at-the-limit", 600)
     world.vm(queue, "pooler-stale", 601)
-    assert run_purge(world, configured(f":config: {{purge_enabled: true, {option}: 600}}")).purged[counted_as] == 1
+    assert (
+        run_purge(world, configured(f":config: {{purge_enabled: true, {option}: 600}}")).purged[PurgeTarget(counted_as)]
+        == 1
+    )
 
 
 def a_cycle_of_twelve(world: World) -> PurgeReport:

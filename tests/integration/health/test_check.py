@@ -15,8 +15,8 @@ from vmpooler_tasks.jobs.health.check import HealthReport
 from vmpooler_tasks.model.health.status import Status
 from vmpooler_tasks.model.names import DeadLetterQueue, Queue
 from vmpooler_tasks.store import keys
-from vmpooler_tasks.store.purge import batches
-from vmpooler_tasks.store.purge.batches import PurgeLock
+from vmpooler_tasks.store.purge import state as purge_state
+from vmpooler_tasks.store.purge.state import PurgeLock
 
 HOUR, DAY = 3600, 86400
 OTHER = "ubuntu-2004-x86_64"
@@ -193,7 +193,7 @@ def test_registered_sizes_are_read_at_once_and_one_of_the_wrong_type_is_named(
 
 @pytest.mark.parametrize("text", ["abc", "", "nan", "inf", b"\xff", "1e999"])
 def test_numbers_of_our_own_that_cannot_be_read_count_as_never(world: World, text: Any) -> None:
-    world.client.hset(keys.PURGE_STATE, mapping={"started": text, "finished": text, "spared": text})
+    world.client.hset(keys.PURGE_STATE, mapping={"started": text, "finished": text, "skipped_queues": text})
     world.client.hset(
         keys.HEALTH_STATE, mapping={"last_check": text, "purge_expected": text, "empty_since": text, b"\xff": "1"}
     )
@@ -213,9 +213,9 @@ def test_when_a_pool_became_empty_counts_from_now_if_it_cannot_be_read(world: Wo
     assert reasons(check(world, chosen)) == [("empty_pool", POOL)]
 
 
-@pytest.mark.parametrize("spared", ["[5]", '[["p", "ready"]]', '[["p", "ready", "much"]]', '{"a": 1}', "5"])
-def test_queues_left_alone_that_cannot_be_read_are_none(world: World, spared: str) -> None:
-    world.client.hset(keys.PURGE_STATE, "spared", spared)
+@pytest.mark.parametrize("skipped", ["[5]", '[["p", "ready"]]', '[["p", "ready", "much"]]', '{"a": 1}', "5"])
+def test_skipped_queues_that_cannot_be_read_count_as_none(world: World, skipped: str) -> None:
+    world.client.hset(keys.PURGE_STATE, "skipped_queues", skipped)
     assert reasons(check(world)) == []
 
 
@@ -280,7 +280,7 @@ def test_a_purge_that_failed_shows_until_one_works(world: World) -> None:
 def test_a_purge_whose_worker_was_killed_shows_once_its_lock_is_free(world: World) -> None:
     lock = PurgeLock(world.db)
     assert lock.acquire()
-    batches.record_start(world.db, world.now)
+    purge_state.record_start(world.db, world.now)
     world.now += 30
     assert reasons(check(world)) == [], "it is running"
     lock.release()

@@ -14,7 +14,7 @@ from vmpooler_tasks.model.health.status import Status
 from vmpooler_tasks.model.names import DeadLetterQueue, Queue
 from vmpooler_tasks.store import keys
 from vmpooler_tasks.store.health import record as store
-from vmpooler_tasks.store.redis.connection import script_text
+from vmpooler_tasks.store.redis.scripts import script_text
 
 pytestmark = pytest.mark.both_servers
 

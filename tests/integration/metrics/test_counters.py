@@ -16,7 +16,7 @@ from vmpooler_tasks.store.deadletters import read as dead_letters
 from vmpooler_tasks.store.deadletters.push import push as push_dead_letter
 from vmpooler_tasks.store.deadletters.trim import DeadLetterLimits
 from vmpooler_tasks.store.health import record as stored
-from vmpooler_tasks.store.purge import batches
+from vmpooler_tasks.store.purge import state as purge_state
 
 pytestmark = pytest.mark.both_servers
 
@@ -147,11 +147,11 @@ def test_a_whole_cycle_is_counted_with_its_duration(world: World) -> None:
 
 @pytest.mark.parametrize(("seconds", "bound"), [(0, "0.1"), (0.1, "0.1"), (2.4, "2.5"), (1800, "1800"), (1801, "inf")])
 def test_a_duration_has_its_bucket(world: World, seconds: float, bound: str) -> None:
-    batches.record_end(world.db, span=(0.0, seconds), failure=None, spared=[], trail={"action": "purge"})
+    purge_state.record_end(world.db, span=(0.0, seconds), failure=None, skipped_queues=[], trail={"action": "purge"})
     assert counted(world, "purge_cycles_within:") == {bound: "1"}
     assert float(counted(world, "purge_seconds")[""]) == seconds
 
 
 def test_a_cycle_that_failed_has_no_duration(world: World) -> None:
-    batches.record_end(world.db, span=(0.0, 5.0), failure="no", spared=[], trail={"action": "purge"})
+    purge_state.record_end(world.db, span=(0.0, 5.0), failure="no", skipped_queues=[], trail={"action": "purge"})
     assert counted(world, "purge_") == {"failures": "1"}

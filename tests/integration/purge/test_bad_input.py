@@ -11,9 +11,10 @@ from tests.support.promises import letters
 from tests.support.world import POOL, World, settings
 from vmpooler_tasks.errors import StoreRefusedError
 from vmpooler_tasks.model.names import DeadLetterQueue, Queue, readable
+from vmpooler_tasks.model.purge import PurgeTarget
 from vmpooler_tasks.store import keys
 from vmpooler_tasks.store.deadletters import read as dead_letters
-from vmpooler_tasks.store.purge import batches
+from vmpooler_tasks.store.purge import state as purge_state
 from vmpooler_tasks.store.vmpooler import queues
 
 pytestmark = pytest.mark.both_servers
@@ -57,7 +58,7 @@ def test_a_vm_of_any_name_is_purged_from_every_queue_and_told_on_one_line(
     assert world.members(Queue.PENDING) == set()
     assert world.members(Queue.COMPLETED) == {vm + b"r"}
     assert [letter["vm"] for letter in letters(world)] == [readable(vm)]
-    assert {entry["vm"] for entry in report.entries} == {readable(vm + end) for end in (b"", b"r", b"c", b"o")}
+    assert {entry.vm for entry in report.entries} == {readable(vm + end) for end in (b"", b"r", b"c", b"o")}
     assert json.dumps(report.as_json(), ensure_ascii=False).encode()
     for line in caplog.messages:
         assert len(line.splitlines()) == 1
@@ -102,7 +103,7 @@ def test_a_queue_of_the_wrong_type_stops_no_other_queue_and_no_other_pool(world:
     expected[queue] -= 1
     if queue is Queue.COMPLETED:
         expected[Queue.READY] -= 1  # it has nowhere to go
-    assert {name: report.purged[name] for name in expected} == expected
+    assert {name: report.purged[PurgeTarget(name)] for name in expected} == expected
     assert report.error_count == (2 if queue is Queue.COMPLETED else 1)
     assert any(error.startswith(f"Error checking {queue} queue of '{POOL}'") for error in report.errors)
     assert world.client.hgetall(keys.queue(queue, POOL).decode()) == {b"a": b"b"}
@@ -148,7 +149,7 @@ def test_metadata_in_a_queue_whose_key_is_not_utf_8_is_no_orphan_and_the_others_
     world.vm(None, "pooler-queued", 2 * DAY)
     world.vm(None, "pooler-orphan", 2 * DAY)
     report = cycle(world, dry_run=dry_run)
-    assert [(entry["queue"], entry["vm"]) for entry in report.entries] == [("orphaned", "pooler-orphan")]
+    assert [(entry.queue, entry.vm) for entry in report.entries] == [("orphaned", "pooler-orphan")]
     assert report.errors == []
 
 
@@ -196,30 +197,30 @@ def test_a_redis_that_refuses_writes_fails_the_cycle_which_says_so_and_the_next_
         mend()
     assert letters(world) == []
     assert cycle(world).purged == {"pending": 1, "ready": 1, "completed": 1}
-    assert batches.read_state(world.db).failure is None
+    assert purge_state.read(world.db).failure is None
 
 
 def test_out_of_memory_in_mid_cycle_is_recorded_all_the_same(world: World) -> None:
     """Redis fills up once the cycle has begun: what was done stays done, the rest stays, and the end is recorded."""
     everything_in(world, POOL)
-    begin = world.db.begin
+    send = world.db.send
 
     def filling_up(script: str, *rest: object) -> object:
         if script == "purge/purge_ready":
             world.client.config_set("maxmemory", "1")
-        return begin(script, *rest)  # type: ignore[arg-type]
+        return send(script, *rest)  # type: ignore[arg-type]
 
-    world.db.begin = filling_up  # type: ignore[method-assign, assignment]
+    world.db.send = filling_up  # type: ignore[method-assign, assignment]
     try:
         with pytest.raises(StoreRefusedError):
             cycle(world)
-        assert "Redis refused a command" in (batches.read_state(world.db).failure or "")
+        assert "Redis refused a command" in (purge_state.read(world.db).failure or "")
         assert audit(world)[-1]["failure"].startswith("Redis refused a command")
         assert audit(world)[-1]["counts"] == "pending=1"
         assert counters(world)["purge_failures"] == 1
     finally:
         world.client.config_set("maxmemory", "0")
-        world.db.begin = begin  # type: ignore[method-assign]
+        world.db.send = send  # type: ignore[method-assign]
     assert cycle(world).purged == {"ready": 1, "completed": 1}
 
 

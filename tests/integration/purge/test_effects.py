@@ -9,8 +9,9 @@ from tests.support.cycles import audit, counters, cycle
 from tests.support.promises import letters
 from tests.support.world import POOL, World, settings
 from vmpooler_tasks.model.names import DeadLetterQueue, Queue
+from vmpooler_tasks.model.purge import PurgedEntry, PurgeTarget
 from vmpooler_tasks.store import keys
-from vmpooler_tasks.store.purge import batches
+from vmpooler_tasks.store.purge import state as purge_state
 
 pytestmark = pytest.mark.both_servers
 
@@ -227,9 +228,16 @@ def test_what_was_purged_is_told_one_by_one(world: World, caplog: pytest.LogCapt
     world.vm(None, "pooler-o", 2 * DAY)
     report = cycle(world)
     assert report.entries == [
-        {"queue": "completed", "pool": POOL, "vm": "pooler-c", "age_seconds": 2 * HOUR, "max_age_seconds": HOUR},
-        {"queue": "orphaned", "pool": "", "vm": "pooler-o", "age_seconds": 2 * DAY, "max_age_seconds": DAY},
+        PurgedEntry(PurgeTarget.COMPLETED, POOL, "pooler-c", 2 * HOUR, HOUR),
+        PurgedEntry(PurgeTarget.ORPHANED, "", "pooler-o", 2 * DAY, DAY),
     ]
+    assert report.as_json()["entries"][1] == {
+        "queue": "orphaned",
+        "pool": "",
+        "vm": "pooler-o",
+        "age_seconds": 2 * DAY,
+        "max_age_seconds": DAY,
+    }
     assert f"[!] [purge] Removed stale completed VM 'pooler-c' from '{POOL}' (age: 7200s)" in caplog.messages
     assert "[!] [purge] Set expiration on orphaned metadata for 'pooler-o' (age: 172800s)" in caplog.messages
     told = next(record for record in caplog.records if "pooler-c" in record.getMessage())
@@ -266,7 +274,7 @@ def test_two_thousand_vms_on_many_pages_are_each_purged_once(world: World) -> No
     pipe.execute()
     report = cycle(world)
     assert report.purged == {"pending": 1000}
-    assert sorted(entry["vm"] for entry in report.entries) == sorted(stale)
+    assert sorted(entry.vm for entry in report.entries) == sorted(stale)
     assert sorted(letter["vm"] for letter in letters(world)) == sorted(stale)
     assert len({letter["id"] for letter in letters(world)}) == 1000
     assert world.client.scard(keys.queue(Queue.PENDING, POOL)) == 1000
@@ -313,8 +321,8 @@ def test_letters_are_not_trimmed_where_dead_letters_are_off(world: World) -> Non
 
 def test_how_the_cycle_went_is_recorded(world: World) -> None:
     cycle(world)
-    state = batches.read_state(world.db)
+    state = purge_state.read(world.db)
     assert state.started == world.now
     assert state.finished is not None
     assert state.finished >= world.now
-    assert (state.running, state.failure, state.spared, state.unfinished_since) == (False, None, [], None)
+    assert (state.running, state.failure, state.skipped_queues, state.unfinished_since) == (False, None, [], None)

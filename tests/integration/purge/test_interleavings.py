@@ -20,6 +20,7 @@ from tests.support.servers import TestServer
 from tests.support.world import POOL
 from vmpooler_tasks.jobs.purge.report import PurgeReport
 from vmpooler_tasks.model.names import Queue
+from vmpooler_tasks.model.purge import PurgeTarget
 from vmpooler_tasks.store.vmpooler import queues
 
 SCHEDULES = 760
@@ -84,9 +85,11 @@ def check_counters(party: Party, report: PurgeReport, purged_orphans: int) -> No
     for queue in (Queue.PENDING, Queue.READY, Queue.COMPLETED):
         taken = sum(party.origin[vm] is queue for vm in party.purged)
         assert counted.get(f"purged:{queue}:{POOL}", 0) == taken
-        assert report.purged[queue] == taken - sum(party.origin[vm] is queue for vm in party.by_others)
+        assert report.purged[PurgeTarget(queue.value)] == taken - sum(
+            party.origin[vm] is queue for vm in party.by_others
+        )
     assert counted.get("dead_letters:pending", 0) == counted.get(f"purged:pending:{POOL}", 0)
-    assert counted.get("purged:orphaned", 0) == purged_orphans == report.purged["orphaned"]
+    assert counted.get("purged:orphaned", 0) == purged_orphans == report.purged[PurgeTarget.ORPHANED]
     assert report.errors == []
 
 
@@ -140,16 +143,16 @@ def test_a_vm_that_is_moved_after_it_was_read_gets_no_dead_letter(meddled: Meddl
     world, origin = filled(meddled)
     vm = next(vm for vm, queue in origin.items() if queue is Queue.PENDING and vm.startswith(b"p1"))
     moved: list[object] = []
-    begin = meddled.begin
+    send = meddled.send
 
     def just_before(script: str, *rest: object) -> object:
         if script == "purge/purge_pending" and not moved:
             moved.append(Party(world, origin).becomes_ready(vm))
-        return begin(script, *rest)  # type: ignore[arg-type]
+        return send(script, *rest)  # type: ignore[arg-type]
 
-    meddled.begin = just_before  # type: ignore[method-assign, assignment]
+    meddled.send = just_before  # type: ignore[method-assign, assignment]
     report, party = cycle(world), Party(world, origin)
     assert moved == [Queue.READY]
     assert party.look(vm) == {Queue.READY}
     assert vm.decode() not in str(world.client.zrange("vmpooler__dlq__pending", 0, -1))
-    assert report.purged["pending"] == 3
+    assert report.purged[PurgeTarget.PENDING] == 3

@@ -13,9 +13,10 @@ from vmpooler_tasks.jobs.health import check as health_check
 from vmpooler_tasks.jobs.purge import cycle as purge_cycle
 from vmpooler_tasks.jobs.purge.options import PurgeOptions
 from vmpooler_tasks.model.names import Queue
-from vmpooler_tasks.store import Answer, Database, keys
-from vmpooler_tasks.store.purge import batches
-from vmpooler_tasks.store.purge.batches import PurgeLock
+from vmpooler_tasks.model.purge import PurgeTarget
+from vmpooler_tasks.store import Database, PendingReply, keys
+from vmpooler_tasks.store.purge import state as purge_state
+from vmpooler_tasks.store.purge.state import PurgeLock
 
 HOUR, DAY = 3600, 86400
 OTHER = "ubuntu-2004-x86_64"
@@ -63,7 +64,7 @@ def test_a_configured_dry_run_changes_nothing_but_the_record_of_its_run(world: W
     ours = {key for key in after if key not in before}
     assert ours == {b"vmpooler_tasks__purge", b"vmpooler_tasks__audit", b"vmpooler_tasks__counters"}
     assert {key: value for key, value in after.items() if key in before} == before
-    assert batches.read_state(world.db).finished is not None
+    assert purge_state.read(world.db).finished is not None
     assert audit(world)[-1]["dry_run"] == "true"
 
 
@@ -139,7 +140,7 @@ def crowd(world: World, queue: Queue, stale: int, fresh: int, pool: str = POOL) 
         world.vm(queue, f"{pool}-{queue}-fresh-{index}", 60, pool=pool)
 
 
-def test_a_queue_that_would_lose_too_much_is_left_alone_and_the_others_are_not(
+def test_a_queue_that_would_lose_too_much_is_skipped_and_no_other(
     world: World, caplog: pytest.LogCaptureFixture
 ) -> None:
     crowd(world, Queue.READY, stale=6, fresh=4)
@@ -148,12 +149,12 @@ def test_a_queue_that_would_lose_too_much_is_left_alone_and_the_others_are_not(
     report = cycle(world, settings(pools=(POOL, OTHER), purge_max_percent=50))
     assert report.purged == {"ready": 5, "pending": 1}
     assert len(world.members(Queue.READY)) == 10
-    assert report.spared == [(POOL, "ready", 60.0)]
+    assert report.skipped_queues == [(POOL, "ready", 60.0)]
     why = "6 of 10 entries are stale (60.0 %), more than purge_max_percent (50 %)"
-    said = f"Left the ready queue of '{POOL}' alone: {why}"
-    assert report.errors == [said]
-    assert f"[!] [purge] {said}" in caplog.messages
-    assert batches.read_state(world.db).spared == [(POOL, "ready", 60.0)]
+    line = f"Skipped the ready queue of '{POOL}': {why}"
+    assert report.errors == [line]
+    assert f"[!] [purge] {line}" in caplog.messages
+    assert purge_state.read(world.db).skipped_queues == [(POOL, "ready", 60.0)]
 
 
 def test_force_overrules_the_share(world: World) -> None:
@@ -170,23 +171,23 @@ def test_a_dry_run_tells_of_the_share_as_well(world: World) -> None:
     crowd(world, Queue.READY, stale=6, fresh=4)
     before = world.snapshot()
     report = cycle(world, settings(purge_max_percent=50), dry_run=True)
-    assert report.found["ready"] == 6
+    assert report.found[PurgeTarget.READY] == 6
     assert len(report.entries) == 6
     why = "6 of 10 entries are stale (60.0 %), more than purge_max_percent (50 %)"
-    assert report.errors == [f"Would leave the ready queue of '{POOL}' alone: {why}"]
+    assert report.errors == [f"Would skip the ready queue of '{POOL}': {why}"]
     assert world.snapshot() == before
 
 
-def test_a_forced_purge_of_the_spared_pool_settles_it_and_no_other(world: World) -> None:
+def test_a_forced_purge_of_the_skipped_pool_settles_it_and_no_other(world: World) -> None:
     chosen = settings(pools=(POOL, OTHER), purge_max_percent=50)
     for pool in (POOL, OTHER):
         crowd(world, Queue.READY, stale=6, fresh=4, pool=pool)
     cycle(world, chosen)
-    ran = batches.read_state(world.db).finished
+    ran = purge_state.read(world.db).finished
     world.now += 100
     assert cycle(world, chosen, pools=(POOL,), force=True).purged == {"ready": 6}
-    assert batches.read_state(world.db).spared == [(OTHER, "ready", 60.0)]
-    assert batches.read_state(world.db).finished == ran  # a part of a cycle is none
+    assert purge_state.read(world.db).skipped_queues == [(OTHER, "ready", 60.0)]
+    assert purge_state.read(world.db).finished == ran  # a part of a cycle is none
 
 
 def test_a_mistake_of_ours_in_mid_cycle_is_logged_and_recorded_as_well(
@@ -195,27 +196,27 @@ def test_a_mistake_of_ours_in_mid_cycle_is_logged_and_recorded_as_well(
     world.vm(Queue.PENDING, "pooler-a", 7201)
 
     class Breaking(Database):
-        def begin(self, script: str, keys: Sequence[bytes], args: Sequence[Any]) -> Answer:
+        def send(self, script: str, keys: Sequence[bytes], args: Sequence[Any], *parse: Any) -> PendingReply[Any]:
             if script == "purge/purge_pending":
                 raise TypeError("broken on purpose")
-            return super().begin(script, keys, args)
+            return super().send(script, keys, args, *parse)
 
     order = PurgeOptions(who="test")
     with pytest.raises(TypeError, match="on purpose"):
         purge_cycle.run(Breaking(world.db.address), settings(), world.clock, order)
     assert "[!] [purge] Failed during purge cycle: TypeError: broken on purpose" in caplog.messages
-    assert batches.read_state(world.db).failure == "TypeError: broken on purpose"
-    assert batches.read_state(world.db).unfinished_since is None
-    assert cycle(world).purged["pending"] == 1
+    assert purge_state.read(world.db).failure == "TypeError: broken on purpose"
+    assert purge_state.read(world.db).unfinished_since is None
+    assert cycle(world).purged[PurgeTarget.PENDING] == 1
 
 
-def test_a_spared_queue_is_purged_once_its_share_is_small_again(world: World) -> None:
+def test_a_skipped_queue_is_purged_once_its_share_is_small_again(world: World) -> None:
     crowd(world, Queue.READY, stale=6, fresh=4)
     chosen = settings(purge_max_percent=50)
     cycle(world, chosen)
     crowd(world, Queue.READY, stale=0, fresh=20)
     assert cycle(world, chosen).purged == {"ready": 6}
-    assert batches.read_state(world.db).spared == []
+    assert purge_state.read(world.db).skipped_queues == []
 
 
 def test_a_second_cycle_is_skipped_and_says_so_and_takes_no_lock_away(
@@ -266,9 +267,9 @@ def test_a_cycle_that_ended_by_itself_releases_its_lock_even_if_it_failed(world:
 def test_only_a_whole_cycle_counts_as_the_purge_having_run(world: World) -> None:
     cycle(world, pools=(POOL,))
     cycle(world, queues=("pending",))
-    assert batches.read_state(world.db).finished is None
+    assert purge_state.read(world.db).finished is None
     cycle(world)
-    assert batches.read_state(world.db).finished is not None
+    assert purge_state.read(world.db).finished is not None
     assert [entry["action"] for entry in audit(world)] == ["purge"] * 3
     assert counters(world)["purge_cycles"] == 3
 

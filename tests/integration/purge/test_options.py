@@ -9,8 +9,8 @@ from tests.support.cycles import cycle
 from tests.support.world import POOL, World, settings
 from vmpooler_tasks.cli.purge import purge as command
 from vmpooler_tasks.errors import InvalidInputError
-from vmpooler_tasks.jobs.purge.options import QUEUES
 from vmpooler_tasks.model.names import Queue
+from vmpooler_tasks.model.purge import PurgeTarget
 from vmpooler_tasks.store import keys
 
 DAY = 86400
@@ -74,4 +74,4 @@ def test_a_list_of_pools_of_the_wrong_type_leaves_the_configured_ones_known(worl
 def test_the_command_offers_the_queues_that_may_be_named() -> None:
     (option,) = (param for param in command.params if param.name == "queues")
     assert isinstance(option.type, click.Choice)
-    assert option.type.choices == QUEUES
+    assert option.type.choices == tuple(PurgeTarget)

@@ -5,6 +5,7 @@ import pytest
 from tests.support.cycles import counters, cycle
 from tests.support.world import POOL, World, settings
 from vmpooler_tasks.model.names import Queue
+from vmpooler_tasks.model.purge import PurgeTarget
 from vmpooler_tasks.store import keys
 
 HOUR, DAY = 3600, 86400
@@ -53,7 +54,7 @@ def test_metadata_in_any_queue_of_any_pool_is_no_orphan(world: World, queue: Que
         world.client.hset(keys.vm(vm), "clone", world.stamp(DAY + 1))
     chosen = settings(max_pending_age=60 * DAY)
     assert cycle(world, chosen, queues=("orphaned",)).total == 0
-    assert cycle(world, chosen).purged["orphaned"] == 0
+    assert cycle(world, chosen).purged[PurgeTarget.ORPHANED] == 0
     assert ttl(world, vm) == -1
 
 
@@ -72,7 +73,9 @@ def test_an_orphan_without_a_time_ages_from_when_it_was_first_seen(world: World)
 
 def test_metadata_of_the_wrong_type_is_an_orphan_too(world: World) -> None:
     world.client.set("vmpooler__vm__pooler-a", "x")
-    assert cycle(world).errors == ["Error checking orphaned metadata 'vmpooler__vm__pooler-a': its metadata is no hash"]
+    assert cycle(world).errors == [
+        "Error checking orphaned metadata 'vmpooler__vm__pooler-a': its metadata is not a hash"
+    ]
     world.now += DAY + 1
     assert cycle(world).purged == {"orphaned": 1}
     assert expires_within_the_hour(world, b"pooler-a")

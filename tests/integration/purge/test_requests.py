@@ -4,6 +4,7 @@ import pytest
 
 from tests.support.cycles import counters, cycle
 from tests.support.world import World, settings
+from vmpooler_tasks.model.purge import PurgeTarget
 
 pytestmark = pytest.mark.both_servers
 
@@ -57,7 +58,7 @@ def test_a_request_that_was_answered_is_left_alone_and_not_found(world: World, s
     request(world, "req-old", 2 * DAY, PROCESSING, status=status)
     before = fields(world, "req-old")
     report = cycle(world, dry_run=dry_run)
-    assert report.found["requests"] == 0
+    assert report.found[PurgeTarget.REQUESTS] == 0
     assert report.total == 0
     assert fields(world, "req-old") == before
     assert world.client.zcard(PROCESSING) == 1
@@ -113,8 +114,8 @@ def test_any_number_of_older_ones_that_were_answered_hides_no_stuck_one(world: W
     request(world, "req-stuck", 2 * DAY)
     request(world, "req-new", 60)
     report = cycle(world, dry_run=dry_run)
-    assert report.found["requests"] == 1
-    assert [entry["vm"] for entry in report.entries] == ["req-stuck"]
+    assert report.found[PurgeTarget.REQUESTS] == 1
+    assert [entry.vm for entry in report.entries] == ["req-stuck"]
     assert fields(world, "req-stuck").get("status") == (None if dry_run else "failed")
 
 
@@ -123,5 +124,5 @@ def test_all_that_are_stuck_fail_in_one_cycle_oldest_first(world: World) -> None
         request(world, f"req-{number}", 2 * DAY - number)
     report = cycle(world)
     assert report.purged == {"requests": 1200}
-    assert [entry["vm"] for entry in report.entries[:3]] == ["req-0", "req-1", "req-2"]
+    assert [entry.vm for entry in report.entries[:3]] == ["req-0", "req-1", "req-2"]
     assert not world.client.exists(WAITING)

@@ -6,6 +6,7 @@ from tests.support.cycles import cycle
 from tests.support.promises import letters
 from tests.support.world import POOL, World, settings
 from vmpooler_tasks.model.names import Queue
+from vmpooler_tasks.model.purge import PurgeTarget
 from vmpooler_tasks.store import keys
 
 HOUR, DAY = 3600, 86400
@@ -37,14 +38,14 @@ def test_the_first_cycle_leaves_it_alone_and_one_after_the_maximum_age_purges_it
     world: World, queue: Queue, kind: str
 ) -> None:
     vm = entry(world, queue, "pooler-a", UNUSABLE[kind])
-    assert cycle(world).purged[queue] == 0
+    assert cycle(world).purged[PurgeTarget(queue.value)] == 0
     world.now += LIMITS[queue]
-    assert cycle(world).purged[queue] == 0, "the limit itself is not stale"
+    assert cycle(world).purged[PurgeTarget(queue.value)] == 0, "the limit itself is not stale"
     world.now += 1
     report = cycle(world)
-    assert report.purged[queue] == 1
+    assert report.purged[PurgeTarget(queue.value)] == 1
     assert vm not in world.members(queue)
-    assert report.entries[0]["age_seconds"] == LIMITS[queue] + 1
+    assert report.entries[0].age_seconds == LIMITS[queue] + 1
 
 
 def test_it_counts_as_an_error_to_be_told_unless_it_is_merely_missing(
@@ -73,7 +74,7 @@ def test_metadata_of_the_wrong_type_ages_as_well(world: World, kind: str) -> Non
     world.vm(Queue.PENDING, "pooler-stale", 7201)
     first = cycle(world)
     assert first.purged == {"pending": 1}, "it stops nothing else"
-    assert first.errors == ["Error checking pending VM 'pooler-a': its metadata is no hash"]
+    assert first.errors == ["Error checking pending VM 'pooler-a': its metadata is not a hash"]
     world.now += 7201
     assert cycle(world).purged == {"pending": 1}
     assert world.members(Queue.PENDING) == set()
@@ -135,16 +136,16 @@ def test_a_completed_vm_does_not_age_from_its_checkout_as_in_vmpooler(world: Wor
     old = world.stamp(30 * DAY)
     vm = world.vm(Queue.COMPLETED, "pooler-a", None)
     world.client.hset(keys.vm(vm), mapping={"clone": old, "ready": old, "checkout": old})
-    assert cycle(world).purged["completed"] == 0
+    assert cycle(world).purged[PurgeTarget.COMPLETED] == 0
     world.now += HOUR + 1
-    assert cycle(world).purged["completed"] == 1
+    assert cycle(world).purged[PurgeTarget.COMPLETED] == 1
 
 
 def test_a_vm_that_a_cycle_moves_to_completed_is_remembered_there_at_once(world: World) -> None:
     vm = world.vm(Queue.READY, "pooler-a", DAY + 1)
     cycle(world)
     world.now += HOUR + 1
-    assert cycle(world).purged["completed"] == 1
+    assert cycle(world).purged[PurgeTarget.COMPLETED] == 1
     assert vm not in world.members(Queue.COMPLETED)
 
 

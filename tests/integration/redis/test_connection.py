@@ -12,12 +12,12 @@ from tests.support.servers import TestServer
 from tests.support.world import POOL, World
 from vmpooler_tasks.errors import StoreRefusedError, StoreUnavailableError, WrongTypeError
 from vmpooler_tasks.model.names import DeadLetterQueue, Queue
-from vmpooler_tasks.store import Database, keys
+from vmpooler_tasks.store import Database, PendingReply, keys
 from vmpooler_tasks.store.deadletters import read as dead_letters
 from vmpooler_tasks.store.deadletters.delete import delete
 from vmpooler_tasks.store.fleet import audit
 from vmpooler_tasks.store.redis import server
-from vmpooler_tasks.store.redis.connection import Answer, script_text
+from vmpooler_tasks.store.redis.scripts import script_text
 from vmpooler_tasks.store.vmpooler import queues
 
 pytestmark = pytest.mark.both_servers
@@ -25,15 +25,15 @@ pytestmark = pytest.mark.both_servers
 SECRET = "hunter2"
 
 
-def fields(db: Database, *vms: bytes) -> Answer:
-    return queues.fields(db, vms, b"pool")
+def fields(db: Database, *vms: bytes) -> PendingReply[list[list[bytes | None]]]:
+    return queues.query_fields(db, vms, b"pool")
 
 
 def test_a_script_is_sent_once_and_then_named(world: World) -> None:
     world.client.script_flush()
     world.client.config_resetstat()
     for _ in range(5):
-        fields(world.db, b"a").result()
+        fields(world.db, b"a").read()
     stats = world.client.info("commandstats")
     assert stats["cmdstat_script|load"]["calls"] == 1
     assert stats["cmdstat_evalsha"]["calls"] == 6, "one of them only learned that the server did not know it"
@@ -41,17 +41,17 @@ def test_a_script_is_sent_once_and_then_named(world: World) -> None:
 
 def test_a_server_that_forgot_its_scripts_gets_them_again(world: World) -> None:
     world.vm(Queue.READY, "a", 60)
-    assert fields(world.db, b"a").result() == [[POOL.encode()]]
+    assert fields(world.db, b"a").read() == [[POOL.encode()]]
     world.client.script_flush()
-    assert fields(world.db, b"a").result() == [[POOL.encode()]]
-    assert [name for page, _ in queues.pages(world.db, Queue.READY, POOL, b"ready") for name in page] == [b"a"]
+    assert fields(world.db, b"a").read() == [[POOL.encode()]]
+    assert [name for page, _ in queues.read_pages(world.db, Queue.READY, POOL, b"ready") for name in page] == [b"a"]
 
 
 def test_a_stream_goes_on_when_scripts_are_forgotten_between_two_pages(world: World) -> None:
     names = {f"pooler-{index:05}".encode() for index in range(3000)}
     world.client.sadd(keys.queue(Queue.READY, POOL), *names)
     found: set[bytes] = set()
-    for page, stamps in queues.pages(world.db, Queue.READY, POOL, b"ready"):
+    for page, stamps in queues.read_pages(world.db, Queue.READY, POOL, b"ready"):
         found.update(page)
         assert stamps == [None] * len(page)
         world.client.script_flush()
@@ -61,7 +61,7 @@ def test_a_stream_goes_on_when_scripts_are_forgotten_between_two_pages(world: Wo
 def test_a_stream_that_is_left_early_spoils_nothing_for_the_next(world: World) -> None:
     world.client.sadd(keys.queue(Queue.READY, POOL), *(f"pooler-{index}" for index in range(3000)))
     for _ in range(5):
-        pages = queues.pages(world.db, Queue.READY, POOL, b"ready")
+        pages = queues.read_pages(world.db, Queue.READY, POOL, b"ready")
         next(pages)
         pages.close()  # type: ignore[attr-defined]
         assert world.db.call("PING") in {b"PONG", True}
@@ -72,15 +72,15 @@ def test_several_answers_may_be_under_way_at_once(world: World) -> None:
     for name in ("a", "b", "c"):
         world.vm(Queue.READY, name, 60, pool=name)
     answers = [fields(world.db, name) for name in (b"a", b"b", b"c")]
-    assert [answer.result() for answer in reversed(answers)] == [[[b"c"]], [[b"b"]], [[b"a"]]]
+    assert [answer.read() for answer in reversed(answers)] == [[[b"c"]], [[b"b"]], [[b"a"]]]
 
 
 def test_an_answer_that_is_an_error_leaves_the_line_in_order(world: World) -> None:
     world.client.set("vmpooler__pending__x", "no set")
     for _ in range(3):
         with pytest.raises(WrongTypeError):
-            list(queues.pages(world.db, Queue.PENDING, "x", b"clone"))
-        assert fields(world.db, b"a").result() == [[None]]
+            list(queues.read_pages(world.db, Queue.PENDING, "x", b"clone"))
+        assert fields(world.db, b"a").read() == [[None]]
 
 
 def test_an_error_of_the_wrong_type_names_the_key_or_those_that_it_may_be(world: World) -> None:
@@ -94,9 +94,9 @@ def test_an_error_of_the_wrong_type_names_the_key_or_those_that_it_may_be(world:
     with pytest.raises(WrongTypeError, match=f"^{begins}vmpooler__dlq__clone: WRONGTYPE "):
         list(dead_letters.newest_first(world.db, [DeadLetterQueue.CLONE]))
     with pytest.raises(WrongTypeError, match=rf"^{begins}vmpooler__pending__a\\nb: WRONGTYPE "):
-        list(queues.pages(world.db, Queue.PENDING, "a\nb", b"clone"))
+        list(queues.read_pages(world.db, Queue.PENDING, "a\nb", b"clone"))
     with pytest.raises(WrongTypeError, match=rf"^{begins}vmpooler__pending__a\\nb: WRONGTYPE "):
-        list(queues.names(world.db, keys.queue(Queue.PENDING, "a\nb")))
+        list(queues.read_names(world.db, keys.queue(Queue.PENDING, "a\nb")))
     with pytest.raises(WrongTypeError, match=f"^{begins}vmpooler_tasks__audit: WRONGTYPE "):
         audit.newest_first(world.db, 1)
     with pytest.raises(WrongTypeError, match=f"^{begins}one of vmpooler__dlq__clone, vmpooler_tasks__counters, .*: "):
@@ -108,7 +108,7 @@ def test_an_error_of_the_wrong_type_names_the_key_or_those_that_it_may_be(world:
 def test_what_is_no_hash_reads_as_nothing(world: World) -> None:
     world.client.set("vmpooler__vm__a", "x")
     world.vm(Queue.READY, "b", 60)
-    assert fields(world.db, b"a", b"b", b"c").result() == [[None], [POOL.encode()], [None]]
+    assert fields(world.db, b"a", b"b", b"c").read() == [[None], [POOL.encode()], [None]]
 
 
 def test_a_refused_write_is_told_with_the_address(world: World) -> None:
@@ -127,7 +127,7 @@ def test_no_server_is_an_error_with_the_address_and_without_the_password(tmp_pat
         listener.bind(("127.0.0.1", 0))
         port = listener.getsockname()[1]
         db = Database(f"redis://user:{SECRET}@127.0.0.1:{port}/0")
-        for attempt in (lambda: db.call("PING"), lambda: fields(db, b"a"), lambda: list(queues.names(db, b"k"))):
+        for attempt in (lambda: db.call("PING"), lambda: fields(db, b"a"), lambda: list(queues.read_names(db, b"k"))):
             with pytest.raises(
                 StoreUnavailableError, match=f"Redis does not answer: redis://127.0.0.1:{port}/0"
             ) as caught:
@@ -162,24 +162,24 @@ def test_a_wrong_password_is_an_error_that_does_not_show_it(own_server: TestServ
 
 def test_a_server_that_was_restarted_is_found_again(own_server: TestServer) -> None:
     db = Database(own_server.url)
-    assert fields(db, b"a").result() == [[None]]
+    assert fields(db, b"a").read() == [[None]]
     own_server.kill()
     with pytest.raises(StoreUnavailableError):
-        fields(db, b"a").result()
+        fields(db, b"a").read()
     own_server.start()
-    assert fields(db, b"a").result() == [[None]]
+    assert fields(db, b"a").read() == [[None]]
     db.close()
 
 
 def test_connections_that_the_server_closed_are_replaced_without_an_error(own_server: TestServer) -> None:
     db = Database(own_server.url)
     for answer in [fields(db, b"a") for _ in range(3)]:
-        answer.result()
+        answer.read()
     with contextlib.closing(Database(own_server.url)) as other:
         other.call("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
     for answer in [fields(db, b"a") for _ in range(3)]:
-        assert answer.result() == [[None]]
-    assert [page for page in queues.keyspace(db) if page != ([], [])] == []
+        assert answer.read() == [[None]]
+    assert [page for page in queues.scan_keyspace(db) if page != ([], [])] == []
     db.close()
 
 
@@ -188,7 +188,7 @@ def test_a_server_that_does_not_answer_is_not_waited_for_for_ever(own_server: Te
     assert db.call("PING") in {b"PONG", True}
     other.call("CLIENT", "PAUSE", "600", "ALL")
     with pytest.raises(StoreUnavailableError, match="no reply in time"):
-        fields(db, b"a").result()
+        fields(db, b"a").read()
     other.close()
     db.close()
 
@@ -205,7 +205,7 @@ def test_the_keyspace_is_seen_whole_and_sorted_by_kind(world: World) -> None:
     pipe.execute()
     vms: set[bytes] = set()
     queue_keys: set[bytes] = set()
-    for some_vms, some_queues in queues.keyspace(world.db):
+    for some_vms, some_queues in queues.scan_keyspace(world.db):
         vms.update(some_vms)
         queue_keys.update(some_queues)
     assert vms == names

@@ -1,18 +1,16 @@
 """Dead letters by way of the API: looked at, deleted, run again; and the purge."""
 
 import json
-from typing import Any, get_args
+from typing import Any
 
 import httpx
 import pytest
 
 from tests.support.world import NOW, POOL, World
-from vmpooler_tasks.jobs.purge.options import QUEUES
 from vmpooler_tasks.model.names import DeadLetterQueue, Queue
 from vmpooler_tasks.store import keys
 from vmpooler_tasks.store.fleet import audit
 from vmpooler_tasks.store.fleet.audit import AuditEntry
-from vmpooler_tasks.web.api.parameters import PurgedQueue
 
 DLQ = "/api/v1/queue/dlq"
 
@@ -207,10 +205,6 @@ def test_the_query_that_the_contract_names_is_a_dry_run_of_a_post_as_well(web: h
 def test_a_purge_of_an_unknown_pool_is_refused(web: httpx.Client) -> None:
     answer = web.post("/api/v1/queue/purge", json={"pools": ["centos-7-x86"]})
     assert (answer.status_code, "did you mean centos-7-x86_64?" in answer.json()["detail"]) == (404, True)
-
-
-def test_the_schema_names_the_queues_that_a_purge_knows() -> None:
-    assert get_args(PurgedQueue) == QUEUES
 
 
 def test_a_plan_of_very_many_names_the_first(web: httpx.Client, web_world: World) -> None:

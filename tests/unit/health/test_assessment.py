@@ -20,6 +20,7 @@ from vmpooler_tasks.model.health.parsing import parse_reason
 from vmpooler_tasks.model.health.reasons import REASONS, HealthReason, ReasonCode, explain
 from vmpooler_tasks.model.health.status import Status
 from vmpooler_tasks.model.names import DeadLetterQueue
+from vmpooler_tasks.model.purge import SkippedQueue
 
 NOW = 1_705_314_600.0
 HOUR = 3600
@@ -164,7 +165,7 @@ def test_health_degrades_before_the_cap_is_reached() -> None:
     [
         ({"unfinished_since": NOW - 60}, "purge_unfinished"),
         ({"failure": "Redis refused a command"}, "purge_failed"),
-        ({"spared": [("p", "ready", 80.5)]}, "purge_aborted"),
+        ({"skipped_queues": [SkippedQueue("p", "ready", 80.5)]}, "purge_aborted"),
     ],
 )
 def test_a_purge_in_trouble_degrades(changes: dict[str, Any], code: str) -> None:
@@ -196,7 +197,12 @@ def test_a_status_from_the_future_is_stale() -> None:
 def every_reason() -> list[HealthReason]:
     """At least one of each code that can come out of `assess`, a refused write, and a status that is read."""
     crowded = PoolMetrics(QueueMetrics(101, stuck_count=11), QueueMetrics(501))
-    in_trouble = purge(last_run=None, unfinished_since=NOW - 60, failure="x", spared=[("a pool {x}", "ready", 80.5)])
+    in_trouble = purge(
+        last_run=None,
+        unfinished_since=NOW - 60,
+        failure="x",
+        skipped_queues=[SkippedQueue("a pool {x}", "ready", 80.5)],
+    )
     assessment = assess(
         HealthMetrics(pools=pools(p=crowded), dead_letters={DeadLetterQueue.TASKS: 9500}),
         LIMITS,

@@ -13,9 +13,10 @@ import pytest
 
 from vmpooler_tasks import logs
 from vmpooler_tasks.errors import InvalidInputError
+from vmpooler_tasks.jobs.purge.entries import StaleEntry
 from vmpooler_tasks.jobs.purge.report import PurgeReport
 from vmpooler_tasks.logs import LogFormat
-from vmpooler_tasks.model.names import Queue
+from vmpooler_tasks.model.purge import PurgeTarget
 
 TASK = {"task": "vmpooler_tasks.purge_stale_entries", "task_id": "1b2c"}
 FORGED = "x'\n[2026-01-01 00:00:00,000: INFO/MainProcess] [*] [purge] all is well\r\x1b[2J\u2028{}"
@@ -94,7 +95,7 @@ def test_a_lines_own_fields_stand_above_those_of_the_moment() -> None:
 def test_the_lines_of_a_purge_have_vm_pool_and_queue(dry_run: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     def purge(log: logging.Logger) -> None:
         monkeypatch.setattr("vmpooler_tasks.jobs.purge.report._log", log)
-        PurgeReport(dry_run).entries_of(Queue.READY, "centos", [(b"pooler-a", 90000.0)], 86400.0)
+        PurgeReport(dry_run).add_entries(PurgeTarget.READY, "centos", [StaleEntry(b"pooler-a", b"", 90000.0)], 86400.0)
 
     found = parsed(purge, lambda: TASK)
     assert {"vm": "pooler-a", "pool": "centos", "queue": "ready", **TASK}.items() <= found.items()

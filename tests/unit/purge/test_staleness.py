@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vmpooler_tasks.model.staleness import Age, AgeLimit, complaint
+from vmpooler_tasks.model.staleness import AgeLimit, Unusable, problem_of
 from vmpooler_tasks.model.timestamps import moment, parse_time, ruby_utc
 
 NOW = 1_705_314_600.0
@@ -31,21 +31,26 @@ def test_a_fraction_of_a_second_beyond_the_limit_is_beyond_it() -> None:
 def test_a_time_ahead_is_fresh_for_a_day_since_clocks_and_zones_disagree() -> None:
     limit = AgeLimit.at(NOW, 7200)
     assert limit.stale_age(stamp(-DAY)) is None
-    assert limit.stale_age(stamp(-DAY - 1)) is Age.IN_THE_FUTURE
+    assert limit.stale_age(stamp(-DAY - 1)) is Unusable.IN_THE_FUTURE
 
 
 @pytest.mark.parametrize(
     ("raw", "expected"),
-    [(None, Age.MISSING), (b"", Age.UNREADABLE), (b"\xff", Age.UNREADABLE), (b"12", Age.UNREADABLE)],
+    [
+        (None, Unusable.MISSING),
+        (b"", Unusable.UNREADABLE),
+        (b"\xff", Unusable.UNREADABLE),
+        (b"12", Unusable.UNREADABLE),
+    ],
 )
-def test_what_tells_no_time_says_why(raw: bytes | None, expected: Age) -> None:
+def test_an_unusable_timestamp_has_a_reason(raw: bytes | None, expected: Unusable) -> None:
     assert AgeLimit.at(NOW, 7200).stale_age(raw) is expected
 
 
 def test_an_entry_without_a_time_ages_from_when_it_was_first_seen() -> None:
     limit = AgeLimit.at(NOW, 7200)
-    assert limit.stale_since(NOW - 7201) == 7201
-    assert limit.stale_since(NOW - 7200) is None
+    assert limit.stale_age_since(NOW - 7201) == 7201
+    assert limit.stale_age_since(NOW - 7200) is None
 
 
 @pytest.mark.parametrize("never", [1e11, 1e15, 1e300])
@@ -53,29 +58,29 @@ def test_a_limit_beyond_the_calendar_means_never(never: float) -> None:
     limit = AgeLimit.at(NOW, never)
     stamps = [b"0001-01-01 00:00:00 +0000", b"0999-01-01 00:00:00 +0000", stamp(7200)]
     assert [limit.stale_age(each) for each in stamps] == [None] * 3
-    assert limit.stale_since(0) is None
+    assert limit.stale_age_since(0) is None
 
 
 def test_a_complaint_shows_the_text_and_a_missing_time_is_none() -> None:
-    assert complaint(Age.MISSING, None) is None
-    assert complaint(Age.UNREADABLE, b"1\xff") == 'no time information in "1\\xff"'
-    assert complaint(Age.IN_THE_FUTURE, b"2999") == '"2999" is more than a day ahead'
+    assert problem_of(Unusable.MISSING, None) is None
+    assert problem_of(Unusable.UNREADABLE, b"1\xff") == 'no time information in "1\\xff"'
+    assert problem_of(Unusable.IN_THE_FUTURE, b"2999") == '"2999" is more than a day ahead'
 
 
 def test_a_page_of_rubys_times_is_sorted_out_without_looking_at_each() -> None:
     limit = AgeLimit.at(NOW, 7200)
     stamps = [stamp(0), stamp(7201), stamp(7199), stamp(7200), None, stamp(-2 * DAY), stamp(-DAY), stamp(1e9)]
     # Stale ones, the missing, the one too far ahead, and the one in the very second of the limit.
-    assert list(limit.doubtful(stamps)) == [1, 3, 4, 5, 7]
+    assert list(limit.not_surely_fresh(stamps)) == [1, 3, 4, 5, 7]
 
 
 @pytest.mark.parametrize("odd", [b"2024-01-15T10:30:00Z", b"x", stamp(0) + b"\n", stamp(0) + b"\n" + stamp(0), b"\n"])
 def test_one_other_form_among_them_means_that_all_are_looked_at(odd: bytes) -> None:
-    assert list(AgeLimit.at(NOW, 7200).doubtful([stamp(0), odd, None])) == [0, 1, 2]
+    assert list(AgeLimit.at(NOW, 7200).not_surely_fresh([stamp(0), odd, None])) == [0, 1, 2]
 
 
 def test_an_empty_page_has_nothing_to_look_at() -> None:
-    assert list(AgeLimit.at(NOW, 7200).doubtful([])) == []
+    assert list(AgeLimit.at(NOW, 7200).not_surely_fresh([])) == []
 
 
 def _ruby(age: float, offset_minutes: int) -> bytes:
@@ -117,20 +122,20 @@ def test_the_quick_look_passes_over_nothing_that_the_close_look_finds_stale(
     page: list[bytes | int | None], now: float, max_age: float
 ) -> None:
     limit = AgeLimit.at(now, max_age)
-    looked_at = set(limit.doubtful(page))
+    looked_at = set(limit.not_surely_fresh(page))
     for index, raw in enumerate(page):
         if index in looked_at:
             continue
         assert isinstance(raw, bytes), "what has no timestamp has to be looked at"
         # A day that no month has passes for fresh until the limit reaches it; then it is looked at.
-        assert limit.stale_age(raw) is None or (limit.stale_age(raw) is Age.UNREADABLE and not _is_a_date(raw))
+        assert limit.stale_age(raw) is None or (limit.stale_age(raw) is Unusable.UNREADABLE and not _is_a_date(raw))
 
 
 @given(st.lists(RUBY_UTC, min_size=1, max_size=12), NOWS)
 def test_fresh_times_of_rubys_are_not_looked_at(page: list[bytes], now: float) -> None:
     limit = AgeLimit.at(now, 7200)
     close = {i for i, raw in enumerate(page) if limit.stale_age(raw) is not None}
-    for index in set(limit.doubtful(page)) - close:
+    for index in set(limit.not_surely_fresh(page)) - close:
         then = parse_time(page[index])
         assert then is not None
         assert abs((then - limit.cutoff).total_seconds()) < 1, "only the very second of the limit is in doubt"

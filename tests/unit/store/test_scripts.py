@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import vmpooler_tasks.store
-from vmpooler_tasks.store.redis.connection import script_text
+from vmpooler_tasks.store.redis.scripts import script_text
 
 STORE = Path(*vmpooler_tasks.store.__path__)
 FOLDER = STORE / "lua"

@@ -23,8 +23,8 @@ from vmpooler_tasks.store.health import record as health_record
 from vmpooler_tasks.store.health.record import HealthState
 from vmpooler_tasks.store.pools import breakers, other_manager
 from vmpooler_tasks.store.pools.breakers import Suspension
-from vmpooler_tasks.store.purge import batches
-from vmpooler_tasks.store.purge.batches import PurgeState
+from vmpooler_tasks.store.purge import state as purge_state
+from vmpooler_tasks.store.purge.state import PurgeState
 
 _log = logging.getLogger("vmpooler_tasks.health")
 
@@ -90,7 +90,7 @@ def _check(db: Database, settings: Settings, now: float) -> tuple[HealthMetrics,
     metrics = measurement.metrics
     for key in measurement.unreadable:
         _log.warning("[!] [health] Error checking '%s': it is of another type, or holds other data", on_one_line(key))
-    purge = batches.read_state(db)
+    purge = purge_state.read(db)
     state = HealthState(
         last_check=now,
         purge_expected=_purge_expected(settings, before, purge, now),
@@ -157,7 +157,7 @@ def _purge_history(settings: Settings, purge: PurgeState, state: HealthState) ->
         first_expected=state.purge_expected or 0,
         unfinished_since=purge.unfinished_since,
         failure=purge.failure,
-        spared=purge.spared,
+        skipped_queues=purge.skipped_queues,
     )
 
 

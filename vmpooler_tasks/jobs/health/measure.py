@@ -104,7 +104,7 @@ class _Walk:
         instant, ages, met = moment(self.now), list[float](), set[int]()
         horizon = instant + MAX_AHEAD  # a later timestamp has no age, as in a purge
         try:
-            for names, stamps in queues.pages(self.db, queue, pool, TIMESTAMP_FIELD[queue]):
+            for names, stamps in queues.read_pages(self.db, queue, pool, TIMESTAMP_FIELD[queue]):
                 for name, stamp in zip(names, stamps, strict=True):
                     known = hash(name)
                     if known in met:
@@ -137,7 +137,7 @@ class _Walk:
         unconfigured: set[bytes] = set()  # queues of pools that are no longer configured
         orphans: set[bytes] = set()
         waiting: list[bytes] = []
-        for vms, queue_keys in queues.keyspace(self.db):
+        for vms, queue_keys in queues.scan_keyspace(self.db):
             unconfigured.update(set(queue_keys) - known)
             waiting += [vm for vm in vms if hash(vm) not in self.queued]
             if len(waiting) >= queues.PAGE:
@@ -151,12 +151,12 @@ class _Walk:
 
     def _unexpiring(self, vms: Sequence[bytes]) -> Iterator[bytes]:
         for batch in chunks(vms, queues.PAGE):
-            for vm, _ in queues.metadata(self.db, batch, ORPHAN_FIELD).unexpiring(batch):
+            for vm, _ in queues.query_unexpiring(self.db, batch, ORPHAN_FIELD).read():
                 yield vm
 
     def _names(self, key: bytes) -> Iterator[list[bytes]]:
         try:
-            yield from queues.names(self.db, key)
+            yield from queues.read_names(self.db, key)
         except WrongTypeError:  # such a key holds no VM
             if readable(key) not in self.unreadable:
                 self.unreadable.append(readable(key))

@@ -37,8 +37,8 @@ def check(context: PoolContext, vm: str, pool_name: str) -> CheckResult:
 
 
 def _was_first_seen_before_grace(context: PoolContext, vm: str, pool: str, now: float) -> bool:
-    (since,) = queues.first_seen(context.db, Queue.RUNNING, pool, [vm.encode()], now=now).result()
-    return since is not None and now - float(since) >= GRACE_SECONDS
+    (since,) = queues.remember_first_seen(context.db, Queue.RUNNING, pool, [vm.encode()], now=now).read()
+    return since is not None and now - since >= GRACE_SECONDS
 
 
 def _complete(context: PoolContext, vm: str, pool: str, why: str) -> CheckResult:

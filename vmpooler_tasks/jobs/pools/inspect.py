@@ -14,7 +14,7 @@ from vmpooler_tasks.config import Pool, Settings
 from vmpooler_tasks.errors import ProviderError, ProviderTimeoutError, WrongTypeError
 from vmpooler_tasks.jobs.pools.context import PoolContext, Work, stamp
 from vmpooler_tasks.jobs.pools.provider_calls import LIST_SECONDS, call_within
-from vmpooler_tasks.model.names import Queue, on_one_line, readable
+from vmpooler_tasks.model.names import NameSet, Queue, on_one_line, readable
 from vmpooler_tasks.model.pools.lifecycle import Step, age, is_past_lifetime, pending_is_due, ready_is_due
 from vmpooler_tasks.model.pools.sizes import size_in_effect
 from vmpooler_tasks.model.pools.vm_names import candidates
@@ -156,10 +156,10 @@ def _discover(context: PoolContext, pool: Pool, view: PoolView, inventory: set[b
         _log.info(text, pool.name, shown, extra={"vm": shown, "pool": pool.name})
     now = context.clock()
     strays = sorted(inventory.difference(*view.queues.values()))
-    queues.forget_others(context.db, Queue.DISCOVERED, pool.name, set(map(hash, strays)))
+    queues.forget_others(context.db, Queue.DISCOVERED, pool.name, NameSet(strays))
     for page in chunks(strays):
-        known = queues.first_seen(context.db, Queue.DISCOVERED, pool.name, page, now=now).result()
-        old = [vm for vm, since in zip(page, known, strict=True) if since and now - float(since) >= DISCOVERY_SECONDS]
+        known = queues.remember_first_seen(context.db, Queue.DISCOVERED, pool.name, page, now=now).read()
+        old = [vm for vm, since in zip(page, known, strict=True) if since and now - since >= DISCOVERY_SECONDS]
         for vm in vms.discover(context.db, pool.name, old) if old else ():
             shown = on_one_line(vm)
             about = {"vm": shown, "pool": pool.name}
@@ -211,7 +211,7 @@ def _due_running(context: PoolContext, pool: Pool, names: list[bytes], inventory
     rows = zip(names, vms.read_metadata(context.db, names), checkouts, strict=True)
     known = {vm: {**fields, "checkout": checkout or fields["checkout"]} for vm, fields, checkout in rows}
     without_checkout = {vm for vm, fields in known.items() if age(fields["checkout"], now) is None}
-    queues.forget_others(context.db, Queue.RUNNING, pool.name, set(map(hash, without_checkout)))
+    queues.forget_others(context.db, Queue.RUNNING, pool.name, NameSet(without_checkout))
     gone = set(names) - inventory if inventory is not None else set()
     past_lifetime = {vm for vm, fields in known.items() if is_past_lifetime(fields, limits, now)}
     yield from _work(Step.CHECK_RUNNING, pool, _sample(sorted(without_checkout | gone | past_lifetime)))

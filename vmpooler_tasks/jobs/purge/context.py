@@ -4,66 +4,56 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from vmpooler_tasks.config import Settings
+from vmpooler_tasks.jobs.purge.entries import StaleEntry, UndatedEntry
 from vmpooler_tasks.jobs.purge.report import PurgeReport
-from vmpooler_tasks.jobs.purge.report_thread import Scribe, Stale
-from vmpooler_tasks.model.names import ORPHANED, Queue
+from vmpooler_tasks.jobs.purge.report_thread import ReportThread
+from vmpooler_tasks.model.names import NameSet
+from vmpooler_tasks.model.purge import PurgeTarget
 from vmpooler_tasks.model.staleness import AgeLimit
-from vmpooler_tasks.store import Answer, Database
-from vmpooler_tasks.store.purge.batches import PurgeLock
+from vmpooler_tasks.store import Database, PendingReply
+from vmpooler_tasks.store.purge.state import PurgeLock
 from vmpooler_tasks.store.vmpooler import queues
-
-Unknown = tuple[bytes, bytes]
-"""An entry without a usable timestamp: its name, its timestamp as read."""
+from vmpooler_tasks.store.vmpooler.queues import FirstSeen
 
 
 @dataclass(slots=True)
 class PurgeContext:
-    """`queued` are the hashes of the names met in queues: as good as the names, at half their memory."""
+    """One cycle. `now` is its one instant, in seconds since the epoch; `queued` are the VMs found in queues so far."""
 
     db: Database
     settings: Settings
     now: float
     report: PurgeReport
-    scribe: Scribe
+    report_thread: ReportThread
     lock: PurgeLock
     force: bool = False
-    queued: set[int] = field(default_factory=set)
+    queued: NameSet = field(default_factory=NameSet)
 
     @property
     def dry_run(self) -> bool:
         return self.report.dry_run
 
-    def limit(self, what: str) -> AgeLimit:
+    def limit(self, target: PurgeTarget) -> AgeLimit:
+        """Return the age above which an entry of this target is stale."""
         config = self.settings.config
-        ages = {
-            Queue.PENDING: config.max_pending_age,
-            Queue.READY: config.max_ready_age,
-            Queue.COMPLETED: config.max_completed_age,
-            ORPHANED: config.max_orphaned_age,
+        max_ages = {
+            PurgeTarget.PENDING: config.max_pending_age,
+            PurgeTarget.READY: config.max_ready_age,
+            PurgeTarget.COMPLETED: config.max_completed_age,
+            PurgeTarget.ORPHANED: config.max_orphaned_age,
+            PurgeTarget.REQUESTS: config.max_request_age,
         }
-        return AgeLimit.at(self.now, ages[what])
+        return AgeLimit.at(self.now, max_ages[target])
 
-    def tell(self, what: str, pool: str, entries: Sequence[Stale]) -> None:
-        """Reports that these were purged or, in a dry run, found."""
-        self.scribe.tell(what, pool, entries, self.limit(what).max_age_seconds)
+    def query_first_seen(
+        self, target: PurgeTarget, pool: str, undated: Sequence[UndatedEntry]
+    ) -> PendingReply[FirstSeen]:
+        """Query when these entries were first seen. Unless this is a dry run, new ones are remembered as of now."""
+        names = [entry.vm for entry in undated]
+        if self.dry_run:
+            return queues.query_first_seen(self.db, target, pool, names)
+        return queues.remember_first_seen(self.db, target, pool, names, now=self.now)
 
-
-class KnownTooLong:
-    """A question under way: which of the entries without a usable timestamp are stale, counted from when they were
-    first seen. Those that are new are remembered, unless `remember` is off.
-    """
-
-    def __init__(
-        self, cycle: PurgeContext, what: str, pool: str, unknown: Sequence[Unknown], *, remember: bool
-    ) -> None:
-        self._limit, self._unknown = cycle.limit(what), unknown
-        names = [name for name, _ in unknown]
-        self._answer: Answer = queues.first_seen(cycle.db, what, pool, names, now=cycle.now if remember else None)
-
-    def result(self) -> list[Stale]:
-        """To be asked for once."""
-        return [
-            Stale(name, stamp, age)
-            for (name, stamp), first in zip(self._unknown, self._answer.result(), strict=True)
-            if first is not None and (age := self._limit.stale_since(float(first))) is not None
-        ]
+    def report_entries(self, target: PurgeTarget, pool: str, entries: Sequence[StaleEntry], limit: AgeLimit) -> None:
+        """Report that these entries were purged or, in a dry run, found."""
+        self.report_thread.submit(target, pool, entries, limit.max_age_seconds)

@@ -1,4 +1,4 @@
-"""What a purge is asked for, by whomever: the command line, a task's arguments, beat."""
+"""What a purge is to do, whoever starts it: the command line, a task's arguments, the API, beat."""
 
 import difflib
 from collections.abc import Iterator, Sequence
@@ -6,21 +6,16 @@ from dataclasses import dataclass
 
 from vmpooler_tasks.config import Settings
 from vmpooler_tasks.errors import InvalidInputError, WrongTypeError
-from vmpooler_tasks.jobs.purge.report import REQUESTS
-from vmpooler_tasks.model.names import ORPHANED, Queue
+from vmpooler_tasks.model.purge import PurgeTarget
 from vmpooler_tasks.store import Database
 from vmpooler_tasks.store.vmpooler import queues
-
-PURGED_QUEUES = (Queue.PENDING, Queue.READY, Queue.COMPLETED)
-QUEUES = (*map(str, PURGED_QUEUES), ORPHANED, REQUESTS)
-"""What `queues` may name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PurgeOptions:
-    """What is asked for. No `pools`: all; no `queues`: all, orphans and requests included.
+    """The options of one purge. No `pools` means all pools; no `queues` means every PurgeTarget.
 
-    `force` runs a purge that is switched off, and overrules purge_max_percent. `who` and `why` go into the audit.
+    `force` runs a purge that is switched off, and overrides purge_max_percent. `who` and `why` go into the audit.
     """
 
     dry_run: bool = False
@@ -32,55 +27,65 @@ class PurgeOptions:
     why: str | None = None
 
     @property
-    def is_whole(self) -> bool:
-        """Whether it is a whole cycle: a part of one says nothing of when the purge last ran."""
+    def is_whole_cycle(self) -> bool:
+        """Whether all pools and targets are covered. Only a whole cycle counts as the last run of the purge."""
         return not self.pools and not self.queues
 
+    def covers(self, target: PurgeTarget) -> bool:
+        """Return whether the purge covers this target.
 
-def check(db: Database, settings: Settings, order: PurgeOptions) -> None:
-    """Raises InvalidInputError with all that is wrong: a task's arguments are JSON from anybody.
+        Orphans and requests belong to no pool: a purge of named pools covers them only if they are named as well.
+        """
+        if self.queues:
+            return target in self.queues
+        return target.belongs_to_pool or not self.pools
 
-    Nothing may be purged, or reported as done, for an order that means something else.
+
+def validate(db: Database, settings: Settings, options: PurgeOptions) -> None:
+    """Raise InvalidInputError with everything that is wrong: a task's arguments are JSON from anybody.
+
+    Nothing may be purged, or reported as purged, for options that mean something else.
     """
-    problems = [*_wrong_types(order)] or [*_unknown_queues(order), *_unknown_pools(db, settings, order)]
+    problems = [*_wrong_types(options)] or [*_unknown_queues(options), *_unknown_pools(db, settings, options)]
     if problems:
         raise InvalidInputError("; ".join(problems))
 
 
-def _wrong_types(order: PurgeOptions) -> Iterator[str]:
+def _wrong_types(options: PurgeOptions) -> Iterator[str]:
     for name in ("dry_run", "force", "keep_entries"):
-        if not isinstance(value := getattr(order, name), bool):
+        if not isinstance(value := getattr(options, name), bool):
             yield f"{name} must be true or false, not {value!r:.60}"
     for name in ("pools", "queues"):
-        value = getattr(order, name)
-        # A text is a sequence of texts to Python: "p1" would be the pools `p` and `1`.
+        value = getattr(options, name)
+        # In Python a text is a sequence of texts: "p1" would be the pools `p` and `1`.
         if not isinstance(value, list | tuple) or not all(isinstance(item, str) for item in value):
             yield f"{name} must be a list of names, not {value!r:.60}"
     for name, kinds in (("who", str), ("why", str | None)):
-        if not isinstance(value := getattr(order, name), kinds):
+        if not isinstance(value := getattr(options, name), kinds):
             yield f"{name} must be text, not {value!r:.60}"
 
 
-def _unknown_queues(order: PurgeOptions) -> Iterator[str]:
-    for queue in order.queues:
-        if queue not in QUEUES:
-            yield f"no queue {queue!r}{_hint(queue, QUEUES)}"
+def _unknown_queues(options: PurgeOptions) -> Iterator[str]:
+    known = [str(target) for target in PurgeTarget]
+    for queue in options.queues:
+        if queue not in known:
+            yield f"no queue {queue!r}{_hint(queue, known)}"
 
 
-def _unknown_pools(db: Database, settings: Settings, order: PurgeOptions) -> Iterator[str]:
-    if not order.pools:
+def _unknown_pools(db: Database, settings: Settings, options: PurgeOptions) -> Iterator[str]:
+    if not options.pools:
         return
-    known = {pool.name for pool in settings.pools} | _registered(db)
-    for pool in order.pools:
+    known = {pool.name for pool in settings.pools} | _registered_pools(db)
+    for pool in options.pools:
         if pool not in known:
             yield f"no pool {pool!r}{_hint(pool, sorted(known))}"
 
 
-def _registered(db: Database) -> set[str]:
+def _registered_pools(db: Database) -> set[str]:
     try:
         return set(queues.pool_names(db))
     except WrongTypeError:
-        return set()  # which the cycle reports
+        return set()  # the cycle itself reports it
 
 
 def _hint(name: str, known: Sequence[str]) -> str:

@@ -1,118 +1,150 @@
-"""Metadata whose VM is in no queue of any pool. The guide's section: Auto-Purge, Orphaned Metadata."""
+"""The purge of metadata whose VM is in no queue of any pool. docs/operator-guide.md: Auto-Purge."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 
 from vmpooler_tasks.errors import WrongTypeError
-from vmpooler_tasks.jobs.purge.context import KnownTooLong, PurgeContext, Unknown
-from vmpooler_tasks.jobs.purge.pipeline import Steps, convey
-from vmpooler_tasks.jobs.purge.report_thread import Stale
-from vmpooler_tasks.model.names import ORPHANED, readable
-from vmpooler_tasks.model.staleness import ORPHAN_FIELD, Aged
+from vmpooler_tasks.jobs.purge import pipeline
+from vmpooler_tasks.jobs.purge.context import PurgeContext
+from vmpooler_tasks.jobs.purge.entries import StaleEntry, UndatedEntry, stale_since_first_seen
+from vmpooler_tasks.model.names import NameSet, readable
+from vmpooler_tasks.model.purge import PurgeTarget
+from vmpooler_tasks.model.staleness import ORPHAN_FIELD, StaleAge, Stamp
 from vmpooler_tasks.store import keys
-from vmpooler_tasks.store.purge import batches as purging
-from vmpooler_tasks.store.purge.batches import Candidate
+from vmpooler_tasks.store.purge import batches
+from vmpooler_tasks.store.purge.batches import BatchResult, Candidate
 from vmpooler_tasks.store.redis.chunks import chunks
 from vmpooler_tasks.store.vmpooler import queues
 
-MOST_HELD = 20_000
-"""Orphans that are held until every queue is known; beyond, the queues are looked for first."""
+MAX_HELD = 20_000
+"""Orphans that are held until every queue is known. Beyond, the keyspace is scanned for queues first."""
 
 
-def purge_orphans(cycle: PurgeContext, pools: Iterable[str], walked: Iterable[bytes]) -> None:
-    """Lets old metadata expire that no queue names and that does not expire already.
+def purge_orphans(context: PurgeContext, pools: Iterable[str], read_queues: Iterable[bytes]) -> None:
+    """Let old metadata expire that belongs to no queued VM and does not expire already.
 
-    `walked` are the queues whose names are in `cycle.queued` already. The queues of pools that nobody configures any
-    more are met on the way; a batch is looked for in them as well, at the instant when it is purged.
+    The names in `read_queues` are in `context.queued` already. Queues of pools that are no longer configured are found
+    on the way; each batch is checked against these as well, at the instant at which it is purged.
     """
-    every_queue = {key for pool in pools for key in keys.queues(pool)}
-    for key in every_queue.difference(walked):
-        _add_names(cycle, key)
-    remembered: set[int] = set()
-    stale: list[Stale] = []
-    all_known = False
-    for steps in _judgements(cycle, every_queue, stale, remembered):
-        convey(steps)
-        if len(stale) >= MOST_HELD:
-            if not all_known:
-                every_queue.update(key for _, found in queues.keyspace(cycle.db) for key in found)
-                all_known = True
-            _expire_all(cycle, every_queue, stale)
-    _expire_all(cycle, every_queue, stale)
-    if not cycle.dry_run:
-        queues.forget_others(cycle.db, ORPHANED, "", remembered)
+    OrphanPurge(context, pools).run(read_queues)
 
 
-def _add_names(cycle: PurgeContext, key: bytes) -> None:
-    try:
-        for names in queues.names(cycle.db, key):
-            cycle.queued.update(map(hash, names))
-    except WrongTypeError as error:
-        cycle.report.error(f"Error checking queue '{readable(key)}': {error}")
+class OrphanPurge:
+    """The purge of orphaned metadata. `every_queue` grows while the keyspace is scanned.
+
+    `stale` are orphans that wait for their expiry. `undated` are those without a usable timestamp.
+    """
+
+    def __init__(self, context: PurgeContext, pools: Iterable[str]) -> None:
+        self.context = context
+        self.limit = context.limit(PurgeTarget.ORPHANED)
+        self.every_queue = {key for pool in pools for key in keys.queues(pool)}
+        self.stale: list[StaleEntry] = []
+        self.undated = NameSet()
+        self._knows_every_queue = False
+
+    def run(self, read_queues: Iterable[bytes]) -> None:
+        for key in self.every_queue.difference(read_queues):
+            self._add_queued_names(key)
+        pages = self._unqueued_pages()
+        while some := list(islice(pages, MAX_HELD // queues.PAGE)):
+            pipeline.run(MetadataPage(self, vms) for vms in some)
+            if len(self.stale) >= MAX_HELD:
+                self._find_every_queue()
+                self._expire_stale()
+        self._expire_stale()
+        if not self.context.dry_run:
+            queues.forget_others(self.context.db, PurgeTarget.ORPHANED, "", self.undated)
+
+    def _add_queued_names(self, key: bytes) -> None:
+        try:
+            for names in queues.read_names(self.context.db, key):
+                self.context.queued.add(names)
+        except WrongTypeError as error:
+            self.context.report.add_error(f"Error checking queue '{readable(key)}': {error}")
+
+    def _unqueued_pages(self) -> Iterator[list[bytes]]:
+        """Yield VMs with metadata that were found in no queue, a full page at a time. Collect the queues on the way."""
+        waiting: list[bytes] = []
+        for vms, queue_keys in queues.scan_keyspace(self.context.db):
+            self.context.lock.renew()
+            self.every_queue.update(queue_keys)
+            waiting += self.context.queued.missing(vms)
+            while len(waiting) >= queues.PAGE:
+                yield waiting[: queues.PAGE]
+                waiting = waiting[queues.PAGE :]
+        if waiting:
+            yield waiting
+
+    def _find_every_queue(self) -> None:
+        """Scan the keyspace for queues, once."""
+        if not self._knows_every_queue:
+            self.every_queue.update(key for _, found in queues.scan_keyspace(self.context.db) for key in found)
+            self._knows_every_queue = True
+
+    def _expire_stale(self) -> None:
+        """Let the stale orphans expire, or report them. `stale` is empty afterwards."""
+        size = batches.orphans_per_call(len(self.every_queue), queues.PAGE // 2)
+        parts, every_queue = list(chunks(self.stale, size)), sorted(self.every_queue)
+        self.stale.clear()
+        pipeline.run(ExpiryBatch(self.context, every_queue, part) for part in parts)
 
 
-def _judgements(
-    cycle: PurgeContext, every_queue: set[bytes], stale: list[Stale], remembered: set[int]
-) -> Iterator[Iterator[Steps]]:
-    """What is to be done for VMs that were met in no queue, some batches at a time."""
-    batches = _unqueued(cycle, every_queue)
-    while some := list(islice(batches, MOST_HELD // queues.PAGE)):
-        yield (_judge(cycle, vms, stale, remembered) for vms in some)
+class MetadataPage(pipeline.Page):
+    """VMs that were found in no queue: which of them have stale metadata that does not expire?"""
+
+    def __init__(self, purge: OrphanPurge, vms: Sequence[bytes]) -> None:
+        super().__init__()
+        self._purge, self._context, self._vms = purge, purge.context, vms
+        self._undated: list[UndatedEntry] = []
+
+    def start(self) -> None:
+        self.wait_for(queues.query_unexpiring(self._context.db, self._vms, ORPHAN_FIELD), self._classify)
+
+    def _classify(self, unexpiring: Sequence[tuple[bytes, Stamp]]) -> None:
+        stale: list[StaleEntry] = []
+        for vm, stamp in unexpiring:
+            age = self._purge.limit.classify(stamp)
+            if isinstance(age, StaleAge):
+                stale.append(StaleEntry(vm, age.stamp, age.seconds))
+            elif age is not None:
+                if age.problem:
+                    what = readable(keys.vm(vm))
+                    self._context.report.add_error(f"Error checking orphaned metadata '{what}': {age.problem}")
+                self._undated.append(UndatedEntry(vm, age.stamp))
+        self._purge.stale += stale
+        self._context.queued.add(entry.vm for entry in stale)  # SCAN may return a VM twice: it is classified once
+        if self._undated:
+            self._purge.undated.add(entry.vm for entry in self._undated)
+            pending = self._context.query_first_seen(PurgeTarget.ORPHANED, "", self._undated)
+            self.wait_for(pending, self._add_first_seen)
+
+    def _add_first_seen(self, first_seen: queues.FirstSeen) -> None:
+        self._purge.stale += stale_since_first_seen(self._purge.limit, self._undated, first_seen)
 
 
-def _unqueued(cycle: PurgeContext, every_queue: set[bytes]) -> Iterator[list[bytes]]:
-    """VMs with metadata that were met in no queue, a full batch at a time; adds the queues it meets."""
-    waiting: list[bytes] = []
-    for vms, queue_keys in queues.keyspace(cycle.db):
-        cycle.lock.renew()
-        every_queue.update(queue_keys)
-        waiting += [vm for vm in vms if hash(vm) not in cycle.queued]
-        while len(waiting) >= queues.PAGE:
-            yield waiting[: queues.PAGE]
-            waiting = waiting[queues.PAGE :]
-    if waiting:
-        yield waiting
+class ExpiryBatch(pipeline.Page):
+    """Stale orphans: those that are still in no queue get their expiry or, in a dry run, are reported."""
 
+    def __init__(self, context: PurgeContext, every_queue: Sequence[bytes], stale: Sequence[StaleEntry]) -> None:
+        super().__init__()
+        self._context, self._every_queue, self._stale = context, every_queue, stale
 
-def _judge(cycle: PurgeContext, vms: Sequence[bytes], stale: list[Stale], remembered: set[int]) -> Steps:
-    """Adds the stale ones among `vms` to `stale`."""
-    answer = queues.metadata(cycle.db, vms, ORPHAN_FIELD)
-    yield
-    limit, unknown = cycle.limit(ORPHANED), list[Unknown]()
-    for vm, stamp in answer.unexpiring(vms):
-        judgement = limit.judge(stamp)
-        if isinstance(judgement, Aged):
-            stale.append(Stale(vm, judgement.stamp, judgement.seconds))
-            cycle.queued.add(hash(vm))  # so that it is judged once, though SCAN may name it twice
-        elif judgement is not None:
-            if judgement.complaint:
-                what = readable(keys.vm(vm))
-                cycle.report.error(f"Error checking orphaned metadata '{what}': {judgement.complaint}")
-            unknown.append((vm, judgement.stamp))
-    if unknown:
-        remembered.update(hash(vm) for vm, _ in unknown)
-        known = KnownTooLong(cycle, ORPHANED, "", unknown, remember=not cycle.dry_run)
-        yield
-        stale += known.result()
+    def start(self) -> None:
+        context = self._context
+        context.lock.renew()
+        if context.dry_run:
+            self._report(queues.are_unqueued(context.db, [entry.vm for entry in self._stale], self._every_queue))
+            return
+        candidates = [Candidate(entry.vm, entry.stamp) for entry in self._stale]
+        self.wait_for(batches.expire_orphans(context.db, self._every_queue, candidates), self._settle)
 
+    def _settle(self, result: BatchResult) -> None:
+        self._context.report.purged[PurgeTarget.ORPHANED] += sum(result.purged)
+        self._report(result.purged)
 
-def _expire_all(cycle: PurgeContext, every_queue: set[bytes], stale: list[Stale]) -> None:
-    """Lets them expire, or reports them; `stale` is empty afterwards."""
-    most = purging.orphans_per_call(len(every_queue), queues.PAGE // 2)
-    parts = list(chunks(stale, most))
-    stale.clear()
-    convey(_expire(cycle, sorted(every_queue), part) for part in parts)
-
-
-def _expire(cycle: PurgeContext, every_queue: Sequence[bytes], stale: Sequence[Stale]) -> Steps:
-    cycle.lock.renew()
-    if cycle.dry_run:
-        done = queues.unqueued(cycle.db, [entry.vm for entry in stale], every_queue)
-    else:
-        batch = purging.expire_orphans(cycle.db, every_queue, [Candidate(e.vm, e.stamp) for e in stale])
-        yield
-        done, _ = batch.result()
-        cycle.report.purged[ORPHANED] += sum(done)
-    orphans = [entry for entry, alone in zip(stale, done, strict=True) if alone]
-    cycle.report.find(ORPHANED, "", len(orphans))
-    cycle.tell(ORPHANED, "", orphans)
+    def _report(self, flags: Sequence[bool]) -> None:
+        orphans = [entry for entry, is_orphan in zip(self._stale, flags, strict=True) if is_orphan]
+        self._context.report.found[PurgeTarget.ORPHANED] += len(orphans)
+        limit = self._context.limit(PurgeTarget.ORPHANED)
+        self._context.report_entries(PurgeTarget.ORPHANED, "", orphans, limit)

@@ -1,189 +1,251 @@
-"""The stale entries of one queue of one pool. The guide's section: Auto-Purge."""
+"""The purge of one queue in each pool. docs/operator-guide.md: Auto-Purge.
 
-from collections.abc import Callable, Iterator, Sequence
+Every page of a queue passes these phases, several pages at the same time: its stale entries are known (`QueuePurge`),
+the ages of its undated entries are known, its dead letters are prepared, its batch is sent, its batch is settled.
+"""
+
+from collections.abc import Iterator, Sequence
 
 from vmpooler_tasks.config.schema import shown
 from vmpooler_tasks.errors import WrongTypeError
 from vmpooler_tasks.jobs.deadletters.retention import dead_letter_limits, log_trimmed
-from vmpooler_tasks.jobs.purge.context import KnownTooLong, PurgeContext, Unknown
-from vmpooler_tasks.jobs.purge.pipeline import Steps, convey
+from vmpooler_tasks.jobs.purge import pipeline
+from vmpooler_tasks.jobs.purge.context import PurgeContext
+from vmpooler_tasks.jobs.purge.entries import PageEntries, StaleEntry, UndatedEntry, stale_since_first_seen
 from vmpooler_tasks.jobs.purge.report import log_dead_letters
-from vmpooler_tasks.jobs.purge.report_thread import Stale
 from vmpooler_tasks.model.deadletters.entry import RequestOrigin, failed_vm
-from vmpooler_tasks.model.names import DeadLetterQueue, Queue, readable
-from vmpooler_tasks.model.staleness import TIMESTAMP_FIELD, AgeLimit, Doubt
+from vmpooler_tasks.model.names import DeadLetterQueue, NameSet, Queue, readable
+from vmpooler_tasks.model.purge import PurgeTarget, SkippedQueue
+from vmpooler_tasks.model.staleness import TIMESTAMP_FIELD, UnknownAge
 from vmpooler_tasks.model.timestamps import whole_seconds
+from vmpooler_tasks.store import PendingReply
 from vmpooler_tasks.store.purge import batches
-from vmpooler_tasks.store.purge.batches import Batch, Candidate
+from vmpooler_tasks.store.purge.batches import BatchResult, Candidate
 from vmpooler_tasks.store.vmpooler import queues
 
-NO_LIMIT = 100
-"""The share, in percent, that is every share."""
-
-Page = tuple[Sequence[bytes], list[Stale], list[Unknown]]
-"""Of one page: all names, the stale entries, and those without a usable timestamp."""
+NO_MAX_PERCENT = 100
+"""The value of purge_max_percent that allows every share."""
 
 
-def purge_queues(cycle: PurgeContext, queue: Queue, pools: Sequence[str]) -> None:
-    """Purges this queue of each pool, or reports what would be purged.
+def purge_queues(context: PurgeContext, queue: Queue, pools: Sequence[str]) -> None:
+    """Purge this queue in each pool, or report what would be purged.
 
-    What cannot be looked at is reported and stops nothing else.
+    A queue that cannot be read is reported, and stops no other.
     """
-    remembered: dict[str, set[int]] = {}
-    convey(steps for pool in pools for steps in _purge_queue(cycle, queue, pool, remembered))
-    if not cycle.dry_run:
-        for pool, names in remembered.items():
-            queues.forget_others(cycle.db, queue, pool, names)
-    elif _has_limit(cycle):
-        for pool in remembered:
-            _spare_if_too_many(cycle, queue, pool, cycle.report.found_in[queue, pool])
+    purges = [QueuePurge(context, queue, pool) for pool in pools]
+    pipeline.run(page for purge in purges for page in purge.pages())
+    for purge in purges:
+        purge.finish()
 
 
-def _purge_queue(cycle: PurgeContext, queue: Queue, pool: str, remembered: dict[str, set[int]]) -> Iterator[Steps]:
-    try:
-        if not cycle.dry_run and _has_limit(cycle):
-            count, met = _count_stale(cycle, queue, pool)
-            if _spare_if_too_many(cycle, queue, pool, count):
-                cycle.queued |= met
+class QueuePurge:
+    """The purge of one queue of one pool.
+
+    `undated` are the entries without a usable timestamp that stay in the queue. `found` counts the stale ones.
+    """
+
+    def __init__(self, context: PurgeContext, queue: Queue, pool: str) -> None:
+        self.context, self.queue, self.pool = context, queue, pool
+        self.target = PurgeTarget(queue.value)
+        self.limit = context.limit(self.target)
+        self.undated = NameSet()
+        self.found = 0
+        self._was_read = False
+
+    def pages(self) -> Iterator["QueuePage"]:
+        """Read the queue and yield its pages, unless purge_max_percent forbids to purge it."""
+        try:
+            if self._has_max_percent() and not self.context.dry_run and self._skip_after_count():
                 return
-        names: set[int] = set()
-        for page in _pages(cycle, queue, pool, cycle.report.error):
-            yield _reported(cycle, queue, pool, _purge_page(cycle, queue, pool, page, names))
-        remembered[pool] = names
-    except WrongTypeError as error:
-        _report(cycle, queue, pool, error)
+            for entries in self._read(report_problems=True):
+                yield QueuePage(self, entries)
+            self._was_read = True
+        except WrongTypeError as error:
+            self.report_error(error)
+
+    def finish(self) -> None:
+        """Forget undated entries that left. A dry run instead reports whether purge_max_percent would be exceeded."""
+        if not self._was_read:
+            return
+        if not self.context.dry_run:
+            queues.forget_others(self.context.db, self.queue, self.pool, self.undated)
+        elif self._has_max_percent():
+            self._skip_if_too_many(self.found)
+
+    def report_error(self, error: WrongTypeError) -> None:
+        """Report that the queue, or what belongs to its entries, is of the wrong type in Redis."""
+        message = f"Error checking {self.queue} queue of '{self.pool}': {error}"
+        self.context.report.add_error(message, queue=str(self.queue), pool=self.pool)
+
+    def _read(self, *, report_problems: bool) -> Iterator[PageEntries]:
+        """Read the queue page by page. A VM that comes twice is classified once."""
+        limit, classified = self.limit, set[bytes]()
+        for names, stamps in queues.read_pages(self.context.db, self.queue, self.pool, TIMESTAMP_FIELD[self.queue]):
+            self.context.lock.renew()
+            page = PageEntries(names, [], [])
+            for index in limit.not_surely_fresh(stamps):
+                name, age = names[index], limit.classify(stamps[index])
+                if age is None or name in classified:
+                    continue
+                classified.add(name)
+                if not isinstance(age, UnknownAge):
+                    page.stale.append(StaleEntry(name, age.stamp, age.seconds))
+                    continue
+                page.undated.append(UndatedEntry(name, age.stamp))
+                if report_problems and age.problem:
+                    message = f"Error checking {self.queue} VM '{readable(name)}': {age.problem}"
+                    self.context.report.add_error(message)
+            yield page
+
+    def _has_max_percent(self) -> bool:
+        return self.context.settings.config.purge_max_percent < NO_MAX_PERCENT and not self.context.force
+
+    def _skip_after_count(self) -> bool:
+        """Count the stale entries first, changing nothing. Return whether the queue is skipped for their share."""
+        count, names = 0, NameSet()
+        for page in self._read(report_problems=False):
+            names.add(page.names)
+            count += len(page.stale) + self._count_stale(page.undated)
+        is_skipped = self._skip_if_too_many(count)
+        if is_skipped:
+            self.context.queued |= names
+        return is_skipped
+
+    def _count_stale(self, undated: Sequence[UndatedEntry]) -> int:
+        if not undated:
+            return 0
+        names = [entry.vm for entry in undated]
+        first_seen = queues.query_first_seen(self.context.db, self.queue, self.pool, names).read()
+        return len(stale_since_first_seen(self.limit, undated, first_seen))
+
+    def _skip_if_too_many(self, count: int) -> bool:
+        """Report the queue as skipped if purge_max_percent forbids to purge so many entries. Return whether it does."""
+        context, max_percent = self.context, self.context.settings.config.purge_max_percent
+        size = queues.size(context.db, self.queue, self.pool)
+        percent = 100 * count / size if size else 0
+        if percent <= max_percent:
+            return False
+        context.report.skipped_queues.append(SkippedQueue(self.pool, str(self.queue), round(percent, 1)))
+        context.report.add_error(
+            f"{'Would skip' if context.dry_run else 'Skipped'} the {self.queue} queue of '{self.pool}': "
+            f"{count} of {size} entries are stale ({percent:.1f} %), "
+            f"more than purge_max_percent ({shown(max_percent)} %)",
+            queue=str(self.queue),
+            pool=self.pool,
+        )
+        return True
 
 
-def _reported(cycle: PurgeContext, queue: Queue, pool: str, steps: Steps) -> Steps:
-    try:
-        yield from steps
-    except WrongTypeError as error:
-        _report(cycle, queue, pool, error)
+class QueuePage(pipeline.Page):
+    """One page of a queue, on its way through the phases of a purge."""
 
+    def __init__(self, purge: QueuePurge, entries: PageEntries) -> None:
+        super().__init__()
+        self._purge, self._context = purge, purge.context
+        self._names, self._stale, self._undated = entries
 
-def _report(cycle: PurgeContext, queue: Queue, pool: str, error: WrongTypeError) -> None:
-    cycle.report.error(f"Error checking {queue} queue of '{pool}': {error}", queue=str(queue), pool=pool)
+    def advance(self) -> bool:
+        """Run the next phase. A key of the wrong type is reported and ends this page alone."""
+        try:
+            return super().advance()
+        except WrongTypeError as error:
+            self._purge.report_error(error)
+            return False
 
+    def start(self) -> None:
+        """Query since when the undated entries are known, if there are any."""
+        if not self._undated:
+            self._purge_stale()
+            return
+        purge = self._purge
+        purge.undated.add(entry.vm for entry in self._undated)
+        pending = self._context.query_first_seen(purge.target, purge.pool, self._undated)
+        self.wait_for(pending, self._add_first_seen)
 
-def _has_limit(cycle: PurgeContext) -> bool:
-    return cycle.settings.config.purge_max_percent < NO_LIMIT and not cycle.force
+    def _add_first_seen(self, first_seen: queues.FirstSeen) -> None:
+        self._stale += stale_since_first_seen(self._purge.limit, self._undated, first_seen)
+        self._purge_stale()
 
+    def _purge_stale(self) -> None:
+        """Now all ages are known. Count the stale entries, and prepare their batch unless this is a dry run."""
+        self._purge.found += len(self._stale)
+        self._context.report.found[self._purge.target] += len(self._stale)
+        self._add_queued_names()
+        if self._context.dry_run:
+            self._report(self._stale)
+        elif self._stale and self._purge.queue is Queue.PENDING:
+            names = [entry.vm for entry in self._stale]
+            origins = queues.query_fields(self._context.db, names, b"request_id", b"pool_alias")
+            self.wait_for(origins, self._prepare_dead_letters)
+        elif self._stale:
+            self._send_batch([Candidate(entry.vm, entry.stamp) for entry in self._stale])
 
-def _spare_if_too_many(cycle: PurgeContext, queue: Queue, pool: str, count: int) -> bool:
-    """Whether purge_max_percent forbids to take so many; then it is told."""
-    most, size = cycle.settings.config.purge_max_percent, queues.size(cycle.db, queue, pool)
-    percent = 100 * count / size if size else 0
-    if percent <= most:
-        return False
-    cycle.report.spared.append((pool, str(queue), round(percent, 1)))
-    left = "Would leave" if cycle.dry_run else "Left"
-    cycle.report.error(
-        f"{left} the {queue} queue of '{pool}' alone: {count} of {size} entries are stale ({percent:.1f} %), "
-        f"more than purge_max_percent ({shown(most)} %)",
-        queue=str(queue),
-        pool=pool,
-    )
-    return True
+    def _add_queued_names(self) -> None:
+        """Note that the VMs are in a queue, except those that leave completed: they are orphans in this same cycle."""
+        if self._leaves_queues:
+            leaving = {entry.vm for entry in self._stale}
+            self._context.queued.add(name for name in self._names if name not in leaving)
+        else:
+            self._context.queued.add(self._names)
 
+    @property
+    def _leaves_queues(self) -> bool:
+        return self._purge.queue is Queue.COMPLETED and not self._context.dry_run
 
-def _count_stale(cycle: PurgeContext, queue: Queue, pool: str) -> tuple[int, set[int]]:
-    """(how many are stale, the hashes of all names); changes nothing, and leaves complaints to who acts."""
-    count, met = 0, set[int]()
-    for names, stale, unknown in _pages(cycle, queue, pool, lambda _: None):
-        met.update(map(hash, names))
-        count += len(stale)
-        if unknown:
-            count += len(KnownTooLong(cycle, queue, pool, unknown, remember=False).result())
-    return count, met
+    def _prepare_dead_letters(self, origins: Sequence[Sequence[bytes | None]]) -> None:
+        """Write a dead letter for each stale entry, with the request and the alias that its VM was made for."""
+        self._send_batch(
+            [
+                Candidate(entry.vm, entry.stamp, self._dead_letter(entry, *origin))
+                for entry, origin in zip(self._stale, origins, strict=True)
+            ]
+        )
 
+    def _send_batch(self, candidates: Sequence[Candidate]) -> None:
+        self.wait_for(self._batch(candidates), self._settle)
 
-def _pages(cycle: PurgeContext, queue: Queue, pool: str, complain: Callable[[str], None]) -> Iterator[Page]:
-    """The queue page by page; a VM that comes twice is judged once."""
-    limit, judged = cycle.limit(queue), set[bytes]()
-    for names, stamps in queues.pages(cycle.db, queue, pool, TIMESTAMP_FIELD[queue]):
-        cycle.lock.renew()
-        stale: list[Stale] = []
-        unknown: list[Unknown] = []
-        for index in limit.doubtful(stamps):
-            name, judgement = names[index], limit.judge(stamps[index])
-            if judgement is None or name in judged:
-                continue
-            judged.add(name)
-            if isinstance(judgement, Doubt):
-                if judgement.complaint:
-                    complain(f"Error checking {queue} VM '{readable(name)}': {judgement.complaint}")
-                unknown.append((name, judgement.stamp))
-            else:
-                stale.append(Stale(name, judgement.stamp, judgement.seconds))
-        yield names, stale, unknown
+    def _batch(self, candidates: Sequence[Candidate]) -> PendingReply[BatchResult]:
+        context, pool = self._context, self._purge.pool
+        match self._purge.queue:
+            case Queue.PENDING:
+                limits, data_ttl = dead_letter_limits(context.settings), context.settings.redis.data_ttl * 3600
+                return batches.purge_pending(
+                    context.db, pool, candidates, now=context.now, limits=limits, data_ttl_seconds=data_ttl
+                )
+            case Queue.READY:
+                return batches.purge_ready(context.db, pool, candidates)
+            case _:
+                return batches.purge_completed(context.db, pool, candidates)
 
+    def _settle(self, result: BatchResult) -> None:
+        """Count and report the entries that are purged. The others moved or changed meanwhile, and stay."""
+        flags = list(zip(self._stale, result.purged, strict=True))
+        purged = [entry for entry, is_purged in flags if is_purged]
+        self._context.report.purged[self._purge.target] += len(purged)
+        self._purge.undated.remove(entry.vm for entry in purged)
+        if self._leaves_queues:
+            self._context.queued.add(entry.vm for entry, is_purged in flags if not is_purged)
+        if self._purge.queue is Queue.PENDING and (limits := dead_letter_limits(self._context.settings)):
+            log_trimmed(DeadLetterQueue.PENDING, result.trimmed, limits)
+            log_dead_letters(self._purge.pool, ((entry.vm, self._reason(entry)) for entry in purged))
+        self._report(purged)
 
-def _purge_page(cycle: PurgeContext, queue: Queue, pool: str, page: Page, remembered: set[int]) -> Steps:
-    names, stale, unknown = page
-    if unknown:
-        remembered.update(hash(name) for name, _ in unknown)
-        known = KnownTooLong(cycle, queue, pool, unknown, remember=not cycle.dry_run)
-        yield
-        stale += known.result()
-    cycle.report.find(queue, pool, len(stale))
-    # What leaves completed is in no queue any more: its metadata is looked at in this same cycle.
-    doomed = {hash(entry.vm) for entry in stale} if queue is Queue.COMPLETED and not cycle.dry_run else set[int]()
-    cycle.queued |= set(map(hash, names)) - doomed
-    if stale and not cycle.dry_run:
-        letters = [""] * len(stale)
-        if queue is Queue.PENDING:
-            origins = queues.fields(cycle.db, [entry.vm for entry in stale], b"request_id", b"pool_alias")
-            yield
-            limit = cycle.limit(queue)
-            letters = [_letter(cycle, pool, limit, *pair) for pair in zip(stale, origins.result(), strict=True)]
-        batch = _begin(cycle, queue, pool, stale, letters)
-        yield
-        stale = _taken(cycle, queue, pool, stale, batch)
-        left = {hash(entry.vm) for entry in stale}
-        remembered -= left
-        cycle.queued |= doomed - left
-    cycle.tell(queue, pool, stale)
+    def _report(self, entries: Sequence[StaleEntry]) -> None:
+        self._context.report_entries(self._purge.target, self._purge.pool, entries, self._purge.limit)
 
+    def _dead_letter(self, entry: StaleEntry, request_id: bytes | None, pool_alias: bytes | None) -> str:
+        now = self._context.now
+        return failed_vm(
+            queue=DeadLetterQueue.PENDING,
+            vm=entry.vm,
+            pool=self._purge.pool,
+            error_class="Purge",
+            error_message=self._reason(entry),
+            now=now,
+            origin=RequestOrigin(request_id=request_id, pool_alias=pool_alias),
+            identity=entry.stamp or str(now).encode(),
+        ).member()
 
-def _begin(cycle: PurgeContext, queue: Queue, pool: str, stale: Sequence[Stale], letters: Sequence[str]) -> Batch:
-    candidates = [Candidate(entry.vm, entry.stamp, letter) for entry, letter in zip(stale, letters, strict=True)]
-    match queue:
-        case Queue.PENDING:
-            data_ttl = cycle.settings.redis.data_ttl * 3600
-            limits = dead_letter_limits(cycle.settings)
-            return batches.purge_pending(
-                cycle.db, pool, candidates, now=cycle.now, limits=limits, data_ttl_seconds=data_ttl
-            )
-        case Queue.READY:
-            return batches.purge_ready(cycle.db, pool, candidates)
-        case _:
-            return batches.purge_completed(cycle.db, pool, candidates)
-
-
-def _taken(cycle: PurgeContext, queue: Queue, pool: str, stale: Sequence[Stale], batch: Batch) -> list[Stale]:
-    done, trimmed = batch.result()
-    taken = [entry for entry, gone in zip(stale, done, strict=True) if gone]
-    cycle.report.purged[queue] += len(taken)
-    if queue is Queue.PENDING and (limits := dead_letter_limits(cycle.settings)):
-        log_trimmed(DeadLetterQueue.PENDING, trimmed, limits)
-        limit = cycle.limit(queue)
-        log_dead_letters(((entry.vm, _reason(entry, limit)) for entry in taken), pool)
-    return taken
-
-
-def _letter(cycle: PurgeContext, pool: str, limit: AgeLimit, entry: Stale, origin: Sequence[bytes | None]) -> str:
-    request_id, pool_alias = origin
-    return failed_vm(
-        queue=DeadLetterQueue.PENDING,
-        vm=entry.vm,
-        pool=pool,
-        error_class="Purge",
-        error_message=_reason(entry, limit),
-        now=cycle.now,
-        origin=RequestOrigin(request_id=request_id, pool_alias=pool_alias),
-        identity=entry.stamp or str(cycle.now).encode(),
-    ).member()
-
-
-def _reason(entry: Stale, limit: AgeLimit) -> str:
-    return f"Stale pending VM (age: {whole_seconds(entry.age)}s > max: {shown(limit.max_age_seconds)}s)"
+    def _reason(self, entry: StaleEntry) -> str:
+        max_age = shown(self._purge.limit.max_age_seconds)
+        return f"Stale pending VM (age: {whole_seconds(entry.age_seconds)}s > max: {max_age}s)"

@@ -1,46 +1,39 @@
-"""Tells of a cycle's entries beside the cycle: thousands of log lines take longer than the purge itself."""
+"""A thread that reports a cycle's entries, since thousands of log lines take longer than the purge itself."""
 
 from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import copy_context
 from types import TracebackType
-from typing import NamedTuple, Self
+from typing import Self
 
+from vmpooler_tasks.jobs.purge.entries import StaleEntry
 from vmpooler_tasks.jobs.purge.report import PurgeReport
+from vmpooler_tasks.model.purge import PurgeTarget
 
-MOST_WAITING = 20
-"""Batches that may wait to be told: whoever purges faster than the log takes it has to wait, not to hold more."""
-
-
-class Stale(NamedTuple):
-    """An entry to be purged: its name, its timestamp as read (b"" for none), its age in seconds."""
-
-    vm: bytes
-    stamp: bytes
-    age: float
+MAX_WAITING = 20
+"""Batches that may wait. Then a cycle that purges faster than its lines are logged has to wait, to bound memory."""
 
 
-class Scribe:
-    """Reports batch after batch, in the order in which they come, in a thread of its own."""
+class ReportThread:
+    """Reports batches of entries in the order in which they are submitted."""
 
     def __init__(self, report: PurgeReport) -> None:
         self._report = report
         self._thread = ThreadPoolExecutor(1, "purge-log")
-        self._context = copy_context()  # its lines are about the task that has the cycle
+        self._context = copy_context()  # its log lines name the task that runs the cycle
         self._waiting: deque[Future[None]] = deque()
 
-    def tell(self, what: str, pool: str, entries: Sequence[Stale], max_age_seconds: float) -> None:
-        """Raises what telling an earlier batch raised."""
+    def submit(self, target: PurgeTarget, pool: str, entries: Sequence[StaleEntry], max_age_seconds: float) -> None:
+        """Have the batch reported; wait while too many others wait. Raises what reporting an earlier batch raised."""
         if entries:
-            self._waiting.append(
-                self._thread.submit(self._context.run, self._tell, what, pool, entries, max_age_seconds)
-            )
-        while len(self._waiting) > MOST_WAITING:
+            add = self._report.add_entries
+            self._waiting.append(self._thread.submit(self._context.run, add, target, pool, entries, max_age_seconds))
+        while len(self._waiting) > MAX_WAITING:
             self._waiting.popleft().result()
 
     def finish(self) -> None:
-        """Waits until everything is told. Raises what telling raised."""
+        """Wait until every batch is reported. Raises what reporting raised."""
         while self._waiting:
             self._waiting.popleft().result()
 
@@ -51,6 +44,3 @@ class Scribe:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self._thread.shutdown()
-
-    def _tell(self, what: str, pool: str, entries: Sequence[Stale], max_age_seconds: float) -> None:
-        self._report.entries_of(what, pool, ((entry.vm, entry.age) for entry in entries), max_age_seconds)

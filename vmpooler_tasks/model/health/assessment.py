@@ -7,6 +7,7 @@ from typing import Protocol
 from vmpooler_tasks.model.health.metrics import HealthMetrics
 from vmpooler_tasks.model.health.reasons import HealthReason, ReasonCode, default_reason
 from vmpooler_tasks.model.health.status import Status
+from vmpooler_tasks.model.purge import SkippedQueue
 from vmpooler_tasks.model.timestamps import whole_seconds
 
 NEAR_CAP = 0.9
@@ -41,7 +42,7 @@ class CycleHistory:
     """One periodic cycle: purge or health check. Times are in seconds since the epoch, None for never.
 
     `unfinished_since`: the start of a cycle that did not end and is no longer running. `failure`: why the last cycle
-    failed. `spared`: the (pool, queue, percent) that the last cycle did not purge because of `purge_max_percent`.
+    failed. `skipped_queues`: those that the last cycle did not purge because of `purge_max_percent`.
     """
 
     enabled: bool
@@ -50,7 +51,7 @@ class CycleHistory:
     first_expected: float
     unfinished_since: float | None = None
     failure: str | None = None
-    spared: Sequence[tuple[str, str, float]] = ()
+    skipped_queues: Sequence[SkippedQueue] = ()
 
     def overdue_seconds(self, now: float) -> float:
         """Return the seconds since the next run was due; zero or less if it is not due yet."""
@@ -144,7 +145,7 @@ def _standstill_reasons(metrics: HealthMetrics, facts: Circumstances) -> Iterato
 
 def _purge_reasons(facts: Circumstances) -> Iterator[HealthReason]:
     purge = facts.purge
-    for pool, queue, percent in purge.spared:
+    for pool, queue, percent in purge.skipped_queues:
         yield default_reason(ReasonCode.PURGE_ABORTED, percent, facts.purge_max_percent, pool=pool, queue=queue)
     if purge.unfinished_since is not None:
         yield default_reason(ReasonCode.PURGE_UNFINISHED, whole_seconds(facts.now - purge.unfinished_since))

@@ -36,7 +36,7 @@ def read_metadata(db: Database, vms: Sequence[bytes]) -> list[Fields]:
     """Return the CHECK_FIELDS of each VM. For running VMs see also `read_checkouts`."""
     found: list[Fields] = []
     for page in chunks(vms):
-        rows = queues.fields(db, page, *(name.encode() for name in CHECK_FIELDS)).result()
+        rows = queues.query_fields(db, page, *(name.encode() for name in CHECK_FIELDS)).read()
         found += [dict(zip(CHECK_FIELDS, row, strict=True)) for row in rows]
     return found
 

@@ -1,1 +1,1 @@
-"""What a purge does to the queues in Redis, and how the last cycle went."""
+"""What a purge changes in Redis, and its record of how the last cycle went."""

@@ -1,12 +1,9 @@
-"""One client per process, and redis-py's errors as ours."""
+"""The connection to Redis: commands, scripts, pipelined replies, and redis-py's errors as errors of this package."""
 
-import functools
-import hashlib
 import socket
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from importlib import resources
-from typing import Any
+from contextlib import closing, contextmanager
+from typing import Any, Generic, TypeVar
 
 import redis
 from redis.backoff import NoBackoff
@@ -23,16 +20,24 @@ from vmpooler_tasks.errors import (
 )
 from vmpooler_tasks.model.names import on_one_line, readable
 from vmpooler_tasks.redis_client import client_for
+from vmpooler_tasks.store.redis import scripts
 
-# A frozen server must not block a caller for ever. tasks/celery/defaults.py limits the waits of the broker likewise.
+# A server that does not respond must not hang its caller: these limit the wait, in seconds.
+# tasks/celery/defaults.py limits the waits of the broker likewise.
 CONNECT_TIMEOUT = 3.0
 REPLY_TIMEOUT = 5.0
 
-MOST_CONNECTIONS = 10_000
-"""A worker of many threads may need one for each at the same moment."""
+MAX_CONNECTIONS = 10_000
+"""A worker of many threads may need one for each thread at the same moment."""
 
-MOST_NAMED = 4
+MAX_NAMED_KEYS = 4
 """Keys that an error names: a script may have thousands."""
+
+T = TypeVar("T")
+
+
+def _unparsed(reply: Any) -> Any:
+    return reply
 
 
 class Database:
@@ -41,78 +46,58 @@ class Database:
     def __init__(self, url: str, *, reply_timeout: float = REPLY_TIMEOUT) -> None:
         self.address = without_login(url)
         try:
-            # Any: what redis-py's types say of replies depends on options that they do not know.
+            # Any: redis-py's types of replies depend on options that the types do not know.
             self.client: Any = client_for(
                 url,
                 socket_connect_timeout=CONNECT_TIMEOUT,
                 socket_timeout=reply_timeout,
                 socket_keepalive=True,
                 health_check_interval=30,
-                # Once, for a connection that the server closed while idle. A reply that timed out is not asked for
-                # again: what the script did could no longer be told from what was done before.
+                # Once, for a connection that the server closed while it was idle. After a timeout the command is not
+                # sent again: the script may have run, and a second run would return another result.
                 retry=Retry(NoBackoff(), 1, supported_errors=(redis.ConnectionError, socket.gaierror)),
                 client_name="vmpooler-tasks",
-                max_connections=MOST_CONNECTIONS,
+                max_connections=MAX_CONNECTIONS,
             )
         except ValueError as error:
             raise StoreUnavailableError(f"{self.address}: {error}") from error
 
     def run(self, script: str, keys: Sequence[bytes], args: Sequence[Any]) -> Any:
-        """Runs `lua/<script>.lua` (`pools/claim_clone`); it is sent once and then named by its digest."""
-        return self.begin(script, keys, args).result()
+        """Run `lua/<script>.lua` (`pools/claim_clone`) and return its reply."""
+        return self.send(script, keys, args).read()
 
-    def begin(self, script: str, keys: Sequence[bytes], args: Sequence[Any]) -> "Answer":
-        """The same, without waiting: the server works while the caller does something else."""
-        return Answer(self, script, (len(keys), *keys, *args))
+    def send(
+        self, script: str, keys: Sequence[bytes], args: Sequence[Any], parse: Callable[[Any], T] = _unparsed
+    ) -> "PendingReply[T]":
+        """Send a script and return its pending reply, so that the server works while the caller does something else.
+
+        The caller owns the reply, and has to read it or to close it. `parse` makes what `read` returns.
+        """
+        return PendingReply(self, script, (len(keys), *keys, *args), parse)
 
     def call(self, *command: Any) -> Any:
-        """One plain command, its reply as redis-py parses it."""
-        with self.translated_errors(*command[1:2]):  # no command asked for here has its key elsewhere
+        """Run one plain command, whose first argument is its key, and return its reply as redis-py parses it."""
+        with self.translated_errors(*command[1:2]):
             return self.client.execute_command(*command)
 
     def stream(self, command: Callable[[bytes], Sequence[Any]], script: str | None = None) -> Iterator[Any]:
-        """The replies to a command that goes on from a cursor, which each reply begins with.
+        """Yield the replies to a command that continues from a cursor. Each reply starts with the next cursor.
 
-        The next page is asked for before the last is handed out, so that the server reads while the caller thinks.
-        With `script`, `command` gives the arguments of EVALSHA behind the digest.
+        `command` returns the command for a cursor; with `script`, the script's arguments. The next page is requested
+        before this one is yielded, so that the server reads while the caller works.
         """
         first = command(b"0")
-        with self.translated_errors(*(first[1:2] if script is None else _keys_of(first))):
-            pool = self.client.connection_pool
-            connection, asked, cursor = pool.get_connection(), False, b"0"
-            try:
-                while True:
-                    if not asked:
-                        connection.send_command(*self.script_words(command(cursor), script))
-                    asked = True  # until its reply is read
-                    try:
-                        reply = connection.read_response()
-                    except redis.exceptions.NoScriptError:
-                        asked = False
-                        self.load_script(script or "")
-                        continue
-                    asked, cursor = False, reply[0]
-                    if cursor == b"0":
-                        yield reply
-                        return
-                    connection.send_command(*self.script_words(command(cursor), script))
-                    asked = True
-                    yield reply
-            finally:
-                if asked:  # or the next user of this connection would read our reply for its own
-                    connection.disconnect()
-                pool.release(connection)
-
-    def script_words(self, words: Sequence[Any], script: str | None) -> Sequence[Any]:
-        """The words of a command: of EVALSHA, if it is a script's."""
-        return words if script is None else ("EVALSHA", _digest(script), *words)
-
-    def load_script(self, script: str) -> None:
-        self.client.script_load(script_text(script))
+        keys = first[1:2] if script is None else _keys_of(first)
+        with self.translated_errors(*keys), closing(_Exchange(self.client, script)) as exchange:
+            exchange.send(first)
+            while (reply := exchange.read())[0] != b"0":
+                exchange.send(command(reply[0]))
+                yield reply
+        yield reply
 
     @contextmanager
     def translated_errors(self, *keys: bytes) -> Iterator[None]:
-        """`keys` are those that the call is about, for the error that one of them is of the wrong type."""
+        """Raise redis-py's errors as errors of this package. `keys` are named by the error that a type is wrong."""
         try:
             yield
         except redis.RedisError as error:
@@ -122,78 +107,88 @@ class Database:
         self.client.close()
 
 
-class Answer:
-    """What a script will answer. It holds a connection until `result` is called, or nobody holds it any more."""
+class PendingReply(Generic[T]):
+    """The reply to a script that the server may still be running. It owns a connection until it is read or closed.
 
-    def __init__(self, db: Database, script: str, words: Sequence[Any]) -> None:
-        self._db, self._script, self._words = db, script, words
-        self._connection: Any = None
+    Read it once, or close it. If neither happens, its connection never returns to the pool: no other caller can
+    receive a reply that is not its own.
+    """
+
+    def __init__(self, db: Database, script: str, arguments: Sequence[Any], parse: Callable[[Any], T]) -> None:
+        self._db, self._arguments, self._parse = db, arguments, parse
         with db.translated_errors():
-            self._connection = db.client.connection_pool.get_connection()
+            self._exchange = _Exchange(db.client, script)
             try:
-                self._connection.send_command(*db.script_words(words, script))
+                self._exchange.send(arguments)
             except BaseException:
-                self._let_go(broken=True)
+                self._exchange.close()
                 raise
 
-    def result(self) -> Any:
-        """Raises what the server or the line to it made of the script."""
-        with self._db.translated_errors(*_keys_of(self._words)):
+    def read(self) -> T:
+        """Wait for the reply, return it parsed, and release the connection. Raises the server's error as ours."""
+        with self._db.translated_errors(*_keys_of(self._arguments)), closing(self._exchange):
+            reply = self._exchange.read()
+        return self._parse(reply)
+
+    def close(self) -> None:
+        """Release the connection. An unread reply is given up with it; the script runs all the same."""
+        self._exchange.close()
+
+
+class _Exchange:
+    """One connection of the pool, used by one caller: a command, its reply, the next command.
+
+    `close` returns the connection to the pool. With a reply still unread it disconnects first, since the next user
+    of the connection would take that reply for its own.
+    """
+
+    def __init__(self, client: Any, script: str | None) -> None:
+        self._client, self._script = client, script
+        self._sent: Sequence[Any] = ()
+        self._is_clean = True
+        self._connection: Any = client.connection_pool.get_connection()
+
+    def send(self, arguments: Sequence[Any]) -> None:
+        self._sent = arguments if self._script is None else scripts.command(self._script, arguments)
+        self._is_clean = False
+        self._connection.send_command(*self._sent)
+
+    def read(self) -> Any:
+        """Return the reply to the last command. A server that does not know the script gets it, and runs it again."""
+        while True:
             try:
                 reply = self._connection.read_response()
             except redis.exceptions.NoScriptError:
-                self._let_go(broken=False)
-                self._db.load_script(self._script)
-                return Answer(self._db, self._script, self._words).result()
-            except BaseException as error:
-                # An error that is the server's answer leaves the line in order; any other may leave a late reply on it.
-                self._let_go(broken=not isinstance(error, redis.ResponseError))
+                scripts.load(self._client, self._script or "")
+                self._connection.send_command(*self._sent)
+            except redis.ResponseError:  # a whole reply: nothing is left on the connection
+                self._is_clean = True
                 raise
-            self._let_go(broken=False)
-            return reply
+            else:
+                self._is_clean = True
+                return reply
 
-    def __del__(self) -> None:
-        self._let_go(broken=True)  # a failed cycle asks no further: the late reply must not reach another
-
-    def _let_go(self, *, broken: bool) -> None:
+    def close(self) -> None:
         connection, self._connection = self._connection, None
         if connection is None:
             return
-        if broken:
+        if not self._is_clean:
             connection.disconnect()
-        self._db.client.connection_pool.release(connection)
+        self._client.connection_pool.release(connection)
 
 
-@functools.cache
-def script_text(name: str) -> str:
-    """A script's text, with the shared function that its `-- uses:` line names put before it."""
-    text = (
-        resources.files("vmpooler_tasks.store").joinpath("lua", *f"{name}.lua".split("/")).read_text(encoding="utf-8")
-    )
-    lines = text.splitlines(keepends=True)
-    shebang = lines.pop(0) if lines[0].startswith("#!") else ""
-    shared = [line.split(":", 1)[1].strip() for line in lines if line.startswith("-- uses:")]
-    return shebang + "".join(script_text(other) for other in shared) + "".join(lines)
-
-
-@functools.cache
-def _digest(name: str) -> str:
-    """The name that the server gives a script."""
-    return hashlib.sha1(script_text(name).encode(), usedforsecurity=False).hexdigest()
-
-
-def _keys_of(words: Sequence[Any]) -> Sequence[bytes]:
-    """The keys among the words of a script's call, which begin with their count."""
-    keys: Sequence[bytes] = words[1 : 1 + words[0]]
+def _keys_of(arguments: Sequence[Any]) -> Sequence[bytes]:
+    """Return the keys among a script's arguments, which start with the count of keys."""
+    keys: Sequence[bytes] = arguments[1 : 1 + arguments[0]]
     return keys
 
 
 def _named(keys: Sequence[bytes | str]) -> str:
-    """`one of a, b and 7 more: `; a script does not tell which of its keys it was."""
+    """Return `one of a, b and 7 more: `: a script's error does not name the key that caused it."""
     if not keys:
         return ""
-    texts = [key if isinstance(key, str) else readable(key) for key in keys[:MOST_NAMED]]
-    more = f" and {len(keys) - MOST_NAMED} more" if len(keys) > MOST_NAMED else ""
+    texts = [key if isinstance(key, str) else readable(key) for key in keys[:MAX_NAMED_KEYS]]
+    more = f" and {len(keys) - MAX_NAMED_KEYS} more" if len(keys) > MAX_NAMED_KEYS else ""
     return f"{'one of ' if len(keys) > 1 else ''}{on_one_line(', '.join(texts))}{more}: "
 
 

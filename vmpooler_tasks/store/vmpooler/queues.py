@@ -1,29 +1,33 @@
-"""Reads VMPooler's queues and metadata page by page, so that neither the server nor the worker is ever held long."""
+"""VMPooler's queues and metadata, read page by page, so that neither the server nor the worker is held for long.
+
+Functions named `query_…` and `remember_…` send their request and return a pending reply, which the caller has to read
+or to close.
+"""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from vmpooler_tasks.model.names import Queue
+from vmpooler_tasks.model.names import NameSet, Queue
 from vmpooler_tasks.model.staleness import Stamp
 from vmpooler_tasks.store import keys
 from vmpooler_tasks.store.redis.chunks import chunks
-from vmpooler_tasks.store.redis.connection import Answer, Database
+from vmpooler_tasks.store.redis.connection import Database, PendingReply
 
 PAGE = 500
 """VMs per round trip: one to two milliseconds of the server's time."""
 
 SCAN_COUNT = 1000
-"""Keys looked at per SCAN."""
+"""Keys that the server visits per SCAN."""
 
-FORGOTTEN_POOL = 90 * 24 * 3600
-"""Seconds after which nothing is remembered of a pool that no cycle looked at."""
+FORGET_POOL_AFTER_SECONDS = 90 * 24 * 3600
+"""A pool that no cycle visits for so long loses the times at which its entries were first seen."""
 
-NEVER_EXPIRES = -1
-"""What TTL answers for a key without an expiry."""
+NO_EXPIRY = -1
+"""TTL's reply for a key without an expiry."""
 
 
 def registered_pools(db: Database) -> tuple[list[str], list[bytes]]:
-    """The pools that a VMPooler has registered, by name; and what is registered but is no name, since it is no UTF-8.
+    """Return the names of the pools that a VMPooler has registered, and the members that are not UTF-8.
 
     Raises WrongTypeError.
     """
@@ -38,14 +42,14 @@ def registered_pools(db: Database) -> tuple[list[str], list[bytes]]:
 
 
 def pool_names(db: Database) -> list[str]:
-    """The pools that a VMPooler has registered, for those who cannot say what is wrong with the others."""
+    """Return the names of the registered pools; members that are not UTF-8 are left out. Raises WrongTypeError."""
     return registered_pools(db)[0]
 
 
-def pages(db: Database, queue: Queue, pool: str, field: bytes) -> Iterator[tuple[list[bytes], list[Stamp]]]:
-    """(names, timestamps) of a queue, page by page. A VM may come twice while the set changes size.
+def read_pages(db: Database, queue: Queue, pool: str, field: bytes) -> Iterator[tuple[list[bytes], list[Stamp]]]:
+    """Yield the pages of a queue: names, and the timestamp of each. A VM may come twice while the set changes size.
 
-    Raises WrongTypeError if the key is no set.
+    Raises WrongTypeError if the key is not a set.
     """
     key = keys.queue(queue, pool)
 
@@ -57,67 +61,25 @@ def pages(db: Database, queue: Queue, pool: str, field: bytes) -> Iterator[tuple
             yield names, stamps
 
 
-def names(db: Database, key: bytes) -> Iterator[list[bytes]]:
-    """The members of one queue, page by page. Raises WrongTypeError."""
+def read_names(db: Database, key: bytes) -> Iterator[list[bytes]]:
+    """Yield the members of one queue, page by page. Raises WrongTypeError."""
     for _, page in db.stream(lambda cursor: ("SSCAN", key, cursor, "COUNT", SCAN_COUNT)):
         if page:
             yield page
 
 
 def size(db: Database, queue: Queue, pool: str) -> int:
+    """Return how many VMs the queue holds. Raises WrongTypeError."""
     return int(db.call("SCARD", keys.queue(queue, pool)))
 
 
 def are_in(db: Database, queue: Queue, pool: str, vms: Sequence[bytes]) -> list[bool]:
-    """Whether each VM is in this queue. Raises WrongTypeError."""
+    """Return for each VM whether it is in this queue. Raises WrongTypeError."""
     return [bool(flag) for flag in db.call("SMISMEMBER", keys.queue(queue, pool), *vms)] if vms else []
 
 
-def keyspace(db: Database) -> Iterator[tuple[list[bytes], list[bytes]]]:
-    """(names of VMs that have metadata, keys of queues), page by page, each at least once.
-
-    It is the only way to learn of both: a pool that nobody configures any more still has queues.
-    """
-    start = len(keys.VM_PREFIX)
-    for _, found in db.stream(lambda cursor: ("SCAN", cursor, "MATCH", keys.EVERYTHING, "COUNT", SCAN_COUNT)):
-        others = [key for key in found if not key.startswith(keys.VM_PREFIX)]
-        vms = found if not others else [key for key in found if key.startswith(keys.VM_PREFIX)]
-        yield [key[start:] for key in vms], [key for key in others if keys.is_queue(key)]
-
-
-class MetadataAnswer:
-    """What `metadata` will answer."""
-
-    def __init__(self, answer: Answer) -> None:
-        self._answer = answer
-
-    def unexpiring(self, vms: Sequence[bytes]) -> list[tuple[bytes, Stamp]]:
-        """(VM, timestamp) of those that are there and do not expire."""
-        expiries, stamps = self._answer.result()
-        found = zip(vms, expiries, stamps, strict=True)
-        return [(vm, stamp) for vm, expires_in, stamp in found if expires_in == NEVER_EXPIRES]
-
-
-def metadata(db: Database, vms: Sequence[bytes], field: bytes) -> MetadataAnswer:
-    """Asks what decides whether each is an orphan."""
-    return MetadataAnswer(db.begin("vmpooler/read_metadata", [], [field, *map(keys.vm, vms)]))
-
-
-def fields(db: Database, vms: Sequence[bytes], *wanted: bytes) -> Answer:
-    """Asks for these metadata fields of each VM; a list for each, None where missing or unreadable."""
-    return db.begin("vmpooler/read_fields", [], [len(wanted), *wanted, *map(keys.vm, vms)])
-
-
-def read_fields(db: Database, hashes: Sequence[bytes], *wanted: bytes) -> list[list[bytes | None]]:
-    """The same of any hashes, by key, in as many round trips as there are pages."""
-    found: list[list[bytes | None]] = []
-    for page in chunks(hashes, PAGE):
-        found += db.run("vmpooler/read_fields", [], [len(wanted), *wanted, *page])
-    return found
-
-
-def unqueued(db: Database, vms: Sequence[bytes], queues: Sequence[bytes]) -> list[bool]:
-    """Whether each VM is in none of these queues at this instant; one round trip."""
+def are_unqueued(db: Database, vms: Sequence[bytes], queues: Sequence[bytes]) -> list[bool]:
+    """Return for each VM whether none of these queues holds it now. One round trip."""
     with db.translated_errors():
         pipe = db.client.pipeline(transaction=False)
         for key in queues:
@@ -126,20 +88,73 @@ def unqueued(db: Database, vms: Sequence[bytes], queues: Sequence[bytes]) -> lis
     return [not any(found) for found in zip(*replies, strict=True)] if replies else [True] * len(vms)
 
 
-def first_seen(db: Database, queue_name: str, pool: str, vms: Sequence[bytes], *, now: float | None) -> Answer:
-    """Asks since when each of these entries without a usable timestamp is known: an epoch as text, None if it is not.
+def scan_keyspace(db: Database) -> Iterator[tuple[list[bytes], list[bytes]]]:
+    """Yield names of VMs that have metadata, and keys of queues, page by page, each at least once.
 
-    Those that are new are remembered as of `now`; None remembers nothing.
+    A scan is the only way to find both: a pool that is no longer configured still has queues.
     """
-    return db.begin(
-        "vmpooler/first_seen", [keys.first_seen(queue_name, pool)], ["" if now is None else now, FORGOTTEN_POOL, *vms]
-    )
+    start = len(keys.VM_PREFIX)
+    for _, found in db.stream(lambda cursor: ("SCAN", cursor, "MATCH", keys.EVERYTHING, "COUNT", SCAN_COUNT)):
+        others = [key for key in found if not key.startswith(keys.VM_PREFIX)]
+        vms = found if not others else [key for key in found if key.startswith(keys.VM_PREFIX)]
+        yield [key[start:] for key in vms], [key for key in others if keys.is_queue(key)]
 
 
-def forget_others(db: Database, queue_name: str, pool: str, present: set[int]) -> None:
-    """Forgets the entries that are not among `present` (hashes of names): they left, or got a timestamp."""
-    key = keys.first_seen(queue_name, pool)
+def query_unexpiring(db: Database, vms: Sequence[bytes], field: bytes) -> PendingReply[list[tuple[bytes, Stamp]]]:
+    """Query which of these VMs have metadata that does not expire. The reply holds (VM, timestamp) of each of them."""
+
+    def parse(reply: Any) -> list[tuple[bytes, Stamp]]:
+        expiries, stamps = reply
+        rows = zip(vms, expiries, stamps, strict=True)
+        return [(vm, stamp) for vm, expires_in, stamp in rows if expires_in == NO_EXPIRY]
+
+    return db.send("vmpooler/read_metadata", [], [field, *map(keys.vm, vms)], parse)
+
+
+def query_fields(db: Database, vms: Sequence[bytes], *fields: bytes) -> PendingReply[list[list[bytes | None]]]:
+    """Query these metadata fields. The reply holds a list for each VM, with None where a field cannot be read."""
+    return db.send("vmpooler/read_fields", [], [len(fields), *fields, *map(keys.vm, vms)])
+
+
+def read_fields(db: Database, hashes: Sequence[bytes], *fields: bytes) -> list[list[bytes | None]]:
+    """Return these fields of each hash, with None where a field cannot be read. One round trip for each page."""
+    found: list[list[bytes | None]] = []
+    for page in chunks(hashes, PAGE):
+        found += db.run("vmpooler/read_fields", [], [len(fields), *fields, *page])
+    return found
+
+
+FirstSeen = list[float | None]
+"""For each entry the epoch at which it was first seen; None if it is not remembered."""
+
+
+def query_first_seen(db: Database, target: str, pool: str, vms: Sequence[bytes]) -> PendingReply[FirstSeen]:
+    """Query when these entries without a usable timestamp were first seen. Nothing is remembered."""
+    return _send_first_seen(db, target, pool, vms, "")
+
+
+def remember_first_seen(
+    db: Database, target: str, pool: str, vms: Sequence[bytes], *, now: float
+) -> PendingReply[FirstSeen]:
+    """Remember the entries that are new as first seen `now`. The reply says when each of all was first seen."""
+    return _send_first_seen(db, target, pool, vms, now)
+
+
+def _send_first_seen(
+    db: Database, target: str, pool: str, vms: Sequence[bytes], now: float | str
+) -> PendingReply[FirstSeen]:
+    args = [now, FORGET_POOL_AFTER_SECONDS, *vms]
+    return db.send("vmpooler/first_seen", [keys.first_seen(target, pool)], args, _parse_epochs)
+
+
+def _parse_epochs(reply: list[bytes | None]) -> FirstSeen:
+    return [None if epoch is None else float(epoch) for epoch in reply]
+
+
+def forget_others(db: Database, target: str, pool: str, present: NameSet) -> None:
+    """Forget when entries were first seen, except those in `present`: the others left or have a timestamp now."""
+    key = keys.first_seen(target, pool)
     with db.translated_errors(key):
-        gone = [name for name, _ in db.client.zscan_iter(key, count=SCAN_COUNT) if hash(name) not in present]
+        gone = present.missing([name for name, _ in db.client.zscan_iter(key, count=SCAN_COUNT)])
         for page in chunks(gone, PAGE):
             db.client.zrem(key, *page)

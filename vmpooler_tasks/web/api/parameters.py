@@ -1,6 +1,6 @@
 """The parameters of the API: filters of dead letters, as a query and as a body, and the bodies of other requests."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from fastapi import Query
 from pydantic import BaseModel, ConfigDict, Field
@@ -8,14 +8,13 @@ from pydantic import BaseModel, ConfigDict, Field
 from vmpooler_tasks.jobs.deadletters.selection import filter_of_model, filter_of_order, with_filters
 from vmpooler_tasks.model.deadletters.filters import DeadLetterFilter, FilterKind
 from vmpooler_tasks.model.names import DeadLetterQueue
+from vmpooler_tasks.model.purge import PurgeTarget
 from vmpooler_tasks.model.redrive import DEFAULT_MAX_FAILED, DEFAULT_RATE
 
 MAX_IDS = 1000
 
 CURSOR = r"^(-?[0-9]{1,25}(\.[0-9]{1,25})?(e[+-][0-9]{1,2})?|-?inf):[^\x00-\x1f]{1,160}$"
 """The score of a page's last dead letter, and its id."""
-
-PurgedQueue = Literal["pending", "ready", "completed", "orphaned", "requests"]
 
 Name = Annotated[str, Field(min_length=1, max_length=500)]
 Text = Annotated[str, Field(min_length=1, max_length=5000)]
@@ -88,7 +87,7 @@ class PurgeBody(BaseModel):
 
     dry_run: Flag = False
     pools: Annotated[list[Name], Field(max_length=1000)] = []
-    queues: Annotated[list[PurgedQueue], Field(max_length=5)] = []
+    queues: Annotated[list[PurgeTarget], Field(max_length=5)] = []
     force: Flag = Field(default=False, description="also if the purge is switched off; overrules purge_max_percent")
     why: Why | None = None
 

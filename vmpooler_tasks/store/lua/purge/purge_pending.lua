@@ -1,14 +1,16 @@
 -- uses: purge/still_stale
 -- uses: deadletters/push_many
--- Takes stale VMs out of pending, each with its dead letter, and lets their metadata expire.
+-- Removes stale VMs from pending, each with its dead letter, and lets their metadata expire.
 -- KEYS   1: pending   2: dead letters   3: counters
 -- ARGV   1: now   2: seconds to keep dead letters   3: maximum count of them   4: page (see limits_from)
 --        5: seconds to keep metadata   6: metadata prefix   7: counter   8…: VM, its `clone` as it was read, its dead letter
--- RETURN {dropped, expired, 1 or 0 for each VM}; 0: it moved or changed meanwhile, and was left alone
-local flags, stale, places = still_stale(KEYS[1], ARGV[6], 'clone', 8, 3)
+-- RETURN {dropped, expired, 1 or 0 for each VM}; 0: it moved or changed meanwhile, and stays
+local pending, dead_letters, counters = KEYS[1], KEYS[2], KEYS[3]
+local now, limits = tonumber(ARGV[1]), limits_from(2)
+local metadata_seconds, prefix, counter = ARGV[5], ARGV[6], ARGV[7]
+local flags, stale, places = still_stale(pending, prefix, 'clone', 8, 3)
 if #stale == 0 then return {0, 0, unpack(flags)} end
-local dropped, expired, now = 0, 0, tonumber(ARGV[1])
-local limits = limits_from(2)
+local dropped, expired = 0, 0
 if limits then
   local entries = {}
   for i = 1, #places do
@@ -16,9 +18,9 @@ if limits then
     entries[2 * i] = ARGV[places[i] + 2]
   end
   -- First: if the dead letters cannot be written, no VM has left.
-  dropped, expired = push_dead_letters(KEYS[2], KEYS[3], 'pending', now, limits, entries)
+  dropped, expired = push_dead_letters(dead_letters, counters, 'pending', now, limits, entries)
 end
-redis.call('SREM', KEYS[1], unpack(stale))
-for i = 1, #stale do redis.call('EXPIRE', ARGV[6] .. stale[i], ARGV[5]) end
-count(KEYS[3], ARGV[7], #stale)
+redis.call('SREM', pending, unpack(stale))
+for i = 1, #stale do redis.call('EXPIRE', prefix .. stale[i], metadata_seconds) end
+count(counters, counter, #stale)
 return {dropped, expired, unpack(flags)}

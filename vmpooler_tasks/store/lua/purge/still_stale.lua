@@ -1,6 +1,6 @@
--- Shared: which VMs of a batch are still in their queue with the timestamp that the decision was made on.
--- ARGV holds the batch from `first` on: a VM, its timestamp as it was read ('' for none), and `width - 2` words more.
--- Answers a flag for each VM of the batch, and the VMs (with the index of their words) that are still stale.
+-- Shared: which VMs of a batch are still in their queue, with the timestamp on which the decision was made.
+-- ARGV holds the batch from `first` on: a VM, its timestamp as it was read ('' for none), and `width - 2` more values.
+-- Returns a flag for each VM of the batch, the VMs that are still stale, and the index in ARGV of each of these.
 local function unchanged(vm_key, field, expected)
   local value = redis.pcall('HGET', vm_key, field)
   if type(value) == 'table' then return expected == '' end

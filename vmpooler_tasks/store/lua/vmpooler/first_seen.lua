@@ -1,12 +1,13 @@
--- When entries without a usable timestamp were first seen; those that are new are remembered.
+-- Returns when entries without a usable timestamp were first seen, and remembers those that are new.
 -- KEYS   1: first seen (zset name -> epoch)
--- ARGV   1: now ('' to remember nothing)   2: seconds after which a pool that is not purged any more is forgotten
---        3…: names
+-- ARGV   1: now ('' to remember nothing)   2: seconds until a pool that is no longer purged is forgotten   3…: names
 -- RETURN an epoch for each name, nil if it is not known
+local first_seen = KEYS[1]
+local now, keep_seconds = ARGV[1], ARGV[2]
 local names = {}
 for i = 3, #ARGV do
   names[#names + 1] = ARGV[i]
-  if ARGV[1] ~= '' then redis.call('ZADD', KEYS[1], 'NX', ARGV[1], ARGV[i]) end
+  if now ~= '' then redis.call('ZADD', first_seen, 'NX', now, ARGV[i]) end
 end
-if ARGV[1] ~= '' then redis.call('EXPIRE', KEYS[1], ARGV[2]) end
-return redis.call('ZMSCORE', KEYS[1], unpack(names))
+if now ~= '' then redis.call('EXPIRE', first_seen, keep_seconds) end
+return redis.call('ZMSCORE', first_seen, unpack(names))
