@@ -16,7 +16,7 @@ from vmpooler_tasks.config import Settings
 from vmpooler_tasks.config.services import Credential, Role, WebSection
 from vmpooler_tasks.store import Database
 from vmpooler_tasks.web.app import create_app
-from vmpooler_tasks.web.server import HTTP
+from vmpooler_tasks.web.server import UVICORN_OPTIONS
 
 PASSWORD = "a good long password"
 OPERATOR = httpx.BasicAuth("olga", PASSWORD)
@@ -53,7 +53,7 @@ def serving(
         create_app(chosen, db, clock, broker or own),
         host="127.0.0.1",
         port=port,
-        **HTTP,
+        **UVICORN_OPTIONS,
     )
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, daemon=True)

@@ -12,11 +12,11 @@ from vmpooler_tasks.store import Database
 from vmpooler_tasks.web import headers, pages, problems
 from vmpooler_tasks.web.api import deadletters, metrics, probes, purge, redrive, session, state
 from vmpooler_tasks.web.bind import allowed_hosts
-from vmpooler_tasks.web.identity import Gate
+from vmpooler_tasks.web.identity import Authenticator
 from vmpooler_tasks.web.site import Site
 
-MOST_BYTES = 1024 * 1024
-"""Maximum of a request's body. A thousand names fit."""
+MAX_BODY_BYTES = 1024 * 1024
+"""The maximum of a request's body: a thousand ids fit."""
 
 PROBES = ("/healthz", "/readyz")
 
@@ -47,12 +47,12 @@ def create_app(settings: Settings, db: Database, clock: Clock, broker: Database 
         redoc_url=None,
     )
     app.state.site = Site(settings, db, broker, clock)
-    app.state.gate = Gate(settings, db)
+    app.state.authenticator = Authenticator(settings, db)
     problems.install(app)
     for part in (session, state, redrive, deadletters, purge, probes, metrics):  # redrive before /dlq/{id}
         app.include_router(part.router)
     pages.install(app)
-    app.add_middleware(RequestBodyLimitMiddleware, max_body_size=MOST_BYTES)
+    app.add_middleware(RequestBodyLimitMiddleware, max_body_size=MAX_BODY_BYTES)
     app.add_middleware(_TrustedHosts, allowed_hosts=allowed_hosts(settings.web), www_redirect=False)
     headers.install(app)
     return app

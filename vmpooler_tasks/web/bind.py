@@ -3,6 +3,7 @@
 import ipaddress
 import os
 import socket
+from collections import Counter
 from collections.abc import Iterator
 
 from vmpooler_tasks.config.services import WebSection
@@ -10,7 +11,7 @@ from vmpooler_tasks.errors import VmpoolerTasksError
 
 LOOPBACK_NAMES = ("localhost", "127.0.0.1", "[::1]")
 
-SAMPLE_SECRET = "change-me"  # noqa: S105 - the public secret of the samples in deploy/
+SAMPLE_SECRET = "change-me"  # noqa: S105 - the samples in deploy/ have it, so it is public
 
 
 class CannotListenError(VmpoolerTasksError):
@@ -20,6 +21,7 @@ class CannotListenError(VmpoolerTasksError):
 
 
 def is_loopback(host: str) -> bool:
+    """Return True if only this machine can reach the host."""
     try:
         return ipaddress.ip_address(host.strip("[]")).is_loopback
     except ValueError:
@@ -33,7 +35,7 @@ def allowed_hosts(web: WebSection) -> list[str]:
     return list(LOOPBACK_NAMES) if is_loopback(web.host) else ["*"]
 
 
-def mistakes(web: WebSection) -> Iterator[str]:
+def section_problems(web: WebSection) -> Iterator[str]:
     """Yield why the web process may not start with these settings."""
     if not is_loopback(web.host) and not (web.users or web.tokens):
         yield f"web.host: {web.host!r} is not loopback: users or tokens are needed (WEB_USERS, WEB_TOKENS)"
@@ -44,28 +46,29 @@ def mistakes(web: WebSection) -> Iterator[str]:
         if file and not os.access(file, os.R_OK):
             yield f"web.{name}: {file!r} cannot be read"
     for kind in ("users", "tokens"):
-        for one in getattr(web, kind):
-            if one.secret.get_secret_value() == SAMPLE_SECRET:
-                yield f"web.{kind}: {one.name!r} still has the secret of the sample: choose another"
-        names = [one.name for one in getattr(web, kind)]
-        yield from (f"web.{kind}: {name!r} is given twice" for name in sorted({n for n in names if names.count(n) > 1}))
+        credentials = getattr(web, kind)
+        for credential in credentials:
+            if credential.secret.get_secret_value() == SAMPLE_SECRET:
+                yield f"web.{kind}: {credential.name!r} still has the secret of the sample: choose another"
+        counts = Counter(credential.name for credential in credentials)
+        yield from (f"web.{kind}: {name!r} is given twice" for name, count in sorted(counts.items()) if count > 1)
 
 
 def listen(web: WebSection) -> socket.socket:
     """Return a listening socket. Raise CannotListenError with the address."""
     host = web.host.strip("[]")
     try:
-        found = socket.getaddrinfo(host, web.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-        family, *_, address = found[0]
+        addresses = socket.getaddrinfo(host, web.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        family, *_, address = addresses[0]
         return socket.create_server(address[:2], family=family, backlog=128)
     except OSError as error:
         # Python adds the address to this message, and the line below has it already.
-        what = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror or error
-        raise CannotListenError(f"{web.host}:{web.port}: {what}") from error
+        reason = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror or error
+        raise CannotListenError(f"{web.host}:{web.port}: {reason}") from error
 
 
-def shown_address(web: WebSection) -> str:
-    """Return the address for a browser."""
+def browser_url(web: WebSection) -> str:
+    """Return the URL of the dashboard, for a browser."""
     scheme = "https" if web.tls_certificate else "http"
     host = f"[{web.host.strip('[]')}]" if ":" in web.host else web.host
     return f"{scheme}://{host}:{web.port}/"

@@ -1,4 +1,4 @@
-"""The headers of every response, and the log line of a request."""
+"""Add the security headers to every response, and log each request."""
 
 import logging
 import time
@@ -26,19 +26,20 @@ HEADERS = {
     "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
 }
 HSTS = "max-age=31536000"
-REFUSED = 400
-UNREMARKABLE = ("GET", "HEAD")
+FIRST_ERROR_STATUS = 400
+READING_METHODS = ("GET", "HEAD")
 
 
 def install(app: FastAPI) -> None:
-    logging.getLogger("uvicorn.access").disabled = True  # the lines below replace its lines, and omit the search text
+    """Add the headers and the log line to every response of the application, and silence uvicorn's access log."""
+    logging.getLogger("uvicorn.access").disabled = True  # its lines contain the search text
     app.middleware("http")(_with_headers)
 
 
 async def _with_headers(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
     started = time.perf_counter()
     response = await call_next(request)
-    if response.status_code == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:  # which FastAPI says in plain text
+    if response.status_code == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:  # the middleware replies in plain text
         response = problem(response.status_code, "the body is too large")
     for name, value in HEADERS.items():
         response.headers.setdefault(name, value)
@@ -51,8 +52,11 @@ async def _with_headers(request: Request, call_next: Callable[[Request], Awaitab
 
 
 def _log_request(request: Request, status: int, seconds: float) -> None:
-    """Log the request without its query, which may contain search text. Frequent ones of the page are not logged."""
-    level = logging.INFO if request.method not in UNREMARKABLE or status >= REFUSED else logging.DEBUG
+    """Log the request without its query, which may contain search text.
+
+    Reading without an error is logged at DEBUG: the dashboard reads every few seconds.
+    """
+    level = logging.INFO if request.method not in READING_METHODS or status >= FIRST_ERROR_STATUS else logging.DEBUG
     address = request.client.host if request.client else "-"
     path = on_one_line(request.url.path)
     _log.log(level, "[*] [web] %s %s %d for %s in %.3fs", request.method, path, status, address, seconds)

@@ -39,7 +39,7 @@ class Via(StrEnum):
     SESSION = "session"
     BASIC = "basic"
     TOKEN = "token"  # noqa: S105 - a name, not a secret
-    NOBODY_ASKED = "local"
+    NO_LOGIN = "local"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,14 +52,14 @@ class Identity:
     csrf: str | None = None
 
 
-class Gate:
-    """Checks credentials and sessions. Counts failed logins by the address of the client."""
+class Authenticator:
+    """Check credentials and sessions. Limit failed logins by the address of the client."""
 
     def __init__(self, settings: Settings, db: Database) -> None:
         self._users, self._tokens, self._db = settings.web.users, settings.web.tokens, db
         self._limiter = MovingWindowRateLimiter(MemoryStorage())
         self._limit = RateLimitItemPerMinute(FAILURES_A_MINUTE)
-        self._local = Identity("local", Role.OPERATE, Via.NOBODY_ASKED, secrets.token_urlsafe(32))
+        self._local = Identity("local", Role.OPERATE, Via.NO_LOGIN, secrets.token_urlsafe(32))
 
     @property
     def is_open(self) -> bool:
@@ -70,51 +70,56 @@ class Gate:
         """Return the identity; None without credentials. Raise HTTPException 401 for wrong ones, 429 after too many."""
         if self.is_open:
             return self._local
-        if given := request.headers.get("authorization"):
-            return self._checked(request, given)
-        return self._of_session(request.cookies.get(cookie_name(request)))
+        if header := request.headers.get("authorization"):
+            return self._identify_by_header(request, header)
+        return self._identify_by_session(request.cookies.get(cookie_name(request)))
 
     def log_in(self, request: Request, user: str, password: str) -> tuple[str, Identity]:
         """Start a session and return (value of the cookie, identity). Raise HTTPException like `identify`."""
-        found = self._match(request, self._users, password, user)
+        found = self._authenticate(request, self._users, password, user)
         token, csrf = secrets.token_urlsafe(32), secrets.token_urlsafe(32)
         session = Session(found.name, _proof(token, found), csrf)
         sessions.start(self._db, _digest(token), session, SESSION_SECONDS)
         return token, Identity(found.name, found.role, Via.SESSION, csrf)
 
     def log_out(self, request: Request) -> None:
+        """End the session of the request, if it has one."""
         if token := request.cookies.get(cookie_name(request)):
             sessions.end(self._db, _digest(token))
 
-    def _checked(self, request: Request, given: str) -> Identity:
-        scheme, _, value = given.partition(" ")
+    def _identify_by_header(self, request: Request, header: str) -> Identity:
+        scheme, _, value = header.partition(" ")
         if scheme.lower() == "bearer":
-            found = self._match(request, self._tokens, value.strip())
+            found = self._authenticate(request, self._tokens, value.strip())
             return Identity(found.name, found.role, Via.TOKEN)
-        user, password = _basic(value) if scheme.lower() == "basic" else ("", "")
-        found = self._match(request, self._users, password, user)
+        user, password = _parse_basic(value) if scheme.lower() == "basic" else ("", "")
+        found = self._authenticate(request, self._users, password, user)
         return Identity(found.name, found.role, Via.BASIC)
 
-    def _match(self, request: Request, known: Iterable[Credential], secret: str, name: str | None = None) -> Credential:
+    def _authenticate(
+        self, request: Request, known: Iterable[Credential], secret: str, name: str | None = None
+    ) -> Credential:
+        """Return the credential of this name and secret. Count a failure, and raise HTTPException 401 or 429."""
         address = request.client.host if request.client else ""
         if not self._limiter.test(self._limit, address):
             wait = {"Retry-After": "60"}
             raise HTTPException(HTTPStatus.TOO_MANY_REQUESTS, "too many wrong logins; wait a minute", wait)
         found = None
-        for one in known:  # compare all of them in full: the time must not reveal which one is close
-            if _same(one.secret.get_secret_value(), secret) & (name is None or _same(one.name, name)):
-                found = one
+        for credential in known:  # compare all of them in full: the time must not reveal which one is close
+            has_name = name is None or _is_equal(credential.name, name)
+            if _is_equal(credential.secret.get_secret_value(), secret) & has_name:
+                found = credential
         if found is None:
             self._limiter.hit(self._limit, address)
             raise HTTPException(HTTPStatus.UNAUTHORIZED, "wrong user, password or token", CHALLENGE)
         return found
 
-    def _of_session(self, token: str | None) -> Identity | None:
+    def _identify_by_session(self, token: str | None) -> Identity | None:
         session = sessions.read(self._db, _digest(token)) if token else None
         if token is None or session is None:
             return None
         for user in self._users:
-            if _same(user.name, session.user) and hmac.compare_digest(_proof(token, user), session.proof):
+            if _is_equal(user.name, session.user) and hmac.compare_digest(_proof(token, user), session.proof):
                 return Identity(user.name, user.role, Via.SESSION, session.csrf)
         return None  # the user was removed, or has another password
 
@@ -124,7 +129,7 @@ def cookie_name(request: Request) -> str:
     return f"__Host-{COOKIE}" if request.url.scheme == "https" else COOKIE
 
 
-def _basic(value: str) -> tuple[str, str]:
+def _parse_basic(value: str) -> tuple[str, str]:
     try:
         user, _, password = base64.b64decode(value.strip(), validate=True).decode().partition(":")
     except (binascii.Error, UnicodeDecodeError, ValueError):
@@ -132,7 +137,8 @@ def _basic(value: str) -> tuple[str, str]:
     return user, password
 
 
-def _same(one: str, other: str) -> bool:
+def _is_equal(one: str, other: str) -> bool:
+    """Compare two texts in constant time, whatever their lengths."""
     return hmac.compare_digest(_digest(one), _digest(other))
 
 
@@ -141,4 +147,5 @@ def _digest(text: str) -> str:
 
 
 def _proof(token: str, user: Credential) -> str:
+    """Return a digest that binds a session to the user's present password: another password ends it."""
     return _digest(f"{token}\n{user.secret.get_secret_value()}")

@@ -1,7 +1,6 @@
 """Serve the files of the dashboard, and the runbooks that its reasons link to."""
 
 import functools
-import re
 from importlib import resources
 from pathlib import Path
 
@@ -9,6 +8,7 @@ from fastapi import APIRouter, FastAPI
 from fastapi.responses import FileResponse, HTMLResponse
 from fastapi.staticfiles import StaticFiles
 from markdown_it import MarkdownIt
+from mdit_py_plugins.anchors import anchors_plugin
 
 router = APIRouter(include_in_schema=False)
 
@@ -33,24 +33,18 @@ def dashboard() -> FileResponse:
 @router.get("/runbooks")
 def runbooks() -> HTMLResponse:
     """Return the runbooks, without a login: they are public documentation."""
-    return HTMLResponse(_runbooks())
+    return HTMLResponse(_render_runbooks())
 
 
 @functools.cache
-def _runbooks() -> str:
-    markdown = MarkdownIt("js-default", {"html": False})
+def _render_runbooks() -> str:
+    """Return the page. The anchors of its headings are named as on GitHub, so that a link works in both places."""
+    markdown = MarkdownIt("js-default", {"html": False}).use(anchors_plugin, min_level=2, max_level=3)
     text = markdown.render(RUNBOOKS.read_text(encoding="utf-8"))
-    text = text.replace("<pre>", '<pre tabindex="0">')  # so that the keyboard can scroll long lines
-    return _PAGE.format(text=re.sub(r"<h([23])>(.*?)</h\1>", _with_anchor, text))
-
-
-def _with_anchor(heading: re.Match[str]) -> str:
-    """Return the heading with an anchor, named as on GitHub, so that a link works in both places."""
-    plain = re.sub(r"<[^>]+>", "", heading[2]).lower()
-    anchor = re.sub(r"[^\w\- ]", "", plain).replace(" ", "-")
-    return f'<h{heading[1]} id="{anchor}">{heading[2]}</h{heading[1]}>'
+    return _PAGE.format(text=text.replace("<pre>", '<pre tabindex="0">'))  # the keyboard can scroll long lines
 
 
 def install(app: FastAPI) -> None:
+    """Add the dashboard, its files and the runbooks to the application."""
     app.include_router(router)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")

@@ -9,61 +9,70 @@ from fastapi import Depends, HTTPException, Request, Security
 from fastapi.security import APIKeyCookie, HTTPBasic, HTTPBearer
 
 from vmpooler_tasks.config.services import Role
-from vmpooler_tasks.web.identity import CHALLENGE, COOKIE, CSRF_HEADER, Gate, Identity
+from vmpooler_tasks.web.identity import CHALLENGE, COOKIE, CSRF_HEADER, Authenticator, Identity
 
 
-class _Basic(HTTPBasic):
-    """Do nothing. The stock class would refuse requests with a challenge that opens a browser's login window."""
+class _SilentBasic(HTTPBasic):
+    """Describe HTTP Basic only. The stock class sends a challenge that opens a browser's login window."""
 
     async def __call__(self, request: Request) -> None:  # type: ignore[override]
         del request
 
 
-# For the OpenAPI document only. The gate checks the credentials.
+# For the OpenAPI document only. The authenticator checks the credentials.
 _SCHEMES = (
     HTTPBearer(auto_error=False, description="a token of `tokens:` in `:web:`"),
-    _Basic(auto_error=False, description="a user of `users:` in `:web:`"),
+    _SilentBasic(auto_error=False, description="a user of `users:` in `:web:`"),
     APIKeyCookie(name=COOKIE, auto_error=False, description="the cookie of POST /api/v1/session"),
 )
 
 
-def _seen(
+def _identify_documented(
     request: Request,
     _bearer: Annotated[object, Security(_SCHEMES[0])],
     _basic: Annotated[object, Security(_SCHEMES[1])],
     _cookie: Annotated[object, Security(_SCHEMES[2])],
 ) -> Identity | None:
-    return whoever(request)
+    """Identify the request, and name the ways to log in in the OpenAPI document."""
+    return identify(request)
 
 
-def whoever(request: Request) -> Identity | None:
-    """Mark a path that needs no login."""
-    gate: Gate = request.app.state.gate
-    return gate.identify(request)
+def authenticator(request: Request) -> Authenticator:
+    """Return the authenticator of this process."""
+    found: Authenticator = request.app.state.authenticator
+    return found
 
 
-def reader(who: Annotated[Identity | None, Depends(_seen)]) -> Identity:
+def identify(request: Request) -> Identity | None:
+    """Return the identity of a request that needs no login; None without credentials."""
+    return authenticator(request).identify(request)
+
+
+def require_reader(who: Annotated[Identity | None, Depends(_identify_documented)]) -> Identity:
+    """Return the identity. Raise HTTPException 401 without credentials."""
     if who is None:
         raise HTTPException(HTTPStatus.UNAUTHORIZED, "log in, or send a token", CHALLENGE)
     return who
 
 
-def operator(request: Request, who: Annotated[Identity, Depends(reader)]) -> Identity:
+def require_operator(request: Request, who: Annotated[Identity, Depends(require_reader)]) -> Identity:
+    """Return the identity. Raise HTTPException 403 for other roles, foreign pages, and a wrong CSRF token."""
     if who.role is not Role.OPERATE:
         raise HTTPException(HTTPStatus.FORBIDDEN, f"{who.name} has the role read, which may not change anything")
-    refuse_foreign(request)
-    refuse_without_token(request, who)
+    require_same_origin(request)
+    require_csrf_token(request, who)
     return who
 
 
-def refuse_foreign(request: Request) -> None:
-    """Refuse requests from another site. A browser names the origin of a request, programs do not."""
+def require_same_origin(request: Request) -> None:
+    """Raise HTTPException 403 for a request from another site. A browser names the origin, a program does not."""
     origin, site = request.headers.get("origin"), request.headers.get("sec-fetch-site", "none")
     if site not in ("same-origin", "none") or (origin and urlsplit(origin).netloc != request.headers.get("host")):
         raise HTTPException(HTTPStatus.FORBIDDEN, "the request comes from another site's page")
 
 
-def refuse_without_token(request: Request, who: Identity) -> None:
+def require_csrf_token(request: Request, who: Identity) -> None:
+    """Raise HTTPException 403 if a browser's request does not have the CSRF token of its session."""
     given = request.headers.get(CSRF_HEADER, "").encode("utf-8", "replace")
     if who.csrf is not None and not hmac.compare_digest(given, who.csrf.encode()):
         raise HTTPException(
@@ -71,6 +80,6 @@ def refuse_without_token(request: Request, who: Identity) -> None:
         )
 
 
-Anybody = Annotated[Identity | None, Depends(whoever)]
-Reader = Annotated[Identity, Depends(reader)]
-Operator = Annotated[Identity, Depends(operator)]
+Anybody = Annotated[Identity | None, Depends(identify)]
+Reader = Annotated[Identity, Depends(require_reader)]
+Operator = Annotated[Identity, Depends(require_operator)]

@@ -45,13 +45,14 @@ def problem(
 
 
 def install(app: FastAPI) -> None:
-    app.add_exception_handler(HTTPException, _http)
-    app.add_exception_handler(RequestValidationError, _invalid)
-    app.add_exception_handler(VmpoolerTasksError, _ours)
-    app.add_exception_handler(Exception, _unforeseen)
+    """Make the application return every error as a problem."""
+    app.add_exception_handler(HTTPException, _handle_http_error)
+    app.add_exception_handler(RequestValidationError, _handle_invalid_request)
+    app.add_exception_handler(VmpoolerTasksError, _handle_own_error)
+    app.add_exception_handler(Exception, _handle_unexpected_error)
 
 
-async def _http(request: Request, error: Exception) -> JSONResponse:
+async def _handle_http_error(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)  # noqa: S101 - for mypy: the handler is installed only for these
     headers = error.headers
     if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
@@ -61,20 +62,21 @@ async def _http(request: Request, error: Exception) -> JSONResponse:
 
 def _methods(request: Request) -> set[str]:
     """Return all methods of this path. Starlette lists only those of its first route."""
-    known = request.app.openapi()["paths"]
-    here = request.url.path
-    path = here if here in known else next((one for one in known if compile_path(one)[0].match(here)), None)
-    return {method.upper() for method in known[path]} if path else {"GET"}
+    paths = request.app.openapi()["paths"]
+    requested = request.url.path
+    matching = (path for path in paths if compile_path(path)[0].match(requested))
+    path = requested if requested in paths else next(matching, None)
+    return {method.upper() for method in paths[path]} if path else {"GET"}
 
 
-async def _invalid(_: Request, error: Exception) -> JSONResponse:
+async def _handle_invalid_request(_: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)  # noqa: S101 - as above
-    found = [{"where": ".".join(map(str, one["loc"])), "message": str(one["msg"])} for one in error.errors()]
-    detail = "; ".join(f"{one['where']}: {one['message']}" for one in found)
-    return problem(HTTPStatus.UNPROCESSABLE_ENTITY, detail, errors=found)
+    errors = [{"where": ".".join(map(str, one["loc"])), "message": str(one["msg"])} for one in error.errors()]
+    detail = "; ".join(f"{one['where']}: {one['message']}" for one in errors)
+    return problem(HTTPStatus.UNPROCESSABLE_ENTITY, detail, errors=errors)
 
 
-async def _ours(request: Request, error: Exception) -> JSONResponse:
+async def _handle_own_error(request: Request, error: Exception) -> JSONResponse:
     status = next((code for kind, code in _STATUS.items() if isinstance(error, kind)), HTTPStatus.INTERNAL_SERVER_ERROR)
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         _log.warning("[!] [web] %s %s: %s", request.method, on_one_line(request.url.path), on_one_line(str(error)))
@@ -82,6 +84,6 @@ async def _ours(request: Request, error: Exception) -> JSONResponse:
     return problem(status, str(error), headers={"Retry-After": str(RETRY_AFTER_SECONDS)} if unavailable else None)
 
 
-async def _unforeseen(request: Request, error: Exception) -> JSONResponse:
+async def _handle_unexpected_error(request: Request, error: Exception) -> JSONResponse:
     _log.error("[!] [web] %s %s failed", request.method, on_one_line(request.url.path), exc_info=error)
     return problem(HTTPStatus.INTERNAL_SERVER_ERROR, "internal server error; the log has the details")

@@ -1,10 +1,8 @@
-"""The web process."""
+"""Run the web process until a signal stops it."""
 
 import logging
 import signal
 import ssl
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import uvicorn
@@ -14,52 +12,56 @@ from vmpooler_tasks.config import Settings
 from vmpooler_tasks.errors import ConfigurationError
 from vmpooler_tasks.store import Database
 from vmpooler_tasks.web.app import create_app
-from vmpooler_tasks.web.bind import CannotListenError, listen, mistakes, shown_address
+from vmpooler_tasks.web.bind import CannotListenError, browser_url, listen, section_problems
 
 _log = logging.getLogger("vmpooler_tasks.web")
 
-MOST_CONNECTIONS = 500
-HTTP: dict[str, Any] = {
+MAX_HTTP_CONNECTIONS = 500
+UVICORN_OPTIONS: dict[str, Any] = {
     "log_config": None,
     "access_log": False,
     "server_header": False,
     "http": "h11",
     "h11_max_incomplete_event_size": 1024 * 1024,
 }
-"""uvicorn's options. A query within the limits of the API may be longer than h11's default of 64 KiB."""
+"""A query within the limits of the API may be longer than h11's default of 64 KiB."""
 
-PATIENCE_SECONDS = 20
-"""Time for running requests when the process stops."""
+SHUTDOWN_SECONDS = 20
+"""How long running requests may take when the process stops."""
 
 
 def _broker(settings: Settings, db: Database) -> Database:
-    """Return the Redis of Celery's messages."""
+    """Return the Redis with Celery's messages."""
     return db if settings.broker_url is None else Database(settings.broker_location)
 
 
-class _Server(uvicorn.Server):
-    """A server that ends normally on a signal. The stock one then kills itself with that signal."""
+def _end_normally_on_signals(server: uvicorn.Server) -> None:
+    """Make a signal end this process with status 0.
 
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, self.handle_exit)
-        yield
+    Uvicorn handles signals itself while it serves. When it has stopped, it restores these handlers and repeats the
+    signal, which would kill the process by default.
+    """
+
+    def stop(*_: object) -> None:
+        server.should_exit = True
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, stop)
 
 
 def serve(settings: Settings) -> None:
     """Serve until a signal stops it. Raise ConfigurationError or CannotListenError before the start."""
-    if found := list(mistakes(settings.web)):
-        raise ConfigurationError(settings.source, found)
-    line = listen(settings.web)
+    if problems := list(section_problems(settings.web)):
+        raise ConfigurationError(settings.source, problems)
+    listener = listen(settings.web)
     db = Database(settings.redis.location)
     app = create_app(settings, db, system_clock, _broker(settings, db))
     try:
         config = uvicorn.Config(
             app,
-            **HTTP,
-            limit_concurrency=MOST_CONNECTIONS,
-            timeout_graceful_shutdown=PATIENCE_SECONDS,
+            **UVICORN_OPTIONS,
+            limit_concurrency=MAX_HTTP_CONNECTIONS,
+            timeout_graceful_shutdown=SHUTDOWN_SECONDS,
             ssl_certfile=settings.web.tls_certificate,
             ssl_keyfile=settings.web.tls_key,
         )
@@ -71,6 +73,8 @@ def serve(settings: Settings) -> None:
     who = "everybody on this machine, without a login"
     if users or tokens:
         who = f"{users} user{'s' * (users != 1)} and {tokens} token{'s' * (tokens != 1)}"
-    _log.info("[*] [web] Serving %s for %s; Redis at %s", shown_address(settings.web), who, settings.redis.address)
-    _Server(config).run(sockets=[line])
+    _log.info("[*] [web] Serving %s for %s; Redis at %s", browser_url(settings.web), who, settings.redis.address)
+    server = uvicorn.Server(config)
+    _end_normally_on_signals(server)
+    server.run(sockets=[listener])
     _log.info("[*] [web] Stopped")

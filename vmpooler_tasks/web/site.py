@@ -12,10 +12,10 @@ from fastapi import Depends, HTTPException, Request
 from vmpooler_tasks.clock import Clock
 from vmpooler_tasks.config import Settings
 from vmpooler_tasks.store import Database
-from vmpooler_tasks.web.ttl_cache import Fresh
+from vmpooler_tasks.web.ttl_cache import ResultCache
 
-MOST_SEARCHES = 4
-PATIENCE_SECONDS = 10.0
+MAX_SEARCHES = 4
+SEARCH_WAIT_SECONDS = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,16 +26,19 @@ class Site:
     db: Database
     broker: Database | None
     clock: Clock
-    overviews: Fresh[Any] = field(default_factory=lambda: Fresh(1.0))
-    histories: Fresh[Any] = field(default_factory=lambda: Fresh(10.0))
-    groups: Fresh[Any] = field(default_factory=lambda: Fresh(2.0))
-    _searches: threading.BoundedSemaphore = field(default_factory=lambda: threading.BoundedSemaphore(MOST_SEARCHES))
+    overviews: ResultCache[Any] = field(default_factory=lambda: ResultCache(1.0))
+    histories: ResultCache[Any] = field(default_factory=lambda: ResultCache(10.0))
+    groups: ResultCache[Any] = field(default_factory=lambda: ResultCache(2.0))
+    _searches: threading.BoundedSemaphore = field(default_factory=lambda: threading.BoundedSemaphore(MAX_SEARCHES))
 
     @contextmanager
     def search(self) -> Iterator[None]:
-        """Limit requests that read whole queues to a few at a time, so that other requests stay fast."""
-        if not self._searches.acquire(timeout=PATIENCE_SECONDS):
-            busy = "too much is being searched; try again"
+        """Limit requests that read whole queues to MAX_SEARCHES at a time, so that other requests stay fast.
+
+        Raise HTTPException 429 if none of them ends within SEARCH_WAIT_SECONDS.
+        """
+        if not self._searches.acquire(timeout=SEARCH_WAIT_SECONDS):
+            busy = "too many searches run already; try again"
             raise HTTPException(HTTPStatus.TOO_MANY_REQUESTS, busy, {"Retry-After": "5"})
         try:
             yield

@@ -1,5 +1,7 @@
 """What the web process says of itself, of health, and of how everything stands."""
 
+import re
+
 import httpx
 import pytest
 
@@ -11,7 +13,6 @@ from vmpooler_tasks.model.health.reasons import REASONS
 from vmpooler_tasks.model.names import Queue
 from vmpooler_tasks.store import Database, keys
 from vmpooler_tasks.store.fleet import audit
-from vmpooler_tasks.web.pages import RUNBOOKS
 
 NOBODY = "redis://:secret@127.0.0.1:9/0"
 """A port that nobody listens on."""
@@ -151,11 +152,13 @@ def test_the_audit_comes_in_pages(web: httpx.Client, web_world: World) -> None:
     assert audit.newest_first(web_world.db, 1)[0].fields["who"] == "somebody 4"
 
 
-@pytest.mark.skipif(RUNBOOKS.stat().st_size < 100, reason="not written yet")
-def test_every_reason_has_its_runbook(web: httpx.Client) -> None:
+def test_every_reason_and_every_link_has_its_runbook(web: httpx.Client) -> None:
     page = web.get("/runbooks").text
-    missing = {code for code in REASONS if f'id="{code}"' not in page}
-    assert not missing, f"not in {RUNBOOKS}"
+    anchors = re.findall(r' id="([^"]+)"', page)
+    linked = set(re.findall(r'href="#([^"]+)"', page))
+    assert linked, "the table of contents"
+    assert (linked | set(REASONS)) - set(anchors) == set()
+    assert len(anchors) == len(set(anchors))
 
 
 def test_an_address_that_is_none_is_a_problem(web: httpx.Client, valkey: TestServer) -> None:
