@@ -7,7 +7,7 @@ import click
 from vmpooler_tasks.cli.shared import options
 from vmpooler_tasks.cli.shared.context import Context, pass_context
 from vmpooler_tasks.cli.shared.output import print_json, print_line, print_table, utc_time
-from vmpooler_tasks.store.fleet.audit import newest_first
+from vmpooler_tasks.store.fleet.audit import read_newest
 
 OWN_COLUMNS = ("action", "who", "why", "count")
 
@@ -24,7 +24,7 @@ OWN_COLUMNS = ("action", "who", "why", "count")
 @pass_context
 def audit(context: Context, limit: int, as_json: bool) -> None:
     """Show who redrove, deleted and purged what, when and why."""
-    entries = newest_first(context.db, limit)
+    entries = read_newest(context.db, limit)
     if as_json:
         print_json([{"at": entry.at, **entry.fields} for entry in entries])
         return

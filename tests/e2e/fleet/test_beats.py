@@ -13,8 +13,7 @@ from tests.support.processes import Installation, Process, until
 from tests.support.servers import TestServer
 from vmpooler_tasks.model.names import DeadLetterQueue
 from vmpooler_tasks.store import Database, keys
-from vmpooler_tasks.store.fleet import audit
-from vmpooler_tasks.store.fleet import schedule as stored
+from vmpooler_tasks.store.fleet import audit, beats, schedule
 from vmpooler_tasks.store.health import record as health_record
 from vmpooler_tasks.tasks.celery.schedule import MAX_WAITING_MESSAGES
 from vmpooler_tasks.tasks.registry import HEALTH_CHECK, PURGE
@@ -57,11 +56,11 @@ def has_looked(database: Database, *beats: Process) -> None:
 
 
 def last_tick(database: Database, entry: str) -> float:
-    return float(stored.last_ticks(database).get(entry, "0"))
+    return float(schedule.read_last_ticks(database).get(entry, "0"))
 
 
 def purges(database: Database) -> int:
-    return len([entry for entry in audit.newest_first(database, 1000) if entry.fields["who"] == "beat"])
+    return len([entry for entry in audit.read_newest(database, 1000) if entry.fields["who"] == "beat"])
 
 
 def checks(database: Database) -> int:
@@ -98,7 +97,7 @@ def test_a_killed_beat_leaves_no_gap(installation: Installation, database: Datab
     one = installation.beat(name="one")
     until(lambda: len(sent(one)) >= 2, "it sends")
     two = installation.beat(name="two")
-    until(lambda: len(stored.live_beats(database, begin)) == 2, "both run")
+    until(lambda: len(beats.live_beats(database, begin)) == 2, "both run")
     one.kill()
     # Well within the half-minute after which a claim or a beat counts as lost.
     until(lambda: len(sent(two)) >= 2, "the other goes on", seconds=20)
@@ -216,13 +215,13 @@ def test_nothing_switched_on_is_said_and_sends_nothing(installation: Installatio
     beat = installation.beat().says(
         "[!] [beat] Nothing is scheduled: purge_enabled, health_check_enabled and manage_pools are all off"
     )
-    until(lambda: stored.live_beats(database, 0), "it has looked at the schedule")
+    until(lambda: beats.live_beats(database, 0), "it has looked at the schedule")
     assert sent(beat) == []
     assert waiting(database) == 0
 
 
 def test_a_stopped_beat_is_forgotten_at_once(installation: Installation, database: Database) -> None:
     beat = installation.beat()
-    until(lambda: stored.live_beats(database, 0), "it is known")
+    until(lambda: beats.live_beats(database, 0), "it is known")
     beat.stop()
-    assert stored.live_beats(database, 0) == []
+    assert beats.live_beats(database, 0) == []

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.slow
 
 
 def live(database: Database) -> list[Worker]:
-    return workers.live(database, time.time())
+    return workers.live_workers(database, time.time())
 
 
 @pytest.mark.parametrize("pool", ["prefork", "threads"])
@@ -37,7 +37,7 @@ def test_a_killed_worker_is_known_no_longer_than_its_last_sign(installation: Ins
     assert known.queues == ("vmpooler.clone",)
     worker.kill()
     assert live(database) == [known]
-    assert workers.live(database, time.time() + workers.ALIVE_SECONDS) == []
+    assert workers.live_workers(database, time.time() + workers.WORKER_ALIVE_SECONDS) == []
 
 
 def test_a_queue_that_is_taken_on_later_is_known(installation: Installation, database: Database) -> None:

@@ -28,7 +28,7 @@ from vmpooler_tasks.model.timestamps import iso_utc
 from vmpooler_tasks.store import Database
 from vmpooler_tasks.store.deadletters.push import push
 from vmpooler_tasks.store.deadletters.trim import DeadLetterLimits
-from vmpooler_tasks.store.health.record import publish_config
+from vmpooler_tasks.store.vmpooler.config import publish_config
 
 OTHER_POOL = "ubuntu-2004-x86_64"
 REQUEST = "req-abc123"

@@ -5,9 +5,9 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from tests.support.servers import TestServer
-from vmpooler_tasks.store import Database, keys
+from vmpooler_tasks.store import Database
 from vmpooler_tasks.store.fleet import schedule
-from vmpooler_tasks.store.fleet.schedule import BEAT_ALIVE_SECONDS, CLAIM_SECONDS
+from vmpooler_tasks.store.fleet.schedule import CLAIM_SECONDS
 
 pytestmark = pytest.mark.both_servers
 
@@ -15,83 +15,83 @@ NOW = 1_705_314_600.25
 
 
 def last(db: Database, entry: str = "purge") -> str:
-    return schedule.last_ticks(db).get(entry, "")
+    return schedule.read_last_ticks(db).get(entry, "")
 
 
 def claimed(db: Database, now: float = NOW, last_tick: str | None = None, entry: str = "purge") -> str:
     """A claim that has to be got."""
-    claim = schedule.claim(db, entry, last(db, entry) if last_tick is None else last_tick, now)
+    claim = schedule.claim_tick(db, entry, last(db, entry) if last_tick is None else last_tick, now)
     assert claim is not None
     return claim
 
 
 def test_nothing_has_ticked_in_an_empty_database(db: Database) -> None:
-    assert schedule.last_ticks(db) == {}
+    assert schedule.read_last_ticks(db) == {}
 
 
 def test_a_confirmed_tick_is_recorded_to_the_fraction(db: Database) -> None:
-    schedule.confirm(db, "purge", claimed(db), NOW)
+    schedule.confirm_tick(db, "purge", claimed(db), NOW)
     assert float(last(db)) == NOW
-    assert schedule.last_ticks(db) == {"purge": repr(NOW)}, "the claim is gone and is no tick"
+    assert schedule.read_last_ticks(db) == {"purge": repr(NOW)}, "the claim is gone and is no tick"
 
 
 def test_of_two_beats_one_gets_the_tick(db: Database) -> None:
     claimed(db)
-    assert schedule.claim(db, "purge", "", NOW) is None
-    assert schedule.claim(db, "purge", "", NOW + CLAIM_SECONDS - 1) is None
+    assert schedule.claim_tick(db, "purge", "", NOW) is None
+    assert schedule.claim_tick(db, "purge", "", NOW + CLAIM_SECONDS - 1) is None
     assert last(db) == "", "it has not ticked before it was sent"
 
 
 def test_a_beat_that_read_before_the_other_sent_does_not_send_again(db: Database) -> None:
     seen = last(db)
-    schedule.confirm(db, "purge", claimed(db), NOW)
-    assert schedule.claim(db, "purge", seen, NOW + 1) is None
-    assert schedule.claim(db, "purge", seen, NOW + 1000) is None
-    assert schedule.claim(db, "purge", last(db), NOW + 1) is not None, "who knows of the tick may claim the next"
+    schedule.confirm_tick(db, "purge", claimed(db), NOW)
+    assert schedule.claim_tick(db, "purge", seen, NOW + 1) is None
+    assert schedule.claim_tick(db, "purge", seen, NOW + 1000) is None
+    assert schedule.claim_tick(db, "purge", last(db), NOW + 1) is not None, "who knows of the tick may claim the next"
 
 
 def test_a_tick_that_could_not_be_sent_is_free_again_at_once(db: Database) -> None:
-    schedule.give_back(db, "purge", claimed(db))
+    schedule.release_tick(db, "purge", claimed(db))
     assert last(db) == ""
     claimed(db)
 
 
 def test_a_claim_of_a_beat_that_died_runs_out(db: Database) -> None:
     claimed(db)
-    assert schedule.claim(db, "purge", "", NOW + CLAIM_SECONDS - 0.001) is None
+    assert schedule.claim_tick(db, "purge", "", NOW + CLAIM_SECONDS - 0.001) is None
     claimed(db, NOW + CLAIM_SECONDS)
 
 
 def test_a_beat_whose_claim_ran_out_and_went_to_another_changes_nothing_any_more(db: Database) -> None:
     late = claimed(db)
     other = claimed(db, NOW + CLAIM_SECONDS)
-    schedule.confirm(db, "purge", late, NOW)
+    schedule.confirm_tick(db, "purge", late, NOW)
     assert last(db) == ""
-    schedule.give_back(db, "purge", late)
-    assert schedule.claim(db, "purge", "", NOW + CLAIM_SECONDS + 1) is None, "the other one's claim still stands"
-    schedule.confirm(db, "purge", other, NOW + CLAIM_SECONDS + 2)
+    schedule.release_tick(db, "purge", late)
+    assert schedule.claim_tick(db, "purge", "", NOW + CLAIM_SECONDS + 1) is None, "the other one's claim still stands"
+    schedule.confirm_tick(db, "purge", other, NOW + CLAIM_SECONDS + 2)
     assert float(last(db)) == NOW + CLAIM_SECONDS + 2
-    schedule.confirm(db, "purge", late, NOW)
+    schedule.confirm_tick(db, "purge", late, NOW)
     assert float(last(db)) == NOW + CLAIM_SECONDS + 2
 
 
 def test_a_late_beat_whose_claim_nobody_took_still_records_its_tick(db: Database) -> None:
     claim = claimed(db)
-    schedule.confirm(db, "purge", claim, NOW + 2 * CLAIM_SECONDS)
+    schedule.confirm_tick(db, "purge", claim, NOW + 2 * CLAIM_SECONDS)
     assert float(last(db)) == NOW + 2 * CLAIM_SECONDS
 
 
 def test_confirming_twice_is_harmless(db: Database) -> None:
     claim = claimed(db)
-    schedule.confirm(db, "purge", claim, NOW)
-    schedule.confirm(db, "purge", claim, NOW + 5)
+    schedule.confirm_tick(db, "purge", claim, NOW)
+    schedule.confirm_tick(db, "purge", claim, NOW + 5)
     assert float(last(db)) == NOW
 
 
 def test_entries_are_claimed_each_by_itself(db: Database) -> None:
-    schedule.confirm(db, "purge", claimed(db), NOW)
-    schedule.confirm(db, "health", claimed(db, NOW + 1, entry="health"), NOW + 1)
-    assert schedule.last_ticks(db) == {"purge": repr(NOW), "health": repr(NOW + 1)}
+    schedule.confirm_tick(db, "purge", claimed(db), NOW)
+    schedule.confirm_tick(db, "health", claimed(db, NOW + 1, entry="health"), NOW + 1)
+    assert schedule.read_last_ticks(db) == {"purge": repr(NOW), "health": repr(NOW + 1)}
 
 
 def test_of_many_beats_at_the_same_instant_exactly_one_gets_each_tick(server: TestServer, db: Database) -> None:
@@ -101,26 +101,10 @@ def test_of_many_beats_at_the_same_instant_exactly_one_gets_each_tick(server: Te
             now, seen = NOW + 60 * tick, last(db)
 
             def claim(beat: Database, seen: str = seen, now: float = now) -> str | None:
-                return schedule.claim(beat, "purge", seen, now)
+                return schedule.claim_tick(beat, "purge", seen, now)
 
             [won] = [found for found in threads.map(claim, beats) if found]
-            schedule.confirm(db, "purge", won, now)
+            schedule.confirm_tick(db, "purge", won, now)
     assert float(last(db)) == NOW + 60 * 49
     for beat in beats:
         beat.close()
-
-
-@pytest.mark.parametrize("age", [0, BEAT_ALIVE_SECONDS])
-def test_a_beat_that_was_heard_of_lately_lives(db: Database, age: int) -> None:
-    schedule.beat_is_alive(db, "host:1", NOW)
-    assert schedule.live_beats(db, NOW + age) == ["host:1"]
-
-
-def test_a_beat_that_fell_silent_or_stopped_does_not(db: Database) -> None:
-    schedule.beat_is_alive(db, "host:1", NOW)
-    schedule.beat_is_alive(db, "host:2", NOW + 1)
-    assert schedule.live_beats(db, NOW + BEAT_ALIVE_SECONDS + 1) == ["host:2"]
-    schedule.beat_stopped(db, "host:2")
-    assert schedule.live_beats(db, NOW + 1) == ["host:1"]
-    schedule.beat_is_alive(db, "host:3", NOW + 100)
-    assert db.client.zrange(keys.BEATS.decode(), 0, -1) == [b"host:3"], "the silent ones are forgotten"

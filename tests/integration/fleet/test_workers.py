@@ -4,7 +4,7 @@ import pytest
 
 from vmpooler_tasks.store import Database, keys
 from vmpooler_tasks.store.fleet import workers
-from vmpooler_tasks.store.fleet.workers import ALIVE_SECONDS, Worker
+from vmpooler_tasks.store.fleet.workers import WORKER_ALIVE_SECONDS, Worker
 
 pytestmark = pytest.mark.both_servers
 
@@ -14,34 +14,34 @@ TWO = Worker("two@host", ("vmpooler.maintenance",))
 
 
 def test_who_said_so_lately_is_alive(db: Database) -> None:
-    workers.is_alive(db, TWO, NOW)
-    workers.is_alive(db, ONE, NOW + 20)
-    assert workers.live(db, NOW + ALIVE_SECONDS) == [ONE, TWO]
-    assert workers.live(db, NOW + ALIVE_SECONDS + 1) == [ONE]
+    workers.record_worker(db, TWO, NOW)
+    workers.record_worker(db, ONE, NOW + 20)
+    assert workers.live_workers(db, NOW + WORKER_ALIVE_SECONDS) == [ONE, TWO]
+    assert workers.live_workers(db, NOW + WORKER_ALIVE_SECONDS + 1) == [ONE]
 
 
 def test_the_dead_leave_nothing_behind(db: Database) -> None:
-    workers.is_alive(db, TWO, NOW)
-    workers.is_alive(db, ONE, NOW + ALIVE_SECONDS + 1)
+    workers.record_worker(db, TWO, NOW)
+    workers.record_worker(db, ONE, NOW + WORKER_ALIVE_SECONDS + 1)
     assert db.call("ZCARD", keys.WORKERS) == 1
 
 
 def test_who_has_stopped_is_forgotten(db: Database) -> None:
-    workers.is_alive(db, ONE, NOW)
-    workers.has_stopped(db, ONE)
-    assert workers.live(db, NOW) == []
+    workers.record_worker(db, ONE, NOW)
+    workers.forget_worker(db, ONE)
+    assert workers.live_workers(db, NOW) == []
 
 
 def test_other_queues_replace_the_former(db: Database) -> None:
     fewer = Worker(ONE.name, ONE.queues[:1])
-    workers.is_alive(db, ONE, NOW)
-    workers.is_alive(db, fewer, NOW + 1, before=ONE)
+    workers.record_worker(db, ONE, NOW)
+    workers.record_worker(db, fewer, NOW + 1, before=ONE)
     assert db.call("ZCARD", keys.WORKERS) == 1
-    workers.is_alive(db, ONE, NOW + 2)  # killed, and started again
-    assert workers.live(db, NOW + 3) == [ONE]
+    workers.record_worker(db, ONE, NOW + 2)  # killed, and started again
+    assert workers.live_workers(db, NOW + 3) == [ONE]
 
 
 def test_what_is_none_of_ours_is_left_out(db: Database) -> None:
-    workers.is_alive(db, ONE, NOW)
+    workers.record_worker(db, ONE, NOW)
     db.call("ZADD", keys.WORKERS, NOW, "no json", NOW, '{"worker": 1}', NOW, '["worker"]', NOW, b"\xff")
-    assert workers.live(db, NOW) == [ONE]
+    assert workers.live_workers(db, NOW) == [ONE]

@@ -18,7 +18,7 @@ from vmpooler_tasks.config import HealthThresholds, Options, Settings
 from vmpooler_tasks.model.names import DeadLetterQueue, Queue
 from vmpooler_tasks.model.purge import PurgeTarget
 from vmpooler_tasks.store.deadletters.trim import DeadLetterLimits
-from vmpooler_tasks.store.health.record import publish_config
+from vmpooler_tasks.store.vmpooler.config import publish_config
 from vmpooler_tasks.tasks.celery.configuration import schedule
 
 NINE_FIELDS: tuple[tuple[str, type], ...] = (

@@ -15,6 +15,7 @@ from vmpooler_tasks.model.names import DeadLetterQueue, Queue
 from vmpooler_tasks.store import keys
 from vmpooler_tasks.store.health import record as store
 from vmpooler_tasks.store.redis.scripts import script_text
+from vmpooler_tasks.store.vmpooler.config import publish_config
 
 pytestmark = pytest.mark.both_servers
 
@@ -300,7 +301,7 @@ def test_a_check_changes_nothing_but_its_own_keys(world: World) -> None:
 
 def test_the_effective_configuration_is_published_whole(world: World) -> None:
     world.client.hset("vmpooler__config", "gone", "x")
-    store.publish_config(world.db, settings(dlq_ttl=5).published())
+    publish_config(world.db, settings(dlq_ttl=5).published())
     found = {k.decode(): v.decode() for k, v in world.client.hgetall("vmpooler__config").items()}
     assert found["dlq_enabled"] == "true"
     assert found["purge_dry_run"] == "false"

@@ -26,7 +26,7 @@ from vmpooler_tasks.store import Database, keys
 from vmpooler_tasks.store.deadletters.delete import delete
 from vmpooler_tasks.store.deadletters.push import push as push_dead_letter
 from vmpooler_tasks.store.deadletters.trim import DeadLetterLimits
-from vmpooler_tasks.store.fleet import schedule, workers
+from vmpooler_tasks.store.fleet import beats, schedule, workers
 from vmpooler_tasks.store.fleet.workers import Worker
 from vmpooler_tasks.store.pools import breakers
 from vmpooler_tasks.store.pools.breakers import BreakerLimits, CallKind
@@ -220,15 +220,15 @@ def test_breakers(world: World) -> None:
 
 
 def test_workers_beats_and_the_schedule(world: World) -> None:
-    workers.is_alive(world.db, Worker("one", WORK_QUEUES), world.now)
-    workers.is_alive(world.db, Worker("two", ("vmpooler.clone", "mine")), world.now)
-    workers.is_alive(world.db, Worker("gone", ("vmpooler.clone",)), world.now - 31)
+    workers.record_worker(world.db, Worker("one", WORK_QUEUES), world.now)
+    workers.record_worker(world.db, Worker("two", ("vmpooler.clone", "mine")), world.now)
+    workers.record_worker(world.db, Worker("gone", ("vmpooler.clone",)), world.now - 31)
     for beat in ("one", "two"):
-        schedule.beat_is_alive(world.db, beat, world.now)
-    claimed = schedule.claim(world.db, "purge", "", world.now)
+        beats.record_beat(world.db, beat, world.now)
+    claimed = schedule.claim_tick(world.db, "purge", "", world.now)
     assert claimed
     assert scrape(world).labels("vmpooler_schedule_last_tick_timestamp_seconds") == []
-    schedule.confirm(world.db, "purge", claimed, world.now)
+    schedule.confirm_tick(world.db, "purge", claimed, world.now)
     found = scrape(world)
     assert {labels["queue"] for labels in found.labels("vmpooler_workers")} == set(WORK_QUEUES)
     assert found("vmpooler_workers", queue="vmpooler.clone") == 2

@@ -98,7 +98,7 @@ def test_an_error_of_the_wrong_type_names_the_key_or_those_that_it_may_be(world:
     with pytest.raises(WrongTypeError, match=rf"^{begins}vmpooler__pending__a\\nb: WRONGTYPE "):
         list(queues.read_names(world.db, keys.queue(Queue.PENDING, "a\nb")))
     with pytest.raises(WrongTypeError, match=f"^{begins}vmpooler_tasks__audit: WRONGTYPE "):
-        audit.newest_first(world.db, 1)
+        audit.read_newest(world.db, 1)
     with pytest.raises(WrongTypeError, match=f"^{begins}one of vmpooler__dlq__clone, vmpooler_tasks__counters, .*: "):
         delete(world.db, DeadLetterQueue.CLONE, [b"x"], {})
     with pytest.raises(WrongTypeError, match=f"^{begins}one of k0, k1, k2, k3 and 5 more: WRONGTYPE "):
@@ -215,10 +215,10 @@ def test_the_keyspace_is_seen_whole_and_sorted_by_kind(world: World) -> None:
 def test_the_audit_is_read_newest_first_and_bounded(world: World) -> None:
     for index in range(5):
         world.client.xadd(keys.AUDIT.decode(), {"action": "purge", "count": index, "why": b"\xff"})
-    found = audit.newest_first(world.db, 3)
+    found = audit.read_newest(world.db, 3)
     assert [entry.fields["count"] for entry in found] == ["4", "3", "2"]
     assert all(entry.at > 1e9 for entry in found)
-    assert audit.words({"who": "anna", "why": None, "count": 0}) == ["who", "anna", "count", "0"]
+    assert audit.trail_words({"who": "anna", "why": None, "count": 0}) == ["who", "anna", "count", "0"]
 
 
 def test_the_server_tells_what_it_is(world: World, server_kind: str) -> None:

@@ -39,7 +39,7 @@ def ids(answer: httpx.Response) -> list[int]:
 
 
 def newest_audit(world: World) -> AuditEntry:
-    return audit.newest_first(world.db, 1)[0]
+    return audit.read_newest(world.db, 1)[0]
 
 
 def test_pages_show_each_letter_once(web: httpx.Client, web_world: World) -> None:

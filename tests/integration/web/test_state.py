@@ -149,7 +149,7 @@ def test_the_audit_comes_in_pages(web: httpx.Client, web_world: World) -> None:
     assert seen == [f"somebody {number}" for number in (4, 3, 2, 1, 0)]
     assert rest["next_cursor"] is None
     assert web.get("/api/v1/queue/audit", params={"cursor": "00-0"}).json()["entries"] == []
-    assert audit.newest_first(web_world.db, 1)[0].fields["who"] == "somebody 4"
+    assert audit.read_newest(web_world.db, 1)[0].fields["who"] == "somebody 4"
 
 
 def test_every_reason_and_every_link_has_its_runbook(web: httpx.Client) -> None:

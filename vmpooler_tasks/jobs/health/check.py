@@ -166,7 +166,7 @@ def _record(
 ) -> Assessment:
     """Record the result; return the assessment, unhealthy if Redis refused to record it."""
     try:
-        health_record.write(
+        health_record.record_check(
             db,
             now=now,
             fields=_fields(now, metrics, assessment),

@@ -13,9 +13,9 @@ from vmpooler_tasks.model.staleness import ORPHAN_FIELD, TIMESTAMP_FIELD
 from vmpooler_tasks.model.timestamps import MAX_AHEAD, moment, parse_time
 from vmpooler_tasks.store import Database, keys
 from vmpooler_tasks.store.deadletters import read as dead_letters
-from vmpooler_tasks.store.health import record as health_record
 from vmpooler_tasks.store.health import snapshot
 from vmpooler_tasks.store.health.snapshot import PoolSnapshot
+from vmpooler_tasks.store.health.task_counters import read_task_counters
 from vmpooler_tasks.store.redis.chunks import chunks
 from vmpooler_tasks.store.vmpooler import queues
 
@@ -39,8 +39,10 @@ class Measurement:
 
 def measure(db: Database, settings: Settings, now: float) -> Measurement:
     """Measure all queues of the configured pools, or, where none is configured, of those that VMPooler registered."""
-    gauges = health_record.read_gauges(db)
-    walk = _Walk(db, now, settings.config.health_thresholds.stuck_vm_age_threshold, unreadable=list(gauges.unreadable))
+    counters = read_task_counters(db)
+    walk = _Walk(
+        db, now, settings.config.health_thresholds.stuck_vm_age_threshold, unreadable=list(counters.unreadable)
+    )
     registered = walk.read_registered_pools()
     configured = {pool.name: pool.size for pool in settings.pools}
     pools = list(configured) or registered
@@ -51,9 +53,9 @@ def measure(db: Database, settings: Settings, now: float) -> Measurement:
         pools={pool: walk.measure_pool(pool, found) for pool, found in snapshots.items()},
         dead_letters=walk.count_dead_letters() if settings.config.dlq_enabled else {},
         orphaned_metadata=walk.count_orphans(pools, registered),
-        active_clones=gauges.active_clones,
-        active_ondemand_clones=gauges.active_ondemand_clones,
-        pending_ondemand_clones=gauges.pending_ondemand_clones,
+        active_clones=counters.active_clones,
+        active_ondemand_clones=counters.active_ondemand_clones,
+        pending_ondemand_clones=counters.pending_ondemand_clones,
     )
     sizes = {pool: found.size(configured.get(pool)) for pool, found in snapshots.items()}
     return Measurement(metrics, sizes, walk.unreadable)

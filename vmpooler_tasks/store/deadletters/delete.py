@@ -11,7 +11,7 @@ from vmpooler_tasks.store.redis.connection import Database
 
 def delete(db: Database, queue: DeadLetterQueue, members: Sequence[bytes], trail: Mapping[str, Any]) -> int:
     """Delete these members, record `trail` in the audit in the same step, and return how many were still there."""
-    words = audit.words(trail)
+    words = audit.trail_words(trail)
     return int(
         db.run(
             "deadletters/delete",

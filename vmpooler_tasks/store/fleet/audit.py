@@ -1,4 +1,4 @@
-"""The audit: a capped stream that records who redrove, deleted or purged what, when and why."""
+"""Who redrove, deleted or purged what, when and why: a capped stream."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,21 +13,21 @@ MAX_ENTRIES = 10_000
 
 @dataclass(frozen=True, slots=True)
 class AuditEntry:
-    """An entry: its `id` in the stream, its epoch `at`, and its `fields` (action, who, why, count, …)."""
+    """`id` in the stream, `at` in seconds since the epoch; `fields` as recorded (action, who, why, count, …)."""
 
     id: str
     at: float
     fields: Mapping[str, str]
 
 
-def words(trail: Mapping[str, Any]) -> list[str]:
-    """Return field, value, field, value, …, without absent values."""
+def trail_words(trail: Mapping[str, Any]) -> list[str]:
+    """Return field, value, field, value, … of an entry, for a script that records it; absent values are left out."""
     return [str(word) for word in field_words(trail)]
 
 
-def newest_first(db: Database, limit: int, before: str | None = None) -> list[AuditEntry]:
-    """Return the newest entries, or those older than the entry with that id."""
-    if before and not any(map(int, before.split("-"))):  # for which Redis has an error
+def read_newest(db: Database, limit: int, before: str | None = None) -> list[AuditEntry]:
+    """Return the newest entries, or those older than the entry with the id `before`. Raises WrongTypeError."""
+    if before and not any(map(int, before.split("-"))):  # Redis returns an error for 0-0
         return []
     with db.translated_errors(keys.AUDIT):
         found = db.client.xrevrange(keys.AUDIT, max=f"({before}" if before else "+", count=limit)

@@ -1,15 +1,15 @@
-"""Count how often a task was redelivered. Its message does not contain this number."""
+"""How often a task was delivered again: its message does not carry that number."""
 
 from vmpooler_tasks.store import keys
 from vmpooler_tasks.store.redis.connection import Database
 
-REMEMBERED_SECONDS = 7 * 24 * 3600
+KEPT_SECONDS = 7 * 24 * 3600
 
 
-def count(db: Database, task_id: str) -> int:
-    """Count one more delivery of this task, and return how many there were after the first."""
+def count_delivery(db: Database, task_id: str) -> int:
+    """Count one more delivery of this task; return the number of redeliveries so far."""
     with db.translated_errors(keys.DELIVERIES):
         pipe = db.client.pipeline(transaction=True)
         pipe.hincrby(keys.DELIVERIES, task_id, 1)
-        pipe.expire(keys.DELIVERIES, REMEMBERED_SECONDS)
+        pipe.expire(keys.DELIVERIES, KEPT_SECONDS)
         return int(pipe.execute()[0])

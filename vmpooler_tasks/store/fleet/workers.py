@@ -1,4 +1,4 @@
-"""The live workers and their queues. Each worker records a heartbeat every few seconds, as beats do."""
+"""Which workers are alive, and the queues that they take messages from: each worker records it every few seconds."""
 
 import json
 from collections.abc import Sequence
@@ -7,50 +7,56 @@ from dataclasses import dataclass
 from vmpooler_tasks.store import keys
 from vmpooler_tasks.store.redis.connection import Database
 
-ALIVE_SECONDS = 30
+WORKER_ALIVE_SECONDS = 30
+"""A worker counts as alive for this long after its last record."""
 
 
 @dataclass(frozen=True, slots=True)
 class Worker:
-    """A worker: its Celery name (`celery@host`), and the queues that it takes messages from, sorted."""
+    """`name` is Celery's (`celery@host`); `queues` are those that it takes messages from, sorted."""
 
     name: str
     queues: tuple[str, ...]
 
     def member(self) -> bytes:
+        """Return the record as it stands in Redis."""
         return json.dumps({"worker": self.name, "queues": self.queues}).encode()
 
 
-def is_alive(db: Database, worker: Worker, now: float, before: Worker | None = None) -> None:
-    """Record the heartbeat of this worker, for `live`. `before` is its last heartbeat if that was different."""
+def record_worker(db: Database, worker: Worker, now: float, before: Worker | None = None) -> None:
+    """Record that this worker is alive, and remove the records that are too old.
+
+    `before` is its last record, if that was another: it is removed, too.
+    """
     with db.translated_errors(keys.WORKERS):
         pipe = db.client.pipeline(transaction=False)
         if before is not None:
             pipe.zrem(keys.WORKERS, before.member())
         pipe.zadd(keys.WORKERS, {worker.member(): now})
-        pipe.zremrangebyscore(keys.WORKERS, "-inf", now - ALIVE_SECONDS)
+        pipe.zremrangebyscore(keys.WORKERS, "-inf", now - WORKER_ALIVE_SECONDS)
         pipe.execute()
 
 
-def has_stopped(db: Database, worker: Worker) -> None:
+def forget_worker(db: Database, worker: Worker) -> None:
+    """Remove the record of a worker that has stopped."""
     db.call("ZREM", keys.WORKERS, worker.member())
 
 
-def live(db: Database, now: float) -> list[Worker]:
-    """Return the live workers by name. Raise WrongTypeError."""
-    return read(db.call("ZRANGE", keys.WORKERS, now - ALIVE_SECONDS, "+inf", "BYSCORE"))
+def live_workers(db: Database, now: float) -> list[Worker]:
+    """Return the live workers by name. Raises WrongTypeError."""
+    return parse_workers(db.call("ZRANGE", keys.WORKERS, now - WORKER_ALIVE_SECONDS, "+inf", "BYSCORE"))
 
 
-def read(members: Sequence[bytes]) -> list[Worker]:
-    """Return workers by name. The oldest heartbeat is first, so that the last one of a name counts."""
-    found = {worker.name: worker for member in members if (worker := _read(member))}
+def parse_workers(members: Sequence[bytes]) -> list[Worker]:
+    """Return the workers by name. `members` are oldest first: of a worker that was restarted the last record counts."""
+    found = {worker.name: worker for member in members if (worker := _parse(member))}
     return [found[name] for name in sorted(found)]
 
 
-def _read(member: bytes) -> Worker | None:
-    """Return the worker of a member, None if the member has another form."""
+def _parse(member: bytes) -> Worker | None:
+    """Return the worker; None if the member is not a record of one."""
     try:
-        fields = json.loads(member)
-        return Worker(str(fields["worker"]), tuple(sorted(str(queue) for queue in fields["queues"])))
+        record = json.loads(member)
+        return Worker(str(record["worker"]), tuple(sorted(str(queue) for queue in record["queues"])))
     except (ValueError, KeyError, TypeError, RecursionError):
         return None

@@ -1,36 +1,24 @@
-"""Reads what a health check needs beside the queues, and keeps verdicts and their history."""
+"""The recorded health status, the history of checks, and the state that a check leaves for the next one."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-
-import redis
 
 from vmpooler_tasks.model.health.history import KeptCheck
 from vmpooler_tasks.store import keys
 from vmpooler_tasks.store.redis.connection import Database
-from vmpooler_tasks.store.redis.numbers import finite, leading_number
+from vmpooler_tasks.store.redis.numbers import finite
 
 HISTORY_SECONDS = 7 * 24 * 3600
 MAX_HISTORY = 10_080
-"""A week of checks a minute apart."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Gauges:
-    """VMPooler's task counters. `unreadable` names the keys that do not hold what they should."""
-
-    active_clones: int
-    active_ondemand_clones: int
-    pending_ondemand_clones: int
-    unreadable: Sequence[str]
+"""A check for each minute of a week."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HealthState:
-    """What the check remembers from one time to the next; times in seconds since the epoch.
+    """What a check leaves for the next one. Times are in seconds since the epoch.
 
-    `purge_expected`: since when checks have seen the purge switched on. `empty_since`: since when each empty pool.
+    `purge_expected`: since when checks saw the purge switched on. `empty_since`: since when each empty pool is empty.
     `dlq_errors`: dead letters by queue and class of error, for the metrics.
     """
 
@@ -40,32 +28,8 @@ class HealthState:
     dlq_errors: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
 
 
-def read_gauges(db: Database) -> Gauges:
-    reads = (
-        (keys.ACTIVE_CLONES, "get"),
-        (keys.ACTIVE_ONDEMAND_CLONES, "get"),
-        (keys.PENDING_ONDEMAND_CLONES, "zcard"),
-        (keys.POOL_SIZES, "hlen"),  # for its type: each pool's size is read with the pool
-    )
-    with db.translated_errors():
-        pipe = db.client.pipeline(transaction=False)
-        for key, command in reads:
-            getattr(pipe, command)(key)
-        replies = pipe.execute(raise_on_error=False)
-    unreadable = [
-        key.decode() for (key, _), reply in zip(reads, replies, strict=True) if isinstance(reply, redis.ResponseError)
-    ]
-    clones, ondemand, pending, _ = (None if isinstance(reply, redis.ResponseError) else reply for reply in replies)
-    return Gauges(
-        active_clones=leading_number(clones),
-        active_ondemand_clones=leading_number(ondemand),
-        pending_ondemand_clones=pending or 0,
-        unreadable=unreadable,
-    )
-
-
 def read_state(db: Database) -> HealthState:
-    """What cannot be read counts as never: the check that finds it so writes it anew."""
+    """Return the state. A value that cannot be read counts as missing; the next check writes it again."""
     raw = _hash(db, keys.HEALTH_STATE)
     return HealthState(
         last_check=finite(raw.get("last_check")),
@@ -76,7 +40,7 @@ def read_state(db: Database) -> HealthState:
 
 
 def read_errors(text: str) -> dict[str, dict[str, int]]:
-    """Queue → class of error → letters, as the last check counted them; what cannot be read counts as none."""
+    """Return queue → class of error → dead letters; empty if the text cannot be read."""
     try:
         found = json.loads(text)
         return {queue: {name: int(count) for name, count in classes.items()} for queue, classes in found.items()}
@@ -93,7 +57,7 @@ def _read_times(text: str) -> dict[str, float]:
     return {name: since for name, since in times.items() if since is not None}
 
 
-def write(
+def record_check(
     db: Database,
     *,
     now: float,
@@ -102,7 +66,7 @@ def write(
     check: KeptCheck,
     state: HealthState,
 ) -> None:
-    """The verdict, its history and what the check remembers, in one atomic step; out of memory as well."""
+    """Write the health status, its history and the state in one atomic step, also when Redis is out of memory."""
     words = [
         "last_check",
         state.last_check or "",
@@ -130,7 +94,7 @@ def write(
 
 
 def read_status(db: Database) -> dict[str, str]:
-    """`vmpooler__health` as it stands; empty if there is none."""
+    """Return the fields of `vmpooler__health`; empty if the key is missing. Raises WrongTypeError."""
     return _hash(db, keys.HEALTH)
 
 
@@ -138,15 +102,6 @@ def read_history(db: Database, since: float) -> list[KeptCheck]:
     """Return the kept checks since then, oldest first. Entries that cannot be read are skipped."""
     found = map(KeptCheck.from_json, db.call("ZRANGE", keys.HEALTH_HISTORY, since, "+inf", "BYSCORE"))
     return [check for check in found if check is not None]
-
-
-def publish_config(db: Database, effective: Mapping[str, str]) -> None:
-    """Replaces `vmpooler__config` as a whole."""
-    with db.translated_errors():
-        pipe = db.client.pipeline(transaction=True)
-        pipe.delete(keys.CONFIG)
-        pipe.hset(keys.CONFIG.decode(), mapping=dict(effective))
-        pipe.execute()
 
 
 def _hash(db: Database, key: bytes) -> dict[str, str]:

@@ -11,8 +11,9 @@ from vmpooler_tasks.model.names import DeadLetterQueue, Queue, readable
 from vmpooler_tasks.model.pools.sizes import size_in_effect
 from vmpooler_tasks.store import keys
 from vmpooler_tasks.store.fleet import workers
-from vmpooler_tasks.store.fleet.schedule import BEAT_ALIVE_SECONDS, CLAIM_SUFFIX
-from vmpooler_tasks.store.fleet.workers import ALIVE_SECONDS, Worker
+from vmpooler_tasks.store.fleet.beats import BEAT_ALIVE_SECONDS
+from vmpooler_tasks.store.fleet.schedule import CLAIM_SUFFIX
+from vmpooler_tasks.store.fleet.workers import WORKER_ALIVE_SECONDS, Worker
 from vmpooler_tasks.store.health.record import read_errors
 from vmpooler_tasks.store.redis.connection import Database
 from vmpooler_tasks.store.redis.numbers import finite, leading_number
@@ -109,7 +110,7 @@ def read(
         purge_failure=_text(failure) or None,
         pools={pool: _pool(pool_replies, pool) for pool in pools},
         suspended_until={name: _number(replies.get(("provider", name))) for name in providers},
-        workers=workers.read(replies.get("workers", ())),
+        workers=workers.parse_workers(replies.get("workers", ())),
         beats=[beat.decode(errors="replace") for beat in replies.get("beats", ())],
         last_ticks={
             name: epoch
@@ -145,7 +146,7 @@ def _add_records(reads: Reads, now: float) -> None:
     reads.add("purge", "HMGET", keys.PURGE_STATE, "started", "finished", "failure")
     reads.add("schedule", "HGETALL", keys.SCHEDULE)
     reads.add("pools", "SMEMBERS", keys.POOLS)
-    reads.add("workers", "ZRANGE", keys.WORKERS, now - ALIVE_SECONDS, "+inf", "BYSCORE")
+    reads.add("workers", "ZRANGE", keys.WORKERS, now - WORKER_ALIVE_SECONDS, "+inf", "BYSCORE")
     reads.add("beats", "ZRANGE", keys.BEATS, now - BEAT_ALIVE_SECONDS, "+inf", "BYSCORE")
     for queue in DeadLetterQueue:
         reads.add(queue, "ZCARD", keys.dead_letters(queue))

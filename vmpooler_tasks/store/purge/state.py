@@ -89,7 +89,7 @@ def record_end(
             repr(duration),
             len(fields),
             *fields,
-            *audit.words(trail),
+            *audit.trail_words(trail),
         ],
     )
 

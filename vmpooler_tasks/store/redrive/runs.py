@@ -104,7 +104,7 @@ def dead_letter_at(db: Database, run: str, position: int) -> StoredDeadLetter | 
 
 def end(db: Database, run: Run, state: RunState) -> bool:
     """End the run and record it in the audit. Return False if it had ended before."""
-    trail = audit.words(
+    trail = audit.trail_words(
         {
             "action": "redrive",
             "who": run.who,

@@ -51,7 +51,7 @@ class Task(CeleryTask):
         """
         if not (self.request.delivery_info or {}).get("redelivered"):
             return
-        count = redeliveries.count(database(), str(self.request.id))
+        count = redeliveries.count_delivery(database(), str(self.request.id))
         if count >= MAX_DELIVERIES:
             raise TooManyDeliveriesError(f"{count} deliveries, and none of them ended")
 

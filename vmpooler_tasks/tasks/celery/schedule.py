@@ -9,7 +9,7 @@ from typing import Any
 from celery.beat import ScheduleEntry, Scheduler
 
 from vmpooler_tasks.errors import VmpoolerTasksError
-from vmpooler_tasks.store.fleet import schedule
+from vmpooler_tasks.store.fleet import beats, schedule
 from vmpooler_tasks.store.redis.numbers import finite
 from vmpooler_tasks.tasks.celery import defaults
 from vmpooler_tasks.tasks.celery.signals import beat_name
@@ -45,8 +45,8 @@ class RedisScheduler(Scheduler):
         """Send what is due, and return the seconds until the next call."""
         signal_alive()
         try:
-            last_ticks = schedule.last_ticks(database())
-            schedule.beat_is_alive(database(), beat_name(), time.time())
+            last_ticks = schedule.read_last_ticks(database())
+            beats.record_beat(database(), beat_name(), time.time())
             waits = [self._send_if_due(entry, last_ticks.get(entry.name, "")) for entry in self.schedule.values()]
         except VmpoolerTasksError as error:
             _log.error("[!] [beat] %s; trying again in %ss", error, self.max_interval)
@@ -65,16 +65,16 @@ class RedisScheduler(Scheduler):
                 MAX_WAITING_MESSAGES,
             )
             return float(self.max_interval)
-        claimed = schedule.claim(database(), entry.name, last_tick, now)
+        claimed = schedule.claim_tick(database(), entry.name, last_tick, now)
         if claimed is None:
             return wait  # another beat sends it
         try:
             self.apply_async(entry, producer=self.producer, advance=False)
         except Exception as error:  # noqa: BLE001 - whatever kept it from being sent, the tick is not lost
             _log.error("[!] [beat] %s could not be sent: %s", entry.name, error, extra={"task": entry.task})
-            schedule.give_back(database(), entry.name, claimed)
+            schedule.release_tick(database(), entry.name, claimed)
             return float(self.max_interval)
-        schedule.confirm(database(), entry.name, claimed, now)
+        schedule.confirm_tick(database(), entry.name, claimed, now)
         _log.log(
             logging.DEBUG if entry.task in OWN_LINES else logging.INFO,
             "[*] [beat] Sent %s",
@@ -86,7 +86,7 @@ class RedisScheduler(Scheduler):
     def close(self) -> None:
         super().close()
         try:
-            schedule.beat_stopped(database(), beat_name())
+            beats.forget_beat(database(), beat_name())
         except VmpoolerTasksError:
             _log.debug("could not remove the beat's record; it expires by itself")
 

@@ -14,9 +14,9 @@ from vmpooler_tasks.jobs.health.server import check_server
 from vmpooler_tasks.logs import refuse
 from vmpooler_tasks.model.names import on_one_line
 from vmpooler_tasks.model.redrive import read_lineage
-from vmpooler_tasks.store.health import record as health_record
 from vmpooler_tasks.store.pools import registration
 from vmpooler_tasks.store.redis import server
+from vmpooler_tasks.store.vmpooler.config import publish_config
 from vmpooler_tasks.tasks.celery.failures import FailedTask, keep_failed_task, keep_raw_message, plain
 from vmpooler_tasks.tasks.observe import log_filter, log_format
 from vmpooler_tasks.tasks.observe.log_filter import LateTasks
@@ -145,7 +145,7 @@ def _log_features(**_: Any) -> None:
 def _publish_config(**_: Any) -> None:
     """Write `vmpooler__config`. docs/operator-guide.md: `redis-cli HGET vmpooler__config dlq_enabled`."""
     try:
-        health_record.publish_config(database(), settings().published())
+        publish_config(database(), settings().published())
     except VmpoolerTasksError as error:
         _log.warning("[!] [config] vmpooler__config could not be written: %s", on_one_line(str(error)))
 

@@ -101,6 +101,6 @@ class Recorder:
 
     def _write(self, worker: Worker | None, recorded: Worker | None) -> None:
         if worker is not None:
-            workers.is_alive(self._db, worker, time.time(), before=recorded if recorded != worker else None)
+            workers.record_worker(self._db, worker, time.time(), before=recorded if recorded != worker else None)
         elif recorded is not None:
-            workers.has_stopped(self._db, recorded)
+            workers.forget_worker(self._db, recorded)

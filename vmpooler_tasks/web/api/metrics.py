@@ -1,4 +1,4 @@
-"""For Prometheus."""
+"""The metrics for Prometheus."""
 
 from fastapi import APIRouter, Response
 
@@ -17,5 +17,5 @@ router = APIRouter(tags=["probes"])
     responses={**READING, 200: {"content": {"text/plain": {"schema": {"type": "string"}}}}},
 )
 def metrics(site: Here, _: Reader) -> Response:
-    """Read from Redis at each scrape. Without Redis they say so, and unhealthy."""
+    """Read from Redis at each scrape. Without Redis: `vmpooler_redis_up 0`, and an unhealthy status."""
     return Response(exposition(site.db, site.settings, site.clock, site.broker), media_type=CONTENT_TYPE)

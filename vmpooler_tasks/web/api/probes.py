@@ -1,4 +1,4 @@
-"""Probes for a service manager or load balancer."""
+"""Probes of this process, for a supervisor or a load balancer."""
 
 from fastapi import APIRouter
 from pydantic import BaseModel
@@ -9,18 +9,18 @@ from vmpooler_tasks.web.site import Here
 router = APIRouter(tags=["probes"])
 
 
-class Alive(BaseModel):
+class ProbeResponse(BaseModel):
     status: str = "ok"
 
 
-@router.get("/healthz", summary="This process lives")
-def alive() -> Alive:
-    """Check nothing else, and not Redis: restarting this process would not fix it."""
-    return Alive()
+@router.get("/healthz", summary="This process is alive")
+def alive() -> ProbeResponse:
+    """Check nothing else, and not Redis: a restart of this process would not fix Redis."""
+    return ProbeResponse()
 
 
-@router.get("/readyz", summary="Redis answers", responses=problems(503))
-def ready(site: Here) -> Alive:
-    """Check Redis with a new round trip."""
+@router.get("/readyz", summary="Redis replies", responses=problems(503))
+def ready(site: Here) -> ProbeResponse:
+    """Make one round trip to Redis for each request."""
     site.db.call("PING")
-    return Alive()
+    return ProbeResponse()

@@ -136,6 +136,6 @@ def show_audit(
     limit: Annotated[int, Query(ge=1, le=500)] = 50,
     cursor: Annotated[str | None, Query(pattern=r"^\d{1,15}-\d{1,15}$")] = None,
 ) -> AuditPageResponse:
-    found = audit.newest_first(site.db, limit, cursor)
+    found = audit.read_newest(site.db, limit, cursor)
     entries: list[Any] = [{**entry.fields, "at": entry.at} for entry in found]
     return AuditPageResponse(entries=entries, next_cursor=found[-1].id if len(found) == limit else None)

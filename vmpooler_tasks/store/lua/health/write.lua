@@ -1,16 +1,21 @@
 #!lua flags=allow-oom
--- Writes a verdict and its history as one step; also when Redis is out of memory, which is when it is needed.
--- KEYS   1: vmpooler__health   2: history (zset)   3: our own state (hash)
--- ARGV   1: now   2: seconds until the verdict expires   3: oldest epoch kept in the history   4: most kept
---        5: history entry   6: count of state words   7…: state field, value, …   then: health field, value, …
--- RETURN nothing
-local words = tonumber(ARGV[6])
-redis.call('DEL', KEYS[1])
-redis.call('HSET', KEYS[1], unpack(ARGV, 7 + words))
-redis.call('EXPIRE', KEYS[1], ARGV[2])
-redis.call('ZADD', KEYS[2], ARGV[1], ARGV[5])
-redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', '(' .. ARGV[3])
-redis.call('ZREMRANGEBYRANK', KEYS[2], 0, -1 - tonumber(ARGV[4]))
-redis.call('DEL', KEYS[3])
-redis.call('HSET', KEYS[3], unpack(ARGV, 7, 6 + words))
+-- Write the health status, its history and the state of the checks in one step. It also works when Redis is out of memory,
+-- which is when the status is needed.
+-- KEYS   1: vmpooler__health (hash)   2: history (zset)   3: state of the checks (hash)
+-- ARGV   1: now   2: seconds until the status expires   3: epoch of the oldest check that is kept   4: maximum of checks kept
+--        5: the check, for the history   6: count of state words   7…: state field, value, …   then: status field, value, …
+-- RETURN OK
+local health, history, state = KEYS[1], KEYS[2], KEYS[3]
+local now, expires_in, oldest_kept, max_kept, check = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4]), ARGV[5]
+local first_state = 7
+local first_status = first_state + tonumber(ARGV[6])
+
+redis.call('DEL', health)
+redis.call('HSET', health, unpack(ARGV, first_status))
+redis.call('EXPIRE', health, expires_in)
+redis.call('ZADD', history, now, check)
+redis.call('ZREMRANGEBYSCORE', history, '-inf', '(' .. oldest_kept)
+redis.call('ZREMRANGEBYRANK', history, 0, -1 - max_kept)
+redis.call('DEL', state)
+redis.call('HSET', state, unpack(ARGV, first_state, first_status - 1))
 return redis.status_reply('OK')
