@@ -16,6 +16,8 @@ from vmpooler_tasks.model.names import DeadLetterQueue
 from vmpooler_tasks.store import keys
 from vmpooler_tasks.store.deadletters import read as dead_letters
 
+pytestmark = pytest.mark.slow(seconds=15)
+
 CLONE, PENDING = DeadLetterQueue.CLONE, DeadLetterQueue.PENDING
 Scores = Callable[[int], float]
 

@@ -46,7 +46,7 @@ from vmpooler_tasks.providers import PoolSpec, Provider, Readiness, VirtualMachi
 from vmpooler_tasks.store import Database, keys
 from vmpooler_tasks.store.pools import clones, vms
 
-pytestmark = pytest.mark.both_servers
+pytestmark = [pytest.mark.both_servers, pytest.mark.slow(seconds=20)]
 
 REPLAYED = [name for name in goldens.case_names() if name not in REFUSED]
 
