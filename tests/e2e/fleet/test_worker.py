@@ -124,7 +124,7 @@ def test_arguments_that_cannot_be_meant_fail_the_task_and_purge_nothing(
     until(lambda: database.call("ZCARD", tasks) == 4, lambda: f"four dead letters; the worker said:\n{worker.log}")
     letters = [json.loads(raw) for raw in database.call("ZRANGE", tasks, 0, -1)]
     assert {letter["error_class"] for letter in letters} == {"InvalidInputError"}
-    assert sorted(letter["error_message"].partition("done: ")[2] for letter in letters) == [
+    assert sorted(letter["error_message"].removeprefix("The input is not valid: ") for letter in letters) == [
         "dry_run must be true or false, not 'false'",
         f"no pool 'nope'; there are {POOL}",
         "no queue 'pendng'; did you mean pending?",
