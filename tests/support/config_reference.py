@@ -6,8 +6,8 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from vmpooler_tasks.config.pools import Pool
-from vmpooler_tasks.config.problems import ENVIRONMENT
-from vmpooler_tasks.config.schema import HealthThresholds, Options, RedisSection, shown
+from vmpooler_tasks.config.problems import ENVIRONMENT_VARIABLES
+from vmpooler_tasks.config.schema import HealthThresholds, Options, RedisSection, as_yaml
 from vmpooler_tasks.config.services import Credential, GraphiteSection, StatsdSection, WebSection
 
 UNITS = ("seconds", "minutes", "hours", "percent")
@@ -17,7 +17,8 @@ BEGIN, END = "<!-- made by: python -m tests.support.config_reference -->", "<!--
 def reference() -> str:
     """All tables, with the marks that they stand between in the document."""
     environment = {
-        section: {name: variable for variable, name in variables.items()} for section, variables in ENVIRONMENT.items()
+        section: {name: variable for variable, name in variables.items()}
+        for section, variables in ENVIRONMENT_VARIABLES.items()
     }
     parts: tuple[tuple[str, type[BaseModel], dict[str, str]], ...] = (
         ("`:config:`", Options, {name: name.upper() for name in Options.model_fields if name != "health_thresholds"}),
@@ -45,7 +46,7 @@ def _default(field: FieldInfo) -> str:
     if field.is_required():
         return "must be given"
     if isinstance(field.default, bool | int | float | str):
-        return f"`{shown(field.default)}`"
+        return f"`{as_yaml(field.default)}`"
     return "see below" if field.default_factory else ""
 
 

@@ -11,15 +11,15 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from vmpooler_tasks.config.pool_problems import named_sections, named_twice, unmanageable
-from vmpooler_tasks.config.problems import ENVIRONMENT, addresses, as_lines
+from vmpooler_tasks.config.pool_problems import find_repeated_pools, find_unmanageable_pools, named_sections
+from vmpooler_tasks.config.problems import ENVIRONMENT_VARIABLES, as_lines, find_wrong_addresses
 from vmpooler_tasks.config.schema import Options, Settings
-from vmpooler_tasks.config.source_text import parsed
-from vmpooler_tasks.config.spelling import misspelt
+from vmpooler_tasks.config.source_text import parse_sections
+from vmpooler_tasks.config.spelling import find_misspelt_keys
 from vmpooler_tasks.errors import ConfigurationError
 
 DEFAULT_FILE = "vmpooler.yaml"
-READ = ("config", "redis", "pools", "broker_url", "statsd", "graphite", "web")
+READ_SECTIONS = ("config", "redis", "pools", "broker_url", "statsd", "graphite", "web")
 """The sections that are read as they are."""
 NO_FILE = "defaults"
 """The source of settings if nothing is named and the folder has no `vmpooler.yaml`."""
@@ -32,12 +32,12 @@ def load_settings(environ: Mapping[str, str] = os.environ, file: Path | None = N
     """
     source, text = _read(environ, file)
     problems: list[str] = []
-    data = parsed(source, text, problems)
+    data = parse_sections(source, text, problems)
     _merge_extra_files(data, environ, problems)
     _override_from_environment(data, environ)
-    problems += [*misspelt(data), *named_twice(data)]
+    problems += [*find_misspelt_keys(data), *find_repeated_pools(data)]
     settings = _validate(source, data, environ, problems)
-    problems += unmanageable(data)
+    problems += find_unmanageable_pools(data)
     if settings is None or problems:
         raise ConfigurationError(source, problems)
     return settings
@@ -66,7 +66,7 @@ def _merge_extra_files(data: dict[str, Any], environ: Mapping[str, str], problem
         found: list[str] = []
         try:
             _, text = _read({}, Path(name.strip()))
-            _merge(data, parsed(name.strip(), text, found))
+            _merge(data, parse_sections(name.strip(), text, found))
         except ConfigurationError as error:
             found += error.problems
         problems += [f"extra_config {name.strip()}: {problem}" for problem in found]
@@ -86,7 +86,7 @@ def _override_from_environment(data: dict[str, Any], environ: Mapping[str, str])
     """Apply environment variables: the name of an option in capitals, as in VMPooler. Ignore empty variables."""
     for name in set(Options.model_fields) - {"health_thresholds"}:
         _override(data, "config", name, environ.get(name.upper()))
-    for section, variables in ENVIRONMENT.items():
+    for section, variables in ENVIRONMENT_VARIABLES.items():
         for variable, name in variables.items():
             _override(data, section, name, environ.get(variable))
     _override(data, "redis", "url", environ.get("REDIS_URL"))
@@ -100,7 +100,7 @@ def _override(data: dict[str, Any], section: str, name: str, value: str | None) 
 
 
 def _validate(source: str, data: dict[str, Any], environ: Mapping[str, str], problems: list[str]) -> Settings | None:
-    known = {name: data[name] for name in READ if data.get(name) is not None}
+    known = {name: data[name] for name in READ_SECTIONS if data.get(name) is not None}
     known["providers"] = {str(name): options or {} for name, options in named_sections(data.get("providers"))}
     known["dns_configs"] = dict(named_sections(data.get("dns_configs")))
     thresholds = known["config"].get("health_thresholds") if isinstance(known.get("config"), dict) else None
@@ -111,5 +111,5 @@ def _validate(source: str, data: dict[str, Any], environ: Mapping[str, str], pro
     except ValidationError as error:
         problems += as_lines(error.errors(), environ)
         return None
-    problems += addresses(settings, environ)
+    problems += find_wrong_addresses(settings, environ)
     return settings

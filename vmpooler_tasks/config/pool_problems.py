@@ -12,7 +12,7 @@ from vmpooler_tasks.config.pools import ManagerOptions
 from vmpooler_tasks.config.types import as_text
 
 
-def named_twice(data: dict[str, Any]) -> Iterator[str]:
+def find_repeated_pools(data: dict[str, Any]) -> Iterator[str]:
     """Yield a problem for each pool that has the name of an earlier one."""
     pools, seen = data.get("pools"), set[str]()
     for index, pool in enumerate(pools if isinstance(pools, list) else ()):
@@ -30,7 +30,7 @@ def named_sections(section: Any) -> Iterator[tuple[str, Any]]:
             yield name, inner or {}
 
 
-def unmanageable(data: dict[str, Any]) -> Iterator[str]:
+def find_unmanageable_pools(data: dict[str, Any]) -> Iterator[str]:
     """Yield what prevents the pools from being managed, if `manage_pools` is on."""
     if not _is_managing(data.get("config")):
         return
@@ -39,8 +39,8 @@ def unmanageable(data: dict[str, Any]) -> Iterator[str]:
         yield "config.manage_pools: there are no :pools: to manage"
     for index, pool in enumerate(pools if isinstance(pools, list) else ()):
         if isinstance(pool, dict):
-            yield from _without_provider(f"pools[{index}].provider", pool.get("provider"), providers)
-            yield from _not_requestable(f"pools[{index}]", pool)
+            yield from _find_wrong_provider(f"pools[{index}].provider", pool.get("provider"), providers)
+            yield from _find_unrequestable_names(f"pools[{index}]", pool)
 
 
 def _is_managing(config: Any) -> bool:
@@ -50,7 +50,7 @@ def _is_managing(config: Any) -> bool:
         return False
 
 
-def _without_provider(path: str, written: Any, providers: list[str]) -> Iterator[str]:
+def _find_wrong_provider(path: str, written: Any, providers: list[str]) -> Iterator[str]:
     provider, known = as_text(written), ", ".join(providers) or "none"
     if provider in (None, "") and len(providers) != 1:
         yield f"{path}: is missing, and :providers: does not name one alone ({known})"
@@ -58,7 +58,7 @@ def _without_provider(path: str, written: Any, providers: list[str]) -> Iterator
         yield f"{path}: {provider!r} is not in :providers: ({known})"
 
 
-def _not_requestable(path: str, pool: dict[str, Any]) -> Iterator[str]:
+def _find_unrequestable_names(path: str, pool: dict[str, Any]) -> Iterator[str]:
     """Yield names that contain `:` or `,`. A request is `alias:pool:count,…`, so such a name could not be read back."""
     aliases = pool.get("alias")
     named = [

@@ -8,11 +8,11 @@ from vmpooler_tasks.config.types import (
     Age,
     AtLeastOne,
     Count,
-    Given,
     HoursOrNever,
     Interval,
     Minutes,
     MinutesOrNever,
+    NotBlank,
     Number,
     Section,
     Switch,
@@ -65,7 +65,7 @@ class Pool(Section):
 
     model_config = ConfigDict(frozen=True, extra="allow")
 
-    name: Annotated[Text, Given, Field(min_length=1, description="name, as in the keys in Redis")]
+    name: Annotated[Text, NotBlank, Field(min_length=1, description="name, as in the keys in Redis")]
     size: Annotated[int, Number, Field(ge=0, le=1_000_000)] = Field(0, description="ready and pending VMs to keep")
     alias: Texts = Field((), description="other names under which this pool can be requested")
     template: Text | None = Field(None, description="what the provider clones from")

@@ -3,14 +3,14 @@
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from vmpooler_tasks.config.redis_address import mistakes, without_login
-from vmpooler_tasks.config.schema import Settings, shown
+from vmpooler_tasks.config.redis_address import address_problems, without_login
+from vmpooler_tasks.config.schema import Settings, as_yaml
 from vmpooler_tasks.config.services import Credential, WebSection
-from vmpooler_tasks.config.spelling import THRESHOLDS, meaning
+from vmpooler_tasks.config.spelling import THRESHOLD_NAMES, explain_unknown_key
 from vmpooler_tasks.config.types import YEAR
 from vmpooler_tasks.model.redaction import redacted_text
 
-ENVIRONMENT = {
+ENVIRONMENT_VARIABLES = {
     "redis": {
         "REDIS_SERVER": "server",
         "REDIS_PORT": "port",
@@ -31,7 +31,7 @@ ENVIRONMENT = {
 }
 """Section → variable → option. For `:config:` a variable is the name of the option in capitals."""
 
-_WEB = frozenset(WebSection.model_fields) | frozenset(Credential.model_fields)
+_WEB_NAMES = frozenset(WebSection.model_fields) | frozenset(Credential.model_fields)
 
 _SECTION = "must be a section of options"
 _NUMBER = "must be a number"
@@ -40,8 +40,8 @@ _SWITCH = "must be true or false"
 _LIST = "must be a list"
 _TEXT = "must be text: put it in quotes"
 
-# pydantic's name of an error → what it says here, with the bound from its context.
-_WORDS = {
+# pydantic's type of an error → our text, with the bound from its context.
+_EXPLANATIONS = {
     "bool_parsing": _SWITCH,
     "bool_type": _SWITCH,
     "dict_type": _SECTION,
@@ -67,62 +67,62 @@ _WORDS = {
 
 def as_lines(details: Iterable[Any], environ: Mapping[str, str]) -> list[str]:
     """Return one line for each of pydantic's errors."""
-    return [_told(detail, environ) for detail in details]
+    return [_as_line(detail, environ) for detail in details]
 
 
-def _told(detail: Any, environ: Mapping[str, str]) -> str:
+def _as_line(detail: Any, environ: Mapping[str, str]) -> str:
     path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in detail["loc"]).lstrip(".")
     if detail["type"] == "extra_forbidden":
-        here = {"web": _WEB, "config": THRESHOLDS}.get(str(detail["loc"][0]), frozenset())
-        return f"{path}: {meaning(str(detail['loc'][-1]), here, alike=0.6) or 'unknown option'}"
-    words = _words(detail)
-    source = _variable(path, environ)
+        here = {"web": _WEB_NAMES, "config": THRESHOLD_NAMES}.get(str(detail["loc"][0]), frozenset())
+        return f"{path}: {explain_unknown_key(str(detail['loc'][-1]), here, similarity=0.6) or 'unknown option'}"
+    explanation = _explain(detail)
+    source = _variable_of(path, environ)
     named = f" (from {source})" if source else ""
-    return f"{path}:{_given(path, detail, words)} {words}{named}"
+    return f"{path}:{_value_text(path, detail, explanation)} {explanation}{named}"
 
 
-def _words(detail: Any) -> str:
+def _explain(detail: Any) -> str:
     context = detail.get("ctx", {})
-    bounds = {name: _bound(context[name]) for name in ("gt", "ge", "le", "min_length") if name in context}
-    if detail["type"] in _WORDS:
+    bounds = {name: _bound_text(context[name]) for name in ("gt", "ge", "le", "min_length") if name in context}
+    if detail["type"] in _EXPLANATIONS:
         expected = str(context.get("expected", "")).replace("'", "")
-        return _WORDS[detail["type"]].format(**bounds, expected=expected)
+        return _EXPLANATIONS[detail["type"]].format(**bounds, expected=expected)
     return str(detail["msg"].removeprefix("Value error, "))
 
 
-def _bound(value: float) -> str:
+def _bound_text(value: float) -> str:
     """Return the bound as text; a large number of seconds also in years."""
     years = float(value) / YEAR
-    return f"{shown(value)} ({years:.0f} years)" if years >= 1 and years.is_integer() else shown(value)
+    return f"{as_yaml(value)} ({years:.0f} years)" if years >= 1 and years.is_integer() else as_yaml(value)
 
 
-def _given(path: str, detail: Any, words: str) -> str:
+def _value_text(path: str, detail: Any, explanation: str) -> str:
     """Return the value with a leading space; "" if it may be a secret or is missing."""
     secret = path in ("redis", "web") or any(word in path for word in ("password", "url", "secret", "users", "tokens"))
-    absent = detail["type"] == "missing" or "blank" in words
+    absent = detail["type"] == "missing" or "blank" in explanation
     return "" if secret or absent else f" {redacted_text(repr(detail['input'])):.60}"
 
 
-def _variable(path: str, environ: Mapping[str, str]) -> str | None:
+def _variable_of(path: str, environ: Mapping[str, str]) -> str | None:
     """Return the environment variable that gave the value, None if it came from a file."""
     section, _, name = path.partition(".")
-    if section in ENVIRONMENT:
+    if section in ENVIRONMENT_VARIABLES:
         option = name.partition("[")[0]
-        candidates = [variable for variable, field in ENVIRONMENT[section].items() if field == option]
+        candidates = [variable for variable, field in ENVIRONMENT_VARIABLES[section].items() if field == option]
     else:
         candidates = [name.upper()] if section == "config" and name != "health_thresholds" else []
     return next((variable for variable in candidates if environ.get(variable)), None)
 
 
-def addresses(settings: Settings, environ: Mapping[str, str]) -> Iterator[str]:
-    """Yield the errors of the addresses, each under the name of its option or variable."""
+def find_wrong_addresses(settings: Settings, environ: Mapping[str, str]) -> Iterator[str]:
+    """Yield the problems of the addresses, each under the name of its option or variable."""
     redis = settings.redis
     if redis.url is not None:
         what = "REDIS_URL" if environ.get("REDIS_URL") else "redis.url"
-        yield from (f"{what}: {mistake}" for mistake in mistakes(redis.location))
-    elif set(redis.server) & set("/@?# \t\r\n") or any(mistakes(redis.location)):
+        yield from (f"{what}: {problem}" for problem in address_problems(redis.location))
+    elif set(redis.server) & set("/@?# \t\r\n") or any(address_problems(redis.location)):
         what = "REDIS_SERVER" if environ.get("REDIS_SERVER") else "redis.server"
         yield f"{what}: {without_login(redis.server)!r} is not a host name or an address"
     if settings.broker_url:
         what = "CELERY_BROKER_URL" if environ.get("CELERY_BROKER_URL") else "broker_url"
-        yield from (f"{what}: {mistake}" for mistake in mistakes(settings.broker_location))
+        yield from (f"{what}: {problem}" for problem in address_problems(settings.broker_location))

@@ -1,8 +1,8 @@
 """An address of Redis, read once for all its readers: commands, workers, beat, web and Flower.
 
 redis-py, kombu, Celery's results and Flower each read an address in their own way. Here one address means the same to
-all of them: `SCHEMES` lists all that it may hold, `mistakes` refuses everything else, and the readers get what
-`RedisAddress` says in their own form.
+all of them: `SCHEMES` lists the allowed parts, `address_problems` finds everything else, and `RedisAddress` gives each
+reader the parts in its own form.
 
     redis://user:password@host:6379/0
     rediss://user:password@host:6379/0?ssl_ca_certs=/etc/ssl/ca.pem
@@ -30,7 +30,7 @@ SENTINEL_LOGIN = ("sentinel_username", "sentinel_password")
 
 @dataclass(frozen=True, slots=True)
 class Scheme:
-    """A kind of address, with every option that it may hold."""
+    """A kind of address, with all options that it may have."""
 
     example: str
     options: tuple[str, ...]
@@ -48,7 +48,7 @@ SCHEMES = {
     "unix": Scheme("unix://user:password@/run/redis.sock?db=0", (DATABASE,)),
 }
 
-# What other programs call the same thing → what it is called here.
+# Names of other programs → our names.
 _OTHER_SCHEMES = {
     "redis+socket": "unix:///run/redis.sock",
     "socket": "unix:///run/redis.sock",
@@ -61,16 +61,16 @@ _OTHER_OPTIONS = {"virtual_host": DATABASE, "database": DATABASE, "service_name"
 SOCKET_PATH_BYTES = 107
 """The longest path of a socket that Linux takes (`unix(7)`, `sun_path`)."""
 
-_DEMANDS = ("required", "optional", "none")
+_CERTIFICATE_REQUIREMENTS = ("required", "optional", "none")
 _SWITCH = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
 
 
 @dataclass(frozen=True, slots=True)
 class RedisAddress:
-    """An address in its parts. `tls` and `sentinel_login` have redis-py's names.
+    """The parts of an address. `tls` and `sentinel_login` have redis-py's names.
 
-    With `master`, the hosts are Sentinels; with `path`, there is a socket of this machine instead of hosts; else there
-    is one host, and it is Redis.
+    With `master`, the hosts are Sentinels. With `path`, there is a socket of this machine instead. Otherwise the
+    one host is Redis itself.
     """
 
     hosts: tuple[tuple[str, int], ...] = ()
@@ -84,7 +84,7 @@ class RedisAddress:
 
     @property
     def server(self) -> dict[str, Any]:
-        """The socket or the first host, as redis-py's arguments."""
+        """Return the socket or the first host, as arguments of redis-py."""
         if self.path is not None:
             return {"unix_socket_path": self.path}
         host, port = self.hosts[0]
@@ -92,17 +92,17 @@ class RedisAddress:
 
     @property
     def login(self) -> dict[str, Any]:
-        """User, password and database, as redis-py's arguments."""
+        """Return user, password and database, as arguments of redis-py."""
         return {"username": self.username, "password": self.password, "db": self.database}
 
     @property
     def security(self) -> dict[str, Any]:
-        """The options of TLS, as redis-py's arguments; empty without TLS."""
+        """Return the options of TLS, as arguments of redis-py; empty without TLS."""
         return {"ssl": True, **self.tls} if self.tls else {}
 
     @property
     def urls(self) -> list[str]:
-        """One URL for each host, as kombu, Celery and Flower read them; with the login, without options of TLS."""
+        """Return one URL for each host in the form of kombu, Celery and Flower: with login, without options of TLS."""
         secret = f":{quote(self.password, safe='')}" if self.password else ""
         login = f"{quote(self.username or '', safe='')}{secret}@" if self.username or secret else ""
         if self.path is not None:
@@ -113,9 +113,9 @@ class RedisAddress:
 
 
 def read_address(url: str) -> RedisAddress:
-    """Return the parts of an address. Raises ValueError with the first of its `mistakes`; it shows no password."""
-    for mistake in mistakes(url):
-        raise ValueError(mistake)
+    """Return the parts of an address. Raise ValueError with its first problem, which never contains a password."""
+    for problem in address_problems(url):
+        raise ValueError(problem)
     parts = urlsplit(url)
     login, _, hosts = parts.netloc.rpartition("@")
     user, _, password = login.partition(":")
@@ -124,22 +124,23 @@ def read_address(url: str) -> RedisAddress:
     has_tls = parts.scheme == "rediss" or bool(set(options) & {*TLS})
     is_socket = parts.scheme == "unix"
     return RedisAddress(
-        hosts=() if is_socket else tuple(_host(host, scheme.port) for host in hosts.split(",")),
+        hosts=() if is_socket else tuple(_split_host(host, scheme.port) for host in hosts.split(",")),
         path=unquote(parts.path) if is_socket else None,
         username=unquote(user) or None,
         password=unquote(password) or None,
-        database=int(_database(parts)),
-        tls=_tls(options) if has_tls else {},
+        database=int(_database_text(parts)),
+        tls=_tls_options(options) if has_tls else {},
         master=options.get(MASTER),
         sentinel_login={name.removeprefix("sentinel_"): options[name] for name in SENTINEL_LOGIN if name in options},
     )
 
 
-def mistakes(url: str) -> Iterator[str]:
-    """Yield what is wrong with an address, a line each. No line shows a password."""
+def address_problems(url: str) -> Iterator[str]:
+    """Yield the problems of an address, one line each. No line contains a password."""
     scheme = url.partition("://")[0]
     if scheme not in SCHEMES:
-        yield f"{without_login(url)!r} must start with {' or '.join(f'{one}://' for one in SCHEMES)}{_meant(scheme)}"
+        schemes, suggestion = " or ".join(f"{name}://" for name in SCHEMES), _suggest_scheme(scheme)
+        yield f"{without_login(url)!r} must start with {schemes}{suggestion}"
         return
     if not is_address(url):
         yield f"{without_login(url)!r} is not an address; encode a password's special characters as %2F"
@@ -147,52 +148,52 @@ def mistakes(url: str) -> Iterator[str]:
     parts = urlsplit(url)
     if parts.fragment:
         yield "a # must be encoded as %23"
-    yield from _mistakes_of_socket(parts) if scheme == "unix" else _mistakes_of_hosts(parts)
-    found = list(_mistakes_of_options(scheme, parse_qsl(parts.query, keep_blank_values=True)))
-    yield from found
-    if found:
+    yield from _socket_problems(parts) if scheme == "unix" else _host_problems(parts)
+    problems = list(_option_problems(scheme, parse_qsl(parts.query, keep_blank_values=True)))
+    yield from problems
+    if problems:
         return
-    database = _database(parts)
+    database = _database_text(parts)
     if not (database.isascii() and database.isdecimal()):
         yield f"the database must be a number, as in {SCHEMES[scheme].example.replace('user:password@', '')}"
-    yield from _mistakes_of_tls(dict(parse_qsl(parts.query)))
+    yield from _tls_problems(dict(parse_qsl(parts.query)))
 
 
-def _meant(scheme: str) -> str:
+def _suggest_scheme(scheme: str) -> str:
     near = difflib.get_close_matches(scheme, SCHEMES, n=1, cutoff=0.75)
     meant = _OTHER_SCHEMES.get(scheme) or next((f"{one}://" for one in near), None)
     return f"; did you mean {meant}?" if meant else ""
 
 
-def _mistakes_of_socket(parts: SplitResult) -> Iterator[str]:
+def _socket_problems(parts: SplitResult) -> Iterator[str]:
     path = unquote(parts.path)
     if parts.netloc.rpartition("@")[2] or not path.strip("/"):
         yield "the path of the socket must be complete, with three slashes: unix:///run/redis.sock"
     elif len(os.fsencode(path)) > SOCKET_PATH_BYTES:
-        yield f"the path of a socket may have {SOCKET_PATH_BYTES} bytes at most"
+        yield f"the path of a socket may have at most {SOCKET_PATH_BYTES} bytes"
     elif "\0" in path:
-        yield "the path of a socket may not hold a NUL"
+        yield "the path of a socket may not contain a NUL"
 
 
-def _mistakes_of_hosts(parts: SplitResult) -> Iterator[str]:
+def _host_problems(parts: SplitResult) -> Iterator[str]:
     hosts = parts.netloc.rpartition("@")[2].split(",")
     if len(hosts) > 1 and parts.scheme != "sentinel":
         yield "only sentinel:// may name several hosts"
     for host in hosts:
-        one = urlsplit(f"//{host}")
-        if not one.hostname and parts.scheme == "sentinel":
+        place = urlsplit(f"//{host}")
+        if not place.hostname and parts.scheme == "sentinel":
             yield "the name of a Sentinel is missing"
-        elif set(one.hostname or "") & set("% \\\"'<>"):
-            yield f"{one.hostname!r} is not a host name or an address"
-        if one.port == 0:
+        elif set(place.hostname or "") & set("% \\\"'<>"):
+            yield f"{place.hostname!r} is not a host name or an address"
+        if place.port == 0:
             yield "a port must be from 1 to 65535"
 
 
-def _mistakes_of_options(scheme: str, options: list[tuple[str, str]]) -> Iterator[str]:
+def _option_problems(scheme: str, options: list[tuple[str, str]]) -> Iterator[str]:
     known = SCHEMES[scheme].options
     for name, times in Counter(name for name, _ in options).items():
         if name not in known:
-            yield _unknown(name, scheme)
+            yield _explain_unknown_option(name, scheme)
         elif times > 1:
             yield f"option {name} is given {times} times"
     for name, value in options:
@@ -202,7 +203,7 @@ def _mistakes_of_options(scheme: str, options: list[tuple[str, str]]) -> Iterato
         yield "a sentinel:// address needs the name of its master: ?master=mymaster"
 
 
-def _unknown(name: str, scheme: str) -> str:
+def _explain_unknown_option(name: str, scheme: str) -> str:
     known = SCHEMES[scheme].options
     elsewhere = [f"{other}://" for other, one in SCHEMES.items() if name in one.options]
     if elsewhere:
@@ -214,9 +215,9 @@ def _unknown(name: str, scheme: str) -> str:
     return f"unknown option {name}: remove it; {scheme}:// takes only {', '.join(known)}"
 
 
-def _mistakes_of_tls(options: Mapping[str, str]) -> Iterator[str]:
-    if _demand(options) not in _DEMANDS:
-        yield f"{CERTIFICATES} must be one of {', '.join(_DEMANDS)}"
+def _tls_problems(options: Mapping[str, str]) -> Iterator[str]:
+    if _certificate_requirement(options) not in _CERTIFICATE_REQUIREMENTS:
+        yield f"{CERTIFICATES} must be one of {', '.join(_CERTIFICATE_REQUIREMENTS)}"
     if options.get(HOST_NAME, "true").lower() not in _SWITCH:
         yield f"{HOST_NAME} must be true or false"
     for name in TLS_FILES:
@@ -226,34 +227,34 @@ def _mistakes_of_tls(options: Mapping[str, str]) -> Iterator[str]:
         yield "ssl_certfile and ssl_keyfile need each other"
 
 
-def _tls(options: Mapping[str, str]) -> dict[str, Any]:
+def _tls_options(options: Mapping[str, str]) -> dict[str, Any]:
     """Return the options of TLS. Certificates are verified unless the address switches it off."""
-    demand = _demand(options)
+    requirement = _certificate_requirement(options)
     return {
-        CERTIFICATES: demand,
-        HOST_NAME: demand != "none" and _SWITCH[options.get(HOST_NAME, "true").lower()],
+        CERTIFICATES: requirement,
+        HOST_NAME: requirement != "none" and _SWITCH[options.get(HOST_NAME, "true").lower()],
         **{name: options[name] for name in TLS_FILES if name in options},
     }
 
 
-def _demand(options: Mapping[str, str]) -> str:
-    """In redis-py's words; Celery's own documentation has `CERT_REQUIRED`."""
-    return options.get(CERTIFICATES, _DEMANDS[0]).lower().removeprefix("cert_")
+def _certificate_requirement(options: Mapping[str, str]) -> str:
+    """Return the requirement in redis-py's words. Celery's documentation writes `CERT_REQUIRED`."""
+    return options.get(CERTIFICATES, _CERTIFICATE_REQUIREMENTS[0]).lower().removeprefix("cert_")
 
 
-def _database(parts: SplitResult) -> str:
-    """The number as it is written; as in redis-py, the option stands above the path."""
+def _database_text(parts: SplitResult) -> str:
+    """Return the number as text. The option overrides the path, as in redis-py."""
     in_path = "" if parts.scheme == "unix" else parts.path.strip("/")
     return dict(parse_qsl(parts.query)).get(DATABASE) or in_path or "0"
 
 
-def _host(text: str, port: int) -> tuple[str, int]:
+def _split_host(text: str, port: int) -> tuple[str, int]:
     parts = urlsplit(f"//{text}")
     return parts.hostname or "localhost", parts.port or port
 
 
 def is_address(url: str) -> bool:
-    """Return whether its parts can be separated: a `/`, `?` or `#` in a password has to be percent-encoded."""
+    """Return True if its parts can be separated: a `/`, `?` or `#` in a password has to be percent-encoded."""
     try:
         parts = urlsplit(url)
         for host in parts.netloc.rpartition("@")[2].split(","):  # several Sentinels
@@ -266,7 +267,7 @@ def is_address(url: str) -> bool:
 def without_login(url: str) -> str:
     """Return the address without user, password and options, but with its database.
 
-    Text that is no address may be given as well; its password may hold a character that it should not.
+    Works for text that is not a valid address, too: its password may contain a character that is not encoded.
     """
     if "://" not in url or not is_address(url):
         scheme, separator, rest = url.rpartition("://")

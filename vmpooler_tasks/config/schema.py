@@ -15,9 +15,9 @@ from vmpooler_tasks.config.redis_address import without_login
 from vmpooler_tasks.config.services import GraphiteSection, StatsdSection, WebSection
 from vmpooler_tasks.config.types import (
     Age,
-    Given,
     Hours,
     Interval,
+    NotBlank,
     Number,
     Secret,
     Section,
@@ -90,7 +90,7 @@ class Options(ManagerOptions):
 class RedisSection(Section):
     """`:redis:`, the database of VMPooler and of these workers."""
 
-    server: Annotated[Text, Given] = Field("localhost", description="host name or address")
+    server: Annotated[Text, NotBlank] = Field("localhost", description="host name or address")
     port: Annotated[int, Number, Field(ge=1, le=65535)] = Field(6379, description="port")
     username: Text | None = Field(None, description="user, if the server has an ACL")
     password: Secret | None = Field(None, description="password")
@@ -165,16 +165,16 @@ class Settings(Section):
         flat: dict[str, str] = {}
         for name, value in self.config.model_dump().items():
             if isinstance(value, dict):
-                flat.update({f"{name}.{key}": shown(inner) for key, inner in value.items()})
+                flat.update({f"{name}.{key}": as_yaml(inner) for key, inner in value.items()})
             else:
-                flat[name] = shown(value)
+                flat[name] = as_yaml(value)
         flat["redis"] = self.redis.address
-        flat["data_ttl"] = shown(self.redis.data_ttl)
+        flat["data_ttl"] = as_yaml(self.redis.data_ttl)
         flat["pools"] = ",".join(pool.name for pool in self.pools)
         return flat
 
 
-def shown(value: Any) -> str:
+def as_yaml(value: Any) -> str:
     """Return a value as VMPooler's YAML writes it: true, 7200, 0.5."""
     if isinstance(value, bool):
         return "true" if value else "false"

@@ -5,14 +5,14 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, ConfigDict, Field
 
-from vmpooler_tasks.config.types import Given, Number, Secret, Section, Text
+from vmpooler_tasks.config.types import NotBlank, Number, Secret, Section, Text
 
 Port = Annotated[int, Number, Field(ge=1, le=65535)]
 
 
 class _MetricsServer(Section):
     server: Text | None = Field(None, description="host name or address; nothing is sent without one")
-    prefix: Annotated[Text, Given] = Field("vmpooler", description="start of the name of every metric")
+    prefix: Annotated[Text, NotBlank] = Field("vmpooler", description="start of the name of every metric")
 
 
 class StatsdSection(_MetricsServer):
@@ -40,9 +40,9 @@ class Credential(Section):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    name: Annotated[Text, Given, Field(min_length=1)] = Field(description="name of the user or program in the audit")
+    name: Annotated[Text, NotBlank, Field(min_length=1)] = Field(description="name of the user or program in the audit")
     role: Role = Field(Role.READ, description="`read`, or `operate` (also redrive, delete and purge)")
-    secret: Annotated[Secret, Given, Field(min_length=8)] = Field(
+    secret: Annotated[Secret, NotBlank, Field(min_length=8)] = Field(
         description="the password or the token; at least 8 characters"
     )
 
@@ -63,7 +63,7 @@ class WebSection(Section):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    host: Annotated[Text, Given] = Field(
+    host: Annotated[Text, NotBlank] = Field(
         "127.0.0.1", description="address to listen on; any address but loopback needs credentials"
     )
     port: Port = Field(8080, description="port")

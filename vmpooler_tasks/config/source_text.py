@@ -9,7 +9,7 @@ import yaml
 from vmpooler_tasks.errors import ConfigurationError
 from vmpooler_tasks.model.redaction import redacted_text
 
-READ = frozenset({"config", "redis", "pools", "web"})
+CHECKED_SECTIONS = frozenset({"config", "redis", "pools", "web"})
 """The sections that these workers read. Other sections are not checked."""
 
 # YAML takes a password that starts with `*`, `!` or `&` for one of these. Its error message would show the password.
@@ -38,10 +38,10 @@ def _plain(loader: yaml.SafeLoader, node: yaml.Node) -> Any:
     return node.value
 
 
-def parsed(source: str, text: str, problems: list[str]) -> dict[str, Any]:
+def parse_sections(source: str, text: str, problems: list[str]) -> dict[str, Any]:
     """Return the sections by name. Raise ConfigurationError if the text is not YAML with sections."""
     try:
-        data = _loaded(text, problems)
+        data = _load(text, problems)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
         where = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
@@ -57,52 +57,52 @@ def parsed(source: str, text: str, problems: list[str]) -> dict[str, Any]:
     return plain
 
 
-def _loaded(text: str, problems: list[str]) -> Any:
+def _load(text: str, problems: list[str]) -> Any:
     loader = _Loader(text)
     try:
         node = loader.get_single_node()
         if node is None:
             return None
-        problems += _given_twice(node)  # before it is constructed: only the last of two is left then
+        problems += _find_repeated_keys(node)  # before it is constructed: only the last of two is left then
         return loader.construct_document(node)
     finally:
         loader.dispose()
 
 
-def _given_twice(root: yaml.Node) -> Iterator[str]:
-    yield from _twice_in(root, "")
+def _find_repeated_keys(root: yaml.Node) -> Iterator[str]:
+    yield from _find_repeated_in(root, "")
     seen: set[int] = set()
     for key, value in root.value if isinstance(root, yaml.MappingNode) else ():
-        if (name := _name(key)) in READ:
-            yield from _twice_below(value, name, seen)
+        if (name := _key_name(key)) in CHECKED_SECTIONS:
+            yield from _find_repeated_below(value, name, seen)
 
 
-def _twice_below(node: yaml.Node, path: str, seen: set[int]) -> Iterator[str]:
+def _find_repeated_below(node: yaml.Node, path: str, seen: set[int]) -> Iterator[str]:
     if id(node) in seen:  # named by an alias as well
         return
     seen.add(id(node))
-    yield from _twice_in(node, path)
+    yield from _find_repeated_in(node, path)
     if isinstance(node, yaml.MappingNode):
         for key, value in node.value:
-            yield from _twice_below(value, f"{path}.{_name(key)}", seen)
+            yield from _find_repeated_below(value, f"{path}.{_key_name(key)}", seen)
     elif isinstance(node, yaml.SequenceNode):
         for index, value in enumerate(node.value):
-            yield from _twice_below(value, f"{path}[{index}]", seen)
+            yield from _find_repeated_below(value, f"{path}[{index}]", seen)
 
 
-def _twice_in(node: yaml.Node, path: str) -> Iterator[str]:
+def _find_repeated_in(node: yaml.Node, path: str) -> Iterator[str]:
     """Yield keys that are given twice: YAML would silently use the last one."""
     lines: dict[str, int] = {}
     for key, _ in node.value if isinstance(node, yaml.MappingNode) else ():
         line = key.start_mark.line + 1
         if isinstance(key, yaml.ScalarNode) and key.value in lines:
-            where = f"{path}.{_name(key)}".removeprefix(".")
+            where = f"{path}.{_key_name(key)}".removeprefix(".")
             yield f"{where}: given twice, in lines {lines[key.value]} and {line}"
         if isinstance(key, yaml.ScalarNode) and key.value != "<<":  # several of these are merged
             lines[key.value] = line
 
 
-def _name(key: yaml.Node) -> str:
+def _key_name(key: yaml.Node) -> str:
     return key.value.removeprefix(":") if isinstance(key, yaml.ScalarNode) else "?"
 
 

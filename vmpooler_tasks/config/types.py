@@ -35,7 +35,7 @@ def _as_texts(value: Any) -> Any:
 YEAR = 365 * 24 * 3600
 
 # The upper bounds come from Celery's timedeltas, from Redis' expiries, and from sums that must stay finite.
-Given = BeforeValidator(_refuse_blank)
+NotBlank = BeforeValidator(_refuse_blank)
 Number = BeforeValidator(_refuse_switch)
 Age = Annotated[float, Number, Field(gt=0, le=100 * YEAR, allow_inf_nan=False)]
 Interval = Annotated[float, Number, Field(ge=0.1, le=10 * YEAR, allow_inf_nan=False)]
@@ -47,7 +47,7 @@ Threshold = Annotated[float, Number, Field(ge=0, le=1_000_000_000, allow_inf_nan
 StuckAge = Annotated[float, Number, Field(ge=0, le=100 * YEAR, allow_inf_nan=False)]
 Count = Annotated[int, Number, Field(ge=0, le=1_000_000)]
 AtLeastOne = Annotated[int, Number, Field(ge=1, le=1_000_000)]
-Switch = Annotated[bool, Given]
+Switch = Annotated[bool, NotBlank]
 Text = Annotated[str, BeforeValidator(as_text)]
 Texts = Annotated[tuple[Text, ...], BeforeValidator(_as_texts)]
 Secret = Annotated[SecretStr, BeforeValidator(as_text)]

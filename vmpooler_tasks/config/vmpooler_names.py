@@ -24,7 +24,7 @@ SECTIONS = frozenset(
     }
 )
 
-OPTIONS = frozenset(
+VMPOOLER_OPTIONS = frozenset(
     {
         "allowed_tags",
         "backend_weight",
@@ -67,4 +67,4 @@ OPTIONS = frozenset(
     }
 )
 
-REDIS = frozenset({"connection_pool_size", "connection_pool_timeout", "reconnect_attempts"})
+VMPOOLER_REDIS_OPTIONS = frozenset({"connection_pool_size", "connection_pool_timeout", "reconnect_attempts"})

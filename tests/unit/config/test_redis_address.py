@@ -6,7 +6,7 @@ import pytest
 
 from tests.support.processes import ROOT
 from vmpooler_tasks.config import load_settings
-from vmpooler_tasks.config.redis_address import SCHEMES, mistakes, read_address, without_login
+from vmpooler_tasks.config.redis_address import SCHEMES, address_problems, read_address, without_login
 from vmpooler_tasks.errors import ConfigurationError
 from vmpooler_tasks.tasks.celery import defaults
 from vmpooler_tasks.tasks.celery.addresses import broker_settings, result_settings
@@ -142,8 +142,8 @@ def test_sentinels_have_a_login_of_their_own_and_tls_where_redis_has_it() -> Non
         ("unix:///run/redis.sock?virtual_host=1", "unknown option virtual_host; did you mean db?"),
         ("unix:///run/redis.sock?db=x", "the database must be a number, as in unix:///run/redis.sock?db=0"),
         ("unix:///run/redis.sock?ssl_cert_reqs=none", "option ssl_cert_reqs needs rediss:// or sentinel://"),
-        (f"unix:///{'x' * 107}", "the path of a socket may have 107 bytes at most"),
-        ("unix:///a%00b", "the path of a socket may not hold a NUL"),
+        (f"unix:///{'x' * 107}", "the path of a socket may have at most 107 bytes"),
+        ("unix:///a%00b", "the path of a socket may not contain a NUL"),
         ("redis+socket:///run/redis.sock", "did you mean unix:///run/redis.sock?"),
         ("valkey://h/0", "did you mean redis://?"),
         ("valkeys://h/0", "did you mean rediss://?"),
@@ -165,13 +165,13 @@ def test_mistakes_are_told_before_anything_starts(url: str, said: str, variable:
     "url", ["redis://h", "rediss://h:1/0", SENTINELS, "redis://h/0?db=3", "rediss://h/0?db=3", "unix:///run/r?db=2"]
 )
 def test_what_is_none_is_taken(url: str) -> None:
-    assert not list(mistakes(url))
+    assert not list(address_problems(url))
     assert load_settings({"REDIS_URL": url, "VMPOOLER_CONFIG": "{}"}).redis.location == url
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)
 def test_the_examples_are_valid_and_documented(scheme: str) -> None:
-    assert not list(mistakes(SCHEMES[scheme].example))
+    assert not list(address_problems(SCHEMES[scheme].example))
     text = (ROOT / "docs" / "deployment.md").read_text(encoding="utf-8")
     section = text.split("## The address of Redis\n")[1].split("\n## ")[0]
     (row,) = [line for line in section.splitlines() if line.startswith(f"| `{scheme}://` |")]

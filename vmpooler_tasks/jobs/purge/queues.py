@@ -6,7 +6,7 @@ the ages of its undated entries are known, its dead letters are prepared, its ba
 
 from collections.abc import Iterator, Sequence
 
-from vmpooler_tasks.config.schema import shown
+from vmpooler_tasks.config.schema import as_yaml
 from vmpooler_tasks.errors import WrongTypeError
 from vmpooler_tasks.jobs.deadletters.retention import dead_letter_limits, log_trimmed
 from vmpooler_tasks.jobs.purge import pipeline
@@ -129,7 +129,7 @@ class QueuePurge:
         context.report.add_error(
             f"{'Would skip' if context.dry_run else 'Skipped'} the {self.queue} queue of '{self.pool}': "
             f"{count} of {size} entries are stale ({percent:.1f} %), "
-            f"more than purge_max_percent ({shown(max_percent)} %)",
+            f"more than purge_max_percent ({as_yaml(max_percent)} %)",
             queue=str(self.queue),
             pool=self.pool,
         )
@@ -247,5 +247,5 @@ class QueuePage(pipeline.Page):
         ).member()
 
     def _reason(self, entry: StaleEntry) -> str:
-        max_age = shown(self._purge.limit.max_age_seconds)
+        max_age = as_yaml(self._purge.limit.max_age_seconds)
         return f"Stale pending VM (age: {whole_seconds(entry.age_seconds)}s > max: {max_age}s)"

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from vmpooler_tasks.config.schema import shown
+from vmpooler_tasks.config.schema import as_yaml
 from vmpooler_tasks.jobs.purge.entries import StaleEntry
 from vmpooler_tasks.model.names import on_one_line, readable
 from vmpooler_tasks.model.purge import PurgedEntry, PurgeTarget, SkippedQueue
@@ -67,7 +67,7 @@ class PurgeReport:
             return
         # The pool and the limit are the same for the whole batch: they are formatted once.
         template = (_FOUND if self.dry_run else _PURGED)[target]
-        line = template.format(pool=on_one_line(pool).replace("%", "%%"), max_age=shown(max_age_seconds))
+        line = template.format(pool=on_one_line(pool).replace("%", "%%"), max_age=as_yaml(max_age_seconds))
         queue = target.value
         for entry in entries:
             name, age = readable(entry.vm), whole_seconds(entry.age_seconds)

@@ -1,6 +1,6 @@
 """The purge of on-demand requests that nobody fulfils."""
 
-from vmpooler_tasks.config.schema import shown
+from vmpooler_tasks.config.schema import as_yaml
 from vmpooler_tasks.errors import WrongTypeError
 from vmpooler_tasks.jobs.purge.context import PurgeContext
 from vmpooler_tasks.jobs.purge.entries import StaleEntry
@@ -28,7 +28,7 @@ def fail_stuck_requests(context: PurgeContext) -> None:
 
 def _fail_request(context: PurgeContext, request: bytes, since: float) -> None:
     max_age = context.settings.config.max_request_age
-    reason = f"not filled within {shown(max_age)} seconds (max_request_age)"
+    reason = f"not filled within {as_yaml(max_age)} seconds (max_request_age)"
     if context.dry_run:
         is_stuck = stuck.is_open(context.db, request)
     else:

@@ -8,7 +8,7 @@ from typing import Any
 from celery import signals
 
 from vmpooler_tasks.config import Pool
-from vmpooler_tasks.config.schema import shown
+from vmpooler_tasks.config.schema import as_yaml
 from vmpooler_tasks.errors import ConfigurationError, VmpoolerTasksError
 from vmpooler_tasks.jobs.health.server import check_server
 from vmpooler_tasks.logs import refuse
@@ -131,7 +131,7 @@ def _registered_fields(pool: Pool) -> dict[str, str]:
     fields = {name: value for name, value in pool.as_written().items() if isinstance(value, str | int | float)}
     domain = settings().domain_of(pool)
     return {
-        **{name: shown(value) for name, value in fields.items()},
+        **{name: as_yaml(value) for name, value in fields.items()},
         **({"alias": ",".join(pool.alias)} if pool.alias else {}),
         **({"domain": domain} if domain else {}),
     }

@@ -1,14 +1,14 @@
 """The first log lines of a worker: which features are on, and their settings."""
 
 from vmpooler_tasks.config import Settings
-from vmpooler_tasks.config.schema import shown
+from vmpooler_tasks.config.schema import as_yaml
 
 
 def switched_on(settings: Settings) -> list[str]:
     """Return a log line for each feature."""
     config = settings.config
     pools = ", ".join(pool.name for pool in settings.pools) or "those that VMPooler has registered in Redis"
-    purge = f"every {shown(config.purge_interval)} s" + (
+    purge = f"every {as_yaml(config.purge_interval)} s" + (
         ", dry run: nothing is changed" if config.purge_dry_run else ""
     )
     return [
@@ -16,16 +16,16 @@ def switched_on(settings: Settings) -> list[str]:
         _line(
             "dead letters",
             config.dlq_enabled,
-            f"kept {shown(config.dlq_ttl)} h, at most {config.dlq_max_entries} per queue",
+            f"kept {as_yaml(config.dlq_ttl)} h, at most {config.dlq_max_entries} per queue",
         ),
         _line("purge", config.purge_enabled, purge),
         _line(
             "pool manager",
             config.manage_pools,
-            f"a check every {shown(config.check_loop_delay_min)} s, {config.task_limit} clones at once for pools and "
+            f"a check every {as_yaml(config.check_loop_delay_min)} s, {config.task_limit} clones at once for pools and "
             f"{config.ondemand_clone_limit} for requests",
         ),
-        _line("health check", config.health_check_enabled, f"every {shown(config.health_check_interval)} s"),
+        _line("health check", config.health_check_enabled, f"every {as_yaml(config.health_check_interval)} s"),
     ]
 
 
