@@ -67,7 +67,7 @@ def main() -> None:
     """
     try:
         status = _status(cli.main)
-        sys.stdout.flush()  # here, where a reader that has closed the pipe can still be told from a failure
+        sys.stdout.flush()  # here, where a closed pipe can still be distinguished from a failure
         sys.exit(status)
     except click.ClickException as error:
         _complain(error)

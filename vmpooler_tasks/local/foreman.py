@@ -158,7 +158,7 @@ def _parts(settings: Settings, url: str, pages: Pages) -> Iterator[Part]:
         **os.environ,
         "REDIS_URL": url,
         "PYTHONUNBUFFERED": "1",
-        "PYTHONWARNINGS": "ignore:You're running the worker with superuser",  # a first look, in a container
+        "PYTHONWARNINGS": "ignore:You're running the worker with superuser",  # for trying it out in a container
         # In the environment, where other users cannot read it.
         "FLOWER_BASIC_AUTH": pages.login,
         **({} if settings.web.users else {"WEB_USERS": f"{USER}:operate:{pages.password}"}),

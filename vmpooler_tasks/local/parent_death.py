@@ -15,7 +15,7 @@ STOP_SECONDS = 10.0
 
 
 class Watcher:
-    """A forked process that stops the processes it was told of, if this process dies before it could."""
+    """A forked process that stops the added processes if this process dies before it could."""
 
     def __init__(self, writing: int) -> None:
         self._writing = writing

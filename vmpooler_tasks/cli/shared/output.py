@@ -94,7 +94,7 @@ def _line(cells: Sequence[str], widths: Sequence[int], right: Sequence[bool], co
 
 
 def _set(text: str, wide: int, *, to_the_right: bool) -> str:
-    """The text in exactly that many places of a terminal, where a letter may take two."""
+    """Return the text with exactly this width on a terminal, where a character may take two places."""
     if width(text) > wide:
         text = clip(text, 0, wide - 1).rstrip() + "…"
     blanks = " " * (wide - width(text))

@@ -24,7 +24,7 @@ TIMED_OUT = "VM timed out during pending phase"
 def check(context: PoolContext, vm: str, pool_name: str) -> CheckResult:
     """Check a pending VM: hand it over if it is ready, fail it if it timed out.
 
-    Raise ProviderError if the provider cannot tell, SuspendedError if it is suspended.
+    Raise ProviderError if the provider does not know, SuspendedError if it is suspended.
     """
     pool = context.pool(pool_name)
     (fields,) = vms.read_metadata(context.db, [vm.encode()])

@@ -21,7 +21,7 @@ UNREACHABLE = "VM became unreachable in ready queue"
 def check(context: PoolContext, vm: str, pool_name: str) -> CheckResult:
     """Check a ready VM: keep it, complete it, or fail it.
 
-    Raise ProviderError if the provider cannot tell, SuspendedError if it is suspended.
+    Raise ProviderError if the provider does not know, SuspendedError if it is suspended.
     """
     pool, now = context.pool(pool_name), context.clock()
     limits = context.limits(pool)
@@ -31,7 +31,9 @@ def check(context: PoolContext, vm: str, pool_name: str) -> CheckResult:
     if has_expired(fields, limits, now):
         minutes = limits.ready_seconds / MINUTE
         return _complete(context, vm, pool, f"reached end of TTL after {minutes:g} minutes, removed from 'ready' queue")
-    vms.set_field(context.db, vm, "check", stamp(now))  # first: a provider that cannot tell is not queried all the time
+    vms.set_field(
+        context.db, vm, "check", stamp(now)
+    )  # first: a provider that does not know is not queried all the time
     found = query_vm(context, pool, vm)
     if found and found.hostname and found.hostname != vm:
         hostname = on_one_line(found.hostname)

@@ -19,7 +19,7 @@ GRACE_SECONDS = 60.0
 def check(context: PoolContext, vm: str, pool_name: str) -> CheckResult:
     """Complete a running VM that is past its lifetime, was never checked out, or is gone from its provider.
 
-    Raise ProviderError if the provider cannot tell, SuspendedError if it is suspended.
+    Raise ProviderError if the provider does not know, SuspendedError if it is suspended.
     """
     pool, raw, now = context.pool(pool_name), vm.encode(), context.clock()
     limits = context.limits(pool)

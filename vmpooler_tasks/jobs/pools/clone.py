@@ -140,7 +140,7 @@ class _Creation:
 
 
 def _is_ready(provider: Provider, spec: PoolSpec, vm: str) -> bool:
-    """Return whether the new VM is ready. If the provider cannot tell, return False: a later check decides."""
+    """Return whether the new VM is ready. If the provider does not know, return False: a later check decides."""
     try:
         return provider.is_ready(spec, vm).ready
     except Exception as error:  # noqa: BLE001 - whatever a provider raises, the clone has not failed

@@ -21,8 +21,8 @@ _log = logging.getLogger("vmpooler_tasks.pools")
 class VmFailure:
     """The failure of one VM.
 
-    `fields` are its metadata. `identity` tells this failure from another of the same VM. `lineage` says which dead
-    letter the VM was started for, if it was redriven.
+    `fields` are its metadata. `identity` distinguishes this failure from another of the same VM. `lineage` names the
+    dead letter that the VM was started for, if it was redriven.
     """
 
     queue: DeadLetterQueue

@@ -28,7 +28,7 @@ local function is_delivered_twice(slots, work, vm, owner, now)
   return lease_end and tonumber(lease_end) > now
 end
 
--- Makes `owner` the holder. The fence it returns tells this holder from every other, also from an earlier one of this name.
+-- Makes `owner` the holder. The returned fence distinguishes this holder from every other one, even of the same name.
 local function take_work(slots, counter, work, fences, vm, owner, lease_end)
   local fence = redis.call('INCR', fences)
   redis.call('HSET', work, 'owner', owner, 'fence', fence)
