@@ -148,15 +148,11 @@ def test_texts_of_the_health_reasons(code: ReasonCode) -> None:
 # --- docstrings and comments -----------------------------------------------------------------------------------------
 
 CODE = files("vmpooler_tasks/**/*.py", "vmpooler_tasks/**/*.lua")
-UNDER_WAY = re.compile(r".*/(?:purge|vmpooler|redis)\b.*|.*/staleness\.py|.*/jobs/purge/.*")
-"""Modules of the purge, which are being rewritten."""
 
 
 @pytest.mark.parametrize("path", CODE)
 def test_docstrings_and_comments(path: str) -> None:
     text = read(path)
-    if UNDER_WAY.fullmatch(path):
-        pytest.xfail("being rewritten")
     assert not findings("\n".join(prose_of_python(text) if path.endswith(".py") else re.findall(r"--.*", text)))
 
 
