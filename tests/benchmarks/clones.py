@@ -145,7 +145,7 @@ def _begin(target: Target, count: int, *, seconds: float, folder: Path) -> None:
 
 
 def _hand_out(target: Target, count: int) -> None:
-    """Clones begun as the manager begins them, their messages in the queue."""
+    """Start clones as the pool workers do, and put their messages into the queue."""
     now, begun = time.time(), list[str]()
     stamp = ruby_utc(moment(now))
     for size in range(500, count + 500, 500):

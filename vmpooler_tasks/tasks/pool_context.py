@@ -1,4 +1,4 @@
-"""This process's pool manager: its providers are loaded when they are first needed, after the fork."""
+"""The PoolContext of this process. Providers are loaded when they are first needed, after the fork."""
 
 import os
 import threading
@@ -16,13 +16,14 @@ _lock = threading.Lock()
 
 
 @cache
-def manager() -> PoolContext:
-    keeper = LeaseRenewer(database(), settings().config.lease_seconds, system_clock)
-    return PoolContext(database(), settings(), _provider, system_clock, keeper)
+def pool_context() -> PoolContext:
+    """Return the one PoolContext of this process."""
+    renewer = LeaseRenewer(database(), settings().config.lease_seconds, system_clock)
+    return PoolContext(database(), settings(), _provider, system_clock, renewer)
 
 
 def _provider(name: str) -> Provider:
-    with _lock:  # hundreds of threads may ask for it at once, and it is made once
+    with _lock:  # hundreds of threads may need it at once; it is loaded once
         return _loaded(name, os.getpid())
 
 

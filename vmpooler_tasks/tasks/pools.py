@@ -14,7 +14,7 @@ from vmpooler_tasks.tasks import registry
 from vmpooler_tasks.tasks.celery.base import Task
 from vmpooler_tasks.tasks.messages import count_waiting
 from vmpooler_tasks.tasks.other_manager import guard
-from vmpooler_tasks.tasks.pool_context import manager
+from vmpooler_tasks.tasks.pool_context import pool_context
 from vmpooler_tasks.tasks.process import settings
 from vmpooler_tasks.tasks.registry import TaskSpec
 
@@ -68,7 +68,7 @@ def check_pools() -> str:
     """Send an inspection for each pool, and send again the clones whose worker is gone."""
     if guard.compare_counters():
         return OTHER_MANAGER_RESULT
-    send_work(inspect.reap(manager()))
+    send_work(inspect.reap(pool_context()))
     if count_waiting(registry.CHECK_QUEUE) > MAX_WAITING_CHECKS:
         return "the workers have enough to do"
     interval, task = settings().config.check_loop_delay_min, registry.TASKS[registry.CHECK_POOL]
@@ -81,7 +81,7 @@ def check_pools() -> str:
 @shared_task(name=registry.CHECK_POOL, base=PoolTask)
 def check_pool(pool: str) -> str:
     """Inspect one pool, as `vmpooler_tasks.jobs.pools.inspect` does, and send the work that it found."""
-    inspection = inspect.inspect_pool(manager(), pool)
+    inspection = inspect.inspect_pool(pool_context(), pool)
     count = send_work(inspection.work)
     if inspection.error:
         raise inspection.error
@@ -91,12 +91,12 @@ def check_pool(pool: str) -> str:
 @shared_task(name=registry.PROCESS_REQUESTS, base=PoolTask)
 def process_ondemand_requests() -> str:
     """Fulfil all on-demand requests as far as the slots allow."""
-    return f"{send_work(fulfil.run(manager()))} clones"
+    return f"{send_work(fulfil.run(pool_context()))} clones"
 
 
 @shared_task(name=registry.CLONE_VM, base=PoolTask, bind=True)
 def clone_vm(self: Task, vm: str, pool: str, request_id: str | None = None) -> str:
-    return str(clone.run(manager(), vm, pool, f"{self.request.id}/{self.request.retries}", request_id))
+    return str(clone.run(pool_context(), vm, pool, f"{self.request.id}/{self.request.retries}", request_id))
 
 
 @shared_task(name=registry.CHECK_PENDING_VM, base=PoolTask)
@@ -116,11 +116,11 @@ def check_running_vm(vm: str, pool: str) -> str:
 
 def _check(check: Callable[[PoolContext, str, str], CheckResult], vm: str, pool: str) -> str:
     try:
-        return str(check(manager(), vm, pool))
+        return str(check(pool_context(), vm, pool))
     except SuspendedError as error:  # nothing is wrong with the VM: the next inspection sends its check again
         return str(error)
 
 
 @shared_task(name=registry.DESTROY_VM, base=PoolTask, bind=True)
 def destroy_vm(self: Task, vm: str, pool: str) -> str:
-    return str(destroy.run(manager(), vm, pool, self.request.id))
+    return str(destroy.run(pool_context(), vm, pool, self.request.id))

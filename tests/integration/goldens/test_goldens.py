@@ -164,7 +164,7 @@ def act(db: Database, settings: Settings, step: Step) -> Any:
         case "move_to_dlq":
             return move_to_dlq(db, settings, step)
     assert step.action in POOL_ACTIONS, f"{step.action} is not here yet"
-    return act_on_vm(manager_of(db, settings, step), step)
+    return act_on_vm(context_of(db, settings, step), step)
 
 
 def move_to_dlq(db: Database, settings: Settings, step: Step) -> None:
@@ -220,51 +220,53 @@ class RecordedProvider:
         """It holds nothing."""
 
 
-def manager_of(db: Database, settings: Settings, step: Step) -> PoolContext:
+def context_of(db: Database, settings: Settings, step: Step) -> PoolContext:
     provider: Provider = RecordedProvider(step.provider)
     clock = lambda: step.now  # noqa: E731 - the step's is the only time there is
     leases = LeaseRenewer(db, settings.config.lease_seconds, clock)
     return PoolContext(db, settings, lambda _: provider, clock, leases, retries=Retries(attempts=1))
 
 
-def act_on_vm(manager: PoolContext, step: Step) -> Any:
+def act_on_vm(context: PoolContext, step: Step) -> Any:
     if "names" in step.args:
-        return failing_clone(manager, step)
-    vm, pool = step.args["vm"], manager.pool(step.args["pool"])
-    (fields,) = vms.read_metadata(manager.db, [vm.encode()])
+        return failing_clone(context, step)
+    vm, pool = step.args["vm"], context.pool(step.args["pool"])
+    (fields,) = vms.read_metadata(context.db, [vm.encode()])
     match step.action:
         case "handle_timed_out_vm":
-            return check_pending.fail(manager, vm, pool.name, fields)
+            return check_pending.fail(context, vm, pool.name, fields)
         case "fail_pending_vm":
             minutes = {name: step.args[name] for name in ("timeout", "timeout_notification")}
-            return check_pending.fail_if_late(manager, vm, pool.model_copy(update=minutes), fields)
+            return check_pending.fail_if_late(context, vm, pool.model_copy(update=minutes), fields)
     if not isinstance(step.provider["vm_ready"], dict):
-        return {"ready": True, "failed": None}[check_ready.check(manager, vm, pool.name)]
+        return {"ready": True, "failed": None}[check_ready.check(context, vm, pool.name)]
     readiness = Readiness(
         ready=False, error_class=step.provider["vm_ready"]["raise"][0]
     )  # VMPooler shows no more of it
-    assert check_ready.fail(manager, vm, pool.name, fields, readiness)
+    assert check_ready.fail(context, vm, pool.name, fields, readiness)
     return None
 
 
-def failing_clone(manager: PoolContext, step: Step) -> list[str]:
-    """Begins the clone as the manager does, makes it, and reports the failure as the failed task's hook does."""
-    pool, request_id = manager.pool(step.args["pool"]), step.args.get("request_id")
-    vm, slots = manager.settings.config.prefix + step.args["names"][0], clones.slots_for(request_id)
+def failing_clone(context: PoolContext, step: Step) -> list[str]:
+    """Start the clone as the pool workers do, run it, and report the failure as the failed task's hook does."""
+    pool, request_id = context.pool(step.args["pool"]), step.args.get("request_id")
+    vm, slots = context.settings.config.prefix + step.args["names"][0], clones.slots_for(request_id)
     lineage = {"request_id": request_id, "pool_alias": step.args.get("pool_alias")}
-    metadata = {**first_metadata(manager.settings, pool, step.now), **lineage}
+    metadata = {**first_metadata(context.settings, pool, step.now), **lineage}
     words = [word for name, value in metadata.items() if value is not None for word in (name, value)]
-    begun, _, _ = manager.db.run(  # for a request too: `fulfilment.start_clones` does the same, if anybody waits for it
-        "pools/start_clones",
-        [keys.queue(Queue.PENDING, pool.name), keys.queue(Queue.READY, pool.name), slots.key, slots.counter],
-        [10**6, 10**6, repr(step.now + 60), keys.VM_PREFIX, keys.WORK_PREFIX, len(words), *words, vm],
+    started, _, _ = (
+        context.db.run(  # for a request too: `fulfilment.start_clones` does the same, if anybody waits for it
+            "pools/start_clones",
+            [keys.queue(Queue.PENDING, pool.name), keys.queue(Queue.READY, pool.name), slots.key, slots.counter],
+            [10**6, 10**6, repr(step.now + 60), keys.VM_PREFIX, keys.WORK_PREFIX, len(words), *words, vm],
+        )
     )
-    assert begun == [vm.encode()]
+    assert started == [vm.encode()]
     with pytest.raises(Exception) as caught:  # of whichever class was recorded
-        clone.run(manager, vm, pool.name, "the task", request_id)
+        clone.run(context, vm, pool.name, "the task", request_id)
     why = CloneFailure.of(caught.value)
     failure = CloneFailure(why.error_class, redacted_text(why.message), why.permanent)
-    assert clone.fail(manager, vm, pool.name, failure, "the task", request_id)
+    assert clone.fail(context, vm, pool.name, failure, "the task", request_id)
     return [failure.error_class, timeless(failure.message.encode()).decode()]
 
 

@@ -102,7 +102,7 @@ def tasks(world: PoolWorld, server: TestServer, monkeypatch: pytest.MonkeyPatch)
     install_transports()
     with Celery("tests", broker=server.url) as app:
         monkeypatch.setattr(pools, "settings", lambda: world.settings)
-        monkeypatch.setattr(pools, "manager", lambda: world.context)
+        monkeypatch.setattr(pools, "pool_context", lambda: world.context)
         monkeypatch.setattr(tasks_other_manager, "database", lambda: world.db)
         monkeypatch.setattr(pools, "guard", OtherManagerGuard())
         app.set_current()

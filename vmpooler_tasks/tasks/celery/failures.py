@@ -19,7 +19,7 @@ from vmpooler_tasks.model.redrive import Lineage
 from vmpooler_tasks.model.timestamps import iso_utc
 from vmpooler_tasks.store.redrive import runs
 from vmpooler_tasks.tasks import registry as names
-from vmpooler_tasks.tasks.pool_context import manager
+from vmpooler_tasks.tasks.pool_context import pool_context
 from vmpooler_tasks.tasks.process import database, settings
 
 _log = logging.getLogger("vmpooler_tasks.dlq")
@@ -117,7 +117,7 @@ def _fail_clone(failed: FailedTask) -> bool:
         failed.error_class or failure.error_class, redacted_text(failure.message), failure.permanent
     )
     try:
-        clone.fail(manager(), vm, pool, redacted_failure, failed.task_id or "", request_id)
+        clone.fail(pool_context(), vm, pool, redacted_failure, failed.task_id or "", request_id)
     except VmpoolerTasksError as problem:
         # Its lease expires, and then another worker makes it.
         _log.critical(
