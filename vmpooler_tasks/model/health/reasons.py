@@ -86,7 +86,7 @@ REASONS: Mapping[ReasonCode, ReasonKind] = {
     ),
     ReasonCode.EMPTY_POOL: ReasonKind(
         found="{pool} has had no ready VM for {measured} seconds",
-        remedy="check `vmpooler-tasks dlq list --pool {pool}` and the provider",
+        remedy="check the provider and `vmpooler-tasks dlq list --pool {pool}`",
         alert="VMPoolerPoolEmpty",
     ),
     ReasonCode.PURGE_OVERDUE: ReasonKind(
