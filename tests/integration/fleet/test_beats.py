@@ -9,12 +9,12 @@ from vmpooler_tasks.store.fleet.beats import BEAT_ALIVE_SECONDS
 
 
 @pytest.mark.parametrize("age", [0, BEAT_ALIVE_SECONDS])
-def test_a_beat_that_was_heard_of_lately_lives(db: Database, age: int) -> None:
+def test_a_beat_with_a_recent_record_is_alive(db: Database, age: int) -> None:
     beats.record_beat(db, "host:1", NOW)
     assert beats.live_beats(db, NOW + age) == ["host:1"]
 
 
-def test_a_beat_that_fell_silent_or_stopped_does_not(db: Database) -> None:
+def test_a_silent_or_stopped_beat_is_not_alive(db: Database) -> None:
     beats.record_beat(db, "host:1", NOW)
     beats.record_beat(db, "host:2", NOW + 1)
     assert beats.live_beats(db, NOW + BEAT_ALIVE_SECONDS + 1) == ["host:2"]

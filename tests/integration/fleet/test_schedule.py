@@ -1,4 +1,4 @@
-"""Each tick is claimed in Redis: of any number of beats one sends it, and a dead one holds it up for seconds only."""
+"""Each tick is claimed in Redis: one of any number of beats sends it, and a dead beat delays it for seconds only."""
 
 from concurrent.futures import ThreadPoolExecutor
 
@@ -35,7 +35,7 @@ def test_a_confirmed_tick_is_recorded_to_the_fraction(db: Database) -> None:
     assert schedule.read_last_ticks(db) == {"purge": repr(NOW)}, "the claim is gone and is no tick"
 
 
-def test_of_two_beats_one_gets_the_tick(db: Database) -> None:
+def test_one_of_two_beats_claims_the_tick(db: Database) -> None:
     claimed(db)
     assert schedule.claim_tick(db, "purge", "", NOW) is None
     assert schedule.claim_tick(db, "purge", "", NOW + CLAIM_SECONDS - 1) is None
@@ -56,13 +56,13 @@ def test_a_tick_that_could_not_be_sent_is_free_again_at_once(db: Database) -> No
     claimed(db)
 
 
-def test_a_claim_of_a_beat_that_died_runs_out(db: Database) -> None:
+def test_the_claim_of_a_dead_beat_expires(db: Database) -> None:
     claimed(db)
     assert schedule.claim_tick(db, "purge", "", NOW + CLAIM_SECONDS - 0.001) is None
     claimed(db, NOW + CLAIM_SECONDS)
 
 
-def test_a_beat_whose_claim_ran_out_and_went_to_another_changes_nothing_any_more(db: Database) -> None:
+def test_an_expired_claim_that_another_beat_took_changes_nothing(db: Database) -> None:
     late = claimed(db)
     other = claimed(db, NOW + CLAIM_SECONDS)
     schedule.confirm_tick(db, "purge", late, NOW)
@@ -75,7 +75,7 @@ def test_a_beat_whose_claim_ran_out_and_went_to_another_changes_nothing_any_more
     assert float(last(db)) == NOW + CLAIM_SECONDS + 2
 
 
-def test_a_late_beat_whose_claim_nobody_took_still_records_its_tick(db: Database) -> None:
+def test_an_expired_claim_that_no_other_beat_took_is_confirmed(db: Database) -> None:
     claim = claimed(db)
     schedule.confirm_tick(db, "purge", claim, NOW + 2 * CLAIM_SECONDS)
     assert float(last(db)) == NOW + 2 * CLAIM_SECONDS
@@ -94,7 +94,7 @@ def test_entries_are_claimed_each_by_itself(db: Database) -> None:
     assert schedule.read_last_ticks(db) == {"purge": repr(NOW), "health": repr(NOW + 1)}
 
 
-def test_of_many_beats_at_the_same_instant_exactly_one_gets_each_tick(server: TestServer, db: Database) -> None:
+def test_exactly_one_of_many_beats_claims_each_tick(server: TestServer, db: Database) -> None:
     beats = [Database(server.url) for _ in range(8)]
     with ThreadPoolExecutor(len(beats)) as threads:
         for tick in range(50):

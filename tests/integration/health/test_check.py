@@ -1,4 +1,4 @@
-"""What a health check measures on a real database, and what it makes of it."""
+"""What a health check measures in a real database, and how it assesses it."""
 
 import json
 from typing import Any
@@ -75,7 +75,7 @@ def test_a_large_queue_is_measured_whole_and_once(world: World) -> None:
 
 
 @pytest.mark.parametrize("queue", [Queue.PENDING, Queue.READY])
-def test_a_time_more_than_a_day_ahead_tells_no_age(world: World, queue: Queue) -> None:
+def test_a_time_more_than_a_day_ahead_gives_no_age(world: World, queue: Queue) -> None:
     world.vm(queue, "pooler-a", 100)
     world.vm(queue, "pooler-ahead", -DAY - 1)
     measured = check(world).metrics["queues"][POOL][str(queue)]
@@ -136,7 +136,7 @@ def test_a_backlog_makes_it_degraded_and_then_unhealthy(
     assert reasons(report) == ([(code, POOL)] if code else [])
 
 
-def test_a_pool_without_ready_vms_degrades_after_the_grace_from_when_it_was_first_seen_empty(world: World) -> None:
+def test_an_empty_pool_degrades_after_the_grace_since_it_was_first_seen_empty(world: World) -> None:
     chosen = sized(full=1, empty=1, unused=0)
     world.vm(Queue.READY, "pooler-a", 60, pool="full")
     assert check(world, chosen).assessment.status is Status.HEALTHY
@@ -153,7 +153,7 @@ def test_a_pool_without_ready_vms_degrades_after_the_grace_from_when_it_was_firs
     assert check(world, chosen).assessment.status is Status.HEALTHY, "the grace begins anew"
 
 
-def test_a_pools_size_that_was_overridden_through_the_api_counts(world: World) -> None:
+def test_the_size_that_was_set_through_the_api_counts(world: World) -> None:
     world.client.hset("vmpooler__config__poolsize", mapping={"on": "5", "off": "0"})
     chosen = sized(on=0, off=5)
     check(world, chosen)
@@ -161,7 +161,7 @@ def test_a_pools_size_that_was_overridden_through_the_api_counts(world: World) -
     assert reasons(check(world, chosen)) == [("empty_pool", "on")]
 
 
-def test_without_configured_pools_the_sizes_are_those_that_vmpooler_registered(world: World) -> None:
+def test_without_configured_pools_the_registered_sizes_count(world: World) -> None:
     chosen = settings(pools=(), **QUIET)
     world.client.sadd("vmpooler__pools", "asked-for", "unused", "odd", "raised", "lowered", "unset")
     sizes = {"asked-for": "5", "unused": "0", "odd": "some", "raised": "0", "lowered": "5"}
@@ -173,9 +173,7 @@ def test_without_configured_pools_the_sizes_are_those_that_vmpooler_registered(w
     assert reasons(check(world, chosen)) == [("empty_pool", "asked-for"), ("empty_pool", "raised")]
 
 
-def test_registered_sizes_are_read_at_once_and_one_of_the_wrong_type_is_named(
-    world: World, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_registered_size_of_the_wrong_type_is_named(world: World, caplog: pytest.LogCaptureFixture) -> None:
     chosen = settings(pools=(), **QUIET)
     for index in range(20):
         world.client.sadd("vmpooler__pools", f"pool-{index}")
@@ -192,7 +190,7 @@ def test_registered_sizes_are_read_at_once_and_one_of_the_wrong_type_is_named(
 
 
 @pytest.mark.parametrize("text", ["abc", "", "nan", "inf", b"\xff", "1e999"])
-def test_numbers_of_our_own_that_cannot_be_read_count_as_never(world: World, text: Any) -> None:
+def test_times_that_cannot_be_read_count_as_never(world: World, text: Any) -> None:
     world.client.hset(keys.PURGE_STATE, mapping={"started": text, "finished": text, "skipped_queues": text})
     world.client.hset(
         keys.HEALTH_STATE, mapping={"last_check": text, "purge_expected": text, "empty_since": text, b"\xff": "1"}
@@ -219,7 +217,7 @@ def test_skipped_queues_that_cannot_be_read_count_as_none(world: World, skipped:
     assert reasons(check(world)) == []
 
 
-def test_a_purge_that_never_ran_is_overdue_from_the_first_check_that_expected_it(world: World) -> None:
+def test_a_purge_that_never_ran_is_overdue_since_it_was_expected(world: World) -> None:
     world.now -= 100 * DAY
     check(world, settings(purge_enabled=False, **QUIET))
     world.now += 100 * DAY
@@ -235,9 +233,7 @@ def test_a_purge_that_never_ran_is_overdue_from_the_first_check_that_expected_it
     assert reasons(check(world, chosen)) == []
 
 
-def test_a_purge_that_stopped_running_is_overdue_and_the_log_says_that_it_died(
-    world: World, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_purge_that_stopped_is_overdue_and_logged_as_died(world: World, caplog: pytest.LogCaptureFixture) -> None:
     chosen = settings(purge_interval=HOUR, health_check_interval=1000 * DAY)
     check(world, chosen)
     cycle(world, chosen)
@@ -253,7 +249,7 @@ def test_a_purge_that_is_switched_off_is_never_overdue(world: World) -> None:
     assert reasons(check(world, chosen)) == []
 
 
-def test_health_checks_that_come_late_say_so(world: World, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_late_health_check_reports_it(world: World, caplog: pytest.LogCaptureFixture) -> None:
     chosen = settings(purge_interval=1000 * DAY, health_check_interval=300)
     check(world, chosen)
     world.now += 900
@@ -291,7 +287,7 @@ def test_a_purge_whose_worker_was_killed_shows_once_its_lock_is_free(world: Worl
     assert reasons(check(world)) == []
 
 
-def test_a_purge_that_left_a_queue_alone_shows(world: World) -> None:
+def test_a_purge_that_skipped_a_queue_shows(world: World) -> None:
     world.vm(Queue.READY, "pooler-a", 2 * DAY)
     cycle(world, settings(purge_max_percent=50))
     report = check(world, settings(purge_max_percent=50, **QUIET))
@@ -332,7 +328,7 @@ WRONG_TYPES: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("key", WRONG_TYPES)
-def test_a_key_of_the_wrong_type_is_counted_and_named_and_stops_nothing(
+def test_a_key_of_the_wrong_type_is_counted_and_logged(
     world: World, key: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     world.vm(Queue.PENDING, "pooler-other", 60, pool=OTHER)
@@ -343,7 +339,7 @@ def test_a_key_of_the_wrong_type_is_counted_and_named_and_stops_nothing(
     assert f"[!] [health] Error checking '{key}': it is of another type, or holds other data" in caplog.messages
 
 
-def test_every_key_of_the_wrong_type_at_once_is_still_a_verdict(world: World) -> None:
+def test_all_keys_of_the_wrong_type_at_once_give_a_status(world: World) -> None:
     for key, kind in WRONG_TYPES.items():
         world.client.set(key, "x") if kind == "string" else world.client.lpush(key, "x")
     report = check(world)
@@ -362,7 +358,7 @@ def test_an_odd_pool_name_stays_on_one_line_of_the_log(world: World, caplog: pyt
     assert all(line.isprintable() for line in caplog.messages)
 
 
-def test_without_configured_pools_vmpoolers_own_list_is_taken(world: World) -> None:
+def test_without_configured_pools_the_registered_pools_are_measured(world: World) -> None:
     world.client.sadd("vmpooler__pools", "one", "two")
     world.vm(Queue.READY, "pooler-a", 60, pool="two")
     metrics = check(world, settings(pools=(), **QUIET)).metrics
@@ -370,7 +366,7 @@ def test_without_configured_pools_vmpoolers_own_list_is_taken(world: World) -> N
     assert metrics["queues"]["two"]["ready"]["size"] == 1
 
 
-def test_switched_off_a_check_is_made_only_if_asked_for(world: World, caplog: pytest.LogCaptureFixture) -> None:
+def test_switched_off_only_a_forced_check_runs(world: World, caplog: pytest.LogCaptureFixture) -> None:
     off = settings(health_check_enabled=False)
     assert health_check.run(world.db, off, world.clock) is None
     assert not world.client.exists("vmpooler__health")
@@ -379,7 +375,7 @@ def test_switched_off_a_check_is_made_only_if_asked_for(world: World, caplog: py
     assert world.client.hget("vmpooler__health", "status") == b"healthy"
 
 
-def test_what_a_check_shows_is_json_with_its_duration(world: World) -> None:
+def test_the_report_is_json_with_its_duration(world: World) -> None:
     shown = json.loads(json.dumps(check(world).as_json()))
     assert list(shown) == [
         "status",
@@ -394,6 +390,6 @@ def test_what_a_check_shows_is_json_with_its_duration(world: World) -> None:
     assert shown["duration_seconds"] > 0
 
 
-def test_settings_without_redis_section_measure_as_well(world: World) -> None:
+def test_settings_without_a_redis_section_are_enough(world: World) -> None:
     chosen = Settings(config=Options(health_check_enabled=True), redis=RedisSection())
     assert check(world, chosen).assessment.status is Status.HEALTHY

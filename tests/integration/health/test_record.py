@@ -73,7 +73,7 @@ def test_it_expires_after_the_longer_of_an_hour_and_three_intervals(world: World
     assert expiry - 10 < world.client.ttl("vmpooler__health") <= expiry
 
 
-def test_verdict_history_and_memory_are_written_in_one_script(world: World) -> None:
+def test_status_history_and_state_are_written_in_one_script(world: World) -> None:
     """One atomic step: a reader never sees half of it."""
     world.client.config_resetstat()
     run_health(world)
@@ -81,11 +81,11 @@ def test_verdict_history_and_memory_are_written_in_one_script(world: World) -> N
     assert all(f"KEYS[{number}]" in text for number in (1, 2, 3))
     stats = world.client.info("commandstats")
     assert "cmdstat_multi" not in stats
-    assert stats["cmdstat_hset"]["calls"] == 2, "the verdict and the memory, both from inside the script"
+    assert stats["cmdstat_hset"]["calls"] == 2, "the status and the state, both from inside the script"
 
 
 @pytest.mark.parametrize("fresh_server", [False, True])
-def test_out_of_memory_it_is_written_all_the_same(world: World, fresh_server: bool) -> None:
+def test_it_is_written_when_redis_is_out_of_memory(world: World, fresh_server: bool) -> None:
     world.vm(Queue.READY, "pooler-a", 60)
     if fresh_server:
         world.client.script_flush()
@@ -98,9 +98,7 @@ def test_out_of_memory_it_is_written_all_the_same(world: World, fresh_server: bo
     assert recorded(world)["status"] == "healthy"
 
 
-def test_a_redis_that_takes_no_writes_gets_a_verdict_that_says_so(
-    world: World, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_redis_that_refuses_writes_is_unhealthy(world: World, caplog: pytest.LogCaptureFixture) -> None:
     run_health(world)
     world.client.config_set("replica-read-only", "yes")
     world.client.replicaof("127.0.0.1", "1")  # nobody listens there
@@ -115,7 +113,7 @@ def test_a_redis_that_takes_no_writes_gets_a_verdict_that_says_so(
     assert recorded(world)["last_check"] == "2024-01-15T10:30:00Z", "what was recorded before still stands"
 
 
-def test_a_reader_gets_what_was_recorded(world: World) -> None:
+def test_the_recorded_status_is_read_back(world: World) -> None:
     world.vm(Queue.PENDING, "pooler-a", 60)
     for index in range(101):
         fail(world, f"pooler-{index}", DeadLetterQueue.CLONE)
@@ -127,7 +125,7 @@ def test_a_reader_gets_what_was_recorded(world: World) -> None:
     assert found.last_check == made.last_check
 
 
-def test_a_reader_says_unhealthy_when_the_check_is_missing_or_old_whatever_the_status_says(world: World) -> None:
+def test_a_missing_or_old_check_is_unhealthy_whatever_its_status(world: World) -> None:
     report = read.read_report(world.db, settings(), world.clock)
     assert (report.assessment.status, report.assessment.reasons[0].code, report.last_check) == (
         Status.UNHEALTHY,
@@ -155,7 +153,7 @@ def test_a_reader_says_unhealthy_when_the_check_is_missing_or_old_whatever_the_s
         {"status": "excellent", "last_check": "2024-01-15T10:30:00Z"},
     ],
 )
-def test_a_reader_believes_no_half_of_a_verdict(world: World, fields: dict[str, str]) -> None:
+def test_an_incomplete_status_is_unreadable(world: World, fields: dict[str, str]) -> None:
     world.client.hset("vmpooler__health", mapping=fields)
     assert read.read_report(world.db, settings(), world.clock).assessment.status is Status.UNHEALTHY
 
@@ -177,7 +175,7 @@ ALL_WRONG = {"status": "fine", "metrics": "nojson", "reasons": NO_REASON}
         (ALL_WRONG, 3),
     ],
 )
-def test_a_reader_says_unhealthy_of_what_it_cannot_read(world: World, fields: dict[str, str], unreadable: int) -> None:
+def test_an_unreadable_status_is_unhealthy(world: World, fields: dict[str, str], unreadable: int) -> None:
     world.client.hset("vmpooler__health", mapping={**CHECKED, **fields})
     report = read.read_report(world.db, settings(), world.clock)
     assert report.assessment.status is Status.UNHEALTHY
@@ -186,7 +184,7 @@ def test_a_reader_says_unhealthy_of_what_it_cannot_read(world: World, fields: di
     assert (shown["status"], shown["dlq_total_size"]) == ("unhealthy", 0)
 
 
-def test_a_reader_says_unhealthy_of_a_key_that_holds_no_hash(world: World) -> None:
+def test_a_key_of_another_type_is_unhealthy(world: World) -> None:
     world.client.set("vmpooler__health", "no hash")
     report = read.read_report(world.db, settings(), world.clock)
     assert report.assessment.status is Status.UNHEALTHY
@@ -194,7 +192,7 @@ def test_a_reader_says_unhealthy_of_a_key_that_holds_no_hash(world: World) -> No
     assert report.last_check is None
 
 
-def test_a_reader_takes_reasons_that_this_version_does_not_know(world: World) -> None:
+def test_reasons_of_another_version_are_read(world: World) -> None:
     reason = {"code": "gremlins", "severity": "degraded", "measured": 3, "threshold": 1, "pool": None}
     world.client.hset("vmpooler__health", mapping={**CHECKED, "status": "degraded", "reasons": json.dumps([reason])})
     report = read.read_report(world.db, settings(), world.clock)
@@ -202,7 +200,7 @@ def test_a_reader_takes_reasons_that_this_version_does_not_know(world: World) ->
     assert report.as_json()["reasons"] == [reason]
 
 
-def test_a_reader_does_not_believe_a_check_of_the_future(world: World) -> None:
+def test_a_check_from_the_future_is_stale(world: World) -> None:
     world.client.hset("vmpooler__health", mapping={**CHECKED, "last_check": "2999-01-01T00:00:00Z"})
     report = read.read_report(world.db, settings(), world.clock)
     assert [reason.code for reason in report.assessment.reasons] == ["stale"]
@@ -232,7 +230,7 @@ UNREADABLE = [
 """Entries that are skipped. One of them is of an earlier form, with the numbers of a pool by their place."""
 
 
-def test_history_of_which_a_line_is_none_of_ours_is_read_all_the_same(world: World) -> None:
+def test_an_unreadable_entry_of_the_history_is_skipped(world: World) -> None:
     world.client.zadd(keys.HEALTH_HISTORY.decode(), dict.fromkeys(UNREADABLE, world.now))
     run_health(world)
     (check,) = store.read_history(world.db, world.now)
@@ -247,7 +245,7 @@ def test_a_kept_check_without_numbers_counts_nothing(world: World, pools: str) -
     assert store.read_history(world.db, world.now) == [KeptCheck(at=world.now, status=Status.DEGRADED, reasons=[])]
 
 
-def test_a_reader_understands_what_vmpooler_wrote(world: World) -> None:
+def test_the_status_that_vmpooler_wrote_is_read(world: World) -> None:
     ruby = {"status": "degraded", "last_check": "2024-01-15 10:29:00 +0000", "metrics": '{"queues":{},"errors":{}}'}
     world.client.hset("vmpooler__health", mapping=ruby)
     report = read.read_report(world.db, settings(), world.clock)
@@ -255,7 +253,7 @@ def test_a_reader_understands_what_vmpooler_wrote(world: World) -> None:
     assert report.as_json()["dlq_total_size"] == 0
 
 
-def test_each_check_is_kept_and_can_be_read_back_oldest_first(world: World) -> None:
+def test_each_check_is_kept_and_read_back_oldest_first(world: World) -> None:
     start = world.now
     for _ in range(3):
         run_health(world)

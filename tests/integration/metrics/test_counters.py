@@ -1,4 +1,4 @@
-"""Counters for the metrics, raised in the step that does what they count: letters by class of error, and durations."""
+"""Counters are raised in the step that does what they count: dead letters by class of error, purge durations."""
 
 import json
 from typing import Any
@@ -25,7 +25,7 @@ CLONE = DeadLetterQueue.CLONE
 
 
 def push(world: World, name: str, error_class: str | None, **fields: Any) -> None:
-    letter = DeadLetter(
+    entry = DeadLetter(
         vm=name,
         queue_from=CLONE,
         error_class=error_class,
@@ -34,7 +34,7 @@ def push(world: World, name: str, error_class: str | None, **fields: Any) -> Non
         id=name,
         **fields,
     )
-    push_dead_letter(world.db, CLONE, letter, now=world.now, limits=WEEK)
+    push_dead_letter(world.db, CLONE, entry, now=world.now, limits=WEEK)
 
 
 def counted(world: World, prefix: str) -> dict[str, str]:
@@ -48,7 +48,7 @@ def by_class(world: World) -> dict[str, int]:
     return {name: int(count) for name, count in counted(world, "dead_letters_of:clone:").items()}
 
 
-def test_letters_are_counted_by_class_of_error(world: World) -> None:
+def test_dead_letters_are_counted_by_class_of_error(world: World) -> None:
     for name, error_class in (("a", "Timeout"), ("b", "Timeout"), ("c", "Foo::Bar"), ("c", "Foo::Bar")):
         push(world, name, error_class)  # c twice is one
     assert by_class(world) == {"Timeout": 2, "Foo::Bar": 1}
@@ -77,7 +77,7 @@ def test_a_class_is_not_looked_for_in_other_fields(world: World) -> None:
     assert by_class(world) == {"True": 1}
 
 
-def test_beyond_fifty_classes_a_letter_is_of_another(world: World) -> None:
+def test_beyond_fifty_classes_a_dead_letter_counts_as_other(world: World) -> None:
     for index in range(55):
         push(world, f"vm{index}", f"Class{index}")
     push(world, "again", "Class0")
@@ -86,7 +86,7 @@ def test_beyond_fifty_classes_a_letter_is_of_another(world: World) -> None:
     assert (found["other"], found["Class0"], found["Class49"]) == (5, 2, 1)
 
 
-def test_purged_letters_are_counted_by_class_too(world: World) -> None:
+def test_dead_letters_of_a_purge_are_counted_by_class_too(world: World) -> None:
     for index in range(3):
         world.vm(Queue.PENDING, f"pooler-{index}", 7201)
     cycle(world)
@@ -94,7 +94,7 @@ def test_purged_letters_are_counted_by_class_too(world: World) -> None:
     assert count == "3"
 
 
-def test_a_broken_counter_keeps_no_letter_out(world: World) -> None:
+def test_a_broken_counter_stops_no_dead_letter(world: World) -> None:
     world.client.hset(
         keys.COUNTERS, mapping={"dead_letter_classes:clone": "many", "dead_letters_of:clone:Timeout": "x"}
     )
@@ -106,7 +106,7 @@ def test_a_broken_counter_keeps_no_letter_out(world: World) -> None:
     assert dead_letters.size(world.db, CLONE) == 3
 
 
-def test_both_forms_of_letters_are_counted_for_the_check(world: World) -> None:
+def test_both_forms_of_dead_letters_are_counted_for_the_check(world: World) -> None:
     push(world, "a", "Timeout")
     theirs = json.dumps({"vm": "b", "pool": POOL, "error_class": "StandardError"}, separators=(",", ":"))
     spaced = json.dumps({"vm": "c", "error_class": "StandardError"})
@@ -132,7 +132,7 @@ def test_a_check_remembers_the_most_frequent_classes(world: World) -> None:
 @pytest.mark.parametrize(
     "text", ["x", "[]", '{"clone":[1]}', '{"clone":{"A":"b"}}', '{"clone":{"A":1e999}}', "[" * 9999]
 )
-def test_what_cannot_be_read_of_it_is_nothing(world: World, text: str) -> None:
+def test_unreadable_classes_count_as_empty(world: World, text: str) -> None:
     world.client.hset(keys.HEALTH_STATE, "dlq_errors", text)
     assert stored.read_state(world.db).dlq_errors == {}
 

@@ -1,4 +1,4 @@
-"""docs/metrics.md names what is exported, all of it and nothing else, with its type and labels."""
+"""docs/metrics.md lists exactly the exported metrics, with their types and labels."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""Each metric for Prometheus shows the state that it is named for; what is broken in Redis takes no other along."""
+"""Each metric for Prometheus shows its state; a broken key in Redis hides no other metric."""
 
 import json
 import subprocess
@@ -47,10 +47,10 @@ def check(world: World, chosen: Settings | None = None) -> None:
 
 
 def push(world: World, queue: DeadLetterQueue, name: str, error_class: str = "Timeout", most: int = 1000) -> None:
-    letter = DeadLetter(
+    entry = DeadLetter(
         vm=name, queue_from=queue, error_class=error_class, error_message="no", failed_at=iso_utc(world.now), id=name
     )
-    push_dead_letter(world.db, queue, letter, now=world.now, limits=DeadLetterLimits(DAY, most))
+    push_dead_letter(world.db, queue, entry, now=world.now, limits=DeadLetterLimits(DAY, most))
 
 
 def test_an_empty_redis_is_up_and_its_health_is_unknown(world: World) -> None:
@@ -105,9 +105,11 @@ def test_the_last_check(world: World) -> None:
     assert scrape(world)("vmpooler_health_queue_size", pool=POOL, queue="pending") == 2, "as of the check"
 
 
-@pytest.mark.parametrize(("letters", "status"), [(101, 1), (1001, 2)])
-def test_the_verdict_and_its_reasons(world: World, letters: int, status: int) -> None:
-    world.client.zadd(keys.dead_letters(DeadLetterQueue.TASKS), {f'{{"id":"{n}"}}': world.now for n in range(letters)})
+@pytest.mark.parametrize(("dead_letters", "status"), [(101, 1), (1001, 2)])
+def test_the_status_and_its_reasons(world: World, dead_letters: int, status: int) -> None:
+    world.client.zadd(
+        keys.dead_letters(DeadLetterQueue.TASKS), {f'{{"id":"{n}"}}': world.now for n in range(dead_letters)}
+    )
     chosen = settings(dlq_max_entries=100)
     check(world, chosen)
     found = scrape(world, chosen)
@@ -117,7 +119,7 @@ def test_the_verdict_and_its_reasons(world: World, letters: int, status: int) ->
     assert found("vmpooler_health_reason", reason="dlq_near_cap", severity="degraded", pool="", queue="tasks") == 1
 
 
-def test_a_verdict_that_is_not_renewed_is_stale(world: World) -> None:
+def test_a_status_that_is_not_renewed_is_stale(world: World) -> None:
     check(world)
     world.now += 901
     found = scrape(world)
@@ -298,7 +300,7 @@ def test_without_redis_there_is_an_exposition(world: World) -> None:
 
 
 @pytest.mark.parametrize("kind", ["string", "list", "stream"])
-def test_a_key_of_another_type_takes_no_other_along(world: World, kind: str) -> None:
+def test_a_key_of_another_type_hides_no_other(world: World, kind: str) -> None:
     ours = [
         keys.HEALTH,
         keys.HEALTH_STATE,
@@ -360,12 +362,12 @@ def write_record(world: World, **fields: Any) -> None:
         {"errors": {"dlq_total_size": True}},
     ],
 )
-def test_a_record_of_others_is_shown_as_far_as_it_goes(world: World, metrics: dict[str, Any]) -> None:
+def test_a_record_of_another_program_is_shown_as_far_as_it_is_readable(world: World, metrics: dict[str, Any]) -> None:
     write_record(world, metrics=metrics)
     assert scrape(world)("vmpooler_health_status") == 0
 
 
-def test_counters_that_are_no_numbers_are_left_out(world: World) -> None:
+def test_counters_that_are_not_numbers_are_left_out(world: World) -> None:
     texts = ("x", "", "nan", "inf", "9" * 400, b"\xff")
     world.client.hset(keys.COUNTERS, mapping={f"dead_letters_of:clone:E{n}": text for n, text in enumerate(texts)})
     world.client.hset(keys.COUNTERS, "vms_destroyed", "x")
@@ -374,7 +376,7 @@ def test_counters_that_are_no_numbers_are_left_out(world: World) -> None:
     assert found("vmpooler_vms_destroyed_total") == 0
 
 
-def test_reasons_are_bounded_and_none_stands_there_twice(world: World) -> None:
+def test_reasons_are_bounded_and_unique(world: World) -> None:
     same = [HealthReason("breaker_open", Status.DEGRADED, 5, 5, provider=name).as_json() for name in ("a", "b")]
     write_record(world, reasons=[*same, *(HealthReason(f"r{n}", Status.DEGRADED, 1, 0).as_json() for n in range(2000))])
     assert 900 < len(scrape(world).labels("vmpooler_health_reason")) <= 1000
@@ -383,7 +385,7 @@ def test_reasons_are_bounded_and_none_stands_there_twice(world: World) -> None:
 def test_no_vm_is_named(world: World) -> None:
     for queue in Queue:
         world.vm(queue, f"elephant-{queue}", 10 * DAY)
-    push(world, DeadLetterQueue.CLONE, "elephant-letter")
+    push(world, DeadLetterQueue.CLONE, "elephant-failure")
     cycle(world)
     check(world)
     assert "elephant" not in scrape(world).text
@@ -405,7 +407,7 @@ GUIDES = {"vmpooler_health_orphaned_metadata_count", "vmpooler_health_stuck_vms_
 """The guide's own names, whose end Prometheus keeps for histograms; one of ours is named after them."""
 
 
-def test_promtool_has_nothing_to_say_but_of_names_that_are_given(world: World) -> None:
+def test_promtool_complains_only_of_given_names(world: World) -> None:
     check(world)
     cycle(world)
     said = subprocess.run(

@@ -1,4 +1,4 @@
-"""Gauges reach a real StatsD and Graphite; one that does not listen holds nobody up."""
+"""Gauges reach a real StatsD and Graphite; a server that does not listen delays nothing."""
 
 import logging
 import threading
@@ -95,7 +95,7 @@ def test_the_exact_bytes_of_graphite() -> None:
         assert graphite.gets() == ["a.b 7 1705314600\nc 0 1705314600\n"]
 
 
-def test_a_name_that_is_first_of_ipv6_reaches_a_server_of_ipv4() -> None:
+def test_ipv4_is_tried_before_ipv6() -> None:
     with listeners.statsd() as statsd:
         Statsd("localhost", statsd.port, "").send({"a": 1}, AT)
         statsd.gets("a:1|g")
@@ -123,12 +123,12 @@ def ports() -> Iterator[Callable[[str], int]]:
 
 
 @pytest.mark.parametrize("kind", ["closed", "deaf", "idle"])
-def test_a_graphite_that_does_not_listen_is_told_of_once(
+def test_a_graphite_that_does_not_listen_is_logged_once(
     ports: Callable[[str], int], kind: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     sender = MetricsSender(Graphite(listeners.LOOPBACK, ports(kind), "vmpooler"))
     sender.submit(BIG, AT)
-    until(lambda: caplog.messages, "it is told of")
+    until(lambda: caplog.messages, "it is logged")
     sender.submit(BIG, AT)
     sender.close(10)
     [line] = caplog.messages
@@ -137,7 +137,7 @@ def test_a_graphite_that_does_not_listen_is_told_of_once(
 
 @pytest.mark.parametrize("host", [listeners.NO_SUCH_HOST, "a..b", "x" * 300, "with space", "\udcff"])
 @pytest.mark.parametrize("server", [Statsd, Graphite])
-def test_a_host_that_cannot_be_found_is_told_of(
+def test_an_unknown_host_is_logged(
     server: type[Statsd] | type[Graphite], host: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     sender = MetricsSender(server(host, 2003, "vmpooler"))
@@ -163,7 +163,7 @@ class HeldUp:
         self._server.send(values, epoch)
 
 
-def test_nobody_waits_for_a_server_and_the_newest_is_what_it_gets_next() -> None:
+def test_submit_does_not_wait_and_the_newest_batch_is_sent_next() -> None:
     with listeners.graphite() as graphite:
         server = HeldUp(graphite.port)
         sender = MetricsSender(server)
@@ -176,7 +176,7 @@ def test_nobody_waits_for_a_server_and_the_newest_is_what_it_gets_next() -> None
         assert graphite.gets(2) == ["first 0 1705314600\n", "newest 999 1705314600\n"]
 
 
-def test_a_server_that_hangs_keeps_nothing_from_the_other(ports: Callable[[str], int], world: World) -> None:
+def test_a_server_that_hangs_does_not_delay_the_other(ports: Callable[[str], int], world: World) -> None:
     with listeners.statsd() as statsd:
         publisher = MetricsPublisher(sent_to(statsd=statsd.port, graphite=ports("deaf")))
         assert health_check.run(world.db, settings(), world.clock, publish=publisher.publish)
@@ -184,9 +184,7 @@ def test_a_server_that_hangs_keeps_nothing_from_the_other(ports: Callable[[str],
         publisher.close(10)
 
 
-def test_the_end_is_not_waited_for_longer_than_asked(
-    ports: Callable[[str], int], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_close_waits_no_longer_than_requested(ports: Callable[[str], int], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(push, "TIMEOUT_SECONDS", 60)
     sender = MetricsSender(Graphite(listeners.LOOPBACK, ports("deaf"), ""))
     sender.submit({"a": 1}, AT)

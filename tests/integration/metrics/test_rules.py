@@ -1,4 +1,4 @@
-"""What is shipped for Prometheus and Grafana: valid, tested, and about metrics that there are."""
+"""The rules for Prometheus and the dashboard for Grafana are valid, tested, and use exported metrics."""
 
 import json
 import re
@@ -69,19 +69,19 @@ def test_each_alert_fires_when_it_should(deployed: Path) -> None:
     assert "SUCCESS" in promtool(deployed, "test", "rules", "tests.yaml")
 
 
-def test_each_alert_has_a_test_in_which_it_fires_and_one_in_which_it_does_not() -> None:
+def test_each_alert_has_a_test_that_fires_and_one_that_does_not() -> None:
     cases = yaml.safe_load((PROMETHEUS / "tests.yaml").read_text(encoding="utf-8"))["tests"]
     fires, rests = set(), set()
     for case in cases:
-        looks = case.get("promql_expr_test", [])
+        checks = case.get("promql_expr_test", [])
         named = {
             found
-            for look in looks
-            for sample in look["exp_samples"]
+            for check in checks
+            for sample in check["exp_samples"]
             for found in re.findall(r'alertname="(\w+)"', sample["labels"])
         }
         fires |= named
-        if any(not look["exp_samples"] for look in looks):
+        if any(not check["exp_samples"] for check in checks):
             rests |= named
     assert fires == rests == {rule["alert"] for rule in rules()}
 
@@ -99,7 +99,7 @@ def test_the_guides_alerts_stand_as_they_are_printed() -> None:
         assert shipped["annotations"]["summary"] == rule["annotations"]["summary"]
 
 
-def test_each_alert_says_how_bad_it_is_and_where_to_read_on() -> None:
+def test_each_alert_has_a_severity_and_a_runbook() -> None:
     for rule in rules():
         assert rule["labels"].keys() == {"severity"}
         assert rule["labels"]["severity"] in {"critical", "warning"}
@@ -115,7 +115,7 @@ def test_each_runbook_link_leads_to_its_alerts_section() -> None:
         assert anchors[anchor] == rule["alert"]
 
 
-def test_each_alert_and_each_reason_has_a_runbook_and_nothing_else_has() -> None:
+def test_the_runbooks_are_those_of_the_alerts_and_reasons() -> None:
     written = sections()
     assert set(written) == set(REASONS) | {rule["alert"] for rule in rules()}
     for heading, text in written.items():
@@ -320,7 +320,7 @@ class Variable(Strict):
     skipUrlSync: bool  # noqa: N815
 
 
-def test_the_dashboard_is_one_that_grafana_takes() -> None:
+def test_grafana_accepts_the_dashboard() -> None:
     whole = json.loads(DASHBOARD.read_text(encoding="utf-8"))
     assert (whole["id"], whole["uid"], whole["schemaVersion"]) == (None, "vmpooler-tasks", 39)
     assert {type(whole[name]) for name in ("time", "templating", "annotations", "timepicker")} == {dict}
@@ -353,7 +353,7 @@ def test_data_source_and_pools_are_chosen_on_the_dashboard() -> None:
             assert bool(per_pool) == ("$pool" in target["expr"]), panel["title"]
 
 
-def test_the_dashboard_shows_what_an_operator_asks_for() -> None:
+def test_the_dashboard_shows_what_an_operator_needs() -> None:
     shown = {name for panel in panels() for target in panel.get("targets", ()) for name in metrics(target["expr"])}
     assert shown >= {
         "vmpooler_health_status",

@@ -13,6 +13,8 @@ from vmpooler_tasks.jobs.pools.overview import PoolRow, overview
 from vmpooler_tasks.model.names import DeadLetterQueue, Queue
 from vmpooler_tasks.store import Database, keys
 
+pytestmark = pytest.mark.both_servers
+
 OTHER = "debian-12"
 
 
@@ -30,7 +32,7 @@ def failed(world: PoolWorld, age: float, message: str, queue: str = "clone", **f
     letter(world, queue, age, **given)
 
 
-def test_an_empty_pool_is_a_row_of_noughts(world: PoolWorld) -> None:
+def test_an_empty_pool_is_a_row_of_zeros(world: PoolWorld) -> None:
     assert rows(world)[POOL] == PoolRow(
         pool=POOL,
         size=5,
@@ -108,7 +110,7 @@ def test_a_suspended_pool_is_shown_by_itself(world: PoolWorld) -> None:
     assert {row.provider_closed_until for row in rows(world).values()} == {None}
 
 
-def test_without_configured_pools_those_that_a_vmpooler_registered_are_shown(world: PoolWorld) -> None:
+def test_without_configured_pools_the_registered_pools_are_shown(world: PoolWorld) -> None:
     world.pools = []
     world.client.sadd(keys.POOLS, "b", "a")
     world.client.hset(keys.pool("a"), "size", "7")
@@ -133,9 +135,7 @@ def round_trips(world: PoolWorld, server: TestServer) -> int:
         return proxy.round_trips - before
 
 
-def test_the_cost_does_not_depend_on_how_many_pools_and_dead_letters_there_are(
-    world: PoolWorld, server: TestServer
-) -> None:
+def test_the_round_trips_do_not_depend_on_pools_and_dead_letters(world: PoolWorld, server: TestServer) -> None:
     world.pools = [pool(name, size=5) for name in POOLS[:10]]
     few = round_trips(world, server)
     world.pools = [pool(name, size=5) for name in POOLS]

@@ -27,9 +27,9 @@ def test_a_healthy_system_is_healthy(web: httpx.Client, web_world: World, path: 
     checked(web_world)
     answer = web.get(path)
     assert (answer.status_code, answer.headers["content-type"]) == (200, "application/health+json")
-    told = answer.json()
-    assert (told["status"], told["reasons"], told["last_check"]) == ("healthy", [], "2024-01-15T10:30:00Z")
-    assert told["metrics"]["queues"][POOL]["pending"]["size"] == 0
+    found = answer.json()
+    assert (found["status"], found["reasons"], found["last_check"]) == ("healthy", [], "2024-01-15T10:30:00Z")
+    assert found["metrics"]["queues"][POOL]["pending"]["size"] == 0
 
 
 def test_a_degraded_system_is_still_served(web: httpx.Client, web_world: World) -> None:
@@ -51,14 +51,14 @@ def test_an_unhealthy_system_is_not(web: httpx.Client, web_world: World) -> None
     assert answer.json()["stuck_vm_count"] == 51
 
 
-def test_a_verdict_that_nobody_renews_is_stale(web: httpx.Client, web_world: World) -> None:
+def test_a_status_that_is_not_renewed_is_stale(web: httpx.Client, web_world: World) -> None:
     checked(web_world)
     web_world.now += 3 * 300 + 1
     answer = web.get("/health")
     assert (answer.status_code, [one["code"] for one in answer.json()["reasons"]]) == (503, ["stale"])
 
 
-def test_without_redis_it_lives_and_is_not_ready_and_says_where_redis_should_be() -> None:
+def test_without_redis_it_is_alive_not_ready_and_names_the_address() -> None:
     with serving(NOBODY, web_settings(NOBODY)) as address, httpx.Client(base_url=address, auth=OPERATOR) as client:
         assert client.get("/healthz").json() == {"status": "ok"}
         for path in ("/readyz", "/health", "/api/v1/queue/overview", "/api/v1/queue/dlq"):
@@ -71,7 +71,7 @@ def test_without_redis_it_lives_and_is_not_ready_and_says_where_redis_should_be(
         assert login.status_code == 401
 
 
-def test_the_overview_tells_how_everything_stands(web: httpx.Client, web_world: World) -> None:
+def test_the_overview_shows_the_state_of_everything(web: httpx.Client, web_world: World) -> None:
     web_world.vm(Queue.READY, "vm-1", 60)
     web_world.client.zadd(keys.WORKERS, {'{"worker": "w@h", "queues": ["vmpooler.check"]}': NOW})
     web_world.client.zadd(keys.BEATS, {"host:1": NOW})
@@ -79,18 +79,18 @@ def test_the_overview_tells_how_everything_stands(web: httpx.Client, web_world: 
     web_world.client.lpush("vmpooler.check\x06\x163", "three")
     web_world.client.hset("unacked", mapping={"a": "1"})
     checked(web_world)
-    told = web.get("/api/v1/queue/overview").json()
-    assert told["health"]["status"] == "healthy"
-    assert [(row["pool"], row["ready"]) for row in told["pools"]] == [(POOL, 1)]
-    assert told["workers"] == [{"name": "w@h", "queues": ["vmpooler.check"]}]
-    assert (told["beats"], told["unacknowledged"]) == (["host:1"], 1)
-    assert told["messages"] == {
+    found = web.get("/api/v1/queue/overview").json()
+    assert found["health"]["status"] == "healthy"
+    assert [(row["pool"], row["ready"]) for row in found["pools"]] == [(POOL, 1)]
+    assert found["workers"] == [{"name": "w@h", "queues": ["vmpooler.check"]}]
+    assert (found["beats"], found["unacknowledged"]) == (["host:1"], 1)
+    assert found["messages"] == {
         "vmpooler.clone": 0,
         "vmpooler.check": 3,
         "vmpooler.destroy": 0,
         "vmpooler.maintenance": 0,
     }
-    assert told["features"] == {
+    assert found["features"] == {
         "dlq": True,
         "purge": True,
         "purge_dry_run": False,
@@ -99,7 +99,7 @@ def test_the_overview_tells_how_everything_stands(web: httpx.Client, web_world: 
     }
 
 
-def test_the_revision_changes_with_the_letters(web_world: World) -> None:
+def test_the_revision_changes_with_the_dead_letters(web_world: World) -> None:
     from vmpooler_tasks.store.deadletters.read import revision  # noqa: PLC0415
 
     seen = [revision(web_world.db)]
@@ -161,7 +161,7 @@ def test_every_reason_and_every_link_has_its_runbook(web: httpx.Client) -> None:
     assert len(anchors) == len(set(anchors))
 
 
-def test_an_address_that_is_none_is_a_problem(web: httpx.Client, valkey: TestServer) -> None:
+def test_an_unknown_address_is_a_problem(web: httpx.Client, valkey: TestServer) -> None:
     answer = web.get("/nowhere")
     assert (answer.status_code, answer.headers["content-type"]) == (404, "application/problem+json")
     db = Database(valkey.url)
@@ -178,7 +178,7 @@ def test_prometheus_may_scrape_with_its_token(web: httpx.Client, web_world: Worl
     assert "\nvmpooler_health_status 0.0\n" in answer.text
 
 
-def test_prometheus_is_told_that_redis_is_away() -> None:
+def test_prometheus_sees_that_redis_is_away() -> None:
     with serving(NOBODY, web_settings(NOBODY)) as address:
         answer = httpx.get(f"{address}/metrics", auth=OPERATOR)
     assert (answer.status_code, "vmpooler_redis_up 0.0" in answer.text) == (200, True)

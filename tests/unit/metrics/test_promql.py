@@ -23,7 +23,7 @@ from tests.support.promql import metrics
         ("rate(a[$__rate_interval])", {"a"}),
     ],
 )
-def test_metrics_are_told_from_labels_functions_and_words(expression: str, named: set[str]) -> None:
+def test_metrics_are_distinguished_from_labels_and_functions(expression: str, named: set[str]) -> None:
     assert metrics(expression) == named
 
 
