@@ -1,163 +1,251 @@
-"""Every key in Redis, once. `vmpooler__` is VMPooler's name space and the guide's, `vmpooler_tasks__` is our own."""
+"""Every key in Redis, once. `vmpooler__` is the name space of VMPooler and the guide, `vmpooler_tasks__` is our own.
+
+The docstring of a key starts with its type and says what it holds. A test compares them with the table of keys in
+docs/architecture.md. docs/vmpooler-behaviour.md describes VMPooler's keys.
+"""
 
 import re
 from typing import NamedTuple
 
 from vmpooler_tasks.model.names import DeadLetterQueue, Queue
 
-VM_PREFIX = b"vmpooler__vm__"
 EVERYTHING = b"vmpooler__*"
+"""Pattern of all keys of VMPooler and the guide."""
+
+VM_PREFIX = b"vmpooler__vm__"
+"""Prefix of the keys that `vm` returns."""
 
 POOLS = b"vmpooler__pools"
+"""Set: names of the pools that a VMPooler has registered."""
+
 POOL_SIZES = b"vmpooler__config__poolsize"
-ACTIVE_CLONES = b"vmpooler__tasks__clone"
-ACTIVE_ONDEMAND_CLONES = b"vmpooler__tasks__ondemandclone"
-PENDING_ONDEMAND_CLONES = b"vmpooler__odcreate__task"
-WAITING_REQUESTS = b"vmpooler__provisioning__request"
-PROCESSING_REQUESTS = b"vmpooler__provisioning__processing"
-HEALTH = b"vmpooler__health"
-CONFIG = b"vmpooler__config"
-
-COUNTERS = b"vmpooler_tasks__counters"
-FAILURES_PREFIX = COUNTERS + b"__failures__"
-"""Hash of one step of five minutes (count:<pool>, message:<pool>); `deadletters/failure_index.lua` adds its number."""
-DEAD_LETTER_IDS = b"vmpooler_tasks__dead_letter_ids"
-PURGE_LOCK = b"vmpooler_tasks__lock__purge"
-PURGE_BATCH = b"vmpooler_tasks__purge_batch"
-PURGE_STATE = b"vmpooler_tasks__purge"
-HEALTH_STATE = b"vmpooler_tasks__health"
-HEALTH_HISTORY = b"vmpooler_tasks__health_history"
-SCHEDULE = b"vmpooler_tasks__schedule"
-BEATS = b"vmpooler_tasks__beats"
-WORKERS = b"vmpooler_tasks__workers"
-AUDIT = b"vmpooler_tasks__audit"
-DESTROYS = b"vmpooler_tasks__destroys"
-FENCES = b"vmpooler_tasks__fences"
-TEMPLATES = b"vmpooler_tasks__templates"
-DELIVERIES = b"vmpooler_tasks__deliveries"
-WORK_PREFIX = b"vmpooler_tasks__work__"
-
-REQUESTED_AT = b"vmpooler_tasks__requested_at"
-OTHER_MANAGER = b"vmpooler_tasks__other_manager"
-REDRIVES = b"vmpooler_tasks__redrives"
+"""Hash: pool → size, set through VMPooler's API."""
 
 POOL_TEMPLATES = b"vmpooler__config__template"
+"""Hash: pool → template, set through VMPooler's API."""
+
 POOL_CLONE_TARGETS = b"vmpooler__config__clone_target"
+"""Hash: pool → clone target, set through VMPooler's API."""
+
 POOL_RESETS = b"vmpooler__poolreset"
+"""Set: pools whose reset was requested through VMPooler's API."""
+
 UNDO_SIZES = b"vmpooler__pool__undo_size_override"
+"""Set: pools whose size from the API is to be removed again."""
+
 UNDO_TEMPLATES = b"vmpooler__pool__undo_template_override"
+"""Set: pools whose template from the API is to be removed again."""
+
+ACTIVE_CLONES = b"vmpooler__tasks__clone"
+"""Counter: clones in flight."""
+
+ACTIVE_ONDEMAND_CLONES = b"vmpooler__tasks__ondemandclone"
+"""Counter: clones in flight for on-demand requests."""
+
+PENDING_ONDEMAND_CLONES = b"vmpooler__odcreate__task"
+"""Sorted set: `alias:pool:count:request` → epoch; clones that are still to be started for requests."""
+
+WAITING_REQUESTS = b"vmpooler__provisioning__request"
+"""Sorted set: request → epoch; requests that nobody has started to fulfil."""
+
+PROCESSING_REQUESTS = b"vmpooler__provisioning__processing"
+"""Sorted set: request → epoch; requests that are being fulfilled."""
+
 LAST_BOOT = b"vmpooler__lastboot"
+"""Hash: pool → time at which its last VM became ready."""
+
+HEALTH = b"vmpooler__health"
+"""Hash: the health status of the last check (docs/operator-guide.md)."""
+
+CONFIG = b"vmpooler__config"
+"""Hash: option → its effective value, without secrets."""
+
+COUNTERS = b"vmpooler_tasks__counters"
+"""Hash: name of a counter → number. A counter is incremented in the same step as what it counts."""
+
+FAILURES_PREFIX = COUNTERS + b"__failures__"
+"""Prefix of a hash, followed by STEP: failures of five minutes, by `count:POOL` and `message:POOL`, the newest message.
+
+deadletters/failure_index.lua appends the number of the step. The hash expires after 65 minutes."""
+
+DEAD_LETTER_IDS = b"vmpooler_tasks__dead_letter_ids"
+"""Sorted set: id → epoch; failures that have a dead letter already, so that a second report writes no second one."""
+
+PURGE_LOCK = b"vmpooler_tasks__lock__purge"
+"""String: `host:pid:…` of the process that purges now; expires a minute after its last renewal."""
+
+PURGE_BATCH = b"vmpooler_tasks__purge_batch"
+"""Set: a batch of orphans inside one script, which deletes it at its end."""
+
+PURGE_STATE = b"vmpooler_tasks__purge"
+"""Hash: `started`, `finished`, `failure`, `skipped_queues` of the last cycle."""
+
+HEALTH_STATE = b"vmpooler_tasks__health"
+"""Hash: `last_check`, `purge_expected`, `empty_since`, which one check keeps for the next; `dlq_errors` for metrics."""
+
+HEALTH_HISTORY = b"vmpooler_tasks__health_history"
+"""Sorted set: JSON → epoch; the checks of a week, at most 10,080."""
+
+SCHEDULE = b"vmpooler_tasks__schedule"
+"""Hash: entry → epoch of its last tick; `entry:claim` → epoch until which a beat has claimed the next tick."""
+
+BEATS = b"vmpooler_tasks__beats"
+"""Sorted set: `host:pid` → epoch; beats with a heartbeat in the last 30 seconds."""
+
+WORKERS = b"vmpooler_tasks__workers"
+"""Sorted set: JSON → epoch; workers with a heartbeat in the last 30 seconds, each with its queues."""
+
+AUDIT = b"vmpooler_tasks__audit"
+"""Stream: who redrove, deleted or purged what, when and why; about 10,000 entries."""
+
+DESTROYS = b"vmpooler_tasks__destroys"
+"""Sorted set: VM → epoch until which its destruction is leased or postponed."""
+
+FENCES = b"vmpooler_tasks__fences"
+"""Counter: the last fence."""
+
+TEMPLATES = b"vmpooler_tasks__templates"
+"""Hash: pool → template of its last VMs; a change drains the pool."""
+
+DELIVERIES = b"vmpooler_tasks__deliveries"
+"""Hash: task → number of times that it was delivered again."""
+
+REQUESTED_AT = b"vmpooler_tasks__requested_at"
+"""Sorted set: request → epoch of its creation, for a month."""
+
+OTHER_MANAGER = b"vmpooler_tasks__other_manager"
+"""Counter: how often another pool manager was seen; expires after two minutes."""
+
+REDRIVES = b"vmpooler_tasks__redrives"
+"""Sorted set: run → epoch; the redrive runs of the last week."""
+
+CLONES = b"vmpooler_tasks__clones"
+"""Sorted set: VM → epoch until which its clone for a pool is leased."""
+
+ONDEMAND_CLONES = b"vmpooler_tasks__ondemand_clones"
+"""Sorted set: VM → epoch until which its clone for a request is leased."""
+
+WORK_PREFIX = b"vmpooler_tasks__work__"
+"""Prefix of the keys that `work` returns."""
 
 UNACKNOWLEDGED = b"unacked"
-"""kombu's hash of the messages that workers hold."""
+"""Hash: messages that workers hold. The key is kombu's."""
 
 _PRIORITIES = (b"", b"\x06\x163", b"\x06\x166", b"\x06\x169")
-"""kombu keeps a list for each step of priority. Only the tasks know kombu: a test compares these with it."""
+"""kombu keeps one list for each priority. Only the tasks may import kombu: a test compares these with kombu's own."""
 
 
 class Slots(NamedTuple):
-    """Clones in flight: a zset VM → epoch until which its clone is leased, and VMPooler's counter of them."""
+    """The key of clones in flight, and the key of VMPooler's counter of them."""
 
     key: bytes
     counter: bytes
 
 
-POOL_SLOTS = Slots(b"vmpooler_tasks__clones", ACTIVE_CLONES)
-REQUEST_SLOTS = Slots(b"vmpooler_tasks__ondemand_clones", ACTIVE_ONDEMAND_CLONES)
+POOL_SLOTS = Slots(CLONES, ACTIVE_CLONES)
+REQUEST_SLOTS = Slots(ONDEMAND_CLONES, ACTIVE_ONDEMAND_CLONES)
 
 _QUEUE = re.compile(rb"vmpooler__(" + b"|".join(q.encode() for q in Queue) + rb")__(.+)", re.DOTALL)
 
 
+def is_queue(key: bytes) -> bool:
+    """Return whether the key is one that `queue` returns."""
+    return _QUEUE.fullmatch(key) is not None
+
+
 def queue(name: Queue, pool: str) -> bytes:
+    """Set: VMs of a pool."""
     return f"vmpooler__{name}__{pool}".encode()
 
 
 def queues(pool: str) -> list[bytes]:
-    """All queues of one pool."""
+    """Return the keys of all queues of one pool."""
     return [queue(name, pool) for name in Queue]
 
 
-def is_queue(key: bytes) -> bool:
-    return _QUEUE.fullmatch(key) is not None
-
-
 def pool(name: str) -> bytes:
-    """A pool's settings, as the pool manager registered them."""
+    """Hash: a pool's settings, as the pool manager registered them."""
     return f"vmpooler__pool__{name}".encode()
 
 
 def vm(name: bytes) -> bytes:
+    """Hash: a VM's metadata."""
     return VM_PREFIX + name
 
 
 def dead_letters(name: DeadLetterQueue) -> bytes:
+    """Sorted set: dead letter → epoch of the failure."""
     return f"vmpooler__dlq__{name}".encode()
 
 
 def request(request_id: bytes) -> bytes:
+    """Hash: an on-demand request."""
     return b"vmpooler__odrequest__" + request_id
 
 
 def delivered(request_id: bytes, alias: str, pool: str) -> bytes:
-    """The VMs delivered to a request from one pool, by the name that the user typed."""
+    """Set: VMs delivered to a request from one pool, by the name that the user typed."""
     return b"vmpooler__%b__%b__%b" % (request_id, alias.encode(), pool.encode())
 
 
 def active(pool: str) -> bytes:
-    """The running VMs of a pool: hash VM → time of its checkout."""
+    """Hash: running VM of a pool → time of its checkout."""
     return f"vmpooler__active__{pool}".encode()
 
 
 def empty(pool: str) -> bytes:
-    """VMPooler's flag of a pool without a ready VM."""
+    """String: VMPooler's flag of a pool without a ready VM."""
     return f"vmpooler__empty__{pool}".encode()
 
 
 def statistics(what: str, day: str) -> bytes:
-    """`boot` or `clone`: hash pool:VM → seconds; `day` as 2024-01-15."""
+    """Hash: `pool:VM` → seconds. `what` is `boot` or `clone`, `day` as in 2024-01-15."""
     return f"vmpooler__{what}__{day}".encode()
 
 
 def messages(queue: str) -> list[bytes]:
-    """The lists of one of Celery's queues."""
+    """Return the keys of the lists of one of Celery's queues."""
     return [queue.encode() + priority for priority in _PRIORITIES]
 
 
 def work(vm: bytes) -> bytes:
-    """Who works on a VM: hash owner, fence, attempts, destroys; and its lineage, if it was redriven."""
+    """Hash: who works on a VM: `owner`, `fence`, `attempts`, `destroys`; and its lineage, if it was redriven."""
     return WORK_PREFIX + vm
 
 
 def breaker(provider: str) -> bytes:
-    """The circuit breaker of a provider: hash failures, inventories, checks, open_until, trial_until, pause."""
+    """Hash: a provider's breaker: `failures`, `inventories`, `checks`, `open_until`, `trial_until`, `pause`, ….
+
+    The key is missing while the provider has no failures.
+    """
     return f"vmpooler_tasks__breaker__{provider}".encode()
 
 
+def pool_breaker(pool: str) -> bytes:
+    """Hash: the circuit breaker of a pool, which counts clones that failed with permanent errors."""
+    return f"vmpooler_tasks__pool_breaker__{pool}".encode()
+
+
 def redrive(run: str) -> bytes:
-    """A run of redrives: hash state, position, total, a count for each outcome, and who ordered what."""
+    """Hash: a redrive run: state, position, total, a count for each outcome, and who started it."""
     return f"vmpooler_tasks__redrive__{run}".encode()
 
 
 def redrive_dead_letters(run: str) -> bytes:
-    """The dead letters of a run as they were at its start: a list of `queue`, line break, member."""
+    """List: `queue`, line break, member; the dead letters of a run, frozen at its start."""
     return redrive(run) + b"__dead_letters"
 
 
-def pool_breaker(pool: str) -> bytes:
-    """The circuit breaker of a pool: it counts clones that failed with permanent errors."""
-    return f"vmpooler_tasks__pool_breaker__{pool}".encode()
-
-
 def check_lock(pool: str) -> bytes:
-    """Held during an inspection of a pool."""
+    """String: the process that inspects the pool now."""
     return f"vmpooler_tasks__lock__check__{pool}".encode()
 
 
 def session(digest: str) -> bytes:
-    """Somebody who is logged in to the web pages: hash user, proof, csrf."""
+    """Hash: a session of the web page: `user`, `proof`, `csrf`; expires after twelve hours."""
     return f"vmpooler_tasks__session__{digest}".encode()
 
 
-def first_seen(queue_name: str, pool: str = "") -> bytes:
-    """When entries without a usable timestamp were first seen: zset name → epoch."""
-    return f"vmpooler_tasks__first_seen__{queue_name}__{pool}".encode()
+def first_seen(queue: str, pool: str = "") -> bytes:
+    """Sorted set: VM → epoch at which an entry without a usable timestamp was first seen."""
+    return f"vmpooler_tasks__first_seen__{queue}__{pool}".encode()

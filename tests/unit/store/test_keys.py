@@ -1,0 +1,32 @@
+"""Every key is described where it is defined: its type, and what it holds."""
+
+from collections import Counter
+
+from tests.support.documented_keys import OURS, documented_keys
+from vmpooler_tasks.store import keys
+
+
+def test_every_key_has_a_type_and_contents() -> None:
+    found = list(documented_keys())
+    assert len(found) > 40
+    assert all(key.contents for key in found)
+
+
+def test_every_constant_and_function_is_among_them() -> None:
+    names = {key.name for key in documented_keys()}
+    constants = {value.decode() for value in vars(keys).values() if isinstance(value, bytes)}
+    prefixes = {keys.VM_PREFIX, keys.WORK_PREFIX, keys.FAILURES_PREFIX, keys.EVERYTHING}
+    assert constants - {prefix.decode() for prefix in prefixes} <= names
+    assert {slots.key.decode() for slots in (keys.POOL_SLOTS, keys.REQUEST_SLOTS)} <= names
+    assert keys.first_seen("QUEUE", "POOL").decode() in names
+    assert keys.FAILURES_PREFIX.decode() + "STEP" in names
+
+
+def test_no_key_is_defined_twice() -> None:
+    assert max(Counter(key.name for key in documented_keys()).values()) == 1
+
+
+def test_ours_and_vmpoolers_do_not_meet() -> None:
+    ours = [key.name for key in documented_keys() if key.name.startswith(OURS)]
+    assert len(ours) > 20
+    assert all(key.startswith((OURS, "vmpooler__")) for key in {key.name for key in documented_keys()} - {"unacked"})
