@@ -19,7 +19,7 @@ DATA_TTL = 168 * HOUR
 QUEUES = (Queue.PENDING, Queue.READY, Queue.RUNNING, Queue.COMPLETED)
 FIELD = {Queue.PENDING: "clone", Queue.READY: "ready", Queue.COMPLETED: "destroy"}
 
-# Longer than what a server packs into one small block: SSCAN then answers in pages.
+# Longer than what a server packs into one small block: SSCAN then replies in pages.
 PADDING = "-".ljust(70, "x")
 
 
@@ -53,7 +53,7 @@ class MeddledDatabase(Database):
 
 
 class Party:
-    """Everybody else: the API server, the manager, another purge. Each act answers where it left the VM, if it did.
+    """Everybody else: the API server, the manager, another purge. Each act returns where it left the VM, if anywhere.
 
     `placed`: where somebody else put a VM last (None: in no queue). `purged`: the VMs that purges took from where they
     were. `by_others`: those of them that another purge took.
@@ -67,17 +67,17 @@ class Party:
 
     def act(self, name: str, vm: bytes) -> None:
         self.client.ping()  # what was sent before has now been done
-        self.look(vm)
+        self.locate_and_record(vm)
         found = getattr(self, name)(vm)
         if found is not _NOTHING:
             self.placed[vm] = found
 
-    def look(self, vm: bytes) -> set[Queue]:
-        """The queues that hold the VM; notes it as purged if nobody else moved it."""
-        return self.look_at([vm])[vm][0]
+    def locate_and_record(self, vm: bytes) -> set[Queue]:
+        """Return the queues that hold the VM, and record it as purged if it left and nobody else moved it."""
+        return self.locate_and_record_all([vm])[vm][0]
 
-    def look_at(self, vms: Sequence[bytes]) -> dict[bytes, tuple[set[Queue], int]]:
-        """For each VM the same, and the seconds until its metadata expires."""
+    def locate_and_record_all(self, vms: Sequence[bytes]) -> dict[bytes, tuple[set[Queue], int]]:
+        """Return the same for each VM, with the seconds until its metadata expires."""
         pipe = self.client.pipeline(transaction=False)
         for queue in QUEUES:
             pipe.smismember(keys.queue(queue, POOL).decode(), vms)
@@ -100,7 +100,7 @@ class Party:
 
     def _is_loose(self, vm: bytes) -> bool:
         """In no queue, with metadata that does not expire."""
-        return not self.look(vm) and self.client.ttl(keys.vm(vm)) == -1
+        return not self.locate_and_record(vm) and self.client.ttl(keys.vm(vm)) == -1
 
     def is_checked_out(self, vm: bytes) -> Any:
         return self._move(vm, Queue.READY, Queue.RUNNING, checkout=self.world.stamp(0))
@@ -123,7 +123,7 @@ class Party:
 
     def is_cloned_again(self, vm: bytes) -> Any:
         """Its name is used anew while it is pending, or in no queue."""
-        found = self.look(vm)
+        found = self.locate_and_record(vm)
         if found - {Queue.PENDING} or self.client.ttl(keys.vm(vm)) != -1:
             return _NOTHING
         self.client.sadd(keys.queue(Queue.PENDING, POOL), vm)
@@ -151,13 +151,13 @@ class Party:
         return None
 
     def becomes_ready_again(self, vm: bytes) -> Any:
-        if Queue.READY not in self.look(vm):
+        if Queue.READY not in self.locate_and_record(vm):
             return _NOTHING
         self.client.hset(keys.vm(vm), "ready", self.world.stamp(0))
         return Queue.READY
 
     def loses_its_metadata(self, vm: bytes) -> Any:
-        for queue in self.look(vm):
+        for queue in self.locate_and_record(vm):
             if queue in FIELD and self.client.hexists(keys.vm(vm), FIELD[queue]):
                 self.client.delete(keys.vm(vm))
                 return queue
@@ -169,7 +169,7 @@ class Party:
         if vm in self.placed or queue is None or b"fresh" in vm:
             return _NOTHING
         stamp = self.client.hget(keys.vm(vm), FIELD[queue]) or b""
-        candidate = Candidate(vm, stamp, letter_of(vm, stamp, self.world.now) if queue is Queue.PENDING else "")
+        candidate = Candidate(vm, stamp, dead_letter_of(vm, stamp, self.world.now) if queue is Queue.PENDING else "")
         db = Database(self.world.db.address)
         if queue is Queue.PENDING:
             batch = batches.purge_pending(
@@ -215,7 +215,7 @@ Schedule = Sequence[tuple[int, str, bytes]]
 """At which moment, what happens, to which VM."""
 
 
-def letter_of(vm: bytes, stamp: bytes, now: float) -> str:
+def dead_letter_of(vm: bytes, stamp: bytes, now: float) -> str:
     return failed_vm(
         queue=DeadLetterQueue.PENDING,
         vm=vm,

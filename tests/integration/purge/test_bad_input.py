@@ -43,7 +43,7 @@ ODD_NAMES = {
 
 
 @pytest.mark.parametrize("kind", ODD_NAMES)
-def test_a_vm_of_any_name_is_purged_from_every_queue_and_told_on_one_line(
+def test_a_vm_of_any_name_is_purged_and_logged_on_one_line(
     world: World, kind: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG, "vmpooler_tasks")
@@ -67,7 +67,7 @@ def test_a_vm_of_any_name_is_purged_from_every_queue_and_told_on_one_line(
 
 
 @pytest.mark.parametrize("kind", ODD_NAMES)
-def test_an_odd_name_without_a_time_is_remembered_and_complained_of_on_one_line(world: World, kind: str) -> None:
+def test_an_odd_name_without_a_time_is_remembered_and_logged_on_one_line(world: World, kind: str) -> None:
     vm = world.vm(Queue.PENDING, ODD_NAMES[kind], 0, clone="some\ntime")
     report = cycle(world)
     assert len(report.errors) == 1
@@ -142,9 +142,7 @@ def test_an_untimed_vm_that_could_not_leave_is_still_remembered(world: World) ->
 
 
 @pytest.mark.parametrize("dry_run", [False, True])
-def test_metadata_in_a_queue_whose_key_is_not_utf_8_is_no_orphan_and_the_others_are_found(
-    world: World, dry_run: bool
-) -> None:
+def test_a_queue_key_that_is_not_utf_8_counts_as_a_queue(world: World, dry_run: bool) -> None:
     world.client.sadd(b"vmpooler__pending__\xff", "pooler-queued")
     world.vm(None, "pooler-queued", 2 * DAY)
     world.vm(None, "pooler-orphan", 2 * DAY)
@@ -153,7 +151,7 @@ def test_metadata_in_a_queue_whose_key_is_not_utf_8_is_no_orphan_and_the_others_
     assert report.errors == []
 
 
-def test_a_registered_pool_whose_name_is_not_utf_8_is_told_from_the_others(world: World) -> None:
+def test_a_registered_pool_whose_name_is_not_utf_8_is_returned_apart(world: World) -> None:
     world.client.sadd(keys.POOLS.decode(), b"bad-\xff", POOL, "l\u00e4ng:st")
     assert queues.registered_pools(world.db) == ([POOL, "l\u00e4ng:st"], [b"bad-\xff"])
     everything_in(world, POOL)
@@ -183,7 +181,7 @@ def turn_read_only(world: World) -> Callable[[], None]:
 
 
 @pytest.mark.parametrize("refuse", [refuse_writes, turn_read_only])
-def test_a_redis_that_refuses_writes_fails_the_cycle_which_says_so_and_the_next_one_works(
+def test_refused_writes_fail_the_cycle_and_the_next_one_works(
     world: World, refuse: Callable[[World], Callable[[], None]], caplog: pytest.LogCaptureFixture
 ) -> None:
     everything_in(world, POOL)
@@ -233,7 +231,7 @@ def test_old_and_new_dead_letters_live_in_one_queue(world: World) -> None:
     assert [letter.text("vm") for letter in found] == ["pooler-new", "pooler-old"]
 
 
-def test_a_registered_pool_whose_name_is_no_utf_8_is_told_and_stops_no_other(world: World) -> None:
+def test_a_registered_pool_whose_name_is_not_utf_8_is_reported(world: World) -> None:
     world.client.sadd("vmpooler__pools", b"p\xff", POOL)
     world.vm(Queue.PENDING, "pooler-a", 7201)
     report = cycle(world, settings(pools=()))

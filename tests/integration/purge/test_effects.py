@@ -24,7 +24,7 @@ def ttl(world: World, vm: bytes) -> int:
     return int(world.client.ttl(keys.vm(vm)))
 
 
-def test_a_stale_pending_vm_leaves_with_a_dead_letter_and_its_metadata_expires(world: World) -> None:
+def test_a_stale_pending_vm_gets_a_dead_letter_and_its_metadata_expires(world: World) -> None:
     vm = world.vm(Queue.PENDING, "pooler-a", 7201, request_id="req-1", pool_alias="centos-7")
     report = cycle(world)
     assert report.purged == {"pending": 1}
@@ -74,7 +74,7 @@ def test_a_stale_ready_vm_moves_to_completed_and_keeps_its_metadata(world: World
     assert letters(world, "ready") == []
 
 
-def test_a_stale_completed_vm_is_removed_and_its_old_metadata_expires_in_the_same_cycle(world: World) -> None:
+def test_a_stale_completed_vm_is_an_orphan_in_the_same_cycle(world: World) -> None:
     vm = world.vm(Queue.COMPLETED, "pooler-a", DAY + 1)
     report = cycle(world)
     assert report.purged == {"completed": 1, "orphaned": 1}
@@ -222,7 +222,7 @@ def test_the_audit_says_who_purged_how_many_and_why(world: World) -> None:
     ]
 
 
-def test_what_was_purged_is_told_one_by_one(world: World, caplog: pytest.LogCaptureFixture) -> None:
+def test_every_purged_entry_is_reported_and_logged(world: World, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "vmpooler_tasks")
     world.vm(Queue.COMPLETED, "pooler-c", 2 * HOUR)
     world.vm(None, "pooler-o", 2 * DAY)
@@ -240,8 +240,8 @@ def test_what_was_purged_is_told_one_by_one(world: World, caplog: pytest.LogCapt
     }
     assert f"[!] [purge] Removed stale completed VM 'pooler-c' from '{POOL}' (age: 7200s)" in caplog.messages
     assert "[!] [purge] Set expiration on orphaned metadata for 'pooler-o' (age: 172800s)" in caplog.messages
-    told = next(record for record in caplog.records if "pooler-c" in record.getMessage())
-    assert (told.vm, told.pool, told.queue) == ("pooler-c", POOL, "completed")  # type: ignore[attr-defined]
+    line = next(record for record in caplog.records if "pooler-c" in record.getMessage())
+    assert (line.vm, line.pool, line.queue) == ("pooler-c", POOL, "completed")  # type: ignore[attr-defined]
 
 
 def test_unrelated_keys_are_left_as_they_are(world: World) -> None:

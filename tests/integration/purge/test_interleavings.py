@@ -46,8 +46,10 @@ def meddled(
 def check(party: Party, report: PurgeReport) -> None:
     """That nothing was lost or doubled, and everything is where it belongs."""
     client, purged_orphans = party.client, 0
-    letters = Counter(json.loads(member)["vm"].encode() for member in client.zrange("vmpooler__dlq__pending", 0, -1))
-    for vm, (found, ttl) in party.look_at(list(party.origin)).items():
+    dead_letters = Counter(
+        json.loads(member)["vm"].encode() for member in client.zrange("vmpooler__dlq__pending", 0, -1)
+    )
+    for vm, (found, ttl) in party.locate_and_record_all(list(party.origin)).items():
         origin = party.origin[vm]
         purged_orphans += 0 < ttl <= HOUR
         if vm in party.placed:
@@ -62,7 +64,9 @@ def check(party: Party, report: PurgeReport) -> None:
             assert ttl == -1
         else:
             check_purged(vm, party, found, ttl)
-        assert letters[vm] == (vm in party.purged and origin is Queue.PENDING), f"{vm!r} has {letters[vm]} dead letters"
+        assert dead_letters[vm] == (vm in party.purged and origin is Queue.PENDING), (
+            f"{vm!r} has {dead_letters[vm]} dead letters"
+        )
     check_counters(party, report, purged_orphans)
 
 
@@ -139,7 +143,7 @@ def test_thousands_of_schedules_lose_and_double_nothing(meddled: MeddledDatabase
 
 
 def test_a_vm_that_is_moved_after_it_was_read_gets_no_dead_letter(meddled: MeddledDatabase) -> None:
-    """The case by itself, as a person would tell it: read as pending, made ready, then the batch arrives."""
+    """The single case: read as pending, made ready, then the batch arrives."""
     world, origin = filled(meddled)
     vm = next(vm for vm, queue in origin.items() if queue is Queue.PENDING and vm.startswith(b"p1"))
     moved: list[object] = []
@@ -153,6 +157,6 @@ def test_a_vm_that_is_moved_after_it_was_read_gets_no_dead_letter(meddled: Meddl
     meddled.send = just_before  # type: ignore[method-assign, assignment]
     report, party = cycle(world), Party(world, origin)
     assert moved == [Queue.READY]
-    assert party.look(vm) == {Queue.READY}
+    assert party.locate_and_record(vm) == {Queue.READY}
     assert vm.decode() not in str(world.client.zrange("vmpooler__dlq__pending", 0, -1))
     assert report.purged[PurgeTarget.PENDING] == 3

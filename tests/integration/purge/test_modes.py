@@ -37,11 +37,9 @@ def some_of_everything(world: World) -> dict[str, int]:
 
 
 @pytest.mark.parametrize("options", [{}, {"purge_dry_run": True}])
-def test_a_dry_run_that_is_asked_for_changes_nothing_at_all_and_reports_what_it_found(
-    world: World, options: dict[str, Any]
-) -> None:
+def test_a_dry_run_by_option_changes_nothing_and_reports_what_it_found(world: World, options: dict[str, Any]) -> None:
     expected = some_of_everything(world)
-    # So that there are keys of our own to be left alone.
+    # Creates keys of our own, which have to stay unchanged.
     cycle(world, settings(pools=(POOL, "none")), queues=("ready",), pools=("none",))
     before = world.snapshot()
     report = cycle(world, settings(**options), dry_run=True)
@@ -106,14 +104,14 @@ def test_a_dry_run_finds_what_a_cycle_then_purges(world: World) -> None:
     assert report.purged == found
 
 
-def test_a_dry_run_answers_while_another_cycle_runs(world: World) -> None:
+def test_a_dry_run_reports_while_another_cycle_runs(world: World) -> None:
     world.vm(Queue.PENDING, "pooler-a", 7201)
     assert PurgeLock(world.db, "somebody else").acquire()
     assert cycle(world, dry_run=True).found == {"pending": 1}
 
 
 @pytest.mark.parametrize("order", [{}, {"who": "beat"}, {"pools": (POOL,)}, {"queues": ("pending",)}])
-def test_switched_off_a_purge_does_nothing_and_says_so_whoever_asks(
+def test_switched_off_a_purge_does_nothing_and_says_so(
     world: World, order: dict[str, Any], caplog: pytest.LogCaptureFixture
 ) -> None:
     some_of_everything(world)
@@ -125,7 +123,7 @@ def test_switched_off_a_purge_does_nothing_and_says_so_whoever_asks(
     assert "[*] [purge] Skipped purge cycle: purge is switched off (purge_enabled: false)" in caplog.messages
 
 
-def test_switched_off_a_dry_run_answers_and_force_runs(world: World) -> None:
+def test_switched_off_a_dry_run_reports_and_force_runs(world: World) -> None:
     world.vm(Queue.PENDING, "pooler-a", 7201)
     off = settings(purge_enabled=False)
     assert cycle(world, off, dry_run=True).found == {"pending": 1}
@@ -167,7 +165,7 @@ def test_without_a_share_everything_may_go(world: World) -> None:
     assert cycle(world).purged == {"ready": 6}
 
 
-def test_a_dry_run_tells_of_the_share_as_well(world: World) -> None:
+def test_a_dry_run_reports_the_share_as_well(world: World) -> None:
     crowd(world, Queue.READY, stale=6, fresh=4)
     before = world.snapshot()
     report = cycle(world, settings(purge_max_percent=50), dry_run=True)
@@ -274,7 +272,7 @@ def test_only_a_whole_cycle_counts_as_the_purge_having_run(world: World) -> None
     assert counters(world)["purge_cycles"] == 3
 
 
-def test_letters_of_a_dry_run_are_none(world: World) -> None:
+def test_a_dry_run_writes_no_dead_letters(world: World) -> None:
     some_of_everything(world)
     cycle(world, dry_run=True)
     assert letters(world) == []

@@ -56,7 +56,7 @@ def test_an_order_that_cannot_be_meant_is_refused_and_nothing_is_done(
 
 
 @pytest.mark.parametrize("kind", [list, tuple])
-def test_pools_of_the_configuration_and_those_that_vmpooler_registered_may_be_named(world: World, kind: type) -> None:
+def test_configured_and_registered_pools_may_be_named(world: World, kind: type) -> None:
     world.client.sadd(keys.POOLS.decode(), "registered")
     world.vm(Queue.PENDING, "pooler-a", 2 * DAY)
     world.vm(Queue.PENDING, "pooler-b", 2 * DAY, pool="registered")

@@ -81,7 +81,7 @@ def test_metadata_of_the_wrong_type_is_an_orphan_too(world: World) -> None:
     assert expires_within_the_hour(world, b"pooler-a")
 
 
-def test_metadata_of_a_vm_that_the_cycle_purges_from_pending_keeps_its_data_ttl(world: World) -> None:
+def test_metadata_of_a_vm_purged_from_pending_keeps_its_data_ttl(world: World) -> None:
     vm = world.vm(Queue.PENDING, "pooler-a", 30 * DAY)
     assert cycle(world).purged == {"pending": 1}
     assert ttl(world, vm) > HOUR
@@ -95,7 +95,7 @@ def test_an_unconfigured_pools_queue_of_the_wrong_type_stops_nothing(world: Worl
     assert expires_within_the_hour(world, vm)
 
 
-def test_a_configured_pools_queue_of_the_wrong_type_is_told_and_stops_nothing(world: World) -> None:
+def test_a_queue_of_the_wrong_type_is_reported_and_stops_nothing(world: World) -> None:
     world.client.set(keys.queue(Queue.RUNNING, POOL), "no set")
     world.vm(None, "pooler-a", 2 * DAY)
     report = cycle(world)

@@ -54,7 +54,7 @@ def test_what_was_delivered_to_it_is_let_go_with_it(world: World) -> None:
 
 @pytest.mark.parametrize("status", ["ready", "failed", "deleted"])
 @pytest.mark.parametrize("dry_run", [False, True])
-def test_a_request_that_was_answered_is_left_alone_and_not_found(world: World, status: str, dry_run: bool) -> None:
+def test_a_request_with_a_result_is_not_found(world: World, status: str, dry_run: bool) -> None:
     request(world, "req-old", 2 * DAY, PROCESSING, status=status)
     before = fields(world, "req-old")
     report = cycle(world, dry_run=dry_run)
@@ -99,7 +99,7 @@ def test_one_request_of_the_wrong_type_does_not_stop_the_others(world: World) ->
     assert world.client.zrange(WAITING, 0, -1) == [b"req-bad"]
 
 
-def test_requests_are_not_looked_at_where_only_pools_or_other_queues_are_asked_for(world: World) -> None:
+def test_requests_are_skipped_if_pools_or_other_queues_are_named(world: World) -> None:
     request(world, "req-old", 2 * DAY)
     assert cycle(world, pools=("centos-7-x86_64",)).total == 0
     assert cycle(world, queues=("pending",)).total == 0

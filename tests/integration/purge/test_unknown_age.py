@@ -34,9 +34,7 @@ def entry(world: World, queue: Queue, name: str, stamp: str | None) -> bytes:
 
 @pytest.mark.parametrize("queue", LIMITS)
 @pytest.mark.parametrize("kind", UNUSABLE)
-def test_the_first_cycle_leaves_it_alone_and_one_after_the_maximum_age_purges_it(
-    world: World, queue: Queue, kind: str
-) -> None:
+def test_it_stays_at_first_and_is_purged_after_the_maximum_age(world: World, queue: Queue, kind: str) -> None:
     vm = entry(world, queue, "pooler-a", UNUSABLE[kind])
     assert cycle(world).purged[PurgeTarget(queue.value)] == 0
     world.now += LIMITS[queue]
@@ -48,9 +46,7 @@ def test_the_first_cycle_leaves_it_alone_and_one_after_the_maximum_age_purges_it
     assert report.entries[0].age_seconds == LIMITS[queue] + 1
 
 
-def test_it_counts_as_an_error_to_be_told_unless_it_is_merely_missing(
-    world: World, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_it_is_reported_as_an_error_unless_it_is_missing(world: World, caplog: pytest.LogCaptureFixture) -> None:
     entry(world, Queue.PENDING, "pooler-a", None)
     entry(world, Queue.PENDING, "pooler-b", "soon")
     entry(world, Queue.READY, "pooler-c", "9999-12-31 23:59:59 +0000")
@@ -81,7 +77,7 @@ def test_metadata_of_the_wrong_type_ages_as_well(world: World, kind: str) -> Non
     assert [letter["vm"] for letter in letters(world)] == ["pooler-stale", "pooler-a"]
 
 
-def test_one_that_left_and_came_back_begins_anew(world: World) -> None:
+def test_one_that_left_and_came_back_starts_again(world: World) -> None:
     entry(world, Queue.PENDING, "pooler-a", None)
     cycle(world)
     world.client.srem(keys.queue(Queue.PENDING, POOL), "pooler-a")

@@ -1,4 +1,4 @@
-"""The connection to Redis: scripts by digest, pages, pipelined answers, and errors as ours."""
+"""The connection to Redis: scripts by digest, pages, pending replies, and errors as ours."""
 
 import contextlib
 import socket
@@ -58,7 +58,7 @@ def test_a_stream_goes_on_when_scripts_are_forgotten_between_two_pages(world: Wo
     assert found == names
 
 
-def test_a_stream_that_is_left_early_spoils_nothing_for_the_next(world: World) -> None:
+def test_a_stream_that_is_closed_early_leaves_no_reply_behind(world: World) -> None:
     world.client.sadd(keys.queue(Queue.READY, POOL), *(f"pooler-{index}" for index in range(3000)))
     for _ in range(5):
         pages = queues.read_pages(world.db, Queue.READY, POOL, b"ready")
@@ -68,14 +68,36 @@ def test_a_stream_that_is_left_early_spoils_nothing_for_the_next(world: World) -
         assert queues.size(world.db, Queue.READY, POOL) == 3000
 
 
-def test_several_answers_may_be_under_way_at_once(world: World) -> None:
+def test_several_replies_may_be_pending_at_once(world: World) -> None:
     for name in ("a", "b", "c"):
         world.vm(Queue.READY, name, 60, pool=name)
-    answers = [fields(world.db, name) for name in (b"a", b"b", b"c")]
-    assert [answer.read() for answer in reversed(answers)] == [[[b"c"]], [[b"b"]], [[b"a"]]]
+    replies = [fields(world.db, name) for name in (b"a", b"b", b"c")]
+    assert [reply.read() for reply in reversed(replies)] == [[[b"c"]], [[b"b"]], [[b"a"]]]
 
 
-def test_an_answer_that_is_an_error_leaves_the_line_in_order(world: World) -> None:
+def test_a_closed_reply_reaches_no_other_caller(world: World) -> None:
+    world.vm(Queue.READY, "a", 60)
+    fields(world.db, b"a").close()
+    assert fields(world.db, b"absent").read() == [[None]]
+    assert world.db.client.connection_pool._in_use_connections == set()
+
+
+def test_a_reply_that_is_neither_read_nor_closed_reaches_no_other_caller(world: World) -> None:
+    """Its connection is lost to the pool, which is a leak, but never gives another caller a wrong reply."""
+    world.vm(Queue.READY, "a", 60)
+    for _ in range(3):
+        fields(world.db, b"a")
+        assert fields(world.db, b"absent").read() == [[None]]
+
+
+def test_a_reply_may_be_closed_after_it_was_read(world: World) -> None:
+    reply = fields(world.db, b"absent")
+    assert reply.read() == [[None]]
+    reply.close()
+    assert world.db.call("PING") in {b"PONG", True}
+
+
+def test_an_error_reply_leaves_the_connection_usable(world: World) -> None:
     world.client.set("vmpooler__pending__x", "no set")
     for _ in range(3):
         with pytest.raises(WrongTypeError):
@@ -111,7 +133,7 @@ def test_what_is_no_hash_reads_as_nothing(world: World) -> None:
     assert fields(world.db, b"a", b"b", b"c").read() == [[None], [POOL.encode()], [None]]
 
 
-def test_a_refused_write_is_told_with_the_address(world: World) -> None:
+def test_a_refused_write_is_an_error_with_the_address(world: World) -> None:
     world.client.config_set("maxmemory", "1")
     try:
         with pytest.raises(
@@ -173,17 +195,17 @@ def test_a_server_that_was_restarted_is_found_again(own_server: TestServer) -> N
 
 def test_connections_that_the_server_closed_are_replaced_without_an_error(own_server: TestServer) -> None:
     db = Database(own_server.url)
-    for answer in [fields(db, b"a") for _ in range(3)]:
-        answer.read()
+    for reply in [fields(db, b"a") for _ in range(3)]:
+        reply.read()
     with contextlib.closing(Database(own_server.url)) as other:
         other.call("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
-    for answer in [fields(db, b"a") for _ in range(3)]:
-        assert answer.read() == [[None]]
+    for reply in [fields(db, b"a") for _ in range(3)]:
+        assert reply.read() == [[None]]
     assert [page for page in queues.scan_keyspace(db) if page != ([], [])] == []
     db.close()
 
 
-def test_a_server_that_does_not_answer_is_not_waited_for_for_ever(own_server: TestServer) -> None:
+def test_a_server_that_does_not_reply_is_given_up(own_server: TestServer) -> None:
     db, other = Database(own_server.url, reply_timeout=0.2), Database(own_server.url)
     assert db.call("PING") in {b"PONG", True}
     other.call("CLIENT", "PAUSE", "600", "ALL")
@@ -221,7 +243,7 @@ def test_the_audit_is_read_newest_first_and_bounded(world: World) -> None:
     assert audit.trail_words({"who": "anna", "why": None, "count": 0}) == ["who", "anna", "count", "0"]
 
 
-def test_the_server_tells_what_it_is(world: World, server_kind: str) -> None:
+def test_the_server_reports_what_it_is(world: World, server_kind: str) -> None:
     facts = server.facts(world.db)
     assert facts.product == {"valkey": "Valkey", "redis": "Redis"}[server_kind]
     assert facts.version >= (7, 0)

@@ -1,4 +1,4 @@
-"""When an entry is stale; and that the quick look at a whole page says the same as the look at each entry."""
+"""When an entry is stale. A whole page is sorted out with the same result as entry by entry."""
 
 from datetime import UTC, datetime, timedelta, timezone
 
@@ -79,7 +79,7 @@ def test_one_other_form_among_them_means_that_all_are_looked_at(odd: bytes) -> N
     assert list(AgeLimit.at(NOW, 7200).not_surely_fresh([stamp(0), odd, None])) == [0, 1, 2]
 
 
-def test_an_empty_page_has_nothing_to_look_at() -> None:
+def test_an_empty_page_has_nothing_to_parse() -> None:
     assert list(AgeLimit.at(NOW, 7200).not_surely_fresh([])) == []
 
 

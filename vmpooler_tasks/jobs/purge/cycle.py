@@ -30,7 +30,7 @@ def run(db: Database, settings: Settings, clock: Clock, options: PurgeOptions) -
 
     A dry run by `options` writes nothing at all. One by configuration (purge_dry_run) is the cycle, and so records when
     it ran. A purge that is switched off, or that runs elsewhere now, does nothing; the report says so in `skipped`.
-    Raises InvalidInputError, or what made the cycle fail after it is logged and recorded.
+    Raise InvalidInputError, or what made the cycle fail after it is logged and recorded.
     """
     validate(db, settings, options)
     report = PurgeReport(options.dry_run or settings.config.purge_dry_run, options.keep_entries)

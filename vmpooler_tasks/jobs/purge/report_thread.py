@@ -25,7 +25,7 @@ class ReportThread:
         self._waiting: deque[Future[None]] = deque()
 
     def submit(self, target: PurgeTarget, pool: str, entries: Sequence[StaleEntry], max_age_seconds: float) -> None:
-        """Have the batch reported; wait while too many others wait. Raises what reporting an earlier batch raised."""
+        """Have the batch reported; wait while too many others wait. Raise what reporting an earlier batch raised."""
         if entries:
             add = self._report.add_entries
             self._waiting.append(self._thread.submit(self._context.run, add, target, pool, entries, max_age_seconds))
@@ -33,7 +33,7 @@ class ReportThread:
             self._waiting.popleft().result()
 
     def finish(self) -> None:
-        """Wait until every batch is reported. Raises what reporting raised."""
+        """Wait until every batch is reported. Raise what reporting raised."""
         while self._waiting:
             self._waiting.popleft().result()
 

@@ -125,7 +125,7 @@ class PendingReply(Generic[T]):
                 raise
 
     def read(self) -> T:
-        """Wait for the reply, return it parsed, and release the connection. Raises the server's error as ours."""
+        """Wait for the reply, return it parsed, and release the connection. Raise the server's error as ours."""
         with self._db.translated_errors(*_keys_of(self._arguments)), closing(self._exchange):
             reply = self._exchange.read()
         return self._parse(reply)

@@ -40,7 +40,7 @@ class OwnedLock:
             try:
                 self._lock.reacquire()
             except redis.exceptions.LockError as error:
-                raise LockLostError(f"{self._what} was held up too long and ends here") from error
+                raise LockLostError(f"{self._what} lost its lock after a long delay, and ends here") from error
 
     def release(self) -> None:
         # Lost, or Redis is down: the lock expires by itself, and the error of the owner is the one to report.

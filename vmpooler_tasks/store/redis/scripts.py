@@ -11,7 +11,7 @@ from typing import Any
 def script_text(name: str) -> str:
     """Return the text of `lua/<name>.lua`, behind the shared functions that its `-- uses:` lines name.
 
-    Raises FileNotFoundError if there is no such script.
+    Raise FileNotFoundError if there is no such script.
     """
     file = resources.files("vmpooler_tasks.store").joinpath("lua", *f"{name}.lua".split("/"))
     lines = file.read_text(encoding="utf-8").splitlines(keepends=True)

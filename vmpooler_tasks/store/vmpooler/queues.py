@@ -29,7 +29,7 @@ NO_EXPIRY = -1
 def registered_pools(db: Database) -> tuple[list[str], list[bytes]]:
     """Return the names of the pools that a VMPooler has registered, and the members that are not UTF-8.
 
-    Raises WrongTypeError.
+    Raise WrongTypeError.
     """
     names: list[str] = []
     unreadable: list[bytes] = []
@@ -42,14 +42,14 @@ def registered_pools(db: Database) -> tuple[list[str], list[bytes]]:
 
 
 def pool_names(db: Database) -> list[str]:
-    """Return the names of the registered pools; members that are not UTF-8 are left out. Raises WrongTypeError."""
+    """Return the names of the registered pools; members that are not UTF-8 are left out. Raise WrongTypeError."""
     return registered_pools(db)[0]
 
 
 def read_pages(db: Database, queue: Queue, pool: str, field: bytes) -> Iterator[tuple[list[bytes], list[Stamp]]]:
     """Yield the pages of a queue: names, and the timestamp of each. A VM may come twice while the set changes size.
 
-    Raises WrongTypeError if the key is not a set.
+    Raise WrongTypeError if the key is not a set.
     """
     key = keys.queue(queue, pool)
 
@@ -62,19 +62,19 @@ def read_pages(db: Database, queue: Queue, pool: str, field: bytes) -> Iterator[
 
 
 def read_names(db: Database, key: bytes) -> Iterator[list[bytes]]:
-    """Yield the members of one queue, page by page. Raises WrongTypeError."""
+    """Yield the members of one queue, page by page. Raise WrongTypeError."""
     for _, page in db.stream(lambda cursor: ("SSCAN", key, cursor, "COUNT", SCAN_COUNT)):
         if page:
             yield page
 
 
 def size(db: Database, queue: Queue, pool: str) -> int:
-    """Return how many VMs the queue holds. Raises WrongTypeError."""
+    """Return how many VMs the queue holds. Raise WrongTypeError."""
     return int(db.call("SCARD", keys.queue(queue, pool)))
 
 
 def are_in(db: Database, queue: Queue, pool: str, vms: Sequence[bytes]) -> list[bool]:
-    """Return for each VM whether it is in this queue. Raises WrongTypeError."""
+    """Return for each VM whether it is in this queue. Raise WrongTypeError."""
     return [bool(flag) for flag in db.call("SMISMEMBER", keys.queue(queue, pool), *vms)] if vms else []
 
 
