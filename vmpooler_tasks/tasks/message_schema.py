@@ -8,7 +8,7 @@ Celery's "Message Protocol", version 2, describes the fields. Messages of versio
 import base64
 import binascii
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Annotated, Any
 
 from pydantic import AliasPath, BaseModel, BeforeValidator, Field, StrictBool, StrictInt, StrictStr, ValidationError
@@ -26,6 +26,9 @@ UNPARSED_TYPES = ("application/data", "", None)
 MAX_COUNT = 2**31 - 1
 
 Count = Annotated[StrictInt, Field(ge=0, le=MAX_COUNT)]
+Moment = Annotated[StrictStr, Field(min_length=1)]
+"""A time as text. Celery refuses a time that it cannot read, and fails with an empty one."""
+
 Seconds = Annotated[float, Field(strict=True, allow_inf_nan=False)]
 
 
@@ -64,8 +67,8 @@ class _Task(BaseModel):
     parent_id: StrictStr | None = None
     group: StrictStr | None = None
     group_index: Count | None = None
-    eta: StrictStr | None = None
-    expires: StrictStr | None = None
+    eta: Moment | None = None
+    expires: Moment | None = None
     retries: Count | None = None
     timelimit: Annotated[list[Seconds | None], Field(min_length=2, max_length=2)] | None = None
     argsrepr: StrictStr | None = None
@@ -108,18 +111,51 @@ class _Body(BaseModel):
     body: Annotated[_Arguments, BeforeValidator(_as_object)]
 
 
-class _VersionOne(_Task):
+class _VersionOne(_Task, _Embedded):
+    taskset: StrictStr | None = None
     args: list[Any] = []
     keywords: dict[str, Any] = Field({}, validation_alias=AliasPath("kwargs"))
+
+
+class _ReplyTo(BaseModel):
+    exchange: StrictStr
+    routing_key: StrictStr
+
+
+class _Command(BaseModel):
+    """A command of Celery's remote control."""
+
+    method: StrictStr
+    arguments: dict[str, Any] | None = None
+    destination: list[StrictStr] | StrictStr | None = None
+    pattern: StrictStr | None = None
+    matcher: StrictStr | None = None
+    reply_to: _ReplyTo | None = None
+    ticket: StrictStr | None = None
+
+
+CONTROL_EXCHANGE = "celery.pidbox"
 
 
 def message_problem(raw: bytes) -> str | None:
     """Return why these bytes are not a message that a worker can use; None if they are one."""
     if len(raw) > MAX_MESSAGE_BYTES:
         return f"the message has {len(raw)} bytes, more than {MAX_MESSAGE_BYTES}"
+    return _reason(lambda: _problem_of_bytes(raw))
+
+
+def broadcast_problem(message: Any, exchange: str) -> str | None:
+    """Return why a broadcast that was parsed as JSON cannot be used: a remote-control command, a reply or an event."""
+    return _reason(lambda: _problem_of_broadcast(message, exchange))
+
+
+class _NotAMessageError(ValueError):
+    pass
+
+
+def _reason(check: Callable[[], str | None]) -> str | None:
     try:
-        message = _parsed(raw)
-        return _problem(message) or (_problem_of_text(message) if b"\\u" in raw else None)
+        return check()
     except _NotAMessageError as error:
         return str(error)
     except ValidationError as error:
@@ -127,8 +163,35 @@ def message_problem(raw: bytes) -> str | None:
         return f"the message is not valid: {'.'.join(map(str, first['loc']))}: {first['msg']}"
 
 
-class _NotAMessageError(ValueError):
-    pass
+def _problem_of_bytes(raw: bytes) -> str | None:
+    message = _parsed(raw)
+    return _problem(message) or (_problem_of_text(message) if b"\\u" in raw else None)
+
+
+def _problem_of_broadcast(message: Any, exchange: str) -> str | None:
+    if _is_deep(message):
+        return "the message is nested too deeply"
+    envelope = _envelope(message)
+    if envelope.content_type != JSON_TYPE:
+        return f"the content type is {envelope.content_type!r}, not {JSON_TYPE}"
+    if not isinstance(envelope.headers.get("clock"), int | None):
+        return "the clock is not a number"
+    body = _parsed(_decoded(envelope), "the body")
+    if exchange == CONTROL_EXCHANGE:
+        _Command.model_validate(body)
+    return _problem_of_text(message)
+
+
+def _envelope(message: Any) -> _Envelope:
+    """Return the parts of a message. Raises _NotAMessageError, or ValidationError naming the part."""
+    if not isinstance(message, dict):
+        raise _NotAMessageError(f"the message is a JSON {type(message).__name__}, not an object")
+    envelope = _Envelope.model_validate(message)
+    if envelope.content_type in UNPARSED_TYPES:
+        raise _NotAMessageError(f"the content type is {envelope.content_type!r}, not {JSON_TYPE}")
+    if envelope.headers.get("compression") is not None:
+        raise _NotAMessageError("the message is compressed")  # it could unpack to any size
+    return envelope
 
 
 def _parsed(text: bytes | str, what: str = "the message") -> Any:
@@ -168,13 +231,7 @@ def _children(value: Any) -> Iterator[Any]:
 
 
 def _problem(message: Any) -> str | None:
-    if not isinstance(message, dict):
-        return f"the message is a JSON {type(message).__name__}, not an object"
-    envelope = _Envelope.model_validate(message)
-    if envelope.content_type in UNPARSED_TYPES:
-        return f"the content type is {envelope.content_type!r}, not {JSON_TYPE}"
-    if envelope.headers.get("compression") is not None:
-        return "the message is compressed"  # it could unpack to any size
+    envelope = _envelope(message)
     is_task = "task" in envelope.headers
     if is_task:
         _Task.model_validate(envelope.headers)

@@ -289,3 +289,18 @@ def test_a_wrong_or_missing_password_is_one_clear_line(program: str, login: str,
             assert address in line
             assert "Traceback" not in process.log
             assert "wr0ng" not in process.log
+
+
+# --- broadcasts ------------------------------------------------------------------------------------------------------
+
+
+def test_junk_on_the_channel_of_remote_control_ends_no_worker(installation: Installation, database: Database) -> None:
+    worker = installation.worker()
+    for junk in ("5", "[]", "null", '"election"', "{}", '{"method": "election"}', "[" * 100_000, "no JSON", "\x00"):
+        assert database.call("PUBLISH", "/0.celery.pidbox", junk) == 1, "the worker listens"
+    worker.says("Ignored a broadcast: it is nested too deeply")
+    worker.says("Ignored a broadcast on celery.pidbox: the message is a JSON int, not an object")
+    assert "pong" in installation.run("celery", "-A", "vmpooler_tasks", "inspect", "ping")
+    assert worker.running
+    send(database, message(HEALTH_CHECK))
+    until(lambda: database.call("EXISTS", keys.HEALTH), "the worker still takes tasks")

@@ -17,10 +17,16 @@ from kombu.transport.virtual import Message
 
 from tests.support.messages import message
 from vmpooler_tasks.tasks.celery.app import app
-from vmpooler_tasks.tasks.message_schema import MAX_DEPTH, MAX_MESSAGE_BYTES, message_problem
+from vmpooler_tasks.tasks.message_schema import (
+    CONTROL_EXCHANGE,
+    MAX_DEPTH,
+    MAX_MESSAGE_BYTES,
+    broadcast_problem,
+    message_problem,
+)
 from vmpooler_tasks.tasks.registry import HEALTH_CHECK
 
-EXAMPLES = 300
+EXAMPLES = 200
 
 HEADERS = (
     "task",
@@ -137,6 +143,7 @@ def test_message_of_a_task_is_valid() -> None:
         (encoded(message(HEALTH_CHECK, headers={"compression": "application/x-bz2"})), "the message is compressed"),
         (encoded(message(HEALTH_CHECK, headers={"stamped_headers": 5})), "the message is not valid: stamped_headers: "),
         (encoded(message(HEALTH_CHECK, headers={"eta": {}})), "the message is not valid: eta: "),
+        (encoded(message(HEALTH_CHECK, headers={"eta": ""})), "the message is not valid: eta: "),
         (encoded(message(HEALTH_CHECK, headers={"timelimit": [1]})), "the message is not valid: timelimit: "),
         (
             encoded(message(HEALTH_CHECK, headers={"timelimit": [float("nan"), None]})),
@@ -192,3 +199,54 @@ def test_any_message_of_version_one_is_usable_or_refused(name: str, value: Any) 
 @hypothesis_settings(max_examples=EXAMPLES, deadline=None)
 def test_any_bytes_are_usable_or_refused(raw: bytes) -> None:
     usable_or_refused(raw)
+
+
+# --- broadcasts ------------------------------------------------------------------------------------------------------
+
+
+def command(**parts: Any) -> dict[str, Any]:
+    """A remote-control command, as `celery inspect ping` sends it."""
+    ping = {
+        "method": "ping",
+        "arguments": {},
+        "destination": None,
+        "pattern": None,
+        "matcher": None,
+        "ticket": "t",
+        "reply_to": {"exchange": "reply.celery.pidbox", "routing_key": "r"},
+    }
+    content = base64.b64encode(json.dumps({**ping, **parts}).encode()).decode()
+    return {**message("x"), "headers": {"clock": 1, "expires": None}, "body": content}
+
+
+def test_command_is_valid() -> None:
+    assert broadcast_problem(command(), CONTROL_EXCHANGE) is None
+    assert broadcast_problem(command(destination=["worker@here"]), CONTROL_EXCHANGE) is None
+
+
+@pytest.mark.parametrize(
+    "broadcast",
+    [
+        5,
+        [],
+        "election",
+        None,
+        {},
+        nested(MAX_DEPTH + 1),
+        command() | {"headers": {"clock": "late"}},
+        command() | {"body": "%%%"},
+        command() | {"content-type": "application/data"},
+        command(method=None),
+        command(arguments=[1]),
+        command(destination=5),
+        command(reply_to="somebody"),
+    ],
+)
+def test_broadcast_that_is_not_a_command_has_a_reason(broadcast: Any) -> None:
+    assert broadcast_problem(broadcast, CONTROL_EXCHANGE)
+
+
+def test_event_has_a_body_of_any_form() -> None:
+    event = {**message("x"), "headers": {"hostname": "worker@here"}, "body": body([{"type": "worker-heartbeat"}])}
+    assert broadcast_problem(event, "celeryev") is None
+    assert broadcast_problem(5, "celeryev")

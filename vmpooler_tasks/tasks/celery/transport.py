@@ -5,6 +5,7 @@ It also ends on a Redis that refuses writes. Here that is an interruption like a
 """
 
 import functools
+import logging
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,8 +15,11 @@ import kombu.transport.redis as stock
 from kombu.utils.json import dumps
 from redis import exceptions
 
+from vmpooler_tasks.model.names import on_one_line
 from vmpooler_tasks.tasks.celery.failures import keep_raw_message
-from vmpooler_tasks.tasks.message_schema import message_problem
+from vmpooler_tasks.tasks.message_schema import broadcast_problem, message_problem
+
+_log = logging.getLogger("vmpooler_tasks.broker")
 
 FETCHES = ("BRPOP", "RPOP")
 PAUSE_SECONDS = 1.0
@@ -107,6 +111,20 @@ class GuardedChannel(stock.Channel):
             raise exceptions.ConnectionError("the connection was closed")
         found: dict[str, Any] = super()._connparams(asynchronous=asynchronous)
         return found
+
+    def _receive_one(self, c: Any) -> Any:
+        try:
+            return super()._receive_one(c)
+        except RecursionError:
+            _log.warning("[!] [broker] Ignored a broadcast: it is nested too deeply")
+            return None
+
+    def _deliver_fanout_message(self, message: Any, exchange: str) -> bool:
+        """Deliver a broadcast: a remote-control command, a reply, or an event. Anything else would end the process."""
+        if problem := broadcast_problem(message, exchange):
+            _log.warning("[!] [broker] Ignored a broadcast on %s: %s", on_one_line(exchange), on_one_line(problem))
+            return False
+        return bool(super()._deliver_fanout_message(message, exchange))
 
     def _get_client(self) -> type:
         return _guarded(super()._get_client())
