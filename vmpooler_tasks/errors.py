@@ -37,7 +37,7 @@ class RetryableError(VmpoolerTasksError):
 
 
 class StoreUnavailableError(RetryableError):
-    """Redis does not answer"""
+    """Redis does not reply"""
 
     exit_status = os.EX_UNAVAILABLE
 

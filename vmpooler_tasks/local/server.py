@@ -92,7 +92,7 @@ def _wait_until_ready(process: "subprocess.Popen[bytes]", url: str, folder: Path
             db.close()
             return
         time.sleep(0.05)
-    raise LocalServerError(f"it does not answer at {url}; see {folder / 'valkey.log'}")
+    raise LocalServerError(f"it does not reply at {url}; see {folder / 'valkey.log'}")
 
 
 def _stop(process: "subprocess.Popen[bytes]") -> None:

@@ -148,7 +148,7 @@ def test_a_mistake_is_answered_by_one_line_that_helps(
 def test_without_redis_every_command_names_its_address_in_one_line(run: CommandLine, typed: str) -> None:
     result = run(*typed.split(), REDIS_URL=NOWHERE)
     assert (result.status, result.out) == (os.EX_UNAVAILABLE, "")
-    assert re.fullmatch(r"vmpooler-tasks: Redis does not answer: redis://127\.0\.0\.1:1/0: [^\n]+\n", result.err)
+    assert re.fullmatch(r"vmpooler-tasks: Redis does not reply: redis://127\.0\.0\.1:1/0: [^\n]+\n", result.err)
     assert "s3cr3t" not in result.err
 
 
@@ -157,7 +157,7 @@ def test_doctor_without_redis_says_so_and_looks_no_further(run: CommandLine) -> 
     assert (result.status, result.err) == (os.EX_UNAVAILABLE, "")
     first, second, third = result.out.splitlines()
     assert first == "ok    configuration:   VMPOOLER_CONFIG is valid"
-    assert second.startswith("fail  Redis:           Redis does not answer: redis://127.0.0.1:1/0: ")
+    assert second.startswith("fail  Redis:           Redis does not reply: redis://127.0.0.1:1/0: ")
     assert third.strip() == "→ check that it is running there; the address is from REDIS_URL or the :redis: section"
 
 

@@ -133,7 +133,7 @@ def test_without_redis_it_names_its_address_in_one_line(pools: CommandLine) -> N
     for typed in ("pools", "pools --watch", "pools --json"):
         result = pools(*typed.split(), REDIS_URL=NOWHERE)
         assert (result.status, result.out) == (os.EX_UNAVAILABLE, "")
-        assert re.fullmatch(r"vmpooler-tasks: Redis does not answer: redis://127\.0\.0\.1:1/0: [^\n]+\n", result.err)
+        assert re.fullmatch(r"vmpooler-tasks: Redis does not reply: redis://127\.0\.0\.1:1/0: [^\n]+\n", result.err)
 
 
 # --- what is told before anything starts -----------------------------------------------------------------------------

@@ -122,7 +122,7 @@ def test_where_pools_are_not_managed_here_it_says_who_has_to_fill_it(ask: Comman
 def test_without_redis_each_form_names_its_address_in_one_line(ask: CommandLine, typed: str) -> None:
     result = ask("request", *typed.split(), REDIS_URL=NOWHERE)
     assert (result.status, result.out) == (os.EX_UNAVAILABLE, "")
-    assert re.fullmatch(r"vmpooler-tasks: Redis does not answer: redis://127\.0\.0\.1:1/0: [^\n]+\n", result.err)
+    assert re.fullmatch(r"vmpooler-tasks: Redis does not reply: redis://127\.0\.0\.1:1/0: [^\n]+\n", result.err)
 
 
 def a_story(world: World) -> str:

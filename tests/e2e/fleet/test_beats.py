@@ -190,7 +190,7 @@ def test_beats_and_workers_survive_a_redis_that_comes_late_and_is_killed(tmp_pat
     server.kill()
     with Installation(server.url, tmp_path) as installation:
         installation.configure(purge_interval=1, health_check_enabled=False)
-        beats = [installation.beat(name=name).says("Redis does not answer") for name in ("one", "two")]
+        beats = [installation.beat(name=name).says("Redis does not reply") for name in ("one", "two")]
         assert sent(*beats) == []
         server.start()
         worker = installation.worker()
@@ -199,7 +199,7 @@ def test_beats_and_workers_survive_a_redis_that_comes_late_and_is_killed(tmp_pat
         server.kill()
         before = len(sent(*beats))
         for beat in beats:
-            beat.says("Redis does not answer", times=2)
+            beat.says("Redis does not reply", times=2)
         server.start()
         done = purges(database)
         assert done >= 2  # nothing that was recorded is lost

@@ -420,7 +420,7 @@ def test_a_mistake_is_answered_by_one_line(run: CommandLine, typed: str, complai
 def test_without_redis_each_form_names_its_address_in_one_line(run: CommandLine, typed: str) -> None:
     result = run("dlq", "redrive", *typed.split(), REDIS_URL=NOWHERE)
     assert (result.status, result.out) == (os.EX_UNAVAILABLE, "")
-    assert re.fullmatch(r"vmpooler-tasks: Redis does not answer: redis://127\.0\.0\.1:1/0: [^\n]+\n", result.err)
+    assert re.fullmatch(r"vmpooler-tasks: Redis does not reply: redis://127\.0\.0\.1:1/0: [^\n]+\n", result.err)
 
 
 def test_a_broker_that_does_not_answer_leaves_the_letters_and_can_be_resumed(run: CommandLine, world: World) -> None:

@@ -150,7 +150,7 @@ def test_a_server_that_is_gone_for_a_while_loses_no_lease(tmp_path: Path, caplog
             server.kill()
             renewer.renew_all()
             assert not lease.lost
-            assert "1 leases could not be renewed: Redis does not answer" in caplog.messages[0]
+            assert "1 leases could not be renewed: Redis does not reply" in caplog.messages[0]
             server.start()
             renewer.renew_all()
             assert not lease.lost

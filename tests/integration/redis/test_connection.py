@@ -151,7 +151,7 @@ def test_no_server_is_an_error_with_the_address_and_without_the_password(tmp_pat
         db = Database(f"redis://user:{SECRET}@127.0.0.1:{port}/0")
         for attempt in (lambda: db.call("PING"), lambda: fields(db, b"a"), lambda: list(queues.read_names(db, b"k"))):
             with pytest.raises(
-                StoreUnavailableError, match=f"Redis does not answer: redis://127.0.0.1:{port}/0"
+                StoreUnavailableError, match=f"Redis does not reply: redis://127.0.0.1:{port}/0"
             ) as caught:
                 attempt()
             assert SECRET not in str(caught.value)
