@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 from tests.benchmarks import report
 from tests.benchmarks.clones import Sizes, measure_clones
-from tests.benchmarks.measure import measure_letters, measure_state
+from tests.benchmarks.measure import measure_dead_letters, measure_state
 from tests.benchmarks.scrapes import measure_scrapes
 from tests.benchmarks.target import NotOursError, Target, open_target
 from tests.support.servers import KINDS
@@ -60,7 +60,7 @@ def _measure(target: Target, parts: Parts, runs: int, folder: Path) -> dict[str,
         result["states"] = [
             measure_state(target, vms, pools, runs, folder / f"{vms}-in-{pools}", _say) for vms, pools in parts.states
         ]
-        result["dead_letters"] = measure_letters(target, runs, folder / "letters", _say)
+        result["dead_letters"] = measure_dead_letters(target, runs, folder / "letters", _say)
     if parts.scrapes:
         result["scrapes"] = measure_scrapes(target, runs, folder / "scrapes", _say)
     if parts.clones:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tests.benchmarks import letters, states
+from tests.benchmarks import dead_letters, states
 from tests.benchmarks.processes import Pinger, pinging, ready_worker, run_floor, run_job, time_command
 from tests.benchmarks.states import State
 from tests.benchmarks.target import Target
@@ -51,17 +51,18 @@ def measure_state(target: Target, vms: int, pools: int, runs: int, folder: Path,
     }
 
 
-def measure_letters(target: Target, runs: int, folder: Path, say: Callable[[str], None]) -> Figures:
+def measure_dead_letters(target: Target, runs: int, folder: Path, say: Callable[[str], None]) -> Figures:
     state = states.make(10, 1, folder)
     say("dead letters: pushing")
     target.empty()
     pushed = [run_job(target, "push", state.now, state.config) for _ in range(runs)]
-    say(f"dead letters: listing {letters.LISTED}")
+    say(f"dead letters: listing {dead_letters.LISTED}")
     target.empty()
-    letters.fill(target.db, state.now)
+    dead_letters.fill(target.db, state.now)
     pages = [run_job(target, "page", state.now, state.config) for _ in range(runs)]
     commands = [
-        time_command(target, state.config, "dlq", "list", "--limit", str(letters.LISTED), "--json") for _ in range(runs)
+        time_command(target, state.config, "dlq", "list", "--limit", str(dead_letters.LISTED), "--json")
+        for _ in range(runs)
     ]
     return {
         "requests_per_push": pushed[0]["requests_per_push"],

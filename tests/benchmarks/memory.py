@@ -23,12 +23,12 @@ from vmpooler_tasks.store.deadletters.push import push
 from vmpooler_tasks.store.deadletters.trim import DeadLetterLimits
 from vmpooler_tasks.store.redis import server
 
-LETTERS = 10_000
+DEAD_LETTERS = 10_000
 VMS = 10_000
 POOLS = 10
 CHECKS = 1_000
 INTERVAL_SECONDS = 300
-LIMITS = DeadLetterLimits(ttl_seconds=168 * 3600, max_entries=LETTERS)
+LIMITS = DeadLetterLimits(ttl_seconds=168 * 3600, max_entries=DEAD_LETTERS)
 DEPTH = 6
 """Frames of a traceback, as a task's has them in Celery, this project and a provider."""
 
@@ -42,7 +42,7 @@ def main() -> None:
         print(f"{facts.product} {'.'.join(map(str, facts.version))}, MiB of used_memory")
         for what, make in (("VMs", _of_vm), ("tasks", _of_task), ("VMs, longest message", _of_long_message)):
             size = len(make(0, time.time()).member().encode())
-            print(f"{LETTERS} dead letters of {what}, {size} bytes each: {_of_letters(own, make):.1f}")
+            print(f"{DEAD_LETTERS} dead letters of {what}, {size} bytes each: {_of_dead_letters(own, make):.1f}")
         state = states.make(VMS, POOLS, Path(folder) / "state")
         own.empty()
         empty = _used(own)
@@ -56,13 +56,13 @@ def _used(target: Target) -> float:
         return float(target.db.client.info("memory")["used_memory"]) / 2**20
 
 
-def _of_letters(target: Target, make: Callable[[int, float], DeadLetter]) -> float:
+def _of_dead_letters(target: Target, make: Callable[[int, float], DeadLetter]) -> float:
     """Pushed one by one, as failures are; the first one loads the script."""
     now = time.time()
     target.empty()
     push(target.db, DeadLetterQueue.READY, make(0, now), now=now, limits=LIMITS)
     begin = _used(target)
-    for number in range(LETTERS):
+    for number in range(DEAD_LETTERS):
         push(target.db, DeadLetterQueue.CLONE, make(number, now), now=now, limits=LIMITS)
     return _used(target) - begin
 

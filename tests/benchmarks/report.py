@@ -87,7 +87,7 @@ def _show_cycles(result: Mapping[str, Any]) -> None:
         numbers=("PINGS", "50 %", "99 %, UNSENT TOO"),
     )
     print_line("Dead letters.")
-    print_table(("WHAT", "MEASURED"), _letter_rows(result["dead_letters"]))
+    print_table(("WHAT", "MEASURED"), _dead_letter_rows(result["dead_letters"]))
 
 
 def _show_clones(clones: Mapping[str, Any]) -> None:
@@ -174,14 +174,14 @@ def _pings(pings: Mapping[str, Any], *, targets: bool) -> Sequence[str]:
     return (f"{pings['count']:,}", f"{pings['p50']:.2f} ms", p99, longest, f"{pings['p99_unsent']:.2f} ms")
 
 
-def _letter_rows(letters: Mapping[str, Any]) -> Sequence[Sequence[str]]:
-    requests, listed = letters["requests_per_push"], letters["list"]
+def _dead_letter_rows(dead_letters: Mapping[str, Any]) -> Sequence[Sequence[str]]:
+    requests, listed = dead_letters["requests_per_push"], dead_letters["list"]
     names = ", ".join(f"{count:g} {name}" for name, count in requests.items())
     return (
         (f"requests for one push from the failure path ({names})", REQUESTS.beside(sum(requests.values()))),
-        ("pushes from the failure path", f"{letters['pushes_per_second']:,.0f} a second"),
-        ("plain ZADD, one by one", f"{letters['zadds_per_second']:,.0f} a second"),
-        ("a push takes the time of", f"{letters['push_ratio']:.1f} plain ZADDs"),
+        ("pushes from the failure path", f"{dead_letters['pushes_per_second']:,.0f} a second"),
+        ("plain ZADD, one by one", f"{dead_letters['zadds_per_second']:,.0f} a second"),
+        ("a push takes the time of", f"{dead_letters['push_ratio']:.1f} plain ZADDs"),
         (f"list of {listed['entries']:,}, in a process that runs", LISTING.beside(listed["page_seconds"])),
         ("the same as a command, the program's start included", LISTING.beside(listed["command_seconds"])),
     )

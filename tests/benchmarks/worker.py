@@ -14,7 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from tests.benchmarks import letters
+from tests.benchmarks import dead_letters
 from vmpooler_tasks.jobs.health import check as health_check
 from vmpooler_tasks.jobs.purge import cycle as purge_cycle
 from vmpooler_tasks.jobs.purge.options import PurgeOptions
@@ -39,8 +39,8 @@ JOBS: dict[str, Callable[[float], Answer]] = {
     "purge": lambda now: _purge(now, dry_run=False),
     "dry_run": lambda now: _purge(now, dry_run=True),
     "health": _health,
-    "push": letters.push,
-    "page": letters.page,
+    "push": dead_letters.push,
+    "page": dead_letters.page,
 }
 
 

@@ -211,7 +211,7 @@ def clean_copy(folder: Path, *, ready: bool = True) -> Path:
     return folder
 
 
-def letter(world: World, queue: str, age: float, *, old_form: bool = False, **fields: Any) -> None:
+def dead_letter(world: World, queue: str, age: float, *, old_form: bool = False, **fields: Any) -> None:
     """A dead letter of this age, in this project's form or VMPooler's."""
     epoch = int(world.now - age)
     entry = {"queue_from": queue, "failed_at": f"{epoch}", "retry_count": 0, **fields}

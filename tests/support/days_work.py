@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 
 from tests.support import deployment
-from tests.support.commands import CommandLine, letter
+from tests.support.commands import CommandLine, dead_letter
 from tests.support.ports import free_port
 from tests.support.processes import Installation, configuration, until
 from tests.support.world import POOL, World
@@ -78,8 +78,10 @@ def _ask(run: CommandLine) -> None:
 
 def _redrive(run: CommandLine, world: World) -> None:
     for place, vm in enumerate(("gone", "lost")):
-        letter(world, "clone", 600 + place, vm=vm, pool=POOL, error_class="E", error_message="no", id=f"{place:016d}")
-    letter(world, "tasks", 600, id="9" * 16, task=PURGE, args=[], kwargs={"dry_run": True}, error_class="E")
+        dead_letter(
+            world, "clone", 600 + place, vm=vm, pool=POOL, error_class="E", error_message="no", id=f"{place:016d}"
+        )
+    dead_letter(world, "tasks", 600, id="9" * 16, task=PURGE, args=[], kwargs={"dry_run": True}, error_class="E")
     assert run("dlq", "show", "0" * 16).status == 0
     assert run("dlq", "delete", "0" * 16, "--yes").status == 0
     for options in (["--dry-run"], ["--yes"], ["--runs"]):

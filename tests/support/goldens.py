@@ -51,7 +51,7 @@ class Rule(Enum):
     PURE_JSON = "README 1: a dead letter is one JSON object, `failed_at` is in UTC with Z, and an id follows the fields"
     ALWAYS_A_RETRY_COUNT = "README 1: `retry_count` is a number in every dead letter of a VM, 0 if none was given"
     TOLD_ONCE = "upgrading, Dead letters: the same failure delivered twice is one entry, and is logged once"
-    TTL_PER_LETTER = "README 2: each dead letter expires `dlq_ttl` after its own failure, not with the key"
+    TTL_PER_DEAD_LETTER = "README 2: each dead letter expires `dlq_ttl` after its own failure, not with the key"
     ORPHAN_EXPIRES_ALREADY = "README 3: an existing expiry is neither renewed nor counted"
     QUEUED_IN_ANY_POOL = "README 3: a VM in the queue of any pool is not an orphan, whatever its `pool` field says"
     PURGED_KEEPS_DATA_TTL = "README 3: a VM that this cycle has just purged from pending keeps its `data_ttl`"
@@ -289,9 +289,9 @@ def _subject(reason: dict[str, Any]) -> str:
 
 def _comparable(key: bytes, cell: Cell) -> Cell:
     if key.startswith(b"vmpooler__dlq__") and cell.kind == "zset":
-        letters = {timeless(_ID.sub(SOME_ID, member)): score for member, score in cell.value.items()}
-        assert len(letters) == len(cell.value), f"two letters of {key!r} differ in nothing but their ids"
-        return Cell(cell.kind, letters, cell.ttl)
+        dead_letters = {timeless(_ID.sub(SOME_ID, member)): score for member, score in cell.value.items()}
+        assert len(dead_letters) == len(cell.value), f"two dead letters of {key!r} differ in nothing but their ids"
+        return Cell(cell.kind, dead_letters, cell.ttl)
     if cell.kind == "hash" and b"clone_error" in cell.value:
         return Cell(cell.kind, cell.value | {b"clone_error": timeless(cell.value[b"clone_error"])}, cell.ttl)
     if key == b"vmpooler__health" and cell.kind == "hash":

@@ -47,7 +47,7 @@ def metrics(replay: "Replay") -> tuple[dict[str, Any], list[bytes]]:
             "pending": len(_guarded(replay, b"vmpooler__odcreate__task", "zset", {}, unreadable)),
         },
     }
-    sizes = _letters(replay, unreadable)
+    sizes = _dead_letters(replay, unreadable)
     if sizes:
         queues["dlq"] = queues.get("dlq", {}) | {queue: {"size": size} for queue, size in sizes.items()}
     errors = {
@@ -103,7 +103,7 @@ def _counter(replay: "Replay", key: bytes, unreadable: list[bytes]) -> int:
     return int(sign + whole) if whole else 0
 
 
-def _letters(replay: "Replay", unreadable: list[bytes]) -> dict[str, int]:
+def _dead_letters(replay: "Replay", unreadable: list[bytes]) -> dict[str, int]:
     if not replay.options.get("dlq_enabled"):
         return {}
     prefix = b"vmpooler__dlq__"
@@ -218,7 +218,7 @@ def _further(replay: "Replay", unreadable: list[bytes]) -> Iterator[Reason]:
     if memory.last_check is not None and now - memory.last_check - interval > 2 * interval:
         yield _reason("health_overdue", "degraded", round(now - memory.last_check - interval), 2 * interval)
     memory.last_check = now
-    for queue, size in _letters(replay, []).items():
+    for queue, size in _dead_letters(replay, []).items():
         if size >= 0.9 * cap:
             yield _reason("dlq_near_cap", "degraded", size, 0.9 * cap, queue=queue)
     if unreadable:

@@ -12,15 +12,15 @@ from tests.support import goldens_health, goldens_pools
 from tests.support.goldens import POOL_ACTIONS, QUEUE_ACTIONS, SOME_ID, Cell, Rule, Step, WrongTypeError
 from tests.support.goldens_state import (
     CYCLE,
+    DEAD_LETTER_QUEUES,
     FIELDS,
-    LETTER_QUEUES,
     QUEUES,
     VM,
     Outcome,
     Replayed,
     compact,
+    dead_letters_key,
     is_utf8,
-    letters_key,
     number,
     queue_key,
     rounded,
@@ -43,14 +43,14 @@ class Replay(Replayed):
     def _act(self, step: Step) -> Any:
         if step.action in QUEUE_ACTIONS:
             count = self.purge_queue(QUEUE_ACTIONS[step.action], step.args["pool"])
-            self.trim_letters()
+            self.trim_dead_letters()
             return count
         if step.action in POOL_ACTIONS:
             return goldens_pools.act(self, step)
         match step.action:
             case "purge_orphaned_metadata":
                 count = self.purge_orphans(already_told=set())
-                self.trim_letters()
+                self.trim_dead_letters()
                 return count
             case "purge_cycle":
                 return self.purge_cycle()
@@ -81,7 +81,7 @@ class Replay(Replayed):
         except WrongTypeError:
             self.say(CYCLE, b"[!] [purge] Failed during purge cycle")
             return "ran"
-        self.trim_letters()
+        self.trim_dead_letters()
         if self.dry_run and self.applies(Rule.DRY_RUN_FOUND, CYCLE):
             summary = b"[*] [purge][dry-run] Completed purge cycle in 0s: %d entries found, nothing changed"
         else:
@@ -105,7 +105,7 @@ class Replay(Replayed):
         self.remember((queue, pool), remembered, stale)
         if self.dry_run:
             for vm, age in stale:
-                self.option("purge_dry_run", VM + vm, key, queue_key("completed", pool), letters_key("pending"))
+                self.option("purge_dry_run", VM + vm, key, queue_key("completed", pool), dead_letters_key("pending"))
                 line = b"[*] [purge][dry-run] Would purge stale %b VM '%b' (age: %ds, max: %bs)"
                 self.say(VM + vm, line % (queue.encode(), vm, rounded(age), number(limit)))
             return len(stale)
@@ -164,8 +164,8 @@ class Replay(Replayed):
     def take_pending(self, pool: str, stale: list[tuple[bytes, float]]) -> int:
         queue, limit = queue_key("pending", pool), self.options["max_pending_age"]
         reasons = {vm: b"Stale pending VM (age: %ds > max: %bs)" % (rounded(age), number(limit)) for vm, age in stale}
-        letters = [(vm, self.purge_letter(vm, pool, reason.decode())) for vm, reason in reasons.items()]
-        if not self.push("pending", letters, {vm: reason.decode() for vm, reason in reasons.items()}):
+        dead_letters = [(vm, self.purge_dead_letter(vm, pool, reason.decode())) for vm, reason in reasons.items()]
+        if not self.push("pending", dead_letters, {vm: reason.decode() for vm, reason in reasons.items()}):
             self.notes[queue].add(Rule.NOTHING_LOST)
             self.complain(queue, f"pending queue of '{pool}'".encode())
             return 0
@@ -265,14 +265,14 @@ class Replay(Replayed):
 
     # --- dead letters -------------------------------------------------------------------------------------------
 
-    def purge_letter(self, vm: bytes, pool: str, reason: str) -> dict[str, Any]:
+    def purge_dead_letter(self, vm: bytes, pool: str, reason: str) -> dict[str, Any]:
         fields = self.get(VM + vm, "hash", {}) if self.state.get(VM + vm, Cell("hash", {}, None)).kind == "hash" else {}
         origin = {name: fields.get(name.encode()) for name in ("request_id", "pool_alias")}
-        return self.letter(
+        return self.dead_letter(
             vm, pool, "pending", "Purge", reason, 0, **{k: None if v is None else v.decode() for k, v in origin.items()}
         )
 
-    def letter(
+    def dead_letter(
         self,
         vm: bytes,
         pool: str,
@@ -283,7 +283,7 @@ class Replay(Replayed):
         request_id: str | None = None,
         pool_alias: str | None = None,
     ) -> dict[str, Any]:
-        if retry_count is None and self.applies(Rule.ALWAYS_A_RETRY_COUNT, letters_key(queue)):
+        if retry_count is None and self.applies(Rule.ALWAYS_A_RETRY_COUNT, dead_letters_key(queue)):
             retry_count = 0
         zone = UTC if self.ruled else ZONES[self.tz]
         failed_at = datetime.fromtimestamp(int(self.now), zone).isoformat()
@@ -300,25 +300,25 @@ class Replay(Replayed):
         }
         return {name: value for name, value in fields.items() if value is not None}
 
-    def member(self, queue: str, vm: bytes, letter: dict[str, Any]) -> bytes:
+    def member(self, queue: str, vm: bytes, dead_letter: dict[str, Any]) -> bytes:
         """Raises UnicodeDecodeError where VMPooler's JSON writer fails."""
-        if not self.applies(Rule.PURE_JSON, letters_key(queue)):
-            return b"%b:%d:%b" % (vm, int(self.now), compact({**letter, "vm": vm.decode()}))
+        if not self.applies(Rule.PURE_JSON, dead_letters_key(queue)):
+            return b"%b:%d:%b" % (vm, int(self.now), compact({**dead_letter, "vm": vm.decode()}))
         text = vm.decode(errors="backslashreplace")
-        body = compact({**letter, "vm": text, "failed_at": letter["failed_at"].replace("+00:00", "Z")})
+        body = compact({**dead_letter, "vm": text, "failed_at": dead_letter["failed_at"].replace("+00:00", "Z")})
         return body[:-1] + SOME_ID
 
-    def push(self, queue: str, letters: list[tuple[bytes, dict[str, Any]]], reasons: dict[bytes, str]) -> bool:
+    def push(self, queue: str, dead_letters: list[tuple[bytes, dict[str, Any]]], reasons: dict[bytes, str]) -> bool:
         """Whether the VMs may leave their queue: without the rule, always."""
-        if not self.options.get("dlq_enabled") or not letters:
+        if not self.options.get("dlq_enabled") or not dead_letters:
             return True
-        key = letters_key(queue)
+        key = dead_letters_key(queue)
         if self.ruled:
-            return self._push_together(queue, key, letters, reasons)
+            return self._push_together(queue, key, dead_letters, reasons)
         ttl = self.options["dlq_ttl"] * 3600
-        for vm, letter in letters:
+        for vm, dead_letter in dead_letters:
             try:
-                self._put(key, {self.member(queue, vm, letter): int(self.now)})
+                self._put(key, {self.member(queue, vm, dead_letter): int(self.now)})
                 failed = isinstance(ttl, str)
             except (WrongTypeError, UnicodeDecodeError):
                 failed = True
@@ -334,20 +334,20 @@ class Replay(Replayed):
         return True
 
     def _push_together(
-        self, queue: str, key: bytes, letters: list[tuple[bytes, dict[str, Any]]], reasons: dict[bytes, str]
+        self, queue: str, key: bytes, dead_letters: list[tuple[bytes, dict[str, Any]]], reasons: dict[bytes, str]
     ) -> bool:
-        members = {vm: self.member(queue, vm, letter) for vm, letter in letters}
+        members = {vm: self.member(queue, vm, dead_letter) for vm, dead_letter in dead_letters}
         told_before = {
             vm for vm, member in members.items() if member in self.state.get(key, Cell("zset", {}, None)).value
         }
         try:
             self._put(key, dict.fromkeys(members.values(), int(self.now)))
         except WrongTypeError:
-            self.applies(Rule.NOTHING_LOST, key, *(VM + vm for vm, _ in letters))
+            self.applies(Rule.NOTHING_LOST, key, *(VM + vm for vm, _ in dead_letters))
             return False
-        self.expire(key, self.option("dlq_ttl", key, *(VM + vm for vm, _ in letters)) * 3600)
+        self.expire(key, self.option("dlq_ttl", key, *(VM + vm for vm, _ in dead_letters)) * 3600)
         self._let_go(queue)
-        for vm, _ in letters:
+        for vm, _ in dead_letters:
             if vm in told_before:
                 self.applies(Rule.TOLD_ONCE, VM + vm)
                 continue
@@ -362,37 +362,37 @@ class Replay(Replayed):
         self.state.setdefault(key, Cell("zset", {}, None)).value.update(added)
 
     def _drop(self, key: bytes) -> int:
-        letters = self.get(key, "zset", {})
-        oldest = sorted(letters, key=lambda member: (letters[member], member))
-        excess = max(0, len(letters) - int(self.options["dlq_max_entries"]))
+        dead_letters = self.get(key, "zset", {})
+        oldest = sorted(dead_letters, key=lambda member: (dead_letters[member], member))
+        excess = max(0, len(dead_letters) - int(self.options["dlq_max_entries"]))
         for member in oldest[:excess]:
-            del letters[member]
-        if not letters:
+            del dead_letters[member]
+        if not dead_letters:
             self.state.pop(key, None)
         return excess
 
-    def trim_letters(self) -> None:
+    def trim_dead_letters(self) -> None:
         """What our cycle does at its end, for all queues."""
         if not self.ruled or self.dry_run or not self.options.get("dlq_enabled"):
             return
-        for queue in LETTER_QUEUES:
+        for queue in DEAD_LETTER_QUEUES:
             try:
-                self.get(letters_key(queue), "zset", {})
+                self.get(dead_letters_key(queue), "zset", {})
             except WrongTypeError:
-                self.applies(Rule.WRONG_TYPE_STOPS_NOTHING, letters_key(queue))
-                self.complain(letters_key(queue), f"dead letters '{queue}'".encode())
+                self.applies(Rule.WRONG_TYPE_STOPS_NOTHING, dead_letters_key(queue))
+                self.complain(dead_letters_key(queue), f"dead letters '{queue}'".encode())
                 continue
-            if letters_key(queue) in self.state:
+            if dead_letters_key(queue) in self.state:
                 self._let_go(queue)
 
     def _let_go(self, queue: str) -> None:
-        key = letters_key(queue)
-        letters = self.state[key].value
-        old = [m for m, score in letters.items() if score < self.now - self.option("dlq_ttl", key) * 3600]
+        key = dead_letters_key(queue)
+        dead_letters = self.state[key].value
+        old = [m for m, score in dead_letters.items() if score < self.now - self.option("dlq_ttl", key) * 3600]
         for member in old:
-            del letters[member]
+            del dead_letters[member]
         if old:
-            self.applies(Rule.TTL_PER_LETTER, key)
+            self.applies(Rule.TTL_PER_DEAD_LETTER, key)
             self.say(key, b"[*] [dlq] %d dead letters of '%b' expired" % (len(old), queue.encode()))
         if dropped := self._drop(key):
             self.applies(Rule.OWN_WORDS, key)
@@ -401,7 +401,7 @@ class Replay(Replayed):
 
     def move_to_dlq(self, args: dict[str, Any]) -> None:
         vm, queue, message = args["vm"].encode(), args["queue_type"], args["error_message"]
-        letter = self.letter(
+        dead_letter = self.dead_letter(
             vm,
             args["pool"],
             queue,
@@ -411,4 +411,4 @@ class Replay(Replayed):
             args.get("request_id"),
             args.get("pool_alias"),
         )
-        self.push(queue, [(vm, letter)], {vm: message or ""})
+        self.push(queue, [(vm, dead_letter)], {vm: message or ""})

@@ -25,14 +25,14 @@ REFUSED = {
 }
 """Rule.REFUSED_CONFIGURATION: the cases whose configuration is an error here, and the options that are named in it."""
 
-_LETTERS_LEFT = re.compile(rb"(?<=\[dlq\] )(?:Dropped the )?(\d+) (?:oldest of|dead letters of) '")
+_DEAD_LETTERS_LEFT = re.compile(rb"(?<=\[dlq\] )(?:Dropped the )?(\d+) (?:oldest of|dead letters of) '")
 
 
 def summed(lines: Iterable[bytes]) -> Counter[bytes]:
-    """The lines with how often each was said. Letters that left are summed up: which batch made them go is chance."""
+    """Return how often each line was logged. Removed dead letters are summed up: which batch removes them is chance."""
     said, left = Counter[bytes](), Counter[tuple[bytes, bytes]]()
     for line in lines:
-        if found := _LETTERS_LEFT.search(line):
+        if found := _DEAD_LETTERS_LEFT.search(line):
             left[line[: found.start(1)], line[found.end(1) :]] += int(found[1])
         else:
             said[line] += 1

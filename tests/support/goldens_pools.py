@@ -5,7 +5,7 @@ from datetime import datetime, tzinfo
 from typing import TYPE_CHECKING, Any
 
 from tests.support.goldens import Cell, Rule, Step
-from tests.support.goldens_state import LINE, POOLS, VM, letters_key, queue_key
+from tests.support.goldens_state import LINE, POOLS, VM, dead_letters_key, queue_key
 from tests.support.goldens_times import ZONES, reading
 
 if TYPE_CHECKING:
@@ -86,8 +86,8 @@ def time_out(replay: "Replay", vm: bytes, pool: str) -> str | None:
     error, clone_error = _text(fields, b"open_socket_error"), _text(fields, b"clone_error")
     message = "VM timed out during pending phase" if error is None else error
     retries = None if request is None else _retries(replay, request)
-    letter = replay.letter(vm, pool, "pending", "Timeout", message, retries, request, alias)
-    replay.push("pending", [(vm, letter)], {vm: message})
+    dead_letter = replay.dead_letter(vm, pool, "pending", "Timeout", message, retries, request, alias)
+    replay.push("pending", [(vm, dead_letter)], {vm: message})
     _move(replay, vm, pool, "pending")
     if request is not None:
         failure = (clone_error, _text(fields, b"clone_error_class"))
@@ -168,11 +168,13 @@ def still_ready(replay: "Replay", vm: bytes, pool: str, answer: Any) -> Any:
     if (
         request is not None
         and _retries(replay, request)
-        and replay.applies(Rule.RETRIES_OF_REQUEST, letters_key("ready"))
+        and replay.applies(Rule.RETRIES_OF_REQUEST, dead_letters_key("ready"))
     ):
         retries = _retries(replay, request)
-    letter = replay.letter(vm, pool, "ready", error_class, message, retries, request, _text(fields, b"pool_alias"))
-    replay.push("ready", [(vm, letter)], {vm: message})
+    dead_letter = replay.dead_letter(
+        vm, pool, "ready", error_class, message, retries, request, _text(fields, b"pool_alias")
+    )
+    replay.push("ready", [(vm, dead_letter)], {vm: message})
     _move(replay, vm, pool, "ready")
     line = f"[!] [{pool}] '{vm.decode()}' removed from 'ready' queue. vm unreachable with error: {error or ''}"
     replay.say(_line(vm, "removed from 'ready' queue"), line.encode())
@@ -245,8 +247,8 @@ def _begin(replay: "Replay", step: Step, pool: str, vm: str) -> None:
 def _fail_clone(replay: "Replay", step: Step, pool: str, vm: str, error_class: str, message: str) -> None:
     raw, request, alias = vm.encode(), step.args.get("request_id"), step.args.get("pool_alias")
     retries = 0 if request is None else _retries(replay, request)
-    letter = replay.letter(raw, pool, "clone", error_class, message, retries, request, alias)
-    replay.push("clone", [(raw, letter)], {raw: message})
+    dead_letter = replay.dead_letter(raw, pool, "clone", error_class, message, retries, request, alias)
+    replay.push("clone", [(raw, dead_letter)], {raw: message})
     seconds = replay.data_ttl(VM + raw)
     if seconds is None:
         raise CommandError(NO_REDIS_SECTION)

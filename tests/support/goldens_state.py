@@ -12,7 +12,7 @@ CYCLE = b"(the cycle)"
 POOLS = b"(the pools)"
 LINE = b"(line) "  # before what tells one line of the log from all others
 QUEUES = ("pending", "ready", "running", "completed", "discovered", "migrating")
-LETTER_QUEUES = ("pending", "clone", "ready", "tasks")
+DEAD_LETTER_QUEUES = ("pending", "clone", "ready", "tasks")
 FIELDS = {"pending": b"clone", "ready": b"ready", "completed": b"destroy"}
 DEFAULTS = {
     "dlq_ttl": 168,
@@ -137,7 +137,7 @@ def queue_key(queue: str, pool: str) -> bytes:
     return f"vmpooler__{queue}__{pool}".encode()
 
 
-def letters_key(queue: str) -> bytes:
+def dead_letters_key(queue: str) -> bytes:
     return f"vmpooler__dlq__{queue}".encode()
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from itertools import repeat
 from typing import Any
 
-from tests.support.promises import letters
+from tests.support.promises import dead_letters
 from tests.support.world import POOL, World
 from vmpooler_tasks.config import Options, Pool, RedisSection, Settings
 from vmpooler_tasks.config.schema import DnsConfig
@@ -266,7 +266,7 @@ class PoolWorld(World):
 
     def dead_letters(self, queue: str) -> list[dict[str, Any]]:
         """Oldest first, without their ids."""
-        return [{name: value for name, value in one.items() if name != "id"} for one in letters(self, queue)]
+        return [{name: value for name, value in one.items() if name != "id"} for one in dead_letters(self, queue)]
 
     def slots(self) -> int:
         """Clones in flight for pools, after seeing that VMPooler's counters say the same as the slots."""

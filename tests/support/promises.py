@@ -61,7 +61,7 @@ def fail(
     limits: DeadLetterLimits = WEEK,
 ) -> None:
     """The guide's example, or another VM with the same fate."""
-    letter = failed_vm(
+    dead_letter = failed_vm(
         queue=queue,
         vm=vm.encode(),
         pool=POOL,
@@ -71,12 +71,15 @@ def fail(
         origin=RequestOrigin(request_id=b"req-abc123", pool_alias=b"centos-7", retry_count=3),
         identity=str(world.now).encode(),
     )
-    push(world.db, queue, letter, now=world.now, limits=limits)
+    push(world.db, queue, dead_letter, now=world.now, limits=limits)
 
 
-def letters(world: World, queue: str = "pending") -> list[dict[str, Any]]:
+def dead_letters(world: World, queue: str = "pending") -> list[dict[str, Any]]:
     return [json.loads(member) for member in world.client.zrange(f"vmpooler__dlq__{queue}", 0, -1)]
 
 
 def configured(block: str) -> Settings:
     return load_settings({"VMPOOLER_CONFIG": block})
+
+
+letters = dead_letters

@@ -9,7 +9,7 @@ import time
 import pytest
 
 from tests.support import messages
-from tests.support.commands import CommandLine, letter
+from tests.support.commands import CommandLine, dead_letter
 from tests.support.world import POOL, World
 from vmpooler_tasks.model.names import Queue
 from vmpooler_tasks.store import keys
@@ -17,8 +17,8 @@ from vmpooler_tasks.store import keys
 HOUR = 3600.0
 
 
-def some_letters(world: World) -> None:
-    letter(
+def some_dead_letters(world: World) -> None:
+    dead_letter(
         world,
         "clone",
         1 * HOUR,
@@ -29,7 +29,7 @@ def some_letters(world: World) -> None:
         request_id="req-1",
         id="id-a1",
     )
-    letter(
+    dead_letter(
         world,
         "clone",
         2 * HOUR,
@@ -39,8 +39,10 @@ def some_letters(world: World) -> None:
         error_message="no answer in 240 s",
         id="id-a2",
     )
-    letter(world, "pending", 3 * HOUR, vm="a3", pool="blue", error_class="Purge", error_message="=stale", id="id-a3")
-    letter(
+    dead_letter(
+        world, "pending", 3 * HOUR, vm="a3", pool="blue", error_class="Purge", error_message="=stale", id="id-a3"
+    )
+    dead_letter(
         world,
         "ready",
         50 * HOUR,
@@ -171,14 +173,14 @@ def test_an_enqueued_purge_waits_for_a_worker(run: CommandLine, world: World) ->
 def test_dead_letters_are_listed_by_filter_newest_first(
     run: CommandLine, world: World, filters: str, found: list[str]
 ) -> None:
-    some_letters(world)
+    some_dead_letters(world)
     page = run.json("dlq", "list", *filters.split())
     assert [entry["vm"] for entry in page["entries"]] == found
     assert page["next"] is None
 
 
 def test_pages_of_dead_letters_come_to_all_of_them(run: CommandLine, world: World) -> None:
-    some_letters(world)
+    some_dead_letters(world)
     first = run.json("dlq", "list", "--limit", "3")
     rest = run.json("dlq", "list", "--limit", "3", "--after", first["next"])
     assert [entry["vm"] for entry in (*first["entries"], *rest["entries"])] == ["a1", "a2", "a3", "a4"]
@@ -188,7 +190,7 @@ def test_pages_of_dead_letters_come_to_all_of_them(run: CommandLine, world: Worl
 
 def test_people_see_dead_letters_as_a_table(run: CommandLine, world: World) -> None:
     assert run("dlq", "list").out == "No dead letters.\n"
-    some_letters(world)
+    some_dead_letters(world)
     heading, _, *rows = run("dlq", "list").out.splitlines()
     assert re.split(r" {2,}", heading.strip()) == ["FAILED AT", "QUEUE", "VM OR TASK", "POOL", "RETRIES", "ID", "ERROR"]
     assert re.split(r" {2,}", rows[0])[1:] == ["clone", "a1", "blue", "0", "id-a1", "Timeout: no answer in 120 s"]
@@ -196,7 +198,7 @@ def test_people_see_dead_letters_as_a_table(run: CommandLine, world: World) -> N
 
 
 def test_a_dead_letter_is_shown_whole_by_its_id(run: CommandLine, world: World) -> None:
-    some_letters(world)
+    some_dead_letters(world)
     (shown,) = run.json("dlq", "show", "id-a1")
     assert (shown["queue"], shown["vm"], shown["request_id"]) == ("clone", "a1", "req-1")
     assert "error_message: no answer in 120 s\n" in run("dlq", "show", "id-a1").out
@@ -207,7 +209,7 @@ def test_a_dead_letter_is_shown_whole_by_its_id(run: CommandLine, world: World) 
 
 
 def test_dead_letters_are_counted_by_error_whatever_the_numbers_in_it(run: CommandLine, world: World) -> None:
-    some_letters(world)
+    some_dead_letters(world)
     counted = run.json("dlq", "stats")
     assert counted["sizes"] == {"pending": 1, "clone": 2, "ready": 1, "tasks": 0}
     most = counted["groups"][0]
@@ -217,7 +219,7 @@ def test_dead_letters_are_counted_by_error_whatever_the_numbers_in_it(run: Comma
 
 
 def test_dead_letters_are_deleted_only_after_a_yes_and_the_audit_keeps_why(run: CommandLine, world: World) -> None:
-    some_letters(world)
+    some_dead_letters(world)
     assert run("dlq", "delete", "--queue", "clone", "--all", "--dry-run").out == "Would delete 2 dead letters.\n"
     refused = run("dlq", "delete", "--error-class", "Timeout", typed="n\n")
     assert (refused.status, refused.out) == (130, "")
@@ -234,7 +236,7 @@ def test_dead_letters_are_deleted_only_after_a_yes_and_the_audit_keeps_why(run: 
 
 
 def test_dead_letters_are_exported_as_json_lines_and_csv(run: CommandLine, world: World) -> None:
-    some_letters(world)
+    some_dead_letters(world)
     lines = run("dlq", "export", "--queue", "clone")
     assert [json.loads(line)["vm"] for line in lines.out.splitlines()] == ["a1", "a2"]
     assert (lines.status, lines.err) == (0, "2 dead letters exported\n")
@@ -247,7 +249,7 @@ def test_dead_letters_are_exported_as_json_lines_and_csv(run: CommandLine, world
 
 def test_people_see_the_audit_as_a_table(run: CommandLine, world: World) -> None:
     assert run("audit").out == "Nothing was redriven, deleted or purged yet.\n"
-    some_letters(world)
+    some_dead_letters(world)
     run("dlq", "delete", "id-a1", "--yes", "--why", "known")
     heading, _, row = run("audit").out.splitlines()
     assert heading.split() == ["TIME", "ACTION", "WHO", "COUNT", "WHY", "DETAILS"]

@@ -6,7 +6,7 @@ import signal
 
 import pytest
 
-from tests.support.commands import CommandLine, letter
+from tests.support.commands import CommandLine, dead_letter
 from tests.support.processes import PATIENCE, configuration
 from tests.support.world import POOL, World
 from vmpooler_tasks.model.names import DeadLetterQueue, Queue
@@ -15,12 +15,14 @@ from vmpooler_tasks.store import keys
 HOUR = 3600.0
 
 
-@pytest.mark.parametrize(("letters", "status"), [(100, "healthy"), (101, "degraded"), (1001, "unhealthy")])
-def test_the_exit_status_is_the_health_status(run: CommandLine, world: World, letters: int, status: str) -> None:
-    world.client.zadd(keys.dead_letters(DeadLetterQueue.CLONE), {f'{{"vm":"{n}"}}': world.now for n in range(letters)})
+@pytest.mark.parametrize(("dead_letters", "status"), [(100, "healthy"), (101, "degraded"), (1001, "unhealthy")])
+def test_the_exit_status_is_the_health_status(run: CommandLine, world: World, dead_letters: int, status: str) -> None:
+    world.client.zadd(
+        keys.dead_letters(DeadLetterQueue.CLONE), {f'{{"vm":"{n}"}}': world.now for n in range(dead_letters)}
+    )
     expected = ["healthy", "degraded", "unhealthy"].index(status)
     report = run.json("health", status=expected)
-    assert (report["status"], report["dlq_total_size"]) == (status, letters)
+    assert (report["status"], report["dlq_total_size"]) == (status, dead_letters)
     shown = run("health", "--no-check")
     assert (shown.status, shown.err) == (expected, "")
     assert shown.out.startswith(f"{status.upper()}  (checked ")
@@ -59,7 +61,7 @@ def test_people_see_health_as_a_table_of_pools(run: CommandLine, world: World) -
 def test_a_pool_that_is_called_dlq_shares_its_place_with_dead_letters(run: CommandLine, world: World) -> None:
     run.environment["VMPOOLER_CONFIG"] = configuration("dlq")
     world.vm(Queue.READY, "fine", 2 * HOUR + 60, pool="dlq")
-    letter(world, "pending", 60, vm="a1", error_class="E", error_message="told")
+    dead_letter(world, "pending", 60, vm="a1", error_class="E", error_message="told")
     for typed in ("health", "health --no-check"):
         shown = run(*typed.split())
         assert (shown.status, shown.err) == (0, "")

@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner
 
 from tests.support import servers
-from tests.support.commands import PROGRAM, CommandLine, commands, letter
+from tests.support.commands import PROGRAM, CommandLine, commands, dead_letter
 from tests.support.processes import PATIENCE, configuration
 from tests.support.world import POOL, World
 from vmpooler_tasks import __version__
@@ -231,11 +231,11 @@ def test_a_key_of_the_wrong_type_is_one_line(run: CommandLine, world: World) -> 
 
 
 @pytest.mark.parametrize("typed", ["dlq list", "dlq stats", "dlq export", "dlq show id-1"])
-def test_one_queue_of_the_wrong_type_does_not_hide_the_letters_of_the_others(
+def test_one_queue_of_the_wrong_type_does_not_hide_the_dead_letters_of_the_others(
     run: CommandLine, world: World, typed: str
 ) -> None:
     world.client.set(keys.dead_letters(DeadLetterQueue.PENDING), "no sorted set")
-    letter(world, "clone", 60, vm="vm-1", id="id-1", error_class="E", error_message="told")
+    dead_letter(world, "clone", 60, vm="vm-1", id="id-1", error_class="E", error_message="told")
     result = run(*typed.split())
     assert result.status == 0
     assert "told" in result.out
@@ -247,7 +247,7 @@ def test_one_queue_of_the_wrong_type_does_not_hide_the_letters_of_the_others(
 
 def test_a_reader_that_has_seen_enough_ends_the_command_without_a_word(run: CommandLine, world: World) -> None:
     for number in range(3000):
-        letter(world, "tasks", number, vm=f"vm-{number}", error_class="E", error_message="x" * 100)
+        dead_letter(world, "tasks", number, vm=f"vm-{number}", error_class="E", error_message="x" * 100)
     with run.started("dlq", "export") as process:
         assert process.stdout is not None
         assert process.stderr is not None
@@ -275,7 +275,7 @@ def test_a_full_disk_is_one_line(run: CommandLine) -> None:
 def test_an_export_that_cannot_be_written_is_one_line_and_counts_nothing(
     run: CommandLine, world: World, form: str
 ) -> None:
-    letter(world, "clone", 60, vm="vm-1", error_class="E", error_message="told")
+    dead_letter(world, "clone", 60, vm="vm-1", error_class="E", error_message="told")
     places = {"nowhere/letters": "No such file or directory"}
     if Path("/dev/full").exists():
         places["/dev/full"] = "No space left on device"

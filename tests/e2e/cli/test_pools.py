@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.commands import CommandLine, letter
+from tests.support.commands import CommandLine, dead_letter
 from tests.support.processes import PATIENCE, Installation, configuration, until
 from tests.support.world import POOL, World
 from vmpooler_tasks.model.names import Queue
@@ -37,7 +37,7 @@ def pools(run: CommandLine, world: World) -> CommandLine:
     world.client.zadd(POOL_SLOTS.key, {"pending-0": world.now + 600})
     world.client.hset(keys.POOL_SIZES, OTHER, "7")
     for age, message in ((4000, "long ago"), (600, "template not found"), (60, "no space on the datastore")):
-        letter(world, "clone", age, vm=f"v-{age}", pool=POOL, error_class="E", error_message=message)
+        dead_letter(world, "clone", age, vm=f"v-{age}", pool=POOL, error_class="E", error_message=message)
     return run
 
 
@@ -107,7 +107,7 @@ def test_it_fits_a_terminal_of_eighty_columns(pools: CommandLine) -> None:
 
 
 def test_text_from_redis_cannot_forge_a_line(run: CommandLine, world: World) -> None:
-    letter(world, "clone", 60, vm="v", pool=POOL, error_class="E", error_message="x\n! provider forged\x1b[2J")
+    dead_letter(world, "clone", 60, vm="v", pool=POOL, error_class="E", error_message="x\n! provider forged\x1b[2J")
     shown = run("pools").out
     assert "\x1b" not in shown
     assert not any(line.startswith("!") for line in shown.splitlines())

@@ -8,7 +8,7 @@ import re
 
 import pytest
 
-from tests.support.commands import CommandLine, Result, commands, letter
+from tests.support.commands import CommandLine, Result, commands, dead_letter
 from tests.support.world import POOL, World
 
 ID = "0123456789abcdef"
@@ -51,7 +51,7 @@ def test_a_command_ends_with_its_status_and_keeps_its_streams_apart(
     run: CommandLine, world: World, command: str
 ) -> None:
     def typed() -> tuple[str, ...]:
-        letter(world, "clone", 60, vm="vm-1", pool=POOL, error_class="E", error_message="failed", id=ID)
+        dead_letter(world, "clone", 60, vm="vm-1", pool=POOL, error_class="E", error_message="failed", id=ID)
         return tuple(TYPED[command].split())
 
     done = run.process(*typed())

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.support import servers
-from tests.support.commands import CommandLine, letter
+from tests.support.commands import CommandLine, dead_letter
 from tests.support.processes import Installation, configuration
 from tests.support.world import POOL, World
 from vmpooler_tasks.model.names import Queue
@@ -132,7 +132,7 @@ def a_story(world: World) -> str:
     world.client.hset(key, mapping={"requested": f"{alias}:{POOL}:2", "retry_count": "2", "token:token": "s3cr3t"})
     world.client.zadd(keys.PROCESSING_REQUESTS, {request_id: world.now - 300})
     for age, vm in ((290, "pooler-first"), (200, "pooler-second")):
-        letter(
+        dead_letter(
             world,
             "clone",
             age,

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from wcwidth import width
 
-from tests.support.commands import CommandLine, letter
+from tests.support.commands import CommandLine, dead_letter
 from tests.support.processes import configuration
 from tests.support.world import POOL, World
 from vmpooler_tasks.model.names import DeadLetterQueue, Queue
@@ -29,7 +29,7 @@ def test_colours_appear_on_a_terminal_and_nowhere_else(run: CommandLine, typed: 
 
 def test_a_table_fits_the_terminal_and_is_whole_in_a_pipe(run: CommandLine, world: World) -> None:
     message = "a message that is much longer than what is left of a line on this terminal"
-    letter(world, "clone", 60, vm="vm", pool="p", error_class="E", error_message=message, id="0123456789abcdef")
+    dead_letter(world, "clone", 60, vm="vm", pool="p", error_class="E", error_message=message, id="0123456789abcdef")
     shown = run.on_terminal("dlq", "list", columns=110)
     assert max(map(len, shown.out.splitlines())) == 110
     assert "0123456789abcdef" in shown.out
@@ -38,7 +38,9 @@ def test_a_table_fits_the_terminal_and_is_whole_in_a_pipe(run: CommandLine, worl
 
 
 def test_text_from_redis_cannot_move_the_cursor_or_forge_a_line(run: CommandLine, world: World) -> None:
-    letter(world, "clone", 60, vm="vm\x1b[2J\nfail  forged", pool="p", error_class="E", error_message="\x1b[31mred")
+    dead_letter(
+        world, "clone", 60, vm="vm\x1b[2J\nfail  forged", pool="p", error_class="E", error_message="\x1b[31mred"
+    )
     shown = run.on_terminal("dlq", "list", columns=200).out
     assert "\x1b" not in shown
     assert "\nfail" not in shown
@@ -48,7 +50,7 @@ def some_rows(run: CommandLine, world: World) -> None:
     """Something in every table, with names longer than a terminal has room for."""
     run.environment["VMPOOLER_CONFIG"] = configuration("a-pool-with-quite-a-long-name-x86_64", "漢字の名前のプール" * 3)
     for number in range(3):
-        letter(
+        dead_letter(
             world,
             "clone",
             60,
@@ -96,8 +98,8 @@ HOSTILE = {
 def test_a_hostile_field_does_not_widen_a_table(kind: str, run: CommandLine, world: World) -> None:
     text = HOSTILE[kind]
     fields: dict[str, Any] = {"task": text, "vm": text, "pool": text, "error_class": text, "error_message": text}
-    letter(world, "tasks", 60, id="0" * 16, retry_count=10**300, **fields)
-    letter(world, "clone", 60, id="1" * 16, **fields)
+    dead_letter(world, "tasks", 60, id="0" * 16, retry_count=10**300, **fields)
+    dead_letter(world, "clone", 60, id="1" * 16, **fields)
     world.client.xadd(keys.AUDIT, {"action": text, "who": text, "count": "9" * 4000, "why": text, text: text})
     world.vm(Queue.PENDING, text[:300], 3 * HOUR, pool=POOL)
     run("health")
@@ -112,7 +114,7 @@ def test_a_hostile_field_does_not_widen_a_table(kind: str, run: CommandLine, wor
     assert run.json("dlq", "show", "1" * 16)[0]["pool"] == text
 
 
-def test_columns_stand_one_below_the_other_whatever_the_letters(run: CommandLine, world: World) -> None:
+def test_columns_stand_one_below_the_other_whatever_the_dead_letters(run: CommandLine, world: World) -> None:
     some_rows(run, world)
     heading, rule, *rows = run("dlq", "list").out.splitlines()
     begins = [found.start() for found in re.finditer("-+", rule)]
@@ -125,7 +127,7 @@ def test_columns_stand_one_below_the_other_whatever_the_letters(run: CommandLine
 def test_a_dead_letter_is_shown_without_its_control_characters_but_with_its_line_breaks(
     run: CommandLine, world: World
 ) -> None:
-    letter(
+    dead_letter(
         world,
         "tasks",
         60,

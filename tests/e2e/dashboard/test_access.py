@@ -7,7 +7,7 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.support.browser import DESKTOP, PHONE, Dashboard
-from tests.support.commands import CommandLine, letter
+from tests.support.commands import CommandLine, dead_letter
 from tests.support.world import POOL, World
 from vmpooler_tasks.model.names import Queue
 
@@ -32,7 +32,7 @@ def something(world: World, run: CommandLine) -> None:
     """Something of everything, with names as long as they come."""
     long = "a-very-long-name-of-a-pool-that-somebody-has-made-up-x86_64-with-no-space-to-break-it"
     for number in range(60):
-        letter(
+        dead_letter(
             world,
             "clone",
             number,
@@ -42,7 +42,7 @@ def something(world: World, run: CommandLine) -> None:
             error_message=f"no template {number}",
             redrives=number % 3,
         )
-    letter(
+    dead_letter(
         world, "tasks", 1, id="abc", task="t", error_class="E", error_message="x" * 300, traceback="Traceback\n" * 30
     )
     for number in range(30):

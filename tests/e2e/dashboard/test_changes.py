@@ -7,7 +7,7 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.support.browser import PASSWORD, Dashboard, Visit
-from tests.support.commands import CommandLine, letter
+from tests.support.commands import CommandLine, dead_letter
 from tests.support.failing_tasks import PREFIX
 from tests.support.processes import Installation, Process, until
 from tests.support.world import POOL, World
@@ -25,7 +25,7 @@ def worker(installation: Installation) -> Process:
 def sums(world: World, count: int, **fields: Any) -> None:
     """Letters of tasks that succeed when they are run again; the oldest has the number 1."""
     for number in range(1, count + 1):
-        letter(
+        dead_letter(
             world,
             "tasks",
             1000 - number,
@@ -71,7 +71,7 @@ def test_a_whole_group_is_redriven_except_what_came_back_too_often(
     open_dashboard: Dashboard, world: World, worker: Process
 ) -> None:
     sums(world, 3)
-    letter(
+    dead_letter(
         world,
         "tasks",
         1,
@@ -83,7 +83,7 @@ def test_a_whole_group_is_redriven_except_what_came_back_too_often(
         error_class="Outage",
         error_message="attempt 9 failed",
     )
-    letter(world, "pending", 1, vm="v", pool=POOL, error_class="Timeout", error_message="late")
+    dead_letter(world, "pending", 1, vm="v", pool=POOL, error_class="Timeout", error_message="late")
     visit = open_dashboard.visit("letters")
     visit.button("Outage attempt <n> failed").click()
     expect(visit.dead_letters).to_have_count(4)
@@ -143,7 +143,7 @@ def test_what_arrives_while_one_is_asked_is_not_deleted_with_the_rest(open_dashb
     visit = open_dashboard.visit("letters")
     visit.button("Delete all 3 …").click()
     expect(visit.dialog).to_contain_text("3 dead letters")
-    letter(world, "tasks", -60, id="late", error_class="E", error_message="of the future, as clocks differ")
+    dead_letter(world, "tasks", -60, id="late", error_class="E", error_message="of the future, as clocks differ")
     visit.button("Delete 3", visit.dialog).click()
     expect(visit.dead_letters).to_have_count(1)
     assert left(world) == 1

@@ -4,7 +4,7 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.support.browser import REFUSED, Dashboard
-from tests.support.commands import letter
+from tests.support.commands import dead_letter
 from tests.support.processes import Installation
 from tests.support.servers import TestServer
 from tests.support.world import POOL, World
@@ -13,14 +13,14 @@ pytestmark = pytest.mark.slow
 
 
 def test_the_page_outlives_the_web_process(open_dashboard: Dashboard, world: World) -> None:
-    letter(world, "clone", 5, vm="v", pool=POOL, error_class="E", error_message="no")
+    dead_letter(world, "clone", 5, vm="v", pool=POOL, error_class="E", error_message="no")
     visit = open_dashboard.visit("letters", expected=[REFUSED])
     expect(visit.dead_letters).to_have_count(1)
     open_dashboard.web.kill()
     banner = visit.page.locator("#connection")
     expect(banner).to_contain_text("No connection to the server")
     expect(banner).to_contain_text("This page shows the state of ")
-    letter(world, "clone", 1, vm="w", pool=POOL, error_class="E", error_message="no")
+    dead_letter(world, "clone", 1, vm="w", pool=POOL, error_class="E", error_message="no")
     open_dashboard.start()
     expect(visit.dead_letters).to_have_count(2)
     expect(banner).to_be_empty()

@@ -6,7 +6,7 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.support.browser import PASSWORD, REFUSED, Dashboard
-from tests.support.commands import CommandLine, letter
+from tests.support.commands import CommandLine, dead_letter
 from tests.support.processes import configuration
 from tests.support.world import POOL, World
 from vmpooler_tasks.model.names import DeadLetterQueue, Queue
@@ -66,7 +66,7 @@ def test_the_pools_are_seen_at_a_glance(open_dashboard: Dashboard, world: World)
     for number in range(3):
         world.vm(Queue.READY, f"r{number}", HOUR)
     world.vm(Queue.PENDING, "p", 60)
-    letter(world, "clone", 60, vm="v", pool=POOL, error_class="E", error_message="no space left")
+    dead_letter(world, "clone", 60, vm="v", pool=POOL, error_class="E", error_message="no space left")
     visit = open_dashboard.visit("pools")
     row = visit.page.get_by_role("row").filter(has=visit.page.get_by_role("rowheader", name=POOL))
     expect(row.locator(".num.ready")).to_have_text("3")
@@ -79,12 +79,12 @@ def test_the_pools_are_seen_at_a_glance(open_dashboard: Dashboard, world: World)
 
 def test_a_dead_letter_arrives_and_disturbs_nobody(open_dashboard: Dashboard, world: World) -> None:
     for number in range(3):
-        letter(world, "clone", 100 + number, vm=f"old-{number}", pool=POOL, error_class="E", error_message="no")
+        dead_letter(world, "clone", 100 + number, vm=f"old-{number}", pool=POOL, error_class="E", error_message="no")
     visit = open_dashboard.visit("letters")
     expect(visit.dead_letters).to_have_count(3)
     chosen = visit.dead_letters.nth(1).get_by_role("checkbox")
     chosen.check()
-    letter(world, "clone", 0, vm="young", pool=POOL, error_class="E", error_message="no again")
+    dead_letter(world, "clone", 0, vm="young", pool=POOL, error_class="E", error_message="no again")
     expect(visit.dead_letters).to_have_count(4)
     expect(visit.dead_letters.first).to_contain_text("new")
     expect(visit.dead_letters.first).to_contain_text("young")
@@ -95,9 +95,9 @@ def test_a_dead_letter_arrives_and_disturbs_nobody(open_dashboard: Dashboard, wo
 
 
 def test_what_is_searched_for_stands_in_the_link(open_dashboard: Dashboard, world: World) -> None:
-    letter(world, "clone", 9, vm="one", pool="a", error_class="NoTemplate", error_message="none of 1")
-    letter(world, "clone", 8, vm="two", pool="a", error_class="NoTemplate", error_message="none of 2")
-    letter(world, "pending", 7, vm="three", pool="b", error_class="Timeout", error_message="late")
+    dead_letter(world, "clone", 9, vm="one", pool="a", error_class="NoTemplate", error_message="none of 1")
+    dead_letter(world, "clone", 8, vm="two", pool="a", error_class="NoTemplate", error_message="none of 2")
+    dead_letter(world, "pending", 7, vm="three", pool="b", error_class="Timeout", error_message="late")
     visit = open_dashboard.visit("letters")
     expect(visit.dead_letters).to_have_count(3)
     visit.page.get_by_label("Search").press_sequentially("TEMPL")
@@ -125,7 +125,7 @@ def test_what_is_searched_for_stands_in_the_link(open_dashboard: Dashboard, worl
 
 def test_a_dead_letter_is_shown_whole_and_its_markup_stays_text(open_dashboard: Dashboard, world: World) -> None:
     nasty = '<img src=x onerror="window.hit=1"><script>window.hit=1</script>'
-    letter(
+    dead_letter(
         world,
         "tasks",
         5,
@@ -203,7 +203,7 @@ def test_a_purge_that_is_switched_off_says_so(dashboard: Dashboard, world: World
 
 
 def test_a_reader_sees_no_button_that_changes_anything(dashboard: Dashboard, world: World) -> None:
-    letter(world, "clone", 5, id="abc", vm="v", pool=POOL, error_class="E", error_message="no")
+    dead_letter(world, "clone", 5, id="abc", vm="v", pool=POOL, error_class="E", error_message="no")
     visit = dashboard.visit("letters")
     visit.log_in("rita")
     expect(visit.dead_letters).to_have_count(1)

@@ -6,7 +6,7 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.support.browser import Dashboard
-from tests.support.commands import letter
+from tests.support.commands import dead_letter
 from tests.support.world import POOL, World
 from vmpooler_tasks.model.names import DeadLetterQueue
 from vmpooler_tasks.store import keys
@@ -42,7 +42,7 @@ def test_the_page_stays_small(open_dashboard: Dashboard, world: World) -> None:
         visit.button("Show 50 more").click()
         expect(visit.dead_letters).to_have_count(shown)
     assert visit.page.locator("*").count() < MAX_NODES
-    letter(world, "clone", 0, vm="young", pool=POOL, error_class="E", error_message="no")
+    dead_letter(world, "clone", 0, vm="young", pool=POOL, error_class="E", error_message="no")
     expect(visit.dead_letters.first).to_contain_text("young")
     expect(visit.dead_letters).to_have_count(MAX_ROWS)
     visit.button("Show older dead letters").click()

@@ -22,7 +22,7 @@ from vmpooler_tasks.store.redrive import runs
 
 pytestmark = pytest.mark.slow
 
-LETTERS = keys.dead_letters(DeadLetterQueue.TASKS)
+DEAD_LETTERS = keys.dead_letters(DeadLetterQueue.TASKS)
 
 
 class Bench:
@@ -32,16 +32,16 @@ class Bench:
         self.installation, self.worker = installation, worker
         self.db = Database(installation.environment["REDIS_URL"])
 
-    def letters(self) -> list[dict[str, Any]]:
-        return [json.loads(raw) for raw in self.db.call("ZRANGE", LETTERS, 0, -1)]
+    def dead_letters(self) -> list[dict[str, Any]]:
+        return [json.loads(raw) for raw in self.db.call("ZRANGE", DEAD_LETTERS, 0, -1)]
 
-    def letters_after(self, *entries: dict[str, Any] | bytes) -> list[dict[str, Any]]:
-        """The letters that these messages leave, once the worker has run a task that came after them."""
-        before = self.letters()
+    def dead_letters_after(self, *entries: dict[str, Any] | bytes) -> list[dict[str, Any]]:
+        """The dead letters that these messages leave, once the worker has run a task that came after them."""
+        before = self.dead_letters()
         for entry in entries:
             send(self.db, entry)
         self.works()
-        return [letter for letter in self.letters() if letter not in before]
+        return [dead_letter for dead_letter in self.dead_letters() if dead_letter not in before]
 
     def works(self) -> None:
         """The worker runs an ordinary task; then nothing waits any more, in the queue or unacknowledged."""
@@ -65,26 +65,28 @@ only_prefork = pytest.mark.parametrize("bench", ["prefork"], indirect=True)
 
 
 def fails(bench: Bench, entry: dict[str, Any]) -> dict[str, Any]:
-    """The one letter that this task leaves, whose common fields are as they should be."""
-    letters = bench.letters_after(entry)
-    assert [letter["task_id"] for letter in letters] == [entry["headers"]["id"]]
-    letter = letters[0]
-    assert letter["task"] == entry["headers"]["task"]
-    assert letter["queue_from"] == "tasks"
-    assert letter["failed_at"].endswith("Z")
-    failed_at = parse_time(letter["failed_at"].encode())
+    """The one dead letter that this task leaves, whose common fields are as they should be."""
+    dead_letters = bench.dead_letters_after(entry)
+    assert [dead_letter["task_id"] for dead_letter in dead_letters] == [entry["headers"]["id"]]
+    dead_letter = dead_letters[0]
+    assert dead_letter["task"] == entry["headers"]["task"]
+    assert dead_letter["queue_from"] == "tasks"
+    assert dead_letter["failed_at"].endswith("Z")
+    failed_at = parse_time(dead_letter["failed_at"].encode())
     assert failed_at is not None
-    assert bench.db.call("ZSCORE", LETTERS, raw_letter(bench, letter["id"])) == int(failed_at.timestamp())
-    return letter
+    assert bench.db.call("ZSCORE", DEAD_LETTERS, raw_dead_letter(bench, dead_letter["id"])) == int(
+        failed_at.timestamp()
+    )
+    return dead_letter
 
 
-def raw_letter(bench: Bench, dead_letter_id: str) -> bytes:
-    raws: list[bytes] = bench.db.call("ZRANGE", LETTERS, 0, -1)
+def raw_dead_letter(bench: Bench, dead_letter_id: str) -> bytes:
+    raws: list[bytes] = bench.db.call("ZRANGE", DEAD_LETTERS, 0, -1)
     return next(raw for raw in raws if json.loads(raw)["id"] == dead_letter_id)
 
 
-def test_an_exception_is_kept_with_arguments_and_traceback_and_without_secrets(bench: Bench) -> None:
-    letter = fails(
+def test_an_exception_is_kept_with_its_traceback_and_without_secrets(bench: Bench) -> None:
+    dead_letter = fails(
         bench,
         message(
             f"{PREFIX}.raise_an_error",
@@ -94,36 +96,36 @@ def test_an_exception_is_kept_with_arguments_and_traceback_and_without_secrets(b
             kwargs={"vm": "pooler-sad-dog", "pool": "centos", "password": "hunter2", "url": "redis://:hunter2@r/0"},
         ),
     )
-    assert letter["error_class"] == "TemplateNotFoundError"
-    assert letter["error_message"] == "no template at https://[redacted]@vcenter/t, password=[redacted]"
-    assert letter["args"] == ["über", 7, {"api_token": "[redacted]"}]
-    assert letter["kwargs"] == {
+    assert dead_letter["error_class"] == "TemplateNotFoundError"
+    assert dead_letter["error_message"] == "no template at https://[redacted]@vcenter/t, password=[redacted]"
+    assert dead_letter["args"] == ["über", 7, {"api_token": "[redacted]"}]
+    assert dead_letter["kwargs"] == {
         "vm": "pooler-sad-dog",
         "pool": "centos",
         "password": "[redacted]",
         "url": "redis://[redacted]@r/0",
     }
-    assert (letter["vm"], letter["pool"], letter["retry_count"]) == ("pooler-sad-dog", "centos", 0)
-    assert "raise TemplateNotFoundError" in letter["traceback"]
-    raw = raw_letter(bench, letter["id"])
+    assert (dead_letter["vm"], dead_letter["pool"], dead_letter["retry_count"]) == ("pooler-sad-dog", "centos", 0)
+    assert "raise TemplateNotFoundError" in dead_letter["traceback"]
+    raw = raw_dead_letter(bench, dead_letter["id"])
     assert b"hunter2" not in raw
     assert b"s3cr3t" not in raw
     assert "über".encode() in raw
 
 
 def test_wrong_arguments_are_kept(bench: Bench) -> None:
-    letter = fails(bench, message(f"{PREFIX}.take_two", 1, 2, 3))
-    assert letter["error_class"] == "TypeError"
-    assert letter["args"] == [1, 2, 3]
+    dead_letter = fails(bench, message(f"{PREFIX}.take_two", 1, 2, 3))
+    assert dead_letter["error_class"] == "TypeError"
+    assert dead_letter["args"] == [1, 2, 3]
 
 
 @pytest.mark.parametrize(
     ("task", "said"), [("exit_the_process", "SystemExit: 3"), ("run_out_of_memory", "MemoryError: no more")]
 )
 def test_a_task_that_would_end_its_process_fails_like_any_other(bench: Bench, task: str, said: str) -> None:
-    letter = fails(bench, message(f"{PREFIX}.{task}"))
-    assert letter["error_class"] == "EndedProcessError"
-    assert said in letter["error_message"]
+    dead_letter = fails(bench, message(f"{PREFIX}.{task}"))
+    assert dead_letter["error_class"] == "EndedProcessError"
+    assert said in dead_letter["error_message"]
 
 
 def test_a_rejected_task_is_kept(bench: Bench) -> None:
@@ -134,38 +136,45 @@ def test_an_answer_that_cannot_be_stored_is_kept(bench: Bench) -> None:
     assert "Encod" in fails(bench, message(f"{PREFIX}.answer_with_an_object"))["error_class"]
 
 
-def test_exhausted_retries_are_one_letter_that_counts_them(bench: Bench) -> None:
+def test_exhausted_retries_are_one_dead_letter_that_counts_them(bench: Bench) -> None:
     entry = message(f"{PREFIX}.try_again")
     send(bench.db, entry)
-    until(lambda: any(letter["task_id"] == entry["headers"]["id"] for letter in bench.letters()), "it gives up")
+    until(
+        lambda: any(dead_letter["task_id"] == entry["headers"]["id"] for dead_letter in bench.dead_letters()),
+        "it gives up",
+    )
     bench.works()
-    letters = [letter for letter in bench.letters() if letter["task_id"] == entry["headers"]["id"]]
-    assert [(letter["error_class"], letter["retry_count"]) for letter in letters] == [("TemplateNotFoundError", 1)]
+    dead_letters = [
+        dead_letter for dead_letter in bench.dead_letters() if dead_letter["task_id"] == entry["headers"]["id"]
+    ]
+    assert [(dead_letter["error_class"], dead_letter["retry_count"]) for dead_letter in dead_letters] == [
+        ("TemplateNotFoundError", 1)
+    ]
 
 
 @pytest.mark.parametrize("task", ["vanish", "kill_itself"])
 @only_prefork
-def test_a_killed_process_is_one_letter(bench: Bench, task: str) -> None:
+def test_a_killed_process_is_one_dead_letter(bench: Bench, task: str) -> None:
     assert fails(bench, message(f"{PREFIX}.{task}"))["error_class"] == "WorkerLostError"
 
 
 @only_prefork
 def test_the_soft_time_limit_is_kept(bench: Bench) -> None:
-    letter = fails(bench, message(f"{PREFIX}.sleep", 60, headers={"timelimit": [None, 1]}))
-    assert letter["error_class"] == "SoftTimeLimitExceeded"
+    dead_letter = fails(bench, message(f"{PREFIX}.sleep", 60, headers={"timelimit": [None, 1]}))
+    assert dead_letter["error_class"] == "SoftTimeLimitExceeded"
 
 
 @only_prefork
-def test_the_hard_time_limit_is_one_letter_although_it_is_signalled_twice(bench: Bench) -> None:
-    letter = fails(bench, message(f"{PREFIX}.sleep_on", 60, headers={"timelimit": [2, 1]}))
-    assert letter["error_class"] == "TimeLimitExceeded"
-    assert letter["args"] == [60]
+def test_the_hard_time_limit_is_one_dead_letter_although_it_is_signalled_twice(bench: Bench) -> None:
+    dead_letter = fails(bench, message(f"{PREFIX}.sleep_on", 60, headers={"timelimit": [2, 1]}))
+    assert dead_letter["error_class"] == "TimeLimitExceeded"
+    assert dead_letter["args"] == [60]
 
 
 def test_an_unknown_task_is_kept_with_its_arguments(bench: Bench) -> None:
-    letter = fails(bench, message("vmpooler_tasks.no_such_task", 1, kwargs={"token": "s3cr3t", "pool": "p"}))
-    assert letter["error_class"] == "NotRegistered"
-    assert (letter["args"], letter["kwargs"]) == ([1], {"token": "[redacted]", "pool": "p"})
+    dead_letter = fails(bench, message("vmpooler_tasks.no_such_task", 1, kwargs={"token": "s3cr3t", "pool": "p"}))
+    assert dead_letter["error_class"] == "NotRegistered"
+    assert (dead_letter["args"], dead_letter["kwargs"]) == ([1], {"token": "[redacted]", "pool": "p"})
 
 
 @pytest.mark.parametrize("way", ["unknown", "revoked", "expired", "raised"])
@@ -180,20 +189,20 @@ def test_a_redriven_task_that_fails_again_counts_whichever_way_it_fails(bench: B
     entry = message(task, headers={"redrive": origin.as_fields(), **expires})
     if way == "revoked":
         revoke(bench, entry)
-    letter = fails(bench, entry)
-    found = (letter["redrives"], letter["retry_count"], letter["redrive_of"])
+    dead_letter = fails(bench, entry)
+    found = (dead_letter["redrives"], dead_letter["retry_count"], dead_letter["redrive_of"])
     assert found == (2, 5, "0123456789abcdef")
     stood = runs.read(bench.db, run)
     assert stood is not None
     assert stood.counts["failed_again"] == 1
 
 
-def test_the_same_failure_delivered_twice_is_one_letter(bench: Bench) -> None:
+def test_the_same_failure_delivered_twice_is_one_dead_letter(bench: Bench) -> None:
     entry = message(f"{PREFIX}.raise_an_error", "twice")
     failed_at = parse_time(fails(bench, entry)["failed_at"].encode())
     assert failed_at is not None
     until(lambda: int(bench.db.call("TIME")[0]) > failed_at.timestamp(), "a second failure would have another time")
-    assert bench.letters_after(entry) == []
+    assert bench.dead_letters_after(entry) == []
     assert bench.worker.log.count(f"{PREFIX}.raise_an_error[{entry['headers']['id']}] received") == 2
 
 
@@ -207,27 +216,29 @@ def revoke(bench: Bench, entry: dict[str, Any]) -> None:
 def test_a_revoked_task_is_kept(bench: Bench) -> None:
     entry = message(f"{PREFIX}.succeed")
     revoke(bench, entry)
-    letter = fails(bench, entry)
-    assert (letter["error_class"], letter["error_message"]) == ("TaskRevokedError", "the task was revoked")
+    dead_letter = fails(bench, entry)
+    assert (dead_letter["error_class"], dead_letter["error_message"]) == ("TaskRevokedError", "the task was revoked")
 
 
 @only_prefork
-def test_a_terminated_task_is_one_letter(bench: Bench) -> None:
+def test_a_terminated_task_is_one_dead_letter(bench: Bench) -> None:
     entry = message(f"{PREFIX}.sleep", 60)
     send(bench.db, entry)
     bench.worker.says(f"{PREFIX}.sleep[{entry['headers']['id']}] received")
     with Celery("tests", broker=bench.installation.environment["REDIS_URL"], set_as_current=False) as client:
         client.control.revoke(entry["headers"]["id"], terminate=True)
     bench.works()
-    letters = [letter for letter in bench.letters() if letter["task_id"] == entry["headers"]["id"]]
-    assert [letter["error_message"] for letter in letters] == ["the task was terminated"]
+    dead_letters = [
+        dead_letter for dead_letter in bench.dead_letters() if dead_letter["task_id"] == entry["headers"]["id"]
+    ]
+    assert [dead_letter["error_message"] for dead_letter in dead_letters] == ["the task was terminated"]
 
 
 def test_a_task_that_nobody_took_in_time_is_kept_unless_it_is_a_tick(bench: Bench) -> None:
     long_ago = "2024-01-15T10:30:00+00:00"
-    letter = fails(bench, message(f"{PREFIX}.succeed", headers={"expires": long_ago}))
-    assert letter["error_message"] == "the task was expired"
-    assert bench.letters_after(message(f"{PREFIX}.succeed", headers={"expires": long_ago, "tick": True})) == []
+    dead_letter = fails(bench, message(f"{PREFIX}.succeed", headers={"expires": long_ago}))
+    assert dead_letter["error_message"] == "the task was expired"
+    assert bench.dead_letters_after(message(f"{PREFIX}.succeed", headers={"expires": long_ago, "tick": True})) == []
 
 
 def base64_of(text: str) -> str:
@@ -286,19 +297,19 @@ GARBAGE: dict[str, dict[str, Any] | bytes] = {
 
 
 @pytest.mark.parametrize("what", GARBAGE)
-def test_what_is_no_task_message_is_one_letter_that_keeps_it(bench: Bench, what: str) -> None:
+def test_what_is_no_task_message_is_one_dead_letter_that_keeps_it(bench: Bench, what: str) -> None:
     garbage = GARBAGE[what]
-    letters = bench.letters_after(garbage)
-    assert len(letters) == 1
-    letter = letters[0]
-    assert letter["queue_from"] == "tasks"
-    assert letter["error_message"]
-    assert holds(letter, garbage), letter
+    dead_letters = bench.dead_letters_after(garbage)
+    assert len(dead_letters) == 1
+    dead_letter = dead_letters[0]
+    assert dead_letter["queue_from"] == "tasks"
+    assert dead_letter["error_message"]
+    assert holds(dead_letter, garbage), dead_letter
 
 
-def holds(letter: dict[str, Any], garbage: dict[str, Any] | bytes) -> bool:
-    """Whether the message, or at least its body, can be got back from the letter."""
-    kept = base64.b64decode(letter["args"][0])
+def holds(dead_letter: dict[str, Any], garbage: dict[str, Any] | bytes) -> bool:
+    """Whether the message, or at least its body, can be got back from the dead letter."""
+    kept = base64.b64decode(dead_letter["args"][0])
     if isinstance(garbage, bytes):
         return kept == garbage
     with suppress(ValueError):
@@ -309,8 +320,8 @@ def holds(letter: dict[str, Any], garbage: dict[str, Any] | bytes) -> bool:
 
 def test_a_message_that_cannot_be_decoded_is_kept_without_the_secrets_in_it(bench: Bench) -> None:
     arguments = base64_of(json.dumps([["Bearer s3cr3t"], {"password": "s3cr3t"}, {}]))
-    letters = bench.letters_after(b"garbage password=s3cr3t", spoilt(body=arguments, properties=[1]))
-    kept = [base64.b64decode(letter["args"][0]) for letter in letters]
+    dead_letters = bench.dead_letters_after(b"garbage password=s3cr3t", spoilt(body=arguments, properties=[1]))
+    kept = [base64.b64decode(dead_letter["args"][0]) for dead_letter in dead_letters]
     assert b"garbage password=[redacted]" in kept
     (message_kept,) = (json.loads(raw) for raw in kept if raw.startswith(b"{"))
     assert json.loads(base64.b64decode(message_kept["body"])) == [
@@ -321,14 +332,16 @@ def test_a_message_that_cannot_be_decoded_is_kept_without_the_secrets_in_it(benc
 
 
 def test_a_flood_of_garbage_does_not_stop_the_worker(bench: Bench) -> None:
-    letters = bench.letters_after(*(f"garbage {number}".encode() for number in range(50)))
-    assert sorted(int(base64.b64decode(letter["args"][0]).split()[1]) for letter in letters) == list(range(50))
+    dead_letters = bench.dead_letters_after(*(f"garbage {number}".encode() for number in range(50)))
+    assert sorted(int(base64.b64decode(dead_letter["args"][0]).split()[1]) for dead_letter in dead_letters) == list(
+        range(50)
+    )
 
 
 def test_without_dead_letters_a_failure_is_only_logged(installation: Installation, database: Database) -> None:
     installation.configure(dlq_enabled=False)
     own = Bench(installation, installation.worker(tasks=PREFIX))
-    assert own.letters_after(message(f"{PREFIX}.raise_an_error"), b"garbage", message("no.such.task")) == []
-    assert database.call("EXISTS", LETTERS) == 0
+    assert own.dead_letters_after(message(f"{PREFIX}.raise_an_error"), b"garbage", message("no.such.task")) == []
+    assert database.call("EXISTS", DEAD_LETTERS) == 0
     own.worker.says("TemplateNotFoundError")
     own.db.close()

@@ -43,8 +43,8 @@ def test_after_a_failover_the_work_goes_on_and_nothing_is_lost(site: Watched, tm
         until(lambda: ready(database) == SIZE, "the pool is full")
         before = set(database.call("SMEMBERS", keys.queue(Queue.READY, POOL)))
         send(database, message("no.such.task"))  # for the guard and the hooks, before
-        letters = keys.dead_letters(DeadLetterQueue.TASKS)
-        until(lambda: database.call("ZCARD", letters) == 1, "a dead letter")
+        dead_letters = keys.dead_letters(DeadLetterQueue.TASKS)
+        until(lambda: database.call("ZCARD", dead_letters) == 1, "a dead letter")
         assert database.call("WAIT", 1, 5000) == 1
 
         was = site.current
@@ -53,11 +53,11 @@ def test_after_a_failover_the_work_goes_on_and_nothing_is_lost(site: Watched, tm
 
         until(lambda: _can_be_read(database), "the store finds it")
         assert before <= set(database.call("SMEMBERS", keys.queue(Queue.READY, POOL)))
-        assert database.call("ZCARD", letters) == 1
+        assert database.call("ZCARD", dead_letters) == 1
         checked = health_record.read_status(database)["last_check"]
         until(lambda: health_record.read_status(database)["last_check"] > checked, "checks go on, and ticks")
         database.call("LPUSH", QUEUE, b"no message at all")
-        until(lambda: database.call("ZCARD", letters) == 2, "the guard keeps what is no message")
+        until(lambda: database.call("ZCARD", dead_letters) == 2, "the guard keeps what is no message")
         run = CommandLine(installation.folder, installation.environment)
         asked = run("request", "centos-7=1", "--wait")
         assert asked.status == 0, asked

@@ -103,9 +103,9 @@ class Site:
         """Each entry is where it was, or where a purge puts it, exactly once; and each was counted once."""
         now = {queue: self.members(queue) for queue in MAX_AGE}
         gone = self.before[Queue.PENDING] - now[Queue.PENDING]
-        letters = letters_by_vm(self.db)
-        assert set(letters) == gone <= self.stale[Queue.PENDING]
-        assert set(letters.values()) <= {1}
+        dead_letters = dead_letters_by_vm(self.db)
+        assert set(dead_letters) == gone <= self.stale[Queue.PENDING]
+        assert set(dead_letters.values()) <= {1}
         assert self.counted("purged:pending:") == self.counted("dead_letters:pending") == len(gone)
 
         moved = self.before[Queue.READY] - now[Queue.READY]
@@ -140,7 +140,7 @@ def since(metadata: dict[str, str], queue: Queue) -> float:
     return stamp.timestamp()
 
 
-def letters_by_vm(db: Database) -> Counter[str]:
+def dead_letters_by_vm(db: Database) -> Counter[str]:
     raws = db.call("ZRANGE", keys.dead_letters(DeadLetterQueue.PENDING), 0, -1)
     return Counter(json.loads(raw)["vm"] for raw in raws)
 
@@ -216,8 +216,10 @@ def test_a_whole_cycle_without_memory_is_said_kept_and_recorded(site: Site) -> N
     worker.says(FAILED).says(f"{check} succeeded").says(f"{last} succeeded")
     assert f"{cycle} succeeded" not in worker.log
     assert "purge_failed" in reasons(site.db)
-    letters = [json.loads(raw) for raw in site.db.call("ZRANGE", keys.dead_letters(DeadLetterQueue.TASKS), 0, -1)]
-    assert [(letter["task"], letter["error_class"]) for letter in letters] == [(PURGE, "StoreRefusedError")]
+    dead_letters = [json.loads(raw) for raw in site.db.call("ZRANGE", keys.dead_letters(DeadLetterQueue.TASKS), 0, -1)]
+    assert [(dead_letter["task"], dead_letter["error_class"]) for dead_letter in dead_letters] == [
+        (PURGE, "StoreRefusedError")
+    ]
     until(lambda: waiting(site.db) == 0, "what was done is acknowledged")
     assert site.counted("purged:") == 0
 

@@ -106,8 +106,8 @@ def test_celery_call_and_celery_result(installation: Installation, database: Dat
     assert (real["dry_run"], real["total"], real["errors"]) == (False, 1, [])
     assert stale.members(Queue.PENDING) == {b"fresh"}
     assert stale.members(Queue.READY) == {b"idle", b"usable"}
-    letters = [json.loads(raw) for raw in database.call("ZRANGE", keys.dead_letters(DeadLetterQueue.PENDING), 0, -1)]
-    assert [letter["vm"] for letter in letters] == ["stuck"]
+    entries = [json.loads(raw) for raw in database.call("ZRANGE", keys.dead_letters(DeadLetterQueue.PENDING), 0, -1)]
+    assert [entry["vm"] for entry in entries] == ["stuck"]
 
     check = ast.literal_eval(installation.run(*CELERY, "result", installation.call(HEALTH_CHECK)))
     assert check["dlq_total_size"] == 1
@@ -122,9 +122,11 @@ def test_arguments_that_cannot_be_meant_fail_the_task_and_purge_nothing(
         installation.call(PURGE, **order)
     tasks = keys.dead_letters(DeadLetterQueue.TASKS)
     until(lambda: database.call("ZCARD", tasks) == 4, lambda: f"four dead letters; the worker said:\n{worker.log}")
-    letters = [json.loads(raw) for raw in database.call("ZRANGE", tasks, 0, -1)]
-    assert {letter["error_class"] for letter in letters} == {"InvalidInputError"}
-    assert sorted(letter["error_message"].removeprefix("The input is not valid: ") for letter in letters) == [
+    dead_letters = [json.loads(raw) for raw in database.call("ZRANGE", tasks, 0, -1)]
+    assert {dead_letter["error_class"] for dead_letter in dead_letters} == {"InvalidInputError"}
+    assert sorted(
+        dead_letter["error_message"].removeprefix("The input is not valid: ") for dead_letter in dead_letters
+    ) == [
         "dry_run must be true or false, not 'false'",
         f"no pool 'nope'; there are {POOL}",
         "no queue 'pendng'; did you mean pending?",

@@ -34,13 +34,13 @@ OTHER_POOL = "ubuntu-2004-x86_64"
 REQUEST = "req-abc123"
 MINUTE, HOUR, DAY = 60, 3600, 86400
 
-DLQ = "1. Dead-Letter Queue (DLQ)"
+DLQ = "1. Dead-Dead letter Queue (DLQ)"
 HEALTH = "3. Health Checks"
 FAILED_REQUEST = "Scenario 1: Investigating Failed VM Requests"
 BACKUP = "Scenario 2: Queue Backup"
 HIGH_DLQ = "Scenario 3: High DLQ Size"
 CHANGED_LIMITS = "Scenario 4: Testing Configuration Changes"
-NO_LETTERS = "DLQ Not Capturing Failures"
+NO_DEAD_LETTERS = "DLQ Not Capturing Failures"
 NO_HEALTH = "Health Check Not Updating"
 NO_METRICS = "Metrics Not Appearing"
 
@@ -63,7 +63,7 @@ class Site:
     installation: Installation
     shell: Shell
     world: World
-    letters: dict[DeadLetterQueue, list[Fields]] = field(default_factory=dict)
+    dead_letters: dict[DeadLetterQueue, list[Fields]] = field(default_factory=dict)
 
     @property
     def settings(self) -> Settings:
@@ -72,7 +72,7 @@ class Site:
     def fail(self, queue: DeadLetterQueue, vm: str, error: str, *, request: str | None = None) -> None:
         """A VM fails now, as the clone and check tasks report it."""
         names = {"request_id": request.encode(), "pool_alias": b"centos-7"} if request else {}
-        letter = failed_vm(
+        dead_letter = failed_vm(
             queue=queue,
             vm=vm.encode(),
             pool=POOL,
@@ -82,7 +82,7 @@ class Site:
             identity=vm.encode(),
             origin=RequestOrigin(retry_count=3, **names),
         )
-        push(self.world.db, queue, letter, now=self.world.now, limits=LIMITS)
+        push(self.world.db, queue, dead_letter, now=self.world.now, limits=LIMITS)
         self._expect(queue, vm, "StandardError", error, request, retry_count=3)
 
     def purge(self, vm: str, age: int, *, request: str | None = None) -> None:
@@ -97,7 +97,7 @@ class Site:
         self, queue: DeadLetterQueue, vm: str, error_class: str, error: str, request: str | None, retry_count: int
     ) -> None:
         """The guide's fields, in its order."""
-        self.letters.setdefault(queue, []).append(
+        self.dead_letters.setdefault(queue, []).append(
             {
                 "vm": vm,
                 "pool": POOL,
@@ -222,12 +222,16 @@ def lines(*shown: str) -> str:
 
 
 def entries(site: Site, queue: DeadLetterQueue) -> list[str]:
-    return [json.dumps(letter, ensure_ascii=False, separators=(",", ":")) for letter in site.letters[queue]]
+    return [
+        json.dumps(dead_letter, ensure_ascii=False, separators=(",", ":")) for dead_letter in site.dead_letters[queue]
+    ]
 
 
 def of_the_request(site: Site, queue: DeadLetterQueue) -> str:
-    (letter,) = (letter for letter in site.letters[queue] if letter.get("request_id") == REQUEST)
-    return lines(json.dumps(letter, ensure_ascii=False, separators=(",", ":")))
+    (dead_letter,) = (
+        dead_letter for dead_letter in site.dead_letters[queue] if dead_letter.get("request_id") == REQUEST
+    )
+    return lines(json.dumps(dead_letter, ensure_ascii=False, separators=(",", ":")))
 
 
 def with_scores(site: Site) -> str:
@@ -312,8 +316,8 @@ PRINTS: dict[Command, Callable[[Site], str]] = {
     Command(
         HIGH_DLQ, "redis-cli ZRANGE vmpooler__dlq__clone 0 -1 | jq -r '.error_message' | sort | uniq -c | sort -rn"
     ): always(f"      6 {MISSING_TEMPLATE}", "      4 permission denied", "      2 failed to obtain IP"),
-    Command(NO_LETTERS, "redis-cli HGET vmpooler__config dlq_enabled"): always("true"),
-    Command(NO_LETTERS, "redis-cli PING"): always("PONG"),
+    Command(NO_DEAD_LETTERS, "redis-cli HGET vmpooler__config dlq_enabled"): always("true"),
+    Command(NO_DEAD_LETTERS, "redis-cli PING"): always("PONG"),
     Command(NO_HEALTH, "redis-cli HGET vmpooler__health last_check"): just_now,
     Command(NO_METRICS, "redis-cli HGETALL vmpooler__health"): whole_health,
 }

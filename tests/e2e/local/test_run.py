@@ -257,7 +257,7 @@ def test_ctrl_c_ends_all_of_it_and_its_data_is_there_the_next_time(tmp_path: Pat
         tree = look.tree()
         with closing(Database(look.redis_url)) as db:
             db.call("SET", "mine", "kept")
-            letters = db.call("ZRANGE", "vmpooler__dlq__clone", 0, -1)
+            dead_letters = db.call("ZRANGE", "vmpooler__dlq__clone", 0, -1)
         assert look.process is not None
         os.killpg(look.process.pid, signal.SIGINT)  # as a terminal does it: to all in the foreground
         assert look.exit_status() in (-signal.SIGINT, 2)  # what make makes of an interrupted recipe
@@ -269,7 +269,7 @@ def test_ctrl_c_ends_all_of_it_and_its_data_is_there_the_next_time(tmp_path: Pat
         assert "filled with a sample" not in look.log
         with closing(Database(look.redis_url)) as db:
             assert db.call("GET", "mine") == b"kept"
-            assert set(letters) <= set(db.call("ZRANGE", "vmpooler__dlq__clone", 0, -1))
+            assert set(dead_letters) <= set(db.call("ZRANGE", "vmpooler__dlq__clone", 0, -1))
 
 
 def test_sigterm_to_make_ends_all_of_it_and_leaves_your_redis_as_it_is(valkey: TestServer, tmp_path: Path) -> None:

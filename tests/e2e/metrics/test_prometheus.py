@@ -187,7 +187,7 @@ def fall_ill(site: Site) -> None:
         world = World(db, now=time.time())
         fail(site, db, 0)
         counted = "sum(vmpooler_dlq_letters_total)"
-        until(lambda: site.get("query", query=counted)["result"], "the first letter is scraped", pause=0.2)
+        until(lambda: site.get("query", query=counted)["result"], "the first dead letter is scraped", pause=0.2)
         for number in range(1, CAP + 50):
             fail(site, db, number)
         for number in range(25):
@@ -201,7 +201,7 @@ def fall_ill(site: Site) -> None:
 
 
 def fail(site: Site, db: Database, number: int) -> None:
-    letter = failed_vm(
+    dead_letter = failed_vm(
         queue=DeadLetterQueue.CLONE,
         vm=f"failed-{number}".encode(),
         pool=POOL,
@@ -210,7 +210,7 @@ def fail(site: Site, db: Database, number: int) -> None:
         now=time.time(),
         identity=b"",
     )
-    assert keep(db, site.settings, DeadLetterQueue.CLONE, letter, time.time())
+    assert keep(db, site.settings, DeadLetterQueue.CLONE, dead_letter, time.time())
 
 
 def overdue(site: Site) -> bool:

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from tests.support import servers
-from tests.support.commands import CommandLine, letter
+from tests.support.commands import CommandLine, dead_letter
 from tests.support.failing_tasks import PREFIX
 from tests.support.messages import message, send
 from tests.support.processes import PATIENCE, Installation, Process, configuration, until
@@ -26,7 +26,7 @@ from vmpooler_tasks.store import Database, keys
 
 pytestmark = pytest.mark.slow(seconds=50)
 
-LETTERS = keys.dead_letters(DeadLetterQueue.TASKS)
+DEAD_LETTERS = keys.dead_letters(DeadLetterQueue.TASKS)
 NOWHERE = "redis://127.0.0.1:1/0"
 
 
@@ -46,10 +46,10 @@ class Bench:
         self.next_number += 1000
 
     def sums(self, count: int, **fields: Any) -> list[int]:
-        """So many letters of tasks, oldest first: each, run again, is logged with a number that no other has."""
+        """So many dead letters of tasks, oldest first: each, run again, is logged with a number that no other has."""
         numbers = list(range(self.next_number, self.next_number + count))
         for place, number in enumerate(numbers):
-            letter(
+            dead_letter(
                 self.world,
                 "tasks",
                 1000 - place,
@@ -72,16 +72,16 @@ class Bench:
     def each_once(self, numbers: list[int]) -> None:
         until(lambda: len(self.succeeded(numbers)) == len(numbers), lambda: f"all run; did: {self.succeeded(numbers)}")
         assert set(self.succeeded(numbers).values()) <= {1}
-        assert self.letters() == []
+        assert self.dead_letters() == []
 
-    def letters(self) -> list[dict[str, Any]]:
-        return [json.loads(raw) for raw in self.world.client.zrange(LETTERS, 0, -1)]
+    def dead_letters(self) -> list[dict[str, Any]]:
+        return [json.loads(raw) for raw in self.world.client.zrange(DEAD_LETTERS, 0, -1)]
 
-    def letter_of(self, task: str, number: int) -> dict[str, Any]:
-        """The letter of this task with this argument, as soon as there is one."""
+    def dead_letter_of(self, task: str, number: int) -> dict[str, Any]:
+        """The dead letter of this task with this argument, as soon as there is one."""
 
         def there() -> list[dict[str, Any]]:
-            return [one for one in self.letters() if one.get("task") == task and one["args"] == [number]]
+            return [one for one in self.dead_letters() if one.get("task") == task and one["args"] == [number]]
 
         [found] = until(there, f"{task}({number}) fails")
         return found
@@ -102,14 +102,14 @@ def bench(shared: Bench) -> Bench:
     return shared
 
 
-def test_letters_chosen_by_a_filter_are_run_again_and_leave_a_line_in_the_audit(bench: Bench) -> None:
+def test_filtered_dead_letters_are_run_again_and_recorded_in_the_audit(bench: Bench) -> None:
     numbers = bench.sums(3, pool="a")
     others = bench.sums(2, pool="b")
     result = bench.run("dlq", "redrive", "--pool", "a", "--yes", "--why", "template is back", "--rate", "0")
     assert (result.status, result.err) == (0, "")
     assert re.fullmatch(r"Run [0-9a-f]{12} is done: 3 of 3 dead letters; 3 redriven\.\n", result.out)
     until(lambda: len(bench.succeeded(numbers)) == 3, "they are run")
-    assert sorted(one["args"][0] for one in bench.letters()) == others
+    assert sorted(one["args"][0] for one in bench.dead_letters()) == others
     [entry] = bench.run.json("audit")
     assert (entry["action"], entry["count"], entry["why"], entry["state"]) == (
         "redrive",
@@ -122,10 +122,12 @@ def test_letters_chosen_by_a_filter_are_run_again_and_leave_a_line_in_the_audit(
     bench.each_once(numbers + others)
 
 
-def test_the_json_of_a_run_says_what_became_of_its_letters(bench: Bench) -> None:
+def test_the_json_of_a_run_says_what_became_of_its_dead_letters(bench: Bench) -> None:
     numbers = bench.sums(2)
-    letter(bench.world, "clone", 5, vm="v", pool="retired", error_class="E", error_message="no", id="a" * 16)
-    letter(bench.world, "tasks", 5, id="b" * 16, error_class="UndecodableMessage", error_message="no", args=["eA=="])
+    dead_letter(bench.world, "clone", 5, vm="v", pool="retired", error_class="E", error_message="no", id="a" * 16)
+    dead_letter(
+        bench.world, "tasks", 5, id="b" * 16, error_class="UndecodableMessage", error_message="no", args=["eA=="]
+    )
     shown = bench.run.json("dlq", "redrive", "--all", "--yes", "--rate", "0")
     assert re.fullmatch("[0-9a-f]{12}", shown.pop("run"))
     assert "@" in shown.pop("who")
@@ -140,7 +142,7 @@ def test_the_json_of_a_run_says_what_became_of_its_letters(bench: Bench) -> None
         "failed_again": 0,
         "why": None,
     }
-    bench.world.client.zremrangebyrank(LETTERS, 0, -1)
+    bench.world.client.zremrangebyrank(DEAD_LETTERS, 0, -1)
     bench.each_once(numbers)
 
 
@@ -168,7 +170,7 @@ def test_a_number_of_ids_and_a_limit_choose(bench: Bench) -> None:
     first = bench.run.json("dlq", "redrive", f"{numbers[2]:016d}", "--yes")
     assert (first["selected"], first["redriven"]) == (1, 1)
     assert bench.run.json("dlq", "redrive", "--all", "--limit", "2", "--yes", "--rate", "0")["redriven"] == 2
-    assert [one["args"][0] for one in bench.letters()] == [numbers[3]], "the oldest came first"
+    assert [one["args"][0] for one in bench.dead_letters()] == [numbers[3]], "the oldest came first"
     bench.run("dlq", "redrive", "--all", "--yes")
     bench.each_once(numbers)
 
@@ -178,15 +180,15 @@ def test_an_id_that_is_not_there_is_told_and_nothing_is_run(bench: Bench) -> Non
     result = bench.run("dlq", "redrive", f"{numbers[0]:016d}", "nowhere", "--yes")
     assert (result.status, result.out) == (1, "")
     assert result.err == "vmpooler-tasks: no dead letter with id nowhere\n"
-    assert len(bench.letters()) == 1
+    assert len(bench.dead_letters()) == 1
 
 
 def test_the_rate_is_kept(bench: Bench) -> None:
     numbers = bench.sums(4)
     with bench.run.started("dlq", "redrive", "--all", "--yes", "--rate", "4") as process:
-        until(lambda: len(bench.letters()) == 3, "the first is run")
+        until(lambda: len(bench.dead_letters()) == 3, "the first is run")
         began = bench.world.client.time()
-        until(lambda: not bench.letters(), "all are run")
+        until(lambda: not bench.dead_letters(), "all are run")
         ended = bench.world.client.time()
         assert process.wait(PATIENCE) == 0
     assert 0.5 < (ended[0] - began[0]) + (ended[1] - began[1]) / 1e6 < 10
@@ -198,7 +200,7 @@ def test_it_asks_before_it_does_anything(bench: Bench) -> None:
     refused = bench.run("dlq", "redrive", "--all", typed="n\n")
     assert refused.status == 130
     assert "Run 2 dead letters again? [y/N]" in refused.err
-    assert len(bench.letters()) == 2
+    assert len(bench.dead_letters()) == 2
     assert bench.run("dlq", "redrive", "--all", "--rate", "0", typed="y\n").status == 0
     bench.each_once(numbers)
 
@@ -225,10 +227,13 @@ def newest_run(bench: Bench) -> str:
 
 
 def begun(bench: Bench, process: "subprocess.Popen[str]", before: str, count: int) -> str:
-    """The id of the run that this process began, once it has run so many letters."""
+    """The id of the run that this process began, once it has run so many dead letters."""
     until(lambda: newest_run(bench) != before or process.poll() is not None, "it has begun")
     run = newest_run(bench)
-    until(lambda: redriven(bench, run) >= count, lambda: f"it has run {count} letters, and has {redriven(bench, run)}")
+    until(
+        lambda: redriven(bench, run) >= count,
+        lambda: f"it has run {count} dead letters, and has {redriven(bench, run)}",
+    )
     return run
 
 
@@ -284,7 +289,7 @@ def test_ctrl_c_says_how_to_go_on(bench: Bench) -> None:
     assert bench.run.json("dlq", "redrive", "--cancel", run) == {"cancelled": True}
     assert bench.run("dlq", "redrive", "--cancel", run).out == "It had ended before.\n"
     assert bench.run("dlq", "redrive", "--resume", run).out.startswith(f"Run {run} is cancelled: ")
-    assert len(bench.letters()) == len(numbers) - redriven(bench, run)
+    assert len(bench.dead_letters()) == len(numbers) - redriven(bench, run)
 
 
 def test_runs_are_listed_with_who_ordered_them_and_why(bench: Bench) -> None:
@@ -323,24 +328,24 @@ def failed_again(bench: Bench, run: str) -> int:
 def test_a_task_that_fails_again_and_again_counts_up_until_only_its_id_runs_it(bench: Bench) -> None:
     task, number = f"{PREFIX}.raise_an_error", bench.next_number
     send(bench.world.db, message(task, number))
-    found = bench.letter_of(task, number)
+    found = bench.dead_letter_of(task, number)
     assert "redrives" not in found
     for times in (1, 2, 3):
         shown = bench.run.json("dlq", "redrive", "--all", "--yes")
         assert shown["redriven"] == 1
-        former, found = found, bench.letter_of(task, number)
+        former, found = found, bench.dead_letter_of(task, number)
         assert found["id"] != former["id"]
         assert found["task_id"] != former["task_id"]
         assert (found["redrives"], found["retry_count"], found["redrive_of"]) == (times, times, former["id"])
         until(partial(failed_again, bench, shown["run"]), "its run knows")
     assert bench.run.json("dlq", "redrive", "--all", "--yes")["selected"] == 0
     assert bench.run.json("dlq", "redrive", found["id"], "--yes")["redriven"] == 1
-    assert bench.letter_of(task, number)["redrives"] == 4
+    assert bench.dead_letter_of(task, number)["redrives"] == 4
 
 
 def test_a_run_stops_when_its_tasks_fail_again(bench: Bench) -> None:
     for number in range(40):
-        letter(
+        dead_letter(
             bench.world,
             "tasks",
             100 - number,
@@ -357,11 +362,13 @@ def test_a_run_stops_when_its_tasks_fail_again(bench: Bench) -> None:
         r"Run \w+ is stopped: [123]\d of 40 dead letters; [123]\d redriven, \d+ failed again\.\n", result.out
     )
     assert "! More than 20 % failed again: fix the cause, then start a new run.\n" in result.out
-    until(lambda: len(bench.letters()) == 40, "those that failed again, and those that were never tried")
+    until(lambda: len(bench.dead_letters()) == 40, "those that failed again, and those that were never tried")
 
 
 def test_what_is_kept_is_explained(bench: Bench) -> None:
-    letter(bench.world, "tasks", 5, id="b" * 16, error_class="UndecodableMessage", error_message="no", args=["eA=="])
+    dead_letter(
+        bench.world, "tasks", 5, id="b" * 16, error_class="UndecodableMessage", error_message="no", args=["eA=="]
+    )
     result = bench.run("dlq", "redrive", "--all", "--yes")
     assert (
         "! kept: it cannot be run again, since no worker knows it as a task, its arguments were redacted, or VMPooler"
@@ -369,10 +376,12 @@ def test_what_is_kept_is_explained(bench: Bench) -> None:
     )
 
 
-def test_a_preview_and_the_question_tell_what_would_become_of_the_letters(bench: Bench) -> None:
-    letter(bench.world, "tasks", 5, id="b" * 16, error_class="UndecodableMessage", error_message="no", args=["eA=="])
-    letter(bench.world, "tasks", 5, id="c" * 16, task="vmpooler_tasks.gone", error_class="E", error_message="no")
-    letter(bench.world, "clone", 5, id="a" * 16, vm="v", pool="retired", error_class="E", error_message="no")
+def test_the_preview_and_the_confirmation_forecast_the_outcomes(bench: Bench) -> None:
+    dead_letter(
+        bench.world, "tasks", 5, id="b" * 16, error_class="UndecodableMessage", error_message="no", args=["eA=="]
+    )
+    dead_letter(bench.world, "tasks", 5, id="c" * 16, task="vmpooler_tasks.gone", error_class="E", error_message="no")
+    dead_letter(bench.world, "clone", 5, id="a" * 16, vm="v", pool="retired", error_class="E", error_message="no")
     numbers = bench.sums(1)
     text = "run 1 of 4 dead letters again, close 1 as obsolete, keep 2"
     assert bench.run("dlq", "redrive", "--all", "--dry-run").out.splitlines()[-1] == f"Would {text}."
@@ -385,7 +394,7 @@ def test_a_preview_and_the_question_tell_what_would_become_of_the_letters(bench:
     assert f"{text.capitalize()}? [y/N]" in refused.err
     shown = bench.run.json("dlq", "redrive", "--all", "--yes")
     assert (shown["redriven"], shown["obsolete"], shown["kept"]) == (1, 1, 2)
-    bench.world.client.zremrangebyrank(LETTERS, 0, -1)
+    bench.world.client.zremrangebyrank(DEAD_LETTERS, 0, -1)
     bench.each_once(numbers)
 
 
@@ -423,13 +432,13 @@ def test_without_redis_each_form_names_its_address_in_one_line(run: CommandLine,
     assert re.fullmatch(r"vmpooler-tasks: Redis does not reply: redis://127\.0\.0\.1:1/0: [^\n]+\n", result.err)
 
 
-def test_a_broker_that_does_not_answer_leaves_the_letters_and_can_be_resumed(run: CommandLine, world: World) -> None:
-    letter(world, "tasks", 60, id="a" * 16, task="t", args=[], kwargs={}, error_class="E", error_message="no")
+def test_a_run_that_an_unreachable_broker_stopped_can_be_resumed(run: CommandLine, world: World) -> None:
+    dead_letter(world, "tasks", 60, id="a" * 16, task="t", args=[], kwargs={}, error_class="E", error_message="no")
     result = run("dlq", "redrive", "--all", "--yes", CELERY_BROKER_URL="redis://127.0.0.1:1/1")
     assert (result.status, result.out) == (os.EX_UNAVAILABLE, "")
     assert "redis://127.0.0.1:1/1" in result.err
     assert "Traceback" not in result.err
-    assert world.client.zcard(LETTERS) == 1
+    assert world.client.zcard(DEAD_LETTERS) == 1
     [stood] = run.json("dlq", "redrive", "--runs")
     assert (stood["state"], stood["position"]) == ("running", 0)
     assert run.json("dlq", "redrive", "--resume", stood["run"])["redriven"] == 1
@@ -469,7 +478,7 @@ def managed(**options: Any) -> str:
 def test_clones_are_run_again_until_the_pool_is_full(valkey: TestServer, world: World, tmp_path: Path) -> None:
     with Installation(valkey.url, tmp_path, managed()) as installation:
         for number in range(4):
-            letter(world, "clone", 60 + number, vm=f"v{number}", pool=POOL, error_class="E", error_message="no")
+            dead_letter(world, "clone", 60 + number, vm=f"v{number}", pool=POOL, error_class="E", error_message="no")
         worker = installation.worker("-P", "threads", worker_concurrency=4)
         shown = CommandLine(tmp_path, installation.environment).json("dlq", "redrive", "--all", "--yes", "--rate", "0")
         assert (shown["redriven"], shown["obsolete"]) == (3, 1)
@@ -480,7 +489,7 @@ def test_clones_are_run_again_until_the_pool_is_full(valkey: TestServer, world: 
 def test_a_run_that_waits_says_once_why(valkey: TestServer, world: World, tmp_path: Path) -> None:
     with Installation(valkey.url, tmp_path, managed(task_limit=1)) as installation:
         for number in range(2):
-            letter(world, "clone", 60 + number, vm=f"v{number}", pool=POOL, error_class="E", error_message="no")
+            dead_letter(world, "clone", 60 + number, vm=f"v{number}", pool=POOL, error_class="E", error_message="no")
         run = CommandLine(tmp_path, installation.environment)
         with run.started("dlq", "redrive", "--all", "--yes", "--rate", "0", "--json") as process:
             assert process.stderr is not None
@@ -497,12 +506,12 @@ def test_a_run_that_waits_says_once_why(valkey: TestServer, world: World, tmp_pa
         worker.says("moved from 'pending' to 'ready' queue", 2)
 
 
-def test_a_run_that_waits_for_a_slot_does_not_keep_the_only_worker_from_freeing_it(
+def test_a_run_that_waits_for_a_slot_lets_the_only_worker_free_it(
     valkey: TestServer, world: World, tmp_path: Path
 ) -> None:
     with Installation(valkey.url, tmp_path, managed(task_limit=1)) as installation:
         for number in range(3):
-            letter(world, "clone", 60 + number, vm=f"v{number}", pool=POOL, error_class="E", error_message="no")
+            dead_letter(world, "clone", 60 + number, vm=f"v{number}", pool=POOL, error_class="E", error_message="no")
         worker = installation.worker()
         run = CommandLine(tmp_path, installation.environment)
         shown = run.json("dlq", "redrive", "--all", "--yes", "--rate", "0", "--enqueue")

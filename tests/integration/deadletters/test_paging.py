@@ -14,7 +14,7 @@ from vmpooler_tasks.model.deadletters.entry import StoredDeadLetter
 from vmpooler_tasks.model.deadletters.filters import DeadLetterFilter
 from vmpooler_tasks.model.names import DeadLetterQueue
 from vmpooler_tasks.store import keys
-from vmpooler_tasks.store.deadletters import read as dead_letters
+from vmpooler_tasks.store.deadletters import read as dlq
 
 pytestmark = pytest.mark.slow(seconds=15)
 
@@ -46,30 +46,30 @@ def fill(world: World, count: int, score: Scores, queue: DeadLetterQueue = CLONE
 
 
 def walk(world: World, limit: int, between: Callable[[], None] = lambda: None) -> list[StoredDeadLetter]:
-    letters: list[StoredDeadLetter] = []
+    dead_letters: list[StoredDeadLetter] = []
     cursor: str | None = None
     while True:
         page = job.read_page(world.db, DeadLetterFilter(), limit, cursor)
-        letters += page.entries
+        dead_letters += page.entries
         if page.next_cursor is None:
-            return letters
+            return dead_letters
         assert len(page.entries) == limit
         cursor = page.next_cursor
         between()
 
 
 @pytest.mark.parametrize("kind", SCORES)
-def test_ten_thousand_letters_are_paged_completely_once_each_newest_first(world: World, kind: str) -> None:
+def test_ten_thousand_dead_letters_are_paged_once_each_newest_first(world: World, kind: str) -> None:
     everything = fill(world, 10_000, SCORES[kind])
-    letters = walk(world, 2500)
-    assert len(letters) == 10_000
-    assert {letter.raw for letter in letters} == everything
-    scores = [letter.score for letter in letters]
+    dead_letters = walk(world, 2500)
+    assert len(dead_letters) == 10_000
+    assert {dead_letter.raw for dead_letter in dead_letters} == everything
+    scores = [dead_letter.score for dead_letter in dead_letters]
     assert scores == sorted(scores, reverse=True)
 
 
 @pytest.mark.parametrize("kind", ["all in one second", "each in its own second", "a few seconds"])
-def test_letters_that_arrive_meanwhile_hide_and_double_none(world: World, kind: str) -> None:
+def test_dead_letters_that_arrive_meanwhile_hide_and_double_none(world: World, kind: str) -> None:
     before = fill(world, 3000, SCORES[kind])
     arrived = 3000
 
@@ -78,17 +78,17 @@ def test_letters_that_arrive_meanwhile_hide_and_double_none(world: World, kind: 
         fill(world, 40, SCORES[kind], start=arrived)
         arrived += 40
 
-    raws = [letter.raw for letter in walk(world, 300, arrive)]
+    raws = [dead_letter.raw for dead_letter in walk(world, 300, arrive)]
     assert len(raws) == len(set(raws))
     assert before <= set(raws)
 
 
 @pytest.mark.parametrize("kind", ["all in one second", "each in its own second"])
-def test_letters_that_arrive_while_one_page_is_read_hide_and_double_none(world: World, kind: str) -> None:
+def test_dead_letters_that_arrive_while_one_page_is_read_hide_and_double_none(world: World, kind: str) -> None:
     before = fill(world, 3500, SCORES[kind])
     raws = []
-    for index, letter in enumerate(dead_letters.newest_first(world.db, [CLONE])):
-        raws.append(letter.raw)
+    for index, dead_letter in enumerate(dlq.newest_first(world.db, [CLONE])):
+        raws.append(dead_letter.raw)
         if index % 500 == 0:
             fill(world, 20, SCORES[kind], start=10_000 + index)
     assert len(raws) == len(set(raws))
@@ -96,7 +96,7 @@ def test_letters_that_arrive_while_one_page_is_read_hide_and_double_none(world: 
 
 
 @pytest.mark.parametrize("kind", ["all in one second", "a few seconds"])
-def test_letters_that_arrive_between_two_reads_within_a_second_double_none(
+def test_dead_letters_that_arrive_between_two_reads_double_none(
     world: World, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = fill(world, 3500, SCORES[kind])
@@ -107,16 +107,16 @@ def test_letters_that_arrive_between_two_reads_within_a_second_double_none(
         return read(*args, **options)
 
     monkeypatch.setattr(world.client, "zrange", arrive_and_read)
-    raws = [letter.raw for letter in dead_letters.newest_first(world.db, [CLONE])]
+    raws = [dead_letter.raw for dead_letter in dlq.newest_first(world.db, [CLONE])]
     assert len(raws) == len(set(raws))
     assert before <= set(raws)
 
 
-def test_letters_that_are_deleted_meanwhile_hide_no_other(world: World) -> None:
+def test_dead_letters_that_are_deleted_meanwhile_hide_no_other(world: World) -> None:
     before = fill(world, 3500, float)
     raws: list[bytes] = []
-    for index, letter in enumerate(dead_letters.newest_first(world.db, [CLONE])):
-        raws.append(letter.raw)
+    for index, dead_letter in enumerate(dlq.newest_first(world.db, [CLONE])):
+        raws.append(dead_letter.raw)
         if index % 500 == 499:
             world.client.zrem(keys.dead_letters(CLONE), *raws[-400:])
     assert set(raws) == before
@@ -124,16 +124,18 @@ def test_letters_that_are_deleted_meanwhile_hide_no_other(world: World) -> None:
 
 def test_queues_are_merged_by_time_across_pages(world: World) -> None:
     everything = fill(world, 1500, float) | fill(world, 1500, lambda index: index + 0.5, PENDING)
-    letters = walk(world, 700)
-    assert {letter.raw for letter in letters} == everything
-    assert len(letters) == 3000
-    assert [letter.score for letter in letters] == sorted((letter.score for letter in letters), reverse=True)
+    dead_letters = walk(world, 700)
+    assert {dead_letter.raw for dead_letter in dead_letters} == everything
+    assert len(dead_letters) == 3000
+    assert [dead_letter.score for dead_letter in dead_letters] == sorted(
+        (dead_letter.score for dead_letter in dead_letters), reverse=True
+    )
 
 
 def test_the_order_within_a_second_is_the_same_for_each_reader(world: World) -> None:
     fill(world, 2500, SCORES["all in one second"])
-    whole = [letter.id for letter in walk(world, 2500)]
-    assert whole == [letter.id for letter in walk(world, 77)]
+    whole = [dead_letter.id for dead_letter in walk(world, 2500)]
+    assert whole == [dead_letter.id for dead_letter in walk(world, 77)]
     assert whole == sorted(whole)
 
 
@@ -169,11 +171,11 @@ def test_what_is_no_cursor_is_refused(world: World, cursor: str) -> None:
 def test_scores_beyond_every_calendar_are_paged_as_well(world: World) -> None:
     world.client.zadd(keys.dead_letters(CLONE), {"a": "inf", "b": "-inf", "c": 1e300, "d": -1e300, "e": 0})
     for limit in (1, 2):
-        assert [letter.raw for letter in walk(world, limit)] == [b"a", b"c", b"e", b"d", b"b"]
+        assert [dead_letter.raw for dead_letter in walk(world, limit)] == [b"a", b"c", b"e", b"d", b"b"]
 
 
 @pytest.mark.parametrize("cursor", ["nan:x", "-nan:", "NaN:0123456789abcdef"])
-def test_a_cursor_with_a_time_that_no_letter_can_have_is_refused(world: World, cursor: str) -> None:
+def test_a_cursor_with_a_time_that_no_dead_letter_can_have_is_refused(world: World, cursor: str) -> None:
     with pytest.raises(ValueError, match="no dead letter has such a time"):
         job.read_page(world.db, DeadLetterFilter(), 10, cursor)
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.support.cycles import audit, counters, cycle
-from tests.support.promises import WEEK, fail, letters
+from tests.support.promises import WEEK, dead_letters, fail
 from tests.support.world import POOL, World
 from vmpooler_tasks.errors import WrongTypeError
 from vmpooler_tasks.jobs.deadletters import query as job
@@ -17,7 +17,7 @@ from vmpooler_tasks.model.deadletters.entry import DeadLetter, StoredDeadLetter,
 from vmpooler_tasks.model.deadletters.filters import DeadLetterFilter
 from vmpooler_tasks.model.names import DeadLetterQueue, Queue
 from vmpooler_tasks.store import keys
-from vmpooler_tasks.store.deadletters import read as dead_letters
+from vmpooler_tasks.store.deadletters import read as dlq
 from vmpooler_tasks.store.deadletters.push import push as push_dead_letter
 from vmpooler_tasks.store.deadletters.trim import DeadLetterLimits, Trimmed, trim
 
@@ -28,7 +28,7 @@ DAY = 86400
 CLONE, PENDING, TASKS = DeadLetterQueue.CLONE, DeadLetterQueue.PENDING, DeadLetterQueue.TASKS
 
 
-def letter(name: str = "a", **changes: Any) -> DeadLetter:
+def dead_letter(name: str = "a", **changes: Any) -> DeadLetter:
     whole: dict[str, Any] = {
         "vm": f"pooler-{name}",
         "pool": POOL,
@@ -42,7 +42,7 @@ def letter(name: str = "a", **changes: Any) -> DeadLetter:
 
 
 def push(world: World, name: str = "a", limits: DeadLetterLimits = WEEK, **changes: Any) -> tuple[bool, Trimmed]:
-    return push_dead_letter(world.db, CLONE, letter(name, **changes), now=world.now, limits=limits)
+    return push_dead_letter(world.db, CLONE, dead_letter(name, **changes), now=world.now, limits=limits)
 
 
 def of_vmpooler(world: World, name: str, queue: DeadLetterQueue = CLONE, age: int = 0, **fields: Any) -> bytes:
@@ -58,15 +58,15 @@ def found(world: World, **wanted: Any) -> list[StoredDeadLetter]:
     return list(job.find(world.db, DeadLetterFilter(**wanted)))
 
 
-def vms(letters_found: list[StoredDeadLetter]) -> list[str]:
-    return [each.text("vm") for each in letters_found]
+def vms(dead_letters_found: list[StoredDeadLetter]) -> list[str]:
+    return [each.text("vm") for each in dead_letters_found]
 
 
-def test_a_letter_is_pushed_with_the_epoch_as_its_score_and_counted(world: World) -> None:
+def test_a_dead_letter_is_pushed_with_the_epoch_as_its_score_and_counted(world: World) -> None:
     world.now += 0.75
     assert push(world) == (True, Trimmed(0, 0))
     [(member, score)] = world.client.zrange("vmpooler__dlq__clone", 0, -1, withscores=True)
-    assert member.decode() == letter().member()
+    assert member.decode() == dead_letter().member()
     assert score == int(world.now)
     assert counters(world) == {"dead_letters:clone": 1}
     assert 0 < world.client.ttl("vmpooler__dlq__clone") <= WEEK.ttl_seconds
@@ -77,16 +77,16 @@ def test_the_same_failure_delivered_twice_is_one_entry(world: World) -> None:
     world.now += 60
     assert not push(world, error_message="told a second time", failed_at="2024-01-15T10:31:00Z")[0]
     assert push(world, "b")[0]
-    assert [entry["vm"] for entry in letters(world, "clone")] == ["pooler-a", "pooler-b"]
+    assert [entry["vm"] for entry in dead_letters(world, "clone")] == ["pooler-a", "pooler-b"]
     assert counters(world) == {"dead_letters:clone": 2}
 
 
 def test_one_failure_in_two_queues_is_two_entries(world: World) -> None:
     push(world)
-    assert push_dead_letter(world.db, TASKS, letter(), now=world.now, limits=WEEK)[0]
+    assert push_dead_letter(world.db, TASKS, dead_letter(), now=world.now, limits=WEEK)[0]
 
 
-def test_a_failure_is_known_for_as_long_as_letters_are_kept(world: World) -> None:
+def test_a_failure_is_known_for_as_long_as_dead_letters_are_kept(world: World) -> None:
     short = DeadLetterLimits(100, 10)
     push(world, limits=short)
     world.now += 100
@@ -95,14 +95,14 @@ def test_a_failure_is_known_for_as_long_as_letters_are_kept(world: World) -> Non
     assert push(world, limits=short)[0]
 
 
-def test_a_letter_that_was_deleted_does_not_come_back_with_a_late_second_delivery(world: World) -> None:
+def test_a_late_second_delivery_does_not_bring_a_deleted_dead_letter_back(world: World) -> None:
     push(world)
     delete_dead_letters(world.db, found(world), who="anna", why=None)
     assert not push(world)[0]
-    assert letters(world, "clone") == []
+    assert dead_letters(world, "clone") == []
 
 
-def test_what_is_known_of_past_failures_is_bounded_like_the_letters(world: World) -> None:
+def test_what_is_known_of_past_failures_is_bounded_like_the_dead_letters(world: World) -> None:
     few = DeadLetterLimits(WEEK.ttl_seconds, 2)
     for index in range(30):
         world.now += 1
@@ -117,7 +117,7 @@ def test_the_cap_drops_the_oldest_and_counts_them(world: World) -> None:
         world.now += 1
         _, trimmed = push(world, str(index), few)
         assert trimmed == Trimmed(dropped=int(index >= 3), expired=0)
-    assert [entry["vm"] for entry in letters(world, "clone")] == ["pooler-2", "pooler-3", "pooler-4"]
+    assert [entry["vm"] for entry in dead_letters(world, "clone")] == ["pooler-2", "pooler-3", "pooler-4"]
     assert counters(world) == {"dead_letters:clone": 5, "dead_letters_dropped:clone": 2}
 
 
@@ -128,7 +128,7 @@ def test_a_push_lets_go_what_is_too_old(world: World) -> None:
     push(world, "young", short)
     world.now += 51
     assert push(world, "new", short)[1] == Trimmed(dropped=0, expired=1)
-    assert [entry["vm"] for entry in letters(world, "clone")] == ["pooler-young", "pooler-new"]
+    assert [entry["vm"] for entry in dead_letters(world, "clone")] == ["pooler-young", "pooler-new"]
 
 
 def test_a_push_is_refused_whole_where_the_key_is_of_another_type(world: World) -> None:
@@ -139,17 +139,17 @@ def test_a_push_is_refused_whole_where_the_key_is_of_another_type(world: World) 
     assert push(world)[0], "it is not taken for one that was written"
 
 
-def test_a_letter_is_kept_even_when_redis_is_out_of_memory(world: World) -> None:
+def test_a_dead_letter_is_kept_even_when_redis_is_out_of_memory(world: World) -> None:
     world.client.script_flush()
     world.client.config_set("maxmemory", "1")
     try:
         assert push(world)[0]
     finally:
         world.client.config_set("maxmemory", "0")
-    assert [entry["vm"] for entry in letters(world, "clone")] == ["pooler-a"]
+    assert [entry["vm"] for entry in dead_letters(world, "clone")] == ["pooler-a"]
 
 
-def test_letters_that_are_too_old_are_never_counted_as_dropped(world: World) -> None:
+def test_dead_letters_that_are_too_old_are_never_counted_as_dropped(world: World) -> None:
     old = {f"old-{index}": world.now - 10 * DAY + index for index in range(2500)}
     world.client.zadd("vmpooler__dlq__clone", old)
     trimmed = trim(world.db, DeadLetterQueue.CLONE, now=world.now, limits=DeadLetterLimits(DAY, 100))
@@ -163,7 +163,7 @@ def test_no_call_drops_more_than_a_thousand_and_trimming_drops_all(world: World)
     assert push(world, "new", limits)[1] == Trimmed(dropped=1000, expired=0)
     trimmed = trim(world.db, DeadLetterQueue.CLONE, now=world.now, limits=limits)
     assert trimmed == Trimmed(dropped=1401, expired=0)
-    assert dead_letters.size(world.db, DeadLetterQueue.CLONE) == 100
+    assert dlq.size(world.db, DeadLetterQueue.CLONE) == 100
 
 
 @pytest.mark.parametrize("page", [1, 7, 20, 1000, 5000])
@@ -173,17 +173,17 @@ def test_trimming_removes_all_whatever_the_page(world: World, page: int) -> None
     world.client.zadd("vmpooler__dlq__clone", {f"new-{index}": world.now for index in range(25)})
     trimmed = trim(world.db, CLONE, now=world.now, limits=DeadLetterLimits(DAY, 5), page=page)
     assert trimmed == Trimmed(dropped=20, expired=20)
-    assert dead_letters.size(world.db, CLONE) == 5
+    assert dlq.size(world.db, CLONE) == 5
 
 
 def test_a_page_of_thousands_leaves_no_expired_dead_letter_behind(world: World) -> None:
     world.client.zadd("vmpooler__dlq__clone", {f"old-{index}": world.now - 10 * DAY for index in range(2500)})
     trimmed = trim(world.db, CLONE, now=world.now, limits=DeadLetterLimits(DAY, 100), page=5000)
     assert trimmed == Trimmed(dropped=0, expired=2500)
-    assert dead_letters.size(world.db, CLONE) == 0
+    assert dlq.size(world.db, CLONE) == 0
 
 
-def test_a_letter_that_could_not_be_written_is_not_remembered_as_written(world: World) -> None:
+def test_a_dead_letter_that_was_not_written_is_not_remembered(world: World) -> None:
     world.client.set("vmpooler__dlq__clone", "a string")
     with pytest.raises(WrongTypeError):
         push(world, "new")
@@ -198,7 +198,7 @@ def test_a_broken_counter_keeps_nothing_from_being_done(world: World) -> None:
     world.vm(Queue.PENDING, "pooler-a", 7201)
     assert cycle(world).purged == {"pending": 1}
     assert world.members(Queue.PENDING) == set()
-    assert dead_letters.size(world.db, DeadLetterQueue.PENDING) == 1
+    assert dlq.size(world.db, DeadLetterQueue.PENDING) == 1
 
 
 def test_what_is_dropped_is_said(world: World, caplog: pytest.LogCaptureFixture) -> None:
@@ -307,7 +307,7 @@ def test_deleting_thousands_works_in_batches_that_add_up(world: World) -> None:
     assert counters(world)["dead_letters_deleted:tasks"] == 1201
 
 
-def test_letters_that_somebody_else_deleted_meanwhile_are_not_counted(world: World) -> None:
+def test_dead_letters_that_somebody_else_deleted_meanwhile_are_not_counted(world: World) -> None:
     push(world, "a")
     push(world, "b")
     both = found(world)

@@ -5,13 +5,13 @@ from typing import Any
 
 import pytest
 
-from tests.support.commands import letter
+from tests.support.commands import dead_letter
 from tests.support.world import NOW, POOL, World
 from vmpooler_tasks.model.deadletters.entry import failed_vm
 from vmpooler_tasks.model.names import DeadLetterQueue
 from vmpooler_tasks.store import Database, keys
 from vmpooler_tasks.store.deadletters import delete, read, recent_failures
-from vmpooler_tasks.store.deadletters import push as dead_letters
+from vmpooler_tasks.store.deadletters import push as dlq
 from vmpooler_tasks.store.deadletters.recent_failures import MAX_READ, PoolFailures
 from vmpooler_tasks.store.deadletters.trim import DeadLetterLimits
 
@@ -42,11 +42,11 @@ def push(world: World, number: int, pool: str = POOL, message: str = "full", age
         identity=str(number).encode(),
     )
     limits = DeadLetterLimits(ttl_seconds=24 * HOUR, max_entries=10 * FLOOD)
-    dead_letters.push(world.db, DeadLetterQueue.CLONE, entry, now=world.now - age, limits=limits)
+    dlq.push(world.db, DeadLetterQueue.CLONE, entry, now=world.now - age, limits=limits)
 
 
 def add(world: World, queue: str, age: float, message: str = "failed", pool: str = POOL, **options: Any) -> None:
-    letter(world, queue, age, **{"vm": "vm-1", "pool": pool, "error_message": message, **options})
+    dead_letter(world, queue, age, **{"vm": "vm-1", "pool": pool, "error_message": message, **options})
 
 
 def test_both_forms_count_and_the_newest_message_of_all_queues_is_returned(world: World) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.support.pool_world import WEEK, PoolWorld, pool
-from tests.support.promises import letters
+from tests.support.promises import dead_letters
 from tests.support.world import POOL
 from vmpooler_tasks.errors import (
     PermanentProviderError,
@@ -55,7 +55,7 @@ def test_a_failed_clone_leaves_one_dead_letter_and_is_gone(world: PoolWorld, vm:
             "queue_from": "clone",
             "error_class": "TransientProviderError",
             "error_message": "the connection was reset",
-            "failed_at": letter_time(world),
+            "failed_at": dead_letter_time(world),
             "retry_count": 0,
         }
     ]
@@ -65,7 +65,7 @@ def test_a_failed_clone_leaves_one_dead_letter_and_is_gone(world: PoolWorld, vm:
     assert not world.client.exists(keys.work(vm.encode()))
 
 
-def letter_time(world: PoolWorld) -> str:
+def dead_letter_time(world: PoolWorld) -> str:
     return world.stamp(0).replace(" +0000", "Z").replace(" ", "T")
 
 
@@ -133,7 +133,7 @@ def test_a_failure_reported_twice_is_one_dead_letter(world: PoolWorld, vm: str) 
 def test_two_vms_that_fail_alike_are_two_dead_letters(world: PoolWorld) -> None:
     for name in world.clones():
         world.fail(name, RESET)
-    assert len({entry["id"] for entry in letters(world, "clone")}) == 2
+    assert len({entry["id"] for entry in dead_letters(world, "clone")}) == 2
 
 
 def test_a_clone_that_fails_after_leaving_pending_is_one_dead_letter(world: PoolWorld, vm: str) -> None:

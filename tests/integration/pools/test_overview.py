@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from tests.support import counting_proxy
-from tests.support.commands import letter
+from tests.support.commands import dead_letter
 from tests.support.pool_world import PoolWorld, pool
 from tests.support.servers import TestServer
 from tests.support.world import NOW, POOL
@@ -29,7 +29,7 @@ def rows(world: PoolWorld) -> dict[str, PoolRow]:
 
 def failed(world: PoolWorld, age: float, message: str, queue: str = "clone", **fields: Any) -> None:
     given = {"vm": "v", "pool": POOL, "error_class": "E", "error_message": message, **fields}
-    letter(world, queue, age, **given)
+    dead_letter(world, queue, age, **given)
 
 
 def test_an_empty_pool_is_a_row_of_zeros(world: PoolWorld) -> None:

@@ -1,4 +1,4 @@
-"""Where a letter comes from: how often it was run again, for how often it failed, until it is left alone."""
+"""Where a dead letter comes from: how often it was run again, for how often it failed, until it is left alone."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -44,36 +44,36 @@ def deliver(world: Redriver) -> list[str]:
     return outcomes
 
 
-def only_letter(world: Redriver) -> Any:
-    [letter] = world.found(DeadLetterQueue.CLONE)
-    return letter
+def only_dead_letter(world: Redriver) -> Any:
+    [dead_letter] = world.found(DeadLetterQueue.CLONE)
+    return dead_letter
 
 
 def test_a_clone_that_fails_again_and_again_counts_up_until_it_is_poison(world: Redriver) -> None:
     world.provider.raises("create", BROKEN, always=True)
     [vm] = world.clones()
     world.fail(vm, BROKEN)
-    letter = only_letter(world)
-    assert "redrives" not in letter.fields
+    dead_letter = only_dead_letter(world)
+    assert "redrives" not in dead_letter.fields
     for times in (1, 2, 3):
         world.now += 60
         run = world.begin()
         world.drive(run)
         assert deliver(world) == ["PermanentProviderError"]
-        former, letter = letter, only_letter(world)
-        assert letter.id != former.id
-        assert (letter.fields["redrives"], letter.fields["retry_count"]) == (times, times)
-        assert letter.fields["redrive_of"] == former.id, "of the letter that it came of"
+        former, dead_letter = dead_letter, only_dead_letter(world)
+        assert dead_letter.id != former.id
+        assert (dead_letter.fields["redrives"], dead_letter.fields["retry_count"]) == (times, times)
+        assert dead_letter.fields["redrive_of"] == former.id, "of the dead letter that it came of"
         assert job.read_run(world.db, run).counts["failed_again"] == 1
     assert job.select(world.db, DeadLetterFilter()).dead_letters == []
-    assert world.redrive(letter.id) == {"redriven": 1}
+    assert world.redrive(dead_letter.id) == {"redriven": 1}
     deliver(world)
-    assert only_letter(world).fields["redrives"] == 4
+    assert only_dead_letter(world).fields["redrives"] == 4
     assert job.select(world.db, DeadLetterFilter()).poisoned == 1
 
 
 def test_a_clone_that_succeeds_leaves_no_trace_of_its_origin(world: Redriver) -> None:
-    world.letter()
+    world.dead_letter()
     world.redrive()
     assert deliver(world) == ["ready"]
     [vm] = world.names_in(Queue.READY)
@@ -81,19 +81,23 @@ def test_a_clone_that_succeeds_leaves_no_trace_of_its_origin(world: Redriver) ->
     assert world.left() == set()
 
 
-def test_a_vm_that_came_of_a_redrive_and_is_not_ready_in_time_knows_where_it_comes_from(world: Redriver) -> None:
-    origin = world.letter(retry_count=4)
+def test_a_redriven_vm_that_is_not_ready_in_time_knows_its_lineage(world: Redriver) -> None:
+    origin = world.dead_letter(retry_count=4)
     world.redrive()
     world.provider.default_readiness = Readiness(False, "connection refused")
     assert deliver(world) == ["pending"]
     world.now += 16 * 60
     world.round()
-    [letter] = world.found(DeadLetterQueue.PENDING)
-    assert (letter.fields["redrive_of"], letter.fields["redrives"], letter.fields["retry_count"]) == (origin, 1, 5)
+    [dead_letter] = world.found(DeadLetterQueue.PENDING)
+    assert (dead_letter.fields["redrive_of"], dead_letter.fields["redrives"], dead_letter.fields["retry_count"]) == (
+        origin,
+        1,
+        5,
+    )
 
 
 def test_a_clone_whose_worker_died_still_knows_where_it_comes_from(world: Redriver) -> None:
-    origin = world.letter()
+    origin = world.dead_letter()
     world.redrive()
     [vm] = world.names_in(Queue.PENDING)
     world.provider.raises("create", TransientProviderError("killed"), always=True)
@@ -104,11 +108,11 @@ def test_a_clone_whose_worker_died_still_knows_where_it_comes_from(world: Redriv
     with pytest.raises(TransientProviderError):
         world.clone(vm, "task-2")
     world.fail(vm, TransientProviderError("killed"), "task-2")
-    assert only_letter(world).fields["redrive_of"] == origin
+    assert only_dead_letter(world).fields["redrive_of"] == origin
 
 
 def test_the_same_failure_reported_twice_is_noted_once(world: Redriver) -> None:
-    world.letter()
+    world.dead_letter()
     run = world.begin()
     world.drive(run)
     [vm] = world.names_in(Queue.PENDING)
@@ -116,17 +120,21 @@ def test_the_same_failure_reported_twice_is_noted_once(world: Redriver) -> None:
     assert job.read_run(world.db, run).counts["failed_again"] == 1
 
 
-def test_a_failed_clone_of_a_request_counts_its_redrives_and_not_the_requests_retries(world: Redriver) -> None:
+def test_a_clone_of_a_request_counts_redrives_and_not_the_requests_retries(world: Redriver) -> None:
     world.asks(Wanted(ALIAS, "centos-7-x86_64", 1))
     world.client.hset(keys.request(REQUEST.encode()), "retry_count", 2)
     world.config["max_vm_retries"] = 0
-    origin = world.request_letter(retry_count=2)
+    origin = world.request_dead_letter(retry_count=2)
     world.redrive()
     world.provider.raises("create", BROKEN)
     assert deliver(world) == ["PermanentProviderError"]
-    letter = only_letter(world)
-    assert (letter.fields["request_id"], letter.fields["pool_alias"]) == (REQUEST, ALIAS)
-    assert (letter.fields["redrives"], letter.fields["retry_count"], letter.fields["redrive_of"]) == (1, 3, origin)
+    dead_letter = only_dead_letter(world)
+    assert (dead_letter.fields["request_id"], dead_letter.fields["pool_alias"]) == (REQUEST, ALIAS)
+    assert (dead_letter.fields["redrives"], dead_letter.fields["retry_count"], dead_letter.fields["redrive_of"]) == (
+        1,
+        3,
+        origin,
+    )
     assert world.redrive() == {"obsolete": 1}, "the request has failed"
 
 
@@ -135,7 +143,7 @@ def test_a_run_stops_by_itself_when_its_clones_fail(world: Redriver) -> None:
     world.config |= {"task_limit": 100, "breaker_failures": 1000}
     world.provider.raises("create", BROKEN, always=True)
     for number in range(30):
-        world.letter(age=number)
+        world.dead_letter(age=number)
     run = world.begin(max_failed=50)
     for _ in world.steps(run):
         deliver(world)

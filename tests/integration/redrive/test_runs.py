@@ -26,7 +26,7 @@ from vmpooler_tasks.tasks.redrive import RedriveBroker
 
 pytestmark = pytest.mark.both_servers
 
-LETTERS = 6
+DEAD_LETTERS = 6
 
 
 @pytest.fixture
@@ -36,19 +36,19 @@ def world(db: Database, server: TestServer) -> Iterator[Redriver]:
 
 
 def a_mixture(world: Redriver) -> str:
-    """A run over three letters of VMs and three of tasks, of which two are closed."""
+    """A run over three dead letters of VMs and three of tasks, of which two are closed."""
     for number in range(2):
-        world.letter("clone", 100 - number)
-        world.letter("tasks", 90 - number, args=[number])
-    world.letter("clone", 80, pool="retired")
-    world.letter("tasks", 70, task=names.CHECK_POOLS)
+        world.dead_letter("clone", 100 - number)
+        world.dead_letter("tasks", 90 - number, args=[number])
+    world.dead_letter("clone", 80, pool="retired")
+    world.dead_letter("tasks", 70, task=names.CHECK_POOLS)
     return world.begin()
 
 
 def each_once(world: Redriver, run: str) -> None:
     """What has to be true of that run, however it came to its end."""
     last = job.read_run(world.db, run)
-    assert (last.state, last.position, last.total) == (RunState.DONE, LETTERS, LETTERS)
+    assert (last.state, last.position, last.total) == (RunState.DONE, DEAD_LETTERS, DEAD_LETTERS)
     assert {name: count for name, count in last.counts.items() if count} == {"redriven": 4, "obsolete": 2}
     assert sorted(sent.args for sent in world.messages(names.MAINTENANCE_QUEUE)) == [[0], [1]]
     assert len(world.names_in(Queue.PENDING)) == world.slots() == 2
@@ -62,8 +62,8 @@ def each_once(world: Redriver, run: str) -> None:
     }
 
 
-@pytest.mark.parametrize("steps", range(LETTERS + 1))
-def test_a_run_that_is_interrupted_between_two_letters_goes_on_where_it_was(world: Redriver, steps: int) -> None:
+@pytest.mark.parametrize("steps", range(DEAD_LETTERS + 1))
+def test_an_interrupted_run_continues_where_it_was(world: Redriver, steps: int) -> None:
     run = a_mixture(world)
     list(islice(world.steps(run), steps))
     world.drive(run)
@@ -75,7 +75,7 @@ class Killed(BaseException):
 
 
 @pytest.mark.parametrize("calls", range(1, 40))
-def test_a_run_that_is_killed_before_or_after_any_of_its_steps_on_the_server_loses_and_doubles_nothing(
+def test_a_run_killed_around_any_of_its_steps_loses_and_doubles_nothing(
     world: Redriver, monkeypatch: pytest.MonkeyPatch, calls: int
 ) -> None:
     """Each step either happened or did not: the process may die on both sides of it."""
@@ -105,13 +105,13 @@ def test_a_run_that_is_killed_before_or_after_any_of_its_steps_on_the_server_los
     each_once(world, run)
 
 
-def test_a_clone_whose_message_was_not_sent_before_the_driver_died_is_taken_up_later(
+def test_a_clone_whose_message_was_never_sent_is_taken_up_later(
     world: Redriver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def dies(*_: Any) -> None:
         raise Killed
 
-    world.letter()
+    world.dead_letter()
     run = world.begin()
     with monkeypatch.context() as patched:
         patched.setattr(RedriveBroker, "hand_out", dies)
@@ -123,13 +123,13 @@ def test_a_clone_whose_message_was_not_sent_before_the_driver_died_is_taken_up_l
     assert [work.vm for work in world.reap()] == list(world.names_in(Queue.PENDING))
 
 
-def test_two_that_drive_one_run_at_once_share_its_letters(world: Redriver, server: TestServer) -> None:
+def test_two_that_drive_one_run_at_once_share_its_dead_letters(world: Redriver, server: TestServer) -> None:
     many = 40
     for number in range(many):
         if number % 2:
-            world.letter("tasks", number + 1, args=[number])
+            world.dead_letter("tasks", number + 1, args=[number])
         else:
-            world.letter("clone", number + 1)
+            world.dead_letter("clone", number + 1)
     run, together = world.begin(), threading.Barrier(2)
     seen: list[Run] = []
 
@@ -153,14 +153,14 @@ def test_two_that_drive_one_run_at_once_share_its_letters(world: Redriver, serve
     assert world.left() == set()
 
 
-def test_a_run_is_cancelled_between_two_letters_and_the_rest_stays(world: Redriver) -> None:
+def test_a_run_is_cancelled_between_two_dead_letters_and_the_rest_stays(world: Redriver) -> None:
     run = a_mixture(world)
     steps = world.steps(run)
     next(steps)
     assert job.cancel(world.db, run)
     last = list(steps)[-1]
     assert (last.state, last.position) == (RunState.CANCELLED, 1)
-    assert len(world.left()) == LETTERS - 1
+    assert len(world.left()) == DEAD_LETTERS - 1
     assert list(world.steps(run)) == [], "it cannot be resumed"
     assert not job.cancel(world.db, run), "it had ended before"
     assert [(entry["state"], entry["count"]) for entry in audit(world)] == [("cancelled", "1")]
@@ -169,19 +169,19 @@ def test_a_run_is_cancelled_between_two_letters_and_the_rest_stays(world: Redriv
 def test_a_step_of_a_run_that_was_cancelled_meanwhile_does_nothing(world: Redriver) -> None:
     run = a_mixture(world)
     driver = job._Driver(world.db, world.settings, world.broker(), world.clock, run)
-    letter = redrives.dead_letter_at(world.db, run, 0)
-    assert letter is not None
+    dead_letter = redrives.dead_letter_at(world.db, run, 0)
+    assert dead_letter is not None
     job.cancel(world.db, run)
     before = world.snapshot()
-    assert driver._redrive_vm(0, letter) is RedriveOutcome.MOVED_ON
-    assert driver._redrive_task(1, letter, RedriveOutcome.OBSOLETE) is RedriveOutcome.MOVED_ON
+    assert driver._redrive_vm(0, dead_letter) is RedriveOutcome.MOVED_ON
+    assert driver._redrive_task(1, dead_letter, RedriveOutcome.OBSOLETE) is RedriveOutcome.MOVED_ON
     assert driver.step(0) is RedriveOutcome.MOVED_ON
     assert world.snapshot() == before
 
 
-def test_a_letter_that_is_kept_is_passed(world: Redriver) -> None:
-    kept = world.letter("tasks", args=["[redacted]"])
-    world.letter("tasks", 30)
+def test_a_dead_letter_that_is_kept_is_passed(world: Redriver) -> None:
+    kept = world.dead_letter("tasks", args=["[redacted]"])
+    world.dead_letter("tasks", 30)
     assert world.redrive() == {"kept": 1, "redriven": 1}
     assert world.left() == {kept}
 
@@ -193,7 +193,7 @@ def fail_again(world: Redriver, run: str, times: int) -> None:
 
 def test_a_run_stops_when_more_than_the_set_share_has_failed_again(world: Redriver) -> None:
     for number in range(20):
-        world.letter("tasks", 100 - number)
+        world.dead_letter("tasks", 100 - number)
     run = world.begin(max_failed=50)
     steps = world.steps(run)
     list(islice(steps, 10))
@@ -208,7 +208,7 @@ def test_a_run_stops_when_more_than_the_set_share_has_failed_again(world: Redriv
 
 def test_too_few_to_tell_do_not_stop_a_run(world: Redriver) -> None:
     for number in range(9):
-        world.letter("tasks", 100 - number)
+        world.dead_letter("tasks", 100 - number)
     run = world.begin(max_failed=0)
     for _ in world.steps(run):
         fail_again(world, run, 1)
@@ -217,7 +217,7 @@ def test_too_few_to_tell_do_not_stop_a_run(world: Redriver) -> None:
 
 def test_a_share_of_a_hundred_never_stops(world: Redriver) -> None:
     for number in range(12):
-        world.letter("tasks", 100 - number)
+        world.dead_letter("tasks", 100 - number)
     run = world.begin(max_failed=100)
     for _ in world.steps(run):
         fail_again(world, run, 1)
@@ -232,21 +232,21 @@ def test_a_failure_of_a_run_that_is_forgotten_is_noted_nowhere(world: Redriver) 
 
 
 def test_the_rate_is_kept_for_what_is_run_again_and_for_nothing_else(world: Redriver) -> None:
-    world.letter("tasks", 90)
-    world.letter("tasks", 80, task=names.CHECK_POOLS)
-    world.letter("tasks", 70)
+    world.dead_letter("tasks", 90)
+    world.dead_letter("tasks", 80, task=names.CHECK_POOLS)
+    world.dead_letter("tasks", 70)
     world.drive(world.begin(rate=4))
     assert world.slept == [0.25, 0.0, 0.25]
 
 
 def test_a_rate_of_zero_is_as_fast_as_it_goes(world: Redriver) -> None:
-    world.letter("tasks")
+    world.dead_letter("tasks")
     world.drive(world.begin(rate=0))
     assert world.slept == [0.0]
 
 
 def test_a_run_shows_who_ordered_what(world: Redriver) -> None:
-    world.letter("tasks")
+    world.dead_letter("tasks")
     run = world.begin(rate=2.5, max_failed=30)
     found = job.read_run(world.db, run)
     assert (found.who, found.why, found.started) == ("anna@host", "mended", NOW)
@@ -275,16 +275,16 @@ def test_runs_are_shown_newest_first_and_for_a_week(world: Redriver) -> None:
     assert 0 < world.client.ttl(f"vmpooler_tasks__redrive__{runs[-1]}") <= KEPT_SECONDS
 
 
-def test_the_letters_of_a_run_are_let_go_with_it(world: Redriver) -> None:
-    world.letter("tasks")
+def test_the_dead_letters_of_a_run_are_let_go_with_it(world: Redriver) -> None:
+    world.dead_letter("tasks")
     run = world.begin()
-    letters = f"vmpooler_tasks__redrive__{run}__dead_letters"
-    assert 0 < world.client.ttl(letters) <= KEPT_SECONDS
+    dead_letters = f"vmpooler_tasks__redrive__{run}__dead_letters"
+    assert 0 < world.client.ttl(dead_letters) <= KEPT_SECONDS
     world.drive(run)
-    assert not world.client.exists(letters)
+    assert not world.client.exists(dead_letters)
 
 
-def test_thousands_of_letters_are_frozen_in_order(world: Redriver) -> None:
+def test_thousands_of_dead_letters_are_frozen_in_order(world: Redriver) -> None:
     world.client.zadd("vmpooler__dlq__tasks", {f"letter-{number}": number for number in range(1201)})
     run = world.begin()
     assert job.read_run(world.db, run).total == 1201
@@ -299,8 +299,8 @@ def test_what_is_no_run_is_none(world: Redriver, spoilt: dict[str, str]) -> None
     assert redrives.read(world.db, "x") is None
 
 
-def test_a_run_whose_letters_are_lost_comes_to_an_end(world: Redriver) -> None:
-    world.letter("tasks")
+def test_a_run_whose_dead_letters_are_lost_comes_to_an_end(world: Redriver) -> None:
+    world.dead_letter("tasks")
     run = world.begin()
     world.client.delete(f"vmpooler_tasks__redrive__{run}__dead_letters")
     last = world.drive(run)
@@ -308,8 +308,8 @@ def test_a_run_whose_letters_are_lost_comes_to_an_end(world: Redriver) -> None:
     assert len(world.left()) == 1
 
 
-def test_a_broker_that_does_not_answer_leaves_the_letter_and_the_run_as_they_were(world: Redriver) -> None:
-    world.letter("tasks")
+def test_an_unreachable_broker_changes_neither_dead_letter_nor_run(world: Redriver) -> None:
+    world.dead_letter("tasks")
     run = world.begin()
     world.broker_url = "redis://127.0.0.1:1/0"
     with pytest.raises(StoreUnavailableError), world.stack:
@@ -322,8 +322,8 @@ def test_a_broker_that_does_not_answer_leaves_the_letter_and_the_run_as_they_wer
 
 def test_what_happens_is_told_line_by_line(world: Redriver, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO", "vmpooler_tasks.redrive")
-    first = world.letter("tasks", task="a\nb")
-    second = world.letter("clone", 30, vm="v\x1b[2J", pool="retired")
+    first = world.dead_letter("tasks", task="a\nb")
+    second = world.dead_letter("clone", 30, vm="v\x1b[2J", pool="retired")
     run = world.begin()
     world.drive(run)
     assert caplog.messages[:3] == [

@@ -56,7 +56,7 @@ def test_a_task_goes_to_its_queue_with_its_arguments_and_where_it_comes_from(
     world: Redriver, task: str, queue: str
 ) -> None:
     args, kwargs = ["über", 7, None, {"deep": [1.5, True]}], {"vm": "v", "ñ": {"x": "漢字"}}
-    origin = world.letter("tasks", task=task, args=args, kwargs=kwargs, retry_count=2, redrives=1, task_id="old")
+    origin = world.dead_letter("tasks", task=task, args=args, kwargs=kwargs, retry_count=2, redrives=1, task_id="old")
     run = world.begin()
     world.drive(run)
     assert waiting(world) == {queue: 1}
@@ -71,7 +71,7 @@ def test_a_task_goes_to_its_queue_with_its_arguments_and_where_it_comes_from(
 
 
 def test_the_message_is_one_that_a_worker_takes(world: Redriver) -> None:
-    world.letter("tasks")
+    world.dead_letter("tasks")
     world.redrive()
     with world.broker().app.connection_for_read() as line:
         queue = line.SimpleQueue(names.MAINTENANCE_QUEUE)
@@ -112,14 +112,14 @@ def test_a_message_is_built_as_kombu_itself_stores_it(world: Redriver, priority:
 
 def test_tasks_are_taken_in_the_order_in_which_they_failed(world: Redriver) -> None:
     for number in (3, 1, 2):
-        world.letter("tasks", 10 * number, args=[number])
+        world.dead_letter("tasks", 10 * number, args=[number])
     world.redrive()
     assert [sent.args for sent in world.messages(names.MAINTENANCE_QUEUE)] == [[3], [2], [1]]
 
 
 @pytest.mark.parametrize("absent", [{"args": None}, {"kwargs": None}, {"args": None, "kwargs": None}])
 def test_arguments_that_are_not_there_are_none(world: Redriver, absent: dict[str, Any]) -> None:
-    world.letter("tasks", **absent)
+    world.dead_letter("tasks", **absent)
     world.redrive()
     [sent] = world.messages(names.MAINTENANCE_QUEUE)
     assert (sent.args, sent.kwargs) == ([], {})
@@ -134,7 +134,7 @@ def test_arguments_that_are_not_there_are_none(world: Redriver, absent: dict[str
     ],
 )
 def test_a_task_whose_arguments_were_redacted_is_kept(world: Redriver, fields: dict[str, Any]) -> None:
-    kept = world.letter("tasks", **fields)
+    kept = world.dead_letter("tasks", **fields)
     assert world.redrive() == {"kept": 1}
     assert world.left() == {kept}
     assert waiting(world) == {}
@@ -148,7 +148,7 @@ def test_a_message_that_could_not_be_decoded_is_kept(world: Redriver) -> None:
         "args": ["bm8="],
         "kwargs": {"queue": "q", "bytes": 2},
     }
-    kept = world.letter("tasks", **raw)
+    kept = world.dead_letter("tasks", **raw)
     assert world.redrive() == {"kept": 1}
     assert world.left() == {kept}
 
@@ -161,13 +161,13 @@ def test_what_no_task_can_be_called_with_is_kept_and_does_not_end_the_run(
 ) -> None:
     entry = json.dumps({"task": "t.t", "args": [], "kwargs": {}, **fields})
     world.client.zadd("vmpooler__dlq__tasks", {entry: world.now - 90})
-    world.letter("tasks", 30)
+    world.dead_letter("tasks", 30)
     assert world.redrive() == {"kept": 1, "redriven": 1}
 
 
 @pytest.mark.parametrize("task", TICKS)
 def test_what_comes_again_by_itself_is_obsolete(world: Redriver, task: str) -> None:
-    world.letter("tasks", task=task, kwargs={"pool": POOL})
+    world.dead_letter("tasks", task=task, kwargs={"pool": POOL})
     assert world.redrive() == {"obsolete": 1}
     assert world.left() == set()
     assert waiting(world) == {}
@@ -177,7 +177,7 @@ def test_what_comes_again_by_itself_is_obsolete(world: Redriver, task: str) -> N
 def test_a_vm_is_destroyed_only_if_it_still_waits_for_it(world: Redriver) -> None:
     world.completed_vm("pooler-dead")
     for vm in ("pooler-dead", "pooler-gone"):
-        world.letter("tasks", task=names.DESTROY_VM, vm=vm, pool=POOL, kwargs={"vm": vm, "pool": POOL})
+        world.dead_letter("tasks", task=names.DESTROY_VM, vm=vm, pool=POOL, kwargs={"vm": vm, "pool": POOL})
     assert world.redrive() == {"redriven": 1, "obsolete": 1}
     [sent] = world.messages(names.DESTROY_QUEUE)
     assert (sent.task, sent.kwargs) == (names.DESTROY_VM, {"vm": "pooler-dead", "pool": POOL})
@@ -186,7 +186,7 @@ def test_a_vm_is_destroyed_only_if_it_still_waits_for_it(world: Redriver) -> Non
 @pytest.mark.parametrize("queue", [Queue.PENDING, Queue.READY, Queue.RUNNING])
 def test_a_vm_that_lives_again_is_not_destroyed(world: Redriver, queue: Queue) -> None:
     world.vm(queue, "pooler-alive", 0)
-    world.letter(
+    world.dead_letter(
         "tasks", task=names.DESTROY_VM, vm="pooler-alive", pool=POOL, kwargs={"vm": "pooler-alive", "pool": POOL}
     )
     assert world.redrive() == {"obsolete": 1}
@@ -197,7 +197,7 @@ def test_a_task_with_a_name_of_ours_that_nobody_knows_is_kept(
     world: Redriver, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO", "vmpooler_tasks.redrive")
-    kept = world.letter("tasks", task="vmpooler_tasks.no_such_task")
+    kept = world.dead_letter("tasks", task="vmpooler_tasks.no_such_task")
     assert world.redrive() == {"kept": 1}
     assert world.left() == {kept}
     assert waiting(world) == {}
@@ -209,7 +209,7 @@ def test_a_task_with_a_name_of_ours_that_nobody_knows_is_kept(
 
 @pytest.mark.parametrize("task", ["their.task", "celery.backend_cleanup", "vmpooler.task"])
 def test_others_may_know_a_task_that_we_do_not(world: Redriver, task: str) -> None:
-    world.letter("tasks", task=task, error_class="NotRegistered")
+    world.dead_letter("tasks", task=task, error_class="NotRegistered")
     assert world.redrive() == {"redriven": 1}
     assert [sent.task for sent in world.messages(names.MAINTENANCE_QUEUE)] == [task]
 
@@ -227,13 +227,13 @@ def test_a_task_that_cannot_be_sent_is_kept(world: Redriver, monkeypatch: pytest
         raise InvalidInputError("it is too long")
 
     monkeypatch.setattr(RedriveBroker, "prepare", refuse)
-    kept = world.letter("tasks")
+    kept = world.dead_letter("tasks")
     assert world.drive(world.begin()).counts["kept"] == 1
     assert world.left() == {kept}
 
 
-def test_the_same_task_of_a_run_is_not_enqueued_twice_by_a_step_that_is_repeated(world: Redriver) -> None:
-    world.letter("tasks")
+def test_a_repeated_step_does_not_enqueue_its_task_twice(world: Redriver) -> None:
+    world.dead_letter("tasks")
     run = world.begin()
     driver = job._Driver(world.db, world.settings, world.broker(), world.clock, run)
     assert [driver.step(0), driver.step(0)] == ["redriven", "moved_on"]
@@ -254,7 +254,7 @@ def elsewhere(world: Redriver, tmp_path: Path) -> Iterator[Redriver]:
 
 
 def test_a_broker_on_another_server_gets_the_message(world: Redriver, elsewhere: Redriver) -> None:
-    origin = world.letter("tasks", args=[7])
+    origin = world.dead_letter("tasks", args=[7])
     run = world.begin()
     world.drive(run)
     assert waiting(world) == {}
@@ -265,9 +265,9 @@ def test_a_broker_on_another_server_gets_the_message(world: Redriver, elsewhere:
 
 
 def test_what_has_gone_or_is_obsolete_never_reaches_it(world: Redriver, elsewhere: Redriver) -> None:
-    world.letter("tasks", 90, task=names.DESTROY_VM, vm="v", kwargs={"vm": "v", "pool": POOL})
-    world.letter("tasks", 60, task=names.CHECK_POOLS)
-    world.letter("tasks", 30)
+    world.dead_letter("tasks", 90, task=names.DESTROY_VM, vm="v", kwargs={"vm": "v", "pool": POOL})
+    world.dead_letter("tasks", 60, task=names.CHECK_POOLS)
+    world.dead_letter("tasks", 30)
     run = world.begin()
     world.client.zremrangebyrank("vmpooler__dlq__tasks", 2, 2)
     last = world.drive(run)
@@ -276,7 +276,7 @@ def test_what_has_gone_or_is_obsolete_never_reaches_it(world: Redriver, elsewher
 
 
 def test_a_driver_that_comes_late_does_not_send_it_again(world: Redriver, elsewhere: Redriver) -> None:
-    world.letter("tasks")
+    world.dead_letter("tasks")
     run = world.begin()
     drivers = [job._Driver(world.db, world.settings, world.broker(), world.clock, run) for _ in range(2)]
     assert [driver.step(0) for driver in drivers] == ["redriven", "moved_on"]
@@ -284,7 +284,7 @@ def test_a_driver_that_comes_late_does_not_send_it_again(world: Redriver, elsewh
 
 
 def test_a_clone_reaches_it_as_well(world: Redriver, elsewhere: Redriver) -> None:
-    world.letter("clone")
+    world.dead_letter("clone")
     world.redrive(queues=(DeadLetterQueue.CLONE,))
     [sent] = elsewhere.messages(names.CLONE_QUEUE)
     assert world.names_in(Queue.PENDING) == {sent.kwargs["vm"]}

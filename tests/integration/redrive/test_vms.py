@@ -1,4 +1,4 @@
-"""Dead letters run again: which are chosen, and what becomes of a VM's letter, as its pool and its request stand.
+"""Dead letters run again: which are chosen, and what becomes of a VM's dead letter, as its pool and its request stand.
 
 `Redriver` is shared by the other modules about redrives.
 """
@@ -71,7 +71,7 @@ class Redriver(PoolWorld):
     def broker(self) -> RedriveBroker:
         return self.stack.enter_context(redrive_broker(self.settings))
 
-    def letter(self, queue: str = "clone", age: float = 60, *, old_form: bool = False, **fields: Any) -> str:
+    def dead_letter(self, queue: str = "clone", age: float = 60, *, old_form: bool = False, **fields: Any) -> str:
         """The id of a new dead letter: of a VM of the pool, or of a task, as its queue says."""
         epoch = self.now - age
         given = {"pool": POOL, "vm": f"gone-{age:g}"} if queue != "tasks" else {"task": "t.t", "args": [], "kwargs": {}}
@@ -86,7 +86,7 @@ class Redriver(PoolWorld):
         return next(str(one.id) for one in self.found(DeadLetterQueue(queue)) if one.raw == raw.encode())
 
     def found(self, *queues: DeadLetterQueue) -> list[Any]:
-        """The letters that are there, newest first."""
+        """The dead letters that are there, newest first."""
         return list(find(self.db, DeadLetterFilter(queues=queues or tuple(DeadLetterQueue))))
 
     def left(self) -> set[str]:
@@ -109,7 +109,7 @@ class Redriver(PoolWorld):
         return last
 
     def redrive(self, *ids: str, **wanted: Any) -> dict[str, int]:
-        """What became of so many of these letters (of all, if none is named), once all are through.
+        """What became of so many of these dead letters (of all, if none is named), once all are through.
 
         It is what was expected before.
         """
@@ -123,8 +123,8 @@ class Redriver(PoolWorld):
     def expects(self, *ids: str, **wanted: Any) -> dict[str, int]:
         """What a preview says; it changes nothing."""
         before = self.snapshot()
-        letters = job.select(self.db, DeadLetterFilter(ids=frozenset(ids), **wanted)).dead_letters
-        expected = forecast(self.db, self.settings, OWN, letters)
+        dead_letters = job.select(self.db, DeadLetterFilter(ids=frozenset(ids), **wanted)).dead_letters
+        expected = forecast(self.db, self.settings, OWN, dead_letters)
         assert self.snapshot() == before
         return {str(what): count for what, count in expected.items() if count}
 
@@ -148,8 +148,8 @@ class Redriver(PoolWorld):
             self.client.delete(keys.queue(Queue.PENDING, part.pool))
         return request
 
-    def request_letter(self, age: float = 60, **fields: Any) -> str:
-        return self.letter("clone", age, **{"request_id": REQUEST, "pool_alias": ALIAS, **fields})
+    def request_dead_letter(self, age: float = 60, **fields: Any) -> str:
+        return self.dead_letter("clone", age, **{"request_id": REQUEST, "pool_alias": ALIAS, **fields})
 
     def delivered(self, *vms: str, alias: str = ALIAS) -> None:
         self.client.sadd(keys.delivered(REQUEST.encode(), alias, POOL), *vms)
@@ -165,17 +165,17 @@ def world(db: Database, server: TestServer) -> Iterator[Redriver]:
         yield Redriver(db, url=server.url, stack=stack)
 
 
-# --- which letters ---------------------------------------------------------------------------------------------------
+# --- which dead letters ----------------------------------------------------------------------------------------------
 
 
-def some_letters(world: Redriver) -> dict[str, str]:
+def some_dead_letters(world: Redriver) -> dict[str, str]:
     """Letters by a short name."""
     return {
-        "clone": world.letter("clone", 400, vm="vm-1"),
-        "other": world.letter("clone", 300, vm="vm-2", pool="other", error_class="TemplateError"),
-        "asked": world.letter("pending", 200, vm="vm-3", request_id="r-1", error_message="no route to host 7"),
-        "ruby": world.letter("ready", 100, vm="vm-4", old_form=True, error_class="RuntimeError"),
-        "task": world.letter("tasks", 50, task="a.task"),
+        "clone": world.dead_letter("clone", 400, vm="vm-1"),
+        "other": world.dead_letter("clone", 300, vm="vm-2", pool="other", error_class="TemplateError"),
+        "asked": world.dead_letter("pending", 200, vm="vm-3", request_id="r-1", error_message="no route to host 7"),
+        "ruby": world.dead_letter("ready", 100, vm="vm-4", old_form=True, error_class="RuntimeError"),
+        "task": world.dead_letter("tasks", 50, task="a.task"),
     }
 
 
@@ -196,30 +196,30 @@ def some_letters(world: Redriver) -> dict[str, str]:
         ({"vm": "nobody"}, []),
     ],
 )
-def test_letters_are_chosen_by_each_filter_oldest_first(
+def test_dead_letters_are_chosen_by_each_filter_oldest_first(
     world: Redriver, wanted: dict[str, Any], expected: list[str]
 ) -> None:
-    ids = some_letters(world)
+    ids = some_dead_letters(world)
     found = job.select(world.db, DeadLetterFilter(**wanted))
     assert [one.id for one in found.dead_letters] == [ids[name] for name in expected]
     assert found.poisoned == 0
 
 
-def test_letters_are_chosen_by_id_in_the_order_of_their_age(world: Redriver) -> None:
-    ids = some_letters(world)
+def test_dead_letters_are_chosen_by_id_in_the_order_of_their_age(world: Redriver) -> None:
+    ids = some_dead_letters(world)
     found = job.select(world.db, DeadLetterFilter(ids=frozenset({ids["task"], ids["ruby"], ids["clone"]})))
     assert [one.id for one in found.dead_letters] == [ids["clone"], ids["ruby"], ids["task"]]
 
 
 def test_a_limit_takes_those_that_have_waited_longest(world: Redriver) -> None:
-    ids = some_letters(world)
+    ids = some_dead_letters(world)
     assert [one.id for one in job.select(world.db, DeadLetterFilter(), 2).dead_letters] == [ids["clone"], ids["other"]]
 
 
-def test_what_came_back_three_times_is_left_out_by_filters_and_taken_by_its_id(world: Redriver) -> None:
-    poison = world.letter(redrives=3)
-    worse = world.letter("tasks", 10, redrives=7)
-    sound = world.letter(age=30, redrives=2)
+def test_what_came_back_three_times_is_selected_only_by_its_id(world: Redriver) -> None:
+    poison = world.dead_letter(redrives=3)
+    worse = world.dead_letter("tasks", 10, redrives=7)
+    sound = world.dead_letter(age=30, redrives=2)
     found = job.select(world.db, DeadLetterFilter())
     assert ([one.id for one in found.dead_letters], found.poisoned) == ([sound], 2)
     assert job.select(world.db, DeadLetterFilter(pool=POOL), 1).poisoned == 1
@@ -228,15 +228,15 @@ def test_what_came_back_three_times_is_left_out_by_filters_and_taken_by_its_id(w
 
 
 def test_a_limit_is_not_used_up_by_what_is_left_out(world: Redriver) -> None:
-    world.letter(age=500, redrives=3)
-    sound = world.letter(age=30)
+    world.dead_letter(age=500, redrives=3)
+    sound = world.dead_letter(age=30)
     assert [one.id for one in job.select(world.db, DeadLetterFilter(), 1).dead_letters] == [sound]
 
 
-def test_a_preview_groups_by_queue_pool_and_error_most_first_and_changes_nothing(world: Redriver) -> None:
+def test_a_preview_groups_by_queue_pool_and_error_and_changes_nothing(world: Redriver) -> None:
     for number in range(3):
-        world.letter(age=number, error_message=f"no answer in {number} s")
-    world.letter("pending", pool="other")
+        world.dead_letter(age=number, error_message=f"no answer in {number} s")
+    world.dead_letter("pending", pool="other")
     before = world.snapshot()
     found = job.select(world.db, DeadLetterFilter())
     assert found.groups() == [(("clone", POOL, "E: no answer in <n> s"), 3), (("pending", "other", "E: no"), 1)]
@@ -244,7 +244,7 @@ def test_a_preview_groups_by_queue_pool_and_error_most_first_and_changes_nothing
 
 
 def test_a_queue_of_the_wrong_type_is_an_error_before_anything_is_begun(world: Redriver) -> None:
-    world.letter("pending")
+    world.dead_letter("pending")
     world.client.set("vmpooler__dlq__clone", "x")
     before = world.snapshot()
     with pytest.raises(WrongTypeError, match="vmpooler__dlq__clone"):
@@ -254,8 +254,8 @@ def test_a_queue_of_the_wrong_type_is_an_error_before_anything_is_begun(world: R
 
 
 def test_a_queue_that_is_spoilt_in_the_middle_of_a_run_loses_nothing(world: Redriver) -> None:
-    world.letter("pending")
-    kept = world.letter(age=30)
+    world.dead_letter("pending")
+    kept = world.dead_letter(age=30)
     run, raw = world.begin(), world.found(DeadLetterQueue.CLONE)[0].raw
     world.client.set("vmpooler__dlq__clone", "x")
     with pytest.raises(WrongTypeError):
@@ -271,24 +271,24 @@ def test_a_queue_that_is_spoilt_in_the_middle_of_a_run_loses_nothing(world: Redr
 # --- a run is frozen at its start ------------------------------------------------------------------------------------
 
 
-def test_a_letter_that_comes_later_is_not_met_in_the_same_run(world: Redriver) -> None:
-    world.letter()
+def test_a_dead_letter_that_comes_later_is_not_met_in_the_same_run(world: Redriver) -> None:
+    world.dead_letter()
     run = world.begin()
-    later = world.letter(age=90)
+    later = world.dead_letter(age=90)
     assert world.drive(run).counts["redriven"] == 1
     assert world.left() == {later}
 
 
 def test_a_successor_that_fails_at_once_is_not_met_in_the_same_run(world: Redriver) -> None:
-    world.letter()
-    world.letter(age=30)
+    world.dead_letter()
+    world.dead_letter(age=30)
     run = world.begin()
     for _ in world.steps(run):
         for one in world.messages():
             world.fail(one.kwargs["vm"], RuntimeError("again"))
     last = job.read_run(world.db, run)
     assert (last.state, last.total, last.counts["redriven"], last.counts["failed_again"]) == ("done", 2, 2, 2)
-    assert len(world.left()) == 2, "the letters of the successors"
+    assert len(world.left()) == 2, "the dead letters of the successors"
     assert len(world.messages()) == 2
 
 
@@ -296,7 +296,7 @@ def test_nothing_chosen_is_a_run_that_is_over_at_once(world: Redriver) -> None:
     assert world.redrive() == {}
 
 
-# --- the letter of a pool's VM ---------------------------------------------------------------------------------------
+# --- the dead letter of a pool's VM ----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("queue", ["clone", "pending", "ready"])
@@ -304,7 +304,7 @@ def test_nothing_chosen_is_a_run_that_is_over_at_once(world: Redriver) -> None:
 def test_a_vm_is_begun_in_place_of_a_failed_one_if_its_pool_is_short(
     world: Redriver, queue: str, old_form: bool
 ) -> None:
-    origin = world.letter(queue, old_form=old_form, retry_count=1)
+    origin = world.dead_letter(queue, old_form=old_form, retry_count=1)
     assert world.redrive() == {"redriven": 1}
     assert world.left() == set()
     [vm] = world.names_in(Queue.PENDING)
@@ -326,7 +326,7 @@ def test_a_vm_is_begun_in_place_of_a_failed_one_if_its_pool_is_short(
 
 
 def test_what_was_begun_is_made_as_any_other_clone(world: Redriver) -> None:
-    world.letter()
+    world.dead_letter()
     world.redrive()
     [sent] = world.messages()
     assert world.clone(**sent.kwargs) == "ready"
@@ -335,17 +335,17 @@ def test_what_was_begun_is_made_as_any_other_clone(world: Redriver) -> None:
 
 
 def test_a_vm_that_never_reached_a_worker_is_handed_out_again(world: Redriver) -> None:
-    world.letter()
+    world.dead_letter()
     world.redrive()
     world.client.delete("vmpooler.clone")
     world.now += 301
     assert [work.vm for work in world.reap()] == list(world.names_in(Queue.PENDING))
 
 
-def test_only_as_many_are_begun_as_the_pool_is_short_of_and_the_rest_is_closed(world: Redriver) -> None:
+def test_as_many_start_as_the_pool_lacks_and_the_rest_is_closed(world: Redriver) -> None:
     world.ready_vm("pooler-ready")
     for number in range(3):
-        world.letter(age=number)
+        world.dead_letter(age=number)
     assert world.redrive() == {"redriven": 1, "obsolete": 2}
     assert world.left() == set()
     assert len(world.messages()) == 1
@@ -353,10 +353,10 @@ def test_only_as_many_are_begun_as_the_pool_is_short_of_and_the_rest_is_closed(w
 
 
 @pytest.mark.parametrize("queue", [Queue.PENDING, Queue.READY])
-def test_a_pool_that_is_full_makes_a_letter_obsolete(world: Redriver, queue: Queue) -> None:
+def test_a_pool_that_is_full_makes_a_dead_letter_obsolete(world: Redriver, queue: Queue) -> None:
     world.vm(queue, "pooler-a", 0)
     world.vm(queue, "pooler-b", 0)
-    world.letter()
+    world.dead_letter()
     before = world.snapshot_of_vmpooler()
     assert world.redrive() == {"obsolete": 1}
     assert {key for key, value in before.items() if world.snapshot_of_vmpooler().get(key) != value} == {
@@ -366,38 +366,38 @@ def test_a_pool_that_is_full_makes_a_letter_obsolete(world: Redriver, queue: Que
 
 
 def test_the_size_that_was_set_through_the_api_is_the_one_that_counts(world: Redriver) -> None:
-    world.letter()
+    world.dead_letter()
     world.client.hset("vmpooler__config__poolsize", POOL, "0")
     assert world.redrive() == {"obsolete": 1}
-    world.letter()
+    world.dead_letter()
     world.client.hset("vmpooler__config__poolsize", POOL, "1")
     assert world.redrive() == {"redriven": 1}
 
 
-def test_a_pool_that_is_not_configured_any_more_makes_a_letter_obsolete(world: Redriver) -> None:
-    world.letter(pool="retired")
+def test_a_pool_that_is_not_configured_any_more_makes_a_dead_letter_obsolete(world: Redriver) -> None:
+    world.dead_letter(pool="retired")
     assert world.redrive() == {"obsolete": 1}
     assert world.left() == set()
 
 
 @pytest.mark.parametrize("queue", [Queue.PENDING, Queue.READY, Queue.RUNNING])
-def test_a_vm_that_lives_makes_its_letter_obsolete(world: Redriver, queue: Queue) -> None:
+def test_a_vm_that_lives_makes_its_dead_letter_obsolete(world: Redriver, queue: Queue) -> None:
     world.vm(queue, "pooler-alive", 0)
-    world.letter(vm="pooler-alive")
+    world.dead_letter(vm="pooler-alive")
     assert world.redrive() == {"obsolete": 1}
     assert world.messages() == []
 
 
 def test_a_vm_that_waits_for_its_destruction_does_not(world: Redriver) -> None:
     world.completed_vm("pooler-dead")
-    world.letter("pending", vm="pooler-dead")
+    world.dead_letter("pending", vm="pooler-dead")
     assert world.redrive() == {"redriven": 1}
     assert world.names_in(Queue.COMPLETED) == {"pooler-dead"}
 
 
 def test_without_a_free_slot_a_run_waits_where_it_is_and_goes_on_later(world: Redriver) -> None:
     world.config["task_limit"] = 1
-    first, second = world.letter(age=60), world.letter(age=30)
+    first, second = world.dead_letter(age=60), world.dead_letter(age=30)
     steps = world.steps(world.begin())
     assert next(steps).position == 1
     for _ in range(3):
@@ -412,9 +412,9 @@ def test_without_a_free_slot_a_run_waits_where_it_is_and_goes_on_later(world: Re
     assert next(steps).state is RunState.DONE
 
 
-def test_where_vmpooler_fills_its_pools_itself_the_letter_of_one_that_is_short_is_kept(world: Redriver) -> None:
+def test_a_dead_letter_of_a_pool_that_vmpooler_fills_is_kept(world: Redriver) -> None:
     world.config["manage_pools"] = False
-    kept = world.letter()
+    kept = world.dead_letter()
     assert world.expects() == {"kept": 1}
     assert world.redrive() == {"kept": 1}
     assert world.left() == {kept}
@@ -427,7 +427,7 @@ def test_where_vmpooler_fills_its_pools_itself_the_letter_of_one_that_is_short_i
     assert world.messages() == []
 
 
-# --- the letter of a request's VM ------------------------------------------------------------------------------------
+# --- the dead letter of a request's VM -------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("queue", ["clone", "pending"])
@@ -435,7 +435,7 @@ def test_where_vmpooler_fills_its_pools_itself_the_letter_of_one_that_is_short_i
 def test_a_vm_is_begun_for_a_request_that_is_short_of_one(world: Redriver, queue: str, old_form: bool) -> None:
     world.asks(Wanted(ALIAS, POOL, 2))
     world.delivered("pooler-here")
-    world.letter(queue, old_form=old_form, request_id=REQUEST, pool_alias=ALIAS)
+    world.dead_letter(queue, old_form=old_form, request_id=REQUEST, pool_alias=ALIAS)
     assert world.redrive() == {"redriven": 1}
     [vm] = world.names_in(Queue.PENDING)
     found = world.metadata(vm)
@@ -448,33 +448,33 @@ def test_a_vm_is_begun_for_a_request_that_is_short_of_one(world: Redriver, queue
 
 
 @pytest.mark.parametrize("status", ["ready", "failed", "deleted"])
-def test_a_request_that_was_answered_makes_a_letter_obsolete(world: Redriver, status: str) -> None:
+def test_a_request_that_was_answered_makes_a_dead_letter_obsolete(world: Redriver, status: str) -> None:
     world.asks(Wanted(ALIAS, POOL, 2))
     world.client.hset(keys.request(REQUEST.encode()), "status", status)
-    world.request_letter()
+    world.request_dead_letter()
     assert world.redrive() == {"obsolete": 1}
     assert world.messages() == []
 
 
-def test_a_request_that_is_gone_makes_a_letter_obsolete(world: Redriver) -> None:
-    world.request_letter()
+def test_a_request_that_is_gone_makes_a_dead_letter_obsolete(world: Redriver) -> None:
+    world.request_dead_letter()
     assert world.redrive() == {"obsolete": 1}
 
 
 @pytest.mark.parametrize("requested", ["nonsense", f"{ALIAS}:other:2", f"another:{POOL}:2", ""])
-def test_a_request_that_asks_for_something_else_makes_a_letter_obsolete(world: Redriver, requested: str) -> None:
+def test_a_request_that_asks_for_something_else_makes_a_dead_letter_obsolete(world: Redriver, requested: str) -> None:
     world.client.hset(keys.request(REQUEST.encode()), "requested", requested)
-    world.request_letter()
+    world.request_dead_letter()
     assert world.redrive() == {"obsolete": 1}
 
 
-def test_what_is_delivered_pending_or_queued_for_a_request_already_is_not_made_again(world: Redriver) -> None:
+def test_what_a_request_has_or_waits_for_is_not_made_again(world: Redriver) -> None:
     world.asks(Wanted(ALIAS, POOL, 6))
     world.delivered("pooler-here")
     world.vm(Queue.PENDING, "pooler-coming", 0, request_id=REQUEST, pool_alias=ALIAS)
     world.client.zadd(keys.PENDING_ONDEMAND_CLONES, {f"{ALIAS}:{POOL}:3:{REQUEST}": 1})
     for number in range(3):
-        world.request_letter(age=number)
+        world.request_dead_letter(age=number)
     assert world.redrive() == {"redriven": 1, "obsolete": 2}
     assert len(world.messages()) == 1
 
@@ -484,22 +484,22 @@ def test_what_is_pending_or_queued_for_others_does_not_count(world: Redriver) ->
     world.vm(Queue.PENDING, "pooler-stock", 0)
     world.vm(Queue.PENDING, "pooler-theirs", 0, request_id="another", pool_alias=ALIAS)
     world.client.zadd(keys.PENDING_ONDEMAND_CLONES, {f"{ALIAS}:{POOL}:1:another": 1})
-    world.request_letter()
+    world.request_dead_letter()
     assert world.redrive() == {"redriven": 1}
 
 
 def test_what_is_pending_for_another_part_of_the_same_request_does_not_count(world: Redriver) -> None:
     world.asks(Wanted(ALIAS, POOL, 1), Wanted(POOL, POOL, 1))
     world.vm(Queue.PENDING, "pooler-coming", 0, request_id=REQUEST, pool_alias=POOL)
-    world.request_letter()
+    world.request_dead_letter()
     assert world.redrive() == {"redriven": 1}
 
 
 def test_a_request_waits_for_a_slot_of_its_own_kind(world: Redriver) -> None:
     world.config["ondemand_clone_limit"] = 1
     world.asks(Wanted(ALIAS, POOL, 2))
-    world.request_letter(age=60)
-    world.request_letter(age=30)
+    world.request_dead_letter(age=60)
+    world.request_dead_letter(age=30)
     steps = world.steps(world.begin())
     assert [next(steps).position for _ in range(3)] == [1, 1, 1]
     assert len(world.left()) == 1
@@ -510,25 +510,25 @@ def test_a_full_pool_is_no_reason_not_to_make_a_vm_for_a_request(world: Redriver
     world.asks(Wanted(ALIAS, POOL, 1))
     for name in ("a", "b"):
         world.ready_vm(f"pooler-{name}")
-    world.request_letter()
+    world.request_dead_letter()
     assert world.redrive() == {"redriven": 1}
 
 
 def test_where_vmpooler_makes_the_clones_it_is_told_to_make_another(world: Redriver) -> None:
     world.asks(Wanted(ALIAS, POOL, 2))
     world.config["manage_pools"] = False
-    world.request_letter()
+    world.request_dead_letter()
     assert world.redrive() == {"redriven": 1}
     assert world.items() == [f"{ALIAS}:{POOL}:1:{REQUEST}"]
     assert world.members(Queue.PENDING) == set()
     assert world.messages() == []
 
 
-def test_of_several_letters_vmpooler_is_told_to_make_as_many(world: Redriver) -> None:
+def test_of_several_dead_letters_vmpooler_is_told_to_make_as_many(world: Redriver) -> None:
     world.asks(Wanted(ALIAS, POOL, 3))
     world.config["manage_pools"] = False
     for number in range(4):
-        world.request_letter(age=number)
+        world.request_dead_letter(age=number)
     assert world.redrive() == {"redriven": 3, "obsolete": 1}
     assert sum(int(item.split(":")[2]) for item in world.items()) == 3
 
@@ -536,9 +536,9 @@ def test_of_several_letters_vmpooler_is_told_to_make_as_many(world: Redriver) ->
 # --- what cannot be run again ----------------------------------------------------------------------------------------
 
 
-def test_a_letter_that_somebody_deleted_meanwhile_is_gone(world: Redriver) -> None:
-    world.letter("clone")
-    world.letter("tasks")
+def test_a_dead_letter_that_somebody_deleted_meanwhile_is_gone(world: Redriver) -> None:
+    world.dead_letter("clone")
+    world.dead_letter("tasks")
     run = world.begin()
     world.client.delete("vmpooler__dlq__clone", "vmpooler__dlq__tasks")
     last = world.drive(run)
@@ -549,24 +549,26 @@ def test_a_letter_that_somebody_deleted_meanwhile_is_gone(world: Redriver) -> No
 
 @pytest.mark.parametrize("queue", ["pending", "clone", "ready", "tasks"])
 @pytest.mark.parametrize("raw", ["no letter", "{}", '{"vm":"v"}', b"\xff\xfe", "v:1:{broken"])
-def test_what_is_no_letter_of_a_vm_or_task_stays_where_it_is(world: Redriver, queue: str, raw: str | bytes) -> None:
+def test_what_is_no_dead_letter_of_a_vm_or_task_stays_where_it_is(
+    world: Redriver, queue: str, raw: str | bytes
+) -> None:
     world.client.zadd(f"vmpooler__dlq__{queue}", {raw: world.now})
     assert world.redrive() == {"kept": 1}
     assert world.client.zcard(f"vmpooler__dlq__{queue}") == 1
 
 
 @pytest.mark.parametrize("name", ["vm", "pool", "request_id", "pool_alias"])
-def test_a_letter_with_a_name_that_is_none_does_not_end_a_run(world: Redriver, name: str) -> None:
+def test_a_dead_letter_with_a_name_that_is_none_does_not_end_a_run(world: Redriver, name: str) -> None:
     fields = {"vm": "v", "pool": POOL, "request_id": REQUEST, "pool_alias": ALIAS, name: "\ud800"}
     raw = json.dumps({"error_class": "E", "error_message": "no", **fields})
     world.client.zadd("vmpooler__dlq__clone", {raw: world.now - 90})
-    world.letter(age=30)
+    world.dead_letter(age=30)
     assert world.redrive() == {"kept": 1, "redriven": 1}
 
 
 @pytest.mark.parametrize("counts", [{"retry_count": "x", "redrives": None}, {"retry_count": -3, "redrives": [1]}])
 def test_counts_that_are_none_count_as_none(world: Redriver, counts: dict[str, Any]) -> None:
-    world.letter(**counts)
+    world.dead_letter(**counts)
     assert world.redrive() == {"redriven": 1}
     [vm] = world.names_in(Queue.PENDING)
     [lineage] = runs.read_lineages(world.db, [vm])
@@ -580,10 +582,10 @@ def test_a_run_that_nobody_knows_is_refused(world: Redriver) -> None:
             act()
 
 
-def test_a_run_leaves_one_line_in_the_audit_with_what_became_of_its_letters(world: Redriver) -> None:
+def test_a_run_leaves_one_audit_entry_with_its_outcomes(world: Redriver) -> None:
     world.pools = [pool(size=1)]
-    world.letter(age=60)
-    world.letter(age=50)
+    world.dead_letter(age=60)
+    world.dead_letter(age=50)
     world.client.zadd("vmpooler__dlq__tasks", {"no letter": world.now})
     run = world.begin()
     world.drive(run)

@@ -15,7 +15,7 @@ from vmpooler_tasks.store.fleet.audit import AuditEntry
 DLQ = "/api/v1/queue/dlq"
 
 
-def letter(world: World, number: int, queue: str = "clone", **fields: Any) -> str:
+def dead_letter(world: World, number: int, queue: str = "clone", **fields: Any) -> str:
     """Its id; the higher the number, the newer."""
     found = {
         "vm": f"vm-{number}",
@@ -42,11 +42,11 @@ def newest_audit(world: World) -> AuditEntry:
     return audit.read_newest(world.db, 1)[0]
 
 
-def test_pages_show_each_letter_once(web: httpx.Client, web_world: World) -> None:
+def test_pages_show_each_dead_letter_once(web: httpx.Client, web_world: World) -> None:
     for number in range(7):
-        letter(web_world, number)
+        dead_letter(web_world, number)
     first = web.get(DLQ, params={"limit": 4})
-    letter(web_world, 9)
+    dead_letter(web_world, 9)
     second = web.get(DLQ, params={"limit": 4, "cursor": first.json()["next_cursor"]})
     assert (ids(first), ids(second), second.json()["next_cursor"]) == ([6, 5, 4, 3], [2, 1, 0], None)
 
@@ -73,15 +73,15 @@ def test_pages_show_each_letter_once(web: httpx.Client, web_world: World) -> Non
     ],
 )
 def test_filters_select(web: httpx.Client, web_world: World, query: dict[str, Any], expected: list[int]) -> None:
-    letter(web_world, 0)
-    letter(web_world, 1, request_id="req-7")
-    letter(web_world, 2, "ready", pool="other", error_class="Timeout", error_message="no answer")
-    letter(web_world, 3, "tasks", task="some.task", error_class="ValueError", error_message="no")
+    dead_letter(web_world, 0)
+    dead_letter(web_world, 1, request_id="req-7")
+    dead_letter(web_world, 2, "ready", pool="other", error_class="Timeout", error_message="no answer")
+    dead_letter(web_world, 3, "tasks", task="some.task", error_class="ValueError", error_message="no")
     assert ids(web.get(DLQ, params=query)) == expected
 
 
-def test_lists_leave_out_what_is_long_and_one_letter_shows_all(web: httpx.Client, web_world: World) -> None:
-    one = letter(web_world, 1, "tasks", traceback="Traceback …", args=["a"], kwargs={"b": 1}, task="t")
+def test_lists_leave_out_what_is_long_and_one_dead_letter_shows_all(web: httpx.Client, web_world: World) -> None:
+    one = dead_letter(web_world, 1, "tasks", traceback="Traceback …", args=["a"], kwargs={"b": 1}, task="t")
     [listed] = web.get(DLQ).json()["letters"]
     whole = web.get(f"{DLQ}/{one}").json()
     assert {"traceback", "args", "kwargs"} & listed.keys() == set()
@@ -91,8 +91,8 @@ def test_lists_leave_out_what_is_long_and_one_letter_shows_all(web: httpx.Client
 
 def test_groups_count_what_fails_most(web: httpx.Client, web_world: World) -> None:
     for number in range(3):
-        letter(web_world, number)
-    letter(web_world, 3, "ready", error_class="Timeout", error_message="no answer")
+        dead_letter(web_world, number)
+    dead_letter(web_world, 3, "ready", error_class="Timeout", error_message="no answer")
     told = web.get(f"{DLQ}/stats").json()
     assert told["total"] == 4
     assert [(one["error"], one["count"]) for one in told["groups"]] == [
@@ -102,14 +102,14 @@ def test_groups_count_what_fails_most(web: httpx.Client, web_world: World) -> No
 
 
 def test_a_spoiled_queue_hides_no_other(web: httpx.Client, web_world: World) -> None:
-    letter(web_world, 1)
+    dead_letter(web_world, 1)
     web_world.client.set("vmpooler__dlq__ready", "no queue")
     answer = web.get(DLQ)
     assert (ids(answer), answer.json()["unreadable"]) == ([1], ["vmpooler__dlq__ready"])
 
 
 def test_deleting_one_is_in_the_audit(web: httpx.Client, web_world: World) -> None:
-    one = letter(web_world, 1)
+    one = dead_letter(web_world, 1)
     assert web.delete(f"{DLQ}/{one}", params={"why": "seen"}).json() == {"dry_run": False, "selected": 1, "deleted": 1}
     fields = newest_audit(web_world).fields
     assert (fields["action"], fields["who"], fields["why"], fields["count"]) == ("delete", "olga@web", "seen", "1")
@@ -118,7 +118,7 @@ def test_deleting_one_is_in_the_audit(web: httpx.Client, web_world: World) -> No
 
 def test_deleting_many_is_seen_before_it_is_done(web: httpx.Client, web_world: World) -> None:
     for number in range(4):
-        letter(web_world, number, pool=POOL if number else "other")
+        dead_letter(web_world, number, pool=POOL if number else "other")
     order = {"pool": POOL}
     assert web.post(f"{DLQ}/delete", json={**order, "dry_run": True}).json()["selected"] == 3
     assert web_world.client.zcard("vmpooler__dlq__clone") == 4
@@ -129,7 +129,7 @@ def test_deleting_many_is_seen_before_it_is_done(web: httpx.Client, web_world: W
 @pytest.mark.parametrize("path", ["delete", "redrive"])
 @pytest.mark.parametrize("order", [{}, {"queues": ["clone"]}, {"every": False}, {"search": ""}])
 def test_a_slip_of_the_pen_means_not_everything(web: httpx.Client, web_world: World, path: str, order: object) -> None:
-    letter(web_world, 1)
+    dead_letter(web_world, 1)
     answer = web.post(f"{DLQ}/{path}", json=order)
     assert (answer.status_code, "set every to true" in answer.json()["detail"]) == (422, True)
     assert web_world.client.zcard("vmpooler__dlq__clone") == 1
@@ -144,8 +144,8 @@ def test_a_wrong_order_is_told_by_its_part(web: httpx.Client, order: object) -> 
 
 def test_a_body_takes_a_regular_expression_and_a_query_does_not(web: httpx.Client, web_world: World) -> None:
     """Some expressions take minutes, so that only operators may send one."""
-    letter(web_world, 1)
-    letter(web_world, 2, error_message="no answer")
+    dead_letter(web_world, 1)
+    dead_letter(web_world, 2, error_message="no answer")
     body = {"match": "^standarderror: TEMPLATE [0-9]", "dry_run": True}
     assert web.post(f"{DLQ}/delete", json=body).json()["selected"] == 1
     assert web.post(f"{DLQ}/redrive", json=body).json()["selected"] == 1
@@ -155,7 +155,7 @@ def test_a_body_takes_a_regular_expression_and_a_query_does_not(web: httpx.Clien
 
 
 def test_a_redrive_is_previewed_and_then_waits_for_a_worker(web: httpx.Client, web_world: World) -> None:
-    one = letter(web_world, 1, "tasks", vm="", pool="", task="some.task", args=["a"], kwargs={})
+    one = dead_letter(web_world, 1, "tasks", vm="", pool="", task="some.task", args=["a"], kwargs={})
     preview = web.post(f"{DLQ}/redrive", json={"ids": [one], "dry_run": True})
     assert (preview.status_code, preview.json()["expected"]) == (200, {"redriven": 1, "obsolete": 0, "kept": 0})
     answer = web.post(f"{DLQ}/redrive", json={"ids": [one], "why": "mended", "rate": 5})

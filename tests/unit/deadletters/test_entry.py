@@ -24,7 +24,7 @@ NOW = 1_705_314_600.7
 PENDING, TASKS = DeadLetterQueue.PENDING, DeadLetterQueue.TASKS
 
 
-def letter(**changes: Any) -> DeadLetter:
+def dead_letter(**changes: Any) -> DeadLetter:
     whole: dict[str, Any] = {
         "queue": PENDING,
         "vm": b"pooler-happy-elephant",
@@ -39,7 +39,7 @@ def letter(**changes: Any) -> DeadLetter:
 
 
 def test_a_member_is_the_guides_example_and_the_id_behind_it() -> None:
-    member = letter().member()
+    member = dead_letter().member()
     assert json.loads(member) == {
         "vm": "pooler-happy-elephant",
         "pool": "centos-7-x86_64",
@@ -50,7 +50,7 @@ def test_a_member_is_the_guides_example_and_the_id_behind_it() -> None:
         "retry_count": 3,
         "request_id": "req-abc123",
         "pool_alias": "centos-7",
-        "id": letter().id,
+        "id": dead_letter().id,
     }
     assert list(json.loads(member)) == [
         "vm",
@@ -67,13 +67,13 @@ def test_a_member_is_the_guides_example_and_the_id_behind_it() -> None:
 
 
 def test_absent_fields_are_left_out() -> None:
-    fields = json.loads(letter(origin=RequestOrigin()).member())
+    fields = json.loads(dead_letter(origin=RequestOrigin()).member())
     assert "request_id" not in fields
     assert "pool_alias" not in fields
     assert None not in fields.values()
 
 
-def test_a_failed_tasks_letter_names_the_task_behind_the_guides_fields() -> None:
+def test_a_failed_tasks_dead_letter_names_the_task_behind_the_guides_fields() -> None:
     member = DeadLetter(
         queue_from=TASKS,
         error_class="ValueError",
@@ -102,7 +102,7 @@ def test_a_failed_tasks_letter_names_the_task_behind_the_guides_fields() -> None
 
 
 def test_text_is_raw_utf_8_on_one_line() -> None:
-    member = letter(vm="größe-☃".encode(), error_message="first\nsecond\u2028third").member()
+    member = dead_letter(vm="größe-☃".encode(), error_message="first\nsecond\u2028third").member()
     assert "größe-☃" in member
     assert len(member.splitlines()[0]) > 0
     assert "\n" not in member
@@ -110,17 +110,17 @@ def test_text_is_raw_utf_8_on_one_line() -> None:
 
 
 def test_bytes_that_are_no_utf_8_show_as_their_codes() -> None:
-    assert json.loads(letter(vm=b"pooler-\xff\xfe").member())["vm"] == "pooler-\\xff\\xfe"
+    assert json.loads(dead_letter(vm=b"pooler-\xff\xfe").member())["vm"] == "pooler-\\xff\\xfe"
 
 
 def test_a_lone_surrogate_is_written_so_that_it_can_be_stored_and_read() -> None:
-    member = letter(error_message='half a \ud83d in "ü"').member()
+    member = dead_letter(error_message='half a \ud83d in "ü"').member()
     assert json.loads(member.encode()) == json.loads(member)
     assert json.loads(member)["error_message"] == 'half a \ud83d in "ü"'
 
 
 def test_a_long_message_is_cut() -> None:
-    assert len(json.loads(letter(error_message="x" * 100_000).member())["error_message"]) == MAX_TEXT
+    assert len(json.loads(dead_letter(error_message="x" * 100_000).member())["error_message"]) == MAX_TEXT
 
 
 TEXTS = st.text(max_size=30)
@@ -143,7 +143,7 @@ JSON = st.recursive(
 def test_what_is_written_is_read_back_the_same(
     vm: bytes, message: str, request: bytes | None, args: Any, now: float
 ) -> None:
-    written = letter(vm=vm, error_message=message, origin=RequestOrigin(request_id=request), now=now)
+    written = dead_letter(vm=vm, error_message=message, origin=RequestOrigin(request_id=request), now=now)
     whole = DeadLetter(**{name: getattr(written, name) for name in FIELDS} | {"args": args})
     found = read_dead_letter(PENDING, whole.member().encode(), now)
     expected = {name: getattr(whole, name) for name in FIELDS if getattr(whole, name) is not None}
@@ -190,7 +190,7 @@ def test_vmpoolers_form_is_read_whatever_the_vm_is_called(vm: bytes, epoch: byte
     assert len(found.id) == ID_LENGTH
 
 
-def test_vmpoolers_time_with_an_offset_is_kept_and_an_unusable_one_becomes_the_score() -> None:
+def test_vmpoolers_time_with_an_offset_is_kept_an_unusable_one_is_the_score() -> None:
     assert (
         read_dead_letter(PENDING, b'v:1:{"failed_at":"2024-01-15 10:30:00 +0200"}', NOW)
         .text("failed_at")
@@ -222,7 +222,7 @@ def test_vmpoolers_time_with_an_offset_is_kept_and_an_unusable_one_becomes_the_s
     ],
     ids=lambda raw: repr(raw[:12]),
 )
-def test_what_is_no_object_of_either_form_is_a_letter_that_says_so(raw: bytes) -> None:
+def test_what_is_no_object_of_either_form_is_a_dead_letter_that_says_so(raw: bytes) -> None:
     found = read_dead_letter(PENDING, raw, NOW)
     assert found.text("error_class") == "Unreadable"
     assert found.text("error_message") == raw.decode("utf-8", "backslashreplace")[:MAX_TEXT]
@@ -249,14 +249,14 @@ def test_reading_never_fails_and_always_knows_an_id_and_a_time(raw: bytes, score
     assert json.dumps(found.as_json())
 
 
-def test_bytes_that_are_no_utf_8_do_not_make_a_letter_unreadable() -> None:
+def test_bytes_that_are_no_utf_8_do_not_make_a_dead_letter_unreadable() -> None:
     assert read_dead_letter(PENDING, b'v\xfe:1:{"vm":"v\xfe","pool":"p"}', NOW).fields["vm"] == "v\\xfe"
 
 
 def test_ids_are_stable_and_distinct() -> None:
-    assert letter().id == letter(now=NOW + 60, error_message="another try").id
+    assert dead_letter().id == dead_letter(now=NOW + 60, error_message="another try").id
     ids = {
-        letter(**change).id
+        dead_letter(**change).id
         for change in (
             {},
             {"vm": b"other"},
@@ -272,7 +272,7 @@ def test_ids_are_stable_and_distinct() -> None:
     assert dead_letter_id("\ud800") != dead_letter_id("\ud801")
 
 
-def test_letters_of_vmpoolers_form_have_ids_of_their_own_that_stay() -> None:
+def test_dead_letters_of_vmpoolers_form_have_ids_of_their_own_that_stay() -> None:
     first, second = b'a:1:{"vm":"a"}', b'a:2:{"vm":"a"}'
     assert read_dead_letter(PENDING, first, 1).id == read_dead_letter(PENDING, first, 1).id
     assert read_dead_letter(PENDING, first, 1).id != read_dead_letter(PENDING, second, 2).id
@@ -284,7 +284,7 @@ def test_letters_of_vmpoolers_form_have_ids_of_their_own_that_stay() -> None:
 
 @given(st.lists(st.binary(max_size=20), max_size=30, unique=True))
 def test_different_failures_have_different_ids(names: list[bytes]) -> None:
-    assert len({letter(vm=name).id for name in names}) == len(names)
+    assert len({dead_letter(vm=name).id for name in names}) == len(names)
 
 
 @pytest.mark.parametrize(
@@ -316,7 +316,7 @@ def test_errors_that_differ_in_numbers_and_names_alone_are_grouped(one: str, oth
         ("d-beige-flounder-2 and x-d-beige-flounder stay", "d-beige-flounder-2 and x-d-beige-flounder stay"),
     ],
 )
-def test_the_name_of_the_letters_own_vm_does_not_count(message: str, shown: str) -> None:
+def test_the_name_of_the_dead_letters_own_vm_does_not_count(message: str, shown: str) -> None:
     assert normalised(message, "d-beige-flounder") == shown
 
 

@@ -44,7 +44,7 @@ def stored(**changes: Any) -> StoredDeadLetter:
         {"since": SCORE - 1, "until": SCORE + 1, "pool": "centos-7"},
     ],
 )
-def test_a_letter_that_meets_every_condition_is_meant(condition: dict[str, Any]) -> None:
+def test_a_dead_letter_that_meets_every_condition_is_meant(condition: dict[str, Any]) -> None:
     assert DeadLetterFilter(**condition).accepts(stored())
 
 
@@ -62,11 +62,11 @@ def test_a_letter_that_meets_every_condition_is_meant(condition: dict[str, Any])
         {"pool": "centos-7", "vm": "other"},
     ],
 )
-def test_a_letter_that_misses_one_condition_is_not_meant(condition: dict[str, Any]) -> None:
+def test_a_dead_letter_that_misses_one_condition_is_not_meant(condition: dict[str, Any]) -> None:
     assert not DeadLetterFilter(**condition).accepts(stored())
 
 
-def test_a_letter_without_the_field_is_not_meant() -> None:
+def test_a_dead_letter_without_the_field_is_not_meant() -> None:
     assert not DeadLetterFilter(vm="pooler-a").accepts(stored(vm=None))
     assert not DeadLetterFilter(pool="centos-7").accepts(stored(pool=None))
     assert not DeadLetterFilter(request="req-1").accepts(stored(request_id=None))

@@ -18,12 +18,12 @@ from vmpooler_tasks.model.redrive import (
 LINEAGE = Lineage(dead_letter_id="0123456789abcdef", redrives=2, retry_count=5, run="run-1")
 
 
-def test_a_successor_carries_the_letters_id_and_one_more_of_each() -> None:
-    letter = {"id": "0123456789abcdef", "redrives": 1, "retry_count": 4, "redrive_of": "an-older-one"}
-    assert lineage_of_successor(letter, "run-1") == LINEAGE
+def test_a_successor_carries_the_dead_letters_id_and_one_more_of_each() -> None:
+    dead_letter = {"id": "0123456789abcdef", "redrives": 1, "retry_count": 4, "redrive_of": "an-older-one"}
+    assert lineage_of_successor(dead_letter, "run-1") == LINEAGE
 
 
-def test_the_first_successor_of_a_letter_is_its_first() -> None:
+def test_the_first_successor_of_a_dead_letter_is_its_first() -> None:
     assert lineage_of_successor({"id": "a"}, "r") == Lineage(dead_letter_id="a", redrives=1, retry_count=1, run="r")
 
 
@@ -33,7 +33,7 @@ def test_a_lineage_can_be_read_from_what_it_is_written_as() -> None:
 
 
 @pytest.mark.parametrize("fields", [None, {}, {"redrives": 2}, {"redrive_of": ""}, {"redrive_of": None}, "x", [1]])
-def test_what_comes_of_no_letter_has_no_lineage(fields: object) -> None:
+def test_what_comes_of_no_dead_letter_has_no_lineage(fields: object) -> None:
     assert read_lineage(fields) is None
 
 
@@ -49,7 +49,7 @@ def test_a_count_that_is_none_is_nought(value: Any) -> None:
 @pytest.mark.parametrize(
     ("times", "poison"), [(0, False), (POISON_AFTER - 1, False), (POISON_AFTER, True), ("9", True)]
 )
-def test_a_letter_that_came_back_too_often_is_poison(times: Any, poison: bool) -> None:
+def test_a_dead_letter_that_came_back_too_often_is_poison(times: Any, poison: bool) -> None:
     assert is_poison({"redrives": times}) is poison
 
 

@@ -58,11 +58,11 @@ def fill(db: Database, now: float) -> None:
         pipe = db.client.pipeline(transaction=False)
         for index in range(LISTED):
             queue = list(DeadLetterQueue)[index % len(DeadLetterQueue)]
-            pipe.zadd(f"vmpooler__dlq__{queue}", {_letter(queue, index, now - index).member(): int(now - index)})
+            pipe.zadd(f"vmpooler__dlq__{queue}", {_dead_letter(queue, index, now - index).member(): int(now - index)})
         pipe.execute()
 
 
-def _letter(queue: DeadLetterQueue, index: int, failed: float) -> DeadLetter:
+def _dead_letter(queue: DeadLetterQueue, index: int, failed: float) -> DeadLetter:
     return DeadLetter(
         vm=f"pooler-happy-elephant-{index}",
         pool="centos-7-x86_64",
