@@ -1,14 +1,21 @@
-"""docs/architecture.md lists every module and every Lua script once."""
+"""docs/architecture.md lists every module and every Lua script once; the paths in the documents exist."""
 
 import re
 
+import pytest
+
 from tests.support.processes import ROOT
-from tests.unit.docs.test_words import read
+from tests.unit.docs.test_words import DOCUMENTS, read
 
 PACKAGE = ROOT / "vmpooler_tasks"
 TEXT = read("docs/architecture.md")
 SCRIPTS = {str(path.parent.relative_to(PACKAGE)) for path in PACKAGE.rglob("*.lua")}
 """Folders with Lua scripts."""
+
+PATH = re.compile(
+    r"`((?:[\w-]+/)+[\w.@-]+\.(?:py|lua|yaml|json|md|js|html|acl|conf|service))`"
+    r"|(?<![\w/])((?:vmpooler_tasks|tests|deploy|docs)/[\w./@-]*\.\w+)(?![\w./@*<{-]*[*<{])"
+)
 
 
 def section(heading: str) -> str:
@@ -36,10 +43,13 @@ def test_every_script_is_listed_once() -> None:
     assert listed == {str(path.relative_to(PACKAGE).with_suffix("")) for path in PACKAGE.rglob("*.lua")}
 
 
-def test_every_path_in_the_text_exists() -> None:
-    for path in re.findall(r"`((?:[\w-]+/)+[\w.-]+\.(?:py|lua|yaml|json|md|js|html|acl))`", TEXT):
-        places = [ROOT / path, PACKAGE / path, PACKAGE / "web" / "static" / path]
-        assert any(place.exists() for place in places), path
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_every_path_in_a_document_exists(document: str) -> None:
+    """A path is relative to the repository, to the package, or to the page's files."""
+    places = (ROOT, PACKAGE, PACKAGE / "web" / "static", PACKAGE / "web" / "static" / "js")
+    for quoted, plain in PATH.findall(read(document)):
+        path = quoted or plain
+        assert any((place / path).exists() for place in places), path
 
 
 def test_every_feature_of_jobs_and_store_is_described() -> None:
