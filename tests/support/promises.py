@@ -80,6 +80,3 @@ def dead_letters(world: World, queue: str = "pending") -> list[dict[str, Any]]:
 
 def configured(block: str) -> Settings:
     return load_settings({"VMPOOLER_CONFIG": block})
-
-
-letters = dead_letters

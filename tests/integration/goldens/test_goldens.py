@@ -172,7 +172,7 @@ def move_to_dlq(db: Database, settings: Settings, step: Step) -> None:
     queue = DeadLetterQueue(args["queue_type"])
     error_class, message = args["error_class"] or "", args["error_message"] or ""
     names = {name: None if args.get(name) is None else args[name].encode() for name in ("request_id", "pool_alias")}
-    letter = failed_vm(
+    dead_letter = failed_vm(
         queue=queue,
         vm=args["vm"].encode(),
         pool=args["pool"],
@@ -182,8 +182,8 @@ def move_to_dlq(db: Database, settings: Settings, step: Step) -> None:
         identity=f"{step.now}:{error_class}:{message}".encode(),
         origin=RequestOrigin(retry_count=args.get("retry_count") or 0, **names),
     )
-    if keep(db, settings, queue, letter, step.now):
-        log_moved(letter)
+    if keep(db, settings, queue, dead_letter, step.now):
+        log_moved(dead_letter)
 
 
 # --- the pool workers -------------------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from tests.support import guide
-from tests.support.promises import DAY, HOUR, LOG_LINES, MINUTE, WEEK, configured, fail, letters, run_purge
+from tests.support.promises import DAY, HOUR, LOG_LINES, MINUTE, WEEK, configured, dead_letters, fail, run_purge
 from tests.support.world import NOW, POOL, World, settings
 from vmpooler_tasks.config import HealthThresholds, Options, Settings
 from vmpooler_tasks.model.names import DeadLetterQueue, Queue
@@ -182,7 +182,7 @@ def guides_entry() -> dict[str, Any]:
 
 def test_the_guides_entry_is_stored_as_it_stands_with_an_id_behind_it(world: World) -> None:
     fail(world)
-    (stored,) = letters(world)
+    (stored,) = dead_letters(world)
     assert list(stored.items())[:9] == list(guides_entry().items())
     assert list(stored)[9:] == ["id"]
 
@@ -195,7 +195,7 @@ def test_the_guides_entry_has_the_nine_fields_in_their_order() -> None:
 def test_a_field_of_a_purged_vms_entry_has_its_type(world: World, field: str, kind: type) -> None:
     world.vm(Queue.PENDING, "pooler-sad-dog", 7250, request_id="req-abc123", pool_alias="centos-7")
     run_purge(world)
-    (stored,) = letters(world)
+    (stored,) = dead_letters(world)
     assert list(stored)[:9] == [name for name, _ in NINE_FIELDS]
     assert type(stored[field]) is kind is type(guides_entry()[field])
 
@@ -203,7 +203,7 @@ def test_a_field_of_a_purged_vms_entry_has_its_type(world: World, field: str, ki
 def test_a_purged_vms_entry_says_what_failed_where_and_when(world: World) -> None:
     world.vm(Queue.PENDING, "pooler-sad-dog", 7250, request_id="req-abc123", pool_alias="centos-7")
     run_purge(world)
-    (stored,) = letters(world)
+    (stored,) = dead_letters(world)
     assert stored | {"id": ""} == {
         "vm": "pooler-sad-dog",
         "pool": POOL,
@@ -221,7 +221,7 @@ def test_a_purged_vms_entry_says_what_failed_where_and_when(world: World) -> Non
 def test_an_entry_of_a_vm_without_a_request_leaves_request_id_and_pool_alias_out(world: World) -> None:
     world.vm(Queue.PENDING, "pooler-sad-dog", 7250)
     run_purge(world)
-    assert list(letters(world)[0]) == [*(name for name, _ in NINE_FIELDS[:7]), "id"]
+    assert list(dead_letters(world)[0]) == [*(name for name, _ in NINE_FIELDS[:7]), "id"]
 
 
 def test_an_entrys_score_is_the_epoch_of_its_failed_at(world: World) -> None:
@@ -234,7 +234,7 @@ def test_an_entrys_score_is_the_epoch_of_its_failed_at(world: World) -> None:
 def test_failed_at_is_utc_with_z_in_whole_seconds(world: World) -> None:
     world.now = NOW + 0.75
     fail(world)
-    assert letters(world)[0]["failed_at"] == "2024-01-15T10:30:00Z"
+    assert dead_letters(world)[0]["failed_at"] == "2024-01-15T10:30:00Z"
     assert world.client.zrange("vmpooler__dlq__pending", 0, -1, withscores=True)[0][1] == NOW
 
 
@@ -243,7 +243,7 @@ def test_a_failure_of_each_kind_is_kept_under_the_key_of_its_own(world: World, q
     fail(world, queue=DeadLetterQueue(queue))
     found = [key for key in world.client.keys("vmpooler__dlq__*") if world.client.type(key) == b"zset"]
     assert found == [f"vmpooler__dlq__{queue}".encode()]
-    assert letters(world, queue)[0]["queue_from"] == queue
+    assert dead_letters(world, queue)[0]["queue_from"] == queue
 
 
 def test_an_entry_expires_after_dlq_ttl_which_is_seven_days(world: World) -> None:
@@ -252,19 +252,19 @@ def test_an_entry_expires_after_dlq_ttl_which_is_seven_days(world: World) -> Non
     fail(world, "pooler-second")
     world.now = NOW + 7 * DAY
     run_purge(world)
-    assert [letter["vm"] for letter in letters(world)] == ["pooler-first", "pooler-second"]
+    assert [dead_letter["vm"] for dead_letter in dead_letters(world)] == ["pooler-first", "pooler-second"]
     world.now += 1
     run_purge(world)
-    assert [letter["vm"] for letter in letters(world)] == ["pooler-second"]
+    assert [dead_letter["vm"] for dead_letter in dead_letters(world)] == ["pooler-second"]
 
 
 def test_dlq_ttl_is_in_hours(world: World) -> None:
     fail(world)
     world.now += 24 * HOUR + 1
     run_purge(world, settings(dlq_ttl=25))
-    assert len(letters(world)) == 1
+    assert len(dead_letters(world)) == 1
     run_purge(world, settings(dlq_ttl=24))
-    assert letters(world) == []
+    assert dead_letters(world) == []
 
 
 def test_a_dlq_key_without_new_entries_leaves_by_itself_after_dlq_ttl(world: World) -> None:
@@ -279,8 +279,8 @@ def test_dlq_max_entries_holds_for_each_queue_and_the_oldest_leave(world: World)
         world.now += 1
     for vm in ("pooler-1", "pooler-2", "pooler-3"):
         fail(world, vm, DeadLetterQueue.READY, limits)
-    assert [letter["vm"] for letter in letters(world, "clone")] == ["pooler-2", "pooler-3", "pooler-4"]
-    assert len(letters(world, "ready")) == 3
+    assert [dead_letter["vm"] for dead_letter in dead_letters(world, "clone")] == ["pooler-2", "pooler-3", "pooler-4"]
+    assert len(dead_letters(world, "ready")) == 3
 
 
 def test_with_dlq_enabled_false_a_purged_vm_leaves_no_entry(world: World) -> None:

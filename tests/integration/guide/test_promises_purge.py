@@ -16,7 +16,7 @@ from tests.support.promises import (
     UBUNTU,
     WOULD_PURGE,
     configured,
-    letters,
+    dead_letters,
     run_purge,
 )
 from tests.support.world import POOL, World, settings
@@ -36,7 +36,7 @@ def test_a_pending_vm_older_than_two_hours_is_purged_into_the_dead_letters(world
     world.vm(Queue.PENDING, "pooler-stale", 7201)
     assert run_purge(world).purged == {"pending": 1}
     assert world.members(Queue.PENDING) == {b"pooler-at-the-limit"}
-    assert [letter["vm"] for letter in letters(world)] == ["pooler-stale"]
+    assert [dead_letter["vm"] for dead_letter in dead_letters(world)] == ["pooler-stale"]
 
 
 def test_a_ready_vm_older_than_a_day_is_moved_to_completed(world: World) -> None:

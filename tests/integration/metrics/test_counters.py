@@ -12,7 +12,7 @@ from vmpooler_tasks.model.deadletters.entry import DeadLetter
 from vmpooler_tasks.model.names import DeadLetterQueue, Queue
 from vmpooler_tasks.model.timestamps import iso_utc
 from vmpooler_tasks.store import keys
-from vmpooler_tasks.store.deadletters import read as dead_letters
+from vmpooler_tasks.store.deadletters import read as dlq
 from vmpooler_tasks.store.deadletters.push import push as push_dead_letter
 from vmpooler_tasks.store.deadletters.trim import DeadLetterLimits
 from vmpooler_tasks.store.health import record as stored
@@ -69,7 +69,7 @@ def test_dead_letters_are_counted_by_class_of_error(world: World) -> None:
 def test_a_class_is_plain_and_short(world: World, error_class: str | None, shown: str) -> None:
     push(world, "a", error_class)
     assert by_class(world) == {shown: 1}
-    assert dead_letters.count_classes(world.db, CLONE) == {shown: 1}
+    assert dlq.count_classes(world.db, CLONE) == {shown: 1}
 
 
 def test_a_class_is_not_looked_for_in_other_fields(world: World) -> None:
@@ -103,7 +103,7 @@ def test_a_broken_counter_stops_no_dead_letter(world: World) -> None:
     world.client.delete(keys.COUNTERS)
     world.client.set(keys.COUNTERS, "no hash")
     push(world, "c", "Timeout")
-    assert dead_letters.size(world.db, CLONE) == 3
+    assert dlq.size(world.db, CLONE) == 3
 
 
 def test_both_forms_of_dead_letters_are_counted_for_the_check(world: World) -> None:
@@ -112,7 +112,7 @@ def test_both_forms_of_dead_letters_are_counted_for_the_check(world: World) -> N
     spaced = json.dumps({"vm": "c", "error_class": "StandardError"})
     raws = (f"b:1705314600:{theirs}", f"c:1705314600.5:{spaced}", "no json", '{"error_class":null}', b"\xff")
     world.client.zadd(keys.dead_letters(CLONE), dict.fromkeys(raws, world.now))
-    assert dead_letters.count_classes(world.db, CLONE) == {"Timeout": 1, "StandardError": 2, "unknown": 3}
+    assert dlq.count_classes(world.db, CLONE) == {"Timeout": 1, "StandardError": 2, "unknown": 3}
 
 
 def test_a_check_remembers_the_most_frequent_classes(world: World) -> None:

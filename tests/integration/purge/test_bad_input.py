@@ -7,13 +7,13 @@ from collections.abc import Callable
 import pytest
 
 from tests.support.cycles import audit, counters, cycle
-from tests.support.promises import letters
+from tests.support.promises import dead_letters
 from tests.support.world import POOL, World, settings
 from vmpooler_tasks.errors import StoreRefusedError
 from vmpooler_tasks.model.names import DeadLetterQueue, Queue, readable
 from vmpooler_tasks.model.purge import PurgeTarget
 from vmpooler_tasks.store import keys
-from vmpooler_tasks.store.deadletters import read as dead_letters
+from vmpooler_tasks.store.deadletters import read as dlq
 from vmpooler_tasks.store.purge import state as purge_state
 from vmpooler_tasks.store.vmpooler import queues
 
@@ -57,7 +57,7 @@ def test_a_vm_of_any_name_is_purged_and_logged_on_one_line(
     assert report.errors == []
     assert world.members(Queue.PENDING) == set()
     assert world.members(Queue.COMPLETED) == {vm + b"r"}
-    assert [letter["vm"] for letter in letters(world)] == [readable(vm)]
+    assert [dead_letter["vm"] for dead_letter in dead_letters(world)] == [readable(vm)]
     assert {entry.vm for entry in report.entries} == {readable(vm + end) for end in (b"", b"r", b"c", b"o")}
     assert json.dumps(report.as_json(), ensure_ascii=False).encode()
     for line in caplog.messages:
@@ -81,7 +81,7 @@ def test_an_odd_name_without_a_time_is_remembered_and_logged_on_one_line(world: 
 def test_a_pool_of_any_name_is_purged(world: World, pool: str, caplog: pytest.LogCaptureFixture) -> None:
     world.vm(Queue.PENDING, "pooler-a", 7201, pool=pool)
     assert cycle(world, settings(pools=(pool,))).purged == {"pending": 1}
-    assert letters(world)[0]["pool"] == pool
+    assert dead_letters(world)[0]["pool"] == pool
     assert counters(world)[f"purged:pending:{pool}"] == 1
     assert all(line.isprintable() for line in caplog.messages)
 
@@ -128,7 +128,7 @@ def test_dead_letters_that_cannot_be_written_keep_their_vms_where_they_are(world
     ]
     world.client.delete("vmpooler__dlq__pending")
     assert cycle(world, settings(pools=(POOL, OTHER))).purged == {"pending": 2}
-    assert len(letters(world)) == 2
+    assert len(dead_letters(world)) == 2
 
 
 def test_an_untimed_vm_that_could_not_leave_is_still_remembered(world: World) -> None:
@@ -193,7 +193,7 @@ def test_refused_writes_fail_the_cycle_and_the_next_one_works(
         assert any(line.startswith("[!] [purge] Failed during purge cycle: Redis refused") for line in caplog.messages)
     finally:
         mend()
-    assert letters(world) == []
+    assert dead_letters(world) == []
     assert cycle(world).purged == {"pending": 1, "ready": 1, "completed": 1}
     assert purge_state.read(world.db).failure is None
 
@@ -227,8 +227,8 @@ def test_old_and_new_dead_letters_live_in_one_queue(world: World) -> None:
     world.client.zadd("vmpooler__dlq__pending", {old: world.now - 60})
     world.vm(Queue.PENDING, "pooler-new", 7201)
     cycle(world)
-    found = list(dead_letters.newest_first(world.db, [DeadLetterQueue.PENDING]))
-    assert [letter.text("vm") for letter in found] == ["pooler-new", "pooler-old"]
+    found = list(dlq.newest_first(world.db, [DeadLetterQueue.PENDING]))
+    assert [dead_letter.text("vm") for dead_letter in found] == ["pooler-new", "pooler-old"]
 
 
 def test_a_registered_pool_whose_name_is_not_utf_8_is_reported(world: World) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from tests.support.cycles import audit, counters, cycle
-from tests.support.promises import letters
+from tests.support.promises import dead_letters
 from tests.support.world import POOL, World, settings
 from vmpooler_tasks.model.names import DeadLetterQueue, Queue
 from vmpooler_tasks.model.purge import PurgedEntry, PurgeTarget
@@ -31,8 +31,8 @@ def test_a_stale_pending_vm_gets_a_dead_letter_and_its_metadata_expires(world: W
     assert world.members(Queue.PENDING) == set()
     assert world.members(Queue.COMPLETED) == set(), "a pending VM is not moved but taken out"
     assert WEEK - 60 < ttl(world, vm) <= WEEK
-    [letter] = letters(world)
-    assert {name: letter[name] for name in letter if name != "id"} == {
+    [dead_letter] = dead_letters(world)
+    assert {name: dead_letter[name] for name in dead_letter if name != "id"} == {
         "vm": "pooler-a",
         "pool": POOL,
         "queue_from": "pending",
@@ -71,7 +71,7 @@ def test_a_stale_ready_vm_moves_to_completed_and_keeps_its_metadata(world: World
     assert world.members(Queue.COMPLETED) == {vm}
     assert world.client.hgetall(keys.vm(vm)) == before
     assert ttl(world, vm) == -1
-    assert letters(world, "ready") == []
+    assert dead_letters(world, "ready") == []
 
 
 def test_a_stale_completed_vm_is_an_orphan_in_the_same_cycle(world: World) -> None:
@@ -180,7 +180,7 @@ def test_a_second_cycle_finds_nothing_left_to_do(world: World) -> None:
     world.vm(None, "pooler-c", DAY + 1)
     assert cycle(world).total == 3
     assert cycle(world).total == 0
-    assert len(letters(world)) == 1
+    assert len(dead_letters(world)) == 1
 
 
 def test_counters_equal_the_effects(world: World) -> None:
@@ -275,8 +275,8 @@ def test_two_thousand_vms_on_many_pages_are_each_purged_once(world: World) -> No
     report = cycle(world)
     assert report.purged == {"pending": 1000}
     assert sorted(entry.vm for entry in report.entries) == sorted(stale)
-    assert sorted(letter["vm"] for letter in letters(world)) == sorted(stale)
-    assert len({letter["id"] for letter in letters(world)}) == 1000
+    assert sorted(dead_letter["vm"] for dead_letter in dead_letters(world)) == sorted(stale)
+    assert len({dead_letter["id"] for dead_letter in dead_letters(world)}) == 1000
     assert world.client.scard(keys.queue(Queue.PENDING, POOL)) == 1000
     assert counters(world)[f"purged:pending:{POOL}"] == 1000
 
@@ -306,14 +306,14 @@ def test_each_dead_letter_leaves_at_its_own_age_and_is_counted(world: World) -> 
         assert f"dead_letters_dropped:{queue}" not in counters(world), "age is no loss"
 
 
-def test_thousands_of_expired_letters_leave_in_bounded_steps(world: World) -> None:
+def test_thousands_of_expired_dead_letters_leave_in_bounded_steps(world: World) -> None:
     world.client.zadd("vmpooler__dlq__tasks", {f"v{index}:1:{{}}": index for index in range(2500)})
     cycle(world)
     assert world.client.zcard("vmpooler__dlq__tasks") == 0
     assert counters(world)["dead_letters_expired:tasks"] == 2500
 
 
-def test_letters_are_not_trimmed_where_dead_letters_are_off(world: World) -> None:
+def test_dead_letters_are_not_trimmed_where_dead_letters_are_off(world: World) -> None:
     world.client.zadd("vmpooler__dlq__tasks", {"v:1:{}": 1})
     cycle(world, settings(dlq_enabled=False))
     assert world.client.zcard("vmpooler__dlq__tasks") == 1

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.support.cycles import audit, counters, cycle
-from tests.support.promises import letters
+from tests.support.promises import dead_letters
 from tests.support.world import POOL, World, settings
 from vmpooler_tasks.jobs.health import check as health_check
 from vmpooler_tasks.jobs.purge import cycle as purge_cycle
@@ -275,4 +275,4 @@ def test_only_a_whole_cycle_counts_as_the_purge_having_run(world: World) -> None
 def test_a_dry_run_writes_no_dead_letters(world: World) -> None:
     some_of_everything(world)
     cycle(world, dry_run=True)
-    assert letters(world) == []
+    assert dead_letters(world) == []

@@ -3,7 +3,7 @@
 import pytest
 
 from tests.support.cycles import cycle
-from tests.support.promises import letters
+from tests.support.promises import dead_letters
 from tests.support.world import POOL, World, settings
 from vmpooler_tasks.model.names import Queue
 from vmpooler_tasks.model.purge import PurgeTarget
@@ -74,7 +74,7 @@ def test_metadata_of_the_wrong_type_ages_as_well(world: World, kind: str) -> Non
     world.now += 7201
     assert cycle(world).purged == {"pending": 1}
     assert world.members(Queue.PENDING) == set()
-    assert [letter["vm"] for letter in letters(world)] == ["pooler-stale", "pooler-a"]
+    assert [dead_letter["vm"] for dead_letter in dead_letters(world)] == ["pooler-stale", "pooler-a"]
 
 
 def test_one_that_left_and_came_back_starts_again(world: World) -> None:
@@ -114,7 +114,7 @@ def test_a_purged_one_that_comes_back_gets_a_dead_letter_of_its_own(world: World
         cycle(world)
         world.now += 2 * HOUR + 1
         assert cycle(world).purged == {"pending": 1}
-    assert len({letter["id"] for letter in letters(world)}) == 2
+    assert len({dead_letter["id"] for dead_letter in dead_letters(world)}) == 2
 
 
 def test_pools_do_not_share_their_memory(world: World) -> None:

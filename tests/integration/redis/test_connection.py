@@ -13,7 +13,7 @@ from tests.support.world import POOL, World
 from vmpooler_tasks.errors import StoreRefusedError, StoreUnavailableError, WrongTypeError
 from vmpooler_tasks.model.names import DeadLetterQueue, Queue
 from vmpooler_tasks.store import Database, PendingReply, keys
-from vmpooler_tasks.store.deadletters import read as dead_letters
+from vmpooler_tasks.store.deadletters import read as dlq
 from vmpooler_tasks.store.deadletters.delete import delete
 from vmpooler_tasks.store.fleet import audit
 from vmpooler_tasks.store.redis import server
@@ -112,9 +112,9 @@ def test_an_error_of_the_wrong_type_names_the_key_or_those_that_it_may_be(world:
     world.client.set(keys.AUDIT, "x")
     world.client.set("k0", "x")
     with pytest.raises(WrongTypeError, match=f"^{begins}vmpooler__dlq__clone: WRONGTYPE "):
-        dead_letters.size(world.db, DeadLetterQueue.CLONE)
+        dlq.size(world.db, DeadLetterQueue.CLONE)
     with pytest.raises(WrongTypeError, match=f"^{begins}vmpooler__dlq__clone: WRONGTYPE "):
-        list(dead_letters.newest_first(world.db, [DeadLetterQueue.CLONE]))
+        list(dlq.newest_first(world.db, [DeadLetterQueue.CLONE]))
     with pytest.raises(WrongTypeError, match=rf"^{begins}vmpooler__pending__a\\nb: WRONGTYPE "):
         list(queues.read_pages(world.db, Queue.PENDING, "a\nb", b"clone"))
     with pytest.raises(WrongTypeError, match=rf"^{begins}vmpooler__pending__a\\nb: WRONGTYPE "):
