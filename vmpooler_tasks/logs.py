@@ -32,10 +32,10 @@ PLAIN = "%(asctime)s %(levelname)s %(message)s"
 Context = Callable[[], Mapping[str, str]]
 """Returns the fields of every line at this moment: inside a task, the task and its id."""
 
-_FAILURES = "celery.app.trace"
+_FAILED_TASKS_LOGGER = "celery.app.trace"
 """Celery's logger of failed tasks. Its lines contain the text of the error."""
 
-_NO_FIELDS = frozenset({*RESERVED_ATTRS, "taskName", "color_message"})
+_RESERVED_NAMES = frozenset({*RESERVED_ATTRS, "taskName", "color_message"})
 """Attributes of a record that are not fields: those of logging, and uvicorn's coloured copy of the message."""
 
 
@@ -73,14 +73,14 @@ def choose(option: str | None = None) -> LogFormat:
     return chosen
 
 
-def in_json() -> bool:
+def is_json_log() -> bool:
     """Return whether this process logs JSON."""
     return os.environ.get(VARIABLE) == LogFormat.JSON
 
 
-def refuse(error: VmpoolerTasksError) -> NoReturn:
+def end_with_error(error: VmpoolerTasksError) -> NoReturn:
     """End this process before its start, with the error as a JSON line of the log, or as plain text."""
-    if in_json():
+    if is_json_log():
         logging.getLogger("vmpooler_tasks").critical("%s", error)
     else:
         sys.stderr.write(f"vmpooler-tasks: {error}\n")
@@ -121,12 +121,15 @@ def fields_of(record: logging.LogRecord, context: Context = dict) -> dict[str, A
     own = {
         name: value
         for name, value in record.__dict__.items()
-        if name not in _NO_FIELDS and not name.startswith("_") and isinstance(value, str | int | float) and value != ""
+        if name not in _RESERVED_NAMES
+        and not name.startswith("_")
+        and isinstance(value, str | int | float)
+        and value != ""
     }
-    return {**_subject.get(), **context(), **_of_celery(record), **own}
+    return {**_subject.get(), **context(), **_celery_fields(record), **own}
 
 
-def _of_celery(record: logging.LogRecord) -> dict[str, str]:
+def _celery_fields(record: logging.LogRecord) -> dict[str, str]:
     """Return the task of one of Celery's own lines, which has its name and id as arguments."""
     args = record.args
     if isinstance(args, Mapping) and isinstance(args.get("name"), str) and isinstance(args.get("id"), str):
@@ -148,17 +151,17 @@ class TextFormatter(logging.Formatter):
         return super().format(record)
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
-        record.message = _introduced(_message(record), fields_of(record, self.context))
+        record.message = _with_fields(_message(record), fields_of(record, self.context))
         return super().formatMessage(record)
 
     def formatException(self, ei: Any) -> str:  # noqa: N802
-        return "  " + _indented(redacted_text(super().formatException(ei)))
+        return "  " + _indent(redacted_text(super().formatException(ei)))
 
     def formatStack(self, stack_info: str) -> str:  # noqa: N802
-        return "  " + _indented(super().formatStack(stack_info))
+        return "  " + _indent(super().formatStack(stack_info))
 
 
-def _introduced(message: str, fields: dict[str, Any]) -> str:
+def _with_fields(message: str, fields: dict[str, Any]) -> str:
     task, task_id = fields.pop("task", None), fields.pop("task_id", None)
     sentence = message.lower()
     words = []
@@ -167,18 +170,18 @@ def _introduced(message: str, fields: dict[str, Any]) -> str:
     elif task and str(task) not in message:
         words.append(on_one_line(f"task={task}"))
     for name, value in fields.items():
-        shown = on_one_line(str(value))
-        if shown.lower() not in sentence:
-            words.append(f"{name}={shown}")
-    return _indented(f"{' '.join(words)}: {message}" if words else message)
+        text = on_one_line(str(value))
+        if text.lower() not in sentence:
+            words.append(f"{name}={text}")
+    return _indent(f"{' '.join(words)}: {message}" if words else message)
 
 
 def _message(record: logging.LogRecord) -> str:
     """Return the formatted sentence. Passwords in the text of an error are removed."""
-    return redacted_text(record.message) if record.exc_info or record.name == _FAILURES else record.message
+    return redacted_text(record.message) if record.exc_info or record.name == _FAILED_TASKS_LOGGER else record.message
 
 
-def _indented(text: str) -> str:
+def _indent(text: str) -> str:
     if text.isprintable():
         return text
     return "\n  ".join(map(on_one_line, text.rstrip("\n").split("\n")))
@@ -229,22 +232,22 @@ def _log_uncaught_exceptions() -> None:
     log = logging.getLogger("vmpooler_tasks.uncaught")
     usual = sys.excepthook
 
-    def of_process(kind: type[BaseException], error: BaseException, traceback: Any) -> None:
+    def log_process_error(kind: type[BaseException], error: BaseException, traceback: Any) -> None:
         if issubclass(kind, KeyboardInterrupt):
             usual(kind, error, traceback)
         else:
-            log.critical("The process ends: %s", _named(error), exc_info=(kind, error, traceback))
+            log.critical("The process ends: %s", _error_text(error), exc_info=(kind, error, traceback))
 
-    def of_thread(args: threading.ExceptHookArgs) -> None:
+    def log_thread_error(args: threading.ExceptHookArgs) -> None:
         error = args.exc_value or args.exc_type()
-        log.critical("A thread ends: %s", _named(error), exc_info=(args.exc_type, error, args.exc_traceback))
+        log.critical("A thread ends: %s", _error_text(error), exc_info=(args.exc_type, error, args.exc_traceback))
 
-    def of_nobody(args: "sys.UnraisableHookArgs") -> None:
+    def log_ignored_error(args: "sys.UnraisableHookArgs") -> None:
         error = args.exc_value or args.exc_type()
-        log.error("Ignored: %s", _named(error), exc_info=(args.exc_type, error, args.exc_traceback))
+        log.error("Ignored: %s", _error_text(error), exc_info=(args.exc_type, error, args.exc_traceback))
 
-    sys.excepthook, threading.excepthook, sys.unraisablehook = of_process, of_thread, of_nobody
+    sys.excepthook, threading.excepthook, sys.unraisablehook = log_process_error, log_thread_error, log_ignored_error
 
 
-def _named(error: BaseException) -> str:
+def _error_text(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}"

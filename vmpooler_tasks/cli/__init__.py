@@ -15,7 +15,7 @@ from vmpooler_tasks.errors import VmpoolerTasksError
 from vmpooler_tasks.model.names import on_one_line
 
 _COMMANDS = {
-    "audit": LazyCommand("vmpooler_tasks.cli.audit:audit", "Who redrove, deleted and purged what, when and why."),
+    "audit": LazyCommand("vmpooler_tasks.cli.audit:audit", "Show who redrove, deleted and purged what, when and why."),
     "config": LazyCommand(
         "vmpooler_tasks.cli.config:config", "Validate the configuration, or show the effective values."
     ),

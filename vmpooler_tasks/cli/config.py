@@ -10,7 +10,7 @@ from vmpooler_tasks.cli.shared.context import Context, pass_context
 from vmpooler_tasks.cli.shared.output import print_json, print_line, print_table
 from vmpooler_tasks.config import load_settings
 from vmpooler_tasks.errors import ConfigurationError
-from vmpooler_tasks.tasks.observe.startup import switched_on
+from vmpooler_tasks.tasks.observe.startup import feature_lines
 from vmpooler_tasks.tasks.pool_context import try_providers
 
 
@@ -27,9 +27,9 @@ def config() -> None:
 @options.as_json
 @pass_context
 def check(context: Context, file: Path | None, as_json: bool) -> None:
-    """Every problem of a configuration, or that there is none. Exit status: 0 valid, 78 not.
+    """Check a configuration, and show all its problems. Exit status: 0 valid, 78 not valid.
 
-    With manage_pools on, the providers are loaded as well, as a worker does it.
+    If manage_pools is on, load the providers as a worker does.
     """
     try:
         settings = load_settings(file=file) if file else context.settings
@@ -44,15 +44,15 @@ def check(context: Context, file: Path | None, as_json: bool) -> None:
         print_json({"source": settings.source, "valid": True, "problems": []})
         return
     print_line(f"{settings.source} is valid.", "green")
-    for line in switched_on(settings):
+    for line in feature_lines(settings):
         print_line("  " + line.removeprefix("[*] [config] "))
 
 
-@config.command(short_help="The effective values.", epilog="Example: vmpooler-tasks config show --json")
+@config.command(short_help="Show the effective values.", epilog="Example: vmpooler-tasks config show --json")
 @options.as_json
 @pass_context
 def show(context: Context, as_json: bool) -> None:
-    """The effective values: what the file, the environment and the defaults come to. No secrets."""
+    """Show the effective values of the file, the environment and the defaults, without secrets."""
     values = {"source": context.settings.source, **context.settings.published()}
     if as_json:
         print_json(values)

@@ -8,7 +8,7 @@ import click
 from vmpooler_tasks.cli.diagnosis import REDIS, diagnose
 from vmpooler_tasks.cli.shared import options
 from vmpooler_tasks.cli.shared.context import Context, pass_context
-from vmpooler_tasks.cli.shared.output import COLOURS, print_json, print_line
+from vmpooler_tasks.cli.shared.output import STATUS_COLOURS, print_json, print_line
 from vmpooler_tasks.jobs.health.server import FindingState
 
 
@@ -27,7 +27,7 @@ def doctor(context: Context, as_json: bool) -> None:
     for finding in diagnose(context.settings, context.db):
         findings.append(finding)
         if not as_json:
-            print_line(f"{finding.state:<5} {finding.what + ':':<16} {finding.found}", COLOURS[finding.state])
+            print_line(f"{finding.state:<5} {finding.what + ':':<16} {finding.found}", STATUS_COLOURS[finding.state])
             if finding.remedy:
                 print_line(f"{'':<22} → {finding.remedy}")
     if as_json:

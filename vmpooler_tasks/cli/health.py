@@ -11,7 +11,7 @@ import click
 from vmpooler_tasks.cli.shared import options
 from vmpooler_tasks.cli.shared.context import Context, pass_context
 from vmpooler_tasks.cli.shared.output import (
-    COLOURS,
+    STATUS_COLOURS,
     age,
     print_json,
     print_json_line,
@@ -85,10 +85,12 @@ def _watch(context: Context, report: "HealthReport", as_json: bool) -> None:
 
 def _show(report: "HealthReport") -> None:
     shown = report.as_json()
-    print_line(f"{shown['status'].upper()}  (checked {shown['last_check'] or 'never'})", COLOURS[shown["status"]])
+    print_line(
+        f"{shown['status'].upper()}  (checked {shown['last_check'] or 'never'})", STATUS_COLOURS[shown["status"]]
+    )
     for reason in report.assessment.reasons:
         found, remedy = explain(reason)
-        print_line(f"  {reason.severity}: {found}", COLOURS[str(reason.severity)])
+        print_line(f"  {reason.severity}: {found}", STATUS_COLOURS[str(reason.severity)])
         print_line(f"    → {remedy}")
     queues = shown["metrics"].get("queues", {})
     pools = {name: pool for name, pool in queues.items() if "completed" in pool}

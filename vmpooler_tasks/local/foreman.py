@@ -1,4 +1,4 @@
-"""Server, workers, beat, web and Flower as one foreground command, with one readable log."""
+"""Run server, workers, beat, web and Flower as one foreground command, with one readable log."""
 
 import asyncio
 import fcntl
@@ -19,8 +19,8 @@ from typing import IO
 from vmpooler_tasks.config import Settings, load_settings
 from vmpooler_tasks.errors import VmpoolerTasksError
 from vmpooler_tasks.local import sample, server
-from vmpooler_tasks.local.parent_death import STOP_SECONDS, is_running, wait_until, watching
-from vmpooler_tasks.local.supervisor import Part, Supervisor, write
+from vmpooler_tasks.local.parent_death import KILL_AFTER_SECONDS, Watcher, is_running, wait_until, watching
+from vmpooler_tasks.local.supervisor import Part, Supervisor, print_or_stop
 from vmpooler_tasks.store import Database
 from vmpooler_tasks.tasks.pool_context import try_providers
 from vmpooler_tasks.tasks.registry import CHECK_QUEUE, CLONE_QUEUE, DESTROY_QUEUE, MAINTENANCE_QUEUE
@@ -28,12 +28,12 @@ from vmpooler_tasks.tasks.registry import CHECK_QUEUE, CLONE_QUEUE, DESTROY_QUEU
 FLOWER_PORT = 5555
 USER = "operator"
 FOLDER = Path(".vmpooler-tasks")
-ENVIRONMENT = "env"
-"""The file in the folder that a second terminal sources, to use the same Redis and configuration."""
+ENVIRONMENT_FILE = "env"
+"""A file in the folder. A second terminal sources it to use the same Redis and configuration."""
 
 
 @dataclass(frozen=True, slots=True)
-class Pages:
+class PageAccess:
     """The addresses of the two pages, and the password for both."""
 
     web: str
@@ -54,28 +54,36 @@ class AlreadyRunningError(VmpoolerTasksError):
 def run(settings: Settings, folder: Path = FOLDER) -> int:
     """Run until somebody stops it or a part of it ends, and return the exit status.
 
-    With REDIS_URL set it uses that server, and leaves it as it is. Else it starts a private one, and fills it with a
-    sample if it is empty.
+    If REDIS_URL is set, use that server and add no sample. Otherwise start a private one, and fill it with a sample if
+    it is empty.
     """
     if settings.config.manage_pools:
         try_providers(settings)
-    if given := os.environ.get("REDIS_URL"):
-        Database(given).call("PING")
-        with _exclusive(folder), watching() as watcher, _described(folder, settings, None, pages := _pages(settings)):
+    if address := os.environ.get("REDIS_URL"):
+        Database(address).call("PING")
+        with (
+            _locked_folder(folder),
+            watching() as watcher,
+            _environment_file(folder, settings, None, pages := _choose_pages(settings)),
+        ):
             _print_addresses(settings, folder, pages)
-            return asyncio.run(Supervisor(list(_parts(settings, given, pages)), watcher).run())
-    with _exclusive(folder), watching() as watcher, server.running(folder, watcher) as (url, process):
+            return _supervise(settings, address, pages, watcher)
+    with _locked_folder(folder), watching() as watcher, server.running(folder, watcher) as (url, process):
         _fill_if_empty(url, settings)
-        with _described(folder, settings, url, pages := _pages(settings)):
+        with _environment_file(folder, settings, url, pages := _choose_pages(settings)):
             here = load_settings({**os.environ, "REDIS_URL": url})
             _print_addresses(here, folder, pages)
             threading.Thread(target=_stop_with_server, args=(process,), daemon=True).start()
-            return asyncio.run(Supervisor(list(_parts(here, url, pages)), watcher).run())
+            return _supervise(here, url, pages, watcher)
 
 
-def _pages(settings: Settings) -> Pages:
+def _supervise(settings: Settings, url: str, pages: PageAccess, watcher: Watcher) -> int:
+    return asyncio.run(Supervisor(list(_list_parts(settings, url, pages)), watcher).run())
+
+
+def _choose_pages(settings: Settings) -> PageAccess:
     host = server.LOOPBACK
-    return Pages(
+    return PageAccess(
         f"http://{host}:{server.free_port(settings.web.port)}",
         f"http://{host}:{server.free_port(FLOWER_PORT)}",
         secrets.token_urlsafe(12),
@@ -87,14 +95,19 @@ def _port(address: str) -> str:
 
 
 @contextmanager
-def _exclusive(folder: Path) -> Iterator[None]:
-    """Allow one run in a folder. The watcher holds the lock as well: it is free when every process has ended."""
+def _locked_folder(folder: Path) -> Iterator[None]:
+    """Lock the folder during the block, so that it has one run at a time. Raise AlreadyRunningError.
+
+    The watcher holds the lock as well: it is free when every process has ended.
+    """
     folder.mkdir(exist_ok=True)
     with (folder / "run.lock").open("a+") as lock:
         # After a run was killed, its watcher still stops what it had started.
-        if not _lock(lock) and (_holder_runs(lock) or not wait_until(lambda: _lock(lock), 3 * STOP_SECONDS)):
+        if not _try_lock(lock) and (
+            _is_holder_running(lock) or not wait_until(lambda: _try_lock(lock), 3 * KILL_AFTER_SECONDS)
+        ):
             raise AlreadyRunningError(
-                f"process {_holder(lock) or '?'} uses {folder.resolve()}; stop it, or start in another folder"
+                f"process {_read_holder(lock) or '?'} uses {folder.resolve()}; stop it, or start in another folder"
             )
         lock.truncate(0)
         lock.write(f"{os.getpid()}\n")
@@ -102,7 +115,7 @@ def _exclusive(folder: Path) -> Iterator[None]:
         yield
 
 
-def _lock(lock: IO[str]) -> bool:
+def _try_lock(lock: IO[str]) -> bool:
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
@@ -110,19 +123,19 @@ def _lock(lock: IO[str]) -> bool:
     return True
 
 
-def _holder(lock: IO[str]) -> str:
+def _read_holder(lock: IO[str]) -> str:
     lock.seek(0)
     return lock.read().strip()
 
 
-def _holder_runs(lock: IO[str]) -> bool:
-    holder = _holder(lock)
+def _is_holder_running(lock: IO[str]) -> bool:
+    holder = _read_holder(lock)
     return not holder.isdecimal() or is_running(int(holder))
 
 
 @contextmanager
-def _described(folder: Path, settings: Settings, url: str | None, pages: Pages) -> Iterator[None]:
-    """Keep a shell's `export` lines in the folder, without an address that was given: it may hold a password."""
+def _environment_file(folder: Path, settings: Settings, url: str | None, pages: PageAccess) -> Iterator[None]:
+    """Keep a file of shell `export` lines in the folder during the block. Without `url`, REDIS_URL is not in it."""
     named = Path(settings.source)
     exports = {
         "REDIS_URL": url,
@@ -134,7 +147,7 @@ def _described(folder: Path, settings: Settings, url: str | None, pages: Pages) 
     }
     lines = [f"export {name}={shlex.quote(value)}\n" for name, value in exports.items() if value]
     lines.append(f'export PATH={shlex.quote(str(Path(sys.executable).parent))}:"$PATH"\n')
-    file = folder / ENVIRONMENT
+    file = folder / ENVIRONMENT_FILE
     file.touch(mode=0o600)  # it holds a password
     file.write_text("".join(lines), encoding="utf-8")
     try:
@@ -148,23 +161,23 @@ def _fill_if_empty(url: str, settings: Settings) -> None:
     if int(db.call("DBSIZE")) == 0 and settings.pools:
         names = [pool.name for pool in settings.pools]
         sample.fill(db, names, time.time(), queues=not settings.config.manage_pools)
-        write(f"The database was empty: filled with a sample of {len(settings.pools)} pools.\n")
+        print_or_stop(f"The database was empty: filled with a sample of {len(settings.pools)} pools.\n")
     db.close()
 
 
-def _parts(settings: Settings, url: str, pages: Pages) -> Iterator[Part]:
+def _list_parts(settings: Settings, url: str, pages: PageAccess) -> Iterator[Part]:
     celery = (sys.executable, "-m", "celery", "--quiet", "-A", "vmpooler_tasks")
     environment = {
         **os.environ,
         "REDIS_URL": url,
         "PYTHONUNBUFFERED": "1",
-        "PYTHONWARNINGS": "ignore:You're running the worker with superuser",  # for trying it out in a container
-        # In the environment, where other users cannot read it.
+        "PYTHONWARNINGS": "ignore:You're running the worker with superuser",  # in a container, to try it out
+        # In the environment: other users can read a command line.
         "FLOWER_BASIC_AUTH": pages.login,
         **({} if settings.web.users else {"WEB_USERS": f"{USER}:operate:{pages.password}"}),
     }
     for name, arguments in (
-        *_workers(settings),
+        *_list_workers(settings),
         ("beat", "beat --loglevel INFO"),
         ("flower", f"flower --address={server.LOOPBACK} --port={_port(pages.flower)} --logging=error"),
     ):
@@ -173,20 +186,20 @@ def _parts(settings: Settings, url: str, pages: Pages) -> Iterator[Part]:
     yield Part("web", (sys.executable, *web), environment)
 
 
-def _print_addresses(settings: Settings, folder: Path, pages: Pages) -> None:
+def _print_addresses(settings: Settings, folder: Path, pages: PageAccess) -> None:
     login = f"user {USER}, password {pages.password}"
     for line in (
         f"Redis:   {settings.redis.address}",
         f"Web:     {pages.web}  {'' if settings.web.users else login}".rstrip(),
         f"Flower:  {pages.flower}  {login}",
-        f"Try:     . {folder / ENVIRONMENT}; vmpooler-tasks health   (in another terminal, in this folder)",
+        f"Try:     . {folder / ENVIRONMENT_FILE}; vmpooler-tasks health   (in another terminal, in this folder)",
         "Ctrl-C stops everything.",
     ):
-        write(f"{line}\n")
+        print_or_stop(f"{line}\n")
 
 
-def _workers(settings: Settings) -> Iterator[tuple[str, str]]:
-    """Yield (name, arguments): one worker, or where pools are managed one each for what waits for a provider."""
+def _list_workers(settings: Settings) -> Iterator[tuple[str, str]]:
+    """Yield (name, arguments) of the workers: one; with managed pools also those for the calls to providers."""
     everything = "worker --loglevel INFO --hostname worker@%h"
     if not settings.config.manage_pools:
         yield "worker", everything
@@ -199,5 +212,5 @@ def _workers(settings: Settings) -> Iterator[tuple[str, str]]:
 def _stop_with_server(process: "subprocess.Popen[bytes]") -> None:
     process.wait()
     if process.returncode:
-        write(f"The private Redis ended with status {process.returncode}.\n")
+        print_or_stop(f"The private Redis ended with status {process.returncode}.\n")
         os.kill(os.getpid(), signal.SIGTERM)

@@ -10,12 +10,12 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
-STOP_SECONDS = 10.0
+KILL_AFTER_SECONDS = 10.0
 """How long a process may take to stop before it is killed."""
 
 
 class Watcher:
-    """A forked process that stops the added processes if this process dies before it could."""
+    """A forked process that stops the added processes, if this process dies before it stops them."""
 
     def __init__(self, writing: int) -> None:
         self._writing = writing
@@ -25,7 +25,7 @@ class Watcher:
         os.write(self._writing, b"+%d %d\n" % (pid, last))
 
     def remove(self, pid: int) -> None:
-        """Forget a process that has ended: its number may soon be another's."""
+        """Forget a process that has ended: the system may give its number to another process."""
         os.write(self._writing, b"-%d 0\n" % pid)
 
 
@@ -71,7 +71,7 @@ def _watch(reading: int) -> None:
 
 
 def stop(leaders: list[int]) -> None:
-    """Terminate each process, and kill what is left of its group after it has ended, or after STOP_SECONDS."""
+    """Terminate each process, and kill what is left of its group after it has ended, or after KILL_AFTER_SECONDS."""
     for pid in leaders:
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGTERM)
@@ -92,7 +92,7 @@ def is_running(pid: int) -> bool:
     return True
 
 
-def wait_until(condition: Callable[[], bool], seconds: float = STOP_SECONDS) -> bool:
+def wait_until(condition: Callable[[], bool], seconds: float = KILL_AFTER_SECONDS) -> bool:
     """Return True as soon as the condition holds, False after so many seconds."""
     deadline = time.monotonic() + seconds
     while not condition():

@@ -5,13 +5,13 @@ import random
 from collections.abc import Sequence
 
 from vmpooler_tasks.model.names import DeadLetterQueue, Queue
+from vmpooler_tasks.model.pools.lifecycle import HOUR
 from vmpooler_tasks.model.timestamps import iso_utc, moment, ruby_utc
 from vmpooler_tasks.store import Database, keys
 
 ADJECTIVES = "brave calm eager fancy gentle happy jolly kind lively misty nice proud rusty sad silly witty"
 NOUNS = "badger cat dog elephant falcon gecko heron ibis jackal koala llama otter panther raven tiger zebra"
 
-HOUR = 3600
 DAY = 24 * HOUR
 
 # (queue, number in each pool, seconds of age: from, to). Every second line is beyond the guide's thresholds.

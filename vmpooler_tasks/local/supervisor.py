@@ -13,10 +13,10 @@ from itertools import cycle
 from vmpooler_tasks.local.parent_death import Watcher
 
 SYSTEM = "system"
-COLOURS = (36, 33, 32, 35, 34, 96, 93, 92)
+PREFIX_COLOURS = (36, 33, 32, 35, 34, 96, 93, 92)
 MAX_LINE_BYTES = 1 << 20
 
-STOP_SECONDS = 20.0
+PART_STOP_SECONDS = 20.0
 """How long the parts may take to stop: a worker waits for its clones."""
 
 _STOPPED = {128 + signal.SIGINT, 128 + signal.SIGTERM}
@@ -37,17 +37,17 @@ class Log:
 
     def __init__(self, names: Sequence[str]) -> None:
         self._width = max(map(len, (SYSTEM, *names)))
-        colours = cycle(COLOURS)
+        colours = cycle(PREFIX_COLOURS)
         self._colours = {name: next(colours) for name in names}
 
     def line(self, name: str, text: str) -> None:
         prefix = f" {name:<{self._width}} | "
         if sys.stdout.isatty():
             prefix = f"\x1b[{self._colours.get(name, 37)}m{prefix}\x1b[0m"
-        write(f"{prefix}{text}\n")
+        print_or_stop(f"{prefix}{text}\n")
 
 
-def write(text: str) -> None:
+def print_or_stop(text: str) -> None:
     """Write to stdout. A reader that is gone (a closed terminal, `| head`) stops this process as SIGTERM does."""
     try:
         sys.stdout.write(text)
@@ -101,7 +101,7 @@ class Supervisor:
         status = await process.wait()
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)  # children of a killed worker, which hold its output open
-        await asyncio.wait([copying], timeout=STOP_SECONDS)
+        await asyncio.wait([copying], timeout=PART_STOP_SECONDS)
         copying.cancel()
         self._watcher.remove(process.pid)
         del self._running[part.name]
@@ -114,12 +114,12 @@ class Supervisor:
                 self._log.line(part.name, line)
 
     async def _end(self, ends: Sequence[asyncio.Task[int]]) -> None:
-        """Stop what still runs. Only leaders are asked: a Celery worker stops its children once their tasks ended."""
+        """Stop what still runs. Only the leaders get a signal: a Celery worker stops its children after their tasks."""
         for name, process in list(self._running.items()):
             self._log.line(SYSTEM, f"sending SIGTERM to {name} (pid {process.pid})")
             with suppress(ProcessLookupError):
                 process.terminate()
-        _, late = await asyncio.wait(ends, timeout=STOP_SECONDS)
+        _, late = await asyncio.wait(ends, timeout=PART_STOP_SECONDS)
         for name, process in list(self._running.items()) if late else ():
             self._log.line(SYSTEM, f"sending SIGKILL to {name} (pid {process.pid})")
             with suppress(ProcessLookupError):
@@ -142,5 +142,5 @@ async def _lines(stream: asyncio.StreamReader) -> AsyncIterator[str]:
 
 def _exit_status(status: int) -> int:
     """Return a shell's exit status for asyncio's; 0 for a part that was stopped."""
-    shown = 128 - status if status < 0 else status
-    return 0 if shown in _STOPPED else shown
+    shell_status = 128 - status if status < 0 else status
+    return 0 if shell_status in _STOPPED else shell_status

@@ -23,7 +23,7 @@ from vmpooler_tasks.model.names import on_one_line
 _log = logging.getLogger("vmpooler_tasks.web")
 
 MEDIA_TYPE = "application/problem+json"
-RETRY_AFTER_SECONDS = 5
+UNAVAILABLE_RETRY_SECONDS = 5
 
 _STATUS: Mapping[type[VmpoolerTasksError], HTTPStatus] = {
     InvalidInputError: HTTPStatus.UNPROCESSABLE_ENTITY,
@@ -81,7 +81,7 @@ async def _handle_own_error(request: Request, error: Exception) -> JSONResponse:
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         _log.warning("[!] [web] %s %s: %s", request.method, on_one_line(request.url.path), on_one_line(str(error)))
     unavailable = status is HTTPStatus.SERVICE_UNAVAILABLE
-    return problem(status, str(error), headers={"Retry-After": str(RETRY_AFTER_SECONDS)} if unavailable else None)
+    return problem(status, str(error), headers={"Retry-After": str(UNAVAILABLE_RETRY_SECONDS)} if unavailable else None)
 
 
 async def _handle_unexpected_error(request: Request, error: Exception) -> JSONResponse:

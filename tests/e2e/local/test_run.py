@@ -245,7 +245,7 @@ def test_another_terminal_means_the_same_redis_and_configuration(look: FirstLook
     forgotten = typed(f"{PROGRAM} config show --json")
     assert json.loads(forgotten.stdout)["source"] == "defaults"
     assert forgotten.stderr == (
-        "vmpooler-tasks: no configuration is named; `. .vmpooler-tasks/env` names the one that runs here\n"
+        "vmpooler-tasks: no configuration is set. `. .vmpooler-tasks/env` sets that of the `run` in this folder\n"
     )
 
 

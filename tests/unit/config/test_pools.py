@@ -9,7 +9,7 @@ import pytest
 from vmpooler_tasks.config import Settings, load_settings
 from vmpooler_tasks.config.pools import ManagerOptions
 from vmpooler_tasks.errors import ConfigurationError
-from vmpooler_tasks.tasks.observe.startup import switched_on
+from vmpooler_tasks.tasks.observe.startup import feature_lines
 
 DEFAULTS: dict[str, Any] = {
     "manage_pools": False,
@@ -294,9 +294,9 @@ def test_a_pool_takes_the_provider_that_it_names() -> None:
 
 
 def test_what_a_worker_says_first_names_the_pool_manager() -> None:
-    [line] = [line for line in switched_on(load(MANAGED)) if "pool manager" in line]
+    [line] = [line for line in feature_lines(load(MANAGED)) if "pool manager" in line]
     assert line == ("[*] [config] pool manager: on, a check every 5 s, 10 clones at once for pools and 10 for requests")
-    assert "[*] [config] pool manager: off" in switched_on(Settings())
+    assert "[*] [config] pool manager: off" in feature_lines(Settings())
 
 
 def test_what_is_published_holds_the_pool_managers_options() -> None:

@@ -1,4 +1,4 @@
-"""What every command needs: settings and database, made when they are first used."""
+"""Create the settings and the database of a command when it first uses them."""
 
 import functools
 import getpass
@@ -22,8 +22,8 @@ from vmpooler_tasks.store import Database
 P = ParamSpec("P")
 R = TypeVar("R")
 
-RUNNING_HERE = Path(".vmpooler-tasks/env")
-"""What `vmpooler-tasks run` in this folder keeps for other terminals while it runs (local.foreman)."""
+LOCAL_ENVIRONMENT = Path(".vmpooler-tasks/env")
+"""The file that `vmpooler-tasks run` keeps in this folder while it runs, for other terminals (local.foreman)."""
 
 
 class Context:
@@ -31,18 +31,20 @@ class Context:
 
     def __init__(self, options: GlobalOptions) -> None:
         self.config_file = Path(options.config_file) if options.config_file else None
-        # A command prints what it did. Log lines beside that would repeat everything.
+        # A command prints what it did. Log lines would repeat it.
         logs.configure(logs.choose(options.log_format), logging.INFO if options.verbose else logging.CRITICAL)
 
     def log_always(self) -> None:
-        """Show the log of a command that runs until it is stopped."""
+        """Write the log to stderr without --verbose, for a command that runs until it is stopped."""
         logging.getLogger().setLevel(logging.INFO)
 
     @cached_property
     def settings(self) -> Settings:
         settings = load_settings(file=self.config_file)
-        if settings.source == NO_FILE and not os.environ.get("REDIS_URL") and RUNNING_HERE.exists():
-            sys.stderr.write(f"{PROGRAM}: no configuration is named; `. {RUNNING_HERE}` names the one that runs here\n")
+        if settings.source == NO_FILE and not os.environ.get("REDIS_URL") and LOCAL_ENVIRONMENT.exists():
+            sys.stderr.write(
+                f"{PROGRAM}: no configuration is set. `. {LOCAL_ENVIRONMENT}` sets that of the `run` in this folder\n"
+            )
         return settings
 
     @cached_property
@@ -51,7 +53,7 @@ class Context:
 
 
 def pass_context(command: Callable[Concatenate[Context, P], R]) -> Callable[P, R]:
-    """Pass this run's Context to a command as its first argument. The first command to need it makes it."""
+    """Pass this run's Context to a command as its first argument. The first command that needs it creates it."""
 
     @functools.wraps(command)
     def with_context(*args: P.args, **kwargs: P.kwargs) -> R:
@@ -67,6 +69,6 @@ def who_am_i() -> str:
     """Return user@host, for the audit."""
     try:
         user = getpass.getuser()
-    except (KeyError, OSError):  # a container's user without a name
+    except (KeyError, OSError):  # the user of a container may have no name
         user = "unknown"
     return f"{user}@{socket.gethostname()}"

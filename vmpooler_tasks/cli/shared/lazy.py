@@ -13,14 +13,14 @@ from click.exceptions import NoSuchCommand
 
 
 class LazyCommand(NamedTuple):
-    """Where a command is defined (`module:name`), and its line in the group's help."""
+    """The place of a command's definition (`module:name`), and its line in the group's help."""
 
     place: str
     short_help: str
 
 
 class LazyGroup(click.Group):
-    """A group whose commands are imported when they are invoked; its help needs none of them."""
+    """A group that imports a command when it is invoked, and no command for its help."""
 
     def __init__(self, *args: Any, commands: Mapping[str, LazyCommand], **options: Any) -> None:
         super().__init__(*args, **options)
@@ -31,7 +31,7 @@ class LazyGroup(click.Group):
         return list(self.lazy_commands)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Import the command. Return None if the group has none of this name."""
+        """Import the command. Return None for an unknown name."""
         del ctx
         found = self.lazy_commands.get(cmd_name)
         if found is None:
@@ -45,7 +45,7 @@ class LazyGroup(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """As click does, but suggest the names of commands that are not imported."""
+        """Resolve the command as click does. For an unknown one, suggest names without importing the commands."""
         try:
             return super().resolve_command(ctx, args)
         except NoSuchCommand as error:

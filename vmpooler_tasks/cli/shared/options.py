@@ -1,4 +1,4 @@
-"""Options that several commands share, and how times and durations are written."""
+"""Define the options that several commands share, and parse times and durations."""
 
 import re
 import time
@@ -18,7 +18,7 @@ Decorated = Callable[..., Any]
 
 
 class Duration(click.ParamType[float]):
-    """`90s`, `15m`, `24h`, `7d`, `2w`, or several: `1h30m`; in seconds."""
+    """Parse `90s`, `15m`, `24h`, `7d`, `2w`, or several (`1h30m`) to seconds."""
 
     name = "duration"
 
@@ -27,12 +27,12 @@ class Duration(click.ParamType[float]):
             return float(value)
         parts = re.findall(r"(\d+(?:\.\d+)?)([smhdw])", value)
         if not parts or "".join(number + unit for number, unit in parts) != value:
-            self.fail(f"{value!r} is no duration; write 90s, 15m, 24h or 7d", param, ctx)
+            self.fail(f"{value!r} is not a duration; write 90s, 15m, 24h or 7d", param, ctx)
         return sum(float(number) * UNITS[unit] for number, unit in parts)
 
 
 class Moment(click.ParamType[float]):
-    """A time (`2024-01-15T10:30:00Z`) or a duration ago (`2h`); in seconds since the epoch."""
+    """Parse a time (`2024-01-15T10:30:00Z`) or a duration ago (`2h`) to seconds since the epoch."""
 
     name = "time"
 
@@ -44,7 +44,7 @@ class Moment(click.ParamType[float]):
         try:
             return time.time() - DURATION.convert(value, param, ctx)
         except click.BadParameter:
-            self.fail(f"{value!r} is no time; write 2024-01-15T10:30:00Z, or how long ago: 2h", param, ctx)
+            self.fail(f"{value!r} is not a time; write 2024-01-15T10:30:00Z, or how long ago: 2h", param, ctx)
 
 
 class Pattern(click.ParamType[re.Pattern[str]]):

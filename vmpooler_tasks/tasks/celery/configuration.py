@@ -7,7 +7,7 @@ from kombu.transport import TRANSPORT_ALIASES
 
 from vmpooler_tasks.config import Settings
 from vmpooler_tasks.errors import ConfigurationError
-from vmpooler_tasks.logs import in_json, refuse
+from vmpooler_tasks.logs import end_with_error, is_json_log
 from vmpooler_tasks.model.pools.lifecycle import MINUTE
 from vmpooler_tasks.tasks import registry as names
 from vmpooler_tasks.tasks.celery import defaults, signals
@@ -43,7 +43,7 @@ def prepare_process() -> None:
     try:
         settings()
     except ConfigurationError as error:
-        refuse(error)
+        end_with_error(error)
     if flower_guard.is_flower():
         flower_broker.apply_whole_address(settings().broker_location)
     install_transports()
@@ -64,7 +64,7 @@ def celery_settings() -> dict[str, Any]:
         **broker_settings(chosen.broker_location),
         **result_settings(chosen.redis.location),
         "beat_schedule": schedule(chosen),
-        "worker_redirect_stdouts": in_json() or defaults.worker_redirect_stdouts,  # a print() would be no JSON
+        "worker_redirect_stdouts": is_json_log() or defaults.worker_redirect_stdouts,  # a print() would be no JSON
         **time_limits(chosen),
     }
 

@@ -11,7 +11,7 @@ from vmpooler_tasks.config import Pool
 from vmpooler_tasks.config.schema import as_yaml
 from vmpooler_tasks.errors import ConfigurationError, VmpoolerTasksError
 from vmpooler_tasks.jobs.health.server import check_server
-from vmpooler_tasks.logs import refuse
+from vmpooler_tasks.logs import end_with_error
 from vmpooler_tasks.model.names import on_one_line
 from vmpooler_tasks.model.redrive import read_lineage
 from vmpooler_tasks.store.pools import registration
@@ -20,7 +20,7 @@ from vmpooler_tasks.store.vmpooler.config import publish_config
 from vmpooler_tasks.tasks.celery.failures import FailedTask, keep_failed_task, keep_raw_message, plain
 from vmpooler_tasks.tasks.observe import log_filter, log_format
 from vmpooler_tasks.tasks.observe.log_filter import LateTasks
-from vmpooler_tasks.tasks.observe.startup import switched_on
+from vmpooler_tasks.tasks.observe.startup import feature_lines
 from vmpooler_tasks.tasks.pool_context import try_providers
 from vmpooler_tasks.tasks.process import database, settings
 
@@ -114,7 +114,7 @@ def _try_providers(**_: Any) -> None:
         try:
             try_providers(settings())
         except ConfigurationError as error:
-            refuse(error)
+            end_with_error(error)
 
 
 def _register_pools(**_: Any) -> None:
@@ -138,7 +138,7 @@ def _registered_fields(pool: Pool) -> dict[str, str]:
 
 
 def _log_features(**_: Any) -> None:
-    for line in switched_on(settings()):
+    for line in feature_lines(settings()):
         _log.info("%s", line)
 
 

@@ -8,7 +8,7 @@ from ipaddress import ip_address
 import click
 
 from vmpooler_tasks.errors import VmpoolerTasksError
-from vmpooler_tasks.logs import refuse
+from vmpooler_tasks.logs import end_with_error
 
 LOGIN = "FLOWER_BASIC_AUTH"
 UNAUTHENTICATED = "FLOWER_UNAUTHENTICATED_API"
@@ -39,7 +39,7 @@ def refuse_open_flower() -> None:
         environ=os.environ,
     )
     if problem:
-        refuse(OpenFlowerError(problem))
+        end_with_error(OpenFlowerError(problem))
 
 
 def open_reason(*, address: str, socket: bool, login: bool, environ: Mapping[str, str]) -> str | None:

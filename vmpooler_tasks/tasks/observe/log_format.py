@@ -20,8 +20,8 @@ from vmpooler_tasks.logs import (
     TextFormatter,
     choose,
     configure,
-    in_json,
-    refuse,
+    end_with_error,
+    is_json_log,
 )
 from vmpooler_tasks.tasks.registry import TASKS
 
@@ -59,7 +59,7 @@ def _choose(context: click.Context, _: click.Parameter | None = None, value: str
     try:
         chosen = choose(value)
     except LogFormatError as error:
-        refuse(error)
+        end_with_error(error)
     if chosen is LogFormat.JSON and not context.resilient_parsing:
         configure(chosen, logging.WARNING)
         context.obj.quiet = True  # the banner is for people
@@ -76,7 +76,9 @@ def _write_notice(message: str, stream: Any = sys.__stderr__) -> None:
 def format_handlers(logger: logging.Logger, format: str, colorize: bool, **_: Any) -> None:  # noqa: A002 - Celery's name
     for handler in (*logger.handlers, *get_multiprocessing_logger().handlers):
         dates = handler.formatter.datefmt if handler.formatter else None
-        made: JsonFormatter | _Coloured = JsonFormatter() if in_json() else _Coloured(format, dates, coloured=colorize)
+        made: JsonFormatter | _Coloured = (
+            JsonFormatter() if is_json_log() else _Coloured(format, dates, coloured=colorize)
+        )
         made.context = task_fields
         handler.setFormatter(made)
 

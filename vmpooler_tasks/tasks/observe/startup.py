@@ -4,7 +4,7 @@ from vmpooler_tasks.config import Settings
 from vmpooler_tasks.config.schema import as_yaml
 
 
-def switched_on(settings: Settings) -> list[str]:
+def feature_lines(settings: Settings) -> list[str]:
     """Return a log line for each feature."""
     config = settings.config
     pools = ", ".join(pool.name for pool in settings.pools) or "those that VMPooler has registered in Redis"
