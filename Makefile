@@ -43,7 +43,7 @@ test-javascript:
 	@if command -v node >/dev/null; then node --test --test-reporter=spec tests/javascript/*.test.js; else $(NO_NODE); fi
 
 test-fast: $(READY) ## Run what takes less than a minute
-	@$(PYTEST) $(PARALLEL) -m 'not slow and not stage' tests/unit tests/integration
+	@$(PYTEST) $(PARALLEL) -n 2 -m 'not slow and not stage' tests/unit tests/integration
 
 $(STAGES): $(READY)
 	@$(PYTEST) -m 'stage(name="$@")' || { status=$$?; echo "make $@: pytest ended with status $$status (5: no test was found)" >&2; exit 1; }

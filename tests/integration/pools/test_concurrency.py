@@ -19,6 +19,8 @@ from vmpooler_tasks.providers.dummy.provider import Dummy
 from vmpooler_tasks.store import Database, keys
 from vmpooler_tasks.store.keys import POOL_SLOTS, REQUEST_SLOTS
 
+pytestmark = pytest.mark.slow(seconds=10)
+
 THREADS = 8
 OTHER = "ubuntu-2004-x86_64"
 SIZES = {POOL: 12, OTHER: 7}

@@ -24,7 +24,7 @@ from vmpooler_tasks.store.redrive.runs import KEPT_SECONDS, Run
 from vmpooler_tasks.tasks import registry as names
 from vmpooler_tasks.tasks.redrive import RedriveBroker
 
-pytestmark = pytest.mark.both_servers
+pytestmark = [pytest.mark.both_servers, pytest.mark.slow(seconds=10)]
 
 DEAD_LETTERS = 6
 

@@ -8,6 +8,8 @@ from tests.support import goldens
 from tests.support.goldens import comparable, told
 from tests.support.goldens_model import Replay
 
+pytestmark = pytest.mark.slow(seconds=10)
+
 
 @pytest.mark.parametrize("name", goldens.case_names())
 def test_without_rules_the_model_repeats_the_recording(name: str) -> None:

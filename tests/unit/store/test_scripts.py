@@ -1,6 +1,7 @@
 """Every Lua script is in the package, can be loaded by its name, and says what it takes and answers."""
 
 import ast
+import functools
 import inspect
 import re
 from pathlib import Path
@@ -66,6 +67,7 @@ def test_what_is_shared_is_used(name: str) -> None:
     assert any(f"-- uses: {name}\n" in raw(script) for script in SCRIPTS)
 
 
+@functools.cache
 def _names_in_store() -> set[str]:
     """Every string constant in the package's store, where scripts are called by their names."""
     found: set[str] = set()
