@@ -206,7 +206,7 @@ def _drive(context: Context, run: str, arguments: RedriveArguments) -> None:
                 if progress:
                     sys.stderr.write(f"\r{last.position} of {last.total} … ")
     except (KeyboardInterrupt, VmpoolerTasksError):
-        sys.stderr.write(f"\nInterrupted; go on with `{PROGRAM} dlq redrive --resume {run}`\n")
+        sys.stderr.write(f"\nInterrupted. Continue with `{PROGRAM} dlq redrive --resume {run}`\n")
         raise
     if progress:
         sys.stderr.write("\r\033[K")

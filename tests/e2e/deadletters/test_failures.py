@@ -26,7 +26,7 @@ DEAD_LETTERS = keys.dead_letters(DeadLetterQueue.TASKS)
 
 
 class Bench:
-    """One worker for all tests of this module, whose tasks fail as they are told to."""
+    """One worker for all tests of this module, whose tasks fail as ordered."""
 
     def __init__(self, installation: Installation, worker: Process) -> None:
         self.installation, self.worker = installation, worker
@@ -280,9 +280,9 @@ GARBAGE: dict[str, dict[str, Any] | bytes] = {
     "a time limit that is none": spoilt(headers={"timelimit": "soon"}),
     "a count of retries that is none": spoilt(headers={"retries": "often"}),
     "an expiry that is none": spoilt(headers={"expires": "soon"}),
-    "an unreadable time to begin": spoilt(headers={"eta": "soon"}),
+    "an unreadable time to start": spoilt(headers={"eta": "soon"}),
     "stamps that are no list": spoilt(headers={"stamped_headers": 5}),
-    "a time to begin that is an object": spoilt(headers={"eta": {}}),
+    "a time to start that is an object": spoilt(headers={"eta": {}}),
     "an expiry that is a list": spoilt(headers={"expires": []}),
     "a group that is a number": spoilt(headers={"group": 5}),
     "a content type that kombu does not decode": spoilt(**{"content-type": "application/data"}),

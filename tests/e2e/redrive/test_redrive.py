@@ -187,11 +187,11 @@ def test_the_rate_is_kept(bench: Bench) -> None:
     numbers = bench.sums(4)
     with bench.run.started("dlq", "redrive", "--all", "--yes", "--rate", "4") as process:
         until(lambda: len(bench.dead_letters()) == 3, "the first is run")
-        began = bench.world.client.time()
+        started_at = bench.world.client.time()
         until(lambda: not bench.dead_letters(), "all are run")
         ended = bench.world.client.time()
         assert process.wait(PATIENCE) == 0
-    assert 0.5 < (ended[0] - began[0]) + (ended[1] - began[1]) / 1e6 < 10
+    assert 0.5 < (ended[0] - started_at[0]) + (ended[1] - started_at[1]) / 1e6 < 10
     bench.each_once(numbers)
 
 
@@ -226,9 +226,9 @@ def newest_run(bench: Bench) -> str:
     return str(bench.world.client.zrange(keys.REDRIVES, -1, -1)[0].decode())
 
 
-def begun(bench: Bench, process: "subprocess.Popen[str]", before: str, count: int) -> str:
-    """The id of the run that this process began, once it has run so many dead letters."""
-    until(lambda: newest_run(bench) != before or process.poll() is not None, "it has begun")
+def started_run(bench: Bench, process: "subprocess.Popen[str]", before: str, count: int) -> str:
+    """The id of the run that this process started, once it has run so many dead letters."""
+    until(lambda: newest_run(bench) != before or process.poll() is not None, "it has started")
     run = newest_run(bench)
     until(
         lambda: redriven(bench, run) >= count,
@@ -246,7 +246,7 @@ def any_run(bench: Bench) -> str:
 def test_a_command_that_is_killed_again_and_again_can_be_resumed(bench: Bench) -> None:
     before, numbers = any_run(bench), bench.sums(60)
     with bench.run.started("dlq", "redrive", "--all", "--yes", "--rate", "40") as process:
-        run = begun(bench, process, before, 10)
+        run = started_run(bench, process, before, 10)
         process.kill()
     for count in (25, 40):
         with bench.run.started("dlq", "redrive", "--resume", run) as process:
@@ -261,7 +261,7 @@ def test_a_command_that_is_killed_again_and_again_can_be_resumed(bench: Bench) -
 def test_a_run_that_two_drive_at_once_is_shared(bench: Bench) -> None:
     before, numbers = any_run(bench), bench.sums(60)
     with bench.run.started("dlq", "redrive", "--all", "--yes", "--rate", "20") as process:
-        run = begun(bench, process, before, 3)
+        run = started_run(bench, process, before, 3)
         bench.run("dlq", "redrive", "--resume", run)
         assert process.wait(PATIENCE) == 0
     bench.each_once(numbers)
@@ -270,7 +270,7 @@ def test_a_run_that_two_drive_at_once_is_shared(bench: Bench) -> None:
 def test_a_worker_goes_on_with_a_run_that_was_interrupted(bench: Bench) -> None:
     before, numbers = any_run(bench), bench.sums(30)
     with bench.run.started("dlq", "redrive", "--all", "--yes", "--rate", "20") as process:
-        run = begun(bench, process, before, 5)
+        run = started_run(bench, process, before, 5)
         process.kill()
     bench.run("dlq", "redrive", "--resume", run, "--enqueue")
     bench.each_once(numbers)
@@ -279,13 +279,13 @@ def test_a_worker_goes_on_with_a_run_that_was_interrupted(bench: Bench) -> None:
 def test_ctrl_c_says_how_to_go_on(bench: Bench) -> None:
     before, numbers = any_run(bench), bench.sums(40)
     with bench.run.started("dlq", "redrive", "--all", "--yes", "--rate", "10") as process:
-        run = begun(bench, process, before, 2)
+        run = started_run(bench, process, before, 2)
         process.send_signal(signal.SIGINT)
         assert process.wait(PATIENCE) == 130
         assert process.stderr is not None
-        told = process.stderr.read()
-    assert f"Interrupted; go on with `vmpooler-tasks dlq redrive --resume {run}`" in told
-    assert "Traceback" not in told
+        errors = process.stderr.read()
+    assert f"Interrupted. Continue with `vmpooler-tasks dlq redrive --resume {run}`" in errors
+    assert "Traceback" not in errors
     assert bench.run.json("dlq", "redrive", "--cancel", run) == {"cancelled": True}
     assert bench.run("dlq", "redrive", "--cancel", run).out == "It had ended before.\n"
     assert bench.run("dlq", "redrive", "--resume", run).out.startswith(f"Run {run} is cancelled: ")
@@ -523,11 +523,11 @@ def test_the_task_takes_the_same_filters_and_previews(bench: Bench) -> None:
     numbers = bench.sums(3, pool="a")
     call = ("celery", "-A", "vmpooler_tasks", "call", "vmpooler_tasks.redrive", "--kwargs")
     answers = []
-    for order in ({"pool": "a", "dry_run": True}, {"pool": "a", "why": "mended", "rate": 0}):
+    for order in ({"pool": "a", "dry_run": True}, {"pool": "a", "why": "fixed", "rate": 0}):
         task = bench.installation.run(*call, json.dumps(order)).strip()
         bench.worker.says(f"vmpooler_tasks.redrive[{task}] succeeded")
         answers.append(ast.literal_eval(bench.installation.run("celery", "-A", "vmpooler_tasks", "result", task)))
     preview, run = answers
     assert (preview["dry_run"], preview["selected"]) == (True, 3)
-    assert (run["state"], run["redriven"], run["why"]) == ("done", 3, "mended")
+    assert (run["state"], run["redriven"], run["why"]) == ("done", 3, "fixed")
     bench.each_once(numbers)

@@ -75,7 +75,7 @@ def test_a_dead_letter_is_pushed_with_the_epoch_as_its_score_and_counted(world: 
 def test_the_same_failure_delivered_twice_is_one_entry(world: World) -> None:
     assert push(world)[0]
     world.now += 60
-    assert not push(world, error_message="told a second time", failed_at="2024-01-15T10:31:00Z")[0]
+    assert not push(world, error_message="reported a second time", failed_at="2024-01-15T10:31:00Z")[0]
     assert push(world, "b")[0]
     assert [entry["vm"] for entry in dead_letters(world, "clone")] == ["pooler-a", "pooler-b"]
     assert counters(world) == {"dead_letters:clone": 2}
@@ -291,10 +291,10 @@ def test_deleting_takes_both_forms_counts_and_leaves_a_line_in_the_audit(world: 
     push(world, "b")
     fail(world, "kept", PENDING)
     gone = found(world, queues=[CLONE])[1:]
-    assert delete_dead_letters(world.db, gone, who="anna", why="mended") == 2
+    assert delete_dead_letters(world.db, gone, who="anna", why="fixed") == 2
     assert len(found(world, queues=[CLONE])) == 1
     assert counters(world)["dead_letters_deleted:clone"] == 2
-    assert audit(world) == [{"count": "2", "action": "delete", "who": "anna", "why": "mended", "queue": "clone"}]
+    assert audit(world) == [{"count": "2", "action": "delete", "who": "anna", "why": "fixed", "queue": "clone"}]
     assert delete_dead_letters(world.db, gone, who="anna", why=None) == 0, "they are gone"
     assert len(audit(world)) == 1, "nothing was done, so nothing is recorded"
 

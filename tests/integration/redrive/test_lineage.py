@@ -57,7 +57,7 @@ def test_a_clone_that_fails_again_and_again_counts_up_until_it_is_poison(world: 
     assert "redrives" not in dead_letter.fields
     for times in (1, 2, 3):
         world.now += 60
-        run = world.begin()
+        run = world.start()
         world.drive(run)
         assert deliver(world) == ["PermanentProviderError"]
         former, dead_letter = dead_letter, only_dead_letter(world)
@@ -113,7 +113,7 @@ def test_a_clone_whose_worker_died_still_knows_where_it_comes_from(world: Redriv
 
 def test_the_same_failure_reported_twice_is_noted_once(world: Redriver) -> None:
     world.dead_letter()
-    run = world.begin()
+    run = world.start()
     world.drive(run)
     [vm] = world.names_in(Queue.PENDING)
     assert [world.fail(vm, BROKEN), world.fail(vm, BROKEN)] == [True, False]
@@ -121,7 +121,7 @@ def test_the_same_failure_reported_twice_is_noted_once(world: Redriver) -> None:
 
 
 def test_a_clone_of_a_request_counts_redrives_and_not_the_requests_retries(world: Redriver) -> None:
-    world.asks(Wanted(ALIAS, "centos-7-x86_64", 1))
+    world.create_request(Wanted(ALIAS, "centos-7-x86_64", 1))
     world.client.hset(keys.request(REQUEST.encode()), "retry_count", 2)
     world.config["max_vm_retries"] = 0
     origin = world.request_dead_letter(retry_count=2)
@@ -144,7 +144,7 @@ def test_a_run_stops_by_itself_when_its_clones_fail(world: Redriver) -> None:
     world.provider.raises("create", BROKEN, always=True)
     for number in range(30):
         world.dead_letter(age=number)
-    run = world.begin(max_failed=50)
+    run = world.start(max_failed=50)
     for _ in world.steps(run):
         deliver(world)
     last = job.read_run(world.db, run)

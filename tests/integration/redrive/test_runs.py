@@ -42,7 +42,7 @@ def a_mixture(world: Redriver) -> str:
         world.dead_letter("tasks", 90 - number, args=[number])
     world.dead_letter("clone", 80, pool="retired")
     world.dead_letter("tasks", 70, task=names.CHECK_POOLS)
-    return world.begin()
+    return world.start()
 
 
 def each_once(world: Redriver, run: str) -> None:
@@ -112,7 +112,7 @@ def test_a_clone_whose_message_was_never_sent_is_taken_up_later(
         raise Killed
 
     world.dead_letter()
-    run = world.begin()
+    run = world.start()
     with monkeypatch.context() as patched:
         patched.setattr(RedriveBroker, "hand_out", dies)
         with pytest.raises(Killed):
@@ -130,7 +130,7 @@ def test_two_that_drive_one_run_at_once_share_its_dead_letters(world: Redriver, 
             world.dead_letter("tasks", number + 1, args=[number])
         else:
             world.dead_letter("clone", number + 1)
-    run, together = world.begin(), threading.Barrier(2)
+    run, together = world.start(), threading.Barrier(2)
     seen: list[Run] = []
 
     def drive() -> None:
@@ -194,7 +194,7 @@ def fail_again(world: Redriver, run: str, times: int) -> None:
 def test_a_run_stops_when_more_than_the_set_share_has_failed_again(world: Redriver) -> None:
     for number in range(20):
         world.dead_letter("tasks", 100 - number)
-    run = world.begin(max_failed=50)
+    run = world.start(max_failed=50)
     steps = world.steps(run)
     list(islice(steps, 10))
     fail_again(world, run, 5)
@@ -209,7 +209,7 @@ def test_a_run_stops_when_more_than_the_set_share_has_failed_again(world: Redriv
 def test_too_few_to_tell_do_not_stop_a_run(world: Redriver) -> None:
     for number in range(9):
         world.dead_letter("tasks", 100 - number)
-    run = world.begin(max_failed=0)
+    run = world.start(max_failed=0)
     for _ in world.steps(run):
         fail_again(world, run, 1)
     assert job.read_run(world.db, run).state is RunState.DONE
@@ -218,7 +218,7 @@ def test_too_few_to_tell_do_not_stop_a_run(world: Redriver) -> None:
 def test_a_share_of_a_hundred_never_stops(world: Redriver) -> None:
     for number in range(12):
         world.dead_letter("tasks", 100 - number)
-    run = world.begin(max_failed=100)
+    run = world.start(max_failed=100)
     for _ in world.steps(run):
         fail_again(world, run, 1)
     assert job.read_run(world.db, run).state is RunState.DONE
@@ -235,21 +235,21 @@ def test_the_rate_is_kept_for_what_is_run_again_and_for_nothing_else(world: Redr
     world.dead_letter("tasks", 90)
     world.dead_letter("tasks", 80, task=names.CHECK_POOLS)
     world.dead_letter("tasks", 70)
-    world.drive(world.begin(rate=4))
+    world.drive(world.start(rate=4))
     assert world.slept == [0.25, 0.0, 0.25]
 
 
 def test_a_rate_of_zero_is_as_fast_as_it_goes(world: Redriver) -> None:
     world.dead_letter("tasks")
-    world.drive(world.begin(rate=0))
+    world.drive(world.start(rate=0))
     assert world.slept == [0.0]
 
 
 def test_a_run_shows_who_ordered_what(world: Redriver) -> None:
     world.dead_letter("tasks")
-    run = world.begin(rate=2.5, max_failed=30)
+    run = world.start(rate=2.5, max_failed=30)
     found = job.read_run(world.db, run)
-    assert (found.who, found.why, found.started) == ("anna@host", "mended", NOW)
+    assert (found.who, found.why, found.started) == ("anna@host", "fixed", NOW)
     assert (found.rate, found.max_failed_percent) == (2.5, 30)
     assert job.as_json(found) == {
         "run": run,
@@ -262,14 +262,14 @@ def test_a_run_shows_who_ordered_what(world: Redriver) -> None:
         "gone": 0,
         "failed_again": 0,
         "who": "anna@host",
-        "why": "mended",
+        "why": "fixed",
     }
 
 
 def test_runs_are_shown_newest_first_and_for_a_week(world: Redriver) -> None:
     runs = []
     for _ in range(3):
-        runs.append(world.begin())
+        runs.append(world.start())
         world.now += KEPT_SECONDS / 2 + 1
     assert [run.id for run in redrives.newest_first(world.db)] == runs[:0:-1]
     assert 0 < world.client.ttl(f"vmpooler_tasks__redrive__{runs[-1]}") <= KEPT_SECONDS
@@ -277,7 +277,7 @@ def test_runs_are_shown_newest_first_and_for_a_week(world: Redriver) -> None:
 
 def test_the_dead_letters_of_a_run_are_let_go_with_it(world: Redriver) -> None:
     world.dead_letter("tasks")
-    run = world.begin()
+    run = world.start()
     dead_letters = f"vmpooler_tasks__redrive__{run}__dead_letters"
     assert 0 < world.client.ttl(dead_letters) <= KEPT_SECONDS
     world.drive(run)
@@ -286,7 +286,7 @@ def test_the_dead_letters_of_a_run_are_let_go_with_it(world: Redriver) -> None:
 
 def test_thousands_of_dead_letters_are_frozen_in_order(world: Redriver) -> None:
     world.client.zadd("vmpooler__dlq__tasks", {f"letter-{number}": number for number in range(1201)})
-    run = world.begin()
+    run = world.start()
     assert job.read_run(world.db, run).total == 1201
     found = [redrives.dead_letter_at(world.db, run, place) for place in (0, 499, 500, 1200, 1201)]
     assert [one and one.raw for one in found] == [b"letter-0", b"letter-499", b"letter-500", b"letter-1200", None]
@@ -301,7 +301,7 @@ def test_what_is_no_run_is_none(world: Redriver, spoilt: dict[str, str]) -> None
 
 def test_a_run_whose_dead_letters_are_lost_comes_to_an_end(world: Redriver) -> None:
     world.dead_letter("tasks")
-    run = world.begin()
+    run = world.start()
     world.client.delete(f"vmpooler_tasks__redrive__{run}__dead_letters")
     last = world.drive(run)
     assert (last.state, last.counts["gone"]) == (RunState.DONE, 1)
@@ -310,7 +310,7 @@ def test_a_run_whose_dead_letters_are_lost_comes_to_an_end(world: Redriver) -> N
 
 def test_an_unreachable_broker_changes_neither_dead_letter_nor_run(world: Redriver) -> None:
     world.dead_letter("tasks")
-    run = world.begin()
+    run = world.start()
     world.broker_url = "redis://127.0.0.1:1/0"
     with pytest.raises(StoreUnavailableError), world.stack:
         world.drive(run)
@@ -324,7 +324,7 @@ def test_what_happens_is_told_line_by_line(world: Redriver, caplog: pytest.LogCa
     caplog.set_level("INFO", "vmpooler_tasks.redrive")
     first = world.dead_letter("tasks", task="a\nb")
     second = world.dead_letter("clone", 30, vm="v\x1b[2J", pool="retired")
-    run = world.begin()
+    run = world.start()
     world.drive(run)
     assert caplog.messages[:3] == [
         f"[*] [redrive] Run {run} of 2 dead letters, ordered by anna@host",

@@ -57,7 +57,7 @@ def test_a_task_goes_to_its_queue_with_its_arguments_and_where_it_comes_from(
 ) -> None:
     args, kwargs = ["über", 7, None, {"deep": [1.5, True]}], {"vm": "v", "ñ": {"x": "漢字"}}
     origin = world.dead_letter("tasks", task=task, args=args, kwargs=kwargs, retry_count=2, redrives=1, task_id="old")
-    run = world.begin()
+    run = world.start()
     world.drive(run)
     assert waiting(world) == {queue: 1}
     [sent] = world.messages(queue)
@@ -228,13 +228,13 @@ def test_a_task_that_cannot_be_sent_is_kept(world: Redriver, monkeypatch: pytest
 
     monkeypatch.setattr(RedriveBroker, "prepare", refuse)
     kept = world.dead_letter("tasks")
-    assert world.drive(world.begin()).counts["kept"] == 1
+    assert world.drive(world.start()).counts["kept"] == 1
     assert world.left() == {kept}
 
 
 def test_a_repeated_step_does_not_enqueue_its_task_twice(world: Redriver) -> None:
     world.dead_letter("tasks")
-    run = world.begin()
+    run = world.start()
     driver = job._Driver(world.db, world.settings, world.broker(), world.clock, run)
     assert [driver.step(0), driver.step(0)] == ["redriven", "moved_on"]
     assert waiting(world) == {names.MAINTENANCE_QUEUE: 1}
@@ -245,7 +245,7 @@ def test_a_repeated_step_does_not_enqueue_its_task_twice(world: Redriver) -> Non
 
 @pytest.fixture
 def elsewhere(world: Redriver, tmp_path: Path) -> Iterator[Redriver]:
-    """Messages go to another server. It is looked at as `elsewhere.client`."""
+    """Messages go to another server, whose client is `elsewhere.client`."""
     with servers.running("valkey", tmp_path / "broker") as broker:
         world.broker_url = broker.url
         database = Database(broker.url)
@@ -255,7 +255,7 @@ def elsewhere(world: Redriver, tmp_path: Path) -> Iterator[Redriver]:
 
 def test_a_broker_on_another_server_gets_the_message(world: Redriver, elsewhere: Redriver) -> None:
     origin = world.dead_letter("tasks", args=[7])
-    run = world.begin()
+    run = world.start()
     world.drive(run)
     assert waiting(world) == {}
     [sent] = elsewhere.messages(names.MAINTENANCE_QUEUE)
@@ -268,7 +268,7 @@ def test_what_has_gone_or_is_obsolete_never_reaches_it(world: Redriver, elsewher
     world.dead_letter("tasks", 90, task=names.DESTROY_VM, vm="v", kwargs={"vm": "v", "pool": POOL})
     world.dead_letter("tasks", 60, task=names.CHECK_POOLS)
     world.dead_letter("tasks", 30)
-    run = world.begin()
+    run = world.start()
     world.client.zremrangebyrank("vmpooler__dlq__tasks", 2, 2)
     last = world.drive(run)
     assert {name: count for name, count in last.counts.items() if count} == {"obsolete": 2, "gone": 1}
@@ -277,7 +277,7 @@ def test_what_has_gone_or_is_obsolete_never_reaches_it(world: Redriver, elsewher
 
 def test_a_driver_that_comes_late_does_not_send_it_again(world: Redriver, elsewhere: Redriver) -> None:
     world.dead_letter("tasks")
-    run = world.begin()
+    run = world.start()
     drivers = [job._Driver(world.db, world.settings, world.broker(), world.clock, run) for _ in range(2)]
     assert [driver.step(0) for driver in drivers] == ["redriven", "moved_on"]
     assert waiting(elsewhere) == {names.MAINTENANCE_QUEUE: 1}

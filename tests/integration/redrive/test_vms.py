@@ -55,7 +55,7 @@ class Message:
 
 @dataclass
 class Redriver(PoolWorld):
-    """Drives runs with the real broker; its pauses move the tests' clock and are kept in `slept`."""
+    """Drives runs with the real broker. A pause moves the tests' clock and is kept in `slept`."""
 
     url: str = ""
     broker_url: str | None = None
@@ -72,7 +72,7 @@ class Redriver(PoolWorld):
         return self.stack.enter_context(redrive_broker(self.settings))
 
     def dead_letter(self, queue: str = "clone", age: float = 60, *, old_form: bool = False, **fields: Any) -> str:
-        """The id of a new dead letter: of a VM of the pool, or of a task, as its queue says."""
+        """Add a dead letter of a VM of the pool, or of a task in the queue `tasks`, and return its id."""
         epoch = self.now - age
         given = {"pool": POOL, "vm": f"gone-{age:g}"} if queue != "tasks" else {"task": "t.t", "args": [], "kwargs": {}}
         entry = {"queue_from": queue, "error_class": "E", "error_message": "no", "retry_count": 0, **given, **fields}
@@ -86,42 +86,40 @@ class Redriver(PoolWorld):
         return next(str(one.id) for one in self.found(DeadLetterQueue(queue)) if one.raw == raw.encode())
 
     def found(self, *queues: DeadLetterQueue) -> list[Any]:
-        """The dead letters that are there, newest first."""
+        """Return the dead letters of these queues, or of all, newest first."""
         return list(find(self.db, DeadLetterFilter(queues=queues or tuple(DeadLetterQueue))))
 
     def left(self) -> set[str]:
+        """Return the ids of the dead letters that are left."""
         return {one.id for one in self.found()}
 
-    def begin(
+    def start(
         self, *ids: str, limit: int | None = None, rate: float = 0, max_failed: float = 100, **wanted: Any
     ) -> str:
         """Start a run over these dead letters and return its id."""
         selection = job.select(self.db, DeadLetterFilter(ids=frozenset(ids), **wanted), limit)
-        options = RunOptions(who="anna@host", why="mended", rate=rate, max_failed_percent=max_failed)
+        options = RunOptions(who="anna@host", why="fixed", rate=rate, max_failed_percent=max_failed)
         return job.start(self.db, selection, options, self.now)
 
     def steps(self, run: str) -> Iterator[Run]:
         return job.drive(self.db, self.settings, self.broker(), self.clock, run, self.sleep)
 
     def drive(self, run: str) -> Run:
-        """Goes on until the end."""
+        """Drive a run until it ends."""
         *_, last = self.steps(run)
         return last
 
     def redrive(self, *ids: str, **wanted: Any) -> dict[str, int]:
-        """What became of so many of these dead letters (of all, if none is named), once all are through.
-
-        It is what was expected before.
-        """
-        expected = self.expects(*ids, **wanted)
-        run = self.drive(self.begin(*ids, **wanted))
+        """Redrive these dead letters, or all. Return the count of each outcome, which was forecast before."""
+        expected = self.expected_counts(*ids, **wanted)
+        run = self.drive(self.start(*ids, **wanted))
         assert run.state is RunState.DONE
         counts = {name: count for name, count in run.counts.items() if count}
         assert expected == counts or "failed_again" in counts
         return counts
 
-    def expects(self, *ids: str, **wanted: Any) -> dict[str, int]:
-        """What a preview says; it changes nothing."""
+    def expected_counts(self, *ids: str, **wanted: Any) -> dict[str, int]:
+        """Return the forecast of a preview, which changes nothing."""
         before = self.snapshot()
         dead_letters = job.select(self.db, DeadLetterFilter(ids=frozenset(ids), **wanted)).dead_letters
         expected = forecast(self.db, self.settings, OWN, dead_letters)
@@ -129,7 +127,7 @@ class Redriver(PoolWorld):
         return {str(what): count for what, count in expected.items() if count}
 
     def messages(self, queue: str = "vmpooler.clone") -> list[Message]:
-        """Those that wait in this queue, in the order in which they are taken."""
+        """Return the messages in this queue, in the order in which workers take them."""
         found = []
         for raw in reversed(self.client.lrange(queue, 0, -1)):
             whole = json.loads(raw)
@@ -138,8 +136,8 @@ class Redriver(PoolWorld):
             found.append(Message(whole["headers"]["task"], args, kwargs, whole["headers"]))
         return found
 
-    def asks(self, *parts: Wanted, request: str = REQUEST) -> str:
-        """A request that is being filled; none of its clones is queued."""
+    def create_request(self, *parts: Wanted, request: str = REQUEST) -> str:
+        """Create a request that is being filled. None of its clones is queued."""
         requests.create(self.db, request, parts, self.now)
         fulfil.run(self.context)
         for items in (keys.PENDING_ONDEMAND_CLONES, REQUEST_SLOTS.key, REQUEST_SLOTS.counter):
@@ -173,7 +171,7 @@ def some_dead_letters(world: Redriver) -> dict[str, str]:
     return {
         "clone": world.dead_letter("clone", 400, vm="vm-1"),
         "other": world.dead_letter("clone", 300, vm="vm-2", pool="other", error_class="TemplateError"),
-        "asked": world.dead_letter("pending", 200, vm="vm-3", request_id="r-1", error_message="no route to host 7"),
+        "requested": world.dead_letter("pending", 200, vm="vm-3", request_id="r-1", error_message="no route to host 7"),
         "ruby": world.dead_letter("ready", 100, vm="vm-4", old_form=True, error_class="RuntimeError"),
         "task": world.dead_letter("tasks", 50, task="a.task"),
     }
@@ -182,17 +180,17 @@ def some_dead_letters(world: Redriver) -> dict[str, str]:
 @pytest.mark.parametrize(
     ("wanted", "expected"),
     [
-        ({}, ["clone", "other", "asked", "ruby", "task"]),
+        ({}, ["clone", "other", "requested", "ruby", "task"]),
         ({"queues": (DeadLetterQueue.CLONE,)}, ["clone", "other"]),
         ({"queues": (DeadLetterQueue.READY, DeadLetterQueue.TASKS)}, ["ruby", "task"]),
         ({"pool": "other"}, ["other"]),
         ({"vm": "vm-4"}, ["ruby"]),
-        ({"request": "r-1"}, ["asked"]),
+        ({"request": "r-1"}, ["requested"]),
         ({"error_class": "RuntimeError"}, ["ruby"]),
-        ({"match": re.compile("route to HOST", re.IGNORECASE)}, ["asked"]),
-        ({"since": NOW - 200}, ["asked", "ruby", "task"]),
+        ({"match": re.compile("route to HOST", re.IGNORECASE)}, ["requested"]),
+        ({"since": NOW - 200}, ["requested", "ruby", "task"]),
         ({"until": NOW - 300}, ["clone", "other"]),
-        ({"pool": POOL, "since": NOW - 300, "until": NOW - 60}, ["asked", "ruby"]),
+        ({"pool": POOL, "since": NOW - 300, "until": NOW - 60}, ["requested", "ruby"]),
         ({"vm": "nobody"}, []),
     ],
 )
@@ -248,7 +246,7 @@ def test_a_queue_of_the_wrong_type_is_an_error_before_anything_is_begun(world: R
     world.client.set("vmpooler__dlq__clone", "x")
     before = world.snapshot()
     with pytest.raises(WrongTypeError, match="vmpooler__dlq__clone"):
-        world.begin()
+        world.start()
     assert world.snapshot() == before
     assert world.redrive(queues=(DeadLetterQueue.PENDING,)) == {"redriven": 1}
 
@@ -256,7 +254,7 @@ def test_a_queue_of_the_wrong_type_is_an_error_before_anything_is_begun(world: R
 def test_a_queue_that_is_spoilt_in_the_middle_of_a_run_loses_nothing(world: Redriver) -> None:
     world.dead_letter("pending")
     kept = world.dead_letter(age=30)
-    run, raw = world.begin(), world.found(DeadLetterQueue.CLONE)[0].raw
+    run, raw = world.start(), world.found(DeadLetterQueue.CLONE)[0].raw
     world.client.set("vmpooler__dlq__clone", "x")
     with pytest.raises(WrongTypeError):
         world.drive(run)
@@ -273,7 +271,7 @@ def test_a_queue_that_is_spoilt_in_the_middle_of_a_run_loses_nothing(world: Redr
 
 def test_a_dead_letter_that_comes_later_is_not_met_in_the_same_run(world: Redriver) -> None:
     world.dead_letter()
-    run = world.begin()
+    run = world.start()
     later = world.dead_letter(age=90)
     assert world.drive(run).counts["redriven"] == 1
     assert world.left() == {later}
@@ -282,7 +280,7 @@ def test_a_dead_letter_that_comes_later_is_not_met_in_the_same_run(world: Redriv
 def test_a_successor_that_fails_at_once_is_not_met_in_the_same_run(world: Redriver) -> None:
     world.dead_letter()
     world.dead_letter(age=30)
-    run = world.begin()
+    run = world.start()
     for _ in world.steps(run):
         for one in world.messages():
             world.fail(one.kwargs["vm"], RuntimeError("again"))
@@ -398,7 +396,7 @@ def test_a_vm_that_waits_for_its_destruction_does_not(world: Redriver) -> None:
 def test_without_a_free_slot_a_run_waits_where_it_is_and_goes_on_later(world: Redriver) -> None:
     world.config["task_limit"] = 1
     first, second = world.dead_letter(age=60), world.dead_letter(age=30)
-    steps = world.steps(world.begin())
+    steps = world.steps(world.start())
     assert next(steps).position == 1
     for _ in range(3):
         assert next(steps).position == 1
@@ -415,12 +413,12 @@ def test_without_a_free_slot_a_run_waits_where_it_is_and_goes_on_later(world: Re
 def test_a_dead_letter_of_a_pool_that_vmpooler_fills_is_kept(world: Redriver) -> None:
     world.config["manage_pools"] = False
     kept = world.dead_letter()
-    assert world.expects() == {"kept": 1}
+    assert world.expected_counts() == {"kept": 1}
     assert world.redrive() == {"kept": 1}
     assert world.left() == {kept}
     for vm in ("pooler-1", "pooler-2"):
         world.ready_vm(vm)
-    assert world.expects() == {"obsolete": 1}
+    assert world.expected_counts() == {"obsolete": 1}
     assert world.redrive() == {"obsolete": 1}
     assert world.left() == set()
     assert world.members(Queue.PENDING) == set()
@@ -433,7 +431,7 @@ def test_a_dead_letter_of_a_pool_that_vmpooler_fills_is_kept(world: Redriver) ->
 @pytest.mark.parametrize("queue", ["clone", "pending"])
 @pytest.mark.parametrize("old_form", [False, True])
 def test_a_vm_is_begun_for_a_request_that_is_short_of_one(world: Redriver, queue: str, old_form: bool) -> None:
-    world.asks(Wanted(ALIAS, POOL, 2))
+    world.create_request(Wanted(ALIAS, POOL, 2))
     world.delivered("pooler-here")
     world.dead_letter(queue, old_form=old_form, request_id=REQUEST, pool_alias=ALIAS)
     assert world.redrive() == {"redriven": 1}
@@ -449,7 +447,7 @@ def test_a_vm_is_begun_for_a_request_that_is_short_of_one(world: Redriver, queue
 
 @pytest.mark.parametrize("status", ["ready", "failed", "deleted"])
 def test_a_request_that_was_answered_makes_a_dead_letter_obsolete(world: Redriver, status: str) -> None:
-    world.asks(Wanted(ALIAS, POOL, 2))
+    world.create_request(Wanted(ALIAS, POOL, 2))
     world.client.hset(keys.request(REQUEST.encode()), "status", status)
     world.request_dead_letter()
     assert world.redrive() == {"obsolete": 1}
@@ -469,7 +467,7 @@ def test_a_request_that_asks_for_something_else_makes_a_dead_letter_obsolete(wor
 
 
 def test_what_a_request_has_or_waits_for_is_not_made_again(world: Redriver) -> None:
-    world.asks(Wanted(ALIAS, POOL, 6))
+    world.create_request(Wanted(ALIAS, POOL, 6))
     world.delivered("pooler-here")
     world.vm(Queue.PENDING, "pooler-coming", 0, request_id=REQUEST, pool_alias=ALIAS)
     world.client.zadd(keys.PENDING_ONDEMAND_CLONES, {f"{ALIAS}:{POOL}:3:{REQUEST}": 1})
@@ -480,7 +478,7 @@ def test_what_a_request_has_or_waits_for_is_not_made_again(world: Redriver) -> N
 
 
 def test_what_is_pending_or_queued_for_others_does_not_count(world: Redriver) -> None:
-    world.asks(Wanted(ALIAS, POOL, 1))
+    world.create_request(Wanted(ALIAS, POOL, 1))
     world.vm(Queue.PENDING, "pooler-stock", 0)
     world.vm(Queue.PENDING, "pooler-theirs", 0, request_id="another", pool_alias=ALIAS)
     world.client.zadd(keys.PENDING_ONDEMAND_CLONES, {f"{ALIAS}:{POOL}:1:another": 1})
@@ -489,7 +487,7 @@ def test_what_is_pending_or_queued_for_others_does_not_count(world: Redriver) ->
 
 
 def test_what_is_pending_for_another_part_of_the_same_request_does_not_count(world: Redriver) -> None:
-    world.asks(Wanted(ALIAS, POOL, 1), Wanted(POOL, POOL, 1))
+    world.create_request(Wanted(ALIAS, POOL, 1), Wanted(POOL, POOL, 1))
     world.vm(Queue.PENDING, "pooler-coming", 0, request_id=REQUEST, pool_alias=POOL)
     world.request_dead_letter()
     assert world.redrive() == {"redriven": 1}
@@ -497,17 +495,17 @@ def test_what_is_pending_for_another_part_of_the_same_request_does_not_count(wor
 
 def test_a_request_waits_for_a_slot_of_its_own_kind(world: Redriver) -> None:
     world.config["ondemand_clone_limit"] = 1
-    world.asks(Wanted(ALIAS, POOL, 2))
+    world.create_request(Wanted(ALIAS, POOL, 2))
     world.request_dead_letter(age=60)
     world.request_dead_letter(age=30)
-    steps = world.steps(world.begin())
+    steps = world.steps(world.start())
     assert [next(steps).position for _ in range(3)] == [1, 1, 1]
     assert len(world.left()) == 1
     assert world.slots() == 0
 
 
 def test_a_full_pool_is_no_reason_not_to_make_a_vm_for_a_request(world: Redriver) -> None:
-    world.asks(Wanted(ALIAS, POOL, 1))
+    world.create_request(Wanted(ALIAS, POOL, 1))
     for name in ("a", "b"):
         world.ready_vm(f"pooler-{name}")
     world.request_dead_letter()
@@ -515,7 +513,7 @@ def test_a_full_pool_is_no_reason_not_to_make_a_vm_for_a_request(world: Redriver
 
 
 def test_where_vmpooler_makes_the_clones_it_is_told_to_make_another(world: Redriver) -> None:
-    world.asks(Wanted(ALIAS, POOL, 2))
+    world.create_request(Wanted(ALIAS, POOL, 2))
     world.config["manage_pools"] = False
     world.request_dead_letter()
     assert world.redrive() == {"redriven": 1}
@@ -525,7 +523,7 @@ def test_where_vmpooler_makes_the_clones_it_is_told_to_make_another(world: Redri
 
 
 def test_of_several_dead_letters_vmpooler_is_told_to_make_as_many(world: Redriver) -> None:
-    world.asks(Wanted(ALIAS, POOL, 3))
+    world.create_request(Wanted(ALIAS, POOL, 3))
     world.config["manage_pools"] = False
     for number in range(4):
         world.request_dead_letter(age=number)
@@ -539,7 +537,7 @@ def test_of_several_dead_letters_vmpooler_is_told_to_make_as_many(world: Redrive
 def test_a_dead_letter_that_somebody_deleted_meanwhile_is_gone(world: Redriver) -> None:
     world.dead_letter("clone")
     world.dead_letter("tasks")
-    run = world.begin()
+    run = world.start()
     world.client.delete("vmpooler__dlq__clone", "vmpooler__dlq__tasks")
     last = world.drive(run)
     assert {name: count for name, count in last.counts.items() if count} == {"gone": 2}
@@ -587,14 +585,14 @@ def test_a_run_leaves_one_audit_entry_with_its_outcomes(world: Redriver) -> None
     world.dead_letter(age=60)
     world.dead_letter(age=50)
     world.client.zadd("vmpooler__dlq__tasks", {"no letter": world.now})
-    run = world.begin()
+    run = world.start()
     world.drive(run)
     assert list(world.steps(run)) == [], "it is over"
     assert audit(world) == [
         {
             "action": "redrive",
             "who": "anna@host",
-            "why": "mended",
+            "why": "fixed",
             "run": run,
             "state": "done",
             "selected": "3",
