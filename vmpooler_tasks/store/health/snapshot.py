@@ -99,26 +99,9 @@ def read(
     else:
         pools = _names(replies.get("pools", ()))
         pool_replies = _pool_reads(pools).send(db)
-    started, finished, failure = replies.get("purge", (None, None, None))
-    return Snapshot(
-        health=_texts(replies.get("health", {})) if "health" in replies else None,
-        dlq_errors=read_errors(_text(replies.get("dlq_errors")) or "{}"),
-        dlq_sizes={queue: replies.get(queue) for queue in DeadLetterQueue if queue in replies},
-        counters=_numbers(replies.get("counters", {})),
-        purge_started=_number(started),
-        purge_finished=_number(finished),
-        purge_failure=_text(failure) or None,
-        pools={pool: _pool(pool_replies, pool) for pool in pools},
-        suspended_until={name: _number(replies.get(("provider", name))) for name in providers},
-        workers=workers.parse_workers(replies.get("workers", ())),
-        beats=[beat.decode(errors="replace") for beat in replies.get("beats", ())],
-        last_ticks={
-            name: epoch
-            for name, epoch in _numbers(replies.get("schedule", {})).items()
-            if not name.endswith(CLAIM_SUFFIX)
-        },
-        messages=_messages(replies, queues) if broker is db else read_messages(broker, queues),
-    )
+    messages = _messages(replies, queues) if broker is db else read_messages(broker, queues)
+    found = {pool: _pool(pool_replies, pool) for pool in pools}
+    return _snapshot(replies, found, providers, messages)
 
 
 def read_pools(db: Database, pools: Sequence[str]) -> tuple[dict[str, PoolSnapshot], set[bytes]]:
@@ -177,6 +160,31 @@ def _add_messages(reads: Reads, queues: Sequence[str]) -> None:
 def _messages(replies: Replies, queues: Sequence[str]) -> Messages:
     waiting = {queue: sum(replies.get(("messages", key), 0) for key in keys.messages(queue)) for queue in queues}
     return Messages(waiting, replies.get("unacknowledged", 0))
+
+
+def _snapshot(
+    replies: Replies, pools: Mapping[str, PoolSnapshot], providers: Sequence[str], messages: Messages | None
+) -> Snapshot:
+    started, finished, failure = replies.get("purge", (None, None, None))
+    return Snapshot(
+        health=_texts(replies.get("health", {})) if "health" in replies else None,
+        dlq_errors=read_errors(_text(replies.get("dlq_errors")) or "{}"),
+        dlq_sizes={queue: replies.get(queue) for queue in DeadLetterQueue if queue in replies},
+        counters=_numbers(replies.get("counters", {})),
+        purge_started=_number(started),
+        purge_finished=_number(finished),
+        purge_failure=_text(failure) or None,
+        pools=pools,
+        suspended_until={name: _number(replies.get(("provider", name))) for name in providers},
+        workers=workers.parse_workers(replies.get("workers", ())),
+        beats=[beat.decode(errors="replace") for beat in replies.get("beats", ())],
+        last_ticks={
+            name: epoch
+            for name, epoch in _numbers(replies.get("schedule", {})).items()
+            if not name.endswith(CLAIM_SUFFIX)
+        },
+        messages=messages,
+    )
 
 
 def _pool(replies: Replies, pool: str) -> PoolSnapshot:
