@@ -9,7 +9,7 @@ from typing import IO, Any
 
 import click
 
-from vmpooler_tasks.cli.redrive import EVERYTHING, redrive
+from vmpooler_tasks.cli.redrive import HOW_TO_SELECT_ALL, redrive
 from vmpooler_tasks.cli.shared import options
 from vmpooler_tasks.cli.shared.context import Context, pass_context, who_am_i
 from vmpooler_tasks.cli.shared.output import print_json, print_line, print_table, utc_time
@@ -170,7 +170,7 @@ def delete(
     wanted = filter_of({**filters, "ids": ids})
     if not every:
         try:
-            refuse_everything(wanted, override=EVERYTHING)
+            refuse_everything(wanted, override=HOW_TO_SELECT_ALL)
         except InvalidInputError as error:
             raise click.UsageError(str(error.args[0])) from error
     entries = list(job.find(context.db, wanted))

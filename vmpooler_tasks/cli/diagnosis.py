@@ -33,7 +33,7 @@ REDIS = "Redis"
 """The name of the finding that all others depend on."""
 
 POOL_MANAGER = "pool manager"
-METRICS = "metrics"
+METRICS_SERVERS = "metrics"
 WORKERS, BEAT = "workers", "beat"
 LAST_PURGE, HEALTH = "last purge", "health"
 
@@ -169,7 +169,7 @@ def _metrics(settings: Settings, db: Database, earlier: Findings) -> Finding:
     del db, earlier
     configured = servers(settings)
     if not configured:
-        return Finding(OK, METRICS, "neither StatsD nor Graphite is configured")
+        return Finding(OK, METRICS_SERVERS, "neither StatsD nor Graphite is configured")
     reached, problems = [], []
     for one in configured:
         try:
@@ -178,8 +178,8 @@ def _metrics(settings: Settings, db: Database, earlier: Findings) -> Finding:
             problems.append(f"{one.address}: {error}")
     if problems:
         fix = "check the server, the firewall, and the :statsd: or :graphite: section"
-        return Finding(WARN, METRICS, on_one_line("; ".join(problems)), fix)
-    return Finding(OK, METRICS, "; ".join(reached))
+        return Finding(WARN, METRICS_SERVERS, on_one_line("; ".join(problems)), fix)
+    return Finding(OK, METRICS_SERVERS, "; ".join(reached))
 
 
 _CHECKS: dict[str, Callable[[Settings, Database, Findings], Finding]] = {
@@ -189,5 +189,5 @@ _CHECKS: dict[str, Callable[[Settings, Database, Findings], Finding]] = {
     POOL_MANAGER: _pool_manager,
     LAST_PURGE: _last_purge,
     HEALTH: _last_health,
-    METRICS: _metrics,
+    METRICS_SERVERS: _metrics,
 }

@@ -37,7 +37,7 @@ else:
 
 MESSAGE_WIDTH = 100
 
-EVERYTHING = "say --all"
+HOW_TO_SELECT_ALL = "say --all"
 """How the command line asks for all dead letters."""
 
 
@@ -134,7 +134,7 @@ def _usage_errors() -> Iterator[None]:
 def _start(context: Context, arguments: RedriveArguments) -> None:
     """Select dead letters, and preview them or run them again."""
     if not arguments.every:
-        refuse_everything(arguments.wanted, override=EVERYTHING)
+        refuse_everything(arguments.wanted, override=HOW_TO_SELECT_ALL)
     selection = job.select(context.db, arguments.wanted, arguments.limit)
     _refuse_missing(arguments, selection)
     is_preview = arguments.dry_run or not selection.dead_letters

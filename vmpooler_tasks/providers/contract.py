@@ -30,6 +30,7 @@ import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from unittest import SkipTest
 from uuid import uuid4
 
 from vmpooler_tasks.errors import PermanentProviderError
@@ -229,7 +230,5 @@ class ProviderContract:
 
 def _given(pool: PoolSpec | None, hook: str) -> PoolSpec:
     if pool is None:
-        import pytest  # noqa: PLC0415 - only those who run these tests need it
-
-        pytest.skip(f"{hook}() is not given")
+        raise SkipTest(f"{hook}() is not given")  # pytest skips as well
     return pool

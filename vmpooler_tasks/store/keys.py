@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from vmpooler_tasks.model.names import DeadLetterQueue, Queue
 
-EVERYTHING = b"vmpooler__*"
+VMPOOLER_KEYS = b"vmpooler__*"
 """Pattern of all keys of VMPooler and the guide."""
 
 VM_PREFIX = b"vmpooler__vm__"

@@ -70,20 +70,24 @@ def test_class_name_is_used_once() -> None:
     assert {name: found for name, found in places.items() if len(found) > 1} == {}
 
 
-def test_constant_name_is_used_once() -> None:
-    places: dict[str, list[str]] = defaultdict(list)
+def constants(module: Path) -> Iterator[tuple[str, str]]:
+    """The names and values of a module's constants."""
+    for node in tree(module).body:
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
+            name, value = node.targets[0].id, node.value
+        elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.value:
+            name, value = node.target.id, node.value
+        else:
+            continue
+        if re.fullmatch(r"[A-Z][A-Z0-9_]+", name):
+            yield name, ast.unparse(value)
+
+
+def test_constant_has_one_value() -> None:
+    places: dict[str, dict[str, str]] = defaultdict(dict)
     for module in MODULES:
-        for node in tree(module).body:
-            targets = (
-                node.targets
-                if isinstance(node, ast.Assign)
-                else [node.target]
-                if isinstance(node, ast.AnnAssign)
-                else []
-            )
-            for target in targets:
-                if isinstance(target, ast.Name) and re.fullmatch(r"[A-Z][A-Z0-9_]+", target.id):
-                    places[target.id].append(place(module))
+        for name, value in constants(module):
+            places[name][value] = place(module)
     assert {name: found for name, found in places.items() if len(found) > 1} == {}
 
 

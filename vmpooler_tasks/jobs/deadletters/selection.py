@@ -14,7 +14,7 @@ from vmpooler_tasks.model.deadletters.filters import (
     refuse_everything,
 )
 
-EVERYTHING = "set every to true"
+SELECT_ALL_BY = "set every to true"
 """How a task's arguments and an API body ask for all dead letters."""
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -72,5 +72,5 @@ def filter_of_order(model: BaseModel, *, every: bool) -> DeadLetterFilter:
     """
     wanted = filter_of_model(model)
     if not every:
-        refuse_everything(wanted, override=EVERYTHING)
+        refuse_everything(wanted, override=SELECT_ALL_BY)
     return wanted

@@ -28,7 +28,7 @@ from vmpooler_tasks.store.purge.state import PurgeState
 
 _log = logging.getLogger("vmpooler_tasks.health")
 
-MIN_EXPIRY_SECONDS = 3600
+MIN_STATUS_EXPIRY_SECONDS = 3600
 
 Publish = Callable[[HealthMetrics, Assessment, float], None]
 """Takes the result of each check: what was measured, how it was assessed, and when, in seconds since the epoch."""
@@ -170,7 +170,7 @@ def _record(
             db,
             now=now,
             fields=_fields(now, metrics, assessment),
-            expires_in=max(MIN_EXPIRY_SECONDS, 3 * settings.config.health_check_interval),
+            expires_in=max(MIN_STATUS_EXPIRY_SECONDS, 3 * settings.config.health_check_interval),
             check=KeptCheck.measured(now, metrics, assessment),
             state=state,
         )

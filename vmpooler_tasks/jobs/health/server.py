@@ -9,7 +9,7 @@ from vmpooler_tasks.errors import StoreDeniedError, StoreUnavailableError, Vmpoo
 from vmpooler_tasks.store.redis.server import ServerFacts
 
 MIN_VERSION = (7, 0)
-MAX_SKEW_SECONDS = 5
+MAX_SERVER_SKEW_SECONDS = 5
 NEARLY_FULL = 0.9
 
 
@@ -127,6 +127,6 @@ def _persistence(facts: ServerFacts) -> Finding:
 
 def _clock(facts: ServerFacts) -> Finding:
     skew = facts.clock_ahead_seconds
-    if abs(skew) > MAX_SKEW_SECONDS:
+    if abs(skew) > MAX_SERVER_SKEW_SECONDS:
         return Finding(WARN, "clock", f"Redis is {skew:+.1f} s away from here", "run NTP on both machines")
     return Finding(OK, "clock", f"Redis is {skew:+.2f} s away from here")

@@ -6,7 +6,7 @@ from vmpooler_tasks.model.names import DeadLetterQueue
 from vmpooler_tasks.store import keys
 from vmpooler_tasks.store.redis.connection import Database
 
-PAGE = 1000
+TRIM_PAGE = 1000
 """Dead letters of each kind (expired, dropped) that one call removes at most: the server is not held longer."""
 
 
@@ -26,7 +26,7 @@ class Trimmed:
     expired: int
 
 
-def limit_words(limits: DeadLetterLimits | None, page: int = PAGE) -> list[float]:
+def limit_words(limits: DeadLetterLimits | None, page: int = TRIM_PAGE) -> list[float]:
     """Return the three arguments that `limits_from` in deadletters/push_many.lua reads.
 
     None stands for dead letters that are switched off.
@@ -34,7 +34,9 @@ def limit_words(limits: DeadLetterLimits | None, page: int = PAGE) -> list[float
     return [0, 0, 0] if limits is None else [limits.ttl_seconds, limits.max_entries, page]
 
 
-def trim(db: Database, queue: DeadLetterQueue, *, now: float, limits: DeadLetterLimits, page: int = PAGE) -> Trimmed:
+def trim(
+    db: Database, queue: DeadLetterQueue, *, now: float, limits: DeadLetterLimits, page: int = TRIM_PAGE
+) -> Trimmed:
     """Remove the dead letters of one queue that are too old or too many, at most `page` of each kind per call.
 
     Raises WrongTypeError if the queue's key is not a sorted set.

@@ -94,7 +94,7 @@ def scan_keyspace(db: Database) -> Iterator[tuple[list[bytes], list[bytes]]]:
     A scan is the only way to find both: a pool that is no longer configured still has queues.
     """
     start = len(keys.VM_PREFIX)
-    for _, found in db.stream(lambda cursor: ("SCAN", cursor, "MATCH", keys.EVERYTHING, "COUNT", SCAN_COUNT)):
+    for _, found in db.stream(lambda cursor: ("SCAN", cursor, "MATCH", keys.VMPOOLER_KEYS, "COUNT", SCAN_COUNT)):
         others = [key for key in found if not key.startswith(keys.VM_PREFIX)]
         vms = found if not others else [key for key in found if key.startswith(keys.VM_PREFIX)]
         yield [key[start:] for key in vms], [key for key in others if keys.is_queue(key)]

@@ -23,7 +23,7 @@ _log = logging.getLogger("vmpooler_tasks.beat")
 MAX_WAITING_MESSAGES = 100
 """A beat adds no message beyond these: an expired one stays in Redis until a worker takes it."""
 
-MAX_SKEW_SECONDS = 60
+MAX_BEAT_SKEW_SECONDS = 60
 """How far ahead of this clock another beat's may be."""
 
 
@@ -94,7 +94,7 @@ class RedisScheduler(Scheduler):
 def _is_due(entry: ScheduleEntry, last_tick: str) -> tuple[bool, float]:
     """Return (True if the entry is due, seconds until it is due again or for the first time)."""
     epoch = finite(last_tick) or 0.0  # an unreadable time counts as never
-    if epoch > time.time() + MAX_SKEW_SECONDS:
+    if epoch > time.time() + MAX_BEAT_SKEW_SECONDS:
         epoch = 0.0  # written by a clock that was wrong: do not wait until then
     last = datetime.fromtimestamp(epoch, UTC)
     due, wait = entry.schedule.is_due(last)

@@ -23,7 +23,7 @@ from vmpooler_tasks.throttle import Throttle
 _log = logging.getLogger("vmpooler_tasks.workers")
 
 HEARTBEAT_SECONDS = 10.0
-LOG_INTERVAL = 300.0
+FAILURE_LOG_INTERVAL = 300.0
 
 STOP_SECONDS = 1.0
 """How long a stopping worker waits for Redis to remove its record. Without that, the record expires by age."""
@@ -65,7 +65,7 @@ class Recorder:
     """A thread that writes the latest heartbeat to Redis. A heartbeat that it had no time for is replaced."""
 
     def __init__(self, db: Database) -> None:
-        self._db, self._throttle = db, Throttle(LOG_INTERVAL)
+        self._db, self._throttle = db, Throttle(FAILURE_LOG_INTERVAL)
         self._next: Worker | None = None
         self._wake = threading.Event()
         self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)

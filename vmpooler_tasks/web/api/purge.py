@@ -18,7 +18,7 @@ from vmpooler_tasks.web.site import Here, Site
 
 router = APIRouter(prefix="/api/v1/queue/purge", tags=["purge"])
 
-MAX_ENTRIES = 500
+MAX_SHOWN_ENTRIES = 500
 
 _one_at_a_time = threading.Lock()
 
@@ -76,5 +76,5 @@ def _run(site: Site, options: PurgeOptions) -> PurgeResponse:
         _one_at_a_time.release()
     found = report.as_json()
     entries = found["entries"]
-    limited = {"entries": entries[:MAX_ENTRIES], "entries_left_out": max(len(entries) - MAX_ENTRIES, 0)}
+    limited = {"entries": entries[:MAX_SHOWN_ENTRIES], "entries_left_out": max(len(entries) - MAX_SHOWN_ENTRIES, 0)}
     return PurgeResponse.model_validate({**found, **limited})

@@ -5,11 +5,12 @@
 -- KEYS   1: counters   2…: dead letters, a queue each
 -- ARGV   1: epoch of the oldest that counts   2: now   3: maximum of dead letters that are read of each queue
 -- RETURN {pool, count, newest error message, …}; names and messages are escaped as in JSON
-local counters, since, now, limit = KEYS[1], tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
+local counters, oldest, now, limit = KEYS[1], ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
+local since = tonumber(oldest)
 local counts, messages, newest, is_complete = {}, {}, {}, true
 
 for k = 2, #KEYS do
-  local found = redis.pcall('ZREVRANGEBYSCORE', KEYS[k], '+inf', ARGV[1], 'WITHSCORES', 'LIMIT', 0, limit)
+  local found = redis.pcall('ZREVRANGEBYSCORE', KEYS[k], '+inf', oldest, 'WITHSCORES', 'LIMIT', 0, limit)
   if found.err then found = {} end  -- a key of another type holds no dead letters
   if #found == 2 * limit then is_complete = false end
   for i = 1, #found, 2 do
