@@ -50,7 +50,7 @@ class Rule(Enum):
 
     PURE_JSON = "README 1: a dead letter is one JSON object, `failed_at` is in UTC with Z, and an id follows the fields"
     ALWAYS_A_RETRY_COUNT = "README 1: `retry_count` is a number in every dead letter of a VM, 0 if none was given"
-    TOLD_ONCE = "upgrading, Dead letters: the same failure delivered twice is one entry, and is logged once"
+    REPORTED_ONCE = "upgrading, Dead letters: the same failure delivered twice is one entry, and is logged once"
     TTL_PER_DEAD_LETTER = "README 2: each dead letter expires `dlq_ttl` after its own failure, not with the key"
     ORPHAN_EXPIRES_ALREADY = "README 3: an existing expiry is neither renewed nor counted"
     QUEUED_IN_ANY_POOL = "README 3: a VM in the queue of any pool is not an orphan, whatever its `pool` field says"
@@ -264,8 +264,8 @@ _TOOK = re.compile(rb" in \d+(\.\d+)?s: ")
 _SECONDS = re.compile(rb"( cloned in|failed to obtain IP after) \d+\.\d\d seconds")
 
 
-def told(line: bytes) -> bytes:
-    """A log line without what differs from run to run: durations, and the reason behind a failure's subject."""
+def normal_line(line: bytes) -> bytes:
+    """Return a log line without what differs between runs: durations, and the reason behind a failure's subject."""
     return timeless(_TOOK.sub(b" in 0s: ", _COMPLAINT.sub(rb"\1", line)))
 
 

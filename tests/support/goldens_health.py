@@ -1,4 +1,4 @@
-"""The health check's part of `goldens_model`: what VMPooler measured and judged, and what the rules make of it."""
+"""The health check's part of `goldens_model`: what VMPooler measured, its status, and what the rules change."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -168,7 +168,7 @@ def _status_line(replay: "Replay", measured: dict[str, Any], status: str) -> byt
 
 
 def _pools(replay: "Replay", measured: dict[str, Any]) -> dict[str, Any]:
-    """What is judged and summed up; the queue sizes of a pool named `dlq`, which the letters' sizes overwrite."""
+    """The status and its sums; the queue sizes of a pool `dlq`, which the sizes of dead-letter queues overwrite."""
     pools = {name: pool for name, pool in measured["queues"].items() if name != "dlq"}
     if "dlq" in replay.pools and replay.applies(Rule.POOL_NAMED_DLQ, HEALTH):
         sizes = {queue: {"size": len(replay.members(queue, "dlq"))} for queue in ("pending", "ready", "completed")}

@@ -349,7 +349,7 @@ class Replay(Replayed):
         self._let_go(queue)
         for vm, _ in dead_letters:
             if vm in told_before:
-                self.applies(Rule.TOLD_ONCE, VM + vm)
+                self.applies(Rule.REPORTED_ONCE, VM + vm)
                 continue
             line = b"[!] [dlq] Moved '%b' from '%b' queue to DLQ: %b"
             self.say(VM + vm, line % (vm, queue.encode(), reasons[vm].encode()))

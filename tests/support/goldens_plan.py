@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, fields
 
 from tests.support import goldens
-from tests.support.goldens import POOL_ACTIONS, Case, Cell, Rule, State, Step, comparable, copied, told
+from tests.support.goldens import POOL_ACTIONS, Case, Cell, Rule, State, Step, comparable, copied, normal_line
 from tests.support.goldens_model import Replay
 from tests.support.goldens_pools import NOT_OURS, REQUEST
 from tests.support.goldens_state import LINE, POOLS, VM, Outcome
@@ -51,7 +51,7 @@ class Expected:
 
     @property
     def lines(self) -> Counter[bytes]:
-        return summed(told(line) for _, line in self.outcome.lines)
+        return summed(normal_line(line) for _, line in self.outcome.lines)
 
 
 def plan(case: Case) -> Iterator[Expected]:
@@ -63,7 +63,7 @@ def plan(case: Case) -> Iterator[Expected]:
             continue
         fresh = not (step.chained and follows)
         if fresh:
-            replay.begin(goldens.cells(case.entries_before(step)))
+            replay.fill(goldens.cells(case.entries_before(step)))
         outcome = replay.step(step)
         notes = {key: set(rules) for key, rules in replay.notes.items()}
         yield Expected(step, fresh, outcome, copied(comparable(replay.state)), notes)
@@ -129,9 +129,9 @@ class Tally:
         return found
 
     def _compare_lines(self, case: Case, expected: Expected) -> None:
-        recorded = Counter(map(told, expected.step.logs))
+        recorded = Counter(map(normal_line, expected.step.logs))
         self.exact["lines"] += (recorded & expected.lines).total()
-        about = {told(line): key for key, line in expected.outcome.lines}
+        about = {normal_line(line): key for key, line in expected.outcome.lines}
         changed = [(line, _rules_for_line(line, expected)) for line in (recorded - expected.lines).elements()]
         for line in (expected.lines - recorded).elements():
             key = about.get(line) or b"vmpooler__dlq__" + line.split(b"'")[1]  # the second: a sum over batches

@@ -72,9 +72,9 @@ def _there(replay: "Replay", about: bytes, line: str) -> None:
         replay.say(about, line.encode())
 
 
-def _line(vm: bytes, begin: str) -> bytes:
-    """What is noted of the line that tells this of the VM."""
-    return LINE + b"'%b' %b" % (vm, begin.encode())
+def _line(vm: bytes, start: str) -> bytes:
+    """Return the note for the line that starts so and names the VM."""
+    return LINE + b"'%b' %b" % (vm, start.encode())
 
 
 # --- pending ----------------------------------------------------------------------------------------------------------

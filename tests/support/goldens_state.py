@@ -10,7 +10,7 @@ from tests.support.goldens import Rule, State, WrongTypeError, copied
 VM = b"vmpooler__vm__"
 CYCLE = b"(the cycle)"
 POOLS = b"(the pools)"
-LINE = b"(line) "  # before what tells one line of the log from all others
+LINE = b"(line) "  # before the part of a log line that no other line has
 QUEUES = ("pending", "ready", "running", "completed", "discovered", "migrating")
 DEAD_LETTER_QUEUES = ("pending", "clone", "ready", "tasks")
 FIELDS = {"pending": b"clone", "ready": b"ready", "completed": b"destroy"}
@@ -59,9 +59,9 @@ class Replayed:
         self.now = 0.0
         self.outcome = Outcome()
         self.stopped = False  # whether VMPooler's cycle had ended here
-        self.begin({})
+        self.fill({})
 
-    def begin(self, state: State) -> None:
+    def fill(self, state: State) -> None:
         """Goes on from this database, with nothing remembered of another."""
         self.state = copied(state)
         self.notes: dict[bytes, set[Rule]] = defaultdict(set)

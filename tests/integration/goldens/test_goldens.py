@@ -18,8 +18,8 @@ from tests.support.goldens import (
     Rule,
     Step,
     comparable,
+    normal_line,
     timeless,
-    told,
 )
 from tests.support.goldens_plan import REFUSED, Expected, Tally, plan, summed
 from tests.support.goldens_times import living_in
@@ -53,7 +53,7 @@ REPLAYED = [name for name in goldens.case_names() if name not in REFUSED]
 ALLOWED = {
     Rule.PURE_JSON: 570,
     Rule.ALWAYS_A_RETRY_COUNT: 36,
-    Rule.TOLD_ONCE: 46,
+    Rule.REPORTED_ONCE: 46,
     Rule.TTL_PER_DEAD_LETTER: 750,
     Rule.ORPHAN_EXPIRES_ALREADY: 629,
     Rule.QUEUED_IN_ANY_POOL: 134,
@@ -290,7 +290,7 @@ def said(caplog: pytest.LogCaptureFixture, step: Step) -> Counter[bytes]:
     if step.action in QUEUE_ACTIONS or step.action == "purge_orphaned_metadata":
         # Recorded without the cycle around them.
         left_out += ("[*] [purge] Starting", "[*] [purge] Completed", "[*] [purge][dry-run] Completed")
-    return summed(told(line.encode()) for line in lines if not line.startswith(left_out))
+    return summed(normal_line(line.encode()) for line in lines if not line.startswith(left_out))
 
 
 @pytest.mark.parametrize("name", REFUSED)

@@ -66,9 +66,9 @@ RARE_ISO_8601 = frozenset({"2024-01-15 24:00:00 +0000", "2016-12-31 23:59:60 +00
 @pytest.mark.parametrize("row", UNITS["health_status"])
 def test_the_verdict_and_its_log_line_are_vmpoolers(row: dict[str, Any]) -> None:
     metrics = measured(row["metrics"])
-    verdict = assess(metrics, HealthThresholds(**row["thresholds"]), QUIET)
-    assert str(verdict.status) == row["result"]
-    assert [status_line(verdict.status, metrics)] == [text for _, text in row["log"]]
+    assessment = assess(metrics, HealthThresholds(**row["thresholds"]), QUIET)
+    assert str(assessment.status) == row["result"]
+    assert [status_line(assessment.status, metrics)] == [text for _, text in row["log"]]
 
 
 def measured(recorded: dict[str, Any]) -> HealthMetrics:

@@ -201,7 +201,9 @@ def _translated(error: redis.RedisError, address: str, keys: Sequence[bytes] = (
         return StoreUnavailableError(f"{address}: no reply in time")
     if isinstance(error, MasterNotFoundError):
         # Redis-py lists its own objects here. It says the same of a master that is down.
-        return StoreUnavailableError(f"{address}: {str(error).split(' : ')[0]}; its Sentinels do not answer, or say no")
+        return StoreUnavailableError(
+            f"{address}: {str(error).split(' : ')[0]}; its Sentinels do not reply, or know no master"
+        )
     if isinstance(error, redis.ConnectionError):
         return StoreUnavailableError(f"{address}: {on_one_line(str(error))}")
     text = str(error).split(" script: ")[0]  # which line of which script is of no use to its user
