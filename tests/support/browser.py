@@ -49,7 +49,7 @@ def chromium() -> Iterator[Browser]:
 
 
 class Dashboard:
-    """A web process and the visits to it. `users`: as WEB_USERS; without any, nobody has to log in."""
+    """A web process and the visits to it. `users` is WEB_USERS; without it, nobody has to log in."""
 
     def __init__(self, browser: Browser, installation: Installation, users: str = "") -> None:
         self.browser, self.installation = browser, installation
@@ -89,13 +89,13 @@ class Visit:
         self.troubles: list[str] = []
         self.page = dashboard.browser.new_context(**{"viewport": DESKTOP, **context}).new_page()
         self.page.set_default_timeout(PATIENCE * 1000)
-        self.page.on("console", lambda message: self._heard(message.type, message.text))
+        self.page.on("console", lambda message: self._record_trouble(message.type, message.text))
         self.page.on("pageerror", lambda error: self.troubles.append(f"script: {error}"))
         self.page.on("request", self._on_request)
         violated = "addEventListener('securitypolicyviolation', (e) => console.error(`CSP: ${e.violatedDirective}`))"
         self.page.add_init_script(violated)
 
-    def _heard(self, kind: str, text: str) -> None:
+    def _record_trouble(self, kind: str, text: str) -> None:
         if kind in ("error", "warning") and not any(text.startswith(one) for one in self.expected):
             self.troubles.append(f"{kind}: {text}")
 

@@ -42,7 +42,7 @@ class Result:
 
 
 class CommandLine:
-    """The command in `folder`, with this environment and no other."""
+    """Runs commands in `folder` with exactly this environment."""
 
     def __init__(self, folder: Path, environment: dict[str, str]) -> None:
         self.folder, self.environment = folder, environment
@@ -84,14 +84,14 @@ class CommandLine:
         return Result(done.returncode, done.stdout, done.stderr)
 
     def json(self, *arguments: str, status: int = 0, **environment: str) -> Any:
-        """What `--json` printed; nothing else may be said."""
+        """Return what `--json` printed. Fail if the command printed anything else."""
         result = self(*arguments, "--json", **environment)
         assert (result.status, result.err) == (status, ""), result
         return json.loads(result.out)
 
     @contextmanager
     def started(self, *arguments: str) -> Iterator["subprocess.Popen[str]"]:
-        """The command while it runs, with its output in a pipe."""
+        """Yield the running command, with its output in a pipe."""
         with subprocess.Popen(
             [str(PROGRAM), *arguments],
             cwd=self.folder,
@@ -107,7 +107,7 @@ class CommandLine:
                 process.kill()
 
     def on_terminal(self, *arguments: str, columns: int = 100) -> Result:
-        """The same at a terminal of that width; what it shows is in `out`, errors included."""
+        """Run the command at a terminal of this width. `out` has its output and its errors."""
         with terminal(columns) as (ours, theirs):
             process = subprocess.Popen(
                 [str(PROGRAM), *arguments],
@@ -123,7 +123,7 @@ class CommandLine:
 
 
 def commands(group: click.Group = cli, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], click.Command]]:
-    """Every command that does something, and the words that name it."""
+    """Yield every command without subcommands, with the words that call it."""
     context = click.Context(group)
     for name in group.list_commands(context):
         command = group.get_command(context, name)
@@ -168,7 +168,7 @@ def _log_restored() -> Iterator[None]:
 
 @contextmanager
 def terminal(columns: int = 100) -> Iterator[tuple[int, int]]:
-    """Both ends of a terminal: ours, and the one that a program takes for its screen and keyboard (ours to close)."""
+    """Yield both ends of a terminal: ours, and that of the program, which the caller closes."""
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
     try:
@@ -178,11 +178,11 @@ def terminal(columns: int = 100) -> Iterator[tuple[int, int]]:
 
 
 def reading(ours: int) -> Iterator[bytes]:
-    """What appears on the terminal, until the last program that has it open ends."""
+    """Yield the output of the terminal until the last program that has it open ends."""
     while True:
         try:
             piece = os.read(ours, 65536)
-        except OSError:  # so Linux says that the other end is closed
+        except OSError:  # on Linux: the other end is closed
             return
         if not piece:
             return
@@ -190,7 +190,7 @@ def reading(ours: int) -> Iterator[bytes]:
 
 
 def clean_copy(folder: Path, *, ready: bool = True) -> Path:
-    """What a clone would hold, with the changes not committed yet; if `ready`, with the virtual environment set up."""
+    """Copy the repository with uncommitted changes; with `ready`, also a virtual environment. Return its folder."""
     listed = subprocess.run(
         [required("git"), "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
         cwd=ROOT,
@@ -212,7 +212,7 @@ def clean_copy(folder: Path, *, ready: bool = True) -> Path:
 
 
 def dead_letter(world: World, queue: str, age: float, *, old_form: bool = False, **fields: Any) -> None:
-    """A dead letter of this age, in this project's form or VMPooler's."""
+    """Add a dead letter of this age (seconds), in this project's form or in VMPooler's."""
     epoch = int(world.now - age)
     entry = {"queue_from": queue, "failed_at": f"{epoch}", "retry_count": 0, **fields}
     text = json.dumps(entry, ensure_ascii=False)

@@ -15,7 +15,7 @@ BEGIN, END = "<!-- made by: python -m tests.support.config_reference -->", "<!--
 
 
 def reference() -> str:
-    """All tables, with the marks that they stand between in the document."""
+    """Return all tables, between their marks in the document."""
     environment = {
         section: {name: variable for variable, name in variables.items()}
         for section, variables in ENVIRONMENT_VARIABLES.items()

@@ -11,13 +11,13 @@ from vmpooler_tasks.store import keys
 
 
 def cycle(world: World, chosen: Settings | None = None, **options: Any) -> PurgeReport:
-    """One purge cycle now; `options` as PurgeOptions takes them."""
+    """Run a purge cycle, and return its report; `options` are those of PurgeOptions."""
     wanted = PurgeOptions(**{"who": "test", "keep_entries": True, **options})
     return purge_cycle.run(world.db, chosen or settings(), world.clock, wanted)
 
 
 FINER = ("purge_seconds", "purge_cycles_within:", "dead_letters_of:", "dead_letter_classes:")
-"""Counters that tell more of what another counts as well: tests/integration/metrics/test_counters.py looks at them."""
+"""Counters that are more detailed than others; tests/integration/metrics/test_counters.py checks them."""
 
 
 def counters(world: World) -> dict[str, int]:
@@ -26,7 +26,7 @@ def counters(world: World) -> dict[str, int]:
 
 
 def audit(world: World) -> list[dict[str, str]]:
-    """The audit's entries, oldest first."""
+    """Return the entries of the audit, oldest first."""
     return [
         {name.decode(): value.decode() for name, value in fields.items()}
         for _, fields in world.client.xrange(keys.AUDIT.decode())

@@ -1,4 +1,4 @@
-"""All that the product does with Redis, once, by real processes: for every way in which Redis may be reached."""
+"""Do everything that the product does with Redis once, with real processes, for any address of Redis."""
 
 import ast
 import json
@@ -23,7 +23,7 @@ HOUR = 3600
 
 
 def managed(**options: Any) -> str:
-    """One small pool of VMs that are made at once."""
+    """Return a configuration with one small pool, whose VMs are ready at once."""
     quick = {"manage_pools": True, "check_loop_delay_min": 0.5, "health_check_interval": 2, "purge_interval": 2}
     whole = json.loads(configuration(**{**quick, **options}))
     whole[":providers"] = {"dummy": {"clone_seconds": 0.1, "boot_seconds": 0.1, "destroy_seconds": 0.1}}
@@ -36,7 +36,7 @@ def ready(database: Database) -> int:
 
 
 def start(installation: Installation) -> None:
-    """Workers and a beat, by the command lines of `deploy/compose.yaml`."""
+    """Start workers and a beat with the command lines of `deploy/compose.yaml`."""
     installation.environment["VMPOOLER_CONFIG"] = managed()
     lines = [line for line in deployment.command_lines() if line.where.startswith("compose ")]
     started = [
@@ -49,7 +49,7 @@ def start(installation: Installation) -> None:
 
 
 def work(installation: Installation, database: Database) -> None:
-    """`database` is for looking, and for what somebody else would write."""
+    """Do the work. `database` reads the state, and writes what VMPooler would write."""
     start(installation)
     run = CommandLine(installation.folder, installation.environment)
     world = World(database, now=float(database.call("TIME")[0]))
@@ -59,13 +59,13 @@ def work(installation: Installation, database: Database) -> None:
     told = {finding["what"]: finding for finding in json.loads(run("doctor", "--json").out)}
     failed = {what: finding for what, finding in told.items() if finding["state"] == "fail" and what != "health"}
     assert not failed
-    _ask(run)
+    _request_vm(run)
     _redrive(run, world)
     _celery(installation)
     _web(installation)
 
 
-def _ask(run: CommandLine) -> None:
+def _request_vm(run: CommandLine) -> None:
     for command in ("pools", "audit", "config show", "purge --dry-run", "purge --why test", "purge --enqueue"):
         assert run(*command.split()).status == 0, command
     for command in ("health", "health --no-check", "health --history 1h"):
@@ -99,24 +99,24 @@ def _celery(installation: Installation) -> None:
 
 
 def _flower(installation: Installation) -> None:
-    """It sees a task by the events of a worker."""
+    """Check that Flower sees a task by the events of a worker."""
     port = free_port()
     installation.environment["FLOWER_BASIC_AUTH"] = ":".join(FLOWER_LOGIN)
     flower = installation.celery("flower", "--address=127.0.0.1", f"--port={port}", name="flower")
     flower.start().says("Visit me at")
 
-    def seen() -> bool:
+    def is_seen() -> bool:
         task = installation.call(HEALTH_CHECK)
         tasks = httpx.get(f"http://127.0.0.1:{port}/api/tasks", auth=FLOWER_LOGIN, timeout=30).json()
         return any(one["state"] == "SUCCESS" and name != task for name, one in tasks.items())
 
-    until(seen, "Flower sees a task that has finished")
+    until(is_seen, "Flower sees a task that has finished")
     lengths = httpx.get(f"http://127.0.0.1:{port}/api/queues/length", auth=FLOWER_LOGIN, timeout=30).json()
     assert {queue["name"] for queue in lengths["active_queues"]} == set(WORK_QUEUES)
 
 
 def _web(installation: Installation) -> None:
-    """It reads what the others wrote."""
+    """Check that the web process reads what the others wrote."""
     port = free_port()
     installation.environment["WEB_PORT"] = str(port)
     installation.start_literally(("vmpooler-tasks", "web"), "web").says("[*] [web] Serving ")

@@ -1,4 +1,4 @@
-"""What `deploy/` holds, read as the programs that it is for read it."""
+"""Read the files of `deploy/` as compose, Kubernetes and systemd do."""
 
 import json
 import re
@@ -24,19 +24,19 @@ Manifest = dict[str, Any]
 
 @dataclass(frozen=True)
 class CommandLine:
-    """One that `deploy/` starts a process with; `where` is the file, and its part."""
+    """A command line of `deploy/`; `where` is its file and part."""
 
     where: str
     words: tuple[str, ...]
 
     @property
     def role(self) -> str:
-        """worker, beat, flower or web."""
+        """Return worker, beat, flower or web."""
         return next(word for word in self.words if word in {"worker", "beat", "flower", "web"})
 
 
 def compose() -> dict[str, Any]:
-    """The file with its merges done, as YAML does them."""
+    """Return the file with its YAML merges applied."""
     found: dict[str, Any] = yaml.safe_load(COMPOSE.read_text(encoding="utf-8"))
     return found
 
@@ -47,7 +47,7 @@ def kustomization() -> dict[str, Any]:
 
 
 def manifests(*names: str) -> list[Manifest]:
-    """All that `kubectl apply -k` takes, or those in these files."""
+    """Return the manifests of these files, or all that `kubectl apply -k` applies."""
     files = names or tuple(kustomization()["resources"])
     found = [one for name in files for one in yaml.safe_load_all((KUBERNETES / name).read_text(encoding="utf-8"))]
     return [one for one in found if one]
@@ -64,7 +64,7 @@ def container_of(deployment: Manifest) -> dict[str, Any]:
 
 
 def unit(name: str) -> dict[str, list[str]]:
-    """An option of a unit → the values that it is given, in their order."""
+    """Return option → values of a unit, in their order."""
     found: dict[str, list[str]] = {}
     for line in (SYSTEMD / name).read_text(encoding="utf-8").splitlines():
         if "=" in line and not line.startswith("#"):
@@ -74,13 +74,13 @@ def unit(name: str) -> dict[str, list[str]]:
 
 
 def settings_of(file: Path) -> dict[str, str]:
-    """A file of NAME=value lines, as compose, kustomize and systemd read it."""
+    """Read a file of NAME=value lines, as compose, kustomize and systemd do."""
     lines = file.read_text(encoding="utf-8").splitlines()
     return dict(line.split("=", 1) for line in lines if line and not line.startswith("#"))
 
 
 def units() -> list[Path]:
-    """The services, with a unit of each name of worker in the place of their template."""
+    """Return the services, with one unit for each name of worker instead of their template."""
     return sorted(path for path in SYSTEMD.iterdir() if path.suffix == ".service")
 
 
@@ -89,7 +89,7 @@ def command_lines() -> list[CommandLine]:
 
 
 def procfile() -> list[CommandLine]:
-    """The lines of `Procfile`, for `make run` and process managers."""
+    """Return the lines of `Procfile`."""
     lines = (ROOT / "Procfile").read_text(encoding="utf-8").splitlines()
     named = [line.split(": ", 1) for line in lines]
     return [CommandLine(f"Procfile {name}", tuple(shlex.split(command))) for name, command in named]

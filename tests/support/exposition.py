@@ -1,4 +1,4 @@
-"""What Prometheus would make of an exposition."""
+"""Parse an exposition as Prometheus does."""
 
 from dataclasses import dataclass
 
@@ -10,7 +10,7 @@ Key = tuple[str, frozenset[tuple[str, str]]]
 
 @dataclass(frozen=True, slots=True)
 class Exposed:
-    """The samples by name and labels, each of which stands there once."""
+    """The samples by name and labels. Each of them occurs once."""
 
     text: str
     families: dict[str, Metric]
@@ -24,7 +24,7 @@ class Exposed:
 
     @property
     def names(self) -> set[str]:
-        """As an alert would write them, but for the parts of a histogram."""
+        """Return the names as an alert writes them, without the parts of a histogram."""
         return {f"{one.name}_total" if one.type == "counter" else one.name for one in self.families.values()}
 
 

@@ -1,4 +1,4 @@
-"""A provider that fails in every way that one can, as a pool's template says; `installed` makes it known."""
+"""A provider that fails in the way that the template of its pool names; `installed` installs it."""
 
 import os
 import signal
@@ -28,7 +28,7 @@ def _kill(pid: int) -> None:
 
 
 def _kill_worker() -> None:
-    """The whole worker at once, whatever its pool: its process group is its own in the tests."""
+    """Kill the whole worker: in the tests it has its own process group."""
     os.killpg(os.getpgid(0), signal.SIGKILL)
 
 
@@ -55,7 +55,7 @@ WAYS: dict[str, Callable[[], object]] = {
 
 
 class Failing:
-    """Makes VMs in nobody's memory: what is made is not found again."""
+    """Create VMs without recording them: none is found again."""
 
     def __init__(self, context: ProviderContext) -> None:
         del context
@@ -85,7 +85,7 @@ class Failing:
 
 
 def installed(folder: Path) -> str:
-    """A folder for PYTHONPATH in which this provider is an installed distribution."""
+    """Return a folder for PYTHONPATH in which this provider is an installed distribution."""
     info = folder / "failing_provider-1.dist-info"
     info.mkdir(parents=True)
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: failing-provider\nVersion: 1\n", encoding="utf-8")

@@ -63,7 +63,7 @@ def sleep(seconds: float) -> None:
 
 @shared_task(base=Task)
 def sleep_on(seconds: float) -> None:
-    """Does not let a soft time limit disturb it."""
+    """Sleep, and ignore a soft time limit."""
     try:
         time.sleep(seconds)
     except SoftTimeLimitExceeded:

@@ -1,4 +1,4 @@
-"""The operator guide, taken apart: what it tells an operator to type, to configure and to look for."""
+"""The parts of the operator guide: its commands, configurations, log lines and keys."""
 
 import re
 import shlex
@@ -21,7 +21,7 @@ _BETWEEN_PROGRAMS = {"|", "||", "&", "&&", ";"}
 
 @dataclass(frozen=True, slots=True)
 class Fence:
-    """One fenced block, without the indentation that it has inside a list."""
+    """A fenced block, without its indentation inside a list."""
 
     section: str
     language: str
@@ -30,25 +30,25 @@ class Fence:
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """One command, verbatim, and the heading that it stands under."""
+    """A command, verbatim, and its heading."""
 
     section: str
     text: str
 
 
 def fences(markdown: str) -> list[Fence]:
-    """Every fenced block, in order."""
+    """Return every fenced block, in order."""
     return [piece for piece in _pieces(markdown) if isinstance(piece, Fence)]
 
 
 def inline_code(markdown: str) -> list[tuple[str, str]]:
-    """(heading, code) of everything in single backticks."""
+    """Return (heading, code) of everything in single backticks."""
     prose = [piece for piece in _pieces(markdown) if not isinstance(piece, Fence)]
     return [(section, code) for section, line in prose for code in _INLINE_CODE.findall(line)]
 
 
 def commands(markdown: str) -> list[Command]:
-    """Every command, in order of appearance within the blocks, then those within the prose.
+    """Return every command: those of the blocks in order, then those of the prose.
 
     Code in the prose is a command if it begins with a program that one of the blocks runs: `timeout` alone is an
     error's text in this guide, though it is a program as well.
@@ -61,31 +61,31 @@ def commands(markdown: str) -> list[Command]:
 
 
 def log_lines(markdown: str) -> set[str]:
-    """Every line that the guide says the log shows, or the beginning of one."""
+    """Return every log line of the guide, or the start of one."""
     shown = [line for fence in fences(markdown) if not fence.language for line in fence.text.splitlines()]
     return {text for text in [*shown, *(code for _, code in inline_code(markdown))] if _LOG_LINE.match(text)}
 
 
 def configurations(markdown: str) -> list[tuple[str, str]]:
-    """(heading, YAML) of every block that configures VMPooler; the alert rules are another program's."""
+    """Return (heading, YAML) of every block that configures VMPooler, without the alert rules."""
     blocks = [fence for fence in fences(markdown) if fence.language == "yaml"]
     return [(block.section, block.text) for block in blocks if block.text.startswith(":config:")]
 
 
 def options(block: str) -> dict[str, Any]:
-    """What a block sets in `:config:`."""
+    """Return the options of `:config:` in a block."""
     section: dict[str, Any]
     (section,) = yaml.safe_load(block).values()
     return section
 
 
 def redis_keys(markdown: str) -> set[str]:
-    """Every key that the guide names; `{}` stands for what a command fills in."""
+    """Return every key of the guide; `{}` stands for a part that a command fills in."""
     return set(_KEY.findall(markdown))
 
 
 def _pieces(markdown: str) -> list[Fence | tuple[str, str]]:
-    """Fences whole, and the lines between them as (heading, line)."""
+    """Return the fences, and the lines between them as (heading, line)."""
     pieces: list[Fence | tuple[str, str]] = []
     section, lines = "", iter(markdown.splitlines())
     for line in lines:
@@ -101,7 +101,7 @@ def _pieces(markdown: str) -> list[Fence | tuple[str, str]]:
 
 
 def _logical_lines(script: str) -> list[str]:
-    """The commands of a script: comments left out, continued lines kept together."""
+    """Return the commands of a script: without comments, continued lines joined."""
     found: list[str] = []
     unfinished = ""
     for line in script.splitlines():
@@ -123,6 +123,6 @@ def _quotes_are_closed(text: str) -> bool:
 
 
 def _programs(command: str) -> set[str]:
-    """The first word of each part of a pipeline or list."""
+    """Return the first word of each part of a pipeline or list."""
     words = list(shlex.shlex(command, posix=True, punctuation_chars=True))
     return {word for before, word in zip(["|", *words], words, strict=False) if before in _BETWEEN_PROGRAMS}

@@ -1,4 +1,4 @@
-"""Metrics servers to send to: that listen, hang, or have gone."""
+"""Metrics servers for the tests: some listen, some hang, some are gone."""
 
 import socket
 import threading
@@ -9,13 +9,13 @@ from tests.support.processes import until
 
 LOOPBACK = "127.0.0.1"
 GLANCE = 0.1
-"""Seconds after which a listener looks whether it is closed."""
+"""Seconds between two checks of a listener whether it is closed."""
 
 NO_SUCH_HOST = "metrics.invalid"
 
 
 class Statsd:
-    """Keeps the datagrams that arrive."""
+    """A server that keeps the datagrams that arrive."""
 
     def __init__(self, line: socket.socket) -> None:
         line.settimeout(GLANCE)
@@ -38,13 +38,13 @@ class Statsd:
         return [line for datagram in self.datagrams for line in datagram.decode().split("\n")]
 
     def gets(self, last: str) -> list[str]:
-        """Everything that came, once this line has."""
+        """Wait for this line, and return everything that arrived."""
         until(lambda: last in self.lines, lambda: f"{last!r} arrives; there is {self.lines}")
         return self.lines
 
 
 class Graphite:
-    """Keeps what comes over each connection, whole."""
+    """A server that keeps the whole text of each connection."""
 
     def __init__(self, line: socket.socket) -> None:
         line.settimeout(GLANCE)
@@ -65,7 +65,7 @@ class Graphite:
                 self.texts.append(stream.read().decode())
 
     def gets(self, texts: int = 1) -> list[str]:
-        """The first so many."""
+        """Wait for this number of texts, and return them."""
         until(lambda: len(self.texts) >= texts, lambda: f"{texts} texts arrive; there is {self.texts}")
         return self.texts[:texts]
 
@@ -85,7 +85,7 @@ def graphite() -> Iterator[Graphite]:
 
 @contextmanager
 def deaf() -> Iterator[int]:
-    """The port of a server that accepts nobody, and whose queue is full: a connection to it is never made."""
+    """Yield the port of a server with a full queue: no connection to it succeeds."""
     with ExitStack() as stack:
         line = stack.enter_context(socket.create_server((LOOPBACK, 0), backlog=0))
         port: int = line.getsockname()[1]
@@ -101,7 +101,7 @@ def deaf() -> Iterator[int]:
 
 @contextmanager
 def idle() -> Iterator[int]:
-    """The port of a server that takes a connection, and then reads nothing."""
+    """Yield the port of a server that accepts a connection, and then reads nothing."""
     with socket.socket() as line:
         line.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         line.bind((LOOPBACK, 0))
@@ -110,7 +110,7 @@ def idle() -> Iterator[int]:
 
 
 def closed() -> int:
-    """A port that nobody listens on."""
+    """Return a port without a listener."""
     with socket.create_server((LOOPBACK, 0)) as line:
         port: int = line.getsockname()[1]
         return port

@@ -1,4 +1,4 @@
-"""Messages as kombu puts them into a queue of Redis, built by hand so that each part of one can be spoilt."""
+"""Messages in the form of kombu's queues in Redis, built by hand so that a test can change each part."""
 
 import base64
 import json
@@ -19,7 +19,7 @@ def message(
     kwargs: dict[str, Any] | None = None,
     **spoilt: Any,
 ) -> dict[str, Any]:
-    """A task message. `headers` are further ones (`timelimit`, `expires`), `spoilt` replaces parts of the envelope."""
+    """Return a task message. `headers` are added (`timelimit`, `expires`), `spoilt` replaces parts of the envelope."""
     identity = task_id or str(uuid4())
     body = json.dumps([args, kwargs or {}, {"callbacks": None, "errbacks": None, "chain": None, "chord": None}])
     return {
@@ -53,20 +53,20 @@ def message(
 
 
 def send(db: Database, entry: dict[str, Any] | bytes, queue: str = QUEUE) -> None:
-    """Puts a message, or what is none, at the end of the queue."""
+    """Add a message, or bytes that are not one, to the end of the queue."""
     db.call("LPUSH", queue, entry if isinstance(entry, bytes) else json.dumps(entry))
 
 
 def waiting(db: Database) -> int:
-    """Messages in the queue or handed to a worker that has not acknowledged them."""
-    # At once: a retry is in the queue before its first try leaves. No transaction, which a full Redis would refuse.
+    """Return the number of messages in the queue, and of those that a worker has not acknowledged."""
+    # In one step: a retry is in the queue before its first try leaves. A full Redis would refuse a transaction.
     pipe = db.client.pipeline(transaction=False)
     pipe.llen(QUEUE).hlen("unacked")
     return sum(map(int, pipe.execute()))
 
 
 def nothing_waits(db: Database) -> bool:
-    """Looked at twice: kombu takes a message out of its queue a moment before it stands in `unacked`."""
+    """Return True if two checks find no message: between two steps of kombu a message is in neither place."""
     if waiting(db):
         return False
     sleep(0.1)

@@ -1,4 +1,4 @@
-"""Ports for the servers of the tests, which no other test of this run gets as well."""
+"""Ports for the servers of the tests: no two tests of a run get the same one."""
 
 import fcntl
 import itertools
@@ -21,7 +21,7 @@ WORKERS = 20
 
 
 def _candidates() -> "itertools.cycle[int]":
-    """The ports of this process: each worker of pytest-xdist has a range of its own, and starts anywhere in it.
+    """Return the ports of this process: each worker of pytest-xdist has its own range, and starts anywhere in it.
 
     The start is random since two runs may share a machine.
     """

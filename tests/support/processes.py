@@ -25,7 +25,7 @@ T = TypeVar("T")
 def until(
     condition: Callable[[], T], what: str | Callable[[], str], seconds: float = PATIENCE, pause: float = 0.03
 ) -> T:
-    """What `condition` answers as soon as that is true; the test fails if it does not become true in time."""
+    """Return the result of `condition` as soon as it is true. Fail if that takes more than `seconds`."""
     deadline = monotonic() + seconds
     while not (found := condition()):
         if monotonic() > deadline:
@@ -35,14 +35,14 @@ def until(
 
 
 def configuration(*pools: str, **options: Any) -> str:
-    """VMPooler's configuration as VMPOOLER_CONFIG takes it, with every feature on and these options of `:config:`."""
+    """Return a configuration for VMPOOLER_CONFIG, with every feature on and these options of `:config:`."""
     on = {"dlq_enabled": True, "purge_enabled": True, "health_check_enabled": True}
     named = [{"name": pool} for pool in pools or (POOL,)]
     return json.dumps({":config": {**on, **options}, ":pools": named})
 
 
 class Process:
-    """A process with its log. It leads a group of its own, so that it can be killed with all its children."""
+    """A process with its log. It has its own process group, so that it can be killed with all its children."""
 
     def __init__(self, command: Sequence[str], *, folder: Path, environment: dict[str, str], log: Path) -> None:
         self.command, self.folder, self.environment, self.log_file = list(command), folder, environment, log
@@ -65,7 +65,7 @@ class Process:
 
     @property
     def log(self) -> str:
-        """What it said since it was started."""
+        """Return its output since its start."""
         return self.log_file.read_bytes()[self._begin :].decode("utf-8", "replace")
 
     @property
@@ -73,7 +73,7 @@ class Process:
         return self.process is not None and self.process.poll() is None
 
     def says(self, text: str, times: int = 1) -> Self:
-        """Waits until it has said this so often."""
+        """Wait until its output contains this text so many times."""
 
         def said() -> bool:
             running = self.running
@@ -86,7 +86,7 @@ class Process:
         return self
 
     def kill(self) -> None:
-        """As a power failure would: it and its children at once."""
+        """Kill it and its children at once, as a power failure does."""
         if self.process:
             with suppress(ProcessLookupError):
                 os.killpg(self.process.pid, signal.SIGKILL)
@@ -97,7 +97,7 @@ class Process:
         self.process.send_signal(number)
 
     def stop(self) -> None:
-        """Asks it to end, as a service manager would."""
+        """Send SIGTERM and wait for its end, as a service manager does."""
         if self.process and self.running:
             self.process.terminate()
             with suppress(subprocess.TimeoutExpired):
@@ -105,7 +105,7 @@ class Process:
         self.kill()
 
     def exit_status(self) -> int:
-        """Waits for its end."""
+        """Wait for its end, and return its exit status."""
         assert self.process is not None
         return self.process.wait(PATIENCE)
 
@@ -129,7 +129,7 @@ class Installation:
         self._processes: list[Process] = []
 
     def configure(self, *pools: str, **options: Any) -> None:
-        """What is started from now on runs with this."""
+        """Change the configuration of the processes that are started from now on."""
         self.environment["VMPOOLER_CONFIG"] = configuration(*pools, **options)
 
     def deploy(self, settings: str = "") -> Path:
@@ -158,7 +158,7 @@ class Installation:
         return process
 
     def keep(self, process: Process) -> None:
-        """Ends it with the installation."""
+        """Stop it with the installation."""
         self._processes.append(process)
 
     def worker(self, *options: str, name: str = "worker", tasks: str = "", **settings: Any) -> Process:
@@ -175,7 +175,7 @@ class Installation:
         return self.celery(*arguments, name=name, **settings).start().says(" ready.")
 
     def start_literally(self, words: Sequence[str], name: str) -> Process:
-        """A process by its whole command line, as a deployment has it: no option is added."""
+        """Start a process with exactly this command line, as a deployment does."""
         command = [str(self.programs / words[0]), *words[1:]]
         log = self.folder / f"{name}.log"
         process = Process(command, folder=self.start_in, environment=dict(self.environment), log=log)
@@ -183,12 +183,12 @@ class Installation:
         return process.start()
 
     def beat(self, *options: str, name: str = "beat", **settings: Any) -> Process:
-        """Start a beat, and return it when it has said so."""
+        """Start a beat, and return it when it has started."""
         arguments = ("beat", "--loglevel", "INFO", *options)
         return self.celery(*arguments, name=name, **settings).start().says("beat: Starting...")
 
     def run(self, *command: str, status: int = 0) -> str:
-        """What a command that ends by itself writes to stdout; its status must be this one."""
+        """Run a command, and return its stdout. Fail if its exit status is another."""
         done = subprocess.run(
             [str(self.programs / command[0]), *command[1:]],
             cwd=self.start_in,
@@ -203,7 +203,7 @@ class Installation:
         return done.stdout
 
     def call(self, task: str, **kwargs: Any) -> str:
-        """The id of the task that `celery call` sent."""
+        """Send a task with `celery call`, and return its id."""
         return self.run("celery", "-A", "vmpooler_tasks", "call", task, "--kwargs", json.dumps(kwargs)).strip()
 
     def __enter__(self) -> Self:

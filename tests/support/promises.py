@@ -1,4 +1,4 @@
-"""What the tests of the operator guide's promises share: its log lines, and the guide's own example of a failure."""
+"""Share the guide's log lines and its example of a failure between the tests of the operator guide."""
 
 import json
 from typing import Any
@@ -60,7 +60,7 @@ def fail(
     queue: DeadLetterQueue = DeadLetterQueue.PENDING,
     limits: DeadLetterLimits = WEEK,
 ) -> None:
-    """The guide's example, or another VM with the same fate."""
+    """Fail the VM of the guide's example, or another one in the same way."""
     dead_letter = failed_vm(
         queue=queue,
         vm=vm.encode(),

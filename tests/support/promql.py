@@ -1,4 +1,4 @@
-"""Which metrics a PromQL expression names. Prometheus' own parser judges the syntax (promtool); this only reads it."""
+"""Find the metrics that a PromQL expression names. Prometheus' own parser (promtool) checks the syntax."""
 
 import re
 
@@ -18,7 +18,7 @@ _WORDS = frozenset({"and", "or", "unless", "bool", "offset", "start", "end", "in
 
 
 def metrics(expression: str) -> set[str]:
-    """Names that are no function, label, operator or duration."""
+    """Return the names that are not functions, labels, operators or durations."""
     tokens = [(found.lastgroup, found[0]) for found in _TOKEN.finditer(expression)]
     found, place = set(), 0
     while place < len(tokens):

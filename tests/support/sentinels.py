@@ -1,4 +1,4 @@
-"""A master, its replica, and three Sentinels that watch them."""
+"""Run a master, its replica, and three Sentinels that watch them."""
 
 import socket
 import subprocess
@@ -19,7 +19,7 @@ PASSWORD = "s3cr3t-word"
 
 
 class Watched:
-    """`url` names the Sentinels. A Redis here keeps nothing on its disk: the replica has what a failover leaves."""
+    """`url` names the Sentinels. The servers write nothing to disk: after a failover the replica has the data."""
 
     def __init__(self, folder: Path, password: str) -> None:
         self.folder, self.password = folder, password
@@ -56,7 +56,7 @@ class Watched:
     def _ready(self) -> bool:
         for port in self.ports:
             with suppress(redis.RedisError, socket.error):
-                state = _told_by(port)
+                state = _query(port)
                 if state["num-slaves"] == 1 and state["num-other-sentinels"] == 2:
                     continue
             return False
@@ -64,8 +64,8 @@ class Watched:
 
     @property
     def current(self) -> int:
-        """The port of the master that the Sentinels name."""
-        return int(_told_by(self.ports[0])["port"])
+        """Return the port of the master that the Sentinels name."""
+        return int(_query(self.ports[0])["port"])
 
     def stop(self) -> None:
         for process in self._sentinels:
@@ -76,7 +76,7 @@ class Watched:
         self.replica.kill()
 
 
-def _told_by(port: int) -> Any:
+def _query(port: int) -> Any:
     masters: Any = redis.Redis(port=port).sentinel_masters()
     return masters[MASTER]
 

@@ -1,4 +1,4 @@
-"""Real servers for the tests: each on its own port and folder, none that the tests did not start."""
+"""Real servers for the tests: each has its own port and folder, and the tests start it."""
 
 import os
 import shutil
@@ -20,7 +20,7 @@ START_SECONDS = 60
 
 
 def required(tool: str) -> str:
-    """The path of an optional tool; without it the test is skipped here and fails in CI."""
+    """Return the path of an optional tool. Without it, skip the test here, and fail it in CI."""
     found = shutil.which(tool)
     if found:
         return found

@@ -1,4 +1,4 @@
-"""An operator's shell: `redis-cli` finds the test's own server where the guide expects one, at its usual port."""
+"""An operator's shell, in which `redis-cli` finds the test's own server at the usual port, as in the guide."""
 
 import os
 import pty
@@ -16,7 +16,7 @@ from tests.support.servers import required
 
 
 class Shell:
-    """Commands are typed in the installation's folder, where its logs are, and with its environment."""
+    """A shell in the installation's folder, where its logs are, with its environment."""
 
     def __init__(self, installation: Installation, port: int) -> None:
         shim = installation.folder / "bin" / "redis-cli"
@@ -28,7 +28,7 @@ class Shell:
         self.environment = {**installation.environment, "PATH": path, "LC_ALL": "C.UTF-8"}
 
     def type(self, command: str) -> str:
-        """What the command prints; it must succeed, and complain of nothing."""
+        """Run a command, and return its output. Fail if it fails or writes to stderr."""
         done = subprocess.run(
             [self._bash, "-c", command],
             cwd=self.folder,
@@ -44,7 +44,7 @@ class Shell:
 
     @contextmanager
     def watch(self, command: str) -> Iterator["Screen"]:
-        """Runs a command that would never end, and ends it (its whole pipeline) as Ctrl-C would."""
+        """Run a command that does not end by itself, and end its whole pipeline as Ctrl-C does."""
         screen, terminal = pty.openpty()
         with subprocess.Popen(
             [self._bash, "-c", command],
@@ -64,14 +64,14 @@ class Shell:
 
 
 class Screen:
-    """What a command shows on a terminal, where `grep` passes each line on as it comes."""
+    """The output of a command on a terminal, where `grep` passes on each line at once."""
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
         self._shown = ""
 
     def until(self, text: str) -> list[str]:
-        """The lines up to the first that holds this text."""
+        """Return the lines up to the first that contains this text."""
         deadline = monotonic() + PATIENCE
         while text not in self._shown.rpartition("\n")[0]:
             if monotonic() > deadline:

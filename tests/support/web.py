@@ -25,7 +25,7 @@ TOKEN = "a-token-of-prometheus"
 
 
 def web_section(**others: Any) -> WebSection:
-    """Somebody who may operate, somebody who may read, and a program that may read."""
+    """Return a section with an operator, a reader, and a program that may read."""
     users = tuple(
         Credential(name=name, role=role, secret=PASSWORD)
         for name, role in (("olga", Role.OPERATE), ("rita", Role.READ))
@@ -44,7 +44,7 @@ def web_settings(url: str, web: WebSection | None = None, **options: Any) -> Set
 def serving(
     url: str, chosen: Settings | None = None, clock: Callable[[], float] = system_clock, broker: Database | None = None
 ) -> Iterator[str]:
-    """The address of the application on the Redis at `url`, in a thread of this process."""
+    """Serve the application on the Redis at `url` in a thread of this process, and yield its address."""
     chosen = chosen or web_settings(url)
     port = free_port()
     db = Database(url)

@@ -1,4 +1,4 @@
-"""A VMPooler database, put together piece by piece, and settings to go with it."""
+"""A VMPooler database that a test builds, and settings for it."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,7 +18,7 @@ POOL = "centos-7-x86_64"
 def settings(
     *, pools: tuple[str, ...] = (POOL,), data_ttl: float = 168, thresholds: Any = None, **options: Any
 ) -> Settings:
-    """Settings with every feature on, and these options of `:config:`."""
+    """Return settings with every feature on, and these options of `:config:`."""
     switched_on = {"dlq_enabled": True, "purge_enabled": True, "health_check_enabled": True}
     limits = {"health_thresholds": HealthThresholds(**thresholds)} if thresholds else {}
     return Settings(
@@ -44,11 +44,11 @@ class World:
         return self.now
 
     def stamp(self, age: float) -> str:
-        """Ruby's time, `age` seconds ago."""
+        """Return the time `age` seconds ago as Ruby writes it."""
         return ruby_utc(moment(self.now - age)).decode()
 
     def vm(self, queue: Queue | None, name: str | bytes, age: float | None, pool: str = POOL, **metadata: Any) -> bytes:
-        """A VM of this age in this queue (None: in none), with metadata unless `age` is None."""
+        """Add a VM of this age (seconds) to this queue (None: to no queue), with metadata unless `age` is None."""
         raw = name if isinstance(name, bytes) else name.encode()
         if queue is not None:
             self.client.sadd(keys.queue(queue, pool), raw)
@@ -63,9 +63,9 @@ class World:
         return set(self.client.smembers(keys.queue(queue, pool)))
 
     def snapshot(self) -> dict[bytes, bytes]:
-        """Every key's serialised value, to see that nothing changed."""
+        """Return the serialised value of every key, to check that nothing changed."""
         return {key: self.client.dump(key) for key in sorted(self.client.keys())}
 
     def snapshot_of_vmpooler(self) -> dict[bytes, bytes]:
-        """The same without the keys of our own."""
+        """Return `snapshot` without our own keys."""
         return {key: value for key, value in self.snapshot().items() if not key.startswith(b"vmpooler_tasks__")}

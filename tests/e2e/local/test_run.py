@@ -1,4 +1,4 @@
-"""`make run`, a whole installation in one terminal: how it comes up, what it shows, and that nothing is left of it."""
+"""`make run`, a whole installation in one terminal: its start, its output, and its end without remains."""
 
 import base64
 import fcntl
@@ -34,18 +34,18 @@ MAKE = ("make", "run")
 
 
 def environment(**more: str) -> dict[str, str]:
-    """A user's, with nothing in it that configures anything."""
+    """Return a user's environment without any configuration."""
     return {"PATH": os.environ["PATH"], "HOME": os.environ.get("HOME", "/"), "LANG": "C.UTF-8", **more}
 
 
-class FirstLook(Process):
+class LocalRun(Process):
     """`make run` in a copy of the repository."""
 
     def __init__(self, folder: Path, command: tuple[str, ...] = MAKE, **variables: str) -> None:
-        log = folder / "first-look.log"
+        log = folder / "first-local_run.log"
         super().__init__(command, folder=folder, environment=environment(**variables), log=log)
 
-    def ready(self) -> "FirstLook":
+    def ready(self) -> "LocalRun":
         self.says(PURGED).says(CHECKED)
         return self
 
@@ -67,24 +67,24 @@ class FirstLook(Process):
         return found[1]
 
     def tree(self) -> list[psutil.Process]:
-        """Itself and everything that it started."""
+        """Return the process and all its descendants."""
         assert self.process is not None
         top = psutil.Process(self.process.pid)
         return [top, *top.children(recursive=True)]
 
 
 @contextmanager
-def started(folder: Path, command: tuple[str, ...] = MAKE, **variables: str) -> Iterator[FirstLook]:
-    """It, ready; at the test's end whatever is still there of it is killed."""
-    look = FirstLook(folder, command, **variables)
+def started(folder: Path, command: tuple[str, ...] = MAKE, **variables: str) -> Iterator[LocalRun]:
+    """Yield the run when it is ready. Kill what is left of it at the end of the test."""
+    local_run = LocalRun(folder, command, **variables)
     tree: list[psutil.Process] = []
     try:
         with usual_ports():
-            look.start().ready()
-        tree = look.tree()
-        yield look
+            local_run.start().ready()
+        tree = local_run.tree()
+        yield local_run
     finally:
-        look.stop()
+        local_run.stop()
         for process in tree:
             with suppress(psutil.NoSuchProcess):
                 process.kill()
@@ -92,7 +92,7 @@ def started(folder: Path, command: tuple[str, ...] = MAKE, **variables: str) -> 
 
 @contextmanager
 def killed_at_last(tree: list[psutil.Process]) -> Iterator[None]:
-    """Whatever becomes of the test, no process of ``tree`` outlives it."""
+    """Kill the processes of `tree` at the end of the test, also if it fails."""
     try:
         yield
     finally:
@@ -109,8 +109,8 @@ def nothing_left_of(tree: list[psutil.Process]) -> None:
 
 
 @pytest.fixture(scope="module")
-def look(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FirstLook]:
-    """One that runs while these tests look at it."""
+def local_run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalRun]:
+    """Yield a run for all tests that only read from it."""
     with started(clean_copy(tmp_path_factory.mktemp("clone"))) as running:
         yield running
 
@@ -118,20 +118,20 @@ def look(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FirstLook]:
 # --- while it runs -----------------------------------------------------------------------------------------------
 
 
-def test_it_purges_and_checks_at_once_with_a_prefixed_log(look: FirstLook) -> None:
-    lines = look.log.splitlines()
+def test_first_cycles_run_at_once_with_a_prefixed_log(local_run: LocalRun) -> None:
+    lines = local_run.log.splitlines()
     assert lines[0] == "The database was empty: filled with a sample of 3 pools."
     assert lines[4] == ("Try:     . .vmpooler-tasks/env; vmpooler-tasks health   (in another terminal, in this folder)")
     prefixes = {line.split("|")[0] for line in lines[6:] if line.strip()}
     assert prefixes == {" system ", " worker ", " checks ", " clones ", " beat   ", " web    "}
-    assert "[*] [config] Read deploy/demo.yaml; Redis at " in look.log
+    assert "[*] [config] Read deploy/demo.yaml; Redis at " in local_run.log
     assert "worker | " in next(line for line in lines if PURGED in line)
     assert next(line for line in lines if PURGED in line).endswith(": 5 entries purged")
     assert any("beat   | " in line and "[*] [beat] Sent vmpooler_tasks.run_health_check" in line for line in lines)
 
 
-def test_its_pools_fill_and_live_beside_a_believable_past(look: FirstLook) -> None:
-    with closing(Database(look.redis_url)) as db:
+def test_pools_fill_beside_the_sample(local_run: LocalRun) -> None:
+    with closing(Database(local_run.redis_url)) as db:
         pools = db.client.smembers(keys.POOLS)
         assert pools == {b"centos-7-x86_64", b"ubuntu-2004-x86_64", b"windows-2022-x86_64"}
         for pool in pools:
@@ -140,52 +140,52 @@ def test_its_pools_fill_and_live_beside_a_believable_past(look: FirstLook) -> No
         assert db.client.hget(keys.CONFIG, "dlq_enabled") == b"true"
 
 
-def flower(look: FirstLook, method: str, path: str, password: str | None, body: str = "") -> tuple[int, str]:
+def flower(local_run: LocalRun, method: str, path: str, password: str | None, body: str = "") -> tuple[int, str]:
     login = base64.b64encode(f"operator:{password}".encode()).decode()
     headers = {} if password is None else {"Authorization": f"Basic {login}"}
-    with closing(http.client.HTTPConnection("127.0.0.1", look.flower_port, timeout=30)) as line:
+    with closing(http.client.HTTPConnection("127.0.0.1", local_run.flower_port, timeout=30)) as line:
         line.request(method, path, body or None, headers)
         answer = line.getresponse()
         return answer.status, answer.read().decode()
 
 
-def flower_answers(look: FirstLook) -> bool:
+def flower_answers(local_run: LocalRun) -> bool:
     with suppress(OSError):
-        return flower(look, "GET", "/healthcheck", None)[0] == 200
+        return flower(local_run, "GET", "/healthcheck", None)[0] == 200
     return False
 
 
-def test_flower_wants_the_password_that_was_printed(look: FirstLook) -> None:
-    until(lambda: flower_answers(look), "Flower answers")
+def test_flower_needs_the_printed_password(local_run: LocalRun) -> None:
+    until(lambda: flower_answers(local_run), "Flower answers")
     for path in ("/", "/workers", "/api/workers"):
-        assert flower(look, "GET", path, None)[0] == 401
-        assert flower(look, "GET", path, "guessed")[0] == 401
-    assert flower(look, "GET", "/workers", look.flower_password)[0] == 200
-    assert look.log.count(look.flower_password) == 2  # for both pages
+        assert flower(local_run, "GET", path, None)[0] == 401
+        assert flower(local_run, "GET", path, "guessed")[0] == 401
+    assert flower(local_run, "GET", "/workers", local_run.flower_password)[0] == 200
+    assert local_run.log.count(local_run.flower_password) == 2  # for both pages
 
 
-def test_the_password_is_on_no_command_line(look: FirstLook) -> None:
-    said = [word for process in look.tree() for word in process.cmdline()]
+def test_the_password_is_on_no_command_line(local_run: LocalRun) -> None:
+    said = [word for process in local_run.tree() for word in process.cmdline()]
     assert any("flower" in word for word in said)
-    assert not any(look.flower_password in word for word in said)
+    assert not any(local_run.flower_password in word for word in said)
 
 
-def test_nothing_of_it_can_be_reached_from_another_machine(look: FirstLook) -> None:
+def test_every_port_is_on_loopback(local_run: LocalRun) -> None:
     listening = [
         connection
-        for process in look.tree()
+        for process in local_run.tree()
         for connection in process.net_connections("tcp")
         if connection.status == psutil.CONN_LISTEN
     ]
     assert {connection.laddr.ip for connection in listening} == {"127.0.0.1"}
-    assert look.flower_port in {connection.laddr.port for connection in listening}
+    assert local_run.flower_port in {connection.laddr.port for connection in listening}
 
 
-def test_a_request_from_a_second_terminal_is_filled(look: FirstLook) -> None:
+def test_a_request_from_a_second_terminal_is_filled(local_run: LocalRun) -> None:
     done = subprocess.run(
         ["sh", "-c", ". .vmpooler-tasks/env; vmpooler-tasks request centos-7=1 ubuntu-2004 --wait --json"],
-        cwd=look.folder,
-        env=look.environment,
+        cwd=local_run.folder,
+        env=local_run.environment,
         capture_output=True,
         text=True,
         timeout=150,
@@ -198,40 +198,40 @@ def test_a_request_from_a_second_terminal_is_filled(look: FirstLook) -> None:
     assert all(len(names) == 1 for names in story["delivered"].values())
 
 
-def test_flowers_api_runs_a_dry_run_on_a_worker(look: FirstLook) -> None:
-    until(lambda: flower_answers(look), "Flower answers")
-    before = len(DRY_RUN.findall(look.log))
+def test_flowers_api_runs_a_dry_run_on_a_worker(local_run: LocalRun) -> None:
+    until(lambda: flower_answers(local_run), "Flower answers")
+    before = len(DRY_RUN.findall(local_run.log))
     path = "/api/task/async-apply/vmpooler_tasks.purge_stale_entries"
     order = json.dumps({"kwargs": {"dry_run": True}})
-    assert flower(look, "POST", path, None, order)[0] == 401
-    status, answer = flower(look, "POST", path, look.flower_password, order)
+    assert flower(local_run, "POST", path, None, order)[0] == 401
+    status, answer = flower(local_run, "POST", path, local_run.flower_password, order)
     assert status == 200, answer
     task: dict[str, Any] = json.loads(answer)
-    look.says(f"vmpooler_tasks.purge_stale_entries[{task['task-id']}] succeeded")
-    assert len(DRY_RUN.findall(look.log)) == before + 1
+    local_run.says(f"vmpooler_tasks.purge_stale_entries[{task['task-id']}] succeeded")
+    assert len(DRY_RUN.findall(local_run.log)) == before + 1
 
 
-def test_a_second_start_says_what_is_in_the_way(look: FirstLook) -> None:
+def test_a_second_start_says_what_is_in_the_way(local_run: LocalRun) -> None:
     again = subprocess.run(
-        MAKE, cwd=look.folder, env=look.environment, capture_output=True, text=True, timeout=60, check=False
+        MAKE, cwd=local_run.folder, env=local_run.environment, capture_output=True, text=True, timeout=60, check=False
     )
-    holder = (look.folder / ".vmpooler-tasks" / "run.lock").read_text().strip()
-    assert int(holder) in [process.pid for process in look.tree()]
+    holder = (local_run.folder / ".vmpooler-tasks" / "run.lock").read_text().strip()
+    assert int(holder) in [process.pid for process in local_run.tree()]
     assert again.returncode != 0
     assert again.stdout == ""
     assert again.stderr.splitlines()[0] == (
-        f"vmpooler-tasks: It runs already: process {holder} uses {look.folder.resolve()}/.vmpooler-tasks; "
+        f"vmpooler-tasks: It runs already: process {holder} uses {local_run.folder.resolve()}/.vmpooler-tasks; "
         "stop it, or start in another folder"
     )
     assert "Traceback" not in again.stderr
 
 
-def test_another_terminal_means_the_same_redis_and_configuration(look: FirstLook) -> None:
+def test_second_terminal_uses_the_same_redis_and_configuration(local_run: LocalRun) -> None:
     def typed(line: str) -> "subprocess.CompletedProcess[str]":
         return subprocess.run(
             ["sh", "-c", line],
-            cwd=look.folder,
-            env=look.environment,
+            cwd=local_run.folder,
+            env=local_run.environment,
             capture_output=True,
             text=True,
             timeout=60,
@@ -240,8 +240,8 @@ def test_another_terminal_means_the_same_redis_and_configuration(look: FirstLook
 
     doctor = typed(". .vmpooler-tasks/env; vmpooler-tasks doctor")
     assert (doctor.returncode, doctor.stderr) == (0, "")
-    assert f"{look.folder.resolve()}/deploy/demo.yaml is valid" in doctor.stdout
-    assert look.redis_url in doctor.stdout
+    assert f"{local_run.folder.resolve()}/deploy/demo.yaml is valid" in doctor.stdout
+    assert local_run.redis_url in doctor.stdout
     forgotten = typed(f"{PROGRAM} config show --json")
     assert json.loads(forgotten.stdout)["source"] == "defaults"
     assert forgotten.stderr == (
@@ -252,36 +252,36 @@ def test_another_terminal_means_the_same_redis_and_configuration(look: FirstLook
 # --- how it ends -------------------------------------------------------------------------------------------------
 
 
-def test_ctrl_c_ends_all_of_it_and_its_data_is_there_the_next_time(tmp_path: Path) -> None:
-    with started(clean_copy(tmp_path)) as look:
-        tree = look.tree()
-        with closing(Database(look.redis_url)) as db:
+def test_ctrl_c_ends_everything_and_keeps_the_data(tmp_path: Path) -> None:
+    with started(clean_copy(tmp_path)) as local_run:
+        tree = local_run.tree()
+        with closing(Database(local_run.redis_url)) as db:
             db.call("SET", "mine", "kept")
             dead_letters = db.call("ZRANGE", "vmpooler__dlq__clone", 0, -1)
-        assert look.process is not None
-        os.killpg(look.process.pid, signal.SIGINT)  # as a terminal does it: to all in the foreground
-        assert look.exit_status() in (-signal.SIGINT, 2)  # what make makes of an interrupted recipe
+        assert local_run.process is not None
+        os.killpg(local_run.process.pid, signal.SIGINT)  # as a terminal does it: to all in the foreground
+        assert local_run.exit_status() in (-signal.SIGINT, 2)  # what make makes of an interrupted recipe
         nothing_left_of(tree)
-        assert "system | worker stopped (rc=0)" in look.log
+        assert "system | worker stopped (rc=0)" in local_run.log
         assert not (tmp_path / ".vmpooler-tasks" / "env").exists()
         with usual_ports():
-            look.start().says(" ready.")  # its next cycles are due when they would have been
-        assert "filled with a sample" not in look.log
-        with closing(Database(look.redis_url)) as db:
+            local_run.start().says(" ready.")  # its next cycles are due when they would have been
+        assert "filled with a sample" not in local_run.log
+        with closing(Database(local_run.redis_url)) as db:
             assert db.call("GET", "mine") == b"kept"
             assert set(dead_letters) <= set(db.call("ZRANGE", "vmpooler__dlq__clone", 0, -1))
 
 
-def test_sigterm_to_make_ends_all_of_it_and_leaves_your_redis_as_it_is(valkey: TestServer, tmp_path: Path) -> None:
-    with started(clean_copy(tmp_path), REDIS_URL=valkey.url) as look:
-        tree = look.tree()
-        assert look.redis_url == valkey.url
+def test_sigterm_to_make_ends_everything_but_your_redis(valkey: TestServer, tmp_path: Path) -> None:
+    with started(clean_copy(tmp_path), REDIS_URL=valkey.url) as local_run:
+        tree = local_run.tree()
+        assert local_run.redis_url == valkey.url
         assert not [process for process in tree if "valkey" in process.name()]
-        assert look.process is not None
-        look.process.terminate()
-        assert look.exit_status() != 0
+        assert local_run.process is not None
+        local_run.process.terminate()
+        assert local_run.exit_status() != 0
         nothing_left_of(tree)
-        assert "filled with a sample" not in look.log
+        assert "filled with a sample" not in local_run.log
         assert not (tmp_path / ".vmpooler-tasks" / "appendonlydir").exists()
     with closing(Database(valkey.url)) as db:
         assert set(db.call("KEYS", "vmpooler__*")) == {keys.CONFIG, keys.HEALTH}
@@ -289,7 +289,7 @@ def test_sigterm_to_make_ends_all_of_it_and_leaves_your_redis_as_it_is(valkey: T
 
 @contextmanager
 def taken(port: int) -> Iterator[None]:
-    """Somebody listens there: we, unless somebody else does already."""
+    """Listen on the port, unless another process does already."""
     with socket.socket() as own:
         with suppress(OSError):
             own.bind(("127.0.0.1", port))
@@ -297,7 +297,7 @@ def taken(port: int) -> Iterator[None]:
         yield
 
 
-def test_a_closed_terminal_ends_all_of_it_also_on_other_ports_than_the_usual(tmp_path: Path) -> None:
+def test_closed_terminal_ends_everything_on_other_ports_too(tmp_path: Path) -> None:
     shown = b""
     with usual_ports(), taken(6379), taken(5555), terminal() as (ours, theirs):
         process = subprocess.Popen(
@@ -350,50 +350,52 @@ def test_it_ends_when_nobody_reads_its_log_any_more(valkey: TestServer, tmp_path
             nothing_left_of(tree)
 
 
-def test_a_part_that_ends_takes_the_others_along(tmp_path: Path) -> None:
-    with started(clean_copy(tmp_path)) as look:
-        tree = look.tree()
+def test_end_of_one_part_ends_the_others(tmp_path: Path) -> None:
+    with started(clean_copy(tmp_path)) as local_run:
+        tree = local_run.tree()
         next(process for process in tree if "beat" in process.cmdline()).kill()
-        assert look.exit_status() != 0
+        assert local_run.exit_status() != 0
         nothing_left_of(tree)
-        assert "system | beat stopped (rc=-9)" in look.log
+        assert "system | beat stopped (rc=-9)" in local_run.log
 
 
-def test_killed_outright_it_leaves_nothing_running_and_its_data_is_there_the_next_time(tmp_path: Path) -> None:
-    with started(clean_copy(tmp_path)) as look:
-        tree = look.tree()
-        with closing(Database(look.redis_url)) as db:
+def test_sigkill_leaves_no_process_and_keeps_the_data(tmp_path: Path) -> None:
+    with started(clean_copy(tmp_path)) as local_run:
+        tree = local_run.tree()
+        with closing(Database(local_run.redis_url)) as db:
             db.call("SET", "mine", "kept")
         holder = int((tmp_path / ".vmpooler-tasks" / "run.lock").read_text())
         psutil.Process(holder).kill()
-        assert look.exit_status() != 0
+        assert local_run.exit_status() != 0
         with usual_ports():
-            look.start().says(" ready.")  # without waiting until the rest of it has ended
+            local_run.start().says(" ready.")  # without waiting until the rest of it has ended
         nothing_left_of(tree)
-        with closing(Database(look.redis_url)) as db:
+        with closing(Database(local_run.redis_url)) as db:
             assert db.call("GET", "mine") == b"kept"
     assert "User requested shutdown" in (tmp_path / ".vmpooler-tasks" / "valkey.log").read_text()
 
 
-def test_killed_with_its_whole_group_it_leaves_nothing_running_either(valkey: TestServer, tmp_path: Path) -> None:
-    with started(clean_copy(tmp_path), REDIS_URL=valkey.url) as look:
-        tree = look.tree()
-        look.kill()
+def test_sigkill_of_the_group_leaves_no_process(valkey: TestServer, tmp_path: Path) -> None:
+    with started(clean_copy(tmp_path), REDIS_URL=valkey.url) as local_run:
+        tree = local_run.tree()
+        local_run.kill()
         nothing_left_of(tree)
 
 
-def test_the_pages_are_served_to_whoever_has_the_password_that_is_printed(look: FirstLook) -> None:
-    printed = re.search(r"^Web:     (http://127\.0\.0\.1:\d+)  user operator, password (\S+)$", look.log, re.MULTILINE)
+def test_pages_need_the_printed_password(local_run: LocalRun) -> None:
+    printed = re.search(
+        r"^Web:     (http://127\.0\.0\.1:\d+)  user operator, password (\S+)$", local_run.log, re.MULTILINE
+    )
     assert printed is not None
     address, password = printed.groups()
-    until(lambda: "[*] [web] Serving" in look.log, "the web process serves")
+    until(lambda: "[*] [web] Serving" in local_run.log, "the web process serves")
     assert httpx.get(f"{address}/api/v1/queue/overview").status_code == 401
     told = httpx.get(f"{address}/api/v1/queue/overview", auth=("operator", password)).json()
     assert [row["pool"] for row in told["pools"]] == ["centos-7-x86_64", "ubuntu-2004-x86_64", "windows-2022-x86_64"]
 
 
-def test_another_terminal_finds_the_pages_and_nobody_else_the_password(look: FirstLook) -> None:
-    env = look.folder / ".vmpooler-tasks" / "env"
+def test_environment_file_names_the_pages_and_is_private(local_run: LocalRun) -> None:
+    env = local_run.folder / ".vmpooler-tasks" / "env"
     told = env.read_text()
     assert "export VMPOOLER_WEB=http://127.0.0.1:" in told
     assert "export VMPOOLER_FLOWER=http://127.0.0.1:" in told

@@ -28,7 +28,7 @@ HOUR = 3600
 
 
 def objects(process: Process) -> list[dict[str, Any]]:
-    """Its whole output. Any line that is no object fails the test."""
+    """Return its whole output. A line that is not an object fails the test."""
     return [json.loads(line) for line in process.log.splitlines()]
 
 
@@ -46,12 +46,12 @@ def stale(database: Database) -> World:
 
 @pytest.fixture
 def worker(installation: Installation) -> Process:
-    """With `--log-format json`, and the tests' own tasks."""
+    """Start a worker with `--log-format json` and the tests' own tasks."""
     return installation.worker(*JSON, tasks=PREFIX)
 
 
 def ended(process: Process) -> list[dict[str, Any]]:
-    """What it said, its last words included."""
+    """Return its output until its end."""
     process.signal(signal.SIGTERM)
     assert process.exit_status() == 0
     return objects(process)
@@ -106,14 +106,14 @@ def test_the_lines_of_threads_name_their_task_and_what_it_is_about(
 
 
 def managed() -> str:
-    """Pools of the dummy provider, whose VMs are made at once."""
+    """Return a configuration with pools of the dummy provider, whose VMs are ready at once."""
     config = json.loads(configuration(manage_pools=True, check_loop_delay_min=1))
     config[":providers"] = {"dummy": {"clone_seconds": 0}}
     config[":pools"] = [{"name": POOL, "template": "t", "size": 2, "provider": "dummy"}]
     return json.dumps(config)
 
 
-def test_in_text_a_task_stands_before_the_guides_sentence(installation: Installation, stale: World) -> None:
+def test_text_line_starts_with_its_task(installation: Installation, stale: World) -> None:
     worker = installation.worker(tasks=PREFIX)
     purge = installation.call(PURGE, dry_run=True)
     send(stale.db, failing := message(f"{PREFIX}.raise_an_error", FORGED))
@@ -162,9 +162,7 @@ def test_an_exception_that_ends_a_worker_is_an_object(installation: Installation
 
 
 @pytest.mark.parametrize("program", ["worker", "beat"])
-def test_plain_celery_in_a_folder_with_celeryconfig_takes_the_variable(
-    installation: Installation, program: str
-) -> None:
+def test_celery_with_celeryconfig_reads_the_variable(installation: Installation, program: str) -> None:
     installation.deploy()
     installation.environment[VARIABLE] = "json"
     process = installation.celery(program, "--loglevel", "INFO", name=program, app=()).start()
@@ -183,7 +181,7 @@ def test_a_worker_without_redis_says_so_in_objects(installation: Installation) -
 # --- the commands ----------------------------------------------------------------------------------------------------
 
 
-def test_a_command_shows_its_log_in_the_format_that_is_asked_for(run: CommandLine, world: World) -> None:
+def test_command_writes_its_log_in_the_chosen_format(run: CommandLine, world: World) -> None:
     world.vm(Queue.PENDING, "stuck", age=3 * HOUR)
     result = run("--log-format", "json", "-v", "purge", "--dry-run", "--json")
     assert json.loads(result.out)["total"] == 1
@@ -242,7 +240,7 @@ def shell(line: str, installation: Installation, folder: Path) -> str:
 
 
 def test_the_first_line_comes_without_waiting(installation: Installation) -> None:
-    """A banner is not only left out: nothing is printed before the log is set up."""
+    """There is no banner, and nothing is printed before the log is set up."""
     beat = installation.celery("beat", *JSON, "--loglevel", "INFO", name="beat").start()
     until(lambda: "\n" in beat.log, "beat says something")
     assert objects(beat)[0]["message"] == "beat: Starting..."

@@ -1,4 +1,4 @@
-"""`vmpooler-tasks web` as a process: where it listens, for whom, and how it ends."""
+"""`vmpooler-tasks web` as a process: its address, its users, and its end."""
 
 import base64
 import signal
@@ -26,7 +26,7 @@ USERS = f"olga:operate:{PASSWORD}"
 def web(
     installation: Installation, *arguments: str, environment: dict[str, str] | None = None, port: int | None = None
 ) -> tuple[Process, int]:
-    """(the process, not started yet; its port)."""
+    """Return the process, which is not started yet, and its port."""
     port = port or free_port()
     process = Process(
         [str(installation.programs / "vmpooler-tasks"), "web", "--port", str(port), *arguments],
@@ -44,7 +44,7 @@ def refused(installation: Installation, *arguments: str, environment: dict[str, 
     return status, process.log
 
 
-def test_it_serves_until_it_is_told_to_stop(installation: Installation) -> None:
+def test_it_serves_until_a_signal_stops_it(installation: Installation) -> None:
     process, port = web(installation)
     process.start().says(f"Serving http://127.0.0.1:{port}/ for everybody on this machine, without a login")
     until(lambda: httpx.get(f"http://127.0.0.1:{port}/readyz").status_code == 200, "it is ready")
@@ -55,7 +55,7 @@ def test_it_serves_until_it_is_told_to_stop(installation: Installation) -> None:
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "10.1.2.3", "example.com"])  # noqa: S104
-def test_off_loopback_it_wants_credentials(installation: Installation, host: str) -> None:
+def test_off_loopback_it_needs_credentials(installation: Installation, host: str) -> None:
     status, said = refused(installation, "--host", host)
     assert (status, said.count("\n")) == (78, 2)
     assert f"web.host: '{host}' is not loopback: users or tokens are needed (WEB_USERS, WEB_TOKENS)" in said
@@ -77,7 +77,7 @@ def test_a_port_that_is_taken_is_one_line(installation: Installation) -> None:
 
 
 @pytest.mark.parametrize(
-    ("environment", "told"),
+    ("environment", "problem"),
     [
         ({"WEB_USERS": "olga:boss:secret-1"}, "web.users[0].role: must be read or operate (from WEB_USERS)"),
         ({"WEB_USERS": "olga"}, "web.users[0].secret: is missing"),
@@ -87,9 +87,9 @@ def test_a_port_that_is_taken_is_one_line(installation: Installation) -> None:
         ({"WEB_USERS": "a:read:secret-1,a:read:secret-2"}, "web.users: 'a' is given twice"),
     ],
 )
-def test_a_wrong_configuration_is_told(installation: Installation, environment: dict[str, str], told: str) -> None:
+def test_wrong_configuration_is_reported(installation: Installation, environment: dict[str, str], problem: str) -> None:
     status, said = refused(installation, environment=environment)
-    assert (status, told in said, "secret-1" in said) == (78, True, False), said
+    assert (status, problem in said, "secret-1" in said) == (78, True, False), said
 
 
 def test_with_a_certificate_it_speaks_https(installation: Installation, tmp_path: Path) -> None:
@@ -103,23 +103,21 @@ def test_with_a_certificate_it_speaks_https(installation: Installation, tmp_path
     trusting = ssl.create_default_context()
     authority.configure_trust(trusting)
     with httpx.Client(base_url=f"https://localhost:{port}", verify=trusting) as client:
-        answer = client.post("/api/v1/session", json={"user": "olga", "password": PASSWORD})
-        assert answer.headers["set-cookie"].startswith("__Host-vmpooler_tasks_session=")
-        assert "Secure" in answer.headers["set-cookie"]
-        assert answer.headers["strict-transport-security"].startswith("max-age=")
+        response = client.post("/api/v1/session", json={"user": "olga", "password": PASSWORD})
+        assert response.headers["set-cookie"].startswith("__Host-vmpooler_tasks_session=")
+        assert "Secure" in response.headers["set-cookie"]
+        assert response.headers["strict-transport-security"].startswith("max-age=")
         assert client.get("/api/v1/queue/overview").status_code == 200
 
 
-def test_a_certificate_that_is_none_is_one_line(installation: Installation, tmp_path: Path) -> None:
+def test_invalid_certificate_is_one_line(installation: Installation, tmp_path: Path) -> None:
     (tmp_path / "cert.pem").write_text("no certificate")
     files = {"WEB_TLS_CERTIFICATE": str(tmp_path / "cert.pem"), "WEB_TLS_KEY": str(tmp_path / "cert.pem")}
     status, said = refused(installation, environment=files)
     assert (status, "Traceback" in said, "Cannot listen" in said) == (69, False, True), said
 
 
-def test_it_starts_and_serves_without_redis_and_is_well_when_it_comes(
-    installation: Installation, valkey: TestServer
-) -> None:
+def test_it_serves_without_redis_and_is_ready_when_redis_comes(installation: Installation, valkey: TestServer) -> None:
     valkey.kill()
     try:
         process, port = web(installation)
@@ -134,10 +132,10 @@ def test_it_starts_and_serves_without_redis_and_is_well_when_it_comes(
 
 @pytest.mark.stage(name="api")
 @pytest.mark.timeout(600)
-def test_the_api_is_what_its_document_says(
+def test_api_is_what_its_openapi_document_says(
     valkey: TestServer, world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Schemathesis asks whatever the OpenAPI document allows, and a good deal that it does not."""
+    """Schemathesis sends what the OpenAPI document allows, and much that it does not allow."""
     monkeypatch.setattr(identity, "FAILURES_A_MINUTE", 1_000_000)
     settings = web_settings(valkey.url)
     health_check.run(world.db, settings, system_clock)

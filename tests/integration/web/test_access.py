@@ -1,4 +1,4 @@
-"""Who may ask the web process for what."""
+"""Who may do what in the web process."""
 
 import logging
 from collections.abc import Iterator
@@ -35,7 +35,7 @@ CHANGES: tuple[tuple[str, str, object], ...] = (
 
 @pytest.fixture
 def browser(web: httpx.Client) -> Iterator[httpx.Client]:
-    """Nobody yet: it keeps cookies."""
+    """Return a client that keeps cookies, and is not logged in yet."""
     with httpx.Client(base_url=web.base_url) as client:
         yield client
 
@@ -46,14 +46,14 @@ def log_in(browser: httpx.Client, user: str = "olga", password: str = PASSWORD) 
 
 @pytest.mark.parametrize("path", READING)
 def test_without_a_login_nothing_is_read(browser: httpx.Client, path: str) -> None:
-    answer = browser.get(path)
-    assert answer.status_code == 401
-    assert answer.headers["content-type"] == "application/problem+json"
-    assert "Basic" not in answer.headers["www-authenticate"]
+    response = browser.get(path)
+    assert response.status_code == 401
+    assert response.headers["content-type"] == "application/problem+json"
+    assert "Basic" not in response.headers["www-authenticate"]
 
 
 @pytest.mark.parametrize("path", ["/", "/healthz", "/readyz", "/openapi.json", "/runbooks", "/static/app.css", SESSION])
-def test_what_tells_nothing_needs_no_login(browser: httpx.Client, path: str) -> None:
+def test_public_paths_need_no_login(browser: httpx.Client, path: str) -> None:
     assert browser.get(path).status_code == 200
 
 
@@ -64,9 +64,9 @@ def test_a_reader_reads(browser: httpx.Client, path: str) -> None:
 
 
 @pytest.mark.parametrize(("method", "path", "body"), CHANGES)
-def test_a_reader_changes_nothing(browser: httpx.Client, method: str, path: str, body: object) -> None:
-    answer = browser.request(method, path, json=body, auth=READER)
-    assert (answer.status_code, "rita has the role read" in answer.json()["detail"]) == (403, True)
+def test_reader_may_change_nothing(browser: httpx.Client, method: str, path: str, body: object) -> None:
+    response = browser.request(method, path, json=body, auth=READER)
+    assert (response.status_code, "rita has the role read" in response.json()["detail"]) == (403, True)
 
 
 @pytest.mark.parametrize(("method", "path", "body"), CHANGES)
@@ -95,9 +95,9 @@ def test_our_own_page_may(web: httpx.Client) -> None:
 
 def test_a_login_lasts_until_logging_out(browser: httpx.Client) -> None:
     assert browser.get(SESSION).json() == {"login_required": True, "user": None, "role": None, "csrf_token": None}
-    answer = log_in(browser)
-    assert (answer.json()["user"], answer.json()["role"]) == ("olga", "operate")
-    assert all(word in answer.headers["set-cookie"] for word in ("HttpOnly", "SameSite=strict", "Max-Age=43200"))
+    response = log_in(browser)
+    assert (response.json()["user"], response.json()["role"]) == ("olga", "operate")
+    assert all(word in response.headers["set-cookie"] for word in ("HttpOnly", "SameSite=strict", "Max-Age=43200"))
     csrf = browser.get(SESSION).json()["csrf_token"]
     assert browser.delete(SESSION).status_code == 403
     assert browser.delete(SESSION, headers={CSRF_HEADER: csrf}).status_code == 204
@@ -133,12 +133,12 @@ def test_a_new_password_ends_the_sessions(browser: httpx.Client, valkey: TestSer
         "\xff",
     ],
 )
-def test_what_is_wrong_is_refused(browser: httpx.Client, authorization: str) -> None:
-    answer = browser.get("/health", headers={b"Authorization": authorization.encode("latin-1")})
-    assert (answer.status_code, answer.json()["detail"]) == (401, "wrong user, password or token")
+def test_wrong_credentials_are_refused(browser: httpx.Client, authorization: str) -> None:
+    response = browser.get("/health", headers={b"Authorization": authorization.encode("latin-1")})
+    assert (response.status_code, response.json()["detail"]) == (401, "wrong user, password or token")
 
 
-def test_guessing_is_slowed_down(browser: httpx.Client) -> None:
+def test_wrong_logins_are_limited(browser: httpx.Client) -> None:
     tries = [log_in(browser, password=f"guess {number}").status_code for number in range(FAILURES_A_MINUTE + 1)]
     assert tries == [401] * FAILURES_A_MINUTE + [429]
     right = log_in(browser)
@@ -158,9 +158,9 @@ def test_behind_a_proxy_each_address_is_counted_by_itself(browser: httpx.Client)
 
 def test_behind_a_proxy_that_speaks_https_the_cookie_is_for_https(browser: httpx.Client) -> None:
     login = {"user": "olga", "password": PASSWORD}
-    answer = browser.post(SESSION, json=login, headers={"X-Forwarded-Proto": "https"})
-    assert answer.headers["set-cookie"].startswith("__Host-vmpooler_tasks_session=")
-    assert "Secure" in answer.headers["set-cookie"]
+    response = browser.post(SESSION, json=login, headers={"X-Forwarded-Proto": "https"})
+    assert response.headers["set-cookie"].startswith("__Host-vmpooler_tasks_session=")
+    assert "Secure" in response.headers["set-cookie"]
 
 
 def test_no_log_line_holds_a_secret(browser: httpx.Client, caplog: pytest.LogCaptureFixture) -> None:
@@ -178,22 +178,22 @@ def test_no_log_line_holds_a_secret(browser: httpx.Client, caplog: pytest.LogCap
         assert secret not in ours
 
 
-def test_on_loopback_without_credentials_everybody_is_an_operator_of_our_own_pages(valkey: TestServer) -> None:
+def test_on_loopback_without_credentials_everybody_is_an_operator(valkey: TestServer) -> None:
     with (
         serving(valkey.url, web_settings(valkey.url, WebSection())) as address,
         httpx.Client(base_url=address) as client,
     ):
-        told = client.get(SESSION).json()
-        assert (told["login_required"], told["user"], told["role"]) == (False, "local", "operate")
+        document = client.get(SESSION).json()
+        assert (document["login_required"], document["user"], document["role"]) == (False, "local", "operate")
         assert client.post("/api/v1/queue/purge", json={}).status_code == 403
-        token = {CSRF_HEADER: told["csrf_token"]}
+        token = {CSRF_HEADER: document["csrf_token"]}
         assert client.post("/api/v1/queue/purge", json={}, headers=token).status_code == 200
         elsewhere = {"Host": "elsewhere.example"}
         assert client.get(SESSION, headers=elsewhere).status_code == 400
         assert client.get("/healthz", headers=elsewhere).status_code == 200  # a probe knows the address alone
 
 
-def test_every_answer_tells_browsers_to_be_strict(web: httpx.Client) -> None:
+def test_every_response_has_the_security_headers(web: httpx.Client) -> None:
     for path in ("/", "/static/app.css", "/health", "/nowhere", "/runbooks"):
         headers = web.get(path).headers
         assert headers["content-security-policy"].startswith("default-src 'none'; script-src 'self';")
@@ -203,13 +203,13 @@ def test_every_answer_tells_browsers_to_be_strict(web: httpx.Client) -> None:
         assert "server" not in headers
 
 
-def test_a_body_has_its_bounds(web: httpx.Client) -> None:
-    answer = web.post(
+def test_size_of_a_body_is_bounded(web: httpx.Client) -> None:
+    response = web.post(
         "/api/v1/queue/dlq/delete", content=b" " * 2_000_000, headers={"Content-Type": "application/json"}
     )
-    assert (answer.status_code, answer.headers["content-type"]) == (413, "application/problem+json")
+    assert (response.status_code, response.headers["content-type"]) == (413, "application/problem+json")
 
 
-def test_what_comes_from_a_form_is_no_order(web: httpx.Client) -> None:
-    answer = web.post("/api/v1/queue/dlq/delete", content=b'{"every": true}', headers={"Content-Type": "text/plain"})
-    assert answer.status_code == 422
+def test_form_data_is_refused(web: httpx.Client) -> None:
+    response = web.post("/api/v1/queue/dlq/delete", content=b'{"every": true}', headers={"Content-Type": "text/plain"})
+    assert response.status_code == 422

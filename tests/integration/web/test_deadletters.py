@@ -1,4 +1,4 @@
-"""Dead letters by way of the API: looked at, deleted, run again; and the purge."""
+"""Dead letters in the API: show, delete and redrive them; and the purge."""
 
 import json
 from typing import Any
@@ -16,7 +16,7 @@ DLQ = "/api/v1/queue/dlq"
 
 
 def dead_letter(world: World, number: int, queue: str = "clone", **fields: Any) -> str:
-    """Its id; the higher the number, the newer."""
+    """Add a dead letter, and return its id. A higher number is newer."""
     found = {
         "vm": f"vm-{number}",
         "pool": POOL,
@@ -33,9 +33,9 @@ def dead_letter(world: World, number: int, queue: str = "clone", **fields: Any) 
     return str(found["id"])
 
 
-def ids(answer: httpx.Response) -> list[int]:
-    assert answer.status_code == 200, answer.text
-    return [int(one["id"], 16) for one in answer.json()["letters"]]
+def ids(response: httpx.Response) -> list[int]:
+    assert response.status_code == 200, response.text
+    return [int(one["id"], 16) for one in response.json()["letters"]]
 
 
 def newest_audit(world: World) -> AuditEntry:
@@ -75,12 +75,12 @@ def test_pages_show_each_dead_letter_once(web: httpx.Client, web_world: World) -
 def test_filters_select(web: httpx.Client, web_world: World, query: dict[str, Any], expected: list[int]) -> None:
     dead_letter(web_world, 0)
     dead_letter(web_world, 1, request_id="req-7")
-    dead_letter(web_world, 2, "ready", pool="other", error_class="Timeout", error_message="no answer")
+    dead_letter(web_world, 2, "ready", pool="other", error_class="Timeout", error_message="no response")
     dead_letter(web_world, 3, "tasks", task="some.task", error_class="ValueError", error_message="no")
     assert ids(web.get(DLQ, params=query)) == expected
 
 
-def test_lists_leave_out_what_is_long_and_one_dead_letter_shows_all(web: httpx.Client, web_world: World) -> None:
+def test_lists_leave_out_long_fields(web: httpx.Client, web_world: World) -> None:
     one = dead_letter(web_world, 1, "tasks", traceback="Traceback …", args=["a"], kwargs={"b": 1}, task="t")
     [listed] = web.get(DLQ).json()["letters"]
     whole = web.get(f"{DLQ}/{one}").json()
@@ -89,23 +89,23 @@ def test_lists_leave_out_what_is_long_and_one_dead_letter_shows_all(web: httpx.C
     assert web.get(f"{DLQ}/nothing").status_code == 404
 
 
-def test_groups_count_what_fails_most(web: httpx.Client, web_world: World) -> None:
+def test_groups_start_with_the_most_frequent_error(web: httpx.Client, web_world: World) -> None:
     for number in range(3):
         dead_letter(web_world, number)
-    dead_letter(web_world, 3, "ready", error_class="Timeout", error_message="no answer")
-    told = web.get(f"{DLQ}/stats").json()
-    assert told["total"] == 4
-    assert [(one["error"], one["count"]) for one in told["groups"]] == [
+    dead_letter(web_world, 3, "ready", error_class="Timeout", error_message="no response")
+    document = web.get(f"{DLQ}/stats").json()
+    assert document["total"] == 4
+    assert [(one["error"], one["count"]) for one in document["groups"]] == [
         ("StandardError: template <n> does not exist", 3),
-        ("Timeout: no answer", 1),
+        ("Timeout: no response", 1),
     ]
 
 
-def test_a_spoiled_queue_hides_no_other(web: httpx.Client, web_world: World) -> None:
+def test_queue_of_the_wrong_type_hides_no_other(web: httpx.Client, web_world: World) -> None:
     dead_letter(web_world, 1)
     web_world.client.set("vmpooler__dlq__ready", "no queue")
-    answer = web.get(DLQ)
-    assert (ids(answer), answer.json()["unreadable"]) == ([1], ["vmpooler__dlq__ready"])
+    response = web.get(DLQ)
+    assert (ids(response), response.json()["unreadable"]) == ([1], ["vmpooler__dlq__ready"])
 
 
 def test_deleting_one_is_in_the_audit(web: httpx.Client, web_world: World) -> None:
@@ -116,7 +116,7 @@ def test_deleting_one_is_in_the_audit(web: httpx.Client, web_world: World) -> No
     assert web.delete(f"{DLQ}/{one}").status_code == 404
 
 
-def test_deleting_many_is_seen_before_it_is_done(web: httpx.Client, web_world: World) -> None:
+def test_deletion_of_many_has_a_dry_run(web: httpx.Client, web_world: World) -> None:
     for number in range(4):
         dead_letter(web_world, number, pool=POOL if number else "other")
     order = {"pool": POOL}
@@ -128,24 +128,24 @@ def test_deleting_many_is_seen_before_it_is_done(web: httpx.Client, web_world: W
 
 @pytest.mark.parametrize("path", ["delete", "redrive"])
 @pytest.mark.parametrize("order", [{}, {"queues": ["clone"]}, {"every": False}, {"search": ""}])
-def test_a_slip_of_the_pen_means_not_everything(web: httpx.Client, web_world: World, path: str, order: object) -> None:
+def test_empty_filter_does_not_select_everything(web: httpx.Client, web_world: World, path: str, order: object) -> None:
     dead_letter(web_world, 1)
-    answer = web.post(f"{DLQ}/{path}", json=order)
-    assert (answer.status_code, "set every to true" in answer.json()["detail"]) == (422, True)
+    response = web.post(f"{DLQ}/{path}", json=order)
+    assert (response.status_code, "set every to true" in response.json()["detail"]) == (422, True)
     assert web_world.client.zcard("vmpooler__dlq__clone") == 1
 
 
 @pytest.mark.parametrize("order", [{"every": 1}, {"pol": "x", "every": True}, {"queues": ["clones"]}, [], {"ids": [1]}])
-def test_a_wrong_order_is_told_by_its_part(web: httpx.Client, order: object) -> None:
-    answer = web.post(f"{DLQ}/redrive", json=order)
-    assert answer.status_code == 422
-    assert answer.json()["errors"][0]["where"].startswith("body")
+def test_wrong_body_is_refused_with_the_wrong_part(web: httpx.Client, order: object) -> None:
+    response = web.post(f"{DLQ}/redrive", json=order)
+    assert response.status_code == 422
+    assert response.json()["errors"][0]["where"].startswith("body")
 
 
 def test_a_body_takes_a_regular_expression_and_a_query_does_not(web: httpx.Client, web_world: World) -> None:
     """Some expressions take minutes, so that only operators may send one."""
     dead_letter(web_world, 1)
-    dead_letter(web_world, 2, error_message="no answer")
+    dead_letter(web_world, 2, error_message="no response")
     body = {"match": "^standarderror: TEMPLATE [0-9]", "dry_run": True}
     assert web.post(f"{DLQ}/delete", json=body).json()["selected"] == 1
     assert web.post(f"{DLQ}/redrive", json=body).json()["selected"] == 1
@@ -158,9 +158,9 @@ def test_a_redrive_is_previewed_and_then_waits_for_a_worker(web: httpx.Client, w
     one = dead_letter(web_world, 1, "tasks", vm="", pool="", task="some.task", args=["a"], kwargs={})
     preview = web.post(f"{DLQ}/redrive", json={"ids": [one], "dry_run": True})
     assert (preview.status_code, preview.json()["expected"]) == (200, {"redriven": 1, "obsolete": 0, "kept": 0})
-    answer = web.post(f"{DLQ}/redrive", json={"ids": [one], "why": "mended", "rate": 5})
-    assert answer.status_code == 202
-    run = answer.json()
+    response = web.post(f"{DLQ}/redrive", json={"ids": [one], "why": "mended", "rate": 5})
+    assert response.status_code == 202
+    run = response.json()
     assert (run["state"], run["selected"], run["who"], run["why"]) == ("running", 1, "olga@web", "mended")
     [message] = web_world.client.lrange("vmpooler.maintenance", 0, -1)
     assert json.loads(message)["headers"]["task"] == "vmpooler_tasks.redrive"
@@ -173,13 +173,13 @@ def test_a_redrive_is_previewed_and_then_waits_for_a_worker(web: httpx.Client, w
     assert web.get(f"{runs}/none").status_code == 404
 
 
-def test_with_nothing_to_run_again_nothing_begins(web: httpx.Client, web_world: World) -> None:
-    answer = web.post(f"{DLQ}/redrive", json={"every": True})
-    assert (answer.status_code, answer.json()["selected"]) == (200, 0)
+def test_redrive_of_nothing_starts_no_run(web: httpx.Client, web_world: World) -> None:
+    response = web.post(f"{DLQ}/redrive", json={"every": True})
+    assert (response.status_code, response.json()["selected"]) == (200, 0)
     assert web_world.client.exists(keys.REDRIVES, "vmpooler.maintenance") == 0
 
 
-def test_a_plan_changes_nothing_and_a_purge_does_what_it_said(web: httpx.Client, web_world: World) -> None:
+def test_plan_changes_nothing_and_purge_does_what_it_said(web: httpx.Client, web_world: World) -> None:
     web_world.vm(Queue.PENDING, "old", 8000)
     web_world.vm(Queue.READY, "fine", 10)
     before = web_world.snapshot()
@@ -195,7 +195,7 @@ def test_a_plan_changes_nothing_and_a_purge_does_what_it_said(web: httpx.Client,
     assert (fields["action"], fields["who"], fields["why"]) == ("purge", "olga@web", "tidying")
 
 
-def test_the_query_that_the_contract_names_is_a_dry_run_of_a_post_as_well(web: httpx.Client, web_world: World) -> None:
+def test_dry_run_in_the_query_overrides_the_body(web: httpx.Client, web_world: World) -> None:
     web_world.vm(Queue.PENDING, "old", 8000)
     assert web.post("/api/v1/queue/purge?dry_run=true").json()["total"] == 1
     assert web_world.members(Queue.PENDING) == {b"old"}
@@ -203,11 +203,11 @@ def test_the_query_that_the_contract_names_is_a_dry_run_of_a_post_as_well(web: h
 
 
 def test_a_purge_of_an_unknown_pool_is_refused(web: httpx.Client) -> None:
-    answer = web.post("/api/v1/queue/purge", json={"pools": ["centos-7-x86"]})
-    assert (answer.status_code, "did you mean centos-7-x86_64?" in answer.json()["detail"]) == (404, True)
+    response = web.post("/api/v1/queue/purge", json={"pools": ["centos-7-x86"]})
+    assert (response.status_code, "did you mean centos-7-x86_64?" in response.json()["detail"]) == (404, True)
 
 
-def test_a_plan_of_very_many_names_the_first(web: httpx.Client, web_world: World) -> None:
+def test_plan_names_the_first_entries_of_many(web: httpx.Client, web_world: World) -> None:
     for number in range(600):
         web_world.vm(Queue.PENDING, f"old-{number}", 8000)
     plan = web.get("/api/v1/queue/purge").json()

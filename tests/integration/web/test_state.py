@@ -1,4 +1,4 @@
-"""What the web process says of itself, of health, and of how everything stands."""
+"""The state in the API: probes, health, overview, history, audit, metrics."""
 
 import re
 
@@ -23,11 +23,11 @@ def checked(world: World, **options: object) -> None:
 
 
 @pytest.mark.parametrize("path", ["/health", "/api/v1/queue/health"])
-def test_a_healthy_system_is_healthy(web: httpx.Client, web_world: World, path: str) -> None:
+def test_healthy_system_is_200(web: httpx.Client, web_world: World, path: str) -> None:
     checked(web_world)
-    answer = web.get(path)
-    assert (answer.status_code, answer.headers["content-type"]) == (200, "application/health+json")
-    found = answer.json()
+    response = web.get(path)
+    assert (response.status_code, response.headers["content-type"]) == (200, "application/health+json")
+    found = response.json()
     assert (found["status"], found["reasons"], found["last_check"]) == ("healthy", [], "2024-01-15T10:30:00Z")
     assert found["metrics"]["queues"][POOL]["pending"]["size"] == 0
 
@@ -35,38 +35,38 @@ def test_a_healthy_system_is_healthy(web: httpx.Client, web_world: World, path: 
 def test_a_degraded_system_is_still_served(web: httpx.Client, web_world: World) -> None:
     web_world.client.zadd("vmpooler__dlq__clone", {f'{{"id": "{n}"}}': NOW for n in range(101)})
     checked(web_world)
-    answer = web.get("/health")
-    [reason] = answer.json()["reasons"]
-    assert (answer.status_code, answer.json()["status"], reason["code"]) == (200, "degraded", "dlq_size")
+    response = web.get("/health")
+    [reason] = response.json()["reasons"]
+    assert (response.status_code, response.json()["status"], reason["code"]) == (200, "degraded", "dlq_size")
     assert (reason["found"], reason["runbook"]) == ("101 dead letters, more than 100", "/runbooks#dlq_size")
     assert "vmpooler-tasks dlq stats" in reason["remedy"]
 
 
-def test_an_unhealthy_system_is_not(web: httpx.Client, web_world: World) -> None:
+def test_unhealthy_system_is_503(web: httpx.Client, web_world: World) -> None:
     for number in range(51):
         web_world.vm(Queue.PENDING, f"vm-{number}", 10_000)
     checked(web_world)
-    answer = web.get("/health")
-    assert (answer.status_code, answer.json()["status"]) == (503, "unhealthy")
-    assert answer.json()["stuck_vm_count"] == 51
+    response = web.get("/health")
+    assert (response.status_code, response.json()["status"]) == (503, "unhealthy")
+    assert response.json()["stuck_vm_count"] == 51
 
 
 def test_a_status_that_is_not_renewed_is_stale(web: httpx.Client, web_world: World) -> None:
     checked(web_world)
     web_world.now += 3 * 300 + 1
-    answer = web.get("/health")
-    assert (answer.status_code, [one["code"] for one in answer.json()["reasons"]]) == (503, ["stale"])
+    response = web.get("/health")
+    assert (response.status_code, [one["code"] for one in response.json()["reasons"]]) == (503, ["stale"])
 
 
 def test_without_redis_it_is_alive_not_ready_and_names_the_address() -> None:
     with serving(NOBODY, web_settings(NOBODY)) as address, httpx.Client(base_url=address, auth=OPERATOR) as client:
         assert client.get("/healthz").json() == {"status": "ok"}
         for path in ("/readyz", "/health", "/api/v1/queue/overview", "/api/v1/queue/dlq"):
-            answer = client.get(path)
-            assert (answer.status_code, answer.headers["content-type"]) == (503, "application/problem+json")
-            assert "127.0.0.1:9" in answer.json()["detail"]
-            assert "secret" not in answer.text
-            assert answer.headers["retry-after"] == "5"
+            response = client.get(path)
+            assert (response.status_code, response.headers["content-type"]) == (503, "application/problem+json")
+            assert "127.0.0.1:9" in response.json()["detail"]
+            assert "secret" not in response.text
+            assert response.headers["retry-after"] == "5"
         login = client.post("/api/v1/session", json={"user": "olga", "password": OPERATOR._auth_header})
         assert login.status_code == 401
 
@@ -115,7 +115,7 @@ def test_the_revision_changes_with_the_dead_letters(web_world: World) -> None:
     assert revision(web_world.db)
 
 
-def test_the_history_is_thinned_and_hides_no_bad_spell(web: httpx.Client, web_world: World) -> None:
+def test_thinned_history_keeps_the_worst_status(web: httpx.Client, web_world: World) -> None:
     for minute in range(60):
         web_world.now = NOW + 60 * minute
         bad = minute == 30
@@ -162,8 +162,8 @@ def test_every_reason_and_every_link_has_its_runbook(web: httpx.Client) -> None:
 
 
 def test_an_unknown_address_is_a_problem(web: httpx.Client, valkey: TestServer) -> None:
-    answer = web.get("/nowhere")
-    assert (answer.status_code, answer.headers["content-type"]) == (404, "application/problem+json")
+    response = web.get("/nowhere")
+    assert (response.status_code, response.headers["content-type"]) == (404, "application/problem+json")
     db = Database(valkey.url)
     db.call("SET", keys.AUDIT, "no stream")
     assert web.get("/api/v1/queue/audit").status_code == 409
@@ -173,13 +173,13 @@ def test_an_unknown_address_is_a_problem(web: httpx.Client, valkey: TestServer) 
 def test_prometheus_may_scrape_with_its_token(web: httpx.Client, web_world: World) -> None:
     checked(web_world)
     assert httpx.get(f"{web.base_url}/metrics").status_code == 401
-    answer = httpx.get(f"{web.base_url}/metrics", headers={"Authorization": f"Bearer {TOKEN}"})
-    assert (answer.status_code, answer.headers["content-type"]) == (200, "text/plain; version=0.0.4; charset=utf-8")
-    assert "\nvmpooler_health_status 0.0\n" in answer.text
+    response = httpx.get(f"{web.base_url}/metrics", headers={"Authorization": f"Bearer {TOKEN}"})
+    assert (response.status_code, response.headers["content-type"]) == (200, "text/plain; version=0.0.4; charset=utf-8")
+    assert "\nvmpooler_health_status 0.0\n" in response.text
 
 
 def test_prometheus_sees_that_redis_is_away() -> None:
     with serving(NOBODY, web_settings(NOBODY)) as address:
-        answer = httpx.get(f"{address}/metrics", auth=OPERATOR)
-    assert (answer.status_code, "vmpooler_redis_up 0.0" in answer.text) == (200, True)
-    assert "vmpooler_health_status 2.0" in answer.text
+        response = httpx.get(f"{address}/metrics", auth=OPERATOR)
+    assert (response.status_code, "vmpooler_redis_up 0.0" in response.text) == (200, True)
+    assert "vmpooler_health_status 2.0" in response.text

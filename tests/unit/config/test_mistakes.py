@@ -1,4 +1,4 @@
-"""What is wrong with a configuration: all of it at once, each with its path, the value and what is allowed."""
+"""The problems of a configuration: all at once, each with its path, its value and the allowed values."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -31,7 +31,7 @@ def option(line: str) -> str:
     return the_problem(f":config:\n  {line}\n")
 
 
-def test_five_mistakes_are_reported_at_once_each_with_path_value_and_what_is_allowed() -> None:
+def test_all_problems_are_reported_at_once() -> None:
     text = """
 :config:
   dlq_enabled: perhaps
@@ -75,7 +75,7 @@ def test_five_mistakes_are_reported_at_once_each_with_path_value_and_what_is_all
         (":pools:\n  - name: a\n    aliass: b\n", "pools[0].aliass", "alias"),
     ],
 )
-def test_a_misspelt_key_is_an_error_with_the_nearest_name(text: str, path: str, meant: str) -> None:
+def test_misspelt_key_is_an_error_with_the_nearest_name(text: str, path: str, meant: str) -> None:
     problem = the_problem(text)
     assert problem == f"{path}: unknown option; did you mean {meant}?"
 
@@ -91,7 +91,7 @@ def test_a_misspelt_key_is_an_error_with_the_nearest_name(text: str, path: str, 
         ("health_check_interval_s: 60", "health_check_interval"),
     ],
 )
-def test_a_name_in_capitals_or_with_something_behind_it_is_misspelt_as_well(line: str, meant: str) -> None:
+def test_capitals_and_suffixes_count_as_misspelt(line: str, meant: str) -> None:
     assert option(line) == f"config.{line.partition(':')[0]}: unknown option; did you mean {meant}?"
 
 
@@ -111,21 +111,19 @@ def test_a_name_in_capitals_or_with_something_behind_it_is_misspelt_as_well(line
         ),
     ],
 )
-def test_a_name_of_ours_in_the_wrong_place_is_an_error_that_says_where_it_belongs(
-    text: str, path: str, place: str
-) -> None:
+def test_option_in_the_wrong_section_is_an_error(text: str, path: str, place: str) -> None:
     name = path.rpartition(".")[2]
     assert the_problem(text) == f"{path}: is not an option here; {name} belongs under {place}"
 
 
-def test_a_misspelt_name_in_the_wrong_place_is_told_with_both() -> None:
+def test_misspelt_option_in_the_wrong_section_is_an_error() -> None:
     assert option("dlq_max_warnings: 3") == (
         "config.dlq_max_warnings: unknown option; did you mean dlq_max_warning, which belongs under "
         "health_thresholds: in :config:?"
     )
 
 
-def test_a_section_that_was_indented_by_mistake_is_an_error() -> None:
+def test_indented_section_is_an_error() -> None:
     assert option(":pools:\n    - name: a") == (
         "config.pools: is not an option; :pools: is a separate section and must not be indented"
     )
@@ -144,27 +142,27 @@ def test_a_section_that_was_indented_by_mistake_is_an_error() -> None:
         ),
     ],
 )
-def test_a_key_given_twice_is_an_error_with_both_lines(text: str, expected: str) -> None:
+def test_repeated_key_is_an_error_with_both_lines(text: str, expected: str) -> None:
     assert the_problem(text) == expected
 
 
-def test_a_key_given_twice_in_an_extra_file_names_that_file(tmp_path: Path) -> None:
+def test_repeated_key_in_an_extra_file_names_that_file(tmp_path: Path) -> None:
     extra = tmp_path / "extra.yaml"
     extra.write_text(":config:\n  dlq_ttl: 1\n  dlq_ttl: 2\n")
     assert option(f"extra_config: {extra}") == (f"extra_config {extra}: config.dlq_ttl: given twice, in lines 2 and 3")
 
 
-def test_a_key_given_twice_in_a_section_of_vmpoolers_alone_is_left_to_it() -> None:
+def test_repeated_key_in_a_section_of_vmpooler_is_ignored() -> None:
     assert load_settings({"VMPOOLER_CONFIG": ":statsd:\n  port: 1\n  port: 2\n"}).pools == ()
 
 
-def test_an_unknown_health_threshold_is_an_error_since_that_section_is_ours_alone() -> None:
+def test_unknown_health_threshold_is_an_error() -> None:
     assert the_problem(":config:\n  health_thresholds:\n    xyzzy: 1\n") == (
         "config.health_thresholds.xyzzy: unknown option"
     )
 
 
-def test_a_section_that_looks_like_none_of_ours_is_left_to_its_owner() -> None:
+def test_unknown_section_is_ignored() -> None:
     settings = load_settings({"VMPOOLER_CONFIG": ":kubernetes:\n  token: x\n:config:\n  my_plugin_flag: 3\n"})
     assert settings.config == load_settings({"VMPOOLER_CONFIG": ""}, Path("/dev/null")).config
 
@@ -229,7 +227,7 @@ def test_a_wrong_value_is_an_error_that_names_its_option(line: str) -> None:
         ("dlq_ttl: 1e7", "less than or equal to 1000000"),
     ],
 )
-def test_a_value_that_would_break_something_later_is_refused_with_its_bound(line: str, bound: str) -> None:
+def test_value_out_of_bounds_is_refused_with_its_bound(line: str, bound: str) -> None:
     assert option(line).endswith(f" must be {bound}")
 
 
@@ -239,7 +237,7 @@ def test_a_pools_size_has_a_bound() -> None:
     )
 
 
-def test_the_longest_interval_is_one_that_beat_can_count_with() -> None:
+def test_longest_interval_works_in_beat() -> None:
     chosen = load_settings({"VMPOOLER_CONFIG": ":config:\n  purge_enabled: true\n  purge_interval: 315360000\n"})
     with Celery(set_as_current=False) as app:
         entry = ScheduleEntry("purge", app=app, **schedule(chosen)["purge"])
@@ -267,7 +265,7 @@ def test_the_longest_interval_is_one_that_beat_can_count_with() -> None:
         ),
     ],
 )
-def test_what_is_allowed_is_said_in_plain_words(text: str, expected: str) -> None:
+def test_problem_names_the_allowed_values(text: str, expected: str) -> None:
     assert the_problem(text) == expected
 
 
@@ -293,7 +291,7 @@ def test_a_section_of_the_wrong_kind_is_an_error(text: str) -> None:
         (":pools:\n  - just a name\n", "pools[0]: 'just a name'"),
     ],
 )
-def test_what_is_wrong_with_a_pool_is_said_with_its_place(text: str, expected: str) -> None:
+def test_problem_of_a_pool_names_its_place(text: str, expected: str) -> None:
     assert the_problem(text).startswith(expected)
 
 
@@ -303,7 +301,7 @@ def test_two_pools_of_one_name_are_an_error() -> None:
     )
 
 
-def test_both_spellings_of_one_key_are_an_error_at_every_level() -> None:
+def test_key_with_and_without_colon_is_an_error() -> None:
     found = problems_of(
         ":config:\n  dlq_ttl: 1\n  :dlq_ttl: 2\nconfig:\n  dlq_ttl: 3\n:pools:\n  - name: a\n    :name: b\n"
     )
@@ -343,7 +341,7 @@ def test_a_file_that_is_not_utf_8_is_an_error_with_the_place(tmp_path: Path) -> 
         load_settings({}, file)
 
 
-def test_a_syntax_error_is_said_with_its_line() -> None:
+def test_syntax_error_names_its_line() -> None:
     assert the_problem(":config:\n  dlq_ttl: 1\n  purge: [1, 2\n:pools:\n").startswith("line 4, column ")
 
 
@@ -376,7 +374,7 @@ def test_a_problem_in_an_extra_file_names_that_file(tmp_path: Path) -> None:
     ],
 )
 @pytest.mark.parametrize("variable", ["REDIS_URL", "CELERY_BROKER_URL"])
-def test_an_address_that_is_none_is_an_error(variable: str, url: str, expected: str) -> None:
+def test_invalid_address_is_an_error(variable: str, url: str, expected: str) -> None:
     problem = the_problem(":config: {}", {variable: url})
     assert problem.startswith(variable)
     assert expected in problem

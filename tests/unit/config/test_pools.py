@@ -1,4 +1,4 @@
-"""The pool manager's configuration: what each option is, what it may be, and what keeps pools from being managed."""
+"""The options of the pool manager: defaults, bounds, and problems that prevent managed pools."""
 
 import json
 from collections.abc import Mapping
@@ -32,12 +32,12 @@ DEFAULTS: dict[str, Any] = {
     "breaker_failures": 5,
     "breaker_seconds": 30,
 }
-"""VMPooler's own, where it has the option."""
+"""The defaults of VMPooler, where it has the option."""
 
 NUMBERS = [name for name, value in DEFAULTS.items() if isinstance(value, int) and not isinstance(value, bool)]
 
 NEVER = ("timeout_notification", "ready_ttl", "vm_checktime", "vm_lifetime", "vm_lifetime_auth")
-"""Of which 0 has a meaning of its own."""
+"""Options for which 0 has a meaning of its own."""
 
 MANAGED = {"config": {"manage_pools": True}, "providers": {"dummy": {}}, "pools": [{"name": "a"}]}
 
@@ -56,35 +56,35 @@ def test_every_option_has_the_default_of_vmpooler() -> None:
     assert {name: getattr(Settings().config, name) for name in ManagerOptions.model_fields} == DEFAULTS
 
 
-def test_every_option_says_what_it_is() -> None:
+def test_every_option_has_a_description() -> None:
     assert all(field.description for field in ManagerOptions.model_fields.values())
 
 
 @pytest.mark.parametrize("name", [*NUMBERS, "vm_lifetime_auth"])
-def test_a_number_is_taken_from_the_file_and_from_the_environment_above_it(name: str) -> None:
+def test_environment_overrides_a_number_of_the_file(name: str) -> None:
     assert getattr(load({"config": {name: 7}}).config, name) == 7
     assert getattr(load({"config": {name: 7}}, {name.upper(): "9"}).config, name) == 9
 
 
 @pytest.mark.parametrize("name", ["prefix", "domain", "clone_target"])
-def test_a_text_is_taken_from_the_file_and_from_the_environment_above_it(name: str) -> None:
+def test_environment_overrides_a_text_of_the_file(name: str) -> None:
     assert getattr(load({"config": {name: "one"}}).config, name) == "one"
     assert getattr(load({"config": {name: "one"}}, {name.upper(): "two"}).config, name) == "two"
 
 
-def test_the_switch_is_taken_from_the_environment_as_well() -> None:
+def test_environment_overrides_the_switch() -> None:
     assert load({**MANAGED, "config": {}}, {"MANAGE_POOLS": "true"}).config.manage_pools
 
 
 @pytest.mark.parametrize("name", [*NUMBERS, "vm_lifetime_auth"])
 @pytest.mark.parametrize("value", [-1, "many", True, "", 1e300])
-def test_what_is_out_of_bounds_or_no_number_is_told_with_its_path(name: str, value: Any) -> None:
+def test_number_out_of_bounds_is_reported_with_its_path(name: str, value: Any) -> None:
     [problem] = problems({"config": {name: value}})
     assert problem.startswith(f"config.{name}: ")
 
 
 @pytest.mark.parametrize("name", [*NUMBERS, "vm_lifetime_auth"])
-def test_nought_is_allowed_where_it_means_something(name: str) -> None:
+def test_zero_is_allowed_where_it_has_a_meaning(name: str) -> None:
     allowed = {*NEVER, "task_limit", "ondemand_clone_limit", "max_vm_retries"}
     if name in allowed:
         assert getattr(load({"config": {name: 0}}).config, name) == 0
@@ -104,7 +104,7 @@ def test_nought_is_allowed_where_it_means_something(name: str) -> None:
         ("breaker_failures", 1.5),
     ],
 )
-def test_what_is_of_the_wrong_kind_is_told(name: str, given: Any) -> None:
+def test_value_of_the_wrong_type_is_reported(name: str, given: Any) -> None:
     assert problems({"config": {name: given}})[0].startswith(f"config.{name}: ")
 
 
@@ -121,14 +121,14 @@ def test_what_is_of_the_wrong_kind_is_told(name: str, given: Any) -> None:
         ("ready_ttl_minutes", "ready_ttl"),
     ],
 )
-def test_a_misspelt_option_is_an_error_with_the_nearest_name(typed: str, meant: str) -> None:
+def test_misspelt_option_is_an_error_with_the_nearest_name(typed: str, meant: str) -> None:
     assert problems({"config": {typed: 1}}) == [f"config.{typed}: unknown option; did you mean {meant}?"]
 
 
 # --- pools -----------------------------------------------------------------------------------------------------------
 
 
-def test_a_pool_may_have_its_own_of_what_is_global() -> None:
+def test_pool_overrides_global_options() -> None:
     own = {"timeout": 20, "timeout_notification": 0, "ready_ttl": 1.5, "clone_target": "cluster2"}
     [first, second] = load({"pools": [{"name": "a", **own}, {"name": "b"}]}).pools
     assert {name: getattr(first, name) for name in own} == own
@@ -153,12 +153,12 @@ def test_a_pool_may_have_its_own_of_what_is_global() -> None:
         ({"breaker_seconds": 2}, "breaker_seconds: is not an option here; breaker_seconds belongs under :config:"),
     ],
 )
-def test_what_is_wrong_with_a_pool_is_told_with_its_place(entry: dict[str, Any], complaint: str) -> None:
+def test_wrong_option_of_a_pool_is_reported_with_its_path(entry: dict[str, Any], complaint: str) -> None:
     found = problems({"pools": [{"name": "a"}, {"name": "b", **entry}]})
     assert found == [f"pools[1].{complaint}"]
 
 
-def test_a_providers_own_words_are_not_taken_for_misspelt_ones() -> None:
+def test_options_of_a_provider_do_not_count_as_misspelt() -> None:
     own = (
         "folder datastore site zone region image flavor cpus memory disk_type machine_type subnetwork_name project os "
         "arch labels tags hostname vmname snapshot network_name create_linked_clone"
@@ -166,7 +166,7 @@ def test_a_providers_own_words_are_not_taken_for_misspelt_ones() -> None:
     assert load({"pools": [{"name": "a", **dict.fromkeys(own.split(), "x")}]}).pools
 
 
-def test_a_pools_domain_is_the_one_that_its_dns_plugin_names_or_the_global_one() -> None:
+def test_domain_is_that_of_the_dns_plugin_or_the_global_one() -> None:
     settings = load(
         {
             "config": {"domain": "global.net"},
@@ -177,7 +177,7 @@ def test_a_pools_domain_is_the_one_that_its_dns_plugin_names_or_the_global_one()
     assert [settings.domain_of(pool) for pool in settings.pools] == ["one.net", "global.net", "global.net"]
 
 
-def test_what_only_a_provider_understands_is_handed_to_it_as_it_was_written() -> None:
+def test_options_of_a_provider_in_a_pool_are_kept() -> None:
     entry = {"name": "a", "size": 1, "folder": "Pooled/x", "nested": {"deep": [1, {"x": None}]}, "no": False}
     assert load({"pools": [entry]}).pools[0].as_written() == {**entry, "alias": ()}
 
@@ -185,13 +185,13 @@ def test_what_only_a_provider_understands_is_handed_to_it_as_it_was_written() ->
 # --- providers -------------------------------------------------------------------------------------------------------
 
 
-def test_a_providers_own_options_are_passed_through_unchanged() -> None:
+def test_options_of_a_provider_are_kept() -> None:
     options = {"server": "vcenter", "size": -1, "task_limit": "x", "insecure": True, "nested": {"a": [None, 1.5]}}
     assert load({"providers": {"vsphere": options, "blank": None}}).providers == {"vsphere": options, "blank": {}}
 
 
 @pytest.mark.parametrize("providers", [[], ["dummy"], "dummy", 5, True, {"dummy": 5}, {"dummy": ["x"]}])
-def test_what_is_no_section_of_providers_disturbs_nobody_while_pools_are_not_managed(providers: Any) -> None:
+def test_wrong_providers_are_ignored_while_pools_are_not_managed(providers: Any) -> None:
     assert load({"providers": providers, "pools": [{"name": "a", "provider": "dummy"}]}).providers == {}
 
 
@@ -207,21 +207,19 @@ def test_what_is_no_section_of_providers_disturbs_nobody_while_pools_are_not_man
         ({"dummy": 5}, [{"provider": "dummy"}], "pools[0].provider: 'dummy' is not in :providers: (none)"),
     ],
 )
-def test_what_keeps_pools_from_being_managed_is_told_before_anything_starts(
-    providers: Any, pools: list[dict[str, Any]], complaint: str
-) -> None:
+def test_unmanageable_pools_are_reported(providers: Any, pools: list[dict[str, Any]], complaint: str) -> None:
     named = [{"name": f"pool-{number}", **entry} for number, entry in enumerate(pools)]
     data = {"config": {"manage_pools": True}, "providers": providers, "pools": named}
     assert problems(data) == [complaint]
     assert load({**data, "config": {}}).config.manage_pools is False, "and is nobody's business otherwise"
 
 
-def test_every_pool_without_a_provider_is_told_at_once() -> None:
+def test_every_pool_without_a_provider_is_reported() -> None:
     found = problems({"config": {"manage_pools": True}, "pools": [{"name": "a"}, {"name": "b"}]})
     assert [problem.partition(":")[0] for problem in found] == ["pools[0].provider", "pools[1].provider"]
 
 
-def test_what_keeps_pools_from_being_managed_is_told_together_with_wrong_values() -> None:
+def test_unmanageable_pools_are_reported_with_wrong_values() -> None:
     entries = [
         {"name": "a", "size": -1, "provider": "dumy"},
         {"size": 1, "provider": ""},
@@ -249,19 +247,19 @@ def test_what_keeps_pools_from_being_managed_is_told_together_with_wrong_values(
 
 
 @pytest.mark.parametrize("config", [[], "x", 5, None, {}, {"manage_pools": None}, {"manage_pools": "perhaps"}])
-def test_a_switch_that_nobody_can_read_does_not_count_as_on(config: Any) -> None:
+def test_unreadable_switch_does_not_count_as_on(config: Any) -> None:
     with pytest.raises(ConfigurationError) as caught:
         load({"config": config, "pools": [{"name": "a:b", "size": -1}]})
     assert not any(problem.startswith(("pools[0].provider", "pools[0].name")) for problem in caught.value.problems)
 
 
 @pytest.mark.parametrize("pools", ["many", {}, 5, {"name": "a"}])
-def test_pools_that_are_no_list_are_told_once(pools: Any) -> None:
+def test_pools_that_are_not_a_list_are_one_problem(pools: Any) -> None:
     [problem] = problems({**MANAGED, "pools": pools})
     assert problem.endswith(" must be a list")
 
 
-def test_a_provider_is_known_by_a_name_that_yaml_took_for_a_number() -> None:
+def test_name_of_a_provider_may_be_a_number() -> None:
     text = ":config: {manage_pools: true}\n:providers: {1: {}, 2: {}}\n:pools: [{name: a, provider: 1}]\n"
     assert load_settings({"VMPOOLER_CONFIG": text}).pools[0].provider == "1"
 
@@ -275,30 +273,28 @@ def test_a_provider_is_known_by_a_name_that_yaml_took_for_a_number() -> None:
         ({"name": "a", "alias": ["b", "c:d"]}, "alias: 'c:d' must not hold ':'"),
     ],
 )
-def test_a_name_that_no_request_can_hold_is_refused_where_pools_are_managed(
-    entry: dict[str, Any], complaint: str
-) -> None:
+def test_pool_name_with_a_separator_is_refused(entry: dict[str, Any], complaint: str) -> None:
     [problem] = problems({**MANAGED, "pools": [entry]})
     assert problem == f"pools[0].{complaint}, which separates the parts of a request"
     assert load({"pools": [entry]}).pools, "and is VMPooler's business otherwise"
 
 
-def test_a_pool_may_leave_its_provider_out_where_there_is_one_only() -> None:
+def test_provider_of_a_pool_is_optional_if_there_is_one() -> None:
     settings = load(MANAGED)
     assert settings.provider_of(settings.pools[0]) == "dummy"
 
 
-def test_a_pool_takes_the_provider_that_it_names() -> None:
+def test_pool_uses_the_provider_that_it_names() -> None:
     settings = load({**MANAGED, "providers": {"x": {}, "dummy": {}}, "pools": [{"name": "a", "provider": "dummy"}]})
     assert settings.provider_of(settings.pools[0]) == "dummy"
 
 
-def test_what_a_worker_says_first_names_the_pool_manager() -> None:
+def test_first_log_lines_name_the_pool_manager() -> None:
     [line] = [line for line in feature_lines(load(MANAGED)) if "pool manager" in line]
     assert line == ("[*] [config] pool manager: on, a check every 5 s, 10 clones at once for pools and 10 for requests")
     assert "[*] [config] pool manager: off" in feature_lines(Settings())
 
 
-def test_what_is_published_holds_the_pool_managers_options() -> None:
+def test_published_options_contain_the_pool_managers() -> None:
     published = load(MANAGED).published()
     assert (published["manage_pools"], published["task_limit"], published["timeout"]) == ("true", "10", "15")

@@ -21,7 +21,7 @@ def files(tmp_path: Path) -> str:
     return f"ssl_ca_certs={tmp_path}/ca&ssl_certfile={tmp_path}/cert&ssl_keyfile={tmp_path}/key"
 
 
-def test_the_parts_of_an_ordinary_one() -> None:
+def test_parts_of_an_ordinary_address() -> None:
     address = read_address("redis://:p%23@db.example.com/2")
     assert (address.hosts, address.username, address.password) == ((("db.example.com", 6379),), None, "p#")
     assert (address.database, address.tls, address.master) == (2, {}, None)
@@ -29,7 +29,7 @@ def test_the_parts_of_an_ordinary_one() -> None:
     assert "p#" not in repr(address)
 
 
-def test_tls_is_verified_unless_it_is_said_that_it_is_not(files: str) -> None:
+def test_tls_is_verified_unless_switched_off(files: str) -> None:
     verified = {"ssl_cert_reqs": "required", "ssl_check_hostname": True}
     assert read_address("rediss://h/0").tls == verified
     assert read_address("rediss://h/0?ssl_cert_reqs=CERT_REQUIRED").tls == verified
@@ -39,7 +39,7 @@ def test_tls_is_verified_unless_it_is_said_that_it_is_not(files: str) -> None:
     assert named["ssl_check_hostname"] is False
 
 
-def test_celery_is_told_the_same(files: str) -> None:
+def test_celery_gets_the_same_tls_options(files: str) -> None:
     url = f"rediss://user:word@h:7000/1?{files}"
     tls = read_address(url).tls
     broker, results = broker_settings(url), result_settings(url)
@@ -48,12 +48,12 @@ def test_celery_is_told_the_same(files: str) -> None:
     assert broker["broker_transport_options"] == defaults.broker_transport_options
 
 
-def test_without_tls_there_is_none() -> None:
+def test_address_without_tls() -> None:
     assert broker_settings("redis://h")["broker_use_ssl"] is None
     assert result_settings("redis://h")["redis_backend_use_ssl"] is None
 
 
-def test_a_socket() -> None:
+def test_address_of_a_socket() -> None:
     url = "unix://us%40er:p%2Fw@/run/a%20b/redis.sock?db=3"
     address = read_address(url)
     assert (address.hosts, address.path, address.database) == ((), "/run/a b/redis.sock", 3)
@@ -99,7 +99,7 @@ def test_sentinels() -> None:
     assert results["result_backend_transport_options"]["master_name"] == "mymaster"
 
 
-def test_sentinels_have_a_login_of_their_own_and_tls_where_redis_has_it() -> None:
+def test_sentinels_have_their_own_login_and_the_tls_of_redis() -> None:
     url = f"{SENTINELS}&sentinel_username=s&sentinel_password=w&ssl_cert_reqs=required"
     options = broker_settings(url)["broker_transport_options"]["sentinel_kwargs"]
     assert {"username": "s", "password": "w", "ssl": True, "socket_timeout": 5}.items() <= options.items()
@@ -153,7 +153,7 @@ def test_sentinels_have_a_login_of_their_own_and_tls_where_redis_has_it() -> Non
     ],
 )
 @pytest.mark.parametrize("variable", ["REDIS_URL", "CELERY_BROKER_URL"])
-def test_mistakes_are_told_before_anything_starts(url: str, said: str, variable: str) -> None:
+def test_wrong_addresses_are_reported(url: str, said: str, variable: str) -> None:
     with pytest.raises(ConfigurationError) as caught:
         load_settings({variable: url.replace("//", "//:hunter2@"), "VMPOOLER_CONFIG": "{}"})
     (problem,) = [problem for problem in caught.value.problems if said in problem]
@@ -164,7 +164,7 @@ def test_mistakes_are_told_before_anything_starts(url: str, said: str, variable:
 @pytest.mark.parametrize(
     "url", ["redis://h", "rediss://h:1/0", SENTINELS, "redis://h/0?db=3", "rediss://h/0?db=3", "unix:///run/r?db=2"]
 )
-def test_what_is_none_is_taken(url: str) -> None:
+def test_valid_addresses_have_no_problem(url: str) -> None:
     assert not list(address_problems(url))
     assert load_settings({"REDIS_URL": url, "VMPOOLER_CONFIG": "{}"}).redis.location == url
 

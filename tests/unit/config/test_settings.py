@@ -1,4 +1,4 @@
-"""Where the configuration comes from, and what of VMPooler's own files it reads."""
+"""The sources of the configuration, and the sections of VMPooler's own files that it reads."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -150,7 +150,7 @@ def test_plain_keys_mean_the_same_as_rubys_symbols() -> None:
     assert load(plain) == load(VMPOOLERS_OWN)
 
 
-def test_what_is_not_configured_has_the_guides_defaults_and_is_off() -> None:
+def test_defaults_are_those_of_the_guide() -> None:
     config = load_settings({}, None).config
     assert not any((config.dlq_enabled, config.purge_enabled, config.health_check_enabled, config.purge_dry_run))
     assert (config.dlq_ttl, config.dlq_max_entries) == (168, 10_000)
@@ -178,9 +178,7 @@ def test_a_blank_health_thresholds_section_means_the_defaults() -> None:
     assert settings.config.health_thresholds == Settings().config.health_thresholds
 
 
-def test_inline_stands_above_the_named_file_and_that_above_the_folders(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_inline_overrides_the_named_file_and_that_the_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def file(name: str, hours: int) -> Path:
         path = tmp_path / name
         path.write_text(f":config:\n  dlq_ttl: {hours}\n")
@@ -198,7 +196,7 @@ def test_inline_stands_above_the_named_file_and_that_above_the_folders(
     assert load_settings(inline, asked_for).config.dlq_ttl == 4
 
 
-def test_redis_url_stands_above_the_variables_of_vmpooler_and_these_above_the_file() -> None:
+def test_redis_url_overrides_variables_and_these_the_file() -> None:
     file = ":redis:\n  server: from-file\n  port: 1111\n  password: file\n"
     parts = {"REDIS_SERVER": "from-env", "REDIS_PORT": "2222", "REDIS_PASSWORD": "p@ss/word"}
     url = {"REDIS_URL": "rediss://from-url:3333/5"}
@@ -217,7 +215,7 @@ def test_the_broker_is_the_same_redis_unless_celery_broker_url_names_another() -
     assert elsewhere.redis.location == "redis://db:6379/0"
 
 
-def test_an_options_name_in_capitals_overrides_it_and_an_empty_variable_does_not() -> None:
+def test_variable_overrides_an_option_unless_it_is_empty() -> None:
     file = ":config:\n  purge_enabled: false\n  dlq_ttl: 24\n  max_ready_age: 100\n"
     given = {"PURGE_ENABLED": "true", "DLQ_TTL": "12.5", "MAX_READY_AGE": "", "REDIS_DATA_TTL": "9", "DLQ_ENABLED": "1"}
     settings = load(file, given)
@@ -228,13 +226,13 @@ def test_an_options_name_in_capitals_overrides_it_and_an_empty_variable_does_not
     assert settings.redis.data_ttl == 9
 
 
-def test_environment_alone_is_a_whole_configuration() -> None:
+def test_environment_alone_is_a_configuration() -> None:
     settings = load_settings({"PURGE_ENABLED": "true", "REDIS_SERVER": "db"}, None)
     assert settings.config.purge_enabled
     assert settings.redis.address == "redis://db:6379/0"
 
 
-def test_extra_config_fills_in_what_the_main_file_leaves_out(tmp_path: Path) -> None:
+def test_extra_config_adds_missing_values(tmp_path: Path) -> None:
     first, second = tmp_path / "pools.yaml", tmp_path / "more.yaml"
     first.write_text(":config:\n  dlq_ttl: 1\n  dlq_enabled: true\n:pools:\n  - name: extra\n")
     second.write_text("config:\n  purge_enabled: true\npools:\n  - name: more\n")
@@ -246,7 +244,7 @@ def test_extra_config_fills_in_what_the_main_file_leaves_out(tmp_path: Path) -> 
         assert [pool.name for pool in settings.pools] == ["main", "extra", "more"]
 
 
-def test_numbers_that_are_meant_as_text_are_taken_as_in_vmpooler() -> None:
+def test_numbers_are_text_where_vmpooler_reads_text() -> None:
     settings = load(
         ":redis:\n  username: 5\n  password: 12345\n:pools:\n  - name: 2022\n    alias: 22\n    template: 1.5\n"
         "    provider: 3\n  - name: b\n    alias: [7, x]\n"
@@ -273,12 +271,12 @@ def test_rubys_tags_are_read_as_plain_values() -> None:
     assert [pool.name for pool in settings.pools] == ["debian"]
 
 
-def test_anchors_and_merge_keys_are_understood() -> None:
+def test_anchors_and_merge_keys_work() -> None:
     settings = load(":pools:\n  - &base\n    name: one\n    size: 3\n  - <<: *base\n    name: two\n")
     assert [(pool.name, pool.size) for pool in settings.pools] == [("one", 3), ("two", 3)]
 
 
-def test_what_is_published_spells_booleans_and_numbers_as_the_file_does_and_holds_no_secret() -> None:
+def test_published_options_are_written_as_in_yaml_without_secrets() -> None:
     published = load(VMPOOLERS_OWN, {"PURGE_DRY_RUN": "false"}).published()
     assert published["dlq_enabled"] == "true"
     assert published["purge_dry_run"] == "false"
@@ -299,12 +297,12 @@ def test_what_is_published_spells_booleans_and_numbers_as_the_file_does_and_hold
         "redis://:hun%2Fter2@host:6379/3",
     ],
 )
-def test_a_shown_address_names_host_port_and_database_alone(url: str) -> None:
+def test_public_address_has_host_port_and_database_only(url: str) -> None:
     shown = load_settings({"REDIS_URL": url}, None).redis.address
     assert shown in {"redis://host:6379/3", "rediss://host:6379/3"}
 
 
-def test_settings_cannot_be_changed_and_do_not_show_their_secrets() -> None:
+def test_settings_are_frozen_and_hide_secrets() -> None:
     settings = load(VMPOOLERS_OWN)
     with pytest.raises(ValueError, match="frozen"):
         settings.config.dlq_ttl = 1  # type: ignore[misc]

@@ -1,4 +1,4 @@
-"""When Flower is refused."""
+"""A Flower that is open to everybody is refused."""
 
 import pytest
 
@@ -11,7 +11,7 @@ def test_on_loopback_it_needs_no_login(address: str) -> None:
 
 
 @pytest.mark.parametrize("address", ["", "0.0.0.0", "::", "10.0.0.1", "ops.example.com", "127.0.0.1.example.com"])  # noqa: S104
-def test_elsewhere_it_does(address: str) -> None:
+def test_off_loopback_it_needs_a_login(address: str) -> None:
     said = open_reason(address=address, socket=False, login=False, environ={})
     assert said
     assert (address or "every address") in said
@@ -19,7 +19,7 @@ def test_elsewhere_it_does(address: str) -> None:
     assert open_reason(address=address, socket=False, login=True, environ={}) is None
 
 
-def test_a_socket_in_the_file_system_is_nowhere_else() -> None:
+def test_unix_socket_needs_no_login() -> None:
     assert open_reason(address="", socket=True, login=False, environ={}) is None
 
 

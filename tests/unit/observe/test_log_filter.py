@@ -19,7 +19,7 @@ HUSHED = ("celery.worker.request", "celery.worker.strategy", "celery.app.trace")
 
 @pytest.fixture(autouse=True)
 def _filters(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
-    """The filters of these loggers as they were."""
+    """Restore the filters of these loggers."""
     caplog.set_level(logging.INFO)
     before = {name: list(logging.getLogger(name).filters) for name in HUSHED}
     for name in HUSHED:
@@ -35,7 +35,7 @@ def _nothing() -> None:
 
 
 def discard(task: str) -> bool:
-    """What a worker does with a message that has expired, by Celery's own code."""
+    """Discard an expired message as a worker does, by Celery's own code. Return True if it was discarded."""
     with Celery(set_as_current=False, broker="memory://", backend="disabled") as app:
         if task not in app.tasks:  # they are, once any test has imported ours
             app.task(_nothing, name=task, shared=False)
@@ -46,20 +46,18 @@ def discard(task: str) -> bool:
 
 
 @pytest.mark.parametrize("task", sorted(REPEATED))
-def test_a_pool_workers_tick_that_expired_is_discarded_without_a_line(
-    task: str, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_expired_tick_of_pool_workers_is_not_logged(task: str, caplog: pytest.LogCaptureFixture) -> None:
     assert discard(task)
     assert not [message for message in caplog.messages if "Discarding" in message]
 
 
 @pytest.mark.parametrize("task", [names.PURGE, names.HEALTH_CHECK, names.CLONE_VM, names.DESTROY_VM, "somebody.elses"])
-def test_any_other_task_that_is_discarded_is_told(task: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_other_expired_task_is_logged(task: str, caplog: pytest.LogCaptureFixture) -> None:
     assert discard(task)
     assert f"Discarding revoked task: {task}[some-id]" in caplog.messages
 
 
-def test_other_lines_of_the_same_logger_are_told(caplog: pytest.LogCaptureFixture) -> None:
+def test_other_lines_of_the_logger_stay(caplog: pytest.LogCaptureFixture) -> None:
     logger = logging.getLogger("celery.worker.request")
     logger.info("no arguments")
     logger.info("Discarding revoked task: nothing known")
@@ -68,7 +66,7 @@ def test_other_lines_of_the_same_logger_are_told(caplog: pytest.LogCaptureFixtur
     assert len(caplog.messages) == 4
 
 
-def test_each_task_by_itself_is_left_out_unless_something_went_wrong(caplog: pytest.LogCaptureFixture) -> None:
+def test_lines_of_single_tasks_are_left_out_unless_they_failed(caplog: pytest.LogCaptureFixture) -> None:
     for name in ("celery.worker.strategy", "celery.app.trace"):
         logger = logging.getLogger(name)
         for task in OWN_LINES:
@@ -78,7 +76,7 @@ def test_each_task_by_itself_is_left_out_unless_something_went_wrong(caplog: pyt
     assert all(message.startswith("Failed") for message in caplog.messages)
 
 
-def test_who_asks_for_everything_gets_it(caplog: pytest.LogCaptureFixture) -> None:
+def test_debug_level_logs_everything(caplog: pytest.LogCaptureFixture) -> None:
     logger = logging.getLogger("celery.worker.request")
     logger.filters.clear()
     logger.setLevel(logging.DEBUG)
@@ -87,7 +85,7 @@ def test_who_asks_for_everything_gets_it(caplog: pytest.LogCaptureFixture) -> No
     assert f"Discarding revoked task: {names.CHECK_POOLS}[some-id]" in caplog.messages
 
 
-def test_that_ticks_expire_is_said_once_a_minute(caplog: pytest.LogCaptureFixture) -> None:
+def test_expired_ticks_are_logged_once_a_minute(caplog: pytest.LogCaptureFixture) -> None:
     now = 0.0
     lateness = LateTasks(Throttle(LATE_TASKS_INTERVAL, lambda: now))
     for now in (5.0, 5.1, 64.9):  # noqa: B007 - the clock reads it
@@ -100,7 +98,7 @@ def test_that_ticks_expire_is_said_once_a_minute(caplog: pytest.LogCaptureFixtur
 
 
 @pytest.mark.parametrize(("task", "expired"), [(names.CHECK_POOL, False), (names.PURGE, True), (names.CLONE_VM, True)])
-def test_what_was_revoked_or_is_no_tick_does_not_mean_that_the_workers_are_behind(
+def test_revoked_tasks_and_others_do_not_count_as_expired_ticks(
     task: str, expired: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
     LateTasks().on_revoked(SimpleNamespace(name=task), expired=expired)

@@ -1,4 +1,4 @@
-"""How a line of the log looks in either format, and that no text can forge one."""
+"""The lines of the log in both formats; no text can forge a line."""
 
 import io
 import json
@@ -30,7 +30,7 @@ def chosen(request: pytest.FixtureRequest) -> LogFormat:
 
 
 def written(chosen: LogFormat, say: Callable[[logging.Logger], object], context: logs.Context = dict) -> str:
-    """What the logger `vmpooler_tasks.test` writes while `say` uses it."""
+    """Return what the logger `vmpooler_tasks.test` writes while `say` uses it."""
     stream = io.StringIO()
     handler = logging.StreamHandler(stream)
     handler.setFormatter(logs.formatter(chosen, context))
@@ -49,7 +49,7 @@ def parsed(say: Callable[[logging.Logger], object], context: logs.Context = dict
 
 
 def line(say: Callable[[logging.Logger], object], context: logs.Context = dict) -> str:
-    """The line of text behind its time and level."""
+    """Return the line of text without its time and level."""
     return written(LogFormat.TEXT, say, context).split(" ", 3)[3].removesuffix("\n")
 
 
@@ -71,7 +71,7 @@ def test_extras_stand_beside_the_message() -> None:
     assert "data" not in found
 
 
-def test_text_names_before_the_sentence_what_the_sentence_does_not_name() -> None:
+def test_text_starts_with_the_fields_that_the_message_does_not_name() -> None:
     def say(log: logging.Logger) -> None:
         log.info("[*] 'pooler-a' is READY", extra={"vm": "pooler-a", "pool": "centos", "status": "ready"})
 
@@ -79,7 +79,7 @@ def test_text_names_before_the_sentence_what_the_sentence_does_not_name() -> Non
     assert line(say, lambda: TASK) == ("vmpooler_tasks.purge_stale_entries[1b2c] pool=centos: [*] 'pooler-a' is READY")
 
 
-def test_a_task_that_the_sentence_names_is_not_named_again() -> None:
+def test_task_in_the_message_is_not_repeated() -> None:
     def say(log: logging.Logger) -> None:
         log.info("Task %(name)s[%(id)s] received", {"name": TASK["task"], "id": TASK["task_id"]})
 
@@ -87,7 +87,7 @@ def test_a_task_that_the_sentence_names_is_not_named_again() -> None:
     assert TASK.items() <= parsed(say).items()
 
 
-def test_a_lines_own_fields_stand_above_those_of_the_moment() -> None:
+def test_fields_of_a_line_override_those_of_the_context() -> None:
     assert parsed(lambda log: log.info("x", extra={"task_id": "other"}), lambda: TASK)["task_id"] == "other"
 
 
@@ -119,7 +119,7 @@ def test_an_exception_and_its_traceback_are_fields() -> None:
     assert "hunter2" not in json.dumps(found)
 
 
-def test_a_traceback_of_text_stands_off_the_edge() -> None:
+def test_traceback_in_text_is_indented() -> None:
     first, *rest = written(LogFormat.TEXT, fail).splitlines()
     assert first.endswith(" It failed")
     assert rest
@@ -143,13 +143,13 @@ def test_no_text_forges_a_line(chosen: LogFormat, where: str) -> None:
     assert all(line.isprintable() for line in (first, *rest))
 
 
-def test_what_cannot_be_formatted_is_an_object_as_well() -> None:
+def test_message_that_cannot_be_formatted_is_an_object() -> None:
     found = parsed(lambda log: log.error("%d", "no number"))
     assert found["message"] == "'%d' could not be formatted: TypeError"
     assert found["level"] == "ERROR"
 
 
-def test_half_of_a_pair_of_surrogates_is_written(chosen: LogFormat) -> None:
+def test_single_surrogate_is_written(chosen: LogFormat) -> None:
     assert written(chosen, lambda log: log.info("vm \udc9f")).encode("ascii")
 
 
@@ -173,7 +173,7 @@ def environ(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
         ("xml", "json", "json"),
     ],
 )
-def test_the_option_stands_above_the_variable(
+def test_option_overrides_the_variable(
     environ: pytest.MonkeyPatch, variable: str, option: str | None, expected: str
 ) -> None:
     environ.setenv(logs.VARIABLE, variable)

@@ -36,7 +36,7 @@ def test_each_key_has_its_own_result(numbers: Iterator[int]) -> None:
     assert [cache.get(key, lambda: next(numbers)) for key in ("a", "b", "a")] == [1, 2, 1]
 
 
-def test_nothing_is_a_result_like_any_other(numbers: Iterator[int]) -> None:
+def test_none_is_kept_like_any_other_result(numbers: Iterator[int]) -> None:
     cache: ResultCache[int | None] = ResultCache(60.0)
 
     def compute() -> None:
