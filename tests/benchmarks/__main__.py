@@ -1,4 +1,4 @@
-"""`make bench`: cycles and dead letters against the leanest client there can be, clones against bare Celery.
+"""`make bench`: cycles and dead letters against a minimal client, clones against bare Celery.
 
 docs/performance.md says what is measured, and how to read it.
 """
@@ -19,7 +19,7 @@ from tests.benchmarks import report
 from tests.benchmarks.clones import Sizes, measure_clones
 from tests.benchmarks.measure import measure_dead_letters, measure_state
 from tests.benchmarks.scrapes import measure_scrapes
-from tests.benchmarks.target import NotOursError, Target, open_target
+from tests.benchmarks.target import Target, UnusableServerError, open_target
 from tests.support.servers import KINDS
 from vmpooler_tasks.errors import VmpoolerTasksError
 from vmpooler_tasks.store.redis import server
@@ -31,7 +31,7 @@ RUNS = 5
 
 
 class Parts(NamedTuple):
-    """What is to be measured."""
+    """The selected measurements."""
 
     states: Sequence[tuple[int, int]]
     clones: Sizes | None
@@ -47,7 +47,7 @@ def main() -> None:
         try:
             with open_target(args.server, args.url, Path(folder)) as target:
                 result = _measure(target, _parts(args), args.runs, Path(folder))
-        except (NotOursError, VmpoolerTasksError) as error:
+        except (UnusableServerError, VmpoolerTasksError) as error:
             sys.exit(f"benchmarks: {error}")
     report.show(result)
     if args.json:
@@ -58,13 +58,14 @@ def _measure(target: Target, parts: Parts, runs: int, folder: Path) -> dict[str,
     result: dict[str, Any] = {"machine": _machine(target), "runs": runs}
     if parts.states:
         result["states"] = [
-            measure_state(target, vms, pools, runs, folder / f"{vms}-in-{pools}", _say) for vms, pools in parts.states
+            measure_state(target, vms, pools, runs, folder / f"{vms}-in-{pools}", _print_line)
+            for vms, pools in parts.states
         ]
-        result["dead_letters"] = measure_dead_letters(target, runs, folder / "letters", _say)
+        result["dead_letters"] = measure_dead_letters(target, runs, folder / "dead_letters", _print_line)
     if parts.scrapes:
-        result["scrapes"] = measure_scrapes(target, runs, folder / "scrapes", _say)
+        result["scrapes"] = measure_scrapes(target, runs, folder / "scrapes", _print_line)
     if parts.clones:
-        result["clones"] = measure_clones(target, parts.clones, runs, folder / "clones", _say)
+        result["clones"] = measure_clones(target, parts.clones, runs, folder / "clones", _print_line)
     return result
 
 
@@ -125,7 +126,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _say(line: str) -> None:
+def _print_line(line: str) -> None:
     sys.stderr.write(line + "\n")
 
 

@@ -1,4 +1,4 @@
-"""Bare Celery: the stock transport and a task that does nothing, acknowledged when it is done, as a clone is."""
+"""Bare Celery: the stock transport, and a task that does nothing and is acknowledged at its end, like a clone."""
 
 import os
 
@@ -17,4 +17,4 @@ app.conf.update(
 
 @app.task(name="bare.nothing")  # type: ignore[untyped-decorator]  # Celery has no types
 def nothing(**_: str) -> None:
-    """The arguments of a clone, and nothing done."""
+    """Take the arguments of a clone, and do nothing."""

@@ -1,4 +1,4 @@
-"""Clones: how many a second go through the whole path, how many are in flight at once, and what more workers bring.
+"""Clones: their throughput on the whole path, the number in flight, and the effect of more workers.
 
 The provider is the dummy; real workers take real messages. Bare Celery's no-op tasks go through the same server in the
 same round, with the same kind and number of slots.
@@ -32,14 +32,14 @@ from vmpooler_tasks.tasks import registry as names
 
 POOL = "benchmark"
 SLOTS = {"prefork": 4, "threads": 8}
-"""How many at once in the worker whose throughput is measured: more only get into each other's way."""
+"""Clones at once in the worker whose throughput is measured. More would slow each other down."""
 
-PATIENCE = 300.0
+TIMEOUT_SECONDS = 300.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sizes:
-    """How much is measured. `seconds`: what a clone takes where its time is what counts."""
+    """The sizes of the measurements. `seconds` is the duration of a clone where it matters."""
 
     messages: int = 3000
     in_flight: int = 500
@@ -95,44 +95,44 @@ def _nothing_per_second(target: Target, messages: int, kind: str, folder: Path) 
 
 
 def _clones_per_second(target: Target, messages: int, kind: str, folder: Path) -> float:
-    _begin(target, messages, seconds=0, folder=folder)
+    _reset(target, messages, seconds=0, folder=folder)
     with _clone_worker(target, folder, kind, SLOTS[kind]):
         return messages / _time_until(lambda: messages - _ready(target), messages)
 
 
 def _seconds(target: Target, count: int, seconds: float, folder: Path, *, workers: int, threads: int) -> float:
     """From the first clone's begin to the last one's end, with so many worker processes."""
-    _begin(target, 0, seconds=seconds, folder=folder)
+    _reset(target, 0, seconds=seconds, folder=folder)
     with ExitStack() as stack:
         for number in range(workers):
             stack.enter_context(_clone_worker(target, folder, "threads", threads, name=f"clones{number}"))
         for number in range(workers):
-            _until_it_says(folder / f"clones{number}.log", " ready.")
-        _hand_out(target, count)
-        begun = time.perf_counter()
+            _wait_for_line(folder / f"clones{number}.log", " ready.")
+        _enqueue_clones(target, count)
+        started_at = time.perf_counter()
         while _ready(target) < count:
-            _wait(begun)
-        return time.perf_counter() - begun
+            _wait(started_at)
+        return time.perf_counter() - started_at
 
 
 def _in_flight(target: Target, sizes: Sizes, folder: Path) -> dict[str, Any]:
-    _begin(target, 0, seconds=sizes.in_flight_seconds, folder=folder)
+    _reset(target, 0, seconds=sizes.in_flight_seconds, folder=folder)
     with _clone_worker(target, folder, "threads", sizes.in_flight):
-        _until_it_says(folder / "clones.log", " ready.")
-        _hand_out(target, sizes.in_flight)
-        begun, most = time.perf_counter(), 0
+        _wait_for_line(folder / "clones.log", " ready.")
+        _enqueue_clones(target, sizes.in_flight)
+        started_at, max_at_once = time.perf_counter(), 0
         while _ready(target) < sizes.in_flight:
-            most = max(most, _taken_on(target))
-            _wait(begun)
+            max_at_once = max(max_at_once, _count_in_flight(target))
+            _wait(started_at)
         return {
             "clones": sizes.in_flight,
             "each_seconds": sizes.in_flight_seconds,
-            "most_at_once": most,
-            "seconds": time.perf_counter() - begun,
+            "max_at_once": max_at_once,
+            "seconds": time.perf_counter() - started_at,
         }
 
 
-def _begin(target: Target, count: int, *, seconds: float, folder: Path) -> None:
+def _reset(target: Target, count: int, *, seconds: float, folder: Path) -> None:
     target.empty()
     config = {
         ":config": {"manage_pools": True, "dlq_enabled": True, "timeout": 60},
@@ -141,12 +141,12 @@ def _begin(target: Target, count: int, *, seconds: float, folder: Path) -> None:
     }
     (folder / "vmpooler.yaml").write_text(json.dumps(config), encoding="utf-8")
     if count:
-        _hand_out(target, count)
+        _enqueue_clones(target, count)
 
 
-def _hand_out(target: Target, count: int) -> None:
+def _enqueue_clones(target: Target, count: int) -> None:
     """Start clones as the pool workers do, and put their messages into the queue."""
-    now, begun = time.time(), list[str]()
+    now, vms = time.time(), list[str]()
     stamp = ruby_utc(moment(now))
     for size in range(500, count + 500, 500):
         started = clones.start(
@@ -158,9 +158,9 @@ def _hand_out(target: Target, count: int) -> None:
             leased_until=now + 3600,
             metadata={"clone": stamp, "template": POOL, "pool": POOL},
         )
-        begun += started.vms
+        vms += started.vms
     with Celery("publisher", broker=target.url, set_as_current=False) as publisher:
-        _publish(publisher, names.CLONE_VM, names.CLONE_QUEUE, begun)
+        _publish(publisher, names.CLONE_VM, names.CLONE_QUEUE, vms)
 
 
 def _publish(publisher: Celery, task: str, queue: str, vms: Sequence[str]) -> None:
@@ -179,7 +179,7 @@ def _clone_worker(target: Target, folder: Path, kind: str, slots: int, name: str
 
 @contextmanager
 def _worker(target: Target, folder: Path, app: str, queue: str, kind: str, slots: int, *, name: str) -> Iterator[None]:
-    """A worker as a service manager starts it, its log in a file."""
+    """Run a worker as a service manager does, with its log in a file."""
     config = {"VMPOOLER_CONFIG_FILE": str(folder / "vmpooler.yaml")}
     command = [
         sys.executable,
@@ -218,14 +218,14 @@ def _worker(target: Target, folder: Path, app: str, queue: str, kind: str, slots
 
 
 def _time_until(left: Callable[[], int], messages: int) -> float:
-    """Seconds from when the first is done until the last is."""
+    """Return the seconds from the end of the first to the end of the last."""
     waited = time.perf_counter()
     while left() == messages:
         _wait(waited)
-    begun, first = time.perf_counter(), left()
+    started_at, first = time.perf_counter(), left()
     while left() > 0:
-        _wait(begun)
-    return (time.perf_counter() - begun) * messages / max(1, first)
+        _wait(started_at)
+    return (time.perf_counter() - started_at) * messages / max(1, first)
 
 
 def _waiting(target: Target, queue: str) -> int:
@@ -236,8 +236,8 @@ def _ready(target: Target) -> int:
     return int(target.db.call("SCARD", keys.queue(Queue.READY, POOL)))
 
 
-def _taken_on(target: Target) -> int:
-    """Clones that a worker works on now."""
+def _count_in_flight(target: Target) -> int:
+    """Return the number of clones that workers make now."""
     vms = target.db.call("ZRANGE", keys.POOL_SLOTS.key, 0, -1)
     with target.db.translated_errors():
         pipe = target.db.client.pipeline(transaction=False)
@@ -246,13 +246,13 @@ def _taken_on(target: Target) -> int:
         return sum(map(bool, pipe.execute())) if vms else 0
 
 
-def _until_it_says(log: Path, text: str) -> None:
-    begun = time.perf_counter()
+def _wait_for_line(log: Path, text: str) -> None:
+    started_at = time.perf_counter()
     while text not in log.read_text(encoding="utf-8"):
-        _wait(begun)
+        _wait(started_at)
 
 
-def _wait(begun: float) -> None:
-    if time.perf_counter() - begun > PATIENCE:
-        raise TimeoutError("the worker does not come to an end; see its log")
+def _wait(started_at: float) -> None:
+    if time.perf_counter() - started_at > TIMEOUT_SECONDS:
+        raise TimeoutError("the worker does not finish; see its log")
     time.sleep(0.01)

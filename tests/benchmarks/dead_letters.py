@@ -1,4 +1,4 @@
-"""Dead letters: pushed from the failure path against a plain ZADD, and ten thousand of them listed.
+"""Dead letters: pushes of the failure path against a plain ZADD, and a list of ten thousand.
 
 The jobs here run in a worker process (`tests.benchmarks.worker`).
 """
@@ -21,18 +21,18 @@ from vmpooler_tasks.tasks.process import database
 
 ROUNDS = 7
 PUSHES = 300
-"""In each round; a round of ZADDs follows, so that both meet the same noise."""
+"""Pushes in each round. A round of ZADDs follows, so that both have the same noise."""
 
 PROBES = 20
 LISTED = 10_000
 PLAIN_KEY = "vmpooler_benchmark__plain"
-MARK = "vmpooler benchmark: the probe begins or ends here"
+MARK = "vmpooler benchmark: the probe starts or ends here"
 
 _numbers = count()
 
 
 def push(_: float) -> dict[str, Any]:
-    """How fast, and what goes over the line for one push."""
+    """Measure the rate of pushes, and count the commands of one push."""
     db, failure = database(), _failure()
     requests = _requests_of(lambda: _fail(failure))
     kept, plain = list[float](), list[float]()
@@ -47,13 +47,13 @@ def push(_: float) -> dict[str, Any]:
 
 
 def page(_: float) -> dict[str, Any]:
-    begun = time.perf_counter()
+    started_at = time.perf_counter()
     found = job.read_page(database(), DeadLetterFilter(), LISTED)
-    return {"entries": len(found.entries), "page_seconds": time.perf_counter() - begun}
+    return {"entries": len(found.entries), "page_seconds": time.perf_counter() - started_at}
 
 
 def fill(db: Database, now: float) -> None:
-    """Ten thousand dead letters in four queues, a second between each."""
+    """Add ten thousand dead letters to four queues, one second apart."""
     with db.translated_errors():
         pipe = db.client.pipeline(transaction=False)
         for index in range(LISTED):
@@ -78,7 +78,7 @@ def _dead_letter(queue: DeadLetterQueue, index: int, failed: float) -> DeadLette
 
 
 def _failure() -> Exception:
-    """One with a traceback, as a task's."""
+    """Return an exception with a traceback like that of a task."""
     try:
         _clone()
     except RuntimeError as error:
@@ -90,7 +90,7 @@ def _clone() -> NoReturn:
 
 
 def _fail(error: Exception) -> None:
-    """What the worker's hooks do about a failed task."""
+    """Do what the hooks of the worker do for a failed task."""
     number = next(_numbers)
     keep_failed_task(
         FailedTask(
@@ -110,17 +110,17 @@ def _plain_zadd(db: Database) -> None:
 
 
 def _per_second(once: Callable[[], None]) -> float:
-    begun = time.perf_counter()
+    started_at = time.perf_counter()
     for _ in range(PUSHES):
         once()
-    return PUSHES / (time.perf_counter() - begun)
+    return PUSHES / (time.perf_counter() - started_at)
 
 
 def _requests_of(once: Callable[[], None]) -> Counter[str]:
-    """The commands that came over the line, as the server saw them; those inside scripts did not."""
+    """Count the commands that the server received, without those inside scripts."""
     db = database()
     with db.client.monitor() as monitor:
-        once()  # loads the script, and takes another connection, this one's being busy
+        once()  # loads the script, and opens another connection: this one is busy
         db.call("ECHO", MARK)
         for _ in range(PROBES):
             once()

@@ -1,4 +1,4 @@
-"""Runs everything that is to be measured, and reduces it to figures. Ratios are of one round, medians of all."""
+"""Run the measurements, and reduce them to figures. Ratios are of one round, medians of all rounds."""
 
 import json
 import math
@@ -14,7 +14,7 @@ from tests.benchmarks.states import State
 from tests.benchmarks.target import Target
 
 CYCLES = ("dry_run", "health", "purge")
-"""In this order: the purge changes what the others look at."""
+"""In this order: the purge changes what the others read."""
 
 IDLE_SECONDS = 1.0
 MIB = 1024 * 1024
@@ -24,7 +24,7 @@ Figures = dict[str, Any]
 
 @dataclass(slots=True)
 class Runs:
-    """Everything that was seen of one cycle."""
+    """The measurements of one cycle."""
 
     timed: list[Figures] = field(default_factory=list)
     watched: list[Figures] = field(default_factory=list)
@@ -32,7 +32,7 @@ class Runs:
 
 
 def measure_state(target: Target, vms: int, pools: int, runs: int, folder: Path, say: Callable[[str], None]) -> Figures:
-    """The cycles at one size: `runs` rounds, each on the state loaded anew."""
+    """Measure the cycles at one size: `runs` rounds, each on a newly loaded state."""
     state = states.make(vms, pools, folder)
     floors: list[Figures] = []
     seen = {cycle: Runs() for cycle in CYCLES}
@@ -78,7 +78,7 @@ def measure_dead_letters(target: Target, runs: int, folder: Path, say: Callable[
 
 
 def _timed_round(target: Target, state: State, seen: dict[str, Runs]) -> Figures:
-    """Nobody else is on the server: the floor before each cycle, and the cycle's share of the round's floor."""
+    """Measure without another client: the floor before each cycle, and the ratio of the cycle to it."""
     state.load(target)
     floors, cycles = list[Figures](), dict[str, Figures]()
     for cycle in CYCLES:
@@ -91,13 +91,13 @@ def _timed_round(target: Target, state: State, seen: dict[str, Runs]) -> Figures
 
 
 def _watched_round(target: Target, state: State, seen: dict[str, Runs], pinger: Pinger) -> list[float]:
-    """Another client sends PINGs meanwhile. Answers those without any cycle."""
+    """Measure while another client sends PINGs. Return the latencies without any cycle."""
     state.load(target)
     idle = pinger.idle(IDLE_SECONDS)
     for cycle in CYCLES:
         with ready_worker(target, cycle, state.now, state.config) as worker:
             pinger.start()
-            seen[cycle].watched.append(json.loads(worker.ask("go")))
+            seen[cycle].watched.append(json.loads(worker.request("go")))
             seen[cycle].pings += pinger.stop()
     return idle
 
@@ -105,10 +105,10 @@ def _watched_round(target: Target, state: State, seen: dict[str, Runs], pinger: 
 def _run(target: Target, state: State, cycle: str) -> Figures:
     with ready_worker(target, cycle, state.now, state.config) as worker:
         target.reset()
-        answer = json.loads(worker.ask("go"))
+        result = json.loads(worker.request("go"))
         usage = target.usage()
     return {
-        **answer,
+        **result,
         "commands": usage.commands,
         "scripts": usage.scripts,
         "redis_cpu_seconds": usage.cpu_seconds,

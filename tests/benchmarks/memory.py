@@ -1,4 +1,4 @@
-"""What dead letters, VMs and the history of health take of the server's memory: `python -m tests.benchmarks.memory`.
+"""The server's memory for dead letters, VMs and the history of health: `python -m tests.benchmarks.memory`.
 
 The figures stand in the operator guide, under "Capacity".
 """
@@ -30,7 +30,7 @@ CHECKS = 1_000
 INTERVAL_SECONDS = 300
 LIMITS = DeadLetterLimits(ttl_seconds=168 * 3600, max_entries=DEAD_LETTERS)
 DEPTH = 6
-"""Frames of a traceback, as a task's has them in Celery, this project and a provider."""
+"""Frames of a traceback: as many as a task has in Celery, this project and a provider."""
 
 
 def main() -> None:
@@ -57,7 +57,7 @@ def _used(target: Target) -> float:
 
 
 def _of_dead_letters(target: Target, make: Callable[[int, float], DeadLetter]) -> float:
-    """Pushed one by one, as failures are; the first one loads the script."""
+    """Push dead letters one by one, as failures do; the first one loads the script."""
     now = time.time()
     target.empty()
     push(target.db, DeadLetterQueue.READY, make(0, now), now=now, limits=LIMITS)
@@ -68,7 +68,7 @@ def _of_dead_letters(target: Target, make: Callable[[int, float], DeadLetter]) -
 
 
 def _of_checks(target: Target, state: states.State) -> float:
-    """All but the first, which also makes what there is one of."""
+    """Measure all checks but the first, which also creates single keys."""
     settings = load_settings(file=state.config)
     health_check.run(target.db, settings, lambda: state.now, forced=True)
     begin = _used(target)
@@ -130,7 +130,7 @@ def _fail(depth: int) -> None:
 
 
 def _further(depth: int) -> None:
-    """Another frame: Python leaves out those that repeat."""
+    """Add another frame: Python omits repeated ones."""
     _fail(depth - 1)
 
 

@@ -1,9 +1,9 @@
-"""Another client of the same server, as a process of its own: a PING every millisecond, each one timed.
+"""Send a PING every millisecond from another process, and measure each one.
 
   python -m tests.benchmarks.pinger HOST PORT
 
-On stdin `start`, which is answered by `started`, then `stop`, which is answered by all latencies in milliseconds, as a
-JSON list; again and again until stdin ends.
+Reads `start` from stdin and writes `started`. Then reads `stop` and writes the latencies (milliseconds) as a JSON list.
+Repeats this until stdin ends.
 """
 
 import json
@@ -21,19 +21,19 @@ def main() -> None:
         while sys.stdin.readline():
             sys.stdout.write("started\n")
             sys.stdout.flush()
-            latencies = _ping_until_told(line)
+            latencies = _ping_until_stopped(line)
             sys.stdin.readline()
             sys.stdout.write(json.dumps(latencies) + "\n")
             sys.stdout.flush()
 
 
-def _ping_until_told(line: socket.socket) -> list[float]:
+def _ping_until_stopped(line: socket.socket) -> list[float]:
     latencies: list[float] = []
     while not latencies or not select.select([sys.stdin], [], [], PAUSE)[0]:
-        begun = time.perf_counter()
+        started_at = time.perf_counter()
         line.sendall(b"PING\r\n")
         line.recv(64)
-        latencies.append(round((time.perf_counter() - begun) * 1000, 4))
+        latencies.append(round((time.perf_counter() - started_at) * 1000, 4))
     return latencies
 
 

@@ -1,4 +1,4 @@
-"""The processes that take part beside the server: a worker for one job, another client, the floor."""
+"""The processes beside the server: a worker for one job, another client, the floor."""
 
 import json
 import os
@@ -15,15 +15,15 @@ from tests.benchmarks.target import Target
 ROOT = Path(__file__).parents[2]
 FLOOR = ROOT / "tests" / "reference" / "floor.py"
 INHERITED = ("PATH", "HOME", "LANG", "TMPDIR", "VIRTUAL_ENV")
-"""Of the environment; anything else might be an option of VMPooler's."""
+"""Variables of the environment that a process gets. Any other may be an option of VMPooler."""
 
 
 class WorkerEndedError(Exception):
-    """A process ended before it had answered; the note is the end of its log."""
+    """A process ended before its response; the note is the end of its log."""
 
 
 class Process:
-    """One that is talked to line by line; what it says on stderr goes to `log`."""
+    """A process that reads and writes lines. Its stderr goes to `log`."""
 
     def __init__(self, log: IO[str] | None, module: str, *words: str, env: Mapping[str, str] | None = None) -> None:
         self._process = subprocess.Popen(
@@ -36,13 +36,13 @@ class Process:
             text=True,
         )
 
-    def ask(self, line: str) -> str:
+    def request(self, line: str) -> str:
         assert self._process.stdin
         self._process.stdin.write(line + "\n")
         self._process.stdin.flush()
-        return self.hear()
+        return self.read_line()
 
-    def hear(self) -> str:
+    def read_line(self) -> str:
         assert self._process.stdout
         said = self._process.stdout.readline()
         if not said:
@@ -50,26 +50,26 @@ class Process:
         return said.strip()
 
     def close(self) -> None:
-        """Closes its stdin, which ends it, and waits."""
+        """Close its stdin, which ends it, and wait for its end."""
         self._process.communicate()
 
 
 class Pinger:
-    """Another client, which measures how long the server lets it wait."""
+    """Another client, which measures how long it waits for the server."""
 
     def __init__(self, process: Process) -> None:
         self._process = process
 
     def start(self) -> None:
-        self._process.ask("start")
+        self._process.request("start")
 
     def stop(self) -> list[float]:
-        """Milliseconds, one for each PING since `start`."""
-        latencies: list[float] = json.loads(self._process.ask("stop"))
+        """Return the milliseconds of each PING since `start`."""
+        latencies: list[float] = json.loads(self._process.request("stop"))
         return latencies
 
     def idle(self, seconds: float) -> list[float]:
-        """With nobody else on the server: this machine's own noise."""
+        """Measure without another client: the noise of this machine."""
         self.start()
         time.sleep(seconds)
         return self.stop()
@@ -86,12 +86,12 @@ def pinging(target: Target) -> Iterator[Pinger]:
 
 @contextmanager
 def ready_worker(target: Target, job: str, now: float, config: Path) -> Iterator[Process]:
-    """A worker that has only the job still before it. Its log is written to a file, as a service's is."""
+    """Yield a worker that is ready for the job. Its log goes to a file, as that of a service."""
     env = {"REDIS_URL": target.url, "VMPOOLER_CONFIG_FILE": str(config)}
     with config.with_name("worker.log").open("w+", encoding="utf-8") as log:
         process = Process(log, "tests.benchmarks.worker", job, repr(now), env=env)
         try:
-            process.hear()
+            process.read_line()
             yield process
         except WorkerEndedError as error:
             log.seek(0)
@@ -103,12 +103,12 @@ def ready_worker(target: Target, job: str, now: float, config: Path) -> Iterator
 
 def run_job(target: Target, job: str, now: float, config: Path) -> dict[str, Any]:
     with ready_worker(target, job, now, config) as worker:
-        answer: dict[str, Any] = json.loads(worker.ask("go"))
-        return answer
+        result: dict[str, Any] = json.loads(worker.request("go"))
+        return result
 
 
 def run_floor(target: Target) -> dict[str, Any]:
-    """One pass of the floor: {vms, seconds, commands, redis_cpu_seconds}."""
+    """Run the floor once, and return {vms, seconds, commands, redis_cpu_seconds}."""
     done = subprocess.run(
         [sys.executable, str(FLOOR), "--url", target.url, "--runs", "1"],
         cwd=ROOT,
@@ -117,17 +117,17 @@ def run_floor(target: Target) -> dict[str, Any]:
         text=True,
         check=True,
     )
-    answer: dict[str, Any] = json.loads(done.stdout)
-    return answer
+    result: dict[str, Any] = json.loads(done.stdout)
+    return result
 
 
 def time_command(target: Target, config: Path, *words: str) -> tuple[float, Any]:
-    """(seconds from the start of the program to its end, the JSON it printed) of a `vmpooler-tasks` command."""
+    """Run a `vmpooler-tasks` command, and return (seconds from start to end of the program, its JSON)."""
     env = {**environment(), "REDIS_URL": target.url, "VMPOOLER_CONFIG_FILE": str(config)}
     program = Path(sys.executable).with_name("vmpooler-tasks")
-    begun = time.perf_counter()
+    started_at = time.perf_counter()
     done = subprocess.run([program, *words], cwd=ROOT, env=env, capture_output=True, check=True)
-    return time.perf_counter() - begun, json.loads(done.stdout)
+    return time.perf_counter() - started_at, json.loads(done.stdout)
 
 
 def environment() -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""The figures as people read them, each beside its target. No target missed is an error: machines differ."""
+"""Print the figures beside their targets. A missed target is not an error: machines differ."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -7,20 +7,20 @@ from typing import Any
 from vmpooler_tasks.cli.shared.output import print_line, print_table
 
 LARGE = 100_000
-"""VMs from which on the targets hold."""
+"""The targets hold for states with at least so many VMs."""
 
 CYCLES = {"purge": "purge", "dry_run": "purge, dry run", "health": "health check"}
 
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    most: float
+    maximum: float
     unit: str
     form: str = ".2f"
 
     def beside(self, measured: float) -> str:
-        verdict = "ok" if measured <= self.most else "MISSED"
-        return f"{self.plain(measured)} (≤ {self.most:g}{self.unit}: {verdict})"
+        judgement = "ok" if measured <= self.maximum else "MISSED"
+        return f"{self.plain(measured)} (≤ {self.maximum:g}{self.unit}: {judgement})"
 
     def plain(self, measured: float) -> str:
         return f"{measured:{self.form}}{self.unit}"
@@ -31,8 +31,8 @@ MEMORY = Limit(30, " MiB", ".1f")
 PING_P99 = Limit(5, " ms")
 PING_MAX = Limit(25, " ms")
 REQUESTS = Limit(1, "", "g")
-LEAST_SHARE = 0.6
-"""Of bare Celery's no-op tasks, that clones are to reach."""
+MIN_SHARE = 0.6
+"""The target for clones, as a share of bare Celery's no-op tasks."""
 
 LISTING = Limit(1, " s")
 
@@ -74,7 +74,7 @@ def _show_scrapes(scrapes: Sequence[Mapping[str, Any]]) -> None:
 def _show_cycles(result: Mapping[str, Any]) -> None:
     states = result["states"]
     print_line("")
-    print_line("Cycles: medians; x FLOOR, against the floor of the same round; memory is the most of any run.")
+    print_line("Cycles: medians; x FLOOR, against the floor of the same round; memory is the maximum of any run.")
     print_table(
         ("STATE", "CYCLE", "SECONDS", "x FLOOR", "COMMANDS", "SCRIPTS", "REDIS CPU s", "MEMORY GROWTH"),
         [row for state in states for row in _cycle_rows(state)],
@@ -111,7 +111,7 @@ def _show_clones(clones: Mapping[str, Any]) -> None:
     flight = clones["in_flight"]
     print_line(
         f"{flight['clones']} clones of {flight['each_seconds']:g} s on one worker of as many threads: "
-        f"{flight['most_at_once']} in flight at once, all made after {flight['seconds']:.1f} s."
+        f"{flight['max_at_once']} in flight at once, all made after {flight['seconds']:.1f} s."
     )
     print_line(f"{clones['scaled']} clones of {clones['scaled_seconds']:g} s, ten at once in each worker process.")
     print_table(
@@ -122,8 +122,8 @@ def _show_clones(clones: Mapping[str, Any]) -> None:
 
 
 def _share(share: float, *, judged: bool) -> str:
-    verdict = f" (≥ {LEAST_SHARE:.0%}: {'ok' if share >= LEAST_SHARE else 'MISSED'})" if judged else ""
-    return f"{share:.0%}{verdict}"
+    judgement = f" (≥ {MIN_SHARE:.0%}: {'ok' if share >= MIN_SHARE else 'MISSED'})" if judged else ""
+    return f"{share:.0%}{judgement}"
 
 
 def _name(state: Mapping[str, Any]) -> str:

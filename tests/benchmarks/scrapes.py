@@ -1,4 +1,4 @@
-"""A scrape of the metrics against a bare pipeline of the very same commands, whose replies nobody looks at."""
+"""A scrape of the metrics against a bare pipeline of the same commands, whose replies are discarded."""
 
 import statistics
 import time
@@ -20,7 +20,7 @@ from vmpooler_tasks.store import Database
 VMS = 10_000
 POOLS = (10, 100)
 SCRAPES = 50
-"""In each round; as many bare pipelines follow, so that both meet the same noise."""
+"""Scrapes in each round. As many bare pipelines follow, so that both have the same noise."""
 
 
 def measure_scrapes(target: Target, runs: int, folder: Path, say: Callable[[str], None]) -> list[dict[str, Any]]:
@@ -37,11 +37,11 @@ def _measure(target: Target, pools: int, runs: int, folder: Path, say: Callable[
     def scrape(db: Database) -> bytes:
         return exposition(db, settings, system_clock)
 
-    asked = _asked(target, scrape)
+    commands = _sent_commands(target, scrape)
 
     def bare() -> None:
         pipe = target.db.client.pipeline(transaction=False)
-        for command in asked:
+        for command in commands:
             pipe.execute_command(*command)
         pipe.execute(raise_on_error=False)
 
@@ -49,7 +49,7 @@ def _measure(target: Target, pools: int, runs: int, folder: Path, say: Callable[
     return {
         "vms": VMS,
         "pools": pools,
-        "commands": len(asked),
+        "commands": len(commands),
         "bytes": len(scrape(target.db)),
         "seconds": statistics.median(ours for ours, _ in rounds),
         "bare_seconds": statistics.median(theirs for _, theirs in rounds),
@@ -57,8 +57,8 @@ def _measure(target: Target, pools: int, runs: int, folder: Path, say: Callable[
     }
 
 
-def _asked(target: Target, scrape: Callable[[Database], object]) -> list[list[bytes]]:
-    """The commands that a scrape sends, read off the line."""
+def _sent_commands(target: Target, scrape: Callable[[Database], object]) -> list[list[bytes]]:
+    """Return the commands that a scrape sends."""
     with counting_proxy.counting(target.port, target.host) as proxy:
         db = Database(f"redis://127.0.0.1:{proxy.port}/0")
         db.call("PING")  # the connection says hello first
@@ -71,11 +71,11 @@ def _asked(target: Target, scrape: Callable[[Database], object]) -> list[list[by
 
 
 def _seconds(once: Callable[[], object]) -> float:
-    """The median, after one that is not timed."""
+    """Return the median, after one call that does not count."""
     once()
     taken = []
     for _ in range(SCRAPES):
-        begun = time.perf_counter()
+        started_at = time.perf_counter()
         once()
-        taken.append(time.perf_counter() - begun)
+        taken.append(time.perf_counter() - started_at)
     return statistics.median(taken)

@@ -1,4 +1,4 @@
-"""The databases that cycles are measured on: each made once, and loaded afresh for every run."""
+"""The databases for the measurements of cycles: each is made once, and loaded again for every run."""
 
 import json
 import subprocess
@@ -20,7 +20,7 @@ CHUNK = 1000
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """`now` is when it was made: cycles run at this instant, so that no entry grows stale between two runs."""
+    """`now` is the time of its creation. Cycles run at this time, so that no entry becomes stale between two runs."""
 
     vms: int
     pools: int
@@ -29,7 +29,7 @@ class State:
     chunks: Sequence[tuple[bytes, int]]
 
     def load(self, target: Target) -> None:
-        """Puts the state in place of whatever earlier runs left."""
+        """Empty the server, and load the state."""
         target.empty()
         reader = hiredis.Reader()
         with target.connect() as line:
@@ -45,7 +45,7 @@ class State:
 
 
 def make(vms: int, pools: int, folder: Path) -> State:
-    """What a large installation looks like; `vmpooler_state.py` says what that is."""
+    """Return the state of a large installation, as `vmpooler_state.py` describes it."""
     folder.mkdir(parents=True, exist_ok=True)
     now, dump, config = time.time(), folder / "state.json", folder / "vmpooler.yaml"
     subprocess.run(

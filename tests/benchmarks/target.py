@@ -1,4 +1,4 @@
-"""The server that is measured on: our own, or an empty one that somebody lends us."""
+"""The server of the measurements: our own, or an empty one of the user."""
 
 import socket
 from collections.abc import Iterator, Mapping
@@ -11,12 +11,12 @@ from urllib.parse import urlsplit
 from tests.support import servers
 from vmpooler_tasks.store import Database
 
-OUR_OWN = ("ping", "info", "config", "config|resetstat")
-"""Commands that measuring sends, which are nobody's work."""
+MEASURING_COMMANDS = ("ping", "info", "config", "config|resetstat")
+"""Commands of the measurement itself, which do not count."""
 
 
-class NotOursError(Exception):
-    """A server that must not be measured on; the message says why."""
+class UnusableServerError(Exception):
+    """A server that cannot be used for measurements; the message has the reason."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,20 +29,20 @@ class Usage:
 
 
 class Target:
-    """A server without a password, at database 0: the floor knows no other."""
+    """A server without a password, database 0: the floor supports no other."""
 
     def __init__(self, url: str) -> None:
         parts = urlsplit(url)
         if parts.scheme != "redis" or parts.password or parts.path.strip("/") not in ("", "0"):
-            raise NotOursError(f"{parts.hostname}: give redis://HOST:PORT, without a password, database 0")
+            raise UnusableServerError(f"{parts.hostname}: give redis://HOST:PORT, without a password, database 0")
         self.url, self.host, self.port = url, parts.hostname or "127.0.0.1", parts.port or 6379
         self.db = Database(url)
         self._cpu = 0.0
 
     def refuse_if_used(self) -> None:
-        """Raises NotOursError if it holds anything: what is measured on is emptied again and again."""
+        """Raise UnusableServerError if the server has keys: each measurement empties it."""
         if self._info("keyspace"):
-            raise NotOursError(f"{self.host}:{self.port} holds keys; measure on an empty server")
+            raise UnusableServerError(f"{self.host}:{self.port} holds keys; measure on an empty server")
 
     def empty(self) -> None:
         self.db.call("FLUSHDB", "SYNC")
@@ -62,7 +62,7 @@ class Target:
             name.removeprefix("cmdstat_"): int(values["calls"]) for name, values in self._info("commandstats").items()
         }
         return Usage(
-            commands=sum(count for name, count in calls.items() if name not in OUR_OWN),
+            commands=sum(count for name, count in calls.items() if name not in MEASURING_COMMANDS),
             scripts=calls.get("evalsha", 0),
             cpu_seconds=cpu,
         )
@@ -79,7 +79,7 @@ class Target:
 
 @contextmanager
 def open_target(kind: str, url: str | None, folder: Path) -> Iterator[Target]:
-    """Our own server of this kind, or the one at `url`, which is left empty as it was found."""
+    """Yield our own server of this kind, or the one at `url`, which is emptied at the end."""
     if url is None:
         with servers.running(kind, folder / "server") as own:
             target = Target(own.url)

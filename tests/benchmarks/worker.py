@@ -1,9 +1,9 @@
-"""One job in a fresh process that is set up as a worker is: imports, settings, connection, log at INFO on stderr.
+"""Run one job in a new process that is set up as a worker: imports, settings, connection, log at INFO on stderr.
 
   python -m tests.benchmarks.worker JOB NOW
 
-Says `ready` when all this is done, waits for a line on stdin, does the job and answers with one JSON line.
-The configuration and the server come from the environment, as a worker's do.
+Writes `ready` when it is set up, waits for a line on stdin, does the job, and writes its result as one line of JSON.
+The configuration and the server come from the environment, as for a worker.
 """
 
 import json
@@ -21,21 +21,21 @@ from vmpooler_tasks.jobs.purge.options import PurgeOptions
 from vmpooler_tasks.tasks.celery.app import app
 from vmpooler_tasks.tasks.process import database, settings
 
-Answer = dict[str, Any]
+JobResult = dict[str, Any]
 
 
-def _purge(now: float, *, dry_run: bool) -> Answer:
-    order = PurgeOptions(dry_run=dry_run, who="benchmark")
-    report = purge_cycle.run(database(), settings(), lambda: now, order)
+def _purge(now: float, *, dry_run: bool) -> JobResult:
+    options = PurgeOptions(dry_run=dry_run, who="benchmark")
+    report = purge_cycle.run(database(), settings(), lambda: now, options)
     return {"found": report.total, "errors": report.error_count}
 
 
-def _health(now: float) -> Answer:
+def _health(now: float) -> JobResult:
     report = health_check.run(database(), settings(), lambda: now, forced=True)
     return {} if report is None else {"found": report.as_json()["orphaned_metadata_count"], "errors": 0}
 
 
-JOBS: dict[str, Callable[[float], Answer]] = {
+JOBS: dict[str, Callable[[float], JobResult]] = {
     "purge": lambda now: _purge(now, dry_run=False),
     "dry_run": lambda now: _purge(now, dry_run=True),
     "health": _health,
@@ -45,9 +45,9 @@ JOBS: dict[str, Callable[[float], Answer]] = {
 
 
 def _peak_bytes() -> int:
-    """The most memory that this process ever held.
+    """Return the maximum of memory that this process had.
 
-    Not getrusage's: on Linux that begins with what the parent held when it started this process.
+    On Linux, getrusage counts the memory of the parent at the start of this process, too.
     """
     status = Path("/proc/self/status")
     if not status.exists():
@@ -58,8 +58,8 @@ def _peak_bytes() -> int:
     return int(line.split()[1]) * 1024
 
 
-def _forget_peak() -> None:
-    """The peak begins anew, so that what the imports held for a moment does not hide what the job takes."""
+def _reset_peak() -> None:
+    """Reset the peak, so that the memory of the imports does not hide that of the job."""
     with suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")
 
@@ -70,16 +70,16 @@ def main() -> None:
     app.loader.import_default_modules()
     settings()
     database().call("PING")
-    _say("ready")
+    _print_line("ready")
     sys.stdin.readline()
-    _forget_peak()
-    before, begun = _peak_bytes(), time.perf_counter()
-    answer = JOBS[job](float(now))
-    seconds = time.perf_counter() - begun
-    _say(json.dumps({**answer, "seconds": seconds, "memory_growth_bytes": _peak_bytes() - before}))
+    _reset_peak()
+    before, started_at = _peak_bytes(), time.perf_counter()
+    result = JOBS[job](float(now))
+    seconds = time.perf_counter() - started_at
+    _print_line(json.dumps({**result, "seconds": seconds, "memory_growth_bytes": _peak_bytes() - before}))
 
 
-def _say(line: str) -> None:
+def _print_line(line: str) -> None:
     sys.stdout.write(line + "\n")
     sys.stdout.flush()
 
