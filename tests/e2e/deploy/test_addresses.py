@@ -3,6 +3,7 @@
 import asyncio
 import os
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -107,7 +108,9 @@ def test_flower_counts_the_messages_of_that_database(
     url = filled(template, server)
     flower_broker.apply_whole_address(url)
     databases[3].call("RPUSH", WORK_QUEUES[0], "one", "two")
-    (queue,) = asyncio.run(broker.Broker(broker_settings(url)["broker_url"]).queues([WORK_QUEUES[0]]))
+    counting = broker.Broker(broker_settings(url)["broker_url"]).queues([WORK_QUEUES[0]])
+    with ThreadPoolExecutor(1) as thread:  # this one may have a running loop: that of a browser
+        (queue,) = thread.submit(asyncio.run, counting).result()
     assert queue["messages"] == 2
 
 

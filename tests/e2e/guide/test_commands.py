@@ -34,7 +34,7 @@ OTHER_POOL = "ubuntu-2004-x86_64"
 REQUEST = "req-abc123"
 MINUTE, HOUR, DAY = 60, 3600, 86400
 
-DLQ = "1. Dead-Dead letter Queue (DLQ)"
+DLQ = "1. Dead-Letter Queue (DLQ)"
 HEALTH = "3. Health Checks"
 FAILED_REQUEST = "Scenario 1: Investigating Failed VM Requests"
 BACKUP = "Scenario 2: Queue Backup"

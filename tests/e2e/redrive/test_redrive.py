@@ -40,7 +40,8 @@ class Bench:
         self.next_number = 1_000_000
 
     def empty(self) -> None:
-        """Between two tests: the numbers that were used are not used again."""
+        """Between two tests: the worker is idle, and the numbers that were used are not used again."""
+        until(lambda: not self.world.client.hlen("unacked"), "the worker has acknowledged its messages")
         self.world.client.delete(*(keys.dead_letters(queue) for queue in DeadLetterQueue), keys.AUDIT)
         self.world.now = float(self.world.client.time()[0])
         self.next_number += 1000
