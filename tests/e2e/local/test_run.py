@@ -42,7 +42,7 @@ class LocalRun(Process):
     """`make run` in a copy of the repository."""
 
     def __init__(self, folder: Path, command: tuple[str, ...] = MAKE, **variables: str) -> None:
-        log = folder / "first-local_run.log"
+        log = folder / "run.log"
         super().__init__(command, folder=folder, environment=environment(**variables), log=log)
 
     def ready(self) -> "LocalRun":
@@ -51,17 +51,17 @@ class LocalRun(Process):
 
     @property
     def redis_url(self) -> str:
-        return self._shown(r"^Redis: +(\S+)$")
+        return self._printed(r"^Redis: +(\S+)$")
 
     @property
     def flower_port(self) -> int:
-        return int(self._shown(r"^Flower: +http://127\.0\.0\.1:(\d+)  user operator, password \S+$"))
+        return int(self._printed(r"^Flower: +http://127\.0\.0\.1:(\d+)  user operator, password \S+$"))
 
     @property
     def flower_password(self) -> str:
-        return self._shown(r"^Flower: .* password (\S+)$")
+        return self._printed(r"^Flower: .* password (\S+)$")
 
-    def _shown(self, pattern: str) -> str:
+    def _printed(self, pattern: str) -> str:
         found = re.search(pattern, self.log, re.MULTILINE)
         assert found, self.log
         return found[1]
@@ -119,6 +119,8 @@ def local_run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalRun]:
 
 
 def test_first_cycles_run_at_once_with_a_prefixed_log(local_run: LocalRun) -> None:
+    for line in ("[*] [beat] Sent vmpooler_tasks.run_health_check", "[*] [web] Serving", " clones | ", " checks | "):
+        local_run.says(line)
     lines = local_run.log.splitlines()
     assert lines[0] == "The database was empty: filled with a sample of 3 pools."
     assert lines[4] == ("Try:     . .vmpooler-tasks/env; vmpooler-tasks health   (in another terminal, in this folder)")
