@@ -7,6 +7,7 @@ The configuration and the server come from the environment, as for a worker.
 """
 
 import json
+import resource
 import sys
 import time
 from collections.abc import Callable
@@ -51,8 +52,6 @@ def _peak_bytes() -> int:
     """
     status = Path("/proc/self/status")
     if not status.exists():
-        import resource  # noqa: PLC0415 - not on every system
-
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM:"))
     return int(line.split()[1]) * 1024

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from flower.utils import broker
 
 from tests.support import days_work
 from tests.support.commands import CommandLine
@@ -101,8 +102,6 @@ def test_commands_workers_and_results_read_one_database(
 def test_flower_counts_the_messages_of_that_database(
     template: str, server: TestServer, databases: list[Database], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from flower.utils import broker  # noqa: PLC0415 - this test alone pays for Flower
-
     for name in ("RedisSocket", "RedisSentinel"):
         monkeypatch.setattr(broker, name, getattr(broker, name))  # restored afterwards
     url = filled(template, server)
@@ -115,8 +114,6 @@ def test_flower_counts_the_messages_of_that_database(
 
 
 def test_flower_counts_in_the_database_that_sentinels_lead_to(monkeypatch: pytest.MonkeyPatch) -> None:
-    from flower.utils import broker  # noqa: PLC0415 - this test alone pays for Flower
-
     for name in ("RedisSocket", "RedisSentinel"):
         monkeypatch.setattr(broker, name, getattr(broker, name))  # restored afterwards
     url = "sentinel://user:word@one,two/3?master=mymaster"

@@ -12,6 +12,7 @@ from vmpooler_tasks.jobs.health import check
 from vmpooler_tasks.model.health.reasons import REASONS
 from vmpooler_tasks.model.names import Queue
 from vmpooler_tasks.store import Database, keys
+from vmpooler_tasks.store.deadletters.read import revision
 from vmpooler_tasks.store.fleet import audit
 
 NOBODY = "redis://:secret@127.0.0.1:9/0"
@@ -100,8 +101,6 @@ def test_the_overview_shows_the_state_of_everything(web: httpx.Client, web_world
 
 
 def test_the_revision_changes_with_the_dead_letters(web_world: World) -> None:
-    from vmpooler_tasks.store.deadletters.read import revision  # noqa: PLC0415
-
     seen = [revision(web_world.db)]
     web_world.client.zadd("vmpooler__dlq__clone", {"a": 1})
     seen.append(revision(web_world.db))

@@ -8,9 +8,16 @@ from tests.support.processes import ROOT
 from tests.unit.docs.test_words import files, read
 
 SOURCES = files(
-    "vmpooler_tasks/**/*.py", "vmpooler_tasks/**/*.lua", "vmpooler_tasks/**/*.js", "tests/**/*.py", "deploy/**/*",
-    "docs/*.md", "*.md", "*.py", "Makefile",
-)  # fmt: skip
+    "vmpooler_tasks/**/*.py",
+    "vmpooler_tasks/**/*.lua",
+    "vmpooler_tasks/**/*.js",
+    "tests/**/*.py",
+    "deploy/**/*",
+    "docs/*.md",
+    "*.md",
+    "*.py",
+    "Makefile",
+)
 CITED = re.compile(r"(?<![\w/.-])((?:[\w-]+/)*[\w-]+\.md)\b(?:: ([A-Z][\w' -]*))?")
 """A document, as docs/NAME.md, and the section after a colon."""
 

@@ -171,17 +171,37 @@ def prose_of_python(text: str) -> Iterator[str]:
 
 @pytest.mark.parametrize(
     "text",
-    ["A letter.", "these\n  # letters", "the verdict", "Look at it", "is left\nalone", "leaves it alone", "told",
-     "messages that are none", "none of ours", "mended", "Begin with it"],
-)  # fmt: skip
+    [
+        "A letter.",
+        "these\n  # letters",
+        "the verdict",
+        "Look at it",
+        "is left\nalone",
+        "leaves it alone",
+        "told",
+        "messages that are none",
+        "none of ours",
+        "mended",
+        "Begin with it",
+    ],
+)
 def test_words_of_the_list_are_found(text: str) -> None:
     assert len(findings(text)) == 1
 
 
 @pytest.mark.parametrize(
     "text",
-    ["a dead letter", "Dead\nletters", "dead-letter queue", "ASCII letters", "`#letters`", "vmpooler_dlq_letters_total",
-     "outlook", "If there are none", "jq '.letters[].id'"],
-)  # fmt: skip
+    [
+        "a dead letter",
+        "Dead\nletters",
+        "dead-letter queue",
+        "ASCII letters",
+        "`#letters`",
+        "vmpooler_dlq_letters_total",
+        "outlook",
+        "If there are none",
+        "jq '.letters[].id'",
+    ],
+)
 def test_other_words_are_not(text: str) -> None:
     assert not findings(text)
