@@ -10,7 +10,7 @@ from vmpooler_tasks.clock import Clock
 from vmpooler_tasks.config import Settings
 from vmpooler_tasks.store import Database
 from vmpooler_tasks.web import headers, pages, problems
-from vmpooler_tasks.web.api import deadletters, metrics, probes, purge, redrive, session, state
+from vmpooler_tasks.web.api import audit, deadletters, health, metrics, overview, probes, purge, redrive, session
 from vmpooler_tasks.web.bind import allowed_hosts
 from vmpooler_tasks.web.identity import Authenticator
 from vmpooler_tasks.web.site import Site
@@ -49,7 +49,8 @@ def create_app(settings: Settings, db: Database, clock: Clock, broker: Database 
     app.state.site = Site(settings, db, broker, clock)
     app.state.authenticator = Authenticator(settings, db)
     problems.install(app)
-    for part in (session, state, redrive, deadletters, purge, probes, metrics):  # redrive before /dlq/{id}
+    # redrive before /dlq/{id}
+    for part in (session, health, overview, audit, redrive, deadletters, purge, probes, metrics):
         app.include_router(part.router)
     pages.install(app)
     app.add_middleware(RequestBodyLimitMiddleware, max_body_size=MAX_BODY_BYTES)
