@@ -2,17 +2,25 @@
 
 The stock transport drops such a message, or ends the worker, or returns it to the queue for ever (docs/reliability.md).
 It also ends on a Redis that refuses writes. Here that is an interruption like any other.
+
+A message moves from its queue to `unacked` in one step on the server. The stock transport pops it first and notes it in
+`unacked` by a later call: a host that dies in between loses it. A worker with nothing to do waits on a list of wake-ups
+beside each queue, to which every publisher of this project adds. It reads the queues once a second all the same, since
+other publishers add none.
 """
 
 import functools
+import json
 import logging
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from queue import Empty
 from typing import Any
 
 import kombu.transport.redis as stock
-from kombu.utils.json import dumps
+from kombu.utils.encoding import bytes_to_str
+from kombu.utils.json import dumps, loads
 from redis import exceptions
 
 from vmpooler_tasks.model.names import on_one_line
@@ -21,8 +29,38 @@ from vmpooler_tasks.tasks.message_schema import broadcast_problem, message_probl
 
 _log = logging.getLogger("vmpooler_tasks.broker")
 
-FETCHES = ("BRPOP", "RPOP")
 PAUSE_SECONDS = 1.0
+
+WAKE_SUFFIX = ".wake"
+"""A list beside each queue: an element for each message that was published since the queue was last empty."""
+
+# Moves the next message of these lists to `unacked`, and forgets the wake-ups if there is none. The message is written
+# to `unacked` before it is popped: if Redis refuses that, it stays in its queue. A message without a tag is popped
+# alone: its reader keeps it as a dead letter.
+# KEYS: index, unacked, lists of messages, wake-ups. ARGV: count of the lists of messages.
+_TAKE = """#!lua flags=allow-oom
+local index, unacked, lists = KEYS[1], KEYS[2], tonumber(ARGV[1])
+for i = 3, lists + 2 do
+  local raw = redis.call('LINDEX', KEYS[i], -1)
+  if raw then
+    local ok, tag, exchange, routing_key = pcall(function()
+      local properties = cjson.decode(raw).properties
+      local delivery = properties.delivery_info
+      return properties.delivery_tag, delivery.exchange, delivery.routing_key
+    end)
+    if ok and type(tag) == 'string' and type(exchange) == 'string' and type(routing_key) == 'string' then
+      local now = redis.call('TIME')
+      local entry = '[' .. raw .. ',' .. cjson.encode(exchange) .. ',' .. cjson.encode(routing_key) .. ']'
+      redis.call('HSET', unacked, tag, entry)
+      redis.call('ZADD', index, string.format('%d.%06d', now[1], now[2]), tag)
+    end
+    redis.call('RPOP', KEYS[i])
+    return {i - 3, raw}
+  end
+end
+for i = lists + 3, #KEYS do redis.call('DEL', KEYS[i]) end
+return false
+"""
 
 # As the stock `append`, but also when Redis is out of memory: the message has left its queue already.
 _APPEND = """#!lua flags=allow-oom
@@ -46,13 +84,9 @@ class MessageGuard:
         except exceptions.ReadOnlyError:
             time.sleep(PAUSE_SECONDS)  # the consumer restarts at once, and would fill the log
             raise
-        if command_name not in FETCHES or not reply:
+        if command_name != "RPOP" or not reply or (why := message_problem(reply)) is None:
             return reply
-        key, raw = reply if command_name == "BRPOP" else (None, reply)
-        why = message_problem(raw)
-        if why is None:
-            return reply
-        keep_raw_message(raw, why, None if key is None else key.decode("utf-8", "replace"))
+        keep_raw_message(reply, why)
         return None  # as if the queue were empty
 
 
@@ -63,6 +97,10 @@ def _guarded(client: type) -> type:
 
 class GuardedQoS(stock.QoS):
     def append(self, message: Any, delivery_tag: str) -> None:
+        if delivery_tag in self.channel.taken:
+            self.channel.taken.discard(delivery_tag)  # the server has noted it already
+            super(stock.QoS, self).append(message, delivery_tag)
+            return
         delivery = message.delivery_info
         entry = dumps([message._raw, delivery["exchange"], delivery["routing_key"]])  # noqa: SLF001 - as the stock one
         with self.channel.conn_or_acquire() as client:
@@ -78,10 +116,14 @@ class GuardedQoS(stock.QoS):
         else:
             self._remove(delivery_tag)
 
+    def remove_note(self, delivery_tag: str) -> None:
+        """Remove a message from `unacked` on the server."""
+        with self.channel.conn_or_acquire() as client:
+            client.eval(_REMOVE, 2, self.unacked_index_key, self.unacked_key, delivery_tag)
+
     def _remove(self, delivery_tag: str) -> None:
         try:
-            with self.channel.conn_or_acquire() as client:
-                client.eval(_REMOVE, 2, self.unacked_index_key, self.unacked_key, delivery_tag)
+            self.remove_note(delivery_tag)
         except exceptions.ResponseError:
             # The message will be delivered again after the visibility timeout. Until then it must not take the place of
             # another: with a prefetch of one, the worker would wait for ever.
@@ -94,6 +136,89 @@ class GuardedChannel(stock.Channel):
     QoS = GuardedQoS
 
     _kept_client: Any = None
+    _in_poll: Any
+    _brpop_sent_at: Any
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        self.taken: set[str] = set()
+        """Tags of messages that the server has noted in `unacked`, until they are delivered."""
+
+        self._lists: list[str] = []
+        self._is_waiting = False
+        super().__init__(*args, **options)
+
+    def _brpop_start(self, timeout: float | None = None) -> None:
+        """Send the command that takes the next message. After it found none, send the one that waits for a wake-up."""
+        queues = self._queue_cycle.consume(len(self.active_queues))
+        if not queues:
+            return
+        wake_ups = [queue + WAKE_SUFFIX for queue in queues]
+        if self._is_waiting:
+            command = ["BRPOP", *wake_ups, timeout or self.brpop_timeout]
+        else:
+            self._lists = [self._q_for_pri(queue, priority) for priority in self.priority_steps for queue in queues]
+            keys = [self.unacked_index_key, self.unacked_key, *self._lists, *wake_ups]
+            command = ["EVAL", _TAKE, len(keys), *keys, len(self._lists)]
+        if self.global_keyprefix:
+            command = self.client._prefix_args(command)  # noqa: SLF001 - as the stock method
+        self._in_poll = self.client.connection
+        self._brpop_sent_at = time.monotonic()
+        self.client.connection.send_command(*command)
+
+    def _brpop_read(self, **options: Any) -> bool:
+        """Deliver the message that was taken. Raise Empty if there was none, or for a wake-up."""
+        try:
+            was_waiting, self._is_waiting = self._is_waiting, False
+            reply = self._read_reply("BRPOP" if was_waiting else "EVAL", **options)
+            if was_waiting or not reply:
+                self._is_waiting = not was_waiting
+                raise Empty
+            place, raw = reply
+            queue = self._lists[place].rsplit(self.sep, 1)[0]
+            self._queue_cycle.rotate(queue)
+            return self._deliver_taken(raw, queue)
+        finally:
+            self._in_poll = None
+            self._flush_brpop_reauth()
+
+    def _read_reply(self, command: str, **options: Any) -> Any:
+        try:
+            return self.client.parse_response(self.client.connection, command, **options)
+        except self.connection_errors:
+            self.client.connection.disconnect()  # the next turn of the loop connects again
+            raise
+        except exceptions.ResponseError as error:
+            keys = ", ".join((self.unacked_key, self.unacked_index_key, *self._lists[: len(self.active_queues)]))
+            _log.error("[!] [broker] Redis refuses to hand over a message of %s: %s", keys, on_one_line(str(error)))
+            time.sleep(PAUSE_SECONDS)  # the consumer restarts at once, and would fill the log
+            raise
+
+    def _deliver_taken(self, raw: bytes, queue: str) -> bool:
+        """Deliver a message, or keep it as a dead letter and raise Empty if it is not valid."""
+        if problem := message_problem(raw):
+            keep_raw_message(raw, problem, queue)
+            if tag := _tag_of(raw):
+                self.qos.remove_note(tag)
+            raise Empty
+        message: Any = loads(bytes_to_str(raw))
+        tag = str(message["properties"]["delivery_tag"])
+        self.taken.add(tag)
+        self.connection._deliver(message, queue)  # noqa: SLF001 - as the stock method
+        if tag in self.taken:  # its consumer acknowledges nothing
+            self.taken.discard(tag)
+            self.qos.remove_note(tag)
+        return True
+
+    def _put(self, queue: str, message: Any, **options: Any) -> None:
+        """Publish a message, and wake a worker that waits for one."""
+        batch, wake_ups = options.get("_publish_batch"), queue + WAKE_SUFFIX
+        if batch is not None:
+            super()._put(queue, message, **options)
+            batch.add("lpush", wake_ups, "1")
+            return
+        key = self._q_for_pri(queue, self._get_message_priority(message, reverse=False))
+        with self.conn_or_acquire() as client, client.pipeline(transaction=False) as pipe:
+            pipe.lpush(key, dumps(message)).lpush(wake_ups, "1").execute()
 
     @contextmanager
     def conn_or_acquire(self, client: Any = None) -> Iterator[Any]:
@@ -128,6 +253,15 @@ class GuardedChannel(stock.Channel):
 
     def _get_client(self) -> type:
         return _guarded(super()._get_client())
+
+
+def _tag_of(raw: bytes) -> str | None:
+    """Return the tag under which the server has noted a message that cannot be used, if it has."""
+    try:
+        tag = json.loads(raw)["properties"]["delivery_tag"]
+    except (ValueError, LookupError, TypeError, RecursionError):
+        return None
+    return tag if isinstance(tag, str) else None
 
 
 class GuardedTransport(stock.Transport):
