@@ -212,7 +212,7 @@ def test_a_worker_that_is_told_to_stop_finishes_its_task(
     installation: Installation, database: Database, pool: str
 ) -> None:
     worker = installation.worker("-P", pool, tasks=PREFIX)
-    send(database, message(f"{PREFIX}.sleep", 1))
+    send(database, message(f"{PREFIX}.sleep", 6))
     send(database, message(f"{PREFIX}.succeed"))
     worker.says(f"{PREFIX}.sleep").says("] received")
     worker.signal(signal.SIGTERM)
