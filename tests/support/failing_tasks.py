@@ -58,6 +58,9 @@ def kill_itself() -> None:
 
 @shared_task(base=Task)
 def sleep(seconds: float) -> None:
+    """Sleep, after a line on stderr that shows that the task runs."""
+    sys.stderr.write("the task sleeps\n")
+    sys.stderr.flush()
     time.sleep(seconds)
 
 

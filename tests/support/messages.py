@@ -7,6 +7,7 @@ from typing import Any
 from uuid import uuid4
 
 from vmpooler_tasks.store import Database
+from vmpooler_tasks.tasks.celery.transport import WAKE_SUFFIX
 
 QUEUE = "vmpooler.maintenance"
 
@@ -53,8 +54,9 @@ def message(
 
 
 def send(db: Database, entry: dict[str, Any] | bytes, queue: str = QUEUE) -> None:
-    """Add a message, or bytes that are not one, to the end of the queue."""
+    """Add a message, or bytes that are not one, to the end of the queue, and wake a worker as our publishers do."""
     db.call("LPUSH", queue, entry if isinstance(entry, bytes) else json.dumps(entry))
+    db.call("LPUSH", queue + WAKE_SUFFIX, "1")
 
 
 def waiting(db: Database) -> int:

@@ -214,7 +214,7 @@ def test_a_worker_that_is_told_to_stop_finishes_its_task(
     worker = installation.worker("-P", pool, tasks=PREFIX)
     send(database, message(f"{PREFIX}.sleep", 6))
     send(database, message(f"{PREFIX}.succeed"))
-    worker.says(f"{PREFIX}.sleep").says("] received")
+    worker.says("the task sleeps")  # received is not enough: a task that has not started is returned
     worker.signal(signal.SIGTERM)
     assert worker.exit_status() == 0
     assert f"{PREFIX}.sleep[" in worker.log.split("Warm shutdown")[1]

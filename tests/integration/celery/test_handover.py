@@ -1,5 +1,6 @@
 """A message moves from its queue to `unacked` in one step on the server, so that no death in between loses it."""
 
+import json
 from collections.abc import Iterator
 from queue import Empty
 from typing import Any
@@ -129,6 +130,15 @@ def test_idle_reader_waits_and_is_woken_by_a_publisher(connection: Any, channel:
     assert len(got) == 1
     read(channel)
     assert not db.call("EXISTS", WAKE), "wake-ups are forgotten when the queue is empty"
+
+
+def test_message_without_a_wake_up_is_found_in_the_next_turn(channel: Any, db: Database) -> None:
+    got = consumed(channel)
+    read(channel)  # finds nothing
+    db.call("LPUSH", QUEUE, json.dumps(message(HEALTH_CHECK)))  # as a publisher that does not know of wake-ups
+    read(channel)  # waits for a second at most
+    read(channel)
+    assert len(got) == 1
 
 
 def test_priorities_are_read_in_their_order(channel: Any, db: Database) -> None:

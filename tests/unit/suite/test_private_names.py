@@ -33,6 +33,12 @@ PRIVATE: Mapping[str, Mapping[str, str]] = {
     },
     "kombu": {
         "kombu.transport.TRANSPORT_ALIASES": "our transports stand behind the usual addresses",
+        "_brpop_read": "a message that the server has moved to `unacked` is delivered",
+        "_brpop_sent_at": "the health check of a connection knows since when a reply is due",
+        "_brpop_start": "a message is moved to `unacked` by the server, in one step",
+        "_flush_brpop_reauth": "as the stock method",
+        "_in_poll": "a channel that waits for a reply sends no second command",
+        "_queue_cycle": "the queues are read in turn",
         "_connparams": "a channel whose connection is lost raises an error that the worker survives",
         "_create_client": "a channel keeps one client instead of a new one for each command",
         "_deliver_fanout_message": "a broadcast that is not valid is logged, and does not end the worker",
