@@ -26,7 +26,7 @@ from vmpooler_tasks.providers.dummy.inventory import PREFIX
 from vmpooler_tasks.providers.dummy.provider import OPERATIONS, RETRY_AFTER_SECONDS, Dummy
 from vmpooler_tasks.store import Database
 
-pytestmark = pytest.mark.both_servers
+pytestmark = [pytest.mark.both_servers, pytest.mark.slow(seconds=10)]
 
 POOL = PoolSpec(name="centos-7-x86_64", template="templates/centos-7")
 

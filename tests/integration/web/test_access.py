@@ -12,6 +12,8 @@ from tests.support.world import World
 from vmpooler_tasks.config.services import WebSection
 from vmpooler_tasks.web.identity import CSRF_HEADER, FAILURES_A_MINUTE
 
+pytestmark = pytest.mark.slow(seconds=10)
+
 SESSION = "/api/v1/session"
 READING = (
     "/health",

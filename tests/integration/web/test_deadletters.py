@@ -12,6 +12,8 @@ from vmpooler_tasks.store import keys
 from vmpooler_tasks.store.fleet import audit
 from vmpooler_tasks.store.fleet.audit import AuditEntry
 
+pytestmark = pytest.mark.slow(seconds=10)
+
 DLQ = "/api/v1/queue/dlq"
 
 
