@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from vmpooler_tasks.model.health.parsing import parse_metrics, parse_reason, parse_reasons
-from vmpooler_tasks.model.health.reasons import HealthReason
+from vmpooler_tasks.model.health.reasons import ABOUT_FIELDS, MAX_ERROR_CHARACTERS, HealthReason, error_line
 from vmpooler_tasks.model.health.status import Status
 
 WHOLE: dict[str, Any] = {"code": "x", "severity": "degraded", "measured": 3, "threshold": 1, "pool": None}
@@ -34,6 +34,19 @@ def test_other_data_than_a_reason_is_refused(changed: dict[str, Any]) -> None:
     assert parse_reason(WHOLE).code == "x"
     with pytest.raises(ValueError):
         parse_reason({**WHOLE, **changed})
+
+
+def test_a_reason_is_read_back_with_all_that_it_is_about() -> None:
+    about = {name: f"a {name}" for name in ABOUT_FIELDS}
+    reason = HealthReason("x", Status.DEGRADED, 3, 1, **about)
+    assert parse_reason(reason.as_json()) == reason
+    assert HealthReason("x", Status.DEGRADED, 3, 1).as_json() == WHOLE  # what it is not about is left out
+
+
+def test_an_error_in_a_reason_is_one_bounded_line_without_secrets() -> None:
+    line = error_line("https://root:geheim@vcenter/ failed\nTraceback " + "x" * 1000)
+    assert line.startswith("https://[redacted]@vcenter/ failed\\nTraceback xxx")
+    assert len(line) == MAX_ERROR_CHARACTERS
 
 
 @pytest.mark.parametrize("name", ["code", "severity", "measured", "threshold"])

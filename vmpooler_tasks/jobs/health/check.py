@@ -202,8 +202,7 @@ def _log_assessment(assessment: Assessment, metrics: HealthMetrics) -> None:
     _log.log(level, "%s", status_line(assessment.status, metrics), extra={"status": str(assessment.status)})
     for reason in assessment.reasons:
         found, remedy = map(on_one_line, explain(reason))  # whoever writes to Redis may name a pool
-        named = {"pool": reason.pool, "queue": reason.queue, "provider": reason.provider}
-        extra = {"reason": str(reason.code), **{name: value for name, value in named.items() if value}}
+        extra = {"reason": str(reason.code), **reason.about()}
         if thread := kind_of_reason(reason.code).thread:
             _log.error("[!] [%s] worker thread died: %s", thread, found, extra=extra)
         else:

@@ -4,7 +4,7 @@ import json
 import math
 from typing import Any
 
-from vmpooler_tasks.model.health.reasons import HealthReason
+from vmpooler_tasks.model.health.reasons import ABOUT_FIELDS, HealthReason
 from vmpooler_tasks.model.health.status import Status
 
 
@@ -13,13 +13,13 @@ def parse_reason(data: Any) -> HealthReason:
     try:
         measured, threshold = float(data["measured"]), float(data["threshold"])
         severity = Status[data["severity"].upper()]
-        code, pool, queue, provider = data["code"], *(data.get(name) for name in ("pool", "queue", "provider"))
+        code, about = data["code"], {name: data.get(name) for name in ABOUT_FIELDS}
     except (AttributeError, IndexError, KeyError, OverflowError, TypeError) as error:
         raise ValueError(f"not a health reason: {data!r}") from error
-    has_texts = isinstance(code, str) and all(isinstance(name, str | None) for name in (pool, queue, provider))
+    has_texts = isinstance(code, str) and all(isinstance(text, str | None) for text in about.values())
     if not (has_texts and math.isfinite(measured) and math.isfinite(threshold)):
         raise ValueError(f"not a health reason: {data!r}")
-    return HealthReason(code, severity, measured, threshold, pool, queue, provider)
+    return HealthReason(code, severity, measured, threshold, **about)
 
 
 def parse_reasons(text: str) -> tuple[HealthReason, ...]:

@@ -10,6 +10,8 @@ from enum import StrEnum
 from typing import Any
 
 from vmpooler_tasks.model.health.status import Status
+from vmpooler_tasks.model.names import on_one_line
+from vmpooler_tasks.model.redaction import redacted_text
 
 
 class ReasonCode(StrEnum):
@@ -162,11 +164,24 @@ _UNKNOWN = ReasonKind(
 )
 
 
+ABOUT_FIELDS = ("pool", "queue", "provider", "host", "key", "error")
+"""The fields that say what a reason is about. JSON leaves out those that are None, but for `pool`."""
+
+MAX_ERROR_CHARACTERS = 200
+
+
+def error_line(text: str) -> str:
+    """Return an error as a reason shows it: on one line, without secrets, cut to MAX_ERROR_CHARACTERS."""
+    line = on_one_line(redacted_text(text))
+    return line if len(line) <= MAX_ERROR_CHARACTERS else f"{line[: MAX_ERROR_CHARACTERS - 1]}…"
+
+
 @dataclass(frozen=True, slots=True)
 class HealthReason:
-    """A measure beyond its threshold, and the pool, queue or provider that it is about.
+    """A measure beyond its threshold, and what it is about: a pool, a queue, a provider, a host or a key in Redis.
 
-    `code` is a `ReasonCode`, or any text where another version or VMPooler wrote it.
+    `code` is a `ReasonCode`, or any text where another version or VMPooler wrote it. `host`: a worker, a beat or a
+    machine. `error`: the last error, as `error_line` returns it.
     """
 
     code: str
@@ -176,6 +191,9 @@ class HealthReason:
     pool: str | None = None
     queue: str | None = None
     provider: str | None = None
+    host: str | None = None
+    key: str | None = None
+    error: str | None = None
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -184,14 +202,16 @@ class HealthReason:
             "measured": _rounded(self.measured),
             "threshold": _rounded(self.threshold),
             "pool": self.pool,
-            **{
-                name: value for name, value in (("queue", self.queue), ("provider", self.provider)) if value is not None
-            },
+            **{name: value for name, value in self.about().items() if name != "pool"},
         }
+
+    def about(self) -> dict[str, str]:
+        """Return what the reason is about, by the name of the field, without the fields that are None."""
+        return {name: value for name in ABOUT_FIELDS if (value := getattr(self, name)) is not None}
 
 
 def default_reason(code: ReasonCode, measured: float, threshold: float = 0, **about: str) -> HealthReason:
-    """Return a reason with the severity that the table gives its code. `about`: pool, queue, provider."""
+    """Return a reason with the severity that the table gives its code. `about`: the fields of ABOUT_FIELDS."""
     return HealthReason(code, REASONS[code].severity, measured, threshold, **about)
 
 
@@ -203,7 +223,7 @@ def kind_of_reason(code: str) -> ReasonKind:
 def explain(reason: HealthReason) -> tuple[str, str]:
     """Return what was found and what to do, as texts."""
     kind = kind_of_reason(reason.code)
-    values = {"queue": reason.queue, "provider": reason.provider, **reason.as_json()}
+    values = {**dict.fromkeys(ABOUT_FIELDS), **reason.as_json()}
     text: ReasonText = kind
     if kind.if_negative is not None and reason.measured < 0:
         text, values["measured"] = kind.if_negative, -values["measured"]
