@@ -42,6 +42,11 @@ class TaskSpec:
 
 _VM = ("vm", "pool", "request_id")
 
+
+def _vm_check(name: str, step: Step) -> TaskSpec:
+    return TaskSpec(name=name, queue=CHECK_QUEUE, is_repeated=True, has_own_lines=True, subject=_VM, step=step)
+
+
 TASKS: Mapping[str, TaskSpec] = {
     task.name: task
     for task in (
@@ -52,30 +57,9 @@ TASKS: Mapping[str, TaskSpec] = {
         TaskSpec(name=PROCESS_REQUESTS, is_repeated=True, has_own_lines=True),
         TaskSpec(name=CHECK_POOL, queue=CHECK_QUEUE, is_repeated=True, has_own_lines=True, subject=("pool",)),
         TaskSpec(name=CLONE_VM, queue=CLONE_QUEUE, has_own_lines=True, subject=_VM, step=Step.CLONE),
-        TaskSpec(
-            name=CHECK_PENDING_VM,
-            queue=CHECK_QUEUE,
-            is_repeated=True,
-            has_own_lines=True,
-            subject=_VM,
-            step=Step.CHECK_PENDING,
-        ),
-        TaskSpec(
-            name=CHECK_READY_VM,
-            queue=CHECK_QUEUE,
-            is_repeated=True,
-            has_own_lines=True,
-            subject=_VM,
-            step=Step.CHECK_READY,
-        ),
-        TaskSpec(
-            name=CHECK_RUNNING_VM,
-            queue=CHECK_QUEUE,
-            is_repeated=True,
-            has_own_lines=True,
-            subject=_VM,
-            step=Step.CHECK_RUNNING,
-        ),
+        _vm_check(CHECK_PENDING_VM, Step.CHECK_PENDING),
+        _vm_check(CHECK_READY_VM, Step.CHECK_READY),
+        _vm_check(CHECK_RUNNING_VM, Step.CHECK_RUNNING),
         TaskSpec(name=DESTROY_VM, queue=DESTROY_QUEUE, has_own_lines=True, subject=_VM, step=Step.DESTROY),
     )
 }
