@@ -96,7 +96,7 @@ WORKERS = b"vmpooler_tasks__workers"
 """Sorted set: JSON → epoch; workers with a heartbeat in the last 30 seconds, each with its queues."""
 
 AUDIT = b"vmpooler_tasks__audit"
-"""Stream: who redrove, deleted or purged what, when and why; about 10,000 entries."""
+"""Stream: who redrove, deleted, purged, paused or retried what, when and why; about 10,000 entries."""
 
 DESTROYS = b"vmpooler_tasks__destroys"
 """Sorted set: VM → epoch until which its destruction is leased or postponed."""
@@ -106,6 +106,12 @@ FENCES = b"vmpooler_tasks__fences"
 
 TEMPLATES = b"vmpooler_tasks__templates"
 """Hash: pool → template of its last VMs; a change drains the pool."""
+
+CLONE_TARGETS = b"vmpooler_tasks__clone_targets"
+"""Hash: pool → clone target of its last inspection ('' for none); a change allows a suspended pool one trial."""
+
+PAUSED = b"vmpooler_tasks__paused"
+"""Hash: pool → JSON of its pause: `state` (paused, draining), `since`, `who`, `why`."""
 
 DELIVERIES = b"vmpooler_tasks__deliveries"
 """Hash: task → number of times that it was delivered again."""

@@ -11,7 +11,7 @@ from vmpooler_tasks.store.deadletters import recent_failures
 from vmpooler_tasks.store.deadletters.recent_failures import PoolFailures
 from vmpooler_tasks.store.health import snapshot
 from vmpooler_tasks.store.health.snapshot import Snapshot
-from vmpooler_tasks.store.pools import cloning
+from vmpooler_tasks.store.pools import clones as clones_in_flight
 
 RECENT_SECONDS = 3600.0
 """A failure counts as recent for this long."""
@@ -61,7 +61,7 @@ def overview(
         broker=broker,
         now=now,
     )
-    clones = cloning.count_by_pool(db)
+    clones = clones_in_flight.count_by_pool(db)
     failures = recent_failures.count_by_pool(db, since=now - RECENT_SECONDS, now=now)
     rows = [_row(settings, found, name, clones.get(name, 0), failures.get(name, NO_FAILURES)) for name in found.pools]
     return found, rows

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from vmpooler_tasks.errors import VmpoolerTasksError
 from vmpooler_tasks.model.names import DeadLetterQueue, Queue, readable
+from vmpooler_tasks.model.pools.pause import Pause
 from vmpooler_tasks.model.pools.sizes import size_in_effect
 from vmpooler_tasks.store import keys
 from vmpooler_tasks.store.fleet import workers
@@ -15,6 +16,7 @@ from vmpooler_tasks.store.fleet.beats import BEAT_ALIVE_SECONDS
 from vmpooler_tasks.store.fleet.schedule import CLAIM_SUFFIX
 from vmpooler_tasks.store.fleet.workers import WORKER_ALIVE_SECONDS, Worker
 from vmpooler_tasks.store.health.record import read_errors
+from vmpooler_tasks.store.pools.pauses import parse_pause
 from vmpooler_tasks.store.redis.connection import Database
 from vmpooler_tasks.store.redis.numbers import finite, leading_number
 from vmpooler_tasks.store.redis.reads import Reads, Replies
@@ -27,13 +29,14 @@ class PoolSnapshot:
     """One pool. `override`: its size as it was set through the API; `registered_size`: as VMPooler registered it.
 
     `vms` lacks a queue whose key is of another type. `suspended_until`: epoch until which the circuit breaker suspends
-    the pool (in the past: until a clone succeeds), None if it does not.
+    the pool (in the past: until a clone succeeds), None if it does not. `pause`: by its operator, or None.
     """
 
     override: str | None
     registered_size: int
     vms: Mapping[Queue, int]
     suspended_until: float | None
+    pause: Pause | None = None
 
     def size(self, configured: int | None) -> int:
         """Return the VMs that the pool shall have ready; `configured` is None where no configuration names it."""
@@ -146,6 +149,7 @@ def _add_pools(reads: Reads, pools: Sequence[str]) -> None:
         reads.add(("override", pool), "HGET", keys.POOL_SIZES, pool)
         reads.add(("size", pool), "HGET", keys.pool(pool), "size")
         reads.add(("breaker", pool), "HGET", keys.pool_breaker(pool), "open_until")
+        reads.add(("pause", pool), "HGET", keys.PAUSED, pool)
         for queue in COUNTED_QUEUES:
             reads.add((queue, pool), "SCARD", keys.queue(queue, pool))
 
@@ -188,11 +192,13 @@ def _snapshot(
 
 
 def _pool(replies: Replies, pool: str) -> PoolSnapshot:
+    pause = replies.get(("pause", pool))
     return PoolSnapshot(
         override=_text(replies.get(("override", pool))),
         registered_size=leading_number(replies.get(("size", pool))),
         vms={queue: replies.get((queue, pool)) for queue in COUNTED_QUEUES if (queue, pool) in replies},
         suspended_until=_number(replies.get(("breaker", pool))),
+        pause=None if pause is None else parse_pause(pause),
     )
 
 

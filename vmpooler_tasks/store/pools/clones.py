@@ -1,5 +1,6 @@
 """Clones in flight: started, claimed by a worker, finished or failed. A fence guards each step; each is one script."""
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +15,8 @@ from vmpooler_tasks.store.pools.failures import DeadLetterWrite, FailedVm, read_
 from vmpooler_tasks.store.pools.handover import Handover
 from vmpooler_tasks.store.redis.arguments import counted_words, field_words
 from vmpooler_tasks.store.redis.connection import Database
+
+_SLOTS = (keys.POOL_SLOTS, keys.REQUEST_SLOTS)
 
 REAP_PAGE = 500
 """Clones that one call takes from dead workers."""
@@ -198,7 +201,7 @@ def is_in_flight(db: Database, vm: str) -> bool:
     """Return True if the VM's clone is running or waits for a worker."""
     with db.translated_errors(keys.POOL_SLOTS.key, keys.REQUEST_SLOTS.key):
         pipe = db.client.pipeline(transaction=False)
-        for slots in (keys.POOL_SLOTS, keys.REQUEST_SLOTS):
+        for slots in _SLOTS:
             pipe.zscore(slots.key, vm)
         return any(score is not None for score in pipe.execute())
 
@@ -207,6 +210,29 @@ def in_flight(db: Database) -> set[bytes]:
     """Return all VMs whose clones are running or wait for a worker, for pools and requests."""
     with db.translated_errors(keys.POOL_SLOTS.key, keys.REQUEST_SLOTS.key):
         pipe = db.client.pipeline(transaction=False)
-        for slots in (keys.POOL_SLOTS, keys.REQUEST_SLOTS):
+        for slots in _SLOTS:
             pipe.zrange(slots.key, 0, -1)
         return {vm for found in pipe.execute() for vm in found}
+
+
+def count_by_pool(db: Database) -> dict[str, int]:
+    """Return how many pending VMs of each pool are being cloned, in one round trip, or three if there are any."""
+    in_flight = sorted(set().union(*_read(db, [("ZRANGE", slots.key, 0, -1) for slots in _SLOTS])))
+    vms: defaultdict[str, list[bytes]] = defaultdict(list)
+    for vm, pool in zip(in_flight, _read(db, [("HGET", keys.vm(vm), "pool") for vm in in_flight]), strict=True):
+        if pool:
+            vms[readable(pool)].append(vm)
+    pending = _read(db, [("SMISMEMBER", keys.queue(Queue.PENDING, pool), *names) for pool, names in vms.items()])
+    return {pool: sum(flags) for pool, flags in zip(vms, pending, strict=True)}
+
+
+def _read(db: Database, commands: Sequence[tuple[Any, ...]]) -> list[Any]:
+    """Return the replies; a key of another type holds nothing."""
+    if not commands:
+        return []
+    with db.translated_errors():
+        pipe = db.client.pipeline(transaction=False)
+        for command in commands:
+            pipe.execute_command(*command)
+        replies = pipe.execute(raise_on_error=False)
+    return [() if isinstance(reply, Exception) else reply for reply in replies]
