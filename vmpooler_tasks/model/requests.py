@@ -1,6 +1,6 @@
 """On-demand requests: the VMs that they ask for, and the queued clones. VMPooler defines both text formats."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -103,3 +103,77 @@ def _is_utf_8(text: str) -> bool:
 def total(wanted: Iterable[Wanted]) -> int:
     """Return the number of VMs that all parts ask for."""
     return sum(part.count for part in wanted)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cancellation:
+    """The effect of a cancellation. `completed`: the VMs of the request that were moved to completed.
+
+    `status_before` is "" for a request that was open, and is cancelled now; "gone" if there was none; else a
+    RequestStatus: the request was closed already, and nothing changed.
+    """
+
+    status_before: str
+    completed: tuple[str, ...] = ()
+
+    @property
+    def is_cancelled(self) -> bool:
+        return not self.status_before
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestPart:
+    """One part of a request and how far it is. `queued`: clones that have not started; `cloning`: those that have."""
+
+    wanted: Wanted
+    delivered: int
+    queued: int
+    cloning: int
+
+    def as_json(self) -> dict[str, str | int]:
+        return {
+            "name": self.wanted.alias,
+            "pool": self.wanted.pool,
+            "count": self.wanted.count,
+            "delivered": self.delivered,
+            "queued": self.queued,
+            "cloning": self.cloning,
+        }
+
+
+def part_of(wanted: Wanted, *, delivered: int, queued: int, is_filling: bool) -> RequestPart:
+    """Return a part of a request. Of an open request, what is neither delivered nor queued is being cloned."""
+    queued = min(queued, wanted.count)
+    cloning = max(0, wanted.count - delivered - queued) if is_filling else 0
+    return RequestPart(wanted=wanted, delivered=delivered, queued=queued, cloning=cloning)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Obstacles:
+    """What keeps clones of requests from starting: pool → reason, and whether all slots for clones are in use."""
+
+    by_pool: Mapping[str, str]
+    has_free_slots: bool
+    max_clones: int
+
+
+def waits_for(stage: RequestStage, parts: Sequence[RequestPart], obstacles: Obstacles, *, manages: bool) -> list[str]:
+    """Return what an open request waits for, one text for each thing. `manages`: these workers manage the pools."""
+    if stage is RequestStage.WAITING:
+        return ["a worker has to accept it" if manages else "VMPooler's manager has to accept it"]
+    texts = []
+    for part in parts:
+        count, pool = part.wanted.count, part.wanted.pool
+        if part.cloning:
+            texts.append(f"{part.cloning} of {count} VMs of {pool}: cloning")
+        if part.queued:
+            texts.append(f"{part.queued} of {count} VMs of {pool}: {_hold(pool, obstacles)}")
+    return texts or ["all VMs are delivered: a worker has to mark it ready"]
+
+
+def _hold(pool: str, obstacles: Obstacles) -> str:
+    if pool in obstacles.by_pool:
+        return obstacles.by_pool[pool]
+    if not obstacles.has_free_slots:
+        return f"{obstacles.max_clones} clones for requests run already (ondemand_clone_limit)"
+    return "clones start within seconds"

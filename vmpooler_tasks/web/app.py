@@ -10,7 +10,18 @@ from vmpooler_tasks.clock import Clock
 from vmpooler_tasks.config import Settings
 from vmpooler_tasks.store import Database
 from vmpooler_tasks.web import headers, pages, problems
-from vmpooler_tasks.web.api import audit, deadletters, health, metrics, overview, probes, purge, redrive, session
+from vmpooler_tasks.web.api import (
+    audit,
+    deadletters,
+    health,
+    metrics,
+    overview,
+    probes,
+    purge,
+    redrive,
+    requests,
+    session,
+)
 from vmpooler_tasks.web.bind import allowed_hosts
 from vmpooler_tasks.web.identity import Authenticator
 from vmpooler_tasks.web.site import Site
@@ -50,7 +61,7 @@ def create_app(settings: Settings, db: Database, clock: Clock, broker: Database 
     app.state.authenticator = Authenticator(settings, db)
     problems.install(app)
     # redrive before /dlq/{id}
-    for part in (session, health, overview, audit, redrive, deadletters, purge, probes, metrics):
+    for part in (session, health, overview, audit, redrive, deadletters, requests, purge, probes, metrics):
         app.include_router(part.router)
     pages.install(app)
     app.add_middleware(RequestBodyLimitMiddleware, max_body_size=MAX_BODY_BYTES)

@@ -25,6 +25,7 @@ READING = (
     "/api/v1/queue/dlq/stats",
     "/api/v1/queue/redrives",
     "/api/v1/queue/purge",
+    "/api/v1/queue/requests",
 )
 CHANGES: tuple[tuple[str, str, object], ...] = (
     ("POST", "/api/v1/queue/dlq/delete", {"every": True}),
@@ -32,6 +33,7 @@ CHANGES: tuple[tuple[str, str, object], ...] = (
     ("POST", "/api/v1/queue/purge", {}),
     ("POST", "/api/v1/queue/redrives/none/cancel", {}),
     ("DELETE", "/api/v1/queue/dlq/none", None),
+    ("DELETE", "/api/v1/queue/requests/none", None),
 )
 
 

@@ -153,8 +153,23 @@ def close(
     db: Database, request_id: bytes, wanted: Sequence[Wanted], reason: str, keep_seconds: float
 ) -> tuple[RequestStatus, list[str]]:
     """Close the request; an open one fails for this reason. Return its status, and the VMs moved to completed."""
-    name = request_id.decode(errors="surrogateescape")
-    places = [
+    status, completed = db.run(
+        "requests/close",
+        [
+            keys.request(request_id),
+            keys.WAITING_REQUESTS,
+            keys.PROCESSING_REQUESTS,
+            keys.PENDING_ONDEMAND_CLONES,
+            *part_keys(request_id, wanted),
+        ],
+        [request_id, reason, int(keep_seconds), *possible_items(request_id, wanted)],
+    )
+    return RequestStatus(status.decode()), [vm.decode(errors="backslashreplace") for vm in completed]
+
+
+def part_keys(request_id: bytes, wanted: Sequence[Wanted]) -> list[bytes]:
+    """Return the keys delivered, running, completed, for each part of the request."""
+    return [
         key
         for part in wanted
         for key in (
@@ -163,23 +178,16 @@ def close(
             keys.queue(Queue.COMPLETED, part.pool),
         )
     ]
-    items = [
+
+
+def possible_items(request_id: bytes, wanted: Sequence[Wanted]) -> list[bytes]:
+    """Return the items of the request in every form that may be queued: each count of clones that are left."""
+    name = request_id.decode(errors="surrogateescape")
+    return [
         _raw(str(CloneItem(Wanted(part.alias, part.pool, count), name)))
         for part in wanted
         for count in range(part.count + 1)
     ]
-    status, completed = db.run(
-        "requests/close",
-        [
-            keys.request(request_id),
-            keys.WAITING_REQUESTS,
-            keys.PROCESSING_REQUESTS,
-            keys.PENDING_ONDEMAND_CLONES,
-            *places,
-        ],
-        [request_id, reason, int(keep_seconds), *items],
-    )
-    return RequestStatus(status.decode()), [vm.decode(errors="backslashreplace") for vm in completed]
 
 
 def read_retry_count(db: Database, request_id: bytes) -> int:

@@ -1,5 +1,6 @@
 -- uses: requests/status
 -- uses: requests/close_status
+-- uses: requests/withdraw
 -- Closes a request. An open one fails for the reason. Its queued items are removed, its keys expire, and its delivered VMs go to
 -- completed unless the request is ready.
 -- KEYS   1: the request   2: requests waiting   3: requests being filled   4: items
@@ -15,15 +16,4 @@ if not status then
   set_final_status(request, status, reason)
 end
 expire_once(request, keep_seconds)
-for k = 5, #KEYS, 3 do expire_once(KEYS[k], keep_seconds) end
-redis.call('ZREM', waiting, id)
-redis.call('ZREM', filling, id)
-for i = 4, #ARGV do redis.call('ZREM', items, ARGV[i]) end
-local moved = {}
-for k = 5, status == 'ready' and 0 or #KEYS, 3 do
-  local delivered, running, completed = KEYS[k], KEYS[k + 1], KEYS[k + 2]
-  for _, vm in ipairs(redis.call('SMEMBERS', delivered)) do
-    if redis.call('SMOVE', running, completed, vm) == 1 then moved[#moved + 1] = vm end
-  end
-end
-return {status, moved}
+return {status, withdraw(id, waiting, filling, items, keep_seconds, 5, 4, status == 'ready')}
