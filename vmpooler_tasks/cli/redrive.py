@@ -16,7 +16,7 @@ from vmpooler_tasks.cli.shared.program import PROGRAM
 from vmpooler_tasks.clock import system_clock
 from vmpooler_tasks.errors import InvalidInputError, VmpoolerTasksError
 from vmpooler_tasks.jobs.redrive import run as job
-from vmpooler_tasks.jobs.redrive.eligibility import forecast
+from vmpooler_tasks.jobs.redrive.preview import EXPECTED, Preview, preview
 from vmpooler_tasks.jobs.redrive.run import Selection
 from vmpooler_tasks.model.deadletters.filters import DeadLetterFilter, filter_of, refuse_everything
 from vmpooler_tasks.model.redrive import (
@@ -139,11 +139,11 @@ def _start(context: Context, arguments: RedriveArguments) -> None:
     _refuse_missing(arguments, selection)
     is_preview = arguments.dry_run or not selection.dead_letters
     if is_preview or not arguments.yes:
-        expected = forecast(context.db, context.settings, OWN, selection.dead_letters)
+        found = preview(context.db, context.settings, OWN, selection)
         if is_preview:
-            _print_preview(selection, expected, arguments.as_json)
+            _print_preview(found, arguments.as_json)
             return
-        click.confirm(f"Run {_summary(expected)}?", abort=True, err=True)
+        click.confirm(f"Run {_summary(found.expected)}?", abort=True, err=True)
     order = RunOptions(who=who_am_i(), why=arguments.why, rate=arguments.rate, max_failed_percent=arguments.max_failed)
     _drive(context, job.start(context.db, selection, order, system_clock()), arguments)
 
@@ -171,19 +171,31 @@ def _summary(expected: Mapping[RedriveOutcome, int]) -> str:
     return f"{again}{of_all} dead letters again{others}"
 
 
-def _print_preview(selection: Selection, expected: Mapping[RedriveOutcome, int], as_json: bool) -> None:
+def _print_preview(found: Preview, as_json: bool) -> None:
     if as_json:
-        print_json(selection.as_json(expected))
+        print_json(found.as_json())
         return
-    if groups := selection.groups():
+    if found.groups:
+        numbers = ("COUNT", "RUN", "CLOSE", "KEEP")
         print_table(
-            ("COUNT", "QUEUE", "POOL", "ERROR"),
-            [(count, queue, pool or "-", error[:MESSAGE_WIDTH]) for (queue, pool, error), count in groups],
-            numbers=("COUNT",),
+            (*numbers, "QUEUE", "POOL", "ERROR"),
+            [
+                (
+                    group.count,
+                    *(group.expected[outcome] for outcome in EXPECTED),
+                    group.queue,
+                    group.pool or "-",
+                    group.error[:MESSAGE_WIDTH],
+                )
+                for group in found.groups
+            ],
+            numbers=numbers,
         )
-    print_line(f"Would run {_summary(expected)}.")
-    if selection.poisoned:
-        print_line(f"! {selection.poisoned} came back too often and are left out: name them by id", "yellow")
+    print_line(f"Would run {_summary(found.expected)}.")
+    for (outcome, reason), count in found.reasons.most_common():
+        print_line(f"  {'close' if outcome is RedriveOutcome.OBSOLETE else 'keep'} {count}: {reason}")
+    if found.poisoned:
+        print_line(f"! {found.poisoned} came back too often and are left out: name them by id", "yellow")
 
 
 def _drive(context: Context, run: str, arguments: RedriveArguments) -> None:

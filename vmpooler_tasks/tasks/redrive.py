@@ -13,8 +13,8 @@ from vmpooler_tasks.config import Settings
 from vmpooler_tasks.errors import InvalidInputError
 from vmpooler_tasks.jobs.pools.context import Work
 from vmpooler_tasks.jobs.redrive import run as job
-from vmpooler_tasks.jobs.redrive.eligibility import forecast
 from vmpooler_tasks.jobs.redrive.options import read_options
+from vmpooler_tasks.jobs.redrive.preview import preview
 from vmpooler_tasks.model.redrive import Lineage, RunOptions, RunState
 from vmpooler_tasks.store.redrive.steps import TaskMessage
 from vmpooler_tasks.tasks import registry as names
@@ -82,7 +82,7 @@ def redrive(self: Task, run: str | None = None, **options: Any) -> dict[str, Any
         order = read_options(options)
         selection = job.select(database(), order.filter(), order.limit)
         if order.dry_run or not selection.dead_letters:
-            return selection.as_json(forecast(database(), settings(), names.OWN, selection.dead_letters))
+            return preview(database(), settings(), names.OWN, selection).as_json()
         run_options = RunOptions(
             who=order.who or f"task {self.request.id}",
             why=order.why,

@@ -202,7 +202,7 @@ def test_a_task_with_a_name_of_ours_that_nobody_knows_is_kept(
     assert world.left() == {kept}
     assert waiting(world) == {}
     assert (
-        f"[*] [redrive] {kept} of vmpooler_tasks.no_such_task: kept: no worker of ours knows this task"
+        f"[*] [redrive] {kept} of vmpooler_tasks.no_such_task: kept: no worker knows this task"
         in caplog.messages
     )
 

@@ -21,7 +21,7 @@ from vmpooler_tasks.config import RedisSection, Settings
 from vmpooler_tasks.errors import InvalidInputError, WrongTypeError
 from vmpooler_tasks.jobs.deadletters.query import find
 from vmpooler_tasks.jobs.redrive import run as job
-from vmpooler_tasks.jobs.redrive.eligibility import forecast
+from vmpooler_tasks.jobs.redrive.preview import Preview, preview
 from vmpooler_tasks.jobs.requests import fulfil
 from vmpooler_tasks.model.deadletters.entry import dead_letter_id
 from vmpooler_tasks.model.deadletters.filters import DeadLetterFilter
@@ -121,10 +121,13 @@ class Redriver(PoolWorld):
     def expected_counts(self, *ids: str, **wanted: Any) -> dict[str, int]:
         """Return the forecast of a preview, which changes nothing."""
         before = self.snapshot()
-        dead_letters = job.select(self.db, DeadLetterFilter(ids=frozenset(ids), **wanted)).dead_letters
-        expected = forecast(self.db, self.settings, OWN, dead_letters)
+        found = self.preview(*ids, **wanted)
         assert self.snapshot() == before
-        return {str(what): count for what, count in expected.items() if count}
+        return {str(what): count for what, count in found.expected.items() if count}
+
+    def preview(self, *ids: str, **wanted: Any) -> Preview:
+        selection = job.select(self.db, DeadLetterFilter(ids=frozenset(ids), **wanted))
+        return preview(self.db, self.settings, OWN, selection)
 
     def messages(self, queue: str = "vmpooler.clone") -> list[Message]:
         """Return the messages in this queue, in the order in which workers take them."""
@@ -236,9 +239,38 @@ def test_a_preview_groups_by_queue_pool_and_error_and_changes_nothing(world: Red
         world.dead_letter(age=number, error_message=f"no answer in {number} s")
     world.dead_letter("pending", pool="other")
     before = world.snapshot()
-    found = job.select(world.db, DeadLetterFilter())
-    assert found.groups() == [(("clone", POOL, "E: no answer in <n> s"), 3), (("pending", "other", "E: no"), 1)]
+    found = world.preview().as_json()
     assert world.snapshot() == before
+    assert [(one["queue"], one["pool"], one["error"], one["count"]) for one in found["groups"]] == [
+        ("clone", POOL, "E: no answer in <n> s", 3),
+        ("pending", "other", "E: no", 1),
+    ]
+
+
+def test_a_preview_says_of_each_group_how_many_run_and_how_many_close_and_why(world: Redriver) -> None:
+    for number in range(3):
+        world.dead_letter(age=number)
+    world.dead_letter("pending", age=90, pool="other")
+    world.dead_letter("tasks", vm="", pool="", task="some.task", kwargs={"password": "[redacted]"})
+    found = world.preview().as_json()
+    missing = found["groups"][0]["expected"]["redriven"]
+    assert 0 < missing < 3, "the pool lacks fewer VMs than there are dead letters"
+    assert found["expected"] == {"redriven": missing, "obsolete": 4 - missing, "kept": 1}
+    assert [(one["expected"], one["reasons"]) for one in found["groups"]] == [
+        (
+            {"redriven": missing, "obsolete": 3 - missing, "kept": 0},
+            [{"outcome": "obsolete", "reason": "its pool is full", "count": 3 - missing}],
+        ),
+        (
+            {"redriven": 0, "obsolete": 1, "kept": 0},
+            [{"outcome": "obsolete", "reason": "its pool is not configured any more", "count": 1}],
+        ),
+        (
+            {"redriven": 0, "obsolete": 0, "kept": 1},
+            [{"outcome": "kept", "reason": "its arguments were redacted", "count": 1}],
+        ),
+    ]
+    assert sum(one["count"] for one in found["reasons"]) == 5 - missing
 
 
 def test_a_queue_of_the_wrong_type_is_an_error_before_anything_is_begun(world: Redriver) -> None:

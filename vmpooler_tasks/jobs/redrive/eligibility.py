@@ -1,10 +1,10 @@
 """Decide which dead letters can be run again, and forecast what a run would do. Nothing here changes anything."""
 
 import json
-from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import compress
+from typing import NamedTuple
 
 from vmpooler_tasks.config import Pool, Settings
 from vmpooler_tasks.model.deadletters.entry import StoredDeadLetter
@@ -22,24 +22,39 @@ from vmpooler_tasks.store.vmpooler import queues
 LIVING = (Queue.PENDING, Queue.READY, Queue.RUNNING)
 
 
-def decided_outcome(dead_letter: StoredDeadLetter, own: OwnTasks) -> tuple[RedriveOutcome, str] | None:
-    """Return (outcome, reason) if they do not depend on the state of Redis; None for one that can be run again."""
+class Decision(NamedTuple):
+    """What a run does with a dead letter, and why. One that runs again needs no reason."""
+
+    outcome: RedriveOutcome
+    reason: str = ""
+
+
+RUNS_AGAIN = Decision(RedriveOutcome.REDRIVEN)
+
+
+def decided_outcome(dead_letter: StoredDeadLetter, own: OwnTasks) -> Decision | None:
+    """Return the decision if it does not depend on the state of Redis; None for one that can be run again."""
     if not _has_valid_names(dead_letter):
-        return RedriveOutcome.KEPT, "a name in it is not valid text"
+        return Decision(RedriveOutcome.KEPT, "a name in it is not valid text")
     if dead_letter.queue is not DeadLetterQueue.TASKS:
         has_both = dead_letter.text("vm") and dead_letter.text("pool")
-        return None if has_both else (RedriveOutcome.KEPT, "it names no VM or no pool")
+        return None if has_both else Decision(RedriveOutcome.KEPT, "it names no VM or no pool")
     task = dead_letter.text("task")
     if task in own.repeated:
-        return RedriveOutcome.OBSOLETE, "its task is repeated by the schedule"
+        return Decision(RedriveOutcome.OBSOLETE, "the schedule repeats its task")
     args, kwargs = dead_letter.fields.get("args"), dead_letter.fields.get("kwargs")
     if not task or not isinstance(args, list | None) or not isinstance(kwargs, dict | None):
-        return RedriveOutcome.KEPT, "it is not a task"
+        return Decision(RedriveOutcome.KEPT, "it is not a task")
     if own.lacks(task):
-        return RedriveOutcome.KEPT, "no worker of ours knows this task"
-    if REDACTED in json.dumps([args, kwargs]):
-        return RedriveOutcome.KEPT, "its arguments were redacted"
+        return Decision(RedriveOutcome.KEPT, "no worker knows this task")
+    if has_redacted([args, kwargs]):
+        return Decision(RedriveOutcome.KEPT, "its arguments were redacted")
     return None
+
+
+def has_redacted(arguments: object) -> bool:
+    """Return whether a secret was removed from these arguments: a task cannot run with what is left."""
+    return REDACTED in json.dumps(arguments)
 
 
 def _has_valid_names(dead_letter: StoredDeadLetter) -> bool:
@@ -67,11 +82,11 @@ def count_wanted(db: Database, request_id: bytes, alias: str, pool: str) -> int 
 
 def forecast(
     db: Database, settings: Settings, own: OwnTasks, dead_letters: Iterable[StoredDeadLetter]
-) -> Counter[RedriveOutcome]:
-    """Return the count of each outcome that a run over these dead letters would have now."""
+) -> list[Decision]:
+    """Return what a run over these dead letters would do now with each of them, in their order."""
     dead_letters = list(dead_letters)
     now = _Forecast(db, settings, own, _read_places(db, dead_letters))
-    return Counter(map(now.outcome, dead_letters))
+    return list(map(now.decision, dead_letters))
 
 
 def _read_places(db: Database, dead_letters: Iterable[StoredDeadLetter]) -> dict[tuple[str, str], set[Queue]]:
@@ -103,25 +118,33 @@ class _Forecast:
     places: Mapping[tuple[str, str], Collection[Queue]]
     missing: dict[tuple[str, str, str], int] = field(default_factory=dict)
 
-    def outcome(self, dead_letter: StoredDeadLetter) -> RedriveOutcome:
-        """Return the outcome of the next dead letter."""
+    def decision(self, dead_letter: StoredDeadLetter) -> Decision:
+        """Return the decision about the next dead letter."""
         if decided := decided_outcome(dead_letter, self.own):
-            return decided[0]
-        pool = dead_letter.text("pool")
-        queued = self.places.get((pool, dead_letter.text("vm")), ())
-        if dead_letter.queue is DeadLetterQueue.TASKS:
-            is_late = dead_letter.text("task") == self.own.destroy and Queue.COMPLETED not in queued
-            return RedriveOutcome.OBSOLETE if is_late else RedriveOutcome.REDRIVEN
-        request, alias = dead_letter.text("request_id"), dead_letter.text("pool_alias")
+            return decided
+        queued = self.places.get((dead_letter.text("pool"), dead_letter.text("vm")), ())
+        if dead_letter.queue is not DeadLetterQueue.TASKS:
+            return self._decision_of_vm(dead_letter, queued)
+        if dead_letter.text("task") == self.own.destroy and Queue.COMPLETED not in queued:
+            return Decision(RedriveOutcome.OBSOLETE, "its VM is not in completed any more")
+        return RUNS_AGAIN
+
+    def _decision_of_vm(self, dead_letter: StoredDeadLetter, queued: Collection[Queue]) -> Decision:
+        pool, request, alias = map(dead_letter.text, ("pool", "request_id", "pool_alias"))
+        if self.settings.pool(pool) is None:
+            return Decision(RedriveOutcome.OBSOLETE, "its pool is not configured any more")
+        if living := next((queue for queue in LIVING if queue in queued), None):
+            return Decision(RedriveOutcome.OBSOLETE, f"its VM exists: it is {living}")
         place = (pool, request, alias)
         if place not in self.missing:
             self.missing[place] = self._count_missing(*place)
-        if self.missing[place] <= 0 or any(queue in LIVING for queue in queued):
-            return RedriveOutcome.OBSOLETE
+        if self.missing[place] <= 0:
+            why = "its request has ended or has all its VMs" if request else "its pool is full"
+            return Decision(RedriveOutcome.OBSOLETE, why)
         if not request and not self.settings.config.manage_pools:
-            return RedriveOutcome.KEPT
+            return Decision(RedriveOutcome.KEPT, "VMPooler fills its pool itself (manage_pools is off)")
         self.missing[place] -= 1
-        return RedriveOutcome.REDRIVEN
+        return RUNS_AGAIN
 
     def _count_missing(self, name: str, request: str, alias: str) -> int:
         pool = self.settings.pool(name)

@@ -8,7 +8,6 @@ crash as well, and nothing is lost or doubled.
 import logging
 import time
 import uuid
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -22,7 +21,7 @@ from vmpooler_tasks.jobs.deadletters import query
 from vmpooler_tasks.jobs.pools.context import Work
 from vmpooler_tasks.jobs.pools.inspect import SPARE_NAMES, first_metadata, planned_until
 from vmpooler_tasks.jobs.redrive.eligibility import count_wanted, decided_outcome, size_of
-from vmpooler_tasks.model.deadletters.entry import StoredDeadLetter, error_of
+from vmpooler_tasks.model.deadletters.entry import StoredDeadLetter
 from vmpooler_tasks.model.deadletters.filters import DeadLetterFilter
 from vmpooler_tasks.model.names import DeadLetterQueue, on_one_line
 from vmpooler_tasks.model.pools.lifecycle import Step
@@ -43,9 +42,6 @@ from vmpooler_tasks.store.redrive.runs import FAILED_AGAIN, Run
 from vmpooler_tasks.store.redrive.steps import Successor, TaskMessage
 
 _log = logging.getLogger("vmpooler_tasks.redrive")
-
-EXPECTED = (RedriveOutcome.REDRIVEN, RedriveOutcome.OBSOLETE, RedriveOutcome.KEPT)
-"""Outcomes that a preview can forecast."""
 
 WAIT_SECONDS = 1.0
 """Pause while no slot for a clone is free."""
@@ -72,21 +68,6 @@ class Selection:
 
     dead_letters: Sequence[StoredDeadLetter]
     poisoned: int
-
-    def groups(self) -> list[tuple[tuple[str, str, str], int]]:
-        """Return ((queue, pool, error class and message), count), the most frequent first."""
-        counted = Counter((str(entry.queue), entry.text("pool"), error_of(entry)) for entry in self.dead_letters)
-        return counted.most_common()
-
-    def as_json(self, expected: Mapping[RedriveOutcome, int]) -> dict[str, Any]:
-        """Return the preview. `expected` is the forecast of a run."""
-        return {
-            "dry_run": True,
-            "selected": len(self.dead_letters),
-            "poisoned": self.poisoned,
-            "expected": {str(outcome): expected.get(outcome, 0) for outcome in EXPECTED},
-            "groups": [{"queue": q, "pool": p, "error": e, "count": n} for (q, p, e), n in self.groups()],
-        }
 
 
 def select(db: Database, wanted: DeadLetterFilter, limit: int | None = None) -> Selection:

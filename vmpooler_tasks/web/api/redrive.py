@@ -8,7 +8,7 @@ from fastapi import APIRouter, HTTPException, Path, Response
 from vmpooler_tasks.errors import InvalidInputError, StoreUnavailableError
 from vmpooler_tasks.jobs.deadletters import query
 from vmpooler_tasks.jobs.redrive import run as job
-from vmpooler_tasks.jobs.redrive.eligibility import forecast
+from vmpooler_tasks.jobs.redrive.preview import preview
 from vmpooler_tasks.model.redrive import RunOptions
 from vmpooler_tasks.store.redrive import runs
 from vmpooler_tasks.store.redrive.runs import Run
@@ -51,8 +51,7 @@ def start(site: Here, who: Operator, body: RedriveBody, response: Response) -> P
         selection = job.select(site.db, wanted, body.limit)
         if body.dry_run or not selection.dead_letters:
             response.status_code = HTTPStatus.OK
-            expected = forecast(site.db, site.settings, OWN, selection.dead_letters)
-            return PreviewResponse.model_validate(selection.as_json(expected))
+            return PreviewResponse.model_validate(preview(site.db, site.settings, OWN, selection).as_json())
     options = RunOptions(who=audited(who), why=body.why, rate=body.rate, max_failed_percent=body.max_failed_percent)
     run = job.start(site.db, selection, options, site.clock())
     try:

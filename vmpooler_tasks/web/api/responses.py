@@ -167,11 +167,21 @@ class DeletionResponse(BaseModel):
     deleted: int
 
 
-class PreviewGroup(BaseModel):
+class PreviewReason(BaseModel):
+    """Why some dead letters would not run again: they are closed as `obsolete`, or `kept`."""
+
+    outcome: str
+    reason: str
+    count: int
+
+
+class PreviewGroupItem(BaseModel):
     queue: str
     pool: str
     error: str
     count: int
+    expected: dict[str, int] = Field(description="the count of each outcome")
+    reasons: list[PreviewReason]
 
 
 class PreviewResponse(BaseModel):
@@ -179,9 +189,10 @@ class PreviewResponse(BaseModel):
 
     dry_run: bool
     selected: int
-    poisoned: int
-    expected: dict[str, int]
-    groups: list[PreviewGroup]
+    poisoned: int = Field(description="left out, since they came back too often")
+    expected: dict[str, int] = Field(description="the count of each outcome: redriven, obsolete (closed), kept")
+    reasons: list[PreviewReason]
+    groups: list[PreviewGroupItem]
 
 
 class RunResponse(BaseModel):
