@@ -3,7 +3,7 @@
 import csv
 import json
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain, islice
 from typing import IO, Any
 
@@ -93,15 +93,32 @@ def show(context: Context, ids: tuple[str, ...], as_json: bool) -> None:
     entries = list(job.find(context.db, _readable(context, DeadLetterFilter(ids=frozenset(ids)))))
     _refuse_missing(ids, entries)
     if as_json:
-        print_json([entry.as_json() for entry in entries])
+        print_json([job.detail(entry) for entry in entries])
         return
     for entry in entries:
-        for name, value in entry.as_json().items():
+        for name, value in {**entry.as_json(), "attempts": _attempts(entry)}.items():
             first, *others = _text(value).rstrip().split("\n")
             print_line(f"{name + ':':<14} {first}")
             for line in others:
                 print_line(" " * 15 + line)
         print_line("")
+
+
+def _attempts(entry: StoredDeadLetter) -> str:
+    """Return the attempts as lines of text, in order of time."""
+    found = job.detail(entry)
+    unknown = found["attempts_unknown"]
+    return "\n".join([*([f"{unknown} older, not kept"] if unknown else []), *map(_attempt, found["attempts"])])
+
+
+def _attempt(attempt: Mapping[str, Any]) -> str:
+    vm, what = attempt.get("vm"), f"{attempt.get('error_class', '')}: {attempt.get('error_message', '')}"
+    text = f"{attempt.get('failed_at', '-')}  {f'{vm}  ' if vm else ''}{what}"
+    if not attempt.get("redriven_at"):
+        return text
+    run = f" in run {attempt['run']}" if attempt.get("run") else ""
+    edited = " with changed arguments" if attempt.get("edited") else ""
+    return f"{text}\n  run again {attempt['redriven_at']} by {attempt.get('who', '-')}{run}{edited}"
 
 
 def _refuse_missing(ids: tuple[str, ...], entries: list[StoredDeadLetter]) -> None:

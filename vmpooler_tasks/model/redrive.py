@@ -1,9 +1,13 @@
 """Dead letters that are run again: what their successors carry, and when a run of redrives stops."""
 
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
+
+from vmpooler_tasks.model.deadletters.attempts import attempts_with_redrive, earlier_attempts
+from vmpooler_tasks.model.timestamps import iso_utc
 
 POISON_AFTER = 3
 """Redrives after which a dead letter is left out of a selection, unless it is named by its id."""
@@ -75,20 +79,43 @@ class RunOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lineage:
-    """What a successor carries: the dead letter that it comes from, its counts of redrives and retries, and the run."""
+    """What a successor carries: the dead letter that it comes from, its counts of redrives and retries, and the run.
+
+    `attempts` are those that failed before it, the oldest first, as model/deadletters/attempts.py describes them.
+    """
 
     dead_letter_id: str
     redrives: int
     retry_count: int
     run: str
+    attempts: Sequence[Mapping[str, Any]] = ()
 
     def as_fields(self) -> dict[str, str | int]:
+        """Return the fields of a hash or a header. The attempts are one text of JSON."""
         return {
             "redrive_of": self.dead_letter_id,
             "redrives": self.redrives,
             "retry_count": self.retry_count,
             "run": self.run,
+            "failed_attempts": json.dumps(self.attempts),
         }
+
+
+LINEAGE_FIELDS = ("redrive_of", "redrives", "retry_count", "run", "failed_attempts")
+"""The names of the fields that `Lineage.as_fields` writes."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Redrive:
+    """How a dead letter is run again: its run, who ordered it, when, and whether its arguments were changed."""
+
+    run: str
+    who: str
+    at: float
+    edited: bool = False
+
+    def as_fields(self) -> dict[str, Any]:
+        return {"run": self.run, "who": self.who, "redriven_at": iso_utc(self.at), "edited": self.edited}
 
 
 def read_lineage(fields: object) -> Lineage | None:
@@ -100,16 +127,25 @@ def read_lineage(fields: object) -> Lineage | None:
         redrives=_number(fields.get("redrives")),
         retry_count=_number(fields.get("retry_count")),
         run=str(fields.get("run") or ""),
+        attempts=_read_attempts(fields.get("failed_attempts")),
     )
 
 
-def lineage_of_successor(dead_letter: Mapping[str, Any], run: str) -> Lineage:
+def _read_attempts(text: object) -> Sequence[Mapping[str, Any]]:
+    try:
+        return tuple(earlier_attempts({"attempts": json.loads(str(text))}))
+    except (ValueError, RecursionError):
+        return ()
+
+
+def lineage_of_successor(dead_letter: Mapping[str, Any], redrive: Redrive) -> Lineage:
     """Return what the successor of a dead letter with these fields carries."""
     return Lineage(
         dead_letter_id=str(dead_letter["id"]),
         redrives=redrives(dead_letter) + 1,
         retry_count=_number(dead_letter.get("retry_count")) + 1,
-        run=run,
+        run=redrive.run,
+        attempts=tuple(attempts_with_redrive(dead_letter, redrive.as_fields())),
     )
 
 

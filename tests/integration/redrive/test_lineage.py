@@ -10,6 +10,7 @@ from tests.integration.redrive.test_vms import ALIAS, REQUEST, Redriver
 from tests.support.pool_world import pool
 from tests.support.servers import TestServer
 from vmpooler_tasks.errors import PermanentProviderError, TransientProviderError
+from vmpooler_tasks.jobs.deadletters.query import detail
 from vmpooler_tasks.jobs.redrive import run as job
 from vmpooler_tasks.model.deadletters.filters import DeadLetterFilter
 from vmpooler_tasks.model.names import DeadLetterQueue, Queue
@@ -65,6 +66,12 @@ def test_a_clone_that_fails_again_and_again_counts_up_until_it_is_poison(world: 
         assert (dead_letter.fields["redrives"], dead_letter.fields["retry_count"]) == (times, times)
         assert dead_letter.fields["redrive_of"] == former.id, "of the dead letter that it came of"
         assert job.read_run(world.db, run).counts["failed_again"] == 1
+    shown = detail(dead_letter)
+    assert [one.get("run") is not None for one in shown["attempts"]] == [True, True, True, False]
+    assert [one.get("who") for one in shown["attempts"]] == ["anna@host"] * 3 + [None]
+    assert {one["error_message"] for one in shown["attempts"]} == {"template not found"}
+    assert sorted(one["failed_at"] for one in shown["attempts"]) == [one["failed_at"] for one in shown["attempts"]]
+    assert (shown["attempts"][-1]["id"], shown["attempts_unknown"]) == (dead_letter.id, 0)
     assert job.select(world.db, DeadLetterFilter()).dead_letters == []
     assert world.redrive(dead_letter.id) == {"redriven": 1}
     deliver(world)

@@ -168,7 +168,7 @@ def test_a_run_is_cancelled_between_two_dead_letters_and_the_rest_stays(world: R
 
 def test_a_step_of_a_run_that_was_cancelled_meanwhile_does_nothing(world: Redriver) -> None:
     run = a_mixture(world)
-    driver = job._Driver(world.db, world.settings, world.broker(), world.clock, run)
+    driver = job._Driver(world.db, world.settings, world.broker(), world.clock, job.read_run(world.db, run))
     dead_letter = redrives.dead_letter_at(world.db, run, 0)
     assert dead_letter is not None
     job.cancel(world.db, run)

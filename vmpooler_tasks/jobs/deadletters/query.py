@@ -7,9 +7,11 @@ from math import inf, isnan
 from typing import Any
 
 from vmpooler_tasks.errors import WrongTypeError
+from vmpooler_tasks.model.deadletters.attempts import all_attempts, count_unknown
 from vmpooler_tasks.model.deadletters.entry import StoredDeadLetter, kind_of
 from vmpooler_tasks.model.deadletters.filters import DeadLetterFilter
 from vmpooler_tasks.model.names import DeadLetterQueue, readable
+from vmpooler_tasks.model.redrive import redrives
 from vmpooler_tasks.store import Database, keys
 from vmpooler_tasks.store.deadletters import read
 
@@ -53,6 +55,15 @@ def find(db: Database, wanted: DeadLetterFilter, until: float = inf) -> Iterator
     """Yield the dead letters that the filter accepts up to that epoch, newest first."""
     latest = until if wanted.until is None else min(until, wanted.until)
     return filter(wanted.accepts, read.newest_first(db, wanted.queues, latest))
+
+
+def detail(entry: StoredDeadLetter) -> dict[str, Any]:
+    """Return all of a dead letter. `attempts` are all attempts in order of time, its own failure last.
+
+    `attempts_unknown` counts those before them, which are not kept.
+    """
+    unknown = count_unknown(entry.fields, redrives(entry.fields))
+    return {**entry.as_json(), "attempts": all_attempts(entry.fields), "attempts_unknown": unknown}
 
 
 def read_page(db: Database, wanted: DeadLetterFilter, limit: int, after: str | None = None) -> DeadLetterPage:

@@ -29,6 +29,7 @@ from vmpooler_tasks.model.pools.vm_names import candidates
 from vmpooler_tasks.model.redrive import (
     Lineage,
     OwnTasks,
+    Redrive,
     RedriveOutcome,
     RunOptions,
     RunState,
@@ -114,8 +115,8 @@ def drive(
 
     Raises InvalidInputError if there is no such run.
     """
-    driver = _Driver(db, settings, broker, clock, run_id)
     run = read_run(db, run_id)
+    driver = _Driver(db, settings, broker, clock, run)
     while run.state is RunState.RUNNING:
         if run.position >= run.total:
             runs.end(db, run, RunState.DONE)
@@ -136,8 +137,9 @@ def _pause(run: Run, outcome: RedriveOutcome) -> float:
 class _Driver:
     """Handles one dead letter of a run after another, by its kind."""
 
-    def __init__(self, db: Database, settings: Settings, broker: Broker, clock: Clock, run_id: str) -> None:
-        self._db, self._settings, self._broker, self._clock, self._run = db, settings, broker, clock, run_id
+    def __init__(self, db: Database, settings: Settings, broker: Broker, clock: Clock, run: Run) -> None:
+        self._db, self._settings, self._broker, self._clock = db, settings, broker, clock
+        self._run, self._who = run.id, run.who
 
     def step(self, position: int) -> RedriveOutcome:
         """Handle the dead letter at this position, log its outcome and return it."""
@@ -176,13 +178,17 @@ class _Driver:
                 dead_letter.text("task"),
                 dead_letter.fields.get("args") or [],
                 dead_letter.fields.get("kwargs") or {},
-                lineage_of_successor(dead_letter.fields, self._run),
+                self._lineage(dead_letter),
             )
         except InvalidInputError as error:
             about = {"dead_letter": dead_letter.id, "run": self._run}
             _log.warning("[!] [redrive] %s is kept: %s", on_one_line(dead_letter.id), error, extra=about)
             return step(decided=RedriveOutcome.KEPT)
         return step(message=message)
+
+    def _lineage(self, dead_letter: StoredDeadLetter) -> Lineage:
+        redrive = Redrive(run=self._run, who=self._who, at=self._clock())
+        return lineage_of_successor(dead_letter.fields, redrive)
 
     def _redrive_vm(self, position: int, dead_letter: StoredDeadLetter) -> RedriveOutcome:
         request_id = dead_letter.text("request_id") or None
@@ -208,7 +214,7 @@ class _Driver:
             limit=limit if config.manage_pools else None,
             leased_until=planned_until(self._settings, now),
             metadata={} if pool is None else {**first_metadata(self._settings, pool, now), **origin},
-            lineage=lineage_of_successor(dead_letter.fields, self._run),
+            lineage=self._lineage(dead_letter),
             names=list(islice(candidates(config.prefix), SPARE_NAMES)),
             request_id=raw,
             alias=alias,

@@ -48,6 +48,7 @@ class DeadLetter:
     traceback: str | None = None
     redrives: int | None = None
     redrive_of: str | None = None
+    attempts: Any = None
 
     def member(self) -> str:
         """Return the JSON that is stored in Redis: UTF-8 that is not escaped, without spaces."""
@@ -109,6 +110,7 @@ def failed_vm(
         id=dead_letter_id(queue, pool, vm, identity),
         redrives=lineage.redrives if lineage else None,
         redrive_of=lineage.dead_letter_id if lineage else None,
+        attempts=lineage.attempts or None if lineage else None,
     )
 
 

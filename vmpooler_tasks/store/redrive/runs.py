@@ -6,7 +6,14 @@ from typing import Any
 
 from vmpooler_tasks.model.deadletters.entry import StoredDeadLetter, read_dead_letter
 from vmpooler_tasks.model.names import DeadLetterQueue
-from vmpooler_tasks.model.redrive import Lineage, RedriveOutcome, RunOptions, RunState, read_lineage
+from vmpooler_tasks.model.redrive import (
+    LINEAGE_FIELDS,
+    Lineage,
+    RedriveOutcome,
+    RunOptions,
+    RunState,
+    read_lineage,
+)
 from vmpooler_tasks.store import keys
 from vmpooler_tasks.store.fleet import audit
 from vmpooler_tasks.store.redis.chunks import chunks
@@ -131,13 +138,12 @@ def count_failure(db: Database, run: str) -> None:
 
 def read_lineages(db: Database, vms: Iterable[str]) -> list[Lineage | None]:
     """Return the lineage of each VM; None for one that does not come from a dead letter."""
-    names = ("redrive_of", "redrives", "retry_count", "run")
     with db.translated_errors():
         pipe = db.client.pipeline(transaction=False)
         for vm in vms:
-            pipe.hmget(keys.work(vm.encode()), *names)
+            pipe.hmget(keys.work(vm.encode()), *LINEAGE_FIELDS)
         rows = pipe.execute(raise_on_error=False)
-    return [read_lineage(_texts(names, row)) for row in rows]
+    return [read_lineage(_texts(LINEAGE_FIELDS, row)) for row in rows]
 
 
 def _texts(names: Sequence[str], row: Any) -> dict[str, str]:

@@ -89,6 +89,7 @@ def keep_failed_task(failed: FailedTask) -> None:
             traceback=_tail(failed.traceback or _formatted(failed.error)),
             redrives=lineage.redrives if lineage else None,
             redrive_of=lineage.dead_letter_id if lineage else None,
+            attempts=lineage.attempts or None if lineage else None,
         ),
         now,
         lineage,

@@ -14,6 +14,7 @@ from vmpooler_tasks.web.api.parameters import DeleteBody, Filtered, Paged, Why
 from vmpooler_tasks.web.api.responses import (
     CHANGING,
     READING,
+    DeadLetterDetail,
     DeadLetterGroupItem,
     DeadLetterGroupsResponse,
     DeadLetterItem,
@@ -27,7 +28,7 @@ from vmpooler_tasks.web.site import Here, Site
 
 router = APIRouter(prefix="/api/v1/queue/dlq", tags=["dead letters"])
 
-LONG = ("traceback", "args", "kwargs")
+LONG = ("traceback", "args", "kwargs", "attempts")
 """Fields that lists leave out."""
 
 DeadLetterId = Annotated[str, Path(min_length=1, max_length=200)]
@@ -68,9 +69,9 @@ def delete_some(site: Here, who: Operator, body: DeleteBody) -> DeletionResponse
 
 
 @router.get("/{dead_letter_id}", summary="All of one dead letter", responses={**READING, **problems(404)})
-def show_one(site: Here, _: Reader, dead_letter_id: DeadLetterId) -> DeadLetterItem:
+def show_one(site: Here, _: Reader, dead_letter_id: DeadLetterId) -> DeadLetterDetail:
     with site.search():
-        return DeadLetterItem(**_find(site, dead_letter_id).as_json())
+        return DeadLetterDetail(**job.detail(_find(site, dead_letter_id)))
 
 
 @router.delete("/{dead_letter_id}", summary="Delete one dead letter", responses={**CHANGING, **problems(404)})

@@ -138,6 +138,25 @@ class DeadLetterItem(ExtensibleModel):
     queue: str
 
 
+class AttemptItem(ExtensibleModel):
+    """One failure of the work. One that was run again has `redriven_at`, `run` and `who`; the last is this dead letter.
+
+    `edited` is true if it was run again with changed arguments.
+    """
+
+    id: str = ""
+    failed_at: str = Field("", description="ISO text in UTC")
+    error_class: str = ""
+    error_message: str = ""
+
+
+class DeadLetterDetail(DeadLetterItem):
+    """All of one dead letter."""
+
+    attempts: list[AttemptItem] = Field(description="all known attempts across redrives, in order of time")
+    attempts_unknown: int = Field(description="attempts before those, which are not kept")
+
+
 class DeadLetterPageResponse(BaseModel):
     letters: list[DeadLetterItem]
     next_cursor: str | None
