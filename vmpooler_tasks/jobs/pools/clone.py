@@ -79,6 +79,9 @@ def run(context: PoolContext, vm: str, pool_name: str, owner: str, request_id: s
             return _clone(context, vm, pool, claimed)
         case CloneClaim.EXHAUSTED:
             raise WorkerDiedError(f"{MAX_DELIVERIES} deliveries started the clone, and none finished it")
+        case CloneClaim.PAUSED:
+            about = {"vm": vm, "pool": pool_name}
+            _log.info("[ ] [%s] '%s' is not cloned: its pool is paused", pool_name, vm, extra=about)
         case CloneClaim.SUSPENDED:
             _log.info("[ ] [%s] '%s' waits: its provider is suspended after failures", pool_name, vm)
         case _:

@@ -16,10 +16,12 @@ from vmpooler_tasks.jobs.pools.context import PoolContext, Work, stamp
 from vmpooler_tasks.jobs.pools.provider_calls import LIST_SECONDS, call_within
 from vmpooler_tasks.model.names import NameSet, Queue, on_one_line, readable
 from vmpooler_tasks.model.pools.lifecycle import Step, age, is_past_lifetime, pending_is_due, ready_is_due
+from vmpooler_tasks.model.pools.pause import PauseState
+from vmpooler_tasks.model.pools.results import TrialResult
 from vmpooler_tasks.model.pools.sizes import size_in_effect
 from vmpooler_tasks.model.pools.vm_names import candidates
 from vmpooler_tasks.store import keys
-from vmpooler_tasks.store.pools import breakers, clones, destroys, overrides, views, vms
+from vmpooler_tasks.store.pools import breakers, clones, destroys, overrides, pauses, views, vms
 from vmpooler_tasks.store.pools.breakers import CallKind
 from vmpooler_tasks.store.pools.views import PoolView
 from vmpooler_tasks.store.redis.chunks import chunks
@@ -76,6 +78,7 @@ def inspect_pool(context: PoolContext, name: str) -> Inspection:
 def _inspect(context: PoolContext, pool: Pool) -> Inspection:
     provider = context.settings.provider_of(pool)
     view = _carry_out_orders(context, pool, views.read_view(context.db, pool.name, provider))
+    view = _keep_drained(context, pool, view)
     inventory, error = _fetch_inventory(context, pool, view)
     inspection = Inspection(pool.name, error=error)
     if inventory is not None:
@@ -102,12 +105,44 @@ def _carry_out_orders(context: PoolContext, pool: Pool, view: PoolView) -> PoolV
         _drain(context, name, f"template updated from {orders.known_template} to {template}")
     if template and template != orders.known_template:
         overrides.remember_template(db, name, template)
+    is_moved = _remember_clone_target(context, pool, view)
+    if changed or is_moved:
+        _allow_trial(context, pool, view)
     if orders.reset:
         _drain(context, name, "reset")
         overrides.remove_reset(db, name)
-    if changed or orders.reset or orders.undo_size or orders.undo_template:
+    if changed or is_moved or orders.reset or orders.undo_size or orders.undo_template:
         return views.read_view(db, name, context.settings.provider_of(pool))
     return view
+
+
+def _remember_clone_target(context: PoolContext, pool: Pool, view: PoolView) -> bool:
+    """Record the clone target in effect. Return True if it is another than at the last inspection."""
+    target = context.spec(pool, clone_target=view.orders.clone_target).clone_target or ""
+    known = view.orders.known_clone_target
+    if target != known:
+        overrides.remember_clone_target(context.db, pool.name, target)
+    return known is not None and target != known
+
+
+def _allow_trial(context: PoolContext, pool: Pool, view: PoolView) -> None:
+    """Let one clone try a suspended pool at once: what its clones failed with may be gone."""
+    if view.suspended_until is None:
+        return
+    now = context.clock()
+    if breakers.allow_trial(context.db, now=now, trail={}, pool=pool.name) is TrialResult.TRIAL:
+        _log.info("[*] [%s] its template or clone target changed: one clone tries it now", pool.name)
+
+
+def _keep_drained(context: PoolContext, pool: Pool, view: PoolView) -> PoolView:
+    """Move the pending and ready VMs of a draining pool to completed. Return the pool as it is afterwards."""
+    if view.pause is None or view.pause.state is not PauseState.DRAINING:
+        return view
+    moved = [vm for queue in (Queue.PENDING, Queue.READY) for vm in pauses.drain(context.db, pool.name, queue)]
+    if not moved:
+        return view
+    _log.info("[*] [%s] draining: %d pending and ready VMs moved to completed", pool.name, len(moved))
+    return views.read_view(context.db, pool.name, context.settings.provider_of(pool))
 
 
 def _drain(context: PoolContext, pool: str, why: str) -> None:
@@ -237,7 +272,8 @@ def _replenish(context: PoolContext, pool: Pool, view: PoolView) -> Iterator[Wor
     if excess:
         _log.info("[*] [%s] %d ready VMs above its size of %d moved to completed", pool.name, len(excess), size)
     ready, pending = len(view.queues[Queue.READY]), len(view.queues[Queue.PENDING])
-    if any(until is not None and until > now for until in (view.provider_suspended_until, view.suspended_until)):
+    suspensions = (view.provider_suspended_until, view.suspended_until)
+    if view.pause or any(until is not None and until > now for until in suspensions):
         _flag_empty(context, pool, ready, size)
         return
     # After permanent errors one clone at a time may try whether their cause is gone.

@@ -14,8 +14,8 @@ from vmpooler_tasks.model.names import on_one_line, readable
 from vmpooler_tasks.model.pools.lifecycle import MINUTE, Step
 from vmpooler_tasks.model.pools.vm_names import candidates
 from vmpooler_tasks.model.requests import CloneItem, RequestStatus, Wanted, parse_item, parse_requested, total
-from vmpooler_tasks.store import keys
-from vmpooler_tasks.store.pools import breakers
+from vmpooler_tasks.store import Database, keys
+from vmpooler_tasks.store.pools import breakers, pauses
 from vmpooler_tasks.store.requests import fulfilment
 from vmpooler_tasks.store.requests.fulfilment import Request
 
@@ -56,6 +56,12 @@ def refusal(settings: Settings, wanted: Sequence[Wanted]) -> str | None:
     return None
 
 
+def pauses_of(db: Database, wanted: Sequence[Wanted]) -> list[str]:
+    """Return in words which of the request's pools are paused: their clones wait."""
+    paused = pauses.read_paused(db)
+    return [paused[pool].text(pool) for pool in sorted({part.pool for part in wanted}) if pool in paused]
+
+
 def _accept(context: PoolContext, request: Request) -> None:
     name = _name(request)
     if request.is_closed or request.requested is None:
@@ -76,6 +82,7 @@ def _start_clones(context: PoolContext) -> Iterator[Work]:
     now, settings = context.clock(), context.settings
     suspensions = breakers.suspended_providers(context.db, settings.providers)
     suspended = {one.name for one in suspensions if one.suspended_until > now}
+    paused = pauses.read_paused(context.db)
     for raw in fulfilment.read_items(context.db):
         try:
             item = parse_item(raw.decode(errors="surrogateescape"))
@@ -87,7 +94,7 @@ def _start_clones(context: PoolContext) -> Iterator[Work]:
         if pool is None or not item.wanted.count:
             fulfilment.drop_item(context.db, raw)
             continue
-        if settings.provider_of(pool) in suspended:
+        if settings.provider_of(pool) in suspended or pool.name in paused:
             continue
         with _skipping_wrong_types(on_one_line(item.request_id)):
             yield from _start_clones_of(context, raw, item, pool)
@@ -125,7 +132,8 @@ def _follow_up(context: PoolContext, request: Request) -> None:
     elif check_pending.mark_request_if_filled(context, request.id):
         return
     elif context.clock() - request.since > minutes * MINUTE:
-        _close(context, request, wanted, f"not filled within {minutes:g} minutes")
+        why = "".join(f": {text}" for text in pauses_of(context.db, wanted))
+        _close(context, request, wanted, f"not filled within {minutes:g} minutes{why}")
     else:
         lost = sum(fulfilment.refill(context.db, request.id, part) for part in wanted)
         if lost:

@@ -14,11 +14,26 @@ class CloneClaim(StrEnum):
     BUSY = "busy"
     """Another worker holds the lease."""
 
+    PAUSED = "paused"
+    """An operator paused the pool. The clone was taken back."""
+
     SUSPENDED = "suspended"
     """The circuit breaker suspends the provider."""
 
     EXHAUSTED = "exhausted"
     """Every allowed delivery started the clone, and none finished it."""
+
+
+class TrialResult(StrEnum):
+    """Result of an order to try a suspended provider or pool now."""
+
+    TRIAL = "trial"
+    """One clone may start now."""
+
+    TRIAL_RUNNING = "trial_running"
+    """A clone that tries it is running already."""
+
+    NOT_SUSPENDED = "not_suspended"
 
 
 class DestroyClaim(StrEnum):
@@ -62,6 +77,9 @@ class CloneResult(StrEnum):
 
     ALREADY_CLONED = "already_cloned"
     BUSY = "busy"
+    PAUSED = "paused"
+    """An operator paused the pool. The clone was taken back."""
+
     SUSPENDED = "suspended"
     LOST = "lost"
     """Another worker took the lease over."""

@@ -3,8 +3,11 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
+from vmpooler_tasks.model.pools.results import TrialResult
 from vmpooler_tasks.store import keys
+from vmpooler_tasks.store.fleet import audit
 from vmpooler_tasks.store.redis.connection import Database
 from vmpooler_tasks.store.redis.numbers import finite, leading_number
 
@@ -67,6 +70,19 @@ def count_failure(
 def count_success(db: Database, provider: str, kind: CallKind, limits: BreakerLimits) -> None:
     """Reset the count of failures of this kind. End the suspension, unless clones or another kind failed too often."""
     db.run("pools/count_provider_success", [keys.breaker(provider)], [str(kind), limits.max_failures])
+
+
+def allow_trial(
+    db: Database, *, now: float, trail: Mapping[str, Any], pool: str = "", provider: str = ""
+) -> TrialResult:
+    """Let one clone try the suspended pool or provider now. An entry in the audit says so, unless `trail` is empty."""
+    result = db.run(
+        "pools/allow_trial",
+        [keys.pool_breaker(pool) if pool else keys.breaker(provider), keys.AUDIT]
+        + [slots.key for slots in (keys.POOL_SLOTS, keys.REQUEST_SLOTS)],
+        [repr(now), audit.MAX_ENTRIES, *audit.trail_words(trail)],
+    )
+    return TrialResult(result.decode())
 
 
 def is_suspended(suspended_until: float, now: float, trial_seconds: float) -> bool:

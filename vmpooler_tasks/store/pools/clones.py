@@ -87,12 +87,19 @@ def start(
     leased_until: float,
     metadata: Mapping[str, Any],
 ) -> StartedClones:
-    """Start as many clones, under the first free of `names`, as the pool needs and slots are free."""
+    """Start as many clones, under the first free of `names`, as the pool needs and slots are free.
+
+    A paused pool gets none.
+    """
     slots = keys.POOL_SLOTS
     vms, ready, pending = db.run(
         "pools/start_clones",
-        [keys.queue(Queue.PENDING, pool), keys.queue(Queue.READY, pool), *slots],
-        [size, max_clones, repr(leased_until), keys.VM_PREFIX, keys.WORK_PREFIX, *counted_words(metadata), *names],
+        [keys.queue(Queue.PENDING, pool), keys.queue(Queue.READY, pool), *slots, keys.PAUSED],
+        [
+            *(pool, size, max_clones, repr(leased_until), keys.VM_PREFIX, keys.WORK_PREFIX),
+            *counted_words(metadata),
+            *names,
+        ],
     )
     return StartedClones([vm.decode() for vm in vms], ready, pending)
 
@@ -100,7 +107,10 @@ def start(
 def claim(
     db: Database, clone: CloneRef, *, owner: str, now: float, stamp: bytes, leased_until: float, max_attempts: int
 ) -> ClaimedClone:
-    """Claim the clone for this owner until then. `stamp` is `now` as VMPooler writes it."""
+    """Claim the clone for this owner until then. `stamp` is `now` as VMPooler writes it.
+
+    The clone of a paused pool is taken back: the VM leaves pending, and its request waits again.
+    """
     outcome, fence, attempts, suspended_until, request_id, pool_alias, started, template, target = db.run(
         "pools/claim_clone",
         [
@@ -110,8 +120,11 @@ def claim(
             keys.vm(clone.vm.encode()),
             keys.POOL_TEMPLATES,
             keys.POOL_CLONE_TARGETS,
+            keys.PAUSED,
+            keys.queue(Queue.COMPLETED, clone.pool),
+            keys.PENDING_ONDEMAND_CLONES,
         ],
-        [clone.vm, clone.pool, owner, repr(now), repr(leased_until), max_attempts, stamp],
+        [clone.vm, clone.pool, owner, repr(now), repr(leased_until), max_attempts, stamp, keys.request(b"")],
     )
     return ClaimedClone(
         claim=CloneClaim(outcome.decode()),

@@ -11,7 +11,10 @@ from vmpooler_tasks.store.redis.connection import Database
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Orders:
-    """The orders for one pool. `known_template` is the template that the pool's VMs were last made from."""
+    """The orders for one pool.
+
+    `known_template` is the template that the pool's VMs were last made from, `known_clone_target` the place ('': none).
+    """
 
     size: str | None
     template: str | None
@@ -20,6 +23,7 @@ class Orders:
     undo_size: bool
     undo_template: bool
     known_template: str | None
+    known_clone_target: str | None
 
 
 def read_orders(db: Database, pool: str) -> Orders:
@@ -32,7 +36,7 @@ def read_orders(db: Database, pool: str) -> Orders:
 
 def add_order_commands(pipe: Any, pool: str) -> None:
     """Add the commands whose replies `parse_orders` reads."""
-    for key in (keys.POOL_SIZES, keys.POOL_TEMPLATES, keys.POOL_CLONE_TARGETS, keys.TEMPLATES):
+    for key in (keys.POOL_SIZES, keys.POOL_TEMPLATES, keys.POOL_CLONE_TARGETS, keys.TEMPLATES, keys.CLONE_TARGETS):
         pipe.hget(key, pool)
     for key in (keys.POOL_RESETS, keys.UNDO_SIZES, keys.UNDO_TEMPLATES):
         pipe.sismember(key, pool)
@@ -40,12 +44,13 @@ def add_order_commands(pipe: Any, pool: str) -> None:
 
 def parse_orders(replies: Sequence[Any]) -> Orders:
     """Turn the replies to `add_order_commands` into orders."""
-    size, template, target, known, reset, undo_size, undo_template = replies
+    size, template, target, known, known_target, reset, undo_size, undo_template = replies
     return Orders(
         size=_text(size),
         template=_text(template),
         clone_target=_text(target),
         known_template=_text(known),
+        known_clone_target=_text(known_target),
         reset=bool(reset),
         undo_size=bool(undo_size),
         undo_template=bool(undo_template),
@@ -77,3 +82,8 @@ def remove_reset(db: Database, pool: str) -> None:
 def remember_template(db: Database, pool: str, template: str) -> None:
     """Record the template for the pool's new VMs."""
     db.call("HSET", keys.TEMPLATES, pool, template)
+
+
+def remember_clone_target(db: Database, pool: str, target: str) -> None:
+    """Record where the pool's new VMs are made."""
+    db.call("HSET", keys.CLONE_TARGETS, pool, target)

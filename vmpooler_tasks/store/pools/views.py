@@ -4,9 +4,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from vmpooler_tasks.model.names import Queue, readable
+from vmpooler_tasks.model.pools.pause import Pause
 from vmpooler_tasks.store import keys
 from vmpooler_tasks.store.pools.breakers import CallKind
 from vmpooler_tasks.store.pools.overrides import Orders, add_order_commands, parse_orders
+from vmpooler_tasks.store.pools.pauses import parse_pause
 from vmpooler_tasks.store.redis.connection import Database
 from vmpooler_tasks.store.redis.numbers import finite
 
@@ -16,7 +18,7 @@ class PoolView:
     """One pool at one instant.
 
     `provider_suspended_until` and `suspended_until` (of the pool itself) are epochs; in the past they mean: until a
-    clone succeeds. `inventory_failed`: the last read of the provider's inventory failed.
+    clone succeeds. `inventory_failed`: the last read of the provider's inventory failed. `pause`: by its operator.
     """
 
     queues: Mapping[Queue, frozenset[bytes]]
@@ -24,6 +26,7 @@ class PoolView:
     provider_suspended_until: float | None
     suspended_until: float | None
     inventory_failed: bool
+    pause: Pause | None
 
 
 def read_view(db: Database, pool: str, provider: str) -> PoolView:
@@ -34,15 +37,17 @@ def read_view(db: Database, pool: str, provider: str) -> PoolView:
             pipe.smembers(keys.queue(queue, pool))
         pipe.hmget(keys.breaker(provider), "open_until", str(CallKind.INVENTORY))
         pipe.hget(keys.pool_breaker(pool), "open_until")
+        pipe.hget(keys.PAUSED, pool)
         add_order_commands(pipe, pool)
         replies = pipe.execute()
-    members, ((open_until, failed), of_pool, *orders) = replies[: len(Queue)], replies[len(Queue) :]
+    members, ((open_until, failed), of_pool, pause, *orders) = replies[: len(Queue)], replies[len(Queue) :]
     return PoolView(
         queues=dict(zip(Queue, map(frozenset, members), strict=True)),
         orders=parse_orders(orders),
         provider_suspended_until=_epoch(open_until),
         suspended_until=_epoch(of_pool),
         inventory_failed=failed is not None,
+        pause=None if pause is None else parse_pause(pause),
     )
 
 

@@ -67,6 +67,7 @@ def redrive_vm(
             keys.request(request_id),
             keys.delivered(request_id, successor.alias, pool),
             keys.PENDING_ONDEMAND_CLONES,
+            keys.PAUSED,
         ],
         [
             position,
@@ -83,6 +84,7 @@ def redrive_vm(
             successor.alias,
             before,
             behind,
+            pool,
             *counted_words(successor.metadata),
             *counted_words(successor.lineage.as_fields()),
             *successor.names,

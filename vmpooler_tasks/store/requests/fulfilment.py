@@ -90,7 +90,10 @@ def start_clones(
     leased_until: float,
     metadata: Mapping[str, Any],
 ) -> list[str] | None:
-    """Start clones of this item while slots are free, and queue the rest. Return None if its request is closed."""
+    """Start clones of this item while slots are free, and queue the rest. Return None if its request is closed.
+
+    The item of a paused pool waits.
+    """
     wanted = item.wanted
     started = db.run(
         "requests/start_clones",
@@ -99,6 +102,7 @@ def start_clones(
             keys.request(_raw(item.request_id)),
             keys.queue(Queue.PENDING, wanted.pool),
             *keys.REQUEST_SLOTS,
+            keys.PAUSED,
         ],
         [
             raw,
@@ -108,6 +112,7 @@ def start_clones(
             repr(leased_until),
             keys.VM_PREFIX,
             keys.WORK_PREFIX,
+            wanted.pool,
             *counted_words(metadata),
             *names,
         ],

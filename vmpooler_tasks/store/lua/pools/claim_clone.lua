@@ -1,14 +1,18 @@
 -- uses: pools/lease
 -- uses: pools/breaker
--- Claims the clone of a pending VM for one worker, and leases it.
+-- uses: requests/status
+-- uses: requests/put_item
+-- Claims the clone of a pending VM for one worker, and leases it. If the pool is paused, the clone is taken back: its slot is
+-- free, and its request waits again. No dead letter is written, and a request counts no retry.
 -- KEYS   1: pending   2: slots   3: counter of the slots   4: work   5: fences   6: breaker   7: metadata
---        8: template overrides   9: clone target overrides
+--        8: template overrides   9: clone target overrides   10: paused pools (hash)   11: completed   12: items of requests
 -- ARGV   1: VM   2: pool   3: owner   4: now   5: end of the lease   6: maximum attempts   7: now, as VMPooler writes it
+--        8: prefix of requests
 -- RETURN {claim, fence, attempts, suspended until, request, alias, clone time, template override, clone target override}
---        claim: claimed, left_queue (no longer pending), already_cloned, busy (another worker holds the lease), suspended
---        (by the breaker), exhausted (too many attempts)
-local pending, slots, counter, work, fences, breaker, metadata, templates, clone_targets = unpack(KEYS)
-local vm, pool, owner, now, lease_end, max_attempts, stamp = unpack(ARGV)
+--        claim: claimed, left_queue (no longer pending), already_cloned, busy (another worker holds the lease), paused (its pool
+--        is; the VM left pending), suspended (by the breaker), exhausted (too many attempts)
+local pending, slots, counter, work, fences, breaker, metadata, templates, clone_targets, paused, completed, items = unpack(KEYS)
+local vm, pool, owner, now, lease_end, max_attempts, stamp, request_prefix = unpack(ARGV)
 now = tonumber(now)
 
 local request, alias, clone_stamp, clone_time =
@@ -18,12 +22,31 @@ local function result(claim, fence, attempts, suspended_until)
   return {claim, fence or 0, attempts or 0, suspended_until or '', request, alias, clone_stamp, template, clone_target}
 end
 
+local function take_back()
+  if tonumber(redis.call('HGET', work, 'attempts') or 0) > 0 then
+    redis.call('SADD', completed, vm)  -- a worker died during its clone: the provider may have it
+  else
+    redis.call('DEL', metadata)
+  end
+  redis.call('SREM', pending, vm)
+  free_slot(slots, counter, vm)
+  forget_clone(work)
+  local request_key = request and request_prefix .. request
+  if request_key and redis.call('HEXISTS', request_key, 'requested') == 1 and not final_status(request_key) then
+    put_item(items, 1, (alias or '') .. ':' .. pool .. ':', 1, ':' .. request)
+  end
+end
+
 if redis.call('SISMEMBER', pending, vm) == 0 then
   if not is_leased(slots, work, vm, owner, now) then free_slot(slots, counter, vm) end
   return result('left_queue')
 end
 if clone_time then return result('already_cloned') end
 if is_leased(slots, work, vm, owner, now) or is_delivered_twice(slots, work, vm, owner, now) then return result('busy') end
+if redis.call('HEXISTS', paused, pool) == 1 then
+  take_back()
+  return result('paused')
+end
 local attempts = redis.call('HINCRBY', work, 'attempts', 1)
 local fence = take_work(slots, counter, work, fences, vm, owner, lease_end)
 if attempts > tonumber(max_attempts) then return result('exhausted', fence, attempts) end

@@ -7,19 +7,20 @@
 -- letter leaves in the same step.
 -- KEYS   1: dead letters   2: the run   3: counters   4: pending   5: ready   6: running   7: slots   8: counter of slots
 --        9: the request   10: VMs delivered to the request   11: items of requests
+--        12: paused pools (hash)
 -- ARGV   1: position   2: dead letter   3: queue of dead letters   4: VM   5: 1 if it was made for a request   6: VMs wanted
 --        of the pool or by the request ('' if the pool is not configured any more)   7: maximum of slots ('' where VMPooler
 --        makes the clones)   8: leased until   9: metadata prefix   10: work prefix   11: request   12: alias   13: text of
---        the request's item before the count   14: text behind the count   15: count of metadata words   16…: field,
+--        the request's item before the count   14: text behind the count   15: pool   16: count of metadata words   17…: field,
 --        value, …   then: count of lineage words, field, value, …   then: names to choose from
 -- RETURN {outcome, name of the new VM or ''}
 local queue_key, run, counters = KEYS[1], KEYS[2], KEYS[3]
 local pending, ready, slots, slot_counter = KEYS[4], KEYS[5], KEYS[7], KEYS[8]
-local request_key, delivered, items = KEYS[9], KEYS[10], KEYS[11]
+local request_key, delivered, items, paused = KEYS[9], KEYS[10], KEYS[11], KEYS[12]
 local position, member, queue, vm, is_for_request = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5] == '1'
 local wanted, max_slots, leased_until = tonumber(ARGV[6]), tonumber(ARGV[7]), ARGV[8]
 local vm_prefix, work_prefix = ARGV[9], ARGV[10]
-local request, alias, item_before, item_behind = ARGV[11], ARGV[12], ARGV[13], ARGV[14]
+local request, alias, item_before, item_behind, pool = ARGV[11], ARGV[12], ARGV[13], ARGV[14], ARGV[15]
 
 local function finish(outcome, new_vm)
   return {step_on(run, queue_key, member, counters, queue, outcome), new_vm or ''}
@@ -44,8 +45,9 @@ if not max_slots then
   put_item(items, 1, item_before, 1, item_behind)
   return finish('redriven')
 end
+if redis.call('HEXISTS', paused, pool) == 1 then return finish('kept') end
 if redis.call('ZCARD', slots) >= max_slots then return {'wait', ''} end
-local metadata, behind_metadata = counted_words(15)
+local metadata, behind_metadata = counted_words(16)
 local lineage, first_name = counted_words(behind_metadata)
 local names = words_from(first_name)
 local started = add_clones(names, 1, pending, slots, slot_counter, leased_until, vm_prefix, work_prefix, metadata, lineage)

@@ -1,15 +1,16 @@
 -- uses: pools/add_clones
 -- uses: requests/status
 -- uses: requests/put_item
--- Starts clones of one queued item, as many as slots are free. The rest of the item is queued again in its place.
--- KEYS   1: items (zset)   2: the request   3: pending   4: slots   5: counter of the slots
+-- Starts clones of one queued item, as many as slots are free. The rest of the item is queued again in its place. While the pool
+-- is paused the item waits.
+-- KEYS   1: items (zset)   2: the request   3: pending   4: slots   5: counter of the slots   6: paused pools (hash)
 -- ARGV   1: item   2: how many it asks for   3: its text before the count   4: its text behind the count
 --        5: maximum of slots   6: end of the lease   7: metadata prefix   8: work prefix
---        9: count of metadata words   10…: field, value, …   then: names to choose from
+--        9: pool   10: count of metadata words   11…: field, value, …   then: names to choose from
 -- RETURN names of the clones; nil if the item is gone, or its request is closed (the item is removed)
-local items, request, pending, slots, counter = unpack(KEYS)
-local item, wanted, before, behind, max_slots, lease_end, vm_prefix, work_prefix = unpack(ARGV, 1, 8)
-local metadata, first_name = counted_words(9)
+local items, request, pending, slots, counter, paused = unpack(KEYS)
+local item, wanted, before, behind, max_slots, lease_end, vm_prefix, work_prefix, pool = unpack(ARGV, 1, 9)
+local metadata, first_name = counted_words(10)
 local names = words_from(first_name)
 wanted = tonumber(wanted)
 
@@ -19,6 +20,7 @@ if redis.call('EXISTS', request) == 0 or final_status(request) then
   redis.call('ZREM', items, item)
   return nil
 end
+if redis.call('HEXISTS', paused, pool) == 1 then return {} end
 local free = tonumber(max_slots) - redis.call('ZCARD', slots)
 local added = add_clones(names, math.min(wanted, free), pending, slots, counter, lease_end, vm_prefix, work_prefix, metadata, {})
 if #added == 0 and wanted > 0 then return added end
