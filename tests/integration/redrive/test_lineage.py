@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from tests.integration.redrive.test_vms import ALIAS, REQUEST, Redriver
 from tests.support.pool_world import pool
+from tests.support.redriver import ALIAS, REQUEST, Redriver
 from tests.support.servers import TestServer
 from vmpooler_tasks.errors import PermanentProviderError, TransientProviderError
 from vmpooler_tasks.jobs.deadletters.query import detail

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from tests.integration.redrive.test_vms import Redriver
 from tests.support.cycles import audit, counters
 from tests.support.pool_world import pool
+from tests.support.redriver import Redriver
 from tests.support.servers import TestServer
 from tests.support.world import NOW
 from vmpooler_tasks.errors import StoreUnavailableError

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from tests.integration.redrive.test_vms import Redriver
 from tests.support import servers
 from tests.support.cycles import counters
+from tests.support.redriver import Redriver
 from tests.support.servers import TestServer
 from tests.support.world import POOL
 from vmpooler_tasks.errors import InvalidInputError
