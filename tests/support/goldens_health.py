@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 HEALTH = b"vmpooler__health"
 EMPTY_POOL_GRACE = 900
+ALL_EMPTY_GRACE = 60
 THRESHOLDS = {
     "pending_queue_max": 100,
     "ready_queue_max": 500,
@@ -212,6 +213,9 @@ def _further(replay: "Replay", unreadable: list[bytes]) -> Iterator[Reason]:
     interval, cap = replay.options["health_check_interval"], replay.options["dlq_max_entries"]
     empty = [pool for pool in replay.pools if not replay.state.get(_key("ready", pool)) and replay.sizes[pool] > 0]
     memory.empty_since = {pool: memory.empty_since.get(pool, now) for pool in empty}
+    used = [pool for pool in replay.pools if replay.sizes[pool] > 0]
+    if empty and empty == used and (seconds := now - max(memory.empty_since.values())) >= ALL_EMPTY_GRACE:
+        yield _reason("all_pools_empty", "unhealthy", round(seconds), ALL_EMPTY_GRACE)
     for pool, since in memory.empty_since.items():
         if now - since >= EMPTY_POOL_GRACE:
             yield _reason("empty_pool", "degraded", round(now - since), EMPTY_POOL_GRACE, pool)

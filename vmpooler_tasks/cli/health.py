@@ -89,7 +89,7 @@ def _show(report: "HealthReport") -> None:
         f"{shown['status'].upper()}  (checked {shown['last_check'] or 'never'})", STATUS_COLOURS[shown["status"]]
     )
     for reason in report.assessment.reasons:
-        found, remedy = explain(reason)
+        found, remedy = explain(reason, system_clock())
         print_line(f"  {reason.severity}: {found}", STATUS_COLOURS[str(reason.severity)])
         print_line(f"    → {remedy}")
     queues = shown["metrics"].get("queues", {})

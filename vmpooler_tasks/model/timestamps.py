@@ -83,3 +83,27 @@ def iso_utc(epoch: float) -> str:
 def whole_seconds(age: float) -> int:
     """Return whole seconds, rounded as in Ruby: halves away from zero."""
     return int(age + 0.5) if age >= 0 else -int(0.5 - age)
+
+
+def time_ago(iso: str, now: float | None) -> str:
+    """Return how long ago the time is (`12 s ago`); without `now`, or for text that is not a time, when it is."""
+    time = parse_time(iso.encode())
+    return f"at {iso}" if time is None or now is None else f"{_span(now - time.timestamp())} ago"
+
+
+def time_ahead(iso: str, now: float | None) -> str:
+    """Return in how long the time comes (`in 39 s`, `now`), or as `time_ago` when it is."""
+    time = parse_time(iso.encode())
+    if time is None or now is None:
+        return f"at {iso}"
+    ahead = time.timestamp() - now
+    return f"in {_span(ahead)}" if ahead >= 1 else "now"
+
+
+def _span(seconds: float) -> str:
+    """Return a duration in one unit: `12 s`, `5 min`, `3 h`, `2 d`."""
+    left = max(0, int(seconds))
+    for unit, size in (("d", 86400), ("h", 3600), ("min", 60)):
+        if left >= 2 * size:
+            return f"{left // size} {unit}"
+    return f"{left} s"

@@ -222,7 +222,7 @@ def work(vm: bytes) -> bytes:
 def breaker(provider: str) -> bytes:
     """Hash: a provider's breaker: `failures`, `inventories`, `checks`, `open_until`, `trial_until`, `pause`, ….
 
-    The key is missing while the provider has no failures.
+    `error` and `error_at` are its last failure, kept after a success. The key expires a day after the last failure.
     """
     return f"vmpooler_tasks__breaker__{provider}".encode()
 

@@ -237,15 +237,15 @@ def test_where_pools_are_not_managed_a_provider_that_is_not_there_is_nobodys_bus
 
 
 def test_health_explains_another_manager_and_a_suspended_provider(pools: CommandLine, world: World) -> None:
-    world.client.hset(keys.breaker("dummy"), mapping={"failures": 5, "open_until": world.now + 3600})
+    world.client.hset(keys.breaker("dummy"), mapping={"failures": 5, "open_until": world.now + 3650})
     world.client.set(keys.OTHER_MANAGER, 2)
     result = pools("health")
-    assert result.status == 1
-    told = result.out.splitlines()
+    assert result.status == 2
+    told, suspended = result.out.splitlines(), "provider dummy is suspended after 5 failures in a row"
     for found, remedy in (
         (
-            "  degraded: provider dummy failed several times in a row, or does not respond, and is suspended",
-            "    → check the provider and `vmpooler-tasks dlq list --queue clone`; the next attempt is automatic",
+            f"  unhealthy: {suspended}. The last error is not known. Next attempt in 60 min",
+            "    → fix the provider; `vmpooler-tasks pools retry --provider dummy` tries it at once",
         ),
         (
             "  degraded: another pool manager uses this Redis",
@@ -253,7 +253,7 @@ def test_health_explains_another_manager_and_a_suspended_provider(pools: Command
         ),
     ):
         assert told[told.index(found) + 1] == remedy
-    codes = {one["code"]: one for one in pools.json("health", status=1)["reasons"]}
+    codes = {one["code"]: one for one in pools.json("health", status=2)["reasons"]}
     assert codes["breaker_open"]["provider"] == "dummy"
     assert "other_manager" in codes
 

@@ -14,7 +14,9 @@ from vmpooler_tasks.jobs.health import check as health_check
 from vmpooler_tasks.jobs.health.check import HealthReport
 from vmpooler_tasks.model.health.status import Status
 from vmpooler_tasks.model.names import DeadLetterQueue, Queue
+from vmpooler_tasks.model.pools.pause import Pause, PauseState
 from vmpooler_tasks.store import keys
+from vmpooler_tasks.store.pools import pauses
 from vmpooler_tasks.store.purge import state as purge_state
 from vmpooler_tasks.store.purge.state import PurgeLock
 
@@ -153,12 +155,37 @@ def test_an_empty_pool_degrades_after_the_grace_since_it_was_first_seen_empty(wo
     assert check(world, chosen).assessment.status is Status.HEALTHY, "the grace begins anew"
 
 
+def test_a_paused_pool_counts_in_no_reason_about_empty_pools_and_a_resumed_one_counts_anew(world: World) -> None:
+    chosen, trail = sized(paused=1, full=1), {"who": "olga", "action": "pause"}
+    world.vm(Queue.READY, "pooler-a", 60, pool="full")
+    check(world, chosen)
+    pauses.pause(world.db, "paused", Pause(state=PauseState.PAUSED, since=world.now, who="olga", why=""), trail)
+    world.now += 1000
+    assert check(world, chosen).assessment.status is Status.HEALTHY
+    world.client.delete(keys.queue(Queue.READY, "full"))
+    check(world, chosen)
+    world.now += 60
+    assert reasons(check(world, chosen)) == [("all_pools_empty", None)], "of the pools that are not paused"
+    world.vm(Queue.READY, "pooler-b", 0, pool="full")
+    pauses.resume(world.db, "paused", trail)
+    assert check(world, chosen).assessment.status is Status.HEALTHY
+    world.now += 900
+    assert reasons(check(world, chosen)) == [("empty_pool", "paused")]
+
+
+def test_a_pool_whose_ready_queue_cannot_be_read_is_not_taken_for_an_empty_one(world: World) -> None:
+    world.client.set(keys.queue(Queue.READY, POOL), "no set")
+    check(world, sized(**{POOL: 5}))
+    world.now += 1000
+    assert reasons(check(world, sized(**{POOL: 5}))) == [("unreadable_keys", None)]
+
+
 def test_the_size_that_was_set_through_the_api_counts(world: World) -> None:
     world.client.hset("vmpooler__config__poolsize", mapping={"on": "5", "off": "0"})
     chosen = sized(on=0, off=5)
     check(world, chosen)
     world.now += 1000
-    assert reasons(check(world, chosen)) == [("empty_pool", "on")]
+    assert reasons(check(world, chosen)) == [("all_pools_empty", None), ("empty_pool", "on")]
 
 
 def test_without_configured_pools_the_registered_sizes_count(world: World) -> None:
@@ -170,7 +197,11 @@ def test_without_configured_pools_the_registered_sizes_count(world: World) -> No
     world.client.hset("vmpooler__config__poolsize", mapping={"raised": "2", "lowered": "0"})
     check(world, chosen)
     world.now += 1000
-    assert reasons(check(world, chosen)) == [("empty_pool", "asked-for"), ("empty_pool", "raised")]
+    assert reasons(check(world, chosen)) == [
+        ("all_pools_empty", None),
+        ("empty_pool", "asked-for"),
+        ("empty_pool", "raised"),
+    ]
 
 
 def test_a_registered_size_of_the_wrong_type_is_named(world: World, caplog: pytest.LogCaptureFixture) -> None:
@@ -208,7 +239,7 @@ def test_when_a_pool_became_empty_counts_from_now_if_it_cannot_be_read(world: Wo
     chosen = sized(**{POOL: 5})
     assert check(world, chosen).assessment.status is Status.HEALTHY
     world.now += 900
-    assert reasons(check(world, chosen)) == [("empty_pool", POOL)]
+    assert reasons(check(world, chosen)) == [("all_pools_empty", None), ("empty_pool", POOL)]
 
 
 @pytest.mark.parametrize("skipped", ["[5]", '[["p", "ready"]]', '[["p", "ready", "much"]]', '{"a": 1}', "5"])

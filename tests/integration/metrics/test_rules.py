@@ -125,16 +125,12 @@ def test_the_runbooks_are_those_of_the_alerts_and_reasons() -> None:
 
 SEVERITIES = {Status.DEGRADED: "warning", Status.UNHEALTHY: "critical"}
 
-STRICTER_ALERTS = {ReasonCode.BREAKER_OPEN}
-"""No pool of a suspended provider gets new VMs, so its alert is critical."""
-
 
 def test_the_alert_of_a_reason_exists_and_has_its_severity() -> None:
     severity = {rule["alert"]: rule["labels"]["severity"] for rule in rules()}
     for code, kind in REASONS.items():
         if kind.alert is not None:
-            expected = "critical" if code in STRICTER_ALERTS else SEVERITIES[kind.severity]
-            assert severity[kind.alert] == expected, code
+            assert severity[kind.alert] == SEVERITIES[kind.severity], code
 
 
 def test_each_alert_on_a_reason_stands_in_the_table_of_reasons() -> None:

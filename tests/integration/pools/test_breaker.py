@@ -4,15 +4,15 @@ from typing import Any
 
 import pytest
 
-from tests.support.pool_world import PoolWorld, pool
+from tests.support.pool_world import HOUR, PoolWorld, pool
 from tests.support.world import POOL
 from vmpooler_tasks.errors import PermanentProviderError, TransientProviderError
 from vmpooler_tasks.jobs.pools.context import Work
 from vmpooler_tasks.model.names import Queue
 from vmpooler_tasks.model.pools.lifecycle import Step
+from vmpooler_tasks.model.pools.suspension import LastError, Suspension
 from vmpooler_tasks.store import Database, keys
 from vmpooler_tasks.store.pools import breakers
-from vmpooler_tasks.store.pools.breakers import Suspension
 
 pytestmark = pytest.mark.both_servers
 
@@ -57,6 +57,29 @@ def test_it_opens_after_so_many_failures_in_a_row(world: PoolWorld, caplog: pyte
     deliver(world, left[0])
     assert (pause(world), suspensions(world)[0].failures) == (30, 3)
     assert caplog.messages[-1] == (f"[!] [{POOL}] provider 'scripted' is suspended for 30 s after repeated failures")
+
+
+def test_the_last_error_is_kept_on_one_line_without_secrets(world: PoolWorld) -> None:
+    [*_, last] = failing(world, RESET, 2)
+    since = world.now
+    world.fail(last, TransientProviderError("no route\nto host, password=hunter2 " + "x" * 500))
+    error = suspensions(world)[0].last_error
+    assert error is not None
+    assert error.text.startswith("no route\\nto host, password=[redacted]")
+    assert (len(error.text), error.text[-1], round(error.at - since)) == (200, "…", 0)
+
+
+@pytest.mark.parametrize("operation", ["list", "ready"])
+def test_failed_inventories_and_checks_are_kept_as_last_errors_too(world: PoolWorld, operation: str) -> None:
+    world.pools = [pool(size=0)]
+    world.provider.raises(operation, RESET, always=True)
+    vm = world.pending_vm("pooler-a", age=HOUR)
+    for _ in range(3):
+        world.inspect()
+        if operation == "ready":
+            with pytest.raises(TransientProviderError):
+                world.deliver(Work(Step.CHECK_PENDING, vm, POOL))
+    assert suspensions(world)[0].last_error == LastError("the connection was reset", world.now)
 
 
 def test_a_success_in_between_resets_the_count(world: PoolWorld) -> None:
@@ -115,7 +138,7 @@ def test_a_success_closes_it_for_all(world: PoolWorld) -> None:
     assert deliver(world, one) == "ready"
     assert suspensions(world) == []
     assert deliver(world, two) == "ready"
-    assert not world.client.exists(keys.breaker("scripted"))
+    assert set(world.client.hgetall(keys.breaker("scripted"))) == {b"error", b"error_at"}, "what happened last"
 
 
 def test_a_failed_trial_doubles_the_pause_up_to_ten_times(world: PoolWorld) -> None:

@@ -156,10 +156,11 @@ def test_a_provider_that_fails_again_and_again_is_a_reason_with_its_name(world: 
             world.clone(vm, f"task-{vm}")
         world.fail(vm, TransientProviderError("down"), f"task-{vm}")
     reason = reasons(world)["breaker_open"]
-    assert (reason.severity, reason.provider, reason.measured, reason.threshold) == (Status.DEGRADED, "scripted", 3, 3)
-    found, remedy = explain(reason)
-    assert found == "provider scripted failed several times in a row, or does not respond, and is suspended"
-    assert "`vmpooler-tasks dlq list --queue clone`" in remedy
+    assert (reason.severity, reason.provider, reason.measured, reason.threshold) == (Status.UNHEALTHY, "scripted", 3, 3)
+    found, remedy = explain(reason, world.now)
+    text = "provider scripted is suspended after 3 failures in a row. Last error 0 s ago: down. Next attempt in 30 s"
+    assert (found, reason.error) == (text, "down")
+    assert "`vmpooler-tasks pools retry --provider scripted`" in remedy
 
 
 def test_clones_that_fail_for_good_are_their_pools_fault_and_not_the_providers(world: PoolWorld) -> None:
@@ -175,7 +176,7 @@ def test_clones_that_fail_for_good_are_their_pools_fault_and_not_the_providers(w
 
 def test_a_provider_that_works_again_is_no_reason_any_more(world: PoolWorld) -> None:
     world.pools = [pool(size=1)]
-    breakers.count_failure(world.db, "scripted", CallKind.INVENTORY, BreakerLimits(1, 30), now=NOW)
+    breakers.count_failure(world.db, "scripted", CallKind.INVENTORY, BreakerLimits(1, 30), now=NOW, error="down")
     assert "breaker_open" in reasons(world)
     world.now += 31
     [vm] = world.clones()

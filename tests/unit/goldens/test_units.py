@@ -18,7 +18,7 @@ from vmpooler_tasks.model.timestamps import moment, parse_time
 UNITS = goldens.units()
 
 OFF = CycleHistory(enabled=False, interval_seconds=1, last_run=None, first_expected=0)
-QUIET = Circumstances(now=0, purge=OFF, health=OFF, dlq_max_entries=10**9, empty_pool_grace=900, empty_seconds={})
+QUIET = Circumstances(now=0, purge=OFF, health=OFF, dlq_max_entries=10**9, empty_pool_grace=900)
 
 GUESSED = frozenset(
     {

@@ -10,6 +10,7 @@ from vmpooler_tasks.model.health.assessment import (
     Assessment,
     Circumstances,
     CycleHistory,
+    PoolInUse,
     assess,
     is_stale,
     stale_assessment,
@@ -20,6 +21,7 @@ from vmpooler_tasks.model.health.parsing import parse_reason
 from vmpooler_tasks.model.health.reasons import REASONS, HealthReason, ReasonCode, explain
 from vmpooler_tasks.model.health.status import Status
 from vmpooler_tasks.model.names import DeadLetterQueue
+from vmpooler_tasks.model.pools.suspension import LastError, Suspension
 from vmpooler_tasks.model.purge import SkippedQueue
 
 NOW = 1_705_314_600.0
@@ -47,7 +49,6 @@ def facts(**changes: Any) -> Circumstances:
         "health": OFF,
         "dlq_max_entries": 10_000,
         "empty_pool_grace": 900,
-        "empty_seconds": {},
     }
     return Circumstances(**{**whole, **changes})
 
@@ -122,10 +123,58 @@ def test_the_worst_reason_decides_and_stands_first() -> None:
     assert found(assessment) == [("ready_queue", UNHEALTHY), ("dlq_size", DEGRADED)]
 
 
+FULL = PoolInUse()
+
+
 def test_an_empty_pool_degrades_after_the_grace() -> None:
-    assert assessment_of(metrics(), empty_seconds={"p": 899.9}).status is HEALTHY
-    assessment = assessment_of(metrics(), empty_seconds={"p": 900, "q": 10})
+    assert assessment_of(metrics(), pools_in_use={"p": PoolInUse(899.9), "q": FULL}).status is HEALTHY
+    assessment = assessment_of(metrics(), pools_in_use={"p": PoolInUse(900), "q": PoolInUse(10), "r": FULL})
     assert assessment.reasons == (HealthReason("empty_pool", DEGRADED, 900, 900, "p"),)
+
+
+def test_an_empty_pool_that_is_suspended_degrades_at_once() -> None:
+    suspended = {"p": PoolInUse(2, is_suspended=True), "q": FULL, "r": PoolInUse(None, is_suspended=True)}
+    assessment = assessment_of(metrics(), pools_in_use=suspended)
+    assert assessment.reasons == (HealthReason("empty_pool", DEGRADED, 2, 900, "p"),)
+
+
+def test_without_a_ready_vm_in_any_pool_it_is_unhealthy_after_a_minute() -> None:
+    assert assessment_of(metrics(), pools_in_use={"p": PoolInUse(500), "q": PoolInUse(59.9)}).status is HEALTHY
+    assessment = assessment_of(metrics(), pools_in_use={"p": PoolInUse(500), "q": PoolInUse(60)})
+    assert assessment.reasons == (HealthReason("all_pools_empty", UNHEALTHY, 60, 60),)
+    assert explain(assessment.reasons[0])[0] == "no pool has had a ready VM for 60 seconds: users get no VM"
+
+
+def test_without_a_ready_vm_in_any_pool_and_all_of_them_suspended_it_is_unhealthy_at_once() -> None:
+    one, other = PoolInUse(1, is_suspended=True), PoolInUse(1)
+    assert found(assessment_of(metrics(), pools_in_use={"p": one, "q": one}))[0] == ("all_pools_empty", UNHEALTHY)
+    assert assessment_of(metrics(), pools_in_use={"p": one, "q": other}).status is DEGRADED
+    assert assessment_of(metrics(), pools_in_use={}).status is HEALTHY, "no pool shall have a ready VM"
+
+
+def test_a_suspended_provider_is_unhealthy_and_names_its_last_error_and_the_next_attempt() -> None:
+    error = LastError("no route to host", NOW - 12)
+    for since, text in (
+        (error, "Last error 12 s ago: no route to host. Next attempt in 39 s"),
+        (None, "The last error is not known. Next attempt in 39 s"),
+    ):
+        [reason] = assessment_of(
+            metrics(), suspended_providers=[Suspension("vsphere", 8, NOW + 39, since)], breaker_failures=5
+        ).reasons
+        assert (reason.code, reason.severity, reason.provider) == ("breaker_open", UNHEALTHY, "vsphere")
+        assert explain(reason, NOW)[0] == f"provider vsphere is suspended after 8 failures in a row. {text}"
+    assert reason.as_json()["next_attempt_at"] == "2024-01-15T10:30:39Z"
+
+
+def test_a_suspended_pool_degrades_and_names_its_last_error() -> None:
+    broken = Suspension("p", 3, NOW - 1, LastError("template x does not exist.", NOW - 7200))
+    [reason] = assessment_of(metrics(), suspended_pools=[broken], breaker_failures=3).reasons
+    assert (reason.code, reason.severity, reason.pool) == ("pool_broken", DEGRADED, "p")
+    text = "p is suspended: 3 clones in a row failed permanently. Last error"
+    assert explain(reason, NOW)[0] == f"{text} 2 h ago: template x does not exist. Next attempt now"
+    assert explain(reason)[0] == (
+        f"{text} at 2024-01-15T08:30:00Z: template x does not exist. Next attempt at 2024-01-15T10:29:59Z"
+    )
 
 
 @pytest.mark.parametrize(
@@ -206,7 +255,7 @@ def every_reason() -> list[HealthReason]:
     assessment = assess(
         HealthMetrics(pools=pools(p=crowded), dead_letters={DeadLetterQueue.TASKS: 9500}),
         LIMITS,
-        facts(purge=in_trouble, health=purge(last_run=None), empty_seconds={"p {0}": 901}, unreadable_keys=1),
+        facts(purge=in_trouble, health=purge(last_run=None), pools_in_use={"p {0}": PoolInUse(901)}, unreadable_keys=1),
     )
     refused = HealthReason("not_recorded", UNHEALTHY, 1, 0)
     return [*assessment.reasons, *stale_assessment(None, NOW, 300).reasons, *unreadable_assessment(2).reasons, refused]

@@ -10,7 +10,8 @@ from typing import Any
 from vmpooler_tasks.clock import Clock
 from vmpooler_tasks.config import Settings
 from vmpooler_tasks.errors import StoreRefusedError, VmpoolerTasksError
-from vmpooler_tasks.jobs.health.measure import Measurement, count_error_classes, measure
+from vmpooler_tasks.jobs.health import pool_facts
+from vmpooler_tasks.jobs.health.measure import count_error_classes, measure
 from vmpooler_tasks.model.health.assessment import Assessment, Circumstances, CycleHistory, assess
 from vmpooler_tasks.model.health.history import KeptCheck
 from vmpooler_tasks.model.health.metrics import HealthMetrics, status_line
@@ -21,8 +22,7 @@ from vmpooler_tasks.model.timestamps import iso_utc
 from vmpooler_tasks.store import Database
 from vmpooler_tasks.store.health import record as health_record
 from vmpooler_tasks.store.health.record import HealthState
-from vmpooler_tasks.store.pools import breakers, other_manager
-from vmpooler_tasks.store.pools.breakers import Suspension
+from vmpooler_tasks.store.pools import other_manager
 from vmpooler_tasks.store.purge import state as purge_state
 from vmpooler_tasks.store.purge.state import PurgeState
 
@@ -78,7 +78,7 @@ def run(
         _log.error("[!] [health] Failed during health check: %s", why)
         raise
     assessment = _record(db, settings, now, metrics, assessment, state)
-    _log_assessment(assessment, metrics)
+    _log_assessment(assessment, metrics, now)
     if publish:
         publish(metrics, assessment, now)
     return HealthReport(assessment, iso_utc(now), metrics.as_json(), time.perf_counter() - started)
@@ -90,11 +90,11 @@ def _check(db: Database, settings: Settings, now: float) -> tuple[HealthMetrics,
     metrics = measurement.metrics
     for key in measurement.unreadable:
         _log.warning("[!] [health] Error checking '%s': it is of another type, or holds other data", on_one_line(key))
-    purge = purge_state.read(db)
+    purge, suspended = purge_state.read(db), pool_facts.read_suspended(db, settings, now)
     state = HealthState(
         last_check=now,
         purge_expected=_purge_expected(settings, before, purge, now),
-        empty_since=_empty_since(before, measurement, now),
+        empty_since=pool_facts.empty_since(measurement, before, now),
         dlq_errors=count_error_classes(db, metrics.dead_letters),
     )
     facts = Circumstances(
@@ -108,29 +108,15 @@ def _check(db: Database, settings: Settings, now: float) -> tuple[HealthMetrics,
         ),
         dlq_max_entries=settings.config.dlq_max_entries,
         empty_pool_grace=settings.config.empty_pool_grace,
-        empty_seconds={pool: now - since for pool, since in state.empty_since.items()},
+        pools_in_use=pool_facts.pools_in_use(measurement, state, settings, suspended, now),
         unreadable_keys=len(measurement.unreadable),
         purge_max_percent=settings.config.purge_max_percent,
-        **_manager_facts(db, settings, now),
+        suspended_providers=suspended.providers,
+        suspended_pools=suspended.pools,
+        breaker_failures=settings.config.breaker_failures,
+        other_managers=other_manager.recent_sightings(db) if settings.config.manage_pools else 0,
     )
     return metrics, assess(metrics, settings.config.health_thresholds, facts), state
-
-
-def _manager_facts(db: Database, settings: Settings, now: float) -> dict[str, Any]:
-    """Return the facts about pool management; none where `manage_pools` is off."""
-    if not settings.config.manage_pools:
-        return {}
-
-    def failures_of(found: list[Suspension]) -> dict[str, int]:
-        seconds = settings.config.breaker_seconds
-        return {one.name: one.failures for one in found if breakers.is_suspended(one.suspended_until, now, seconds)}
-
-    return {
-        "suspended_providers": failures_of(breakers.suspended_providers(db, settings.providers)),
-        "suspended_pools": failures_of(breakers.suspended_pools(db, (pool.name for pool in settings.pools))),
-        "breaker_failures": settings.config.breaker_failures,
-        "other_managers": other_manager.recent_sightings(db),
-    }
 
 
 def _purge_expected(settings: Settings, before: HealthState, purge: PurgeState, now: float) -> float | None:
@@ -140,13 +126,6 @@ def _purge_expected(settings: Settings, before: HealthState, purge: PurgeState, 
     if before.purge_expected is not None:
         return before.purge_expected
     return purge.finished if before.last_check is None and purge.finished is not None else now
-
-
-def _empty_since(before: HealthState, found: Measurement, now: float) -> dict[str, float]:
-    empty = [
-        name for name, pool in found.metrics.pools.items() if found.pool_sizes.get(name, 0) > 0 and pool.ready.size == 0
-    ]
-    return {pool: before.empty_since.get(pool, now) for pool in empty}
 
 
 def _purge_history(settings: Settings, purge: PurgeState, state: HealthState) -> CycleHistory:
@@ -197,11 +176,11 @@ def _json(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
-def _log_assessment(assessment: Assessment, metrics: HealthMetrics) -> None:
+def _log_assessment(assessment: Assessment, metrics: HealthMetrics, now: float) -> None:
     level = logging.INFO if assessment.status is Status.HEALTHY else logging.WARNING
     _log.log(level, "%s", status_line(assessment.status, metrics), extra={"status": str(assessment.status)})
     for reason in assessment.reasons:
-        found, remedy = map(on_one_line, explain(reason))  # whoever writes to Redis may name a pool
+        found, remedy = map(on_one_line, explain(reason, now))  # whoever writes to Redis may name a pool
         extra = {"reason": str(reason.code), **reason.about()}
         if thread := kind_of_reason(reason.code).thread:
             _log.error("[!] [%s] worker thread died: %s", thread, found, extra=extra)

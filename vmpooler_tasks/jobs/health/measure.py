@@ -27,13 +27,14 @@ AGED_QUEUES = (Queue.PENDING, Queue.READY)
 
 @dataclass(frozen=True, slots=True)
 class Measurement:
-    """What a check measured. `pool_sizes`: the VMs that each pool shall have ready.
+    """What a check measured. `pools`: each pool as Redis holds it. `sizes`: the VMs that each shall have ready.
 
     `unreadable`: names of the keys that are of another type than expected, or hold other data.
     """
 
     metrics: HealthMetrics
-    pool_sizes: Mapping[str, int]
+    pools: Mapping[str, PoolSnapshot]
+    sizes: Mapping[str, int]
     unreadable: Sequence[str]
 
 
@@ -58,7 +59,7 @@ def measure(db: Database, settings: Settings, now: float) -> Measurement:
         pending_ondemand_clones=counters.pending_ondemand_clones,
     )
     sizes = {pool: found.size(configured.get(pool)) for pool, found in snapshots.items()}
-    return Measurement(metrics, sizes, walk.unreadable)
+    return Measurement(metrics, snapshots, sizes, walk.unreadable)
 
 
 def count_error_classes(db: Database, sizes: Mapping[DeadLetterQueue, int]) -> dict[str, dict[str, int]]:

@@ -12,6 +12,7 @@ from vmpooler_tasks.jobs.pools.context import PoolContext, stamp
 from vmpooler_tasks.jobs.pools.failed_vm import VmFailure, build_dead_letter, build_retry, log_dead_letter, log_retry
 from vmpooler_tasks.jobs.pools.lease_renewer import Lease
 from vmpooler_tasks.jobs.pools.provider_calls import call_within
+from vmpooler_tasks.model.health.reasons import error_line
 from vmpooler_tasks.model.names import DeadLetterQueue, on_one_line
 from vmpooler_tasks.model.pools.permanent_errors import is_permanent_error
 from vmpooler_tasks.model.pools.results import CloneClaim, CloneResult, HandoverResult
@@ -224,7 +225,7 @@ def fail(
         now=context.clock(),
         dead_letter=dead_letter,
         retry=retry,
-        breaker=CloneBreaker(context.breaker_limits, of_pool=failure.permanent),
+        breaker=CloneBreaker(context.breaker_limits, of_pool=failure.permanent, error=error_line(failure.message)),
         keep_seconds=context.keep_seconds,
     )
     log_dead_letter(dead_letter, failed)

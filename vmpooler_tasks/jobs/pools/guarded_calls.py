@@ -8,6 +8,7 @@ from vmpooler_tasks.config import Pool
 from vmpooler_tasks.errors import ProviderTimeoutError, SuspendedError, VmNotFoundError
 from vmpooler_tasks.jobs.pools.context import PoolContext
 from vmpooler_tasks.jobs.pools.provider_calls import call_within
+from vmpooler_tasks.model.health.reasons import error_line
 from vmpooler_tasks.model.redaction import redacted_text
 from vmpooler_tasks.providers import PoolSpec, Readiness, VirtualMachine
 from vmpooler_tasks.store.pools import breakers
@@ -46,8 +47,15 @@ def _call_guarded(context: PoolContext, pool: Pool, call: Callable[[PoolSpec, st
     except VmNotFoundError:
         raise  # a valid reply, not a failure
     except Exception as error:
-        hung = isinstance(error, ProviderTimeoutError)
-        breakers.count_failure(context.db, name, CallKind.CHECK, context.breaker_limits, now=context.clock(), hung=hung)
+        breakers.count_failure(
+            context.db,
+            name,
+            CallKind.CHECK,
+            context.breaker_limits,
+            now=context.clock(),
+            error=error_line(str(error)),
+            hung=isinstance(error, ProviderTimeoutError),
+        )
         raise
     if state.failed_checks:
         breakers.count_success(context.db, name, CallKind.CHECK, context.breaker_limits)

@@ -14,6 +14,7 @@ from vmpooler_tasks.config import Pool, Settings
 from vmpooler_tasks.errors import ProviderError, ProviderTimeoutError, WrongTypeError
 from vmpooler_tasks.jobs.pools.context import PoolContext, Work, stamp
 from vmpooler_tasks.jobs.pools.provider_calls import LIST_SECONDS, call_within
+from vmpooler_tasks.model.health.reasons import error_line
 from vmpooler_tasks.model.names import NameSet, Queue, on_one_line, readable
 from vmpooler_tasks.model.pools.lifecycle import Step, age, is_past_lifetime, pending_is_due, ready_is_due
 from vmpooler_tasks.model.pools.pause import PauseState
@@ -173,7 +174,13 @@ def _fetch_inventory(
         _log.error("[!] [%s] Its inventory could not be read: %s", pool.name, on_one_line(what))
         hung = isinstance(error, ProviderTimeoutError)
         breakers.count_failure(
-            context.db, name, CallKind.INVENTORY, context.breaker_limits, now=context.clock(), hung=hung
+            context.db,
+            name,
+            CallKind.INVENTORY,
+            context.breaker_limits,
+            now=context.clock(),
+            error=error_line(str(error)),
+            hung=hung,
         )
         return None, error if isinstance(error, ProviderError) else ProviderError(what)
     if view.inventory_failed:

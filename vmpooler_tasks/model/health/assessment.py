@@ -2,16 +2,21 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from math import ceil
 from typing import Protocol
 
 from vmpooler_tasks.model.health.metrics import HealthMetrics
 from vmpooler_tasks.model.health.reasons import HealthReason, ReasonCode, default_reason
 from vmpooler_tasks.model.health.status import Status
+from vmpooler_tasks.model.pools.suspension import Suspension
 from vmpooler_tasks.model.purge import SkippedQueue
-from vmpooler_tasks.model.timestamps import whole_seconds
+from vmpooler_tasks.model.timestamps import iso_utc, whole_seconds
 
 NEAR_CAP = 0.9
 """Share of `dlq_max_entries` at which health degrades: before dead letters are dropped, not after."""
+
+ALL_EMPTY_GRACE = 60
+"""Seconds that all pools together may have no ready VM. A new installation needs them to clone its first VMs."""
 
 STALE_AFTER_INTERVALS = 3
 """Intervals after which a recorded status that was not renewed does not count."""
@@ -60,13 +65,28 @@ class CycleHistory:
         return now - max(self.first_expected, self.last_run + self.interval_seconds)
 
 
+@dataclass(frozen=True, slots=True)
+class PoolInUse:
+    """A pool that shall have ready VMs: its size is above zero, and its operator has not paused it.
+
+    `empty_seconds`: for how long it has had no ready VM, None if it has one. `is_suspended`: the circuit breaker
+    suspends it or its provider, so that it gets no VM for now.
+    """
+
+    empty_seconds: float | None = None
+    is_suspended: bool = False
+
+    def is_empty_for(self, seconds: float) -> bool:
+        """Return True if it has had no ready VM for so long. A suspended pool needs no time: nothing fills it."""
+        return self.empty_seconds is not None and (self.is_suspended or self.empty_seconds >= seconds)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Circumstances:
     """The facts that an assessment needs beside the metrics.
 
-    `empty_seconds`: for how long each empty pool has been empty. `suspended_providers`: the providers that the circuit
-    breaker suspends, and how often each failed in a row. `suspended_pools`: the same of pools whose clones failed
-    permanently. `other_managers`: how often another pool manager was seen recently.
+    `suspended_providers`: the providers that the circuit breaker suspends. `suspended_pools`: the same of pools whose
+    clones failed permanently. `other_managers`: how often another pool manager was seen recently.
     """
 
     now: float
@@ -74,11 +94,11 @@ class Circumstances:
     health: CycleHistory
     dlq_max_entries: int
     empty_pool_grace: float
-    empty_seconds: Mapping[str, float]
+    pools_in_use: Mapping[str, PoolInUse] = field(default_factory=dict)
     unreadable_keys: int = 0
     purge_max_percent: float = 100
-    suspended_providers: Mapping[str, int] = field(default_factory=dict)
-    suspended_pools: Mapping[str, int] = field(default_factory=dict)
+    suspended_providers: Sequence[Suspension] = ()
+    suspended_pools: Sequence[Suspension] = ()
     breaker_failures: int = 0
     other_managers: int = 0
 
@@ -95,6 +115,7 @@ def assess(metrics: HealthMetrics, limits: Thresholds, facts: Circumstances) -> 
     """Return the health status: that of the worst reason, healthy without any."""
     reasons = [
         *_backlog_reasons(metrics, limits),
+        *_empty_reasons(facts),
         *_standstill_reasons(metrics, facts),
         *_purge_reasons(facts),
         *_manager_reasons(facts),
@@ -126,10 +147,18 @@ def _graded(
         yield HealthReason(code, Status.DEGRADED, measured, warning, pool)
 
 
+def _empty_reasons(facts: Circumstances) -> Iterator[HealthReason]:
+    pools = facts.pools_in_use
+    if pools and all(pool.is_empty_for(ALL_EMPTY_GRACE) for pool in pools.values()):
+        shortest = min(pool.empty_seconds or 0 for pool in pools.values())
+        yield default_reason(ReasonCode.ALL_POOLS_EMPTY, whole_seconds(shortest), ALL_EMPTY_GRACE)
+    for name, pool in pools.items():
+        if pool.is_empty_for(facts.empty_pool_grace):
+            seconds = whole_seconds(pool.empty_seconds or 0)
+            yield default_reason(ReasonCode.EMPTY_POOL, seconds, facts.empty_pool_grace, pool=name)
+
+
 def _standstill_reasons(metrics: HealthMetrics, facts: Circumstances) -> Iterator[HealthReason]:
-    for pool, seconds in facts.empty_seconds.items():
-        if seconds >= facts.empty_pool_grace:
-            yield default_reason(ReasonCode.EMPTY_POOL, whole_seconds(seconds), facts.empty_pool_grace, pool=pool)
     for code, cycle in ((ReasonCode.PURGE_OVERDUE, facts.purge), (ReasonCode.HEALTH_OVERDUE, facts.health)):
         limit = OVERDUE_INTERVALS * cycle.interval_seconds
         overdue = cycle.overdue_seconds(facts.now)
@@ -154,12 +183,21 @@ def _purge_reasons(facts: Circumstances) -> Iterator[HealthReason]:
 
 
 def _manager_reasons(facts: Circumstances) -> Iterator[HealthReason]:
-    for provider, failures in facts.suspended_providers.items():
-        yield default_reason(ReasonCode.BREAKER_OPEN, failures, facts.breaker_failures, provider=provider)
-    for pool, failures in facts.suspended_pools.items():
-        yield default_reason(ReasonCode.POOL_BROKEN, failures, facts.breaker_failures, pool=pool)
+    for one in facts.suspended_providers:
+        about = {"provider": one.name, **_about_suspension(one)}
+        yield default_reason(ReasonCode.BREAKER_OPEN, one.failures, facts.breaker_failures, **about)
+    for one in facts.suspended_pools:
+        about = {"pool": one.name, **_about_suspension(one)}
+        yield default_reason(ReasonCode.POOL_BROKEN, one.failures, facts.breaker_failures, **about)
     if facts.other_managers:
         yield default_reason(ReasonCode.OTHER_MANAGER, facts.other_managers)
+
+
+def _about_suspension(found: Suspension) -> dict[str, str]:
+    """Return the last error, its time, and the time of the next attempt, as a reason holds them."""
+    error = found.last_error
+    last = {"error": error.text, "error_at": iso_utc(error.at)} if error else {}
+    return {**last, "next_attempt_at": iso_utc(ceil(found.suspended_until))}
 
 
 def is_stale(last_check: float | None, now: float, interval_seconds: float) -> bool:

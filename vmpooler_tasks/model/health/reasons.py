@@ -12,6 +12,7 @@ from typing import Any
 from vmpooler_tasks.model.health.status import Status
 from vmpooler_tasks.model.names import on_one_line
 from vmpooler_tasks.model.redaction import redacted_text
+from vmpooler_tasks.model.timestamps import time_ago, time_ahead
 
 
 class ReasonCode(StrEnum):
@@ -22,6 +23,7 @@ class ReasonCode(StrEnum):
     STUCK_VMS = "stuck_vms"
     PENDING_QUEUE = "pending_queue"
     READY_QUEUE = "ready_queue"
+    ALL_POOLS_EMPTY = "all_pools_empty"
     EMPTY_POOL = "empty_pool"
     PURGE_OVERDUE = "purge_overdue"
     PURGE_UNFINISHED = "purge_unfinished"
@@ -86,6 +88,12 @@ REASONS: Mapping[ReasonCode, ReasonKind] = {
         found="{measured} VMs ready in {pool}, more than {threshold}",
         remedy="reduce the size of the pool if its VMs are not used",
     ),
+    ReasonCode.ALL_POOLS_EMPTY: ReasonKind(
+        found="no pool has had a ready VM for {measured} seconds: users get no VM",
+        remedy="find the cause with `vmpooler-tasks pools` and `vmpooler-tasks doctor`",
+        severity=Status.UNHEALTHY,
+        alert="VMPoolerAllPoolsEmpty",
+    ),
     ReasonCode.EMPTY_POOL: ReasonKind(
         found="{pool} has had no ready VM for {measured} seconds",
         remedy="check the provider and `vmpooler-tasks dlq list --pool {pool}`",
@@ -113,13 +121,14 @@ REASONS: Mapping[ReasonCode, ReasonKind] = {
         alert="VMPoolerPurgeFailed",
     ),
     ReasonCode.BREAKER_OPEN: ReasonKind(
-        found="provider {provider} failed several times in a row, or does not respond, and is suspended",
-        remedy="check the provider and `vmpooler-tasks dlq list --queue clone`; the next attempt is automatic",
+        found="provider {provider} is suspended after {measured} failures in a row. {last_error}. {next_attempt}",
+        remedy="fix the provider; `vmpooler-tasks pools retry --provider {provider}` tries it at once",
+        severity=Status.UNHEALTHY,
         alert="VMPoolerProviderBreakerOpen",
     ),
     ReasonCode.POOL_BROKEN: ReasonKind(
-        found="{measured} clones of {pool} in a row failed permanently: the pool is suspended",
-        remedy="fix its template, permissions or configuration: `vmpooler-tasks dlq list --queue clone --pool {pool}`",
+        found="{pool} is suspended: {measured} clones in a row failed permanently. {last_error}. {next_attempt}",
+        remedy="fix its template, permissions or configuration; `vmpooler-tasks pools retry {pool}` tries it at once",
         alert="VMPoolerPoolBreakerOpen",
     ),
     ReasonCode.OTHER_MANAGER: ReasonKind(
@@ -164,8 +173,8 @@ _UNKNOWN = ReasonKind(
 )
 
 
-ABOUT_FIELDS = ("pool", "queue", "provider", "host", "key", "error")
-"""The fields that say what a reason is about. JSON leaves out those that are None, but for `pool`."""
+ABOUT_FIELDS = ("pool", "queue", "provider", "host", "key", "error", "error_at", "next_attempt_at")
+"""The fields that say what a reason is about, all of them text. JSON leaves out those that are None, but for `pool`."""
 
 MAX_ERROR_CHARACTERS = 200
 
@@ -181,7 +190,8 @@ class HealthReason:
     """A measure beyond its threshold, and what it is about: a pool, a queue, a provider, a host or a key in Redis.
 
     `code` is a `ReasonCode`, or any text where another version or VMPooler wrote it. `host`: a worker, a beat or a
-    machine. `error`: the last error, as `error_line` returns it.
+    machine. `error`: the last error, as `error_line` returns it. `error_at`: when it occurred. `next_attempt_at`: when
+    the next attempt is. Both are as `2024-01-15T10:30:00Z`.
     """
 
     code: str
@@ -194,6 +204,8 @@ class HealthReason:
     host: str | None = None
     key: str | None = None
     error: str | None = None
+    error_at: str | None = None
+    next_attempt_at: str | None = None
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -220,14 +232,27 @@ def kind_of_reason(code: str) -> ReasonKind:
     return REASONS[ReasonCode(code)] if code in set(ReasonCode) else _UNKNOWN
 
 
-def explain(reason: HealthReason) -> tuple[str, str]:
-    """Return what was found and what to do, as texts."""
+def explain(reason: HealthReason, now: float | None = None) -> tuple[str, str]:
+    """Return what was found and what to do, as texts.
+
+    With `now` (an epoch) times are relative (`12 s ago`), without it absolute.
+    """
     kind = kind_of_reason(reason.code)
-    values = {**dict.fromkeys(ABOUT_FIELDS), **reason.as_json()}
+    values = {**dict.fromkeys(ABOUT_FIELDS), **reason.as_json(), **_timed_texts(reason, now)}
     text: ReasonText = kind
     if kind.if_negative is not None and reason.measured < 0:
         text, values["measured"] = kind.if_negative, -values["measured"]
     return text.found.format(**values), text.remedy.format(**values)
+
+
+def _timed_texts(reason: HealthReason, now: float | None) -> dict[str, str]:
+    """Return the sentences about the last error and the next attempt."""
+    last = "The last error is not known"
+    if reason.error is not None:
+        when = f" {time_ago(reason.error_at, now)}" if reason.error_at else ""
+        last = f"Last error{when}: {reason.error.rstrip('.')}"
+    upcoming = f"Next attempt {time_ahead(reason.next_attempt_at, now)}" if reason.next_attempt_at else ""
+    return {"last_error": last, "next_attempt": upcoming}
 
 
 def runbook_path(code: str) -> str:

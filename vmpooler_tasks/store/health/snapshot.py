@@ -10,12 +10,14 @@ from vmpooler_tasks.errors import VmpoolerTasksError
 from vmpooler_tasks.model.names import DeadLetterQueue, Queue, readable
 from vmpooler_tasks.model.pools.pause import Pause
 from vmpooler_tasks.model.pools.sizes import size_in_effect
+from vmpooler_tasks.model.pools.suspension import LastError
 from vmpooler_tasks.store import keys
 from vmpooler_tasks.store.fleet import workers
 from vmpooler_tasks.store.fleet.beats import BEAT_ALIVE_SECONDS
 from vmpooler_tasks.store.fleet.schedule import CLAIM_SUFFIX
 from vmpooler_tasks.store.fleet.workers import WORKER_ALIVE_SECONDS, Worker
 from vmpooler_tasks.store.health.record import read_errors
+from vmpooler_tasks.store.pools.breakers import ERROR_FIELDS, parse_last_error
 from vmpooler_tasks.store.pools.pauses import parse_pause
 from vmpooler_tasks.store.redis.connection import Database
 from vmpooler_tasks.store.redis.numbers import finite, leading_number
@@ -30,6 +32,7 @@ class PoolSnapshot:
 
     `vms` lacks a queue whose key is of another type. `suspended_until`: epoch until which the circuit breaker suspends
     the pool (in the past: until a clone succeeds), None if it does not. `pause`: by its operator, or None.
+    `last_error`: the failure that the breaker counted last.
     """
 
     override: str | None
@@ -37,6 +40,7 @@ class PoolSnapshot:
     vms: Mapping[Queue, int]
     suspended_until: float | None
     pause: Pause | None = None
+    last_error: LastError | None = None
 
     def size(self, configured: int | None) -> int:
         """Return the VMs that the pool shall have ready; `configured` is None where no configuration names it."""
@@ -56,8 +60,8 @@ class Snapshot:
     """Times in seconds since the epoch.
 
     `health` is `vmpooler__health` as it stands, None if it is no hash. `suspended_until`: epoch until which the circuit
-    breaker suspends each provider, None if it does not. `last_ticks`: of each entry of the schedule. `messages` is None
-    where the broker is no Redis, or does not answer.
+    breaker suspends each provider, None if it does not. `last_errors`: of the providers that failed. `last_ticks`:
+    of each entry of the schedule. `messages` is None where the broker is no Redis, or does not answer.
     """
 
     health: Mapping[str, str] | None
@@ -69,6 +73,7 @@ class Snapshot:
     purge_failure: str | None
     pools: Mapping[str, PoolSnapshot]
     suspended_until: Mapping[str, float | None]
+    last_errors: Mapping[str, LastError]
     workers: Sequence[Worker]
     beats: Sequence[str]
     last_ticks: Mapping[str, float]
@@ -92,7 +97,7 @@ def read(
     reads = Reads()
     _add_records(reads, now)
     for name in providers:
-        reads.add(("provider", name), "HGET", keys.breaker(name), "open_until")
+        reads.add(("provider", name), "HMGET", keys.breaker(name), "open_until", *ERROR_FIELDS)
     if broker is db:
         _add_messages(reads, queues)
     _add_pools(reads, pools)
@@ -148,8 +153,8 @@ def _add_pools(reads: Reads, pools: Sequence[str]) -> None:
     for pool in pools:
         reads.add(("override", pool), "HGET", keys.POOL_SIZES, pool)
         reads.add(("size", pool), "HGET", keys.pool(pool), "size")
-        reads.add(("breaker", pool), "HGET", keys.pool_breaker(pool), "open_until")
         reads.add(("pause", pool), "HGET", keys.PAUSED, pool)
+        reads.add(("breaker", pool), "HMGET", keys.pool_breaker(pool), "open_until", *ERROR_FIELDS)
         for queue in COUNTED_QUEUES:
             reads.add((queue, pool), "SCARD", keys.queue(queue, pool))
 
@@ -170,6 +175,7 @@ def _snapshot(
     replies: Replies, pools: Mapping[str, PoolSnapshot], providers: Sequence[str], messages: Messages | None
 ) -> Snapshot:
     started, finished, failure = replies.get("purge", (None, None, None))
+    breakers = {name: _breaker(replies.get(("provider", name))) for name in providers}
     return Snapshot(
         health=_texts(replies.get("health", {})) if "health" in replies else None,
         dlq_errors=read_errors(_text(replies.get("dlq_errors")) or "{}"),
@@ -179,7 +185,8 @@ def _snapshot(
         purge_finished=_number(finished),
         purge_failure=_text(failure) or None,
         pools=pools,
-        suspended_until={name: _number(replies.get(("provider", name))) for name in providers},
+        suspended_until={name: until for name, (until, _) in breakers.items()},
+        last_errors={name: error for name, (_, error) in breakers.items() if error},
         workers=workers.parse_workers(replies.get("workers", ())),
         beats=[beat.decode(errors="replace") for beat in replies.get("beats", ())],
         last_ticks={
@@ -191,14 +198,22 @@ def _snapshot(
     )
 
 
+def _breaker(fields: Sequence[bytes | None] | None) -> tuple[float | None, LastError | None]:
+    """Return until when a breaker suspends, and its last error."""
+    until, *error = fields or (None, None, None)
+    return _number(until), parse_last_error(*error)
+
+
 def _pool(replies: Replies, pool: str) -> PoolSnapshot:
     pause = replies.get(("pause", pool))
+    until, last_error = _breaker(replies.get(("breaker", pool)))
     return PoolSnapshot(
         override=_text(replies.get(("override", pool))),
         registered_size=leading_number(replies.get(("size", pool))),
         vms={queue: replies.get((queue, pool)) for queue in COUNTED_QUEUES if (queue, pool) in replies},
-        suspended_until=_number(replies.get(("breaker", pool))),
         pause=None if pause is None else parse_pause(pause),
+        suspended_until=until,
+        last_error=last_error,
     )
 
 

@@ -6,10 +6,14 @@ from enum import StrEnum
 from typing import Any
 
 from vmpooler_tasks.model.pools.results import TrialResult
+from vmpooler_tasks.model.pools.suspension import LastError, Suspension
 from vmpooler_tasks.store import keys
 from vmpooler_tasks.store.fleet import audit
 from vmpooler_tasks.store.redis.connection import Database
 from vmpooler_tasks.store.redis.numbers import finite, leading_number
+
+ERROR_FIELDS = ("error", "error_at")
+"""The fields of a breaker that hold its last error."""
 
 
 class CallKind(StrEnum):
@@ -25,15 +29,6 @@ class BreakerLimits:
 
     max_failures: int
     pause_seconds: float
-
-
-@dataclass(frozen=True, slots=True)
-class Suspension:
-    """A suspended provider or pool. A `suspended_until` in the past means: until a clone succeeds."""
-
-    name: str
-    failures: int
-    suspended_until: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,14 +51,24 @@ def claim_inventory(db: Database, provider: str, *, now: float, until: float) ->
 
 
 def count_failure(
-    db: Database, provider: str, kind: CallKind, limits: BreakerLimits, *, now: float, hung: bool = False
+    db: Database,
+    provider: str,
+    kind: CallKind,
+    limits: BreakerLimits,
+    *,
+    now: float,
+    error: str = "",
+    hung: bool = False,
 ) -> None:
-    """Count a failed call. Too many in a row suspend the provider; a single call that `hung` does so at once."""
+    """Count a failed call, and keep its `error` (one line, without secrets) as the provider's last one.
+
+    Too many in a row suspend the provider; a single call that `hung` does so at once.
+    """
     weight = limits.max_failures if hung else 1
     db.run(
         "pools/count_provider_failure",
         [keys.breaker(provider)],
-        [str(kind), repr(now), limits.max_failures, limits.pause_seconds, weight],
+        [str(kind), repr(now), limits.max_failures, limits.pause_seconds, weight, error],
     )
 
 
@@ -104,14 +109,21 @@ def _suspensions(db: Database, breakers: Mapping[str, bytes]) -> list[Suspension
     with db.translated_errors():
         pipe = db.client.pipeline(transaction=False)
         for key in breakers.values():
-            pipe.hmget(key, "failures", *CallKind, "open_until")
+            pipe.hmget(key, "failures", *CallKind, "open_until", *ERROR_FIELDS)
         replies = pipe.execute() if breakers else []
     found = []
-    for name, (*counts, until) in zip(breakers, replies, strict=True):
+    for name, (*counts, until, error, error_at) in zip(breakers, replies, strict=True):
         epoch = _epoch(until)
         if epoch is not None:
-            found.append(Suspension(name, max(map(leading_number, counts)), epoch))
+            failures = max(map(leading_number, counts))
+            found.append(Suspension(name, failures, epoch, parse_last_error(error, error_at)))
     return found
+
+
+def parse_last_error(error: bytes | None, error_at: bytes | None) -> LastError | None:
+    """Return the last error of a breaker from its ERROR_FIELDS; None if it has none."""
+    at = _epoch(error_at)
+    return None if error is None or at is None else LastError(error.decode(errors="replace"), at)
 
 
 def _epoch(raw: bytes | None) -> float | None:

@@ -66,10 +66,14 @@ class StartedClones:
 
 @dataclass(frozen=True, slots=True)
 class CloneBreaker:
-    """The breaker that a failed clone counts against: its provider's, or its pool's after a permanent error."""
+    """The breaker that a failed clone counts against: its provider's, or its pool's after a permanent error.
+
+    `error`: the failure as the breaker keeps it, on one line without secrets.
+    """
 
     limits: BreakerLimits
     of_pool: bool
+    error: str
 
 
 def slots_for(request_id: str | bytes | None) -> Slots:
@@ -191,6 +195,7 @@ def fail(
             *(limits.max_failures, limits.pause_seconds),
             *dead_letter.words(),
             *retry_words(retry),
+            breaker.error,
         ],
     )
     return read_failed_vm(reply)

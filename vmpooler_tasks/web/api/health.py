@@ -48,14 +48,16 @@ def show_health(site: Here, _: Reader) -> HealthResponse:
     """200 for healthy and degraded, 503 for unhealthy. A status that is not renewed is unhealthy."""
     report = read_report(site.db, site.settings, site.clock)
     is_unhealthy = report.assessment.status is Status.UNHEALTHY
-    return HealthResponse(health_json(report), HTTPStatus.SERVICE_UNAVAILABLE if is_unhealthy else HTTPStatus.OK)
+    return HealthResponse(
+        health_json(report, site.clock()), HTTPStatus.SERVICE_UNAVAILABLE if is_unhealthy else HTTPStatus.OK
+    )
 
 
-def health_json(report: HealthReport) -> dict[str, Any]:
+def health_json(report: HealthReport, now: float) -> dict[str, Any]:
     """Return the report as JSON, each reason with its texts and the address of its runbook."""
     reasons = []
     for reason in report.assessment.reasons:
-        found, remedy = explain(reason)
+        found, remedy = explain(reason, now)
         texts = {"found": found, "remedy": remedy, "runbook": runbook_path(reason.code)}
         reasons.append({**reason.as_json(), **texts})
     return {**report.as_json(), "reasons": reasons}

@@ -23,7 +23,7 @@ def show_overview(site: Here, _: Reader) -> OverviewResponse:
 def _overview(site: Site) -> OverviewResponse:
     now, config = site.clock(), site.settings.config
     found, rows = overview(site.db, site.settings, now, queues=WORK_QUEUES, broker=site.broker)
-    health = health_json(report_of(found.health, site.settings, now))
+    health = health_json(report_of(found.health, site.settings, now), now)
     del health["metrics"]
     return OverviewResponse.model_validate(
         {

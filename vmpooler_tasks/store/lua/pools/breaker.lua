@@ -1,5 +1,5 @@
 -- Shared: the circuit breaker of one provider or pool, a hash: failures (of clones, in a row), inventories and checks (that
--- failed, in a row), open_until, trial_until, pause. The hash is missing while nothing fails.
+-- failed, in a row), open_until, trial_until, pause; error and error_at, the newest failure. The hash is gone a day after it.
 
 -- Returns until when the provider is suspended; nil if the caller may call it now. After a suspension the first caller gets
 -- nil and has the trial until `trial_end`; the others wait for that.
@@ -12,9 +12,11 @@ local function suspended_or_start_trial(breaker, now, trial_end)
   return nil
 end
 
--- Counts `weight` failures of this kind. Returns until when the provider is suspended, if this failure suspended it.
-local function count_failure(breaker, kind, now, max_failures, min_pause, weight)
-  local failures = redis.call('HINCRBY', breaker, kind, weight or 1)
+-- Counts `weight` failures of this kind, and keeps the error. Returns until when the provider is suspended, if this failure
+-- suspended it.
+local function count_failure(breaker, kind, now, max_failures, min_pause, weight, error)
+  local failures = redis.call('HINCRBY', breaker, kind, weight)
+  if error ~= '' then redis.call('HSET', breaker, 'error', error, 'error_at', string.format('%.3f', now)) end
   redis.call('EXPIRE', breaker, 86400)
   local open_until = redis.call('HGET', breaker, 'open_until')
   if failures < max_failures or (open_until and tonumber(open_until) > now) then return nil end
@@ -23,4 +25,9 @@ local function count_failure(breaker, kind, now, max_failures, min_pause, weight
   redis.call('HSET', breaker, 'open_until', until_then, 'pause', tostring(pause))
   redis.call('HDEL', breaker, 'trial_until')
   return until_then
+end
+
+-- Ends every row of failures, and the suspension. The newest error stays, as what happened last.
+local function close_breaker(breaker)
+  redis.call('HDEL', breaker, 'failures', 'inventories', 'inventory_until', 'checks', 'open_until', 'trial_until', 'pause')
 end

@@ -12,13 +12,14 @@
 --        9: queue of dead letters   10: seconds to keep them   11: maximum of them   12: page (see limits_from)   13: id
 --        14: dead letter
 --        15: 1 if the error is permanent   16: maximum retries of a request   17: item to queue again   18: reason
+--        19: the error as the breaker keeps it, on one line
 -- RETURN {state, dropped, expired, outcome of the request, its retries, suspended until}
 --        state: 1 failed now; 0 it had left pending (its dead letter is written once all the same); -1 another worker holds
 --        the lease, or has finished the clone
 local pending, slots, counter, work, breaker, metadata, dead_letters, ids, counters, request, items = unpack(KEYS)
 local vm, owner, now, keep_seconds, error_message, error_class, max_failures, min_pause = unpack(ARGV, 1, 8)
 local queue, limits, id, member = ARGV[9], limits_from(10), ARGV[13], ARGV[14]
-local permanent, max_retries, item, reason = unpack(ARGV, 15, 18)
+local permanent, max_retries, item, reason, error_line = unpack(ARGV, 15, 19)
 now = tonumber(now)
 
 if is_leased(slots, work, vm, owner, now) then return {-1, 0, 0, 'none', 0, ''} end
@@ -38,6 +39,6 @@ if removed == 1 then
   redis.call('EXPIRE', metadata, keep_seconds)
   outcome, retries = retry_request(request, items, item, permanent == '1', tonumber(max_retries), reason)
   count(counters, 'clones_failed', 1)
-  suspended_until = count_failure(breaker, 'failures', now, tonumber(max_failures), tonumber(min_pause))
+  suspended_until = count_failure(breaker, 'failures', now, tonumber(max_failures), tonumber(min_pause), 1, error_line)
 end
 return {removed, dropped, expired, outcome, retries, suspended_until or ''}

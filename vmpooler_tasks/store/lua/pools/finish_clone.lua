@@ -1,4 +1,5 @@
 -- uses: pools/lease
+-- uses: pools/breaker
 -- uses: pools/handover
 -- Finishes a clone: writes its metadata, frees its slot, ends suspensions, and hands the VM over if it is ready.
 -- KEYS   1: pending   2: ready   3: running   4: completed   5: metadata   6: active   7: the request   8: delivered
@@ -15,7 +16,8 @@ local vm, pool, fence, seconds, is_ready = ARGV[1], ARGV[2], ARGV[7], ARGV[8], A
 if has_lost(work, fence) then return 'lost' end
 free_slot(slots, counter, vm)
 redis.call('HDEL', work, 'owner', 'fence', 'attempts')
-redis.call('DEL', breaker, pool_breaker)
+close_breaker(breaker)
+close_breaker(pool_breaker)
 if redis.call('SISMEMBER', pending, vm) == 0 then return 'left_queue' end
 redis.call('HSET', metadata, unpack(ARGV, 10))
 redis.call('HSET', clone_times, pool .. ':' .. vm, seconds)

@@ -1,0 +1,66 @@
+"""The facts about pools that a health check needs: which are empty, for how long, and which are suspended."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from vmpooler_tasks.config import Settings
+from vmpooler_tasks.jobs.health.measure import Measurement
+from vmpooler_tasks.model.health.assessment import PoolInUse
+from vmpooler_tasks.model.names import Queue
+from vmpooler_tasks.model.pools.suspension import Suspension
+from vmpooler_tasks.store import Database
+from vmpooler_tasks.store.health.record import HealthState
+from vmpooler_tasks.store.pools import breakers
+
+
+@dataclass(frozen=True, slots=True)
+class Suspended:
+    """What the circuit breaker suspends."""
+
+    providers: Sequence[Suspension] = ()
+    pools: Sequence[Suspension] = ()
+
+
+def read_suspended(db: Database, settings: Settings, now: float) -> Suspended:
+    """Return the suspended providers and pools; none where `manage_pools` is off."""
+    if not settings.config.manage_pools:
+        return Suspended()
+
+    def lasting(found: Sequence[Suspension]) -> list[Suspension]:
+        seconds = settings.config.breaker_seconds
+        return [one for one in found if breakers.is_suspended(one.suspended_until, now, seconds)]
+
+    return Suspended(
+        providers=lasting(breakers.suspended_providers(db, settings.providers)),
+        pools=lasting(breakers.suspended_pools(db, (pool.name for pool in settings.pools))),
+    )
+
+
+def empty_since(found: Measurement, before: HealthState, now: float) -> dict[str, float]:
+    """Return the pools in use without a ready VM, each with the epoch of the first check that saw it so.
+
+    A queue that cannot be read is not empty. A pool that its operator resumes counts anew.
+    """
+    empty = [name for name in _names_in_use(found) if found.pools[name].vms.get(Queue.READY) == 0]
+    return {pool: before.empty_since.get(pool, now) for pool in empty}
+
+
+def pools_in_use(
+    found: Measurement, state: HealthState, settings: Settings, suspended: Suspended, now: float
+) -> Mapping[str, PoolInUse]:
+    """Return the pools that shall have ready VMs."""
+    providers = {one.name for one in suspended.providers}
+    stopped = {one.name for one in suspended.pools}
+    stopped |= {pool.name for pool in settings.pools if settings.provider_of(pool) in providers}
+    return {
+        name: PoolInUse(
+            empty_seconds=now - state.empty_since[name] if name in state.empty_since else None,
+            is_suspended=name in stopped,
+        )
+        for name in _names_in_use(found)
+    }
+
+
+def _names_in_use(found: Measurement) -> list[str]:
+    """Return the pools whose size is above zero and that no operator has paused."""
+    return [name for name, pool in found.pools.items() if found.sizes[name] > 0 and pool.pause is None]
