@@ -17,7 +17,7 @@ from vmpooler_tasks.model.health.reasons import ReasonCode
 from vmpooler_tasks.model.health.status import Status
 from vmpooler_tasks.model.names import on_one_line
 from vmpooler_tasks.store import Database
-from vmpooler_tasks.store.fleet.beats import live_beats
+from vmpooler_tasks.store.fleet import heartbeats
 from vmpooler_tasks.store.pools import breakers, other_manager
 from vmpooler_tasks.store.purge import state as purge_state
 from vmpooler_tasks.store.redis import server
@@ -90,7 +90,7 @@ def _workers(settings: Settings, db: Database, earlier: Findings) -> Finding:
 
 def _beats(settings: Settings, db: Database, earlier: Findings) -> Finding:
     del settings, earlier
-    beats = live_beats(db, system_clock())
+    beats = [beat.name for beat in heartbeats.read_fleet(db).beats]
     if not beats:
         start = "start one: celery -A vmpooler_tasks beat"
         return Finding(FAIL, BEAT, "no beat is running: nothing is scheduled", start)

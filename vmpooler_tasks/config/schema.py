@@ -3,6 +3,8 @@
 The descriptions are the configuration reference. `Settings` is frozen. Only `vmpooler_tasks.config.load` creates it.
 """
 
+import hashlib
+import json
 from collections.abc import Mapping
 from functools import cached_property
 from typing import Annotated, Any
@@ -26,6 +28,7 @@ from vmpooler_tasks.config.types import (
     Text,
     Threshold,
 )
+from vmpooler_tasks.model.redaction import redacted
 
 
 class HealthThresholds(Section):
@@ -172,6 +175,21 @@ class Settings(Section):
         flat["data_ttl"] = as_yaml(self.redis.data_ttl)
         flat["pools"] = ",".join(pool.name for pool in self.pools)
         return flat
+
+    def digest(self) -> str:
+        """Return a digest of what all workers and beats of one installation must have in common.
+
+        It covers the options, the pools and the providers, and no secret. It does not cover addresses and files, which
+        may differ between machines.
+        """
+        shared = {name: value for name, value in self.published().items() if name not in ("redis", "pools")}
+        pools = sorted((pool.model_dump(mode="json") for pool in self.pools), key=lambda pool: str(pool["name"]))
+        text = json.dumps(
+            [shared, redacted(pools), redacted({name: dict(one) for name, one in self.providers.items()})],
+            sort_keys=True,
+            default=str,
+        )
+        return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 
 def as_yaml(value: Any) -> str:

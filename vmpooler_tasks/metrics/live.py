@@ -110,9 +110,9 @@ def _vms(counters: Mapping[str, float]) -> Iterator[Metric]:
 def _processes(now: Snapshot) -> Iterator[Metric]:
     yield family(
         "vmpooler_workers",
-        (((queue,), sum(queue in worker.queues for worker in now.workers)) for queue in WORK_QUEUES),
+        (((queue,), sum(queue in worker.queues for worker in now.fleet.workers)) for queue in WORK_QUEUES),
     )
-    yield single("vmpooler_beats", len(now.beats))
+    yield single("vmpooler_beats", len(now.fleet.beats))
     yield family(
         "vmpooler_schedule_last_tick_timestamp_seconds",
         (((entry,), epoch) for entry, epoch in now.last_ticks.items()),

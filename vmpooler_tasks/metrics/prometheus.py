@@ -69,7 +69,6 @@ def _read(db: Database, settings: Settings, clock: Clock, broker: Database | Non
             providers=list(settings.providers),
             queues=WORK_QUEUES,
             broker=broker or own_broker,
-            now=now,
         )
     except VmpoolerTasksError:
         yield single("vmpooler_redis_up", 0)

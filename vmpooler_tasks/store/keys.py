@@ -89,11 +89,11 @@ HEALTH_HISTORY = b"vmpooler_tasks__health_history"
 SCHEDULE = b"vmpooler_tasks__schedule"
 """Hash: entry → epoch of its last tick; `entry:claim` → epoch until which a beat has claimed the next tick."""
 
-BEATS = b"vmpooler_tasks__beats"
-"""Sorted set: `host:pid` → epoch; beats with a heartbeat in the last 30 seconds."""
+HEARTBEATS = b"vmpooler_tasks__heartbeats"
+"""Hash: `worker:NAME` or `beat:NAME` → epoch and JSON; the last heartbeat of each process, kept for ten minutes."""
 
-WORKERS = b"vmpooler_tasks__workers"
-"""Sorted set: JSON → epoch; workers with a heartbeat in the last 30 seconds, each with its queues."""
+HEARTBEAT_TIMES = b"vmpooler_tasks__heartbeat_times"
+"""Sorted set: `worker:NAME` or `beat:NAME` → epoch of its last heartbeat, by the server's clock."""
 
 AUDIT = b"vmpooler_tasks__audit"
 """Stream: who redrove, deleted, purged, paused or retried what, when and why; about 10,000 entries."""

@@ -8,6 +8,7 @@ import pytest
 
 from tests.support import listeners, servers
 from tests.support.commands import CommandLine
+from tests.support.fleet import beat, record_processes
 from tests.support.listeners import NO_SUCH_HOST
 from tests.support.processes import Installation, until
 from tests.support.servers import TestServer
@@ -75,7 +76,7 @@ def test_doctor_shows_whether_the_metrics_servers_are_reached(run: CommandLine) 
 
 
 def test_doctor_goes_by_what_it_found_to_run(run: CommandLine, world: World) -> None:
-    world.client.zadd(keys.BEATS, {"host:1": world.now + 600})
+    record_processes(world.db, beat("host:1"))
     findings = doctors_findings(run, status=1)
     assert findings["beat"]["state"] == "ok"
     assert findings["last purge"]["remedy"] == "first fix workers, above"
@@ -112,9 +113,9 @@ def test_doctor_distinguishes_a_wrong_password_from_a_redis_that_is_not_there(ru
 
 
 def test_doctor_continues_after_a_key_of_the_wrong_type(run: CommandLine, world: World) -> None:
-    world.client.set(keys.BEATS, "x")
+    world.client.set(keys.HEARTBEATS, "x")
     findings = doctors_findings(run, status=1)
-    assert findings["beat"]["found"].startswith("A key in Redis has the wrong type: vmpooler_tasks__beats: ")
+    assert findings["beat"]["found"].startswith("A key in Redis has the wrong type: vmpooler_tasks__heartbeats: ")
     assert findings["beat"]["remedy"] == "check what wrote this key; delete or rename it if nobody needs it"
     assert list(findings)[-1] == "metrics"
 

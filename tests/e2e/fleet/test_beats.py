@@ -13,7 +13,7 @@ from tests.support.processes import Installation, Process, until
 from tests.support.servers import TestServer
 from vmpooler_tasks.model.names import DeadLetterQueue
 from vmpooler_tasks.store import Database, keys
-from vmpooler_tasks.store.fleet import audit, beats, schedule
+from vmpooler_tasks.store.fleet import audit, heartbeats, schedule
 from vmpooler_tasks.store.health import record as health_record
 from vmpooler_tasks.tasks.celery.schedule import MAX_WAITING_MESSAGES
 from vmpooler_tasks.tasks.registry import HEALTH_CHECK, PURGE
@@ -47,8 +47,8 @@ def has_looked(database: Database, *beats: Process) -> None:
     """Waits until each of these beats has gone through its whole schedule."""
 
     def signs(beat: Process) -> float:
-        name = f"{socket.gethostname()}:{beat.process.pid}" if beat.process else ""
-        return float(database.call("ZSCORE", keys.BEATS, name) or 0)
+        name = f"beat:{socket.gethostname()}:{beat.process.pid}" if beat.process else ""
+        return float(database.call("ZSCORE", keys.HEARTBEAT_TIMES, name) or 0)
 
     for beat in beats:
         first = until(partial(signs, beat), "it has begun to look")
@@ -97,7 +97,7 @@ def test_a_killed_beat_leaves_no_gap(installation: Installation, database: Datab
     one = installation.beat(name="one")
     until(lambda: len(sent(one)) >= 2, "it sends")
     two = installation.beat(name="two")
-    until(lambda: len(beats.live_beats(database, begin)) == 2, "both run")
+    until(lambda: len(heartbeats.read_fleet(database).beats) == 2, "both run")
     one.kill()
     # Well within the half-minute after which a claim or a beat counts as lost.
     until(lambda: len(sent(two)) >= 2, "the other goes on", seconds=20)
@@ -215,13 +215,13 @@ def test_nothing_switched_on_is_said_and_sends_nothing(installation: Installatio
     beat = installation.beat().says(
         "[!] [beat] Nothing is scheduled: purge_enabled, health_check_enabled and manage_pools are all off"
     )
-    until(lambda: beats.live_beats(database, 0), "it has looked at the schedule")
+    until(lambda: heartbeats.read_fleet(database).beats, "it has looked at the schedule")
     assert sent(beat) == []
     assert waiting(database) == 0
 
 
 def test_a_stopped_beat_is_forgotten_at_once(installation: Installation, database: Database) -> None:
     beat = installation.beat()
-    until(lambda: beats.live_beats(database, 0), "it is known")
+    until(lambda: heartbeats.read_fleet(database).beats, "it is known")
     beat.stop()
-    assert beats.live_beats(database, 0) == []
+    assert heartbeats.read_fleet(database).beats == []

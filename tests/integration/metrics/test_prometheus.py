@@ -12,12 +12,14 @@ from pydantic import SecretStr
 from tests.support import counting_proxy, servers
 from tests.support.cycles import cycle
 from tests.support.exposition import Exposed, parse
+from tests.support.fleet import beat, let_pass, record_processes, worker
 from tests.support.servers import TestServer, required
 from tests.support.world import POOL, World, settings
 from vmpooler_tasks.config import Pool, Settings
 from vmpooler_tasks.jobs.health import check as health_check
 from vmpooler_tasks.metrics.prometheus import exposition
 from vmpooler_tasks.model.deadletters.entry import DeadLetter
+from vmpooler_tasks.model.fleet import ALIVE_SECONDS
 from vmpooler_tasks.model.health.reasons import HealthReason
 from vmpooler_tasks.model.health.status import Status
 from vmpooler_tasks.model.names import WORK_QUEUES, DeadLetterQueue, Queue
@@ -26,8 +28,7 @@ from vmpooler_tasks.store import Database, keys
 from vmpooler_tasks.store.deadletters.delete import delete
 from vmpooler_tasks.store.deadletters.push import push as push_dead_letter
 from vmpooler_tasks.store.deadletters.trim import DeadLetterLimits
-from vmpooler_tasks.store.fleet import beats, schedule, workers
-from vmpooler_tasks.store.fleet.workers import Worker
+from vmpooler_tasks.store.fleet import schedule
 from vmpooler_tasks.store.pools import breakers
 from vmpooler_tasks.store.pools.breakers import BreakerLimits, CallKind
 from vmpooler_tasks.tasks.celery.app import app
@@ -222,11 +223,10 @@ def test_breakers(world: World) -> None:
 
 
 def test_workers_beats_and_the_schedule(world: World) -> None:
-    workers.record_worker(world.db, Worker("one", WORK_QUEUES), world.now)
-    workers.record_worker(world.db, Worker("two", ("vmpooler.clone", "mine")), world.now)
-    workers.record_worker(world.db, Worker("gone", ("vmpooler.clone",)), world.now - 31)
-    for beat in ("one", "two"):
-        beats.record_beat(world.db, beat, world.now)
+    gone = worker("w@three", ("vmpooler.clone",))
+    alive = [worker("w@one"), worker("w@two", ("vmpooler.clone", "mine")), beat("one:1"), beat("two:1")]
+    record_processes(world.db, gone, *alive)
+    let_pass(world.db, gone, ALIVE_SECONDS + 1)
     claimed = schedule.claim_tick(world.db, "purge", "", world.now)
     assert claimed
     assert scrape(world).labels("vmpooler_schedule_last_tick_timestamp_seconds") == []
@@ -237,7 +237,8 @@ def test_workers_beats_and_the_schedule(world: World) -> None:
     assert found("vmpooler_workers", queue="vmpooler.check") == 1
     assert found("vmpooler_beats") == 2
     assert found("vmpooler_schedule_last_tick_timestamp_seconds", entry="purge") == world.now
-    world.now += 31
+    for process in alive:
+        let_pass(world.db, process, ALIVE_SECONDS + 1)
     found = scrape(world)
     assert (found("vmpooler_workers", queue="vmpooler.clone"), found("vmpooler_beats")) == (0, 0)
 
@@ -307,8 +308,7 @@ def test_a_key_of_another_type_hides_no_other(world: World, kind: str) -> None:
         keys.COUNTERS,
         keys.PURGE_STATE,
         keys.SCHEDULE,
-        keys.WORKERS,
-        keys.BEATS,
+        keys.HEARTBEATS,
         keys.POOL_SIZES,
         keys.pool(POOL),
         keys.pool_breaker(POOL),

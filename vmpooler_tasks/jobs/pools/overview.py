@@ -59,7 +59,6 @@ def overview(
         providers=list(settings.providers),
         queues=queues,
         broker=broker,
-        now=now,
     )
     clones = clones_in_flight.count_by_pool(db)
     failures = recent_failures.count_by_pool(db, since=now - RECENT_SECONDS, now=now)

@@ -5,17 +5,17 @@ A key of another type than expected, or one that may not be read, counts as miss
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from vmpooler_tasks.errors import VmpoolerTasksError
+from vmpooler_tasks.model.fleet import Fleet
 from vmpooler_tasks.model.names import DeadLetterQueue, Queue, readable
 from vmpooler_tasks.model.pools.pause import Pause
 from vmpooler_tasks.model.pools.sizes import size_in_effect
 from vmpooler_tasks.model.pools.suspension import LastError
 from vmpooler_tasks.store import keys
-from vmpooler_tasks.store.fleet import workers
-from vmpooler_tasks.store.fleet.beats import BEAT_ALIVE_SECONDS
+from vmpooler_tasks.store.fleet import heartbeats
 from vmpooler_tasks.store.fleet.schedule import CLAIM_SUFFIX
-from vmpooler_tasks.store.fleet.workers import WORKER_ALIVE_SECONDS, Worker
 from vmpooler_tasks.store.health.record import read_errors
 from vmpooler_tasks.store.pools.breakers import ERROR_FIELDS, parse_last_error
 from vmpooler_tasks.store.pools.pauses import parse_pause
@@ -56,15 +56,28 @@ class Messages:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Snapshot:
-    """Times in seconds since the epoch.
+class StatusSnapshot:
+    """The recorded health status, and what its reader needs to judge it.
 
-    `health` is `vmpooler__health` as it stands, None if it is no hash. `suspended_until`: epoch until which the circuit
-    breaker suspends each provider, None if it does not. `last_errors`: of the providers that failed. `last_ticks`:
-    of each entry of the schedule. `messages` is None where the broker is no Redis, or does not answer.
+    `health` is `vmpooler__health` as it stands, None if it is no hash. `messages` is None where the broker is no Redis,
+    or does not answer. `registered_pools` counts the pools that VMPooler registered.
     """
 
     health: Mapping[str, str] | None
+    fleet: Fleet
+    messages: Messages | None
+    registered_pools: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Snapshot(StatusSnapshot):
+    """Times in seconds since the epoch.
+
+    `suspended_until`: epoch until which the circuit breaker suspends each provider, None if it does not. `last_errors`:
+    of the providers that failed. `last_ticks`: of each entry of the schedule. `refused`: the keys that are of another
+    type than expected, or may not be read.
+    """
+
     dlq_errors: Mapping[str, Mapping[str, int]]
     dlq_sizes: Mapping[DeadLetterQueue, int]
     counters: Mapping[str, float]
@@ -74,10 +87,8 @@ class Snapshot:
     pools: Mapping[str, PoolSnapshot]
     suspended_until: Mapping[str, float | None]
     last_errors: Mapping[str, LastError]
-    workers: Sequence[Worker]
-    beats: Sequence[str]
     last_ticks: Mapping[str, float]
-    messages: Messages | None
+    refused: Sequence[bytes]
 
 
 def read(
@@ -87,7 +98,6 @@ def read(
     providers: Sequence[str],
     queues: Sequence[str],
     broker: Database | None,
-    now: float,
 ) -> Snapshot:
     """Read everything in one round trip.
 
@@ -95,7 +105,8 @@ def read(
     are in a `broker` other than `db`. Raises StoreUnavailableError if `db` does not answer.
     """
     reads = Reads()
-    _add_records(reads, now)
+    _add_status(reads)
+    _add_records(reads)
     for name in providers:
         reads.add(("provider", name), "HMGET", keys.breaker(name), "open_until", *ERROR_FIELDS)
     if broker is db:
@@ -109,7 +120,23 @@ def read(
         pool_replies = _pool_reads(pools).send(db)
     messages = _messages(replies, queues) if broker is db else read_messages(broker, queues)
     found = {pool: _pool(pool_replies, pool) for pool in pools}
-    return _snapshot(replies, found, providers, messages)
+    refused = [*replies.refused, *(pool_replies.refused if pool_replies is not replies else ())]
+    return _snapshot(replies, found, providers, messages, refused)
+
+
+def read_status(db: Database, *, queues: Sequence[str], broker: Database | None) -> StatusSnapshot:
+    """Read the recorded health status and what its reader needs, in one round trip.
+
+    It takes one more where Celery's messages are in a `broker` other than `db`. Raises StoreUnavailableError if `db`
+    does not answer.
+    """
+    reads = Reads()
+    _add_status(reads)
+    if broker is db:
+        _add_messages(reads, queues)
+    replies = reads.send(db)
+    messages = _messages(replies, queues) if broker is db else read_messages(broker, queues)
+    return StatusSnapshot(**_status(replies), messages=messages)
 
 
 def read_pools(db: Database, pools: Sequence[str]) -> tuple[dict[str, PoolSnapshot], set[bytes]]:
@@ -130,15 +157,26 @@ def read_messages(broker: Database | None, queues: Sequence[str]) -> Messages | 
         return None
 
 
-def _add_records(reads: Reads, now: float) -> None:
+def _add_status(reads: Reads) -> None:
     reads.add("health", "HGETALL", keys.HEALTH)
+    reads.add("pools", "SMEMBERS", keys.POOLS)
+    reads.add("heartbeats", "HGETALL", keys.HEARTBEATS)
+    reads.add("time", "TIME")
+
+
+def _status(replies: Replies) -> dict[str, Any]:
+    return {
+        "health": _texts(replies.get("health", {})) if "health" in replies else None,
+        "fleet": heartbeats.parse_fleet(replies.get("heartbeats", {}), replies.get("time")),
+        "registered_pools": len(replies.get("pools", ())),
+    }
+
+
+def _add_records(reads: Reads) -> None:
     reads.add("dlq_errors", "HGET", keys.HEALTH_STATE, "dlq_errors")
     reads.add("counters", "HGETALL", keys.COUNTERS)
     reads.add("purge", "HMGET", keys.PURGE_STATE, "started", "finished", "failure")
     reads.add("schedule", "HGETALL", keys.SCHEDULE)
-    reads.add("pools", "SMEMBERS", keys.POOLS)
-    reads.add("workers", "ZRANGE", keys.WORKERS, now - WORKER_ALIVE_SECONDS, "+inf", "BYSCORE")
-    reads.add("beats", "ZRANGE", keys.BEATS, now - BEAT_ALIVE_SECONDS, "+inf", "BYSCORE")
     for queue in DeadLetterQueue:
         reads.add(queue, "ZCARD", keys.dead_letters(queue))
 
@@ -172,12 +210,17 @@ def _messages(replies: Replies, queues: Sequence[str]) -> Messages:
 
 
 def _snapshot(
-    replies: Replies, pools: Mapping[str, PoolSnapshot], providers: Sequence[str], messages: Messages | None
+    replies: Replies,
+    pools: Mapping[str, PoolSnapshot],
+    providers: Sequence[str],
+    messages: Messages | None,
+    refused: Sequence[bytes],
 ) -> Snapshot:
     started, finished, failure = replies.get("purge", (None, None, None))
     breakers = {name: _breaker(replies.get(("provider", name))) for name in providers}
     return Snapshot(
-        health=_texts(replies.get("health", {})) if "health" in replies else None,
+        **_status(replies),
+        messages=messages,
         dlq_errors=read_errors(_text(replies.get("dlq_errors")) or "{}"),
         dlq_sizes={queue: replies.get(queue) for queue in DeadLetterQueue if queue in replies},
         counters=_numbers(replies.get("counters", {})),
@@ -187,14 +230,12 @@ def _snapshot(
         pools=pools,
         suspended_until={name: until for name, (until, _) in breakers.items()},
         last_errors={name: error for name, (_, error) in breakers.items() if error},
-        workers=workers.parse_workers(replies.get("workers", ())),
-        beats=[beat.decode(errors="replace") for beat in replies.get("beats", ())],
         last_ticks={
             name: epoch
             for name, epoch in _numbers(replies.get("schedule", {})).items()
             if not name.endswith(CLAIM_SUFFIX)
         },
-        messages=messages,
+        refused=refused,
     )
 
 

@@ -15,7 +15,7 @@ class Reads:
         self._commands: dict[Any, tuple[Any, ...]] = {}
 
     def add(self, name: Any, *command: Any) -> None:
-        """Add a command; its key is its second word."""
+        """Add a command; its key is its second word, if it has one."""
         self._commands[name] = command
 
     def send(self, db: Database) -> "Replies":
@@ -31,7 +31,7 @@ class Reads:
         found, refused = dict[Any, Any](), list[bytes]()
         for (name, command), reply in zip(self._commands.items(), replies, strict=True):
             if isinstance(reply, redis.ResponseError):
-                refused.append(command[1])
+                refused += command[1:2]
             else:
                 found[name] = reply
         return Replies(found, refused)

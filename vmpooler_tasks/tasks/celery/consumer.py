@@ -6,7 +6,7 @@ from typing import Any
 from celery.worker.consumer import Consumer as CeleryConsumer
 
 from vmpooler_tasks.tasks.celery.failures import keep_raw_message
-from vmpooler_tasks.tasks.observe.heartbeat import Heartbeat
+from vmpooler_tasks.tasks.observe.heartbeat import HeartbeatStep
 from vmpooler_tasks.tasks.observe.liveness import INTERVAL_SECONDS, signal_alive
 
 WITHOUT_NEIGHBORS = {"without_mingle": True, "without_gossip": True}
@@ -20,7 +20,7 @@ control are other steps and stay on.
 
 class Consumer(CeleryConsumer):
     class Blueprint(CeleryConsumer.Blueprint):
-        default_steps = (*CeleryConsumer.Blueprint.default_steps, Heartbeat)
+        default_steps = (*CeleryConsumer.Blueprint.default_steps, HeartbeatStep)
 
     def __init__(self, *args: Any, worker_options: Mapping[str, Any] | None = None, **options: Any) -> None:
         super().__init__(*args, worker_options={**(worker_options or {}), **WITHOUT_NEIGHBORS}, **options)

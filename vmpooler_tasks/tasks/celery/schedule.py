@@ -4,18 +4,21 @@ import logging
 import math
 import time
 from datetime import UTC, datetime
+from functools import cache
 from typing import Any
 
 from celery.beat import ScheduleEntry, Scheduler
 
 from vmpooler_tasks.errors import VmpoolerTasksError
-from vmpooler_tasks.store.fleet import beats, schedule
+from vmpooler_tasks.model.fleet import HEARTBEAT_SECONDS, ProcessKind
+from vmpooler_tasks.store.fleet import schedule
 from vmpooler_tasks.store.redis.numbers import finite
 from vmpooler_tasks.tasks.celery import defaults
 from vmpooler_tasks.tasks.celery.signals import beat_name
 from vmpooler_tasks.tasks.messages import count_waiting
+from vmpooler_tasks.tasks.observe.heartbeat import HeartbeatSender
 from vmpooler_tasks.tasks.observe.liveness import signal_alive
-from vmpooler_tasks.tasks.process import database
+from vmpooler_tasks.tasks.process import database, settings
 from vmpooler_tasks.tasks.registry import OWN_LINES
 
 _log = logging.getLogger("vmpooler_tasks.beat")
@@ -46,12 +49,12 @@ class RedisScheduler(Scheduler):
         signal_alive()
         try:
             last_ticks = schedule.read_last_ticks(database())
-            beats.record_beat(database(), beat_name(), time.time())
+            _heartbeat().send()
             waits = [self._send_if_due(entry, last_ticks.get(entry.name, "")) for entry in self.schedule.values()]
         except VmpoolerTasksError as error:
             _log.error("[!] [beat] %s; trying again in %ss", error, self.max_interval)
             return float(self.max_interval)
-        return float(min([*waits, self.max_interval]))
+        return float(min([*waits, self.max_interval, HEARTBEAT_SECONDS]))
 
     def _send_if_due(self, entry: ScheduleEntry, last_tick: str) -> float:
         due, wait = _is_due(entry, last_tick)
@@ -86,9 +89,14 @@ class RedisScheduler(Scheduler):
     def close(self) -> None:
         super().close()
         try:
-            beats.forget_beat(database(), beat_name())
+            _heartbeat().say_goodbye()
         except VmpoolerTasksError:
-            _log.debug("could not remove the beat's record; it expires by itself")
+            _log.debug("could not record the goodbye of this beat; its record expires by itself")
+
+
+@cache
+def _heartbeat() -> HeartbeatSender:
+    return HeartbeatSender(database(), settings(), ProcessKind.BEAT, beat_name())
 
 
 def _is_due(entry: ScheduleEntry, last_tick: str) -> tuple[bool, float]:

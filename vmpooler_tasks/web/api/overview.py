@@ -1,9 +1,13 @@
 """The overview that the page shows, in a constant number of round trips."""
 
+from dataclasses import asdict
+from typing import Any
+
 from fastapi import APIRouter
 
 from vmpooler_tasks.jobs.health.read import report_of
 from vmpooler_tasks.jobs.pools.overview import overview
+from vmpooler_tasks.model.fleet import Heartbeat
 from vmpooler_tasks.model.names import WORK_QUEUES
 from vmpooler_tasks.store.deadletters import read as dead_letters
 from vmpooler_tasks.web.api.health import health_json
@@ -20,6 +24,15 @@ def show_overview(site: Here, _: Reader) -> OverviewResponse:
     return found
 
 
+def _worker(worker: Heartbeat) -> dict[str, Any]:
+    return {
+        "name": worker.name,
+        "host": worker.host,
+        "queues": list(worker.queues),
+        "tasks": [asdict(task) for task in worker.tasks],
+    }
+
+
 def _overview(site: Site) -> OverviewResponse:
     now, config = site.clock(), site.settings.config
     found, rows = overview(site.db, site.settings, now, queues=WORK_QUEUES, broker=site.broker)
@@ -31,8 +44,8 @@ def _overview(site: Site) -> OverviewResponse:
             "health": health,
             "pools": rows,
             "dlq": {str(queue): size for queue, size in found.dlq_sizes.items()},
-            "workers": [{"name": worker.name, "queues": list(worker.queues)} for worker in found.workers],
-            "beats": found.beats,
+            "workers": [_worker(worker) for worker in found.fleet.workers],
+            "beats": [beat.name for beat in found.fleet.beats],
             "messages": found.messages.waiting if found.messages else {},
             "unacknowledged": found.messages.unacknowledged if found.messages else 0,
             "purge": {

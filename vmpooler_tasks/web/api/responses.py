@@ -69,9 +69,18 @@ class HealthDocument(ExtensibleModel):
     reasons: list[ReasonItem]
 
 
+class RunningTaskItem(BaseModel):
+    name: str
+    id: str
+    subject: dict[str, str] = Field(description="what it works on: vm, pool, request_id")
+    since: float
+
+
 class WorkerItem(BaseModel):
     name: str
+    host: str
     queues: list[str]
+    tasks: list[RunningTaskItem] = Field(description="the tasks that it runs now, the oldest first")
 
 
 class PurgeSummary(BaseModel):

@@ -1,0 +1,191 @@
+"""The workers and beats of one installation, as their heartbeats describe them."""
+
+import json
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from enum import StrEnum
+from typing import Any, Self
+
+HEARTBEAT_SECONDS = 3.0
+"""Seconds between two heartbeats of a process."""
+
+ALIVE_SECONDS = 12.0
+"""A process counts as alive for this long after its last heartbeat."""
+
+STOPPED_GRACE_SECONDS = 60.0
+"""A process that said goodbye counts as missing after this time: a planned restart is shorter."""
+
+MAX_POOLS, MAX_TASKS = 200, 50
+"""The names of pools, and the tasks, that one heartbeat carries."""
+
+
+class ProcessKind(StrEnum):
+    WORKER = "worker"
+    BEAT = "beat"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunningTask:
+    """A task that a worker runs now. `subject` names what it works on, as in `tasks.registry`.
+
+    `since`: seconds since the epoch, by the server's clock.
+    """
+
+    name: str
+    id: str
+    subject: Mapping[str, str]
+    since: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Heartbeat:
+    """What a process reports about itself.
+
+    `name` is Celery's for a worker (`celery@host`), `host:pid` for a beat. `queues`: those that a worker takes messages
+    from. `pools`: the first MAX_POOLS of the `pool_count` configured ones. `configuration`: `Settings.digest`. `sent`:
+    the process's own clock. `clock_offsets`: by how many seconds that clock was ahead of the server's at the last
+    heartbeats, the newest first. `stopped`: the process said goodbye.
+    """
+
+    kind: ProcessKind
+    name: str
+    host: str
+    pid: int
+    configuration: str
+    pools: Sequence[str] = ()
+    pool_count: int = 0
+    queues: Sequence[str] = ()
+    sent: float = 0.0
+    clock_offsets: Sequence[float] = ()
+    tasks: Sequence[RunningTask] = field(default=())
+    stopped: bool = False
+
+    @property
+    def process(self) -> str:
+        """Return the key of its record: `worker:celery@host`."""
+        return f"{self.kind}:{self.name}"
+
+    def as_record(self) -> str:
+        """Return the text that Redis keeps."""
+        return json.dumps(asdict(self), ensure_ascii=False, separators=(",", ":"))
+
+    @classmethod
+    def from_record(cls, text: str) -> Self | None:
+        """Return the heartbeat, or None if the text is not one."""
+        try:
+            found = json.loads(text)
+            return cls(
+                kind=ProcessKind(found["kind"]),
+                name=_text(found["name"]),
+                host=_text(found["host"]),
+                configuration=_text(found["configuration"]),
+                pid=int(found["pid"]),
+                pool_count=int(found["pool_count"]),
+                pools=tuple(map(_text, found["pools"])),
+                queues=tuple(map(_text, found["queues"])),
+                sent=_number(found["sent"]),
+                clock_offsets=tuple(map(_number, found["clock_offsets"])),
+                tasks=tuple(map(_task, found["tasks"])),
+                stopped=found["stopped"] is True,
+            )
+        except (AttributeError, KeyError, OverflowError, RecursionError, TypeError, ValueError):
+            return None
+
+
+@dataclass(frozen=True, slots=True)
+class SeenProcess:
+    """A process and its last heartbeat, which the server got `age_seconds` ago."""
+
+    last: Heartbeat
+    age_seconds: float
+
+    @property
+    def is_alive(self) -> bool:
+        return not self.last.stopped and self.age_seconds <= ALIVE_SECONDS
+
+    @property
+    def is_restarting(self) -> bool:
+        """Return True if the process said goodbye a short time ago."""
+        return self.last.stopped and self.age_seconds <= STOPPED_GRACE_SECONDS
+
+
+@dataclass(frozen=True, slots=True)
+class Fleet:
+    """All processes with a heartbeat that is kept, by name; also those that are no longer alive."""
+
+    processes: Sequence[SeenProcess] = ()
+
+    @property
+    def workers(self) -> list[Heartbeat]:
+        """Return the live workers."""
+        return [process.last for process in self._live(ProcessKind.WORKER)]
+
+    @property
+    def beats(self) -> list[Heartbeat]:
+        """Return the live beats."""
+        return [process.last for process in self._live(ProcessKind.BEAT)]
+
+    @property
+    def live(self) -> list[Heartbeat]:
+        """Return all live processes."""
+        return [*self.workers, *self.beats]
+
+    def workers_of(self, queue: str) -> list[Heartbeat]:
+        """Return the live workers that take messages from the queue."""
+        return [worker for worker in self.workers if queue in worker.queues]
+
+    def is_queue_missing(self, queue: str) -> bool:
+        """Return True if no live worker takes the queue, unless the last one is restarting."""
+        return self._is_missing(lambda one: one.kind is ProcessKind.WORKER and queue in one.queues)
+
+    def is_beat_missing(self) -> bool:
+        """Return True if no beat is alive, unless the last one is restarting."""
+        return self._is_missing(lambda one: one.kind is ProcessKind.BEAT)
+
+    def last_worker_of(self, queue: str) -> SeenProcess | None:
+        """Return the worker that took the queue last, alive or not."""
+        return self._last(lambda one: one.kind is ProcessKind.WORKER and queue in one.queues)
+
+    def last_beat(self) -> SeenProcess | None:
+        """Return the beat that was alive last."""
+        return self._last(lambda one: one.kind is ProcessKind.BEAT)
+
+    def _live(self, kind: ProcessKind) -> Iterator[SeenProcess]:
+        return (process for process in self.processes if process.is_alive and process.last.kind is kind)
+
+    def _is_missing(self, does_it: Callable[[Heartbeat], bool]) -> bool:
+        if any(process.is_alive for process in self.processes if does_it(process.last)):
+            return False
+        last = self._last(does_it)
+        return last is None or not last.is_restarting
+
+    def _last(self, does_it: Callable[[Heartbeat], bool]) -> SeenProcess | None:
+        found = [process for process in self.processes if does_it(process.last)]
+        return min(found, key=lambda process: process.age_seconds, default=None)
+
+
+def clock_offset(sent: float, server: float, received: float) -> float:
+    """Return by how many seconds a clock is ahead of the server's, below zero if it is behind.
+
+    The clock showed `sent` before the server's time was read, and `received` after it. Between them it is right.
+    """
+    return max(sent - server, 0.0) or min(received - server, 0.0)
+
+
+def _task(found: Mapping[str, Any]) -> RunningTask:
+    subject = {str(name): _text(value) for name, value in found["subject"].items()}
+    return RunningTask(name=_text(found["name"]), id=_text(found["id"]), subject=subject, since=_number(found["since"]))
+
+
+def _number(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise TypeError("not a finite number")
+    return float(value)
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError("not a text")
+    value.encode()  # text that cannot be shown raises a ValueError
+    return value
