@@ -11,7 +11,7 @@ import {
   without,
 } from "../../vmpooler_tasks/web/static/js/deadletters/filter.js";
 import { serverNow } from "../../vmpooler_tasks/web/static/js/shared/format.js";
-import { hashOf, placeOf } from "../../vmpooler_tasks/web/static/js/shared/route.js";
+import { hashOf, placeOf, poolHash } from "../../vmpooler_tasks/web/static/js/shared/route.js";
 
 /** @param {unknown} epoch @param {number} wanted */
 function isNear(epoch, wanted) {
@@ -94,12 +94,19 @@ test("filters without a field are chips", () => {
   ]);
 });
 
+test("a hash names one pool, whatever its name holds", () => {
+  for (const pool of ["centos-7-x86_64", "a/b", "50%", "x?y=z", "ü"]) {
+    assert.deepEqual(placeOf(poolHash(pool)), { section: "pools", name: pool, filters: {} });
+  }
+  assert.equal(placeOf("#pools/50%").name, "50%");
+});
+
 test("a hash holds the filter, and gives it back", () => {
   for (const value of ["a b&c=d", "#?%", "ü 😀", "<img src=x>", "x?y"]) {
     const hash = hashOf("letters", { search: value, pool: "", queue: null });
-    assert.deepEqual(placeOf(hash), { section: "letters", filters: { search: value } });
+    assert.deepEqual(placeOf(hash), { section: "letters", name: "", filters: { search: value } });
   }
   assert.equal(hashOf("purge"), "#purge");
-  assert.deepEqual(placeOf(""), { section: "status", filters: {} });
-  assert.deepEqual(placeOf("#letters?search=a?b"), { section: "letters", filters: { search: "a?b" } });
+  assert.deepEqual(placeOf(""), { section: "status", name: "", filters: {} });
+  assert.deepEqual(placeOf("#letters?search=a?b"), { section: "letters", name: "", filters: { search: "a?b" } });
 });

@@ -165,10 +165,14 @@ def waits_for(stage: RequestStage, parts: Sequence[RequestPart], obstacles: Obst
     for part in parts:
         count, pool = part.wanted.count, part.wanted.pool
         if part.cloning:
-            texts.append(f"{part.cloning} of {count} VMs of {pool}: cloning")
+            texts.append(f"{_share(part.cloning, count)} of {pool}: cloning")
         if part.queued:
-            texts.append(f"{part.queued} of {count} VMs of {pool}: {_hold(pool, obstacles)}")
+            texts.append(f"{_share(part.queued, count)} of {pool}: {_hold(pool, obstacles)}")
     return texts or ["all VMs are delivered: a worker has to mark it ready"]
+
+
+def _share(some: int, count: int) -> str:
+    return f"{some} of {count} VMs" if count > 1 else "1 VM"
 
 
 def _hold(pool: str, obstacles: Obstacles) -> str:

@@ -8,6 +8,7 @@ import { showHealth } from "./health/section.js";
 import { Poll } from "./poll.js";
 import { PoolsSection } from "./pools/section.js";
 import { PurgeSection } from "./purge/section.js";
+import { RequestsSection } from "./requests/section.js";
 import { showLogin, showUser } from "./session/login.js";
 import { announce } from "./shared/announce.js";
 import { ApiError, loadSession, onLoggedOut, session } from "./shared/api.js";
@@ -21,7 +22,14 @@ import { TrendsSection } from "./trends/section.js";
 /** @import { Overview } from "./shared/types.js" */
 
 /** Sections by view: the view "home" shows several at once. */
-const VIEWS = { home: ["status", "pools", "trends"], letters: ["letters"], purge: ["purge"], audit: ["audit"] };
+const VIEWS = {
+  home: ["status", "pools", "trends"],
+  requests: ["requests"],
+  letters: ["letters"],
+  purge: ["purge"],
+  audit: ["audit"],
+};
+const FILTERED_VIEWS = new Set(["requests", "letters"]);
 const RETRY_MS = 3000;
 
 /** @typedef {keyof typeof VIEWS} View */
@@ -35,6 +43,7 @@ const viewOf = (section) => viewNames.find((view) => VIEWS[view].includes(sectio
 const createSections = () => ({
   pools: new PoolsSection(),
   trends: new TrendsSection(),
+  requests: new RequestsSection(),
   deadLetters: new DeadLettersSection(),
   purge: new PurgeSection(),
   audit: new AuditSection(),
@@ -68,12 +77,13 @@ class Page {
     setServerTime(overview.at);
     const view = viewOf(currentPlace().section);
     const isFirst = this.#sections === null;
-    const { pools, trends, deadLetters, purge, audit } = (this.#sections ??= createSections());
+    const { pools, trends, requests, deadLetters, purge, audit } = (this.#sections ??= createSections());
     showHealth(overview.health, overview.features.health);
     showDeadLetterCount(overview.dlq);
     showTiles(overview);
     pools.update(overview.pools);
     if (view === "home") trends.update(overview.health.last_check);
+    requests.update(overview, view === "requests");
     deadLetters.update(overview, view === "letters");
     purge.update(overview);
     if (view === "audit") audit.update();
@@ -112,14 +122,16 @@ class Page {
     for (const name of viewNames) show(byId(`view-${name}`), name === view);
     markCurrent(VIEWS[view].includes(section) ? section : "status");
     if (!this.#overview || !this.#sections) return;
-    const { trends, deadLetters, purge, audit } = this.#sections;
+    const { trends, requests, deadLetters, purge, audit } = this.#sections;
+    if (view === "requests") requests.enter(filters);
+    else requests.leave();
     if (view === "letters") deadLetters.enter(filters, this.#overview.revision);
     else deadLetters.leave();
     if (view === "purge") purge.enter(filters);
     if (view === "audit") audit.enter();
     if (view === "home") trends.update(this.#overview.health.last_check);
-    // A changed filter of the dead letters leaves the focus where it is.
-    if (movesFocus && (view !== "letters" || view !== this.#view)) focusSection(section);
+    // A changed filter of a list leaves the focus where it is.
+    if (movesFocus && (!FILTERED_VIEWS.has(view) || view !== this.#view)) focusSection(section);
     this.#view = view;
   }
 }

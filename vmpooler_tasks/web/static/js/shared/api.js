@@ -78,6 +78,15 @@ export const get = (path, parameters = {}, signal = undefined) =>
 export const post = (path, body) => request("POST", `/queue/${path}`, { body });
 
 /**
+ * Delete something through the API.
+ *
+ * @param {string} path
+ * @param {Parameters} [parameters]
+ * @returns {Promise<any>}
+ */
+export const remove = (path, parameters = {}) => request("DELETE", `/queue/${path}`, { parameters });
+
+/**
  * @param {string} method
  * @param {string} path
  * @param {{parameters?: Parameters, body?: Record<string, unknown>, signal?: AbortSignal}} [options]

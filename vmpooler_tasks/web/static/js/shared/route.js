@@ -1,10 +1,11 @@
 /**
- * The place on the page is the hash of its address: `#letters?queue=clone&since=1h`. A colleague who opens the link
- * sees the same. No element has such an id: the browser would scroll to it and move the focus.
+ * The place on the page is the hash of its address: `#letters?queue=clone&since=1h`, or `#pools/NAME` for one pool. A
+ * colleague who opens the link sees the same. No element has such an id: the browser would scroll to it and move the
+ * focus.
  */
 
 /** @typedef {Record<string, string>} Filters */
-/** @typedef {{section: string, filters: Filters}} Place */
+/** @typedef {{section: string, name: string, filters: Filters}} Place `name` is "" for a section as a whole */
 
 /** @type {Set<(place: Place) => void>} */
 const listeners = new Set();
@@ -19,9 +20,30 @@ export const currentPlace = () => placeOf(location.hash);
  * @returns {Place}
  */
 export function placeOf(hash) {
-  const [section, ...words] = hash.replace(/^#/, "").split("?");
-  return { section: section || "status", filters: Object.fromEntries(new URLSearchParams(words.join("?"))) };
+  const [path, ...words] = hash.replace(/^#/, "").split("?");
+  const [section, ...names] = path.split("/");
+  return {
+    section: section || "status",
+    name: decoded(names.join("/")),
+    filters: Object.fromEntries(new URLSearchParams(words.join("?"))),
+  };
 }
+
+/** @param {string} text */
+function decoded(text) {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text;
+  }
+}
+
+/**
+ * Return the hash of the page of one pool.
+ *
+ * @param {string} pool
+ */
+export const poolHash = (pool) => `#pools/${encodeURIComponent(pool)}`;
 
 /**
  * Return the hash of a section. Empty filters are left out.

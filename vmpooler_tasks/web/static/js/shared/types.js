@@ -92,6 +92,37 @@
  */
 
 /**
+ * @typedef {object} RequestPart
+ * @property {string} name as the user typed it: a pool or an alias
+ * @property {string} pool
+ * @property {number} count
+ * @property {number} delivered
+ * @property {number} queued clones that have not started
+ * @property {number} cloning
+ */
+
+/**
+ * An on-demand request.
+ *
+ * @typedef {object} Request
+ * @property {string} request its id
+ * @property {string} status "waiting", "filling", "ready", "failed" or "deleted"
+ * @property {string} user
+ * @property {number | null} since
+ * @property {string} requested
+ * @property {string} failure_reason
+ * @property {number} retry_count
+ * @property {RequestPart[]} parts
+ * @property {string[]} waits_for
+ */
+
+/** @typedef {{requests: Request[], next_cursor: string | null, unreadable: string[]}} RequestPage */
+
+/** @typedef {{at: number, what: string, vm: string, pool: string, detail: string}} RequestEvent */
+
+/** @typedef {Request & {delivered: Record<string, string[]>, events: RequestEvent[]}} RequestDetail */
+
+/**
  * @typedef {object} PoolPoint
  * @property {number} [pending]
  * @property {number} [pending_oldest]
