@@ -68,6 +68,13 @@ class InvalidInputError(VmpoolerTasksError):
     exit_status = os.EX_USAGE
 
 
+class DeliveryError(RetryableError):
+    """A target did not take a notification. The message is shown as it is."""
+
+    def __str__(self) -> str:
+        return Exception.__str__(self)
+
+
 class PermanentError(VmpoolerTasksError):
     """Trying again cannot succeed"""
 

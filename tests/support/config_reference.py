@@ -8,7 +8,14 @@ from pydantic.fields import FieldInfo
 from vmpooler_tasks.config.pools import Pool
 from vmpooler_tasks.config.problems import ENVIRONMENT_VARIABLES
 from vmpooler_tasks.config.schema import HealthThresholds, Options, RedisSection, as_yaml
-from vmpooler_tasks.config.services import Credential, GraphiteSection, StatsdSection, WebSection
+from vmpooler_tasks.config.services import (
+    Credential,
+    GraphiteSection,
+    NotifySection,
+    NotifyTarget,
+    StatsdSection,
+    WebSection,
+)
 
 UNITS = ("seconds", "minutes", "hours", "percent")
 BEGIN, END = "<!-- made by: python -m tests.support.config_reference -->", "<!-- end -->"
@@ -29,6 +36,8 @@ def reference() -> str:
         ("`:graphite:`", GraphiteSection, environment["graphite"]),
         ("`:web:`", WebSection, environment["web"]),
         ("each of `users:` and `tokens:` in `:web:`", Credential, {}),
+        ("`:notify:`", NotifySection, environment["notify"]),
+        ("each of `targets:` in `:notify:`", NotifyTarget, {}),
     )
     tables = [f"### {title}\n\n" + "\n".join(_table(section, names)) for title, section, names in parts]
     return "\n\n".join([BEGIN, *tables, END])

@@ -19,7 +19,7 @@ from vmpooler_tasks.config.spelling import find_misspelt_keys
 from vmpooler_tasks.errors import ConfigurationError
 
 DEFAULT_FILE = "vmpooler.yaml"
-READ_SECTIONS = ("config", "redis", "pools", "broker_url", "statsd", "graphite", "web")
+READ_SECTIONS = ("config", "redis", "pools", "broker_url", "statsd", "graphite", "web", "notify")
 """The sections that are read as they are."""
 NO_FILE = "defaults"
 """The source of settings if nothing is named and the folder has no `vmpooler.yaml`."""

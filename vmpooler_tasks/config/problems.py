@@ -5,7 +5,7 @@ from typing import Any
 
 from vmpooler_tasks.config.redis_address import address_problems, without_login
 from vmpooler_tasks.config.schema import Settings, as_yaml
-from vmpooler_tasks.config.services import Credential, WebSection
+from vmpooler_tasks.config.services import Credential, NotifySection, NotifyTarget, WebSection
 from vmpooler_tasks.config.spelling import THRESHOLD_NAMES, explain_unknown_key
 from vmpooler_tasks.config.types import YEAR
 from vmpooler_tasks.model.redaction import redacted_text
@@ -28,10 +28,18 @@ ENVIRONMENT_VARIABLES = {
         "WEB_TLS_KEY": "tls_key",
         "WEB_HOSTS": "hosts",
     },
+    "notify": {"NOTIFY_WEB": "web", "NOTIFY_TARGETS": "targets"},
 }
 """Section → variable → option. For `:config:` a variable is the name of the option in capitals."""
 
-_WEB_NAMES = frozenset(WebSection.model_fields) | frozenset(Credential.model_fields)
+_NAMES = {
+    "web": frozenset(WebSection.model_fields) | frozenset(Credential.model_fields),
+    "notify": frozenset(NotifySection.model_fields) | frozenset(NotifyTarget.model_fields),
+    "config": THRESHOLD_NAMES,
+}
+"""Section → its names, where a name that is unknown is always an error."""
+
+_SECRET_WORDS = ("password", "url", "secret", "users", "tokens", "targets")
 
 _SECTION = "must be a section of options"
 _NUMBER = "must be a number"
@@ -73,7 +81,7 @@ def as_lines(details: Iterable[Any], environ: Mapping[str, str]) -> list[str]:
 def _as_line(detail: Any, environ: Mapping[str, str]) -> str:
     path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in detail["loc"]).lstrip(".")
     if detail["type"] == "extra_forbidden":
-        here = {"web": _WEB_NAMES, "config": THRESHOLD_NAMES}.get(str(detail["loc"][0]), frozenset())
+        here = _NAMES.get(str(detail["loc"][0]), frozenset())
         return f"{path}: {explain_unknown_key(str(detail['loc'][-1]), here, similarity=0.6) or 'unknown option'}"
     explanation = _explain(detail)
     source = _variable_of(path, environ)
@@ -98,7 +106,7 @@ def _bound_text(value: float) -> str:
 
 def _value_text(path: str, detail: Any, explanation: str) -> str:
     """Return the value with a leading space; "" if it may be a secret or is missing."""
-    secret = path in ("redis", "web") or any(word in path for word in ("password", "url", "secret", "users", "tokens"))
+    secret = path in ("redis", "web", "notify") or any(word in path for word in _SECRET_WORDS)
     absent = detail["type"] == "missing" or "blank" in explanation
     return "" if secret or absent else f" {redacted_text(repr(detail['input'])):.60}"
 

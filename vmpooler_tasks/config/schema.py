@@ -14,7 +14,7 @@ from pydantic import ConfigDict, Field, SecretStr
 
 from vmpooler_tasks.config.pools import ManagerOptions, Pool
 from vmpooler_tasks.config.redis_address import without_login
-from vmpooler_tasks.config.services import GraphiteSection, StatsdSection, WebSection
+from vmpooler_tasks.config.services import GraphiteSection, NotifySection, StatsdSection, WebSection
 from vmpooler_tasks.config.types import (
     Age,
     Hours,
@@ -88,6 +88,10 @@ class Options(ManagerOptions):
     empty_pool_grace: Age = Field(
         900, description="seconds that a pool with a size may have no ready VM before health is degraded"
     )
+    notify_after: StuckAge = Field(
+        60,
+        description="seconds that a change of the health status must hold before the targets of `:notify:` learn of it",
+    )
 
 
 class RedisSection(Section):
@@ -140,6 +144,7 @@ class Settings(Section):
     statsd: StatsdSection = Field(default_factory=StatsdSection)
     graphite: GraphiteSection = Field(default_factory=GraphiteSection)
     web: WebSection = Field(default_factory=WebSection)
+    notify: NotifySection = Field(default_factory=NotifySection)
 
     @property
     def broker_location(self) -> str:
@@ -174,6 +179,7 @@ class Settings(Section):
         flat["redis"] = self.redis.address
         flat["data_ttl"] = as_yaml(self.redis.data_ttl)
         flat["pools"] = ",".join(pool.name for pool in self.pools)
+        flat["notify.targets"] = ",".join(target.name for target in self.notify.targets)
         return flat
 
     def digest(self) -> str:

@@ -1,11 +1,16 @@
-"""The sections of metrics servers and of the web process: `:statsd:`, `:graphite:` and `:web:`."""
+"""The sections of other services: `:statsd:`, `:graphite:`, `:web:` and `:notify:`."""
 
+import re
+from collections import Counter
+from collections.abc import Mapping
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
+from urllib.parse import urlsplit
 
-from pydantic import BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, SecretStr, model_validator
 
-from vmpooler_tasks.config.types import NotBlank, Number, Secret, Section, Text
+from vmpooler_tasks.config.types import NotBlank, Number, Secret, Section, Text, Texts
+from vmpooler_tasks.model.notifications.message import TargetType
 
 Port = Annotated[int, Number, Field(ge=1, le=65535)]
 
@@ -74,3 +79,104 @@ class WebSection(Section):
     hosts: Annotated[tuple[Text, ...], BeforeValidator(lambda v: v.split(",") if isinstance(v, str) else v)] = Field(
         (), description="host names that requests may use; default: those of loopback on loopback, else any"
     )
+
+
+_HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+
+
+def _as_address(value: SecretStr) -> SecretStr:
+    """Return the address if it is one of HTTP. No message repeats it: it may hold a token."""
+    text = value.get_secret_value()
+    problem = "must be an address that starts with http:// or https:// and names a host"
+    try:
+        parts = urlsplit(text)
+        named = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError as error:
+        raise ValueError(problem) from error
+    if not named or not text.isascii() or not text.isprintable() or " " in text:
+        raise ValueError(problem)
+    return value
+
+
+def _as_headers(value: Mapping[str, SecretStr]) -> Mapping[str, SecretStr]:
+    for name, secret in value.items():
+        text = secret.get_secret_value()
+        if not _HEADER_NAME.fullmatch(name) or not text.isprintable() or not text.isascii():
+            raise ValueError("must be names and values of HTTP headers, in ASCII and without line breaks")
+    return value
+
+
+HttpAddress = Annotated[Secret, NotBlank, AfterValidator(_as_address)]
+
+
+class NotifyTarget(Section):
+    """One entry of `targets:` in `:notify:`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: Annotated[Text, NotBlank, Field(min_length=1, max_length=100)] = Field(
+        description="name in the log, in `doctor` and in the metrics; default: the type"
+    )
+    type: TargetType = Field(description="`webhook`, `slack`, `alertmanager` or `command`")
+    url: HttpAddress | None = Field(None, description="where to send; of Alertmanager the address without a path")
+    headers: Annotated[Mapping[str, Secret], AfterValidator(_as_headers)] = Field(
+        default_factory=dict, description="HTTP headers to send, such as `Authorization`"
+    )
+    command: Texts = Field((), description="a program and its arguments; no shell reads them")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _name_after_type(cls, data: Any) -> Any:
+        return {"name": data["type"], **data} if isinstance(data, dict) and data.get("type") else data
+
+    @model_validator(mode="after")
+    def _needs_its_options(self) -> Self:
+        if self.type is TargetType.COMMAND:
+            if self.url is not None or self.headers:
+                raise ValueError("a command has no url and no headers")
+            if not self.command or not self.command[0] or any("\0" in word for word in self.command):
+                raise ValueError("needs command: a list with a program and its arguments")
+        elif self.url is None:
+            raise ValueError("needs url")
+        elif self.command:
+            raise ValueError("only a target of type command has a command")
+        return self
+
+    @property
+    def place(self) -> str:
+        """Return where this target is, for people: never a path, a query or a login, which may hold a token."""
+        if self.url is None:
+            return self.command[0]
+        parts = urlsplit(self.url.get_secret_value())
+        return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
+
+
+def _as_targets(value: Any) -> Any:
+    """Parse `type=address,…` from the environment. An address may contain `=`, but no comma."""
+    if not isinstance(value, str):
+        return value
+    return [
+        dict(zip(("type", "url"), one.strip().split("=", 1), strict=False)) for one in value.split(",") if one.strip()
+    ]
+
+
+class NotifySection(Section):
+    """`:notify:`, who is notified when the health status changes."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    web: Annotated[Text, NotBlank] | None = Field(
+        None, description="address of the page for the links, such as `https://vmpooler-tasks.example.com`"
+    )
+    targets: Annotated[tuple[NotifyTarget, ...], BeforeValidator(_as_targets)] = Field(
+        (), description="who is notified, each with the options below; nobody without one"
+    )
+
+    @model_validator(mode="after")
+    def _names_are_unique(self) -> Self:
+        repeated = [name for name, count in Counter(target.name for target in self.targets).items() if count > 1]
+        if repeated:
+            raise ValueError(f"two targets have the name {repeated[0]}: give each a name")
+        if self.web is not None:
+            _as_address(SecretStr(self.web))
+        return self

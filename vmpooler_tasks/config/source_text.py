@@ -9,7 +9,7 @@ import yaml
 from vmpooler_tasks.errors import ConfigurationError
 from vmpooler_tasks.model.redaction import redacted_text
 
-CHECKED_SECTIONS = frozenset({"config", "redis", "pools", "web"})
+CHECKED_SECTIONS = frozenset({"config", "redis", "pools", "web", "notify"})
 """The sections that these workers read. Other sections are not checked."""
 
 # YAML takes a password that starts with `*`, `!` or `&` for one of these. Its error message would show the password.

@@ -37,7 +37,7 @@ PLACES = {
 
 def find_misspelt_keys(data: dict[str, Any]) -> Iterator[str]:
     """Yield a line for each such key. Ignore keys that are not similar to an option."""
-    yield from _find_in_section("", data, vmpooler_names.SECTIONS | {"broker_url", "web"}, frozenset())
+    yield from _find_in_section("", data, vmpooler_names.SECTIONS | {"broker_url", "web", "notify"}, frozenset())
     yield from _find_in_section("config.", data.get("config"), OPTION_NAMES, vmpooler_names.VMPOOLER_OPTIONS)
     yield from _find_in_section(
         "redis.", data.get("redis"), frozenset(RedisSection.model_fields), vmpooler_names.VMPOOLER_REDIS_OPTIONS

@@ -8,6 +8,7 @@ from prometheus_client.core import Metric
 from vmpooler_tasks.config import Settings
 from vmpooler_tasks.metrics.families import Labelled, family, histogram, single
 from vmpooler_tasks.model.names import WORK_QUEUES, DeadLetterQueue, Queue
+from vmpooler_tasks.model.notifications.message import NotificationResult
 from vmpooler_tasks.model.purge import PURGED_QUEUES, PurgeTarget
 from vmpooler_tasks.store.health.snapshot import Messages, Snapshot
 from vmpooler_tasks.store.pools import breakers
@@ -25,6 +26,7 @@ def families(now: Snapshot, settings: Settings, epoch: float) -> Iterator[Metric
     yield from _vms(now.counters)
     yield from _processes(now)
     yield from _messages(now.messages)
+    yield family("vmpooler_notifications_total", _notifications(now.counters, settings))
 
 
 def _messages(found: Messages | None) -> Iterator[Metric]:
@@ -105,6 +107,12 @@ def _vms(counters: Mapping[str, float]) -> Iterator[Metric]:
         [((str(queue),), counters.get(f"vms_failed:{queue}", 0)) for queue in (Queue.PENDING, Queue.READY)],
     )
     yield single("vmpooler_requests_failed_total", counters.get("requests_failed", 0))
+
+
+def _notifications(counters: Mapping[str, float], settings: Settings) -> Iterator[Labelled]:
+    for target in settings.notify.targets:
+        for result in NotificationResult:
+            yield (target.name, str(result)), counters.get(f"notifications:{result}:{target.name}", 0)
 
 
 def _processes(now: Snapshot) -> Iterator[Metric]:

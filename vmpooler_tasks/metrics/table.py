@@ -101,6 +101,11 @@ _ALL = (
     _counter("vmpooler_clones_failed_total", "Clones that failed."),
     _counter("vmpooler_vms_failed_total", "VMs that failed after they were cloned, by their queue.", "queue"),
     _counter("vmpooler_requests_failed_total", "On-demand requests that a purge failed because of their age."),
+    _counter(
+        "vmpooler_notifications_total",
+        "Attempts to notify a target: delivered, failed (and tried again), or dropped.",
+        *("target", "result"),
+    ),
 )
 
 METRICS = {spec.name: spec for spec in _ALL}

@@ -86,6 +86,12 @@ HEALTH_STATE = b"vmpooler_tasks__health"
 HEALTH_HISTORY = b"vmpooler_tasks__health_history"
 """Sorted set: JSON → epoch; the checks of a week, at most 10,080."""
 
+NOTIFY_STATE = b"vmpooler_tasks__notify"
+"""Hash: the `status` of which the targets know, `since`, `differs_since`, `reminded`; per target `last:TARGET`, …."""
+
+NOTIFY_DUE = b"vmpooler_tasks__notify_due"
+"""Sorted set: target → epoch of its next attempt, or until when a process sends to it."""
+
 SCHEDULE = b"vmpooler_tasks__schedule"
 """Hash: entry → epoch of its last tick; `entry:claim` → epoch until which a beat has claimed the next tick."""
 
@@ -245,6 +251,11 @@ def redrive_dead_letters(run: str) -> bytes:
 def check_lock(pool: str) -> bytes:
     """String: the process that inspects the pool now."""
     return f"vmpooler_tasks__lock__check__{pool}".encode()
+
+
+def notifications(target: str) -> bytes:
+    """List: notifications that wait for one target, the oldest first; expires 25 hours after the last one."""
+    return f"vmpooler_tasks__notifications__{target}".encode()
 
 
 def session(digest: str) -> bytes:

@@ -10,6 +10,7 @@ import uvicorn
 from vmpooler_tasks.clock import system_clock
 from vmpooler_tasks.config import Settings
 from vmpooler_tasks.errors import ConfigurationError
+from vmpooler_tasks.jobs.notifications.notifier import Notifier
 from vmpooler_tasks.store import Database
 from vmpooler_tasks.web.app import create_app
 from vmpooler_tasks.web.bind import CannotListenError, browser_url, listen, section_problems
@@ -76,5 +77,6 @@ def serve(settings: Settings) -> None:
     _log.info("[*] [web] Serving %s for %s; Redis at %s", browser_url(settings.web), who, settings.redis.address)
     server = uvicorn.Server(config)
     _end_normally_on_signals(server)
+    Notifier(db, settings, system_clock).start()  # with every worker and beat down, this process is left
     server.run(sockets=[listener])
     _log.info("[*] [web] Stopped")

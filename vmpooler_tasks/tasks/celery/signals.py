@@ -7,10 +7,12 @@ from typing import Any
 
 from celery import signals
 
+from vmpooler_tasks.clock import system_clock
 from vmpooler_tasks.config import Pool
 from vmpooler_tasks.config.schema import as_yaml
 from vmpooler_tasks.errors import ConfigurationError, VmpoolerTasksError
 from vmpooler_tasks.jobs.health.server import check_server
+from vmpooler_tasks.jobs.notifications.notifier import Notifier
 from vmpooler_tasks.logs import end_with_error
 from vmpooler_tasks.model.names import on_one_line
 from vmpooler_tasks.model.redrive import read_lineage
@@ -162,6 +164,11 @@ def _log_server_problems(**_: Any) -> None:
             _log.warning("[!] [redis] %s: %s; %s", finding.what, finding.found, finding.remedy)
 
 
+def _start_notifier(**_: Any) -> None:
+    """Let this process notify people of a change of the health status."""
+    Notifier(database(), settings(), system_clock).start()
+
+
 def beat_name() -> str:
     """Return the name under which this beat is recorded: host:pid."""
     return f"{socket.gethostname()}:{os.getpid()}"
@@ -183,7 +190,9 @@ _RECEIVERS = (
     (signals.worker_ready, _register_pools),
     (signals.worker_ready, _publish_config),
     (signals.worker_ready, _log_server_problems),
+    (signals.worker_ready, _start_notifier),
     (signals.beat_init, _publish_config),
+    (signals.beat_init, _start_notifier),
 )
 
 

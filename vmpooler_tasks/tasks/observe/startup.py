@@ -2,11 +2,13 @@
 
 from vmpooler_tasks.config import Settings
 from vmpooler_tasks.config.schema import as_yaml
+from vmpooler_tasks.jobs.notifications.notifier import is_active
 
 
 def feature_lines(settings: Settings) -> list[str]:
     """Return a log line for each feature."""
     config = settings.config
+    targets = ", ".join(target.name for target in settings.notify.targets)
     pools = ", ".join(pool.name for pool in settings.pools) or "those that VMPooler has registered in Redis"
     purge = f"every {as_yaml(config.purge_interval)} s" + (
         ", dry run: nothing is changed" if config.purge_dry_run else ""
@@ -26,6 +28,7 @@ def feature_lines(settings: Settings) -> list[str]:
             f"{config.ondemand_clone_limit} for requests",
         ),
         _line("health check", config.health_check_enabled, f"every {as_yaml(config.health_check_interval)} s"),
+        _line("notifications", is_active(settings), f"after {as_yaml(config.notify_after)} s, to {targets}"),
     ]
 
 
