@@ -8,16 +8,20 @@ from vmpooler_tasks.cli.shared.output import age
 from vmpooler_tasks.clock import system_clock
 from vmpooler_tasks.config import Settings
 from vmpooler_tasks.config.redis_address import without_login
-from vmpooler_tasks.errors import ConfigurationError, VmpoolerTasksError
+from vmpooler_tasks.errors import ConfigurationError, DeliveryError, VmpoolerTasksError
 from vmpooler_tasks.jobs.health.read import read_report
 from vmpooler_tasks.jobs.health.server import Finding, FindingState, check_server, refused_write, remedy
+from vmpooler_tasks.jobs.notifications.notifier import is_active
+from vmpooler_tasks.jobs.notifications.send import send_test
 from vmpooler_tasks.metrics.push import servers
 from vmpooler_tasks.model.health.assessment import OVERDUE_INTERVALS
 from vmpooler_tasks.model.health.reasons import ReasonCode
 from vmpooler_tasks.model.health.status import Status
 from vmpooler_tasks.model.names import on_one_line
+from vmpooler_tasks.model.notifications.message import NotificationResult
 from vmpooler_tasks.store import Database
 from vmpooler_tasks.store.fleet import heartbeats
+from vmpooler_tasks.store.notifications.state import LastAttempt, read_last_attempts
 from vmpooler_tasks.store.pools import breakers, other_manager
 from vmpooler_tasks.store.purge import state as purge_state
 from vmpooler_tasks.store.redis import server
@@ -34,6 +38,7 @@ REDIS = "Redis"
 
 POOL_MANAGER = "pool manager"
 METRICS_SERVERS = "metrics"
+NOTIFICATIONS = "notifications"
 WORKERS, BEAT = "workers", "beat"
 LAST_PURGE, HEALTH = "last purge", "health"
 
@@ -182,6 +187,44 @@ def _metrics(settings: Settings, db: Database, earlier: Findings) -> Finding:
     return Finding(OK, METRICS_SERVERS, "; ".join(reached))
 
 
+def _notifications(settings: Settings, db: Database, earlier: Findings) -> Finding:
+    del earlier
+    targets = settings.notify.targets
+    if not targets:
+        return Finding(OK, NOTIFICATIONS, "no target is configured (:notify:)")
+    if not is_active(settings):
+        switch_on = "set health_check_enabled: true"
+        return Finding(WARN, NOTIFICATIONS, "nobody is notified: health checks are switched off", switch_on)
+    last = read_last_attempts(db, [target.name for target in targets])
+    found = on_one_line("; ".join(f"{target.name}: {_attempt_text(last[target.name])}" for target in targets))
+    if any(one.result not in (None, NotificationResult.DELIVERED) for one in last.values()):
+        return Finding(WARN, NOTIFICATIONS, found, "fix the target, then test it: vmpooler-tasks doctor --notify")
+    return Finding(OK, NOTIFICATIONS, found)
+
+
+def _attempt_text(last: LastAttempt) -> str:
+    waiting = f", {last.waiting} waiting" if last.waiting else ""
+    if last.result is None or last.epoch is None:
+        return f"nothing was sent so far{waiting}"
+    why = f": {last.error}" if last.error else ""
+    return f"{last.result} {age(max(system_clock() - last.epoch, 0))} ago{why}{waiting}"
+
+
+def test_targets(settings: Settings, db: Database) -> Iterator[Finding]:
+    """Send a test to each target of `:notify:`, and yield how it ended."""
+    if not settings.notify.targets:
+        yield Finding(WARN, NOTIFICATIONS, "no test was sent: no target is configured", "add a :notify: section")
+    status = read_report(db, settings, system_clock).assessment.status
+    for target in settings.notify.targets:
+        named = on_one_line(f"{target.name} ({target.type})")
+        try:
+            send_test(db, settings, target, status)
+        except DeliveryError as error:
+            yield Finding(FAIL, NOTIFICATIONS, f"no test reached {named}: {error}", "fix its entry in :notify:")
+        else:
+            yield Finding(OK, NOTIFICATIONS, f"{named} took a test")
+
+
 _CHECKS: dict[str, Callable[[Settings, Database, Findings], Finding]] = {
     "broker": _broker,
     WORKERS: _workers,
@@ -190,4 +233,5 @@ _CHECKS: dict[str, Callable[[Settings, Database, Findings], Finding]] = {
     LAST_PURGE: _last_purge,
     HEALTH: _last_health,
     METRICS_SERVERS: _metrics,
+    NOTIFICATIONS: _notifications,
 }

@@ -2,10 +2,11 @@
 
 import os
 import sys
+from itertools import chain
 
 import click
 
-from vmpooler_tasks.cli.diagnosis import REDIS, diagnose
+from vmpooler_tasks.cli.diagnosis import REDIS, diagnose, test_targets
 from vmpooler_tasks.cli.shared import options
 from vmpooler_tasks.cli.shared.context import Context, pass_context
 from vmpooler_tasks.cli.shared.output import STATUS_COLOURS, print_json, print_line
@@ -16,15 +17,17 @@ from vmpooler_tasks.jobs.health.server import FindingState
     short_help="Check everything that these workers depend on.",
     epilog="Example: vmpooler-tasks doctor",
 )
+@click.option("--notify", is_flag=True, help="Also send a test to each target of notifications.")
 @options.as_json
 @pass_context
-def doctor(context: Context, as_json: bool) -> None:
+def doctor(context: Context, notify: bool, as_json: bool) -> None:
     """Check everything that these workers depend on: one line each, with what to do.
 
     Exit status: 0, 1 if a check failed, 69 if Redis does not reply.
     """
     findings = []
-    for finding in diagnose(context.settings, context.db):
+    tests = test_targets(context.settings, context.db) if notify else ()
+    for finding in chain(diagnose(context.settings, context.db), tests):
         findings.append(finding)
         if not as_json:
             print_line(f"{finding.state:<5} {finding.what + ':':<16} {finding.found}", STATUS_COLOURS[finding.state])

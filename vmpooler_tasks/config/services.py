@@ -114,13 +114,13 @@ class NotifyTarget(Section):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    name: Annotated[Text, NotBlank, Field(min_length=1, max_length=100)] = Field(
-        description="name in the log, in `doctor` and in the metrics; default: the type"
+    name: Annotated[Text, NotBlank, Field(max_length=100)] = Field(
+        "", description="name in the log, in `doctor` and in the metrics; default: the type"
     )
     type: TargetType = Field(description="`webhook`, `slack`, `alertmanager` or `command`")
     url: HttpAddress | None = Field(None, description="where to send; of Alertmanager the address without a path")
     headers: Annotated[Mapping[str, Secret], AfterValidator(_as_headers)] = Field(
-        default_factory=dict, description="HTTP headers to send, such as `Authorization`"
+        {}, description="HTTP headers to send, such as `Authorization`"
     )
     command: Texts = Field((), description="a program and its arguments; no shell reads them")
 
