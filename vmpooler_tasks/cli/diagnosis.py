@@ -210,7 +210,7 @@ def _attempt_text(last: LastAttempt) -> str:
     return f"{last.result} {age(max(system_clock() - last.epoch, 0))} ago{why}{waiting}"
 
 
-def test_targets(settings: Settings, db: Database) -> Iterator[Finding]:
+def send_tests(settings: Settings, db: Database) -> Iterator[Finding]:
     """Send a test to each target of `:notify:`, and yield how it ended."""
     if not settings.notify.targets:
         yield Finding(WARN, NOTIFICATIONS, "no test was sent: no target is configured", "add a :notify: section")

@@ -6,7 +6,7 @@ from itertools import chain
 
 import click
 
-from vmpooler_tasks.cli.diagnosis import REDIS, diagnose, test_targets
+from vmpooler_tasks.cli.diagnosis import REDIS, diagnose, send_tests
 from vmpooler_tasks.cli.shared import options
 from vmpooler_tasks.cli.shared.context import Context, pass_context
 from vmpooler_tasks.cli.shared.output import STATUS_COLOURS, print_json, print_line
@@ -26,7 +26,7 @@ def doctor(context: Context, notify: bool, as_json: bool) -> None:
     Exit status: 0, 1 if a check failed, 69 if Redis does not reply.
     """
     findings = []
-    tests = test_targets(context.settings, context.db) if notify else ()
+    tests = send_tests(context.settings, context.db) if notify else ()
     for finding in chain(diagnose(context.settings, context.db), tests):
         findings.append(finding)
         if not as_json:

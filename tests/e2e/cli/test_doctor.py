@@ -50,6 +50,7 @@ def test_doctor_shows_what_does_not_run_and_how_to_start_it(run: CommandLine) ->
         "health": "fail",
         "pool manager": "ok",
         "metrics": "ok",
+        "notifications": "ok",
     }
     assert findings["workers"]["remedy"] == "start one: celery -A vmpooler_tasks worker"
     assert findings["beat"]["remedy"] == "start one: celery -A vmpooler_tasks beat"
@@ -117,7 +118,7 @@ def test_doctor_continues_after_a_key_of_the_wrong_type(run: CommandLine, world:
     findings = doctors_findings(run, status=1)
     assert findings["beat"]["found"].startswith("A key in Redis has the wrong type: vmpooler_tasks__heartbeats: ")
     assert findings["beat"]["remedy"] == "check what wrote this key; delete or rename it if nobody needs it"
-    assert list(findings)[-1] == "metrics"
+    assert list(findings)[-1] == "notifications"
 
 
 def test_doctor_warns_of_a_redis_that_evicts_or_cannot_be_written_to(run: CommandLine, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from tests.support.cycles import cycle
 from tests.support.exposition import Exposed, parse
 from tests.support.processes import ROOT
 from tests.support.world import POOL, World, settings
+from vmpooler_tasks.config.services import NotifySection
 from vmpooler_tasks.jobs.health import check as health_check
 from vmpooler_tasks.metrics.dotted import dotted
 from vmpooler_tasks.metrics.prometheus import exposition
@@ -19,10 +20,12 @@ from vmpooler_tasks.store import keys
 
 TEXT = (ROOT / "docs" / "metrics.md").read_text(encoding="utf-8")
 
+NOTIFY = NotifySection.model_validate({"targets": [{"type": "command", "command": ["true"]}]})
+
 
 def busy(world: World) -> Exposed:
     """A system in which every metric has something to show."""
-    chosen = settings(dlq_max_entries=1).model_copy(update={"providers": {"dummy": {}}})
+    chosen = settings(dlq_max_entries=1).model_copy(update={"providers": {"dummy": {}}, "notify": NOTIFY})
     world.vm(Queue.PENDING, "a", 7201)
     cycle(world)
     world.client.zadd(keys.dead_letters(DeadLetterQueue.CLONE), {json.dumps({"error_class": "E"}): world.now})

@@ -24,7 +24,7 @@ from vmpooler_tasks.model.health.status import Status
 from vmpooler_tasks.model.notifications.message import Event
 from vmpooler_tasks.store import Database, keys
 from vmpooler_tasks.store.notifications import deliveries
-from vmpooler_tasks.store.notifications.state import MAX_WAITING, read_last_attempts
+from vmpooler_tasks.store.notifications.state import MAX_QUEUED, read_last_attempts
 
 pytestmark = pytest.mark.both_servers
 
@@ -223,11 +223,11 @@ def test_an_old_notification_is_dropped(
 
 def test_what_waits_for_a_target_is_bounded_and_expires(db: Database, shown: ShownStatus) -> None:
     settings = notifying({"type": "webhook", "url": f"http://127.0.0.1:{closed()}"})
-    for number in range(MAX_WAITING + 5):
+    for number in range(MAX_QUEUED + 5):
         shown.becomes(Status.UNHEALTHY if number % 2 == 0 else Status.HEALTHY)
         observe(db, settings)
     waiting = keys.notifications("webhook")
-    assert db.call("LLEN", waiting) == MAX_WAITING
+    assert db.call("LLEN", waiting) == MAX_QUEUED
     assert counted(db, "dropped") == 5
     assert 24 * 3600 < db.call("TTL", waiting) <= 25 * 3600
 

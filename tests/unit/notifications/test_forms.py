@@ -6,7 +6,7 @@ from vmpooler_tasks.model.health.reasons import HealthReason, ReasonCode, defaul
 from vmpooler_tasks.model.health.status import Status
 from vmpooler_tasks.model.notifications.alerts import ALERT_SECONDS, active_alerts, alerts
 from vmpooler_tasks.model.notifications.message import Event, Notification
-from vmpooler_tasks.model.notifications.slack import MAX_REASONS, slack_message
+from vmpooler_tasks.model.notifications.slack import MAX_SHOWN, slack_message
 
 NOW = 1_705_314_600.0
 HOSTILE = "a<!channel> & <https://evil.example|click>\x1b[31m\n*b*"
@@ -80,8 +80,8 @@ def test_slack_gets_text_that_cannot_mention_or_link() -> None:
 
 def test_slack_gets_no_more_blocks_than_it_takes() -> None:
     message = slack_message(notification(*[EMPTY] * 70))
-    assert len(message["blocks"]) == MAX_REASONS + 3
-    assert f"and {70 - MAX_REASONS} more" in json.dumps(message)
+    assert len(message["blocks"]) == MAX_SHOWN + 3
+    assert f"and {70 - MAX_SHOWN} more" in json.dumps(message)
     huge = default_reason(ReasonCode.EMPTY_POOL, 1000, 900, pool="<" * 10_000)
     for block in slack_message(notification(huge))["blocks"]:
         for part in block.get("elements", [block.get("text")]):

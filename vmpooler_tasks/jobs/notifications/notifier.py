@@ -15,7 +15,7 @@ from vmpooler_tasks.throttle import Throttle
 _log = logging.getLogger("vmpooler_tasks.notifications")
 
 TICK_SECONDS = 3.0
-LOG_INTERVAL_SECONDS = 300.0
+WARNING_INTERVAL_SECONDS = 300.0
 
 
 def is_active(settings: Settings) -> bool:
@@ -28,7 +28,7 @@ class Notifier:
 
     def __init__(self, db: Database, settings: Settings, clock: Clock) -> None:
         self._db, self._settings, self._clock = db, settings, clock
-        self._throttle = Throttle(LOG_INTERVAL_SECONDS)
+        self._throttle = Throttle(WARNING_INTERVAL_SECONDS)
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="notifications", daemon=True)
 

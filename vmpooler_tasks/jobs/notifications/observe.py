@@ -17,7 +17,7 @@ _log = logging.getLogger("vmpooler_tasks.notifications")
 REMINDER_SECONDS = 60.0
 """Between two requests to Alertmanager while the status is not healthy."""
 
-MAX_REASONS = 100
+MAX_KEPT_REASONS = 100
 
 
 def observe_status(db: Database, settings: Settings, clock: Clock) -> Event | None:
@@ -27,7 +27,7 @@ def observe_status(db: Database, settings: Settings, clock: Clock) -> Event | No
     is no change.
     """
     assessment = read_report(db, settings, clock).assessment
-    reasons = [reason.as_json() for reason in assessment.reasons[:MAX_REASONS]]
+    reasons = [reason.as_json() for reason in assessment.reasons[:MAX_KEPT_REASONS]]
     seen = Observation(status=assessment.status, reasons=json.dumps(reasons), id=str(uuid.uuid4()))
     targets = [NotifiedTarget(one.name, one.type is TargetType.ALERTMANAGER) for one in settings.notify.targets]
     observed = state.observe(db, seen, targets, settings.config.notify_after, REMINDER_SECONDS)

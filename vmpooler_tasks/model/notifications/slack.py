@@ -9,7 +9,7 @@ from vmpooler_tasks.model.names import on_one_line
 from vmpooler_tasks.model.notifications.message import Notification
 from vmpooler_tasks.model.timestamps import iso_utc
 
-MAX_REASONS = 10
+MAX_SHOWN = 10
 """Slack takes 50 blocks."""
 
 MAX_BLOCK_CHARACTERS = 2900
@@ -22,7 +22,7 @@ _SIGNS = {Status.HEALTHY: ":large_green_circle:", Status.DEGRADED: ":warning:", 
 
 def slack_message(notification: Notification) -> dict[str, Any]:
     """Return the message. Text from outside cannot mention a channel, link, or format anything."""
-    shown = notification.reasons[:MAX_REASONS]
+    shown = notification.reasons[:MAX_SHOWN]
     hidden = len(notification.reasons) - len(shown)
     blocks = [
         _section(f"{_SIGNS[notification.status]} *{escaped(_cut(notification.summary(), MAX_HEADER_CHARACTERS))}*"),

@@ -12,10 +12,10 @@ from vmpooler_tasks.store.redis.connection import Database
 from vmpooler_tasks.store.redis.numbers import finite
 from vmpooler_tasks.store.redis.reads import Reads
 
-MAX_WAITING = 100
+MAX_QUEUED = 100
 """Notifications that wait for one target; the oldest are dropped first."""
 
-KEPT_SECONDS = 25 * 3600
+WAITING_SECONDS = 25 * 3600
 """Longer than any notification is tried: a target that left the configuration leaves nothing behind."""
 
 LAST = "last:"
@@ -74,8 +74,8 @@ def observe(
             reminder_seconds,
             seen.id,
             seen.reasons,
-            MAX_WAITING,
-            KEPT_SECONDS,
+            MAX_QUEUED,
+            WAITING_SECONDS,
             str(Status.HEALTHY),
             *(word for target in targets for word in (target.name, int(target.only_newest))),
         ],
