@@ -1,6 +1,7 @@
 """The command line, `vmpooler-tasks`."""
 
 import os
+import shutil
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -9,13 +10,18 @@ import click
 from click.exceptions import NoArgsIsHelpError
 
 from vmpooler_tasks import __version__
+from vmpooler_tasks.cli.shared.colour import choose_colour, colour_option
 from vmpooler_tasks.cli.shared.lazy import LazyCommand, LazyGroup
 from vmpooler_tasks.cli.shared.program import PROGRAM, GlobalOptions
+from vmpooler_tasks.cli.shared.terminal import wrap
 from vmpooler_tasks.errors import VmpoolerTasksError
 from vmpooler_tasks.model.names import on_one_line
 
 _COMMANDS = {
     "audit": LazyCommand("vmpooler_tasks.cli.audit:audit", "Show who redrove, deleted and purged what, when and why."),
+    "completion": LazyCommand(
+        "vmpooler_tasks.cli.shared.completion:completion", "Print the script that completes commands in a shell."
+    ),
     "config": LazyCommand(
         "vmpooler_tasks.cli.config:config", "Validate the configuration, or show the effective values."
     ),
@@ -29,10 +35,14 @@ _COMMANDS = {
     "web": LazyCommand("vmpooler_tasks.cli.web:web", "Serve the dashboard, the API and Prometheus metrics."),
 }
 
+_ALIASES = {"status": "health"}
+"""Other names of commands, which the help does not list."""
+
 
 @click.group(
     cls=LazyGroup,
     commands=_COMMANDS,
+    aliases=_ALIASES,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 @click.version_option(__version__, prog_name=PROGRAM)
@@ -49,6 +59,7 @@ _COMMANDS = {
     metavar="text|json",
     help="How to write the log, here and in what `run` starts; VMPOOLER_LOG_FORMAT is the default.",
 )
+@colour_option(help="When to use colours. NO_COLOR in the environment means never.  [default: auto]")
 @click.pass_context
 def cli(context: click.Context, config_file: str | None, verbose: bool, log_format: str | None) -> None:
     """Pool workers, dead letters, auto-purge and health checks for VMPooler's queues.
@@ -57,6 +68,7 @@ def cli(context: click.Context, config_file: str | None, verbose: bool, log_form
 
     Example: vmpooler-tasks health
     """
+    choose_colour(context)
     context.obj = GlobalOptions(config_file, verbose, log_format)
 
 
@@ -70,8 +82,7 @@ def main() -> None:
         sys.stdout.flush()  # here, where a closed pipe can still be distinguished from a failure
         sys.exit(status)
     except click.ClickException as error:
-        _complain(error)
-        sys.exit(os.EX_USAGE if isinstance(error, click.UsageError) else error.exit_code)
+        sys.exit(_complain(error))
     except (click.Abort, KeyboardInterrupt) as stop:
         if not isinstance(stop.__cause__, KeyboardInterrupt):  # click has ended the line of the ^C
             sys.stderr.write(f"{PROGRAM}: stopped\n")
@@ -81,10 +92,10 @@ def main() -> None:
         if isinstance(error, BrokenPipeError):
             sys.exit(141)  # the reader has closed the pipe (`| head`)
         named = f"{error.filename}: " if error.filename else ""
-        sys.stderr.write(f"{PROGRAM}: {named}{error.strerror or error}\n")
+        _write_error(f"{PROGRAM}: {named}{error.strerror or error}")
         sys.exit(os.EX_IOERR)
     except VmpoolerTasksError as error:
-        sys.stderr.write(f"{PROGRAM}: {error}\n")
+        _write_error(f"{PROGRAM}: {error}")
         sys.exit(error.exit_status)
 
 
@@ -98,12 +109,21 @@ def _status(run: Callable[..., Any]) -> Any:
         return end.code  # a command's own exit status
 
 
-def _complain(error: click.ClickException) -> None:
+def _complain(error: click.ClickException) -> int:
+    """Write the error to stderr in one line, and return the exit status. No command at all is a request for help."""
     if isinstance(error, NoArgsIsHelpError):
-        error.show()
-        return
+        click.echo(error.format_message())
+        return os.EX_OK
     context = getattr(error, "ctx", None)
     program = context.command_path.strip() if context else PROGRAM
     hint = f" (see {program} --help)" if isinstance(error, click.UsageError) else ""
     message = on_one_line(" ".join(error.format_message().split()))  # it may name what stands in Redis
-    sys.stderr.write(f"{program}: {message}{hint}\n")
+    _write_error(f"{program}: {message}{hint}")
+    return os.EX_USAGE if isinstance(error, click.UsageError) else error.exit_code
+
+
+def _write_error(text: str) -> None:
+    """Write to stderr; on a terminal wrapped between words."""
+    columns = shutil.get_terminal_size().columns if sys.stderr.isatty() else None
+    for line in text.split("\n"):
+        sys.stderr.write("\n".join(wrap(line, columns)) + "\n")

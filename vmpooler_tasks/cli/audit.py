@@ -35,6 +35,7 @@ def audit(context: Context, limit: int, as_json: bool) -> None:
         ("TIME", "ACTION", "WHO", "COUNT", "WHY", "DETAILS"),
         [(utc_time(entry.at), *_columns(entry.fields)) for entry in entries],
         numbers=("COUNT",),
+        below=(("WHO",), ("WHY",), ("DETAILS",)),
     )
 
 

@@ -57,4 +57,4 @@ def show(context: Context, as_json: bool) -> None:
     if as_json:
         print_json(values)
     else:
-        print_table(("OPTION", "VALUE"), list(values.items()))
+        print_table(("OPTION", "VALUE"), list(values.items()), below=(("VALUE",),))

@@ -2,18 +2,24 @@
 
 import csv
 import json
+import os
 import sys
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain, islice
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
 import click
 
 from vmpooler_tasks.cli.redrive import HOW_TO_SELECT_ALL, redrive
 from vmpooler_tasks.cli.shared import options
+from vmpooler_tasks.cli.shared.colour import colour_option
+from vmpooler_tasks.cli.shared.completion import complete_dead_letters
 from vmpooler_tasks.cli.shared.context import Context, pass_context, who_am_i
-from vmpooler_tasks.cli.shared.output import print_json, print_line, print_table, utc_time
-from vmpooler_tasks.cli.shared.program import PROGRAM
+from vmpooler_tasks.cli.shared.output import print_json, print_line, print_note, print_table, utc_time
+from vmpooler_tasks.cli.shared.search import Search
+from vmpooler_tasks.cli.shared.selection import resolved
+from vmpooler_tasks.cli.shared.table import Table
 from vmpooler_tasks.errors import InvalidInputError
 from vmpooler_tasks.jobs.deadletters import query as job
 from vmpooler_tasks.jobs.deadletters.delete import delete as delete_all
@@ -21,6 +27,21 @@ from vmpooler_tasks.model.deadletters.entry import FIELDS, StoredDeadLetter
 from vmpooler_tasks.model.deadletters.filters import DeadLetterFilter, filter_of, refuse_everything
 
 MESSAGE_WIDTH = 100
+LIST_HEADINGS = ("FAILED AT", "QUEUE", "VM OR TASK", "POOL", "RETRIES", "ID", "ERROR")
+
+read_limit = click.option("--limit", type=click.IntRange(min=1), help="At most so many, the newest first.")
+
+
+class _Selection(NamedTuple):
+    """The dead letters that a command reads. `unreadable` names the keys that are not sorted sets, and are left out."""
+
+    wanted: DeadLetterFilter
+    unreadable: list[str]
+
+    def end(self) -> None:
+        """End the program with EX_DATAERR if a key was left out: what was printed is not complete."""
+        if self.unreadable:
+            sys.exit(os.EX_DATAERR)
 
 
 @click.group()
@@ -42,35 +63,53 @@ dlq.add_command(redrive)
 @pass_context
 def list_dead_letters(context: Context, /, limit: int, after: str | None, as_json: bool, **filters: Any) -> None:
     """List dead letters, newest first."""
-    wanted = _readable(context, filter_of(filters))
-    try:
-        page = job.read_page(context.db, wanted, limit, after)
-    except ValueError as error:
-        raise click.BadParameter(f"{after!r} is not a cursor", param_hint="--after") from error
+    selection = _select(context, filter_of(filters))
+    table = Table(LIST_HEADINGS, numbers=("RETRIES",), below=(("VM OR TASK", "POOL"), ("ERROR",)))
+    page: list[StoredDeadLetter] = []
+    with _search(context, selection, on_pause=table.flush_pending) as search:
+        found = _find_after(context, selection.wanted, after, search.on_read)
+        for entry in search.counted(islice(found, limit)):
+            page.append(entry)
+            if not as_json:
+                table.add(_row(entry))
+        cursor = job.cursor_of(page[-1]) if next(found, None) else None
     if as_json:
-        print_json({"entries": [entry.as_json() for entry in page.entries], "next": page.next_cursor})
-        return
-    if not page.entries:
+        print_json({"entries": [entry.as_json() for entry in page], "next": cursor})
+    elif page:
+        table.flush_pending()
+        if cursor:
+            print_line(f"More with --after {cursor}")
+    elif not selection.unreadable:
         print_line("No dead letters." if after is None else "No more dead letters.")
-        return
-    print_table(
-        ("FAILED AT", "QUEUE", "VM OR TASK", "POOL", "RETRIES", "ID", "ERROR"),
-        [_row(entry) for entry in page.entries],
-        numbers=("RETRIES",),
-    )
-    if page.next_cursor:
-        print_line(f"More with --after {page.next_cursor}")
+    selection.end()
 
 
-def _readable(context: Context, wanted: DeadLetterFilter) -> DeadLetterFilter:
-    """Return the filter without the queues whose keys are not sorted sets, and warn about these on stderr."""
+def _select(context: Context, wanted: DeadLetterFilter) -> _Selection:
+    """Return what to read: the filter with aliases resolved, without the queues whose keys are not sorted sets.
+
+    These are named on stderr. Raises WrongTypeError if no queue is left, and BadParameter for a name that is unknown.
+    """
     left, bad = job.without_unreadable(context.db, wanted)
     if bad:
-        sys.stderr.write(f"{PROGRAM}: left out, since they are not sorted sets: {', '.join(bad)}\n")
-    return left
+        why = "it is not a sorted set" if len(bad) == 1 else "they are not sorted sets"
+        print_note(f"left out, since {why}: {', '.join(bad)}")
+    return _Selection(resolved(context, left), bad)
 
 
-def _row(entry: StoredDeadLetter) -> tuple[str, ...]:
+def _search(context: Context, selection: _Selection, **options: Any) -> Search:
+    return Search(job.count(context.db, selection.wanted), **options)
+
+
+def _find_after(
+    context: Context, wanted: DeadLetterFilter, after: str | None, on_read: job.OnRead
+) -> Iterator[StoredDeadLetter]:
+    try:
+        return job.find_after(context.db, wanted, after, on_read=on_read)
+    except ValueError as error:
+        raise click.BadParameter(f"{after!r} is not a cursor", param_hint="--after") from error
+
+
+def _row(entry: StoredDeadLetter) -> tuple[Any, ...]:
     message = entry.text("error_message")
     short = message if len(message) <= MESSAGE_WIDTH else message[: MESSAGE_WIDTH - 1] + "…"
     return (
@@ -85,23 +124,26 @@ def _row(entry: StoredDeadLetter) -> tuple[str, ...]:
 
 
 @dlq.command(epilog="Example: vmpooler-tasks dlq show 0123456789abcdef")
-@click.argument("ids", nargs=-1, required=True, metavar="ID…")
+@click.argument("ids", nargs=-1, required=True, metavar="ID…", shell_complete=complete_dead_letters)
 @options.as_json
 @pass_context
 def show(context: Context, ids: tuple[str, ...], as_json: bool) -> None:
     """Show everything about a dead letter, by its id."""
-    entries = list(job.find(context.db, _readable(context, DeadLetterFilter(ids=frozenset(ids)))))
-    _refuse_missing(ids, entries)
+    selection = _select(context, DeadLetterFilter(ids=frozenset(ids)))
+    with _search(context, selection) as search:
+        entries = list(search.counted(job.find(context.db, selection.wanted, on_read=search.on_read)))
+    if not selection.unreadable:
+        _refuse_missing(ids, entries)
     if as_json:
         print_json([job.detail(entry) for entry in entries])
-        return
-    for entry in entries:
+    for entry in entries if not as_json else ():
         for name, value in {**entry.as_json(), "attempts": _attempts(entry)}.items():
             first, *others = _text(value).rstrip().split("\n")
             print_line(f"{name + ':':<14} {first}")
             for line in others:
                 print_line(" " * 15 + line)
         print_line("")
+    selection.end()
 
 
 def _attempts(entry: StoredDeadLetter) -> str:
@@ -129,33 +171,54 @@ def _refuse_missing(ids: tuple[str, ...], entries: list[StoredDeadLetter]) -> No
 
 @dlq.command(epilog="Example: vmpooler-tasks dlq stats --since 24h")
 @options.dead_letter_filters
+@read_limit
 @options.as_json
 @pass_context
-def stats(context: Context, /, as_json: bool, **filters: Any) -> None:
+def stats(context: Context, /, limit: int | None, as_json: bool, **filters: Any) -> None:
     """Count dead letters by error, without numbers and names."""
-    groups = job.group_by_error(context.db, _readable(context, filter_of(filters)))
+    chosen = filter_of(filters)
+    selection = _select(context, chosen)
+    selected = Counter[str]()
+    with _search(context, selection, noun="counted") as search:
+        found = search.counted(islice(job.find(context.db, selection.wanted, on_read=search.on_read), limit))
+        groups = job.group(_counted_by_queue(found, selected))
     sizes = job.sizes(context.db)
+    counts = {str(queue): selected[queue] for queue in selection.wanted.queues}
     if as_json:
-        print_json({"sizes": sizes, "groups": [group.as_json() for group in groups]})
-        return
-    print_line("Total: " + ", ".join(f"{count} {queue}" for queue, count in sizes.items()))
-    if groups:
-        print_table(
-            ("COUNT", "NEWEST", "OLDEST", "QUEUES", "POOLS", "EXAMPLE", "ERROR"),
-            [
-                (
-                    group.count,
-                    utc_time(group.newest),
-                    utc_time(group.oldest),
-                    ",".join(sorted(group.queues)),
-                    _few(sorted(group.pools)),
-                    group.example_id,
-                    f"{group.error_class}: {group.message[:MESSAGE_WIDTH]}",
-                )
-                for group in groups
-            ],
-            numbers=("COUNT",),
-        )
+        print_json({"sizes": sizes, "selected": counts, "groups": [group.as_json() for group in groups]})
+    else:
+        is_part = chosen != DeadLetterFilter() or limit is not None
+        of_all = f"; {sum(sizes.values())} dead letters in all queues" * is_part
+        print_line("Total: " + ", ".join(f"{count} {queue}" for queue, count in counts.items()) + of_all)
+        if groups:
+            _print_groups(groups)
+    selection.end()
+
+
+def _counted_by_queue(found: Iterable[StoredDeadLetter], counts: Counter[str]) -> Iterator[StoredDeadLetter]:
+    for entry in found:
+        counts[entry.queue] += 1
+        yield entry
+
+
+def _print_groups(groups: Iterable[job.DeadLetterGroup]) -> None:
+    print_table(
+        ("COUNT", "NEWEST", "OLDEST", "QUEUES", "POOLS", "EXAMPLE", "ERROR"),
+        [
+            (
+                group.count,
+                utc_time(group.newest),
+                utc_time(group.oldest),
+                ",".join(sorted(group.queues)),
+                _few(sorted(group.pools)),
+                group.example_id,
+                f"{group.error_class}: {group.message[:MESSAGE_WIDTH]}",
+            )
+            for group in groups
+        ],
+        numbers=("COUNT",),
+        below=(("POOLS",), ("ERROR",)),
+    )
 
 
 def _few(names: list[str], max_names: int = 2) -> str:
@@ -164,8 +227,9 @@ def _few(names: list[str], max_names: int = 2) -> str:
 
 
 @dlq.command(epilog="Example: vmpooler-tasks dlq delete --queue tasks --until 24h --why 'fixed in #42'")
-@click.argument("ids", nargs=-1, metavar="[ID]…")
+@click.argument("ids", nargs=-1, metavar="[ID]…", shell_complete=complete_dead_letters)
 @options.dead_letter_filters
+@read_limit
 @click.option("--all", "every", is_flag=True, help="Every dead letter of the queues named, or of all.")
 @click.option("--dry-run", is_flag=True, help="Say how many; delete nothing.")
 @click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
@@ -176,6 +240,7 @@ def delete(
     context: Context,
     /,
     ids: tuple[str, ...],
+    limit: int | None,
     every: bool,
     dry_run: bool,
     yes: bool,
@@ -190,8 +255,11 @@ def delete(
             refuse_everything(wanted, override=HOW_TO_SELECT_ALL)
         except InvalidInputError as error:
             raise click.UsageError(str(error.args[0])) from error
-    entries = list(job.find(context.db, wanted))
-    if ids:
+    selection = _Selection(resolved(context, wanted), [])
+    with _search(context, selection) as search:
+        found = job.find(context.db, selection.wanted, on_read=search.on_read)
+        entries = list(search.counted(islice(found, limit)))
+    if ids and limit is None:
         _refuse_missing(ids, entries)
     if not dry_run and not yes and entries:
         click.confirm(f"Delete {len(entries)} dead letters?", abort=True, err=True)
@@ -204,6 +272,7 @@ def delete(
 
 @dlq.command(epilog="Example: vmpooler-tasks dlq export --format csv --since 7d > failures.csv")
 @options.dead_letter_filters
+@read_limit
 @click.option("--format", "form", type=click.Choice(["jsonl", "csv"]), default="jsonl", show_default=True)
 @click.option(
     "--output",
@@ -212,16 +281,20 @@ def delete(
     help="A file instead of stdout.",
 )
 @click.option("--json", "as_json", is_flag=True, help="The same as --format jsonl.")
+@colour_option(help="When to use colours.")
 @pass_context
-def export(context: Context, /, form: str, output: str, as_json: bool, **filters: Any) -> None:
+def export(context: Context, /, limit: int | None, form: str, output: str, as_json: bool, **filters: Any) -> None:
     """Export the selected dead letters, as JSON lines or CSV."""
-    entries = job.find(context.db, _readable(context, filter_of(filters)))
-    entries = _with_first_read(entries)  # if Redis fails, a file that exists already is not emptied
+    selection = _select(context, filter_of(filters))
     write = _write_csv if form == "csv" and not as_json else _write_lines
-    with click.open_file(output, "w", encoding="utf-8") as file:
-        count = write(file, entries)
-        file.flush()  # a write error shows before the export is called done
+    with _search(context, selection, noun="exported") as search:
+        every = job.find(context.db, selection.wanted, on_read=search.on_read)
+        found = _with_first_read(islice(every, limit))  # if Redis fails, a file that exists already is not emptied
+        with click.open_file(output, "w", encoding="utf-8") as file:
+            count = write(file, search.counted(found))
+            file.flush()  # a write error shows before the export is called done
     sys.stderr.write(f"{count} dead letters exported\n")
+    selection.end()
 
 
 def _with_first_read(entries: Iterator[StoredDeadLetter]) -> Iterator[StoredDeadLetter]:

@@ -160,4 +160,5 @@ def _show_history(context: Context, seconds: float, as_json: bool) -> None:
             for check in checks
         ],
         numbers=("PENDING", "READY", "COMPLETED", "DLQ", "STUCK", "ORPHANED"),
+        below=(("REASONS",),),
     )

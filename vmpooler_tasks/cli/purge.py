@@ -96,6 +96,7 @@ def _print_report(report: PurgeReport) -> None:
                 for entry in report.entries[:MAX_ROWS]
             ],
             numbers=("AGE", "LIMIT"),
+            below=(("VM",),),
         )
         if len(report.entries) > MAX_ROWS:
             print_line(f"… and {len(report.entries) - MAX_ROWS} more (all of them with --json)")

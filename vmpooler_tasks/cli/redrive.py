@@ -9,12 +9,16 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from vmpooler_tasks.cli.shared import options
+from vmpooler_tasks.cli.shared.completion import complete_dead_letters, complete_runs
 from vmpooler_tasks.cli.shared.context import Context, pass_context, who_am_i
 from vmpooler_tasks.cli.shared.lazy import LazyModule
 from vmpooler_tasks.cli.shared.output import print_json, print_line, print_table, utc_time
 from vmpooler_tasks.cli.shared.program import PROGRAM
+from vmpooler_tasks.cli.shared.search import Search
+from vmpooler_tasks.cli.shared.selection import resolved
 from vmpooler_tasks.clock import system_clock
 from vmpooler_tasks.errors import InvalidInputError, VmpoolerTasksError
+from vmpooler_tasks.jobs.deadletters import query
 from vmpooler_tasks.jobs.redrive import run as job
 from vmpooler_tasks.jobs.redrive.preview import EXPECTED, Preview, preview
 from vmpooler_tasks.jobs.redrive.run import Selection
@@ -68,7 +72,7 @@ class RedriveArguments:
 
 
 @click.command(epilog="Example: vmpooler-tasks dlq redrive --queue clone --since 2h --why 'template is back'")
-@click.argument("ids", nargs=-1, metavar="[ID]…")
+@click.argument("ids", nargs=-1, metavar="[ID]…", shell_complete=complete_dead_letters)
 @options.dead_letter_filters
 @click.option("--all", "every", is_flag=True, help=f"Every dead letter but those that came back {POISON_AFTER} times.")
 @click.option("--dry-run", is_flag=True, help="Say what would be run again, by queue, pool and error; do nothing.")
@@ -91,9 +95,9 @@ class RedriveArguments:
 )
 @click.option("--enqueue", is_flag=True, help="Let a worker do it, and return at once.")
 @click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
-@click.option("--resume", metavar="RUN", help="Continue a run that was interrupted.")
-@click.option("--cancel", metavar="RUN", help="End a run.")
-@click.option("--status", metavar="RUN", help="Show the progress of a run.")
+@click.option("--resume", metavar="RUN", shell_complete=complete_runs, help="Continue a run that was interrupted.")
+@click.option("--cancel", metavar="RUN", shell_complete=complete_runs, help="End a run.")
+@click.option("--status", metavar="RUN", shell_complete=complete_runs, help="Show the progress of a run.")
 @click.option("--runs", is_flag=True, help="List the runs of the last week.")
 @options.why
 @options.as_json
@@ -135,7 +139,9 @@ def _start(context: Context, arguments: RedriveArguments) -> None:
     """Select dead letters, and preview them or run them again."""
     if not arguments.every:
         refuse_everything(arguments.wanted, override=HOW_TO_SELECT_ALL)
-    selection = job.select(context.db, arguments.wanted, arguments.limit)
+    wanted = resolved(context, arguments.wanted)
+    with Search(query.count(context.db, wanted)) as search:
+        selection = job.select(context.db, wanted, arguments.limit, on_read=search.on_read)
     _refuse_missing(arguments, selection)
     is_preview = arguments.dry_run or not selection.dead_letters
     if is_preview or not arguments.yes:
@@ -190,6 +196,7 @@ def _print_preview(found: Preview, as_json: bool) -> None:
                 for group in found.groups
             ],
             numbers=numbers,
+            below=(("POOL",), ("ERROR",)),
         )
     print_line(f"Would run {_summary(found.expected)}.")
     for (outcome, reason), count in found.reasons.most_common():
@@ -280,4 +287,5 @@ def _show_runs(context: Context, as_json: bool) -> None:
             for run in found
         ],
         numbers=numbers,
+        below=(("WHO",), ("WHY",)),
     )

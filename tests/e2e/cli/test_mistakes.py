@@ -24,6 +24,7 @@ NOWHERE = "redis://:s3cr3t@127.0.0.1:1/0"
 
 COMMANDS = {
     "audit",
+    "completion",
     "config check",
     "config show",
     "dlq delete",
@@ -77,7 +78,7 @@ def test_the_example_in_a_commands_help_is_itself_valid(words: tuple[str, ...], 
 
 def test_every_command_that_ends_by_itself_prints_json_for_machines() -> None:
     without = {" ".join(words) for words, command in commands() if not any("--json" in p.opts for p in command.params)}
-    assert without == {"run", "web"}
+    assert without == {"completion", "run", "web"}
 
 
 def test_the_version_is_the_packages(run: CommandLine) -> None:
@@ -231,16 +232,16 @@ def test_a_key_of_the_wrong_type_is_one_line(run: CommandLine, world: World) -> 
 
 
 @pytest.mark.parametrize("typed", ["dlq list", "dlq stats", "dlq export", "dlq show id-1"])
-def test_one_queue_of_the_wrong_type_does_not_hide_the_dead_letters_of_the_others(
+def test_one_queue_of_the_wrong_type_hides_no_other_and_is_a_data_error(
     run: CommandLine, world: World, typed: str
 ) -> None:
     world.client.set(keys.dead_letters(DeadLetterQueue.PENDING), "no sorted set")
     dead_letter(world, "clone", 60, vm="vm-1", id="id-1", error_class="E", error_message="told")
     result = run(*typed.split())
-    assert result.status == 0
+    assert result.status == os.EX_DATAERR, "what was printed is not complete"
     assert "told" in result.out
     assert result.err.splitlines()[0] == (
-        "vmpooler-tasks: left out, since they are not sorted sets: vmpooler__dlq__pending"
+        "vmpooler-tasks: left out, since it is not a sorted set: vmpooler__dlq__pending"
     )
     assert len(result.err.splitlines()) == (2 if typed == "dlq export" else 1)
 

@@ -29,13 +29,14 @@ NAMES = {one.name for one in FILTERS}
 OPTIONS = {one.option for one in FILTERS if one.option}
 READ_ONLY = {parameter_of(one) for one in FILTERS if one.read_only}
 
-CHANGES = {"all", "dry-run", "yes", "why", "json"}
+OUTPUT = {"json", "color"}
+CHANGES = OUTPUT | {"all", "dry-run", "limit", "yes", "why"}
 NO_FILTERS = {
-    "list": {"limit", "after", "json"},
-    "stats": {"json"},
-    "export": {"format", "output", "json"},
+    "list": OUTPUT | {"limit", "after"},
+    "stats": OUTPUT | {"limit"},
+    "export": OUTPUT | {"limit", "format", "output"},
     "delete": CHANGES,
-    "redrive": CHANGES | {"rate", "limit", "max-failed", "enqueue", "resume", "cancel", "status", "runs"},
+    "redrive": CHANGES | {"rate", "max-failed", "enqueue", "resume", "cancel", "status", "runs"},
 }
 """Options of the commands that do not select dead letters."""
 

@@ -4,12 +4,13 @@ LazyGroup follows the recipe in click's documentation, "Lazily Loading Subcomman
 """
 
 import importlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from types import ModuleType
 from typing import Any, NamedTuple
 
 import click
 from click.exceptions import NoSuchCommand
+from click.shell_completion import CompletionItem
 
 
 class LazyCommand(NamedTuple):
@@ -19,12 +20,57 @@ class LazyCommand(NamedTuple):
     short_help: str
 
 
-class LazyGroup(click.Group):
-    """A group that imports a command when it is invoked, and no command for its help."""
+NON_BREAKING_HYPHEN = "\u2011"
 
-    def __init__(self, *args: Any, commands: Mapping[str, LazyCommand], **options: Any) -> None:
+
+class WholeWordsFormatter(click.HelpFormatter):
+    """A help formatter that breaks lines at blanks only: `--dry-run` and a file's name stay on one line."""
+
+    def write_usage(self, prog: str, args: str = "", prefix: str | None = None) -> None:
+        super().write_usage(prog, _without_breaks(args), prefix)
+
+    def write_text(self, text: str) -> None:
+        super().write_text(_without_breaks(text))
+
+    def write_dl(self, rows: Iterable[tuple[str, str]], col_max: int = 30, col_spacing: int = 2) -> None:
+        super().write_dl([(term, _without_breaks(text)) for term, text in rows], col_max, col_spacing)
+
+    def getvalue(self) -> str:
+        return super().getvalue().replace(NON_BREAKING_HYPHEN, "-")
+
+
+def _without_breaks(text: str) -> str:
+    return text.replace("-", NON_BREAKING_HYPHEN)
+
+
+class HelpContext(click.Context):
+    """The context of every command, which formats its help."""
+
+    formatter_class = WholeWordsFormatter
+
+
+def use_own_help(command: click.Command) -> click.Command:
+    """Format the help of the command, and of its subcommands, with `WholeWordsFormatter`. Return the command."""
+    command.context_class = HelpContext
+    for inner in command.commands.values() if isinstance(command, click.Group) else ():
+        use_own_help(inner)
+    return command
+
+
+class LazyGroup(click.Group):
+    """A group that imports a command when it is invoked, and no command for its help.
+
+    `aliases` maps other names to those of commands. The help does not list them.
+    """
+
+    context_class = HelpContext
+
+    def __init__(
+        self, *args: Any, commands: Mapping[str, LazyCommand], aliases: Mapping[str, str] = {}, **options: Any
+    ) -> None:
         super().__init__(*args, **options)
         self.lazy_commands = commands
+        self.aliases = aliases
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         del ctx
@@ -33,14 +79,14 @@ class LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Import the command. Return None for an unknown name."""
         del ctx
-        found = self.lazy_commands.get(cmd_name)
+        found = self.lazy_commands.get(self.aliases.get(cmd_name, cmd_name))
         if found is None:
             return None
         module, name = found.place.split(":")
         command = getattr(importlib.import_module(module), name)
         if not isinstance(command, click.Command):
             raise TypeError(f"{found.place} is not a command")
-        return command
+        return use_own_help(command)
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -49,7 +95,18 @@ class LazyGroup(click.Group):
         try:
             return super().resolve_command(ctx, args)
         except NoSuchCommand as error:
-            raise NoSuchCommand(error.command_name, possibilities=self.lazy_commands, ctx=ctx) from None
+            raise NoSuchCommand(
+                error.command_name, possibilities=[*self.lazy_commands, *self.aliases], ctx=ctx
+            ) from None
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Return the commands and options that start with the text, without importing the commands."""
+        commands = [
+            CompletionItem(name, help=command.short_help)
+            for name, command in self.lazy_commands.items()
+            if name.startswith(incomplete)
+        ]
+        return commands + click.Command.shell_complete(self, ctx, incomplete)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the commands and their lines of help, without importing them."""

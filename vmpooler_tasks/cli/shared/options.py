@@ -7,6 +7,8 @@ from typing import Any
 
 import click
 
+from vmpooler_tasks.cli.shared.colour import colour_option
+from vmpooler_tasks.cli.shared.completion import completions_of
 from vmpooler_tasks.errors import InvalidInputError
 from vmpooler_tasks.model.deadletters.filters import FILTERS, FilterKind, pattern_of
 from vmpooler_tasks.model.names import DeadLetterQueue
@@ -60,7 +62,15 @@ class Pattern(click.ParamType[re.Pattern[str]]):
 DURATION = Duration()
 MOMENT = Moment()
 
-as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON, for machines.")
+_json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for machines.")
+
+
+def as_json(command: Decorated) -> Decorated:
+    """Add --json and --color, which every command has that prints a result."""
+    with_colour: Decorated = colour_option(help="When to use colours.")(command)
+    return _json_option(with_colour)
+
+
 why = click.option("--why", metavar="TEXT", help="The reason, kept in the audit.")
 
 _TYPES: dict[FilterKind, click.ParamType[Any] | type[str]] = {
@@ -85,5 +95,6 @@ def dead_letter_filters(command: Decorated) -> Decorated:
             type=_TYPES[one.kind],
             multiple=one.kind is FilterKind.QUEUES,
             help=f"{one.help}{how}.",
+            shell_complete=completions_of(one.name),
         )(command)
     return command

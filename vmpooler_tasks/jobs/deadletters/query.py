@@ -1,6 +1,6 @@
 """Search dead letters and group them by error. docs/operator-guide.md: Dead letters pile up."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from math import inf, isnan
@@ -14,6 +14,9 @@ from vmpooler_tasks.model.names import DeadLetterQueue, readable
 from vmpooler_tasks.model.redrive import redrives
 from vmpooler_tasks.store import Database, keys
 from vmpooler_tasks.store.deadletters import read
+
+OnRead = Callable[[int], None]
+"""Receives how many dead letters were read since its last call."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,10 +54,16 @@ class DeadLetterGroup:
         }
 
 
-def find(db: Database, wanted: DeadLetterFilter, until: float = inf) -> Iterator[StoredDeadLetter]:
-    """Yield the dead letters that the filter accepts up to that epoch, newest first."""
+def find(
+    db: Database, wanted: DeadLetterFilter, until: float = inf, *, on_read: OnRead | None = None
+) -> Iterator[StoredDeadLetter]:
+    """Yield the dead letters that the filter accepts up to that epoch, newest first.
+
+    `on_read` receives the count of dead letters that are read with each page, whether the filter accepts them or not.
+    """
     latest = until if wanted.until is None else min(until, wanted.until)
-    return filter(wanted.accepts, read.newest_first(db, wanted.queues, latest))
+    earliest = -inf if wanted.since is None else wanted.since
+    return filter(wanted.accepts, read.newest_first(db, wanted.queues, latest, since=earliest, on_read=on_read))
 
 
 def detail(entry: StoredDeadLetter) -> dict[str, Any]:
@@ -66,23 +75,34 @@ def detail(entry: StoredDeadLetter) -> dict[str, Any]:
     return {**entry.as_json(), "attempts": all_attempts(entry.fields), "attempts_unknown": unknown}
 
 
-def read_page(db: Database, wanted: DeadLetterFilter, limit: int, after: str | None = None) -> DeadLetterPage:
-    """Return up to `limit` dead letters behind the cursor `after`.
+def find_after(
+    db: Database, wanted: DeadLetterFilter, after: str | None, *, on_read: OnRead | None = None
+) -> Iterator[StoredDeadLetter]:
+    """Yield the dead letters that the filter accepts behind the cursor, newest first; from the first one without it.
 
     A cursor stays valid while dead letters are added and removed. Raises ValueError for a text that is not a cursor.
     """
     if after is None:
-        found = find(db, wanted)
-    else:
-        text, _, dead_letter_id = after.partition(":")
-        score = float(text)
-        if isnan(score):  # infinity is a score that a dead letter can have
-            raise ValueError("no dead letter has such a time")
-        found = (entry for entry in find(db, wanted, score) if (-entry.score, entry.id) > (-score, dead_letter_id))
-    entries = list(islice(found, limit + 1))
+        return find(db, wanted, on_read=on_read)
+    text, _, dead_letter_id = after.partition(":")
+    score = float(text)
+    if isnan(score):  # infinity is a score that a dead letter can have
+        raise ValueError("no dead letter has such a time")
+    found = find(db, wanted, score, on_read=on_read)
+    return (entry for entry in found if (-entry.score, entry.id) > (-score, dead_letter_id))
+
+
+def cursor_of(entry: StoredDeadLetter) -> str:
+    """Return the cursor that selects what follows this dead letter."""
+    return f"{entry.score:.17g}:{entry.id}"
+
+
+def read_page(db: Database, wanted: DeadLetterFilter, limit: int, after: str | None = None) -> DeadLetterPage:
+    """Return up to `limit` dead letters behind the cursor `after`. Raises ValueError for a text that is no cursor."""
+    entries = list(islice(find_after(db, wanted, after), limit + 1))
     has_more = len(entries) > limit
     page = entries[:limit]
-    return DeadLetterPage(page, f"{page[-1].score:.17g}:{page[-1].id}" if has_more and page else None)
+    return DeadLetterPage(page, cursor_of(page[-1]) if has_more and page else None)
 
 
 def without_unreadable(db: Database, wanted: DeadLetterFilter) -> tuple[DeadLetterFilter, list[str]]:
@@ -98,6 +118,16 @@ def without_unreadable(db: Database, wanted: DeadLetterFilter) -> tuple[DeadLett
     return replace(wanted, queues=left), names
 
 
+def count(db: Database, wanted: DeadLetterFilter) -> int:
+    """Return how many dead letters a search has to read: those of the filter's queues and times.
+
+    Raises WrongTypeError.
+    """
+    since = -inf if wanted.since is None else wanted.since
+    until = inf if wanted.until is None else wanted.until
+    return sum(read.count(db, queue, since, until) for queue in wanted.queues)
+
+
 def sizes(db: Database) -> dict[str, int]:
     """Return the count of dead letters by queue, without the queues whose keys are not sorted sets."""
     counted = {str(queue): read.readable_size(db, queue) for queue in DeadLetterQueue}
@@ -106,15 +136,23 @@ def sizes(db: Database) -> dict[str, int]:
 
 def group_by_error(db: Database, wanted: DeadLetterFilter) -> list[DeadLetterGroup]:
     """Return the groups of dead letters that share an error, the most frequent first."""
+    return group(find(db, wanted))
+
+
+def group(dead_letters: Iterable[StoredDeadLetter]) -> list[DeadLetterGroup]:
+    """Return the groups of these dead letters that share an error, the most frequent first.
+
+    The dead letters come newest first.
+    """
     groups: dict[tuple[str, str], DeadLetterGroup] = {}
-    for entry in find(db, wanted):
+    for entry in dead_letters:
         kind = kind_of(entry)
-        group = groups.get(kind)
-        if group is None:
-            group = groups[kind] = DeadLetterGroup(*kind, newest=entry.score, example_id=entry.id)
-        group.count += 1
-        group.oldest = entry.score
-        group.queues.add(str(entry.queue))
+        found = groups.get(kind)
+        if found is None:
+            found = groups[kind] = DeadLetterGroup(*kind, newest=entry.score, example_id=entry.id)
+        found.count += 1
+        found.oldest = entry.score
+        found.queues.add(str(entry.queue))
         if pool := entry.text("pool"):
-            group.pools.add(pool)
-    return sorted(groups.values(), key=lambda group: (-group.count, group.error_class, group.message))
+            found.pools.add(pool)
+    return sorted(groups.values(), key=lambda one: (-one.count, one.error_class, one.message))

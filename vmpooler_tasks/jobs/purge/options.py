@@ -1,14 +1,13 @@
 """What a purge is to do, whoever starts it: the command line, a task's arguments, the API, beat."""
 
-import difflib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from vmpooler_tasks.config import Settings
-from vmpooler_tasks.errors import InvalidInputError, WrongTypeError
+from vmpooler_tasks.errors import InvalidInputError
+from vmpooler_tasks.jobs.deadletters.names import registered_pools, suggestion
 from vmpooler_tasks.model.purge import PurgeTarget
 from vmpooler_tasks.store import Database
-from vmpooler_tasks.store.vmpooler import queues
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,25 +68,13 @@ def _unknown_queues(options: PurgeOptions) -> Iterator[str]:
     known = [str(target) for target in PurgeTarget]
     for queue in options.queues:
         if queue not in known:
-            yield f"no queue {queue!r}{_hint(queue, known)}"
+            yield f"no queue {queue!r}{suggestion(queue, known)}"
 
 
 def _unknown_pools(db: Database, settings: Settings, options: PurgeOptions) -> Iterator[str]:
     if not options.pools:
         return
-    known = {pool.name for pool in settings.pools} | _registered_pools(db)
+    known = {pool.name for pool in settings.pools} | registered_pools(db)
     for pool in options.pools:
         if pool not in known:
-            yield f"no pool {pool!r}{_hint(pool, sorted(known))}"
-
-
-def _registered_pools(db: Database) -> set[str]:
-    try:
-        return set(queues.pool_names(db))
-    except WrongTypeError:
-        return set()  # the cycle itself reports it
-
-
-def _hint(name: str, known: Sequence[str]) -> str:
-    near = difflib.get_close_matches(name, known, n=1)
-    return f"; did you mean {near[0]}?" if near else f"; there are {', '.join(known) or 'none'}"
+            yield f"no pool {pool!r}{suggestion(pool, sorted(known))}"

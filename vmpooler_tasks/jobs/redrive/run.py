@@ -71,12 +71,14 @@ class Selection:
     poisoned: int
 
 
-def select(db: Database, wanted: DeadLetterFilter, limit: int | None = None) -> Selection:
+def select(
+    db: Database, wanted: DeadLetterFilter, limit: int | None = None, *, on_read: query.OnRead | None = None
+) -> Selection:
     """Return the dead letters that the filter accepts, the oldest first, since they have waited longest.
 
-    Those that came back too often are selected only by their ids.
+    Those that came back too often are selected only by their ids. `on_read` is as in `query.find`.
     """
-    found = list(query.find(db, wanted))[::-1]
+    found = list(query.find(db, wanted, on_read=on_read))[::-1]
     eligible = [entry for entry in found if wanted.ids or not is_poison(entry.fields)]
     return Selection(dead_letters=list(islice(eligible, limit)), poisoned=len(found) - len(eligible))
 

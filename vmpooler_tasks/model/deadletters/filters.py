@@ -51,6 +51,10 @@ def _whole(field: str) -> Callable[[StoredDeadLetter, Any], bool]:
     return lambda entry, value: entry.text(field) == value
 
 
+def _in_pool(entry: StoredDeadLetter, pool: str | frozenset[str]) -> bool:
+    return entry.text("pool") in ({pool} if isinstance(pool, str) else pool)
+
+
 def _matches(entry: StoredDeadLetter, pattern: re.Pattern[str]) -> bool:
     return pattern.search(f"{entry.text('error_class')}: {entry.text('error_message')}") is not None
 
@@ -76,7 +80,7 @@ FILTERS = (
         selects=lambda entry, queues: entry.queue in queues,
         option="queue",
     ),
-    Filter(name="pool", kind=FilterKind.NAME, help="Only this pool", selects=_whole("pool"), option="pool"),
+    Filter(name="pool", kind=FilterKind.NAME, help="Only this pool", selects=_in_pool, option="pool"),
     Filter(name="vm", kind=FilterKind.NAME, help="Only this VM", selects=_whole("vm"), option="vm"),
     Filter(
         name="request",
@@ -133,11 +137,14 @@ FILTERS = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeadLetterFilter:
-    """A filter accepts a dead letter that meets every condition that is set. Times are seconds since the epoch."""
+    """A filter accepts a dead letter that meets every condition that is set. Times are seconds since the epoch.
+
+    `pool` is the name of a pool, or the pools of an alias.
+    """
 
     ids: frozenset[str] = frozenset()
     queues: Sequence[DeadLetterQueue] = ALL_QUEUES
-    pool: str | None = None
+    pool: str | frozenset[str] | None = None
     vm: str | None = None
     request: str | None = None
     error_class: str | None = None

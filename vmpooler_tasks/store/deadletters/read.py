@@ -3,7 +3,8 @@
 import hashlib
 import heapq
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from math import inf
 
 from vmpooler_tasks.errors import WrongTypeError
 from vmpooler_tasks.model.deadletters.entry import StoredDeadLetter, read_dead_letter
@@ -21,6 +22,11 @@ CLASSES_PAGE = 250
 def size(db: Database, queue: DeadLetterQueue) -> int:
     """Return how many dead letters the queue holds. Raises WrongTypeError."""
     return int(db.call("ZCARD", keys.dead_letters(queue)))
+
+
+def count(db: Database, queue: DeadLetterQueue, since: float, until: float) -> int:
+    """Return how many dead letters the queue holds between two epochs. Raises WrongTypeError."""
+    return int(db.call("ZCOUNT", keys.dead_letters(queue), since, until))
 
 
 def readable_size(db: Database, queue: DeadLetterQueue) -> int | None:
@@ -69,23 +75,47 @@ def count_classes(db: Database, queue: DeadLetterQueue) -> Counter[str]:
 
 
 def newest_first(
-    db: Database, queues: Iterable[DeadLetterQueue], until: float = float("inf")
+    db: Database,
+    queues: Iterable[DeadLetterQueue],
+    until: float = inf,
+    *,
+    since: float = -inf,
+    on_read: Callable[[int], None] | None = None,
 ) -> Iterator[StoredDeadLetter]:
-    """Yield the dead letters of these queues up to that epoch as one sequence. Pages are read as they are needed.
+    """Yield the dead letters of these queues between two epochs as one sequence. Pages are read as they are needed.
 
-    Raises WrongTypeError.
+    `on_read` receives the size of each page. Raises WrongTypeError.
     """
-    streams = [_newest_of_queue(db, queue, until) for queue in queues]
+    streams = [_newest_of_queue(db, queue, until, since, on_read) for queue in queues]
     return heapq.merge(*streams, key=_order)
 
 
-def _newest_of_queue(db: Database, queue: DeadLetterQueue, until: float) -> Iterator[StoredDeadLetter]:
+def newest_ids(db: Database, max_of_queue: int) -> list[str]:
+    """Return the ids of the newest dead letters of each queue, read in one round trip."""
+    with db.translated_errors():
+        pipe = db.client.pipeline(transaction=False)
+        for queue in DeadLetterQueue:
+            pipe.zrange(keys.dead_letters(queue), 0, max_of_queue - 1, desc=True)
+        replies = pipe.execute(raise_on_error=False)
+    return [
+        read_dead_letter(queue, raw, 0.0).id
+        for queue, reply in zip(DeadLetterQueue, replies, strict=True)
+        if isinstance(reply, list)
+        for raw in reply
+    ]
+
+
+def _newest_of_queue(
+    db: Database, queue: DeadLetterQueue, until: float, since: float, on_read: Callable[[int], None] | None
+) -> Iterator[StoredDeadLetter]:
     # The position is (score, entries of that score read so far). A rank would shift when somebody deletes an entry.
     start, skip = until, 0
     held: list[StoredDeadLetter] = []
     seen: set[int] = set()  # an entry that is pushed within the same second meanwhile makes some entries come twice
     while True:
-        page = _read_page(db, queue, start, skip)
+        page = _read_page(db, queue, start, since, skip)
+        if on_read is not None:
+            on_read(len(page))
         held += [read_dead_letter(queue, raw, score) for raw, score in page if hash(raw) not in seen]
         seen.update(hash(raw) for raw, _ in page)
         if len(page) < READ_PAGE:
@@ -99,11 +129,13 @@ def _newest_of_queue(db: Database, queue: DeadLetterQueue, until: float) -> Iter
         held = [entry for entry in held if entry.score <= last]
 
 
-def _read_page(db: Database, queue: DeadLetterQueue, start: float, skip: int) -> list[tuple[bytes, float]]:
+def _read_page(
+    db: Database, queue: DeadLetterQueue, start: float, since: float, skip: int
+) -> list[tuple[bytes, float]]:
     key = keys.dead_letters(queue)
     with db.translated_errors(key):
         page: list[tuple[bytes, float]] = db.client.zrange(
-            key, start, "-inf", desc=True, byscore=True, withscores=True, offset=skip, num=READ_PAGE
+            key, start, since, desc=True, byscore=True, withscores=True, offset=skip, num=READ_PAGE
         )
     return page
 

@@ -43,13 +43,15 @@ def _unparsed(reply: Any) -> Any:
 class Database:
     """A Redis and the scripts that run on it. Safe to share between threads; a forked child connects anew."""
 
-    def __init__(self, url: str, *, reply_timeout: float = REPLY_TIMEOUT) -> None:
+    def __init__(
+        self, url: str, *, reply_timeout: float = REPLY_TIMEOUT, connect_timeout: float = CONNECT_TIMEOUT
+    ) -> None:
         self.address = without_login(url)
         try:
             # Any: redis-py's types of replies depend on options that the types do not know.
             self.client: Any = client_for(
                 url,
-                socket_connect_timeout=CONNECT_TIMEOUT,
+                socket_connect_timeout=connect_timeout,
                 socket_timeout=reply_timeout,
                 socket_keepalive=True,
                 health_check_interval=30,

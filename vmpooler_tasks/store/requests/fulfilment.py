@@ -42,6 +42,17 @@ def read_requests(db: Database, key: bytes) -> list[Request]:
     ]
 
 
+def open_request_ids(db: Database) -> list[str]:
+    """Return the ids of the requests that wait or are being filled. Raise WrongTypeError."""
+    found = [db.call("ZRANGE", key, 0, -1) for key in (keys.WAITING_REQUESTS, keys.PROCESSING_REQUESTS)]
+    return [readable(name) for names in found for name in names]
+
+
+def is_known(db: Database, request_id: str) -> bool:
+    """Return whether Redis still has the record of this request."""
+    return bool(db.call("EXISTS", keys.request(_raw(request_id))))
+
+
 def _text(raw: bytes | None) -> str | None:
     return None if raw is None else raw.decode("utf-8", errors="surrogateescape")
 
