@@ -26,11 +26,17 @@ OWN_PREFIX = "vmpooler_tasks."
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OwnTasks:
-    """The tasks of this project: all names, those that are `repeated` by a schedule, and the one that destroys a VM."""
+    """The tasks of this project: all names, those that are `repeated` by a schedule, and the one that destroys a VM.
+
+    Those that are `editable` can be run again with changed arguments. `pool_lists` names the argument of such a task
+    that lists pools.
+    """
 
     names: frozenset[str]
     repeated: frozenset[str]
     destroy: str
+    editable: frozenset[str]
+    pool_lists: Mapping[str, str]
 
     def lacks(self, task: str) -> bool:
         """Return whether no worker can know the task: its name has our prefix, and there is no such task of ours."""

@@ -13,11 +13,13 @@ from vmpooler_tasks.config import Settings
 from vmpooler_tasks.errors import InvalidInputError
 from vmpooler_tasks.jobs.pools.context import Work
 from vmpooler_tasks.jobs.redrive import run as job
+from vmpooler_tasks.jobs.redrive.edit import Arguments, Named
 from vmpooler_tasks.jobs.redrive.options import read_options
 from vmpooler_tasks.jobs.redrive.preview import preview
 from vmpooler_tasks.model.redrive import Lineage, RunOptions, RunState
 from vmpooler_tasks.store.redrive.steps import TaskMessage
 from vmpooler_tasks.tasks import registry as names
+from vmpooler_tasks.tasks.arguments import check_arguments, describe_arguments
 from vmpooler_tasks.tasks.celery.base import Task
 from vmpooler_tasks.tasks.process import database, settings
 from vmpooler_tasks.tasks.task_message import build_message
@@ -62,6 +64,14 @@ class RedriveBroker:
         ):
             send(producer=producer)
         return TaskMessage()
+
+    def check_arguments(self, task: str, before: Arguments, after: Arguments) -> tuple[Named, Named]:
+        """Return the arguments by their names, as `tasks.arguments.check_arguments` does."""
+        return check_arguments(self.app, task, before, after)
+
+    def describe_arguments(self, task: str) -> list[dict[str, Any]]:
+        """Return the arguments of a task of ours, as `tasks.arguments.describe_arguments` does."""
+        return describe_arguments(self.app, task)
 
     def hand_out(self, work: Work) -> None:
         """Send a clone to the workers."""

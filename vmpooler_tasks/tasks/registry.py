@@ -29,7 +29,9 @@ class TaskSpec:
     `is_repeated`: beat or the next inspection sends it again. It expires with the next one, a late one is no failure,
     and a redrive closes its dead letter. `has_own_lines`: the job logs what it does by VM and pool, so that Celery's
     lines about each task are left out of the log, and its events out of Flower. `subject`: the arguments, in their
-    order, that every log line of the task shows. `step`: the work on a VM that the task carries out.
+    order, that every log line of the task shows. `step`: the work on a VM that the task carries out. `is_editable`: a
+    failed task can be run again with changed arguments, except its subject; never a task that destroys, reverts or
+    redrives. `pool_list`: the argument that lists pools; an edit may only correct names there that are no pools.
     """
 
     name: str
@@ -38,6 +40,8 @@ class TaskSpec:
     has_own_lines: bool = False
     subject: tuple[str, ...] = ()
     step: Step | None = None
+    is_editable: bool = False
+    pool_list: str = ""
 
 
 _VM = ("vm", "pool", "request_id")
@@ -50,8 +54,8 @@ def _vm_check(name: str, step: Step) -> TaskSpec:
 TASKS: Mapping[str, TaskSpec] = {
     task.name: task
     for task in (
-        TaskSpec(name=PURGE),
-        TaskSpec(name=HEALTH_CHECK),
+        TaskSpec(name=PURGE, is_editable=True, pool_list="pools"),
+        TaskSpec(name=HEALTH_CHECK, is_editable=True),
         TaskSpec(name=REDRIVE),
         TaskSpec(name=CHECK_POOLS, is_repeated=True, has_own_lines=True),
         TaskSpec(name=PROCESS_REQUESTS, is_repeated=True, has_own_lines=True),
@@ -69,7 +73,13 @@ BY_STEP: Mapping[Step, TaskSpec] = {task.step: task for task in TASKS.values() i
 REPEATED = frozenset(task.name for task in TASKS.values() if task.is_repeated)
 OWN_LINES = frozenset(task.name for task in TASKS.values() if task.has_own_lines)
 
-OWN = OwnTasks(names=frozenset(TASKS), repeated=REPEATED, destroy=DESTROY_VM)
+OWN = OwnTasks(
+    names=frozenset(TASKS),
+    repeated=REPEATED,
+    destroy=DESTROY_VM,
+    editable=frozenset(task.name for task in TASKS.values() if task.is_editable),
+    pool_lists={task.name: task.pool_list for task in TASKS.values() if task.pool_list},
+)
 """What a redrive knows of them."""
 
 

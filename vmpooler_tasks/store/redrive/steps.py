@@ -9,6 +9,7 @@ from vmpooler_tasks.model.names import DeadLetterQueue, Queue
 from vmpooler_tasks.model.redrive import Lineage, RedriveOutcome
 from vmpooler_tasks.model.requests import Wanted
 from vmpooler_tasks.store import keys
+from vmpooler_tasks.store.fleet import audit
 from vmpooler_tasks.store.pools.clones import slots_for
 from vmpooler_tasks.store.redis.arguments import counted_words
 from vmpooler_tasks.store.redis.connection import Database
@@ -129,6 +130,31 @@ def redrive_task(
         [position, dead_letter.raw, dead_letter.queue, sent.body, vm, decided or "", int(message is None)],
     )
     return RedriveOutcome(outcome.decode())
+
+
+def redrive_edited(
+    db: Database, dead_letter: StoredDeadLetter, trail: Mapping[str, Any], *, message: TaskMessage | None
+) -> bool:
+    """Put a task's message with changed arguments into its queue while the dead letter leaves, and record `trail`.
+
+    Return False, and change nothing, if the dead letter left before. Without a message, report only.
+    """
+    sent = message or TaskMessage()
+    queue_key = sent.queue_key.encode() or keys.dead_letters(dead_letter.queue)
+    return bool(
+        db.run(
+            "redrive/redrive_edited",
+            [keys.dead_letters(dead_letter.queue), keys.COUNTERS, keys.AUDIT, queue_key],
+            [
+                dead_letter.raw,
+                dead_letter.queue,
+                sent.body,
+                int(message is None),
+                audit.MAX_ENTRIES,
+                *audit.trail_words(trail),
+            ],
+        )
+    )
 
 
 def skip(db: Database, run: str, position: int) -> RedriveOutcome:

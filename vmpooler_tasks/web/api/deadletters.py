@@ -7,9 +7,11 @@ from fastapi import APIRouter, HTTPException, Path, Query
 
 from vmpooler_tasks.jobs.deadletters import query as job
 from vmpooler_tasks.jobs.deadletters.delete import delete
+from vmpooler_tasks.jobs.redrive.edit import why_not_editable
 from vmpooler_tasks.model.deadletters.entry import StoredDeadLetter
 from vmpooler_tasks.model.deadletters.filters import DeadLetterFilter
 from vmpooler_tasks.store.deadletters.read import revision
+from vmpooler_tasks.tasks.registry import OWN
 from vmpooler_tasks.web.api.parameters import DeleteBody, Filtered, Paged, Why
 from vmpooler_tasks.web.api.responses import (
     CHANGING,
@@ -71,7 +73,8 @@ def delete_some(site: Here, who: Operator, body: DeleteBody) -> DeletionResponse
 @router.get("/{dead_letter_id}", summary="All of one dead letter", responses={**READING, **problems(404)})
 def show_one(site: Here, _: Reader, dead_letter_id: DeadLetterId) -> DeadLetterDetail:
     with site.search():
-        return DeadLetterDetail(**job.detail(_find(site, dead_letter_id)))
+        entry = find_dead_letter(site, dead_letter_id)
+    return DeadLetterDetail(**{**job.detail(entry), "editable": why_not_editable(entry, OWN) is None})
 
 
 @router.delete("/{dead_letter_id}", summary="Delete one dead letter", responses={**CHANGING, **problems(404)})
@@ -79,7 +82,7 @@ def delete_one(
     site: Here, who: Operator, dead_letter_id: DeadLetterId, why: Annotated[Why | None, Query()] = None
 ) -> DeletionResponse:
     with site.search():
-        entry = _find(site, dead_letter_id)
+        entry = find_dead_letter(site, dead_letter_id)
     return DeletionResponse(selected=1, deleted=delete(site.db, [entry], who=audited(who), why=why))
 
 
@@ -88,7 +91,8 @@ def audited(who: Identity) -> str:
     return f"{who.name}@web"
 
 
-def _find(site: Site, dead_letter_id: str) -> StoredDeadLetter:
+def find_dead_letter(site: Site, dead_letter_id: str) -> StoredDeadLetter:
+    """Return the dead letter. Raise HTTPException 404 if there is none."""
     wanted, _ = job.without_unreadable(site.db, DeadLetterFilter(ids=frozenset([dead_letter_id])))
     for entry in job.find(site.db, wanted):
         return entry

@@ -82,6 +82,17 @@ class RedriveBody(DeleteBody):
     max_failed_percent: Annotated[float, Field(strict=True, ge=0, le=100)] = DEFAULT_MAX_FAILED
 
 
+class EditBody(BaseModel):
+    """Runs the dead letter of a task again with these arguments. They replace all that it failed with."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    args: Annotated[list[Any], Field(max_length=1000, description="arguments by position")] = []
+    kwargs: Annotated[dict[str, Any], Field(max_length=1000, description="arguments by name")]
+    dry_run: Flag = Field(default=False, description="check the arguments only")
+    why: Why | None = None
+
+
 class PurgeBody(BaseModel):
     model_config = ConfigDict(extra="forbid")
 

@@ -1,25 +1,29 @@
 """Run dead letters again: a preview, or a run that a worker carries out."""
 
 from http import HTTPStatus
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, HTTPException, Path, Response
 
 from vmpooler_tasks.errors import InvalidInputError, StoreUnavailableError
 from vmpooler_tasks.jobs.deadletters import query
+from vmpooler_tasks.jobs.redrive import edit
 from vmpooler_tasks.jobs.redrive import run as job
+from vmpooler_tasks.jobs.redrive.edit import Arguments, Edit, arguments_of, why_not_editable
 from vmpooler_tasks.jobs.redrive.preview import preview
-from vmpooler_tasks.model.redrive import RunOptions
+from vmpooler_tasks.model.redrive import RedriveOutcome, RunOptions
 from vmpooler_tasks.store.redrive import runs
 from vmpooler_tasks.store.redrive.runs import Run
-from vmpooler_tasks.tasks.enqueue import enqueue_redrive
+from vmpooler_tasks.tasks.enqueue import enqueue_redrive, redrive_broker
 from vmpooler_tasks.tasks.registry import OWN
-from vmpooler_tasks.web.api.deadletters import audited
-from vmpooler_tasks.web.api.parameters import RedriveBody
+from vmpooler_tasks.web.api.deadletters import DeadLetterId, audited, find_dead_letter
+from vmpooler_tasks.web.api.parameters import EditBody, RedriveBody
 from vmpooler_tasks.web.api.responses import (
     CHANGING,
     READING,
     CancellationResponse,
+    EditFormResponse,
+    EditResponse,
     PreviewResponse,
     RunListResponse,
     RunResponse,
@@ -29,6 +33,8 @@ from vmpooler_tasks.web.permissions import Operator, Reader
 from vmpooler_tasks.web.site import Here, Site
 
 router = APIRouter(prefix="/api/v1/queue", tags=["redrive"])
+
+EMPTY: dict[str, Any] = {"args": [], "kwargs": {}}
 
 RunId = Annotated[str, Path(min_length=1, max_length=64)]
 
@@ -60,6 +66,52 @@ def start(site: Here, who: Operator, body: RedriveBody, response: Response) -> P
         job.cancel(site.db, run)  # no worker would ever continue it
         raise
     return _response(job.read_run(site.db, run))
+
+
+@router.get(
+    "/dlq/{dead_letter_id}/edit",
+    summary="The arguments of a failed task, and which of them can be changed",
+    responses={**READING, **problems(404)},
+)
+def show_arguments(site: Here, _: Reader, dead_letter_id: DeadLetterId) -> EditFormResponse:
+    with site.search():
+        entry = find_dead_letter(site, dead_letter_id)
+    reason, arguments = why_not_editable(entry, OWN), arguments_of(entry)
+    described = []
+    if reason is None:
+        with redrive_broker(site.settings) as broker:
+            described = broker.describe_arguments(entry.text("task"))
+    fields = {"editable": reason is None, "reason": reason, "task": entry.text("task"), "arguments": described}
+    return EditFormResponse.model_validate({**fields, **(arguments.as_json() if reason is None else EMPTY)})
+
+
+@router.post(
+    "/dlq/{dead_letter_id}/edit",
+    summary="Run a failed task again with changed arguments",
+    status_code=HTTPStatus.ACCEPTED,
+    responses={200: {"model": EditResponse, "description": "with `dry_run`"}, **CHANGING, **problems(404)},
+)
+def run_edited(
+    site: Here, who: Operator, dead_letter_id: DeadLetterId, body: EditBody, response: Response
+) -> EditResponse:
+    """Run the task of a dead letter with other arguments, never for another VM or pool.
+
+    The dead letter leaves in the step in which its task is sent. 409 if it left its queue meanwhile, 422 if its task is
+    not editable or does not take these arguments.
+    """
+    with site.search():
+        entry = find_dead_letter(site, dead_letter_id)
+    after = Arguments(body.args, body.kwargs)
+    with redrive_broker(site.settings) as broker:
+        if body.dry_run:
+            response.status_code = HTTPStatus.OK
+            edit.refuse(site.db, site.settings, broker, entry, after)
+        else:
+            order = Edit(arguments=after, who=audited(who), why=body.why, at=site.clock())
+            outcome = edit.redrive_edited(site.db, site.settings, broker, entry, order)
+            if outcome is RedriveOutcome.GONE:
+                raise HTTPException(HTTPStatus.CONFLICT, "the dead letter left its queue meanwhile: nothing was run")
+    return EditResponse(dry_run=body.dry_run, task=entry.text("task"))
 
 
 @router.get("/redrives", summary="The runs of the last week, newest first", responses=READING)

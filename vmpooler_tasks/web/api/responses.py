@@ -164,6 +164,7 @@ class DeadLetterDetail(DeadLetterItem):
 
     attempts: list[AttemptItem] = Field(description="all known attempts across redrives, in order of time")
     attempts_unknown: int = Field(description="attempts before those, which are not kept")
+    editable: bool = Field(description="its task can be run again with changed arguments")
 
 
 class DeadLetterPageResponse(BaseModel):
@@ -240,6 +241,33 @@ class RunResponse(BaseModel):
 
 class RunListResponse(BaseModel):
     runs: list[RunResponse]
+
+
+class ArgumentItem(BaseModel):
+    name: str
+    type: str = Field(description="in words")
+    required: bool
+    fixed: bool = Field(description="an edit may not change it")
+
+
+class EditFormResponse(BaseModel):
+    """What can be changed of a failed task. `reason` says why nothing can."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    editable: bool
+    reason: str | None
+    task: str
+    args: list[Any] = Field(description="as the task failed with them; secrets are redacted")
+    kwargs: dict[str, Any]
+    arguments: list[ArgumentItem]
+
+
+class EditResponse(BaseModel):
+    """The dead letter has left, and its task runs again; with `dry_run`, the arguments are valid."""
+
+    dry_run: bool
+    task: str
 
 
 class CancellationResponse(BaseModel):
