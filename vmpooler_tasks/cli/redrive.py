@@ -1,7 +1,8 @@
 """`vmpooler-tasks dlq redrive`"""
 
+import json
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,7 @@ import click
 from vmpooler_tasks.cli.shared import options
 from vmpooler_tasks.cli.shared.completion import complete_dead_letters, complete_runs
 from vmpooler_tasks.cli.shared.context import Context, pass_context, who_am_i
+from vmpooler_tasks.cli.shared.editor import edit_json, parse_json
 from vmpooler_tasks.cli.shared.lazy import LazyModule
 from vmpooler_tasks.cli.shared.output import print_json, print_line, print_table, utc_time
 from vmpooler_tasks.cli.shared.program import PROGRAM
@@ -19,10 +21,13 @@ from vmpooler_tasks.cli.shared.selection import resolved
 from vmpooler_tasks.clock import system_clock
 from vmpooler_tasks.errors import InvalidInputError, VmpoolerTasksError
 from vmpooler_tasks.jobs.deadletters import query
+from vmpooler_tasks.jobs.redrive import edit
 from vmpooler_tasks.jobs.redrive import run as job
 from vmpooler_tasks.jobs.redrive.preview import EXPECTED, Preview, preview
 from vmpooler_tasks.jobs.redrive.run import Selection
+from vmpooler_tasks.model.deadletters.entry import StoredDeadLetter
 from vmpooler_tasks.model.deadletters.filters import DeadLetterFilter, filter_of, refuse_everything
+from vmpooler_tasks.model.names import on_one_line
 from vmpooler_tasks.model.redrive import (
     DEFAULT_MAX_FAILED,
     DEFAULT_RATE,
@@ -61,6 +66,9 @@ class RedriveArguments:
     cancel: str | None
     status: str | None
     runs: bool
+    edit: bool
+    args: str | None
+    kwargs: str | None
     why: str | None
     as_json: bool
 
@@ -69,6 +77,14 @@ class RedriveArguments:
         selects = self.every or self.wanted != DeadLetterFilter()
         if sum(map(bool, (selects, self.resume, self.cancel, self.status, self.runs))) > 1:
             raise click.UsageError("a selection, --resume, --cancel, --status and --runs exclude each other")
+        if self.is_edit and self.wanted != DeadLetterFilter(ids=self.wanted.ids):
+            raise click.UsageError("--edit takes the id of one dead letter and no filter")
+        if self.is_edit and len(self.wanted.ids) != 1:
+            raise click.UsageError("--edit takes the id of one dead letter")
+
+    @property
+    def is_edit(self) -> bool:
+        return self.edit or self.args is not None or self.kwargs is not None
 
 
 @click.command(epilog="Example: vmpooler-tasks dlq redrive --queue clone --since 2h --why 'template is back'")
@@ -99,6 +115,9 @@ class RedriveArguments:
 @click.option("--cancel", metavar="RUN", shell_complete=complete_runs, help="End a run.")
 @click.option("--status", metavar="RUN", shell_complete=complete_runs, help="Show the progress of a run.")
 @click.option("--runs", is_flag=True, help="List the runs of the last week.")
+@click.option("--edit", is_flag=True, help="Change the arguments of one failed task in $EDITOR, and run it with them.")
+@click.option("--kwargs", metavar="JSON", help="The same without an editor: its arguments by name, as a JSON object.")
+@click.option("--args", metavar="JSON", help="Its arguments by position, as a JSON list.")
 @options.why
 @options.as_json
 @pass_context
@@ -123,6 +142,8 @@ def redrive(context: Context, /, **given: Any) -> None:
             _show_run(job.read_run(db, arguments.status), as_json)
         elif arguments.resume:
             _drive(context, job.read_run(db, arguments.resume).id, arguments)
+        elif arguments.is_edit:
+            _run_edited(context, arguments)
         else:
             _start(context, arguments)
 
@@ -152,6 +173,54 @@ def _start(context: Context, arguments: RedriveArguments) -> None:
         click.confirm(f"Run {_summary(found.expected)}?", abort=True, err=True)
     order = RunOptions(who=who_am_i(), why=arguments.why, rate=arguments.rate, max_failed_percent=arguments.max_failed)
     _drive(context, job.start(context.db, selection, order, system_clock()), arguments)
+
+
+def _run_edited(context: Context, arguments: RedriveArguments) -> None:
+    """Run the task of one dead letter with changed arguments."""
+    selection = job.select(context.db, arguments.wanted)
+    _refuse_missing(arguments, selection)
+    entry = selection.dead_letters[0]
+    if why_not := edit.why_not_editable(entry, OWN):
+        raise InvalidInputError(why_not)
+    with client.redrive_broker(context.settings) as broker:
+
+        def check(document: Any) -> None:
+            edit.refuse(context.db, context.settings, broker, entry, _arguments_in(document))
+
+        before, task = edit.arguments_of(entry).as_json(), on_one_line(entry.text("task"))
+        if arguments.args is None and arguments.kwargs is None:
+            document = edit_json(before, _editor_head(entry, broker.describe_arguments(entry.text("task"))), check)
+        else:
+            document = {"args": parse_json(arguments.args or "[]"), "kwargs": parse_json(arguments.kwargs or "{}")}
+            check(document)
+        if arguments.dry_run:
+            _print(arguments.as_json, {"dry_run": True, "task": task}, f"Would run {task} with these arguments.")
+            return
+        if not arguments.yes:
+            click.confirm(f"Run {task} with {json.dumps(document, ensure_ascii=False)}?", abort=True, err=True)
+        order = edit.Edit(arguments=_arguments_in(document), who=who_am_i(), why=arguments.why, at=system_clock())
+        if edit.redrive_edited(context.db, context.settings, broker, entry, order) is RedriveOutcome.GONE:
+            raise click.ClickException("the dead letter left its queue meanwhile: nothing was run")
+    _print(arguments.as_json, {"dry_run": False, "task": task}, f"{task} is sent to the workers.")
+
+
+def _arguments_in(document: Any) -> edit.Arguments:
+    parts = document if isinstance(document, dict) and set(document) <= {"args", "kwargs"} else {"args": None}
+    args, kwargs = parts.get("args", []), parts.get("kwargs", {})
+    if not isinstance(args, list) or not isinstance(kwargs, dict):
+        raise InvalidInputError('the arguments have to be {"args": [ … ], "kwargs": { … }}')
+    return edit.Arguments(args, kwargs)
+
+
+def _editor_head(entry: StoredDeadLetter, arguments: Iterable[Mapping[str, Any]]) -> str:
+    lines = [f"  {one['name']}: {one['type']}{' (cannot be changed)' * one['fixed']}" for one in arguments]
+    return "\n".join(
+        [
+            on_one_line(f"{entry.text('task')} failed: {entry.text('error_class')}: {entry.text('error_message')}"),
+            "Change its arguments, save, and close the editor. Close it without saving to do nothing.",
+            *(["Its arguments:", *lines] if lines else ["It takes no arguments."]),
+        ]
+    )
 
 
 def _refuse_missing(arguments: RedriveArguments, selection: Selection) -> None:
@@ -198,9 +267,10 @@ def _print_preview(found: Preview, as_json: bool) -> None:
             numbers=numbers,
             below=(("POOL",), ("ERROR",)),
         )
-    print_line(f"Would run {_summary(found.expected)}.")
     for (outcome, reason), count in found.reasons.most_common():
-        print_line(f"  {'close' if outcome is RedriveOutcome.OBSOLETE else 'keep'} {count}: {reason}")
+        what = "closed as obsolete" if outcome is RedriveOutcome.OBSOLETE else "kept"
+        print_line(f"{count} would be {what}: {reason}")
+    print_line(f"Would run {_summary(found.expected)}.")
     if found.poisoned:
         print_line(f"! {found.poisoned} came back too often and are left out: name them by id", "yellow")
 

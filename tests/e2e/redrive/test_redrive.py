@@ -147,6 +147,59 @@ def test_the_json_of_a_run_says_what_became_of_its_dead_letters(bench: Bench) ->
     bench.each_once(numbers)
 
 
+def failed_purge(bench: Bench, **kwargs: Any) -> str:
+    """Add the dead letter of a purge with these arguments, and return its id."""
+    fields: dict[str, Any] = {
+        "id": "e" * 16,
+        "task": "vmpooler_tasks.purge_stale_entries",
+        "args": [],
+        "kwargs": {"who": "beat", **kwargs},
+        "error_class": "InvalidInputError",
+        "error_message": "no pool 'centso'",
+    }
+    dead_letter(bench.world, "tasks", 5, **fields)
+    return "e" * 16
+
+
+def test_a_failed_task_is_run_again_with_changed_arguments(bench: Bench) -> None:
+    one = failed_purge(bench, pools=["centso"])
+    edited = json.dumps({"who": "beat", "pools": [POOL], "dry_run": True})
+    wrong = bench.run("dlq", "redrive", one, "--kwargs", '{"who": "beat", "pool": "x"}', "--yes")
+    assert (wrong.status, "unexpected keyword argument 'pool'" in wrong.err) == (64, True)
+    assert bench.run("dlq", "redrive", one, "--kwargs", "{", "--yes").status == 64
+    checked = bench.run("dlq", "redrive", one, "--kwargs", edited, "--dry-run")
+    assert checked.out == "Would run vmpooler_tasks.purge_stale_entries with these arguments.\n"
+    done = bench.run("dlq", "redrive", one, "--kwargs", edited, "--yes", "--why", "a typing error")
+    assert (done.status, done.out) == (0, "vmpooler_tasks.purge_stale_entries is sent to the workers.\n")
+    assert bench.dead_letters() == []
+    [entry] = bench.run.json("audit")
+    assert (entry["action"], entry["why"], json.loads(entry["before"])["kwargs"]["pools"]) == (
+        "edit",
+        "a typing error",
+        ["centso"],
+    )
+    assert bench.run("dlq", "redrive", one, "--kwargs", edited, "--yes").status == 1, "it is gone"
+
+
+def test_an_editor_changes_the_arguments(bench: Bench) -> None:
+    one = failed_purge(bench, pools=["centso"])
+    right = bench.run("dlq", "redrive", one, "--edit", "--yes", EDITOR=f"sed -i s/centso/{POOL}/")
+    assert (right.status, right.err) == (0, "")
+    assert bench.dead_letters() == []
+    one = failed_purge(bench, pools=["centso"])
+    again = bench.run("dlq", "redrive", one, "--edit", typed="n\n", EDITOR="sed -i s/pools/pool/")
+    assert (again.status, "Edit again?" in again.err) == (130, True)
+    left = bench.run("dlq", "redrive", one, "--edit", "--yes", EDITOR="true")
+    assert (left.status, "nothing was done" in left.err) == (130, True)
+    assert len(bench.dead_letters()) == 1
+
+
+@pytest.mark.parametrize("arguments", [("--edit", "--all"), ("a", "b", "--edit"), ("a", "--edit", "--pool", "p")])
+def test_an_edit_is_of_one_dead_letter(bench: Bench, arguments: tuple[str, ...]) -> None:
+    result = bench.run("dlq", "redrive", *arguments)
+    assert (result.status, "--edit" in result.err) == (64, True)
+
+
 def test_a_preview_counts_by_queue_pool_and_error_and_runs_nothing(bench: Bench) -> None:
     bench.sums(3, pool="a")
     bench.sums(1, redrives=3)
@@ -156,11 +209,21 @@ def test_a_preview_counts_by_queue_pool_and_error_and_runs_nothing(bench: Bench)
         "selected": 3,
         "poisoned": 1,
         "expected": {"redriven": 3, "obsolete": 0, "kept": 0},
-        "groups": [{"queue": "tasks", "pool": "a", "error": "E: no", "count": 3}],
+        "reasons": [],
+        "groups": [
+            {
+                "queue": "tasks",
+                "pool": "a",
+                "error": "E: no",
+                "count": 3,
+                "expected": {"redriven": 3, "obsolete": 0, "kept": 0},
+                "reasons": [],
+            }
+        ],
     }
     heading, _, row, last, poison = bench.run("dlq", "redrive", "--all", "--dry-run").out.splitlines()
-    assert heading.split() == ["COUNT", "QUEUE", "POOL", "ERROR"]
-    assert row.split() == ["3", "tasks", "a", "E:", "no"]
+    assert heading.split() == ["COUNT", "RUN", "CLOSE", "KEEP", "QUEUE", "POOL", "ERROR"]
+    assert row.split() == ["3", "3", "0", "0", "tasks", "a", "E:", "no"]
     assert last == "Would run 3 dead letters again."
     assert poison == "! 1 came back too often and are left out: name them by id"
     assert bench.world.snapshot_of_vmpooler() == before

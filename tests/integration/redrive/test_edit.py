@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.integration.redrive.test_tasks import elsewhere, waiting
-from tests.integration.redrive.test_vms import Redriver
+from tests.support.redriver import Redriver
 from tests.support.servers import TestServer
 from tests.support.world import POOL
 from vmpooler_tasks.errors import InvalidInputError

@@ -6,6 +6,7 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.support.web import READER
 from tests.support.world import NOW, POOL, World
 from vmpooler_tasks.model.names import DeadLetterQueue, Queue
 from vmpooler_tasks.store import keys
@@ -214,3 +215,63 @@ def test_plan_names_the_first_entries_of_many(web: httpx.Client, web_world: Worl
         web_world.vm(Queue.PENDING, f"old-{number}", 8000)
     plan = web.get("/api/v1/queue/purge").json()
     assert (plan["total"], len(plan["entries"]), plan["entries_left_out"]) == (600, 500, 100)
+
+
+def failed_purge(world: World, **fields: Any) -> str:
+    task = "vmpooler_tasks.purge_stale_entries"
+    kwargs = {"pools": ["wrnog"], "who": "beat"}
+    return dead_letter(
+        world, 1, "tasks", **{"vm": "", "pool": "", "task": task, "args": [], "kwargs": kwargs, **fields}
+    )
+
+
+def test_a_failed_task_runs_again_with_changed_arguments(web: httpx.Client, web_world: World) -> None:
+    one = failed_purge(web_world)
+    assert web.get(f"{DLQ}/{one}").json()["editable"] is True
+    form = web.get(f"{DLQ}/{one}/edit").json()
+    assert (form["editable"], form["reason"], form["kwargs"]) == (True, None, {"pools": ["wrnog"], "who": "beat"})
+    described = {one["name"]: one for one in form["arguments"]}
+    assert described["pools"] == {"name": "pools", "type": "a list of text", "required": False, "fixed": False}
+    assert (described["dry_run"]["type"], described["who"]["fixed"]) == ("true or false", True)
+
+    wrong = web.post(f"{DLQ}/{one}/edit", json={"kwargs": {"pool": [POOL], "who": "beat"}})
+    assert (wrong.status_code, "unexpected keyword argument 'pool'" in wrong.json()["detail"]) == (422, True)
+    right = {"kwargs": {"pools": [POOL], "who": "beat"}, "why": "a typing error"}
+    assert web.post(f"{DLQ}/{one}/edit", json={**right, "dry_run": True}).status_code == 200
+    assert web_world.client.zcard("vmpooler__dlq__tasks") == 1
+    done = web.post(f"{DLQ}/{one}/edit", json=right)
+    assert (done.status_code, done.json()["task"]) == (202, "vmpooler_tasks.purge_stale_entries")
+    assert web_world.client.zcard("vmpooler__dlq__tasks") == 0
+    [message] = web_world.client.lrange("vmpooler.maintenance", 0, -1)
+    assert json.loads(message)["headers"]["task"] == "vmpooler_tasks.purge_stale_entries"
+    fields = newest_audit(web_world).fields
+    assert (fields["action"], fields["who"], fields["why"]) == ("edit", "olga@web", "a typing error")
+    assert web.post(f"{DLQ}/{one}/edit", json=right).status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("queue", "task"),
+    [("tasks", "vmpooler_tasks.destroy_vm"), ("tasks", "vmpooler_tasks.redrive"), ("tasks", "t.t"), ("clone", "")],
+)
+def test_other_tasks_are_not_editable(web: httpx.Client, web_world: World, queue: str, task: str) -> None:
+    one = dead_letter(web_world, 1, queue, task=task, args=[], kwargs={"vm": "v", "pool": POOL})
+    assert web.get(f"{DLQ}/{one}").json()["editable"] is False
+    form = web.get(f"{DLQ}/{one}/edit").json()
+    assert (form["editable"], form["arguments"]) == (False, [])
+    refused = web.post(f"{DLQ}/{one}/edit", json={"kwargs": {"vm": "w", "pool": POOL}})
+    assert (refused.status_code, refused.json()["detail"].endswith(form["reason"])) == (422, True)
+
+
+def test_a_reader_may_not_edit(web: httpx.Client, web_world: World) -> None:
+    one = failed_purge(web_world)
+    assert web.get(f"{DLQ}/{one}/edit", auth=READER).status_code == 200
+    assert web.post(f"{DLQ}/{one}/edit", json={"kwargs": {}}, auth=READER).status_code == 403
+
+
+def test_a_dead_letter_shows_its_attempts_in_order_of_time(web: httpx.Client, web_world: World) -> None:
+    earlier = [{"id": "0", "failed_at": "2024-01-15T09:30:00Z", "error_class": "E", "who": "anna", "run": "r"}]
+    one = dead_letter(web_world, 1, attempts=earlier, redrives=2)
+    whole = web.get(f"{DLQ}/{one}").json()
+    assert [(found["id"], found.get("who")) for found in whole["attempts"]] == [("0", "anna"), (one, None)]
+    assert whole["attempts_unknown"] == 1
+    assert "attempts" not in web.get(DLQ).json()["letters"][0]
