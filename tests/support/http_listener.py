@@ -1,6 +1,7 @@
 """A real HTTP server that keeps what it gets, and responds as a test wishes."""
 
 import json
+import ssl
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -44,7 +45,7 @@ class HttpListener:
 
 
 @contextmanager
-def http_listener(port: int = 0) -> Iterator[HttpListener]:
+def http_listener(port: int = 0, tls: ssl.SSLContext | None = None) -> Iterator[HttpListener]:
     """Serve on this port of loopback, on any free one by default."""
 
     class Handler(BaseHTTPRequestHandler):
@@ -64,6 +65,8 @@ def http_listener(port: int = 0) -> Iterator[HttpListener]:
     server = ThreadingHTTPServer((LOOPBACK, port), Handler)
     server.daemon_threads = True
     server.handle_error = lambda *_: None  # type: ignore[method-assign]  # a client that is killed is part of the test
+    if tls is not None:
+        server.socket = tls.wrap_socket(server.socket, server_side=True)
     listener = HttpListener(server.server_address[1])
     listener.hold.set()
     thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)

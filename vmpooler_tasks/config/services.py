@@ -122,7 +122,7 @@ class NotifyTarget(Section):
     headers: Annotated[Mapping[str, Secret], AfterValidator(_as_headers)] = Field(
         {}, description="HTTP headers to send, such as `Authorization`"
     )
-    command: Texts = Field((), description="a program and its arguments; no shell reads them")
+    command: Texts = Field((), repr=False, description="a program and its arguments; no shell reads them")
 
     @model_validator(mode="before")
     @classmethod

@@ -2,12 +2,14 @@
 
 import json
 import logging
+import ssl
 import sys
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
+import trustme
 
 from tests.integration.notifications.conftest import ShownStatus
 from tests.support.http_listener import HttpListener, http_listener
@@ -201,6 +203,20 @@ def test_a_server_that_keeps_the_connection_busy_is_given_up(
     listener.hold.clear()
     with pytest.raises(DeliveryError):
         http.post(listener.url, b"{}", {})
+
+
+def test_certificates_are_verified(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    authority = trustme.CA()
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(tls)
+    with http_listener(tls=tls) as listener:
+        url = listener.url.replace("http:", "https:")
+        with pytest.raises(DeliveryError, match="the certificate is not valid"):
+            http.post(url, b"{}", {})
+        authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+        monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
+        http.post(url, b"{}", {})
+        assert len(listener.received) == 1
 
 
 def test_an_old_notification_is_dropped(
