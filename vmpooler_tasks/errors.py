@@ -75,6 +75,12 @@ class DeliveryError(RetryableError):
         return Exception.__str__(self)
 
 
+class ManagerOffError(VmpoolerTasksError):
+    """manage_pools is off"""
+
+    exit_status = os.EX_CONFIG
+
+
 class PermanentError(VmpoolerTasksError):
     """Trying again cannot succeed"""
 

@@ -14,7 +14,6 @@ from vmpooler_tasks.jobs.pools import check_pending, check_ready, check_running,
 from vmpooler_tasks.jobs.pools.clone import CloneFailure
 from vmpooler_tasks.jobs.pools.context import PoolContext, Work
 from vmpooler_tasks.jobs.pools.inspect import Inspection
-from vmpooler_tasks.jobs.pools.lease_renewer import Lease, LeaseRenewer
 from vmpooler_tasks.jobs.pools.provider_calls import Retries
 from vmpooler_tasks.jobs.requests import fulfil
 from vmpooler_tasks.model.names import Queue
@@ -23,6 +22,7 @@ from vmpooler_tasks.providers import PoolSpec, Provider, ProviderContext, Readin
 from vmpooler_tasks.providers.dummy.provider import Dummy
 from vmpooler_tasks.store import keys
 from vmpooler_tasks.store.keys import POOL_SLOTS, REQUEST_SLOTS
+from vmpooler_tasks.store.pools.leases import Lease, LeaseRenewer
 
 MINUTE, HOUR = 60, 3600
 WEEK = 168 * HOUR

@@ -28,7 +28,9 @@ _COMMANDS = {
     "dlq": LazyCommand("vmpooler_tasks.cli.deadletters:dlq", "Search, redrive, delete and export dead letters."),
     "doctor": LazyCommand("vmpooler_tasks.cli.doctor:doctor", "Check everything that these workers depend on."),
     "health": LazyCommand("vmpooler_tasks.cli.health:health", "Check the queues now."),
-    "pools": LazyCommand("vmpooler_tasks.cli.pools:pools", "Show the state of each pool."),
+    "pools": LazyCommand(
+        "vmpooler_tasks.cli.pools:pools", "Show the state of each pool; pause, drain, resume or retry pools."
+    ),
     "purge": LazyCommand("vmpooler_tasks.cli.purge:purge", "Remove stale entries from the queues now."),
     "request": LazyCommand("vmpooler_tasks.cli.requests:request", "Request VMs, or show what happened to a request."),
     "run": LazyCommand("vmpooler_tasks.cli.run:run", "Run workers, beat, web and Flower here, to try them out."),

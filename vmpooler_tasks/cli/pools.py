@@ -2,28 +2,45 @@
 
 import sys
 import time
+from collections.abc import Sequence
 
 import click
 
 from vmpooler_tasks.cli.shared import options
-from vmpooler_tasks.cli.shared.context import Context, pass_context
+from vmpooler_tasks.cli.shared.context import Context, pass_context, who_am_i
 from vmpooler_tasks.cli.shared.output import age, print_json, print_json_line, print_line, print_table
 from vmpooler_tasks.clock import system_clock
+from vmpooler_tasks.errors import InvalidInputError
+from vmpooler_tasks.jobs.pools.control import Operator, OrderReport, PoolControl
 from vmpooler_tasks.jobs.pools.overview import PoolRow, overview
 
 WATCH_SECONDS = 2.0
 HEADINGS = ("POOL", "SIZE", "READY", "PENDING", "RUNNING", "FAILED", "LAST FAILURE")
 
 
-@click.command(short_help="Show the state of each pool.", epilog="Example: vmpooler-tasks pools --watch")
+HINDERED = 1
+"""Exit status of `retry` if something hinders the clone."""
+
+
+@click.group(
+    invoke_without_command=True,
+    short_help="Show the state of each pool; pause, drain, resume or retry pools.",
+    epilog="Example: vmpooler-tasks pools --watch",
+)
 @click.option("--watch", is_flag=True, help="Repeat every two seconds, until Ctrl-C.")
 @options.as_json
-@pass_context
-def pools(context: Context, watch: bool, as_json: bool) -> None:
+@click.pass_context
+def pools(invoked: click.Context, watch: bool, as_json: bool) -> None:
     """Show the state of each pool: its size, its VMs by queue, and how many failed in the last hour.
 
     With --json also the VMs that are being cloned or wait for their destruction, and the provider.
     """
+    if invoked.invoked_subcommand is None:
+        _show_pools(watch=watch, as_json=as_json)
+
+
+@pass_context
+def _show_pools(context: Context, watch: bool, as_json: bool) -> None:
     while True:
         _, rows = overview(context.db, context.settings, system_clock())
         if as_json:
@@ -59,3 +76,94 @@ def _show(rows: list[PoolRow]) -> None:
 def _how_long(until: float) -> str:
     left = until - system_clock()
     return f"for {age(left)} more" if left > 0 else "until a clone succeeds"
+
+
+def _pools_argument(command: options.Decorated) -> options.Decorated:
+    return click.argument("names", nargs=-1, required=True, metavar="POOL…")(command)
+
+
+@pools.command(epilog="Example: vmpooler-tasks pools pause centos-7-x86_64 --why 'new disks'")
+@_pools_argument
+@options.why
+@options.as_json
+@pass_context
+def pause(context: Context, names: tuple[str, ...], why: str | None, as_json: bool) -> None:
+    """Give these pools no new clones. Checks, lifetimes and destructions go on.
+
+    A POOL is a name or an alias. `resume` ends the pause.
+    """
+    control = _control(context, why)
+    _print_orders([control.pause(pool) for pool in _find(control, names)], as_json)
+
+
+@pools.command(epilog="Example: vmpooler-tasks pools drain centos-7-x86_64 --why 'hypervisor maintenance'")
+@_pools_argument
+@options.why
+@options.as_json
+@pass_context
+def drain(context: Context, names: tuple[str, ...], why: str | None, as_json: bool) -> None:
+    """Pause these pools, and destroy their pending and ready VMs. Running VMs stay with their users.
+
+    A POOL is a name or an alias. `resume` ends it: the pools fill themselves again.
+    """
+    control = _control(context, why)
+    _print_orders([control.drain(pool) for pool in _find(control, names)], as_json)
+
+
+@pools.command(epilog="Example: vmpooler-tasks pools resume centos-7-x86_64")
+@_pools_argument
+@options.why
+@options.as_json
+@pass_context
+def resume(context: Context, names: tuple[str, ...], why: str | None, as_json: bool) -> None:
+    """End the pause of these pools, also while they drain. A POOL is a name or an alias."""
+    control = _control(context, why)
+    _print_orders([control.resume(pool) for pool in _find(control, names)], as_json)
+
+
+@pools.command(epilog="Example: vmpooler-tasks pools retry centos-7-x86_64")
+@click.argument("names", nargs=-1, metavar="[POOL…]")
+@click.option("--provider", "providers", multiple=True, metavar="NAME", help="This provider (may be given again).")
+@options.why
+@options.as_json
+@pass_context
+def retry(context: Context, names: tuple[str, ...], providers: tuple[str, ...], why: str | None, as_json: bool) -> None:
+    """Let one clone try a suspended pool or provider now. If it succeeds, the suspension ends.
+
+    This overrules neither an operator's pause nor the refusal beside another pool manager. The exit status is 1 if
+    something hinders the clone.
+    """
+    if not names and not providers:
+        raise click.UsageError("name a POOL or a --provider")
+    control = _control(context, why)
+    pools_found = _find(control, names)
+    try:
+        providers_found = [control.find_provider(name) for name in providers]
+    except InvalidInputError as error:
+        raise click.BadParameter(str(error.args[0]), param_hint="--provider") from error
+    orders = [*map(control.retry_pool, pools_found), *map(control.retry_provider, providers_found)]
+    _print_orders(orders, as_json)
+    if any(order.hindered_by for order in orders):
+        sys.exit(HINDERED)
+
+
+def _control(context: Context, why: str | None) -> PoolControl:
+    return PoolControl(context.db, context.settings, system_clock, Operator(who=who_am_i(), why=why))
+
+
+def _find(control: PoolControl, names: Sequence[str]) -> list[str]:
+    try:
+        return control.find(names)
+    except InvalidInputError as error:
+        raise click.BadParameter(str(error.args[0]), param_hint="POOL") from error
+
+
+def _print_orders(orders: Sequence[OrderReport], as_json: bool) -> None:
+    if as_json:
+        print_json([order.as_json() for order in orders])
+        return
+    for order in orders:
+        subject = order.pool if order.pool is not None else f"provider {order.provider}"
+        print_line(f"{subject}: {order.text}")
+        for hindrance in order.hindered_by:
+            print_line(f"  ! {hindrance}", "yellow")

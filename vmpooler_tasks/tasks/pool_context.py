@@ -8,8 +8,8 @@ from vmpooler_tasks.clock import system_clock
 from vmpooler_tasks.config import Settings
 from vmpooler_tasks.errors import ConfigurationError
 from vmpooler_tasks.jobs.pools.context import PoolContext
-from vmpooler_tasks.jobs.pools.lease_renewer import LeaseRenewer
 from vmpooler_tasks.providers import Provider, ProviderContext, registry
+from vmpooler_tasks.store.pools.leases import LeaseRenewer
 from vmpooler_tasks.tasks.process import database, settings
 
 _lock = threading.Lock()

@@ -13,6 +13,7 @@ from starlette.routing import compile_path
 
 from vmpooler_tasks.errors import (
     InvalidInputError,
+    ManagerOffError,
     StoreRefusedError,
     StoreUnavailableError,
     VmpoolerTasksError,
@@ -30,6 +31,7 @@ _STATUS: Mapping[type[VmpoolerTasksError], HTTPStatus] = {
     StoreUnavailableError: HTTPStatus.SERVICE_UNAVAILABLE,
     StoreRefusedError: HTTPStatus.SERVICE_UNAVAILABLE,
     WrongTypeError: HTTPStatus.CONFLICT,
+    ManagerOffError: HTTPStatus.CONFLICT,
 }
 
 

@@ -34,7 +34,6 @@ from vmpooler_tasks.jobs.pools.clone import CloneFailure
 from vmpooler_tasks.jobs.pools.context import PoolContext
 from vmpooler_tasks.jobs.pools.failed_vm import log_moved
 from vmpooler_tasks.jobs.pools.inspect import first_metadata
-from vmpooler_tasks.jobs.pools.lease_renewer import LeaseRenewer
 from vmpooler_tasks.jobs.pools.provider_calls import Retries
 from vmpooler_tasks.jobs.purge import cycle as purge_cycle
 from vmpooler_tasks.jobs.purge.options import PurgeOptions
@@ -45,6 +44,7 @@ from vmpooler_tasks.model.redaction import redacted_text
 from vmpooler_tasks.providers import PoolSpec, Provider, Readiness, VirtualMachine
 from vmpooler_tasks.store import Database, keys
 from vmpooler_tasks.store.pools import clones, vms
+from vmpooler_tasks.store.pools.leases import LeaseRenewer
 
 pytestmark = [pytest.mark.both_servers, pytest.mark.slow(seconds=20)]
 

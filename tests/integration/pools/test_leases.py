@@ -12,12 +12,12 @@ import pytest
 from tests.support import servers
 from tests.support.pool_world import ManualRenewer
 from tests.support.world import POOL, World
-from vmpooler_tasks.jobs.pools.lease_renewer import LeaseRenewer
 from vmpooler_tasks.model.names import Queue
 from vmpooler_tasks.store import Database, keys
 from vmpooler_tasks.store.keys import POOL_SLOTS, REQUEST_SLOTS, Slots
 from vmpooler_tasks.store.pools import clones, destroys
 from vmpooler_tasks.store.pools.clones import CloneRef
+from vmpooler_tasks.store.pools.leases import LeaseRenewer
 
 pytestmark = pytest.mark.both_servers
 

@@ -10,7 +10,6 @@ from vmpooler_tasks.errors import ProviderError, VmpoolerTasksError
 from vmpooler_tasks.jobs.pools import check_pending
 from vmpooler_tasks.jobs.pools.context import PoolContext, stamp
 from vmpooler_tasks.jobs.pools.failed_vm import VmFailure, build_dead_letter, build_retry, log_dead_letter, log_retry
-from vmpooler_tasks.jobs.pools.lease_renewer import Lease
 from vmpooler_tasks.jobs.pools.provider_calls import call_within
 from vmpooler_tasks.model.health.reasons import error_line
 from vmpooler_tasks.model.names import DeadLetterQueue, on_one_line
@@ -21,6 +20,7 @@ from vmpooler_tasks.model.redaction import redacted_text
 from vmpooler_tasks.providers import PoolSpec, Provider, VirtualMachine
 from vmpooler_tasks.store.pools import clones, vms
 from vmpooler_tasks.store.pools.clones import ClaimedClone, CloneBreaker, CloneRef
+from vmpooler_tasks.store.pools.leases import Lease
 from vmpooler_tasks.store.redrive import runs
 
 _log = logging.getLogger("vmpooler_tasks.pools")

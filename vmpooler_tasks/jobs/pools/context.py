@@ -7,13 +7,13 @@ from typing import NamedTuple
 from vmpooler_tasks.clock import Clock
 from vmpooler_tasks.config import Pool, Settings
 from vmpooler_tasks.errors import InvalidInputError
-from vmpooler_tasks.jobs.pools.lease_renewer import LeaseRenewer
 from vmpooler_tasks.jobs.pools.provider_calls import Retries
 from vmpooler_tasks.model.pools.lifecycle import HOUR, MINUTE, Step, VmLimits
 from vmpooler_tasks.model.timestamps import moment, ruby_utc
 from vmpooler_tasks.providers import PoolSpec, Provider
 from vmpooler_tasks.store import Database
 from vmpooler_tasks.store.pools.breakers import BreakerLimits
+from vmpooler_tasks.store.pools.leases import LeaseRenewer
 
 
 class Work(NamedTuple):

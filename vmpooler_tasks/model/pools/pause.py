@@ -30,3 +30,12 @@ class Pause:
         why = f": {self.why}" if self.why else ""
         doing = "being drained" if self.state is PauseState.DRAINING else "paused"
         return f"pool {pool!r} is {doing} by {self.who} since {iso_utc(self.since)}{why}"
+
+
+class PoolAction(StrEnum):
+    """What an operator orders for a pool; a retry also for a provider."""
+
+    PAUSE = "pause"
+    DRAIN = "drain"
+    RESUME = "resume"
+    RETRY = "retry"

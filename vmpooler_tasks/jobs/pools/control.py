@@ -1,0 +1,219 @@
+"""What an operator orders for pools: pause, drain, resume, retry. docs/pools.md.
+
+Each order is one atomic step with its entry in the audit. The workers see it at their next step.
+"""
+
+import difflib
+import logging
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from vmpooler_tasks.clock import Clock
+from vmpooler_tasks.config import Pool, Settings
+from vmpooler_tasks.errors import InvalidInputError, ManagerOffError
+from vmpooler_tasks.model.names import Queue, on_one_line
+from vmpooler_tasks.model.pools.pause import Pause, PauseState, PoolAction
+from vmpooler_tasks.model.pools.results import TrialResult
+from vmpooler_tasks.model.pools.sizes import size_in_effect
+from vmpooler_tasks.model.timestamps import iso_utc
+from vmpooler_tasks.store import Database
+from vmpooler_tasks.store.pools import breakers, other_manager, overrides, pauses
+from vmpooler_tasks.store.vmpooler import queues
+
+_log = logging.getLogger("vmpooler_tasks.pools")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Operator:
+    """Who gives an order, and why."""
+
+    who: str
+    why: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OrderReport:
+    """The effect of an order on one pool or provider.
+
+    `changed` is False if it was in that state before. `hindered_by`: what keeps its clones from starting all the same.
+    """
+
+    action: PoolAction
+    pool: str | None = None
+    provider: str | None = None
+    changed: bool
+    text: str
+    hindered_by: Sequence[str] = ()
+    moved: int = 0
+
+    def as_json(self) -> dict[str, Any]:
+        about = {"pool": self.pool} if self.pool is not None else {"provider": self.provider}
+        return {
+            **about,
+            "action": str(self.action),
+            "changed": self.changed,
+            "text": self.text,
+            "hindered_by": list(self.hindered_by),
+            "moved": self.moved,
+        }
+
+
+class PoolControl:
+    """Carries out the orders of one operator. Raise ManagerOffError where VMPooler's own manager has the pools."""
+
+    def __init__(self, db: Database, settings: Settings, clock: Clock, operator: Operator) -> None:
+        if not settings.config.manage_pools:
+            raise ManagerOffError("VMPooler's own manager makes the clones. These workers cannot stop it or start it")
+        self._db, self._settings, self._clock, self._operator = db, settings, clock, operator
+
+    def find(self, names: Iterable[str]) -> list[str]:
+        """Return the pools of these names and aliases. Raise InvalidInputError for a name that nobody has.
+
+        A pool that is paused and no longer configured is found as well, so that it can be resumed.
+        """
+        configured, paused = self._settings.pools, pauses.read_paused(self._db)
+        known = sorted({name for pool in configured for name in (pool.name, *pool.alias)} | paused.keys())
+        found: list[str] = []
+        for name in names:
+            if self._settings.pool(name) or name in paused:
+                found.append(name)
+            elif of_alias := [pool.name for pool in configured if name in pool.alias]:
+                found += of_alias
+            else:
+                raise InvalidInputError(f"no pool {name!r}{_hint(name, known)}")
+        return list(dict.fromkeys(found))
+
+    def find_provider(self, name: str) -> str:
+        """Return the name of a provider. Raise InvalidInputError if no pool uses it."""
+        known = sorted({self._settings.provider_of(pool) for pool in self._settings.pools})
+        if name not in known:
+            raise InvalidInputError(f"no provider {name!r}{_hint(name, known)}")
+        return name
+
+    def pause(self, pool: str) -> OrderReport:
+        """Give the pool no new clones. Checks, lifetimes and destructions go on."""
+        before = self._set(pool, PoolAction.PAUSE, PauseState.PAUSED)
+        if before is None:
+            text = "paused: it gets no new clones. Checks, lifetimes and destructions go on"
+        elif before.state is PauseState.DRAINING:
+            text = "paused: it is no longer drained, and still gets no new clones"
+        else:
+            text = f"paused already, {_by(before)}"
+        changed = before is None or before.state is not PauseState.PAUSED
+        return self._report(OrderReport(action=PoolAction.PAUSE, pool=pool, changed=changed, text=text))
+
+    def drain(self, pool: str) -> OrderReport:
+        """Pause the pool, and move its pending and ready VMs to completed. Running VMs stay."""
+        before = self._set(pool, PoolAction.DRAIN, PauseState.DRAINING)
+        moved = sum(len(pauses.drain(self._db, pool, queue)) for queue in (Queue.PENDING, Queue.READY))
+        running = queues.size(self._db, Queue.RUNNING, pool)
+        already = f" already, {_by(before)}" if before and before.state is PauseState.DRAINING else ""
+        text = f"draining{already}: {moved} pending and ready VMs moved to completed, {running} running VMs stay"
+        return self._report(
+            OrderReport(action=PoolAction.DRAIN, pool=pool, changed=not already, text=text, moved=moved)
+        )
+
+    def resume(self, pool: str) -> OrderReport:
+        """End the pause of the pool."""
+        before = pauses.resume(self._db, pool, self._trail(PoolAction.RESUME, pool=pool))
+        text = f"resumed: it gets new clones again. It was paused {_by(before)}" if before else "not paused"
+        hindered = tuple(self._hindrances_of_pool(pool)) if before else ()
+        return self._report(
+            OrderReport(
+                action=PoolAction.RESUME, pool=pool, changed=before is not None, text=text, hindered_by=hindered
+            )
+        )
+
+    def retry_pool(self, pool: str) -> OrderReport:
+        """Let one clone try a suspended pool now. Neither a pause nor another manager is overruled."""
+        trail = self._trail(PoolAction.RETRY, pool=pool)
+        result = breakers.allow_trial(self._db, now=self._clock(), trail=trail, pool=pool)
+        hindered = tuple(self._hindrances_of_pool(pool))
+        return self._report(
+            OrderReport(
+                action=PoolAction.RETRY,
+                pool=pool,
+                changed=result is TrialResult.TRIAL,
+                text=_TRIAL_TEXTS[result],
+                hindered_by=hindered,
+            )
+        )
+
+    def retry_provider(self, provider: str) -> OrderReport:
+        """Let one clone try a suspended provider now. Neither a pause nor another manager is overruled."""
+        trail = self._trail(PoolAction.RETRY, provider=provider)
+        result = breakers.allow_trial(self._db, now=self._clock(), trail=trail, provider=provider)
+        return self._report(
+            OrderReport(
+                action=PoolAction.RETRY,
+                provider=provider,
+                changed=result is TrialResult.TRIAL,
+                text=_TRIAL_TEXTS[result],
+                hindered_by=tuple(self._hindrances_of_provider(provider)),
+            )
+        )
+
+    def _set(self, pool: str, action: PoolAction, state: PauseState) -> Pause | None:
+        given = Pause(state=state, since=self._clock(), who=self._operator.who, why=self._operator.why or "")
+        return pauses.pause(self._db, pool, given, self._trail(action, pool=pool))
+
+    def _trail(self, action: PoolAction, **about: str) -> dict[str, Any]:
+        return {"action": f"{action}", "who": self._operator.who, "why": self._operator.why, **about}
+
+    def _report(self, report: OrderReport) -> OrderReport:
+        """Log the order if it changed something. Return it."""
+        if report.changed:
+            name, who = report.pool or report.provider or "", on_one_line(self._operator.who)
+            about = {"pool": report.pool} if report.pool else {}
+            _log.info("[*] [%s] %s by %s: %s", name, report.action, who, on_one_line(report.text), extra=about)
+        return report
+
+    def _hindrances_of_pool(self, name: str) -> Iterator[str]:
+        """Yield what keeps the pool's clones from starting, each with what to do."""
+        pool = self._settings.pool(name)
+        if pool is None:
+            yield f"pool {name!r} is not configured: no worker inspects it"
+            return
+        if pause := pauses.read_paused(self._db).get(name):
+            yield f"{pause.text(name)} (`vmpooler-tasks pools resume {name}` ends that)"
+        yield from self._other_manager()
+        provider = self._settings.provider_of(pool)
+        for one in breakers.suspended_providers(self._db, [provider]):
+            if one.suspended_until > self._clock():
+                retry = f"`vmpooler-tasks pools retry --provider {provider}` lets one clone try it"
+                yield f"its provider {provider!r} is suspended until {iso_utc(one.suspended_until)} ({retry})"
+        if not self._size_of(pool):
+            yield "its size is 0"
+
+    def _hindrances_of_provider(self, name: str) -> Iterator[str]:
+        yield from self._other_manager()
+        paused = pauses.read_paused(self._db)
+        users = [pool.name for pool in self._settings.pools if self._settings.provider_of(pool) == name]
+        if users and all(pool in paused for pool in users):
+            yield f"all its pools are paused: {', '.join(users)}"
+
+    def _other_manager(self) -> Iterator[str]:
+        if other_manager.recent_sightings(self._db):
+            yield "another pool manager is at work on this Redis: these workers do nothing until it stops"
+
+    def _size_of(self, pool: Pool) -> int:
+        return size_in_effect(pool.size, overrides.read_orders(self._db, pool.name).size)
+
+
+_TRIAL_TEXTS = {
+    TrialResult.TRIAL: "one clone tries it now. If it succeeds, the suspension ends",
+    TrialResult.TRIAL_RUNNING: "a clone that tries it is running already",
+    TrialResult.NOT_SUSPENDED: "not suspended: there is nothing to try",
+}
+
+
+def _by(pause: Pause | None) -> str:
+    if pause is None:
+        return ""
+    return f"by {pause.who} since {iso_utc(pause.since)}{f': {pause.why}' if pause.why else ''}"
+
+
+def _hint(name: str, known: Sequence[str]) -> str:
+    near = difflib.get_close_matches(name, known, n=1)
+    return f"; did you mean {near[0]}?" if near else f"; there are {', '.join(known) or 'none'}"
