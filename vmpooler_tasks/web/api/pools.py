@@ -1,0 +1,102 @@
+"""What an operator orders for pools over HTTP: pause, drain, resume, retry."""
+
+from http import HTTPStatus
+from typing import Annotated
+
+from fastapi import APIRouter, HTTPException, Path
+from pydantic import BaseModel, ConfigDict, Field
+
+from vmpooler_tasks.errors import InvalidInputError
+from vmpooler_tasks.jobs.pools.control import Operator as PoolOperator
+from vmpooler_tasks.jobs.pools.control import OrderReport, PoolControl
+from vmpooler_tasks.model.pools.pause import PoolAction
+from vmpooler_tasks.web.api.deadletters import audited
+from vmpooler_tasks.web.api.parameters import Why
+from vmpooler_tasks.web.api.responses import CHANGING, problems
+from vmpooler_tasks.web.identity import Identity
+from vmpooler_tasks.web.permissions import Operator
+from vmpooler_tasks.web.site import Here, Site
+
+router = APIRouter(prefix="/api/v1/queue", tags=["pools"])
+
+ORDERING = {**CHANGING, **problems(404)}
+"""The error responses: 404 for an unknown name, 409 where `manage_pools` is off."""
+
+PoolName = Annotated[str, Path(min_length=1, max_length=500, description="the name of a pool, not an alias")]
+ProviderName = Annotated[str, Path(min_length=1, max_length=500)]
+
+
+class OrderBody(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    why: Why | None = None
+
+
+class OrderResponse(BaseModel):
+    """The effect of an order on one pool or provider."""
+
+    pool: str | None = None
+    provider: str | None = None
+    action: PoolAction
+    changed: bool = Field(description="false if it was in that state before; the audit then has no entry")
+    text: str = Field(description="the effect in words")
+    hindered_by: list[str] = Field(description="what keeps clones from starting all the same, in words")
+    moved: int = Field(description="VMs that a drain moved to completed at once")
+
+
+@router.post("/pools/{pool}/pause", summary="Give a pool no new clones", responses=ORDERING)
+def pause_pool(site: Here, who: Operator, pool: PoolName, body: OrderBody | None = None) -> OrderResponse:
+    """Checks, lifetimes and destructions go on. On-demand requests for the pool wait."""
+    control = _control(site, who, body)
+    return _response(control.pause(_find(control, pool)))
+
+
+@router.post("/pools/{pool}/drain", summary="Pause a pool and destroy its unused VMs", responses=ORDERING)
+def drain_pool(site: Here, who: Operator, pool: PoolName, body: OrderBody | None = None) -> OrderResponse:
+    """Pending and ready VMs go to completed, now and at each inspection. Running VMs stay with their users."""
+    control = _control(site, who, body)
+    return _response(control.drain(_find(control, pool)))
+
+
+@router.post("/pools/{pool}/resume", summary="End the pause of a pool", responses=ORDERING)
+def resume_pool(site: Here, who: Operator, pool: PoolName, body: OrderBody | None = None) -> OrderResponse:
+    control = _control(site, who, body)
+    return _response(control.resume(_find(control, pool)))
+
+
+@router.post("/pools/{pool}/retry", summary="Let one clone try a suspended pool now", responses=ORDERING)
+def retry_pool(site: Here, who: Operator, pool: PoolName, body: OrderBody | None = None) -> OrderResponse:
+    """This overrules neither a pause nor the refusal beside another pool manager: see `hindered_by`."""
+    control = _control(site, who, body)
+    return _response(control.retry_pool(_find(control, pool)))
+
+
+@router.post("/providers/{provider}/retry", summary="Let one clone try a suspended provider now", responses=ORDERING)
+def retry_provider(site: Here, who: Operator, provider: ProviderName, body: OrderBody | None = None) -> OrderResponse:
+    """This overrules neither a pause nor the refusal beside another pool manager: see `hindered_by`."""
+    control = _control(site, who, body)
+    try:
+        name = control.find_provider(provider)
+    except InvalidInputError as error:
+        raise HTTPException(HTTPStatus.NOT_FOUND, str(error.args[0])) from error
+    return _response(control.retry_provider(name))
+
+
+def _control(site: Site, who: Identity, body: OrderBody | None) -> PoolControl:
+    operator = PoolOperator(who=audited(who), why=body.why if body else None)
+    return PoolControl(site.db, site.settings, site.clock, operator)
+
+
+def _find(control: PoolControl, name: str) -> str:
+    """Return the pool of this name. Raise HTTPException 404 for an unknown name or an alias."""
+    try:
+        found = control.find([name])
+    except InvalidInputError as error:
+        raise HTTPException(HTTPStatus.NOT_FOUND, str(error.args[0])) from error
+    if name not in found:
+        raise HTTPException(HTTPStatus.NOT_FOUND, f"{name!r} is an alias of {', '.join(found)}: name one of them")
+    return name
+
+
+def _response(report: OrderReport) -> OrderResponse:
+    return OrderResponse.model_validate(report.as_json())
