@@ -1,9 +1,11 @@
-"""Probes of this process, for a supervisor or a load balancer."""
+"""What other programs watch: probes of this process for a supervisor or a load balancer, and metrics for Prometheus."""
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Response
 from pydantic import BaseModel
 
-from vmpooler_tasks.web.api.responses import problems
+from vmpooler_tasks.metrics.prometheus import CONTENT_TYPE, exposition
+from vmpooler_tasks.web.api.responses import READING, problems
+from vmpooler_tasks.web.permissions import Reader
 from vmpooler_tasks.web.site import Here
 
 router = APIRouter(tags=["probes"])
@@ -24,3 +26,14 @@ def ready(site: Here) -> ProbeResponse:
     """Make one round trip to Redis for each request."""
     site.db.call("PING")
     return ProbeResponse()
+
+
+@router.get(
+    "/metrics",
+    summary="Metrics for Prometheus",
+    response_class=Response,
+    responses={**READING, 200: {"content": {"text/plain": {"schema": {"type": "string"}}}}},
+)
+def metrics(site: Here, _: Reader) -> Response:
+    """Read from Redis at each scrape. Without Redis: `vmpooler_redis_up 0`, and an unhealthy status."""
+    return Response(exposition(site.db, site.settings, site.clock, site.broker), media_type=CONTENT_TYPE)
