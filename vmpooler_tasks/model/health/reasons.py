@@ -101,7 +101,7 @@ REASONS: Mapping[ReasonCode, ReasonKind] = {
     ),
     ReasonCode.PURGE_OVERDUE: ReasonKind(
         found="the purge is {measured} seconds overdue",
-        remedy=_CHECK_PROCESSES,
+        remedy="it needs a beat and a worker for vmpooler.maintenance: `vmpooler-tasks doctor` shows which is missing",
         alert="VMPoolerPurgeOverdue",
         thread="queue_purge",
     ),
@@ -137,7 +137,7 @@ REASONS: Mapping[ReasonCode, ReasonKind] = {
     ),
     ReasonCode.HEALTH_OVERDUE: ReasonKind(
         found="health checks are {measured} seconds late",
-        remedy=_CHECK_PROCESSES,
+        remedy="nothing to do after a restart; if it happens again, start a separate worker for vmpooler.maintenance",
         thread="health_check",
     ),
     ReasonCode.UNREADABLE_KEYS: ReasonKind(

@@ -8,7 +8,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from vmpooler_tasks.model.health.reasons import ABOUT_FIELDS, HealthReason, explain
+from vmpooler_tasks.model.health.reasons import HealthReason, explain
 from vmpooler_tasks.model.health.status import Status
 from vmpooler_tasks.model.names import on_one_line
 from vmpooler_tasks.model.notifications.message import Event, Notification
@@ -24,7 +24,8 @@ TEST_ALERT_SECONDS = 60
 
 SEVERITIES = {Status.DEGRADED: "warning", Status.UNHEALTHY: "critical"}
 
-_LABELS = tuple(name for name in ABOUT_FIELDS if name != "error")
+_LABELS = ("pool", "queue", "provider", "host", "key")
+"""The fields of a reason that distinguish alerts. Those that change while it lasts are annotations."""
 
 ActiveAlerts = Mapping[str, float]
 """The alerts that Alertmanager knows: the labels as JSON → epoch of the start."""
