@@ -7,7 +7,7 @@ from pydantic.fields import FieldInfo
 
 from vmpooler_tasks.config.pools import Pool
 from vmpooler_tasks.config.problems import ENVIRONMENT_VARIABLES
-from vmpooler_tasks.config.schema import HealthThresholds, Options, RedisSection, as_yaml
+from vmpooler_tasks.config.schema import NESTED_OPTIONS, HealthThresholds, Options, RedisSection, as_yaml
 from vmpooler_tasks.config.services import (
     Credential,
     GraphiteSection,
@@ -28,7 +28,7 @@ def reference() -> str:
         for section, variables in ENVIRONMENT_VARIABLES.items()
     }
     parts: tuple[tuple[str, type[BaseModel], dict[str, str]], ...] = (
-        ("`:config:`", Options, {name: name.upper() for name in Options.model_fields if name != "health_thresholds"}),
+        ("`:config:`", Options, {name: name.upper() for name in Options.model_fields if name not in NESTED_OPTIONS}),
         ("`health_thresholds:` in `:config:`", HealthThresholds, {}),
         ("`:redis:`", RedisSection, environment["redis"] | {"url": "REDIS_URL"}),
         ("each of `:pools:`", Pool, {}),

@@ -1,5 +1,6 @@
 """`vmpooler-tasks request`"""
 
+import difflib
 import sys
 import time
 from typing import Any
@@ -7,11 +8,12 @@ from typing import Any
 import click
 
 from vmpooler_tasks.cli.shared import options
+from vmpooler_tasks.cli.shared.completion import complete_requestable, complete_requests
 from vmpooler_tasks.cli.shared.context import Context, pass_context
 from vmpooler_tasks.cli.shared.output import print_json, print_line, print_table, utc_time
 from vmpooler_tasks.cli.shared.program import PROGRAM
 from vmpooler_tasks.clock import system_clock
-from vmpooler_tasks.errors import InvalidInputError
+from vmpooler_tasks.errors import InvalidInputError, VmpoolerTasksError
 from vmpooler_tasks.jobs.requests import create as job
 from vmpooler_tasks.jobs.requests.history import RequestHistory, read_history, read_open_histories
 from vmpooler_tasks.model.requests import RequestStatus
@@ -66,16 +68,20 @@ def request() -> None:
 
 
 @request.command("make", hidden=True, epilog="Example: vmpooler-tasks request centos-7=2 --wait")
-@click.argument("requested", nargs=-1, required=True, type=PoolCount(), metavar="POOL=COUNT…")
+@click.argument(
+    "requested", nargs=-1, required=True, type=PoolCount(), metavar="POOL=COUNT…", shell_complete=complete_requestable
+)
 @click.option("--wait", is_flag=True, help="Wait until it is filled or has failed (exit status 0 or 1).")
 @options.as_json
 @pass_context
 def make(context: Context, requested: tuple[tuple[str, int], ...], wait: bool, as_json: bool) -> None:
-    """Request VMs of each pool, by its name or an alias."""
+    """Request VMs of each pool, by its name or an alias. The VMs of an alias are spread over its pools by weight."""
     try:
         request_id = job.create(context.db, context.settings, requested, system_clock())
     except InvalidInputError as error:
-        raise click.UsageError(str(error.args[0])) from error
+        near = difflib.get_close_matches(requested[0][0], list(request.commands), n=1)
+        hint = f", or the command `{PROGRAM} request {near[0]}`" if near else ""
+        raise click.UsageError(f"{error.args[0]}{hint}") from error
     if not context.settings.config.manage_pools:
         sys.stderr.write(f"{PROGRAM}: manage_pools is off: VMPooler's own manager has to fill the request\n")
     if not wait:
@@ -86,15 +92,24 @@ def make(context: Context, requested: tuple[tuple[str, int], ...], wait: bool, a
         return
     if not as_json:
         sys.stderr.write(f"Waiting for request {request_id} …\n")
-    while not job.is_closed(context.db, request_id):
-        time.sleep(POLL_SECONDS)
+    _wait(context, request_id)
     history = read_history(context.db, request_id)
     _print(history, as_json)
     sys.exit(0 if history.status == RequestStatus.READY else NOT_FILLED)
 
 
+def _wait(context: Context, request_id: str) -> None:
+    """Wait until the request is filled or has failed. If that is interrupted, name the command that shows the rest."""
+    try:
+        while not job.is_closed(context.db, request_id):
+            time.sleep(POLL_SECONDS)
+    except (KeyboardInterrupt, VmpoolerTasksError):
+        sys.stderr.write(f"\nThe request goes on. Follow it with `{PROGRAM} request show {request_id}`\n")
+        raise
+
+
 @request.command(short_help="The whole story of a request.", epilog="Example: vmpooler-tasks request show 0b2f1c9e-…")
-@click.argument("request_id", metavar="ID")
+@click.argument("request_id", metavar="ID", shell_complete=complete_requests)
 @options.as_json
 @pass_context
 def show(context: Context, request_id: str, as_json: bool) -> None:
@@ -124,6 +139,7 @@ def list_requests(context: Context, as_json: bool) -> None:
                 for one in histories
             ],
             numbers=("DELIVERED", "RETRIES"),
+            below=(("REQUESTED",),),
         )
 
 
@@ -140,4 +156,5 @@ def _print(history: RequestHistory, as_json: bool) -> None:
         print_table(
             ("TIME", "WHAT", "VM", "POOL", "DETAIL"),
             [(utc_time(one.at), one.what, one.vm or "-", one.pool or "-", one.detail) for one in history.events],
+            below=(("DETAIL",), ("POOL",)),
         )

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from vmpooler_tasks.config.pool_problems import find_repeated_pools, find_unmanageable_pools, named_sections
 from vmpooler_tasks.config.problems import ENVIRONMENT_VARIABLES, as_lines, find_wrong_addresses
-from vmpooler_tasks.config.schema import Options, Settings
+from vmpooler_tasks.config.schema import NESTED_OPTIONS, Options, Settings
 from vmpooler_tasks.config.source_text import parse_sections
 from vmpooler_tasks.config.spelling import find_misspelt_keys
 from vmpooler_tasks.errors import ConfigurationError
@@ -84,7 +84,7 @@ def _merge(into: dict[str, Any], extra: dict[str, Any]) -> None:
 
 def _override_from_environment(data: dict[str, Any], environ: Mapping[str, str]) -> None:
     """Apply environment variables: the name of an option in capitals, as in VMPooler. Ignore empty variables."""
-    for name in set(Options.model_fields) - {"health_thresholds"}:
+    for name in set(Options.model_fields) - NESTED_OPTIONS:
         _override(data, "config", name, environ.get(name.upper()))
     for section, variables in ENVIRONMENT_VARIABLES.items():
         for variable, name in variables.items():

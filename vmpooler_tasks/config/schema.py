@@ -27,6 +27,7 @@ from vmpooler_tasks.config.types import (
     Switch,
     Text,
     Threshold,
+    Weights,
 )
 from vmpooler_tasks.model.redaction import redacted
 
@@ -64,6 +65,12 @@ class Options(ManagerOptions):
         10_000, description="dead letters kept in each queue; the oldest are dropped first"
     )
 
+    backend_weight: Weights = Field(
+        {},
+        description="clone target → weight, by which `vmpooler-tasks request` chooses among the pools of an alias, as "
+        "VMPooler's API does",
+    )
+
     purge_enabled: Switch = Field(False, description="run the auto-purge")
     purge_interval: Interval = Field(3600, description="seconds between two purge cycles")
     purge_dry_run: Switch = Field(False, description="report what would be purged, and change nothing")
@@ -92,6 +99,10 @@ class Options(ManagerOptions):
         60,
         description="seconds that a change of the health status must hold before the targets of `:notify:` learn of it",
     )
+
+
+NESTED_OPTIONS = frozenset({"backend_weight", "health_thresholds"})
+"""Options of `:config:` that are sections themselves: no environment variable sets them."""
 
 
 class RedisSection(Section):
@@ -162,6 +173,11 @@ class Settings(Section):
     def provider_of(self, pool: Pool) -> str:
         """Return the name of the pool's provider. If the pool names none, it is the only provider."""
         return pool.provider or next(iter(self.providers), "")
+
+    def clone_target_of(self, name: str) -> str:
+        """Return the configured clone target of this pool; "" if neither it nor the global section sets one."""
+        pool = self.pool(name)
+        return (pool and pool.clone_target) or self.config.clone_target or ""
 
     def domain_of(self, pool: Pool) -> str | None:
         """Return the domain of the pool's VMs, by VMPooler's rules."""

@@ -1,5 +1,6 @@
 """The types of option values, and what each type refuses."""
 
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
@@ -47,6 +48,10 @@ Threshold = Annotated[float, Number, Field(ge=0, le=1_000_000_000, allow_inf_nan
 StuckAge = Annotated[float, Number, Field(ge=0, le=100 * YEAR, allow_inf_nan=False)]
 Count = Annotated[int, Number, Field(ge=0, le=1_000_000)]
 AtLeastOne = Annotated[int, Number, Field(ge=1, le=1_000_000)]
+Weights = Annotated[
+    Mapping[Annotated[str, BeforeValidator(as_text)], Annotated[float, Number, Field(ge=0, le=1_000_000)]],
+    BeforeValidator(lambda value: {} if value is None else value),
+]
 Switch = Annotated[bool, NotBlank]
 Text = Annotated[str, BeforeValidator(as_text)]
 Texts = Annotated[tuple[Text, ...], BeforeValidator(_as_texts)]

@@ -1,8 +1,10 @@
 """On-demand requests: the VMs that they ask for, and the queued clones. VMPooler defines both text formats."""
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from random import Random
 
 
 class RequestStatus(StrEnum):
@@ -181,3 +183,15 @@ def _hold(pool: str, obstacles: Obstacles) -> str:
     if not obstacles.has_free_slots:
         return f"{obstacles.max_clones} clones for requests run already (ondemand_clone_limit)"
     return "clones start within seconds"
+
+
+def draw_pools(pools: Sequence[str], weights: Mapping[str, float], count: int, dice: Random) -> list[tuple[str, int]]:
+    """Return (pool, number of VMs) for `count` VMs of an alias, in the order in which the pools were drawn.
+
+    `weights` maps pools to the weights of their clone targets. They count if there is more than one pool and each has a
+    weight; otherwise each VM's pool is drawn with equal chances. VMPooler: `evaluate_template_aliases` and
+    `get_pool_weights` in lib/vmpooler/api/v3.rb.
+    """
+    has_weights = len(pools) > 1 and all(pool in weights for pool in pools) and sum(weights.values()) > 0
+    drawn = dice.choices(pools, [weights[pool] for pool in pools] if has_weights else None, k=count)
+    return list(Counter(drawn).items())

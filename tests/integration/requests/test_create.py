@@ -1,6 +1,8 @@
 """Requests created here are VMPooler's own. Their history is in order of time."""
 
 import json
+import random
+from collections import Counter
 from typing import Any
 
 import pytest
@@ -39,17 +41,63 @@ def test_a_request_stands_in_redis_as_the_api_server_writes_it(world: PoolWorld)
     assert world.client.zscore("vmpooler__provisioning__request", request_id) == NOW
 
 
-@pytest.mark.parametrize(("name", "meant"), [(POOL, POOL), ("centos", POOL), ("linux", POOL), (OTHER, OTHER)])
-def test_a_pool_is_found_by_its_name_or_else_as_the_first_with_that_alias(
-    world: PoolWorld, name: str, meant: str
-) -> None:
-    assert job.pool_for(world.settings, name) == meant
+def spread(world: PoolWorld, count: int, *, seed: int = 1) -> dict[str, int]:
+    """How many of this number of requests for one VM of `linux` went to each pool."""
+    dice, drawn = random.Random(seed), Counter[str]()
+    for _ in range(count):
+        request_id = job.create(world.db, world.settings, [("linux", 1)], world.now, dice=dice)
+        _, name, _ = world.client.hget(f"vmpooler__odrequest__{request_id}", "requested").decode().split(":")
+        drawn[name] += 1
+    return drawn
+
+
+@pytest.mark.parametrize(("name", "meant"), [(POOL, POOL), ("centos", POOL), (OTHER, OTHER)])
+def test_a_pool_is_found_by_its_name_or_an_alias(world: PoolWorld, name: str, meant: str) -> None:
+    request_id = submit(world, (name, 3))
+    assert world.client.hget(f"vmpooler__odrequest__{request_id}", "requested").decode() == f"{name}:{meant}:3"
+
+
+def weighted(world: PoolWorld, weights: dict[str, float]) -> None:
+    world.pools = [
+        pool(size=0, alias=("linux",), clone_target="old-cluster"),
+        pool(OTHER, size=0, alias=("linux",), clone_target="new-cluster"),
+    ]
+    world.config["backend_weight"] = weights
+
+
+def test_the_vms_of_an_alias_are_spread_over_its_pools_by_the_weights_of_their_clone_targets(world: PoolWorld) -> None:
+    weighted(world, {"old-cluster": 10, "new-cluster": 90})
+    drawn = spread(world, 400)
+    assert 20 <= drawn[POOL] <= 65
+    assert drawn[OTHER] == 400 - drawn[POOL]
+
+
+@pytest.mark.parametrize("weights", [{}, {"old-cluster": 100}, {"old-cluster": 0, "new-cluster": 0}])
+def test_without_a_weight_for_each_pool_the_chances_are_equal(world: PoolWorld, weights: dict[str, float]) -> None:
+    weighted(world, weights)
+    assert 150 <= spread(world, 400)[POOL] <= 250
+
+
+def test_a_clone_target_that_was_set_through_the_api_has_its_own_weight(world: PoolWorld) -> None:
+    weighted(world, {"old-cluster": 0, "new-cluster": 100, "spare": 100})
+    assert spread(world, 50)[POOL] == 0
+    world.client.hset("vmpooler__config__clone_target", POOL, "spare")
+    assert 10 <= spread(world, 50)[POOL] <= 40
+
+
+def test_one_request_names_each_pool_of_an_alias_once(world: PoolWorld) -> None:
+    weighted(world, {})
+    request_id = job.create(world.db, world.settings, [("linux", 9)], world.now, dice=random.Random(1))
+    parts = world.client.hget(f"vmpooler__odrequest__{request_id}", "requested").decode().split(",")
+    assert sorted(part.rpartition(":")[0] for part in parts) == [f"linux:{POOL}", f"linux:{OTHER}"]
+    assert sum(int(part.rpartition(":")[2]) for part in parts) == 9
 
 
 @pytest.mark.parametrize(
     ("requested", "complaint"),
     [
         ([("windows", 1)], f"there is no pool 'windows'; there are centos, {POOL}, {OTHER}, linux"),
+        ([("centos", 10**12)], "it asks for 1000000000000 VMs, more than max_ondemand_instances_per_request (10)"),
         ([("centos", 11)], "it asks for 11 VMs, more than max_ondemand_instances_per_request (10)"),
         ([("centos", 6), (OTHER, 5)], "it asks for 11 VMs, more than max_ondemand_instances_per_request (10)"),
         ([("centos", 0)], "it asks for no VM"),

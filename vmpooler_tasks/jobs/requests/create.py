@@ -1,35 +1,59 @@
 """Creates on-demand requests for users without the API server. See docs/vmpooler-behaviour.md."""
 
+import random
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from vmpooler_tasks.config import Settings
 from vmpooler_tasks.errors import InvalidInputError
+from vmpooler_tasks.jobs.deadletters.names import known_pools, pools_named, suggestion
 from vmpooler_tasks.jobs.requests.fulfil import refusal
-from vmpooler_tasks.model.requests import Wanted
+from vmpooler_tasks.model.requests import Wanted, draw_pools
 from vmpooler_tasks.store import Database
+from vmpooler_tasks.store.pools.overrides import read_clone_targets
 from vmpooler_tasks.store.requests import fulfilment
 
+_DICE = random.SystemRandom()
 
-def create(db: Database, settings: Settings, requested: Sequence[tuple[str, int]], now: float) -> str:
-    """Create a request for (pool or alias, count)…, and return its id. Raise InvalidInputError if it is refused."""
-    wanted = [Wanted(name, pool_for(settings, name), count) for name, count in requested]
-    if why := refusal(settings, wanted):
+
+def create(
+    db: Database,
+    settings: Settings,
+    requested: Sequence[tuple[str, int]],
+    now: float,
+    *,
+    dice: random.Random = _DICE,
+) -> str:
+    """Create a request for (pool or alias, count)…, and return its id. Raise InvalidInputError if it is refused.
+
+    The VMs of an alias are spread over its pools. `dice` draws their pools.
+    """
+    targets = read_clone_targets(db)
+    choices = [(name, count, *_choices(settings, name, targets)) for name, count in requested]
+    if why := refusal(settings, [Wanted(name, pools[0], count) for name, count, pools, _ in choices]):
         raise InvalidInputError(why)
+    wanted = [
+        Wanted(name, pool, drawn)
+        for name, count, pools, weights in choices
+        for pool, drawn in draw_pools(pools, weights, count, dice)
+    ]
     request_id = str(uuid.uuid4())
     fulfilment.create(db, request_id, wanted, now)
     return request_id
 
 
-def pool_for(settings: Settings, name: str) -> str:
-    """Return the pool of this name, or the first pool with this alias. Raise InvalidInputError if there is none."""
-    if settings.pool(name):
-        return name
-    found = [pool.name for pool in settings.pools if name in pool.alias]
-    if not found:
-        known = sorted({name for pool in settings.pools for name in (pool.name, *pool.alias)})
-        raise InvalidInputError(f"there is no pool {name!r}; there are {', '.join(known) or 'none'}")
-    return found[0]
+def _choices(settings: Settings, name: str, overrides: Mapping[str, str]) -> tuple[Sequence[str], Mapping[str, float]]:
+    """Return the pools of a name, and the weights of their clone targets. A clone target without a weight has none.
+
+    `overrides` maps pools to the clone targets that were set through the API. Raise InvalidInputError for a name that
+    neither a pool nor an alias has.
+    """
+    pools = pools_named(settings, name)
+    if not pools:
+        raise InvalidInputError(f"there is no pool {name!r}{suggestion(name, known_pools(settings, None))}")
+    weights = settings.config.backend_weight
+    targets = {pool: overrides.get(pool) or settings.clone_target_of(pool) for pool in pools}
+    return pools, {pool: weights[target] for pool, target in targets.items() if target in weights}
 
 
 def is_closed(db: Database, request_id: str) -> bool:

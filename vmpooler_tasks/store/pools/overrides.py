@@ -61,6 +61,11 @@ def _text(raw: bytes | None) -> str | None:
     return None if raw is None else readable(raw)
 
 
+def read_clone_targets(db: Database) -> dict[str, str]:
+    """Return pool → clone target of all pools whose clone target was set through the API. Raise WrongTypeError."""
+    return {readable(pool): readable(target) for pool, target in db.call("HGETALL", keys.POOL_CLONE_TARGETS).items()}
+
+
 def undo(db: Database, pool: str, *, size: bool, template: bool) -> None:
     """Remove the pool's overrides of size or template, and the order to do so."""
     with db.translated_errors():
