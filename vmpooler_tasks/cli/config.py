@@ -1,6 +1,9 @@
 """`vmpooler-tasks config`"""
 
+import os
 import sys
+from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import click
@@ -8,10 +11,13 @@ import click
 from vmpooler_tasks.cli.shared import options
 from vmpooler_tasks.cli.shared.context import Context, pass_context
 from vmpooler_tasks.cli.shared.output import print_json, print_line, print_table
-from vmpooler_tasks.config import load_settings
+from vmpooler_tasks.config import Settings, load_settings
+from vmpooler_tasks.config.advice import find_advice
 from vmpooler_tasks.errors import ConfigurationError
+from vmpooler_tasks.jobs.deadletters.names import registered_pools
+from vmpooler_tasks.store import Database
 from vmpooler_tasks.tasks.observe.startup import feature_lines
-from vmpooler_tasks.tasks.pool_context import try_providers
+from vmpooler_tasks.tasks.pool_context import find_ignored_options, try_providers
 
 
 @click.group()
@@ -24,26 +30,57 @@ def config() -> None:
 
 @config.command(epilog="Example: vmpooler-tasks config check /etc/vmpooler/vmpooler.yaml")
 @click.argument("file", type=click.Path(dir_okay=False, path_type=Path), required=False)
+@click.option("--strict", is_flag=True, help="End with status 78 for a warning as well.")
+@click.option("--online", is_flag=True, help="Compare with Redis too: does it reply, and which pools does it know?")
 @options.as_json
 @pass_context
-def check(context: Context, file: Path | None, as_json: bool) -> None:
-    """Check a configuration, and show all its problems. Exit status: 0 valid, 78 not valid.
+def check(context: Context, file: Path | None, strict: bool, online: bool, as_json: bool) -> None:
+    """Check a configuration, and show all its problems and warnings. Exit status: 0 valid, 78 not valid.
 
-    If manage_pools is on, load the providers as a worker does.
+    A warning is about a value that is valid and probably not meant: an option without effect, for example. If
+    manage_pools is on, load the providers as a worker does.
     """
     try:
         settings = load_settings(file=file) if file else context.settings
+        warnings = find_advice(settings)
         if settings.config.manage_pools:
             try_providers(settings)
+            warnings += find_ignored_options(settings)
     except ConfigurationError as error:
         if not as_json:
             raise
         print_json({"source": error.source, "valid": False, "problems": error.problems})
         sys.exit(error.exit_status)
+    if online:
+        warnings += _compare_with_redis(settings)
     if as_json:
-        print_json({"source": settings.source, "valid": True, "problems": []})
+        print_json({"source": settings.source, "valid": True, "problems": [], "warnings": warnings})
+    else:
+        _print(settings, warnings)
+    sys.exit(os.EX_CONFIG if strict and warnings else os.EX_OK)
+
+
+def _compare_with_redis(settings: Settings) -> Iterator[str]:
+    """Yield what Redis and the configuration know differently. Raises StoreUnavailableError if a server fails."""
+    for location in {settings.redis.location, settings.broker_location}:
+        with closing(Database(location)) as db:
+            db.call("PING")
+    with closing(Database(settings.redis.location)) as db:
+        registered = registered_pools(db)
+    configured = {pool.name for pool in settings.pools}
+    for name in sorted(registered - configured) if configured else ():
+        yield f"pools: {name!r} is registered in Redis and not configured: purge and health leave it out"
+    if settings.config.manage_pools or not registered:
         return
-    print_line(f"{settings.source} is valid.", "green")
+    for name in sorted(configured - registered):
+        yield f"pools: no VMPooler has registered {name!r} in Redis: is it spelt as there?"
+
+
+def _print(settings: Settings, warnings: list[str]) -> None:
+    many = "s" if len(warnings) > 1 else ""
+    print_line(f"{settings.source} is valid" + (f", with {len(warnings)} warning{many}." if warnings else "."), "green")
+    for warning in warnings:
+        print_line(f"! {warning}", "yellow")
     for line in feature_lines(settings):
         print_line("  " + line.removeprefix("[*] [config] "))
 

@@ -2,6 +2,7 @@
 
 import os
 import threading
+from contextlib import closing
 from functools import cache
 
 from vmpooler_tasks.clock import system_clock
@@ -50,3 +51,19 @@ def try_providers(chosen: Settings) -> None:
             problems += error.problems
     if problems:
         raise ConfigurationError(chosen.source, problems)
+
+
+def find_ignored_options(chosen: Settings) -> list[str]:
+    """Return a line for each option of a pool that its provider ignores.
+
+    A provider that has no `pool_options` does not say which options it reads: then nothing is reported.
+    Raises ConfigurationError if a provider cannot be loaded.
+    """
+    found = []
+    for index, pool in enumerate(chosen.pools):
+        name = chosen.provider_of(pool)
+        with closing(registry.load(_context(chosen, name))) as provider:
+            known = getattr(provider, "pool_options", None)
+        ignored = sorted(set(pool.model_extra or ()) - set(known)) if known is not None else []
+        found += [f"pools[{index}].{option}: has no effect: provider {name} ignores it" for option in ignored]
+    return found

@@ -219,6 +219,28 @@ def test_config_check_of_a_valid_file_says_what_is_on(run: CommandLine) -> None:
     assert "  dead letters: on, kept 168 h, at most 10000 per queue" in result.out.splitlines()
 
 
+def test_config_check_warns_and_is_strict_if_asked(run: CommandLine) -> None:
+    (run.folder / "mine.yaml").write_text(configuration(dlq_enabled=False, dlq_ttl=5))
+    warning = "config.dlq_ttl: has no effect, as dlq_enabled is false"
+    result = run("config", "check", "mine.yaml")
+    assert (result.status, result.err) == (0, "")
+    assert result.out.splitlines()[:2] == ["mine.yaml is valid, with 1 warning.", f"! {warning}"]
+    assert run("config", "check", "mine.yaml", "--strict").status == os.EX_CONFIG
+    found = run.json("config", "check", "mine.yaml", "--strict", status=os.EX_CONFIG)
+    assert (found["valid"], found["problems"], found["warnings"]) == (True, [], [warning])
+
+
+def test_config_check_online_compares_with_redis(run: CommandLine, world: World) -> None:
+    assert run.json("config", "check", "--online", "--strict")["warnings"] == []
+    world.client.sadd(keys.POOLS, "strange")
+    unknown, unregistered = run.json("config", "check", "--online")["warnings"]
+    assert unknown == "pools: 'strange' is registered in Redis and not configured: purge and health leave it out"
+    assert unregistered == f"pools: no VMPooler has registered '{POOL}' in Redis: is it spelt as there?"
+    gone = run("config", "check", "--online", REDIS_URL=NOWHERE)
+    assert (gone.status, gone.out) == (os.EX_UNAVAILABLE, "")
+    assert gone.err.startswith("vmpooler-tasks: Redis does not reply: redis://127.0.0.1:1/0: ")
+
+
 def test_a_file_that_is_not_there_is_a_configuration_error(run: CommandLine) -> None:
     result = run("--config", "nowhere.yaml", "health")
     assert (result.status, result.out) == (os.EX_CONFIG, "")

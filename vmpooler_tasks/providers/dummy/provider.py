@@ -24,6 +24,9 @@ class Dummy:
     Without random options each call costs one round trip to Redis; with them a second one, to count the call.
     """
 
+    pool_options: frozenset[str] = frozenset()
+    """The options of a pool that this provider reads, beside those of every pool."""
+
     def __init__(
         self, context: ProviderContext, *, sleep: Callable[[float], None] = time.sleep, clock: Clock = system_clock
     ) -> None:
