@@ -81,6 +81,12 @@ class ManagerOffError(VmpoolerTasksError):
     exit_status = os.EX_CONFIG
 
 
+class ObserveOnlyError(VmpoolerTasksError):
+    """Refused, because observe_only is on and this would change keys of VMPooler"""
+
+    exit_status = os.EX_USAGE
+
+
 class PermanentError(VmpoolerTasksError):
     """Trying again cannot succeed"""
 

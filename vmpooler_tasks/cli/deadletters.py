@@ -22,6 +22,7 @@ from vmpooler_tasks.cli.shared.selection import resolved
 from vmpooler_tasks.cli.shared.table import Table
 from vmpooler_tasks.errors import InvalidInputError
 from vmpooler_tasks.jobs.deadletters import query as job
+from vmpooler_tasks.jobs.deadletters.delete import DELETING
 from vmpooler_tasks.jobs.deadletters.delete import delete as delete_all
 from vmpooler_tasks.model.deadletters.entry import FIELDS, StoredDeadLetter
 from vmpooler_tasks.model.deadletters.filters import DeadLetterFilter, filter_of, refuse_everything
@@ -261,6 +262,8 @@ def delete(
         entries = list(search.counted(islice(found, limit)))
     if ids and limit is None:
         _refuse_missing(ids, entries)
+    if not dry_run:
+        context.settings.refuse_if_observing(DELETING)
     if not dry_run and not yes and entries:
         click.confirm(f"Delete {len(entries)} dead letters?", abort=True, err=True)
     deleted = 0 if dry_run else delete_all(context.db, entries, who=who_am_i(), why=why)

@@ -73,6 +73,8 @@ def purge(
         print_json(report.as_json())
     else:
         _print_report(report)
+        if context.settings.config.observe_only and not dry_run:
+            print_line("Nothing was changed: observe_only is on.", "yellow")
 
 
 def _enqueue(context: Context, as_json: bool, **arguments: object) -> None:

@@ -165,6 +165,8 @@ def _start(context: Context, arguments: RedriveArguments) -> None:
         selection = job.select(context.db, wanted, arguments.limit, on_read=search.on_read)
     _refuse_missing(arguments, selection)
     is_preview = arguments.dry_run or not selection.dead_letters
+    if not is_preview:
+        context.settings.refuse_if_observing(job.REDRIVING)
     if is_preview or not arguments.yes:
         found = preview(context.db, context.settings, OWN, selection)
         if is_preview:

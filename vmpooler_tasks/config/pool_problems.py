@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from vmpooler_tasks.config.pools import ManagerOptions
+from vmpooler_tasks.config.schema import Options
 from vmpooler_tasks.config.types import as_text
 
 
@@ -32,8 +32,10 @@ def named_sections(section: Any) -> Iterator[tuple[str, Any]]:
 
 def find_unmanageable_pools(data: dict[str, Any]) -> Iterator[str]:
     """Yield what prevents the pools from being managed, if `manage_pools` is on."""
-    if not _is_managing(data.get("config")):
+    if not _is_on(data.get("config"), "manage_pools"):
         return
+    if _is_on(data.get("config"), "observe_only"):
+        yield "config.manage_pools: must be false where observe_only is true"
     providers, pools = sorted(str(name) for name, _ in named_sections(data.get("providers"))), data.get("pools")
     if pools is None or pools == []:
         yield "config.manage_pools: there are no :pools: to manage"
@@ -43,9 +45,9 @@ def find_unmanageable_pools(data: dict[str, Any]) -> Iterator[str]:
             yield from _find_unrequestable_names(f"pools[{index}]", pool)
 
 
-def _is_managing(config: Any) -> bool:
+def _is_on(config: Any, option: str) -> bool:
     try:
-        return ManagerOptions(manage_pools=config["manage_pools"]).manage_pools
+        return bool(getattr(Options.model_validate({option: config[option]}), option))
     except (LookupError, TypeError, ValidationError):
         return False
 

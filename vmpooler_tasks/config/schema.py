@@ -29,6 +29,7 @@ from vmpooler_tasks.config.types import (
     Threshold,
     Weights,
 )
+from vmpooler_tasks.errors import ObserveOnlyError
 from vmpooler_tasks.model.redaction import redacted
 
 
@@ -58,6 +59,12 @@ class HealthThresholds(Section):
 
 class Options(ManagerOptions):
     """`:config:`, the options of VMPooler's global section that these workers read."""
+
+    observe_only: Switch = Field(
+        False,
+        description="observe a VMPooler and change none of its keys: each purge is a dry run, and nothing is redriven, "
+        "deleted or requested ([beside your VMPooler](beside-vmpooler.md))",
+    )
 
     dlq_enabled: Switch = Field(False, description="keep failed VMs and tasks as dead letters")
     dlq_ttl: Hours = Field(168, description="hours that a dead letter is kept")
@@ -99,6 +106,11 @@ class Options(ManagerOptions):
         60,
         description="seconds that a change of the health status must hold before the targets of `:notify:` learn of it",
     )
+
+    @property
+    def is_purge_dry(self) -> bool:
+        """Return whether every purge is a dry run."""
+        return self.purge_dry_run or self.observe_only
 
 
 NESTED_OPTIONS = frozenset({"backend_weight", "health_thresholds"})
@@ -183,6 +195,11 @@ class Settings(Section):
         """Return the domain of the pool's VMs, by VMPooler's rules."""
         named = self.dns_configs.get(pool.dns_plugin or "")
         return (named.domain if named else None) or self.config.domain
+
+    def refuse_if_observing(self, what: str) -> None:
+        """Raise ObserveOnlyError with `what` if this process may only observe."""
+        if self.config.observe_only:
+            raise ObserveOnlyError(what)
 
     def published(self) -> dict[str, str]:
         """Return the effective options for `vmpooler__config`: no secrets, booleans as true and false."""

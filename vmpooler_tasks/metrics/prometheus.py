@@ -69,6 +69,7 @@ def _read(db: Database, settings: Settings, clock: Clock, broker: Database | Non
             providers=list(settings.providers),
             queues=WORK_QUEUES,
             broker=broker or own_broker,
+            is_observing=settings.config.observe_only,
         )
     except VmpoolerTasksError:
         yield single("vmpooler_redis_up", 0)

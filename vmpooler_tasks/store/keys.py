@@ -57,6 +57,9 @@ LAST_BOOT = b"vmpooler__lastboot"
 HEALTH = b"vmpooler__health"
 """Hash: the health status of the last check (docs/operator-guide.md)."""
 
+OBSERVED_HEALTH = b"vmpooler_tasks__observed_health"
+"""Hash: the health status with `observe_only`; its fields are those of `vmpooler__health`, which VMPooler writes."""
+
 CONFIG = b"vmpooler__config"
 """Hash: option → its effective value, without secrets."""
 
@@ -139,6 +142,9 @@ ONDEMAND_CLONES = b"vmpooler_tasks__ondemand_clones"
 
 WORK_PREFIX = b"vmpooler_tasks__work__"
 """Prefix of the keys that `work` returns."""
+
+CELERY_KEYS = ("vmpooler.*", "unacked*", "_kombu.*", "celery-task-meta-*", "celeryev.*", "*.celery.pidbox*")
+"""Patterns of all keys of Celery and kombu; deploy/redis/users.acl has the same."""
 
 UNACKNOWLEDGED = b"unacked"
 """Hash: messages that workers hold. The key is kombu's."""

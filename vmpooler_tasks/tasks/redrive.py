@@ -93,6 +93,7 @@ def redrive(self: Task, run: str | None = None, **options: Any) -> dict[str, Any
         selection = job.select(database(), order.filter(), order.limit)
         if order.dry_run or not selection.dead_letters:
             return preview(database(), settings(), names.OWN, selection).as_json()
+        settings().refuse_if_observing(job.REDRIVING)
         run_options = RunOptions(
             who=order.who or f"task {self.request.id}",
             why=order.why,

@@ -14,6 +14,7 @@ from starlette.routing import compile_path
 from vmpooler_tasks.errors import (
     InvalidInputError,
     ManagerOffError,
+    ObserveOnlyError,
     StoreRefusedError,
     StoreUnavailableError,
     VmpoolerTasksError,
@@ -32,6 +33,7 @@ _STATUS: Mapping[type[VmpoolerTasksError], HTTPStatus] = {
     StoreRefusedError: HTTPStatus.SERVICE_UNAVAILABLE,
     WrongTypeError: HTTPStatus.CONFLICT,
     ManagerOffError: HTTPStatus.CONFLICT,
+    ObserveOnlyError: HTTPStatus.CONFLICT,
 }
 
 

@@ -9,6 +9,9 @@ from vmpooler_tasks.store import Database
 from vmpooler_tasks.store.deadletters.delete import delete as delete_batch
 from vmpooler_tasks.store.redis.chunks import chunks
 
+DELETING = "deleting dead letters"
+"""What a process that may only observe refuses."""
+
 
 def delete(db: Database, dead_letters: Sequence[StoredDeadLetter], *, who: str, why: str | None) -> int:
     """Delete these dead letters and return how many were still there. Each batch adds one entry to the audit."""

@@ -9,7 +9,7 @@ from typing import Any
 
 from vmpooler_tasks.clock import Clock
 from vmpooler_tasks.config import Settings
-from vmpooler_tasks.errors import StoreRefusedError, VmpoolerTasksError
+from vmpooler_tasks.errors import StoreRefusedError, VmpoolerTasksError, WrongTypeError
 from vmpooler_tasks.jobs.health import pool_facts
 from vmpooler_tasks.jobs.health.measure import count_error_classes, measure
 from vmpooler_tasks.model.health.assessment import Assessment, Circumstances, CycleHistory, assess
@@ -18,7 +18,7 @@ from vmpooler_tasks.model.health.metrics import HealthMetrics, status_line
 from vmpooler_tasks.model.health.reasons import ReasonCode, default_reason, explain, kind_of_reason
 from vmpooler_tasks.model.health.status import Status
 from vmpooler_tasks.model.names import on_one_line
-from vmpooler_tasks.model.timestamps import iso_utc
+from vmpooler_tasks.model.timestamps import iso_utc, parse_time
 from vmpooler_tasks.store import Database
 from vmpooler_tasks.store.health import record as health_record
 from vmpooler_tasks.store.health.record import HealthState
@@ -29,6 +29,9 @@ from vmpooler_tasks.store.purge.state import PurgeState
 _log = logging.getLogger("vmpooler_tasks.health")
 
 MIN_STATUS_EXPIRY_SECONDS = 3600
+
+FOREIGN_STATUS_SECONDS = 3600
+"""With `observe_only`, a status of another program is replaced only if it is older."""
 
 Publish = Callable[[HealthMetrics, Assessment, float], None]
 """Takes the result of each check: what was measured, how it was assessed, and when, in seconds since the epoch."""
@@ -144,20 +147,36 @@ def _record(
     db: Database, settings: Settings, now: float, metrics: HealthMetrics, assessment: Assessment, state: HealthState
 ) -> Assessment:
     """Record the result; return the assessment, unhealthy if Redis refused to record it."""
+    fields = _fields(now, metrics, assessment)
+    expires_in = max(MIN_STATUS_EXPIRY_SECONDS, 3 * settings.config.health_check_interval)
     try:
         health_record.record_check(
             db,
             now=now,
-            fields=_fields(now, metrics, assessment),
-            expires_in=max(MIN_STATUS_EXPIRY_SECONDS, 3 * settings.config.health_check_interval),
+            fields=fields,
+            expires_in=expires_in,
             check=KeptCheck.measured(now, metrics, assessment),
             state=state,
+            is_observing=settings.config.observe_only,
         )
+        if settings.config.observe_only:
+            _offer_status(db, now, fields, expires_in)
     except StoreRefusedError as error:
         _log.error("[!] [health] Failed during health check: %s", error)
         refused = default_reason(ReasonCode.NOT_RECORDED, 1)
         return replace(assessment, status=refused.severity, reasons=(refused, *assessment.reasons))
     return assessment
+
+
+def _offer_status(db: Database, now: float, fields: Mapping[str, str], expires_in: float) -> None:
+    """Write `vmpooler__health` as well, if no other program has written it in the last hour."""
+    try:
+        last_check = health_record.read_status(db).get("last_check", "")
+        checked = parse_time(last_check.encode())
+        is_old = checked is not None and now - checked.timestamp() > FOREIGN_STATUS_SECONDS
+        health_record.offer_status(db, fields, expires_in=expires_in, replaceable=last_check if is_old else "")
+    except WrongTypeError as error:
+        _log.warning("[!] [health] vmpooler__health is left as it is: %s", on_one_line(str(error)))
 
 
 def _fields(now: float, metrics: HealthMetrics, assessment: Assessment) -> dict[str, str]:

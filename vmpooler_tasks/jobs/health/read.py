@@ -23,7 +23,7 @@ def read_report(db: Database, settings: Settings, clock: Clock) -> HealthReport:
     """Return the recorded status: unhealthy if it is missing or too old (`stale`), or cannot be read (`unreadable`)."""
     started, now = time.perf_counter(), clock()
     try:
-        fields = health_record.read_status(db)
+        fields = health_record.read_status(db, is_observing=settings.config.observe_only)
     except WrongTypeError:
         fields = None
     return replace(report_of(fields, settings, now), duration_seconds=time.perf_counter() - started)

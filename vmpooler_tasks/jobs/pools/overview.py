@@ -59,6 +59,7 @@ def overview(
         providers=list(settings.providers),
         queues=queues,
         broker=broker,
+        is_observing=settings.config.observe_only,
     )
     clones = clones_in_flight.count_by_pool(db)
     failures = recent_failures.count_by_pool(db, since=now - RECENT_SECONDS, now=now)

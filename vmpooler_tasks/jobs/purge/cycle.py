@@ -33,7 +33,7 @@ def run(db: Database, settings: Settings, clock: Clock, options: PurgeOptions) -
     Raise InvalidInputError, or what made the cycle fail after it is logged and recorded.
     """
     validate(db, settings, options)
-    report = PurgeReport(options.dry_run or settings.config.purge_dry_run, options.keep_entries)
+    report = PurgeReport(options.dry_run or settings.config.is_purge_dry, options.keep_entries)
     if not settings.config.purge_enabled and not options.force and not options.dry_run:
         return _skip(report, "purge is switched off (purge_enabled: false)")
     with ReportThread(report) as report_thread:

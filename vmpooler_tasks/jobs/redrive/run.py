@@ -44,6 +44,9 @@ from vmpooler_tasks.store.redrive.steps import Successor, TaskMessage
 
 _log = logging.getLogger("vmpooler_tasks.redrive")
 
+REDRIVING = "running dead letters again"
+"""What a process that may only observe refuses."""
+
 WAIT_SECONDS = 1.0
 """Pause while no slot for a clone is free."""
 
@@ -115,8 +118,9 @@ def drive(
 ) -> Iterator[Run]:
     """Continue a run until it ends, and yield it after each step.
 
-    Raises InvalidInputError if there is no such run.
+    Raises InvalidInputError if there is no such run, or this process may only observe.
     """
+    settings.refuse_if_observing(REDRIVING)
     run = read_run(db, run_id)
     driver = _Driver(db, settings, broker, clock, run)
     while run.state is RunState.RUNNING:

@@ -28,6 +28,7 @@ def create(
 
     The VMs of an alias are spread over its pools. `dice` draws their pools.
     """
+    settings.refuse_if_observing("a request for VMs")
     targets = read_clone_targets(db)
     choices = [(name, count, *_choices(settings, name, targets)) for name, count in requested]
     if why := refusal(settings, [Wanted(name, pools[0], count) for name, count, pools, _ in choices]):

@@ -28,6 +28,11 @@ class HealthState:
     dlq_errors: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
 
 
+def status_key(*, is_observing: bool) -> bytes:
+    """Return the key of the health status, with or without `observe_only`."""
+    return keys.OBSERVED_HEALTH if is_observing else keys.HEALTH
+
+
 def read_state(db: Database) -> HealthState:
     """Return the state. A value that cannot be read counts as missing; the next check writes it again."""
     raw = _hash(db, keys.HEALTH_STATE)
@@ -65,8 +70,12 @@ def record_check(
     expires_in: float,
     check: KeptCheck,
     state: HealthState,
+    is_observing: bool = False,
 ) -> None:
-    """Write the health status, its history and the state in one atomic step, also when Redis is out of memory."""
+    """Write the health status, its history and the state in one atomic step, also when Redis is out of memory.
+
+    With `is_observing` the status goes into a key of its own, and into `vmpooler__health` only by `offer_status`.
+    """
     words = [
         "last_check",
         state.last_check or "",
@@ -79,7 +88,7 @@ def record_check(
     ]
     db.run(
         "health/write",
-        [keys.HEALTH, keys.HEALTH_HISTORY, keys.HEALTH_STATE],
+        [status_key(is_observing=is_observing), keys.HEALTH_HISTORY, keys.HEALTH_STATE],
         [
             now,
             int(expires_in),
@@ -93,9 +102,18 @@ def record_check(
     )
 
 
-def read_status(db: Database) -> dict[str, str]:
-    """Return the fields of `vmpooler__health`; empty if the key is missing. Raises WrongTypeError."""
-    return _hash(db, keys.HEALTH)
+def offer_status(db: Database, fields: Mapping[str, str], *, expires_in: float, replaceable: str = "") -> bool:
+    """Write `vmpooler__health`, unless another program wrote it. Return True if it was written.
+
+    `replaceable` is the `last_check` of a status of another program that may be replaced. Raises WrongTypeError.
+    """
+    arguments = [replaceable, int(expires_in), *(part for pair in fields.items() for part in pair)]
+    return bool(db.run("health/offer", [keys.HEALTH], arguments))
+
+
+def read_status(db: Database, *, is_observing: bool = False) -> dict[str, str]:
+    """Return the fields of the health status; empty if its key is missing. Raises WrongTypeError."""
+    return _hash(db, status_key(is_observing=is_observing))
 
 
 def read_history(db: Database, since: float) -> list[KeptCheck]:

@@ -16,7 +16,7 @@ from vmpooler_tasks.model.pools.suspension import LastError
 from vmpooler_tasks.store import keys
 from vmpooler_tasks.store.fleet import heartbeats
 from vmpooler_tasks.store.fleet.schedule import CLAIM_SUFFIX
-from vmpooler_tasks.store.health.record import read_errors
+from vmpooler_tasks.store.health.record import read_errors, status_key
 from vmpooler_tasks.store.pools.breakers import ERROR_FIELDS, parse_last_error
 from vmpooler_tasks.store.pools.pauses import parse_pause
 from vmpooler_tasks.store.redis.connection import Database
@@ -59,7 +59,7 @@ class Messages:
 class StatusSnapshot:
     """The recorded health status, and what its reader needs to judge it.
 
-    `health` is `vmpooler__health` as it stands, None if it is no hash. `messages` is None where the broker is no Redis,
+    `health` is the health status as it stands, None if it is no hash. `messages` is None where the broker is no Redis,
     or does not answer. `registered_pools` counts the pools that VMPooler registered.
     """
 
@@ -98,6 +98,7 @@ def read(
     providers: Sequence[str],
     queues: Sequence[str],
     broker: Database | None,
+    is_observing: bool = False,
 ) -> Snapshot:
     """Read everything in one round trip.
 
@@ -105,7 +106,7 @@ def read(
     are in a `broker` other than `db`. Raises StoreUnavailableError if `db` does not answer.
     """
     reads = Reads()
-    _add_status(reads)
+    _add_status(reads, status_key(is_observing=is_observing))
     _add_records(reads)
     for name in providers:
         reads.add(("provider", name), "HMGET", keys.breaker(name), "open_until", *ERROR_FIELDS)
@@ -124,14 +125,16 @@ def read(
     return _snapshot(replies, found, providers, messages, refused)
 
 
-def read_status(db: Database, *, queues: Sequence[str], broker: Database | None) -> StatusSnapshot:
+def read_status(
+    db: Database, *, queues: Sequence[str], broker: Database | None, is_observing: bool = False
+) -> StatusSnapshot:
     """Read the recorded health status and what its reader needs, in one round trip.
 
     It takes one more where Celery's messages are in a `broker` other than `db`. Raises StoreUnavailableError if `db`
     does not answer.
     """
     reads = Reads()
-    _add_status(reads)
+    _add_status(reads, status_key(is_observing=is_observing))
     if broker is db:
         _add_messages(reads, queues)
     replies = reads.send(db)
@@ -157,8 +160,8 @@ def read_messages(broker: Database | None, queues: Sequence[str]) -> Messages | 
         return None
 
 
-def _add_status(reads: Reads) -> None:
-    reads.add("health", "HGETALL", keys.HEALTH)
+def _add_status(reads: Reads, status: bytes) -> None:
+    reads.add("health", "HGETALL", status)
     reads.add("pools", "SMEMBERS", keys.POOLS)
     reads.add("heartbeats", "HGETALL", keys.HEARTBEATS)
     reads.add("time", "TIME")

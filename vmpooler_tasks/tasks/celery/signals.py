@@ -146,6 +146,8 @@ def _log_features(**_: Any) -> None:
 
 def _publish_config(**_: Any) -> None:
     """Write `vmpooler__config`. docs/operator-guide.md: `redis-cli HGET vmpooler__config dlq_enabled`."""
+    if settings().config.observe_only:
+        return
     try:
         publish_config(database(), settings().published())
     except VmpoolerTasksError as error:

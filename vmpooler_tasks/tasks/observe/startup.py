@@ -11,10 +11,11 @@ def feature_lines(settings: Settings) -> list[str]:
     targets = ", ".join(target.name for target in settings.notify.targets)
     pools = ", ".join(pool.name for pool in settings.pools) or "those that VMPooler has registered in Redis"
     purge = f"every {as_yaml(config.purge_interval)} s" + (
-        ", dry run: nothing is changed" if config.purge_dry_run else ""
+        ", dry run: nothing is changed" if config.is_purge_dry else ""
     )
     return [
         f"[*] [config] Read {settings.source}; Redis at {settings.redis.address}; pools: {pools}",
+        *_observing_lines(config.observe_only),
         _line(
             "dead letters",
             config.dlq_enabled,
@@ -30,6 +31,10 @@ def feature_lines(settings: Settings) -> list[str]:
         _line("health check", config.health_check_enabled, f"every {as_yaml(config.health_check_interval)} s"),
         _line("notifications", is_active(settings), f"after {as_yaml(config.notify_after)} s, to {targets}"),
     ]
+
+
+def _observing_lines(is_observing: bool) -> list[str]:
+    return ["[*] [config] observe only: no key of VMPooler is changed"] if is_observing else []
 
 
 def _line(what: str, on: bool, details: str) -> str:

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, HTTPException, Path, Query
 
 from vmpooler_tasks.jobs.deadletters import query as job
-from vmpooler_tasks.jobs.deadletters.delete import delete
+from vmpooler_tasks.jobs.deadletters.delete import DELETING, delete
 from vmpooler_tasks.jobs.redrive.edit import why_not_editable
 from vmpooler_tasks.model.deadletters.entry import StoredDeadLetter
 from vmpooler_tasks.model.deadletters.filters import DeadLetterFilter
@@ -66,6 +66,8 @@ def delete_some(site: Here, who: Operator, body: DeleteBody) -> DeletionResponse
     with site.search():
         wanted, _ = job.without_unreadable(site.db, body.filter())
         entries = list(job.find(site.db, wanted))
+    if not body.dry_run:
+        site.settings.refuse_if_observing(DELETING)
     deleted = 0 if body.dry_run else delete(site.db, entries, who=audited(who), why=body.why)
     return DeletionResponse(dry_run=body.dry_run, selected=len(entries), deleted=deleted)
 
@@ -81,6 +83,7 @@ def show_one(site: Here, _: Reader, dead_letter_id: DeadLetterId) -> DeadLetterD
 def delete_one(
     site: Here, who: Operator, dead_letter_id: DeadLetterId, why: Annotated[Why | None, Query()] = None
 ) -> DeletionResponse:
+    site.settings.refuse_if_observing(DELETING)
     with site.search():
         entry = find_dead_letter(site, dead_letter_id)
     return DeletionResponse(selected=1, deleted=delete(site.db, [entry], who=audited(who), why=why))

@@ -56,7 +56,7 @@ def _overview(site: Site) -> OverviewResponse:
             "features": {
                 "dlq": config.dlq_enabled,
                 "purge": config.purge_enabled,
-                "purge_dry_run": config.purge_dry_run,
+                "purge_dry_run": config.is_purge_dry,
                 "health": config.health_check_enabled,
                 "manage_pools": config.manage_pools,
             },

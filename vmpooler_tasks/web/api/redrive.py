@@ -58,6 +58,7 @@ def start(site: Here, who: Operator, body: RedriveBody, response: Response) -> P
         if body.dry_run or not selection.dead_letters:
             response.status_code = HTTPStatus.OK
             return PreviewResponse.model_validate(preview(site.db, site.settings, OWN, selection).as_json())
+    site.settings.refuse_if_observing(job.REDRIVING)
     options = RunOptions(who=audited(who), why=body.why, rate=body.rate, max_failed_percent=body.max_failed_percent)
     run = job.start(site.db, selection, options, site.clock())
     try:
