@@ -4,6 +4,10 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+# Twice: pip's warnings are left out, its errors are not.
+PIP = $(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check
+# For `make run`: options of `vmpooler-tasks run`, such as --yes.
+ARGS ?=
 NODE_READY := node_modules/.ready
 # A missing tool skips here and fails in CI.
 NO_NODE = { echo "make: node and npm are missing: the JavaScript is not checked (on Debian: apt install nodejs npm)" >&2; [ -z "$$CI" ]; }
@@ -26,15 +30,19 @@ setup: $(READY) ## Set up the virtual environment
 
 $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "make: Python 3.11 or newer is needed; name one with PYTHON=…" >&2; exit 1; }
-	@echo "Setting up $(VENV) (once; a minute or two) …"
+	@echo "Setting up $(VENV), once. It takes a minute or two."
+	@echo "  1 of 3: the virtual environment …"
 	@$(PYTHON) -m venv $(VENV) || { echo "make: no virtual environment; on Debian: apt install python3-venv" >&2; exit 1; }
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade pip -c constraints.txt
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[local]' --group dev
+	@echo "  2 of 3: pip …"
+	@$(PIP) --upgrade pip -c constraints.txt
+	@echo "  3 of 3: the packages …"
+	@$(PIP) -c constraints.txt -e '.[local]' --group dev
 	@touch $(READY)
+	@echo "$(VENV) is ready."
 
 run: $(READY) ## Run everything here: living pools on a private Redis, or beside VMPooler on REDIS_URL
-	@config=deploy/demo.yaml; [ -z "$$REDIS_URL" ] || config=deploy/vmpooler.yaml; \
-	VMPOOLER_CONFIG_FILE="$${VMPOOLER_CONFIG_FILE:-$$config}" PATH="$(CURDIR)/$(BIN):$$PATH" exec $(BIN)/vmpooler-tasks run
+	@[ -n "$$REDIS_URL$$VMPOOLER_CONFIG$$VMPOOLER_CONFIG_FILE" ] || export VMPOOLER_CONFIG_FILE=deploy/demo.yaml; \
+	PATH="$(CURDIR)/$(BIN):$$PATH" exec $(BIN)/vmpooler-tasks run $(ARGS)
 
 test: $(READY) test-javascript ## Run the suite, without the stages below
 	@$(PYTEST) $(PARALLEL) -m 'not stage'

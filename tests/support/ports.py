@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from vmpooler_tasks.local.server import LOOPBACK
+from vmpooler_tasks.local.ports import LOOPBACK
 
 FIRST = 10_000
 PER_WORKER = 1_000

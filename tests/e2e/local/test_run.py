@@ -27,10 +27,13 @@ from vmpooler_tasks.store import Database, keys
 
 pytestmark = pytest.mark.slow(seconds=240)
 
+COLUMNS = 80
 PURGED = "[*] [purge] Completed purge cycle in "
 CHECKED = "[*] [health] Status: HEALTHY | Queues: "
 DRY_RUN = re.compile(r"\[purge\]\[dry-run\] Completed purge cycle in \d+\.\d\ds: 0 entries found, nothing changed")
 MAKE = ("make", "run")
+MAKE_YES = (*MAKE, "ARGS=--yes")
+ALREADY_UP = "\nEverything is up.\n"
 
 
 def environment(**more: str) -> dict[str, str]:
@@ -119,13 +122,13 @@ def local_run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalRun]:
 
 
 def test_first_cycles_run_at_once_with_a_prefixed_log(local_run: LocalRun) -> None:
-    for line in ("[*] [beat] Sent vmpooler_tasks.run_health_check", "[*] [web] Serving", " clones | ", " checks | "):
+    for line in ("[*] [beat] Sent vmpooler_tasks.run_health_check", "[*] [web] Serving", "clones | ", "checks | "):
         local_run.says(line)
     lines = local_run.log.splitlines()
     assert lines[0] == "The database was empty: filled with a sample of 3 pools."
-    assert lines[4] == ("Try:     . .vmpooler-tasks/env; vmpooler-tasks health   (in another terminal, in this folder)")
-    prefixes = {line.split("|")[0] for line in lines[6:] if line.strip()}
-    assert prefixes == {" system ", " worker ", " checks ", " clones ", " beat   ", " web    "}
+    assert lines[5] == "Try:     . .vmpooler-tasks/env; vmpooler-tasks health   (in another terminal)"
+    prefixes = {line.split("|")[0] for line in lines if " | " in line}
+    assert prefixes == {"system ", "worker ", "checks ", "clones ", "beat   ", "web    "}
     assert "[*] [config] Read deploy/demo.yaml; Redis at " in local_run.log
     assert "worker | " in next(line for line in lines if PURGED in line)
     assert next(line for line in lines if PURGED in line).endswith(": 5 entries purged")
@@ -163,7 +166,8 @@ def test_flower_needs_the_printed_password(local_run: LocalRun) -> None:
         assert flower(local_run, "GET", path, None)[0] == 401
         assert flower(local_run, "GET", path, "guessed")[0] == 401
     assert flower(local_run, "GET", "/workers", local_run.flower_password)[0] == 200
-    assert local_run.log.count(local_run.flower_password) == 2  # for both pages
+    local_run.says(ALREADY_UP)
+    assert local_run.log.count(local_run.flower_password) == 4  # for both pages, at the start and when all is up
 
 
 def test_the_password_is_on_no_command_line(local_run: LocalRun) -> None:
@@ -209,7 +213,8 @@ def test_flowers_api_runs_a_dry_run_on_a_worker(local_run: LocalRun) -> None:
     status, answer = flower(local_run, "POST", path, local_run.flower_password, order)
     assert status == 200, answer
     task: dict[str, Any] = json.loads(answer)
-    local_run.says(f"vmpooler_tasks.purge_stale_entries[{task['task-id']}] succeeded")
+    ended = f"vmpooler_tasks.purge_stale_entries[{task['task-id']}] succeeded"
+    until(lambda: ended in (local_run.folder / "vmpooler.log").read_text(), ended)
     assert len(DRY_RUN.findall(local_run.log)) == before + 1
 
 
@@ -228,26 +233,48 @@ def test_a_second_start_says_what_is_in_the_way(local_run: LocalRun) -> None:
     assert "Traceback" not in again.stderr
 
 
-def test_second_terminal_uses_the_same_redis_and_configuration(local_run: LocalRun) -> None:
-    def typed(line: str) -> "subprocess.CompletedProcess[str]":
-        return subprocess.run(
-            ["sh", "-c", line],
-            cwd=local_run.folder,
-            env=local_run.environment,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
+def typed(local_run: LocalRun, line: str) -> "subprocess.CompletedProcess[str]":
+    """Return the result of a line in a second terminal."""
+    return subprocess.run(
+        ["sh", "-c", line],
+        cwd=local_run.folder,
+        env=local_run.environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
 
-    doctor = typed(". .vmpooler-tasks/env; vmpooler-tasks doctor")
+
+def test_second_terminal_uses_the_same_redis_and_configuration(local_run: LocalRun) -> None:
+    doctor = typed(local_run, ". .vmpooler-tasks/env; vmpooler-tasks doctor")
     assert (doctor.returncode, doctor.stderr) == (0, "")
     assert f"{local_run.folder.resolve()}/deploy/demo.yaml is valid" in doctor.stdout
     assert local_run.redis_url in doctor.stdout
-    forgotten = typed(f"{PROGRAM} config show --json")
+    forgotten = typed(local_run, f"{PROGRAM} config show --json")
     assert json.loads(forgotten.stdout)["source"] == "defaults"
     assert forgotten.stderr == (
         "vmpooler-tasks: no configuration is set. `. .vmpooler-tasks/env` sets that of the `run` in this folder\n"
+    )
+
+
+def test_the_addresses_are_shown_again(local_run: LocalRun) -> None:
+    local_run.says(ALREADY_UP)
+    again = local_run.log.partition(ALREADY_UP)[2].partition("\n\n")[0]
+    assert local_run.log.count(again) == 2
+    assert all(len(line) <= COLUMNS for line in again.splitlines())
+    shown = typed(local_run, ". .vmpooler-tasks/env; vmpooler-tasks run --show")
+    assert (shown.returncode, shown.stdout, shown.stderr) == (0, f"{again}\n", "")
+
+
+def test_nothing_to_show_where_nothing_runs(tmp_path: Path) -> None:
+    shown = subprocess.run(
+        [str(PROGRAM), "run", "--show"], cwd=tmp_path, env=environment(), capture_output=True, text=True, check=False
+    )
+    assert (shown.returncode, shown.stdout) == (1, "")
+    assert shown.stderr == (
+        f"vmpooler-tasks: Nothing runs here: no run uses {tmp_path.resolve()}/.vmpooler-tasks; "
+        "start one with `vmpooler-tasks run`, or make run\n"
     )
 
 
@@ -266,6 +293,7 @@ def test_ctrl_c_ends_everything_and_keeps_the_data(tmp_path: Path) -> None:
         nothing_left_of(tree)
         assert "system | worker stopped (rc=0)" in local_run.log
         assert not (tmp_path / ".vmpooler-tasks" / "env").exists()
+        assert "SIGKILL" not in local_run.log
         with usual_ports():
             local_run.start().says(" ready.")  # its next cycles are due when they would have been
         assert "filled with a sample" not in local_run.log
@@ -275,7 +303,7 @@ def test_ctrl_c_ends_everything_and_keeps_the_data(tmp_path: Path) -> None:
 
 
 def test_sigterm_to_make_ends_everything_but_your_redis(valkey: TestServer, tmp_path: Path) -> None:
-    with started(clean_copy(tmp_path), REDIS_URL=valkey.url) as local_run:
+    with started(clean_copy(tmp_path), MAKE_YES, REDIS_URL=valkey.url) as local_run:
         tree = local_run.tree()
         assert local_run.redis_url == valkey.url
         assert not [process for process in tree if "valkey" in process.name()]
@@ -286,7 +314,7 @@ def test_sigterm_to_make_ends_everything_but_your_redis(valkey: TestServer, tmp_
         assert "filled with a sample" not in local_run.log
         assert not (tmp_path / ".vmpooler-tasks" / "appendonlydir").exists()
     with closing(Database(valkey.url)) as db:
-        assert set(db.call("KEYS", "vmpooler__*")) == {keys.CONFIG, keys.HEALTH}
+        assert set(db.call("KEYS", "vmpooler__*")) == {keys.HEALTH}
 
 
 @contextmanager
@@ -301,7 +329,7 @@ def taken(port: int) -> Iterator[None]:
 
 def test_closed_terminal_ends_everything_on_other_ports_too(tmp_path: Path) -> None:
     shown = b""
-    with usual_ports(), taken(6379), taken(5555), terminal() as (ours, theirs):
+    with usual_ports(), taken(6379), taken(5555), terminal(COLUMNS) as (ours, theirs):
         process = subprocess.Popen(
             MAKE,
             cwd=clean_copy(tmp_path),
@@ -323,14 +351,20 @@ def test_closed_terminal_ends_everything_on_other_ports_too(tmp_path: Path) -> N
         process.wait(60)
         nothing_left_of(tree)
     text = shown.decode()
+    assert re.search(r"^Port 6379 is taken by \S.*\. The private Redis uses \d+ instead\.\r$", text, re.MULTILINE)
+    assert re.search(r"^Port 5555 is taken by \S.*\. Flower uses \d+ instead\.\r$", text, re.MULTILINE)
     assert re.search(r"^Redis: +redis://127\.0\.0\.1:(?!6379/)\d+/0\r$", text, re.MULTILINE)
     assert re.search(r"^Flower: +http://127\.0\.0\.1:(?!5555 )\d+ ", text, re.MULTILINE)
     assert "\x1b[" in text, "the prefixes are coloured on a terminal"
+    plain = re.sub(r"\x1b\[\d*m", "", text)
+    too_long = [line for line in plain.splitlines() if " | " in line and len(line) > COLUMNS]
+    assert not too_long, "a line of the log fits the terminal"
+    assert "…" in plain
 
 
 def test_it_ends_when_nobody_reads_its_log_any_more(valkey: TestServer, tmp_path: Path) -> None:
     with subprocess.Popen(
-        [str(PROGRAM), "--config", str(ROOT / "deploy" / "vmpooler.yaml"), "run"],
+        [str(PROGRAM), "--config", str(ROOT / "deploy" / "vmpooler.yaml"), "run", "--yes"],
         cwd=tmp_path,
         text=True,
         env=environment(REDIS_URL=valkey.url),
@@ -378,7 +412,7 @@ def test_sigkill_leaves_no_process_and_keeps_the_data(tmp_path: Path) -> None:
 
 
 def test_sigkill_of_the_group_leaves_no_process(valkey: TestServer, tmp_path: Path) -> None:
-    with started(clean_copy(tmp_path), REDIS_URL=valkey.url) as local_run:
+    with started(clean_copy(tmp_path), MAKE_YES, REDIS_URL=valkey.url) as local_run:
         tree = local_run.tree()
         local_run.kill()
         nothing_left_of(tree)
