@@ -5,8 +5,9 @@ import pty
 import select
 import signal
 import subprocess
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
 from time import monotonic
 
 import pytest
@@ -42,25 +43,30 @@ class Shell:
         assert (done.returncode, done.stderr) == (0, ""), done
         return done.stdout
 
-    @contextmanager
-    def watch(self, command: str) -> Iterator["Screen"]:
+    def watch(self, command: str) -> AbstractContextManager["Screen"]:
         """Run a command that does not end by itself, and end its whole pipeline as Ctrl-C does."""
-        screen, terminal = pty.openpty()
-        with subprocess.Popen(
-            [self._bash, "-c", command],
-            cwd=self.folder,
-            env=self.environment,
-            stdin=subprocess.DEVNULL,
-            stdout=terminal,
-            stderr=terminal,
-            start_new_session=True,
-        ) as process:
-            os.close(terminal)
-            try:
-                yield Screen(screen)
-            finally:
-                os.killpg(process.pid, signal.SIGINT)
-                os.close(screen)
+        return watched(command, self.folder, self.environment)
+
+
+@contextmanager
+def watched(command: str, folder: Path, environment: Mapping[str, str]) -> Iterator["Screen"]:
+    """Run a command in a folder that does not end by itself, and end its whole pipeline as Ctrl-C does."""
+    screen, terminal = pty.openpty()
+    with subprocess.Popen(
+        [required("bash"), "-c", command],
+        cwd=folder,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=terminal,
+        stderr=terminal,
+        start_new_session=True,
+    ) as process:
+        os.close(terminal)
+        try:
+            yield Screen(screen)
+        finally:
+            os.killpg(process.pid, signal.SIGINT)
+            os.close(screen)
 
 
 class Screen:

@@ -26,7 +26,7 @@ def run(context: Context, show: bool, yes: bool) -> None:
     and asks first.
     """
     if show:
-        print_line(folder.read_addresses(foreman.FOLDER).rstrip())
+        _print_lines(folder.read_addresses(foreman.FOLDER))
         return
     settings = context.settings
     if context.config_file:
@@ -35,9 +35,14 @@ def run(context: Context, show: bool, yes: bool) -> None:
     sys.exit(foreman.run(settings, partial(_confirm, yes=yes), file=context.config_file))
 
 
+def _print_lines(text: str) -> None:
+    for line in text.splitlines():
+        print_line(line)
+
+
 def _confirm(text: str, *, yes: bool) -> None:
     """Show what the run will touch. Raise click.Abort unless somebody agrees."""
-    print_line(text.rstrip())
+    _print_lines(text)
     if yes:
         return
     if not sys.stdin.isatty():

@@ -4,6 +4,7 @@ docs/beside-vmpooler.md describes it for operators.
 """
 
 import os
+import textwrap
 from collections.abc import Iterator, Mapping, MutableMapping
 from pathlib import Path
 
@@ -22,6 +23,10 @@ FEATURES = {
     "HEALTH_CHECK_INTERVAL": "60",
 }
 """What is switched on where no configuration is named: without it there would be nothing to see."""
+
+
+WIDTH = 80
+INDENT = " " * 11
 
 
 class OtherFleetError(VmpoolerTasksError):
@@ -66,7 +71,11 @@ def refuse_other_fleet(db: Database, settings: Settings, now: float) -> None:
 def describe(db: Database, settings: Settings) -> str:
     """Return what a run with these settings will and will not touch, as lines for a terminal of 80 columns."""
     lines = _observing_lines(settings) if settings.config.observe_only else _changing_lines(settings)
-    return "".join(f"{line}\n" for line in [*_place_lines(db, settings), *lines])
+    return "".join(f"{_wrapped(line)}\n" for line in [*_place_lines(db, settings), *lines])
+
+
+def _wrapped(line: str) -> str:
+    return textwrap.fill(line, WIDTH, subsequent_indent=INDENT, break_long_words=False, break_on_hyphens=False)
 
 
 def exports(environ: Mapping[str, str]) -> dict[str, str]:
@@ -91,7 +100,7 @@ def _observing_lines(settings: Settings) -> Iterator[str]:
     yield f"           {' '.join(keys.CELERY_KEYS)}"
     yield "           vmpooler__dlq__tasks: its own failed tasks"
     yield "           vmpooler__health, unless another program wrote it in the last hour"
-    yield f"Purge      {'dry run: it reports, and removes nothing' if settings.config.purge_enabled else 'off'}"
+    yield f"A purge    {'is a dry run: it reports, and removes nothing' if settings.config.purge_enabled else 'is off'}"
     yield "It makes, moves and destroys no VM. It registers no pool and does not write"
     yield "vmpooler__config. It refuses to redrive, to delete and to request."
     yield "docs/beside-vmpooler.md: every key, and how to remove each trace."
@@ -102,7 +111,7 @@ def _changing_lines(settings: Settings) -> Iterator[str]:
     purge = "dry run" if config.is_purge_dry else "REMOVES stale entries from VMPooler's queues"
     yield "This run CHANGES data of VMPooler (observe_only: false)."
     yield f"Purge:   {purge if config.purge_enabled else 'off'}"
-    yield f"Pools:   {'it MAKES AND DESTROYS VMs (manage_pools)' if config.manage_pools else 'VMPooler manages them'}"
+    yield f"VMs:     {'it MAKES AND DESTROYS VMs (manage_pools)' if config.manage_pools else 'VMPooler manages them'}"
     yield "It writes vmpooler__config and vmpooler__health."
 
 

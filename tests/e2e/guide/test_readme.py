@@ -1,21 +1,16 @@
 """The documentation, executed: each command in it works, and what the README shows is what appears."""
 
-import os
 import re
-import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import click
 import pytest
 
-from tests.support.commands import clean_copy
 from tests.support.config_reference import reference
+from tests.support.first_minutes import START, FirstMinutes
 from tests.support.guide import Fence, fences
-from tests.support.ports import usual_ports
-from tests.support.processes import ROOT, Process, until
-from tests.support.servers import required
+from tests.support.processes import ROOT, until
 from vmpooler_tasks.cli import cli
 from vmpooler_tasks.store import keys
 
@@ -31,9 +26,6 @@ DOCUMENTS = [
 ]
 NOT_RUN = {"text", "mermaid", "yaml", "json"}
 """What is no command: pictures and files, and commands that it makes no sense to run here (`text`)."""
-START = "make run"
-SETUP_SECONDS = 600.0
-"""For pip, where CI_FULL has the virtual environment set up as well."""
 REPORTED = {"vmpooler-tasks health": {0, 1, 2}, "vmpooler-tasks doctor": {0, 1}}
 """Exit statuses that report on the system, and are no failure of the command."""
 VOLATILE = re.compile(r"…|\d+|-{3,}| {2,}")
@@ -91,87 +83,32 @@ def exit_statuses(command: str) -> set[int]:
     return {0}.union(*(found for start, found in REPORTED.items() if command.startswith(start) and "|" not in command))
 
 
-class Shell:
-    """A terminal that stays open: what one command exports, the next one sees."""
-
-    def __init__(self, folder: Path, environment: dict[str, str]) -> None:
-        self._bash = subprocess.Popen(
-            ["bash", "--norc"],
-            cwd=folder,
-            env=environment,
-            text=True,
-            encoding="utf-8",
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-        )
-
-    def type(self, command: str) -> tuple[int, str]:
-        """(exit status, what appeared)."""
-        assert self._bash.stdin is not None
-        assert self._bash.stdout is not None
-        self._bash.stdin.write(f"{{ {command}\n}} < /dev/null; printf '\\n--done--%s\\n' $?\n")
-        self._bash.stdin.flush()
-        lines: list[str] = []
-        for line in self._bash.stdout:
-            if line.startswith("--done--"):
-                return int(line.removeprefix("--done--")), "".join(lines)
-            lines.append(line)
-        raise AssertionError(f"the shell ended in {command!r}: {''.join(lines)}")
-
-    def close(self) -> None:
-        self._bash.kill()
-        self._bash.communicate()
-
-
-@dataclass(frozen=True, slots=True)
-class FirstMinutes:
-    """`make run` on a clean copy, and a second terminal there in which nothing was typed yet."""
-
-    make: Process
-    shell: Shell
-
-
-@pytest.fixture(scope="module")
-def minutes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FirstMinutes]:
-    for tool in ("redis-cli", "jq", "bash"):
-        required(tool)
-    folder = clean_copy(tmp_path_factory.mktemp("clone"), ready=not os.environ.get("CI_FULL"))
-    environment = {"PATH": os.environ["PATH"], "HOME": str(folder), "LANG": "C.UTF-8"}
-    make = Process(START.split(), folder=folder, environment=environment, log=folder / "log")
-    shell = Shell(folder, environment)
-    try:
-        with usual_ports():
-            make.start()
-            until(lambda: "Ctrl-C stops" in make.log or not make.running, "make run has set itself up", SETUP_SECONDS)
-            make.says("[*] [web] Serving").says("[*] [purge] Completed purge cycle")
-        yield FirstMinutes(make, shell)
-    finally:
-        shell.close()
-        make.stop()
-
-
 @pytest.mark.stage(name="documents")
-def test_the_first_five_minutes_of_the_readme_are_as_it_says(minutes: FirstMinutes) -> None:
+def test_the_first_five_minutes_of_the_readme_are_as_it_says(first_minutes: FirstMinutes) -> None:
     first, *rest = typed("README.md")
     assert (first.text, bool(first.shown)) == (START, True)
-    minutes.make.says("[*] [purge] Completed purge cycle").says("[*] [health] Status: HEALTHY").says("cloned in", 2)
-    until(lambda: appears(first.shown or (), minutes.make.log), lambda: f"what is shown appears: {minutes.make.log}")
+    first_minutes.make.says("[*] [purge] Completed purge cycle").says("[*] [health] Status: HEALTHY").says(
+        "cloned in", 2
+    )
+    until(
+        lambda: appears(first.shown or (), first_minutes.make.log),
+        lambda: f"what is shown appears: {first_minutes.make.log}",
+    )
     assert len(rest) > 6
     for command in rest:
-        status, printed = minutes.shell.type(command.text)
+        status, printed = first_minutes.shell.type(command.text)
         assert status == 0, f"{command.text}: {printed}"
         assert appears(command.shown or (), printed), f"{command.text} prints\n{printed}instead of {command.shown}"
-    minutes.make.says("[*] [purge][dry-run] Completed purge cycle")
+    first_minutes.make.says("[*] [purge][dry-run] Completed purge cycle")
 
 
 @pytest.mark.stage(name="documents")
 @pytest.mark.parametrize("document", [name for name in DOCUMENTS if name != "README.md"])
-def test_every_command_of_the_documents_works(minutes: FirstMinutes, document: str) -> None:
-    minutes.make.says("[*] [purge] Completed purge cycle").says("[*] [health] Status: HEALTHY")
-    minutes.shell.type(". .vmpooler-tasks/env")
+def test_every_command_of_the_documents_works(first_minutes: FirstMinutes, document: str) -> None:
+    first_minutes.make.says("[*] [purge] Completed purge cycle").says("[*] [health] Status: HEALTHY")
+    first_minutes.shell.type(". .vmpooler-tasks/env")
     for command in typed(document):
-        status, printed = minutes.shell.type(command.text)
+        status, printed = first_minutes.shell.type(command.text)
         assert status in exit_statuses(command.text), f"{document}: {command.text}: {printed}"
         assert "vmpooler-tasks: " not in printed, f"{document}: {command.text}: {printed}"
 

@@ -15,8 +15,9 @@ import pytest
 from tests.e2e.local.test_run import MAKE_YES, LocalRun, environment, nothing_left_of, started, typed
 from tests.reference import vmpooler_state
 from tests.support.commands import PROGRAM, clean_copy, reading, terminal
-from tests.support.processes import until
-from tests.support.servers import TestServer
+from tests.support.guide import fences
+from tests.support.processes import ROOT, until
+from tests.support.servers import TestServer, required
 from vmpooler_tasks.model.names import DeadLetterQueue
 from vmpooler_tasks.store import Database, keys
 
@@ -95,6 +96,16 @@ def test_it_observes_and_changes_nothing(production: Database, valkey: TestServe
         nothing_left_of(tree)
     assert "SIGKILL" not in run.log
     assert_unchanged(before, production)
+    subprocess.run(["bash", "-ec", way_back()], env=environment(REDIS_URL=valkey.url), timeout=60, check=True)
+    assert contents(production) == before
+
+
+def way_back() -> str:
+    """Return the commands of docs/beside-vmpooler.md that remove every trace."""
+    required("redis-cli")
+    text = (ROOT / "docs" / "beside-vmpooler.md").read_text(encoding="utf-8")
+    (commands,) = [fence.text for fence in fences(text) if "UNLINK" in fence.text]
+    return commands
 
 
 def assert_orders_are_dry_or_refused(run: LocalRun, url: str) -> None:
