@@ -12,8 +12,7 @@ from vmpooler_tasks.config import Settings, load_settings
 from vmpooler_tasks.config.load import NO_FILE
 from vmpooler_tasks.errors import VmpoolerTasksError
 from vmpooler_tasks.store import Database, keys
-from vmpooler_tasks.store.fleet.beats import live_beats
-from vmpooler_tasks.store.fleet.workers import live_workers
+from vmpooler_tasks.store.fleet import heartbeats
 from vmpooler_tasks.store.vmpooler import queues
 
 FEATURES = {
@@ -26,7 +25,7 @@ FEATURES = {
 
 
 WIDTH = 80
-INDENT = " " * 11
+HANGING_INDENT = " " * 11
 
 
 class OtherFleetError(VmpoolerTasksError):
@@ -58,13 +57,13 @@ def settings_beside(settings: Settings, environ: MutableMapping[str, str], file:
     return load_settings(environ, file)
 
 
-def refuse_other_fleet(db: Database, settings: Settings, now: float) -> None:
+def refuse_other_fleet(db: Database, settings: Settings) -> None:
     """Raise OtherFleetError if other workers or beats run on this Redis: they would share their tasks with this run."""
-    others = [*(worker.name for worker in live_workers(db, now)), *live_beats(db, now)]
+    others = [process.name for process in heartbeats.read_fleet(db).live]
     if settings.config.observe_only and others:
         raise OtherFleetError(
             f"{', '.join(others)}. They would take tasks of this run, and this run theirs. "
-            "If they have just been killed, start again in 30 s"
+            "If they have just been killed, start again in 15 s"
         )
 
 
@@ -75,7 +74,7 @@ def describe(db: Database, settings: Settings) -> str:
 
 
 def _wrapped(line: str) -> str:
-    return textwrap.fill(line, WIDTH, subsequent_indent=INDENT, break_long_words=False, break_on_hyphens=False)
+    return textwrap.fill(line, WIDTH, subsequent_indent=HANGING_INDENT, break_long_words=False, break_on_hyphens=False)
 
 
 def exports(environ: Mapping[str, str]) -> dict[str, str]:

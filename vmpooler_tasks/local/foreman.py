@@ -81,7 +81,7 @@ def run(settings: Settings, confirm: Confirm, *, file: Path | None = None, folde
 def _confirm(settings: Settings, address: str, confirm: Confirm) -> None:
     db = Database(address)
     db.call("PING")
-    beside.refuse_other_fleet(db, settings, time.time())
+    beside.refuse_other_fleet(db, settings)
     text = beside.describe(db, settings)
     db.close()
     confirm(text)

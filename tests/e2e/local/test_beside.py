@@ -18,8 +18,10 @@ from tests.support.commands import PROGRAM, clean_copy, reading, terminal
 from tests.support.guide import fences
 from tests.support.processes import ROOT, until
 from tests.support.servers import TestServer, required
+from vmpooler_tasks.model.fleet import Heartbeat, ProcessKind
 from vmpooler_tasks.model.names import DeadLetterQueue
 from vmpooler_tasks.store import Database, keys
+from vmpooler_tasks.store.fleet import heartbeats
 
 pytestmark = pytest.mark.slow(seconds=90)
 
@@ -85,7 +87,7 @@ def test_it_observes_and_changes_nothing(production: Database, valkey: TestServe
     before = contents(production)
     with started(clean_copy(tmp_path), MAKE_YES, REDIS_URL=valkey.url) as run:
         tree = run.tree()
-        assert "VMPooler has registered 2 pools there: centos-7-x86_64, debian-12-x86_64" in run.log
+        assert "VMPooler has registered 2 pools there: centos-7-x86_64," in run.log
         assert "This run only observes (observe_only)." in run.log
         assert "[*] [config] observe only: no key of VMPooler is changed" in run.log
         run.says("[*] [purge][dry-run] Completed purge cycle in ")
@@ -149,7 +151,9 @@ def test_your_own_configuration_counts_and_still_only_observes(
 
 def test_a_second_fleet_is_refused(production: Database, valkey: TestServer, tmp_path: Path) -> None:
     db = production
-    db.call("ZADD", keys.BEATS, time.time(), "elsewhere:1")
+    heartbeats.record(
+        db, Heartbeat(kind=ProcessKind.BEAT, name="elsewhere:1", host="elsewhere", pid=1, configuration="")
+    )
     before = contents(db)
     refused = ordered(tmp_path, valkey.url, "--yes")
     assert refused.returncode == 75
