@@ -155,6 +155,7 @@ def _enqueue_clones(target: Target, count: int) -> None:
             list(islice(candidates("b-"), 600)),
             size=min(size, count),
             max_clones=count,
+            now=now,
             leased_until=now + 3600,
             metadata={"clone": stamp, "template": POOL, "pool": POOL},
         )

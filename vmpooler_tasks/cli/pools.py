@@ -13,10 +13,13 @@ from vmpooler_tasks.clock import system_clock
 from vmpooler_tasks.errors import InvalidInputError
 from vmpooler_tasks.jobs.pools.control import Operator, OrderReport, PoolControl
 from vmpooler_tasks.jobs.pools.overview import PoolRow, overview
+from vmpooler_tasks.model.pools.state import PoolStateName
 
 WATCH_SECONDS = 2.0
-HEADINGS = ("POOL", "SIZE", "READY", "PENDING", "RUNNING", "FAILED", "LAST FAILURE")
+HEADINGS = ("POOL", "SIZE", "READY", "PENDING", "RUNNING", "FAILED/1H", "STATE", "DETAIL")
 
+EXPLAINED = (PoolStateName.STALLED, PoolStateName.SUSPENDED, PoolStateName.PAUSED, PoolStateName.DRAINING)
+"""States whose reason is shown beside the state."""
 
 HINDERED = 1
 """Exit status of `retry` if something hinders the clone."""
@@ -31,7 +34,7 @@ HINDERED = 1
 @options.as_json
 @click.pass_context
 def pools(invoked: click.Context, watch: bool, as_json: bool) -> None:
-    """Show the state of each pool: its size, its VMs by queue, and how many failed in the last hour.
+    """Show the state of each pool: its size, its VMs by queue, how many failed in the last hour, and why it lacks VMs.
 
     With --json also the VMs that are being cloned or wait for their destruction, and the provider.
     """
@@ -62,15 +65,45 @@ def _show(rows: list[PoolRow]) -> None:
         return
     print_table(
         HEADINGS,
-        [(row.pool, row.size, row.ready, row.pending, row.running, row.failures, row.last_failure) for row in rows],
-        numbers=HEADINGS[1:-1],
+        [
+            (row.pool, row.size, row.ready, row.pending, row.running, row.failures, _state(row), _detail(row))
+            for row in rows
+        ],
+        numbers=HEADINGS[1:-2],
+        below=(("STATE",), ("DETAIL",)),
     )
-    suspended = {row.provider: row.provider_closed_until for row in rows if row.provider_closed_until}
-    for provider, until in suspended.items():
-        print_line(f"! provider {provider} is suspended {_how_long(until)}: it failed repeatedly, or hung", "yellow")
-    for row in rows:
-        if row.pool_closed_until:
-            print_line(f"! {row.pool} is suspended {_how_long(row.pool_closed_until)}: {row.last_failure}", "yellow")
+
+
+def _state(row: PoolRow) -> str:
+    """Return the state in words; times as how long ago, or how long still."""
+    match row.state:
+        case PoolStateName.FULL:
+            return "full"
+        case PoolStateName.SHORT:
+            return row.why
+        case PoolStateName.EMPTY:
+            return f"empty: {row.why}"
+        case PoolStateName.SUSPENDED:
+            return f"suspended {_how_long(row.until or 0)}"
+        case PoolStateName.STALLED:
+            since = f" for {_ago(row.since)}" if row.since else ""
+            return f"short by {row.size - row.ready}, not moving{since}"
+        case _:
+            return f"{row.state} for {_ago(row.since)}" if row.since else str(row.state)
+
+
+def _detail(row: PoolRow) -> str:
+    """Return why the pool is in this state, or the last error, which may have been fixed since."""
+    age_of_error = f" ({_ago(row.last_error_at)} ago)" if row.last_error_at else ""
+    if row.state in EXPLAINED:
+        return row.why + (age_of_error if "Last error: " in row.why else "")
+    if row.last_error_at and system_clock() - row.last_error_at <= row.failures_seconds:
+        return f"last error, {_ago(row.last_error_at)} ago: {row.last_error}"
+    return f"last error: {row.last_failure}" if row.last_failure else ""
+
+
+def _ago(epoch: float | None) -> str:
+    return age(system_clock() - (epoch or 0))
 
 
 def _how_long(until: float) -> str:

@@ -119,6 +119,9 @@ TEMPLATES = b"vmpooler_tasks__templates"
 CLONE_TARGETS = b"vmpooler_tasks__clone_targets"
 """Hash: pool → clone target of its last inspection ('' for none); a change allows a suspended pool one trial."""
 
+MOVED = b"vmpooler_tasks__moved"
+"""Hash: pool → epoch at which it last had all its VMs, or at which a clone of it started."""
+
 PAUSED = b"vmpooler_tasks__paused"
 """Hash: pool → JSON of its pause: `state` (paused, draining), `since`, `who`, `why`."""
 

@@ -16,7 +16,8 @@ from vmpooler_tasks.store import keys
 from vmpooler_tasks.store.keys import POOL_SLOTS
 
 OTHER = "debian-12"
-HEADINGS = ["POOL", "SIZE", "READY", "PENDING", "RUNNING", "FAILED", "LAST FAILURE"]
+HEADINGS = ["POOL", "SIZE", "READY", "PENDING", "RUNNING", "FAILED/1H", "STATE", "DETAIL"]
+NOBODY = "no beat is alive; no worker takes vmpooler.check and vmpooler.clone"
 NOWHERE = "redis://127.0.0.1:1/0"
 
 
@@ -46,14 +47,18 @@ def test_a_table_shows_how_each_pool_stands(pools: CommandLine) -> None:
     assert (result.status, result.err) == (0, "")
     heading, _, first, second = result.out.splitlines()
     assert re.split(r"  +", heading) == HEADINGS
-    assert re.split(r"  +", first) == [POOL, "5", "1", "2", "3", "2", "no space on the datastore"]
-    assert second.split() == [OTHER, "7", "0", "0", "0", "0"]
+    assert re.split(r"  +", first) == [POOL, "5", "1", "2", "3", "2", "short by 4, not moving", NOBODY]
+    assert re.split(r"  +", second) == [OTHER, "7", "0", "0", "0", "0", "short by 7, not moving", NOBODY]
 
 
 def test_machines_get_the_same(pools: CommandLine) -> None:
     first, second = pools.json("pools")
     assert first == {
         "pool": POOL,
+        "state": "stalled",
+        "since": None,
+        "until": None,
+        "why": NOBODY,
         "size": 5,
         "ready": 1,
         "pending": 2,
@@ -61,6 +66,9 @@ def test_machines_get_the_same(pools: CommandLine) -> None:
         "running": 3,
         "completed": 4,
         "failures": 2,
+        "failures_seconds": 3600.0,
+        "last_error": "",
+        "last_error_at": None,
         "last_failure": "no space on the datastore",
         "provider": "dummy",
         "provider_closed_until": None,
@@ -69,21 +77,38 @@ def test_machines_get_the_same(pools: CommandLine) -> None:
     assert (second["pool"], second["size"], second["last_failure"]) == (OTHER, 7, "")
 
 
-def test_a_provider_that_is_left_alone_is_told_once_with_how_long(pools: CommandLine, world: World) -> None:
-    world.client.hset(keys.breaker("dummy"), mapping={"failures": 5, "open_until": world.now + 3600})
-    told = [line for line in pools("pools").out.splitlines() if line.startswith("!")]
-    assert len(told) == 1
-    assert re.fullmatch(r"! provider dummy is suspended for (59m \d+s|1h) more: it failed repeatedly, or hung", told[0])
-    world.client.hset(keys.breaker("dummy"), mapping={"open_until": world.now - 1})
-    assert pools("pools").out.splitlines()[-1] == (
-        "! provider dummy is suspended until a clone succeeds: it failed repeatedly, or hung"
+def row_of(pools: CommandLine, pool: str = POOL) -> list[str]:
+    """Return the cells of a pool's row."""
+    [row] = [line for line in pools("pools").out.splitlines() if line.startswith(pool)]
+    return re.split(r"  +", row)
+
+
+def test_a_suspended_provider_is_shown_with_how_long_and_its_last_error(pools: CommandLine, world: World) -> None:
+    error = {"failures": 5, "open_until": world.now + 3600, "error": "no route to host", "error_at": world.now - 120}
+    world.client.hset(keys.breaker("dummy"), mapping=error)
+    *_, state, detail = row_of(pools, OTHER)
+    assert re.fullmatch(r"suspended for (59m \d+s|1h) more", state)
+    assert re.fullmatch(
+        r"provider dummy failed repeatedly, or hung\. Last error: no route to host \(2m( \d+s)? ago\)", detail
     )
+    world.client.hset(keys.breaker("dummy"), mapping={"open_until": world.now - 1})
+    assert row_of(pools)[-2] == "suspended until a clone succeeds"
 
 
-def test_a_pool_that_is_left_alone_is_told_with_its_last_failure(pools: CommandLine, world: World) -> None:
-    world.client.hset(keys.pool_breaker(POOL), mapping={"failures": 5, "open_until": world.now - 1})
-    told = [line for line in pools("pools").out.splitlines() if line.startswith("!")]
-    assert told == [f"! {POOL} is suspended until a clone succeeds: no space on the datastore"]
+def test_after_a_fix_an_error_is_shown_as_the_last_one(pools: CommandLine, world: World) -> None:
+    world.client.hset(keys.POOL_SIZES, POOL, "1")
+    error = {"error": "template not found", "error_at": world.now - 120}
+    world.client.hset(keys.pool_breaker(POOL), mapping=error)
+    *_, state, detail = row_of(pools)
+    assert state == "full"
+    assert re.fullmatch(r"last error, 2m( \d+s)? ago: template not found", detail)
+
+
+def test_a_paused_pool_is_shown_with_who_and_why(pools: CommandLine) -> None:
+    pools("pools", "drain", POOL, "--why", "new disks")
+    *_, state, detail = row_of(pools)
+    assert re.fullmatch(r"draining for \d+s", state)
+    assert re.fullmatch(r"by \S+: new disks", detail)
 
 
 def test_without_any_pool_it_says_so(run: CommandLine) -> None:
@@ -97,13 +122,14 @@ def test_beside_a_vmpooler_its_registered_pools_are_shown(run: CommandLine, worl
     world.client.sadd(keys.POOLS, "theirs")
     world.client.hset(keys.pool("theirs"), "size", "9")
     *_, row = run("pools").out.splitlines()
-    assert row.split()[:2] == ["theirs", "9"]
+    assert re.split(r"  +", row)[:2] == ["theirs", "9"]
+    assert re.split(r"  +", row)[-1] == "empty: short by 9"
 
 
 def test_it_fits_a_terminal_of_eighty_columns(pools: CommandLine) -> None:
     shown = re.sub(r"\x1b\[[0-9;]*m", "", pools.on_terminal("pools", columns=80).out).splitlines()
     assert max(map(len, shown)) <= 80
-    assert "no space" in "".join(shown)
+    assert "no beat is alive" in "".join(shown)
 
 
 def test_text_from_redis_cannot_forge_a_line(run: CommandLine, world: World) -> None:

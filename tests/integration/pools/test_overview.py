@@ -11,7 +11,10 @@ from tests.support.servers import TestServer
 from tests.support.world import NOW, POOL
 from vmpooler_tasks.jobs.pools.overview import PoolRow, overview
 from vmpooler_tasks.model.names import DeadLetterQueue, Queue
+from vmpooler_tasks.model.pools.pause import Pause, PauseState
+from vmpooler_tasks.model.pools.state import PoolStateName
 from vmpooler_tasks.store import Database, keys
+from vmpooler_tasks.store.pools import pauses, views
 
 pytestmark = pytest.mark.both_servers
 
@@ -35,6 +38,10 @@ def failed(world: PoolWorld, age: float, message: str, queue: str = "clone", **f
 def test_an_empty_pool_is_a_row_of_zeros(world: PoolWorld) -> None:
     assert rows(world)[POOL] == PoolRow(
         pool=POOL,
+        state=PoolStateName.STALLED,
+        since=None,
+        until=None,
+        why="no beat is alive; no worker takes vmpooler.check and vmpooler.clone",
         size=5,
         ready=0,
         pending=0,
@@ -42,7 +49,10 @@ def test_an_empty_pool_is_a_row_of_zeros(world: PoolWorld) -> None:
         running=0,
         completed=0,
         failures=0,
+        failures_seconds=3600,
         last_failure="",
+        last_error="",
+        last_error_at=None,
         provider="scripted",
         provider_closed_until=None,
         pool_closed_until=None,
@@ -110,6 +120,46 @@ def test_a_suspended_pool_is_shown_by_itself(world: PoolWorld) -> None:
     assert {row.provider_closed_until for row in rows(world).values()} == {None}
 
 
+def test_a_suspended_pool_shows_its_last_error_and_when_it_was(world: PoolWorld) -> None:
+    error = {"failures": 5, "open_until": NOW + 30, "error": "template not found", "error_at": NOW - 12}
+    world.client.hset(keys.pool_breaker(POOL), mapping=error)
+    found = rows(world)[POOL]
+    why = "its clones failed with permanent errors. Last error: template not found"
+    assert (found.state, found.until, found.why) == (PoolStateName.SUSPENDED, NOW + 30, why)
+    assert (found.last_error, found.last_error_at) == ("template not found", NOW - 12)
+    world.now += 30 + 31  # nobody has tried it since: it is not suspended any more
+    assert rows(world)[POOL].state is PoolStateName.STALLED
+
+
+def test_a_paused_pool_shows_who_paused_it_and_why(world: PoolWorld) -> None:
+    given = Pause(state=PauseState.DRAINING, since=NOW - 5, who="olga@host", why="new disks")
+    pauses.pause(world.db, POOL, given, {"action": "drain"})
+    found = rows(world)[POOL]
+    assert (found.state, found.since, found.why) == (PoolStateName.DRAINING, NOW - 5, "by olga@host: new disks")
+    world.config = {"manage_pools": False}
+    assert rows(world)[POOL].state is PoolStateName.EMPTY, "VMPooler's manager knows no pause"
+
+
+def test_a_pool_moves_while_it_is_full_or_starts_clones(world: PoolWorld) -> None:
+    def moved() -> dict[str, float]:
+        return dict(views.read_progress(world.db).moved)
+
+    world.config = {"task_limit": 1}
+    assert moved() == {}
+    [vm] = world.clones()
+    assert moved() == {POOL: NOW}
+    world.now += 60
+    world.inspect()
+    assert moved() == {POOL: NOW}, "its slot is used, so it starts nothing"
+    world.clone(vm)
+    assert moved() == {POOL: NOW + 60}, "a VM became ready"
+    for number in range(4):
+        world.ready_vm(f"pooler-{number}")
+    world.now += 60
+    world.inspect()
+    assert moved() == {POOL: NOW + 120}, "it is full"
+
+
 def test_without_configured_pools_the_registered_pools_are_shown(world: PoolWorld) -> None:
     world.pools = []
     world.client.sadd(keys.POOLS, "b", "a")
@@ -143,7 +193,7 @@ def test_the_round_trips_do_not_depend_on_pools_and_dead_letters(world: PoolWorl
     members = [f'{{"vm":"vm-{n}","pool":"pool-{n % 200}","error_message":"full"}}' for n in range(10_000)]
     world.client.zadd(keys.dead_letters(DeadLetterQueue.CLONE), dict.fromkeys(members, NOW - 60))
     assert round_trips(world, server) == few
-    assert few <= 3
+    assert few <= 4
 
 
 def test_without_any_pool_there_is_no_row(world: PoolWorld) -> None:
@@ -163,6 +213,10 @@ def test_the_overview_changes_nothing(world: PoolWorld) -> None:
 def test_the_json_of_a_row_is_what_it_shows(world: PoolWorld) -> None:
     assert rows(world)[OTHER].as_json() == {
         "pool": OTHER,
+        "state": "stalled",
+        "since": None,
+        "until": None,
+        "why": "no beat is alive; no worker takes vmpooler.check and vmpooler.clone",
         "size": 2,
         "ready": 0,
         "pending": 0,
@@ -170,7 +224,10 @@ def test_the_json_of_a_row_is_what_it_shows(world: PoolWorld) -> None:
         "running": 0,
         "completed": 0,
         "failures": 0,
+        "failures_seconds": 3600.0,
         "last_failure": "",
+        "last_error": "",
+        "last_error_at": None,
         "provider": "scripted",
         "provider_closed_until": None,
         "pool_closed_until": None,

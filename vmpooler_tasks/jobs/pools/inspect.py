@@ -292,6 +292,7 @@ def _replenish(context: PoolContext, pool: Pool, view: PoolView) -> Iterator[Wor
         list(islice(candidates(config.prefix), count)),
         size=target,
         max_clones=config.task_limit,
+        now=now,
         leased_until=planned_until(context.settings, now),
         metadata=first_metadata(context.settings, pool, now),
     )

@@ -5,23 +5,35 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from vmpooler_tasks.config import Settings
-from vmpooler_tasks.model.names import Queue
+from vmpooler_tasks.model.names import WORK_QUEUES, Queue
+from vmpooler_tasks.model.pools.lifecycle import MINUTE
+from vmpooler_tasks.model.pools.state import PoolFacts, PoolStateName, state_of
+from vmpooler_tasks.model.pools.suspension import LastError
 from vmpooler_tasks.store import Database
 from vmpooler_tasks.store.deadletters import recent_failures
 from vmpooler_tasks.store.deadletters.recent_failures import PoolFailures
 from vmpooler_tasks.store.health import snapshot
-from vmpooler_tasks.store.health.snapshot import Snapshot
+from vmpooler_tasks.store.health.snapshot import PoolSnapshot, Snapshot
 from vmpooler_tasks.store.pools import clones as clones_in_flight
+from vmpooler_tasks.store.pools import views
+from vmpooler_tasks.store.pools.breakers import is_suspended
+from vmpooler_tasks.store.pools.views import Progress
 
 RECENT_SECONDS = 3600.0
 """A failure counts as recent for this long."""
+
+CLONE_QUEUE, CHECK_QUEUE, *_ = WORK_QUEUES
 
 NO_FAILURES = PoolFailures(0, "")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PoolRow:
-    """One pool. `cloning` counts the pending VMs that are being cloned, `failures` its dead letters of the last hour.
+    """One pool. `cloning` counts the pending VMs that are being cloned.
+
+    `state`, `since`, `until` and `why` are those of `PoolState`. `failures` counts its dead letters of the last
+    `failures_seconds`, `last_failure` is the newest of them. `last_error` is what the circuit breaker counted last for
+    the pool or its provider, at the epoch `last_error_at`: it may have been fixed since.
 
     `provider_closed_until`: epoch until which the circuit breaker suspends its provider, after failures.
     `pool_closed_until`: the same for the pool itself, after clones that failed permanently. In the past: until a clone
@@ -29,6 +41,10 @@ class PoolRow:
     """
 
     pool: str
+    state: PoolStateName
+    since: float | None
+    until: float | None
+    why: str
     size: int
     ready: int
     pending: int
@@ -36,7 +52,10 @@ class PoolRow:
     running: int
     completed: int
     failures: int
+    failures_seconds: float
     last_failure: str
+    last_error: str
+    last_error_at: float | None
     provider: str
     provider_closed_until: float | None
     pool_closed_until: float | None
@@ -63,24 +82,92 @@ def overview(
     )
     clones = clones_in_flight.count_by_pool(db)
     failures = recent_failures.count_by_pool(db, since=now - RECENT_SECONDS, now=now)
-    rows = [_row(settings, found, name, clones.get(name, 0), failures.get(name, NO_FAILURES)) for name in found.pools]
+    reader = _RowReader(settings, found, views.read_progress(db), now)
+    rows = [reader.row(name, clones.get(name, 0), failures.get(name, NO_FAILURES)) for name in found.pools]
     return found, rows
 
 
-def _row(settings: Settings, found: Snapshot, name: str, clones: int, failures: PoolFailures) -> PoolRow:
-    pool, state = settings.pool(name), found.pools[name]
-    provider = settings.provider_of(pool) if pool else ""
-    return PoolRow(
-        pool=name,
-        size=state.size(pool.size if pool else None),
-        ready=state.vms.get(Queue.READY, 0),
-        pending=state.vms.get(Queue.PENDING, 0),
-        cloning=clones,
-        running=state.vms.get(Queue.RUNNING, 0),
-        completed=state.vms.get(Queue.COMPLETED, 0),
-        failures=failures.count,
-        last_failure=failures.last_message,
-        provider=provider,
-        provider_closed_until=found.suspended_until.get(provider),
-        pool_closed_until=state.suspended_until,
-    )
+@dataclass(frozen=True, slots=True)
+class _RowReader:
+    """Makes the rows of one moment."""
+
+    settings: Settings
+    found: Snapshot
+    progress: Progress
+    now: float
+
+    def row(self, name: str, clones: int, failures: PoolFailures) -> PoolRow:
+        pool, state = self.settings.pool(name), self.found.pools[name]
+        provider = self.settings.provider_of(pool) if pool else ""
+        error = self._last_error(state, provider, failures)
+        facts = self._facts(name, provider, clones, error.text if error else failures.last_message)
+        current = state_of(facts, self.now)
+        return PoolRow(
+            pool=name,
+            state=current.name,
+            since=current.since,
+            until=current.until,
+            why=current.why,
+            size=facts.size,
+            ready=facts.ready,
+            pending=facts.pending,
+            cloning=clones,
+            running=state.vms.get(Queue.RUNNING, 0),
+            completed=state.vms.get(Queue.COMPLETED, 0),
+            failures=failures.count,
+            failures_seconds=RECENT_SECONDS,
+            last_failure=failures.last_message,
+            last_error=error.text if error else "",
+            last_error_at=error.at if error else None,
+            provider=provider,
+            provider_closed_until=self.found.suspended_until.get(provider),
+            pool_closed_until=state.suspended_until,
+        )
+
+    def _last_error(self, state: PoolSnapshot, provider: str, failures: PoolFailures) -> LastError | None:
+        """Return the newest error of the pool; its provider's if it is suspended, or if VMs of the pool failed."""
+        of_provider = self.found.last_errors.get(provider)
+        if not failures.count and self.found.suspended_until.get(provider) is None:
+            of_provider = None
+        known = [error for error in (state.last_error, of_provider) if error]
+        return max(known, key=lambda error: error.at, default=None)
+
+    def _facts(self, name: str, provider: str, clones: int, last_error: str) -> PoolFacts:
+        pool, state, config = self.settings.pool(name), self.found.pools[name], self.settings.config
+        is_ours = config.manage_pools and pool is not None
+        until, by = self._suspension(state, provider) if is_ours else (None, "")
+        slots_are_used = self.progress.clones_in_flight >= config.task_limit
+        return PoolFacts(
+            size=state.size(pool.size if pool else None),
+            ready=state.vms.get(Queue.READY, 0),
+            pending=state.vms.get(Queue.PENDING, 0),
+            cloning=clones,
+            pause=state.pause if is_ours else None,
+            suspended_until=until,
+            suspended_by=by,
+            moved=self.progress.moved.get(name) if is_ours else None,
+            last_error=last_error,
+            obstacles=self._obstacles() if is_ours else (),
+            waits_for=f"no slot is free: task_limit ({config.task_limit}) is reached" if slots_are_used else "",
+            clone_seconds=MINUTE * ((pool and pool.timeout) or config.timeout),
+        )
+
+    def _suspension(self, state: PoolSnapshot, provider: str) -> tuple[float | None, str]:
+        """Return until when the pool or its provider is suspended, and why; the later of both."""
+        seconds = self.settings.config.breaker_seconds
+        both = (
+            (state.suspended_until, "its clones failed with permanent errors"),
+            (self.found.suspended_until.get(provider), f"provider {provider} failed repeatedly, or hung"),
+        )
+        lasting = [(until, by) for until, by in both if until is not None and is_suspended(until, self.now, seconds)]
+        return max(lasting, default=(None, ""))
+
+    def _obstacles(self) -> tuple[str, ...]:
+        """Return what keeps clones from starting in any pool."""
+        fleet = self.found.fleet
+        missing = [queue for queue in (CHECK_QUEUE, CLONE_QUEUE) if fleet.is_queue_missing(queue)]
+        return (
+            *(["another pool manager is at work on this Redis"] if self.progress.sightings else []),
+            *(["no beat is alive"] if fleet.is_beat_missing() else []),
+            *([f"no worker takes {' and '.join(missing)}"] if missing else []),
+        )

@@ -88,6 +88,7 @@ def start(
     *,
     size: int,
     max_clones: int,
+    now: float,
     leased_until: float,
     metadata: Mapping[str, Any],
 ) -> StartedClones:
@@ -98,9 +99,9 @@ def start(
     slots = keys.POOL_SLOTS
     vms, ready, pending = db.run(
         "pools/start_clones",
-        [keys.queue(Queue.PENDING, pool), keys.queue(Queue.READY, pool), *slots, keys.PAUSED],
+        [keys.queue(Queue.PENDING, pool), keys.queue(Queue.READY, pool), *slots, keys.PAUSED, keys.MOVED],
         [
-            *(pool, size, max_clones, repr(leased_until), keys.VM_PREFIX, keys.WORK_PREFIX),
+            *(pool, size, max_clones, repr(leased_until), keys.VM_PREFIX, keys.WORK_PREFIX, repr(now)),
             *counted_words(metadata),
             *names,
         ],

@@ -20,5 +20,9 @@ def correct_counters(db: Database) -> bool:
 
 def recent_sightings(db: Database) -> int:
     """Return how often another manager was seen lately; 0 if it was a single counter that was left behind."""
-    sightings = leading_number(db.call("GET", keys.OTHER_MANAGER))
+    return significant(leading_number(db.call("GET", keys.OTHER_MANAGER)))
+
+
+def significant(sightings: int) -> int:
+    """Return the sightings, or 0 if they are too few to prove another manager."""
     return sightings if sightings >= MIN_SIGHTINGS else 0

@@ -5,12 +5,15 @@ from dataclasses import dataclass
 
 from vmpooler_tasks.model.names import Queue, readable
 from vmpooler_tasks.model.pools.pause import Pause
+from vmpooler_tasks.model.timestamps import parse_time
 from vmpooler_tasks.store import keys
 from vmpooler_tasks.store.pools.breakers import CallKind
+from vmpooler_tasks.store.pools.other_manager import significant
 from vmpooler_tasks.store.pools.overrides import Orders, add_order_commands, parse_orders
 from vmpooler_tasks.store.pools.pauses import parse_pause
 from vmpooler_tasks.store.redis.connection import Database
-from vmpooler_tasks.store.redis.numbers import finite
+from vmpooler_tasks.store.redis.numbers import finite, leading_number
+from vmpooler_tasks.store.redis.reads import Reads
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +56,37 @@ def read_view(db: Database, pool: str, provider: str) -> PoolView:
 
 def _epoch(raw: bytes | None) -> float | None:
     return None if raw is None else finite(readable(raw))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """When each pool moved last (an epoch), how many clones are in flight for pools, and sightings of another manager.
+
+    A pool moves when it has all its VMs, a clone of it starts, or a VM of it becomes ready.
+    """
+
+    moved: Mapping[str, float]
+    clones_in_flight: int
+    sightings: int
+
+
+def read_progress(db: Database) -> Progress:
+    """Read the progress of all pools in one round trip. A key of another type counts as missing."""
+    reads = Reads()
+    reads.add("moved", "HGETALL", keys.MOVED)
+    reads.add("boots", "HGETALL", keys.LAST_BOOT)
+    reads.add("clones", "ZCARD", keys.POOL_SLOTS.key)
+    reads.add("sightings", "GET", keys.OTHER_MANAGER)
+    replies = reads.send(db)
+    moved = {readable(pool): _epoch(raw) or 0.0 for pool, raw in replies.get("moved", {}).items()}
+    for pool, raw in replies.get("boots", {}).items():
+        if time := parse_time(raw):
+            moved[readable(pool)] = max(moved.get(readable(pool), 0.0), time.timestamp())
+    return Progress(
+        moved=moved,
+        clones_in_flight=replies.get("clones", 0),
+        sightings=significant(leading_number(replies.get("sightings"))),
+    )
 
 
 def flag_empty(db: Database, pool: str, *, empty: bool) -> bool:
