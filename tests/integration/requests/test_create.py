@@ -14,7 +14,9 @@ from vmpooler_tasks.jobs.requests import create as job
 from vmpooler_tasks.jobs.requests import fulfil
 from vmpooler_tasks.jobs.requests.history import read_history, read_open_histories
 from vmpooler_tasks.model.names import Queue
+from vmpooler_tasks.model.pools.pause import Pause, PauseState
 from vmpooler_tasks.store import Database, keys
+from vmpooler_tasks.store.pools import pauses
 
 OTHER = "debian-12"
 
@@ -55,6 +57,15 @@ def spread(world: PoolWorld, count: int, *, seed: int = 1) -> dict[str, int]:
 def test_a_pool_is_found_by_its_name_or_an_alias(world: PoolWorld, name: str, meant: str) -> None:
     request_id = submit(world, (name, 3))
     assert world.client.hget(f"vmpooler__odrequest__{request_id}", "requested").decode() == f"{name}:{meant}:3"
+
+
+def test_a_paused_pool_is_left_out_of_an_alias_that_has_another(world: PoolWorld) -> None:
+    paused = Pause(state=PauseState.PAUSED, since=NOW, who="olga", why="")
+    pauses.pause(world.db, POOL, paused, {"action": "pause"})
+    assert spread(world, 20) == {OTHER: 20}
+    assert submit(world, ("centos", 1)), "its only pool: the request waits"
+    pauses.pause(world.db, OTHER, paused, {"action": "pause"})
+    assert set(spread(world, 20)) == {POOL, OTHER}
 
 
 def weighted(world: PoolWorld, weights: dict[str, float]) -> None:

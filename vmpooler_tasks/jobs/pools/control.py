@@ -3,7 +3,6 @@
 Each order is one atomic step with its entry in the audit. The workers see it at their next step.
 """
 
-import difflib
 import logging
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from typing import Any
 from vmpooler_tasks.clock import Clock
 from vmpooler_tasks.config import Pool, Settings
 from vmpooler_tasks.errors import InvalidInputError, ManagerOffError
+from vmpooler_tasks.jobs.deadletters.names import pools_named, suggestion
 from vmpooler_tasks.model.names import Queue, on_one_line
 from vmpooler_tasks.model.pools.pause import Pause, PauseState, PoolAction
 from vmpooler_tasks.model.pools.results import TrialResult
@@ -78,17 +78,17 @@ class PoolControl:
         for name in names:
             if self._settings.pool(name) or name in paused:
                 found.append(name)
-            elif of_alias := [pool.name for pool in configured if name in pool.alias]:
+            elif of_alias := pools_named(self._settings, name):
                 found += of_alias
             else:
-                raise InvalidInputError(f"no pool {name!r}{_hint(name, known)}")
+                raise InvalidInputError(f"no pool {name!r}{suggestion(name, known)}")
         return list(dict.fromkeys(found))
 
     def find_provider(self, name: str) -> str:
         """Return the name of a provider. Raise InvalidInputError if no pool uses it."""
         known = sorted({self._settings.provider_of(pool) for pool in self._settings.pools})
         if name not in known:
-            raise InvalidInputError(f"no provider {name!r}{_hint(name, known)}")
+            raise InvalidInputError(f"no provider {name!r}{suggestion(name, known)}")
         return name
 
     def pause(self, pool: str) -> OrderReport:
@@ -212,8 +212,3 @@ def _by(pause: Pause | None) -> str:
     if pause is None:
         return ""
     return f"by {pause.who} since {iso_utc(pause.since)}{f': {pause.why}' if pause.why else ''}"
-
-
-def _hint(name: str, known: Sequence[str]) -> str:
-    near = difflib.get_close_matches(name, known, n=1)
-    return f"; did you mean {near[0]}?" if near else f"; there are {', '.join(known) or 'none'}"

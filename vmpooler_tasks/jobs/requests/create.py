@@ -2,7 +2,7 @@
 
 import random
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 
 from vmpooler_tasks.config import Settings
 from vmpooler_tasks.errors import InvalidInputError
@@ -10,6 +10,7 @@ from vmpooler_tasks.jobs.deadletters.names import known_pools, pools_named, sugg
 from vmpooler_tasks.jobs.requests.fulfil import refusal
 from vmpooler_tasks.model.requests import Wanted, draw_pools
 from vmpooler_tasks.store import Database
+from vmpooler_tasks.store.pools import pauses
 from vmpooler_tasks.store.pools.overrides import read_clone_targets
 from vmpooler_tasks.store.requests import fulfilment
 
@@ -26,11 +27,11 @@ def create(
 ) -> str:
     """Create a request for (pool or alias, count)…, and return its id. Raise InvalidInputError if it is refused.
 
-    The VMs of an alias are spread over its pools. `dice` draws their pools.
+    The VMs of an alias are spread over its pools that are not paused, if it has any. `dice` draws their pools.
     """
     settings.refuse_if_observing("a request for VMs")
-    targets = read_clone_targets(db)
-    choices = [(name, count, *_choices(settings, name, targets)) for name, count in requested]
+    targets, paused = read_clone_targets(db), pauses.read_paused(db) if settings.config.manage_pools else {}
+    choices = [(name, count, *_choices(settings, name, targets, paused)) for name, count in requested]
     if why := refusal(settings, [Wanted(name, pools[0], count) for name, count, pools, _ in choices]):
         raise InvalidInputError(why)
     wanted = [
@@ -43,7 +44,9 @@ def create(
     return request_id
 
 
-def _choices(settings: Settings, name: str, overrides: Mapping[str, str]) -> tuple[Sequence[str], Mapping[str, float]]:
+def _choices(
+    settings: Settings, name: str, overrides: Mapping[str, str], paused: Container[str]
+) -> tuple[Sequence[str], Mapping[str, float]]:
     """Return the pools of a name, and the weights of their clone targets. A clone target without a weight has none.
 
     `overrides` maps pools to the clone targets that were set through the API. Raise InvalidInputError for a name that
@@ -52,6 +55,7 @@ def _choices(settings: Settings, name: str, overrides: Mapping[str, str]) -> tup
     pools = pools_named(settings, name)
     if not pools:
         raise InvalidInputError(f"there is no pool {name!r}{suggestion(name, known_pools(settings, None))}")
+    pools = [pool for pool in pools if pool not in paused] or pools
     weights = settings.config.backend_weight
     targets = {pool: overrides.get(pool) or settings.clone_target_of(pool) for pool in pools}
     return pools, {pool: weights[target] for pool, target in targets.items() if target in weights}

@@ -16,7 +16,7 @@ from vmpooler_tasks.model.requests import (
     waits_for,
 )
 from vmpooler_tasks.store import Database, keys
-from vmpooler_tasks.store.pools import breakers
+from vmpooler_tasks.store.pools import breakers, pauses
 from vmpooler_tasks.store.requests.listing import (
     ALL_LISTS,
     OPEN_LISTS,
@@ -180,5 +180,7 @@ def _obstacles(db: Database, settings: Settings, now: float) -> Obstacles:
         for pool in settings.pools
         if (provider := settings.provider_of(pool)) in providers
     }
+    if settings.config.manage_pools:
+        by_pool |= {pool: pause.text(pool) for pool, pause in pauses.read_paused(db).items()}
     max_clones = settings.config.ondemand_clone_limit
     return Obstacles(by_pool=by_pool, has_free_slots=count_clones(db) < max_clones, max_clones=max_clones)
