@@ -4,6 +4,7 @@ import { test } from "node:test";
 
 import { newOnes, Arrivals } from "../../vmpooler_tasks/web/static/js/deadletters/arrivals.js";
 import { tilesOf } from "../../vmpooler_tasks/web/static/js/fleet/tiles.js";
+import { shortTask, subjectText } from "../../vmpooler_tasks/web/static/js/fleet/words.js";
 import { sectionOf } from "../../vmpooler_tasks/web/static/js/health/links.js";
 import { pauseAfter } from "../../vmpooler_tasks/web/static/js/poll.js";
 import { stateOf } from "../../vmpooler_tasks/web/static/js/pools/state.js";
@@ -106,12 +107,22 @@ const OVERVIEW = {
   health: { status: "healthy", last_check: null, reasons: [] },
   pools: [],
   dlq: { clone: 3, tasks: 1 },
-  workers: [{ name: "w1", queues: ["vmpooler.maintenance", "other"] }],
+  workers: [
+    {
+      name: "w1",
+      host: "h1",
+      queues: ["vmpooler.maintenance", "other"],
+      tasks: [{ name: "vmpooler_tasks.redrive", id: "1", subject: {}, since: NOW }],
+    },
+  ],
   beats: ["b1", "b2"],
   messages: { "vmpooler.clone": 2, "vmpooler.check": 5 },
   unacknowledged: 1,
   purge: { started: null, finished: null, failure: null },
   features: { dlq: true, purge: true, purge_dry_run: false, health: true, manage_pools: false },
+  open_requests: 0,
+  version: "1",
+  flower: null,
   revision: "1",
 };
 
@@ -123,18 +134,25 @@ function tile(changes, title) {
 }
 
 test("tiles name who is missing", () => {
-  assert.deepEqual(tile({}, "Workers").lines, ["w1: maintenance, other"]);
+  assert.deepEqual(tile({}, "Workers").lines, ["1 task running"]);
   const managed = tile({ features: { ...OVERVIEW.features, manage_pools: true } }, "Workers");
-  assert.equal(managed.tone, "warn");
+  assert.equal(managed.tone, "bad");
   assert.equal(managed.lines[0], "No worker serves vmpooler.check, vmpooler.clone, vmpooler.destroy.");
   assert.equal(tile({ workers: [] }, "Workers").tone, "bad");
   assert.equal(tile({ beats: [] }, "Beat").tone, "bad");
 });
 
+test("a running task names its VM, pool and request", () => {
+  assert.equal(subjectText({ vm: "v", pool: "p", request_id: "7c9e6679-7425" }), "v of p, for request 7c9e6679");
+  assert.equal(subjectText({ pool: "p" }), "p");
+  assert.equal(subjectText({}), "");
+  assert.equal(shortTask("vmpooler_tasks.clone_vm"), "clone_vm");
+});
+
 test("waiting tasks are summed, the longest queue first", () => {
   const { value, lines } = tile({}, "Waiting tasks");
   assert.equal(value, "7");
-  assert.deepEqual(lines, ["check: 5", "clone: 2", "started, not finished: 1"]);
+  assert.deepEqual(lines, ["check: 5", "clone: 2", "taken by workers: 1"]);
 });
 
 test("the last purge is running, finished, failed or never ran", () => {

@@ -27,6 +27,7 @@ ENVIRONMENT_VARIABLES = {
         "WEB_TLS_CERTIFICATE": "tls_certificate",
         "WEB_TLS_KEY": "tls_key",
         "WEB_HOSTS": "hosts",
+        "WEB_FLOWER": "flower",
     },
     "notify": {"NOTIFY_WEB": "web", "NOTIFY_TARGETS": "targets"},
 }

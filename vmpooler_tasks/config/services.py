@@ -79,6 +79,9 @@ class WebSection(Section):
     hosts: Annotated[tuple[Text, ...], BeforeValidator(lambda v: v.split(",") if isinstance(v, str) else v)] = Field(
         (), description="host names that requests may use; default: those of loopback on loopback, else any"
     )
+    flower: Annotated[Text, NotBlank, Field(pattern=r"^https?://\S+$")] | None = Field(
+        None, description="address of Flower, for a link at the end of the page"
+    )
 
 
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")

@@ -155,6 +155,7 @@ def _list_parts(settings: Settings, url: str, pages: PageAccess) -> Iterator[Par
         # In the environment: other users can read a command line.
         "FLOWER_BASIC_AUTH": pages.login,
         **({} if settings.web.users else {"WEB_USERS": f"{USER}:operate:{pages.password}"}),
+        **({} if settings.web.flower else {"WEB_FLOWER": pages.flower}),
     }
     for name, arguments in _list_workers(settings):
         yield Part(name, (*celery, *arguments.split()), environment, ready_text=" ready.")

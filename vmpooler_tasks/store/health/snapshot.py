@@ -23,6 +23,7 @@ from vmpooler_tasks.store.redis.connection import Database
 from vmpooler_tasks.store.redis.numbers import finite, leading_number
 from vmpooler_tasks.store.redis.reads import Reads, Replies
 
+OPEN_REQUESTS = (keys.WAITING_REQUESTS, keys.PROCESSING_REQUESTS)
 COUNTED_QUEUES = (Queue.PENDING, Queue.READY, Queue.RUNNING, Queue.COMPLETED)
 
 
@@ -75,9 +76,10 @@ class Snapshot(StatusSnapshot):
 
     `suspended_until`: epoch until which the circuit breaker suspends each provider, None if it does not. `last_errors`:
     of the providers that failed. `last_ticks`: of each entry of the schedule. `refused`: the keys that are of another
-    type than expected, or may not be read.
+    type than expected, or may not be read. `open_requests`: those that wait or are being filled.
     """
 
+    open_requests: int
     dlq_errors: Mapping[str, Mapping[str, int]]
     dlq_sizes: Mapping[DeadLetterQueue, int]
     counters: Mapping[str, float]
@@ -180,6 +182,8 @@ def _add_records(reads: Reads) -> None:
     reads.add("counters", "HGETALL", keys.COUNTERS)
     reads.add("purge", "HMGET", keys.PURGE_STATE, "started", "finished", "failure")
     reads.add("schedule", "HGETALL", keys.SCHEDULE)
+    for key in OPEN_REQUESTS:
+        reads.add(key, "ZCARD", key)
     for queue in DeadLetterQueue:
         reads.add(queue, "ZCARD", keys.dead_letters(queue))
 
@@ -224,6 +228,7 @@ def _snapshot(
     return Snapshot(
         **_status(replies),
         messages=messages,
+        open_requests=sum(replies.get(key, 0) for key in OPEN_REQUESTS),
         dlq_errors=read_errors(_text(replies.get("dlq_errors")) or "{}"),
         dlq_sizes={queue: replies.get(queue) for queue in DeadLetterQueue if queue in replies},
         counters=_numbers(replies.get("counters", {})),

@@ -5,6 +5,7 @@ from typing import Any
 
 from fastapi import APIRouter
 
+from vmpooler_tasks import __version__
 from vmpooler_tasks.jobs.health.read import report_of
 from vmpooler_tasks.jobs.pools.overview import overview
 from vmpooler_tasks.model.fleet import Heartbeat
@@ -53,6 +54,9 @@ def _overview(site: Site) -> OverviewResponse:
                 "finished": found.purge_finished,
                 "failure": found.purge_failure,
             },
+            "open_requests": found.open_requests,
+            "version": __version__,
+            "flower": site.settings.web.flower,
             "features": {
                 "dlq": config.dlq_enabled,
                 "purge": config.purge_enabled,

@@ -111,7 +111,10 @@ class OverviewResponse(BaseModel):
     messages: dict[str, int] = Field(description="waiting messages by Celery queue")
     unacknowledged: int
     purge: PurgeSummary
+    open_requests: int = Field(description="on-demand requests that wait or are being filled")
     features: FeatureFlags
+    version: str
+    flower: str | None = Field(description="address of Flower, where one is configured")
     revision: str = Field(description="changes whenever dead letters are added or removed")
 
 

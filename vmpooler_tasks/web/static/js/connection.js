@@ -1,5 +1,6 @@
 /** A banner while the server, or Redis behind it, does not reply. The page is out of date then. */
 
+import { showFoundInTab, showLostInTab } from "./health/tab.js";
 import { ApiError } from "./shared/api.js";
 import { byId, el, icon, messageOf } from "./shared/dom.js";
 import { localTime, serverNow } from "./shared/format.js";
@@ -25,6 +26,7 @@ export function showLost(error, shownAt, nextAttemptMs) {
     banner = bannerOf(problem, shown);
     bannerPlace().replaceChildren(banner);
     document.body.classList.add("stale");
+    showLostInTab();
   }
   banner.lastElementChild?.replaceWith(countdown(nextAttemptMs));
 }
@@ -34,6 +36,7 @@ export function showFound() {
   if (!bannerPlace().firstElementChild) return;
   bannerPlace().replaceChildren();
   document.body.classList.remove("stale");
+  showFoundInTab();
 }
 
 /**

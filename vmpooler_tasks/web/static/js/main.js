@@ -3,8 +3,11 @@
 import { AuditSection } from "./audit/section.js";
 import { showFound, showLost } from "./connection.js";
 import { DeadLettersSection } from "./deadletters/section.js";
-import { showDeadLetterCount, showTiles, totalOf } from "./fleet/tiles.js";
+import { showFooter } from "./fleet/footer.js";
+import { showCounts, showTiles, totalOf } from "./fleet/tiles.js";
+import { WorkersSection } from "./fleet/workers.js";
 import { showHealth } from "./health/section.js";
+import { clearTab } from "./health/tab.js";
 import { Poll } from "./poll.js";
 import { PoolsSection } from "./pools/section.js";
 import { PurgeSection } from "./purge/section.js";
@@ -23,13 +26,15 @@ import { TrendsSection } from "./trends/section.js";
 
 /** Sections by view: the view "home" shows several at once. */
 const VIEWS = {
-  home: ["status", "pools", "trends"],
+  home: ["status", "pools", "workers", "trends"],
   requests: ["requests"],
   letters: ["letters"],
   purge: ["purge"],
   audit: ["audit"],
 };
 const FILTERED_VIEWS = new Set(["requests", "letters"]);
+/** Sections behind the first one of their view. */
+const SCROLLED_TO = new Set(["pools", "workers", "trends"]);
 const RETRY_MS = 3000;
 
 /** @typedef {keyof typeof VIEWS} View */
@@ -42,7 +47,8 @@ const viewOf = (section) => viewNames.find((view) => VIEWS[view].includes(sectio
 /** Create the sections. They need the session: its role decides which buttons there are. */
 const createSections = () => ({
   pools: new PoolsSection(),
-  trends: new TrendsSection(),
+  workers: new WorkersSection(),
+  trends: new TrendsSection(byId("trends-body")),
   requests: new RequestsSection(),
   deadLetters: new DeadLettersSection(),
   purge: new PurgeSection(),
@@ -65,7 +71,7 @@ class Page {
   /** @param {boolean} hasJustLoggedIn the focus was in the login form: it moves to the section */
   constructor(hasJustLoggedIn) {
     this.hasJustLoggedIn = hasJustLoggedIn;
-    show(byId("bar"), true);
+    for (const id of ["bar", "footer"]) show(byId(id), true);
     showUser(() => logOutPage());
     this.enter(currentPlace(), false);
     this.poll.start();
@@ -77,11 +83,13 @@ class Page {
     setServerTime(overview.at);
     const view = viewOf(currentPlace().section);
     const isFirst = this.#sections === null;
-    const { pools, trends, requests, deadLetters, purge, audit } = (this.#sections ??= createSections());
+    const { pools, workers, trends, requests, deadLetters, purge, audit } = (this.#sections ??= createSections());
     showHealth(overview.health, overview.features.health);
-    showDeadLetterCount(overview.dlq);
+    showCounts(overview);
+    showFooter(overview);
     showTiles(overview);
     pools.update(overview.pools);
+    workers.update(overview.workers);
     if (view === "home") trends.update(overview.health.last_check);
     requests.update(overview, view === "requests");
     deadLetters.update(overview, view === "letters");
@@ -155,7 +163,7 @@ function markCurrent(section) {
 function focusSection(section) {
   const title = document.getElementById(`${section}-title`) ?? byId("status-title");
   title.focus({ preventScroll: true });
-  if (section === "pools" || section === "trends") title.scrollIntoView();
+  if (SCROLLED_TO.has(section)) title.scrollIntoView();
   else scrollTo(0, 0);
 }
 
@@ -170,8 +178,8 @@ function logOutPage(message) {
   showFound();
   for (const dialog of document.querySelectorAll("dialog")) dialog.close();
   for (const name of viewNames) show(byId(`view-${name}`), false);
-  show(byId("bar"), false);
-  document.title = "vmpooler-tasks";
+  for (const id of ["bar", "footer"]) show(byId(id), false);
+  clearTab();
   showLogin(() => location.reload(), message);
 }
 

@@ -5,6 +5,7 @@ import { number, plural } from "../shared/format.js";
 import { reconcile } from "../shared/reconcile.js";
 import { hashOf } from "../shared/route.js";
 import { setTime, timeEl } from "../shared/times.js";
+import { shortQueue } from "./words.js";
 
 /** @import { Counts, Overview } from "../shared/types.js" */
 
@@ -46,7 +47,8 @@ export function tilesOf(overview) {
  * @returns {Tile}
  */
 function workers({ workers: found, features }) {
-  const lines = found.map((worker) => `${worker.name}: ${worker.queues.map(shortName).join(", ")}`);
+  const running = found.reduce((sum, worker) => sum + worker.tasks.length, 0);
+  const lines = [`${plural(running, "task")} running`];
   if (!found.length) {
     const effect = "No worker is running. Nothing is purged, checked or cloned.";
     return { title: "Workers", value: "None", tone: "bad", lines: [effect, HOW_TO_START] };
@@ -55,15 +57,14 @@ function workers({ workers: found, features }) {
   const needed = [...ALWAYS_NEEDED, ...(features.manage_pools ? NEEDED_FOR_POOLS : [])];
   const missing = needed.filter((queue) => !served.has(queue));
   if (missing.length) lines.unshift(`No worker serves ${missing.join(", ")}.`);
-  return { title: "Workers", value: number(found.length), tone: missing.length ? "warn" : null, lines };
+  return {
+    title: "Workers",
+    value: number(found.length),
+    tone: missing.length ? "bad" : null,
+    href: hashOf("workers"),
+    lines,
+  };
 }
-
-/**
- * The prefix is the same for all queues.
- *
- * @param {string} queue
- */
-const shortName = (queue) => queue.replace(/^vmpooler\./, "");
 
 /**
  * @param {Overview} overview
@@ -84,8 +85,8 @@ function beats({ beats: found }) {
  */
 function messages({ messages: depths, unacknowledged }) {
   const entries = Object.entries(depths).sort(([, one], [, other]) => other - one);
-  const lines = entries.map(([queue, depth]) => `${shortName(queue)}: ${number(depth)}`);
-  lines.push(`started, not finished: ${number(unacknowledged)}`);
+  const lines = [...countLines(entries.map(([queue, depth]) => [shortQueue(queue), depth]))];
+  lines.push(`taken by workers: ${number(unacknowledged)}`);
   return { title: "Waiting tasks", value: number(totalOf(depths)), tone: null, lines };
 }
 
@@ -94,7 +95,7 @@ function messages({ messages: depths, unacknowledged }) {
  * @returns {Tile}
  */
 function deadLetters({ dlq, features }) {
-  const lines = Object.entries(dlq).map(([queue, size]) => `${queue}: ${number(size)}`);
+  const lines = countLines(Object.entries(dlq));
   if (!features.dlq) lines.unshift("Switched off: failures are not recorded (dlq_enabled: false).");
   return {
     title: "Dead letters",
@@ -125,6 +126,13 @@ function purge({ purge: last, features }) {
   };
 }
 
+/**
+ * Return a line for each count that is not zero.
+ *
+ * @param {[string, number][]} counts
+ */
+const countLines = (counts) => counts.filter(([, count]) => count).map(([name, count]) => `${name}: ${number(count)}`);
+
 /** @param {Counts} counts */
 export const totalOf = (counts) => Object.values(counts).reduce((sum, count) => sum + count, 0);
 
@@ -132,8 +140,8 @@ export const totalOf = (counts) => Object.values(counts).reduce((sum, count) => 
 function create(tile) {
   const title = el("span", { text: tile.title });
   return el(
-    "section",
-    { class: "tile", "aria-label": tile.title },
+    "div",
+    { class: "tile", role: "group", "aria-label": tile.title },
     el("h2", {}, tile.href ? el("a", { href: tile.href }, title) : title),
     el("p", { class: "value" }, el("span", { class: "mark" }), el("span", { class: "words" }), timeEl(null, "age")),
     el("ul", { class: "lines" }),
@@ -168,12 +176,22 @@ function updateLine(item, [, text]) {
 }
 
 /**
- * Show the number of dead letters in the bar.
+ * Show the numbers of open requests and of dead letters in the bar.
  *
- * @param {Counts} dlq
+ * @param {Overview} overview
  */
-export function showDeadLetterCount(dlq) {
-  const node = byId("dead-letter-count");
-  setText(node, number(totalOf(dlq)));
-  node.title = plural(totalOf(dlq), "dead letter");
+export function showCounts({ open_requests: openRequests, dlq }) {
+  showCount("request-count", openRequests, "open request");
+  showCount("dead-letter-count", totalOf(dlq), "dead letter");
+}
+
+/**
+ * @param {string} id
+ * @param {number} count
+ * @param {string} what
+ */
+function showCount(id, count, what) {
+  const node = byId(id);
+  setText(node, number(count));
+  node.title = plural(count, what);
 }

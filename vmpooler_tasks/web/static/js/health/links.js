@@ -1,6 +1,6 @@
 /** The links of a health reason: to the section of this page that shows more, and to the runbook. */
 
-import { el } from "../shared/dom.js";
+import { el, safeUrl } from "../shared/dom.js";
 import { hashOf } from "../shared/route.js";
 
 /** @import { Reason } from "../shared/types.js" */
@@ -52,14 +52,4 @@ export function createLinks(reason) {
         el("span", { class: "unseen", text: ` for ${reason.code}, in a new window` }),
       ),
   ];
-}
-
-/**
- * Return an address that the server sent if it is a page, and never if it is a script.
- *
- * @param {string} address
- */
-function safeUrl(address) {
-  const url = new URL(address, location.href);
-  return ["http:", "https:"].includes(url.protocol) ? url.href : "#status";
 }

@@ -3,19 +3,22 @@
 import { announce } from "../shared/announce.js";
 import { copyButton } from "../shared/controls.js";
 import { byId, el, icon, part, setText, timeIn } from "../shared/dom.js";
+import { plural } from "../shared/format.js";
 import { reconcile } from "../shared/reconcile.js";
 import { setTime, timeEl } from "../shared/times.js";
 import { createLinks } from "./links.js";
+import { showInTab } from "./tab.js";
 
 /** @import { Health, Reason } from "../shared/types.js" */
+/** @import { TabStatus } from "./tab.js" */
 
 /** @type {Record<string, string>} */
 const STATUSES = { healthy: "Healthy", degraded: "Degraded", unhealthy: "Unhealthy" };
 /** @type {Record<string, string>} */
 const MEANINGS = {
   healthy: "Every value is within its threshold.",
-  degraded: "These problems need a fix:",
-  unhealthy: "These problems need a fix now:",
+  degraded: "Users get VMs. These problems need a fix:",
+  unhealthy: "Users may get no VM. These problems need a fix now:",
 };
 
 /** @type {Reason} */
@@ -36,29 +39,29 @@ let announced = null;
  * @param {boolean} isEnabled whether health checks run at all
  */
 export function showHealth(health, isEnabled) {
-  const status = Object.hasOwn(STATUSES, health.status) ? health.status : "unknown";
+  const status = /** @type {TabStatus} */ (Object.hasOwn(STATUSES, health.status) ? health.status : "unknown");
   const word = STATUSES[status] ?? String(health.status || "Unknown");
+  const reasons = isEnabled ? health.reasons : [CHECKS_ARE_OFF, ...health.reasons];
+  const words = reasons.length ? `${word}: ${plural(reasons.length, "problem")}` : word;
   showChip(status, word);
+  showInTab(status, words);
   const place = byId("health");
   if (place.dataset.status !== status) {
     place.dataset.status = status;
-    place.replaceChildren(...frame(status, word));
+    place.replaceChildren(...frame(status));
   }
+  setText(part(place, ".health-word"), words);
   setTime(timeIn(part(place, ".last-check")), health.last_check, "age");
   setText(part(place, ".measured"), measuredText(health));
-  const reasons = isEnabled ? health.reasons : [CHECKS_ARE_OFF, ...health.reasons];
   reconcile(part(place, ".reasons"), reasons, keyOf, createReason, updateReason);
   announceChange(status, word, health.reasons);
 }
 
 /** @param {Reason} reason */
-const keyOf = (reason) => [reason.code, reason.pool, reason.queue, reason.provider].join("/");
+const keyOf = ({ code, pool, queue, provider, host, key }) => [code, pool, queue, provider, host, key].join("/");
 
-/**
- * @param {string} status
- * @param {string} word
- */
-function frame(status, word) {
+/** @param {string} status */
+function frame(status) {
   return [
     el(
       "div",
@@ -67,7 +70,7 @@ function frame(status, word) {
       el(
         "div",
         {},
-        el("p", { class: "health-word", text: word }),
+        el("p", { class: "health-word" }),
         el("p", { class: "health-meaning", text: MEANINGS[status] ?? "" }),
       ),
       el(
@@ -85,7 +88,6 @@ function frame(status, word) {
 function measuredText(health) {
   /** @type {[number | undefined, string][]} */
   const counts = [
-    [health.dlq_total_size, "dead letters"],
     [health.stuck_vm_count, "stuck"],
     [health.orphaned_metadata_count, "orphaned"],
   ];
@@ -101,7 +103,6 @@ function measuredText(health) {
  */
 function showChip(status, word) {
   const chip = byId("status-chip");
-  document.title = `${word} · vmpooler-tasks`;
   if (chip.dataset.status === status) return;
   chip.dataset.status = status;
   chip.className = `status-chip ${status}`;

@@ -166,3 +166,13 @@ export function notice(kind, text, options = {}) {
  * @param {unknown} error
  */
 export const messageOf = (error) => (error instanceof Error ? error.message : String(error));
+
+/**
+ * Return an address that the server sent if it is a page, and never if it is a script.
+ *
+ * @param {string} address
+ */
+export function safeUrl(address) {
+  const url = new URL(address, location.href);
+  return ["http:", "https:"].includes(url.protocol) ? url.href : "#status";
+}

@@ -3,7 +3,11 @@
 import { el, setText } from "./dom.js";
 import { ago, duration, epochOf, isoTime, localTime, serverNow } from "./format.js";
 
-/** @typedef {"age" | "left" | "clock"} Display "age" and "left" (the time until then) tick; "clock" is local time */
+/**
+ * "age" (`5 s ago`), "running" (`for 5 s`) and "left" (the time until then) tick; "clock" is local time.
+ *
+ * @typedef {"age" | "running" | "left" | "clock"} Display
+ */
 
 /**
  * Return a `<time>`. Its title is the time in UTC.
@@ -43,6 +47,7 @@ export function setTime(node, value, display = "clock") {
 function writeText(node) {
   const epoch = Number(node.dataset.epoch);
   if (node.dataset.display === "age") setText(node, ago(epoch));
+  else if (node.dataset.display === "running") setText(node, `for ${duration(Math.max(0, serverNow() - epoch))}`);
   else if (node.dataset.display === "left") setText(node, duration(Math.max(0, epoch - serverNow())));
   else setText(node, localTime(epoch));
 }
@@ -51,7 +56,7 @@ function writeText(node) {
 export function startTicking() {
   setInterval(() => {
     if (document.hidden) return;
-    for (const node of document.querySelectorAll("time[data-display='age'], time[data-display='left']")) {
+    for (const node of document.querySelectorAll("time:not([data-display='clock'])")) {
       if (node instanceof HTMLTimeElement && node.dataset.epoch) writeText(node);
     }
   }, 1000);

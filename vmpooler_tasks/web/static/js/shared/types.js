@@ -24,6 +24,9 @@
  * @property {string} [pool]
  * @property {string} [queue]
  * @property {string} [provider]
+ * @property {string} [host]
+ * @property {string} [key]
+ * @property {string} [error]
  */
 
 /**
@@ -53,9 +56,17 @@
  */
 
 /**
+ * A task that a worker runs now. `subject` names what it works on: a VM, a pool, a request.
+ *
+ * @typedef {{name: string, id: string, subject: Record<string, string>, since: number}} RunningTask
+ */
+
+/**
  * @typedef {object} Worker
  * @property {string} name
+ * @property {string} host
  * @property {string[]} queues
+ * @property {RunningTask[]} tasks at most 50
  */
 
 /**
@@ -87,8 +98,41 @@
  * @property {Counts} messages by Celery queue
  * @property {number} unacknowledged
  * @property {LastPurge} purge
+ * @property {number} open_requests that wait or are being filled
  * @property {Features} features
+ * @property {string} version
+ * @property {string | null} flower an address
  * @property {string} revision another one whenever a dead letter came or went
+ */
+
+/**
+ * @typedef {object} PoolVm
+ * @property {string} vm
+ * @property {number | null} since
+ * @property {string} template
+ * @property {string} host
+ * @property {string} request
+ * @property {string} user
+ */
+
+/** @typedef {{queue: string, total: number, readable: boolean, vms: PoolVm[], left_out: number}} PoolQueue */
+
+/** @typedef {{name: string, configured: unknown, override: string | null, effective: unknown}} PoolSetting */
+
+/**
+ * @typedef {object} PoolDetails
+ * @property {Pool} state
+ * @property {string[]} aliases
+ * @property {PoolQueue[]} queues
+ * @property {PoolSetting[]} settings
+ * @property {string | null} known_template
+ * @property {boolean} reset
+ */
+
+/**
+ * What an order for a pool did.
+ *
+ * @typedef {{changed: boolean, text: string, hindered_by: string[], moved: number}} OrderReport
  */
 
 /**

@@ -1,7 +1,7 @@
 /** Line charts over time, as SVG. A chart is drawn as a whole; only its cursor moves without that. */
 
 import { el, setText, svg } from "../shared/dom.js";
-import { duration, number } from "../shared/format.js";
+import { duration, localTime, number } from "../shared/format.js";
 import { maxJoinSeconds } from "./figures.js";
 import { durationTicks, numberTicks, timeLabel, timeTicks } from "./scale.js";
 
@@ -16,9 +16,14 @@ const PIXELS_PER_TICK = 90;
 const LAST_LABEL = 16; // pixels that half of a label takes
 
 /**
- * The time axis. `x` returns where an epoch lies.
+ * The time axis. `x` returns where an epoch lies, `nearest` the index of the point that is nearest to a place.
  *
- * @typedef {{from: number, to: number, width: number, x: (at: number) => number}} Frame
+ * @typedef {object} Frame
+ * @property {number} from
+ * @property {number} to
+ * @property {number} width
+ * @property {(at: number) => number} x
+ * @property {(points: {at: number}[], x: number) => number} nearest
  */
 
 /** @typedef {{name: FigureName, label: string}} Series a line of the chart */
@@ -43,7 +48,16 @@ const LAST_LABEL = 16; // pixels that half of a label takes
  * @returns {Frame}
  */
 export function frameOf(from, to, width) {
-  return { from, to, width, x: (at) => LEFT + ((at - from) / (to - from)) * (width - LEFT - RIGHT) };
+  const x = (/** @type {number} */ at) => LEFT + ((at - from) / (to - from)) * (width - LEFT - RIGHT);
+  /**
+   * @param {{at: number}[]} points
+   * @param {number} place
+   */
+  function nearest(points, place) {
+    const distances = points.map((point) => Math.abs(x(point.at) - place));
+    return distances.indexOf(Math.min(...distances));
+  }
+  return { from, to, width, x, nearest };
 }
 
 export class Chart {
@@ -60,13 +74,14 @@ export class Chart {
     this.series = series;
     this.unit = unit;
     this.title = title;
+    this.at = el("span", { class: "at" });
     this.drawing = svg("svg", { class: "chart", role: "img", height: HEIGHT });
     this.drawing.addEventListener("pointermove", (event) => onPoint(this.#nearest(event.clientX)));
     const legend = series.map((one) => this.#legendItem(one));
     this.node = el(
       "figure",
       {},
-      el("figcaption", { text: title }),
+      el("figcaption", {}, title, this.at),
       el("ul", { class: "legend" }, legend),
       this.drawing,
     );
@@ -110,7 +125,7 @@ export class Chart {
     this.drawing.setAttribute("aria-label", this.#summary());
     this.drawing.replaceChildren(
       ...this.#grid(ticks, y),
-      ...timeAxis(frame),
+      ...timeAxis(frame, HEIGHT - 6),
       ...this.series.map(({ name }) => svg("path", { class: `line ${name}`, d: this.#path(name, y) })),
       this.#cursor,
     );
@@ -160,9 +175,7 @@ export class Chart {
 
   /** @param {number} clientX */
   #nearest(clientX) {
-    const x = clientX - this.drawing.getBoundingClientRect().left;
-    const distances = this.#points.map((point) => Math.abs(this.#frame.x(point.at) - x));
-    return distances.indexOf(Math.min(...distances));
+    return this.#frame.nearest(this.#points, clientX - this.drawing.getBoundingClientRect().left);
   }
 
   /**
@@ -173,7 +186,9 @@ export class Chart {
   showPoint(index) {
     const point = this.#points[index];
     for (const [name, node] of this.#values) setText(node, this.format(point?.[name]));
-    this.#cursor.classList.toggle("off", !point || index === this.#points.length - 1);
+    const isNewest = index === this.#points.length - 1;
+    this.#cursor.classList.toggle("off", !point || isNewest);
+    setText(this.at, point && !isNewest ? localTime(point.at) : "");
     if (!point) return;
     const x = String(this.#frame.x(point.at));
     this.#cursor.setAttribute("x1", x);
@@ -181,15 +196,20 @@ export class Chart {
   }
 }
 
-/** @param {Frame} frame */
-function timeAxis({ from, to, width, x }) {
+/**
+ * Return the labels of the time axis.
+ *
+ * @param {Frame} frame
+ * @param {number} y
+ */
+export function timeAxis({ from, to, width, x }, y) {
   const count = Math.max(2, Math.floor((width - LEFT - RIGHT) / PIXELS_PER_TICK));
   const { ticks, step } = timeTicks(from, to, count);
   return ticks.map((at) =>
     svg("text", {
       class: "tick",
       x: Math.min(x(at), width - RIGHT - LAST_LABEL),
-      y: HEIGHT - 6,
+      y,
       "text-anchor": "middle",
       text: timeLabel(at, step),
     }),

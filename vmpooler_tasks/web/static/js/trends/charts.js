@@ -34,9 +34,14 @@ const CHARTS = [
   },
 ];
 
+/** Orphaned metadata and most failures of tasks belong to no pool. */
+const OF_ONE_POOL = CHARTS.slice(0, 2);
+
 /**
  * Return the charts.
  *
  * @param {(index: number) => void} onPoint gets the index of the point under the mouse
+ * @param {{isOfOnePool: boolean}} options
  */
-export const createCharts = (onPoint) => CHARTS.map((options) => new Chart({ ...options, onPoint }));
+export const createCharts = (onPoint, { isOfOnePool }) =>
+  (isOfOnePool ? OF_ONE_POOL : CHARTS).map((options) => new Chart({ ...options, onPoint }));

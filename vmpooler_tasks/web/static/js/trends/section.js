@@ -2,14 +2,14 @@
 
 import { get } from "../shared/api.js";
 import { button, inline, option } from "../shared/controls.js";
-import { byId, el, setText, show } from "../shared/dom.js";
+import { el, setText, show } from "../shared/dom.js";
 import { epochOf, localTime, serverNow } from "../shared/format.js";
 import { reconcile } from "../shared/reconcile.js";
 import { frameOf } from "./chart.js";
 import { createCharts } from "./charts.js";
 import { figuresOf } from "./figures.js";
 import { FiguresTable } from "./figures_table.js";
-import { healthStrip } from "./health_strip.js";
+import { HealthStrip } from "./health_strip.js";
 
 /** @import { HistoryPoint } from "../shared/types.js" */
 
@@ -21,12 +21,11 @@ const RANGES = [
   [168, "7 d"],
 ];
 const MAX_POINTS = 240;
-const MIN_SECONDS = 300; // of the time axis
 const MAX_ATTEMPTS = 8;
 
 export class TrendsSection {
   #hours = 6;
-  #pool = "";
+  #pool;
   /** @type {HistoryPoint[]} */
   #points = [];
   #isLoaded = false;
@@ -37,35 +36,43 @@ export class TrendsSection {
   /** @type {AbortController | null} */
   #request = null;
 
-  constructor() {
-    this.charts = createCharts((index) => this.#showPoint(index));
+  /**
+   * @param {HTMLElement} place
+   * @param {{pool?: string}} [options] with `pool`, only the charts of this pool
+   */
+  constructor(place, { pool = "" } = {}) {
+    this.place = place;
+    this.#pool = pool;
+    this.isOfOnePool = pool !== "";
+    this.charts = createCharts((index) => this.#showPoint(index), { isOfOnePool: this.isOfOnePool });
     this.ranges = el("div", { class: "segments", role: "group", "aria-label": "Time shown" }, this.#rangeButtons());
-    this.pools = el("select", { id: "trend-pool", on: { change: () => this.#choosePool() } });
+    const id = (/** @type {string} */ name) => `${this.isOfOnePool ? "pool-" : ""}trend-${name}`;
+    this.pools = el("select", { id: id("pool"), on: { change: () => this.#choosePool() } });
     this.slider = el("input", {
       type: "range",
-      id: "trend-point",
+      id: id("point"),
       min: 0,
       step: 1,
       on: { input: () => this.#showPoint(Number(this.slider.value)) },
     });
-    this.readout = el("output", { for: "trend-point", class: "readout" });
-    this.strip = el("div");
+    this.readout = el("output", { for: this.slider.id, class: "readout" });
+    this.strip = new HealthStrip((index) => this.#showPoint(index));
     this.empty = el("p", { class: "muted", hidden: true, text: "No check was recorded in this time." });
     this.table = new FiguresTable(() => this.#fillTable());
     this.#build();
   }
 
   #build() {
-    byId("trends-body").append(
+    this.place.append(
       el(
         "div",
         { class: "controls" },
         this.ranges,
-        inline("Pool", this.pools),
+        this.isOfOnePool ? "" : inline("Pool", this.pools),
         inline("Values at", this.slider, { grows: true }, this.readout),
       ),
       this.empty,
-      el("figure", { class: "health-strip" }, el("figcaption", { text: "Health status" }), this.strip),
+      this.isOfOnePool ? "" : this.strip.node,
       el(
         "div",
         { class: "charts" },
@@ -73,7 +80,7 @@ export class TrendsSection {
       ),
       this.table.node,
     );
-    new ResizeObserver(() => this.#draw()).observe(byId("trends-body"));
+    new ResizeObserver(() => this.#draw()).observe(this.place);
   }
 
   /**
@@ -153,15 +160,14 @@ export class TrendsSection {
   #draw() {
     const points = this.#points.map((point) => figuresOf(point, this.#pool));
     const to = Math.max(serverNow(), points.at(-1)?.at ?? 0);
-    // A history that is shorter than the range fills the width.
-    const from = Math.max(to - this.#hours * 3600, Math.min(points[0]?.at ?? 0, to - MIN_SECONDS));
+    const from = to - this.#hours * 3600;
     show(this.empty, this.#isLoaded && points.length === 0);
     for (const chart of this.charts) {
       const width = Math.floor(chart.node.clientWidth);
       if (width > 0) chart.draw(points, frameOf(from, to, width));
     }
-    const width = Math.floor(byId("trends-body").clientWidth);
-    if (width > 0) this.strip.replaceChildren(healthStrip(points, frameOf(from, to, width)));
+    const width = Math.floor(this.place.clientWidth);
+    if (width > 0) this.strip.draw(points, frameOf(from, to, width));
     this.slider.max = String(Math.max(0, points.length - 1));
     this.slider.disabled = points.length === 0;
     this.#showPoint(Math.min(this.#index, points.length - 1));
@@ -177,7 +183,7 @@ export class TrendsSection {
     const point = this.#points[index];
     this.#index = index;
     this.slider.value = String(Math.max(0, index));
-    for (const chart of this.charts) chart.showPoint(index);
+    for (const chart of [...this.charts, this.strip]) chart.showPoint(index);
     setText(this.readout, point ? `${localTime(point.at)}, ${point.status}` : "–");
     this.slider.setAttribute("aria-valuetext", point ? this.#spoken(point) : "no check recorded");
   }
