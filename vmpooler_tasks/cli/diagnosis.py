@@ -1,6 +1,7 @@
 """The checks of `vmpooler-tasks doctor`: what was found, and what to do."""
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from vmpooler_tasks.cli.shared.lazy import LazyModule
@@ -8,7 +9,7 @@ from vmpooler_tasks.cli.shared.output import age
 from vmpooler_tasks.clock import system_clock
 from vmpooler_tasks.config import Settings
 from vmpooler_tasks.config.redis_address import without_login
-from vmpooler_tasks.errors import ConfigurationError, DeliveryError, VmpoolerTasksError
+from vmpooler_tasks.errors import ConfigurationError, DeliveryError, VmpoolerTasksError, WrongTypeError
 from vmpooler_tasks.jobs.health.read import read_report
 from vmpooler_tasks.jobs.health.server import Finding, FindingState, check_server, refused_write, remedy
 from vmpooler_tasks.jobs.notifications.notifier import is_active
@@ -17,14 +18,16 @@ from vmpooler_tasks.metrics.push import servers
 from vmpooler_tasks.model.health.assessment import OVERDUE_INTERVALS
 from vmpooler_tasks.model.health.reasons import ReasonCode
 from vmpooler_tasks.model.health.status import Status
-from vmpooler_tasks.model.names import on_one_line
+from vmpooler_tasks.model.names import on_one_line, readable
 from vmpooler_tasks.model.notifications.message import NotificationResult
 from vmpooler_tasks.store import Database
 from vmpooler_tasks.store.fleet import heartbeats
+from vmpooler_tasks.store.key_types import find_wrong_keys, typed_keys
 from vmpooler_tasks.store.notifications.state import LastAttempt, read_last_attempts
 from vmpooler_tasks.store.pools import breakers, other_manager
 from vmpooler_tasks.store.purge import state as purge_state
 from vmpooler_tasks.store.redis import server
+from vmpooler_tasks.store.vmpooler.queues import pool_names
 from vmpooler_tasks.tasks.pool_context import try_providers
 from vmpooler_tasks.tasks.registry import QUEUES
 
@@ -36,6 +39,7 @@ else:
 REDIS = "Redis"
 """The name of the finding that all others depend on."""
 
+KEYS = "keys"
 POOL_MANAGER = "pool manager"
 METRICS_SERVERS = "metrics"
 NOTIFICATIONS = "notifications"
@@ -61,6 +65,7 @@ def diagnose(settings: Settings, db: Database) -> Iterator[Finding]:
         return
     yield Finding(OK, REDIS, f"{db.address} replies in {facts.round_trip_seconds * 1000:.1f} ms")
     yield from check_server(facts)
+    yield from _wrong_keys(settings, db)
     earlier: Findings = {}
     for name, check in _CHECKS.items():
         try:
@@ -100,6 +105,17 @@ def _beats(settings: Settings, db: Database, earlier: Findings) -> Finding:
         start = "start one: celery -A vmpooler_tasks beat"
         return Finding(FAIL, BEAT, "no beat is running: nothing is scheduled", start)
     return Finding(OK, BEAT, f"{len(beats)}: {', '.join(beats)}")
+
+
+def _wrong_keys(settings: Settings, db: Database) -> Iterator[Finding]:
+    """Return a finding for each key of the wrong type: the work that needs it stands still."""
+    pools = [pool.name for pool in settings.pools]
+    with suppress(WrongTypeError):
+        pools = pools or pool_names(db)
+    with suppress(VmpoolerTasksError):  # of Redis itself: every later check reports it
+        for wrong in find_wrong_keys(db, typed_keys(pools, settings.providers)):
+            rename = f'redis-cli -u "$REDIS_URL" RENAME {on_one_line(readable(wrong.key))} NEW_NAME'
+            yield Finding(FAIL, KEYS, on_one_line(str(wrong)), f"find out which program wrote it, then: {rename}")
 
 
 def _pool_manager(settings: Settings, db: Database, earlier: Findings) -> Finding:

@@ -77,6 +77,9 @@ DEAD_LETTER_IDS = b"vmpooler_tasks__dead_letter_ids"
 PURGE_LOCK = b"vmpooler_tasks__lock__purge"
 """String: `host:pid:…` of the process that purges now; expires a minute after its last renewal."""
 
+WRONG_KEY_LOG = b"vmpooler_tasks__lock__wrong_key_log"
+"""String: exists for a minute after a worker has logged a key of the wrong type, so that no other line follows."""
+
 PURGE_BATCH = b"vmpooler_tasks__purge_batch"
 """Set: a batch of orphans inside one script, which deletes it at its end."""
 

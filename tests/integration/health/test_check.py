@@ -12,10 +12,12 @@ from vmpooler_tasks.config import Options, Pool, RedisSection, Settings
 from vmpooler_tasks.errors import StoreRefusedError
 from vmpooler_tasks.jobs.health import check as health_check
 from vmpooler_tasks.jobs.health.check import HealthReport
+from vmpooler_tasks.model.health.reasons import explain
 from vmpooler_tasks.model.health.status import Status
 from vmpooler_tasks.model.names import DeadLetterQueue, Queue
 from vmpooler_tasks.model.pools.pause import Pause, PauseState
 from vmpooler_tasks.store import keys
+from vmpooler_tasks.store.key_types import FIXED_KEYS, OWN_KEYS_PREFIX
 from vmpooler_tasks.store.pools import pauses
 from vmpooler_tasks.store.purge import state as purge_state
 from vmpooler_tasks.store.purge.state import PurgeLock
@@ -377,6 +379,64 @@ def test_all_keys_of_the_wrong_type_at_once_give_a_status(world: World) -> None:
     assert [(reason.code, reason.measured) for reason in report.assessment.reasons] == [
         ("unreadable_keys", len(WRONG_TYPES))
     ]
+
+
+def test_the_reason_names_the_first_keys_that_cannot_be_read(world: World) -> None:
+    for key in ("vmpooler__pending__a", "vmpooler__ready__a", "vmpooler__lastboot", "vmpooler__active__a", "x"):
+        world.client.set(key, "x")
+    [reason] = check(world, sized(a=0)).assessment.reasons
+    assert reason.key is not None
+    assert set(reason.key.split(" and ")[0].split(", ")) < {
+        "vmpooler__pending__a",
+        "vmpooler__ready__a",
+        "vmpooler__lastboot",
+        "vmpooler__active__a",
+    }
+    assert explain(reason)[0].startswith(
+        "4 keys of VMPooler have the wrong type, or hold data that cannot be read: vmp"
+    )
+    assert explain(reason)[0].endswith(" and 1 more")
+
+
+OWN_KEYS = {
+    **{key: kind for key, kind in FIXED_KEYS.items() if key.startswith(OWN_KEYS_PREFIX) and key != keys.HEALTH_STATE},
+    keys.breaker("dummy"): "hash",
+    keys.pool_breaker(POOL): "hash",
+    keys.check_lock(POOL): "string",
+}
+
+
+@pytest.mark.parametrize("key", OWN_KEYS, ids=bytes.decode)
+def test_a_key_of_our_own_of_the_wrong_type_is_unhealthy_and_named(world: World, key: bytes) -> None:
+    world.client.lpush(key, "x")
+    managed = settings(manage_pools=True, **QUIET).model_copy(update={"providers": {"dummy": {}}})
+    report = check(world, managed)
+    assert [(one.code, one.severity, one.key) for one in report.assessment.reasons] == [
+        ("wrong_type_key", Status.UNHEALTHY, key.decode())
+    ]
+    found, remedy = explain(report.assessment.reasons[0])
+    assert found.startswith(f"the key {key.decode()} is a list, not a ")
+    assert f'`redis-cli -u "$REDIS_URL" RENAME {key.decode()} ' in remedy
+    assert world.client.hget("vmpooler__health", "status") == b"unhealthy"
+    world.client.rename(key, "elsewhere")
+    assert reasons(check(world, managed)) == []
+
+
+@pytest.mark.parametrize("key", [keys.HEALTH, keys.HEALTH_STATE])
+def test_a_check_writes_its_own_keys_anew_whatever_their_type(world: World, key: bytes) -> None:
+    world.client.lpush(key, "x")
+    assert reasons(check(world)) == []
+    assert world.client.type(key) == b"hash"
+
+
+def test_no_orphan_is_counted_while_a_queue_cannot_be_read(world: World) -> None:
+    world.vm(None, "pooler-orphan", 60)
+    world.vm(Queue.RUNNING, "pooler-a", 60)
+    world.client.rename(keys.queue(Queue.RUNNING, POOL), "elsewhere")
+    world.client.set(keys.queue(Queue.RUNNING, POOL), "no set")
+    assert check(world).metrics["errors"]["orphaned_metadata_count"] == 0
+    world.client.rename("elsewhere", keys.queue(Queue.RUNNING, POOL))
+    assert check(world).metrics["errors"]["orphaned_metadata_count"] == 1
 
 
 def test_an_odd_pool_name_stays_on_one_line_of_the_log(world: World, caplog: pytest.LogCaptureFixture) -> None:

@@ -95,13 +95,22 @@ def test_an_unconfigured_pools_queue_of_the_wrong_type_stops_nothing(world: Worl
     assert expires_within_the_hour(world, vm)
 
 
-def test_a_queue_of_the_wrong_type_is_reported_and_stops_nothing(world: World) -> None:
-    world.client.set(keys.queue(Queue.RUNNING, POOL), "no set")
-    world.vm(None, "pooler-a", 2 * DAY)
+@pytest.mark.parametrize("queue", [Queue.PENDING, Queue.RUNNING, Queue.COMPLETED, Queue.MIGRATING])
+def test_no_metadata_expires_while_a_queue_cannot_be_read(
+    world: World, queue: Queue, caplog: pytest.LogCaptureFixture
+) -> None:
+    world.client.set(keys.queue(queue, POOL), "no set")
+    vm = world.vm(None, "pooler-a", 2 * DAY)
+    assert cycle(world, dry_run=True).found == {}
     report = cycle(world)
-    assert report.purged == {"orphaned": 1}
+    assert report.purged == {}
+    assert world.client.ttl(keys.vm(vm)) == -1
     assert len(report.errors) == 1
-    assert report.errors[0].startswith(f"Error checking queue 'vmpooler__running__{POOL}'")
+    assert f"vmpooler__{queue}__{POOL}" in report.errors[0]
+    text = "[!] [purge] Skipped orphaned metadata: its VMs may be in a queue that cannot be read: "
+    assert f"{text}vmpooler__{queue}__{POOL}" in caplog.messages
+    world.client.delete(keys.queue(queue, POOL))
+    assert cycle(world).purged == {"orphaned": 1}
 
 
 def test_orphans_beyond_one_page_and_many_pools_are_all_found(world: World) -> None:

@@ -222,7 +222,7 @@ def test_a_purge_in_trouble_degrades(changes: dict[str, Any], code: str) -> None
 
 
 def test_unreadable_keys_degrade() -> None:
-    assert found(assessment_of(metrics(), unreadable_keys=2)) == [("unreadable_keys", DEGRADED)]
+    assert found(assessment_of(metrics(), unreadable_keys=["a", "b"])) == [("unreadable_keys", DEGRADED)]
 
 
 def test_a_status_is_stale_when_missing_or_older_than_three_intervals() -> None:
@@ -255,7 +255,13 @@ def every_reason() -> list[HealthReason]:
     assessment = assess(
         HealthMetrics(pools=pools(p=crowded), dead_letters={DeadLetterQueue.TASKS: 9500}),
         LIMITS,
-        facts(purge=in_trouble, health=purge(last_run=None), pools_in_use={"p {0}": PoolInUse(901)}, unreadable_keys=1),
+        facts(
+            purge=in_trouble,
+            health=purge(last_run=None),
+            pools_in_use={"p {0}": PoolInUse(901)},
+            unreadable_keys=["k"],
+            wrong_keys={"k": "a list, not a hash"},
+        ),
     )
     refused = HealthReason("not_recorded", UNHEALTHY, 1, 0)
     return [*assessment.reasons, *stale_assessment(None, NOW, 300).reasons, *unreadable_assessment(2).reasons, refused]

@@ -3,7 +3,9 @@
 from collections import Counter
 
 from tests.support.documented_keys import OURS, documented_keys
+from vmpooler_tasks.model.names import Queue
 from vmpooler_tasks.store import keys
+from vmpooler_tasks.store.key_types import FIXED_KEYS, typed_keys
 
 
 def test_every_key_has_a_type_and_contents() -> None:
@@ -30,3 +32,20 @@ def test_ours_and_vmpoolers_do_not_meet() -> None:
     ours = [key.name for key in documented_keys() if key.name.startswith(OURS)]
     assert len(ours) > 20
     assert all(key.startswith((OURS, "vmpooler__")) for key in {key.name for key in documented_keys()} - {"unacked"})
+
+
+TYPES = {"counter": "string", "sorted set": "zset"}
+
+
+def test_the_table_of_types_has_every_key_with_a_fixed_name_and_says_what_its_docstring_says() -> None:
+    fixed = {key.name: TYPES.get(key.kind, key.kind) for key in documented_keys() if key.name == key.name.lower()}
+    assert {key.decode(): str(kind) for key, kind in FIXED_KEYS.items()} == fixed
+
+
+def test_the_types_of_keys_of_pools_and_providers_are_those_of_their_docstrings() -> None:
+    documented = {key.name: TYPES.get(key.kind, key.kind) for key in documented_keys()}
+    typed = {key.decode(): str(kind) for key, kind in typed_keys(["POOL"], ["PROVIDER"]).items()}
+    own = {name: kind for name, kind in typed.items() if name not in documented}
+    assert {name: kind for name, kind in typed.items() if name in documented}.items() <= documented.items()
+    by_pool = {"vmpooler__pool__POOL", "vmpooler__empty__POOL", *(f"vmpooler__{queue}__POOL" for queue in Queue)}
+    assert own.keys() <= by_pool

@@ -17,7 +17,7 @@ from vmpooler_tasks.model.health.history import KeptCheck
 from vmpooler_tasks.model.health.metrics import HealthMetrics, status_line
 from vmpooler_tasks.model.health.reasons import ReasonCode, default_reason, explain, kind_of_reason
 from vmpooler_tasks.model.health.status import Status
-from vmpooler_tasks.model.names import on_one_line
+from vmpooler_tasks.model.names import on_one_line, readable
 from vmpooler_tasks.model.timestamps import iso_utc, parse_time
 from vmpooler_tasks.store import Database
 from vmpooler_tasks.store.health import record as health_record
@@ -112,14 +112,23 @@ def _check(db: Database, settings: Settings, now: float) -> tuple[HealthMetrics,
         dlq_max_entries=settings.config.dlq_max_entries,
         empty_pool_grace=settings.config.empty_pool_grace,
         pools_in_use=pool_facts.pools_in_use(measurement, state, settings, suspended, now),
-        unreadable_keys=len(measurement.unreadable),
+        unreadable_keys=measurement.unreadable,
+        wrong_keys={readable(one.key): one.mismatch for one in measurement.wrong_keys},
         purge_max_percent=settings.config.purge_max_percent,
         suspended_providers=suspended.providers,
         suspended_pools=suspended.pools,
         breaker_failures=settings.config.breaker_failures,
-        other_managers=other_manager.recent_sightings(db) if settings.config.manage_pools else 0,
+        other_managers=_other_managers(db, settings),
     )
     return metrics, assess(metrics, settings.config.health_thresholds, facts), state
+
+
+def _other_managers(db: Database, settings: Settings) -> int:
+    """Return how often another pool manager was seen lately; 0 where `manage_pools` is off."""
+    try:
+        return other_manager.recent_sightings(db) if settings.config.manage_pools else 0
+    except WrongTypeError:  # a reason of its own names the key
+        return 0
 
 
 def _purge_expected(settings: Settings, before: HealthState, purge: PurgeState, now: float) -> float | None:

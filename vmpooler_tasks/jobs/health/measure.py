@@ -16,11 +16,15 @@ from vmpooler_tasks.store.deadletters import read as dead_letters
 from vmpooler_tasks.store.health import snapshot
 from vmpooler_tasks.store.health.snapshot import PoolSnapshot
 from vmpooler_tasks.store.health.task_counters import read_task_counters
+from vmpooler_tasks.store.key_types import WrongKey, find_wrong_keys, typed_keys
 from vmpooler_tasks.store.redis.chunks import chunks
 from vmpooler_tasks.store.vmpooler import queues
 
 MAX_CLASSES = 20
 OTHER = "other"
+
+REPLACED_BY_CHECKS = (keys.HEALTH, keys.HEALTH_STATE)
+"""A check writes these anew, whatever type they have."""
 
 AGED_QUEUES = (Queue.PENDING, Queue.READY)
 
@@ -29,13 +33,15 @@ AGED_QUEUES = (Queue.PENDING, Queue.READY)
 class Measurement:
     """What a check measured. `pools`: each pool as Redis holds it. `sizes`: the VMs that each shall have ready.
 
-    `unreadable`: names of the keys that are of another type than expected, or hold other data.
+    `unreadable`: names of VMPooler's keys that are of another type than expected, or hold other data. `wrong_keys`: our
+    own keys of another type.
     """
 
     metrics: HealthMetrics
     pools: Mapping[str, PoolSnapshot]
     sizes: Mapping[str, int]
     unreadable: Sequence[str]
+    wrong_keys: Sequence[WrongKey] = ()
 
 
 def measure(db: Database, settings: Settings, now: float) -> Measurement:
@@ -59,7 +65,12 @@ def measure(db: Database, settings: Settings, now: float) -> Measurement:
         pending_ondemand_clones=counters.pending_ondemand_clones,
     )
     sizes = {pool: found.size(configured.get(pool)) for pool, found in snapshots.items()}
-    return Measurement(metrics, snapshots, sizes, walk.unreadable)
+    wrong = find_wrong_keys(db, typed_keys(snapshots, settings.providers))
+    wrong = [one for one in wrong if one.key not in REPLACED_BY_CHECKS]
+    foreign = [readable(one.key) for one in wrong if not one.is_own]
+    walk.unreadable += [name for name in foreign if name not in walk.unreadable]
+    own = [one for one in wrong if one.is_own]
+    return Measurement(metrics, snapshots, sizes, walk.unreadable, own)
 
 
 def count_error_classes(db: Database, sizes: Mapping[DeadLetterQueue, int]) -> dict[str, dict[str, int]]:
@@ -80,13 +91,17 @@ def _most_frequent(counts: Counter[str]) -> dict[str, int]:
 
 @dataclass(slots=True)
 class _Walk:
-    """One walk through all queues. `queued` has the hash of every name met, which takes less memory than the names."""
+    """One walk through all queues. `queued` has the hash of every name met, which takes less memory than the names.
+
+    `has_unreadable_queue`: a queue of a known pool could not be read, and so any VM may be in it.
+    """
 
     db: Database
     now: float
     stuck_after: float
     unreadable: list[str]
     queued: set[int] = field(default_factory=set)
+    has_unreadable_queue: bool = False
 
     def read_registered_pools(self) -> list[str]:
         try:
@@ -116,9 +131,14 @@ class _Walk:
                     if isinstance(stamp, bytes) and (time := parse_time(stamp)) is not None and time <= horizon:
                         ages.append((instant - time).total_seconds())
         except WrongTypeError:
-            self.unreadable.append(readable(keys.queue(queue, pool)))
+            self.has_unreadable_queue = True
+            self._add_unreadable(keys.queue(queue, pool))
         self.queued |= met
         return measure_queue(len(met), ages, self.stuck_after if queue is Queue.PENDING else None)
+
+    def _add_unreadable(self, key: bytes) -> None:
+        if readable(key) not in self.unreadable:
+            self.unreadable.append(readable(key))
 
     def count_dead_letters(self) -> dict[DeadLetterQueue, int]:
         sizes: dict[DeadLetterQueue, int] = {}
@@ -131,12 +151,16 @@ class _Walk:
         return sizes
 
     def count_orphans(self, measured: Iterable[str], registered: Iterable[str]) -> int:
-        """Count metadata of any age that is in no queue of any pool and does not expire, as VMPooler counts it."""
+        """Count metadata of any age that is in no queue of any pool and does not expire, as VMPooler counts it.
+
+        Return 0 while a queue of these pools cannot be read: its VMs would count as orphans.
+        """
         walked = {keys.queue(queue, pool) for pool in measured for queue in AGED_QUEUES}
         known = {key for pool in {*measured, *registered} for key in keys.queues(pool)}
         for key in known - walked:
             for names in self._names(key):
                 self.queued.update(map(hash, names))
+        self.has_unreadable_queue |= any(readable(key) in self.unreadable for key in known)
         unconfigured: set[bytes] = set()  # queues of pools that are no longer configured
         orphans: set[bytes] = set()
         waiting: list[bytes] = []
@@ -150,7 +174,7 @@ class _Walk:
         for key in unconfigured:
             for names in self._names(key):
                 orphans.difference_update(names)
-        return len(orphans)
+        return 0 if self.has_unreadable_queue else len(orphans)
 
     def _unexpiring(self, vms: Sequence[bytes]) -> Iterator[bytes]:
         for batch in chunks(vms, queues.PAGE):
@@ -160,6 +184,5 @@ class _Walk:
     def _names(self, key: bytes) -> Iterator[list[bytes]]:
         try:
             yield from queues.read_names(self.db, key)
-        except WrongTypeError:  # such a key holds no VM
-            if readable(key) not in self.unreadable:
-                self.unreadable.append(readable(key))
+        except WrongTypeError:
+            self._add_unreadable(key)

@@ -18,7 +18,10 @@ from vmpooler_tasks.store.vmpooler.queues import FirstSeen
 
 @dataclass(slots=True)
 class PurgeContext:
-    """One cycle. `now` is its one instant, in seconds since the epoch; `queued` are the VMs found in queues so far."""
+    """One cycle. `now` is its one instant, in seconds since the epoch; `queued` are the VMs found in queues so far.
+
+    `unreadable_queues` are those that could not be read: any VM may be in them.
+    """
 
     db: Database
     settings: Settings
@@ -28,6 +31,7 @@ class PurgeContext:
     lock: PurgeLock
     force: bool = False
     queued: NameSet = field(default_factory=NameSet)
+    unreadable_queues: set[bytes] = field(default_factory=set)
 
     @property
     def dry_run(self) -> bool:

@@ -1,5 +1,6 @@
 """The purge of metadata whose VM is in no queue of any pool. docs/operator-guide.md: Auto-Purge."""
 
+import logging
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 
@@ -7,7 +8,7 @@ from vmpooler_tasks.errors import WrongTypeError
 from vmpooler_tasks.jobs.purge import pipeline
 from vmpooler_tasks.jobs.purge.context import PurgeContext
 from vmpooler_tasks.jobs.purge.entries import StaleEntry, UndatedEntry, stale_since_first_seen
-from vmpooler_tasks.model.names import NameSet, readable
+from vmpooler_tasks.model.names import NameSet, on_one_line, readable
 from vmpooler_tasks.model.purge import PurgeTarget
 from vmpooler_tasks.model.staleness import ORPHAN_FIELD, StaleAge, Stamp
 from vmpooler_tasks.store import keys
@@ -16,12 +17,16 @@ from vmpooler_tasks.store.purge.batches import BatchResult, Candidate
 from vmpooler_tasks.store.redis.chunks import chunks
 from vmpooler_tasks.store.vmpooler import queues
 
+_log = logging.getLogger("vmpooler_tasks.purge")
+
 MAX_HELD = 20_000
 """Orphans that are held until every queue is known. Beyond, the keyspace is scanned for queues first."""
 
 
 def purge_orphans(context: PurgeContext, pools: Iterable[str], read_queues: Iterable[bytes]) -> None:
     """Let old metadata expire that belongs to no queued VM and does not expire already.
+
+    While a queue of these pools cannot be read nothing expires: any VM may be in it.
 
     The names in `read_queues` are in `context.queued` already. Queues of pools that are no longer configured are found
     on the way; each batch is checked against these as well, at the instant at which it is purged.
@@ -46,6 +51,9 @@ class OrphanPurge:
     def run(self, read_queues: Iterable[bytes]) -> None:
         for key in self.every_queue.difference(read_queues):
             self._add_queued_names(key)
+        if self.context.unreadable_queues:
+            self._log_skipped()
+            return
         pages = self._unqueued_pages()
         while some := list(islice(pages, MAX_HELD // queues.PAGE)):
             pipeline.run(MetadataPage(self, vms) for vms in some)
@@ -56,11 +64,16 @@ class OrphanPurge:
         if not self.context.dry_run:
             queues.forget_others(self.context.db, PurgeTarget.ORPHANED, "", self.undated)
 
+    def _log_skipped(self) -> None:
+        names = on_one_line(", ".join(sorted(map(readable, self.context.unreadable_queues))))
+        _log.warning("[!] [purge] Skipped orphaned metadata: its VMs may be in a queue that cannot be read: %s", names)
+
     def _add_queued_names(self, key: bytes) -> None:
         try:
             for names in queues.read_names(self.context.db, key):
                 self.context.queued.add(names)
         except WrongTypeError as error:
+            self.context.unreadable_queues.add(key)
             self.context.report.add_error(f"Error checking queue '{readable(key)}': {error}")
 
     def _unqueued_pages(self) -> Iterator[list[bytes]]:

@@ -18,7 +18,7 @@ from vmpooler_tasks.model.names import DeadLetterQueue, NameSet, Queue, readable
 from vmpooler_tasks.model.purge import PurgeTarget, SkippedQueue
 from vmpooler_tasks.model.staleness import TIMESTAMP_FIELD, UnknownAge
 from vmpooler_tasks.model.timestamps import whole_seconds
-from vmpooler_tasks.store import PendingReply
+from vmpooler_tasks.store import PendingReply, keys
 from vmpooler_tasks.store.purge import batches
 from vmpooler_tasks.store.purge.batches import BatchResult, Candidate
 from vmpooler_tasks.store.vmpooler import queues
@@ -61,6 +61,7 @@ class QueuePurge:
                 yield QueuePage(self, entries)
             self._was_read = True
         except WrongTypeError as error:
+            self.context.unreadable_queues.add(keys.queue(self.queue, self.pool))
             self.report_error(error)
 
     def finish(self) -> None:

@@ -15,6 +15,7 @@ from vmpooler_tasks.model.pools.lifecycle import MINUTE, Step
 from vmpooler_tasks.model.pools.vm_names import candidates
 from vmpooler_tasks.model.requests import CloneItem, RequestStatus, Wanted, parse_item, parse_requested, total
 from vmpooler_tasks.store import Database, keys
+from vmpooler_tasks.store.key_types import FIXED_KEYS, find_wrong_keys
 from vmpooler_tasks.store.pools import breakers, pauses
 from vmpooler_tasks.store.requests import fulfilment
 from vmpooler_tasks.store.requests.fulfilment import Request
@@ -25,21 +26,26 @@ _log = logging.getLogger("vmpooler_tasks.ondemand")
 def run(context: PoolContext) -> list[Work]:
     """Process all open requests once. Return the clones to hand out."""
     for request in fulfilment.read_requests(context.db, keys.WAITING_REQUESTS):
-        with _skipping_wrong_types(_name(request)):
+        with _skipping_wrong_types(context, _name(request)):
             _accept(context, request)
     work = list(_start_clones(context))
     for request in fulfilment.read_requests(context.db, keys.PROCESSING_REQUESTS):
-        with _skipping_wrong_types(_name(request)):
+        with _skipping_wrong_types(context, _name(request)):
             _follow_up(context, request)
     return work
 
 
 @contextmanager
-def _skipping_wrong_types(request: str) -> Iterator[None]:
-    """Log a request with a key of the wrong type, and go on: it must not stop the others."""
+def _skipping_wrong_types(context: PoolContext, request: str) -> Iterator[None]:
+    """Log a request with a key of the wrong type, and go on: it must not stop the others.
+
+    A key that all requests need is an error of the whole pass.
+    """
     try:
         yield
     except WrongTypeError as error:
+        if find_wrong_keys(context.db, FIXED_KEYS):
+            raise
         _log.error("[!] [ondemand] Request '%s' is skipped: %s", request, error, extra={"request": request})
 
 
@@ -96,7 +102,7 @@ def _start_clones(context: PoolContext) -> Iterator[Work]:
             continue
         if settings.provider_of(pool) in suspended or pool.name in paused:
             continue
-        with _skipping_wrong_types(on_one_line(item.request_id)):
+        with _skipping_wrong_types(context, on_one_line(item.request_id)):
             yield from _start_clones_of(context, raw, item, pool)
 
 

@@ -18,6 +18,9 @@ NEAR_CAP = 0.9
 ALL_EMPTY_GRACE = 60
 """Seconds that all pools together may have no ready VM. A new installation needs them to clone its first VMs."""
 
+MAX_KEYS_IN_REASON = 3
+"""Keys that a reason names."""
+
 STALE_AFTER_INTERVALS = 3
 """Intervals after which a recorded status that was not renewed does not count."""
 
@@ -86,7 +89,8 @@ class Circumstances:
     """The facts that an assessment needs beside the metrics.
 
     `suspended_providers`: the providers that the circuit breaker suspends. `suspended_pools`: the same of pools whose
-    clones failed permanently. `other_managers`: how often another pool manager was seen recently.
+    clones failed permanently. `wrong_keys`: our own keys of a wrong type, with what is wrong (`a string, not a sorted
+    set`). `other_managers`: how often another pool manager was seen recently.
     """
 
     now: float
@@ -95,7 +99,8 @@ class Circumstances:
     dlq_max_entries: int
     empty_pool_grace: float
     pools_in_use: Mapping[str, PoolInUse] = field(default_factory=dict)
-    unreadable_keys: int = 0
+    unreadable_keys: Sequence[str] = ()
+    wrong_keys: Mapping[str, str] = field(default_factory=dict)
     purge_max_percent: float = 100
     suspended_providers: Sequence[Suspension] = ()
     suspended_pools: Sequence[Suspension] = ()
@@ -120,7 +125,7 @@ def assess(metrics: HealthMetrics, limits: Thresholds, facts: Circumstances) -> 
         *_purge_reasons(facts),
         *_manager_reasons(facts),
     ]
-    reasons.sort(key=lambda reason: (-reason.severity, reason.code, reason.pool or ""))
+    reasons.sort(key=lambda reason: (-reason.severity, reason.code, reason.pool or "", reason.key or ""))
     return Assessment(max((reason.severity for reason in reasons), default=Status.HEALTHY), tuple(reasons))
 
 
@@ -169,7 +174,15 @@ def _standstill_reasons(metrics: HealthMetrics, facts: Circumstances) -> Iterato
         if size >= near_cap:
             yield default_reason(ReasonCode.DLQ_NEAR_CAP, size, near_cap, queue=queue)
     if facts.unreadable_keys:
-        yield default_reason(ReasonCode.UNREADABLE_KEYS, facts.unreadable_keys)
+        yield default_reason(ReasonCode.UNREADABLE_KEYS, len(facts.unreadable_keys), key=_some(facts.unreadable_keys))
+    for key, mismatch in facts.wrong_keys.items():
+        yield default_reason(ReasonCode.WRONG_TYPE_KEY, 1, key=key, error=mismatch)
+
+
+def _some(names: Sequence[str]) -> str:
+    """Return the first names as one text: `a, b, c and 2 more`."""
+    more = len(names) - MAX_KEYS_IN_REASON
+    return ", ".join(names[:MAX_KEYS_IN_REASON]) + (f" and {more} more" if more > 0 else "")
 
 
 def _purge_reasons(facts: Circumstances) -> Iterator[HealthReason]:

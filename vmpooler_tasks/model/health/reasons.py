@@ -34,6 +34,7 @@ class ReasonCode(StrEnum):
     OTHER_MANAGER = "other_manager"
     HEALTH_OVERDUE = "health_overdue"
     UNREADABLE_KEYS = "unreadable_keys"
+    WRONG_TYPE_KEY = "wrong_type_key"
     NOT_RECORDED = "not_recorded"
     STALE = "stale"
     UNREADABLE = "unreadable"
@@ -141,8 +142,15 @@ REASONS: Mapping[ReasonCode, ReasonKind] = {
         thread="health_check",
     ),
     ReasonCode.UNREADABLE_KEYS: ReasonKind(
-        found="{measured} keys hold data of the wrong type",
-        remedy="find their names in the worker's log, under [health]",
+        found="{measured} keys of VMPooler have the wrong type, or hold data that cannot be read: {key}",
+        remedy="find out which program wrote them; then rename or delete them",
+        alert="VMPoolerUnreadableKeys",
+    ),
+    ReasonCode.WRONG_TYPE_KEY: ReasonKind(
+        found="the key {key} is {error}: all work that needs it stands still",
+        remedy='find out which program wrote it; then rename it: `redis-cli -u "$REDIS_URL" RENAME {key} {key}.wrong`',
+        severity=Status.UNHEALTHY,
+        alert="VMPoolerWrongTypeKey",
     ),
     ReasonCode.NOT_RECORDED: ReasonKind(
         found="the health status could not be written to Redis",

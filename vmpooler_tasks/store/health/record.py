@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from vmpooler_tasks.errors import WrongTypeError
 from vmpooler_tasks.model.health.history import KeptCheck
 from vmpooler_tasks.store import keys
 from vmpooler_tasks.store.redis.connection import Database
@@ -34,8 +35,11 @@ def status_key(*, is_observing: bool) -> bytes:
 
 
 def read_state(db: Database) -> HealthState:
-    """Return the state. A value that cannot be read counts as missing; the next check writes it again."""
-    raw = _hash(db, keys.HEALTH_STATE)
+    """Return the state. A value or key that cannot be read counts as missing; the next check writes it again."""
+    try:
+        raw = _hash(db, keys.HEALTH_STATE)
+    except WrongTypeError:
+        raw = {}
     return HealthState(
         last_check=finite(raw.get("last_check")),
         purge_expected=finite(raw.get("purge_expected")),

@@ -11,6 +11,7 @@ from vmpooler_tasks.store import keys
 from vmpooler_tasks.store.fleet import audit
 from vmpooler_tasks.store.redis.connection import Database
 from vmpooler_tasks.store.redis.numbers import finite, leading_number
+from vmpooler_tasks.store.redis.reads import Reads
 
 ERROR_FIELDS = ("error", "error_at")
 """The fields of a breaker that hold its last error."""
@@ -106,13 +107,14 @@ def suspended_pools(db: Database, pools: Iterable[str]) -> list[Suspension]:
 
 
 def _suspensions(db: Database, breakers: Mapping[str, bytes]) -> list[Suspension]:
-    with db.translated_errors():
-        pipe = db.client.pipeline(transaction=False)
-        for key in breakers.values():
-            pipe.hmget(key, "failures", *CallKind, "open_until", *ERROR_FIELDS)
-        replies = pipe.execute() if breakers else []
+    """Return those that are suspended. A breaker whose key has another type suspends nothing."""
+    reads = Reads()
+    for name, key in breakers.items():
+        reads.add(name, "HMGET", key, "failures", *CallKind, "open_until", *ERROR_FIELDS)
+    replies = reads.send(db)
     found = []
-    for name, (*counts, until, error, error_at) in zip(breakers, replies, strict=True):
+    for name in (name for name in breakers if name in replies):
+        *counts, until, error, error_at = replies.get(name)
         epoch = _epoch(until)
         if epoch is not None:
             failures = max(map(leading_number, counts))

@@ -102,7 +102,8 @@ def read(db: Database) -> PurgeState:
         pipe.exists(keys.PURGE_LOCK)
         pipe.hgetall(keys.PURGE_STATE)
         pipe.exists(keys.PURGE_LOCK)  # again: a cycle that started in between is not an unfinished one
-        was_locked, raw, is_locked = pipe.execute()
+        was_locked, raw, is_locked = pipe.execute(raise_on_error=False)
+    raw = raw if isinstance(raw, dict) else {}  # of the wrong type: health names the key
     state = {key.decode("utf-8", "replace"): value.decode("utf-8", "replace") for key, value in raw.items()}
     return PurgeState(
         started=finite(state.get("started")),

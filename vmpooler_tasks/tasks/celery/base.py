@@ -6,9 +6,11 @@ from typing import Any
 from celery import Task as CeleryTask
 
 from vmpooler_tasks import logs
+from vmpooler_tasks.errors import WrongTypeError
 from vmpooler_tasks.model.pools.retries import MAX_DELIVERIES
 from vmpooler_tasks.store.fleet import redeliveries
 from vmpooler_tasks.tasks.observe.log_format import task_fields
+from vmpooler_tasks.tasks.observe.wrong_keys import name_wrong_keys
 from vmpooler_tasks.tasks.process import database
 
 
@@ -32,6 +34,9 @@ class Task(CeleryTask):
     retry_on_worker_lost = True
     max_retries = MAX_DELIVERIES - 1
     default_retry_delay = 1
+    throws: tuple[type[Exception], ...] = (
+        WrongTypeError,
+    )  # `name_wrong_keys` logs it: a traceback for each task would hide it
     resultrepr_maxsize = 200  # in the log and in Flower; the result itself is kept whole
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
@@ -39,6 +44,8 @@ class Task(CeleryTask):
         try:
             with logs.bind_fields(task_fields()):
                 return super().__call__(*args, **kwargs)
+        except WrongTypeError as error:
+            raise name_wrong_keys(error) from None
         except (SystemExit, KeyboardInterrupt, MemoryError) as error:
             if _is_termination(error):
                 raise  # the worker decides what happens to the task: it was terminated, or is returned to its queue

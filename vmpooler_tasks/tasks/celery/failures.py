@@ -8,7 +8,7 @@ import traceback as tracebacks
 from dataclasses import dataclass
 from typing import Any
 
-from vmpooler_tasks.errors import StoreRefusedError, StoreUnavailableError, VmpoolerTasksError
+from vmpooler_tasks.errors import StoreRefusedError, StoreUnavailableError, VmpoolerTasksError, WrongTypeError
 from vmpooler_tasks.jobs.deadletters.retention import keep
 from vmpooler_tasks.jobs.pools import clone
 from vmpooler_tasks.jobs.pools.clone import CloneFailure
@@ -97,10 +97,15 @@ def keep_failed_task(failed: FailedTask) -> None:
 
 
 def _identity(failed: FailedTask, now: float) -> str:
-    """Return one id an hour for a task that is repeated and fails each time for the same reason."""
-    if (failed.is_tick or failed.name == names.DESTROY_VM) and failed.lineage is None:
+    """Return one id an hour for a task that is repeated and fails each time for the same reason.
+
+    A key of the wrong type fails all tasks of the pool workers: together they get one id.
+    """
+    is_repeated, hour = failed.is_tick or failed.name == names.DESTROY_VM, int(now // SAME_SECONDS)
+    if isinstance(failed.error, WrongTypeError) and (is_repeated or failed.name == names.CLONE_VM):
+        return dead_letter_id(DeadLetterQueue.TASKS, "WrongTypeError", str(failed.error), hour)
+    if is_repeated and failed.lineage is None:
         what = json.dumps(failed.kwargs, sort_keys=True, default=repr)
-        hour = int(now // SAME_SECONDS)
         return dead_letter_id(DeadLetterQueue.TASKS, str(failed.name), what, type(failed.error).__name__, hour)
     return dead_letter_id(DeadLetterQueue.TASKS, failed.task_id or f"{now}", failed.retries)
 
@@ -108,10 +113,14 @@ def _identity(failed: FailedTask, now: float) -> str:
 def _fail_clone(failed: FailedTask) -> bool:
     """Record the failed clone of a VM, and return True.
 
-    Return False if the arguments name no VM, or Redis was out of reach: the VM is made later.
+    Return False if the arguments name no VM, Redis was out of reach, or a key has the wrong type: the VM is made later.
     """
     vm, pool, request_id = (failed.argument(name, position) for position, name in enumerate(_CLONE_ARGUMENTS))
-    if vm is None or pool is None or isinstance(failed.error, StoreUnavailableError | StoreRefusedError):
+    if (
+        vm is None
+        or pool is None
+        or isinstance(failed.error, StoreUnavailableError | StoreRefusedError | WrongTypeError)
+    ):
         return False
     failure = CloneFailure.of(failed.error or RuntimeError("the reason is not known"))
     redacted_failure = CloneFailure(

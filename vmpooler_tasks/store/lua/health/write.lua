@@ -13,9 +13,11 @@ local first_status = first_state + tonumber(ARGV[6])
 redis.call('DEL', health)
 redis.call('HSET', health, unpack(ARGV, first_status))
 redis.call('EXPIRE', health, expires_in)
-redis.call('ZADD', history, now, check)
-redis.call('ZREMRANGEBYSCORE', history, '-inf', '(' .. oldest_kept)
-redis.call('ZREMRANGEBYRANK', history, 0, -1 - max_kept)
+-- A history of the wrong type is a reason in the status, and must not prevent it.
+if type(redis.pcall('ZADD', history, now, check)) == 'number' then
+  redis.call('ZREMRANGEBYSCORE', history, '-inf', '(' .. oldest_kept)
+  redis.call('ZREMRANGEBYRANK', history, 0, -1 - max_kept)
+end
 redis.call('DEL', state)
 redis.call('HSET', state, unpack(ARGV, first_state, first_status - 1))
 return redis.status_reply('OK')
