@@ -1,13 +1,11 @@
 """`vmpooler-tasks dlq`"""
 
-import csv
-import json
 import os
 import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain, islice
-from typing import IO, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import click
 
@@ -24,7 +22,8 @@ from vmpooler_tasks.errors import InvalidInputError
 from vmpooler_tasks.jobs.deadletters import query as job
 from vmpooler_tasks.jobs.deadletters.delete import DELETING
 from vmpooler_tasks.jobs.deadletters.delete import delete as delete_all
-from vmpooler_tasks.model.deadletters.entry import FIELDS, StoredDeadLetter
+from vmpooler_tasks.jobs.deadletters.export import LINES, ExportFormat, as_text
+from vmpooler_tasks.model.deadletters.entry import StoredDeadLetter
 from vmpooler_tasks.model.deadletters.filters import DeadLetterFilter, filter_of, refuse_everything
 
 MESSAGE_WIDTH = 100
@@ -139,7 +138,7 @@ def show(context: Context, ids: tuple[str, ...], as_json: bool) -> None:
         print_json([job.detail(entry) for entry in entries])
     for entry in entries if not as_json else ():
         for name, value in {**entry.as_json(), "attempts": _attempts(entry)}.items():
-            first, *others = _text(value).rstrip().split("\n")
+            first, *others = as_text(value).rstrip().split("\n")
             print_line(f"{name + ':':<14} {first}")
             for line in others:
                 print_line(" " * 15 + line)
@@ -276,7 +275,7 @@ def delete(
 @dlq.command(epilog="Example: vmpooler-tasks dlq export --format csv --since 7d > failures.csv")
 @options.dead_letter_filters
 @read_limit
-@click.option("--format", "form", type=click.Choice(["jsonl", "csv"]), default="jsonl", show_default=True)
+@click.option("--format", "form", type=click.Choice(list(map(str, ExportFormat))), default="jsonl", show_default=True)
 @click.option(
     "--output",
     type=click.Path(dir_okay=False, allow_dash=True),
@@ -289,44 +288,18 @@ def delete(
 def export(context: Context, /, limit: int | None, form: str, output: str, as_json: bool, **filters: Any) -> None:
     """Export the selected dead letters, as JSON lines or CSV."""
     selection = _select(context, filter_of(filters))
-    write = _write_csv if form == "csv" and not as_json else _write_lines
+    lines_of = LINES[ExportFormat.JSONL if as_json else ExportFormat(form)]
     with _search(context, selection, noun="exported") as search:
         every = job.find(context.db, selection.wanted, on_read=search.on_read)
         found = _with_first_read(islice(every, limit))  # if Redis fails, a file that exists already is not emptied
         with click.open_file(output, "w", encoding="utf-8") as file:
-            count = write(file, search.counted(found))
+            for line in lines_of(search.counted(found)):
+                file.write(line)
             file.flush()  # a write error shows before the export is called done
-    sys.stderr.write(f"{count} dead letters exported\n")
+    sys.stderr.write(f"{search.found} dead letters exported\n")
     selection.end()
 
 
 def _with_first_read(entries: Iterator[StoredDeadLetter]) -> Iterator[StoredDeadLetter]:
     """Read the first dead letter, and return an iterator over all."""
     return chain(list(islice(entries, 1)), entries)
-
-
-def _write_lines(file: IO[str], entries: Iterable[StoredDeadLetter]) -> int:
-    count = 0
-    for count, entry in enumerate(entries, start=1):  # noqa: B007 - the count is returned
-        file.write(json.dumps(entry.as_json(), ensure_ascii=False, separators=(",", ":")) + "\n")
-    return count
-
-
-def _write_csv(file: IO[str], entries: Iterable[StoredDeadLetter]) -> int:
-    writer = csv.DictWriter(file, ("queue", *FIELDS), extrasaction="ignore")
-    writer.writeheader()
-    count = 0
-    for count, entry in enumerate(entries, start=1):  # noqa: B007 - the count is returned
-        writer.writerow(_csv_row(entry.as_json()))
-    return count
-
-
-def _csv_row(fields: dict[str, Any]) -> dict[str, str]:
-    """Return the row as text. A text that a spreadsheet would run as a formula is quoted."""
-    texts = {name: _text(value) for name, value in fields.items()}
-    return {name: f"'{text}" if text[:1] in ("=", "+", "-", "@", "\t") else text for name, text in texts.items()}
-
-
-def _text(value: Any) -> str:
-    """Return text unchanged, and any other value as JSON."""
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http import HTTPStatus
+from itertools import chain
 from typing import Annotated, Any
 
 from fastapi import Depends, HTTPException, Request
@@ -15,7 +16,34 @@ from vmpooler_tasks.store import Database
 from vmpooler_tasks.web.ttl_cache import ResultCache
 
 MAX_SEARCHES = 4
+MAX_EXPORTS = 4
 SEARCH_WAIT_SECONDS = 10.0
+
+
+class Exports:
+    """Limits exports to MAX_EXPORTS at a time: each reads whole queues, for as long as its client takes."""
+
+    def __init__(self) -> None:
+        self._free = threading.BoundedSemaphore(MAX_EXPORTS)
+
+    def limited(self, lines: Iterator[str]) -> Iterator[str]:
+        """Return the lines, the first of which is read at once, so that its error is a response.
+
+        Raise HTTPException 429 if too many exports run.
+        """
+        if not self._free.acquire(blocking=False):
+            busy = "too many exports run already; try again"
+            raise HTTPException(HTTPStatus.TOO_MANY_REQUESTS, busy, {"Retry-After": "5"})
+        started = self._until_end(lines)
+        return chain([next(started)], started)
+
+    def _until_end(self, lines: Iterator[str]) -> Iterator[str]:
+        """Yield the lines, the first of which may be empty. Ends also when the client goes: the generator is closed."""
+        try:
+            yield next(lines, "")
+            yield from lines
+        finally:
+            self._free.release()
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +57,7 @@ class Site:
     overviews: ResultCache[Any] = field(default_factory=lambda: ResultCache(1.0))
     histories: ResultCache[Any] = field(default_factory=lambda: ResultCache(10.0))
     groups: ResultCache[Any] = field(default_factory=lambda: ResultCache(2.0))
+    exports: Exports = field(default_factory=Exports)
     _searches: threading.BoundedSemaphore = field(default_factory=lambda: threading.BoundedSemaphore(MAX_SEARCHES))
 
     @contextmanager

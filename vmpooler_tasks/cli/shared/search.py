@@ -48,6 +48,11 @@ class Search:
         """Return `12,000 of 1,000,000 dead letters, 3 found`."""
         return f"{self._read:,} of {max(self._total, self._read):,} dead letters, {self._found:,} {self._noun}"
 
+    @property
+    def found(self) -> int:
+        """How many were found so far."""
+        return self._found
+
     def on_read(self, count: int) -> None:
         """Count dead letters that were read; show the progress if it is due."""
         self._read += count

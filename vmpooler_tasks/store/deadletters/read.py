@@ -117,11 +117,11 @@ def _newest_of_queue(
         if on_read is not None:
             on_read(len(page))
         held += [read_dead_letter(queue, raw, score) for raw, score in page if hash(raw) not in seen]
-        seen.update(hash(raw) for raw, _ in page)
         if len(page) < READ_PAGE:
             yield from sorted(held, key=_order)
             return
         last = page[-1][1]
+        seen = {hash(raw) for raw, score in page if score == last} | (seen if last == start else set())
         skip = sum(score == last for _, score in page) + (skip if last == start else 0)
         start = last
         # The last second may continue on the next page, and within one second the order is by id.

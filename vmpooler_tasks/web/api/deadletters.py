@@ -4,15 +4,19 @@ from http import HTTPStatus
 from typing import Annotated, Any
 
 from fastapi import APIRouter, HTTPException, Path, Query
+from fastapi.responses import StreamingResponse
 
 from vmpooler_tasks.jobs.deadletters import query as job
 from vmpooler_tasks.jobs.deadletters.delete import DELETING, delete
+from vmpooler_tasks.jobs.deadletters.export import LINES, ExportFormat
+from vmpooler_tasks.jobs.deadletters.sorting import SortColumn, SortOrder, read_sorted_page
 from vmpooler_tasks.jobs.redrive.edit import why_not_editable
 from vmpooler_tasks.model.deadletters.entry import StoredDeadLetter
 from vmpooler_tasks.model.deadletters.filters import DeadLetterFilter
+from vmpooler_tasks.model.timestamps import iso_utc
 from vmpooler_tasks.store.deadletters.read import revision
 from vmpooler_tasks.tasks.registry import OWN
-from vmpooler_tasks.web.api.parameters import DeleteBody, Filtered, Paged, Why
+from vmpooler_tasks.web.api.parameters import DeadLetterPageQuery, DeleteBody, Exported, Filtered, Paged, Why
 from vmpooler_tasks.web.api.responses import (
     CHANGING,
     READING,
@@ -33,19 +37,53 @@ router = APIRouter(prefix="/api/v1/queue/dlq", tags=["dead letters"])
 LONG = ("traceback", "args", "kwargs", "attempts")
 """Fields that lists leave out."""
 
+MEDIA_TYPES = {ExportFormat.JSONL: "application/jsonl", ExportFormat.CSV: "text/csv; charset=utf-8"}
+
 DeadLetterId = Annotated[str, Path(min_length=1, max_length=200)]
 
 
-@router.get("", summary="Dead letters, newest first", responses=READING)
+@router.get("", summary="Dead letters, newest first unless sorted otherwise", responses=READING)
 def show_page(site: Here, _: Reader, query: Paged) -> DeadLetterPageResponse:
     with site.search():
         wanted, unreadable = job.without_unreadable(site.db, query.filter())
         try:
-            page = job.read_page(site.db, wanted, query.limit, query.cursor)
+            page = _read_page(site, wanted, query)
         except ValueError as error:
             raise HTTPException(HTTPStatus.UNPROCESSABLE_ENTITY, "cursor: is not a cursor of this API") from error
     items = [DeadLetterItem(**_without(LONG, entry.as_json())) for entry in page.entries]
     return DeadLetterPageResponse(letters=items, next_cursor=page.next_cursor, unreadable=unreadable)
+
+
+def _read_page(site: Site, wanted: DeadLetterFilter, query: DeadLetterPageQuery) -> job.DeadLetterPage:
+    """Return the page. Newest first needs only the page itself; any other order reads all dead letters."""
+    if (query.sort, query.order) == (SortColumn.TIME, SortOrder.DESCENDING):
+        return job.read_page(site.db, wanted, query.limit, query.cursor)
+    return read_sorted_page(site.db, wanted, query.sort, query.order, limit=query.limit, after=query.cursor)
+
+
+@router.get(
+    "/export",
+    summary="The dead letters of a filter as a file, newest first",
+    response_class=StreamingResponse,
+    responses={
+        200: {
+            "description": "one line of JSON for each dead letter, or a table with a heading",
+            "content": {
+                "application/jsonl": {"schema": {"type": "string"}},
+                "text/csv": {"schema": {"type": "string"}},
+            },
+        },
+        **READING,
+    },
+)
+def export(site: Here, _: Reader, query: Exported) -> StreamingResponse:
+    """Send all dead letters of the filter, one after another. Keys that are not sorted sets are left out."""
+    wanted, _unreadable = job.without_unreadable(site.db, query.filter())
+    lines = site.exports.limited(LINES[query.format](job.find(site.db, wanted)))
+    name = f"dead-letters-{iso_utc(site.clock()).replace(':', '')}.{query.format}"
+    return StreamingResponse(
+        lines, media_type=MEDIA_TYPES[query.format], headers={"Content-Disposition": f'attachment; filename="{name}"'}
+    )
 
 
 @router.get("/stats", summary="Dead letters by error, most frequent first", responses=READING)

@@ -5,7 +5,9 @@ from typing import Annotated, Any
 from fastapi import Query
 from pydantic import BaseModel, ConfigDict, Field
 
+from vmpooler_tasks.jobs.deadletters.export import ExportFormat
 from vmpooler_tasks.jobs.deadletters.selection import filter_of_model, filter_of_order, with_filters
+from vmpooler_tasks.jobs.deadletters.sorting import SortColumn, SortOrder
 from vmpooler_tasks.model.deadletters.filters import DeadLetterFilter, FilterKind
 from vmpooler_tasks.model.names import DeadLetterQueue
 from vmpooler_tasks.model.purge import PurgeTarget
@@ -13,8 +15,8 @@ from vmpooler_tasks.model.redrive import DEFAULT_MAX_FAILED, DEFAULT_RATE
 
 MAX_IDS = 1000
 
-CURSOR = r"^(-?[0-9]{1,25}(\.[0-9]{1,25})?(e[+-][0-9]{1,2})?|-?inf):[^\x00-\x1f]{1,160}$"
-"""The score of a page's last dead letter, and its id."""
+CURSOR = r"^((-?[0-9]{1,25}(\.[0-9]{1,25})?(e[+-][0-9]{1,2})?|-?inf):[^\x00-\x1f]{1,160}|s:[A-Za-z0-9_=-]{1,2000})$"
+"""The score of a page's last dead letter, and its id; or the place in a sorted list."""
 
 Name = Annotated[str, Field(min_length=1, max_length=500)]
 Text = Annotated[str, Field(min_length=1, max_length=5000)]
@@ -54,7 +56,13 @@ class DeadLetterQuery(BaseModel):
 
 class DeadLetterPageQuery(DeadLetterQuery):
     limit: Annotated[int, Field(ge=1, le=500)] = 50
+    sort: SortColumn = Field(SortColumn.TIME, description="the column; `vm` sorts by VM or task")
+    order: SortOrder = Field(SortOrder.DESCENDING, description="with equal values, the newest come first")
     cursor: Annotated[str, Field(pattern=CURSOR)] | None = Field(None, description="the `next_cursor` of the last page")
+
+
+class ExportQuery(DeadLetterQuery):
+    format: ExportFormat = ExportFormat.JSONL
 
 
 @with_filters(_IN_BODY)
@@ -112,3 +120,4 @@ class Login(BaseModel):
 
 Filtered = Annotated[DeadLetterQuery, Query()]
 Paged = Annotated[DeadLetterPageQuery, Query()]
+Exported = Annotated[ExportQuery, Query()]
