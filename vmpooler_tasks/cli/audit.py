@@ -7,7 +7,7 @@ import click
 from vmpooler_tasks.cli.shared import options
 from vmpooler_tasks.cli.shared.context import Context, pass_context
 from vmpooler_tasks.cli.shared.output import print_json, print_line, print_table, utc_time
-from vmpooler_tasks.store.fleet.audit import read_newest
+from vmpooler_tasks.store.fleet.audit import AuditFilter, search
 
 OWN_COLUMNS = ("action", "who", "why", "count")
 
@@ -20,11 +20,14 @@ OWN_COLUMNS = ("action", "who", "why", "count")
     show_default=True,
     help="Maximum number of entries, the newest first.",
 )
+@click.option("--who", default="", help="Only entries whose author contains this text.")
+@click.option("--action", default="", help="Only entries whose action contains this text.")
+@click.option("--since", type=options.MOMENT, help="Only entries since then: a time, or how long ago (2h).")
 @options.as_json
 @pass_context
-def audit(context: Context, limit: int, as_json: bool) -> None:
+def audit(context: Context, limit: int, who: str, action: str, since: float | None, as_json: bool) -> None:
     """Show who redrove, deleted and purged what, when and why."""
-    entries = read_newest(context.db, limit)
+    entries = search(context.db, AuditFilter(who=who, action=action, since=since), limit).entries
     if as_json:
         print_json([{"at": entry.at, **entry.fields} for entry in entries])
         return

@@ -14,13 +14,19 @@ from vmpooler_tasks.tasks.celery import defaults
 from vmpooler_tasks.tasks.celery.addresses import broker_settings
 from vmpooler_tasks.tasks.celery.configuration import install_transports
 from vmpooler_tasks.tasks.redrive import RedriveBroker
-from vmpooler_tasks.tasks.registry import PURGE, REDRIVE
+from vmpooler_tasks.tasks.registry import PURGE, REDRIVE, queue_of
 
 
 def enqueue_purge(settings: Settings, order: Mapping[str, Any]) -> str:
     """Send the task and return its id. Raise StoreUnavailableError if the broker does not accept it."""
     with _client(settings) as client:
         return str(client.send_task(PURGE, kwargs=dict(order), queue=defaults.task_default_queue, retry=False).id)
+
+
+def enqueue_task(settings: Settings, task: str, arguments: Mapping[str, Any]) -> str:
+    """Send a task of ours and return its id. Raise StoreUnavailableError if the broker does not accept it."""
+    with _client(settings) as client:
+        return str(client.send_task(task, kwargs=dict(arguments), queue=queue_of(task), retry=False).id)
 
 
 def enqueue_redrive(settings: Settings, run: str) -> str:

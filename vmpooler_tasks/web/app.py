@@ -11,8 +11,8 @@ from vmpooler_tasks.config import Settings
 from vmpooler_tasks.store import Database
 from vmpooler_tasks.web import headers, pages, problems
 from vmpooler_tasks.web.api import (
-    audit,
     deadletters,
+    fleet,
     health,
     overview,
     pools,
@@ -61,7 +61,7 @@ def create_app(settings: Settings, db: Database, clock: Clock, broker: Database 
     app.state.authenticator = Authenticator(settings, db)
     problems.install(app)
     # redrive before /dlq/{id}
-    for part in (session, health, overview, audit, redrive, deadletters, requests, pools, purge, probes):
+    for part in (session, health, overview, fleet, redrive, deadletters, requests, pools, purge, probes):
         app.include_router(part.router)
     pages.install(app)
     app.add_middleware(RequestBodyLimitMiddleware, max_body_size=MAX_BODY_BYTES)

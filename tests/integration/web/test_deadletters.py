@@ -1,6 +1,9 @@
 """Dead letters in the API: show, delete and redrive them; and the purge."""
 
+import csv
+import io
 import json
+import re
 from typing import Any
 
 import httpx
@@ -275,3 +278,55 @@ def test_a_dead_letter_shows_its_attempts_in_order_of_time(web: httpx.Client, we
     assert [(found["id"], found.get("who")) for found in whole["attempts"]] == [("0", "anna"), (one, None)]
     assert whole["attempts_unknown"] == 1
     assert "attempts" not in web.get(DLQ).json()["letters"][0]
+
+
+@pytest.mark.parametrize(
+    ("column", "ascending", "descending"),
+    [
+        ("time", [0, 1, 2, 3], [3, 2, 1, 0]),
+        ("queue", [3, 0, 2, 1], [1, 2, 3, 0]),
+        ("pool", [2, 1, 0, 3], [3, 1, 0, 2]),
+        ("vm", [3, 2, 1, 0], [0, 1, 2, 3]),
+        ("error", [2, 1, 3, 0], [3, 0, 1, 2]),
+    ],
+)
+def test_a_list_is_sorted_by_a_column_across_pages(
+    web: httpx.Client, web_world: World, column: str, ascending: list[int], descending: list[int]
+) -> None:
+    dead_letter(web_world, 0, pool="b", vm="z", error_class="T", error_message="x")
+    dead_letter(web_world, 1, "tasks", pool="b", vm="", task="v-task", error_class="S")
+    dead_letter(web_world, 2, "ready", pool="A", vm="m", error_class="E")
+    dead_letter(web_world, 3, pool="c", vm="a", error_class="T", error_message="x")
+    for order, expected in (("asc", ascending), ("desc", descending)):
+        query = {"sort": column, "order": order}
+        assert ids(web.get(DLQ, params=query)) == expected
+        first = web.get(DLQ, params={**query, "limit": 3})
+        second = web.get(DLQ, params={**query, "limit": 3, "cursor": first.json()["next_cursor"]})
+        assert (ids(first) + ids(second), second.json()["next_cursor"]) == (expected, None)
+
+
+@pytest.mark.parametrize("cursor", ["s:", "s:AAAA", "s:e30=", "1:a", "s:WzEsMl0="])
+def test_a_wrong_cursor_of_a_sorted_list_is_refused(web: httpx.Client, web_world: World, cursor: str) -> None:
+    dead_letter(web_world, 1)
+    response = web.get(DLQ, params={"sort": "pool", "cursor": cursor})
+    assert (response.status_code, "cursor" in response.json()["detail"]) == (422, True)
+
+
+def test_an_export_has_all_dead_letters_of_the_filter(web: httpx.Client, web_world: World) -> None:
+    for number in range(1100):
+        dead_letter(web_world, number, error_message="=1+1")
+    dead_letter(web_world, 2000, "ready", vm="\ud800")
+    exported = web.get(f"{DLQ}/export", params={"queue": "clone"})
+    assert exported.headers["content-type"] == "application/jsonl"
+    assert re.fullmatch('attachment; filename="dead-letters-[0-9TZ-]+.jsonl"', exported.headers["content-disposition"])
+    lines = [json.loads(line) for line in exported.text.splitlines()]
+    assert [int(one["id"], 16) for one in lines] == list(range(1099, -1, -1))
+    rows = list(csv.DictReader(io.StringIO(web.get(f"{DLQ}/export", params={"format": "csv"}).text)))
+    assert (len(rows), rows[0]["vm"], rows[1]["error_message"]) == (1101, "\\ud800", "'=1+1")
+    assert web.get(f"{DLQ}/export", params={"pool": "none"}).text == ""
+    assert web.get(f"{DLQ}/export", params={"format": "xml"}).status_code == 422
+    assert web.get(f"{DLQ}/export", auth=READER).status_code == 200
+    for _ in range(9):  # an export that a client leaves early frees its place
+        with web.stream("GET", f"{DLQ}/export") as stream:
+            assert stream.status_code == 200
+            next(stream.iter_bytes(10))

@@ -1,5 +1,6 @@
 """The state in the API: probes, health, overview, history, audit, metrics."""
 
+import json
 import re
 
 import httpx
@@ -7,7 +8,7 @@ import pytest
 
 from tests.support.fleet import beat, record_processes, worker
 from tests.support.servers import TestServer
-from tests.support.web import OPERATOR, TOKEN, serving, web_settings
+from tests.support.web import OPERATOR, READER, TOKEN, serving, web_settings
 from tests.support.world import NOW, POOL, World
 from vmpooler_tasks.jobs.health import check
 from vmpooler_tasks.model.fleet import RunningTask
@@ -16,6 +17,9 @@ from vmpooler_tasks.model.names import Queue
 from vmpooler_tasks.store import Database, keys
 from vmpooler_tasks.store.deadletters.read import revision
 from vmpooler_tasks.store.fleet import audit
+
+AUDIT = "/api/v1/queue/audit"
+SCHEDULE = "/api/v1/queue/schedule"
 
 NOBODY = "redis://:secret@127.0.0.1:9/0"
 """A port that nobody listens on."""
@@ -191,3 +195,38 @@ def test_prometheus_sees_that_redis_is_away() -> None:
         response = httpx.get(f"{address}/metrics", auth=OPERATOR)
     assert (response.status_code, "vmpooler_redis_up 0.0" in response.text) == (200, True)
     assert "vmpooler_health_status 2.0" in response.text
+
+
+def test_the_audit_is_filtered(web: httpx.Client, web_world: World) -> None:
+    for who, action in (("anna", "delete"), ("beat", "purge"), ("anna", "purge")):
+        audit.record(web_world.db, {"action": action, "who": who})
+    found = web.get(AUDIT, params={"who": "ANN", "action": "purge"}).json()
+    assert [(one["who"], one["action"]) for one in found["entries"]] == [("anna", "purge")]
+    assert web.get(AUDIT, params={"since": 10**11}).json()["entries"] == []
+    assert web.get(AUDIT, params={"since": "yesterday"}).status_code == 422
+
+
+def test_the_schedule_shows_last_and_next_runs(web: httpx.Client, web_world: World) -> None:
+    web_world.client.hset(keys.SCHEDULE, mapping={"purge": repr(NOW - 60), "purge:claim": "x", "health": "broken"})
+    document = web.get(SCHEDULE).json()
+    entries = {one["name"]: one for one in document["entries"]}
+    interval = entries["purge"]["interval_seconds"]
+    assert (entries["purge"]["last_run"], entries["purge"]["next_run"]) == (NOW - 60, NOW - 60 + interval)
+    assert (entries["health"]["last_run"], entries["health"]["next_run"]) == (None, document["at"])
+    assert set(entries) == {"purge", "health", "pools", "requests"}
+    assert (entries["pools"]["enabled"], entries["pools"]["next_run"]) == (False, None)
+
+
+def test_an_entry_of_the_schedule_runs_now(web: httpx.Client, web_world: World) -> None:
+    response = web.post(f"{SCHEDULE}/purge/run", json={"why": "now"})
+    assert (response.status_code, response.json()["task"]) == (202, "vmpooler_tasks.purge_stale_entries")
+    [message] = web_world.client.lrange("vmpooler.maintenance", 0, -1)
+    assert json.loads(message)["headers"]["id"] == response.json()["task_id"]
+    fields = audit.read_newest(web_world.db, 1)[0].fields
+    assert (fields["action"], fields["who"], fields["why"], fields["entry"]) == ("run now", "olga@web", "now", "purge")
+    assert web.post(f"{SCHEDULE}/health/run").status_code == 202
+    off = web.post(f"{SCHEDULE}/pools/run")
+    assert (off.status_code, off.json()["detail"]) == (409, "pools is switched off (manage_pools: false)")
+    unknown = web.post(f"{SCHEDULE}/nothing/run")
+    assert (unknown.status_code, "there are purge, health" in unknown.json()["detail"]) == (404, True)
+    assert web.post(f"{SCHEDULE}/purge/run", auth=READER).status_code == 403

@@ -1,5 +1,6 @@
 """Celery's settings from VMPooler's configuration, and what a process has to prepare before Celery uses them."""
 
+from dataclasses import dataclass
 from typing import Any
 
 from celery.app.backends import BACKEND_ALIASES
@@ -85,18 +86,32 @@ def time_limits(chosen: Settings) -> dict[str, Any]:
     }
 
 
+@dataclass(frozen=True, slots=True)
+class ScheduleSpec:
+    """An entry of beat's schedule: its task, and the options that switch it on and set its interval in seconds."""
+
+    name: str
+    task: str
+    switch: str
+    interval: str
+
+
+SCHEDULE_ENTRIES = (
+    ScheduleSpec("purge", names.PURGE, "purge_enabled", "purge_interval"),
+    ScheduleSpec("health", names.HEALTH_CHECK, "health_check_enabled", "health_check_interval"),
+    ScheduleSpec("pools", names.CHECK_POOLS, "manage_pools", "check_loop_delay_min"),
+    ScheduleSpec("requests", names.PROCESS_REQUESTS, "manage_pools", "check_loop_delay_min"),
+)
+
+
 def schedule(chosen: Settings) -> dict[str, dict[str, Any]]:
     """Return beat's entries: what is switched on, at the configured interval."""
     config = chosen.config
-    entries: dict[str, dict[str, Any]] = {}
-    if config.purge_enabled:
-        entries["purge"] = _tick(names.PURGE, config.purge_interval)
-    if config.health_check_enabled:
-        entries["health"] = _tick(names.HEALTH_CHECK, config.health_check_interval)
-    if config.manage_pools:
-        entries["pools"] = _tick(names.CHECK_POOLS, config.check_loop_delay_min)
-        entries["requests"] = _tick(names.PROCESS_REQUESTS, config.check_loop_delay_min)
-    return entries
+    return {
+        entry.name: _tick(entry.task, getattr(config, entry.interval))
+        for entry in SCHEDULE_ENTRIES
+        if getattr(config, entry.switch)
+    }
 
 
 def _tick(task: str, interval: float) -> dict[str, Any]:

@@ -27,6 +27,9 @@ Flag = Annotated[bool, Field(strict=True)]
 Epoch = Annotated[float, Field(ge=0, le=10**12, allow_inf_nan=False)]
 
 
+SearchText = Annotated[str, Field(max_length=200)]
+AuditCursor = Annotated[str | None, Query(pattern=r"^\d{1,15}-\d{1,15}$", description="the last `next_cursor`")]
+
 DeadLetterQueues = Annotated[tuple[DeadLetterQueue, ...], Field(max_length=len(DeadLetterQueue))]
 Pattern = Annotated[str, Field(min_length=1, max_length=500)]
 
@@ -34,7 +37,7 @@ _IN_QUERY: dict[FilterKind, Any] = {
     FilterKind.QUEUES: DeadLetterQueues,
     FilterKind.NAME: Name,
     FilterKind.ERROR: Text,
-    FilterKind.SEARCH: Annotated[str, Field(max_length=200)],
+    FilterKind.SEARCH: SearchText,
     FilterKind.EPOCH: Epoch,
 }
 _IN_BODY = _IN_QUERY | {
@@ -98,6 +101,12 @@ class EditBody(BaseModel):
     args: Annotated[list[Any], Field(max_length=1000, description="arguments by position")] = []
     kwargs: Annotated[dict[str, Any], Field(max_length=1000, description="arguments by name")]
     dry_run: Flag = Field(default=False, description="check the arguments only")
+    why: Why | None = None
+
+
+class RunNowBody(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
     why: Why | None = None
 
 

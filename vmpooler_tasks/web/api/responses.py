@@ -297,6 +297,31 @@ class PurgeResponse(ExtensibleModel):
     duration_seconds: float
 
 
+class ScheduleItem(BaseModel):
+    """An entry of beat's schedule. A `next_run` in the past means that no beat has sent it yet."""
+
+    name: str
+    task: str
+    interval_seconds: float
+    enabled: bool
+    switch: str = Field(description="the option that switches it on")
+    last_run: float | None = Field(description="when beat last sent it")
+    next_run: float | None = Field(description="null if it is switched off")
+
+
+class ScheduleResponse(BaseModel):
+    at: float = Field(description="the server's time")
+    entries: list[ScheduleItem]
+
+
+class RunNowResponse(BaseModel):
+    """The task that a worker is to carry out."""
+
+    name: str
+    task: str
+    task_id: str
+
+
 class AuditItem(ExtensibleModel):
     at: float
     action: str = ""
