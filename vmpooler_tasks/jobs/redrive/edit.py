@@ -14,7 +14,7 @@ from vmpooler_tasks.config import Settings
 from vmpooler_tasks.errors import InvalidInputError
 from vmpooler_tasks.jobs.purge.options import known_pools
 from vmpooler_tasks.jobs.redrive.eligibility import has_redacted
-from vmpooler_tasks.jobs.redrive.run import Broker
+from vmpooler_tasks.jobs.redrive.run import REDRIVING, Broker
 from vmpooler_tasks.model.deadletters.entry import StoredDeadLetter
 from vmpooler_tasks.model.names import DeadLetterQueue, on_one_line
 from vmpooler_tasks.model.redaction import REDACTED, redacted
@@ -119,6 +119,7 @@ def redrive_edited(
 
     Return REDRIVEN, or GONE if it left its queue since it was read. Raises InvalidInputError as `refuse` does.
     """
+    settings.refuse_if_observing(REDRIVING)
     refuse(db, settings, broker, dead_letter, edit.arguments)
     step = partial(steps.redrive_edited, db, dead_letter, _trail(dead_letter, edit))
     # The check comes first: to another server a message goes before the dead letter leaves, and nothing recalls it.
