@@ -1,14 +1,18 @@
 """The dead letter of a pool's VM: run again if its pool is short, otherwise closed."""
 
+import logging
+
 import pytest
 
 from tests.support.cycles import counters
 from tests.support.redriver import Redriver
 from tests.support.world import NOW, POOL
 from vmpooler_tasks.model.names import Queue
+from vmpooler_tasks.model.pools.pause import Pause, PauseState
 from vmpooler_tasks.model.redrive import RunState
 from vmpooler_tasks.store import keys
 from vmpooler_tasks.store.keys import POOL_SLOTS
+from vmpooler_tasks.store.pools import pauses
 from vmpooler_tasks.store.redrive import runs
 
 pytestmark = pytest.mark.both_servers
@@ -140,3 +144,31 @@ def test_a_dead_letter_of_a_pool_that_vmpooler_fills_is_kept(world: Redriver) ->
     assert world.left() == set()
     assert world.members(Queue.PENDING) == set()
     assert world.messages() == []
+
+
+def test_the_dead_letters_of_a_paused_pool_are_kept_with_the_reason(
+    world: Redriver, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    origin = world.dead_letter()
+    given = Pause(state=PauseState.PAUSED, since=NOW, who="olga@host", why="new disks")
+    pauses.pause(world.db, POOL, given, {"action": "pause"})
+    why = f"{given.text(POOL)}; redrive it after `pools resume`"
+    assert [reason for _, reason in world.preview().reasons] == [why]
+    assert world.redrive() == {"kept": 1}
+    assert f"kept: {why}" in "\n".join(caplog.messages)
+    assert (world.left(), world.messages(), world.slots()) == ({origin}, [], 0)
+    pauses.resume(world.db, POOL, {"action": "resume"})
+    assert world.redrive() == {"redriven": 1}
+
+
+def test_a_pause_between_a_redrive_and_its_clone_takes_the_clone_back(world: Redriver) -> None:
+    world.dead_letter()
+    world.redrive()
+    [sent] = world.messages()
+    given = Pause(state=PauseState.PAUSED, since=NOW, who="olga@host", why="")
+    pauses.pause(world.db, POOL, given, {"action": "pause"})
+    assert world.clone(**sent.kwargs) == "paused"
+    assert (world.names_in(Queue.PENDING), world.slots()) == (set(), 0)
+    pauses.resume(world.db, POOL, {"action": "resume"})
+    assert len(world.clones()) == 2, "the pool makes the VM by itself"

@@ -9,12 +9,13 @@ from typing import NamedTuple
 from vmpooler_tasks.config import Pool, Settings
 from vmpooler_tasks.model.deadletters.entry import StoredDeadLetter
 from vmpooler_tasks.model.names import DeadLetterQueue, Queue
+from vmpooler_tasks.model.pools.pause import Pause
 from vmpooler_tasks.model.pools.sizes import size_in_effect
 from vmpooler_tasks.model.redaction import REDACTED
 from vmpooler_tasks.model.redrive import OwnTasks, RedriveOutcome
 from vmpooler_tasks.model.requests import Wanted, parse_requested
 from vmpooler_tasks.store import Database
-from vmpooler_tasks.store.pools import overrides
+from vmpooler_tasks.store.pools import overrides, pauses
 from vmpooler_tasks.store.redis.chunks import chunks
 from vmpooler_tasks.store.requests import fulfilment
 from vmpooler_tasks.store.vmpooler import queues
@@ -85,8 +86,15 @@ def forecast(
 ) -> list[Decision]:
     """Return what a run over these dead letters would do now with each of them, in their order."""
     dead_letters = list(dead_letters)
-    now = _Forecast(db, settings, own, _read_places(db, dead_letters))
+    now = _Forecast(db, settings, own, _read_places(db, dead_letters), pauses.read_paused(db))
     return list(map(now.decision, dead_letters))
+
+
+def why_kept(settings: Settings, paused: Mapping[str, Pause], pool: str, request: str) -> str:
+    """Return why the dead letter of a VM that is needed stays in its queue; '' if it can run again."""
+    if not settings.config.manage_pools:
+        return "" if request else "VMPooler fills its pool itself (manage_pools is off)"
+    return f"{paused[pool].text(pool)}; redrive it after `pools resume`" if pool in paused else ""
 
 
 def _read_places(db: Database, dead_letters: Iterable[StoredDeadLetter]) -> dict[tuple[str, str], set[Queue]]:
@@ -116,6 +124,7 @@ class _Forecast:
     settings: Settings
     own: OwnTasks
     places: Mapping[tuple[str, str], Collection[Queue]]
+    paused: Mapping[str, Pause]
     missing: dict[tuple[str, str, str], int] = field(default_factory=dict)
 
     def decision(self, dead_letter: StoredDeadLetter) -> Decision:
@@ -141,8 +150,8 @@ class _Forecast:
         if self.missing[place] <= 0:
             why = "its request has ended or has all its VMs" if request else "its pool is full"
             return Decision(RedriveOutcome.OBSOLETE, why)
-        if not request and not self.settings.config.manage_pools:
-            return Decision(RedriveOutcome.KEPT, "VMPooler fills its pool itself (manage_pools is off)")
+        if why := why_kept(self.settings, self.paused, pool, request):
+            return Decision(RedriveOutcome.KEPT, why)
         self.missing[place] -= 1
         return RUNS_AGAIN
 

@@ -20,7 +20,7 @@ from vmpooler_tasks.errors import InvalidInputError
 from vmpooler_tasks.jobs.deadletters import query
 from vmpooler_tasks.jobs.pools.context import Work
 from vmpooler_tasks.jobs.pools.inspect import SPARE_NAMES, first_metadata, planned_until
-from vmpooler_tasks.jobs.redrive.eligibility import count_wanted, decided_outcome, size_of
+from vmpooler_tasks.jobs.redrive.eligibility import count_wanted, decided_outcome, size_of, why_kept
 from vmpooler_tasks.model.deadletters.entry import StoredDeadLetter
 from vmpooler_tasks.model.deadletters.filters import DeadLetterFilter
 from vmpooler_tasks.model.names import DeadLetterQueue, on_one_line
@@ -38,6 +38,7 @@ from vmpooler_tasks.model.redrive import (
     too_many_failed,
 )
 from vmpooler_tasks.store import Database
+from vmpooler_tasks.store.pools import pauses
 from vmpooler_tasks.store.redrive import runs, steps
 from vmpooler_tasks.store.redrive.runs import FAILED_AGAIN, Run
 from vmpooler_tasks.store.redrive.steps import Successor, TaskMessage
@@ -155,10 +156,16 @@ class _Driver:
         decided, reason = decided_outcome(dead_letter, self._broker.own) or (None, "")
         if decided is None and dead_letter.queue is not DeadLetterQueue.TASKS:
             outcome = self._redrive_vm(position, dead_letter)
+            if outcome is RedriveOutcome.KEPT:
+                decided, reason = outcome, self._why_kept(dead_letter)
         else:
             outcome = self._redrive_task(position, dead_letter, decided)
         self._log_outcome(dead_letter, outcome, reason if outcome is decided else "")
         return outcome
+
+    def _why_kept(self, dead_letter: StoredDeadLetter) -> str:
+        pool, request = dead_letter.text("pool"), dead_letter.text("request_id")
+        return why_kept(self._settings, pauses.read_paused(self._db), pool, request)
 
     def _log_outcome(self, dead_letter: StoredDeadLetter, outcome: RedriveOutcome, reason: str) -> None:
         vm = dead_letter.text("vm")
