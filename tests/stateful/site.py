@@ -15,6 +15,7 @@ from vmpooler_tasks.errors import ProviderError, SuspendedError, TransientProvid
 from vmpooler_tasks.jobs.pools import check_pending, check_ready, check_running, clone, destroy, inspect
 from vmpooler_tasks.jobs.pools.clone import CloneFailure
 from vmpooler_tasks.jobs.pools.context import PoolContext, Work, stamp
+from vmpooler_tasks.jobs.pools.control import Operator, PoolControl
 from vmpooler_tasks.jobs.pools.provider_calls import Retries
 from vmpooler_tasks.jobs.redrive import run as redrive
 from vmpooler_tasks.jobs.requests import fulfil
@@ -136,6 +137,7 @@ class Site:
         self._failed: set[str] = set()
         self._gone: set[str] = set()
         self._used: set[str] = set()
+        self._pending_at_pause: dict[str, set[str]] = {}
         self._dead_letters: dict[tuple[DeadLetterQueue, str], str] = {}
         self._successors: dict[str, str] = {}
         self._strays: dict[str, dict[str, float]] = {pool: {} for pool in POOLS}
@@ -288,6 +290,9 @@ class Site:
             assert len(self.provider.calls) == calls_before, f"two are at work on {work.vm} at once"
             assert not holder.error
         assert is_wanted or len(self.provider.calls) == calls_before, f"nobody wants that any more: {work}"
+        if holder.outcome == "paused":
+            assert work.pool in self._pending_at_pause
+            self._gone.add(work.vm)
         if holder.waits:
             holder.leased_until = self.now + LEASE_SECONDS
             self._holder[work.vm] = holder
@@ -300,7 +305,7 @@ class Site:
     def _is_wanted(self, work: Work) -> bool:
         if work.step is Step.DESTROY:
             return work.vm in self._members(Queue.COMPLETED, work.pool)
-        return self._is_pending(work) and not self._is_made(work.vm)
+        return self._is_pending(work) and not self._is_made(work.vm) and work.pool not in self._pending_at_pause
 
     def _run(self, context: PoolContext, message: Message) -> str:
         work = message.work
@@ -409,6 +414,20 @@ class Site:
             case _:
                 self.db.client.sadd(keys.POOL_RESETS, pool)
 
+    def control(self, pool: str, what: str) -> None:
+        """Pause, drain or resume a pool."""
+        control = PoolControl(self.db, self.settings, self.clock, Operator(who="test"))
+        match what:
+            case "resume":
+                control.resume(pool)
+                self._pending_at_pause.pop(pool, None)
+            case "drain":
+                control.drain(pool)
+                self._pending_at_pause.setdefault(pool, set(self._members(Queue.PENDING, pool)))
+            case _:
+                control.pause(pool)
+                self._pending_at_pause.setdefault(pool, set(self._members(Queue.PENDING, pool)))
+
     def break_one(self, pool: str) -> None:
         for vm in self._members(Queue.READY, pool)[:1]:
             self.provider.readiness[vm] = Readiness(False, "no route to host", "ConnectionError")
@@ -471,6 +490,7 @@ class Site:
             assert seen.counters[slots] == len(leases) <= LIMIT
         self._check_users(seen)
         self._check_sizes(seen)
+        self._check_pauses(seen)
         self._check_dead_letters(seen)
 
     def _check_users(self, seen: Snapshot) -> None:
@@ -491,6 +511,12 @@ class Site:
             size = int(self.db.client.hget(keys.POOL_SIZES, pool) or configured)
             assert count <= max(size, largest), f"{pool} has grown to {count}"
             self._largest[pool] = max(size, count)
+
+    def _check_pauses(self, seen: Snapshot) -> None:
+        """A paused pool gets no new clone."""
+        for pool, before in self._pending_at_pause.items():
+            new = seen.queue(Queue.PENDING, pool=pool) - before
+            assert not new, f"{pool} is paused, and gets {new}"
 
     def _request_of(self, vm: str) -> str:
         return (self.db.client.hget(keys.vm(vm.encode()), "request_id") or b"").decode()
@@ -518,6 +544,7 @@ class Site:
             self.release(self.held.pop())
             self.check()
         for pool in POOLS:
+            self.control(pool, "resume")
             self.order(pool, "undo")
         for _ in range(ROUNDS):
             self.now += LEASE_SECONDS + 1

@@ -214,6 +214,10 @@ class Lifecycle(RuleBasedStateMachine):
     def order(self, pool: str, what: str) -> None:
         self.site.order(pool, what)
 
+    @rule(pool=pools, what=st.sampled_from(["pause", "drain", "resume", "resume"]))
+    def an_operator_pauses_or_resumes(self, pool: str, what: str) -> None:
+        self.site.control(pool, what)
+
     @precondition(lambda self: self.site.has(Queue.READY))
     @rule(pool=pools)
     def a_ready_vm_breaks(self, pool: str) -> None:
