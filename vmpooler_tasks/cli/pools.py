@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import click
 
 from vmpooler_tasks.cli.shared import options
+from vmpooler_tasks.cli.shared.completion import complete_pools
 from vmpooler_tasks.cli.shared.context import Context, pass_context, who_am_i
 from vmpooler_tasks.cli.shared.output import age, print_json, print_json_line, print_line, print_table
 from vmpooler_tasks.clock import system_clock
@@ -112,7 +113,7 @@ def _how_long(until: float) -> str:
 
 
 def _pools_argument(command: options.Decorated) -> options.Decorated:
-    return click.argument("names", nargs=-1, required=True, metavar="POOL…")(command)
+    return click.argument("names", nargs=-1, required=True, metavar="POOL…", shell_complete=complete_pools)(command)
 
 
 @pools.command(epilog="Example: vmpooler-tasks pools pause centos-7-x86_64 --why 'new disks'")

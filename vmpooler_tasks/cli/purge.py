@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 import click
 
 from vmpooler_tasks.cli.shared import options
+from vmpooler_tasks.cli.shared.completion import complete_pools
 from vmpooler_tasks.cli.shared.context import Context, pass_context, who_am_i
 from vmpooler_tasks.cli.shared.lazy import LazyModule
 from vmpooler_tasks.cli.shared.output import age, print_json, print_line, print_table
@@ -25,7 +26,13 @@ MAX_ROWS = 50
 
 @click.command(epilog="Example: vmpooler-tasks purge --dry-run --pool centos-7-x86_64")
 @click.option("--dry-run", is_flag=True, help="Show what would be purged; change nothing.")
-@click.option("--pool", "pools", multiple=True, help="Only this pool (may be given again).")
+@click.option(
+    "--pool",
+    "pools",
+    multiple=True,
+    help="Only this pool (may be given again).",
+    shell_complete=complete_pools,
+)
 @click.option(
     "--queue",
     "queues",

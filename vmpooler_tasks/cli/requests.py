@@ -6,6 +6,7 @@ import time
 from typing import Any
 
 import click
+from click.shell_completion import CompletionItem
 
 from vmpooler_tasks.cli.shared import options
 from vmpooler_tasks.cli.shared.completion import complete_requestable, complete_requests
@@ -54,6 +55,11 @@ class _Requests(click.Group):
         if args and args[0] not in self.commands and args[0] not in ctx.help_option_names:
             args = ["make", *args]  # options may come before the pools
         return super().parse_args(ctx, args)
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Return the commands, and the pools and aliases that can be requested."""
+        pools = complete_requestable(ctx, self.commands["make"].params[0], incomplete)
+        return [*super().shell_complete(ctx, incomplete), *pools]
 
 
 @click.group(

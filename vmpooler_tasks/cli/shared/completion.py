@@ -47,15 +47,16 @@ Completer = Callable[[click.Context, click.Parameter, str], list[CompletionItem]
 
 @click.command(
     short_help="Print the script that completes commands in a shell.",
-    epilog=f"Example: {PROGRAM} completion bash > ~/.local/share/bash-completion/completions/{PROGRAM}",
+    epilog=f"Example: {PROGRAM} completion bash > ~/.{PROGRAM}.bash",
 )
 @click.argument("shell", type=click.Choice(SHELLS))
 @colour_option(help="When to use colours.")
 def completion(shell: str) -> None:
     """Print the script that completes commands, options, pools and ids of dead letters in a shell.
 
-    bash: write the script to the file in the example. zsh: write it to a file `_vmpooler-tasks` in a folder of $fpath.
-    fish: write it to ~/.config/fish/completions/vmpooler-tasks.fish. New shells complete with it.
+    bash: write the script to a file as in the example, and add `source ~/.vmpooler-tasks.bash` to ~/.bashrc. zsh: write
+    it to a file `_vmpooler-tasks` in a folder of $fpath. fish: write it to
+    ~/.config/fish/completions/vmpooler-tasks.fish. New shells complete with it.
     """
     kind = get_completion_class(shell)
     assert kind is not None, "click knows these shells"  # noqa: S101 - for the type checker

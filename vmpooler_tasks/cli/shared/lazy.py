@@ -20,6 +20,9 @@ class LazyCommand(NamedTuple):
     short_help: str
 
 
+MAX_SHORT_HELP = 200
+"""Characters of a command's line in the help of its group; a narrow terminal wraps it."""
+
 NON_BREAKING_HYPHEN = "\u2011"
 
 
@@ -52,6 +55,7 @@ class HelpContext(click.Context):
 def use_own_help(command: click.Command) -> click.Command:
     """Format the help of the command, and of its subcommands, with `WholeWordsFormatter`. Return the command."""
     command.context_class = HelpContext
+    command.short_help = command.short_help or command.get_short_help_str(MAX_SHORT_HELP)  # or click shortens it
     for inner in command.commands.values() if isinstance(command, click.Group) else ():
         use_own_help(inner)
     return command

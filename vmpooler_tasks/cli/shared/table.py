@@ -2,14 +2,15 @@
 
 1. Times become short (`3 h`), and known headings become short (`RETR.`).
 2. The columns that the caller names move below their row, on lines of their own, the last group first.
-3. Text columns are cut, down to `READABLE_WIDTH`.
-4. Each row becomes a block with a line for each column.
+3. The name of a pool moves to a line above its row, whole.
+4. Text columns are cut, down to `READABLE_WIDTH`.
+5. Each row becomes a block with a line for each column.
 
 In a pipe without COLUMNS there is no limit for a line. Each column has its own (`MAX_WIDTH`), so that one long field
 does not widen every line.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Any
@@ -51,6 +52,9 @@ READABLE_WIDTH = 12
 MAX_LINES_BELOW = 4
 """Lines of a field that moved below its row. JSON has the whole field."""
 
+NAME_COLUMNS = ("POOL",)
+"""Columns that move above their row if they are the first: half a name is of no use either."""
+
 INDENT = "  "
 """The indent of a field below its row."""
 
@@ -91,13 +95,14 @@ class PastTime:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Layout:
-    """Where the cells of a row go. `columns` are the indices in the line, `below` those on lines of their own."""
+    """Where the cells of a row go: `columns` are in its line, `above` and `below` on lines of their own (indices)."""
 
     line_width: int | None
     short: bool = False
     columns: tuple[int, ...] = ()
     widths: Mapping[int, int] = field(default_factory=dict)
     below: tuple[tuple[int, ...], ...] = ()
+    above: tuple[int, ...] = ()
     as_blocks: bool = False
 
 
@@ -145,18 +150,25 @@ class Table:
             return layout, whole
         cells = self._cells(rows, short=True)
         layout = replace(layout, short=True)
+        moved: set[int] = set()
         for count in range(len(self._below) + 1):
             below = self._below[len(self._below) - count :]
             moved = {index for group in below for index in group}
-            left = tuple(index for index in range(len(self._headings)) if index not in moved)
-            layout = replace(layout, columns=left, below=below)
-            layout = replace(layout, widths=self._widths(layout, cells))
+            layout = self._without(replace(layout, below=below), moved, cells)
             if _sum(layout) <= line_width:
                 return layout, cells
+        if self._headings[0] in NAME_COLUMNS:
+            layout = self._without(replace(layout, above=(0,)), {0, *moved}, cells)
         narrowed = dict(layout.widths)
         self._narrow(narrowed, line_width)
         layout = replace(layout, widths=narrowed)
         return replace(layout, as_blocks=_sum(layout) > line_width), cells
+
+    def _without(self, layout: Layout, moved: Collection[int], cells: Sequence[Sequence[str]]) -> Layout:
+        """Return the layout without the columns that moved to lines of their own."""
+        left = tuple(index for index in range(len(self._headings)) if index not in moved)
+        layout = replace(layout, columns=left)
+        return replace(layout, widths=self._widths(layout, cells))
 
     def _cells(self, rows: Sequence[Sequence[Any]], *, short: bool) -> list[list[str]]:
         return [[self._cell(value, short=short) for value in row] for row in rows]
@@ -201,9 +213,11 @@ class Table:
                 yield from self._block(layout, row)
             return
         if not self._has_heading:
+            yield from (self._headings[index] for index in layout.above)
             yield self._line(layout, [self._heading(layout, index) for index in range(len(self._headings))])
             yield self._line(layout, ["-" * layout.widths.get(index, 0) for index in range(len(self._headings))])
         for row in cells:
+            yield from (cut(row[index], layout.line_width or MAX_WIDTH) for index in layout.above)
             yield self._line(layout, row, STATUS_COLOURS)
             yield from _lines_below(layout, row)
 
