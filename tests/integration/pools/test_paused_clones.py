@@ -1,11 +1,14 @@
 """A paused pool gets no new clone, whoever starts it and whenever the pause comes."""
 
 import logging
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 
 from tests.support.pool_world import MINUTE, PoolWorld, pool
+from tests.support.processes import until
 from tests.support.world import POOL
 from vmpooler_tasks.errors import PermanentProviderError, TransientProviderError
 from vmpooler_tasks.jobs.pools.context import Work
@@ -195,3 +198,36 @@ def test_a_changed_template_or_clone_target_lets_one_clone_try_a_suspended_pool(
     assert world.clones() == [], "one at a time"
     assert world.deliver(Work(Step.CLONE, trial, POOL)) == "ready"
     assert len(world.clones()) == 2
+
+
+@pytest.mark.slow(seconds=5)
+@pytest.mark.parametrize("attempt", range(5))
+def test_many_workers_at_the_moment_of_a_pause_start_nothing_after_it(world: PoolWorld, attempt: int) -> None:
+    world.pools, world.config = [pool(size=500)], {"task_limit": 60, "ondemand_clone_limit": 60}
+    request(world, count=9)
+    stop, enough = threading.Event(), threading.Barrier(7)
+
+    def work() -> None:
+        enough.wait(10)
+        while not stop.is_set():
+            for one in [*world.inspect().work, *fulfil.run(world.context)]:
+                if one.step is Step.CLONE:
+                    world.deliver(one)
+
+    with ThreadPoolExecutor(6) as workers:
+        done = [workers.submit(work) for _ in range(6)]
+        enough.wait(10)
+        until(lambda: world.client.zcard(keys.POOL_SLOTS.key) >= 10 * attempt, "clones are in flight", pause=0.001)
+        pause(world)
+        pending = world.names_in(Queue.PENDING)
+        started = {vm for vm in pending if world.client.hexists(keys.work(vm.encode()), "owner")}
+        calls = set(world.provider.called("create"))
+        until(lambda: not world.names_in(Queue.PENDING) & pending - started, "what nobody had started is taken back")
+        stop.set()
+        for one in done:
+            one.result(20)
+    assert set(world.provider.called("create")) - calls <= started
+    assert world.names_in(Queue.PENDING) == set()
+    assert (world.slots(), world.request_slots(), all_dead_letters(world)) == (0, 0, [])
+    left = sum(int(item.split(":")[2]) for item in items(world))
+    assert left + int(world.client.scard(f"vmpooler__{ID}__centos__{POOL}")) == 9, "the request loses no VM"
