@@ -7,6 +7,7 @@ import { tilesOf } from "../../vmpooler_tasks/web/static/js/fleet/tiles.js";
 import { shortTask, subjectText } from "../../vmpooler_tasks/web/static/js/fleet/words.js";
 import { sectionOf } from "../../vmpooler_tasks/web/static/js/health/links.js";
 import { pauseAfter } from "../../vmpooler_tasks/web/static/js/poll.js";
+import { ordersFor } from "../../vmpooler_tasks/web/static/js/pools/orders.js";
 import { stateOf } from "../../vmpooler_tasks/web/static/js/pools/state.js";
 import { countsText, stateText } from "../../vmpooler_tasks/web/static/js/redrive/outcomes.js";
 import { queryOf } from "../../vmpooler_tasks/web/static/js/shared/api.js";
@@ -60,24 +61,41 @@ const POOL = {
   completed: 0,
   failures: 0,
   last_failure: "",
+  state: "full",
+  since: null,
+  until: null,
+  why: "",
+  last_error: "",
+  last_error_at: null,
   provider: "vsphere",
   provider_closed_until: null,
   pool_closed_until: null,
 };
 
-test("the state of a pool names the suspension first", () => {
+test("the state of a pool is the server's, in words", () => {
   /** @param {Partial<typeof POOL>} changes */
-  const textOf = (changes) => stateOf({ ...POOL, ...changes }, NOW).text;
-  assert.equal(textOf({}), "Full");
-  assert.equal(textOf({ ready: 0 }), "Empty");
-  assert.equal(textOf({ ready: 2 }), "Filling");
-  assert.equal(textOf({ size: 0, ready: 0 }), "Size 0");
-  assert.equal(textOf({ ready: 0, provider_closed_until: NOW + 9 }), "Provider vsphere suspended. Next attempt in");
-  assert.equal(
-    textOf({ pool_closed_until: NOW + 9, provider_closed_until: NOW + 5 }),
-    "Pool suspended. Next attempt in",
-  );
-  assert.equal(textOf({ pool_closed_until: NOW - 1 }), "Full");
+  const state = (changes) => stateOf({ ...POOL, ...changes }, NOW);
+  assert.equal(state({}).text, "Full");
+  assert.deepEqual(state({ state: "short", ready: 1, cloning: 2 }).text, "Short by 2, cloning 2");
+  assert.equal(state({ state: "empty", size: 0, ready: 0 }).text, "Size 0");
+  assert.equal(state({ state: "empty", ready: 0, why: "short by 3" }).why, "short by 3");
+  const stalled = state({ state: "stalled", ready: 2, since: NOW - 90, why: "no worker" });
+  assert.equal(stalled.text, "Short by 1, not moving");
+  assert.deepEqual(stalled.time, { at: NOW - 90, display: "running" });
+  const suspended = { state: "suspended", why: "the pool: no template" };
+  assert.equal(state({ ...suspended, until: NOW + 9 }).text, "Suspended, next attempt in");
+  assert.equal(state({ ...suspended, until: NOW - 1 }).text, "Suspended until a clone succeeds");
+  assert.deepEqual(state({ state: "paused", since: NOW }).time, { at: NOW, display: "age" });
+  assert.equal(state({ state: "of a later version" }).text, "of a later version");
+  assert.equal(state({ state: "constructor" }).tone, "closed");
+});
+
+test("a pool offers the orders that change its state", () => {
+  const actions = (/** @type {string} */ state) => ordersFor({ ...POOL, state }).map(({ action }) => action);
+  assert.deepEqual(actions("full"), ["pause", "drain"]);
+  assert.deepEqual(actions("suspended"), ["retry", "pause", "drain"]);
+  assert.deepEqual(actions("paused"), ["resume", "drain"]);
+  assert.deepEqual(actions("draining"), ["resume", "pause"]);
 });
 
 const RUN = {

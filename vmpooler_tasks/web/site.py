@@ -56,6 +56,7 @@ class Site:
     clock: Clock
     overviews: ResultCache[Any] = field(default_factory=lambda: ResultCache(1.0))
     histories: ResultCache[Any] = field(default_factory=lambda: ResultCache(10.0))
+    pools: ResultCache[Any] = field(default_factory=lambda: ResultCache(1.0))
     groups: ResultCache[Any] = field(default_factory=lambda: ResultCache(2.0))
     exports: Exports = field(default_factory=Exports)
     _searches: threading.BoundedSemaphore = field(default_factory=lambda: threading.BoundedSemaphore(MAX_SEARCHES))

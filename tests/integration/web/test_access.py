@@ -8,7 +8,7 @@ import pytest
 
 from tests.support.servers import TestServer
 from tests.support.web import PASSWORD, READER, TOKEN, serving, web_section, web_settings
-from tests.support.world import World
+from tests.support.world import POOL, World
 from vmpooler_tasks.config.services import WebSection
 from vmpooler_tasks.web.identity import CSRF_HEADER, FAILURES_A_MINUTE
 
@@ -26,6 +26,7 @@ READING = (
     "/api/v1/queue/redrives",
     "/api/v1/queue/purge",
     "/api/v1/queue/requests",
+    f"/api/v1/queue/pools/{POOL}",
 )
 CHANGES: tuple[tuple[str, str, object], ...] = (
     ("POST", "/api/v1/queue/dlq/delete", {"every": True}),

@@ -1,28 +1,36 @@
-"""The state of each pool, for `vmpooler-tasks pools` and the dashboard."""
+"""The state of each pool, and everything about one pool, for `vmpooler-tasks pools` and the dashboard."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from vmpooler_tasks.config import Settings
+from vmpooler_tasks.errors import InvalidInputError
 from vmpooler_tasks.model.names import WORK_QUEUES, Queue
 from vmpooler_tasks.model.pools.lifecycle import MINUTE
 from vmpooler_tasks.model.pools.state import PoolFacts, PoolStateName, state_of
 from vmpooler_tasks.model.pools.suspension import LastError
+from vmpooler_tasks.model.redaction import redacted
 from vmpooler_tasks.store import Database
 from vmpooler_tasks.store.deadletters import recent_failures
 from vmpooler_tasks.store.deadletters.recent_failures import PoolFailures
 from vmpooler_tasks.store.health import snapshot
 from vmpooler_tasks.store.health.snapshot import PoolSnapshot, Snapshot
 from vmpooler_tasks.store.pools import clones as clones_in_flight
-from vmpooler_tasks.store.pools import views
+from vmpooler_tasks.store.pools import overrides, views
 from vmpooler_tasks.store.pools.breakers import is_suspended
 from vmpooler_tasks.store.pools.views import Progress
+from vmpooler_tasks.store.vmpooler.members import QueueMembers, read_members
 
 RECENT_SECONDS = 3600.0
 """A failure counts as recent for this long."""
 
 CLONE_QUEUE, CHECK_QUEUE, *_ = WORK_QUEUES
+
+MAX_SHOWN_VMS = 200
+"""VMs of each queue that the details name."""
+
+ALWAYS_SHOWN = (Queue.READY, Queue.PENDING, Queue.RUNNING, Queue.COMPLETED)
 
 NO_FAILURES = PoolFailures(0, "")
 
@@ -171,3 +179,104 @@ class _RowReader:
             *(["no beat is alive"] if fleet.is_beat_missing() else []),
             *([f"no worker takes {' and '.join(missing)}"] if missing else []),
         )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PoolSetting:
+    """One setting of a pool: `configured` in the file, `override` set through VMPooler's API, `effective` now."""
+
+    name: str
+    configured: Any
+    override: str | None
+    effective: Any
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PoolDetails:
+    """`known_template`: the one that the VMs were last made from. `reset`: one was requested and is not done yet."""
+
+    row: PoolRow
+    aliases: Sequence[str]
+    queues: Mapping[Queue, QueueMembers]
+    settings: Sequence[PoolSetting]
+    known_template: str | None
+    reset: bool
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "state": self.row.as_json(),
+            "aliases": list(self.aliases),
+            "queues": [_queue_json(queue, members) for queue, members in self.queues.items()],
+            "settings": [asdict(setting) for setting in self.settings],
+            "known_template": self.known_template,
+            "reset": self.reset,
+        }
+
+
+def read_details(db: Database, settings: Settings, name: str, now: float) -> PoolDetails:
+    """Return the details of one pool. Raise InvalidInputError if it is neither configured nor registered."""
+    _, rows = overview(db, settings, now)
+    row = next((row for row in rows if row.pool == name), None)
+    if row is None:
+        raise InvalidInputError(f"there is no pool {name!r}")
+    pool, orders = settings.pool(name), overrides.read_orders(db, name)
+    members = {queue: read_members(db, queue, name) for queue in Queue}
+    return PoolDetails(
+        row=row,
+        aliases=pool.alias if pool else (),
+        queues={queue: found for queue, found in members.items() if queue in ALWAYS_SHOWN or found.total},
+        settings=_settings(settings, row, orders),
+        known_template=orders.known_template,
+        reset=orders.reset,
+    )
+
+
+def _settings(settings: Settings, row: PoolRow, orders: overrides.Orders) -> list[PoolSetting]:
+    pool = settings.pool(row.pool)
+    if pool is None:
+        return [PoolSetting(name="size", configured=None, override=orders.size, effective=row.size)]
+    target = pool.clone_target or settings.config.clone_target
+    overridden = [
+        PoolSetting(name="size", configured=pool.size, override=orders.size, effective=row.size),
+        PoolSetting(
+            name="template",
+            configured=pool.template,
+            override=orders.template,
+            effective=orders.template or pool.template,
+        ),
+        PoolSetting(
+            name="clone_target",
+            configured=target,
+            override=orders.clone_target,
+            effective=orders.clone_target or target,
+        ),
+    ]
+    named = {setting.name for setting in overridden} | {"name", "alias"}
+    others = {"provider": row.provider, **redacted(pool.as_written())}
+    return overridden + [
+        PoolSetting(name=option, configured=value, override=None, effective=value)
+        for option, value in others.items()
+        if option not in named and value is not None
+    ]
+
+
+def _queue_json(queue: Queue, members: QueueMembers) -> dict[str, Any]:
+    vms = members.vms or ()
+    shown = vms[:MAX_SHOWN_VMS]
+    return {
+        "queue": str(queue),
+        "total": members.total,
+        "readable": members.vms is not None,
+        "vms": [
+            {
+                "vm": vm.name,
+                "since": vm.since,
+                "template": vm.template,
+                "host": vm.host,
+                "request": vm.request_id,
+                "user": vm.user,
+            }
+            for vm in shown
+        ],
+        "left_out": members.total - len(shown),
+    }

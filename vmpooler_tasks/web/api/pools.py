@@ -1,7 +1,7 @@
-"""What an operator orders for pools over HTTP: pause, drain, resume, retry."""
+"""One pool over HTTP: everything about it, and the orders pause, drain, resume, retry."""
 
 from http import HTTPStatus
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, HTTPException, Path
 from pydantic import BaseModel, ConfigDict, Field
@@ -9,12 +9,13 @@ from pydantic import BaseModel, ConfigDict, Field
 from vmpooler_tasks.errors import InvalidInputError
 from vmpooler_tasks.jobs.pools.control import Operator as PoolOperator
 from vmpooler_tasks.jobs.pools.control import OrderReport, PoolControl
+from vmpooler_tasks.jobs.pools.overview import PoolRow, read_details
 from vmpooler_tasks.model.pools.pause import PoolAction
 from vmpooler_tasks.web.api.deadletters import audited
 from vmpooler_tasks.web.api.parameters import Why
-from vmpooler_tasks.web.api.responses import CHANGING, problems
+from vmpooler_tasks.web.api.responses import CHANGING, READING, problems
 from vmpooler_tasks.web.identity import Identity
-from vmpooler_tasks.web.permissions import Operator
+from vmpooler_tasks.web.permissions import Operator, Reader
 from vmpooler_tasks.web.site import Here, Site
 
 router = APIRouter(prefix="/api/v1/queue", tags=["pools"])
@@ -42,6 +43,59 @@ class OrderResponse(BaseModel):
     text: str = Field(description="the effect in words")
     hindered_by: list[str] = Field(description="what keeps clones from starting all the same, in words")
     moved: int = Field(description="VMs that a drain moved to completed at once")
+
+
+class PoolVmItem(BaseModel):
+    """A VM. `since`: when it entered its queue, null if its metadata does not say that."""
+
+    vm: str
+    since: float | None
+    template: str
+    host: str
+    request: str
+    user: str
+
+
+class PoolQueueItem(BaseModel):
+    queue: str
+    total: int
+    readable: bool = Field(description="false if the key is of another type than expected")
+    vms: list[PoolVmItem] = Field(description="the oldest VMs, at most 200")
+    left_out: int
+
+
+class PoolSettingItem(BaseModel):
+    name: str
+    configured: Any
+    override: str | None = Field(description="what VMPooler's API has set instead")
+    effective: Any
+
+
+class PoolDetailsResponse(BaseModel):
+    state: PoolRow
+    aliases: list[str]
+    queues: list[PoolQueueItem]
+    settings: list[PoolSettingItem]
+    known_template: str | None = Field(description="the template that the pool's VMs were last made from")
+    reset: bool = Field(description="whether a reset is requested through VMPooler's API, and not done yet")
+
+
+@router.get(
+    "/pools/{pool}",
+    summary="One pool: its VMs by state, its settings and overrides",
+    responses={**READING, **problems(404)},
+)
+def show_pool(site: Here, _: Reader, pool: PoolName) -> PoolDetailsResponse:
+    def read() -> PoolDetailsResponse:
+        with site.search():
+            try:
+                details = read_details(site.db, site.settings, pool, site.clock())
+            except InvalidInputError as error:
+                raise HTTPException(HTTPStatus.NOT_FOUND, str(error.args[0])) from error
+        return PoolDetailsResponse.model_validate(details.as_json())
+
+    found: PoolDetailsResponse = site.pools.get(pool, read)
+    return found
 
 
 @router.post("/pools/{pool}/pause", summary="Give a pool no new clones", responses=ORDERING)

@@ -9,6 +9,7 @@ import { WorkersSection } from "./fleet/workers.js";
 import { showHealth } from "./health/section.js";
 import { clearTab } from "./health/tab.js";
 import { Poll } from "./poll.js";
+import { PoolPage } from "./pools/page.js";
 import { PoolsSection } from "./pools/section.js";
 import { PurgeSection } from "./purge/section.js";
 import { RequestsSection } from "./requests/section.js";
@@ -27,6 +28,7 @@ import { TrendsSection } from "./trends/section.js";
 /** Sections by view: the view "home" shows several at once. */
 const VIEWS = {
   home: ["status", "pools", "workers", "trends"],
+  pool: ["pool"],
   requests: ["requests"],
   letters: ["letters"],
   purge: ["purge"],
@@ -41,12 +43,21 @@ const RETRY_MS = 3000;
 
 const viewNames = /** @type {View[]} */ (Object.keys(VIEWS));
 
-/** @param {string} section */
-const viewOf = (section) => viewNames.find((view) => VIEWS[view].includes(section)) ?? "home";
+/**
+ * Return the view that shows a place. One pool has a view of its own.
+ *
+ * @param {Place} place
+ * @returns {View}
+ */
+function viewOf({ section, name }) {
+  if (section === "pools" && name) return "pool";
+  return viewNames.find((view) => VIEWS[view].includes(section)) ?? "home";
+}
 
 /** Create the sections. They need the session: its role decides which buttons there are. */
 const createSections = () => ({
   pools: new PoolsSection(),
+  pool: new PoolPage(),
   workers: new WorkersSection(),
   trends: new TrendsSection(byId("trends-body")),
   requests: new RequestsSection(),
@@ -81,14 +92,15 @@ class Page {
   #update(overview) {
     showFound();
     setServerTime(overview.at);
-    const view = viewOf(currentPlace().section);
+    const view = viewOf(currentPlace());
     const isFirst = this.#sections === null;
-    const { pools, workers, trends, requests, deadLetters, purge, audit } = (this.#sections ??= createSections());
+    const { pools, pool, workers, trends, requests, deadLetters, purge, audit } = (this.#sections ??= createSections());
     showHealth(overview.health, overview.features.health);
     showCounts(overview);
     showFooter(overview);
     showTiles(overview);
     pools.update(overview.pools);
+    pool.update(overview);
     workers.update(overview.workers);
     if (view === "home") trends.update(overview.health.last_check);
     requests.update(overview, view === "requests");
@@ -125,12 +137,15 @@ class Page {
    * @param {Place} place
    * @param {boolean} movesFocus
    */
-  enter({ section, filters }, movesFocus) {
-    const view = viewOf(section);
-    for (const name of viewNames) show(byId(`view-${name}`), name === view);
-    markCurrent(VIEWS[view].includes(section) ? section : "status");
+  enter(place, movesFocus) {
+    const { section, name, filters } = place;
+    const view = viewOf(place);
+    for (const one of viewNames) show(byId(`view-${one}`), one === view);
+    markCurrent(view === "pool" || VIEWS[view].includes(section) ? section : "status");
     if (!this.#overview || !this.#sections) return;
-    const { trends, requests, deadLetters, purge, audit } = this.#sections;
+    const { pool, trends, requests, deadLetters, purge, audit } = this.#sections;
+    if (view === "pool") pool.enter(name, this.#overview);
+    else pool.leave();
     if (view === "requests") requests.enter(filters);
     else requests.leave();
     if (view === "letters") deadLetters.enter(filters, this.#overview.revision);
@@ -139,7 +154,8 @@ class Page {
     if (view === "audit") audit.enter();
     if (view === "home") trends.update(this.#overview.health.last_check);
     // A changed filter of a list leaves the focus where it is.
-    if (movesFocus && (!FILTERED_VIEWS.has(view) || view !== this.#view)) focusSection(section);
+    if (movesFocus && (!FILTERED_VIEWS.has(view) || view !== this.#view))
+      focusSection(view === "pool" ? view : section);
     this.#view = view;
   }
 }

@@ -1,7 +1,7 @@
 /** The links of a health reason: to the section of this page that shows more, and to the runbook. */
 
 import { el, safeUrl } from "../shared/dom.js";
-import { hashOf } from "../shared/route.js";
+import { hashOf, poolHash } from "../shared/route.js";
 
 /** @import { Reason } from "../shared/types.js" */
 
@@ -14,13 +14,15 @@ const VIEWS = {
   stuck_vms: { text: "Dead letters of clones", section: "letters", queue: "clone", takesFilters: true },
   pending_queue: { text: "Pools", section: "pools" },
   ready_queue: { text: "Pools", section: "pools" },
-  empty_pool: { text: "Dead letters of this pool", section: "letters", takesFilters: true },
+  all_pools_empty: { text: "Pools", section: "pools" },
+  no_worker: { text: "Workers", section: "workers" },
+  empty_pool: { text: "Its dead letters", section: "letters", takesFilters: true },
   purge_overdue: { text: "Purge", section: "purge", takesFilters: true },
   purge_unfinished: { text: "Purge", section: "purge", takesFilters: true },
   purge_failed: { text: "Purge", section: "purge", takesFilters: true },
   purge_aborted: { text: "Plan of this purge", section: "purge", takesFilters: true },
   breaker_open: { text: "Dead letters of clones", section: "letters", queue: "clone", takesFilters: true },
-  pool_broken: { text: "Dead letters of this pool", section: "letters", queue: "clone", takesFilters: true },
+  pool_broken: { text: "Its dead letters", section: "letters", queue: "clone", takesFilters: true },
 };
 
 /**
@@ -43,6 +45,7 @@ export function sectionOf(reason) {
 export function createLinks(reason) {
   const section = sectionOf(reason);
   return [
+    reason.pool && el("a", { href: poolHash(reason.pool), text: "This pool" }),
     section && el("a", { href: section.href, text: section.text }),
     reason.runbook &&
       el(

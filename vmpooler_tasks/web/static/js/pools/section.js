@@ -1,12 +1,12 @@
 /** The pools: ready VMs against the pool's size, recent failures, and what keeps a pool from being full. */
 
-import { byId, el, icon, part, setText, show, timeIn } from "../shared/dom.js";
+import { byId, el, part, setText, show } from "../shared/dom.js";
 import { number, plural, serverNow } from "../shared/format.js";
 import { reconcile } from "../shared/reconcile.js";
-import { hashOf } from "../shared/route.js";
+import { hashOf, poolHash } from "../shared/route.js";
 import { cell, row, table } from "../shared/table.js";
-import { setTime, timeEl } from "../shared/times.js";
 import { stateOf } from "./state.js";
+import { createState, updateState } from "./state_view.js";
 
 /** @import { Pool } from "../shared/types.js" */
 
@@ -53,7 +53,7 @@ function createRow(pool) {
     el(
       "th",
       { scope: "row", role: "rowheader", class: "name" },
-      el("span", { text: pool.pool }),
+      el("a", { href: poolHash(pool.pool), text: pool.pool }),
       el("span", { class: "provider muted" }),
     ),
     cell("Filled", { class: "fill" }, meter(), el("span", { class: "of" })),
@@ -65,12 +65,7 @@ function createRow(pool) {
       el("span", { class: "none muted" }),
       el("span", { class: "last muted" }),
     ),
-    cell(
-      "State",
-      { class: "state" },
-      el("span", { class: "mark" }),
-      el("span", {}, el("span", { class: "words" }), timeEl(null, "left")),
-    ),
+    cell("State", { class: "pool-state" }, createState()),
   );
 }
 
@@ -95,7 +90,7 @@ function updateRow(node, pool) {
   }
   updateFill(node, pool);
   updateFailures(node, pool);
-  updateState(node, pool);
+  updateState(part(node, ".state"), stateOf(pool, serverNow()));
 }
 
 /**
@@ -120,22 +115,7 @@ function updateFailures(node, pool) {
   link.setAttribute("href", hashOf("letters", { pool: pool.pool, since: "1h" }));
   setText(part(node, ".none"), pool.failures ? "" : "none");
   const last = part(node, ".last");
-  setText(last, pool.last_failure || "");
-  last.title = pool.last_failure || "";
-}
-
-/**
- * @param {HTMLElement} node
- * @param {Pool} pool
- */
-function updateState(node, pool) {
-  const { tone, text, until } = stateOf(pool, serverNow());
-  const place = part(node, ".state");
-  if (place.dataset.tone !== tone) {
-    place.dataset.tone = tone;
-    part(place, ".mark").replaceChildren(...(tone === "filling" ? [] : [icon(tone)]));
-  }
-  setText(part(place, ".words"), text);
-  show(timeIn(place), until !== null);
-  if (until !== null) setTime(timeIn(place), until, "left");
+  const text = pool.state === "suspended" || pool.state === "stalled" ? "" : pool.last_failure; // the state says it
+  setText(last, text || "");
+  last.title = text || "";
 }

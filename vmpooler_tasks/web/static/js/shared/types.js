@@ -40,8 +40,16 @@
  */
 
 /**
+ * `state`, `since`, `until` and `why` say how the pool is; `last_error` is what failed last, which may be fixed since.
+ *
  * @typedef {object} Pool
  * @property {string} pool
+ * @property {string} state "full", "short", "empty", "stalled", "suspended", "paused" or "draining"
+ * @property {number | null} since
+ * @property {number | null} until the end of a suspension; in the past: until a clone succeeds
+ * @property {string} why
+ * @property {string} last_error
+ * @property {number | null} last_error_at
  * @property {number} size
  * @property {number} ready
  * @property {number} pending

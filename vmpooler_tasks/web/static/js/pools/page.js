@@ -1,0 +1,215 @@
+/** The page of one pool: its state, orders, VMs, settings, failures and trends. */
+
+import { ApiError, get, mayOperate } from "../shared/api.js";
+import { byId, el, messageOf, notice, setText, show } from "../shared/dom.js";
+import { plural, serverNow } from "../shared/format.js";
+import { reconcile } from "../shared/reconcile.js";
+import { hashOf } from "../shared/route.js";
+import { cell, row, table } from "../shared/table.js";
+import { timeEl } from "../shared/times.js";
+import { TrendsSection } from "../trends/section.js";
+import { PoolFailures } from "./failures.js";
+import { orderButton, ordersFor } from "./orders.js";
+import { stateOf } from "./state.js";
+import { createState, updateState } from "./state_view.js";
+import { VmList } from "./vms.js";
+
+/** @import { OrderReport, Overview, Pool, PoolDetails, PoolQueue, PoolSetting } from "../shared/types.js" */
+
+const INTERVAL_MS = 4000;
+const NOTE_MS = 15_000;
+const OPEN_UP_TO = 20;
+const SETTINGS = [
+  { label: "Setting" },
+  { label: "In effect" },
+  { label: "Configured" },
+  { label: "Set through the API" },
+];
+
+export class PoolPage {
+  #name = "";
+  #loadedAtMs = 0;
+  #managesPools = false;
+  #orders = "";
+  /** @type {Map<string, VmList>} */
+  #lists = new Map();
+  /** @type {AbortController | null} */
+  #request = null;
+  /** @type {TrendsSection | null} */
+  #trends = null;
+
+  constructor() {
+    this.title = byId("pool-title");
+    this.state = createState();
+    this.error = el("p", { class: "last-error muted" });
+    this.links = el("p", { class: "links" });
+    this.orders = el("div", { class: "actions" });
+    this.note = el("div", { role: "status" });
+    this.errors = el("div", { role: "alert" });
+    this.vms = el("div", { class: "vm-lists" });
+    const made = table("Settings of the pool", SETTINGS, { className: "cards compact settings" });
+    this.settings = made.body;
+    this.reset = el("p", { class: "muted" });
+    this.trendsPlace = el("div");
+    this.failures = new PoolFailures();
+    this.content = el("div", {}, ...this.#build(made.node));
+    byId("pool-body").append(this.errors, this.note, this.content);
+  }
+
+  /** @param {HTMLElement} settings */
+  #build(settings) {
+    return [
+      el("div", { class: "pool-head" }, el("div", {}, this.state, this.error, this.links), this.orders),
+      section("Failures", this.failures.node),
+      section("VMs", this.vms),
+      section("Settings", settings, this.reset),
+      section("Trends", this.trendsPlace),
+    ];
+  }
+
+  /**
+   * @param {string} name
+   * @param {Overview} overview
+   */
+  enter(name, overview) {
+    if (name !== this.#name) {
+      this.#name = name;
+      this.#orders = "";
+      this.#lists.clear();
+      this.vms.replaceChildren();
+      this.note.replaceChildren();
+      setText(this.title, name);
+      this.trendsPlace.replaceChildren();
+      this.#trends = new TrendsSection(this.trendsPlace, { pool: name });
+      show(this.content, false);
+      this.failures.enter(name);
+      this.failures.update(overview.revision);
+      this.#load();
+    }
+    this.#trends?.update(overview.health.last_check);
+  }
+
+  leave() {
+    this.#request?.abort();
+    this.#name = "";
+  }
+
+  /** @param {Overview} overview */
+  update({ pools, features, health, revision }) {
+    this.#managesPools = features.manage_pools;
+    if (!this.#name) return;
+    const pool = pools.find((one) => one.pool === this.#name);
+    if (pool) this.#showState(pool);
+    this.failures.update(revision);
+    this.#trends?.update(health.last_check);
+    if (Date.now() - this.#loadedAtMs > INTERVAL_MS) this.#load();
+  }
+
+  async #load() {
+    this.#request?.abort();
+    const { signal } = (this.#request = new AbortController());
+    this.#loadedAtMs = Date.now();
+    try {
+      this.#show(await get(`pools/${encodeURIComponent(this.#name)}`, {}, signal));
+      this.errors.replaceChildren();
+    } catch (error) {
+      if (signal.aborted) return;
+      const isUnknown = error instanceof ApiError && error.status === 404;
+      if (isUnknown) show(this.content, false);
+      const text = isUnknown ? `There is no pool ${this.#name}.` : `The pool cannot be read: ${messageOf(error)}`;
+      this.errors.replaceChildren(notice("bad", text));
+    }
+  }
+
+  /** @param {PoolDetails} details */
+  #show({ state, aliases, queues, settings, known_template: knownTemplate, reset }) {
+    show(this.content, true);
+    this.#showState(state);
+    for (const queue of queues) this.#listOf(queue).show(queue);
+    reconcile(this.settings, settings, (setting) => JSON.stringify(setting), settingRow);
+    const effective = settings.find(({ name }) => name === "template")?.effective;
+    const notes = [
+      aliases.length ? `Aliases: ${aliases.join(", ")}.` : "",
+      knownTemplate && knownTemplate !== effective ? `The present VMs were made from ${knownTemplate}.` : "",
+      reset ? "A reset was requested through VMPooler's API, and is not done yet." : "",
+    ];
+    setText(this.reset, notes.filter(Boolean).join(" "));
+  }
+
+  /** @param {PoolQueue} found */
+  #listOf({ queue, total }) {
+    let list = this.#lists.get(queue);
+    if (!list) {
+      list = new VmList(queue);
+      list.node.open = total > 0 && total <= OPEN_UP_TO;
+      this.#lists.set(queue, list);
+      this.vms.append(list.node);
+    }
+    return list;
+  }
+
+  /** @param {Pool} pool */
+  #showState(pool) {
+    updateState(this.state, stateOf(pool, serverNow()));
+    const { last_error: error, last_error_at: at } = pool;
+    const isShown = error && !["suspended", "stalled"].includes(pool.state);
+    this.error.replaceChildren(...(isShown ? ["Last error, ", timeEl(at, "age"), `: ${error}`] : []));
+    this.links.replaceChildren(
+      el("span", { text: `${pool.ready} of ${plural(pool.size, "VM")} ready` }),
+      " · ",
+      el("a", {
+        href: hashOf("letters", { pool: pool.pool }),
+        text: pool.failures ? `${plural(pool.failures, "failure")} in the last hour` : "no failure in the last hour",
+      }),
+      " · ",
+      el("a", { href: hashOf("requests", { pool: pool.pool }), text: "Requests for this pool" }),
+    );
+    this.#showOrders(pool);
+  }
+
+  /** @param {Pool} pool */
+  #showOrders(pool) {
+    const key = `${this.#managesPools} ${pool.state}`;
+    if (key === this.#orders) return;
+    this.#orders = key;
+    if (!mayOperate()) {
+      this.orders.replaceChildren(el("span", { class: "muted", text: "Your role is read: you cannot pause pools." }));
+    } else if (this.#managesPools) {
+      const buttons = ordersFor(pool).map((order) => orderButton(order, pool.pool, (report) => this.#onDone(report)));
+      this.orders.replaceChildren(...buttons);
+    } else {
+      const text = "VMPooler's own manager keeps this pool (manage_pools: false).";
+      this.orders.replaceChildren(el("span", { class: "muted", text }));
+    }
+  }
+
+  /** @param {OrderReport} report */
+  #onDone({ text, hindered_by: hinderedBy }) {
+    const sentences = [text, ...hinderedBy].map((one) => `${one.replace(/\.$/, "")}.`);
+    this.note.replaceChildren(notice(hinderedBy.length ? "warn" : "ok", sentences.join(" ")));
+    setTimeout(() => this.note.replaceChildren(), NOTE_MS);
+    this.#load();
+  }
+}
+
+/**
+ * @param {string} title
+ * @param {...import("../shared/dom.js").Children} children
+ */
+const section = (title, ...children) => el("section", {}, el("h2", { text: title }), ...children);
+
+/** @param {PoolSetting} setting */
+function settingRow({ name, configured, override, effective }) {
+  return row(
+    el("th", { scope: "row", role: "rowheader", text: name }),
+    cell("In effect", { class: "wrap", text: valueText(effective) }),
+    cell("Configured", { class: "wrap muted", text: valueText(configured) }),
+    cell("Set through the API", { class: override === null ? "muted" : "wrap" }, override ?? "–"),
+  );
+}
+
+/** @param {unknown} value */
+function valueText(value) {
+  if (value === null || value === undefined || value === "") return "–";
+  return typeof value === "object" ? JSON.stringify(value) : String(value);
+}
