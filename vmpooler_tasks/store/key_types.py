@@ -41,7 +41,9 @@ _KEYS_OF = {
         *(keys.COUNTERS, keys.PURGE_STATE, keys.HEALTH_STATE, keys.SCHEDULE, keys.HEARTBEATS, keys.TEMPLATES),
         *(
             keys.CLONE_TARGETS,
+            keys.PROGRESS,
             keys.PAUSED,
+            keys.MOVED,
             keys.DELIVERIES,
             keys.UNACKNOWLEDGED,
             keys.NOTIFY_STATE,

@@ -87,7 +87,9 @@ PURGE_STATE = b"vmpooler_tasks__purge"
 """Hash: `started`, `finished`, `failure`, `skipped_queues` of the last cycle."""
 
 HEALTH_STATE = b"vmpooler_tasks__health"
-"""Hash: `last_check`, `purge_expected`, `empty_since`, which one check keeps for the next; `dlq_errors` for metrics."""
+"""Hash: `last_check`, `purge_expected`, `empty_since`, `work_expected_since`: what one check keeps for the next.
+
+`dlq_errors` is for the metrics."""
 
 HEALTH_HISTORY = b"vmpooler_tasks__health_history"
 """Sorted set: JSON → epoch; the checks of a week, at most 10,080."""
@@ -115,6 +117,9 @@ DESTROYS = b"vmpooler_tasks__destroys"
 
 FENCES = b"vmpooler_tasks__fences"
 """Counter: the last fence."""
+
+PROGRESS = b"vmpooler_tasks__progress"
+"""Hash: `clones`, `requests`, `inspection:POOL` → epoch of its last end; `since:…` and `error:…` of each of them."""
 
 TEMPLATES = b"vmpooler_tasks__templates"
 """Hash: pool → template of its last VMs; a change drains the pool."""

@@ -267,8 +267,12 @@ def every_reason() -> list[HealthReason]:
     return [*assessment.reasons, *stale_assessment(None, NOW, 300).reasons, *unreadable_assessment(2).reasons, refused]
 
 
+STALLED = {ReasonCode.INSPECTION_STALLED, ReasonCode.CLONES_STALLED, ReasonCode.REQUESTS_STALLED}
+"""tests/integration/health/test_work.py has these."""
+
+
 def test_every_reason_is_explained_with_what_to_do() -> None:
-    pool_management = {ReasonCode.BREAKER_OPEN, ReasonCode.POOL_BROKEN, ReasonCode.OTHER_MANAGER}
+    pool_management = {ReasonCode.BREAKER_OPEN, ReasonCode.POOL_BROKEN, ReasonCode.OTHER_MANAGER, *STALLED}
     assert {reason.code for reason in every_reason()} == set(ReasonCode) - pool_management
     assert set(REASONS) == set(ReasonCode)
     for reason in every_reason():

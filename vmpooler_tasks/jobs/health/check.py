@@ -10,7 +10,7 @@ from typing import Any
 from vmpooler_tasks.clock import Clock
 from vmpooler_tasks.config import Settings
 from vmpooler_tasks.errors import StoreRefusedError, VmpoolerTasksError, WrongTypeError
-from vmpooler_tasks.jobs.health import pool_facts
+from vmpooler_tasks.jobs.health import pool_facts, work_facts
 from vmpooler_tasks.jobs.health.measure import count_error_classes, measure
 from vmpooler_tasks.model.health.assessment import Assessment, Circumstances, CycleHistory, assess
 from vmpooler_tasks.model.health.history import KeptCheck
@@ -94,10 +94,14 @@ def _check(db: Database, settings: Settings, now: float) -> tuple[HealthMetrics,
     for key in measurement.unreadable:
         _log.warning("[!] [health] Error checking '%s': it is of another type, or holds other data", on_one_line(key))
     purge, suspended = purge_state.read(db), pool_facts.read_suspended(db, settings, now)
+    work = work_facts.read_work(db, settings, before.work_expected_since, now)
+    other_managers = _other_managers(db, settings)
+    stopped = pool_facts.stopped_pools(measurement, settings, suspended)
     state = HealthState(
         last_check=now,
         purge_expected=_purge_expected(settings, before, purge, now),
         empty_since=pool_facts.empty_since(measurement, before, now),
+        work_expected_since=work.expected_since,
         dlq_errors=count_error_classes(db, metrics.dead_letters),
     )
     facts = Circumstances(
@@ -111,14 +115,17 @@ def _check(db: Database, settings: Settings, now: float) -> tuple[HealthMetrics,
         ),
         dlq_max_entries=settings.config.dlq_max_entries,
         empty_pool_grace=settings.config.empty_pool_grace,
-        pools_in_use=pool_facts.pools_in_use(measurement, state, settings, suspended, now),
+        pools_in_use=pool_facts.pools_in_use(measurement, state, stopped, work, now),
         unreadable_keys=measurement.unreadable,
         wrong_keys={readable(one.key): one.mismatch for one in measurement.wrong_keys},
         purge_max_percent=settings.config.purge_max_percent,
         suspended_providers=suspended.providers,
         suspended_pools=suspended.pools,
         breaker_failures=settings.config.breaker_failures,
-        other_managers=_other_managers(db, settings),
+        other_managers=other_managers,
+        # Another manager makes these workers do nothing, which is a reason of its own.
+        stalled=() if other_managers else list(work_facts.stalled_work(db, settings, work, stopped, now)),
+        stalled_after_seconds=work_facts.stalled_after_seconds(settings),
     )
     return metrics, assess(metrics, settings.config.health_thresholds, facts), state
 

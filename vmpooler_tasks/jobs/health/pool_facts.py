@@ -1,14 +1,16 @@
 """The facts about pools that a health check needs: which are empty, for how long, and which are suspended."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from vmpooler_tasks.config import Settings
 from vmpooler_tasks.jobs.health.measure import Measurement
+from vmpooler_tasks.jobs.health.work_facts import WorkFacts
 from vmpooler_tasks.model.health.assessment import PoolInUse
 from vmpooler_tasks.model.names import Queue
 from vmpooler_tasks.model.pools.suspension import Suspension
 from vmpooler_tasks.store import Database
+from vmpooler_tasks.store.health.progress import inspections_of
 from vmpooler_tasks.store.health.record import HealthState
 from vmpooler_tasks.store.pools import breakers
 
@@ -45,20 +47,34 @@ def empty_since(found: Measurement, before: HealthState, now: float) -> dict[str
     return {pool: before.empty_since.get(pool, now) for pool in empty}
 
 
-def pools_in_use(
-    found: Measurement, state: HealthState, settings: Settings, suspended: Suspended, now: float
-) -> Mapping[str, PoolInUse]:
-    """Return the pools that shall have ready VMs."""
+def stopped_pools(found: Measurement, settings: Settings, suspended: Suspended) -> set[str]:
+    """Return the pools that get no clones for now: the breaker suspends them or their provider, or they are paused."""
     providers = {one.name for one in suspended.providers}
-    stopped = {one.name for one in suspended.pools}
-    stopped |= {pool.name for pool in settings.pools if settings.provider_of(pool) in providers}
+    paused = {name for name, pool in found.pools.items() if pool.pause}
+    by_provider = {pool.name for pool in settings.pools if settings.provider_of(pool) in providers}
+    return paused | by_provider | {one.name for one in suspended.pools}
+
+
+def pools_in_use(
+    found: Measurement, state: HealthState, stopped: Collection[str], work: WorkFacts, now: float
+) -> Mapping[str, PoolInUse]:
+    """Return the pools that shall have ready VMs. `stopped`: the pools of `stopped_pools`.
+
+    Where these workers manage the pools, a pool counts as empty from its first inspection after they started.
+    """
     return {
-        name: PoolInUse(
-            empty_seconds=now - state.empty_since[name] if name in state.empty_since else None,
-            is_suspended=name in stopped,
-        )
+        name: PoolInUse(empty_seconds=_empty_seconds(name, state, work, now), is_suspended=name in stopped)
         for name in _names_in_use(found)
     }
+
+
+def _empty_seconds(pool: str, state: HealthState, work: WorkFacts, now: float) -> float | None:
+    since = state.empty_since.get(pool)
+    if since is None:
+        return None
+    if not work.is_managed:
+        return now - since
+    return min(now - since, work.progress.running_seconds.get(inspections_of(pool), 0.0))
 
 
 def _names_in_use(found: Measurement) -> list[str]:

@@ -22,6 +22,7 @@ from vmpooler_tasks.model.pools.results import TrialResult
 from vmpooler_tasks.model.pools.sizes import size_in_effect
 from vmpooler_tasks.model.pools.vm_names import candidates
 from vmpooler_tasks.store import keys
+from vmpooler_tasks.store.health import progress
 from vmpooler_tasks.store.pools import breakers, clones, destroys, overrides, pauses, views, vms
 from vmpooler_tasks.store.pools.breakers import CallKind
 from vmpooler_tasks.store.pools.views import PoolView
@@ -73,7 +74,17 @@ def inspect_pool(context: PoolContext, name: str) -> Inspection:
     ) as is_held:
         if not is_held:
             return Inspection(name, busy=True)
-        return _inspect(context, pool)
+        work = progress.inspections_of(name)
+        try:
+            inspection = _inspect(context, pool)
+        except Exception as error:
+            progress.record_error(context.db, work, error_line(str(error)))
+            raise
+        if inspection.error:
+            progress.record_error(context.db, work, error_line(str(inspection.error)))
+        else:
+            progress.record_end(context.db, work, context.settings.config.check_loop_delay_min)
+        return inspection
 
 
 def _inspect(context: PoolContext, pool: Pool) -> Inspection:

@@ -10,11 +10,13 @@ from vmpooler_tasks.errors import WrongTypeError
 from vmpooler_tasks.jobs.pools import check_pending
 from vmpooler_tasks.jobs.pools.context import PoolContext, Work
 from vmpooler_tasks.jobs.pools.inspect import SPARE_NAMES, first_metadata, planned_until
+from vmpooler_tasks.model.health.reasons import error_line
 from vmpooler_tasks.model.names import on_one_line, readable
 from vmpooler_tasks.model.pools.lifecycle import MINUTE, Step
 from vmpooler_tasks.model.pools.vm_names import candidates
 from vmpooler_tasks.model.requests import CloneItem, RequestStatus, Wanted, parse_item, parse_requested, total
 from vmpooler_tasks.store import Database, keys
+from vmpooler_tasks.store.health import progress
 from vmpooler_tasks.store.key_types import FIXED_KEYS, find_wrong_keys
 from vmpooler_tasks.store.pools import breakers, pauses
 from vmpooler_tasks.store.requests import fulfilment
@@ -24,7 +26,17 @@ _log = logging.getLogger("vmpooler_tasks.ondemand")
 
 
 def run(context: PoolContext) -> list[Work]:
-    """Process all open requests once. Return the clones to hand out."""
+    """Process all open requests once. Return the clones to hand out. Health sees when this no longer ends well."""
+    try:
+        work = _process(context)
+    except Exception as error:
+        progress.record_error(context.db, progress.REQUESTS_WORK, error_line(str(error)))
+        raise
+    progress.record_end(context.db, progress.REQUESTS_WORK, context.settings.config.check_loop_delay_min)
+    return work
+
+
+def _process(context: PoolContext) -> list[Work]:
     for request in fulfilment.read_requests(context.db, keys.WAITING_REQUESTS):
         with _skipping_wrong_types(context, _name(request)):
             _accept(context, request)

@@ -6,7 +6,7 @@ from math import ceil
 from typing import Protocol
 
 from vmpooler_tasks.model.health.metrics import HealthMetrics
-from vmpooler_tasks.model.health.reasons import HealthReason, ReasonCode, default_reason
+from vmpooler_tasks.model.health.reasons import REASONS, HealthReason, ReasonCode, default_reason
 from vmpooler_tasks.model.health.status import Status
 from vmpooler_tasks.model.pools.suspension import Suspension
 from vmpooler_tasks.model.purge import SkippedQueue
@@ -85,6 +85,21 @@ class PoolInUse:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class StalledWork:
+    """Work that should end again and again, and has not for `seconds`. `code` says which work.
+
+    `is_everywhere`: the same work stands still for every pool.
+    """
+
+    code: ReasonCode
+    seconds: float
+    pool: str | None = None
+    key: str | None = None
+    error: str | None = None
+    is_everywhere: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Circumstances:
     """The facts that an assessment needs beside the metrics.
 
@@ -105,6 +120,8 @@ class Circumstances:
     suspended_providers: Sequence[Suspension] = ()
     suspended_pools: Sequence[Suspension] = ()
     breaker_failures: int = 0
+    stalled: Sequence[StalledWork] = ()
+    stalled_after_seconds: float = 0
     other_managers: int = 0
 
 
@@ -122,6 +139,7 @@ def assess(metrics: HealthMetrics, limits: Thresholds, facts: Circumstances) -> 
         *_backlog_reasons(metrics, limits),
         *_empty_reasons(facts),
         *_standstill_reasons(metrics, facts),
+        *_stalled_reasons(facts),
         *_purge_reasons(facts),
         *_manager_reasons(facts),
     ]
@@ -193,6 +211,20 @@ def _purge_reasons(facts: Circumstances) -> Iterator[HealthReason]:
         yield default_reason(ReasonCode.PURGE_UNFINISHED, whole_seconds(facts.now - purge.unfinished_since))
     if purge.failure is not None:
         yield default_reason(ReasonCode.PURGE_FAILED, 1)
+
+
+def _stalled_reasons(facts: Circumstances) -> Iterator[HealthReason]:
+    for work in facts.stalled:
+        severity = Status.UNHEALTHY if work.is_everywhere else REASONS[work.code].severity
+        yield HealthReason(
+            work.code,
+            severity,
+            whole_seconds(work.seconds),
+            facts.stalled_after_seconds,
+            pool=work.pool,
+            key=work.key,
+            error=work.error,
+        )
 
 
 def _manager_reasons(facts: Circumstances) -> Iterator[HealthReason]:

@@ -29,6 +29,9 @@ class ReasonCode(StrEnum):
     PURGE_UNFINISHED = "purge_unfinished"
     PURGE_FAILED = "purge_failed"
     PURGE_ABORTED = "purge_aborted"
+    INSPECTION_STALLED = "inspection_stalled"
+    CLONES_STALLED = "clones_stalled"
+    REQUESTS_STALLED = "requests_stalled"
     BREAKER_OPEN = "breaker_open"
     POOL_BROKEN = "pool_broken"
     OTHER_MANAGER = "other_manager"
@@ -120,6 +123,23 @@ REASONS: Mapping[ReasonCode, ReasonKind] = {
         found="the purge stopped: it would have removed {measured} % of {queue} in {pool}, more than {threshold} %",
         remedy="check with `vmpooler-tasks purge --dry-run --pool {pool}`, then run it with --force",
         alert="VMPoolerPurgeFailed",
+    ),
+    ReasonCode.INSPECTION_STALLED: ReasonKind(
+        found="no inspection of {pool} has ended well for {measured} seconds. {last_error}",
+        remedy="check with `vmpooler-tasks doctor` that workers take vmpooler.check; read their log, under [{pool}]",
+        alert="VMPoolerInspectionStalled",
+    ),
+    ReasonCode.CLONES_STALLED: ReasonKind(
+        found="no clone has ended for {measured} seconds, and one of {pool} is overdue",
+        remedy="check with `vmpooler-tasks doctor` that workers take vmpooler.clone; restart a worker that hangs",
+        severity=Status.UNHEALTHY,
+        alert="VMPoolerClonesStalled",
+    ),
+    ReasonCode.REQUESTS_STALLED: ReasonKind(
+        found="no on-demand request has been processed for {measured} seconds, and {key} waits. {last_error}",
+        remedy="check with `vmpooler-tasks doctor` that workers take vmpooler.maintenance; read the worker's log",
+        severity=Status.UNHEALTHY,
+        alert="VMPoolerRequestsStalled",
     ),
     ReasonCode.BREAKER_OPEN: ReasonKind(
         found="provider {provider} is suspended after {measured} failures in a row. {last_error}. {next_attempt}",

@@ -20,12 +20,14 @@ class HealthState:
     """What a check leaves for the next one. Times are in seconds since the epoch.
 
     `purge_expected`: since when checks saw the purge switched on. `empty_since`: since when each empty pool is empty.
-    `dlq_errors`: dead letters by queue and class of error, for the metrics.
+    `work_expected_since`: work that never ended → the first check that expected it. `dlq_errors`: dead letters by queue
+    and class of error, for the metrics.
     """
 
     last_check: float | None = None
     purge_expected: float | None = None
     empty_since: Mapping[str, float]
+    work_expected_since: Mapping[str, float] = field(default_factory=dict)
     dlq_errors: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
 
 
@@ -44,6 +46,7 @@ def read_state(db: Database) -> HealthState:
         last_check=finite(raw.get("last_check")),
         purge_expected=finite(raw.get("purge_expected")),
         empty_since=_read_times(raw.get("empty_since", "{}")),
+        work_expected_since=_read_times(raw.get("work_expected_since", "{}")),
         dlq_errors=read_errors(raw.get("dlq_errors", "{}")),
     )
 
@@ -87,6 +90,8 @@ def record_check(
         state.purge_expected or "",
         "empty_since",
         json.dumps(state.empty_since),
+        "work_expected_since",
+        json.dumps(state.work_expected_since),
         "dlq_errors",
         json.dumps(state.dlq_errors),
     ]

@@ -15,8 +15,12 @@ from vmpooler_tasks.store.pools.failures import DeadLetterWrite, FailedVm, read_
 from vmpooler_tasks.store.pools.handover import Handover
 from vmpooler_tasks.store.redis.arguments import counted_words, field_words
 from vmpooler_tasks.store.redis.connection import Database
+from vmpooler_tasks.store.redis.reads import Reads
 
 _SLOTS = (keys.POOL_SLOTS, keys.REQUEST_SLOTS)
+
+MAX_CLONES_READ = 200
+"""Clones that health reads of each kind: more than any installation has in flight."""
 
 REAP_PAGE = 500
 """Clones that one call takes from dead workers."""
@@ -163,6 +167,7 @@ def finish(
             keys.breaker(clone.provider),
             keys.pool_breaker(clone.pool),
             keys.statistics("clone", handover.day),
+            keys.PROGRESS,
         ],
         [*handover.words(), fence, seconds, int(ready), *field_words(metadata)],
     )
@@ -190,6 +195,7 @@ def fail(
             keys.vm(clone.vm.encode()),
             *dead_letter.keys(),
             *retry_keys(retry),
+            keys.PROGRESS,
         ],
         [
             *(clone.vm, owner, repr(now), int(keep_seconds), entry.error_message or "", entry.error_class or ""),
@@ -214,6 +220,41 @@ def reap(db: Database, slots: Slots, *, now: float, leased_until: float) -> list
     )
     names = [name.decode() for name in reaped]
     return list(zip(names[::2], names[1::2], strict=True))
+
+
+@dataclass(frozen=True, slots=True)
+class CloneInFlight:
+    """A clone that waits for a worker or is being made.
+
+    `is_claimed`: a worker has it, and its lease has not ended. `started`: when it was handed out or claimed, as
+    VMPooler writes it.
+    """
+
+    vm: str
+    pool: str
+    is_claimed: bool
+    started: bytes
+
+
+def read_in_flight(db: Database, now: float) -> list[CloneInFlight]:
+    """Return the clones whose leases end first, at most MAX_CLONES_READ for pools and for requests each."""
+    reads = Reads()
+    for slots in _SLOTS:
+        reads.add(slots.key, "ZRANGE", slots.key, 0, MAX_CLONES_READ - 1, "WITHSCORES")
+    replies = reads.send(db)
+    leases = [lease for slots in _SLOTS for lease in replies.get(slots.key, ())]
+    details = Reads()
+    for vm, _ in leases:
+        details.add(("vm", vm), "HMGET", keys.vm(vm), "pool", "clone")
+        details.add(("owner", vm), "HGET", keys.work(vm), "owner")
+    found = details.send(db)
+    clones = []
+    for vm, leased_until in leases:
+        pool, started = found.get(("vm", vm), (None, None))
+        is_claimed = found.get(("owner", vm)) is not None and float(leased_until) > now
+        if pool is not None and started is not None:
+            clones.append(CloneInFlight(readable(vm), readable(pool), is_claimed, started))
+    return clones
 
 
 def is_in_flight(db: Database, vm: str) -> bool:
