@@ -77,6 +77,8 @@ def serve(settings: Settings) -> None:
     _log.info("[*] [web] Serving %s for %s; Redis at %s", browser_url(settings.web), who, settings.redis.address)
     server = uvicorn.Server(config)
     _end_normally_on_signals(server)
-    Notifier(db, settings, system_clock).start()  # with every worker and beat down, this process is left
+    Notifier(
+        db, settings, system_clock, follows_outages=True
+    ).start()  # with every worker and beat down, this process is left
     server.run(sockets=[listener])
     _log.info("[*] [web] Stopped")

@@ -5,6 +5,7 @@ import logging
 import ssl
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +16,13 @@ from tests.integration.notifications.conftest import ShownStatus
 from tests.support.http_listener import HttpListener, http_listener
 from tests.support.listeners import closed, idle
 from tests.support.processes import until
+from tests.support.servers import TestServer, running
 from vmpooler_tasks.clock import system_clock
 from vmpooler_tasks.config import Settings
 from vmpooler_tasks.errors import DeliveryError
 from vmpooler_tasks.jobs.notifications import http, send
 from vmpooler_tasks.jobs.notifications.observe import observe_status
+from vmpooler_tasks.jobs.notifications.outage import RedisOutage
 from vmpooler_tasks.jobs.notifications.send import retry_delay, send_due
 from vmpooler_tasks.model.health.reasons import ReasonCode
 from vmpooler_tasks.model.health.status import Status
@@ -97,7 +100,7 @@ def test_a_change_must_hold(db: Database, shown: ShownStatus, listener: HttpList
     db.call("HINCRBYFLOAT", keys.NOTIFY_STATE, "differs_since", -59)
     shown.becomes(Status.UNHEALTHY, ReasonCode.DLQ_SIZE)  # it gets worse: it was not healthy all the time
     assert observe(db, settings) is None
-    db.call("HINCRBYFLOAT", keys.NOTIFY_STATE, "differs_since", -1)
+    db.call("HINCRBYFLOAT", keys.NOTIFY_STATE, "differs_since", -2)
     assert observe(db, settings) is Event.STATUS_CHANGED
     send_due(db, settings)
     assert [one.body["status"] for one in listener.received] == ["unhealthy"]
@@ -409,3 +412,42 @@ def test_a_success_is_logged_with_the_id(
     assert "[*] [notify] Notified webhook: VMPooler is unhealthy (before: healthy): 1200 dead letters" in caplog.text
     assert listener.received[0].body["id"] in caplog.text
     assert TOKEN not in caplog.text
+
+
+@pytest.fixture
+def own_server(tmp_path: Path) -> Iterator[TestServer]:
+    """A server that a test may stop."""
+    with running("valkey", tmp_path, ["--appendonly", "yes"]) as server:
+        yield server
+
+
+@pytest.mark.parametrize("kind", ["webhook", "alertmanager"])
+def test_an_outage_of_redis_and_its_end_are_sent(
+    own_server: TestServer, shown: ShownStatus, listener: HttpListener, caplog: pytest.LogCaptureFixture, kind: str
+) -> None:
+    caplog.set_level(logging.INFO)
+    settings = notifying({"type": kind, "url": f"{listener.url}/{TOKEN}"}, after=60)
+    db, now = Database(own_server.url), [0.0]
+    outage = RedisOutage(db, settings, lambda: now[0])
+    outage.record_end()
+    own_server.kill()
+    listener.statuses = [500]
+    for moment, requests in ((0, 0), (59, 0), (60, 1), (61, 1), (70, 2), (100, 2)):
+        now[0] = moment
+        outage.record_failure("Connection refused")
+        assert len(listener.received) == requests
+    own_server.start()
+    outage.record_end()
+    settings = notifying({"type": kind, "url": f"{listener.url}/{TOKEN}"})
+    assert observe(db, settings) is Event.STATUS_CHANGED
+    assert send_due(db, settings) == 1
+    failed, told, ended = (one.body for one in listener.received)
+    if kind == "webhook":
+        assert [reason["code"] for reason in told["reasons"]] == ["no_redis"]
+        assert (failed["id"], ended["status"], ended["previous_status"]) == (told["id"], "healthy", "unhealthy")
+    else:
+        assert [alert["labels"]["reason"] for alert in (*told, *ended)] == ["no_redis"] * 2
+        assert (_is_ahead(told[0]), _is_ahead(ended[0])) == (True, False)
+    assert "Notified" in caplog.text
+    assert TOKEN not in caplog.text
+    db.close()

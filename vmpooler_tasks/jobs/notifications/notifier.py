@@ -5,8 +5,9 @@ import threading
 
 from vmpooler_tasks.clock import Clock
 from vmpooler_tasks.config import Settings
-from vmpooler_tasks.errors import VmpoolerTasksError
+from vmpooler_tasks.errors import StoreUnavailableError, VmpoolerTasksError
 from vmpooler_tasks.jobs.notifications.observe import observe_status
+from vmpooler_tasks.jobs.notifications.outage import RedisOutage
 from vmpooler_tasks.jobs.notifications.send import send_due
 from vmpooler_tasks.model.names import on_one_line
 from vmpooler_tasks.store import Database
@@ -19,15 +20,18 @@ WARNING_INTERVAL_SECONDS = 300.0
 
 
 def is_active(settings: Settings) -> bool:
-    """Return whether anybody is to be notified: there is a target, and health is checked."""
-    return bool(settings.notify.targets) and settings.config.health_check_enabled
+    """Return whether anybody is to be notified: there is a target, and health is checked, by more than an observer."""
+    config = settings.config
+    return bool(settings.notify.targets) and config.health_check_enabled and not config.observe_only
 
 
 class Notifier:
     """Observes the health status every few seconds, and sends what is due. Start it in the process that it runs in."""
 
-    def __init__(self, db: Database, settings: Settings, clock: Clock) -> None:
+    def __init__(self, db: Database, settings: Settings, clock: Clock, *, follows_outages: bool = False) -> None:
+        """With `follows_outages` the process also reports that Redis does not reply; a few processes should do so."""
         self._db, self._settings, self._clock = db, settings, clock
+        self._outage = RedisOutage(db, settings) if follows_outages else None
         self._throttle = Throttle(WARNING_INTERVAL_SECONDS)
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="notifications", daemon=True)
@@ -44,12 +48,22 @@ class Notifier:
     def _run(self) -> None:
         while not self._stopped.wait(TICK_SECONDS):
             try:
-                observe_status(self._db, self._settings, self._clock)
-                send_due(self._db, self._settings)
+                self._take_turn()
             except VmpoolerTasksError as error:
                 self._warn(str(error))
             except Exception as error:  # noqa: BLE001 - a bug must not end the notifications of this process
                 self._warn(f"{type(error).__name__}: {error}")
+
+    def _take_turn(self) -> None:
+        try:
+            observe_status(self._db, self._settings, self._clock)
+        except StoreUnavailableError as error:
+            if self._outage is not None:
+                self._outage.record_failure(str(error))
+            raise
+        if self._outage is not None:
+            self._outage.record_end()
+        send_due(self._db, self._settings)
 
     def _warn(self, why: str) -> None:
         if self._throttle.acquire():

@@ -57,7 +57,7 @@ def send_test(db: Database, settings: Settings, target: NotifyTarget, status: St
         redis=db.address,
         web=settings.notify.web,
     )
-    _send(target, notification, {})
+    send(target, notification, {})
 
 
 def _attempt(db: Database, settings: Settings, target: NotifyTarget, delivery: Delivery) -> bool:
@@ -68,7 +68,7 @@ def _attempt(db: Database, settings: Settings, target: NotifyTarget, delivery: D
         return False
     notification = replace(notification, web=settings.notify.web)
     try:
-        _send(target, notification, delivery.active_alerts)
+        send(target, notification, delivery.active_alerts)
     except DeliveryError as error:
         _postpone(db, target, delivery, notification, str(error))
         return False
@@ -99,7 +99,8 @@ def retry_delay(failed_attempts: int, share: float) -> float:
     return longest * (0.75 + share / 4)
 
 
-def _send(target: NotifyTarget, notification: Notification, known: Mapping[str, float]) -> None:
+def send(target: NotifyTarget, notification: Notification, known: Mapping[str, float]) -> None:
+    """Send a notification to one target, now and once. `known`: the alerts that it knows. Raises DeliveryError."""
     if target.type is TargetType.COMMAND:
         run_command(target.command, _json(notification.as_json()))
         return

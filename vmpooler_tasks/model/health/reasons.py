@@ -41,6 +41,7 @@ class ReasonCode(StrEnum):
     NOT_RECORDED = "not_recorded"
     STALE = "stale"
     UNREADABLE = "unreadable"
+    NO_REDIS = "no_redis"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -192,6 +193,12 @@ REASONS: Mapping[ReasonCode, ReasonKind] = {
         remedy="switch off VMPooler's own health check; the next check here writes all fields again",
         severity=Status.UNHEALTHY,
         alert="VMPoolerHealthStale",
+    ),
+    ReasonCode.NO_REDIS: ReasonKind(
+        found="Redis has not replied for {measured} seconds: nothing works. {last_error}",
+        remedy="start or repair Redis; `vmpooler-tasks doctor` shows what it says",
+        severity=Status.UNHEALTHY,
+        alert="VMPoolerRedisDown",
     ),
 }
 

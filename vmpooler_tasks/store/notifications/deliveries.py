@@ -9,15 +9,15 @@ from vmpooler_tasks.model.health.parsing import parse_reasons
 from vmpooler_tasks.model.health.status import Status
 from vmpooler_tasks.model.notifications.message import Event, Notification, NotificationResult
 from vmpooler_tasks.store import keys
-from vmpooler_tasks.store.notifications.state import LAST
+from vmpooler_tasks.store.notifications.state import ALERTS, LAST, parse_alerts
 from vmpooler_tasks.store.redis.connection import Database
 from vmpooler_tasks.store.redis.numbers import finite
 
 LEASE_SECONDS = 90
 """How long a process may take to send one notification. After that another process sends it again."""
 
-ATTEMPTS, ALERTS = "attempts:", "alerts:"
-"""Prefixes of fields: the attempts in a row that failed, and the alerts that an Alertmanager knows."""
+ATTEMPTS = "attempts:"
+"""Prefix of the field with the attempts in a row that failed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,7 @@ def claim(db: Database, targets: Sequence[str]) -> Delivery | None:
         raw,
         _parse(raw, db.address),
         int(attempts) if attempts.isdigit() else 0,
-        _parse_alerts(alerts),
+        parse_alerts(alerts),
         float(now),
     )
 
@@ -102,11 +102,3 @@ def _parse(raw: bytes, redis: str) -> Notification | None:
         )
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
-
-
-def _parse_alerts(raw: bytes) -> dict[str, float]:
-    try:
-        found = json.loads(raw)
-        return {labels: float(start) for labels, start in found.items() if isinstance(json.loads(labels), dict)}
-    except (ValueError, TypeError, AttributeError, RecursionError):
-        return {}

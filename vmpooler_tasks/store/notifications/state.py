@@ -1,7 +1,7 @@
 """The status of which the targets know, and how the last attempt to each target ended."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,8 +18,8 @@ MAX_QUEUED = 100
 WAITING_SECONDS = 25 * 3600
 """Longer than any notification is tried: a target that left the configuration leaves nothing behind."""
 
-LAST = "last:"
-"""Prefix of the field with the last attempt to a target."""
+LAST, ALERTS = "last:", "alerts:"
+"""Prefixes of fields: the last attempt to a target, and the alerts that an Alertmanager knows."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,6 +82,24 @@ def observe(
     )
     event, *dropped = (word.decode(errors="replace") for word in reply)
     return Observed(Event(event) if event else None, dropped)
+
+
+def record_known(db: Database, status: Status, alerts: Mapping[str, Mapping[str, float]]) -> None:
+    """Record that the targets know of this status, and which further alerts those of Alertmanager have."""
+    fields: dict[str, str] = {"status": str(status)}
+    for target, active in alerts.items():
+        field = ALERTS + target
+        fields[field] = json.dumps({**parse_alerts(db.call("HGET", keys.NOTIFY_STATE, field) or b"{}"), **active})
+    db.call("HSET", keys.NOTIFY_STATE, *(word for pair in fields.items() for word in pair))
+
+
+def parse_alerts(raw: bytes) -> dict[str, float]:
+    """Return the alerts that an Alertmanager knows: labels as JSON → epoch of the start. Leave out junk."""
+    try:
+        found = json.loads(raw)
+        return {labels: float(start) for labels, start in found.items() if isinstance(json.loads(labels), dict)}
+    except (ValueError, TypeError, AttributeError, RecursionError):
+        return {}
 
 
 def read_last_attempts(db: Database, targets: Sequence[str]) -> dict[str, LastAttempt]:

@@ -171,6 +171,11 @@ def _start_notifier(**_: Any) -> None:
     Notifier(database(), settings(), system_clock).start()
 
 
+def _start_notifier_of_beat(**_: Any) -> None:
+    """Let this beat do the same, and report an outage of Redis: there are fewer beats than workers."""
+    Notifier(database(), settings(), system_clock, follows_outages=True).start()
+
+
 def beat_name() -> str:
     """Return the name under which this beat is recorded: host:pid."""
     return f"{socket.gethostname()}:{os.getpid()}"
@@ -194,7 +199,7 @@ _RECEIVERS = (
     (signals.worker_ready, _log_server_problems),
     (signals.worker_ready, _start_notifier),
     (signals.beat_init, _publish_config),
-    (signals.beat_init, _start_notifier),
+    (signals.beat_init, _start_notifier_of_beat),
 )
 
 
