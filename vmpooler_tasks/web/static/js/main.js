@@ -109,7 +109,14 @@ class Page {
     if (view === "audit") audit.update();
     if (view !== "letters") this.#announceNew(overview);
     this.#overview = overview;
-    if (isFirst) this.enter(currentPlace(), this.hasJustLoggedIn);
+    if (isFirst) this.#enterFirst();
+  }
+
+  /** Show the section of the address, which may be further down. */
+  #enterFirst() {
+    const place = currentPlace();
+    this.enter(place, this.hasJustLoggedIn);
+    if (viewOf(place) === "home" && SCROLLED_TO.has(place.section)) byId(`${place.section}-title`).scrollIntoView();
   }
 
   /**

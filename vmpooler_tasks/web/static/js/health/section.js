@@ -1,6 +1,8 @@
 /** The health status, its reasons, and what to do about each reason. */
 
+import { reportNotice, retryButton } from "../pools/orders.js";
 import { announce } from "../shared/announce.js";
+import { mayOperate } from "../shared/api.js";
 import { copyButton } from "../shared/controls.js";
 import { byId, el, icon, part, setText, timeIn } from "../shared/dom.js";
 import { plural } from "../shared/format.js";
@@ -17,8 +19,8 @@ const STATUSES = { healthy: "Healthy", degraded: "Degraded", unhealthy: "Unhealt
 /** @type {Record<string, string>} */
 const MEANINGS = {
   healthy: "Every value is within its threshold.",
-  degraded: "Users get VMs. These problems need a fix:",
-  unhealthy: "Users may get no VM. These problems need a fix now:",
+  degraded: "These problems need a fix:",
+  unhealthy: "These problems need a fix now:",
 };
 
 /** @type {Reason} */
@@ -28,6 +30,8 @@ const CHECKS_ARE_OFF = {
   found: "health checks are switched off: this status is not updated",
   remedy: "set `health_check_enabled: true`",
 };
+
+const NOTE_MS = 15_000;
 
 /** @type {string | null} */
 let announced = null;
@@ -122,8 +126,22 @@ function createReason(reason) {
       el("span", { class: "words" }),
     ),
     el("p", { class: "remedy" }),
-    el("p", { class: "links" }, createLinks(reason)),
+    el("div", { class: "links" }, tryNow(reason), createLinks(reason)),
   );
+}
+
+/**
+ * Return the button that ends a suspension if one clone succeeds, for those who may press it.
+ *
+ * @param {Reason} reason
+ */
+function tryNow({ code, pool, provider }) {
+  const name = code === "pool_broken" ? pool : code === "breaker_open" ? provider : undefined;
+  if (!name || !mayOperate()) return null;
+  return retryButton({ kind: code === "pool_broken" ? "pools" : "providers", name }, (report) => {
+    byId("order-note").replaceChildren(reportNotice(report));
+    setTimeout(() => byId("order-note").replaceChildren(), NOTE_MS);
+  });
 }
 
 /**

@@ -4,7 +4,7 @@ import { post } from "../shared/api.js";
 import { announce } from "../shared/announce.js";
 import { button, whyField } from "../shared/controls.js";
 import { during, openDialog } from "../shared/dialogs.js";
-import { el } from "../shared/dom.js";
+import { el, notice } from "../shared/dom.js";
 
 /** @import { OrderReport, Pool } from "../shared/types.js" */
 
@@ -57,34 +57,55 @@ export function ordersFor({ state }) {
   return [ORDERS.pause, ORDERS.drain];
 }
 
+/** @typedef {{kind: "pools" | "providers", name: string}} Target what an order is for; `kind` as in the API */
+
 /**
  * Return the button of an order, which opens a dialog.
  *
  * @param {Order} order
- * @param {string} pool
+ * @param {Target} target
  * @param {(report: OrderReport) => void} onDone
  */
-export const orderButton = (order, pool, onDone) =>
-  button(`${order.label} …`, () => openOrderDialog(order, pool, onDone), {
-    kind: order.action === "retry" || order.action === "resume" ? "primary" : undefined,
+export const orderButton = (order, target, onDone) =>
+  button(`${order.label} …`, () => openOrderDialog(order, target, onDone), {
+    kind: order === ORDERS.retry || order === ORDERS.resume ? "primary" : undefined,
     "data-action": order.action,
   });
 
 /**
- * @param {Order} order
- * @param {string} pool
+ * Return the button that tries a suspended pool or provider now.
+ *
+ * @param {Target} target
  * @param {(report: OrderReport) => void} onDone
  */
-function openOrderDialog(order, pool, onDone) {
-  const dialog = openDialog(`${order.label}: ${pool}`);
+export const retryButton = (target, onDone) => orderButton(ORDERS.retry, target, onDone);
+
+/**
+ * Return the notice that shows what an order did.
+ *
+ * @param {OrderReport} report
+ */
+export function reportNotice({ text, hindered_by: hinderedBy }) {
+  const sentences = [text, ...hinderedBy].map((one) => `${one.replace(/\.$/, "")}.`);
+  return notice(hinderedBy.length ? "warn" : "ok", sentences.join(" "));
+}
+
+/**
+ * @param {Order} order
+ * @param {Target} target
+ * @param {(report: OrderReport) => void} onDone
+ */
+function openOrderDialog(order, { kind, name }, onDone) {
+  const dialog = openDialog(`${order.label}: ${name}`);
   const why = whyField();
   const confirm = button(
     order.label,
     () =>
       during(confirm, dialog, async () => {
-        const path = `pools/${encodeURIComponent(pool)}/${order.action}`;
         /** @type {OrderReport} */
-        const report = await post(path, { why: why.input.value.trim() || null });
+        const report = await post(`${kind}/${encodeURIComponent(name)}/${order.action}`, {
+          why: why.input.value.trim() || null,
+        });
         dialog.close();
         announce(report.text);
         onDone(report);

@@ -9,7 +9,7 @@ import { cell, row, table } from "../shared/table.js";
 import { timeEl } from "../shared/times.js";
 import { TrendsSection } from "../trends/section.js";
 import { PoolFailures } from "./failures.js";
-import { orderButton, ordersFor } from "./orders.js";
+import { orderButton, ordersFor, reportNotice } from "./orders.js";
 import { stateOf } from "./state.js";
 import { createState, updateState } from "./state_view.js";
 import { VmList } from "./vms.js";
@@ -175,7 +175,9 @@ export class PoolPage {
     if (!mayOperate()) {
       this.orders.replaceChildren(el("span", { class: "muted", text: "Your role is read: you cannot pause pools." }));
     } else if (this.#managesPools) {
-      const buttons = ordersFor(pool).map((order) => orderButton(order, pool.pool, (report) => this.#onDone(report)));
+      /** @type {import("./orders.js").Target} */
+      const target = { kind: "pools", name: pool.pool };
+      const buttons = ordersFor(pool).map((order) => orderButton(order, target, (report) => this.#onDone(report)));
       this.orders.replaceChildren(...buttons);
     } else {
       const text = "VMPooler's own manager keeps this pool (manage_pools: false).";
@@ -184,9 +186,8 @@ export class PoolPage {
   }
 
   /** @param {OrderReport} report */
-  #onDone({ text, hindered_by: hinderedBy }) {
-    const sentences = [text, ...hinderedBy].map((one) => `${one.replace(/\.$/, "")}.`);
-    this.note.replaceChildren(notice(hinderedBy.length ? "warn" : "ok", sentences.join(" ")));
+  #onDone(report) {
+    this.note.replaceChildren(reportNotice(report));
     setTimeout(() => this.note.replaceChildren(), NOTE_MS);
     this.#load();
   }
