@@ -10,6 +10,7 @@ from vmpooler_tasks.errors import WrongTypeError
 from vmpooler_tasks.model.deadletters.attempts import all_attempts, count_unknown
 from vmpooler_tasks.model.deadletters.entry import StoredDeadLetter, kind_of
 from vmpooler_tasks.model.deadletters.filters import DeadLetterFilter
+from vmpooler_tasks.model.deadletters.prefilter import prefilter
 from vmpooler_tasks.model.names import DeadLetterQueue, readable
 from vmpooler_tasks.model.redrive import redrives
 from vmpooler_tasks.store import Database, keys
@@ -63,7 +64,8 @@ def find(
     """
     latest = until if wanted.until is None else min(until, wanted.until)
     earliest = -inf if wanted.since is None else wanted.since
-    return filter(wanted.accepts, read.newest_first(db, wanted.queues, latest, since=earliest, on_read=on_read))
+    found = read.newest_first(db, wanted.queues, latest, since=earliest, may_match=prefilter(wanted), on_read=on_read)
+    return filter(wanted.accepts, found)
 
 
 def detail(entry: StoredDeadLetter) -> dict[str, Any]:

@@ -155,8 +155,7 @@ def read_dead_letter(queue: DeadLetterQueue, raw: bytes, score: float) -> Stored
 
 def _json_of(raw: bytes) -> dict[str, Any] | None:
     """Return the JSON object that the member is, or that follows `vm:epoch:`; None if there is none."""
-    # Bytes that are not UTF-8 become `\\xff`. JSON needs the backslash twice.
-    text = _NOT_UTF_8.sub(lambda c: rf"\\x{ord(c[0]) - 0xDC00:02x}", raw.decode("utf-8", errors="surrogateescape"))
+    text = _text_of(raw)
     whole = [0] if raw.startswith(b"{") else []
     behind = (found.end() for found in islice(_BEFORE_JSON.finditer(text), MAX_PLACES))
     for place in chain(whole, behind):
@@ -167,6 +166,15 @@ def _json_of(raw: bytes) -> dict[str, Any] | None:
         if isinstance(found, dict):
             return found
     return None
+
+
+def _text_of(raw: bytes) -> str:
+    r"""Return the text of a member. Bytes that are not UTF-8 become `\\xff`: JSON needs the backslash twice."""
+    try:
+        return raw.decode()
+    except UnicodeDecodeError:
+        escaped = raw.decode("utf-8", errors="surrogateescape")
+        return _NOT_UTF_8.sub(lambda c: rf"\\x{ord(c[0]) - 0xDC00:02x}", escaped)
 
 
 _VARIABLE_PARTS = (

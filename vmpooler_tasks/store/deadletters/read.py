@@ -80,13 +80,15 @@ def newest_first(
     until: float = inf,
     *,
     since: float = -inf,
+    may_match: Callable[[bytes], bool] | None = None,
     on_read: Callable[[int], None] | None = None,
 ) -> Iterator[StoredDeadLetter]:
     """Yield the dead letters of these queues between two epochs as one sequence. Pages are read as they are needed.
 
-    `on_read` receives the size of each page. Raises WrongTypeError.
+    Members for which `may_match` returns False are left out. `on_read` receives the size of each page. Raises
+    WrongTypeError.
     """
-    streams = [_newest_of_queue(db, queue, until, since, on_read) for queue in queues]
+    streams = [_newest_of_queue(db, queue, until, since, may_match or _any, on_read) for queue in queues]
     return heapq.merge(*streams, key=_order)
 
 
@@ -105,8 +107,18 @@ def newest_ids(db: Database, max_of_queue: int) -> list[str]:
     ]
 
 
+def _any(raw: bytes) -> bool:
+    del raw
+    return True
+
+
 def _newest_of_queue(
-    db: Database, queue: DeadLetterQueue, until: float, since: float, on_read: Callable[[int], None] | None
+    db: Database,
+    queue: DeadLetterQueue,
+    until: float,
+    since: float,
+    may_match: Callable[[bytes], bool],
+    on_read: Callable[[int], None] | None,
 ) -> Iterator[StoredDeadLetter]:
     # The position is (score, entries of that score read so far). A rank would shift when somebody deletes an entry.
     start, skip = until, 0
@@ -116,7 +128,7 @@ def _newest_of_queue(
         page = _read_page(db, queue, start, since, skip)
         if on_read is not None:
             on_read(len(page))
-        held += [read_dead_letter(queue, raw, score) for raw, score in page if hash(raw) not in seen]
+        held += [read_dead_letter(queue, raw, score) for raw, score in page if may_match(raw) and hash(raw) not in seen]
         if len(page) < READ_PAGE:
             yield from sorted(held, key=_order)
             return
