@@ -63,7 +63,9 @@ class Rule(Enum):
     REFUSED_CONFIGURATION = (
         "README 6, upgrading, Values that are refused: zero TTLs and caps, negative ages, blank thresholds"
     )
-    HEALTH_FIELDS = "README 7: `vmpooler__health` also has flat fields and reasons; `last_check` is in UTC with Z"
+    HEALTH_FIELDS = (
+        "README 7: `vmpooler__health` also has flat fields, reasons and `last_scheduled_check`; times are in UTC with Z"
+    )
     RUBYS_GUESSES = "README 9: only Time#to_s, ISO 8601 and RFC 2822 are times; Ruby's guesses are unusable"
     QUOTED_OPTION = 'upgrading, Values that are refused: "true" and "1" in quotes mean true and 1'
     DATA_TTL_DEFAULT = "README (config_yaml): without a :redis: section the real program has `data_ttl: 168`"

@@ -147,7 +147,7 @@ def _record(replay: "Replay", measured: dict[str, Any], status: str, reasons: li
     if replay.applies(Rule.HEALTH_FIELDS, HEALTH):
         utc = datetime.fromtimestamp(int(replay.now), ZONES["UTC"]).isoformat().replace("+00:00", "Z")
         flat = {name: str(value) for name, value in measured["errors"].items()}
-        fields = {**fields, **flat, "last_check": utc, "reasons": _json(reasons)}
+        fields = {**fields, **flat, "last_check": utc, "last_scheduled_check": utc, "reasons": _json(reasons)}
     value = {name.encode(): text.encode() for name, text in fields.items()}
     replay.state[HEALTH] = Cell("hash", value, max(3600, 3 * replay.options["health_check_interval"]))
 

@@ -3,9 +3,11 @@
 import json
 from typing import Any
 
+from tests.support.fleet import record_processes
 from tests.support.world import POOL, World, settings
 from vmpooler_tasks.config import Settings, load_settings
 from vmpooler_tasks.jobs.health import check as health_check
+from vmpooler_tasks.jobs.health.report import HealthReport
 from vmpooler_tasks.jobs.purge import cycle as purge_cycle
 from vmpooler_tasks.jobs.purge.options import PurgeOptions
 from vmpooler_tasks.jobs.purge.report import PurgeReport
@@ -48,7 +50,9 @@ def run_purge(world: World, chosen: Settings | None = None) -> PurgeReport:
     return purge_cycle.run(world.db, chosen or settings(), world.clock, PurgeOptions(who="test"))
 
 
-def run_health(world: World, chosen: Settings | None = None) -> health_check.HealthReport:
+def run_health(world: World, chosen: Settings | None = None) -> HealthReport:
+    """Check as beat requests it, with a worker and a beat alive."""
+    record_processes(world.db)
     report = health_check.run(world.db, chosen or settings(), world.clock)
     assert report is not None
     return report

@@ -16,7 +16,8 @@ from vmpooler_tasks.jobs.notifications.notifier import is_active
 from vmpooler_tasks.jobs.notifications.send import send_test
 from vmpooler_tasks.metrics.push import servers
 from vmpooler_tasks.model.health.assessment import OVERDUE_INTERVALS
-from vmpooler_tasks.model.health.reasons import ReasonCode
+from vmpooler_tasks.model.health.fleet_reasons import clock_reasons
+from vmpooler_tasks.model.health.reasons import ReasonCode, explain
 from vmpooler_tasks.model.health.status import Status
 from vmpooler_tasks.model.names import on_one_line, readable
 from vmpooler_tasks.model.notifications.message import NotificationResult
@@ -43,7 +44,7 @@ KEYS = "keys"
 POOL_MANAGER = "pool manager"
 METRICS_SERVERS = "metrics"
 NOTIFICATIONS = "notifications"
-WORKERS, BEAT = "workers", "beat"
+WORKERS, BEAT, CLOCKS = "workers", "beat", "clocks"
 LAST_PURGE, HEALTH = "last purge", "health"
 
 ADDRESS = "REDIS_URL or the :redis: section"
@@ -118,6 +119,16 @@ def _wrong_keys(settings: Settings, db: Database) -> Iterator[Finding]:
             yield Finding(FAIL, KEYS, on_one_line(str(wrong)), f"find out which program wrote it, then: {rename}")
 
 
+def _clocks(settings: Settings, db: Database, earlier: Findings) -> Finding:
+    del settings, earlier
+    fleet = heartbeats.read_fleet(db)
+    wrong = [explain(reason) for reason in clock_reasons(fleet)]
+    if wrong:
+        return Finding(FAIL, CLOCKS, "; ".join(found for found, _ in wrong), "run NTP on all machines")
+    hosts = {process.host for process in fleet.live}
+    return Finding(OK, CLOCKS, f"the clocks of {len(hosts)} machines with workers or beats agree with that of Redis")
+
+
 def _pool_manager(settings: Settings, db: Database, earlier: Findings) -> Finding:
     if not settings.config.manage_pools:
         return Finding(OK, POOL_MANAGER, "switched off (manage_pools)")
@@ -175,14 +186,14 @@ _STATE_OF = {Status.HEALTHY: OK, Status.DEGRADED: WARN, Status.UNHEALTHY: FAIL}
 def _last_health(settings: Settings, db: Database, earlier: Findings) -> Finding:
     if not settings.config.health_check_enabled:
         return Finding(OK, HEALTH, "health checks are switched off (health_check_enabled)")
-    report = read_report(db, settings, system_clock)
+    report = read_report(db, settings, server.server_clock(db))
     codes = sorted({reason.code for reason in report.assessment.reasons})
     when = f"at {report.last_check}" if report.last_check else "(never checked)"
     found = f"{report.assessment.status} {when}" + (f": {', '.join(codes)}" if codes else "")
     state = _STATE_OF[report.assessment.status]
     if state is OK:
         return Finding(state, HEALTH, found)
-    is_missing = codes == [ReasonCode.STALE]
+    is_missing = ReasonCode.STALE in codes
     return Finding(state, HEALTH, found, _remedy_for_missing_cycle(earlier) if is_missing else f"see {SHOW_HEALTH}")
 
 
@@ -230,7 +241,7 @@ def send_tests(settings: Settings, db: Database) -> Iterator[Finding]:
     """Send a test to each target of `:notify:`, and yield how it ended."""
     if not settings.notify.targets:
         yield Finding(WARN, NOTIFICATIONS, "no test was sent: no target is configured", "add a :notify: section")
-    status = read_report(db, settings, system_clock).assessment.status
+    status = read_report(db, settings, server.server_clock(db)).assessment.status
     for target in settings.notify.targets:
         named = on_one_line(f"{target.name} ({target.type})")
         try:
@@ -245,6 +256,7 @@ _CHECKS: dict[str, Callable[[Settings, Database, Findings], Finding]] = {
     "broker": _broker,
     WORKERS: _workers,
     BEAT: _beats,
+    CLOCKS: _clocks,
     POOL_MANAGER: _pool_manager,
     LAST_PURGE: _last_purge,
     HEALTH: _last_health,

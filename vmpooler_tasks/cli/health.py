@@ -25,9 +25,10 @@ from vmpooler_tasks.jobs.health import read
 from vmpooler_tasks.metrics.push import MetricsPublisher
 from vmpooler_tasks.model.health.reasons import explain
 from vmpooler_tasks.store.health.record import read_history
+from vmpooler_tasks.store.redis.server import server_clock
 
 if TYPE_CHECKING:  # the jobs are imported where they are used: `--help` needs no Redis client
-    from vmpooler_tasks.jobs.health.check import HealthReport
+    from vmpooler_tasks.jobs.health.report import HealthReport
 
 WATCH_SECONDS = 2.0
 DELIVERY_SECONDS = 1.0
@@ -62,9 +63,17 @@ def health(context: Context, watch: bool, history: float | None, no_check: bool,
 
 def _report(context: Context, no_check: bool) -> "HealthReport":
     if no_check:
-        return read.read_report(context.db, context.settings, system_clock)
+        return read.read_report(context.db, context.settings, server_clock(context.db), context.broker)
     publisher = MetricsPublisher(context.settings)
-    report = job.run(context.db, context.settings, system_clock, forced=True, publish=publisher.publish)
+    report = job.run(
+        context.db,
+        context.settings,
+        server_clock(context.db),
+        forced=True,
+        is_scheduled=False,
+        publish=publisher.publish,
+        broker=context.broker,
+    )
     publisher.close(DELIVERY_SECONDS)
     assert report is not None, "a forced check is never skipped"  # noqa: S101 - for the type checker
     return report

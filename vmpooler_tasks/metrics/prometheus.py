@@ -12,7 +12,7 @@ from prometheus_client.registry import Collector
 from vmpooler_tasks.clock import Clock
 from vmpooler_tasks.config import Settings
 from vmpooler_tasks.errors import VmpoolerTasksError
-from vmpooler_tasks.jobs.health.read import report_of
+from vmpooler_tasks.jobs.health.read import broker_or_own, report_of
 from vmpooler_tasks.metrics import live, recorded
 from vmpooler_tasks.metrics.families import family, single
 from vmpooler_tasks.model.health.status import Status
@@ -60,15 +60,14 @@ def _configured(settings: Settings) -> Iterator[Metric]:
 
 
 def _read(db: Database, settings: Settings, clock: Clock, broker: Database | None) -> Iterator[Metric]:
-    now = clock()
-    own_broker = db if settings.broker_url is None else None
     try:
+        now = clock()
         found = snapshot.read(
             db,
             pools=[pool.name for pool in settings.pools],
             providers=list(settings.providers),
             queues=WORK_QUEUES,
-            broker=broker or own_broker,
+            broker=broker_or_own(db, settings, broker),
             is_observing=settings.config.observe_only,
         )
     except VmpoolerTasksError:
@@ -76,5 +75,5 @@ def _read(db: Database, settings: Settings, clock: Clock, broker: Database | Non
         yield recorded.status(Status.UNHEALTHY)
         return
     yield single("vmpooler_redis_up", 1)
-    yield from recorded.families(report_of(found.health, settings, now), found.dlq_errors)
+    yield from recorded.families(report_of(found, settings, now), found.dlq_errors)
     yield from live.families(found, settings, now)

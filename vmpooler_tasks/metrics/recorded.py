@@ -6,7 +6,7 @@ from typing import Any
 
 from prometheus_client.core import Metric
 
-from vmpooler_tasks.jobs.health.check import HealthReport
+from vmpooler_tasks.jobs.health.report import HealthReport
 from vmpooler_tasks.metrics.families import Labelled, family, single
 from vmpooler_tasks.model.health.status import Status
 from vmpooler_tasks.model.names import DeadLetterQueue

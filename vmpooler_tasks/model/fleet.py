@@ -112,9 +112,13 @@ class SeenProcess:
 
 @dataclass(frozen=True, slots=True)
 class Fleet:
-    """All processes with a heartbeat that is kept, by name; also those that are no longer alive."""
+    """All processes with a heartbeat that is kept, by name; also those that are no longer alive.
+
+    `is_known`: the heartbeats could be read. If not, no process counts as missing.
+    """
 
     processes: Sequence[SeenProcess] = ()
+    is_known: bool = True
 
     @property
     def workers(self) -> list[Heartbeat]:
@@ -155,7 +159,7 @@ class Fleet:
         return (process for process in self.processes if process.is_alive and process.last.kind is kind)
 
     def _is_missing(self, does_it: Callable[[Heartbeat], bool]) -> bool:
-        if any(process.is_alive for process in self.processes if does_it(process.last)):
+        if not self.is_known or any(process.is_alive for process in self.processes if does_it(process.last)):
             return False
         last = self._last(does_it)
         return last is None or not last.is_restarting

@@ -28,6 +28,9 @@ class DeadLetterQueue(StrEnum):
 WORK_QUEUES = ("vmpooler.clone", "vmpooler.check", "vmpooler.destroy", "vmpooler.maintenance")
 """The queues of Celery from which workers take tasks."""
 
+MAINTENANCE_QUEUE = WORK_QUEUES[-1]
+"""The queue of purges, health checks and redrives: every installation needs a worker that takes it."""
+
 
 class NameSet:
     """A set of VM names that holds only their hashes: as good as the names, at half their memory."""

@@ -34,7 +34,7 @@ _NAMES = {**{str(one): f"a {one}" for one in KeyType}, str(KeyType.SORTED_SET): 
 _KEYS_OF = {
     KeyType.STRING: (
         *(keys.ACTIVE_CLONES, keys.ACTIVE_ONDEMAND_CLONES, keys.FENCES, keys.OTHER_MANAGER),
-        *(keys.PURGE_LOCK, keys.WRONG_KEY_LOG),
+        *(keys.PURGE_LOCK, keys.WRONG_KEY_LOG, keys.HEALTH_WATCH, keys.HEALTH_CHECK_LOCK),
     ),
     KeyType.HASH: (
         *(keys.POOL_SIZES, keys.POOL_TEMPLATES, keys.POOL_CLONE_TARGETS, keys.LAST_BOOT, keys.HEALTH, keys.CONFIG),
@@ -48,6 +48,7 @@ _KEYS_OF = {
             keys.UNACKNOWLEDGED,
             keys.NOTIFY_STATE,
             keys.OBSERVED_HEALTH,
+            keys.HEALTH_FACTS,
         ),
     ),
     KeyType.SET: (keys.POOLS, keys.POOL_RESETS, keys.UNDO_SIZES, keys.UNDO_TEMPLATES, keys.PURGE_BATCH),

@@ -87,9 +87,18 @@ PURGE_STATE = b"vmpooler_tasks__purge"
 """Hash: `started`, `finished`, `failure`, `skipped_queues` of the last cycle."""
 
 HEALTH_STATE = b"vmpooler_tasks__health"
-"""Hash: `last_check`, `purge_expected`, `empty_since`, `work_expected_since`: what one check keeps for the next.
+"""Hash: `last_check`, `last_scheduled_check`, `purge_expected`, `empty_since`, `work_expected_since` of a check.
 
 `dlq_errors` is for the metrics."""
+
+HEALTH_FACTS = b"vmpooler_tasks__health_facts"
+"""Hash: digest of a configuration → JSON; the facts that the last check saw, for those who watch them for a day."""
+
+HEALTH_WATCH = b"vmpooler_tasks__lock__health_watch"
+"""String: the process that compares the facts now; expires after two seconds."""
+
+HEALTH_CHECK_LOCK = b"vmpooler_tasks__lock__health"
+"""String: `host:pid:…` of the process that checks health because a fact changed; kept five seconds longer."""
 
 HEALTH_HISTORY = b"vmpooler_tasks__health_history"
 """Sorted set: JSON → epoch; the checks of a week, at most 10,080."""

@@ -9,9 +9,10 @@ from vmpooler_tasks.clock import system_clock
 from vmpooler_tasks.jobs.health import check as health_check
 from vmpooler_tasks.jobs.purge import cycle as purge_cycle
 from vmpooler_tasks.jobs.purge.options import PurgeOptions
+from vmpooler_tasks.store.redis.server import server_clock
 from vmpooler_tasks.tasks.celery.base import Task
 from vmpooler_tasks.tasks.observe.publisher import publish
-from vmpooler_tasks.tasks.process import database, settings
+from vmpooler_tasks.tasks.process import broker, database, settings
 from vmpooler_tasks.tasks.registry import HEALTH_CHECK, PURGE
 
 
@@ -42,8 +43,18 @@ def purge_stale_entries(
     return report
 
 
-@shared_task(name=HEALTH_CHECK, base=Task, ignore_result=False)
-def run_health_check() -> dict[str, Any]:
-    """Run a health check, as `vmpooler-tasks health` does. Return its JSON."""
-    report = health_check.run(database(), settings(), system_clock, publish=publish)
+@shared_task(name=HEALTH_CHECK, base=Task, bind=True, ignore_result=False)
+def run_health_check(self: Task) -> dict[str, Any]:
+    """Run a health check, as `vmpooler-tasks health` does. Return its JSON.
+
+    Only a check that beat requested keeps the status from becoming stale.
+    """
+    report = health_check.run(
+        database(),
+        settings(),
+        server_clock(database()),
+        is_scheduled=bool(self.request.get("tick")),
+        publish=publish,
+        broker=broker(),
+    )
     return {"skipped": "health checks are switched off"} if report is None else report.as_json()

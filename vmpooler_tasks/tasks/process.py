@@ -16,3 +16,9 @@ def settings() -> Settings:
 def database() -> Database:
     """Return this process's Redis. A forked child gets connections of its own from redis-py's pool."""
     return Database(settings().redis.location)
+
+
+@cache
+def broker() -> Database:
+    """Return the Redis with Celery's messages."""
+    return Database(settings().broker_location) if settings().broker_url else database()

@@ -7,11 +7,11 @@ from typing import Any
 
 import uvicorn
 
-from vmpooler_tasks.clock import system_clock
 from vmpooler_tasks.config import Settings
 from vmpooler_tasks.errors import ConfigurationError
 from vmpooler_tasks.jobs.notifications.notifier import Notifier
 from vmpooler_tasks.store import Database
+from vmpooler_tasks.store.redis.server import server_clock
 from vmpooler_tasks.web.app import create_app
 from vmpooler_tasks.web.bind import CannotListenError, browser_url, listen, section_problems
 
@@ -56,7 +56,7 @@ def serve(settings: Settings) -> None:
         raise ConfigurationError(settings.source, problems)
     listener = listen(settings.web)
     db = Database(settings.redis.location)
-    app = create_app(settings, db, system_clock, _broker(settings, db))
+    app = create_app(settings, db, server_clock(db), _broker(settings, db))
     try:
         config = uvicorn.Config(
             app,
@@ -77,8 +77,7 @@ def serve(settings: Settings) -> None:
     _log.info("[*] [web] Serving %s for %s; Redis at %s", browser_url(settings.web), who, settings.redis.address)
     server = uvicorn.Server(config)
     _end_normally_on_signals(server)
-    Notifier(
-        db, settings, system_clock, follows_outages=True
-    ).start()  # with every worker and beat down, this process is left
+    # With every worker and beat down, this process is left.
+    Notifier(db, settings, server_clock(db), follows_outages=True).start()
     server.run(sockets=[listener])
     _log.info("[*] [web] Stopped")

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from tests.support import goldens
+from tests.support.fleet import record_processes
 from tests.support.goldens import (
     IN_SCOPE,
     NOT_HERE_YET,
@@ -158,6 +159,7 @@ def act(db: Database, settings: Settings, step: Step) -> Any:
             skipped = purge_cycle.run(db, settings, lambda: step.now, PurgeOptions(who="test")).skipped
             return None if skipped else "ran"
         case "health_cycle":
+            record_processes(db)
             return None if health_check.run(db, settings, lambda: step.now) is None else "ran"
         case "calculate_health_metrics":
             return measure(db, settings, step.now).metrics.as_json()

@@ -6,12 +6,13 @@ from typing import Any
 import pytest
 
 from tests.support.cycles import cycle
+from tests.support.fleet import record_processes
 from tests.support.promises import fail
 from tests.support.world import POOL, World, settings
 from vmpooler_tasks.config import Options, Pool, RedisSection, Settings
 from vmpooler_tasks.errors import StoreRefusedError
 from vmpooler_tasks.jobs.health import check as health_check
-from vmpooler_tasks.jobs.health.check import HealthReport
+from vmpooler_tasks.jobs.health.report import HealthReport
 from vmpooler_tasks.model.health.reasons import explain
 from vmpooler_tasks.model.health.status import Status
 from vmpooler_tasks.model.names import DeadLetterQueue, Queue
@@ -408,6 +409,7 @@ OWN_KEYS = {
 
 @pytest.mark.parametrize("key", OWN_KEYS, ids=bytes.decode)
 def test_a_key_of_our_own_of_the_wrong_type_is_unhealthy_and_named(world: World, key: bytes) -> None:
+    world.client.delete(key)
     world.client.lpush(key, "x")
     managed = settings(manage_pools=True, **QUIET).model_copy(update={"providers": {"dummy": {}}})
     report = check(world, managed)
@@ -419,6 +421,7 @@ def test_a_key_of_our_own_of_the_wrong_type_is_unhealthy_and_named(world: World,
     assert f'`redis-cli -u "$REDIS_URL" RENAME {key.decode()} ' in remedy
     assert world.client.hget("vmpooler__health", "status") == b"unhealthy"
     world.client.rename(key, "elsewhere")
+    record_processes(world.db)
     assert reasons(check(world, managed)) == []
 
 
@@ -471,6 +474,7 @@ def test_the_report_is_json_with_its_duration(world: World) -> None:
     assert list(shown) == [
         "status",
         "last_check",
+        "last_scheduled_check",
         "stuck_vm_count",
         "dlq_total_size",
         "orphaned_metadata_count",
@@ -483,4 +487,5 @@ def test_the_report_is_json_with_its_duration(world: World) -> None:
 
 def test_settings_without_a_redis_section_are_enough(world: World) -> None:
     chosen = Settings(config=Options(health_check_enabled=True), redis=RedisSection())
+    world.client.sadd(keys.POOLS, POOL)
     assert check(world, chosen).assessment.status is Status.HEALTHY

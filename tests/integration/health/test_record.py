@@ -3,16 +3,21 @@
 import json
 
 import pytest
+from pydantic import SecretStr
 
 from tests.support.cycles import cycle
+from tests.support.fleet import beat, let_pass, record_processes, worker
 from tests.support.promises import fail, run_health
 from tests.support.world import POOL, World, settings
-from vmpooler_tasks.jobs.health import read
+from vmpooler_tasks.jobs.health import check, read
 from vmpooler_tasks.jobs.health.history import points
+from vmpooler_tasks.jobs.health.report import HealthReport
+from vmpooler_tasks.model.fleet import ALIVE_SECONDS
+from vmpooler_tasks.model.health.assessment import Assessment
 from vmpooler_tasks.model.health.history import KeptCheck
 from vmpooler_tasks.model.health.status import Status
-from vmpooler_tasks.model.names import DeadLetterQueue, Queue
-from vmpooler_tasks.store import keys
+from vmpooler_tasks.model.names import MAINTENANCE_QUEUE, DeadLetterQueue, Queue
+from vmpooler_tasks.store import Database, keys
 from vmpooler_tasks.store.health import record as store
 from vmpooler_tasks.store.redis.scripts import script_text
 from vmpooler_tasks.store.vmpooler.config import publish_config
@@ -23,6 +28,7 @@ HOUR, DAY = 3600, 86400
 FIELDS = {
     "status",
     "last_check",
+    "last_scheduled_check",
     "metrics",
     "stuck_vm_count",
     "dlq_total_size",
@@ -76,12 +82,12 @@ def test_it_expires_after_the_longer_of_an_hour_and_three_intervals(world: World
 def test_status_history_and_state_are_written_in_one_script(world: World) -> None:
     """One atomic step: a reader never sees half of it."""
     world.client.config_resetstat()
-    run_health(world)
+    check_now(world)
     text = script_text("health/write")
-    assert all(f"KEYS[{number}]" in text for number in (1, 2, 3))
+    assert all(f"KEYS[{number}]" in text for number in (1, 2, 3, 4))
     stats = world.client.info("commandstats")
     assert "cmdstat_multi" not in stats
-    assert stats["cmdstat_hset"]["calls"] == 2, "the status and the state, both from inside the script"
+    assert stats["cmdstat_hset"]["calls"] == 3, "the status, the state and the facts, all from inside the script"
 
 
 @pytest.mark.parametrize("fresh_server", [False, True])
@@ -99,12 +105,12 @@ def test_it_is_written_when_redis_is_out_of_memory(world: World, fresh_server: b
 
 
 def test_a_redis_that_refuses_writes_is_unhealthy(world: World, caplog: pytest.LogCaptureFixture) -> None:
-    run_health(world)
+    check_now(world)
     world.client.config_set("replica-read-only", "yes")
     world.client.replicaof("127.0.0.1", "1")  # nobody listens there
     try:
         world.now += 60
-        report = run_health(world)
+        report = check_now(world)
     finally:
         world.client.replicaof("no", "one")
     assert report.assessment.status is Status.UNHEALTHY
@@ -158,7 +164,12 @@ def test_an_incomplete_status_is_unreadable(world: World, fields: dict[str, str]
     assert read.read_report(world.db, settings(), world.clock).assessment.status is Status.UNHEALTHY
 
 
-CHECKED = {"status": "healthy", "last_check": "2024-01-15T10:30:00Z"}
+CHECKED = {
+    "status": "healthy",
+    "last_check": "2024-01-15T10:30:00Z",
+    "last_scheduled_check": "2024-01-15T10:30:00Z",
+}
+TIMES = ("last_check", "last_scheduled_check")
 NO_REASON = '[{"code":"x","severity":"bad"}]'
 ALL_WRONG = {"status": "fine", "metrics": "nojson", "reasons": NO_REASON}
 
@@ -201,7 +212,7 @@ def test_reasons_of_another_version_are_read(world: World) -> None:
 
 
 def test_a_check_from_the_future_is_stale(world: World) -> None:
-    world.client.hset("vmpooler__health", mapping={**CHECKED, "last_check": "2999-01-01T00:00:00Z"})
+    world.client.hset("vmpooler__health", mapping={**CHECKED, **dict.fromkeys(TIMES, "2999-01-01T00:00:00Z")})
     report = read.read_report(world.db, settings(), world.clock)
     assert [reason.code for reason in report.assessment.reasons] == ["stale"]
     assert report.assessment.status is Status.UNHEALTHY
@@ -245,12 +256,80 @@ def test_a_kept_check_without_numbers_counts_nothing(world: World, pools: str) -
     assert store.read_history(world.db, world.now) == [KeptCheck(at=world.now, status=Status.DEGRADED, reasons=[])]
 
 
-def test_the_status_that_vmpooler_wrote_is_read(world: World) -> None:
+def test_the_status_that_vmpooler_wrote_is_read_and_stale(world: World) -> None:
     ruby = {"status": "degraded", "last_check": "2024-01-15 10:29:00 +0000", "metrics": '{"queues":{},"errors":{}}'}
     world.client.hset("vmpooler__health", mapping=ruby)
     report = read.read_report(world.db, settings(), world.clock)
-    assert report.assessment.status is Status.DEGRADED
+    assert [(reason.code, reason.measured) for reason in report.assessment.reasons] == [("stale", 0)]
     assert report.as_json()["dlq_total_size"] == 0
+    off = read.read_report(world.db, settings(health_check_enabled=False), world.clock)
+    assert off.assessment == Assessment(Status.DEGRADED, ())
+
+
+def check_now(world: World) -> HealthReport:
+    """Check without the heartbeats that `run_health` records."""
+    report = check.run(world.db, settings(), world.clock)
+    assert report is not None
+    return report
+
+
+def by_hand(world: World) -> HealthReport:
+    report = check.run(world.db, settings(), world.clock, forced=True, is_scheduled=False)
+    assert report is not None
+    return report
+
+
+def test_a_check_by_hand_neither_renews_the_status_nor_prolongs_it(world: World) -> None:
+    assert [reason.code for reason in by_hand(world).assessment.reasons] == ["stale"]
+    run_health(world)
+    assert by_hand(world).assessment.status is Status.HEALTHY
+    world.client.expire("vmpooler__health", 100)
+    world.now += 901
+    for _ in range(2):
+        report = by_hand(world)
+        assert (report.last_check, report.last_scheduled_check) == ("2024-01-15T10:45:01Z", "2024-01-15T10:30:00Z")
+        assert report.assessment.reasons[0].code == "stale"
+        assert (recorded(world)["status"], world.client.ttl("vmpooler__health") <= 100) == ("unhealthy", True)
+        assert read.read_report(world.db, settings(), world.clock).assessment == report.assessment
+    run_health(world)
+    assert read.read_report(world.db, settings(), world.clock).assessment.status is Status.DEGRADED  # health_overdue
+    assert world.client.ttl("vmpooler__health") > 3000
+
+
+def test_readers_see_missing_processes_before_the_next_check(world: World) -> None:
+    run_health(world)
+    let_pass(world.db, worker(), ALIVE_SECONDS + 1)
+    found = read.read_report(world.db, settings(), world.clock).assessment
+    assert (found.status, [reason.code for reason in found.reasons]) == (Status.UNHEALTHY, ["no_worker"])
+    let_pass(world.db, beat(), ALIVE_SECONDS + 1)
+    assert {reason.code for reason in by_hand(world).assessment.reasons} == {"no_worker", "no_beat"}
+    record_processes(world.db)
+    assert recorded(world)["status"] == "unhealthy"
+    assert read.read_report(world.db, settings(), world.clock).assessment == Assessment(Status.HEALTHY, ())
+
+
+def test_a_database_without_any_pool_is_unhealthy(world: World) -> None:
+    report = check.run(world.db, settings(pools=()), world.clock)
+    assert report is not None
+    assert [reason.code for reason in report.assessment.reasons] == ["nothing_checked"]
+    world.client.sadd(keys.POOLS, "registered")
+    assert read.read_report(world.db, settings(pools=()), world.clock).assessment.status is Status.HEALTHY
+
+
+def test_messages_of_another_broker_are_read_there(world: World) -> None:
+    apart = settings().model_copy(update={"broker_url": SecretStr("redis://127.0.0.1:1/0")})
+    only = worker(queues=[MAINTENANCE_QUEUE])
+    run_health(world)
+    record_processes(world.db, only)
+    world.client.lpush("vmpooler.clone", "message")
+
+    def codes(broker: Database | None) -> list[tuple[str, str | None]]:
+        found = read.read_report(world.db, apart, world.clock, broker).assessment
+        return [(reason.code, reason.queue) for reason in found.reasons]
+
+    assert codes(world.db) == [("no_worker", "vmpooler.clone")]
+    assert codes(None) == []
+    assert codes(Database("redis://127.0.0.1:1/0")) == [], "a broker that does not reply"
 
 
 def test_each_check_is_kept_and_read_back_oldest_first(world: World) -> None:
@@ -292,8 +371,8 @@ def test_a_check_changes_nothing_but_its_own_keys(world: World) -> None:
     fail(world)
     cycle(world, queues=("ready",))
     before = world.snapshot()
-    run_health(world)
-    own = {keys.HEALTH, keys.HEALTH_HISTORY, keys.HEALTH_STATE}
+    check_now(world)
+    own = {keys.HEALTH, keys.HEALTH_HISTORY, keys.HEALTH_STATE, keys.HEALTH_FACTS}
     assert {key: value for key, value in world.snapshot().items() if key not in own} == before
 
 

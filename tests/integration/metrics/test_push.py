@@ -8,6 +8,7 @@ from contextlib import ExitStack
 import pytest
 
 from tests.support import listeners
+from tests.support.fleet import record_processes
 from tests.support.processes import until
 from tests.support.world import POOL, World, settings
 from vmpooler_tasks.config import Settings
@@ -44,6 +45,7 @@ def test_a_check_is_sent_to_both(world: World, caplog: pytest.LogCaptureFixture)
     with listeners.statsd() as statsd, listeners.graphite() as graphite:
         chosen = sent_to(statsd=statsd.port, graphite=graphite.port)
         publisher = MetricsPublisher(chosen)
+        record_processes(world.db)
         assert health_check.run(world.db, chosen, world.clock, publish=publisher.publish)
         publisher.close(10)
         names = [

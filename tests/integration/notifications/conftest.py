@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from tests.support.http_listener import HttpListener, http_listener
-from vmpooler_tasks.jobs.health.check import HealthReport
+from vmpooler_tasks.jobs.health.report import HealthReport
 from vmpooler_tasks.jobs.notifications import observe
 from vmpooler_tasks.model.health.assessment import Assessment
 from vmpooler_tasks.model.health.reasons import ReasonCode, default_reason

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from tests.support.cycles import audit, counters, cycle
+from tests.support.fleet import record_processes
 from tests.support.promises import dead_letters
 from tests.support.world import POOL, World, settings
 from vmpooler_tasks.jobs.health import check as health_check
@@ -71,6 +72,7 @@ def test_a_configured_dry_run_is_a_run_to_the_health_check(world: World) -> None
     for _ in range(10):
         cycle(world, chosen)
         world.now += 60
+        record_processes(world.db)
         report = health_check.run(world.db, chosen, world.clock)
         assert report is not None
         assert report.assessment.reasons == ()

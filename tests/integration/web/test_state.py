@@ -6,14 +6,14 @@ import re
 import httpx
 import pytest
 
-from tests.support.fleet import beat, record_processes, worker
+from tests.support.fleet import record_processes, worker
 from tests.support.servers import TestServer
 from tests.support.web import OPERATOR, READER, TOKEN, serving, web_settings
 from tests.support.world import NOW, POOL, World
 from vmpooler_tasks.jobs.health import check
 from vmpooler_tasks.model.fleet import RunningTask
 from vmpooler_tasks.model.health.reasons import REASONS
-from vmpooler_tasks.model.names import Queue
+from vmpooler_tasks.model.names import WORK_QUEUES, Queue
 from vmpooler_tasks.store import Database, keys
 from vmpooler_tasks.store.deadletters.read import revision
 from vmpooler_tasks.store.fleet import audit
@@ -26,6 +26,8 @@ NOBODY = "redis://:secret@127.0.0.1:9/0"
 
 
 def checked(world: World, **options: object) -> None:
+    """Let beat's check run, with a worker and a beat alive."""
+    record_processes(world.db)
     check.run(world.db, web_settings("redis://127.0.0.1", **options), world.clock)  # type: ignore[arg-type]
 
 
@@ -81,23 +83,23 @@ def test_without_redis_it_is_alive_not_ready_and_names_the_address() -> None:
 def test_the_overview_shows_the_state_of_everything(web: httpx.Client, web_world: World) -> None:
     web_world.vm(Queue.READY, "vm-1", 60)
     task = RunningTask(name="vmpooler_tasks.check_pool", id="7", subject={"pool": POOL}, since=NOW)
-    record_processes(web_world.db, worker("w@h", ["vmpooler.check"], tasks=[task]), beat("host:1"))
+    checked(web_world)
+    record_processes(web_world.db, worker(queues=WORK_QUEUES, tasks=[task]))
     web_world.client.lpush("vmpooler.check", "one", "two")
     web_world.client.lpush("vmpooler.check\x06\x163", "three")
     web_world.client.hset("unacked", mapping={"a": "1"})
-    checked(web_world)
     found = web.get("/api/v1/queue/overview").json()
     assert found["health"]["status"] == "healthy"
     assert [(row["pool"], row["ready"]) for row in found["pools"]] == [(POOL, 1)]
     assert found["workers"] == [
         {
-            "name": "w@h",
-            "host": "h",
-            "queues": ["vmpooler.check"],
+            "name": "worker@one",
+            "host": "one",
+            "queues": list(WORK_QUEUES),
             "tasks": [{"name": task.name, "id": "7", "subject": {"pool": POOL}, "since": NOW}],
         }
     ]
-    assert (found["beats"], found["unacknowledged"]) == (["host:1"], 1)
+    assert (found["beats"], found["unacknowledged"]) == (["one:1"], 1)
     assert found["messages"] == {
         "vmpooler.clone": 0,
         "vmpooler.check": 3,

@@ -5,7 +5,9 @@ from typing import Any
 
 import pytest
 
+from tests.support.fleet import worker
 from vmpooler_tasks.config import HealthThresholds
+from vmpooler_tasks.model.fleet import Fleet, SeenProcess
 from vmpooler_tasks.model.health.assessment import (
     Assessment,
     Circumstances,
@@ -13,14 +15,15 @@ from vmpooler_tasks.model.health.assessment import (
     PoolInUse,
     assess,
     is_stale,
-    stale_assessment,
+    stale_reason,
     unreadable_assessment,
 )
+from vmpooler_tasks.model.health.fleet_reasons import FleetFacts, fleet_reasons
 from vmpooler_tasks.model.health.metrics import HealthMetrics, PoolMetrics, QueueMetrics
 from vmpooler_tasks.model.health.parsing import parse_reason
 from vmpooler_tasks.model.health.reasons import REASONS, HealthReason, ReasonCode, explain
 from vmpooler_tasks.model.health.status import Status
-from vmpooler_tasks.model.names import DeadLetterQueue
+from vmpooler_tasks.model.names import WORK_QUEUES, DeadLetterQueue
 from vmpooler_tasks.model.pools.suspension import LastError, Suspension
 from vmpooler_tasks.model.purge import SkippedQueue
 
@@ -229,14 +232,14 @@ def test_a_status_is_stale_when_missing_or_older_than_three_intervals() -> None:
     assert is_stale(None, NOW, 300)
     assert not is_stale(NOW - 900, NOW, 300)
     assert is_stale(NOW - 901, NOW, 300)
-    assert stale_assessment(None, NOW, 300) == Assessment(UNHEALTHY, (HealthReason("stale", UNHEALTHY, 0, 900),))
-    assert stale_assessment(NOW - 901.4, NOW, 300).reasons[0].measured == 901
+    assert stale_reason(None, NOW, 300) == HealthReason("stale", UNHEALTHY, 0, 900)
+    assert stale_reason(NOW - 901.4, NOW, 300).measured == 901
 
 
 def test_a_status_from_the_future_is_stale() -> None:
     assert not is_stale(NOW + 300, NOW, 300)
     assert is_stale(NOW + 301, NOW, 300)
-    (reason,) = stale_assessment(NOW + 301, NOW, 300).reasons
+    reason = stale_reason(NOW + 301, NOW, 300)
     assert (reason.code, reason.measured) == ("stale", -301)
     what, remedy = explain(reason)
     assert what == "the last check is dated 301 seconds in the future"
@@ -264,7 +267,18 @@ def every_reason() -> list[HealthReason]:
         ),
     )
     refused = HealthReason("not_recorded", UNHEALTHY, 1, 0)
-    return [*assessment.reasons, *stale_assessment(None, NOW, 300).reasons, *unreadable_assessment(2).reasons, refused]
+    reasons = [*assessment.reasons, stale_reason(None, NOW, 300), *unreadable_assessment(2).reasons, refused]
+    return [*reasons, *fleet_reasons(in_disorder())]
+
+
+def in_disorder() -> FleetFacts:
+    """An installation of which every reason about processes is true."""
+    odd = worker("w@odd", ["vmpooler.check"], configuration="d", pools=["old"], clock_offsets=(3600.0, 3599.0))
+    behind = worker("w@behind", ["vmpooler.check"], pools=["new"], clock_offsets=(-5.0, -5.0))
+    processes = [SeenProcess(one, 1.0) for one in (odd, behind, worker("w@right", ["vmpooler.check"], pools=["new"]))]
+    return FleetFacts(
+        fleet=Fleet(processes), needed_queues=WORK_QUEUES, waiting={}, is_scheduled=True, knows_pools=False
+    )
 
 
 STALLED = {ReasonCode.INSPECTION_STALLED, ReasonCode.CLONES_STALLED, ReasonCode.REQUESTS_STALLED}

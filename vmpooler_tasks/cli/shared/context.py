@@ -51,6 +51,11 @@ class Context:
     def db(self) -> Database:
         return Database(self.settings.redis.location)
 
+    @cached_property
+    def broker(self) -> Database:
+        """Return the Redis with Celery's messages."""
+        return self.db if self.settings.broker_url is None else Database(self.settings.broker_location)
+
 
 def pass_context(command: Callable[Concatenate[Context, P], R]) -> Callable[P, R]:
     """Pass this run's Context to a command as its first argument. The first command that needs it creates it."""

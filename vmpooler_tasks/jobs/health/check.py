@@ -4,17 +4,21 @@ import json
 import logging
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from vmpooler_tasks.clock import Clock
 from vmpooler_tasks.config import Settings
 from vmpooler_tasks.errors import StoreRefusedError, VmpoolerTasksError, WrongTypeError
-from vmpooler_tasks.jobs.health import pool_facts, work_facts
+from vmpooler_tasks.jobs.health import changes, pool_facts, work_facts
+from vmpooler_tasks.jobs.health.changes import Watched
 from vmpooler_tasks.jobs.health.measure import count_error_classes, measure
+from vmpooler_tasks.jobs.health.read import epoch_of, reasons_seen
+from vmpooler_tasks.jobs.health.report import HealthReport
 from vmpooler_tasks.model.health.assessment import Assessment, Circumstances, CycleHistory, assess
 from vmpooler_tasks.model.health.history import KeptCheck
 from vmpooler_tasks.model.health.metrics import HealthMetrics, status_line
+from vmpooler_tasks.model.health.overlay import overlaid
 from vmpooler_tasks.model.health.reasons import ReasonCode, default_reason, explain, kind_of_reason
 from vmpooler_tasks.model.health.status import Status
 from vmpooler_tasks.model.names import on_one_line, readable
@@ -37,36 +41,21 @@ Publish = Callable[[HealthMetrics, Assessment, float], None]
 """Takes the result of each check: what was measured, how it was assessed, and when, in seconds since the epoch."""
 
 
-@dataclass(frozen=True, slots=True)
-class HealthReport:
-    """The result of a check as commands and API show it; `metrics` are nested as in `vmpooler__health`."""
-
-    assessment: Assessment
-    last_check: str | None
-    metrics: Mapping[str, Any]
-    duration_seconds: float = 0.0
-
-    def as_json(self) -> dict[str, Any]:
-        errors = self.metrics.get("errors", {})
-        return {
-            "status": str(self.assessment.status),
-            "last_check": self.last_check,
-            "stuck_vm_count": errors.get("stuck_vm_count", 0),
-            "dlq_total_size": errors.get("dlq_total_size", 0),
-            "orphaned_metadata_count": errors.get("orphaned_metadata_count", 0),
-            "reasons": [reason.as_json() for reason in self.assessment.reasons],
-            "metrics": self.metrics,
-            "duration_seconds": round(self.duration_seconds, 6),
-        }
-
-
 def run(
-    db: Database, settings: Settings, clock: Clock, *, forced: bool = False, publish: Publish | None = None
+    db: Database,
+    settings: Settings,
+    clock: Clock,
+    *,
+    forced: bool = False,
+    is_scheduled: bool = True,
+    publish: Publish | None = None,
+    broker: Database | None = None,
 ) -> HealthReport | None:
     """Check health and record the result. Return None if health checks are switched off and this one is not `forced`.
 
-    `publish` gets the result; it must not fail, nor take long. If Redis refuses to record the status, it is unhealthy
-    (`not_recorded`). Raises the error that made the check fail.
+    `is_scheduled`: beat requested this check. Only such a check keeps the status from becoming stale. `publish` gets
+    the result; it must not fail, nor take long. `broker` as in `read.broker_or_own`. If Redis refuses to record the
+    status, it is unhealthy (`not_recorded`). Raises the error that made the check fail.
     """
     if not settings.config.health_check_enabled and not forced:
         _log.warning("[*] [health] Skipped health check: it is switched off (health_check_enabled: false)")
@@ -74,20 +63,29 @@ def run(
     started, now = time.perf_counter(), clock()
     _log.info("[*] [health] Running queue health check")
     try:
-        metrics, assessment, state = _check(db, settings, now)
+        seen = changes.read_watched(db, settings, now, broker)
+        metrics, assessment, state = _check(db, settings, now, seen, is_scheduled)
     except Exception as error:
         # Any error, also a time limit or a bug: the log must show that the check failed.
         why = str(error) if isinstance(error, VmpoolerTasksError) else f"{type(error).__name__}: {error}"
         _log.error("[!] [health] Failed during health check: %s", why)
         raise
-    assessment = _record(db, settings, now, metrics, assessment, state)
+    assessment = _record(db, seen, metrics, assessment, state)
     _log_assessment(assessment, metrics, now)
     if publish:
         publish(metrics, assessment, now)
-    return HealthReport(assessment, iso_utc(now), metrics.as_json(), time.perf_counter() - started)
+    return HealthReport(
+        assessment,
+        iso_utc(now),
+        metrics.as_json(),
+        time.perf_counter() - started,
+        None if state.last_scheduled_check is None else iso_utc(state.last_scheduled_check),
+    )
 
 
-def _check(db: Database, settings: Settings, now: float) -> tuple[HealthMetrics, Assessment, HealthState]:
+def _check(
+    db: Database, settings: Settings, now: float, seen: Watched, is_scheduled: bool
+) -> tuple[HealthMetrics, Assessment, HealthState]:
     before = health_record.read_state(db)
     measurement = measure(db, settings, now)
     metrics = measurement.metrics
@@ -99,6 +97,7 @@ def _check(db: Database, settings: Settings, now: float) -> tuple[HealthMetrics,
     stopped = pool_facts.stopped_pools(measurement, settings, suspended)
     state = HealthState(
         last_check=now,
+        last_scheduled_check=now if is_scheduled else epoch_of(seen.found, "last_scheduled_check"),
         purge_expected=_purge_expected(settings, before, purge, now),
         empty_since=pool_facts.empty_since(measurement, before, now),
         work_expected_since=work.expected_since,
@@ -110,8 +109,8 @@ def _check(db: Database, settings: Settings, now: float) -> tuple[HealthMetrics,
         health=CycleHistory(
             enabled=settings.config.health_check_enabled,
             interval_seconds=settings.config.health_check_interval,
-            last_run=before.last_check,
-            first_expected=before.last_check or now,
+            last_run=before.last_scheduled_check,
+            first_expected=before.last_scheduled_check or now,
         ),
         dlq_max_entries=settings.config.dlq_max_entries,
         empty_pool_grace=settings.config.empty_pool_grace,
@@ -127,7 +126,8 @@ def _check(db: Database, settings: Settings, now: float) -> tuple[HealthMetrics,
         stalled=() if other_managers else list(work_facts.stalled_work(db, settings, work, stopped, now)),
         stalled_after_seconds=work_facts.stalled_after_seconds(settings),
     )
-    return metrics, assess(metrics, settings.config.health_thresholds, facts), state
+    assessment = assess(metrics, settings.config.health_thresholds, facts)
+    return metrics, overlaid(assessment, reasons_seen(seen.found, settings, now, state)), state
 
 
 def _other_managers(db: Database, settings: Settings) -> int:
@@ -160,22 +160,25 @@ def _purge_history(settings: Settings, purge: PurgeState, state: HealthState) ->
 
 
 def _record(
-    db: Database, settings: Settings, now: float, metrics: HealthMetrics, assessment: Assessment, state: HealthState
+    db: Database, seen: Watched, metrics: HealthMetrics, assessment: Assessment, state: HealthState
 ) -> Assessment:
     """Record the result; return the assessment, unhealthy if Redis refused to record it."""
-    fields = _fields(now, metrics, assessment)
-    expires_in = max(MIN_STATUS_EXPIRY_SECONDS, 3 * settings.config.health_check_interval)
+    now, config = state.last_check or 0.0, seen.settings.config
+    fields = _fields(state, metrics, assessment)
+    expires_in = max(MIN_STATUS_EXPIRY_SECONDS, 3 * config.health_check_interval)
     try:
         health_record.record_check(
             db,
             now=now,
             fields=fields,
             expires_in=expires_in,
+            prolongs=state.last_scheduled_check == now,
             check=KeptCheck.measured(now, metrics, assessment),
             state=state,
-            is_observing=settings.config.observe_only,
+            facts=seen.as_record(state),
+            is_observing=config.observe_only,
         )
-        if settings.config.observe_only:
+        if config.observe_only:
             _offer_status(db, now, fields, expires_in)
     except StoreRefusedError as error:
         _log.error("[!] [health] Failed during health check: %s", error)
@@ -195,10 +198,11 @@ def _offer_status(db: Database, now: float, fields: Mapping[str, str], expires_i
         _log.warning("[!] [health] vmpooler__health is left as it is: %s", on_one_line(str(error)))
 
 
-def _fields(now: float, metrics: HealthMetrics, assessment: Assessment) -> dict[str, str]:
+def _fields(state: HealthState, metrics: HealthMetrics, assessment: Assessment) -> dict[str, str]:
+    times = {"last_check": state.last_check, "last_scheduled_check": state.last_scheduled_check}
     return {
         "status": str(assessment.status),
-        "last_check": iso_utc(now),
+        **{name: iso_utc(epoch) for name, epoch in times.items() if epoch is not None},
         "metrics": _json(metrics.as_json()),
         "stuck_vm_count": str(metrics.stuck_vm_count),
         "dlq_total_size": str(metrics.dlq_total_size),

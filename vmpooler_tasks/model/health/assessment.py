@@ -255,11 +255,10 @@ def is_stale(last_check: float | None, now: float, interval_seconds: float) -> b
     return now - last_check > STALE_AFTER_INTERVALS * interval_seconds or last_check - now > interval_seconds
 
 
-def stale_assessment(last_check: float | None, now: float, interval_seconds: float) -> Assessment:
-    """Return what replaces a recorded status that `is_stale`. The measure is its age, below zero from the future."""
+def stale_reason(last_check: float | None, now: float, interval_seconds: float) -> HealthReason:
+    """Return the reason of a check that `is_stale`. The measure is its age, below zero from the future."""
     age = 0 if last_check is None else whole_seconds(now - last_check)
-    reason = default_reason(ReasonCode.STALE, age, STALE_AFTER_INTERVALS * interval_seconds)
-    return Assessment(reason.severity, (reason,))
+    return default_reason(ReasonCode.STALE, age, STALE_AFTER_INTERVALS * interval_seconds)
 
 
 def unreadable_assessment(fields: int) -> Assessment:

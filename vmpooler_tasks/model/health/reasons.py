@@ -39,6 +39,11 @@ class ReasonCode(StrEnum):
     UNREADABLE_KEYS = "unreadable_keys"
     WRONG_TYPE_KEY = "wrong_type_key"
     NOT_RECORDED = "not_recorded"
+    NO_WORKER = "no_worker"
+    NO_BEAT = "no_beat"
+    NOTHING_CHECKED = "nothing_checked"
+    CLOCK = "clock"
+    CONFIGURATIONS_DIFFER = "configurations_differ"
     STALE = "stale"
     UNREADABLE = "unreadable"
     NO_REDIS = "no_redis"
@@ -178,8 +183,39 @@ REASONS: Mapping[ReasonCode, ReasonKind] = {
         remedy="free memory or end the read-only mode; `vmpooler-tasks doctor` shows which",
         severity=Status.UNHEALTHY,
     ),
+    ReasonCode.NO_WORKER: ReasonKind(
+        found="no live worker takes {queue}, where {measured} messages wait{last_process}",
+        remedy="start a worker: `celery -A vmpooler_tasks worker -Q {queue}`",
+        severity=Status.UNHEALTHY,
+        alert="VMPoolerNoWorker",
+    ),
+    ReasonCode.NO_BEAT: ReasonKind(
+        found="no beat is alive, so nothing is scheduled{last_process}",
+        remedy="start a beat: `celery -A vmpooler_tasks beat`",
+        severity=Status.UNHEALTHY,
+        alert="VMPoolerNoBeat",
+    ),
+    ReasonCode.NOTHING_CHECKED: ReasonKind(
+        found="no pool is configured, and none is registered in this Redis: there is nothing to check",
+        remedy="check the address and database number of Redis, and the configuration: `vmpooler-tasks config show`",
+        severity=Status.UNHEALTHY,
+    ),
+    ReasonCode.CLOCK: ReasonKind(
+        alert="VMPoolerClockWrong",
+        found="the clock of {host} is {measured} seconds ahead of the clock of Redis",
+        remedy="synchronize the clocks of all machines (NTP); `vmpooler-tasks doctor` shows the difference",
+        if_negative=ReasonText(
+            found="the clock of {host} is {measured} seconds behind the clock of Redis",
+            remedy="synchronize the clocks of all machines (NTP); `vmpooler-tasks doctor` shows the difference",
+        ),
+    ),
+    ReasonCode.CONFIGURATIONS_DIFFER: ReasonKind(
+        alert="VMPoolerConfigurationsDiffer",
+        found="{host} runs with another configuration than most workers and beats: {error}",
+        remedy="give all of them the same configuration, and restart those with the old one",
+    ),
     ReasonCode.STALE: ReasonKind(
-        found="no health check in the last {threshold} seconds",
+        found="no scheduled health check in the last {threshold} seconds",
         remedy=_CHECK_PROCESSES,
         severity=Status.UNHEALTHY,
         alert="VMPoolerHealthStale",
@@ -281,13 +317,14 @@ def explain(reason: HealthReason, now: float | None = None) -> tuple[str, str]:
 
 
 def _timed_texts(reason: HealthReason, now: float | None) -> dict[str, str]:
-    """Return the sentences about the last error and the next attempt."""
+    """Return the sentences about the last error, the next attempt and the last process."""
     last = "The last error is not known"
     if reason.error is not None:
         when = f" {time_ago(reason.error_at, now)}" if reason.error_at else ""
         last = f"Last error{when}: {reason.error.rstrip('.')}"
     upcoming = f"Next attempt {time_ahead(reason.next_attempt_at, now)}" if reason.next_attempt_at else ""
-    return {"last_error": last, "next_attempt": upcoming}
+    last_process = f". The last one was {reason.host}" if reason.host else ""
+    return {"last_error": last, "next_attempt": upcoming, "last_process": last_process}
 
 
 def runbook_path(code: str) -> str:

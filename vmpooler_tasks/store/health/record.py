@@ -11,6 +11,7 @@ from vmpooler_tasks.store.redis.connection import Database
 from vmpooler_tasks.store.redis.numbers import finite
 
 HISTORY_SECONDS = 7 * 24 * 3600
+FACTS_KEPT_SECONDS = 24 * 3600
 MAX_HISTORY = 10_080
 """A check for each minute of a week."""
 
@@ -25,6 +26,7 @@ class HealthState:
     """
 
     last_check: float | None = None
+    last_scheduled_check: float | None = None
     purge_expected: float | None = None
     empty_since: Mapping[str, float]
     work_expected_since: Mapping[str, float] = field(default_factory=dict)
@@ -36,6 +38,14 @@ def status_key(*, is_observing: bool) -> bytes:
     return keys.OBSERVED_HEALTH if is_observing else keys.HEALTH
 
 
+@dataclass(frozen=True, slots=True)
+class WatchedFacts:
+    """The watched facts that a check saw, as text, and the digest of the configuration by which it saw them."""
+
+    configuration: str
+    digests: str
+
+
 def read_state(db: Database) -> HealthState:
     """Return the state. A value or key that cannot be read counts as missing; the next check writes it again."""
     try:
@@ -44,9 +54,10 @@ def read_state(db: Database) -> HealthState:
         raw = {}
     return HealthState(
         last_check=finite(raw.get("last_check")),
+        last_scheduled_check=finite(raw.get("last_scheduled_check")),
         purge_expected=finite(raw.get("purge_expected")),
-        empty_since=_read_times(raw.get("empty_since", "{}")),
-        work_expected_since=_read_times(raw.get("work_expected_since", "{}")),
+        empty_since=read_times(raw.get("empty_since", "{}")),
+        work_expected_since=read_times(raw.get("work_expected_since", "{}")),
         dlq_errors=read_errors(raw.get("dlq_errors", "{}")),
     )
 
@@ -60,7 +71,8 @@ def read_errors(text: str) -> dict[str, dict[str, int]]:
         return {}
 
 
-def _read_times(text: str) -> dict[str, float]:
+def read_times(text: str) -> dict[str, float]:
+    """Return name → epoch; empty if the text cannot be read."""
     try:
         found = json.loads(text)
     except (ValueError, RecursionError):
@@ -75,17 +87,50 @@ def record_check(
     now: float,
     fields: Mapping[str, str],
     expires_in: float,
+    prolongs: bool,
     check: KeptCheck,
     state: HealthState,
+    facts: WatchedFacts,
     is_observing: bool = False,
 ) -> None:
-    """Write the health status, its history and the state in one atomic step, also when Redis is out of memory.
+    """Write the health status, its history, the state and the facts in one atomic step, also without memory.
 
-    With `is_observing` the status goes into a key of its own, and into `vmpooler__health` only by `offer_status`.
+    The status expires `expires_in` seconds after the last write that `prolongs` its expiry. With `is_observing` the
+    status goes into a key of its own, and into `vmpooler__health` only by `offer_status`.
     """
-    words = [
+    words = _state_words(state)
+    db.run(
+        "health/write",
+        [status_key(is_observing=is_observing), keys.HEALTH_HISTORY, keys.HEALTH_STATE, keys.HEALTH_FACTS],
+        [
+            now,
+            int(expires_in),
+            int(prolongs),
+            now - HISTORY_SECONDS,
+            MAX_HISTORY,
+            check.as_record(),
+            facts.configuration,
+            facts.digests,
+            FACTS_KEPT_SECONDS,
+            len(words),
+            *words,
+            *(part for pair in fields.items() for part in pair),
+        ],
+    )
+
+
+def read_facts(db: Database) -> dict[str, str]:
+    """Return configuration → facts of the last check; empty if no check recorded any. Raises WrongTypeError."""
+    return _hash(db, keys.HEALTH_FACTS)
+
+
+def _state_words(state: HealthState) -> list[str | float]:
+    """Return the fields of the state with their values, as HSET takes them."""
+    return [
         "last_check",
         state.last_check or "",
+        "last_scheduled_check",
+        state.last_scheduled_check or "",
         "purge_expected",
         state.purge_expected or "",
         "empty_since",
@@ -95,20 +140,6 @@ def record_check(
         "dlq_errors",
         json.dumps(state.dlq_errors),
     ]
-    db.run(
-        "health/write",
-        [status_key(is_observing=is_observing), keys.HEALTH_HISTORY, keys.HEALTH_STATE],
-        [
-            now,
-            int(expires_in),
-            now - HISTORY_SECONDS,
-            MAX_HISTORY,
-            check.as_record(),
-            len(words),
-            *words,
-            *(part for pair in fields.items() for part in pair),
-        ],
-    )
 
 
 def offer_status(db: Database, fields: Mapping[str, str], *, expires_in: float, replaceable: str = "") -> bool:

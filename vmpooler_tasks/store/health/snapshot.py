@@ -16,7 +16,7 @@ from vmpooler_tasks.model.pools.suspension import LastError
 from vmpooler_tasks.store import keys
 from vmpooler_tasks.store.fleet import heartbeats
 from vmpooler_tasks.store.fleet.schedule import CLAIM_SUFFIX
-from vmpooler_tasks.store.health.record import read_errors, status_key
+from vmpooler_tasks.store.health.record import read_errors, read_times, status_key
 from vmpooler_tasks.store.pools.breakers import ERROR_FIELDS, parse_last_error
 from vmpooler_tasks.store.pools.pauses import parse_pause
 from vmpooler_tasks.store.redis.connection import Database
@@ -75,8 +75,9 @@ class Snapshot(StatusSnapshot):
     """Times in seconds since the epoch.
 
     `suspended_until`: epoch until which the circuit breaker suspends each provider, None if it does not. `last_errors`:
-    of the providers that failed. `last_ticks`: of each entry of the schedule. `refused`: the keys that are of another
-    type than expected, or may not be read. `open_requests`: those that wait or are being filled.
+    of the providers that failed. `last_ticks`: of each entry of the schedule. `empty_since`: of each empty pool, as the
+    last check recorded it. `refused`: the keys that are of another type than expected, or may not be read.
+    `open_requests`: those that wait or are being filled.
     """
 
     open_requests: int
@@ -90,6 +91,7 @@ class Snapshot(StatusSnapshot):
     suspended_until: Mapping[str, float | None]
     last_errors: Mapping[str, LastError]
     last_ticks: Mapping[str, float]
+    empty_since: Mapping[str, float]
     refused: Sequence[bytes]
 
 
@@ -172,13 +174,16 @@ def _add_status(reads: Reads, status: bytes) -> None:
 def _status(replies: Replies) -> dict[str, Any]:
     return {
         "health": _texts(replies.get("health", {})) if "health" in replies else None,
-        "fleet": heartbeats.parse_fleet(replies.get("heartbeats", {}), replies.get("time")),
+        "fleet": heartbeats.parse_fleet(replies.get("heartbeats", {}), replies.get("time"))
+        if "heartbeats" in replies
+        else Fleet(is_known=False),
         "registered_pools": len(replies.get("pools", ())),
     }
 
 
 def _add_records(reads: Reads) -> None:
     reads.add("dlq_errors", "HGET", keys.HEALTH_STATE, "dlq_errors")
+    reads.add("empty_since", "HGET", keys.HEALTH_STATE, "empty_since")
     reads.add("counters", "HGETALL", keys.COUNTERS)
     reads.add("purge", "HMGET", keys.PURGE_STATE, "started", "finished", "failure")
     reads.add("schedule", "HGETALL", keys.SCHEDULE)
@@ -243,6 +248,7 @@ def _snapshot(
             for name, epoch in _numbers(replies.get("schedule", {})).items()
             if not name.endswith(CLAIM_SUFFIX)
         },
+        empty_since=read_times(_text(replies.get("empty_since")) or "{}"),
         refused=refused,
     )
 

@@ -47,6 +47,11 @@ class OwnedLock:
         with suppress(redis.exceptions.LockError, VmpoolerTasksError), self._db.translated_errors():
             self._lock.release()
 
+    def release_after(self, seconds: float) -> None:
+        """Release the lock in so many seconds, and renew it no more. A lock that was lost stays with its new owner."""
+        with suppress(redis.exceptions.LockError, VmpoolerTasksError), self._db.translated_errors():
+            self._lock.extend(seconds, replace_ttl=True)
+
     def holder(self) -> str | None:
         """Return the present owner, as host:pid:…"""
         raw = self._db.call("GET", self._key)

@@ -3,6 +3,7 @@
 import time
 from dataclasses import dataclass
 
+from vmpooler_tasks.clock import Clock
 from vmpooler_tasks.errors import StoreRefusedError
 from vmpooler_tasks.store.redis.connection import Database
 
@@ -20,6 +21,19 @@ class ServerFacts:
     used_memory: int | None
     persistent: bool | None
     role: str | None
+
+
+def server_clock(db: Database) -> Clock:
+    """Return a clock that shows the server's time, so that machines with wrong clocks agree. Each call is a round trip.
+
+    The clock raises StoreUnavailableError.
+    """
+
+    def now() -> float:
+        seconds, micros = db.call("TIME")
+        return int(seconds) + int(micros) / 1e6
+
+    return now
 
 
 def facts(db: Database) -> ServerFacts:

@@ -7,7 +7,6 @@ from typing import Any
 
 from celery import signals
 
-from vmpooler_tasks.clock import system_clock
 from vmpooler_tasks.config import Pool
 from vmpooler_tasks.config.schema import as_yaml
 from vmpooler_tasks.errors import ConfigurationError, VmpoolerTasksError
@@ -18,11 +17,13 @@ from vmpooler_tasks.model.names import on_one_line
 from vmpooler_tasks.model.redrive import read_lineage
 from vmpooler_tasks.store.pools import registration
 from vmpooler_tasks.store.redis import server
+from vmpooler_tasks.store.redis.server import server_clock
 from vmpooler_tasks.store.vmpooler.config import publish_config
 from vmpooler_tasks.tasks.celery.failures import FailedTask, keep_failed_task, keep_raw_message, plain
 from vmpooler_tasks.tasks.observe import log_filter, log_format
 from vmpooler_tasks.tasks.observe.log_filter import LateTasks
 from vmpooler_tasks.tasks.observe.startup import feature_lines
+from vmpooler_tasks.tasks.observe.watcher import start_watcher
 from vmpooler_tasks.tasks.pool_context import try_providers
 from vmpooler_tasks.tasks.process import database, settings
 
@@ -168,12 +169,17 @@ def _log_server_problems(**_: Any) -> None:
 
 def _start_notifier(**_: Any) -> None:
     """Let this process notify people of a change of the health status."""
-    Notifier(database(), settings(), system_clock).start()
+    Notifier(database(), settings(), server_clock(database())).start()
+
+
+def _start_watcher(**_: Any) -> None:
+    """Check health in seconds after a fact changed, whatever the interval."""
+    start_watcher()
 
 
 def _start_notifier_of_beat(**_: Any) -> None:
     """Let this beat do the same, and report an outage of Redis: there are fewer beats than workers."""
-    Notifier(database(), settings(), system_clock, follows_outages=True).start()
+    Notifier(database(), settings(), server_clock(database()), follows_outages=True).start()
 
 
 def beat_name() -> str:
@@ -198,8 +204,10 @@ _RECEIVERS = (
     (signals.worker_ready, _publish_config),
     (signals.worker_ready, _log_server_problems),
     (signals.worker_ready, _start_notifier),
+    (signals.worker_ready, _start_watcher),
     (signals.beat_init, _publish_config),
     (signals.beat_init, _start_notifier_of_beat),
+    (signals.beat_init, _start_watcher),
 )
 
 

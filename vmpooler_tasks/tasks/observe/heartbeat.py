@@ -26,6 +26,7 @@ from vmpooler_tasks.model.fleet import (
     RunningTask,
     clock_offset,
 )
+from vmpooler_tasks.model.health.fleet_reasons import JUDGED_HEARTBEATS
 from vmpooler_tasks.model.names import on_one_line
 from vmpooler_tasks.store import Database
 from vmpooler_tasks.store.fleet import heartbeats
@@ -39,9 +40,6 @@ FAILURE_LOG_INTERVAL = 300.0
 
 STOP_SECONDS = 1.0
 """How long a stopping worker waits for Redis to take its goodbye. Without that, its record expires by age."""
-
-JUDGED_HEARTBEATS = 2
-"""A clock counts as wrong if this many heartbeats in a row say so."""
 
 
 @dataclass(frozen=True, slots=True)

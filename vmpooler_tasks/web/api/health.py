@@ -6,9 +6,9 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query
 from fastapi.responses import JSONResponse
 
-from vmpooler_tasks.jobs.health.check import HealthReport
 from vmpooler_tasks.jobs.health.history import points
 from vmpooler_tasks.jobs.health.read import read_report
+from vmpooler_tasks.jobs.health.report import HealthReport
 from vmpooler_tasks.model.health.reasons import explain, runbook_path
 from vmpooler_tasks.model.health.status import Status
 from vmpooler_tasks.web.api.responses import READING, HealthDocument, HistoryResponse
@@ -46,7 +46,7 @@ class HealthResponse(JSONResponse):
 )
 def show_health(site: Here, _: Reader) -> HealthResponse:
     """200 for healthy and degraded, 503 for unhealthy. A status that is not renewed is unhealthy."""
-    report = read_report(site.db, site.settings, site.clock)
+    report = read_report(site.db, site.settings, site.clock, site.broker)
     is_unhealthy = report.assessment.status is Status.UNHEALTHY
     return HealthResponse(
         health_json(report, site.clock()), HTTPStatus.SERVICE_UNAVAILABLE if is_unhealthy else HTTPStatus.OK

@@ -37,7 +37,7 @@ def _worker(worker: Heartbeat) -> dict[str, Any]:
 def _overview(site: Site) -> OverviewResponse:
     now, config = site.clock(), site.settings.config
     found, rows = overview(site.db, site.settings, now, queues=WORK_QUEUES, broker=site.broker)
-    health = health_json(report_of(found.health, site.settings, now), now)
+    health = health_json(report_of(found, site.settings, now), now)
     del health["metrics"]
     return OverviewResponse.model_validate(
         {

@@ -1,0 +1,135 @@
+"""The facts that change health at once, and whether they changed since the last check.
+
+A check reads whole queues and runs every few minutes. These facts take one round trip, so they are watched all the
+time. A new one is a row in WATCHED_FACTS.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from vmpooler_tasks.config import Settings
+from vmpooler_tasks.jobs.health.read import broker_or_own, reasons_seen
+from vmpooler_tasks.model.health.assessment import ALL_EMPTY_GRACE
+from vmpooler_tasks.model.names import WORK_QUEUES, Queue, readable
+from vmpooler_tasks.store import Database
+from vmpooler_tasks.store.health import record as health_record
+from vmpooler_tasks.store.health import snapshot
+from vmpooler_tasks.store.health.record import HealthState, WatchedFacts
+from vmpooler_tasks.store.health.snapshot import Snapshot
+from vmpooler_tasks.store.key_types import WrongKey, find_wrong_keys, typed_keys
+from vmpooler_tasks.store.pools import breakers
+
+
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """What was read of the system at one moment, `now`. `wrong_keys` are of another type than they must have.
+
+    `checked`: what the check that reads this leaves for the next one.
+    """
+
+    found: Snapshot
+    wrong_keys: Sequence[WrongKey]
+    settings: Settings
+    now: float
+    checked: HealthState | None = None
+
+    def as_record(self, checked: HealthState) -> WatchedFacts:
+        """Return what a check records of these facts: as they are once its result is recorded."""
+        return WatchedFacts(self.settings.digest(), json.dumps(replace(self, checked=checked).digests()))
+
+    def digests(self) -> dict[str, str]:
+        """Return fact → digest of its value: digests that are equal mean that the fact did not change."""
+        return {name: _digest(read(self)) for name, read in WATCHED_FACTS.items()}
+
+
+def read_watched(db: Database, settings: Settings, now: float, broker: Database | None = None) -> Watched:
+    """Read everything that is watched. `broker` as in `read.broker_or_own`. Raises StoreUnavailableError."""
+    found = snapshot.read(
+        db,
+        pools=[pool.name for pool in settings.pools],
+        providers=list(settings.providers),
+        queues=WORK_QUEUES,
+        broker=broker_or_own(db, settings, broker),
+        is_observing=settings.config.observe_only,
+    )
+    wrong_keys = find_wrong_keys(db, typed_keys((), settings.providers))
+    return Watched(found, wrong_keys, settings, now)
+
+
+def changed_facts(db: Database, settings: Settings, seen: Watched) -> list[str]:
+    """Return the names of the facts that changed since the last check; none before the first check.
+
+    Processes of different configurations see different pools, so each configuration has facts of its own.
+    """
+    recorded = health_record.read_facts(db)
+    if not recorded:
+        return []
+    before = _parsed(recorded.get(settings.digest(), "{}"))
+    return [name for name, digest in seen.digests().items() if before.get(name) != digest]
+
+
+def _reasons(seen: Watched) -> Any:
+    return sorted(
+        (str(reason.code), *sorted(reason.about().items()))
+        for reason in reasons_seen(seen.found, seen.settings, seen.now, seen.checked)
+    )
+
+
+def _suspended(seen: Watched) -> Any:
+    def is_suspended(until: float | None) -> bool:
+        return until is not None and breakers.is_suspended(until, seen.now, seen.settings.config.breaker_seconds)
+
+    providers = sorted(name for name, until in seen.found.suspended_until.items() if is_suspended(until))
+    return providers, sorted(name for name, pool in seen.found.pools.items() if is_suspended(pool.suspended_until))
+
+
+def _paused(seen: Watched) -> Any:
+    return sorted((name, pool.pause.state) for name, pool in seen.found.pools.items() if pool.pause)
+
+
+def _empty(seen: Watched) -> Any:
+    """Return the empty pools, and which of the two limits of an empty pool each has passed."""
+    sizes = {pool.name: pool.size for pool in seen.settings.pools}
+    limits = (ALL_EMPTY_GRACE, seen.settings.config.empty_pool_grace)
+    empty_since = seen.checked.empty_since if seen.checked else seen.found.empty_since
+    empty = {}
+    for name, pool in seen.found.pools.items():
+        if pool.size(sizes.get(name)) > 0 and not pool.vms.get(Queue.READY):
+            since = empty_since.get(name, seen.now)
+            empty[name] = sum(seen.now - since >= limit for limit in limits)
+    return sorted(empty.items())
+
+
+def _dead_letters(seen: Watched) -> Any:
+    total, limits = sum(seen.found.dlq_sizes.values()), seen.settings.config.health_thresholds
+    return sum(total > limit for limit in (limits.dlq_max_warning, limits.dlq_max_critical))
+
+
+def _unreadable(seen: Watched) -> Any:
+    return sorted({*map(readable, seen.found.refused), *(readable(wrong.key) for wrong in seen.wrong_keys)})
+
+
+WATCHED_FACTS: Mapping[str, Callable[[Watched], Any]] = {
+    "processes": _reasons,
+    "suspensions": _suspended,
+    "pauses": _paused,
+    "empty pools": _empty,
+    "dead letters": _dead_letters,
+    "unreadable keys": _unreadable,
+}
+"""Name of a fact → its value, as JSON can hold it. The name stands in the log line of the check that it causes."""
+
+
+def _digest(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, default=str).encode("utf-8", "surrogatepass")).hexdigest()[:12]
+
+
+def _parsed(text: str) -> dict[str, Any]:
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}

@@ -1,0 +1,93 @@
+"""Check health as soon as a watched fact changes. Every worker and beat watches; one of them acts at a time."""
+
+import logging
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+
+from vmpooler_tasks.clock import Clock
+from vmpooler_tasks.config import Settings
+from vmpooler_tasks.errors import VmpoolerTasksError
+from vmpooler_tasks.jobs.health import changes, check
+from vmpooler_tasks.jobs.health.check import Publish
+from vmpooler_tasks.store import Database, keys
+from vmpooler_tasks.store.redis.locks import OwnedLock
+
+_log = logging.getLogger("vmpooler_tasks.health")
+
+WATCH_TURN_SECONDS = 2.0
+"""A process reads the facts for all others: only one does so within this time."""
+
+CHECK_LEASE_SECONDS = 15.0
+"""A process that is killed or frozen during a check keeps the others from checking for this long."""
+
+MIN_PAUSE_SECONDS = 5.0
+"""The pause after each of these checks. After a longer one, it is as long as the check took."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Watch:
+    """What watching needs. `broker` as in `read.broker_or_own`; `publish` gets the result of each check."""
+
+    db: Database
+    settings: Settings
+    clock: Clock
+    broker: Database | None = None
+    publish: Publish | None = None
+
+
+def take_turn(watch: Watch) -> None:
+    """Compare the facts with those of the last check, and check health if one changed.
+
+    Do nothing if another process has this turn, or health checks are switched off. Raises VmpoolerTasksError.
+    """
+    if not watch.settings.config.health_check_enabled:
+        return
+    if not watch.db.call("SET", keys.HEALTH_WATCH, "1", "NX", "PX", int(WATCH_TURN_SECONDS * 1000)):
+        return
+    seen = changes.read_watched(watch.db, watch.settings, watch.clock(), watch.broker)
+    changed = changes.changed_facts(watch.db, watch.settings, seen)
+    if changed:
+        _check(watch, changed)
+
+
+def _check(watch: Watch, changed: Sequence[str]) -> None:
+    """Check health, unless another process does, or did so a moment ago."""
+    lock = OwnedLock(watch.db, keys.HEALTH_CHECK_LOCK, CHECK_LEASE_SECONDS, "the health check")
+    if not lock.acquire():
+        return
+    started = time.monotonic()
+    try:
+        _log.info("[*] [health] Checking now, because of a change: %s", ", ".join(changed))
+        with _renewed(lock):
+            check.run(
+                watch.db,
+                watch.settings,
+                watch.clock,
+                is_scheduled=False,
+                publish=watch.publish,
+                broker=watch.broker,
+            )
+    finally:
+        lock.release_after(max(MIN_PAUSE_SECONDS, time.monotonic() - started))
+
+
+@contextmanager
+def _renewed(lock: OwnedLock) -> Iterator[None]:
+    """Renew the lock in a thread until the end of the block."""
+    ended = threading.Event()
+
+    def renew() -> None:
+        while not ended.wait(CHECK_LEASE_SECONDS / 4):
+            with suppress(VmpoolerTasksError):
+                lock.renew()
+
+    thread = threading.Thread(target=renew, name="health-check-lease", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
