@@ -10,6 +10,7 @@ declare module "node:assert/strict" {
     deepEqual(actual: unknown, expected: unknown, message?: string): void;
     ok(value: unknown, message?: string): void;
     match(text: string, pattern: RegExp): void;
+    throws(body: () => void, pattern: RegExp, message?: string): void;
   }
   const assert: Assert;
   export default assert;

@@ -34,7 +34,7 @@ const VIEWS = {
   purge: ["purge"],
   audit: ["audit"],
 };
-const FILTERED_VIEWS = new Set(["requests", "letters"]);
+const FILTERED_VIEWS = new Set(["requests", "letters", "audit"]);
 /** Sections behind the first one of their view. */
 const SCROLLED_TO = new Set(["pools", "workers", "trends"]);
 const RETRY_MS = 3000;
@@ -105,7 +105,7 @@ class Page {
     if (view === "home") trends.update(overview.health.last_check);
     requests.update(overview, view === "requests");
     deadLetters.update(overview, view === "letters");
-    purge.update(overview);
+    purge.update(overview, view === "purge");
     if (view === "audit") audit.update();
     if (view !== "letters") this.#announceNew(overview);
     this.#overview = overview;
@@ -158,7 +158,7 @@ class Page {
     if (view === "letters") deadLetters.enter(filters, this.#overview.revision);
     else deadLetters.leave();
     if (view === "purge") purge.enter(filters);
-    if (view === "audit") audit.enter();
+    if (view === "audit") audit.enter(filters);
     if (view === "home") trends.update(this.#overview.health.last_check);
     // A changed filter of a list leaves the focus where it is.
     if (movesFocus && (!FILTERED_VIEWS.has(view) || view !== this.#view))

@@ -4,8 +4,9 @@ import { ApiError, get, mayOperate } from "../shared/api.js";
 import { button, copyButton } from "../shared/controls.js";
 import { openDialog } from "../shared/dialogs.js";
 import { el } from "../shared/dom.js";
-import { hashOf } from "../shared/route.js";
+import { hashOf, poolHash } from "../shared/route.js";
 import { timeEl } from "../shared/times.js";
+import { attemptList } from "./attempts.js";
 
 /** @import { Dialog } from "../shared/dialogs.js" */
 /** @import { DeadLetter, Selection } from "../shared/types.js" */
@@ -29,6 +30,8 @@ const LABELS = {
   id: "Id",
 };
 const LONG_FIELDS = ["traceback", "args", "kwargs"];
+/** Fields that the list of attempts, or a button, shows. */
+const OTHER_FIELDS = ["attempts", "attempts_unknown", "editable"];
 /** Fields with a link to all dead letters of the same value. @type {Record<string, {filter: string, text: string}>} */
 const LINKS = {
   vm: { filter: "vm", text: "all of this VM" },
@@ -40,10 +43,10 @@ const LINKS = {
 /** @typedef {(selection: Selection, words: string) => void} Action */
 
 /**
- * What can be done from the dialog: `redrive` and `remove` open their own dialogs; `onClose` is called when this one is
- * closed.
+ * What can be done from the dialog: `redrive`, `remove` and `edit` open their own dialogs; `onClose` is called when this
+ * one is closed.
  *
- * @typedef {{redrive: Action, remove: Action, onClose: () => void}} Actions
+ * @typedef {{redrive: Action, remove: Action, edit: (id: string) => void, onClose: () => void}} Actions
  */
 
 /**
@@ -75,7 +78,11 @@ const isGone = (error) => error instanceof ApiError && error.status === 404;
  */
 function fill(dialog, deadLetter, actions) {
   const long = LONG_FIELDS.filter((name) => deadLetter[name] !== null && deadLetter[name] !== undefined);
-  dialog.body.replaceChildren(fieldList(deadLetter), ...long.map((name) => longField(name, deadLetter[name])));
+  dialog.body.replaceChildren(
+    fieldList(deadLetter),
+    attemptList(deadLetter),
+    ...long.map((name) => longField(name, deadLetter[name])),
+  );
   dialog.foot.replaceChildren(
     ...buttonsOf(deadLetter, actions),
     el("span", { class: "spring" }),
@@ -87,7 +94,7 @@ function fill(dialog, deadLetter, actions) {
  * @param {DeadLetter} deadLetter
  * @param {Actions} actions
  */
-function buttonsOf({ id, vm }, { redrive, remove }) {
+function buttonsOf({ id, vm, editable }, { redrive, remove, edit }) {
   if (!mayOperate()) {
     return [el("span", { class: "muted", text: "Your role is read: you cannot redrive or delete." })];
   }
@@ -95,6 +102,7 @@ function buttonsOf({ id, vm }, { redrive, remove }) {
   const words = vm ? `the dead letter of ${vm}` : "this dead letter";
   return [
     button("Redrive …", () => redrive(selection, words), { kind: "primary" }),
+    ...(editable ? [button("Edit and redrive …", () => edit(id))] : []),
     button("Delete …", () => remove(selection, words), { kind: "danger" }),
   ];
 }
@@ -103,7 +111,9 @@ function buttonsOf({ id, vm }, { redrive, remove }) {
 function fieldList(deadLetter) {
   const isSameQueue = deadLetter.queue === deadLetter.queue_from;
   const known = Object.keys(LABELS).filter((name) => name in deadLetter && !(isSameQueue && name === "queue_from"));
-  const others = Object.keys(deadLetter).filter((name) => !Object.hasOwn(LABELS, name) && !LONG_FIELDS.includes(name));
+  const others = Object.keys(deadLetter).filter(
+    (name) => !Object.hasOwn(LABELS, name) && !LONG_FIELDS.includes(name) && !OTHER_FIELDS.includes(name),
+  );
   const items = [...known, ...others].flatMap((name) => [
     el("dt", { text: Object.hasOwn(LABELS, name) ? LABELS[name] : name }),
     el("dd", {}, valueOf(name, deadLetter[name])),
@@ -121,8 +131,17 @@ function valueOf(name, value) {
   const text = typeof value === "object" ? JSON.stringify(value) : String(value);
   if (!Object.hasOwn(LINKS, name)) return [text];
   const link = LINKS[name];
-  const href = hashOf("letters", { [link.filter]: text });
-  return [text, " ", el("a", { class: "aside", href, text: link.text })];
+  if (name === "pool") return [el("a", { href: poolHash(text), text }), " ", filterLink(link, text)];
+  return [text, " ", filterLink(link, text)];
+}
+
+/**
+ * @param {{filter: string, text: string}} link
+ * @param {string} value
+ */
+function filterLink(link, value) {
+  const href = hashOf("letters", { [link.filter]: value });
+  return el("a", { class: "aside", href, text: link.text });
 }
 
 /**

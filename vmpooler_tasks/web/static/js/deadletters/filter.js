@@ -1,6 +1,7 @@
 /** The filter of dead letters: as in the hash, as the API takes it, and in words. Nothing here needs a page. */
 
 import { epochOf, localTime, serverNow } from "../shared/format.js";
+import { ORDERS, SORTS } from "./sorting.js";
 
 /** @import { Selection } from "../shared/types.js" */
 
@@ -34,18 +35,62 @@ const CHIPS = {
 
 const NAMES = ["search", "queue", "pool", "since", ...Object.keys(CHIPS)];
 
+export const QUEUES = ["pending", "clone", "ready", "tasks"];
+
+/** @type {Record<string, string[]>} */
+const CHOICES = { queue: QUEUES, sort: SORTS, order: ORDERS };
+
+/** The maximum lengths of the API. @type {Record<string, number>} */
+const MAX_LENGTHS = { search: 200, pool: 500, vm: 500, request: 500, error_class: 500, error: 5000 };
+
+/** Words of a hash that are no filters: the open dead letter, and the order of the list. */
+const OTHER_WORDS = ["letter", "sort", "order"];
+
+/** A word of a hash that cannot be used, and what is allowed. @typedef {{name: string, value: string, allowed: string}} Mistake */
+
 /**
- * Return the filter that the words of a hash name. A time that cannot be read is left out.
+ * Return the filter that the words of a hash name, without those that cannot be used.
  *
  * @param {Partial<Record<string, string>>} words
  * @returns {Filter}
  */
 export function filterOf(words) {
-  const named = NAMES.filter((name) => words[name]).map((name) => [name, words[name]]);
-  const filter = Object.fromEntries(named);
-  if (sinceEpoch(filter.since) === undefined) delete filter.since;
-  if (filter.until && numericEpoch(filter.until) === undefined) delete filter.until;
-  return filter;
+  const wrong = mistakesIn(words).map(({ name }) => name);
+  return Object.fromEntries(
+    NAMES.flatMap((name) => (words[name] && !wrong.includes(name) ? [[name, words[name]]] : [])),
+  );
+}
+
+/**
+ * Return the words of a hash that cannot be used.
+ *
+ * @param {Partial<Record<string, string>>} words
+ * @returns {Mistake[]}
+ */
+export function mistakesIn(words) {
+  return Object.entries(words).flatMap(([name, value = ""]) => {
+    const allowed = allowedInstead(name, value);
+    return allowed ? [{ name, value, allowed }] : [];
+  });
+}
+
+/**
+ * Return what is allowed if a word cannot be used; undefined if it can.
+ *
+ * @param {string} name
+ * @param {string} value
+ * @returns {string | undefined}
+ */
+function allowedInstead(name, value) {
+  if (OTHER_WORDS.includes(name) && !CHOICES[name]) return undefined;
+  if (![...NAMES, ...OTHER_WORDS].includes(name)) return `there is no such filter. The filters are ${NAMES.join(", ")}`;
+  if (!value) return undefined;
+  const choices = CHOICES[name];
+  if (choices && !choices.includes(value)) return `it must be one of ${choices.join(", ")}`;
+  if (name === "since" && sinceEpoch(value) === undefined)
+    return "it must be a duration such as 15m, 2h or 7d, or an epoch";
+  if (name === "until" && numericEpoch(value) === undefined) return "it must be an epoch, in seconds";
+  return value.length > MAX_LENGTHS[name] ? `it has at most ${MAX_LENGTHS[name]} characters` : undefined;
 }
 
 /**

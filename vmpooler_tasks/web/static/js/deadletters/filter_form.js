@@ -3,11 +3,10 @@
 import { button, inline, option } from "../shared/controls.js";
 import { el, icon } from "../shared/dom.js";
 import { reconcile } from "../shared/reconcile.js";
-import { chipsOf, filterOf, SINCE, sinceText } from "./filter.js";
+import { chipsOf, filterOf, QUEUES, SINCE, sinceText } from "./filter.js";
 
 /** @import { Filter } from "./filter.js" */
 
-const QUEUES = ["pending", "clone", "ready", "tasks"];
 const TYPING_MS = 300;
 
 export class FilterForm {

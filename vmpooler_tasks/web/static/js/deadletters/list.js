@@ -4,17 +4,21 @@ import { mayOperate } from "../shared/api.js";
 import { el, part } from "../shared/dom.js";
 import { number } from "../shared/format.js";
 import { reconcile } from "../shared/reconcile.js";
+import { hashOf, poolHash } from "../shared/route.js";
 import { cell, row, table } from "../shared/table.js";
 import { timeEl } from "../shared/times.js";
+import { SortControls } from "./sorting.js";
 
 /** @import { DeadLetter } from "../shared/types.js" */
+/** @import { Sorting } from "./sorting.js" */
 
 const COLUMNS = [
   { label: "Failed" },
   { label: "Queue" },
-  { label: "Pool" },
   { label: "VM or task" },
-  { label: "Error" },
+  { label: "Pool" },
+  { label: "Request" },
+  { label: "Error", class: "error" },
   { label: "Redrives", class: "num" },
 ];
 const SELECT_COLUMN = { label: "Select", class: "select", isHidden: true };
@@ -32,14 +36,16 @@ export class List {
   /**
    * @param {(deadLetter: DeadLetter) => void} onOpen
    * @param {() => void} onSelect called whenever the selection changes
+   * @param {(sorting: Sorting) => void} onSort
    */
-  constructor(onOpen, onSelect) {
+  constructor(onOpen, onSelect, onSort) {
     this.onOpen = onOpen;
     this.onSelect = onSelect;
     const columns = mayOperate() ? [SELECT_COLUMN, ...COLUMNS] : COLUMNS;
-    const made = table("Dead letters, newest first", columns, { className: "cards dead-letters" });
+    const made = table("Dead letters", columns, { className: "cards dead-letters" });
     this.node = made.node;
     this.body = made.body;
+    this.sorting = new SortControls(made.node, onSort);
     if (mayOperate()) this.#addSelectAll();
   }
 
@@ -106,8 +112,9 @@ export class List {
 
   /** @param {DeadLetter} deadLetter */
   #createRow(deadLetter) {
-    const { vm, task, error_class: errorClass, error_message: message, redrives } = deadLetter;
-    const what = vm ?? shortTask(task) ?? "–";
+    const { vm, task, pool, request_id: request, error_class: errorClass, error_message: message } = deadLetter;
+    const what = vm || shortTask(task) || "–";
+    const redrives = Number(deadLetter.redrives ?? 0);
     const open = el(
       "button",
       { type: "button", class: "link open", on: { click: () => this.onOpen(deadLetter) } },
@@ -123,10 +130,11 @@ export class List {
         el("span", { class: "new", text: "new" }),
       ),
       cell("Queue", { class: "short", text: deadLetter.queue }),
-      cell("Pool", { class: "short", text: deadLetter.pool ?? "–" }),
-      cell("VM or task", { class: "what", text: what }),
+      cell("VM or task", { class: "what", text: what, title: vm || task }),
+      cell("Pool", { class: "where" }, pool ? el("a", { href: poolHash(pool), text: pool, title: pool }) : "–"),
+      cell("Request", { class: request ? "where" : "where none" }, requestLink(request)),
       cell("Error", { class: "error" }, open),
-      cell("Redrives", { class: redrives ? "num" : "num zero", text: number(redrives ?? 0) }),
+      cell("Redrives", { class: redrives ? "num" : "num zero", text: number(redrives) }),
     );
   }
 
@@ -145,6 +153,13 @@ export class List {
     if (!selected.delete(id)) selected.add(id);
     this.#select(selected);
   }
+}
+
+/** @param {unknown} request */
+function requestLink(request) {
+  if (!request) return "–";
+  const text = String(request);
+  return el("a", { href: hashOf("letters", { request: text }), text, title: `All dead letters of request ${text}` });
 }
 
 /** @param {string | null | undefined} task */

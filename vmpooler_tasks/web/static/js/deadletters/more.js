@@ -19,17 +19,19 @@ export class More {
    * @param {number} shown
    * @param {number} total
    * @param {boolean} hasMore
+   * @param {boolean} isNewestFirst only then older ones can be shown in a new list
    */
-  show(shown, total, hasMore) {
-    const words = `${number(shown)} of ${number(total)} shown`;
+  show(shown, total, hasMore, isNewestFirst) {
+    const isFull = shown >= MAX_ROWS && !isNewestFirst;
+    const words = `${number(shown)} of ${number(total)} shown${isFull && hasMore ? ". Narrow the filter to see others." : ""}`;
     if (this.node.dataset.words === words && this.node.firstChild) return;
     this.node.dataset.words = words;
     const hadFocus = this.node.contains(document.activeElement);
     const press = button(shown >= MAX_ROWS ? "Show older dead letters" : `Show ${PAGE} more`, () => this.onMore());
     this.node.replaceChildren(
       ...(shown ? [el("span", { class: "muted", text: words })] : []),
-      ...(hasMore ? [press] : []),
+      ...(hasMore && !isFull ? [press] : []),
     );
-    if (hadFocus) (hasMore ? press : byId("list-title")).focus();
+    if (hadFocus) (hasMore && !isFull ? press : byId("list-title")).focus();
   }
 }

@@ -2,26 +2,29 @@
 
 import { announce } from "../shared/announce.js";
 import { get } from "../shared/api.js";
-import { button } from "../shared/controls.js";
+import { button, inline } from "../shared/controls.js";
 import { byId, el, messageOf, notice, setText, show } from "../shared/dom.js";
 import { epochOf, plural, serverNow } from "../shared/format.js";
 import { currentPlace, goTo } from "../shared/route.js";
 import { openRedriveDialog } from "../redrive/dialog.js";
+import { openEditDialog } from "../redrive/edit_dialog.js";
 import { RedriveRuns } from "../redrive/runs.js";
 import { ActionBar } from "./actions.js";
 import { Arrivals, newOnes } from "./arrivals.js";
 import { openDeleteDialog } from "./delete_dialog.js";
 import { openDetail } from "./detail.js";
-import { asQuery, filterOf, without } from "./filter.js";
+import { ExportLinks } from "./export_links.js";
+import { asQuery, filterOf, mistakesIn, without } from "./filter.js";
 import { FilterForm } from "./filter_form.js";
 import { Groups } from "./groups.js";
 import { List } from "./list.js";
 import { MAX_ROWS, More, PAGE } from "./more.js";
+import { asWords, isNewestFirst, NEWEST_FIRST, sortingOf, sortingText } from "./sorting.js";
 
 /** @import { Dialog } from "../shared/dialogs.js" */
 /** @import { Filters } from "../shared/route.js" */
 /** @import { DeadLetter, DeadLetterPage, DeadLetterStats, Overview, Selection } from "../shared/types.js" */
-/** @import { Filter } from "./filter.js" */
+/** @import { Filter, Mistake } from "./filter.js" */
 
 const NOTE_MS = 10_000;
 const MAINTENANCE_QUEUE = "vmpooler.maintenance";
@@ -31,6 +34,10 @@ export class DeadLettersSection {
   #filter = null;
   /** @type {DeadLetter[]} */
   #deadLetters = [];
+  #sorting = NEWEST_FIRST;
+  #hasMistakes = false;
+  /** @type {string[]} */
+  #pools = [];
   #pages = 1;
   #total = 0;
   #arrivals = new Arrivals();
@@ -43,12 +50,14 @@ export class DeadLettersSection {
 
   constructor() {
     this.runs = new RedriveRuns(() => this.#reloadAll());
-    this.form = new FilterForm((filter, isTyping) => goTo("letters", filter, { replace: isTyping }));
-    this.groups = new Groups((error) => goTo("letters", { ...this.#filterWithoutError(), error }));
+    this.form = new FilterForm((filter, isTyping) => this.#goTo(filter, { replace: isTyping }));
+    this.groups = new Groups((error) => this.#goTo({ ...this.#filterWithoutError(), error: error ?? "" }));
     this.list = new List(
-      ({ id }) => goTo("letters", { ...this.#filter, letter: id }, { state: { hasOpenedDetail: true } }),
+      ({ id }) => this.#goTo({ ...this.#filter, letter: id }, { state: { hasOpenedDetail: true } }),
       () => this.#showActions(),
+      (sorting) => this.#goTo(this.#filter ?? {}, {}, sorting),
     );
+    this.exports = new ExportLinks();
     this.actions = new ActionBar({
       redrive: (selection, words) => this.#redrive(selection, words),
       remove: (selection, words) => this.#remove(selection, words),
@@ -60,6 +69,19 @@ export class DeadLettersSection {
     this.total = el("p", { class: "total" });
     this.empty = el("div", { class: "empty", hidden: true });
     this.unreadable = el("div");
+    this.mistakes = el("div", { role: "alert" });
+    this.title = el("h2", { id: "list-title", tabindex: "-1", text: "Newest first" });
+    this.found = el(
+      "section",
+      { class: "list", "aria-labelledby": "list-title" },
+      this.title,
+      el("div", { class: "list-head" }, this.total, this.exports.node, this.actions.node),
+      el("div", { class: "sort-choice" }, inline("Sort", this.list.sorting.choice)),
+      this.unreadable,
+      this.list.node,
+      this.empty,
+      this.more.node,
+    );
     this.#build();
   }
 
@@ -69,18 +91,10 @@ export class DeadLettersSection {
       this.form.node,
       this.form.chips,
       this.errors,
+      this.mistakes,
       this.note,
       this.groups.node,
-      el(
-        "section",
-        { class: "list", "aria-labelledby": "list-title" },
-        el("h2", { id: "list-title", tabindex: "-1", text: "Newest first" }),
-        el("div", { class: "list-head" }, this.total, this.actions.node),
-        this.unreadable,
-        this.list.node,
-        this.empty,
-        this.more.node,
-      ),
+      this.found,
       this.runs.history,
     );
   }
@@ -91,9 +105,16 @@ export class DeadLettersSection {
    */
   enter(words, revision) {
     const filter = filterOf(words);
+    const sorting = sortingOf(words);
+    this.#showMistakes(mistakesIn(words), filter);
     this.form.show(filter);
-    if (JSON.stringify(filter) !== JSON.stringify(this.#filter)) {
+    this.list.sorting.show(sorting);
+    this.exports.show(filter);
+    setText(this.title, sortingText(sorting));
+    const isSame = [filter, sorting].every((one, place) => isEqual(one, [this.#filter, this.#sorting][place]));
+    if (!isSame && !this.#hasMistakes) {
       this.#filter = filter;
+      this.#sorting = sorting;
       this.#pages = 1;
       this.#revision = revision;
       this.#arrivals.clear();
@@ -117,11 +138,42 @@ export class DeadLettersSection {
    */
   update(overview, isVisible) {
     this.runs.setHasWorker(overview.workers.some((worker) => worker.queues.includes(MAINTENANCE_QUEUE)));
-    this.form.offerPools(overview.pools.map((pool) => pool.pool));
+    this.#pools = overview.pools.map((pool) => pool.pool);
+    this.form.offerPools(this.#pools);
     this.#arrivals.expire(serverNow());
     if (!isVisible || !this.#filter || overview.revision === this.#revision) return;
     this.#revision = overview.revision;
     this.#load();
+  }
+
+  /**
+   * Go to a filter. The order of the list stays.
+   *
+   * @param {Filters | Filter} words
+   * @param {{replace?: boolean, state?: unknown}} [options]
+   */
+  #goTo(words, options = {}, sorting = this.#sorting) {
+    goTo("letters", { ...words, ...asWords(sorting) }, options);
+  }
+
+  /**
+   * Show which part of the address cannot be used. A list without it would be another one than the address means.
+   *
+   * @param {Mistake[]} mistakes
+   * @param {Filter} filter
+   */
+  #showMistakes(mistakes, filter) {
+    this.#hasMistakes = mistakes.length > 0;
+    this.mistakes.replaceChildren(
+      ...mistakes.map(({ name, value, allowed }) =>
+        notice("bad", `The address has ${name}=${value}: ${allowed}. Nothing is shown.`),
+      ),
+      ...(mistakes.length
+        ? [button("Show the list without this filter", () => this.#goTo(filter, { replace: true }))]
+        : []),
+    );
+    for (const node of [this.found, this.groups.node]) show(node, !this.#hasMistakes);
+    if (this.#hasMistakes) this.#filter = null;
   }
 
   #filterWithoutError() {
@@ -131,7 +183,7 @@ export class DeadLettersSection {
   #showMore() {
     const oldest = this.#deadLetters.at(-1);
     if (oldest && this.#deadLetters.length >= MAX_ROWS) {
-      goTo("letters", { ...this.#filter, until: String(Math.floor(epochOf(oldest.failed_at) ?? 0) + 1) });
+      this.#goTo({ ...this.#filter, until: String(Math.floor(epochOf(oldest.failed_at) ?? 0) + 1) });
       return;
     }
     this.#pages += 1;
@@ -145,7 +197,7 @@ export class DeadLettersSection {
     this.#request = request;
     this.list.node.setAttribute("aria-busy", "true");
     try {
-      const pageQuery = { ...asQuery(this.#filter ?? {}), limit: PAGE * this.#pages };
+      const pageQuery = { ...asQuery(this.#filter ?? {}), ...asWords(this.#sorting), limit: PAGE * this.#pages };
       const [page, stats] = await Promise.all([
         get("dlq", pageQuery, request.signal),
         get("dlq/stats", asQuery(this.#filterWithoutError()), request.signal),
@@ -179,7 +231,7 @@ export class DeadLettersSection {
     this.unreadable.replaceChildren(...page.unreadable.map(unreadableNotice));
     show(this.list.node, deadLetters.length > 0);
     this.#showEmpty(deadLetters.length === 0, isFiltered);
-    this.more.show(deadLetters.length, this.#total, page.next_cursor !== null);
+    this.more.show(deadLetters.length, this.#total, page.next_cursor !== null, isNewestFirst(this.#sorting));
     this.#showActions();
   }
 
@@ -205,8 +257,14 @@ export class DeadLettersSection {
     if (!isEmpty) return;
     this.empty.replaceChildren(
       el("p", { text: isFiltered ? "No dead letter matches this filter." : "There are no dead letters." }),
+      this.#isUnknownPool() ? el("p", { text: `No pool has the name ${this.#filter?.pool}.` }) : "",
       isFiltered ? button("Show all", () => goTo("letters")) : "",
     );
+  }
+
+  #isUnknownPool() {
+    const pool = this.#filter?.pool;
+    return Boolean(pool) && this.#pools.length > 0 && !this.#pools.includes(pool ?? "");
   }
 
   #showActions() {
@@ -233,11 +291,25 @@ export class DeadLettersSection {
   #remove(selection, words) {
     openDeleteDialog(selection, words, (count) => {
       this.#closeDetail();
-      this.note.replaceChildren(notice("ok", `${plural(count, "dead letter")} deleted.`));
-      setTimeout(() => this.note.replaceChildren(), NOTE_MS);
+      this.#showNote(`${plural(count, "dead letter")} deleted.`);
       this.list.clearSelection();
       this.#load();
     });
+  }
+
+  /** @param {string} id */
+  #edit(id) {
+    openEditDialog(id, (task) => {
+      this.#closeDetail();
+      this.#showNote(`${task} is sent to the workers with the changed arguments.`);
+      this.#load();
+    });
+  }
+
+  /** @param {string} text */
+  #showNote(text) {
+    this.note.replaceChildren(notice("ok", text));
+    setTimeout(() => this.note.replaceChildren(), NOTE_MS);
   }
 
   #reloadAll() {
@@ -270,6 +342,7 @@ export class DeadLettersSection {
     detail.dialog = openDetail(id, {
       redrive: (selection, words) => this.#redrive(selection, words),
       remove: (selection, words) => this.#remove(selection, words),
+      edit: (one) => this.#edit(one),
       onClose: () => this.#detail === detail && this.#onDetailClosed(id),
     });
   }
@@ -279,9 +352,15 @@ export class DeadLettersSection {
     this.#detail = null;
     if (currentPlace().filters.letter !== id) return; // another section was opened meanwhile
     if (history.state?.hasOpenedDetail) history.back();
-    else goTo("letters", this.#filter ?? {}, { replace: true });
+    else this.#goTo(this.#filter ?? {}, { replace: true });
   }
 }
+
+/**
+ * @param {unknown} one
+ * @param {unknown} other
+ */
+const isEqual = (one, other) => JSON.stringify(one) === JSON.stringify(other);
 
 /** @param {string} key */
 const unreadableNotice = (key) =>

@@ -1,5 +1,6 @@
 /** The purge: what it would remove now, and the purge itself. */
 
+import { Schedule } from "../fleet/schedule.js";
 import { get, mayOperate } from "../shared/api.js";
 import { announce } from "../shared/announce.js";
 import { button, inline, option } from "../shared/controls.js";
@@ -46,6 +47,7 @@ export class PurgeSection {
     this.table = made.node;
     this.body = made.body;
     this.rest = el("p", { class: "muted" });
+    this.schedule = new Schedule();
     byId("purge-body").append(
       el("p", {
         class: "intro",
@@ -64,6 +66,7 @@ export class PurgeSection {
       this.summary,
       this.table,
       this.rest,
+      this.schedule.node,
     );
   }
 
@@ -76,10 +79,15 @@ export class PurgeSection {
     this.pool.value = pool ?? "";
     this.queue.value = queue ?? "";
     if (!this.#plan || !isSame) this.#makePlan();
+    this.schedule.load();
   }
 
-  /** @param {Overview} overview */
-  update(overview) {
+  /**
+   * @param {Overview} overview
+   * @param {boolean} isVisible
+   */
+  update(overview, isVisible) {
+    if (isVisible) this.schedule.update();
     this.#features = overview.features;
     this.#pools = overview.pools.map((pool) => pool.pool);
     this.#offerPools();

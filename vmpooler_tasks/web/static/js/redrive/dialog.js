@@ -4,14 +4,12 @@ import { post } from "../shared/api.js";
 import { announce } from "../shared/announce.js";
 import { button, field, whyField } from "../shared/controls.js";
 import { during, fillWith, openDialog } from "../shared/dialogs.js";
-import { el, notice } from "../shared/dom.js";
-import { number, plural } from "../shared/format.js";
-import { cell, row, table } from "../shared/table.js";
+import { el } from "../shared/dom.js";
+import { plural } from "../shared/format.js";
+import { expectation, groupTable, hasEffect, startText } from "./preview.js";
 
 /** @import { Dialog } from "../shared/dialogs.js" */
-/** @import { RedriveGroup, RedrivePreview, RedriveRun, Selection } from "../shared/types.js" */
-
-const MAX_GROUPS = 20;
+/** @import { RedrivePreview, RedriveRun, Selection } from "../shared/types.js" */
 
 /**
  * Open the dialog.
@@ -37,13 +35,14 @@ export function openRedriveDialog(selection, words, onStarted) {
  */
 function fill(dialog, selection, words, preview, onStarted) {
   dialog.body.append(el("p", {}, "Redrive ", el("strong", { text: words }), "."), ...expectation(preview));
-  if (!preview.selected) {
+  if (!hasEffect(preview)) {
+    if (preview.selected) dialog.body.append(groupTable(preview.groups));
     dialog.foot.append(button("Close", dialog.close));
     return;
   }
   const form = optionFields();
   const start = button(
-    `Redrive ${number(preview.selected)}`,
+    startText(preview),
     () =>
       during(start, dialog, async () => {
         const run = await post("dlq/redrive", { ...selection, dry_run: false, ...form.values() });
@@ -87,49 +86,3 @@ function optionFields() {
  */
 const numberInput = (value, max) =>
   el("input", { type: "number", min: "0", max, step: "any", value, inputmode: "decimal" });
-
-/** @param {RedrivePreview} preview */
-function expectation({ selected, poisoned, expected }) {
-  /** @type {[number, string][]} */
-  const lines = [
-    [expected.redriven, "will run again"],
-    [expected.obsolete, "will be closed as obsolete: nobody needs the result any more"],
-    [expected.kept, "will be kept: they cannot run again in their present form"],
-  ];
-  const items = lines
-    .filter(([count]) => selected && count)
-    .map(([count, text]) => el("li", {}, el("strong", { text: number(count) }), ` ${text}`));
-  return [
-    selected ? "" : el("p", { class: "notice", text: "There is nothing to redrive." }),
-    el("ul", { class: "expected" }, items),
-    poisoned ? notice("warn", poisonedText(poisoned)) : "",
-  ];
-}
-
-/** @param {number} count */
-const poisonedText = (count) =>
-  `${plural(count, "dead letter")} failed again too often and ${count === 1 ? "is" : "are"} left out. ` +
-  "To redrive one of them, open it.";
-
-/** @param {RedriveGroup[]} groups */
-function groupTable(groups) {
-  const made = table(
-    "By queue, pool and error",
-    [{ label: "Count", class: "num" }, { label: "Queue" }, { label: "Pool" }, { label: "Error" }],
-    { className: "cards compact", hasVisibleCaption: true },
-  );
-  made.body.append(...groups.slice(0, MAX_GROUPS).map(groupRow));
-  const hidden = groups.length - MAX_GROUPS;
-  const rest = hidden > 0 && el("p", { class: "muted", text: `${plural(hidden, "more group")} not shown` });
-  return el("div", {}, made.node, rest);
-}
-
-/** @param {RedriveGroup} group */
-function groupRow(group) {
-  return row(
-    cell("Count", { class: "num", text: number(group.count) }),
-    cell("Queue", { text: group.queue }),
-    cell("Pool", { text: group.pool || "–" }),
-    cell("Error", { class: "wrap", text: group.error }),
-  );
-}

@@ -9,6 +9,7 @@ import { cell, row, table } from "../shared/table.js";
 import { setTime, timeEl } from "../shared/times.js";
 import { createCard, updateCard } from "./card.js";
 import { countsText } from "./outcomes.js";
+import { RunFilterForm } from "./run_filter.js";
 
 /** @import { RedriveRun } from "../shared/types.js" */
 
@@ -28,6 +29,8 @@ const COLUMNS = [
 export class RedriveRuns {
   /** The runs with a card. @type {Map<string, RedriveRun>} */
   #watched = new Map();
+  /** @type {RedriveRun[]} */
+  #runs = [];
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   #timer;
   #hasWorker = true;
@@ -38,7 +41,17 @@ export class RedriveRuns {
     const made = table("Redrives of the last week, newest first", COLUMNS, { className: "cards compact" });
     this.body = made.body;
     this.cards = el("ul", { class: "runs", "aria-label": "Running redrives" });
-    this.history = el("details", { class: "figures" }, el("summary", { text: "Redrives of the last week" }), made.node);
+    this.form = new RunFilterForm(() => this.#drawHistory());
+    this.none = el("p", { class: "muted", hidden: true, text: "No redrive matches this filter." });
+    this.table = made.node;
+    this.history = el(
+      "details",
+      { class: "figures" },
+      el("summary", { text: "Redrives of the last week" }),
+      this.form.node,
+      made.node,
+      this.none,
+    );
     this.history.hidden = true;
   }
 
@@ -51,9 +64,17 @@ export class RedriveRuns {
     /** @type {{runs: RedriveRun[]}} */
     const { runs } = await get("redrives");
     for (const run of runs) if (run.state === "running") this.#watched.set(run.run, run);
+    this.#runs = runs;
     show(this.history, runs.length > 0);
-    reconcile(this.body, runs.slice(0, MAX_ROWS), (run) => run.run, createRow, updateRow);
+    this.#drawHistory();
     this.#draw();
+  }
+
+  #drawHistory() {
+    const found = this.#runs.filter((run) => this.form.accepts(run)).slice(0, MAX_ROWS);
+    show(this.table, found.length > 0);
+    show(this.none, found.length === 0);
+    reconcile(this.body, found, (run) => run.run, createRow, updateRow);
   }
 
   /**

@@ -237,12 +237,16 @@
 
 /** @typedef {Record<string, unknown>} Selection the dead letters of a redrive or a deletion, as the API takes them */
 
+/** Why some dead letters would not run again. @typedef {{outcome: string, reason: string, count: number}} PreviewReason */
+
 /**
  * @typedef {object} RedriveGroup
  * @property {string} queue
  * @property {string} pool
  * @property {string} error
  * @property {number} count
+ * @property {Counts} expected by outcome
+ * @property {PreviewReason[]} reasons
  */
 
 /**
@@ -250,7 +254,47 @@
  * @property {number} selected
  * @property {number} poisoned dead letters that were redriven too often
  * @property {Counts} expected by outcome
+ * @property {PreviewReason[]} reasons
  * @property {RedriveGroup[]} groups
+ */
+
+/**
+ * One failure across redrives. One that was run again has `redriven_at`, `who`, and perhaps `run` and `edited`.
+ *
+ * @typedef {{
+ *   id?: string,
+ *   vm?: string,
+ *   failed_at?: string,
+ *   error_class?: string,
+ *   error_message?: string,
+ *   redriven_at?: string,
+ *   run?: string,
+ *   who?: string,
+ *   edited?: boolean,
+ * }} Attempt
+ */
+
+/**
+ * The arguments of a failed task, and which of them can be changed.
+ *
+ * @typedef {object} EditForm
+ * @property {boolean} editable
+ * @property {string | null} reason why nothing can be changed
+ * @property {string} task
+ * @property {unknown[]} args
+ * @property {Record<string, unknown>} kwargs
+ * @property {{name: string, type: string, required: boolean, fixed: boolean}[]} arguments
+ */
+
+/**
+ * @typedef {object} ScheduleEntry
+ * @property {string} name
+ * @property {string} task
+ * @property {number} interval_seconds
+ * @property {boolean} enabled
+ * @property {string} switch the option that switches it on
+ * @property {number | null} last_run
+ * @property {number | null} next_run in the past: no beat has sent it yet
  */
 
 /**
