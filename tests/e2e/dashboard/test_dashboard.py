@@ -180,7 +180,7 @@ def test_a_purge_is_planned_and_then_done(open_dashboard: Dashboard, world: Worl
     expect(visit.page.get_by_text("Nothing would be purged now")).to_be_visible()
     assert world.members(Queue.PENDING) == {b"fine"}
     visit.page.get_by_role("link", name="Audit").click()
-    row = visit.page.get_by_role("table", name="Redrives, deletions and purges").get_by_role("row").nth(1)
+    row = visit.page.get_by_role("table", name="Actions, newest first").get_by_role("row").nth(1)
     for part in ("local", "purge", "it hangs"):
         expect(row).to_contain_text(part)
 
