@@ -119,7 +119,7 @@ def test_the_audit_folds_quiet_purges_and_is_filtered(open_dashboard: Dashboard,
     expect(rows).to_have_count(16)
     expect(fold).to_have_attribute("aria-expanded", "true")
     visit.is_accessible()
-    visit.page.get_by_label("Who").fill("ANNA")
+    visit.page.get_by_role("searchbox", name="Who").fill("ANNA")
     expect(rows).to_have_count(1)
     expect(rows).to_contain_text("noise")
     expect(visit.page).to_have_url(re.compile(r"#audit\?who=ANNA$"))
