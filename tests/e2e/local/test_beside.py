@@ -135,6 +135,8 @@ def assert_orders_are_dry_or_refused(run: LocalRun, url: str) -> None:
             refused_order = api.post(path, json={"every": True})
             assert refused_order.status_code == 409, refused_order.text
             assert "observe_only is on" in refused_order.json()["detail"]
+        refused_order = api.delete("/requests/req-1")
+        assert refused_order.status_code == 409, refused_order.text
         assert api.get("/health").json()["reasons"], "the run's own status, not VMPooler's"
 
 

@@ -298,3 +298,16 @@ def test_first_log_lines_name_the_pool_manager() -> None:
 def test_published_options_contain_the_pool_managers() -> None:
     published = load(MANAGED).published()
     assert (published["manage_pools"], published["task_limit"], published["timeout"]) == ("true", "10", "15")
+
+
+def test_a_manager_cannot_only_observe() -> None:
+    both = {**MANAGED, "config": {"manage_pools": True, "observe_only": True}}
+    assert problems(both) == ["config.manage_pools: must be false where observe_only is true"]
+
+
+def test_observing_makes_every_purge_dry() -> None:
+    observing = load({"config": {"observe_only": True, "purge_enabled": True}})
+    assert observing.config.is_purge_dry
+    lines = feature_lines(observing)
+    assert "[*] [config] observe only: no key of VMPooler is changed" in lines
+    assert "[*] [config] purge: on, every 3600 s, dry run: nothing is changed" in lines

@@ -19,6 +19,7 @@ def cancel(db: Database, settings: Settings, request_id: str, *, who: str, why: 
     without `manage_pools` it is that manager which removes the VMs that it is still cloning. A request that is ready
     stays: its user has the VMs.
     """
+    settings.refuse_if_observing("cancelling a request")
     raw = request_id.encode(errors="surrogateescape")
     text = fulfilment.read_requested(db, raw)
     try:
