@@ -65,7 +65,7 @@ def test_section(first_minutes: FirstMinutes, section: str) -> None:
     for command in commands_of(section):
         status, printed = first_minutes.shell.type(command)
         assert status == 0, f"{command}: {printed}"
-        assert re.search(SHOWN.get(command, ""), printed), f"{command}: {printed}"
+        assert re.search(SHOWN.get(command, ""), f"{printed.rstrip()}\n"), f"{command}: {printed}"
 
 
 @pytest.mark.parametrize(
