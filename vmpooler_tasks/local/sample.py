@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Mapping, Sequence
+from itertools import cycle, islice
 from typing import Any
 
 from vmpooler_tasks.model.deadletters.entry import DeadLetter, RequestOrigin, dead_letter_id, failed_vm
@@ -102,8 +103,8 @@ def _metadata(queue: Queue, pool: str, since: float, dice: random.Random) -> dic
 
 def _add_dead_letters(db: Database, pools: Sequence[str], names: list[str], now: float, dice: random.Random) -> None:
     """Add failed VMs, the failed request of the guide's scenarios, and failed tasks that can be run again."""
-    for _ in range(FAILED_CLONES):
-        error, failed = dice.choice(ERRORS), now - dice.randint(HOUR, 3 * DAY)
+    for error in islice(cycle(ERRORS), FAILED_CLONES):
+        failed = now - dice.randint(HOUR, 3 * DAY)
         origin = RequestOrigin(retry_count=dice.randint(0, 3))
         _add_failed_vm(db, DeadLetterQueue.CLONE, names.pop(), dice.choice(pools), error, failed, origin)
     alias = pools[0].split("-x86", maxsplit=1)[0]
