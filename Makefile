@@ -18,7 +18,7 @@ PYTEST = PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest
 PARALLEL = -n $(TEST_WORKERS) --dist loadfile --no-loadscope-reorder
 
 # What is slow by nature: `make test` leaves it out, .ci/run runs each after it.
-STAGES := documents chaos lifecycle api monitoring packaging benchmarks
+STAGES := documents zoo chaos lifecycle api monitoring packaging benchmarks
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run test test-fast test-javascript $(STAGES) coverage lint lint-javascript bench build clean
@@ -58,6 +58,8 @@ $(STAGES): $(READY)
 
 chaos: PYTEST += -s
 chaos: ## Stage: kill workers 25 times (CHAOS_KILLS) and check that nothing is lost
+zoo: PYTEST += -s
+zoo: ## Stage: make a whole system sick in every way, alone and in pairs, and read its health everywhere
 lifecycle: ## Stage: let all that can happen to VMs happen, in random order
 api: ## Stage: send the API what its OpenAPI document allows, and what it forbids
 monitoring: ## Stage: let a real Prometheus fire and end each alert
