@@ -33,6 +33,9 @@ SIZE = 2
 LIMIT_SECONDS = 15.0
 """Within this time the status follows the facts, whatever the interval of the checks."""
 
+PAGE_SECONDS = PATIENCE if os.environ.get("PYTEST_XDIST_WORKER") else 6.0
+"""After the API, the page needs until its next request, and the command until it has started."""
+
 CROWDED = bool(os.environ.get("PYTEST_XDIST_WORKER"))
 """Other tests use the machine, too. Then a state that comes late is no failure, one that does not come is."""
 
@@ -142,25 +145,39 @@ class Zoo:
         started = monotonic()
         last: dict[str, Seen] = {}
 
-        def agreed() -> bool:
+        def agreed(*names: str) -> bool:
+            readers = self.readers()
             last.clear()
-            for name, read in self.readers().items():
-                last[name] = read()
-                if not expected(last[name]):
-                    return False
-            return len({(seen.status, seen.codes) for seen in last.values()}) == 1
+            last.update({name: readers[name]() for name in names or readers})
+            return all(map(expected, last.values())) and len(set(last.values())) == 1
 
-        until(
-            agreed,
-            lambda: f"{what}; the readers show {last}",
-            seconds=PATIENCE if CROWDED else LIMIT_SECONDS,
-            pause=0.3,
-        )
+        limit = PATIENCE if CROWDED else LIMIT_SECONDS
+        until(lambda: agreed("API"), lambda: f"{what}; the API shows {last}", seconds=limit, pause=0.2)
+        until(agreed, lambda: f"{what}; the readers show {last}", seconds=PAGE_SECONDS, pause=0.2)
         return monotonic() - started
 
     def is_well(self) -> float:
         """Wait until all readers show healthy, without a reason."""
         return self.shows(lambda seen: seen == Seen("healthy", frozenset()), "it is healthy")
+
+    def shows_no_redis(self) -> float:
+        """Wait until each reader shows in its own way that it cannot read Redis. None of them shows healthy."""
+        started = monotonic()
+
+        def shown() -> bool:
+            return (
+                self.by_api() == Seen("response 503", frozenset())
+                and self.by_metrics().status == "unhealthy"
+                and self.by_command() == Seen(f"exit {os.EX_UNAVAILABLE}", frozenset())
+                and (self.page is None or self.page.locator("#connection").inner_text() != "")
+            )
+
+        until(shown, "no reader reads Redis", seconds=PATIENCE if CROWDED else LIMIT_SECONDS + PAGE_SECONDS, pause=0.2)
+        return monotonic() - started
+
+    def serves(self) -> bool:
+        """Return whether the web process responds."""
+        return _responds(self.address)
 
     def is_full(self) -> None:
         """Wait until each pool has its VMs."""
@@ -202,7 +219,7 @@ def configuration(**options: Any) -> str:
 def zoo(folder: Path, *, page: bool = False, **options: Any) -> Iterator[Zoo]:
     """Start everything, and wait until it is healthy. With `page` a browser shows the dashboard all the time."""
     with (
-        running("valkey", folder / "server") as server,
+        running("valkey", folder / "server", ["--appendonly", "yes"]) as server,
         Installation(server.url, folder, configuration(**options)) as own,
         _page() if page else nullcontext() as shown,
     ):
@@ -226,6 +243,6 @@ def _page() -> Iterator[Page]:
 
 def _responds(address: str) -> bool:
     try:
-        return httpx.get(f"{address}/healthz", timeout=5).is_success
+        return httpx.get(f"{address}/healthz", timeout=2).is_success
     except httpx.HTTPError:
         return False
