@@ -42,10 +42,17 @@ CROWDED = bool(os.environ.get("PYTEST_XDIST_WORKER"))
 
 @dataclass(frozen=True)
 class Seen:
-    """What one reader shows: the status, and the codes of its reasons."""
+    """What one reader shows: the status, and the codes of its reasons, with the queue of Celery if they name one."""
 
     status: str
     codes: frozenset[str]
+
+    def without_queues(self) -> "Seen":
+        return Seen(self.status, frozenset(code.partition(" ")[0] for code in self.codes))
+
+
+def _code(code: str, queue: str | None) -> str:
+    return f"{code} {queue}" if queue else code
 
 
 class Zoo:
@@ -126,7 +133,7 @@ class Zoo:
     def by_metrics(self) -> Seen:
         found = parse(httpx.get(f"{self.address}/metrics", timeout=PATIENCE).content)
         number = found("vmpooler_health_status")
-        codes = frozenset(labels["reason"] for labels in found.labels("vmpooler_health_reason"))
+        codes = frozenset(_code(labels["reason"], labels["queue"]) for labels in found.labels("vmpooler_health_reason"))
         return Seen("unknown" if number is None else str(Status(int(number))), codes)
 
     def by_page(self) -> Seen:
@@ -149,7 +156,9 @@ class Zoo:
             readers = self.readers()
             last.clear()
             last.update({name: readers[name]() for name in names or readers})
-            return all(map(expected, last.values())) and len(set(last.values())) == 1
+            shown = [seen for name, seen in last.items() if name != "page"]
+            agree = {seen.without_queues() for seen in last.values()}
+            return all(map(expected, shown)) and len(set(shown)) == len(agree) == 1
 
         limit = PATIENCE if CROWDED else LIMIT_SECONDS
         until(lambda: agreed("API"), lambda: f"{what}; the API shows {last}", seconds=limit, pause=0.2)
@@ -189,7 +198,7 @@ class Zoo:
 
 
 def _seen(body: Mapping[str, Any]) -> Seen:
-    return Seen(body["status"], frozenset(reason["code"] for reason in body["reasons"]))
+    return Seen(body["status"], frozenset(_code(reason["code"], reason.get("queue")) for reason in body["reasons"]))
 
 
 def configuration(**options: Any) -> str:

@@ -49,13 +49,13 @@ def readers_expect(seen: Seen, states: Collection[SickState]) -> bool:
 EMPTY = frozenset({"empty_pool", "all_pools_empty"})
 
 
-def _process(name: str, code: str, *, frozen: bool) -> SickState:
+def _process(name: str, *codes: str, frozen: bool) -> SickState:
     return SickState(
         name=f"{name} {'frozen' if frozen else 'killed'}",
         make=lambda zoo: zoo.freeze(name) if frozen else zoo.kill(name),
         repair=lambda zoo: zoo.thaw(name) if frozen else zoo.start(name),
         status="unhealthy",
-        codes=frozenset({code}),
+        codes=frozenset(codes),
         may_follow=EMPTY,
         breaks=frozenset({name}),
     )
@@ -86,12 +86,21 @@ def _break_template(zoo: Zoo) -> None:
         zoo.db.call("SMOVE", f"vmpooler__ready__{pool}", f"vmpooler__completed__{pool}", vm)
 
 
-_WORKERS = ("worker", "checks", "clones")
+_WORKERS = {
+    "worker": ("vmpooler.maintenance",),
+    "checks": ("vmpooler.check",),
+    "clones": ("vmpooler.clone", "vmpooler.destroy"),
+}
+"""Name in Procfile → the queues that only this worker takes."""
 
 STATES = {
     state.name: state
     for state in (
-        *(_process(name, "no_worker", frozen=frozen) for name in _WORKERS for frozen in (True, False)),
+        *(
+            _process(name, *(f"no_worker {queue}" for queue in queues), frozen=frozen)
+            for name, queues in _WORKERS.items()
+            for frozen in (True, False)
+        ),
         *(_process("beat", "no_beat", frozen=frozen) for frozen in (True, False)),
         SickState(
             name="provider down",
