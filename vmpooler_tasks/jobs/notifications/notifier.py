@@ -31,6 +31,7 @@ class Notifier:
     def __init__(self, db: Database, settings: Settings, clock: Clock, *, follows_outages: bool = False) -> None:
         """With `follows_outages` the process also reports that Redis does not reply; a few processes should do so."""
         self._db, self._settings, self._clock = db, settings, clock
+        self._broker = Database(settings.broker_location) if settings.broker_url else None
         self._outage = RedisOutage(db, settings) if follows_outages else None
         self._throttle = Throttle(WARNING_INTERVAL_SECONDS)
         self._stopped = threading.Event()
@@ -56,7 +57,7 @@ class Notifier:
 
     def _take_turn(self) -> None:
         try:
-            observe_status(self._db, self._settings, self._clock)
+            observe_status(self._db, self._settings, self._clock, self._broker)
         except StoreUnavailableError as error:
             if self._outage is not None:
                 self._outage.record_failure(str(error))

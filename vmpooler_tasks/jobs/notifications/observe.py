@@ -20,13 +20,13 @@ REMINDER_SECONDS = 60.0
 MAX_KEPT_REASONS = 100
 
 
-def observe_status(db: Database, settings: Settings, clock: Clock) -> Event | None:
+def observe_status(db: Database, settings: Settings, clock: Clock, broker: Database | None = None) -> Event | None:
     """Compare the status that readers see with the one of which the targets know; return what happened.
 
     Notifications wait in Redis once the status has differed for `notify_after` seconds. A status that returns earlier
-    is no change.
+    is no change. `broker`: the Redis with Celery's messages, if it is another one.
     """
-    assessment = read_report(db, settings, clock).assessment
+    assessment = read_report(db, settings, clock, broker).assessment
     reasons = [reason.as_json() for reason in assessment.reasons[:MAX_KEPT_REASONS]]
     seen = Observation(status=assessment.status, reasons=json.dumps(reasons), id=str(uuid.uuid4()))
     targets = [NotifiedTarget(one.name, one.type is TargetType.ALERTMANAGER) for one in settings.notify.targets]
