@@ -46,7 +46,8 @@ def readers_expect(seen: Seen, states: Collection[SickState]) -> bool:
     return is_status and codes <= seen.codes and followed <= may_follow
 
 
-EMPTY = frozenset({"empty_pool", "all_pools_empty"})
+FOLLOWING = frozenset({"empty_pool", "all_pools_empty", "inspection_stalled", "clones_stalled", "requests_stalled"})
+"""What may be shown after a while, as the work stands still."""
 
 
 def _process(name: str, *codes: str, frozen: bool) -> SickState:
@@ -56,7 +57,7 @@ def _process(name: str, *codes: str, frozen: bool) -> SickState:
         repair=lambda zoo: zoo.thaw(name) if frozen else zoo.start(name),
         status="unhealthy",
         codes=frozenset(codes),
-        may_follow=EMPTY,
+        may_follow=FOLLOWING,
         breaks=frozenset({name}),
     )
 
@@ -108,7 +109,7 @@ STATES = {
             repair=lambda zoo: zoo.switch_off(zoo_provider.DOWN),
             status="unhealthy",
             codes=frozenset({"breaker_open"}),
-            may_follow=EMPTY,
+            may_follow=FOLLOWING,
             needs=frozenset({"checks", "beat"}),
             breaks=frozenset({"provider"}),
         ),
@@ -126,6 +127,16 @@ STATES = {
             repair=lambda zoo: zoo.db.call("DEL", "vmpooler__running__a"),
             status="degraded",
             codes=frozenset({"unreadable_keys"}),
+            may_follow=FOLLOWING,
+        ),
+        SickState(
+            name="own key of a wrong type",
+            make=lambda zoo: zoo.db.call("SET", "vmpooler_tasks__templates", "a text"),
+            repair=lambda zoo: zoo.db.call("DEL", "vmpooler_tasks__templates"),
+            status="unhealthy",
+            codes=frozenset({"wrong_type_key"}),
+            may_follow=FOLLOWING,
+            breaks=frozenset({"provider"}),
         ),
         _restarted("checks", "wrong clock", "clock", ZOO_CLOCK=str(HOUR), PYTHONPATH=str(CLOCKS)),
         _restarted("worker", "another configuration", "configurations_differ", DLQ_TTL="24"),
@@ -135,5 +146,5 @@ STATES = {
 TWINS = ("clones killed", "checks frozen", "worker killed", "beat frozen")
 """In a pair they show what the same process shows that is killed instead of frozen, or the other way round."""
 
-MAIN = ("clones frozen", "beat frozen", "worker killed", "provider down", "key of a wrong type")
+MAIN = ("clones frozen", "beat frozen", "worker killed", "provider down", "own key of a wrong type")
 """What `make test` tries; `make zoo` tries all of them."""

@@ -9,7 +9,7 @@ from tests.support.processes import until
 from tests.support.zoo import Seen, Zoo, zoo
 from tests.support.zoo_states import MAIN, STATES, SickState
 
-pytestmark = pytest.mark.slow(seconds=150)
+pytestmark = pytest.mark.slow(seconds=130)
 
 ZOO = pytest.mark.stage(name="zoo")
 
