@@ -193,7 +193,9 @@ class Site:
         suspended, stray = self._is_suspended(), self._stray(pool)
         if not readable:
             self.provider.raises("list", TransientProviderError("it broke off half-way"))
+        pending = self._members(Queue.PENDING, pool)
         inspection = inspect.inspect_pool(self.context, pool)
+        self._note_taken_back(pool, pending)
         self.provider.raises("list")
         assert not inspection.busy
         assert (inspection.error is None) == (readable or suspended)
@@ -201,6 +203,12 @@ class Site:
         if readable and not suspended:
             self._expect_discovery(pool, stray)
         return inspection.work
+
+    def _note_taken_back(self, pool: str, pending: Iterable[str]) -> None:
+        """Note which of the VMs that were pending have left no trace: only a paused pool takes clones back."""
+        gone = {vm for vm in pending if not self.db.client.exists(keys.vm(vm.encode()))}
+        assert not gone or pool in self._pending_at_pause
+        self._gone |= gone
 
     def _is_suspended(self) -> bool:
         until = self.db.client.hget(keys.breaker("staged"), "open_until")
@@ -417,16 +425,15 @@ class Site:
     def control(self, pool: str, what: str) -> None:
         """Pause, drain or resume a pool."""
         control = PoolControl(self.db, self.settings, self.clock, Operator(who="test"))
-        match what:
-            case "resume":
-                control.resume(pool)
-                self._pending_at_pause.pop(pool, None)
-            case "drain":
-                control.drain(pool)
-                self._pending_at_pause.setdefault(pool, set(self._members(Queue.PENDING, pool)))
-            case _:
-                control.pause(pool)
-                self._pending_at_pause.setdefault(pool, set(self._members(Queue.PENDING, pool)))
+        if what == "resume":
+            control.resume(pool)
+            self._pending_at_pause.pop(pool, None)
+            return
+        pending = self._members(Queue.PENDING, pool)
+        self._pending_at_pause.setdefault(pool, set(pending))
+        order = control.drain if what == "drain" else control.pause
+        order(pool)
+        self._note_taken_back(pool, pending)
 
     def break_one(self, pool: str) -> None:
         for vm in self._members(Queue.READY, pool)[:1]:

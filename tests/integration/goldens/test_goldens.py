@@ -259,8 +259,14 @@ def failing_clone(context: PoolContext, step: Step) -> list[str]:
     started, _, _ = (
         context.db.run(  # for a request too: `fulfilment.start_clones` does the same, if anybody waits for it
             "pools/start_clones",
-            [keys.queue(Queue.PENDING, pool.name), keys.queue(Queue.READY, pool.name), slots.key, slots.counter],
-            [10**6, 10**6, repr(step.now + 60), keys.VM_PREFIX, keys.WORK_PREFIX, len(words), *words, vm],
+            [
+                *(keys.queue(queue, pool.name) for queue in (Queue.PENDING, Queue.READY)),
+                *(*slots, keys.PAUSED, keys.MOVED),
+            ],
+            [
+                *(pool.name, 10**6, 10**6, repr(step.now + 60), keys.VM_PREFIX, keys.WORK_PREFIX, repr(step.now)),
+                *(len(words), *words, vm),
+            ],
         )
     )
     assert started == [vm.encode()]

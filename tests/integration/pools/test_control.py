@@ -60,6 +60,7 @@ def test_pause_and_resume_say_what_they_did(world: PoolWorld, control: PoolContr
         "text": "paused: it gets no new clones. Checks, lifetimes and destructions go on",
         "hindered_by": [],
         "moved": 0,
+        "taken_back": 0,
     }
     again = control.pause(POOL)
     assert (again.changed, again.text) == (
@@ -72,6 +73,17 @@ def test_pause_and_resume_say_what_they_did(world: PoolWorld, control: PoolContr
     assert trail(world) == [
         {"action": action, "who": "olga@host", "why": "new disks", "pool": POOL} for action in ("pause", "resume")
     ]
+
+
+def test_pause_and_drain_take_back_what_no_worker_has_started(world: PoolWorld, control: PoolControl) -> None:
+    assert len(world.clones()) == 3
+    report = control.pause(POOL)
+    assert (report.taken_back, world.slots(), world.names_in(Queue.PENDING)) == (3, 0, set())
+    assert report.text.endswith("go on; 3 clones that no worker had started are taken back")
+    control.resume(POOL)
+    assert len(world.clones()) == 3
+    report = control.drain(POOL)
+    assert (report.taken_back, report.moved, world.names_in(Queue.COMPLETED)) == (3, 0, set())
 
 
 def test_drain_moves_pending_and_ready_vms_at_once(world: PoolWorld, control: PoolControl) -> None:

@@ -85,6 +85,29 @@ def test_a_clone_that_no_worker_has_begun_is_taken_back(world: PoolWorld, caplog
     assert world.clone(vm) == "left_queue", "delivered twice"
 
 
+def test_an_inspection_takes_back_what_no_worker_has_started(
+    world: PoolWorld, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    request(world, count=2)
+    made_for_requests = [work.vm for work in fulfil.run(world.context)]
+    started, *others = world.clones()
+    made = world.pending_vm("pooler-made", clone_time="1.00")
+
+    def inspect(_: str) -> None:
+        pause(world)
+        world.inspect()
+
+    world.provider.before("create", inspect)
+    assert world.clone(started) == "ready", "its clone had started"
+    text = f"[*] [{POOL}] paused: {len(others) + 2} clones that no worker had started are taken back"
+    assert text in caplog.messages
+    assert world.names_in(Queue.PENDING) == {made}
+    assert (world.slots(), world.request_slots()) == (0, 0)
+    assert items(world) == [f"centos:{POOL}:2:{ID}"]
+    assert [world.clone(vm) for vm in (*others, *made_for_requests)] == ["left_queue"] * (len(others) + 2)
+
+
 def test_a_clone_that_has_begun_runs_to_its_end(world: PoolWorld) -> None:
     vm, *_ = world.clones()
     world.provider.before("create", lambda _: pause(world))
@@ -152,11 +175,13 @@ def test_a_request_fails_by_its_time_limit_with_the_pause_as_reason(world: PoolW
 
 def test_a_draining_pool_loses_pending_and_ready_vms_at_each_inspection(world: PoolWorld) -> None:
     ready, running = world.ready_vm("pooler-ready"), world.running_vm("pooler-running")
-    vm, *_ = world.clones()
+    pending = world.pending_vm("pooler-pending")
+    assert len(world.clones()) == 1
     pause(world, PauseState.DRAINING)
     world.inspect()
     assert world.names_in(Queue.PENDING) | world.names_in(Queue.READY) == set()
-    assert {ready, vm} <= world.names_in(Queue.COMPLETED)
+    assert world.names_in(Queue.COMPLETED) == {ready, pending}, "the clone that had not started is taken back"
+    assert world.slots() == 0
     assert world.names_in(Queue.RUNNING) == {running}
     late = world.ready_vm("pooler-late")
     world.inspect()

@@ -17,8 +17,8 @@ from vmpooler_tasks.model.pools.pause import Pause, PauseState, PoolAction
 from vmpooler_tasks.model.pools.results import TrialResult
 from vmpooler_tasks.model.pools.sizes import size_in_effect
 from vmpooler_tasks.model.timestamps import iso_utc
-from vmpooler_tasks.store import Database
-from vmpooler_tasks.store.pools import breakers, other_manager, overrides, pauses
+from vmpooler_tasks.store import Database, keys
+from vmpooler_tasks.store.pools import breakers, clones, other_manager, overrides, pauses
 from vmpooler_tasks.store.vmpooler import queues
 
 _log = logging.getLogger("vmpooler_tasks.pools")
@@ -37,6 +37,7 @@ class OrderReport:
     """The effect of an order on one pool or provider.
 
     `changed` is False if it was in that state before. `hindered_by`: what keeps its clones from starting all the same.
+    `moved` counts VMs that a drain moved to completed, `taken_back` clones that no worker had started.
     """
 
     action: PoolAction
@@ -46,6 +47,7 @@ class OrderReport:
     text: str
     hindered_by: Sequence[str] = ()
     moved: int = 0
+    taken_back: int = 0
 
     def as_json(self) -> dict[str, Any]:
         about = {"pool": self.pool} if self.pool is not None else {"provider": self.provider}
@@ -56,6 +58,7 @@ class OrderReport:
             "text": self.text,
             "hindered_by": list(self.hindered_by),
             "moved": self.moved,
+            "taken_back": self.taken_back,
         }
 
 
@@ -101,18 +104,29 @@ class PoolControl:
         else:
             text = f"paused already, {_by(before)}"
         changed = before is None or before.state is not PauseState.PAUSED
-        return self._report(OrderReport(action=PoolAction.PAUSE, pool=pool, changed=changed, text=text))
+        taken = self._take_back(pool)
+        report = OrderReport(
+            action=PoolAction.PAUSE, pool=pool, changed=changed, text=f"{text}{_taken_text(taken)}", taken_back=taken
+        )
+        return self._report(report)
 
     def drain(self, pool: str) -> OrderReport:
         """Pause the pool, and move its pending and ready VMs to completed. Running VMs stay."""
         before = self._set(pool, PoolAction.DRAIN, PauseState.DRAINING)
+        taken = self._take_back(pool)
         moved = sum(len(pauses.drain(self._db, pool, queue)) for queue in (Queue.PENDING, Queue.READY))
         running = queues.size(self._db, Queue.RUNNING, pool)
         already = f" already, {_by(before)}" if before and before.state is PauseState.DRAINING else ""
         text = f"draining{already}: {moved} pending and ready VMs moved to completed, {running} running VMs stay"
-        return self._report(
-            OrderReport(action=PoolAction.DRAIN, pool=pool, changed=not already, text=text, moved=moved)
+        report = OrderReport(
+            action=PoolAction.DRAIN,
+            pool=pool,
+            changed=not already,
+            text=f"{text}{_taken_text(taken)}",
+            moved=moved,
+            taken_back=taken,
         )
+        return self._report(report)
 
     def resume(self, pool: str) -> OrderReport:
         """End the pause of the pool."""
@@ -157,6 +171,11 @@ class PoolControl:
     def _set(self, pool: str, action: PoolAction, state: PauseState) -> Pause | None:
         given = Pause(state=state, since=self._clock(), who=self._operator.who, why=self._operator.why or "")
         return pauses.pause(self._db, pool, given, self._trail(action, pool=pool))
+
+    def _take_back(self, pool: str) -> int:
+        """Take back the pool's clones that no worker has started. Return how many."""
+        pages = queues.read_names(self._db, keys.queue(Queue.PENDING, pool))
+        return sum(len(clones.take_back(self._db, pool, page, now=self._clock())) for page in pages)
 
     def _trail(self, action: PoolAction, **about: str) -> dict[str, Any]:
         return {"action": f"{action}", "who": self._operator.who, "why": self._operator.why, **about}
@@ -206,6 +225,10 @@ _TRIAL_TEXTS = {
     TrialResult.TRIAL_RUNNING: "a clone that tries it is running already",
     TrialResult.NOT_SUSPENDED: "not suspended: there is nothing to try",
 }
+
+
+def _taken_text(count: int) -> str:
+    return f"; {count} clones that no worker had started are taken back" if count else ""
 
 
 def _by(pause: Pause | None) -> str:

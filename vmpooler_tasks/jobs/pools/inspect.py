@@ -17,7 +17,7 @@ from vmpooler_tasks.jobs.pools.provider_calls import LIST_SECONDS, call_within
 from vmpooler_tasks.model.health.reasons import error_line
 from vmpooler_tasks.model.names import NameSet, Queue, on_one_line, readable
 from vmpooler_tasks.model.pools.lifecycle import Step, age, is_past_lifetime, pending_is_due, ready_is_due
-from vmpooler_tasks.model.pools.pause import PauseState
+from vmpooler_tasks.model.pools.pause import Pause, PauseState
 from vmpooler_tasks.model.pools.results import TrialResult
 from vmpooler_tasks.model.pools.sizes import size_in_effect
 from vmpooler_tasks.model.pools.vm_names import candidates
@@ -90,7 +90,8 @@ def inspect_pool(context: PoolContext, name: str) -> Inspection:
 def _inspect(context: PoolContext, pool: Pool) -> Inspection:
     provider = context.settings.provider_of(pool)
     view = _carry_out_orders(context, pool, views.read_view(context.db, pool.name, provider))
-    view = _keep_drained(context, pool, view)
+    if view.pause:
+        view = _keep_paused(context, pool, view, view.pause)
     inventory, error = _fetch_inventory(context, pool, view)
     inspection = Inspection(pool.name, error=error)
     if inventory is not None:
@@ -146,15 +147,21 @@ def _allow_trial(context: PoolContext, pool: Pool, view: PoolView) -> None:
         _log.info("[*] [%s] its template or clone target changed: one clone tries it now", pool.name)
 
 
-def _keep_drained(context: PoolContext, pool: Pool, view: PoolView) -> PoolView:
-    """Move the pending and ready VMs of a draining pool to completed. Return the pool as it is afterwards."""
-    if view.pause is None or view.pause.state is not PauseState.DRAINING:
-        return view
-    moved = [vm for queue in (Queue.PENDING, Queue.READY) for vm in pauses.drain(context.db, pool.name, queue)]
-    if not moved:
-        return view
-    _log.info("[*] [%s] draining: %d pending and ready VMs moved to completed", pool.name, len(moved))
-    return views.read_view(context.db, pool.name, context.settings.provider_of(pool))
+def _keep_paused(context: PoolContext, pool: Pool, view: PoolView, pause: Pause) -> PoolView:
+    """Take back the clones of a paused pool that no worker has started, and empty a draining pool.
+
+    Return the pool as it is afterwards.
+    """
+    db, name = context.db, pool.name
+    taken = clones.take_back(db, name, sorted(view.queues[Queue.PENDING]), now=context.clock())
+    moved = []
+    if pause.state is PauseState.DRAINING:
+        moved = [vm for queue in (Queue.PENDING, Queue.READY) for vm in pauses.drain(db, name, queue)]
+    if taken:
+        _log.info("[*] [%s] paused: %d clones that no worker had started are taken back", name, len(taken))
+    if moved:
+        _log.info("[*] [%s] draining: %d pending and ready VMs moved to completed", name, len(moved))
+    return views.read_view(db, name, context.settings.provider_of(pool)) if taken or moved else view
 
 
 def _drain(context: PoolContext, pool: str, why: str) -> None:

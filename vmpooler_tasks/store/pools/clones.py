@@ -14,6 +14,7 @@ from vmpooler_tasks.store.pools.breakers import BreakerLimits
 from vmpooler_tasks.store.pools.failures import DeadLetterWrite, FailedVm, read_failed_vm, retry_keys, retry_words
 from vmpooler_tasks.store.pools.handover import Handover
 from vmpooler_tasks.store.redis.arguments import counted_words, field_words
+from vmpooler_tasks.store.redis.chunks import chunks
 from vmpooler_tasks.store.redis.connection import Database
 from vmpooler_tasks.store.redis.reads import Reads
 
@@ -146,6 +147,27 @@ def claim(
         template=None if template is None else readable(template),
         clone_target=None if target is None else readable(target),
     )
+
+
+def take_back(db: Database, pool: str, vms: Sequence[bytes], *, now: float) -> list[str]:
+    """Take back those of these pending VMs of a paused pool whose clones no worker holds. Return them.
+
+    They leave pending, and their requests wait again. A VM that a dead worker may have made goes to completed.
+    """
+    taken: list[bytes] = []
+    for page in chunks(vms):
+        taken += db.run(
+            "pools/take_back_clones",
+            [
+                keys.PAUSED,
+                *(keys.queue(queue, pool) for queue in (Queue.PENDING, Queue.COMPLETED)),
+                keys.PENDING_ONDEMAND_CLONES,
+                *keys.POOL_SLOTS,
+                *keys.REQUEST_SLOTS,
+            ],
+            [pool, repr(now), keys.VM_PREFIX, keys.WORK_PREFIX, keys.request(b""), *page],
+        )
+    return [vm.decode(errors="backslashreplace") for vm in taken]
 
 
 def finish(

@@ -43,6 +43,7 @@ class OrderResponse(BaseModel):
     text: str = Field(description="the effect in words")
     hindered_by: list[str] = Field(description="what keeps clones from starting all the same, in words")
     moved: int = Field(description="VMs that a drain moved to completed at once")
+    taken_back: int = Field(description="clones that no worker had started, and that were taken back at once")
 
 
 class PoolVmItem(BaseModel):

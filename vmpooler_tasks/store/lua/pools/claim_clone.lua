@@ -1,7 +1,6 @@
 -- uses: pools/lease
 -- uses: pools/breaker
--- uses: requests/status
--- uses: requests/put_item
+-- uses: pools/take_back
 -- Claims the clone of a pending VM for one worker, and leases it. If the pool is paused, the clone is taken back: its slot is
 -- free, and its request waits again. No dead letter is written, and a request counts no retry.
 -- KEYS   1: pending   2: slots   3: counter of the slots   4: work   5: fences   6: breaker   7: metadata
@@ -22,21 +21,6 @@ local function result(claim, fence, attempts, suspended_until)
   return {claim, fence or 0, attempts or 0, suspended_until or '', request, alias, clone_stamp, template, clone_target}
 end
 
-local function take_back()
-  if tonumber(redis.call('HGET', work, 'attempts') or 0) > 0 then
-    redis.call('SADD', completed, vm)  -- a worker died during its clone: the provider may have it
-  else
-    redis.call('DEL', metadata)
-  end
-  redis.call('SREM', pending, vm)
-  free_slot(slots, counter, vm)
-  forget_clone(work)
-  local request_key = request and request_prefix .. request
-  if request_key and redis.call('HEXISTS', request_key, 'requested') == 1 and not final_status(request_key) then
-    put_item(items, 1, (alias or '') .. ':' .. pool .. ':', 1, ':' .. request)
-  end
-end
-
 if redis.call('SISMEMBER', pending, vm) == 0 then
   if not is_leased(slots, work, vm, owner, now) then free_slot(slots, counter, vm) end
   return result('left_queue')
@@ -44,7 +28,7 @@ end
 if clone_time then return result('already_cloned') end
 if is_leased(slots, work, vm, owner, now) or is_delivered_twice(slots, work, vm, owner, now) then return result('busy') end
 if redis.call('HEXISTS', paused, pool) == 1 then
-  take_back()
+  take_back(vm, pool, pending, completed, slots, counter, metadata, work, items, request_prefix)
   return result('paused')
 end
 local attempts = redis.call('HINCRBY', work, 'attempts', 1)
