@@ -14,5 +14,7 @@ if redis.call('HEXISTS', paused, pool) == 1 then return {{}, in_ready, in_pendin
 local needed = tonumber(size) - in_pending - in_ready
 local free = tonumber(max_slots) - redis.call('ZCARD', slots)
 local added = add_clones(names, math.min(needed, free), pending, slots, counter, lease_end, vm_prefix, work_prefix, metadata, {})
-if needed <= 0 or #added > 0 then redis.call('HSET', moved, pool, now) end
+if needed <= 0 or #added > 0 then
+  redis.pcall('HSET', moved, pool, now)  -- a hash of the wrong type does not stop the work: it is only shown
+end
 return {added, in_ready, in_pending + #added}
