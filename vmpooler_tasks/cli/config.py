@@ -14,8 +14,8 @@ from vmpooler_tasks.cli.shared.output import print_json, print_line, print_table
 from vmpooler_tasks.config import Settings, load_settings
 from vmpooler_tasks.config.advice import find_advice
 from vmpooler_tasks.errors import ConfigurationError
-from vmpooler_tasks.jobs.deadletters.names import registered_pools
 from vmpooler_tasks.store import Database
+from vmpooler_tasks.store.vmpooler.queues import pool_names
 from vmpooler_tasks.tasks.observe.startup import feature_lines
 from vmpooler_tasks.tasks.pool_context import find_ignored_options, try_providers
 
@@ -61,12 +61,12 @@ def check(context: Context, file: Path | None, strict: bool, online: bool, as_js
 
 
 def _compare_with_redis(settings: Settings) -> Iterator[str]:
-    """Yield what Redis and the configuration know differently. Raises StoreUnavailableError if a server fails."""
+    """Yield what Redis and the configuration know differently. Raises StoreUnavailableError, WrongTypeError."""
     for location in {settings.redis.location, settings.broker_location}:
         with closing(Database(location)) as db:
             db.call("PING")
     with closing(Database(settings.redis.location)) as db:
-        registered = registered_pools(db)
+        registered = set(pool_names(db))
     configured = {pool.name for pool in settings.pools}
     for name in sorted(registered - configured) if configured else ():
         yield f"pools: {name!r} is registered in Redis and not configured: purge and health leave it out"

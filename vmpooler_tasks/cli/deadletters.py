@@ -139,9 +139,9 @@ def show(context: Context, ids: tuple[str, ...], as_json: bool) -> None:
     for entry in entries if not as_json else ():
         for name, value in {**entry.as_json(), "attempts": _attempts(entry)}.items():
             first, *others = as_text(value).rstrip().split("\n")
-            print_line(f"{name + ':':<14} {first}")
+            print_line(f"{name + ':':<14} {first}", hang=15)
             for line in others:
-                print_line(" " * 15 + line)
+                print_line(" " * 15 + line, hang=17)
         print_line("")
     selection.end()
 

@@ -12,6 +12,9 @@ from vmpooler_tasks.cli.shared.context import Context, pass_context
 from vmpooler_tasks.cli.shared.output import STATUS_COLOURS, print_json, print_line
 from vmpooler_tasks.jobs.health.server import FindingState
 
+HANG = 23
+"""Where the text of a finding starts."""
+
 
 @click.command(
     short_help="Check everything that these workers depend on.",
@@ -30,9 +33,10 @@ def doctor(context: Context, notify: bool, as_json: bool) -> None:
     for finding in chain(diagnose(context.settings, context.db), tests):
         findings.append(finding)
         if not as_json:
-            print_line(f"{finding.state:<5} {finding.what + ':':<16} {finding.found}", STATUS_COLOURS[finding.state])
+            line = f"{finding.state:<5} {finding.what + ':':<16} {finding.found}"
+            print_line(line, STATUS_COLOURS[finding.state], hang=HANG)
             if finding.remedy:
-                print_line(f"{'':<22} → {finding.remedy}")
+                print_line(f"{'':<{HANG}}→ {finding.remedy}", hang=HANG + 2)
     if as_json:
         print_json([finding.as_json() for finding in findings])
     failed = {finding.what for finding in findings if finding.state is FindingState.FAIL}

@@ -94,10 +94,11 @@ def _watch(context: Context, report: "HealthReport", as_json: bool) -> None:
 
 def _show(report: "HealthReport") -> None:
     shown = report.as_json()
-    print_line(
-        f"{shown['status'].upper()}  (checked {shown['last_check'] or 'never'})", STATUS_COLOURS[shown["status"]]
-    )
-    for reason in report.assessment.reasons:
+    reasons = report.assessment.reasons
+    problems = f": {len(reasons)} problem{'s' if len(reasons) > 1 else ''}" if reasons else ""
+    when = shown["last_check"] or "never"
+    print_line(f"{shown['status'].upper()}  (checked {when}){problems}", STATUS_COLOURS[shown["status"]])
+    for reason in reasons:
         found, remedy = explain(reason, system_clock())
         print_line(f"  {reason.severity}: {found}", STATUS_COLOURS[str(reason.severity)])
         print_line(f"    → {remedy}")

@@ -64,6 +64,19 @@ def test_every_command_has_help_with_an_example(words: str) -> None:
     assert "..." not in result.output.partition("Commands:")[2], "a summary is cut off"
 
 
+@pytest.mark.parametrize("words", ["", "dlq", "config", "request"])
+def test_a_group_without_a_command_shows_its_help(run: CommandLine, words: str) -> None:
+    bare = run(*words.split(), REDIS_URL=NOWHERE)
+    assert (bare.status, bare.err) == (0, "")
+    assert bare.out == run(*words.split(), "--help").out
+
+
+def test_status_is_another_name_of_health(run: CommandLine) -> None:
+    assert run.json("status").keys() == run.json("health").keys()
+    assert run("status", "--help").out.startswith("Usage: vmpooler-tasks status [OPTIONS]\n")
+    assert "Did you mean 'status'?" in run("statsu").err
+
+
 def test_help_needs_neither_redis_nor_a_valid_configuration(run: CommandLine) -> None:
     result = run("dlq", "list", "--help", REDIS_URL=NOWHERE, VMPOOLER_CONFIG="not: [valid")
     assert (result.status, result.err) == (0, "")
@@ -114,6 +127,15 @@ def test_the_version_is_the_packages(run: CommandLine) -> None:
         ),
         ("dlq show", "dlq show", "Missing argument 'ID…'."),
         ("dlq delete", "dlq delete", "name ids or filters, or say --all"),
+        ("dlq delete --queue tasks", "dlq delete", "queues alone are not enough: {more}"),
+        ("dlq redrive --queue tasks", "dlq redrive", "queues alone are not enough: {more}"),
+        ("dlq list --pool zzz", "dlq list", "Invalid value for --pool: no pool 'zzz'; there are {pool}"),
+        (
+            "dlq stats --pool centos-7",
+            "dlq stats",
+            "Invalid value for --pool: no pool 'centos-7'; did you mean {pool}?",
+        ),
+        ("request centos-7", "request", "there is no pool 'centos-7'; did you mean {pool}?"),
     ],
 )
 def test_a_mistake_is_answered_by_one_line_that_helps(
@@ -123,6 +145,7 @@ def test_a_mistake_is_answered_by_one_line_that_helps(
     allowed = {
         "queues": "'pending', 'clone', 'ready', 'tasks'",
         "pool": POOL,
+        "more": "name ids or filters as well, or say --all",
         "neither": "--watch or --no-check",
         "durations": "90s, 15m, 24h or 7d",
         "regex": "unterminated character set at position 0",
@@ -147,6 +170,12 @@ def test_a_mistake_is_answered_by_one_line_that_helps(
         "dlq delete --all --yes",
         "dlq export",
         "audit",
+        "request centos-7-x86_64",
+        "request list",
+        "request show x",
+        "pools",
+        "status",
+        "config check --online",
         "run",
     ],
 )
@@ -319,3 +348,17 @@ def test_an_export_replaces_the_file_unless_redis_fails(run: CommandLine, world:
     assert file.read_text() == "the last export"
     assert run("dlq", "export", "--output", str(file)).err == "0 dead letters exported\n"
     assert file.read_text() == "", "nothing matches"
+
+
+def test_an_alias_selects_the_dead_letters_of_its_pools(run: CommandLine, world: World) -> None:
+    whole = json.loads(configuration(POOL, "debian-12", "other"))
+    for pool in whole[":pools"][:2]:
+        pool["alias"] = ["linux"]
+    run.environment["VMPOOLER_CONFIG"] = json.dumps(whole)
+    for number, pool in enumerate((POOL, "debian-12", "other", "linux")):
+        dead_letter(world, "clone", number, vm=pool, pool=pool, id=f"id-{number}", error_class="E", error_message="m")
+    found = run.json("dlq", "list", "--pool", "linux")["entries"]
+    assert [entry["vm"] for entry in found] == [POOL, "debian-12", "linux"]
+    assert run.json("dlq", "delete", "--pool", "linux", "--dry-run")["found"] == 3
+    assert run.json("dlq", "redrive", "--pool", "linux", "--dry-run")["selected"] == 3
+    assert run.json("dlq", "stats", "--pool", "linux")["selected"] == {"pending": 0, "clone": 3, "ready": 0, "tasks": 0}

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import pytest
 
 from tests.support import servers
 from tests.support.commands import CommandLine, dead_letter
-from tests.support.processes import Installation, configuration
+from tests.support.processes import PATIENCE, Installation, configuration
 from tests.support.world import POOL, World
 from vmpooler_tasks.model.names import Queue
 from vmpooler_tasks.store import keys
@@ -203,6 +204,23 @@ def test_its_tables_fit_a_terminal_of_eighty_columns(ask: CommandLine, world: Wo
     shown = re.sub(r"\x1b\[[0-9;]*m", "", ask.on_terminal(*words, columns=80).out).splitlines()
     assert max(map(len, shown)) <= 80
     assert request_id in "".join(shown) or typed.endswith("show")
+
+
+@pytest.mark.slow
+def test_ctrl_c_during_the_wait_names_the_command_that_follows_the_request(ask: CommandLine, world: World) -> None:
+    with ask.started("request", "centos", "--wait") as process:
+        assert process.stderr is not None
+        waiting = process.stderr.readline()
+        process.send_signal(signal.SIGINT)
+        err = process.stderr.read()
+        assert process.wait(PATIENCE) == 130
+    (request_id,) = re.findall(UUID, waiting)
+    assert f"\nThe request goes on. Follow it with `vmpooler-tasks request show {request_id}`\n" in err
+    assert requested(world) == [f"centos:{POOL}:1"]
+
+
+def test_a_mistyped_command_is_suggested(ask: CommandLine) -> None:
+    assert "or the command `vmpooler-tasks request list`" in ask("request", "lsit").err
 
 
 # --- with those who fill it ------------------------------------------------------------------------------------------

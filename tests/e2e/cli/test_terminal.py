@@ -27,6 +27,18 @@ def test_colours_appear_on_a_terminal_and_nowhere_else(run: CommandLine, typed: 
     assert piped.status == shown.status
 
 
+def test_options_and_no_color_decide_about_colours(run: CommandLine) -> None:
+    for typed in ("--color always health", "health --color always"):
+        assert COLOUR.search(run(*typed.split()).out), typed
+        assert COLOUR.search(run(*typed.split(), NO_COLOR="1").out), "an option overrides NO_COLOR"
+    assert "\x1b" not in run("--color", "always", "health", "--color", "never").out
+    assert "\x1b" not in run.on_terminal("--color", "never", "health").out
+    assert "\x1b" not in run.on_terminal("health", "--color", "never").out
+    run.environment["NO_COLOR"] = "1"
+    assert "\x1b" not in run.on_terminal("health").out
+    assert COLOUR.search(run.on_terminal("health", "--color", "auto").out)
+
+
 def test_a_table_fits_the_terminal_and_is_whole_in_a_pipe(run: CommandLine, world: World) -> None:
     message = "a message that is much longer than what is left of a line on this terminal"
     dead_letter(world, "clone", 3 * HOUR, vm="vm", pool="p", error_class="E", error_message=message, id="0123456789ab")

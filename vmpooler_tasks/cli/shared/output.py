@@ -35,12 +35,12 @@ def print_json_line(value: Any) -> None:
     sys.stdout.write(json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=str) + "\n")
 
 
-def print_line(text: str, colour: str | None = None) -> None:
-    """Print the text on one line, on a terminal wrapped between words.
+def print_line(text: str, colour: str | None = None, *, hang: int = 0) -> None:
+    """Print the text on one line, on a terminal wrapped between words. `hang` is the indent of the further lines.
 
     Control characters are escaped: text from Redis may contain anything.
     """
-    for line in wrap(on_one_line(text), display_width()):
+    for line in wrap(on_one_line(text), display_width(), hang=hang):
         click.echo(in_colour(line, colour))
 
 

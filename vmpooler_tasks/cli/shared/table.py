@@ -232,13 +232,13 @@ class Table:
         return (" " * GAP).join(parts).rstrip()
 
     def _block(self, layout: Layout, row: Sequence[str]) -> Iterator[str]:
-        """Yield a line for each column, and an empty one: for a terminal that is too narrow for a table."""
+        """Yield a line for each cell that is not empty, and an empty line: a table would be too wide."""
         name_width = max(map(width, self._headings))
         for heading, cell in zip(self._headings, row, strict=True):
-            lines = wrap(
-                f"{_pad(heading, name_width, to_the_right=False)}  {cell}", layout.line_width, break_words=True
-            )
-            yield from islice((line.rstrip() for line in lines), MAX_LINES_BELOW)
+            if cell:
+                line = f"{_pad(heading, name_width, to_the_right=False)}{' ' * GAP}{cell}"
+                lines = wrap(line, layout.line_width, hang=name_width + GAP, break_words=True)
+                yield from islice(lines, MAX_LINES_BELOW)
         yield ""
 
 

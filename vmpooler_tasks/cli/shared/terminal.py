@@ -31,8 +31,8 @@ def is_terminal() -> bool:
     return sys.stderr.isatty()
 
 
-def wrap(text: str, columns: int | None, *, break_words: bool = False) -> Iterator[str]:
-    """Yield the text in lines of at most this width, broken between words. Further lines are indented.
+def wrap(text: str, columns: int | None, *, hang: int = 0, break_words: bool = False) -> Iterator[str]:
+    """Yield the text in lines of at most this width, broken between words. Further lines are indented, by `hang`.
 
     A word that is longer than a line stays whole on a line of its own, so that it can be copied; `break_words` breaks
     it instead.
@@ -42,7 +42,7 @@ def wrap(text: str, columns: int | None, *, break_words: bool = False) -> Iterat
         return
     body = text.lstrip(" ")
     indent = " " * min(len(text) - len(body), columns // 2)
-    further = indent + CONTINUATION
+    further = " " * min(hang, columns // 2) if hang else indent + CONTINUATION
     line, is_empty = indent, True
     for word in body.split(" "):
         if not is_empty and width(line) + 1 + width(word) > columns:
