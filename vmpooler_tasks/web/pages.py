@@ -1,6 +1,7 @@
 """Serve the files of the dashboard, and the runbooks that its reasons link to."""
 
 import functools
+import re
 from importlib import resources
 from pathlib import Path
 
@@ -15,6 +16,9 @@ router = APIRouter(include_in_schema=False)
 PACKAGE = Path(str(resources.files("vmpooler_tasks.web")))
 STATIC = PACKAGE / "static"
 RUNBOOKS = PACKAGE / "runbooks.md"
+
+_OTHER_DOCUMENT = re.compile(r"\[([^\]]+)\]\(([\w-]+\.md)(?:#[\w-]*)?\)")
+"""A link to another document, which this server does not have."""
 
 _PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>Runbooks: vmpooler-tasks</title>
@@ -40,7 +44,8 @@ def runbooks() -> HTMLResponse:
 def _render_runbooks() -> str:
     """Return the page. The anchors of its headings are named as on GitHub, so that a link works in both places."""
     markdown = MarkdownIt("js-default", {"html": False}).use(anchors_plugin, min_level=2, max_level=3)
-    text = markdown.render(RUNBOOKS.read_text(encoding="utf-8"))
+    source = _OTHER_DOCUMENT.sub(r"\1 (`docs/\2`)", RUNBOOKS.read_text(encoding="utf-8"))
+    text = markdown.render(source)
     return _PAGE.format(text=text.replace("<pre>", '<pre tabindex="0">'))  # the keyboard can scroll long lines
 
 

@@ -173,6 +173,8 @@ def test_every_reason_and_every_link_has_its_runbook(web: httpx.Client) -> None:
     assert linked, "the table of contents"
     assert (linked | set(REASONS)) - set(anchors) == set()
     assert len(anchors) == len(set(anchors))
+    assert not re.search(r'href="[^"]*\.md', page), "other documents are named, as this server does not have them"
+    assert "<code>docs/operator-guide.md</code>" in page
 
 
 def test_an_unknown_address_is_a_problem(web: httpx.Client, valkey: TestServer) -> None:
