@@ -46,7 +46,8 @@ export function showHealth(health, isEnabled) {
   const status = /** @type {TabStatus} */ (Object.hasOwn(STATUSES, health.status) ? health.status : "unknown");
   const word = STATUSES[status] ?? String(health.status || "Unknown");
   const reasons = isEnabled ? health.reasons : [CHECKS_ARE_OFF, ...health.reasons];
-  const words = reasons.length ? `${word}: ${plural(reasons.length, "problem")}` : word;
+  const hasProblems = reasons.length > 0 && status !== "healthy";
+  const words = hasProblems ? `${word}: ${plural(reasons.length, "problem")}` : word;
   showChip(status, word);
   showInTab(status, words);
   const place = byId("health");
