@@ -61,7 +61,7 @@ class PoolQueueItem(BaseModel):
     queue: str
     total: int
     readable: bool = Field(description="false if the key is of another type than expected")
-    vms: list[PoolVmItem] = Field(description="the oldest VMs, at most 200; of a queue with more than 5,000 VMs, the oldest of 5,000")
+    vms: list[PoolVmItem] = Field(description="the oldest 200 of the first 5,000 VMs")
     left_out: int
 
 

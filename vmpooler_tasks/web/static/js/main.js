@@ -82,7 +82,7 @@ class Page {
   /** @param {boolean} hasJustLoggedIn the focus was in the login form: it moves to the section */
   constructor(hasJustLoggedIn) {
     this.hasJustLoggedIn = hasJustLoggedIn;
-    for (const id of ["bar", "footer"]) show(byId(id), true);
+    show(byId("bar"), true);
     showUser(() => logOutPage());
     this.enter(currentPlace(), false);
     this.poll.start();
@@ -147,9 +147,10 @@ class Page {
   enter(place, movesFocus) {
     const { section, name, filters } = place;
     const view = viewOf(place);
-    for (const one of viewNames) show(byId(`view-${one}`), one === view);
     markCurrent(view === "pool" || VIEWS[view].includes(section) ? section : "status");
-    if (!this.#overview || !this.#sections) return;
+    if (!this.#overview || !this.#sections) return; // nothing is shown that would move later
+    for (const one of viewNames) show(byId(`view-${one}`), one === view);
+    show(byId("footer"), true);
     const { pool, trends, requests, deadLetters, purge, audit } = this.#sections;
     if (view === "pool") pool.enter(name, this.#overview);
     else pool.leave();

@@ -58,6 +58,7 @@ export class RequestsSection {
     this.empty = el("p", { class: "empty", hidden: true });
     this.more = button(`Show ${PAGE} more`, () => this.#showMore());
     this.rest = el("span", { class: "muted" });
+    for (const node of [this.list.node, this.more]) show(node, false);
     this.#build();
   }
 
