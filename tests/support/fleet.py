@@ -1,9 +1,11 @@
 """Heartbeats of workers and beats, recorded as the processes themselves record them."""
 
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
-from vmpooler_tasks.model.fleet import Heartbeat, ProcessKind
+from vmpooler_tasks.model.fleet import HEARTBEAT_SECONDS, Heartbeat, ProcessKind
 from vmpooler_tasks.model.names import WORK_QUEUES
 from vmpooler_tasks.store import Database, keys
 from vmpooler_tasks.store.fleet import heartbeats
@@ -27,6 +29,25 @@ def record_processes(db: Database, *processes: Heartbeat) -> None:
     """Record that these processes are alive; without any, a worker of all queues and a beat."""
     for process in processes or (worker(), beat()):
         heartbeats.record(db, process)
+
+
+@contextmanager
+def keeping_alive(db: Database, *processes: Heartbeat) -> Iterator[None]:
+    """Record these processes again and again during the block, as living ones do."""
+    ended = threading.Event()
+
+    def record_again() -> None:
+        while not ended.wait(HEARTBEAT_SECONDS):
+            record_processes(db, *processes)
+
+    record_processes(db, *processes)
+    thread = threading.Thread(target=record_again, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
 
 
 def let_pass(db: Database, process: Heartbeat, seconds: float) -> None:

@@ -1,20 +1,32 @@
 """The dashboard as somebody sees it who has never seen it: in a real browser, on a real server."""
 
 import re
+from collections.abc import Iterator
 
 import pytest
 from playwright.sync_api import expect
 
 from tests.support.browser import PASSWORD, REFUSED, Dashboard
 from tests.support.commands import CommandLine, dead_letter
+from tests.support.fleet import keeping_alive
 from tests.support.processes import configuration
-from tests.support.world import POOL, World
+from tests.support.world import POOL, World, settings
+from vmpooler_tasks.clock import system_clock
+from vmpooler_tasks.jobs.health import check
 from vmpooler_tasks.model.names import DeadLetterQueue, Queue
 from vmpooler_tasks.store import keys
 
 pytestmark = pytest.mark.slow(seconds=80)
 
 HOUR = 3600.0
+
+
+@pytest.fixture
+def fleet(world: World) -> Iterator[None]:
+    """A worker and a beat that are alive, after a first check that beat has asked for."""
+    with keeping_alive(world.db):
+        check.run(world.db, settings(), system_clock)
+        yield
 
 
 def test_one_logs_in_and_out(dashboard: Dashboard) -> None:
@@ -38,6 +50,7 @@ def test_a_session_that_has_ended_asks_for_the_login_again(dashboard: Dashboard,
     expect(visit.page.get_by_text("The session has ended")).to_be_visible()
 
 
+@pytest.mark.usefixtures("fleet")
 def test_the_status_says_why_and_what_to_do(open_dashboard: Dashboard, world: World, run: CommandLine) -> None:
     world.client.zadd(keys.dead_letters(DeadLetterQueue.CLONE), {f'{{"vm":"{n}"}}': world.now for n in range(101)})
     assert run("health").status == 1
