@@ -45,7 +45,7 @@ UNKNOWN = "-"
 @options.as_json
 @pass_context
 def health(context: Context, watch: bool, history: float | None, no_check: bool, as_json: bool) -> None:
-    """Check the queues now. Exit status: 0 healthy, 1 degraded, 2 unhealthy."""
+    """Check the queues now. Exit status: 0 healthy, 1 degraded, 2 unhealthy. `status` is the same command."""
     if history is not None:
         if watch or no_check:
             raise click.UsageError("--history shows past checks and cannot be combined with --watch or --no-check")

@@ -11,6 +11,7 @@ from vmpooler_tasks.cli.shared.lazy import LazyModule
 from vmpooler_tasks.cli.shared.output import age, print_json, print_line, print_table
 from vmpooler_tasks.clock import system_clock
 from vmpooler_tasks.errors import InvalidInputError
+from vmpooler_tasks.jobs.deadletters.names import pools_named
 from vmpooler_tasks.jobs.purge import cycle
 from vmpooler_tasks.jobs.purge.options import PurgeOptions, validate
 from vmpooler_tasks.jobs.purge.report import PurgeReport
@@ -55,7 +56,8 @@ def purge(
     why: str | None,
     as_json: bool,
 ) -> None:
-    """Remove stale entries from the queues now."""
+    """Remove stale entries from the queues now. An alias given to --pool means all its pools."""
+    pools = tuple(dict.fromkeys(name for one in pools for name in pools_named(context.settings, one) or [one]))
     wanted = PurgeOptions(
         dry_run=dry_run, force=force, pools=pools, queues=queues, keep_entries=True, who=who_am_i(), why=why
     )

@@ -36,7 +36,8 @@ NO_FILTERS = {
     "stats": OUTPUT | {"limit"},
     "export": OUTPUT | {"limit", "format", "output"},
     "delete": CHANGES,
-    "redrive": CHANGES | {"rate", "max-failed", "enqueue", "resume", "cancel", "status", "runs"},
+    "redrive": CHANGES
+    | {"edit", "args", "kwargs", "rate", "max-failed", "enqueue", "resume", "cancel", "status", "runs"},
 }
 """Options of the commands that do not select dead letters."""
 
@@ -96,7 +97,7 @@ def test_each_command_has_the_filters_of_the_table_and_no_other(name: str) -> No
         (RedriveBody, NAMES | REDRIVE),
         (DeleteBody, NAMES | ORDER),
         (DeadLetterQuery, READ_ONLY),
-        (DeadLetterPageQuery, READ_ONLY | {"limit", "cursor"}),
+        (DeadLetterPageQuery, READ_ONLY | {"limit", "cursor", "sort", "order"}),
     ],
 )
 def test_the_task_and_the_api_have_the_filters_of_the_table_and_no_other(
