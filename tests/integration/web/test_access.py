@@ -23,6 +23,8 @@ READING = (
     "/api/v1/queue/audit",
     "/api/v1/queue/dlq",
     "/api/v1/queue/dlq/stats",
+    "/api/v1/queue/dlq/export",
+    "/api/v1/queue/schedule",
     "/api/v1/queue/redrives",
     "/api/v1/queue/purge",
     "/api/v1/queue/requests",
@@ -31,6 +33,8 @@ READING = (
 CHANGES: tuple[tuple[str, str, object], ...] = (
     ("POST", "/api/v1/queue/dlq/delete", {"every": True}),
     ("POST", "/api/v1/queue/dlq/redrive", {"every": True}),
+    ("POST", "/api/v1/queue/dlq/none/edit", {"kwargs": {}}),
+    ("POST", "/api/v1/queue/schedule/none/run", {}),
     ("POST", "/api/v1/queue/purge", {}),
     ("POST", "/api/v1/queue/redrives/none/cancel", {}),
     ("DELETE", "/api/v1/queue/dlq/none", None),
