@@ -51,26 +51,63 @@ class Site:
         """Run a command of an operator, and return its JSON."""
         return json.loads(CommandLine(self.installation.folder, self.installation.environment)(*words, "--json").out)
 
-    def health(self) -> dict[str, Any]:
-        """Check now."""
-        found: dict[str, Any] = self.command("health")
-        return found
+    def recorded(self) -> tuple[str, dict[str, dict[str, Any]]]:
+        """Return the status and the reasons that stand in Redis: nobody asks for a check."""
+        status, reasons = self.db.call("HMGET", keys.HEALTH, "status", "reasons")
+        return (status or b"").decode(), {reason["code"]: reason for reason in json.loads(reasons or b"[]")}
 
-    def reasons(self) -> dict[str, dict[str, Any]]:
-        return {reason["code"]: reason for reason in self.health()["reasons"]}
+    def follows(self, status: str, *codes: str) -> dict[str, dict[str, Any]]:
+        """Wait until health has this status and these reasons without being asked. Return the reasons."""
+
+        def is_so() -> bool:
+            found, reasons = self.recorded()
+            return found == status and set(codes) <= reasons.keys()
+
+        until(is_so, lambda: f"{status} for {codes}: {self.recorded()}", FOLLOWS_SECONDS)
+        return self.recorded()[1]
+
+    def use_template(self, template: str, *pools: str) -> None:
+        """Let the provider fail in this way from now on, or work again (`fine`)."""
+        for pool in pools:
+            self.db.call("HSET", keys.POOL_TEMPLATES, pool, template)
 
 
-@pytest.fixture
-def site(tmp_path: Path) -> Iterator[Site]:
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    folder: Path = tmp_path_factory.mktemp("facts")
     with (
-        servers.running("valkey", tmp_path / "server") as server,
-        Installation(server.url, tmp_path, configuration()) as installation,
+        servers.running("valkey", folder / "server") as server,
+        Installation(server.url, folder, configuration()) as installation,
     ):
-        packages = failing_provider.installed(tmp_path / "packages")
+        packages = failing_provider.installed(folder / "packages")
         installation.environment["PYTHONPATH"] = os.pathsep.join((packages, str(ROOT)))
         own = Site(installation)
         yield own
         own.db.close()
+
+
+def test_a_provider_that_is_down_is_unhealthy_with_its_error_and_healthy_again_after_the_repair(site: Site) -> None:
+    site.follows("healthy")
+    site.use_template("transient", "one", "two")
+    until(lambda: site.db.call("HEXISTS", keys.breaker(NAME), "open_until"), "the provider is suspended")
+    found = site.follows("unhealthy", "breaker_open", "all_pools_empty")
+    assert (found["breaker_open"]["provider"], found["breaker_open"]["error"]) == (NAME, "the line broke")
+    assert found["breaker_open"]["next_attempt_at"].endswith("Z")
+    site.use_template("fine", "one", "two")
+    until(site.is_full, "the pools are filled again")
+    site.follows("healthy")
+
+
+def test_a_pool_whose_template_is_gone_degrades_at_once_and_says_why(site: Site) -> None:
+    site.use_template("permanent", "one")
+    until(lambda: site.db.call("HEXISTS", keys.pool_breaker("one"), "open_until"), "the pool is suspended")
+    found = site.follows("degraded", "pool_broken", "empty_pool")
+    assert (found["pool_broken"]["pool"], found["pool_broken"]["error"]) == ("one", "template x does not exist")
+    assert found["empty_pool"]["pool"] == "one"
+    assert "all_pools_empty" not in found
+    site.use_template("fine", "one")
+    until(site.is_full, "the pool is filled again")
+    site.follows("healthy")
 
 
 def test_a_key_of_the_wrong_type_is_named_by_health_doctor_and_one_line_of_the_log(site: Site) -> None:
@@ -79,16 +116,16 @@ def test_a_key_of_the_wrong_type_is_named_by_health_doctor_and_one_line_of_the_l
     site.db.call("SET", keys.CLONES, "not a sorted set")
     site.worker.says("[!] [redis] vmpooler_tasks__clones is a string, not a sorted set")
     time.sleep(6)  # several inspections
-    found = site.health()
-    assert found["status"] == "unhealthy"
-    assert [(one["code"], one["key"]) for one in found["reasons"]] == [("wrong_type_key", "vmpooler_tasks__clones")]
+    found = site.follows("unhealthy", "wrong_type_key")
+    assert found["wrong_type_key"]["key"] == "vmpooler_tasks__clones"
     log = site.worker.log[log_before:]
-    assert log.count("vmpooler_tasks__clones is a string") <= 2, "the line, and that of the one dead letter"
+    assert log.count("[!] [redis] vmpooler_tasks__clones is a string") == 1
+    assert log.count("[!] [dlq] Kept dead letter") == 1
     assert "Traceback" not in log
     assert site.db.call("ZCARD", "vmpooler__dlq__tasks") == 1
     [wrong] = [one for one in site.command("doctor") if one["what"] == "keys"]
     assert (wrong["state"], wrong["found"]) == ("fail", "vmpooler_tasks__clones is a string, not a sorted set")
     site.db.call("RENAME", keys.CLONES, "of-the-wrong-type")
-    assert "wrong_type_key" not in site.reasons()
+    site.follows("healthy")
     site.db.call("SPOP", "vmpooler__ready__one")
     until(site.is_full, "clones are made again")

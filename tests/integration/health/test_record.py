@@ -131,6 +131,27 @@ def test_the_recorded_status_is_read_back(world: World) -> None:
     assert found.last_check == made.last_check
 
 
+def test_dead_letters_are_counted_when_the_status_is_read(world: World) -> None:
+    """The recorded number would be as old as the check, and another number than that of the queue itself."""
+    chosen = settings(dlq_max_entries=200)
+    run_health(world, chosen)
+    for index in range(190):
+        fail(world, f"pooler-{index}", DeadLetterQueue.CLONE)
+    found = read.read_report(world.db, chosen, world.clock)
+    assert [(one.code, one.measured, one.queue) for one in found.assessment.reasons if one.code.startswith("dlq")] == [
+        ("dlq_near_cap", 190, "clone"),
+        ("dlq_size", 190, None),
+    ]
+    assert found.as_json()["dlq_total_size"] == 190
+    assert found.metrics["queues"]["dlq"] == {"clone": {"size": 190}}
+    run_health(world, chosen)
+    world.client.delete("vmpooler__dlq__clone")
+    found = read.read_report(world.db, chosen, world.clock)
+    assert not [one for one in found.assessment.reasons if one.code.startswith("dlq")]
+    assert (found.as_json()["dlq_total_size"], found.metrics["queues"].get("dlq")) == (0, None)
+    assert recorded(world)["dlq_total_size"] == "190", "as the check counted them"
+
+
 def test_a_missing_or_old_check_is_unhealthy_whatever_its_status(world: World) -> None:
     report = read.read_report(world.db, settings(), world.clock)
     assert (report.assessment.status, report.assessment.reasons[0].code, report.last_check) == (

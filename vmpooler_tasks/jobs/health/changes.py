@@ -11,8 +11,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from vmpooler_tasks.config import Settings
+from vmpooler_tasks.jobs.health import pool_facts, work_facts
+from vmpooler_tasks.jobs.health.pool_facts import Suspended
 from vmpooler_tasks.jobs.health.read import broker_or_own, reasons_seen
-from vmpooler_tasks.model.health.assessment import ALL_EMPTY_GRACE
+from vmpooler_tasks.jobs.health.work_facts import WorkFacts
+from vmpooler_tasks.model.health.assessment import ALL_EMPTY_GRACE, StalledWork
 from vmpooler_tasks.model.names import WORK_QUEUES, Queue, readable
 from vmpooler_tasks.store import Database
 from vmpooler_tasks.store.health import record as health_record
@@ -20,18 +23,21 @@ from vmpooler_tasks.store.health import snapshot
 from vmpooler_tasks.store.health.record import HealthState, WatchedFacts
 from vmpooler_tasks.store.health.snapshot import Snapshot
 from vmpooler_tasks.store.key_types import WrongKey, find_wrong_keys, typed_keys
-from vmpooler_tasks.store.pools import breakers
 
 
 @dataclass(frozen=True, slots=True)
 class Watched:
     """What was read of the system at one moment, `now`. `wrong_keys` are of another type than they must have.
 
+    `work`: the progress of the pool workers; `stalled`: what of it stands still. `suspended`: by the circuit breaker.
     `checked`: what the check that reads this leaves for the next one.
     """
 
     found: Snapshot
     wrong_keys: Sequence[WrongKey]
+    suspended: Suspended
+    work: WorkFacts
+    stalled: Sequence[StalledWork]
     settings: Settings
     now: float
     checked: HealthState | None = None
@@ -56,7 +62,11 @@ def read_watched(db: Database, settings: Settings, now: float, broker: Database 
         is_observing=settings.config.observe_only,
     )
     wrong_keys = find_wrong_keys(db, typed_keys((), settings.providers))
-    return Watched(found, wrong_keys, settings, now)
+    suspended = pool_facts.read_suspended(db, settings, now)
+    work = work_facts.read_work(db, settings, health_record.read_state(db).work_expected_since, now)
+    stopped = pool_facts.stopped_pools(found.pools, settings, suspended)
+    stalled = list(work_facts.stalled_work(db, settings, work, stopped, now))
+    return Watched(found, wrong_keys, suspended, work, stalled, settings, now)
 
 
 def changed_facts(db: Database, settings: Settings, seen: Watched) -> list[str]:
@@ -79,11 +89,11 @@ def _reasons(seen: Watched) -> Any:
 
 
 def _suspended(seen: Watched) -> Any:
-    def is_suspended(until: float | None) -> bool:
-        return until is not None and breakers.is_suspended(until, seen.now, seen.settings.config.breaker_seconds)
+    return [sorted(one.name for one in found) for found in (seen.suspended.providers, seen.suspended.pools)]
 
-    providers = sorted(name for name, until in seen.found.suspended_until.items() if is_suspended(until))
-    return providers, sorted(name for name, pool in seen.found.pools.items() if is_suspended(pool.suspended_until))
+
+def _stalled(seen: Watched) -> Any:
+    return sorted((str(work.code), work.pool or "", work.is_everywhere) for work in seen.stalled)
 
 
 def _paused(seen: Watched) -> Any:
@@ -98,8 +108,8 @@ def _empty(seen: Watched) -> Any:
     empty = {}
     for name, pool in seen.found.pools.items():
         if pool.size(sizes.get(name)) > 0 and not pool.vms.get(Queue.READY):
-            since = empty_since.get(name, seen.now)
-            empty[name] = sum(seen.now - since >= limit for limit in limits)
+            seconds = pool_facts.empty_seconds(name, empty_since.get(name, seen.now), seen.work, seen.now)
+            empty[name] = sum(seconds >= limit for limit in limits)
     return sorted(empty.items())
 
 
@@ -115,6 +125,7 @@ def _unreadable(seen: Watched) -> Any:
 WATCHED_FACTS: Mapping[str, Callable[[Watched], Any]] = {
     "processes": _reasons,
     "suspensions": _suspended,
+    "work": _stalled,
     "pauses": _paused,
     "empty pools": _empty,
     "dead letters": _dead_letters,

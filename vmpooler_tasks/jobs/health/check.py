@@ -91,16 +91,14 @@ def _check(
     metrics = measurement.metrics
     for key in measurement.unreadable:
         _log.warning("[!] [health] Error checking '%s': it is of another type, or holds other data", on_one_line(key))
-    purge, suspended = purge_state.read(db), pool_facts.read_suspended(db, settings, now)
-    work = work_facts.read_work(db, settings, before.work_expected_since, now)
-    other_managers = _other_managers(db, settings)
-    stopped = pool_facts.stopped_pools(measurement, settings, suspended)
+    purge, suspended, other_managers = purge_state.read(db), seen.suspended, _other_managers(db, settings)
+    stopped = pool_facts.stopped_pools(measurement.pools, settings, suspended)
     state = HealthState(
         last_check=now,
         last_scheduled_check=now if is_scheduled else epoch_of(seen.found, "last_scheduled_check"),
         purge_expected=_purge_expected(settings, before, purge, now),
         empty_since=pool_facts.empty_since(measurement, before, now),
-        work_expected_since=work.expected_since,
+        work_expected_since=seen.work.expected_since,
         dlq_errors=count_error_classes(db, metrics.dead_letters),
     )
     facts = Circumstances(
@@ -114,7 +112,7 @@ def _check(
         ),
         dlq_max_entries=settings.config.dlq_max_entries,
         empty_pool_grace=settings.config.empty_pool_grace,
-        pools_in_use=pool_facts.pools_in_use(measurement, state, stopped, work, now),
+        pools_in_use=pool_facts.pools_in_use(measurement, state, stopped, seen.work, now),
         unreadable_keys=measurement.unreadable,
         wrong_keys={readable(one.key): one.mismatch for one in measurement.wrong_keys},
         purge_max_percent=settings.config.purge_max_percent,
@@ -123,7 +121,7 @@ def _check(
         breaker_failures=settings.config.breaker_failures,
         other_managers=other_managers,
         # Another manager makes these workers do nothing, which is a reason of its own.
-        stalled=() if other_managers else list(work_facts.stalled_work(db, settings, work, stopped, now)),
+        stalled=() if other_managers else seen.stalled,
         stalled_after_seconds=work_facts.stalled_after_seconds(settings),
     )
     assessment = assess(metrics, settings.config.health_thresholds, facts)

@@ -12,6 +12,7 @@ from vmpooler_tasks.model.pools.suspension import Suspension
 from vmpooler_tasks.store import Database
 from vmpooler_tasks.store.health.progress import inspections_of
 from vmpooler_tasks.store.health.record import HealthState
+from vmpooler_tasks.store.health.snapshot import PoolSnapshot
 from vmpooler_tasks.store.pools import breakers
 
 
@@ -47,10 +48,10 @@ def empty_since(found: Measurement, before: HealthState, now: float) -> dict[str
     return {pool: before.empty_since.get(pool, now) for pool in empty}
 
 
-def stopped_pools(found: Measurement, settings: Settings, suspended: Suspended) -> set[str]:
+def stopped_pools(pools: Mapping[str, PoolSnapshot], settings: Settings, suspended: Suspended) -> set[str]:
     """Return the pools that get no clones for now: the breaker suspends them or their provider, or they are paused."""
     providers = {one.name for one in suspended.providers}
-    paused = {name for name, pool in found.pools.items() if pool.pause}
+    paused = {name for name, pool in pools.items() if pool.pause}
     by_provider = {pool.name for pool in settings.pools if settings.provider_of(pool) in providers}
     return paused | by_provider | {one.name for one in suspended.pools}
 
@@ -62,16 +63,18 @@ def pools_in_use(
 
     Where these workers manage the pools, a pool counts as empty from its first inspection after they started.
     """
+    since = state.empty_since
     return {
-        name: PoolInUse(empty_seconds=_empty_seconds(name, state, work, now), is_suspended=name in stopped)
+        name: PoolInUse(
+            empty_seconds=empty_seconds(name, since[name], work, now) if name in since else None,
+            is_suspended=name in stopped,
+        )
         for name in _names_in_use(found)
     }
 
 
-def _empty_seconds(pool: str, state: HealthState, work: WorkFacts, now: float) -> float | None:
-    since = state.empty_since.get(pool)
-    if since is None:
-        return None
+def empty_seconds(pool: str, since: float, work: WorkFacts, now: float) -> float:
+    """Return for how long the pool counts as empty, if checks have seen it empty `since` then."""
     if not work.is_managed:
         return now - since
     return min(now - since, work.progress.running_seconds.get(inspections_of(pool), 0.0))

@@ -12,8 +12,15 @@ from typing import Any, TypeVar
 from vmpooler_tasks.clock import Clock
 from vmpooler_tasks.config import Settings
 from vmpooler_tasks.jobs.health.report import HealthReport
-from vmpooler_tasks.model.health.assessment import Assessment, is_stale, stale_reason, unreadable_assessment
+from vmpooler_tasks.model.health.assessment import (
+    Assessment,
+    dead_letter_reasons,
+    is_stale,
+    stale_reason,
+    unreadable_assessment,
+)
 from vmpooler_tasks.model.health.fleet_reasons import FleetFacts, fleet_reasons
+from vmpooler_tasks.model.health.metrics import with_dead_letters
 from vmpooler_tasks.model.health.overlay import overlaid
 from vmpooler_tasks.model.health.parsing import parse_metrics, parse_reasons
 from vmpooler_tasks.model.health.reasons import HealthReason
@@ -61,7 +68,7 @@ def report_of(found: StatusSnapshot, settings: Settings, now: float) -> HealthRe
     return HealthReport(
         overlaid(recorded, reasons_seen(found, settings, now)),
         fields.get("last_check"),
-        metrics,
+        with_dead_letters(metrics, found.dlq_sizes) if metrics and settings.config.dlq_enabled else metrics,
         last_scheduled_check=fields.get("last_scheduled_check"),
     )
 
@@ -69,7 +76,9 @@ def report_of(found: StatusSnapshot, settings: Settings, now: float) -> HealthRe
 def reasons_seen(
     found: StatusSnapshot, settings: Settings, now: float, checked: HealthState | None = None
 ) -> Iterator[HealthReason]:
-    """Return the reasons that this reader sees itself: a status that is not renewed, missing processes, wrong clocks.
+    """Return the reasons that this reader sees itself.
+
+    They are a status that is not renewed, missing processes, wrong clocks, and the number of dead letters.
 
     `checked`: the times of the check that runs now, instead of the recorded ones. Where health checks are switched off,
     beat requests none: the last check of any kind counts.
@@ -83,6 +92,8 @@ def reasons_seen(
         if is_stale(epoch, now, config.health_check_interval):
             yield stale_reason(epoch, now, config.health_check_interval)
             break
+    if config.dlq_enabled:
+        yield from dead_letter_reasons(found.dlq_sizes, config.health_thresholds, config.dlq_max_entries)
     yield from fleet_reasons(
         FleetFacts(
             fleet=found.fleet,

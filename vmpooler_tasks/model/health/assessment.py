@@ -8,6 +8,7 @@ from typing import Protocol
 from vmpooler_tasks.model.health.metrics import HealthMetrics
 from vmpooler_tasks.model.health.reasons import REASONS, HealthReason, ReasonCode, default_reason
 from vmpooler_tasks.model.health.status import Status
+from vmpooler_tasks.model.names import DeadLetterQueue
 from vmpooler_tasks.model.pools.suspension import Suspension
 from vmpooler_tasks.model.purge import SkippedQueue
 from vmpooler_tasks.model.timestamps import iso_utc, whole_seconds
@@ -136,9 +137,10 @@ class Assessment:
 def assess(metrics: HealthMetrics, limits: Thresholds, facts: Circumstances) -> Assessment:
     """Return the health status: that of the worst reason, healthy without any."""
     reasons = [
+        *dead_letter_reasons(metrics.dead_letters, limits, facts.dlq_max_entries),
         *_backlog_reasons(metrics, limits),
         *_empty_reasons(facts),
-        *_standstill_reasons(metrics, facts),
+        *_standstill_reasons(facts),
         *_stalled_reasons(facts),
         *_purge_reasons(facts),
         *_manager_reasons(facts),
@@ -147,9 +149,19 @@ def assess(metrics: HealthMetrics, limits: Thresholds, facts: Circumstances) -> 
     return Assessment(max((reason.severity for reason in reasons), default=Status.HEALTHY), tuple(reasons))
 
 
+def dead_letter_reasons(
+    sizes: Mapping[DeadLetterQueue, int], limits: Thresholds, max_entries: int
+) -> Iterator[HealthReason]:
+    """Return the reasons about dead letters, from the number in each queue. `max_entries`: the cap of each queue."""
+    yield from _graded(ReasonCode.DLQ_SIZE, sum(sizes.values()), limits.dlq_max_warning, limits.dlq_max_critical)
+    near_cap = NEAR_CAP * max_entries
+    for queue, size in sizes.items():
+        if size >= near_cap:
+            yield default_reason(ReasonCode.DLQ_NEAR_CAP, size, near_cap, queue=queue)
+
+
 def _backlog_reasons(metrics: HealthMetrics, limits: Thresholds) -> Iterator[HealthReason]:
     """What VMPooler's own health check assesses."""
-    yield from _graded(ReasonCode.DLQ_SIZE, metrics.dlq_total_size, limits.dlq_max_warning, limits.dlq_max_critical)
     yield from _graded(
         ReasonCode.STUCK_VMS, metrics.stuck_vm_count, limits.stuck_vm_max_warning, limits.stuck_vm_max_critical
     )
@@ -181,16 +193,12 @@ def _empty_reasons(facts: Circumstances) -> Iterator[HealthReason]:
             yield default_reason(ReasonCode.EMPTY_POOL, seconds, facts.empty_pool_grace, pool=name)
 
 
-def _standstill_reasons(metrics: HealthMetrics, facts: Circumstances) -> Iterator[HealthReason]:
+def _standstill_reasons(facts: Circumstances) -> Iterator[HealthReason]:
     for code, cycle in ((ReasonCode.PURGE_OVERDUE, facts.purge), (ReasonCode.HEALTH_OVERDUE, facts.health)):
         limit = OVERDUE_INTERVALS * cycle.interval_seconds
         overdue = cycle.overdue_seconds(facts.now)
         if cycle.enabled and overdue > limit:
             yield default_reason(code, whole_seconds(overdue), limit)
-    near_cap = NEAR_CAP * facts.dlq_max_entries
-    for queue, size in metrics.dead_letters.items():
-        if size >= near_cap:
-            yield default_reason(ReasonCode.DLQ_NEAR_CAP, size, near_cap, queue=queue)
     if facts.unreadable_keys:
         yield default_reason(ReasonCode.UNREADABLE_KEYS, len(facts.unreadable_keys), key=_some(facts.unreadable_keys))
     for key, mismatch in facts.wrong_keys.items():

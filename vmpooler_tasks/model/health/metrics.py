@@ -80,6 +80,16 @@ class HealthMetrics:
         }
 
 
+def with_dead_letters(metrics: Mapping[str, Any], sizes: Mapping[DeadLetterQueue, int]) -> dict[str, Any]:
+    """Return the nested metrics of a record with these numbers of dead letters instead of its own."""
+    queues, errors = metrics.get("queues", {}), metrics.get("errors", {})
+    pools = {name: queue for name, queue in queues.items() if name != "dlq" or "completed" in queue}
+    dead_letters = {str(queue): {"size": size} for queue, size in sizes.items() if size}
+    if dead_letters:
+        pools["dlq"] = {**pools.get("dlq", {}), **dead_letters}
+    return {**metrics, "queues": pools, "errors": {**errors, "dlq_total_size": sum(sizes.values())}}
+
+
 def _nested_pool(pool: PoolMetrics) -> dict[str, Any]:
     pending, ready = pool.pending, pool.ready
     return {

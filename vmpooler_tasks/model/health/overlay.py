@@ -9,6 +9,8 @@ from vmpooler_tasks.model.health.status import Status
 SEEN_BY_READERS = frozenset(
     {
         ReasonCode.STALE,
+        ReasonCode.DLQ_SIZE,
+        ReasonCode.DLQ_NEAR_CAP,
         ReasonCode.NO_WORKER,
         ReasonCode.NO_BEAT,
         ReasonCode.NOTHING_CHECKED,

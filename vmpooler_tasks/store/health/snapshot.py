@@ -4,7 +4,7 @@ A key of another type than expected, or one that may not be read, counts as miss
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from vmpooler_tasks.errors import VmpoolerTasksError
@@ -61,13 +61,15 @@ class StatusSnapshot:
     """The recorded health status, and what its reader needs to judge it.
 
     `health` is the health status as it stands, None if it is no hash. `messages` is None where the broker is no Redis,
-    or does not answer. `registered_pools` counts the pools that VMPooler registered.
+    or does not answer. `registered_pools` counts the pools that VMPooler registered. `dlq_sizes` lacks a queue whose
+    key is of another type.
     """
 
     health: Mapping[str, str] | None
     fleet: Fleet
     messages: Messages | None
     registered_pools: int
+    dlq_sizes: Mapping[DeadLetterQueue, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,7 +84,6 @@ class Snapshot(StatusSnapshot):
 
     open_requests: int
     dlq_errors: Mapping[str, Mapping[str, int]]
-    dlq_sizes: Mapping[DeadLetterQueue, int]
     counters: Mapping[str, float]
     purge_started: float | None
     purge_finished: float | None
@@ -169,6 +170,8 @@ def _add_status(reads: Reads, status: bytes) -> None:
     reads.add("pools", "SMEMBERS", keys.POOLS)
     reads.add("heartbeats", "HGETALL", keys.HEARTBEATS)
     reads.add("time", "TIME")
+    for queue in DeadLetterQueue:
+        reads.add(queue, "ZCARD", keys.dead_letters(queue))
 
 
 def _status(replies: Replies) -> dict[str, Any]:
@@ -178,6 +181,7 @@ def _status(replies: Replies) -> dict[str, Any]:
         if "heartbeats" in replies
         else Fleet(is_known=False),
         "registered_pools": len(replies.get("pools", ())),
+        "dlq_sizes": {queue: replies.get(queue) for queue in DeadLetterQueue if queue in replies},
     }
 
 
@@ -189,8 +193,6 @@ def _add_records(reads: Reads) -> None:
     reads.add("schedule", "HGETALL", keys.SCHEDULE)
     for key in OPEN_REQUESTS:
         reads.add(key, "ZCARD", key)
-    for queue in DeadLetterQueue:
-        reads.add(queue, "ZCARD", keys.dead_letters(queue))
 
 
 def _pool_reads(pools: Sequence[str]) -> Reads:
@@ -235,7 +237,6 @@ def _snapshot(
         messages=messages,
         open_requests=sum(replies.get(key, 0) for key in OPEN_REQUESTS),
         dlq_errors=read_errors(_text(replies.get("dlq_errors")) or "{}"),
-        dlq_sizes={queue: replies.get(queue) for queue in DeadLetterQueue if queue in replies},
         counters=_numbers(replies.get("counters", {})),
         purge_started=_number(started),
         purge_finished=_number(finished),
