@@ -114,7 +114,7 @@ function purge({ purge: last, features }) {
   const isRunning = last.started !== null && (last.finished === null || last.finished < last.started);
   const lines = [];
   if (!features.purge) lines.push("Switched off (purge_enabled: false).");
-  else if (features.purge_dry_run) lines.push("Dry run: it changes nothing (purge_dry_run: true).");
+  else if (features.purge_dry_run) lines.push("Dry run: it changes nothing (purge_dry_run or observe_only).");
   if (last.failure) lines.push(`The last purge failed: ${last.failure}`);
   const isOff = !features.purge || features.purge_dry_run;
   return {

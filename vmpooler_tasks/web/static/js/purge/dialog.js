@@ -48,7 +48,7 @@ export function openPurgeDialog(plan, filter, features, onDone) {
       class: "muted",
       text: "VMs in use are not changed. Entries that became too old after the plan are purged as well.",
     }),
-    features.purge_dry_run ? notice("warn", "purge_dry_run is set: this purge changes nothing.") : "",
+    features.purge_dry_run ? notice("warn", "purge_dry_run or observe_only is on: this purge changes nothing.") : "",
     field("Force", force, features.purge ? FORCE_HINT : FORCE_HINT_WHEN_OFF),
     why.node,
   );

@@ -107,7 +107,7 @@ export class PurgeSection {
     const text = !purge
       ? "Purge is switched off (purge_enabled: false). No purge runs on its own. From here it runs only with Force."
       : isDryRun
-        ? "The configuration says dry run (purge_dry_run: true). No purge changes anything, also not from here."
+        ? "The configuration says dry run (purge_dry_run or observe_only). No purge changes anything, also not from here."
         : "";
     if (this.switches.dataset.text === text) return;
     this.switches.dataset.text = text;
@@ -163,7 +163,7 @@ export class PurgeSection {
 /** @param {PurgeReport} report */
 function resultText(report) {
   if (report.skipped) return `Nothing was done: ${report.skipped}.`;
-  if (report.dry_run) return `${entriesText(report)} found. Nothing was changed, because purge_dry_run is set.`;
+  if (report.dry_run) return `${entriesText(report)} found. Nothing was changed: purge_dry_run or observe_only is on.`;
   return `${entriesText(report)} purged in ${report.duration_seconds.toFixed(2)} s.`;
 }
 
