@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from tests.support.commands import CommandLine
+from tests.support.fleet import record_processes
 from tests.support.processes import configuration
 from tests.support.world import POOL, World
 from vmpooler_tasks.model.names import Queue
@@ -23,7 +24,8 @@ def managed(**options: Any) -> str:
 
 
 @pytest.fixture
-def pools(run: CommandLine) -> CommandLine:
+def pools(run: CommandLine, world: World) -> CommandLine:
+    record_processes(world.db)
     run.environment["VMPOOLER_CONFIG"] = managed()
     return run
 

@@ -4,6 +4,7 @@ import logging
 
 import pytest
 
+from tests.support.fleet import record_processes
 from tests.support.pool_world import PoolWorld, pool
 from tests.support.world import POOL
 from vmpooler_tasks.errors import InvalidInputError, ManagerOffError, PermanentProviderError, TransientProviderError
@@ -25,6 +26,7 @@ RESET = TransientProviderError("the connection was reset")
 @pytest.fixture
 def world(db: Database) -> PoolWorld:
     pools = [pool(size=3, alias=("linux", "centos")), pool(OTHER, size=1, alias=("linux",))]
+    record_processes(db)
     return PoolWorld(db, pools=pools, config={"breaker_failures": 3, "task_limit": 100})
 
 
@@ -79,7 +81,7 @@ def test_pause_and_drain_take_back_what_no_worker_has_started(world: PoolWorld, 
     assert len(world.clones()) == 3
     report = control.pause(POOL)
     assert (report.taken_back, world.slots(), world.names_in(Queue.PENDING)) == (3, 0, set())
-    assert report.text.endswith("go on; 3 clones that no worker had started are taken back")
+    assert report.text.endswith("go on. Clones taken back before they started: 3")
     control.resume(POOL)
     assert len(world.clones()) == 3
     report = control.drain(POOL)
@@ -92,7 +94,7 @@ def test_drain_moves_pending_and_ready_vms_at_once(world: PoolWorld, control: Po
     world.running_vm("pooler-running")
     control.pause(POOL)
     report = control.drain(POOL)
-    text = "draining: 2 pending and ready VMs moved to completed, 1 running VMs stay"
+    text = "draining: 2 pending and ready VMs moved to completed. Still running: 1"
     assert (report.changed, report.moved, report.text) == (True, 2, text)
     assert world.names_in(Queue.COMPLETED) == {"pooler-ready", "pooler-pending"}
     assert (control.drain(POOL).changed, control.drain(POOL).moved) == (False, 0)
@@ -187,9 +189,16 @@ def test_retry_lifts_no_pause_and_says_what_hinders(world: PoolWorld, control: P
     paused = pauses.read_paused(world.db)[POOL].text(POOL)
     assert report.hindered_by[:2] == (
         f"{paused} (`vmpooler-tasks pools resume {POOL}` ends that)",
-        "another pool manager is at work on this Redis: these workers do nothing until it stops",
+        "another pool manager is at work on this Redis: these workers do nothing",
     )
     assert world.clones() == []
+
+
+def test_retry_says_which_process_is_missing(world: PoolWorld, control: PoolControl) -> None:
+    world.client.delete(keys.HEARTBEATS, keys.HEARTBEAT_TIMES)
+    missing = ("no beat is alive", "no worker takes vmpooler.check and vmpooler.clone")
+    assert control.retry_pool(POOL).hindered_by == missing
+    assert control.retry_provider("scripted").hindered_by == missing
 
 
 def test_retry_of_a_pool_names_its_suspended_provider(world: PoolWorld, control: PoolControl) -> None:

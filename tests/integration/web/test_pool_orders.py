@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
+from tests.support.fleet import record_processes
 from tests.support.servers import TestServer
 from tests.support.web import OPERATOR, READER, serving, web_settings
 from tests.support.world import NOW, POOL, World
@@ -17,6 +18,7 @@ POOL_PATH = f"/api/v1/queue/pools/{POOL}"
 @pytest.fixture
 def manager(valkey: TestServer, web_world: World) -> Iterator[httpx.Client]:
     """An operator of a web process whose workers are the pool manager."""
+    record_processes(web_world.db)
     chosen = web_settings(valkey.url, manage_pools=True)
     with (
         serving(valkey.url, chosen, web_world.clock) as address,

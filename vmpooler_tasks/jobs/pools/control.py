@@ -12,12 +12,14 @@ from vmpooler_tasks.clock import Clock
 from vmpooler_tasks.config import Pool, Settings
 from vmpooler_tasks.errors import InvalidInputError, ManagerOffError
 from vmpooler_tasks.jobs.deadletters.names import pools_named, suggestion
+from vmpooler_tasks.jobs.pools.overview import obstacles
 from vmpooler_tasks.model.names import Queue, on_one_line
 from vmpooler_tasks.model.pools.pause import Pause, PauseState, PoolAction
 from vmpooler_tasks.model.pools.results import TrialResult
 from vmpooler_tasks.model.pools.sizes import size_in_effect
 from vmpooler_tasks.model.timestamps import iso_utc
 from vmpooler_tasks.store import Database, keys
+from vmpooler_tasks.store.fleet import heartbeats
 from vmpooler_tasks.store.pools import breakers, clones, other_manager, overrides, pauses
 from vmpooler_tasks.store.vmpooler import queues
 
@@ -117,7 +119,7 @@ class PoolControl:
         moved = sum(len(pauses.drain(self._db, pool, queue)) for queue in (Queue.PENDING, Queue.READY))
         running = queues.size(self._db, Queue.RUNNING, pool)
         already = f" already, {_by(before)}" if before and before.state is PauseState.DRAINING else ""
-        text = f"draining{already}: {moved} pending and ready VMs moved to completed, {running} running VMs stay"
+        text = f"draining{already}: {moved} pending and ready VMs moved to completed. Still running: {running}"
         report = OrderReport(
             action=PoolAction.DRAIN,
             pool=pool,
@@ -196,7 +198,7 @@ class PoolControl:
             return
         if pause := pauses.read_paused(self._db).get(name):
             yield f"{pause.text(name)} (`vmpooler-tasks pools resume {name}` ends that)"
-        yield from self._other_manager()
+        yield from self._obstacles()
         provider = self._settings.provider_of(pool)
         for one in breakers.suspended_providers(self._db, [provider]):
             if one.suspended_until > self._clock():
@@ -206,15 +208,14 @@ class PoolControl:
             yield "its size is 0"
 
     def _hindrances_of_provider(self, name: str) -> Iterator[str]:
-        yield from self._other_manager()
+        yield from self._obstacles()
         paused = pauses.read_paused(self._db)
         users = [pool.name for pool in self._settings.pools if self._settings.provider_of(pool) == name]
         if users and all(pool in paused for pool in users):
             yield f"all its pools are paused: {', '.join(users)}"
 
-    def _other_manager(self) -> Iterator[str]:
-        if other_manager.recent_sightings(self._db):
-            yield "another pool manager is at work on this Redis: these workers do nothing until it stops"
+    def _obstacles(self) -> Iterator[str]:
+        yield from obstacles(heartbeats.read_fleet(self._db), other_manager.recent_sightings(self._db))
 
     def _size_of(self, pool: Pool) -> int:
         return size_in_effect(pool.size, overrides.read_orders(self._db, pool.name).size)
@@ -228,7 +229,7 @@ _TRIAL_TEXTS = {
 
 
 def _taken_text(count: int) -> str:
-    return f"; {count} clones that no worker had started are taken back" if count else ""
+    return f". Clones taken back before they started: {count}" if count else ""
 
 
 def _by(pause: Pause | None) -> str:

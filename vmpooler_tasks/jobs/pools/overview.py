@@ -6,6 +6,7 @@ from typing import Any
 
 from vmpooler_tasks.config import Settings
 from vmpooler_tasks.errors import InvalidInputError
+from vmpooler_tasks.model.fleet import Fleet
 from vmpooler_tasks.model.names import WORK_QUEUES, Queue
 from vmpooler_tasks.model.pools.lifecycle import MINUTE
 from vmpooler_tasks.model.pools.state import PoolFacts, PoolStateName, state_of
@@ -155,7 +156,7 @@ class _RowReader:
             suspended_by=by,
             moved=self.progress.moved.get(name) if is_ours else None,
             last_error=last_error,
-            obstacles=self._obstacles() if is_ours else (),
+            obstacles=obstacles(self.found.fleet, self.progress.sightings) if is_ours else (),
             waits_for=f"no slot is free: task_limit ({config.task_limit}) is reached" if slots_are_used else "",
             clone_seconds=MINUTE * ((pool and pool.timeout) or config.timeout),
         )
@@ -170,15 +171,15 @@ class _RowReader:
         lasting = [(until, by) for until, by in both if until is not None and is_suspended(until, self.now, seconds)]
         return max(lasting, default=(None, ""))
 
-    def _obstacles(self) -> tuple[str, ...]:
-        """Return what keeps clones from starting in any pool."""
-        fleet = self.found.fleet
-        missing = [queue for queue in (CHECK_QUEUE, CLONE_QUEUE) if fleet.is_queue_missing(queue)]
-        return (
-            *(["another pool manager is at work on this Redis"] if self.progress.sightings else []),
-            *(["no beat is alive"] if fleet.is_beat_missing() else []),
-            *([f"no worker takes {' and '.join(missing)}"] if missing else []),
-        )
+
+def obstacles(fleet: Fleet, sightings: int) -> tuple[str, ...]:
+    """Return what keeps clones from starting in any pool; `sightings` are those of another pool manager."""
+    missing = [queue for queue in (CHECK_QUEUE, CLONE_QUEUE) if fleet.is_queue_missing(queue)]
+    return (
+        *(["another pool manager is at work on this Redis: these workers do nothing"] if sightings else []),
+        *(["no beat is alive"] if fleet.is_beat_missing() else []),
+        *([f"no worker takes {' and '.join(missing)}"] if missing else []),
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
