@@ -34,8 +34,8 @@ def is_terminal() -> bool:
 def wrap(text: str, columns: int | None, *, hang: int = 0, break_words: bool = False) -> Iterator[str]:
     """Yield the text in lines of at most this width, broken between words. Further lines are indented, by `hang`.
 
-    A word that is longer than a line stays whole on a line of its own, so that it can be copied; `break_words` breaks
-    it instead.
+    A command in backticks counts as one word if it fits on a line. A word that is longer than a line stays whole on a
+    line of its own, so that it can be copied; `break_words` breaks it instead.
     """
     if columns is None or width(text) <= columns:
         yield text
@@ -44,7 +44,7 @@ def wrap(text: str, columns: int | None, *, hang: int = 0, break_words: bool = F
     indent = " " * min(len(text) - len(body), columns // 2)
     further = " " * min(hang, columns // 2) if hang else indent + CONTINUATION
     line, is_empty = indent, True
-    for word in body.split(" "):
+    for word in _words(body, columns - len(further)):
         if not is_empty and width(line) + 1 + width(word) > columns:
             yield line.rstrip()
             line, is_empty = further, True
@@ -58,6 +58,19 @@ def wrap(text: str, columns: int | None, *, hang: int = 0, break_words: bool = F
         line += left if is_empty else f" {left}"
         is_empty = False
     yield line.rstrip()
+
+
+def _words(text: str, columns: int) -> Iterator[str]:
+    """Yield the words of the text. What stands in backticks is one word if it is not wider than the line."""
+    held, is_open = list[str](), False
+    for word in text.split(" "):
+        held.append(word)
+        is_open ^= word.count("`") % 2 == 1
+        if not is_open:
+            joined = " ".join(held)
+            yield from [joined] if width(joined) <= columns else held
+            held = []
+    yield from held
 
 
 def cut(text: str, columns: int) -> str:
