@@ -225,13 +225,16 @@ def configuration(**options: Any) -> str:
 
 
 @contextmanager
-def zoo(folder: Path, *, page: bool = False, **options: Any) -> Iterator[Zoo]:
+def zoo(
+    folder: Path, environment: Mapping[str, str] | None = None, *, page: bool = False, **options: Any
+) -> Iterator[Zoo]:
     """Start everything, and wait until it is healthy. With `page` a browser shows the dashboard all the time."""
     with (
         running("valkey", folder / "server", ["--appendonly", "yes"]) as server,
         Installation(server.url, folder, configuration(**options)) as own,
         _page() if page else nullcontext() as shown,
     ):
+        own.environment |= environment or {}
         made = Zoo(server, own, folder, shown)
         for name in made.lines:
             made.start(name)
