@@ -13,6 +13,7 @@ from tests.support.commands import CommandLine, dead_letter
 from tests.support.world import POOL, World
 from vmpooler_tasks.model.names import Queue
 from vmpooler_tasks.store import keys
+from vmpooler_tasks.store.fleet import audit
 
 HOUR = 3600.0
 
@@ -256,3 +257,33 @@ def test_people_see_the_audit_as_a_table(run: CommandLine, world: World) -> None
     assert "delete" in row
     assert "known" in row
     assert row.endswith("queue=clone")
+
+
+def test_the_audit_is_filtered(run: CommandLine, world: World) -> None:
+    for who, action in (("anna@host", "delete"), ("beat", "purge"), ("anna@host", "purge")):
+        audit.record(world.db, {"who": who, "action": action})
+    found = run.json("audit", "--who", "ANNA", "--action", "purge")
+    assert [(one["who"], one["action"]) for one in found] == [("anna@host", "purge")]
+    assert len(run.json("audit", "--since", "1h")) == 3
+    assert run.json("audit", "--since", "2999-01-01T00:00:00Z") == []
+
+
+def test_a_dead_letter_shows_its_attempts(run: CommandLine, world: World) -> None:
+    first = {"id": "0", "vm": "v0", "failed_at": "2024-01-15T10:30:00Z", "error_class": "E", "error_message": "no"}
+    redriven = {"redriven_at": "2024-01-15T11:30:00Z", "who": "anna@host", "run": "run-1"}
+    dead_letter(world, "clone", 5, id="a" * 16, vm="v1", attempts=[{**first, **redriven}], redrives=2)
+    shown = run("dlq", "show", "a" * 16).out
+    assert "attempts:      1 older, not kept\n" in shown
+    assert "2024-01-15T10:30:00Z  v0  E: no\n" in shown
+    assert "run again 2024-01-15T11:30:00Z by anna@host in run run-1\n" in shown
+    [entry] = run.json("dlq", "show", "a" * 16)
+    assert [one["vm"] for one in entry["attempts"]] == ["v0", "v1"]
+
+
+def test_automatic_purges_that_found_nothing_are_one_row(run: CommandLine, world: World) -> None:
+    for count in (0, 0, 1, 0, 0, 0):
+        audit.record(world.db, {"who": "beat", "action": "purge", "count": count})
+    rows = run("audit").out.splitlines()[2:]
+    assert ["3 automatic purges" in rows[0], rows[1].split()[-1], "2 automatic purges" in rows[2]] == [True, "1", True]
+    assert len(rows) == 3
+    assert len(run.json("audit")) == 6

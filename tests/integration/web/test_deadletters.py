@@ -173,6 +173,10 @@ def test_a_redrive_is_previewed_and_then_waits_for_a_worker(web: httpx.Client, w
     runs = "/api/v1/queue/redrives"
     assert web.get(f"{runs}/{run['run']}").json() == run
     assert web.get(runs).json()["runs"] == [run]
+    assert web.get(runs, params={"who": "OLGA", "state": "running", "since": NOW}).json()["runs"] == [run]
+    for other in ({"who": "anna"}, {"state": "done"}, {"since": NOW + 1}):
+        assert web.get(runs, params=other).json()["runs"] == []
+    assert web.get(runs, params={"state": "walking"}).status_code == 422
     assert web.post(f"{runs}/{run['run']}/cancel").json() == {"cancelled": True}
     assert web.get(f"{runs}/{run['run']}").json()["state"] == "cancelled"
     assert web.post(f"{runs}/{run['run']}/cancel").json() == {"cancelled": False}

@@ -3,7 +3,7 @@
 from http import HTTPStatus
 from typing import Annotated, Any
 
-from fastapi import APIRouter, HTTPException, Path, Response
+from fastapi import APIRouter, HTTPException, Path, Query, Response
 
 from vmpooler_tasks.errors import InvalidInputError, StoreUnavailableError
 from vmpooler_tasks.jobs.deadletters import query
@@ -11,13 +11,13 @@ from vmpooler_tasks.jobs.redrive import edit
 from vmpooler_tasks.jobs.redrive import run as job
 from vmpooler_tasks.jobs.redrive.edit import Arguments, Edit, arguments_of, why_not_editable
 from vmpooler_tasks.jobs.redrive.preview import preview
-from vmpooler_tasks.model.redrive import RedriveOutcome, RunOptions
+from vmpooler_tasks.model.redrive import RedriveOutcome, RunOptions, RunState
 from vmpooler_tasks.store.redrive import runs
 from vmpooler_tasks.store.redrive.runs import Run
 from vmpooler_tasks.tasks.enqueue import enqueue_redrive, redrive_broker
 from vmpooler_tasks.tasks.registry import OWN
 from vmpooler_tasks.web.api.deadletters import DeadLetterId, audited, find_dead_letter
-from vmpooler_tasks.web.api.parameters import EditBody, RedriveBody
+from vmpooler_tasks.web.api.parameters import EditBody, Epoch, RedriveBody, SearchText
 from vmpooler_tasks.web.api.responses import (
     CHANGING,
     READING,
@@ -116,8 +116,22 @@ def run_edited(
 
 
 @router.get("/redrives", summary="The runs of the last week, newest first", responses=READING)
-def show_all(site: Here, _: Reader) -> RunListResponse:
-    return RunListResponse(runs=[_response(run) for run in runs.newest_first(site.db)])
+def show_all(
+    site: Here,
+    _: Reader,
+    who: Annotated[SearchText, Query(description="part of a name")] = "",
+    state: Annotated[RunState | None, Query()] = None,
+    since: Annotated[Epoch | None, Query(description="only those that started since then")] = None,
+) -> RunListResponse:
+    return RunListResponse(
+        runs=[
+            _response(run)
+            for run in runs.newest_first(site.db)
+            if who.casefold() in run.who.casefold()
+            and state in (None, run.state)
+            and (since is None or run.started >= since)
+        ]
+    )
 
 
 @router.get("/redrives/{run}", summary="The progress of a run", responses={**READING, **problems(404)})
