@@ -102,7 +102,18 @@ def _observing_lines(settings: Settings) -> Iterator[str]:
     yield f"A purge    {'is a dry run: it reports, and removes nothing' if settings.config.purge_enabled else 'is off'}"
     yield "It makes, moves and destroys no VM. It registers no pool and does not write"
     yield "vmpooler__config. It refuses to redrive, to delete and to request."
+    if targets := list(_targets(settings)):
+        yield f"It sends   as your configuration says: {', '.join(targets)}"
     yield "docs/beside-vmpooler.md: every key, and how to remove each trace."
+
+
+def _targets(settings: Settings) -> Iterator[str]:
+    """Yield what leaves these processes: metrics and notifications."""
+    for name, server in (("StatsD", settings.statsd.server), ("Graphite", settings.graphite.server)):
+        if server:
+            yield f"metrics to {name} on {server}"
+    if settings.notify.targets:
+        yield f"notifications to {', '.join(target.name for target in settings.notify.targets)}"
 
 
 def _changing_lines(settings: Settings) -> Iterator[str]:

@@ -89,7 +89,7 @@ def _confirm(settings: Settings, address: str, confirm: Confirm) -> None:
 
 def _supervise(settings: Settings, url: str, folder: Path, watcher: Watcher, *, is_private: bool) -> int:
     pages = _choose_pages(settings)
-    addresses = _addresses(settings, folder, pages)
+    addresses = _addresses(settings, folder, pages, is_private=is_private)
     parts = list(_list_parts(settings, url, pages))
     log = Log([part.name for part in parts], LOG_FILE)
     with files_for_terminals(folder, _exports(settings, url if is_private else None, pages), addresses):
@@ -122,15 +122,18 @@ def _exports(settings: Settings, url: str | None, pages: PageAccess) -> dict[str
     }
 
 
-def _addresses(settings: Settings, folder: Path, pages: PageAccess) -> str:
+def _addresses(settings: Settings, folder: Path, pages: PageAccess, *, is_private: bool) -> str:
     login = f"user {USER}, password {pages.password}"
+    source = f". {folder / ENVIRONMENT_FILE};"
+    # REDIS_URL is in the file only if the server is ours: another one's may hold a password.
+    command = "vmpooler-tasks health" if is_private else "REDIS_URL=… vmpooler-tasks health"
     lines = (
         f"Redis:   {settings.redis.address}",
         f"Web:     {pages.web}  {'' if settings.web.users else login}".rstrip(),
         f"Flower:  {pages.flower}  {login}",
         f"Log:     {LOG_FILE} has these lines in full",
-        f"Try:     . {folder / ENVIRONMENT_FILE}; vmpooler-tasks health   (in another terminal)",
-        f"Again:   . {folder / ENVIRONMENT_FILE}; vmpooler-tasks run --show   shows these lines",
+        f"Try:     {source} {command}   (in another terminal)",
+        f"Again:   {source} vmpooler-tasks run --show   shows these lines",
         "Ctrl-C stops everything.",
     )
     return "".join(f"{line}\n" for line in lines)

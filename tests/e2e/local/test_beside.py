@@ -38,6 +38,8 @@ CONFIGURATION = """
   dlq_enabled: true
   dlq_ttl: 1
   health_check_enabled: true
+:statsd:
+  server: 127.0.0.1
 :pools:
   - name: centos-7-x86_64
     size: 3
@@ -147,6 +149,8 @@ def test_your_own_configuration_counts_and_still_only_observes(
     (clean_copy(tmp_path) / "vmpooler.yaml").write_text(CONFIGURATION, encoding="utf-8")
     with started(tmp_path, MAKE_YES, REDIS_URL=valkey.url) as run:
         assert "Pools:   those of vmpooler.yaml: centos-7-x86_64\n" in run.log
+        assert "It sends   as your configuration says: metrics to StatsD on 127.0.0.1\n" in run.log
+        assert "REDIS_URL=… vmpooler-tasks health   (in another terminal)\n" in run.log
         run.says("[*] [purge][dry-run] Completed purge cycle in ")
     assert_unchanged(before, production)
 
