@@ -136,6 +136,7 @@ def test_retry_lets_one_clone_try_a_suspended_pool(world: PoolWorld, control: Po
     report = control.retry_pool(POOL)
     text = "one clone tries it now. If it succeeds, the suspension ends"
     assert (report.changed, report.text, report.hindered_by) == (True, text, ())
+    assert (control.retry_pool(POOL).changed, len(trail(world))) == (False, 1), "it is due already"
     [trial] = world.clones()
     assert world.deliver(Work(Step.CLONE, trial, POOL)) == "ready"
     assert len(world.clones()) == 2

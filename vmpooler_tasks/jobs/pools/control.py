@@ -223,6 +223,7 @@ class PoolControl:
 
 _TRIAL_TEXTS = {
     TrialResult.TRIAL: "one clone tries it now. If it succeeds, the suspension ends",
+    TrialResult.TRIAL_DUE: "one clone tries it already: its next attempt is due",
     TrialResult.TRIAL_RUNNING: "a clone that tries it is running already",
     TrialResult.NOT_SUSPENDED: "not suspended: there is nothing to try",
 }

@@ -30,6 +30,9 @@ class TrialResult(StrEnum):
     TRIAL = "trial"
     """One clone may start now."""
 
+    TRIAL_DUE = "trial_due"
+    """One clone may start already: the time of the suspension is over."""
+
     TRIAL_RUNNING = "trial_running"
     """A clone that tries it is running already."""
 
