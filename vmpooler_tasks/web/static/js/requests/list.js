@@ -105,6 +105,7 @@ function update(node, request) {
   setText(part(node, ".progress"), request.status === "filling" ? `${progressOf(request)} delivered` : "");
   setTime(timeIn(node), request.since, "age");
   const texts = explain(request);
+  part(node, ".why").dataset.label = isOpen(request) ? "Waits for" : "Reason";
   reconcile(part(node, ".why ul"), texts.length ? texts : ["–"], String, (text) => el("li", { text }));
   const cancel = node.querySelector(".act button");
   if (cancel instanceof HTMLElement) show(cancel, isOpen(request));
