@@ -170,7 +170,7 @@ test("a running task names its VM, pool and request", () => {
 test("waiting tasks are summed, the longest queue first", () => {
   const { value, lines } = tile({}, "Waiting tasks");
   assert.equal(value, "7");
-  assert.deepEqual(lines, ["check: 5", "clone: 2", "taken by workers: 1"]);
+  assert.deepEqual(lines, ["check 5, clone 2", "taken by workers: 1"]);
 });
 
 test("the last purge is running, finished, failed or never ran", () => {

@@ -127,11 +127,14 @@ function purge({ purge: last, features }) {
 }
 
 /**
- * Return a line for each count that is not zero.
+ * Return one line with the counts that are not zero: a line for each would move what is below with every task.
  *
  * @param {[string, number][]} counts
  */
-const countLines = (counts) => counts.filter(([, count]) => count).map(([name, count]) => `${name}: ${number(count)}`);
+const countLines = (counts) => {
+  const words = counts.filter(([, count]) => count).map(([name, count]) => `${name} ${number(count)}`);
+  return words.length ? [words.join(", ")] : [];
+};
 
 /** @param {Counts} counts */
 export const totalOf = (counts) => Object.values(counts).reduce((sum, count) => sum + count, 0);

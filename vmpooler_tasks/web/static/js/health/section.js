@@ -157,7 +157,7 @@ function updateReason(node, reason) {
   if (remedy.dataset.text === reason.remedy) return;
   remedy.dataset.text = reason.remedy;
   remedy.replaceChildren(
-    el("span", { class: "arrow", "aria-hidden": "true", text: "→ " }),
+    el("span", { class: "lead", "aria-hidden": "true", text: "→ " }),
     ...withCommands(reason.remedy),
   );
 }

@@ -98,9 +98,10 @@ function updateRow(node, pool) {
  * @param {Pool} pool
  */
 function updateFill(node, { ready, pending, size }) {
-  const whole = Math.max(size, ready + pending, 1);
+  const whole = Math.max(size, ready, 1);
+  const filling = Math.min(pending, whole - ready); // more are pending where some are for requests
   part(node, ".part.ready").style.inlineSize = `${(100 * ready) / whole}%`;
-  part(node, ".part.pending").style.inlineSize = `${(100 * pending) / whole}%`;
+  part(node, ".part.pending").style.inlineSize = `${(100 * filling) / whole}%`;
   setText(part(node, ".of"), `${number(ready)} of ${number(size)}`);
 }
 
