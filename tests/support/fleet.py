@@ -5,8 +5,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from tests.support.world import World
 from vmpooler_tasks.model.fleet import HEARTBEAT_SECONDS, Heartbeat, ProcessKind
 from vmpooler_tasks.model.names import WORK_QUEUES
+from vmpooler_tasks.model.timestamps import iso_utc
 from vmpooler_tasks.store import Database, keys
 from vmpooler_tasks.store.fleet import heartbeats
 
@@ -56,3 +58,11 @@ def let_pass(db: Database, process: Heartbeat, seconds: float) -> None:
     earlier = float(seen) - seconds
     db.client.hset(keys.HEARTBEATS, process.process, b"%.6f %b" % (earlier, record))
     db.client.zadd(keys.HEARTBEAT_TIMES, {process.process: earlier})
+
+
+def let_run(world: World) -> None:
+    """Make a worker and a beat alive for an hour, and say that beat requested a check just now."""
+    record_processes(world.db)
+    for process in (worker(), beat()):
+        let_pass(world.db, process, -3600)
+    world.client.hset(keys.HEALTH, "last_scheduled_check", iso_utc(world.now))

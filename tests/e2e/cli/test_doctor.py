@@ -46,6 +46,7 @@ def test_doctor_shows_what_does_not_run_and_how_to_start_it(run: CommandLine) ->
         "broker": "ok",
         "workers": "fail",
         "beat": "fail",
+        "clocks": "ok",
         "last purge": "warn",
         "health": "fail",
         "pool manager": "ok",
@@ -58,7 +59,7 @@ def test_doctor_shows_what_does_not_run_and_how_to_start_it(run: CommandLine) ->
         "none: a restart of Redis loses everything",
         "set appendonly yes",
     )
-    assert findings["health"]["found"] == "unhealthy (never checked): stale"
+    assert findings["health"]["found"] == "unhealthy (never checked): no_beat, no_worker, stale"
     nothing_runs = "first fix workers and beat, above"
     assert (findings["last purge"]["found"], findings["last purge"]["remedy"]) == ("never", nothing_runs)
     assert findings["health"]["remedy"] == nothing_runs

@@ -7,12 +7,19 @@ import signal
 import pytest
 
 from tests.support.commands import CommandLine, dead_letter
+from tests.support.fleet import let_run
 from tests.support.processes import PATIENCE, configuration
 from tests.support.world import POOL, World
 from vmpooler_tasks.model.names import DeadLetterQueue, Queue
 from vmpooler_tasks.store import keys
 
 HOUR = 3600.0
+TIMES = ("last_check", "last_scheduled_check")
+
+
+@pytest.fixture(autouse=True)
+def _running_processes(world: World) -> None:
+    let_run(world)
 
 
 @pytest.mark.parametrize(("dead_letters", "status"), [(100, "healthy"), (101, "degraded"), (1001, "unhealthy")])
@@ -37,13 +44,14 @@ def test_health_as_json_is_the_hash_in_redis_decoded(run: CommandLine, world: Wo
     assert report.pop("duration_seconds") > 0
     assert report.keys() == stored.keys()
     assert report == {
-        name: value if name in ("status", "last_check") else json.loads(value) for name, value in stored.items()
+        name: value if name in ("status", *TIMES) else json.loads(value) for name, value in stored.items()
     }
     assert (report["stuck_vm_count"], report["orphaned_metadata_count"]) == (1, 1)
     assert run.json("health", "--no-check")["last_check"] == report["last_check"]
 
 
 def test_health_without_a_check_is_unhealthy_until_there_was_one(run: CommandLine, world: World) -> None:
+    world.client.delete(keys.HEALTH)
     report = run.json("health", "--no-check", status=2)
     assert [reason["code"] for reason in report["reasons"]] == ["stale"]
     assert world.client.exists(keys.HEALTH) == 0
