@@ -132,7 +132,8 @@ function valueOf(name, value) {
   if (!Object.hasOwn(LINKS, name)) return [text];
   const link = LINKS[name];
   if (name === "pool") return [el("a", { href: poolHash(text), text }), " ", filterLink(link, text)];
-  return [text, " ", filterLink(link, text)];
+  const history = el("a", { class: "aside", href: hashOf("requests", { request: text }), text: "its history" });
+  return [text, " ", ...(name === "request_id" ? [history, " "] : []), filterLink(link, text)];
 }
 
 /**

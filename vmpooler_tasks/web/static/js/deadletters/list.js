@@ -131,7 +131,11 @@ export class List {
       ),
       cell("Queue", { class: "short", text: deadLetter.queue }),
       cell("VM or task", { class: "what", text: what, title: vm || task }),
-      cell("Pool", { class: "where" }, pool ? el("a", { href: poolHash(pool), text: pool, title: pool }) : "–"),
+      cell(
+        "Pool",
+        { class: pool ? "where" : "where none" },
+        pool ? el("a", { href: poolHash(pool), text: pool, title: pool }) : "–",
+      ),
       cell("Request", { class: request ? "where" : "where none" }, requestLink(request)),
       cell("Error", { class: "error" }, open),
       cell("Redrives", { class: redrives ? "num" : "num zero", text: number(redrives) }),

@@ -12,7 +12,7 @@ const MAX_GROUPS = 20;
 const EFFECTS = [
   ["redriven", "will run again"],
   ["obsolete", "will be closed as obsolete: nobody needs the result any more"],
-  ["kept", "will be kept: they cannot run again in their present form"],
+  ["kept", "will stay in the list and not run again"],
 ];
 
 /**
