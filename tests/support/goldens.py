@@ -71,6 +71,7 @@ class Rule(Enum):
     DATA_TTL_DEFAULT = "README (config_yaml): without a :redis: section the real program has `data_ttl: 168`"
     METADATA_WITHOUT_POOL = "upgrading, Purge: metadata in no queue of any pool is an orphan, with or without `pool`"
     UNREADABLE_ORPHAN = "upgrading, Purge: a key of the wrong type in no queue is an orphan, and is logged and counted"
+    UNREADABLE_QUEUE = "upgrading, Purge: while a queue cannot be read no metadata is an orphan: its VM may be in there"
     ORPHANS_THAT_STAY = "upgrading, Health checks: health counts the orphans by the rules of the purge"
     FURTHER_REASONS = "upgrading, Health checks: reasons that VMPooler does not have degrade health at the least"
     POOL_NAMED_DLQ = "upgrading, Health checks: a pool with the name `dlq` is checked and counted like any other"

@@ -115,6 +115,9 @@ def _dead_letters(replay: "Replay", unreadable: list[bytes]) -> dict[str, int]:
 
 def _count_orphans(replay: "Replay") -> int:
     replay.applies(Rule.ORPHANS_THAT_STAY, HEALTH)
+    if unreadable := replay.unreadable_queues():
+        replay.applies(Rule.UNREADABLE_QUEUE, unreadable[0])
+        return 0
     return sum(1 for _ in replay.orphans(counting=True))
 
 
@@ -226,4 +229,6 @@ def _further(replay: "Replay", unreadable: list[bytes]) -> Iterator[Reason]:
         if size >= 0.9 * cap:
             yield _reason("dlq_near_cap", "degraded", size, 0.9 * cap, queue=queue)
     if unreadable:
-        yield _reason("unreadable_keys", "degraded", len(unreadable), 0)
+        names, more = [key.decode() for key in unreadable], len(unreadable) - 3
+        text = ", ".join(names[:3]) + (f" and {more} more" if more > 0 else "")
+        yield _reason("unreadable_keys", "degraded", len(unreadable), 0, key=text)

@@ -204,6 +204,14 @@ class Replay(Replayed):
             if cell.kind != "set" and key.startswith(b"vmpooler__pending__") and key not in already_told:
                 self.applies(Rule.WRONG_TYPE_STOPS_NOTHING, key)
                 self.complain(key, b"queue '%b'" % key)
+        if unreadable := self.unreadable_queues():
+            self.applies(Rule.UNREADABLE_QUEUE, unreadable[0])
+            names = b", ".join(unreadable)
+            line = b"[!] [purge] Skipped orphaned metadata: its VMs may be in a queue that cannot be read: %b"
+            self.say(unreadable[0], line % names)
+            for vm, _, _ in self.orphans():
+                self.applies(Rule.UNREADABLE_QUEUE, VM + vm)
+            return 0
         for vm, stamp, readable in list(self.orphans()):
             key, complaint = VM + vm, b"orphaned metadata '%b'" % (VM + vm)
             known = self.first_seen["orphaned", ""]
@@ -225,6 +233,11 @@ class Replay(Replayed):
                 )
         self.remember(("orphaned", ""), remembered, [])
         return found
+
+    def unreadable_queues(self) -> list[bytes]:
+        """Return the queues of the pools that are of another type, by the rules."""
+        every = [queue_key(queue, pool) for pool in self.pools for queue in QUEUES] if self.ruled else []
+        return sorted(key for key in every if self.state.get(key, Cell("set", set(), None)).kind != "set")
 
     def orphans(self, *, counting: bool = False) -> Iterator[tuple[bytes, bytes | None, bool]]:
         """(VM, its `clone`, whether its metadata can be read) of what is in no queue."""

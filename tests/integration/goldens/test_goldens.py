@@ -56,21 +56,22 @@ ALLOWED = {
     Rule.ALWAYS_A_RETRY_COUNT: 36,
     Rule.REPORTED_ONCE: 46,
     Rule.TTL_PER_DEAD_LETTER: 750,
-    Rule.ORPHAN_EXPIRES_ALREADY: 629,
+    Rule.ORPHAN_EXPIRES_ALREADY: 616,
     Rule.QUEUED_IN_ANY_POOL: 134,
     Rule.PURGED_KEEPS_DATA_TTL: 448,
     Rule.COMPLETED_SINCE_DESTROY: 505,
     Rule.AGES_FROM_FIRST_SEEN: 527,
     Rule.DRY_RUN_FOUND: 6,
-    Rule.WRONG_TYPE_STOPS_NOTHING: 119,
+    Rule.WRONG_TYPE_STOPS_NOTHING: 85,
     Rule.NOTHING_LOST: 98,
     Rule.REFUSED_CONFIGURATION: 5,
     Rule.HEALTH_FIELDS: 194,
-    Rule.RUBYS_GUESSES: 415,
+    Rule.RUBYS_GUESSES: 413,
     Rule.QUOTED_OPTION: 168,
     Rule.DATA_TTL_DEFAULT: 81,
     Rule.METADATA_WITHOUT_POOL: 112,
     Rule.UNREADABLE_ORPHAN: 2,
+    Rule.UNREADABLE_QUEUE: 25,
     Rule.ORPHANS_THAT_STAY: 194,
     Rule.FURTHER_REASONS: 58,
     Rule.POOL_NAMED_DLQ: 10,
@@ -355,8 +356,8 @@ def test_what_is_compared_what_is_allowed_and_what_is_not_here_yet_adds_up() -> 
         "clone_vm": 3,
     }
     assert tally.not_here_yet == {"metric": 3318}
-    assert tally.exact == {"keys": 54_410, "values": 277_401, "values in changed keys": 5861, "lines": 1849}
-    assert tally.changed == {"keys": 2015, "lines": 2338, "sums": 52}
+    assert tally.exact == {"keys": 54_430, "values": 277_508, "values in changed keys": 5754, "lines": 1844}
+    assert tally.changed == {"keys": 1995, "lines": 2327, "sums": 52}
     assert tally.allowed == ALLOWED
     assert set(ALLOWED) == set(Rule)
 
