@@ -181,6 +181,7 @@ def test_a_failed_task_is_run_again_with_changed_arguments(bench: Bench) -> None
         ["centso"],
     )
     assert bench.run("dlq", "redrive", one, "--kwargs", edited, "--yes").status == 1, "it is gone"
+    until(lambda: re.search(r"purge_stale_entries\[\S+\] succeeded", bench.worker.log), "the worker has run it")
 
 
 def test_an_editor_changes_the_arguments(bench: Bench) -> None:
@@ -403,6 +404,8 @@ def test_a_task_that_fails_again_and_again_counts_up_until_only_its_id_runs_it(b
         assert found["id"] != former["id"]
         assert found["task_id"] != former["task_id"]
         assert (found["redrives"], found["retry_count"], found["redrive_of"]) == (times, times, former["id"])
+        assert (len(found["attempts"]), found["attempts"][-1]["id"]) == (times, former["id"])
+        assert found["attempts"][-1]["run"] == shown["run"]
         until(partial(failed_again, bench, shown["run"]), "its run knows")
     assert bench.run.json("dlq", "redrive", "--all", "--yes")["selected"] == 0
     assert bench.run.json("dlq", "redrive", found["id"], "--yes")["redriven"] == 1
