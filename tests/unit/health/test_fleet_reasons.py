@@ -34,7 +34,7 @@ def test_a_queue_without_a_worker_is_named_with_the_command_that_starts_one() ->
         78,
     )
     what, remedy = explain(reason)
-    assert what == "no live worker takes vmpooler.clone, where 78 messages wait"
+    assert what == "no live worker takes vmpooler.clone (waiting messages: 78)"
     assert remedy == "start a worker: `celery -A vmpooler_tasks worker -Q vmpooler.clone`"
 
 

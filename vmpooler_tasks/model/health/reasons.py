@@ -184,7 +184,7 @@ REASONS: Mapping[ReasonCode, ReasonKind] = {
         severity=Status.UNHEALTHY,
     ),
     ReasonCode.NO_WORKER: ReasonKind(
-        found="no live worker takes {queue}, where {measured} messages wait{last_process}",
+        found="no live worker takes {queue} (waiting messages: {measured}){last_process}",
         remedy="start a worker: `celery -A vmpooler_tasks worker -Q {queue}`",
         severity=Status.UNHEALTHY,
         alert="VMPoolerNoWorker",
