@@ -44,10 +44,10 @@ export function openRequest(id, { onCancel, onClose }) {
 function fill(dialog, request, onCancel) {
   dialog.body.replaceChildren(fields(request), history(request.events));
   dialog.foot.replaceChildren(
-    ...(isOpen(request) && mayOperate()
-      ? [button("Cancel this request …", () => onCancel(request), { kind: "danger", class: "" })]
-      : []),
     el("a", { href: hashOf("letters", { request: request.request }), text: "Dead letters of this request" }),
+    ...(isOpen(request) && mayOperate()
+      ? [button("Cancel this request …", () => onCancel(request), { kind: "danger" })]
+      : []),
     el("span", { class: "spring" }),
     copyButton(request.request, "Copy the id"),
     copyButton(JSON.stringify(request, null, 2), "Copy as JSON"),
