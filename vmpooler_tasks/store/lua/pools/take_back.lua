@@ -1,8 +1,8 @@
+-- Shared: takes back the clone of a pending VM that no worker holds. Its slot is free, and its request waits again, without a retry
+-- being counted. If a worker died during the clone, the provider may have the VM: it goes to completed.
 -- uses: pools/lease
 -- uses: requests/status
 -- uses: requests/put_item
--- Shared: takes back the clone of a pending VM that no worker holds. Its slot is free, and its request waits again, without a retry
--- being counted. If a worker died during the clone, the provider may have the VM: it goes to completed.
 local function take_back(vm, pool, pending, completed, slots, counter, metadata, work, items, request_prefix)
   local request, alias = unpack(redis.call('HMGET', metadata, 'request_id', 'pool_alias'), 1, 2)
   if tonumber(redis.call('HGET', work, 'attempts') or 0) > 0 then
