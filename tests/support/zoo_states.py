@@ -50,6 +50,10 @@ FOLLOWING = frozenset({"empty_pool", "all_pools_empty", "inspection_stalled", "c
 """What may be shown after a while, as the work stands still."""
 
 
+INSPECTIONS = frozenset({"beat", "worker", "checks"})
+"""Without these nobody calls the provider: beat sends the tick, `worker` spreads it over the pools."""
+
+
 def _process(name: str, *codes: str, frozen: bool) -> SickState:
     return SickState(
         name=f"{name} {'frozen' if frozen else 'killed'}",
@@ -110,7 +114,7 @@ STATES = {
             status="unhealthy",
             codes=frozenset({"breaker_open"}),
             may_follow=FOLLOWING,
-            needs=frozenset({"checks", "beat"}),
+            needs=INSPECTIONS,
             breaks=frozenset({"provider"}),
         ),
         SickState(
@@ -119,7 +123,7 @@ STATES = {
             repair=lambda zoo: zoo.switch_off(zoo_provider.NO_TEMPLATE),
             status="degraded",
             codes=frozenset({"pool_broken", "empty_pool"}),
-            needs=frozenset({"checks", "clones", "beat", "provider"}),
+            needs=INSPECTIONS | {"clones", "provider"},
         ),
         SickState(
             name="key of a wrong type",
