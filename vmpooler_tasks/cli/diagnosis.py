@@ -125,8 +125,10 @@ def _clocks(settings: Settings, db: Database, earlier: Findings) -> Finding:
     wrong = [explain(reason) for reason in clock_reasons(fleet)]
     if wrong:
         return Finding(FAIL, CLOCKS, "; ".join(found for found, _ in wrong), "run NTP on all machines")
-    hosts = {process.host for process in fleet.live}
-    return Finding(OK, CLOCKS, f"the clocks of {len(hosts)} machines with workers or beats agree with that of Redis")
+    hosts = sorted({process.host for process in fleet.live})
+    if not hosts:
+        return Finding(OK, CLOCKS, "no worker or beat is alive whose clock could be compared")
+    return Finding(OK, CLOCKS, f"at most a second from the clock of Redis: {on_one_line(', '.join(hosts))}")
 
 
 def _pool_manager(settings: Settings, db: Database, earlier: Findings) -> Finding:
@@ -186,7 +188,8 @@ _STATE_OF = {Status.HEALTHY: OK, Status.DEGRADED: WARN, Status.UNHEALTHY: FAIL}
 def _last_health(settings: Settings, db: Database, earlier: Findings) -> Finding:
     if not settings.config.health_check_enabled:
         return Finding(OK, HEALTH, "health checks are switched off (health_check_enabled)")
-    report = read_report(db, settings, server.server_clock(db))
+    broker = Database(settings.broker_location) if settings.broker_url else None
+    report = read_report(db, settings, server.server_clock(db), broker)
     codes = sorted({reason.code for reason in report.assessment.reasons})
     when = f"at {report.last_check}" if report.last_check else "(never checked)"
     found = f"{report.assessment.status} {when}" + (f": {', '.join(codes)}" if codes else "")

@@ -65,9 +65,10 @@ def run(settings: Settings, confirm: Confirm, *, file: Path | None = None, folde
     with locked(folder):
         if address:
             settings = beside.settings_beside(settings, os.environ, file)
-            _confirm(settings, address, confirm)
         if settings.config.manage_pools:
             try_providers(settings)
+        if address:
+            _confirm(settings, address, confirm)
         with watching() as watcher:
             if address:
                 return _supervise(settings, address, folder, watcher, is_private=False)

@@ -21,7 +21,7 @@ FIXED = ("who",)
 
 def signature_of(app: Celery, task: str) -> inspect.Signature:
     """Return the signature of a task of ours. An application that has not loaded our tasks loads them."""
-    app.conf.imports = defaults.imports
+    app.conf.update(imports=defaults.imports)
     app.loader.import_default_modules()
     return inspect.signature(app.tasks[task].run)
 

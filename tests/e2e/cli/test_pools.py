@@ -246,7 +246,7 @@ def test_a_worker_whose_provider_cannot_be_imported_names_its_package(installati
 def test_run_without_its_provider_starts_nothing(run: CommandLine, given: bool) -> None:
     if not given:
         del run.environment["REDIS_URL"]
-    result = run("run", VMPOOLER_CONFIG=managed("vsphere"))
+    result = run("run", VMPOOLER_CONFIG=managed("vsphere"), OBSERVE_ONLY="false")
     assert (result.status, result.out) == (os.EX_CONFIG, "")
     assert MISSING.fullmatch(result.err)
 
