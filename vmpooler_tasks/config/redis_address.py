@@ -12,6 +12,7 @@ reader the parts in its own form.
 
 import difflib
 import os
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -116,7 +117,7 @@ def read_address(url: str) -> RedisAddress:
     """Return the parts of an address. Raise ValueError with its first problem, which never contains a password."""
     for problem in address_problems(url):
         raise ValueError(problem)
-    parts = urlsplit(url)
+    parts = _split(url)
     login, _, hosts = parts.netloc.rpartition("@")
     user, _, password = login.partition(":")
     options = dict(parse_qsl(parts.query))
@@ -145,7 +146,7 @@ def address_problems(url: str) -> Iterator[str]:
     if not is_address(url):
         yield f"{without_login(url)!r} is not an address; encode a password's special characters as %2F"
         return
-    parts = urlsplit(url)
+    parts = _split(url)
     if parts.fragment:
         yield "a # must be encoded as %23"
     yield from _socket_problems(parts) if scheme == "unix" else _host_problems(parts)
@@ -253,10 +254,25 @@ def _split_host(text: str, port: int) -> tuple[str, int]:
     return parts.hostname or "localhost", parts.port or port
 
 
+_PARTS = re.compile(
+    r"(?P<scheme>[^:/?#]*)://(?P<netloc>[^/?#]*)(?P<path>[^?#]*)(?:\?(?P<query>[^#]*))?(?:#(?P<fragment>.*))?"
+)
+"""The parts of a URL, by RFC 3986, appendix B."""
+
+
+def _split(url: str) -> SplitResult:
+    """Return the parts of an address. Unlike `urlsplit`, it takes several hosts of which some are in brackets."""
+    found = _PARTS.fullmatch(url)
+    if found is None:
+        raise ValueError("a line break must be encoded as %0A")
+    netloc, path, query, fragment = (found[part] or "" for part in ("netloc", "path", "query", "fragment"))
+    return SplitResult(found["scheme"].lower(), netloc, path, query, fragment)
+
+
 def is_address(url: str) -> bool:
     """Return True if its parts can be separated: a `/`, `?` or `#` in a password has to be percent-encoded."""
     try:
-        parts = urlsplit(url)
+        parts = _split(url)
         for host in parts.netloc.rpartition("@")[2].split(","):  # several Sentinels
             _ = urlsplit(f"//{host}").port
     except ValueError:
@@ -272,7 +288,7 @@ def without_login(url: str) -> str:
     if "://" not in url or not is_address(url):
         scheme, separator, rest = url.rpartition("://")
         return scheme + separator + rest.rpartition("@")[2].partition("?")[0]
-    parts = urlsplit(url)
+    parts = _split(url)
     path, query = parts.path, ""
     if database := dict(parse_qsl(parts.query)).get(DATABASE):
         path, query = (path, f"?{DATABASE}={database}") if parts.scheme == "unix" else (f"/{database}", "")

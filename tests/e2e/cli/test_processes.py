@@ -16,6 +16,7 @@ VOLATILE = re.compile(r"\d+(\.\d+)?|[0-9a-f]{12}")
 
 TYPED = {
     "audit": "audit",
+    "completion": "completion bash",
     "config check": "config check",
     "config show": "config show --json",
     "dlq delete": f"dlq delete {ID} --yes",
@@ -27,6 +28,10 @@ TYPED = {
     "doctor": "doctor --json",
     "health": "health --json",
     "pools": "pools",
+    "pools drain": f"pools drain {POOL}",
+    "pools pause": f"pools pause {POOL}",
+    "pools resume": f"pools resume {POOL}",
+    "pools retry": f"pools retry {POOL}",
     "purge": "purge --dry-run --json",
     "request": f"request {POOL} --quick",
     "request list": "request list",

@@ -111,7 +111,8 @@ def test_celery_call_and_celery_result(installation: Installation, database: Dat
 
     check = ast.literal_eval(installation.run(*CELERY, "result", installation.call(HEALTH_CHECK)))
     assert check["dlq_total_size"] == 1
-    assert health_record.read_status(database)["status"] == check["status"] == "healthy"
+    assert health_record.read_status(database)["status"] == check["status"] == "unhealthy"
+    assert "no_beat" in [reason["code"] for reason in check["reasons"]], "no beat runs here"
 
 
 def test_arguments_that_cannot_be_meant_fail_the_task_and_purge_nothing(

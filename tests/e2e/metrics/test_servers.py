@@ -4,7 +4,9 @@ import pytest
 
 from tests.support import listeners
 from tests.support.commands import CommandLine
+from tests.support.fleet import let_run
 from tests.support.processes import Installation, until
+from tests.support.world import World
 from vmpooler_tasks.model.names import DeadLetterQueue
 from vmpooler_tasks.store import Database, keys
 from vmpooler_tasks.store.health import record as health_record
@@ -55,7 +57,8 @@ def test_a_worker_whose_graphite_hangs_goes_on(installation: Installation, datab
         assert not worker.running
 
 
-def test_the_command_sends_before_it_ends(run: CommandLine) -> None:
+def test_the_command_sends_before_it_ends(run: CommandLine, world: World) -> None:
+    let_run(world)
     with listeners.statsd() as statsd, listeners.graphite() as graphite:
         servers = {
             "STATSD_SERVER": listeners.LOOPBACK,
@@ -73,14 +76,16 @@ def test_the_command_sends_before_it_ends(run: CommandLine) -> None:
 
 
 @pytest.mark.parametrize("host", [listeners.LOOPBACK, listeners.NO_SUCH_HOST])
-def test_the_command_does_not_fail_for_servers_that_are_not_there(run: CommandLine, host: str) -> None:
+def test_the_command_does_not_fail_for_servers_that_are_not_there(run: CommandLine, world: World, host: str) -> None:
+    let_run(world)
     port = str(listeners.closed())
     servers = {"STATSD_SERVER": host, "GRAPHITE_SERVER": host, "GRAPHITE_PORT": port}
     shown = run("health", **servers)
     assert (shown.status, shown.err) == (0, "")
 
 
-def test_the_command_ends_although_graphite_hangs(run: CommandLine) -> None:
+def test_the_command_ends_although_graphite_hangs(run: CommandLine, world: World) -> None:
+    let_run(world)
     with listeners.deaf() as port:
         shown = run("health", GRAPHITE_SERVER=listeners.LOOPBACK, GRAPHITE_PORT=str(port))
         assert (shown.status, shown.err) == (0, "")
