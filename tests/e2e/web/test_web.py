@@ -11,6 +11,7 @@ import httpx
 import pytest
 import trustme
 
+from tests.support.fleet import beat, keeping_alive, worker
 from tests.support.ports import free_port
 from tests.support.processes import ROOT, Installation, Process, until
 from tests.support.servers import TestServer
@@ -138,9 +139,9 @@ def test_api_is_what_its_openapi_document_says(
     """Schemathesis sends what the OpenAPI document allows, and much that it does not allow."""
     monkeypatch.setattr(identity, "FAILURES_A_MINUTE", 1_000_000)
     settings = web_settings(valkey.url)
-    health_check.run(world.db, settings, system_clock)
     login = base64.b64encode(f"olga:{PASSWORD}".encode()).decode()
-    with serving(valkey.url, settings) as address:
+    with keeping_alive(world.db, worker(), beat()), serving(valkey.url, settings) as address:
+        health_check.run(world.db, settings, system_clock)
         done = subprocess.run(
             [
                 str(Path(sys.executable).parent / "schemathesis"),
