@@ -5,7 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.support import zoo_provider
+from tests.support.processes import until
 from tests.support.zoo import POOLS, Seen, Zoo
+from vmpooler_tasks.store import keys
 
 CLOCKS = Path(__file__).parent / "zoo_clock"
 HOUR = 3600
@@ -89,6 +91,8 @@ def _break_template(zoo: Zoo) -> None:
     zoo.switch(zoo_provider.NO_TEMPLATE, pool)
     for vm in zoo.db.call("SMEMBERS", f"vmpooler__ready__{pool}"):
         zoo.db.call("SMOVE", f"vmpooler__ready__{pool}", f"vmpooler__completed__{pool}", vm)
+    breaker = keys.pool_breaker(pool)
+    until(lambda: zoo.db.call("HEXISTS", breaker, "open_until"), "the pool is suspended: this is what readers show")
 
 
 _WORKERS = {
