@@ -129,4 +129,4 @@ def _clock(facts: ServerFacts) -> Finding:
     skew = facts.clock_ahead_seconds
     if abs(skew) > MAX_SERVER_SKEW_SECONDS:
         return Finding(WARN, "clock", f"Redis is {skew:+.1f} s away from here", "run NTP on both machines")
-    return Finding(OK, "clock", f"Redis is {skew:+.2f} s away from here")
+    return Finding(OK, "clock", f"Redis is {round(skew, 2) + 0.0:+.2f} s away from here")  # + 0.0: never -0.00
