@@ -115,6 +115,11 @@ class Visit:
         return (within or self.page).get_by_role("button", name=name)
 
     @property
+    def main(self) -> Locator:
+        """Return the content. The texts for screen readers, which repeat its notices for a while, are outside."""
+        return self.page.locator("main")
+
+    @property
     def dead_letters(self) -> Locator:
         """Return the rows of the list."""
         return self.page.locator("table.dead-letters tbody tr")

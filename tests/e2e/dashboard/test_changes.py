@@ -132,7 +132,7 @@ def test_the_selected_are_deleted_and_no_others(open_dashboard: Dashboard, world
     visit.dialog.get_by_label("Why").fill("known")
     visit.button("Delete 2", visit.dialog).click()
     expect(visit.dead_letters).to_have_count(3)
-    expect(visit.page.get_by_text("2 dead letters deleted.")).to_be_visible()
+    expect(visit.main.get_by_text("2 dead letters deleted.")).to_be_visible()
     shown = visit.dead_letters.locator(".error").all_text_contents()
     assert [re.findall(r"\d+", text)[0] for text in shown] == ["4", "2", "1"]
     assert {entry["why"] for entry in run.json("audit")} == {"known"}

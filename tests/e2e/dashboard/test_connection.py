@@ -54,4 +54,4 @@ def test_a_page_that_is_opened_while_redis_is_away_comes_to_life(
     finally:
         valkey.start()
     visit.log_in()
-    expect(visit.page.get_by_text("No redrive, deletion or purge so far")).to_be_visible()
+    expect(visit.page.get_by_text("Nothing was done so far")).to_be_visible()

@@ -189,7 +189,7 @@ def test_a_purge_is_planned_and_then_done(open_dashboard: Dashboard, world: Worl
     expect(visit.dialog).to_contain_text("1 entry")
     visit.dialog.get_by_label("Why").fill("it hangs")
     visit.button("Purge 1", visit.dialog).click()
-    expect(visit.page.get_by_text("1 entry purged")).to_be_visible()
+    expect(visit.main.get_by_text("1 entry purged")).to_be_visible()
     expect(visit.page.get_by_text("Nothing would be purged now")).to_be_visible()
     assert world.members(Queue.PENDING) == {b"fine"}
     visit.page.get_by_role("link", name="Audit").click()
@@ -208,12 +208,12 @@ def test_a_purge_that_is_switched_off_says_so(dashboard: Dashboard, world: World
     expect(visit.page.get_by_text("Purge is switched off")).to_be_visible()
     visit.button("Purge …").click()
     visit.button("Purge 1", visit.dialog).click()
-    expect(visit.page.get_by_text("Nothing was done: purge is switched off")).to_be_visible()
+    expect(visit.main.get_by_text("Nothing was done: purge is switched off")).to_be_visible()
     assert world.members(Queue.PENDING) == {b"stuck"}
     visit.button("Purge …").click()
     visit.dialog.get_by_label("Force").check()
     visit.button("Purge 1", visit.dialog).click()
-    expect(visit.page.get_by_text("1 entry purged")).to_be_visible()
+    expect(visit.main.get_by_text("1 entry purged")).to_be_visible()
 
 
 def test_a_reader_sees_no_button_that_changes_anything(dashboard: Dashboard, world: World) -> None:

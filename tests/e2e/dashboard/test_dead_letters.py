@@ -136,6 +136,6 @@ def test_an_entry_of_the_schedule_runs_now(open_dashboard: Dashboard, world: Wor
     expect(rows.first.locator(".next")).to_contain_text("in 5")
     expect(rows.nth(2)).to_contain_text("off (manage_pools: false)")
     visit.button("Run now: Purge").click()
-    expect(visit.page.get_by_text("Purge: sent to the workers.")).to_be_visible()
+    expect(visit.main.get_by_text("Purge: sent to the workers.")).to_be_visible()
     assert audit.read_newest(world.db, 1)[0].fields["entry"] == "purge"
     visit.is_accessible()

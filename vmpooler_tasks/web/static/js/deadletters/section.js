@@ -5,7 +5,7 @@ import { get } from "../shared/api.js";
 import { button, inline } from "../shared/controls.js";
 import { byId, el, messageOf, notice, setText, show } from "../shared/dom.js";
 import { epochOf, plural, serverNow } from "../shared/format.js";
-import { currentPlace, goTo } from "../shared/route.js";
+import { currentPlace, goBack, goTo } from "../shared/route.js";
 import { openRedriveDialog } from "../redrive/dialog.js";
 import { openEditDialog } from "../redrive/edit_dialog.js";
 import { RedriveRuns } from "../redrive/runs.js";
@@ -351,7 +351,7 @@ export class DeadLettersSection {
   #onDetailClosed(id) {
     this.#detail = null;
     if (currentPlace().filters.letter !== id) return; // another section was opened meanwhile
-    if (history.state?.hasOpenedDetail) history.back();
+    if (history.state?.hasOpenedDetail) goBack();
     else this.#goTo(this.#filter ?? {}, { replace: true });
   }
 }

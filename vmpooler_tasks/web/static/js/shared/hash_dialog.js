@@ -1,6 +1,6 @@
 /** A dialog that the address names. Going back closes it, and closing it goes back. */
 
-import { currentPlace, goTo } from "./route.js";
+import { currentPlace, goBack, goTo } from "./route.js";
 
 /** @import { Dialog } from "./dialogs.js" */
 /** @import { Filters } from "./route.js" */
@@ -56,7 +56,7 @@ export class HashDialog {
     this.#shown = null;
     const { filters } = currentPlace();
     if (filters[this.filter] !== id) return; // another section was opened meanwhile
-    if (history.state?.hasOpenedDialog) history.back();
+    if (history.state?.hasOpenedDialog) goBack();
     else goTo(this.section, { ...filters, [this.filter]: "" }, { replace: true });
   }
 }

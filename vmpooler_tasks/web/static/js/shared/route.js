@@ -10,6 +10,11 @@
 /** @type {Set<(place: Place) => void>} */
 const listeners = new Set();
 
+/** True from `goBack` until the browser is there. */
+let isGoingBack = false;
+/** @type {(() => void) | null} where to go then */
+let goNext = null;
+
 /** Return the present place. */
 export const currentPlace = () => placeOf(location.hash);
 
@@ -58,17 +63,28 @@ export function hashOf(section, filters = {}) {
 }
 
 /**
- * Go to a section. With `replace`, the present place is dropped from the browser's history.
+ * Go to a section. With `replace`, the present place is dropped from the browser's history. While the browser goes back,
+ * this waits: the address still names the old place, and going back would undo the move.
  *
  * @param {string} section
  * @param {Record<string, string | null | undefined>} [filters]
  * @param {{replace?: boolean, state?: unknown}} [options]
  */
 export function goTo(section, filters = {}, { replace = false, state = null } = {}) {
+  if (isGoingBack) {
+    goNext = () => goTo(section, filters, { replace, state });
+    return;
+  }
   const target = hashOf(section, filters);
   if (target === location.hash) return;
   history[replace ? "replaceState" : "pushState"](state, "", target);
   notify();
+}
+
+/** Go back to the place before. The browser does this after the present script, and later if it is busy. */
+export function goBack() {
+  isGoingBack = true;
+  history.back();
 }
 
 /**
@@ -77,8 +93,16 @@ export function goTo(section, filters = {}, { replace = false, state = null } = 
  * @param {(place: Place) => void} listener
  */
 export function onMove(listener) {
-  if (listeners.size === 0) window.addEventListener("popstate", notify);
+  if (listeners.size === 0) window.addEventListener("popstate", onPopState);
   listeners.add(listener);
+}
+
+function onPopState() {
+  const next = goNext;
+  isGoingBack = false;
+  goNext = null;
+  notify();
+  next?.();
 }
 
 function notify() {
