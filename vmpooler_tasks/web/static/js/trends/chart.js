@@ -75,7 +75,7 @@ export class Chart {
     this.unit = unit;
     this.title = title;
     this.at = el("span", { class: "at" });
-    this.drawing = svg("svg", { class: "chart", role: "img", height: HEIGHT });
+    this.drawing = svg("svg", { class: "chart", role: "img", "aria-label": title, height: HEIGHT });
     this.drawing.addEventListener("pointermove", (event) => onPoint(this.#nearest(event.clientX)));
     const legend = series.map((one) => this.#legendItem(one));
     this.node = el(
