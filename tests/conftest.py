@@ -1,6 +1,7 @@
 """Servers, databases and settings for all tests."""
 
 import logging
+import signal
 from collections import defaultdict
 from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack
@@ -17,6 +18,9 @@ from vmpooler_tasks.store import Database
 from vmpooler_tasks.tasks.celery.configuration import install_transports
 
 install_transports()  # kombu remembers the first transport that `redis://` was: it shall be the one that is tested
+
+# A suite that was started in the background ignores Ctrl-C, and so would every process that a test starts.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
