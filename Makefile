@@ -18,7 +18,7 @@ PYTEST = PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest
 PARALLEL = -n $(TEST_WORKERS) --dist loadfile --no-loadscope-reorder
 
 # What is slow by nature: `make test` leaves it out, .ci/run runs each after it.
-STAGES := documents zoo chaos lifecycle api monitoring packaging benchmarks
+STAGES := documents zoo chaos lifecycle deployment api monitoring packaging benchmarks
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run test test-fast test-javascript $(STAGES) coverage lint lint-javascript bench build clean
@@ -63,6 +63,7 @@ zoo: ## Stage: make a whole system sick in every way, alone and in pairs, and re
 lifecycle: ## Stage: let all that can happen to VMs happen, in random order
 api: ## Stage: send the API what its OpenAPI document allows, and what it forbids
 monitoring: ## Stage: let a real Prometheus fire and end each alert
+deployment: ## Stage: start every line of deploy/ under its ACL, over TLS, and with Sentinels that fail over
 packaging: ## Stage: build the wheel and the program of the image, and use them
 documents: ## Stage: type each command that the documentation shows
 benchmarks: ## Stage: run `make bench` with small figures

@@ -23,7 +23,7 @@ from vmpooler_tasks.store import Database, keys
 from vmpooler_tasks.store.redis.server import facts
 from vmpooler_tasks.tasks.registry import HEALTH_CHECK, PURGE, QUEUES
 
-pytestmark = pytest.mark.slow(seconds=120)
+pytestmark = pytest.mark.stage(name="deployment")
 
 FILE = DEPLOY / "redis" / "users.acl"
 PASSWORDS = {"TASKS": "tasks-s3cr3t", "VMPOOLER": "vmpooler-s3cr3t", "MONITOR": "monitor-s3cr3t"}

@@ -19,7 +19,7 @@ from tests.support.processes import ROOT, Installation, Process, until
 from tests.support.servers import TestServer, required
 from vmpooler_tasks.tasks.observe.liveness import FILE_VARIABLE
 
-pytestmark = pytest.mark.slow(seconds=90)
+pytestmark = pytest.mark.stage(name="deployment")
 
 LINES = {line.words: line for line in command_lines()}
 """Each once: what is said in several places is the same."""

@@ -19,7 +19,7 @@ from vmpooler_tasks.model.names import DeadLetterQueue, Queue
 from vmpooler_tasks.store import Database, keys
 from vmpooler_tasks.store.health import record as health_record
 
-pytestmark = pytest.mark.slow(seconds=120)
+pytestmark = pytest.mark.stage(name="deployment")
 
 
 @pytest.fixture

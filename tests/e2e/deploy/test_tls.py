@@ -12,7 +12,7 @@ from tests.support.processes import Installation
 from tests.support.servers import TestServer
 from vmpooler_tasks.store import Database
 
-pytestmark = pytest.mark.slow(seconds=60)
+pytestmark = pytest.mark.stage(name="deployment")
 
 PASSWORD = "s3cr3t-word"
 
