@@ -70,6 +70,15 @@ def test_a_process_that_disappears_and_returns_is_checked_both_times(checked: Wo
     assert (turn(checked), status(checked)) == (1, "unhealthy")
 
 
+def test_the_check_that_ends_an_outage_reports_it_and_the_next_turn_ends_that(checked: World) -> None:
+    checked.now += 4 * settings().config.health_check_interval
+    record_processes(checked.db)
+    run_health(checked)
+    assert status(checked) == "degraded", "health_overdue"
+    assert (turn(checked), status(checked)) == (1, "healthy")
+    assert turn(checked) == 0
+
+
 def test_a_pool_that_becomes_empty_is_checked_and_again_when_that_lasts(checked: World) -> None:
     sized = settings().model_copy(update={"pools": (Pool(name=POOL, size=2),)})
     run_health(checked, sized)

@@ -13,9 +13,9 @@ from typing import Any
 from vmpooler_tasks.config import Settings
 from vmpooler_tasks.jobs.health import pool_facts, work_facts
 from vmpooler_tasks.jobs.health.pool_facts import Suspended
-from vmpooler_tasks.jobs.health.read import broker_or_own, reasons_seen
+from vmpooler_tasks.jobs.health.read import broker_or_own, epoch_of, reasons_seen
 from vmpooler_tasks.jobs.health.work_facts import WorkFacts
-from vmpooler_tasks.model.health.assessment import ALL_EMPTY_GRACE, StalledWork
+from vmpooler_tasks.model.health.assessment import ALL_EMPTY_GRACE, OVERDUE_INTERVALS, StalledWork
 from vmpooler_tasks.model.names import WORK_QUEUES, Queue, readable
 from vmpooler_tasks.store import Database
 from vmpooler_tasks.store.health import record as health_record
@@ -118,6 +118,25 @@ def _dead_letters(seen: Watched) -> Any:
     return sum(total > limit for limit in (limits.dlq_max_warning, limits.dlq_max_critical))
 
 
+def _cycles(seen: Watched) -> Any:
+    """Return which cycles are overdue, and whether the last purge failed.
+
+    The health check that ends an outage still reports it, so it records the fact as it was before. The next turn sees
+    that it changed, and one more check ends the reason.
+    """
+    config, found = seen.settings.config, seen.found
+
+    def is_overdue(last: float | None, interval_seconds: float) -> bool:
+        return last is not None and seen.now - last > (1 + OVERDUE_INTERVALS) * interval_seconds
+
+    last_check = epoch_of(found, "last_scheduled_check")
+    return [
+        config.health_check_enabled and is_overdue(last_check, config.health_check_interval),
+        config.purge_enabled and is_overdue(found.purge_finished, config.purge_interval),
+        found.purge_failure is not None,
+    ]
+
+
 def _unreadable(seen: Watched) -> Any:
     return sorted({*map(readable, seen.found.refused), *(readable(wrong.key) for wrong in seen.wrong_keys)})
 
@@ -128,6 +147,7 @@ WATCHED_FACTS: Mapping[str, Callable[[Watched], Any]] = {
     "work": _stalled,
     "pauses": _paused,
     "empty pools": _empty,
+    "cycles": _cycles,
     "dead letters": _dead_letters,
     "unreadable keys": _unreadable,
 }
