@@ -96,17 +96,17 @@ def make(context: Context, requested: tuple[tuple[str, int], ...], wait: bool, a
         else:
             print_line(f"Request {request_id}; follow it with `{PROGRAM} request show {request_id}`")
         return
-    if not as_json:
-        sys.stderr.write(f"Waiting for request {request_id} …\n")
-    _wait(context, request_id)
+    _wait(context, request_id, as_json)
     history = read_history(context.db, request_id)
     _print(history, as_json)
     sys.exit(0 if history.status == RequestStatus.READY else NOT_FILLED)
 
 
-def _wait(context: Context, request_id: str) -> None:
+def _wait(context: Context, request_id: str, as_json: bool) -> None:
     """Wait until the request is filled or has failed. If that is interrupted, name the command that shows the rest."""
     try:
+        if not as_json:
+            sys.stderr.write(f"Waiting for request {request_id} …\n")
         while not job.is_closed(context.db, request_id):
             time.sleep(POLL_SECONDS)
     except (KeyboardInterrupt, VmpoolerTasksError):
