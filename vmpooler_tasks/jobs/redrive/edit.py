@@ -119,7 +119,6 @@ def redrive_edited(
 
     Return REDRIVEN, or GONE if it left its queue since it was read. Raises InvalidInputError as `refuse` does.
     """
-    settings.refuse_if_observing("running a dead letter again")
     settings.refuse_if_observing(REDRIVING)
     refuse(db, settings, broker, dead_letter, edit.arguments)
     step = partial(steps.redrive_edited, db, dead_letter, _trail(dead_letter, edit))
