@@ -3,7 +3,7 @@
 import json
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any, Self
 
@@ -58,7 +58,7 @@ class Heartbeat:
     queues: Sequence[str] = ()
     sent: float = 0.0
     clock_offsets: Sequence[float] = ()
-    tasks: Sequence[RunningTask] = field(default=())
+    tasks: Sequence[RunningTask] = ()
     stopped: bool = False
 
     @property

@@ -31,11 +31,8 @@ class PoolTask(Task):
 
     abstract = True
     send_events = False  # they are many: Flower would show nothing else, and a clone would cost a quarter more
-    throws = (
-        *Task.throws,
-        ProviderError,
-        clone.WorkerDiedError,
-    )  # a provider's error is logged in one line, without a traceback
+    # A provider's error is logged in one line, without a traceback.
+    throws = (*Task.throws, ProviderError, clone.WorkerDiedError)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if not settings().config.manage_pools:

@@ -3,7 +3,7 @@
 import logging
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 from vmpooler_tasks.config import Settings
 from vmpooler_tasks.config.services import NotifyTarget
@@ -72,13 +72,10 @@ class RedisOutage:
         if due > now:
             return
         try:
-            send(target, notification, _NONE_KNOWN)
+            send(target, notification, {})
         except DeliveryError as error:
             self._waiting[target.name] = (failed + 1, now + retry_delay(failed, 1))
             _log.warning("[!] [notify] Could not notify %s of the outage of Redis: %s", target.name, error)
         else:
             del self._waiting[target.name]
             _log.info("[*] [notify] Notified %s of the outage of Redis (id %s)", target.name, notification.id)
-
-
-_NONE_KNOWN: Mapping[str, float] = {}

@@ -34,9 +34,8 @@ class Task(CeleryTask):
     retry_on_worker_lost = True
     max_retries = MAX_DELIVERIES - 1
     default_retry_delay = 1
-    throws: tuple[type[Exception], ...] = (
-        WrongTypeError,
-    )  # `name_wrong_keys` logs it: a traceback for each task would hide it
+    # `name_wrong_keys` logs it: a traceback for each task would hide it.
+    throws: tuple[type[Exception], ...] = (WrongTypeError,)
     resultrepr_maxsize = 200  # in the log and in Flower; the result itself is kept whole
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
