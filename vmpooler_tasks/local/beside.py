@@ -11,6 +11,7 @@ from pathlib import Path
 from vmpooler_tasks.config import Settings, load_settings
 from vmpooler_tasks.config.load import NO_FILE
 from vmpooler_tasks.errors import VmpoolerTasksError
+from vmpooler_tasks.model.names import listed
 from vmpooler_tasks.store import Database, keys
 from vmpooler_tasks.store.fleet import heartbeats
 from vmpooler_tasks.store.vmpooler import queues
@@ -26,6 +27,7 @@ FEATURES = {
 
 WIDTH = 80
 HANGING_INDENT = " " * 11
+MAX_NAMED_POOLS = 3
 
 
 class OtherFleetError(VmpoolerTasksError):
@@ -86,9 +88,10 @@ def exports(environ: Mapping[str, str]) -> dict[str, str]:
 def _place_lines(db: Database, settings: Settings) -> Iterator[str]:
     registered = queues.pool_names(db)
     yield f"Redis:   {settings.redis.address}"
-    yield f"         VMPooler has registered {_count(registered)} there: {_some(registered) or 'the right Redis?'}"
-    own = [pool.name for pool in settings.pools]
-    yield f"Pools:   {f'those of {settings.source}: {_some(own)}' if own else 'those that VMPooler has registered'}"
+    named = listed(registered, MAX_NAMED_POOLS) or "the right Redis?"
+    yield f"         VMPooler has registered {_count(registered)} there: {named}"
+    own = listed([pool.name for pool in settings.pools], MAX_NAMED_POOLS)
+    yield f"Pools:   {f'those of {settings.source}: {own}' if own else 'those that VMPooler has registered'}"
     yield f"Options: {settings.source if settings.source != NO_FILE else 'no configuration is named: the defaults'}"
 
 
@@ -127,8 +130,3 @@ def _changing_lines(settings: Settings) -> Iterator[str]:
 
 def _count(names: list[str]) -> str:
     return f"{len(names)} pool{'' if len(names) == 1 else 's'}"
-
-
-def _some(names: list[str], maximum: int = 3) -> str:
-    more = len(names) - maximum
-    return ", ".join(names[:maximum]) + (f" and {more} more" if more > 0 else "")

@@ -64,3 +64,9 @@ def readable(raw: bytes) -> str:
 def on_one_line(text: str) -> str:
     """Return the text with its control characters escaped, so that it cannot forge a second line in a log."""
     return text if text.isprintable() else "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+
+
+def listed(names: Sequence[str], maximum: int) -> str:
+    """Return the first names as one text: `a, b, c and 2 more`."""
+    more = len(names) - maximum
+    return ", ".join(names[:maximum]) + (f" and {more} more" if more > 0 else "")

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vmpooler_tasks.model.names import on_one_line, readable
+from vmpooler_tasks.model.names import listed, on_one_line, readable
 
 
 @pytest.mark.parametrize(
@@ -41,3 +41,9 @@ def test_any_bytes_are_readable_and_what_is_utf_8_is_kept(raw: bytes) -> None:
 
 def test_bytes_that_are_no_utf_8_show_as_their_codes() -> None:
     assert readable(b"caf\xe9-\xff") == "caf\\xe9-\\xff"
+
+
+def test_a_long_list_of_names_says_how_many_it_leaves_out() -> None:
+    assert listed(["a", "b"], 2) == "a, b"
+    assert listed(["a", "b", "c", "d"], 2) == "a, b and 2 more"
+    assert listed([], 2) == ""

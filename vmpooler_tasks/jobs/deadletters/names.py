@@ -8,7 +8,7 @@ from vmpooler_tasks.config import Settings
 from vmpooler_tasks.errors import InvalidInputError, WrongTypeError
 from vmpooler_tasks.jobs.deadletters.query import OnRead, find
 from vmpooler_tasks.model.deadletters.filters import DeadLetterFilter
-from vmpooler_tasks.model.names import DeadLetterQueue
+from vmpooler_tasks.model.names import DeadLetterQueue, listed
 from vmpooler_tasks.store import Database
 from vmpooler_tasks.store.deadletters import read
 from vmpooler_tasks.store.requests.fulfilment import is_known, open_request_ids
@@ -53,8 +53,7 @@ def suggestion(name: str, known: Iterable[str]) -> str:
     names = list(known)
     if near := difflib.get_close_matches(name, names, n=1):
         return f"; did you mean {near[0]}?"
-    more = f" and {len(names) - MAX_LISTED} more" if len(names) > MAX_LISTED else ""
-    return f"; there are {', '.join(names[:MAX_LISTED]) or 'none'}{more}"
+    return f"; there are {listed(names, MAX_LISTED) or 'none'}"
 
 
 def resolve(

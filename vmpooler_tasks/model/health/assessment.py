@@ -8,7 +8,7 @@ from typing import Protocol
 from vmpooler_tasks.model.health.metrics import HealthMetrics
 from vmpooler_tasks.model.health.reasons import REASONS, HealthReason, ReasonCode, default_reason
 from vmpooler_tasks.model.health.status import Status
-from vmpooler_tasks.model.names import DeadLetterQueue
+from vmpooler_tasks.model.names import DeadLetterQueue, listed
 from vmpooler_tasks.model.pools.suspension import Suspension
 from vmpooler_tasks.model.purge import SkippedQueue
 from vmpooler_tasks.model.timestamps import iso_utc, whole_seconds
@@ -200,15 +200,10 @@ def _standstill_reasons(facts: Circumstances) -> Iterator[HealthReason]:
         if cycle.enabled and overdue > limit:
             yield default_reason(code, whole_seconds(overdue), limit)
     if facts.unreadable_keys:
-        yield default_reason(ReasonCode.UNREADABLE_KEYS, len(facts.unreadable_keys), key=_some(facts.unreadable_keys))
+        names = listed(facts.unreadable_keys, MAX_KEYS_IN_REASON)
+        yield default_reason(ReasonCode.UNREADABLE_KEYS, len(facts.unreadable_keys), key=names)
     for key, mismatch in facts.wrong_keys.items():
         yield default_reason(ReasonCode.WRONG_TYPE_KEY, 1, key=key, error=mismatch)
-
-
-def _some(names: Sequence[str]) -> str:
-    """Return the first names as one text: `a, b, c and 2 more`."""
-    more = len(names) - MAX_KEYS_IN_REASON
-    return ", ".join(names[:MAX_KEYS_IN_REASON]) + (f" and {more} more" if more > 0 else "")
 
 
 def _purge_reasons(facts: Circumstances) -> Iterator[HealthReason]:

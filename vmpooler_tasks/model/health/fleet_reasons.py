@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 from vmpooler_tasks.model.fleet import Fleet, Heartbeat, SeenProcess
 from vmpooler_tasks.model.health.reasons import HealthReason, ReasonCode, default_reason
+from vmpooler_tasks.model.names import listed
 
 MAX_CLOCK_OFFSET_SECONDS = 1.0
 """A clock that is further from the server's counts as wrong."""
@@ -72,22 +73,16 @@ def _configuration_reasons(fleet: Fleet) -> Iterator[HealthReason]:
     common, *others = sorted(groups.values(), key=lambda group: (-len(group), group[0].configuration)) or [[]]
     for group in others:
         names = sorted({process.name for process in group})
-        more = f" and {len(names) - MAX_NAMES} more" if len(names) > MAX_NAMES else ""
         yield default_reason(
             ReasonCode.CONFIGURATIONS_DIFFER,
             len(names),
-            host=", ".join(names[:MAX_NAMES]) + more,
+            host=listed(names, MAX_NAMES),
             error=_difference(group[0], common[0]),
         )
 
 
 def _difference(one: Heartbeat, common: Heartbeat) -> str:
-    lacking, extra = set(common.pools) - set(one.pools), set(one.pools) - set(common.pools)
-    texts = [f"without the pools {_listed(lacking)}"] if lacking else []
-    texts += [f"with the additional pools {_listed(extra)}"] if extra else []
+    lacking, extra = sorted(set(common.pools) - set(one.pools)), sorted(set(one.pools) - set(common.pools))
+    texts = [f"without the pools {listed(lacking, MAX_NAMES)}"] if lacking else []
+    texts += [f"with the additional pools {listed(extra, MAX_NAMES)}"] if extra else []
     return ", ".join(texts) or "with other options, providers or settings of pools"
-
-
-def _listed(names: set[str]) -> str:
-    more = f" and {len(names) - MAX_NAMES} more" if len(names) > MAX_NAMES else ""
-    return ", ".join(sorted(names)[:MAX_NAMES]) + more

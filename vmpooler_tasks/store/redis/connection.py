@@ -18,7 +18,7 @@ from vmpooler_tasks.errors import (
     VmpoolerTasksError,
     WrongTypeError,
 )
-from vmpooler_tasks.model.names import on_one_line, readable
+from vmpooler_tasks.model.names import listed, on_one_line, readable
 from vmpooler_tasks.redis_client import client_for
 from vmpooler_tasks.store.redis import scripts
 
@@ -189,9 +189,8 @@ def _named(keys: Sequence[bytes | str]) -> str:
     """Return `one of a, b and 7 more: `: a script's error does not name the key that caused it."""
     if not keys:
         return ""
-    texts = [key if isinstance(key, str) else readable(key) for key in keys[:MAX_NAMED_KEYS]]
-    more = f" and {len(keys) - MAX_NAMED_KEYS} more" if len(keys) > MAX_NAMED_KEYS else ""
-    return f"{'one of ' if len(keys) > 1 else ''}{on_one_line(', '.join(texts))}{more}: "
+    names = [key if isinstance(key, str) else readable(key) for key in keys]
+    return f"{'one of ' if len(keys) > 1 else ''}{on_one_line(listed(names, MAX_NAMED_KEYS))}: "
 
 
 def _translated(error: redis.RedisError, address: str, keys: Sequence[bytes] = ()) -> VmpoolerTasksError:
