@@ -310,11 +310,8 @@ def count_by_pool(db: Database) -> dict[str, int]:
 
 def _read(db: Database, commands: Sequence[tuple[Any, ...]]) -> list[Any]:
     """Return the replies; a key of another type holds nothing."""
-    if not commands:
-        return []
-    with db.translated_errors():
-        pipe = db.client.pipeline(transaction=False)
-        for command in commands:
-            pipe.execute_command(*command)
-        replies = pipe.execute(raise_on_error=False)
-    return [() if isinstance(reply, Exception) else reply for reply in replies]
+    reads = Reads()
+    for number, command in enumerate(commands):
+        reads.add(number, *command)
+    replies = reads.send(db)
+    return [replies.get(number, ()) for number in range(len(commands))]
