@@ -11,7 +11,7 @@ from typing import Any
 from vmpooler_tasks.clock import Clock
 from vmpooler_tasks.config import Pool, Settings
 from vmpooler_tasks.errors import InvalidInputError, ManagerOffError
-from vmpooler_tasks.jobs.deadletters.names import pools_named, suggestion
+from vmpooler_tasks.jobs.deadletters.names import known_pools, pools_named, suggestion
 from vmpooler_tasks.jobs.pools.overview import obstacles
 from vmpooler_tasks.model.names import Queue, on_one_line
 from vmpooler_tasks.model.pools.pause import Pause, PauseState, PoolAction
@@ -77,8 +77,7 @@ class PoolControl:
 
         A pool that is paused and no longer configured is found as well, so that it can be resumed.
         """
-        configured, paused = self._settings.pools, pauses.read_paused(self._db)
-        known = sorted({name for pool in configured for name in (pool.name, *pool.alias)} | paused.keys())
+        paused = pauses.read_paused(self._db)
         found: list[str] = []
         for name in names:
             if self._settings.pool(name) or name in paused:
@@ -86,6 +85,7 @@ class PoolControl:
             elif of_alias := pools_named(self._settings, name):
                 found += of_alias
             else:
+                known = sorted({*known_pools(self._settings, None), *paused})
                 raise InvalidInputError(f"no pool {name!r}{suggestion(name, known)}")
         return list(dict.fromkeys(found))
 

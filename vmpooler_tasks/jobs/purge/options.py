@@ -74,12 +74,12 @@ def _unknown_queues(options: PurgeOptions) -> Iterator[str]:
 def _unknown_pools(db: Database, settings: Settings, options: PurgeOptions) -> Iterator[str]:
     if not options.pools:
         return
-    known = known_pools(db, settings)
+    known = purgeable_pools(db, settings)
     for pool in options.pools:
         if pool not in known:
             yield f"no pool {pool!r}{suggestion(pool, sorted(known))}"
 
 
-def known_pools(db: Database, settings: Settings) -> set[str]:
-    """Return the pools that are configured here, or registered by a VMPooler."""
+def purgeable_pools(db: Database, settings: Settings) -> set[str]:
+    """Return the pools that are configured here, or registered by a VMPooler. A purge takes no alias."""
     return {pool.name for pool in settings.pools} | registered_pools(db)

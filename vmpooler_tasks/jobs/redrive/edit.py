@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from vmpooler_tasks.config import Settings
 from vmpooler_tasks.errors import InvalidInputError
-from vmpooler_tasks.jobs.purge.options import known_pools
+from vmpooler_tasks.jobs.purge.options import purgeable_pools
 from vmpooler_tasks.jobs.redrive.eligibility import has_redacted
 from vmpooler_tasks.jobs.redrive.run import REDRIVING, Broker
 from vmpooler_tasks.model.deadletters.entry import StoredDeadLetter
@@ -91,7 +91,7 @@ def refuse(
     task, before = dead_letter.text("task"), arguments_of(dead_letter)
     old, new = broker.check_arguments(task, before, after)
     if name := broker.own.pool_lists.get(task):
-        _refuse_other_pools(name, known_pools(db, settings), old.get(name), new.get(name))
+        _refuse_other_pools(name, purgeable_pools(db, settings), old.get(name), new.get(name))
 
 
 def _refuse_json(after: Arguments) -> None:
