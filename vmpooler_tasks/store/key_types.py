@@ -34,7 +34,7 @@ _NAMES = {**{str(one): f"a {one}" for one in KeyType}, str(KeyType.SORTED_SET): 
 _KEYS_OF = {
     KeyType.STRING: (
         *(keys.ACTIVE_CLONES, keys.ACTIVE_ONDEMAND_CLONES, keys.FENCES, keys.OTHER_MANAGER),
-        *(keys.PURGE_LOCK, keys.WRONG_KEY_LOG, keys.HEALTH_WATCH, keys.HEALTH_CHECK_LOCK),
+        *(keys.PURGE_LOCK, keys.WRONG_KEY_LOG, keys.HEALTH_WATCH, keys.HEALTH_CHECK_LOCK, keys.NOTIFY_WATCH),
     ),
     KeyType.HASH: (
         *(keys.POOL_SIZES, keys.POOL_TEMPLATES, keys.POOL_CLONE_TARGETS, keys.LAST_BOOT, keys.HEALTH, keys.CONFIG),

@@ -106,6 +106,9 @@ HEALTH_HISTORY = b"vmpooler_tasks__health_history"
 NOTIFY_STATE = b"vmpooler_tasks__notify"
 """Hash: the `status` of which the targets know, `since`, `differs_since`, `reminded`; per target `last:TARGET`, …."""
 
+NOTIFY_WATCH = b"vmpooler_tasks__lock__notify_watch"
+"""String: a process compares the status with the one of which the targets know; expires after two seconds."""
+
 NOTIFY_DUE = b"vmpooler_tasks__notify_due"
 """Sorted set: target → epoch of its next attempt, or until when a process sends to it."""
 

@@ -105,7 +105,7 @@ def test_checks_keep_a_pause(checked: World) -> None:
 
 def test_one_process_watches_for_all(checked: World) -> None:
     let_pass(checked.db, worker(), ALIVE_SECONDS + 1)
-    checked.db.call("SET", keys.HEALTH_WATCH, "1")
+    checked.db.call("SET", keys.HEALTH_WATCH, "1", "PX", 60_000)
     published: list[HealthMetrics] = []
     watch.take_turn(
         Watch(

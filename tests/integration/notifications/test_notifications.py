@@ -5,6 +5,7 @@ import logging
 import ssl
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,8 @@ from tests.support.servers import TestServer, running
 from vmpooler_tasks.clock import system_clock
 from vmpooler_tasks.config import Settings
 from vmpooler_tasks.errors import DeliveryError
-from vmpooler_tasks.jobs.notifications import http, send
+from vmpooler_tasks.jobs.notifications import http, notifier, send
+from vmpooler_tasks.jobs.notifications.notifier import Notifier
 from vmpooler_tasks.jobs.notifications.observe import observe_status
 from vmpooler_tasks.jobs.notifications.outage import RedisOutage
 from vmpooler_tasks.jobs.notifications.send import retry_delay, send_due
@@ -451,3 +453,21 @@ def test_an_outage_of_redis_and_its_end_are_sent(
     assert "Notified" in caplog.text
     assert TOKEN not in caplog.text
     db.close()
+
+
+def test_one_process_observes_for_all_and_each_sends(
+    db: Database, shown: ShownStatus, listener: HttpListener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    observed, sent = Counter[Database](), Counter[Database]()
+    monkeypatch.setattr(notifier, "TICK_SECONDS", 0.01)
+    monkeypatch.setattr(notifier, "OBSERVE_TURN_SECONDS", 3600)
+    monkeypatch.setattr(notifier, "observe_status", lambda process, *_: observed.update([process]))
+    monkeypatch.setattr(notifier, "send_due", lambda process, _: sent.update([process]))
+    connections = [db, Database(db.address)]
+    processes = [Notifier(one, notifying(webhook(listener)), system_clock) for one in connections]
+    for process in processes:
+        process.start()
+    until(lambda: all(sent[one] > 3 for one in connections), "each process has sent")
+    for process in processes:
+        process.stop()
+    assert observed.total() == 1

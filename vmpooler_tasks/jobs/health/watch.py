@@ -13,6 +13,7 @@ from vmpooler_tasks.errors import VmpoolerTasksError
 from vmpooler_tasks.jobs.health import changes, check
 from vmpooler_tasks.jobs.health.check import Publish
 from vmpooler_tasks.store import Database, keys
+from vmpooler_tasks.store.redis import locks
 from vmpooler_tasks.store.redis.locks import OwnedLock
 
 _log = logging.getLogger("vmpooler_tasks.health")
@@ -45,7 +46,7 @@ def take_turn(watch: Watch) -> None:
     """
     if not watch.settings.config.health_check_enabled:
         return
-    if not watch.db.call("SET", keys.HEALTH_WATCH, "1", "NX", "PX", int(WATCH_TURN_SECONDS * 1000)):
+    if not locks.take_turn(watch.db, keys.HEALTH_WATCH, WATCH_TURN_SECONDS):
         return
     seen = changes.read_watched(watch.db, watch.settings, watch.clock(), watch.broker)
     changed = changes.changed_facts(watch.db, watch.settings, seen)

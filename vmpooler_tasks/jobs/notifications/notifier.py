@@ -1,4 +1,7 @@
-"""The thread that observes and sends, in every worker, beat and web process. It holds up nothing else."""
+"""The thread that observes and sends, in every worker, beat and web process. It holds up nothing else.
+
+They take turns to observe: one of them reads the status for all. Each of them sends.
+"""
 
 import logging
 import threading
@@ -10,12 +13,17 @@ from vmpooler_tasks.jobs.notifications.observe import observe_status
 from vmpooler_tasks.jobs.notifications.outage import RedisOutage
 from vmpooler_tasks.jobs.notifications.send import send_due
 from vmpooler_tasks.model.names import on_one_line
-from vmpooler_tasks.store import Database
+from vmpooler_tasks.store import Database, keys
+from vmpooler_tasks.store.redis.locks import take_turn
 from vmpooler_tasks.throttle import Throttle
 
 _log = logging.getLogger("vmpooler_tasks.notifications")
 
 TICK_SECONDS = 3.0
+
+OBSERVE_TURN_SECONDS = 2.0
+"""A process observes for all others: only one does so within this time."""
+
 WARNING_INTERVAL_SECONDS = 300.0
 
 
@@ -26,7 +34,10 @@ def is_active(settings: Settings) -> bool:
 
 
 class Notifier:
-    """Observes the health status every few seconds, and sends what is due. Start it in the process that it runs in."""
+    """Observes the health status every few seconds, in turn with other processes, and sends what is due.
+
+    Start it in the process that it runs in.
+    """
 
     def __init__(self, db: Database, settings: Settings, clock: Clock, *, follows_outages: bool = False) -> None:
         """With `follows_outages` the process also reports that Redis does not reply; a few processes should do so."""
@@ -49,15 +60,16 @@ class Notifier:
     def _run(self) -> None:
         while not self._stopped.wait(TICK_SECONDS):
             try:
-                self._take_turn()
+                self._tick()
             except VmpoolerTasksError as error:
                 self._warn(str(error))
             except Exception as error:  # noqa: BLE001 - a bug must not end the notifications of this process
                 self._warn(f"{type(error).__name__}: {error}")
 
-    def _take_turn(self) -> None:
+    def _tick(self) -> None:
         try:
-            observe_status(self._db, self._settings, self._clock, self._broker)
+            if take_turn(self._db, keys.NOTIFY_WATCH, OBSERVE_TURN_SECONDS):
+                observe_status(self._db, self._settings, self._clock, self._broker)
         except StoreUnavailableError as error:
             if self._outage is not None:
                 self._outage.record_failure(str(error))

@@ -1,4 +1,4 @@
-"""A lock for one process of all workers. It is released by itself when its owner no longer renews it."""
+"""A lock for one process of all workers, which is released by itself when its owner no longer renews it; and turns."""
 
 import os
 import socket
@@ -56,6 +56,11 @@ class OwnedLock:
         """Return the present owner, as host:pid:…"""
         raw = self._db.call("GET", self._key)
         return None if raw is None else raw.decode("utf-8", errors="replace")
+
+
+def take_turn(db: Database, key: bytes, seconds: float) -> bool:
+    """Return True for one of all callers within so many seconds, also when Redis is out of memory."""
+    return bool(db.run("redis/take_turn", [key], [int(seconds * 1000)]))
 
 
 @contextmanager

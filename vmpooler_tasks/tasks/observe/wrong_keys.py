@@ -7,6 +7,7 @@ from vmpooler_tasks.errors import VmpoolerTasksError, WrongTypeError
 from vmpooler_tasks.model.names import on_one_line
 from vmpooler_tasks.store import keys
 from vmpooler_tasks.store.key_types import find_wrong_keys, typed_keys
+from vmpooler_tasks.store.redis.locks import take_turn
 from vmpooler_tasks.tasks.process import database, settings
 
 _log = logging.getLogger("vmpooler_tasks.redis")
@@ -35,5 +36,5 @@ def name_wrong_keys(error: WrongTypeError) -> WrongTypeError:
 def _claim_log_line() -> bool:
     """Return True for one caller a minute."""
     with suppress(VmpoolerTasksError):
-        return database().call("SET", keys.WRONG_KEY_LOG, b"1", "NX", "EX", LOG_SECONDS) is not None
+        return take_turn(database(), keys.WRONG_KEY_LOG, LOG_SECONDS)
     return True
