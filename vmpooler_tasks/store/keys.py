@@ -51,6 +51,9 @@ WAITING_REQUESTS = b"vmpooler__provisioning__request"
 PROCESSING_REQUESTS = b"vmpooler__provisioning__processing"
 """Sorted set: request → epoch; requests that are being fulfilled."""
 
+OPEN_REQUESTS = (WAITING_REQUESTS, PROCESSING_REQUESTS)
+"""The keys of both lists of open requests."""
+
 LAST_BOOT = b"vmpooler__lastboot"
 """Hash: pool → time at which its last VM became ready."""
 

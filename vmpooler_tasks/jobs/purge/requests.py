@@ -14,7 +14,7 @@ def fail_stuck_requests(context: PurgeContext) -> None:
     """Fail the requests that are older than max_request_age, or report them in a dry run."""
     before = context.now - context.settings.config.max_request_age
     found: dict[bytes, float] = {}
-    for key in (keys.WAITING_REQUESTS, keys.PROCESSING_REQUESTS):
+    for key in keys.OPEN_REQUESTS:
         try:
             found |= stuck.older_than(context.db, key, before)
         except WrongTypeError as error:

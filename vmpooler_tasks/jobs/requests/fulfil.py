@@ -74,7 +74,7 @@ def refusal(settings: Settings, wanted: Sequence[Wanted]) -> str | None:
     return None
 
 
-def pauses_of(db: Database, wanted: Sequence[Wanted]) -> list[str]:
+def _pauses_of(db: Database, wanted: Sequence[Wanted]) -> list[str]:
     """Return in words which of the request's pools are paused: their clones wait."""
     paused = pauses.read_paused(db)
     return [paused[pool].text(pool) for pool in sorted({part.pool for part in wanted}) if pool in paused]
@@ -150,7 +150,7 @@ def _follow_up(context: PoolContext, request: Request) -> None:
     elif check_pending.mark_request_if_filled(context, request.id):
         return
     elif context.clock() - request.since > minutes * MINUTE:
-        why = "".join(f": {text}" for text in pauses_of(context.db, wanted))
+        why = "".join(f": {text}" for text in _pauses_of(context.db, wanted))
         _close(context, request, wanted, f"not filled within {minutes:g} minutes{why}")
     else:
         lost = sum(fulfilment.refill(context.db, request.id, part) for part in wanted)

@@ -69,8 +69,7 @@ def read_history(db: Database, request_id: str) -> RequestHistory:
 
 def read_open_histories(db: Database) -> list[RequestHistory]:
     """Return the histories of waiting requests, then of those being filled. The dead letters are read once for all."""
-    places = (keys.WAITING_REQUESTS, keys.PROCESSING_REQUESTS)
-    names = [readable(one.id) for key in places for one in fulfilment.read_requests(db, key)]
+    names = [readable(one.id) for key in keys.OPEN_REQUESTS for one in fulfilment.read_requests(db, key)]
     dead_letters: dict[str, list[StoredDeadLetter]] = {name: [] for name in names}
     for entry in _dead_letters(db, DeadLetterFilter()) if names else ():
         if entry.text("request_id") in dead_letters:

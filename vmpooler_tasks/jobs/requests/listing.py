@@ -19,7 +19,6 @@ from vmpooler_tasks.store import Database, keys
 from vmpooler_tasks.store.pools import breakers, pauses
 from vmpooler_tasks.store.requests.listing import (
     ALL_LISTS,
-    OPEN_LISTS,
     ListedRequest,
     Place,
     RequestReader,
@@ -103,7 +102,7 @@ def read_page(
         one = reader.read_one(wanted.search.encode(errors="surrogateescape"))
         if one and one.key is None and wanted.matches(one):
             found.append(one)
-    lists = OPEN_LISTS if wanted.statuses and OPEN_STATES.issuperset(wanted.statuses) else ALL_LISTS
+    lists = keys.OPEN_REQUESTS if wanted.statuses and OPEN_STATES.issuperset(wanted.statuses) else ALL_LISTS
     next_place: Place | None = None
     for examined, request in enumerate(reader.newest_first(lists, before), 1):
         if wanted.matches(request):

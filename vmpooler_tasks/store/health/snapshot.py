@@ -23,7 +23,6 @@ from vmpooler_tasks.store.redis.connection import Database
 from vmpooler_tasks.store.redis.numbers import finite, leading_number
 from vmpooler_tasks.store.redis.reads import Reads, Replies
 
-OPEN_REQUESTS = (keys.WAITING_REQUESTS, keys.PROCESSING_REQUESTS)
 COUNTED_QUEUES = (Queue.PENDING, Queue.READY, Queue.RUNNING, Queue.COMPLETED)
 
 
@@ -191,7 +190,7 @@ def _add_records(reads: Reads) -> None:
     reads.add("counters", "HGETALL", keys.COUNTERS)
     reads.add("purge", "HMGET", keys.PURGE_STATE, "started", "finished", "failure")
     reads.add("schedule", "HGETALL", keys.SCHEDULE)
-    for key in OPEN_REQUESTS:
+    for key in keys.OPEN_REQUESTS:
         reads.add(key, "ZCARD", key)
 
 
@@ -235,7 +234,7 @@ def _snapshot(
     return Snapshot(
         **_status(replies),
         messages=messages,
-        open_requests=sum(replies.get(key, 0) for key in OPEN_REQUESTS),
+        open_requests=sum(replies.get(key, 0) for key in keys.OPEN_REQUESTS),
         dlq_errors=read_errors(_text(replies.get("dlq_errors")) or "{}"),
         counters=_numbers(replies.get("counters", {})),
         purge_started=_number(started),

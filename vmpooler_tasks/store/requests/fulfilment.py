@@ -44,7 +44,7 @@ def read_requests(db: Database, key: bytes) -> list[Request]:
 
 def open_request_ids(db: Database) -> list[str]:
     """Return the ids of the requests that wait or are being filled. Raise WrongTypeError."""
-    found = [db.call("ZRANGE", key, 0, -1) for key in (keys.WAITING_REQUESTS, keys.PROCESSING_REQUESTS)]
+    found = [db.call("ZRANGE", key, 0, -1) for key in keys.OPEN_REQUESTS]
     return [readable(name) for names in found for name in names]
 
 

@@ -20,8 +20,7 @@ REQUESTS_PAGE = 250
 MAX_ITEMS = 10_000
 """Queued clones that a list reads to count the clones of a request that have not started."""
 
-OPEN_LISTS = (keys.WAITING_REQUESTS, keys.PROCESSING_REQUESTS)
-ALL_LISTS = (*OPEN_LISTS, keys.REQUESTED_AT)
+ALL_LISTS = (*keys.OPEN_REQUESTS, keys.REQUESTED_AT)
 
 
 class Place(NamedTuple):
