@@ -88,7 +88,7 @@ def whole_seconds(age: float) -> int:
 def time_ago(iso: str, now: float | None) -> str:
     """Return how long ago the time is (`12 s ago`); without `now`, or for text that is not a time, when it is."""
     time = parse_time(iso.encode())
-    return f"at {iso}" if time is None or now is None else f"{_span(now - time.timestamp())} ago"
+    return f"at {iso}" if time is None or now is None else f"{span(now - time.timestamp())} ago"
 
 
 def time_ahead(iso: str, now: float | None) -> str:
@@ -97,13 +97,13 @@ def time_ahead(iso: str, now: float | None) -> str:
     if time is None or now is None:
         return f"at {iso}"
     ahead = time.timestamp() - now
-    return f"in {_span(ahead)}" if ahead >= 1 else "now"
+    return f"in {span(ahead)}" if ahead >= 1 else "now"
 
 
-def _span(seconds: float) -> str:
-    """Return a duration in one unit: `12 s`, `5 min`, `3 h`, `2 d`."""
+def span(seconds: float, *, at_least: int = 2) -> str:
+    """Return a duration in the largest unit of which it has `at_least` so many: `12 s`, `5 min`, `3 h`, `2 d`."""
     left = max(0, int(seconds))
     for unit, size in (("d", 86400), ("h", 3600), ("min", 60)):
-        if left >= 2 * size:
+        if left >= at_least * size:
             return f"{left // size} {unit}"
     return f"{left} s"

@@ -21,7 +21,7 @@ from wcwidth import width
 from vmpooler_tasks.cli.shared.terminal import cut, display_width, wrap
 from vmpooler_tasks.clock import system_clock
 from vmpooler_tasks.model.names import on_one_line
-from vmpooler_tasks.model.timestamps import iso_utc
+from vmpooler_tasks.model.timestamps import iso_utc, span
 
 STATUS_COLOURS = {
     "healthy": "green",
@@ -86,11 +86,7 @@ class PastTime:
 
     def short(self, now: float) -> str:
         """Return how long ago it was, in one unit: `45 s`, `12 min`, `3 h`, `5 d`."""
-        seconds = max(0, int(now - self.epoch))
-        for unit, size in (("d", 86400), ("h", 3600), ("min", 60)):
-            if seconds >= size:
-                return f"{seconds // size} {unit}"
-        return f"{seconds} s"
+        return span(now - self.epoch, at_least=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,7 +142,7 @@ class Table:
         layout = Layout(line_width=line_width, columns=tuple(range(len(self._headings))))
         whole = self._cells(rows, short=False)
         layout = replace(layout, widths=self._widths(layout, whole))
-        if line_width is None or _sum(layout) <= line_width:
+        if line_width is None or _line_width(layout.widths) <= line_width:
             return layout, whole
         cells = self._cells(rows, short=True)
         layout = replace(layout, short=True)
@@ -155,14 +151,13 @@ class Table:
             below = self._below[len(self._below) - count :]
             moved = {index for group in below for index in group}
             layout = self._without(replace(layout, below=below), moved, cells)
-            if _sum(layout) <= line_width:
+            if _line_width(layout.widths) <= line_width:
                 return layout, cells
         if self._headings[0] in NAME_COLUMNS:
             layout = self._without(replace(layout, above=(0,)), {0, *moved}, cells)
         narrowed = dict(layout.widths)
         self._narrow(narrowed, line_width)
-        layout = replace(layout, widths=narrowed)
-        return replace(layout, as_blocks=_sum(layout) > line_width), cells
+        return replace(layout, widths=narrowed, as_blocks=_line_width(narrowed) > line_width), cells
 
     def _without(self, layout: Layout, moved: Collection[int], cells: Sequence[Sequence[str]]) -> Layout:
         """Return the layout without the columns that moved to lines of their own."""
@@ -201,7 +196,7 @@ class Table:
         """Narrow the text columns in place, the widest first, until a line fits or none can become narrower."""
         fixed = {*UNCUT_COLUMNS, *self._numbers}
         text = [index for index in widths if self._headings[index] not in fixed]
-        while sum(widths.values()) + GAP * (len(widths) - 1) > line_width:
+        while _line_width(widths) > line_width:
             wider = [index for index in text if widths[index] > READABLE_WIDTH]
             if not wider:
                 return
@@ -242,8 +237,9 @@ class Table:
         yield ""
 
 
-def _sum(layout: Layout) -> int:
-    return sum(layout.widths.values()) + GAP * (len(layout.widths) - 1)
+def _line_width(widths: Mapping[int, int]) -> int:
+    """Return the width of a line with columns of these widths."""
+    return sum(widths.values()) + GAP * (len(widths) - 1)
 
 
 def _lines_below(layout: Layout, row: Sequence[str]) -> Iterator[str]:
