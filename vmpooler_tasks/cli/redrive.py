@@ -18,6 +18,7 @@ from vmpooler_tasks.cli.shared.output import print_json, print_line, print_table
 from vmpooler_tasks.cli.shared.program import PROGRAM
 from vmpooler_tasks.cli.shared.search import Search
 from vmpooler_tasks.cli.shared.selection import resolved
+from vmpooler_tasks.cli.shared.terminal import CLEAR_LINE
 from vmpooler_tasks.clock import system_clock
 from vmpooler_tasks.errors import InvalidInputError, VmpoolerTasksError
 from vmpooler_tasks.jobs.deadletters import query
@@ -300,7 +301,7 @@ def _drive(context: Context, run: str, arguments: RedriveArguments) -> None:
         sys.stderr.write(f"\nInterrupted. Continue with `{PROGRAM} dlq redrive --resume {run}`\n")
         raise
     if progress:
-        sys.stderr.write("\r\033[K")
+        sys.stderr.write(CLEAR_LINE)
     _show_run(last, arguments.as_json)
 
 

@@ -7,13 +7,12 @@ from types import TracebackType
 from typing import Self, TypeVar
 
 from vmpooler_tasks.cli.shared.program import PROGRAM
+from vmpooler_tasks.cli.shared.terminal import CLEAR_LINE
 
 Found = TypeVar("Found")
 
 PROGRESS_SECONDS = 1.0
 """The time between two lines of progress. A search that is shorter shows none."""
-
-CLEAR_LINE = "\r\033[K"
 
 
 class Search:

@@ -7,7 +7,6 @@ import os
 import shutil
 import sys
 from collections.abc import Iterator
-from typing import IO
 
 from wcwidth import clip, width
 
@@ -17,18 +16,16 @@ MIN_WIDTH = 20
 CONTINUATION = "  "
 """The further indent of a line that continues the one above."""
 
+CLEAR_LINE = "\r\033[K"
+"""Moves to the start of the line and clears it: a line of progress makes room for what follows."""
 
-def display_width(stream: IO[str] | None = None) -> int | None:
-    """Return the columns of the terminal behind the stream (stdout by default); None for a pipe without COLUMNS."""
+
+def display_width() -> int | None:
+    """Return the columns of the terminal behind stdout; None for a pipe without COLUMNS."""
     chosen = os.environ.get("COLUMNS", "")
-    if not (chosen.isdecimal() and int(chosen)) and not (stream or sys.stdout).isatty():
+    if not (chosen.isdecimal() and int(chosen)) and not sys.stdout.isatty():
         return None
     return max(MIN_WIDTH, shutil.get_terminal_size().columns)
-
-
-def is_terminal() -> bool:
-    """Return True if stderr is a terminal, where progress can be shown."""
-    return sys.stderr.isatty()
 
 
 def wrap(text: str, columns: int | None, *, hang: int = 0, break_words: bool = False) -> Iterator[str]:
