@@ -60,7 +60,7 @@ def _find_early_purge(settings: Settings) -> Iterator[str]:
     if not settings.config.purge_enabled:
         return
     for index, pool in enumerate(settings.pools):
-        timeout = pool.timeout or settings.config.timeout
+        timeout = settings.timeout_of(pool)
         if age < timeout * MINUTE:
             yield (
                 f"config.max_pending_age: {as_yaml(age)} seconds are less than the timeout of pools[{index}] "
@@ -86,7 +86,7 @@ def _find_options_of_pools(settings: Settings) -> Iterator[str]:
         if pool.dns_plugin and pool.dns_plugin not in settings.dns_configs:
             yield f"pools[{index}].dns_plugin: has no effect: {pool.dns_plugin!r} is not in :dns_configs:"
         given = pool.timeout_notification
-        timeout = pool.timeout or settings.config.timeout
+        timeout = settings.timeout_of(pool)
         if settings.config.manage_pools and given and given >= timeout:
             yield (
                 f"pools[{index}].timeout_notification: has no effect: {as_yaml(given)} minutes are not less than the "

@@ -186,6 +186,10 @@ class Settings(Section):
         """Return the name of the pool's provider. If the pool names none, it is the only provider."""
         return pool.provider or next(iter(self.providers), "")
 
+    def timeout_of(self, pool: Pool) -> float:
+        """Return the minutes that a VM of the pool may be pending."""
+        return pool.timeout or self.config.timeout
+
     def clone_target_of(self, name: str) -> str:
         """Return the configured clone target of this pool; "" if neither it nor the global section sets one."""
         pool = self.pool(name)

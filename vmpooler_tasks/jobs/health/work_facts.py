@@ -110,7 +110,7 @@ def _stalled_clones(
 
 def _clone_seconds(settings: Settings, pool: Pool) -> float:
     """Return the time limit of one clone."""
-    return float(settings.config.timeout if pool.timeout is None else pool.timeout) * MINUTE
+    return settings.timeout_of(pool) * MINUTE
 
 
 def _stalled_requests(db: Database, settings: Settings, facts: WorkFacts, now: float) -> Iterator[StalledWork]:

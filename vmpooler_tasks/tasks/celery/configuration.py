@@ -74,7 +74,7 @@ def time_limits(chosen: Settings) -> dict[str, Any]:
     """Return limits above the longest clone that a pool allows: Celery must not end it, nor deliver it twice before."""
     if not chosen.config.manage_pools:
         return {}
-    longest = MINUTE * max(pool.timeout or chosen.config.timeout for pool in chosen.pools)
+    longest = MINUTE * max(map(chosen.timeout_of, chosen.pools))
     soft = max(defaults.task_soft_time_limit, longest + RESERVE_SECONDS)
     hard = soft + defaults.task_time_limit - defaults.task_soft_time_limit
     options = broker_settings(chosen.broker_location)["broker_transport_options"]
