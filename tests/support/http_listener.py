@@ -10,8 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 from tests.support.processes import until
-
-LOOPBACK = "127.0.0.1"
+from vmpooler_tasks.local.ports import LOOPBACK
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,7 @@ from tests.support.exposition import parse
 from tests.support.ports import free_port
 from tests.support.processes import PATIENCE, ROOT, Installation, Process, until
 from tests.support.servers import TestServer, running
+from vmpooler_tasks.local.ports import LOOPBACK
 from vmpooler_tasks.model.health.status import Status
 from vmpooler_tasks.store import Database
 
@@ -33,11 +34,11 @@ SIZE = 2
 LIMIT_SECONDS = 15.0
 """Within this time the status follows the facts, whatever the interval of the checks."""
 
-PAGE_SECONDS = PATIENCE if os.environ.get("PYTEST_XDIST_WORKER") else 6.0
-"""After the API, the page needs until its next request, and the command until it has started."""
-
 CROWDED = bool(os.environ.get("PYTEST_XDIST_WORKER"))
 """Other tests use the machine, too. Then a state that comes late is no failure, one that does not come is."""
+
+PAGE_SECONDS = PATIENCE if CROWDED else 6.0
+"""After the API, the page needs until its next request, and the command until it has started."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,7 @@ class Zoo:
         self.switches = folder / "switches"
         self.switches.mkdir()
         self.port = free_port()
-        self.address = f"http://127.0.0.1:{self.port}"
+        self.address = f"http://{LOOPBACK}:{self.port}"
         installation.environment |= {
             "WEB_PORT": str(self.port),
             "PYTHONPATH": os.pathsep.join([str(ROOT), zoo_provider.installed(folder / "site")]),
