@@ -96,8 +96,8 @@ def _select(context: Context, wanted: DeadLetterFilter) -> _Selection:
     return _Selection(resolved(context, left), bad)
 
 
-def _search(context: Context, selection: _Selection, **options: Any) -> Search:
-    return Search(job.count(context.db, selection.wanted), **options)
+def _search(context: Context, selection: _Selection, **how: Any) -> Search:
+    return Search(job.count(context.db, selection.wanted), **how)
 
 
 def _find_after(
@@ -136,14 +136,19 @@ def show(context: Context, ids: tuple[str, ...], as_json: bool) -> None:
         _refuse_missing(ids, entries)
     if as_json:
         print_json([job.detail(entry) for entry in entries])
-    for entry in entries if not as_json else ():
-        for name, value in {**entry.as_json(), "attempts": _attempts(entry)}.items():
-            first, *others = as_text(value).rstrip().split("\n")
-            print_line(f"{name + ':':<14} {first}", hang=15)
-            for line in others:
-                print_line(" " * 15 + line, hang=17)
-        print_line("")
+    else:
+        for entry in entries:
+            _print_detail(entry)
     selection.end()
+
+
+def _print_detail(entry: StoredDeadLetter) -> None:
+    for name, value in {**entry.as_json(), "attempts": _attempts(entry)}.items():
+        first, *others = as_text(value).rstrip().split("\n")
+        print_line(f"{name + ':':<14} {first}", hang=15)
+        for line in others:
+            print_line(" " * 15 + line, hang=17)
+    print_line("")
 
 
 def _attempts(entry: StoredDeadLetter) -> str:

@@ -237,7 +237,7 @@ def _attempt_text(last: LastAttempt) -> str:
     if last.result is None or last.epoch is None:
         return f"nothing was sent so far{waiting}"
     why = f": {last.error}" if last.error else ""
-    return f"{last.result} {age(max(system_clock() - last.epoch, 0))} ago{why}{waiting}"
+    return f"{last.result} {age(system_clock() - last.epoch)} ago{why}{waiting}"
 
 
 def send_tests(settings: Settings, db: Database) -> Iterator[Finding]:

@@ -103,8 +103,8 @@ def _detail(row: PoolRow) -> str:
     return f"last error: {row.last_failure}" if row.last_failure else ""
 
 
-def _ago(epoch: float | None) -> str:
-    return age(system_clock() - (epoch or 0))
+def _ago(epoch: float) -> str:
+    return age(system_clock() - epoch)
 
 
 def _how_long(until: float) -> str:

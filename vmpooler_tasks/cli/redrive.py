@@ -208,8 +208,8 @@ def _run_edited(context: Context, arguments: RedriveArguments) -> None:
 
 
 def _arguments_in(document: Any) -> edit.Arguments:
-    parts = document if isinstance(document, dict) and set(document) <= {"args", "kwargs"} else {"args": None}
-    args, kwargs = parts.get("args", []), parts.get("kwargs", {})
+    is_known = isinstance(document, dict) and document.keys() <= {"args", "kwargs"}
+    args, kwargs = (document.get("args", []), document.get("kwargs", {})) if is_known else (None, None)
     if not isinstance(args, list) or not isinstance(kwargs, dict):
         raise InvalidInputError('the arguments have to be {"args": [ … ], "kwargs": { … }}')
     return edit.Arguments(args, kwargs)

@@ -11,7 +11,7 @@ from click.shell_completion import CompletionItem
 from vmpooler_tasks.cli.shared import options
 from vmpooler_tasks.cli.shared.completion import complete_requestable, complete_requests
 from vmpooler_tasks.cli.shared.context import Context, pass_context
-from vmpooler_tasks.cli.shared.output import print_json, print_line, print_table, utc_time
+from vmpooler_tasks.cli.shared.output import print_json, print_line, print_note, print_table, utc_time
 from vmpooler_tasks.cli.shared.program import PROGRAM
 from vmpooler_tasks.clock import system_clock
 from vmpooler_tasks.errors import InvalidInputError, VmpoolerTasksError
@@ -89,7 +89,7 @@ def make(context: Context, requested: tuple[tuple[str, int], ...], wait: bool, a
         hint = f", or the command `{PROGRAM} request {near[0]}`" if near else ""
         raise click.UsageError(f"{error.args[0]}{hint}") from error
     if not context.settings.config.manage_pools:
-        sys.stderr.write(f"{PROGRAM}: manage_pools is off: VMPooler's own manager has to fill the request\n")
+        print_note("manage_pools is off: VMPooler's own manager has to fill the request")
     if not wait:
         if as_json:
             print_json({"request": request_id})

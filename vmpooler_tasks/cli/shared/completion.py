@@ -7,7 +7,7 @@ Redis, or with a configuration that is not valid, the list is empty, and no mess
 from collections.abc import Callable, Iterable
 from contextlib import closing, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 from click.shell_completion import CompletionItem, ShellComplete, get_completion_class
@@ -112,6 +112,6 @@ complete_runs = _completer(_runs)
 complete_requests = _completer(_requests)
 
 
-def completions_of(name: str) -> Any:
+def completions_of(name: str) -> Completer | None:
     """Return the completer for the filter of this name; None if its values cannot be completed."""
     return {"pool": complete_pools, "request": complete_requests}.get(name)
