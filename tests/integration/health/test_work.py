@@ -182,6 +182,21 @@ def test_requests_that_nobody_processes_are_unhealthy_and_named(world: PoolWorld
     assert found(world) == []
 
 
+def test_a_request_that_outlives_its_time_is_unhealthy_although_each_pass_ends_well(world: PoolWorld) -> None:
+    world.client.hset("vmpooler__odrequest__old", "requested", f"{POOL}:{POOL}:1")
+    world.client.set("vmpooler__odrequest__broken", "no hash")
+    lifetime = world.settings.config.ondemand_request_ttl * 60
+    world.client.zadd(keys.PROCESSING_REQUESTS, {"broken": 1, "old": world.now - lifetime - 60})
+    later(world, 0, progress.REQUESTS_WORK)
+    assert found(world) == [], "the next pass may end it"
+    world.now += 1
+    later(world, 0, progress.REQUESTS_WORK)
+    [reason] = reasons(world)
+    assert (reason.code, reason.measured, reason.key) == ("requests_stalled", 61, "vmpooler__odrequest__old")
+    fulfil.run(world.context)
+    assert found(world) == [], "the pass let it fail"
+
+
 # --- empty pools, counted from the first inspection after the start --------------------------------------------------
 
 

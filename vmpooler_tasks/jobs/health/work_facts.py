@@ -18,6 +18,7 @@ from vmpooler_tasks.store.health import progress
 from vmpooler_tasks.store.health.progress import WorkProgress
 from vmpooler_tasks.store.pools import clones
 from vmpooler_tasks.store.redis.reads import Reads
+from vmpooler_tasks.store.requests import fulfilment
 
 MIN_STALLED_SECONDS = 60.0
 STALLED_AFTER_INTERVALS = 10
@@ -114,10 +115,16 @@ def _clone_seconds(settings: Settings, pool: Pool) -> float:
 
 
 def _stalled_requests(db: Database, settings: Settings, facts: WorkFacts, now: float) -> Iterator[StalledWork]:
-    seconds = _idle_seconds(facts, progress.REQUESTS_WORK, now)
-    if seconds <= stalled_after_seconds(settings):
-        return
-    request = _oldest_request(db)
+    """Return at most one: no pass has ended well for long and a request waits, or a request outlived its time to live.
+
+    Every pass ends the requests that are late. One that stays shows that passes end well and move nothing.
+    """
+    limit, seconds = stalled_after_seconds(settings), _idle_seconds(facts, progress.REQUESTS_WORK, now)
+    request = _oldest_request(db) if seconds > limit else None
+    if request is None:
+        lifetime = settings.config.ondemand_request_ttl * MINUTE
+        request, since = fulfilment.read_oldest(db, created_before=now - lifetime - limit) or (None, now)
+        seconds = now - lifetime - since
     if request is not None:
         error, key = facts.progress.errors.get(progress.REQUESTS_WORK), readable(keys.request(request))
         yield StalledWork(code=ReasonCode.REQUESTS_STALLED, seconds=seconds, key=key, error=error)

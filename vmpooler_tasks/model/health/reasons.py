@@ -142,7 +142,7 @@ REASONS: Mapping[ReasonCode, ReasonKind] = {
         alert="VMPoolerClonesStalled",
     ),
     ReasonCode.REQUESTS_STALLED: ReasonKind(
-        found="no on-demand request has been processed for {measured} seconds, and {key} waits. {last_error}",
+        found="on-demand requests have not moved for {measured} seconds: {key} waits. {last_error}",
         remedy="check with `vmpooler-tasks doctor` that workers take vmpooler.maintenance; read the worker's log",
         severity=Status.UNHEALTHY,
         alert="VMPoolerRequestsStalled",

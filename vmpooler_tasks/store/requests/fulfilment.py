@@ -10,10 +10,14 @@ from vmpooler_tasks.store import keys
 from vmpooler_tasks.store.redis.arguments import counted_words
 from vmpooler_tasks.store.redis.connection import Database
 from vmpooler_tasks.store.redis.numbers import leading_number
+from vmpooler_tasks.store.redis.reads import Reads
 from vmpooler_tasks.store.vmpooler import queues
 
 CLOSED_REQUEST_SECONDS = 30 * 24 * 3600
 """How long a closed request's creation time and delivered VMs are kept, as VMPooler does."""
+
+MAX_OLDEST = 10
+"""Requests of each list that `read_oldest` reads."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +44,23 @@ def read_requests(db: Database, key: bytes) -> list[Request]:
         Request(id=name, since=since, requested=_text(requested), status=_text(status))
         for (name, since), (requested, status) in zip(found, rows, strict=True)
     ]
+
+
+def read_oldest(db: Database, created_before: float) -> tuple[bytes, float] | None:
+    """Return the id and the epoch of creation of the oldest open request that was created before this epoch.
+
+    A request of another type is left out. Of each list the first MAX_OLDEST are read.
+    """
+    reads = Reads()
+    for key in keys.OPEN_REQUESTS:
+        reads.add(key, "ZRANGE", key, "-inf", f"({created_before!r}", "BYSCORE", "LIMIT", 0, MAX_OLDEST, "WITHSCORES")
+    replies = reads.send(db)
+    old = {name: float(since) for key in keys.OPEN_REQUESTS for name, since in replies.get(key, ())}
+    hashes = Reads()
+    for name in old:
+        hashes.add(name, "HGET", keys.request(name), "requested")
+    found = hashes.send(db)
+    return min(((name, since) for name, since in old.items() if found.get(name)), key=lambda one: one[1], default=None)
 
 
 def open_request_ids(db: Database) -> list[str]:
