@@ -1,4 +1,4 @@
-"""Serve the files of the dashboard, and the runbooks that its reasons link to."""
+"""Serve the files of the dashboard, the runbooks that its reasons link to, and the operator guide."""
 
 import functools
 import re
@@ -15,13 +15,14 @@ router = APIRouter(include_in_schema=False)
 
 PACKAGE = Path(str(resources.files("vmpooler_tasks.web")))
 STATIC = PACKAGE / "static"
-RUNBOOKS = PACKAGE / "runbooks.md"
 
-_OTHER_DOCUMENT = re.compile(r"\[([^\]]+)\]\(([\w-]+\.md)(?:#[\w-]*)?\)")
-"""A link to another document, which this server does not have."""
+_TITLES = {"runbooks": "Runbooks", "operator-guide": "Operator guide"}
+"""The documents of `docs/` that this server has, by the name of the file and of the path."""
+
+_LINK_TO_DOCUMENT = re.compile(r"\[([^\]]+)\]\(([\w-]+)\.md(#[\w-]*)?\)")
 
 _PAGE = """<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><title>Runbooks: vmpooler-tasks</title>
+<html lang="en"><head><meta charset="utf-8"><title>{title}: vmpooler-tasks</title>
 <meta name="viewport" content="width=device-width, initial-scale=1"><link rel="stylesheet" href="/static/app.css">
 <link rel="icon" href="/static/favicon.svg"></head>
 <body class="document"><main><p><a href="/">Dashboard</a></p>
@@ -37,19 +38,32 @@ def dashboard() -> FileResponse:
 @router.get("/runbooks")
 def runbooks() -> HTMLResponse:
     """Return the runbooks, without a login: they are public documentation."""
-    return HTMLResponse(_render_runbooks())
+    return HTMLResponse(_render("runbooks"))
+
+
+@router.get("/operator-guide")
+def operator_guide() -> HTMLResponse:
+    """Return the operator guide, without a login like the runbooks."""
+    return HTMLResponse(_render("operator-guide"))
 
 
 @functools.cache
-def _render_runbooks() -> str:
-    """Return the page. The anchors of its headings are named as on GitHub, so that a link works in both places."""
+def _render(name: str) -> str:
+    """Return a document as a page. The anchors of its headings are named as on GitHub: links work in both places."""
     markdown = MarkdownIt("js-default", {"html": False}).use(anchors_plugin, min_level=2, max_level=3)
-    source = _OTHER_DOCUMENT.sub(r"\1 (`docs/\2`)", RUNBOOKS.read_text(encoding="utf-8"))
+    source = _LINK_TO_DOCUMENT.sub(_here, (PACKAGE / f"{name}.md").read_text(encoding="utf-8"))
     text = markdown.render(source)
-    return _PAGE.format(text=text.replace("<pre>", '<pre tabindex="0">'))  # the keyboard can scroll long lines
+    text = text.replace("<pre>", '<pre tabindex="0">')  # the keyboard can scroll long lines
+    return _PAGE.format(title=_TITLES[name], text=text)
+
+
+def _here(link: re.Match[str]) -> str:
+    """Return a link between two documents as a link on this server, or as the name of one that it does not have."""
+    text, name, anchor = link.groups(default="")
+    return f"[{text}](/{name}{anchor})" if name in _TITLES else f"{text} (`docs/{name}.md`)"
 
 
 def install(app: FastAPI) -> None:
-    """Add the dashboard, its files and the runbooks to the application."""
+    """Add the dashboard, its files and the documents to the application."""
     app.include_router(router)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")

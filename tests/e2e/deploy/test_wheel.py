@@ -76,11 +76,12 @@ def test_it_holds_every_file_of_the_package_and_nothing_else(wheel: Path) -> Non
     assert sum(name.endswith(".lua") for name in inside) > 10
 
 
-def test_the_pages_and_the_runbooks_come_with_it(wheel: Path) -> None:
+def test_the_pages_and_their_documents_come_with_it(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as built:
         assert b"<!doctype html>" in built.read("vmpooler_tasks/web/static/index.html")
-        runbooks = built.read("vmpooler_tasks/web/runbooks.md")
-    assert runbooks == (ROOT / "docs/runbooks.md").read_bytes(), "not a link that leads nowhere"
+        for name in ("runbooks.md", "operator-guide.md"):
+            document = built.read(f"vmpooler_tasks/web/{name}")
+            assert document == (ROOT / "docs" / name).read_bytes(), "not a link that leads nowhere"
 
 
 def test_the_package_is_imported_from_the_wheel(installed: Installed) -> None:

@@ -66,7 +66,10 @@ def test_without_a_login_nothing_is_read(browser: httpx.Client, path: str) -> No
     assert "Basic" not in response.headers["www-authenticate"]
 
 
-@pytest.mark.parametrize("path", ["/", "/healthz", "/readyz", "/openapi.json", "/runbooks", "/static/app.css", SESSION])
+DOCUMENTS = ["/openapi.json", "/runbooks", "/operator-guide"]
+
+
+@pytest.mark.parametrize("path", ["/", "/healthz", "/readyz", *DOCUMENTS, "/static/app.css", SESSION])
 def test_public_paths_need_no_login(browser: httpx.Client, path: str) -> None:
     assert browser.get(path).status_code == 200
 
@@ -208,7 +211,7 @@ def test_on_loopback_without_credentials_everybody_is_an_operator(valkey: TestSe
 
 
 def test_every_response_has_the_security_headers(web: httpx.Client) -> None:
-    for path in ("/", "/static/app.css", "/health", "/nowhere", "/runbooks"):
+    for path in ("/", "/static/app.css", "/health", "/nowhere", "/runbooks", "/operator-guide"):
         headers = web.get(path).headers
         assert headers["content-security-policy"].startswith("default-src 'none'; script-src 'self';")
         assert "unsafe" not in headers["content-security-policy"]

@@ -166,15 +166,24 @@ def test_the_audit_comes_in_pages(web: httpx.Client, web_world: World) -> None:
     assert audit.read_newest(web_world.db, 1)[0].fields["who"] == "somebody 4"
 
 
-def test_every_reason_and_every_link_has_its_runbook(web: httpx.Client) -> None:
-    page = web.get("/runbooks").text
-    anchors = re.findall(r' id="([^"]+)"', page)
-    linked = set(re.findall(r'href="#([^"]+)"', page))
-    assert linked, "the table of contents"
-    assert (linked | set(REASONS)) - set(anchors) == set()
-    assert len(anchors) == len(set(anchors))
-    assert not re.search(r'href="[^"]*\.md', page), "other documents are named, as this server does not have them"
-    assert "<code>docs/operator-guide.md</code>" in page
+def test_every_reason_has_its_runbook(web: httpx.Client) -> None:
+    assert set(REASONS) - set(re.findall(r' id="([^"]+)"', web.get("/runbooks").text)) == set()
+
+
+@pytest.mark.parametrize(("path", "title"), [("/runbooks", "Runbooks"), ("/operator-guide", "Operator guide")])
+def test_every_link_of_a_document_leads_somewhere(web: httpx.Client, path: str, title: str) -> None:
+    pages = {one: web.get(one).text for one in ("/runbooks", "/operator-guide")}
+    assert f"<title>{title}: vmpooler-tasks</title>" in pages[path]
+    anchors = {one: re.findall(r' id="([^"]+)"', page) for one, page in pages.items()}
+    assert len(anchors[path]) == len(set(anchors[path]))
+    links = re.findall(r'href="(/[a-z-]+)?(?:#([^"]+))?"', pages[path])
+    assert {document for document, _ in links} == {"", *pages} - {path}, "its own sections, and the other document"
+    assert [link for link in links if link[1] and link[1] not in anchors[link[0] or path]] == []
+    assert not re.search(r'href="[^"]*\.md', pages[path]), "other documents are named: this server does not have them"
+
+
+def test_a_document_that_the_server_does_not_have_is_named(web: httpx.Client) -> None:
+    assert "<code>docs/flower.md</code>" in web.get("/operator-guide").text
 
 
 def test_an_unknown_address_is_a_problem(web: httpx.Client, valkey: TestServer) -> None:

@@ -13,6 +13,7 @@ export function showFooter({ version, flower }) {
   /** @type {[string, string][]} */
   const links = [
     ["Runbooks", "/runbooks"],
+    ["Operator guide", "/operator-guide"],
     ["API document", "/openapi.json"],
     ["Metrics", "/metrics"],
   ];
