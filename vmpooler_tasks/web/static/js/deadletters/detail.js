@@ -1,8 +1,8 @@
 /** One dead letter with all its fields. */
 
-import { ApiError, get, mayOperate } from "../shared/api.js";
+import { get, mayOperate } from "../shared/api.js";
 import { button, copyButton } from "../shared/controls.js";
-import { openDialog } from "../shared/dialogs.js";
+import { fillWith, openDialog } from "../shared/dialogs.js";
 import { el } from "../shared/dom.js";
 import { hashOf, poolHash } from "../shared/route.js";
 import { timeEl } from "../shared/times.js";
@@ -57,19 +57,15 @@ const LINKS = {
  */
 export function openDetail(id, actions) {
   const dialog = openDialog("Dead letter", { isWide: true, onClose: actions.onClose });
-  dialog.body.append(el("p", { class: "muted", text: "Loading …" }));
-  get(`dlq/${encodeURIComponent(id)}`).then(
+  fillWith(
+    dialog,
+    "Loading …",
+    () => get(`dlq/${encodeURIComponent(id)}`),
     (deadLetter) => fill(dialog, deadLetter, actions),
-    (error) => {
-      dialog.body.replaceChildren();
-      dialog.fail(isGone(error) ? "This dead letter is gone: redriven, deleted or expired." : error);
-    },
+    "This dead letter is gone: redriven, deleted or expired.",
   );
   return dialog;
 }
-
-/** @param {unknown} error */
-const isGone = (error) => error instanceof ApiError && error.status === 404;
 
 /**
  * @param {Dialog} dialog
@@ -78,12 +74,12 @@ const isGone = (error) => error instanceof ApiError && error.status === 404;
  */
 function fill(dialog, deadLetter, actions) {
   const long = LONG_FIELDS.filter((name) => deadLetter[name] !== null && deadLetter[name] !== undefined);
-  dialog.body.replaceChildren(
+  dialog.body.append(
     fieldList(deadLetter),
     attemptList(deadLetter),
     ...long.map((name) => longField(name, deadLetter[name])),
   );
-  dialog.foot.replaceChildren(
+  dialog.foot.append(
     ...buttonsOf(deadLetter, actions),
     el("span", { class: "spring" }),
     copyButton(JSON.stringify(deadLetter, null, 2), "Copy as JSON"),

@@ -5,7 +5,8 @@ import { get } from "../shared/api.js";
 import { button, inline } from "../shared/controls.js";
 import { byId, el, messageOf, notice, setText, show } from "../shared/dom.js";
 import { epochOf, plural, serverNow } from "../shared/format.js";
-import { currentPlace, goBack, goTo } from "../shared/route.js";
+import { HashDialog } from "../shared/hash_dialog.js";
+import { goTo } from "../shared/route.js";
 import { openRedriveDialog } from "../redrive/dialog.js";
 import { openEditDialog } from "../redrive/edit_dialog.js";
 import { RedriveRuns } from "../redrive/runs.js";
@@ -21,7 +22,6 @@ import { List } from "./list.js";
 import { MAX_ROWS, More, PAGE } from "./more.js";
 import { asWords, isNewestFirst, NEWEST_FIRST, sortingOf, sortingText } from "./sorting.js";
 
-/** @import { Dialog } from "../shared/dialogs.js" */
 /** @import { Filters } from "../shared/route.js" */
 /** @import { DeadLetter, DeadLetterPage, DeadLetterStats, Overview, Selection } from "../shared/types.js" */
 /** @import { Filter, Mistake } from "./filter.js" */
@@ -45,15 +45,14 @@ export class DeadLettersSection {
   #revision = null;
   /** @type {AbortController | null} */
   #request = null;
-  /** @type {{id: string, dialog: Dialog | null} | null} */
-  #detail = null;
 
   constructor() {
     this.runs = new RedriveRuns(() => this.#reloadAll());
     this.form = new FilterForm((filter, isTyping) => this.#goTo(filter, { replace: isTyping }));
     this.groups = new Groups((error) => this.#goTo({ ...this.#filterWithoutError(), error: error ?? "" }));
+    this.detail = new HashDialog("letters", "letter", (id, onClose) => this.#openDetail(id, onClose));
     this.list = new List(
-      ({ id }) => this.#goTo({ ...this.#filter, letter: id }, { state: { hasOpenedDetail: true } }),
+      ({ id }) => this.detail.goTo(id, { ...this.#filter, ...asWords(this.#sorting) }),
       () => this.#showActions(),
       (sorting) => this.#goTo(this.#filter ?? {}, {}, sorting),
     );
@@ -122,12 +121,12 @@ export class DeadLettersSection {
       this.#load({ marksArrivals: false });
       this.#loadRuns();
     }
-    this.#showDetail(words.letter ?? null);
+    this.detail.show(words.letter);
   }
 
   /** Close an open dead letter: it does not cover other sections. */
   leave() {
-    this.#showDetail(null);
+    this.detail.show(undefined);
   }
 
   /**
@@ -277,7 +276,7 @@ export class DeadLettersSection {
    */
   #redrive(selection, words) {
     openRedriveDialog(selection, words, (run) => {
-      this.#closeDetail();
+      this.detail.close();
       this.runs.watch(run);
       this.list.clearSelection();
       this.#load();
@@ -290,7 +289,7 @@ export class DeadLettersSection {
    */
   #remove(selection, words) {
     openDeleteDialog(selection, words, (count) => {
-      this.#closeDetail();
+      this.detail.close();
       this.#showNote(`${plural(count, "dead letter")} deleted.`);
       this.list.clearSelection();
       this.#load();
@@ -300,7 +299,7 @@ export class DeadLettersSection {
   /** @param {string} id */
   #edit(id) {
     openEditDialog(id, (task) => {
-      this.#closeDetail();
+      this.detail.close();
       this.#showNote(`${task} is sent to the workers with the changed arguments.`);
       this.#load();
     });
@@ -321,38 +320,17 @@ export class DeadLettersSection {
     this.runs.load().catch(() => {}); // the list itself says that the server cannot read
   }
 
-  #closeDetail() {
-    this.#detail?.dialog?.close();
-  }
-
   /**
-   * Open the dead letter that the hash names. Going back closes it, and closing it goes back.
-   *
-   * @param {string | null} id
+   * @param {string} id
+   * @param {() => void} onClose
    */
-  #showDetail(id) {
-    if (this.#detail?.id === id) return;
-    const before = this.#detail;
-    this.#detail = null;
-    before?.dialog?.close();
-    if (!id) return;
-    /** @type {{id: string, dialog: Dialog | null}} */
-    const detail = { id, dialog: null };
-    this.#detail = detail;
-    detail.dialog = openDetail(id, {
+  #openDetail(id, onClose) {
+    return openDetail(id, {
       redrive: (selection, words) => this.#redrive(selection, words),
       remove: (selection, words) => this.#remove(selection, words),
       edit: (one) => this.#edit(one),
-      onClose: () => this.#detail === detail && this.#onDetailClosed(id),
+      onClose,
     });
-  }
-
-  /** @param {string} id */
-  #onDetailClosed(id) {
-    this.#detail = null;
-    if (currentPlace().filters.letter !== id) return; // another section was opened meanwhile
-    if (history.state?.hasOpenedDetail) goBack();
-    else this.#goTo(this.#filter ?? {}, { replace: true });
   }
 }
 

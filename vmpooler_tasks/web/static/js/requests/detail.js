@@ -1,9 +1,9 @@
 /** One on-demand request with its history, and the dialog that cancels it. */
 
-import { ApiError, get, mayOperate, remove } from "../shared/api.js";
+import { get, mayOperate, remove } from "../shared/api.js";
 import { announce } from "../shared/announce.js";
 import { button, copyButton, whyField } from "../shared/controls.js";
-import { during, openDialog } from "../shared/dialogs.js";
+import { during, fillWith, openDialog } from "../shared/dialogs.js";
 import { el } from "../shared/dom.js";
 import { plural, serverNow } from "../shared/format.js";
 import { hashOf, poolHash } from "../shared/route.js";
@@ -24,14 +24,12 @@ const EVENTS = [{ label: "When" }, { label: "What" }, { label: "VM" }, { label: 
  */
 export function openRequest(id, { onCancel, onClose }) {
   const dialog = openDialog(`Request ${shortId(id)}`, { isWide: true, onClose });
-  dialog.body.append(el("p", { class: "muted", text: "Loading …" }));
-  get(`requests/${encodeURIComponent(id)}`).then(
+  fillWith(
+    dialog,
+    "Loading …",
+    () => get(`requests/${encodeURIComponent(id)}`),
     (request) => fill(dialog, request, onCancel),
-    (error) => {
-      dialog.body.replaceChildren();
-      const isGone = error instanceof ApiError && error.status === 404;
-      dialog.fail(isGone ? "Neither Redis nor a dead letter has this request. It may have expired." : error);
-    },
+    "Neither Redis nor a dead letter has this request. It may have expired.",
   );
   return dialog;
 }
@@ -42,8 +40,8 @@ export function openRequest(id, { onCancel, onClose }) {
  * @param {(request: Request) => void} onCancel
  */
 function fill(dialog, request, onCancel) {
-  dialog.body.replaceChildren(fields(request), history(request.events));
-  dialog.foot.replaceChildren(
+  dialog.body.append(fields(request), history(request.events));
+  dialog.foot.append(
     el("a", { href: hashOf("letters", { request: request.request }), text: "Dead letters of this request" }),
     ...(isOpen(request) && mayOperate()
       ? [button("Cancel this request …", () => onCancel(request), { kind: "danger" })]

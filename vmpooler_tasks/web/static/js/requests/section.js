@@ -89,11 +89,11 @@ export class RequestsSection {
       this.#showControls(filters);
       this.#load();
     }
-    this.dialog.show(request ?? null);
+    this.dialog.show(request);
   }
 
   leave() {
-    this.dialog.show(null);
+    this.dialog.show(undefined);
   }
 
   /**

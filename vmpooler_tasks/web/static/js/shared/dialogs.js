@@ -1,5 +1,6 @@
 /** Dialogs. Escape closes them. The focus returns to where it was, or to the section's heading if that is gone. */
 
+import { ApiError } from "./api.js";
 import { button } from "./controls.js";
 import { el, headingOf, icon, messageOf, notice } from "./dom.js";
 
@@ -93,8 +94,9 @@ export async function during(pressed, dialog, work) {
  * @param {string} waiting shown meanwhile
  * @param {() => Promise<Data>} read
  * @param {(data: Data) => void} fill
+ * @param {string} [gone] the words if the server has it no longer
  */
-export async function fillWith(dialog, waiting, read, fill) {
+export async function fillWith(dialog, waiting, read, fill, gone) {
   dialog.body.append(el("p", { class: "muted", text: waiting }));
   try {
     const data = await read();
@@ -102,6 +104,6 @@ export async function fillWith(dialog, waiting, read, fill) {
     fill(data);
   } catch (error) {
     dialog.body.replaceChildren();
-    dialog.fail(error);
+    dialog.fail(error instanceof ApiError && error.status === 404 ? (gone ?? error) : error);
   }
 }

@@ -3,7 +3,6 @@
 import { currentPlace, goBack, goTo } from "./route.js";
 
 /** @import { Dialog } from "./dialogs.js" */
-/** @import { Filters } from "./route.js" */
 
 export class HashDialog {
   /** @type {{id: string, dialog: Dialog | null} | null} */
@@ -24,7 +23,7 @@ export class HashDialog {
    * Put the id into the address, which opens the dialog.
    *
    * @param {string} id
-   * @param {Filters} others the filters that stay in the address
+   * @param {Record<string, string | undefined>} others the filters that stay in the address
    */
   goTo(id, others) {
     goTo(this.section, { ...others, [this.filter]: id }, { state: { hasOpenedDialog: true } });
@@ -33,14 +32,14 @@ export class HashDialog {
   /**
    * Open the dialog of the id that the address names now, or close it.
    *
-   * @param {string | null} id
+   * @param {string | undefined} id none closes it
    */
   show(id) {
-    if ((this.#shown?.id ?? null) === id) return;
+    if (this.#shown?.id === id) return;
     const before = this.#shown;
     this.#shown = null;
     before?.dialog?.close();
-    if (id === null) return;
+    if (!id) return;
     /** @type {{id: string, dialog: Dialog | null}} */
     const shown = { id, dialog: null };
     this.#shown = shown;
