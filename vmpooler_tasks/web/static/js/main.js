@@ -92,8 +92,8 @@ class Page {
   #update(overview) {
     showFound();
     setServerTime(overview.at);
-    const view = viewOf(currentPlace());
     const isFirst = this.#sections === null;
+    const view = isFirst ? null : viewOf(currentPlace()); // what the first view shows is read when it is entered
     const { pools, pool, workers, trends, requests, deadLetters, purge, audit } = (this.#sections ??= createSections());
     showHealth(overview.health, overview.features.health);
     showCounts(overview);

@@ -162,12 +162,11 @@ export class TrendsSection {
     const to = Math.max(serverNow(), points.at(-1)?.at ?? 0);
     const from = to - this.#hours * 3600;
     show(this.empty, this.#isLoaded && points.length === 0);
-    for (const chart of this.charts) {
-      const width = Math.floor(chart.node.clientWidth);
-      if (width > 0) chart.draw(points, frameOf(from, to, width));
+    const drawings = [...this.charts, this.strip];
+    const widths = drawings.map(({ node }) => node.clientWidth); // all of them first: a drawing makes the layout stale
+    for (const [index, drawing] of drawings.entries()) {
+      if (widths[index] > 0) drawing.draw(points, frameOf(from, to, widths[index]));
     }
-    const width = Math.floor(this.place.clientWidth);
-    if (width > 0) this.strip.draw(points, frameOf(from, to, width));
     this.slider.max = String(Math.max(0, points.length - 1));
     this.slider.disabled = points.length === 0;
     this.#showPoint(Math.min(this.#index, points.length - 1));
