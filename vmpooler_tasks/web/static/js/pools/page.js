@@ -1,12 +1,12 @@
 /** The page of one pool: its state, orders, VMs, settings, failures and trends. */
 
 import { ApiError, get, mayOperate } from "../shared/api.js";
-import { byId, el, messageOf, notice, setText, show } from "../shared/dom.js";
-import { plural, serverNow } from "../shared/format.js";
+import { byId, el, messageOf, notice, part, setText, show, timeIn } from "../shared/dom.js";
+import { number, plural, serverNow } from "../shared/format.js";
 import { reconcile } from "../shared/reconcile.js";
 import { hashOf } from "../shared/route.js";
 import { cell, row, table } from "../shared/table.js";
-import { timeEl } from "../shared/times.js";
+import { setTime, timeEl } from "../shared/times.js";
 import { TrendsSection } from "../trends/section.js";
 import { PoolFailures } from "./failures.js";
 import { orderButton, ordersFor, reportNotice } from "./orders.js";
@@ -41,8 +41,10 @@ export class PoolPage {
   constructor() {
     this.title = byId("pool-title");
     this.state = createState();
-    this.error = el("p", { class: "last-error muted" });
-    this.links = el("p", { class: "links" });
+    this.error = el("p", { class: "muted" }, "Last error, ", timeEl(null, "age"), ": ", el("span", { class: "words" }));
+    this.ready = el("span");
+    this.failed = el("a");
+    this.requests = el("a", { text: "Requests for this pool" });
     this.orders = el("div", { class: "actions" });
     this.note = el("div", { role: "status" });
     this.errors = el("div", { role: "alert" });
@@ -58,8 +60,9 @@ export class PoolPage {
 
   /** @param {HTMLElement} settings */
   #build(settings) {
+    const links = el("p", { class: "links" }, this.ready, " · ", this.failed, " · ", this.requests);
     return [
-      el("div", { class: "pool-head" }, el("div", {}, this.state, this.error, this.links), this.orders),
+      el("div", { class: "pool-head" }, el("div", {}, this.state, this.error, links), this.orders),
       section("Failures", this.failures.node),
       section("VMs", this.vms),
       section("Settings", settings, this.reset),
@@ -79,8 +82,11 @@ export class PoolPage {
       this.vms.replaceChildren();
       this.note.replaceChildren();
       setText(this.title, name);
-      this.trendsPlace.replaceChildren();
-      this.#trends = new TrendsSection(this.trendsPlace, { pool: name });
+      this.failed.href = hashOf("letters", { pool: name });
+      this.requests.href = hashOf("requests", { pool: name });
+      const trends = el("div"); // a new one for each pool: the charts watch the size of their place as long as it is there
+      this.trendsPlace.replaceChildren(trends);
+      this.#trends = new TrendsSection(trends, { pool: name });
       show(this.content, false);
       this.failures.enter(name);
       this.failures.update(overview.revision);
@@ -152,18 +158,11 @@ export class PoolPage {
   #showState(pool) {
     updateState(this.state, stateOf(pool, serverNow()));
     const { last_error: error, last_error_at: at } = pool;
-    const isShown = error && !["suspended", "stalled"].includes(pool.state);
-    this.error.replaceChildren(...(isShown ? ["Last error, ", timeEl(at, "age"), `: ${error}`] : []));
-    this.links.replaceChildren(
-      el("span", { text: `${pool.ready} of ${plural(pool.size, "VM")} ready` }),
-      " · ",
-      el("a", {
-        href: hashOf("letters", { pool: pool.pool }),
-        text: pool.failures ? `${plural(pool.failures, "failure")} in the last hour` : "no failure in the last hour",
-      }),
-      " · ",
-      el("a", { href: hashOf("requests", { pool: pool.pool }), text: "Requests for this pool" }),
-    );
+    show(this.error, Boolean(error) && !["suspended", "stalled"].includes(pool.state));
+    setText(part(this.error, ".words"), error);
+    setTime(timeIn(this.error), at, "age");
+    setText(this.ready, `${number(pool.ready)} of ${plural(pool.size, "VM")} ready`);
+    setText(this.failed, `${pool.failures ? plural(pool.failures, "failure") : "no failure"} in the last hour`);
     this.#showOrders(pool);
   }
 

@@ -1,12 +1,11 @@
 /** The VMs of one pool: a list for each queue, oldest first. */
 
-import { el, notice } from "../shared/dom.js";
+import { el, notice, timeIn } from "../shared/dom.js";
 import { number, plural } from "../shared/format.js";
 import { hashOf } from "../shared/route.js";
 import { reconcile } from "../shared/reconcile.js";
 import { cell, row, table } from "../shared/table.js";
 import { setTime, timeEl } from "../shared/times.js";
-import { timeIn } from "../shared/dom.js";
 
 /** @import { PoolQueue, PoolVm } from "../shared/types.js" */
 
