@@ -23,6 +23,9 @@ const COLUMNS = [
 const ACTIONS = { label: "Actions", class: "act", isHidden: true };
 
 export class RequestList {
+  /** By id, as they are now. @type {Map<string, Request>} */
+  #requests = new Map();
+
   /**
    * @param {(id: string) => void} onOpen
    * @param {(request: Request) => void} onCancel
@@ -38,6 +41,7 @@ export class RequestList {
 
   /** @param {Request[]} requests */
   show(requests) {
+    this.#requests = new Map(requests.map((request) => [request.request, request]));
     reconcile(
       this.body,
       requests,
@@ -57,7 +61,7 @@ export class RequestList {
       text: shortId(id),
       on: { click: () => this.onOpen(id) },
     });
-    const cancel = button("Cancel …", () => this.onCancel(request), {
+    const cancel = button("Cancel …", () => this.onCancel(this.#requests.get(id) ?? request), {
       kind: "quiet",
       "aria-label": `Cancel request ${shortId(id)}`,
     });

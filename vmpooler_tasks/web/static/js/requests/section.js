@@ -55,6 +55,7 @@ export class RequestsSection {
     this.manager = el("p", { class: "intro" });
     this.errors = el("div", { role: "alert" });
     this.note = el("div", { role: "status" });
+    this.unreadable = el("div");
     this.empty = el("p", { class: "empty", hidden: true });
     this.more = button(`Show ${PAGE} more`, () => this.#showMore());
     this.rest = el("span", { class: "muted" });
@@ -74,6 +75,7 @@ export class RequestsSection {
       ),
       this.errors,
       this.note,
+      this.unreadable,
       this.list.node,
       this.empty,
       el("div", { class: "more" }, this.more, this.rest),
@@ -173,10 +175,8 @@ export class RequestsSection {
     const canGrow = nextCursor !== null && PAGE * this.#pages < MAX_ROWS;
     show(this.more, canGrow);
     setText(this.rest, nextCursor !== null && !canGrow ? "Older requests are not shown. Search for them." : "");
-    if (unreadable.length) {
-      const text = `These keys hold data of another type: ${unreadable.join(", ")}. Run vmpooler-tasks doctor.`;
-      this.note.replaceChildren(notice("warn", text));
-    }
+    const text = `These keys hold data of another type: ${unreadable.join(", ")}. Run vmpooler-tasks doctor.`;
+    this.unreadable.replaceChildren(...(unreadable.length ? [notice("warn", text)] : []));
   }
 
   #emptyText() {
