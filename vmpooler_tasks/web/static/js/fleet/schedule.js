@@ -28,11 +28,13 @@ export class Schedule {
     const columns = mayOperate() ? [...COLUMNS, { label: "Run", isHidden: true }] : COLUMNS;
     const made = table("Schedule", columns, { className: "cards compact schedule" });
     this.body = made.body;
+    this.errors = el("div", { role: "alert" });
     this.result = el("div", { role: "status" });
     this.node = el(
       "section",
       { class: "list", "aria-labelledby": "schedule-title" },
       el("h2", { id: "schedule-title", tabindex: "-1", text: "Schedule" }),
+      this.errors,
       this.result,
       made.node,
     );
@@ -55,8 +57,9 @@ export class Schedule {
         (entry) => this.#create(entry),
         update,
       );
+      this.errors.replaceChildren();
     } catch (error) {
-      this.result.replaceChildren(notice("bad", `The schedule cannot be read: ${messageOf(error)}`));
+      this.errors.replaceChildren(notice("bad", `The schedule cannot be read: ${messageOf(error)}`));
     }
   }
 
