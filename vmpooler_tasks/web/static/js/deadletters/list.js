@@ -1,5 +1,6 @@
 /** The list of dead letters. Rows stay while others come and go around them. */
 
+import { shortTask } from "../fleet/words.js";
 import { mayOperate } from "../shared/api.js";
 import { el, part } from "../shared/dom.js";
 import { number } from "../shared/format.js";
@@ -113,7 +114,7 @@ export class List {
   /** @param {DeadLetter} deadLetter */
   #createRow(deadLetter) {
     const { vm, task, pool, request_id: request, error_class: errorClass, error_message: message } = deadLetter;
-    const what = vm || shortTask(task) || "–";
+    const what = vm || (task && shortTask(task)) || "–";
     const redrives = Number(deadLetter.redrives ?? 0);
     const open = el(
       "button",
@@ -165,6 +166,3 @@ function requestLink(request) {
   const text = String(request);
   return el("a", { href: hashOf("letters", { request: text }), text, title: `All dead letters of request ${text}` });
 }
-
-/** @param {string | null | undefined} task */
-const shortTask = (task) => task?.replace(/^vmpooler_tasks\.(tasks\.)?/, "");

@@ -47,8 +47,6 @@ export function tilesOf(overview) {
  * @returns {Tile}
  */
 function workers({ workers: found, features }) {
-  const running = found.reduce((sum, worker) => sum + worker.tasks.length, 0);
-  const lines = [`${plural(running, "task")} running`];
   if (!found.length) {
     const effect = "No worker is running. Nothing is purged, checked or cloned.";
     return { title: "Workers", value: "None", tone: "bad", lines: [effect, HOW_TO_START] };
@@ -56,6 +54,8 @@ function workers({ workers: found, features }) {
   const served = new Set(found.flatMap((worker) => worker.queues));
   const needed = [...ALWAYS_NEEDED, ...(features.manage_pools ? NEEDED_FOR_POOLS : [])];
   const missing = needed.filter((queue) => !served.has(queue));
+  const running = found.reduce((sum, worker) => sum + worker.tasks.length, 0);
+  const lines = [`${plural(running, "task")} running`];
   if (missing.length) lines.unshift(`No worker serves ${missing.join(", ")}.`);
   return {
     title: "Workers",
@@ -85,8 +85,8 @@ function beats({ beats: found }) {
  */
 function messages({ messages: depths, unacknowledged }) {
   const entries = Object.entries(depths).sort(([, one], [, other]) => other - one);
-  const lines = [...countLines(entries.map(([queue, depth]) => [shortQueue(queue), depth]))];
-  lines.push(`taken by workers: ${number(unacknowledged)}`);
+  const waiting = countLines(entries.map(([queue, depth]) => [shortQueue(queue), depth]));
+  const lines = [...waiting, `taken by workers: ${number(unacknowledged)}`];
   return { title: "Waiting tasks", value: number(totalOf(depths)), tone: null, lines };
 }
 

@@ -5,13 +5,16 @@ import { hashOf, poolHash } from "../shared/route.js";
 
 /** @import { Reason } from "../shared/types.js" */
 
-/** @typedef {{text: string, section: string, queue?: string, takesFilters?: boolean}} View */
+/** Sections whose list can be narrowed to a pool and a queue. */
+const FILTERED = ["letters", "purge"];
+
+/** @typedef {{text: string, section: string, queue?: string}} View */
 
 /** @type {Record<string, View>} */
 const VIEWS = {
-  dlq_size: { text: "Dead letters", section: "letters", takesFilters: true },
-  dlq_near_cap: { text: "These dead letters", section: "letters", takesFilters: true },
-  stuck_vms: { text: "Dead letters of clones", section: "letters", queue: "clone", takesFilters: true },
+  dlq_size: { text: "Dead letters", section: "letters" },
+  dlq_near_cap: { text: "These dead letters", section: "letters" },
+  stuck_vms: { text: "Dead letters of clones", section: "letters", queue: "clone" },
   pending_queue: { text: "Pools", section: "pools" },
   ready_queue: { text: "Pools", section: "pools" },
   all_pools_empty: { text: "Pools", section: "pools" },
@@ -21,13 +24,13 @@ const VIEWS = {
   no_worker: { text: "Workers", section: "workers" },
   clock: { text: "Workers", section: "workers" },
   configurations_differ: { text: "Workers", section: "workers" },
-  empty_pool: { text: "Its dead letters", section: "letters", takesFilters: true },
-  purge_overdue: { text: "Purge", section: "purge", takesFilters: true },
-  purge_unfinished: { text: "Purge", section: "purge", takesFilters: true },
-  purge_failed: { text: "Purge", section: "purge", takesFilters: true },
-  purge_aborted: { text: "Plan of this purge", section: "purge", takesFilters: true },
-  breaker_open: { text: "Dead letters of clones", section: "letters", queue: "clone", takesFilters: true },
-  pool_broken: { text: "Its dead letters", section: "letters", queue: "clone", takesFilters: true },
+  empty_pool: { text: "Its dead letters", section: "letters" },
+  purge_overdue: { text: "Purge", section: "purge" },
+  purge_unfinished: { text: "Purge", section: "purge" },
+  purge_failed: { text: "Purge", section: "purge" },
+  purge_aborted: { text: "Plan of this purge", section: "purge" },
+  breaker_open: { text: "Dead letters of clones", section: "letters", queue: "clone" },
+  pool_broken: { text: "Its dead letters", section: "letters", queue: "clone" },
 };
 
 /**
@@ -38,7 +41,7 @@ const VIEWS = {
 export function sectionOf(reason) {
   const view = Object.hasOwn(VIEWS, reason.code) ? VIEWS[reason.code] : null;
   if (!view) return null;
-  const filters = view.takesFilters ? { pool: reason.pool, queue: view.queue ?? reason.queue } : {};
+  const filters = FILTERED.includes(view.section) ? { pool: reason.pool, queue: view.queue ?? reason.queue } : {};
   return { text: view.text, href: hashOf(view.section, filters) };
 }
 

@@ -1,8 +1,7 @@
 /** The state of a pool in words. The server decides the state; here it is only formatted. Nothing here needs a page. */
 
+/** @import { Tone } from "../shared/tone.js" */
 /** @import { Pool } from "../shared/types.js" */
-
-/** @typedef {"healthy" | "degraded" | "unhealthy" | "working" | "closed"} Tone */
 
 /**
  * `time` stands behind the words: how long ago it started, for how long it has been so, or how long it still lasts.
@@ -33,30 +32,32 @@ const STATES = {
  * @returns {PoolState}
  */
 export function stateOf({ state, size, ready, cloning, since, until, why }, now) {
-  const known = Object.hasOwn(STATES, state) ? STATES[state] : { text: state, tone: /** @type {Tone} */ ("closed") };
-  if (state === "suspended") return suspended(known, until, why, now);
+  /** @type {{text: string, tone: Tone}} */
+  const known = Object.hasOwn(STATES, state) ? STATES[state] : { text: state, tone: "closed" };
+  const missing = `Short by ${size - ready}`;
+  if (state === "suspended") return { ...known, ...suspension(until, now), why };
   if (state === "empty" && size === 0) return { tone: "closed", text: "Size 0", time: null, why: "" };
   if (state === "short") {
-    const text = cloning ? `Short by ${size - ready}, cloning ${cloning}` : `Short by ${size - ready}`;
-    return { tone: known.tone, text, time: null, why: "" };
+    return { ...known, text: cloning ? `${missing}, cloning ${cloning}` : missing, time: null, why: "" };
   }
-  if (state === "stalled") {
-    const time = since === null ? null : { at: since, display: /** @type {const} */ ("running") };
-    return { tone: known.tone, text: `Short by ${size - ready}, not moving`, time, why };
-  }
-  return { ...known, time: since === null ? null : { at: since, display: "age" }, why };
+  if (state === "stalled") return { ...known, text: `${missing}, not moving`, time: timeOf(since, "running"), why };
+  return { ...known, time: timeOf(since, "age"), why };
 }
 
 /**
- * @param {{text: string, tone: Tone}} known
- * @param {number | null} until
- * @param {string} why
- * @param {number} now
- * @returns {PoolState}
+ * @param {number | null} at
+ * @param {"age" | "running" | "left"} display
  */
-function suspended(known, until, why, now) {
-  if (until !== null && until > now) {
-    return { ...known, text: "Suspended, next attempt in", time: { at: until, display: "left" }, why };
-  }
-  return { ...known, text: "Suspended until a clone succeeds", time: null, why };
+const timeOf = (at, display) => (at === null ? null : { at, display });
+
+/**
+ * @param {number | null} until
+ * @param {number} now
+ */
+function suspension(until, now) {
+  const isTimed = until !== null && until > now;
+  return {
+    text: isTimed ? "Suspended, next attempt in" : "Suspended until a clone succeeds",
+    time: isTimed ? timeOf(until, "left") : null,
+  };
 }

@@ -2,12 +2,13 @@
 
 import { mayOperate } from "../shared/api.js";
 import { button } from "../shared/controls.js";
-import { el, icon, part, setText, show, timeIn } from "../shared/dom.js";
+import { el, part, setText, show, timeIn } from "../shared/dom.js";
 import { serverNow } from "../shared/format.js";
 import { reconcile } from "../shared/reconcile.js";
 import { poolHash } from "../shared/route.js";
 import { cell, row, table } from "../shared/table.js";
 import { setTime, timeEl } from "../shared/times.js";
+import { showTone } from "../shared/tone.js";
 import { explain, isOpen, progressOf, shortId, statusOf } from "./words.js";
 
 /** @import { Request } from "../shared/types.js" */
@@ -99,11 +100,7 @@ function partList({ parts, requested }) {
 function update(node, request) {
   const { text, tone } = statusOf(request, serverNow());
   const state = part(node, ".state");
-  if (state.dataset.tone !== tone) {
-    state.dataset.tone = tone;
-    const hasIcon = tone !== "working" && tone !== "closed";
-    part(state, ".mark").replaceChildren(...(hasIcon ? [icon(tone)] : []));
-  }
+  showTone(state, tone);
   setText(part(state, ".words"), text);
   setText(part(node, ".user"), request.user || "–");
   setText(part(node, ".progress"), request.status === "filling" ? `${progressOf(request)} delivered` : "");

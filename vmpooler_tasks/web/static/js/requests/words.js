@@ -3,9 +3,8 @@
 import { plural } from "../shared/format.js";
 
 /** @import { Filters } from "../shared/route.js" */
+/** @import { Tone } from "../shared/tone.js" */
 /** @import { Request } from "../shared/types.js" */
-
-/** @typedef {"healthy" | "degraded" | "unhealthy" | "working" | "closed"} Tone */
 
 /** @type {Record<string, {text: string, tone: Tone}>} */
 const STATUSES = {
