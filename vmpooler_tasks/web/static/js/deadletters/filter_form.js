@@ -1,6 +1,6 @@
 /** The form of the filter: search, queue, pool and time, and chips for all other filters. */
 
-import { button, inline, option } from "../shared/controls.js";
+import { button, inline, offerNames, option } from "../shared/controls.js";
 import { el, icon } from "../shared/dom.js";
 import { reconcile } from "../shared/reconcile.js";
 import { chipsOf, filterOf, QUEUES, SINCE, sinceText } from "./filter.js";
@@ -77,7 +77,7 @@ export class FilterForm {
     this.#filter = filter;
     if (this.search.value.trim() !== (filter.search ?? "")) this.search.value = filter.search ?? "";
     this.queue.value = filter.queue ?? "";
-    this.offerPools([]);
+    this.offerPools([filter.pool]);
     this.pool.value = filter.pool ?? "";
     if (filter.since && ![...this.since.options].some((one) => one.value === filter.since)) {
       this.since.append(option(filter.since, sinceText(filter.since)));
@@ -104,14 +104,9 @@ export class FilterForm {
   /**
    * Add these pools to the choice.
    *
-   * @param {string[]} names
+   * @param {(string | undefined)[]} names
    */
   offerPools(names) {
-    const known = [...this.pool.options].map((one) => one.value);
-    const all = [...new Set([...known, ...names, this.#filter.pool ?? ""])].filter(Boolean).sort();
-    if (all.length + 1 === known.length) return;
-    const chosen = this.pool.value;
-    this.pool.replaceChildren(option("", "all"), ...all.map((name) => option(name)));
-    this.pool.value = chosen;
+    offerNames(this.pool, names);
   }
 }

@@ -3,7 +3,7 @@
 import { announce } from "../shared/announce.js";
 import { get } from "../shared/api.js";
 import { button, inline } from "../shared/controls.js";
-import { byId, el, messageOf, notice, setText, show } from "../shared/dom.js";
+import { byId, el, messageOf, notice, setText, show, showBriefly } from "../shared/dom.js";
 import { epochOf, plural, serverNow } from "../shared/format.js";
 import { HashDialog } from "../shared/hash_dialog.js";
 import { goTo } from "../shared/route.js";
@@ -26,7 +26,6 @@ import { asWords, isNewestFirst, NEWEST_FIRST, sortingOf, sortingText } from "./
 /** @import { DeadLetter, DeadLetterPage, DeadLetterStats, Overview, Selection } from "../shared/types.js" */
 /** @import { Filter, Mistake } from "./filter.js" */
 
-const NOTE_MS = 10_000;
 const MAINTENANCE_QUEUE = "vmpooler.maintenance";
 
 export class DeadLettersSection {
@@ -307,8 +306,7 @@ export class DeadLettersSection {
 
   /** @param {string} text */
   #showNote(text) {
-    this.note.replaceChildren(notice("ok", text));
-    setTimeout(() => this.note.replaceChildren(), NOTE_MS);
+    showBriefly(this.note, notice("ok", text));
   }
 
   #reloadAll() {

@@ -3,7 +3,7 @@
 import { announce } from "../shared/announce.js";
 import { get, mayOperate, post } from "../shared/api.js";
 import { button } from "../shared/controls.js";
-import { el, messageOf, notice, setText, show } from "../shared/dom.js";
+import { el, messageOf, notice, setText, show, showBriefly } from "../shared/dom.js";
 import { duration, serverNow } from "../shared/format.js";
 import { reconcile } from "../shared/reconcile.js";
 import { cell, row, table } from "../shared/table.js";
@@ -12,7 +12,6 @@ import { setTime, timeEl } from "../shared/times.js";
 /** @import { ScheduleEntry } from "../shared/types.js" */
 
 const INTERVAL_MS = 5000;
-const NOTE_MS = 10_000;
 /** A beat may send an entry so many seconds late without being late. */
 const TOLERANCE_SECONDS = 10;
 
@@ -86,9 +85,8 @@ export class Schedule {
     try {
       await post(`schedule/${encodeURIComponent(entry)}/run`, {});
       const text = `${name}: sent to the workers.`;
-      this.result.replaceChildren(notice("ok", text));
+      showBriefly(this.result, notice("ok", text));
       announce(text);
-      setTimeout(() => this.result.replaceChildren(), NOTE_MS);
     } catch (error) {
       this.result.replaceChildren(notice("bad", messageOf(error)));
     } finally {

@@ -1,6 +1,6 @@
 /** The health status, its reasons, and what to do about each reason. */
 
-import { reportNotice, retryButton } from "../pools/orders.js";
+import { retryButton, showReport } from "../pools/orders.js";
 import { announce } from "../shared/announce.js";
 import { mayOperate } from "../shared/api.js";
 import { copyButton } from "../shared/controls.js";
@@ -30,8 +30,6 @@ const CHECKS_ARE_OFF = {
   found: "health checks are switched off: this status is not updated",
   remedy: "set `health_check_enabled: true`",
 };
-
-const NOTE_MS = 15_000;
 
 /** @type {string | null} */
 let announced = null;
@@ -139,10 +137,9 @@ function createReason(reason) {
 function tryNow({ code, pool, provider }) {
   const name = code === "pool_broken" ? pool : code === "breaker_open" ? provider : undefined;
   if (!name || !mayOperate()) return null;
-  return retryButton({ kind: code === "pool_broken" ? "pools" : "providers", name }, (report) => {
-    byId("order-note").replaceChildren(reportNotice(report));
-    setTimeout(() => byId("order-note").replaceChildren(), NOTE_MS);
-  });
+  return retryButton({ kind: code === "pool_broken" ? "pools" : "providers", name }, (report) =>
+    showReport(byId("order-note"), report),
+  );
 }
 
 /**

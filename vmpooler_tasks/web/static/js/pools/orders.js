@@ -4,9 +4,11 @@ import { post } from "../shared/api.js";
 import { announce } from "../shared/announce.js";
 import { button, whyField } from "../shared/controls.js";
 import { during, openDialog } from "../shared/dialogs.js";
-import { el, notice } from "../shared/dom.js";
+import { el, notice, showBriefly } from "../shared/dom.js";
 
 /** @import { OrderReport, Pool } from "../shared/types.js" */
+
+const REPORT_SECONDS = 15;
 
 /**
  * @typedef {object} Order
@@ -81,13 +83,14 @@ export const orderButton = (order, target, onDone) =>
 export const retryButton = (target, onDone) => orderButton(ORDERS.retry, target, onDone);
 
 /**
- * Return the notice that shows what an order did.
+ * Show for some seconds what an order did.
  *
+ * @param {HTMLElement} place
  * @param {OrderReport} report
  */
-export function reportNotice({ text, hindered_by: hinderedBy }) {
+export function showReport(place, { text, hindered_by: hinderedBy }) {
   const sentences = [text, ...hinderedBy].map((one) => `${one.replace(/\.$/, "")}.`);
-  return notice(hinderedBy.length ? "warn" : "ok", sentences.join(" "));
+  showBriefly(place, notice(hinderedBy.length ? "warn" : "ok", sentences.join(" ")), REPORT_SECONDS);
 }
 
 /**

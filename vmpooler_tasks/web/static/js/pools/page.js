@@ -9,7 +9,7 @@ import { cell, row, table } from "../shared/table.js";
 import { setTime, timeEl } from "../shared/times.js";
 import { TrendsSection } from "../trends/section.js";
 import { PoolFailures } from "./failures.js";
-import { orderButton, ordersFor, reportNotice } from "./orders.js";
+import { orderButton, ordersFor, showReport } from "./orders.js";
 import { stateOf } from "./state.js";
 import { createState, updateState } from "./state_view.js";
 import { VmList } from "./vms.js";
@@ -17,7 +17,6 @@ import { VmList } from "./vms.js";
 /** @import { OrderReport, Overview, Pool, PoolDetails, PoolQueue, PoolSetting } from "../shared/types.js" */
 
 const INTERVAL_MS = 4000;
-const NOTE_MS = 15_000;
 const OPEN_UP_TO = 20;
 const SETTINGS = [
   { label: "Setting" },
@@ -186,8 +185,7 @@ export class PoolPage {
 
   /** @param {OrderReport} report */
   #onDone(report) {
-    this.note.replaceChildren(reportNotice(report));
-    setTimeout(() => this.note.replaceChildren(), NOTE_MS);
+    showReport(this.note, report);
     this.#load();
   }
 }

@@ -3,7 +3,7 @@
 import { Schedule } from "../fleet/schedule.js";
 import { get, mayOperate } from "../shared/api.js";
 import { announce } from "../shared/announce.js";
-import { button, inline, option } from "../shared/controls.js";
+import { button, inline, offerNames, option } from "../shared/controls.js";
 import { byId, el, messageOf, notice, setText, show } from "../shared/dom.js";
 import { duration, number } from "../shared/format.js";
 import { reconcile } from "../shared/reconcile.js";
@@ -29,8 +29,6 @@ export class PurgeSection {
   #filter = {};
   /** @type {Features | null} */
   #features = null;
-  /** @type {string[]} */
-  #pools = [];
   /** @type {PurgeReport | null} */
   #plan = null;
 
@@ -75,7 +73,7 @@ export class PurgeSection {
     const filter = { ...(pool ? { pool } : {}), ...(queue ? { queue } : {}) };
     const isSame = JSON.stringify(filter) === JSON.stringify(this.#filter);
     this.#filter = filter;
-    this.#offerPools();
+    offerNames(this.pool, [pool]);
     this.pool.value = pool ?? "";
     this.queue.value = queue ?? "";
     if (!this.#plan || !isSame) this.#makePlan();
@@ -89,17 +87,11 @@ export class PurgeSection {
   update(overview, isVisible) {
     if (isVisible) this.schedule.update();
     this.#features = overview.features;
-    this.#pools = overview.pools.map((pool) => pool.pool);
-    this.#offerPools();
+    offerNames(
+      this.pool,
+      overview.pools.map((one) => one.pool),
+    );
     this.#showSwitches(overview.features);
-  }
-
-  #offerPools() {
-    const known = [...this.pool.options].map((one) => one.value);
-    const names = new Set([...known, ...this.#pools, this.#filter.pool ?? ""]);
-    names.delete("");
-    const identity = (/** @type {string} */ name) => name;
-    reconcile(this.pool, ["", ...[...names].sort()], identity, (name) => option(name, name || "all"));
   }
 
   /** @param {Features} features */

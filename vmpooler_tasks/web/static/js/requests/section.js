@@ -1,10 +1,9 @@
 /** The section of on-demand requests: who waits for what, for how long, and why. */
 
 import { get, mayOperate } from "../shared/api.js";
-import { button, inline, option } from "../shared/controls.js";
-import { byId, el, messageOf, notice, setText, show } from "../shared/dom.js";
+import { button, inline, offerNames } from "../shared/controls.js";
+import { byId, el, messageOf, notice, setText, show, showBriefly } from "../shared/dom.js";
 import { HashDialog } from "../shared/hash_dialog.js";
-import { reconcile } from "../shared/reconcile.js";
 import { goTo } from "../shared/route.js";
 import { openCancelDialog, openRequest } from "./detail.js";
 import { RequestList } from "./list.js";
@@ -17,7 +16,6 @@ const PAGE = 50;
 const MAX_ROWS = 200;
 const INTERVAL_MS = 4000;
 const TYPING_MS = 300;
-const NOTE_MS = 10_000;
 
 export class RequestsSection {
   /** @type {Filters | null} */
@@ -111,7 +109,10 @@ export class RequestsSection {
         ? "Requests for VMs on demand: the open ones, and those of the last month."
         : "VMPooler's own manager fills these requests. Those that it has closed are found by their whole id only.",
     );
-    this.#offerPools(pools.map((pool) => pool.pool));
+    offerNames(
+      this.pool,
+      pools.map((one) => one.pool),
+    );
     if (isVisible && this.#filters && Date.now() - this.#loadedAtMs > INTERVAL_MS) this.#load();
   }
 
@@ -122,17 +123,8 @@ export class RequestsSection {
       one.setAttribute("aria-pressed", String(one.dataset.value === chosen.value));
     }
     if (this.search.value.trim() !== (search ?? "")) this.search.value = search ?? "";
-    this.#offerPools([]);
+    offerNames(this.pool, [pool]);
     this.pool.value = pool ?? "";
-  }
-
-  /** @param {string[]} pools */
-  #offerPools(pools) {
-    const known = [...this.pool.options].map((one) => one.value);
-    const names = new Set([...known, ...pools, this.#filters?.pool ?? ""]);
-    names.delete("");
-    const identity = (/** @type {string} */ name) => name;
-    reconcile(this.pool, ["", ...[...names].sort()], identity, (name) => option(name, name || "all"));
   }
 
   #scheduleSearch() {
@@ -188,8 +180,7 @@ export class RequestsSection {
   #cancel(request) {
     openCancelDialog(request, (text) => {
       this.dialog.close();
-      this.note.replaceChildren(notice("ok", text));
-      setTimeout(() => this.note.replaceChildren(), NOTE_MS);
+      showBriefly(this.note, notice("ok", text));
       this.#load();
     });
   }

@@ -1,6 +1,7 @@
 /** Buttons and fields. */
 
 import { el, icon } from "./dom.js";
+import { reconcile } from "./reconcile.js";
 
 const COPIED_MS = 2000;
 let fieldCount = 0;
@@ -65,6 +66,18 @@ export function inline(label, input, { grows = false } = {}, ...more) {
  * @param {string} [text]
  */
 export const option = (value, text = value) => el("option", { value, text });
+
+/**
+ * Add names to the options of a select, in order, behind the option for all. The choice stays.
+ *
+ * @param {HTMLSelectElement} select
+ * @param {(string | undefined)[]} names
+ */
+export function offerNames(select, names) {
+  const known = [...select.options].map((one) => one.value);
+  const all = [...new Set(["", ...known, ...names.map((name) => name ?? "")])].sort();
+  if (all.length > known.length) reconcile(select, all, String, (name) => option(name, name || "all"));
+}
 
 /**
  * Return a button that copies the text, and shows for a moment that it did.

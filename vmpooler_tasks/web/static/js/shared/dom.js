@@ -161,6 +161,17 @@ export function notice(kind, text, options = {}) {
 }
 
 /**
+ * Show a notice in an element that has nothing else, for some seconds.
+ *
+ * @param {HTMLElement} place
+ * @param {HTMLElement} node
+ */
+export function showBriefly(place, node, seconds = 10) {
+  place.replaceChildren(node);
+  setTimeout(() => node.remove(), seconds * 1000);
+}
+
+/**
  * Return the message of anything that was thrown.
  *
  * @param {unknown} error
