@@ -1,7 +1,8 @@
 """Return the errors of the API as `application/problem+json` (RFC 9457), without details that readers may not see."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from http import HTTPStatus
 from typing import Any
 
@@ -46,6 +47,15 @@ def problem(
     if errors:
         body["errors"] = errors
     return JSONResponse(body, status, headers, MEDIA_TYPE)
+
+
+@contextmanager
+def unknown_is_404() -> Iterator[None]:
+    """Raise HTTPException 404 for an InvalidInputError within, which is an unknown name here."""
+    try:
+        yield
+    except InvalidInputError as error:
+        raise HTTPException(HTTPStatus.NOT_FOUND, str(error.args[0])) from error
 
 
 def install(app: FastAPI) -> None:

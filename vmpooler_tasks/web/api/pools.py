@@ -3,10 +3,9 @@
 from http import HTTPStatus
 from typing import Annotated, Any
 
-from fastapi import APIRouter, HTTPException, Path
+from fastapi import APIRouter, Depends, HTTPException, Path
 from pydantic import BaseModel, ConfigDict, Field
 
-from vmpooler_tasks.errors import InvalidInputError
 from vmpooler_tasks.jobs.pools.control import Operator as PoolOperator
 from vmpooler_tasks.jobs.pools.control import OrderReport, PoolControl
 from vmpooler_tasks.jobs.pools.overview import PoolRow, read_details
@@ -14,9 +13,9 @@ from vmpooler_tasks.model.pools.pause import PoolAction
 from vmpooler_tasks.web.api.deadletters import audited
 from vmpooler_tasks.web.api.parameters import Why
 from vmpooler_tasks.web.api.responses import CHANGING, READING, problems
-from vmpooler_tasks.web.identity import Identity
 from vmpooler_tasks.web.permissions import Operator, Reader
-from vmpooler_tasks.web.site import Here, Site
+from vmpooler_tasks.web.problems import unknown_is_404
+from vmpooler_tasks.web.site import Here
 
 router = APIRouter(prefix="/api/v1/queue", tags=["pools"])
 
@@ -81,6 +80,26 @@ class PoolDetailsResponse(BaseModel):
     reset: bool = Field(description="whether a reset is requested through VMPooler's API, and not done yet")
 
 
+def _control(site: Here, who: Operator, body: OrderBody | None = None) -> PoolControl:
+    operator = PoolOperator(who=audited(who), why=body.why if body else None)
+    return PoolControl(site.db, site.settings, site.clock, operator)
+
+
+Control = Annotated[PoolControl, Depends(_control)]
+
+
+def _known_pool(control: Control, pool: PoolName) -> str:
+    """Return the name of the pool. Raise HTTPException 404 for an unknown name or an alias."""
+    with unknown_is_404():
+        found = control.find([pool])
+    if pool not in found:
+        raise HTTPException(HTTPStatus.NOT_FOUND, f"{pool!r} is an alias of {', '.join(found)}: name one of them")
+    return pool
+
+
+KnownPool = Annotated[str, Depends(_known_pool)]
+
+
 @router.get(
     "/pools/{pool}",
     summary="One pool: its VMs by state, its settings and overrides",
@@ -88,11 +107,8 @@ class PoolDetailsResponse(BaseModel):
 )
 def show_pool(site: Here, _: Reader, pool: PoolName) -> PoolDetailsResponse:
     def read() -> PoolDetailsResponse:
-        with site.search():
-            try:
-                details = read_details(site.db, site.settings, pool, site.clock())
-            except InvalidInputError as error:
-                raise HTTPException(HTTPStatus.NOT_FOUND, str(error.args[0])) from error
+        with site.search(), unknown_is_404():
+            details = read_details(site.db, site.settings, pool, site.clock())
         return PoolDetailsResponse.model_validate(details.as_json())
 
     found: PoolDetailsResponse = site.pools.get(pool, read)
@@ -100,57 +116,34 @@ def show_pool(site: Here, _: Reader, pool: PoolName) -> PoolDetailsResponse:
 
 
 @router.post("/pools/{pool}/pause", summary="Give a pool no new clones", responses=ORDERING)
-def pause_pool(site: Here, who: Operator, pool: PoolName, body: OrderBody | None = None) -> OrderResponse:
+def pause_pool(control: Control, pool: KnownPool) -> OrderResponse:
     """Checks, lifetimes and destructions go on. On-demand requests for the pool wait."""
-    control = _control(site, who, body)
-    return _response(control.pause(_find(control, pool)))
+    return _response(control.pause(pool))
 
 
 @router.post("/pools/{pool}/drain", summary="Pause a pool and destroy its unused VMs", responses=ORDERING)
-def drain_pool(site: Here, who: Operator, pool: PoolName, body: OrderBody | None = None) -> OrderResponse:
+def drain_pool(control: Control, pool: KnownPool) -> OrderResponse:
     """Pending and ready VMs go to completed, now and at each inspection. Running VMs stay with their users."""
-    control = _control(site, who, body)
-    return _response(control.drain(_find(control, pool)))
+    return _response(control.drain(pool))
 
 
 @router.post("/pools/{pool}/resume", summary="End the pause of a pool", responses=ORDERING)
-def resume_pool(site: Here, who: Operator, pool: PoolName, body: OrderBody | None = None) -> OrderResponse:
-    control = _control(site, who, body)
-    return _response(control.resume(_find(control, pool)))
+def resume_pool(control: Control, pool: KnownPool) -> OrderResponse:
+    return _response(control.resume(pool))
 
 
 @router.post("/pools/{pool}/retry", summary="Let one clone try a suspended pool now", responses=ORDERING)
-def retry_pool(site: Here, who: Operator, pool: PoolName, body: OrderBody | None = None) -> OrderResponse:
+def retry_pool(control: Control, pool: KnownPool) -> OrderResponse:
     """This overrules neither a pause nor the refusal beside another pool manager: see `hindered_by`."""
-    control = _control(site, who, body)
-    return _response(control.retry_pool(_find(control, pool)))
+    return _response(control.retry_pool(pool))
 
 
 @router.post("/providers/{provider}/retry", summary="Let one clone try a suspended provider now", responses=ORDERING)
-def retry_provider(site: Here, who: Operator, provider: ProviderName, body: OrderBody | None = None) -> OrderResponse:
+def retry_provider(control: Control, provider: ProviderName) -> OrderResponse:
     """This overrules neither a pause nor the refusal beside another pool manager: see `hindered_by`."""
-    control = _control(site, who, body)
-    try:
+    with unknown_is_404():
         name = control.find_provider(provider)
-    except InvalidInputError as error:
-        raise HTTPException(HTTPStatus.NOT_FOUND, str(error.args[0])) from error
     return _response(control.retry_provider(name))
-
-
-def _control(site: Site, who: Identity, body: OrderBody | None) -> PoolControl:
-    operator = PoolOperator(who=audited(who), why=body.why if body else None)
-    return PoolControl(site.db, site.settings, site.clock, operator)
-
-
-def _find(control: PoolControl, name: str) -> str:
-    """Return the pool of this name. Raise HTTPException 404 for an unknown name or an alias."""
-    try:
-        found = control.find([name])
-    except InvalidInputError as error:
-        raise HTTPException(HTTPStatus.NOT_FOUND, str(error.args[0])) from error
-    if name not in found:
-        raise HTTPException(HTTPStatus.NOT_FOUND, f"{name!r} is an alias of {', '.join(found)}: name one of them")
-    return name
 
 
 def _response(report: OrderReport) -> OrderResponse:

@@ -1,7 +1,7 @@
 """Run dead letters again: a preview, or a run that a worker carries out."""
 
 from http import HTTPStatus
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, HTTPException, Path, Query, Response
 
@@ -33,8 +33,6 @@ from vmpooler_tasks.web.permissions import Operator, Reader
 from vmpooler_tasks.web.site import Here, Site
 
 router = APIRouter(prefix="/api/v1/queue", tags=["redrive"])
-
-EMPTY: dict[str, Any] = {"args": [], "kwargs": {}}
 
 RunId = Annotated[str, Path(min_length=1, max_length=64)]
 
@@ -77,13 +75,13 @@ def start(site: Here, who: Operator, body: RedriveBody, response: Response) -> P
 def show_arguments(site: Here, _: Reader, dead_letter_id: DeadLetterId) -> EditFormResponse:
     with site.search():
         entry = find_dead_letter(site, dead_letter_id)
-    reason, arguments = why_not_editable(entry, OWN), arguments_of(entry)
-    described = []
-    if reason is None:
-        with redrive_broker(site.settings) as broker:
-            described = broker.describe_arguments(entry.text("task"))
-    fields = {"editable": reason is None, "reason": reason, "task": entry.text("task"), "arguments": described}
-    return EditFormResponse.model_validate({**fields, **(arguments.as_json() if reason is None else EMPTY)})
+    reason, task = why_not_editable(entry, OWN), entry.text("task")
+    if reason is not None:
+        return EditFormResponse(editable=False, reason=reason, task=task, args=[], kwargs={}, arguments=[])
+    with redrive_broker(site.settings) as broker:
+        described = broker.describe_arguments(task)
+    fields = {"editable": True, "reason": None, "task": task, "arguments": described}
+    return EditFormResponse.model_validate({**fields, **arguments_of(entry).as_json()})
 
 
 @router.post(

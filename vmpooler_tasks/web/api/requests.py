@@ -7,7 +7,6 @@ from urllib.parse import quote_from_bytes, unquote_to_bytes
 from fastapi import APIRouter, HTTPException, Path, Query
 from pydantic import BaseModel, ConfigDict, Field
 
-from vmpooler_tasks.errors import InvalidInputError
 from vmpooler_tasks.jobs.requests import listing
 from vmpooler_tasks.jobs.requests.cancel import cancel
 from vmpooler_tasks.jobs.requests.history import read_history
@@ -18,6 +17,7 @@ from vmpooler_tasks.web.api.deadletters import audited
 from vmpooler_tasks.web.api.parameters import Name, Why
 from vmpooler_tasks.web.api.responses import CHANGING, READING, problems
 from vmpooler_tasks.web.permissions import Operator, Reader
+from vmpooler_tasks.web.problems import unknown_is_404
 from vmpooler_tasks.web.site import Here
 
 router = APIRouter(prefix="/api/v1/queue/requests", tags=["requests"])
@@ -118,10 +118,8 @@ def show_page(site: Here, _: Reader, query: Annotated[RequestQuery, Query()]) ->
 @router.get("/{request_id}", summary="One request with its history", responses={**READING, **problems(404)})
 def show_one(site: Here, _: Reader, request_id: RequestId) -> RequestResponse:
     with site.search():
-        try:
+        with unknown_is_404():
             history = read_history(site.db, request_id)
-        except InvalidInputError as error:
-            raise HTTPException(HTTPStatus.NOT_FOUND, str(error.args[0])) from error
         row = listing.read_row(site.db, site.settings, request_id, site.clock())
     known = row.as_json() if row else {"user": "", "since": None, "parts": [], "waits_for": []}
     return RequestResponse.model_validate({**known, **history.as_json()})
