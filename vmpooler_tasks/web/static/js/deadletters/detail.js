@@ -4,6 +4,7 @@ import { get, mayOperate } from "../shared/api.js";
 import { button, copyButton } from "../shared/controls.js";
 import { fillWith, openDialog } from "../shared/dialogs.js";
 import { el } from "../shared/dom.js";
+import { capitalized } from "../shared/format.js";
 import { hashOf, poolHash } from "../shared/route.js";
 import { timeEl } from "../shared/times.js";
 import { attemptList } from "./attempts.js";
@@ -147,7 +148,7 @@ function filterLink(link, value) {
  */
 function longField(name, value) {
   const text = typeof value === "string" ? value : JSON.stringify(value, null, 2);
-  const title = name[0].toUpperCase() + name.slice(1);
+  const title = capitalized(name);
   return el(
     "section",
     { class: "long" },

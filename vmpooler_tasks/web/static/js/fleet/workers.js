@@ -3,7 +3,7 @@
 import { byId, el, part, setText, show } from "../shared/dom.js";
 import { plural } from "../shared/format.js";
 import { reconcile } from "../shared/reconcile.js";
-import { cell, row, table } from "../shared/table.js";
+import { cell, row, rowHead, table } from "../shared/table.js";
 import { timeEl } from "../shared/times.js";
 import { shortQueue, shortTask, subjectText } from "./words.js";
 
@@ -35,7 +35,7 @@ export class WorkersSection {
 /** @param {Worker} worker */
 function createRow({ name }) {
   return row(
-    el("th", { scope: "row", role: "rowheader", class: "name", text: name }),
+    rowHead({ class: "name", text: name }),
     cell("Host", { class: "wrap host" }),
     cell("Queues", { class: "wrap queues" }),
     cell(

@@ -5,7 +5,7 @@ import { byId, el, messageOf, notice, part, setText, show, timeIn } from "../sha
 import { number, plural, serverNow } from "../shared/format.js";
 import { reconcile } from "../shared/reconcile.js";
 import { hashOf } from "../shared/route.js";
-import { cell, row, table } from "../shared/table.js";
+import { cell, row, rowHead, table } from "../shared/table.js";
 import { setTime, timeEl } from "../shared/times.js";
 import { TrendsSection } from "../trends/section.js";
 import { PoolFailures } from "./failures.js";
@@ -199,7 +199,7 @@ const section = (title, ...children) => el("section", {}, el("h2", { text: title
 /** @param {PoolSetting} setting */
 function settingRow({ name, configured, override, effective }) {
   return row(
-    el("th", { scope: "row", role: "rowheader", text: name }),
+    rowHead({ text: name }),
     cell("In effect", { class: "wrap", text: valueText(effective) }),
     cell("Configured", { class: "wrap muted", text: valueText(configured) }),
     cell("Set through the API", { class: override === null ? "muted" : "wrap" }, override ?? "–"),

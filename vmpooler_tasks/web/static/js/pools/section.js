@@ -1,10 +1,10 @@
 /** The pools: ready VMs against the pool's size, recent failures, and what keeps a pool from being full. */
 
 import { byId, el, part, setText, show } from "../shared/dom.js";
-import { number, plural, serverNow } from "../shared/format.js";
+import { capitalized, number, plural, serverNow } from "../shared/format.js";
 import { reconcile } from "../shared/reconcile.js";
 import { hashOf, poolHash } from "../shared/route.js";
-import { cell, row, table } from "../shared/table.js";
+import { cell, row, rowHead, table } from "../shared/table.js";
 import { stateOf } from "./state.js";
 import { createState, updateState } from "./state_view.js";
 
@@ -48,11 +48,10 @@ export class PoolsSection {
 
 /** @param {Pool} pool */
 function createRow(pool) {
-  const counts = COUNTED.map((name) => cell(name[0].toUpperCase() + name.slice(1), { class: `num ${name}` }));
+  const counts = COUNTED.map((name) => cell(capitalized(name), { class: `num ${name}` }));
   return row(
-    el(
-      "th",
-      { scope: "row", role: "rowheader", class: "name" },
+    rowHead(
+      { class: "name" },
       el("a", { href: poolHash(pool.pool), text: pool.pool }),
       el("span", { class: "provider muted" }),
     ),

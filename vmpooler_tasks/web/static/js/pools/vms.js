@@ -1,10 +1,10 @@
 /** The VMs of one pool: a list for each queue, oldest first. */
 
 import { el, notice, timeIn } from "../shared/dom.js";
-import { number, plural } from "../shared/format.js";
+import { capitalized, number, plural } from "../shared/format.js";
 import { hashOf } from "../shared/route.js";
 import { reconcile } from "../shared/reconcile.js";
-import { cell, row, table } from "../shared/table.js";
+import { cell, row, rowHead, table } from "../shared/table.js";
 import { setTime, timeEl } from "../shared/times.js";
 
 /** @import { PoolQueue, PoolVm } from "../shared/types.js" */
@@ -32,7 +32,7 @@ export class VmList {
     this.node = el(
       "details",
       { class: "vm-list" },
-      el("summary", {}, el("strong", { text: queue[0].toUpperCase() + queue.slice(1) }), " ", this.count),
+      el("summary", {}, el("strong", { text: capitalized(queue) }), " ", this.count),
       this.problem,
       this.table,
       this.rest,
@@ -55,7 +55,7 @@ export class VmList {
 /** @param {PoolVm} vm */
 function createRow(vm) {
   return row(
-    el("th", { scope: "row", role: "rowheader", class: "vm", text: vm.vm }),
+    rowHead({ class: "vm", text: vm.vm }),
     cell("Since", { class: "nowrap" }, timeEl(vm.since, "age")),
     cell("Template", { class: "wrap", text: vm.template || "–" }),
     cell("Host", { class: "wrap", text: vm.host || "–" }),

@@ -6,7 +6,7 @@ import { el, part, setText, show, timeIn } from "../shared/dom.js";
 import { serverNow } from "../shared/format.js";
 import { reconcile } from "../shared/reconcile.js";
 import { poolHash } from "../shared/route.js";
-import { cell, row, table } from "../shared/table.js";
+import { cell, row, rowHead, table } from "../shared/table.js";
 import { setTime, timeEl } from "../shared/times.js";
 import { showTone } from "../shared/tone.js";
 import { explain, isOpen, progressOf, shortId, statusOf } from "./words.js";
@@ -67,7 +67,7 @@ export class RequestList {
       "aria-label": `Cancel request ${shortId(id)}`,
     });
     return row(
-      el("th", { scope: "row", role: "rowheader", class: "id" }, open),
+      rowHead({ class: "id" }, open),
       cell("User", { class: "user" }),
       cell("Asks for", { class: "asks" }, partList(request), el("span", { class: "progress muted" })),
       cell("Status", { class: "state" }, el("span", {}, el("span", { class: "mark" }), el("span", { class: "words" }))),

@@ -56,6 +56,9 @@ export function number(value) {
  */
 export const plural = (count, one, many = `${one}s`) => `${number(count)} ${count === 1 ? one : many}`;
 
+/** @param {string} word */
+export const capitalized = (word) => word[0].toUpperCase() + word.slice(1);
+
 /**
  * Return seconds since the epoch, or null if the value is no time. It is an epoch, an epoch as text or an ISO text.
  *

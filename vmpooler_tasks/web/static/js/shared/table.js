@@ -34,6 +34,14 @@ export function table(caption, columns, { hasVisibleCaption = false, className =
 export const row = (...cells) => el("tr", { role: "row" }, ...cells);
 
 /**
+ * Return the cell that names its row.
+ *
+ * @param {import("./dom.js").Options} options
+ * @param {...import("./dom.js").Children} children
+ */
+export const rowHead = (options, ...children) => el("th", { scope: "row", role: "rowheader", ...options }, ...children);
+
+/**
  * Return a cell.
  *
  * @param {string} label the name of its column; shown in the cards of a phone

@@ -3,7 +3,7 @@
 import { el } from "../shared/dom.js";
 import { number } from "../shared/format.js";
 import { reconcile } from "../shared/reconcile.js";
-import { cell, row, table } from "../shared/table.js";
+import { cell, row, rowHead, table } from "../shared/table.js";
 import { timeEl } from "../shared/times.js";
 import { figuresOf } from "./figures.js";
 
@@ -60,7 +60,7 @@ export class FiguresTable {
 /** @param {Figures} figures */
 function createRow(figures) {
   return row(
-    el("th", { scope: "row", role: "rowheader" }, timeEl(figures.at)),
+    rowHead({}, timeEl(figures.at)),
     cell("Health status", { text: figures.status }),
     ...COLUMNS.map(([name, label]) => cell(label, { class: "num", text: number(figures[name]) })),
   );
