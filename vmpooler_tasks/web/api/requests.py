@@ -14,7 +14,7 @@ from vmpooler_tasks.jobs.requests.listing import RequestFilter
 from vmpooler_tasks.model.requests import RequestStage, RequestStatus
 from vmpooler_tasks.store.requests.listing import Place
 from vmpooler_tasks.web.api.deadletters import audited
-from vmpooler_tasks.web.api.parameters import Name, Why
+from vmpooler_tasks.web.api.parameters import Name, SearchText, Why
 from vmpooler_tasks.web.api.responses import CHANGING, READING, problems
 from vmpooler_tasks.web.permissions import Operator, Reader
 from vmpooler_tasks.web.problems import unknown_is_404
@@ -37,9 +37,7 @@ class RequestQuery(BaseModel):
     status: Statuses = ()
     user: Name | None = None
     pool: Name | None = Field(None, description="the name of a pool, or the alias that the user typed")
-    search: Annotated[str, Field(max_length=200)] | None = Field(
-        None, description="text in the id, the user, an alias or a pool"
-    )
+    search: SearchText | None = Field(None, description="text in the id, the user, an alias or a pool")
     limit: Annotated[int, Field(ge=1, le=200)] = 50
     cursor: Annotated[str, Field(pattern=REQUEST_CURSOR)] | None = Field(
         None, description="the `next_cursor` of the last page"

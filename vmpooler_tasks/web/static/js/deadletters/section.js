@@ -109,8 +109,7 @@ export class DeadLettersSection {
     this.list.sorting.show(sorting);
     this.exports.show(filter);
     setText(this.title, sortingText(sorting));
-    const isSame = [filter, sorting].every((one, place) => isEqual(one, [this.#filter, this.#sorting][place]));
-    if (!isSame && !this.#hasMistakes) {
+    if (!isEqual([filter, sorting], [this.#filter, this.#sorting]) && !this.#hasMistakes) {
       this.#filter = filter;
       this.#sorting = sorting;
       this.#pages = 1;

@@ -53,7 +53,7 @@ function createRow({ name }) {
 function updateRow(node, { host, queues, tasks }) {
   setText(part(node, ".host"), host);
   setText(part(node, ".queues"), queues.map(shortQueue).join(", ") || "none");
-  const shown = [...tasks].sort((one, other) => one.since - other.since).slice(0, MAX_SHOWN);
+  const shown = tasks.slice(0, MAX_SHOWN);
   reconcile(part(node, ".tasks"), shown, (task) => task.id, createTask);
   const hidden = tasks.length - shown.length;
   setText(part(node, ".rest"), tasks.length === 0 ? "nothing" : hidden > 0 ? `and ${plural(hidden, "more task")}` : "");

@@ -22,9 +22,9 @@ export class PoolFailures {
     const made = table("Newest dead letters of this pool", COLUMNS, { className: "cards compact" });
     this.table = made.node;
     this.body = made.body;
-    this.all = el("a", {});
+    this.all = el("a");
     this.note = el("p", { class: "muted" });
-    this.node = el("div", {}, this.table, el("p", { class: "more-link" }, this.all), this.note);
+    this.node = el("div", {}, this.table, el("p", {}, this.all), this.note);
   }
 
   /** @param {string} pool */

@@ -47,7 +47,7 @@ export class PoolPage {
     this.orders = el("div", { class: "actions" });
     this.note = el("div", { role: "status" });
     this.errors = el("div", { role: "alert" });
-    this.vms = el("div", { class: "vm-lists" });
+    this.vms = el("div");
     const made = table("Settings of the pool", SETTINGS, { className: "cards compact settings" });
     this.settings = made.body;
     this.reset = el("p", { class: "muted" });

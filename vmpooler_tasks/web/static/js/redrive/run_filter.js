@@ -19,7 +19,7 @@ const SINCE = [
 export class RunFilterForm {
   /** @param {() => void} onChange */
   constructor(onChange) {
-    const on = { input: onChange, change: onChange };
+    const on = { input: onChange };
     this.who = el("input", { type: "search", id: "run-who", placeholder: "part of a name", autocomplete: "off", on });
     const states = [option("", "all"), ...STATES.map((name) => option(name))];
     this.state = el("select", { id: "run-state", on }, states);

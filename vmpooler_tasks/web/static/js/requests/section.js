@@ -172,8 +172,8 @@ export class RequestsSection {
   }
 
   #emptyText() {
-    const { search, pool, status } = this.#filters ?? {};
-    return search || pool ? "No request matches this search." : choiceOf(status).none;
+    const { search, pool, user, status } = this.#filters ?? {};
+    return search || pool || user ? "No request matches this search." : choiceOf(status).none;
   }
 
   /** @param {Request} request */

@@ -74,7 +74,7 @@
  * @property {string} name
  * @property {string} host
  * @property {string[]} queues
- * @property {RunningTask[]} tasks at most 50
+ * @property {RunningTask[]} tasks oldest first, at most 50
  */
 
 /**
