@@ -12,7 +12,8 @@ from tests.support.pool_world import TEMPLATE, ManualRenewer
 from tests.support.world import NOW
 from vmpooler_tasks.config import Options, Pool, Settings
 from vmpooler_tasks.errors import ProviderError, SuspendedError, TransientProviderError
-from vmpooler_tasks.jobs.pools import check_pending, check_ready, check_running, clone, destroy, inspect
+from vmpooler_tasks.jobs.inspection import inspect
+from vmpooler_tasks.jobs.pools import check_pending, check_ready, check_running, clone, destroy, new_clones
 from vmpooler_tasks.jobs.pools.clone import CloneFailure
 from vmpooler_tasks.jobs.pools.context import PoolContext, Work, stamp
 from vmpooler_tasks.jobs.pools.control import Operator, PoolControl
@@ -226,7 +227,7 @@ class Site:
         self._strays[pool] = {vm: since.get(vm, self.now) for vm in stray}
 
     def reap(self) -> list[Work]:
-        work = inspect.reap(self.context)
+        work = new_clones.reap(self.context)
         self.send(work)
         for vm in [vm for vm, holder in self._holder.items() if holder.work.step is Step.CLONE]:
             if self._holder[vm].leased_until <= self.now:

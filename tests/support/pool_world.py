@@ -10,10 +10,11 @@ from tests.support.promises import dead_letters
 from tests.support.world import POOL, World
 from vmpooler_tasks.config import Options, Pool, RedisSection, Settings
 from vmpooler_tasks.config.schema import DnsConfig
-from vmpooler_tasks.jobs.pools import check_pending, check_ready, check_running, clone, destroy, inspect
+from vmpooler_tasks.jobs.inspection import inspect
+from vmpooler_tasks.jobs.inspection.inspect import Inspection
+from vmpooler_tasks.jobs.pools import check_pending, check_ready, check_running, clone, destroy, new_clones
 from vmpooler_tasks.jobs.pools.clone import CloneFailure
 from vmpooler_tasks.jobs.pools.context import PoolContext, Work
-from vmpooler_tasks.jobs.pools.inspect import Inspection
 from vmpooler_tasks.jobs.pools.provider_calls import Retries
 from vmpooler_tasks.jobs.requests import fulfil
 from vmpooler_tasks.model.names import Queue
@@ -181,7 +182,7 @@ class PoolWorld(World):
         return [work.vm for work in self.inspect(name).work if work.step is step]
 
     def reap(self) -> list[Work]:
-        return inspect.reap(self.context)
+        return new_clones.reap(self.context)
 
     def clone(self, vm: str, owner: str = "task-1", pool: str = POOL, request_id: str | None = None) -> str:
         """Clone as a worker does. Errors are raised, not reported."""

@@ -6,7 +6,8 @@ from typing import Any
 from celery import current_app, shared_task
 
 from vmpooler_tasks.errors import ProviderError, SuspendedError
-from vmpooler_tasks.jobs.pools import check_pending, check_ready, check_running, clone, destroy, inspect
+from vmpooler_tasks.jobs.inspection import inspect
+from vmpooler_tasks.jobs.pools import check_pending, check_ready, check_running, clone, destroy, new_clones
 from vmpooler_tasks.jobs.pools.context import PoolContext, Work
 from vmpooler_tasks.jobs.requests import fulfil
 from vmpooler_tasks.model.pools.results import CheckResult
@@ -69,7 +70,7 @@ def check_pools() -> str:
     """Send an inspection for each pool, and send again the clones whose worker is gone."""
     if guard.compare_counters():
         return OTHER_MANAGER_RESULT
-    send_work(inspect.reap(pool_context()))
+    send_work(new_clones.reap(pool_context()))
     if count_waiting(registry.CHECK_QUEUE) > MAX_WAITING_CHECKS:
         return "the workers have enough to do"
     interval, task = settings().config.check_loop_delay_min, registry.TASKS[registry.CHECK_POOL]
@@ -81,7 +82,7 @@ def check_pools() -> str:
 
 @shared_task(name=registry.CHECK_POOL, base=PoolTask)
 def check_pool(pool: str) -> str:
-    """Inspect one pool, as `vmpooler_tasks.jobs.pools.inspect` does, and send the work that it found."""
+    """Inspect one pool, as `vmpooler_tasks.jobs.inspection.inspect` does, and send the work that it found."""
     inspection = inspect.inspect_pool(pool_context(), pool)
     count = send_work(inspection.work)
     if inspection.error:

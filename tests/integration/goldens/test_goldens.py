@@ -34,7 +34,7 @@ from vmpooler_tasks.jobs.pools import check_pending, check_ready, clone
 from vmpooler_tasks.jobs.pools.clone import CloneFailure
 from vmpooler_tasks.jobs.pools.context import PoolContext
 from vmpooler_tasks.jobs.pools.failed_vm import log_moved
-from vmpooler_tasks.jobs.pools.inspect import first_metadata
+from vmpooler_tasks.jobs.pools.new_clones import first_metadata
 from vmpooler_tasks.jobs.pools.provider_calls import Retries
 from vmpooler_tasks.jobs.purge import cycle as purge_cycle
 from vmpooler_tasks.jobs.purge.options import PurgeOptions

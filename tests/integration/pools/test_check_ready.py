@@ -9,7 +9,8 @@ import pytest
 from tests.support.pool_world import MINUTE, PoolWorld, pool
 from tests.support.world import POOL
 from vmpooler_tasks.errors import ProviderTimeoutError, SuspendedError, TransientProviderError, WrongTypeError
-from vmpooler_tasks.jobs.pools import check_ready, guarded_calls, inspect
+from vmpooler_tasks.jobs.inspection import checks
+from vmpooler_tasks.jobs.pools import check_ready, guarded_calls
 from vmpooler_tasks.jobs.pools.check_ready import UNREACHABLE
 from vmpooler_tasks.model.names import Queue
 from vmpooler_tasks.model.pools.lifecycle import Step
@@ -289,7 +290,7 @@ def test_the_log_says_why_a_vm_left_ready(world: PoolWorld, caplog: pytest.LogCa
 
 
 def test_an_inspection_hands_out_a_bounded_number_of_checks(world: PoolWorld, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(inspect, "MAX_CHECKS", 3)
+    monkeypatch.setattr(checks, "MAX_CHECKS", 3)
     vms = [world.ready_vm(f"pooler-{number}") for number in range(5)]
     assert world.round() == ["ready"] * 3
     assert world.round() == ["ready"] * 2

@@ -10,7 +10,7 @@ import pytest
 
 from tests.support.pool_world import PoolWorld, pool
 from tests.support.world import POOL
-from vmpooler_tasks.jobs.pools import inspect
+from vmpooler_tasks.jobs.inspection import inspect
 from vmpooler_tasks.jobs.pools.context import Work
 from vmpooler_tasks.jobs.requests import fulfil
 from vmpooler_tasks.model.names import Queue

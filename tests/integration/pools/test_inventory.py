@@ -8,8 +8,8 @@ import pytest
 from tests.support.pool_world import PoolWorld, pool
 from tests.support.world import POOL
 from vmpooler_tasks.errors import ProviderError, TransientProviderError
-from vmpooler_tasks.jobs.pools import inspect
-from vmpooler_tasks.jobs.pools.inspect import DISCOVERY_SECONDS
+from vmpooler_tasks.jobs.inspection import inventory
+from vmpooler_tasks.jobs.inspection.strays import DISCOVERY_SECONDS
 from vmpooler_tasks.model.names import Queue
 from vmpooler_tasks.model.pools.lifecycle import Step
 from vmpooler_tasks.store import Database, keys
@@ -81,7 +81,7 @@ def test_the_log_says_why_an_inventory_failed(world: PoolWorld, caplog: pytest.L
 
 def test_an_inventory_that_hangs_is_abandoned(world: PoolWorld, monkeypatch: pytest.MonkeyPatch) -> None:
     release = threading.Event()
-    monkeypatch.setattr(inspect, "LIST_SECONDS", 0.05)
+    monkeypatch.setattr(inventory, "LIST_SECONDS", 0.05)
     world.provider.before("list", lambda _: release.wait(30))
     inspection = world.inspect()
     release.set()

@@ -8,7 +8,7 @@ from tests.support.pool_world import PoolWorld, pool
 from tests.support.world import POOL
 from vmpooler_tasks.config.schema import DnsConfig
 from vmpooler_tasks.errors import InvalidInputError, WrongTypeError
-from vmpooler_tasks.jobs.pools import inspect
+from vmpooler_tasks.jobs.inspection import inspect, replenish
 from vmpooler_tasks.jobs.pools.context import Work
 from vmpooler_tasks.model.names import Queue
 from vmpooler_tasks.model.pools.lifecycle import Step
@@ -71,7 +71,7 @@ def test_a_task_limit_of_0_starts_nothing(world: PoolWorld) -> None:
 
 def test_a_large_pool_is_filled_in_steps(world: PoolWorld, monkeypatch: pytest.MonkeyPatch) -> None:
     names = (f"pooler-{index}" for index in range(10_000))
-    monkeypatch.setattr(inspect, "candidates", lambda _: names)
+    monkeypatch.setattr(replenish, "candidates", lambda _: names)
     world.pools, world.config = [pool(size=500)], {"task_limit": 1000}
     assert [len(world.clones()) for _ in range(4)] == [200, 200, 100, 0]
     assert world.slots() == 500
@@ -110,7 +110,7 @@ def test_without_a_domain_none_is_written(world: PoolWorld) -> None:
 @pytest.mark.parametrize("key", [keys.vm(b"pooler-one"), keys.work(b"pooler-one")])
 def test_a_name_that_was_used_before_is_not_used(world: PoolWorld, monkeypatch: pytest.MonkeyPatch, key: bytes) -> None:
     names = [f"pooler-{name}" for name in ("one", "two", "three", "four", "five", "six", "seven")]
-    monkeypatch.setattr(inspect, "candidates", lambda _: iter(names))
+    monkeypatch.setattr(replenish, "candidates", lambda _: iter(names))
     world.client.hset(key, "clone", world.stamp(86400))
     before = world.client.hgetall(key)
     assert world.clones() == ["pooler-two", "pooler-three"]
@@ -121,7 +121,7 @@ def test_if_every_name_is_taken_the_next_inspection_tries_others(
     world: PoolWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     names = (f"pooler-{index}" for index in range(100))
-    monkeypatch.setattr(inspect, "candidates", lambda _: names)
+    monkeypatch.setattr(replenish, "candidates", lambda _: names)
     for index in range(7):
         world.client.hset(keys.vm(b"pooler-%d" % index), "clone", "x")
     assert world.clones() == []

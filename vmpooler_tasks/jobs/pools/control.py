@@ -20,7 +20,8 @@ from vmpooler_tasks.model.pools.sizes import size_in_effect
 from vmpooler_tasks.model.timestamps import iso_utc
 from vmpooler_tasks.store import Database, keys
 from vmpooler_tasks.store.fleet import heartbeats
-from vmpooler_tasks.store.pools import breakers, clones, other_manager, overrides, pauses
+from vmpooler_tasks.store.orders import overrides
+from vmpooler_tasks.store.pools import breakers, clones, other_manager, pauses
 from vmpooler_tasks.store.vmpooler import queues
 
 _log = logging.getLogger("vmpooler_tasks.pools")

@@ -17,8 +17,9 @@ from vmpooler_tasks.store.deadletters import recent_failures
 from vmpooler_tasks.store.deadletters.recent_failures import PoolFailures
 from vmpooler_tasks.store.health import snapshot
 from vmpooler_tasks.store.health.snapshot import PoolSnapshot, Snapshot
+from vmpooler_tasks.store.orders import overrides
 from vmpooler_tasks.store.pools import clones as clones_in_flight
-from vmpooler_tasks.store.pools import overrides, views
+from vmpooler_tasks.store.pools import views
 from vmpooler_tasks.store.pools.breakers import is_suspended
 from vmpooler_tasks.store.pools.views import Progress
 from vmpooler_tasks.store.vmpooler.members import QueueMembers, read_members

@@ -15,7 +15,8 @@ from vmpooler_tasks.model.redaction import REDACTED
 from vmpooler_tasks.model.redrive import OwnTasks, RedriveOutcome
 from vmpooler_tasks.model.requests import Wanted, parse_requested
 from vmpooler_tasks.store import Database
-from vmpooler_tasks.store.pools import overrides, pauses
+from vmpooler_tasks.store.orders import overrides
+from vmpooler_tasks.store.pools import pauses
 from vmpooler_tasks.store.redis.chunks import chunks
 from vmpooler_tasks.store.requests import fulfilment
 from vmpooler_tasks.store.vmpooler import queues

@@ -19,7 +19,7 @@ from vmpooler_tasks.config import Pool, Settings
 from vmpooler_tasks.errors import InvalidInputError
 from vmpooler_tasks.jobs.deadletters import query
 from vmpooler_tasks.jobs.pools.context import Work
-from vmpooler_tasks.jobs.pools.inspect import SPARE_NAMES, first_metadata, planned_until
+from vmpooler_tasks.jobs.pools.new_clones import SPARE_NAMES, first_metadata, planned_until
 from vmpooler_tasks.jobs.redrive.eligibility import count_wanted, decided_outcome, size_of, why_kept
 from vmpooler_tasks.model.deadletters.entry import StoredDeadLetter
 from vmpooler_tasks.model.deadletters.filters import DeadLetterFilter

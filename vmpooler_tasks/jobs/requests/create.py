@@ -10,8 +10,8 @@ from vmpooler_tasks.jobs.deadletters.names import known_pools, pools_named, sugg
 from vmpooler_tasks.jobs.requests.fulfil import refusal
 from vmpooler_tasks.model.requests import Wanted, draw_pools
 from vmpooler_tasks.store import Database
+from vmpooler_tasks.store.orders.overrides import read_clone_targets
 from vmpooler_tasks.store.pools import pauses
-from vmpooler_tasks.store.pools.overrides import read_clone_targets
 from vmpooler_tasks.store.requests import fulfilment
 
 _DICE = random.SystemRandom()

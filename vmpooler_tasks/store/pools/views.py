@@ -7,9 +7,9 @@ from vmpooler_tasks.model.names import Queue, readable
 from vmpooler_tasks.model.pools.pause import Pause
 from vmpooler_tasks.model.timestamps import parse_time
 from vmpooler_tasks.store import keys
+from vmpooler_tasks.store.orders.overrides import Orders, add_order_commands, parse_orders
 from vmpooler_tasks.store.pools.breakers import CallKind
 from vmpooler_tasks.store.pools.other_manager import significant
-from vmpooler_tasks.store.pools.overrides import Orders, add_order_commands, parse_orders
 from vmpooler_tasks.store.pools.pauses import parse_pause
 from vmpooler_tasks.store.redis.connection import Database
 from vmpooler_tasks.store.redis.numbers import finite, leading_number

@@ -1,0 +1,84 @@
+"""The checks and destructions of VMs that are due."""
+
+import logging
+import random
+from collections.abc import Iterable, Iterator
+
+from vmpooler_tasks.config import Pool
+from vmpooler_tasks.errors import WrongTypeError
+from vmpooler_tasks.jobs.pools.context import PoolContext, Work, stamp
+from vmpooler_tasks.jobs.pools.new_clones import planned_until
+from vmpooler_tasks.model.names import NameSet, Queue, on_one_line, readable
+from vmpooler_tasks.model.pools.lifecycle import Step, age, is_past_lifetime, pending_is_due, ready_is_due
+from vmpooler_tasks.store.pools import clones, destroys, vms
+from vmpooler_tasks.store.pools.views import PoolView
+from vmpooler_tasks.store.vmpooler import queues
+
+_log = logging.getLogger("vmpooler_tasks.pools")
+
+MAX_CHECKS = 1_000
+"""Checks that one inspection hands out for each queue, so that the queue of messages stays bounded."""
+
+
+def due_checks(context: PoolContext, pool: Pool, view: PoolView, inventory: set[bytes] | None) -> Iterator[Work]:
+    yield from _due_pending(context, pool, sorted(view.queues[Queue.PENDING]))
+    yield from _due_ready(context, pool, sorted(view.queues[Queue.READY]))
+    yield from _due_running(context, pool, sorted(view.queues[Queue.RUNNING]), inventory)
+    yield from _due_completed(context, pool, sorted(view.queues[Queue.COMPLETED]))
+
+
+def _due_completed(context: PoolContext, pool: Pool, names: list[bytes]) -> Iterator[Work]:
+    now = context.clock()
+    until = planned_until(context.settings, now)
+    yield from _work(Step.DESTROY, pool, destroys.plan(context.db, names, now=now, until=until))
+
+
+def _due_pending(context: PoolContext, pool: Pool, names: list[bytes]) -> Iterator[Work]:
+    now, limits, in_flight = context.clock(), context.limits(pool), clones.in_flight(context.db) if names else set()
+    due = []
+    for vm, fields in zip(names, vms.read_metadata(context.db, names), strict=True):
+        if not fields["clone"]:  # another program put it there without a time: its age starts now
+            _start_age(context, vm, now)
+        elif pending_is_due(fields, limits, now, being_cloned=vm in in_flight):
+            due.append(vm)
+    yield from _work(Step.CHECK_PENDING, pool, _sample(due))
+
+
+def _start_age(context: PoolContext, vm: bytes, now: float) -> None:
+    try:
+        vms.start_age(context.db, vm, stamp(now))
+    except WrongTypeError as error:  # of one VM; a purge takes it out of its queue
+        shown = on_one_line(readable(vm))
+        _log.warning("[!] [pools] '%s' gets no age: %s", shown, error, extra={"vm": shown})
+
+
+def _due_ready(context: PoolContext, pool: Pool, names: list[bytes]) -> Iterator[Work]:
+    now, limits = context.clock(), context.limits(pool)
+    rows = zip(names, vms.read_metadata(context.db, names), strict=True)
+    due = [vm for vm, fields in rows if ready_is_due(fields, limits, now)]
+    yield from _work(Step.CHECK_READY, pool, _sample(due))
+
+
+def _due_running(context: PoolContext, pool: Pool, names: list[bytes], inventory: set[bytes] | None) -> Iterator[Work]:
+    now, limits = context.clock(), context.limits(pool)
+    checkouts = vms.read_checkouts(context.db, pool.name, names)
+    rows = zip(names, vms.read_metadata(context.db, names), checkouts, strict=True)
+    known = {vm: {**fields, "checkout": checkout or fields["checkout"]} for vm, fields, checkout in rows}
+    without_checkout = {vm for vm, fields in known.items() if age(fields["checkout"], now) is None}
+    queues.forget_others(context.db, Queue.RUNNING, pool.name, NameSet(without_checkout))
+    gone = set(names) - inventory if inventory is not None else set()
+    past_lifetime = {vm for vm, fields in known.items() if is_past_lifetime(fields, limits, now)}
+    yield from _work(Step.CHECK_RUNNING, pool, _sample(sorted(without_checkout | gone | past_lifetime)))
+
+
+def _sample(names: list[bytes]) -> list[bytes]:
+    """Return at most MAX_CHECKS of the names. They are drawn at random, so that no VM waits for ever."""
+    return names if len(names) <= MAX_CHECKS else random.sample(names, MAX_CHECKS)
+
+
+def _work(step: Step, pool: Pool, names: Iterable[bytes]) -> Iterator[Work]:
+    for vm in names:
+        try:
+            yield Work(step, vm.decode(), pool.name)
+        except UnicodeDecodeError:  # no provider has such a VM; a purge takes it out of its queue
+            _log.warning("[!] [%s] %r is not a valid name of a VM", pool.name, vm)

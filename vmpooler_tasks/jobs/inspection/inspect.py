@@ -1,0 +1,76 @@
+"""The inspection of one pool, step by step.
+
+See docs/vmpooler-behaviour.md. An inspection changes nothing in the provider. What has to be done there it returns as
+work, for any worker.
+"""
+
+from dataclasses import dataclass, field
+
+from vmpooler_tasks.config import Pool
+from vmpooler_tasks.errors import ProviderError
+from vmpooler_tasks.jobs.inspection.checks import due_checks
+from vmpooler_tasks.jobs.inspection.inventory import INSPECTION_LOCK_SECONDS, fetch_inventory
+from vmpooler_tasks.jobs.inspection.orders import carry_out_orders
+from vmpooler_tasks.jobs.inspection.pausing import keep_paused
+from vmpooler_tasks.jobs.inspection.replenish import replenish
+from vmpooler_tasks.jobs.inspection.strays import discover
+from vmpooler_tasks.jobs.pools.context import PoolContext, Work
+from vmpooler_tasks.model.health.reasons import error_line
+from vmpooler_tasks.store import keys
+from vmpooler_tasks.store.health import progress
+from vmpooler_tasks.store.pools import views
+from vmpooler_tasks.store.redis.locks import OwnedLock, held
+
+
+@dataclass(frozen=True, slots=True)
+class Inspection:
+    """The result of an inspection: the work to hand out, and the provider's error that left a part of it undone.
+
+    `busy`: another worker inspects the pool now, and nothing was done.
+    """
+
+    pool: str
+    work: list[Work] = field(default_factory=list)
+    busy: bool = False
+    error: ProviderError | None = None
+
+
+def inspect_pool(context: PoolContext, name: str) -> Inspection:
+    """Inspect the pool, unless another worker does.
+
+    If the provider fails, everything that does not need it is done. Raise InvalidInputError for a pool that is not
+    configured.
+    """
+    pool = context.pool(name)
+    with held(
+        OwnedLock(context.db, keys.check_lock(name), INSPECTION_LOCK_SECONDS, f"the inspection of '{name}'")
+    ) as is_held:
+        if not is_held:
+            return Inspection(name, busy=True)
+        work = progress.inspections_of(name)
+        try:
+            inspection = _inspect(context, pool)
+        except Exception as error:
+            progress.record_error(context.db, work, error_line(str(error)))
+            raise
+        if inspection.error:
+            progress.record_error(context.db, work, error_line(str(inspection.error)))
+        else:
+            progress.record_end(context.db, work, context.settings.config.check_loop_delay_min)
+        return inspection
+
+
+def _inspect(context: PoolContext, pool: Pool) -> Inspection:
+    provider = context.settings.provider_of(pool)
+    view = carry_out_orders(context, pool, views.read_view(context.db, pool.name, provider))
+    if view.pause:
+        view = keep_paused(context, pool, view, view.pause)
+    inventory, error = fetch_inventory(context, pool, view)
+    inspection = Inspection(pool.name, error=error)
+    if inventory is not None:
+        discover(context, pool, view, inventory)
+        view = views.read_view(context.db, pool.name, provider)  # the inventory may have taken a while
+    if inventory is not None or error is not None:  # otherwise the provider is suspended: no checks
+        inspection.work.extend(due_checks(context, pool, view, inventory))
+    inspection.work.extend(replenish(context, pool, view))
+    return inspection

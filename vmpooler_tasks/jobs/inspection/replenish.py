@@ -1,0 +1,55 @@
+"""The clones that a pool lacks, and the ready VMs that it has too many of."""
+
+import logging
+from collections.abc import Iterator
+from itertools import islice
+
+from vmpooler_tasks.config import Pool
+from vmpooler_tasks.jobs.pools.context import PoolContext, Work
+from vmpooler_tasks.jobs.pools.new_clones import SPARE_NAMES, first_metadata, planned_until
+from vmpooler_tasks.model.names import Queue
+from vmpooler_tasks.model.pools.lifecycle import Step
+from vmpooler_tasks.model.pools.sizes import size_in_effect
+from vmpooler_tasks.model.pools.vm_names import candidates
+from vmpooler_tasks.store.pools import clones, views, vms
+from vmpooler_tasks.store.pools.views import PoolView
+
+_log = logging.getLogger("vmpooler_tasks.pools")
+
+MAX_CLONES = 200
+"""Clones that one inspection starts; the next one starts more."""
+
+
+def replenish(context: PoolContext, pool: Pool, view: PoolView) -> Iterator[Work]:
+    """Complete ready VMs above the pool's size, and start the clones that it lacks."""
+    size, config, now = size_in_effect(pool.size, view.orders.size), context.settings.config, context.clock()
+    excess = vms.complete_some(context.db, pool.name, Queue.READY, keep=size)
+    if excess:
+        _log.info("[*] [%s] %d ready VMs above its size of %d moved to completed", pool.name, len(excess), size)
+    ready, pending = len(view.queues[Queue.READY]), len(view.queues[Queue.PENDING])
+    suspensions = (view.provider_suspended_until, view.suspended_until)
+    if view.pause or any(until is not None and until > now for until in suspensions):
+        _flag_empty(context, pool, ready, size)
+        return
+    # After permanent errors one clone at a time may try whether their cause is gone.
+    target = size if view.suspended_until is None else min(size, ready + max(1, pending))
+    count = min(max(0, target - ready - pending) + SPARE_NAMES, MAX_CLONES)
+    started = clones.start(
+        context.db,
+        pool.name,
+        list(islice(candidates(config.prefix), count)),
+        size=target,
+        max_clones=config.task_limit,
+        now=now,
+        leased_until=planned_until(context.settings, now),
+        metadata=first_metadata(context.settings, pool, now),
+    )
+    _flag_empty(context, pool, started.ready, size)
+    for vm in started.vms:
+        yield Work(Step.CLONE, vm, pool.name)
+
+
+def _flag_empty(context: PoolContext, pool: Pool, ready: int, size: int) -> None:
+    empty = ready == 0 and size > 0
+    if views.flag_empty(context.db, pool.name, empty=empty) and empty:
+        _log.warning("[!] [%s] is empty", pool.name)

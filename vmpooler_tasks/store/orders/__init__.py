@@ -1,0 +1,1 @@
+"""Orders that VMPooler's API leaves in Redis for the pool manager."""
