@@ -10,6 +10,7 @@ from tests.support.promises import dead_letters
 from tests.support.world import POOL, World
 from vmpooler_tasks.config import Options, Pool, RedisSection, Settings
 from vmpooler_tasks.config.schema import DnsConfig
+from vmpooler_tasks.errors import PermanentProviderError, TransientProviderError
 from vmpooler_tasks.jobs.inspection import inspect
 from vmpooler_tasks.jobs.inspection.inspect import Inspection
 from vmpooler_tasks.jobs.pools import check_pending, check_ready, check_running, clone, destroy, new_clones
@@ -29,6 +30,9 @@ MINUTE, HOUR = 60, 3600
 WEEK = 168 * HOUR
 
 TEMPLATE = "templates/one"
+
+RESET = TransientProviderError("the connection was reset")
+MISSING = PermanentProviderError("template templates/one does not exist")
 
 
 def pool(name: str = POOL, **entry: Any) -> Pool:

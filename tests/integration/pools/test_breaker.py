@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.pool_world import HOUR, PoolWorld, pool
+from tests.support.pool_world import HOUR, MISSING, RESET, PoolWorld, pool
 from tests.support.world import POOL
 from vmpooler_tasks.errors import PermanentProviderError, TransientProviderError
 from vmpooler_tasks.jobs.pools.context import Work
@@ -16,8 +16,6 @@ from vmpooler_tasks.store.pools import breakers
 
 pytestmark = pytest.mark.both_servers
 
-RESET = TransientProviderError("the connection was reset")
-MISSING = PermanentProviderError("template templates/one does not exist")
 OTHER = "ubuntu-2004-x86_64"
 
 

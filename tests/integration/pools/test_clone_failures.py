@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.support.pool_world import WEEK, PoolWorld, pool
+from tests.support.pool_world import MISSING, RESET, WEEK, PoolWorld, pool
 from tests.support.promises import dead_letters
 from tests.support.world import POOL
 from vmpooler_tasks.errors import (
@@ -21,23 +21,8 @@ from vmpooler_tasks.jobs.pools.clone import CloneFailure, NoAddressError
 from vmpooler_tasks.jobs.pools.context import Work
 from vmpooler_tasks.model.names import Queue
 from vmpooler_tasks.model.pools.lifecycle import Step
-from vmpooler_tasks.store import Database, keys
+from vmpooler_tasks.store import keys
 from vmpooler_tasks.store.pools import breakers
-
-RESET = TransientProviderError("the connection was reset")
-MISSING = PermanentProviderError("template templates/one does not exist")
-
-
-@pytest.fixture
-def world(db: Database) -> PoolWorld:
-    return PoolWorld(db)
-
-
-@pytest.fixture
-def vm(world: PoolWorld) -> str:
-    """One that is to be cloned."""
-    world.pools = [pool(size=1)]
-    return world.clones()[0]
 
 
 def deliver(world: PoolWorld, vm: str) -> str:

@@ -5,9 +5,9 @@ import logging
 import pytest
 
 from tests.support.fleet import record_processes
-from tests.support.pool_world import PoolWorld, pool
+from tests.support.pool_world import RESET, PoolWorld, pool
 from tests.support.world import POOL
-from vmpooler_tasks.errors import InvalidInputError, ManagerOffError, PermanentProviderError, TransientProviderError
+from vmpooler_tasks.errors import InvalidInputError, ManagerOffError, PermanentProviderError
 from vmpooler_tasks.jobs.pools.context import Work
 from vmpooler_tasks.jobs.pools.control import Operator, PoolControl
 from vmpooler_tasks.model.names import Queue
@@ -20,7 +20,6 @@ pytestmark = pytest.mark.both_servers
 
 OTHER = "ubuntu-2004-x86_64"
 MISSING = PermanentProviderError("template not found")
-RESET = TransientProviderError("the connection was reset")
 
 
 @pytest.fixture

@@ -12,18 +12,13 @@ from vmpooler_tasks.jobs.inspection import inspect, replenish
 from vmpooler_tasks.jobs.pools.context import Work
 from vmpooler_tasks.model.names import Queue
 from vmpooler_tasks.model.pools.lifecycle import Step
-from vmpooler_tasks.store import Database, keys
+from vmpooler_tasks.store import keys
 from vmpooler_tasks.store.keys import POOL_SLOTS
 from vmpooler_tasks.store.pools import breakers
 from vmpooler_tasks.store.pools.breakers import BreakerLimits, CallKind
 from vmpooler_tasks.store.redis.locks import OwnedLock
 
 OTHER = "ubuntu-2004-x86_64"
-
-
-@pytest.fixture
-def world(db: Database) -> PoolWorld:
-    return PoolWorld(db)
 
 
 def test_an_empty_pool_gets_as_many_clones_as_its_size(world: PoolWorld) -> None:
