@@ -1,0 +1,119 @@
+"""A key of the wrong type is counted and named, and hides nothing else."""
+
+from typing import Any
+
+import pytest
+
+from tests.support.fleet import record_processes
+from tests.support.health_checks import OTHER, QUIET, check, reasons, sized
+from tests.support.world import POOL, World, settings
+from vmpooler_tasks.model.health.reasons import explain
+from vmpooler_tasks.model.health.status import Status
+from vmpooler_tasks.model.names import Queue
+from vmpooler_tasks.store import keys
+from vmpooler_tasks.store.key_types import FIXED_KEYS, OWN_KEYS_PREFIX
+
+WRONG_TYPES: dict[str, Any] = {
+    f"vmpooler__pending__{POOL}": "string",
+    f"vmpooler__ready__{POOL}": "string",
+    f"vmpooler__completed__{POOL}": "string",
+    f"vmpooler__running__{POOL}": "string",
+    "vmpooler__running__not-configured": "string",
+    "vmpooler__pools": "string",
+    "vmpooler__dlq__clone": "string",
+    "vmpooler__tasks__clone": "list",
+    "vmpooler__tasks__ondemandclone": "list",
+    "vmpooler__odcreate__task": "string",
+    "vmpooler__config__poolsize": "string",
+}
+
+
+@pytest.mark.parametrize("key", WRONG_TYPES)
+def test_a_key_of_the_wrong_type_is_counted_and_logged(
+    world: World, key: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    world.vm(Queue.PENDING, "pooler-other", 60, pool=OTHER)
+    world.client.set(key, "x") if WRONG_TYPES[key] == "string" else world.client.lpush(key, "x")
+    report = check(world, settings(pools=(POOL, OTHER), **QUIET))
+    assert report.metrics["queues"][OTHER]["pending"]["size"] == 1
+    assert [(reason.code, reason.measured) for reason in report.assessment.reasons] == [("unreadable_keys", 1)]
+    assert f"[!] [health] Error checking '{key}': it is of another type, or holds other data" in caplog.messages
+
+
+def test_all_keys_of_the_wrong_type_at_once_give_a_status(world: World) -> None:
+    for key, kind in WRONG_TYPES.items():
+        world.client.set(key, "x") if kind == "string" else world.client.lpush(key, "x")
+    report = check(world)
+    assert [(reason.code, reason.measured) for reason in report.assessment.reasons] == [
+        ("unreadable_keys", len(WRONG_TYPES))
+    ]
+
+
+def test_the_reason_names_the_first_keys_that_cannot_be_read(world: World) -> None:
+    for key in ("vmpooler__pending__a", "vmpooler__ready__a", "vmpooler__lastboot", "vmpooler__active__a", "x"):
+        world.client.set(key, "x")
+    [reason] = check(world, sized(a=0)).assessment.reasons
+    assert reason.key is not None
+    assert set(reason.key.split(" and ")[0].split(", ")) < {
+        "vmpooler__pending__a",
+        "vmpooler__ready__a",
+        "vmpooler__lastboot",
+        "vmpooler__active__a",
+    }
+    assert explain(reason)[0].startswith(
+        "4 keys of VMPooler have the wrong type, or hold data that cannot be read: vmp"
+    )
+    assert explain(reason)[0].endswith(" and 1 more")
+
+
+OWN_KEYS = {
+    **{key: kind for key, kind in FIXED_KEYS.items() if key.startswith(OWN_KEYS_PREFIX) and key != keys.HEALTH_STATE},
+    keys.breaker("dummy"): "hash",
+    keys.pool_breaker(POOL): "hash",
+    keys.check_lock(POOL): "string",
+}
+
+
+@pytest.mark.parametrize("key", OWN_KEYS, ids=bytes.decode)
+def test_a_key_of_our_own_of_the_wrong_type_is_unhealthy_and_named(world: World, key: bytes) -> None:
+    world.client.delete(key)
+    world.client.lpush(key, "x")
+    managed = settings(manage_pools=True, **QUIET).model_copy(update={"providers": {"dummy": {}}})
+    report = check(world, managed)
+    assert [(one.code, one.severity, one.key) for one in report.assessment.reasons] == [
+        ("wrong_type_key", Status.UNHEALTHY, key.decode())
+    ]
+    found, remedy = explain(report.assessment.reasons[0])
+    assert found.startswith(f"the key {key.decode()} is a list, not a ")
+    assert f'`redis-cli -u "$REDIS_URL" RENAME {key.decode()} ' in remedy
+    assert world.client.hget("vmpooler__health", "status") == b"unhealthy"
+    world.client.rename(key, "elsewhere")
+    record_processes(world.db)
+    assert reasons(check(world, managed)) == []
+
+
+@pytest.mark.parametrize("key", [keys.HEALTH, keys.HEALTH_STATE])
+def test_a_check_writes_its_own_keys_anew_whatever_their_type(world: World, key: bytes) -> None:
+    world.client.lpush(key, "x")
+    assert reasons(check(world)) == []
+    assert world.client.type(key) == b"hash"
+
+
+def test_no_orphan_is_counted_while_a_queue_cannot_be_read(world: World) -> None:
+    world.vm(None, "pooler-orphan", 60)
+    world.vm(Queue.RUNNING, "pooler-a", 60)
+    world.client.rename(keys.queue(Queue.RUNNING, POOL), "elsewhere")
+    world.client.set(keys.queue(Queue.RUNNING, POOL), "no set")
+    assert check(world).metrics["errors"]["orphaned_metadata_count"] == 0
+    world.client.rename("elsewhere", keys.queue(Queue.RUNNING, POOL))
+    assert check(world).metrics["errors"]["orphaned_metadata_count"] == 1
+
+
+def test_an_odd_pool_name_stays_on_one_line_of_the_log(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    pool = "a\nb [!] forged"
+    world.client.sadd("vmpooler__pools", pool)
+    world.client.set(keys.queue(Queue.PENDING, pool), "x")
+    world.client.sadd(keys.queue(Queue.READY, pool), *(str(index) for index in range(501)))
+    report = check(world, settings(pools=(), **QUIET))
+    assert {code for code, _ in reasons(report)} == {"ready_queue", "unreadable_keys"}
+    assert all(line.isprintable() for line in caplog.messages)
