@@ -5,6 +5,11 @@ from dataclasses import dataclass
 from prometheus_client.metrics_core import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
+from tests.support.world import World, settings
+from vmpooler_tasks.config import Settings
+from vmpooler_tasks.metrics.prometheus import exposition
+from vmpooler_tasks.store import Database
+
 Key = tuple[str, frozenset[tuple[str, str]]]
 
 
@@ -38,3 +43,7 @@ def parse(raw: bytes) -> Exposed:
     ]
     assert len(samples) == len(dict(samples)), "no sample stands there twice"
     return Exposed(text, families, dict(samples))
+
+
+def scrape(world: World, chosen: Settings | None = None, broker: Database | None = None) -> Exposed:
+    return parse(exposition(world.db, chosen or settings(), world.clock, broker))
