@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from tests.unit.config.test_mistakes import problems_of, the_problem
+from tests.support.config_problems import problems_of, the_problem
 from vmpooler_tasks.config import Settings, load_settings
 from vmpooler_tasks.tasks.observe.startup import feature_lines
 
