@@ -1,58 +1,38 @@
 """An installation of which everything is known: the jobs on a real server, and a small model of what they owe."""
 
-import json
-from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from tests.stateful.holders import Gate, Holder, PowerFailureError, Staged, Turn
-from tests.support.pool_world import TEMPLATE, ManualRenewer
-from tests.support.world import NOW
-from vmpooler_tasks.config import Options, Pool, Settings
+from tests.stateful.holders import Gate, Holder, PowerFailureError, Turn
+from tests.stateful.known import LEASE_SECONDS, LIMIT, POOLS, REQUEST_SECONDS, VM_DEAD_LETTERS, Message, Snapshot
+from tests.stateful.rules import Watched
+from tests.support.pool_world import ManualRenewer
 from vmpooler_tasks.errors import ProviderError, SuspendedError, TransientProviderError
 from vmpooler_tasks.jobs.inspection import inspect
 from vmpooler_tasks.jobs.pools import check_pending, check_ready, check_running, clone, destroy, new_clones
 from vmpooler_tasks.jobs.pools.clone import CloneFailure
 from vmpooler_tasks.jobs.pools.context import PoolContext, Work, stamp
 from vmpooler_tasks.jobs.pools.control import Operator, PoolControl
-from vmpooler_tasks.jobs.pools.provider_calls import Retries
 from vmpooler_tasks.jobs.redrive import run as redrive
 from vmpooler_tasks.jobs.requests import fulfil
 from vmpooler_tasks.model.deadletters.filters import DeadLetterFilter
-from vmpooler_tasks.model.names import DeadLetterQueue, Queue
+from vmpooler_tasks.model.names import Queue
 from vmpooler_tasks.model.pools.lifecycle import Step
 from vmpooler_tasks.model.redrive import Lineage, OwnTasks, RunOptions, RunState
 from vmpooler_tasks.model.requests import Wanted
 from vmpooler_tasks.providers import Readiness
-from vmpooler_tasks.store import Database, keys
-from vmpooler_tasks.store.keys import POOL_SLOTS, REQUEST_SLOTS
+from vmpooler_tasks.store import keys
 from vmpooler_tasks.store.redrive import runs
 from vmpooler_tasks.store.redrive.steps import TaskMessage
 from vmpooler_tasks.store.requests import fulfilment as requests
 from vmpooler_tasks.tasks import registry as names
 
-POOLS = {"amber": 3, "birch": 2}
-"""Pool → size."""
-
-LEASE_SECONDS, LIMIT = 60, 4
 DISCOVERY_SECONDS = 10
-REQUEST_SECONDS = 3600
-"""Of requests, long enough that none fails while clones are tried again."""
 
 ROUNDS = 80
 """Until all is quiet, a lease each: a destruction that failed often is put off for a while."""
-
-VM_DEAD_LETTERS = (DeadLetterQueue.CLONE, DeadLetterQueue.PENDING, DeadLetterQueue.READY)
-
-
-@dataclass(frozen=True)
-class Message:
-    """Work as the broker carries it."""
-
-    work: Work
-    task_id: str
 
 
 @dataclass
@@ -64,26 +44,6 @@ class Names:
     def generate_slug(self, words: int) -> str:
         self.count += 1
         return f"vm-{self.count:04}"
-
-
-@dataclass
-class Snapshot:
-    """What Redis holds at one instant. `slots` and `counters` by the key of the slots; `asked_for`: VM → request."""
-
-    queues: Mapping[tuple[str, Queue], set[str]]
-    slots: Mapping[bytes, dict[str, float]]
-    counters: Mapping[bytes, int]
-    dead_letters: Mapping[DeadLetterQueue, list[dict[str, Any]]]
-
-    def queue(self, *queues: Queue, pool: str | None = None) -> set[str]:
-        return {
-            vm for (home, queue), vms in self.queues.items() if queue in queues and pool in {None, home} for vm in vms
-        }
-
-    @property
-    def everywhere(self) -> list[str]:
-        """With each VM as often as it is in a queue."""
-        return sorted(vm for vms in self.queues.values() for vm in vms)
 
 
 @dataclass
@@ -104,82 +64,8 @@ class Recorder:
         self.site.send([work])
 
 
-class Site:
-    def __init__(self, db: Database) -> None:
-        self.db, self.now, self.provider = db, NOW, Staged()
-        db.client.flushall()
-        self.settings = Settings(
-            config=Options(
-                manage_pools=True,
-                dlq_enabled=True,
-                task_limit=LIMIT,
-                ondemand_clone_limit=LIMIT,
-                lease_seconds=LEASE_SECONDS,
-                ondemand_request_ttl=REQUEST_SECONDS / 60,
-                ready_ttl=30,
-                vm_lifetime=1,
-            ),
-            pools=tuple(Pool(name=name, size=size, template=TEMPLATE) for name, size in POOLS.items()),
-            providers={"staged": {}},
-        )
-        self.context = self._worker()
-        self.waiting: list[Message] = []
-        self.checks: list[Message] = []
-        self.checked: list[Message] = []
-        self.delivered: list[Message] = []
-        self.held: list[Holder] = []
-        self.dead: list[Holder] = []
-        self.runs: list[str] = []
-        # What the model knows.
-        self._tasks = 0
-        self._holder: dict[str, Holder] = {}
-        self._unsure: set[Holder] = set()
-        self._started: set[str] = set()
-        self._failed: set[str] = set()
-        self._gone: set[str] = set()
-        self._used: set[str] = set()
-        self._pending_at_pause: dict[str, set[str]] = {}
-        self._dead_letters: dict[tuple[DeadLetterQueue, str], str] = {}
-        self._successors: dict[str, str] = {}
-        self._strays: dict[str, dict[str, float]] = {pool: {} for pool in POOLS}
-        self._largest = dict(POOLS)
-        self._requests: dict[str, tuple[Wanted, float]] = {}
-        self._seen = self.snapshot()
-
-    def _worker(self) -> PoolContext:
-        """A process of its own, whose leases are renewed apart from those of others."""
-        leases = ManualRenewer(self.db, LEASE_SECONDS, self.clock)
-        retries = Retries(sleep=lambda _: None)
-        return PoolContext(self.db, self.settings, lambda _: self.provider, self.clock, leases, retries)
-
-    def clock(self) -> float:
-        return self.now
-
-    def message(self, work: Work) -> Message:
-        self._tasks += 1
-        return Message(work, f"task-{self._tasks}")
-
-    def send(self, work: Iterable[Work]) -> None:
-        for one in work:
-            self._started.add(one.vm)
-            is_work = one.step in {Step.CLONE, Step.DESTROY}
-            (self.waiting if is_work else self.checks).append(self.message(one))
-
-    def _members(self, queue: Queue, pool: str) -> list[str]:
-        return sorted(vm.decode() for vm in self.db.client.smembers(keys.queue(queue, pool)))
-
-    def _is_pending(self, work: Work) -> bool:
-        return bool(self.db.client.sismember(keys.queue(Queue.PENDING, work.pool), work.vm))
-
-    def has(self, queue: Queue) -> bool:
-        """Whether any VM was in it after the last step."""
-        return bool(self._seen.queue(queue))
-
-    def has_dead_letters(self) -> bool:
-        return any(self._seen.dead_letters.values())
-
-    def open_requests(self) -> int:
-        return sum(not self._status(name) for name in self._requests)
+class Site(Watched):
+    """What beat, workers, users and operators do there."""
 
     # --- ticks --------------------------------------------------------------------------------------------------------
 
@@ -334,9 +220,6 @@ class Site:
             self._unsure.add(holder)  # an inspection may have handed out the VM's destruction, or not
             del self._holder[work.vm]
 
-    def _leases(self, vm: str) -> list[float | None]:
-        return [self.db.client.zscore(key, vm) for key in (POOL_SLOTS.key, REQUEST_SLOTS.key)]
-
     def release(self, holder: Holder, error: Exception | None = None) -> None:
         work, current, is_wanted = holder.work, self._holder.get(holder.work.vm), self._is_wanted(holder.work)
         holder.release(error)
@@ -375,15 +258,6 @@ class Site:
         assert holder.error
         work, failure = holder.work, CloneFailure.of(holder.error)
         return clone.fail(self.context, work.vm, work.pool, failure, holder.owner, work.request_id)
-
-    def _count_dead_letters(self) -> int:
-        return int(self.db.client.zcard(keys.dead_letters(DeadLetterQueue.CLONE)))
-
-    def _is_made(self, vm: str) -> bool:
-        return self._has(vm, "clone_time")
-
-    def _has(self, vm: str, field: str) -> bool:
-        return bool(self.db.client.hexists(keys.vm(vm.encode()), field))
 
     # --- users, operators, the provider by itself ---------------------------------------------------------------------
 
@@ -467,81 +341,6 @@ class Site:
         self._successors[lineage.dead_letter_id] = work.vm
         self._started.add(work.vm)
 
-    # --- what must hold -----------------------------------------------------------------------------------------------
-
-    def snapshot(self) -> Snapshot:
-        pipe = self.db.client.pipeline(transaction=True)
-        places = [(pool, queue) for pool in POOLS for queue in Queue]
-        for pool, queue in places:
-            pipe.smembers(keys.queue(queue, pool))
-        for dead_letters in VM_DEAD_LETTERS:
-            pipe.zrange(keys.dead_letters(dead_letters), 0, -1)
-        for slots in (POOL_SLOTS, REQUEST_SLOTS):
-            pipe.zrange(slots.key, 0, -1, withscores=True)
-            pipe.get(slots.counter)
-        replies = iter(pipe.execute())
-        queues = {place: {vm.decode() for vm in next(replies)} for place in places}
-        kept = {dead_letters: [json.loads(raw) for raw in next(replies)] for dead_letters in VM_DEAD_LETTERS}
-        leases, counters = {}, {}
-        for slots in (POOL_SLOTS, REQUEST_SLOTS):
-            leases[slots.key] = {vm.decode(): until for vm, until in next(replies)}
-            counters[slots.key] = int(next(replies) or 0)
-        return Snapshot(queues, leases, counters, kept)
-
-    def check(self) -> None:
-        seen = self._seen = self.snapshot()
-        doubled = [vm for vm, count in Counter(seen.everywhere).items() if count > 1]
-        assert not doubled, f"in two queues: {doubled}"
-        usable = seen.queue(Queue.READY, Queue.RUNNING)
-        assert usable <= self.provider.machines.keys(), f"they are not there: {usable - self.provider.machines.keys()}"
-        for slots, leases in seen.slots.items():
-            assert seen.counters[slots] == len(leases) <= LIMIT
-        self._check_users(seen)
-        self._check_sizes(seen)
-        self._check_pauses(seen)
-        self._check_dead_letters(seen)
-
-    def _check_users(self, seen: Snapshot) -> None:
-        """Whoever has been used is never ready again; no request gets more than it wants."""
-        self._used |= seen.queue(Queue.RUNNING)
-        again = self._used & seen.queue(Queue.PENDING, Queue.READY)
-        assert not again, f"they could be handed out twice: {again}"
-        for name, (wanted, _) in self._requests.items():
-            got = self.db.client.scard(keys.delivered(name.encode(), wanted.alias, wanted.pool))
-            coming = [vm for vm in seen.queue(Queue.PENDING, pool=wanted.pool) if self._request_of(vm) == name]
-            assert got + len(coming) <= wanted.count, f"{name} gets {got} and {coming}, and wants {wanted.count}"
-
-    def _check_sizes(self, seen: Snapshot) -> None:
-        """A pool that is at its size or above does not grow."""
-        for pool, configured in POOLS.items():
-            pending_vms = [vm for vm in seen.queue(Queue.PENDING, pool=pool) if not self._request_of(vm)]
-            count, largest = len(pending_vms) + len(seen.queue(Queue.READY, pool=pool)), self._largest[pool]
-            size = int(self.db.client.hget(keys.POOL_SIZES, pool) or configured)
-            assert count <= max(size, largest), f"{pool} has grown to {count}"
-            self._largest[pool] = max(size, count)
-
-    def _check_pauses(self, seen: Snapshot) -> None:
-        """A paused pool gets no new clone."""
-        for pool, before in self._pending_at_pause.items():
-            new = seen.queue(Queue.PENDING, pool=pool) - before
-            assert not new, f"{pool} is paused, and gets {new}"
-
-    def _request_of(self, vm: str) -> str:
-        return (self.db.client.hget(keys.vm(vm.encode()), "request_id") or b"").decode()
-
-    def _check_dead_letters(self, seen: Snapshot) -> None:
-        for queue, dead_letters in seen.dead_letters.items():
-            there = Counter(entry["vm"] for entry in dead_letters)
-            assert all(count == 1 for count in there.values()), f"doubled in {queue}: {there}"
-            for dead_letter in dead_letters:
-                assert dead_letter["id"] not in self._successors, (
-                    f"{dead_letter['id']} was redriven, and is still there"
-                )
-                known = self._dead_letters.setdefault((queue, dead_letter["vm"]), dead_letter["id"])
-                assert known == dead_letter["id"], f"{dead_letter['vm']} has failed twice in {queue}"
-        unreported = {vm for vm in self._failed if (DeadLetterQueue.CLONE, vm) not in self._dead_letters}
-        assert not unreported, f"failed without a dead letter: {unreported}"
-
     # --- the end ------------------------------------------------------------------------------------------------------
 
     def settle(self) -> None:
@@ -574,9 +373,6 @@ class Site:
             and set(seen.everywhere) == seen.queue(Queue.READY, Queue.RUNNING) == set(self.provider.machines)
             and all(self._status(name) for name in self._requests)
         )
-
-    def _status(self, name: str) -> str:
-        return (self.db.client.hget(keys.request(name.encode()), "status") or b"").decode()
 
     def _check_ends(self, seen: Snapshot) -> None:
         for vm in self._started - set(seen.everywhere):

@@ -5,7 +5,8 @@ from collections.abc import Callable
 import pytest
 
 from tests.stateful.holders import Holder
-from tests.stateful.site import LEASE_SECONDS, Site
+from tests.stateful.known import LEASE_SECONDS
+from tests.stateful.site import Site
 from tests.support.servers import TestServer
 from vmpooler_tasks.errors import PermanentProviderError
 from vmpooler_tasks.model.pools.lifecycle import Step

@@ -27,7 +27,8 @@ from hypothesis.stateful import (
 )
 
 from tests.stateful.holders import Turn
-from tests.stateful.site import DISCOVERY_SECONDS, LEASE_SECONDS, POOLS, Message, Names, Site
+from tests.stateful.known import LEASE_SECONDS, POOLS, Message
+from tests.stateful.site import DISCOVERY_SECONDS, Names, Site
 from tests.support import servers
 from vmpooler_tasks.errors import (
     PermanentProviderError,
