@@ -6,6 +6,8 @@ from dataclasses import dataclass, field, replace
 from itertools import repeat
 from typing import Any
 
+from tests.support.api_client import ApiClient
+from tests.support.api_server import ApiPool
 from tests.support.promises import dead_letters
 from tests.support.world import POOL, World
 from vmpooler_tasks.config import Options, Pool, RedisSection, Settings
@@ -249,11 +251,13 @@ class PoolWorld(World):
         self.provider.has(vm, pool=name)
         return vm
 
+    def start_api(self, **options: Any) -> ApiClient:
+        """Start an API server of VMPooler with the pools of now."""
+        given = [ApiPool(one.name, one.size, one.template, one.clone_target, tuple(one.alias)) for one in self.pools]
+        return ApiClient(self.client, given, clock=self.clock, **options)
+
     def check_out(self, vm: str, name: str = POOL) -> None:
-        """As the API server does it."""
-        assert self.client.smove(keys.queue(Queue.READY, name), keys.queue(Queue.RUNNING, name), vm)
-        self.client.hset(keys.active(name), vm, self.stamp(0))
-        self.client.hset(keys.vm(vm.encode()), "checkout", self.stamp(0))
+        assert self.start_api().checkout_vm(vm, name)
 
     def names_in(self, queue: Queue, name: str = POOL) -> set[str]:
         return {vm.decode() for vm in self.members(queue, name)}
