@@ -263,9 +263,9 @@ class PoolWorld(World):
         return {vm.decode() for vm in self.members(queue, name)}
 
     def queues_of(self, vm: str) -> list[Queue]:
-        """Every queue of every pool that it is in."""
-        found = (queue for one in self.pools for queue in Queue if vm.encode() in self.members(queue, one.name))
-        return list(found)
+        """Every queue of every pool that it is in, but `migrating`, where each checkout adds it too."""
+        places = ((queue, one.name) for one in self.pools for queue in Queue if queue is not Queue.MIGRATING)
+        return [queue for queue, name in places if vm.encode() in self.members(queue, name)]
 
     def metadata(self, vm: str) -> dict[str, str]:
         return {name.decode(): value.decode() for name, value in self.client.hgetall(keys.vm(vm.encode())).items()}
