@@ -43,6 +43,7 @@ _KEYS_OF = {
             keys.CLONE_TARGETS,
             keys.PROGRESS,
             keys.PAUSED,
+            keys.MANAGED_POOLS,
             keys.MOVED,
             keys.DELIVERIES,
             keys.UNACKNOWLEDGED,

@@ -148,6 +148,11 @@ MOVED = b"vmpooler_tasks__moved"
 PAUSED = b"vmpooler_tasks__paused"
 """Hash: pool → JSON of its pause: `state` (paused, draining), `since`, `who`, `why`."""
 
+MANAGED_POOLS = b"vmpooler_tasks__managed_pools"
+"""Hash: pool → JSON of its record: `provider`, `size`, `template`, `clone_target`, `entry`, `since`.
+
+A pool that left the configuration keeps its record while it has VMs."""
+
 DELIVERIES = b"vmpooler_tasks__deliveries"
 """Hash: task → number of times that it was delivered again."""
 

@@ -12,11 +12,13 @@ from vmpooler_tasks.jobs.inspection.checks import due_checks
 from vmpooler_tasks.jobs.inspection.inventory import INSPECTION_LOCK_SECONDS, fetch_inventory
 from vmpooler_tasks.jobs.inspection.orders import carry_out_orders
 from vmpooler_tasks.jobs.inspection.pausing import keep_paused
+from vmpooler_tasks.jobs.inspection.removed import managed_pool
 from vmpooler_tasks.jobs.inspection.replenish import replenish
 from vmpooler_tasks.jobs.inspection.strays import discover
 from vmpooler_tasks.jobs.pools.context import PoolContext, Work
 from vmpooler_tasks.model.health.reasons import error_line
 from vmpooler_tasks.store import keys
+from vmpooler_tasks.store.guards.managed_pools import record_managed_pool
 from vmpooler_tasks.store.health import progress
 from vmpooler_tasks.store.pools import views
 from vmpooler_tasks.store.redis.locks import OwnedLock, held
@@ -69,6 +71,8 @@ def _inspect(context: PoolContext, pool: Pool) -> Inspection:
     inspection = Inspection(pool.name, error=error)
     if inventory is not None:
         discover(context, pool, view, inventory)
+        # Not before the strays: they are judged by whether the pool was managed before.
+        record_managed_pool(context.db, managed_pool(context, pool))
         view = views.read_view(context.db, pool.name, provider)  # the inventory may have taken a while
     if inventory is not None or error is not None:  # otherwise the provider is suspended: no checks
         inspection.work.extend(due_checks(context, pool, view, inventory))
