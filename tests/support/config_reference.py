@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from vmpooler_tasks.config.checks.problems import ENVIRONMENT_VARIABLES
 from vmpooler_tasks.config.pools import Pool
-from vmpooler_tasks.config.problems import ENVIRONMENT_VARIABLES
 from vmpooler_tasks.config.schema import NESTED_OPTIONS, HealthThresholds, Options, RedisSection, as_yaml
 from vmpooler_tasks.config.services import (
     Credential,

@@ -12,7 +12,7 @@ from vmpooler_tasks.cli.shared import options
 from vmpooler_tasks.cli.shared.context import Context, pass_context
 from vmpooler_tasks.cli.shared.output import print_json, print_line, print_table
 from vmpooler_tasks.config import Settings, load_settings
-from vmpooler_tasks.config.advice import find_advice
+from vmpooler_tasks.config.checks.advice import find_advice
 from vmpooler_tasks.errors import ConfigurationError
 from vmpooler_tasks.store import Database
 from vmpooler_tasks.store.vmpooler.queues import pool_names

@@ -11,11 +11,11 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from vmpooler_tasks.config.pool_problems import find_repeated_pools, find_unmanageable_pools, named_sections
-from vmpooler_tasks.config.problems import ENVIRONMENT_VARIABLES, as_lines, find_wrong_addresses
+from vmpooler_tasks.config.checks.pool_problems import find_repeated_pools, find_unmanageable_pools, named_sections
+from vmpooler_tasks.config.checks.problems import ENVIRONMENT_VARIABLES, as_lines, find_wrong_addresses
+from vmpooler_tasks.config.checks.spelling import find_misspelt_keys
 from vmpooler_tasks.config.schema import NESTED_OPTIONS, Options, Settings
 from vmpooler_tasks.config.source_text import parse_sections
-from vmpooler_tasks.config.spelling import find_misspelt_keys
 from vmpooler_tasks.errors import ConfigurationError
 
 DEFAULT_FILE = "vmpooler.yaml"

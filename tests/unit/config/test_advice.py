@@ -8,7 +8,7 @@ import pytest
 
 from tests.support.processes import ROOT
 from vmpooler_tasks.config import Options, load_settings
-from vmpooler_tasks.config.advice import OPTIONS_OF_SWITCH, find_advice
+from vmpooler_tasks.config.checks.advice import OPTIONS_OF_SWITCH, find_advice
 from vmpooler_tasks.tasks.pool_context import find_ignored_options
 
 ON = {"dlq_enabled": True, "purge_enabled": True, "health_check_enabled": True}

@@ -4,11 +4,11 @@ import difflib
 from collections.abc import Iterator
 from typing import Any
 
-from vmpooler_tasks.config import vmpooler_names
 from vmpooler_tasks.config.pools import Pool
 from vmpooler_tasks.config.schema import HealthThresholds, Options, RedisSection
 from vmpooler_tasks.config.services import GraphiteSection, StatsdSection
 from vmpooler_tasks.config.source_text import CHECKED_SECTIONS
+from vmpooler_tasks.config.vmpooler import names as vmpooler_names
 
 # How similar two names must be for one to count as the other misspelt. The names of options are long, and those of
 # providers are few: at 0.8 `dlq_enabeld` is found, and `ready_ttl` does not count as `dlq_ttl`.

@@ -3,10 +3,10 @@
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from vmpooler_tasks.config.checks.spelling import THRESHOLD_NAMES, explain_unknown_key
 from vmpooler_tasks.config.redis_address import address_problems, without_login
 from vmpooler_tasks.config.schema import Settings, as_yaml
 from vmpooler_tasks.config.services import Credential, NotifySection, NotifyTarget, WebSection
-from vmpooler_tasks.config.spelling import THRESHOLD_NAMES, explain_unknown_key
 from vmpooler_tasks.config.types import YEAR
 from vmpooler_tasks.model.redaction import redacted_text
 

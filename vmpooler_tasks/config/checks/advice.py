@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from vmpooler_tasks.config.pools import ManagerOptions
 from vmpooler_tasks.config.schema import Settings, as_yaml
-from vmpooler_tasks.config.vmpooler_names import VMPOOLER_OPTIONS
+from vmpooler_tasks.config.vmpooler.names import VMPOOLER_OPTIONS
 
 MINUTE = 60
 

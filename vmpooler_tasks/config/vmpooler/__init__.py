@@ -1,0 +1,1 @@
+"""What VMPooler's own program reads of the configuration."""
