@@ -16,6 +16,10 @@ class Queue(StrEnum):
     MIGRATING = "migrating"
 
 
+INSPECTED_QUEUES = tuple(queue for queue in Queue if queue is not Queue.MIGRATING)
+"""The queues that an inspection reads as a whole. VMPooler's API adds each VM that is checked out to migrating, too."""
+
+
 class DeadLetterQueue(StrEnum):
     """The queues of dead letters, named after the queue in which work failed. `tasks` takes every other failed task."""
 

@@ -10,7 +10,7 @@ from tests.support.world import POOL
 from vmpooler_tasks.errors import ProviderError, TransientProviderError
 from vmpooler_tasks.jobs.inspection import inventory
 from vmpooler_tasks.jobs.inspection.strays import DISCOVERY_SECONDS
-from vmpooler_tasks.model.names import Queue
+from vmpooler_tasks.model.names import INSPECTED_QUEUES, Queue
 from vmpooler_tasks.model.pools.lifecycle import Step
 from vmpooler_tasks.store import Database, keys
 
@@ -172,7 +172,7 @@ def test_a_vm_that_is_put_into_a_queue_at_the_last_moment_is_not_discovered(worl
     assert world.queues_of(VM) == [Queue.RUNNING]
 
 
-@pytest.mark.parametrize("queue", [queue for queue in Queue if queue is not Queue.MIGRATING])
+@pytest.mark.parametrize("queue", INSPECTED_QUEUES)
 def test_a_vm_in_any_queue_is_no_stray(world: PoolWorld, queue: Queue) -> None:
     world.provider.has(VM)
     world.inspect()

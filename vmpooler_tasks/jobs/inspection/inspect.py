@@ -10,6 +10,7 @@ from vmpooler_tasks.config import Pool
 from vmpooler_tasks.errors import ProviderError
 from vmpooler_tasks.jobs.inspection.checks import due_checks
 from vmpooler_tasks.jobs.inspection.inventory import INSPECTION_LOCK_SECONDS, fetch_inventory
+from vmpooler_tasks.jobs.inspection.migrating import clear_migrating
 from vmpooler_tasks.jobs.inspection.orders import carry_out_orders
 from vmpooler_tasks.jobs.inspection.pausing import keep_paused
 from vmpooler_tasks.jobs.inspection.removed import managed_pool
@@ -69,6 +70,7 @@ def _inspect(context: PoolContext, pool: Pool) -> Inspection:
         view = keep_paused(context, pool, view, view.pause)
     inventory, error = fetch_inventory(context, pool, view)
     inspection = Inspection(pool.name, error=error)
+    clear_migrating(context, pool, view, inventory)
     if inventory is not None:
         discover(context, pool, view, inventory)
         # Not before the strays: they are judged by whether the pool was managed before.

@@ -51,12 +51,19 @@ def plan(db: Database, vms: Sequence[bytes], *, now: float, until: float) -> lis
 
 
 def finish(db: Database, vm: str, pool: str, *, fence: int) -> bool:
-    """Remove a destroyed VM from completed. Return False if another worker took the lease over."""
+    """Remove a destroyed VM from completed and migrating. Return False if another worker took the lease over."""
     raw = vm.encode()
     return bool(
         db.run(
             "pools/finish_destroy",
-            [keys.queue(Queue.COMPLETED, pool), keys.DESTROYS, keys.work(raw), keys.active(pool), keys.COUNTERS],
+            [
+                keys.queue(Queue.COMPLETED, pool),
+                keys.DESTROYS,
+                keys.work(raw),
+                keys.active(pool),
+                keys.COUNTERS,
+                keys.queue(Queue.MIGRATING, pool),
+            ],
             [vm, fence],
         )
     )

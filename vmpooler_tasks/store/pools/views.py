@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from vmpooler_tasks.model.names import Queue, readable
+from vmpooler_tasks.model.names import INSPECTED_QUEUES, Queue, readable
 from vmpooler_tasks.model.pools.pause import Pause
 from vmpooler_tasks.model.timestamps import parse_time
 from vmpooler_tasks.store import keys
@@ -20,11 +20,13 @@ from vmpooler_tasks.store.redis.reads import Reads
 class PoolView:
     """One pool at one instant.
 
+    `queues`: its INSPECTED_QUEUES. `migrating`: how many names are in migrating, which may be very many.
     `provider_suspended_until` and `suspended_until` (of the pool itself) are epochs; in the past they mean: until a
     clone succeeds. `inventory_failed`: the last read of the provider's inventory failed. `pause`: by its operator.
     """
 
     queues: Mapping[Queue, frozenset[bytes]]
+    migrating: int
     orders: Orders
     provider_suspended_until: float | None
     suspended_until: float | None
@@ -36,16 +38,21 @@ def read_view(db: Database, pool: str, provider: str) -> PoolView:
     """Read the pool in one round trip. Raise WrongTypeError if a queue is not a set."""
     with db.translated_errors(*keys.queues(pool)):
         pipe = db.client.pipeline(transaction=False)
-        for queue in Queue:
+        for queue in INSPECTED_QUEUES:
             pipe.smembers(keys.queue(queue, pool))
+        pipe.scard(keys.queue(Queue.MIGRATING, pool))
         pipe.hmget(keys.breaker(provider), "open_until", str(CallKind.INVENTORY))
         pipe.hget(keys.pool_breaker(pool), "open_until")
         pipe.hget(keys.PAUSED, pool)
         add_order_commands(pipe, pool)
         replies = pipe.execute()
-    members, ((open_until, failed), of_pool, pause, *orders) = replies[: len(Queue)], replies[len(Queue) :]
+    members, (migrating, (open_until, failed), of_pool, pause, *orders) = (
+        replies[: len(INSPECTED_QUEUES)],
+        replies[len(INSPECTED_QUEUES) :],
+    )
     return PoolView(
-        queues=dict(zip(Queue, map(frozenset, members), strict=True)),
+        queues=dict(zip(INSPECTED_QUEUES, map(frozenset, members), strict=True)),
+        migrating=migrating,
         orders=parse_orders(orders),
         provider_suspended_until=_epoch(open_until),
         suspended_until=_epoch(of_pool),

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from vmpooler_tasks.model.names import Queue
+from vmpooler_tasks.model.names import INSPECTED_QUEUES, Queue
 from vmpooler_tasks.model.pools.lifecycle import Fields
 from vmpooler_tasks.model.requests import RequestRetry
 from vmpooler_tasks.store import keys
@@ -104,6 +104,6 @@ def remove_pending(db: Database, vm: str, pool: str, *, keep_seconds: float, ret
 
 def discover(db: Database, pool: str, vms: Sequence[bytes]) -> list[str]:
     """Add those of these VMs to discovered that are in no queue of the pool. Return them."""
-    others = [keys.queue(queue, pool) for queue in Queue if queue is not Queue.DISCOVERED]
+    others = [keys.queue(queue, pool) for queue in INSPECTED_QUEUES if queue is not Queue.DISCOVERED]
     added = db.run("pools/discover", [keys.queue(Queue.DISCOVERED, pool), *others], [keys.VM_PREFIX, pool, *vms])
     return [vm.decode(errors="backslashreplace") for vm in added]

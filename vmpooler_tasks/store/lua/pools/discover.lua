@@ -1,5 +1,5 @@
 -- Adds strays to discovered: VMs that the provider has and that are in no queue of the pool.
--- KEYS   1: discovered   2…: the other queues of the pool
+-- KEYS   1: discovered   2…: the other queues of the pool, without migrating
 -- ARGV   1: metadata prefix   2: pool   3…: VMs
 -- RETURN the VMs that were added
 local discovered, vm_prefix, pool = KEYS[1], ARGV[1], ARGV[2]
