@@ -139,8 +139,8 @@ STATES = {
         ),
         SickState(
             name="own key of a wrong type",
-            make=lambda zoo: zoo.db.call("SET", "vmpooler_tasks__templates", "a text"),
-            repair=lambda zoo: zoo.db.call("DEL", "vmpooler_tasks__templates"),
+            make=lambda zoo: zoo.db.call("SET", "vmpooler_tasks__clone_targets", "a text"),
+            repair=lambda zoo: zoo.db.call("DEL", "vmpooler_tasks__clone_targets"),
             status="unhealthy",
             codes=frozenset({"wrong_type_key"}),
             may_follow=FOLLOWING,

@@ -38,9 +38,9 @@ _KEYS_OF = {
     ),
     KeyType.HASH: (
         *(keys.POOL_SIZES, keys.POOL_TEMPLATES, keys.POOL_CLONE_TARGETS, keys.LAST_BOOT, keys.HEALTH, keys.CONFIG),
-        *(keys.COUNTERS, keys.PURGE_STATE, keys.HEALTH_STATE, keys.SCHEDULE, keys.HEARTBEATS, keys.TEMPLATES),
+        *(keys.COUNTERS, keys.PURGE_STATE, keys.HEALTH_STATE, keys.SCHEDULE, keys.HEARTBEATS, keys.OWN_BOOTS),
+        *(keys.PREPARED_TEMPLATES, keys.FORMER_TEMPLATES, keys.APPLIED_TEMPLATES, keys.APPLIED_CLONE_TARGETS),
         *(
-            keys.CLONE_TARGETS,
             keys.PROGRESS,
             keys.PAUSED,
             keys.MANAGED_POOLS,

@@ -27,6 +27,9 @@ POOL_TEMPLATES = b"vmpooler__config__template"
 POOL_CLONE_TARGETS = b"vmpooler__config__clone_target"
 """Hash: pool → clone target, set through VMPooler's API."""
 
+PREPARED_TEMPLATES = b"vmpooler__template__prepared"
+"""Hash: pool → template that its VMs are made from now. VMPooler's API compares it with the template in force."""
+
 POOL_RESETS = b"vmpooler__poolreset"
 """Set: pools whose reset was requested through VMPooler's API."""
 
@@ -136,11 +139,17 @@ FENCES = b"vmpooler_tasks__fences"
 PROGRESS = b"vmpooler_tasks__progress"
 """Hash: `clones`, `requests`, `inspection:POOL` → epoch of its last end; `since:…` and `error:…` of each of them."""
 
-TEMPLATES = b"vmpooler_tasks__templates"
-"""Hash: pool → template of its last VMs; a change drains the pool."""
+FORMER_TEMPLATES = b"vmpooler_tasks__templates"
+"""Hash: pool → template of its last VMs, by an earlier version; copied to PREPARED_TEMPLATES and deleted."""
 
-CLONE_TARGETS = b"vmpooler_tasks__clone_targets"
-"""Hash: pool → clone target of its last inspection ('' for none); a change allows a suspended pool one trial."""
+APPLIED_TEMPLATES = b"vmpooler_tasks__applied_templates"
+"""Hash: pool → template override that was applied last; missing while the configured template is in force."""
+
+APPLIED_CLONE_TARGETS = b"vmpooler_tasks__clone_targets"
+"""Hash: pool → clone target of its last inspection ('' for none); a new one from the API drains the pool."""
+
+OWN_BOOTS = b"vmpooler_tasks__own_boots"
+"""Hash: pool → what these workers last wrote to `vmpooler__lastboot`; another time there is another manager's."""
 
 MOVED = b"vmpooler_tasks__moved"
 """Hash: pool → epoch at which it last had all its VMs, or at which a clone of it started."""

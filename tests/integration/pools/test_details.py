@@ -46,7 +46,7 @@ def test_vms_are_listed_by_queue_oldest_first(world: PoolWorld, monkeypatch: pyt
 def test_settings_show_what_the_api_has_set_and_no_secret(world: PoolWorld) -> None:
     world.client.hset("vmpooler__config__poolsize", POOL, "5")
     world.client.hset("vmpooler__config__template", POOL, "templates/two")
-    world.client.hset("vmpooler_tasks__templates", POOL, "templates/one")
+    world.client.hset("vmpooler__template__prepared", POOL, "templates/one")
     found = details(world)
     settings = {one["name"]: (one["configured"], one["override"], one["effective"]) for one in found["settings"]}
     assert settings["size"] == (3, "5", 5)

@@ -326,14 +326,6 @@ def test_the_first_inspection_of_a_pool_drains_nothing(world: PoolWorld) -> None
     assert world.names_in(Queue.READY) == {"pooler-r"}
 
 
-def test_a_template_changed_in_the_configuration_drains_the_pool(world: PoolWorld) -> None:
-    world.ready_vm("pooler-r")
-    world.inspect()
-    world.pools = [pool(template="templates/three")]
-    world.inspect()
-    assert world.names_in(Queue.COMPLETED) >= {"pooler-r"}
-
-
 def test_a_clone_target_set_through_the_api_is_cloned_to(world: PoolWorld) -> None:
     world.config = {"clone_target": "cluster-1"}
     [one, two] = world.clones()
@@ -342,24 +334,3 @@ def test_a_clone_target_set_through_the_api_is_cloned_to(world: PoolWorld) -> No
     world.client.hset("vmpooler__config__clone_target", POOL, "cluster-2")
     world.clone(two)
     assert world.provider.specs["create"].clone_target == "cluster-2"
-
-
-def test_an_undone_size_counts_no_more(world: PoolWorld) -> None:
-    world.client.hset("vmpooler__config__poolsize", mapping={POOL: 5, OTHER: 6})
-    world.client.sadd("vmpooler__pool__undo_size_override", POOL)
-    assert len(world.clones()) == 2
-    assert world.client.hgetall("vmpooler__config__poolsize") == {OTHER.encode(): b"6"}
-    assert not world.client.exists("vmpooler__pool__undo_size_override")
-
-
-def test_an_undone_template_is_cloned_from_no_more_and_drains_the_pool(world: PoolWorld) -> None:
-    world.client.hset("vmpooler__config__template", POOL, "templates/two")
-    world.inspect()
-    world.ready_vm("pooler-r")
-    world.client.sadd("vmpooler__pool__undo_template_override", POOL)
-    [vm, *_] = world.clones()
-    assert "pooler-r" in world.names_in(Queue.COMPLETED)
-    assert not world.client.exists("vmpooler__pool__undo_template_override")
-    assert not world.client.hexists("vmpooler__config__template", POOL)
-    world.clone(vm)
-    assert world.provider.specs["create"].template == "templates/one"

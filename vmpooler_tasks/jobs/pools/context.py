@@ -1,5 +1,6 @@
 """What all jobs of the pool workers need: database, settings, providers, clock, leases."""
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -91,5 +92,5 @@ def stamp(now: float) -> bytes:
 
 
 def day(now: float) -> str:
-    """Return the date, as VMPooler names its daily statistics."""
-    return moment(now).date().isoformat()
+    """Return the local date (environment variable TZ), as VMPooler names its daily statistics."""
+    return time.strftime("%Y-%m-%d", time.localtime(now))

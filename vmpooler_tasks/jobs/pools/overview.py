@@ -228,7 +228,7 @@ def read_details(db: Database, settings: Settings, name: str, now: float) -> Poo
         aliases=pool.alias if pool else (),
         queues={queue: found for queue, found in members.items() if queue in ALWAYS_SHOWN or found.total},
         settings=_settings(settings, row, orders),
-        known_template=orders.known_template,
+        known_template=orders.prepared_template,
         reset=orders.reset,
     )
 

@@ -12,9 +12,9 @@ from vmpooler_tasks.store.redis.connection import Database
 class Handover:
     """What a script has to know of a pending VM that is ready.
 
-    `stamp` is the current time as VMPooler writes it, `day` its date. `waited` is the number of seconds since the clone
-    started, as text; blank if unknown. `token_lifetime` is the VM's lifetime in hours if its request has a token; blank
-    for none.
+    `stamp` is the current time as VMPooler writes it, `day` the local date. `waited` is the number of seconds since the
+    clone started, as text; blank if unknown. `token_lifetime` is the VM's lifetime in hours if its request has a token;
+    blank for none.
     """
 
     vm: str
@@ -39,6 +39,7 @@ class Handover:
             keys.statistics("boot", self.day),
             keys.LAST_BOOT,
             keys.work(self.vm.encode()),
+            keys.OWN_BOOTS,
         ]
 
     def words(self) -> list[str | bytes | int]:

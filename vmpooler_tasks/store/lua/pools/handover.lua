@@ -1,9 +1,9 @@
 -- Shared: hands a pending VM that is ready over: to ready; or to running and delivered, if it was made for a request; or to
--- completed, if that request is closed or gone. It reads KEYS 1 to 11 and ARGV 1 to 6, which pools/make_ready.lua lists.
+-- completed, if that request is closed or gone. It reads KEYS 1 to 12 and ARGV 1 to 6, which pools/make_ready.lua lists.
 -- Returns ready, delivered, request_closed, or left_queue (no longer pending).
 local function hand_over()
-  local pending, ready, running, completed, metadata, active, request, delivered, boot_times, last_boot, work =
-    unpack(KEYS, 1, 11)
+  local pending, ready, running, completed, metadata, active, request, delivered, boot_times, last_boot, work,
+    own_boots = unpack(KEYS, 1, 12)
   local vm, pool, stamp, waited, for_request, token_lifetime = unpack(ARGV, 1, 6)
 
   if redis.call('SISMEMBER', pending, vm) == 0 then return 'left_queue' end
@@ -29,11 +29,9 @@ local function hand_over()
   redis.call('DEL', work)
   if outcome ~= 'request_closed' then
     redis.call('HSET', metadata, 'ready', stamp)
-    if waited ~= '' then
-      redis.call('HSET', boot_times, pool .. ':' .. vm, waited)
-      redis.call('EXPIRE', boot_times, 604800)
-    end
+    if waited ~= '' then redis.call('HSET', boot_times, pool .. ':' .. vm, waited) end
     redis.call('HSET', last_boot, pool, stamp)
+    redis.call('HSET', own_boots, pool, stamp)
   end
   return outcome
 end
