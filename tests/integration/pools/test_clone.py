@@ -52,17 +52,6 @@ def test_a_vm_ages_from_when_a_worker_takes_it_on(world: PoolWorld, vm: str) -> 
     assert world.round() == ["pending"], "it has waited for longer than a clone may take, and is no failure"
 
 
-def test_statistics_of_the_day_do_not_expire(world: PoolWorld, vm: str) -> None:
-    lasting(world, 42.5)
-    world.clone(vm)
-    boots, clones = "vmpooler__boot__2024-01-15", "vmpooler__clone__2024-01-15"
-    assert world.client.hgetall(boots) == {f"{POOL}:{vm}".encode(): b"42.50"}
-    [(field, seconds)] = world.client.hgetall(clones).items()
-    assert (field.decode(), seconds.decode()) == (f"{POOL}:{vm}", world.metadata(vm)["clone_time"])
-    assert [world.client.ttl(key) for key in (boots, clones)] == [-1, -1]
-    assert world.client.hgetall("vmpooler__lastboot") == {POOL.encode(): b"2024-01-15 10:30:42 +0000"}
-
-
 def test_nothing_of_our_own_is_left_of_a_vm_that_is_ready(world: PoolWorld, vm: str) -> None:
     world.clone(vm)
     assert not world.client.exists(keys.work(vm.encode()))

@@ -130,15 +130,12 @@ def _register_pools(**_: Any) -> None:
 
 
 def _registered_fields(pool: Pool) -> dict[str, str]:
-    """Return a pool's settings as VMPooler registers them.
-
-    An API server without pools of its own reads them, and splits `alias` at its commas: it fails without the field.
-    """
+    """Return a pool's settings as VMPooler registers them."""
     fields = {name: value for name, value in pool.as_written().items() if isinstance(value, str | int | float)}
     domain = settings().domain_of(pool)
     return {
         **{name: as_yaml(value) for name, value in fields.items()},
-        "alias": ",".join(pool.alias),
+        **({"alias": ",".join(pool.alias)} if pool.alias else {}),
         **({"domain": domain} if domain else {}),
     }
 
