@@ -45,6 +45,10 @@ class ManagerOptions(Section):
     max_vm_retries: Count = Field(3, description="times that a failed clone of a request is tried again")
     max_ondemand_instances_per_request: AtLeastOne = Field(10, description="VMs that one request may contain")
     ondemand_request_ttl: Minutes = Field(5, description="minutes after which an unfilled request fails")
+    removed_pool_grace: Age = Field(
+        3600,
+        description="seconds that a pool must be in no live process's configuration before its VMs are drained",
+    )
     prefix: Text = Field("", description="start of the names of VMs")
     domain: Text | None = Field(None, description="domain of the VMs, if no `:dns_configs:` entry sets one")
     clone_target: Text | None = Field(None, description="where clones are made; a pool may have its own value")

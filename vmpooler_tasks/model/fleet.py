@@ -3,7 +3,7 @@
 import json
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any, Self
 
@@ -16,8 +16,8 @@ ALIVE_SECONDS = 12.0
 STOPPED_GRACE_SECONDS = 60.0
 """A process that said goodbye counts as missing after this time: a planned restart is shorter."""
 
-MAX_POOLS, MAX_TASKS = 200, 50
-"""The names of pools, and the tasks, that one heartbeat carries."""
+MAX_TASKS = 50
+"""The tasks that one heartbeat carries."""
 
 
 class ProcessKind(StrEnum):
@@ -43,9 +43,10 @@ class Heartbeat:
     """What a process reports about itself.
 
     `name` is Celery's for a worker (`celery@host`), `host:pid` for a beat. `queues`: those that a worker takes messages
-    from. `pools`: the first MAX_POOLS of the `pool_count` configured ones. `configuration`: `Settings.digest`. `sent`:
-    the process's own clock. `clock_offsets`: by how many seconds that clock was ahead of the server's at the last
-    heartbeats, the newest first. `stopped`: the process said goodbye.
+    from. `configuration`: `Settings.digest`; the list of its pools is kept once for each (`store.fleet.pool_lists`).
+    `manages_pools`: the process is the pool manager. `sent`: the process's own clock. `clock_offsets`: by how many
+    seconds that clock was ahead of the server's at the last heartbeats, the newest first. `stopped`: the process said
+    goodbye.
     """
 
     kind: ProcessKind
@@ -53,8 +54,7 @@ class Heartbeat:
     host: str
     pid: int
     configuration: str
-    pools: Sequence[str] = ()
-    pool_count: int = 0
+    manages_pools: bool = False
     queues: Sequence[str] = ()
     sent: float = 0.0
     clock_offsets: Sequence[float] = ()
@@ -81,8 +81,7 @@ class Heartbeat:
                 host=_text(found["host"]),
                 configuration=_text(found["configuration"]),
                 pid=int(found["pid"]),
-                pool_count=int(found["pool_count"]),
-                pools=tuple(map(_text, found["pools"])),
+                manages_pools=found["manages_pools"] is True,
                 queues=tuple(map(_text, found["queues"])),
                 sent=_number(found["sent"]),
                 clock_offsets=tuple(map(_number, found["clock_offsets"])),
@@ -114,11 +113,13 @@ class SeenProcess:
 class Fleet:
     """All processes with a heartbeat that is kept, by name; also those that are no longer alive.
 
-    `is_known`: the heartbeats could be read. If not, no process counts as missing.
+    `is_known`: the heartbeats could be read. If not, no process counts as missing. `pool_lists`: the pools of each
+    configuration, by `Heartbeat.configuration`, as far as they were read.
     """
 
     processes: Sequence[SeenProcess] = ()
     is_known: bool = True
+    pool_lists: Mapping[str, frozenset[str]] = field(default_factory=dict)
 
     @property
     def workers(self) -> list[Heartbeat]:
@@ -134,6 +135,26 @@ class Fleet:
     def live(self) -> list[Heartbeat]:
         """Return all live processes."""
         return [*self.workers, *self.beats]
+
+    @property
+    def configurations(self) -> set[str]:
+        """Return the configurations of the live processes."""
+        return {process.configuration for process in self.live}
+
+    @property
+    def pools(self) -> frozenset[str]:
+        """Return the pools in the configurations of the live processes, as far as their lists were read."""
+        return frozenset().union(*(self.pool_lists.get(one, frozenset()) for one in self.configurations))
+
+    @property
+    def knows_all_pools(self) -> bool:
+        """Return True if the list of every live process was read."""
+        return self.is_known and self.configurations <= self.pool_lists.keys()
+
+    def managed_pools(self, queue: str) -> frozenset[str]:
+        """Return the pools of the live pool managers that take messages from the queue."""
+        managers = (worker.configuration for worker in self.workers_of(queue) if worker.manages_pools)
+        return frozenset().union(*(self.pool_lists.get(one, frozenset()) for one in managers))
 
     def workers_of(self, queue: str) -> list[Heartbeat]:
         """Return the live workers that take messages from the queue."""

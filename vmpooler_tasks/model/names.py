@@ -32,6 +32,9 @@ class DeadLetterQueue(StrEnum):
 WORK_QUEUES = ("vmpooler.clone", "vmpooler.check", "vmpooler.destroy", "vmpooler.maintenance")
 """The queues of Celery from which workers take tasks."""
 
+CHECK_QUEUE = WORK_QUEUES[1]
+"""The queue of the inspections of pools and the checks of VMs."""
+
 MAINTENANCE_QUEUE = WORK_QUEUES[-1]
 """The queue of purges, health checks and redrives: every installation needs a worker that takes it."""
 

@@ -44,6 +44,8 @@ _KEYS_OF = {
             keys.PROGRESS,
             keys.PAUSED,
             keys.MANAGED_POOLS,
+            keys.REMOVED_POOLS,
+            keys.KEPT_POOLS,
             keys.MOVED,
             keys.DELIVERIES,
             keys.UNACKNOWLEDGED,

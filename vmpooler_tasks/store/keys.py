@@ -162,6 +162,12 @@ MANAGED_POOLS = b"vmpooler_tasks__managed_pools"
 
 A pool that left the configuration keeps its record while it has VMs."""
 
+REMOVED_POOLS = b"vmpooler_tasks__removed_pools"
+"""Hash: pool with VMs that is in no configuration → `SINCE SEEN`: the epochs at which that was seen first and last."""
+
+KEPT_POOLS = b"vmpooler_tasks__kept_pools"
+"""Hash: removed pool that its operator keeps → JSON: `since`, `who`, `why`."""
+
 DELIVERIES = b"vmpooler_tasks__deliveries"
 """Hash: task → number of times that it was delivered again."""
 
@@ -292,6 +298,11 @@ def redrive(run: str) -> bytes:
 def redrive_dead_letters(run: str) -> bytes:
     """List: `queue`, line break, member; the dead letters of a run, frozen at its start."""
     return redrive(run) + b"__dead_letters"
+
+
+def pool_list(configuration: str) -> bytes:
+    """Set: the pools of a configuration, by its digest, and ''; expires a minute after its last heartbeat."""
+    return f"vmpooler_tasks__pool_list__{configuration}".encode()
 
 
 def check_lock(pool: str) -> bytes:

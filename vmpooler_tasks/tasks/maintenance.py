@@ -11,6 +11,7 @@ from vmpooler_tasks.jobs.purge import cycle as purge_cycle
 from vmpooler_tasks.jobs.purge.options import PurgeOptions
 from vmpooler_tasks.store.redis.server import server_clock
 from vmpooler_tasks.tasks.celery.base import Task
+from vmpooler_tasks.tasks.guards import published_config
 from vmpooler_tasks.tasks.observe.publisher import publish
 from vmpooler_tasks.tasks.process import broker, database, settings
 from vmpooler_tasks.tasks.registry import HEALTH_CHECK, PURGE
@@ -49,6 +50,7 @@ def run_health_check(self: Task) -> dict[str, Any]:
 
     Only a check that beat requested keeps the status from becoming stale.
     """
+    published_config.publish(only_if_missing=True)
     report = health_check.run(
         database(),
         settings(),

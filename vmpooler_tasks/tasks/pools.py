@@ -6,17 +6,19 @@ from typing import Any
 from celery import current_app, shared_task
 
 from vmpooler_tasks.errors import ProviderError, SuspendedError
-from vmpooler_tasks.jobs.inspection import inspect
+from vmpooler_tasks.jobs.inspection import inspect, roster
 from vmpooler_tasks.jobs.pools import check_pending, check_ready, check_running, clone, destroy, new_clones
 from vmpooler_tasks.jobs.pools.context import PoolContext, Work
 from vmpooler_tasks.jobs.requests import fulfil
 from vmpooler_tasks.model.pools.results import CheckResult
+from vmpooler_tasks.store.guards import removed_pools
 from vmpooler_tasks.tasks import registry
 from vmpooler_tasks.tasks.celery.base import Task
+from vmpooler_tasks.tasks.guards import published_config, unknown_pools
 from vmpooler_tasks.tasks.messages import count_waiting
 from vmpooler_tasks.tasks.other_manager import guard
 from vmpooler_tasks.tasks.pool_context import pool_context
-from vmpooler_tasks.tasks.process import settings
+from vmpooler_tasks.tasks.process import database, settings
 from vmpooler_tasks.tasks.registry import TaskSpec
 
 MAX_WAITING_CHECKS = 5_000
@@ -40,7 +42,7 @@ class PoolTask(Task):
             return "manage_pools is off"
         if self.name != registry.CHECK_POOLS and guard.refresh():
             return OTHER_MANAGER_RESULT
-        return super().__call__(*args, **kwargs)
+        return unknown_pools.divert(self, args, kwargs) or super().__call__(*args, **kwargs)
 
 
 def send_work(work: Iterable[Work]) -> int:
@@ -69,15 +71,18 @@ def _send(task: TaskSpec, kwargs: dict[str, Any], producer: Any, expires: float)
 def check_pools() -> str:
     """Send an inspection for each pool, and send again the clones whose worker is gone."""
     if guard.compare_counters():
+        removed_pools.forget_all(database())
         return OTHER_MANAGER_RESULT
+    published_config.publish(only_if_missing=True)
+    pools = roster.update(pool_context())
     send_work(new_clones.reap(pool_context()))
     if count_waiting(registry.CHECK_QUEUE) > MAX_WAITING_CHECKS:
         return "the workers have enough to do"
     interval, task = settings().config.check_loop_delay_min, registry.TASKS[registry.CHECK_POOL]
     with current_app.producer_or_acquire() as producer:
-        for pool in settings().pools:
-            _send(task, {"pool": pool.name}, producer, interval)
-    return f"{len(settings().pools)} pools"
+        for pool in pools:
+            _send(task, {"pool": pool}, producer, interval)
+    return f"{len(pools)} pools"
 
 
 @shared_task(name=registry.CHECK_POOL, base=PoolTask)

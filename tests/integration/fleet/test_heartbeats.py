@@ -25,7 +25,7 @@ def test_a_process_with_a_recent_heartbeat_is_alive(db: Database) -> None:
 
 def test_everything_that_a_process_reports_is_read_back(db: Database) -> None:
     task = RunningTask(name="vmpooler_tasks.clone_vm", id="1", subject={"vm": "a-1", "pool": "ü"}, since=1.5)
-    whole = worker(pools=("a", "b"), pool_count=2, sent=12.5, clock_offsets=(-3600.0, 0.0), tasks=(task,))
+    whole = worker(manages_pools=True, sent=12.5, clock_offsets=(-3600.0, 0.0), tasks=(task,))
     record_processes(db, whole)
     assert heartbeats.read_fleet(db).workers == [whole]
 

@@ -25,6 +25,7 @@ DEFAULTS: dict[str, Any] = {
     "max_vm_retries": 3,
     "max_ondemand_instances_per_request": 10,
     "ondemand_request_ttl": 5,
+    "removed_pool_grace": 3600,
     "prefix": "",
     "domain": None,
     "clone_target": None,

@@ -1,5 +1,7 @@
 """What health says of missing processes, wrong clocks and different configurations."""
 
+from collections.abc import Iterable, Mapping
+
 import pytest
 
 from tests.support.fleet import beat, worker
@@ -14,10 +16,14 @@ from vmpooler_tasks.model.names import MAINTENANCE_QUEUE, WORK_QUEUES
 CLONE = "vmpooler.clone"
 
 
-def found(*processes: Heartbeat, age: float = 1.0, **changes: object) -> list[HealthReason]:
+def found(
+    *processes: Heartbeat, age: float = 1.0, lists: Mapping[str, Iterable[str]] | None = None, **changes: object
+) -> list[HealthReason]:
+    """`lists`: the pools of each configuration."""
     facts = {"needed_queues": WORK_QUEUES, "waiting": {}, "is_scheduled": True, "knows_pools": True, **changes}
     seen = [SeenProcess(process, age) for process in processes]
-    return list(fleet_reasons(FleetFacts(fleet=Fleet(seen), **facts)))  # type: ignore[arg-type]
+    fleet = Fleet(seen, pool_lists={name: frozenset(pools) for name, pools in (lists or {}).items()})
+    return list(fleet_reasons(FleetFacts(fleet=fleet, **facts)))  # type: ignore[arg-type]
 
 
 def test_a_whole_installation_has_no_reason() -> None:
@@ -74,14 +80,26 @@ def test_a_clock_is_wrong_after_two_heartbeats_in_a_row(offsets: tuple[float, ..
 
 
 def test_a_process_with_another_configuration_is_named() -> None:
-    old = worker("w@old", pools=["a"], configuration="old")
-    new = [worker("w@one", pools=["a", "b"]), beat("one:1", pools=["a", "b"])]
-    (reason,) = found(old, *new)
+    old, new = worker("w@old", configuration="old"), [worker("w@one"), beat("one:1")]
+    lists = {"old": ["a"], "c": ["a", "b"], "x": ["a", "b"]}
+    (reason,) = found(old, *new, lists=lists)
     assert (reason.code, reason.host, reason.severity) == ("configurations_differ", "w@old", Status.DEGRADED)
     what, _ = explain(reason)
     assert what == "w@old runs with another configuration than most workers and beats: without the pools b"
-    (reason,) = found(worker("w@odd", pools=["a", "b"], configuration="x"), *new)
+    (reason,) = found(worker("w@odd", configuration="x"), *new, lists=lists)
     assert reason.error == "with other options, providers or settings of pools"
+
+
+def test_the_difference_is_exact_for_thousands_of_pools() -> None:
+    many = [f"pool-{number}" for number in range(5_000)]
+    processes = (worker("w@odd", configuration="x"), worker("w@one"), beat("one:1"))
+    (reason,) = found(*processes, lists={"c": many, "x": [*many[:-1], "new"]})
+    assert reason.error == "without the pools pool-4999, with the additional pools new"
+
+
+def test_a_list_that_is_not_known_is_no_difference() -> None:
+    (reason,) = found(worker("w@odd", configuration="x"), worker("w@one"), beat("one:1"), lists={"c": ["a"]})
+    assert reason.error == "its list of pools is not known yet"
 
 
 def test_readers_replace_the_reasons_that_they_see_themselves() -> None:

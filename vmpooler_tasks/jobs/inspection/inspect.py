@@ -7,18 +7,20 @@ work, for any worker.
 from dataclasses import dataclass, field
 
 from vmpooler_tasks.config import Pool
-from vmpooler_tasks.errors import ProviderError
+from vmpooler_tasks.errors import InvalidInputError, ProviderError
 from vmpooler_tasks.jobs.inspection.checks import due_checks
 from vmpooler_tasks.jobs.inspection.inventory import INSPECTION_LOCK_SECONDS, fetch_inventory
 from vmpooler_tasks.jobs.inspection.migrating import clear_migrating
 from vmpooler_tasks.jobs.inspection.orders import carry_out_orders
 from vmpooler_tasks.jobs.inspection.pausing import keep_paused
-from vmpooler_tasks.jobs.inspection.removed import managed_pool
+from vmpooler_tasks.jobs.inspection.removed import inspect_removed, managed_pool
 from vmpooler_tasks.jobs.inspection.replenish import replenish
+from vmpooler_tasks.jobs.inspection.roster import register
 from vmpooler_tasks.jobs.inspection.strays import discover
 from vmpooler_tasks.jobs.pools.context import PoolContext, Work
 from vmpooler_tasks.model.health.reasons import error_line
 from vmpooler_tasks.store import keys
+from vmpooler_tasks.store.guards import removed_pools
 from vmpooler_tasks.store.guards.managed_pools import record_managed_pool
 from vmpooler_tasks.store.health import progress
 from vmpooler_tasks.store.pools import views
@@ -34,33 +36,43 @@ class Inspection:
 
     pool: str
     work: list[Work] = field(default_factory=list)
-    busy: bool = False
     error: ProviderError | None = None
+    busy: bool = False
 
 
 def inspect_pool(context: PoolContext, name: str) -> Inspection:
     """Inspect the pool, unless another worker does.
 
-    If the provider fails, everything that does not need it is done. Raise InvalidInputError for a pool that is not
-    configured.
+    If the provider fails, everything that does not need it is done. Raise InvalidInputError for a pool that is neither
+    configured nor removed from the configuration.
     """
-    pool = context.pool(name)
-    with held(
-        OwnedLock(context.db, keys.check_lock(name), INSPECTION_LOCK_SECONDS, f"the inspection of '{name}'")
-    ) as is_held:
+    pool = context.settings.pool(name)
+    removed = None if pool else removed_pools.read_removed(context.db).get(name)
+    if pool is None and removed is None:
+        raise InvalidInputError(f"there is no pool {name!r} in {context.settings.source}")
+    lock = OwnedLock(context.db, keys.check_lock(name), INSPECTION_LOCK_SECONDS, f"the inspection of '{name}'")
+    with held(lock) as is_held:
         if not is_held:
             return Inspection(name, busy=True)
-        work = progress.inspections_of(name)
-        try:
-            inspection = _inspect(context, pool)
-        except Exception as error:
-            progress.record_error(context.db, work, error_line(str(error)))
-            raise
-        if inspection.error:
-            progress.record_error(context.db, work, error_line(str(inspection.error)))
-        else:
-            progress.record_end(context.db, work, context.settings.config.check_loop_delay_min)
-        return inspection
+        if pool:
+            return _inspect_recorded(context, pool)
+        return Inspection(name, *inspect_removed(context, name, removed)) if removed else Inspection(name)
+
+
+def _inspect_recorded(context: PoolContext, pool: Pool) -> Inspection:
+    """Inspect a configured pool, and record how the inspection ended."""
+    work = progress.inspections_of(pool.name)
+    try:
+        register(context, pool)
+        inspection = _inspect(context, pool)
+    except Exception as error:
+        progress.record_error(context.db, work, error_line(str(error)))
+        raise
+    if inspection.error:
+        progress.record_error(context.db, work, error_line(str(inspection.error)))
+    else:
+        progress.record_end(context.db, work, context.settings.config.check_loop_delay_min)
+    return inspection
 
 
 def _inspect(context: PoolContext, pool: Pool) -> Inspection:

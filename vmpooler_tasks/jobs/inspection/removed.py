@@ -1,8 +1,33 @@
-"""Pools that left the configuration: what is recorded of a pool for that day."""
+"""Pools that left the configuration, or were renamed: their VMs are drained after a grace, a part at each inspection.
+
+See docs/pools.md, "A pool that left the configuration".
+"""
+
+import logging
+from collections.abc import Iterator
+from dataclasses import replace
 
 from vmpooler_tasks.config import Pool
-from vmpooler_tasks.jobs.pools.context import PoolContext
-from vmpooler_tasks.model.pools.managed import ManagedPool
+from vmpooler_tasks.errors import ProviderError
+from vmpooler_tasks.jobs.inspection.checks import due_checks
+from vmpooler_tasks.jobs.inspection.inventory import fetch_inventory
+from vmpooler_tasks.jobs.inspection.roster import RESTART_SECONDS, read_fleet_with_pools
+from vmpooler_tasks.jobs.pools.context import PoolContext, Work
+from vmpooler_tasks.model.names import Queue, on_one_line
+from vmpooler_tasks.model.pools.lifecycle import Step
+from vmpooler_tasks.model.pools.managed import ManagedPool, RemovedPool
+from vmpooler_tasks.store import keys
+from vmpooler_tasks.store.guards import removed_pools
+from vmpooler_tasks.store.pools import clones, views
+from vmpooler_tasks.store.pools.views import PoolView
+from vmpooler_tasks.store.redis.server import server_clock
+
+_log = logging.getLogger("vmpooler_tasks.pools")
+
+DRAIN_PERCENT = 25.0
+
+DRAINED_QUEUES = (Queue.PENDING, Queue.READY, Queue.DISCOVERED)
+"""The queues that a drain empties. Running VMs stay until the end of their lifetime."""
 
 
 def managed_pool(context: PoolContext, pool: Pool) -> ManagedPool:
@@ -16,3 +41,64 @@ def managed_pool(context: PoolContext, pool: Pool) -> ManagedPool:
         entry=pool.as_written(),
         since=context.clock(),
     )
+
+
+def inspect_removed(context: PoolContext, name: str, removed: RemovedPool) -> tuple[list[Work], ProviderError | None]:
+    """Drain the pool a little further if its grace is over. Return the work, and the provider's error, if it failed.
+
+    Clones that no worker has started are taken back before that: nothing exists of them, and they hold slots.
+    """
+    seconds = server_clock(context.db)() - removed.since
+    if seconds >= RESTART_SECONDS:
+        _take_back_clones(context, name)
+    if removed.kept or seconds < context.settings.config.removed_pool_grace or _is_configured(context, name):
+        return [], None
+    pool = context.removed_pool(name)
+    if pool is None:
+        return [], None  # its provider is not known here: health names it
+    view = views.read_view(context.db, name, context.settings.provider_of(pool))
+    limit = drain_limit(view, DRAIN_PERCENT)
+    moved = _drain(context, name, limit)
+    inventory, error = fetch_inventory(context, pool, view)
+    if inventory is None and error is None:
+        return [], None  # the provider is suspended
+    view = views.read_view(context.db, name, context.settings.provider_of(pool))
+    return list(_due(context, pool, view, inventory, limit - len(moved))), error
+
+
+def drain_limit(view: PoolView, percent: float) -> int:
+    """Return how many VMs one inspection may complete: the share that does not engage the brake, and at least two."""
+    known = len(frozenset[bytes]().union(*view.queues.values()))
+    return max(2, int(known * percent / 100))
+
+
+def _due(context: PoolContext, pool: Pool, view: PoolView, inventory: set[bytes] | None, limit: int) -> Iterator[Work]:
+    """Yield the destructions that are due, and so many checks of running VMs: gone or past their lifetime."""
+    left = {queue: frozenset[bytes]() if queue in DRAINED_QUEUES else vms for queue, vms in view.queues.items()}
+    due = list(due_checks(context, pool, replace(view, queues=left), inventory))
+    yield from [one for one in due if one.step is Step.CHECK_RUNNING][: max(limit, 0)]
+    yield from [one for one in due if one.step is Step.DESTROY]
+
+
+def _is_configured(context: PoolContext, name: str) -> bool:
+    """Return True if a live process has the pool in its configuration, or if that is not known."""
+    fleet = read_fleet_with_pools(context.db)
+    return not fleet.knows_all_pools or not fleet.live or name in fleet.pools
+
+
+def _take_back_clones(context: PoolContext, name: str) -> None:
+    pending = views.read_view(context.db, name, "").queues[Queue.PENDING]
+    taken = clones.take_back(context.db, name, sorted(pending), now=context.clock(), stopped=keys.REMOVED_POOLS)
+    if taken:
+        _log.info("[*] [%s] is in no configuration: %d clones that had not started are taken back", name, len(taken))
+
+
+def _drain(context: PoolContext, name: str, limit: int) -> list[str]:
+    moved: list[str] = []
+    for queue in DRAINED_QUEUES:
+        moved += removed_pools.drain(context.db, name, queue, limit - len(moved))
+    for vm in moved:
+        shown = on_one_line(vm)
+        about = {"vm": shown, "pool": name}
+        _log.info("[!] [%s] '%s' moved to completed: its pool is in no configuration", name, shown, extra=about)
+    return moved

@@ -5,6 +5,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from pydantic import ValidationError
+
 from vmpooler_tasks.clock import Clock
 from vmpooler_tasks.config import Pool, Settings
 from vmpooler_tasks.errors import InvalidInputError
@@ -13,6 +15,7 @@ from vmpooler_tasks.model.pools.lifecycle import HOUR, MINUTE, Step, VmLimits
 from vmpooler_tasks.model.timestamps import moment, ruby_utc
 from vmpooler_tasks.providers import PoolSpec, Provider
 from vmpooler_tasks.store import Database
+from vmpooler_tasks.store.guards.managed_pools import read_managed_pool
 from vmpooler_tasks.store.pools.breakers import BreakerLimits
 from vmpooler_tasks.store.pools.leases import LeaseRenewer
 
@@ -42,11 +45,25 @@ class PoolContext:
     retries: Retries = field(default_factory=Retries)
 
     def pool(self, name: str) -> Pool:
-        """Return the pool's configuration. Raise InvalidInputError if it is not configured."""
-        found = self.settings.pool(name)
+        """Return the pool's configuration. A pool that is no longer configured is as its last inspection recorded it.
+
+        Raise InvalidInputError if it is not configured, and not recorded with a provider that is configured.
+        """
+        found = self.settings.pool(name) or self.removed_pool(name)
         if found is None:
             raise InvalidInputError(f"there is no pool {name!r} in {self.settings.source}")
         return found
+
+    def removed_pool(self, name: str) -> Pool | None:
+        """Return a pool as its last inspection recorded it, or None if its provider is not configured here."""
+        record = read_managed_pool(self.db, name)
+        if record is None or record.provider not in self.settings.providers:
+            return None
+        try:
+            return Pool.model_validate({**record.entry, "name": name, "provider": record.provider})
+        except ValidationError:  # it was written by another version, or by VMPooler
+            about = {"template": record.template, "clone_target": record.clone_target}
+            return Pool.model_validate({"name": name, "provider": record.provider, **about})
 
     def provider_of(self, pool: Pool) -> Provider:
         return self.provider(self.settings.provider_of(pool))

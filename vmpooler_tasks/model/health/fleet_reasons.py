@@ -77,12 +77,16 @@ def _configuration_reasons(fleet: Fleet) -> Iterator[HealthReason]:
             ReasonCode.CONFIGURATIONS_DIFFER,
             len(names),
             host=listed(names, MAX_NAMES),
-            error=_difference(group[0], common[0]),
+            error=_difference(fleet, group[0].configuration, common[0].configuration),
         )
 
 
-def _difference(one: Heartbeat, common: Heartbeat) -> str:
-    lacking, extra = sorted(set(common.pools) - set(one.pools)), sorted(set(one.pools) - set(common.pools))
+def _difference(fleet: Fleet, one: str, common: str) -> str:
+    """Return in words how one configuration differs from the most frequent one."""
+    own, usual = fleet.pool_lists.get(one), fleet.pool_lists.get(common)
+    if own is None or usual is None:
+        return "its list of pools is not known yet"
+    lacking, extra = sorted(usual - own), sorted(own - usual)
     texts = [f"without the pools {listed(lacking, MAX_NAMES)}"] if lacking else []
     texts += [f"with the additional pools {listed(extra, MAX_NAMES)}"] if extra else []
     return ", ".join(texts) or "with other options, providers or settings of pools"

@@ -58,3 +58,23 @@ class ManagedPool:
 
 def _text(value: Any) -> str | None:
     return value if isinstance(value, str) else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeptPool:
+    """An operator's order to keep the VMs of a removed pool: the epoch of the order, who gave it, and why ('')."""
+
+    since: float
+    who: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RemovedPool:
+    """A pool with VMs that no live worker or beat has in its configuration.
+
+    `since`: the epoch since which that was seen without a gap. `kept`: an operator's order to keep its VMs, or None.
+    """
+
+    since: float
+    kept: KeptPool | None = None

@@ -1,9 +1,10 @@
 """The heartbeats of workers and beats. Their times are the server's, so a wrong clock elsewhere does not matter."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from vmpooler_tasks.model.fleet import Fleet, Heartbeat, SeenProcess
 from vmpooler_tasks.store import keys
+from vmpooler_tasks.store.fleet import pool_lists
 from vmpooler_tasks.store.redis.connection import Database
 from vmpooler_tasks.store.redis.numbers import finite
 
@@ -11,10 +12,20 @@ HEARTBEAT_KEPT_SECONDS = 600
 """A heartbeat is kept for this long, so that health can name the process that is missing."""
 
 
-def record(db: Database, heartbeat: Heartbeat) -> float:
-    """Record the heartbeat, and remove those that are too old. Return the server's time, in seconds since the epoch."""
-    script_args = [heartbeat.process, heartbeat.as_record(), HEARTBEAT_KEPT_SECONDS]
-    return float(db.run("fleet/record_heartbeat", [keys.HEARTBEATS, keys.HEARTBEAT_TIMES], script_args))
+def record(db: Database, heartbeat: Heartbeat, pools: Collection[str] = ()) -> float:
+    """Record the heartbeat, and remove those that are too old. Return the server's time, in seconds since the epoch.
+
+    `pools`: those of its configuration. Their list is written again if it does not exist.
+    """
+    configuration = heartbeat.configuration
+    now, is_listed = db.run(
+        "fleet/record_heartbeat",
+        [keys.HEARTBEATS, keys.HEARTBEAT_TIMES, keys.pool_list(configuration)],
+        [heartbeat.process, heartbeat.as_record(), HEARTBEAT_KEPT_SECONDS, pool_lists.POOL_LIST_SECONDS],
+    )
+    if not is_listed:
+        pool_lists.publish(db, configuration, pools)
+    return float(now)
 
 
 def read_fleet(db: Database) -> Fleet:

@@ -15,6 +15,7 @@ from vmpooler_tasks.model.pools.sizes import size_in_effect
 from vmpooler_tasks.model.pools.suspension import LastError
 from vmpooler_tasks.store import keys
 from vmpooler_tasks.store.fleet import heartbeats
+from vmpooler_tasks.store.fleet.pool_lists import with_pool_lists
 from vmpooler_tasks.store.fleet.schedule import CLAIM_SUFFIX
 from vmpooler_tasks.store.health.record import read_errors, read_times, status_key
 from vmpooler_tasks.store.pools.breakers import ERROR_FIELDS, parse_last_error
@@ -126,7 +127,7 @@ def read(
     messages = _messages(replies, queues) if broker is db else read_messages(broker, queues)
     found = {pool: _pool(pool_replies, pool) for pool in pools}
     refused = [*replies.refused, *(pool_replies.refused if pool_replies is not replies else ())]
-    return _snapshot(replies, found, providers, messages, refused)
+    return _snapshot(_status(db, replies), replies, found, providers, messages, refused)
 
 
 def read_status(
@@ -134,7 +135,8 @@ def read_status(
 ) -> StatusSnapshot:
     """Read the recorded health status and what its reader needs, in one round trip.
 
-    It takes one more where Celery's messages are in a `broker` other than `db`. Raises StoreUnavailableError if `db`
+    It takes one more where Celery's messages are in a `broker` other than `db`, and one where the live processes have
+    different configurations. Raises StoreUnavailableError if `db`
     does not answer.
     """
     reads = Reads()
@@ -143,7 +145,7 @@ def read_status(
         _add_messages(reads, queues)
     replies = reads.send(db)
     messages = _messages(replies, queues) if broker is db else read_messages(broker, queues)
-    return StatusSnapshot(**_status(replies), messages=messages)
+    return StatusSnapshot(**_status(db, replies), messages=messages)
 
 
 def read_pools(db: Database, pools: Sequence[str]) -> tuple[dict[str, PoolSnapshot], set[bytes]]:
@@ -173,15 +175,21 @@ def _add_status(reads: Reads, status: bytes) -> None:
         reads.add(queue, "ZCARD", keys.dead_letters(queue))
 
 
-def _status(replies: Replies) -> dict[str, Any]:
+def _status(db: Database, replies: Replies) -> dict[str, Any]:
     return {
         "health": _texts(replies.get("health", {})) if "health" in replies else None,
-        "fleet": heartbeats.parse_fleet(replies.get("heartbeats", {}), replies.get("time"))
-        if "heartbeats" in replies
-        else Fleet(is_known=False),
+        "fleet": _fleet(db, replies),
         "registered_pools": len(replies.get("pools", ())),
         "dlq_sizes": {queue: replies.get(queue) for queue in DeadLetterQueue if queue in replies},
     }
+
+
+def _fleet(db: Database, replies: Replies) -> Fleet:
+    """Return the processes; where their configurations differ, with the pools of each."""
+    if "heartbeats" not in replies:
+        return Fleet(is_known=False)
+    fleet = heartbeats.parse_fleet(replies.get("heartbeats", {}), replies.get("time"))
+    return with_pool_lists(db, fleet) if len(fleet.configurations) > 1 else fleet
 
 
 def _add_records(reads: Reads) -> None:
@@ -223,6 +231,7 @@ def _messages(replies: Replies, queues: Sequence[str]) -> Messages:
 
 
 def _snapshot(
+    status: Mapping[str, Any],
     replies: Replies,
     pools: Mapping[str, PoolSnapshot],
     providers: Sequence[str],
@@ -232,7 +241,7 @@ def _snapshot(
     started, finished, failure = replies.get("purge", (None, None, None))
     breakers = {name: _breaker(replies.get(("provider", name))) for name in providers}
     return Snapshot(
-        **_status(replies),
+        **status,
         messages=messages,
         open_requests=sum(replies.get(key, 0) for key in keys.OPEN_REQUESTS),
         dlq_errors=read_errors(_text(replies.get("dlq_errors")) or "{}"),

@@ -149,17 +149,18 @@ def claim(
     )
 
 
-def take_back(db: Database, pool: str, vms: Sequence[bytes], *, now: float) -> list[str]:
-    """Take back those of these pending VMs of a paused pool whose clones no worker holds. Return them.
+def take_back(db: Database, pool: str, vms: Sequence[bytes], *, now: float, stopped: bytes = keys.PAUSED) -> list[str]:
+    """Take back those of these pending VMs of a stopped pool whose clones no worker holds. Return them.
 
-    They leave pending, and their requests wait again. A VM that a dead worker may have made goes to completed.
+    `stopped`: the hash that must name the pool at that instant, of paused pools or of removed ones. The VMs leave
+    pending, and their requests wait again. A VM that a dead worker may have made goes to completed.
     """
     taken: list[bytes] = []
     for page in chunks(vms):
         taken += db.run(
             "pools/take_back_clones",
             [
-                keys.PAUSED,
+                stopped,
                 *(keys.queue(queue, pool) for queue in (Queue.PENDING, Queue.COMPLETED)),
                 keys.PENDING_ONDEMAND_CLONES,
                 *keys.POOL_SLOTS,

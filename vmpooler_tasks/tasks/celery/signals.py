@@ -7,19 +7,16 @@ from typing import Any
 
 from celery import signals
 
-from vmpooler_tasks.config import Pool
-from vmpooler_tasks.config.schema import as_yaml
 from vmpooler_tasks.errors import ConfigurationError, VmpoolerTasksError
 from vmpooler_tasks.jobs.health.server import check_server
 from vmpooler_tasks.jobs.notifications.notifier import Notifier
 from vmpooler_tasks.logs import end_with_error
 from vmpooler_tasks.model.names import on_one_line
 from vmpooler_tasks.model.redrive import read_lineage
-from vmpooler_tasks.store.pools import registration
 from vmpooler_tasks.store.redis import server
 from vmpooler_tasks.store.redis.server import server_clock
-from vmpooler_tasks.store.vmpooler.config import publish_config
 from vmpooler_tasks.tasks.celery.failures import FailedTask, keep_failed_task, keep_raw_message, plain
+from vmpooler_tasks.tasks.guards import published_config
 from vmpooler_tasks.tasks.observe import log_filter, log_format
 from vmpooler_tasks.tasks.observe.log_filter import LateTasks
 from vmpooler_tasks.tasks.observe.startup import feature_lines
@@ -120,39 +117,14 @@ def _try_providers(**_: Any) -> None:
             end_with_error(error)
 
 
-def _register_pools(**_: Any) -> None:
-    """Register the pools in Redis, where VMPooler's API server reads them."""
-    if settings().config.manage_pools:
-        try:
-            registration.register(database(), {pool.name: _registered_fields(pool) for pool in settings().pools})
-        except VmpoolerTasksError as error:
-            _log.warning("[!] [config] the pools could not be registered: %s", on_one_line(str(error)))
-
-
-def _registered_fields(pool: Pool) -> dict[str, str]:
-    """Return a pool's settings as VMPooler registers them."""
-    fields = {name: value for name, value in pool.as_written().items() if isinstance(value, str | int | float)}
-    domain = settings().domain_of(pool)
-    return {
-        **{name: as_yaml(value) for name, value in fields.items()},
-        **({"alias": ",".join(pool.alias)} if pool.alias else {}),
-        **({"domain": domain} if domain else {}),
-    }
-
-
 def _log_features(**_: Any) -> None:
     for line in feature_lines(settings()):
         _log.info("%s", line)
 
 
 def _publish_config(**_: Any) -> None:
-    """Write `vmpooler__config`. docs/operator-guide.md: `redis-cli HGET vmpooler__config dlq_enabled`."""
-    if settings().config.observe_only:
-        return
-    try:
-        publish_config(database(), settings().published())
-    except VmpoolerTasksError as error:
-        _log.warning("[!] [config] vmpooler__config could not be written: %s", on_one_line(str(error)))
+    """Write `vmpooler__config`."""
+    published_config.publish()
 
 
 def _log_server_problems(**_: Any) -> None:
@@ -200,7 +172,6 @@ _RECEIVERS = (
     (signals.after_setup_logger, log_filter.install),
     (signals.after_setup_task_logger, log_format.format_task_handlers),
     (signals.celeryd_after_setup, _log_features),
-    (signals.worker_ready, _register_pools),
     (signals.worker_ready, _publish_config),
     (signals.worker_ready, _log_server_problems),
     (signals.worker_ready, _start_notifier),

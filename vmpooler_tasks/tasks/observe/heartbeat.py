@@ -20,7 +20,6 @@ from vmpooler_tasks.config import Settings
 from vmpooler_tasks.errors import VmpoolerTasksError
 from vmpooler_tasks.model.fleet import (
     HEARTBEAT_SECONDS,
-    MAX_POOLS,
     Heartbeat,
     ProcessKind,
     RunningTask,
@@ -29,7 +28,7 @@ from vmpooler_tasks.model.fleet import (
 from vmpooler_tasks.model.health.fleet_reasons import JUDGED_HEARTBEATS
 from vmpooler_tasks.model.names import on_one_line
 from vmpooler_tasks.store import Database
-from vmpooler_tasks.store.fleet import heartbeats
+from vmpooler_tasks.store.fleet import heartbeats, pool_lists
 from vmpooler_tasks.tasks.observe.running import running_tasks
 from vmpooler_tasks.tasks.process import settings
 from vmpooler_tasks.throttle import Throttle
@@ -56,7 +55,8 @@ class HeartbeatSender:
     def __init__(self, db: Database, chosen: Settings, kind: ProcessKind, name: str) -> None:
         self._db, self._kind, self._name = db, kind, name
         self._host, self._configuration = socket.gethostname(), chosen.digest()
-        self._pools = sorted(pool.name for pool in chosen.pools)
+        self._pools = [pool.name for pool in chosen.pools]
+        self._manages_pools, self._is_first = chosen.config.manage_pools, True
         self._offsets: tuple[float, ...] = ()
         self._last = Activity()
 
@@ -77,15 +77,17 @@ class HeartbeatSender:
             host=self._host,
             pid=os.getpid(),
             configuration=self._configuration,
-            pools=self._pools[:MAX_POOLS],
-            pool_count=len(self._pools),
+            manages_pools=self._manages_pools,
             queues=activity.queues,
             sent=sent,
             clock_offsets=self._offsets,
             tasks=[replace(task, since=task.since - ahead) for task in activity.tasks],
             stopped=is_stopped,
         )
-        server = heartbeats.record(self._db, heartbeat)
+        if self._is_first:  # a pool that returns counts as configured before its worker takes any work
+            pool_lists.publish(self._db, self._configuration, self._pools)
+            self._is_first = False
+        server = heartbeats.record(self._db, heartbeat, self._pools)
         offset = round(clock_offset(sent, server, time.time()), 3)
         self._offsets = (offset, *self._offsets)[:JUDGED_HEARTBEATS]
 

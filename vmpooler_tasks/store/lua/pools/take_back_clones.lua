@@ -1,14 +1,14 @@
 -- uses: pools/pause_state
 -- uses: pools/take_back
--- Takes back those clones of a paused pool that no worker holds.
--- KEYS   1: paused pools (hash)   2: pending   3: completed   4: items of requests   5…: slots, their counter
+-- Takes back those clones of a paused or removed pool that no worker holds.
+-- KEYS   1: paused pools, or removed ones (hash)   2: pending   3: completed   4: items of requests   5…: slots, their counter
 -- ARGV   1: pool   2: now   3: metadata prefix   4: work prefix   5: prefix of requests   6…: VMs
 -- RETURN the VMs whose clones were taken back
-local paused, pending, completed, items = unpack(KEYS, 1, 4)
+local stopped, pending, completed, items = unpack(KEYS, 1, 4)
 local pool, now, vm_prefix, work_prefix, request_prefix = ARGV[1], tonumber(ARGV[2]), ARGV[3], ARGV[4], ARGV[5]
 
 local taken = {}
-if not pause_state(paused, pool) then return taken end
+if not pause_state(stopped, pool) then return taken end
 for i = 6, #ARGV do
   local vm = ARGV[i]
   local metadata, work = vm_prefix .. vm, work_prefix .. vm

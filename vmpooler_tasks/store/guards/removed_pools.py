@@ -1,0 +1,95 @@
+"""Pools with VMs that are in no live process's configuration: since when, and which of them an operator keeps.
+
+A pool counts as removed while each tick of the pool workers sees it so. As soon as a live process has it in its
+configuration, the removal is forgotten, together with the time that it held.
+"""
+
+import json
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from vmpooler_tasks.model.names import Queue, readable
+from vmpooler_tasks.model.pools.managed import KeptPool, RemovedPool
+from vmpooler_tasks.store import keys
+from vmpooler_tasks.store.fleet import audit
+from vmpooler_tasks.store.redis.connection import Database
+from vmpooler_tasks.store.redis.numbers import finite
+
+_REMOVED, _KEPT = keys.REMOVED_POOLS, keys.KEPT_POOLS
+
+
+def observe(db: Database, pools: Collection[str], *, max_gap_seconds: float) -> None:
+    """Record that exactly these pools are removed, by the server's clock.
+
+    A pool that was not seen for longer than the gap counts from now on: nobody knows what was in between.
+    """
+    db.run("guards/observe_removed", [_REMOVED], [max_gap_seconds, *pools])
+
+
+def forget_all(db: Database) -> None:
+    """Forget all removals: they count from their next observation. Operators' orders to keep a pool stay."""
+    db.call("DEL", _REMOVED)
+
+
+def read_removed(db: Database) -> dict[str, RemovedPool]:
+    """Return the removed pools by name. Raise WrongTypeError."""
+    with db.translated_errors(_REMOVED, _KEPT):
+        pipe = db.client.pipeline(transaction=False)
+        pipe.hgetall(_REMOVED)
+        pipe.hgetall(_KEPT)
+        removed, kept = pipe.execute()
+    return parse_removed(removed, kept)
+
+
+def parse_removed(removed: Mapping[bytes, bytes], kept: Mapping[bytes, bytes]) -> dict[str, RemovedPool]:
+    """Return the removed pools by name, from the two hashes."""
+    return {
+        readable(name): RemovedPool(since=_since(raw), kept=_kept(kept[name]) if name in kept else None)
+        for name, raw in sorted(removed.items())
+    }
+
+
+def _since(raw: bytes) -> float:
+    return finite(readable(raw).partition(" ")[0]) or 0.0
+
+
+def _kept(raw: bytes) -> KeptPool:
+    try:
+        fields: Any = json.loads(raw)
+    except (ValueError, RecursionError):
+        fields = None
+    if not isinstance(fields, dict):
+        return KeptPool(since=0.0, who="unknown", why="the record of the order cannot be read")
+    since = fields.get("since")
+    return KeptPool(
+        since=float(since) if isinstance(since, int | float) else 0.0,
+        who=str(fields.get("who") or "unknown"),
+        why=str(fields.get("why") or ""),
+    )
+
+
+def keep(db: Database, pool: str, kept: KeptPool, trail: Mapping[str, Any]) -> KeptPool | None:
+    """Keep the VMs of a pool, and record that in the audit. Return the order before, which stays, or None."""
+    record = json.dumps({"since": kept.since, "who": kept.who, "why": kept.why}, ensure_ascii=False)
+    words = audit.trail_words(trail)
+    before = db.run("guards/keep_pool", [_KEPT, keys.AUDIT], [pool, record, audit.MAX_ENTRIES, *words])
+    return _kept(before) if before else None
+
+
+def drain(db: Database, pool: str, queue: Queue, limit: int) -> list[str]:
+    """Move up to `limit` VMs of a removed pool from this queue to completed. Return them.
+
+    A pool that is no longer removed, or that is kept, keeps them.
+    """
+    moved = db.run(
+        "guards/drain_removed",
+        [_REMOVED, _KEPT, keys.queue(queue, pool), keys.queue(Queue.COMPLETED, pool)],
+        [pool, limit],
+    )
+    return [vm.decode(errors="backslashreplace") for vm in moved]
+
+
+def forget_empty(db: Database, pool: str) -> bool:
+    """Remove the records of a pool that is removed and has no VM in any queue. Return True if it has none."""
+    script_keys = [_REMOVED, _KEPT, keys.MANAGED_POOLS, keys.empty(pool), keys.pool_breaker(pool), *keys.queues(pool)]
+    return bool(db.run("guards/forget_removed", script_keys, [pool]))

@@ -1,0 +1,1 @@
+"""What a worker checks before it runs a task of the pool manager."""

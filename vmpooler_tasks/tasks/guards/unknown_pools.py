@@ -1,0 +1,71 @@
+"""Tasks for pools that this worker's configuration does not name: workers may have different ones for a while."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from celery import Task
+
+from vmpooler_tasks.jobs.inspection import roster
+from vmpooler_tasks.model.fleet import Fleet
+from vmpooler_tasks.model.pools.lifecycle import Step
+from vmpooler_tasks.store import keys
+from vmpooler_tasks.store.guards import removed_pools
+from vmpooler_tasks.store.pools import clones
+from vmpooler_tasks.tasks.pool_context import pool_context
+from vmpooler_tasks.tasks.process import database, settings
+from vmpooler_tasks.tasks.registry import TASKS, TaskSpec
+from vmpooler_tasks.throttle import Throttle
+
+_log = logging.getLogger("vmpooler_tasks.pools")
+
+RETURN_SECONDS = 1.0
+"""How long a returned message rests. Meanwhile another worker has it: the one that waits longest gets each message."""
+
+FLEET_SECONDS = 1.0
+"""How long what was read of the other workers is used: hundreds of messages may come at once."""
+
+
+def divert(task: Task, args: Sequence[Any], kwargs: Mapping[str, Any]) -> str | None:
+    """Return the result of a task whose pool this worker does not know, or None if the task shall run here.
+
+    If another live worker has the pool, the message goes back to its queue. It keeps its expiry. A pool that is in no
+    configuration any more is as its last inspection recorded it: its checks and destructions run here.
+    """
+    spec = TASKS[task.name]
+    about = {**dict(zip(spec.subject, args, strict=False)), **kwargs}
+    pool = about.get("pool")
+    if "pool" not in spec.subject or not isinstance(pool, str) or settings().pool(pool):
+        return None
+    fleet = _reader.read()
+    is_unsure = fleet.is_known and not fleet.knows_all_pools and not spec.is_repeated
+    if pool in fleet.managed_pools(spec.queue) or is_unsure:
+        task.signature_from_request(task.request, args, dict(kwargs), countdown=RETURN_SECONDS).apply_async()
+        return "returned: another worker has the pool"
+    return _without_configuration(spec, pool, about)
+
+
+def _without_configuration(spec: TaskSpec, pool: str, about: Mapping[str, Any]) -> str | None:
+    removed = removed_pools.read_removed(database()).get(pool)
+    if spec.step is Step.CLONE and removed:
+        vm = str(about.get("vm")).encode()
+        clones.take_back(database(), pool, [vm], now=pool_context().clock(), stopped=keys.REMOVED_POOLS)
+        return "not cloned: its pool is in no configuration"
+    if removed and (spec.step is None or pool_context().removed_pool(pool)):
+        return None
+    return "no worker has the pool in its configuration" if spec.is_repeated or removed else None
+
+
+class _FleetReader:
+    """Read the other workers at most once in FLEET_SECONDS, and return what was read last."""
+
+    def __init__(self) -> None:
+        self._throttle, self._last = Throttle(FLEET_SECONDS), Fleet(is_known=False)
+
+    def read(self) -> Fleet:
+        if self._throttle.acquire():
+            self._last = roster.read_fleet_with_pools(database())
+        return self._last
+
+
+_reader = _FleetReader()
