@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
+from tests.support.api_client import ApiClient
+from tests.support.api_server import ApiPool
 from tests.support.processes import Installation, Process, configuration, until
 from vmpooler_tasks.model.names import Queue
-from vmpooler_tasks.model.timestamps import moment, ruby_utc
 from vmpooler_tasks.store import Database, keys
 
 pytestmark = pytest.mark.slow(seconds=40)
@@ -36,10 +37,8 @@ def vms(database: Database, pool: str = GOOD) -> set[str]:
 
 
 def check_out(database: Database, hours_ago: float) -> str:
-    """As the API server does it."""
-    vm = min(members(database, Queue.READY))
-    assert database.call("SMOVE", keys.queue(Queue.READY, GOOD), keys.queue(Queue.RUNNING, GOOD), vm)
-    database.call("HSET", keys.active(GOOD), vm, ruby_utc(moment(time.time() - 3600 * hours_ago)))
+    api = ApiClient(database.client, [ApiPool(GOOD)], clock=lambda: time.time() - 3600 * hours_ago)
+    [vm] = api.checkout({GOOD: 1}).vms
     return vm
 
 

@@ -85,9 +85,12 @@ def test_a_vm_without_a_checkout_is_kept_for_the_grace_and_completed_after_it(wo
 
 def test_a_vm_whose_checkout_is_written_a_moment_later_stays(world: PoolWorld) -> None:
     world.ready_vm(VM)
-    world.client.smove(keys.queue(Queue.READY, POOL), keys.queue(Queue.RUNNING, POOL), VM)
-    assert check(world) == "running"
-    world.client.hset(keys.active(POOL), VM, world.stamp(0))
+
+    def check_before(command: tuple[Any, ...]) -> None:
+        if command[0] == "HSET":
+            assert check(world) == "running"
+
+    assert world.start_api(before_command=check_before).checkout_vm(VM, POOL)
     world.now += 10 * GRACE_SECONDS
     assert world.due(Step.CHECK_RUNNING) == []
     assert check(world) == "running"

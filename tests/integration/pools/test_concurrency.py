@@ -219,11 +219,9 @@ def test_users_who_check_vms_out_meanwhile_keep_them(world: PoolWorld) -> None:
     end, taken = threading.Event(), set[str]()
 
     def check_out() -> None:
+        api = world.start_api()
         while not end.is_set():
-            for vm in world.client.srandmember(keys.queue(Queue.READY, POOL), 2):
-                if world.client.smove(keys.queue(Queue.READY, POOL), keys.queue(Queue.RUNNING, POOL), vm):
-                    world.client.hset(keys.active(POOL), vm, world.stamp(0))
-                    taken.add(vm.decode())
+            taken.update(api.checkout({POOL: 1}).vms)
 
     user = threading.Thread(target=check_out)
     user.start()
