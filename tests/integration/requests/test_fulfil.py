@@ -1,5 +1,7 @@
 """On-demand requests are accepted and filled, or fail with a reason."""
 
+from typing import Any
+
 import pytest
 
 from tests.support.pool_world import HOUR, MINUTE, WEEK, PoolWorld
@@ -18,6 +20,7 @@ from tests.support.request_world import (
 )
 from tests.support.world import POOL
 from vmpooler_tasks.jobs.pools.context import Work
+from vmpooler_tasks.jobs.requests.fulfil import LISTING_SECONDS
 from vmpooler_tasks.model.names import Queue
 from vmpooler_tasks.model.pools.lifecycle import Step
 from vmpooler_tasks.providers import Readiness
@@ -220,9 +223,20 @@ def test_a_request_that_is_closed_before_it_is_accepted_keeps_its_status(world: 
 
 def test_a_request_without_anything_behind_it_is_let_go(world: PoolWorld) -> None:
     world.client.zadd(WAITING, {ID: world.now})
+    world.now += LISTING_SECONDS
     assert run(world) == []
     assert members(world, WAITING) == {}
     assert status(world) == ("failed", "it was deleted")
+
+
+def test_a_request_that_the_api_is_writing_now_waits(world: PoolWorld) -> None:
+    def tick(command: tuple[Any, ...]) -> None:
+        if command[0] == "HSET":
+            assert run(world) == []
+
+    world.start_api(before_command=tick).request_vms({POOL: 1}, ID)
+    assert status(world) == (None, None)
+    assert len(run(world)) == 1
 
 
 def test_a_request_of_the_wrong_type_does_not_stop_the_others(world: PoolWorld) -> None:

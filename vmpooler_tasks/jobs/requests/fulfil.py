@@ -24,6 +24,9 @@ from vmpooler_tasks.store.requests.fulfilment import Request
 
 _log = logging.getLogger("vmpooler_tasks.ondemand")
 
+LISTING_SECONDS = 60.0
+"""How long a listed request may lack its hash: VMPooler's API server lists it first, and writes what it wants after."""
+
 
 def run(context: PoolContext) -> list[Work]:
     """Process all open requests once. Return the clones to hand out. Health sees when this no longer ends well."""
@@ -82,6 +85,8 @@ def _pauses_of(db: Database, wanted: Sequence[Wanted]) -> list[str]:
 
 def _accept(context: PoolContext, request: Request) -> None:
     name = _name(request)
+    if request.requested is None and not request.is_closed and context.clock() - request.since < LISTING_SECONDS:
+        return
     if request.is_closed or request.requested is None:
         _close(context, request, (), "it was deleted")
         return
