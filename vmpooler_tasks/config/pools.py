@@ -49,6 +49,11 @@ class ManagerOptions(Section):
         3600,
         description="seconds that a pool must be in no live process's configuration before its VMs are drained",
     )
+    destroy_max_percent: Annotated[float, Number, Field(ge=0, le=100, allow_inf_nan=False)] = Field(
+        25,
+        description="maximum share of a pool's VMs, in percent, that an inspection may complete because they are in no "
+        "queue or missing from the inventory; above it, and above two VMs, the brake holds them (100: no limit)",
+    )
     prefix: Text = Field("", description="start of the names of VMs")
     domain: Text | None = Field(None, description="domain of the VMs, if no `:dns_configs:` entry sets one")
     clone_target: Text | None = Field(None, description="where clones are made; a pool may have its own value")

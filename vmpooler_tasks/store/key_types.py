@@ -46,6 +46,8 @@ _KEYS_OF = {
             keys.MANAGED_POOLS,
             keys.REMOVED_POOLS,
             keys.KEPT_POOLS,
+            keys.BRAKES,
+            keys.INVENTORIES,
             keys.MOVED,
             keys.DELIVERIES,
             keys.UNACKNOWLEDGED,

@@ -168,6 +168,16 @@ REMOVED_POOLS = b"vmpooler_tasks__removed_pools"
 KEPT_POOLS = b"vmpooler_tasks__kept_pools"
 """Hash: removed pool that its operator keeps → JSON: `since`, `who`, `why`."""
 
+BRAKES = b"vmpooler_tasks__brakes"
+"""Hash: pool → JSON of its brake: `since`, `strays`, `missing`, `known`, `limit`, `is_new`, `confirmed`.
+
+It is engaged until `confirmed` is a number."""
+
+INVENTORIES = b"vmpooler_tasks__inventories"
+"""Hash: pool → `new` or `managed`, an id, and how many VMs its last inspection knew.
+
+A pool without an entry was never inspected on this Redis."""
+
 DELIVERIES = b"vmpooler_tasks__deliveries"
 """Hash: task → number of times that it was delivered again."""
 
@@ -225,6 +235,11 @@ def queue(name: Queue, pool: str) -> bytes:
 def queues(pool: str) -> list[bytes]:
     """Return the keys of all queues of one pool."""
     return [queue(name, pool) for name in Queue]
+
+
+def queues_of(pool: bytes) -> list[bytes]:
+    """Return the keys of all queues of a pool whose name need not be UTF-8."""
+    return [b"vmpooler__%b__%b" % (name.encode(), pool) for name in Queue]
 
 
 def pool(name: str) -> bytes:

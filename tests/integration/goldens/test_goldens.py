@@ -40,6 +40,7 @@ from vmpooler_tasks.jobs.purge import cycle as purge_cycle
 from vmpooler_tasks.jobs.purge.options import PurgeOptions
 from vmpooler_tasks.model.deadletters.entry import RequestOrigin, failed_vm
 from vmpooler_tasks.model.names import DeadLetterQueue, Queue
+from vmpooler_tasks.model.pools.results import CheckResult
 from vmpooler_tasks.model.purge import PurgeTarget
 from vmpooler_tasks.model.redaction import redacted_text
 from vmpooler_tasks.providers import PoolSpec, Provider, Readiness, VirtualMachine
@@ -246,7 +247,8 @@ def act_on_vm(context: PoolContext, step: Step) -> Any:
     readiness = Readiness(
         ready=False, error_class=step.provider["vm_ready"]["raise"][0]
     )  # VMPooler shows no more of it
-    assert check_ready.fail(context, vm, pool.name, fields, readiness)
+    failed = check_ready.fail(context, vm, pool.name, fields, readiness, is_missing=False)
+    assert failed is CheckResult.FAILED
     return None
 
 

@@ -131,6 +131,7 @@ def test_a_stray_is_discovered_then_completed_then_destroyed(
     world: PoolWorld, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, "vmpooler_tasks")
+    world.inspect()
     world.provider.has(VM)
     assert world.round() == []
     assert world.queues_of(VM) == []
@@ -182,21 +183,33 @@ def test_a_vm_in_any_queue_is_no_stray(world: PoolWorld, queue: Queue) -> None:
     assert world.queues_of(VM) == [Queue.COMPLETED if queue is Queue.DISCOVERED else queue]
 
 
-def test_a_vm_of_another_pool_is_left_to_that_one(world: PoolWorld) -> None:
-    world.pools.append(pool(OTHER))
+@pytest.mark.parametrize("known", ["configured", "registered", "recorded"])
+@pytest.mark.parametrize("queue", list(Queue))
+def test_a_vm_in_a_queue_of_another_pool_is_left_to_that_one(world: PoolWorld, queue: Queue, known: str) -> None:
+    world.inspect()
+    match known:
+        case "configured":
+            world.pools.append(pool(OTHER))
+        case "registered":
+            world.client.sadd(keys.POOLS, OTHER)
+        case "recorded":
+            world.client.hset(keys.MANAGED_POOLS.decode(), OTHER, "{}")
+    world.vm(queue, VM, 60, OTHER)
     world.provider.has(VM)
-    world.client.hset(keys.vm(VM.encode()), "pool", OTHER)
     for _ in range(4):
         world.inspect()
         world.now += 60
-    assert world.queues_of(VM) == []
+    assert world.members(queue, OTHER) == {VM.encode()}
+    assert world.queues_of(VM) in ([], [queue]), "of no queue of the pool that was inspected"
 
 
-@pytest.mark.parametrize("metadata", [None, "pool", "of the wrong type"])
-def test_a_stray_of_this_pool_or_of_none_is_discovered(world: PoolWorld, metadata: str | None) -> None:
+@pytest.mark.parametrize("metadata", [None, POOL, OTHER, "of the wrong type"])
+def test_a_stray_is_discovered_whatever_its_metadata_says(world: PoolWorld, metadata: str | None) -> None:
+    world.pools.append(pool(OTHER))
+    world.inspect()
     world.provider.has(VM)
-    if metadata == "pool":
-        world.client.hset(keys.vm(VM.encode()), "pool", POOL)
+    if metadata in (POOL, OTHER):
+        world.client.hset(keys.vm(VM.encode()), "pool", metadata)
     elif metadata:
         world.client.set(keys.vm(VM.encode()), "x")
     world.inspect()
@@ -224,6 +237,8 @@ def test_a_vm_whose_clone_is_under_way_is_no_stray(world: PoolWorld) -> None:
 
 
 def test_a_thousand_strays_are_discovered_in_one_inspection(world: PoolWorld) -> None:
+    world.config = {"task_limit": 0, "destroy_max_percent": 100}
+    world.inspect()
     world.provider.has(*(f"pooler-{index}" for index in range(1201)))
     world.inspect()
     world.now += 60

@@ -88,6 +88,7 @@ def test_a_vm_that_is_deleted_through_the_api_leaves_nothing_behind(world: PoolW
 
 
 def test_a_vm_that_is_only_in_migrating_is_discovered_and_destroyed(world: PoolWorld) -> None:
+    world.inspect()  # the pool is known from now on: a stray does not engage its brake
     world.provider.has(VM)
     world.client.sadd(MIGRATING, VM)
     world.client.hset(keys.vm(VM.encode()), "pool", POOL)

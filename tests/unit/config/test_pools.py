@@ -26,6 +26,7 @@ DEFAULTS: dict[str, Any] = {
     "max_ondemand_instances_per_request": 10,
     "ondemand_request_ttl": 5,
     "removed_pool_grace": 3600,
+    "destroy_max_percent": 25,
     "prefix": "",
     "domain": None,
     "clone_target": None,
@@ -37,7 +38,7 @@ DEFAULTS: dict[str, Any] = {
 
 NUMBERS = [name for name, value in DEFAULTS.items() if isinstance(value, int) and not isinstance(value, bool)]
 
-NEVER = ("timeout_notification", "ready_ttl", "vm_checktime", "vm_lifetime", "vm_lifetime_auth")
+NEVER = ("destroy_max_percent", "timeout_notification", "ready_ttl", "vm_checktime", "vm_lifetime", "vm_lifetime_auth")
 """Options for which 0 has a meaning of its own."""
 
 MANAGED = {"config": {"manage_pools": True}, "providers": {"dummy": {}}, "pools": [{"name": "a"}]}

@@ -20,10 +20,11 @@ MAX_CHECKS = 1_000
 """Checks that one inspection hands out for each queue, so that the queue of messages stays bounded."""
 
 
-def due_checks(context: PoolContext, pool: Pool, view: PoolView, inventory: set[bytes] | None) -> Iterator[Work]:
+def due_checks(context: PoolContext, pool: Pool, view: PoolView, gone: frozenset[bytes]) -> Iterator[Work]:
+    """Yield the checks and destructions that are due. `gone`: VMs that the inventory lacks, and no brake holds."""
     yield from _due_pending(context, pool, sorted(view.queues[Queue.PENDING]))
     yield from _due_ready(context, pool, sorted(view.queues[Queue.READY]))
-    yield from _due_running(context, pool, sorted(view.queues[Queue.RUNNING]), inventory)
+    yield from _due_running(context, pool, sorted(view.queues[Queue.RUNNING]), gone)
     yield from _due_completed(context, pool, sorted(view.queues[Queue.COMPLETED]))
 
 
@@ -59,16 +60,16 @@ def _due_ready(context: PoolContext, pool: Pool, names: list[bytes]) -> Iterator
     yield from _work(Step.CHECK_READY, pool, _sample(due))
 
 
-def _due_running(context: PoolContext, pool: Pool, names: list[bytes], inventory: set[bytes] | None) -> Iterator[Work]:
+def _due_running(context: PoolContext, pool: Pool, names: list[bytes], gone: frozenset[bytes]) -> Iterator[Work]:
     now, limits = context.clock(), context.limits(pool)
     checkouts = vms.read_checkouts(context.db, pool.name, names)
     rows = zip(names, vms.read_metadata(context.db, names), checkouts, strict=True)
     known = {vm: {**fields, "checkout": checkout or fields["checkout"]} for vm, fields, checkout in rows}
     without_checkout = {vm for vm, fields in known.items() if age(fields["checkout"], now) is None}
     queues.forget_others(context.db, Queue.RUNNING, pool.name, NameSet(without_checkout))
-    gone = set(names) - inventory if inventory is not None else set()
     past_lifetime = {vm for vm, fields in known.items() if is_past_lifetime(fields, limits, now)}
-    yield from _work(Step.CHECK_RUNNING, pool, _sample(sorted(without_checkout | gone | past_lifetime)))
+    due = without_checkout | gone.intersection(names) | past_lifetime
+    yield from _work(Step.CHECK_RUNNING, pool, _sample(sorted(due)))
 
 
 def _sample(names: list[bytes]) -> list[bytes]:

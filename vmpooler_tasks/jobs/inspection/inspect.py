@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from vmpooler_tasks.config import Pool
 from vmpooler_tasks.errors import InvalidInputError, ProviderError
+from vmpooler_tasks.jobs.inspection.brake import Comparison, Unknowns, apply_brake
 from vmpooler_tasks.jobs.inspection.checks import due_checks
 from vmpooler_tasks.jobs.inspection.inventory import INSPECTION_LOCK_SECONDS, fetch_inventory
 from vmpooler_tasks.jobs.inspection.migrating import clear_migrating
@@ -16,11 +17,12 @@ from vmpooler_tasks.jobs.inspection.pausing import keep_paused
 from vmpooler_tasks.jobs.inspection.removed import inspect_removed, managed_pool
 from vmpooler_tasks.jobs.inspection.replenish import replenish
 from vmpooler_tasks.jobs.inspection.roster import register
-from vmpooler_tasks.jobs.inspection.strays import discover
+from vmpooler_tasks.jobs.inspection.strays import complete_discovered, discover
 from vmpooler_tasks.jobs.pools.context import PoolContext, Work
 from vmpooler_tasks.model.health.reasons import error_line
+from vmpooler_tasks.model.names import Queue
 from vmpooler_tasks.store import keys
-from vmpooler_tasks.store.guards import removed_pools
+from vmpooler_tasks.store.guards import brakes, removed_pools
 from vmpooler_tasks.store.guards.managed_pools import record_managed_pool
 from vmpooler_tasks.store.health import progress
 from vmpooler_tasks.store.pools import views
@@ -77,18 +79,28 @@ def _inspect_recorded(context: PoolContext, pool: Pool) -> Inspection:
 
 def _inspect(context: PoolContext, pool: Pool) -> Inspection:
     provider = context.settings.provider_of(pool)
+    mark = brakes.start_inventory(context.db, pool.name)  # before anything is read: Redis may be emptied from here on
     view = carry_out_orders(context, pool, views.read_view(context.db, pool.name, provider))
     if view.pause:
         view = keep_paused(context, pool, view, view.pause)
     inventory, error = fetch_inventory(context, pool, view)
-    inspection = Inspection(pool.name, error=error)
+    inspection, unknowns = Inspection(pool.name, error=error), Unknowns()
     clear_migrating(context, pool, view, inventory)
     if inventory is not None:
-        discover(context, pool, view, inventory)
+        after = views.read_view(context.db, pool.name, provider)  # the inventory may have taken a while
+        found = Comparison(mark=mark, before=view, after=after, inventory=inventory)
+        view, unknowns = after, apply_brake(context, pool, found)
+        if _move_strays(context, pool, found, unknowns):
+            view = views.read_view(context.db, pool.name, provider)
         # Not before the strays: they are judged by whether the pool was managed before.
         record_managed_pool(context.db, managed_pool(context, pool))
-        view = views.read_view(context.db, pool.name, provider)  # the inventory may have taken a while
     if inventory is not None or error is not None:  # otherwise the provider is suspended: no checks
-        inspection.work.extend(due_checks(context, pool, view, inventory))
+        inspection.work.extend(due_checks(context, pool, view, unknowns.gone))
     inspection.work.extend(replenish(context, pool, view))
     return inspection
+
+
+def _move_strays(context: PoolContext, pool: Pool, found: Comparison, unknowns: Unknowns) -> bool:
+    """Move strays on, as far as the brake of the pool allows. Return True if that changed a queue."""
+    completed = complete_discovered(context, pool, found.after.queues[Queue.DISCOVERED])
+    return bool(discover(context, pool, found.mark, unknowns.strays) or completed)

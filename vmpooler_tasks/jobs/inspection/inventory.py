@@ -17,7 +17,9 @@ _log = logging.getLogger("vmpooler_tasks.pools")
 INSPECTION_LOCK_SECONDS = 60
 
 
-def fetch_inventory(context: PoolContext, pool: Pool, view: PoolView) -> tuple[set[bytes] | None, ProviderError | None]:
+def fetch_inventory(
+    context: PoolContext, pool: Pool, view: PoolView
+) -> tuple[frozenset[bytes] | None, ProviderError | None]:
     """Return (the provider's VMs, the error that prevented it). Count a failure or success for the breaker.
 
     (None, None) means that the provider is suspended or another worker tries it. A failed inventory is None, never
@@ -32,7 +34,7 @@ def fetch_inventory(context: PoolContext, pool: Pool, view: PoolView) -> tuple[s
         return None, None
     try:
         listed = call_within(LIST_SECONDS, context.provider_of(pool).list_vms, context.spec(pool))
-        inventory = {vm.encode() for vm in listed}
+        inventory = frozenset(vm.encode() for vm in listed)
     except Exception as error:  # noqa: BLE001 - whatever a provider raises, the rest of the inspection goes on
         what = f"{type(error).__name__}: {error}"
         _log.error("[!] [%s] Its inventory could not be read: %s", pool.name, on_one_line(what))

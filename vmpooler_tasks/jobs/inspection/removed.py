@@ -9,6 +9,7 @@ from dataclasses import replace
 
 from vmpooler_tasks.config import Pool
 from vmpooler_tasks.errors import ProviderError
+from vmpooler_tasks.jobs.inspection.brake import Comparison, apply_brake
 from vmpooler_tasks.jobs.inspection.checks import due_checks
 from vmpooler_tasks.jobs.inspection.inventory import fetch_inventory
 from vmpooler_tasks.jobs.inspection.roster import RESTART_SECONDS, read_fleet_with_pools
@@ -17,7 +18,7 @@ from vmpooler_tasks.model.names import Queue, on_one_line
 from vmpooler_tasks.model.pools.lifecycle import Step
 from vmpooler_tasks.model.pools.managed import ManagedPool, RemovedPool
 from vmpooler_tasks.store import keys
-from vmpooler_tasks.store.guards import removed_pools
+from vmpooler_tasks.store.guards import brakes, removed_pools
 from vmpooler_tasks.store.pools import clones, views
 from vmpooler_tasks.store.pools.views import PoolView
 from vmpooler_tasks.store.redis.server import server_clock
@@ -56,14 +57,18 @@ def inspect_removed(context: PoolContext, name: str, removed: RemovedPool) -> tu
     pool = context.removed_pool(name)
     if pool is None:
         return [], None  # its provider is not known here: health names it
+    mark = brakes.start_inventory(context.db, name)
     view = views.read_view(context.db, name, context.settings.provider_of(pool))
     limit = drain_limit(view, DRAIN_PERCENT)
     moved = _drain(context, name, limit)
     inventory, error = fetch_inventory(context, pool, view)
     if inventory is None and error is None:
         return [], None  # the provider is suspended
-    view = views.read_view(context.db, name, context.settings.provider_of(pool))
-    return list(_due(context, pool, view, inventory, limit - len(moved))), error
+    after = views.read_view(context.db, name, context.settings.provider_of(pool))
+    gone = frozenset[bytes]()
+    if inventory is not None:
+        gone = apply_brake(context, pool, Comparison(mark=mark, before=view, after=after, inventory=inventory)).gone
+    return list(_due(context, pool, after, gone, limit - len(moved))), error
 
 
 def drain_limit(view: PoolView, percent: float) -> int:
@@ -72,10 +77,10 @@ def drain_limit(view: PoolView, percent: float) -> int:
     return max(2, int(known * percent / 100))
 
 
-def _due(context: PoolContext, pool: Pool, view: PoolView, inventory: set[bytes] | None, limit: int) -> Iterator[Work]:
+def _due(context: PoolContext, pool: Pool, view: PoolView, gone: frozenset[bytes], limit: int) -> Iterator[Work]:
     """Yield the destructions that are due, and so many checks of running VMs: gone or past their lifetime."""
     left = {queue: frozenset[bytes]() if queue in DRAINED_QUEUES else vms for queue, vms in view.queues.items()}
-    due = list(due_checks(context, pool, replace(view, queues=left), inventory))
+    due = list(due_checks(context, pool, replace(view, queues=left), gone))
     yield from [one for one in due if one.step is Step.CHECK_RUNNING][: max(limit, 0)]
     yield from [one for one in due if one.step is Step.DESTROY]
 

@@ -14,7 +14,7 @@ from vmpooler_tasks.model.pools.managed import ManagedPool
 from vmpooler_tasks.store import Database
 from vmpooler_tasks.store.fleet import heartbeats
 from vmpooler_tasks.store.fleet.pool_lists import with_pool_lists
-from vmpooler_tasks.store.guards import managed_pools, removed_pools
+from vmpooler_tasks.store.guards import brakes, managed_pools, removed_pools
 from vmpooler_tasks.store.pools import registration
 from vmpooler_tasks.store.redis.server import server_clock
 from vmpooler_tasks.store.vmpooler import queues
@@ -66,6 +66,7 @@ def _find_removed(context: PoolContext, configured: frozenset[str]) -> list[str]
         if name in registered:
             _take_out(context, name, is_recorded=name in known)
         if removed_pools.forget_empty(db, name):
+            brakes.forget(db, name)
             left.remove(name)
     return left
 

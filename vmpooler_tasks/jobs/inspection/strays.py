@@ -1,11 +1,14 @@
-"""Strays: VMs that the provider has and that are in no queue."""
+"""Strays: VMs that the provider has and that are in no queue of any pool."""
 
 import logging
+from collections.abc import Sequence
 
 from vmpooler_tasks.config import Pool
+from vmpooler_tasks.errors import WrongTypeError
 from vmpooler_tasks.jobs.pools.context import PoolContext
 from vmpooler_tasks.model.names import NameSet, Queue, on_one_line
-from vmpooler_tasks.store.pools import vms
+from vmpooler_tasks.store.guards import strays
+from vmpooler_tasks.store.guards.strays import Discovery
 from vmpooler_tasks.store.pools.views import PoolView
 from vmpooler_tasks.store.redis.chunks import chunks
 from vmpooler_tasks.store.vmpooler import queues
@@ -16,21 +19,58 @@ DISCOVERY_SECONDS = 10.0
 """How long a VM may be in no queue: the API server removes it from ready before it adds it to running."""
 
 
-def discover(context: PoolContext, pool: Pool, view: PoolView, inventory: set[bytes]) -> None:
-    """Move strays to discovered. The next inspection moves them to completed.
+def find_strays(
+    context: PoolContext, pool: Pool, before: PoolView, after: PoolView, inventory: frozenset[bytes]
+) -> list[bytes]:
+    """Return the VMs of the inventory that no queue of any pool holds, from before or after the inventory was read.
 
-    A stray is in the inventory and in no queue, in two inspections at least DISCOVERY_SECONDS apart.
+    Pools may share a folder: what is in a queue of another pool is that pool's. If a queue cannot be read, nobody knows
+    what is in it: no VM is a stray then.
     """
-    for vm in vms.complete_some(context.db, pool.name, Queue.DISCOVERED):
+    candidates = inventory.difference(*before.queues.values(), *after.queues.values())
+    if not candidates:
+        return []
+    try:
+        found = strays.find_unqueued(context.db, candidates, _other_queues(context, pool))
+    except WrongTypeError:
+        found = None
+    if found is None:
+        _log.warning("[!] [%s] A queue of another pool cannot be read: no VM is taken for a stray", pool.name)
+    return sorted(found or ())
+
+
+def discover(context: PoolContext, pool: Pool, mark: str, found: Sequence[bytes]) -> list[str]:
+    """Move strays to discovered. The next inspection moves them to completed. Return those that were moved.
+
+    A stray is moved once it has been one in two inspections at least DISCOVERY_SECONDS apart. The brake of the pool may
+    hold it. `mark` is that of the inventory.
+    """
+    now, discovered = context.clock(), list[str]()
+    queues.forget_others(context.db, Queue.DISCOVERED, pool.name, NameSet(found))
+    old: list[bytes] = []
+    for page in chunks(found):
+        known = queues.remember_first_seen(context.db, Queue.DISCOVERED, pool.name, page, now=now).read()
+        old += [vm for vm, since in zip(page, known, strict=True) if since and now - since >= DISCOVERY_SECONDS]
+    if old:
+        step = Discovery(
+            pool=pool.name, mark=mark, seen_before=now - DISCOVERY_SECONDS, others=_other_queues(context, pool)
+        )
+        discovered = strays.discover(context.db, step, old)
+    for vm in discovered:
+        shown = on_one_line(vm)
+        about = {"vm": shown, "pool": pool.name}
+        _log.warning("[!] [%s] '%s' added to 'discovered' queue", pool.name, shown, extra=about)
+    return discovered
+
+
+def complete_discovered(context: PoolContext, pool: Pool, found: frozenset[bytes]) -> list[str]:
+    """Move the VMs that an earlier inspection discovered to completed, unless the brake holds them. Return them."""
+    moved = strays.complete_discovered(context.db, pool.name, sorted(found))
+    for vm in moved:
         text, shown = "[!] [%s] '%s' was in no queue: moved from 'discovered' to 'completed'", on_one_line(vm)
         _log.info(text, pool.name, shown, extra={"vm": shown, "pool": pool.name})
-    now = context.clock()
-    strays = sorted(inventory.difference(*view.queues.values()))
-    queues.forget_others(context.db, Queue.DISCOVERED, pool.name, NameSet(strays))
-    for page in chunks(strays):
-        known = queues.remember_first_seen(context.db, Queue.DISCOVERED, pool.name, page, now=now).read()
-        old = [vm for vm, since in zip(page, known, strict=True) if since and now - since >= DISCOVERY_SECONDS]
-        for vm in vms.discover(context.db, pool.name, old) if old else ():
-            shown = on_one_line(vm)
-            about = {"vm": shown, "pool": pool.name}
-            _log.warning("[!] [%s] '%s' added to 'discovered' queue", pool.name, shown, extra=about)
+    return moved
+
+
+def _other_queues(context: PoolContext, pool: Pool) -> list[bytes]:
+    return strays.other_queues(context.db, pool.name, [one.name for one in context.settings.pools])

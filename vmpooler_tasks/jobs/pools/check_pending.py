@@ -106,9 +106,10 @@ def fail(context: PoolContext, vm: str, pool: str, fields: Fields) -> bool:
 
 def _remove(context: PoolContext, vm: str, pool: Pool, fields: Fields) -> CheckResult:
     retry = build_retry(context, pool.name, fields, message=None, permanent=False)
-    removed = vms.remove_pending(context.db, vm, pool.name, keep_seconds=context.keep_seconds, retry=retry)
+    guard = context.missing_guard(vm, pool.name)
+    removed = vms.remove_pending(context.db, guard, keep_seconds=context.keep_seconds, retry=retry)
     if not removed.failed:
-        return CheckResult.LEFT_QUEUE
+        return CheckResult.HELD if removed.held else CheckResult.LEFT_QUEUE
     _log.warning("[!] [%s] '%s' no longer exists. Removing from pending.", pool.name, vm)
     log_retry(vm, pool.name, retry, removed)
     return CheckResult.REMOVED

@@ -41,7 +41,7 @@ def check(context: PoolContext, vm: str, pool_name: str) -> CheckResult:
     readiness = query_readiness(context, pool, vm)
     if readiness.ready:
         return CheckResult.READY
-    return CheckResult.FAILED if fail(context, vm, pool.name, fields, readiness) else CheckResult.LEFT_QUEUE
+    return fail(context, vm, pool.name, fields, readiness, is_missing=found is None)
 
 
 def _complete(context: PoolContext, vm: str, pool: Pool, why: str) -> CheckResult:
@@ -51,8 +51,13 @@ def _complete(context: PoolContext, vm: str, pool: Pool, why: str) -> CheckResul
     return CheckResult.COMPLETED
 
 
-def fail(context: PoolContext, vm: str, pool: str, fields: Fields, readiness: Readiness) -> bool:
-    """Write the VM's dead letter, and move it to completed. Return False if it had left ready: a user has it."""
+def fail(
+    context: PoolContext, vm: str, pool: str, fields: Fields, readiness: Readiness, *, is_missing: bool
+) -> CheckResult:
+    """Write the VM's dead letter, and move it to completed, unless it has left ready: then a user has it.
+
+    `is_missing`: its provider does not have it. The brake of the pool may hold it then.
+    """
     error = readiness.error or readable(fields["open_socket_error"] or b"")
     failure = VmFailure(
         queue=DeadLetterQueue.READY,
@@ -65,10 +70,18 @@ def fail(context: PoolContext, vm: str, pool: str, fields: Fields, readiness: Re
     )
     dead_letter = build_dead_letter(context, failure)
     failed = vms.fail(
-        context.db, vm, pool, Queue.READY, dead_letter=dead_letter, retry=RequestRetry(), now=context.clock()
+        context.db,
+        vm,
+        pool,
+        Queue.READY,
+        dead_letter=dead_letter,
+        retry=RequestRetry(),
+        now=context.clock(),
+        missing=context.missing_guard(vm, pool) if is_missing else None,
     )
     log_dead_letter(dead_letter, failed)
     if failed.failed:
         text = "[!] [%s] '%s' removed from 'ready' queue. vm unreachable with error: %s"
         _log.warning(text, pool, vm, on_one_line(error))
-    return failed.failed
+        return CheckResult.FAILED
+    return CheckResult.HELD if failed.held else CheckResult.LEFT_QUEUE

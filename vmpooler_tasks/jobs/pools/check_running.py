@@ -7,6 +7,7 @@ from vmpooler_tasks.jobs.pools.guarded_calls import query_vm
 from vmpooler_tasks.model.names import Queue
 from vmpooler_tasks.model.pools.lifecycle import age, is_past_lifetime, lifetime_hours
 from vmpooler_tasks.model.pools.results import CheckResult
+from vmpooler_tasks.store.guards.missing import MissingMove, complete_missing
 from vmpooler_tasks.store.pools import vms
 from vmpooler_tasks.store.vmpooler import queues
 
@@ -19,6 +20,7 @@ GRACE_SECONDS = 60.0
 def check(context: PoolContext, vm: str, pool_name: str) -> CheckResult:
     """Complete a running VM that is past its lifetime, was never checked out, or is gone from its provider.
 
+    The brake of the pool may hold a VM that is gone.
     Raise ProviderError if the provider does not know, SuspendedError if it is suspended.
     """
     pool, raw, now = context.pool(pool_name), vm.encode(), context.clock()
@@ -32,13 +34,21 @@ def check(context: PoolContext, vm: str, pool_name: str) -> CheckResult:
             context, vm, pool_name, "is listed as running, but has no checkouttime data. Removing from running"
         )
     if query_vm(context, pool, vm) is None:
-        return _complete(context, vm, pool_name, "is no longer in inventory, removing from running")
+        return _complete_missing(context, vm, pool_name)
     return CheckResult.RUNNING
 
 
 def _was_first_seen_before_grace(context: PoolContext, vm: str, pool: str, now: float) -> bool:
     (since,) = queues.remember_first_seen(context.db, Queue.RUNNING, pool, [vm.encode()], now=now).read()
     return since is not None and now - since >= GRACE_SECONDS
+
+
+def _complete_missing(context: PoolContext, vm: str, pool: str) -> CheckResult:
+    move = complete_missing(context.db, Queue.RUNNING, context.missing_guard(vm, pool))
+    if move is MissingMove.MOVED:
+        _log.info("[!] [%s] '%s' is no longer in inventory, removing from running", pool, vm)
+        return CheckResult.COMPLETED
+    return CheckResult.HELD if move is MissingMove.HELD else CheckResult.LEFT_QUEUE
 
 
 def _complete(context: PoolContext, vm: str, pool: str, why: str) -> CheckResult:

@@ -16,6 +16,7 @@ from vmpooler_tasks.model.timestamps import moment, ruby_utc
 from vmpooler_tasks.providers import PoolSpec, Provider
 from vmpooler_tasks.store import Database
 from vmpooler_tasks.store.guards.managed_pools import read_managed_pool
+from vmpooler_tasks.store.guards.missing import MissingGuard
 from vmpooler_tasks.store.pools.breakers import BreakerLimits
 from vmpooler_tasks.store.pools.leases import LeaseRenewer
 
@@ -92,6 +93,10 @@ class PoolContext:
             check_seconds=config.vm_checktime * MINUTE,
             lifetime_hours=config.vm_lifetime,
         )
+
+    def missing_guard(self, vm: str, pool: str) -> MissingGuard:
+        """Return the guard of a step that acts on a VM because its provider does not have it."""
+        return MissingGuard(vm=vm, pool=pool, now=self.clock(), max_percent=self.settings.config.destroy_max_percent)
 
     @property
     def breaker_limits(self) -> BreakerLimits:

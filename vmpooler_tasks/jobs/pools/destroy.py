@@ -16,6 +16,8 @@ _log = logging.getLogger("vmpooler_tasks.pools")
 def run(context: PoolContext, vm: str, pool_name: str, owner: str) -> DestroyResult:
     """Destroy a completed VM, unless another worker does. A VM that its provider does not have counts as destroyed.
 
+    While the brake of the pool is engaged, such a VM stays completed: the provider may not show what it has.
+
     Raise the provider's error. The VM then stays completed, and is destroyed after a pause that grows.
     """
     pool, now, lease_seconds = context.pool(pool_name), context.clock(), context.settings.config.lease_seconds
@@ -41,10 +43,18 @@ def run(context: PoolContext, vm: str, pool_name: str, owner: str) -> DestroyRes
             next_attempt = context.clock() + destroy_pause(claimed.attempts, lease_seconds)
             destroys.postpone(context.db, vm, fence=claimed.fence, until=next_attempt)
             raise
-    if not destroys.finish(context.db, vm, pool_name, fence=claimed.fence):
-        return DestroyResult.LOST
+    result = destroys.finish(
+        context.db,
+        vm,
+        pool_name,
+        fence=claimed.fence,
+        is_missing=claimed.is_first and not existed,
+        held_until=context.clock() + destroy_pause(claimed.attempts, lease_seconds),
+    )
+    if result is not DestroyResult.DESTROYED:
+        return result
     if existed:
         _log.info("[-] [%s] '%s' destroyed in %.2f seconds", pool_name, vm, time.perf_counter() - started)
     else:
         _log.info("[-] [%s] '%s' does not exist in the provider: removed from completed", pool_name, vm)
-    return DestroyResult.DESTROYED
+    return result

@@ -105,6 +105,9 @@ class CheckResult(StrEnum):
     REMOVED = "removed"
     """It was removed from its queue: the provider does not have it."""
 
+    HELD = "held"
+    """The provider does not have it. The brake of its pool holds it in its queue."""
+
     LEFT_QUEUE = "left_queue"
     """It was no longer in the queue. Nothing was done."""
 
@@ -113,6 +116,9 @@ class DestroyResult(StrEnum):
     """Result of one run of a destruction that raised no error."""
 
     DESTROYED = "destroyed"
+    HELD = "held"
+    """The provider does not have it. The brake of its pool holds it in completed."""
+
     LEFT_QUEUE = "left_queue"
     BUSY = "busy"
     LOST = "lost"

@@ -79,11 +79,11 @@ def keep(db: Database, pool: str, kept: KeptPool, trail: Mapping[str, Any]) -> K
 def drain(db: Database, pool: str, queue: Queue, limit: int) -> list[str]:
     """Move up to `limit` VMs of a removed pool from this queue to completed. Return them.
 
-    A pool that is no longer removed, or that is kept, keeps them.
+    A pool that is no longer removed, that is kept, or whose brake is engaged, keeps them.
     """
     moved = db.run(
         "guards/drain_removed",
-        [_REMOVED, _KEPT, keys.queue(queue, pool), keys.queue(Queue.COMPLETED, pool)],
+        [_REMOVED, _KEPT, keys.queue(queue, pool), keys.queue(Queue.COMPLETED, pool), keys.BRAKES],
         [pool, limit],
     )
     return [vm.decode(errors="backslashreplace") for vm in moved]

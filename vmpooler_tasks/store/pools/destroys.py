@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from vmpooler_tasks.model.names import Queue
-from vmpooler_tasks.model.pools.results import DestroyClaim
+from vmpooler_tasks.model.pools.results import DestroyClaim, DestroyResult
 from vmpooler_tasks.store import keys
 from vmpooler_tasks.store.redis.chunks import chunks
 from vmpooler_tasks.store.redis.connection import Database
@@ -15,11 +15,15 @@ FORGOTTEN_SECONDS = 24 * 3600
 
 @dataclass(frozen=True, slots=True)
 class ClaimedDestroy:
-    """The result of a claim. `attempts` counts all attempts of this destruction, this one included."""
+    """The result of a claim. `attempts` counts all attempts of this destruction, this one included.
+
+    `is_first`: its metadata did not say before that its destruction had started.
+    """
 
     claim: DestroyClaim
     fence: int
     attempts: int
+    is_first: bool
 
 
 def claim(
@@ -27,12 +31,12 @@ def claim(
 ) -> ClaimedDestroy:
     """Claim the destruction for this owner until then. `stamp` is `now` as VMPooler writes it."""
     raw = vm.encode()
-    outcome, fence, attempts = db.run(
+    outcome, fence, attempts, is_first = db.run(
         "pools/claim_destroy",
         [keys.queue(Queue.COMPLETED, pool), keys.DESTROYS, keys.work(raw), keys.FENCES, keys.vm(raw)],
         [vm, owner, repr(now), repr(leased_until), stamp, int(keep_seconds)],
     )
-    return ClaimedDestroy(DestroyClaim(outcome.decode()), fence, attempts)
+    return ClaimedDestroy(DestroyClaim(outcome.decode()), fence, attempts, bool(is_first))
 
 
 def plan(db: Database, vms: Sequence[bytes], *, now: float, until: float) -> list[bytes]:
@@ -50,23 +54,30 @@ def plan(db: Database, vms: Sequence[bytes], *, now: float, until: float) -> lis
     return planned
 
 
-def finish(db: Database, vm: str, pool: str, *, fence: int) -> bool:
-    """Remove a destroyed VM from completed and migrating. Return False if another worker took the lease over."""
+def finish(
+    db: Database, vm: str, pool: str, *, fence: int, is_missing: bool = False, held_until: float = 0.0
+) -> DestroyResult:
+    """Remove a destroyed VM from completed and migrating. Return DESTROYED; LOST if another worker took the lease over.
+
+    `is_missing`: its provider did not have it, and no attempt before this one may have destroyed it. If the brake of
+    the pool is engaged, it stays completed until `held_until` at least, and the result is HELD.
+    """
     raw = vm.encode()
-    return bool(
-        db.run(
-            "pools/finish_destroy",
-            [
-                keys.queue(Queue.COMPLETED, pool),
-                keys.DESTROYS,
-                keys.work(raw),
-                keys.active(pool),
-                keys.COUNTERS,
-                keys.queue(Queue.MIGRATING, pool),
-            ],
-            [vm, fence],
-        )
+    outcome = db.run(
+        "pools/finish_destroy",
+        [
+            keys.queue(Queue.COMPLETED, pool),
+            keys.DESTROYS,
+            keys.work(raw),
+            keys.active(pool),
+            keys.COUNTERS,
+            keys.BRAKES,
+            keys.vm(raw),
+            keys.queue(Queue.MIGRATING, pool),
+        ],
+        [vm, fence, pool if is_missing else "", repr(held_until)],
     )
+    return {1: DestroyResult.DESTROYED, 0: DestroyResult.LOST, -1: DestroyResult.HELD}[outcome]
 
 
 def postpone(db: Database, vm: str, *, fence: int, until: float) -> bool:

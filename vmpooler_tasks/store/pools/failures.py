@@ -10,6 +10,9 @@ from vmpooler_tasks.model.requests import RequestOutcome, RequestRetry
 from vmpooler_tasks.store import keys
 from vmpooler_tasks.store.deadletters.trim import DeadLetterLimits, Trimmed, limit_words
 
+HELD = -1
+"""What the scripts return for a VM that the brake of its pool holds."""
+
 
 @dataclass(frozen=True, slots=True)
 class DeadLetterWrite:
@@ -43,8 +46,8 @@ def retry_words(retry: RequestRetry) -> list[Any]:
 class FailedVm:
     """The effect of a reported failure.
 
-    `failed`: the VM was in its queue until now. `suspended_until`: epoch until which this failure suspends the provider
-    or pool, if it does.
+    `failed`: the VM was in its queue until now. `held`: the brake of its pool holds it there. `suspended_until`: epoch
+    until which this failure suspends the provider or pool, if it does.
     """
 
     failed: bool
@@ -52,6 +55,7 @@ class FailedVm:
     request_outcome: RequestOutcome
     request_retries: int
     suspended_until: float | None = None
+    held: bool = False
 
 
 def read_failed_vm(reply: Sequence[Any]) -> FailedVm:
@@ -60,6 +64,7 @@ def read_failed_vm(reply: Sequence[Any]) -> FailedVm:
     until = rest[0] if rest else None
     return FailedVm(
         failed=state == 1,
+        held=state == HELD,
         trimmed=Trimmed(dropped, expired),
         request_outcome=RequestOutcome(outcome.decode()),
         request_retries=retries,

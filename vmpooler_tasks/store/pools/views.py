@@ -4,9 +4,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from vmpooler_tasks.model.names import INSPECTED_QUEUES, Queue, readable
+from vmpooler_tasks.model.pools.brake import Brake
 from vmpooler_tasks.model.pools.pause import Pause
 from vmpooler_tasks.model.timestamps import parse_time
 from vmpooler_tasks.store import keys
+from vmpooler_tasks.store.guards.brakes import parse_brake
 from vmpooler_tasks.store.orders.overrides import Orders, add_order_commands, parse_orders
 from vmpooler_tasks.store.pools.breakers import CallKind
 from vmpooler_tasks.store.pools.other_manager import significant
@@ -23,6 +25,7 @@ class PoolView:
     `queues`: its INSPECTED_QUEUES. `migrating`: how many names are in migrating, which may be very many.
     `provider_suspended_until` and `suspended_until` (of the pool itself) are epochs; in the past they mean: until a
     clone succeeds. `inventory_failed`: the last read of the provider's inventory failed. `pause`: by its operator.
+    `brake`: engaged, or confirmed by its operator.
     """
 
     queues: Mapping[Queue, frozenset[bytes]]
@@ -32,6 +35,7 @@ class PoolView:
     suspended_until: float | None
     inventory_failed: bool
     pause: Pause | None
+    brake: Brake | None = None
 
 
 def read_view(db: Database, pool: str, provider: str) -> PoolView:
@@ -44,9 +48,10 @@ def read_view(db: Database, pool: str, provider: str) -> PoolView:
         pipe.hmget(keys.breaker(provider), "open_until", str(CallKind.INVENTORY))
         pipe.hget(keys.pool_breaker(pool), "open_until")
         pipe.hget(keys.PAUSED, pool)
+        pipe.hget(keys.BRAKES, pool)
         add_order_commands(pipe, pool)
         replies = pipe.execute()
-    members, (migrating, (open_until, failed), of_pool, pause, *orders) = (
+    members, (migrating, (open_until, failed), of_pool, pause, brake, *orders) = (
         replies[: len(INSPECTED_QUEUES)],
         replies[len(INSPECTED_QUEUES) :],
     )
@@ -58,6 +63,7 @@ def read_view(db: Database, pool: str, provider: str) -> PoolView:
         suspended_until=_epoch(of_pool),
         inventory_failed=failed is not None,
         pause=None if pause is None else parse_pause(pause),
+        brake=None if brake is None else parse_brake(pool, brake),
     )
 
 

@@ -2,10 +2,11 @@
 
 from collections.abc import Sequence
 
-from vmpooler_tasks.model.names import INSPECTED_QUEUES, Queue
+from vmpooler_tasks.model.names import Queue
 from vmpooler_tasks.model.pools.lifecycle import Fields
 from vmpooler_tasks.model.requests import RequestRetry
 from vmpooler_tasks.store import keys
+from vmpooler_tasks.store.guards.missing import MissingGuard
 from vmpooler_tasks.store.pools.failures import DeadLetterWrite, FailedVm, read_failed_vm, retry_keys, retry_words
 from vmpooler_tasks.store.redis.chunks import chunks
 from vmpooler_tasks.store.redis.connection import Database
@@ -76,9 +77,20 @@ def complete_some(db: Database, pool: str, queue: Queue, keep: int = 0) -> list[
 
 
 def fail(
-    db: Database, vm: str, pool: str, queue: Queue, *, dead_letter: DeadLetterWrite, retry: RequestRetry, now: float
+    db: Database,
+    vm: str,
+    pool: str,
+    queue: Queue,
+    *,
+    dead_letter: DeadLetterWrite,
+    retry: RequestRetry,
+    now: float,
+    missing: MissingGuard | None = None,
 ) -> FailedVm:
-    """Write the VM's dead letter, move it from this queue to completed, and retry or fail its request."""
+    """Write the VM's dead letter, move it from this queue to completed, and retry or fail its request.
+
+    `missing`: it fails because its provider does not have it. The brake of its pool may hold it then.
+    """
     reply = db.run(
         "pools/fail_vm",
         [
@@ -86,24 +98,26 @@ def fail(
             keys.queue(Queue.COMPLETED, pool),
             *dead_letter.keys(),
             *retry_keys(retry),
+            *(missing.keys() if missing else ()),
         ],
-        [vm, repr(now), *dead_letter.words(), *retry_words(retry)],
+        [vm, repr(now), *dead_letter.words(), *retry_words(retry), *(missing.words() if missing else ())],
     )
     return read_failed_vm(reply)
 
 
-def remove_pending(db: Database, vm: str, pool: str, *, keep_seconds: float, retry: RequestRetry) -> FailedVm:
-    """Remove a pending VM that its provider does not have, and retry or fail its request. No dead letter is written."""
+def remove_pending(db: Database, guard: MissingGuard, *, keep_seconds: float, retry: RequestRetry) -> FailedVm:
+    """Remove a pending VM that its provider does not have, and retry or fail its request. No dead letter is written.
+
+    The brake of its pool may hold it if its clone had ended: before that the provider need not have it.
+    """
     removed, outcome, retries = db.run(
         "pools/remove_pending",
-        [keys.queue(Queue.PENDING, pool), keys.vm(vm.encode()), *retry_keys(retry)],
-        [vm, int(keep_seconds), *retry_words(retry)],
+        [
+            keys.queue(Queue.PENDING, guard.pool),
+            keys.vm(guard.vm.encode()),
+            *retry_keys(retry),
+            *guard.keys(),
+        ],
+        [guard.vm, int(keep_seconds), *retry_words(retry), *guard.words()],
     )
     return read_failed_vm([removed, 0, 0, outcome, retries])
-
-
-def discover(db: Database, pool: str, vms: Sequence[bytes]) -> list[str]:
-    """Add those of these VMs to discovered that are in no queue of the pool. Return them."""
-    others = [keys.queue(queue, pool) for queue in INSPECTED_QUEUES if queue is not Queue.DISCOVERED]
-    added = db.run("pools/discover", [keys.queue(Queue.DISCOVERED, pool), *others], [keys.VM_PREFIX, pool, *vms])
-    return [vm.decode(errors="backslashreplace") for vm in added]

@@ -1,0 +1,114 @@
+"""The guard of an inspection: what it would complete as unknown or as missing, and whether that is too much.
+
+See docs/reliability.md, The brake.
+"""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from vmpooler_tasks.config import Pool
+from vmpooler_tasks.jobs.inspection.strays import find_strays
+from vmpooler_tasks.jobs.pools.context import PoolContext
+from vmpooler_tasks.model.names import NameSet, Queue
+from vmpooler_tasks.model.pools.brake import BrakeCounts, BrakeDecision
+from vmpooler_tasks.model.pools.lifecycle import has_timed_out
+from vmpooler_tasks.store.guards import brakes
+from vmpooler_tasks.store.guards.brakes import BrakeOutcome
+from vmpooler_tasks.store.guards.missing import MISSING
+from vmpooler_tasks.store.pools import clones, vms
+from vmpooler_tasks.store.pools.views import PoolView
+from vmpooler_tasks.store.redis.chunks import chunks
+from vmpooler_tasks.store.vmpooler import queues
+
+_log = logging.getLogger("vmpooler_tasks.pools")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """An inventory, and the pool's queues from before and after it was read.
+
+    `mark` is that of `brakes.start_inventory`, from before anything was read.
+    """
+
+    mark: str
+    before: PoolView
+    after: PoolView
+    inventory: frozenset[bytes]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unknowns:
+    """What an inspection may act on: `strays` of the inventory, and queued VMs that are `gone` from it."""
+
+    strays: Sequence[bytes] = ()
+    gone: frozenset[bytes] = frozenset()
+
+
+def apply_brake(context: PoolContext, pool: Pool, found: Comparison) -> Unknowns:
+    """Engage, keep or release the brake of the pool. Return the strays and the missing VMs.
+
+    While the brake is engaged, `gone` has only VMs whose destruction has started. Strays are held by the script that
+    would discover them.
+    """
+    strays = find_strays(context, pool, found.before, found.after, found.inventory)
+    missing = _find_missing(context, pool, found)
+    discovered = found.after.queues[Queue.DISCOVERED]
+    counted = [_without_destroyed(context, names) for names in (strays, sorted(discovered), missing)]
+    known = max(len(found.inventory), len(frozenset().union(*found.after.queues.values())))
+    counts = BrakeCounts(strays=len(counted[0]), discovered=len(counted[1]), missing=len(counted[2]), known=known)
+    max_percent = context.settings.config.destroy_max_percent
+    outcome = brakes.apply(context.db, pool.name, found.mark, counts, max_percent=max_percent, now=context.clock())
+    _log_outcome(pool.name, outcome)
+    if outcome.decision is BrakeDecision.EMPTIED:
+        return Unknowns()
+    _remember_missing(context, pool.name, counted[2])
+    is_held = not outcome.decision.allows
+    return Unknowns(strays=strays, gone=frozenset(missing).difference(counted[2] if is_held else ()))
+
+
+def _find_missing(context: PoolContext, pool: Pool, found: Comparison) -> list[bytes]:
+    """Return the VMs that would be completed or removed because the inventory lacks them.
+
+    They are running and ready VMs, and pending ones that timed out after their clone had ended. A VM that came into its
+    queue while the inventory was read may be newer than the inventory.
+    """
+    before, after = found.before.queues, found.after.queues
+    in_use = (before[Queue.READY] | before[Queue.RUNNING]) & (after[Queue.READY] | after[Queue.RUNNING])
+    waiting = sorted((before[Queue.PENDING] & after[Queue.PENDING]) - found.inventory)
+    cloning = clones.in_flight(context.db) if waiting else set()
+    limits, now = context.limits(pool), context.clock()
+    rows = zip(waiting, vms.read_metadata(context.db, waiting), strict=True)
+    late = [
+        vm for vm, fields in rows if vm not in cloning and fields["clone_time"] and has_timed_out(fields, limits, now)
+    ]
+    return sorted({*(in_use - found.inventory), *late})
+
+
+def _without_destroyed(context: PoolContext, names: Sequence[bytes]) -> list[bytes]:
+    """Return the VMs whose destruction has not started."""
+    rows = zip(names, vms.read_metadata(context.db, names), strict=True)
+    return [vm for vm, fields in rows if not fields["destroy"]]
+
+
+def _remember_missing(context: PoolContext, pool: str, missing: Sequence[bytes]) -> None:
+    """Remember the missing VMs, and no others: single checks are counted together with them."""
+    queues.forget_others(context.db, MISSING, pool, NameSet(missing))
+    for page in chunks(missing):
+        queues.remember_first_seen(context.db, MISSING, pool, page, now=context.clock()).read()
+
+
+def _log_outcome(pool: str, outcome: BrakeOutcome) -> None:
+    about = {"pool": pool}
+    match outcome.decision, outcome.brake:
+        case BrakeDecision.ENGAGED_NOW, brake if brake:
+            text = (
+                "[!] [%s] The brake is engaged: nothing is completed as unknown or as missing. VMs: %s. If they"
+                " shall be destroyed, release it with `vmpooler-tasks pools confirm %s`"
+            )
+            _log.error(text, pool, brake.counts_text, pool, extra=about)
+        case BrakeDecision.RELEASED, _:
+            _log.info("[*] [%s] The brake is released: its cause is gone", pool, extra=about)
+        case BrakeDecision.EMPTIED, _:
+            text = "[!] [%s] Redis was emptied during this inspection: it completes nothing as unknown or as missing"
+            _log.warning(text, pool, extra=about)
