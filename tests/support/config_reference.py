@@ -1,6 +1,6 @@
 """The tables of docs/configuration.md, made from the schema: `python -m tests.support.config_reference` prints them."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
@@ -16,6 +16,7 @@ from vmpooler_tasks.config.services import (
     StatsdSection,
     WebSection,
 )
+from vmpooler_tasks.config.vmpooler.options import API_OPTIONS, WITHOUT_EFFECT
 
 UNITS = ("seconds", "minutes", "hours", "percent")
 BEGIN, END = "<!-- made by: python -m tests.support.config_reference -->", "<!-- end -->"
@@ -40,7 +41,36 @@ def reference() -> str:
         ("each of `targets:` in `:notify:`", NotifyTarget, {}),
     )
     tables = [f"### {title}\n\n" + "\n".join(_table(section, names)) for title, section, names in parts]
-    return "\n\n".join([BEGIN, *tables, END])
+    return "\n\n".join([BEGIN, *tables, *_options_of_vmpooler(), END])
+
+
+PLACES = {
+    "config": "`:config:`",
+    "pools": "each of `:pools:`",
+    "redis": "`:redis:`",
+    "sections": "the file",
+    "providers": "each of `:providers:`",
+    "providers.dummy": "`:dummy:` in `:providers:`",
+}
+
+
+def _options_of_vmpooler() -> Iterator[str]:
+    yield (
+        "### VMPooler's options without effect here\n\nThe other options of VMPooler's manager are honoured: they are "
+        "in the tables above.\n\n| option | in | no effect here, because |\n|---|---|---|\n" + _rows(WITHOUT_EFFECT)
+    )
+    yield (
+        "### Options of VMPooler's API server\n\nThe API server goes on reading them. These workers do not need them."
+        "\n\n| option | in | meaning |\n|---|---|---|\n" + _rows(API_OPTIONS)
+    )
+
+
+def _rows(table: Mapping[str, Mapping[str, str]]) -> str:
+    return "\n".join(
+        f"| `{option}` | {PLACES[place]} | {text} |"
+        for place, options in table.items()
+        for option, text in options.items()
+    )
 
 
 def _table(section: type[BaseModel], environment: dict[str, str]) -> Iterator[str]:

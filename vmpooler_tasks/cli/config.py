@@ -45,7 +45,7 @@ def check(context: Context, file: Path | None, strict: bool, online: bool, as_js
         warnings = find_advice(settings)
         if settings.config.manage_pools:
             try_providers(settings)
-            warnings += find_ignored_options(settings)
+            warnings += [*map(str, settings.unused), *find_ignored_options(settings)]
     except ConfigurationError as error:
         if not as_json:
             raise
@@ -54,7 +54,16 @@ def check(context: Context, file: Path | None, strict: bool, online: bool, as_js
     if online:
         warnings += _compare_with_redis(settings)
     if as_json:
-        print_json({"source": settings.source, "valid": True, "problems": [], "warnings": warnings})
+        unused = [{"option": option.path, "because": option.because} for option in settings.unused]
+        print_json(
+            {
+                "source": settings.source,
+                "valid": True,
+                "problems": [],
+                "warnings": warnings,
+                "without_effect": unused,
+            }
+        )
     else:
         _print(settings, warnings)
     sys.exit(os.EX_CONFIG if strict and warnings else os.EX_OK)
@@ -81,6 +90,9 @@ def _print(settings: Settings, warnings: list[str]) -> None:
     print_line(f"{settings.source} is valid" + (f", with {len(warnings)} warning{many}." if warnings else "."), "green")
     for warning in warnings:
         print_line(f"! {warning}", "yellow")
+    if settings.unused and not settings.config.manage_pools:
+        names = ", ".join(option.path for option in settings.unused)
+        print_line(f"  only VMPooler's own manager reads: {names}")
     for line in feature_lines(settings):
         print_line("  " + line.removeprefix("[*] [config] "))
 

@@ -11,18 +11,26 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from vmpooler_tasks.config.checks.pool_problems import find_repeated_pools, find_unmanageable_pools, named_sections
+from vmpooler_tasks.config.checks.dns import find_unwritten_records, find_wrong_plugins
+from vmpooler_tasks.config.checks.odd_names import find_awkward_names, find_odd_names
+from vmpooler_tasks.config.checks.placeholders import find_placeholders
+from vmpooler_tasks.config.checks.pool_problems import (
+    find_repeated_pools,
+    find_unmanageable_pools,
+    manages_pools,
+    move_old_vsphere_section,
+    named_sections,
+)
 from vmpooler_tasks.config.checks.problems import ENVIRONMENT_VARIABLES, as_lines, find_wrong_addresses
-from vmpooler_tasks.config.checks.spelling import find_misspelt_keys
+from vmpooler_tasks.config.checks.spelling import find_misspelt_keys, find_repeated_elsewhere, find_unknown_options
+from vmpooler_tasks.config.checks.unused import find_unused
+from vmpooler_tasks.config.extra_files import merge_extra_files, read_source
 from vmpooler_tasks.config.schema import NESTED_OPTIONS, Options, Settings
 from vmpooler_tasks.config.source_text import parse_sections
 from vmpooler_tasks.errors import ConfigurationError
 
-DEFAULT_FILE = "vmpooler.yaml"
 READ_SECTIONS = ("config", "redis", "pools", "broker_url", "statsd", "graphite", "web", "notify")
 """The sections that are read as they are."""
-NO_FILE = "defaults"
-"""The source of settings if nothing is named and the folder has no `vmpooler.yaml`."""
 
 
 def load_settings(environ: Mapping[str, str] = os.environ, file: Path | None = None) -> Settings:
@@ -30,56 +38,28 @@ def load_settings(environ: Mapping[str, str] = os.environ, file: Path | None = N
 
     `file` overrides the files that the environment names. Raise ConfigurationError with every problem at once.
     """
-    source, text = _read(environ, file)
+    source, text = read_source(environ, file)
     problems: list[str] = []
     data = parse_sections(source, text, problems)
-    _merge_extra_files(data, environ, problems)
+    merge_extra_files(data, environ, problems)
     _override_from_environment(data, environ)
+    warnings = [*move_old_vsphere_section(data), *find_repeated_elsewhere(data)]
     problems += [*find_misspelt_keys(data), *find_repeated_pools(data)]
     settings = _validate(source, data, environ, problems)
-    problems += find_unmanageable_pools(data)
+    manages = manages_pools(data)
+    problems += find_unmanageable_pools(data) if manages else ()
+    if manages:
+        problems += [*find_odd_names(data), *(f"{path}: {wrong}" for path, wrong in find_wrong_plugins(data))]
+        warnings += find_unwritten_records(data)
+    else:  # VMPooler makes the VMs
+        warnings += [
+            *find_odd_names(data),
+            *(f"{path}: has no effect: {wrong}" for path, wrong in find_wrong_plugins(data)),
+        ]
     if settings is None or problems:
         raise ConfigurationError(source, problems)
-    return settings
-
-
-def _read(environ: Mapping[str, str], file: Path | None) -> tuple[str, str]:
-    if file is None and environ.get("VMPOOLER_CONFIG"):
-        return "VMPOOLER_CONFIG", environ["VMPOOLER_CONFIG"]
-    named = file or environ.get("VMPOOLER_CONFIG_FILE")
-    path = Path(named or DEFAULT_FILE)
-    if not named and not path.exists():
-        return NO_FILE, ""
-    try:
-        return str(path), path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise ConfigurationError(str(path), [f"cannot be read: {error.strerror}"]) from error
-    except UnicodeDecodeError as error:
-        raise ConfigurationError(str(path), [f"is not UTF-8: {error.reason} at byte {error.start}"]) from error
-
-
-def _merge_extra_files(data: dict[str, Any], environ: Mapping[str, str], problems: list[str]) -> None:
-    """Add the files of VMPooler's `extra_config` (joined by commas): values that the main file does not have."""
-    config = data.get("config")
-    named = environ.get("EXTRA_CONFIG") or (config.get("extra_config") if isinstance(config, dict) else None)
-    for name in str(named).split(",") if named else ():
-        found: list[str] = []
-        try:
-            _, text = _read({}, Path(name.strip()))
-            _merge(data, parse_sections(name.strip(), text, found))
-        except ConfigurationError as error:
-            found += error.problems
-        problems += [f"extra_config {name.strip()}: {problem}" for problem in found]
-
-
-def _merge(into: dict[str, Any], extra: dict[str, Any]) -> None:
-    for key, value in extra.items():
-        if isinstance(into.get(key), dict) and isinstance(value, dict):
-            _merge(into[key], value)
-        elif isinstance(into.get(key), list) and isinstance(value, list):
-            into[key] += [item for item in value if item not in into[key]]
-        else:
-            into.setdefault(key, value)
+    warnings += [*find_placeholders(data), *find_awkward_names(data), *find_unknown_options(data)]
+    return settings.model_copy(update={"warnings": tuple(warnings), "unused": tuple(find_unused(data, environ))})
 
 
 def _override_from_environment(data: dict[str, Any], environ: Mapping[str, str]) -> None:

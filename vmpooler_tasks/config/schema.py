@@ -29,6 +29,7 @@ from vmpooler_tasks.config.types import (
     Threshold,
     Weights,
 )
+from vmpooler_tasks.config.vmpooler.options import UnusedOption
 from vmpooler_tasks.errors import ObserveOnlyError
 from vmpooler_tasks.model.redaction import redacted
 
@@ -168,6 +169,8 @@ class Settings(Section):
     graphite: GraphiteSection = Field(default_factory=GraphiteSection)
     web: WebSection = Field(default_factory=WebSection)
     notify: NotifySection = Field(default_factory=NotifySection)
+    warnings: tuple[str, ...] = Field((), description="what the source says and probably does not mean")
+    unused: tuple[UnusedOption, ...] = Field((), description="options of VMPooler's manager that have no effect here")
 
     @property
     def broker_location(self) -> str:
@@ -236,7 +239,9 @@ class Settings(Section):
 
 
 def as_yaml(value: Any) -> str:
-    """Return a value as VMPooler's YAML writes it: true, 7200, 0.5."""
+    """Return a value as VMPooler's YAML writes it: true, 7200, 0.5, and nothing for an option that is not set."""
+    if value is None:
+        return ""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, float) and value.is_integer():

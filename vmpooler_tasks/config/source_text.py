@@ -6,6 +6,7 @@ from typing import Any
 
 import yaml
 
+from vmpooler_tasks.config.checks.placeholders import placeholder_near
 from vmpooler_tasks.errors import ConfigurationError
 from vmpooler_tasks.model.redaction import redacted_text
 
@@ -46,6 +47,8 @@ def parse_sections(source: str, text: str, problems: list[str]) -> dict[str, Any
         mark = error.problem_mark
         where = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
         what = _YAML_NAME.sub(r"\1", error.problem or "is not valid YAML")
+        if mark and (placeholder := placeholder_near(text, mark.line)):
+            what = f"the placeholder {placeholder:.60} was not replaced ({what})"
         raise ConfigurationError(source, [f"{where}{what}"]) from error
     except yaml.YAMLError as error:
         raise ConfigurationError(source, [f"is not valid YAML: {' '.join(str(error).split())}"]) from error

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, MutableMapping
 from pathlib import Path
 
 from vmpooler_tasks.config import Settings, load_settings
-from vmpooler_tasks.config.load import NO_FILE
+from vmpooler_tasks.config.extra_files import NO_FILE
 from vmpooler_tasks.errors import VmpoolerTasksError
 from vmpooler_tasks.model.names import listed
 from vmpooler_tasks.store import Database, keys

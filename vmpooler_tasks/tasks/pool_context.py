@@ -2,11 +2,14 @@
 
 import os
 import threading
+from collections import defaultdict
 from contextlib import closing
 from functools import cache
 
 from vmpooler_tasks.clock import system_clock
 from vmpooler_tasks.config import Settings
+from vmpooler_tasks.config.checks.unused import path_in_pools
+from vmpooler_tasks.config.vmpooler.options import why_without_effect
 from vmpooler_tasks.errors import ConfigurationError
 from vmpooler_tasks.jobs.pools.context import PoolContext
 from vmpooler_tasks.providers import Provider, ProviderContext, registry
@@ -54,16 +57,26 @@ def try_providers(chosen: Settings) -> None:
 
 
 def find_ignored_options(chosen: Settings) -> list[str]:
-    """Return a line for each option of a pool that its provider ignores.
+    """Return a line for each option of pools that their provider ignores, once for all pools that have it.
 
     A provider that has no `pool_options` does not say which options it reads: then nothing is reported.
     Raises ConfigurationError if a provider cannot be loaded.
     """
-    found = []
+    known = {name: _pool_options(chosen, name) for name in {chosen.provider_of(pool) for pool in chosen.pools}}
+    found: dict[tuple[str, str], list[int]] = defaultdict(list)
     for index, pool in enumerate(chosen.pools):
         name = chosen.provider_of(pool)
-        with closing(registry.load(_context(chosen, name))) as provider:
-            known = getattr(provider, "pool_options", None)
-        ignored = sorted(set(pool.model_extra or ()) - set(known)) if known is not None else []
-        found += [f"pools[{index}].{option}: has no effect: provider {name} ignores it" for option in ignored]
-    return found
+        options = known[name]
+        for option in sorted(set(pool.model_extra or ()) - options) if options is not None else ():
+            if not why_without_effect("pools", option):  # reported for every provider
+                found[name, option].append(index)
+    return [
+        f"{path_in_pools(indexes, option)}: has no effect: provider {name} ignores it"
+        for (name, option), indexes in found.items()
+    ]
+
+
+def _pool_options(chosen: Settings, name: str) -> frozenset[str] | None:
+    with closing(registry.load(_context(chosen, name))) as provider:
+        options = getattr(provider, "pool_options", None)
+    return None if options is None else frozenset(options)

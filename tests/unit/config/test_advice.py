@@ -78,8 +78,8 @@ def test_every_option_is_common_or_belongs_to_a_switch() -> None:
 def test_options_of_sections_and_pools_without_effect() -> None:
     pool = {"name": "p", "dns_plugin": "x", "clone_target": "a"}
     assert advice({"backend_weight": {"a": 1, "b": 2}}, pools=[pool], graphite={"port": 2003}) == [
+        "pools[0].dns_plugin: has no effect: 'x' is not in :dns_configs: (none)",
         "graphite: has no effect without a server",
-        "pools[0].dns_plugin: has no effect: 'x' is not in :dns_configs:",
         "config.backend_weight.b: has no effect: no pool has this clone target",
     ]
 

@@ -41,6 +41,11 @@ NUMBERS = [name for name, value in DEFAULTS.items() if isinstance(value, int) an
 NEVER = ("destroy_max_percent", "timeout_notification", "ready_ttl", "vm_checktime", "vm_lifetime", "vm_lifetime_auth")
 """Options for which 0 has a meaning of its own."""
 
+NO_PROVIDER = (
+    "providers: names no provider: with manage_pools each provider of the pools needs a section here, "
+    "which may be blank"
+)
+
 MANAGED = {"config": {"manage_pools": True}, "providers": {"dummy": {}}, "pools": [{"name": "a"}]}
 
 
@@ -201,12 +206,16 @@ def test_wrong_providers_are_ignored_while_pools_are_not_managed(providers: Any)
     ("providers", "pools", "complaint"),
     [
         ({"dummy": {}}, [], "config.manage_pools: there are no :pools: to manage"),
-        ({}, [{}], "pools[0].provider: is missing, and :providers: does not name one alone (none)"),
+        ({}, [{}], f"{NO_PROVIDER} (providers of the pools: none)"),
+        (None, [{}, {"provider": "b"}, {"provider": "a"}], f"{NO_PROVIDER} (providers of the pools: a, b)"),
         ({"b": {}, "a": {}}, [{}], "pools[0].provider: is missing, and :providers: does not name one alone (a, b)"),
         ({"dummy": {}}, [{}, {"provider": "vsphere"}], "pools[1].provider: 'vsphere' is not in :providers: (dummy)"),
-        ({}, [{"provider": "vsphere"}], "pools[0].provider: 'vsphere' is not in :providers: (none)"),
-        (["dummy"], [{"provider": "dummy"}], "pools[0].provider: 'dummy' is not in :providers: (none)"),
-        ({"dummy": 5}, [{"provider": "dummy"}], "pools[0].provider: 'dummy' is not in :providers: (none)"),
+        (["dummy"], [{"provider": "dummy"}], "providers: must be a section of named sections, such as `:dummy: {}`"),
+        (
+            {"dummy": 5},
+            [{}, {"provider": "dummy"}],
+            "providers.dummy: must be a section of options, which may be blank",
+        ),
     ],
 )
 def test_unmanageable_pools_are_reported(providers: Any, pools: list[dict[str, Any]], complaint: str) -> None:
@@ -217,7 +226,7 @@ def test_unmanageable_pools_are_reported(providers: Any, pools: list[dict[str, A
 
 
 def test_every_pool_without_a_provider_is_reported() -> None:
-    found = problems({"config": {"manage_pools": True}, "pools": [{"name": "a"}, {"name": "b"}]})
+    found = problems({**MANAGED, "providers": {"a": {}, "b": {}}, "pools": [{"name": "a"}, {"name": "b"}]})
     assert [problem.partition(":")[0] for problem in found] == ["pools[0].provider", "pools[1].provider"]
 
 

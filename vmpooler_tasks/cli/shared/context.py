@@ -16,7 +16,7 @@ import click
 from vmpooler_tasks import logs
 from vmpooler_tasks.cli.shared.program import PROGRAM, GlobalOptions
 from vmpooler_tasks.config import Settings, load_settings
-from vmpooler_tasks.config.load import NO_FILE
+from vmpooler_tasks.config.extra_files import NO_FILE
 from vmpooler_tasks.store import Database
 
 P = ParamSpec("P")

@@ -30,6 +30,7 @@ OPTIONS_OF_SWITCH = {
 def find_advice(settings: Settings) -> list[str]:
     """Return a line for each doubtful value: its path, and what it means."""
     return [
+        *settings.warnings,
         *_find_idle_processes(settings),
         *_find_crossed_thresholds(settings),
         *_find_early_purge(settings),
@@ -83,8 +84,6 @@ def _find_options_without_switch(settings: Settings) -> Iterator[str]:
 
 def _find_options_of_pools(settings: Settings) -> Iterator[str]:
     for index, pool in enumerate(settings.pools):
-        if pool.dns_plugin and pool.dns_plugin not in settings.dns_configs:
-            yield f"pools[{index}].dns_plugin: has no effect: {pool.dns_plugin!r} is not in :dns_configs:"
         given = pool.timeout_notification
         timeout = settings.timeout_of(pool)
         if settings.config.manage_pools and given and given >= timeout:

@@ -30,18 +30,39 @@ def named_sections(section: Any) -> Iterator[tuple[str, Any]]:
             yield name, inner or {}
 
 
-def find_unmanageable_pools(data: dict[str, Any]) -> Iterator[str]:
-    """Yield what prevents the pools from being managed, if `manage_pools` is on."""
-    if not _is_on(data.get("config"), "manage_pools"):
+def manages_pools(data: dict[str, Any]) -> bool:
+    """Return whether `manage_pools` is on."""
+    return _is_on(data.get("config"), "manage_pools")
+
+
+def move_old_vsphere_section(data: dict[str, Any]) -> Iterator[str]:
+    """Move the old `:vsphere:` section under `:providers:`, as VMPooler's manager does, and yield a warning.
+
+    Source: `execute!` in VMPooler's `lib/vmpooler/pool_manager.rb`.
+    """
+    if data.get("vsphere") is None:
         return
+    providers = data.get("providers")
+    if isinstance(providers, dict) and providers.get("vsphere") is not None:
+        yield "vsphere: has no effect: the section vsphere under :providers: is used"
+    elif isinstance(providers, dict | None):
+        data["providers"] = {**(providers or {}), "vsphere": data["vsphere"]}
+        yield "vsphere: is the old place of this section, and is used; move it under :providers:"
+
+
+def find_unmanageable_pools(data: dict[str, Any]) -> Iterator[str]:
+    """Yield what prevents the pools from being managed."""
     if _is_on(data.get("config"), "observe_only"):
         yield "config.manage_pools: must be false where observe_only is true"
     providers, pools = sorted(str(name) for name, _ in named_sections(data.get("providers"))), data.get("pools")
     if pools is None or pools == []:
         yield "config.manage_pools: there are no :pools: to manage"
+    elif unusable := list(_find_unusable_sections(data.get("providers"), pools)):
+        yield from unusable
     for index, pool in enumerate(pools if isinstance(pools, list) else ()):
         if isinstance(pool, dict):
-            yield from _find_wrong_provider(f"pools[{index}].provider", pool.get("provider"), providers)
+            if not unusable:
+                yield from _find_wrong_provider(f"pools[{index}].provider", pool.get("provider"), providers)
             yield from _find_unrequestable_names(f"pools[{index}]", pool)
 
 
@@ -50,6 +71,27 @@ def _is_on(config: Any, option: str) -> bool:
         return bool(getattr(Options.model_validate({option: config[option]}), option))
     except (LookupError, TypeError, ValidationError):
         return False
+
+
+def _find_unusable_sections(providers: Any, pools: Any) -> Iterator[str]:
+    """Yield why no pool can have a provider: once, not for each pool."""
+    if isinstance(providers, dict) and providers:
+        wrong = [name for name, section in providers.items() if not isinstance(section, dict | None)]
+        yield from (f"providers.{name}: must be a section of options, which may be blank" for name in wrong)
+        return
+    named = sorted(
+        {str(pool["provider"]) for pool in pools if isinstance(pool, dict) and pool.get("provider")}
+        if isinstance(pools, list)
+        else ()
+    )
+    if providers in (None, {}):
+        what = ", ".join(named) or "none"
+        yield (
+            "providers: names no provider: with manage_pools each provider of the pools needs a section here, which "
+            f"may be blank (providers of the pools: {what})"
+        )
+    else:
+        yield "providers: must be a section of named sections, such as `:dummy: {}`"
 
 
 def _find_wrong_provider(path: str, written: Any, providers: list[str]) -> Iterator[str]:

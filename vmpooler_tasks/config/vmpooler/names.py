@@ -1,70 +1,44 @@
-"""Names in the configuration that only VMPooler reads. They are known, so that they do not count as misspelt.
+"""Names in the configuration that only VMPooler reads. They are known, so that they do not count as misspelt."""
 
-Source: VMPooler 3's `vmpooler.yaml.example`, `docs/configuration.md` and `lib/vmpooler.rb`.
-"""
+from vmpooler_tasks.config.vmpooler.options import API_OPTIONS, HONOURED_BY_THE_LOADER, WITHOUT_EFFECT
 
-SECTIONS = frozenset(
-    {
-        "alias",
-        "auth",
-        "config",
-        "dns_configs",
-        "graphite",
-        "graphs",
-        "pool_names",
-        "pools",
-        "prometheus",
-        "providers",
-        "redis",
-        "statsd",
-        "tagfilter",
-        "tracing",
-        "uptime",
-        "vsphere",
-    }
+SECTIONS = (
+    frozenset(API_OPTIONS["sections"])
+    | frozenset(WITHOUT_EFFECT["sections"])
+    | {"config", "dns_configs", "graphite", "pools", "providers", "redis", "statsd", "vsphere"}
+    | {"alias", "pool_names", "uptime"}  # VMPooler keeps these in memory under such names
 )
 
-VMPOOLER_OPTIONS = frozenset(
+HONOURED_MANAGER_OPTIONS = frozenset(
     {
-        "allowed_tags",
         "backend_weight",
-        "check_loop_delay_decay",
-        "check_loop_delay_max",
         "check_loop_delay_min",
+        "check_ready_vm_hostname_for_mismatch",
         "clone_target",
-        "create_folders",
-        "create_linked_clones",
-        "create_template_delta_disks",
         "domain",
-        "experimental_features",
-        "extra_config",
-        "host_selection_max_age",
-        "logfile",
-        "manage_host_selection",
-        "max_lifetime_upper_limit",
         "max_ondemand_instances_per_request",
-        "max_tries",
         "max_vm_retries",
-        "migration_limit",
         "ondemand_clone_limit",
         "ondemand_request_ttl",
         "prefix",
-        "purge_unconfigured_folders",
-        "purge_unconfigured_resources",
         "ready_ttl",
-        "request_logger",
-        "retry_factor",
-        "site_name",
         "task_limit",
         "timeout",
         "timeout_notification",
-        "usage_stats",
-        "utilization_limit",
         "vm_checktime",
         "vm_lifetime",
         "vm_lifetime_auth",
-        "vm_prefix",
     }
 )
+"""Options of `:config:` that VMPooler's own manager reads, and these workers in its place."""
 
-VMPOOLER_REDIS_OPTIONS = frozenset({"connection_pool_size", "connection_pool_timeout", "reconnect_attempts"})
+VMPOOLER_OPTIONS = (
+    HONOURED_MANAGER_OPTIONS
+    | HONOURED_BY_THE_LOADER["config"]
+    | frozenset(API_OPTIONS["config"])
+    | frozenset(WITHOUT_EFFECT["config"])
+)
+
+VMPOOLER_REDIS_OPTIONS = frozenset(WITHOUT_EFFECT["redis"])
+
+VMPOOLER_POOL_OPTIONS = frozenset(WITHOUT_EFFECT["pools"])

@@ -5,6 +5,8 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from vmpooler_tasks.config.vmpooler.options import is_ignored_by_dummy
+
 Operation = Literal["create", "destroy", "ready", "list", "find"]
 
 Kind = Literal["transient", "permanent", "throttled", "hang"]
@@ -68,6 +70,8 @@ class OperationFailureRates(DummySection):
 
 
 class DummyOptions(DummySection):
+    """The section of the dummy. Options of VMPooler's own dummy are accepted and ignored; `config check` names them."""
+
     provider_class: str | None = Field(None, description="read by the registry")
     seed: int = Field(1, strict=True, description="the same seed gives the same course of events")
     clone_seconds: Span = Field((0, 0), description="how long a clone takes")
@@ -83,6 +87,13 @@ class DummyOptions(DummySection):
     lost: Rate = Field(0, description="VMs that disappear from the inventory")
     lost_after_seconds: Seconds = Field(60, description="how long after their clone they disappear")
     templates: tuple[str, ...] | None = Field(None, description="the existing templates; None: any")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _drop_options_of_vmpoolers_dummy(cls, data: Any) -> Any:
+        if not isinstance(data, dict):
+            return data
+        return {name: value for name, value in data.items() if not is_ignored_by_dummy(str(name))}
 
     def is_random(self, operation: Operation) -> bool:
         """Return whether the result of this operation is random, apart from its duration."""

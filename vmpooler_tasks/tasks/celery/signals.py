@@ -19,7 +19,7 @@ from vmpooler_tasks.tasks.celery.failures import FailedTask, keep_failed_task, k
 from vmpooler_tasks.tasks.guards import published_config
 from vmpooler_tasks.tasks.observe import log_filter, log_format
 from vmpooler_tasks.tasks.observe.log_filter import LateTasks
-from vmpooler_tasks.tasks.observe.startup import feature_lines
+from vmpooler_tasks.tasks.observe.startup import feature_lines, warning_lines
 from vmpooler_tasks.tasks.observe.watcher import start_watcher
 from vmpooler_tasks.tasks.pool_context import try_providers
 from vmpooler_tasks.tasks.process import database, settings
@@ -120,6 +120,8 @@ def _try_providers(**_: Any) -> None:
 def _log_features(**_: Any) -> None:
     for line in feature_lines(settings()):
         _log.info("%s", line)
+    for line in warning_lines(settings()):
+        _log.warning("%s", line)
 
 
 def _publish_config(**_: Any) -> None:

@@ -1,8 +1,9 @@
-"""The first log lines of a worker: which features are on, and their settings."""
+"""The first log lines of a worker: which features are on, their settings, and what has no effect."""
 
 from vmpooler_tasks.config import Settings
 from vmpooler_tasks.config.schema import as_yaml
 from vmpooler_tasks.jobs.notifications.notifier import is_active
+from vmpooler_tasks.model.names import on_one_line
 
 
 def feature_lines(settings: Settings) -> list[str]:
@@ -31,6 +32,18 @@ def feature_lines(settings: Settings) -> list[str]:
         _line("health check", config.health_check_enabled, f"every {as_yaml(config.health_check_interval)} s"),
         _line("notifications", is_active(settings), f"after {as_yaml(config.notify_after)} s, to {targets}"),
     ]
+
+
+def warning_lines(settings: Settings) -> list[str]:
+    """Return a log line for each doubtful value, and one for all options of VMPooler that have no effect here."""
+    lines = [f"[!] [config] {on_one_line(warning)}" for warning in settings.warnings]
+    if settings.unused and settings.config.manage_pools:
+        names = ", ".join(option.path for option in settings.unused)
+        lines.append(
+            f"[!] [config] options of VMPooler without effect here: {on_one_line(names)} "
+            "(`vmpooler-tasks config check` says why)"
+        )
+    return lines
 
 
 def _observing_lines(is_observing: bool) -> list[str]:

@@ -1,0 +1,39 @@
+"""Find placeholders that nobody replaced: `${NAME}`, `<%= name %>`, `{{ name }}`. Each is used as it is written."""
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+PLACEHOLDER = re.compile(r"\$\{[^{}\n]*\}|<%.*?%>|\{\{.*?\}\}|\{%.*?%\}|%\{[^{}\n]*\}")
+
+_NOT_SEARCHED = frozenset({"tagfilter"})
+"""Sections of regular expressions, which contain such marks by right."""
+
+_SECRETS = ("password", "secret", "token", "users", "url")
+"""Words in a path whose value is not shown."""
+
+
+def find_placeholders(data: Any, path: str = "") -> Iterator[str]:
+    """Yield a line for each value or key that contains one, with its path."""
+    if isinstance(data, dict):
+        for key, value in data.items():
+            where = f"{path}.{key}" if path else str(key)
+            if where in _NOT_SEARCHED:
+                continue
+            if PLACEHOLDER.search(str(key)):
+                yield f"{where}: the name of this option contains a placeholder that was not replaced"
+            yield from find_placeholders(value, where)
+    elif isinstance(data, list):
+        for index, value in enumerate(data):
+            yield from find_placeholders(value, f"{path}[{index}]")
+    elif isinstance(data, str) and (found := PLACEHOLDER.search(data)):
+        is_secret = any(word in path.lower() for word in _SECRETS)
+        what = "a placeholder" if is_secret else f"the placeholder {found[0]:.60}"
+        yield f"{path}: {what} was not replaced, and is used as it is written"
+
+
+def placeholder_near(text: str, line: int) -> str | None:
+    """Return a placeholder in this line of the text (from 0) or in the two lines before it."""
+    lines = text.splitlines()[max(0, line - 2) : line + 1]
+    found = [match[0] for match in map(PLACEHOLDER.search, reversed(lines)) if match]
+    return found[0] if found else None
