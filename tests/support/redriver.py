@@ -142,6 +142,7 @@ class Redriver(PoolWorld):
 
     def delivered(self, *vms: str, alias: str = ALIAS) -> None:
         self.client.sadd(keys.delivered(REQUEST.encode(), alias, POOL), *vms)
+        self.client.sadd(keys.queue(Queue.RUNNING, POOL), *vms)
 
     def items(self) -> list[str]:
         return [raw.decode() for raw in requests.read_items(self.db)]

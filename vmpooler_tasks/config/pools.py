@@ -43,7 +43,11 @@ class ManagerOptions(Section):
     )
     vm_lifetime_auth: HoursOrNever | None = Field(None, description="the same for a request made with a token")
     max_vm_retries: Count = Field(3, description="times that a failed clone of a request is tried again")
-    max_ondemand_instances_per_request: AtLeastOne = Field(10, description="VMs that one request may contain")
+    max_ondemand_instances_per_request: AtLeastOne = Field(
+        10,
+        description="VMs of one name that `vmpooler-tasks request` asks for at most; requests of VMPooler's API have"
+        " its own limit",
+    )
     ondemand_request_ttl: Minutes = Field(5, description="minutes after which an unfilled request fails")
     removed_pool_grace: Age = Field(
         3600,

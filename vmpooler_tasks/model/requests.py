@@ -73,9 +73,12 @@ class RequestRetry:
 
 
 def parse_requested(text: str) -> tuple[Wanted, ...]:
-    """Parse `alias:pool:count[,…]`. Equal parts become one with the sum of their counts. Raise ValueError otherwise."""
+    """Parse `alias:pool:count[,…]`. Equal parts become one with the sum of their counts. Raise ValueError otherwise.
+
+    An empty text asks for nothing.
+    """
     counts: dict[tuple[str, str], int] = {}
-    for part in map(_wanted, text.split(",")):
+    for part in map(_wanted, text.split(",") if text else ()):
         counts[part.alias, part.pool] = counts.get((part.alias, part.pool), 0) + part.count
     return tuple(Wanted(alias, pool, count) for (alias, pool), count in counts.items())
 

@@ -110,7 +110,7 @@ def test_one_request_names_each_pool_of_an_alias_once(world: PoolWorld) -> None:
         ([("windows", 1)], f"there is no pool 'windows'; there are centos, {POOL}, {OTHER}, linux"),
         ([("centos", 10**12)], "it asks for 1000000000000 VMs, more than max_ondemand_instances_per_request (10)"),
         ([("centos", 11)], "it asks for 11 VMs, more than max_ondemand_instances_per_request (10)"),
-        ([("centos", 6), (OTHER, 5)], "it asks for 11 VMs, more than max_ondemand_instances_per_request (10)"),
+        ([("centos", 6), ("centos", 5)], "it asks for 11 VMs, more than max_ondemand_instances_per_request (10)"),
         ([("centos", 0)], "it asks for no VM"),
     ],
 )
@@ -121,6 +121,12 @@ def test_what_could_not_be_filled_is_refused_and_leaves_nothing(
         submit(world, *requested)
     assert refused.value.args == (complaint,)
     assert world.client.keys() == []
+
+
+def test_the_limit_is_that_of_each_name(world: PoolWorld) -> None:
+    request_id = submit(world, ("centos", 10), (OTHER, 10))
+    text = f"centos:{POOL}:10,{OTHER}:{OTHER}:10"
+    assert world.client.hget(f"vmpooler__odrequest__{request_id}", "requested").decode() == text
 
 
 def test_without_pools_a_request_is_refused(world: PoolWorld) -> None:

@@ -190,7 +190,8 @@ def test_an_item_of_a_request_that_is_gone_is_dropped(world: PoolWorld) -> None:
 
 
 def test_an_item_of_a_billion_takes_no_more_time_than_another(world: PoolWorld) -> None:
-    world.client.hset(HASH, "requested", "x")
+    world.client.hset(HASH, "requested", f"centos:{POOL}:{10**9}")
+    world.client.zadd(PROCESSING, {ID: world.now})
     world.client.zadd(ITEMS, {f"centos:{POOL}:{10**9}:{ID}": 1})
     assert len(run(world)) == 10
     assert members(world, ITEMS) == {f"centos:{POOL}:{10**9 - 10}:{ID}": 1}
@@ -235,7 +236,7 @@ def test_a_vm_that_a_request_lost_is_replaced(world: PoolWorld, caplog: pytest.L
     world.inspect()
     assert world.names_in(Queue.PENDING) == set()
     assert run(world) == []
-    assert caplog.messages[-1] == f"[!] Request '{ID}' lost 2 VMs before their delivery: new clones are queued"
+    assert caplog.messages[-1] == f"[!] Request '{ID}' lost 2 VMs: new clones are queued"
     again = run(world)
     assert len(again) == 2
     assert {work.vm for work in again}.isdisjoint({second.vm, third.vm})

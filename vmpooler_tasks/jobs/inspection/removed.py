@@ -12,6 +12,7 @@ from vmpooler_tasks.errors import ProviderError
 from vmpooler_tasks.jobs.inspection.brake import Comparison, apply_brake
 from vmpooler_tasks.jobs.inspection.checks import due_checks
 from vmpooler_tasks.jobs.inspection.inventory import fetch_inventory
+from vmpooler_tasks.jobs.inspection.migrating import clear_migrating
 from vmpooler_tasks.jobs.inspection.roster import RESTART_SECONDS, read_fleet_with_pools
 from vmpooler_tasks.jobs.pools.context import PoolContext, Work
 from vmpooler_tasks.model.names import Queue, on_one_line
@@ -62,6 +63,7 @@ def inspect_removed(context: PoolContext, name: str, removed: RemovedPool) -> tu
     limit = drain_limit(view, DRAIN_PERCENT)
     moved = _drain(context, name, limit)
     inventory, error = fetch_inventory(context, pool, view)
+    clear_migrating(context, pool, view, inventory)
     if inventory is None and error is None:
         return [], None  # the provider is suspended
     after = views.read_view(context.db, name, context.settings.provider_of(pool))

@@ -164,7 +164,7 @@ def mark_request_if_filled(context: PoolContext, request_id: bytes) -> bool:
         wanted = parse_requested(text or "")
     except ValueError:
         return False  # the tick that fills requests fails it
-    if not fulfilment.fill(context.db, request_id, wanted):
+    if text is None or not fulfilment.fill(context.db, request_id, wanted):
         return False
     name = on_one_line(readable(request_id))
     _log.info("[>] Request '%s' is filled", name, extra={"request": name})

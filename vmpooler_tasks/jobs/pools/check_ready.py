@@ -8,7 +8,7 @@ from vmpooler_tasks.jobs.pools.failed_vm import VmFailure, build_dead_letter, lo
 from vmpooler_tasks.jobs.pools.guarded_calls import query_readiness, query_vm
 from vmpooler_tasks.model.names import DeadLetterQueue, Queue, on_one_line, readable
 from vmpooler_tasks.model.pools.lifecycle import MINUTE, Fields, has_expired, ready_is_due
-from vmpooler_tasks.model.pools.results import CheckResult
+from vmpooler_tasks.model.pools.results import CheckResult, Completion
 from vmpooler_tasks.model.requests import RequestRetry
 from vmpooler_tasks.providers import Readiness
 from vmpooler_tasks.store.pools import vms
@@ -45,7 +45,7 @@ def check(context: PoolContext, vm: str, pool_name: str) -> CheckResult:
 
 
 def _complete(context: PoolContext, vm: str, pool: Pool, why: str) -> CheckResult:
-    if not vms.complete(context.db, vm, pool.name, Queue.READY):
+    if vms.complete(context.db, vm, pool.name, Queue.READY) is Completion.LEFT_QUEUE:
         return CheckResult.LEFT_QUEUE
     _log.info("[!] [%s] '%s' %s", pool.name, vm, why)
     return CheckResult.COMPLETED

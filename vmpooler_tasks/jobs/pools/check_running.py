@@ -3,10 +3,11 @@
 import logging
 
 from vmpooler_tasks.jobs.pools.context import PoolContext
+from vmpooler_tasks.jobs.pools.failed_vm import log_replaced
 from vmpooler_tasks.jobs.pools.guarded_calls import query_vm
 from vmpooler_tasks.model.names import Queue
 from vmpooler_tasks.model.pools.lifecycle import age, is_past_lifetime, lifetime_hours
-from vmpooler_tasks.model.pools.results import CheckResult
+from vmpooler_tasks.model.pools.results import CheckResult, Completion
 from vmpooler_tasks.store.guards.missing import MissingMove, complete_missing
 from vmpooler_tasks.store.pools import vms
 from vmpooler_tasks.store.vmpooler import queues
@@ -45,14 +46,19 @@ def _was_first_seen_before_grace(context: PoolContext, vm: str, pool: str, now: 
 
 def _complete_missing(context: PoolContext, vm: str, pool: str) -> CheckResult:
     move = complete_missing(context.db, Queue.RUNNING, context.missing_guard(vm, pool))
-    if move is MissingMove.MOVED:
+    if move in (MissingMove.MOVED, MissingMove.REPLACED):
         _log.info("[!] [%s] '%s' is no longer in inventory, removing from running", pool, vm)
+        if move is MissingMove.REPLACED:
+            log_replaced(vm, pool)
         return CheckResult.COMPLETED
     return CheckResult.HELD if move is MissingMove.HELD else CheckResult.LEFT_QUEUE
 
 
 def _complete(context: PoolContext, vm: str, pool: str, why: str) -> CheckResult:
-    if not vms.complete(context.db, vm, pool, Queue.RUNNING):
+    completion = vms.complete(context.db, vm, pool, Queue.RUNNING)
+    if completion is Completion.LEFT_QUEUE:
         return CheckResult.LEFT_QUEUE
     _log.info("[!] [%s] '%s' %s", pool, vm, why)
+    if completion is Completion.REPLACED:
+        log_replaced(vm, pool)
     return CheckResult.COMPLETED

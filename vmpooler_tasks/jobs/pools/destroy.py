@@ -4,6 +4,7 @@ import logging
 import time
 
 from vmpooler_tasks.jobs.pools.context import PoolContext, stamp
+from vmpooler_tasks.jobs.pools.failed_vm import log_replaced
 from vmpooler_tasks.jobs.pools.provider_calls import destroy_vm
 from vmpooler_tasks.model.names import on_one_line
 from vmpooler_tasks.model.pools.results import DestroyClaim, DestroyResult
@@ -33,6 +34,8 @@ def run(context: PoolContext, vm: str, pool_name: str, owner: str) -> DestroyRes
     )
     if claimed.claim is not DestroyClaim.CLAIMED:
         return DestroyResult(str(claimed.claim))
+    if claimed.is_replaced:
+        log_replaced(vm, pool_name)
     started = time.perf_counter()
     with context.leases.holding(vm, claimed.fence):
         try:

@@ -94,6 +94,12 @@ def log_moved(entry: DeadLetter) -> None:
     )
 
 
+def log_replaced(vm: str, pool: str) -> None:
+    """Log that the open request of a VM which is gone gets another."""
+    text = "[!] [%s] '%s' is gone after its delivery to a request that is not filled yet: the request gets another VM"
+    _log.warning(text, pool, vm, extra={"vm": vm, "pool": pool})
+
+
 def log_retry(vm: str, pool: str, retry: RequestRetry, failed: FailedVm) -> None:
     """Log the effect of a failed VM on its request."""
     name = on_one_line(readable(retry.request_id))

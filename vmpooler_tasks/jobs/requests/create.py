@@ -2,12 +2,12 @@
 
 import random
 import uuid
+from collections import Counter
 from collections.abc import Container, Mapping, Sequence
 
 from vmpooler_tasks.config import Settings
 from vmpooler_tasks.errors import InvalidInputError
 from vmpooler_tasks.jobs.deadletters.names import known_pools, pools_named, suggestion
-from vmpooler_tasks.jobs.requests.fulfil import refusal
 from vmpooler_tasks.model.requests import Wanted, draw_pools
 from vmpooler_tasks.store import Database
 from vmpooler_tasks.store.orders.overrides import read_clone_targets
@@ -32,8 +32,7 @@ def create(
     settings.refuse_if_observing("a request for VMs")
     targets, paused = read_clone_targets(db), pauses.read_paused(db) if settings.config.manage_pools else {}
     choices = [(name, count, *_choices(settings, name, targets, paused)) for name, count in requested]
-    if why := refusal(settings, [Wanted(name, pools[0], count) for name, count, pools, _ in choices]):
-        raise InvalidInputError(why)
+    _refuse_wrong_counts(settings, requested)
     wanted = [
         Wanted(name, pool, drawn)
         for name, count, pools, weights in choices
@@ -42,6 +41,17 @@ def create(
     request_id = str(uuid.uuid4())
     fulfilment.create(db, request_id, wanted, now)
     return request_id
+
+
+def _refuse_wrong_counts(settings: Settings, requested: Sequence[tuple[str, int]]) -> None:
+    """Raise InvalidInputError for a request for nothing, and for more VMs of one name than VMPooler's API accepts."""
+    counts, max_vms = Counter[str](), settings.config.max_ondemand_instances_per_request
+    for name, count in requested:
+        counts[name] += count
+    if not counts.total():
+        raise InvalidInputError("it asks for no VM")
+    if (count := max(counts.values())) > max_vms:
+        raise InvalidInputError(f"it asks for {count} VMs, more than max_ondemand_instances_per_request ({max_vms})")
 
 
 def _choices(

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice
 
-from vmpooler_tasks.config import Pool, Settings
+from vmpooler_tasks.config import Pool
 from vmpooler_tasks.errors import WrongTypeError
 from vmpooler_tasks.jobs.pools import check_pending
 from vmpooler_tasks.jobs.pools.context import PoolContext, Work
@@ -16,16 +16,22 @@ from vmpooler_tasks.model.pools.lifecycle import MINUTE, Step
 from vmpooler_tasks.model.pools.vm_names import candidates
 from vmpooler_tasks.model.requests import CloneItem, RequestStatus, Wanted, parse_item, parse_requested, total
 from vmpooler_tasks.store import Database, keys
+from vmpooler_tasks.store.fleet import heartbeats
+from vmpooler_tasks.store.fleet.pool_lists import with_pool_lists
 from vmpooler_tasks.store.health import progress
 from vmpooler_tasks.store.key_types import FIXED_KEYS, find_wrong_keys
 from vmpooler_tasks.store.pools import breakers, pauses
 from vmpooler_tasks.store.requests import fulfilment
 from vmpooler_tasks.store.requests.fulfilment import Request
+from vmpooler_tasks.store.vmpooler import queues
 
 _log = logging.getLogger("vmpooler_tasks.ondemand")
 
 LISTING_SECONDS = 60.0
 """How long a listed request may lack its hash: VMPooler's API server lists it first, and writes what it wants after."""
+
+MAX_VMS = 10_000
+"""VMs of one request at most. The limit of VMPooler's API is lower; this one bounds what a broken entry costs."""
 
 
 def run(context: PoolContext) -> list[Work]:
@@ -64,19 +70,6 @@ def _skipping_wrong_types(context: PoolContext, request: str) -> Iterator[None]:
         _log.error("[!] [ondemand] Request '%s' is skipped: %s", request, error, extra={"request": request})
 
 
-def refusal(settings: Settings, wanted: Sequence[Wanted]) -> str | None:
-    """Return why such a request cannot be filled; None if it can."""
-    unknown = sorted({part.pool for part in wanted if settings.pool(part.pool) is None})
-    max_vms = settings.config.max_ondemand_instances_per_request
-    if unknown:
-        return f"there is no pool {', '.join(map(repr, unknown))}"
-    if not total(wanted):
-        return "it asks for no VM"
-    if total(wanted) > max_vms:
-        return f"it asks for {total(wanted)} VMs, more than max_ondemand_instances_per_request ({max_vms})"
-    return None
-
-
 def _pauses_of(db: Database, wanted: Sequence[Wanted]) -> list[str]:
     """Return in words which of the request's pools are paused: their clones wait."""
     paused = pauses.read_paused(db)
@@ -84,8 +77,9 @@ def _pauses_of(db: Database, wanted: Sequence[Wanted]) -> list[str]:
 
 
 def _accept(context: PoolContext, request: Request) -> None:
-    name = _name(request)
-    if request.requested is None and not request.is_closed and context.clock() - request.since < LISTING_SECONDS:
+    """Accept a new request, or close one that cannot be filled. VMPooler's API has checked its own limits before."""
+    name, age = _name(request), context.clock() - request.since
+    if request.requested is None and not request.is_closed and age < LISTING_SECONDS:
         return
     if request.is_closed or request.requested is None:
         _close(context, request, (), "it was deleted")
@@ -95,10 +89,33 @@ def _accept(context: PoolContext, request: Request) -> None:
     except ValueError as error:
         _close(context, request, (), f"it cannot be read: {error}")
         return
-    if why := refusal(context.settings, wanted):
-        _close(context, request, (), why)  # no clone was started, no VM delivered
+    unknown = _unknown_pools(context, wanted)
+    if unknown and age <= _lifetime(context) and unknown <= _pools_elsewhere(context):
+        return  # a worker that has these pools in its configuration accepts it
+    if unknown:
+        _close(context, request, (), f"there is no pool {', '.join(map(repr, sorted(unknown)))}")
+    elif total(wanted) > MAX_VMS:
+        _close(context, request, (), f"it asks for {total(wanted)} VMs, more than {MAX_VMS}, which is the maximum")
     elif fulfilment.accept(context.db, request, wanted):
         _log.info("[*] Request '%s' is being filled: %s", name, on_one_line(request.requested), extra={"request": name})
+        if not total(wanted):
+            check_pending.mark_request_if_filled(context, request.id)
+
+
+def _unknown_pools(context: PoolContext, wanted: Sequence[Wanted]) -> set[str]:
+    """Return the pools without an entry in this configuration of which the request wants VMs."""
+    return {part.pool for part in wanted if part.count and context.settings.pool(part.pool) is None}
+
+
+def _pools_elsewhere(context: PoolContext) -> set[str]:
+    """Return the pools that are registered, or configured for a live worker or beat."""
+    fleet = with_pool_lists(context.db, heartbeats.read_fleet(context.db))
+    return {*queues.pool_names(context.db), *fleet.pools}
+
+
+def _lifetime(context: PoolContext) -> float:
+    """Return the seconds within which a request has to be filled."""
+    return context.settings.config.ondemand_request_ttl * MINUTE
 
 
 def _start_clones(context: PoolContext) -> Iterator[Work]:
@@ -114,9 +131,11 @@ def _start_clones(context: PoolContext) -> Iterator[Work]:
             fulfilment.drop_item(context.db, raw)
             continue
         pool = settings.pool(item.wanted.pool)
-        if pool is None or not item.wanted.count:
+        if not item.wanted.count or (pool is None and item.wanted.pool not in _pools_elsewhere(context)):
             fulfilment.drop_item(context.db, raw)
             continue
+        if pool is None:
+            continue  # a worker that has the pool in its configuration starts them
         if settings.provider_of(pool) in suspended or pool.name in paused:
             continue
         with _skipping_wrong_types(context, on_one_line(item.request_id)):
@@ -133,6 +152,7 @@ def _start_clones_of(context: PoolContext, raw: bytes, item: CloneItem, pool: Po
         list(islice(candidates(config.prefix), count + SPARE_NAMES)),
         max_clones=config.ondemand_clone_limit,
         leased_until=planned_until(context.settings, now),
+        now=now,
         metadata={
             **first_metadata(context.settings, pool, now),
             "request_id": item.request_id,
@@ -147,6 +167,8 @@ def _follow_up(context: PoolContext, request: Request) -> None:
     try:
         wanted = parse_requested(request.requested or "")
     except ValueError:
+        wanted = None
+    if wanted is None or request.requested is None:
         _close(context, request, (), "what it asks for is gone")
         return
     minutes = context.settings.config.ondemand_request_ttl
@@ -154,14 +176,14 @@ def _follow_up(context: PoolContext, request: Request) -> None:
         _close(context, request, wanted, "")
     elif check_pending.mark_request_if_filled(context, request.id):
         return
-    elif context.clock() - request.since > minutes * MINUTE:
+    elif context.clock() - request.since > _lifetime(context):
         why = "".join(f": {text}" for text in _pauses_of(context.db, wanted))
         _close(context, request, wanted, f"not filled within {minutes:g} minutes{why}")
     else:
         lost = sum(fulfilment.refill(context.db, request.id, part) for part in wanted)
         if lost:
             name = _name(request)
-            text = "[!] Request '%s' lost %d VMs before their delivery: new clones are queued"
+            text = "[!] Request '%s' lost %d VMs: new clones are queued"
             _log.warning(text, name, lost, extra={"request": name})
 
 

@@ -39,6 +39,17 @@ class TrialResult(StrEnum):
     NOT_SUSPENDED = "not_suspended"
 
 
+class Completion(StrEnum):
+    """Result of an order to move a VM to completed."""
+
+    COMPLETED = "completed"
+    REPLACED = "replaced"
+    """It was moved, and the open request that it had been delivered to gets another VM."""
+
+    LEFT_QUEUE = "left_queue"
+    """It was no longer in its queue. Nothing was done."""
+
+
 class DestroyClaim(StrEnum):
     """Result of an attempt to claim a destruction."""
 

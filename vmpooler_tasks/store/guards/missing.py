@@ -10,6 +10,7 @@ from vmpooler_tasks.model.pools.brake import MIN_HELD, NO_MAX_PERCENT
 from vmpooler_tasks.store import keys
 from vmpooler_tasks.store.fleet import audit
 from vmpooler_tasks.store.redis.connection import Database
+from vmpooler_tasks.store.vmpooler.delivered import read_replacement
 from vmpooler_tasks.store.vmpooler.queues import FORGET_POOL_AFTER_SECONDS
 
 MISSING = "missing"
@@ -24,6 +25,8 @@ class MissingMove(IntEnum):
 
     LEFT_QUEUE = 0
     MOVED = 1
+    REPLACED = 2
+    """The VM was moved, and the open request that it had been delivered to gets another."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,10 +48,15 @@ class MissingGuard:
 
 
 def complete_missing(db: Database, queue: Queue, guard: MissingGuard) -> MissingMove:
-    """Move the VM from this queue to completed, unless the brake holds it."""
+    """Move the VM from this queue to completed, unless the brake holds it. Its open request gets another VM."""
+    replacement = read_replacement(db, guard.vm, guard.pool)
     move = db.run(
         "guards/complete_missing",
-        [keys.queue(queue, guard.pool), keys.queue(Queue.COMPLETED, guard.pool), *guard.keys()],
-        [guard.vm, *guard.words()],
+        [
+            *(keys.queue(queue, guard.pool), keys.queue(Queue.COMPLETED, guard.pool)),
+            *replacement.keys(),
+            *guard.keys(),
+        ],
+        [guard.vm, *replacement.words(), *guard.words()],
     )
     return MissingMove(move)

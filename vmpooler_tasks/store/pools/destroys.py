@@ -8,6 +8,7 @@ from vmpooler_tasks.model.pools.results import DestroyClaim, DestroyResult
 from vmpooler_tasks.store import keys
 from vmpooler_tasks.store.redis.chunks import chunks
 from vmpooler_tasks.store.redis.connection import Database
+from vmpooler_tasks.store.vmpooler.delivered import read_replacement
 
 FORGOTTEN_SECONDS = 24 * 3600
 """After so long the record of a destruction is dropped whose VM left completed in another way."""
@@ -17,26 +18,31 @@ FORGOTTEN_SECONDS = 24 * 3600
 class ClaimedDestroy:
     """The result of a claim. `attempts` counts all attempts of this destruction, this one included.
 
-    `is_first`: its metadata did not say before that its destruction had started.
+    `is_first`: its metadata did not say before that its destruction had started. `is_replaced`: the open request that
+    the VM was delivered to gets another.
     """
 
     claim: DestroyClaim
     fence: int
     attempts: int
     is_first: bool
+    is_replaced: bool
 
 
 def claim(
     db: Database, vm: str, pool: str, *, owner: str, now: float, leased_until: float, stamp: bytes, keep_seconds: float
 ) -> ClaimedDestroy:
     """Claim the destruction for this owner until then. `stamp` is `now` as VMPooler writes it."""
-    raw = vm.encode()
-    outcome, fence, attempts, is_first = db.run(
+    raw, replacement = vm.encode(), read_replacement(db, vm, pool)
+    outcome, fence, attempts, is_first, replaced = db.run(
         "pools/claim_destroy",
-        [keys.queue(Queue.COMPLETED, pool), keys.DESTROYS, keys.work(raw), keys.FENCES, keys.vm(raw)],
-        [vm, owner, repr(now), repr(leased_until), stamp, int(keep_seconds)],
+        [
+            *(keys.queue(Queue.COMPLETED, pool), keys.DESTROYS, keys.work(raw), keys.FENCES, keys.vm(raw)),
+            *replacement.keys(),
+        ],
+        [vm, owner, repr(now), repr(leased_until), stamp, int(keep_seconds), *replacement.words()],
     )
-    return ClaimedDestroy(DestroyClaim(outcome.decode()), fence, attempts, bool(is_first))
+    return ClaimedDestroy(DestroyClaim(outcome.decode()), fence, attempts, bool(is_first), bool(replaced))
 
 
 def plan(db: Database, vms: Sequence[bytes], *, now: float, until: float) -> list[bytes]:

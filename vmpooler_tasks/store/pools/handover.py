@@ -44,7 +44,11 @@ class Handover:
 
     def words(self) -> list[str | bytes | int]:
         """Return the ARGV of pools/make_ready.lua."""
-        return [self.vm, self.pool, self.stamp, self.waited, int(self.request_id is not None), self.token_lifetime]
+        before = b"%b:%b:" % (self.pool_alias or b"", self.pool.encode())
+        return [
+            *(self.vm, self.pool, self.stamp, self.waited, int(self.request_id is not None), self.token_lifetime),
+            before,
+        ]
 
 
 def make_ready(db: Database, handover: Handover) -> HandoverResult:

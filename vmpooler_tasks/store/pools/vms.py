@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from vmpooler_tasks.model.names import Queue
 from vmpooler_tasks.model.pools.lifecycle import Fields
+from vmpooler_tasks.model.pools.results import Completion
 from vmpooler_tasks.model.requests import RequestRetry
 from vmpooler_tasks.store import keys
 from vmpooler_tasks.store.guards.missing import MissingGuard
@@ -11,6 +12,7 @@ from vmpooler_tasks.store.pools.failures import DeadLetterWrite, FailedVm, read_
 from vmpooler_tasks.store.redis.chunks import chunks
 from vmpooler_tasks.store.redis.connection import Database
 from vmpooler_tasks.store.vmpooler import queues
+from vmpooler_tasks.store.vmpooler.delivered import Replacement, read_replacement
 
 CHECK_FIELDS = (
     "clone",
@@ -59,9 +61,15 @@ def start_age(db: Database, vm: bytes, stamp: bytes) -> None:
     db.call("HSETNX", keys.vm(vm), "clone", stamp)
 
 
-def complete(db: Database, vm: str, pool: str, queue: Queue) -> bool:
-    """Move the VM from this queue to completed. Return False if it had left the queue."""
-    return bool(db.run("pools/complete", [keys.queue(queue, pool), keys.queue(Queue.COMPLETED, pool)], [vm]))
+def complete(db: Database, vm: str, pool: str, queue: Queue) -> Completion:
+    """Move the VM from this queue to completed. If it was delivered to an open request, queue another VM for that."""
+    replacement = read_replacement(db, vm, pool) if queue is Queue.RUNNING else Replacement(pool)
+    outcome = db.run(
+        "pools/complete",
+        [keys.queue(queue, pool), keys.queue(Queue.COMPLETED, pool), *replacement.keys()],
+        [vm, *replacement.words()],
+    )
+    return Completion(outcome.decode())
 
 
 def complete_some(db: Database, pool: str, queue: Queue, keep: int = 0) -> list[str]:

@@ -8,7 +8,7 @@ from vmpooler_tasks.model.requests import Cancellation, Wanted
 from vmpooler_tasks.store import keys
 from vmpooler_tasks.store.fleet import audit
 from vmpooler_tasks.store.redis.connection import Database
-from vmpooler_tasks.store.requests.fulfilment import part_keys, possible_items
+from vmpooler_tasks.store.requests.fulfilment import part_keys, part_words
 
 
 def cancel(
@@ -39,7 +39,7 @@ def cancel(
             audit.MAX_ENTRIES,
             len(words),
             *words,
-            *possible_items(request_id, wanted),
+            *part_words(request_id, wanted),
         ],
     )
     return Cancellation(status_before=before.decode(), completed=tuple(map(readable, moved)))

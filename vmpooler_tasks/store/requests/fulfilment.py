@@ -120,31 +120,35 @@ def start_clones(
     *,
     max_clones: int,
     leased_until: float,
+    now: float,
     metadata: Mapping[str, Any],
 ) -> list[str] | None:
-    """Start clones of this item while slots are free, and queue the rest. Return None if its request is closed.
+    """Start clones of this item while slots are free and its request lacks VMs, and queue the rest.
 
-    The item of a paused pool waits.
+    Return None if the item is gone: its request is closed, or lacks no VM. The item of a paused pool waits.
     """
-    wanted = item.wanted
+    wanted, request_id = item.wanted, _raw(item.request_id)
     started = db.run(
         "requests/start_clones",
         [
             keys.PENDING_ONDEMAND_CLONES,
-            keys.request(_raw(item.request_id)),
+            keys.request(request_id),
             keys.queue(Queue.PENDING, wanted.pool),
             *keys.REQUEST_SLOTS,
             keys.PAUSED,
+            keys.delivered(request_id, wanted.alias, wanted.pool),
+            keys.queue(Queue.RUNNING, wanted.pool),
+            *keys.OPEN_REQUESTS,
         ],
         [
             raw,
             wanted.count,
-            *around_count(wanted, _raw(item.request_id)),
+            *around_count(wanted, request_id),
             max_clones,
             repr(leased_until),
             keys.VM_PREFIX,
             keys.WORK_PREFIX,
-            wanted.pool,
+            *(wanted.pool, request_id, wanted.alias, repr(now)),
             *counted_words(metadata),
             *names,
         ],
@@ -158,8 +162,12 @@ def around_count(part: Wanted, request_id: bytes) -> tuple[bytes, bytes]:
 
 
 def fill(db: Database, request_id: bytes, wanted: Sequence[Wanted]) -> bool:
-    """Mark the request ready if all of its VMs are delivered. Return True if that happened now."""
-    sets = [keys.delivered(request_id, part.alias, part.pool) for part in wanted]
+    """Mark the request ready if all of its VMs are delivered and run. Return True if that happened now."""
+    sets = [
+        key
+        for part in wanted
+        for key in (keys.delivered(request_id, part.alias, part.pool), keys.queue(Queue.RUNNING, part.pool))
+    ]
     return bool(
         db.run(
             "requests/fill",
@@ -180,6 +188,7 @@ def refill(db: Database, request_id: bytes, part: Wanted, *, dry_run: bool = Fal
                 keys.delivered(request_id, part.alias, part.pool),
                 keys.queue(Queue.PENDING, part.pool),
                 keys.PENDING_ONDEMAND_CLONES,
+                keys.queue(Queue.RUNNING, part.pool),
             ],
             [part.count, keys.VM_PREFIX, request_id, part.alias, before, behind, int(dry_run)],
         )
@@ -199,7 +208,7 @@ def close(
             keys.PENDING_ONDEMAND_CLONES,
             *part_keys(request_id, wanted),
         ],
-        [request_id, reason, int(keep_seconds), *possible_items(request_id, wanted)],
+        [request_id, reason, int(keep_seconds), *part_words(request_id, wanted)],
     )
     return RequestStatus(status.decode()), [vm.decode(errors="backslashreplace") for vm in completed]
 
@@ -217,14 +226,9 @@ def part_keys(request_id: bytes, wanted: Sequence[Wanted]) -> list[bytes]:
     ]
 
 
-def possible_items(request_id: bytes, wanted: Sequence[Wanted]) -> list[bytes]:
-    """Return the items of the request in every form that may be queued: each count of clones that are left."""
-    name = request_id.decode(errors="surrogateescape")
-    return [
-        _raw(str(CloneItem(Wanted(part.alias, part.pool, count), name)))
-        for part in wanted
-        for count in range(part.count + 1)
-    ]
+def part_words(request_id: bytes, wanted: Sequence[Wanted]) -> list[bytes | int]:
+    """Return for each part how many VMs it asks for, and the text of its items before and behind their count."""
+    return [word for part in wanted for word in (part.count, *around_count(part, request_id))]
 
 
 def read_retry_count(db: Database, request_id: bytes) -> int:

@@ -7,12 +7,12 @@
 --        9: boots of the day   10: last boot   11: work   12: last boot by these workers   13: slots
 --        14: counter of the slots   15: breaker   16: breaker of the pool   17: clones of the day   18: progress
 -- ARGV   1: VM   2: pool   3: now, as VMPooler writes it   4: seconds since its clone started ('' for unknown)
---        5: 1 if it was made for a request   6: lifetime with a token ('' for none)   7: fence   8: seconds it took
---        9: 1 if it is ready   10…: field, value, …
+--        5: 1 if it was made for a request   6: lifetime with a token ('' for none)   7: text of the
+--        request's item before the count   8: fence   9: seconds it took   10: 1 if it is ready   11…: field, value, …
 -- RETURN as make_ready; or pending (not ready yet), lost (another worker took the lease over)
 local pending, metadata, work, slots, counter = KEYS[1], KEYS[5], KEYS[11], KEYS[13], KEYS[14]
 local breaker, pool_breaker, clone_times, progress = KEYS[15], KEYS[16], KEYS[17], KEYS[18]
-local vm, pool, fence, seconds, is_ready = ARGV[1], ARGV[2], ARGV[7], ARGV[8], ARGV[9]
+local vm, pool, fence, seconds, is_ready = ARGV[1], ARGV[2], ARGV[8], ARGV[9], ARGV[10]
 
 if has_lost(work, fence) then return 'lost' end
 free_slot(slots, counter, vm)
@@ -21,7 +21,7 @@ redis.call('HDEL', work, 'owner', 'fence', 'attempts')
 close_breaker(breaker)
 close_breaker(pool_breaker)
 if redis.call('SISMEMBER', pending, vm) == 0 then return 'left_queue' end
-redis.call('HSET', metadata, unpack(ARGV, 10))
+redis.call('HSET', metadata, unpack(ARGV, 11))
 redis.call('HSET', clone_times, pool .. ':' .. vm, seconds)
 if is_ready == '1' then return hand_over() end
 return 'pending'

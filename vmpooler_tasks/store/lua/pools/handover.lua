@@ -1,17 +1,19 @@
 -- Shared: hands a pending VM that is ready over: to ready; or to running and delivered, if it was made for a request; or to
--- completed, if that request is closed or gone. It reads KEYS 1 to 12 and ARGV 1 to 6, which pools/make_ready.lua lists.
--- Returns ready, delivered, request_closed, or left_queue (no longer pending).
+-- completed, if that request is closed or gone or has all its VMs. It reads KEYS 1 to 12 and ARGV 1 to 7, which
+-- pools/make_ready.lua lists. Returns ready, delivered, request_closed, or left_queue (no longer pending).
+-- uses: requests/status
+-- uses: requests/count_wanted
+-- uses: requests/count_missing
 local function hand_over()
   local pending, ready, running, completed, metadata, active, request, delivered, boot_times, last_boot, work,
     own_boots = unpack(KEYS, 1, 12)
-  local vm, pool, stamp, waited, for_request, token_lifetime = unpack(ARGV, 1, 6)
+  local vm, pool, stamp, waited, for_request, token_lifetime, before = unpack(ARGV, 1, 7)
 
   if redis.call('SISMEMBER', pending, vm) == 0 then return 'left_queue' end
   local outcome, target = 'ready', ready
   if for_request == '1' then
-    local status, token, user, requested =
-      unpack(redis.call('HMGET', request, 'status', 'token:token', 'token:user', 'requested'), 1, 4)
-    if not requested or status == 'failed' or status == 'deleted' then
+    local token, user, requested = unpack(redis.call('HMGET', request, 'token:token', 'token:user', 'requested'), 1, 3)
+    if final_status(request) or count_delivered(delivered, running) >= count_wanted(requested, before) then
       outcome, target = 'request_closed', completed
     else
       outcome, target = 'delivered', running

@@ -15,7 +15,7 @@
 --        value, …   then: count of lineage words, field, value, …   then: names to choose from
 -- RETURN {outcome, name of the new VM or ''}
 local queue_key, run, counters = KEYS[1], KEYS[2], KEYS[3]
-local pending, ready, slots, slot_counter = KEYS[4], KEYS[5], KEYS[7], KEYS[8]
+local pending, ready, running, slots, slot_counter = KEYS[4], KEYS[5], KEYS[6], KEYS[7], KEYS[8]
 local request_key, delivered, items, paused = KEYS[9], KEYS[10], KEYS[11], KEYS[12]
 local position, member, queue, vm, is_for_request = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5] == '1'
 local wanted, max_slots, leased_until = tonumber(ARGV[6]), tonumber(ARGV[7]), ARGV[8]
@@ -35,7 +35,7 @@ end
 local missing
 if is_for_request then
   if redis.call('EXISTS', request_key) == 0 or final_status(request_key) then return finish('obsolete') end
-  missing = count_missing(wanted, delivered, pending, items, vm_prefix, request, alias, item_before, item_behind)
+  missing = count_missing(wanted, delivered, running, pending, items, vm_prefix, request, alias, item_before, item_behind)
 else
   missing = wanted - redis.call('SCARD', pending) - redis.call('SCARD', ready)
 end

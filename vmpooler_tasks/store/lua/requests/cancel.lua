@@ -1,11 +1,13 @@
 -- uses: requests/status
 -- uses: requests/close_status
+-- uses: requests/queued_items
 -- uses: requests/withdraw
 -- Cancels an open request as VMPooler's API does (status deleted, its VMs to completed), and records it in the audit.
 -- KEYS   1: the request   2: requests waiting   3: requests being filled   4: items   5: audit (stream)
 --        6…: delivered, running, completed, for each part of the request
 -- ARGV   1: request   2: reason   3: seconds to keep the request   4: maximum count of audit entries   5: count of audit words
---        6…: audit field, value, …   then: its items in every form that may be queued
+--        6…: audit field, value, …   then: for each part: VMs it asks for, text before and behind
+--        the count of its items
 -- RETURN {its status before ('' if it was open, so that it is cancelled now; 'gone' without a request), VMs moved to completed}
 local request, waiting, filling, items, audit = unpack(KEYS, 1, 5)
 local id, reason, keep_seconds, max_audit_entries, word_count = unpack(ARGV, 1, 5)

@@ -1,11 +1,13 @@
 -- uses: requests/status
 -- uses: requests/close_status
+-- uses: requests/queued_items
 -- uses: requests/withdraw
 -- Closes a request. An open one fails for the reason. Its queued items are removed, its keys expire, and its delivered VMs go to
 -- completed unless the request is ready.
 -- KEYS   1: the request   2: requests waiting   3: requests being filled   4: items
 --        5…: delivered, running, completed, for each part of the request
--- ARGV   1: request   2: reason   3: seconds to keep the request   4…: its items in every form that may be queued
+-- ARGV   1: request   2: reason   3: seconds to keep the request   4…: for each part: VMs it asks for, text before and behind
+--        the count of its items
 -- RETURN {status, VMs that were moved to completed}
 local request, waiting, filling, items = unpack(KEYS, 1, 4)
 local id, reason, keep_seconds = ARGV[1], ARGV[2], ARGV[3]
