@@ -1,5 +1,6 @@
 """The tables of docs/configuration.md, made from the schema: `python -m tests.support.config_reference` prints them."""
 
+import textwrap
 from collections.abc import Iterator, Mapping
 
 from pydantic import BaseModel
@@ -65,6 +66,16 @@ def _options_of_vmpooler() -> Iterator[str]:
     )
 
 
+def options_without_effect() -> str:
+    """Return the list of docs/upgrading-from-vmpooler.md, between its marks."""
+    lines = [
+        f"- {PLACES[place]}: {', '.join(f'`{option}`' for option in options)}"
+        for place, options in WITHOUT_EFFECT.items()
+        if place != "providers.dummy"
+    ]
+    return "\n\n".join([BEGIN, "\n".join(textwrap.fill(line, 120, subsequent_indent="  ") for line in lines), END])
+
+
 def _rows(table: Mapping[str, Mapping[str, str]]) -> str:
     return "\n".join(
         f"| `{option}` | {PLACES[place]} | {text} |"
@@ -97,4 +108,4 @@ def _unit(field: FieldInfo) -> str:
 
 
 if __name__ == "__main__":
-    print(reference())
+    print(reference(), options_without_effect(), sep="\n\n")
