@@ -96,6 +96,7 @@ test("a pool offers the orders that change its state", () => {
   assert.deepEqual(actions("suspended"), ["retry", "pause", "drain"]);
   assert.deepEqual(actions("paused"), ["resume", "drain"]);
   assert.deepEqual(actions("draining"), ["resume", "pause"]);
+  assert.deepEqual(actions("removed"), ["keep", "resume"]);
 });
 
 const RUN = {

@@ -23,6 +23,7 @@ from vmpooler_tasks.model.names import on_one_line, readable
 from vmpooler_tasks.model.notifications.message import NotificationResult
 from vmpooler_tasks.store import Database
 from vmpooler_tasks.store.fleet import heartbeats
+from vmpooler_tasks.store.guards.removed_pools import read_removed, read_states
 from vmpooler_tasks.store.key_types import find_wrong_keys, typed_keys
 from vmpooler_tasks.store.notifications.state import LastAttempt, read_last_attempts
 from vmpooler_tasks.store.pools import breakers, other_manager
@@ -41,6 +42,7 @@ REDIS = "Redis"
 """The name of the finding that all others depend on."""
 
 KEYS = "keys"
+REMOVED_POOL = "removed pool"
 POOL_MANAGER = "pool manager"
 METRICS_SERVERS = "metrics"
 NOTIFICATIONS = "notifications"
@@ -67,6 +69,7 @@ def diagnose(settings: Settings, db: Database) -> Iterator[Finding]:
     yield Finding(OK, REDIS, f"{db.address} replies in {facts.round_trip_seconds * 1000:.1f} ms")
     yield from check_server(facts)
     yield from _wrong_keys(settings, db)
+    yield from _removed_pools(settings, db)
     earlier: Findings = {}
     for name, check in _CHECKS.items():
         try:
@@ -117,6 +120,16 @@ def _wrong_keys(settings: Settings, db: Database) -> Iterator[Finding]:
         for wrong in find_wrong_keys(db, typed_keys(pools, settings.providers)):
             rename = f'redis-cli -u "$REDIS_URL" RENAME {on_one_line(readable(wrong.key))} NEW_NAME'
             yield Finding(FAIL, KEYS, on_one_line(str(wrong)), f"find out which program wrote it, then: {rename}")
+
+
+def _removed_pools(settings: Settings, db: Database) -> Iterator[Finding]:
+    """Return a finding for each pool with VMs that left the configuration."""
+    with suppress(VmpoolerTasksError):  # of Redis itself: every later check reports it
+        for state in read_states(db, read_removed(db)):
+            if state.count:
+                name = on_one_line(state.name)
+                found = f"{name} is in no configuration, {state.counts_text}: {state.fate(settings.drain_rules)}"
+                yield Finding(WARN, REMOVED_POOL, found, f"put it back, or keep it: vmpooler-tasks pools keep {name}")
 
 
 def _clocks(settings: Settings, db: Database, earlier: Findings) -> Finding:

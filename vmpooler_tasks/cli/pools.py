@@ -19,7 +19,13 @@ from vmpooler_tasks.model.pools.state import PoolStateName
 WATCH_SECONDS = 2.0
 HEADINGS = ("POOL", "SIZE", "READY", "PENDING", "RUNNING", "FAILED/1H", "STATE", "DETAIL")
 
-EXPLAINED = (PoolStateName.STALLED, PoolStateName.SUSPENDED, PoolStateName.PAUSED, PoolStateName.DRAINING)
+EXPLAINED = (
+    PoolStateName.REMOVED,
+    PoolStateName.STALLED,
+    PoolStateName.SUSPENDED,
+    PoolStateName.PAUSED,
+    PoolStateName.DRAINING,
+)
 """States whose reason is shown beside the state."""
 
 HINDERED = 1
@@ -28,7 +34,7 @@ HINDERED = 1
 
 @click.group(
     invoke_without_command=True,
-    short_help="Show the state of each pool; pause, drain, resume or retry pools.",
+    short_help="Show the state of each pool; pause, drain, resume, retry or keep pools.",
     epilog="Example: vmpooler-tasks pools --watch",
 )
 @click.option("--watch", is_flag=True, help="Repeat every two seconds, until Ctrl-C.")
@@ -150,9 +156,23 @@ def drain(context: Context, names: tuple[str, ...], why: str | None, as_json: bo
 @options.as_json
 @pass_context
 def resume(context: Context, names: tuple[str, ...], why: str | None, as_json: bool) -> None:
-    """End the pause of these pools, also while they drain. A POOL is a name or an alias."""
+    """End the pause of these pools, also while they drain, and an order to keep them. A POOL is a name or an alias."""
     control = _control(context, why)
     _print_orders([control.resume(pool) for pool in _find(control, names)], as_json)
+
+
+@pools.command(epilog="Example: vmpooler-tasks pools keep centos-6-x86_64 --why 'a user still needs them'")
+@_pools_argument
+@options.why
+@options.as_json
+@pass_context
+def keep(context: Context, names: tuple[str, ...], why: str | None, as_json: bool) -> None:
+    """Keep the VMs of these pools if they are in no configuration. Without it, they are drained after a grace.
+
+    A POOL is a name. `resume` ends it.
+    """
+    control = _control(context, why)
+    _print_orders([control.keep(pool) for pool in _find(control, names)], as_json)
 
 
 @pools.command(epilog="Example: vmpooler-tasks pools retry centos-7-x86_64")

@@ -31,6 +31,7 @@ from vmpooler_tasks.config.types import (
 )
 from vmpooler_tasks.config.vmpooler.options import UnusedOption
 from vmpooler_tasks.errors import ObserveOnlyError
+from vmpooler_tasks.model.pools.removed import DrainRules
 from vmpooler_tasks.model.redaction import redacted
 
 
@@ -202,6 +203,14 @@ class Settings(Section):
         """Return the domain of the pool's VMs, by VMPooler's rules."""
         named = self.dns_configs.get(pool.dns_plugin or "")
         return (named.domain if named else None) or self.config.domain
+
+    @property
+    def drain_rules(self) -> DrainRules:
+        """Return what decides whether a pool that left the configuration is drained."""
+        config = self.config
+        return DrainRules(
+            is_managed=config.manage_pools, providers=self.providers, grace_seconds=config.removed_pool_grace
+        )
 
     def refuse_if_observing(self, what: str) -> None:
         """Raise ObserveOnlyError with `what` if this process may only observe."""

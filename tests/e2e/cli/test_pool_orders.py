@@ -84,7 +84,7 @@ def test_a_retry_that_is_hindered_has_status_1(pools: CommandLine, world: World)
     )
 
 
-@pytest.mark.parametrize("action", ["pause", "drain", "resume", "retry"])
+@pytest.mark.parametrize("action", ["pause", "drain", "resume", "retry", "keep"])
 def test_without_manage_pools_it_is_refused_in_one_line(pools: CommandLine, action: str) -> None:
     pools.environment["VMPOOLER_CONFIG"] = managed(manage_pools=False)
     result = pools("pools", action, POOL)

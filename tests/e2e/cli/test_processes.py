@@ -30,6 +30,7 @@ TYPED = {
     "pools": "pools",
     "pools drain": f"pools drain {POOL}",
     "pools pause": f"pools pause {POOL}",
+    "pools keep": f"pools keep {POOL}",
     "pools resume": f"pools resume {POOL}",
     "pools retry": f"pools retry {POOL}",
     "purge": "purge --dry-run --json",

@@ -1,32 +1,18 @@
 """Which pools count as configured, registered and removed: by the lists of all live processes."""
 
-from collections.abc import Iterable
-from typing import Any
-
 import pytest
 
-from tests.support.fleet import let_pass, worker
+from tests.support.fleet import let_pass
 from tests.support.pool_world import PoolWorld, pool
+from tests.support.removed_pools import OTHER, leave, let_be_removed_for, lives, lives_here, removed
 from tests.support.world import POOL
 from vmpooler_tasks.jobs.inspection import roster
 from vmpooler_tasks.jobs.inspection.roster import RESTART_SECONDS
-from vmpooler_tasks.model.fleet import ALIVE_SECONDS, Heartbeat
+from vmpooler_tasks.model.fleet import ALIVE_SECONDS
 from vmpooler_tasks.model.names import Queue
 from vmpooler_tasks.store import keys
-from vmpooler_tasks.store.fleet import heartbeats, pool_lists
 from vmpooler_tasks.store.guards import removed_pools
 from vmpooler_tasks.store.guards.managed_pools import read_managed_pools
-
-OTHER = "other"
-
-
-def lives(world: PoolWorld, name: str, configuration: str, pools: Iterable[str], **about: Any) -> Heartbeat:
-    """Let a worker with these pools live. Return its heartbeat."""
-    given: dict[str, Any] = {"manages_pools": True, "configuration": configuration, **about}
-    process = worker(name, **given)
-    pool_lists.publish(world.db, configuration, list(pools))
-    heartbeats.record(world.db, process, list(pools))
-    return process
 
 
 @pytest.fixture(autouse=True)
@@ -35,33 +21,8 @@ def own_worker(world: PoolWorld) -> None:
     lives_here(world)
 
 
-def lives_here(world: PoolWorld) -> None:
-    lives(world, "w@here", world.settings.digest(), [one.name for one in world.pools])
-
-
 def registered(world: PoolWorld) -> set[str]:
     return {name.decode() for name in world.client.smembers(keys.POOLS)}
-
-
-def removed(world: PoolWorld) -> set[str]:
-    return set(removed_pools.read_removed(world.db))
-
-
-def let_be_removed_for(world: PoolWorld, name: str, seconds: float) -> None:
-    """Make the removal so many seconds older."""
-    since, seen = world.client.hget(keys.REMOVED_POOLS, name).split()
-    world.client.hset(keys.REMOVED_POOLS, name, f"{float(since) - seconds} {float(seen)}")
-
-
-def leave(world: PoolWorld, seconds: float = RESTART_SECONDS) -> None:
-    """Inspect two pools, and let the other one leave the configuration so many seconds ago."""
-    world.pools = [pool(), pool(OTHER)]
-    for one in world.pools:
-        world.inspect(one.name)
-    world.pools = [pool()]
-    lives_here(world)
-    roster.update(world.context)
-    let_be_removed_for(world, OTHER, seconds)
 
 
 def test_an_inspection_registers_its_pool_again(world: PoolWorld) -> None:
@@ -144,11 +105,13 @@ def test_thousands_of_pools_are_told_apart(world: PoolWorld) -> None:
 
 
 def test_a_pool_that_returns_is_no_longer_removed_from_the_first_sign_of_its_worker(world: PoolWorld) -> None:
+    world.pools = [pool(), pool(OTHER)]
     leave(world)
     assert removed(world) == {OTHER}
     lives(world, "w@there", "theirs", [OTHER])
     assert removed(world) == set()
     world.client.delete(keys.pool_list("theirs"), keys.HEARTBEATS)
+    world.pools = [pool(), pool(OTHER)]
     leave(world)
     world.pools = [pool(), pool(OTHER)]
     world.inspect(OTHER)
@@ -156,6 +119,7 @@ def test_a_pool_that_returns_is_no_longer_removed_from_the_first_sign_of_its_wor
 
 
 def test_a_removed_pool_without_vms_is_forgotten(world: PoolWorld) -> None:
+    world.pools = [pool(), pool(OTHER)]
     leave(world)
     for queue in Queue:
         world.client.delete(keys.queue(queue, OTHER))
@@ -179,6 +143,7 @@ def test_a_pool_that_only_vmpooler_managed_is_recorded_by_its_registration(world
 
 def test_a_time_in_which_no_tick_ran_does_not_count(world: PoolWorld) -> None:
     world.vm(Queue.RUNNING, "a-1", 0, OTHER)
+    world.pools = [pool(), pool(OTHER)]
     leave(world, seconds=0)
     since, seen = world.client.hget(keys.REMOVED_POOLS, OTHER).split()
     hour = 3600

@@ -42,6 +42,7 @@ CHANGES: tuple[tuple[str, str, object], ...] = (
     ("POST", "/api/v1/queue/pools/none/pause", {}),
     ("POST", "/api/v1/queue/pools/none/drain", {}),
     ("POST", "/api/v1/queue/pools/none/resume", {}),
+    ("POST", "/api/v1/queue/pools/none/keep", {}),
     ("POST", "/api/v1/queue/pools/none/retry", {}),
     ("POST", "/api/v1/queue/providers/none/retry", {}),
 )

@@ -56,7 +56,7 @@ def test_unknown_names_and_fields_are_refused(manager: httpx.Client) -> None:
     assert manager.get(f"{POOL_PATH}/pause").status_code == 405
 
 
-@pytest.mark.parametrize("action", ["pause", "drain", "resume", "retry"])
+@pytest.mark.parametrize("action", ["pause", "drain", "resume", "retry", "keep"])
 def test_readers_may_not_and_without_manage_pools_nobody_may(web: httpx.Client, action: str) -> None:
     assert httpx.post(f"{web.base_url}{POOL_PATH}/{action}", auth=READER).status_code == 403
     response = web.post(f"{POOL_PATH}/{action}")

@@ -23,7 +23,8 @@ from vmpooler_tasks.model.health.metrics import HealthMetrics, PoolMetrics, Queu
 from vmpooler_tasks.model.health.parsing import parse_reason
 from vmpooler_tasks.model.health.reasons import REASONS, HealthReason, ReasonCode, explain
 from vmpooler_tasks.model.health.status import Status
-from vmpooler_tasks.model.names import WORK_QUEUES, DeadLetterQueue
+from vmpooler_tasks.model.names import WORK_QUEUES, DeadLetterQueue, Queue
+from vmpooler_tasks.model.pools.removed import RemovedPoolState
 from vmpooler_tasks.model.pools.suspension import LastError, Suspension
 from vmpooler_tasks.model.purge import SkippedQueue
 
@@ -264,6 +265,7 @@ def every_reason() -> list[HealthReason]:
             pools_in_use={"p {0}": PoolInUse(901)},
             unreadable_keys=["k"],
             wrong_keys={"k": "a list, not a hash"},
+            removed_pools=[RemovedPoolState(name="old", vms={Queue.RUNNING: 2}, removed=None, provider="")],
         ),
     )
     refused = HealthReason("not_recorded", UNHEALTHY, 1, 0)

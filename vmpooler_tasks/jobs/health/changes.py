@@ -141,6 +141,10 @@ def _unreadable(seen: Watched) -> Any:
     return sorted({*map(readable, seen.found.refused), *(readable(wrong.key) for wrong in seen.wrong_keys)})
 
 
+def _removed(seen: Watched) -> Any:
+    return [(state.name, bool(state.removed and state.removed.kept)) for state in seen.found.removed]
+
+
 WATCHED_FACTS: Mapping[str, Callable[[Watched], Any]] = {
     "processes": _reasons,
     "suspensions": _suspended,
@@ -150,6 +154,7 @@ WATCHED_FACTS: Mapping[str, Callable[[Watched], Any]] = {
     "cycles": _cycles,
     "dead letters": _dead_letters,
     "unreadable keys": _unreadable,
+    "removed pools": _removed,
 }
 """Name of a fact → its value, as JSON can hold it. The name stands in the log line of the check that it causes."""
 

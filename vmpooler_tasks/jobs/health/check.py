@@ -10,7 +10,7 @@ from typing import Any
 from vmpooler_tasks.clock import Clock
 from vmpooler_tasks.config import Settings
 from vmpooler_tasks.errors import StoreRefusedError, VmpoolerTasksError, WrongTypeError
-from vmpooler_tasks.jobs.health import changes, pool_facts, work_facts
+from vmpooler_tasks.jobs.health import changes, pool_facts, removed_facts, work_facts
 from vmpooler_tasks.jobs.health.changes import Watched
 from vmpooler_tasks.jobs.health.measure import count_error_classes, measure
 from vmpooler_tasks.jobs.health.read import epoch_of, reasons_seen
@@ -123,6 +123,8 @@ def _check(
         # Another manager makes these workers do nothing, which is a reason of its own.
         stalled=() if other_managers else seen.stalled,
         stalled_after_seconds=work_facts.stalled_after_seconds(settings),
+        removed_pools=removed_facts.removed_pools(db, settings, measurement, seen.found),
+        drain_rules=settings.drain_rules,
     )
     assessment = assess(metrics, settings.config.health_thresholds, facts)
     return metrics, overlaid(assessment, reasons_seen(seen.found, settings, now, state)), state

@@ -34,7 +34,7 @@ class Measurement:
     """What a check measured. `pools`: each pool as Redis holds it. `sizes`: the VMs that each shall have ready.
 
     `unreadable`: names of VMPooler's keys that are of another type than expected, or hold other data. `wrong_keys`: our
-    own keys of another type.
+    own keys of another type. `unconfigured`: pools with queues that are neither measured nor registered.
     """
 
     metrics: HealthMetrics
@@ -42,6 +42,7 @@ class Measurement:
     sizes: Mapping[str, int]
     unreadable: Sequence[str]
     wrong_keys: Sequence[WrongKey] = ()
+    unconfigured: frozenset[str] = frozenset()
 
 
 def measure(db: Database, settings: Settings, now: float) -> Measurement:
@@ -70,7 +71,7 @@ def measure(db: Database, settings: Settings, now: float) -> Measurement:
     foreign = [readable(one.key) for one in wrong if not one.is_own]
     walk.unreadable += [name for name in foreign if name not in walk.unreadable]
     own = [one for one in wrong if one.is_own]
-    return Measurement(metrics, snapshots, sizes, walk.unreadable, own)
+    return Measurement(metrics, snapshots, sizes, walk.unreadable, own, frozenset(walk.unconfigured))
 
 
 def count_error_classes(db: Database, sizes: Mapping[DeadLetterQueue, int]) -> dict[str, dict[str, int]]:
@@ -93,7 +94,8 @@ def _most_frequent(counts: Counter[str]) -> dict[str, int]:
 class _Walk:
     """One walk through all queues. `queued` has the hash of every name met, which takes less memory than the names.
 
-    `has_unreadable_queue`: a queue of a known pool could not be read, and so any VM may be in it.
+    `has_unreadable_queue`: a queue of a known pool could not be read, and so any VM may be in it. `unconfigured`: other
+    pools that have queues.
     """
 
     db: Database
@@ -102,6 +104,7 @@ class _Walk:
     unreadable: list[str]
     queued: set[int] = field(default_factory=set)
     has_unreadable_queue: bool = False
+    unconfigured: set[str] = field(default_factory=set)
 
     def read_registered_pools(self) -> list[str]:
         try:
@@ -171,6 +174,7 @@ class _Walk:
                 orphans.update(self._unexpiring(waiting))
                 waiting = []
         orphans.update(self._unexpiring(waiting))
+        self.unconfigured.update(filter(None, map(keys.pool_of_queue, unconfigured)))
         for key in unconfigured:
             for names in self._names(key):
                 orphans.difference_update(names)

@@ -9,9 +9,10 @@ from vmpooler_tasks.config.schema import as_yaml
 from vmpooler_tasks.errors import WrongTypeError
 from vmpooler_tasks.jobs.pools.context import PoolContext
 from vmpooler_tasks.model.fleet import Fleet
-from vmpooler_tasks.model.names import CHECK_QUEUE, Queue
+from vmpooler_tasks.model.names import CHECK_QUEUE, on_one_line
 from vmpooler_tasks.model.pools.managed import ManagedPool
-from vmpooler_tasks.store import Database
+from vmpooler_tasks.model.pools.removed import RemovedPoolState
+from vmpooler_tasks.store import Database, keys
 from vmpooler_tasks.store.fleet import heartbeats
 from vmpooler_tasks.store.fleet.pool_lists import with_pool_lists
 from vmpooler_tasks.store.guards import brakes, managed_pools, removed_pools
@@ -44,9 +45,11 @@ def update(context: PoolContext) -> list[str]:
     others = sorted(fleet.managed_pools(CHECK_QUEUE).difference(own))
     if not fleet.knows_all_pools or context.settings.digest() not in fleet.configurations:
         return own + others
+    before = set(removed_pools.read_removed(context.db))
     removed = _find_removed(context, fleet.pools.union(own))
     interval = context.settings.config.check_loop_delay_min
     removed_pools.observe(context.db, removed, max_gap_seconds=max(MIN_UNSEEN_SECONDS, UNSEEN_INTERVALS * interval))
+    log_removed(context.settings, removed_pools.read_states(context.db, set(removed) - before))
     return own + others + removed
 
 
@@ -104,6 +107,26 @@ def registered_fields(settings: Settings, pool: Pool) -> dict[str, str]:
     }
 
 
-def count_vms(db: Database, pools: Iterable[str]) -> dict[str, dict[Queue, int]]:
-    """Return the number of VMs in each queue of these pools."""
-    return {pool: {queue: queues.size(db, queue, pool) for queue in Queue} for pool in pools}
+def find_removed(db: Database, settings: Settings) -> list[RemovedPoolState]:
+    """Return the pools with VMs that no live process has in its configuration. Walk the whole keyspace for them.
+
+    Where these workers do not manage pools, what a VMPooler has registered is configured there. Return none while the
+    list of a live process is not known.
+    """
+    fleet = read_fleet_with_pools(db)
+    if not fleet.knows_all_pools:
+        return []
+    found = {keys.pool_of_queue(key) for _, names in queues.scan_keyspace(db) for key in names}
+    names = {name for name in found if name}.difference(fleet.pools, (pool.name for pool in settings.pools))
+    if not settings.config.manage_pools:
+        names.difference_update(queues.pool_names(db))
+    return [state for state in removed_pools.read_states(db, names) if state.count]
+
+
+def log_removed(settings: Settings, states: Iterable[RemovedPoolState]) -> None:
+    """Log each removed pool that has VMs."""
+    for state in states:
+        if state.count:
+            text, fate = "[!] [%s] is in no configuration, %s: %s", state.fate(settings.drain_rules)
+            name = on_one_line(state.name)
+            _log.warning(text, name, state.counts_text, fate, extra={"pool": state.name})

@@ -65,7 +65,7 @@ def run(context: PoolContext, vm: str, pool_name: str, owner: str, request_id: s
     `owner` is this try of the task (`task/try`): the next try continues the work of the last. Raise the error that
     failed the clone; whoever reports the failure calls `fail`.
     """
-    pool, now = context.pool(pool_name), context.clock()
+    pool, now = context.configured_pool(pool_name), context.clock()
     claimed = clones.claim(
         context.db,
         _ref(context, vm, pool_name, request_id),

@@ -50,7 +50,11 @@ class PoolContext:
 
         Raise InvalidInputError if it is not configured, and not recorded with a provider that is configured.
         """
-        found = self.settings.pool(name) or self.removed_pool(name)
+        return self.settings.pool(name) or self.removed_pool(name) or self.configured_pool(name)
+
+    def configured_pool(self, name: str) -> Pool:
+        """Return the pool's configuration. Raise InvalidInputError if it is not configured."""
+        found = self.settings.pool(name)
         if found is None:
             raise InvalidInputError(f"there is no pool {name!r} in {self.settings.source}")
         return found

@@ -1,4 +1,4 @@
-"""What an operator orders for pools: pause, drain, resume, retry. docs/pools.md.
+"""What an operator orders for pools: pause, drain, resume, retry, keep. docs/pools.md.
 
 Each order is one atomic step with its entry in the audit. The workers see it at their next step.
 """
@@ -14,12 +14,14 @@ from vmpooler_tasks.errors import InvalidInputError, ManagerOffError
 from vmpooler_tasks.jobs.deadletters.names import known_pools, pools_named, suggestion
 from vmpooler_tasks.jobs.pools.overview import obstacles
 from vmpooler_tasks.model.names import Queue, on_one_line
+from vmpooler_tasks.model.pools.managed import KeptPool
 from vmpooler_tasks.model.pools.pause import Pause, PauseState, PoolAction
 from vmpooler_tasks.model.pools.results import TrialResult
 from vmpooler_tasks.model.pools.sizes import size_in_effect
 from vmpooler_tasks.model.timestamps import iso_utc
 from vmpooler_tasks.store import Database, keys
 from vmpooler_tasks.store.fleet import heartbeats
+from vmpooler_tasks.store.guards import removed_pools
 from vmpooler_tasks.store.orders import overrides
 from vmpooler_tasks.store.pools import breakers, clones, other_manager, pauses
 from vmpooler_tasks.store.vmpooler import queues
@@ -76,17 +78,17 @@ class PoolControl:
     def find(self, names: Iterable[str]) -> list[str]:
         """Return the pools of these names and aliases. Raise InvalidInputError for a name that nobody has.
 
-        A pool that is paused and no longer configured is found as well, so that it can be resumed.
+        A pool that is no longer configured is found as well if it is paused, kept or has VMs.
         """
-        paused = pauses.read_paused(self._db)
+        others = {*pauses.read_paused(self._db), *removed_pools.read_names(self._db)}
         found: list[str] = []
         for name in names:
-            if self._settings.pool(name) or name in paused:
+            if self._settings.pool(name) or name in others:
                 found.append(name)
             elif of_alias := pools_named(self._settings, name):
                 found += of_alias
             else:
-                known = sorted({*known_pools(self._settings, None), *paused})
+                known = sorted({*known_pools(self._settings, None), *others})
                 raise InvalidInputError(f"no pool {name!r}{suggestion(name, known)}")
         return list(dict.fromkeys(found))
 
@@ -132,14 +134,31 @@ class PoolControl:
         return self._report(report)
 
     def resume(self, pool: str) -> OrderReport:
-        """End the pause of the pool."""
+        """End the pause of the pool, and an order to keep its VMs."""
         before = pauses.resume(self._db, pool, self._trail(PoolAction.RESUME, pool=pool))
-        text = f"resumed: it gets new clones again. It was paused {_by(before)}" if before else "not paused"
+        kept = removed_pools.end_keeping(self._db, pool, self._trail(PoolAction.RESUME, pool=pool))
+        texts = [f"resumed: it gets new clones again. It was paused {_by(before)}"] if before else []
+        texts += [f"no longer kept: its VMs are drained again. It was kept by {kept.who}"] if kept else []
         hindered = tuple(self._hindrances_of_pool(pool)) if before else ()
+        report = OrderReport(
+            action=PoolAction.RESUME,
+            pool=pool,
+            changed=bool(texts),
+            text=". ".join(texts) or "not paused",
+            hindered_by=hindered,
+        )
+        return self._report(report)
+
+    def keep(self, pool: str) -> OrderReport:
+        """Keep the VMs of the pool if it is in no configuration. Its checks and destructions rest as well."""
+        order = KeptPool(since=self._clock(), who=self._operator.who, why=self._operator.why or "")
+        before = removed_pools.keep(self._db, pool, order, self._trail(PoolAction.KEEP, pool=pool))
+        [state] = removed_pools.read_states(self._db, [pool])
+        is_here = self._settings.pool(pool) is not None
+        text = "its VMs stay if it leaves the configuration" if is_here else f"its VMs stay ({state.counts_text})"
+        already = f" already, by {before.who} since {iso_utc(before.since)}" if before else ""
         return self._report(
-            OrderReport(
-                action=PoolAction.RESUME, pool=pool, changed=before is not None, text=text, hindered_by=hindered
-            )
+            OrderReport(action=PoolAction.KEEP, pool=pool, changed=before is None, text=f"kept{already}: {text}")
         )
 
     def retry_pool(self, pool: str) -> OrderReport:

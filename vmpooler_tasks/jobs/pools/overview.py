@@ -9,6 +9,7 @@ from vmpooler_tasks.errors import InvalidInputError
 from vmpooler_tasks.model.fleet import Fleet
 from vmpooler_tasks.model.names import WORK_QUEUES, Queue
 from vmpooler_tasks.model.pools.lifecycle import MINUTE
+from vmpooler_tasks.model.pools.removed import RemovedPoolState
 from vmpooler_tasks.model.pools.state import PoolFacts, PoolStateName, state_of
 from vmpooler_tasks.model.pools.suspension import LastError
 from vmpooler_tasks.model.redaction import redacted
@@ -79,6 +80,8 @@ def overview(
 ) -> tuple[Snapshot, list[PoolRow]]:
     """Read the state of every configured pool, or, where none is configured, of every pool that VMPooler registered.
 
+    Pools with VMs that left the configuration stand at the end.
+
     Return the rows and the snapshot that they were made from; `queues` and `broker` are as in `snapshot.read`. The
     number of round trips is constant.
     """
@@ -94,7 +97,10 @@ def overview(
     failures = recent_failures.count_by_pool(db, since=now - RECENT_SECONDS, now=now)
     reader = _RowReader(settings, found, views.read_progress(db), now)
     rows = [reader.row(name, clones.get(name, 0), failures.get(name, NO_FAILURES)) for name in found.pools]
-    return found, rows
+    removed = [state for state in found.removed if state.name not in found.pools]
+    return found, rows + [
+        reader.removed_row(state, clones.get(state.name, 0), failures.get(state.name, NO_FAILURES)) for state in removed
+    ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +138,31 @@ class _RowReader:
             provider=provider,
             provider_closed_until=self.found.suspended_until.get(provider),
             pool_closed_until=state.suspended_until,
+        )
+
+    def removed_row(self, state: RemovedPoolState, clones: int, failures: PoolFailures) -> PoolRow:
+        """Return the row of a pool that left the configuration."""
+        rules = self.settings.drain_rules
+        return PoolRow(
+            pool=state.name,
+            state=PoolStateName.REMOVED,
+            since=state.removed.since if state.removed else None,
+            until=state.drained_from(rules),
+            why=f"in no configuration, {state.counts_text}: {state.fate(rules)}",
+            size=0,
+            ready=state.vms[Queue.READY],
+            pending=state.vms[Queue.PENDING],
+            cloning=clones,
+            running=state.vms[Queue.RUNNING],
+            completed=state.vms[Queue.COMPLETED],
+            failures=failures.count,
+            failures_seconds=RECENT_SECONDS,
+            last_failure=failures.last_message,
+            last_error="",
+            last_error_at=None,
+            provider=state.provider,
+            provider_closed_until=self.found.suspended_until.get(state.provider),
+            pool_closed_until=None,
         )
 
     def _last_error(self, state: PoolSnapshot, provider: str, failures: PoolFailures) -> LastError | None:

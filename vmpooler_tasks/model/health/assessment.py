@@ -9,6 +9,7 @@ from vmpooler_tasks.model.health.metrics import HealthMetrics
 from vmpooler_tasks.model.health.reasons import REASONS, HealthReason, ReasonCode, default_reason
 from vmpooler_tasks.model.health.status import Status
 from vmpooler_tasks.model.names import DeadLetterQueue, listed
+from vmpooler_tasks.model.pools.removed import NO_DRAIN, DrainRules, RemovedPoolState
 from vmpooler_tasks.model.pools.suspension import Suspension
 from vmpooler_tasks.model.purge import SkippedQueue
 from vmpooler_tasks.model.timestamps import iso_utc, whole_seconds
@@ -106,7 +107,8 @@ class Circumstances:
 
     `suspended_providers`: the providers that the circuit breaker suspends. `suspended_pools`: the same of pools whose
     clones failed permanently. `wrong_keys`: our own keys of a wrong type, with what is wrong (`a string, not a sorted
-    set`). `other_managers`: how often another pool manager was seen recently.
+    set`). `other_managers`: how often another pool manager was seen recently. `removed_pools`: those with VMs that are
+    in no configuration.
     """
 
     now: float
@@ -124,6 +126,8 @@ class Circumstances:
     stalled: Sequence[StalledWork] = ()
     stalled_after_seconds: float = 0
     other_managers: int = 0
+    removed_pools: Sequence[RemovedPoolState] = ()
+    drain_rules: DrainRules = NO_DRAIN
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,6 +243,9 @@ def _manager_reasons(facts: Circumstances) -> Iterator[HealthReason]:
         yield default_reason(ReasonCode.POOL_BROKEN, one.failures, facts.breaker_failures, **about)
     if facts.other_managers:
         yield default_reason(ReasonCode.OTHER_MANAGER, facts.other_managers)
+    for removed in facts.removed_pools:
+        text = f"{removed.counts_text}: {removed.fate(facts.drain_rules)}"
+        yield default_reason(ReasonCode.REMOVED_POOL, removed.count, pool=removed.name, error=text)
 
 
 def _about_suspension(found: Suspension) -> dict[str, str]:

@@ -35,6 +35,7 @@ class ReasonCode(StrEnum):
     BREAKER_OPEN = "breaker_open"
     POOL_BROKEN = "pool_broken"
     OTHER_MANAGER = "other_manager"
+    REMOVED_POOL = "removed_pool"
     HEALTH_OVERDUE = "health_overdue"
     UNREADABLE_KEYS = "unreadable_keys"
     WRONG_TYPE_KEY = "wrong_type_key"
@@ -161,6 +162,11 @@ REASONS: Mapping[ReasonCode, ReasonKind] = {
     ReasonCode.OTHER_MANAGER: ReasonKind(
         found="another pool manager uses this Redis",
         remedy="stop VMPooler's manager, or set manage_pools: false here",
+    ),
+    ReasonCode.REMOVED_POOL: ReasonKind(
+        found="{pool} is in no configuration and has {measured} VMs ({error})",
+        remedy="put it back, or let it drain; `vmpooler-tasks pools keep {pool}` keeps its VMs",
+        alert="VMPoolerRemovedPool",
     ),
     ReasonCode.HEALTH_OVERDUE: ReasonKind(
         found="health checks are {measured} seconds late",

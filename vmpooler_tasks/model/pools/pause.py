@@ -39,3 +39,4 @@ class PoolAction(StrEnum):
     DRAIN = "drain"
     RESUME = "resume"
     RETRY = "retry"
+    KEEP = "keep"

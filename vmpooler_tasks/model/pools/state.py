@@ -13,6 +13,9 @@ IDLE_SECONDS = 60.0
 class PoolStateName(StrEnum):
     """The states of a pool. Of several that apply, the first in this order is shown."""
 
+    REMOVED = "removed"
+    """It is in no configuration, and has VMs."""
+
     DRAINING = "draining"
     PAUSED = "paused"
     SUSPENDED = "suspended"

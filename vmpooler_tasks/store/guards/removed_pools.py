@@ -5,15 +5,20 @@ configuration, the removal is forgotten, together with the time that it held.
 """
 
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from vmpooler_tasks.model.names import Queue, readable
-from vmpooler_tasks.model.pools.managed import KeptPool, RemovedPool
+from vmpooler_tasks.model.pools.managed import KeptPool, ManagedPool, RemovedPool
+from vmpooler_tasks.model.pools.removed import RemovedPoolState
 from vmpooler_tasks.store import keys
 from vmpooler_tasks.store.fleet import audit
 from vmpooler_tasks.store.redis.connection import Database
 from vmpooler_tasks.store.redis.numbers import finite
+from vmpooler_tasks.store.redis.reads import Reads, Replies
+
+COUNTED = (Queue.PENDING, Queue.READY, Queue.RUNNING, Queue.COMPLETED, Queue.DISCOVERED)
+"""The queues whose VMs count. What is only in migrating is in the other queues as well, or nowhere."""
 
 _REMOVED, _KEPT = keys.REMOVED_POOLS, keys.KEPT_POOLS
 
@@ -68,12 +73,56 @@ def _kept(raw: bytes) -> KeptPool:
     )
 
 
+def add(db: Database, pools: Iterable[str], *, now: float) -> None:
+    """Record that these pools are removed, too. The next ticks decide whether that lasts."""
+    with db.translated_errors(_REMOVED):
+        pipe = db.client.pipeline(transaction=False)
+        for pool in pools:
+            pipe.hsetnx(_REMOVED, pool, f"{now:.3f} {now:.3f}")
+        pipe.execute()
+
+
+def read_states(db: Database, pools: Iterable[str]) -> list[RemovedPoolState]:
+    """Return what is known of these pools, in one round trip. A queue of another type counts as empty."""
+    names, reads = sorted(pools), Reads()
+    for name in names:
+        reads.add(("removed", name), "HGET", _REMOVED, name)
+        reads.add(("kept", name), "HGET", _KEPT, name)
+        reads.add(("record", name), "HGET", keys.MANAGED_POOLS, name)
+        for queue in COUNTED:
+            reads.add((queue, name), "SCARD", keys.queue(queue, name))
+    replies = reads.send(db)
+    return [_state(replies, name) for name in names]
+
+
+def _state(replies: Replies, name: str) -> RemovedPoolState:
+    removed, kept, record = (replies.get((what, name)) for what in ("removed", "kept", "record"))
+    known = removed is not None or kept is not None
+    return RemovedPoolState(
+        name=name,
+        vms={queue: replies.get((queue, name), 0) for queue in COUNTED},
+        removed=RemovedPool(since=_since(removed or b""), kept=_kept(kept) if kept else None) if known else None,
+        provider=ManagedPool.from_record(name, readable(record)).provider if record else "",
+    )
+
+
 def keep(db: Database, pool: str, kept: KeptPool, trail: Mapping[str, Any]) -> KeptPool | None:
     """Keep the VMs of a pool, and record that in the audit. Return the order before, which stays, or None."""
     record = json.dumps({"since": kept.since, "who": kept.who, "why": kept.why}, ensure_ascii=False)
     words = audit.trail_words(trail)
     before = db.run("guards/keep_pool", [_KEPT, keys.AUDIT], [pool, record, audit.MAX_ENTRIES, *words])
     return _kept(before) if before else None
+
+
+def end_keeping(db: Database, pool: str, trail: Mapping[str, Any]) -> KeptPool | None:
+    """End an operator's order to keep the pool, and record that in the audit. Return the order, or None for none."""
+    before = db.run("pools/resume", [_KEPT, keys.AUDIT], [pool, audit.MAX_ENTRIES, *audit.trail_words(trail)])
+    return _kept(before) if before else None
+
+
+def read_names(db: Database) -> set[str]:
+    """Return the names of the pools that are removed or kept. Raise WrongTypeError."""
+    return {readable(name) for key in (_REMOVED, _KEPT) for name in db.call("HKEYS", key)}
 
 
 def drain(db: Database, pool: str, queue: Queue, limit: int) -> list[str]:

@@ -11,12 +11,14 @@ from vmpooler_tasks.errors import VmpoolerTasksError
 from vmpooler_tasks.model.fleet import Fleet
 from vmpooler_tasks.model.names import DeadLetterQueue, Queue, readable
 from vmpooler_tasks.model.pools.pause import Pause
+from vmpooler_tasks.model.pools.removed import RemovedPoolState
 from vmpooler_tasks.model.pools.sizes import size_in_effect
 from vmpooler_tasks.model.pools.suspension import LastError
 from vmpooler_tasks.store import keys
 from vmpooler_tasks.store.fleet import heartbeats
 from vmpooler_tasks.store.fleet.pool_lists import with_pool_lists
 from vmpooler_tasks.store.fleet.schedule import CLAIM_SUFFIX
+from vmpooler_tasks.store.guards.removed_pools import read_states
 from vmpooler_tasks.store.health.record import read_errors, read_times, status_key
 from vmpooler_tasks.store.pools.breakers import ERROR_FIELDS, parse_last_error
 from vmpooler_tasks.store.pools.pauses import parse_pause
@@ -79,7 +81,7 @@ class Snapshot(StatusSnapshot):
     `suspended_until`: epoch until which the circuit breaker suspends each provider, None if it does not. `last_errors`:
     of the providers that failed. `last_ticks`: of each entry of the schedule. `empty_since`: of each empty pool, as the
     last check recorded it. `refused`: the keys that are of another type than expected, or may not be read.
-    `open_requests`: those that wait or are being filled.
+    `open_requests`: those that wait or are being filled. `removed`: the pools with VMs that are in no configuration.
     """
 
     open_requests: int
@@ -94,6 +96,7 @@ class Snapshot(StatusSnapshot):
     last_ticks: Mapping[str, float]
     empty_since: Mapping[str, float]
     refused: Sequence[bytes]
+    removed: Sequence[RemovedPoolState] = ()
 
 
 def read(
@@ -107,8 +110,9 @@ def read(
 ) -> Snapshot:
     """Read everything in one round trip.
 
-    Where no `pools` are named it takes one more, for those that VMPooler registered; so it does where Celery's messages
-    are in a `broker` other than `db`. Raises StoreUnavailableError if `db` does not answer.
+    It takes one more where pools left the configuration with VMs. So it does where no `pools` are named, for those that
+    VMPooler registered, and where Celery's messages are in a `broker` other than `db`. Raises StoreUnavailableError if
+    `db` does not answer.
     """
     reads = Reads()
     _add_status(reads, status_key(is_observing=is_observing))
@@ -126,8 +130,10 @@ def read(
         pool_replies = _pool_reads(pools).send(db)
     messages = _messages(replies, queues) if broker is db else read_messages(broker, queues)
     found = {pool: _pool(pool_replies, pool) for pool in pools}
+    removed = read_states(db, map(readable, replies.get("removed", ())))
     refused = [*replies.refused, *(pool_replies.refused if pool_replies is not replies else ())]
-    return _snapshot(_status(db, replies), replies, found, providers, messages, refused)
+    status = {**_status(db, replies), "removed": [state for state in removed if state.count]}
+    return _snapshot(status, replies, found, providers, messages, refused)
 
 
 def read_status(
@@ -196,6 +202,7 @@ def _add_records(reads: Reads) -> None:
     reads.add("dlq_errors", "HGET", keys.HEALTH_STATE, "dlq_errors")
     reads.add("empty_since", "HGET", keys.HEALTH_STATE, "empty_since")
     reads.add("counters", "HGETALL", keys.COUNTERS)
+    reads.add("removed", "HKEYS", keys.REMOVED_POOLS)
     reads.add("purge", "HMGET", keys.PURGE_STATE, "started", "finished", "failure")
     reads.add("schedule", "HGETALL", keys.SCHEDULE)
     for key in keys.OPEN_REQUESTS:

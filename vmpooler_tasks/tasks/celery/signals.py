@@ -3,6 +3,7 @@
 import logging
 import os
 import socket
+import threading
 from typing import Any
 
 from celery import signals
@@ -17,6 +18,7 @@ from vmpooler_tasks.store.redis import server
 from vmpooler_tasks.store.redis.server import server_clock
 from vmpooler_tasks.tasks.celery.failures import FailedTask, keep_failed_task, keep_raw_message, plain
 from vmpooler_tasks.tasks.guards import published_config
+from vmpooler_tasks.tasks.guards.removed_pools import name_removed_pools
 from vmpooler_tasks.tasks.observe import log_filter, log_format
 from vmpooler_tasks.tasks.observe.log_filter import LateTasks
 from vmpooler_tasks.tasks.observe.startup import feature_lines, warning_lines
@@ -129,6 +131,11 @@ def _publish_config(**_: Any) -> None:
     published_config.publish()
 
 
+def _name_removed_pools(**_: Any) -> None:
+    """Log the pools with VMs that are in no configuration, in a thread: that walks the whole keyspace."""
+    threading.Thread(target=name_removed_pools, name="removed-pools", daemon=True).start()
+
+
 def _log_server_problems(**_: Any) -> None:
     """Log at the start what a Redis lacks: one that evicts or does not persist loses what has to be kept."""
     try:
@@ -178,6 +185,7 @@ _RECEIVERS = (
     (signals.worker_ready, _log_server_problems),
     (signals.worker_ready, _start_notifier),
     (signals.worker_ready, _start_watcher),
+    (signals.worker_ready, _name_removed_pools),
     (signals.beat_init, _publish_config),
     (signals.beat_init, _start_notifier_of_beat),
     (signals.beat_init, _start_watcher),

@@ -1,4 +1,4 @@
-"""One pool over HTTP: everything about it, and the orders pause, drain, resume, retry."""
+"""One pool over HTTP: everything about it, and the orders pause, drain, resume, retry, keep."""
 
 from http import HTTPStatus
 from typing import Annotated, Any
@@ -130,6 +130,12 @@ def drain_pool(control: Control, pool: KnownPool) -> OrderResponse:
 @router.post("/pools/{pool}/resume", summary="End the pause of a pool", responses=ORDERING)
 def resume_pool(control: Control, pool: KnownPool) -> OrderResponse:
     return _response(control.resume(pool))
+
+
+@router.post("/pools/{pool}/keep", summary="Keep the VMs of a pool that left the configuration", responses=ORDERING)
+def keep_pool(control: Control, pool: KnownPool) -> OrderResponse:
+    """Without it, they are drained after `removed_pool_grace`. `resume` ends it."""
+    return _response(control.keep(pool))
 
 
 @router.post("/pools/{pool}/retry", summary="Let one clone try a suspended pool now", responses=ORDERING)

@@ -1,4 +1,4 @@
-/** The orders for one pool: try now, pause, drain, resume. Each asks first, and is kept in the audit. */
+/** The orders for one pool: try now, pause, drain, resume, keep. Each asks first, and is kept in the audit. */
 
 import { post } from "../shared/api.js";
 import { announce } from "../shared/announce.js";
@@ -39,6 +39,12 @@ const ORDERS = {
     effect: "The pool is paused, and its pending and ready VMs are destroyed. VMs in use stay with their users.",
     kind: "danger",
   },
+  keep: {
+    action: "keep",
+    label: "Keep",
+    effect: "The pool is in no configuration. Its VMs are not drained until you resume it.",
+    kind: "primary",
+  },
   resume: {
     action: "resume",
     label: "Resume",
@@ -53,6 +59,7 @@ const ORDERS = {
  * @param {Pool} pool
  */
 export function ordersFor({ state }) {
+  if (state === "removed") return [ORDERS.keep, ORDERS.resume];
   if (state === "draining") return [ORDERS.resume, ORDERS.pause];
   if (state === "paused") return [ORDERS.resume, ORDERS.drain];
   if (state === "suspended") return [ORDERS.retry, ORDERS.pause, ORDERS.drain];

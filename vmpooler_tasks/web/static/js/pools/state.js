@@ -22,6 +22,7 @@ const STATES = {
   suspended: { text: "Suspended", tone: "unhealthy" },
   paused: { text: "Paused", tone: "closed" },
   draining: { text: "Draining", tone: "closed" },
+  removed: { text: "Not configured", tone: "degraded" },
 };
 
 /**

@@ -44,7 +44,7 @@
  *
  * @typedef {object} Pool
  * @property {string} pool
- * @property {string} state "full", "short", "empty", "stalled", "suspended", "paused" or "draining"
+ * @property {string} state "full", "short", "empty", "stalled", "suspended", "paused", "draining" or "removed"
  * @property {number | null} since
  * @property {number | null} until the end of a suspension; in the past: until a clone succeeds
  * @property {string} why
