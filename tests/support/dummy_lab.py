@@ -1,10 +1,11 @@
 """Dummies on a real server, whose clock is the tests'."""
 
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
+from vmpooler_tasks.errors import VmNotFoundError
 from vmpooler_tasks.providers import PoolSpec, ProviderContext
 from vmpooler_tasks.providers.dummy.provider import Dummy
 from vmpooler_tasks.store import Database
@@ -54,4 +55,13 @@ CALLS: dict[str, Callable[[Dummy, str], Any]] = {
     "ready": lambda own, vm: own.is_ready(POOL, vm),
     "list": lambda own, vm: own.list_vms(PoolSpec(name=vm)),
     "find": lambda own, vm: own.find_vm(POOL, vm),
+    "disk": lambda own, vm: _without_vm(lambda: own.create_disk(POOL, vm, "disk", 8)),
+    "snapshot": lambda own, vm: _without_vm(lambda: own.create_snapshot(POOL, vm, "before")),
+    "revert": lambda own, vm: _without_vm(lambda: own.revert_snapshot(POOL, vm, "before")),
 }
+
+
+def _without_vm(call: Callable[[], None]) -> None:
+    """Make the call; the VM need not exist, nor its snapshot."""
+    with suppress(VmNotFoundError):
+        call()

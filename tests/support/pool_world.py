@@ -216,6 +216,8 @@ class PoolWorld(World):
                 return check_running.check(self.context, vm, name)
             case Step.DESTROY:
                 return destroy.run(self.context, vm, name, task)
+            case _:
+                raise AssertionError(f"{work.step} is an order: see order_world.py")
 
     def deliver_all(self, work: Iterable[Work]) -> list[str]:
         return [self.deliver(one) for one in work]

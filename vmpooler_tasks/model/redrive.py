@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import Any
 
 from vmpooler_tasks.model.deadletters.attempts import attempts_with_redrive, earlier_attempts
+from vmpooler_tasks.model.pools.lifecycle import Step
 from vmpooler_tasks.model.timestamps import iso_utc
 
 POISON_AFTER = 3
@@ -29,7 +30,8 @@ class OwnTasks:
     """The tasks of this project: all names, those that are `repeated` by a schedule, and the one that destroys a VM.
 
     Those that are `editable` can be run again with changed arguments. `pool_lists` names the argument of such a task
-    that lists pools.
+    that lists pools. `orders` are the tasks that carry out an order for a running VM, with their steps. Those that
+    `starts_once` names are redriven only by id, with a confirmation.
     """
 
     names: frozenset[str]
@@ -37,6 +39,8 @@ class OwnTasks:
     destroy: str
     editable: frozenset[str]
     pool_lists: Mapping[str, str]
+    orders: Mapping[str, Step]
+    starts_once: frozenset[str]
 
     def lacks(self, task: str) -> bool:
         """Return whether no worker can know the task: its name has our prefix, and there is no such task of ours."""

@@ -19,22 +19,30 @@
             return PoolSpec(name="contract", template="templates/small", clone_target="test-cluster")
 
 Define `provider` and `pool`. `other_pool` and `pool_without_template` each enable one more test, which is otherwise
-skipped. The other defaults are for a provider that is fast and cheap: lower `many` if yours is not. Each test destroys
-the VMs that it made, and does not touch other VMs in the pool.
+skipped. A provider that has no disks or no snapshots skips the tests of these. The other defaults are for a provider
+that is fast and cheap: lower `many` if yours is not. Each test destroys the VMs that it made, and does not touch other
+VMs in the pool.
 
 To see the values in a failed comparison, call
 `pytest.register_assert_rewrite("vmpooler_tasks.providers.contract")` in conftest.py before the import.
 """
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from unittest import SkipTest
 from uuid import uuid4
 
 from vmpooler_tasks.errors import PermanentProviderError
-from vmpooler_tasks.providers.protocol import PoolSpec, Provider, Readiness, VirtualMachine
+from vmpooler_tasks.providers.protocol import (
+    DiskProvider,
+    PoolSpec,
+    Provider,
+    Readiness,
+    SnapshotProvider,
+    VirtualMachine,
+)
 
 MAX_NAME_LENGTH = 63
 """Maximum length of a DNS label. The name of a VM becomes one."""
@@ -190,6 +198,56 @@ class ProviderContract:
             assert str(error).strip(), "the error has no message, but operators search for it"
             self._assert_gone(pool, vm)
 
+    def test_a_disk_is_added_and_found_by_its_name(self) -> None:
+        provider, pool = self.provider(), self.pool()
+        if not isinstance(provider, DiskProvider):
+            raise SkipTest("it has no disks")
+        with self._some_vms(2) as (vm, other):
+            for name in (vm, other):
+                provider.create_vm(pool, name)
+            assert provider.has_disk(pool, vm, "first") is False, "has_disk finds a disk that was never added"
+            provider.create_disk(pool, vm, "first", 1)
+            provider.create_disk(pool, vm, "second", 1)
+            assert all(provider.has_disk(pool, vm, disk) for disk in ("first", "second")), "has_disk misses a disk"
+            assert not provider.has_disk(pool, other, "first"), "create_disk added the disk to another VM, too"
+            provider.destroy_vm(pool, vm)
+            provider.create_vm(pool, vm)
+            assert not provider.has_disk(pool, vm, "first"), "a new VM has the disks of a VM that was destroyed"
+
+    def test_a_snapshot_is_made_found_by_its_name_and_reverted_to(self) -> None:
+        provider, pool = self.provider(), self.pool()
+        if not isinstance(provider, SnapshotProvider):
+            raise SkipTest("it has no snapshots")
+        with self._some_vms(2) as (vm, other):
+            for name in (vm, other):
+                provider.create_vm(pool, name)
+            assert provider.has_snapshot(pool, vm, "before") is False, "has_snapshot finds one that was never made"
+            provider.create_snapshot(pool, vm, "before")
+            assert provider.has_snapshot(pool, vm, "before") is True, "has_snapshot misses a snapshot"
+            assert not provider.has_snapshot(pool, other, "before"), "create_snapshot made one of another VM, too"
+            provider.revert_snapshot(pool, vm, "before")
+            assert provider.has_snapshot(pool, vm, "before"), "revert_snapshot removed the snapshot"
+            assert _is_refused(lambda: provider.revert_snapshot(pool, other, "before")), (
+                "revert_snapshot raises PermanentProviderError if there is no such snapshot"
+            )
+
+    def test_disks_and_snapshots_of_a_vm_that_is_not_there_are_permanent_errors(self) -> None:
+        provider, pool, [vm] = self.provider(), self.pool(), self.names(1)
+        calls: list[Callable[[], object]] = []
+        if isinstance(provider, DiskProvider):
+            disks = provider
+            calls += [lambda: disks.has_disk(pool, vm, "first"), lambda: disks.create_disk(pool, vm, "first", 1)]
+        if isinstance(provider, SnapshotProvider):
+            snapshots = provider
+            calls += [
+                lambda: snapshots.has_snapshot(pool, vm, "before"),
+                lambda: snapshots.create_snapshot(pool, vm, "before"),
+                lambda: snapshots.revert_snapshot(pool, vm, "before"),
+            ]
+        if not calls:
+            raise SkipTest("it has no disks and no snapshots")
+        assert all(map(_is_refused, calls)), "a call about a missing VM raises VmNotFoundError"
+
     @contextmanager
     def _some_vms(self, count: int, length: int = 0, pool: PoolSpec | None = None) -> Iterator[list[str]]:
         """Yield names, padded in front to this length. Destroy the VMs with these names at the end."""
@@ -226,6 +284,14 @@ class ProviderContract:
         assert list(provider.list_vms(pool)).count(vm) == 1, "list_vms shows a VM once"
         assert provider.destroy_vm(pool, vm) is True, "destroy_vm returns True if there was a VM"
         self._assert_gone(pool, vm)
+
+
+def _is_refused(call: Callable[[], object]) -> bool:
+    try:
+        call()
+    except PermanentProviderError:
+        return True
+    return False
 
 
 def _given(pool: PoolSpec | None, hook: str) -> PoolSpec:

@@ -92,3 +92,45 @@ class Provider(Protocol):
 
     def close(self) -> None:
         """Close all connections. The process ends after this."""
+
+
+@runtime_checkable
+class DiskProvider(Protocol):
+    """The optional methods of a provider that can add disks to a running VM.
+
+    A provider without them is a Provider all the same. An order for a disk then becomes a dead letter.
+    """
+
+    def has_disk(self, pool: PoolSpec, vm: str, disk: str) -> bool:
+        """Return whether the VM has the disk of this name. Raise VmNotFoundError if there is no such VM."""
+
+    def create_disk(self, pool: PoolSpec, vm: str, disk: str, size_gb: int) -> None:
+        """Add a disk of so many gigabytes to the VM. Return when the VM has it.
+
+        `disk` is a name that no other disk of the VM has. The caller asks `has_disk` for it before each attempt, so
+        that a call whose caller died makes no second disk. Raise VmNotFoundError if there is no such VM.
+        """
+
+
+@runtime_checkable
+class SnapshotProvider(Protocol):
+    """The optional methods of a provider that can make snapshots of a running VM, and revert the VM to one.
+
+    A provider without them is a Provider all the same. An order for a snapshot then becomes a dead letter.
+    """
+
+    def has_snapshot(self, pool: PoolSpec, vm: str, snapshot: str) -> bool:
+        """Return whether the VM has the snapshot of this name. Raise VmNotFoundError if there is no such VM."""
+
+    def create_snapshot(self, pool: PoolSpec, vm: str, snapshot: str) -> None:
+        """Make a snapshot of the VM. Return when it exists. The caller asks `has_snapshot` before each attempt.
+
+        Raise VmNotFoundError if there is no such VM.
+        """
+
+    def revert_snapshot(self, pool: PoolSpec, vm: str, snapshot: str) -> None:
+        """Set the VM back to the snapshot. Return when that is done.
+
+        It discards what the user did since the snapshot, so the caller never repeats this call by itself. Raise
+        VmNotFoundError if there is no such VM, and PermanentProviderError if it has no such snapshot.
+        """

@@ -54,13 +54,17 @@ _KEYS_OF = {
             keys.NOTIFY_STATE,
             keys.OBSERVED_HEALTH,
             keys.HEALTH_FACTS,
+            keys.VM_ORDER_ORIGINS,
         ),
     ),
-    KeyType.SET: (keys.POOLS, keys.POOL_RESETS, keys.UNDO_SIZES, keys.UNDO_TEMPLATES, keys.PURGE_BATCH),
+    KeyType.SET: (
+        *(keys.POOLS, keys.POOL_RESETS, keys.UNDO_SIZES, keys.UNDO_TEMPLATES, keys.PURGE_BATCH),
+        *(keys.DISK_ORDERS, keys.SNAPSHOT_ORDERS, keys.REVERT_ORDERS),
+    ),
     KeyType.SORTED_SET: (
         *(keys.PENDING_ONDEMAND_CLONES, keys.WAITING_REQUESTS, keys.PROCESSING_REQUESTS, keys.DEAD_LETTER_IDS),
         *(keys.HEALTH_HISTORY, keys.HEARTBEAT_TIMES, keys.DESTROYS, keys.REQUESTED_AT, keys.REDRIVES, keys.CLONES),
-        *(keys.ONDEMAND_CLONES, keys.NOTIFY_DUE),
+        *(keys.ONDEMAND_CLONES, keys.NOTIFY_DUE, keys.VM_ORDERS, keys.VM_ORDERS_SENT, keys.VM_ORDERS_SEEN),
     ),
     KeyType.STREAM: (keys.AUDIT,),
 }

@@ -48,6 +48,15 @@ ACTIVE_ONDEMAND_CLONES = b"vmpooler__tasks__ondemandclone"
 PENDING_ONDEMAND_CLONES = b"vmpooler__odcreate__task"
 """Sorted set: `alias:pool:count:request` → epoch; clones that are still to be started for requests."""
 
+DISK_ORDERS = b"vmpooler__tasks__disk"
+"""Set: `vm:size`; disks that users ordered through VMPooler's API."""
+
+SNAPSHOT_ORDERS = b"vmpooler__tasks__snapshot"
+"""Set: `vm:snapshot`; snapshots that users ordered through VMPooler's API."""
+
+REVERT_ORDERS = b"vmpooler__tasks__snapshot-revert"
+"""Set: `vm:snapshot`; reverts to snapshots that users ordered through VMPooler's API."""
+
 WAITING_REQUESTS = b"vmpooler__provisioning__request"
 """Sorted set: request → epoch; requests that nobody has started to fulfil."""
 
@@ -133,6 +142,18 @@ AUDIT = b"vmpooler_tasks__audit"
 DESTROYS = b"vmpooler_tasks__destroys"
 """Sorted set: VM → epoch until which its destruction is leased or postponed."""
 
+VM_ORDERS = b"vmpooler_tasks__vm_orders"
+"""Sorted set: VM → epoch until which the order that a worker carries out for it is leased."""
+
+VM_ORDERS_SENT = b"vmpooler_tasks__vm_orders_sent"
+"""Sorted set: order → epoch until which its message to the workers is not sent again."""
+
+VM_ORDERS_SEEN = b"vmpooler_tasks__vm_orders_seen"
+"""Sorted set: order that waits → epoch at which it was first seen; health reads its age here."""
+
+VM_ORDER_ORIGINS = b"vmpooler_tasks__vm_order_origins"
+"""Hash: order that was redriven and waits → JSON; the dead letter that it comes from, until a worker claims it."""
+
 FENCES = b"vmpooler_tasks__fences"
 """Counter: the last fence."""
 
@@ -198,6 +219,9 @@ ONDEMAND_CLONES = b"vmpooler_tasks__ondemand_clones"
 
 WORK_PREFIX = b"vmpooler_tasks__work__"
 """Prefix of the keys that `work` returns."""
+
+VM_ORDER_PREFIX = b"vmpooler_tasks__vm_order__"
+"""Prefix of the keys that `vm_order` returns."""
 
 CELERY_KEYS = ("vmpooler.*", "unacked*", "_kombu.*", "celery-task-meta-*", "celeryev.*", "*.celery.pidbox*")
 """Patterns of all keys of Celery and kombu; deploy/redis/users.acl has the same."""
@@ -299,6 +323,11 @@ def messages(queue: str) -> list[bytes]:
 def work(vm: bytes) -> bytes:
     """Hash: who works on a VM: `owner`, `fence`, `attempts`, `destroys`; and its lineage, if it was redriven."""
     return WORK_PREFIX + vm
+
+
+def vm_order(vm: bytes) -> bytes:
+    """Hash: the order that a worker carries out for a VM: `order`, `pool`, `id`, `attempts`, `checkout`, `origin`."""
+    return VM_ORDER_PREFIX + vm
 
 
 def breaker(provider: str) -> bytes:

@@ -7,10 +7,14 @@ from celery import current_app, shared_task
 
 from vmpooler_tasks.errors import ProviderError, SuspendedError
 from vmpooler_tasks.jobs.inspection import inspect, roster
+from vmpooler_tasks.jobs.orders import carry_out, take
+from vmpooler_tasks.jobs.orders.failures import OrderError
 from vmpooler_tasks.jobs.pools import check_pending, check_ready, check_running, clone, destroy, new_clones
 from vmpooler_tasks.jobs.pools.context import PoolContext, Work
 from vmpooler_tasks.jobs.requests import fulfil
+from vmpooler_tasks.model.pools.lifecycle import Step
 from vmpooler_tasks.model.pools.results import CheckResult
+from vmpooler_tasks.model.pools.vm_orders import VmOrder
 from vmpooler_tasks.store.guards import removed_pools
 from vmpooler_tasks.tasks import registry
 from vmpooler_tasks.tasks.celery.base import Task
@@ -35,7 +39,7 @@ class PoolTask(Task):
     abstract = True
     send_events = False  # they are many: Flower would show nothing else, and a clone would cost a quarter more
     # A provider's error is logged in one line, without a traceback.
-    throws = (*Task.throws, ProviderError, clone.WorkerDiedError)
+    throws = (*Task.throws, ProviderError, clone.WorkerDiedError, OrderError)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if not settings().config.manage_pools:
@@ -97,8 +101,12 @@ def check_pool(pool: str) -> str:
 
 @shared_task(name=registry.PROCESS_REQUESTS, base=PoolTask)
 def process_ondemand_requests() -> str:
-    """Fulfil all on-demand requests as far as the slots allow."""
-    return f"{send_work(fulfil.run(pool_context()))} clones"
+    """Fulfil all on-demand requests as far as the slots allow, and hand out the orders for running VMs."""
+    try:
+        clones = send_work(fulfil.run(pool_context()))
+    finally:  # a request that cannot be processed stops no order
+        orders = send_work(take.run(pool_context()))
+    return f"{clones} clones, {orders} orders"
 
 
 @shared_task(name=registry.CLONE_VM, base=PoolTask, bind=True)
@@ -131,3 +139,22 @@ def _check(check: Callable[[PoolContext, str, str], CheckResult], vm: str, pool:
 @shared_task(name=registry.DESTROY_VM, base=PoolTask, bind=True)
 def destroy_vm(self: Task, vm: str, pool: str) -> str:
     return str(destroy.run(pool_context(), vm, pool, self.request.id))
+
+
+@shared_task(name=registry.CREATE_DISK, base=PoolTask, bind=True)
+def create_disk(self: Task, vm: str, pool: str, size: str) -> str:
+    return _carry_out(self, VmOrder(Step.CREATE_DISK, vm, size), pool)
+
+
+@shared_task(name=registry.CREATE_SNAPSHOT, base=PoolTask, bind=True)
+def create_snapshot(self: Task, vm: str, pool: str, snapshot: str) -> str:
+    return _carry_out(self, VmOrder(Step.CREATE_SNAPSHOT, vm, snapshot), pool)
+
+
+@shared_task(name=registry.REVERT_SNAPSHOT, base=PoolTask, bind=True)
+def revert_snapshot(self: Task, vm: str, pool: str, snapshot: str) -> str:
+    return _carry_out(self, VmOrder(Step.REVERT_SNAPSHOT, vm, snapshot), pool)
+
+
+def _carry_out(task: Task, order: VmOrder, pool: str) -> str:
+    return str(carry_out.run(pool_context(), order, pool, f"{task.request.id}/{task.request.retries}"))

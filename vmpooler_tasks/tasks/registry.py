@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from vmpooler_tasks.model.names import WORK_QUEUES
 from vmpooler_tasks.model.pools.lifecycle import Step
+from vmpooler_tasks.model.pools.vm_orders import ORDERS
 from vmpooler_tasks.model.redrive import OwnTasks
 
 CLONE_QUEUE, CHECK_QUEUE, DESTROY_QUEUE, MAINTENANCE_QUEUE = QUEUES = WORK_QUEUES
@@ -20,6 +21,9 @@ CHECK_PENDING_VM = "vmpooler_tasks.check_pending_vm"
 CHECK_READY_VM = "vmpooler_tasks.check_ready_vm"
 CHECK_RUNNING_VM = "vmpooler_tasks.check_running_vm"
 DESTROY_VM = "vmpooler_tasks.destroy_vm"
+CREATE_DISK = "vmpooler_tasks.create_disk"
+CREATE_SNAPSHOT = "vmpooler_tasks.create_snapshot"
+REVERT_SNAPSHOT = "vmpooler_tasks.revert_snapshot"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,7 +35,9 @@ class TaskSpec:
     lines about each task are left out of the log, and its events out of Flower. `subject`: the arguments, in their
     order, that every log line of the task shows. `step`: the work on a VM that the task carries out. `is_editable`: a
     failed task can be run again with changed arguments, except its subject; never a task that destroys, reverts or
-    redrives. `pool_list`: the argument that lists pools; an edit may only correct names there that are no pools.
+    redrives. `starts_once`: a run of redrives leaves the failed task out, unless a person names it by its id and
+    confirms that what the user did meanwhile may be lost. `pool_list`: the argument that lists pools; an edit may only
+    correct names there that are no pools.
     """
 
     name: str
@@ -41,6 +47,7 @@ class TaskSpec:
     subject: tuple[str, ...] = ()
     step: Step | None = None
     is_editable: bool = False
+    starts_once: bool = False
     pool_list: str = ""
 
 
@@ -49,6 +56,19 @@ _VM = ("vm", "pool", "request_id")
 
 def _vm_check(name: str, step: Step) -> TaskSpec:
     return TaskSpec(name=name, queue=CHECK_QUEUE, is_repeated=True, has_own_lines=True, subject=_VM, step=step)
+
+
+def _order(name: str, step: Step) -> TaskSpec:
+    """Return an order for a running VM. Its message only says that the order waits, so the dead letter is an order."""
+    spec = ORDERS[step]
+    return TaskSpec(
+        name=name,
+        queue=CLONE_QUEUE,
+        has_own_lines=True,
+        subject=("vm", "pool", spec.argument),
+        step=step,
+        starts_once=spec.starts_once,
+    )
 
 
 TASKS: Mapping[str, TaskSpec] = {
@@ -65,6 +85,9 @@ TASKS: Mapping[str, TaskSpec] = {
         _vm_check(CHECK_READY_VM, Step.CHECK_READY),
         _vm_check(CHECK_RUNNING_VM, Step.CHECK_RUNNING),
         TaskSpec(name=DESTROY_VM, queue=DESTROY_QUEUE, has_own_lines=True, subject=_VM, step=Step.DESTROY),
+        _order(CREATE_DISK, Step.CREATE_DISK),
+        _order(CREATE_SNAPSHOT, Step.CREATE_SNAPSHOT),
+        _order(REVERT_SNAPSHOT, Step.REVERT_SNAPSHOT),
     )
 }
 
@@ -79,6 +102,8 @@ OWN = OwnTasks(
     destroy=DESTROY_VM,
     editable=frozenset(task.name for task in TASKS.values() if task.is_editable),
     pool_lists={task.name: task.pool_list for task in TASKS.values() if task.pool_list},
+    orders={task.name: task.step for task in TASKS.values() if task.step and task.step in ORDERS},
+    starts_once=frozenset(task.name for task in TASKS.values() if task.starts_once),
 )
 """What a redrive knows of them."""
 

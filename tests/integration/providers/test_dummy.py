@@ -24,7 +24,7 @@ def test_where_nothing_is_left_to_chance_each_operation_is_one_command(lab: Lab)
     assert lab.commands(lambda: own.find_vm(POOL, "vm")) == {"hget": 1}
     assert lab.commands(lambda: own.is_ready(POOL, "vm")) == {"hget": 1}
     assert lab.commands(lambda: own.list_vms(POOL)) == {"hkeys": 1}
-    assert lab.commands(lambda: own.destroy_vm(POOL, "vm")) == {"hdel": 1}
+    assert lab.commands(lambda: own.destroy_vm(POOL, "vm")) == {"hdel": 1, "del": 1}
     assert lab.db.client.keys() == []
 
 

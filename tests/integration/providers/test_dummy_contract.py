@@ -71,6 +71,14 @@ class TwiceMade(Dummy):
         super().destroy_vm(pool, vm)
         return True
 
+    def has_disk(self, pool: PoolSpec, vm: str, disk: str) -> bool:
+        del pool, vm, disk
+        return True
+
+    def has_snapshot(self, pool: PoolSpec, vm: str, snapshot: str) -> bool:
+        del pool, vm, snapshot
+        return True
+
 
 CONTRACT_TESTS = [
     name for name in vars(ProviderContract) if name.startswith("test_") and name != "test_it_is_a_provider"

@@ -12,6 +12,7 @@ from vmpooler_tasks.config import Pool, Settings
 from vmpooler_tasks.errors import InvalidInputError
 from vmpooler_tasks.jobs.pools.provider_calls import Retries
 from vmpooler_tasks.model.pools.lifecycle import HOUR, MINUTE, Step, VmLimits
+from vmpooler_tasks.model.pools.vm_orders import ORDERS
 from vmpooler_tasks.model.timestamps import moment, ruby_utc
 from vmpooler_tasks.providers import PoolSpec, Provider
 from vmpooler_tasks.store import Database
@@ -22,16 +23,19 @@ from vmpooler_tasks.store.pools.leases import LeaseRenewer
 
 
 class Work(NamedTuple):
-    """One piece of work on one VM, for any worker."""
+    """One piece of work on one VM, for any worker. `value` is that of an order: a size or the name of a snapshot."""
 
     step: Step
     vm: str
     pool: str
     request_id: str | None = None
+    value: str | None = None
 
     def as_kwargs(self) -> dict[str, str]:
         """Return the arguments of its task."""
-        return {"vm": self.vm, "pool": self.pool, **({"request_id": self.request_id} if self.request_id else {})}
+        request = {"request_id": self.request_id} if self.request_id else {}
+        value = {ORDERS[self.step].argument: self.value} if self.value is not None else {}
+        return {"vm": self.vm, "pool": self.pool, **request, **value}
 
 
 @dataclass(frozen=True)

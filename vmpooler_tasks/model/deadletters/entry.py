@@ -29,7 +29,10 @@ _NOT_UTF_8 = re.compile("[\udc80-\udcff]")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeadLetter:
-    """A failed VM or task. The fields are written in this order; a field without a value is left out."""
+    """A failed VM or task. The fields are written in this order; a field without a value is left out.
+
+    `checkout` and `order` are those of an order for a running VM: the time of its checkout, and the id of the order.
+    """
 
     vm: str | None = None
     pool: str | None = None
@@ -45,6 +48,8 @@ class DeadLetter:
     task_id: str | None = None
     args: Any = None
     kwargs: Any = None
+    checkout: str | None = None
+    order: str | None = None
     traceback: str | None = None
     redrives: int | None = None
     redrive_of: str | None = None

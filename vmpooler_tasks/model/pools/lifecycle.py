@@ -20,6 +20,9 @@ class Step(StrEnum):
     CHECK_READY = "check_ready"
     CHECK_RUNNING = "check_running"
     DESTROY = "destroy"
+    CREATE_DISK = "create_disk"
+    CREATE_SNAPSHOT = "create_snapshot"
+    REVERT_SNAPSHOT = "revert_snapshot"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

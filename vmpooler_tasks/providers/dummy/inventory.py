@@ -1,11 +1,12 @@
 """The VMs of the dummy, in Redis: one inventory for all workers, like that of a hypervisor.
 
-Without lost VMs each method costs one command. Every method raises TransientProviderError if Redis does not reply.
+Without lost VMs each method costs one round trip. Every method raises TransientProviderError if Redis does not reply.
 """
 
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
+from enum import StrEnum
 from functools import cache
 from importlib import resources
 from typing import Any
@@ -26,8 +27,24 @@ REPLY_TIMEOUT = 5.0
 MAX_CONNECTIONS = 10_000
 """One connection for each thread. redis-py's own limit is 100, and calls above it fail."""
 
+PARTS_PREFIX = f"{PREFIX}parts:"
+"""Prefix of the key of a VM's disks and snapshots, followed by POOL:VM."""
+
 COUNT_TTL_SECONDS = 24 * 3600
 """How long the counter of a VM's calls is kept after the last call. Names are used once, so old counters expire."""
+
+
+class Part(StrEnum):
+    """What a machine may have."""
+
+    DISK = "disk"
+    """Its value is the size in gigabytes."""
+
+    SNAPSHOT = "snapshot"
+    """Its value is the epoch at which it was made."""
+
+    REVERTS = "reverts"
+    """How often a revert to the snapshot of this name was started."""
 
 
 class Inventory:
@@ -90,9 +107,12 @@ class Inventory:
         return machine
 
     def remove(self, pool: str, vm: str) -> bool:
-        """Delete the machine. Return whether it existed, lost or not."""
+        """Delete the machine and its parts. Return whether it existed, lost or not."""
         with _translated_errors():
-            return bool(self._redis.hdel(PREFIX + pool, vm))
+            pipe = self._redis.pipeline(transaction=False)
+            pipe.hdel(PREFIX + pool, vm)
+            pipe.delete(_parts(pool, vm))
+            return bool(pipe.execute()[0])
 
     def remove_present(self, pool: str, vm: str, now: float) -> bool:
         """Delete the machine. Return whether it existed and was not lost, which needs its record."""
@@ -100,8 +120,21 @@ class Inventory:
             pipe = self._redis.pipeline(transaction=True)
             pipe.hget(PREFIX + pool, vm)
             pipe.hdel(PREFIX + pool, vm)
+            pipe.delete(_parts(pool, vm))
             machine = _read(pipe.execute()[0])
         return machine is not None and not machine.is_lost(now)
+
+    def has_part(self, pool: str, vm: str, part: Part, name: str) -> bool:
+        with _translated_errors():
+            return bool(self._redis.hexists(_parts(pool, vm), f"{part}:{name}"))
+
+    def add_part(self, pool: str, vm: str, part: Part, name: str, value: float) -> None:
+        with _translated_errors():
+            self._redis.hset(_parts(pool, vm), f"{part}:{name}", value)
+
+    def count_revert(self, pool: str, vm: str, snapshot: str) -> None:
+        with _translated_errors():
+            self._redis.hincrby(_parts(pool, vm), f"{Part.REVERTS}:{snapshot}", 1)
 
     def close(self) -> None:
         self._redis.close()
@@ -118,6 +151,10 @@ class Inventory:
     def _forget(self, pool: str, vm: str, record: str) -> None:
         with _translated_errors():
             self._redis.eval(_forget_script(), 1, PREFIX + pool, vm, record)
+
+
+def _parts(pool: str, vm: str) -> str:
+    return f"{PARTS_PREFIX}{pool}:{vm}"
 
 
 @cache

@@ -7,7 +7,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_valida
 
 from vmpooler_tasks.config.vmpooler.options import is_ignored_by_dummy
 
-Operation = Literal["create", "destroy", "ready", "list", "find"]
+Operation = Literal["create", "destroy", "ready", "list", "find", "disk", "snapshot", "revert"]
 
 Kind = Literal["transient", "permanent", "throttled", "hang"]
 
@@ -63,6 +63,9 @@ class OperationFailureRates(DummySection):
     ready: FailureRates = FailureRates()
     list: FailureRates = FailureRates()
     find: FailureRates = FailureRates()
+    disk: FailureRates = FailureRates()
+    snapshot: FailureRates = FailureRates()
+    revert: FailureRates = FailureRates()
 
     def of(self, operation: Operation) -> FailureRates:
         found: FailureRates = getattr(self, operation)
@@ -78,6 +81,9 @@ class DummyOptions(DummySection):
     boot_seconds: Span = Field((0, 0), description="how long a new VM is not ready")
     destroy_seconds: Span = Field((0, 0), description="how long a destruction takes, also of a VM that does not exist")
     list_seconds: Span = Field((0, 0), description="how long an inventory takes")
+    disk_seconds: Span = Field((0, 0), description="how long it takes to add a disk")
+    snapshot_seconds: Span = Field((0, 0), description="how long a snapshot takes")
+    revert_seconds: Span = Field((0, 0), description="how long a revert to a snapshot takes")
     hang_seconds: Seconds = Field(3600, description="how long an operation hangs before it is carried out")
     failures: OperationFailureRates = Field(OperationFailureRates(), description="operation → kind → rate")
     half_inventory: Rate = Field(0, description="how often an inventory breaks off half-way")

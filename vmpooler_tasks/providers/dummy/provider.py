@@ -5,9 +5,14 @@ from collections.abc import Callable, Collection
 from typing import NoReturn
 
 from vmpooler_tasks.clock import Clock, system_clock
-from vmpooler_tasks.errors import PermanentProviderError, ThrottledProviderError, TransientProviderError
+from vmpooler_tasks.errors import (
+    PermanentProviderError,
+    ThrottledProviderError,
+    TransientProviderError,
+    VmNotFoundError,
+)
 from vmpooler_tasks.providers.dummy.draws import Draws
-from vmpooler_tasks.providers.dummy.inventory import Inventory
+from vmpooler_tasks.providers.dummy.inventory import Inventory, Part
 from vmpooler_tasks.providers.dummy.machine import Machine
 from vmpooler_tasks.providers.dummy.options import DummyOptions, Kind, Operation
 from vmpooler_tasks.providers.protocol import PoolSpec, ProviderContext, Readiness, VirtualMachine
@@ -15,11 +20,11 @@ from vmpooler_tasks.providers.protocol import PoolSpec, ProviderContext, Readine
 RETRY_AFTER_SECONDS = 1.0
 """The pause that it names when it throttles a call."""
 
-OPERATIONS: tuple[Operation, ...] = ("create", "destroy", "ready", "list", "find")
+OPERATIONS: tuple[Operation, ...] = ("create", "destroy", "ready", "list", "find", "disk", "snapshot", "revert")
 
 
 class Dummy:
-    """A Provider. protocol.py documents its methods.
+    """A Provider with disks and snapshots. protocol.py documents its methods.
 
     Without random options each call costs one round trip to Redis; with them a second one, to count the call.
     """
@@ -76,8 +81,42 @@ class Dummy:
             return self._inventory.remove_present(pool.name, vm, self._clock())
         return self._inventory.remove(pool.name, vm)
 
+    def has_disk(self, pool: PoolSpec, vm: str, disk: str) -> bool:
+        self._draw("find", pool.name, vm)
+        self._require_vm(pool, vm)
+        return self._inventory.has_part(pool.name, vm, Part.DISK, disk)
+
+    def create_disk(self, pool: PoolSpec, vm: str, disk: str, size_gb: int) -> None:
+        draws = self._draw("disk", pool.name, vm)
+        self._wait(draws.seconds("duration", self._options.disk_seconds))
+        self._require_vm(pool, vm)
+        self._inventory.add_part(pool.name, vm, Part.DISK, disk, size_gb)
+
+    def has_snapshot(self, pool: PoolSpec, vm: str, snapshot: str) -> bool:
+        self._draw("find", pool.name, vm)
+        self._require_vm(pool, vm)
+        return self._inventory.has_part(pool.name, vm, Part.SNAPSHOT, snapshot)
+
+    def create_snapshot(self, pool: PoolSpec, vm: str, snapshot: str) -> None:
+        draws = self._draw("snapshot", pool.name, vm)
+        self._wait(draws.seconds("duration", self._options.snapshot_seconds))
+        self._require_vm(pool, vm)
+        self._inventory.add_part(pool.name, vm, Part.SNAPSHOT, snapshot, self._clock())
+
+    def revert_snapshot(self, pool: PoolSpec, vm: str, snapshot: str) -> None:
+        draws = self._draw("revert", pool.name, vm)
+        self._require_vm(pool, vm)
+        if not self._inventory.has_part(pool.name, vm, Part.SNAPSHOT, snapshot):
+            raise PermanentProviderError("the VM has no such snapshot")
+        self._inventory.count_revert(pool.name, vm, snapshot)  # at its start: a revert that is cut off did harm as well
+        self._wait(draws.seconds("duration", self._options.revert_seconds))
+
     def close(self) -> None:
         self._inventory.close()
+
+    def _require_vm(self, pool: PoolSpec, vm: str) -> None:
+        if self._inventory.get(pool.name, vm, self._clock()) is None:
+            raise VmNotFoundError("the VM does not exist")
 
     def _draw(self, operation: Operation, pool: str, name: str) -> Draws:
         """Return the random source of this call. Raise, or hang, if it draws a failure."""

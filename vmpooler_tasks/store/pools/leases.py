@@ -81,7 +81,7 @@ def renew(db: Database, held: Sequence[tuple[str, int]], leased_until: float) ->
     """Renew each (VM, fence) until then. Return for each of them False if another worker took the lease over."""
     flags = db.run(
         "pools/renew_leases",
-        [keys.POOL_SLOTS.key, keys.REQUEST_SLOTS.key, keys.DESTROYS],
+        [keys.POOL_SLOTS.key, keys.REQUEST_SLOTS.key, keys.DESTROYS, keys.VM_ORDERS],
         [repr(leased_until), keys.WORK_PREFIX, *(word for lease in held for word in lease)],
     )
     return [bool(flag) for flag in flags]

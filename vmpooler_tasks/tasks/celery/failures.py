@@ -10,6 +10,8 @@ from typing import Any
 
 from vmpooler_tasks.errors import StoreRefusedError, StoreUnavailableError, VmpoolerTasksError, WrongTypeError
 from vmpooler_tasks.jobs.deadletters.retention import keep
+from vmpooler_tasks.jobs.orders import failures as orders
+from vmpooler_tasks.jobs.orders.failures import FailedOrder
 from vmpooler_tasks.jobs.pools import clone
 from vmpooler_tasks.jobs.pools.clone import CloneFailure
 from vmpooler_tasks.model.deadletters.entry import MAX_TEXT, DeadLetter, dead_letter_id
@@ -25,6 +27,8 @@ from vmpooler_tasks.tasks.process import database, settings
 _log = logging.getLogger("vmpooler_tasks.dlq")
 
 _CLONE_ARGUMENTS = names.TASKS[names.CLONE_VM].subject
+
+_STORE_ERRORS = (StoreUnavailableError, StoreRefusedError, WrongTypeError)
 
 SAME_SECONDS = 3600
 """The same failure of a repeated task is kept once in this time."""
@@ -69,6 +73,8 @@ def keep_failed_task(failed: FailedTask) -> None:
     A failed clone is a failed VM: its dead letter goes to the queue `clone`, and the VM leaves pending.
     """
     if failed.name == names.CLONE_VM and _fail_clone(failed):
+        return
+    if failed.name in names.OWN.orders and _fail_order(failed):
         return
     now, lineage = time.time(), failed.lineage
     message = redacted_text(str(failed.error)) if failed.error is not None else ""
@@ -116,11 +122,7 @@ def _fail_clone(failed: FailedTask) -> bool:
     Return False if the arguments name no VM, Redis was out of reach, or a key has the wrong type: the VM is made later.
     """
     vm, pool, request_id = (failed.argument(name, position) for position, name in enumerate(_CLONE_ARGUMENTS))
-    if (
-        vm is None
-        or pool is None
-        or isinstance(failed.error, StoreUnavailableError | StoreRefusedError | WrongTypeError)
-    ):
+    if vm is None or pool is None or isinstance(failed.error, _STORE_ERRORS):
         return False
     failure = CloneFailure.of(failed.error or RuntimeError("the reason is not known"))
     redacted_failure = CloneFailure(
@@ -134,6 +136,37 @@ def _fail_clone(failed: FailedTask) -> bool:
             "[!] [dlq] %s; the failure of '%s' could not be recorded: %s", problem, vm, redacted_failure.message
         )
     return True
+
+
+def _fail_order(failed: FailedTask) -> bool:
+    """Record the failed order for a VM, and return True.
+
+    Return False if the arguments name no order, the order has ended before, Redis was out of reach, or a key has the
+    wrong type: the order waits, or is reported once its lease has ended.
+    """
+    task = names.TASKS[str(failed.name)]
+    vm, pool, value = (failed.argument(name, position) for position, name in enumerate(task.subject))
+    if vm is None or value is None or task.step is None or isinstance(failed.error, _STORE_ERRORS):
+        return False
+    error = failed.error or RuntimeError("the reason is not known")
+    failure = FailedOrder(
+        step=task.step,
+        member=f"{vm}:{value}".encode(errors="surrogatepass"),
+        error_class=failed.error_class or type(error).__name__,
+        message=str(error),
+        pool=pool,
+        owner=f"{failed.task_id}/{failed.retries}",
+        identity=_identity(failed, time.time()),
+        task_id=failed.task_id,
+        traceback=_tail(failed.traceback or _formatted(failed.error)),
+    )
+    try:
+        return orders.fail(pool_context(), failure)
+    except VmpoolerTasksError as problem:
+        # Its lease ends, and then it is repeated or reported again.
+        text = "[!] [dlq] %s; the failure of the order '%s:%s' could not be recorded: %s"
+        _log.critical(text, problem, on_one_line(vm), on_one_line(value), redacted_text(failure.message))
+        return True
 
 
 def keep_raw_message(raw: bytes, why: str, queue: str | None = None) -> None:

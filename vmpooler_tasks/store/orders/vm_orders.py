@@ -1,0 +1,182 @@
+"""Orders for running VMs: waiting in VMPooler's sets, claimed by one worker, finished or failed. Each step is a script.
+
+A claim is kept in keys of ours, by VM: a VM has at most one order that a worker carries out.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from vmpooler_tasks.model.deadletters.entry import DeadLetter
+from vmpooler_tasks.model.names import DeadLetterQueue, Queue, readable
+from vmpooler_tasks.model.pools.lifecycle import Step
+from vmpooler_tasks.model.pools.vm_orders import ORDERS, OrderClaim, VmOrder, order_key
+from vmpooler_tasks.store import keys
+from vmpooler_tasks.store.deadletters.trim import DeadLetterLimits, Trimmed, limit_words
+from vmpooler_tasks.store.redis.chunks import chunks
+from vmpooler_tasks.store.redis.connection import Database
+from vmpooler_tasks.store.redis.reads import Reads
+
+ORDER_KEYS: Mapping[Step, bytes] = {
+    Step.CREATE_DISK: keys.DISK_ORDERS,
+    Step.CREATE_SNAPSHOT: keys.SNAPSHOT_ORDERS,
+    Step.REVERT_SNAPSHOT: keys.REVERT_ORDERS,
+}
+"""The sets in which VMPooler's API leaves orders."""
+
+MAX_READ = 500
+"""Orders of each kind that one tick reads. They are drawn at random, so that no order waits for ever."""
+
+REAP_PAGE = 500
+"""Orders that one call takes from lost workers."""
+
+STARTS_ONCE = tuple(step for step, spec in ORDERS.items() if spec.starts_once)
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimedOrder:
+    """The result of a claim. `id` names the order in the provider; each attempt of the same order has the same id."""
+
+    claim: OrderClaim
+    fence: int
+    id: str
+
+
+@dataclass(frozen=True, slots=True)
+class OrderRecord:
+    """What is known of an order that failed: its id, the VM's checkout when it was claimed, and its origin as JSON."""
+
+    id: str = ""
+    checkout: str = ""
+    origin: str = ""
+
+
+def read_waiting(db: Database, step: Step) -> list[bytes]:
+    """Return the orders of one kind that wait, at most MAX_READ of them. Raise WrongTypeError."""
+    members: list[bytes] = db.call("SRANDMEMBER", ORDER_KEYS[step], MAX_READ)
+    return sorted(members)
+
+
+def find_running(db: Database, vm: str, pools: Iterable[str]) -> str | None:
+    """Return the first of the pools that has the VM in its running queue."""
+    names = list(dict.fromkeys(pools))
+    for page in chunks(names):
+        reads = Reads()
+        for name in page:
+            reads.add(name, "SISMEMBER", keys.queue(Queue.RUNNING, name), vm)
+        replies = reads.send(db)
+        if found := next((name for name in page if replies.get(name)), None):
+            return found
+    return None
+
+
+def plan(db: Database, orders: Sequence[VmOrder], *, now: float, until: float) -> list[VmOrder]:
+    """Return those of the orders whose messages are to be sent now, and send none of them again before `until`."""
+    by_key = {order.key.encode(): order for order in orders}
+    chosen: list[bytes] = []
+    for page in chunks(list(by_key)):
+        chosen += db.run("orders/plan", [keys.VM_ORDERS_SENT], [repr(now), repr(until), *page])
+    return [by_key[key] for key in chosen]
+
+
+def forget_sending(db: Database, order: VmOrder) -> None:
+    """Let the next tick send the order again: the worker that got its message cannot carry it out."""
+    db.call("ZREM", keys.VM_ORDERS_SENT, order.key)
+
+
+def claim(
+    db: Database, order: VmOrder, pool: str, *, owner: str, now: float, leased_until: float, new_id: str, attempts: int
+) -> ClaimedOrder:
+    """Claim the order for this owner until then; at most so many `attempts` claim it. It leaves VMPooler's set."""
+    raw = order.vm.encode()
+    outcome, fence, order_id, _ = db.run(
+        "orders/claim",
+        [
+            ORDER_KEYS[order.step],
+            keys.queue(Queue.RUNNING, pool),
+            keys.VM_ORDERS,
+            keys.work(raw),
+            keys.FENCES,
+            keys.vm(raw),
+            keys.active(pool),
+            keys.vm_order(raw),
+            keys.VM_ORDER_ORIGINS,
+            keys.VM_ORDERS_SENT,
+        ],
+        [
+            *(order.vm, order.member, order.key, owner, repr(now), repr(leased_until), new_id),
+            *(int(ORDERS[order.step].starts_once), attempts, pool),
+        ],
+    )
+    return ClaimedOrder(OrderClaim(outcome.decode()), fence, order_id.decode())
+
+
+def finish(db: Database, order: VmOrder, *, fence: int, field: str, result: str | bytes, appends: bool) -> bool:
+    """Write the result of an order into the VM's metadata, and forget its claim. An empty `field` writes no result.
+
+    Return False if another worker took the order over.
+    """
+    raw = order.vm.encode()
+    return bool(
+        db.run(
+            "orders/finish",
+            [keys.VM_ORDERS, keys.work(raw), keys.vm_order(raw), keys.vm(raw), keys.COUNTERS],
+            [order.vm, order.key, fence, order.step, field, result, int(appends)],
+        )
+    )
+
+
+def read_record(db: Database, step: Step, vm: bytes, member: bytes) -> OrderRecord:
+    """Return what is known of an order, claimed or waiting."""
+    key = order_key(step, member)
+    reads = Reads()
+    reads.add("record", "HMGET", keys.vm_order(vm), "order", "id", "checkout", "origin")
+    reads.add("checkout", "HGET", keys.vm(vm), "checkout")
+    reads.add("origin", "HGET", keys.VM_ORDER_ORIGINS, key)
+    replies = reads.send(db)
+    claimed, *fields = replies.get("record") or (None,)
+    if claimed == key:
+        return OrderRecord(*(readable(field or b"") for field in fields))
+    return OrderRecord("", *(readable(replies.get(name) or b"") for name in ("checkout", "origin")))
+
+
+def fail(
+    db: Database,
+    step: Step,
+    vm: bytes,
+    member: bytes,
+    dead_letter: DeadLetter,
+    limits: DeadLetterLimits | None,
+    *,
+    owner: str,
+    now: float,
+) -> tuple[int, Trimmed]:
+    """Write the dead letter of an order, and remove the order from VMPooler's set or its claim, in one step.
+
+    Return (1 if it failed now, 0 if there is no such order, -1 if another worker carries it out; what was trimmed).
+    """
+    state, dropped, expired = db.run(
+        "orders/fail",
+        [
+            *(ORDER_KEYS[step], keys.VM_ORDERS, keys.work(vm), keys.vm_order(vm)),
+            *(keys.VM_ORDER_ORIGINS, keys.VM_ORDERS_SENT),
+            *(keys.dead_letters(DeadLetterQueue.TASKS), keys.DEAD_LETTER_IDS, keys.COUNTERS),
+        ],
+        [
+            *(vm, member, order_key(step, member), owner, repr(now), step),
+            *(DeadLetterQueue.TASKS, *limit_words(limits), dead_letter.id, dead_letter.member()),
+        ],
+    )
+    return state, Trimmed(dropped, expired)
+
+
+def reap(db: Database, *, now: float, leased_until: float) -> list[tuple[str, bytes]]:
+    """Return (pool, order) of the orders whose worker was lost.
+
+    Those that may be repeated are leased until then for the next worker.
+    """
+    reaped = db.run(
+        "orders/reap",
+        [keys.VM_ORDERS],
+        [repr(now), repr(leased_until), keys.VM_ORDER_PREFIX, keys.WORK_PREFIX, REAP_PAGE, *STARTS_ONCE],
+    )
+    return [(readable(pool), order) for pool, order in zip(reaped[1::3], reaped[2::3], strict=True)]
