@@ -82,10 +82,17 @@ class Redriver(PoolWorld):
         return {one.id for one in self.found()}
 
     def start(
-        self, *ids: str, limit: int | None = None, rate: float = 0, max_failed: float = 100, **wanted: Any
+        self,
+        *ids: str,
+        limit: int | None = None,
+        rate: float = 0,
+        max_failed: float = 100,
+        confirmed: bool = False,
+        **wanted: Any,
     ) -> str:
         """Start a run over these dead letters and return its id."""
-        selection = job.select(self.db, DeadLetterFilter(ids=frozenset(ids), **wanted), limit)
+        chosen = DeadLetterFilter(ids=frozenset(ids), **wanted)
+        selection = job.select(self.db, chosen, limit, confirmed=confirmed)
         options = RunOptions(who="anna@host", why="fixed", rate=rate, max_failed_percent=max_failed)
         return job.start(self.db, selection, options, self.now)
 
@@ -113,8 +120,8 @@ class Redriver(PoolWorld):
         assert self.snapshot() == before
         return {str(what): count for what, count in found.expected.items() if count}
 
-    def preview(self, *ids: str, **wanted: Any) -> Preview:
-        selection = job.select(self.db, DeadLetterFilter(ids=frozenset(ids), **wanted))
+    def preview(self, *ids: str, confirmed: bool = False, **wanted: Any) -> Preview:
+        selection = job.select(self.db, DeadLetterFilter(ids=frozenset(ids), **wanted), confirmed=confirmed)
         return preview(self.db, self.settings, OWN, selection)
 
     def messages(self, queue: str = "vmpooler.clone") -> list[Message]:

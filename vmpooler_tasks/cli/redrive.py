@@ -4,7 +4,7 @@ import json
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -63,6 +63,7 @@ class RedriveArguments:
     max_failed: float
     enqueue: bool
     yes: bool
+    confirm: bool
     resume: str | None
     cancel: str | None
     status: str | None
@@ -112,6 +113,9 @@ class RedriveArguments:
 )
 @click.option("--enqueue", is_flag=True, help="Let a worker do it, and return at once.")
 @click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
+@click.option(
+    "--confirm", is_flag=True, help="Run reverts again, too: they discard what the user did since. Needs ids."
+)
 @click.option("--resume", metavar="RUN", shell_complete=complete_runs, help="Continue a run that was interrupted.")
 @click.option("--cancel", metavar="RUN", shell_complete=complete_runs, help="End a run.")
 @click.option("--status", metavar="RUN", shell_complete=complete_runs, help="Show the progress of a run.")
@@ -163,19 +167,33 @@ def _start(context: Context, arguments: RedriveArguments) -> None:
         refuse_everything(arguments.wanted, override=HOW_TO_SELECT_ALL)
     wanted = resolved(context, arguments.wanted)
     with Search(query.count(context.db, wanted)) as search:
-        selection = job.select(context.db, wanted, arguments.limit, on_read=search.on_read)
+        selection = job.select(context.db, wanted, arguments.limit, confirmed=arguments.confirm, on_read=search.on_read)
     _refuse_missing(arguments, selection)
     is_preview = arguments.dry_run or not selection.dead_letters
     if not is_preview:
         context.settings.refuse_if_observing(job.REDRIVING)
-    if is_preview or not arguments.yes:
+    if is_preview or wanted.ids or not arguments.yes:
         found = preview(context.db, context.settings, OWN, selection)
         if is_preview:
             _print_preview(found, arguments.as_json)
             return
-        click.confirm(f"Run {_summary(found.expected)}?", abort=True, err=True)
+        if found.to_confirm and wanted.ids:
+            _confirm_reverts(found.to_confirm, may_ask=not arguments.yes)
+            selection = replace(selection, confirmed=True)
+            found = preview(context.db, context.settings, OWN, selection)
+        if not arguments.yes:
+            click.confirm(f"Run {_summary(found.expected)}?", abort=True, err=True)
     order = RunOptions(who=who_am_i(), why=arguments.why, rate=arguments.rate, max_failed_percent=arguments.max_failed)
     _drive(context, job.start(context.db, selection, order, system_clock()), arguments)
+
+
+def _confirm_reverts(count: int, *, may_ask: bool) -> None:
+    """Let the person at the terminal confirm reverts. Raise UsageError if nobody may be asked."""
+    what = f"{count} of them revert{'s' if count == 1 else ''} a VM and discard{'s' if count == 1 else ''}"
+    text = f"{what} what its user did since the snapshot"
+    if not may_ask:
+        raise click.UsageError(f"{text}: add --confirm to run {'it' if count == 1 else 'them'} again")
+    click.confirm(f"{text}. Run {'it' if count == 1 else 'them'} again?", abort=True, err=True)
 
 
 def _run_edited(context: Context, arguments: RedriveArguments) -> None:

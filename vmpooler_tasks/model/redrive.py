@@ -79,12 +79,16 @@ class RedriveOutcome(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunOptions:
-    """Who ordered a run of redrives and why, its `rate` in dead letters a second, and when it stops."""
+    """Who ordered a run of redrives and why, its `rate` in dead letters a second, and when it stops.
+
+    `confirmed`: that person confirmed that what starts only once runs again.
+    """
 
     who: str
     why: str | None
     rate: float = DEFAULT_RATE
     max_failed_percent: float = DEFAULT_MAX_FAILED
+    confirmed: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

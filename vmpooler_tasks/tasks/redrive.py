@@ -90,7 +90,7 @@ def redrive(self: Task, run: str | None = None, **options: Any) -> dict[str, Any
     """
     if run is None:
         order = read_options(options)
-        selection = job.select(database(), order.filter(), order.limit)
+        selection = job.select(database(), order.filter(), order.limit, confirmed=order.confirm)
         if order.dry_run or not selection.dead_letters:
             return preview(database(), settings(), names.OWN, selection).as_json()
         settings().refuse_if_observing(job.REDRIVING)

@@ -143,7 +143,7 @@ def test_a_lease_is_renewed_while_it_takes_long(world: OrderWorld, step: Step) -
     work = started(world, step)
 
     def wait(_: str) -> None:
-        for _ in range(3):
+        for _renewal in range(3):
             world.now += world.settings.config.lease_seconds * 0.6
             assert world.leases
             world.leases.renew_all()

@@ -17,7 +17,7 @@ def test_every_key_has_a_type_and_contents() -> None:
 def test_every_constant_and_function_is_among_them() -> None:
     names = {key.name for key in documented_keys()}
     constants = {value.decode() for value in vars(keys).values() if isinstance(value, bytes)}
-    prefixes = {keys.VM_PREFIX, keys.WORK_PREFIX, keys.FAILURES_PREFIX, keys.VMPOOLER_KEYS}
+    prefixes = {keys.VM_PREFIX, keys.WORK_PREFIX, keys.VM_ORDER_PREFIX, keys.FAILURES_PREFIX, keys.VMPOOLER_KEYS}
     assert constants - {prefix.decode() for prefix in prefixes} <= names
     assert {slots.key.decode() for slots in (keys.POOL_SLOTS, keys.REQUEST_SLOTS)} <= names
     assert keys.first_seen("QUEUE", "POOL").decode() in names

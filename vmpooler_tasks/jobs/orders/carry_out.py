@@ -1,4 +1,4 @@
-"""Carry out one order in the provider. docs/vmpooler-behaviour.md: Orders for a VM."""
+"""Carry out one order in the provider. docs/vmpooler-behaviour.md: Disks and snapshots."""
 
 import logging
 import time

@@ -1,4 +1,4 @@
-"""Find the orders that wait, and hand them out to the workers. docs/vmpooler-behaviour.md: Orders for a VM.
+"""Find the orders that wait, and hand them out to the workers. docs/vmpooler-behaviour.md: Disks and snapshots.
 
 An order stays in VMPooler's set until a worker claims it, in the step that takes it out. A message only says that it is
 there: a lost message loses no order, and a second one does nothing.

@@ -11,11 +11,12 @@ from vmpooler_tasks.model.deadletters.entry import StoredDeadLetter
 from vmpooler_tasks.model.names import DeadLetterQueue, Queue
 from vmpooler_tasks.model.pools.pause import Pause
 from vmpooler_tasks.model.pools.sizes import size_in_effect
+from vmpooler_tasks.model.pools.vm_orders import ORDERS, VmOrder
 from vmpooler_tasks.model.redaction import REDACTED
 from vmpooler_tasks.model.redrive import OwnTasks, RedriveOutcome
 from vmpooler_tasks.model.requests import Wanted, parse_requested
 from vmpooler_tasks.store import Database
-from vmpooler_tasks.store.orders import overrides
+from vmpooler_tasks.store.orders import overrides, vm_orders
 from vmpooler_tasks.store.pools import pauses
 from vmpooler_tasks.store.redis.chunks import chunks
 from vmpooler_tasks.store.requests import fulfilment
@@ -33,9 +34,23 @@ class Decision(NamedTuple):
 
 RUNS_AGAIN = Decision(RedriveOutcome.REDRIVEN)
 
+NEEDS_CONFIRMATION = Decision(
+    RedriveOutcome.KEPT,
+    "a revert discards what the user did since the snapshot: it runs again only by its id, with a confirmation",
+)
 
-def decided_outcome(dead_letter: StoredDeadLetter, own: OwnTasks) -> Decision | None:
-    """Return the decision if it does not depend on the state of Redis; None for one that can be run again."""
+CHECKED_OUT_AGAIN = (
+    "the checkout of its VM is not that of the order any more: a revert would discard another user's work"
+)
+
+
+def decided_outcome(
+    dead_letter: StoredDeadLetter, own: OwnTasks, settings: Settings, *, confirmed: bool = False
+) -> Decision | None:
+    """Return the decision if it does not depend on the state of Redis; None for one that can be run again.
+
+    `confirmed`: a person named the dead letter by its id, and confirmed that what starts only once runs again.
+    """
     if not _has_valid_names(dead_letter):
         return Decision(RedriveOutcome.KEPT, "a name in it is not valid text")
     if dead_letter.queue is not DeadLetterQueue.TASKS:
@@ -51,7 +66,29 @@ def decided_outcome(dead_letter: StoredDeadLetter, own: OwnTasks) -> Decision | 
         return Decision(RedriveOutcome.KEPT, "no worker knows this task")
     if has_redacted([args, kwargs]):
         return Decision(RedriveOutcome.KEPT, "its arguments were redacted")
-    return None
+    return _decided_order(dead_letter, own, settings, confirmed=confirmed) if task in own.orders else None
+
+
+def _decided_order(
+    dead_letter: StoredDeadLetter, own: OwnTasks, settings: Settings, *, confirmed: bool
+) -> Decision | None:
+    if not dead_letter.text("vm") or not dead_letter.text("pool"):
+        return Decision(RedriveOutcome.KEPT, "it names no VM or no pool")
+    try:
+        order_of(dead_letter, own)
+    except ValueError as error:
+        return Decision(RedriveOutcome.KEPT, str(error))
+    if not settings.config.manage_pools:
+        return Decision(RedriveOutcome.KEPT, "VMPooler carries out the orders itself (manage_pools is off)")
+    return NEEDS_CONFIRMATION if dead_letter.text("task") in own.starts_once and not confirmed else None
+
+
+def order_of(dead_letter: StoredDeadLetter, own: OwnTasks) -> VmOrder:
+    """Return the order of a failed task of ours. Raise ValueError if it is not valid."""
+    step, kwargs = own.orders[dead_letter.text("task")], dead_letter.fields.get("kwargs") or {}
+    order = VmOrder(step, dead_letter.text("vm"), str(kwargs.get(ORDERS[step].argument, "")))
+    order.validate()
+    return order
 
 
 def has_redacted(arguments: object) -> bool:
@@ -83,11 +120,16 @@ def count_wanted(db: Database, request_id: bytes, alias: str, pool: str) -> int 
 
 
 def forecast(
-    db: Database, settings: Settings, own: OwnTasks, dead_letters: Iterable[StoredDeadLetter]
+    db: Database,
+    settings: Settings,
+    own: OwnTasks,
+    dead_letters: Iterable[StoredDeadLetter],
+    *,
+    confirmed: bool = False,
 ) -> list[Decision]:
     """Return what a run over these dead letters would do now with each of them, in their order."""
     dead_letters = list(dead_letters)
-    now = _Forecast(db, settings, own, _read_places(db, dead_letters), pauses.read_paused(db))
+    now = _Forecast(db, settings, own, _read_places(db, dead_letters), pauses.read_paused(db), confirmed)
     return list(map(now.decision, dead_letters))
 
 
@@ -126,17 +168,29 @@ class _Forecast:
     own: OwnTasks
     places: Mapping[tuple[str, str], Collection[Queue]]
     paused: Mapping[str, Pause]
+    confirmed: bool
     missing: dict[tuple[str, str, str], int] = field(default_factory=dict)
 
     def decision(self, dead_letter: StoredDeadLetter) -> Decision:
         """Return the decision about the next dead letter."""
-        if decided := decided_outcome(dead_letter, self.own):
+        if decided := decided_outcome(dead_letter, self.own, self.settings, confirmed=self.confirmed):
             return decided
         queued = self.places.get((dead_letter.text("pool"), dead_letter.text("vm")), ())
         if dead_letter.queue is not DeadLetterQueue.TASKS:
             return self._decision_of_vm(dead_letter, queued)
         if dead_letter.text("task") == self.own.destroy and Queue.COMPLETED not in queued:
             return Decision(RedriveOutcome.OBSOLETE, "its VM is not in completed any more")
+        return (
+            self._decision_of_order(dead_letter, queued) if dead_letter.text("task") in self.own.orders else RUNS_AGAIN
+        )
+
+    def _decision_of_order(self, dead_letter: StoredDeadLetter, queued: Collection[Queue]) -> Decision:
+        if Queue.RUNNING not in queued:
+            return Decision(RedriveOutcome.OBSOLETE, "its VM is not running any more")
+        if dead_letter.text("task") in self.own.starts_once:
+            checkout = vm_orders.read_checkout(self.db, dead_letter.text("pool"), dead_letter.text("vm"))
+            if not checkout or checkout != dead_letter.text("checkout"):
+                return Decision(RedriveOutcome.KEPT, CHECKED_OUT_AGAIN)
         return RUNS_AGAIN
 
     def _decision_of_vm(self, dead_letter: StoredDeadLetter, queued: Collection[Queue]) -> Decision:

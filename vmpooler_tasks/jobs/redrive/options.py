@@ -25,13 +25,14 @@ _TYPES: dict[FilterKind, Any] = {
 class RedriveOptions(BaseModel):
     """The filters and options of `vmpooler-tasks dlq redrive`. Times are seconds since the epoch.
 
-    Without any filter or id, `every` has to be true.
+    Without any filter or id, `every` has to be true. `confirm` needs ids: what starts only once runs again, too.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     every: bool = False
     dry_run: bool = False
+    confirm: bool = False
     limit: Annotated[int, Field(ge=1)] | None = None
     rate: Annotated[float, Field(ge=0)] = DEFAULT_RATE
     max_failed_percent: Annotated[float, Field(ge=0, le=100)] = DEFAULT_MAX_FAILED

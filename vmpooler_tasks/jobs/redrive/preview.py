@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from vmpooler_tasks.config import Settings
-from vmpooler_tasks.jobs.redrive.eligibility import Decision, forecast
+from vmpooler_tasks.jobs.redrive.eligibility import NEEDS_CONFIRMATION, Decision, forecast
 from vmpooler_tasks.jobs.redrive.run import Selection
 from vmpooler_tasks.model.deadletters.entry import StoredDeadLetter, error_of
 from vmpooler_tasks.model.redrive import OwnTasks, RedriveOutcome
@@ -47,10 +47,14 @@ class PreviewGroup:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Preview:
-    """What a run would do now. The groups come with the largest first."""
+    """What a run would do now. The groups come with the largest first.
+
+    `to_confirm`: how many dead letters run again only if a person confirms it, and names them by their ids.
+    """
 
     selected: int
     poisoned: int
+    to_confirm: int
     groups: Sequence[PreviewGroup]
 
     @property
@@ -68,6 +72,7 @@ class Preview:
             "dry_run": True,
             "selected": self.selected,
             "poisoned": self.poisoned,
+            "to_confirm": self.to_confirm,
             "expected": _counts(self.expected),
             "reasons": _reasons(self.reasons),
             "groups": [group.as_json() for group in self.groups],
@@ -76,9 +81,13 @@ class Preview:
 
 def preview(db: Database, settings: Settings, own: OwnTasks, selection: Selection) -> Preview:
     """Return what a run over this selection would do now. Nothing changes."""
-    decisions = forecast(db, settings, own, selection.dead_letters)
-    groups = _grouped(zip(selection.dead_letters, decisions, strict=True))
-    return Preview(selected=len(selection.dead_letters), poisoned=selection.poisoned, groups=groups)
+    decisions = forecast(db, settings, own, selection.dead_letters, confirmed=selection.confirmed)
+    return Preview(
+        selected=len(selection.dead_letters),
+        poisoned=selection.poisoned,
+        to_confirm=sum(decision is NEEDS_CONFIRMATION for decision in decisions),
+        groups=_grouped(zip(selection.dead_letters, decisions, strict=True)),
+    )
 
 
 def _grouped(decided: Iterable[tuple[StoredDeadLetter, Decision]]) -> list[PreviewGroup]:

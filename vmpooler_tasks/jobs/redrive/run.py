@@ -9,7 +9,7 @@ import logging
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
 from typing import Any, Protocol
@@ -20,12 +20,20 @@ from vmpooler_tasks.errors import InvalidInputError
 from vmpooler_tasks.jobs.deadletters import query
 from vmpooler_tasks.jobs.pools.context import Work
 from vmpooler_tasks.jobs.pools.new_clones import SPARE_NAMES, first_metadata, planned_until
-from vmpooler_tasks.jobs.redrive.eligibility import count_wanted, decided_outcome, size_of, why_kept
+from vmpooler_tasks.jobs.redrive.eligibility import (
+    CHECKED_OUT_AGAIN,
+    count_wanted,
+    decided_outcome,
+    order_of,
+    size_of,
+    why_kept,
+)
 from vmpooler_tasks.model.deadletters.entry import StoredDeadLetter
 from vmpooler_tasks.model.deadletters.filters import DeadLetterFilter
 from vmpooler_tasks.model.names import DeadLetterQueue, on_one_line
 from vmpooler_tasks.model.pools.lifecycle import Step
 from vmpooler_tasks.model.pools.vm_names import candidates
+from vmpooler_tasks.model.pools.vm_orders import origin_text
 from vmpooler_tasks.model.redrive import (
     Lineage,
     OwnTasks,
@@ -69,28 +77,41 @@ class Broker(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Selection:
-    """The dead letters to redrive. `poisoned` counts those that are left out because they came back too often."""
+    """The dead letters to redrive. `poisoned` counts those that are left out because they came back too often.
+
+    `confirmed`: a person confirmed that what starts only once, a revert, runs again.
+    """
 
     dead_letters: Sequence[StoredDeadLetter]
     poisoned: int
+    confirmed: bool = False
 
 
 def select(
-    db: Database, wanted: DeadLetterFilter, limit: int | None = None, *, on_read: query.OnRead | None = None
+    db: Database,
+    wanted: DeadLetterFilter,
+    limit: int | None = None,
+    *,
+    confirmed: bool = False,
+    on_read: query.OnRead | None = None,
 ) -> Selection:
     """Return the dead letters that the filter accepts, the oldest first, since they have waited longest.
 
-    Those that came back too often are selected only by their ids. `on_read` is as in `query.find`.
+    Those that came back too often are selected only by their ids. `on_read` is as in `query.find`. Raises
+    InvalidInputError if something is `confirmed` that is not named by its id.
     """
+    if confirmed and not wanted.ids:
+        raise InvalidInputError("only dead letters that are named by their ids can be confirmed")
     found = list(query.find(db, wanted, on_read=on_read))[::-1]
     eligible = [entry for entry in found if wanted.ids or not is_poison(entry.fields)]
-    return Selection(dead_letters=list(islice(eligible, limit)), poisoned=len(found) - len(eligible))
+    chosen = list(islice(eligible, limit))
+    return Selection(dead_letters=chosen, poisoned=len(found) - len(eligible), confirmed=confirmed)
 
 
 def start(db: Database, selection: Selection, options: RunOptions, now: float) -> str:
     """Store a new run over these dead letters and return its id."""
     run = uuid.uuid4().hex[:12]
-    runs.start(db, run, selection.dead_letters, options, now)
+    runs.start(db, run, selection.dead_letters, replace(options, confirmed=selection.confirmed), now)
     text = "[*] [redrive] Run %s of %d dead letters, ordered by %s"
     _log.info(text, run, len(selection.dead_letters), options.who, extra={"run": run})
     return run
@@ -146,18 +167,23 @@ class _Driver:
 
     def __init__(self, db: Database, settings: Settings, broker: Broker, clock: Clock, run: Run) -> None:
         self._db, self._settings, self._broker, self._clock = db, settings, broker, clock
-        self._run, self._who = run.id, run.who
+        self._run, self._who, self._confirmed = run.id, run.who, run.confirmed
 
     def step(self, position: int) -> RedriveOutcome:
         """Handle the dead letter at this position, log its outcome and return it."""
         dead_letter = runs.dead_letter_at(self._db, self._run, position)
         if dead_letter is None:
             return steps.skip(self._db, self._run, position)
-        decided, reason = decided_outcome(dead_letter, self._broker.own) or (None, "")
+        own = self._broker.own
+        decided, reason = decided_outcome(dead_letter, own, self._settings, confirmed=self._confirmed) or (None, "")
         if decided is None and dead_letter.queue is not DeadLetterQueue.TASKS:
             outcome = self._redrive_vm(position, dead_letter)
             if outcome is RedriveOutcome.KEPT:
                 decided, reason = outcome, self._why_kept(dead_letter)
+        elif decided is None and dead_letter.text("task") in own.orders:
+            outcome = self._redrive_order(position, dead_letter)
+            if outcome is RedriveOutcome.KEPT:
+                decided, reason = outcome, CHECKED_OUT_AGAIN
         else:
             outcome = self._redrive_task(position, dead_letter, decided)
         self._log_outcome(dead_letter, outcome, reason if outcome is decided else "")
@@ -211,6 +237,18 @@ class _Driver:
         if vm:
             self._broker.hand_out(Work(Step.CLONE, vm, pool_name, request_id))
         return outcome
+
+    def _redrive_order(self, position: int, dead_letter: StoredDeadLetter) -> RedriveOutcome:
+        own, task = self._broker.own, dead_letter.text("task")
+        return steps.redrive_order(
+            self._db,
+            self._run,
+            position,
+            dead_letter,
+            order_of(dead_letter, own),
+            origin=origin_text(dead_letter.text("order"), self._lineage(dead_letter)),
+            needs_checkout=task in own.starts_once,
+        )
 
     def _successor(self, dead_letter: StoredDeadLetter, pool: Pool | None, request_id: str | None) -> Successor:
         config, now = self._settings.config, self._clock()

@@ -1,4 +1,4 @@
-"""The orders of users for one running VM: a disk, a snapshot, a revert. docs/vmpooler-behaviour.md: Orders."""
+"""Orders for one running VM: a disk, a snapshot, a revert. docs/vmpooler-behaviour.md: Disks and snapshots."""
 
 import json
 import re

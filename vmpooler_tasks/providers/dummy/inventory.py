@@ -34,7 +34,7 @@ COUNT_TTL_SECONDS = 24 * 3600
 """How long the counter of a VM's calls is kept after the last call. Names are used once, so old counters expire."""
 
 
-class Part(StrEnum):
+class MachinePart(StrEnum):
     """What a machine may have."""
 
     DISK = "disk"
@@ -124,17 +124,17 @@ class Inventory:
             machine = _read(pipe.execute()[0])
         return machine is not None and not machine.is_lost(now)
 
-    def has_part(self, pool: str, vm: str, part: Part, name: str) -> bool:
+    def has_part(self, pool: str, vm: str, part: MachinePart, name: str) -> bool:
         with _translated_errors():
             return bool(self._redis.hexists(_parts(pool, vm), f"{part}:{name}"))
 
-    def add_part(self, pool: str, vm: str, part: Part, name: str, value: float) -> None:
+    def add_part(self, pool: str, vm: str, part: MachinePart, name: str, value: float) -> None:
         with _translated_errors():
             self._redis.hset(_parts(pool, vm), f"{part}:{name}", value)
 
     def count_revert(self, pool: str, vm: str, snapshot: str) -> None:
         with _translated_errors():
-            self._redis.hincrby(_parts(pool, vm), f"{Part.REVERTS}:{snapshot}", 1)
+            self._redis.hincrby(_parts(pool, vm), f"{MachinePart.REVERTS}:{snapshot}", 1)
 
     def close(self) -> None:
         self._redis.close()

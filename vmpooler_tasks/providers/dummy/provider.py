@@ -12,7 +12,7 @@ from vmpooler_tasks.errors import (
     VmNotFoundError,
 )
 from vmpooler_tasks.providers.dummy.draws import Draws
-from vmpooler_tasks.providers.dummy.inventory import Inventory, Part
+from vmpooler_tasks.providers.dummy.inventory import Inventory, MachinePart
 from vmpooler_tasks.providers.dummy.machine import Machine
 from vmpooler_tasks.providers.dummy.options import DummyOptions, Kind, Operation
 from vmpooler_tasks.providers.protocol import PoolSpec, ProviderContext, Readiness, VirtualMachine
@@ -84,29 +84,29 @@ class Dummy:
     def has_disk(self, pool: PoolSpec, vm: str, disk: str) -> bool:
         self._draw("find", pool.name, vm)
         self._require_vm(pool, vm)
-        return self._inventory.has_part(pool.name, vm, Part.DISK, disk)
+        return self._inventory.has_part(pool.name, vm, MachinePart.DISK, disk)
 
     def create_disk(self, pool: PoolSpec, vm: str, disk: str, size_gb: int) -> None:
         draws = self._draw("disk", pool.name, vm)
         self._wait(draws.seconds("duration", self._options.disk_seconds))
         self._require_vm(pool, vm)
-        self._inventory.add_part(pool.name, vm, Part.DISK, disk, size_gb)
+        self._inventory.add_part(pool.name, vm, MachinePart.DISK, disk, size_gb)
 
     def has_snapshot(self, pool: PoolSpec, vm: str, snapshot: str) -> bool:
         self._draw("find", pool.name, vm)
         self._require_vm(pool, vm)
-        return self._inventory.has_part(pool.name, vm, Part.SNAPSHOT, snapshot)
+        return self._inventory.has_part(pool.name, vm, MachinePart.SNAPSHOT, snapshot)
 
     def create_snapshot(self, pool: PoolSpec, vm: str, snapshot: str) -> None:
         draws = self._draw("snapshot", pool.name, vm)
         self._wait(draws.seconds("duration", self._options.snapshot_seconds))
         self._require_vm(pool, vm)
-        self._inventory.add_part(pool.name, vm, Part.SNAPSHOT, snapshot, self._clock())
+        self._inventory.add_part(pool.name, vm, MachinePart.SNAPSHOT, snapshot, self._clock())
 
     def revert_snapshot(self, pool: PoolSpec, vm: str, snapshot: str) -> None:
         draws = self._draw("revert", pool.name, vm)
         self._require_vm(pool, vm)
-        if not self._inventory.has_part(pool.name, vm, Part.SNAPSHOT, snapshot):
+        if not self._inventory.has_part(pool.name, vm, MachinePart.SNAPSHOT, snapshot):
             raise PermanentProviderError("the VM has no such snapshot")
         self._inventory.count_revert(pool.name, vm, snapshot)  # at its start: a revert that is cut off did harm as well
         self._wait(draws.seconds("duration", self._options.revert_seconds))

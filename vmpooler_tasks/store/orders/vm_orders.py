@@ -69,6 +69,15 @@ def find_running(db: Database, vm: str, pools: Iterable[str]) -> str | None:
     return None
 
 
+def read_checkout(db: Database, pool: str, vm: str) -> str:
+    """Return the VM's time of checkout, as VMPooler wrote it; '' if it has none."""
+    reads = Reads()
+    reads.add("own", "HGET", keys.vm(vm.encode()), "checkout")
+    reads.add("active", "HGET", keys.active(pool), vm)
+    replies = reads.send(db)
+    return readable(replies.get("own") or replies.get("active") or b"")
+
+
 def plan(db: Database, orders: Sequence[VmOrder], *, now: float, until: float) -> list[VmOrder]:
     """Return those of the orders whose messages are to be sent now, and send none of them again before `until`."""
     by_key = {order.key.encode(): order for order in orders}

@@ -46,6 +46,7 @@ class Run:
     rate: float
     max_failed_percent: float
     started: float
+    confirmed: bool
 
 
 def start(db: Database, run: str, dead_letters: Sequence[StoredDeadLetter], options: RunOptions, now: float) -> None:
@@ -59,6 +60,7 @@ def start(db: Database, run: str, dead_letters: Sequence[StoredDeadLetter], opti
         "rate": repr(options.rate),
         "max_failed_percent": repr(options.max_failed_percent),
         "started": repr(now),
+        "confirmed": int(options.confirmed),
     }
     key = keys.redrive_dead_letters(run)
     with db.translated_errors():
@@ -91,6 +93,7 @@ def read(db: Database, run: str) -> Run | None:
         rate=finite(found.get("rate")) or 0.0,
         max_failed_percent=finite(found.get("max_failed_percent")) or 0.0,
         started=finite(found.get("started")) or 0.0,
+        confirmed=found.get("confirmed") == "1",
     )
 
 

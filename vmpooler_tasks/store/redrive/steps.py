@@ -6,10 +6,12 @@ from typing import Any
 
 from vmpooler_tasks.model.deadletters.entry import StoredDeadLetter
 from vmpooler_tasks.model.names import DeadLetterQueue, Queue
+from vmpooler_tasks.model.pools.vm_orders import VmOrder
 from vmpooler_tasks.model.redrive import Lineage, RedriveOutcome
 from vmpooler_tasks.model.requests import Wanted
 from vmpooler_tasks.store import keys
 from vmpooler_tasks.store.fleet import audit
+from vmpooler_tasks.store.orders.vm_orders import ORDER_KEYS
 from vmpooler_tasks.store.pools.clones import slots_for
 from vmpooler_tasks.store.redis.arguments import counted_words
 from vmpooler_tasks.store.redis.connection import Database
@@ -125,6 +127,37 @@ def redrive_task(
             keys.queue(Queue.COMPLETED, pool),
         ],
         [position, dead_letter.raw, dead_letter.queue, sent.body, vm, decided or "", int(message is None)],
+    )
+    return RedriveOutcome(outcome.decode())
+
+
+def redrive_order(
+    db: Database,
+    run: str,
+    position: int,
+    dead_letter: StoredDeadLetter,
+    order: VmOrder,
+    *,
+    origin: str,
+    needs_checkout: bool,
+) -> RedriveOutcome:
+    """Put an order for a running VM back into VMPooler's set while its dead letter leaves.
+
+    Return OBSOLETE if the VM is not running any more. With `needs_checkout`, return KEPT if its checkout is not the one
+    that the dead letter holds. `origin` is what the order carries until a worker claims it.
+    """
+    pool, raw = dead_letter.text("pool"), order.vm.encode()
+    outcome = db.run(
+        "redrive/redrive_order",
+        [
+            *(keys.dead_letters(dead_letter.queue), keys.redrive(run), keys.COUNTERS),
+            *(ORDER_KEYS[order.step], keys.queue(Queue.RUNNING, pool), keys.vm(raw), keys.active(pool)),
+            *(keys.VM_ORDER_ORIGINS, keys.VM_ORDERS_SENT),
+        ],
+        [
+            *(position, dead_letter.raw, dead_letter.queue, order.vm, order.member, order.key),
+            *(int(needs_checkout), dead_letter.text("checkout"), origin),
+        ],
     )
     return RedriveOutcome(outcome.decode())
 

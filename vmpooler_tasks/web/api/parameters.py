@@ -91,6 +91,10 @@ class RedriveBody(DeleteBody):
     )
     limit: Annotated[int, Field(strict=True, ge=1, le=1_000_000)] | None = None
     max_failed_percent: Annotated[float, Field(strict=True, ge=0, le=100)] = DEFAULT_MAX_FAILED
+    confirm: Flag = Field(
+        default=False,
+        description="run reverts again, too, which discard what the users did since; it needs ids",
+    )
 
 
 class EditBody(BaseModel):

@@ -52,7 +52,7 @@ def start(site: Here, who: Operator, body: RedriveBody, response: Response) -> P
     """Start a run of the dead letters that are selected now. With nothing to run, the response is the preview."""
     with site.search():
         wanted, _ = query.without_unreadable(site.db, body.filter())
-        selection = job.select(site.db, wanted, body.limit)
+        selection = job.select(site.db, wanted, body.limit, confirmed=body.confirm)
         if body.dry_run or not selection.dead_letters:
             response.status_code = HTTPStatus.OK
             return PreviewResponse.model_validate(preview(site.db, site.settings, OWN, selection).as_json())

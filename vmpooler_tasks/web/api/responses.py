@@ -222,6 +222,7 @@ class PreviewResponse(BaseModel):
     dry_run: bool
     selected: int
     poisoned: int = Field(description="left out, since they came back too often")
+    to_confirm: int = Field(description="reverts, which run again only by their ids and with `confirm`")
     expected: dict[str, int] = Field(description="the count of each outcome: redriven, obsolete (closed), kept")
     reasons: list[PreviewReason]
     groups: list[PreviewGroupItem]
