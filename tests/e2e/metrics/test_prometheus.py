@@ -179,6 +179,7 @@ def test_alerts_fire_when_the_system_is_ill_and_end_when_it_is_well(site: Site) 
         "VMPoolerInspectionStalled",
         "VMPoolerClonesStalled",
         "VMPoolerRequestsStalled",
+        "VMPoolerOrdersWaiting",
     )
     site.rests("VMPoolerHealthStale")
     until(lambda: overdue(site), "a purge is overdue", pause=1)

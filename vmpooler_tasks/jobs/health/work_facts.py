@@ -16,6 +16,7 @@ from vmpooler_tasks.model.timestamps import parse_time
 from vmpooler_tasks.store import Database, keys
 from vmpooler_tasks.store.health import progress
 from vmpooler_tasks.store.health.progress import WorkProgress
+from vmpooler_tasks.store.orders import vm_orders
 from vmpooler_tasks.store.pools import clones
 from vmpooler_tasks.store.redis.reads import Reads
 from vmpooler_tasks.store.requests import fulfilment
@@ -23,6 +24,13 @@ from vmpooler_tasks.store.requests import fulfilment
 MIN_STALLED_SECONDS = 60.0
 STALLED_AFTER_INTERVALS = 10
 """Work stands still after so many of its intervals, and after so many seconds at least."""
+
+
+ORDERS_WAIT_SECONDS = 30.0
+"""Seconds that an order for a running VM may wait for a worker."""
+
+VMPOOLER_ORDER_SECONDS = 5.0
+"""Seconds between two orders of one kind that VMPooler's manager takes (`check_disk_queue` in pool_manager.rb)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +66,7 @@ def stalled_work(
     db: Database, settings: Settings, facts: WorkFacts, stopped: Collection[str], now: float
 ) -> Iterator[StalledWork]:
     """Return the work that stands still. `stopped`: pools that get no clones, because they are suspended or paused."""
+    yield from _waiting_orders(db, settings, now)
     if settings.config.manage_pools:
         yield from _stalled_inspections(settings, facts, now)
         yield from _stalled_clones(db, settings, facts, stopped, now)
@@ -128,6 +137,22 @@ def _stalled_requests(db: Database, settings: Settings, facts: WorkFacts, now: f
     if request is not None:
         error, key = facts.progress.errors.get(progress.REQUESTS_WORK), readable(keys.request(request))
         yield StalledWork(code=ReasonCode.REQUESTS_STALLED, seconds=seconds, key=key, error=error)
+
+
+def _waiting_orders(db: Database, settings: Settings, now: float) -> Iterator[StalledWork]:
+    """Return the kinds of orders for running VMs that nobody carries out, here or, without `manage_pools`, in VMPooler.
+
+    VMPooler's manager takes one order of each kind in five seconds.
+    """
+    for waiting in vm_orders.observe_waiting(db, now):
+        backlog = 0 if settings.config.manage_pools else VMPOOLER_ORDER_SECONDS * waiting.count
+        limit = ORDERS_WAIT_SECONDS + backlog
+        if waiting.seconds > limit:
+            key, count = readable(waiting.key), waiting.count
+            text = f"{count} {'order waits' if count == 1 else 'orders wait'}"
+            yield StalledWork(
+                code=ReasonCode.ORDERS_WAITING, seconds=waiting.seconds, key=key, error=text, limit_seconds=limit
+            )
 
 
 def _oldest_request(db: Database) -> bytes | None:

@@ -90,7 +90,8 @@ class PoolInUse:
 class StalledWork:
     """Work that should end again and again, and has not for `seconds`. `code` says which work.
 
-    `is_everywhere`: the same work stands still for every pool.
+    `is_everywhere`: the same work stands still for every pool. `limit_seconds`: how long it may take, if that is not
+    `stalled_after_seconds`.
     """
 
     code: ReasonCode
@@ -99,6 +100,7 @@ class StalledWork:
     key: str | None = None
     error: str | None = None
     is_everywhere: bool = False
+    limit_seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -227,7 +229,7 @@ def _stalled_reasons(facts: Circumstances) -> Iterator[HealthReason]:
             work.code,
             severity,
             whole_seconds(work.seconds),
-            facts.stalled_after_seconds,
+            facts.stalled_after_seconds if work.limit_seconds is None else work.limit_seconds,
             pool=work.pool,
             key=work.key,
             error=work.error,

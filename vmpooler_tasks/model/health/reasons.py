@@ -32,6 +32,7 @@ class ReasonCode(StrEnum):
     INSPECTION_STALLED = "inspection_stalled"
     CLONES_STALLED = "clones_stalled"
     REQUESTS_STALLED = "requests_stalled"
+    ORDERS_WAITING = "orders_waiting"
     BREAKER_OPEN = "breaker_open"
     POOL_BROKEN = "pool_broken"
     OTHER_MANAGER = "other_manager"
@@ -147,6 +148,12 @@ REASONS: Mapping[ReasonCode, ReasonKind] = {
         remedy="check with `vmpooler-tasks doctor` that workers take vmpooler.maintenance; read the worker's log",
         severity=Status.UNHEALTHY,
         alert="VMPoolerRequestsStalled",
+    ),
+    ReasonCode.ORDERS_WAITING: ReasonKind(
+        found="orders of users in {key} have waited for {measured} seconds: nobody carries them out ({error})",
+        remedy="check with `vmpooler-tasks doctor` that workers take vmpooler.clone and vmpooler.maintenance,"
+        " or, with manage_pools: false, that VMPooler's manager runs",
+        alert="VMPoolerOrdersWaiting",
     ),
     ReasonCode.BREAKER_OPEN: ReasonKind(
         found="provider {provider} is suspended after {measured} failures in a row. {last_error}. {next_attempt}",

@@ -56,6 +56,29 @@ def read_waiting(db: Database, step: Step) -> list[bytes]:
     return sorted(members)
 
 
+@dataclass(frozen=True, slots=True)
+class WaitingOrders:
+    """The orders of one kind that wait: the key that has them, how many, and for how long the oldest has been seen."""
+
+    key: bytes
+    count: int
+    seconds: float
+
+
+def observe_waiting(db: Database, now: float) -> list[WaitingOrders]:
+    """Note which orders wait, and return those kinds of which some wait. An order has no time of its own."""
+    found = db.run(
+        "orders/observe_waiting",
+        [keys.VM_ORDERS_SEEN, *ORDER_KEYS.values()],
+        [repr(now), MAX_READ, *ORDER_KEYS],
+    )
+    return [
+        WaitingOrders(key, count, max(0.0, now - float(oldest or now)))
+        for key, (count, oldest) in zip(ORDER_KEYS.values(), found, strict=True)
+        if count
+    ]
+
+
 def find_running(db: Database, vm: str, pools: Iterable[str]) -> str | None:
     """Return the first of the pools that has the VM in its running queue."""
     names = list(dict.fromkeys(pools))
@@ -110,6 +133,7 @@ def claim(
             keys.vm_order(raw),
             keys.VM_ORDER_ORIGINS,
             keys.VM_ORDERS_SENT,
+            keys.VM_ORDERS_SEEN,
         ],
         [
             *(order.vm, order.member, order.key, owner, repr(now), repr(leased_until), new_id),
@@ -167,7 +191,7 @@ def fail(
         "orders/fail",
         [
             *(ORDER_KEYS[step], keys.VM_ORDERS, keys.work(vm), keys.vm_order(vm)),
-            *(keys.VM_ORDER_ORIGINS, keys.VM_ORDERS_SENT),
+            *(keys.VM_ORDER_ORIGINS, keys.VM_ORDERS_SENT, keys.VM_ORDERS_SEEN),
             *(keys.dead_letters(DeadLetterQueue.TASKS), keys.DEAD_LETTER_IDS, keys.COUNTERS),
         ],
         [

@@ -27,7 +27,7 @@ from vmpooler_tasks.tasks.registry import TASKS
 
 PROGRAMS = ("worker", "beat")
 
-_FIELDS = {"vm": "vm", "pool": "pool", "request_id": "request"}
+_FIELDS = {"vm": "vm", "pool": "pool", "request_id": "request", "size": "size", "snapshot": "snapshot"}
 """Argument of a task → name of its field in the log."""
 
 

@@ -3,12 +3,12 @@
 -- Claims an order for one worker: in the same step it leaves VMPooler's set. A worker may also take over an order whose
 -- worker was lost, unless the order must start only once.
 -- KEYS   1: orders (set)   2: running   3: leases of orders (zset)   4: work   5: fences   6: metadata   7: active
---        8: record of the VM's order   9: origins (hash)   10: orders sent (zset)
+--        8: record of the VM's order   9: origins (hash)   10: orders sent (zset)   11: orders seen (zset)
 -- ARGV   1: VM   2: member of the set   3: order   4: owner   5: now   6: end of the lease   7: id for a new order
 --        8: 1 if it must start only once   9: maximum attempts   10: pool
 -- RETURN {claim, fence, id, checkout}; claim: claimed, gone (no such order), busy (a worker has this order, or another order
 --        of the VM), not_running, interrupted (it must not start twice), exhausted (too many attempts)
-local orders, running, leases, work, fences, metadata, active, record, origins, sent = unpack(KEYS)
+local orders, running, leases, work, fences, metadata, active, record, origins, sent, seen = unpack(KEYS)
 local vm, member, order, owner, now, lease_end, new_id, starts_once, max_attempts, pool = unpack(ARGV)
 now = tonumber(now)
 
@@ -24,6 +24,7 @@ if redis.call('SISMEMBER', running, vm) == 0 then return {'not_running', 0, '', 
 if not held then
   redis.call('SREM', orders, member)
   redis.call('ZREM', sent, order)
+  redis.call('ZREM', seen, order)
   local origin = redis.call('HGET', origins, order)
   local earlier = origin and cjson.decode(origin)['order']
   redis.call('HSET', record, 'order', order, 'pool', pool, 'id', earlier or new_id, 'checkout',

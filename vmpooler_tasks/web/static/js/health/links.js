@@ -21,6 +21,7 @@ const VIEWS = {
   inspection_stalled: { text: "Workers", section: "workers" },
   clones_stalled: { text: "Workers", section: "workers" },
   requests_stalled: { text: "Requests", section: "requests" },
+  orders_waiting: { text: "Workers", section: "workers" },
   no_worker: { text: "Workers", section: "workers" },
   clock: { text: "Workers", section: "workers" },
   configurations_differ: { text: "Workers", section: "workers" },
