@@ -38,6 +38,7 @@ test("the button says the numbers of the preview", () => {
   const preview = (/** @type {number} */ redriven, /** @type {number} */ obsolete, kept = 0) => ({
     selected: redriven + obsolete + kept,
     poisoned: 0,
+    to_confirm: 0,
     expected: { redriven, obsolete, kept },
     reasons: [],
     groups: [],

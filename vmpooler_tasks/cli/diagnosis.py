@@ -12,6 +12,7 @@ from vmpooler_tasks.config.redis_address import without_login
 from vmpooler_tasks.errors import ConfigurationError, DeliveryError, VmpoolerTasksError, WrongTypeError
 from vmpooler_tasks.jobs.health.read import read_report
 from vmpooler_tasks.jobs.health.server import Finding, FindingState, check_server, refused_write, remedy
+from vmpooler_tasks.jobs.health.work_facts import ORDERS_WAIT_SECONDS
 from vmpooler_tasks.jobs.notifications.notifier import is_active
 from vmpooler_tasks.jobs.notifications.send import send_test
 from vmpooler_tasks.metrics.push import servers
@@ -26,6 +27,7 @@ from vmpooler_tasks.store.fleet import heartbeats
 from vmpooler_tasks.store.guards.removed_pools import read_removed, read_states
 from vmpooler_tasks.store.key_types import find_wrong_keys, typed_keys
 from vmpooler_tasks.store.notifications.state import LastAttempt, read_last_attempts
+from vmpooler_tasks.store.orders import vm_orders
 from vmpooler_tasks.store.pools import breakers, other_manager
 from vmpooler_tasks.store.purge import state as purge_state
 from vmpooler_tasks.store.redis import server
@@ -44,6 +46,7 @@ REDIS = "Redis"
 KEYS = "keys"
 REMOVED_POOL = "removed pool"
 POOL_MANAGER = "pool manager"
+USER_ORDERS = "orders"
 METRICS_SERVERS = "metrics"
 NOTIFICATIONS = "notifications"
 WORKERS, BEAT, CLOCKS = "workers", "beat", "clocks"
@@ -167,6 +170,20 @@ def _pool_manager(settings: Settings, db: Database, earlier: Findings) -> Findin
     return Finding(OK, POOL_MANAGER, f"{len(settings.pools)} pools on {', '.join(settings.providers)}")
 
 
+def _orders(settings: Settings, db: Database, earlier: Findings) -> Finding:
+    del earlier
+    waiting = vm_orders.read_waiting_since(db, system_clock())
+    if not waiting:
+        return Finding(OK, USER_ORDERS, "no order of a user for a VM waits")
+    found = ", ".join(f"{one.count} in {readable(one.key)} for {age(one.seconds)}" for one in waiting)
+    if max(one.seconds for one in waiting) <= ORDERS_WAIT_SECONDS:
+        return Finding(OK, USER_ORDERS, found)
+    who = (
+        "workers for vmpooler.clone and vmpooler.maintenance" if settings.config.manage_pools else "VMPooler's manager"
+    )
+    return Finding(WARN, USER_ORDERS, f"{found}: nobody carries them out", f"start {who}; see {SHOW_HEALTH}")
+
+
 def _remedy_for_missing_cycle(earlier: Findings) -> str:
     """Return what to do about a cycle that did not run, depending on the processes that were found."""
     missing = [name for name in (WORKERS, BEAT) if earlier[name].state is not OK]
@@ -274,6 +291,7 @@ _CHECKS: dict[str, Callable[[Settings, Database, Findings], Finding]] = {
     BEAT: _beats,
     CLOCKS: _clocks,
     POOL_MANAGER: _pool_manager,
+    USER_ORDERS: _orders,
     LAST_PURGE: _last_purge,
     HEALTH: _last_health,
     METRICS_SERVERS: _metrics,

@@ -24,6 +24,7 @@ def families(now: Snapshot, settings: Settings, epoch: float) -> Iterator[Metric
     yield from _purges(now)
     yield from _pools(now, settings, epoch)
     yield from _vms(now.counters)
+    yield from _orders(now)
     yield from _processes(now)
     yield from _messages(now.messages)
     yield family("vmpooler_notifications_total", _notifications(now.counters, settings))
@@ -107,6 +108,14 @@ def _vms(counters: Mapping[str, float]) -> Iterator[Metric]:
         [((str(queue),), counters.get(f"vms_failed:{queue}", 0)) for queue in (Queue.PENDING, Queue.READY)],
     )
     yield single("vmpooler_requests_failed_total", counters.get("requests_failed", 0))
+
+
+def _orders(now: Snapshot) -> Iterator[Metric]:
+    waiting = now.waiting_orders
+    yield family("vmpooler_orders_waiting", (((str(step),), count) for step, count in waiting.items()))
+    for event in ("done", "failed"):
+        counts = [((str(step),), now.counters.get(f"vm_orders_{event}:{step}", 0)) for step in waiting]
+        yield family(f"vmpooler_orders_{event}_total", counts)
 
 
 def _notifications(counters: Mapping[str, float], settings: Settings) -> Iterator[Labelled]:

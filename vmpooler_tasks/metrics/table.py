@@ -80,6 +80,7 @@ _ALL = (
         "1 if the circuit breaker suspends a provider because it fails.",
         "provider",
     ),
+    _gauge("vmpooler_orders_waiting", "Orders of users for their VMs that wait, by kind.", "order"),
     _gauge("vmpooler_purge_last_start_timestamp_seconds", "Start of the last purge cycle."),
     _gauge("vmpooler_purge_last_end_timestamp_seconds", "End of the last purge cycle."),
     _gauge("vmpooler_celery_queue_messages", "Messages that wait for a worker, of any priority.", "queue"),
@@ -100,6 +101,8 @@ _ALL = (
     _counter("vmpooler_vms_destroyed_total", "VMs that were destroyed."),
     _counter("vmpooler_clones_failed_total", "Clones that failed."),
     _counter("vmpooler_vms_failed_total", "VMs that failed after they were cloned, by their queue.", "queue"),
+    _counter("vmpooler_orders_done_total", "Orders of users for their VMs that were carried out, by kind.", "order"),
+    _counter("vmpooler_orders_failed_total", "Orders of users for their VMs that failed, by kind.", "order"),
     _counter("vmpooler_requests_failed_total", "On-demand requests that a purge failed because of their age."),
     _counter(
         "vmpooler_notifications_total",

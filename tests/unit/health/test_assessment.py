@@ -283,7 +283,12 @@ def in_disorder() -> FleetFacts:
     )
 
 
-STALLED = {ReasonCode.INSPECTION_STALLED, ReasonCode.CLONES_STALLED, ReasonCode.REQUESTS_STALLED}
+STALLED = {
+    ReasonCode.INSPECTION_STALLED,
+    ReasonCode.CLONES_STALLED,
+    ReasonCode.REQUESTS_STALLED,
+    ReasonCode.ORDERS_WAITING,
+}
 """tests/integration/health/test_work.py has these."""
 
 

@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from vmpooler_tasks.config import Pool, Settings
+from vmpooler_tasks.errors import WrongTypeError
 from vmpooler_tasks.model.health.assessment import StalledWork
 from vmpooler_tasks.model.health.reasons import ReasonCode
 from vmpooler_tasks.model.names import readable
@@ -144,7 +145,11 @@ def _waiting_orders(db: Database, settings: Settings, now: float) -> Iterator[St
 
     VMPooler's manager takes one order of each kind in five seconds.
     """
-    for waiting in vm_orders.observe_waiting(db, now):
+    try:
+        found = vm_orders.observe_waiting(db, now)
+    except WrongTypeError:  # a reason of its own names the key
+        return
+    for waiting in found:
         backlog = 0 if settings.config.manage_pools else VMPOOLER_ORDER_SECONDS * waiting.count
         limit = ORDERS_WAIT_SECONDS + backlog
         if waiting.seconds > limit:

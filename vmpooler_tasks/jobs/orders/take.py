@@ -13,6 +13,7 @@ from vmpooler_tasks.jobs.pools.context import PoolContext, Work
 from vmpooler_tasks.jobs.pools.new_clones import planned_until
 from vmpooler_tasks.model.names import readable
 from vmpooler_tasks.model.pools.vm_orders import ORDERS, VmOrder, parse_order_key
+from vmpooler_tasks.store.guards.managed_pools import read_managed_pools
 from vmpooler_tasks.store.orders import vm_orders
 from vmpooler_tasks.store.pools import breakers
 from vmpooler_tasks.store.vmpooler import queues
@@ -90,7 +91,8 @@ class _Places:
     def _known_pools(self) -> list[str]:
         if self._pools is None:
             configured = [pool.name for pool in self._context.settings.pools]
-            self._pools = list(dict.fromkeys([*configured, *queues.pool_names(self._context.db)]))
+            db = self._context.db
+            self._pools = list(dict.fromkeys([*configured, *queues.pool_names(db), *read_managed_pools(db)]))
         return self._pools
 
     def _read_served(self, name: str) -> bool:

@@ -10,6 +10,7 @@ from typing import Any
 from vmpooler_tasks.errors import VmpoolerTasksError
 from vmpooler_tasks.model.fleet import Fleet
 from vmpooler_tasks.model.names import DeadLetterQueue, Queue, readable
+from vmpooler_tasks.model.pools.lifecycle import Step
 from vmpooler_tasks.model.pools.pause import Pause
 from vmpooler_tasks.model.pools.removed import RemovedPoolState
 from vmpooler_tasks.model.pools.sizes import size_in_effect
@@ -20,6 +21,7 @@ from vmpooler_tasks.store.fleet.pool_lists import with_pool_lists
 from vmpooler_tasks.store.fleet.schedule import CLAIM_SUFFIX
 from vmpooler_tasks.store.guards.removed_pools import read_states
 from vmpooler_tasks.store.health.record import read_errors, read_times, status_key
+from vmpooler_tasks.store.orders.vm_orders import ORDER_KEYS
 from vmpooler_tasks.store.pools.breakers import ERROR_FIELDS, parse_last_error
 from vmpooler_tasks.store.pools.pauses import parse_pause
 from vmpooler_tasks.store.redis.connection import Database
@@ -81,10 +83,12 @@ class Snapshot(StatusSnapshot):
     `suspended_until`: epoch until which the circuit breaker suspends each provider, None if it does not. `last_errors`:
     of the providers that failed. `last_ticks`: of each entry of the schedule. `empty_since`: of each empty pool, as the
     last check recorded it. `refused`: the keys that are of another type than expected, or may not be read.
-    `open_requests`: those that wait or are being filled. `removed`: the pools with VMs that are in no configuration.
+    `open_requests`: those that wait or are being filled. `waiting_orders`: of users for their VMs, by kind. `removed`:
+    the pools with VMs that are in no configuration.
     """
 
     open_requests: int
+    waiting_orders: Mapping[Step, int]
     dlq_errors: Mapping[str, Mapping[str, int]]
     counters: Mapping[str, float]
     purge_started: float | None
@@ -207,6 +211,8 @@ def _add_records(reads: Reads) -> None:
     reads.add("schedule", "HGETALL", keys.SCHEDULE)
     for key in keys.OPEN_REQUESTS:
         reads.add(key, "ZCARD", key)
+    for key in ORDER_KEYS.values():
+        reads.add(key, "SCARD", key)
 
 
 def _pool_reads(pools: Sequence[str]) -> Reads:
@@ -251,6 +257,7 @@ def _snapshot(
         **status,
         messages=messages,
         open_requests=sum(replies.get(key, 0) for key in keys.OPEN_REQUESTS),
+        waiting_orders={step: replies.get(key, 0) for step, key in ORDER_KEYS.items()},
         dlq_errors=read_errors(_text(replies.get("dlq_errors")) or "{}"),
         counters=_numbers(replies.get("counters", {})),
         purge_started=_number(started),

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from vmpooler_tasks.model.deadletters.entry import DeadLetter
 from vmpooler_tasks.model.names import DeadLetterQueue, Queue, readable
 from vmpooler_tasks.model.pools.lifecycle import Step
-from vmpooler_tasks.model.pools.vm_orders import ORDERS, OrderClaim, VmOrder, order_key
+from vmpooler_tasks.model.pools.vm_orders import ORDERS, OrderClaim, VmOrder, order_key, parse_order_key
 from vmpooler_tasks.store import keys
 from vmpooler_tasks.store.deadletters.trim import DeadLetterLimits, Trimmed, limit_words
 from vmpooler_tasks.store.redis.chunks import chunks
@@ -77,6 +77,21 @@ def observe_waiting(db: Database, now: float) -> list[WaitingOrders]:
         for key, (count, oldest) in zip(ORDER_KEYS.values(), found, strict=True)
         if count
     ]
+
+
+def read_waiting_since(db: Database, now: float) -> list[WaitingOrders]:
+    """Return the kinds of orders of which some wait, as `observe_waiting` last noted them. Nothing changes."""
+    reads = Reads()
+    for step, key in ORDER_KEYS.items():
+        reads.add(step, "SCARD", key)
+    reads.add("seen", "ZRANGE", keys.VM_ORDERS_SEEN, 0, -1, "WITHSCORES")
+    replies = reads.send(db)
+    oldest = dict.fromkeys(ORDER_KEYS, now)
+    for order, since in replies.get("seen", ()):
+        step, _ = parse_order_key(order)
+        oldest[step] = min(oldest[step], float(since))
+    counts = {step: replies.get(step, 0) for step in ORDER_KEYS}
+    return [WaitingOrders(ORDER_KEYS[step], count, now - oldest[step]) for step, count in counts.items() if count]
 
 
 def find_running(db: Database, vm: str, pools: Iterable[str]) -> str | None:

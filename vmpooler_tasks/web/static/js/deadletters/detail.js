@@ -28,6 +28,8 @@ const LABELS = {
   request_id: "Request",
   task: "Task",
   task_id: "Task id",
+  checkout: "VM checked out",
+  order: "Order",
   id: "Id",
 };
 const LONG_FIELDS = ["traceback", "args", "kwargs"];

@@ -19,7 +19,20 @@ import { expectation, groupTable, hasEffect, startText } from "./preview.js";
  * @param {(run: RedriveRun) => void} onStarted
  */
 export function openRedriveDialog(selection, words, onStarted) {
-  const dialog = openDialog("Redrive", { isWide: true });
+  return show(openDialog("Redrive", { isWide: true }), selection, words, onStarted);
+}
+
+/**
+ * Fill the dialog with the preview of this selection.
+ *
+ * @param {Dialog} dialog
+ * @param {Selection} selection
+ * @param {string} words
+ * @param {(run: RedriveRun) => void} onStarted
+ */
+function show(dialog, selection, words, onStarted) {
+  dialog.body.replaceChildren();
+  dialog.foot.replaceChildren();
   const read = () => post("dlq/redrive", { ...selection, dry_run: true });
   return fillWith(dialog, `Checking what a redrive would do to ${words} …`, read, (preview) =>
     fill(dialog, selection, words, preview, onStarted),
@@ -35,6 +48,10 @@ export function openRedriveDialog(selection, words, onStarted) {
  */
 function fill(dialog, selection, words, preview, onStarted) {
   dialog.body.append(el("p", {}, "Redrive ", el("strong", { text: words }), "."), ...expectation(preview));
+  if (selection.ids && (preview.to_confirm || selection.confirm)) {
+    const again = (/** @type {boolean} */ confirm) => show(dialog, { ...selection, confirm }, words, onStarted);
+    dialog.body.append(confirmation(Boolean(selection.confirm), again));
+  }
   if (!hasEffect(preview)) {
     if (preview.selected) dialog.body.append(groupTable(preview.groups));
     dialog.foot.append(button("Close", dialog.close));
@@ -55,6 +72,18 @@ function fill(dialog, selection, words, preview, onStarted) {
   );
   dialog.body.append(...form.nodes, groupTable(preview.groups));
   dialog.foot.append(start, button("Cancel", dialog.close));
+}
+
+/**
+ * Return the box with which a person confirms that reverts run again.
+ *
+ * @param {boolean} checked
+ * @param {(confirm: boolean) => void} onChange
+ */
+function confirmation(checked, onChange) {
+  const box = el("input", { type: "checkbox", checked, on: { change: () => onChange(box.checked) } });
+  const hint = "A revert sets the VM back to a snapshot. What its user did since is lost. Talk to that user first.";
+  return field("Run reverts again, too", box, hint);
 }
 
 /** Return the fields for the options of a run, and a function that reads them. */

@@ -253,6 +253,7 @@
  * @typedef {object} RedrivePreview
  * @property {number} selected
  * @property {number} poisoned dead letters that were redriven too often
+ * @property {number} to_confirm reverts, which run again only by their ids and confirmed
  * @property {Counts} expected by outcome
  * @property {PreviewReason[]} reasons
  * @property {RedriveGroup[]} groups
