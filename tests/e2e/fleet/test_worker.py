@@ -88,6 +88,21 @@ def test_a_worker_publishes_the_effective_configuration(installation: Installati
     assert b"s3cr3t" not in b"".join(published.values())
 
 
+def test_a_managing_worker_names_options_without_effect_once(installation: Installation, database: Database) -> None:
+    """With the example file that VMPooler ships for its dummy."""
+    example = ROOT / "tests" / "data" / "vmpooler" / "examples" / "vmpooler.yaml.dummy-example"
+    del installation.environment["VMPOOLER_CONFIG"]
+    installation.environment |= {"VMPOOLER_CONFIG_FILE": str(example), "MANAGE_POOLS": "true", "MIGRATION_LIMIT": "5"}
+    worker = installation.worker()
+    lines = [line for line in worker.log.splitlines() if "[!] [config]" in line]
+    assert [line.partition("[!] ")[2] for line in lines] == [
+        "[config] options of VMPooler without effect here: config.logfile, config.migration_limit (from "
+        "MIGRATION_LIMIT), providers.dummy.filename (`vmpooler-tasks config check` says why)"
+    ]
+    until(lambda: database.call("HEXISTS", keys.CONFIG, "clone_target"), "vmpooler__config is written")
+    assert b"None" not in database.client.hgetall(keys.CONFIG).values()
+
+
 # --- ad-hoc runs -----------------------------------------------------------------------------------------------------
 
 
