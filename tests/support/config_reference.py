@@ -58,7 +58,9 @@ PLACES = {
 def _options_of_vmpooler() -> Iterator[str]:
     yield (
         "### VMPooler's options without effect here\n\nThe other options of VMPooler's manager are honoured: they are "
-        "in the tables above.\n\n| option | in | no effect here, because |\n|---|---|---|\n" + _rows(WITHOUT_EFFECT)
+        "in the tables above. A `dns_class` other than `dynamic-dns` in `:dns_configs:` has no effect either: these "
+        "workers write no DNS records.\n\n| option | in | no effect here, because |\n|---|---|---|\n"
+        + _rows(WITHOUT_EFFECT)
     )
     yield (
         "### Options of VMPooler's API server\n\nThe API server goes on reading them. These workers do not need them."

@@ -11,7 +11,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from vmpooler_tasks.config.checks.dns import find_unwritten_records, find_wrong_plugins
+from vmpooler_tasks.config.checks.dns import find_unwritten_records, find_wrong_entries, find_wrong_plugins
 from vmpooler_tasks.config.checks.odd_names import find_awkward_names, find_odd_names
 from vmpooler_tasks.config.checks.placeholders import find_placeholders
 from vmpooler_tasks.config.checks.pool_problems import (
@@ -46,20 +46,22 @@ def load_settings(environ: Mapping[str, str] = os.environ, file: Path | None = N
     warnings = [*move_old_vsphere_section(data), *find_repeated_elsewhere(data)]
     problems += [*find_misspelt_keys(data), *find_repeated_pools(data)]
     settings = _validate(source, data, environ, problems)
-    manages = manages_pools(data)
-    problems += find_unmanageable_pools(data) if manages else ()
-    if manages:
-        problems += [*find_odd_names(data), *(f"{path}: {wrong}" for path, wrong in find_wrong_plugins(data))]
-        warnings += find_unwritten_records(data)
-    else:  # VMPooler makes the VMs
-        warnings += [
-            *find_odd_names(data),
-            *(f"{path}: has no effect: {wrong}" for path, wrong in find_wrong_plugins(data)),
-        ]
+    _sort_findings(data, problems, warnings)
     if settings is None or problems:
         raise ConfigurationError(source, problems)
-    warnings += [*find_placeholders(data), *find_awkward_names(data), *find_unknown_options(data)]
-    return settings.model_copy(update={"warnings": tuple(warnings), "unused": tuple(find_unused(data, environ))})
+    unused = (*find_unused(data, environ), *find_unwritten_records(data))
+    return settings.model_copy(update={"warnings": tuple(warnings), "unused": unused})
+
+
+def _sort_findings(data: dict[str, Any], problems: list[str], warnings: list[str]) -> None:
+    """Add what prevents the pools from being managed to the problems, if they are, else to the warnings."""
+    odd, plugins = list(find_odd_names(data)), list(find_wrong_plugins(data))
+    if manages_pools(data):
+        problems += [*find_unmanageable_pools(data), *odd, *(f"{path}: {wrong}" for path, wrong in plugins)]
+    else:  # VMPooler makes the VMs
+        warnings += [*odd, *(f"{path}: has no effect: {wrong}" for path, wrong in plugins)]
+    warnings += [*find_wrong_entries(data), *find_placeholders(data)]
+    warnings += [*find_awkward_names(data), *find_unknown_options(data)]
 
 
 def _override_from_environment(data: dict[str, Any], environ: Mapping[str, str]) -> None:

@@ -95,10 +95,11 @@ def test_a_managing_worker_names_options_without_effect_once(installation: Insta
     installation.environment |= {"VMPOOLER_CONFIG_FILE": str(example), "MANAGE_POOLS": "true", "MIGRATION_LIMIT": "5"}
     worker = installation.worker()
     lines = [line for line in worker.log.splitlines() if "[!] [config]" in line]
-    assert [line.partition("[!] ")[2] for line in lines] == [
+    [line] = lines
+    assert line.partition("[!] ")[2] == (
         "[config] options of VMPooler without effect here: config.logfile, config.migration_limit (from "
         "MIGRATION_LIMIT), providers.dummy.filename (`vmpooler-tasks config check` says why)"
-    ]
+    )
     until(lambda: database.call("HEXISTS", keys.CONFIG, "clone_target"), "vmpooler__config is written")
     assert b"None" not in database.client.hgetall(keys.CONFIG).values()
 

@@ -28,7 +28,8 @@ def load(dns_configs: Any, *plugins: Any, manages: bool = True) -> Settings:
 
 @pytest.mark.parametrize("plugin", ["example", "other", "", None])
 def test_plugin_of_a_section_and_no_plugin_are_fine(plugin: str | None) -> None:
-    assert load(ENTRIES, plugin).warnings == ()
+    settings = load(ENTRIES, plugin)
+    assert (settings.warnings, settings.unused) == ((), ())
 
 
 @pytest.mark.parametrize(
@@ -46,8 +47,8 @@ def test_plugin_of_a_section_and_no_plugin_are_fine(plugin: str | None) -> None:
 )
 def test_wrong_plugin_is_an_error_where_pools_are_managed(dns_configs: Any, plugin: str, complaint: str) -> None:
     assert problems_of(whole(dns_configs, plugin)) == [f"pools[0].dns_plugin: {complaint}"]
-    warnings = load(dns_configs, plugin, manages=False).warnings
-    assert warnings == (f"pools[0].dns_plugin: has no effect: {complaint}",)
+    warning = load(dns_configs, plugin, manages=False).warnings[0]
+    assert warning == f"pools[0].dns_plugin: has no effect: {complaint}"
 
 
 def test_plugin_of_many_pools_is_reported_once() -> None:
@@ -66,14 +67,15 @@ def test_plugin_of_many_pools_is_reported_once() -> None:
         ("DynamicDNS", "; did you mean dynamic-dns?"),
     ],
 )
-def test_class_that_nobody_carries_out_is_a_warning(written: str, hint: str) -> None:
-    entries = {"cloud": {"dns_class": written, "domain": "example.com"}}
-    [line] = load(entries, "cloud").warnings
-    assert line == (
-        "dns_configs.cloud.dns_class: has no effect: these workers create and delete no DNS records of class "
-        f"{written}{hint}"
+def test_class_that_nobody_carries_out_is_named_without_effect(written: str, hint: str) -> None:
+    settings = load({"cloud": {"dns_class": written, "domain": "example.com"}}, "cloud")
+    [unused] = settings.unused
+    assert str(unused) == (
+        "dns_configs.cloud.dns_class: has no effect here, because these workers create and delete no DNS records of "
+        f"class {written}{hint}"
     )
-    assert load(entries, "cloud", manages=False).warnings == (), "VMPooler's manager writes them"
+    assert settings.warnings == ()
+    assert settings.domain_of(settings.pools[0]) == "example.com"
 
 
 def test_unused_entry_that_is_no_section_is_a_warning() -> None:

@@ -15,7 +15,17 @@ def warnings(data: Any, **environ: str) -> tuple[str, ...]:
 
 @pytest.mark.parametrize(
     "text",
-    ["${TARGET}", "a-${X}-b", "<%= @target %>", "<% if x %>", "{{ target }}", "{{target}}", "{% x %}", "%{hiera('x')}"],
+    [
+        "${TARGET}",
+        "$(TARGET)",
+        "a-${X}-b",
+        "<%= @x %>",
+        "<% if x %>",
+        "{{ target }}",
+        "{{target}}",
+        "{% x %}",
+        "%{hiera('x')}",
+    ],
 )
 def test_placeholder_in_a_value(text: str) -> None:
     [line] = warnings({"config": {"clone_target": text}})
@@ -23,7 +33,7 @@ def test_placeholder_in_a_value(text: str) -> None:
     assert line.endswith(" was not replaced, and is used as it is written")
 
 
-@pytest.mark.parametrize("text", ["$5", "{x}", "a { b }", "100%", "<b>", "$(x)", "#{x}", "%"])
+@pytest.mark.parametrize("text", ["$5", "{x}", "a { b }", "100%", "<b>", "$(x y)", "$x", "#{x}", "%"])
 def test_other_marks_are_no_placeholder(text: str) -> None:
     assert warnings({"config": {"clone_target": text}}) == ()
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from vmpooler_tasks.config.checks.unused import path_in_pools
 from vmpooler_tasks.config.types import as_text
+from vmpooler_tasks.config.vmpooler.options import UnusedOption
 
 NO_RECORDS_CLASS = "dynamic-dns"
 """The `dns_class` with which nobody writes records: the VMs do it themselves. The only one that is complete here."""
@@ -43,20 +44,23 @@ def _nearest(name: str, known: Mapping[str, Any]) -> str:
     return f" ({', '.join(sorted(known)) or 'none'})"
 
 
-def find_unwritten_records(data: Mapping[str, Any]) -> Iterator[str]:
-    """Yield a line for each entry that these workers do not carry out, or that is no section at all."""
-    configs = data.get("dns_configs")
+def find_wrong_entries(data: Mapping[str, Any]) -> Iterator[str]:
+    """Yield a line for each entry that is no section of options, unless a pool that names it is reported."""
+    configs, used = data.get("dns_configs"), _pools_by_plugin(data.get("pools"))
     if configs is not None and not isinstance(configs, dict):
         yield "dns_configs: has no effect: it must be a section of named sections"
-    used = _pools_by_plugin(data.get("pools"))
     for name, entry in configs.items() if isinstance(configs, dict) else ():
-        if not isinstance(entry, dict | None):
-            if name not in used:  # otherwise the pool that names it is reported
-                yield f"dns_configs.{name}: has no effect: it must be a section of options, such as domain"
-        elif (written := (entry or {}).get("dns_class")) is not None and written != NO_RECORDS_CLASS:
+        if not isinstance(entry, dict | None) and name not in used:
+            yield f"dns_configs.{name}: has no effect: it must be a section of options, such as domain"
+
+
+def find_unwritten_records(data: Mapping[str, Any]) -> Iterator[UnusedOption]:
+    """Yield the `dns_class` of each entry whose records these workers do not write."""
+    configs = data.get("dns_configs")
+    for name, entry in configs.items() if isinstance(configs, dict) else ():
+        written = entry.get("dns_class") if isinstance(entry, dict) else None
+        if written is not None and written != NO_RECORDS_CLASS:
             near = _nearest(str(written), {NO_RECORDS_CLASS: None})
             hint = near if near.startswith(";") else f"; with {NO_RECORDS_CLASS} the VMs register themselves"
-            yield (
-                f"dns_configs.{name}.dns_class: has no effect: these workers create and delete no DNS records "
-                f"of class {written}{hint}"
-            )
+            because = f"these workers create and delete no DNS records of class {written}{hint}"
+            yield UnusedOption(f"dns_configs.{name}.dns_class", because)

@@ -1,10 +1,10 @@
-"""Find placeholders that nobody replaced: `${NAME}`, `<%= name %>`, `{{ name }}`. Each is used as it is written."""
+"""Find placeholders that nobody replaced, and that are used as written: `${A}`, `$(A)`, `<%= a %>`, `{{ a }}`."""
 
 import re
 from collections.abc import Iterator
 from typing import Any
 
-PLACEHOLDER = re.compile(r"\$\{[^{}\n]*\}|<%.*?%>|\{\{.*?\}\}|\{%.*?%\}|%\{[^{}\n]*\}")
+PLACEHOLDER = re.compile(r"\$\{[^{}\n]*\}|\$\([A-Za-z_]\w*\)|<%.*?%>|\{\{.*?\}\}|\{%.*?%\}|%\{[^{}\n]*\}")
 
 _NOT_SEARCHED = frozenset({"tagfilter"})
 """Sections of regular expressions, which contain such marks by right."""
