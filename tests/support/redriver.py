@@ -138,7 +138,7 @@ class Redriver(PoolWorld):
         """Create a request that is being filled. None of its clones is queued."""
         requests.create(self.db, request, parts, self.now)
         fulfil.run(self.context)
-        for items in (keys.PENDING_ONDEMAND_CLONES, REQUEST_SLOTS.key, REQUEST_SLOTS.counter):
+        for items in (keys.PENDING_ONDEMAND_CLONES, *REQUEST_SLOTS):
             self.client.delete(items)
         for part in parts:
             self.client.delete(keys.queue(Queue.PENDING, part.pool))

@@ -156,9 +156,10 @@ def _pool_manager(settings: Settings, db: Database, earlier: Findings) -> Findin
         return Finding(
             FAIL, POOL_MANAGER, "; ".join(error.problems), "fix the :providers: section, or install the provider"
         )
-    if other_manager.recent_sightings(db):
-        stop_one = "stop VMPooler's manager, or set manage_pools: false"
-        return Finding(FAIL, POOL_MANAGER, "another pool manager uses this Redis", stop_one)
+    watch = other_manager.read_watch(db)
+    if watch.is_other_seen:
+        seen = f"another pool manager uses this Redis. Last seen: {on_one_line(watch.evidence)}"
+        return Finding(FAIL, POOL_MANAGER, seen, "stop VMPooler's manager, or set manage_pools: false")
     untaken = sorted(set(QUEUES) - client.queues_taken(settings)) if earlier[WORKERS].state is OK else []
     if untaken:
         start = f"start one: celery -A vmpooler_tasks worker -Q {','.join(untaken)}"
@@ -167,7 +168,8 @@ def _pool_manager(settings: Settings, db: Database, earlier: Findings) -> Findin
     suspended += [one.name for one in breakers.suspended_pools(db, (pool.name for pool in settings.pools))]
     if suspended:
         return Finding(WARN, POOL_MANAGER, f"suspended after failures: {', '.join(suspended)}", "vmpooler-tasks pools")
-    return Finding(OK, POOL_MANAGER, f"{len(settings.pools)} pools on {', '.join(settings.providers)}")
+    found = f"{len(settings.pools)} pools on {', '.join(settings.providers)}"
+    return Finding(OK, POOL_MANAGER, "; ".join(text for text in (found, watch.obstacle()) if text))
 
 
 def _orders(settings: Settings, db: Database, earlier: Findings) -> Finding:

@@ -33,7 +33,7 @@ _NAMES = {**{str(one): f"a {one}" for one in KeyType}, str(KeyType.SORTED_SET): 
 
 _KEYS_OF = {
     KeyType.STRING: (
-        *(keys.ACTIVE_CLONES, keys.ACTIVE_ONDEMAND_CLONES, keys.FENCES, keys.OTHER_MANAGER),
+        *(keys.ACTIVE_CLONES, keys.ACTIVE_ONDEMAND_CLONES, keys.FENCES),
         *(keys.PURGE_LOCK, keys.WRONG_KEY_LOG, keys.HEALTH_WATCH, keys.HEALTH_CHECK_LOCK, keys.NOTIFY_WATCH),
     ),
     KeyType.HASH: (
@@ -55,11 +55,13 @@ _KEYS_OF = {
             keys.OBSERVED_HEALTH,
             keys.HEALTH_FACTS,
             keys.VM_ORDER_ORIGINS,
+            keys.MANAGER_WATCH,
         ),
     ),
     KeyType.SET: (
         *(keys.POOLS, keys.POOL_RESETS, keys.UNDO_SIZES, keys.UNDO_TEMPLATES, keys.PURGE_BATCH),
         *(keys.DISK_ORDERS, keys.SNAPSHOT_ORDERS, keys.REVERT_ORDERS),
+        keys.FOREIGN_CLONES,
     ),
     KeyType.SORTED_SET: (
         *(keys.PENDING_ONDEMAND_CLONES, keys.WAITING_REQUESTS, keys.PROCESSING_REQUESTS, keys.DEAD_LETTER_IDS),

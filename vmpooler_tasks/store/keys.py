@@ -205,8 +205,13 @@ DELIVERIES = b"vmpooler_tasks__deliveries"
 REQUESTED_AT = b"vmpooler_tasks__requested_at"
 """Sorted set: request → epoch of its creation, for a month."""
 
-OTHER_MANAGER = b"vmpooler_tasks__other_manager"
-"""Counter: how often another pool manager was seen; expires after two minutes."""
+MANAGER_WATCH = b"vmpooler_tasks__manager_watch"
+"""Hash: what the watch for another pool manager has seen: `state`, `until`, `sightings`, `evidence`, ….
+
+pools/watch_managers.lua lists the fields."""
+
+FOREIGN_CLONES = b"vmpooler_tasks__foreign_clones"
+"""Set: `VM clone-time`; pending VMs that another pool manager started, as the last check found them."""
 
 REDRIVES = b"vmpooler_tasks__redrives"
 """Sorted set: run → epoch; the redrive runs of the last week."""
@@ -234,10 +239,11 @@ _PRIORITIES = (b"", b"\x06\x163", b"\x06\x166", b"\x06\x169")
 
 
 class Slots(NamedTuple):
-    """The key of clones in flight, and the key of VMPooler's counter of them."""
+    """The keys of clones in flight, of VMPooler's counter of them, and of the watch, which decides who writes that."""
 
     key: bytes
     counter: bytes
+    watch: bytes = MANAGER_WATCH
 
 
 POOL_SLOTS = Slots(CLONES, ACTIVE_CLONES)

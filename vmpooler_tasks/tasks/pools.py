@@ -13,9 +13,11 @@ from vmpooler_tasks.jobs.pools import check_pending, check_ready, check_running,
 from vmpooler_tasks.jobs.pools.context import PoolContext, Work
 from vmpooler_tasks.jobs.requests import fulfil
 from vmpooler_tasks.model.pools.lifecycle import Step
+from vmpooler_tasks.model.pools.manager_watch import UNWATCHED, ManagerWatch, WatchState
 from vmpooler_tasks.model.pools.results import CheckResult
 from vmpooler_tasks.model.pools.vm_orders import VmOrder
 from vmpooler_tasks.store.guards import removed_pools
+from vmpooler_tasks.store.pools.clones import is_in_flight
 from vmpooler_tasks.tasks import registry
 from vmpooler_tasks.tasks.celery.base import Task
 from vmpooler_tasks.tasks.guards import published_config, unknown_pools
@@ -30,7 +32,15 @@ MAX_WAITING_CHECKS = 5_000
 
 MIN_EXPIRY_SECONDS = 10.0
 
-OTHER_MANAGER_RESULT = "another pool manager is at work"
+REFUSALS = {
+    WatchState.OTHER: "another pool manager is at work",
+    WatchState.WATCHING: "the workers watch for another pool manager first",
+}
+"""The results of tasks that did nothing, by what the watch for another pool manager says."""
+
+
+_TAKEN_OUT = frozenset({Step.CREATE_DISK, Step.CREATE_SNAPSHOT, Step.REVERT_SNAPSHOT})
+"""Orders of the API for one VM, which nobody has but their task."""
 
 
 class PoolTask(Task):
@@ -44,9 +54,24 @@ class PoolTask(Task):
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if not settings().config.manage_pools:
             return "manage_pools is off"
-        if self.name != registry.CHECK_POOLS and guard.refresh():
-            return OTHER_MANAGER_RESULT
-        return unknown_pools.divert(self, args, kwargs) or super().__call__(*args, **kwargs)
+        watch = guard.refresh()
+        if watch.is_alone or self._may_run(watch, *args, **kwargs):
+            return unknown_pools.divert(self, args, kwargs) or super().__call__(*args, **kwargs)
+        return REFUSALS[watch.state]
+
+    def _may_run(self, watch: ManagerWatch, *args: Any, **kwargs: Any) -> bool:
+        """Return whether the task may run although another manager is at work, or may be.
+
+        Before the watch has started, the work on single VMs may: it was handed out before. A clone that these workers
+        started, or an order that they took out of its set, ends also beside another manager: nobody else has it.
+        """
+        step = registry.TASKS[self.name].step
+        if self.name == registry.CHECK_POOLS:
+            return True  # it checks the watch
+        if watch is UNWATCHED or step in _TAKEN_OUT:
+            return step is not None
+        vm = kwargs.get("vm", next(iter(args), None))
+        return step is Step.CLONE and is_in_flight(pool_context().db, str(vm))
 
 
 def send_work(work: Iterable[Work]) -> int:
@@ -74,15 +99,19 @@ def _send(task: TaskSpec, kwargs: dict[str, Any], producer: Any, expires: float)
 @shared_task(name=registry.CHECK_POOLS, base=PoolTask)
 def check_pools() -> str:
     """Send an inspection for each pool, and send again the clones whose worker is gone."""
-    if guard.compare_counters():
+    interval = settings().config.check_loop_delay_min
+    seen = guard.observe([pool.name for pool in settings().pools], interval)
+    if seen.state is not WatchState.WATCHING:
+        send_work(new_clones.reap(pool_context()))
+    if seen.state is WatchState.OTHER:
         removed_pools.forget_all(database())
-        return OTHER_MANAGER_RESULT
-    published_config.publish(only_if_missing=True)
+    if not seen.is_alone:
+        return REFUSALS[seen.state]
+    published_config.publish(only_if_missing=not seen.became_alone)
     pools = roster.update(pool_context())
-    send_work(new_clones.reap(pool_context()))
     if count_waiting(registry.CHECK_QUEUE) > MAX_WAITING_CHECKS:
         return "the workers have enough to do"
-    interval, task = settings().config.check_loop_delay_min, registry.TASKS[registry.CHECK_POOL]
+    task = registry.TASKS[registry.CHECK_POOL]
     with current_app.producer_or_acquire() as producer:
         for pool in pools:
             _send(task, {"pool": pool}, producer, interval)

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from tests.support.commands import CommandLine, dead_letter
-from tests.support.processes import PATIENCE, Installation, configuration, until
+from tests.support.manager_watch import see_other_manager
+from tests.support.processes import PATIENCE, Installation, configuration
 from tests.support.world import POOL, World
 from vmpooler_tasks.model.names import Queue
 from vmpooler_tasks.store import keys
@@ -264,7 +265,7 @@ def test_where_pools_are_not_managed_a_provider_that_is_not_there_is_nobodys_bus
 
 def test_health_explains_another_manager_and_a_suspended_provider(pools: CommandLine, world: World) -> None:
     world.client.hset(keys.breaker("dummy"), mapping={"failures": 5, "open_until": world.now + 3650})
-    world.client.set(keys.OTHER_MANAGER, 2)
+    see_other_manager(world.client)
     result = pools("health")
     assert result.status == 2
     told, suspended = result.out.splitlines(), "provider dummy is suspended after 5 failures in a row"
@@ -288,9 +289,11 @@ def test_health_explains_another_manager_and_a_suspended_provider(pools: Command
 def test_a_worker_that_meets_another_manager_does_nothing_and_says_so(installation: Installation, world: World) -> None:
     installation.environment["VMPOOLER_CONFIG"] = managed()
     worker = installation.worker("-P", "threads")
-    world.client.set(keys.POOL_SIZES, "no hash")  # or it would fill its pools, and write the counter itself
-    for _ in range(2):
-        world.client.incr("vmpooler__tasks__clone")
+    for line in ("Watching for another pool manager for 10 seconds", "Not made by these workers"):
         installation.call("vmpooler_tasks.check_pools")
-        until(lambda: world.client.get("vmpooler__tasks__clone") == b"0", "it is put right")
+        worker.says(f"[pools] {line}")
+        world.client.incr("vmpooler__tasks__clone")
+    installation.call("vmpooler_tasks.check_pools")
     worker.says("[!] [pools] Another pool manager is at work on this Redis: these workers do nothing until")
+    assert set(world.client.keys("vmpooler__*")) - {b"vmpooler__health"} == {b"vmpooler__tasks__clone"}
+    assert world.client.get("vmpooler__tasks__clone") == b"2"

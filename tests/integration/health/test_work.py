@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.manager_watch import forget_watch, see_other_manager
 from tests.support.pool_world import PoolWorld, pool
 from tests.support.world import POOL
 from vmpooler_tasks.errors import TransientProviderError, WrongTypeError
@@ -110,9 +111,9 @@ def test_work_that_never_ended_is_late_from_the_first_check_that_expected_it(wor
 
 def test_without_manage_pools_and_beside_another_manager_nothing_is_expected(world: PoolWorld) -> None:
     later(world, 1000)
-    world.client.set(keys.OTHER_MANAGER, 2)
+    see_other_manager(world.client)
     assert found(world) == []
-    world.client.delete(keys.OTHER_MANAGER)
+    forget_watch(world.client)
     world.config["manage_pools"] = False
     assert found(world) == []
 

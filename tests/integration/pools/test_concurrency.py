@@ -78,7 +78,11 @@ class Watcher:
         self.wrong: list[str] = []
         self.instants = 0
         queues = (Queue.PENDING, Queue.READY, Queue.RUNNING, Queue.COMPLETED)
-        self._keys = [*(keys.queue(queue, name) for name in SIZES for queue in queues), *POOL_SLOTS, *REQUEST_SLOTS]
+        self._keys = [
+            *(keys.queue(queue, name) for name in SIZES for queue in queues),
+            *POOL_SLOTS[:2],
+            *REQUEST_SLOTS[:2],
+        ]
         self._end = threading.Event()
         self._thread = threading.Thread(target=self._run)
 

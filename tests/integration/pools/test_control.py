@@ -5,6 +5,7 @@ import logging
 import pytest
 
 from tests.support.fleet import record_processes
+from tests.support.manager_watch import see_other_manager
 from tests.support.pool_world import RESET, PoolWorld, pool
 from tests.support.world import POOL
 from vmpooler_tasks.errors import InvalidInputError, ManagerOffError, PermanentProviderError
@@ -183,7 +184,7 @@ def test_retry_lifts_no_pause_and_says_what_hinders(world: PoolWorld, control: P
     suspend(world)
     suspend(world, RESET)
     control.pause(POOL)
-    world.client.set(keys.OTHER_MANAGER, 3)
+    see_other_manager(world.client)
     report = control.retry_pool(POOL)
     assert report.changed
     paused = pauses.read_paused(world.db)[POOL].text(POOL)

@@ -1,35 +1,78 @@
-"""Another pool manager on the same Redis is detected by a counter that only one may write. Health reports it."""
+"""Another pool manager is detected by what it writes. Until it is gone, VMPooler's keys stay as they are."""
 
 import json
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
 
 import pytest
 from celery import Celery
 
 from tests.support.pool_world import PoolWorld, pool
 from tests.support.servers import TestServer
-from tests.support.world import NOW, POOL
-from vmpooler_tasks.errors import PermanentProviderError, TransientProviderError
+from tests.support.world import POOL
 from vmpooler_tasks.jobs.health import check as health_check
 from vmpooler_tasks.model.health.reasons import HealthReason, explain
 from vmpooler_tasks.model.health.status import Status
+from vmpooler_tasks.model.names import Queue
+from vmpooler_tasks.model.pools.manager_watch import WatchState
+from vmpooler_tasks.model.timestamps import moment, ruby_utc
 from vmpooler_tasks.store import Database, keys
-from vmpooler_tasks.store.pools import breakers, other_manager
-from vmpooler_tasks.store.pools.breakers import BreakerLimits, CallKind
+from vmpooler_tasks.store.pools import other_manager
+from vmpooler_tasks.store.pools.other_manager import WatchCheck
 from vmpooler_tasks.tasks import other_manager as tasks_other_manager
 from vmpooler_tasks.tasks import pools
 from vmpooler_tasks.tasks import registry as names
 from vmpooler_tasks.tasks.celery.configuration import install_transports
+from vmpooler_tasks.tasks.guards import published_config
 from vmpooler_tasks.tasks.other_manager import OtherManagerGuard
 
 pytestmark = pytest.mark.both_servers
 
-COUNTER = "vmpooler__tasks__clone"
+COUNTER, REQUEST_COUNTER, BOOTS = "vmpooler__tasks__clone", "vmpooler__tasks__ondemandclone", "vmpooler__lastboot"
+INTERVAL = 5.0
+
+
+@dataclass
+class WatchedWorld(PoolWorld):
+    """The server's time passes as the test says: the watch goes by it."""
+
+    def observe(self, seconds: float = INTERVAL) -> WatchCheck:
+        """Let the seconds pass, and check the watch as each tick of the workers does."""
+        self.now += seconds
+        names = [one.name for one in self.pools]
+        return other_manager.observe(self.db, names, now=self.now, interval_seconds=INTERVAL)
+
+    def watch_ends(self) -> None:
+        """Check the watch until it has ended without a sighting."""
+        until_alone(self)
+        assert self.observe().is_alone
+
+    def snapshot(self) -> dict[bytes, bytes]:
+        """Return the content of every key of VMPooler."""
+        found = self.client.scan_iter("vmpooler__*")
+        return {key: self.client.dump(key) for key in found if key != b"vmpooler__health"}
+
+    def others_vm(self, vm: str, age: float = 0, **metadata: Any) -> str:
+        """Put a VM into pending as VMPooler's manager does."""
+        self.client.sadd(keys.queue(Queue.PENDING, POOL), vm)
+        stamp = ruby_utc(moment(self.now - age))
+        self.client.hset(keys.vm(vm.encode()), mapping={"clone": stamp, "template": POOL, "pool": POOL, **metadata})
+        return vm
+
+
+def until_alone(world: WatchedWorld) -> list[WatchState]:
+    states = [world.observe().state]
+    while states[-1] is not WatchState.ALONE:
+        assert len(states) < 40
+        states.append(world.observe().state)
+    return states
 
 
 @pytest.fixture
-def world(db: Database) -> PoolWorld:
-    return PoolWorld(db, config={"health_check_enabled": True})
+def world(db: Database) -> WatchedWorld:
+    return WatchedWorld(db, now=time.time(), config={"health_check_enabled": True})
 
 
 def reasons(world: PoolWorld) -> dict[str, HealthReason]:
@@ -40,70 +83,214 @@ def reasons(world: PoolWorld) -> dict[str, HealthReason]:
     return {one.code: one for one in report.assessment.reasons}
 
 
-def test_a_counter_that_is_right_is_nobodys(world: PoolWorld) -> None:
-    world.clones()
-    for _ in range(3):
-        assert not other_manager.correct_counters(world.db)
-    assert not world.client.exists(keys.OTHER_MANAGER)
+# --- the watch at the start -----------------------------------------------------------------------------------------
 
 
-def test_a_counter_that_was_never_written_is_nobodys(world: PoolWorld) -> None:
-    assert not other_manager.correct_counters(world.db)
+def test_a_start_watches_for_two_check_intervals(world: WatchedWorld) -> None:
+    assert [world.observe().state for _ in range(3)] == ["watching", "watching", "alone"]
+    assert [world.observe(4.9).state for _ in range(3)] == ["alone"] * 3
 
 
-@pytest.mark.parametrize("left_behind", ["0", "7", "-3", "x"])
-def test_a_counter_that_was_left_behind_is_put_right_and_nothing_is_said(world: PoolWorld, left_behind: str) -> None:
-    started = len(world.clones())
-    world.client.set(COUNTER, left_behind)
-    assert not other_manager.correct_counters(world.db)
-    assert world.client.get(COUNTER) == str(started).encode()
-    assert other_manager.recent_sightings(world.db) == 0
+def test_no_clone_starts_before_the_watch_has_ended(world: WatchedWorld) -> None:
+    world.observe()
+    assert world.clones() == []
+    assert not world.client.exists(COUNTER, keys.POOL_SLOTS.key)
+    world.observe()
+    world.observe()
+    assert len(world.clones()) == 2
+    assert world.slots() == 2
+
+
+def test_a_restart_does_not_watch_again_and_a_long_pause_does(world: WatchedWorld) -> None:
+    world.watch_ends()
+    assert world.observe(100).is_alone, "a rolling restart must not stop the clones"
+    assert [world.observe(seconds).state for seconds in (200, 5, 5)] == ["watching", "watching", "alone"]
+
+
+@pytest.mark.parametrize("left_behind", [("7", "3"), ("-7", "-1"), ("x", "1"), ("0", "5"), (" 4 ", "nan")])
+def test_counters_that_a_killed_manager_left_behind_cost_one_watch(
+    world: WatchedWorld, left_behind: tuple[str, str]
+) -> None:
+    for counter, value in zip((COUNTER, REQUEST_COUNTER), left_behind, strict=True):
+        world.client.set(counter, value)
+    first, second, last = world.observe(), world.observe(), world.observe()
+    assert (first.state, second.state, last.state) == ("watching", "watching", "alone")
+    assert {one.key: one.right for one in last.corrected} == {
+        key: "0" for key, value in zip((COUNTER, REQUEST_COUNTER), left_behind, strict=True) if value != "0"
+    }
+    assert (world.client.get(COUNTER), world.client.get(REQUEST_COUNTER)) == (b"0", b"0")
     assert "other_manager" not in reasons(world)
-    assert not other_manager.correct_counters(world.db), "and nobody changed it since"
 
 
-def test_a_counter_that_is_changed_twice_is_another_managers(world: PoolWorld) -> None:
-    for _ in range(2):
-        world.client.incr(COUNTER)
-        seen = other_manager.correct_counters(world.db)
-    assert seen
-    assert world.client.get(COUNTER) == b"0"
+def test_the_counters_of_our_own_clones_are_right_after_the_watch(world: WatchedWorld) -> None:
+    started = len(world.clones())
+    world.client.set(COUNTER, 9)
+    world.watch_ends()
+    assert world.client.get(COUNTER) == str(started).encode()
+
+
+def test_clones_that_a_silent_manager_still_makes_stay_counted(world: WatchedWorld) -> None:
+    """It subtracts each of them at its end: without them its counter would fall below 0."""
+    world.client.set(COUNTER, 5)
+    world.client.set(REQUEST_COUNTER, 5)
+    vms = [world.others_vm(f"pooler-{number}", age=30) for number in range(2)]
+    ordered = world.others_vm("pooler-ordered", age=30, request_id="request")
+    world.others_vm("pooler-cloned", age=30, clone_time="12.0")
+    world.watch_ends()
+    assert (world.client.get(COUNTER), world.client.get(REQUEST_COUNTER)) == (b"2", b"1")
+    world.pools = [pool(size=6)]
+    own = world.clones()
+    assert world.client.get(COUNTER) == str(2 + len(own)).encode()
+    for vm in (*vms, ordered):  # it was killed: their time is up
+        world.client.srem(keys.queue(Queue.PENDING, POOL), vm)
+    world.observe()
+    assert world.client.get(COUNTER) == str(len(own)).encode()
+    assert world.client.get(REQUEST_COUNTER) == b"0"
+
+
+# --- sightings ------------------------------------------------------------------------------------------------------
+
+
+def counts(world: WatchedWorld, number: int) -> None:
+    world.client.incr(COUNTER)
+
+
+def counts_for_requests(world: WatchedWorld, number: int) -> None:
+    world.client.decr(REQUEST_COUNTER)
+
+
+def clones_quickly(world: WatchedWorld, number: int) -> None:
+    world.others_vm(f"pooler-quick-{number}", clone_time="0.2")
+
+
+def boots_quickly(world: WatchedWorld, number: int) -> None:
+    world.client.hset(BOOTS, "a-pool-of-its-own", f"2024-01-15 10:30:{number:02} +0000")
+
+
+SIGNS = [counts, counts_for_requests, clones_quickly, boots_quickly]
+
+
+@pytest.mark.parametrize("act", SIGNS)
+@pytest.mark.parametrize("works_already", [True, False])
+def test_whatever_another_manager_does_twice_reveals_it(
+    world: WatchedWorld, act: Callable[[WatchedWorld, int], None], works_already: bool
+) -> None:
+    if works_already:
+        world.watch_ends()
+    else:
+        world.observe()
+    act(world, 1)
+    assert world.observe().state == "watching", "one sighting"
+    assert world.clones() == []
+    act(world, 2)
+    seen = world.observe()
+    assert (seen.state, bool(seen.evidence)) == ("other", True)
+    assert world.clones() == []
     reason = reasons(world)["other_manager"]
     assert (reason.severity, reason.measured) == (Status.DEGRADED, 2)
     assert explain(reason) == (
         "another pool manager uses this Redis",
         "stop VMPooler's manager, or set manage_pools: false here",
     )
-    assert 0 < world.client.ttl(keys.OTHER_MANAGER) <= 120
 
 
-def test_it_is_forgotten_when_it_has_stopped(world: PoolWorld) -> None:
-    for _ in range(2):
-        world.client.incr(COUNTER)
-        other_manager.correct_counters(world.db)
-    assert other_manager.correct_counters(world.db), "it did nothing since the last correction, but it did lately"
-    assert "other_manager" in reasons(world)
-    world.client.delete(keys.OTHER_MANAGER)  # as it expires after two minutes
-    assert not other_manager.correct_counters(world.db)
+def test_one_sighting_costs_one_watch(world: WatchedWorld) -> None:
+    world.watch_ends()
+    world.client.mset({COUNTER: 7, REQUEST_COUNTER: 3})
+    assert until_alone(world) == ["watching", "watching", "alone"]
+    assert (world.client.get(COUNTER), world.client.get(REQUEST_COUNTER)) == (b"0", b"0")
     assert "other_manager" not in reasons(world)
 
 
-def test_where_pools_are_not_managed_other_managers_are_no_reason(world: PoolWorld) -> None:
-    for _ in range(3):
-        world.client.incr(COUNTER)
-        other_manager.correct_counters(world.db)
+def test_a_second_sighting_soon_after_the_watch_proves_another_manager(world: WatchedWorld) -> None:
+    world.watch_ends()
+    counts(world, 1)
+    until_alone(world)
+    counts(world, 2)
+    assert world.observe(60).state == "other"
+
+
+def test_it_is_gone_when_it_was_quiet_for_two_minutes_and_its_counter_is_corrected_then(world: WatchedWorld) -> None:
+    world.watch_ends()
+    for number in range(2):
+        counts(world, number)
+        world.observe()
+    assert [world.observe(40).state for _ in range(3)] == ["other", "other", "alone"]
+    assert world.client.get(COUNTER) == b"0"
+    assert "other_manager" not in reasons(world)
+
+
+def test_what_our_own_workers_do_is_no_sighting(world: WatchedWorld) -> None:
+    world.watch_ends()
+    world.provider.without_address = False
+    for _ in range(6):
+        world.round()
+        assert world.observe().is_alone
+        if ready := world.names_in(Queue.READY):
+            world.check_out(min(ready))
+    assert world.client.hget(BOOTS, POOL)
+
+
+def test_a_vm_of_ours_that_waits_for_its_readiness_is_no_sighting(world: WatchedWorld) -> None:
+    world.watch_ends()
+    world.provider.default_readiness = type(world.provider.default_readiness)(False, "booting", "Timeout")
+    vms = world.clones()
+    assert [world.clone(vm) for vm in vms] == ["pending", "pending"]
+    assert world.observe().is_alone
+    assert world.slots() == 0
+
+
+def test_a_vm_whose_clone_is_old_is_no_sighting(world: WatchedWorld) -> None:
+    world.watch_ends()
+    for number in range(3):
+        world.others_vm(f"pooler-old-{number}", age=3600)
+        assert world.observe().is_alone
+
+
+# --- beside it ------------------------------------------------------------------------------------------------------
+
+
+def test_a_counter_that_another_manager_changed_is_not_overwritten(world: WatchedWorld) -> None:
+    """Its limit of 10 clones became 20, and its counter fell below 0."""
+    world.watch_ends()
+    first, second = world.clones()
+    world.client.set(COUNTER, 0)  # its start
+    world.client.incrby(COUNTER, 10)
+    assert world.clone(first) == "ready"
+    assert world.client.get(COUNTER) == b"10"
+    world.observe()
+    assert world.clone(second) == "ready"
+    for _ in range(10):
+        world.client.decr(COUNTER)
+        world.observe()
+    assert world.client.get(COUNTER) == b"0"
+    world.observe(60)
+    assert world.observe(61).is_alone
+    assert world.slots() == 0
+
+
+def test_where_pools_are_not_managed_other_managers_are_no_reason(world: WatchedWorld) -> None:
+    for number in range(3):
+        counts(world, number)
+        world.observe()
+    assert "other_manager" in reasons(world)
     world.config["manage_pools"] = False
     assert "other_manager" not in reasons(world)
 
 
 @pytest.fixture
-def tasks(world: PoolWorld, server: TestServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[PoolWorld]:
+def tasks(world: WatchedWorld, server: TestServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[WatchedWorld]:
     """The tasks themselves run here, on this world, and send their messages to its server."""
     install_transports()
+    world.config["check_loop_delay_min"] = INTERVAL
     with Celery("tests", broker=server.url) as app:
-        monkeypatch.setattr(pools, "settings", lambda: world.settings)
+        for module in (pools, published_config):
+            monkeypatch.setattr(module, "settings", lambda: world.settings)
         monkeypatch.setattr(pools, "pool_context", lambda: world.context)
-        monkeypatch.setattr(tasks_other_manager, "database", lambda: world.db)
+        for module in (pools, tasks_other_manager, published_config):
+            monkeypatch.setattr(module, "database", lambda: world.db)
+        monkeypatch.setattr(tasks_other_manager, "server_clock", lambda _db: world.clock)
+        monkeypatch.setattr(tasks_other_manager, "QUERY_INTERVAL", 0)
         monkeypatch.setattr(pools, "guard", OtherManagerGuard())
         app.set_current()
         yield world
@@ -113,72 +300,70 @@ def sent(world: PoolWorld) -> int:
     return int(world.client.llen(names.CHECK_QUEUE))
 
 
-def test_check_pools_does_nothing_while_another_manager_is_at_work(
-    tasks: PoolWorld, caplog: pytest.LogCaptureFixture
-) -> None:
-    tasks.client.incr(COUNTER)
-    assert pools.check_pools.run() == "1 pools"
+def tick(world: WatchedWorld, seconds: float = INTERVAL) -> str:
+    world.now += seconds
+    return str(pools.check_pools.run())
+
+
+OTHER, WATCHING = "another pool manager is at work", "the workers watch for another pool manager first"
+
+
+def test_the_tasks_wait_for_the_watch_and_log_it(tasks: WatchedWorld, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    tasks.client.set(COUNTER, 7)
+    before = tasks.snapshot()
+    assert (tick(tasks), tick(tasks)) == (WATCHING, WATCHING)
+    assert pools.check_pool(pool=POOL) == WATCHING
+    published_config.publish()
+    assert tasks.snapshot() == before
+    assert tick(tasks) == "1 pools"
     assert sent(tasks) == 1
-    tasks.client.incr(COUNTER)
-    assert pools.check_pools.run() == "another pool manager is at work"
-    assert sent(tasks) == 1, "nothing more"
+    assert tasks.client.hget("vmpooler__config", "manage_pools") == b"true"
+    assert caplog.messages == [
+        "[*] [pools] Watching for another pool manager for 10 seconds before the next clone",
+        "[*] [pools] No other pool manager is at work: these workers manage the pools",
+        "[!] [pools] vmpooler__tasks__clone was 7, left behind by another pool manager: corrected to 0",
+    ]
+
+
+def test_no_key_of_vmpooler_changes_while_another_manager_is_at_work(
+    tasks: WatchedWorld, caplog: pytest.LogCaptureFixture
+) -> None:
+    for _ in range(3):
+        tick(tasks)
+    for number in range(2):
+        counts(tasks, number)
+        tick(tasks)
+    tasks.others_vm("pooler-a")
+    before, messages = tasks.snapshot(), sent(tasks)
+    published_config.publish()
+    assert tick(tasks) == OTHER
     for task, kwargs in (
         (pools.check_pool, {"pool": POOL}),
         (pools.process_ondemand_requests, {}),
         (pools.clone_vm, {"vm": "pooler-a", "pool": POOL}),
         (pools.destroy_vm, {"vm": "pooler-a", "pool": POOL}),
     ):
-        assert task(**kwargs) == "another pool manager is at work"
-    assert pools.check_pools.run() == "another pool manager is at work", "it was, lately"
-    (line,) = caplog.messages  # logged once
+        assert task(**kwargs) == OTHER
+    assert tasks.clones() == []
+    assert {key: value for key, value in tasks.snapshot().items() if key in before} == before
+    assert sent(tasks) == messages
+    [line] = [line for line in caplog.messages if "is at work" in line]  # logged once
     assert line.startswith("[!] [pools] Another pool manager is at work on this Redis")
     assert line.endswith("these workers do nothing until it has been quiet for 120 seconds")
-    tasks.client.delete(keys.OTHER_MANAGER)  # as it expires
-    assert pools.check_pools.run() == "1 pools"
-    assert sent(tasks) == 2
+    assert (tick(tasks, 60), tick(tasks, 60)) == (OTHER, "1 pools")
 
 
-def test_the_counter_of_clones_for_requests_reveals_another_manager_too(world: PoolWorld) -> None:
-    for _ in range(2):
-        world.client.incr(keys.ACTIVE_ONDEMAND_CLONES)
-        seen = other_manager.correct_counters(world.db)
-    assert seen
-
-
-# --- a suspended provider ------------------------------------------------------------------------------------------
-
-
-def test_a_provider_that_fails_again_and_again_is_a_reason_with_its_name(world: PoolWorld) -> None:
-    world.pools, world.config["breaker_failures"] = [pool(size=3)], 3
-    world.provider.raises("create", TransientProviderError("down"), always=True)
-    for vm in world.clones():
-        with pytest.raises(TransientProviderError):
-            world.clone(vm, f"task-{vm}")
-        world.fail(vm, TransientProviderError("down"), f"task-{vm}")
-    reason = reasons(world)["breaker_open"]
-    assert (reason.severity, reason.provider, reason.measured, reason.threshold) == (Status.UNHEALTHY, "scripted", 3, 3)
-    found, remedy = explain(reason, world.now)
-    text = "provider scripted is suspended after 3 failures in a row. Last error 0 s ago: down. Next attempt in 30 s"
-    assert (found, reason.error) == (text, "down")
-    assert "`vmpooler-tasks pools retry --provider scripted`" in remedy
-
-
-def test_clones_that_fail_for_good_are_their_pools_fault_and_not_the_providers(world: PoolWorld) -> None:
-    world.pools, world.config["breaker_failures"] = [pool(size=3)], 3
-    for vm in world.clones():
-        world.fail(vm, PermanentProviderError("template not found"))
-    found = reasons(world)
-    assert "breaker_open" not in found
-    reason = found["pool_broken"]
-    assert (reason.severity, reason.pool, reason.measured, reason.threshold) == (Status.DEGRADED, POOL, 3, 3)
-    assert POOL in explain(reason)[0]
-
-
-def test_a_provider_that_works_again_is_no_reason_any_more(world: PoolWorld) -> None:
-    world.pools = [pool(size=1)]
-    breakers.count_failure(world.db, "scripted", CallKind.INVENTORY, BreakerLimits(1, 30), now=NOW, error="down")
-    assert "breaker_open" in reasons(world)
-    world.now += 31
-    [vm] = world.clones()
-    assert world.clone(vm) == "ready"
-    assert "breaker_open" not in reasons(world)
+def test_a_clone_that_was_started_before_ends_also_beside_another_manager(tasks: WatchedWorld) -> None:
+    for _ in range(3):
+        tick(tasks)
+    vm, other = tasks.clones()
+    for number in range(2):
+        counts(tasks, number)
+        tick(tasks)
+    assert pools.clone_vm(vm=vm, pool=POOL) == "ready"
+    assert tasks.client.get(COUNTER) == b"4", "two of ours, and what the other manager added"
+    tasks.client.zadd(keys.POOL_SLOTS.key, {other: 1})  # its worker died
+    assert tick(tasks) == OTHER
+    assert tasks.client.llen(names.CLONE_QUEUE) == 1, "and is sent again"
+    assert tasks.client.zcard(keys.POOL_SLOTS.key) == 1

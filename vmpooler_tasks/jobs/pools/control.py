@@ -235,7 +235,7 @@ class PoolControl:
             yield f"all its pools are paused: {', '.join(users)}"
 
     def _obstacles(self) -> Iterator[str]:
-        yield from obstacles(heartbeats.read_fleet(self._db), other_manager.recent_sightings(self._db))
+        yield from obstacles(heartbeats.read_fleet(self._db), other_manager.read_watch(self._db))
 
     def _size_of(self, pool: Pool) -> int:
         return size_in_effect(pool.size, overrides.read_orders(self._db, pool.name).size)

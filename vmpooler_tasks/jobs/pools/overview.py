@@ -9,6 +9,7 @@ from vmpooler_tasks.errors import InvalidInputError
 from vmpooler_tasks.model.fleet import Fleet
 from vmpooler_tasks.model.names import WORK_QUEUES, Queue
 from vmpooler_tasks.model.pools.lifecycle import MINUTE
+from vmpooler_tasks.model.pools.manager_watch import ManagerWatch
 from vmpooler_tasks.model.pools.removed import RemovedPoolState
 from vmpooler_tasks.model.pools.state import PoolFacts, PoolStateName, state_of
 from vmpooler_tasks.model.pools.suspension import LastError
@@ -188,7 +189,7 @@ class _RowReader:
             suspended_by=by,
             moved=self.progress.moved.get(name) if is_ours else None,
             last_error=last_error,
-            obstacles=obstacles(self.found.fleet, self.progress.sightings) if is_ours else (),
+            obstacles=obstacles(self.found.fleet, self.progress.watch) if is_ours else (),
             waits_for=f"no slot is free: task_limit ({config.task_limit}) is reached" if slots_are_used else "",
             clone_seconds=MINUTE * ((pool and pool.timeout) or config.timeout),
         )
@@ -204,11 +205,11 @@ class _RowReader:
         return max(lasting, default=(None, ""))
 
 
-def obstacles(fleet: Fleet, sightings: int) -> tuple[str, ...]:
-    """Return what keeps clones from starting in any pool; `sightings` are those of another pool manager."""
+def obstacles(fleet: Fleet, watch: ManagerWatch) -> tuple[str, ...]:
+    """Return what keeps clones from starting in any pool; `watch` is the one for another pool manager."""
     missing = [queue for queue in (CHECK_QUEUE, CLONE_QUEUE) if fleet.is_queue_missing(queue)]
     return (
-        *(["another pool manager is at work on this Redis: these workers do nothing"] if sightings else []),
+        *([watched] if (watched := watch.obstacle()) else []),
         *(["no beat is alive"] if fleet.is_beat_missing() else []),
         *([f"no worker takes {' and '.join(missing)}"] if missing else []),
     )

@@ -37,7 +37,7 @@ class CloneRef:
     slots: Slots
 
     def keys(self) -> list[bytes]:
-        """Return the keys of pending, the slots, their counter, and the work."""
+        """Return the keys of pending, the slots, their counter, the watch, and the work."""
         return [keys.queue(Queue.PENDING, self.pool), *self.slots, keys.work(self.vm.encode())]
 
 

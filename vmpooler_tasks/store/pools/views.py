@@ -5,16 +5,17 @@ from dataclasses import dataclass
 
 from vmpooler_tasks.model.names import INSPECTED_QUEUES, Queue, readable
 from vmpooler_tasks.model.pools.brake import Brake
+from vmpooler_tasks.model.pools.manager_watch import ManagerWatch
 from vmpooler_tasks.model.pools.pause import Pause
 from vmpooler_tasks.model.timestamps import parse_time
 from vmpooler_tasks.store import keys
 from vmpooler_tasks.store.guards.brakes import parse_brake
 from vmpooler_tasks.store.orders.overrides import Orders, add_order_commands, parse_orders
 from vmpooler_tasks.store.pools.breakers import CallKind
-from vmpooler_tasks.store.pools.other_manager import significant
+from vmpooler_tasks.store.pools.other_manager import WATCH_FIELDS, parse_watch
 from vmpooler_tasks.store.pools.pauses import parse_pause
 from vmpooler_tasks.store.redis.connection import Database
-from vmpooler_tasks.store.redis.numbers import finite, leading_number
+from vmpooler_tasks.store.redis.numbers import finite
 from vmpooler_tasks.store.redis.reads import Reads
 
 
@@ -73,14 +74,14 @@ def _epoch(raw: bytes | None) -> float | None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
-    """When each pool moved last (an epoch), how many clones are in flight for pools, and sightings of another manager.
+    """When each pool moved last (an epoch), how many clones are in flight for pools, and the watch for another manager.
 
     A pool moves when it has all its VMs, a clone of it starts, or a VM of it becomes ready.
     """
 
     moved: Mapping[str, float]
     clones_in_flight: int
-    sightings: int
+    watch: ManagerWatch
 
 
 def read_progress(db: Database) -> Progress:
@@ -89,7 +90,8 @@ def read_progress(db: Database) -> Progress:
     reads.add("moved", "HGETALL", keys.MOVED)
     reads.add("boots", "HGETALL", keys.LAST_BOOT)
     reads.add("clones", "ZCARD", keys.POOL_SLOTS.key)
-    reads.add("sightings", "GET", keys.OTHER_MANAGER)
+    reads.add("watch", "HMGET", keys.MANAGER_WATCH, *WATCH_FIELDS)
+    reads.add("time", "TIME")
     replies = reads.send(db)
     moved = {readable(pool): _epoch(raw) or 0.0 for pool, raw in replies.get("moved", {}).items()}
     for pool, raw in replies.get("boots", {}).items():
@@ -98,7 +100,7 @@ def read_progress(db: Database) -> Progress:
     return Progress(
         moved=moved,
         clones_in_flight=replies.get("clones", 0),
-        sightings=significant(leading_number(replies.get("sightings"))),
+        watch=parse_watch(replies.get("watch", [None] * len(WATCH_FIELDS)), replies.get("time", (0, 0))),
     )
 
 

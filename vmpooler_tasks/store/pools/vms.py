@@ -123,6 +123,7 @@ def remove_pending(db: Database, guard: MissingGuard, *, keep_seconds: float, re
         [
             keys.queue(Queue.PENDING, guard.pool),
             keys.vm(guard.vm.encode()),
+            keys.work(guard.vm.encode()),
             *retry_keys(retry),
             *guard.keys(),
         ],

@@ -9,6 +9,7 @@ from vmpooler_tasks.errors import VmpoolerTasksError
 from vmpooler_tasks.model.names import on_one_line
 from vmpooler_tasks.store.fleet import heartbeats
 from vmpooler_tasks.store.vmpooler.config import is_published, publish_config
+from vmpooler_tasks.tasks.other_manager import is_alone
 from vmpooler_tasks.tasks.process import database, settings
 
 _log = logging.getLogger("vmpooler_tasks")
@@ -21,6 +22,8 @@ def publish(*, only_if_missing: bool = False) -> None:
     """
     if settings().config.observe_only:
         return
+    if settings().config.manage_pools and not is_alone():
+        return  # another manager's values stay; check_pools does it when the watch for one has ended
     db = database()
     try:
         if only_if_missing and is_published(db):

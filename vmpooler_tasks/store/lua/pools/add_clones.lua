@@ -1,8 +1,9 @@
 -- Shared: adds new VMs to pending. Each of `names` that is free, up to `max_clones` of them, gets its metadata (`field, value,
--- …`) and a slot. Returns the names that were added.
+-- …`) and a slot. Returns the names that were added; none while another pool manager is at work, or may be.
 -- uses: pools/lease
 local function add_clones(names, max_clones, pending, slots, counter, lease_end, vm_prefix, work_prefix, metadata, lineage)
   local added = {}
+  if is_watching(counter[2]) then return added end
   for i = 1, #names do
     if #added >= max_clones then break end
     local vm = names[i]
@@ -17,7 +18,7 @@ local function add_clones(names, max_clones, pending, slots, counter, lease_end,
       added[#added + 1] = vm
     end
   end
-  if #added > 0 then redis.call('SET', counter, redis.call('ZCARD', slots)) end
+  if #added > 0 then write_counter(slots, counter) end
   return added
 end
 

@@ -3,14 +3,16 @@
 -- uses: pools/take_back
 -- Claims the clone of a pending VM for one worker, and leases it. If the pool is paused, the clone is taken back: its slot is
 -- free, and its request waits again. No dead letter is written, and a request counts no retry.
--- KEYS   1: pending   2: slots   3: counter of the slots   4: work   5: fences   6: breaker   7: metadata
---        8: template overrides   9: clone target overrides   10: paused pools (hash)   11: completed   12: items of requests
+-- KEYS   1: pending   2: slots   3: counter of the slots   4: watch for other managers (hash)   5: work   6: fences
+--        7: breaker   8: metadata   9: template overrides   10: clone target overrides   11: paused pools (hash)
+--        12: completed   13: items of requests
 -- ARGV   1: VM   2: pool   3: owner   4: now   5: end of the lease   6: maximum attempts   7: now, as VMPooler writes it
 --        8: prefix of requests
 -- RETURN {claim, fence, attempts, suspended until, request, alias, clone time, template override, clone target override}
 --        claim: claimed, left_queue (no longer pending), already_cloned, busy (another worker holds the lease), paused (its pool
 --        is; the VM left pending), suspended (by the breaker), exhausted (too many attempts)
-local pending, slots, counter, work, fences, breaker, metadata, templates, clone_targets, paused, completed, items = unpack(KEYS)
+local pending, slots, counter = KEYS[1], KEYS[2], {KEYS[3], KEYS[4]}
+local work, fences, breaker, metadata, templates, clone_targets, paused, completed, items = unpack(KEYS, 5)
 local vm, pool, owner, now, lease_end, max_attempts, stamp, request_prefix = unpack(ARGV)
 now = tonumber(now)
 

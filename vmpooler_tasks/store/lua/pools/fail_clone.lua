@@ -6,8 +6,9 @@
 -- uses: requests/retry
 -- Fails a clone in one step: writes its dead letter, removes the VM from pending, frees its slot, retries or fails its request,
 -- and counts the failure. It also works when Redis is out of memory.
--- KEYS   1: pending   2: slots   3: counter of the slots   4: work   5: breaker (of its provider or pool)   6: metadata
---        7: dead letters   8: ids   9: counters   10: the request   11: items of requests   12: progress
+-- KEYS   1: pending   2: slots   3: counter of the slots   4: watch for other managers (hash)   5: work
+--        6: breaker (of its provider or pool)   7: metadata   8: dead letters   9: ids   10: counters   11: the request
+--        12: items of requests   13: progress
 -- ARGV   1: VM   2: owner   3: now   4: seconds to keep metadata   5: error   6: its class
 --        7: maximum failures   8: shortest suspension in seconds
 --        9: queue of dead letters   10: seconds to keep them   11: maximum of them   12: page (see limits_from)   13: id
@@ -17,7 +18,8 @@
 -- RETURN {state, dropped, expired, outcome of the request, its retries, suspended until}
 --        state: 1 failed now; 0 it had left pending (its dead letter is written once all the same); -1 another worker holds
 --        the lease, or has finished the clone
-local pending, slots, counter, work, breaker, metadata, dead_letters, ids, counters, request, items, progress = unpack(KEYS)
+local pending, slots, counter = KEYS[1], KEYS[2], {KEYS[3], KEYS[4]}
+local work, breaker, metadata, dead_letters, ids, counters, request, items, progress = unpack(KEYS, 5)
 local vm, owner, now, keep_seconds, error_message, error_class, max_failures, min_pause = unpack(ARGV, 1, 8)
 local queue, limits, id, member = ARGV[9], limits_from(10), ARGV[13], ARGV[14]
 local permanent, max_retries, item, reason, error_line = unpack(ARGV, 15, 19)

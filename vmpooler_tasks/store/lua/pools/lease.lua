@@ -1,13 +1,14 @@
 -- Shared: who works on a VM. The work is a hash (owner, fence, attempts, …). The VM's place in a sorted set, scored by the
--- epoch at which the lease ends, is also its slot; `counter` holds the number of slots in use.
+-- epoch at which the lease ends, is also its slot; `counter` is as in pools/counter.lua.
+-- uses: pools/counter
 local function set_slot(slots, counter, vm, lease_end)
   redis.call('ZADD', slots, lease_end, vm)
-  redis.call('SET', counter, redis.call('ZCARD', slots))
+  write_counter(slots, counter)
 end
 
 local function free_slot(slots, counter, vm)
   redis.call('ZREM', slots, vm)
-  redis.call('SET', counter, redis.call('ZCARD', slots))
+  write_counter(slots, counter)
 end
 
 -- An owner is a task, or one try of a task: `task/try`.

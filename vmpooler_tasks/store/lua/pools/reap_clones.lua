@@ -1,10 +1,10 @@
 -- uses: pools/lease
 -- Takes clones from workers whose lease has ended, and leases them to the next worker until the new end. VMs that are no
 -- longer pending give their slot back.
--- KEYS   1: slots   2: counter of the slots
+-- KEYS   1: slots   2: counter of the slots   3: watch for other managers (hash)
 -- ARGV   1: now   2: end of the new lease   3: metadata prefix   4: work prefix   5: prefix of pending   6: page size
 -- RETURN VM, pool, … of the clones that have to be sent to the workers again
-local slots, counter = KEYS[1], KEYS[2]
+local slots, counter = KEYS[1], {KEYS[2], KEYS[3]}
 local now, lease_end, vm_prefix, work_prefix, pending_prefix, page_size = unpack(ARGV)
 
 local reaped = {}
@@ -23,5 +23,5 @@ for _, vm in ipairs(redis.call('ZRANGEBYSCORE', slots, '-inf', now, 'LIMIT', 0, 
     forget_clone(work_prefix .. vm)
   end
 end
-redis.call('SET', counter, redis.call('ZCARD', slots))
+write_counter(slots, counter)
 return reaped

@@ -1,3 +1,4 @@
+-- uses: pools/counter
 -- uses: pools/add_clones
 -- uses: redrive/run_step
 -- uses: requests/status
@@ -6,17 +7,17 @@
 -- Run the dead letter of a VM again: start another VM in its place if its pool or its request still lacks one. The dead
 -- letter leaves in the same step.
 -- KEYS   1: dead letters   2: the run   3: counters   4: pending   5: ready   6: running   7: slots   8: counter of slots
---        9: the request   10: VMs delivered to the request   11: items of requests
---        12: paused pools (hash)
+--        9: watch for other managers (hash)   10: the request   11: VMs delivered to the request   12: items of requests
+--        13: paused pools (hash)
 -- ARGV   1: position   2: dead letter   3: queue of dead letters   4: VM   5: 1 if it was made for a request   6: VMs wanted
 --        of the pool or by the request ('' if the pool is not configured any more)   7: maximum of slots ('' where VMPooler
---        makes the clones)   8: leased until   9: metadata prefix   10: work prefix   11: request   12: alias   13: text of
+--        makes the clones, as it does while it is seen at work)   8: leased until   9: metadata prefix   10: work prefix   11: request   12: alias   13: text of
 --        the request's item before the count   14: text behind the count   15: pool   16: count of metadata words   17…: field,
 --        value, …   then: count of lineage words, field, value, …   then: names to choose from
 -- RETURN {outcome, name of the new VM or ''}
 local queue_key, run, counters = KEYS[1], KEYS[2], KEYS[3]
-local pending, ready, running, slots, slot_counter = KEYS[4], KEYS[5], KEYS[6], KEYS[7], KEYS[8]
-local request_key, delivered, items, paused = KEYS[9], KEYS[10], KEYS[11], KEYS[12]
+local pending, ready, running, slots, slot_counter = KEYS[4], KEYS[5], KEYS[6], KEYS[7], {KEYS[8], KEYS[9]}
+local request_key, delivered, items, paused = KEYS[10], KEYS[11], KEYS[12], KEYS[13]
 local position, member, queue, vm, is_for_request = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5] == '1'
 local wanted, max_slots, leased_until = tonumber(ARGV[6]), tonumber(ARGV[7]), ARGV[8]
 local vm_prefix, work_prefix = ARGV[9], ARGV[10]
@@ -40,7 +41,7 @@ else
   missing = wanted - redis.call('SCARD', pending) - redis.call('SCARD', ready)
 end
 if missing <= 0 then return finish('obsolete') end
-if not max_slots then
+if not max_slots or is_other_seen(slot_counter[2]) then
   if not is_for_request then return finish('kept') end  -- VMPooler's manager fills its pools itself
   put_item(items, 1, item_before, 1, item_behind)
   return finish('redriven')
