@@ -7,7 +7,7 @@ from kombu.connection import Connection
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from tests.support.servers import TestServer
-from vmpooler_tasks.tasks.celery.transport import GuardedTransport
+from vmpooler_tasks.tasks.broker.transport import GuardedTransport
 
 
 @pytest.mark.parametrize("what", ["the transport", "the channel"])

@@ -7,7 +7,7 @@ from typing import Any
 from uuid import uuid4
 
 from vmpooler_tasks.store import Database
-from vmpooler_tasks.tasks.celery.transport import WAKE_SUFFIX
+from vmpooler_tasks.tasks.broker.transport import WAKE_SUFFIX
 
 QUEUE = "vmpooler.maintenance"
 

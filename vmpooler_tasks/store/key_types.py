@@ -51,6 +51,7 @@ _KEYS_OF = {
             keys.MOVED,
             keys.DELIVERIES,
             keys.UNACKNOWLEDGED,
+            keys.UNACKNOWLEDGED_HOLDERS,
             keys.NOTIFY_STATE,
             keys.OBSERVED_HEALTH,
             keys.HEALTH_FACTS,
@@ -66,7 +67,7 @@ _KEYS_OF = {
     KeyType.SORTED_SET: (
         *(keys.PENDING_ONDEMAND_CLONES, keys.WAITING_REQUESTS, keys.PROCESSING_REQUESTS, keys.DEAD_LETTER_IDS),
         *(keys.HEALTH_HISTORY, keys.HEARTBEAT_TIMES, keys.DESTROYS, keys.REQUESTED_AT, keys.REDRIVES, keys.CLONES),
-        *(keys.ONDEMAND_CLONES, keys.NOTIFY_DUE, keys.VM_ORDERS, keys.VM_ORDERS_SENT, keys.VM_ORDERS_SEEN),
+        *(keys.ONDEMAND_CLONES, keys.NOTIFY_DUE, keys.VM_ORDERS, keys.VM_ORDERS_SENT, keys.VM_ORDERS_SEEN, keys.LIVE_HOLDERS),
     ),
     KeyType.STREAM: (keys.AUDIT,),
 }

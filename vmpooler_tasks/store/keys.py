@@ -234,6 +234,12 @@ CELERY_KEYS = ("vmpooler.*", "unacked*", "_kombu.*", "celery-task-meta-*", "cele
 UNACKNOWLEDGED = b"unacked"
 """Hash: messages that workers hold. The key is kombu's."""
 
+UNACKNOWLEDGED_HOLDERS = b"unacked_holders"
+"""Hash: delivery tag → the holder of the message: a channel of a worker."""
+
+LIVE_HOLDERS = b"unacked_alive"
+"""Sorted set: holder → epoch of its last sign of life; those that were silent for a day are removed."""
+
 _PRIORITIES = (b"", b"\x06\x163", b"\x06\x166", b"\x06\x169")
 """kombu keeps one list for each priority. Only the tasks may import kombu: a test compares these with kombu's own."""
 

@@ -1,58 +1,21 @@
 """A message moves from its queue to `unacked` in one step on the server, so that no death in between loses it."""
 
 import json
-from collections.abc import Iterator
 from queue import Empty
 from typing import Any
 
 import pytest
-from kombu.connection import Connection as KombuConnection
 from redis.exceptions import ResponseError
 
+from tests.integration.celery.conftest import consumed, read, unacked
 from tests.support.messages import QUEUE, message, send
 from tests.support.processes import until
-from tests.support.servers import TestServer
 from vmpooler_tasks.model.names import DeadLetterQueue
 from vmpooler_tasks.store import Database, keys
-from vmpooler_tasks.tasks.celery.transport import WAKE_SUFFIX, GuardedTransport
+from vmpooler_tasks.tasks.broker.transport import WAKE_SUFFIX
 from vmpooler_tasks.tasks.registry import HEALTH_CHECK
 
 WAKE = QUEUE + WAKE_SUFFIX
-Connection: Any = KombuConnection  # kombu has no types
-
-
-@pytest.fixture
-def connection(db: Database, server: TestServer) -> Iterator[Any]:
-    del db  # emptied first
-    with Connection(server.url, transport=GuardedTransport) as own:
-        yield own
-
-
-@pytest.fixture
-def channel(connection: Any) -> Any:
-    own = connection.channel()
-    own.client.connection = own.client.connection_pool.get_connection()  # as the loop does before it reads
-    return own
-
-
-def consumed(channel: Any, *, no_ack: bool = False) -> list[Any]:
-    """The messages that a consumer on this channel gets, as they come."""
-    got: list[Any] = []
-    channel.basic_consume(QUEUE, no_ack, got.append, "consumer")
-    return got
-
-
-def read(channel: Any) -> None:
-    """One turn of the loop that reads a channel."""
-    channel._brpop_start()
-    try:
-        channel._brpop_read()
-    except Empty:
-        return
-
-
-def unacked(db: Database) -> tuple[int, int]:
-    return db.call("HLEN", "unacked"), db.call("ZCARD", "unacked_index")
 
 
 @pytest.mark.both_servers
@@ -106,7 +69,7 @@ def test_invalid_message_is_kept_and_leaves_no_note(
     channel: Any, db: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     kept: list[bytes] = []
-    monkeypatch.setattr("vmpooler_tasks.tasks.celery.transport.keep_raw_message", lambda raw, *_: kept.append(raw))
+    monkeypatch.setattr("vmpooler_tasks.tasks.broker.transport.keep_raw_message", lambda raw, *_: kept.append(raw))
     got = consumed(channel)
     send(db, message(HEALTH_CHECK, headers={"eta": {}}))
     send(db, b"garbage")

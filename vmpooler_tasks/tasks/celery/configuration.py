@@ -18,18 +18,18 @@ from vmpooler_tasks.tasks.process import settings
 
 RESERVE_SECONDS = 300
 
-_TRANSPORT = "vmpooler_tasks.tasks.celery.transport:GuardedTransport"
+_TRANSPORT = "vmpooler_tasks.tasks.broker.transport:GuardedTransport"
 _TRANSPORTS = {
     "redis": _TRANSPORT,
     "rediss": _TRANSPORT,
-    "sentinel": "vmpooler_tasks.tasks.celery.sentinel:SentinelTransport",
+    "sentinel": "vmpooler_tasks.tasks.broker.sentinel:SentinelTransport",
 }
 
 _BACKEND = "vmpooler_tasks.tasks.celery.results:ResultBackend"
 _BACKENDS = {
     "redis": _BACKEND,
     "rediss": _BACKEND,
-    "sentinel": "vmpooler_tasks.tasks.celery.sentinel:SentinelResultBackend",
+    "sentinel": "vmpooler_tasks.tasks.broker.sentinel:SentinelResultBackend",
 }
 
 

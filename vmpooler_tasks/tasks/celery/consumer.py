@@ -3,11 +3,16 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from celery.bootsteps import StartStopStep
+from celery.worker import state
 from celery.worker.consumer import Consumer as CeleryConsumer
+from celery.worker.consumer import Tasks
 
+from vmpooler_tasks.tasks.broker.holders import HELD, SWEEP_SECONDS, silence_seconds
 from vmpooler_tasks.tasks.celery.failures import keep_raw_message
 from vmpooler_tasks.tasks.observe.heartbeat import HeartbeatStep
 from vmpooler_tasks.tasks.observe.liveness import INTERVAL_SECONDS, signal_alive
+from vmpooler_tasks.tasks.process import settings
 
 WITHOUT_NEIGHBORS = {"without_mingle": True, "without_gossip": True}
 """A worker does not talk to other workers. Celery has no setting for it, only two options of `celery worker`.
@@ -18,9 +23,44 @@ control are other steps and stay on.
 """
 
 
+class HeldMessagesStep(StartStopStep):
+    """Renew what this worker holds, and return the messages of workers that are gone, while it is connected."""
+
+    requires = (Tasks,)
+
+    def __init__(self, consumer: Any, **options: Any) -> None:
+        self._timer: Any = None
+        self._silence = silence_seconds(settings().config.lease_seconds)
+        super().__init__(consumer, **options)
+
+    def start(self, consumer: Any) -> None:
+        HELD.running_tags = _running_tags
+        self._sweep(consumer)
+        self._timer = consumer.timer.call_repeatedly(SWEEP_SECONDS, self._sweep, (consumer,))
+
+    def stop(self, consumer: Any) -> None:
+        del consumer
+        timer, self._timer = self._timer, None
+        if timer is not None:
+            timer.cancel()
+
+    shutdown = stop
+
+    def _sweep(self, consumer: Any) -> None:
+        if consumer.task_consumer is not None:
+            HELD.sweep(consumer.task_consumer.channel, silence=self._silence)
+
+
+def _running_tags() -> frozenset[str]:
+    """Return the tags of the messages whose tasks this worker runs; none when it stops at once."""
+    if state.should_terminate:
+        return frozenset()
+    return frozenset(request.message.delivery_tag for request in tuple(state.active_requests))
+
+
 class Consumer(CeleryConsumer):
     class Blueprint(CeleryConsumer.Blueprint):
-        default_steps = (*CeleryConsumer.Blueprint.default_steps, HeartbeatStep)
+        default_steps = (*CeleryConsumer.Blueprint.default_steps, HeartbeatStep, HeldMessagesStep)
 
     def __init__(self, *args: Any, worker_options: Mapping[str, Any] | None = None, **options: Any) -> None:
         super().__init__(*args, worker_options={**(worker_options or {}), **WITHOUT_NEIGHBORS}, **options)

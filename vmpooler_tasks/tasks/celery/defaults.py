@@ -34,11 +34,6 @@ worker_consumer = "vmpooler_tasks.tasks.celery.consumer:Consumer"
 broker_transport_options = {
     # Above the longest task: beyond it a running task would be delivered a second time.
     "visibility_timeout": 3600,
-    # A killed worker's messages are restored every ten seconds, not every ninety.
-    "unacked_restore_interval": 10,
-    "unacked_restore_throttle": 1,
-    # A worker that is killed while it restores messages keeps the others from it for so long.
-    "unacked_mutex_expire": 60,
     # A frozen Redis has to fail a call, not hang it.
     "socket_timeout": 5,
     "socket_connect_timeout": 3,

@@ -7,13 +7,17 @@ A message moves from its queue to `unacked` in one step on the server. The stock
 `unacked` by a later call: a host that dies in between loses it. A worker with nothing to do waits on a list of wake-ups
 beside each queue, to which every publisher of this project adds. It reads the queues once a second all the same, since
 other publishers add none.
+
+The server knows who holds each message: `tasks.broker.holders` returns those whose holder is gone. Once another holder
+has a message, the acknowledgement of the first one has no effect.
 """
 
 import functools
 import json
 import logging
 import time
-from collections.abc import Iterator
+import uuid
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from queue import Empty
 from typing import Any
@@ -24,6 +28,8 @@ from kombu.utils.json import dumps, loads
 from redis import exceptions
 
 from vmpooler_tasks.model.names import on_one_line
+from vmpooler_tasks.tasks.broker import scripts
+from vmpooler_tasks.tasks.broker.holders import ALIVE_KEY, HELD, HOLDERS_KEY
 from vmpooler_tasks.tasks.celery.failures import keep_raw_message
 from vmpooler_tasks.tasks.message_schema import broadcast_problem, message_problem
 
@@ -33,46 +39,6 @@ PAUSE_SECONDS = 1.0
 
 WAKE_SUFFIX = ".wake"
 """A list beside each queue: an element for each message that was published since the queue was last empty."""
-
-# Moves the next message of these lists to `unacked`, and forgets the wake-ups if there is none. The message is written
-# to `unacked` before it is popped: if Redis refuses that, it stays in its queue. A message without a tag is popped
-# alone: its reader keeps it as a dead letter.
-# KEYS: index, unacked, lists of messages, wake-ups. ARGV: count of the lists of messages.
-_TAKE = """#!lua flags=allow-oom
-local index, unacked, lists = KEYS[1], KEYS[2], tonumber(ARGV[1])
-for i = 3, lists + 2 do
-  local raw = redis.call('LINDEX', KEYS[i], -1)
-  if raw then
-    local ok, tag, exchange, routing_key = pcall(function()
-      local properties = cjson.decode(raw).properties
-      local delivery = properties.delivery_info
-      return properties.delivery_tag, delivery.exchange, delivery.routing_key
-    end)
-    if ok and type(tag) == 'string' and type(exchange) == 'string' and type(routing_key) == 'string' then
-      local now = redis.call('TIME')
-      local entry = '[' .. raw .. ',' .. cjson.encode(exchange) .. ',' .. cjson.encode(routing_key) .. ']'
-      redis.call('HSET', unacked, tag, entry)
-      redis.call('ZADD', index, string.format('%d.%06d', now[1], now[2]), tag)
-    end
-    redis.call('RPOP', KEYS[i])
-    return {i - 3, raw}
-  end
-end
-for i = lists + 3, #KEYS do redis.call('DEL', KEYS[i]) end
-return false
-"""
-
-# As the stock `append`, but also when Redis is out of memory: the message has left its queue already.
-_APPEND = """#!lua flags=allow-oom
-redis.call('ZADD', KEYS[1], ARGV[1], ARGV[2])
-redis.call('HSET', KEYS[2], ARGV[2], ARGV[3])
-"""
-
-# As the stock `ack`, whose transaction Redis refuses when it is out of memory.
-_REMOVE = """#!lua flags=allow-oom
-redis.call('ZREM', KEYS[1], ARGV[1])
-redis.call('HDEL', KEYS[2], ARGV[1])
-"""
 
 
 class MessageGuard:
@@ -96,15 +62,15 @@ def _guarded(client: type) -> type:
 
 
 class GuardedQoS(stock.QoS):
+    """The messages that a channel holds, as the server knows them too."""
+
     def append(self, message: Any, delivery_tag: str) -> None:
         if delivery_tag in self.channel.taken:
             self.channel.taken.discard(delivery_tag)  # the server has noted it already
-            super(stock.QoS, self).append(message, delivery_tag)
-            return
-        delivery = message.delivery_info
-        entry = dumps([message._raw, delivery["exchange"], delivery["routing_key"]])  # noqa: SLF001 - as the stock one
-        with self.channel.conn_or_acquire() as client:
-            client.eval(_APPEND, 2, self.unacked_index_key, self.unacked_key, time.time(), delivery_tag, entry)
+        else:
+            delivery = message.delivery_info
+            entry = dumps([message._raw, delivery["exchange"], delivery["routing_key"]])  # noqa: SLF001 - as the stock one
+            self.channel.run(scripts.NOTE, [], [delivery_tag, entry, self.channel.holder])
         super(stock.QoS, self).append(message, delivery_tag)
 
     def ack(self, delivery_tag: str) -> None:
@@ -116,17 +82,35 @@ class GuardedQoS(stock.QoS):
         else:
             self._remove(delivery_tag)
 
-    def remove_note(self, delivery_tag: str) -> None:
-        """Remove a message from `unacked` on the server."""
-        with self.channel.conn_or_acquire() as client:
-            client.eval(_REMOVE, 2, self.unacked_index_key, self.unacked_key, delivery_tag)
+    def restore_by_tag(self, tag: str, client: Any = None, leftmost: bool = False) -> None:
+        """Return a message to its queue, if this channel still holds it."""
+        del client
+        self.channel.return_message(tag, self.channel.holder, is_last=leftmost)
+
+    def restore_unacked(self, client: Any = None) -> None:
+        """Return what this channel holds, when it is closed. A task that runs keeps its message.
+
+        The loss of a connection ends no task: its message is removed over the next connection, when the task has ended.
+        """
+        del client
+        running = HELD.running_tags()
+        for tag in self._delivered:
+            if tag not in running:
+                self.restore_by_tag(tag)
+        self._delivered.clear()
+
+    def restore_visible(self, start: int = 0, num: int = 10, interval: int = 10) -> None:
+        """Do nothing: `tasks.broker.holders` does it, with its own timer."""
+        del start, num, interval
 
     def _remove(self, delivery_tag: str) -> None:
         try:
-            self.remove_note(delivery_tag)
-        except exceptions.ResponseError:
-            # The message will be delivered again after the visibility timeout. Until then it must not take the place of
-            # another: with a prefetch of one, the worker would wait for ever.
+            if not self.channel.remove_note(delivery_tag):
+                _log.warning("[!] [broker] Another worker has taken over the message %s", on_one_line(delivery_tag))
+        except (*GuardedTransport.connection_errors, exceptions.ResponseError):
+            # The next sweep removes it. Until then it must not take the place of another message: with a prefetch of
+            # one, the worker would wait for ever.
+            HELD.note_finished(delivery_tag, self.channel.holder)
             super(stock.QoS, self).ack(delivery_tag)
             raise
         super(stock.QoS, self).ack(delivery_tag)
@@ -143,6 +127,9 @@ class GuardedChannel(stock.Channel):
         self.taken: set[str] = set()
         """Tags of messages that the server has noted in `unacked`, until they are delivered."""
 
+        self.holder = uuid.uuid4().hex
+        """The name under which the server knows what this channel holds."""
+
         self._lists: list[str] = []
         self._is_waiting = False
         super().__init__(*args, **options)
@@ -157,8 +144,9 @@ class GuardedChannel(stock.Channel):
             command = ["BRPOP", *wake_ups, timeout or self.brpop_timeout]
         else:
             self._lists = [self._q_for_pri(queue, priority) for priority in self.priority_steps for queue in queues]
-            keys = [self.unacked_index_key, self.unacked_key, *self._lists, *wake_ups]
-            command = ["EVAL", _TAKE, len(keys), *keys, len(self._lists)]
+            keys = [*self._note_keys, ALIVE_KEY, *self._lists, *wake_ups]
+            command = ["EVAL", scripts.TAKE, len(keys), *keys, len(self._lists), self.holder]
+            HELD.add(self)
         if self.global_keyprefix:
             command = self.client._prefix_args(command)  # noqa: SLF001 - as the stock method
         self._in_poll = self.client.connection
@@ -198,7 +186,7 @@ class GuardedChannel(stock.Channel):
         if problem := message_problem(raw):
             keep_raw_message(raw, problem, queue)
             if tag := _tag_of(raw):
-                self.qos.remove_note(tag)
+                self.remove_note(tag)
             raise Empty
         message: Any = loads(bytes_to_str(raw))
         tag = str(message["properties"]["delivery_tag"])
@@ -206,8 +194,42 @@ class GuardedChannel(stock.Channel):
         self.connection._deliver(message, queue)  # noqa: SLF001 - as the stock method
         if tag in self.taken:  # its consumer acknowledges nothing
             self.taken.discard(tag)
-            self.qos.remove_note(tag)
+            self.remove_note(tag)
         return True
+
+    @property
+    def _note_keys(self) -> list[str]:
+        return [self.unacked_index_key, self.unacked_key, HOLDERS_KEY]
+
+    def run(self, script: str, keys: Sequence[str], args: Sequence[Any]) -> Any:
+        """Run a script of `tasks.broker.scripts` on index, unacked, holders and these keys."""
+        names = [*self._note_keys, *keys]
+        with self.conn_or_acquire() as client:
+            return client.eval(script, len(names), *names, *args)
+
+    def remove_note(self, tag: str, holder: str | None = None) -> bool:
+        """Remove a message from `unacked`. Return False if another holder has it now."""
+        return bool(self.run(scripts.REMOVE, [], [tag, holder or self.holder]))
+
+    def return_message(self, tag: str, holder: str, *, is_last: bool = False) -> bool:
+        """Return a message to its queue if this holder still has it ('': whoever has it). Return False otherwise."""
+        with self.conn_or_acquire() as client:
+            entry = client.hget(self.unacked_key, tag)
+        if entry is None:
+            self.remove_note(tag, holder)
+            return False
+        try:
+            message, exchange, routing_key = loads(bytes_to_str(entry))
+            message["headers"]["redelivered"] = True
+            message["properties"]["delivery_info"]["redelivered"] = True
+            priority = self._get_message_priority(message, reverse=False)
+            lists = [self._q_for_pri(queue, priority) for queue in self._lookup(exchange, routing_key)]
+        except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+            keep_raw_message(entry, f"{tag} in {self.unacked_key} is not a message: {error}")
+            self.remove_note(tag, holder)
+            return False
+        keys = [key for name in lists for key in (name, name.rsplit(self.sep, 1)[0] + WAKE_SUFFIX)]
+        return bool(self.run(scripts.RETURN, keys, [tag, holder, entry, dumps(message), int(is_last)]))
 
     def _put(self, queue: str, message: Any, **options: Any) -> None:
         """Publish a message, and wake a worker that waits for one."""

@@ -3,7 +3,8 @@
 import kombu.transport.redis as stock
 from celery.backends.redis import SentinelBackend
 
-from vmpooler_tasks.tasks.celery import results, transport
+from vmpooler_tasks.tasks.broker import transport
+from vmpooler_tasks.tasks.celery import results
 
 
 class SentinelChannel(transport.GuardedChannel, stock.SentinelChannel):

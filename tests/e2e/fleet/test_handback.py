@@ -1,0 +1,64 @@
+"""What workers held when they died or froze is done by others within the lease. A lost connection doubles nothing."""
+
+import os
+import signal
+
+import pytest
+
+from tests.support.failing_tasks import PREFIX
+from tests.support.messages import QUEUE, message, send
+from tests.support.processes import Installation, until
+from vmpooler_tasks.store import Database
+from vmpooler_tasks.tasks.broker.holders import HOLDERS_KEY
+
+pytestmark = pytest.mark.slow
+
+STARTED = "the task sleeps"
+
+
+def order(database: Database, seconds: float) -> str:
+    sent = message(f"{PREFIX}.sleep", seconds)
+    send(database, sent)
+    return str(sent["headers"]["id"])
+
+
+def held(database: Database) -> int:
+    return int(database.call("HLEN", "unacked"))
+
+
+def test_what_a_killed_and_a_frozen_worker_held_is_done_once_more_by_another(
+    installation: Installation, database: Database
+) -> None:
+    installation.configure(lease_seconds=20)
+    killed, frozen = (installation.worker(name=name, tasks=PREFIX) for name in ("killed", "frozen"))
+    tasks = [order(database, 4), order(database, 4)]
+    for worker in (killed, frozen):
+        worker.says(STARTED)
+    assert frozen.process is not None
+    os.killpg(frozen.process.pid, signal.SIGSTOP)
+    killed.kill()
+    heir = installation.worker(name="heir", tasks=PREFIX)
+    assert held(database) == 2
+    for task in tasks:
+        heir.says(f"[{task}] succeeded")
+    heir.says("went back to their queues: their worker is gone")
+    os.killpg(frozen.process.pid, signal.SIGCONT)
+    frozen.says("] succeeded")  # its acknowledgement has no effect
+    until(lambda: held(database) == 0, "everything is acknowledged")
+    assert database.call("LLEN", QUEUE) == 0
+    assert not database.call("EXISTS", HOLDERS_KEY)
+
+
+@pytest.mark.parametrize("pool", ["prefork", "threads"])
+def test_a_task_that_outlives_the_connection_is_not_done_twice(
+    installation: Installation, database: Database, pool: str
+) -> None:
+    worker = installation.worker("-P", pool, tasks=PREFIX, worker_concurrency=2)  # it waits for one more meanwhile
+    task = order(database, 4)
+    worker.says(STARTED)
+    database.client.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+    worker.says("Connection to broker lost")
+    worker.says(f"[{task}] succeeded")
+    until(lambda: held(database) == 0, "its message is removed over the next connection")
+    assert database.call("LLEN", QUEUE) == 0
+    assert worker.log.count(STARTED) == 1

@@ -1,0 +1,53 @@
+"""A connection of kombu's to a real Redis, and channels that take messages as a worker's do."""
+
+from collections.abc import Iterator
+from queue import Empty
+from typing import Any
+
+import pytest
+from kombu.connection import Connection as KombuConnection
+
+from tests.support.messages import QUEUE
+from tests.support.servers import TestServer
+from vmpooler_tasks.store import Database
+from vmpooler_tasks.tasks.broker.transport import GuardedTransport
+
+Connection: Any = KombuConnection  # kombu has no types
+
+
+@pytest.fixture
+def connection(db: Database, server: TestServer) -> Iterator[Any]:
+    del db  # emptied first
+    with Connection(server.url, transport=GuardedTransport) as own:
+        yield own
+
+
+@pytest.fixture
+def channel(connection: Any) -> Any:
+    return open_channel(connection)
+
+
+def open_channel(connection: Any) -> Any:
+    own = connection.channel()
+    own.client.connection = own.client.connection_pool.get_connection()  # as the loop does before it reads
+    return own
+
+
+def consumed(channel: Any, *, no_ack: bool = False) -> list[Any]:
+    """The messages that a consumer on this channel gets, as they come."""
+    got: list[Any] = []
+    channel.basic_consume(QUEUE, no_ack, got.append, "consumer")
+    return got
+
+
+def read(channel: Any) -> None:
+    """One turn of the loop that reads a channel."""
+    channel._brpop_start()
+    try:
+        channel._brpop_read()
+    except Empty:
+        return
+
+
+def unacked(db: Database) -> tuple[int, int]:
+    return db.call("HLEN", "unacked"), db.call("ZCARD", "unacked_index")

@@ -1,0 +1,220 @@
+"""Messages go back to their queue when the worker that holds them is gone: once, and not before."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.integration.celery.conftest import consumed, open_channel, read, unacked
+from tests.support.messages import QUEUE, message, send
+from vmpooler_tasks.store import Database
+from vmpooler_tasks.tasks.broker import holders, transport
+from vmpooler_tasks.tasks.broker.holders import ALIVE_KEY, HOLDERS_KEY, HeldMessages, silence_seconds
+from vmpooler_tasks.tasks.registry import HEALTH_CHECK
+
+SILENCE = 12.0
+
+
+class Clock:
+    """The monotonic clock of the process that sweeps."""
+
+    def __init__(self) -> None:
+        self.now = 1_000.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    own = Clock()
+    monkeypatch.setattr(holders, "time", own)
+    return own
+
+
+@pytest.fixture
+def held(monkeypatch: pytest.MonkeyPatch) -> Iterator[HeldMessages]:
+    """What the first worker's process knows."""
+    own = HeldMessages()
+    monkeypatch.setattr(transport, "HELD", own)
+    return own
+
+
+@pytest.fixture
+def other(connection: Any) -> Any:
+    """A channel of another worker."""
+    return open_channel(connection)
+
+
+def silence(db: Database, channel: Any, seconds: float) -> None:
+    """Make the holder silent for so long."""
+    now, _ = db.call("TIME")
+    db.call("ZADD", ALIVE_KEY, now - seconds, channel.holder)
+
+
+def sweep(by: HeldMessages, channel: Any, clock: Clock, times: int = 2) -> int:
+    """Sweep as another process does, every few seconds. Return how many messages went back."""
+    returned = 0
+    for _ in range(times):
+        returned += by.sweep(channel, silence=SILENCE)
+        clock.now += holders.SWEEP_SECONDS
+    return returned
+
+
+def take(db: Database, channel: Any) -> Any:
+    """Let the channel take a message."""
+    got = consumed(channel)
+    send(db, message(HEALTH_CHECK, task_id="one"))
+    read(channel)
+    return got[0]
+
+
+def test_messages_of_a_silent_holder_are_taken_next_by_another(
+    channel: Any, other: Any, db: Database, held: HeldMessages, clock: Clock
+) -> None:
+    take(db, channel)
+    send(db, message(HEALTH_CHECK, task_id="later"))
+    silence(db, channel, SILENCE + 1)
+    another = HeldMessages()
+    assert sweep(another, other, clock, times=1) == 0, "one look proves nothing"
+    assert sweep(another, other, clock, times=1) == 1
+    assert unacked(db) == (0, 0)
+    got = consumed(other)
+    read(other)
+    assert [one.headers["id"] for one in got] == ["one"]
+    assert got[0].headers["redelivered"] is True
+    assert got[0].delivery_info["redelivered"] is True
+    del held
+
+
+def test_messages_of_a_living_holder_stay(
+    channel: Any, other: Any, db: Database, held: HeldMessages, clock: Clock
+) -> None:
+    take(db, channel)
+    another = HeldMessages()
+    for _ in range(3):
+        silence(db, channel, SILENCE + 1)
+        held.sweep(channel, silence=SILENCE)
+        assert sweep(another, other, clock, times=1) == 0
+    assert unacked(db) == (1, 1)
+
+
+def test_after_a_frozen_redis_nobody_is_gone(
+    channel: Any, other: Any, db: Database, held: HeldMessages, clock: Clock
+) -> None:
+    take(db, channel)
+    another = HeldMessages()
+    silence(db, channel, 70)
+    assert sweep(another, other, clock, times=1) == 0
+    held.sweep(channel, silence=SILENCE)  # a moment later
+    assert sweep(another, other, clock, times=3) == 0
+    assert unacked(db) == (1, 1)
+
+
+def test_the_acknowledgement_of_a_worker_that_wakes_has_no_effect(
+    channel: Any, other: Any, db: Database, held: HeldMessages, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    first = take(db, channel)
+    silence(db, channel, SILENCE + 1)
+    sweep(HeldMessages(), other, clock)
+    got = consumed(other)
+    read(other)
+    channel.basic_ack(first.delivery_tag)
+    assert unacked(db) == (1, 1)
+    assert "Another worker has taken over the message" in caplog.text
+    channel.qos.restore_by_tag(first.delivery_tag)
+    channel.basic_reject(first.delivery_tag, requeue=True)
+    assert db.call("LLEN", QUEUE) == 0, "it gives nothing back that another holds"
+    other.basic_ack(got[0].delivery_tag)
+    assert unacked(db) == (0, 0)
+    assert not db.call("EXISTS", HOLDERS_KEY)
+    del held
+
+
+def test_two_that_notice_return_it_once(
+    channel: Any, other: Any, db: Database, held: HeldMessages, clock: Clock
+) -> None:
+    take(db, channel)
+    silence(db, channel, SILENCE + 1)
+    one, two = HeldMessages(), HeldMessages()
+    assert sweep(one, other, clock, times=1) + sweep(two, other, clock, times=1) == 0
+    assert sweep(one, other, clock, times=1) + sweep(two, other, clock, times=1) == 1
+    assert db.call("LLEN", QUEUE) == 1
+    del held
+
+
+def test_channel_that_is_lost_keeps_the_messages_of_running_tasks(
+    channel: Any, other: Any, db: Database, held: HeldMessages, clock: Clock
+) -> None:
+    """A task that runs is not given to another, and its message goes when it has ended."""
+    got = take(db, channel)
+    held.running_tags = lambda: frozenset({got.delivery_tag})
+    holder, _ = channel.holder, channel.close()
+    assert unacked(db) == (1, 1)
+    silence(db, channel, SILENCE + 1)
+    assert sweep(held, other, clock) == 0
+    assert sweep(HeldMessages(), other, clock) == 0, "its process lives"
+    held.running_tags = frozenset
+    held.note_finished(got.delivery_tag, holder)  # its acknowledgement failed: the connection is lost
+    sweep(held, other, clock, times=1)
+    assert unacked(db) == (0, 0)
+    assert db.call("LLEN", QUEUE) == 0
+
+
+def test_channel_that_is_lost_returns_what_nobody_works_on(
+    channel: Any, other: Any, db: Database, held: HeldMessages, clock: Clock
+) -> None:
+    """Also a message whose reply was on its way when the connection was lost."""
+    consumed(channel)
+    send(db, message(HEALTH_CHECK))
+    channel._brpop_start()
+    channel.client.connection.disconnect()
+    channel._in_poll = None
+    channel.close()
+    assert sweep(held, other, clock, times=1) == 1
+    assert unacked(db) == (0, 0)
+    assert db.call("LLEN", QUEUE) == 1
+
+
+def test_message_beyond_the_visibility_timeout_goes_back(
+    channel: Any, other: Any, db: Database, held: HeldMessages, clock: Clock
+) -> None:
+    tag = take(db, channel).delivery_tag
+    db.call("ZADD", "unacked_index", 1, tag)
+    assert sweep(held, other, clock, times=1) == 1
+    assert db.call("LLEN", QUEUE) == 1
+
+
+@pytest.mark.parametrize("key", [HOLDERS_KEY, ALIVE_KEY])
+def test_key_of_the_wrong_type_stops_no_message(
+    channel: Any, db: Database, held: HeldMessages, clock: Clock, key: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    db.call("SET", key, "of the wrong type")
+    got = take(db, channel)
+    assert sweep(held, channel, clock) == 0
+    assert "Messages of lost workers are not returned: WRONGTYPE" in caplog.text
+    channel.basic_ack(got.delivery_tag)
+    assert unacked(db) == (0, 0)
+
+
+def test_entry_that_is_no_message_is_kept_and_stops_no_other(
+    channel: Any, other: Any, db: Database, held: HeldMessages, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept: list[bytes] = []
+    monkeypatch.setattr(transport, "keep_raw_message", lambda raw, *_: kept.append(raw))
+    take(db, channel)
+    db.call("HSET", "unacked", "odd", json.dumps(["not", 1, None]))
+    db.call("HSET", HOLDERS_KEY, "odd", channel.holder)
+    silence(db, channel, SILENCE + 1)
+    assert sweep(HeldMessages(), other, clock) == 1
+    assert kept == [b'["not", 1, null]']
+    assert unacked(db) == (0, 0)
+    del held
+
+
+def test_silence_is_shorter_than_the_lease() -> None:
+    assert silence_seconds(60) == 30
+    assert silence_seconds(30) == 15
+    assert silence_seconds(600) == 30
+    assert silence_seconds(1) == 12, "four renewals"

@@ -1,0 +1,133 @@
+"""Messages whose holder is gone go back to their queue, to be taken by another worker.
+
+A **holder** is a channel that takes messages. Its process renews it every few seconds on the server that has the
+messages, by that server's clock. It is gone when two sweeps of one process find it silent: after Redis was frozen,
+everybody has been silent, and everybody is back a moment later. A channel whose connection was lost holds only what
+its process still works on.
+"""
+
+import logging
+import time
+import weakref
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from redis.exceptions import RedisError
+
+from vmpooler_tasks.model.names import on_one_line
+from vmpooler_tasks.store import keys
+from vmpooler_tasks.tasks.broker import scripts
+from vmpooler_tasks.throttle import Throttle
+
+_log = logging.getLogger("vmpooler_tasks.broker")
+
+HOLDERS_KEY, ALIVE_KEY = keys.UNACKNOWLEDGED_HOLDERS.decode(), keys.LIVE_HOLDERS.decode()
+
+SWEEP_SECONDS = 3.0
+"""Between two sweeps of a process; each renews its own holders."""
+
+MIN_SILENCE_SECONDS, MAX_SILENCE_SECONDS = 12.0, 30.0
+
+PAGE = 500
+"""Messages of one kind that a sweep returns. The next one returns more."""
+
+LOG_INTERVAL = 60.0
+
+
+def silence_seconds(lease_seconds: float) -> float:
+    """Return after how long without a sign of life a holder is gone, so that its messages are back within the lease.
+
+    A short lease cannot shorten it below four missed renewals.
+    """
+    return min(max(lease_seconds / 2, MIN_SILENCE_SECONDS), MAX_SILENCE_SECONDS)
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """Messages that a sweep found: of silent holders, of this process, and beyond the visibility timeout."""
+
+    silent: list[tuple[str, str]]
+    own: list[tuple[str, str]]
+    overdue: list[str]
+
+
+class HeldMessages:
+    """The channels of this process that hold messages, and what it knows of the holders of others."""
+
+    def __init__(self) -> None:
+        self._channels: dict[str, weakref.ref[Any]] = {}
+        self._finished: dict[str, str] = {}
+        self._silent_since: dict[str, float] = {}
+        self._log_failure = Throttle(LOG_INTERVAL)
+        self.running_tags: Callable[[], frozenset[str]] = frozenset
+        """Returns the tags of the messages that this process works on. Set by the worker."""
+
+    def add(self, channel: Any) -> None:
+        """Remember a channel that takes messages."""
+        self._channels.setdefault(channel.holder, weakref.ref(channel))
+
+    def note_finished(self, tag: str, holder: str) -> None:
+        """Remember that a message could not be acknowledged, for the next sweep."""
+        self._finished[tag] = holder
+
+    def sweep(self, channel: Any, *, silence: float) -> int:
+        """Renew the holders of this process, and return messages whose holder is gone. Return how many went back."""
+        try:
+            return self._sweep(channel, silence)
+        except (*channel.connection_errors, RedisError) as error:
+            if self._log_failure.acquire():
+                _log.warning("[!] [broker] Messages of lost workers are not returned: %s", on_one_line(str(error)))
+            return 0
+
+    def _sweep(self, channel: Any, silence: float) -> int:
+        for tag, holder in list(self._finished.items()):
+            channel.remove_note(tag, holder)
+            del self._finished[tag]
+        found = self._find(channel, silence)
+        returned: int = sum(channel.return_message(tag, holder) for tag, holder in self._gone(found.silent))
+        returned += sum(channel.return_message(tag, holder) for tag, holder in self._lost(found.own))
+        returned += sum(channel.return_message(tag, "") for tag in found.overdue)
+        if returned:
+            _log.warning("[!] [broker] %d messages went back to their queues: their worker is gone", returned)
+        return returned
+
+    def _find(self, channel: Any, silence: float) -> _Found:
+        limits = [silence, channel.visibility_timeout, PAGE]
+        silent, own, overdue = channel.run(scripts.SWEEP, [ALIVE_KEY], [*limits, *self._channels])
+        return _Found(list(_pairs(silent)), list(_pairs(own)), [tag.decode() for tag in overdue])
+
+    def _gone(self, silent: Iterable[tuple[str, str]]) -> Iterator[tuple[str, str]]:
+        """Yield the messages whose holder was silent at an earlier sweep as well."""
+        now, before = time.monotonic(), self._silent_since
+        self._silent_since = {}
+        for tag, holder in silent:
+            since = self._silent_since.setdefault(holder, before.get(holder, now))
+            if now - since >= SWEEP_SECONDS / 2:
+                yield tag, holder
+
+    def _lost(self, own: Iterable[tuple[str, str]]) -> Iterator[tuple[str, str]]:
+        """Yield the messages of closed channels that nobody works on, and forget channels that hold nothing more."""
+        closed = {holder for holder, channel in self._channels.items() if _is_closed(channel())}
+        running = self.running_tags() if closed else frozenset()
+        still_held = set()
+        for tag, holder in own:
+            if holder in closed:
+                still_held.add(holder)
+                if tag not in running and tag not in self._finished:
+                    yield tag, holder
+        for holder in closed - still_held:
+            del self._channels[holder]
+
+
+def _pairs(flat: list[bytes]) -> Iterator[tuple[str, str]]:
+    """Yield (tag, holder) of [tag, holder, tag, holder, …]."""
+    for tag, holder in zip(flat[::2], flat[1::2], strict=True):
+        yield tag.decode(), holder.decode()
+
+
+def _is_closed(channel: Any) -> bool:
+    return channel is None or channel.closed or channel.connection is None
+
+
+HELD = HeldMessages()
