@@ -1,7 +1,6 @@
 """Messages go back to their queue when the worker that holds them is gone: once, and not before."""
 
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -34,7 +33,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 
 @pytest.fixture
-def held(monkeypatch: pytest.MonkeyPatch) -> Iterator[HeldMessages]:
+def held(monkeypatch: pytest.MonkeyPatch) -> HeldMessages:
     """What the first worker's process knows."""
     own = HeldMessages()
     monkeypatch.setattr(transport, "HELD", own)
