@@ -67,7 +67,14 @@ _KEYS_OF = {
     KeyType.SORTED_SET: (
         *(keys.PENDING_ONDEMAND_CLONES, keys.WAITING_REQUESTS, keys.PROCESSING_REQUESTS, keys.DEAD_LETTER_IDS),
         *(keys.HEALTH_HISTORY, keys.HEARTBEAT_TIMES, keys.DESTROYS, keys.REQUESTED_AT, keys.REDRIVES, keys.CLONES),
-        *(keys.ONDEMAND_CLONES, keys.NOTIFY_DUE, keys.VM_ORDERS, keys.VM_ORDERS_SENT, keys.VM_ORDERS_SEEN, keys.LIVE_HOLDERS),
+        *(
+            keys.ONDEMAND_CLONES,
+            keys.NOTIFY_DUE,
+            keys.VM_ORDERS,
+            keys.VM_ORDERS_SENT,
+            keys.VM_ORDERS_SEEN,
+            keys.LIVE_HOLDERS,
+        ),
     ),
     KeyType.STREAM: (keys.AUDIT,),
 }
