@@ -13,8 +13,6 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from redis.exceptions import RedisError
-
 from vmpooler_tasks.model.names import on_one_line
 from vmpooler_tasks.store import keys
 from vmpooler_tasks.tasks.broker import scripts
@@ -75,7 +73,7 @@ class HeldMessages:
         """Renew the holders of this process, and return messages whose holder is gone. Return how many went back."""
         try:
             return self._sweep(channel, silence)
-        except (*channel.connection_errors, RedisError) as error:
+        except (*channel.connection_errors, channel.ResponseError) as error:
             if self._log_failure.acquire():
                 _log.warning("[!] [broker] Messages of lost workers are not returned: %s", on_one_line(str(error)))
             return 0
