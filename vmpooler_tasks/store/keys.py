@@ -338,7 +338,7 @@ def work(vm: bytes) -> bytes:
 
 
 def vm_order(vm: bytes) -> bytes:
-    """Hash: the order that a worker carries out for a VM: `order`, `pool`, `id`, `attempts`, `checkout`, `origin`."""
+    """Hash: the order that a worker carries out for a VM: `order`, `pool`, `id`, `attempts`, `fence`, `checkout`, …."""
     return VM_ORDER_PREFIX + vm
 
 

@@ -1,6 +1,8 @@
 """Orders of VMPooler's API for VMs in use, carried out by real workers that are killed in the middle of them."""
 
 import json
+import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -42,8 +44,8 @@ class Bench:
         installation.beat()
         self.vm = self.check_out()
 
-    def start_worker(self) -> Process:
-        return self.installation.worker("-P", "threads", name=next(self.names), worker_concurrency=4)
+    def start_worker(self, pool: str = "threads") -> Process:
+        return self.installation.worker("-P", pool, name=next(self.names), worker_concurrency=4)
 
     def check_out(self) -> str:
         ready = keys.queue(Queue.READY, POOL)
@@ -64,10 +66,28 @@ class Bench:
     def dead_letters(self) -> list[dict[str, Any]]:
         return [json.loads(raw) for raw in self.db.call("ZRANGE", keys.dead_letters(DeadLetterQueue.TASKS), 0, -1)]
 
-    def replace_worker(self) -> None:
+    def replace_worker(self, pool: str = "threads") -> None:
         """Kill the worker as a power failure does, and start another."""
         self.worker.kill()
-        self.worker = self.start_worker()
+        self.worker = self.start_worker(pool)
+
+    def kill_children(self) -> None:
+        """Kill the processes of a prefork worker that carry out its tasks."""
+        assert self.worker.process is not None
+        main = self.worker.process.pid
+        for child in Path(f"/proc/{main}/task/{main}/children").read_text(encoding="ascii").split():
+            os.kill(int(child), signal.SIGKILL)
+
+    def redrive(self, *arguments: str) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(self.run("dlq", "redrive", *arguments, "--yes", "--json").out)
+        return found
+
+    def lost_revert(self, count: int) -> dict[str, Any]:
+        """Return the dead letter of a revert whose worker was lost; so many reverts were started."""
+        [lost] = until(self.dead_letters, lambda: f"the revert is a dead letter: {self.says()}")
+        assert (lost["error_class"], lost["checkout"]) == ("InterruptedOrderError", self.metadata("checkout"))
+        assert sum(self.parts("reverts").values()) == count
+        return dict(lost)
 
     def says(self) -> str:
         return self.worker.log[-3000:]
@@ -90,32 +110,31 @@ def test_orders_survive_their_workers_and_a_revert_is_never_repeated(bench: Benc
 
     assert bench.api.add_disk(bench.vm, 8).status == 202
     until(lambda: not bench.db.call("SCARD", keys.DISK_ORDERS), lambda: f"a worker has the disk: {bench.says()}")
-    bench.replace_worker()
+    bench.replace_worker("prefork")
     until(lambda: bench.metadata("disk"), lambda: f"the disk is noted: {bench.says()}")
     assert bench.metadata("disk") == "+8gb"
     assert list(bench.parts("disk").values()) == [8]
 
     assert bench.api.revert(bench.vm, name).status == 202
     until(lambda: bench.parts("reverts"), lambda: f"the revert has started: {bench.says()}")
+    bench.kill_children()
+    first = bench.lost_revert(1)
+    assert bench.redrive("--all")["kept"] == 1
+    assert "add --confirm" in bench.run("dlq", "redrive", first["id"], "--yes").err
+
+    assert bench.redrive(first["id"], "--confirm")["redriven"] == 1
+    until(lambda: bench.parts("reverts") == {name: 2}, lambda: f"the revert has started: {bench.says()}")
     bench.replace_worker()
-    [lost] = until(bench.dead_letters, lambda: f"the revert is a dead letter: {bench.says()}")
-    assert (lost["error_class"], lost["checkout"]) == ("InterruptedOrderError", bench.metadata("checkout"))
-    assert bench.parts("reverts") == {name: 1}
+    second = bench.lost_revert(2)
+    assert (second["redrive_of"], second["redrives"]) == (first["id"], 1)
 
-    assert json.loads(bench.run("dlq", "redrive", "--all", "--yes", "--json").out)["kept"] == 1
-    refused = bench.run("dlq", "redrive", lost["id"], "--yes")
-    assert refused.status == 64
-    assert "add --confirm" in refused.err
-    assert bench.parts("reverts") == {name: 1}
-
-    assert json.loads(bench.run("dlq", "redrive", lost["id"], "--yes", "--confirm", "--json").out)["redriven"] == 1
+    assert bench.redrive(second["id"], "--confirm")["redriven"] == 1
     bench.worker.says("reverted to snapshot")
-    again = {"vm": bench.vm, "pool": POOL, "snapshot": name}
     for _ in range(2):
-        bench.installation.call("vmpooler_tasks.revert_snapshot", **again)
+        bench.installation.call("vmpooler_tasks.revert_snapshot", vm=bench.vm, pool=POOL, snapshot=name)
     bench.installation.call("vmpooler_tasks.create_disk", vm=bench.vm, pool=POOL, size="8")
-    until(lambda: not sum(bench.db.call("LLEN", queue) for queue in ("vmpooler.clone", "vmpooler.maintenance")), "done")
-    assert bench.parts("reverts") == {name: 2}
+    until(lambda: not sum(bench.db.call("LLEN", queue) for queue in ("vmpooler.clone", "vmpooler.maintenance")), "idle")
+    assert bench.parts("reverts") == {name: 3}
     assert len(bench.parts("disk")) == 1
     assert bench.dead_letters() == []
     assert not bench.db.client.keys("vmpooler_tasks__vm_order*")

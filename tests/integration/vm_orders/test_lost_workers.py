@@ -3,11 +3,15 @@
 import pytest
 
 from tests.support.order_world import OrderWorld
+from tests.support.world import POOL
 from vmpooler_tasks.errors import PermanentError
 from vmpooler_tasks.jobs.orders import carry_out
+from vmpooler_tasks.jobs.pools import destroy
 from vmpooler_tasks.jobs.pools.context import Work
+from vmpooler_tasks.model.names import Queue
 from vmpooler_tasks.model.pools.lifecycle import Step
 from vmpooler_tasks.model.pools.vm_orders import ORDERS, VmOrder
+from vmpooler_tasks.store import keys
 
 DISK, SNAPSHOT, REVERT = Step.CREATE_DISK, Step.CREATE_SNAPSHOT, Step.REVERT_SNAPSHOT
 
@@ -151,3 +155,19 @@ def test_a_lease_is_renewed_while_it_takes_long(world: OrderWorld, step: Step) -
 
     world.provider.before(BEHIND[step], wait)
     assert world.carry_out(work) == "done"
+
+
+def test_a_vm_that_is_destroyed_meanwhile_leaves_the_order_to_its_worker(world: OrderWorld) -> None:
+    work = started(world, REVERT)
+
+    def give_back(_: str) -> None:
+        world.client.smove(keys.queue(Queue.RUNNING, POOL), keys.queue(Queue.COMPLETED, POOL), "vm-1")
+        destroy.run(world.context, "vm-1", POOL, "task-9")
+
+    world.provider.before("revert", give_back)
+    world.carry_out(work)
+    assert len(world.provider.reverts) == 1
+    lease_ends(world)
+    assert world.tick() == []
+    assert len(world.failed()) == 1, "the provider has no such VM any more"
+    assert world.leftovers() == []

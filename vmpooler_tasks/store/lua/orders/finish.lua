@@ -8,7 +8,8 @@
 local leases, work, record, metadata, counters = unpack(KEYS)
 local vm, order, fence, kind, field, result, appends = unpack(ARGV)
 
-if has_lost(work, fence) or redis.call('HGET', record, 'order') ~= order then return 0 end
+local held = redis.call('HMGET', record, 'order', 'fence')
+if held[1] ~= order or held[2] ~= fence then return 0 end
 if field ~= '' and redis.call('EXISTS', metadata) == 1 then  -- a hash made here would never expire
   local before = appends == '1' and redis.call('HGET', metadata, field) or ''
   redis.call('HSET', metadata, field, before == '' and result or before .. ':' .. result)

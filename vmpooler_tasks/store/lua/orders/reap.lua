@@ -21,6 +21,7 @@ for _, vm in ipairs(redis.call('ZRANGEBYSCORE', leases, '-inf', now, 'LIMIT', 0,
   else
     if not must_start_once(order) then
       redis.call('HDEL', work_prefix .. vm, 'owner', 'fence')
+      redis.call('HDEL', record_prefix .. vm, 'fence')
       redis.call('ZADD', leases, lease_end, vm)
     end
     for _, word in ipairs({vm, pool or '', order}) do reaped[#reaped + 1] = word end
