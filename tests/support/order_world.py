@@ -10,7 +10,7 @@ from vmpooler_tasks.jobs.orders import carry_out, failures, take
 from vmpooler_tasks.jobs.orders.failures import FailedOrder
 from vmpooler_tasks.jobs.pools.context import Work
 from vmpooler_tasks.model.pools.lifecycle import Step
-from vmpooler_tasks.model.pools.vm_orders import VmOrder
+from vmpooler_tasks.model.vm_orders import VmOrder
 from vmpooler_tasks.providers import PoolSpec
 from vmpooler_tasks.store import keys
 from vmpooler_tasks.store.orders.vm_orders import ORDER_KEYS

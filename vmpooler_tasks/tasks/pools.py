@@ -15,7 +15,7 @@ from vmpooler_tasks.jobs.requests import fulfil
 from vmpooler_tasks.model.pools.lifecycle import Step
 from vmpooler_tasks.model.pools.manager_watch import UNWATCHED, ManagerWatch, WatchState
 from vmpooler_tasks.model.pools.results import CheckResult
-from vmpooler_tasks.model.pools.vm_orders import VmOrder
+from vmpooler_tasks.model.vm_orders import VmOrder
 from vmpooler_tasks.store.guards import removed_pools
 from vmpooler_tasks.store.pools.clones import is_in_flight
 from vmpooler_tasks.tasks import registry

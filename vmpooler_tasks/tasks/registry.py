@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 from vmpooler_tasks.model.names import WORK_QUEUES
 from vmpooler_tasks.model.pools.lifecycle import Step
-from vmpooler_tasks.model.pools.vm_orders import ORDERS
 from vmpooler_tasks.model.redrive import OwnTasks
+from vmpooler_tasks.model.vm_orders import ORDERS
 
 CLONE_QUEUE, CHECK_QUEUE, DESTROY_QUEUE, MAINTENANCE_QUEUE = QUEUES = WORK_QUEUES
 

@@ -7,7 +7,7 @@ from tests.support.pool_world import RESET, Scripted, pool
 from tests.support.world import POOL
 from vmpooler_tasks.errors import PermanentProviderError
 from vmpooler_tasks.model.pools.lifecycle import Step
-from vmpooler_tasks.model.pools.vm_orders import ORDERS
+from vmpooler_tasks.model.vm_orders import ORDERS
 from vmpooler_tasks.store import keys
 
 DISK, SNAPSHOT, REVERT = Step.CREATE_DISK, Step.CREATE_SNAPSHOT, Step.REVERT_SNAPSHOT

@@ -10,7 +10,7 @@ from vmpooler_tasks.jobs.pools import destroy
 from vmpooler_tasks.jobs.pools.context import Work
 from vmpooler_tasks.model.names import Queue
 from vmpooler_tasks.model.pools.lifecycle import Step
-from vmpooler_tasks.model.pools.vm_orders import ORDERS, VmOrder
+from vmpooler_tasks.model.vm_orders import ORDERS, VmOrder
 from vmpooler_tasks.store import keys
 
 DISK, SNAPSHOT, REVERT = Step.CREATE_DISK, Step.CREATE_SNAPSHOT, Step.REVERT_SNAPSHOT

@@ -5,7 +5,7 @@ import pytest
 from tests.support.order_world import OrderWorld
 from vmpooler_tasks.model.names import Queue
 from vmpooler_tasks.model.pools.lifecycle import Step
-from vmpooler_tasks.model.pools.vm_orders import ORDERS
+from vmpooler_tasks.model.vm_orders import ORDERS
 from vmpooler_tasks.store.orders.vm_orders import ORDER_KEYS
 
 DISK = Step.CREATE_DISK

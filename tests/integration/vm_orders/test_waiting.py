@@ -8,7 +8,7 @@ from tests.support.order_world import OrderWorld
 from vmpooler_tasks.jobs.health import changes, check
 from vmpooler_tasks.model.health.status import Status
 from vmpooler_tasks.model.pools.lifecycle import Step
-from vmpooler_tasks.model.pools.vm_orders import ORDERS
+from vmpooler_tasks.model.vm_orders import ORDERS
 from vmpooler_tasks.store import keys
 from vmpooler_tasks.store.orders.vm_orders import ORDER_KEYS
 

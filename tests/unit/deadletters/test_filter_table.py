@@ -37,12 +37,12 @@ NO_FILTERS = {
     "export": OUTPUT | {"limit", "format", "output"},
     "delete": CHANGES,
     "redrive": CHANGES
-    | {"edit", "args", "kwargs", "rate", "max-failed", "enqueue", "resume", "cancel", "status", "runs"},
+    | {"edit", "args", "kwargs", "rate", "max-failed", "enqueue", "confirm", "resume", "cancel", "status", "runs"},
 }
 """Options of the commands that do not select dead letters."""
 
 ORDER = {"every", "dry_run", "why"}
-REDRIVE = {*ORDER, "rate", "limit", "max_failed_percent"}
+REDRIVE = {*ORDER, "rate", "limit", "max_failed_percent", "confirm"}
 
 VALUES: dict[str, Any] = {
     "ids": ["0a"],

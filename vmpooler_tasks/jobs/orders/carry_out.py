@@ -15,7 +15,7 @@ from vmpooler_tasks.jobs.pools.provider_calls import call_within
 from vmpooler_tasks.model.names import on_one_line
 from vmpooler_tasks.model.pools.lifecycle import Step
 from vmpooler_tasks.model.pools.retries import MAX_DELIVERIES
-from vmpooler_tasks.model.pools.vm_orders import OrderClaim, OrderResult, VmOrder
+from vmpooler_tasks.model.vm_orders import OrderClaim, OrderResult, VmOrder
 from vmpooler_tasks.providers import DiskProvider, SnapshotProvider
 from vmpooler_tasks.store.orders import vm_orders
 from vmpooler_tasks.store.pools import breakers

@@ -12,10 +12,10 @@ from vmpooler_tasks.jobs.pools.context import PoolContext
 from vmpooler_tasks.model.deadletters.entry import MAX_TEXT, DeadLetter, dead_letter_id
 from vmpooler_tasks.model.names import DeadLetterQueue, on_one_line, readable
 from vmpooler_tasks.model.pools.lifecycle import Step
-from vmpooler_tasks.model.pools.vm_orders import ORDERS, VmOrder, read_origin
 from vmpooler_tasks.model.redaction import redacted, redacted_text
 from vmpooler_tasks.model.redrive import OWN_PREFIX
 from vmpooler_tasks.model.timestamps import iso_utc
+from vmpooler_tasks.model.vm_orders import ORDERS, VmOrder, read_origin
 from vmpooler_tasks.store.orders import vm_orders
 from vmpooler_tasks.store.orders.vm_orders import OrderRecord
 from vmpooler_tasks.store.redrive import runs

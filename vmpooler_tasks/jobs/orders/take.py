@@ -12,7 +12,7 @@ from vmpooler_tasks.jobs.orders.failures import INTERRUPTED, FailedOrder, Interr
 from vmpooler_tasks.jobs.pools.context import PoolContext, Work
 from vmpooler_tasks.jobs.pools.new_clones import planned_until
 from vmpooler_tasks.model.names import readable
-from vmpooler_tasks.model.pools.vm_orders import ORDERS, VmOrder, parse_order_key
+from vmpooler_tasks.model.vm_orders import ORDERS, VmOrder, parse_order_key
 from vmpooler_tasks.store.guards.managed_pools import read_managed_pools
 from vmpooler_tasks.store.orders import vm_orders
 from vmpooler_tasks.store.pools import breakers

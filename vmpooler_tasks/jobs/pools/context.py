@@ -12,8 +12,8 @@ from vmpooler_tasks.config import Pool, Settings
 from vmpooler_tasks.errors import InvalidInputError
 from vmpooler_tasks.jobs.pools.provider_calls import Retries
 from vmpooler_tasks.model.pools.lifecycle import HOUR, MINUTE, Step, VmLimits
-from vmpooler_tasks.model.pools.vm_orders import ORDERS
 from vmpooler_tasks.model.timestamps import moment, ruby_utc
+from vmpooler_tasks.model.vm_orders import ORDERS
 from vmpooler_tasks.providers import PoolSpec, Provider
 from vmpooler_tasks.store import Database
 from vmpooler_tasks.store.guards.managed_pools import read_managed_pool

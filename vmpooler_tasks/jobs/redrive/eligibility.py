@@ -11,10 +11,10 @@ from vmpooler_tasks.model.deadletters.entry import StoredDeadLetter
 from vmpooler_tasks.model.names import DeadLetterQueue, Queue
 from vmpooler_tasks.model.pools.pause import Pause
 from vmpooler_tasks.model.pools.sizes import size_in_effect
-from vmpooler_tasks.model.pools.vm_orders import ORDERS, VmOrder
 from vmpooler_tasks.model.redaction import REDACTED
 from vmpooler_tasks.model.redrive import OwnTasks, RedriveOutcome
 from vmpooler_tasks.model.requests import Wanted, parse_requested
+from vmpooler_tasks.model.vm_orders import ORDERS, VmOrder
 from vmpooler_tasks.store import Database
 from vmpooler_tasks.store.orders import overrides, vm_orders
 from vmpooler_tasks.store.pools import pauses

@@ -33,7 +33,6 @@ from vmpooler_tasks.model.deadletters.filters import DeadLetterFilter
 from vmpooler_tasks.model.names import DeadLetterQueue, on_one_line
 from vmpooler_tasks.model.pools.lifecycle import Step
 from vmpooler_tasks.model.pools.vm_names import candidates
-from vmpooler_tasks.model.pools.vm_orders import origin_text
 from vmpooler_tasks.model.redrive import (
     Lineage,
     OwnTasks,
@@ -45,6 +44,7 @@ from vmpooler_tasks.model.redrive import (
     lineage_of_successor,
     too_many_failed,
 )
+from vmpooler_tasks.model.vm_orders import origin_text
 from vmpooler_tasks.store import Database
 from vmpooler_tasks.store.pools import pauses
 from vmpooler_tasks.store.redrive import runs, steps

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from vmpooler_tasks.model.deadletters.entry import DeadLetter
 from vmpooler_tasks.model.names import DeadLetterQueue, Queue, readable
 from vmpooler_tasks.model.pools.lifecycle import Step
-from vmpooler_tasks.model.pools.vm_orders import ORDERS, OrderClaim, VmOrder, order_key, parse_order_key
+from vmpooler_tasks.model.vm_orders import ORDERS, OrderClaim, VmOrder, order_key, parse_order_key
 from vmpooler_tasks.store import keys
 from vmpooler_tasks.store.deadletters.trim import DeadLetterLimits, Trimmed, limit_words
 from vmpooler_tasks.store.redis.chunks import chunks

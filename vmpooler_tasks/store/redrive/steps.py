@@ -6,9 +6,9 @@ from typing import Any
 
 from vmpooler_tasks.model.deadletters.entry import StoredDeadLetter
 from vmpooler_tasks.model.names import DeadLetterQueue, Queue
-from vmpooler_tasks.model.pools.vm_orders import VmOrder
 from vmpooler_tasks.model.redrive import Lineage, RedriveOutcome
 from vmpooler_tasks.model.requests import Wanted
+from vmpooler_tasks.model.vm_orders import VmOrder
 from vmpooler_tasks.store import keys
 from vmpooler_tasks.store.fleet import audit
 from vmpooler_tasks.store.orders.vm_orders import ORDER_KEYS
