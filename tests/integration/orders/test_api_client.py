@@ -8,10 +8,12 @@ import pytest
 from tests.support.api_client import ApiClient
 from tests.support.api_server import Reply
 from tests.support.pool_world import TEMPLATE, PoolWorld, pool
+from tests.support.vmpooler_keys import VMPOOLER_KEYS, row_of
 from tests.support.world import POOL
 from vmpooler_tasks.model.names import Queue
 
 NOW = "2024-01-15 10:30:00 +0000"
+ADDING = {"SADD", "SMOVE", "HSET", "ZADD"}
 READS = {"EXISTS", "GET", "HGET", "HGETALL", "SCARD", "SMEMBERS"}
 OTHER = "ubuntu-2004-x86_64"
 VM_KEY, ACTIVE, MIGRATING = "vmpooler__vm__pooler-a", f"vmpooler__active__{POOL}", f"vmpooler__migrating__{POOL}"
@@ -198,3 +200,40 @@ def test_a_route_that_needs_a_token_refuses_without(world: PoolWorld) -> None:
     assert [api.add_disk("pooler-a", 8).status, api.add_disk("pooler-a", 8, token).status] == [401, 202]
     assert api.delete_token(token).ok
     assert api.snapshot("pooler-a", token).status == 401
+
+
+def routes(api: ApiClient) -> dict[str, Callable[[], object]]:
+    """Every route that writes, in an order in which each finds something to do."""
+    return {
+        "create_token": lambda: api.create_token("jane"),
+        "checkout_vm": lambda: api.checkout_vm("pooler-a", POOL),
+        "modify": lambda: api.modify("pooler-a", lifetime=1, tags={"job": "nightly"}),
+        "add_disk": lambda: api.add_disk("pooler-a", 8),
+        "snapshot": lambda: api.snapshot("pooler-a"),
+        "revert": lambda: api.revert("pooler-a", "first"),
+        "delete_vm": lambda: api.delete_vm("pooler-a"),
+        "checkout": lambda: api.checkout({POOL: 1}),
+        "set_pool_sizes": lambda: api.set_pool_sizes({POOL: 5}),
+        "set_templates": lambda: api.set_templates({POOL: "templates/two"}),
+        "set_clone_targets": lambda: api.set_clone_targets({POOL: "cluster-2"}),
+        "undo_pool_size": lambda: api.undo_pool_size(POOL),
+        "undo_template": lambda: api.undo_template(POOL),
+        "reset_pools": lambda: api.reset_pools(POOL),
+        "request_vms": lambda: api.request_vms({POOL: 1}, "req-1"),
+        "delete_request": lambda: api.delete_request("req-1"),
+    }
+
+
+def test_the_table_of_vmpoolers_keys_names_the_routes_that_write_each(world: PoolWorld) -> None:
+    world.ready_vm("pooler-a")
+    world.ready_vm("pooler-b")
+    world.client.hset(VM_KEY, "snapshot:first", NOW)
+    world.client.sadd(f"vmpooler__req-1__{POOL}__{POOL}", "pooler-c")
+    seen: list[tuple[Any, ...]] = []
+    found: set[tuple[str, str]] = set()
+    for route, act in routes(world.start_api(before_command=seen.append)).items():
+        seen.clear()
+        act()
+        keys = [str(command[2] if command[0] == "SMOVE" else command[1]) for command in seen if command[0] in ADDING]
+        found |= {(row.name if (row := row_of(key.encode())) else f"{key} has no row", route) for key in keys}
+    assert found == {(row.name, route) for row in VMPOOLER_KEYS for route in row.api}
