@@ -54,6 +54,7 @@ class Staged(Scripted):
     def __init__(self) -> None:
         super().__init__()
         self.turns: dict[tuple[str, str], deque[Turn]] = {}
+        self.made_from: dict[str, tuple[str | None, str]] = {}
 
     def stage(self, operation: str, vm: str, *turns: Turn) -> None:
         self.turns[operation, vm] = deque(turns)
@@ -61,6 +62,7 @@ class Staged(Scripted):
     def create_vm(self, pool: PoolSpec, vm: str) -> VirtualMachine:
         with self._staged("create", vm) as turn:
             made = super().create_vm(pool, vm)
+            self.made_from.setdefault(vm, (pool.template, pool.clone_target or ""))
         return VirtualMachine(name=vm) if turn and turn.addressless else made
 
     def destroy_vm(self, pool: PoolSpec, vm: str) -> bool:

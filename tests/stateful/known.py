@@ -37,12 +37,13 @@ class Message:
 
 @dataclass
 class Snapshot:
-    """What Redis holds at one instant. `slots` and `counters` by the key of the slots; `asked_for`: VM → request."""
+    """What Redis holds at one instant. `slots` and `counters` by the key of the slots; `migrating` by pool."""
 
     queues: Mapping[tuple[str, Queue], set[str]]
     slots: Mapping[bytes, dict[str, float]]
     counters: Mapping[bytes, int]
     dead_letters: Mapping[DeadLetterQueue, list[dict[str, Any]]]
+    migrating: Mapping[str, set[str]]
 
     def queue(self, *queues: Queue, pool: str | None = None) -> set[str]:
         return {
@@ -144,7 +145,7 @@ class Known:
 
     def snapshot(self) -> Snapshot:
         pipe = self.db.client.pipeline(transaction=True)
-        places = [(pool, queue) for pool in POOLS for queue in Queue]
+        places = [(pool, queue) for pool in POOLS for queue in Queue if queue is not Queue.MIGRATING]
         for pool, queue in places:
             pipe.smembers(keys.queue(queue, pool))
         for dead_letters in VM_DEAD_LETTERS:
@@ -152,14 +153,18 @@ class Known:
         for slots in (POOL_SLOTS, REQUEST_SLOTS):
             pipe.zrange(slots.key, 0, -1, withscores=True)
             pipe.get(slots.counter)
+        for pool in POOLS:
+            pipe.smembers(keys.queue(Queue.MIGRATING, pool))
         replies = iter(pipe.execute())
-        queues = {place: {vm.decode() for vm in next(replies)} for place in places}
+        queues: dict[tuple[str, Queue], set[str]] = {}
+        queues |= {place: {vm.decode() for vm in next(replies)} for place in places}
         kept = {dead_letters: [json.loads(raw) for raw in next(replies)] for dead_letters in VM_DEAD_LETTERS}
         leases, counters = {}, {}
         for slots in (POOL_SLOTS, REQUEST_SLOTS):
             leases[slots.key] = {vm.decode(): until for vm, until in next(replies)}
             counters[slots.key] = int(next(replies) or 0)
-        return Snapshot(queues, leases, counters, kept)
+        migrating = {pool: {vm.decode() for vm in next(replies)} for pool in POOLS}
+        return Snapshot(queues, leases, counters, kept, migrating)
 
     def has(self, queue: Queue) -> bool:
         """Whether any VM was in it after the last step."""

@@ -1,35 +1,29 @@
 """An installation of which everything is known: the jobs on a real server, and a small model of what they owe."""
 
-from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 from tests.stateful.holders import Gate, Holder, PowerFailureError, Turn
 from tests.stateful.known import LEASE_SECONDS, LIMIT, POOLS, REQUEST_SECONDS, VM_DEAD_LETTERS, Message, Snapshot
-from tests.stateful.rules import Watched
+from tests.stateful.users import DISCOVERY_SECONDS, Users
 from tests.support.pool_world import ManualRenewer
 from vmpooler_tasks.errors import ProviderError, SuspendedError, TransientProviderError
 from vmpooler_tasks.jobs.inspection import inspect
 from vmpooler_tasks.jobs.pools import check_pending, check_ready, check_running, clone, destroy, new_clones
 from vmpooler_tasks.jobs.pools.clone import CloneFailure
-from vmpooler_tasks.jobs.pools.context import PoolContext, Work, stamp
-from vmpooler_tasks.jobs.pools.control import Operator, PoolControl
+from vmpooler_tasks.jobs.pools.context import PoolContext, Work
 from vmpooler_tasks.jobs.redrive import run as redrive
 from vmpooler_tasks.jobs.requests import fulfil
 from vmpooler_tasks.model.deadletters.filters import DeadLetterFilter
 from vmpooler_tasks.model.names import Queue
 from vmpooler_tasks.model.pools.lifecycle import Step
 from vmpooler_tasks.model.redrive import Lineage, OwnTasks, RunOptions, RunState
-from vmpooler_tasks.model.requests import Wanted
 from vmpooler_tasks.providers import Readiness
 from vmpooler_tasks.store import keys
 from vmpooler_tasks.store.redrive import runs
 from vmpooler_tasks.store.redrive.steps import TaskMessage
-from vmpooler_tasks.store.requests import fulfilment as requests
 from vmpooler_tasks.tasks import registry as names
-
-DISCOVERY_SECONDS = 10
 
 ROUNDS = 80
 """Until all is quiet, a lease each: a destruction that failed often is put off for a while."""
@@ -64,7 +58,7 @@ class Recorder:
         self.site.send([work])
 
 
-class Site(Watched):
+class Site(Users):
     """What beat, workers, users and operators do there."""
 
     # --- ticks --------------------------------------------------------------------------------------------------------
@@ -90,12 +84,6 @@ class Site(Watched):
         if readable and not suspended:
             self._expect_discovery(pool, stray)
         return inspection.work
-
-    def _note_taken_back(self, pool: str, pending: Iterable[str]) -> None:
-        """Note which of the VMs that were pending have left no trace: only a paused pool takes clones back."""
-        gone = {vm for vm in pending if not self.db.client.exists(keys.vm(vm.encode()))}
-        assert not gone or pool in self._pending_at_pause
-        self._gone |= gone
 
     def _is_suspended(self) -> bool:
         until = self.db.client.hget(keys.breaker("staged"), "open_until")
@@ -259,61 +247,6 @@ class Site(Watched):
         work, failure = holder.work, CloneFailure.of(holder.error)
         return clone.fail(self.context, work.vm, work.pool, failure, holder.owner, work.request_id)
 
-    # --- users, operators, the provider by itself ---------------------------------------------------------------------
-
-    def check_out(self, pool: str, *, slowly: bool = False) -> None:
-        """Check a VM out as the API server does. `slowly`: it pauses until the middle of the second inspection."""
-        for vm in self._members(Queue.READY, pool)[:1]:
-            self.db.client.srem(keys.queue(Queue.READY, pool), vm)
-            assert vm in self.provider.machines, f"{vm} is handed out, and there is no such VM"
-            if slowly:
-                self.inspect(pool)
-                self.now += DISCOVERY_SECONDS + 1
-                self.provider.before("list", lambda _, vm=vm: self._check_in(pool, vm))  # type: ignore[misc]
-                self.inspect(pool)
-                self.provider.before("list", lambda _: None)
-            self._check_in(pool, vm)
-
-    def _check_in(self, pool: str, vm: str) -> None:
-        self.db.client.sadd(keys.queue(Queue.RUNNING, pool), vm)
-        self.db.client.hset(keys.active(pool), vm, stamp(self.now))
-        self.db.client.hset(keys.vm(vm.encode()), "checkout", stamp(self.now))
-
-    def hand_back(self, pool: str) -> None:
-        for vm in self._members(Queue.RUNNING, pool)[:1]:
-            self.db.client.smove(keys.queue(Queue.RUNNING, pool), keys.queue(Queue.COMPLETED, pool), vm)
-
-    def request(self, pool: str, count: int) -> None:
-        name, wanted = f"request-{len(self._requests)}", Wanted(pool, pool, count)
-        requests.create(self.db, name, [wanted], self.now)
-        self._requests[name] = (wanted, self.now)
-
-    def order(self, pool: str, what: str) -> None:
-        match what:
-            case "empty":
-                self.db.client.hset(keys.POOL_SIZES, pool, 0)
-            case "undo":
-                self.db.client.sadd(keys.UNDO_SIZES, pool)
-            case _:
-                self.db.client.sadd(keys.POOL_RESETS, pool)
-
-    def control(self, pool: str, what: str) -> None:
-        """Pause, drain or resume a pool."""
-        control = PoolControl(self.db, self.settings, self.clock, Operator(who="test"))
-        if what == "resume":
-            control.resume(pool)
-            self._pending_at_pause.pop(pool, None)
-            return
-        pending = self._members(Queue.PENDING, pool)
-        self._pending_at_pause.setdefault(pool, set(pending))
-        order = control.drain if what == "drain" else control.pause
-        order(pool)
-        self._note_taken_back(pool, pending)
-
-    def break_one(self, pool: str) -> None:
-        for vm in self._members(Queue.READY, pool)[:1]:
-            self.provider.readiness[vm] = Readiness(False, "no route to host", "ConnectionError")
-
     # --- dead letters -------------------------------------------------------------------------------------------------
 
     def redrive(self, limit: int) -> None:
@@ -369,12 +302,18 @@ class Site(Watched):
         seen = self.snapshot()
         return (
             not any(seen.slots.values())
+            and not any(seen.migrating.values())
+            and all(one["template_ready"] for one in self.api.config().values())
             and all(len(seen.queue(Queue.READY, pool=pool)) == size for pool, size in POOLS.items())
             and set(seen.everywhere) == seen.queue(Queue.READY, Queue.RUNNING) == set(self.provider.machines)
             and all(self._status(name) for name in self._requests)
         )
 
     def _check_ends(self, seen: Snapshot) -> None:
+        for pool, ready in ((pool, seen.queue(Queue.READY, pool=pool)) for pool in POOLS):
+            in_force = (self.api.pools[pool].template, self.api.pools[pool].clone_target or "")
+            others = {vm: made for vm in ready if (made := self.provider.made_from[vm]) != in_force}
+            assert not others, f"{pool} has VMs of something else than {in_force}: {others}"
         for vm in self._started - set(seen.everywhere):
             reported = any((queue, vm) in self._dead_letters for queue in VM_DEAD_LETTERS)
             destroyed = self._has(vm, "destroy")

@@ -28,7 +28,8 @@ from hypothesis.stateful import (
 
 from tests.stateful.holders import Turn
 from tests.stateful.known import LEASE_SECONDS, POOLS, Message
-from tests.stateful.site import DISCOVERY_SECONDS, Names, Site
+from tests.stateful.site import Names, Site
+from tests.stateful.users import DISCOVERY_SECONDS, ORDERS
 from tests.support import servers
 from vmpooler_tasks.errors import (
     PermanentProviderError,
@@ -202,16 +203,16 @@ class Lifecycle(RuleBasedStateMachine):
                 self.site.hand_back(pool)
 
     @precondition(lambda self: self.site.has(Queue.RUNNING))
-    @rule(pool=pools)
-    def hand_back(self, pool: str) -> None:
-        self.site.hand_back(pool)
+    @rule(pool=pools, slowly=rarely)
+    def hand_back(self, pool: str, *, slowly: bool) -> None:
+        self.site.hand_back(pool, slowly=slowly)
 
     @precondition(lambda self: self.site.open_requests() < 2)
     @rule(pool=pools, count=st.integers(1, 3))
     def request(self, pool: str, count: int) -> None:
         self.site.request(pool, count)
 
-    @rule(pool=pools, what=st.sampled_from(["empty", "undo", "reset"]))
+    @rule(pool=pools, what=st.sampled_from(ORDERS))
     def order(self, pool: str, what: str) -> None:
         self.site.order(pool, what)
 
