@@ -5,6 +5,7 @@ ORDER_RACES=50 tries as many races of each order, others each time. ORDER_RACES=
 
 import os
 import random
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from itertools import product
 from typing import Any
@@ -15,6 +16,7 @@ from tests.support.order_scene import OTHERS, ROUTES, OrderScene
 from vmpooler_tasks.store import Database
 
 RACES = os.environ.get("ORDER_RACES", "2")
+SEEDS = [str(seed) for seed in range(3 if RACES == "2" else 100)]
 
 
 @cache
@@ -53,3 +55,25 @@ def test_an_order_races_with_everything_else(db: Database, route: str) -> None:
         except Exception as error:
             error.add_note(f"{route}, and before its command {moment}: {other}")
             raise
+
+
+def order_at_random(scene: OrderScene, seed: str) -> None:
+    """One user with an API server of its own gives a dozen orders."""
+    chance, api = random.Random(seed), scene.world.start_api()
+    for _ in range(12):
+        ROUTES[chance.choice(sorted(ROUTES))](scene, api)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_many_users_order_at_once(db: Database, seed: str) -> None:
+    """Real threads, on one server, while ticks go on; what two of them break by their order shows in the end."""
+    scene = OrderScene(db)
+    with ThreadPoolExecutor() as pool:
+        users = [pool.submit(order_at_random, scene, f"{seed}-{user}") for user in range(4)]
+        while not all(user.done() for user in users):
+            scene.world.round()
+            scene.world.now += 1
+    for user in users:
+        user.result()
+    scene.settle()
+    scene.end()
