@@ -91,6 +91,7 @@ class Known:
         self._started: set[str] = set()
         self._failed: set[str] = set()
         self._gone: set[str] = set()
+        self._lost: set[str] = set()
         self._used: set[str] = set()
         self._pending_at_pause: dict[str, set[str]] = {}
         self._dead_letters: dict[tuple[DeadLetterQueue, str], str] = {}

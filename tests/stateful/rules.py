@@ -16,7 +16,7 @@ class Watched(Known):
         returned = seen.queue(Queue.DISCOVERED) & seen.queue(Queue.COMPLETED)
         doubled = [vm for vm, count in Counter(seen.everywhere).items() if count > 1 + (vm in returned)]
         assert not doubled, f"in two queues: {doubled}"
-        usable = seen.queue(Queue.READY, Queue.RUNNING)
+        usable = seen.queue(Queue.READY, Queue.RUNNING) - self._lost
         assert usable <= self.provider.machines.keys(), f"they are not there: {usable - self.provider.machines.keys()}"
         for slots, leases in seen.slots.items():
             assert seen.counters[slots] == len(leases) <= LIMIT

@@ -21,6 +21,7 @@ from vmpooler_tasks.model.pools.lifecycle import Step
 from vmpooler_tasks.model.redrive import Lineage, OwnTasks, RunOptions, RunState
 from vmpooler_tasks.providers import Readiness
 from vmpooler_tasks.store import keys
+from vmpooler_tasks.store.guards import brakes
 from vmpooler_tasks.store.redrive import runs
 from vmpooler_tasks.store.redrive.steps import TaskMessage
 from vmpooler_tasks.tasks import registry as names
@@ -94,8 +95,12 @@ class Site(Users):
         return {vm for vm, home in self.provider.pool_of.items() if home == pool}.difference(self.snapshot().everywhere)
 
     def _expect_discovery(self, pool: str, stray: set[str]) -> None:
-        """What was a stray in two inspections that were long enough apart is known now."""
+        """What was a stray in two inspections that were long enough apart is known now, unless the brake holds it."""
         since, left = self._strays[pool], self._stray(pool)
+        if brakes.is_engaged(self.db, pool):
+            assert stray <= left, f"the brake is engaged, and {stray - left} are not held"
+            self._strays[pool] = {}
+            return
         for vm in left & since.keys():
             assert self.now - since[vm] < DISCOVERY_SECONDS, f"the provider has {vm}, and nobody knows of it"
         self._strays[pool] = {vm: since.get(vm, self.now) for vm in stray}
@@ -289,6 +294,7 @@ class Site(Users):
         for _ in range(ROUNDS):
             self.now += LEASE_SECONDS + 1
             self.tick()
+            self.confirm()
             self.check()
             self.deliver_all()
             self.check()

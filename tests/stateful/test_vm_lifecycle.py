@@ -220,10 +220,19 @@ class Lifecycle(RuleBasedStateMachine):
     def an_operator_pauses_or_resumes(self, pool: str, what: str) -> None:
         self.site.control(pool, what)
 
+    @rule()
+    def an_operator_releases_the_brakes(self) -> None:
+        self.site.confirm()
+
     @precondition(lambda self: self.site.has(Queue.READY))
     @rule(pool=pools)
     def a_ready_vm_breaks(self, pool: str) -> None:
         self.site.break_one(pool)
+
+    @precondition(lambda self: self.site.has(Queue.RUNNING))
+    @rule(pool=pools)
+    def a_running_vm_is_lost(self, pool: str) -> None:
+        self.site.lose_one(pool)
 
     @rule(slowly=rarely)
     def vms_boot(self, *, slowly: bool) -> None:

@@ -15,6 +15,7 @@ from vmpooler_tasks.model.names import Queue
 from vmpooler_tasks.model.requests import Wanted
 from vmpooler_tasks.providers import Readiness
 from vmpooler_tasks.store import Database, keys
+from vmpooler_tasks.store.guards import brakes
 
 DISCOVERY_SECONDS = 10
 
@@ -100,6 +101,18 @@ class Users(Watched):
         assert not gone or pool in self._pending_at_pause
         self._gone |= gone
 
+    def confirm(self) -> None:
+        """An operator releases the brakes."""
+        for pool in POOLS:
+            brakes.confirm(self.db, pool, {"action": "confirm", "who": "test", "pool": pool})
+
     def break_one(self, pool: str) -> None:
         for vm in self._members(Queue.READY, pool)[:1]:
             self.provider.readiness[vm] = Readiness(False, "no route to host", "ConnectionError")
+
+    def lose_one(self, pool: str) -> None:
+        """A VM in use is gone from its provider, perhaps before its request has all others. Two at once at the most."""
+        running = [vm for vm in self._members(Queue.RUNNING, pool) if vm in self.provider.machines]
+        if running and len(self._lost & set(self._seen.everywhere)) < 2:
+            self._lost.add(running[0])
+            del self.provider.machines[running[0]], self.provider.pool_of[running[0]]

@@ -8,7 +8,8 @@ from typing import Any
 from tests.support.api_client import ApiClient
 from tests.support.api_server import Reply
 from tests.support.leftovers import leftovers
-from tests.support.pool_world import HOUR, PoolWorld, pool
+from tests.support.order_world import OrderWorld
+from tests.support.pool_world import HOUR, pool
 from tests.support.world import POOL
 from vmpooler_tasks.jobs.pools.control import Operator, PoolControl
 from vmpooler_tasks.model.names import Queue
@@ -31,7 +32,7 @@ class OrderScene:
 
     def __init__(self, db: Database, **config: Any) -> None:
         db.call("FLUSHALL")
-        self.world = PoolWorld(db, config={"ondemand_request_ttl": 60, **config})
+        self.world = OrderWorld(db, config={"ondemand_request_ttl": 60, **config})
         self.world.pools = [pool(size=SIZE, alias=("linux",)), pool(OTHER, size=SIZE, alias=("linux",))]
         self.api, self.second = self.world.start_api(), self.world.start_api()
         self.vms: set[str] = set()
@@ -51,11 +52,16 @@ class OrderScene:
     def _in_use(self) -> str:
         [vm] = self.checkout(self.api, {POOL: 1}).vms
         self.world.client.hset(f"vmpooler__vm__{vm}", "snapshot:first", self.world.stamp(0))
+        self.world.provider.snapshots.add((vm, "first"))
         return vm
 
-    def round(self) -> None:
+    def tick(self) -> None:
         """All that beat and the workers do in one tick."""
         self.world.round()
+        self.world.serve()
+
+    def round(self) -> None:
+        self.tick()
         self.vms |= self.world.provider.machines.keys()
         self.check()
 
@@ -121,7 +127,7 @@ class OrderScene:
             if not self.world.provider.machines:
                 break
         assert self.world.provider.machines == {}
-        assert [one for one in leftovers(self.world.client, self.vms) if "tasks__" not in one] == []
+        assert leftovers(self.world.client, self.vms) == []
 
 
 def drain(scene: OrderScene) -> None:

@@ -71,7 +71,7 @@ def test_many_users_order_at_once(db: Database, seed: str) -> None:
     with ThreadPoolExecutor() as pool:
         users = [pool.submit(order_at_random, scene, f"{seed}-{user}") for user in range(4)]
         while not all(user.done() for user in users):
-            scene.world.round()
+            scene.tick()
             scene.world.now += 1
     for user in users:
         user.result()
