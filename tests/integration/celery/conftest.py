@@ -1,6 +1,7 @@
 """A connection of kombu's to a real Redis, and channels that take messages as a worker's do."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from queue import Empty
 from typing import Any
 
@@ -23,14 +24,17 @@ def connection(db: Database, server: TestServer) -> Iterator[Any]:
 
 
 @pytest.fixture
-def channel(connection: Any) -> Any:
-    return open_channel(connection)
+def channel(connection: Any) -> Iterator[Any]:
+    with open_channel(connection) as own:
+        yield own
 
 
-def open_channel(connection: Any) -> Any:
+@contextmanager
+def open_channel(connection: Any) -> Iterator[Any]:
     own = connection.channel()
-    own.client.connection = own.client.connection_pool.get_connection()  # as the loop does before it reads
-    return own
+    line = own.client.connection = own.client.connection_pool.get_connection()  # as the loop does before it reads
+    yield own
+    line.disconnect()
 
 
 def consumed(channel: Any, *, no_ack: bool = False) -> list[Any]:

@@ -1,6 +1,7 @@
 """Messages go back to their queue when the worker that holds them is gone: once, and not before."""
 
 import json
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -41,9 +42,10 @@ def held(monkeypatch: pytest.MonkeyPatch) -> HeldMessages:
 
 
 @pytest.fixture
-def other(connection: Any) -> Any:
+def other(connection: Any) -> Iterator[Any]:
     """A channel of another worker."""
-    return open_channel(connection)
+    with open_channel(connection) as own:
+        yield own
 
 
 def silence(db: Database, channel: Any, seconds: float) -> None:
