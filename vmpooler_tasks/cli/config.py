@@ -40,16 +40,20 @@ def check(context: Context, file: Path | None, strict: bool, online: bool, as_js
     A warning is about a value that is valid and probably not meant: an option without effect, for example. If
     manage_pools is on, load the providers as a worker does.
     """
+    warnings: list[str] = []
     try:
         settings = load_settings(file=file) if file else context.settings
-        warnings = find_advice(settings)
+        warnings += find_advice(settings)
         if settings.config.manage_pools:
+            warnings += map(str, settings.unused)
             try_providers(settings)
-            warnings += [*map(str, settings.unused), *find_ignored_options(settings)]
+            warnings += find_ignored_options(settings)
     except ConfigurationError as error:
         if not as_json:
+            _print_warnings(warnings)
             raise
-        print_json({"source": error.source, "valid": False, "problems": error.problems})
+        found = {"warnings": warnings} if warnings else {}
+        print_json({"source": error.source, "valid": False, "problems": error.problems, **found})
         sys.exit(error.exit_status)
     if online:
         warnings += _compare_with_redis(settings)
@@ -88,13 +92,17 @@ def _compare_with_redis(settings: Settings) -> Iterator[str]:
 def _print(settings: Settings, warnings: list[str]) -> None:
     many = "s" if len(warnings) > 1 else ""
     print_line(f"{settings.source} is valid" + (f", with {len(warnings)} warning{many}." if warnings else "."), "green")
-    for warning in warnings:
-        print_line(f"! {warning}", "yellow")
+    _print_warnings(warnings)
     if settings.unused and not settings.config.manage_pools:
         names = ", ".join(option.path for option in settings.unused)
         print_line(f"  only VMPooler's own manager reads: {names}")
     for line in feature_lines(settings):
         print_line("  " + line.removeprefix("[*] [config] "))
+
+
+def _print_warnings(warnings: list[str]) -> None:
+    for warning in warnings:
+        print_line(f"! {warning}", "yellow")
 
 
 @config.command(short_help="Show the effective values.", epilog="Example: vmpooler-tasks config show --json")

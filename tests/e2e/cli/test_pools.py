@@ -10,7 +10,7 @@ import pytest
 
 from tests.support.commands import CommandLine, dead_letter
 from tests.support.manager_watch import see_other_manager
-from tests.support.processes import PATIENCE, Installation, configuration
+from tests.support.processes import PATIENCE, ROOT, Installation, configuration
 from tests.support.world import POOL, World
 from vmpooler_tasks.model.names import Queue
 from vmpooler_tasks.store import keys
@@ -195,6 +195,19 @@ def test_config_check_tries_the_providers_and_tells_all_that_is_wrong_with_them(
     whole[":config"]["manage_pools"] = False
     (run.folder / "mine.yaml").write_text(json.dumps(whole))
     assert run("config", "check", "mine.yaml").status == 0
+
+
+def test_config_check_of_vmpoolers_own_example_names_what_has_no_effect(run: CommandLine) -> None:
+    example = str(ROOT / "tests" / "data" / "vmpooler" / "examples" / "vmpooler.yaml.dummy-example")
+    checked = run.json("config", "check", example, MANAGE_POOLS="true")
+    assert [entry["option"] for entry in checked["without_effect"]] == ["config.logfile", "providers.dummy.filename"]
+    assert checked["warnings"][:2] == [
+        f"{entry['option']}: has no effect here, because {entry['because']}" for entry in checked["without_effect"]
+    ]
+    shown = run("config", "check", example)
+    assert "  only VMPooler's own manager reads: config.logfile, providers.dummy.filename" in shown.out.splitlines()
+    assert not any("config.logfile" in line for line in shown.out.splitlines() if line.startswith("!"))
+    assert "None" not in run("--config", example, "config", "show").out
 
 
 MISSING = re.compile(

@@ -88,6 +88,8 @@ def test_name_of_a_pool(option: str, name: str) -> None:
 @pytest.mark.parametrize(
     ("name", "why"),
     [
+        ("a:b", "'a:b' must not hold ':', which separates the parts of a request"),
+        ("a,b", "'a,b' must not hold ',', which separates the parts of a request"),
         ("../../etc", "'../../etc' is a path to another folder"),
         ("..", "'..' is a path to another folder"),
         ("a\\..\\b", r"'a\\..\\b' is a path to another folder"),

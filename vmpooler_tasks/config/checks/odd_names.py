@@ -90,12 +90,14 @@ def _why_not_domain(domain: Any) -> str | None:
 
 
 def _why_no_name(name: str) -> str | None:
-    """Return why a pool cannot have this name in keys, paths and requests."""
+    """Return why a pool cannot have this name in keys, paths and requests (`alias:pool:count,…`)."""
     hidden = next((char for char in name if unicodedata.category(char) in _HIDDEN_CATEGORIES), None)
     if hidden:
         return f"{name!r} contains the invisible character {hidden!r}"
     if name != name.strip():
         return f"{name!r} starts or ends with a blank"
+    if marks := sorted(set(name) & set(":,")):
+        return f"{name!r} must not hold {marks[0]!r}, which separates the parts of a request"
     if {".", ".."} & set(re.split(r"[/\\\\]", name)):
         return f"{name!r} is a path to another folder"
     if len(name.encode("utf-8", "surrogatepass")) > MAX_NAME_BYTES:

@@ -57,13 +57,12 @@ def find_unmanageable_pools(data: dict[str, Any]) -> Iterator[str]:
     providers, pools = sorted(str(name) for name, _ in named_sections(data.get("providers"))), data.get("pools")
     if pools is None or pools == []:
         yield "config.manage_pools: there are no :pools: to manage"
-    elif unusable := list(_find_unusable_sections(data.get("providers"), pools)):
-        yield from unusable
-    for index, pool in enumerate(pools if isinstance(pools, list) else ()):
+        return
+    unusable = list(_find_unusable_sections(data.get("providers"), pools))
+    yield from unusable
+    for index, pool in enumerate(pools if isinstance(pools, list) and not unusable else ()):
         if isinstance(pool, dict):
-            if not unusable:
-                yield from _find_wrong_provider(f"pools[{index}].provider", pool.get("provider"), providers)
-            yield from _find_unrequestable_names(f"pools[{index}]", pool)
+            yield from _find_wrong_provider(f"pools[{index}].provider", pool.get("provider"), providers)
 
 
 def _is_on(config: Any, option: str) -> bool:
@@ -100,15 +99,3 @@ def _find_wrong_provider(path: str, written: Any, providers: list[str]) -> Itera
         yield f"{path}: is missing, and :providers: does not name one alone ({known})"
     elif isinstance(provider, str) and provider and provider not in providers:
         yield f"{path}: {provider!r} is not in :providers: ({known})"
-
-
-def _find_unrequestable_names(path: str, pool: dict[str, Any]) -> Iterator[str]:
-    """Yield names that contain `:` or `,`. A request is `alias:pool:count,…`, so such a name could not be read back."""
-    aliases = pool.get("alias")
-    named = [
-        ("name", pool.get("name")),
-        *(("alias", one) for one in (aliases if isinstance(aliases, list) else [aliases])),
-    ]
-    for option, name in named:
-        if isinstance(name, str) and (marks := sorted(set(name) & set(":,"))):
-            yield f"{path}.{option}: {name!r} must not hold {marks[0]!r}, which separates the parts of a request"
