@@ -10,6 +10,7 @@ from vmpooler_tasks.clock import system_clock
 from vmpooler_tasks.config import Settings
 from vmpooler_tasks.config.redis_address import without_login
 from vmpooler_tasks.errors import ConfigurationError, DeliveryError, VmpoolerTasksError, WrongTypeError
+from vmpooler_tasks.jobs.health.double_queues import find_all_double_queued
 from vmpooler_tasks.jobs.health.read import read_report
 from vmpooler_tasks.jobs.health.server import Finding, FindingState, check_server, refused_write, remedy
 from vmpooler_tasks.jobs.health.work_facts import ORDERS_WAIT_SECONDS
@@ -20,10 +21,11 @@ from vmpooler_tasks.model.health.assessment import OVERDUE_INTERVALS
 from vmpooler_tasks.model.health.fleet_reasons import clock_reasons
 from vmpooler_tasks.model.health.reasons import ReasonCode, explain
 from vmpooler_tasks.model.health.status import Status
-from vmpooler_tasks.model.names import on_one_line, readable
+from vmpooler_tasks.model.names import listed, on_one_line, readable
 from vmpooler_tasks.model.notifications.message import NotificationResult
 from vmpooler_tasks.store import Database
 from vmpooler_tasks.store.fleet import heartbeats
+from vmpooler_tasks.store.guards.managed_pools import read_managed_pools
 from vmpooler_tasks.store.guards.removed_pools import read_removed, read_states
 from vmpooler_tasks.store.key_types import find_wrong_keys, typed_keys
 from vmpooler_tasks.store.notifications.state import LastAttempt, read_last_attempts
@@ -47,6 +49,7 @@ KEYS = "keys"
 REMOVED_POOL = "removed pool"
 POOL_MANAGER = "pool manager"
 USER_ORDERS = "orders"
+QUEUES_OF_POOLS = "queues"
 METRICS_SERVERS = "metrics"
 NOTIFICATIONS = "notifications"
 WORKERS, BEAT, CLOCKS = "workers", "beat", "clocks"
@@ -54,6 +57,9 @@ LAST_PURGE, HEALTH = "last purge", "health"
 
 ADDRESS = "REDIS_URL or the :redis: section"
 OK, WARN, FAIL = FindingState.OK, FindingState.WARN, FindingState.FAIL
+
+MAX_VMS_SHOWN = 10
+"""VMs in the same two queues that a finding names."""
 
 SHOW_HEALTH = "vmpooler-tasks health --no-check"
 
@@ -73,6 +79,7 @@ def diagnose(settings: Settings, db: Database) -> Iterator[Finding]:
     yield from check_server(facts)
     yield from _wrong_keys(settings, db)
     yield from _removed_pools(settings, db)
+    yield from _double_queued(settings, db)
     earlier: Findings = {}
     for name, check in _CHECKS.items():
         try:
@@ -133,6 +140,18 @@ def _removed_pools(settings: Settings, db: Database) -> Iterator[Finding]:
                 name = on_one_line(state.name)
                 found = f"{name} is in no configuration, {state.counts_text}: {state.fate(settings.drain_rules)}"
                 yield Finding(WARN, REMOVED_POOL, found, f"put it back, or keep it: vmpooler-tasks pools keep {name}")
+
+
+def _double_queued(settings: Settings, db: Database) -> Iterator[Finding]:
+    """Return a finding for the VMs in each two queues of the pools that are configured, registered or recorded."""
+    is_repaired = "the next inspection of the pool repairs it"
+    fix = is_repaired if settings.config.manage_pools else "see the runbook of vm_in_two_queues"
+    with suppress(VmpoolerTasksError):  # of Redis itself, or a key of the wrong type: other findings report it
+        pools = {*(pool.name for pool in settings.pools), *pool_names(db), *read_managed_pools(db)}
+        for group in find_all_double_queued(db, sorted(pools)):
+            vms = listed(group.vms, MAX_VMS_SHOWN)
+            found = f"{len(group.vms)} VMs are in {' and '.join(group.queues)} at once: {vms}"
+            yield Finding(FAIL, QUEUES_OF_POOLS, on_one_line(found), fix)
 
 
 def _clocks(settings: Settings, db: Database, earlier: Findings) -> Finding:

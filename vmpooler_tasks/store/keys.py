@@ -265,11 +265,8 @@ def is_queue(key: bytes) -> bool:
 
 def pool_of_queue(key: bytes) -> str | None:
     """Return the pool whose queue the key is; None for any other key, and for a name that is not UTF-8."""
-    found = _QUEUE.fullmatch(key)
-    try:
-        return found[2].decode() if found else None
-    except UnicodeDecodeError:
-        return None
+    place = place_of(key)
+    return place[1] if place else None
 
 
 def queue(name: Queue, pool: str) -> bytes:
@@ -285,6 +282,15 @@ def queues(pool: str) -> list[bytes]:
 def queues_of(pool: bytes) -> list[bytes]:
     """Return the keys of all queues of a pool whose name need not be UTF-8."""
     return [b"vmpooler__%b__%b" % (name.encode(), pool) for name in Queue]
+
+
+def place_of(key: bytes) -> tuple[Queue, str] | None:
+    """Return the queue and the pool of a key that `queue` returns; None for another key, and for no UTF-8."""
+    found = _QUEUE.fullmatch(key)
+    try:
+        return (Queue(found[1].decode()), found[2].decode()) if found else None
+    except UnicodeDecodeError:
+        return None
 
 
 def pool(name: str) -> bytes:

@@ -12,6 +12,7 @@ from vmpooler_tasks.model.health.assessment import (
     Assessment,
     Circumstances,
     CycleHistory,
+    DoubleQueued,
     PoolInUse,
     assess,
     is_stale,
@@ -264,6 +265,9 @@ def every_reason() -> list[HealthReason]:
             health=purge(last_run=None),
             pools_in_use={"p {0}": PoolInUse(901)},
             unreadable_keys=["k"],
+            double_queued=[
+                DoubleQueued(pool="p {0}", queues=["vmpooler__ready__p", "vmpooler__running__p"], vms=["v"])
+            ],
             wrong_keys={"k": "a list, not a hash"},
             removed_pools=[RemovedPoolState(name="old", vms={Queue.RUNNING: 2}, removed=None, provider="")],
         ),

@@ -104,16 +104,12 @@ def _check(
     facts = Circumstances(
         now=now,
         purge=_purge_history(settings, purge, state),
-        health=CycleHistory(
-            enabled=settings.config.health_check_enabled,
-            interval_seconds=settings.config.health_check_interval,
-            last_run=before.last_scheduled_check,
-            first_expected=before.last_scheduled_check or now,
-        ),
+        health=_health_history(settings, before, now),
         dlq_max_entries=settings.config.dlq_max_entries,
         empty_pool_grace=settings.config.empty_pool_grace,
         pools_in_use=pool_facts.pools_in_use(measurement, state, stopped, seen.work, now),
         unreadable_keys=measurement.unreadable,
+        double_queued=measurement.double_queued,
         wrong_keys={readable(one.key): one.mismatch for one in measurement.wrong_keys},
         purge_max_percent=settings.config.purge_max_percent,
         suspended_providers=suspended.providers,
@@ -156,6 +152,15 @@ def _purge_history(settings: Settings, purge: PurgeState, state: HealthState) ->
         unfinished_since=purge.unfinished_since,
         failure=purge.failure,
         skipped_queues=purge.skipped_queues,
+    )
+
+
+def _health_history(settings: Settings, before: HealthState, now: float) -> CycleHistory:
+    return CycleHistory(
+        enabled=settings.config.health_check_enabled,
+        interval_seconds=settings.config.health_check_interval,
+        last_run=before.last_scheduled_check,
+        first_expected=before.last_scheduled_check or now,
     )
 
 

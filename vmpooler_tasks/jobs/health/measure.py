@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 
 from vmpooler_tasks.config import Settings
 from vmpooler_tasks.errors import WrongTypeError
+from vmpooler_tasks.jobs.health.double_queues import QueuedNames, find_double_queued
+from vmpooler_tasks.model.health.assessment import DoubleQueued
 from vmpooler_tasks.model.health.metrics import HealthMetrics, PoolMetrics, QueueMetrics, measure_queue
 from vmpooler_tasks.model.names import DeadLetterQueue, Queue, readable
 from vmpooler_tasks.model.staleness import ORPHAN_FIELD, TIMESTAMP_FIELD
@@ -35,6 +37,7 @@ class Measurement:
 
     `unreadable`: names of VMPooler's keys that are of another type than expected, or hold other data. `wrong_keys`: our
     own keys of another type. `unconfigured`: pools with queues that are neither measured nor registered.
+    `double_queued`: VMs in more than one queue.
     """
 
     metrics: HealthMetrics
@@ -43,6 +46,7 @@ class Measurement:
     unreadable: Sequence[str]
     wrong_keys: Sequence[WrongKey] = ()
     unconfigured: frozenset[str] = frozenset()
+    double_queued: Sequence[DoubleQueued] = ()
 
 
 def measure(db: Database, settings: Settings, now: float) -> Measurement:
@@ -71,7 +75,9 @@ def measure(db: Database, settings: Settings, now: float) -> Measurement:
     foreign = [readable(one.key) for one in wrong if not one.is_own]
     walk.unreadable += [name for name in foreign if name not in walk.unreadable]
     own = [one for one in wrong if one.is_own]
-    return Measurement(metrics, snapshots, sizes, walk.unreadable, own, frozenset(walk.unconfigured))
+    return Measurement(
+        metrics, snapshots, sizes, walk.unreadable, own, frozenset(walk.unconfigured), walk.double_queued
+    )
 
 
 def count_error_classes(db: Database, sizes: Mapping[DeadLetterQueue, int]) -> dict[str, dict[str, int]]:
@@ -92,7 +98,7 @@ def _most_frequent(counts: Counter[str]) -> dict[str, int]:
 
 @dataclass(slots=True)
 class _Walk:
-    """One walk through all queues. `queued` has the hash of every name met, which takes less memory than the names.
+    """One walk through all queues. `queued` has every name met, `double_queued` the VMs in more than one queue.
 
     `has_unreadable_queue`: a queue of a known pool could not be read, and so any VM may be in it. `unconfigured`: other
     pools that have queues.
@@ -102,7 +108,8 @@ class _Walk:
     now: float
     stuck_after: float
     unreadable: list[str]
-    queued: set[int] = field(default_factory=set)
+    queued: QueuedNames = field(default_factory=QueuedNames)
+    double_queued: Sequence[DoubleQueued] = ()
     has_unreadable_queue: bool = False
     unconfigured: set[str] = field(default_factory=set)
 
@@ -136,7 +143,7 @@ class _Walk:
         except WrongTypeError:
             self.has_unreadable_queue = True
             self._add_unreadable(keys.queue(queue, pool))
-        self.queued |= met
+        self.queued.add(keys.queue(queue, pool), met)
         return measure_queue(len(met), ages, self.stuck_after if queue is Queue.PENDING else None)
 
     def _add_unreadable(self, key: bytes) -> None:
@@ -160,24 +167,27 @@ class _Walk:
         """
         walked = {keys.queue(queue, pool) for pool in measured for queue in AGED_QUEUES}
         known = {key for pool in {*measured, *registered} for key in keys.queues(pool)}
-        for key in known - walked:
-            for names in self._names(key):
-                self.queued.update(map(hash, names))
+        for key in sorted(known - walked):
+            self.queued.add(key, {hash(name) for names in self._names(key) for name in names})
         self.has_unreadable_queue |= any(readable(key) in self.unreadable for key in known)
         unconfigured: set[bytes] = set()  # queues of pools that are no longer configured
         orphans: set[bytes] = set()
         waiting: list[bytes] = []
         for vms, queue_keys in queues.scan_keyspace(self.db):
             unconfigured.update(set(queue_keys) - known)
-            waiting += [vm for vm in vms if hash(vm) not in self.queued]
+            waiting += [vm for vm in vms if hash(vm) not in self.queued.hashes]
             if len(waiting) >= queues.PAGE:
                 orphans.update(self._unexpiring(waiting))
                 waiting = []
         orphans.update(self._unexpiring(waiting))
         self.unconfigured.update(filter(None, map(keys.pool_of_queue, unconfigured)))
         for key in unconfigured:
+            met = set[int]()
             for names in self._names(key):
                 orphans.difference_update(names)
+                met.update(map(hash, names))
+            self.queued.add(key, met)
+        self.double_queued = find_double_queued(self.db, self.queued, sorted(known | unconfigured))
         return 0 if self.has_unreadable_queue else len(orphans)
 
     def _unexpiring(self, vms: Sequence[bytes]) -> Iterator[bytes]:

@@ -10,6 +10,7 @@ from vmpooler_tasks.config import Pool
 from vmpooler_tasks.errors import InvalidInputError, ProviderError
 from vmpooler_tasks.jobs.inspection.brake import Comparison, Unknowns, apply_brake
 from vmpooler_tasks.jobs.inspection.checks import due_checks
+from vmpooler_tasks.jobs.inspection.double_queues import repair_double_queues
 from vmpooler_tasks.jobs.inspection.inventory import INSPECTION_LOCK_SECONDS, fetch_inventory
 from vmpooler_tasks.jobs.inspection.migrating import clear_migrating
 from vmpooler_tasks.jobs.inspection.orders import carry_out_orders
@@ -94,6 +95,8 @@ def _inspect(context: PoolContext, pool: Pool) -> Inspection:
             view = views.read_view(context.db, pool.name, provider)
         # Not before the strays: they are judged by whether the pool was managed before.
         record_managed_pool(context.db, managed_pool(context, pool))
+    if repair_double_queues(context, pool, view):  # before any destruction is handed out
+        view = views.read_view(context.db, pool.name, provider)
     if inventory is not None or error is not None:  # otherwise the provider is suspended: no checks
         inspection.work.extend(due_checks(context, pool, view, unknowns.gone))
     inspection.work.extend(replenish(context, pool, view))

@@ -11,6 +11,7 @@ from vmpooler_tasks.config import Pool
 from vmpooler_tasks.errors import ProviderError
 from vmpooler_tasks.jobs.inspection.brake import Comparison, apply_brake
 from vmpooler_tasks.jobs.inspection.checks import due_checks
+from vmpooler_tasks.jobs.inspection.double_queues import repair_double_queues
 from vmpooler_tasks.jobs.inspection.inventory import fetch_inventory
 from vmpooler_tasks.jobs.inspection.migrating import clear_migrating
 from vmpooler_tasks.jobs.inspection.roster import RESTART_SECONDS, read_fleet_with_pools
@@ -60,6 +61,8 @@ def inspect_removed(context: PoolContext, name: str, removed: RemovedPool) -> tu
         return [], None  # its provider is not known here: health names it
     mark = brakes.start_inventory(context.db, name)
     view = views.read_view(context.db, name, context.settings.provider_of(pool))
+    if repair_double_queues(context, pool, view):  # before a drain completes a VM that another pool has
+        view = views.read_view(context.db, name, context.settings.provider_of(pool))
     limit = drain_limit(view, DRAIN_PERCENT)
     moved = _drain(context, name, limit)
     inventory, error = fetch_inventory(context, pool, view)

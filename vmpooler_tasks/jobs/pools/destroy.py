@@ -10,6 +10,7 @@ from vmpooler_tasks.model.names import on_one_line
 from vmpooler_tasks.model.pools.results import DestroyClaim, DestroyResult
 from vmpooler_tasks.model.pools.retries import destroy_pause
 from vmpooler_tasks.store.pools import destroys
+from vmpooler_tasks.store.pools.destroys import ClaimedDestroy
 
 _log = logging.getLogger("vmpooler_tasks.pools")
 
@@ -21,21 +22,10 @@ def run(context: PoolContext, vm: str, pool_name: str, owner: str) -> DestroyRes
 
     Raise the provider's error. The VM then stays completed, and is destroyed after a pause that grows.
     """
-    pool, now, lease_seconds = context.pool(pool_name), context.clock(), context.settings.config.lease_seconds
-    claimed = destroys.claim(
-        context.db,
-        vm,
-        pool_name,
-        owner=owner,
-        now=now,
-        leased_until=now + lease_seconds,
-        stamp=stamp(now),
-        keep_seconds=context.keep_seconds,
-    )
+    pool, lease_seconds = context.pool(pool_name), context.settings.config.lease_seconds
+    claimed = _claim(context, vm, pool_name, owner)
     if claimed.claim is not DestroyClaim.CLAIMED:
         return DestroyResult(str(claimed.claim))
-    if claimed.is_replaced:
-        log_replaced(vm, pool_name)
     started = time.perf_counter()
     with context.leases.holding(vm, claimed.fence):
         try:
@@ -61,3 +51,21 @@ def run(context: PoolContext, vm: str, pool_name: str, owner: str) -> DestroyRes
     else:
         _log.info("[-] [%s] '%s' does not exist in the provider: removed from completed", pool_name, vm)
     return result
+
+
+def _claim(context: PoolContext, vm: str, pool: str, owner: str) -> ClaimedDestroy:
+    """Claim the destruction for a lease. Log that an open request gets another VM, if this one was delivered to it."""
+    now = context.clock()
+    claimed = destroys.claim(
+        context.db,
+        vm,
+        pool,
+        owner=owner,
+        now=now,
+        leased_until=now + context.settings.config.lease_seconds,
+        stamp=stamp(now),
+        keep_seconds=context.keep_seconds,
+    )
+    if claimed.is_replaced:
+        log_replaced(vm, pool)
+    return claimed

@@ -30,7 +30,7 @@ _log = logging.getLogger("vmpooler_tasks.ondemand")
 LISTING_SECONDS = 60.0
 """How long a listed request may lack its hash: VMPooler's API server lists it first, and writes what it wants after."""
 
-MAX_VMS = 10_000
+MAX_VMS_OF_REQUEST = 10_000
 """VMs of one request at most. The limit of VMPooler's API is lower; this one bounds what a broken entry costs."""
 
 
@@ -94,8 +94,13 @@ def _accept(context: PoolContext, request: Request) -> None:
         return  # a worker that has these pools in its configuration accepts it
     if unknown:
         _close(context, request, (), f"there is no pool {', '.join(map(repr, sorted(unknown)))}")
-    elif total(wanted) > MAX_VMS:
-        _close(context, request, (), f"it asks for {total(wanted)} VMs, more than {MAX_VMS}, which is the maximum")
+    elif total(wanted) > MAX_VMS_OF_REQUEST:
+        _close(
+            context,
+            request,
+            (),
+            f"it asks for {total(wanted)} VMs, more than {MAX_VMS_OF_REQUEST}, which is the maximum",
+        )
     elif fulfilment.accept(context.db, request, wanted):
         _log.info("[*] Request '%s' is being filled: %s", name, on_one_line(request.requested), extra={"request": name})
         if not total(wanted):

@@ -6,7 +6,7 @@ from math import ceil
 from typing import Protocol
 
 from vmpooler_tasks.model.health.metrics import HealthMetrics
-from vmpooler_tasks.model.health.reasons import REASONS, HealthReason, ReasonCode, default_reason
+from vmpooler_tasks.model.health.reasons import REASONS, HealthReason, ReasonCode, default_reason, error_line
 from vmpooler_tasks.model.health.status import Status
 from vmpooler_tasks.model.names import DeadLetterQueue, listed
 from vmpooler_tasks.model.pools.removed import NO_DRAIN, DrainRules, RemovedPoolState
@@ -22,6 +22,12 @@ ALL_EMPTY_GRACE = 60
 
 MAX_KEYS_IN_REASON = 3
 """Keys that a reason names."""
+
+MAX_VMS_IN_REASON = 3
+"""VMs that a reason names."""
+
+MAX_QUEUES_IN_REASONS = 20
+"""Reasons about VMs in two queues: one for each pair of queues, and no more than so many."""
 
 STALE_AFTER_INTERVALS = 3
 """Intervals after which a recorded status that was not renewed does not count."""
@@ -104,6 +110,15 @@ class StalledWork:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DoubleQueued:
+    """VMs that are in the same two queues, or more: the keys of these, and the pool of the first."""
+
+    pool: str
+    queues: Sequence[str]
+    vms: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Circumstances:
     """The facts that an assessment needs beside the metrics.
 
@@ -120,6 +135,7 @@ class Circumstances:
     empty_pool_grace: float
     pools_in_use: Mapping[str, PoolInUse] = field(default_factory=dict)
     unreadable_keys: Sequence[str] = ()
+    double_queued: Sequence[DoubleQueued] = ()
     wrong_keys: Mapping[str, str] = field(default_factory=dict)
     purge_max_percent: float = 100
     suspended_providers: Sequence[Suspension] = ()
@@ -208,6 +224,10 @@ def _standstill_reasons(facts: Circumstances) -> Iterator[HealthReason]:
     if facts.unreadable_keys:
         names = listed(facts.unreadable_keys, MAX_KEYS_IN_REASON)
         yield default_reason(ReasonCode.UNREADABLE_KEYS, len(facts.unreadable_keys), key=names)
+    for group in facts.double_queued[:MAX_QUEUES_IN_REASONS]:
+        vms = error_line(listed(group.vms, MAX_VMS_IN_REASON))
+        where = listed(group.queues, MAX_KEYS_IN_REASON)
+        yield default_reason(ReasonCode.VM_IN_TWO_QUEUES, len(group.vms), pool=group.pool, key=where, error=vms)
     for key, mismatch in facts.wrong_keys.items():
         yield default_reason(ReasonCode.WRONG_TYPE_KEY, 1, key=key, error=mismatch)
 

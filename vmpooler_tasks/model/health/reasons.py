@@ -38,6 +38,7 @@ class ReasonCode(StrEnum):
     OTHER_MANAGER = "other_manager"
     REMOVED_POOL = "removed_pool"
     HEALTH_OVERDUE = "health_overdue"
+    VM_IN_TWO_QUEUES = "vm_in_two_queues"
     UNREADABLE_KEYS = "unreadable_keys"
     WRONG_TYPE_KEY = "wrong_type_key"
     NOT_RECORDED = "not_recorded"
@@ -179,6 +180,11 @@ REASONS: Mapping[ReasonCode, ReasonKind] = {
         found="health checks are {measured} seconds late",
         remedy="nothing to do after a restart; if it happens again, start a separate worker for vmpooler.maintenance",
         thread="health_check",
+    ),
+    ReasonCode.VM_IN_TWO_QUEUES: ReasonKind(
+        found="{measured} VMs are in more than one queue ({key}): {error}",
+        remedy="with manage_pools the next inspection repairs it; otherwise the runbook says which queue is wrong",
+        alert="VMPoolerVMInTwoQueues",
     ),
     ReasonCode.UNREADABLE_KEYS: ReasonKind(
         found="{measured} keys of VMPooler have the wrong type, or hold data that cannot be read: {key}",

@@ -60,6 +60,9 @@ class DestroyClaim(StrEnum):
     BUSY = "busy"
     """Another worker holds the lease."""
 
+    IN_TWO_QUEUES = "in_two_queues"
+    """The VM is running, too. An inspection decides where it belongs."""
+
 
 class HandoverResult(StrEnum):
     """Where a pending VM that is ready went."""
@@ -129,6 +132,9 @@ class DestroyResult(StrEnum):
     DESTROYED = "destroyed"
     HELD = "held"
     """The provider does not have it. The brake of its pool holds it in completed."""
+
+    IN_TWO_QUEUES = "in_two_queues"
+    """It is running, too. An inspection decides where it belongs."""
 
     LEFT_QUEUE = "left_queue"
     BUSY = "busy"

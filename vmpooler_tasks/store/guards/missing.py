@@ -49,7 +49,7 @@ class MissingGuard:
 
 def complete_missing(db: Database, queue: Queue, guard: MissingGuard) -> MissingMove:
     """Move the VM from this queue to completed, unless the brake holds it. Its open request gets another VM."""
-    replacement = read_replacement(db, guard.vm, guard.pool)
+    replacement = read_replacement(db, guard.vm.encode(), guard.pool)
     move = db.run(
         "guards/complete_missing",
         [

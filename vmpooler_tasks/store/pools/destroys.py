@@ -33,12 +33,14 @@ def claim(
     db: Database, vm: str, pool: str, *, owner: str, now: float, leased_until: float, stamp: bytes, keep_seconds: float
 ) -> ClaimedDestroy:
     """Claim the destruction for this owner until then. `stamp` is `now` as VMPooler writes it."""
-    raw, replacement = vm.encode(), read_replacement(db, vm, pool)
+    raw = vm.encode()
+    replacement = read_replacement(db, raw, pool)
     outcome, fence, attempts, is_first, replaced = db.run(
         "pools/claim_destroy",
         [
             *(keys.queue(Queue.COMPLETED, pool), keys.DESTROYS, keys.work(raw), keys.FENCES, keys.vm(raw)),
             *replacement.keys(),
+            keys.queue(Queue.RUNNING, pool),
         ],
         [vm, owner, repr(now), repr(leased_until), stamp, int(keep_seconds), *replacement.words()],
     )

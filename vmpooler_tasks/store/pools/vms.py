@@ -63,7 +63,7 @@ def start_age(db: Database, vm: bytes, stamp: bytes) -> None:
 
 def complete(db: Database, vm: str, pool: str, queue: Queue) -> Completion:
     """Move the VM from this queue to completed. If it was delivered to an open request, queue another VM for that."""
-    replacement = read_replacement(db, vm, pool) if queue is Queue.RUNNING else Replacement(pool)
+    replacement = read_replacement(db, vm.encode(), pool) if queue is Queue.RUNNING else Replacement(pool)
     outcome = db.run(
         "pools/complete",
         [keys.queue(queue, pool), keys.queue(Queue.COMPLETED, pool), *replacement.keys()],

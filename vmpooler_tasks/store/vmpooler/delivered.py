@@ -27,9 +27,9 @@ class Replacement:
         return [f"{self.alias}:{self.pool}:".encode(), b":" + self.request_id]
 
 
-def read_replacement(db: Database, vm: str, pool: str) -> Replacement:
+def read_replacement(db: Database, vm: bytes, pool: str) -> Replacement:
     """Return what replaces this VM, if it was delivered to a request. Metadata of the wrong type names no request."""
-    ((request_id, alias),) = queues.read_fields(db, [keys.vm(vm.encode())], b"request_id", b"pool_alias")
+    ((request_id, alias),) = queues.read_fields(db, [keys.vm(vm)], b"request_id", b"pool_alias")
     try:
         return Replacement(pool, request_id or b"", (alias or b"").decode())
     except UnicodeDecodeError:  # no request has such an alias

@@ -1,0 +1,1 @@
+"""What keeps these workers from destroying too much."""
