@@ -4,8 +4,8 @@ import logging
 from collections.abc import Sequence
 
 from vmpooler_tasks.errors import VmpoolerTasksError
+from vmpooler_tasks.model.manager_watch import UNWATCHED, ManagerWatch, WatchState
 from vmpooler_tasks.model.names import on_one_line
-from vmpooler_tasks.model.pools.manager_watch import UNWATCHED, ManagerWatch, WatchState
 from vmpooler_tasks.store.pools import other_manager
 from vmpooler_tasks.store.pools.other_manager import WatchCheck
 from vmpooler_tasks.store.redis.server import server_clock

@@ -12,8 +12,8 @@ from vmpooler_tasks.jobs.orders.failures import OrderError
 from vmpooler_tasks.jobs.pools import check_pending, check_ready, check_running, clone, destroy, new_clones
 from vmpooler_tasks.jobs.pools.context import PoolContext, Work
 from vmpooler_tasks.jobs.requests import fulfil
+from vmpooler_tasks.model.manager_watch import UNWATCHED, ManagerWatch, WatchState
 from vmpooler_tasks.model.pools.lifecycle import Step
-from vmpooler_tasks.model.pools.manager_watch import UNWATCHED, ManagerWatch, WatchState
 from vmpooler_tasks.model.pools.results import CheckResult
 from vmpooler_tasks.model.vm_orders import VmOrder
 from vmpooler_tasks.store.guards import removed_pools

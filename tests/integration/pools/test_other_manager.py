@@ -15,8 +15,8 @@ from tests.support.world import POOL
 from vmpooler_tasks.jobs.health import check as health_check
 from vmpooler_tasks.model.health.reasons import HealthReason, explain
 from vmpooler_tasks.model.health.status import Status
+from vmpooler_tasks.model.manager_watch import WatchState
 from vmpooler_tasks.model.names import Queue
-from vmpooler_tasks.model.pools.manager_watch import WatchState
 from vmpooler_tasks.model.timestamps import moment, ruby_utc
 from vmpooler_tasks.store import Database, keys
 from vmpooler_tasks.store.pools import other_manager

@@ -6,8 +6,8 @@ docs/beside-vmpooler.md: what is watched, and what cannot be seen.
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from vmpooler_tasks.model.manager_watch import UNWATCHED, ManagerWatch, WatchState
 from vmpooler_tasks.model.names import Queue, readable
-from vmpooler_tasks.model.pools.manager_watch import UNWATCHED, ManagerWatch, WatchState
 from vmpooler_tasks.model.timestamps import parse_time
 from vmpooler_tasks.store import keys
 from vmpooler_tasks.store.redis.connection import Database
