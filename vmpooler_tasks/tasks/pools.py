@@ -30,6 +30,9 @@ from vmpooler_tasks.tasks.registry import TaskSpec
 MAX_WAITING_CHECKS = 5_000
 """With more checks waiting, no more are sent: the workers are busy enough."""
 
+MAX_WAITING_ORDERS = 1_000
+"""With more messages waiting in the queue of the clones, no order is handed out: its message may be among them."""
+
 MIN_EXPIRY_SECONDS = 10.0
 
 REFUSALS = {
@@ -134,7 +137,8 @@ def process_ondemand_requests() -> str:
     try:
         clones = send_work(fulfil.run(pool_context()))
     finally:  # a request that cannot be processed stops no order
-        orders = send_work(take.run(pool_context()))
+        is_idle = count_waiting(registry.CLONE_QUEUE) <= MAX_WAITING_ORDERS
+        orders = send_work(take.run(pool_context(), may_send=is_idle))
     return f"{clones} clones, {orders} orders"
 
 

@@ -3,6 +3,7 @@
 import pytest
 
 from tests.support.order_world import OrderWorld
+from vmpooler_tasks.jobs.orders import take
 from vmpooler_tasks.model.names import Queue
 from vmpooler_tasks.model.pools.lifecycle import Step
 from vmpooler_tasks.model.vm_orders import ORDERS
@@ -73,3 +74,20 @@ def test_without_dead_letters_it_leaves_all_the_same(world: OrderWorld) -> None:
     world.tick()
     assert world.waiting(DISK) == set()
     assert world.failed() == []
+
+
+@pytest.mark.parametrize("member", [b"v" * 1_000_000 + b":8", b"vm-1:" + b"8" * 1_000_000, b"\xff" * 1_000_000])
+def test_a_dead_letter_of_a_huge_order_is_small(world: OrderWorld, member: bytes) -> None:
+    world.order(DISK, member)
+    world.tick()
+    [failed] = world.failed()
+    assert len(str(failed)) < 10_000
+    assert world.waiting(DISK) == set()
+
+
+def test_orders_wait_while_the_workers_have_enough_to_do(world: OrderWorld) -> None:
+    world.order(DISK, "vm-1:8")
+    world.order(DISK, "vm-1:abc")
+    assert take.run(world.context, may_send=False) == []
+    assert world.waiting(DISK) == {"vm-1:8"}
+    assert len(world.tick()) == 1

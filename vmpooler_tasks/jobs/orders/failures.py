@@ -15,7 +15,7 @@ from vmpooler_tasks.model.pools.lifecycle import Step
 from vmpooler_tasks.model.redaction import redacted, redacted_text
 from vmpooler_tasks.model.redrive import OWN_PREFIX
 from vmpooler_tasks.model.timestamps import iso_utc
-from vmpooler_tasks.model.vm_orders import ORDERS, VmOrder, read_origin
+from vmpooler_tasks.model.vm_orders import MAX_NAME_CHARACTERS, ORDERS, VmOrder, read_origin
 from vmpooler_tasks.store.orders import vm_orders
 from vmpooler_tasks.store.orders.vm_orders import OrderRecord
 from vmpooler_tasks.store.redrive import runs
@@ -75,11 +75,12 @@ class FailedOrder:
         return self.member.partition(b":")[0]
 
     def as_kwargs(self) -> Mapping[str, Any]:
-        """Return the arguments of its task, as far as the order has them."""
-        _, colon, value = self.member.partition(b":")
-        if not colon:
-            return {"order": readable(self.member)}
-        return {"vm": readable(self.vm), "pool": self.pool, ORDERS[self.step].argument: readable(value)}
+        """Return the arguments of its task; the text of the order, cut, if it is not valid: it has no arguments."""
+        try:
+            order = VmOrder.parse(self.step, self.member)
+        except ValueError:
+            return {"order": readable(self.member)[:MAX_TEXT]}
+        return {"vm": order.vm, "pool": self.pool, ORDERS[self.step].argument: order.value}
 
 
 def fail(context: PoolContext, failed: FailedOrder) -> bool:
@@ -102,7 +103,11 @@ def fail(context: PoolContext, failed: FailedOrder) -> bool:
             runs.count_failure(context.db, lineage.run)
         about = {"vm": entry.vm, "pool": entry.pool, "dead_letter": entry.id, "task": entry.task}
         text = "[!] [%s] The order '%s' has failed: %s: %s"
-        what = on_one_line(readable(failed.member)), entry.error_class, on_one_line(entry.error_message or "")
+        what = (
+            on_one_line(readable(failed.member)[:MAX_TEXT]),
+            entry.error_class,
+            on_one_line(entry.error_message or ""),
+        )
         _log.error(text, failed.step, *what, extra={name: value for name, value in about.items() if value})
     return state != 0
 
@@ -113,7 +118,7 @@ def _build_dead_letter(failed: FailedOrder, record: OrderRecord, now: float) -> 
     order = record.id or earlier or uuid.uuid4().hex[:12]
     redrives = lineage.redrives if lineage else 0
     return DeadLetter(
-        vm=readable(failed.vm) or None,
+        vm=readable(failed.vm)[:MAX_NAME_CHARACTERS] or None,
         pool=failed.pool or None,
         queue_from=DeadLetterQueue.TASKS,
         error_class=failed.error_class,

@@ -21,8 +21,11 @@ from vmpooler_tasks.store.vmpooler import queues
 _log = logging.getLogger("vmpooler_tasks.pools")
 
 
-def run(context: PoolContext) -> list[Work]:
-    """Return the orders to hand out now. Those that nobody can carry out become dead letters."""
+def run(context: PoolContext, *, may_send: bool = True) -> list[Work]:
+    """Return the orders to hand out now. Those that nobody can carry out become dead letters.
+
+    Without `may_send`, since the workers have enough to do, the orders that wait stay where they are.
+    """
     work = list(_reap(context))
     places = _Places(context)
     found: dict[VmOrder, str] = {}
@@ -37,17 +40,13 @@ def run(context: PoolContext) -> list[Work]:
                 order = VmOrder.parse(step, raw)
                 pool = places.pool_of(order.vm)
             except (ValueError, OrderError) as error:
-                _refuse(context, FailedOrder(step=step, member=raw, error_class="OrderError", message=str(error)))
+                fail(context, FailedOrder(step=step, member=raw, error_class="OrderError", message=str(error)))
                 continue
-            if places.can_be_served(pool):
+            if may_send and places.can_be_served(pool):
                 found[order] = pool
     now = context.clock()
     sent = vm_orders.plan(context.db, list(found), now=now, until=now + context.settings.config.lease_seconds)
     return work + [Work(order.step, order.vm, found[order], value=order.value) for order in sent]
-
-
-def _refuse(context: PoolContext, failed: FailedOrder) -> None:
-    fail(context, failed)
 
 
 def _reap(context: PoolContext) -> Iterator[Work]:
