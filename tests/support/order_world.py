@@ -72,7 +72,8 @@ class OrderWorld(PoolWorld):
         return {member.decode(errors="replace") for member in self.client.smembers(ORDER_KEYS[step])}
 
     def tick(self) -> list[Work]:
-        return take.run(self.context)
+        """Do what the two ticks of the pool workers do about orders."""
+        return [*take.reap(self.context), *take.run(self.context)]
 
     def carry_out(self, work: Work, owner: str = "task-1/0") -> str:
         """Do the work as its task does. Report a failure as the failure hook does."""

@@ -15,8 +15,9 @@ from vmpooler_tasks.jobs.requests import fulfil
 from vmpooler_tasks.model.manager_watch import UNWATCHED, ManagerWatch, WatchState
 from vmpooler_tasks.model.pools.lifecycle import Step
 from vmpooler_tasks.model.pools.results import CheckResult
-from vmpooler_tasks.model.vm_orders import VmOrder
+from vmpooler_tasks.model.vm_orders import ORDERS, VmOrder
 from vmpooler_tasks.store.guards import removed_pools
+from vmpooler_tasks.store.orders import vm_orders
 from vmpooler_tasks.store.pools.clones import is_in_flight
 from vmpooler_tasks.tasks import registry
 from vmpooler_tasks.tasks.celery.base import Task
@@ -42,10 +43,6 @@ REFUSALS = {
 """The results of tasks that did nothing, by what the watch for another pool manager says."""
 
 
-_TAKEN_OUT = frozenset({Step.CREATE_DISK, Step.CREATE_SNAPSHOT, Step.REVERT_SNAPSHOT})
-"""Orders of the API for one VM, which nobody has but their task."""
-
-
 class PoolTask(Task):
     """A task of the pool manager. It does nothing where VMPooler's own manager has the pools."""
 
@@ -66,14 +63,17 @@ class PoolTask(Task):
         """Return whether the task may run although another manager is at work, or may be.
 
         Before the watch has started, the work on single VMs may: it was handed out before. A clone that these workers
-        started, or an order that they took out of its set, ends also beside another manager: nobody else has it.
+        started, or an order that they took out of its set, ends also beside another manager: nobody else has it. An
+        order that still waits is left to the other manager.
         """
         step = registry.TASKS[self.name].step
         if self.name == registry.CHECK_POOLS:
             return True  # it checks the watch
-        if watch is UNWATCHED or step in _TAKEN_OUT:
-            return step is not None
         vm = kwargs.get("vm", next(iter(args), None))
+        if step in ORDERS:
+            return vm_orders.is_claimed(pool_context().db, str(vm))
+        if watch is UNWATCHED:
+            return step is not None
         return step is Step.CLONE and is_in_flight(pool_context().db, str(vm))
 
 
@@ -101,11 +101,12 @@ def _send(task: TaskSpec, kwargs: dict[str, Any], producer: Any, expires: float)
 
 @shared_task(name=registry.CHECK_POOLS, base=PoolTask)
 def check_pools() -> str:
-    """Send an inspection for each pool, and send again the clones whose worker is gone."""
+    """Send an inspection for each pool, and send again the clones and orders whose worker is gone."""
     interval = settings().config.check_loop_delay_min
     seen = guard.observe([pool.name for pool in settings().pools], interval)
     if seen.state is not WatchState.WATCHING:
         send_work(new_clones.reap(pool_context()))
+        send_work(take.reap(pool_context()))
     if seen.state is WatchState.OTHER:
         removed_pools.forget_all(database())
     if not seen.is_alone:

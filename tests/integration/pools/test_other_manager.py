@@ -343,6 +343,9 @@ def test_no_key_of_vmpooler_changes_while_another_manager_is_at_work(
         (pools.process_ondemand_requests, {}),
         (pools.clone_vm, {"vm": "pooler-a", "pool": POOL}),
         (pools.destroy_vm, {"vm": "pooler-a", "pool": POOL}),
+        (pools.create_disk, {"vm": "pooler-a", "pool": POOL, "size": "8"}),
+        (pools.create_snapshot, {"vm": "pooler-a", "pool": POOL, "snapshot": "before"}),
+        (pools.revert_snapshot, {"vm": "pooler-a", "pool": POOL, "snapshot": "before"}),
     ):
         assert task(**kwargs) == OTHER
     assert tasks.clones() == []

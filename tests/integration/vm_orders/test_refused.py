@@ -3,10 +3,12 @@
 import pytest
 
 from tests.support.order_world import OrderWorld
+from tests.support.world import POOL
 from vmpooler_tasks.jobs.orders import take
 from vmpooler_tasks.model.names import Queue
 from vmpooler_tasks.model.pools.lifecycle import Step
 from vmpooler_tasks.model.vm_orders import ORDERS
+from vmpooler_tasks.store import keys
 from vmpooler_tasks.store.orders.vm_orders import ORDER_KEYS
 
 DISK = Step.CREATE_DISK
@@ -91,3 +93,20 @@ def test_orders_wait_while_the_workers_have_enough_to_do(world: OrderWorld) -> N
     assert take.run(world.context, may_send=False) == []
     assert world.waiting(DISK) == {"vm-1:8"}
     assert len(world.tick()) == 1
+
+
+def test_an_order_waits_while_the_queue_of_its_vm_cannot_be_read(world: OrderWorld) -> None:
+    world.client.set(keys.queue(Queue.RUNNING, POOL), "x")
+    world.order(DISK, "vm-1:8")
+    assert world.tick() == []
+    assert world.waiting(DISK) == {"vm-1:8"}
+    assert world.failed() == []
+
+
+def test_metadata_of_another_type_stops_no_order_before_it_has_started(world: OrderWorld) -> None:
+    world.client.delete(keys.vm(b"vm-1"))
+    world.client.set(keys.vm(b"vm-1"), "x")
+    world.order(DISK, "vm-1:8")
+    [work] = world.tick()
+    assert world.carry_out(work) == "WrongTypeError"
+    assert world.provider.sizes("vm-1") == [8]

@@ -26,7 +26,6 @@ def run(context: PoolContext, *, may_send: bool = True) -> list[Work]:
 
     Without `may_send`, since the workers have enough to do, the orders that wait stay where they are.
     """
-    work = list(_reap(context))
     places = _Places(context)
     found: dict[VmOrder, str] = {}
     for step in ORDERS:
@@ -42,14 +41,16 @@ def run(context: PoolContext, *, may_send: bool = True) -> list[Work]:
             except (ValueError, OrderError) as error:
                 fail(context, FailedOrder(step=step, member=raw, error_class="OrderError", message=str(error)))
                 continue
+            except WrongTypeError:  # nobody knows where the VM is: health names the key, and the order waits
+                continue
             if may_send and places.can_be_served(pool):
                 found[order] = pool
     now = context.clock()
     sent = vm_orders.plan(context.db, list(found), now=now, until=now + context.settings.config.lease_seconds)
-    return work + [Work(order.step, order.vm, found[order], value=order.value) for order in sent]
+    return [Work(order.step, order.vm, found[order], value=order.value) for order in sent]
 
 
-def _reap(context: PoolContext) -> Iterator[Work]:
+def reap(context: PoolContext) -> Iterator[Work]:
     """Take orders from lost workers. Yield those that may be repeated; a revert becomes a dead letter."""
     now = context.clock()
     for pool, key in vm_orders.reap(context.db, now=now, leased_until=planned_until(context.settings, now)):

@@ -6,6 +6,7 @@ A claim is kept in keys of ours, by VM: a VM has at most one order that a worker
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from vmpooler_tasks.errors import WrongTypeError
 from vmpooler_tasks.model.deadletters.entry import DeadLetter
 from vmpooler_tasks.model.names import DeadLetterQueue, Queue, readable
 from vmpooler_tasks.model.pools.lifecycle import Step
@@ -95,7 +96,11 @@ def read_waiting_since(db: Database, now: float) -> list[WaitingOrders]:
 
 
 def find_running(db: Database, vm: str, pools: Iterable[str]) -> str | None:
-    """Return the first of the pools that has the VM in its running queue."""
+    """Return the first of the pools that has the VM in its running queue.
+
+    Raise WrongTypeError if none has it and a queue cannot be read.
+    """
+    unreadable: list[bytes] = []
     names = list(dict.fromkeys(pools))
     for page in chunks(names):
         reads = Reads()
@@ -104,6 +109,9 @@ def find_running(db: Database, vm: str, pools: Iterable[str]) -> str | None:
         replies = reads.send(db)
         if found := next((name for name in page if replies.get(name)), None):
             return found
+        unreadable += replies.refused
+    if unreadable:
+        raise WrongTypeError(readable(unreadable[0]))
     return None
 
 
@@ -128,6 +136,11 @@ def plan(db: Database, orders: Sequence[VmOrder], *, now: float, until: float) -
 def forget_sending(db: Database, order: VmOrder) -> None:
     """Let the next tick send the order again: the worker that got its message cannot carry it out."""
     db.call("ZREM", keys.VM_ORDERS_SENT, order.key)
+
+
+def is_claimed(db: Database, vm: str) -> bool:
+    """Return True if a worker of ours has an order of the VM, or was lost with it: it is in no set of VMPooler's."""
+    return bool(db.call("EXISTS", keys.vm_order(vm.encode(errors="replace"))))
 
 
 def claim(

@@ -108,7 +108,8 @@ def _identity(failed: FailedTask, now: float) -> str:
     A key of the wrong type fails all tasks of the pool workers: together they get one id.
     """
     is_repeated, hour = failed.is_tick or failed.name == names.DESTROY_VM, int(now // SAME_SECONDS)
-    if isinstance(failed.error, WrongTypeError) and (is_repeated or failed.name == names.CLONE_VM):
+    is_sent_again = is_repeated or failed.name == names.CLONE_VM or failed.name in names.OWN.orders
+    if isinstance(failed.error, WrongTypeError) and is_sent_again:
         return dead_letter_id(DeadLetterQueue.TASKS, "WrongTypeError", str(failed.error), hour)
     if is_repeated and failed.lineage is None:
         what = json.dumps(failed.kwargs, sort_keys=True, default=repr)
