@@ -26,6 +26,8 @@ def read_source(environ: Mapping[str, str], file: Path | None) -> tuple[str, str
         raise ConfigurationError(str(path), [f"cannot be read: {error.strerror}"]) from error
     except UnicodeDecodeError as error:
         raise ConfigurationError(str(path), [f"is not UTF-8: {error.reason} at byte {error.start}"]) from error
+    except ValueError as error:  # a null byte
+        raise ConfigurationError(ascii(str(path)), [f"cannot be read: {error}"]) from error
 
 
 def merge_extra_files(data: dict[str, Any], environ: Mapping[str, str], problems: list[str]) -> None:

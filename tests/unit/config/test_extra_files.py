@@ -54,6 +54,11 @@ def test_missing_file_of_a_list_is_named(tmp_path: Path) -> None:
     ]
 
 
+def test_file_name_with_a_null_byte_is_a_problem() -> None:
+    [problem] = problems_of(':config: {extra_config: "a\\0b"}')
+    assert problem.endswith(": cannot be read: embedded null byte")
+
+
 def test_option_that_is_not_set_is_published_blank() -> None:
     published = load_settings({"VMPOOLER_CONFIG": ""}, Path("/dev/null")).published()
     assert {published[name] for name in ("domain", "clone_target", "vm_lifetime_auth")} == {""}
