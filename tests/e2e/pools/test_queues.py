@@ -58,8 +58,8 @@ def test_each_vm_comes_to_be_in_one_queue_and_a_request_gets_living_vms(
     database.call("SADD", keys.queue(Queue.READY, TWO), used)
     database.call("SADD", keys.queue(Queue.COMPLETED, ONE), other)
     database.call("SADD", keys.queue(Queue.COMPLETED, TWO), third)
-    for vm in (used, other, third):
-        until(lambda vm=vm: places(database, vm) == [("running", ONE)], f"{vm} is running alone")
+    in_use = [(vm, [("running", ONE)]) for vm in (used, other, third)]
+    until(lambda: [(vm, places(database, vm)) for vm, _ in in_use] == in_use, "each of them is only running")
     time.sleep(3)  # as long as three inspections: a destruction would have been handed out
     for vm in (used, other, third):
         assert places(database, vm) == [("running", ONE)]
