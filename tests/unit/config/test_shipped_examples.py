@@ -43,6 +43,13 @@ def test_the_dummy_of_vmpooler_is_accepted_and_its_file_named() -> None:
     )
 
 
+def test_first_log_lines_are_not_flooded() -> None:
+    pools = [{"name": f"p{number}", "template": "${T}"} for number in range(300)]
+    *lines, last = warning_lines(load_settings({"VMPOOLER_CONFIG": json.dumps({"pools": pools})}))
+    assert len(lines) == 20
+    assert last == "[!] [config] 280 more warnings: `vmpooler-tasks config check` shows them"
+
+
 def test_vmpoolers_manager_has_its_own_options() -> None:
     settings = load_settings({"MANAGE_POOLS": "false"}, file=DATA / "examples" / "vmpooler.yaml.dummy-example")
     assert warning_lines(settings) == []

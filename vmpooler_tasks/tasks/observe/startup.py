@@ -5,6 +5,9 @@ from vmpooler_tasks.config.schema import as_yaml
 from vmpooler_tasks.jobs.notifications.notifier import is_active
 from vmpooler_tasks.model.names import on_one_line
 
+MAX_WARNING_LINES = 20
+"""Warnings that a starting worker logs. A mistake may be repeated for each of hundreds of pools."""
+
 
 def feature_lines(settings: Settings) -> list[str]:
     """Return a log line for each feature."""
@@ -36,7 +39,9 @@ def feature_lines(settings: Settings) -> list[str]:
 
 def warning_lines(settings: Settings) -> list[str]:
     """Return a log line for each doubtful value, and one for all options of VMPooler that have no effect here."""
-    lines = [f"[!] [config] {on_one_line(warning)}" for warning in settings.warnings]
+    lines = [f"[!] [config] {on_one_line(warning)}" for warning in settings.warnings[:MAX_WARNING_LINES]]
+    if (more := len(settings.warnings) - MAX_WARNING_LINES) > 0:
+        lines.append(f"[!] [config] {more} more warnings: `vmpooler-tasks config check` shows them")
     if settings.unused and settings.config.manage_pools:
         names = ", ".join(option.path for option in settings.unused)
         lines.append(
