@@ -12,12 +12,14 @@ from vmpooler_tasks.config.types import (
     Interval,
     Minutes,
     MinutesOrNever,
+    MinutesOrZero,
     NotBlank,
     Number,
     Section,
     Switch,
     Text,
     Texts,
+    UnlessFalse,
 )
 
 
@@ -34,10 +36,16 @@ class ManagerOptions(Section):
     timeout_notification: MinutesOrNever = Field(
         5, description="minutes in pending after which the log warns once (0: never); a pool may have its own value"
     )
-    ready_ttl: MinutesOrNever = Field(
-        0, description="minutes in ready after which a VM is recycled (0: never); a pool may have its own value"
+    ready_ttl: MinutesOrZero = Field(
+        60,
+        description="minutes in ready after which a VM is recycled (0: at its next check); a pool may have its own",
     )
     vm_checktime: MinutesOrNever = Field(1, description="minutes between two checks of a ready VM")
+    check_ready_vm_hostname_for_mismatch: UnlessFalse = Field(
+        True,
+        description="recycle a ready VM that reports another hostname; only `false` switches that off; a pool may have "
+        "`check_hostname_for_mismatch`",
+    )
     vm_lifetime: HoursOrNever = Field(
         24, description="hours that a user keeps a VM (0: no limit), unless its checkout set another value"
     )
@@ -88,7 +96,10 @@ class Pool(Section):
     timeout_notification: MinutesOrNever | None = Field(
         None, description="minutes in pending before the warning, instead of the global value"
     )
-    ready_ttl: MinutesOrNever | None = Field(None, description="minutes in ready, instead of the global value")
+    ready_ttl: MinutesOrZero | None = Field(None, description="minutes in ready, instead of the global value")
+    check_hostname_for_mismatch: UnlessFalse | None = Field(
+        None, description="recycle a ready VM with another hostname, instead of the global value"
+    )
     dns_plugin: Text | None = Field(None, description="a name in `:dns_configs:`, which sets the domain")
 
     def as_written(self) -> dict[str, Any]:

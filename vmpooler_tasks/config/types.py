@@ -20,6 +20,11 @@ def _refuse_switch(value: Any) -> Any:
     return _refuse_blank(value)
 
 
+def _unless_false(value: Any) -> Any:
+    """Return False for `false` alone, as VMPooler does: any other value switches nothing off."""
+    return str(value).strip().lower() != "false"
+
+
 def as_text(value: Any) -> Any:
     """Return a number as the text that was written: YAML reads `password: 12345` as a number, VMPooler as text."""
     return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
@@ -41,6 +46,7 @@ Number = BeforeValidator(_refuse_switch)
 Age = Annotated[float, Number, Field(gt=0, le=100 * YEAR, allow_inf_nan=False)]
 Interval = Annotated[float, Number, Field(ge=0.1, le=10 * YEAR, allow_inf_nan=False)]
 Minutes = Annotated[float, Number, Field(gt=0, le=10_000_000, allow_inf_nan=False)]
+MinutesOrZero = Annotated[float, Number, Field(ge=0, le=10_000_000, allow_inf_nan=False)]
 MinutesOrNever = Annotated[float, Number, Field(ge=0, le=10_000_000, allow_inf_nan=False)]
 Hours = Annotated[float, Number, Field(gt=0, le=1_000_000, allow_inf_nan=False)]
 HoursOrNever = Annotated[float, Number, Field(ge=0, le=1_000_000, allow_inf_nan=False)]
@@ -53,6 +59,7 @@ Weights = Annotated[
     BeforeValidator(lambda value: {} if value is None else value),
 ]
 Switch = Annotated[bool, NotBlank]
+UnlessFalse = Annotated[bool, BeforeValidator(_unless_false)]
 Text = Annotated[str, BeforeValidator(as_text)]
 Texts = Annotated[tuple[Text, ...], BeforeValidator(_as_texts)]
 Secret = Annotated[SecretStr, BeforeValidator(as_text)]

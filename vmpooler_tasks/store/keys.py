@@ -1,7 +1,6 @@
 """Every key in Redis, once. `vmpooler__` is the name space of VMPooler and the guide, `vmpooler_tasks__` is our own.
 
-The docstring of a key starts with its type and says what it holds. A test compares them with the table of keys in
-docs/architecture.md. docs/vmpooler-behaviour.md describes VMPooler's keys.
+The docstring of a key starts with its type. A test compares them with the tables of keys in docs/architecture.md.
 """
 
 import re
@@ -359,6 +358,11 @@ def breaker(provider: str) -> bytes:
 def pool_breaker(pool: str) -> bytes:
     """Hash: the circuit breaker of a pool, which counts clones that failed with permanent errors."""
     return f"vmpooler_tasks__pool_breaker__{pool}".encode()
+
+
+def recycled(pool: str) -> bytes:
+    """Sorted set: `VM`, line break, why it left ready unused → epoch; kept for half an hour."""
+    return f"vmpooler_tasks__recycled__{pool}".encode()
 
 
 def redrive(run: str) -> bytes:

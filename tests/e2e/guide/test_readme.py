@@ -180,6 +180,7 @@ def test_the_architecture_names_every_key_of_ours() -> None:
         keys.work(b"VM"),
         keys.breaker("PROVIDER"),
         keys.pool_breaker("POOL"),
+        keys.recycled("POOL"),
         keys.check_lock("POOL"),
         keys.redrive("RUN"),
         keys.redrive_dead_letters("RUN"),

@@ -170,6 +170,7 @@ def test_alerts_fire_when_the_system_is_ill_and_end_when_it_is_well(site: Site) 
         "VMPoolerDLQNearCap",
         "VMPoolerProviderBreakerOpen",
         "VMPoolerPoolBreakerOpen",
+        "VMPoolerPoolRecycled",
         "VMPoolerPoolEmpty",
         "VMPoolerAllPoolsEmpty",
         "VMPoolerWrongTypeKey",
@@ -224,6 +225,8 @@ def fall_ill(site: Site) -> None:
             record_processes(db, odd)
             let_pass(db, odd, -HOUR)
         stand_still(world, time.time() - HOUR)
+        for number in range(4):
+            db.client.zadd(keys.recycled(POOL), {f"recycled-{number}\nhas mismatched hostname": time.time()})
         db.client.lpush(keys.CLONES, "x")
         db.client.lpush(keys.LAST_BOOT, "x")
         db.client.hset(
@@ -273,6 +276,7 @@ def get_well(site: Site) -> None:
             keys.queue(Queue.PENDING, POOL),
             keys.breaker(PROVIDER),
             keys.pool_breaker(POOL),
+            keys.recycled(POOL),
             *(keys.HEARTBEATS, keys.HEARTBEAT_TIMES, keys.CLONES, keys.LAST_BOOT),
             *(keys.ONDEMAND_CLONES, keys.WAITING_REQUESTS),
         )

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.pool_world import MINUTE, PoolWorld, pool
+from tests.support.pool_world import PoolWorld, pool
 from tests.support.world import POOL
 from vmpooler_tasks.errors import ProviderTimeoutError, SuspendedError, TransientProviderError, WrongTypeError
 from vmpooler_tasks.jobs.inspection import checks
@@ -75,60 +75,6 @@ def test_a_vm_that_is_gone_has_failed(world: PoolWorld) -> None:
     assert [entry["error_class"] for entry in world.dead_letters("ready")] == ["VmNotFoundError"]
 
 
-@pytest.mark.parametrize(("age", "outcome"), [(60 * MINUTE, "ready"), (60 * MINUTE + 1, "completed")])
-def test_a_vm_that_waited_longer_than_ready_ttl_is_recycled(world: PoolWorld, age: int, outcome: str) -> None:
-    world.config["ready_ttl"] = 60
-    world.ready_vm(VM, age)
-    assert check(world) == outcome
-    assert world.queues_of(VM) == [Queue.COMPLETED if outcome == "completed" else Queue.READY]
-    assert world.dead_letters("ready") == [], "it has not failed"
-
-
-def test_an_expired_vm_is_completed_without_a_query(world: PoolWorld) -> None:
-    world.config["ready_ttl"] = 60
-    world.ready_vm(VM, 3601)
-    assert check(world) == "completed"
-    assert world.provider.calls == []
-
-
-@pytest.mark.parametrize(
-    ("entry", "config", "limit"),
-    [({"ready_ttl": 30}, {}, 30), ({"ready_ttl": 30}, {"ready_ttl": 10}, 30), ({}, {"ready_ttl": 0.5}, 0.5)],
-)
-def test_the_limit_is_the_pools_own_else_the_global_one(
-    world: PoolWorld, entry: dict[str, Any], config: dict[str, Any], limit: float
-) -> None:
-    world.pools = [pool(size=5, **entry)]
-    world.config.update(config)
-    world.ready_vm("pooler-at", limit * MINUTE)
-    world.ready_vm("pooler-beyond", limit * MINUTE + 1)
-    assert (check(world, "pooler-at"), check(world, "pooler-beyond")) == ("ready", "completed")
-
-
-@pytest.mark.parametrize(("entry", "config"), [({}, {}), ({}, {"ready_ttl": 0}), ({"ready_ttl": 0}, {"ready_ttl": 1})])
-def test_a_ready_ttl_of_0_is_never(world: PoolWorld, entry: dict[str, Any], config: dict[str, Any]) -> None:
-    world.pools = [pool(size=5, **entry)]
-    world.config.update(config)
-    world.ready_vm(VM, 100 * 86400)
-    assert check(world) == "ready"
-
-
-def test_a_vm_that_calls_itself_something_else_is_recycled(world: PoolWorld, caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.INFO, "vmpooler_tasks")
-    world.ready_vm(VM)
-    world.provider.has(VM, hostname="local\nhost")
-    assert check(world) == "completed"
-    assert world.queues_of(VM) == [Queue.COMPLETED]
-    assert world.dead_letters("ready") == []
-    assert caplog.messages == [f"[!] [{POOL}] '{VM}' has mismatched hostname local\\nhost, removed from 'ready' queue"]
-
-
-def test_a_vm_that_does_not_say_its_name_is_kept(world: PoolWorld) -> None:
-    world.ready_vm(VM)
-    world.provider.machines[VM] = world.provider.machines[VM].__class__(name=VM)
-    assert check(world) == "ready"
-
-
 @pytest.mark.parametrize(("since", "is_due"), [(0, False), (59, False), (60, True)])
 def test_a_vm_is_checked_once_per_vm_checktime(world: PoolWorld, since: int, is_due: bool) -> None:
     world.ready_vm(VM, 3600, check=world.stamp(since))
@@ -152,13 +98,6 @@ def test_a_checktime_of_0_checks_in_each_inspection(world: PoolWorld) -> None:
     assert len(world.provider.called("ready")) == 2
 
 
-def test_an_expired_vm_is_due_right_after_a_check(world: PoolWorld) -> None:
-    world.config["ready_ttl"] = 60
-    world.ready_vm(VM, 3601, check=world.stamp(1))
-    assert world.due(Step.CHECK_READY) == [VM]
-    assert check(world) == "completed"
-
-
 def test_a_failed_query_is_recorded_as_a_check(world: PoolWorld) -> None:
     world.ready_vm(VM)
     world.provider.default_readiness = DEAD
@@ -168,7 +107,7 @@ def test_a_failed_query_is_recorded_as_a_check(world: PoolWorld) -> None:
 
 @pytest.mark.parametrize("moment", ["find", "ready"])
 def test_a_vm_that_is_checked_out_during_its_check_stays_with_its_user(world: PoolWorld, moment: str) -> None:
-    world.ready_vm(VM)
+    world.ready_vm(VM, 120)
     world.provider.default_readiness = DEAD
     world.provider.before(moment, lambda _: world.check_out(VM))
     assert check(world) == "left_queue"
@@ -177,25 +116,9 @@ def test_a_vm_that_is_checked_out_during_its_check_stays_with_its_user(world: Po
     assert world.count("vms_failed:ready") == 0
 
 
-def test_a_vm_that_is_checked_out_is_not_recycled_for_its_name(world: PoolWorld) -> None:
-    world.ready_vm(VM)
-    world.provider.has(VM, hostname="localhost")
-    world.provider.before("find", lambda _: world.check_out(VM))
-    assert check(world) == "left_queue"
-    assert world.queues_of(VM) == [Queue.RUNNING]
-
-
-def test_a_vm_that_was_checked_out_before_it_expired_is_not_recycled(world: PoolWorld) -> None:
-    world.config["ready_ttl"] = 60
-    world.ready_vm(VM, 3601)
-    world.check_out(VM)
-    assert check(world) == "left_queue"
-    assert world.queues_of(VM) == [Queue.RUNNING]
-
-
 @pytest.mark.parametrize("operation", ["find", "ready"])
 def test_a_provider_that_does_not_say_changes_nothing(world: PoolWorld, operation: str) -> None:
-    world.ready_vm(VM)
+    world.ready_vm(VM, 120)
     world.provider.raises(operation, TransientProviderError("no"))
     with pytest.raises(TransientProviderError):
         check(world)
@@ -209,7 +132,7 @@ def test_a_provider_that_does_not_say_changes_nothing(world: PoolWorld, operatio
 
 def test_repeated_failed_checks_suspend_the_provider(world: PoolWorld) -> None:
     world.config["breaker_failures"] = 3
-    vms = [world.ready_vm(f"pooler-{number}") for number in range(5)]
+    vms = [world.ready_vm(f"pooler-{number}", 120) for number in range(5)]
     world.provider.raises("find", TransientProviderError("no"), always=True)
     outcomes = []
     for work in world.inspect().work:
@@ -230,10 +153,10 @@ def test_a_hang_suspends_the_provider_at_once(world: PoolWorld, monkeypatch: pyt
     monkeypatch.setattr(guarded_calls, "CHECK_SECONDS", 0.05)
     release = threading.Event()
     world.provider.before("find", lambda _: release.wait(30))
-    world.ready_vm(VM)
+    world.ready_vm(VM, 120)
     with pytest.raises(ProviderTimeoutError):
         check(world)
-    world.ready_vm("pooler-other")
+    world.ready_vm("pooler-other", 120)
     with pytest.raises(SuspendedError):
         check_ready.check(world.context, "pooler-other", POOL)
     release.set()
@@ -276,16 +199,12 @@ def test_a_ready_vm_without_metadata_is_checked(world: PoolWorld) -> None:
 
 def test_the_log_says_why_a_vm_left_ready(world: PoolWorld, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "vmpooler_tasks")
-    world.config["ready_ttl"] = 60
     world.ready_vm(VM)
-    world.ready_vm("pooler-old", 3601)
     world.provider.default_readiness = DEAD
     check(world)
-    check(world, "pooler-old")
     assert caplog.messages == [
         f"[!] [dlq] Moved '{VM}' from 'ready' queue to DLQ: no route to host",
         f"[!] [{POOL}] '{VM}' removed from 'ready' queue. vm unreachable with error: no route to host",
-        f"[!] [{POOL}] 'pooler-old' reached end of TTL after 60 minutes, removed from 'ready' queue",
     ]
 
 

@@ -84,6 +84,15 @@ def test_options_of_sections_and_pools_without_effect() -> None:
     ]
 
 
+def test_a_ready_ttl_of_zero_recycles_at_once() -> None:
+    pools = {"providers": {"dummy": {}}, "pools": [{"name": "a"}, {"name": "b", "ready_ttl": 0}]}
+    assert advice({"ready_ttl": 0}, **pools) == []
+    assert [line.split(":")[0] for line in advice({"ready_ttl": 0, "manage_pools": True}, **pools)] == [
+        "config.ready_ttl",
+        "pools[1].ready_ttl",
+    ]
+
+
 def test_an_option_that_the_provider_ignores() -> None:
     whole = {
         ":config": {**ON, "manage_pools": True},

@@ -18,8 +18,9 @@ DEFAULTS: dict[str, Any] = {
     "ondemand_clone_limit": 10,
     "timeout": 15,
     "timeout_notification": 5,
-    "ready_ttl": 0,
+    "ready_ttl": 60,
     "vm_checktime": 1,
+    "check_ready_vm_hostname_for_mismatch": True,
     "vm_lifetime": 24,
     "vm_lifetime_auth": None,
     "max_vm_retries": 3,
@@ -304,6 +305,39 @@ def test_first_log_lines_name_the_pool_manager() -> None:
     [line] = [line for line in feature_lines(load(MANAGED)) if "pool manager" in line]
     assert line == ("[*] [config] pool manager: on, a check every 5 s, 10 clones at once for pools and 10 for requests")
     assert "[*] [config] pool manager: off" in feature_lines(Settings())
+
+
+@pytest.mark.parametrize(
+    ("config", "entry", "expected"),
+    [
+        (
+            {},
+            {},
+            ["recycled after 60 minutes, VMPooler's default, as ready_ttl is not set. Earlier versions recycled none"],
+        ),
+        ({"ready_ttl": 30}, {}, ["recycled after 30 minutes"]),
+        (
+            {"ready_ttl": 30},
+            {"ready_ttl": 0},
+            [
+                "recycled after 30 minutes",
+                "recycled at their next check, as pools[0].ready_ttl is 0. In earlier versions 0 meant never",
+            ],
+        ),
+        (
+            {"ready_ttl": 0},
+            {},
+            ["recycled at their next check, as config.ready_ttl is 0. In earlier versions 0 meant never"],
+        ),
+    ],
+)
+def test_first_log_lines_say_when_ready_vms_are_recycled(
+    config: dict[str, Any], entry: dict[str, Any], expected: list[str]
+) -> None:
+    managed = {**MANAGED, "config": {"manage_pools": True, **config}, "pools": [{"name": "a", **entry}]}
+    start = "[*] [config] ready VMs: "
+    assert [line.removeprefix(start) for line in feature_lines(load(managed)) if line.startswith(start)] == expected
+    assert not any(line.startswith(start) for line in feature_lines(load({"config": config})))
 
 
 def test_published_options_contain_the_pool_managers() -> None:

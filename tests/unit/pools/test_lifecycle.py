@@ -1,5 +1,7 @@
 """When the check of a VM is due, and when it is too old."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -10,12 +12,14 @@ from vmpooler_tasks.model.pools.lifecycle import (
     age,
     has_expired,
     has_timed_out,
+    is_name_of,
     is_older,
     is_past_lifetime,
     lifetime_hours,
     needs_notice,
     pending_is_due,
     ready_is_due,
+    reports_its_name,
 )
 from vmpooler_tasks.model.timestamps import moment, ruby_utc
 from vmpooler_tasks.store.pools.vms import CHECK_FIELDS
@@ -90,15 +94,47 @@ def test_a_vm_that_is_being_cloned_needs_no_check_but_for_the_warning(
         (fields(ready=10, check=60), True),
         (fields(ready=10, check=-1), True),
         (fields(ready=10, check=b"never"), True),
-        (fields(ready=3600, check=0), False),
-        (fields(ready=3601, check=0), True),
+        (fields(ready=3601, check=0), False),
         (fields(check=0), False),
     ],
 )
-def test_a_ready_vm_is_checked_if_it_was_not_lately_or_is_too_old(
-    known: dict[str, bytes | None], expected: bool
-) -> None:
+def test_a_ready_vm_is_checked_if_it_was_not_lately(known: dict[str, bytes | None], expected: bool) -> None:
     assert ready_is_due(known, LIMITS, NOW) is expected
+
+
+@pytest.mark.parametrize(
+    ("known", "ttl", "expected"),
+    [
+        (fields(ready=3600), 3600, False),
+        (fields(ready=3601), 3600, True),
+        (fields(clone=9000, ready=10), 3600, False),
+        (fields(clone=9000), 3600, True),
+        (fields(ready=0), 0, False),
+        (fields(ready=1), 0, True),
+        (fields(ready=-60), 0, False),
+    ],
+)
+def test_a_ready_vm_expires_after_its_limit_and_0_is_a_limit(
+    known: dict[str, bytes | None], ttl: float, expected: bool
+) -> None:
+    assert has_expired(known, replace(LIMITS, ready_seconds=ttl), NOW) is expected
+
+
+@pytest.mark.parametrize(("waited", "expected"), [(0, False), (60, False), (61, True), (-5, False)])
+def test_a_ready_vm_has_a_minute_to_report_its_name(waited: float, expected: bool) -> None:
+    assert reports_its_name(fields(ready=waited), NOW) is expected
+    assert reports_its_name(fields(), NOW)
+
+
+@pytest.mark.parametrize("hostname", ["vm-1", "VM-1", "vm-1.", "vm-1.example.com", "Vm-1.EXAMPLE.com.", " vm-1\n"])
+def test_a_name_is_the_same_in_any_case_and_with_any_domain(hostname: str) -> None:
+    assert is_name_of(hostname, "vm-1")
+    assert is_name_of(hostname, "VM-1")
+
+
+@pytest.mark.parametrize("hostname", ["vm-10", "vm", "localhost", "vm-1-old", "x.vm-1", "vm-1x.example.com", "."])
+def test_another_name_is_another_name(hostname: str) -> None:
+    assert not is_name_of(hostname, "vm-1")
 
 
 def test_a_ready_vm_without_a_time_never_expires() -> None:

@@ -36,6 +36,7 @@ def find_advice(settings: Settings) -> list[str]:
         *_find_early_purge(settings),
         *_find_options_without_switch(settings),
         *_find_options_of_pools(settings),
+        *_find_ready_ttl_of_zero(settings),
         *_find_unused_weights(settings),
     ]
 
@@ -91,6 +92,21 @@ def _find_options_of_pools(settings: Settings) -> Iterator[str]:
                 f"pools[{index}].timeout_notification: has no effect: {as_yaml(given)} minutes are not less than the "
                 f"timeout ({as_yaml(timeout)})"
             )
+
+
+def _find_ready_ttl_of_zero(settings: Settings) -> Iterator[str]:
+    for path in find_zero_ready_ttl(settings) if settings.config.manage_pools else ():
+        yield (
+            f"{path}: 0 recycles each ready VM at its next check, as in VMPooler. In earlier versions 0 meant never: "
+            f"set a large number for that"
+        )
+
+
+def find_zero_ready_ttl(settings: Settings) -> list[str]:
+    """Return the paths of the options `ready_ttl` that are 0."""
+    values: dict[str, float | None] = {"config.ready_ttl": settings.config.ready_ttl}
+    values |= {f"pools[{index}].ready_ttl": pool.ready_ttl for index, pool in enumerate(settings.pools)}
+    return [path for path, value in values.items() if value == 0]
 
 
 def _find_unused_weights(settings: Settings) -> Iterator[str]:

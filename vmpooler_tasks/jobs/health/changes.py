@@ -16,6 +16,7 @@ from vmpooler_tasks.jobs.health.pool_facts import Suspended
 from vmpooler_tasks.jobs.health.read import broker_or_own, epoch_of, reasons_seen
 from vmpooler_tasks.jobs.health.work_facts import WorkFacts
 from vmpooler_tasks.model.health.assessment import ALL_EMPTY_GRACE, OVERDUE_INTERVALS, StalledWork
+from vmpooler_tasks.model.health.recycling import RecycledPool
 from vmpooler_tasks.model.names import WORK_QUEUES, Queue, readable
 from vmpooler_tasks.store import Database
 from vmpooler_tasks.store.health import record as health_record
@@ -30,6 +31,7 @@ class Watched:
     """What was read of the system at one moment, `now`. `wrong_keys` are of another type than they must have.
 
     `work`: the progress of the pool workers; `stalled`: what of it stands still. `suspended`: by the circuit breaker.
+    `recycled`: pools whose ready VMs are recycled again and again.
     `checked`: what the check that reads this leaves for the next one.
     """
 
@@ -38,6 +40,7 @@ class Watched:
     suspended: Suspended
     work: WorkFacts
     stalled: Sequence[StalledWork]
+    recycled: Sequence[RecycledPool]
     settings: Settings
     now: float
     checked: HealthState | None = None
@@ -66,7 +69,8 @@ def read_watched(db: Database, settings: Settings, now: float, broker: Database 
     work = work_facts.read_work(db, settings, health_record.read_state(db).work_expected_since, now)
     stopped = pool_facts.stopped_pools(found.pools, settings, suspended)
     stalled = list(work_facts.stalled_work(db, settings, work, stopped, now))
-    return Watched(found, wrong_keys, suspended, work, stalled, settings, now)
+    recycled = pool_facts.read_recycled(db, settings, found.pools, now)
+    return Watched(found, wrong_keys, suspended, work, stalled, recycled, settings, now)
 
 
 def changed_facts(db: Database, settings: Settings, seen: Watched) -> list[str]:
@@ -94,6 +98,10 @@ def _suspended(seen: Watched) -> Any:
 
 def _stalled(seen: Watched) -> Any:
     return sorted((str(work.code), work.pool or "", work.is_everywhere) for work in seen.stalled)
+
+
+def _recycled(seen: Watched) -> Any:
+    return sorted(one.name for one in seen.recycled)
 
 
 def _paused(seen: Watched) -> Any:
@@ -149,6 +157,7 @@ WATCHED_FACTS: Mapping[str, Callable[[Watched], Any]] = {
     "processes": _reasons,
     "suspensions": _suspended,
     "work": _stalled,
+    "recycled pools": _recycled,
     "pauses": _paused,
     "empty pools": _empty,
     "cycles": _cycles,

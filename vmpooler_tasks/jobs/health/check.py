@@ -114,6 +114,7 @@ def _check(
         purge_max_percent=settings.config.purge_max_percent,
         suspended_providers=suspended.providers,
         suspended_pools=suspended.pools,
+        recycled_pools=seen.recycled,
         breaker_failures=settings.config.breaker_failures,
         other_managers=other_managers,
         # Another manager makes these workers do nothing, which is a reason of its own.

@@ -7,13 +7,14 @@ from vmpooler_tasks.config import Settings
 from vmpooler_tasks.jobs.health.measure import Measurement
 from vmpooler_tasks.jobs.health.work_facts import WorkFacts
 from vmpooler_tasks.model.health.assessment import PoolInUse
+from vmpooler_tasks.model.health.recycling import NOTE_SECONDS, RecycledPool, repeated_limit
 from vmpooler_tasks.model.names import Queue
 from vmpooler_tasks.model.pools.suspension import Suspension
 from vmpooler_tasks.store import Database
 from vmpooler_tasks.store.health.progress import inspections_of
 from vmpooler_tasks.store.health.record import HealthState
 from vmpooler_tasks.store.health.snapshot import PoolSnapshot
-from vmpooler_tasks.store.pools import breakers
+from vmpooler_tasks.store.pools import breakers, vms
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +38,18 @@ def read_suspended(db: Database, settings: Settings, now: float) -> Suspended:
         providers=lasting(breakers.suspended_providers(db, settings.providers)),
         pools=lasting(breakers.suspended_pools(db, (pool.name for pool in settings.pools))),
     )
+
+
+def read_recycled(
+    db: Database, settings: Settings, pools: Mapping[str, PoolSnapshot], now: float
+) -> list[RecycledPool]:
+    """Return the pools whose ready VMs are recycled again and again; none where `manage_pools` is off."""
+    if not settings.config.manage_pools:
+        return []
+    sizes = {pool.name: pool.size for pool in settings.pools}
+    limits = {name: repeated_limit(pool.size(sizes.get(name))) for name, pool in pools.items()}
+    found = vms.read_recycled(db, list(pools), now - NOTE_SECONDS)
+    return [RecycledPool(name, n, limits[name], last) for name, (n, last) in found.items() if n > limits[name]]
 
 
 def empty_since(found: Measurement, before: HealthState, now: float) -> dict[str, float]:

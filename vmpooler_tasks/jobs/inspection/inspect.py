@@ -16,7 +16,7 @@ from vmpooler_tasks.jobs.inspection.migrating import clear_migrating
 from vmpooler_tasks.jobs.inspection.orders import carry_out_orders
 from vmpooler_tasks.jobs.inspection.pausing import keep_paused
 from vmpooler_tasks.jobs.inspection.removed import inspect_removed, managed_pool
-from vmpooler_tasks.jobs.inspection.replenish import replenish
+from vmpooler_tasks.jobs.inspection.replenish import recycle_expired, replenish
 from vmpooler_tasks.jobs.inspection.roster import register
 from vmpooler_tasks.jobs.inspection.strays import complete_discovered, discover
 from vmpooler_tasks.jobs.pools.context import PoolContext, Work
@@ -97,6 +97,8 @@ def _inspect(context: PoolContext, pool: Pool) -> Inspection:
         record_managed_pool(context.db, managed_pool(context, pool))
     if repair_double_queues(context, pool, view):  # before any destruction is handed out
         view = views.read_view(context.db, pool.name, provider)
+    if inventory is not None:
+        view = recycle_expired(context, pool, view, inventory)
     if inventory is not None or error is not None:  # otherwise the provider is suspended: no checks
         inspection.work.extend(due_checks(context, pool, view, unknowns.gone))
     inspection.work.extend(replenish(context, pool, view))

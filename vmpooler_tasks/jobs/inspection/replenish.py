@@ -1,14 +1,17 @@
-"""The clones that a pool lacks, and the ready VMs that it has too many of."""
+"""The clones that a pool lacks, and the ready VMs that it has too many of, or had for too long."""
 
 import logging
 from collections.abc import Iterator
+from collections.abc import Set as AbstractSet
+from dataclasses import replace
 from itertools import islice
 
 from vmpooler_tasks.config import Pool
 from vmpooler_tasks.jobs.pools.context import PoolContext, Work
 from vmpooler_tasks.jobs.pools.new_clones import SPARE_NAMES, first_metadata, planned_until
-from vmpooler_tasks.model.names import Queue
-from vmpooler_tasks.model.pools.lifecycle import Step
+from vmpooler_tasks.model.health.recycling import SHORT_TTL_SECONDS
+from vmpooler_tasks.model.names import Queue, readable
+from vmpooler_tasks.model.pools.lifecycle import MINUTE, Step, has_expired, ready_age
 from vmpooler_tasks.model.pools.sizes import size_in_effect
 from vmpooler_tasks.model.pools.vm_names import candidates
 from vmpooler_tasks.store.pools import clones, views, vms
@@ -47,6 +50,35 @@ def replenish(context: PoolContext, pool: Pool, view: PoolView) -> Iterator[Work
     _flag_empty(context, pool, started.ready, size)
     for vm in started.vms:
         yield Work(Step.CLONE, vm, pool.name)
+
+
+def recycle_expired(context: PoolContext, pool: Pool, view: PoolView, inventory: AbstractSet[bytes]) -> PoolView:
+    """Move ready VMs beyond `ready_ttl` to completed, as many as are soon replaced. Return the pool without them.
+
+    A pool that gets no clones keeps them: an old VM is better than none. What the inventory lacks is not touched here:
+    the brake decides about it.
+    """
+    if view.pause or view.provider_suspended_until is not None or view.suspended_until is not None:
+        return view
+    ready, now, limits = sorted(view.queues[Queue.READY] & inventory), context.clock(), context.limits(pool)
+    known = zip(ready, vms.read_metadata(context.db, ready), strict=True)
+    ages = {vm: ready_age(fields, now) or 0.0 for vm, fields in known if has_expired(fields, limits, now)}
+    if not ages:
+        return view
+    why = f"reached end of TTL after {limits.ready_seconds / MINUTE:g} minutes"
+    moved = vms.recycle_expired(
+        context.db,
+        pool.name,
+        sorted(ages, key=ages.__getitem__, reverse=True),
+        size=size_in_effect(pool.size, view.orders.size),
+        now=now,
+        why=why if limits.ready_seconds < SHORT_TTL_SECONDS else "",
+    )
+    for vm in map(readable, moved):
+        _log.info("[!] [%s] '%s' %s, removed from 'ready' queue", pool.name, vm, why, extra={"vm": vm})
+    completed = view.queues[Queue.COMPLETED].union(moved)
+    left = {Queue.READY: view.queues[Queue.READY].difference(moved), Queue.COMPLETED: completed}
+    return replace(view, queues={**view.queues, **left})
 
 
 def _flag_empty(context: PoolContext, pool: Pool, ready: int, size: int) -> None:

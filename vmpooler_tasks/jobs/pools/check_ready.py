@@ -6,9 +6,10 @@ from vmpooler_tasks.config import Pool
 from vmpooler_tasks.jobs.pools.context import PoolContext, stamp
 from vmpooler_tasks.jobs.pools.failed_vm import VmFailure, build_dead_letter, log_dead_letter
 from vmpooler_tasks.jobs.pools.guarded_calls import query_readiness, query_vm
+from vmpooler_tasks.model.health.reasons import error_line
 from vmpooler_tasks.model.names import DeadLetterQueue, Queue, on_one_line, readable
-from vmpooler_tasks.model.pools.lifecycle import MINUTE, Fields, has_expired, ready_is_due
-from vmpooler_tasks.model.pools.results import CheckResult, Completion
+from vmpooler_tasks.model.pools.lifecycle import Fields, is_name_of, ready_is_due, reports_its_name
+from vmpooler_tasks.model.pools.results import CheckResult
 from vmpooler_tasks.model.requests import RequestRetry
 from vmpooler_tasks.providers import Readiness
 from vmpooler_tasks.store.pools import vms
@@ -28,26 +29,23 @@ def check(context: PoolContext, vm: str, pool_name: str) -> CheckResult:
     (fields,) = vms.read_metadata(context.db, [vm.encode()])
     if not ready_is_due(fields, limits, now):
         return CheckResult.READY  # an earlier message led to a check
-    if has_expired(fields, limits, now):
-        minutes = limits.ready_seconds / MINUTE
-        return _complete(context, vm, pool, f"reached end of TTL after {minutes:g} minutes, removed from 'ready' queue")
     vms.set_field(
         context.db, vm, "check", stamp(now)
     )  # first: a provider that does not know is not queried all the time
     found = query_vm(context, pool, vm)
-    if found and found.hostname and found.hostname != vm:
-        hostname = on_one_line(found.hostname)
-        return _complete(context, vm, pool, f"has mismatched hostname {hostname}, removed from 'ready' queue")
+    is_checked = context.checks_hostname(pool) and reports_its_name(fields, now)
+    if is_checked and found and found.hostname and not is_name_of(found.hostname, vm):
+        return _recycle(context, vm, pool, error_line(f"has mismatched hostname {found.hostname}"))
     readiness = query_readiness(context, pool, vm)
     if readiness.ready:
         return CheckResult.READY
     return fail(context, vm, pool.name, fields, readiness, is_missing=found is None)
 
 
-def _complete(context: PoolContext, vm: str, pool: Pool, why: str) -> CheckResult:
-    if vms.complete(context.db, vm, pool.name, Queue.READY) is Completion.LEFT_QUEUE:
+def _recycle(context: PoolContext, vm: str, pool: Pool, why: str) -> CheckResult:
+    if not vms.recycle_unfit(context.db, vm, pool.name, now=context.clock(), why=f"'{vm}' {why}"):
         return CheckResult.LEFT_QUEUE
-    _log.info("[!] [%s] '%s' %s", pool.name, vm, why)
+    _log.info("[!] [%s] '%s' %s, removed from 'ready' queue", pool.name, vm, why)
     return CheckResult.COMPLETED
 
 

@@ -106,6 +106,11 @@ class PoolContext:
         """Return the guard of a step that acts on a VM because its provider does not have it."""
         return MissingGuard(vm=vm, pool=pool, now=self.clock(), max_percent=self.settings.config.destroy_max_percent)
 
+    def checks_hostname(self, pool: Pool) -> bool:
+        """Return whether a ready VM of the pool must report its own name: the pool's option, else the global one."""
+        own = pool.check_hostname_for_mismatch
+        return self.settings.config.check_ready_vm_hostname_for_mismatch if own is None else own
+
     @property
     def breaker_limits(self) -> BreakerLimits:
         return BreakerLimits(self.settings.config.breaker_failures, self.settings.config.breaker_seconds)

@@ -7,10 +7,11 @@ from typing import Protocol
 
 from vmpooler_tasks.model.health.metrics import HealthMetrics
 from vmpooler_tasks.model.health.reasons import REASONS, HealthReason, ReasonCode, default_reason, error_line
+from vmpooler_tasks.model.health.recycling import RecycledPool
 from vmpooler_tasks.model.health.status import Status
 from vmpooler_tasks.model.names import DeadLetterQueue, listed
 from vmpooler_tasks.model.pools.removed import NO_DRAIN, DrainRules, RemovedPoolState
-from vmpooler_tasks.model.pools.suspension import Suspension
+from vmpooler_tasks.model.pools.suspension import LastError, Suspension
 from vmpooler_tasks.model.purge import SkippedQueue
 from vmpooler_tasks.model.timestamps import iso_utc, whole_seconds
 
@@ -123,9 +124,9 @@ class Circumstances:
     """The facts that an assessment needs beside the metrics.
 
     `suspended_providers`: the providers that the circuit breaker suspends. `suspended_pools`: the same of pools whose
-    clones failed permanently. `wrong_keys`: our own keys of a wrong type, with what is wrong (`a string, not a sorted
-    set`). `other_managers`: how often another pool manager was seen recently. `removed_pools`: those with VMs that are
-    in no configuration.
+    clones failed permanently. `recycled_pools`: those whose ready VMs are recycled repeatedly. `wrong_keys`: our own
+    keys of a wrong type, with what is wrong (`a string, not a sorted set`). `other_managers`: how often another pool
+    manager was seen recently. `removed_pools`: those with VMs that are in no configuration.
     """
 
     now: float
@@ -140,6 +141,7 @@ class Circumstances:
     purge_max_percent: float = 100
     suspended_providers: Sequence[Suspension] = ()
     suspended_pools: Sequence[Suspension] = ()
+    recycled_pools: Sequence[RecycledPool] = ()
     breaker_failures: int = 0
     stalled: Sequence[StalledWork] = ()
     stalled_after_seconds: float = 0
@@ -263,6 +265,9 @@ def _manager_reasons(facts: Circumstances) -> Iterator[HealthReason]:
     for one in facts.suspended_pools:
         about = {"pool": one.name, **_about_suspension(one)}
         yield default_reason(ReasonCode.POOL_BROKEN, one.failures, facts.breaker_failures, **about)
+    for pool in facts.recycled_pools:
+        about = {"pool": pool.name, **_about_error(pool.last_error)}
+        yield default_reason(ReasonCode.RECYCLED_REPEATEDLY, pool.count, pool.limit, **about)
     if facts.other_managers:
         yield default_reason(ReasonCode.OTHER_MANAGER, facts.other_managers)
     for removed in facts.removed_pools:
@@ -272,9 +277,11 @@ def _manager_reasons(facts: Circumstances) -> Iterator[HealthReason]:
 
 def _about_suspension(found: Suspension) -> dict[str, str]:
     """Return the last error, its time, and the time of the next attempt, as a reason holds them."""
-    error = found.last_error
-    last = {"error": error.text, "error_at": iso_utc(error.at)} if error else {}
-    return {**last, "next_attempt_at": iso_utc(ceil(found.suspended_until))}
+    return {**_about_error(found.last_error), "next_attempt_at": iso_utc(ceil(found.suspended_until))}
+
+
+def _about_error(error: LastError | None) -> dict[str, str]:
+    return {"error": error.text, "error_at": iso_utc(error.at)} if error else {}
 
 
 def is_stale(last_check: float | None, now: float, interval_seconds: float) -> bool:

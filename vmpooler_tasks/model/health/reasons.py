@@ -35,6 +35,7 @@ class ReasonCode(StrEnum):
     ORDERS_WAITING = "orders_waiting"
     BREAKER_OPEN = "breaker_open"
     POOL_BROKEN = "pool_broken"
+    RECYCLED_REPEATEDLY = "recycled_repeatedly"
     OTHER_MANAGER = "other_manager"
     REMOVED_POOL = "removed_pool"
     HEALTH_OVERDUE = "health_overdue"
@@ -166,6 +167,11 @@ REASONS: Mapping[ReasonCode, ReasonKind] = {
         found="{pool} is suspended: {measured} clones in a row failed permanently. {last_error}. {next_attempt}",
         remedy="fix its template, permissions or configuration; `vmpooler-tasks pools retry {pool}` tries it at once",
         alert="VMPoolerPoolBreakerOpen",
+    ),
+    ReasonCode.RECYCLED_REPEATEDLY: ReasonKind(
+        found="{measured} ready VMs of {pool} were replaced in half an hour, more than {threshold}. {last_error}",
+        remedy="fix its template or network; for hostnames or ready_ttl: check the options of the pool",
+        alert="VMPoolerPoolRecycled",
     ),
     ReasonCode.OTHER_MANAGER: ReasonKind(
         found="another pool manager uses this Redis",

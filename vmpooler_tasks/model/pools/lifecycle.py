@@ -8,6 +8,9 @@ from vmpooler_tasks.model.timestamps import parse_time
 
 MINUTE, HOUR = 60, 3600
 
+HOSTNAME_SECONDS = 60
+"""How long a ready VM may report another hostname than its own."""
+
 Fields = Mapping[str, bytes | None]
 """A VM's metadata by field; None where the field is missing."""
 
@@ -27,7 +30,7 @@ class Step(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VmLimits:
-    """One pool's time limits for its VMs. 0 means no limit."""
+    """One pool's time limits for its VMs. 0 means no limit; for `ready_seconds` it means: at the next check."""
 
     pending_seconds: float
     notice_seconds: float
@@ -64,13 +67,37 @@ def pending_is_due(fields: Fields, limits: VmLimits, now: float, *, being_cloned
 
 
 def ready_is_due(fields: Fields, limits: VmLimits, now: float) -> bool:
-    """Return True if a ready VM has expired, or was not checked lately."""
-    return has_expired(fields, limits, now) or not _was_checked(fields, limits, now)
+    """Return True if a ready VM was not checked lately."""
+    return not _was_checked(fields, limits, now)
 
 
 def has_expired(fields: Fields, limits: VmLimits, now: float) -> bool:
-    """Return True if a ready VM waited for a user longer than it may."""
-    return is_older(fields["ready"], limits.ready_seconds, now)
+    """Return True if a ready VM waited for a user longer than it may, in whole seconds. 0 is a limit, too."""
+    waited = ready_age(fields, now)
+    return waited is not None and int(waited) > limits.ready_seconds
+
+
+def ready_age(fields: Fields, now: float) -> float | None:
+    """Return the seconds for which a ready VM has waited for a user, or None if no time is known.
+
+    Without the time at which it became ready, the start of its clone counts.
+    """
+    return age(fields["ready"] or fields["clone"], now)
+
+
+def reports_its_name(fields: Fields, now: float) -> bool:
+    """Return True if a ready VM has had the time to report its hostname: guests report it late.
+
+    Source: `mismatched_hostname?` in VMPooler's `pool_manager.rb`. A VM without a known time has had it.
+    """
+    waited = age(fields["ready"], now)
+    return waited is None or int(waited) > HOSTNAME_SECONDS
+
+
+def is_name_of(hostname: str, vm: str) -> bool:
+    """Return True if the hostname is the VM's name, in any case, alone or with a domain."""
+    reported, name = hostname.strip().rstrip(".").casefold(), vm.casefold()
+    return reported == name or reported.startswith(f"{name}.")
 
 
 def _was_checked(fields: Fields, limits: VmLimits, now: float) -> bool:

@@ -1,16 +1,20 @@
 """VMs and their moves between queues. A move is guarded: it does nothing for a VM that has left its queue."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
-from vmpooler_tasks.model.names import Queue
+from vmpooler_tasks.model.health.reasons import error_line
+from vmpooler_tasks.model.health.recycling import NOTE_SECONDS
+from vmpooler_tasks.model.names import Queue, readable
 from vmpooler_tasks.model.pools.lifecycle import Fields
 from vmpooler_tasks.model.pools.results import Completion
+from vmpooler_tasks.model.pools.suspension import LastError
 from vmpooler_tasks.model.requests import RequestRetry
 from vmpooler_tasks.store import keys
 from vmpooler_tasks.store.guards.missing import MissingGuard
 from vmpooler_tasks.store.pools.failures import DeadLetterWrite, FailedVm, read_failed_vm, retry_keys, retry_words
 from vmpooler_tasks.store.redis.chunks import chunks
 from vmpooler_tasks.store.redis.connection import Database
+from vmpooler_tasks.store.redis.reads import Reads
 from vmpooler_tasks.store.vmpooler import queues
 from vmpooler_tasks.store.vmpooler.delivered import Replacement, read_replacement
 
@@ -84,6 +88,41 @@ def complete_some(db: Database, pool: str, queue: Queue, keep: int = 0) -> list[
             return moved
 
 
+def recycle_expired(
+    db: Database, pool: str, expired: Sequence[bytes], *, size: int, now: float, why: str = ""
+) -> list[bytes]:
+    """Move these ready VMs, the oldest first, to completed: a quarter of ready at most, less what the pool lacks.
+
+    One VM of a full pool is moved in any case. `why`: the error that health shows of them; blank for none.
+    """
+    words = [size, repr(now), why, NOTE_SECONDS, *expired[:MOVE_PAGE]]
+    return list(db.run("pools/recycle_expired", _recycling_keys(pool), words))
+
+
+def recycle_unfit(db: Database, vm: str, pool: str, *, now: float, why: str) -> bool:
+    """Move a ready VM that no user can use to completed. Return False if it had left ready."""
+    return bool(db.run("pools/recycle_unfit", _recycling_keys(pool), [vm, repr(now), why, NOTE_SECONDS]))
+
+
+def read_recycled(db: Database, pools: Iterable[str], since: float) -> dict[str, tuple[int, LastError | None]]:
+    """Return pool → (how many VMs were recycled since then, why the last one was), without the pools that have none."""
+    reads = Reads()
+    for pool in pools:
+        reads.add(("count", pool), "ZCOUNT", keys.recycled(pool), repr(since), "+inf")
+        reads.add(("last", pool), "ZRANGE", keys.recycled(pool), -1, -1, "WITHSCORES")
+    replies = reads.send(db)
+    found: dict[str, tuple[int, LastError | None]] = {}
+    for pool in pools:
+        if count := replies.get(("count", pool), 0):
+            last = [LastError(readable(note).partition("\n")[2], at) for note, at in replies.get(("last", pool), ())]
+            found[pool] = (count, last[0] if last else None)
+    return found
+
+
+def _recycling_keys(pool: str) -> list[bytes]:
+    return [keys.queue(Queue.READY, pool), keys.queue(Queue.COMPLETED, pool), keys.recycled(pool)]
+
+
 def fail(
     db: Database,
     vm: str,
@@ -97,8 +136,10 @@ def fail(
 ) -> FailedVm:
     """Write the VM's dead letter, move it from this queue to completed, and retry or fail its request.
 
-    `missing`: it fails because its provider does not have it. The brake of its pool may hold it then.
+    A ready VM counts as recycled. `missing`: it fails because its provider does not have it. The brake of its pool may
+    hold it then.
     """
+    why = error_line(dead_letter.entry.error_message or "") if queue is Queue.READY else ""
     reply = db.run(
         "pools/fail_vm",
         [
@@ -106,9 +147,13 @@ def fail(
             keys.queue(Queue.COMPLETED, pool),
             *dead_letter.keys(),
             *retry_keys(retry),
+            keys.recycled(pool),
             *(missing.keys() if missing else ()),
         ],
-        [vm, repr(now), *dead_letter.words(), *retry_words(retry), *(missing.words() if missing else ())],
+        [
+            *(vm, repr(now), *dead_letter.words(), *retry_words(retry), why, NOTE_SECONDS),
+            *(missing.words() if missing else ()),
+        ],
     )
     return read_failed_vm(reply)
 

@@ -1,6 +1,9 @@
 """The first log lines of a worker: which features are on, their settings, and what has no effect."""
 
+from collections.abc import Iterator
+
 from vmpooler_tasks.config import Settings
+from vmpooler_tasks.config.checks.advice import find_zero_ready_ttl
 from vmpooler_tasks.config.schema import as_yaml
 from vmpooler_tasks.jobs.notifications.notifier import is_active
 from vmpooler_tasks.model.names import on_one_line
@@ -32,6 +35,7 @@ def feature_lines(settings: Settings) -> list[str]:
             f"a check every {as_yaml(config.check_loop_delay_min)} s, {config.task_limit} clones at once for pools and "
             f"{config.ondemand_clone_limit} for requests",
         ),
+        *(_recycling_lines(settings) if config.manage_pools else ()),
         _line("health check", config.health_check_enabled, f"every {as_yaml(config.health_check_interval)} s"),
         _line("notifications", is_active(settings), f"after {as_yaml(config.notify_after)} s, to {targets}"),
     ]
@@ -49,6 +53,20 @@ def warning_lines(settings: Settings) -> list[str]:
             "(`vmpooler-tasks config check` says why)"
         )
     return lines
+
+
+def _recycling_lines(settings: Settings) -> Iterator[str]:
+    """Yield when ready VMs are recycled. Earlier versions recycled none without `ready_ttl`, or with 0."""
+    config, start = settings.config, "[*] [config] ready VMs:"
+    if "ready_ttl" not in config.model_fields_set:
+        yield (
+            f"{start} recycled after {as_yaml(config.ready_ttl)} minutes, VMPooler's default, as ready_ttl is not set. "
+            "Earlier versions recycled none"
+        )
+    elif config.ready_ttl:
+        yield f"{start} recycled after {as_yaml(config.ready_ttl)} minutes"
+    if zero := find_zero_ready_ttl(settings):
+        yield f"{start} recycled at their next check, as {', '.join(zero)} is 0. In earlier versions 0 meant never"
 
 
 def _observing_lines(is_observing: bool) -> list[str]:

@@ -31,6 +31,7 @@ const VIEWS = {
   purge_failed: { text: "Purge", section: "purge" },
   purge_aborted: { text: "Plan of this purge", section: "purge" },
   breaker_open: { text: "Dead letters of clones", section: "letters", queue: "clone" },
+  recycled_repeatedly: { text: "Its dead letters", section: "letters", queue: "ready" },
   pool_broken: { text: "Its dead letters", section: "letters", queue: "clone" },
 };
 
