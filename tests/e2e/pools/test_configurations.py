@@ -113,10 +113,14 @@ def test_a_pool_that_left_the_configuration_is_drained_after_its_grace(
     beat.stop()
     was_checked_out(database, OLD, expired, hours_ago=72)
 
-    configure(installation, COMMON, removed_pool_grace=20)
-    worker(installation, "latter")
+    configure(installation, COMMON, removed_pool_grace=30)
+    latter = worker(installation, "latter")
     installation.beat()
-    until(lambda: database.call("HEXISTS", keys.REMOVED_POOLS, OLD), "its removal is seen")
+    latter.says(f"[{OLD}] is in no configuration, 2 ready, 2 running: drained from ")
+    [reason] = until(lambda: reasons(database, "removed_pool"), "health names it")
+    assert (reason["pool"], reason["measured"], reason["severity"]) == (OLD, 4, "degraded")
+    rows = {row["pool"]: row for row in json.loads(installation.run("vmpooler-tasks", "pools", "--json"))}
+    assert (rows[OLD]["state"], rows[OLD]["ready"], rows[OLD]["running"]) == ("removed", 2, 2)
     assert expired in members(database, Queue.RUNNING, OLD)
     until(lambda: OLD not in registered(database), "the API knows it no more")
     until(lambda: members(database, Queue.RUNNING, OLD) == {young}, "the VM past its lifetime is found")

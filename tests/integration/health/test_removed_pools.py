@@ -7,6 +7,7 @@ import pytest
 from tests.support.pool_world import PoolWorld, pool
 from tests.support.removed_pools import OTHER, leave, lives, lives_here
 from tests.support.world import POOL
+from vmpooler_tasks.cli.diagnosis import _removed_pools
 from vmpooler_tasks.jobs.health import changes, check
 from vmpooler_tasks.jobs.inspection import roster
 from vmpooler_tasks.jobs.pools.overview import overview, read_details
@@ -45,6 +46,14 @@ def test_a_removed_pool_is_named_with_its_vms_everywhere(world: PoolWorld) -> No
         (OTHER, PoolStateName.REMOVED, 1, 1)
     ]
     assert read_details(world.db, world.settings, OTHER, world.now).row.provider == "scripted"
+
+
+def test_doctor_names_a_removed_pool_and_what_to_do(world: PoolWorld) -> None:
+    world.running_vm("a-1", 0, OTHER)
+    leave(world)
+    [finding] = _removed_pools(world.settings, world.db)
+    assert finding.found.startswith("other is in no configuration, 1 running: drained from ")
+    assert finding.remedy == "put it back, or keep it: vmpooler-tasks pools keep other"
 
 
 def test_a_removal_is_a_fact_that_triggers_a_check(world: PoolWorld) -> None:

@@ -15,6 +15,7 @@ from vmpooler_tasks.model.pools.lifecycle import Step
 from vmpooler_tasks.model.pools.pause import PoolAction
 from vmpooler_tasks.store import keys
 from vmpooler_tasks.store.fleet import audit
+from vmpooler_tasks.store.guards.brakes import read_brakes
 from vmpooler_tasks.store.guards.managed_pools import read_managed_pools
 from vmpooler_tasks.store.guards.removed_pools import read_states
 
@@ -173,12 +174,28 @@ def test_without_its_provider_nothing_is_drained_and_the_reason_is_named(world: 
     assert "not drained: its provider" in state.fate(world.settings.drain_rules)
 
 
-def test_a_provider_that_fails_drains_what_needs_none(world: PoolWorld) -> None:
+def test_nothing_is_drained_while_the_provider_fails(world: PoolWorld) -> None:
     ready_vms(world, 3)
     leave(world, seconds=GRACE)
     world.provider.raises("list", TransientProviderError("down"), always=True)
     assert world.inspect(OTHER).error is not None
-    assert len(world.names_in(Queue.COMPLETED, OTHER)) == 2
+    assert world.names_in(Queue.COMPLETED, OTHER) == set()
+
+
+def test_the_brake_holds_the_drain_until_its_cause_is_gone(world: PoolWorld) -> None:
+    """Half of its VMs are missing from the inventory: the provider may be wrong."""
+    vms = ready_vms(world, 8)
+    world.running_vm("expired", 72 * HOUR, OTHER)
+    leave(world, seconds=GRACE)
+    world.provider.hidden = set(sorted(vms)[:4])
+    assert drain(world, 2) == []
+    assert read_brakes(world.db)[OTHER].is_engaged
+    assert world.names_in(Queue.READY, OTHER) == vms
+    world.provider.hidden = set()
+    drain(world, 12)
+    assert world.provider.machines == {}
+    roster.update(world.context)
+    assert OTHER not in read_brakes(world.db)
 
 
 def test_keep_stops_the_drain_and_resume_continues_it(world: PoolWorld) -> None:

@@ -27,8 +27,6 @@ from vmpooler_tasks.store.redis.server import server_clock
 
 _log = logging.getLogger("vmpooler_tasks.pools")
 
-DRAIN_PERCENT = 25.0
-
 DRAINED_QUEUES = (Queue.PENDING, Queue.READY, Queue.DISCOVERED)
 """The queues that a drain empties. Running VMs stay until the end of their lifetime."""
 
@@ -49,7 +47,8 @@ def managed_pool(context: PoolContext, pool: Pool) -> ManagedPool:
 def inspect_removed(context: PoolContext, name: str, removed: RemovedPool) -> tuple[list[Work], ProviderError | None]:
     """Drain the pool a little further if its grace is over. Return the work, and the provider's error, if it failed.
 
-    Clones that no worker has started are taken back before that: nothing exists of them, and they hold slots.
+    Nothing is drained without an inventory, or while the brake of the pool is engaged. Clones that no worker has started
+    are taken back before the grace is over: nothing exists of them, and they hold slots.
     """
     seconds = server_clock(context.db)() - removed.since
     if seconds >= RESTART_SECONDS:
@@ -63,17 +62,17 @@ def inspect_removed(context: PoolContext, name: str, removed: RemovedPool) -> tu
     view = views.read_view(context.db, name, context.settings.provider_of(pool))
     if repair_double_queues(context, pool, view):  # before a drain completes a VM that another pool has
         view = views.read_view(context.db, name, context.settings.provider_of(pool))
-    limit = drain_limit(view, DRAIN_PERCENT)
-    moved = _drain(context, name, limit)
     inventory, error = fetch_inventory(context, pool, view)
+    if inventory is None:
+        return [], error  # the provider fails or is suspended: nobody knows what is there
     clear_migrating(context, pool, view, inventory)
-    if inventory is None and error is None:
-        return [], None  # the provider is suspended
     after = views.read_view(context.db, name, context.settings.provider_of(pool))
-    gone = frozenset[bytes]()
-    if inventory is not None:
-        gone = apply_brake(context, pool, Comparison(mark=mark, before=view, after=after, inventory=inventory)).gone
-    return list(_due(context, pool, after, gone, limit - len(moved))), error
+    gone = apply_brake(context, pool, Comparison(mark=mark, before=view, after=after, inventory=inventory)).gone
+    max_percent = context.settings.config.destroy_max_percent
+    limit = 0 if brakes.is_engaged(context.db, name) else drain_limit(after, max_percent)
+    moved = _drain(context, name, limit)
+    after = views.read_view(context.db, name, context.settings.provider_of(pool))
+    return list(_due(context, pool, after, gone, limit - len(moved))), None
 
 
 def drain_limit(view: PoolView, percent: float) -> int:
