@@ -31,7 +31,7 @@ from vmpooler_tasks.config.types import (
 )
 from vmpooler_tasks.config.vmpooler.options import UnusedOption
 from vmpooler_tasks.errors import ObserveOnlyError
-from vmpooler_tasks.model.pools.removed import DrainRules
+from vmpooler_tasks.model.guards.removed import DrainRules
 from vmpooler_tasks.model.redaction import redacted
 
 

@@ -53,7 +53,7 @@ class PoolTask(Task):
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if not settings().config.manage_pools:
-            return "manage_pools is off"
+            return unknown_pools.return_to_manager(self, args, kwargs) or "manage_pools is off"
         watch = guard.refresh()
         if watch.is_alone or self._may_run(watch, *args, **kwargs):
             return unknown_pools.divert(self, args, kwargs) or super().__call__(*args, **kwargs)

@@ -56,8 +56,7 @@ def no_dead_letters(database: Database) -> bool:
 
 def test_workers_of_two_configurations_fill_all_pools(installation: Installation, database: Database) -> None:
     configure(installation, OLD, COMMON)
-    first = worker(installation, "first")
-    installation.beat()
+    first, beat = worker(installation, "first"), installation.beat()
     full(database, OLD, COMMON)
     configure(installation, COMMON, NEW)
     second = worker(installation, "second")
@@ -73,18 +72,31 @@ def test_workers_of_two_configurations_fill_all_pools(installation: Installation
 
     # A worker that manages no pools changes nothing of that.
     configure(installation, OLD, manage_pools=False)
-    worker(installation, "bystander").says("ready")
+    bystander = worker(installation, "bystander").says("ready")
     assert database.call("HGET", keys.CONFIG, "manage_pools") == b"true"
     assert registered(database) == {OLD, COMMON, NEW}
 
-    # The one with the older list restarts with the newer one, and another follows with the older: nothing is lost.
+    # The other order: the worker with the older list starts last. Nothing is lost.
     first.stop()
-    until(lambda: len(members(database, Queue.READY, NEW)) == SIZE, "the new pool stays full")
-    worker(installation, "third")
-    assert {COMMON, NEW} <= registered(database)
-    second.stop()
+    configure(installation, OLD, COMMON)
+    third = worker(installation, "third")
+    third.says("ready")
+    database.call("DEL", *(keys.queue(Queue.READY, pool) for pool in (OLD, NEW)))
+    full(database, OLD, NEW)
+    assert registered(database) == {OLD, COMMON, NEW}
+    assert reasons(database, "removed_pool") == []
+
+    # The end of the rollout: no process has the older list any more. Its pool is named, and keeps its VMs.
+    third.stop()
+    beat.stop()
+    bystander.stop()
+    configure(installation, COMMON, NEW)
+    installation.beat()
+    until(lambda: reasons(database, "removed_pool"), "the pool that left is named")
+    until(lambda: registered(database) == {COMMON, NEW}, "the API no longer offers it")
+    assert len(members(database, Queue.READY, OLD)) == SIZE
     assert no_dead_letters(database)
-    for process in (first, second):
+    for process in (first, second, third):
         assert "Traceback" not in process.log
         assert "there is no pool" not in process.log
 

@@ -5,7 +5,7 @@ import json
 from tests.support.pool_world import TEMPLATE, PoolWorld, pool
 from tests.support.world import POOL
 from vmpooler_tasks.errors import TransientProviderError
-from vmpooler_tasks.model.pools.managed import ManagedPool
+from vmpooler_tasks.model.guards.managed import ManagedPool
 from vmpooler_tasks.store import keys
 from vmpooler_tasks.store.guards.managed_pools import read_managed_pools
 

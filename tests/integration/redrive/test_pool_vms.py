@@ -5,12 +5,14 @@ import logging
 import pytest
 
 from tests.support.cycles import counters
+from tests.support.fleet import record_processes, worker
 from tests.support.redriver import Redriver
 from tests.support.world import NOW, POOL
 from vmpooler_tasks.model.names import Queue
 from vmpooler_tasks.model.pools.pause import Pause, PauseState
 from vmpooler_tasks.model.redrive import RunState
 from vmpooler_tasks.store import keys
+from vmpooler_tasks.store.fleet import pool_lists
 from vmpooler_tasks.store.keys import POOL_SLOTS
 from vmpooler_tasks.store.pools import pauses
 from vmpooler_tasks.store.redrive import runs
@@ -42,6 +44,17 @@ def test_a_vm_is_begun_in_place_of_a_failed_one_if_its_pool_is_short(
     assert lineage is not None
     assert (lineage.dead_letter_id, lineage.redrives, lineage.retry_count) == (origin, 1, 2)
     assert counters(world) == {f"dead_letters_redriven:{queue}": 1}
+
+
+def test_a_vm_of_a_pool_that_only_other_workers_have_is_kept(world: Redriver) -> None:
+    """Workers of different configurations share one Redis for a while."""
+    world.dead_letter(pool="theirs")
+    record_processes(world.db, worker("w@there", configuration="theirs"))
+    pool_lists.publish(world.db, "theirs", ["theirs"])
+    assert world.redrive() == {"kept": 1}
+    assert len(world.left()) == 1
+    record_processes(world.db, worker("w@there", configuration="theirs", stopped=True))
+    assert world.redrive() == {"obsolete": 1}
 
 
 def test_what_was_begun_is_made_as_any_other_clone(world: Redriver) -> None:

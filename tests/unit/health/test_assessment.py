@@ -8,6 +8,7 @@ import pytest
 from tests.support.fleet import worker
 from vmpooler_tasks.config import HealthThresholds
 from vmpooler_tasks.model.fleet import Fleet, SeenProcess
+from vmpooler_tasks.model.guards.removed import RemovedPoolState
 from vmpooler_tasks.model.health.assessment import (
     Assessment,
     Circumstances,
@@ -25,7 +26,6 @@ from vmpooler_tasks.model.health.parsing import parse_reason
 from vmpooler_tasks.model.health.reasons import REASONS, HealthReason, ReasonCode, explain
 from vmpooler_tasks.model.health.status import Status
 from vmpooler_tasks.model.names import WORK_QUEUES, DeadLetterQueue, Queue
-from vmpooler_tasks.model.pools.removed import RemovedPoolState
 from vmpooler_tasks.model.pools.suspension import LastError, Suspension
 from vmpooler_tasks.model.purge import SkippedQueue
 

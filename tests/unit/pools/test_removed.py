@@ -2,9 +2,9 @@
 
 import pytest
 
+from vmpooler_tasks.model.guards.managed import KeptPool, RemovedPool
+from vmpooler_tasks.model.guards.removed import DrainRules, RemovedPoolState
 from vmpooler_tasks.model.names import Queue
-from vmpooler_tasks.model.pools.managed import KeptPool, RemovedPool
-from vmpooler_tasks.model.pools.removed import DrainRules, RemovedPoolState
 
 RULES = DrainRules(is_managed=True, providers=("one",), grace_seconds=3600)
 OFF = DrainRules(is_managed=False, providers=("one",), grace_seconds=3600)

@@ -2,7 +2,7 @@
 
 from vmpooler_tasks.config import Settings
 from vmpooler_tasks.jobs.health.measure import Measurement
-from vmpooler_tasks.model.pools.removed import RemovedPoolState
+from vmpooler_tasks.model.guards.removed import RemovedPoolState
 from vmpooler_tasks.store import Database
 from vmpooler_tasks.store.fleet.pool_lists import with_pool_lists
 from vmpooler_tasks.store.guards.removed_pools import read_states

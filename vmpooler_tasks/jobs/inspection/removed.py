@@ -16,9 +16,9 @@ from vmpooler_tasks.jobs.inspection.inventory import fetch_inventory
 from vmpooler_tasks.jobs.inspection.migrating import clear_migrating
 from vmpooler_tasks.jobs.inspection.roster import RESTART_SECONDS, read_fleet_with_pools
 from vmpooler_tasks.jobs.pools.context import PoolContext, Work
+from vmpooler_tasks.model.guards.managed import ManagedPool, RemovedPool
 from vmpooler_tasks.model.names import Queue, on_one_line
 from vmpooler_tasks.model.pools.lifecycle import Step
-from vmpooler_tasks.model.pools.managed import ManagedPool, RemovedPool
 from vmpooler_tasks.store import keys
 from vmpooler_tasks.store.guards import brakes, removed_pools
 from vmpooler_tasks.store.pools import clones, views
@@ -47,8 +47,8 @@ def managed_pool(context: PoolContext, pool: Pool) -> ManagedPool:
 def inspect_removed(context: PoolContext, name: str, removed: RemovedPool) -> tuple[list[Work], ProviderError | None]:
     """Drain the pool a little further if its grace is over. Return the work, and the provider's error, if it failed.
 
-    Nothing is drained without an inventory, or while the brake of the pool is engaged. Clones that no worker has started
-    are taken back before the grace is over: nothing exists of them, and they hold slots.
+    Nothing is drained without an inventory, or while the brake of the pool is engaged. Clones that no worker has
+    started are taken back before the grace is over: nothing exists of them, and they hold slots.
     """
     seconds = server_clock(context.db)() - removed.since
     if seconds >= RESTART_SECONDS:

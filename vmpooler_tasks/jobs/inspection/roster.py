@@ -9,9 +9,9 @@ from vmpooler_tasks.config.schema import as_yaml
 from vmpooler_tasks.errors import WrongTypeError
 from vmpooler_tasks.jobs.pools.context import PoolContext
 from vmpooler_tasks.model.fleet import Fleet
+from vmpooler_tasks.model.guards.managed import ManagedPool
+from vmpooler_tasks.model.guards.removed import RemovedPoolState
 from vmpooler_tasks.model.names import CHECK_QUEUE, on_one_line
-from vmpooler_tasks.model.pools.managed import ManagedPool
-from vmpooler_tasks.model.pools.removed import RemovedPoolState
 from vmpooler_tasks.store import Database, keys
 from vmpooler_tasks.store.fleet import heartbeats
 from vmpooler_tasks.store.fleet.pool_lists import with_pool_lists

@@ -13,8 +13,8 @@ from vmpooler_tasks.config import Pool, Settings
 from vmpooler_tasks.errors import InvalidInputError, ManagerOffError
 from vmpooler_tasks.jobs.deadletters.names import known_pools, pools_named, suggestion
 from vmpooler_tasks.jobs.pools.overview import obstacles
+from vmpooler_tasks.model.guards.managed import KeptPool
 from vmpooler_tasks.model.names import Queue, on_one_line
-from vmpooler_tasks.model.pools.managed import KeptPool
 from vmpooler_tasks.model.pools.pause import Pause, PauseState, PoolAction
 from vmpooler_tasks.model.pools.results import TrialResult
 from vmpooler_tasks.model.pools.sizes import size_in_effect

@@ -7,10 +7,10 @@ from typing import Any
 from vmpooler_tasks.config import Settings
 from vmpooler_tasks.errors import InvalidInputError
 from vmpooler_tasks.model.fleet import Fleet
+from vmpooler_tasks.model.guards.removed import RemovedPoolState
 from vmpooler_tasks.model.manager_watch import ManagerWatch
 from vmpooler_tasks.model.names import WORK_QUEUES, Queue
 from vmpooler_tasks.model.pools.lifecycle import MINUTE
-from vmpooler_tasks.model.pools.removed import RemovedPoolState
 from vmpooler_tasks.model.pools.state import PoolFacts, PoolStateName, state_of
 from vmpooler_tasks.model.pools.suspension import LastError
 from vmpooler_tasks.model.redaction import redacted

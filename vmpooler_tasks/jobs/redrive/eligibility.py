@@ -16,6 +16,8 @@ from vmpooler_tasks.model.redrive import OwnTasks, RedriveOutcome
 from vmpooler_tasks.model.requests import Wanted, parse_requested
 from vmpooler_tasks.model.vm_orders import ORDERS, VmOrder
 from vmpooler_tasks.store import Database
+from vmpooler_tasks.store.fleet import heartbeats
+from vmpooler_tasks.store.fleet.pool_lists import with_pool_lists
 from vmpooler_tasks.store.orders import overrides, vm_orders
 from vmpooler_tasks.store.pools import pauses
 from vmpooler_tasks.store.redis.chunks import chunks
@@ -91,6 +93,14 @@ def order_of(dead_letter: StoredDeadLetter, own: OwnTasks) -> VmOrder:
     return order
 
 
+ELSEWHERE = Decision(RedriveOutcome.KEPT, "its pool is in the configuration of other workers: redrive it with that")
+
+
+def pools_elsewhere(db: Database) -> frozenset[str]:
+    """Return the pools in the configurations of the live workers and beats."""
+    return with_pool_lists(db, heartbeats.read_fleet(db)).pools
+
+
 def has_redacted(arguments: object) -> bool:
     """Return whether a secret was removed from these arguments: a task cannot run with what is left."""
     return REDACTED in json.dumps(arguments)
@@ -129,7 +139,8 @@ def forecast(
 ) -> list[Decision]:
     """Return what a run over these dead letters would do now with each of them, in their order."""
     dead_letters = list(dead_letters)
-    now = _Forecast(db, settings, own, _read_places(db, dead_letters), pauses.read_paused(db), confirmed)
+    places, paused = _read_places(db, dead_letters), pauses.read_paused(db)
+    now = _Forecast(db, settings, own, places, paused, confirmed, elsewhere=pools_elsewhere(db))
     return list(map(now.decision, dead_letters))
 
 
@@ -160,7 +171,7 @@ class _Forecast:
     """The state of pools and requests, as the dead letters before have changed it.
 
     `places` holds the queues of each (pool, VM), and `missing` how many VMs a (pool, request, alias) still lacks: it is
-    read once, and each redriven dead letter takes one.
+    read once, and each redriven dead letter takes one. `elsewhere`: the pools of the live workers and beats.
     """
 
     db: Database
@@ -170,6 +181,7 @@ class _Forecast:
     paused: Mapping[str, Pause]
     confirmed: bool
     missing: dict[tuple[str, str, str], int] = field(default_factory=dict)
+    elsewhere: frozenset[str] = frozenset()
 
     def decision(self, dead_letter: StoredDeadLetter) -> Decision:
         """Return the decision about the next dead letter."""
@@ -196,6 +208,8 @@ class _Forecast:
     def _decision_of_vm(self, dead_letter: StoredDeadLetter, queued: Collection[Queue]) -> Decision:
         pool, request, alias = map(dead_letter.text, ("pool", "request_id", "pool_alias"))
         if self.settings.pool(pool) is None:
+            if pool in self.elsewhere:
+                return ELSEWHERE
             return Decision(RedriveOutcome.OBSOLETE, "its pool is not configured any more")
         if living := next((queue for queue in LIVING if queue in queued), None):
             return Decision(RedriveOutcome.OBSOLETE, f"its VM exists: it is {living}")

@@ -22,9 +22,12 @@ from vmpooler_tasks.jobs.pools.context import Work
 from vmpooler_tasks.jobs.pools.new_clones import SPARE_NAMES, first_metadata, planned_until
 from vmpooler_tasks.jobs.redrive.eligibility import (
     CHECKED_OUT_AGAIN,
+    ELSEWHERE,
+    Decision,
     count_wanted,
     decided_outcome,
     order_of,
+    pools_elsewhere,
     size_of,
     why_kept,
 )
@@ -175,7 +178,8 @@ class _Driver:
         if dead_letter is None:
             return steps.skip(self._db, self._run, position)
         own = self._broker.own
-        decided, reason = decided_outcome(dead_letter, own, self._settings, confirmed=self._confirmed) or (None, "")
+        known = decided_outcome(dead_letter, own, self._settings, confirmed=self._confirmed)
+        decided, reason = known or self._elsewhere(dead_letter) or (None, "")
         if decided is None and dead_letter.queue is not DeadLetterQueue.TASKS:
             outcome = self._redrive_vm(position, dead_letter)
             if outcome is RedriveOutcome.KEPT:
@@ -188,6 +192,13 @@ class _Driver:
             outcome = self._redrive_task(position, dead_letter, decided)
         self._log_outcome(dead_letter, outcome, reason if outcome is decided else "")
         return outcome
+
+    def _elsewhere(self, dead_letter: StoredDeadLetter) -> Decision | None:
+        """Return the decision about a VM whose pool only other live processes have in their configuration."""
+        pool = dead_letter.text("pool")
+        if dead_letter.queue is DeadLetterQueue.TASKS or self._settings.pool(pool):
+            return None
+        return ELSEWHERE if pool in pools_elsewhere(self._db) else None
 
     def _why_kept(self, dead_letter: StoredDeadLetter) -> str:
         pool, request = dead_letter.text("pool"), dead_letter.text("request_id")

@@ -5,12 +5,12 @@ from dataclasses import dataclass, field
 from math import ceil
 from typing import Protocol
 
+from vmpooler_tasks.model.guards.removed import NO_DRAIN, DrainRules, RemovedPoolState
 from vmpooler_tasks.model.health.metrics import HealthMetrics
 from vmpooler_tasks.model.health.reasons import REASONS, HealthReason, ReasonCode, default_reason, error_line
 from vmpooler_tasks.model.health.recycling import RecycledPool
 from vmpooler_tasks.model.health.status import Status
 from vmpooler_tasks.model.names import DeadLetterQueue, listed
-from vmpooler_tasks.model.pools.removed import NO_DRAIN, DrainRules, RemovedPoolState
 from vmpooler_tasks.model.pools.suspension import LastError, Suspension
 from vmpooler_tasks.model.purge import SkippedQueue
 from vmpooler_tasks.model.timestamps import iso_utc, whole_seconds

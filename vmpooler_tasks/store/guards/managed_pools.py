@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import replace
 
+from vmpooler_tasks.model.guards.managed import ManagedPool
 from vmpooler_tasks.model.names import readable
-from vmpooler_tasks.model.pools.managed import ManagedPool
 from vmpooler_tasks.store import keys
 from vmpooler_tasks.store.redis.connection import Database
 

@@ -8,9 +8,9 @@ import json
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
+from vmpooler_tasks.model.guards.managed import KeptPool, ManagedPool, RemovedPool
+from vmpooler_tasks.model.guards.removed import RemovedPoolState
 from vmpooler_tasks.model.names import Queue, readable
-from vmpooler_tasks.model.pools.managed import KeptPool, ManagedPool, RemovedPool
-from vmpooler_tasks.model.pools.removed import RemovedPoolState
 from vmpooler_tasks.store import keys
 from vmpooler_tasks.store.fleet import audit
 from vmpooler_tasks.store.redis.connection import Database

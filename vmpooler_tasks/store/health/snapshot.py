@@ -9,10 +9,10 @@ from typing import Any
 
 from vmpooler_tasks.errors import VmpoolerTasksError
 from vmpooler_tasks.model.fleet import Fleet
+from vmpooler_tasks.model.guards.removed import RemovedPoolState
 from vmpooler_tasks.model.names import DeadLetterQueue, Queue, readable
 from vmpooler_tasks.model.pools.lifecycle import Step
 from vmpooler_tasks.model.pools.pause import Pause
-from vmpooler_tasks.model.pools.removed import RemovedPoolState
 from vmpooler_tasks.model.pools.sizes import size_in_effect
 from vmpooler_tasks.model.pools.suspension import LastError
 from vmpooler_tasks.store import keys

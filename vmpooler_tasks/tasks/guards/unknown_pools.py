@@ -40,9 +40,24 @@ def divert(task: Task, args: Sequence[Any], kwargs: Mapping[str, Any]) -> str | 
     fleet = _reader.read()
     is_unsure = fleet.is_known and not fleet.knows_all_pools and not spec.is_repeated
     if pool in fleet.managed_pools(spec.queue) or is_unsure:
-        task.signature_from_request(task.request, args, dict(kwargs), countdown=RETURN_SECONDS).apply_async()
+        _send_back(task, args, kwargs)
         return "returned: another worker has the pool"
     return _without_configuration(spec, pool, about)
+
+
+def return_to_manager(task: Task, args: Sequence[Any], kwargs: Mapping[str, Any]) -> str | None:
+    """Return the message if another live worker manages pools and takes its queue. Return None if there is none.
+
+    For a worker that manages no pools: it must not swallow the work of those that do.
+    """
+    if not any(one.manages_pools for one in _reader.read().workers_of(TASKS[task.name].queue)):
+        return None
+    _send_back(task, args, kwargs)
+    return "returned: another worker manages the pools"
+
+
+def _send_back(task: Task, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
+    task.signature_from_request(task.request, args, dict(kwargs), countdown=RETURN_SECONDS).apply_async()
 
 
 def _without_configuration(spec: TaskSpec, pool: str, about: Mapping[str, Any]) -> str | None:
@@ -51,9 +66,11 @@ def _without_configuration(spec: TaskSpec, pool: str, about: Mapping[str, Any]) 
         vm = str(about.get("vm")).encode()
         clones.take_back(database(), pool, [vm], now=pool_context().clock(), stopped=keys.REMOVED_POOLS)
         return "not cloned: its pool is in no configuration"
+    if not spec.is_repeated and not (removed and spec.step is Step.DESTROY):
+        return None  # nobody sends it again: it runs by the record of the pool, or fails with a dead letter
     if removed and (spec.step is None or pool_context().removed_pool(pool)):
         return None
-    return "no worker has the pool in its configuration" if spec.is_repeated or removed else None
+    return "no worker has the pool in its configuration"
 
 
 class _FleetReader:

@@ -3,8 +3,8 @@
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
+from vmpooler_tasks.model.guards.managed import RemovedPool
 from vmpooler_tasks.model.names import Queue
-from vmpooler_tasks.model.pools.managed import RemovedPool
 from vmpooler_tasks.model.timestamps import iso_utc
 
 
