@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.support.processes import Installation, Process, configuration, until
-from vmpooler_tasks.model.names import Queue
+from vmpooler_tasks.model.names import DeadLetterQueue, Queue
 from vmpooler_tasks.model.timestamps import moment, ruby_utc
 from vmpooler_tasks.store import Database, keys
 
@@ -50,8 +50,10 @@ def reasons(database: Database, code: str) -> list[dict[str, Any]]:
     return [reason for reason in found if reason["code"] == code]
 
 
-def no_dead_letters(database: Database) -> bool:
-    return not any(database.call("ZCARD", key) for key in ("vmpooler__dlq__tasks", "vmpooler__dlq__clone"))
+def dead_letters(database: Database) -> list[str]:
+    """Return all dead letters: a message that a wrong worker got is none."""
+    found = (database.call("ZRANGE", keys.dead_letters(queue), 0, -1) for queue in DeadLetterQueue)
+    return [member.decode() for members in found for member in members]
 
 
 def test_workers_of_two_configurations_fill_all_pools(installation: Installation, database: Database) -> None:
@@ -95,7 +97,7 @@ def test_workers_of_two_configurations_fill_all_pools(installation: Installation
     until(lambda: reasons(database, "removed_pool"), "the pool that left is named")
     until(lambda: registered(database) == {COMMON, NEW}, "the API no longer offers it")
     assert len(members(database, Queue.READY, OLD)) == SIZE
-    assert no_dead_letters(database)
+    assert dead_letters(database) == []
     for process in (first, second, third):
         assert "Traceback" not in process.log
         assert "there is no pool" not in process.log
@@ -142,4 +144,4 @@ def test_a_pool_that_left_the_configuration_is_drained_after_its_grace(
     )
     assert members(database, Queue.RUNNING, OLD) == {young}
     assert set(database.call("HKEYS", "vmpooler_tasks__dummy__old")) == {young.encode()}
-    assert no_dead_letters(database)
+    assert dead_letters(database) == []
