@@ -29,9 +29,6 @@ MODELS: dict[str, type[BaseModel]] = {
     "pools": Pool,
 }
 
-OTHER_DEFAULTS = {"config": {"ready_ttl"}}
-"""Place → options with another default than VMPooler's. docs/upgrading-from-vmpooler.md must name each."""
-
 PLACES = [*MODELS, "providers", "providers.dummy", "dns_configs"]
 
 
@@ -48,8 +45,8 @@ def test_every_option_is_in_one_of_the_tables(place: str) -> None:
     assert {name for name in recorded if sum(name in table for table in tables) > 1} == set()
 
 
-EXPLAINED_ELSEWHERE = {"dns_class", "check_ready_vm_hostname_for_mismatch", "check_hostname_for_mismatch"}
-"""`dns_class`: its effect depends on its value (tests/unit/config/test_dns.py)."""
+EXPLAINED_ELSEWHERE = {"dns_class"}
+"""Its effect depends on its value (tests/unit/config/test_dns.py)."""
 
 
 def test_every_section_is_known() -> None:
@@ -61,12 +58,7 @@ def test_defaults_are_those_of_vmpooler(place: str) -> None:
     fields = MODELS[place].model_fields
     theirs = {name: entry["default"] for name, entry in RECORD[place].items() if name in fields and "default" in entry}
     ours = {name: fields[name].default for name in theirs}
-    assert {name for name, default in theirs.items() if ours[name] != default} <= OTHER_DEFAULTS.get(place, set())
-
-
-def test_other_defaults_are_named_where_one_upgrades() -> None:
-    page = (ROOT / "docs" / "upgrading-from-vmpooler.md").read_text()
-    assert [name for names in OTHER_DEFAULTS.values() for name in names if f"`{name}`" not in page] == []
+    assert ours == theirs
 
 
 @pytest.mark.parametrize(
