@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from tests.support.pool_world import ManualRenewer, Scripted
+from tests.support.order_world import WithOrders
+from tests.support.pool_world import ManualRenewer
 from vmpooler_tasks.errors import PermanentProviderError
 from vmpooler_tasks.jobs.pools.context import Work
 from vmpooler_tasks.providers import PoolSpec, VirtualMachine
@@ -48,7 +49,7 @@ class Turn:
             raise self.error
 
 
-class Staged(Scripted):
+class Staged(WithOrders):
     """A provider whose next calls for one VM go as they were staged; every other does what it should."""
 
     def __init__(self) -> None:

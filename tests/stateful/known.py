@@ -167,9 +167,9 @@ class Known:
         migrating = {pool: {vm.decode() for vm in next(replies)} for pool in POOLS}
         return Snapshot(queues, leases, counters, kept, migrating)
 
-    def has(self, queue: Queue) -> bool:
-        """Whether any VM was in it after the last step."""
-        return bool(self._seen.queue(queue))
+    def has(self, *queues: Queue) -> bool:
+        """Whether any VM was in one of them after the last step."""
+        return bool(self._seen.queue(*queues))
 
     def has_dead_letters(self) -> bool:
         return any(self._seen.dead_letters.values())

@@ -6,7 +6,8 @@ from typing import Any
 
 from tests.stateful.holders import Gate, Holder, PowerFailureError, Turn
 from tests.stateful.known import LEASE_SECONDS, LIMIT, POOLS, REQUEST_SECONDS, VM_DEAD_LETTERS, Message, Snapshot
-from tests.stateful.users import DISCOVERY_SECONDS, Users
+from tests.stateful.users import DISCOVERY_SECONDS
+from tests.stateful.vm_orders import VmOrders
 from tests.support.pool_world import ManualRenewer
 from vmpooler_tasks.errors import ProviderError, SuspendedError, TransientProviderError
 from vmpooler_tasks.jobs.inspection import inspect
@@ -59,7 +60,7 @@ class Recorder:
         self.site.send([work])
 
 
-class Site(Users):
+class Site(VmOrders):
     """What beat, workers, users and operators do there."""
 
     # --- ticks --------------------------------------------------------------------------------------------------------
@@ -68,6 +69,7 @@ class Site(Users):
         """As beat orders it."""
         self.reap()
         self.fill_requests()
+        self.take_orders()
         for pool in POOLS:
             self.inspect(pool, readable=readable)
 
@@ -126,6 +128,8 @@ class Site(Users):
 
     def deliver_all(self) -> None:
         self.deliver_checks()
+        while self.orders:
+            self.carry_out(self.orders.pop(0), "well")
         while self.waiting:
             self.perform(self.waiting.pop(0))
 
@@ -309,6 +313,7 @@ class Site(Users):
         return (
             not any(seen.slots.values())
             and not any(seen.migrating.values())
+            and not self.has_orders()
             and all(one["template_ready"] for one in self.api.config().values())
             and all(len(seen.queue(Queue.READY, pool=pool)) == size for pool, size in POOLS.items())
             and set(seen.everywhere) == seen.queue(Queue.READY, Queue.RUNNING) == set(self.provider.machines)
@@ -316,6 +321,8 @@ class Site(Users):
         )
 
     def _check_ends(self, seen: Snapshot) -> None:
+        self.check_orders()
+        self.check_disks()
         for pool, ready in ((pool, seen.queue(Queue.READY, pool=pool)) for pool in POOLS):
             in_force = (self.api.pools[pool].template, self.api.pools[pool].clone_target or "")
             others = {vm: made for vm in ready if (made := self.provider.made_from[vm]) != in_force}

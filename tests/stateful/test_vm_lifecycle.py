@@ -30,6 +30,8 @@ from tests.stateful.holders import Turn
 from tests.stateful.known import LEASE_SECONDS, POOLS, Message
 from tests.stateful.site import Names, Site
 from tests.stateful.users import DISCOVERY_SECONDS, ORDERS
+from tests.stateful.vm_orders import COURSES as ORDER_COURSES
+from tests.stateful.vm_orders import KINDS
 from tests.support import servers
 from vmpooler_tasks.errors import (
     PermanentProviderError,
@@ -42,7 +44,7 @@ from vmpooler_tasks.model.pools import vm_names
 from vmpooler_tasks.providers import Readiness
 from vmpooler_tasks.store import Database
 
-EXAMPLES, STEPS = 250, 40
+EXAMPLES, STEPS = 200, 40
 
 TRANSIENT, PERMANENT = TransientProviderError("the line was cut"), PermanentProviderError("permission denied")
 COURSES: dict[str, tuple[Turn, ...]] = {
@@ -212,6 +214,35 @@ class Lifecycle(RuleBasedStateMachine):
     def request(self, pool: str, count: int) -> None:
         self.site.request(pool, count)
 
+    @precondition(lambda self: self.site.has(Queue.READY, Queue.RUNNING))
+    @rule(pool=pools, kinds=st.lists(st.sampled_from(KINDS), min_size=1, max_size=3))
+    def order_for_a_vm(self, pool: str, kinds: list[str]) -> None:
+        for kind in kinds:
+            self.site.order_for_vm(pool, kind)
+
+    @precondition(lambda self: self.site.has(Queue.READY, Queue.RUNNING))
+    @rule(pool=pools, course=st.sampled_from(ORDER_COURSES), twice=st.booleans())
+    def a_vm_is_reverted(self, pool: str, course: str, *, twice: bool) -> None:
+        """To a snapshot that was made at once. The message of the revert may come again, soon or later."""
+        for kind, how in (("snapshot", "well"), ("revert", course)):
+            self.site.order_for_vm(pool, kind)
+            self.site.take_orders()
+            for message in self.site.orders[-1:]:
+                self.site.carry_out(message, how)
+                if kind == "snapshot" or not twice:
+                    self.site.orders.remove(message)
+
+    @precondition(lambda self: self.site.orders or self.site.has_orders())
+    @rule(course=st.sampled_from(ORDER_COURSES), twice=st.booleans(), seconds=pauses)
+    def carry_out_an_order(self, course: str, seconds: int, *, twice: bool) -> None:
+        """Perhaps a second time, from the same message."""
+        self.site.now += seconds
+        self.site.take_orders()
+        for message in self.site.orders[:1]:
+            self.site.carry_out(message, course)
+            if not twice:
+                self.site.orders.remove(message)
+
     @rule(pool=pools, what=st.sampled_from(ORDERS))
     def order(self, pool: str, what: str) -> None:
         self.site.order(pool, what)
@@ -258,6 +289,7 @@ class Lifecycle(RuleBasedStateMachine):
     @invariant()
     def nothing_is_lost_or_doubled(self) -> None:
         self.site.check()
+        self.site.check_orders()
 
     def teardown(self) -> None:
         try:
@@ -275,7 +307,7 @@ def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
 
 
 @pytest.mark.stage(name="lifecycle")
-@pytest.mark.timeout(1800 if os.environ.keys() & {"LIFECYCLE_EXAMPLES", "LIFECYCLE_SHRINK"} else 180)
+@pytest.mark.timeout(1800 if os.environ.keys() & {"LIFECYCLE_EXAMPLES", "LIFECYCLE_SHRINK"} else 300)
 def test_vms_are_never_lost_doubled_or_forgotten(
     own: Database, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
