@@ -21,7 +21,7 @@ from vmpooler_tasks.store import Database, keys
 pytestmark = pytest.mark.slow(seconds=60)
 
 POOL = "centos-7-x86_64"
-SLOW_SECONDS = 4
+SLOW_SECONDS = 3
 
 
 def configuration() -> str:

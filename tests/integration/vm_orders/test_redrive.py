@@ -16,6 +16,7 @@ from vmpooler_tasks.jobs.redrive.edit import why_not_editable
 from vmpooler_tasks.model.names import DeadLetterQueue, Queue
 from vmpooler_tasks.model.pools.lifecycle import Step
 from vmpooler_tasks.store import Database, keys
+from vmpooler_tasks.store.orders.vm_orders import ORDER_KEYS
 from vmpooler_tasks.tasks.registry import OWN
 
 DISK, SNAPSHOT, REVERT = Step.CREATE_DISK, Step.CREATE_SNAPSHOT, Step.REVERT_SNAPSHOT
@@ -185,3 +186,13 @@ def test_where_vmpooler_manages_the_pools_it_is_kept(world: OrderRedriver) -> No
 def test_no_order_can_be_edited(world: OrderRedriver, step: Step) -> None:
     world.fail_order(step, "vm-1:8" if step is DISK else "vm-1:before")
     assert why_not_editable(world.only(), OWN)
+
+
+def test_an_order_that_another_manager_takes_leaves_nothing(world: OrderRedriver) -> None:
+    world.fail_order(DISK, "vm-1:8")
+    world.redrive()
+    world.tick()
+    assert world.client.spop(ORDER_KEYS[DISK]) == b"vm-1:8"
+    world.now += world.settings.config.lease_seconds + 1
+    world.tick()
+    assert world.leftovers() == []

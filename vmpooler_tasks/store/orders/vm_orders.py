@@ -237,7 +237,11 @@ def reap(db: Database, *, now: float, leased_until: float) -> list[tuple[str, by
     """
     reaped = db.run(
         "orders/reap",
-        [keys.VM_ORDERS],
-        [repr(now), repr(leased_until), keys.VM_ORDER_PREFIX, keys.WORK_PREFIX, REAP_PAGE, *STARTS_ONCE],
+        [keys.VM_ORDERS, keys.VM_ORDERS_SENT, keys.VM_ORDER_ORIGINS, *ORDER_KEYS.values()],
+        [
+            *(repr(now), repr(leased_until), keys.VM_ORDER_PREFIX, keys.WORK_PREFIX, REAP_PAGE),
+            *ORDER_KEYS,
+            *STARTS_ONCE,
+        ],
     )
     return [(readable(pool), order) for pool, order in zip(reaped[1::3], reaped[2::3], strict=True)]

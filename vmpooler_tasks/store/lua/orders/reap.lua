@@ -1,25 +1,31 @@
--- Finds orders whose worker was lost. Those that may be repeated are leased to the next worker until the new end.
--- KEYS   1: leases of orders (zset)
--- ARGV   1: now   2: end of the new lease   3: prefix of records   4: work prefix   5: page size   6…: kinds of orders that
---        must start only once
+-- Finds orders whose worker was lost. Those that may be repeated are leased to the next worker until the new end. What is
+-- kept of orders that wait no more, because another manager took them, is forgotten.
+-- KEYS   1: leases of orders (zset)   2: orders sent (zset)   3: origins (hash)   4…: sets of orders
+-- ARGV   1: now   2: end of the new lease   3: prefix of records   4: work prefix   5: page size   6…: kind of order, one for
+--        each set   then: kinds of orders that must start only once
 -- RETURN VM, pool, order, … of the orders
-local leases = KEYS[1]
+local leases, sent, origins = KEYS[1], KEYS[2], KEYS[3]
 local now, lease_end, record_prefix, work_prefix, page_size = unpack(ARGV, 1, 5)
 
-local function must_start_once(order)
-  for i = 6, #ARGV do
-    if string.sub(order, 1, #ARGV[i] + 1) == ARGV[i] .. ' ' then return true end
-  end
-  return false
-end
+local sets, must_start_once = {}, {}
+for i = 4, #KEYS do sets[ARGV[i + 2]] = KEYS[i] end
+for i = #KEYS + 3, #ARGV do must_start_once[ARGV[i]] = true end
 
+local function kind_of(order) return string.match(order, '^(%S+) ') end
+
+redis.call('ZREMRANGEBYSCORE', sent, '-inf', now)
+for _, order in ipairs(redis.call('HKEYS', origins)) do
+  local kind = kind_of(order)
+  local set = kind and sets[kind]
+  if not set or redis.pcall('SISMEMBER', set, string.sub(order, #kind + 2)) == 0 then redis.call('HDEL', origins, order) end
+end
 local reaped = {}
 for _, vm in ipairs(redis.call('ZRANGEBYSCORE', leases, '-inf', now, 'LIMIT', 0, page_size)) do
   local pool, order = unpack(redis.call('HMGET', record_prefix .. vm, 'pool', 'order'), 1, 2)
   if not order then
     redis.call('ZREM', leases, vm)
   else
-    if not must_start_once(order) then
+    if not must_start_once[kind_of(order)] then
       redis.call('HDEL', work_prefix .. vm, 'owner', 'fence')
       redis.call('HDEL', record_prefix .. vm, 'fence')
       redis.call('ZADD', leases, lease_end, vm)
