@@ -8,6 +8,7 @@ from tests.support.pool_world import HOUR, PoolWorld, pool
 from tests.support.request_world import DELIVERED, HASH, ID, ITEMS, PROCESSING, members
 from tests.support.world import POOL
 from vmpooler_tasks.errors import TransientProviderError
+from vmpooler_tasks.jobs.inspection import double_queues as step
 from vmpooler_tasks.jobs.pools import destroy
 from vmpooler_tasks.model.guards.double_queue import QueuePlace, VmFacts
 from vmpooler_tasks.model.names import INSPECTED_QUEUES, Queue
@@ -246,3 +247,30 @@ def test_thousands_are_repaired_in_a_few_inspections(world: PoolWorld) -> None:
         world.inspect()
     assert world.names_in(READY) == set()
     assert len(world.names_in(RUNNING)) == 1200
+
+
+def test_no_completed_vm_is_left_out_however_many_there_are(world: PoolWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(step, "MAX_REPAIRS", 3)
+    monkeypatch.setattr(step, "MAX_READ_POOLS", 3)
+    names = [f"pooler-{number}" for number in range(20)]
+    for vm in names:
+        world.running_vm(vm, 60, OTHER)
+    world.client.sadd(keys.queue(COMPLETED, POOL), *names)
+    assert world.due(Step.DESTROY) == []
+    assert world.names_in(COMPLETED) == set()
+    assert world.names_in(RUNNING, OTHER) == set(names)
+
+
+def test_in_a_pool_of_very_many_every_vm_is_checked_after_some_inspections(
+    world: PoolWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(step, "MAX_READ_POOLS", 5)
+    world.pools = [pool(size=20), pool(OTHER, size=5)]
+    for number in range(10):
+        world.ready_vm(f"pooler-{number}", 60, check=world.stamp(0))
+    put(world, (READY, POOL), (RUNNING, OTHER), home=OTHER, checkout=world.stamp(60))
+    for _ in range(50):
+        world.inspect()
+        if VM not in world.names_in(READY):
+            break
+    assert places(world) == [(RUNNING, OTHER)]

@@ -21,25 +21,31 @@ from vmpooler_tasks.store.pools.views import PoolView
 _log = logging.getLogger("vmpooler_tasks.pools")
 
 MAX_REPAIRS = 500
-"""VMs that one inspection repairs; the next one repairs more. It finds as many at random."""
+"""VMs in no completed queue that one inspection repairs, drawn at random; the next one repairs more."""
 
-REPAIRED_QUEUES = (Queue.PENDING, Queue.READY, Queue.RUNNING, Queue.COMPLETED)
+MAX_READ_POOLS = 5_000
+"""VMs in no completed queue whose pool one inspection reads, drawn at random: all of a usual pool."""
+
+LIVING_QUEUES = (Queue.PENDING, Queue.READY, Queue.RUNNING)
 
 
 def repair_double_queues(context: PoolContext, pool: Pool, view: PoolView) -> bool:
     """Let each VM of the pool that is in more than one queue leave all but one. Return True if that changed a queue.
 
     What is in two queues of the pool the view shows. A VM that is in another pool, too, has metadata that names another
-    pool than this or that: so only VMs with other metadata are compared with other pools.
+    pool than this or that: so only VMs with other metadata are compared with other pools. Every completed VM is
+    checked, since it is destroyed next.
     """
     db, own = context.db, [keys.queue(queue, pool.name) for queue in INSPECTED_QUEUES]
-    suspects = _in_two_queues(view)
+    completed, suspects = view.queues[Queue.COMPLETED], _in_two_queues(view)
     others = _other_queues(context, pool)
     if others:
-        suspects |= set(double_queues.find_foreign(db, pool.name, _names(view)))
+        living = set().union(*(view.queues[queue] for queue in LIVING_QUEUES)) - completed
+        suspects |= set(double_queues.find_foreign(db, pool.name, [*completed, *_drawn(living, MAX_READ_POOLS)]))
     if not suspects:
         return False
-    places = double_queues.find_places(db, _sample(suspects), [*own, *others])
+    chosen = [*sorted(suspects & completed), *_drawn(suspects - completed, MAX_REPAIRS)]
+    places = double_queues.find_places(db, chosen, [*own, *others])
     facts = double_queues.read_facts(db, places, context.settings.config.vm_lifetime)
     now, is_changed = context.clock(), False
     for vm, found in places.items():
@@ -56,10 +62,6 @@ def _in_two_queues(view: PoolView) -> set[bytes]:
     return set().union(*(one & other for one, other in combinations(view.queues.values(), 2)))
 
 
-def _names(view: PoolView) -> set[bytes]:
-    return set().union(*(view.queues[queue] for queue in REPAIRED_QUEUES))
-
-
 def _other_queues(context: PoolContext, pool: Pool) -> list[bytes]:
     """Return the queues of all other pools. If the names of these cannot be read, health names the key."""
     try:
@@ -68,8 +70,9 @@ def _other_queues(context: PoolContext, pool: Pool) -> list[bytes]:
         return []
 
 
-def _sample(names: set[bytes]) -> Sequence[bytes]:
-    return sorted(names) if len(names) <= MAX_REPAIRS else random.sample(sorted(names), MAX_REPAIRS)
+def _drawn(names: set[bytes], maximum: int) -> Sequence[bytes]:
+    """Return the names in order, or as many at random, so that no VM is left out for ever."""
+    return sorted(names) if len(names) <= maximum else random.sample(list(names), maximum)
 
 
 def _log_repair(vm: bytes, winner: QueuePlace, left: Sequence[QueuePlace]) -> None:
