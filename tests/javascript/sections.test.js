@@ -70,6 +70,7 @@ const POOL = {
   provider: "vsphere",
   provider_closed_until: null,
   pool_closed_until: null,
+  brake: "",
 };
 
 test("the state of a pool is the server's, in words", () => {
@@ -97,6 +98,19 @@ test("a pool offers the orders that change its state", () => {
   assert.deepEqual(actions("paused"), ["resume", "drain"]);
   assert.deepEqual(actions("draining"), ["resume", "pause"]);
   assert.deepEqual(actions("removed"), ["keep", "resume"]);
+});
+
+test("an engaged brake is named beside every state, and can be released", () => {
+  const brake = "34 in no queue, 0 missing from the inventory, 36 known";
+  const braked = { ...POOL, brake, state: "braked", since: NOW - 60, why: brake };
+  const state = { tone: "degraded", text: "Brake engaged", time: { at: NOW - 60, display: "age" }, why: brake };
+  assert.deepEqual(stateOf(braked, NOW), state);
+  const suspended = stateOf({ ...braked, state: "suspended", why: "no template" }, NOW);
+  assert.equal(suspended.why, `no template. Brake engaged: ${brake}`);
+  assert.deepEqual(
+    ordersFor({ ...braked, state: "paused" }).map(({ action }) => action),
+    ["resume", "drain", "confirm"],
+  );
 });
 
 const RUN = {

@@ -3,7 +3,7 @@
 from tests.support.pool_world import PoolWorld
 from tests.support.world import POOL
 from vmpooler_tasks.jobs.inspection.strays import DISCOVERY_SECONDS
-from vmpooler_tasks.model.pools.brake import Brake
+from vmpooler_tasks.model.guards.brake import Brake
 from vmpooler_tasks.store.fleet import audit
 from vmpooler_tasks.store.guards import brakes
 

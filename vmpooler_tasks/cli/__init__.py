@@ -29,7 +29,8 @@ _COMMANDS = {
     "doctor": LazyCommand("vmpooler_tasks.cli.doctor:doctor", "Check everything that these workers depend on."),
     "health": LazyCommand("vmpooler_tasks.cli.health:health", "Check the queues now."),
     "pools": LazyCommand(
-        "vmpooler_tasks.cli.pools:pools", "Show the state of each pool; pause, drain, resume or retry pools."
+        "vmpooler_tasks.cli.pools:pools",
+        "Show each pool's state; pause, drain, resume, retry, keep or confirm pools.",
     ),
     "purge": LazyCommand("vmpooler_tasks.cli.purge:purge", "Remove stale entries from the queues now."),
     "request": LazyCommand("vmpooler_tasks.cli.requests:request", "Request VMs, or show what happened to a request."),

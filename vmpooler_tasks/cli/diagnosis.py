@@ -25,6 +25,7 @@ from vmpooler_tasks.model.names import listed, on_one_line, readable
 from vmpooler_tasks.model.notifications.message import NotificationResult
 from vmpooler_tasks.store import Database
 from vmpooler_tasks.store.fleet import heartbeats
+from vmpooler_tasks.store.guards.brakes import read_brakes
 from vmpooler_tasks.store.guards.managed_pools import read_managed_pools
 from vmpooler_tasks.store.guards.removed_pools import read_removed, read_states
 from vmpooler_tasks.store.key_types import find_wrong_keys, typed_keys
@@ -50,6 +51,7 @@ REMOVED_POOL = "removed pool"
 POOL_MANAGER = "pool manager"
 USER_ORDERS = "orders"
 QUEUES_OF_POOLS = "queues"
+POOL_BRAKES = "brakes"
 METRICS_SERVERS = "metrics"
 NOTIFICATIONS = "notifications"
 WORKERS, BEAT, CLOCKS = "workers", "beat", "clocks"
@@ -61,6 +63,7 @@ OK, WARN, FAIL = FindingState.OK, FindingState.WARN, FindingState.FAIL
 MAX_VMS_SHOWN = 10
 """VMs in the same two queues that a finding names."""
 
+CONFIRM = "vmpooler-tasks pools confirm POOL"
 SHOW_HEALTH = "vmpooler-tasks health --no-check"
 
 Findings = dict[str, Finding]
@@ -205,6 +208,17 @@ def _orders(settings: Settings, db: Database, earlier: Findings) -> Finding:
     return Finding(WARN, USER_ORDERS, f"{found}: nobody carries them out", f"start {who}; see {SHOW_HEALTH}")
 
 
+def _brakes(settings: Settings, db: Database, earlier: Findings) -> Finding:
+    del earlier
+    if not settings.config.manage_pools:
+        return Finding(OK, POOL_BRAKES, "switched off (manage_pools)")
+    engaged = [one for _, one in sorted(read_brakes(db).items()) if one.is_engaged]
+    if not engaged:
+        return Finding(OK, POOL_BRAKES, "none is engaged")
+    found = "; ".join(f"{one.pool}: {one.counts_text}" for one in engaged)
+    return Finding(WARN, POOL_BRAKES, on_one_line(f"engaged for {found}"), f"see the cause first, then {CONFIRM}")
+
+
 def _remedy_for_missing_cycle(earlier: Findings) -> str:
     """Return what to do about a cycle that did not run, depending on the processes that were found."""
     missing = [name for name in (WORKERS, BEAT) if earlier[name].state is not OK]
@@ -313,6 +327,7 @@ _CHECKS: dict[str, Callable[[Settings, Database, Findings], Finding]] = {
     CLOCKS: _clocks,
     POOL_MANAGER: _pool_manager,
     USER_ORDERS: _orders,
+    POOL_BRAKES: _brakes,
     LAST_PURGE: _last_purge,
     HEALTH: _last_health,
     METRICS_SERVERS: _metrics,

@@ -25,6 +25,7 @@ EXPLAINED = (
     PoolStateName.SUSPENDED,
     PoolStateName.PAUSED,
     PoolStateName.DRAINING,
+    PoolStateName.BRAKED,
 )
 """States whose reason is shown beside the state."""
 
@@ -34,7 +35,7 @@ HINDERED = 1
 
 @click.group(
     invoke_without_command=True,
-    short_help="Show the state of each pool; pause, drain, resume, retry or keep pools.",
+    short_help="Show each pool's state; pause, drain, resume, retry, keep or confirm pools.",
     epilog="Example: vmpooler-tasks pools --watch",
 )
 @click.option("--watch", is_flag=True, help="Repeat every two seconds, until Ctrl-C.")
@@ -100,7 +101,13 @@ def _state(row: PoolRow) -> str:
 
 
 def _detail(row: PoolRow) -> str:
-    """Return why the pool is in this state, or the last error, which may have been fixed since."""
+    """Return why the pool is in this state, or the last error, which may have been fixed since; and what is braked."""
+    is_braked_beside = row.brake and row.state is not PoolStateName.BRAKED
+    parts = (_reason(row), f"brake: {row.brake}" if is_braked_beside else "")
+    return "; ".join(part for part in parts if part)
+
+
+def _reason(row: PoolRow) -> str:
     age_of_error = f" ({_ago(row.last_error_at)} ago)" if row.last_error_at else ""
     if row.state in EXPLAINED:
         return row.why + (age_of_error if "Last error: " in row.why else "")
@@ -173,6 +180,20 @@ def keep(context: Context, names: tuple[str, ...], why: str | None, as_json: boo
     """
     control = _control(context, why)
     _print_orders([control.keep(pool) for pool in _find(control, names)], as_json)
+
+
+@pools.command(epilog="Example: vmpooler-tasks pools confirm centos-7-x86_64 --why 'the old folder is empty'")
+@_pools_argument
+@options.why
+@options.as_json
+@pass_context
+def confirm(context: Context, names: tuple[str, ...], why: str | None, as_json: bool) -> None:
+    """Release the brake of these pools once: the strays and missing VMs that it holds are completed and destroyed.
+
+    A POOL is a name or an alias. More VMs than the brake held engage it again. First find out why they are unknown.
+    """
+    control = _control(context, why)
+    _print_orders([control.confirm(pool) for pool in _find(control, names)], as_json)
 
 
 @pools.command(epilog="Example: vmpooler-tasks pools retry centos-7-x86_64")

@@ -50,6 +50,8 @@ def test_doctor_shows_what_does_not_run_and_how_to_start_it(run: CommandLine) ->
         "last purge": "warn",
         "health": "fail",
         "pool manager": "ok",
+        "brakes": "ok",
+        "orders": "ok",
         "metrics": "ok",
         "notifications": "ok",
     }

@@ -1,4 +1,4 @@
-"""`vmpooler-tasks pools pause|drain|resume|retry` as an operator types it."""
+"""`vmpooler-tasks pools pause|drain|resume|retry|confirm` as an operator types it."""
 
 import json
 import os
@@ -49,6 +49,18 @@ def test_a_drain_says_how_many_vms_it_moved(pools: CommandLine, world: World) ->
     [report] = pools.json("pools", "drain", POOL)
     assert (report["moved"], report["changed"]) == (1, True)
     assert world.client.smembers(keys.queue(Queue.COMPLETED, POOL)) == {b"ready-1"}
+
+
+def test_a_brake_is_shown_and_released(pools: CommandLine, world: World) -> None:
+    world.client.hset(keys.BRAKES.decode(), POOL, '{"since": 1705314600, "strays": 34, "known": 36}')
+    counts = "34 in no queue, 0 missing from the inventory, 36 known"
+    assert counts in " ".join(pools("pools").out.split())
+    assert counts in " ".join(pools("doctor").out.split())
+    released = pools("pools", "confirm", "centos", "--why", "an old folder")
+    assert (released.status, released.out.startswith(f"{POOL}: brake released for 34 VMs ({counts})")) == (0, True)
+    assert pools("pools", "confirm", POOL).out == f"{POOL}: brake released already for 34 VMs\n"
+    assert pools("pools", "confirm", OTHER).out == f"{OTHER}: brake not engaged: there is nothing to release\n"
+    assert counts not in " ".join(pools("pools").out.split())
 
 
 def test_an_unknown_pool_is_refused_with_the_nearest(pools: CommandLine) -> None:

@@ -6,8 +6,8 @@ from tests.support.brakes import brake, engaged, hide, names, rounds, running, s
 from tests.support.pool_world import PoolWorld, pool
 from tests.support.world import POOL
 from vmpooler_tasks.jobs.inspection.strays import DISCOVERY_SECONDS
+from vmpooler_tasks.model.guards.brake import BrakeCause
 from vmpooler_tasks.model.names import Queue
-from vmpooler_tasks.model.pools.brake import BrakeCause
 from vmpooler_tasks.store import Database, keys
 from vmpooler_tasks.store.guards import brakes, strays
 

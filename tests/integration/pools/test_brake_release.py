@@ -10,9 +10,11 @@ from tests.support.pool_world import PoolWorld, pool
 from tests.support.world import POOL
 from vmpooler_tasks.jobs.inspection.strays import DISCOVERY_SECONDS
 from vmpooler_tasks.jobs.pools.context import Work
+from vmpooler_tasks.jobs.pools.control import Operator, PoolControl
 from vmpooler_tasks.model.names import Queue
 from vmpooler_tasks.model.pools.lifecycle import Step
 from vmpooler_tasks.store import Database, keys
+from vmpooler_tasks.store.fleet import audit
 from vmpooler_tasks.store.guards import brakes
 
 
@@ -282,3 +284,37 @@ def test_a_stray_that_is_checked_out_meanwhile_is_not_discovered(world: PoolWorl
     world.client.hset(keys.active(POOL), "pooler-x", world.stamp(0))
     rounds(world)
     assert world.queues_of("pooler-x") == [Queue.RUNNING]
+
+
+def control(world: PoolWorld) -> PoolControl:
+    return PoolControl(world.db, world.settings, world.clock, Operator(who="olga@host", why="the folder was cleared"))
+
+
+def test_an_operator_confirms_a_brake_once(world: PoolWorld) -> None:
+    running(world, 10)
+    rounds(world, 1)
+    assert control(world).confirm(POOL).text == "brake not engaged: there is nothing to release"
+    show(world, names(9, prefix="stray"))
+    rounds(world, 1)
+    report = control(world).confirm(POOL)
+    assert (report.changed, report.action) == (True, "confirm")
+    assert report.text == (
+        "brake released for 9 VMs (9 in no queue, 0 missing from the inventory, 19 known): the next inspections"
+        " complete them. More than that engage it again"
+    )
+    again = control(world).confirm(POOL)
+    assert (again.changed, again.text) == (False, "brake released already for 9 VMs")
+    [entry] = [one for one in audit.read_newest(world.db, 10) if one.fields["action"] == "confirm"]
+    assert dict(entry.fields) == {
+        "action": "confirm",
+        "who": "olga@host",
+        "why": "the folder was cleared",
+        "pool": POOL,
+        "count": "9",
+    }
+
+
+def test_a_brake_of_a_pool_that_is_not_configured_can_be_confirmed(world: PoolWorld) -> None:
+    world.client.hset(keys.BRAKES.decode(), "gone", '{"since": 1, "strays": 4}')
+    assert control(world).find(["gone"]) == ["gone"]
+    assert control(world).confirm("gone").changed

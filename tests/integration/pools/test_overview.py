@@ -231,4 +231,5 @@ def test_the_json_of_a_row_is_what_it_shows(world: PoolWorld) -> None:
         "provider": "scripted",
         "provider_closed_until": None,
         "pool_closed_until": None,
+        "brake": "",
     }

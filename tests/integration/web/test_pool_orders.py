@@ -49,6 +49,17 @@ def test_a_suspended_pool_and_provider_are_tried_at_once(manager: httpx.Client, 
     assert manager.post("/api/v1/queue/providers/dumm/retry").status_code == 404
 
 
+def test_a_brake_is_released_with_an_entry(manager: httpx.Client, web_world: World) -> None:
+    record = '{"since": 1705314600, "strays": 34, "missing": 0, "known": 36, "limit": 9, "confirmed": null}'
+    web_world.client.hset(keys.BRAKES.decode(), POOL, record)
+    [row] = [one for one in manager.get("/api/v1/queue/overview").json()["pools"] if one["pool"] == POOL]
+    assert row["brake"] == "34 in no queue, 0 missing from the inventory, 36 known"
+    assert manager.post(f"{POOL_PATH}/confirm", json={"why": "an old folder"}).json()["changed"]
+    assert not manager.post(f"{POOL_PATH}/confirm").json()["changed"]
+    [entry] = manager.get("/api/v1/queue/audit").json()["entries"]
+    assert (entry["action"], entry["pool"], entry["count"], entry["why"]) == ("confirm", POOL, "34", "an old folder")
+
+
 def test_unknown_names_and_fields_are_refused(manager: httpx.Client) -> None:
     unknown = manager.post("/api/v1/queue/pools/centos-7-x86_65/pause")
     assert (unknown.status_code, f"did you mean {POOL}" in unknown.json()["detail"]) == (404, True)
@@ -56,7 +67,7 @@ def test_unknown_names_and_fields_are_refused(manager: httpx.Client) -> None:
     assert manager.get(f"{POOL_PATH}/pause").status_code == 405
 
 
-@pytest.mark.parametrize("action", ["pause", "drain", "resume", "retry", "keep"])
+@pytest.mark.parametrize("action", ["pause", "drain", "resume", "retry", "keep", "confirm"])
 def test_readers_may_not_and_without_manage_pools_nobody_may(web: httpx.Client, action: str) -> None:
     assert httpx.post(f"{web.base_url}{POOL_PATH}/{action}", auth=READER).status_code == 403
     response = web.post(f"{POOL_PATH}/{action}")

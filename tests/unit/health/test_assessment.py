@@ -8,6 +8,7 @@ import pytest
 from tests.support.fleet import worker
 from vmpooler_tasks.config import HealthThresholds
 from vmpooler_tasks.model.fleet import Fleet, SeenProcess
+from vmpooler_tasks.model.guards.brake import Brake
 from vmpooler_tasks.model.guards.removed import RemovedPoolState
 from vmpooler_tasks.model.health.assessment import (
     Assessment,
@@ -182,6 +183,26 @@ def test_a_suspended_pool_degrades_and_names_its_last_error() -> None:
     )
 
 
+def test_an_engaged_brake_degrades_and_names_its_pool_and_counts() -> None:
+    held = Brake(pool="p", since=NOW, strays=34, missing=2, known=40, limit=10)
+    [reason] = assessment_of(metrics(), brakes=[held]).reasons
+    assert (reason.code, reason.severity, reason.pool) == ("brake", DEGRADED, "p")
+    assert (reason.measured, reason.threshold) == (36, 10)
+    what, remedy = explain(reason)
+    assert what == (
+        "the brake of p is engaged: 36 VMs are unknown or missing, more than 10. "
+        "VMs: 34 in no queue, 2 missing from the inventory, 40 known"
+    )
+    assert "`vmpooler-tasks pools confirm p`" in remedy
+
+
+def test_a_brake_of_a_pool_that_redis_does_not_know_allows_none() -> None:
+    held = Brake(pool="p", since=NOW, strays=1, known=40, limit=10, is_new=True)
+    [reason] = assessment_of(metrics(), brakes=[held]).reasons
+    assert (reason.measured, reason.threshold) == (1, 0)
+    assert "No record says that the pool was managed before" in explain(reason)[0]
+
+
 @pytest.mark.parametrize(
     ("history", "overdue"),
     [
@@ -297,8 +318,8 @@ STALLED = {
 
 
 def test_every_reason_is_explained_with_what_to_do() -> None:
-    pools = {ReasonCode.BREAKER_OPEN, ReasonCode.POOL_BROKEN, ReasonCode.RECYCLED_REPEATEDLY, ReasonCode.OTHER_MANAGER}
-    pool_management = {*pools, *STALLED}
+    pools = {ReasonCode.BREAKER_OPEN, ReasonCode.POOL_BROKEN, ReasonCode.RECYCLED_REPEATEDLY, ReasonCode.BRAKE}
+    pool_management = {*pools, ReasonCode.OTHER_MANAGER, *STALLED}
     assert {reason.code for reason in every_reason()} == set(ReasonCode) - pool_management - {ReasonCode.NO_REDIS}
     assert set(REASONS) == set(ReasonCode)
     for reason in every_reason():

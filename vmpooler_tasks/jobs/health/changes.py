@@ -15,6 +15,7 @@ from vmpooler_tasks.jobs.health import pool_facts, work_facts
 from vmpooler_tasks.jobs.health.pool_facts import Suspended
 from vmpooler_tasks.jobs.health.read import broker_or_own, epoch_of, reasons_seen
 from vmpooler_tasks.jobs.health.work_facts import WorkFacts
+from vmpooler_tasks.model.guards.brake import Brake
 from vmpooler_tasks.model.health.assessment import ALL_EMPTY_GRACE, OVERDUE_INTERVALS, StalledWork
 from vmpooler_tasks.model.health.recycling import RecycledPool
 from vmpooler_tasks.model.names import WORK_QUEUES, Queue, readable
@@ -44,6 +45,11 @@ class Watched:
     settings: Settings
     now: float
     checked: HealthState | None = None
+
+    @property
+    def brakes(self) -> list[Brake]:
+        """Return the engaged brakes; none where `manage_pools` is off."""
+        return list(self.found.brakes.values()) if self.settings.config.manage_pools else []
 
     def as_record(self, checked: HealthState) -> WatchedFacts:
         """Return what a check records of these facts: as they are once its result is recorded."""
@@ -104,6 +110,10 @@ def _recycled(seen: Watched) -> Any:
     return sorted(one.name for one in seen.recycled)
 
 
+def _brakes(seen: Watched) -> Any:
+    return sorted((brake.pool, brake.why, brake.strays, brake.missing) for brake in seen.brakes)
+
+
 def _paused(seen: Watched) -> Any:
     return sorted((name, pool.pause.state) for name, pool in seen.found.pools.items() if pool.pause)
 
@@ -159,6 +169,7 @@ WATCHED_FACTS: Mapping[str, Callable[[Watched], Any]] = {
     "work": _stalled,
     "recycled pools": _recycled,
     "pauses": _paused,
+    "brakes": _brakes,
     "empty pools": _empty,
     "cycles": _cycles,
     "dead letters": _dead_letters,

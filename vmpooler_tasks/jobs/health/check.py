@@ -86,8 +86,7 @@ def run(
 def _check(
     db: Database, settings: Settings, now: float, seen: Watched, is_scheduled: bool
 ) -> tuple[HealthMetrics, Assessment, HealthState]:
-    before = health_record.read_state(db)
-    measurement = measure(db, settings, now)
+    before, measurement = health_record.read_state(db), measure(db, settings, now)
     metrics = measurement.metrics
     for key in measurement.unreadable:
         _log.warning("[!] [health] Error checking '%s': it is of another type, or holds other data", on_one_line(key))
@@ -116,6 +115,7 @@ def _check(
         suspended_pools=suspended.pools,
         recycled_pools=seen.recycled,
         breaker_failures=settings.config.breaker_failures,
+        brakes=seen.brakes,
         other_managers=other_managers,
         # Another manager makes these workers do nothing, which is a reason of its own.
         stalled=() if other_managers else seen.stalled,

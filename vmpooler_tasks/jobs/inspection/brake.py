@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from vmpooler_tasks.config import Pool
 from vmpooler_tasks.jobs.inspection.strays import find_strays
 from vmpooler_tasks.jobs.pools.context import PoolContext
+from vmpooler_tasks.model.guards.brake import BrakeCounts, BrakeDecision
 from vmpooler_tasks.model.names import NameSet, Queue
-from vmpooler_tasks.model.pools.brake import BrakeCounts, BrakeDecision
 from vmpooler_tasks.model.pools.lifecycle import has_timed_out
 from vmpooler_tasks.store.guards import brakes
 from vmpooler_tasks.store.guards.brakes import BrakeOutcome

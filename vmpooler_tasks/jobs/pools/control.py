@@ -1,4 +1,4 @@
-"""What an operator orders for pools: pause, drain, resume, retry, keep. docs/pools.md.
+"""What an operator orders for pools: pause, drain, resume, retry, keep, confirm. docs/pools.md.
 
 Each order is one atomic step with its entry in the audit. The workers see it at their next step.
 """
@@ -13,6 +13,7 @@ from vmpooler_tasks.config import Pool, Settings
 from vmpooler_tasks.errors import InvalidInputError, ManagerOffError
 from vmpooler_tasks.jobs.deadletters.names import known_pools, pools_named, suggestion
 from vmpooler_tasks.jobs.pools.overview import obstacles
+from vmpooler_tasks.model.guards.brake import ConfirmResult
 from vmpooler_tasks.model.guards.managed import KeptPool
 from vmpooler_tasks.model.names import Queue, on_one_line
 from vmpooler_tasks.model.pools.pause import Pause, PauseState, PoolAction
@@ -21,7 +22,7 @@ from vmpooler_tasks.model.pools.sizes import size_in_effect
 from vmpooler_tasks.model.timestamps import iso_utc
 from vmpooler_tasks.store import Database, keys
 from vmpooler_tasks.store.fleet import heartbeats
-from vmpooler_tasks.store.guards import removed_pools
+from vmpooler_tasks.store.guards import brakes, removed_pools
 from vmpooler_tasks.store.orders import overrides
 from vmpooler_tasks.store.pools import breakers, clones, other_manager, pauses
 from vmpooler_tasks.store.vmpooler import queues
@@ -78,9 +79,10 @@ class PoolControl:
     def find(self, names: Iterable[str]) -> list[str]:
         """Return the pools of these names and aliases. Raise InvalidInputError for a name that nobody has.
 
-        A pool that is no longer configured is found as well if it is paused, kept or has VMs.
+        A pool that is no longer configured is found as well if it is paused, kept, has VMs or a brake.
         """
-        others = {*pauses.read_paused(self._db), *removed_pools.read_names(self._db)}
+        braked = brakes.read_brakes(self._db)
+        others = {*pauses.read_paused(self._db), *removed_pools.read_names(self._db), *braked}
         found: list[str] = []
         for name in names:
             if self._settings.pool(name) or name in others:
@@ -189,6 +191,19 @@ class PoolControl:
                 hindered_by=tuple(self._hindrances_of_provider(provider)),
             )
         )
+
+    def confirm(self, pool: str) -> OrderReport:
+        """Release the pool's brake once: the VMs that it holds are completed and destroyed."""
+        result, before = brakes.confirm(self._db, pool, self._trail(PoolAction.CONFIRM, pool=pool))
+        count, counts = (before.count, before.counts_text) if before else (0, "")
+        texts = {
+            ConfirmResult.CONFIRMED: f"brake released for {count} VMs ({counts}): the next inspections complete them. "
+            "More than that engage it again",
+            ConfirmResult.CONFIRMED_ALREADY: f"brake released already for {before.confirmed if before else 0} VMs",
+            ConfirmResult.NOT_ENGAGED: "brake not engaged: there is nothing to release",
+        }
+        changed = result is ConfirmResult.CONFIRMED
+        return self._report(OrderReport(action=PoolAction.CONFIRM, pool=pool, changed=changed, text=texts[result]))
 
     def _set(self, pool: str, action: PoolAction, state: PauseState) -> Pause | None:
         given = Pause(state=state, since=self._clock(), who=self._operator.who, why=self._operator.why or "")

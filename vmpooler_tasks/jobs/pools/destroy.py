@@ -36,21 +36,25 @@ def run(context: PoolContext, vm: str, pool_name: str, owner: str) -> DestroyRes
             next_attempt = context.clock() + destroy_pause(claimed.attempts, lease_seconds)
             destroys.postpone(context.db, vm, fence=claimed.fence, until=next_attempt)
             raise
-    result = destroys.finish(
-        context.db,
-        vm,
-        pool_name,
-        fence=claimed.fence,
-        is_missing=claimed.is_first and not existed,
-        held_until=context.clock() + destroy_pause(claimed.attempts, lease_seconds),
-    )
-    if result is not DestroyResult.DESTROYED:
-        return result
-    if existed:
+    result = _finish(context, vm, pool_name, claimed, existed=existed)
+    if result is DestroyResult.DESTROYED and existed:
         _log.info("[-] [%s] '%s' destroyed in %.2f seconds", pool_name, vm, time.perf_counter() - started)
-    else:
+    elif result is DestroyResult.DESTROYED:
         _log.info("[-] [%s] '%s' does not exist in the provider: removed from completed", pool_name, vm)
     return result
+
+
+def _finish(context: PoolContext, vm: str, pool: str, claimed: ClaimedDestroy, *, existed: bool) -> DestroyResult:
+    """Remove the VM from completed. One that did not exist stays there while the brake of its pool is engaged."""
+    pause = destroy_pause(claimed.attempts, context.settings.config.lease_seconds)
+    return destroys.finish(
+        context.db,
+        vm,
+        pool,
+        fence=claimed.fence,
+        is_missing=claimed.is_first and not existed,
+        held_until=context.clock() + pause,
+    )
 
 
 def _claim(context: PoolContext, vm: str, pool: str, owner: str) -> ClaimedDestroy:

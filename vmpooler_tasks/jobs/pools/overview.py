@@ -49,7 +49,7 @@ class PoolRow:
 
     `provider_closed_until`: epoch until which the circuit breaker suspends its provider, after failures.
     `pool_closed_until`: the same for the pool itself, after clones that failed permanently. In the past: until a clone
-    succeeds.
+    succeeds. `brake`: what the engaged brake of the pool holds, in words; '' if it is not engaged.
     """
 
     pool: str
@@ -71,6 +71,7 @@ class PoolRow:
     provider: str
     provider_closed_until: float | None
     pool_closed_until: float | None
+    brake: str = ""
 
     def as_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -139,6 +140,7 @@ class _RowReader:
             provider=provider,
             provider_closed_until=self.found.suspended_until.get(provider),
             pool_closed_until=state.suspended_until,
+            brake=self._brake_text(name),
         )
 
     def removed_row(self, state: RemovedPoolState, clones: int, failures: PoolFailures) -> PoolRow:
@@ -164,7 +166,12 @@ class _RowReader:
             provider=state.provider,
             provider_closed_until=self.found.suspended_until.get(state.provider),
             pool_closed_until=None,
+            brake=self._brake_text(state.name),
         )
+
+    def _brake_text(self, pool: str) -> str:
+        brake = self.found.brakes.get(pool) if self.settings.config.manage_pools else None
+        return brake.counts_text if brake else ""
 
     def _last_error(self, state: PoolSnapshot, provider: str, failures: PoolFailures) -> LastError | None:
         """Return the newest error of the pool; its provider's if it is suspended, or if VMs of the pool failed."""
@@ -192,6 +199,7 @@ class _RowReader:
             obstacles=obstacles(self.found.fleet, self.progress.watch) if is_ours else (),
             waits_for=f"no slot is free: task_limit ({config.task_limit}) is reached" if slots_are_used else "",
             clone_seconds=MINUTE * ((pool and pool.timeout) or config.timeout),
+            brake=self.found.brakes.get(name) if config.manage_pools else None,
         )
 
     def _suspension(self, state: PoolSnapshot, provider: str) -> tuple[float | None, str]:

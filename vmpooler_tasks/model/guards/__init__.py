@@ -1,1 +1,1 @@
-"""What keeps these workers from destroying too much."""
+"""What is known of the guards of pools: brakes, and the records of managed and removed pools."""

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from math import ceil
 from typing import Protocol
 
+from vmpooler_tasks.model.guards.brake import Brake, BrakeCause
 from vmpooler_tasks.model.guards.removed import NO_DRAIN, DrainRules, RemovedPoolState
 from vmpooler_tasks.model.health.metrics import HealthMetrics
 from vmpooler_tasks.model.health.reasons import REASONS, HealthReason, ReasonCode, default_reason, error_line
@@ -124,9 +125,10 @@ class Circumstances:
     """The facts that an assessment needs beside the metrics.
 
     `suspended_providers`: the providers that the circuit breaker suspends. `suspended_pools`: the same of pools whose
-    clones failed permanently. `recycled_pools`: those whose ready VMs are recycled repeatedly. `wrong_keys`: our own
-    keys of a wrong type, with what is wrong (`a string, not a sorted set`). `other_managers`: how often another pool
-    manager was seen recently. `removed_pools`: those with VMs that are in no configuration.
+    clones failed permanently. `recycled_pools`: those whose ready VMs are recycled repeatedly. `brakes`: those that are
+    engaged. `wrong_keys`: our own keys of a wrong type, with what is wrong (`a string, not a sorted set`).
+    `other_managers`: how often another pool manager was seen recently. `removed_pools`: those with VMs that are in no
+    configuration.
     """
 
     now: float
@@ -143,6 +145,7 @@ class Circumstances:
     suspended_pools: Sequence[Suspension] = ()
     recycled_pools: Sequence[RecycledPool] = ()
     breaker_failures: int = 0
+    brakes: Sequence[Brake] = ()
     stalled: Sequence[StalledWork] = ()
     stalled_after_seconds: float = 0
     other_managers: int = 0
@@ -268,6 +271,9 @@ def _manager_reasons(facts: Circumstances) -> Iterator[HealthReason]:
     for pool in facts.recycled_pools:
         about = {"pool": pool.name, **_about_error(pool.last_error)}
         yield default_reason(ReasonCode.RECYCLED_REPEATEDLY, pool.count, pool.limit, **about)
+    for brake in facts.brakes:
+        limit = 0 if brake.why is BrakeCause.UNMANAGED else brake.limit
+        yield default_reason(ReasonCode.BRAKE, brake.count, limit, pool=brake.pool, error=brake.counts_text)
     if facts.other_managers:
         yield default_reason(ReasonCode.OTHER_MANAGER, facts.other_managers)
     for removed in facts.removed_pools:

@@ -36,6 +36,7 @@ class ReasonCode(StrEnum):
     BREAKER_OPEN = "breaker_open"
     POOL_BROKEN = "pool_broken"
     RECYCLED_REPEATEDLY = "recycled_repeatedly"
+    BRAKE = "brake"
     OTHER_MANAGER = "other_manager"
     REMOVED_POOL = "removed_pool"
     HEALTH_OVERDUE = "health_overdue"
@@ -172,6 +173,13 @@ REASONS: Mapping[ReasonCode, ReasonKind] = {
         found="{measured} ready VMs of {pool} were replaced in half an hour, more than {threshold}. {last_error}",
         remedy="fix its template or network; for hostnames or ready_ttl: check the options of the pool",
         alert="VMPoolerPoolRecycled",
+    ),
+    ReasonCode.BRAKE: ReasonKind(
+        found="the brake of {pool} is engaged: {measured} VMs are unknown or missing, more than {threshold}. "
+        "VMs: {error}",
+        remedy="find the cause: was Redis emptied, is the folder or the database the right one, is the inventory "
+        "complete? If the VMs shall be destroyed, run `vmpooler-tasks pools confirm {pool}`",
+        alert="VMPoolerBrake",
     ),
     ReasonCode.OTHER_MANAGER: ReasonKind(
         found="another pool manager uses this Redis",

@@ -40,3 +40,4 @@ class PoolAction(StrEnum):
     RESUME = "resume"
     RETRY = "retry"
     KEEP = "keep"
+    CONFIRM = "confirm"

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+from vmpooler_tasks.model.guards.brake import Brake
 from vmpooler_tasks.model.pools.pause import Pause, PauseState
 
 IDLE_SECONDS = 60.0
@@ -21,6 +22,9 @@ class PoolStateName(StrEnum):
     SUSPENDED = "suspended"
     STALLED = "stalled"
     """It lacks VMs, and nothing moves."""
+
+    BRAKED = "braked"
+    """Its brake is engaged: strays and missing VMs are not destroyed."""
 
     EMPTY = "empty"
     """Its size is 0, or it has no ready VM."""
@@ -52,7 +56,7 @@ class PoolFacts:
     why.
     `moved`: the last moment at which the pool had all its VMs, a clone of it started, or a VM became ready.
     `obstacles`: what keeps clones from starting anywhere. `waits_for`: what a pool without a clone in flight may wait
-    for. `clone_seconds`: how long one clone may take.
+    for. `clone_seconds`: how long one clone may take. `brake`: the pool's brake while it is engaged.
     """
 
     size: int
@@ -67,6 +71,7 @@ class PoolFacts:
     obstacles: Sequence[str] = ()
     waits_for: str = ""
     clone_seconds: float = 900.0
+    brake: Brake | None = None
 
 
 def state_of(facts: PoolFacts, now: float) -> PoolState:
@@ -76,18 +81,29 @@ def state_of(facts: PoolFacts, now: float) -> PoolState:
         why = f"by {pause.who}: {pause.why}" if pause.why else f"by {pause.who}"
         return PoolState(name=name, since=pause.since, why=why)
     lacking = facts.size - facts.ready
-    if facts.size == 0:
-        return PoolState(name=PoolStateName.EMPTY, why="its size is 0")
-    if lacking <= 0:
-        return PoolState(name=PoolStateName.FULL)
+    if facts.size == 0 or lacking <= 0:
+        return _braked(facts) or _at_rest(facts)
     if facts.suspended_until is not None:
         error = f". Last error: {facts.last_error}" if facts.last_error else ""
         return PoolState(name=PoolStateName.SUSPENDED, until=facts.suspended_until, why=facts.suspended_by + error)
     if why := _standstill(facts, now):
         return PoolState(name=PoolStateName.STALLED, since=facts.moved, why=why)
+    if braked := _braked(facts):
+        return braked
     progress = f"{facts.cloning} being cloned" if facts.cloning else f"{facts.pending} pending" if facts.pending else ""
     name = PoolStateName.SHORT if facts.ready else PoolStateName.EMPTY
     return PoolState(name=name, why=", ".join(part for part in (f"short by {lacking}", progress) if part))
+
+
+def _at_rest(facts: PoolFacts) -> PoolState:
+    if facts.size == 0:
+        return PoolState(name=PoolStateName.EMPTY, why="its size is 0")
+    return PoolState(name=PoolStateName.FULL)
+
+
+def _braked(facts: PoolFacts) -> PoolState | None:
+    brake = facts.brake
+    return PoolState(name=PoolStateName.BRAKED, since=brake.since, why=brake.counts_text) if brake else None
 
 
 def _standstill(facts: PoolFacts, now: float) -> str:

@@ -5,8 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from vmpooler_tasks.model.names import readable
-from vmpooler_tasks.model.pools.brake import (
+from vmpooler_tasks.model.guards.brake import (
     MIN_HELD,
     NO_MAX_PERCENT,
     Brake,
@@ -14,6 +13,7 @@ from vmpooler_tasks.model.pools.brake import (
     BrakeDecision,
     ConfirmResult,
 )
+from vmpooler_tasks.model.names import readable
 from vmpooler_tasks.store import keys
 from vmpooler_tasks.store.fleet import audit
 from vmpooler_tasks.store.redis.connection import Database

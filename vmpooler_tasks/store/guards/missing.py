@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any
 
+from vmpooler_tasks.model.guards.brake import MIN_HELD, NO_MAX_PERCENT
 from vmpooler_tasks.model.names import Queue
-from vmpooler_tasks.model.pools.brake import MIN_HELD, NO_MAX_PERCENT
 from vmpooler_tasks.store import keys
 from vmpooler_tasks.store.fleet import audit
 from vmpooler_tasks.store.redis.connection import Database

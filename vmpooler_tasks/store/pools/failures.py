@@ -9,9 +9,7 @@ from vmpooler_tasks.model.names import DeadLetterQueue
 from vmpooler_tasks.model.requests import RequestOutcome, RequestRetry
 from vmpooler_tasks.store import keys
 from vmpooler_tasks.store.deadletters.trim import DeadLetterLimits, Trimmed, limit_words
-
-HELD = -1
-"""What the scripts return for a VM that the brake of its pool holds."""
+from vmpooler_tasks.store.guards.missing import MissingMove
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +62,7 @@ def read_failed_vm(reply: Sequence[Any]) -> FailedVm:
     until = rest[0] if rest else None
     return FailedVm(
         failed=state == 1,
-        held=state == HELD,
+        held=state == MissingMove.HELD,
         trimmed=Trimmed(dropped, expired),
         request_outcome=RequestOutcome(outcome.decode()),
         request_retries=retries,

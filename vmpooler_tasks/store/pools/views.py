@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from vmpooler_tasks.model.guards.brake import Brake
 from vmpooler_tasks.model.manager_watch import ManagerWatch
 from vmpooler_tasks.model.names import INSPECTED_QUEUES, Queue, readable
-from vmpooler_tasks.model.pools.brake import Brake
 from vmpooler_tasks.model.pools.pause import Pause
 from vmpooler_tasks.model.timestamps import parse_time
 from vmpooler_tasks.store import keys

@@ -1,4 +1,4 @@
-"""One pool over HTTP: everything about it, and the orders pause, drain, resume, retry, keep."""
+"""One pool over HTTP: everything about it, and the orders pause, drain, resume, retry, keep, confirm."""
 
 from http import HTTPStatus
 from typing import Annotated, Any
@@ -142,6 +142,12 @@ def keep_pool(control: Control, pool: KnownPool) -> OrderResponse:
 def retry_pool(control: Control, pool: KnownPool) -> OrderResponse:
     """This overrules neither a pause nor the refusal beside another pool manager: see `hindered_by`."""
     return _response(control.retry_pool(pool))
+
+
+@router.post("/pools/{pool}/confirm", summary="Release the brake of a pool once", responses=ORDERING)
+def confirm_pool(control: Control, pool: KnownPool) -> OrderResponse:
+    """The strays and missing VMs that the brake holds are completed and destroyed. More than these engage it again."""
+    return _response(control.confirm(pool))
 
 
 @router.post("/providers/{provider}/retry", summary="Let one clone try a suspended provider now", responses=ORDERING)

@@ -10,7 +10,20 @@ const TYPING_MS = 300;
 const HOUR = 3600;
 
 /** Actions that the audit knows; a choice accepts each action that contains it. */
-const ACTIONS = ["redrive", "edit", "delete", "purge", "run now", "pause", "drain", "resume", "retry", "cancel"];
+const ACTIONS = [
+  "redrive",
+  "edit",
+  "delete",
+  "purge",
+  "run now",
+  "pause",
+  "drain",
+  "resume",
+  "retry",
+  "confirm",
+  "brake",
+  "cancel",
+];
 
 /** @type {[string, string, number][]} */
 const SINCE = [

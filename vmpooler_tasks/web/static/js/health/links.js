@@ -32,6 +32,7 @@ const VIEWS = {
   purge_aborted: { text: "Plan of this purge", section: "purge" },
   breaker_open: { text: "Dead letters of clones", section: "letters", queue: "clone" },
   recycled_repeatedly: { text: "Its dead letters", section: "letters", queue: "ready" },
+  brake: { text: "Pools", section: "pools" },
   pool_broken: { text: "Its dead letters", section: "letters", queue: "clone" },
 };
 

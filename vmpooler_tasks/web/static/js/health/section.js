@@ -1,6 +1,6 @@
 /** The health status, its reasons, and what to do about each reason. */
 
-import { retryButton, showReport } from "../pools/orders.js";
+import { confirmButton, retryButton, showReport } from "../pools/orders.js";
 import { announce } from "../shared/announce.js";
 import { mayOperate } from "../shared/api.js";
 import { copyButton } from "../shared/controls.js";
@@ -125,19 +125,20 @@ function createReason(reason) {
       el("span", { class: "words" }),
     ),
     el("p", { class: "remedy" }),
-    el("div", { class: "links" }, tryNow(reason), createLinks(reason)),
+    el("div", { class: "links" }, orderOf(reason), createLinks(reason)),
   );
 }
 
 /**
- * Return the button that ends a suspension if one clone succeeds, for those who may press it.
+ * Return the button that may end a suspension or a brake, for those who may press it.
  *
  * @param {Reason} reason
  */
-function tryNow({ code, pool, provider }) {
-  const name = code === "pool_broken" ? pool : code === "breaker_open" ? provider : undefined;
+function orderOf({ code, pool, provider }) {
+  const name = code === "pool_broken" || code === "brake" ? pool : code === "breaker_open" ? provider : undefined;
   if (!name || !mayOperate()) return null;
-  return retryButton({ kind: code === "pool_broken" ? "pools" : "providers", name }, (report) =>
+  const orderButton = code === "brake" ? confirmButton : retryButton;
+  return orderButton({ kind: code === "breaker_open" ? "providers" : "pools", name }, (report) =>
     showReport(byId("order-note"), report),
   );
 }

@@ -1,4 +1,4 @@
-/** The orders for one pool: try now, pause, drain, resume, keep. Each asks first, and is kept in the audit. */
+/** The orders for one pool: try now, pause, drain, resume, keep, release. Each asks first, and is kept in the audit. */
 
 import { post } from "../shared/api.js";
 import { announce } from "../shared/announce.js";
@@ -51,6 +51,13 @@ const ORDERS = {
     effect: "The pause ends. The next check of the pool starts clones again.",
     kind: "primary",
   },
+  confirm: {
+    action: "confirm",
+    label: "Release the brake",
+    effect:
+      "The VMs that the brake holds are destroyed. More VMs than that engage it again. First find out why they are unknown or missing.",
+    kind: "danger",
+  },
 };
 
 /**
@@ -58,7 +65,12 @@ const ORDERS = {
  *
  * @param {Pool} pool
  */
-export function ordersFor({ state }) {
+export function ordersFor({ state, brake }) {
+  return brake ? [...ordersForState(state), ORDERS.confirm] : ordersForState(state);
+}
+
+/** @param {string} state */
+function ordersForState(state) {
   if (state === "removed") return [ORDERS.keep, ORDERS.resume];
   if (state === "draining") return [ORDERS.resume, ORDERS.pause];
   if (state === "paused") return [ORDERS.resume, ORDERS.drain];
@@ -88,6 +100,14 @@ export const orderButton = (order, target, onDone) =>
  * @param {(report: OrderReport) => void} onDone
  */
 export const retryButton = (target, onDone) => orderButton(ORDERS.retry, target, onDone);
+
+/**
+ * Return the button that releases the brake of a pool once.
+ *
+ * @param {Target} target
+ * @param {(report: OrderReport) => void} onDone
+ */
+export const confirmButton = (target, onDone) => orderButton(ORDERS.confirm, target, onDone);
 
 /**
  * Show for some seconds what an order did.

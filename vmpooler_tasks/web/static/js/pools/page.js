@@ -167,7 +167,7 @@ export class PoolPage {
 
   /** @param {Pool} pool */
   #showOrders(pool) {
-    const key = `${this.#managesPools} ${pool.state}`;
+    const key = `${this.#managesPools} ${pool.state} ${Boolean(pool.brake)}`;
     if (key === this.#orders) return;
     this.#orders = key;
     if (!mayOperate()) {

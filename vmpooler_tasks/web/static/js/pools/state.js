@@ -19,6 +19,7 @@ const STATES = {
   short: { text: "Short", tone: "working" },
   empty: { text: "Empty", tone: "degraded" },
   stalled: { text: "Short, not moving", tone: "unhealthy" },
+  braked: { text: "Brake engaged", tone: "degraded" },
   suspended: { text: "Suspended", tone: "unhealthy" },
   paused: { text: "Paused", tone: "closed" },
   draining: { text: "Draining", tone: "closed" },
@@ -32,7 +33,18 @@ const STATES = {
  * @param {number} now
  * @returns {PoolState}
  */
-export function stateOf({ state, size, ready, cloning, since, until, why }, now) {
+export function stateOf(pool, now) {
+  const found = ownStateOf(pool, now);
+  if (!pool.brake || pool.state === "braked") return found;
+  return { ...found, why: [found.why, `Brake engaged: ${pool.brake}`].filter(Boolean).join(". ") };
+}
+
+/**
+ * @param {Pool} pool
+ * @param {number} now
+ * @returns {PoolState}
+ */
+function ownStateOf({ state, size, ready, cloning, since, until, why }, now) {
   /** @type {{text: string, tone: Tone}} */
   const known = Object.hasOwn(STATES, state) ? STATES[state] : { text: state, tone: "closed" };
   const missing = `Short by ${size - ready}`;

@@ -44,7 +44,7 @@
  *
  * @typedef {object} Pool
  * @property {string} pool
- * @property {string} state "full", "short", "empty", "stalled", "suspended", "paused", "draining" or "removed"
+ * @property {string} state "full", "short", "empty", "braked", "stalled", "suspended", "paused", "draining" or "removed"
  * @property {number | null} since
  * @property {number | null} until the end of a suspension; in the past: until a clone succeeds
  * @property {string} why
@@ -61,6 +61,7 @@
  * @property {string} provider
  * @property {number | null} provider_closed_until
  * @property {number | null} pool_closed_until
+ * @property {string} brake what its engaged brake holds, in words; "" if it is not engaged
  */
 
 /**
