@@ -76,6 +76,13 @@ def test_option_of_the_environment_is_named_too(place: str, name: str, variable:
     assert [option.path for option in unused] == [f"{place}.{name} (from {variable})"]
 
 
+@pytest.mark.parametrize(("value", "count"), [("true", 1), ("false", 0), ("", 0)])
+def test_tracing_of_the_environment_is_named_if_it_is_on(value: str, count: int) -> None:
+    environ = {"VMPOOLER_CONFIG": ":config: {}", "VMPOOLER_TRACING_ENABLED": value}
+    named = [option.path for option in load_settings(environ).unused]
+    assert named == ["tracing (from VMPOOLER_TRACING_ENABLED)"] * count
+
+
 @pytest.mark.parametrize("name", sorted({*WITHOUT_EFFECT["config"], *(f"{family}_seconds" for family in FAMILIES)}))
 def test_option_without_effect_is_named_with_the_reason(name: str) -> None:
     [unused] = load_settings({"VMPOOLER_CONFIG": json.dumps({"config": {name: 5}})}).unused

@@ -4,7 +4,13 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from vmpooler_tasks.config.vmpooler.options import VARIABLES, WITHOUT_EFFECT, UnusedOption, why_without_effect
+from vmpooler_tasks.config.vmpooler.options import (
+    TRACING_VARIABLE,
+    VARIABLES,
+    WITHOUT_EFFECT,
+    UnusedOption,
+    why_without_effect,
+)
 
 DUMMY = "dummy"
 
@@ -20,6 +26,8 @@ def find_unused(data: Mapping[str, Any], environ: Mapping[str, str]) -> Iterator
     for name, because in WITHOUT_EFFECT["sections"].items():
         if data.get(name) is not None:
             yield UnusedOption(name, because)
+    if environ.get(TRACING_VARIABLE, "false") not in ("false", ""):
+        yield UnusedOption(f"tracing (from {TRACING_VARIABLE})", WITHOUT_EFFECT["sections"]["tracing"])
     providers = data.get("providers")
     for name, options in providers.items() if isinstance(providers, dict) else ():
         if isinstance(options, dict):

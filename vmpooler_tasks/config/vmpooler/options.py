@@ -158,6 +158,10 @@ class UnusedOption:
         return f"{self.path}: has no effect here, because {self.because}"
 
 
+TRACING_VARIABLE = "VMPOOLER_TRACING_ENABLED"
+"""The environment variable that switches the section `tracing` on in VMPooler, unless it is `false`."""
+
+
 def why_without_effect(place: str, option: str) -> str | None:
     """Return why the option has no effect at this place; None if it is not in the tables."""
     table = WITHOUT_EFFECT[place]
