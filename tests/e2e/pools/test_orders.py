@@ -96,8 +96,27 @@ def test_an_operator_empties_fills_and_retries_pools(installation: Installation,
 
 def test_a_new_template_brings_a_suspended_pool_back_by_itself(installation: Installation, database: Database) -> None:
     configure(installation, f"templates/{GOOD}")
+    # An earlier version left the templates in effect behind. Its VMs must stay.
+    database.call("HSET", keys.FORMER_TEMPLATES, GOOD, f"templates/{GOOD}")
     worker(installation, "worker")
     installation.beat()
     until(lambda: database.call("HGET", keys.pool_breaker(BROKEN), "open_until"), "the pool is suspended")
-    database.call("HSET", keys.POOL_TEMPLATES, BROKEN, f"templates/{GOOD}")
+    assert not database.call("EXISTS", keys.FORMER_TEMPLATES)
+    api = ApiClient(database.client, [ApiPool(pool, SIZE, f"templates/{pool}") for pool in (GOOD, BROKEN)])
+    full(database)
+    kept = members(database, Queue.READY)
+    api.set_templates({BROKEN: f"templates/{GOOD}"})
     full(database, BROKEN)
+    assert [shown["template_ready"] for shown in api.config().values()] == [True, True]
+    assert members(database, Queue.READY) == kept
+
+    # An undone override and a new clone target drain the pool, which fills itself again.
+    before = members(database, Queue.READY, BROKEN)
+    api.set_clone_targets({BROKEN: "cluster-2"})
+    until(lambda: not before & vms(database, BROKEN), "the VMs at the old place are gone")
+    full(database, BROKEN)
+    before = members(database, Queue.READY, BROKEN)
+    api.undo_template(BROKEN)
+    until(lambda: not before & vms(database, BROKEN), "the VMs of the template that was set are gone")
+    until(lambda: api.config()[BROKEN]["template_ready"], "the configured template is the prepared one")
+    assert members(database, Queue.READY) == kept
