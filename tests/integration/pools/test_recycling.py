@@ -10,6 +10,7 @@ from tests.support.world import POOL
 from vmpooler_tasks.model.names import Queue
 from vmpooler_tasks.model.pools.lifecycle import Step
 from vmpooler_tasks.model.pools.pause import Pause, PauseState
+from vmpooler_tasks.store import keys
 from vmpooler_tasks.store.pools import pauses
 from vmpooler_tasks.store.pools.vms import recycle_expired
 
@@ -98,6 +99,23 @@ def test_an_old_vm_stays_while_the_provider_fails(world: PoolWorld) -> None:
     for _ in range(4):
         assert recycled(world) == 0
         world.now += 5
+
+
+@pytest.mark.parametrize("of_pool", [True, False])
+def test_after_a_suspension_one_vm_makes_room_for_the_clone_that_tries(world: PoolWorld, of_pool: bool) -> None:
+    fill(world, 8)
+    key = keys.pool_breaker(POOL) if of_pool else keys.breaker("scripted")
+    world.client.hset(key, "open_until", world.now + 30)
+    assert recycled(world) == 0
+    world.now += 31
+    assert recycled(world) == 1
+    assert recycled(world) == 1
+
+
+def test_a_vm_that_the_inventory_lacks_is_not_recycled(world: PoolWorld) -> None:
+    vms = fill(world, 8)
+    world.provider.hidden = {*vms}
+    assert recycled(world) == 0
 
 
 def test_the_log_says_why_a_vm_left_ready(world: PoolWorld, caplog: pytest.LogCaptureFixture) -> None:

@@ -55,12 +55,13 @@ def replenish(context: PoolContext, pool: Pool, view: PoolView) -> Iterator[Work
 def recycle_expired(context: PoolContext, pool: Pool, view: PoolView, inventory: AbstractSet[bytes]) -> PoolView:
     """Move ready VMs beyond `ready_ttl` to completed, as many as are soon replaced. Return the pool without them.
 
-    A pool that gets no clones keeps them: an old VM is better than none. What the inventory lacks is not touched here:
-    the brake decides about it.
+    A pool that gets no clones keeps them: an old VM is better than none. After a suspension one VM at a time makes room
+    for the clone that tries it. What the inventory lacks is not touched here: the brake decides about it.
     """
-    if view.pause or view.provider_suspended_until is not None or view.suspended_until is not None:
-        return view
     ready, now, limits = sorted(view.queues[Queue.READY] & inventory), context.clock(), context.limits(pool)
+    suspensions = [until for until in (view.provider_suspended_until, view.suspended_until) if until is not None]
+    if view.pause or any(until > now for until in suspensions):
+        return view
     known = zip(ready, vms.read_metadata(context.db, ready), strict=True)
     ages = {vm: ready_age(fields, now) or 0.0 for vm, fields in known if has_expired(fields, limits, now)}
     if not ages:
@@ -69,7 +70,7 @@ def recycle_expired(context: PoolContext, pool: Pool, view: PoolView, inventory:
     moved = vms.recycle_expired(
         context.db,
         pool.name,
-        sorted(ages, key=ages.__getitem__, reverse=True),
+        sorted(ages, key=ages.__getitem__, reverse=True)[: 1 if suspensions else None],
         size=size_in_effect(pool.size, view.orders.size),
         now=now,
         why=why if limits.ready_seconds < SHORT_TTL_SECONDS else "",
