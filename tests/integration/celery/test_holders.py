@@ -37,7 +37,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 def held(monkeypatch: pytest.MonkeyPatch) -> HeldMessages:
     """What the first worker's process knows."""
     own = HeldMessages()
-    monkeypatch.setattr(transport, "HELD", own)
+    monkeypatch.setattr(transport, "HELD_MESSAGES", own)
     return own
 
 

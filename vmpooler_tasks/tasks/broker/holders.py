@@ -128,4 +128,4 @@ def _is_closed(channel: Any) -> bool:
     return channel is None or channel.closed or channel.connection is None
 
 
-HELD = HeldMessages()
+HELD_MESSAGES = HeldMessages()

@@ -29,7 +29,7 @@ from redis import exceptions
 
 from vmpooler_tasks.model.names import on_one_line
 from vmpooler_tasks.tasks.broker import scripts
-from vmpooler_tasks.tasks.broker.holders import ALIVE_KEY, HELD, HOLDERS_KEY
+from vmpooler_tasks.tasks.broker.holders import ALIVE_KEY, HELD_MESSAGES, HOLDERS_KEY
 from vmpooler_tasks.tasks.celery.failures import keep_raw_message
 from vmpooler_tasks.tasks.message_schema import broadcast_problem, message_problem
 
@@ -93,7 +93,7 @@ class GuardedQoS(stock.QoS):
         The loss of a connection ends no task: its message is removed over the next connection, when the task has ended.
         """
         del client
-        running = HELD.running_tags()
+        running = HELD_MESSAGES.running_tags()
         for tag in self._delivered:
             if tag not in running:
                 self.restore_by_tag(tag)
@@ -110,7 +110,7 @@ class GuardedQoS(stock.QoS):
         except (*GuardedTransport.connection_errors, exceptions.ResponseError):
             # The next sweep removes it. Until then it must not take the place of another message: with a prefetch of
             # one, the worker would wait for ever.
-            HELD.note_finished(delivery_tag, self.channel.holder)
+            HELD_MESSAGES.note_finished(delivery_tag, self.channel.holder)
             super(stock.QoS, self).ack(delivery_tag)
             raise
         super(stock.QoS, self).ack(delivery_tag)
@@ -146,7 +146,7 @@ class GuardedChannel(stock.Channel):
             self._lists = [self._q_for_pri(queue, priority) for priority in self.priority_steps for queue in queues]
             keys = [*self._note_keys, ALIVE_KEY, *self._lists, *wake_ups]
             command = ["EVAL", scripts.TAKE, len(keys), *keys, len(self._lists), self.holder]
-            HELD.add(self)
+            HELD_MESSAGES.add(self)
         if self.global_keyprefix:
             command = self.client._prefix_args(command)  # noqa: SLF001 - as the stock method
         self._in_poll = self.client.connection

@@ -8,7 +8,7 @@ from celery.worker import state
 from celery.worker.consumer import Consumer as CeleryConsumer
 from celery.worker.consumer import Tasks
 
-from vmpooler_tasks.tasks.broker.holders import HELD, SWEEP_SECONDS, silence_seconds
+from vmpooler_tasks.tasks.broker.holders import HELD_MESSAGES, SWEEP_SECONDS, silence_seconds
 from vmpooler_tasks.tasks.celery.failures import keep_raw_message
 from vmpooler_tasks.tasks.observe.heartbeat import HeartbeatStep
 from vmpooler_tasks.tasks.observe.liveness import INTERVAL_SECONDS, signal_alive
@@ -34,7 +34,7 @@ class HeldMessagesStep(StartStopStep):
         super().__init__(consumer, **options)
 
     def start(self, consumer: Any) -> None:
-        HELD.running_tags = _running_tags
+        HELD_MESSAGES.running_tags = _running_tags
         self._sweep(consumer)
         self._timer = consumer.timer.call_repeatedly(SWEEP_SECONDS, self._sweep, (consumer,))
 
@@ -48,7 +48,7 @@ class HeldMessagesStep(StartStopStep):
 
     def _sweep(self, consumer: Any) -> None:
         if consumer.task_consumer is not None:
-            HELD.sweep(consumer.task_consumer.channel, silence=self._silence)
+            HELD_MESSAGES.sweep(consumer.task_consumer.channel, silence=self._silence)
 
 
 def _running_tags() -> frozenset[str]:
