@@ -3,11 +3,12 @@
 import pytest
 
 from tests.support.brakes import brake, engaged, hide, names, rounds, running, show
-from tests.support.pool_world import PoolWorld, pool
+from tests.support.pool_world import PoolWorld, Scripted, pool
 from tests.support.world import POOL
 from vmpooler_tasks.jobs.inspection.strays import DISCOVERY_SECONDS
 from vmpooler_tasks.model.guards.brake import BrakeCause
 from vmpooler_tasks.model.names import Queue
+from vmpooler_tasks.providers import PoolSpec
 from vmpooler_tasks.store import Database, keys
 from vmpooler_tasks.store.guards import brakes, strays
 
@@ -149,18 +150,37 @@ def test_a_stray_of_a_pool_that_was_never_managed_engages_it_whatever_the_limit(
     assert (engaged(world).why, engaged(world).strays) == (BrakeCause.UNMANAGED, 1)
 
 
+class SharedFolder(Scripted):
+    """A provider whose pools share one folder: the inventory of each of them has the VMs of all."""
+
+    def list_vms(self, pool: PoolSpec) -> list[str]:
+        super().list_vms(pool)
+        return list(self.machines)
+
+
 def test_pools_that_share_a_folder_leave_each_others_vms_alone(world: PoolWorld) -> None:
-    world.pools = [pool(size=40), pool(OTHER, size=40)]
-    vms = running(world, 20)
-    others = running(world, 20, name=OTHER)
-
-    def share(_: str) -> None:
-        world.provider.pool_of = dict.fromkeys(world.provider.pool_of, POOL)
-
-    world.provider.before("list", share)
+    world.pools, world.provider = [pool(size=40), pool(OTHER, size=40)], SharedFolder()
+    vms = [*running(world, 20), *running(world, 20, name=OTHER)]
     rounds(world)
-    assert set(world.provider.machines) == {*vms, *others}
-    assert brakes.read_brakes(world.db) == {OTHER: brake(world, OTHER)}, "the scripted folder shows its VMs in one pool"
+    assert set(world.provider.machines) == set(vms)
+    assert brakes.read_brakes(world.db) == {}
+    show(world, ["pooler-stray"])
+    rounds(world)
+    assert set(world.provider.machines) == set(vms), "a stray of both is destroyed once"
+    assert len(world.provider.called("destroy")) == 1
+
+
+def test_a_pool_that_is_renamed_leaves_the_vms_of_its_old_name_alone(world: PoolWorld) -> None:
+    world.provider = SharedFolder()
+    vms = running(world, 20)
+    rounds(world, 2)
+    world.pools = [pool(OTHER, size=40)]
+    for _ in range(5):
+        world.deliver_all(world.inspect(OTHER).work)
+        world.now += DISCOVERY_SECONDS + 1
+    assert world.members(Queue.RUNNING, POOL) == {vm.encode() for vm in vms}
+    assert set(world.provider.machines) == set(vms)
+    assert brake(world, OTHER) is None
 
 
 def test_a_queue_of_another_pool_that_cannot_be_read_makes_no_strays(world: PoolWorld) -> None:
