@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from tests.support.goldens import Cell, Rule, WrongTypeError
+from tests.support.goldens_state import QUEUES
 from tests.support.goldens_times import ZONES, reading
 
 if TYPE_CHECKING:
@@ -229,6 +230,47 @@ def _further(replay: "Replay", unreadable: list[bytes]) -> Iterator[Reason]:
         if size >= 0.9 * cap:
             yield _reason("dlq_near_cap", "degraded", size, 0.9 * cap, queue=queue)
     if unreadable:
-        names, more = [key.decode() for key in unreadable], len(unreadable) - 3
-        text = ", ".join(names[:3]) + (f" and {more} more" if more > 0 else "")
+        text = _listed([key.decode() for key in unreadable])
         yield _reason("unreadable_keys", "degraded", len(unreadable), 0, key=text)
+    yield from _removed_pools(replay)
+    yield from _in_two_queues(replay)
+
+
+def _queues(replay: "Replay") -> dict[tuple[str, str], set[bytes]]:
+    """(queue, pool) → its VMs, of every pool whether it is configured or not."""
+    found: dict[tuple[str, str], set[bytes]] = {}
+    for key, cell in replay.state.items():
+        _, queue, pool = ([*key.decode(errors="replace").split("__", 2), "", ""])[:3]
+        if queue in QUEUES and pool and cell.kind == "set":
+            found[queue, pool] = cell.value
+    return found
+
+
+def _removed_pools(replay: "Replay") -> Iterator[Reason]:
+    counts: dict[str, dict[str, int]] = {}
+    for (queue, pool), vms in _queues(replay).items():
+        if pool not in replay.pools and vms:
+            counts.setdefault(pool, {})[queue] = len(vms)
+    for pool, by_queue in sorted(counts.items()):
+        text = ", ".join(f"{by_queue[queue]} {queue}" for queue in QUEUES if queue in by_queue)
+        error = f"{text}: they are not drained: manage_pools is off"
+        yield _reason("removed_pool", "degraded", sum(by_queue.values()), 0, pool, error=error)
+
+
+def _in_two_queues(replay: "Replay") -> Iterator[Reason]:
+    places: dict[bytes, list[tuple[str, str]]] = {}
+    for place, vms in sorted(_queues(replay).items()):
+        for vm in vms if place[0] != "migrating" else ():
+            places.setdefault(vm, []).append(place)
+    groups: dict[tuple[tuple[str, str], ...], list[str]] = {}
+    for vm, found in sorted(places.items()):
+        if len(found) > 1:
+            groups.setdefault(tuple(found), []).append(vm.decode())
+    for group, names in sorted(groups.items()):
+        key, error = (_listed(texts) for texts in ([f"vmpooler__{queue}__{pool}" for queue, pool in group], names))
+        yield _reason("vm_in_two_queues", "degraded", len(names), 0, group[0][1], key=key, error=error)
+
+
+def _listed(texts: list[str]) -> str:
+    more = len(texts) - 3
+    return ", ".join(texts[:3]) + (f" and {more} more" if more > 0 else "")
