@@ -56,7 +56,7 @@ def update(context: PoolContext) -> list[str]:
 def _find_removed(context: PoolContext, configured: frozenset[str]) -> list[str]:
     """Return the removed pools that have VMs. Remove the registrations of removed pools, and forget empty ones."""
     db = context.db
-    known, found = managed_pools.read_managed_pools(db), removed_pools.read_removed(db)
+    known, found = managed_pools.read_managed_names(db), removed_pools.read_removed(db)
     registered: list[str] = []
     with suppress(WrongTypeError):  # health names the key
         registered = queues.pool_names(db)

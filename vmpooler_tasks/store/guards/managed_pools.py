@@ -15,6 +15,11 @@ def read_managed_pools(db: Database) -> Mapping[str, ManagedPool]:
     return {readable(name): ManagedPool.from_record(readable(name), readable(raw)) for name, raw in found.items()}
 
 
+def read_managed_names(db: Database) -> set[str]:
+    """Return the names of the recorded pools. Raise WrongTypeError."""
+    return {readable(name) for name in db.call("HKEYS", keys.MANAGED_POOLS)}
+
+
 def read_managed_pool(db: Database, pool: str) -> ManagedPool | None:
     """Return the record of one pool, or None. Raise WrongTypeError."""
     raw = db.call("HGET", keys.MANAGED_POOLS, pool)

@@ -18,7 +18,9 @@ def name_removed_pools() -> None:
     try:
         found = roster.find_removed(db, settings())
         if config.manage_pools and not config.observe_only:
-            removed_pools.add(db, [state.name for state in found], now=server_clock(db)())
+            names = [state.name for state in found]
+            removed_pools.add(db, names, now=server_clock(db)())
+            found = removed_pools.read_states(db, names)
     except VmpoolerTasksError as error:
         _log.warning("[!] [config] pools without a configuration could not be found: %s", on_one_line(str(error)))
         return
