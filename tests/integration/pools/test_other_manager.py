@@ -13,11 +13,12 @@ from tests.support.pool_world import PoolWorld, pool
 from tests.support.servers import TestServer
 from tests.support.world import POOL
 from vmpooler_tasks.jobs.health import check as health_check
+from vmpooler_tasks.jobs.pools.overview import overview
 from vmpooler_tasks.model.health.reasons import HealthReason, explain
 from vmpooler_tasks.model.health.status import Status
 from vmpooler_tasks.model.manager_watch import WatchState
 from vmpooler_tasks.model.names import Queue
-from vmpooler_tasks.model.timestamps import moment, ruby_utc
+from vmpooler_tasks.model.timestamps import iso_utc, moment, ruby_utc
 from vmpooler_tasks.store import Database, keys
 from vmpooler_tasks.store.pools import other_manager
 from vmpooler_tasks.store.pools.other_manager import WatchCheck
@@ -146,6 +147,18 @@ def test_clones_that_a_silent_manager_still_makes_stay_counted(world: WatchedWor
     world.observe()
     assert world.client.get(COUNTER) == str(len(own)).encode()
     assert world.client.get(REQUEST_COUNTER) == b"0"
+
+
+def test_the_overview_says_until_when_no_clone_starts(world: WatchedWorld) -> None:
+    world.observe()
+    until = iso_utc(world.now + 2 * INTERVAL)
+    _, [row] = overview(world.db, world.settings, world.now)
+    assert row.state == "stalled"
+    assert row.why.startswith(f"no clone starts before {until}: the workers watch for another pool manager first")
+    world.observe()
+    world.observe()
+    _, [row] = overview(world.db, world.settings, world.now)
+    assert "watch" not in row.why
 
 
 # --- sightings ------------------------------------------------------------------------------------------------------
