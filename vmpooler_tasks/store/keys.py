@@ -396,5 +396,8 @@ def session(digest: str) -> bytes:
 
 
 def first_seen(queue: str, pool: str = "") -> bytes:
-    """Sorted set: VM → epoch at which an entry without a usable timestamp was first seen."""
+    """Sorted set: VM → epoch at which an entry without a usable timestamp was first seen.
+
+    Also of strays (`discovered`), and of VMs that the inventory or a check did not find (`missing`).
+    """
     return f"vmpooler_tasks__first_seen__{queue}__{pool}".encode()
