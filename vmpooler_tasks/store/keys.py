@@ -396,8 +396,5 @@ def session(digest: str) -> bytes:
 
 
 def first_seen(queue: str, pool: str = "") -> bytes:
-    """Sorted set: VM → epoch at which an entry without a usable timestamp was first seen.
-
-    Also of strays (`discovered`), and of VMs that the inventory or a check did not find (`missing`).
-    """
+    """Sorted set: VM → epoch at which a stray, a missing VM or an entry without a timestamp was first seen."""
     return f"vmpooler_tasks__first_seen__{queue}__{pool}".encode()
