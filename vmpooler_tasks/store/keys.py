@@ -262,12 +262,6 @@ def is_queue(key: bytes) -> bool:
     return _QUEUE.fullmatch(key) is not None
 
 
-def pool_of_queue(key: bytes) -> str | None:
-    """Return the pool whose queue the key is; None for any other key, and for a name that is not UTF-8."""
-    place = place_of(key)
-    return place[1] if place else None
-
-
 def queue(name: Queue, pool: str) -> bytes:
     """Set: VMs of a pool."""
     return f"vmpooler__{name}__{pool}".encode()

@@ -180,7 +180,7 @@ class _Walk:
                 orphans.update(self._unexpiring(waiting))
                 waiting = []
         orphans.update(self._unexpiring(waiting))
-        self.unconfigured.update(filter(None, map(keys.pool_of_queue, unconfigured)))
+        self.unconfigured.update(place[1] for key in unconfigured if (place := keys.place_of(key)))
         for key in unconfigured:
             met = set[int]()
             for names in self._names(key):

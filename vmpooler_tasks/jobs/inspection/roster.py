@@ -116,8 +116,8 @@ def find_removed(db: Database, settings: Settings) -> list[RemovedPoolState]:
     fleet = read_fleet_with_pools(db)
     if not fleet.knows_all_pools:
         return []
-    found = {keys.pool_of_queue(key) for _, names in queues.scan_keyspace(db) for key in names}
-    names = {name for name in found if name}.difference(fleet.pools, (pool.name for pool in settings.pools))
+    places = (keys.place_of(key) for _, found in queues.scan_keyspace(db) for key in found)
+    names = {place[1] for place in places if place}.difference(fleet.pools, (pool.name for pool in settings.pools))
     if not settings.config.manage_pools:
         names.difference_update(queues.pool_names(db))
     return [state for state in removed_pools.read_states(db, names) if state.count]
