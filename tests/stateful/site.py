@@ -4,10 +4,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
+from tests.stateful.configurations import Configurations
 from tests.stateful.holders import Gate, Holder, PowerFailureError, Turn
 from tests.stateful.known import LEASE_SECONDS, LIMIT, POOLS, REQUEST_SECONDS, VM_DEAD_LETTERS, Message, Snapshot
 from tests.stateful.users import DISCOVERY_SECONDS
-from tests.stateful.vm_orders import VmOrders
 from tests.support.pool_world import ManualRenewer
 from vmpooler_tasks.errors import ProviderError, SuspendedError, TransientProviderError
 from vmpooler_tasks.jobs.inspection import inspect
@@ -60,7 +60,7 @@ class Recorder:
         self.site.send([work])
 
 
-class Site(VmOrders):
+class Site(Configurations):
     """What beat, workers, users and operators do there."""
 
     # --- ticks --------------------------------------------------------------------------------------------------------
@@ -70,10 +70,14 @@ class Site(VmOrders):
         self.reap()
         self.fill_requests()
         self.take_orders()
+        if self.absent:
+            self.update_roster()
         for pool in POOLS:
             self.inspect(pool, readable=readable)
 
     def inspect(self, pool: str, *, readable: bool = True) -> list[Work]:
+        if not self.is_inspected(pool):
+            return []
         suspended, stray = self._is_suspended(), self._stray(pool)
         if not readable:
             self.provider.raises("list", TransientProviderError("it broke off half-way"))
@@ -82,9 +86,11 @@ class Site(VmOrders):
         self._note_taken_back(pool, pending)
         self.provider.raises("list")
         assert not inspection.busy
-        assert (inspection.error is None) == (readable or suspended)
+        assert (inspection.error is None) == (readable or suspended) or pool == self.absent
         self.send(inspection.work)
-        if readable and not suspended:
+        if pool == self.absent:
+            self._strays[pool] = {}  # nobody completes them as unknown
+        elif readable and not suspended:
             self._expect_discovery(pool, stray)
         return inspection.work
 
@@ -139,10 +145,13 @@ class Site(VmOrders):
 
     def perform(self, message: Message, turns: tuple[Turn, ...] = ()) -> None:
         """A worker takes the message, and the provider's next calls for the VM go like this."""
-        self._start(message, Gate(), turns)
+        if self.can_be_done(message.work):
+            self._start(message, Gate(), turns)
 
     def hold(self, message: Message, *, after: bool, alive: bool) -> None:
         """A worker takes it, and stops while the provider works on it, or when that is done."""
+        if not self.can_be_done(message.work):
+            return
         gate = Gate()
         holder = self._start(message, gate, (Turn(after=after, gate=gate),))
         if holder.waits:
@@ -152,7 +161,8 @@ class Site(VmOrders):
         """As a task without retries: the next inspection hands out another."""
         self.checked.append(message)
         with suppress(SuspendedError, ProviderError):
-            self._check_vm(message.work)
+            if self.can_be_done(message.work):
+                self._check_vm(message.work)
 
     def _check_vm(self, work: Work) -> None:
         match work.step:
@@ -183,7 +193,7 @@ class Site(VmOrders):
             assert not holder.error
         assert is_wanted or len(self.provider.calls) == calls_before, f"nobody wants that any more: {work}"
         if holder.outcome == "paused":
-            assert work.pool in self._pending_at_pause
+            assert self._is_stopped(work.pool)
             self._gone.add(work.vm)
         if holder.waits:
             holder.leased_until = self.now + LEASE_SECONDS
@@ -289,6 +299,7 @@ class Site(VmOrders):
         """Nothing fails any more, and nobody requests anything: everything comes to rest, and is where it should be."""
         self.provider.default_readiness = Readiness(True)
         self.provider.readiness.clear()
+        self.come_back()
         while self.held:
             self.release(self.held.pop())
             self.check()
@@ -305,7 +316,8 @@ class Site(VmOrders):
             if self._is_quiet():
                 break
         seen = self.snapshot()
-        assert self._is_quiet(), f"it never comes to rest: {seen}, provider: {sorted(self.provider.machines)}"
+        left = (sorted(self.provider.machines), self.orders_left(), self.api.config())
+        assert self._is_quiet(), f"it never comes to rest: {seen}, {left}"
         self._check_ends(seen)
 
     def _is_quiet(self) -> bool:
@@ -313,7 +325,7 @@ class Site(VmOrders):
         return (
             not any(seen.slots.values())
             and not any(seen.migrating.values())
-            and not self.has_orders()
+            and not self.orders_left()
             and all(one["template_ready"] for one in self.api.config().values())
             and all(len(seen.queue(Queue.READY, pool=pool)) == size for pool, size in POOLS.items())
             and set(seen.everywhere) == seen.queue(Queue.READY, Queue.RUNNING) == set(self.provider.machines)

@@ -2,8 +2,9 @@
 
 A state machine of Hypothesis drives the jobs on a real server. Clones are started, delivered late, twice and to two
 workers. Workers stop for a while or for ever, before or after the provider did its work. Providers fail in every way.
-Users take VMs and give them back. Leases expire. Dead letters are redriven. After each step a check finds whatever is
-lost, doubled or forgotten; at the end everything must come to rest.
+Users take VMs and give them back, and order everything that VMPooler's API takes, by its commands. Pools leave the
+configuration and return. Leases expire. Dead letters are redriven. After each step a check finds whatever is lost,
+doubled or forgotten; at the end everything must come to rest.
 
 LIFECYCLE_EXAMPLES=2000 searches further, along other ways each time. LIFECYCLE_SHRINK=1 takes the time to shorten what
 is found.
@@ -232,7 +233,7 @@ class Lifecycle(RuleBasedStateMachine):
                 if kind == "snapshot" or not twice:
                     self.site.orders.remove(message)
 
-    @precondition(lambda self: self.site.orders or self.site.has_orders())
+    @precondition(lambda self: self.site.orders or self.site.orders_left())
     @rule(course=st.sampled_from(ORDER_COURSES), twice=st.booleans(), seconds=pauses)
     def carry_out_an_order(self, course: str, seconds: int, *, twice: bool) -> None:
         """Perhaps a second time, from the same message."""
@@ -254,6 +255,16 @@ class Lifecycle(RuleBasedStateMachine):
     @rule()
     def an_operator_releases_the_brakes(self) -> None:
         self.site.confirm()
+
+    @precondition(lambda self: not self.site.absent)
+    @rule(pool=pools, hours_ago=st.sampled_from([0, 2]))
+    def a_pool_leaves_the_configuration(self, pool: str, hours_ago: float) -> None:
+        self.site.leave(pool, hours_ago)
+
+    @precondition(lambda self: self.site.absent)
+    @rule()
+    def it_returns(self) -> None:
+        self.site.come_back()
 
     @precondition(lambda self: self.site.has(Queue.READY))
     @rule(pool=pools)
@@ -290,6 +301,7 @@ class Lifecycle(RuleBasedStateMachine):
     def nothing_is_lost_or_doubled(self) -> None:
         self.site.check()
         self.site.check_orders()
+        self.site.check_absent()
 
     def teardown(self) -> None:
         try:

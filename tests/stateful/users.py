@@ -95,10 +95,14 @@ class Users(Watched):
         order(pool)
         self._note_taken_back(pool, pending)
 
+    def _is_stopped(self, pool: str) -> bool:
+        """Return whether the pool is paused, or in no configuration."""
+        return pool in self._pending_at_pause or self.settings.pool(pool) is None
+
     def _note_taken_back(self, pool: str, pending: list[str]) -> None:
-        """Note which of the VMs that were pending have left no trace: only a paused pool takes clones back."""
+        """Note which of the VMs that were pending have left no trace: only a stopped pool takes clones back."""
         gone = {vm for vm in pending if not self.db.client.exists(keys.vm(vm.encode()))}
-        assert not gone or pool in self._pending_at_pause
+        assert not gone or self._is_stopped(pool)
         self._gone |= gone
 
     def confirm(self) -> None:

@@ -57,7 +57,7 @@ class VmOrders(Users):
 
     def take_orders(self) -> None:
         """As beat orders it."""
-        self.orders += map(self.message, take.run(self.context))
+        self.orders += map(self.message, [*take.reap(self.context), *take.run(self.context)])
 
     def carry_out(self, message: Message, course: str) -> None:
         """A worker takes the message. It may die before or after the provider did its work, or not get the reply."""
@@ -86,9 +86,9 @@ class VmOrders(Users):
         for vm in {vm for vm, _ in self.provider.disks}:
             assert len(self.provider.sizes(vm)) <= self.ordered[Step.CREATE_DISK, vm], f"{vm} has too many disks"
 
-    def has_orders(self) -> bool:
-        """Return whether anything of an order is left: waiting, sent or claimed."""
-        return bool(self._waiting()) or any(self.db.client.exists(key) for key in OWN_KEYS)
+    def orders_left(self) -> list[str]:
+        """Return what is left of orders: those that wait, and keys of ours about orders that were sent or claimed."""
+        return [*map(str, self._waiting()), *(key.decode() for key in OWN_KEYS if self.db.client.exists(key))]
 
     def check_disks(self) -> None:
         """What a VM in use has is what its hash says, unless its order has failed."""
