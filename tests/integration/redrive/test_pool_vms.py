@@ -6,6 +6,7 @@ import pytest
 
 from tests.support.cycles import counters
 from tests.support.fleet import record_processes, worker
+from tests.support.manager_watch import forget_watch, see_other_manager
 from tests.support.redriver import Redriver
 from tests.support.world import NOW, POOL
 from vmpooler_tasks.model.names import Queue
@@ -157,6 +158,19 @@ def test_a_dead_letter_of_a_pool_that_vmpooler_fills_is_kept(world: Redriver) ->
     assert world.left() == set()
     assert world.members(Queue.PENDING) == set()
     assert world.messages() == []
+
+
+def test_a_dead_letter_is_kept_while_another_manager_fills_the_pool(world: Redriver) -> None:
+    kept = world.dead_letter()
+    see_other_manager(world.client)
+    assert world.expected_counts() == {"kept": 1}
+    assert [reason for _, reason in world.preview().reasons] == [
+        "another pool manager is at work, and fills its pool itself"
+    ]
+    assert world.redrive() == {"kept": 1}
+    assert (world.left(), world.names_in(Queue.PENDING), world.messages()) == ({kept}, set(), [])
+    forget_watch(world.client)
+    assert world.redrive() == {"redriven": 1}
 
 
 def test_the_dead_letters_of_a_paused_pool_are_kept_with_the_reason(

@@ -19,7 +19,7 @@ from vmpooler_tasks.store import Database
 from vmpooler_tasks.store.fleet import heartbeats
 from vmpooler_tasks.store.fleet.pool_lists import with_pool_lists
 from vmpooler_tasks.store.orders import overrides, vm_orders
-from vmpooler_tasks.store.pools import pauses
+from vmpooler_tasks.store.pools import other_manager, pauses
 from vmpooler_tasks.store.redis.chunks import chunks
 from vmpooler_tasks.store.requests import fulfilment
 from vmpooler_tasks.store.vmpooler import queues
@@ -141,11 +141,22 @@ def forecast(
     dead_letters = list(dead_letters)
     places, paused = _read_places(db, dead_letters), pauses.read_paused(db)
     now = _Forecast(db, settings, own, places, paused, confirmed, elsewhere=pools_elsewhere(db))
+    now.beside = is_beside_manager(db, settings)
     return list(map(now.decision, dead_letters))
 
 
-def why_kept(settings: Settings, paused: Mapping[str, Pause], pool: str, request: str) -> str:
-    """Return why the dead letter of a VM that is needed stays in its queue; '' if it can run again."""
+def is_beside_manager(db: Database, settings: Settings) -> bool:
+    """Return True if another pool manager is at work, so that these workers start no clone."""
+    return settings.config.manage_pools and other_manager.read_watch(db).is_other_seen
+
+
+def why_kept(settings: Settings, paused: Mapping[str, Pause], pool: str, request: str, *, beside: bool) -> str:
+    """Return why the dead letter of a VM that is needed stays in its queue; '' if it can run again.
+
+    `beside`: another pool manager is at work. It fills its pools itself, and makes the VMs of requests.
+    """
+    if beside:
+        return "" if request else "another pool manager is at work, and fills its pool itself"
     if not settings.config.manage_pools:
         return "" if request else "VMPooler fills its pool itself (manage_pools is off)"
     return f"{paused[pool].text(pool)}; redrive it after `pools resume`" if pool in paused else ""
@@ -182,6 +193,7 @@ class _Forecast:
     confirmed: bool
     missing: dict[tuple[str, str, str], int] = field(default_factory=dict)
     elsewhere: frozenset[str] = frozenset()
+    beside: bool = False
 
     def decision(self, dead_letter: StoredDeadLetter) -> Decision:
         """Return the decision about the next dead letter."""
@@ -219,7 +231,7 @@ class _Forecast:
         if self.missing[place] <= 0:
             why = "its request has ended or has all its VMs" if request else "its pool is full"
             return Decision(RedriveOutcome.OBSOLETE, why)
-        if why := why_kept(self.settings, self.paused, pool, request):
+        if why := why_kept(self.settings, self.paused, pool, request, beside=self.beside):
             return Decision(RedriveOutcome.KEPT, why)
         self.missing[place] -= 1
         return RUNS_AGAIN

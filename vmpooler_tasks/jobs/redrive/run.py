@@ -26,6 +26,7 @@ from vmpooler_tasks.jobs.redrive.eligibility import (
     Decision,
     count_wanted,
     decided_outcome,
+    is_beside_manager,
     order_of,
     pools_elsewhere,
     size_of,
@@ -202,7 +203,8 @@ class _Driver:
 
     def _why_kept(self, dead_letter: StoredDeadLetter) -> str:
         pool, request = dead_letter.text("pool"), dead_letter.text("request_id")
-        return why_kept(self._settings, pauses.read_paused(self._db), pool, request)
+        beside = is_beside_manager(self._db, self._settings)
+        return why_kept(self._settings, pauses.read_paused(self._db), pool, request, beside=beside)
 
     def _log_outcome(self, dead_letter: StoredDeadLetter, outcome: RedriveOutcome, reason: str) -> None:
         vm = dead_letter.text("vm")
