@@ -81,7 +81,7 @@ class Rule(Enum):
     UNANSWERED_REQUESTS = "upgrading, Pool manager: a request that is missing or completed is not tried again"
     FAILURE_REASON = "upgrading, Pool manager: every failed request has a `failure_reason`"
     NO_ITEM_OF_NONE = "upgrading, Pool manager: `odcreate__task` never contains an item with a count of 0"
-    SLOTS_IN_USE = "upgrading, Pool manager: a counter of clones is their number in flight; it does not drift"
+    SLOTS_IN_USE = "upgrading, Pool manager: a counter of clones is their number in flight, unless another wrote it"
     BROKEN_COUNTS = "behaviour, Requests: failed work is kept and logged, even if a count in Redis is not a number"
     STAMPS_IN_UTC = "behaviour, Times: times are Time#to_s with any UTC offset; this project writes +0000"
     WARNED_ONLY = "behaviour, VM metadata: `timeout_notification` is set by the warning only, not by a failure"

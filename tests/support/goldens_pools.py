@@ -204,7 +204,8 @@ def clone(replay: "Replay", step: Step, pool: str) -> Any:
         _fail_clone(replay, step, pool, vm, error_class, message)
         counter = _counter(request)
         replay.applies(Rule.SLOTS_IN_USE, counter)
-        replay.state[counter] = Cell("string", b"0", None)
+        if counter not in replay.state:  # otherwise another program has written it
+            replay.state[counter] = Cell("string", b"0", None)
         return [error_class, message]
     replay.outcome.raised, last = True, message
     try:

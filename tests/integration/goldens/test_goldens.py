@@ -358,7 +358,7 @@ def test_what_is_compared_what_is_allowed_and_what_is_not_here_yet_adds_up() -> 
         "clone_vm": 3,
     }
     assert tally.not_here_yet == {"metric": 3318}
-    assert tally.exact == {"keys": 54_430, "values": 277_508, "values in changed keys": 5754, "lines": 1844}
+    assert tally.exact == {"keys": 54_456, "values": 277_534, "values in changed keys": 5723, "lines": 1844}
     assert tally.changed == {"keys": 1995, "lines": 2327, "sums": 52}
     assert tally.allowed == ALLOWED
     assert set(ALLOWED) == set(Rule)
