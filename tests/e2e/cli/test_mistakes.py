@@ -38,6 +38,7 @@ COMMANDS = {
     "pools",
     "pools drain",
     "pools pause",
+    "pools confirm",
     "pools keep",
     "pools resume",
     "pools retry",
