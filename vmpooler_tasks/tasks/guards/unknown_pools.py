@@ -11,7 +11,9 @@ from vmpooler_tasks.model.fleet import Fleet
 from vmpooler_tasks.model.pools.lifecycle import Step
 from vmpooler_tasks.store import keys
 from vmpooler_tasks.store.guards import removed_pools
+from vmpooler_tasks.store.guards.managed_pools import read_managed_pool
 from vmpooler_tasks.store.pools import clones
+from vmpooler_tasks.store.vmpooler import queues
 from vmpooler_tasks.tasks.pool_context import pool_context
 from vmpooler_tasks.tasks.process import database, settings
 from vmpooler_tasks.tasks.registry import TASKS, TaskSpec
@@ -38,11 +40,19 @@ def divert(task: Task, args: Sequence[Any], kwargs: Mapping[str, Any]) -> str | 
     if "pool" not in spec.subject or not isinstance(pool, str) or settings().pool(pool):
         return None
     fleet = _reader.read()
-    is_unsure = fleet.is_known and not fleet.knows_all_pools and not spec.is_repeated
+    is_unsure = not spec.is_repeated and fleet.is_known and (not fleet.knows_all_pools or _is_between_workers(pool))
     if pool in fleet.managed_pools(spec.queue) or is_unsure:
         _send_back(task, args, kwargs)
         return "returned: another worker has the pool"
     return _without_configuration(spec, pool, about)
+
+
+def _is_between_workers(pool: str) -> bool:
+    """Return True if the pool is known and not removed: its worker has just started, or stopped to be restarted."""
+    db = database()
+    if pool in removed_pools.read_removed(db):
+        return False
+    return read_managed_pool(db, pool) is not None or pool in queues.pool_names(db)
 
 
 def return_to_manager(task: Task, args: Sequence[Any], kwargs: Mapping[str, Any]) -> str | None:
