@@ -93,7 +93,9 @@ def test_a_managing_worker_names_options_without_effect_once(installation: Insta
     example = ROOT / "tests" / "data" / "vmpooler" / "examples" / "vmpooler.yaml.dummy-example"
     del installation.environment["VMPOOLER_CONFIG"]
     installation.environment |= {"VMPOOLER_CONFIG_FILE": str(example), "MANAGE_POOLS": "true", "MIGRATION_LIMIT": "5"}
+    installation.environment["CHECK_LOOP_DELAY_MIN"] = "1"  # the watch for another manager takes two of them
     worker = installation.worker()
+    installation.beat()
     lines = [line for line in worker.log.splitlines() if "[!] [config]" in line]
     [line] = lines
     assert line.partition("[!] ")[2] == (

@@ -27,12 +27,14 @@ from vmpooler_tasks.jobs.health import check as health_check
 from vmpooler_tasks.model.deadletters.entry import failed_vm
 from vmpooler_tasks.model.names import DeadLetterQueue, Queue
 from vmpooler_tasks.store import Database, keys
+from vmpooler_tasks.store.fleet import pool_lists
 from vmpooler_tasks.store.health.progress import CLONES_WORK, REQUESTS_WORK, inspections_of
 
 pytestmark = [pytest.mark.stage(name="monitoring"), pytest.mark.timeout(600)]
 
 TOKEN = "a-token-of-prometheus"
 PROVIDER = "vsphere"
+REMOVED_POOL = "centos-6-x86_64"
 SOUND_POOL, SOUND_PROVIDER = "debian-12-x86_64", "sound"
 """A pool that is not suspended: health expects clones of it."""
 
@@ -181,6 +183,9 @@ def test_alerts_fire_when_the_system_is_ill_and_end_when_it_is_well(site: Site) 
         "VMPoolerClonesStalled",
         "VMPoolerRequestsStalled",
         "VMPoolerOrdersWaiting",
+        "VMPoolerVMInTwoQueues",
+        "VMPoolerBrake",
+        "VMPoolerRemovedPool",
     )
     site.rests("VMPoolerHealthStale")
     until(lambda: overdue(site), "a purge is overdue", pause=1)
@@ -224,7 +229,10 @@ def fall_ill(site: Site) -> None:
         ):
             record_processes(db, odd)
             let_pass(db, odd, -HOUR)
+            pool_lists.publish(db, odd.configuration, [POOL, SOUND_POOL])
+            db.client.persist(keys.pool_list(odd.configuration))  # its next heartbeats would keep it
         stand_still(world, time.time() - HOUR)
+        endanger_vms(world, time.time() - HOUR)
         for number in range(4):
             db.client.zadd(keys.recycled(POOL), {f"recycled-{number}\nhas mismatched hostname": time.time()})
         db.client.lpush(keys.CLONES, "x")
@@ -243,6 +251,19 @@ def stand_still(world: World, epoch: float) -> None:
     vm = world.vm(None, "overdue", age=world.now - epoch, pool=SOUND_POOL)
     world.client.zadd(keys.ONDEMAND_CLONES, {vm: epoch})
     world.client.zadd(keys.WAITING_REQUESTS, {"waiting": epoch})
+
+
+def endanger_vms(world: World, epoch: float) -> None:
+    """Leave a VM in two queues and one in a pool that nobody configures, an order that waits, and an engaged brake."""
+    twice = world.vm(Queue.RUNNING, "twice", age=HOUR)
+    world.client.sadd(keys.queue(Queue.COMPLETED, POOL), twice)
+    world.client.sadd(keys.POOLS, REMOVED_POOL)
+    world.vm(Queue.RUNNING, "left", age=HOUR, pool=REMOVED_POOL)
+    world.client.sadd(keys.DISK_ORDERS, "twice:8")
+    world.client.zadd(keys.VM_ORDERS_SEEN, {"create_disk twice:8": epoch})
+    world.client.hset(
+        keys.BRAKES, POOL, json.dumps({"since": epoch, "strays": 9, "missing": 0, "known": 10, "limit": 2})
+    )
 
 
 def record_empty_since(site: Site, epoch: float) -> None:
@@ -277,6 +298,8 @@ def get_well(site: Site) -> None:
             keys.breaker(PROVIDER),
             keys.pool_breaker(POOL),
             keys.recycled(POOL),
+            *(keys.queue(queue, POOL) for queue in (Queue.RUNNING, Queue.COMPLETED)),
+            *(*keys.queues(REMOVED_POOL), keys.DISK_ORDERS, keys.BRAKES),
             *(keys.HEARTBEATS, keys.HEARTBEAT_TIMES, keys.CLONES, keys.LAST_BOOT),
             *(keys.ONDEMAND_CLONES, keys.WAITING_REQUESTS),
         )
