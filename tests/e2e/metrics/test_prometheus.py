@@ -257,7 +257,6 @@ def endanger_vms(world: World, epoch: float) -> None:
     """Leave a VM in two queues and one in a pool that nobody configures, an order that waits, and an engaged brake."""
     twice = world.vm(Queue.RUNNING, "twice", age=HOUR)
     world.client.sadd(keys.queue(Queue.COMPLETED, POOL), twice)
-    world.client.sadd(keys.POOLS, REMOVED_POOL)
     world.vm(Queue.RUNNING, "left", age=HOUR, pool=REMOVED_POOL)
     world.client.sadd(keys.DISK_ORDERS, "twice:8")
     world.client.zadd(keys.VM_ORDERS_SEEN, {"create_disk twice:8": epoch})
