@@ -211,6 +211,7 @@ def test_a_preview_counts_by_queue_pool_and_error_and_runs_nothing(bench: Bench)
         "dry_run": True,
         "selected": 3,
         "poisoned": 1,
+        "to_confirm": 0,
         "expected": {"redriven": 3, "obsolete": 0, "kept": 0},
         "reasons": [],
         "groups": [
