@@ -56,6 +56,7 @@ def test_machines_get_the_same(pools: CommandLine) -> None:
     first, second = pools.json("pools")
     assert first == {
         "pool": POOL,
+        "brake": "",
         "state": "stalled",
         "since": None,
         "until": None,

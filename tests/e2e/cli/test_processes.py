@@ -28,6 +28,7 @@ TYPED = {
     "doctor": "doctor --json",
     "health": "health --json",
     "pools": "pools",
+    "pools confirm": f"pools confirm {POOL}",
     "pools drain": f"pools drain {POOL}",
     "pools pause": f"pools pause {POOL}",
     "pools keep": f"pools keep {POOL}",

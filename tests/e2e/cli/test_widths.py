@@ -24,7 +24,7 @@ USUAL = {
     "request": "0b2f1c9e-7c1e-4a0e-9c39-0d3b6f3a1c55",
 }
 HOSTILE = {
-    "pool": "漢字の名前のプール" * 9,
+    "pool": "漢字の名前のプール" * 7,
     "vm": "v" * 300,
     "error": "x" * 200 + " " + "語" * 200,
     "request": "r" * 200,

@@ -172,7 +172,7 @@ def test_the_option_tables_are_those_of_the_schema() -> None:
 
 def test_the_architecture_names_every_key_of_ours() -> None:
     constants = [value.decode() for value in vars(keys).values() if isinstance(value, bytes)]
-    prefixes = {keys.WORK_PREFIX.decode(), keys.FAILURES_PREFIX.decode()}
+    prefixes = {keys.WORK_PREFIX.decode(), keys.FAILURES_PREFIX.decode(), keys.VM_ORDER_PREFIX.decode()}
     ours = {key for key in constants if key.startswith("vmpooler_tasks")} - prefixes
     slots = {keys.POOL_SLOTS.key.decode(), keys.REQUEST_SLOTS.key.decode()}
     made = {
@@ -189,6 +189,9 @@ def test_the_architecture_names_every_key_of_ours() -> None:
         keys.FAILURES_PREFIX + b"STEP",
         b"vmpooler_tasks__dummy__POOL",
         b"vmpooler_tasks__dummy__calls:CALL:POOL:VM",
+        b"vmpooler_tasks__dummy__parts:POOL:VM",
+        keys.pool_list("CONFIGURATION"),
+        keys.vm_order(b"VM"),
     }
     text = read("docs/architecture.md")
     rows = [
