@@ -317,11 +317,13 @@ def test_a_wrong_or_missing_password_is_one_clear_line(program: str, login: str,
 
 def test_junk_on_the_channel_of_remote_control_ends_no_worker(installation: Installation, database: Database) -> None:
     worker = installation.worker()
+    channel = "/0.celery.pidbox"
+    until(lambda: database.call("PUBSUB", "NUMPAT") == 1, "the worker listens")
     for junk in ("5", "[]", "null", '"election"', "{}", '{"method": "election"}', "[" * 100_000, "no JSON", "\x00"):
-        assert database.call("PUBLISH", "/0.celery.pidbox", junk) == 1, "the worker listens"
+        assert database.call("PUBLISH", channel, junk) == 1, "the worker still listens"
     worker.says("Ignored a broadcast: it is nested too deeply")
     worker.says("Ignored a broadcast on celery.pidbox: the message is a JSON int, not an object")
-    assert "pong" in installation.run("celery", "-A", "vmpooler_tasks", "inspect", "ping")
+    assert "pong" in installation.run("celery", "-A", "vmpooler_tasks", "inspect", "--timeout", "10", "ping")
     assert worker.running
     send(database, message(HEALTH_CHECK))
     until(lambda: database.call("EXISTS", keys.HEALTH), "the worker still takes tasks")

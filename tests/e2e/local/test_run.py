@@ -313,6 +313,8 @@ def test_sigterm_to_make_ends_everything_but_your_redis(valkey: TestServer, tmp_
         tree = local_run.tree()
         assert local_run.redis_url == valkey.url
         assert not [process for process in tree if "valkey" in process.name()]
+        with closing(Database(valkey.url)) as db:
+            until(lambda: db.call("EXISTS", keys.HEALTH), "health was checked")
         assert local_run.process is not None
         local_run.process.terminate()
         assert local_run.exit_status() != 0
