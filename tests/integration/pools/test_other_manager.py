@@ -26,7 +26,7 @@ from vmpooler_tasks.tasks import other_manager as tasks_other_manager
 from vmpooler_tasks.tasks import pools
 from vmpooler_tasks.tasks import registry as names
 from vmpooler_tasks.tasks.celery.configuration import install_transports
-from vmpooler_tasks.tasks.guards import published_config
+from vmpooler_tasks.tasks.guards import published_config, unknown_pools
 from vmpooler_tasks.tasks.other_manager import OtherManagerGuard
 
 pytestmark = pytest.mark.both_servers
@@ -297,10 +297,10 @@ def tasks(world: WatchedWorld, server: TestServer, monkeypatch: pytest.MonkeyPat
     install_transports()
     world.config["check_loop_delay_min"] = INTERVAL
     with Celery("tests", broker=server.url) as app:
-        for module in (pools, published_config):
+        for module in (pools, published_config, unknown_pools):
             monkeypatch.setattr(module, "settings", lambda: world.settings)
         monkeypatch.setattr(pools, "pool_context", lambda: world.context)
-        for module in (pools, tasks_other_manager, published_config):
+        for module in (pools, tasks_other_manager, published_config, unknown_pools):
             monkeypatch.setattr(module, "database", lambda: world.db)
         monkeypatch.setattr(tasks_other_manager, "server_clock", lambda _db: world.clock)
         monkeypatch.setattr(tasks_other_manager, "QUERY_INTERVAL", 0)
@@ -319,6 +319,11 @@ def tick(world: WatchedWorld, seconds: float = INTERVAL) -> str:
 
 
 OTHER, WATCHING = "another pool manager is at work", "the workers watch for another pool manager first"
+
+
+def test_the_configuration_is_published_at_once_in_a_redis_without_any_manager(tasks: WatchedWorld) -> None:
+    published_config.publish()
+    assert tasks.client.hget("vmpooler__config", "manage_pools") == b"true"
 
 
 def test_the_tasks_wait_for_the_watch_and_log_it(tasks: WatchedWorld, caplog: pytest.LogCaptureFixture) -> None:

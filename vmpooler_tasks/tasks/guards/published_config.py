@@ -8,6 +8,7 @@ import logging
 from vmpooler_tasks.errors import VmpoolerTasksError
 from vmpooler_tasks.model.names import on_one_line
 from vmpooler_tasks.store.fleet import heartbeats
+from vmpooler_tasks.store.pools import other_manager
 from vmpooler_tasks.store.vmpooler.config import is_published, publish_config
 from vmpooler_tasks.tasks.other_manager import is_alone
 from vmpooler_tasks.tasks.process import database, settings
@@ -22,10 +23,10 @@ def publish(*, only_if_missing: bool = False) -> None:
     """
     if settings().config.observe_only:
         return
-    if settings().config.manage_pools and not is_alone():
-        return  # another manager's values stay; check_pools does it when the watch for one has ended
     db = database()
     try:
+        if settings().config.manage_pools and not is_alone() and other_manager.has_traces(db):
+            return  # another manager's values stay; check_pools does it when the watch for one has ended
         if only_if_missing and is_published(db):
             return
         if not settings().config.manage_pools and any(one.manages_pools for one in heartbeats.read_fleet(db).live):
