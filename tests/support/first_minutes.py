@@ -64,7 +64,7 @@ class FirstMinutes:
             set_up = lambda: "Ctrl-C stops" in self.make.log or not self.make.running  # noqa: E731
             until(set_up, "make run has set itself up", SETUP_SECONDS)
             self.make.says("[*] [web] Serving").says("[*] [purge]")
-            self.make.says("No other pool manager is at work")
+            self.make.says("cloned in")  # the watch for another pool manager is over
 
 
 @contextmanager
