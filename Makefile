@@ -60,7 +60,7 @@ chaos: PYTEST += -s
 chaos: ## Stage: kill workers 25 times (CHAOS_KILLS) and check that nothing is lost
 zoo: PYTEST += -s
 zoo: ## Stage: make a whole system sick in every way, alone and in pairs, and read its health everywhere
-lifecycle: ## Stage: let all that can happen to VMs happen, in random order
+lifecycle: ## Stage: VMs under random events, orders of the API, two configurations, and the brake
 api: ## Stage: send the API what its OpenAPI document allows, and what it forbids
 monitoring: ## Stage: let a real Prometheus fire and end each alert
 deployment: ## Stage: start every line of deploy/ under its ACL, over TLS, and with Sentinels that fail over

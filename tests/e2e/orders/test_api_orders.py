@@ -13,7 +13,7 @@ from tests.support.processes import Installation, configuration, until
 from vmpooler_tasks.model.names import Queue
 from vmpooler_tasks.store import Database, keys
 
-pytestmark = pytest.mark.slow(seconds=60)
+pytestmark = [pytest.mark.stage(name="lifecycle"), pytest.mark.timeout(600)]
 
 ONE, TWO, ALIAS, SIZE = "one", "two", "linux", 3
 DATA_TTL_SECONDS = 18

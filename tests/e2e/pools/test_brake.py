@@ -14,7 +14,7 @@ from vmpooler_tasks.model.names import Queue
 from vmpooler_tasks.providers.dummy.inventory import PREFIX
 from vmpooler_tasks.store import Database, keys
 
-pytestmark = pytest.mark.slow(seconds=60)
+pytestmark = [pytest.mark.stage(name="lifecycle"), pytest.mark.timeout(600)]
 
 POOL = "centos"
 RUNNING = 34

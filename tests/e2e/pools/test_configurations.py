@@ -11,7 +11,7 @@ from vmpooler_tasks.model.names import DeadLetterQueue, Queue
 from vmpooler_tasks.model.timestamps import moment, ruby_utc
 from vmpooler_tasks.store import Database, keys
 
-pytestmark = pytest.mark.slow(seconds=60)
+pytestmark = [pytest.mark.stage(name="lifecycle"), pytest.mark.timeout(600)]
 
 SIZE = 2
 OLD, COMMON, NEW = "old", "common", "new"

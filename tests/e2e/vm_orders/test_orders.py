@@ -18,7 +18,7 @@ from vmpooler_tasks.model.names import DeadLetterQueue, Queue
 from vmpooler_tasks.providers.dummy.inventory import PARTS_PREFIX
 from vmpooler_tasks.store import Database, keys
 
-pytestmark = pytest.mark.slow(seconds=60)
+pytestmark = [pytest.mark.stage(name="lifecycle"), pytest.mark.timeout(600)]
 
 POOL = "centos-7-x86_64"
 SLOW_SECONDS = 3
