@@ -1,4 +1,4 @@
-"""A pool leaves the configuration of all processes, and returns."""
+"""A pool leaves the configuration of all processes, returns, or takes another name."""
 
 from tests.stateful.known import POOLS
 from tests.stateful.vm_orders import VmOrders
@@ -29,8 +29,17 @@ class Configurations(VmOrders):
         self.absent, self.unused = pool, self._unused(pool)
         self._configure(pool)
         self.update_roster()
-        since, seen = self.db.client.hget(keys.REMOVED_POOLS, pool).split()
-        self.db.client.hset(keys.REMOVED_POOLS, pool, f"{float(since) - hours_ago * HOUR} {float(seen)}")
+        if record := self.db.client.hget(keys.REMOVED_POOLS, pool):  # none: nobody inspected it since its return
+            since, seen = record.split()
+            self.db.client.hset(keys.REMOVED_POOLS, pool, f"{float(since) - hours_ago * HOUR} {float(seen)}")
+
+    def rename(self, hours_ago: float) -> None:
+        """Let a configured pool take the name of the absent one, in one step, so long ago.
+
+        What is in the queues of its former name stays that pool's, and is drained.
+        """
+        former = next(pool for pool in POOLS if pool != self.absent)
+        self.leave(former, hours_ago)
 
     def come_back(self) -> None:
         """Let the absent pool be configured again."""

@@ -3,8 +3,8 @@
 A state machine of Hypothesis drives the jobs on a real server. Clones are started, delivered late, twice and to two
 workers. Workers stop for a while or for ever, before or after the provider did its work. Providers fail in every way.
 Users take VMs and give them back, and order everything that VMPooler's API takes, by its commands. Pools leave the
-configuration and return. Leases expire. Dead letters are redriven. After each step a check finds whatever is lost,
-doubled or forgotten; at the end everything must come to rest.
+configuration, return and are renamed. Leases expire. Dead letters are redriven. After each step a check finds whatever
+is lost, doubled or forgotten; at the end everything must come to rest.
 
 LIFECYCLE_EXAMPLES=2000 searches further, along other ways each time. LIFECYCLE_SHRINK=1 takes the time to shorten what
 is found.
@@ -260,6 +260,11 @@ class Lifecycle(RuleBasedStateMachine):
     @rule(pool=pools, hours_ago=st.sampled_from([0, 2]))
     def a_pool_leaves_the_configuration(self, pool: str, hours_ago: float) -> None:
         self.site.leave(pool, hours_ago)
+
+    @precondition(lambda self: self.site.absent)
+    @rule(hours_ago=st.sampled_from([0, 2]))
+    def a_pool_is_renamed(self, hours_ago: float) -> None:
+        self.site.rename(hours_ago)
 
     @precondition(lambda self: self.site.absent)
     @rule()
