@@ -1,6 +1,7 @@
 """The check of one pending VM: is it ready, or did it time out? See docs/vmpooler-behaviour.md."""
 
 import logging
+from collections.abc import Sequence
 
 from vmpooler_tasks.config import Pool
 from vmpooler_tasks.jobs.pools.context import PoolContext, day, stamp
@@ -10,7 +11,7 @@ from vmpooler_tasks.model.names import DeadLetterQueue, Queue, on_one_line, read
 from vmpooler_tasks.model.pools.lifecycle import MINUTE, Fields, age, has_timed_out, needs_notice
 from vmpooler_tasks.model.pools.permanent_errors import is_permanent
 from vmpooler_tasks.model.pools.results import CheckResult, HandoverResult
-from vmpooler_tasks.model.requests import parse_requested
+from vmpooler_tasks.model.requests import Wanted, parse_requested
 from vmpooler_tasks.store.pools import clones, vms
 from vmpooler_tasks.store.pools.handover import Handover, make_ready
 from vmpooler_tasks.store.redrive import runs
@@ -149,7 +150,7 @@ def complete_handover(context: PoolContext, handover: Handover, result: Handover
             _log.info("[>] [%s] '%s' moved from 'pending' to 'ready' queue", pool, vm, extra=about)
         case HandoverResult.DELIVERED:
             _log.info("[>] [%s] '%s' is 'ready' for request '%s'", pool, vm, name, extra=about)
-            mark_request_if_filled(context, request_id)
+            _mark_request_of_vm(context, request_id)
         case HandoverResult.REQUEST_CLOSED:
             text = "[!] [%s] '%s' moved to completed queue: request '%s' is closed or gone"
             _log.info(text, pool, vm, name, extra=about)
@@ -157,14 +158,19 @@ def complete_handover(context: PoolContext, handover: Handover, result: Handover
             _log.info("[ ] [%s] '%s' is no longer pending", pool, vm, extra=about)
 
 
-def mark_request_if_filled(context: PoolContext, request_id: bytes) -> bool:
-    """Mark the request ready if all of its VMs are delivered. Return True if that happened now."""
+def _mark_request_of_vm(context: PoolContext, request_id: bytes) -> None:
     text = fulfilment.read_requested(context.db, request_id)
     try:
         wanted = parse_requested(text or "")
     except ValueError:
-        return False  # the tick that fills requests fails it
-    if text is None or not fulfilment.fill(context.db, request_id, wanted):
+        return  # the tick that fills requests fails it
+    if text is not None:
+        mark_request_if_filled(context, request_id, wanted)
+
+
+def mark_request_if_filled(context: PoolContext, request_id: bytes, wanted: Sequence[Wanted]) -> bool:
+    """Mark the request ready if all of the VMs that it wants are delivered. Return True if that happened now."""
+    if not fulfilment.fill(context.db, request_id, wanted):
         return False
     name = on_one_line(readable(request_id))
     _log.info("[>] Request '%s' is filled", name, extra={"request": name})

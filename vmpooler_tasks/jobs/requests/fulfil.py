@@ -1,8 +1,9 @@
 """Fills on-demand requests: accepts new ones, starts their clones, closes them. See docs/vmpooler-behaviour.md."""
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache, partial
 from itertools import islice
 
 from vmpooler_tasks.config import Pool
@@ -46,10 +47,11 @@ def run(context: PoolContext) -> list[Work]:
 
 
 def _process(context: PoolContext) -> list[Work]:
+    pools_elsewhere = cache(partial(_read_pools_elsewhere, context))  # few passes need them, and none needs them twice
     for request in fulfilment.read_requests(context.db, keys.WAITING_REQUESTS):
         with _skipping_wrong_types(context, _name(request)):
-            _accept(context, request)
-    work = list(_start_clones(context))
+            _accept(context, request, pools_elsewhere)
+    work = list(_start_clones(context, pools_elsewhere))
     for request in fulfilment.read_requests(context.db, keys.PROCESSING_REQUESTS):
         with _skipping_wrong_types(context, _name(request)):
             _follow_up(context, request)
@@ -76,7 +78,7 @@ def _pauses_of(db: Database, wanted: Sequence[Wanted]) -> list[str]:
     return [paused[pool].text(pool) for pool in sorted({part.pool for part in wanted}) if pool in paused]
 
 
-def _accept(context: PoolContext, request: Request) -> None:
+def _accept(context: PoolContext, request: Request, pools_elsewhere: Callable[[], set[str]]) -> None:
     """Accept a new request, or close one that cannot be filled. VMPooler's API has checked its own limits before."""
     name, age = _name(request), context.clock() - request.since
     if request.requested is None and not request.is_closed and age < LISTING_SECONDS:
@@ -90,7 +92,7 @@ def _accept(context: PoolContext, request: Request) -> None:
         _close(context, request, (), f"it cannot be read: {error}")
         return
     unknown = _unknown_pools(context, wanted)
-    if unknown and age <= _lifetime(context) and unknown <= _pools_elsewhere(context):
+    if unknown and age <= _lifetime(context) and unknown <= pools_elsewhere():
         return  # a worker that has these pools in its configuration accepts it
     if unknown:
         _close(context, request, (), f"there is no pool {', '.join(map(repr, sorted(unknown)))}")
@@ -104,7 +106,7 @@ def _accept(context: PoolContext, request: Request) -> None:
     elif fulfilment.accept(context.db, request, wanted):
         _log.info("[*] Request '%s' is being filled: %s", name, on_one_line(request.requested), extra={"request": name})
         if not total(wanted):
-            check_pending.mark_request_if_filled(context, request.id)
+            check_pending.mark_request_if_filled(context, request.id, wanted)
 
 
 def _unknown_pools(context: PoolContext, wanted: Sequence[Wanted]) -> set[str]:
@@ -112,7 +114,7 @@ def _unknown_pools(context: PoolContext, wanted: Sequence[Wanted]) -> set[str]:
     return {part.pool for part in wanted if part.count and context.settings.pool(part.pool) is None}
 
 
-def _pools_elsewhere(context: PoolContext) -> set[str]:
+def _read_pools_elsewhere(context: PoolContext) -> set[str]:
     """Return the pools that are registered, or configured for a live worker or beat."""
     fleet = with_pool_lists(context.db, heartbeats.read_fleet(context.db))
     return {*queues.pool_names(context.db), *fleet.pools}
@@ -123,7 +125,7 @@ def _lifetime(context: PoolContext) -> float:
     return context.settings.config.ondemand_request_ttl * MINUTE
 
 
-def _start_clones(context: PoolContext) -> Iterator[Work]:
+def _start_clones(context: PoolContext, pools_elsewhere: Callable[[], set[str]]) -> Iterator[Work]:
     now, settings = context.clock(), context.settings
     suspensions = breakers.suspended_providers(context.db, settings.providers)
     suspended = {one.name for one in suspensions if one.suspended_until > now}
@@ -136,7 +138,7 @@ def _start_clones(context: PoolContext) -> Iterator[Work]:
             fulfilment.drop_item(context.db, raw)
             continue
         pool = settings.pool(item.wanted.pool)
-        if not item.wanted.count or (pool is None and item.wanted.pool not in _pools_elsewhere(context)):
+        if not item.wanted.count or (pool is None and item.wanted.pool not in pools_elsewhere()):
             fulfilment.drop_item(context.db, raw)
             continue
         if pool is None:
@@ -179,7 +181,7 @@ def _follow_up(context: PoolContext, request: Request) -> None:
     minutes = context.settings.config.ondemand_request_ttl
     if request.is_closed:
         _close(context, request, wanted, "")
-    elif check_pending.mark_request_if_filled(context, request.id):
+    elif check_pending.mark_request_if_filled(context, request.id, wanted):
         return
     elif context.clock() - request.since > _lifetime(context):
         why = "".join(f": {text}" for text in _pauses_of(context.db, wanted))
