@@ -12,10 +12,10 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.e2e.local.test_run import MAKE_YES, LocalRun, environment, nothing_left_of, started, typed
 from tests.reference import vmpooler_state
 from tests.support.commands import PROGRAM, clean_copy, reading, terminal
 from tests.support.guide import fences
+from tests.support.local_run import MAKE_YES, LocalRun, environment, nothing_left_of, started, typed
 from tests.support.processes import ROOT, until
 from tests.support.servers import TestServer, required
 from vmpooler_tasks.model.fleet import Heartbeat, ProcessKind

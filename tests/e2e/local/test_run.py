@@ -1,17 +1,12 @@
-"""`make run`, a whole installation in one terminal: its start, its output, and its end without remains."""
+"""`make run`, a whole installation in one terminal: its start and its output."""
 
 import base64
-import fcntl
 import http.client
 import json
-import os
 import re
-import signal
-import socket
 import subprocess
-import termios
 from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,102 +14,23 @@ import httpx
 import psutil  # type: ignore[import-untyped]
 import pytest
 
-from tests.support.commands import PROGRAM, clean_copy, reading, terminal
-from tests.support.ports import usual_ports
-from tests.support.processes import ROOT, Process, until
-from tests.support.servers import TestServer
+from tests.support.commands import PROGRAM, clean_copy
+from tests.support.local_run import (
+    COLUMNS,
+    DRY_RUN,
+    MAKE,
+    PURGED,
+    TAKEN,
+    UP,
+    LocalRun,
+    environment,
+    started,
+    typed,
+)
+from tests.support.processes import until
 from vmpooler_tasks.store import Database, keys
 
-pytestmark = pytest.mark.slow(seconds=240)
-
-COLUMNS = 80
-PURGED = "[*] [purge] Completed purge cycle in "
-CHECKED = "[*] [health] Status: HEALTHY | Queues: "
-DRY_RUN = re.compile(r"\[purge\]\[dry-run\] Completed purge cycle in \d+\.\d\ds: 0 entries found, nothing changed")
-MAKE = ("make", "run")
-MAKE_YES = (*MAKE, "ARGS=--yes")
-UP = "\nEverything is up.\n"
-
-TAKEN = re.compile(r"Port \d+ is taken")
-"""Another test may use the usual ports meanwhile."""
-
-
-def environment(**more: str) -> dict[str, str]:
-    """Return a user's environment without any configuration."""
-    return {"PATH": os.environ["PATH"], "HOME": os.environ.get("HOME", "/"), "LANG": "C.UTF-8", **more}
-
-
-class LocalRun(Process):
-    """`make run` in a copy of the repository."""
-
-    def __init__(self, folder: Path, command: tuple[str, ...] = MAKE, **variables: str) -> None:
-        log = folder / "run.log"
-        super().__init__(command, folder=folder, environment=environment(**variables), log=log)
-
-    def ready(self) -> "LocalRun":
-        """Wait until the first cycles have run; on a Redis of your own, until every part is up."""
-        lines = [UP] if "REDIS_URL" in self.environment else [PURGED, CHECKED]
-        for line in lines:
-            self.says(line)
-        return self
-
-    @property
-    def redis_url(self) -> str:
-        return self._printed(r"^Redis: +(\S+)$")
-
-    @property
-    def flower_port(self) -> int:
-        return int(self._printed(r"^Flower: +http://127\.0\.0\.1:(\d+)  user operator, password \S+$"))
-
-    @property
-    def flower_password(self) -> str:
-        return self._printed(r"^Flower: .* password (\S+)$")
-
-    def _printed(self, pattern: str) -> str:
-        found = re.search(pattern, self.log, re.MULTILINE)
-        assert found, self.log
-        return found[1]
-
-    def tree(self) -> list[psutil.Process]:
-        """Return the process and all its descendants."""
-        assert self.process is not None
-        top = psutil.Process(self.process.pid)
-        return [top, *top.children(recursive=True)]
-
-
-@contextmanager
-def started(folder: Path, command: tuple[str, ...] = MAKE, **variables: str) -> Iterator[LocalRun]:
-    """Yield the run when it is ready. Kill what is left of it at the end of the test."""
-    local_run = LocalRun(folder, command, **variables)
-    tree: list[psutil.Process] = []
-    try:
-        with usual_ports():
-            local_run.start().ready()
-        tree = local_run.tree()
-        yield local_run
-    finally:
-        local_run.stop()
-        for process in tree:
-            with suppress(psutil.NoSuchProcess):
-                process.kill()
-
-
-@contextmanager
-def killed_at_last(tree: list[psutil.Process]) -> Iterator[None]:
-    """Kill the processes of `tree` at the end of the test, also if it fails."""
-    try:
-        yield
-    finally:
-        for process in tree:
-            with suppress(psutil.NoSuchProcess):
-                process.kill()
-
-
-def nothing_left_of(tree: list[psutil.Process]) -> None:
-    assert len(tree) > 3, "make, the foreman, the worker, beat, Flower"
-    until(
-        lambda: not [p for p in tree if p.is_running() and p.status() != psutil.STATUS_ZOMBIE], f"all of {tree} ended"
-    )
+pytestmark = pytest.mark.slow(seconds=140)
 
 
 @pytest.fixture(scope="module")
@@ -122,9 +38,6 @@ def local_run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalRun]:
     """Yield a run for all tests that only read from it."""
     with started(clean_copy(tmp_path_factory.mktemp("clone"))) as running:
         yield running
-
-
-# --- while it runs -----------------------------------------------------------------------------------------------
 
 
 def test_first_cycles_run_at_once_with_a_prefixed_log(local_run: LocalRun) -> None:
@@ -239,19 +152,6 @@ def test_a_second_start_says_what_is_in_the_way(local_run: LocalRun) -> None:
     assert "Traceback" not in again.stderr
 
 
-def typed(local_run: LocalRun, line: str) -> "subprocess.CompletedProcess[str]":
-    """Return the result of a line in a second terminal."""
-    return subprocess.run(
-        ["sh", "-c", line],
-        cwd=local_run.folder,
-        env=local_run.environment,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-
-
 def test_second_terminal_uses_the_same_redis_and_configuration(local_run: LocalRun) -> None:
     doctor = typed(local_run, ". .vmpooler-tasks/env; vmpooler-tasks doctor")
     assert (doctor.returncode, doctor.stderr) == (0, "")
@@ -282,148 +182,6 @@ def test_nothing_to_show_where_nothing_runs(tmp_path: Path) -> None:
         f"vmpooler-tasks: Nothing runs here: no run uses {tmp_path.resolve()}/.vmpooler-tasks; "
         "start one with `vmpooler-tasks run`, or make run\n"
     )
-
-
-# --- how it ends -------------------------------------------------------------------------------------------------
-
-
-def test_ctrl_c_ends_everything_and_keeps_the_data(tmp_path: Path) -> None:
-    with started(clean_copy(tmp_path)) as local_run:
-        tree = local_run.tree()
-        with closing(Database(local_run.redis_url)) as db:
-            db.call("SET", "mine", "kept")
-            dead_letters = db.call("ZRANGE", "vmpooler__dlq__clone", 0, -1)
-        assert local_run.process is not None
-        os.killpg(local_run.process.pid, signal.SIGINT)  # as a terminal does it: to all in the foreground
-        assert local_run.exit_status() in (-signal.SIGINT, 2)  # what make makes of an interrupted recipe
-        nothing_left_of(tree)
-        assert "system | worker stopped (rc=0)" in local_run.log
-        assert not (tmp_path / ".vmpooler-tasks" / "env").exists()
-        assert "SIGKILL" not in local_run.log
-        with usual_ports():
-            local_run.start().says(" ready.")  # its next cycles are due when they would have been
-        assert "filled with a sample" not in local_run.log
-        with closing(Database(local_run.redis_url)) as db:
-            assert db.call("GET", "mine") == b"kept"
-            assert set(dead_letters) <= set(db.call("ZRANGE", "vmpooler__dlq__clone", 0, -1))
-
-
-def test_sigterm_to_make_ends_everything_but_your_redis(valkey: TestServer, tmp_path: Path) -> None:
-    with started(clean_copy(tmp_path), MAKE_YES, REDIS_URL=valkey.url) as local_run:
-        tree = local_run.tree()
-        assert local_run.redis_url == valkey.url
-        assert not [process for process in tree if "valkey" in process.name()]
-        with closing(Database(valkey.url)) as db:
-            until(lambda: db.call("EXISTS", keys.HEALTH), "health was checked")
-        assert local_run.process is not None
-        local_run.process.terminate()
-        assert local_run.exit_status() != 0
-        nothing_left_of(tree)
-        assert "filled with a sample" not in local_run.log
-        assert not (tmp_path / ".vmpooler-tasks" / "appendonlydir").exists()
-    with closing(Database(valkey.url)) as db:
-        assert set(db.call("KEYS", "vmpooler__*")) == {keys.HEALTH}
-
-
-@contextmanager
-def taken(port: int) -> Iterator[None]:
-    """Listen on the port, unless another process does already."""
-    with socket.socket() as own:
-        with suppress(OSError):
-            own.bind(("127.0.0.1", port))
-            own.listen()
-        yield
-
-
-def test_closed_terminal_ends_everything_on_other_ports_too(tmp_path: Path) -> None:
-    shown = b""
-    with usual_ports(), taken(6379), taken(5555), terminal(COLUMNS) as (ours, theirs):
-        process = subprocess.Popen(
-            MAKE,
-            cwd=clean_copy(tmp_path),
-            env=environment(TERM="xterm"),
-            stdin=theirs,
-            stdout=theirs,
-            stderr=theirs,
-            start_new_session=True,
-            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),  # noqa: PLW1509
-        )
-        os.close(theirs)
-        for piece in reading(ours):
-            shown += piece
-            if PURGED.encode() in shown and CHECKED.encode() in shown:
-                break
-        top = psutil.Process(process.pid)
-        tree = [top, *top.children(recursive=True)]
-    with killed_at_last(tree):
-        process.wait(60)
-        nothing_left_of(tree)
-    text = shown.decode()
-    assert re.search(r"^Port 6379 is taken by \S.*\. The private Redis uses \d+ instead\.\r$", text, re.MULTILINE)
-    assert re.search(r"^Port 5555 is taken by \S.*\. Flower uses \d+ instead\.\r$", text, re.MULTILINE)
-    assert re.search(r"^Redis: +redis://127\.0\.0\.1:(?!6379/)\d+/0\r$", text, re.MULTILINE)
-    assert re.search(r"^Flower: +http://127\.0\.0\.1:(?!5555 )\d+ ", text, re.MULTILINE)
-    assert "\x1b[" in text, "the prefixes are coloured on a terminal"
-    plain = re.sub(r"\x1b\[\d*m", "", text)
-    too_long = [line for line in plain.splitlines() if " | " in line and len(line) > COLUMNS]
-    assert not too_long, "a line of the log fits the terminal"
-    assert "…" in plain
-
-
-def test_it_ends_when_nobody_reads_its_log_any_more(valkey: TestServer, tmp_path: Path) -> None:
-    with subprocess.Popen(
-        [str(PROGRAM), "--config", str(ROOT / "deploy" / "vmpooler.yaml"), "run", "--yes"],
-        cwd=tmp_path,
-        text=True,
-        env=environment(REDIS_URL=valkey.url),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    ) as process:
-        assert process.stdout is not None
-        assert process.stderr is not None
-        until(lambda: UP.strip() in process.stdout.readline(), UP)  # type: ignore[union-attr]
-        top = psutil.Process(process.pid)
-        tree = [top, *top.children(recursive=True)]
-        process.stdout.close()
-        with closing(Database(valkey.url)) as db:
-            db.call("LPUSH", "vmpooler.maintenance", "no message: the worker will say so")
-        with killed_at_last(tree):
-            assert "Traceback" not in process.stderr.read()
-            process.wait(60)
-            nothing_left_of(tree)
-
-
-def test_end_of_one_part_ends_the_others(tmp_path: Path) -> None:
-    with started(clean_copy(tmp_path)) as local_run:
-        tree = local_run.tree()
-        next(process for process in tree if "beat" in process.cmdline()).kill()
-        assert local_run.exit_status() != 0
-        nothing_left_of(tree)
-        assert "system | beat stopped (rc=-9)" in local_run.log
-
-
-def test_sigkill_leaves_no_process_and_keeps_the_data(tmp_path: Path) -> None:
-    with started(clean_copy(tmp_path)) as local_run:
-        tree = local_run.tree()
-        with closing(Database(local_run.redis_url)) as db:
-            db.call("SET", "mine", "kept")
-        holder = int((tmp_path / ".vmpooler-tasks" / "run.lock").read_text())
-        psutil.Process(holder).kill()
-        assert local_run.exit_status() != 0
-        with usual_ports():
-            local_run.start().says(" ready.")  # without waiting until the rest of it has ended
-        nothing_left_of(tree)
-        with closing(Database(local_run.redis_url)) as db:
-            assert db.call("GET", "mine") == b"kept"
-    assert "User requested shutdown" in (tmp_path / ".vmpooler-tasks" / "valkey.log").read_text()
-
-
-def test_sigkill_of_the_group_leaves_no_process(valkey: TestServer, tmp_path: Path) -> None:
-    with started(clean_copy(tmp_path), MAKE_YES, REDIS_URL=valkey.url) as local_run:
-        tree = local_run.tree()
-        local_run.kill()
-        nothing_left_of(tree)
 
 
 def test_pages_need_the_printed_password(local_run: LocalRun) -> None:
