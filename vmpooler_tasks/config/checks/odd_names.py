@@ -98,7 +98,7 @@ def _why_no_name(name: str) -> str | None:
         return f"{name!r} starts or ends with a blank"
     if marks := sorted(set(name) & set(":,")):
         return f"{name!r} must not hold {marks[0]!r}, which separates the parts of a request"
-    if {".", ".."} & set(re.split(r"[/\\\\]", name)):
+    if {".", ".."} & set(re.split(r"[/\\]", name)):
         return f"{name!r} is a path to another folder"
     if len(name.encode("utf-8", "surrogatepass")) > MAX_NAME_BYTES:
         return f"{name[:20]!r}… has more than {MAX_NAME_BYTES} bytes, which is too long for a path"
@@ -106,6 +106,6 @@ def _why_no_name(name: str) -> str | None:
 
 
 def _why_awkward(name: str) -> str | None:
-    if odd := re.search(r"[\s/\\\\+?#%]", name):
+    if odd := re.search(r"[\s/\\+?#%]", name):
         return f"{name!r} contains {odd[0]!r}: quote it in commands, and encode it in URLs"
     return None

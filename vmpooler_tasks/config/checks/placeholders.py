@@ -4,13 +4,12 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+from vmpooler_tasks.config.checks.secrets import is_secret
+
 PLACEHOLDER = re.compile(r"\$\{[^{}\n]*\}|\$\([A-Za-z_]\w*\)|<%.*?%>|\{\{.*?\}\}|\{%.*?%\}|%\{[^{}\n]*\}")
 
 _NOT_SEARCHED = frozenset({"tagfilter"})
 """Sections of regular expressions, which contain such marks by right."""
-
-_SECRETS = ("password", "secret", "token", "users", "url")
-"""Words in a path whose value is not shown."""
 
 
 def find_placeholders(data: Any, path: str = "") -> Iterator[str]:
@@ -27,8 +26,7 @@ def find_placeholders(data: Any, path: str = "") -> Iterator[str]:
         for index, value in enumerate(data):
             yield from find_placeholders(value, f"{path}[{index}]")
     elif isinstance(data, str) and (found := PLACEHOLDER.search(data)):
-        is_secret = any(word in path.lower() for word in _SECRETS)
-        what = "a placeholder" if is_secret else f"the placeholder {found[0]:.60}"
+        what = "a placeholder" if is_secret(path) else f"the placeholder {found[0]:.60}"
         yield f"{path}: {what} was not replaced, and is used as it is written"
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from vmpooler_tasks.config.checks.secrets import is_secret
 from vmpooler_tasks.config.checks.spelling import THRESHOLD_NAMES, explain_unknown_key
 from vmpooler_tasks.config.redis_address import address_problems, without_login
 from vmpooler_tasks.config.schema import Settings, as_yaml
@@ -39,8 +40,6 @@ _NAMES = {
     "config": THRESHOLD_NAMES,
 }
 """Section → its names, where a name that is unknown is always an error."""
-
-_SECRET_WORDS = ("password", "url", "secret", "users", "tokens", "targets")
 
 _SECTION = "must be a section of options"
 _NUMBER = "must be a number"
@@ -107,9 +106,9 @@ def _bound_text(value: float) -> str:
 
 def _value_text(path: str, detail: Any, explanation: str) -> str:
     """Return the value with a leading space; "" if it may be a secret or is missing."""
-    secret = path in ("redis", "web", "notify") or any(word in path for word in _SECRET_WORDS)
+    hidden = path in ("redis", "web", "notify") or is_secret(path)
     absent = detail["type"] == "missing" or "blank" in explanation
-    return "" if secret or absent else f" {redacted_text(repr(detail['input'])):.60}"
+    return "" if hidden or absent else f" {redacted_text(repr(detail['input'])):.60}"
 
 
 def _variable_of(path: str, environ: Mapping[str, str]) -> str | None:
