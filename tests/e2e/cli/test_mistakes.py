@@ -352,11 +352,16 @@ def test_an_export_replaces_the_file_unless_redis_fails(run: CommandLine, world:
     assert file.read_text() == "", "nothing matches"
 
 
-def test_an_alias_selects_the_dead_letters_of_its_pools(run: CommandLine, world: World) -> None:
+def configure_alias(run: CommandLine) -> None:
+    """Configure three pools, two of them with the alias `linux`."""
     whole = json.loads(configuration(POOL, "debian-12", "other"))
     for pool in whole[":pools"][:2]:
         pool["alias"] = ["linux"]
     run.environment["VMPOOLER_CONFIG"] = json.dumps(whole)
+
+
+def test_an_alias_selects_the_dead_letters_of_its_pools(run: CommandLine, world: World) -> None:
+    configure_alias(run)
     for number, pool in enumerate((POOL, "debian-12", "other", "linux")):
         dead_letter(world, "clone", number, vm=pool, pool=pool, id=f"id-{number}", error_class="E", error_message="m")
     found = run.json("dlq", "list", "--pool", "linux")["entries"]
@@ -367,10 +372,7 @@ def test_an_alias_selects_the_dead_letters_of_its_pools(run: CommandLine, world:
 
 
 def test_a_purge_of_an_alias_covers_its_pools(run: CommandLine, world: World) -> None:
-    whole = json.loads(configuration(POOL, "debian-12", "other"))
-    for pool in whole[":pools"][:2]:
-        pool["alias"] = ["linux"]
-    run.environment["VMPOOLER_CONFIG"] = json.dumps(whole)
+    configure_alias(run)
     for pool in (POOL, "debian-12", "other"):
         world.vm(Queue.PENDING, f"stale-{pool}", 3 * 3600.0, pool=pool)
     entries = run.json("purge", "--dry-run", "--pool", "linux", "--pool", "debian-12")["entries"]

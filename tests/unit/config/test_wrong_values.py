@@ -149,8 +149,3 @@ def test_a_warning_above_its_critical_value_loads_as_in_vmpooler() -> None:
     limits = "dlq_max_warning: 50, dlq_max_critical: 10, stuck_vm_max_warning: 9, stuck_vm_max_critical: 3"
     loaded = load_settings({"VMPOOLER_CONFIG": f":config:\n  health_thresholds: {{{limits}}}\n"})
     assert loaded.config.health_thresholds.dlq_max_warning == 50
-
-
-def test_a_wrong_value_in_the_environment_is_an_error_like_one_in_the_file() -> None:
-    problem = the_problem("", {"VMPOOLER_CONFIG": ":config: {}", "PURGE_INTERVAL": "hourly"})
-    assert problem.startswith("config.purge_interval: 'hourly'")
