@@ -173,3 +173,12 @@ def test_an_inspection_beside_another_one_recycles_no_second_quarter(world: Pool
     for _ in range(3):
         recycle_expired(world.db, POOL, names, size=8, now=world.now)
     assert len(world.names_in(Queue.COMPLETED)) == 2
+
+
+def test_an_inspection_reads_the_metadata_of_each_ready_vm_once(world: PoolWorld) -> None:
+    """Its recycling and its checks share them: a pool may have 10,000."""
+    fill(world, 1_000, age=MINUTE)
+    world.inspect()
+    world.client.config_resetstat()
+    world.inspect()
+    assert 1_000 <= world.client.info("commandstats")["cmdstat_hmget"]["calls"] < 1_100

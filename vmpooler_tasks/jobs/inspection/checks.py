@@ -2,14 +2,14 @@
 
 import logging
 import random
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 from vmpooler_tasks.config import Pool
 from vmpooler_tasks.errors import WrongTypeError
 from vmpooler_tasks.jobs.pools.context import PoolContext, Work, stamp
 from vmpooler_tasks.jobs.pools.new_clones import planned_until
 from vmpooler_tasks.model.names import NameSet, Queue, on_one_line, readable
-from vmpooler_tasks.model.pools.lifecycle import Step, age, is_past_lifetime, pending_is_due, ready_is_due
+from vmpooler_tasks.model.pools.lifecycle import Fields, Step, age, is_past_lifetime, pending_is_due, ready_is_due
 from vmpooler_tasks.store.pools import clones, destroys, vms
 from vmpooler_tasks.store.pools.views import PoolView
 from vmpooler_tasks.store.vmpooler import queues
@@ -20,10 +20,15 @@ MAX_CHECKS = 1_000
 """Checks that one inspection hands out for each queue, so that the queue of messages stays bounded."""
 
 
-def due_checks(context: PoolContext, pool: Pool, view: PoolView, gone: frozenset[bytes]) -> Iterator[Work]:
-    """Yield the checks and destructions that are due. `gone`: VMs that the inventory lacks, and no brake holds."""
+def due_checks(
+    context: PoolContext, pool: Pool, view: PoolView, ready: Mapping[bytes, Fields], gone: frozenset[bytes]
+) -> Iterator[Work]:
+    """Yield the checks and destructions that are due.
+
+    `ready`: the metadata of the VMs in ready. `gone`: VMs that the inventory lacks, and no brake holds.
+    """
     yield from _due_pending(context, pool, sorted(view.queues[Queue.PENDING]))
-    yield from _due_ready(context, pool, sorted(view.queues[Queue.READY]))
+    yield from _due_ready(context, pool, sorted(view.queues[Queue.READY]), ready)
     yield from _due_running(context, pool, sorted(view.queues[Queue.RUNNING]), gone)
     yield from _due_completed(context, pool, sorted(view.queues[Queue.COMPLETED]))
 
@@ -53,10 +58,9 @@ def _start_age(context: PoolContext, vm: bytes, now: float) -> None:
         _log.warning("[!] [pools] '%s' gets no age: %s", shown, error, extra={"vm": shown})
 
 
-def _due_ready(context: PoolContext, pool: Pool, names: list[bytes]) -> Iterator[Work]:
+def _due_ready(context: PoolContext, pool: Pool, names: list[bytes], known: Mapping[bytes, Fields]) -> Iterator[Work]:
     now, limits = context.clock(), context.limits(pool)
-    rows = zip(names, vms.read_metadata(context.db, names), strict=True)
-    due = [vm for vm, fields in rows if ready_is_due(fields, limits, now)]
+    due = [vm for vm in names if ready_is_due(known[vm], limits, now)]
     yield from _work(Step.CHECK_READY, pool, _sample(due))
 
 

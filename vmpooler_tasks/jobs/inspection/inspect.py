@@ -26,7 +26,7 @@ from vmpooler_tasks.store import keys
 from vmpooler_tasks.store.guards import brakes, removed_pools
 from vmpooler_tasks.store.guards.managed_pools import record_managed_pool
 from vmpooler_tasks.store.health import progress
-from vmpooler_tasks.store.pools import views
+from vmpooler_tasks.store.pools import views, vms
 from vmpooler_tasks.store.redis.locks import OwnedLock, held
 
 
@@ -97,10 +97,11 @@ def _inspect(context: PoolContext, pool: Pool) -> Inspection:
         record_managed_pool(context.db, managed_pool(context, pool))
     if repair_double_queues(context, pool, view):  # before any destruction is handed out
         view = views.read_view(context.db, pool.name, provider)
-    if inventory is not None:
-        view = recycle_expired(context, pool, view, inventory)
     if inventory is not None or error is not None:  # otherwise the provider is suspended: no checks
-        inspection.work.extend(due_checks(context, pool, view, unknowns.gone))
+        ready = vms.read_metadata_by_name(context.db, view.queues[Queue.READY])
+        if inventory is not None:
+            view = recycle_expired(context, pool, view, inventory, ready)
+        inspection.work.extend(due_checks(context, pool, view, ready, unknowns.gone))
     inspection.work.extend(replenish(context, pool, view))
     return inspection
 

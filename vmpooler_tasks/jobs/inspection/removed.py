@@ -84,7 +84,7 @@ def drain_limit(view: PoolView, percent: float) -> int:
 def _due(context: PoolContext, pool: Pool, view: PoolView, gone: frozenset[bytes], limit: int) -> Iterator[Work]:
     """Yield the destructions that are due, and so many checks of running VMs: gone or past their lifetime."""
     left = {queue: frozenset[bytes]() if queue in DRAINED_QUEUES else vms for queue, vms in view.queues.items()}
-    due = list(due_checks(context, pool, replace(view, queues=left), gone))
+    due = list(due_checks(context, pool, replace(view, queues=left), {}, gone))
     yield from [one for one in due if one.step is Step.CHECK_RUNNING][: max(limit, 0)]
     yield from [one for one in due if one.step is Step.DESTROY]
 

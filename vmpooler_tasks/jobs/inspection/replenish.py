@@ -1,7 +1,7 @@
 """The clones that a pool lacks, and the ready VMs that it has too many of, or had for too long."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import replace
 from itertools import islice
@@ -11,7 +11,7 @@ from vmpooler_tasks.jobs.pools.context import PoolContext, Work
 from vmpooler_tasks.jobs.pools.new_clones import SPARE_NAMES, first_metadata, planned_until
 from vmpooler_tasks.model.health.recycling import SHORT_TTL_SECONDS
 from vmpooler_tasks.model.names import Queue, readable
-from vmpooler_tasks.model.pools.lifecycle import MINUTE, Step, has_expired, ready_age
+from vmpooler_tasks.model.pools.lifecycle import MINUTE, Fields, Step, has_expired, ready_age
 from vmpooler_tasks.model.pools.sizes import size_in_effect
 from vmpooler_tasks.model.pools.vm_names import candidates
 from vmpooler_tasks.store.pools import clones, views, vms
@@ -52,18 +52,20 @@ def replenish(context: PoolContext, pool: Pool, view: PoolView) -> Iterator[Work
         yield Work(Step.CLONE, vm, pool.name)
 
 
-def recycle_expired(context: PoolContext, pool: Pool, view: PoolView, inventory: AbstractSet[bytes]) -> PoolView:
+def recycle_expired(
+    context: PoolContext, pool: Pool, view: PoolView, inventory: AbstractSet[bytes], known: Mapping[bytes, Fields]
+) -> PoolView:
     """Move ready VMs beyond `ready_ttl` to completed, as many as are soon replaced. Return the pool without them.
 
     A pool that gets no clones keeps them: an old VM is better than none. After a suspension one VM at a time makes room
-    for the clone that tries it. What the inventory lacks is not touched here: the brake decides about it.
+    for the clone that tries it. What the inventory lacks is not touched here: the brake decides about it. `known`: the
+    metadata of the VMs in ready.
     """
-    ready, now, limits = sorted(view.queues[Queue.READY] & inventory), context.clock(), context.limits(pool)
+    ready, now, limits = view.queues[Queue.READY] & inventory, context.clock(), context.limits(pool)
     suspensions = [until for until in (view.provider_suspended_until, view.suspended_until) if until is not None]
     if view.pause or any(until > now for until in suspensions):
         return view
-    known = zip(ready, vms.read_metadata(context.db, ready), strict=True)
-    ages = {vm: ready_age(fields, now) or 0.0 for vm, fields in known if has_expired(fields, limits, now)}
+    ages = {vm: ready_age(known[vm], now) or 0.0 for vm in sorted(ready) if has_expired(known[vm], limits, now)}
     if not ages:
         return view
     why = f"reached end of TTL after {limits.ready_seconds / MINUTE:g} minutes"

@@ -48,6 +48,12 @@ def read_metadata(db: Database, vms: Sequence[bytes]) -> list[Fields]:
     return found
 
 
+def read_metadata_by_name(db: Database, vms: Iterable[bytes]) -> dict[bytes, Fields]:
+    """Return VM → its CHECK_FIELDS."""
+    names = sorted(vms)
+    return dict(zip(names, read_metadata(db, names), strict=True))
+
+
 def read_checkouts(db: Database, pool: str, vms: Sequence[bytes]) -> list[bytes | None]:
     """Return the checkout time of each VM from the pool's hash of active VMs."""
     with db.translated_errors(keys.active(pool)):
