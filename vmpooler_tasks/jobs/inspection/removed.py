@@ -24,6 +24,7 @@ from vmpooler_tasks.store.guards import brakes, removed_pools
 from vmpooler_tasks.store.pools import clones, views
 from vmpooler_tasks.store.pools.views import PoolView
 from vmpooler_tasks.store.redis.server import server_clock
+from vmpooler_tasks.store.vmpooler import queues
 
 _log = logging.getLogger("vmpooler_tasks.pools")
 
@@ -96,8 +97,9 @@ def _is_configured(context: PoolContext, name: str) -> bool:
 
 
 def _take_back_clones(context: PoolContext, name: str) -> None:
-    pending = views.read_view(context.db, name, "").queues[Queue.PENDING]
-    taken = clones.take_back(context.db, name, sorted(pending), now=context.clock(), stopped=keys.REMOVED_POOLS)
+    pages = queues.read_names(context.db, keys.queue(Queue.PENDING, name))
+    pending = sorted({vm for page in pages for vm in page})
+    taken = clones.take_back(context.db, name, pending, now=context.clock(), stopped=keys.REMOVED_POOLS)
     if taken:
         _log.info("[*] [%s] is in no configuration: %d clones that had not started are taken back", name, len(taken))
 
