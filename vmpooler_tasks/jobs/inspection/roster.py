@@ -1,7 +1,7 @@
 """Which pools there are: configured here, configured by another live process, or removed from all configurations."""
 
 import logging
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
 
 from vmpooler_tasks.config import Pool, Settings
@@ -9,7 +9,7 @@ from vmpooler_tasks.config.schema import as_yaml
 from vmpooler_tasks.errors import WrongTypeError
 from vmpooler_tasks.jobs.pools.context import PoolContext
 from vmpooler_tasks.model.fleet import Fleet
-from vmpooler_tasks.model.guards.managed import ManagedPool
+from vmpooler_tasks.model.guards.managed import ManagedPool, RemovedPool
 from vmpooler_tasks.model.guards.removed import RemovedPoolState
 from vmpooler_tasks.model.names import CHECK_QUEUE, on_one_line
 from vmpooler_tasks.store import Database, keys
@@ -45,18 +45,21 @@ def update(context: PoolContext) -> list[str]:
     others = sorted(fleet.managed_pools(CHECK_QUEUE).difference(own))
     if not fleet.knows_all_pools or context.settings.digest() not in fleet.configurations:
         return own + others
-    before = set(removed_pools.read_removed(context.db))
-    removed = _find_removed(context, fleet.pools.union(own))
+    found = removed_pools.read_removed(context.db)
+    removed = _find_removed(context, fleet.pools.union(own), found)
     interval = context.settings.config.check_loop_delay_min
     removed_pools.observe(context.db, removed, max_gap_seconds=max(MIN_UNSEEN_SECONDS, UNSEEN_INTERVALS * interval))
-    log_removed(context.settings, removed_pools.read_states(context.db, set(removed) - before))
+    log_removed(context.settings, removed_pools.read_states(context.db, set(removed).difference(found)))
     return own + others + removed
 
 
-def _find_removed(context: PoolContext, configured: frozenset[str]) -> list[str]:
-    """Return the removed pools that have VMs. Remove the registrations of removed pools, and forget empty ones."""
+def _find_removed(context: PoolContext, configured: frozenset[str], found: Mapping[str, RemovedPool]) -> list[str]:
+    """Return the removed pools that have VMs. Remove the registrations of removed pools, and forget empty ones.
+
+    `found`: the pools that earlier ticks recorded as removed.
+    """
     db = context.db
-    known, found = managed_pools.read_managed_names(db), removed_pools.read_removed(db)
+    known = managed_pools.read_managed_names(db)
     registered: list[str] = []
     with suppress(WrongTypeError):  # health names the key
         registered = queues.pool_names(db)
