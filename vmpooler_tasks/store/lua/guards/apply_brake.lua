@@ -20,7 +20,7 @@ local limit = brake_limit(known, max_percent, min_held)
 local is_unknown = is_new and strays > 0
 local is_too_much = max_percent < no_max_percent and count > limit
 -- Until an inspection finds no stray, nothing proves that this Redis has known the pool's VMs.
-local state = is_new and strays > 0 and 'new' or 'managed'
+local state = is_unknown and 'new' or 'managed'
 redis.call('HSET', inventories, pool, state .. string.sub(mark, string.find(mark, ' ') or 1) .. ' ' .. known)
 
 local brake = read_brake(brakes, pool)
