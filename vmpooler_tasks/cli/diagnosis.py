@@ -26,7 +26,7 @@ from vmpooler_tasks.model.notifications.message import NotificationResult
 from vmpooler_tasks.store import Database
 from vmpooler_tasks.store.fleet import heartbeats
 from vmpooler_tasks.store.guards.brakes import read_brakes
-from vmpooler_tasks.store.guards.managed_pools import read_managed_pools
+from vmpooler_tasks.store.guards.managed_pools import read_managed_names
 from vmpooler_tasks.store.guards.removed_pools import read_removed, read_states
 from vmpooler_tasks.store.key_types import find_wrong_keys, typed_keys
 from vmpooler_tasks.store.notifications.state import LastAttempt, read_last_attempts
@@ -150,7 +150,7 @@ def _double_queued(settings: Settings, db: Database) -> Iterator[Finding]:
     is_repaired = "the next inspection of the pool repairs it"
     fix = is_repaired if settings.config.manage_pools else "see the runbook of vm_in_two_queues"
     with suppress(VmpoolerTasksError):  # of Redis itself, or a key of the wrong type: other findings report it
-        pools = {*(pool.name for pool in settings.pools), *pool_names(db), *read_managed_pools(db)}
+        pools = {*(pool.name for pool in settings.pools), *pool_names(db), *read_managed_names(db)}
         for group in find_all_double_queued(db, sorted(pools)):
             vms = listed(group.vms, MAX_VMS_SHOWN)
             found = f"{len(group.vms)} VMs are in {' and '.join(group.queues)} at once: {vms}"

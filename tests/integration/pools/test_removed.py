@@ -16,7 +16,7 @@ from vmpooler_tasks.model.pools.pause import PoolAction
 from vmpooler_tasks.store import keys
 from vmpooler_tasks.store.fleet import audit
 from vmpooler_tasks.store.guards.brakes import read_brakes
-from vmpooler_tasks.store.guards.managed_pools import read_managed_pools
+from vmpooler_tasks.store.guards.managed_pools import read_managed_names
 from vmpooler_tasks.store.guards.removed_pools import read_states
 
 GRACE = 3600.0
@@ -64,7 +64,7 @@ def test_after_the_grace_a_part_is_drained_at_each_inspection(world: PoolWorld) 
     assert world.provider.specs["destroy"].options["folder"] == "vms/other"
     roster.update(world.context)
     assert removed(world) == set()
-    assert set(read_managed_pools(world.db)) == {POOL}
+    assert read_managed_names(world.db) == {POOL}
 
 
 def test_running_vms_end_with_their_own_lifetime(world: PoolWorld) -> None:

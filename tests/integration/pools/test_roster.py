@@ -12,7 +12,7 @@ from vmpooler_tasks.model.fleet import ALIVE_SECONDS
 from vmpooler_tasks.model.names import Queue
 from vmpooler_tasks.store import keys
 from vmpooler_tasks.store.guards import removed_pools
-from vmpooler_tasks.store.guards.managed_pools import read_managed_pools
+from vmpooler_tasks.store.guards.managed_pools import read_managed_names, read_managed_pool
 
 
 @pytest.fixture(autouse=True)
@@ -125,7 +125,7 @@ def test_a_removed_pool_without_vms_is_forgotten(world: PoolWorld) -> None:
         world.client.delete(keys.queue(queue, OTHER))
     assert roster.update(world.context) == [POOL]
     assert removed(world) == set()
-    assert set(read_managed_pools(world.db)) == {POOL}
+    assert read_managed_names(world.db) == {POOL}
     assert registered(world) == {POOL}
 
 
@@ -136,7 +136,8 @@ def test_a_pool_that_only_vmpooler_managed_is_recorded_by_its_registration(world
     roster.update(world.context)
     let_be_removed_for(world, OTHER, RESTART_SECONDS)
     roster.update(world.context)
-    record = read_managed_pools(world.db)[OTHER]
+    record = read_managed_pool(world.db, OTHER)
+    assert record
     assert (record.provider, record.template, record.entry["folder"]) == ("scripted", "t", "vms")
     assert world.context.pool(OTHER).template == "t"
 

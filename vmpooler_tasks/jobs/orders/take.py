@@ -13,7 +13,7 @@ from vmpooler_tasks.jobs.pools.context import PoolContext, Work
 from vmpooler_tasks.jobs.pools.new_clones import planned_until
 from vmpooler_tasks.model.names import readable
 from vmpooler_tasks.model.vm_orders import ORDERS, VmOrder, parse_order_key
-from vmpooler_tasks.store.guards.managed_pools import read_managed_pools
+from vmpooler_tasks.store.guards.managed_pools import read_managed_names
 from vmpooler_tasks.store.orders import vm_orders
 from vmpooler_tasks.store.pools import breakers
 from vmpooler_tasks.store.vmpooler import queues
@@ -92,7 +92,7 @@ class _Places:
         if self._pools is None:
             configured = [pool.name for pool in self._context.settings.pools]
             db = self._context.db
-            self._pools = list(dict.fromkeys([*configured, *queues.pool_names(db), *read_managed_pools(db)]))
+            self._pools = list(dict.fromkeys([*configured, *queues.pool_names(db), *read_managed_names(db)]))
         return self._pools
 
     def _read_served(self, name: str) -> bool:

@@ -1,18 +1,11 @@
 """The record of the pools that these workers manage or managed. It outlives the pool's entry in the configuration."""
 
-from collections.abc import Mapping
 from dataclasses import replace
 
 from vmpooler_tasks.model.guards.managed import ManagedPool
 from vmpooler_tasks.model.names import readable
 from vmpooler_tasks.store import keys
 from vmpooler_tasks.store.redis.connection import Database
-
-
-def read_managed_pools(db: Database) -> Mapping[str, ManagedPool]:
-    """Return the recorded pools by name, also those that no configuration names any more. Raise WrongTypeError."""
-    found = db.call("HGETALL", keys.MANAGED_POOLS)
-    return {readable(name): ManagedPool.from_record(readable(name), readable(raw)) for name, raw in found.items()}
 
 
 def read_managed_names(db: Database) -> set[str]:
