@@ -62,3 +62,20 @@ def test_a_task_that_outlives_the_connection_is_not_done_twice(
     until(lambda: held(database) == 0, "its message is removed over the next connection")
     assert database.call("LLEN", QUEUE) == 0
     assert worker.log.count(STARTED) == 1
+
+
+def test_a_task_that_waits_for_a_thread_is_not_done_twice(installation: Installation, database: Database) -> None:
+    """After the first loss, the worker takes one more message than it has threads. Its thread pool starts it later."""
+    worker = installation.worker("-P", "threads", tasks=PREFIX, worker_concurrency=1)
+    tasks = [order(database, 8), order(database, 1)]
+    worker.says(STARTED)
+    for count in (1, 2):
+        for kind in ("normal", "pubsub"):
+            database.client.execute_command("CLIENT", "KILL", "TYPE", kind, "SKIPME", "yes")
+        until(lambda count=count: worker.log.count("Connection to broker lost") >= count, "the loss is noticed", 20)  # type: ignore[misc]
+        until(lambda: held(database) == 2, "the second message is taken", 20)
+    for task in tasks:
+        worker.says(f"[{task}] succeeded")
+    until(lambda: held(database) == 0, "everything is acknowledged")
+    assert database.call("LLEN", QUEUE) == 0
+    assert worker.log.count(STARTED) == 2

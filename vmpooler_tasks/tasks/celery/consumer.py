@@ -1,5 +1,6 @@
 """Celery's consumer, which also keeps messages that it cannot decode, and shows that it is alive."""
 
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -12,6 +13,7 @@ from vmpooler_tasks.tasks.broker.holders import HELD_MESSAGES, SWEEP_SECONDS, si
 from vmpooler_tasks.tasks.celery.failures import keep_raw_message
 from vmpooler_tasks.tasks.observe.heartbeat import HeartbeatStep
 from vmpooler_tasks.tasks.observe.liveness import INTERVAL_SECONDS, signal_alive
+from vmpooler_tasks.tasks.observe.running import active_requests, copied
 from vmpooler_tasks.tasks.process import settings
 
 WITHOUT_NEIGHBORS = {"without_mingle": True, "without_gossip": True}
@@ -34,7 +36,7 @@ class HeldMessagesStep(StartStopStep):
         super().__init__(consumer, **options)
 
     def start(self, consumer: Any) -> None:
-        HELD_MESSAGES.running_tags = _running_tags
+        HELD_MESSAGES.running_tags = functools.partial(_running_tags, consumer)
         self._sweep(consumer)
         self._timer = consumer.timer.call_repeatedly(SWEEP_SECONDS, self._sweep, (consumer,))
 
@@ -51,11 +53,19 @@ class HeldMessagesStep(StartStopStep):
             HELD_MESSAGES.sweep(consumer.task_consumer.channel, silence=self._silence)
 
 
-def _running_tags() -> frozenset[str]:
-    """Return the tags of the messages whose tasks this worker runs; none when it stops at once."""
+def _running_tags(consumer: Any) -> frozenset[str]:
+    """Return the tags of the messages whose tasks this worker runs, or will run; none when it stops at once."""
     if state.should_terminate:
         return frozenset()
-    return frozenset(request.message.delivery_tag for request in tuple(state.active_requests))
+    return frozenset(request.message.delivery_tag for request in (*active_requests(), *_given_to_the_pool(consumer)))
+
+
+def _given_to_the_pool(consumer: Any) -> list[Any]:
+    """Return the requests that the pool runs in any case: a pool of threads or greenlets takes more than it has.
+
+    A pool of processes gives back what no process has started.
+    """
+    return [] if consumer.pool.uses_semaphore else copied(state.reserved_requests)
 
 
 class Consumer(CeleryConsumer):
@@ -64,6 +74,12 @@ class Consumer(CeleryConsumer):
 
     def __init__(self, *args: Any, worker_options: Mapping[str, Any] | None = None, **options: Any) -> None:
         super().__init__(*args, worker_options={**(worker_options or {}), **WITHOUT_NEIGHBORS}, **options)
+
+    def on_close(self) -> None:
+        """Forget the requests of a lost connection, except those that the pool runs in any case."""
+        given = _given_to_the_pool(self)
+        super().on_close()
+        state.reserved_requests.update(given)
 
     def on_decode_error(self, message: Any, exc: BaseException) -> None:
         """Keep the message as a dead letter: Celery has no signal for these."""

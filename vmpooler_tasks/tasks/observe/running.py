@@ -1,6 +1,7 @@
 """The tasks that this worker runs now."""
 
 import time
+from collections.abc import Iterable
 from typing import Any
 
 from celery.worker import state
@@ -14,7 +15,7 @@ MAX_SUBJECT_CHARACTERS = 200
 
 def running_tasks() -> list[RunningTask]:
     """Return the tasks that run now, the oldest first, at most MAX_TASKS. Their times are those of this machine."""
-    requests = [request for request in _active_requests() if request.time_start]
+    requests = [request for request in active_requests() if request.time_start]
     requests.sort(key=lambda request: request.time_start)
     return [
         RunningTask(
@@ -27,11 +28,16 @@ def running_tasks() -> list[RunningTask]:
     ]
 
 
-def _active_requests() -> list[Any]:
-    """Copy Celery's set, which the threads of a pool change at any moment."""
+def active_requests() -> list[Any]:
+    """Return the requests that run now."""
+    return copied(state.active_requests)
+
+
+def copied(requests: Iterable[Any]) -> list[Any]:
+    """Copy one of Celery's sets of requests, which the threads of a pool change at any moment."""
     for _ in range(10):
         try:
-            return list(state.active_requests)
+            return list(requests)
         except RuntimeError:  # it changed while it was copied
             continue
     return []
