@@ -187,6 +187,21 @@ def test_message_beyond_the_visibility_timeout_goes_back(
     assert db.call("LLEN", QUEUE) == 1
 
 
+@pytest.mark.filterwarnings("ignore:Message could not be delivered")
+def test_message_to_an_exchange_without_bindings_goes_back_to_the_queue_of_its_routing_key(
+    channel: Any, other: Any, db: Database, held: HeldMessages, clock: Clock
+) -> None:
+    consumed(channel)
+    sent = message(HEALTH_CHECK)
+    sent["properties"]["delivery_info"]["exchange"] = "without bindings"
+    send(db, sent)
+    read(channel)
+    silence(db, channel, SILENCE + 1)
+    assert sweep(HeldMessages(), other, clock) == 1
+    assert db.call("LLEN", QUEUE) == 1
+    del held
+
+
 @pytest.mark.parametrize("key", [HOLDERS_KEY, ALIVE_KEY])
 def test_key_of_the_wrong_type_stops_no_message(
     channel: Any, db: Database, held: HeldMessages, clock: Clock, key: str, caplog: pytest.LogCaptureFixture

@@ -81,7 +81,7 @@ class HeldMessages:
     def _sweep(self, channel: Any, silence: float) -> int:
         for tag, holder in list(self._finished.items()):
             channel.remove_note(tag, holder)
-            del self._finished[tag]
+            self._finished.pop(tag, None)  # in a pool of threads the sweep of a lost connection may still be under way
         found = self._find(channel, silence)
         returned: int = sum(channel.return_message(tag, holder) for tag, holder in self._gone(found.silent))
         returned += sum(channel.return_message(tag, holder) for tag, holder in self._lost(found.own))
@@ -115,7 +115,7 @@ class HeldMessages:
                 if tag not in running and tag not in self._finished:
                     yield tag, holder
         for holder in closed - still_held:
-            del self._channels[holder]
+            self._channels.pop(holder, None)
 
 
 def _pairs(flat: list[bytes]) -> Iterator[tuple[str, str]]:

@@ -223,7 +223,9 @@ class GuardedChannel(stock.Channel):
             message["headers"]["redelivered"] = True
             message["properties"]["delivery_info"]["redelivered"] = True
             priority = self._get_message_priority(message, reverse=False)
-            lists = [self._q_for_pri(queue, priority) for queue in self._lookup(exchange, routing_key)]
+            # Without a binding, the routing key is the name of the queue, as for all queues of this project.
+            queues = self._lookup(exchange, routing_key, default=routing_key)
+            lists = [self._q_for_pri(queue, priority) for queue in queues]
         except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
             keep_raw_message(entry, f"{tag} in {self.unacked_key} is not a message: {error}")
             self.remove_note(tag, holder)
