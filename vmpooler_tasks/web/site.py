@@ -13,7 +13,7 @@ from fastapi import Depends, HTTPException, Request
 from vmpooler_tasks.clock import Clock
 from vmpooler_tasks.config import Settings
 from vmpooler_tasks.store import Database
-from vmpooler_tasks.web.ttl_cache import ResultCache
+from vmpooler_tasks.ttl_cache import ResultCache
 
 MAX_SEARCHES = 4
 MAX_EXPORTS = 4

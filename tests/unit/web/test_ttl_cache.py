@@ -6,7 +6,7 @@ from itertools import count
 
 import pytest
 
-from vmpooler_tasks.web.ttl_cache import MAX_RESULTS, ResultCache
+from vmpooler_tasks.ttl_cache import MAX_RESULTS, ResultCache
 
 
 class Timer:

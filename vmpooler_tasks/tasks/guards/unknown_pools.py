@@ -1,6 +1,5 @@
 """Tasks for pools that this worker's configuration does not name: workers may have different ones for a while."""
 
-import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -17,15 +16,15 @@ from vmpooler_tasks.store.vmpooler import queues
 from vmpooler_tasks.tasks.pool_context import pool_context
 from vmpooler_tasks.tasks.process import database, settings
 from vmpooler_tasks.tasks.registry import TASKS, TaskSpec
-from vmpooler_tasks.throttle import Throttle
-
-_log = logging.getLogger("vmpooler_tasks.pools")
+from vmpooler_tasks.ttl_cache import ResultCache
 
 RETURN_SECONDS = 1.0
 """How long a returned message rests. Meanwhile another worker has it: the one that waits longest gets each message."""
 
 FLEET_SECONDS = 1.0
 """How long what was read of the other workers is used: hundreds of messages may come at once."""
+
+_fleets: ResultCache[Fleet] = ResultCache(FLEET_SECONDS)
 
 
 def divert(task: Task, args: Sequence[Any], kwargs: Mapping[str, Any]) -> str | None:
@@ -39,12 +38,16 @@ def divert(task: Task, args: Sequence[Any], kwargs: Mapping[str, Any]) -> str | 
     pool = about.get("pool")
     if "pool" not in spec.subject or not isinstance(pool, str) or settings().pool(pool):
         return None
-    fleet = _reader.read()
+    fleet = _read_fleet()
     is_unsure = not spec.is_repeated and fleet.is_known and (not fleet.knows_all_pools or _is_between_workers(pool))
     if pool in fleet.managed_pools(spec.queue) or is_unsure:
         _send_back(task, args, kwargs)
         return "returned: another worker has the pool"
     return _without_configuration(spec, pool, about)
+
+
+def _read_fleet() -> Fleet:
+    return _fleets.get("fleet", lambda: roster.read_fleet_with_pools(database()))
 
 
 def _is_between_workers(pool: str) -> bool:
@@ -60,7 +63,7 @@ def return_to_manager(task: Task, args: Sequence[Any], kwargs: Mapping[str, Any]
 
     For a worker that manages no pools: it must not swallow the work of those that do.
     """
-    if not any(one.manages_pools for one in _reader.read().workers_of(TASKS[task.name].queue)):
+    if not any(one.manages_pools for one in _read_fleet().workers_of(TASKS[task.name].queue)):
         return None
     _send_back(task, args, kwargs)
     return "returned: another worker manages the pools"
@@ -81,18 +84,3 @@ def _without_configuration(spec: TaskSpec, pool: str, about: Mapping[str, Any]) 
     if removed and (spec.step is None or pool_context().removed_pool(pool)):
         return None
     return "no worker has the pool in its configuration"
-
-
-class _FleetReader:
-    """Read the other workers at most once in FLEET_SECONDS, and return what was read last."""
-
-    def __init__(self) -> None:
-        self._throttle, self._last = Throttle(FLEET_SECONDS), Fleet(is_known=False)
-
-    def read(self) -> Fleet:
-        if self._throttle.acquire():
-            self._last = roster.read_fleet_with_pools(database())
-        return self._last
-
-
-_reader = _FleetReader()

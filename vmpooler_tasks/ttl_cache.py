@@ -1,4 +1,4 @@
-"""Compute a response once that many pages request at the same moment."""
+"""Compute a result once that many pages or tasks need at the same moment."""
 
 import threading
 import time
@@ -14,7 +14,7 @@ MAX_RESULTS = 100
 
 
 class ResultCache(Generic[T]):
-    """Cache a result by key for some seconds. Requests that arrive while it is computed wait and get the same result.
+    """Cache a result by key for some seconds. Callers that come while it is computed wait and get the same result.
 
     One result is computed at a time, whatever its key: each of them reads a great deal from Redis.
     """
