@@ -3,8 +3,10 @@
 import select
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+
+from vmpooler_tasks.store import Database
 
 GLANCE = 0.1
 QUIET = 0.02
@@ -65,3 +67,14 @@ def counting(port: int, host: str = "127.0.0.1", *, whole_pipelines: bool = Fals
         proxy = CountingProxy(line, (host, port), whole_pipelines=whole_pipelines)
         yield proxy
         proxy.closed = True
+
+
+def round_trips(port: int, work: Callable[[Database], object]) -> int:
+    """Return how many round trips the work makes. Do it before, since a connection says hello, and scripts are sent."""
+    with counting(port, whole_pipelines=True) as proxy:
+        db = Database(f"redis://127.0.0.1:{proxy.port}/0")
+        work(db)
+        before = proxy.round_trips
+        work(db)
+        db.close()
+        return proxy.round_trips - before

@@ -176,13 +176,7 @@ POOLS = [f"pool-{number}" for number in range(200)]
 
 
 def round_trips(world: PoolWorld, server: TestServer) -> int:
-    with counting_proxy.counting(server.port, whole_pipelines=True) as proxy:
-        db = Database(f"redis://127.0.0.1:{proxy.port}/0")
-        overview(db, world.settings, world.now)  # the connection says hello, and the server gets its script
-        before = proxy.round_trips
-        overview(db, world.settings, world.now)
-        db.close()
-        return proxy.round_trips - before
+    return counting_proxy.round_trips(server.port, lambda db: overview(db, world.settings, world.now))
 
 
 def test_the_round_trips_do_not_depend_on_pools_and_dead_letters(world: PoolWorld, server: TestServer) -> None:

@@ -1,9 +1,11 @@
 """On-demand requests are accepted and filled, or fail with a reason."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from tests.support import counting_proxy
 from tests.support.pool_world import HOUR, MINUTE, WEEK, PoolWorld
 from tests.support.request_world import (
     HASH,
@@ -18,8 +20,10 @@ from tests.support.request_world import (
     status,
     submit,
 )
+from tests.support.servers import TestServer
 from tests.support.world import POOL
 from vmpooler_tasks.jobs.pools.context import Work
+from vmpooler_tasks.jobs.requests import fulfil
 from vmpooler_tasks.jobs.requests.fulfil import LISTING_SECONDS
 from vmpooler_tasks.model.names import Queue
 from vmpooler_tasks.model.pools.lifecycle import Step
@@ -324,3 +328,15 @@ def test_what_was_delivered_to_a_request_that_is_ready_stays_with_its_user(world
     run(world)
     assert world.names_in(Queue.RUNNING) == {work.vm}
     assert members(world, PROCESSING) == {}
+
+
+def test_a_pass_that_has_nothing_to_do_makes_few_round_trips(world: PoolWorld, server: TestServer) -> None:
+    def trips() -> int:
+        return counting_proxy.round_trips(server.port, lambda db: fulfil.run(replace(world.context, db=db)))
+
+    idle = trips()
+    assert idle <= 4
+    for number in range(10):
+        submit(world, f"centos:{POOL}:1", f"req-{number}")
+    run(world)
+    assert trips() <= idle + 1 + 2 * 10, "what they want, and for each: is it filled, did it lose a VM"

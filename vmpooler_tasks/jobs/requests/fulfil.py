@@ -126,11 +126,14 @@ def _lifetime(context: PoolContext) -> float:
 
 
 def _start_clones(context: PoolContext, pools_elsewhere: Callable[[], set[str]]) -> Iterator[Work]:
+    items = fulfilment.read_items(context.db)
+    if not items:
+        return
     now, settings = context.clock(), context.settings
     suspensions = breakers.suspended_providers(context.db, settings.providers)
     suspended = {one.name for one in suspensions if one.suspended_until > now}
     paused = pauses.read_paused(context.db)
-    for raw in fulfilment.read_items(context.db):
+    for raw in items:
         try:
             item = parse_item(raw.decode(errors="surrogateescape"))
         except ValueError as error:
