@@ -1,11 +1,15 @@
 """Health names the orders for running VMs that nobody carries out, with their key and how long they have waited."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from tests.support.order_world import OrderWorld
+from tests.support import counting_proxy
+from tests.support.order_world import OrderWorld, running
+from tests.support.servers import TestServer
 from vmpooler_tasks.jobs.health import changes, check
+from vmpooler_tasks.jobs.orders import take
 from vmpooler_tasks.model.health.status import Status
 from vmpooler_tasks.model.pools.lifecycle import Step
 from vmpooler_tasks.model.vm_orders import ORDERS
@@ -91,3 +95,17 @@ def test_very_many_orders_take_little_memory(world: OrderWorld) -> None:
 def test_a_key_of_another_type_is_a_reason_of_its_own(world: OrderWorld) -> None:
     world.client.set(keys.DISK_ORDERS, "x")
     assert waiting(world) == []
+
+
+def test_the_round_trips_do_not_depend_on_the_number_of_orders(world: OrderWorld, server: TestServer) -> None:
+    running(world, "vm-2")
+    world.client.hdel(keys.vm(b"vm-2"), "pool", "template")
+
+    def ticks(*members: str) -> int:
+        world.client.delete(keys.DISK_ORDERS, keys.VM_ORDERS_SENT)
+        world.client.sadd(keys.DISK_ORDERS, *members)
+        return counting_proxy.round_trips(server.port, lambda db: take.run(replace(world.context, db=db)))
+
+    few = ticks("vm-1:1", "vm-2:1")
+    assert ticks(*(f"vm-{number % 2 + 1}:{number + 1}" for number in range(200))) == few
+    assert few <= 8

@@ -57,8 +57,8 @@ def run(context: PoolContext, order: VmOrder, pool_name: str, owner: str) -> Ord
     except InvalidInputError:
         vm_orders.forget_sending(context.db, order)
         return OrderResult.UNKNOWN_POOL
-    state, now = breakers.read_state(context.db, context.settings.provider_of(pool)), context.clock()
-    if state.suspended_until is not None and state.suspended_until > now:
+    now = context.clock()
+    if breakers.read_state(context.db, context.settings.provider_of(pool)).refuses_calls(now):
         vm_orders.forget_sending(context.db, order)
         return OrderResult.SUSPENDED
     claimed = vm_orders.claim(

@@ -5,14 +5,15 @@ there: a lost message loses no order, and a second one does nothing.
 """
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
-from vmpooler_tasks.errors import InvalidInputError, WrongTypeError
+from vmpooler_tasks.errors import InvalidInputError
 from vmpooler_tasks.jobs.orders.failures import INTERRUPTED, FailedOrder, InterruptedOrderError, OrderError, fail
 from vmpooler_tasks.jobs.pools.context import PoolContext, Work
 from vmpooler_tasks.jobs.pools.new_clones import planned_until
 from vmpooler_tasks.model.names import readable
 from vmpooler_tasks.model.vm_orders import ORDERS, VmOrder, parse_order_key
+from vmpooler_tasks.store import keys
 from vmpooler_tasks.store.guards.managed_pools import read_managed_names
 from vmpooler_tasks.store.orders import vm_orders
 from vmpooler_tasks.store.pools import breakers
@@ -26,28 +27,35 @@ def run(context: PoolContext, *, may_send: bool = True) -> list[Work]:
 
     Without `may_send`, since the workers have enough to do, the orders that wait stay where they are.
     """
-    places = _Places(context)
+    orders = list(_read_orders(context))
+    places = _find_places(context, {order.vm for order in orders})
     found: dict[VmOrder, str] = {}
-    for step in ORDERS:
-        try:
-            waiting = vm_orders.read_waiting(context.db, step)
-        except WrongTypeError as error:
-            _log.error("[!] [%s] The orders cannot be read: %s", step, error)
-            continue
-        for raw in waiting:
-            try:
-                order = VmOrder.parse(step, raw)
-                pool = places.pool_of(order.vm)
-            except (ValueError, OrderError) as error:
-                fail(context, FailedOrder(step=step, member=raw, error_class="OrderError", message=str(error)))
-                continue
-            except WrongTypeError:  # nobody knows where the VM is: health names the key, and the order waits
-                continue
-            if may_send and places.can_be_served(pool):
-                found[order] = pool
+    for order in orders:
+        place = places.get(order.vm)
+        if isinstance(place, OrderError):
+            fail(context, FailedOrder.of(order, None, place))
+        elif place is not None:
+            found[order] = place
+    if not may_send:
+        return []
+    served = {pool for pool in set(found.values()) if _can_be_served(context, pool)}
+    chosen = [order for order, pool in found.items() if pool in served]
     now = context.clock()
-    sent = vm_orders.plan(context.db, list(found), now=now, until=now + context.settings.config.lease_seconds)
+    sent = vm_orders.plan(context.db, chosen, now=now, until=now + context.settings.config.lease_seconds)
     return [Work(order.step, order.vm, found[order], value=order.value) for order in sent]
+
+
+def _read_orders(context: PoolContext) -> Iterator[VmOrder]:
+    """Yield the orders that wait. Those that are not valid become dead letters."""
+    waiting = vm_orders.read_waiting(context.db)
+    for step in ORDERS:
+        if step not in waiting:
+            _log.error("[!] [%s] The orders cannot be read: %s", step, readable(vm_orders.ORDER_KEYS[step]))
+        for raw in waiting.get(step, ()):
+            try:
+                yield VmOrder.parse(step, raw)
+            except ValueError as error:
+                fail(context, FailedOrder(step=step, member=raw, error_class="OrderError", message=str(error)))
 
 
 def reap(context: PoolContext) -> Iterator[Work]:
@@ -64,41 +72,36 @@ def reap(context: PoolContext) -> Iterator[Work]:
         yield Work(step, order.vm, pool, value=order.value)
 
 
-class _Places:
-    """Where VMs run, and which pools can be served now. What is read once holds for one tick."""
+def _find_places(context: PoolContext, vms: Collection[str]) -> dict[str, str | OrderError]:
+    """Return VM → the pool whose running queue has it, or the error of its orders if there is none.
 
-    def __init__(self, context: PoolContext) -> None:
-        self._context = context
-        self._pools: list[str] | None = None
-        self._served: dict[str, bool] = {}
+    A VM of which nobody knows where it is has no entry: health names the key that cannot be read, and its orders wait.
+    """
+    names = sorted(vms)
+    rows = queues.read_fields(context.db, [keys.vm(vm.encode()) for vm in names], b"pool", b"template")
+    named = {vm: [readable(field) for field in row if field] for vm, row in zip(names, rows, strict=True)}
+    places: dict[str, str | OrderError] = {}
+    found, unknown = vm_orders.find_running(context.db, named)
+    if others := [vm for vm in names if vm not in found and vm not in unknown]:
+        known = _read_known_pools(context)
+        elsewhere, unknown_elsewhere = vm_orders.find_running(context.db, dict.fromkeys(others, known))
+        found |= elsewhere
+        unknown |= unknown_elsewhere
+        places = {vm: OrderError("the VM is not running" if named[vm] else "there is no such VM") for vm in others}
+    places |= found
+    return {vm: place for vm, place in places.items() if vm not in unknown}
 
-    def pool_of(self, vm: str) -> str:
-        """Return the pool whose running queue has the VM. Raise OrderError with the reason if there is none."""
-        db = self._context.db
-        fields = queues.query_fields(db, [vm.encode()], b"pool", b"template").read()[0]
-        named = [readable(field) for field in fields if field]
-        found = vm_orders.find_running(db, vm, named) or vm_orders.find_running(db, vm, self._known_pools())
-        if found is None:
-            raise OrderError("the VM is not running" if named else "there is no such VM")
-        return found
 
-    def can_be_served(self, pool: str) -> bool:
-        """Return whether a worker with this configuration can carry out orders of the pool now."""
-        if pool not in self._served:
-            self._served[pool] = self._read_served(pool)
-        return self._served[pool]
+def _read_known_pools(context: PoolContext) -> list[str]:
+    configured = [pool.name for pool in context.settings.pools]
+    return [*configured, *queues.pool_names(context.db), *read_managed_names(context.db)]
 
-    def _known_pools(self) -> list[str]:
-        if self._pools is None:
-            configured = [pool.name for pool in self._context.settings.pools]
-            db = self._context.db
-            self._pools = list(dict.fromkeys([*configured, *queues.pool_names(db), *read_managed_names(db)]))
-        return self._pools
 
-    def _read_served(self, name: str) -> bool:
-        try:
-            pool = self._context.pool(name)
-        except InvalidInputError:  # a worker with another configuration may have it
-            return False
-        state = breakers.read_state(self._context.db, self._context.settings.provider_of(pool))
-        return state.suspended_until is None or state.suspended_until <= self._context.clock()
+def _can_be_served(context: PoolContext, name: str) -> bool:
+    """Return whether a worker with this configuration can carry out orders of the pool now."""
+    try:
+        pool = context.pool(name)
+    except InvalidInputError:  # a worker with another configuration may have it
+        return False
+    state = breakers.read_state(context.db, context.settings.provider_of(pool))
+    return not state.refuses_calls(context.clock())

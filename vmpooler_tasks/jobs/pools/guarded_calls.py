@@ -40,7 +40,7 @@ def query_readiness(context: PoolContext, pool: Pool, vm: str) -> Readiness:
 def _call_guarded(context: PoolContext, pool: Pool, call: Callable[[PoolSpec, str], T], vm: str) -> T:
     name = context.settings.provider_of(pool)
     state = breakers.read_state(context.db, name)
-    if state.suspended_until is not None and state.suspended_until > context.clock():
+    if state.refuses_calls(context.clock()):
         raise SuspendedError(f"provider {name!r} is suspended after failures")
     try:
         result = call_within(CHECK_SECONDS, call, context.spec(pool), vm)

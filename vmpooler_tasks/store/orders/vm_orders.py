@@ -3,10 +3,10 @@
 A claim is kept in keys of ours, by VM: a VM has at most one order that a worker carries out.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import compress
 
-from vmpooler_tasks.errors import WrongTypeError
 from vmpooler_tasks.model.deadletters.entry import DeadLetter
 from vmpooler_tasks.model.names import DeadLetterQueue, Queue, readable
 from vmpooler_tasks.model.pools.lifecycle import Step
@@ -51,10 +51,13 @@ class OrderRecord:
     origin: str = ""
 
 
-def read_waiting(db: Database, step: Step) -> list[bytes]:
-    """Return the orders of one kind that wait, at most MAX_READ of them. Raise WrongTypeError."""
-    members: list[bytes] = db.call("SRANDMEMBER", ORDER_KEYS[step], MAX_READ)
-    return sorted(members)
+def read_waiting(db: Database) -> dict[Step, list[bytes]]:
+    """Return the orders that wait, at most MAX_READ of each kind. A kind whose set cannot be read is left out."""
+    reads = Reads()
+    for step, key in ORDER_KEYS.items():
+        reads.add(step, "SRANDMEMBER", key, MAX_READ)
+    replies = reads.send(db)
+    return {step: sorted(replies.get(step)) for step in ORDER_KEYS if step in replies}
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,24 +98,28 @@ def read_waiting_since(db: Database, now: float) -> list[WaitingOrders]:
     return [WaitingOrders(ORDER_KEYS[step], count, now - oldest[step]) for step, count in counts.items() if count]
 
 
-def find_running(db: Database, vm: str, pools: Iterable[str]) -> str | None:
-    """Return the first of the pools that has the VM in its running queue.
+def find_running(db: Database, pools_of: Mapping[str, Sequence[str]]) -> tuple[dict[str, str], set[str]]:
+    """Return VM → the first of its pools that has it in its running queue, and the VMs of which nobody knows it.
 
-    Raise WrongTypeError if none has it and a queue cannot be read.
+    Nobody knows it of a VM that none of its pools has, if one of their queues cannot be read.
     """
-    unreadable: list[bytes] = []
-    names = list(dict.fromkeys(pools))
-    for page in chunks(names):
+    vms_of: dict[str, list[str]] = {}
+    for vm, pools in pools_of.items():
+        for pool in pools:
+            vms_of.setdefault(pool, []).append(vm)
+    running: dict[str, set[str]] = {}
+    for page in chunks(list(vms_of)):
         reads = Reads()
-        for name in page:
-            reads.add(name, "SISMEMBER", keys.queue(Queue.RUNNING, name), vm)
+        for pool in page:
+            reads.add(pool, "SMISMEMBER", keys.queue(Queue.RUNNING, pool), *vms_of[pool])
         replies = reads.send(db)
-        if found := next((name for name in page if replies.get(name)), None):
-            return found
-        unreadable += replies.refused
-    if unreadable:
-        raise WrongTypeError(readable(unreadable[0]))
-    return None
+        running |= {pool: set(compress(vms_of[pool], replies.get(pool))) for pool in page if pool in replies}
+    found: dict[str, str] = {}
+    for vm, pools in pools_of.items():
+        if place := next((pool for pool in pools if vm in running.get(pool, ())), None):
+            found[vm] = place
+    unknown = {vm for vm, pools in pools_of.items() if vm not in found and not running.keys() >= set(pools)}
+    return found, unknown
 
 
 def read_checkout(db: Database, pool: str, vm: str) -> str:

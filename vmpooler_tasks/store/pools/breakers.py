@@ -39,6 +39,10 @@ class ProviderState:
     suspended_until: float | None
     failed_checks: int
 
+    def refuses_calls(self, now: float) -> bool:
+        """Return whether the breaker suspends the provider now, so that its calls wait."""
+        return self.suspended_until is not None and self.suspended_until > now
+
 
 def read_state(db: Database, provider: str) -> ProviderState:
     """Return the state of one provider's breaker."""
