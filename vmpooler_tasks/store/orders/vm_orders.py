@@ -155,7 +155,7 @@ def claim(
 ) -> ClaimedOrder:
     """Claim the order for this owner until then; at most so many `attempts` claim it. It leaves VMPooler's set."""
     raw = order.vm.encode()
-    outcome, fence, order_id, _ = db.run(
+    outcome, fence, order_id = db.run(
         "orders/claim",
         [
             ORDER_KEYS[order.step],
