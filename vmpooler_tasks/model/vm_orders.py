@@ -132,10 +132,6 @@ class VmOrder:
         """Return the size of the disk that is ordered."""
         return size_in_gb(self.value) or 0
 
-    def as_kwargs(self) -> dict[str, str]:
-        """Return the arguments of its task, except the pool."""
-        return {"vm": self.vm, ORDERS[self.step].argument: self.value}
-
 
 def order_key(step: Step, member: bytes) -> bytes:
     """Return the text by which our own keys know an order."""
