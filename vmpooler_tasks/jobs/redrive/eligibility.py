@@ -140,8 +140,8 @@ def forecast(
     """Return what a run over these dead letters would do now with each of them, in their order."""
     dead_letters = list(dead_letters)
     places, paused = _read_places(db, dead_letters), pauses.read_paused(db)
-    now = _Forecast(db, settings, own, places, paused, confirmed, elsewhere=pools_elsewhere(db))
-    now.beside = is_beside_manager(db, settings)
+    elsewhere, beside = pools_elsewhere(db), is_beside_manager(db, settings)
+    now = _Forecast(db, settings, own, places, paused, confirmed, elsewhere, beside)
     return list(map(now.decision, dead_letters))
 
 
@@ -183,6 +183,7 @@ class _Forecast:
 
     `places` holds the queues of each (pool, VM), and `missing` how many VMs a (pool, request, alias) still lacks: it is
     read once, and each redriven dead letter takes one. `elsewhere`: the pools of the live workers and beats.
+    `beside`: another pool manager is at work.
     """
 
     db: Database
@@ -191,9 +192,9 @@ class _Forecast:
     places: Mapping[tuple[str, str], Collection[Queue]]
     paused: Mapping[str, Pause]
     confirmed: bool
+    elsewhere: frozenset[str]
+    beside: bool
     missing: dict[tuple[str, str, str], int] = field(default_factory=dict)
-    elsewhere: frozenset[str] = frozenset()
-    beside: bool = False
 
     def decision(self, dead_letter: StoredDeadLetter) -> Decision:
         """Return the decision about the next dead letter."""
@@ -202,11 +203,10 @@ class _Forecast:
         queued = self.places.get((dead_letter.text("pool"), dead_letter.text("vm")), ())
         if dead_letter.queue is not DeadLetterQueue.TASKS:
             return self._decision_of_vm(dead_letter, queued)
-        if dead_letter.text("task") == self.own.destroy and Queue.COMPLETED not in queued:
+        task = dead_letter.text("task")
+        if task == self.own.destroy and Queue.COMPLETED not in queued:
             return Decision(RedriveOutcome.OBSOLETE, "its VM is not in completed any more")
-        return (
-            self._decision_of_order(dead_letter, queued) if dead_letter.text("task") in self.own.orders else RUNS_AGAIN
-        )
+        return self._decision_of_order(dead_letter, queued) if task in self.own.orders else RUNS_AGAIN
 
     def _decision_of_order(self, dead_letter: StoredDeadLetter, queued: Collection[Queue]) -> Decision:
         if Queue.RUNNING not in queued:

@@ -11,9 +11,10 @@
 --        13: paused pools (hash)
 -- ARGV   1: position   2: dead letter   3: queue of dead letters   4: VM   5: 1 if it was made for a request   6: VMs wanted
 --        of the pool or by the request ('' if the pool is not configured any more)   7: maximum of slots ('' where VMPooler
---        makes the clones, as it does while it is seen at work)   8: leased until   9: metadata prefix   10: work prefix   11: request   12: alias   13: text of
---        the request's item before the count   14: text behind the count   15: pool   16: count of metadata words   17…: field,
---        value, …   then: count of lineage words, field, value, …   then: names to choose from
+--        makes the clones, as it does while it is seen at work)   8: leased until   9: metadata prefix   10: work prefix
+--        11: request   12: alias   13: text of the request's item before the count   14: text behind the count   15: pool
+--        16: count of metadata words   17…: field, value, …   then: count of lineage words, field, value, …   then: names to
+--        choose from
 -- RETURN {outcome, name of the new VM or ''}
 local queue_key, run, counters = KEYS[1], KEYS[2], KEYS[3]
 local pending, ready, running, slots, slot_counter = KEYS[4], KEYS[5], KEYS[6], KEYS[7], {KEYS[8], KEYS[9]}
