@@ -14,6 +14,7 @@ from vmpooler_tasks.jobs.health.double_queues import find_all_double_queued
 from vmpooler_tasks.jobs.health.read import read_report
 from vmpooler_tasks.jobs.health.server import Finding, FindingState, check_server, refused_write, remedy
 from vmpooler_tasks.jobs.health.work_facts import ORDERS_WAIT_SECONDS
+from vmpooler_tasks.jobs.inspection.roster import find_removed
 from vmpooler_tasks.jobs.notifications.notifier import is_active
 from vmpooler_tasks.jobs.notifications.send import send_test
 from vmpooler_tasks.metrics.push import servers
@@ -27,7 +28,6 @@ from vmpooler_tasks.store import Database
 from vmpooler_tasks.store.fleet import heartbeats
 from vmpooler_tasks.store.guards.brakes import read_brakes
 from vmpooler_tasks.store.guards.managed_pools import read_managed_names
-from vmpooler_tasks.store.guards.removed_pools import read_removed, read_states
 from vmpooler_tasks.store.key_types import find_wrong_keys, typed_keys
 from vmpooler_tasks.store.notifications.state import LastAttempt, read_last_attempts
 from vmpooler_tasks.store.orders import vm_orders
@@ -138,11 +138,11 @@ def _wrong_keys(settings: Settings, db: Database) -> Iterator[Finding]:
 def _removed_pools(settings: Settings, db: Database) -> Iterator[Finding]:
     """Return a finding for each pool with VMs that left the configuration."""
     with suppress(VmpoolerTasksError):  # of Redis itself: every later check reports it
-        for state in read_states(db, read_removed(db)):
-            if state.count:
-                name = on_one_line(state.name)
-                found = f"{name} is in no configuration, {state.counts_text}: {state.fate(settings.drain_rules)}"
-                yield Finding(WARN, REMOVED_POOL, found, f"put it back, or keep it: vmpooler-tasks pools keep {name}")
+        for state in find_removed(db, settings):
+            name = on_one_line(state.name)
+            found = f"{name} is in no configuration, {state.counts_text}: {state.fate(settings.drain_rules)}"
+            keep = f", or keep it: vmpooler-tasks pools keep {name}" if settings.config.manage_pools else ""
+            yield Finding(WARN, REMOVED_POOL, found, f"put it back{keep}")
 
 
 def _double_queued(settings: Settings, db: Database) -> Iterator[Finding]:

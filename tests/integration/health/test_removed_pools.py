@@ -76,6 +76,10 @@ def test_a_pool_without_any_record_is_named_by_its_queues(world: PoolWorld, capl
     assert caplog.messages[-1] == (
         "[!] [forgotten] is in no configuration, 1 running: they are not drained: its provider is not known"
     )
+    [finding] = _removed_pools(world.settings, world.db)
+    assert (
+        finding.found == "forgotten is in no configuration, 1 running: they are not drained: its provider is not known"
+    )
 
 
 def test_a_pool_of_another_live_process_is_no_reason(world: PoolWorld) -> None:
@@ -96,3 +100,5 @@ def test_without_manage_pools_a_registered_pool_is_vmpoolers(world: PoolWorld) -
     [reason] = reasons(world)
     assert (reason.pool, reason.error) == ("nobodys", "1 running: they are not drained: manage_pools is off")
     assert [state.name for state in roster.find_removed(world.db, world.settings)] == ["nobodys"]
+    [finding] = _removed_pools(world.settings, world.db)
+    assert finding.remedy == "put it back", "`pools keep` needs manage_pools"
