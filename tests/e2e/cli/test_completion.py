@@ -2,13 +2,13 @@
 
 import json
 import shlex
-import shutil
 import subprocess
 
 import pytest
 
 from tests.support.commands import PROGRAM, CommandLine, dead_letter
 from tests.support.processes import PATIENCE, configuration
+from tests.support.servers import required
 from tests.support.world import POOL, World
 from vmpooler_tasks.store import keys
 
@@ -94,10 +94,8 @@ def test_each_shell_reads_its_script(run: CommandLine, shell: str) -> None:
     script = run("completion", shell, REDIS_URL=NOWHERE)
     assert (script.status, script.err) == (0, "")
     assert f"_VMPOOLER_TASKS_COMPLETE={shell}_complete" in script.out
-    if not shutil.which(shell):
-        pytest.skip(f"{shell} is not installed")
     check = subprocess.run(
-        [shell, "-n"], input=script.out, capture_output=True, text=True, timeout=PATIENCE, check=False
+        [required(shell), "-n"], input=script.out, capture_output=True, text=True, timeout=PATIENCE, check=False
     )
     assert (check.returncode, check.stderr) == (0, "")
 

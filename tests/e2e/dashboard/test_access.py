@@ -11,7 +11,7 @@ from tests.support.commands import CommandLine, dead_letter
 from tests.support.world import POOL, World
 from vmpooler_tasks.model.names import Queue
 
-pytestmark = pytest.mark.slow(seconds=90)
+pytestmark = [pytest.mark.stage(name="dashboard"), pytest.mark.slow(seconds=90)]
 
 SCREENS: dict[str, dict[str, Any]] = {
     "light": {"viewport": DESKTOP, "color_scheme": "light"},

@@ -14,7 +14,7 @@ from tests.support.world import POOL, World
 from vmpooler_tasks.model.names import DeadLetterQueue
 from vmpooler_tasks.store import keys
 
-pytestmark = pytest.mark.slow(seconds=50)
+pytestmark = [pytest.mark.stage(name="dashboard"), pytest.mark.slow(seconds=50)]
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from tests.support.processes import Installation
 from tests.support.servers import TestServer
 from tests.support.world import POOL, World
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.stage(name="dashboard"), pytest.mark.slow]
 
 
 def test_the_page_outlives_the_web_process(open_dashboard: Dashboard, world: World) -> None:

@@ -16,7 +16,7 @@ from vmpooler_tasks.jobs.health import check
 from vmpooler_tasks.model.names import DeadLetterQueue, Queue
 from vmpooler_tasks.store import keys
 
-pytestmark = pytest.mark.slow(seconds=80)
+pytestmark = [pytest.mark.stage(name="dashboard"), pytest.mark.slow(seconds=80)]
 
 HOUR = 3600.0
 

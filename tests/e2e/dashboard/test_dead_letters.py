@@ -14,7 +14,7 @@ from vmpooler_tasks.model.names import DeadLetterQueue
 from vmpooler_tasks.store import keys
 from vmpooler_tasks.store.fleet import audit
 
-pytestmark = pytest.mark.slow(seconds=40)
+pytestmark = [pytest.mark.stage(name="dashboard"), pytest.mark.slow(seconds=40)]
 
 PURGE = "vmpooler_tasks.purge_stale_entries"
 

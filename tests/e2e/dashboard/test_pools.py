@@ -13,7 +13,7 @@ from tests.support.world import POOL, World
 from vmpooler_tasks.model.names import Queue
 from vmpooler_tasks.store import keys
 
-pytestmark = pytest.mark.slow(seconds=25)
+pytestmark = [pytest.mark.stage(name="dashboard"), pytest.mark.slow(seconds=25)]
 
 HOUR = 3600.0
 

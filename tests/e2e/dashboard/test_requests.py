@@ -8,7 +8,7 @@ from playwright.sync_api import expect
 from tests.support.browser import PHONE, Dashboard
 from tests.support.world import POOL, World
 
-pytestmark = pytest.mark.slow(seconds=15)
+pytestmark = [pytest.mark.stage(name="dashboard"), pytest.mark.slow(seconds=15)]
 
 ID = "7c9e6679-7425-40de-944b-e07fc1f90ae7"
 

@@ -11,7 +11,7 @@ from tests.support.world import POOL, World
 from vmpooler_tasks.model.names import DeadLetterQueue
 from vmpooler_tasks.store import keys
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.stage(name="dashboard"), pytest.mark.slow]
 
 MANY = 10_000
 MAX_ROWS = 300

@@ -23,7 +23,7 @@ from vmpooler_tasks.model.names import DeadLetterQueue
 from vmpooler_tasks.store import Database, keys
 from vmpooler_tasks.store.fleet import heartbeats
 
-pytestmark = pytest.mark.slow(seconds=90)
+pytestmark = [pytest.mark.stage(name="local"), pytest.mark.slow(seconds=90)]
 
 POOLS = ["centos-7-x86_64", "debian-12-x86_64"]
 MAY_APPEAR = re.compile(

@@ -32,7 +32,7 @@ from tests.support.processes import ROOT, until
 from tests.support.servers import TestServer
 from vmpooler_tasks.store import Database, keys
 
-pytestmark = pytest.mark.slow(seconds=140)
+pytestmark = [pytest.mark.stage(name="local"), pytest.mark.slow(seconds=140)]
 
 
 def test_ctrl_c_ends_everything_and_keeps_the_data(tmp_path: Path) -> None:

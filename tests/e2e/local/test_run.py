@@ -30,7 +30,7 @@ from tests.support.local_run import (
 from tests.support.processes import until
 from vmpooler_tasks.store import Database, keys
 
-pytestmark = pytest.mark.slow(seconds=140)
+pytestmark = [pytest.mark.stage(name="local"), pytest.mark.slow(seconds=140)]
 
 
 @pytest.fixture(scope="module")
