@@ -21,7 +21,7 @@ PARALLEL = -n $(TEST_WORKERS) --dist loadfile --no-loadscope-reorder
 STAGES := dashboard local documents zoo chaos lifecycle deployment api monitoring packaging benchmarks
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-fast test-javascript $(STAGES) coverage lint lint-javascript bench build clean
+.PHONY: help setup run test test-fast test-javascript $(STAGES) fuzz coverage lint lint-javascript bench build clean
 
 help: ## Show these commands
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | while IFS="$$(printf '\t')" read -r name text; do printf '  make %-11s %s\n' "$$name" "$$text"; done
@@ -70,6 +70,14 @@ deployment: ## Stage: start every line of deploy/ under its ACL, over TLS, and w
 packaging: ## Stage: build the wheel and the program of the image, and use them
 documents: ## Stage: type each command that the documentation shows
 benchmarks: ## Stage: run `make bench` with small figures
+
+# What is drawn depends on the seed, which is printed first: FUZZ_SEED=… repeats a run.
+FUZZ_EXAMPLES ?= 5000
+FUZZ_SEED ?= $(shell date +%s)
+export FUZZ_EXAMPLES
+fuzz: $(READY) ## Send generated input, FUZZ_EXAMPLES for each test, with the seed FUZZ_SEED
+	@echo "make fuzz FUZZ_EXAMPLES=$(FUZZ_EXAMPLES) FUZZ_SEED=$(FUZZ_SEED)"
+	@$(PYTEST) -m fuzz --timeout=3600 --hypothesis-profile=fuzz --hypothesis-seed=$(FUZZ_SEED) $(ARGS)
 
 coverage: $(READY) ## Show which lines the tests reach that need no process of their own
 	@$(PYTEST) $(PARALLEL) -q -m 'not stage' --cov --cov-report=term tests/unit tests/integration tests/e2e/cli

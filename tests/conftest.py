@@ -10,12 +10,14 @@ from typing import Any
 
 import pytest
 
-from tests.support import servers
+from tests.support import fuzzing, servers
 from tests.support.servers import TestServer
 from tests.support.world import World
 from vmpooler_tasks import logs
 from vmpooler_tasks.store import Database
 from vmpooler_tasks.tasks.celery.configuration import install_transports
+
+fuzzing.register_profiles()
 
 install_transports()  # kombu remembers the first transport that `redis://` was: it shall be the one that is tested
 

@@ -9,12 +9,12 @@ from celery.exceptions import InvalidTaskError
 from celery.worker.request import Request
 from celery.worker.strategy import proto1_to_proto2
 from hypothesis import given
-from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from kombu.exceptions import ContentDisallowed, DecodeError
 from kombu.transport.redis import Channel
 from kombu.transport.virtual import Message
 
+from tests.support.fuzzing import fuzzed
 from tests.support.messages import message
 from vmpooler_tasks.tasks.celery.app import app
 from vmpooler_tasks.tasks.message_schema import (
@@ -161,42 +161,42 @@ def test_unusable_message_has_a_reason(raw: bytes, problem: str) -> None:
     assert (message_problem(raw) or "").startswith(problem)
 
 
+@fuzzed(EXAMPLES)
 @given(st.sampled_from(HEADERS), json_values)
-@hypothesis_settings(max_examples=EXAMPLES, deadline=None)
 def test_any_header_is_usable_or_refused(name: str, value: Any) -> None:
     usable_or_refused(encoded(message(HEALTH_CHECK, headers={name: value})))
 
 
+@fuzzed(EXAMPLES)
 @given(st.sampled_from(PROPERTIES), json_values)
-@hypothesis_settings(max_examples=EXAMPLES, deadline=None)
 def test_any_property_is_usable_or_refused(name: str, value: Any) -> None:
     entry = message(HEALTH_CHECK)
     usable_or_refused(encoded({**entry, "properties": {**entry["properties"], name: value}}))
 
 
+@fuzzed(EXAMPLES)
 @given(st.sampled_from(["body", "headers", "properties", "content-type", "content-encoding"]), json_values)
-@hypothesis_settings(max_examples=EXAMPLES, deadline=None)
 def test_any_part_is_usable_or_refused(name: str, value: Any) -> None:
     usable_or_refused(encoded(message(HEALTH_CHECK) | {name: value}))
 
 
+@fuzzed(EXAMPLES)
 @given(json_values, json_values, st.sampled_from(EMBEDDED), json_values)
-@hypothesis_settings(max_examples=EXAMPLES, deadline=None)
 def test_any_body_is_usable_or_refused(args: Any, kwargs: Any, name: str, value: Any) -> None:
     usable_or_refused(with_body([args, kwargs, {name: value}]))
 
 
+@fuzzed(EXAMPLES)
 @given(
     st.sampled_from(["task", "id", "args", "kwargs", "retries", "eta", "expires", "timelimit", "taskset"]), json_values
 )
-@hypothesis_settings(max_examples=EXAMPLES, deadline=None)
 def test_any_message_of_version_one_is_usable_or_refused(name: str, value: Any) -> None:
     old = {"task": HEALTH_CHECK, "id": "old", "args": [], "kwargs": {}}
     usable_or_refused(encoded({**message(HEALTH_CHECK), "headers": {}, "body": body({**old, name: value})}))
 
 
+@fuzzed(EXAMPLES)
 @given(st.binary(max_size=200) | json_values.map(encoded))
-@hypothesis_settings(max_examples=EXAMPLES, deadline=None)
 def test_any_bytes_are_usable_or_refused(raw: bytes) -> None:
     usable_or_refused(raw)
 
