@@ -1,12 +1,15 @@
-"""The keys of `store/keys.py` as their docstrings describe them: name, type, contents."""
+"""The keys of `store/keys.py` and `store/broker_keys.py` as their docstrings describe them: name, type, contents."""
 
 import ast
 import inspect
 import re
 from collections.abc import Callable, Iterator
+from types import ModuleType
 from typing import NamedTuple
 
-from vmpooler_tasks.store import keys
+from vmpooler_tasks.store import broker_keys, keys
+
+MODULES = (keys, broker_keys)
 
 OURS = "vmpooler_tasks__"
 DESCRIPTION = re.compile(
@@ -29,20 +32,25 @@ class UndocumentedKeyError(Exception):
 
 
 def documented_keys() -> Iterator[DocumentedKey]:
-    """Yield every key of the module, VMPooler's too. Raise UndocumentedKeyError for one without a description."""
-    for name, docstring in _constants():
-        value = getattr(keys, name)
+    """Yield every key of both modules, VMPooler's too. Raise UndocumentedKeyError for one without a description."""
+    for module in MODULES:
+        yield from _keys_of(module)
+
+
+def _keys_of(module: ModuleType) -> Iterator[DocumentedKey]:
+    for name, docstring in _constants(module):
+        value = getattr(module, name)
         if isinstance(value, bytes) and not docstring.startswith(("Prefix of the keys", "Pattern of")):
             yield _described(value.decode(), docstring)
-    for function in _functions():
+    for function in _functions(module):
         parts = inspect.signature(function).parameters.values()
         words = [part.name.upper().encode() if part.annotation is bytes else part.name.upper() for part in parts]
         yield _described(function(*words).decode(), inspect.getdoc(function) or "")
 
 
-def _constants() -> Iterator[tuple[str, str]]:
+def _constants(module: ModuleType) -> Iterator[tuple[str, str]]:
     """Yield (name, docstring) of the module's public constants; the docstring is the text below the assignment."""
-    body = ast.parse(inspect.getsource(keys)).body
+    body = ast.parse(inspect.getsource(module)).body
     for node, below in zip(body, [*body[1:], ast.Pass()], strict=True):
         if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
             is_text = isinstance(below, ast.Expr) and isinstance(below.value, ast.Constant)
@@ -50,9 +58,9 @@ def _constants() -> Iterator[tuple[str, str]]:
             yield node.targets[0].id, text
 
 
-def _functions() -> Iterator[Callable[..., bytes]]:
-    """Yield the functions that return a key."""
-    for function in vars(keys).values():
+def _functions(module: ModuleType) -> Iterator[Callable[..., bytes]]:
+    """Yield the functions of the module that return a key."""
+    for function in vars(module).values():
         if inspect.isfunction(function) and function.__annotations__.get("return") is bytes:
             yield function
 

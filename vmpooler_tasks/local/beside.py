@@ -12,7 +12,7 @@ from vmpooler_tasks.config import Settings, load_settings
 from vmpooler_tasks.config.extra_files import NO_FILE
 from vmpooler_tasks.errors import VmpoolerTasksError
 from vmpooler_tasks.model.names import listed
-from vmpooler_tasks.store import Database, keys
+from vmpooler_tasks.store import Database, broker_keys
 from vmpooler_tasks.store.fleet import heartbeats
 from vmpooler_tasks.store.vmpooler import queues
 
@@ -99,7 +99,7 @@ def _observing_lines(settings: Settings) -> Iterator[str]:
     yield "This run only observes (observe_only)."
     yield "It reads   vmpooler__*"
     yield "It writes  vmpooler_tasks__*, and the keys of Celery's messages"
-    yield f"           {' '.join(keys.CELERY_KEYS)}"
+    yield f"           {' '.join(broker_keys.CELERY_KEYS)}"
     yield "           vmpooler__dlq__tasks: its own failed tasks"
     yield "           vmpooler__health, unless another program wrote it in the last hour"
     yield f"A purge    {'is a dry run: it reports, and removes nothing' if settings.config.purge_enabled else 'is off'}"

@@ -10,7 +10,7 @@ from enum import StrEnum
 import redis
 
 from vmpooler_tasks.model.names import readable
-from vmpooler_tasks.store import keys
+from vmpooler_tasks.store import broker_keys, keys
 from vmpooler_tasks.store.redis.connection import Database
 
 OWN_KEYS_PREFIX = b"vmpooler_tasks__"
@@ -50,8 +50,8 @@ _KEYS_OF = {
             keys.INVENTORIES,
             keys.MOVED,
             keys.DELIVERIES,
-            keys.UNACKNOWLEDGED,
-            keys.UNACKNOWLEDGED_HOLDERS,
+            broker_keys.UNACKNOWLEDGED,
+            broker_keys.UNACKNOWLEDGED_HOLDERS,
             keys.NOTIFY_STATE,
             keys.OBSERVED_HEALTH,
             keys.HEALTH_FACTS,
@@ -73,7 +73,7 @@ _KEYS_OF = {
             keys.VM_ORDERS,
             keys.VM_ORDERS_SENT,
             keys.VM_ORDERS_SEEN,
-            keys.LIVE_HOLDERS,
+            broker_keys.LIVE_HOLDERS,
         ),
     ),
     KeyType.STREAM: (keys.AUDIT,),

@@ -1,5 +1,7 @@
 """Every key in Redis, once. `vmpooler__` is the name space of VMPooler and the guide, `vmpooler_tasks__` is our own.
 
+The keys of the broker are in `broker_keys`.
+
 The docstring of a key starts with its type. A test compares them with the tables of keys in docs/architecture.md.
 """
 
@@ -227,21 +229,6 @@ WORK_PREFIX = b"vmpooler_tasks__work__"
 VM_ORDER_PREFIX = b"vmpooler_tasks__vm_order__"
 """Prefix of the keys that `vm_order` returns."""
 
-CELERY_KEYS = ("vmpooler.*", "unacked*", "_kombu.*", "celery-task-meta-*", "celeryev.*", "*.celery.pidbox*")
-"""Patterns of all keys of Celery and kombu; deploy/redis/users.acl has the same."""
-
-UNACKNOWLEDGED = b"unacked"
-"""Hash: messages that workers hold. The key is kombu's."""
-
-UNACKNOWLEDGED_HOLDERS = b"unacked_holders"
-"""Hash: delivery tag → the holder of the message: a channel of a worker."""
-
-LIVE_HOLDERS = b"unacked_alive"
-"""Sorted set: holder → epoch of its last sign of life; those that were silent for a day are removed."""
-
-_PRIORITIES = (b"", b"\x06\x163", b"\x06\x166", b"\x06\x169")
-"""kombu keeps one list for each priority. Only the tasks may import kombu: a test compares these with kombu's own."""
-
 
 class Slots(NamedTuple):
     """The keys of clones in flight, of VMPooler's counter of them, and of the watch, which decides who writes that."""
@@ -324,11 +311,6 @@ def empty(pool: str) -> bytes:
 def statistics(what: str, day: str) -> bytes:
     """Hash: `pool:VM` → seconds. `what` is `boot` or `clone`, `day` as in 2024-01-15."""
     return f"vmpooler__{what}__{day}".encode()
-
-
-def messages(queue: str) -> list[bytes]:
-    """Return the keys of the lists of one of Celery's queues."""
-    return [queue.encode() + priority for priority in _PRIORITIES]
 
 
 def work(vm: bytes) -> bytes:

@@ -14,7 +14,7 @@ from vmpooler_tasks.model.health.reasons import HealthReason
 from vmpooler_tasks.model.health.status import Status
 from vmpooler_tasks.model.names import DeadLetterQueue, Queue
 from vmpooler_tasks.model.timestamps import iso_utc
-from vmpooler_tasks.store import Database, keys
+from vmpooler_tasks.store import Database, broker_keys, keys
 
 pytestmark = pytest.mark.both_servers
 
@@ -40,15 +40,15 @@ def test_a_key_of_another_type_hides_no_other(world: World, kind: str) -> None:
         keys.pool(POOL),
         keys.pool_breaker(POOL),
         keys.breaker("dummy"),
-        keys.UNACKNOWLEDGED,
+        broker_keys.UNACKNOWLEDGED,
         *map(keys.dead_letters, DeadLetterQueue),
         *keys.queues(POOL),
-        *keys.messages("vmpooler.check"),
+        *broker_keys.messages("vmpooler.check"),
     ]
     for key in ours:
         if kind == "string":
             world.client.set(key, "x")
-        elif kind == "list" and key not in keys.messages("vmpooler.check"):
+        elif kind == "list" and key not in broker_keys.messages("vmpooler.check"):
             world.client.rpush(key, "x")
         else:
             world.client.xadd(key, {"x": "y"})

@@ -22,7 +22,7 @@ from vmpooler_tasks.model.fleet import ALIVE_SECONDS
 from vmpooler_tasks.model.health.status import Status
 from vmpooler_tasks.model.names import WORK_QUEUES, DeadLetterQueue, Queue
 from vmpooler_tasks.model.timestamps import iso_utc
-from vmpooler_tasks.store import Database, keys
+from vmpooler_tasks.store import Database, broker_keys, keys
 from vmpooler_tasks.store.deadletters.delete import delete
 from vmpooler_tasks.store.deadletters.push import push as push_dead_letter
 from vmpooler_tasks.store.deadletters.trim import DeadLetterLimits
@@ -258,8 +258,8 @@ def test_messages_of_every_priority_and_those_that_workers_hold(world: World, ko
     with kombu.channel() as channel:
         steps = channel.priority_steps
         expected = [channel._q_for_pri("vmpooler.clone", step).encode() for step in steps]
-        assert keys.messages("vmpooler.clone") == expected, "kombu's lists are those that are counted"
-        assert keys.UNACKNOWLEDGED.decode() == channel.unacked_key
+        assert broker_keys.messages("vmpooler.clone") == expected, "kombu's lists are those that are counted"
+        assert broker_keys.UNACKNOWLEDGED.decode() == channel.unacked_key
         with kombu.Producer(channel) as producer:
             for priority in range(10):
                 producer.publish({}, routing_key="vmpooler.clone", priority=priority)

@@ -4,7 +4,7 @@ import re
 
 from tests.unit.docs.test_words import read
 from vmpooler_tasks.model.names import DeadLetterQueue, Queue
-from vmpooler_tasks.store import keys
+from vmpooler_tasks.store import broker_keys, keys
 
 TEXT = read("docs/beside-vmpooler.md")
 
@@ -42,9 +42,9 @@ def test_every_key_of_vmpooler_is_in_the_table() -> None:
 
 def test_the_keys_of_celery_are_those_of_the_package() -> None:
     celery = next(line for line in TEXT.splitlines() if line.endswith("(Celery) | written | written | written |"))
-    assert tuple(re.findall(r"`([^`]+)`", celery)) == keys.CELERY_KEYS
+    assert tuple(re.findall(r"`([^`]+)`", celery)) == broker_keys.CELERY_KEYS
     acl = read("deploy/redis/users.acl").split("user vmpooler-tasks ")[1].splitlines()[0]
-    assert set(re.findall(r"~(\S+)", acl)) == {"vmpooler__*", "vmpooler_tasks__*", *keys.CELERY_KEYS}
+    assert set(re.findall(r"~(\S+)", acl)) == {"vmpooler__*", "vmpooler_tasks__*", *broker_keys.CELERY_KEYS}
 
 
 def test_only_two_keys_of_vmpooler_are_written_while_observing() -> None:
@@ -55,4 +55,4 @@ def test_only_two_keys_of_vmpooler_are_written_while_observing() -> None:
 def test_the_way_back_names_every_pattern_that_is_only_ours() -> None:
     patterns = re.search(r"^for pattern in (.+)$", TEXT, re.MULTILINE)
     assert patterns is not None
-    assert set(re.findall(r"'([^']+)'", patterns[1])) == {"vmpooler_tasks__*", *keys.CELERY_KEYS}
+    assert set(re.findall(r"'([^']+)'", patterns[1])) == {"vmpooler_tasks__*", *broker_keys.CELERY_KEYS}

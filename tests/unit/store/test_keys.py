@@ -1,10 +1,11 @@
 """Every key is described where it is defined: its type, and what it holds."""
 
 from collections import Counter
+from typing import Any
 
 from tests.support.documented_keys import OURS, documented_keys
 from vmpooler_tasks.model.names import Queue
-from vmpooler_tasks.store import keys
+from vmpooler_tasks.store import broker_keys, keys
 from vmpooler_tasks.store.key_types import FIXED_KEYS, typed_keys
 
 
@@ -14,9 +15,13 @@ def test_every_key_has_a_type_and_contents() -> None:
     assert all(key.contents for key in found)
 
 
+def _constants() -> list[Any]:
+    return [*vars(keys).values(), *vars(broker_keys).values()]
+
+
 def test_every_constant_and_function_is_among_them() -> None:
     names = {key.name for key in documented_keys()}
-    constants = {value.decode() for value in vars(keys).values() if isinstance(value, bytes)}
+    constants = {value.decode() for value in _constants() if isinstance(value, bytes)}
     prefixes = {keys.VM_PREFIX, keys.WORK_PREFIX, keys.VM_ORDER_PREFIX, keys.FAILURES_PREFIX, keys.VMPOOLER_KEYS}
     assert constants - {prefix.decode() for prefix in prefixes} <= names
     assert {slots.key.decode() for slots in (keys.POOL_SLOTS, keys.REQUEST_SLOTS)} <= names

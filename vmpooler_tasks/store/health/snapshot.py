@@ -16,7 +16,7 @@ from vmpooler_tasks.model.pools.lifecycle import Step
 from vmpooler_tasks.model.pools.pause import Pause
 from vmpooler_tasks.model.pools.sizes import size_in_effect
 from vmpooler_tasks.model.pools.suspension import LastError
-from vmpooler_tasks.store import keys
+from vmpooler_tasks.store import broker_keys, keys
 from vmpooler_tasks.store.fleet import heartbeats
 from vmpooler_tasks.store.fleet.pool_lists import with_pool_lists
 from vmpooler_tasks.store.fleet.schedule import CLAIM_SUFFIX
@@ -237,13 +237,13 @@ def _add_pools(reads: Reads, pools: Sequence[str]) -> None:
 
 def _add_messages(reads: Reads, queues: Sequence[str]) -> None:
     for queue in queues:
-        for key in keys.messages(queue):
+        for key in broker_keys.messages(queue):
             reads.add(("messages", key), "LLEN", key)
-    reads.add("unacknowledged", "HLEN", keys.UNACKNOWLEDGED)
+    reads.add("unacknowledged", "HLEN", broker_keys.UNACKNOWLEDGED)
 
 
 def _messages(replies: Replies, queues: Sequence[str]) -> Messages:
-    waiting = {queue: sum(replies.get(("messages", key), 0) for key in keys.messages(queue)) for queue in queues}
+    waiting = {queue: sum(replies.get(("messages", key), 0) for key in broker_keys.messages(queue)) for queue in queues}
     return Messages(waiting, replies.get("unacknowledged", 0))
 
 

@@ -14,13 +14,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from vmpooler_tasks.model.names import on_one_line
-from vmpooler_tasks.store import keys
+from vmpooler_tasks.store import broker_keys
 from vmpooler_tasks.tasks.broker import scripts
 from vmpooler_tasks.throttle import Throttle
 
 _log = logging.getLogger("vmpooler_tasks.broker")
 
-HOLDERS_KEY, ALIVE_KEY = keys.UNACKNOWLEDGED_HOLDERS.decode(), keys.LIVE_HOLDERS.decode()
+HOLDERS_KEY, ALIVE_KEY = broker_keys.UNACKNOWLEDGED_HOLDERS.decode(), broker_keys.LIVE_HOLDERS.decode()
 
 SWEEP_SECONDS = 3.0
 """Between two sweeps of a process; each renews its own holders."""
