@@ -1,4 +1,4 @@
-"""The installation that is maltreated, its users, and what is seen of it in Redis."""
+"""The installation that the scenarios damage, its users, and what Redis shows of it."""
 
 import json
 import os
@@ -29,7 +29,7 @@ POOLS = {"amber": 5, "birch": 3}
 
 CLONE_SECONDS = (0.05, 0.4)
 KEPT_SECONDS = 0.5
-"""For so long a user keeps a VM at the most."""
+"""The longest time for which a user keeps a VM."""
 
 QUIET_SECONDS = 120.0
 """Until everything has come to rest; strays are found after ten seconds, messages after the visibility timeout."""
@@ -64,7 +64,7 @@ broker_transport_options |= {{
 }}
 worker_concurrency = 4
 """
-"""Messages of a dead worker soon come again; also those that it was just about to restore for another one."""
+"""Messages of a dead worker soon come again, also those that it was just about to restore for another one."""
 
 CLONE_QUEUES = ("-Q", f"{names.CLONE_QUEUE},{names.DESTROY_QUEUE}")
 CHECK_QUEUES = ("-Q", f"{names.CHECK_QUEUE},{names.MAINTENANCE_QUEUE}")
@@ -85,7 +85,7 @@ class Seen:
 
     @property
     def doubled(self) -> list[str]:
-        """VMs that are in two queues."""
+        """The VMs that are in two queues."""
         counted = Counter(vm for vms in self.queues.values() for vm in vms)
         return sorted(vm for vm, count in counted.items() if count > 1)
 
@@ -104,7 +104,7 @@ class Seen:
 
 
 class Users(threading.Thread):
-    """They take whatever is ready, at once, and give it back a moment later."""
+    """They take each VM that is ready at once, and return it a moment later."""
 
     def __init__(self, db: Database, chance: random.Random) -> None:
         super().__init__(daemon=True)
@@ -142,7 +142,7 @@ class Users(threading.Thread):
 
 
 class Site:
-    """Its processes run within the `with` block, and are killed behind it."""
+    """Its processes run within the `with` block, and are killed at its end."""
 
     def __init__(self, server: TestServer, folder: Path, chance: random.Random) -> None:
         self.server, self.chance, self.db = server, chance, Database(server.url)
@@ -150,11 +150,11 @@ class Site:
         self.installation.deploy(CELERY)
         self.threads = self._worker("threads", *CLONE_QUEUES, "-P", "threads", "-c", "100")
         self.forks = self._worker("forks", *CLONE_QUEUES)
-        self.checker = self._worker("looker", *CHECK_QUEUES, "-P", "threads")
+        self.checker = self._worker("checker", *CHECK_QUEUES, "-P", "threads")
         self.beat = self.installation.celery("beat", "--loglevel", "INFO", name="beat")
         self.users = Users(Database(server.url), random.Random(chance.random()))
         self.struck: Counter[str] = Counter()
-        self._begun_at = time.monotonic()
+        self._started_at = time.monotonic()
         self._last_fence = 0
 
     def _worker(self, name: str, *options: str) -> Process:
@@ -174,11 +174,11 @@ class Site:
         self.installation.__exit__()
         self.db.close()
 
-    # --- blows --------------------------------------------------------------------------------------------------------
+    # --- faults -------------------------------------------------------------------------------------------------------
 
     def strike(self) -> None:
-        """Kills something, mostly in the middle of a clone, and starts it again."""
-        victims = {self.kill_threads: 5, self.kill_forks: 2, self.kill_child: 5, self.kill_looker: 1}
+        """Kill something, mostly in the middle of a clone, and start it again."""
+        victims = {self.kill_threads: 5, self.kill_forks: 2, self.kill_child: 5, self.kill_checker: 1}
         (blow,) = self.chance.choices(list(victims), list(victims.values()))
         pause = self.chance.uniform(0, CLONE_SECONDS[1])
         self.wait_for_clones()
@@ -207,13 +207,13 @@ class Site:
         self.forks.kill()
         self.forks.start()
 
-    def kill_looker(self) -> None:
+    def kill_checker(self) -> None:
         self.checker.kill()
         self.checker.start()
         self.free_locks()
 
     def kill_child(self) -> None:
-        """One of the processes that a forking worker works with."""
+        """Kill one of the processes that a forking worker works with."""
         assert self.forks.process is not None
         with suppress(psutil.NoSuchProcess):
             children = psutil.Process(self.forks.process.pid).children()
@@ -246,7 +246,7 @@ class Site:
             return bool(self.db.call("PING"))
         return False
 
-    # --- what is seen -------------------------------------------------------------------------------------------------
+    # --- what Redis shows ---------------------------------------------------------------------------------------------
 
     def snapshot(self) -> Seen:
         pipe = self.db.client.pipeline(transaction=True)
@@ -268,14 +268,14 @@ class Site:
         assert self.snapshot().doubled == []
 
     def started(self) -> set[str]:
-        """Every VM that there ever was: metadata is kept for a week."""
+        """Return every VM that there ever was: metadata is kept for a week."""
         return {key.removeprefix(keys.VM_PREFIX).decode() for key in self.db.client.scan_iter(keys.VM_PREFIX + b"*")}
 
     def dead_letters(self, queue: DeadLetterQueue) -> list[dict[str, Any]]:
         return [json.loads(raw) for raw in self.db.call("ZRANGE", keys.dead_letters(queue), 0, -1)]
 
     def unacknowledged(self) -> int:
-        """Messages that wait for a worker, or for what the worker makes of them."""
+        """Return how many messages wait for a worker, or for the end of their task."""
         return int(self.db.call("HLEN", "unacked")) + sum(int(self.db.call("LLEN", queue)) for queue in names.QUEUES)
 
     def _say_unacknowledged(self) -> str:
@@ -285,7 +285,7 @@ class Site:
     # --- the end ------------------------------------------------------------------------------------------------------
 
     def settle(self) -> dict[str, Any]:
-        """Waits until all that was struck is mended, and sees that nothing is lost, doubled or forgotten."""
+        """Wait until the system has recovered, and check that nothing is lost, doubled or forgotten."""
         self.users.stop()
         until(lambda: self.snapshot().is_quiet, lambda: f"all is quiet: {self.snapshot()}", QUIET_SECONDS, pause=0.2)
         self.beat.stop()
@@ -321,5 +321,5 @@ class Site:
             "running": len(seen.queue(Queue.RUNNING)),
             "dead letters": {str(queue): len(self.dead_letters(queue)) for queue in DeadLetterQueue},
             "errors": dict(errors),
-            "seconds": round(time.monotonic() - self._begun_at, 1),
+            "seconds": round(time.monotonic() - self._started_at, 1),
         }

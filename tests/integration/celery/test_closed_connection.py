@@ -1,4 +1,4 @@
-"""What a worker ended of when Redis was killed: it was found by `test_chaos`, once in a few dozen times."""
+"""What a worker ended of when Redis was killed: `tests/chaos` found it, once in a few dozen times."""
 
 from typing import Any
 
