@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 from vmpooler_tasks.cli.shared.lazy import LazyModule
 from vmpooler_tasks.cli.shared.output import age
-from vmpooler_tasks.clock import system_clock
 from vmpooler_tasks.config import Settings
 from vmpooler_tasks.config.redis_address import without_login
 from vmpooler_tasks.errors import ConfigurationError, DeliveryError, VmpoolerTasksError, WrongTypeError
@@ -196,7 +195,7 @@ def _pool_manager(settings: Settings, db: Database, earlier: Findings) -> Findin
 
 def _orders(settings: Settings, db: Database, earlier: Findings) -> Finding:
     del earlier
-    waiting = vm_orders.read_waiting_since(db, system_clock())
+    waiting = vm_orders.read_waiting_since(db, db.clock())
     if not waiting:
         return Finding(OK, USER_ORDERS, "no order of a user for a VM waits")
     found = ", ".join(f"{one.count} in {readable(one.key)} for {age(one.seconds)}" for one in waiting)
@@ -228,7 +227,7 @@ def _remedy_for_missing_cycle(earlier: Findings) -> str:
 
 
 def _last_purge(settings: Settings, db: Database, earlier: Findings) -> Finding:
-    config, state, now = settings.config, purge_state.read(db), system_clock()
+    config, state, now = settings.config, purge_state.read(db), db.clock()
     if not config.purge_enabled:
         return Finding(OK, LAST_PURGE, "purge is switched off (purge_enabled)")
     if state.running:
@@ -254,7 +253,7 @@ def _last_health(settings: Settings, db: Database, earlier: Findings) -> Finding
     if not settings.config.health_check_enabled:
         return Finding(OK, HEALTH, "health checks are switched off (health_check_enabled)")
     broker = Database(settings.broker_location) if settings.broker_url else None
-    report = read_report(db, settings, server.server_clock(db), broker)
+    report = read_report(db, settings, db.clock, broker)
     codes = sorted({reason.code for reason in report.assessment.reasons})
     when = f"at {report.last_check}" if report.last_check else "(never checked)"
     found = f"{report.assessment.status} {when}" + (f": {', '.join(codes)}" if codes else "")
@@ -291,25 +290,26 @@ def _notifications(settings: Settings, db: Database, earlier: Findings) -> Findi
         switch_on = "set health_check_enabled: true"
         return Finding(WARN, NOTIFICATIONS, "nobody is notified: health checks are switched off", switch_on)
     last = read_last_attempts(db, [target.name for target in targets])
-    found = on_one_line("; ".join(f"{target.name}: {_attempt_text(last[target.name])}" for target in targets))
+    now = db.clock()
+    found = on_one_line("; ".join(f"{target.name}: {_attempt_text(last[target.name], now)}" for target in targets))
     if any(one.result not in (None, NotificationResult.DELIVERED) for one in last.values()):
         return Finding(WARN, NOTIFICATIONS, found, "fix the target, then test it: vmpooler-tasks doctor --notify")
     return Finding(OK, NOTIFICATIONS, found)
 
 
-def _attempt_text(last: LastAttempt) -> str:
+def _attempt_text(last: LastAttempt, now: float) -> str:
     waiting = f", {last.waiting} waiting" if last.waiting else ""
     if last.result is None or last.epoch is None:
         return f"nothing was sent so far{waiting}"
     why = f": {last.error}" if last.error else ""
-    return f"{last.result} {age(system_clock() - last.epoch)} ago{why}{waiting}"
+    return f"{last.result} {age(now - last.epoch)} ago{why}{waiting}"
 
 
 def send_tests(settings: Settings, db: Database) -> Iterator[Finding]:
     """Send a test to each target of `:notify:`, and yield how it ended."""
     if not settings.notify.targets:
         yield Finding(WARN, NOTIFICATIONS, "no test was sent: no target is configured", "add a :notify: section")
-    status = read_report(db, settings, server.server_clock(db)).assessment.status
+    status = read_report(db, settings, db.clock).assessment.status
     for target in settings.notify.targets:
         named = on_one_line(f"{target.name} ({target.type})")
         try:

@@ -19,13 +19,11 @@ from vmpooler_tasks.cli.shared.output import (
     print_table,
     utc_time,
 )
-from vmpooler_tasks.clock import system_clock
 from vmpooler_tasks.jobs.health import check as job
 from vmpooler_tasks.jobs.health import read
 from vmpooler_tasks.metrics.push import MetricsPublisher
 from vmpooler_tasks.model.health.reasons import explain
 from vmpooler_tasks.store.health.record import read_history
-from vmpooler_tasks.store.redis.server import server_clock
 
 if TYPE_CHECKING:  # the jobs are imported where they are used: `--help` needs no Redis client
     from vmpooler_tasks.jobs.health.report import HealthReport
@@ -57,18 +55,18 @@ def health(context: Context, watch: bool, history: float | None, no_check: bool,
     elif as_json:
         print_json(report.as_json())
     else:
-        _show(report)
+        _show(report, context.db.clock())
     sys.exit(report.assessment.status)
 
 
 def _report(context: Context, no_check: bool) -> "HealthReport":
     if no_check:
-        return read.read_report(context.db, context.settings, server_clock(context.db), context.broker)
+        return read.read_report(context.db, context.settings, context.db.clock, context.broker)
     publisher = MetricsPublisher(context.settings)
     report = job.run(
         context.db,
         context.settings,
-        server_clock(context.db),
+        context.db.clock,
         forced=True,
         is_scheduled=False,
         publish=publisher.publish,
@@ -86,20 +84,20 @@ def _watch(context: Context, report: "HealthReport", as_json: bool) -> None:
         else:
             if sys.stdout.isatty():
                 click.clear()
-            _show(report)
+            _show(report, context.db.clock())
         sys.stdout.flush()
         time.sleep(WATCH_SECONDS)
         report = _report(context, no_check=True)
 
 
-def _show(report: "HealthReport") -> None:
+def _show(report: "HealthReport", now: float) -> None:
     shown = report.as_json()
     reasons = report.assessment.reasons
     problems = f": {len(reasons)} problem{'s' if len(reasons) > 1 else ''}" if reasons else ""
     when = shown["last_check"] or "never"
     print_line(f"{shown['status'].upper()}  (checked {when}){problems}", STATUS_COLOURS[shown["status"]])
     for reason in reasons:
-        found, remedy = explain(reason, system_clock())
+        found, remedy = explain(reason, now)
         print_line(f"  {reason.severity}: {found}", STATUS_COLOURS[str(reason.severity)])
         print_line(f"    → {remedy}")
     queues = shown["metrics"].get("queues", {})
@@ -146,7 +144,7 @@ def _measured(pool: Mapping[str, Any], queue: str, name: str) -> float | None:
 
 
 def _show_history(context: Context, seconds: float, as_json: bool) -> None:
-    checks = read_history(context.db, system_clock() - seconds)
+    checks = read_history(context.db, context.db.clock() - seconds)
     if as_json:
         print_json([check.as_json() for check in checks])
         return

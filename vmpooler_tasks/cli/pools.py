@@ -10,7 +10,6 @@ from vmpooler_tasks.cli.shared import options
 from vmpooler_tasks.cli.shared.completion import complete_pools
 from vmpooler_tasks.cli.shared.context import Context, pass_context, who_am_i
 from vmpooler_tasks.cli.shared.output import age, print_json, print_json_line, print_line, print_table
-from vmpooler_tasks.clock import system_clock
 from vmpooler_tasks.errors import InvalidInputError
 from vmpooler_tasks.jobs.pools.control import Operator, OrderReport, PoolControl
 from vmpooler_tasks.jobs.pools.overview import PoolRow, overview
@@ -53,28 +52,29 @@ def pools(invoked: click.Context, watch: bool, as_json: bool) -> None:
 @pass_context
 def _show_pools(context: Context, watch: bool, as_json: bool) -> None:
     while True:
-        _, rows = overview(context.db, context.settings, system_clock())
+        now = context.db.clock()
+        _, rows = overview(context.db, context.settings, now)
         if as_json:
             shown = [row.as_json() for row in rows]
             (print_json_line if watch else print_json)(shown)
         else:
             if watch and sys.stdout.isatty():
                 click.clear()
-            _show(rows)
+            _show(rows, now)
         if not watch:
             return
         sys.stdout.flush()
         time.sleep(WATCH_SECONDS)
 
 
-def _show(rows: list[PoolRow]) -> None:
+def _show(rows: list[PoolRow], now: float) -> None:
     if not rows:
         print_line("No pools: none is configured, and no VMPooler has registered one.")
         return
     print_table(
         HEADINGS,
         [
-            (row.pool, row.size, row.ready, row.pending, row.running, row.failures, _state(row), _detail(row))
+            (row.pool, row.size, row.ready, row.pending, row.running, row.failures, _state(row, now), _detail(row, now))
             for row in rows
         ],
         numbers=HEADINGS[1:-2],
@@ -82,7 +82,7 @@ def _show(rows: list[PoolRow]) -> None:
     )
 
 
-def _state(row: PoolRow) -> str:
+def _state(row: PoolRow, now: float) -> str:
     """Return the state in words; times as how long ago, or how long still."""
     match row.state:
         case PoolStateName.FULL:
@@ -92,36 +92,36 @@ def _state(row: PoolRow) -> str:
         case PoolStateName.EMPTY:
             return f"empty: {row.why}"
         case PoolStateName.SUSPENDED:
-            return f"suspended {_how_long(row.until or 0)}"
+            return f"suspended {_how_long(row.until or 0, now)}"
         case PoolStateName.STALLED:
-            since = f" for {_ago(row.since)}" if row.since else ""
+            since = f" for {_ago(row.since, now)}" if row.since else ""
             return f"short by {row.size - row.ready}, not moving{since}"
         case _:
-            return f"{row.state} for {_ago(row.since)}" if row.since else str(row.state)
+            return f"{row.state} for {_ago(row.since, now)}" if row.since else str(row.state)
 
 
-def _detail(row: PoolRow) -> str:
+def _detail(row: PoolRow, now: float) -> str:
     """Return why the pool is in this state, or the last error, which may have been fixed since; and what is braked."""
     is_braked_beside = row.brake and row.state is not PoolStateName.BRAKED
-    parts = (_reason(row), f"brake: {row.brake}" if is_braked_beside else "")
+    parts = (_reason(row, now), f"brake: {row.brake}" if is_braked_beside else "")
     return "; ".join(part for part in parts if part)
 
 
-def _reason(row: PoolRow) -> str:
-    age_of_error = f" ({_ago(row.last_error_at)} ago)" if row.last_error_at else ""
+def _reason(row: PoolRow, now: float) -> str:
+    age_of_error = f" ({_ago(row.last_error_at, now)} ago)" if row.last_error_at else ""
     if row.state in EXPLAINED:
         return row.why + (age_of_error if "Last error: " in row.why else "")
-    if row.last_error_at and system_clock() - row.last_error_at <= row.failures_seconds:
-        return f"last error, {_ago(row.last_error_at)} ago: {row.last_error}"
+    if row.last_error_at and now - row.last_error_at <= row.failures_seconds:
+        return f"last error, {_ago(row.last_error_at, now)} ago: {row.last_error}"
     return f"last error: {row.last_failure}" if row.last_failure else ""
 
 
-def _ago(epoch: float) -> str:
-    return age(system_clock() - epoch)
+def _ago(epoch: float, now: float) -> str:
+    return age(now - epoch)
 
 
-def _how_long(until: float) -> str:
-    left = until - system_clock()
+def _how_long(until: float, now: float) -> str:
+    left = until - now
     return f"for {age(left)} more" if left > 0 else "until a clone succeeds"
 
 
@@ -223,7 +223,7 @@ def retry(context: Context, names: tuple[str, ...], providers: tuple[str, ...], 
 
 
 def _control(context: Context, why: str | None) -> PoolControl:
-    return PoolControl(context.db, context.settings, system_clock, Operator(who=who_am_i(), why=why))
+    return PoolControl(context.db, context.settings, context.db.clock, Operator(who=who_am_i(), why=why))
 
 
 def _find(control: PoolControl, names: Sequence[str]) -> list[str]:

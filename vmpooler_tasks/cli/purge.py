@@ -9,7 +9,6 @@ from vmpooler_tasks.cli.shared.completion import complete_pools
 from vmpooler_tasks.cli.shared.context import Context, pass_context, who_am_i
 from vmpooler_tasks.cli.shared.lazy import LazyModule
 from vmpooler_tasks.cli.shared.output import age, print_json, print_line, print_table
-from vmpooler_tasks.clock import system_clock
 from vmpooler_tasks.errors import InvalidInputError
 from vmpooler_tasks.jobs.deadletters.names import pools_named
 from vmpooler_tasks.jobs.purge import cycle
@@ -77,7 +76,7 @@ def purge(
             why=why,
         )
         return
-    report = cycle.run(context.db, context.settings, system_clock, wanted)
+    report = cycle.run(context.db, context.settings, context.db.clock, wanted)
     if as_json:
         print_json(report.as_json())
     else:

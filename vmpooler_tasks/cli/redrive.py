@@ -19,7 +19,6 @@ from vmpooler_tasks.cli.shared.program import PROGRAM
 from vmpooler_tasks.cli.shared.search import Search
 from vmpooler_tasks.cli.shared.selection import resolved
 from vmpooler_tasks.cli.shared.terminal import CLEAR_LINE
-from vmpooler_tasks.clock import system_clock
 from vmpooler_tasks.errors import InvalidInputError, VmpoolerTasksError
 from vmpooler_tasks.jobs.deadletters import query
 from vmpooler_tasks.jobs.redrive import edit
@@ -184,7 +183,7 @@ def _start(context: Context, arguments: RedriveArguments) -> None:
         if not arguments.yes:
             click.confirm(f"Run {_summary(found.expected)}?", abort=True, err=True)
     order = RunOptions(who=who_am_i(), why=arguments.why, rate=arguments.rate, max_failed_percent=arguments.max_failed)
-    _drive(context, job.start(context.db, selection, order, system_clock()), arguments)
+    _drive(context, job.start(context.db, selection, order, context.db.clock()), arguments)
 
 
 def _confirm_reverts(count: int, *, may_ask: bool) -> None:
@@ -219,7 +218,7 @@ def _run_edited(context: Context, arguments: RedriveArguments) -> None:
             return
         if not arguments.yes:
             click.confirm(f"Run {task} with {json.dumps(document, ensure_ascii=False)}?", abort=True, err=True)
-        order = edit.Edit(arguments=_arguments_in(document), who=who_am_i(), why=arguments.why, at=system_clock())
+        order = edit.Edit(arguments=_arguments_in(document), who=who_am_i(), why=arguments.why, at=context.db.clock())
         if edit.redrive_edited(context.db, context.settings, broker, entry, order) is RedriveOutcome.GONE:
             raise click.ClickException("the dead letter left its queue meanwhile: nothing was run")
     _print(arguments.as_json, {"dry_run": False, "task": task}, f"{task} is sent to the workers.")
@@ -308,7 +307,7 @@ def _drive(context: Context, run: str, arguments: RedriveArguments) -> None:
     try:
         with client.redrive_broker(context.settings) as broker:
             position = last.position
-            for last in job.drive(context.db, context.settings, broker, system_clock, run):
+            for last in job.drive(context.db, context.settings, broker, context.db.clock, run):
                 if last.state is RunState.RUNNING and last.position == position and not has_explained_wait:
                     has_explained_wait = True
                     sys.stderr.write("\r" * progress + _wait_reason(context, last) + "\n")

@@ -13,7 +13,6 @@ from vmpooler_tasks.cli.shared.completion import complete_requestable, complete_
 from vmpooler_tasks.cli.shared.context import Context, pass_context
 from vmpooler_tasks.cli.shared.output import print_json, print_line, print_note, print_table, utc_time
 from vmpooler_tasks.cli.shared.program import PROGRAM
-from vmpooler_tasks.clock import system_clock
 from vmpooler_tasks.errors import InvalidInputError, VmpoolerTasksError
 from vmpooler_tasks.jobs.requests import create as job
 from vmpooler_tasks.jobs.requests.history import RequestHistory, read_history, read_open_histories
@@ -83,7 +82,7 @@ def request() -> None:
 def make(context: Context, requested: tuple[tuple[str, int], ...], wait: bool, as_json: bool) -> None:
     """Request VMs of each pool, by its name or an alias. The VMs of an alias are spread over its pools by weight."""
     try:
-        request_id = job.create(context.db, context.settings, requested, system_clock())
+        request_id = job.create(context.db, context.settings, requested, context.db.clock())
     except InvalidInputError as error:
         near = difflib.get_close_matches(requested[0][0], list(request.commands), n=1)
         hint = f", or the command `{PROGRAM} request {near[0]}`" if near else ""

@@ -5,11 +5,9 @@ from typing import Any
 
 from celery import shared_task
 
-from vmpooler_tasks.clock import system_clock
 from vmpooler_tasks.jobs.health import check as health_check
 from vmpooler_tasks.jobs.purge import cycle as purge_cycle
 from vmpooler_tasks.jobs.purge.options import PurgeOptions
-from vmpooler_tasks.store.redis.server import server_clock
 from vmpooler_tasks.tasks.celery.base import Task
 from vmpooler_tasks.tasks.guards import published_config
 from vmpooler_tasks.tasks.observe.publisher import publish
@@ -39,7 +37,7 @@ def purge_stale_entries(
         why=why,
         who=who or ("beat" if self.request.get("tick") else f"task {self.request.id}"),
     )
-    report = purge_cycle.run(database(), settings(), system_clock, options).as_json()
+    report = purge_cycle.run(database(), settings(), database().clock, options).as_json()
     del report["entries"]
     return report
 
@@ -54,7 +52,7 @@ def run_health_check(self: Task) -> dict[str, Any]:
     report = health_check.run(
         database(),
         settings(),
-        server_clock(database()),
+        database().clock,
         is_scheduled=bool(self.request.get("tick")),
         publish=publish,
         broker=broker(),

@@ -8,7 +8,6 @@ from vmpooler_tasks.model.manager_watch import UNWATCHED, ManagerWatch, WatchSta
 from vmpooler_tasks.model.names import on_one_line
 from vmpooler_tasks.store.pools import other_manager
 from vmpooler_tasks.store.pools.other_manager import WatchCheck
-from vmpooler_tasks.store.redis.server import server_clock
 from vmpooler_tasks.tasks.process import database
 from vmpooler_tasks.throttle import Throttle
 
@@ -38,7 +37,7 @@ class OtherManagerGuard:
 
         Return what was seen. One process has to do this at each check interval: the others only read the result.
         """
-        now = server_clock(database())()
+        now = database().clock()
         seen = other_manager.observe(database(), pools, now=now, interval_seconds=interval_seconds)
         _log_observation(seen, interval_seconds)
         self._record(other_manager.read_watch(database()))

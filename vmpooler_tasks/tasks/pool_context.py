@@ -6,7 +6,6 @@ from collections import defaultdict
 from contextlib import closing
 from functools import cache
 
-from vmpooler_tasks.clock import system_clock
 from vmpooler_tasks.config import Settings
 from vmpooler_tasks.config.checks.unused import path_in_pools
 from vmpooler_tasks.config.vmpooler.options import why_without_effect
@@ -22,8 +21,8 @@ _lock = threading.Lock()
 @cache
 def pool_context() -> PoolContext:
     """Return the one PoolContext of this process."""
-    renewer = LeaseRenewer(database(), settings().config.lease_seconds, system_clock)
-    return PoolContext(database(), settings(), _provider, system_clock, renewer)
+    renewer = LeaseRenewer(database(), settings().config.lease_seconds, database().clock)
+    return PoolContext(database(), settings(), _provider, database().clock, renewer)
 
 
 def _provider(name: str) -> Provider:

@@ -8,7 +8,6 @@ from typing import Any
 
 from celery import Celery, current_app, shared_task
 
-from vmpooler_tasks.clock import system_clock
 from vmpooler_tasks.config import Settings
 from vmpooler_tasks.errors import InvalidInputError
 from vmpooler_tasks.jobs.pools.context import Work
@@ -100,7 +99,7 @@ def redrive(self: Task, run: str | None = None, **options: Any) -> dict[str, Any
             rate=order.rate,
             max_failed_percent=order.max_failed_percent,
         )
-        run = job.start(database(), selection, run_options, system_clock())
+        run = job.start(database(), selection, run_options, database().clock())
     elif options:
         raise InvalidInputError(f"a run that is continued takes no {', '.join(sorted(options))}")
     return _drive(run)
@@ -114,7 +113,7 @@ def _drive(run: str) -> dict[str, Any]:
     """
     start, position = time.monotonic(), job.read_run(database(), run).position
     progress: dict[str, Any] = {"run": run, "state": "ended before"}
-    for now in job.drive(database(), settings(), RedriveBroker(current_app, settings()), system_clock, run):
+    for now in job.drive(database(), settings(), RedriveBroker(current_app, settings()), database().clock, run):
         progress = dict(job.as_json(now))
         has_waited = now.position == position
         if now.state is RunState.RUNNING and (has_waited or time.monotonic() - start > TURN_SECONDS):

@@ -11,7 +11,6 @@ from vmpooler_tasks.config import Settings
 from vmpooler_tasks.errors import ConfigurationError
 from vmpooler_tasks.jobs.notifications.notifier import Notifier
 from vmpooler_tasks.store import Database
-from vmpooler_tasks.store.redis.server import server_clock
 from vmpooler_tasks.web.app import create_app
 from vmpooler_tasks.web.bind import CannotListenError, browser_url, listen, section_problems
 
@@ -56,7 +55,7 @@ def serve(settings: Settings) -> None:
         raise ConfigurationError(settings.source, problems)
     listener = listen(settings.web)
     db = Database(settings.redis.location)
-    app = create_app(settings, db, server_clock(db), _broker(settings, db))
+    app = create_app(settings, db, db.clock, _broker(settings, db))
     try:
         config = uvicorn.Config(
             app,
@@ -78,6 +77,6 @@ def serve(settings: Settings) -> None:
     server = uvicorn.Server(config)
     _end_normally_on_signals(server)
     # With every worker and beat down, this process is left.
-    Notifier(db, settings, server_clock(db), follows_outages=True).start()
+    Notifier(db, settings, db.clock, follows_outages=True).start()
     server.run(sockets=[listener])
     _log.info("[*] [web] Stopped")

@@ -302,7 +302,7 @@ def tasks(world: WatchedWorld, server: TestServer, monkeypatch: pytest.MonkeyPat
         monkeypatch.setattr(pools, "pool_context", lambda: world.context)
         for module in (pools, tasks_other_manager, published_config, unknown_pools):
             monkeypatch.setattr(module, "database", lambda: world.db)
-        monkeypatch.setattr(tasks_other_manager, "server_clock", lambda _db: world.clock)
+        monkeypatch.setattr(world.db, "clock", world.clock)
         monkeypatch.setattr(tasks_other_manager, "QUERY_INTERVAL", 0)
         monkeypatch.setattr(pools, "guard", OtherManagerGuard())
         app.set_current()

@@ -265,7 +265,7 @@ def test_the_lock_is_free_after_an_inspection_even_if_it_failed(world: PoolWorld
 
 
 def test_inspections_of_two_pools_run_at_once(world: PoolWorld) -> None:
-    lock = OwnedLock(world.db, keys.check_lock(OTHER), 60, "an inspection")
+    lock = OwnedLock(world.db, keys.check_lock(OTHER), "an inspection")
     assert lock.acquire()
     assert not world.inspect(POOL).busy
     lock.release()

@@ -1,15 +1,12 @@
 """Check health as soon as a watched fact changes. Every worker and beat watches; one of them acts at a time."""
 
 import logging
-import threading
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from vmpooler_tasks.clock import Clock
 from vmpooler_tasks.config import Settings
-from vmpooler_tasks.errors import VmpoolerTasksError
 from vmpooler_tasks.jobs.health import changes, check
 from vmpooler_tasks.jobs.health.check import Publish
 from vmpooler_tasks.store import Database, keys
@@ -20,9 +17,6 @@ _log = logging.getLogger("vmpooler_tasks.health")
 
 WATCH_TURN_SECONDS = 2.0
 """A process reads the facts for all others: only one does so within this time."""
-
-CHECK_LEASE_SECONDS = 15.0
-"""A process that is killed or frozen during a check keeps the others from checking for this long."""
 
 MIN_PAUSE_SECONDS = 5.0
 """The pause after each of these checks. After a longer one, it is as long as the check took."""
@@ -56,13 +50,13 @@ def take_turn(watch: Watch) -> None:
 
 def _check(watch: Watch, changed: Sequence[str]) -> None:
     """Check health, unless another process does, or did so a moment ago."""
-    lock = OwnedLock(watch.db, keys.HEALTH_CHECK_LOCK, CHECK_LEASE_SECONDS, "the health check")
+    lock = OwnedLock(watch.db, keys.HEALTH_CHECK_LOCK, "the health check")
     if not lock.acquire():
         return
     started = time.monotonic()
     try:
         _log.info("[*] [health] Checking now, because of a change: %s", ", ".join(changed))
-        with _renewed(lock):
+        with lock.renewed():
             check.run(
                 watch.db,
                 watch.settings,
@@ -73,22 +67,3 @@ def _check(watch: Watch, changed: Sequence[str]) -> None:
             )
     finally:
         lock.release_after(max(MIN_PAUSE_SECONDS, time.monotonic() - started))
-
-
-@contextmanager
-def _renewed(lock: OwnedLock) -> Iterator[None]:
-    """Renew the lock in a thread until the end of the block."""
-    ended = threading.Event()
-
-    def renew() -> None:
-        while not ended.wait(CHECK_LEASE_SECONDS / 4):
-            with suppress(VmpoolerTasksError):
-                lock.renew()
-
-    thread = threading.Thread(target=renew, name="health-check-lease", daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        ended.set()
-        thread.join()

@@ -11,7 +11,7 @@ from vmpooler_tasks.errors import InvalidInputError, ProviderError
 from vmpooler_tasks.jobs.inspection.brake import Comparison, Unknowns, apply_brake
 from vmpooler_tasks.jobs.inspection.checks import due_checks
 from vmpooler_tasks.jobs.inspection.double_queues import repair_double_queues
-from vmpooler_tasks.jobs.inspection.inventory import INSPECTION_LOCK_SECONDS, fetch_inventory
+from vmpooler_tasks.jobs.inspection.inventory import fetch_inventory
 from vmpooler_tasks.jobs.inspection.migrating import clear_migrating
 from vmpooler_tasks.jobs.inspection.orders import carry_out_orders
 from vmpooler_tasks.jobs.inspection.pausing import keep_paused
@@ -53,7 +53,7 @@ def inspect_pool(context: PoolContext, name: str) -> Inspection:
     removed = None if pool else removed_pools.read_removed(context.db).get(name)
     if pool is None and removed is None:
         raise InvalidInputError(f"there is no pool {name!r} in {context.settings.source}")
-    lock = OwnedLock(context.db, keys.check_lock(name), INSPECTION_LOCK_SECONDS, f"the inspection of '{name}'")
+    lock = OwnedLock(context.db, keys.check_lock(name), f"the inspection of '{name}'")
     with held(lock) as is_held:
         if not is_held:
             return Inspection(name, busy=True)

@@ -1,6 +1,7 @@
 """The read of a pool's inventory from its provider, guarded by the circuit breaker."""
 
 import logging
+from contextlib import AbstractContextManager, nullcontext
 
 from vmpooler_tasks.config import Pool
 from vmpooler_tasks.errors import ProviderError, ProviderTimeoutError
@@ -11,10 +12,12 @@ from vmpooler_tasks.model.names import on_one_line
 from vmpooler_tasks.store.pools import breakers
 from vmpooler_tasks.store.pools.breakers import CallKind
 from vmpooler_tasks.store.pools.views import PoolView
+from vmpooler_tasks.store.redis.locks import LOCK_SECONDS, RENEWALS, repeated
 
 _log = logging.getLogger("vmpooler_tasks.pools")
 
-INSPECTION_LOCK_SECONDS = 60
+INVENTORY_CLAIM_SECONDS = LOCK_SECONDS
+"""A process that is killed while it tries a provider that failed keeps the others waiting for this long."""
 
 
 def fetch_inventory(
@@ -28,12 +31,11 @@ def fetch_inventory(
     name, now = context.settings.provider_of(pool), context.clock()
     if view.provider_suspended_until is not None and view.provider_suspended_until > now:
         return None, None
-    if view.inventory_failed and not breakers.claim_inventory(
-        context.db, name, now=now, until=now + INSPECTION_LOCK_SECONDS
-    ):
+    if view.inventory_failed and not _claim(context, name):
         return None, None
     try:
-        listed = call_within(LIST_SECONDS, context.provider_of(pool).list_vms, context.spec(pool))
+        with _renewed_claim(context, name) if view.inventory_failed else nullcontext():
+            listed = call_within(LIST_SECONDS, context.provider_of(pool).list_vms, context.spec(pool))
         inventory = frozenset(vm.encode() for vm in listed)
     except Exception as error:  # noqa: BLE001 - whatever a provider raises, the rest of the inspection goes on
         what = f"{type(error).__name__}: {error}"
@@ -52,3 +54,17 @@ def fetch_inventory(
     if view.inventory_failed:
         breakers.count_success(context.db, name, CallKind.INVENTORY, context.breaker_limits)
     return inventory, None
+
+
+def _claim(context: PoolContext, provider: str) -> bool:
+    now = context.clock()
+    return breakers.claim_inventory(context.db, provider, now=now, until=now + INVENTORY_CLAIM_SECONDS)
+
+
+def _renewed_claim(context: PoolContext, provider: str) -> AbstractContextManager[None]:
+    """Renew the claim until the end of the block: to read a large inventory may take longer than the claim."""
+
+    def renew() -> None:
+        breakers.renew_inventory_claim(context.db, provider, until=context.clock() + INVENTORY_CLAIM_SECONDS)
+
+    return repeated(renew, INVENTORY_CLAIM_SECONDS / RENEWALS)

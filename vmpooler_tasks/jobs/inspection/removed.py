@@ -23,7 +23,6 @@ from vmpooler_tasks.store import keys
 from vmpooler_tasks.store.guards import brakes, removed_pools
 from vmpooler_tasks.store.pools import clones, views
 from vmpooler_tasks.store.pools.views import PoolView
-from vmpooler_tasks.store.redis.server import server_clock
 from vmpooler_tasks.store.vmpooler import queues
 
 _log = logging.getLogger("vmpooler_tasks.pools")
@@ -51,7 +50,7 @@ def inspect_removed(context: PoolContext, name: str, removed: RemovedPool) -> tu
     Nothing is drained without an inventory, or while the brake of the pool is engaged. Clones that no worker has
     started are taken back before the grace is over: nothing exists of them, and they hold slots.
     """
-    seconds = server_clock(context.db)() - removed.since
+    seconds = context.db.clock() - removed.since
     if seconds >= RESTART_SECONDS:
         _take_back_clones(context, name)
     if removed.kept or seconds < context.settings.config.removed_pool_grace or _is_configured(context, name):

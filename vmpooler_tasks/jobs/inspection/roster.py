@@ -17,7 +17,6 @@ from vmpooler_tasks.store.fleet import heartbeats
 from vmpooler_tasks.store.fleet.pool_lists import with_pool_lists
 from vmpooler_tasks.store.guards import brakes, managed_pools, removed_pools
 from vmpooler_tasks.store.pools import registration
-from vmpooler_tasks.store.redis.server import server_clock
 from vmpooler_tasks.store.vmpooler import queues
 
 _log = logging.getLogger("vmpooler_tasks.pools")
@@ -64,7 +63,7 @@ def _find_removed(context: PoolContext, configured: frozenset[str], found: Mappi
     with suppress(WrongTypeError):  # health names the key
         registered = queues.pool_names(db)
     removed = sorted({*known, *found, *registered}.difference(configured))
-    now = server_clock(db)() if removed else 0.0
+    now = db.clock() if removed else 0.0
     left = list(removed)
     for name in removed:
         if name not in found or now - found[name].since < RESTART_SECONDS:

@@ -21,7 +21,7 @@ from vmpooler_tasks.providers import PoolSpec, Provider
 T = TypeVar("T")
 
 LIST_SECONDS = 45.0
-"""Time limit of an inventory. It holds a worker and the pool's lock, so it is shorter than that lock."""
+"""Time limit of an inventory. It holds a worker and the pool's lock."""
 
 DESTROY_SECONDS = 600.0
 

@@ -20,6 +20,7 @@ from vmpooler_tasks.model.purge import PURGED_QUEUES, PurgeTarget
 from vmpooler_tasks.store import Database, keys
 from vmpooler_tasks.store.purge import state
 from vmpooler_tasks.store.purge.state import PurgeLock
+from vmpooler_tasks.store.redis.locks import held
 from vmpooler_tasks.store.vmpooler import queues
 
 _log = logging.getLogger("vmpooler_tasks.purge")
@@ -60,16 +61,14 @@ def _skip(report: PurgeReport, why: str) -> PurgeReport:
 
 
 def _purge_under_lock(context: PurgeContext, options: PurgeOptions) -> None:
-    if not context.lock.acquire():
-        _skip(context.report, f"another one is running ({context.lock.holder() or 'it has just ended'})")
-        return
-    try:
+    with held(context.lock) as is_held:
+        if not is_held:
+            _skip(context.report, f"another one is running ({context.lock.holder() or 'it has just ended'})")
+            return
         if options.is_whole_cycle:
             state.record_start(context.db, context.now)
         _purge(context, options)
         record_end(context, options, context.now + context.report.duration_seconds, None)
-    finally:
-        context.lock.release()
 
 
 def _purge(context: PurgeContext, options: PurgeOptions) -> None:

@@ -79,6 +79,12 @@ class Inventory:
             ordinal: int = pipe.execute()[0]
         return ordinal
 
+    def read_time(self) -> float:
+        """Return the server's time in seconds since the epoch: one provider has one clock, whoever calls it."""
+        with _translated_errors():
+            seconds, micros = self._redis.time()
+        return int(seconds) + int(micros) / 1e6
+
     def names(self, pool: str) -> list[str]:
         """Return the names of all VMs, including lost ones."""
         with _translated_errors():

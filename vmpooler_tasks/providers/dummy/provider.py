@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Collection
 from typing import NoReturn
 
-from vmpooler_tasks.clock import Clock, system_clock
+from vmpooler_tasks.clock import Clock, ServerClock
 from vmpooler_tasks.errors import (
     PermanentProviderError,
     ThrottledProviderError,
@@ -33,12 +33,12 @@ class Dummy:
     """The options of a pool that this provider reads, beside those of every pool."""
 
     def __init__(
-        self, context: ProviderContext, *, sleep: Callable[[float], None] = time.sleep, clock: Clock = system_clock
+        self, context: ProviderContext, *, sleep: Callable[[float], None] = time.sleep, clock: Clock | None = None
     ) -> None:
         self._options = DummyOptions.model_validate(dict(context.options))
         self._random = frozenset(operation for operation in OPERATIONS if self._options.is_random(operation))
         self._inventory = Inventory(context.redis_url)
-        self._sleep, self._clock = sleep, clock
+        self._sleep, self._clock = sleep, clock or ServerClock(self._inventory.read_time)
 
     def list_vms(self, pool: PoolSpec) -> Collection[str]:
         draws = self._draw("list", pool.name, pool.name)

@@ -1,5 +1,6 @@
 """When each entry of the schedule was last sent, and which beat may send it next: kept in Redis, not on a disk."""
 
+from vmpooler_tasks.clock import MAX_DRIFT_SECONDS
 from vmpooler_tasks.store import keys
 from vmpooler_tasks.store.redis.connection import Database
 
@@ -23,7 +24,7 @@ def claim_tick(db: Database, entry: str, last_tick: str, now: float) -> str | No
     Return the claim, to be confirmed or released, or None if another beat was first.
     """
     until = repr(now + CLAIM_SECONDS)
-    script_args = [entry, entry + CLAIM_SUFFIX, last_tick, now, until]
+    script_args = [entry, entry + CLAIM_SUFFIX, last_tick, now, until, MAX_DRIFT_SECONDS]
     return until if db.run("fleet/claim_tick", [keys.SCHEDULE], script_args) else None
 
 

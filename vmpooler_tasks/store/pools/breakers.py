@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from vmpooler_tasks.clock import MAX_DRIFT_SECONDS
 from vmpooler_tasks.model.pools.results import TrialResult
 from vmpooler_tasks.model.pools.suspension import LastError, Suspension
 from vmpooler_tasks.store import keys
@@ -52,7 +53,13 @@ def read_state(db: Database, provider: str) -> ProviderState:
 
 def claim_inventory(db: Database, provider: str, *, now: float, until: float) -> bool:
     """Claim the next read of the provider's inventory. After a failed read only one reader gets it until then."""
-    return bool(db.run("pools/claim_inventory", [keys.breaker(provider)], [repr(now), repr(until)]))
+    limits = [repr(now), repr(until), MAX_DRIFT_SECONDS]
+    return bool(db.run("pools/claim_inventory", [keys.breaker(provider)], limits))
+
+
+def renew_inventory_claim(db: Database, provider: str, *, until: float) -> bool:
+    """Renew a claim of the provider's inventory until then. Return False if there is no claim any more."""
+    return bool(db.run("pools/renew_inventory", [keys.breaker(provider)], [repr(until)]))
 
 
 def count_failure(

@@ -12,8 +12,6 @@ from vmpooler_tasks.store.redis.connection import Database
 from vmpooler_tasks.store.redis.locks import OwnedLock
 from vmpooler_tasks.store.redis.numbers import finite
 
-LOCK_SECONDS = 60
-
 CYCLES = "purge_cycles"
 FAILURES = "purge_failures"
 SECONDS = "purge_seconds"
@@ -27,7 +25,7 @@ class PurgeLock(OwnedLock):
     """The lock that lets one purge cycle run at a time, on all workers."""
 
     def __init__(self, db: Database, owner: str | None = None) -> None:
-        super().__init__(db, keys.PURGE_LOCK, LOCK_SECONDS, "this purge cycle", owner)
+        super().__init__(db, keys.PURGE_LOCK, "this purge cycle", owner=owner)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,6 +10,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 from redis.sentinel import MasterNotFoundError
 
+from vmpooler_tasks.clock import ServerClock
 from vmpooler_tasks.config.redis_address import without_login
 from vmpooler_tasks.errors import (
     StoreDeniedError,
@@ -41,12 +42,16 @@ def _unparsed(reply: Any) -> Any:
 
 
 class Database:
-    """A Redis and the scripts that run on it. Safe to share between threads; a forked child connects anew."""
+    """A Redis and the scripts that run on it. Safe to share between threads; a forked child connects anew.
+
+    `clock` shows the server's time.
+    """
 
     def __init__(
         self, url: str, *, reply_timeout: float = REPLY_TIMEOUT, connect_timeout: float = CONNECT_TIMEOUT
     ) -> None:
         self.address = without_login(url)
+        self.clock = ServerClock(self.read_time)
         try:
             # Any: redis-py's types of replies depend on options that the types do not know.
             self.client: Any = client_for(
@@ -81,6 +86,11 @@ class Database:
         """Run one plain command, whose first argument is its key, and return its reply as redis-py parses it."""
         with self.translated_errors(*command[1:2]):
             return self.client.execute_command(*command)
+
+    def read_time(self) -> float:
+        """Return the server's time in seconds since the epoch. `clock` returns the same without a round trip."""
+        seconds, micros = self.call("TIME")
+        return int(seconds) + int(micros) / 1e6
 
     def stream(self, command: Callable[[bytes], Sequence[Any]], script: str | None = None) -> Iterator[Any]:
         """Yield the replies to a command that continues from a cursor. Each reply starts with the next cursor.

@@ -3,7 +3,6 @@
 import time
 from dataclasses import dataclass
 
-from vmpooler_tasks.clock import Clock
 from vmpooler_tasks.errors import StoreRefusedError
 from vmpooler_tasks.store.redis.connection import Database
 
@@ -23,26 +22,12 @@ class ServerFacts:
     role: str | None
 
 
-def server_clock(db: Database) -> Clock:
-    """Return a clock that shows the server's time, so that machines with wrong clocks agree. Each call is a round trip.
-
-    The clock raises StoreUnavailableError.
-    """
-
-    def now() -> float:
-        seconds, micros = db.call("TIME")
-        return int(seconds) + int(micros) / 1e6
-
-    return now
-
-
 def facts(db: Database) -> ServerFacts:
     """Read everything. Raise StoreUnavailableError if the server does not reply."""
     started = time.time()
     db.call("PING")
     round_trip = time.time() - started
-    seconds, micros = db.call("TIME")
-    clock = int(seconds) + int(micros) / 1e6 - time.time()
+    clock = db.read_time() - time.time()
     info = _info(db)
     product, number = (
         ("Valkey", info["valkey_version"]) if "valkey_version" in info else ("Redis", info["redis_version"])

@@ -76,7 +76,7 @@ def keep_failed_task(failed: FailedTask) -> None:
         return
     if failed.name in names.OWN.orders and _fail_order(failed):
         return
-    now, lineage = time.time(), failed.lineage
+    now, lineage = _time_of_failure(), failed.lineage
     message = redacted_text(str(failed.error)) if failed.error is not None else ""
     _keep(
         DeadLetter(
@@ -157,7 +157,7 @@ def _fail_order(failed: FailedTask) -> bool:
         message=str(error),
         pool=pool,
         owner=f"{failed.task_id}/{failed.retries}",
-        identity=_identity(failed, time.time()),
+        identity=_identity(failed, _time_of_failure()),
         task_id=failed.task_id,
         traceback=_tail(failed.traceback or _formatted(failed.error)),
     )
@@ -172,7 +172,7 @@ def _fail_order(failed: FailedTask) -> bool:
 
 def keep_raw_message(raw: bytes, why: str, queue: str | None = None) -> None:
     """Keep the dead letter of a message that cannot be used: its bytes without secrets, as base64 in `args`."""
-    now, kept = time.time(), redacted_bytes(raw)
+    now, kept = _time_of_failure(), redacted_bytes(raw)
     _keep(
         DeadLetter(
             queue_from=DeadLetterQueue.TASKS,
@@ -199,6 +199,14 @@ def _keep(dead_letter: DeadLetter, now: float, lineage: Lineage | None = None) -
     except VmpoolerTasksError as error:
         # The log is the last place to keep it.
         _log.critical("[!] [dlq] %s; the dead letter could not be kept: %s", error, dead_letter.member(), extra=about)
+
+
+def _time_of_failure() -> float:
+    """Return the server's time. While Redis is out of reach, return this machine's: the log gets the dead letter."""
+    try:
+        return database().clock()
+    except VmpoolerTasksError:
+        return time.time()
 
 
 def _named(kwargs: Any, name: str) -> str | None:

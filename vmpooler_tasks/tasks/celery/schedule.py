@@ -2,13 +2,13 @@
 
 import logging
 import math
-import time
 from datetime import UTC, datetime
 from functools import cache
 from typing import Any
 
 from celery.beat import ScheduleEntry, Scheduler
 
+from vmpooler_tasks.clock import MAX_DRIFT_SECONDS
 from vmpooler_tasks.errors import VmpoolerTasksError
 from vmpooler_tasks.model.fleet import HEARTBEAT_SECONDS, ProcessKind
 from vmpooler_tasks.store.fleet import schedule
@@ -25,9 +25,6 @@ _log = logging.getLogger("vmpooler_tasks.beat")
 
 MAX_WAITING_MESSAGES = 100
 """A beat adds no message beyond these: an expired one stays in Redis until a worker takes it."""
-
-MAX_BEAT_SKEW_SECONDS = 60
-"""How far ahead of this clock another beat's may be."""
 
 
 class RedisScheduler(Scheduler):
@@ -60,7 +57,7 @@ class RedisScheduler(Scheduler):
         due, wait = _is_due(entry, last_tick)
         if not due:
             return wait
-        now = time.time()  # not earlier: the recorded tick has to be a whole interval after the last one
+        now = database().clock()  # not earlier: the recorded tick has to be a whole interval after the last one
         if count_waiting(defaults.task_default_queue, self.producer.channel) >= MAX_WAITING_MESSAGES:
             _log.warning(
                 "[!] [beat] %s is not sent: %d messages wait, and no worker takes them",
@@ -100,10 +97,10 @@ def _heartbeat() -> HeartbeatSender:
 
 
 def _is_due(entry: ScheduleEntry, last_tick: str) -> tuple[bool, float]:
-    """Return (True if the entry is due, seconds until it is due again or for the first time)."""
-    epoch = finite(last_tick) or 0.0  # an unreadable time counts as never
-    if epoch > time.time() + MAX_BEAT_SKEW_SECONDS:
-        epoch = 0.0  # written by a clock that was wrong: do not wait until then
-    last = datetime.fromtimestamp(epoch, UTC)
-    due, wait = entry.schedule.is_due(last)
+    """Return (True if the entry is due, seconds until it is due again or for the first time), by the server's clock."""
+    now, epoch = database().clock(), finite(last_tick) or 0.0  # an unreadable time counts as never
+    if epoch > now + MAX_DRIFT_SECONDS:
+        epoch = 0.0  # recorded while a clock was wrong: do not wait until then
+    entry.schedule.nowfun = lambda: datetime.fromtimestamp(now, UTC)
+    due, wait = entry.schedule.is_due(datetime.fromtimestamp(epoch, UTC))
     return due, wait if math.isfinite(wait) else 0

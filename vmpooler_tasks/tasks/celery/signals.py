@@ -15,7 +15,6 @@ from vmpooler_tasks.logs import end_with_error
 from vmpooler_tasks.model.names import on_one_line
 from vmpooler_tasks.model.redrive import read_lineage
 from vmpooler_tasks.store.redis import server
-from vmpooler_tasks.store.redis.server import server_clock
 from vmpooler_tasks.tasks.celery.failures import FailedTask, keep_failed_task, keep_raw_message, plain
 from vmpooler_tasks.tasks.guards import published_config
 from vmpooler_tasks.tasks.guards.removed_pools import name_removed_pools
@@ -150,7 +149,7 @@ def _log_server_problems(**_: Any) -> None:
 
 def _start_notifier(**_: Any) -> None:
     """Let this process notify people of a change of the health status."""
-    Notifier(database(), settings(), server_clock(database())).start()
+    Notifier(database(), settings(), database().clock).start()
 
 
 def _start_watcher(**_: Any) -> None:
@@ -160,7 +159,7 @@ def _start_watcher(**_: Any) -> None:
 
 def _start_notifier_of_beat(**_: Any) -> None:
     """Let this beat do the same, and report an outage of Redis: there are fewer beats than workers."""
-    Notifier(database(), settings(), server_clock(database()), follows_outages=True).start()
+    Notifier(database(), settings(), database().clock, follows_outages=True).start()
 
 
 def beat_name() -> str:

@@ -6,7 +6,6 @@ from vmpooler_tasks.errors import VmpoolerTasksError
 from vmpooler_tasks.jobs.inspection import roster
 from vmpooler_tasks.model.names import on_one_line
 from vmpooler_tasks.store.guards import removed_pools
-from vmpooler_tasks.store.redis.server import server_clock
 from vmpooler_tasks.tasks.process import database, settings
 
 _log = logging.getLogger("vmpooler_tasks.pools")
@@ -19,7 +18,7 @@ def name_removed_pools() -> None:
         found = roster.find_removed(db, settings())
         if config.manage_pools and not config.observe_only:
             names = [state.name for state in found]
-            removed_pools.add(db, names, now=server_clock(db)())
+            removed_pools.add(db, names, now=db.clock())
             found = removed_pools.read_states(db, names)
     except VmpoolerTasksError as error:
         _log.warning("[!] [config] pools without a configuration could not be found: %s", on_one_line(str(error)))

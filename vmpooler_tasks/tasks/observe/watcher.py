@@ -8,7 +8,6 @@ from vmpooler_tasks.errors import VmpoolerTasksError
 from vmpooler_tasks.jobs.health.watch import Watch, take_turn
 from vmpooler_tasks.model.names import on_one_line
 from vmpooler_tasks.store import Database
-from vmpooler_tasks.store.redis.server import server_clock
 from vmpooler_tasks.tasks.observe.publisher import publish
 from vmpooler_tasks.tasks.process import settings
 from vmpooler_tasks.throttle import Throttle
@@ -29,7 +28,7 @@ def _run() -> None:
     # Connections of its own: a check must not wait for a task's, nor a task for a check's.
     db = Database(settings().redis.location)
     broker = Database(settings().broker_location) if settings().broker_url else db
-    watch = Watch(db=db, settings=settings(), clock=server_clock(db), broker=broker, publish=publish)
+    watch = Watch(db=db, settings=settings(), clock=db.clock, broker=broker, publish=publish)
     throttle = Throttle(WARNING_INTERVAL_SECONDS)
     while True:
         time.sleep(TICK_SECONDS)
