@@ -18,7 +18,7 @@ PYTEST = PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest
 PARALLEL = -n $(TEST_WORKERS) --dist loadfile --no-loadscope-reorder
 
 # What is slow by nature: `make test` leaves it out, .ci/run runs each after it.
-STAGES := dashboard local documents zoo chaos lifecycle deployment api monitoring packaging benchmarks
+STAGES := fleet dashboard local documents zoo chaos lifecycle deployment api monitoring packaging benchmarks
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run test test-fast test-javascript $(STAGES) fuzz coverage lint lint-javascript bench build clean
@@ -56,7 +56,8 @@ test-fast: $(READY) ## Run what takes less than a minute
 $(STAGES): $(READY)
 	@$(PYTEST) -m 'stage(name="$@")' || { status=$$?; echo "make $@: pytest ended with status $$status (5: no test was found)" >&2; exit 1; }
 
-dashboard local: PYTEST += $(PARALLEL)
+fleet dashboard local: PYTEST += $(PARALLEL)
+fleet: ## Stage: workers and beats, and what happens when they freeze, die and return
 dashboard: ## Stage: use the dashboard in a real browser
 local: ## Stage: start and stop everything with `make run` and `vmpooler-tasks run`
 chaos: PYTEST += -s $(CHAOS:%=tests/chaos/test_%.py)

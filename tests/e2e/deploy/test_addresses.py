@@ -20,7 +20,7 @@ from vmpooler_tasks.tasks.celery.addresses import broker_settings
 from vmpooler_tasks.tasks.observe import flower_broker
 from vmpooler_tasks.tasks.registry import HEALTH_CHECK
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.stage(name="deployment")
 
 USERS = """\
 user default on >p/w@é%;+ ~* &* +@all

@@ -18,7 +18,7 @@ from vmpooler_tasks.store.health import record as health_record
 from vmpooler_tasks.tasks.celery.schedule import MAX_WAITING_MESSAGES
 from vmpooler_tasks.tasks.registry import HEALTH_CHECK, PURGE
 
-pytestmark = pytest.mark.slow(seconds=80)
+pytestmark = [pytest.mark.stage(name="fleet"), pytest.mark.slow(seconds=80)]
 
 LONG = 3600
 OFTEN: dict[str, Any] = {"beat_max_loop_interval": 1}

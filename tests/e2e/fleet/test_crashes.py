@@ -24,7 +24,7 @@ from vmpooler_tasks.store.health import record as health_record
 from vmpooler_tasks.store.purge import state as purge_state
 from vmpooler_tasks.tasks.registry import HEALTH_CHECK, PURGE
 
-pytestmark = pytest.mark.slow(seconds=90)
+pytestmark = [pytest.mark.stage(name="fleet"), pytest.mark.slow(seconds=90)]
 
 POOLS = [f"pool-{number}" for number in range(4)]
 VMS = 20_000

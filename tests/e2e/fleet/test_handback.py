@@ -11,7 +11,7 @@ from tests.support.processes import Installation, until
 from vmpooler_tasks.store import Database
 from vmpooler_tasks.tasks.broker.holders import HOLDERS_KEY
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.stage(name="fleet"), pytest.mark.slow(seconds=40)]
 
 STARTED = "the task sleeps"
 

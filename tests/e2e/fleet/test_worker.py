@@ -20,7 +20,7 @@ from vmpooler_tasks.store import Database, keys
 from vmpooler_tasks.store.health import record as health_record
 from vmpooler_tasks.tasks.registry import HEALTH_CHECK, PURGE
 
-pytestmark = pytest.mark.slow(seconds=110)
+pytestmark = [pytest.mark.stage(name="fleet"), pytest.mark.slow(seconds=110)]
 
 HOUR = 3600
 CELERY = ("celery", "-A", "vmpooler_tasks")

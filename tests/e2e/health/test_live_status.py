@@ -23,7 +23,7 @@ from vmpooler_tasks.model.fleet import STOPPED_GRACE_SECONDS
 from vmpooler_tasks.store import Database
 from vmpooler_tasks.store.fleet import heartbeats
 
-pytestmark = pytest.mark.slow(seconds=60)
+pytestmark = pytest.mark.stage(name="zoo")
 
 PROMISED_SECONDS = 15.0
 LONG = 3600.0
