@@ -29,6 +29,7 @@ PRIVATE: Mapping[str, Mapping[str, str]] = {
         "celery._state": "the task that this thread runs, whose id stands in each of its log lines",
         "celery.apps.worker.safe_say": "with JSON, a worker's notice of a signal is JSON, too",
         "celery.app.backends.BACKEND_ALIASES": "our result backends stand behind the usual addresses",
+        "nowfun": "the schedule is by the server's clock",
         "quiet": "with JSON, a worker prints no banner",
     },
     "kombu": {
