@@ -1,6 +1,6 @@
 """A connection of kombu's to a real Redis, and channels that take messages as a worker's do."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from queue import Empty
 from typing import Any
@@ -11,9 +11,16 @@ from kombu.connection import Connection as KombuConnection
 from tests.support.messages import QUEUE
 from tests.support.servers import TestServer
 from vmpooler_tasks.store import Database
+from vmpooler_tasks.tasks.broker.refusals import BROKER_REFUSALS
 from vmpooler_tasks.tasks.broker.transport import GuardedTransport
 
 Connection: Any = KombuConnection  # kombu has no types
+
+
+@pytest.fixture(autouse=True)
+def nothing_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Forget what Redis refused to earlier tests."""
+    monkeypatch.setattr(BROKER_REFUSALS, "_lasting", {})
 
 
 @pytest.fixture
@@ -37,10 +44,11 @@ def open_channel(connection: Any) -> Iterator[Any]:
     line.disconnect()
 
 
-def consumed(channel: Any, *, no_ack: bool = False) -> list[Any]:
+def consumed(channel: Any, *, no_ack: bool = False, queues: Sequence[str] = (QUEUE,)) -> list[Any]:
     """The messages that a consumer on this channel gets, as they come."""
     got: list[Any] = []
-    channel.basic_consume(QUEUE, no_ack, got.append, "consumer")
+    for queue in queues:
+        channel.basic_consume(queue, no_ack, got.append, f"consumer of {queue}")
     return got
 
 

@@ -1,19 +1,22 @@
 """A message moves from its queue to `unacked` in one step on the server, so that no death in between loses it."""
 
 import json
+import logging
 from queue import Empty
 from typing import Any
 
 import pytest
-from redis.exceptions import ResponseError
 
-from tests.integration.celery.conftest import consumed, read, unacked
+from tests.integration.celery.conftest import Connection, consumed, open_channel, read, unacked
 from tests.support.messages import QUEUE, message, send
 from tests.support.processes import until
+from tests.support.servers import TestServer
 from vmpooler_tasks.model.names import DeadLetterQueue
 from vmpooler_tasks.store import Database, keys
-from vmpooler_tasks.tasks.broker.transport import WAKE_SUFFIX
-from vmpooler_tasks.tasks.registry import HEALTH_CHECK
+from vmpooler_tasks.tasks.broker import transport
+from vmpooler_tasks.tasks.broker.holders import HOLDERS_KEY
+from vmpooler_tasks.tasks.broker.transport import WAKE_SUFFIX, GuardedTransport
+from vmpooler_tasks.tasks.registry import CHECK_QUEUE, HEALTH_CHECK
 
 WAKE = QUEUE + WAKE_SUFFIX
 
@@ -52,17 +55,87 @@ def test_consumer_without_acknowledgement_leaves_no_note(channel: Any, db: Datab
 def test_message_stays_in_its_queue_if_redis_refuses_the_note(
     channel: Any, db: Database, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level(logging.INFO)
     consumed(channel)
     send(db, message(HEALTH_CHECK))
     db.call("SET", "unacked", "of the wrong type")
-    channel._brpop_start()
-    with pytest.raises(ResponseError, match="WRONGTYPE"):
-        channel._brpop_read()
+    for _ in range(4):  # with a wait for a wake-up in between
+        read(channel)
     assert db.call("LLEN", QUEUE) == 1
-    assert "Redis refuses to hand over a message of unacked, unacked_index, vmpooler.maintenance: " in caplog.text
+    assert caplog.text.count("Redis refuses to hand over a message: unacked: WRONGTYPE ") == 1, "once a minute"
     db.call("DEL", "unacked")
     read(channel)
     assert unacked(db) == (1, 1)
+    assert "Redis does not refuse any more to hand over a message" in caplog.text
+
+
+def test_refused_step_undoes_those_before_it(
+    connection: Any, db: Database, server: TestServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A user without RPOP: the message has been noted when Redis refuses to pop it."""
+    db.call("ACL", "SETUSER", "reader", "on", ">secret", "~*", "&*", "+@all", "-rpop")
+    url = server.url.replace("redis://", "redis://reader:secret@")
+    send(db, message(HEALTH_CHECK))
+    with Connection(url, transport=GuardedTransport) as own, open_channel(own) as channel:
+        got = consumed(channel)
+        read(channel)
+        assert (unacked(db), db.call("HLEN", HOLDERS_KEY), db.call("LLEN", QUEUE)) == ((0, 0), 0, 1)
+        assert f"Redis refuses to hand over a message: {QUEUE}: " in caplog.text
+        db.call("ACL", "SETUSER", "reader", "+rpop")
+        read(channel)  # waits
+        read(channel)
+        assert len(got) == 1
+    db.call("ACL", "DELUSER", "reader")
+    del connection
+
+
+def test_refused_user_gets_the_message_later_and_nothing_is_lost(
+    db: Database, server: TestServer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Redis refuses the command as a whole, also the one that waits for a wake-up."""
+    monkeypatch.setattr(transport, "PAUSE_SECONDS", 0)
+    db.call("ACL", "SETUSER", "reader", "on", ">secret", "~_kombu*", "&*", "+@all", "-brpop")
+    url = server.url.replace("redis://", "redis://reader:secret@")
+    with Connection(url, transport=GuardedTransport) as own, open_channel(own) as channel:
+        got = consumed(channel)
+        read(channel)
+        assert f"Redis refuses to hand over a message: unacked, unacked_index, {QUEUE}: " in caplog.text
+        db.call("ACL", "SETUSER", "reader", "~*")
+        read(channel)
+        read(channel)
+        assert f"Redis refuses to wake this worker for a message: {WAKE}: " in caplog.text
+        send(db, message(HEALTH_CHECK))
+        read(channel)
+        assert len(got) == 1
+    db.call("ACL", "DELUSER", "reader")
+
+
+def test_queue_of_the_wrong_type_stops_no_other(
+    connection: Any, db: Database, caplog: pytest.LogCaptureFixture
+) -> None:
+    db.call("SET", CHECK_QUEUE, "of the wrong type")
+    with open_channel(connection) as channel:
+        got = consumed(channel, queues=(QUEUE, CHECK_QUEUE))
+        for _ in range(3):
+            send(db, message(HEALTH_CHECK))
+        for _ in range(3):
+            read(channel)
+        assert len(got) == 3
+        read(channel)
+    assert caplog.text.count(f"Redis refuses to hand over a message: {CHECK_QUEUE}: WRONGTYPE ") == 1
+
+
+def test_wake_ups_of_the_wrong_type_stop_no_publisher_and_no_reader(
+    connection: Any, channel: Any, db: Database
+) -> None:
+    got = consumed(channel)
+    db.call("SET", WAKE, "of the wrong type")
+    with connection.clone() as other:
+        other.channel()._put(QUEUE, message(HEALTH_CHECK))
+    read(channel)
+    assert len(got) == 1
+    read(channel)
+    assert not db.call("EXISTS", WAKE)
 
 
 def test_invalid_message_is_kept_and_leaves_no_note(

@@ -11,7 +11,7 @@ from tests.support.messages import QUEUE, message, send
 from vmpooler_tasks.store import Database
 from vmpooler_tasks.tasks.broker import holders, transport
 from vmpooler_tasks.tasks.broker.holders import ALIVE_KEY, HOLDERS_KEY, HeldMessages, silence_seconds
-from vmpooler_tasks.tasks.registry import HEALTH_CHECK
+from vmpooler_tasks.tasks.registry import CHECK_QUEUE, HEALTH_CHECK
 
 SILENCE = 12.0
 
@@ -67,7 +67,8 @@ def take(db: Database, channel: Any) -> Any:
     """Let the channel take a message."""
     got = consumed(channel)
     send(db, message(HEALTH_CHECK, task_id="one"))
-    read(channel)
+    while not got:
+        read(channel)
     return got[0]
 
 
@@ -202,16 +203,17 @@ def test_message_to_an_exchange_without_bindings_goes_back_to_the_queue_of_its_r
     del held
 
 
-@pytest.mark.parametrize("key", [HOLDERS_KEY, ALIVE_KEY])
+@pytest.mark.parametrize("key", [HOLDERS_KEY, ALIVE_KEY, "unacked_index"])
 def test_key_of_the_wrong_type_stops_no_message(
     channel: Any, db: Database, held: HeldMessages, clock: Clock, key: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     db.call("SET", key, "of the wrong type")
     got = take(db, channel)
     assert sweep(held, channel, clock) == 0
-    assert "Messages of lost workers are not returned: WRONGTYPE" in caplog.text
+    assert "hand over" not in caplog.text
+    assert f"Redis refuses to return the messages of lost workers: {key}: WRONGTYPE" in caplog.text
     channel.basic_ack(got.delivery_tag)
-    assert unacked(db) == (0, 0)
+    assert db.call("HLEN", "unacked") == 0
 
 
 def test_entry_that_is_no_message_is_kept_and_stops_no_other(
@@ -226,6 +228,49 @@ def test_entry_that_is_no_message_is_kept_and_stops_no_other(
     assert sweep(HeldMessages(), other, clock) == 1
     assert kept == [b'["not", 1, null]']
     assert unacked(db) == (0, 0)
+    del held
+
+
+def test_deleted_holders_are_recorded_again(
+    channel: Any, other: Any, db: Database, held: HeldMessages, clock: Clock
+) -> None:
+    take(db, channel)
+    db.call("DEL", HOLDERS_KEY)
+    assert sweep(held, channel, clock, times=1) == 0
+    assert db.call("HVALS", HOLDERS_KEY) == [channel.holder.encode()]
+    silence(db, channel, SILENCE + 1)
+    assert sweep(HeldMessages(), other, clock) == 1, "as without the deletion"
+
+
+def test_message_that_waits_longer_than_the_visibility_timeout_stays(
+    channel: Any, other: Any, db: Database, held: HeldMessages, clock: Clock
+) -> None:
+    """A task with a countdown of hours, for example. A task that runs for so long is given to another."""
+    waits, runs = take(db, channel), take(db, channel)
+    held.running_tags = lambda: frozenset({runs.delivery_tag})
+    for tag in (waits.delivery_tag, runs.delivery_tag):
+        db.call("ZADD", "unacked_index", 1, tag)
+    channel.reaffirm(held.running_tags())
+    assert sweep(HeldMessages(), other, clock, times=1) == 1
+    assert db.call("HKEYS", "unacked") == [waits.delivery_tag.encode()]
+
+
+def test_queue_of_the_wrong_type_keeps_no_other_message_from_its_return(
+    channel: Any, other: Any, db: Database, held: HeldMessages, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    got = consumed(channel, queues=(CHECK_QUEUE, QUEUE))
+    for queue in (CHECK_QUEUE, QUEUE):
+        sent = message(HEALTH_CHECK)
+        sent["properties"]["delivery_info"]["routing_key"] = queue
+        send(db, sent, queue)
+        read(channel)
+    assert len(got) == 2
+    db.call("SET", CHECK_QUEUE, "of the wrong type")
+    silence(db, channel, SILENCE + 1)
+    assert sweep(HeldMessages(), other, clock) == 1
+    assert unacked(db) == (1, 1), "it stays until its queue can take it"
+    assert "Redis refuses to return the messages of lost workers: WRONGTYPE " in caplog.text
+    assert CHECK_QUEUE in caplog.text
     del held
 
 

@@ -11,11 +11,12 @@ import time
 import weakref
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
-from vmpooler_tasks.model.names import on_one_line
 from vmpooler_tasks.store import broker_keys
 from vmpooler_tasks.tasks.broker import scripts
+from vmpooler_tasks.tasks.broker.refusals import BROKER_REFUSALS, RETURN_MESSAGES
 from vmpooler_tasks.throttle import Throttle
 
 _log = logging.getLogger("vmpooler_tasks.broker")
@@ -30,7 +31,7 @@ MIN_SILENCE_SECONDS, MAX_SILENCE_SECONDS = 12.0, 30.0
 PAGE = 500
 """Messages of one kind that a sweep returns. The next one returns more."""
 
-LOG_INTERVAL = 60.0
+REAFFIRM_SECONDS = 60.0
 
 
 def silence_seconds(lease_seconds: float) -> float:
@@ -48,6 +49,8 @@ class _Found:
     silent: list[tuple[str, str]]
     own: list[tuple[str, str]]
     overdue: list[str]
+    has_unheld: bool
+    problem: str
 
 
 class HeldMessages:
@@ -57,7 +60,7 @@ class HeldMessages:
         self._channels: dict[str, weakref.ref[Any]] = {}
         self._finished: dict[str, str] = {}
         self._silent_since: dict[str, float] = {}
-        self._log_failure = Throttle(LOG_INTERVAL)
+        self._reaffirm = Throttle(REAFFIRM_SECONDS)
         self.running_tags: Callable[[], frozenset[str]] = frozenset
         """Returns the tags of the messages that this process works on. Set by the worker."""
 
@@ -74,8 +77,7 @@ class HeldMessages:
         try:
             return self._sweep(channel, silence)
         except (*channel.connection_errors, channel.ResponseError) as error:
-            if self._log_failure.acquire():
-                _log.warning("[!] [broker] Messages of lost workers are not returned: %s", on_one_line(str(error)))
+            BROKER_REFUSALS.note(RETURN_MESSAGES, str(error))
             return 0
 
     def _sweep(self, channel: Any, silence: float) -> int:
@@ -83,17 +85,38 @@ class HeldMessages:
             channel.remove_note(tag, holder)
             self._finished.pop(tag, None)  # in a pool of threads the sweep of a lost connection may still be under way
         found = self._find(channel, silence)
-        returned: int = sum(channel.return_message(tag, holder) for tag, holder in self._gone(found.silent))
-        returned += sum(channel.return_message(tag, holder) for tag, holder in self._lost(found.own))
-        returned += sum(channel.return_message(tag, "") for tag in found.overdue)
+        if self._reaffirm.acquire() or found.has_unheld:
+            self._reaffirm_all()
+        overdue = ((tag, "") for tag in found.overdue)
+        returned, problem = 0, found.problem
+        for tag, holder in chain(self._gone(found.silent), self._lost(found.own), overdue):
+            try:
+                returned += channel.return_message(tag, holder)
+            except channel.ResponseError as error:  # of this message alone: its queue may have the wrong type
+                problem = str(error)
+        BROKER_REFUSALS.note(RETURN_MESSAGES, problem)
         if returned:
             _log.warning("[!] [broker] %d messages went back to their queues: their worker is gone", returned)
         return returned
 
     def _find(self, channel: Any, silence: float) -> _Found:
         limits = [silence, channel.visibility_timeout, PAGE]
-        silent, own, overdue = channel.run(scripts.SWEEP, [ALIVE_KEY], [*limits, *self._channels])
-        return _Found(list(_pairs(silent)), list(_pairs(own)), [tag.decode() for tag in overdue])
+        found = channel.run(scripts.SWEEP, [ALIVE_KEY], [*limits, *self._channels])
+        silent, own, overdue, has_unheld, problem = found
+        return _Found(
+            silent=list(_pairs(silent)),
+            own=list(_pairs(own)),
+            overdue=[tag.decode() for tag in overdue],
+            has_unheld=bool(has_unheld),
+            problem=problem.decode(errors="replace"),
+        )
+
+    def _reaffirm_all(self) -> None:
+        """Record again what the open channels of this process hold: a key may have been deleted."""
+        running = self.running_tags()
+        for channel in [reference() for reference in self._channels.values()]:
+            if channel is not None and not _is_closed(channel):
+                channel.reaffirm(running)
 
     def _gone(self, silent: Iterable[tuple[str, str]]) -> Iterator[tuple[str, str]]:
         """Yield the messages whose holder was silent at an earlier sweep as well."""
@@ -125,6 +148,7 @@ def _pairs(flat: list[bytes]) -> Iterator[tuple[str, str]]:
 
 
 def _is_closed(channel: Any) -> bool:
+    """Return whether the connection of the channel was lost, or ended."""
     return channel is None or channel.closed or channel.connection is None
 
 

@@ -4,37 +4,62 @@ Each key is kombu's, or one of ours beside it: `unacked_holders` (hash: delivery
 (sorted set: holder → epoch). A **holder** is a channel of a worker, which holds the messages that it has taken.
 """
 
-# Moves the next message of these lists to `unacked`, and forgets the wake-ups if there is none. The message is written
-# to `unacked` before it is popped: if Redis refuses that, it stays in its queue. A message without a tag is popped
-# alone: its reader keeps it as a dead letter. Who holds it is only needed to return it sooner: a key of the wrong type
-# there stops no message.
+# Moves the next message of these lists to `unacked`, and forgets the wake-ups if it takes none. The message is written
+# to `unacked` before it is popped: if Redis refuses one of these steps, those before it are undone, and the message
+# stays in its queue. A message without a tag is popped alone: its reader keeps it as a dead letter. Index or holder is
+# needed to return the message later: either of them suffices. A list of the wrong type stops no other list.
 # KEYS: index, unacked, holders, alive, lists of messages, wake-ups. ARGV: count of the lists of messages, holder.
-# RETURN {number of the list, message}; false if there is none.
+# RETURN {number of the list, message, problem}; {-1, '', problem} if there is none; a problem is 'KEY: error', or ''.
 TAKE = """#!lua flags=allow-oom
 local index, unacked, holders, alive = unpack(KEYS, 1, 4)
 local lists, holder = tonumber(ARGV[1]), ARGV[2]
+local problem = ''
+local function is_done(key, command, ...)
+  local reply = redis.pcall(command, key, ...)
+  if type(reply) ~= 'table' or not reply.err then return true end
+  problem = key .. ': ' .. reply.err
+  return false
+end
+local function note(tag, entry)
+  local now, before = redis.call('TIME'), problem
+  if not is_done(unacked, 'HSET', tag, entry) then return false end
+  local is_indexed = is_done(index, 'ZADD', string.format('%d.%06d', now[1], now[2]), tag)
+  local is_held = is_done(holders, 'HSET', tag, holder)
+  redis.pcall('ZADD', alive, 'NX', now[1], holder)
+  if is_indexed or is_held then problem = before end
+  return is_indexed or is_held
+end
+local function forget(tag)
+  redis.pcall('HDEL', unacked, tag)
+  redis.pcall('ZREM', index, tag)
+  redis.pcall('HDEL', holders, tag)
+end
 for i = 5, lists + 4 do
-  local raw = redis.call('LINDEX', KEYS[i], -1)
-  if raw then
+  local raw = redis.pcall('LINDEX', KEYS[i], -1)
+  if type(raw) == 'table' then
+    problem = KEYS[i] .. ': ' .. raw.err
+  elseif raw then
     local ok, tag, exchange, routing_key = pcall(function()
       local properties = cjson.decode(raw).properties
       local delivery = properties.delivery_info
       return properties.delivery_tag, delivery.exchange, delivery.routing_key
     end)
-    if ok and type(tag) == 'string' and type(exchange) == 'string' and type(routing_key) == 'string' then
-      local now = redis.call('TIME')
-      local entry = '[' .. raw .. ',' .. cjson.encode(exchange) .. ',' .. cjson.encode(routing_key) .. ']'
-      redis.call('HSET', unacked, tag, entry)
-      redis.call('ZADD', index, string.format('%d.%06d', now[1], now[2]), tag)
-      redis.pcall('HSET', holders, tag, holder)
-      redis.pcall('ZADD', alive, 'NX', now[1], holder)
-    end
-    redis.call('RPOP', KEYS[i])
-    return {i - 5, raw}
+    local is_noted = ok and type(tag) == 'string' and type(exchange) == 'string' and type(routing_key) == 'string'
+    local entry = is_noted and '[' .. raw .. ',' .. cjson.encode(exchange) .. ',' .. cjson.encode(routing_key) .. ']'
+    if (not is_noted or note(tag, entry)) and is_done(KEYS[i], 'RPOP') then return {i - 5, raw, problem} end
+    if is_noted then forget(tag) end
+    break
   end
 end
-for i = lists + 5, #KEYS do redis.call('DEL', KEYS[i]) end
-return false
+for i = lists + 5, #KEYS do redis.pcall('DEL', KEYS[i]) end
+return {-1, '', problem}
+"""
+
+# Adds a message to its queue, and a wake-up to the list beside it. A worker finds the message without it as well.
+# KEYS: list of messages, wake-ups. ARGV: message.
+PUT = """#!lua
+redis.call('LPUSH', KEYS[1], ARGV[1])
+redis.pcall('LPUSH', KEYS[2], '1')
 """
 
 # Notes a message that was fetched in another way, also when Redis is out of memory: it has left its queue already.
@@ -52,7 +77,7 @@ redis.pcall('HSET', KEYS[3], ARGV[1], ARGV[3])
 REMOVE = """#!lua flags=allow-oom
 local held_by = redis.pcall('HGET', KEYS[3], ARGV[1])
 if type(held_by) == 'string' and held_by ~= ARGV[2] then return 0 end
-redis.call('ZREM', KEYS[1], ARGV[1])
+redis.pcall('ZREM', KEYS[1], ARGV[1])
 redis.call('HDEL', KEYS[2], ARGV[1])
 redis.pcall('HDEL', KEYS[3], ARGV[1])
 return 1
@@ -68,49 +93,88 @@ local held_by = redis.pcall('HGET', KEYS[3], tag)
 if holder ~= '' and type(held_by) == 'string' and held_by ~= holder then return 0 end
 if redis.call('HGET', KEYS[2], tag) ~= entry then return 0 end
 for i = 4, #KEYS, 2 do
-  redis.call(is_last == '1' and 'LPUSH' or 'RPUSH', KEYS[i], message)
-  redis.call('LPUSH', KEYS[i + 1], '1')
+  local length = redis.pcall('LLEN', KEYS[i])
+  if type(length) == 'table' then return redis.error_reply(length.err .. ' (' .. KEYS[i] .. ')') end
 end
-redis.call('ZREM', KEYS[1], tag)
+for i = 4, #KEYS, 2 do
+  redis.call(is_last == '1' and 'LPUSH' or 'RPUSH', KEYS[i], message)
+  redis.pcall('LPUSH', KEYS[i + 1], '1')
+end
+redis.pcall('ZREM', KEYS[1], tag)
 redis.call('HDEL', KEYS[2], tag)
 redis.pcall('HDEL', KEYS[3], tag)
 return 1
 """
 
 # Records that these holders are alive, and finds the messages that may have to be returned. The holders that have been
-# silent for a day are forgotten.
+# silent for a day are forgotten. A key of the wrong type hides only what it holds.
 # KEYS: index, unacked, holders, alive. ARGV: seconds of silence, visibility timeout, maximum of each list, holders.
-# RETURN {{tag, holder, …} of silent holders, {tag, holder, …} of these holders, {tag, …} beyond the timeout}.
+# RETURN {{tag, holder, …} of silent holders, {tag, holder, …} of these holders, {tag, …} beyond the timeout,
+# 1 if a message has no holder, problem}; a problem is 'KEY: error', or ''.
 SWEEP = """#!lua flags=allow-oom
 local index, unacked, holders, alive = unpack(KEYS)
 local silence, visibility, maximum = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
 local time = redis.call('TIME')
 local now = tonumber(time[1]) + tonumber(time[2]) / 1e6
+local problem = ''
+local function run(key, command, ...)
+  local reply = redis.pcall(command, key, ...)
+  if type(reply) ~= 'table' or not reply.err then return reply end
+  problem = key .. ': ' .. reply.err
+end
 local own = {}
 for i = 4, #ARGV do
-  redis.call('ZADD', alive, now, ARGV[i])
+  run(alive, 'ZADD', now, ARGV[i])
   own[ARGV[i]] = true
 end
-redis.call('ZREMRANGEBYSCORE', alive, '-inf', now - 86400)
+run(alive, 'ZREMRANGEBYSCORE', '-inf', now - 86400)
 local seen = {}
 local function is_silent(holder)
   if seen[holder] == nil then
-    local last = redis.call('ZSCORE', alive, holder)
-    seen[holder] = not last or tonumber(last) < now - silence
+    local last = run(alive, 'ZSCORE', holder)
+    seen[holder] = last == false or last ~= nil and tonumber(last) < now - silence
   end
   return seen[holder]
 end
-local silent_tags, own_tags, rows = {}, {}, redis.call('HGETALL', holders)
+local silent_tags, own_tags, rows = {}, {}, run(holders, 'HGETALL') or {}
 for i = 1, #rows, 2 do
   local tag, holder = rows[i], rows[i + 1]
   local found = own[holder] and own_tags or is_silent(holder) and silent_tags or nil
-  if found and redis.call('HEXISTS', unacked, tag) == 0 then
+  if found and run(unacked, 'HEXISTS', tag) == 0 then
     redis.call('HDEL', holders, tag)
   elseif found and #found < 2 * maximum then
     found[#found + 1] = tag
     found[#found + 1] = holder
   end
 end
-local overdue = redis.call('ZRANGE', index, '-inf', now - visibility, 'BYSCORE', 'LIMIT', 0, maximum)
-return {silent_tags, own_tags, overdue}
+local overdue = run(index, 'ZRANGE', '-inf', now - visibility, 'BYSCORE', 'LIMIT', 0, maximum) or {}
+local is_unheld = (run(unacked, 'HLEN') or 0) > #rows / 2
+return {silent_tags, own_tags, overdue, is_unheld and 1 or 0, problem}
+"""
+
+# Records again who holds these messages, where nobody is recorded, and that those which wait are not overdue: a task
+# with a countdown may wait for longer than the visibility timeout.
+# KEYS: index, unacked, holders. ARGV: holder, count of the messages that wait, their tags, tags of those that run.
+REAFFIRM = """#!lua flags=allow-oom
+local index, unacked, holders = unpack(KEYS)
+local holder, waiting = ARGV[1], tonumber(ARGV[2])
+local now = redis.call('TIME')[1]
+for i = 3, #ARGV do
+  local tag = ARGV[i]
+  if redis.call('HEXISTS', unacked, tag) == 1 then
+    redis.pcall('HSETNX', holders, tag, holder)
+    if i - 2 <= waiting and redis.pcall('HGET', holders, tag) == holder then
+      redis.pcall('ZADD', index, 'XX', now, tag)
+    end
+  end
+end
+"""
+
+# Finds out whether a holder still has a message. Where its key cannot be read, the message counts as held.
+# KEYS: unacked, holders. ARGV: tag, holder. RETURN 1; 0 if another has it, if it is back in its queue, or done.
+IS_HELD = """#!lua flags=no-writes,allow-oom
+local unacked, holders = unpack(KEYS)
+local held_by = redis.pcall('HGET', holders, ARGV[1])
+if type(held_by) == 'string' then return held_by == ARGV[2] and 1 or 0 end
+return redis.pcall('HEXISTS', unacked, ARGV[1]) == 0 and 0 or 1
 """

@@ -29,7 +29,9 @@ from redis import exceptions
 
 from vmpooler_tasks.model.names import on_one_line
 from vmpooler_tasks.tasks.broker import scripts
-from vmpooler_tasks.tasks.broker.holders import ALIVE_KEY, HELD_MESSAGES, HOLDERS_KEY
+from vmpooler_tasks.tasks.broker.fence import HOLDER
+from vmpooler_tasks.tasks.broker.holders import ALIVE_KEY, HELD_MESSAGES, HOLDERS_KEY, PAGE
+from vmpooler_tasks.tasks.broker.refusals import BROKER_REFUSALS, HAND_OVER, RETURN_MESSAGES, WAIT
 from vmpooler_tasks.tasks.celery.failures import keep_raw_message
 from vmpooler_tasks.tasks.message_schema import broadcast_problem, message_problem
 
@@ -96,7 +98,10 @@ class GuardedQoS(stock.QoS):
         running = HELD_MESSAGES.running_tags()
         for tag in self._delivered:
             if tag not in running:
-                self.restore_by_tag(tag)
+                try:
+                    self.restore_by_tag(tag)
+                except exceptions.ResponseError as error:  # a later sweep returns it; the others go back now
+                    BROKER_REFUSALS.note(RETURN_MESSAGES, str(error))
         self._delivered.clear()
 
     def restore_visible(self, start: int = 0, num: int = 10, interval: int = 10) -> None:
@@ -158,10 +163,13 @@ class GuardedChannel(stock.Channel):
         try:
             was_waiting, self._is_waiting = self._is_waiting, False
             reply = self._read_reply("BRPOP" if was_waiting else "EVAL", **options)
-            if was_waiting or not reply:
-                self._is_waiting = not was_waiting
+            if was_waiting or reply is None:
                 raise Empty
-            place, raw = reply
+            place, raw, problem = reply
+            BROKER_REFUSALS.note(HAND_OVER, problem.decode(errors="replace"))
+            if place < 0:
+                self._is_waiting = True
+                raise Empty
             queue = self._lists[place].rsplit(self.sep, 1)[0]
             self._queue_cycle.rotate(queue)
             return self._deliver_taken(raw, queue)
@@ -170,16 +178,27 @@ class GuardedChannel(stock.Channel):
             self._flush_brpop_reauth()
 
     def _read_reply(self, command: str, **options: Any) -> Any:
+        """Return the reply. Return None after a refusal, and wait a moment: the next command may be refused as well."""
+        what = WAIT if command == "BRPOP" else HAND_OVER
         try:
-            return self.client.parse_response(self.client.connection, command, **options)
+            reply = self.client.parse_response(self.client.connection, command, **options)
         except self.connection_errors:
             self.client.connection.disconnect()  # the next turn of the loop connects again
             raise
         except exceptions.ResponseError as error:
-            keys = ", ".join((self.unacked_key, self.unacked_index_key, *self._lists[: len(self.active_queues)]))
-            _log.error("[!] [broker] Redis refuses to hand over a message of %s: %s", keys, on_one_line(str(error)))
-            time.sleep(PAUSE_SECONDS)  # the consumer restarts at once, and would fill the log
-            raise
+            BROKER_REFUSALS.note(what, f"{', '.join(self._named_keys(what))}: {error}")
+            time.sleep(PAUSE_SECONDS)
+            return None
+        if what == WAIT:
+            BROKER_REFUSALS.note(WAIT, "")
+        return reply
+
+    def _named_keys(self, what: str) -> list[str]:
+        """Return the keys that a refusal may be about, without those of higher priorities."""
+        queues = sorted(self.active_queues)
+        if what == WAIT:
+            return [queue + WAKE_SUFFIX for queue in queues]
+        return [self.unacked_key, self.unacked_index_key, *queues]
 
     def _deliver_taken(self, raw: bytes, queue: str) -> bool:
         """Deliver a message, or keep it as a dead letter and raise Empty if it is not valid."""
@@ -191,6 +210,7 @@ class GuardedChannel(stock.Channel):
         message: Any = loads(bytes_to_str(raw))
         tag = str(message["properties"]["delivery_tag"])
         self.taken.add(tag)
+        message["properties"][HOLDER] = self.holder
         self.connection._deliver(message, queue)  # noqa: SLF001 - as the stock method
         if tag in self.taken:  # its consumer acknowledges nothing
             self.taken.discard(tag)
@@ -210,6 +230,14 @@ class GuardedChannel(stock.Channel):
     def remove_note(self, tag: str, holder: str | None = None) -> bool:
         """Remove a message from `unacked`. Return False if another holder has it now."""
         return bool(self.run(scripts.REMOVE, [], [tag, holder or self.holder]))
+
+    def reaffirm(self, running: frozenset[str]) -> None:
+        """Record again what this channel holds, and that what does not run yet is not overdue."""
+        tags = set(self.qos._delivered) - self.qos._dirty  # noqa: SLF001 - what is not acknowledged
+        ordered = [*sorted(tags - running), *sorted(tags & running)]
+        for start in range(0, len(ordered), PAGE):
+            page = ordered[start : start + PAGE]
+            self.run(scripts.REAFFIRM, [], [self.holder, sum(tag not in running for tag in page), *page])
 
     def return_message(self, tag: str, holder: str, *, is_last: bool = False) -> bool:
         """Return a message to its queue if this holder still has it ('': whoever has it). Return False otherwise."""
@@ -235,14 +263,14 @@ class GuardedChannel(stock.Channel):
 
     def _put(self, queue: str, message: Any, **options: Any) -> None:
         """Publish a message, and wake a worker that waits for one."""
-        batch, wake_ups = options.get("_publish_batch"), queue + WAKE_SUFFIX
-        if batch is not None:
-            super()._put(queue, message, **options)
-            batch.add("lpush", wake_ups, "1")
-            return
+        batch = options.get("_publish_batch")
         key = self._q_for_pri(queue, self._get_message_priority(message, reverse=False))
-        with self.conn_or_acquire() as client, client.pipeline(transaction=False) as pipe:
-            pipe.lpush(key, dumps(message)).lpush(wake_ups, "1").execute()
+        command = (scripts.PUT, 2, key, queue + WAKE_SUFFIX, dumps(message))
+        if batch is not None:
+            batch.add("eval", *command)
+            return
+        with self.conn_or_acquire() as client:
+            client.eval(*command)
 
     @contextmanager
     def conn_or_acquire(self, client: Any = None) -> Iterator[Any]:

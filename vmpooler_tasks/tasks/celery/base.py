@@ -1,17 +1,22 @@
 """The base of every task: an error that would end a worker, or loop for ever, becomes an ordinary failure."""
 
+import logging
 import signal
 from typing import Any
 
 from celery import Task as CeleryTask
+from celery.exceptions import Ignore
 
 from vmpooler_tasks import logs
 from vmpooler_tasks.errors import WrongTypeError
 from vmpooler_tasks.model.pools.retries import MAX_DELIVERIES
 from vmpooler_tasks.store.fleet import redeliveries
+from vmpooler_tasks.tasks.broker.fence import is_held
 from vmpooler_tasks.tasks.observe.log_format import task_fields
 from vmpooler_tasks.tasks.observe.wrong_keys import name_wrong_keys
-from vmpooler_tasks.tasks.process import database
+from vmpooler_tasks.tasks.process import broker, database
+
+_log = logging.getLogger("vmpooler_tasks.broker")
 
 
 class EndedProcessError(RuntimeError):
@@ -37,6 +42,13 @@ class Task(CeleryTask):
     # `name_wrong_keys` logs it: a traceback for each task would hide it.
     throws: tuple[type[Exception], ...] = (WrongTypeError,)
     resultrepr_maxsize = 200  # in the log and in Flower; the result itself is kept whole
+
+    def before_start(self, task_id: str, args: Any, kwargs: Any) -> None:
+        """Raise Ignore if another worker has taken the message while this one was frozen."""
+        del args, kwargs
+        if not is_held(broker(), self.request.properties):
+            _log.warning("[!] [broker] %s[%s] is not run here: another worker has its message", self.name, task_id)
+            raise Ignore
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         self._count_redelivery()

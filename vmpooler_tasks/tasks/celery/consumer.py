@@ -1,6 +1,9 @@
 """Celery's consumer, which also keeps messages that it cannot decode, and shows that it is alive."""
 
 import functools
+import logging
+import math
+import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -16,6 +19,8 @@ from vmpooler_tasks.tasks.observe.liveness import INTERVAL_SECONDS, signal_alive
 from vmpooler_tasks.tasks.observe.running import active_requests, copied
 from vmpooler_tasks.tasks.process import settings
 
+_log = logging.getLogger("vmpooler_tasks.workers")
+
 WITHOUT_NEIGHBORS = {"without_mingle": True, "without_gossip": True}
 """A worker does not talk to other workers. Celery has no setting for it, only two options of `celery worker`.
 
@@ -23,6 +28,12 @@ Mingle copies revoked tasks and a logical clock, gossip elects leaders. Nothing 
 each start, a connection, and a subscription that `deploy/redis/users.acl` does not grant. Events for Flower and remote
 control are other steps and stay on.
 """
+
+
+STABLE_SECONDS = 5.0
+"""A connection that holds for so long is good: when it is lost, the next one is made at once."""
+
+MAX_PAUSE_SECONDS = 8.0
 
 
 class HeldMessagesStep(StartStopStep):
@@ -68,12 +79,42 @@ def _given_to_the_pool(consumer: Any) -> list[Any]:
     return [] if consumer.pool.uses_semaphore else copied(state.reserved_requests)
 
 
+class Reconnections:
+    """How long to wait before the next connection: not at all, or longer each time that one fails soon."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock, self._last, self._pause = clock, -math.inf, 0.0
+
+    def next_pause(self) -> float:
+        """Return the seconds until the next connection, and count this one as made then."""
+        now = self._clock()
+        is_soon = now - self._last < STABLE_SECONDS
+        self._pause = min(max(2 * self._pause, 1.0), MAX_PAUSE_SECONDS) if is_soon else 0.0
+        self._last = now + self._pause
+        return self._pause
+
+
 class Consumer(CeleryConsumer):
     class Blueprint(CeleryConsumer.Blueprint):
         default_steps = (*CeleryConsumer.Blueprint.default_steps, HeartbeatStep, HeldMessagesStep)
 
     def __init__(self, *args: Any, worker_options: Mapping[str, Any] | None = None, **options: Any) -> None:
+        self._reconnections = Reconnections()
         super().__init__(*args, worker_options={**(worker_options or {}), **WITHOUT_NEIGHBORS}, **options)
+
+    def on_connection_error_after_connected(self, exc: BaseException) -> None:
+        """Close the connection. Wait before the next one if this one had to be closed soon after it was made.
+
+        A Redis that accepts connections and refuses commands (out of memory, no permission, no room for more clients)
+        is tried as often as one that is down, not hundreds of times a second.
+        """
+        super().on_connection_error_after_connected(exc)
+        seconds = self._reconnections.next_pause()
+        _log.debug("the next connection is made in %g s", seconds)
+        while seconds > 0 and not (state.should_stop or state.should_terminate):
+            signal_alive()
+            time.sleep(min(seconds, 1.0))
+            seconds -= 1.0
 
     def on_close(self) -> None:
         """Forget the requests of a lost connection, except those that the pool runs in any case."""
