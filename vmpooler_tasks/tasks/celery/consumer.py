@@ -14,6 +14,7 @@ from celery.worker.consumer import Tasks
 
 from vmpooler_tasks.tasks.broker.holders import HELD_MESSAGES, SWEEP_SECONDS, silence_seconds
 from vmpooler_tasks.tasks.celery.failures import keep_raw_message
+from vmpooler_tasks.tasks.celery.message_times import to_local_time
 from vmpooler_tasks.tasks.observe.heartbeat import HeartbeatStep
 from vmpooler_tasks.tasks.observe.liveness import INTERVAL_SECONDS, signal_alive
 from vmpooler_tasks.tasks.observe.running import active_requests, copied
@@ -121,6 +122,16 @@ class Consumer(CeleryConsumer):
         given = _given_to_the_pool(self)
         super().on_close()
         state.reserved_requests.update(given)
+
+    def create_task_handler(self, *args: Any, **options: Any) -> Callable[[Any], Any]:
+        """Return Celery's handler of messages, which gets their times by this machine's clock."""
+        handle: Callable[[Any], Any] = super().create_task_handler(*args, **options)
+
+        def on_task_received(message: Any) -> Any:
+            to_local_time(message.headers)
+            return handle(message)
+
+        return on_task_received
 
     def on_decode_error(self, message: Any, exc: BaseException) -> None:
         """Keep the message as a dead letter: Celery has no signal for these."""

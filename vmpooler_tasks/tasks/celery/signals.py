@@ -16,6 +16,7 @@ from vmpooler_tasks.model.names import on_one_line
 from vmpooler_tasks.model.redrive import read_lineage
 from vmpooler_tasks.store.redis import server
 from vmpooler_tasks.tasks.celery.failures import FailedTask, keep_failed_task, keep_raw_message, plain
+from vmpooler_tasks.tasks.celery.message_times import to_server_time
 from vmpooler_tasks.tasks.guards import published_config
 from vmpooler_tasks.tasks.guards.removed_pools import name_removed_pools
 from vmpooler_tasks.tasks.observe import log_filter, log_format
@@ -54,6 +55,12 @@ def _on_task_failure(
             lineage=read_lineage(getattr(request, "redrive", None)),
         )
     )
+
+
+def _write_server_times(headers: dict[str, Any] | None, **_: Any) -> None:
+    """Write the times of a message before it is sent, whatever this machine's clock shows."""
+    if headers is not None:
+        to_server_time(headers)
 
 
 def _on_task_revoked(sender: Any, request: Any, terminated: bool, expired: bool, **_: Any) -> None:
@@ -170,6 +177,7 @@ def beat_name() -> str:
 _late_tasks = LateTasks()
 
 _RECEIVERS = (
+    (signals.before_task_publish, _write_server_times),
     (signals.task_failure, _on_task_failure),
     (signals.task_revoked, _on_task_revoked),
     (signals.task_revoked, _late_tasks.on_revoked),

@@ -1,0 +1,78 @@
+"""Machines whose clocks are wrong by an hour, during a short failure of the provider.
+
+The workers that clone, destroy and check VMs have the wrong clock, beat and the web process the right one. They do
+their work as usual, and nothing that they leave behind when they are killed lasts longer than what others leave.
+"""
+
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.support import zoo_provider
+from tests.support.processes import until
+from tests.support.zoo import POOLS, Zoo, zoo
+from tests.support.zoo_states import CLOCKS, HOUR
+from vmpooler_tasks.model.names import DeadLetterQueue, Queue
+from vmpooler_tasks.store import keys
+
+pytestmark = [pytest.mark.stage(name="chaos"), pytest.mark.timeout(600)]
+
+WRONG = ("checks", "clones")
+"""The processes of the machine with the wrong clock, by their names in Procfile."""
+
+AHEAD_SECONDS = 600
+"""No lease, suspension or plan of this configuration ends later than this."""
+
+
+@pytest.mark.parametrize("wrong_by", [HOUR, -HOUR], ids=["ahead", "behind"])
+def test_a_wrong_clock_stops_nobody_and_is_forgotten_with_its_machine(tmp_path: Path, wrong_by: int) -> None:
+    with zoo(tmp_path) as site:
+        restart(site, ZOO_CLOCK=str(wrong_by), PYTHONPATH=str(CLOCKS))
+        until(lambda: hosts_with_wrong_clocks(site), "health names the machine whose clock is wrong")
+        use_all(site)
+        site.is_full()
+        site.switch(zoo_provider.DOWN)
+        use_all(site)
+        until(lambda: site.db.call("HEXISTS", keys.breaker(zoo_provider.NAME), "open_until"), "it is suspended")
+        until(lambda: site.db.call("ZCARD", keys.DESTROYS), "destructions are planned")
+        assert not [left for left in ends(site) if left > site.db.clock() + AHEAD_SECONDS]
+        restart(site)
+        site.switch_off(zoo_provider.DOWN)
+        site.is_full()
+        until(lambda: not members(site, Queue.COMPLETED), "all used VMs are destroyed")
+        until(lambda: not hosts_with_wrong_clocks(site), "health names no clock any more")
+        others = (DeadLetterQueue.PENDING, DeadLetterQueue.READY, DeadLetterQueue.TASKS)
+        assert not any(site.db.call("ZCARD", keys.dead_letters(queue)) for queue in others)
+
+
+def restart(site: Zoo, **environment: str) -> None:
+    """Kill the machine, and start it again with this environment."""
+    for name in WRONG:
+        site.kill(name)
+    for name in WRONG:
+        site.start(name, **environment)
+
+
+def use_all(site: Zoo) -> None:
+    """Use each ready VM, and give it back."""
+    for pool in POOLS:
+        for vm in site.db.call("SMEMBERS", keys.queue(Queue.READY, pool)):
+            site.db.call("SMOVE", keys.queue(Queue.READY, pool), keys.queue(Queue.COMPLETED, pool), vm)
+
+
+def members(site: Zoo, queue: Queue) -> int:
+    return sum(site.db.call("SCARD", keys.queue(queue, pool)) for pool in POOLS)
+
+
+def ends(site: Zoo) -> list[float]:
+    """Return when each lease, plan and suspension ends."""
+    sets = (keys.POOL_SLOTS.key, keys.REQUEST_SLOTS.key, keys.DESTROYS)
+    found = [score for key in sets for _, score in site.db.call("ZRANGE", key, 0, -1, "WITHSCORES")]
+    breaker = site.db.call("HMGET", keys.breaker(zoo_provider.NAME), "open_until", "trial_until", "inventory_until")
+    return [*map(float, found), *(float(end) for end in breaker if end)]
+
+
+def hosts_with_wrong_clocks(site: Zoo) -> list[str]:
+    reasons = httpx.get(f"{site.address}/health", timeout=30).json()["reasons"]
+    return [reason["host"] for reason in reasons if reason["code"] == "clock"]
