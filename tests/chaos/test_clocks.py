@@ -42,8 +42,8 @@ def test_a_wrong_clock_stops_nobody_and_is_forgotten_with_its_machine(tmp_path: 
         site.is_full()
         until(lambda: not members(site, Queue.COMPLETED), "all used VMs are destroyed")
         until(lambda: not hosts_with_wrong_clocks(site), "health names no clock any more")
-        others = (DeadLetterQueue.PENDING, DeadLetterQueue.READY, DeadLetterQueue.TASKS)
-        assert not any(site.db.call("ZCARD", keys.dead_letters(queue)) for queue in others)
+        too_early = (DeadLetterQueue.PENDING, DeadLetterQueue.READY)
+        assert not any(site.db.call("ZCARD", keys.dead_letters(queue)) for queue in too_early)
 
 
 def restart(site: Zoo, **environment: str) -> None:
