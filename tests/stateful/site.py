@@ -15,6 +15,7 @@ from vmpooler_tasks.jobs.pools import check_pending, check_ready, check_running,
 from vmpooler_tasks.jobs.pools.clone import CloneFailure
 from vmpooler_tasks.jobs.pools.context import PoolContext, Work
 from vmpooler_tasks.jobs.redrive import run as redrive
+from vmpooler_tasks.jobs.redrive.selection import Selection
 from vmpooler_tasks.jobs.requests import fulfil
 from vmpooler_tasks.model.deadletters.filters import DeadLetterFilter
 from vmpooler_tasks.model.names import Queue
@@ -49,6 +50,7 @@ class Recorder:
     site: "Site"
     dies: bool
     own: OwnTasks = names.OWN
+    is_same_server = True
 
     def prepare(self, task: str, args: Any, kwargs: Any, lineage: Lineage) -> TaskMessage:
         raise AssertionError(f"no task has failed here, and {task} is redriven")
@@ -270,7 +272,7 @@ class Site(Configurations):
 
     def redrive(self, limit: int) -> None:
         """Start a run; others drive it."""
-        chosen = redrive.select(self.db, DeadLetterFilter(queues=VM_DEAD_LETTERS), limit)
+        chosen = Selection(wanted=DeadLetterFilter(queues=VM_DEAD_LETTERS), limit=limit)
         run = redrive.start(self.db, chosen, RunOptions(who="test", why=None, rate=0, max_failed_percent=100), self.now)
         self.runs.append(run)
 

@@ -13,6 +13,7 @@ from vmpooler_tasks.config import RedisSection, Settings
 from vmpooler_tasks.jobs.deadletters.query import find
 from vmpooler_tasks.jobs.redrive import run as job
 from vmpooler_tasks.jobs.redrive.preview import Preview, preview
+from vmpooler_tasks.jobs.redrive.selection import Selection
 from vmpooler_tasks.jobs.requests import fulfil
 from vmpooler_tasks.model.deadletters.entry import dead_letter_id
 from vmpooler_tasks.model.deadletters.filters import DeadLetterFilter
@@ -92,7 +93,7 @@ class Redriver(PoolWorld):
     ) -> str:
         """Start a run over these dead letters and return its id."""
         chosen = DeadLetterFilter(ids=frozenset(ids), **wanted)
-        selection = job.select(self.db, chosen, limit, confirmed=confirmed)
+        selection = Selection(wanted=chosen, limit=limit, confirmed=confirmed)
         options = RunOptions(who="anna@host", why="fixed", rate=rate, max_failed_percent=max_failed)
         return job.start(self.db, selection, options, self.now)
 
@@ -121,7 +122,7 @@ class Redriver(PoolWorld):
         return {str(what): count for what, count in found.expected.items() if count}
 
     def preview(self, *ids: str, confirmed: bool = False, **wanted: Any) -> Preview:
-        selection = job.select(self.db, DeadLetterFilter(ids=frozenset(ids), **wanted), confirmed=confirmed)
+        selection = Selection(wanted=DeadLetterFilter(ids=frozenset(ids), **wanted), confirmed=confirmed)
         return preview(self.db, self.settings, OWN, selection)
 
     def messages(self, queue: str = "vmpooler.clone") -> list[Message]:

@@ -24,7 +24,7 @@ from vmpooler_tasks.jobs.deadletters import query
 from vmpooler_tasks.jobs.redrive import edit
 from vmpooler_tasks.jobs.redrive import run as job
 from vmpooler_tasks.jobs.redrive.preview import EXPECTED, Preview, preview
-from vmpooler_tasks.jobs.redrive.run import Selection
+from vmpooler_tasks.jobs.redrive.selection import Selection
 from vmpooler_tasks.model.deadletters.entry import StoredDeadLetter
 from vmpooler_tasks.model.deadletters.filters import DeadLetterFilter, filter_of, refuse_everything
 from vmpooler_tasks.model.names import on_one_line
@@ -165,25 +165,39 @@ def _start(context: Context, arguments: RedriveArguments) -> None:
     if not arguments.every:
         refuse_everything(arguments.wanted, override=HOW_TO_SELECT_ALL)
     wanted = resolved(context, arguments.wanted)
-    with Search(query.count(context.db, wanted)) as search:
-        selection = job.select(context.db, wanted, arguments.limit, confirmed=arguments.confirm, on_read=search.on_read)
-    _refuse_missing(arguments, selection)
-    is_preview = arguments.dry_run or not selection.dead_letters
+    selection = Selection(wanted=wanted, limit=arguments.limit, confirmed=arguments.confirm)
+    if wanted.ids and arguments.limit is None:
+        _refuse_missing(wanted, _searched(context, selection))
+    is_preview = arguments.dry_run or selection.is_empty(context.db)
     if not is_preview:
         context.settings.refuse_if_observing(job.REDRIVING)
     if is_preview or wanted.ids or not arguments.yes:
-        found = preview(context.db, context.settings, OWN, selection)
+        found = _previewed(context, selection)
         if is_preview:
             _print_preview(found, arguments.as_json)
             return
         if found.to_confirm and wanted.ids:
             _confirm_reverts(found.to_confirm, may_ask=not arguments.yes)
             selection = replace(selection, confirmed=True)
-            found = preview(context.db, context.settings, OWN, selection)
+            found = _previewed(context, selection)
         if not arguments.yes:
             click.confirm(f"Run {_summary(found.expected)}?", abort=True, err=True)
+            selection = replace(selection, limit=found.selected)  # more may have failed meanwhile
     order = RunOptions(who=who_am_i(), why=arguments.why, rate=arguments.rate, max_failed_percent=arguments.max_failed)
-    _drive(context, job.start(context.db, selection, order, context.db.clock()), arguments)
+    with Search(query.count(context.db, wanted)) as search:
+        run = job.start(context.db, selection, order, context.db.clock(), on_read=search.on_read)
+    _drive(context, run, arguments)
+
+
+def _searched(context: Context, selection: Selection) -> list[StoredDeadLetter]:
+    """Return the selected dead letters, which are few: they are named by their ids."""
+    with Search(query.count(context.db, selection.wanted)) as search:
+        return list(selection.read(context.db, on_read=search.on_read))
+
+
+def _previewed(context: Context, selection: Selection) -> Preview:
+    with Search(query.count(context.db, selection.wanted)) as search:
+        return preview(context.db, context.settings, OWN, selection, on_read=search.on_read)
 
 
 def _confirm_reverts(count: int, *, may_ask: bool) -> None:
@@ -197,9 +211,9 @@ def _confirm_reverts(count: int, *, may_ask: bool) -> None:
 
 def _run_edited(context: Context, arguments: RedriveArguments) -> None:
     """Run the task of one dead letter with changed arguments."""
-    selection = job.select(context.db, arguments.wanted)
-    _refuse_missing(arguments, selection)
-    entry = selection.dead_letters[0]
+    found = _searched(context, Selection(wanted=arguments.wanted))
+    _refuse_missing(arguments.wanted, found)
+    entry = found[0]
     if why_not := edit.why_not_editable(entry, OWN):
         raise InvalidInputError(why_not)
     with client.redrive_broker(context.settings) as broker:
@@ -243,9 +257,9 @@ def _editor_head(entry: StoredDeadLetter, arguments: Iterable[Mapping[str, Any]]
     )
 
 
-def _refuse_missing(arguments: RedriveArguments, selection: Selection) -> None:
-    missing = sorted(arguments.wanted.ids - {entry.id for entry in selection.dead_letters})
-    if missing and arguments.limit is None:
+def _refuse_missing(wanted: DeadLetterFilter, found: Iterable[StoredDeadLetter]) -> None:
+    missing = sorted(wanted.ids - {entry.id for entry in found})
+    if missing:
         raise click.ClickException(f"no dead letter with id {', '.join(missing)}")
 
 

@@ -1,7 +1,6 @@
 """The task that runs dead letters again, and the broker that it hands their messages to."""
 
 import time
-from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -15,6 +14,7 @@ from vmpooler_tasks.jobs.redrive import run as job
 from vmpooler_tasks.jobs.redrive.edit import Arguments, Named
 from vmpooler_tasks.jobs.redrive.options import read_options
 from vmpooler_tasks.jobs.redrive.preview import preview
+from vmpooler_tasks.jobs.redrive.selection import Selection
 from vmpooler_tasks.model.redrive import Lineage, RunOptions, RunState
 from vmpooler_tasks.store.redrive.steps import TaskMessage
 from vmpooler_tasks.tasks import registry as names
@@ -38,11 +38,17 @@ class RedriveBroker:
 
     own = names.OWN
 
+    @property
+    def is_same_server(self) -> bool:
+        """Return True if the broker is VMPooler's Redis."""
+        return self.settings.broker_url is None
+
     def prepare(self, task: str, args: Any, kwargs: Any, lineage: Lineage) -> TaskMessage:
         """Return the message if the broker is VMPooler's Redis. Otherwise send it, and return an empty message.
 
         In the same Redis, the message is stored in the step in which the dead letter leaves. To another server it goes
-        first: a crash in between doubles it, which is better than to lose it.
+        first: a crash in between doubles it, which is better than to lose it. All messages of a process go over the
+        connection of the application's pool.
         """
         send = partial(
             self.app.send_task,
@@ -54,14 +60,9 @@ class RedriveBroker:
             queue=names.queue_of(task),
             headers={HEADER: lineage.as_fields()},
         )
-        if self.settings.broker_url is None:
+        if self.is_same_server:
             return TaskMessage(*build_message(self.app, lambda producer: send(producer=producer)))
-        with (
-            self.app.connection_for_write() as line,
-            closing(line.channel()) as channel,
-            self.app.amqp.Producer(channel, auto_declare=False) as producer,
-        ):
-            send(producer=producer)
+        send()
         return TaskMessage()
 
     def check_arguments(self, task: str, before: Arguments, after: Arguments) -> tuple[Named, Named]:
@@ -89,8 +90,8 @@ def redrive(self: Task, run: str | None = None, **options: Any) -> dict[str, Any
     """
     if run is None:
         order = read_options(options)
-        selection = job.select(database(), order.filter(), order.limit, confirmed=order.confirm)
-        if order.dry_run or not selection.dead_letters:
+        selection = Selection(wanted=order.filter(), limit=order.limit, confirmed=order.confirm)
+        if order.dry_run or selection.is_empty(database()):
             return preview(database(), settings(), names.OWN, selection).as_json()
         settings().refuse_if_observing(job.REDRIVING)
         run_options = RunOptions(

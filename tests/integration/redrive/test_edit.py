@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.integration.redrive.test_tasks import elsewhere, waiting
+from tests.integration.redrive.test_tasks import waiting
 from tests.support.redriver import Redriver
 from tests.support.servers import TestServer
 from tests.support.world import POOL
@@ -19,8 +19,6 @@ from vmpooler_tasks.store import Database, keys
 from vmpooler_tasks.store.fleet import audit
 from vmpooler_tasks.tasks import registry as names
 from vmpooler_tasks.tasks.registry import OWN, TASKS
-
-__all__ = ["elsewhere"]  # a fixture
 
 pytestmark = pytest.mark.both_servers
 

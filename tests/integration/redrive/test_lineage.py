@@ -12,6 +12,7 @@ from tests.support.servers import TestServer
 from vmpooler_tasks.errors import PermanentProviderError, TransientProviderError
 from vmpooler_tasks.jobs.deadletters.query import detail
 from vmpooler_tasks.jobs.redrive import run as job
+from vmpooler_tasks.jobs.redrive.selection import Selection
 from vmpooler_tasks.model.deadletters.filters import DeadLetterFilter
 from vmpooler_tasks.model.names import DeadLetterQueue, Queue
 from vmpooler_tasks.model.redrive import RunState
@@ -72,11 +73,11 @@ def test_a_clone_that_fails_again_and_again_counts_up_until_it_is_poison(world: 
     assert {one["error_message"] for one in shown["attempts"]} == {"template not found"}
     assert sorted(one["failed_at"] for one in shown["attempts"]) == [one["failed_at"] for one in shown["attempts"]]
     assert (shown["attempts"][-1]["id"], shown["attempts_unknown"]) == (dead_letter.id, 0)
-    assert job.select(world.db, DeadLetterFilter()).dead_letters == []
+    assert Selection(wanted=DeadLetterFilter()).is_empty(world.db)
     assert world.redrive(dead_letter.id) == {"redriven": 1}
     deliver(world)
     assert only_dead_letter(world).fields["redrives"] == 4
-    assert job.select(world.db, DeadLetterFilter()).poisoned == 1
+    assert world.preview().poisoned == 1
 
 
 def test_a_clone_that_succeeds_leaves_no_trace_of_its_origin(world: Redriver) -> None:

@@ -16,6 +16,7 @@ from tests.support.servers import TestServer
 from tests.support.world import NOW
 from vmpooler_tasks.errors import StoreUnavailableError
 from vmpooler_tasks.jobs.redrive import run as job
+from vmpooler_tasks.model.deadletters.entry import StoredDeadLetter
 from vmpooler_tasks.model.names import Queue
 from vmpooler_tasks.model.redrive import RedriveOutcome, RunState
 from vmpooler_tasks.store import Database
@@ -169,8 +170,7 @@ def test_a_run_is_cancelled_between_two_dead_letters_and_the_rest_stays(world: R
 def test_a_step_of_a_run_that_was_cancelled_meanwhile_does_nothing(world: Redriver) -> None:
     run = a_mixture(world)
     driver = job._Driver(world.db, world.settings, world.broker(), world.clock, job.read_run(world.db, run))
-    dead_letter = redrives.dead_letter_at(world.db, run, 0)
-    assert dead_letter is not None
+    dead_letter = redrives.read_page(world.db, run, 0)[0]
     job.cancel(world.db, run)
     before = world.snapshot()
     assert driver._redrive_vm(0, dead_letter) is RedriveOutcome.MOVED_ON
@@ -288,8 +288,25 @@ def test_thousands_of_dead_letters_are_frozen_in_order(world: Redriver) -> None:
     world.client.zadd("vmpooler__dlq__tasks", {f"letter-{number}": number for number in range(1201)})
     run = world.start()
     assert job.read_run(world.db, run).total == 1201
-    found = [redrives.dead_letter_at(world.db, run, place) for place in (0, 499, 500, 1200, 1201)]
-    assert [one and one.raw for one in found] == [b"letter-0", b"letter-499", b"letter-500", b"letter-1200", None]
+    assert [one.raw for one in frozen(world, run)] == [b"letter-%d" % number for number in range(1201)]
+
+
+def test_dead_letters_are_frozen_and_read_by_their_size(world: Redriver) -> None:
+    large = b"x" * (redrives.MAX_PAGE_BYTES // 2)
+    sizes = {b"%d %b" % (number, large[: len(large) // (1 + number % 3)]): number for number in range(12)}
+    whole = {b"12 " + 3 * large: 12, b"13 " + 2 * large: 13, b"14": 14}
+    world.client.zadd("vmpooler__dlq__tasks", {**sizes, **whole})
+    run = world.start()
+    assert [one.raw for one in frozen(world, run)] == [*sizes, *whole]
+
+
+def frozen(world: Redriver, run: str) -> list[StoredDeadLetter]:
+    """Return the copies that a run has, page by page."""
+    found: list[StoredDeadLetter] = []
+    while page := redrives.read_page(world.db, run, len(found)):
+        assert len(page) == 1 or sum(len(one.raw) for one in page) <= redrives.MAX_PAGE_BYTES
+        found += page
+    return found
 
 
 @pytest.mark.parametrize("spoilt", [{}, {"state": "odd"}, {"state": ""}])

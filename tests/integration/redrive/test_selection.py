@@ -1,6 +1,8 @@
 """Which dead letters a redrive run takes, frozen at its start."""
 
+import json
 import re
+import tracemalloc
 from typing import Any
 
 import pytest
@@ -9,10 +11,18 @@ from tests.support.redriver import Redriver
 from tests.support.world import NOW, POOL
 from vmpooler_tasks.errors import WrongTypeError
 from vmpooler_tasks.jobs.redrive import run as job
+from vmpooler_tasks.jobs.redrive.selection import Selection
 from vmpooler_tasks.model.deadletters.filters import DeadLetterFilter
 from vmpooler_tasks.model.names import DeadLetterQueue, Queue
+from vmpooler_tasks.model.redrive import RunOptions
 
 pytestmark = pytest.mark.both_servers
+
+
+def selected(world: Redriver, selection: Selection) -> tuple[list[str], int]:
+    """Return the ids of what is selected, in order, and how many were left out because they came back too often."""
+    reading = selection.read(world.db)
+    return [one.id for one in reading], reading.poisoned
 
 
 def some_dead_letters(world: Redriver) -> dict[str, str]:
@@ -47,37 +57,37 @@ def test_dead_letters_are_chosen_by_each_filter_oldest_first(
     world: Redriver, wanted: dict[str, Any], expected: list[str]
 ) -> None:
     ids = some_dead_letters(world)
-    found = job.select(world.db, DeadLetterFilter(**wanted))
-    assert [one.id for one in found.dead_letters] == [ids[name] for name in expected]
-    assert found.poisoned == 0
+    selection = Selection(wanted=DeadLetterFilter(**wanted))
+    assert selected(world, selection) == ([ids[name] for name in expected], 0)
+    assert selection.is_empty(world.db) == (not expected)
 
 
 def test_dead_letters_are_chosen_by_id_in_the_order_of_their_age(world: Redriver) -> None:
     ids = some_dead_letters(world)
-    found = job.select(world.db, DeadLetterFilter(ids=frozenset({ids["task"], ids["ruby"], ids["clone"]})))
-    assert [one.id for one in found.dead_letters] == [ids["clone"], ids["ruby"], ids["task"]]
+    wanted = DeadLetterFilter(ids=frozenset({ids["task"], ids["ruby"], ids["clone"]}))
+    assert selected(world, Selection(wanted=wanted)) == ([ids["clone"], ids["ruby"], ids["task"]], 0)
 
 
 def test_a_limit_takes_those_that_have_waited_longest(world: Redriver) -> None:
     ids = some_dead_letters(world)
-    assert [one.id for one in job.select(world.db, DeadLetterFilter(), 2).dead_letters] == [ids["clone"], ids["other"]]
+    found, _ = selected(world, Selection(wanted=DeadLetterFilter(), limit=2))
+    assert found == [ids["clone"], ids["other"]]
 
 
 def test_what_came_back_three_times_is_selected_only_by_its_id(world: Redriver) -> None:
     poison = world.dead_letter(redrives=3)
     worse = world.dead_letter("tasks", 10, redrives=7)
     sound = world.dead_letter(age=30, redrives=2)
-    found = job.select(world.db, DeadLetterFilter())
-    assert ([one.id for one in found.dead_letters], found.poisoned) == ([sound], 2)
-    assert job.select(world.db, DeadLetterFilter(pool=POOL), 1).poisoned == 1
-    named = job.select(world.db, DeadLetterFilter(ids=frozenset({poison, worse})))
-    assert ([one.id for one in named.dead_letters], named.poisoned) == ([poison, worse], 0)
+    assert selected(world, Selection(wanted=DeadLetterFilter())) == ([sound], 2)
+    assert selected(world, Selection(wanted=DeadLetterFilter(pool=POOL), limit=1)) == ([sound], 1)
+    named = DeadLetterFilter(ids=frozenset({poison, worse}))
+    assert selected(world, Selection(wanted=named)) == ([poison, worse], 0)
 
 
 def test_a_limit_is_not_used_up_by_what_is_left_out(world: Redriver) -> None:
     world.dead_letter(age=500, redrives=3)
     sound = world.dead_letter(age=30)
-    assert [one.id for one in job.select(world.db, DeadLetterFilter(), 1).dead_letters] == [sound]
+    assert selected(world, Selection(wanted=DeadLetterFilter(), limit=1)) == ([sound], 1)
 
 
 def test_a_preview_groups_by_queue_pool_and_error_and_changes_nothing(world: Redriver) -> None:
@@ -167,3 +177,19 @@ def test_a_successor_that_fails_at_once_is_not_met_in_the_same_run(world: Redriv
 
 def test_nothing_chosen_is_a_run_that_is_over_at_once(world: Redriver) -> None:
     assert world.redrive() == {}
+
+
+def test_a_run_over_many_dead_letters_holds_only_pages_of_them(world: Redriver) -> None:
+    size, count = 1_500, 12_000
+    members = {json.dumps({"id": f"{number:016d}", "task": "x" * size}): number for number in range(count)}
+    world.client.zadd("vmpooler__dlq__tasks", members)
+    selection = Selection(wanted=DeadLetterFilter())
+    tracemalloc.start()
+    try:
+        run = job.start(world.db, selection, RunOptions(who="test", why=None, rate=0, max_failed_percent=100), NOW)
+        assert next(world.steps(run)).position == 1
+        assert world.preview().selected == count - 1
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < size * count / 2

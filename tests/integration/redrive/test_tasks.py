@@ -5,17 +5,15 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.support import servers
 from tests.support.cycles import counters
 from tests.support.redriver import Redriver
 from tests.support.servers import TestServer
 from tests.support.world import POOL
-from vmpooler_tasks.errors import InvalidInputError
+from vmpooler_tasks.errors import InvalidInputError, StoreUnavailableError
 from vmpooler_tasks.jobs.redrive import run as job
 from vmpooler_tasks.model.names import DeadLetterQueue, Queue
 from vmpooler_tasks.model.redrive import Lineage, read_lineage
@@ -246,16 +244,6 @@ def test_a_repeated_step_does_not_enqueue_its_task_twice(world: Redriver) -> Non
 # --- a broker of its own ---------------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def elsewhere(world: Redriver, tmp_path: Path) -> Iterator[Redriver]:
-    """Messages go to another server, whose client is `elsewhere.client`."""
-    with servers.running("valkey", tmp_path / "broker") as broker:
-        world.broker_url = broker.url
-        database = Database(broker.url)
-        yield replace(world, db=database)
-        database.close()
-
-
 def test_a_broker_on_another_server_gets_the_message(world: Redriver, elsewhere: Redriver) -> None:
     origin = world.dead_letter("tasks", args=[7])
     run = world.start()
@@ -294,3 +282,39 @@ def test_a_clone_reaches_it_as_well(world: Redriver, elsewhere: Redriver) -> Non
     world.redrive(queues=(DeadLetterQueue.CLONE,))
     [sent] = elsewhere.messages(names.CLONE_QUEUE)
     assert world.names_in(Queue.PENDING) == {sent.kwargs["vm"]}
+
+
+def connections(world: Redriver) -> int:
+    """Return how many connections its server has accepted so far."""
+    return int(world.client.info("stats")["total_connections_received"])
+
+
+def test_a_run_needs_as_many_connections_for_many_dead_letters_as_for_few(world: Redriver, elsewhere: Redriver) -> None:
+    opened = []
+    for count in (2, 60):
+        for number in range(count):
+            world.dead_letter("tasks", number + 1, args=[number])
+        before = connections(world) + connections(elsewhere)
+        with ExitStack() as stack:
+            world.stack = stack
+            assert world.redrive() == {"redriven": count}
+        opened.append(connections(world) + connections(elsewhere) - before)
+    assert opened[1] <= opened[0] <= 4
+
+
+def test_a_run_that_met_a_restart_of_the_broker_continues(
+    world: Redriver, elsewhere: Redriver, broker: TestServer
+) -> None:
+    for number in range(3):
+        world.dead_letter("tasks", 90 - number, args=[number])
+    run = world.start()
+    steps = world.steps(run)
+    next(steps)
+    broker.kill()
+    with pytest.raises(StoreUnavailableError), world.stack:
+        list(steps)
+    assert len(world.left()) == 2
+    broker.start()
+    with ExitStack() as world.stack:
+        assert world.drive(run).counts["redriven"] == 3
+    assert [sent.args for sent in elsewhere.messages(names.MAINTENANCE_QUEUE)] == [[0], [1], [2]]

@@ -68,6 +68,14 @@ def find(
     return filter(wanted.accepts, found)
 
 
+def find_oldest(db: Database, wanted: DeadLetterFilter, *, on_read: OnRead | None = None) -> Iterator[StoredDeadLetter]:
+    """Yield the dead letters that the filter accepts, oldest first. `on_read` is as in `find`."""
+    since = -inf if wanted.since is None else wanted.since
+    until = inf if wanted.until is None else wanted.until
+    found = read.oldest_first(db, wanted.queues, since=since, until=until, may_match=prefilter(wanted), on_read=on_read)
+    return filter(wanted.accepts, found)
+
+
 def detail(entry: StoredDeadLetter) -> dict[str, Any]:
     """Return all of a dead letter. `attempts` are all attempts in order of time, its own failure last.
 

@@ -1,9 +1,9 @@
 """Decide which dead letters can be run again, and forecast what a run would do. Nothing here changes anything."""
 
 import json
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from itertools import compress
+from itertools import compress, islice
 from typing import NamedTuple
 
 from vmpooler_tasks.config import Pool, Settings
@@ -23,6 +23,9 @@ from vmpooler_tasks.store.pools import other_manager, pauses
 from vmpooler_tasks.store.redis.chunks import chunks
 from vmpooler_tasks.store.requests import fulfilment
 from vmpooler_tasks.store.vmpooler import queues
+
+PAGE = 500
+"""Dead letters of which a forecast reads the state together."""
 
 LIVING = (Queue.PENDING, Queue.READY, Queue.RUNNING)
 
@@ -136,13 +139,15 @@ def forecast(
     dead_letters: Iterable[StoredDeadLetter],
     *,
     confirmed: bool = False,
-) -> list[Decision]:
-    """Return what a run over these dead letters would do now with each of them, in their order."""
-    dead_letters = list(dead_letters)
-    places, paused = _read_places(db, dead_letters), pauses.read_paused(db)
-    elsewhere, beside = pools_elsewhere(db), is_beside_manager(db, settings)
-    now = _Forecast(db, settings, own, places, paused, confirmed, elsewhere, beside)
-    return list(map(now.decision, dead_letters))
+) -> Iterator[tuple[StoredDeadLetter, Decision]]:
+    """Yield each dead letter with what a run over all of them would do with it now. They are read page by page."""
+    paused, elsewhere, beside = pauses.read_paused(db), pools_elsewhere(db), is_beside_manager(db, settings)
+    now = _Forecast(db, settings, own, {}, paused, confirmed, elsewhere, beside)
+    left = iter(dead_letters)
+    while page := list(islice(left, PAGE)):
+        now.places = _read_places(db, page)
+        for entry in page:
+            yield entry, now.decision(entry)
 
 
 def is_beside_manager(db: Database, settings: Settings) -> bool:

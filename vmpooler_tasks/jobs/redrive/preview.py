@@ -1,14 +1,15 @@
 """The preview of a run of redrives: what would become of each group of dead letters, and why."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from vmpooler_tasks.config import Settings
+from vmpooler_tasks.jobs.deadletters import query
 from vmpooler_tasks.jobs.redrive.eligibility import NEEDS_CONFIRMATION, Decision, forecast
-from vmpooler_tasks.jobs.redrive.run import Selection
-from vmpooler_tasks.model.deadletters.entry import StoredDeadLetter, error_of
+from vmpooler_tasks.jobs.redrive.selection import Selection
+from vmpooler_tasks.model.deadletters.entry import error_of
 from vmpooler_tasks.model.redrive import OwnTasks, RedriveOutcome
 from vmpooler_tasks.store import Database
 
@@ -79,26 +80,25 @@ class Preview:
         }
 
 
-def preview(db: Database, settings: Settings, own: OwnTasks, selection: Selection) -> Preview:
-    """Return what a run over this selection would do now. Nothing changes."""
-    decisions = forecast(db, settings, own, selection.dead_letters, confirmed=selection.confirmed)
-    return Preview(
-        selected=len(selection.dead_letters),
-        poisoned=selection.poisoned,
-        to_confirm=sum(decision is NEEDS_CONFIRMATION for decision in decisions),
-        groups=_grouped(zip(selection.dead_letters, decisions, strict=True)),
-    )
-
-
-def _grouped(decided: Iterable[tuple[StoredDeadLetter, Decision]]) -> list[PreviewGroup]:
+def preview(
+    db: Database, settings: Settings, own: OwnTasks, selection: Selection, *, on_read: query.OnRead | None = None
+) -> Preview:
+    """Return what a run over this selection would do now. Nothing changes. `on_read` is as in `query.find`."""
+    reading, to_confirm = selection.read(db, on_read=on_read), 0
     groups: dict[tuple[str, str, str], PreviewGroup] = {}
-    for entry, decision in decided:
+    for entry, decision in forecast(db, settings, own, reading, confirmed=selection.confirmed):
         kind = (str(entry.queue), entry.text("pool"), error_of(entry))
         group = groups.get(kind)
         if group is None:
             group = groups[kind] = PreviewGroup(*kind)
         group.add(decision)
-    return sorted(groups.values(), key=lambda group: -group.count)
+        to_confirm += decision is NEEDS_CONFIRMATION
+    return Preview(
+        selected=sum(group.count for group in groups.values()),
+        poisoned=reading.poisoned,
+        to_confirm=to_confirm,
+        groups=sorted(groups.values(), key=lambda group: -group.count),
+    )
 
 
 def _counts(expected: Mapping[RedriveOutcome, int]) -> dict[str, int]:

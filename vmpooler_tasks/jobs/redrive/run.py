@@ -8,8 +8,8 @@ crash as well, and nothing is lost or doubled.
 import logging
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from functools import partial
 from itertools import islice
 from typing import Any, Protocol
@@ -32,8 +32,8 @@ from vmpooler_tasks.jobs.redrive.eligibility import (
     size_of,
     why_kept,
 )
+from vmpooler_tasks.jobs.redrive.selection import Selection
 from vmpooler_tasks.model.deadletters.entry import StoredDeadLetter
-from vmpooler_tasks.model.deadletters.filters import DeadLetterFilter
 from vmpooler_tasks.model.names import DeadLetterQueue, on_one_line
 from vmpooler_tasks.model.pools.lifecycle import Step
 from vmpooler_tasks.model.pools.vm_names import candidates
@@ -44,7 +44,6 @@ from vmpooler_tasks.model.redrive import (
     RedriveOutcome,
     RunOptions,
     RunState,
-    is_poison,
     lineage_of_successor,
     too_many_failed,
 )
@@ -69,6 +68,10 @@ class Broker(Protocol):
 
     own: OwnTasks
 
+    @property
+    def is_same_server(self) -> bool:
+        """Return True if messages are in the Redis of the dead letters, so that both change in one step."""
+
     def prepare(self, task: str, args: Any, kwargs: Any, lineage: Lineage) -> TaskMessage:
         """Return the message of a task, or send it if the broker is another server, and return an empty message.
 
@@ -79,45 +82,14 @@ class Broker(Protocol):
         """Send a clone to the workers."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Selection:
-    """The dead letters to redrive. `poisoned` counts those that are left out because they came back too often.
-
-    `confirmed`: a person confirmed that what starts only once, a revert, runs again.
-    """
-
-    dead_letters: Sequence[StoredDeadLetter]
-    poisoned: int
-    confirmed: bool = False
-
-
-def select(
-    db: Database,
-    wanted: DeadLetterFilter,
-    limit: int | None = None,
-    *,
-    confirmed: bool = False,
-    on_read: query.OnRead | None = None,
-) -> Selection:
-    """Return the dead letters that the filter accepts, the oldest first, since they have waited longest.
-
-    Those that came back too often are selected only by their ids. `on_read` is as in `query.find`. Raises
-    InvalidInputError if something is `confirmed` that is not named by its id.
-    """
-    if confirmed and not wanted.ids:
-        raise InvalidInputError("only dead letters that are named by their ids can be confirmed")
-    found = list(query.find(db, wanted, on_read=on_read))[::-1]
-    eligible = [entry for entry in found if wanted.ids or not is_poison(entry.fields)]
-    chosen = list(islice(eligible, limit))
-    return Selection(dead_letters=chosen, poisoned=len(found) - len(eligible), confirmed=confirmed)
-
-
-def start(db: Database, selection: Selection, options: RunOptions, now: float) -> str:
-    """Store a new run over these dead letters and return its id."""
+def start(
+    db: Database, selection: Selection, options: RunOptions, now: float, *, on_read: query.OnRead | None = None
+) -> str:
+    """Store a new run over the dead letters that are selected now, and return its id. `on_read` is as in `find`."""
     run = uuid.uuid4().hex[:12]
-    runs.start(db, run, selection.dead_letters, replace(options, confirmed=selection.confirmed), now)
-    text = "[*] [redrive] Run %s of %d dead letters, ordered by %s"
-    _log.info(text, run, len(selection.dead_letters), options.who, extra={"run": run})
+    options = replace(options, confirmed=selection.confirmed)
+    total = runs.start(db, run, selection.read(db, on_read=on_read), options, now)
+    _log.info("[*] [redrive] Run %s of %d dead letters, ordered by %s", run, total, options.who, extra={"run": run})
     return run
 
 
@@ -172,15 +144,24 @@ class _Driver:
     def __init__(self, db: Database, settings: Settings, broker: Broker, clock: Clock, run: Run) -> None:
         self._db, self._settings, self._broker, self._clock = db, settings, broker, clock
         self._run, self._who, self._confirmed = run.id, run.who, run.confirmed
+        self._page: Mapping[int, StoredDeadLetter] = {}
+        self._elsewhere: frozenset[str] | None = None
+
+    def _dead_letter_at(self, position: int) -> StoredDeadLetter | None:
+        """Return the run's copy of a dead letter; None behind the last. They are read page by page."""
+        if position not in self._page:
+            self._page = dict(enumerate(runs.read_page(self._db, self._run, position), position))
+            self._elsewhere = None
+        return self._page.get(position)
 
     def step(self, position: int) -> RedriveOutcome:
         """Handle the dead letter at this position, log its outcome and return it."""
-        dead_letter = runs.dead_letter_at(self._db, self._run, position)
+        dead_letter = self._dead_letter_at(position)
         if dead_letter is None:
             return steps.skip(self._db, self._run, position)
         own = self._broker.own
         known = decided_outcome(dead_letter, own, self._settings, confirmed=self._confirmed)
-        decided, reason = known or self._elsewhere(dead_letter) or (None, "")
+        decided, reason = known or self._decided_elsewhere(dead_letter) or (None, "")
         if decided is None and dead_letter.queue is not DeadLetterQueue.TASKS:
             outcome = self._redrive_vm(position, dead_letter)
             if outcome is RedriveOutcome.KEPT:
@@ -194,12 +175,14 @@ class _Driver:
         self._log_outcome(dead_letter, outcome, reason if outcome is decided else "")
         return outcome
 
-    def _elsewhere(self, dead_letter: StoredDeadLetter) -> Decision | None:
+    def _decided_elsewhere(self, dead_letter: StoredDeadLetter) -> Decision | None:
         """Return the decision about a VM whose pool only other live processes have in their configuration."""
         pool = dead_letter.text("pool")
         if dead_letter.queue is DeadLetterQueue.TASKS or self._settings.pool(pool):
             return None
-        return ELSEWHERE if pool in pools_elsewhere(self._db) else None
+        if self._elsewhere is None:
+            self._elsewhere = pools_elsewhere(self._db)
+        return ELSEWHERE if pool in self._elsewhere else None
 
     def _why_kept(self, dead_letter: StoredDeadLetter) -> str:
         pool, request = dead_letter.text("pool"), dead_letter.text("request_id")
@@ -221,9 +204,10 @@ class _Driver:
         if dead_letter.text("task") == self._broker.own.destroy:
             completed = (dead_letter.text("vm"), dead_letter.text("pool"))
         step = partial(steps.redrive_task, self._db, self._run, position, dead_letter, completed=completed)
-        # The check comes first: to another server a message goes before the dead letter leaves, and nothing recalls it.
-        outcome = step(decided=decided)
-        if decided or outcome is not RedriveOutcome.REDRIVEN:
+        if decided:
+            return step(decided=decided)
+        # To another server a message goes before the dead letter leaves, and nothing recalls it: the check comes first.
+        if not self._broker.is_same_server and (outcome := step()) is not RedriveOutcome.REDRIVEN:
             return outcome
         try:
             message = self._broker.prepare(
@@ -233,9 +217,11 @@ class _Driver:
                 self._lineage(dead_letter),
             )
         except InvalidInputError as error:
-            about = {"dead_letter": dead_letter.id, "run": self._run}
-            _log.warning("[!] [redrive] %s is kept: %s", on_one_line(dead_letter.id), error, extra=about)
-            return step(decided=RedriveOutcome.KEPT)
+            outcome = step(decided=RedriveOutcome.KEPT)
+            if outcome is RedriveOutcome.KEPT:
+                about = {"dead_letter": dead_letter.id, "run": self._run}
+                _log.warning("[!] [redrive] %s is kept: %s", on_one_line(dead_letter.id), error, extra=about)
+            return outcome
         return step(message=message)
 
     def _lineage(self, dead_letter: StoredDeadLetter) -> Lineage:

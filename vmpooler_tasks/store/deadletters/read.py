@@ -88,8 +88,22 @@ def newest_first(
     Members for which `may_match` returns False are left out. `on_read` receives the size of each page. Raises
     WrongTypeError.
     """
-    streams = [_newest_of_queue(db, queue, until, since, may_match or _any, on_read) for queue in queues]
-    return heapq.merge(*streams, key=_order)
+    streams = [_in_order(db, queue, until, since, may_match or _any, on_read, _newest) for queue in queues]
+    return heapq.merge(*streams, key=_newest)
+
+
+def oldest_first(
+    db: Database,
+    queues: Iterable[DeadLetterQueue],
+    *,
+    since: float = -inf,
+    until: float = inf,
+    may_match: Callable[[bytes], bool] | None = None,
+    on_read: Callable[[int], None] | None = None,
+) -> Iterator[StoredDeadLetter]:
+    """Yield the same in the opposite order of time."""
+    streams = [_in_order(db, queue, since, until, may_match or _any, on_read, _oldest) for queue in queues]
+    return heapq.merge(*streams, key=_oldest)
 
 
 def newest_ids(db: Database, max_of_queue: int) -> list[str]:
@@ -112,46 +126,51 @@ def _any(raw: bytes) -> bool:
     return True
 
 
-def _newest_of_queue(
+def _in_order(
     db: Database,
     queue: DeadLetterQueue,
-    until: float,
-    since: float,
+    first: float,
+    end: float,
     may_match: Callable[[bytes], bool],
     on_read: Callable[[int], None] | None,
+    order: Callable[[StoredDeadLetter], tuple[float, str]],
 ) -> Iterator[StoredDeadLetter]:
     # The position is (score, entries of that score read so far). A rank would shift when somebody deletes an entry.
-    start, skip = until, 0
+    start, skip = first, 0
     held: list[StoredDeadLetter] = []
     seen: set[int] = set()  # an entry that is pushed within the same second meanwhile makes some entries come twice
     while True:
-        page = _read_page(db, queue, start, since, skip)
+        page = _read_page(db, queue, start, end, skip, newest_first=order is _newest)
         if on_read is not None:
             on_read(len(page))
         held += [read_dead_letter(queue, raw, score) for raw, score in page if may_match(raw) and hash(raw) not in seen]
         if len(page) < READ_PAGE:
-            yield from sorted(held, key=_order)
+            yield from sorted(held, key=order)
             return
         last = page[-1][1]
         seen = {hash(raw) for raw, score in page if score == last} | (seen if last == start else set())
         skip = sum(score == last for _, score in page) + (skip if last == start else 0)
         start = last
         # The last second may continue on the next page, and within one second the order is by id.
-        yield from sorted((entry for entry in held if entry.score > last), key=_order)
-        held = [entry for entry in held if entry.score <= last]
+        yield from sorted((entry for entry in held if entry.score != last), key=order)
+        held = [entry for entry in held if entry.score == last]
 
 
 def _read_page(
-    db: Database, queue: DeadLetterQueue, start: float, since: float, skip: int
+    db: Database, queue: DeadLetterQueue, start: float, end: float, skip: int, *, newest_first: bool
 ) -> list[tuple[bytes, float]]:
     key = keys.dead_letters(queue)
     with db.translated_errors(key):
         page: list[tuple[bytes, float]] = db.client.zrange(
-            key, start, since, desc=True, byscore=True, withscores=True, offset=skip, num=READ_PAGE
+            key, start, end, desc=newest_first, byscore=True, withscores=True, offset=skip, num=READ_PAGE
         )
     return page
 
 
-def _order(entry: StoredDeadLetter) -> tuple[float, str]:
+def _newest(entry: StoredDeadLetter) -> tuple[float, str]:
     """Newest first, and within one second by id, so that a page's end names one place."""
     return -entry.score, entry.id
+
+
+def _oldest(entry: StoredDeadLetter) -> tuple[float, str]:
+    return entry.score, entry.id

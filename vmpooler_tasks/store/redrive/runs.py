@@ -16,12 +16,19 @@ from vmpooler_tasks.model.redrive import (
 )
 from vmpooler_tasks.store import keys
 from vmpooler_tasks.store.fleet import audit
-from vmpooler_tasks.store.redis.chunks import chunks
+from vmpooler_tasks.store.redis.chunks import parts_by_size
 from vmpooler_tasks.store.redis.connection import Database
 from vmpooler_tasks.store.redis.numbers import finite
 
 KEPT_SECONDS = 7 * 24 * 3600
 """How long a run is kept: it can be read and resumed until then."""
+
+UNSTARTED_SECONDS = 600
+"""How long the copies of a run are kept whose start was interrupted."""
+
+MAX_PAGE = 500
+MAX_PAGE_BYTES = 2**20
+"""Maximum count and size of the dead letters that are read or written together."""
 
 FAILED_AGAIN = "failed_again"
 
@@ -49,12 +56,14 @@ class Run:
     confirmed: bool
 
 
-def start(db: Database, run: str, dead_letters: Sequence[StoredDeadLetter], options: RunOptions, now: float) -> None:
-    """Store a new run with a copy of its dead letters. From now on it can be driven."""
+def start(db: Database, run: str, dead_letters: Iterable[StoredDeadLetter], options: RunOptions, now: float) -> int:
+    """Store a new run with a copy of its dead letters, and return how many it has. From now on it can be driven."""
+    key = keys.redrive_dead_letters(run)
+    total = sum(_add(db, key, part) for part in parts_by_size(dead_letters, _size, MAX_PAGE, MAX_PAGE_BYTES))
     fields = {
         "state": str(RunState.RUNNING),
         "position": 0,
-        "total": len(dead_letters),
+        "total": total,
         "who": options.who,
         "why": options.why or "",
         "rate": repr(options.rate),
@@ -62,17 +71,29 @@ def start(db: Database, run: str, dead_letters: Sequence[StoredDeadLetter], opti
         "started": repr(now),
         "confirmed": int(options.confirmed),
     }
-    key = keys.redrive_dead_letters(run)
     with db.translated_errors():
         pipe = db.client.pipeline(transaction=False)
-        for page in chunks(dead_letters):
-            pipe.rpush(key, *(b"%b\n%b" % (entry.queue.encode(), entry.raw) for entry in page))
         pipe.expire(key, KEPT_SECONDS)
         pipe.hset(keys.redrive(run), mapping=fields)  # last: a run that exists has all its dead letters
         pipe.expire(keys.redrive(run), KEPT_SECONDS)
         pipe.zadd(keys.REDRIVES, {run: now})
         pipe.zremrangebyscore(keys.REDRIVES, "-inf", now - KEPT_SECONDS)
         pipe.execute()
+    return total
+
+
+def _size(entry: StoredDeadLetter) -> int:
+    return len(entry.raw)
+
+
+def _add(db: Database, key: bytes, part: Sequence[StoredDeadLetter]) -> int:
+    """Add dead letters to the copy of a run that has not started, and return their count."""
+    with db.translated_errors(key):
+        pipe = db.client.pipeline(transaction=False)
+        pipe.rpush(key, *(b"%b\n%b" % (entry.queue.encode(), entry.raw) for entry in part))
+        pipe.expire(key, UNSTARTED_SECONDS)
+        pipe.execute()
+    return len(part)
 
 
 def read(db: Database, run: str) -> Run | None:
@@ -103,13 +124,14 @@ def newest_first(db: Database) -> list[Run]:
     return [run for name in names if (run := read(db, name.decode(errors="replace")))]
 
 
-def dead_letter_at(db: Database, run: str, position: int) -> StoredDeadLetter | None:
-    """Return the run's copy of a dead letter, which may have left its queue since; None behind the last."""
-    raw = db.call("LINDEX", keys.redrive_dead_letters(run), position)
-    if raw is None:
-        return None
-    queue, _, member = raw.partition(b"\n")
-    return read_dead_letter(DeadLetterQueue(queue.decode()), member, 0.0)
+def read_page(db: Database, run: str, position: int) -> list[StoredDeadLetter]:
+    """Return the run's copies of its dead letters from this position on: a page, bounded in bytes; [] behind the last.
+
+    Each may have left its queue since.
+    """
+    page = db.run("redrive/page", [keys.redrive_dead_letters(run)], [position, MAX_PAGE, MAX_PAGE_BYTES])
+    parts = (raw.partition(b"\n") for raw in page)
+    return [read_dead_letter(DeadLetterQueue(queue.decode()), member, 0.0) for queue, _, member in parts]
 
 
 def end(db: Database, run: Run, state: RunState) -> bool:

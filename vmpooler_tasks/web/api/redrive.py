@@ -11,6 +11,7 @@ from vmpooler_tasks.jobs.redrive import edit
 from vmpooler_tasks.jobs.redrive import run as job
 from vmpooler_tasks.jobs.redrive.edit import Arguments, Edit, arguments_of, why_not_editable
 from vmpooler_tasks.jobs.redrive.preview import preview
+from vmpooler_tasks.jobs.redrive.selection import Selection
 from vmpooler_tasks.model.redrive import RedriveOutcome, RunOptions, RunState
 from vmpooler_tasks.store.redrive import runs
 from vmpooler_tasks.store.redrive.runs import Run
@@ -52,13 +53,13 @@ def start(site: Here, who: Operator, body: RedriveBody, response: Response) -> P
     """Start a run of the dead letters that are selected now. With nothing to run, the response is the preview."""
     with site.search():
         wanted, _ = query.without_unreadable(site.db, body.filter())
-        selection = job.select(site.db, wanted, body.limit, confirmed=body.confirm)
-        if body.dry_run or not selection.dead_letters:
+        selection = Selection(wanted=wanted, limit=body.limit, confirmed=body.confirm)
+        if body.dry_run or selection.is_empty(site.db):
             response.status_code = HTTPStatus.OK
             return PreviewResponse.model_validate(preview(site.db, site.settings, OWN, selection).as_json())
-    site.settings.refuse_if_observing(job.REDRIVING)
-    options = RunOptions(who=audited(who), why=body.why, rate=body.rate, max_failed_percent=body.max_failed_percent)
-    run = job.start(site.db, selection, options, site.clock())
+        site.settings.refuse_if_observing(job.REDRIVING)
+        options = RunOptions(who=audited(who), why=body.why, rate=body.rate, max_failed_percent=body.max_failed_percent)
+        run = job.start(site.db, selection, options, site.clock())
     try:
         enqueue_redrive(site.settings, run)
     except StoreUnavailableError:
