@@ -16,7 +16,8 @@ from tests.benchmarks.target import Target, open_target
 from tests.support.servers import KINDS
 from vmpooler_tasks.config import load_settings
 from vmpooler_tasks.jobs.health import check as health_check
-from vmpooler_tasks.model.deadletters.entry import MAX_TEXT, DeadLetter, RequestOrigin, dead_letter_id, failed_vm
+from vmpooler_tasks.model.deadletters.bounds import MAX_TEXT_BYTES
+from vmpooler_tasks.model.deadletters.entry import DeadLetter, RequestOrigin, dead_letter_id, failed_vm
 from vmpooler_tasks.model.names import DeadLetterQueue
 from vmpooler_tasks.model.timestamps import iso_utc
 from vmpooler_tasks.store.deadletters.push import push
@@ -92,7 +93,7 @@ def _of_vm(number: int, now: float, message: str = "template centos-7-template d
 
 def _of_long_message(number: int, now: float) -> DeadLetter:
     return _of_vm(
-        number, now, "".join(f"what the provider said about {number}, line {line}; " for line in range(MAX_TEXT))
+        number, now, "".join(f"what the provider said about {number}, line {line}; " for line in range(MAX_TEXT_BYTES))
     )
 
 
@@ -119,7 +120,7 @@ def _traceback(depth: int) -> str:
     try:
         _fail(depth)
     except RuntimeError:
-        return traceback.format_exc()[-MAX_TEXT:]
+        return traceback.format_exc()
     raise AssertionError("it did not fail")
 
 

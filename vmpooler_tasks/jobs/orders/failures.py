@@ -9,7 +9,7 @@ from typing import Any
 from vmpooler_tasks.errors import VmpoolerTasksError
 from vmpooler_tasks.jobs.deadletters.retention import dead_letter_limits, log_trimmed
 from vmpooler_tasks.jobs.pools.context import PoolContext
-from vmpooler_tasks.model.deadletters.entry import MAX_TEXT, DeadLetter, dead_letter_id
+from vmpooler_tasks.model.deadletters.entry import DeadLetter, dead_letter_id
 from vmpooler_tasks.model.names import DeadLetterQueue, on_one_line, readable
 from vmpooler_tasks.model.pools.lifecycle import Step
 from vmpooler_tasks.model.redaction import redacted, redacted_text
@@ -33,6 +33,8 @@ class OrderError(VmpoolerTasksError):
 class InterruptedOrderError(OrderError):
     """The worker was lost while it carried out the order"""
 
+
+MAX_LOGGED_CHARACTERS = 4_000
 
 INTERRUPTED = (
     "its worker was lost after the revert had started: it may be done, half done or not done."
@@ -75,11 +77,11 @@ class FailedOrder:
         return self.member.partition(b":")[0]
 
     def as_kwargs(self) -> Mapping[str, Any]:
-        """Return the arguments of its task; the text of the order, cut, if it is not valid: it has no arguments."""
+        """Return the arguments of its task; the text of the order if it is not valid: it has no arguments."""
         try:
             order = VmOrder.parse(self.step, self.member)
         except ValueError:
-            return {"order": readable(self.member)[:MAX_TEXT]}
+            return {"order": readable(self.member)}
         return {"vm": order.vm, "pool": self.pool, ORDERS[self.step].argument: order.value}
 
 
@@ -104,7 +106,7 @@ def fail(context: PoolContext, failed: FailedOrder) -> bool:
         about = {"vm": entry.vm, "pool": entry.pool, "dead_letter": entry.id, "task": entry.task}
         text = "[!] [%s] The order '%s' has failed: %s: %s"
         what = (
-            on_one_line(readable(failed.member)[:MAX_TEXT]),
+            on_one_line(readable(failed.member)[:MAX_LOGGED_CHARACTERS]),
             entry.error_class,
             on_one_line(entry.error_message or ""),
         )
@@ -122,7 +124,7 @@ def _build_dead_letter(failed: FailedOrder, record: OrderRecord, now: float) -> 
         pool=failed.pool or None,
         queue_from=DeadLetterQueue.TASKS,
         error_class=failed.error_class,
-        error_message=redacted_text(failed.message)[:MAX_TEXT],
+        error_message=redacted_text(failed.message),
         failed_at=iso_utc(now),
         retry_count=lineage.retry_count if lineage else 0,
         id=failed.identity or dead_letter_id(DeadLetterQueue.TASKS, failed.step, order, redrives),
@@ -132,7 +134,7 @@ def _build_dead_letter(failed: FailedOrder, record: OrderRecord, now: float) -> 
         kwargs=redacted(failed.as_kwargs()),
         checkout=record.checkout or None,
         order=order,
-        traceback=redacted_text(failed.traceback)[-MAX_TEXT:] if failed.traceback else None,
+        traceback=redacted_text(failed.traceback) if failed.traceback else None,
         redrives=lineage.redrives if lineage else None,
         redrive_of=lineage.dead_letter_id if lineage else None,
         attempts=lineage.attempts or None if lineage else None,

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 from vmpooler_tasks.config import Settings
 from vmpooler_tasks.errors import InvalidInputError
 from vmpooler_tasks.jobs.purge.options import purgeable_pools
-from vmpooler_tasks.jobs.redrive.eligibility import has_redacted
+from vmpooler_tasks.jobs.redrive.eligibility import cut_parts, has_redacted
 from vmpooler_tasks.jobs.redrive.run import REDRIVING, Broker
 from vmpooler_tasks.model.deadletters.entry import StoredDeadLetter
 from vmpooler_tasks.model.names import DeadLetterQueue, on_one_line
@@ -76,6 +76,8 @@ def why_not_editable(dead_letter: StoredDeadLetter, own: OwnTasks) -> str | None
     task = dead_letter.text("task")
     if not task or not isinstance(args, list | None) or not isinstance(kwargs, dict | None):
         return "it is not a task"
+    if parts := cut_parts(dead_letter):
+        return f"it was too large, and these parts were cut: {', '.join(parts)}"
     return None if task in own.editable else f"{task} cannot be run with changed arguments"
 
 

@@ -7,6 +7,7 @@ from itertools import compress, islice
 from typing import NamedTuple
 
 from vmpooler_tasks.config import Pool, Settings
+from vmpooler_tasks.model.deadletters.bounds import CUT, SHOWN_ONLY
 from vmpooler_tasks.model.deadletters.entry import StoredDeadLetter
 from vmpooler_tasks.model.names import DeadLetterQueue, Queue
 from vmpooler_tasks.model.pools.pause import Pause
@@ -58,6 +59,8 @@ def decided_outcome(
     """
     if not _has_valid_names(dead_letter):
         return Decision(RedriveOutcome.KEPT, "a name in it is not valid text")
+    if parts := cut_parts(dead_letter):
+        return Decision(RedriveOutcome.KEPT, f"it was too large, and these parts were cut: {', '.join(parts)}")
     if dead_letter.queue is not DeadLetterQueue.TASKS:
         has_both = dead_letter.text("vm") and dead_letter.text("pool")
         return None if has_both else Decision(RedriveOutcome.KEPT, "it names no VM or no pool")
@@ -109,11 +112,18 @@ def has_redacted(arguments: object) -> bool:
     return REDACTED in json.dumps(arguments)
 
 
+def cut_parts(dead_letter: StoredDeadLetter) -> list[str]:
+    """Return the parts that were cut and that its successor needs."""
+    cut = dead_letter.fields.get(CUT)
+    return sorted(set(cut) - SHOWN_ONLY) if isinstance(cut, dict) else []
+
+
 def _has_valid_names(dead_letter: StoredDeadLetter) -> bool:
-    """Return whether its names can be keys in Redis: JSON can hold text that cannot be encoded as UTF-8."""
+    """Return whether its names are texts that can be keys in Redis: JSON can hold what UTF-8 cannot encode."""
+    names = [dead_letter.fields.get(name) for name in ("task", "vm", "pool", "request_id", "pool_alias")]
     try:
-        "".join(map(dead_letter.text, ("task", "vm", "pool", "request_id", "pool_alias"))).encode()
-    except UnicodeEncodeError:
+        "".join("" if name is None else name for name in names).encode()
+    except (TypeError, UnicodeEncodeError):
         return False
     return True
 

@@ -12,13 +12,15 @@ from dataclasses import dataclass, fields
 from itertools import chain, islice
 from typing import Any
 
+from vmpooler_tasks.model.deadletters.bounds import encoded, find_changes
 from vmpooler_tasks.model.names import DeadLetterQueue, readable
 from vmpooler_tasks.model.redrive import Lineage
 from vmpooler_tasks.model.timestamps import iso_utc, parse_time
 
 ID_LENGTH = 16
-MAX_TEXT = 4_000
-"""Characters kept of a message and of the end of a traceback: so that thousands of dead letters stay small."""
+
+MAX_UNREADABLE = 4_000
+"""Characters shown of a member that is not JSON."""
 
 MAX_PLACES = 100
 """Places at which VMPooler's JSON may start that are tried: a VM's name may itself contain colons and braces."""
@@ -32,6 +34,7 @@ class DeadLetter:
     """A failed VM or task. The fields are written in this order; a field without a value is left out.
 
     `checkout` and `order` are those of an order for a running VM: the time of its checkout, and the id of the order.
+    What is too long is cut (model/deadletters/bounds.py), and `cut` names it. Secrets have to be removed before.
     """
 
     vm: str | None = None
@@ -54,17 +57,19 @@ class DeadLetter:
     redrives: int | None = None
     redrive_of: str | None = None
     attempts: Any = None
+    cut: Mapping[str, Any] | None = None
+
+    def __post_init__(self) -> None:
+        for name, value in find_changes({name: getattr(self, name) for name in FIELDS}).items():
+            object.__setattr__(self, name, value)
 
     def member(self) -> str:
         """Return the JSON that is stored in Redis: UTF-8 that is not escaped, without spaces."""
         present = {name: value for name in FIELDS if (value := getattr(self, name)) is not None}
-        text = _encode(present)
-        # A Python string may hold a lone surrogate, which cannot be encoded.
-        return text if text.isascii() else text.encode("utf-8", errors="backslashreplace").decode("utf-8")
+        return encoded(present)
 
 
 FIELDS = tuple(field.name for field in fields(DeadLetter))
-_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=str).encode
 
 
 def dead_letter_id(*identity: str | bytes | int) -> str:
@@ -107,7 +112,7 @@ def failed_vm(
         pool=pool,
         queue_from=queue,
         error_class=error_class,
-        error_message=error_message[:MAX_TEXT],
+        error_message=error_message,
         failed_at=iso_utc(now),
         retry_count=lineage.retry_count if lineage else origin.retry_count,
         request_id=None if request_id is None else readable(request_id),
@@ -149,7 +154,7 @@ def read_dead_letter(queue: DeadLetterQueue, raw: bytes, score: float) -> Stored
         found = {
             "queue_from": str(queue),
             "error_class": "Unreadable",
-            "error_message": readable(raw)[:MAX_TEXT],
+            "error_message": readable(raw)[:MAX_UNREADABLE],
         }
     if parse_time(str(found.get("failed_at", "")).encode("utf-8", errors="replace")) is None:
         found["failed_at"] = iso_utc(score)

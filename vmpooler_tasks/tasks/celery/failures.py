@@ -14,7 +14,8 @@ from vmpooler_tasks.jobs.orders import failures as orders
 from vmpooler_tasks.jobs.orders.failures import FailedOrder
 from vmpooler_tasks.jobs.pools import clone
 from vmpooler_tasks.jobs.pools.clone import CloneFailure
-from vmpooler_tasks.model.deadletters.entry import MAX_TEXT, DeadLetter, dead_letter_id
+from vmpooler_tasks.model.deadletters.bounds import measured
+from vmpooler_tasks.model.deadletters.entry import DeadLetter, dead_letter_id
 from vmpooler_tasks.model.names import DeadLetterQueue, on_one_line
 from vmpooler_tasks.model.redaction import redacted, redacted_bytes, redacted_text
 from vmpooler_tasks.model.redrive import Lineage
@@ -36,8 +37,8 @@ SAME_SECONDS = 3600
 LOGGED = ("task", "task_id", "vm", "pool")
 """Fields of a dead letter that a log line about it has."""
 
-MAX_RAW = 65_536
-"""Bytes kept of a message that cannot be decoded."""
+MAX_RAW = 40_000
+"""Bytes kept of a message that cannot be decoded: as base64 they fit into a dead letter."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,7 +85,7 @@ def keep_failed_task(failed: FailedTask) -> None:
             pool=_named(failed.kwargs, "pool"),
             queue_from=DeadLetterQueue.TASKS,
             error_class=failed.error_class or type(failed.error).__name__,
-            error_message=message[:MAX_TEXT],
+            error_message=message,
             failed_at=iso_utc(now),
             retry_count=failed.retries + (lineage.retry_count if lineage else 0),
             id=_identity(failed, now),
@@ -92,7 +93,7 @@ def keep_failed_task(failed: FailedTask) -> None:
             task_id=failed.task_id,
             args=redacted(failed.args),
             kwargs=redacted(failed.kwargs),
-            traceback=_tail(failed.traceback or _formatted(failed.error)),
+            traceback=_redacted(failed.traceback or _formatted(failed.error)),
             redrives=lineage.redrives if lineage else None,
             redrive_of=lineage.dead_letter_id if lineage else None,
             attempts=lineage.attempts or None if lineage else None,
@@ -159,7 +160,7 @@ def _fail_order(failed: FailedTask) -> bool:
         owner=f"{failed.task_id}/{failed.retries}",
         identity=_identity(failed, _time_of_failure()),
         task_id=failed.task_id,
-        traceback=_tail(failed.traceback or _formatted(failed.error)),
+        traceback=_redacted(failed.traceback or _formatted(failed.error)),
     )
     try:
         return orders.fail(pool_context(), failure)
@@ -177,11 +178,12 @@ def keep_raw_message(raw: bytes, why: str, queue: str | None = None) -> None:
         DeadLetter(
             queue_from=DeadLetterQueue.TASKS,
             error_class="UndecodableMessage",
-            error_message=redacted_text(why)[:MAX_TEXT],
+            error_message=redacted_text(why),
             failed_at=iso_utc(now),
             id=dead_letter_id(DeadLetterQueue.TASKS, raw, f"{now}"),
             args=[base64.b64encode(kept[:MAX_RAW]).decode()],
             kwargs={"queue": queue, "bytes": len(raw)},
+            cut={"args": measured(kept)} if len(kept) > MAX_RAW else None,
         ),
         now,
     )
@@ -220,8 +222,8 @@ def _formatted(error: BaseException | None) -> str | None:
     return "".join(tracebacks.format_exception(error))
 
 
-def _tail(text: str | None) -> str | None:
-    return None if not text else redacted_text(text)[-MAX_TEXT:]
+def _redacted(text: str | None) -> str | None:
+    return None if not text else redacted_text(text)
 
 
 def plain(value: Any) -> Any:
