@@ -20,6 +20,7 @@ TOO_DEEP = f"[cut: nested more than {MAX_DEPTH} levels]"
 
 _SENSITIVE = r"(?:passw|passphrase|secret|token|credential|api[-_]?key|private[-_]?key|authorization)"
 _SECRET_NAME = re.compile(_SENSITIVE, re.IGNORECASE)
+_AFTER_SCHEME = "://"
 _AFTER_LAST_WORD = " \t\r\n'\")]}.…"
 _WORD = re.compile(r"[^\s'\"]+")
 _HOST = re.compile(r"[^:/?#]*(?::\d{1,5})?(?:[/?#.,;)]|$)|\[")
@@ -66,7 +67,7 @@ def redacted(value: Any, depth: int = MAX_DEPTH) -> Any:
 
 def redacted_text(text: str) -> str:
     """Return text, such as a message or a traceback, without secrets."""
-    if "://" in text:
+    if _AFTER_SCHEME in text:
         text = _without_logins(text)
     if "-----BEGIN " in text:
         text = _KEY_FILE.sub(REDACTED, text)
@@ -93,9 +94,9 @@ def _without_logins(text: str) -> str:
     parts, done, last = list[str](), 0, len(text.rstrip(_AFTER_LAST_WORD))
     for word in _WORD.finditer(text):
         found = word[0]
-        start, end = found.find("://") + 3, found.rfind("@")
-        if start < 3:
+        if _AFTER_SCHEME not in found:
             continue
+        start, end = found.index(_AFTER_SCHEME) + len(_AFTER_SCHEME), found.rfind("@")
         if end < start:
             is_cut = word.end() >= last and not _HOST.match(found, start)
             end = len(found) if is_cut else start
@@ -128,6 +129,9 @@ def redacted_bytes(raw: bytes) -> bytes:
     return raw if clean == message else json.dumps(clean, ensure_ascii=False).encode("utf-8", "surrogatepass")
 
 
+_BASE64_GROUP = 4
+"""Characters that together stand for three bytes."""
+
 _BODY = re.compile(r'(?P<name>"body"\s*+:\s*+")(?P<body>[A-Za-z0-9+/=]++)')
 
 
@@ -138,7 +142,7 @@ def _with_redacted_body(found: re.Match[str]) -> str:
 def _redacted_body(body: str) -> str:
     """Redact the arguments of a message, which are in base64, where no pattern would match. It may lack its end."""
     try:
-        inner = base64.b64decode(body[: len(body) // 4 * 4], validate=True)
+        inner = base64.b64decode(body[: len(body) // _BASE64_GROUP * _BASE64_GROUP], validate=True)
     except ValueError:
         return redacted_text(body)
     clean = redacted_bytes(inner)

@@ -8,13 +8,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.support.fuzzing import fuzzed
 from vmpooler_tasks.model.deadletters.bounds import MAX_BYTES, MAX_TEXT_BYTES
 from vmpooler_tasks.model.deadletters.entry import FIELDS, DeadLetter
 from vmpooler_tasks.model.names import DeadLetterQueue
 from vmpooler_tasks.model.redaction import redacted, redacted_text
 
 SECRET = "hunter2-hunter2"
-TEXT_FIELDS = tuple(name for name in FIELDS if name not in ("retry_count", "args", "kwargs", "redrives", "attempts", "cut"))
+TEXT_FIELDS = tuple(
+    name for name in FIELDS if name not in ("retry_count", "args", "kwargs", "redrives", "attempts", "cut")
+)
 CHARACTERS = ["x", "\0", '"', "\\", "ü", "☃", "\U0001f600", "\udcff", "\n"]
 BIG = 200_000
 
@@ -33,7 +36,7 @@ def written(**fields: Any) -> dict[str, Any]:
 @pytest.mark.parametrize("character", CHARACTERS)
 def test_a_dead_letter_is_bounded_whatever_its_fields_are_full_of(character: str) -> None:
     text = character * BIG
-    attempt = {name: character * 200 for name in ("id", "vm", "failed_at", "error_class", "error_message", "run", "who")}
+    attempt = dict.fromkeys(("id", "vm", "failed_at", "error_class", "error_message", "run", "who"), character * 200)
     found = written(
         **dict.fromkeys(TEXT_FIELDS, text),
         args=[text, {text: text}],
@@ -47,7 +50,9 @@ def test_a_dead_letter_is_bounded_whatever_its_fields_are_full_of(character: str
     assert 1 <= len(found["attempts"]) <= 10
 
 
-@pytest.mark.parametrize("args", [[1] * BIG, [[]] * BIG, ["short"] * BIG, [{"a": 1}] * BIG, {"n": [None] * BIG}, ["x" * BIG]])
+@pytest.mark.parametrize(
+    "args", [[1] * BIG, [[]] * BIG, ["short"] * BIG, [{"a": 1}] * BIG, {"n": [None] * BIG}, ["x" * BIG]]
+)
 def test_arguments_of_any_shape_are_bounded(args: Any) -> None:
     found = written(args=args, kwargs={"vm": "pooler-a"})
     assert (type(found["args"]), found["kwargs"]) == (type(args), {"vm": "pooler-a"})
@@ -84,24 +89,34 @@ def test_what_fits_is_not_cut() -> None:
 
 
 JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.text() | st.builds(lambda c, n: c * n, st.characters(), st.integers(0, 20_000)),
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.text()
+    | st.builds(lambda c, n: c * n, st.characters(), st.integers(0, 20_000)),
     lambda inner: st.lists(inner, max_size=5) | st.dictionaries(st.text(max_size=9), inner, max_size=5),
     max_leaves=8,
 )
 
 
-@given(args=st.lists(JSON, max_size=4), kwargs=st.dictionaries(st.text(max_size=9), JSON, max_size=4), message=st.text())
+@fuzzed(60)
+@given(
+    args=st.lists(JSON, max_size=4), kwargs=st.dictionaries(st.text(max_size=9), JSON, max_size=4), message=st.text()
+)
 def test_any_dead_letter_is_bounded_and_is_json(args: Any, kwargs: Any, message: str) -> None:
     found = written(args=args, kwargs=kwargs, error_message=message * 50, traceback=message * 500)
     if "cut" not in found:
         assert (found.get("args"), found.get("kwargs")) == (args, kwargs)
 
 
+@fuzzed(60)
 @given(before=st.integers(0, 9_000), between=st.integers(0, 200), after=st.integers(0, 9_000), kept=st.booleans())
 def test_no_cut_lets_a_secret_through(before: int, between: int, after: int, kept: bool) -> None:
     """Wherever the place of the cut is: before, within or behind the secret."""
     text = "x" * before + f" password='{SECRET * between}{SECRET}' " + "y " * after
     text += f"redis://user:{SECRET * between}{SECRET}@host " + "z" * before * kept
     clean = redacted_text(text)
-    found = written(error_message=clean, traceback=clean, args=redacted([text]), kwargs=redacted({"token": text, "a": text}))
+    found = written(
+        error_message=clean, traceback=clean, args=redacted([text]), kwargs=redacted({"token": text, "a": text})
+    )
     assert "hunter" not in json.dumps(found)

@@ -6,8 +6,7 @@ The field `cut` names each part. Secrets are removed before anything is cut (mod
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import partial
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 MAX_BYTES = 65_536
@@ -16,7 +15,7 @@ MAX_BYTES = 65_536
 MAX_TEXT_BYTES = 8_192
 """Bytes of a message, and of the end of a traceback: so that thousands of dead letters stay small."""
 
-MAX_NAME_BYTES = 1_024
+MAX_SHORT_TEXT_BYTES = 1_024
 """Bytes of any other text, such as a name or an id."""
 
 MAX_ATTEMPTS_BYTES = 10_240
@@ -67,7 +66,7 @@ def find_changes(fields: Mapping[str, Any]) -> dict[str, Any]:
     changed, cut = dict[str, Any](), dict(fields.get(CUT) or {})
     before = len(cut)
     for name, text in fields.items():
-        limit = MAX_TEXT_BYTES if name in _LONG else MAX_NAME_BYTES
+        limit = MAX_TEXT_BYTES if name in _LONG else MAX_SHORT_TEXT_BYTES
         if isinstance(text, str) and _is_longer(text, limit):
             changed[name] = _cut_text(text, limit, keep_end=name in _KEEPS_END)
             cut[name] = measured(text.encode("utf-8", "surrogatepass"))
@@ -95,26 +94,26 @@ def _bounded_arguments(arguments: Mapping[str, Any], room: int) -> Iterator[tupl
 
 def _cut_arguments(value: Any, limit: int) -> Any:
     """Return arguments whose long texts are cut; if that is not enough, only the start of their JSON."""
-    for leaf_limit in (limit - _AROUND_LEAF, limit // 4, _LEAF_BYTES):
-        found = _with_leaves(value, partial(_cut_text, limit=leaf_limit))
+    text = encoded(value)
+    is_of_many_parts = text.count(",") > limit  # shorter texts would not be enough
+    for leaf_limit in () if is_of_many_parts else (limit - _AROUND_LEAF, limit // 4, _LEAF_BYTES):
+        found = _with_leaves(value, leaf_limit)
         if _size(encoded(found)) <= limit:
             return found
-    text = _cut_text(encoded(value), limit - _AROUND_LEAF)
-    return {CUT: text} if isinstance(value, Mapping) else [text]
+    start = _cut_text(text, limit - _AROUND_LEAF)
+    return {CUT: start} if isinstance(value, dict) else [start]
 
 
-def _with_leaves(value: Any, change: Callable[[str], str]) -> Any:
+def _with_leaves(value: Any, limit: int) -> Any:
     if isinstance(value, str):
-        return change(value)
-    if isinstance(value, Mapping):
-        return {change(str(name)): _with_leaves(inner, change) for name, inner in value.items()}
-    if isinstance(value, Sequence) and not isinstance(value, bytes):
-        return [_with_leaves(inner, change) for inner in value]
-    return value
+        return _cut_text(value, limit)
+    if isinstance(value, dict):
+        return {_cut_text(str(name), limit): _with_leaves(inner, limit) for name, inner in value.items()}
+    return [_with_leaves(inner, limit) for inner in value] if isinstance(value, list | tuple) else value
 
 
 def _cut_text(text: str, limit: int, *, keep_end: bool = False) -> str:
-    """Return the start or the end of a text that has more than `limit` bytes as JSON, and what was cut; else the text."""
+    """Return the text, or its start or end and what was cut, if it has more than `limit` bytes as JSON."""
     if not _is_longer(text, limit):
         return text
     found = measured(text.encode("utf-8", "surrogatepass"))
