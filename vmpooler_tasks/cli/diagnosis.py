@@ -27,12 +27,13 @@ from vmpooler_tasks.store import Database
 from vmpooler_tasks.store.fleet import heartbeats
 from vmpooler_tasks.store.guards.brakes import read_brakes
 from vmpooler_tasks.store.guards.managed_pools import read_managed_names
-from vmpooler_tasks.store.key_types import find_wrong_keys, typed_keys
+from vmpooler_tasks.store.key_types import typed_keys
 from vmpooler_tasks.store.notifications.state import LastAttempt, read_last_attempts
 from vmpooler_tasks.store.orders import vm_orders
 from vmpooler_tasks.store.pools import breakers, other_manager
 from vmpooler_tasks.store.purge import state as purge_state
 from vmpooler_tasks.store.redis import server
+from vmpooler_tasks.store.redis.wrong_keys import find_own_wrong_keys, find_wrong_keys, read_set_aside
 from vmpooler_tasks.store.vmpooler.queues import pool_names
 from vmpooler_tasks.tasks.pool_context import try_providers
 from vmpooler_tasks.tasks.registry import QUEUES
@@ -124,14 +125,21 @@ def _beats(settings: Settings, db: Database, earlier: Findings) -> Finding:
 
 
 def _wrong_keys(settings: Settings, db: Database) -> Iterator[Finding]:
-    """Return a finding for each key of the wrong type: the work that needs it stands still."""
+    """Return a finding for each key of the wrong type, and for each of ours that was set aside within a day."""
     pools = [pool.name for pool in settings.pools]
     with suppress(WrongTypeError):
         pools = pools or pool_names(db)
     with suppress(VmpoolerTasksError):  # of Redis itself: every later check reports it
-        for wrong in find_wrong_keys(db, typed_keys(pools, settings.providers)):
+        found = find_wrong_keys(db, typed_keys(pools, settings.providers))
+        known = {wrong.key for wrong in found}
+        for wrong in (*found, *(wrong for wrong in find_own_wrong_keys(db) if wrong.key not in known)):
             rename = f'redis-cli -u "$REDIS_URL" RENAME {on_one_line(readable(wrong.key))} NEW_NAME'
             yield Finding(FAIL, KEYS, on_one_line(str(wrong)), f"find out which program wrote it, then: {rename}")
+        for one in read_set_aside(db):
+            since = age(system_clock() - one.at)
+            was = f"{readable(one.key)} was {one.mismatch}, {since} ago: work goes on with a new key"
+            look = f"find out which program wrote it; it is kept for a day as {readable(one.copy)}"
+            yield Finding(WARN, KEYS, on_one_line(was), on_one_line(look))
 
 
 def _removed_pools(settings: Settings, db: Database) -> Iterator[Finding]:

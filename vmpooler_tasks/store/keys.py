@@ -96,6 +96,12 @@ PURGE_LOCK = b"vmpooler_tasks__lock__purge"
 WRONG_KEY_LOG = b"vmpooler_tasks__lock__wrong_key_log"
 """String: exists for a minute after a worker has logged a key of the wrong type, so that no other line follows."""
 
+SET_ASIDE = b"vmpooler_tasks__set_aside"
+"""Hash: key of ours that had a wrong type → epoch and that type; the key was renamed. Expires a day after the last."""
+
+SET_ASIDE_PREFIX = SET_ASIDE + b"__"
+"""Prefix of the keys that hold what was set aside, followed by the rest of the former name; kept for a day."""
+
 PURGE_BATCH = b"vmpooler_tasks__purge_batch"
 """Set: a batch of orphans inside one script, which deletes it at its end."""
 

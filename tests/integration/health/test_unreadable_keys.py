@@ -1,17 +1,23 @@
 """A key of the wrong type is counted and named, and hides nothing else."""
 
+import time
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from tests.support.fleet import record_processes
 from tests.support.health_checks import OTHER, QUIET, check, reasons, sized
+from tests.support.servers import TestServer
 from tests.support.world import POOL, World, settings
+from vmpooler_tasks.jobs.health.changes import SET_ASIDE_REPORTED_SECONDS
 from vmpooler_tasks.model.health.reasons import explain
 from vmpooler_tasks.model.health.status import Status
 from vmpooler_tasks.model.names import Queue
-from vmpooler_tasks.store import keys
-from vmpooler_tasks.store.key_types import FIXED_KEYS, OWN_KEYS_PREFIX
+from vmpooler_tasks.store import Database, keys
+from vmpooler_tasks.store.key_types import FIXED_KEYS, OWN_KEYS_PREFIX, own_key_type
+from vmpooler_tasks.store.redis.scripts import SET_ASIDE_SECONDS
+from vmpooler_tasks.store.redis.wrong_keys import find_own_wrong_keys, read_set_aside, set_aside
 
 WRONG_TYPES: dict[str, Any] = {
     f"vmpooler__pending__{POOL}": "string",
@@ -66,37 +72,51 @@ def test_the_reason_names_the_first_keys_that_cannot_be_read(world: World) -> No
     assert explain(reason)[0].endswith(" and 1 more")
 
 
-OWN_KEYS = {
-    **{key: kind for key, kind in FIXED_KEYS.items() if key.startswith(OWN_KEYS_PREFIX) and key != keys.HEALTH_STATE},
-    keys.breaker("dummy"): "hash",
-    keys.pool_breaker(POOL): "hash",
-    keys.check_lock(POOL): "string",
-}
+OWN_KEYS = [
+    *(key for key in FIXED_KEYS if key.startswith(OWN_KEYS_PREFIX)),
+    *(keys.breaker("dummy"), keys.pool_breaker(POOL), keys.check_lock(POOL), keys.work(b"vm"), keys.session("digest")),
+    *(keys.first_seen("pending", POOL), keys.recycled(POOL), keys.redrive("r"), keys.redrive_dead_letters("r")),
+]
 
 
 @pytest.mark.parametrize("key", OWN_KEYS, ids=bytes.decode)
-def test_a_key_of_our_own_of_the_wrong_type_is_unhealthy_and_named(world: World, key: bytes) -> None:
+def test_a_key_of_our_own_of_the_wrong_type_is_set_aside_and_named(world: World, key: bytes) -> None:
+    world.now = time.time()
+    expected = own_key_type(key)
     world.client.delete(key)
-    world.client.lpush(key, "x")
+    world.client.geoadd(key, (1, 1, "x")) if expected == "list" else world.client.rpush(key, "x")
     managed = settings(manage_pools=True, **QUIET).model_copy(update={"providers": {"dummy": {}}})
-    report = check(world, managed)
+    set_aside(world.db, find_own_wrong_keys(world.db))
+    record_processes(world.db)
+    [reason] = check(world, managed).assessment.reasons
+    assert (reason.code, reason.severity, reason.key) == ("key_set_aside", Status.DEGRADED, key.decode())
+    found, remedy = explain(reason)
+    assert found.startswith(f"the key {key.decode()} was a ")
+    assert "doctor" in remedy
+    assert world.client.type(key).decode() in ("none", expected)
+    [aside] = read_set_aside(world.db)
+    assert world.client.exists(aside.copy)
+    assert 0 < world.client.ttl(aside.copy) <= SET_ASIDE_SECONDS
+    world.now += SET_ASIDE_REPORTED_SECONDS + 1
+    record_processes(world.db)
+    assert "key_set_aside" not in dict(reasons(check(world, managed)))
+
+
+def test_a_key_that_nobody_may_rename_is_unhealthy_and_named(world: World, server: TestServer) -> None:
+    key = keys.CLONES
+    world.client.rpush(key, "x")
+    world.db.call("ACL", "SETUSER", "limited", "on", ">secret", "~*", "&*", "+@all", "-rename")
+    limited = Database(server.url.replace("redis://", "redis://limited:secret@"))
+    report = check(replace(world, db=limited))
     assert [(one.code, one.severity, one.key) for one in report.assessment.reasons] == [
         ("wrong_type_key", Status.UNHEALTHY, key.decode())
     ]
-    found, remedy = explain(report.assessment.reasons[0])
-    assert found.startswith(f"the key {key.decode()} is a list, not a ")
-    assert f'`redis-cli -u "$REDIS_URL" RENAME {key.decode()} ' in remedy
-    assert world.client.hget("vmpooler__health", "status") == b"unhealthy"
-    world.client.rename(key, "elsewhere")
-    record_processes(world.db)
-    assert reasons(check(world, managed)) == []
 
 
-@pytest.mark.parametrize("key", [keys.HEALTH, keys.HEALTH_STATE])
-def test_a_check_writes_its_own_keys_anew_whatever_their_type(world: World, key: bytes) -> None:
-    world.client.lpush(key, "x")
+def test_a_check_writes_the_status_anew_whatever_its_type(world: World) -> None:
+    world.client.lpush(keys.HEALTH, "x")
     assert reasons(check(world)) == []
-    assert world.client.type(key) == b"hash"
+    assert world.client.type(keys.HEALTH) == b"hash"
 
 
 def test_no_orphan_is_counted_while_a_queue_cannot_be_read(world: World) -> None:

@@ -133,11 +133,10 @@ def test_a_lease_that_cannot_be_renewed_is_tried_again(
     world: World, renewer: LeaseRenewer, caplog: pytest.LogCaptureFixture
 ) -> None:
     fence = claimed(world)
-    slots = world.client.dump(POOL_SLOTS.key)
     with renewer.holding("pooler-a", fence) as lease:
-        world.client.set(POOL_SLOTS.key, "x")
+        world.client.config_set("maxmemory", 1)
         until(lambda: any("1 leases could not be renewed" in message for message in caplog.messages))
-        world.client.restore(POOL_SLOTS.key, 0, slots, replace=True)
+        world.client.config_set("maxmemory", 0)
         until(lambda: lease_end(world) > world.now)
         assert not lease.lost
 

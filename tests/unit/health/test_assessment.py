@@ -290,6 +290,7 @@ def every_reason() -> list[HealthReason]:
                 DoubleQueued(pool="p {0}", queues=["vmpooler__ready__p", "vmpooler__running__p"], vms=["v"])
             ],
             wrong_keys={"k": "a list, not a hash"},
+            set_aside_keys={"k": "a list, not a hash"},
             removed_pools=[RemovedPoolState(name="old", vms={Queue.RUNNING: 2}, removed=None, provider="")],
         ),
     )

@@ -23,6 +23,7 @@ def test_every_constant_and_function_is_among_them() -> None:
     names = {key.name for key in documented_keys()}
     constants = {value.decode() for value in _constants() if isinstance(value, bytes)}
     prefixes = {keys.VM_PREFIX, keys.WORK_PREFIX, keys.VM_ORDER_PREFIX, keys.FAILURES_PREFIX, keys.VMPOOLER_KEYS}
+    prefixes.add(keys.SET_ASIDE_PREFIX)
     assert constants - {prefix.decode() for prefix in prefixes} <= names
     assert {slots.key.decode() for slots in (keys.POOL_SLOTS, keys.REQUEST_SLOTS)} <= names
     assert keys.first_seen("QUEUE", "POOL").decode() in names

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import vmpooler_tasks.store
-from vmpooler_tasks.store.redis.scripts import script_text
+from vmpooler_tasks.store.redis.scripts import TYPE_GUARD, guarded_text, script_text
 
 STORE = Path(*vmpooler_tasks.store.__path__)
 FOLDER = STORE / "lua"
@@ -26,7 +26,7 @@ def is_shared(name: str) -> bool:
 
 
 SCRIPTS = [name for name in FILES if not is_shared(name)]
-SHARED = [name for name in FILES if is_shared(name)]
+SHARED = [name for name in FILES if is_shared(name) and name != TYPE_GUARD]
 
 
 def test_there_are_scripts() -> None:
@@ -65,6 +65,19 @@ def test_a_script_is_loaded_with_the_functions_that_it_uses_before_it(name: str)
 @pytest.mark.parametrize("name", SHARED)
 def test_what_is_shared_is_used(name: str) -> None:
     assert any(f"-- uses: {name}\n" in raw(script) for script in SCRIPTS)
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_a_script_that_may_write_starts_with_the_guard_of_its_keys(name: str) -> None:
+    text, guarded = script_text(name), guarded_text(name)
+    if "no-writes" in text.splitlines()[0]:
+        assert guarded == text
+        return
+    assert guarded.startswith("#!") == text.startswith("#!")
+    assert guarded.endswith(text.partition("\n")[2] if text.startswith("#!") else text)
+    assert " clones = 'zset'," in guarded
+    assert " work = 'hash'}" in guarded
+    assert not re.findall(r"@\w+@", guarded)
 
 
 @functools.cache

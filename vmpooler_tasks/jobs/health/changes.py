@@ -24,12 +24,18 @@ from vmpooler_tasks.store.health import record as health_record
 from vmpooler_tasks.store.health import snapshot
 from vmpooler_tasks.store.health.record import HealthState, WatchedFacts
 from vmpooler_tasks.store.health.snapshot import Snapshot
-from vmpooler_tasks.store.key_types import WrongKey, find_wrong_keys, typed_keys
+from vmpooler_tasks.store.key_types import typed_keys
+from vmpooler_tasks.store.redis.wrong_keys import SetAsideKey, WrongKey, find_wrong_keys, read_set_aside
+
+SET_ASIDE_REPORTED_SECONDS = 300
+"""How long health reports a key of ours that was set aside. Longer than an alert waits before it fires."""
 
 
 @dataclass(frozen=True, slots=True)
 class Watched:
     """What was read of the system at one moment, `now`. `wrong_keys` are of another type than they must have.
+
+    `set_aside`: our own keys that had another type a moment ago.
 
     `work`: the progress of the pool workers; `stalled`: what of it stands still. `suspended`: by the circuit breaker.
     `recycled`: pools whose ready VMs are recycled again and again.
@@ -38,6 +44,7 @@ class Watched:
 
     found: Snapshot
     wrong_keys: Sequence[WrongKey]
+    set_aside: Sequence[SetAsideKey]
     suspended: Suspended
     work: WorkFacts
     stalled: Sequence[StalledWork]
@@ -76,7 +83,8 @@ def read_watched(db: Database, settings: Settings, now: float, broker: Database 
     stopped = pool_facts.stopped_pools(found.pools, settings, suspended)
     stalled = list(work_facts.stalled_work(db, settings, work, stopped, now))
     recycled = pool_facts.read_recycled(db, settings, found.pools, now)
-    return Watched(found, wrong_keys, suspended, work, stalled, recycled, settings, now)
+    replaced = [one for one in read_set_aside(db) if now - one.at < SET_ASIDE_REPORTED_SECONDS]
+    return Watched(found, wrong_keys, replaced, suspended, work, stalled, recycled, settings, now)
 
 
 def changed_facts(db: Database, settings: Settings, seen: Watched) -> list[str]:
@@ -156,7 +164,8 @@ def _cycles(seen: Watched) -> Any:
 
 
 def _unreadable(seen: Watched) -> Any:
-    return sorted({*map(readable, seen.found.refused), *(readable(wrong.key) for wrong in seen.wrong_keys)})
+    own = [*(one.key for one in seen.wrong_keys), *(one.key for one in seen.set_aside)]
+    return sorted({*map(readable, (*seen.found.refused, *own))})
 
 
 def _removed(seen: Watched) -> Any:

@@ -29,6 +29,7 @@ from vmpooler_tasks.store.health.record import HealthState
 from vmpooler_tasks.store.pools import other_manager
 from vmpooler_tasks.store.purge import state as purge_state
 from vmpooler_tasks.store.purge.state import PurgeState
+from vmpooler_tasks.store.redis.wrong_keys import find_own_wrong_keys, set_aside
 
 _log = logging.getLogger("vmpooler_tasks.health")
 
@@ -63,6 +64,7 @@ def run(
     started, now = time.perf_counter(), clock()
     _log.info("[*] [health] Running queue health check")
     try:
+        set_aside(db, find_own_wrong_keys(db))
         seen = changes.read_watched(db, settings, now, broker)
         metrics, assessment, state = _check(db, settings, now, seen, is_scheduled)
     except Exception as error:
@@ -110,6 +112,7 @@ def _check(
         unreadable_keys=measurement.unreadable,
         double_queued=measurement.double_queued,
         wrong_keys={readable(one.key): one.mismatch for one in measurement.wrong_keys},
+        set_aside_keys={readable(one.key): one.mismatch for one in seen.set_aside},
         purge_max_percent=settings.config.purge_max_percent,
         suspended_providers=suspended.providers,
         suspended_pools=suspended.pools,

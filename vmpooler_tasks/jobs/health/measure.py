@@ -18,8 +18,9 @@ from vmpooler_tasks.store.deadletters import read as dead_letters
 from vmpooler_tasks.store.health import snapshot
 from vmpooler_tasks.store.health.snapshot import PoolSnapshot
 from vmpooler_tasks.store.health.task_counters import read_task_counters
-from vmpooler_tasks.store.key_types import WrongKey, find_wrong_keys, typed_keys
+from vmpooler_tasks.store.key_types import typed_keys
 from vmpooler_tasks.store.redis.chunks import chunks
+from vmpooler_tasks.store.redis.wrong_keys import WrongKey, find_wrong_keys
 from vmpooler_tasks.store.vmpooler import queues
 
 MAX_CLASSES = 20

@@ -10,8 +10,10 @@ from vmpooler_tasks.config import Settings
 from vmpooler_tasks.jobs.health import changes, check
 from vmpooler_tasks.jobs.health.check import Publish
 from vmpooler_tasks.store import Database, keys
+from vmpooler_tasks.store.key_types import typed_keys
 from vmpooler_tasks.store.redis import locks
 from vmpooler_tasks.store.redis.locks import OwnedLock
+from vmpooler_tasks.store.redis.wrong_keys import find_wrong_keys, set_aside
 
 _log = logging.getLogger("vmpooler_tasks.health")
 
@@ -36,12 +38,14 @@ class Watch:
 def take_turn(watch: Watch) -> None:
     """Compare the facts with those of the last check, and check health if one changed.
 
-    Do nothing if another process has this turn, or health checks are switched off. Raises VmpoolerTasksError.
+    Before that, set aside our own keys of a wrong type. Do nothing if another process has this turn, or health checks
+    are switched off. Raises VmpoolerTasksError.
     """
     if not watch.settings.config.health_check_enabled:
         return
     if not locks.take_turn(watch.db, keys.HEALTH_WATCH, WATCH_TURN_SECONDS):
         return
+    set_aside(watch.db, find_wrong_keys(watch.db, typed_keys((), watch.settings.providers)))
     seen = changes.read_watched(watch.db, watch.settings, watch.clock(), watch.broker)
     changed = changes.changed_facts(watch.db, watch.settings, seen)
     if changed:

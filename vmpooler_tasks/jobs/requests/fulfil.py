@@ -20,8 +20,9 @@ from vmpooler_tasks.store import Database, keys
 from vmpooler_tasks.store.fleet import heartbeats
 from vmpooler_tasks.store.fleet.pool_lists import with_pool_lists
 from vmpooler_tasks.store.health import progress
-from vmpooler_tasks.store.key_types import FIXED_KEYS, find_wrong_keys
+from vmpooler_tasks.store.key_types import FIXED_KEYS
 from vmpooler_tasks.store.pools import breakers, pauses
+from vmpooler_tasks.store.redis.wrong_keys import find_wrong_keys
 from vmpooler_tasks.store.requests import fulfilment
 from vmpooler_tasks.store.requests.fulfilment import Request
 from vmpooler_tasks.store.vmpooler import queues

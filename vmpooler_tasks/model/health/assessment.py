@@ -31,6 +31,9 @@ MAX_VMS_IN_REASON = 3
 MAX_QUEUES_IN_REASONS = 20
 """Reasons about VMs in two queues: one for each pair of queues, and no more than so many."""
 
+MAX_SET_ASIDE_IN_REASONS = 20
+"""Reasons about keys that were set aside: one for each, and no more than so many."""
+
 STALE_AFTER_INTERVALS = 3
 """Intervals after which a recorded status that was not renewed does not count."""
 
@@ -127,6 +130,7 @@ class Circumstances:
     `suspended_providers`: the providers that the circuit breaker suspends. `suspended_pools`: the same of pools whose
     clones failed permanently. `recycled_pools`: those whose ready VMs are recycled repeatedly. `brakes`: those that are
     engaged. `wrong_keys`: our own keys of a wrong type, with what is wrong (`a string, not a sorted set`).
+    `set_aside_keys`: the same of those that were set aside a moment ago.
     `other_managers`: how often another pool manager was seen recently. `removed_pools`: those with VMs that are in no
     configuration.
     """
@@ -140,6 +144,7 @@ class Circumstances:
     unreadable_keys: Sequence[str] = ()
     double_queued: Sequence[DoubleQueued] = ()
     wrong_keys: Mapping[str, str] = field(default_factory=dict)
+    set_aside_keys: Mapping[str, str] = field(default_factory=dict)
     purge_max_percent: float = 100
     suspended_providers: Sequence[Suspension] = ()
     suspended_pools: Sequence[Suspension] = ()
@@ -235,6 +240,8 @@ def _standstill_reasons(facts: Circumstances) -> Iterator[HealthReason]:
         yield default_reason(ReasonCode.VM_IN_TWO_QUEUES, len(group.vms), pool=group.pool, key=where, error=vms)
     for key, mismatch in facts.wrong_keys.items():
         yield default_reason(ReasonCode.WRONG_TYPE_KEY, 1, key=key, error=mismatch)
+    for key, mismatch in list(facts.set_aside_keys.items())[:MAX_SET_ASIDE_IN_REASONS]:
+        yield default_reason(ReasonCode.KEY_SET_ASIDE, 1, key=key, error=mismatch)
 
 
 def _purge_reasons(facts: Circumstances) -> Iterator[HealthReason]:

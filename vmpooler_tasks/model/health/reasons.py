@@ -43,6 +43,7 @@ class ReasonCode(StrEnum):
     VM_IN_TWO_QUEUES = "vm_in_two_queues"
     UNREADABLE_KEYS = "unreadable_keys"
     WRONG_TYPE_KEY = "wrong_type_key"
+    KEY_SET_ASIDE = "key_set_aside"
     NOT_RECORDED = "not_recorded"
     NO_WORKER = "no_worker"
     NO_BEAT = "no_beat"
@@ -210,6 +211,11 @@ REASONS: Mapping[ReasonCode, ReasonKind] = {
         remedy='find out which program wrote it; then rename it: `redis-cli -u "$REDIS_URL" RENAME {key} {key}.wrong`',
         severity=Status.UNHEALTHY,
         alert="VMPoolerWrongTypeKey",
+    ),
+    ReasonCode.KEY_SET_ASIDE: ReasonKind(
+        found="the key {key} was {error}: it was renamed, and work goes on with a new one",
+        remedy="find out which program wrote it; `vmpooler-tasks doctor` names the renamed key",
+        alert="VMPoolerKeySetAside",
     ),
     ReasonCode.NOT_RECORDED: ReasonKind(
         found="the health status could not be written to Redis",

@@ -2,7 +2,7 @@
 
 import socket
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from typing import Any, Generic, TypeVar
 
 import redis
@@ -21,6 +21,7 @@ from vmpooler_tasks.errors import (
 )
 from vmpooler_tasks.model.names import listed, on_one_line, readable
 from vmpooler_tasks.redis_client import client_for
+from vmpooler_tasks.store.key_types import own_key_type
 from vmpooler_tasks.store.redis import scripts
 
 # A server that does not respond must not hang its caller: these limit the wait, in seconds.
@@ -83,7 +84,20 @@ class Database:
         return PendingReply(self, script, (len(keys), *keys, *args), parse)
 
     def call(self, *command: Any) -> Any:
-        """Run one plain command, whose first argument is its key, and return its reply as redis-py parses it."""
+        """Run one plain command, whose first argument is its key, and return its reply as redis-py parses it.
+
+        One of our own keys that has another type is set aside, as before a script, and the command is run again.
+        """
+        try:
+            return self._call(*command)
+        except WrongTypeError:
+            if own_key_type(command[1]) is None:
+                raise
+            with suppress(StoreRefusedError):  # this user may not: the type is what its caller wants to know
+                self.run("redis/set_aside", command[1:2], [])
+            return self._call(*command)
+
+    def _call(self, *command: Any) -> Any:
         with self.translated_errors(*command[1:2]):
             return self.client.execute_command(*command)
 

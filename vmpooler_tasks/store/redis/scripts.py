@@ -2,9 +2,17 @@
 
 import functools
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib import resources
 from typing import Any
+
+from vmpooler_tasks.store import keys
+from vmpooler_tasks.store.key_types import FIXED_KEYS, OWN_ENDS, OWN_FAMILIES, OWN_KEYS_PREFIX
+
+TYPE_GUARD = "redis/type_guard"
+
+SET_ASIDE_SECONDS = 86400
+"""How long a key that was set aside is kept, for whoever wants to know what wrote it."""
 
 
 @functools.cache
@@ -21,9 +29,40 @@ def script_text(name: str) -> str:
 
 
 @functools.cache
+def guarded_text(name: str) -> str:
+    """Return the text that a server runs: the script behind the guard of its keys, unless the script only reads."""
+    text = script_text(name)
+    shebang, _, rest = text.partition("\n") if text.startswith("#!") else ("", "", text)
+    if "no-writes" in shebang:
+        return text
+    return (f"{shebang}\n" if shebang else "") + _type_guard() + rest
+
+
+def _lua_table(values: Mapping[str, str]) -> str:
+    return ", ".join(f"{name} = '{value}'" for name, value in values.items())
+
+
+@functools.cache
+def _type_guard() -> str:
+    fixed = {key: kind for key, kind in FIXED_KEYS.items() if key.startswith(OWN_KEYS_PREFIX)}
+    values = {
+        "TYPES": _lua_table({key.removeprefix(OWN_KEYS_PREFIX).decode(): kind for key, kind in fixed.items()}),
+        "FAMILIES": _lua_table(OWN_FAMILIES),
+        "ENDS": _lua_table(OWN_ENDS),
+        "PREFIX": OWN_KEYS_PREFIX.decode(),
+        "RECORD": keys.SET_ASIDE.decode(),
+        "KEEP_SECONDS": str(SET_ASIDE_SECONDS),
+    }
+    text = script_text(TYPE_GUARD)
+    for word, value in values.items():
+        text = text.replace(f"@{word}@", value)
+    return text
+
+
+@functools.cache
 def digest(name: str) -> str:
     """Return the name that a server gives the script."""
-    return hashlib.sha1(script_text(name).encode(), usedforsecurity=False).hexdigest()
+    return hashlib.sha1(guarded_text(name).encode(), usedforsecurity=False).hexdigest()
 
 
 def command(name: str, arguments: Sequence[Any]) -> Sequence[Any]:
@@ -33,4 +72,4 @@ def command(name: str, arguments: Sequence[Any]) -> Sequence[Any]:
 
 def load(client: Any, name: str) -> None:
     """Send the script's text to the server, which from then on knows it by its digest."""
-    client.script_load(script_text(name))
+    client.script_load(guarded_text(name))

@@ -2,6 +2,7 @@
 
 import logging
 import signal
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from celery import Task as CeleryTask
@@ -13,7 +14,7 @@ from vmpooler_tasks.model.pools.retries import MAX_DELIVERIES
 from vmpooler_tasks.store.fleet import redeliveries
 from vmpooler_tasks.tasks.broker.fence import is_held
 from vmpooler_tasks.tasks.observe.log_format import task_fields
-from vmpooler_tasks.tasks.observe.wrong_keys import name_wrong_keys
+from vmpooler_tasks.tasks.observe.wrong_keys import set_aside_wrong_keys
 from vmpooler_tasks.tasks.process import broker, database
 
 _log = logging.getLogger("vmpooler_tasks.broker")
@@ -39,7 +40,7 @@ class Task(CeleryTask):
     retry_on_worker_lost = True
     max_retries = MAX_DELIVERIES - 1
     default_retry_delay = 1
-    # `name_wrong_keys` logs it: a traceback for each task would hide it.
+    # `set_aside_wrong_keys` logs it: a traceback for each task would hide it.
     throws: tuple[type[Exception], ...] = (WrongTypeError,)
     resultrepr_maxsize = 200  # in the log and in Flower; the result itself is kept whole
 
@@ -54,13 +55,20 @@ class Task(CeleryTask):
         self._count_redelivery()
         try:
             with logs.bind_fields(task_fields()):
-                return super().__call__(*args, **kwargs)
-        except WrongTypeError as error:
-            raise name_wrong_keys(error) from None
+                return self._run_twice_at_most(super().__call__, args, kwargs)
         except (SystemExit, KeyboardInterrupt, MemoryError) as error:
             if _is_termination(error):
                 raise  # the worker decides what happens to the task: it was terminated, or is returned to its queue
             raise EndedProcessError(f"{type(error).__name__}: {error}") from error
+
+    def _run_twice_at_most(self, body: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+        """Run the task, and once more if one of our own keys had the wrong type: that key is set aside now."""
+        try:
+            return body(*args, **kwargs)
+        except WrongTypeError as error:
+            if remaining := set_aside_wrong_keys(error):
+                raise remaining from None
+        return body(*args, **kwargs)
 
     def _count_redelivery(self) -> None:
         """Count the deliveries of a redelivered message, and raise TooManyDeliveriesError beyond the maximum.

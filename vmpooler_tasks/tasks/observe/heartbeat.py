@@ -30,6 +30,7 @@ from vmpooler_tasks.model.names import on_one_line
 from vmpooler_tasks.store import Database
 from vmpooler_tasks.store.fleet import heartbeats, pool_lists
 from vmpooler_tasks.tasks.observe.running import running_tasks
+from vmpooler_tasks.tasks.observe.wrong_keys import log_set_aside_keys
 from vmpooler_tasks.tasks.process import settings
 from vmpooler_tasks.throttle import Throttle
 
@@ -90,6 +91,7 @@ class HeartbeatSender:
         server = heartbeats.record(self._db, heartbeat, self._pools)
         offset = round(clock_offset(sent, server, time.time()), 3)
         self._offsets = (offset, *self._offsets)[:JUDGED_HEARTBEATS]
+        log_set_aside_keys(self._db)
 
 
 class HeartbeatStep(StartStopStep):

@@ -1,36 +1,63 @@
-"""A key of the wrong type fails every task that needs it, several a second: the log names it once a minute."""
+"""Log keys of the wrong type, each at most once a minute, whichever process sees them."""
 
 import logging
 from contextlib import suppress
 
 from vmpooler_tasks.errors import VmpoolerTasksError, WrongTypeError
-from vmpooler_tasks.model.names import on_one_line
-from vmpooler_tasks.store import keys
-from vmpooler_tasks.store.key_types import find_wrong_keys, typed_keys
+from vmpooler_tasks.model.names import on_one_line, readable
+from vmpooler_tasks.store import Database, keys
+from vmpooler_tasks.store.key_types import OWN_KEYS_PREFIX, typed_keys
 from vmpooler_tasks.store.redis.locks import take_turn
+from vmpooler_tasks.store.redis.server import server_clock
+from vmpooler_tasks.store.redis.wrong_keys import WrongKey, find_wrong_keys, read_set_aside, set_aside
 from vmpooler_tasks.tasks.process import database, settings
 
 _log = logging.getLogger("vmpooler_tasks.redis")
 
 LOG_SECONDS = 60
 
+MAX_LINES = 10
+"""Lines about keys that were set aside at the same time."""
 
-def name_wrong_keys(error: WrongTypeError) -> WrongTypeError:
-    """Return the error with the keys that have the wrong type, and log them at most once a minute in all workers.
 
-    A script's error names all keys that the script uses. Return it unchanged if no key with a known name is the cause.
+def set_aside_wrong_keys(error: WrongTypeError) -> WrongTypeError | None:
+    """Set aside our own keys of a wrong type. Return None if they were the cause of the error, and are gone.
+
+    Otherwise return the error with VMPooler's keys that are the cause, and log these at most once a minute: a script's
+    error names all keys that the script uses. Return it unchanged if no key with a known name is the cause.
     """
     expected = typed_keys((pool.name for pool in settings().pools), settings().providers)
     try:
         found = find_wrong_keys(database(), expected)
+        set_aside(database(), found)
+        log_set_aside_keys(database())
     except VmpoolerTasksError:
         return error
     if not found:
         return error
-    what = on_one_line("; ".join(map(str, found)))
+    foreign = [wrong for wrong in found if not wrong.is_own]
+    if not foreign:
+        return None
+    what = on_one_line("; ".join(map(str, foreign)))
     if _claim_log_line():
         _log.error("[!] [redis] %s: all tasks that need it fail; rename or delete it", what)
     return WrongTypeError(what)
+
+
+def log_set_aside_keys(db: Database) -> None:
+    """Log the keys that were set aside within the last minute, unless another process has.
+
+    Raises VmpoolerTasksError.
+    """
+    now = None
+    for one in read_set_aside(db)[:MAX_LINES]:
+        now = server_clock(db)() if now is None else now
+        turn = b"__".join([keys.WRONG_KEY_LOG, one.key.removeprefix(OWN_KEYS_PREFIX)])
+        if now - one.at < LOG_SECONDS and take_turn(db, turn, LOG_SECONDS):
+            was, copy = WrongKey(one.key, one.found, one.expected), readable(one.copy)
+            _log.error(
+                "[!] [redis] %s: renamed to %s; work goes on with a new key", on_one_line(str(was)), on_one_line(copy)
+            )
 
 
 def _claim_log_line() -> bool:

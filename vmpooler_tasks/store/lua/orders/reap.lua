@@ -21,6 +21,8 @@ for _, order in ipairs(redis.call('HKEYS', origins)) do
 end
 local reaped = {}
 for _, vm in ipairs(redis.call('ZRANGEBYSCORE', leases, '-inf', now, 'LIMIT', 0, page_size)) do
+  guard_type(record_prefix .. vm)
+  guard_type(work_prefix .. vm)
   local pool, order = unpack(redis.call('HMGET', record_prefix .. vm, 'pool', 'order'), 1, 2)
   if not order then
     redis.call('ZREM', leases, vm)

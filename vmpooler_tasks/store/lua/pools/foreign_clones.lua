@@ -5,7 +5,7 @@
 local function read_foreign(pool, vm, slots, request_slots, vm_prefix, work_prefix, pending_prefix)
   if redis.pcall('SISMEMBER', pending_prefix .. pool, vm) ~= 1 then return nil end
   if redis.call('ZSCORE', slots, vm) or redis.call('ZSCORE', request_slots, vm) then return nil end
-  if redis.call('HEXISTS', work_prefix .. vm, 'cloned') == 1 then return nil end
+  if redis.pcall('HEXISTS', work_prefix .. vm, 'cloned') == 1 then return nil end
   local fields = redis.pcall('HMGET', vm_prefix .. vm, 'clone', 'clone_time', 'request_id')
   if fields.err or not fields[1] then return nil end
   return vm .. ' ' .. fields[1], not fields[2], fields[3]

@@ -29,9 +29,20 @@ local function is_delivered_twice(slots, work, vm, owner, now)
   return lease_end and tonumber(lease_end) > now
 end
 
+-- Returns a new fence. Where the counter was lost or holds no number, it starts from the time in microseconds: no fence of
+-- before is as great, so that none is given a second time.
+local function next_fence(fences)
+  local fence = redis.pcall('INCR', fences)
+  if type(fence) == 'number' and fence > 1 then return fence end
+  local time = redis.call('TIME')
+  local first = string.format('%d%06d', time[1], time[2])
+  redis.call('SET', fences, first)
+  return tonumber(first)
+end
+
 -- Makes `owner` the holder. The returned fence distinguishes this holder from every other one, even of the same name.
 local function take_work(slots, counter, work, fences, vm, owner, lease_end)
-  local fence = redis.call('INCR', fences)
+  local fence = next_fence(fences)
   redis.call('HSET', work, 'owner', owner, 'fence', fence)
   redis.call('EXPIRE', work, 604800)  -- no work takes a week
   if counter then set_slot(slots, counter, vm, lease_end) else redis.call('ZADD', slots, lease_end, vm) end

@@ -17,6 +17,7 @@ redis.call('ZREMRANGEBYSCORE', destroys, '-inf', '(' .. forgotten_before)
 for i = 5, #ARGV do
   local vm = ARGV[i]
   if not is_leased_in(destroys, vm) then
+    guard_type(work_prefix .. vm)
     if not is_leased_in(pool_slots, vm) and not is_leased_in(request_slots, vm) then
       redis.call('HDEL', work_prefix .. vm, 'owner', 'fence')
     end

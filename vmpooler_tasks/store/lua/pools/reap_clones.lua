@@ -11,6 +11,7 @@ local reaped = {}
 for _, vm in ipairs(redis.call('ZRANGEBYSCORE', slots, '-inf', now, 'LIMIT', 0, page_size)) do
   local pool = redis.pcall('HGET', vm_prefix .. vm, 'pool')
   local is_pending = type(pool) == 'string' and redis.pcall('SISMEMBER', pending_prefix .. pool, vm)
+  guard_type(work_prefix .. vm)
   if type(is_pending) == 'table' then
     redis.call('ZADD', slots, lease_end, vm)  -- an error: its queue is not a set. A later call decides
   elseif is_pending == 1 then

@@ -7,6 +7,7 @@ local lease_end, work_prefix = ARGV[1], ARGV[2]
 local flags = {}
 for i = 3, #ARGV, 2 do
   local vm, fence = ARGV[i], ARGV[i + 1]
+  guard_type(work_prefix .. vm)
   local is_held = redis.call('HGET', work_prefix .. vm, 'fence') == fence
   flags[#flags + 1] = is_held and 1 or 0
   for k = 1, is_held and #KEYS or 0 do redis.call('ZADD', KEYS[k], 'XX', lease_end, vm) end

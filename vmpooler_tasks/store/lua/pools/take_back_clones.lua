@@ -13,6 +13,7 @@ if not pause_state(stopped, pool) then return taken end
 for i = 6, #ARGV do
   local vm = ARGV[i]
   local metadata, work = vm_prefix .. vm, work_prefix .. vm
+  guard_type(work)
   for k = 5, #KEYS, 3 do
     local slots, counter = KEYS[k], {KEYS[k + 1], KEYS[k + 2]}
     if
