@@ -136,7 +136,7 @@ def _wrong_keys(settings: Settings, db: Database) -> Iterator[Finding]:
             rename = f'redis-cli -u "$REDIS_URL" RENAME {on_one_line(readable(wrong.key))} NEW_NAME'
             yield Finding(FAIL, KEYS, on_one_line(str(wrong)), f"find out which program wrote it, then: {rename}")
         for one in read_set_aside(db):
-            since = age(system_clock() - one.at)
+            since = age(db.clock() - one.at)
             was = f"{readable(one.key)} was {one.mismatch}, {since} ago: work goes on with a new key"
             look = f"find out which program wrote it; it is kept for a day as {readable(one.copy)}"
             yield Finding(WARN, KEYS, on_one_line(was), on_one_line(look))

@@ -8,7 +8,6 @@ from vmpooler_tasks.model.names import on_one_line, readable
 from vmpooler_tasks.store import Database, keys
 from vmpooler_tasks.store.key_types import OWN_KEYS_PREFIX, typed_keys
 from vmpooler_tasks.store.redis.locks import take_turn
-from vmpooler_tasks.store.redis.server import server_clock
 from vmpooler_tasks.store.redis.wrong_keys import WrongKey, find_wrong_keys, read_set_aside, set_aside
 from vmpooler_tasks.tasks.process import database, settings
 
@@ -51,7 +50,7 @@ def log_set_aside_keys(db: Database) -> None:
     """
     now = None
     for one in read_set_aside(db)[:MAX_LINES]:
-        now = server_clock(db)() if now is None else now
+        now = db.clock() if now is None else now
         turn = b"__".join([keys.WRONG_KEY_LOG, one.key.removeprefix(OWN_KEYS_PREFIX)])
         if now - one.at < LOG_SECONDS and take_turn(db, turn, LOG_SECONDS):
             was, copy = WrongKey(one.key, one.found, one.expected), readable(one.copy)
