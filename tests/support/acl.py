@@ -1,6 +1,7 @@
 """Servers with the users of `deploy/redis/users.acl`."""
 
 import hashlib
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,9 +19,10 @@ ADMIN = "user admin on >admin-s3cr3t ~* &* +@all\n"
 
 
 @contextmanager
-def with_users(kind: str, folder: Path) -> Iterator[TestServer]:
-    """A server with these users, and one for the tests."""
-    (folder / "users.acl").write_text(filled() + ADMIN, encoding="utf-8")
+def with_users(kind: str, folder: Path, without: str = "") -> Iterator[TestServer]:
+    """A server with these users, and one for the tests. `without` is a pattern of rights that they do not get."""
+    rights = re.sub(without, "", filled()) if without else filled()
+    (folder / "users.acl").write_text(rights + ADMIN, encoding="utf-8")
     server = TestServer(kind, folder, ["--aclfile", str(folder / "users.acl")])
     server.url = server.url.replace("//", "//admin:admin-s3cr3t@")
     try:

@@ -10,6 +10,7 @@ from typing import Any
 
 import yaml
 
+from tests.support.ports import free_port
 from tests.support.processes import ROOT
 
 DEPLOY = ROOT / "deploy"
@@ -33,6 +34,16 @@ class CommandLine:
     def role(self) -> str:
         """Return worker, beat, flower or web."""
         return next(word for word in self.words if word in {"worker", "beat", "flower", "web"})
+
+    def here(self) -> list[str]:
+        """Return the words, with a free port of this machine where they name one."""
+        words = list(self.words)
+        for place, word in enumerate(words):
+            if word.startswith("--port="):
+                words[place] = f"--port={free_port()}"
+            elif word == "--port":
+                words[place + 1] = str(free_port())
+        return words
 
 
 def compose() -> dict[str, Any]:
@@ -88,11 +99,12 @@ def command_lines() -> list[CommandLine]:
     return [*_container(), *_compose(), *_kubernetes(), *_systemd()]
 
 
-def procfile() -> list[CommandLine]:
-    """Return the lines of `Procfile`."""
+def procfile(program: str = "") -> list[CommandLine]:
+    """Return the lines of `Procfile`, or those of one program."""
     lines = (ROOT / "Procfile").read_text(encoding="utf-8").splitlines()
     named = [line.split(": ", 1) for line in lines]
-    return [CommandLine(f"Procfile {name}", tuple(shlex.split(command))) for name, command in named]
+    found = [CommandLine(f"Procfile {name}", tuple(shlex.split(command))) for name, command in named]
+    return [line for line in found if program in {"", line.words[0]}]
 
 
 def _container() -> Iterator[CommandLine]:

@@ -60,6 +60,26 @@ def test_a_deployed_worker_finishes_tasks_of_each_queue_that_it_takes(words: tup
         assert not refusals(server)
 
 
+def test_a_refused_channel_is_named_in_the_log_and_the_work_goes_on(tmp_path: Path) -> None:
+    with (
+        with_users("valkey", tmp_path, without=r" &/3\S+") as server,
+        Installation(as_tasks(server, 3), tmp_path) as own,
+    ):
+        own.environment["FLOWER_BASIC_AUTH"] = "operator:a long password"
+        started = {line.where: own.start_literally(line.here(), line.where) for line in deployment.procfile("celery")}
+        refused = "Redis does not let this user {} the channel /3.{}"
+        for where, process in started.items():
+            subscribed = "celeryev/*" if "flower" in where else "celery.pidbox"
+            if "beat" not in where:
+                process.says(refused.format("subscribe to", subscribed))
+            process.says(refused.format("publish to", "celery.pidbox" if "flower" in where else "celeryev/"))
+        started["Procfile worker"].says(f"{HEALTH_CHECK}[").says("succeeded in")
+        for process in started.values():
+            assert process.running
+            assert process.log.count("Redis does not let") <= 2, process.log
+            assert "Connection to broker lost" not in process.log
+
+
 def test_every_user_waits_for_a_password_of_yours() -> None:
     lines = FILE.read_text(encoding="utf-8").splitlines()
     found = {match[1]: match[2] for line in lines if (match := re.match(r"user (\S+) on \S+ #@(\w+)@ ", line))}

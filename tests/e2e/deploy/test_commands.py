@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.deployment import CONTAINERFILE, DEPLOY, CommandLine, command_lines
+from tests.support.deployment import CONTAINERFILE, DEPLOY, command_lines
 from tests.support.ports import free_port
 from tests.support.processes import ROOT, Installation, Process, until
 from tests.support.servers import TestServer, required
@@ -32,21 +32,10 @@ STARTED = {
 }
 
 
-def here(line: CommandLine) -> list[str]:
-    """The words, on a free port of this machine."""
-    words = list(line.words)
-    for place, word in enumerate(words):
-        if word.startswith("--port="):
-            words[place] = f"--port={free_port()}"
-        elif word == "--port":
-            words[place + 1] = str(free_port())
-    return words
-
-
 @pytest.mark.parametrize("words", LINES, ids=lambda words: LINES[words].where)
 def test_it_starts(words: tuple[str, ...], installation: Installation) -> None:
     line = LINES[words]
-    program, *options = here(line)
+    program, *options = line.here()
     installation.environment |= {
         "FLOWER_BASIC_AUTH": "operator:s3cr3t",
         "WEB_USERS": "operator:operate:s3cr3t-word",

@@ -13,6 +13,7 @@ has a message, the acknowledgement of the first one has no effect.
 """
 
 import functools
+import itertools
 import json
 import logging
 import time
@@ -29,6 +30,7 @@ from redis import exceptions
 
 from vmpooler_tasks.model.names import on_one_line
 from vmpooler_tasks.tasks.broker import scripts
+from vmpooler_tasks.tasks.broker.channels import log_refused
 from vmpooler_tasks.tasks.broker.fence import HOLDER
 from vmpooler_tasks.tasks.broker.holders import ALIVE_KEY, HELD_MESSAGES, HOLDERS_KEY, PAGE
 from vmpooler_tasks.tasks.broker.refusals import BROKER_REFUSALS, HAND_OVER, RETURN_MESSAGES, WAIT
@@ -295,6 +297,17 @@ class GuardedChannel(stock.Channel):
         except RecursionError:
             _log.warning("[!] [broker] Ignored a broadcast: it is nested too deeply")
             return None
+        except exceptions.NoPermissionError:  # the reply to a subscription: this channel then receives nothing
+            topics = map(self._get_subscribe_topics, self.active_fanout_queues)
+            log_refused("subscribe to", itertools.chain.from_iterable(topics))
+            return None
+
+    def _put_fanout(self, exchange: str, message: Any, routing_key: str, **options: Any) -> None:
+        """Publish a broadcast. One that the user may not publish is dropped: an event must not stop a worker."""
+        try:
+            super()._put_fanout(exchange, message, routing_key, **options)
+        except exceptions.NoPermissionError:
+            log_refused("publish to", self._get_publish_topics(exchange, routing_key))
 
     def _deliver_fanout_message(self, message: Any, exchange: str) -> bool:
         """Deliver a broadcast: a remote-control command, a reply, or an event. Anything else would end the process."""
