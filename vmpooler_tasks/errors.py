@@ -46,6 +46,10 @@ class StoreDeniedError(StoreUnavailableError):
     """Redis denies access"""
 
 
+class SentinelsDeniedError(StoreDeniedError):
+    """The Sentinels deny access"""
+
+
 class StoreRefusedError(RetryableError):
     """Redis refused a command"""
 

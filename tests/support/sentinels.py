@@ -21,15 +21,18 @@ PASSWORD = "s3cr3t-word"
 class Watched:
     """`url` names the Sentinels. The servers write nothing to disk: after a failover the replica has the data."""
 
-    def __init__(self, folder: Path, password: str) -> None:
-        self.folder, self.password = folder, password
+    def __init__(self, folder: Path, password: str, sentinel_password: str = "") -> None:
+        self.folder, self.password, self.sentinel_password = folder, password, sentinel_password
         secret = ["--masterauth", password]
         self.master = self._server("one", secret)
         self.replica = self._server("two", [*secret, "--replicaof", "127.0.0.1", str(self.master.port)])
         self.ports = [free_port() for _ in range(3)]
         self._sentinels: list[subprocess.Popen[bytes]] = []
         hosts = ",".join(f"127.0.0.1:{port}" for port in self.ports)
+        self.hosts = hosts
         self.url = f"sentinel://:{password}@{hosts}/0?master={MASTER}"
+        if sentinel_password:
+            self.url += f"&sentinel_password={sentinel_password}"
 
     def _server(self, name: str, options: Sequence[str]) -> TestServer:
         (self.folder / name).mkdir()
@@ -49,6 +52,7 @@ class Watched:
             f"sentinel monitor {MASTER} 127.0.0.1 {self.master.port} {QUORUM}\n"
             f"sentinel auth-pass {MASTER} {self.password}\n"
             f"sentinel down-after-milliseconds {MASTER} 1000\nsentinel failover-timeout {MASTER} 5000\n"
+            + (f"requirepass {self.sentinel_password}\n" if self.sentinel_password else "")
         )
         with (self.folder / f"sentinel-{port}.log").open("ab") as log:
             return subprocess.Popen([required("redis-server"), str(file), "--sentinel"], stdout=log, stderr=log)
@@ -56,7 +60,7 @@ class Watched:
     def _ready(self) -> bool:
         for port in self.ports:
             with suppress(redis.RedisError, socket.error):
-                state = _query(port)
+                state = self._query(port)
                 if state["num-slaves"] == 1 and state["num-other-sentinels"] == 2:
                     continue
             return False
@@ -65,7 +69,11 @@ class Watched:
     @property
     def current(self) -> int:
         """Return the port of the master that the Sentinels name."""
-        return int(_query(self.ports[0])["port"])
+        return int(self._query(self.ports[0])["port"])
+
+    def _query(self, port: int) -> Any:
+        masters: Any = redis.Redis(port=port, password=self.sentinel_password or None).sentinel_masters()
+        return masters[MASTER]
 
     def stop(self) -> None:
         for process in self._sentinels:
@@ -76,14 +84,9 @@ class Watched:
         self.replica.kill()
 
 
-def _query(port: int) -> Any:
-    masters: Any = redis.Redis(port=port).sentinel_masters()
-    return masters[MASTER]
-
-
 @contextmanager
-def watched(folder: Path) -> Iterator[Watched]:
-    own = Watched(folder, PASSWORD)
+def watched(folder: Path, sentinel_password: str = "") -> Iterator[Watched]:
+    own = Watched(folder, PASSWORD, sentinel_password)
     try:
         own.start()
         yield own

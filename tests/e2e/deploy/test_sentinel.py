@@ -8,11 +8,11 @@ import pytest
 
 from tests.support import days_work
 from tests.support.commands import CommandLine
-from tests.support.days_work import SIZE, managed, ready
+from tests.support.days_work import SIZE, ready
 from tests.support.failing_tasks import PREFIX
 from tests.support.messages import QUEUE, message, send
 from tests.support.processes import Installation, until
-from tests.support.sentinels import MASTER, Watched, watched
+from tests.support.sentinels import Watched, watched
 from tests.support.world import POOL
 from vmpooler_tasks.errors import VmpoolerTasksError
 from vmpooler_tasks.model.names import DeadLetterQueue, Queue
@@ -87,26 +87,6 @@ def test_a_task_that_runs_through_a_failover_is_acknowledged_at_the_new_master(s
         worker.says("succeeded in", times=2)
         assert worker.running
     database.close()
-
-
-@pytest.mark.parametrize("command", [("health",), ("purge", "--enqueue")], ids=" ".join)
-def test_an_unknown_master_is_one_line(command: tuple[str, ...], site: Watched, tmp_path: Path) -> None:
-    url = site.url.replace(MASTER, "another")
-    done = CommandLine(tmp_path, Installation(url, tmp_path).environment)(*command)
-    assert (done.status, len(done.err.splitlines())) == (69, 1), done
-    assert "No master found for 'another'" in done.err
-    assert site.password not in done.err
-
-
-@pytest.mark.parametrize("command", [("health",), ("purge", "--enqueue"), ("pools",)], ids=" ".join)
-def test_no_sentinel_that_answers_is_one_line(command: tuple[str, ...], tmp_path: Path) -> None:
-    url = "sentinel://:s3cr3t-word@127.0.0.1:1,127.0.0.1:2/0?master=mymaster"
-    environment = {**Installation(url, tmp_path).environment, "VMPOOLER_CONFIG": managed()}
-    done = CommandLine(tmp_path, environment)(*command)
-    assert (done.status, len(done.err.splitlines())) == (69, 1), done
-    assert "sentinel://127.0.0.1:1,127.0.0.1:2/0" in done.err
-    assert "s3cr3t-word" not in done.err
-    assert "No master found for 'mymaster'" in done.err
 
 
 @pytest.mark.parametrize("program", ["worker", "beat"])

@@ -5,7 +5,13 @@ from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any
 
-from vmpooler_tasks.errors import StoreDeniedError, StoreUnavailableError, VmpoolerTasksError, WrongTypeError
+from vmpooler_tasks.errors import (
+    SentinelsDeniedError,
+    StoreDeniedError,
+    StoreUnavailableError,
+    VmpoolerTasksError,
+    WrongTypeError,
+)
 from vmpooler_tasks.store.redis.server import ServerFacts
 
 MIN_VERSION = (7, 0)
@@ -45,6 +51,11 @@ def check_server(facts: ServerFacts) -> Iterator[Finding]:
 
 def remedy(error: VmpoolerTasksError, named_by: str) -> str:
     """Return what to do about an error of Redis; `named_by` is where its address is configured."""
+    if isinstance(error, SentinelsDeniedError):
+        return f"set sentinel_username and sentinel_password in {named_by}: sentinel://…/0?master=…&sentinel_password=…"
+    for words, what in _SENTINELS.items():
+        if words in str(error):
+            return what.format(named_by)
     if isinstance(error, StoreDeniedError):
         return f"set the right user and password in {named_by}"
     if refused := refused_write(error):
@@ -56,6 +67,15 @@ def remedy(error: VmpoolerTasksError, named_by: str) -> str:
     if isinstance(error, WrongTypeError):
         return "check what wrote this key; delete or rename it if nobody needs it"
     return "see Redis's own log"
+
+
+_SENTINELS = {
+    "know no master of this name": "set the right name in {}: sentinel://…/0?master=NAME",
+    "none of its Sentinels replies": "check that the Sentinels are running there; their addresses are from {}",
+    "its Sentinels report that": "start the master, or wait for the Sentinels to name another one",
+    "denies access, its Sentinels do not": "set the master's user and password in {}: sentinel://user:password@…",
+}
+"""Words of an error of `redis_client` → what to do."""
 
 
 def refused_write(error: VmpoolerTasksError) -> tuple[str, str] | None:

@@ -8,11 +8,11 @@ from typing import Any, Generic, TypeVar
 import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
-from redis.sentinel import MasterNotFoundError
 
 from vmpooler_tasks.clock import ServerClock
 from vmpooler_tasks.config.redis_address import without_login
 from vmpooler_tasks.errors import (
+    SentinelsDeniedError,
     StoreDeniedError,
     StoreRefusedError,
     StoreUnavailableError,
@@ -22,6 +22,7 @@ from vmpooler_tasks.errors import (
 from vmpooler_tasks.model.names import listed, on_one_line, readable
 from vmpooler_tasks.redis_client import client_for
 from vmpooler_tasks.store.key_types import own_key_type
+from vmpooler_tasks.redis_client import WITHOUT_PASSWORD, SentinelsDenyError, client_for
 from vmpooler_tasks.store.redis import scripts
 
 # A server that does not respond must not hang its caller: these limit the wait, in seconds.
@@ -127,7 +128,7 @@ class Database:
         try:
             yield
         except redis.RedisError as error:
-            raise _translated(error, self.address, keys) from error
+            raise translated(error, self.address, keys) from error
 
     def close(self) -> None:
         self.client.close()
@@ -217,18 +218,15 @@ def _named(keys: Sequence[bytes | str]) -> str:
     return f"{'one of ' if len(keys) > 1 else ''}{on_one_line(listed(names, MAX_NAMED_KEYS))}: "
 
 
-def _translated(error: redis.RedisError, address: str, keys: Sequence[bytes] = ()) -> VmpoolerTasksError:
+def translated(error: redis.RedisError, address: str, keys: Sequence[bytes] = ()) -> VmpoolerTasksError:
+    """Return the error of this package for one of redis-py's. `keys` are named if a type is wrong."""
     if isinstance(error, redis.AuthenticationError):
-        # Redis itself says at length that HELLO came before AUTH.
-        missing = str(error).startswith(("HELLO must be called", "Authentication required"))
+        missing = str(error).startswith(WITHOUT_PASSWORD)
         return StoreDeniedError(f"{address}: {'it wants a password' if missing else error}")
     if isinstance(error, redis.TimeoutError):
         return StoreUnavailableError(f"{address}: no reply in time")
-    if isinstance(error, MasterNotFoundError):
-        # Redis-py lists its own objects here. It says the same of a master that is down.
-        return StoreUnavailableError(
-            f"{address}: {str(error).split(' : ')[0]}; its Sentinels do not reply, or know no master"
-        )
+    if isinstance(error, SentinelsDenyError):
+        return SentinelsDeniedError(f"{address}: {error}")
     if isinstance(error, redis.ConnectionError):
         return StoreUnavailableError(f"{address}: {on_one_line(str(error))}")
     text = str(error).split(" script: ")[0]  # which line of which script is of no use to its user

@@ -14,7 +14,7 @@ _throttles: dict[tuple[str, str], Throttle] = {}
 
 
 def log_refused(verb: str, channels: Iterable[str]) -> None:
-    """Log that this user may not publish to, or subscribe to, these channels: once a minute for each kind of channel."""
+    """Log that this user may not `verb` (publish or subscribe to) these channels: once a minute for each purpose."""
     names = list(channels)
     purpose = "remote control" if any("pidbox" in name for name in names) else "the display of events"
     if _throttles.setdefault((verb, purpose), Throttle(LOG_INTERVAL)).acquire():
