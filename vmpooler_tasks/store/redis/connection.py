@@ -20,9 +20,8 @@ from vmpooler_tasks.errors import (
     WrongTypeError,
 )
 from vmpooler_tasks.model.names import listed, on_one_line, readable
-from vmpooler_tasks.redis_client import client_for
-from vmpooler_tasks.store.key_types import own_key_type
 from vmpooler_tasks.redis_client import WITHOUT_PASSWORD, SentinelsDenyError, client_for
+from vmpooler_tasks.store.key_types import own_key_type
 from vmpooler_tasks.store.redis import scripts
 
 # A server that does not respond must not hang its caller: these limit the wait, in seconds.
