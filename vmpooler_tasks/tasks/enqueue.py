@@ -6,13 +6,10 @@ from typing import Any
 
 from celery import Celery
 from kombu.exceptions import OperationalError
-from redis.exceptions import RedisError
 
 from vmpooler_tasks.config import Settings
 from vmpooler_tasks.config.redis_address import without_login
-from vmpooler_tasks.errors import StoreUnavailableError, VmpoolerTasksError
-from vmpooler_tasks.model.names import on_one_line
-from vmpooler_tasks.store.redis.connection import translated
+from vmpooler_tasks.store.redis.connection import translated_cause
 from vmpooler_tasks.tasks.celery import defaults
 from vmpooler_tasks.tasks.celery.addresses import broker_settings
 from vmpooler_tasks.tasks.celery.configuration import install_transports
@@ -72,12 +69,4 @@ def _client(settings: Settings) -> Iterator[Celery]:
         try:
             yield client
         except (OperationalError, *line.connection_errors, *line.channel_errors) as error:
-            raise _translated(error, without_login(settings.broker_location)) from error
-
-
-def _translated(error: Exception, address: str) -> VmpoolerTasksError:
-    """Return the error of this package. Kombu raises its own error in the place of redis-py's, which is its cause."""
-    for cause in (error, error.__cause__):
-        if isinstance(cause, RedisError):
-            return translated(cause, address)
-    return StoreUnavailableError(f"{address}: {on_one_line(str(error))}")
+            raise translated_cause(error, without_login(settings.broker_location)) from error

@@ -127,7 +127,7 @@ class Database:
         try:
             yield
         except redis.RedisError as error:
-            raise translated(error, self.address, keys) from error
+            raise _translated(error, self.address, keys) from error
 
     def close(self) -> None:
         self.client.close()
@@ -217,7 +217,15 @@ def _named(keys: Sequence[bytes | str]) -> str:
     return f"{'one of ' if len(keys) > 1 else ''}{on_one_line(listed(names, MAX_NAMED_KEYS))}: "
 
 
-def translated(error: redis.RedisError, address: str, keys: Sequence[bytes] = ()) -> VmpoolerTasksError:
+def translated_cause(error: Exception, address: str) -> VmpoolerTasksError:
+    """Return the error of this package for one of kombu's, whose cause is one of redis-py's."""
+    for cause in (error, error.__cause__):
+        if isinstance(cause, redis.RedisError):
+            return _translated(cause, address)
+    return StoreUnavailableError(f"{address}: {on_one_line(str(error))}")
+
+
+def _translated(error: redis.RedisError, address: str, keys: Sequence[bytes] = ()) -> VmpoolerTasksError:
     """Return the error of this package for one of redis-py's. `keys` are named if a type is wrong."""
     if isinstance(error, redis.AuthenticationError):
         missing = str(error).startswith(WITHOUT_PASSWORD)
