@@ -1,16 +1,17 @@
 """The pool workers' tasks. With `manage_pools` off they do nothing, and return that as their result."""
 
-from collections.abc import Callable, Iterable
+import random
+from collections.abc import Callable
 from typing import Any
 
-from celery import current_app, shared_task
+from celery import shared_task
 
 from vmpooler_tasks.errors import ProviderError, SuspendedError
 from vmpooler_tasks.jobs.inspection import inspect, roster
 from vmpooler_tasks.jobs.orders import carry_out, take
 from vmpooler_tasks.jobs.orders.failures import OrderError
 from vmpooler_tasks.jobs.pools import check_pending, check_ready, check_running, clone, destroy, new_clones
-from vmpooler_tasks.jobs.pools.context import PoolContext, Work
+from vmpooler_tasks.jobs.pools.context import PoolContext
 from vmpooler_tasks.jobs.requests import fulfil
 from vmpooler_tasks.model.manager_watch import UNWATCHED, ManagerWatch, WatchState
 from vmpooler_tasks.model.pools.lifecycle import Step
@@ -22,19 +23,13 @@ from vmpooler_tasks.store.pools.clones import is_in_flight
 from vmpooler_tasks.tasks import registry
 from vmpooler_tasks.tasks.celery.base import Task
 from vmpooler_tasks.tasks.guards import published_config, unknown_pools
-from vmpooler_tasks.tasks.messages import count_waiting
+from vmpooler_tasks.tasks.messages import count_waiting, has_waiting_inspections, send_inspections, send_work
 from vmpooler_tasks.tasks.other_manager import guard
 from vmpooler_tasks.tasks.pool_context import pool_context
 from vmpooler_tasks.tasks.process import database, settings
-from vmpooler_tasks.tasks.registry import TaskSpec
-
-MAX_WAITING_CHECKS = 5_000
-"""With more checks waiting, no more are sent: the workers are busy enough."""
 
 MAX_WAITING_ORDERS = 1_000
 """With more messages waiting in the queue of the clones, no order is handed out: its message may be among them."""
-
-MIN_EXPIRY_SECONDS = 10.0
 
 REFUSALS = {
     WatchState.OTHER: "another pool manager is at work",
@@ -77,28 +72,6 @@ class PoolTask(Task):
         return step is Step.CLONE and is_in_flight(pool_context().db, str(vm))
 
 
-def send_work(work: Iterable[Work]) -> int:
-    """Send a task for each piece of work, and return how many."""
-    interval, count = settings().config.check_loop_delay_min, 0
-    with current_app.producer_or_acquire() as producer, producer.batch():
-        for count, one in enumerate(work, start=1):  # noqa: B007 - returned below
-            _send(registry.BY_STEP[one.step], one.as_kwargs(), producer, max(interval, MIN_EXPIRY_SECONDS))
-    return count
-
-
-def _send(task: TaskSpec, kwargs: dict[str, Any], producer: Any, expires: float) -> None:
-    """Publish the task. A repeated one expires after so many seconds, since the next inspection sends it again."""
-    current_app.send_task(
-        task.name,
-        kwargs=kwargs,
-        producer=producer,
-        expires=expires if task.is_repeated else None,
-        ignore_result=True,
-        queue=task.queue,
-        headers={"tick": True} if task.is_repeated else None,
-    )
-
-
 @shared_task(name=registry.CHECK_POOLS, base=PoolTask)
 def check_pools() -> str:
     """Send an inspection for each pool, and send again the clones and orders whose worker is gone."""
@@ -113,12 +86,10 @@ def check_pools() -> str:
         return REFUSALS[seen.state]
     published_config.publish(only_if_missing=not seen.became_alone)
     pools = roster.update(pool_context())
-    if count_waiting(registry.CHECK_QUEUE) > MAX_WAITING_CHECKS:
-        return "the workers have enough to do"
-    task = registry.TASKS[registry.CHECK_POOL]
-    with current_app.producer_or_acquire() as producer:
-        for pool in pools:
-            _send(task, {"pool": pool}, producer, interval)
+    if has_waiting_inspections():
+        return "the inspections of an earlier tick wait"
+    random.shuffle(pools)  # so that none is always behind the slowest one
+    send_inspections(pools)
     return f"{len(pools)} pools"
 
 

@@ -19,6 +19,9 @@ _log = logging.getLogger("vmpooler_tasks.pools")
 MAX_CHECKS = 1_000
 """Checks that one inspection hands out for each queue, so that the queue of messages stays bounded."""
 
+MAX_DESTROYS = 500
+"""Destructions of one pool that wait for a worker or are with one. Later inspections hand out the others."""
+
 
 def due_checks(
     context: PoolContext, pool: Pool, view: PoolView, ready: Mapping[bytes, Fields], gone: frozenset[bytes]
@@ -36,7 +39,8 @@ def due_checks(
 def _due_completed(context: PoolContext, pool: Pool, names: list[bytes]) -> Iterator[Work]:
     now = context.clock()
     until = planned_until(context.settings, now)
-    yield from _work(Step.DESTROY, pool, destroys.plan(context.db, names, now=now, until=until))
+    planned = destroys.plan(context.db, pool.name, names, now=now, until=until, maximum=MAX_DESTROYS)
+    yield from _work(Step.DESTROY, pool, planned)
 
 
 def _due_pending(context: PoolContext, pool: Pool, names: list[bytes]) -> Iterator[Work]:

@@ -4,6 +4,7 @@ See docs/vmpooler-behaviour.md. An inspection changes nothing in the provider. W
 work, for any worker.
 """
 
+import time
 from dataclasses import dataclass, field
 
 from vmpooler_tasks.config import Pool
@@ -28,6 +29,9 @@ from vmpooler_tasks.store.guards.managed_pools import record_managed_pool
 from vmpooler_tasks.store.health import progress
 from vmpooler_tasks.store.pools import views, vms
 from vmpooler_tasks.store.redis.locks import OwnedLock, held
+
+SLOW_SECONDS, MAX_REST_SECONDS = 2.0, 30.0
+"""An inspection that takes longer than the first, of a pool with very many VMs, is followed by a rest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,9 +61,22 @@ def inspect_pool(context: PoolContext, name: str) -> Inspection:
     with held(lock) as is_held:
         if not is_held:
             return Inspection(name, busy=True)
-        if pool:
-            return _inspect_recorded(context, pool)
-        return Inspection(name, *inspect_removed(context, name, removed)) if removed else Inspection(name)
+        started = time.monotonic()
+        try:
+            if pool:
+                return _inspect_recorded(context, pool)
+            return Inspection(name, *inspect_removed(context, name, removed)) if removed else Inspection(name)
+        finally:
+            if rest := rest_seconds(time.monotonic() - started):
+                lock.release_after(rest)
+
+
+def rest_seconds(seconds: float) -> float:
+    """Return for how long a pool is not inspected after an inspection of so many seconds; 0 after a usual one.
+
+    The next one leaves its worker to the other pools for as long as this one took it.
+    """
+    return min(seconds, MAX_REST_SECONDS) if seconds > SLOW_SECONDS else 0.0
 
 
 def _inspect_recorded(context: PoolContext, pool: Pool) -> Inspection:

@@ -47,18 +47,22 @@ def claim(
     return ClaimedDestroy(DestroyClaim(outcome.decode()), fence, attempts, bool(is_first), bool(replaced))
 
 
-def plan(db: Database, vms: Sequence[bytes], *, now: float, until: float) -> list[bytes]:
-    """Plan the destructions of these VMs that no worker holds and that are not postponed. Return those VMs.
+def plan(db: Database, pool: str, vms: Sequence[bytes], *, now: float, until: float, maximum: int) -> list[bytes]:
+    """Plan the destructions of these completed VMs that no worker holds and that are not postponed. Return those VMs.
 
-    A plan that no worker claims by `until` is made again.
+    A plan that no worker claims by `until` is made again. At most `maximum` of the VMs are planned or with a worker.
     """
     planned: list[bytes] = []
     for page in chunks(vms):
-        planned += db.run(
+        count, found = db.run(
             "pools/plan_destroys",
-            [keys.DESTROYS, keys.POOL_SLOTS.key, keys.REQUEST_SLOTS.key],
-            [repr(now), repr(until), repr(now - FORGOTTEN_SECONDS), keys.WORK_PREFIX, *page],
+            [keys.DESTROYS, keys.queue(Queue.COMPLETED, pool), keys.POOL_SLOTS.key, keys.REQUEST_SLOTS.key],
+            [repr(now), repr(until), repr(now - FORGOTTEN_SECONDS), keys.WORK_PREFIX, maximum, *page],
         )
+        planned += found
+        maximum -= count
+        if maximum <= 0:
+            break
     return planned
 
 

@@ -150,7 +150,8 @@ class GuardedChannel(stock.Channel):
         if self._is_waiting:
             command = ["BRPOP", *wake_ups, timeout or self.brpop_timeout]
         else:
-            self._lists = [self._q_for_pri(queue, priority) for priority in self.priority_steps for queue in queues]
+            # The queues take turns, so that urgent messages of one do not stop another. The stock transport lets them.
+            self._lists = [self._q_for_pri(queue, priority) for queue in queues for priority in self.priority_steps]
             keys = [*self._note_keys, ALIVE_KEY, *self._lists, *wake_ups]
             command = ["EVAL", scripts.TAKE, len(keys), *keys, len(self._lists), self.holder]
             HELD_MESSAGES.add(self)
