@@ -11,8 +11,7 @@ from tests.integration.celery.conftest import Connection, consumed, open_channel
 from tests.support.messages import QUEUE, message, send
 from tests.support.processes import until
 from tests.support.servers import TestServer
-from vmpooler_tasks.model.names import DeadLetterQueue
-from vmpooler_tasks.store import Database, keys
+from vmpooler_tasks.store import Database
 from vmpooler_tasks.tasks.broker import transport
 from vmpooler_tasks.tasks.broker.holders import HOLDERS_KEY
 from vmpooler_tasks.tasks.broker.transport import WAKE_SUFFIX, GuardedTransport
@@ -136,22 +135,6 @@ def test_wake_ups_of_the_wrong_type_stop_no_publisher_and_no_reader(
     assert len(got) == 1
     read(channel)
     assert not db.call("EXISTS", WAKE)
-
-
-def test_invalid_message_is_kept_and_leaves_no_note(
-    channel: Any, db: Database, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    kept: list[bytes] = []
-    monkeypatch.setattr("vmpooler_tasks.tasks.broker.transport.keep_raw_message", lambda raw, *_: kept.append(raw))
-    got = consumed(channel)
-    send(db, message(HEALTH_CHECK, headers={"eta": {}}))
-    send(db, b"garbage")
-    read(channel)
-    read(channel)
-    assert len(kept) == 2
-    assert got == []
-    assert unacked(db) == (0, 0)
-    assert not db.call("EXISTS", keys.dead_letters(DeadLetterQueue.TASKS))
 
 
 def test_idle_reader_waits_and_is_woken_by_a_publisher(connection: Any, channel: Any, db: Database) -> None:

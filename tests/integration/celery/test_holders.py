@@ -220,7 +220,12 @@ def test_entry_that_is_no_message_is_kept_and_stops_no_other(
     channel: Any, other: Any, db: Database, held: HeldMessages, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     kept: list[bytes] = []
-    monkeypatch.setattr(transport, "keep_raw_message", lambda raw, *_: kept.append(raw))
+
+    def keep(raw: bytes, *_: object) -> bool:
+        kept.append(raw)
+        return True
+
+    monkeypatch.setattr(transport, "keep_raw_message", keep)
     take(db, channel)
     db.call("HSET", "unacked", "odd", json.dumps(["not", 1, None]))
     db.call("HSET", HOLDERS_KEY, "odd", channel.holder)

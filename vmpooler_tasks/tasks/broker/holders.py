@@ -106,7 +106,7 @@ class HeldMessages:
         return _Found(
             silent=list(_pairs(silent)),
             own=list(_pairs(own)),
-            overdue=[tag.decode() for tag in overdue],
+            overdue=[tag.decode(errors="replace") for tag in overdue],
             has_unheld=bool(has_unheld),
             problem=problem.decode(errors="replace"),
         )
@@ -144,7 +144,7 @@ class HeldMessages:
 def _pairs(flat: list[bytes]) -> Iterator[tuple[str, str]]:
     """Yield (tag, holder) of [tag, holder, tag, holder, …]."""
     for tag, holder in zip(flat[::2], flat[1::2], strict=True):
-        yield tag.decode(), holder.decode()
+        yield tag.decode(errors="replace"), holder.decode(errors="replace")
 
 
 def _is_closed(channel: Any) -> bool:

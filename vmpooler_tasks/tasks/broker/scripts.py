@@ -6,13 +6,17 @@ Each key is kombu's, or one of ours beside it: `unacked_holders` (hash: delivery
 
 # Moves the next message of these lists to `unacked`, and forgets the wake-ups if it takes none. The message is written
 # to `unacked` before it is popped: if Redis refuses one of these steps, those before it are undone, and the message
-# stays in its queue. A message without a tag is popped alone: its reader keeps it as a dead letter. Index or holder is
-# needed to return the message later: either of them suffices. A list of the wrong type stops no other list.
-# KEYS: index, unacked, holders, alive, lists of messages, wake-ups. ARGV: count of the lists of messages, holder.
-# RETURN {number of the list, message, problem}; {-1, '', problem} if there is none; a problem is 'KEY: error', or ''.
+# stays in its queue. Index or holder is needed to return the message later: either of them suffices. A list of the
+# wrong type stops no other list. A message without a usable tag, or with the tag of another one, is noted under a new
+# tag. A message that is too large is not parsed, and only its start is kept.
+# KEYS: index, unacked, holders, alive, lists of messages, wake-ups. ARGV: count of the lists of messages, holder,
+# maximum bytes of a message, of a tag, and bytes kept of a larger message.
+# RETURN {number of the list, message or its start, problem, tag, bytes of the message}; {-1, '', problem, '', 0} if
+# there is none; a problem is 'KEY: error', or ''.
 TAKE = """#!lua flags=allow-oom
 local index, unacked, holders, alive = unpack(KEYS, 1, 4)
 local lists, holder = tonumber(ARGV[1]), ARGV[2]
+local max_bytes, max_tag, kept_bytes = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
 local problem = ''
 local function is_done(key, command, ...)
   local reply = redis.pcall(command, key, ...)
@@ -34,25 +38,41 @@ local function forget(tag)
   redis.pcall('ZREM', index, tag)
   redis.pcall('HDEL', holders, tag)
 end
+local function own_tag()
+  local now = redis.call('TIME')
+  return holder .. '.' .. now[1] .. '.' .. now[2]
+end
+local function parse(raw)
+  local ok, tag, exchange, routing_key = pcall(function()
+    local properties = cjson.decode(raw).properties
+    local delivery = properties.delivery_info
+    return properties.delivery_tag, delivery.exchange, delivery.routing_key
+  end)
+  if ok and type(tag) == 'string' and type(exchange) == 'string' and type(routing_key) == 'string' then
+    return '[' .. raw .. ',' .. cjson.encode(exchange) .. ',' .. cjson.encode(routing_key) .. ']', tag
+  end
+end
 for i = 5, lists + 4 do
   local raw = redis.pcall('LINDEX', KEYS[i], -1)
   if type(raw) == 'table' then
     problem = KEYS[i] .. ': ' .. raw.err
   elseif raw then
-    local ok, tag, exchange, routing_key = pcall(function()
-      local properties = cjson.decode(raw).properties
-      local delivery = properties.delivery_info
-      return properties.delivery_tag, delivery.exchange, delivery.routing_key
-    end)
-    local is_noted = ok and type(tag) == 'string' and type(exchange) == 'string' and type(routing_key) == 'string'
-    local entry = is_noted and '[' .. raw .. ',' .. cjson.encode(exchange) .. ',' .. cjson.encode(routing_key) .. ']'
-    if (not is_noted or note(tag, entry)) and is_done(KEYS[i], 'RPOP') then return {i - 5, raw, problem} end
-    if is_noted then forget(tag) end
+    local bytes, entry, tag = #raw, nil, nil
+    if bytes <= max_bytes then
+      entry, tag = parse(raw)
+    else
+      raw = string.sub(raw, 1, kept_bytes)
+    end
+    if not tag or #tag > max_tag or string.find(tag, '[^%w_.:-]') or redis.pcall('HEXISTS', unacked, tag) ~= 0 then
+      tag = own_tag()
+    end
+    if note(tag, entry or raw) and is_done(KEYS[i], 'RPOP') then return {i - 5, raw, problem, tag, bytes} end
+    forget(tag)
     break
   end
 end
 for i = lists + 5, #KEYS do redis.pcall('DEL', KEYS[i]) end
-return {-1, '', problem}
+return {-1, '', problem, '', 0}
 """
 
 # Adds a message to its queue, and a wake-up to the list beside it. A worker finds the message without it as well.

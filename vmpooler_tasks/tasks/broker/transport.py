@@ -14,7 +14,6 @@ has a message, the acknowledgement of the first one has no effect.
 
 import functools
 import itertools
-import json
 import logging
 import time
 import uuid
@@ -25,17 +24,19 @@ from typing import Any
 
 import kombu.transport.redis as stock
 from kombu.utils.encoding import bytes_to_str
-from kombu.utils.json import dumps, loads
+from kombu.utils.json import dumps
 from redis import exceptions
 
 from vmpooler_tasks.model.names import on_one_line
 from vmpooler_tasks.tasks.broker import scripts
+from vmpooler_tasks.tasks.broker.broadcasts import read_broadcast
 from vmpooler_tasks.tasks.broker.channels import log_refused
 from vmpooler_tasks.tasks.broker.fence import HOLDER
 from vmpooler_tasks.tasks.broker.holders import ALIVE_KEY, HELD_MESSAGES, HOLDERS_KEY, PAGE
+from vmpooler_tasks.tasks.broker.parsing import MAX_MESSAGE_BYTES, MAX_NAME, InvalidMessageError, parse_json
 from vmpooler_tasks.tasks.broker.refusals import BROKER_REFUSALS, HAND_OVER, RETURN_MESSAGES, WAIT
-from vmpooler_tasks.tasks.celery.failures import keep_raw_message
-from vmpooler_tasks.tasks.message_schema import broadcast_problem, message_problem
+from vmpooler_tasks.tasks.celery.failures import MAX_RAW, keep_raw_message
+from vmpooler_tasks.tasks.message_schema import read_message
 
 _log = logging.getLogger("vmpooler_tasks.broker")
 
@@ -54,10 +55,13 @@ class MessageGuard:
         except exceptions.ReadOnlyError:
             time.sleep(PAUSE_SECONDS)  # the consumer restarts at once, and would fill the log
             raise
-        if command_name != "RPOP" or not reply or (why := message_problem(reply)) is None:
-            return reply
-        keep_raw_message(reply, why)
-        return None  # as if the queue were empty
+        if command_name == "RPOP" and reply:
+            try:
+                read_message(reply)
+            except InvalidMessageError as problem:
+                keep_raw_message(reply, str(problem))
+                return None  # as if the queue were empty
+        return reply
 
 
 @functools.cache
@@ -153,7 +157,8 @@ class GuardedChannel(stock.Channel):
             # The queues take turns, so that urgent messages of one do not stop another. The stock transport lets them.
             self._lists = [self._q_for_pri(queue, priority) for queue in queues for priority in self.priority_steps]
             keys = [*self._note_keys, ALIVE_KEY, *self._lists, *wake_ups]
-            command = ["EVAL", scripts.TAKE, len(keys), *keys, len(self._lists), self.holder]
+            limits = MAX_MESSAGE_BYTES, MAX_NAME, MAX_RAW
+            command = ["EVAL", scripts.TAKE, len(keys), *keys, len(self._lists), self.holder, *limits]
             HELD_MESSAGES.add(self)
         if self.global_keyprefix:
             command = self.client._prefix_args(command)  # noqa: SLF001 - as the stock method
@@ -168,14 +173,14 @@ class GuardedChannel(stock.Channel):
             reply = self._read_reply("BRPOP" if was_waiting else "EVAL", **options)
             if was_waiting or reply is None:
                 raise Empty
-            place, raw, problem = reply
+            place, raw, problem, tag, size = reply
             BROKER_REFUSALS.note(HAND_OVER, problem.decode(errors="replace"))
             if place < 0:
                 self._is_waiting = True
                 raise Empty
             queue = self._lists[place].rsplit(self.sep, 1)[0]
             self._queue_cycle.rotate(queue)
-            return self._deliver_taken(raw, queue)
+            return self._deliver_taken(raw, size, tag.decode(), queue)
         finally:
             self._in_poll = None
             self._flush_brpop_reauth()
@@ -203,15 +208,18 @@ class GuardedChannel(stock.Channel):
             return [queue + WAKE_SUFFIX for queue in queues]
         return [self.unacked_key, self.unacked_index_key, *queues]
 
-    def _deliver_taken(self, raw: bytes, queue: str) -> bool:
-        """Deliver a message, or keep it as a dead letter and raise Empty if it is not valid."""
-        if problem := message_problem(raw):
-            keep_raw_message(raw, problem, queue)
-            if tag := _tag_of(raw):
+    def _deliver_taken(self, raw: bytes, size: int, tag: str, queue: str) -> bool:
+        """Deliver a message, or keep it as a dead letter and raise Empty if it is not valid.
+
+        If it cannot be kept, it stays in `unacked`. It is returned after this channel is closed, and tried again.
+        """
+        try:
+            message = read_message(raw, size)
+        except InvalidMessageError as problem:
+            if keep_raw_message(raw, str(problem), queue, size):
                 self.remove_note(tag)
-            raise Empty
-        message: Any = loads(bytes_to_str(raw))
-        tag = str(message["properties"]["delivery_tag"])
+            raise Empty from None
+        message["properties"]["delivery_tag"] = tag
         self.taken.add(tag)
         message["properties"][HOLDER] = self.holder
         self.connection._deliver(message, queue)  # noqa: SLF001 - as the stock method
@@ -250,7 +258,7 @@ class GuardedChannel(stock.Channel):
             self.remove_note(tag, holder)
             return False
         try:
-            message, exchange, routing_key = loads(bytes_to_str(entry))
+            message, exchange, routing_key = parse_json(entry)
             message["headers"]["redelivered"] = True
             message["properties"]["delivery_info"]["redelivered"] = True
             priority = self._get_message_priority(message, reverse=False)
@@ -258,8 +266,8 @@ class GuardedChannel(stock.Channel):
             queues = self._lookup(exchange, routing_key, default=routing_key)
             lists = [self._q_for_pri(queue, priority) for queue in queues]
         except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
-            keep_raw_message(entry, f"{tag} in {self.unacked_key} is not a message: {error}")
-            self.remove_note(tag, holder)
+            if keep_raw_message(entry, f"{tag} in {self.unacked_key} is not a message: {error}"):
+                self.remove_note(tag, holder)
             return False
         keys = [key for name in lists for key in (name, name.rsplit(self.sep, 1)[0] + WAKE_SUFFIX)]
         return bool(self.run(scripts.RETURN, keys, [tag, holder, entry, dumps(message), int(is_last)]))
@@ -295,9 +303,6 @@ class GuardedChannel(stock.Channel):
     def _receive_one(self, c: Any) -> Any:
         try:
             return super()._receive_one(c)
-        except RecursionError:
-            _log.warning("[!] [broker] Ignored a broadcast: it is nested too deeply")
-            return None
         except exceptions.NoPermissionError:  # the reply to a subscription: this channel then receives nothing
             topics = map(self._get_subscribe_topics, self.active_fanout_queues)
             log_refused("subscribe to", itertools.chain.from_iterable(topics))
@@ -310,24 +315,26 @@ class GuardedChannel(stock.Channel):
         except exceptions.NoPermissionError:
             log_refused("publish to", self._get_publish_topics(exchange, routing_key))
 
-    def _deliver_fanout_message(self, message: Any, exchange: str) -> bool:
-        """Deliver a broadcast: a remote-control command, a reply, or an event. Anything else would end the process."""
-        if problem := broadcast_problem(message, exchange):
-            _log.warning("[!] [broker] Ignored a broadcast on %s: %s", on_one_line(exchange), on_one_line(problem))
-            return False
-        return bool(super()._deliver_fanout_message(message, exchange))
+    def _handle_message(self, client: Any, r: Any) -> dict[str, Any]:
+        """Return what was published, as the stock method; no data if whoever listens cannot use it."""
+        published: dict[str, Any] = super()._handle_message(client, r)
+        data, exchange = published["data"], _exchange_of(bytes_to_str(published["channel"]))
+        if bytes_to_str(published["type"]).endswith("message") and data:
+            try:
+                read_broadcast(data, exchange)
+            except InvalidMessageError as problem:
+                about = on_one_line(exchange), on_one_line(str(problem))
+                _log.warning("[!] [broker] Ignored a broadcast on %s: %s", *about)
+                published["data"] = b""
+        return published
 
     def _get_client(self) -> type:
         return _guarded(super()._get_client())
 
 
-def _tag_of(raw: bytes) -> str | None:
-    """Return the tag under which the server has noted a message that cannot be used, if it has."""
-    try:
-        tag = json.loads(raw)["properties"]["delivery_tag"]
-    except (ValueError, LookupError, TypeError, RecursionError):
-        return None
-    return tag if isinstance(tag, str) else None
+def _exchange_of(channel: str) -> str:
+    """Return the exchange of a channel such as `/0.celery.pidbox` or `/0.celeryev/worker.heartbeat`."""
+    return (channel.partition(".")[2] if channel.startswith("/") else channel).partition("/")[0]
 
 
 class GuardedTransport(stock.Transport):

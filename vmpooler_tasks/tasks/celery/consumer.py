@@ -14,6 +14,7 @@ from celery.worker.consumer import Tasks
 
 from vmpooler_tasks.tasks.broker.holders import HELD_MESSAGES, SWEEP_SECONDS, silence_seconds
 from vmpooler_tasks.tasks.celery.failures import keep_raw_message
+from vmpooler_tasks.tasks.celery.internal_errors import guard_requests, guard_tracers
 from vmpooler_tasks.tasks.celery.message_times import to_local_time
 from vmpooler_tasks.tasks.observe.heartbeat import HeartbeatStep
 from vmpooler_tasks.tasks.observe.liveness import INTERVAL_SECONDS, signal_alive
@@ -30,6 +31,8 @@ each start, a connection, and a subscription that `deploy/redis/users.acl` does 
 control are other steps and stay on.
 """
 
+UNREADABLE = (ValueError, TypeError, AttributeError, LookupError, ArithmeticError, RecursionError)
+"""Errors of reading an unexpected value. After an error of Redis, which is another one, Celery connects again."""
 
 STABLE_SECONDS = 5.0
 """A connection that holds for so long is good: when it is lost, the next one is made at once."""
@@ -123,21 +126,40 @@ class Consumer(CeleryConsumer):
         super().on_close()
         state.reserved_requests.update(given)
 
-    def create_task_handler(self, *args: Any, **options: Any) -> Callable[[Any], Any]:
-        """Return Celery's handler of messages, which gets their times by this machine's clock."""
-        handle: Callable[[Any], Any] = super().create_task_handler(*args, **options)
+    def update_strategies(self) -> None:
+        """Report errors of Celery's own work around a task, wherever it is done."""
+        guard_requests(self.app.tasks.values())
+        super().update_strategies()
+        guard_tracers(self.app.tasks.values())
 
-        def on_task_received(message: Any) -> Any:
-            to_local_time(message.headers)
-            return handle(message)
+    def create_task_handler(self, *args: Any, **options: Any) -> Callable[[Any], None]:
+        """Return Celery's handler of messages, which gets their times by this machine's clock.
+
+        A message that it cannot read becomes a dead letter, and does not end the worker.
+        `tasks.message_schema` refuses these messages earlier. This is for those that it does not know.
+        """
+        handle = super().create_task_handler(*args, **options)
+
+        def on_task_received(message: Any) -> None:
+            try:
+                to_local_time(message.headers)
+                handle(message)
+            except UNREADABLE as error:
+                _log.exception("[!] [workers] A message cannot be used")
+                self._keep(message, f"Celery cannot use the message: {error!r}")
+                if not message.acknowledged:
+                    message.reject_log_error(_log, self.connection_errors)
 
         return on_task_received
 
     def on_decode_error(self, message: Any, exc: BaseException) -> None:
         """Keep the message as a dead letter: Celery has no signal for these."""
-        body = message.body if isinstance(message.body, bytes) else str(message.body).encode("utf-8", "replace")
-        keep_raw_message(body, str(exc), (message.delivery_info or {}).get("routing_key"))
+        self._keep(message, str(exc))
         super().on_decode_error(message, exc)
+
+    def _keep(self, message: Any, why: str) -> None:
+        body = message.body if isinstance(message.body, bytes) else str(message.body).encode("utf-8", "replace")
+        keep_raw_message(body, why, (message.delivery_info or {}).get("routing_key"))
 
     def register_with_event_loop(self, hub: Any) -> None:
         super().register_with_event_loop(hub)

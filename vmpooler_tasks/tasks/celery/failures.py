@@ -171,10 +171,14 @@ def _fail_order(failed: FailedTask) -> bool:
         return True
 
 
-def keep_raw_message(raw: bytes, why: str, queue: str | None = None) -> None:
-    """Keep the dead letter of a message that cannot be used: its bytes without secrets, as base64 in `args`."""
-    now, kept = _time_of_failure(), redacted_bytes(raw)
-    _keep(
+def keep_raw_message(raw: bytes, why: str, queue: str | None = None, size: int | None = None) -> bool:
+    """Keep the dead letter of a message that cannot be used: its bytes without secrets, as base64 in `args`.
+
+    `size`: its bytes, if `raw` may be only the start of it. Return False if the dead letter could not be kept.
+    """
+    now, kept, size = _time_of_failure(), redacted_bytes(raw), len(raw) if size is None else size
+    is_cut = len(kept) > MAX_RAW or size > len(raw)
+    return _keep(
         DeadLetter(
             queue_from=DeadLetterQueue.TASKS,
             error_class="UndecodableMessage",
@@ -182,14 +186,15 @@ def keep_raw_message(raw: bytes, why: str, queue: str | None = None) -> None:
             failed_at=iso_utc(now),
             id=dead_letter_id(DeadLetterQueue.TASKS, raw, f"{now}"),
             args=[base64.b64encode(kept[:MAX_RAW]).decode()],
-            kwargs={"queue": queue, "bytes": len(raw)},
-            cut={"args": measured(kept)} if len(kept) > MAX_RAW else None,
+            kwargs={"queue": queue, "bytes": size},
+            cut={"args": measured(kept)} if is_cut else None,
         ),
         now,
     )
 
 
-def _keep(dead_letter: DeadLetter, now: float, lineage: Lineage | None = None) -> None:
+def _keep(dead_letter: DeadLetter, now: float, lineage: Lineage | None = None) -> bool:
+    """Keep a dead letter, and log it. Return False if Redis did not take it: then the log alone has it."""
     what = f"{dead_letter.task or 'a message'}: {dead_letter.error_class}: {dead_letter.error_message}"
     named = {"dead_letter": dead_letter.id, **{name: getattr(dead_letter, name) for name in LOGGED}}
     about = {name: value for name, value in named.items() if value}
@@ -201,6 +206,8 @@ def _keep(dead_letter: DeadLetter, now: float, lineage: Lineage | None = None) -
     except VmpoolerTasksError as error:
         # The log is the last place to keep it.
         _log.critical("[!] [dlq] %s; the dead letter could not be kept: %s", error, dead_letter.member(), extra=about)
+        return False
+    return True
 
 
 def _time_of_failure() -> float:

@@ -4,9 +4,10 @@ import logging
 import os
 import socket
 import threading
+from collections.abc import Mapping
 from typing import Any
 
-from celery import signals
+from celery import current_app, signals
 
 from vmpooler_tasks.errors import ConfigurationError, VmpoolerTasksError
 from vmpooler_tasks.jobs.health.server import check_server
@@ -16,6 +17,7 @@ from vmpooler_tasks.model.names import on_one_line
 from vmpooler_tasks.model.redrive import read_lineage
 from vmpooler_tasks.store.redis import server
 from vmpooler_tasks.tasks.celery.failures import FailedTask, keep_failed_task, keep_raw_message, plain
+from vmpooler_tasks.tasks.celery.internal_errors import guard_tracers
 from vmpooler_tasks.tasks.celery.message_times import to_server_time
 from vmpooler_tasks.tasks.guards import published_config
 from vmpooler_tasks.tasks.guards.removed_pools import name_removed_pools
@@ -61,6 +63,30 @@ def _write_server_times(headers: dict[str, Any] | None, **_: Any) -> None:
     """Write the times of a message before it is sent, whatever this machine's clock shows."""
     if headers is not None:
         to_server_time(headers)
+
+
+def _on_internal_error(
+    sender: Any, task_id: str, args: Any, kwargs: Any, request: Any, exception: BaseException, **_: Any
+) -> None:
+    """Keep errors of Celery's own work around a task. If the task failed too, both are the same dead letter."""
+    headers = request if isinstance(request, Mapping) else {}
+    keep_failed_task(
+        FailedTask(
+            name=getattr(sender, "name", None),
+            task_id=task_id,
+            args=plain(args),
+            kwargs=plain(kwargs),
+            retries=headers.get("retries") or 0,
+            error=exception,
+            is_tick=bool(headers.get("tick")),
+            lineage=read_lineage(headers.get("redrive")),
+        )
+    )
+
+
+def _guard_tracers(**_: Any) -> None:
+    """Report errors of Celery's own work in a child process."""
+    guard_tracers(current_app.tasks.values())
 
 
 def _on_task_revoked(sender: Any, request: Any, terminated: bool, expired: bool, **_: Any) -> None:
@@ -179,6 +205,8 @@ _late_tasks = LateTasks()
 _RECEIVERS = (
     (signals.before_task_publish, _write_server_times),
     (signals.task_failure, _on_task_failure),
+    (signals.task_internal_error, _on_internal_error),
+    (signals.worker_process_init, _guard_tracers),
     (signals.task_revoked, _on_task_revoked),
     (signals.task_revoked, _late_tasks.on_revoked),
     (signals.task_unknown, _on_task_unknown),
