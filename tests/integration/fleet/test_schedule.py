@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from tests.support.servers import TestServer
-from vmpooler_tasks.store import Database
+from vmpooler_tasks.store import Database, keys
 from vmpooler_tasks.store.fleet import schedule
 from vmpooler_tasks.store.fleet.schedule import CLAIM_SECONDS
 
@@ -108,3 +108,17 @@ def test_exactly_one_of_many_beats_claims_each_tick(server: TestServer, db: Data
     assert float(last(db)) == NOW + 60 * 49
     for beat in beats:
         beat.close()
+
+
+def test_a_claim_that_was_made_while_the_clock_was_ahead_holds_up_no_tick(db: Database) -> None:
+    claimed(db, NOW + 3600)
+    claim = claimed(db)
+    assert schedule.claim_tick(db, "purge", "", NOW) is None, "this one holds"
+    schedule.confirm_tick(db, "purge", claim, NOW)
+    assert float(last(db)) == NOW
+
+
+@pytest.mark.parametrize("claim", ["", "soon", "1e999", "nan"])
+def test_a_claim_that_is_no_time_holds_up_no_tick(db: Database, claim: str) -> None:
+    db.call("HSET", keys.SCHEDULE, f"purge{schedule.CLAIM_SUFFIX}", claim)
+    claimed(db)

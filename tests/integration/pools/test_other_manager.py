@@ -102,6 +102,22 @@ def test_no_clone_starts_before_the_watch_has_ended(world: WatchedWorld) -> None
     assert world.slots() == 2
 
 
+@pytest.mark.parametrize("state", ["watching", "other"])
+def test_a_watch_that_started_while_the_clock_was_ahead_does_not_last_for_that_hour(
+    world: WatchedWorld, state: str
+) -> None:
+    world.now += 3600
+    world.observe()
+    if state == "other":
+        for vm in ("pooler-a", "pooler-b"):
+            world.others_vm(vm)
+            world.observe()
+    assert world.observe().state == state
+    world.now -= 3600
+    assert world.observe().state == "watching"
+    assert len(until_alone(world)) < 40
+
+
 def test_a_restart_does_not_watch_again_and_a_long_pause_does(world: WatchedWorld) -> None:
     world.watch_ends()
     assert world.observe(100).is_alone, "a rolling restart must not stop the clones"

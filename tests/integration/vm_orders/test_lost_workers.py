@@ -3,6 +3,7 @@
 import pytest
 
 from tests.support.order_world import OrderWorld
+from tests.support.pool_world import HOUR
 from tests.support.world import POOL
 from vmpooler_tasks.errors import PermanentError
 from vmpooler_tasks.jobs.orders import carry_out
@@ -171,3 +172,23 @@ def test_a_vm_that_is_destroyed_meanwhile_leaves_the_order_to_its_worker(world: 
     assert world.tick() == []
     assert len(world.failed()) == 1, "the provider has no such VM any more"
     assert world.leftovers() == []
+
+
+@pytest.mark.parametrize("step", [DISK, SNAPSHOT, REVERT])
+def test_a_message_of_an_order_that_was_sent_while_the_clock_was_ahead_is_sent_again(
+    world: OrderWorld, step: Step
+) -> None:
+    world.now += HOUR
+    work = started(world, step)
+    world.now -= HOUR
+    assert world.tick() == [work]
+    assert world.tick() == [], "once"
+
+
+def test_a_lease_of_a_dead_worker_that_was_given_while_the_clock_was_ahead_is_over(world: OrderWorld) -> None:
+    world.now += HOUR
+    work = started(world, DISK)
+    killed(world, work, BEFORE[DISK])
+    world.now -= HOUR
+    assert world.tick() == [work]
+    assert world.carry_out(work, "task-2/0") == "done"

@@ -33,8 +33,8 @@ def run(context: PoolContext, vm: str, pool_name: str, owner: str) -> DestroyRes
         except Exception as error:
             text = "[!] [%s] '%s' failed while destroying the VM with an error: %s"
             _log.error(text, pool_name, vm, on_one_line(str(error)))
-            next_attempt = context.clock() + destroy_pause(claimed.attempts, lease_seconds)
-            destroys.postpone(context.db, vm, fence=claimed.fence, until=next_attempt)
+            pause = destroy_pause(claimed.attempts, lease_seconds)
+            destroys.postpone(context.db, vm, fence=claimed.fence, until=context.clock() + pause, pause=pause)
             raise
     result = _finish(context, vm, pool_name, claimed, existed=existed)
     if result is DestroyResult.DESTROYED and existed:
@@ -54,6 +54,7 @@ def _finish(context: PoolContext, vm: str, pool: str, claimed: ClaimedDestroy, *
         fence=claimed.fence,
         is_missing=claimed.is_first and not existed,
         held_until=context.clock() + pause,
+        pause=pause,
     )
 
 

@@ -6,6 +6,7 @@ from vmpooler_tasks.config import Pool, Settings
 from vmpooler_tasks.jobs.pools.context import PoolContext, Work, stamp
 from vmpooler_tasks.model.pools.lifecycle import Step
 from vmpooler_tasks.store.pools import clones
+from vmpooler_tasks.store.pools.breakers import MAX_PAUSES, end_impossible_suspensions
 
 _log = logging.getLogger("vmpooler_tasks.pools")
 
@@ -32,11 +33,19 @@ def planned_until(settings: Settings, now: float) -> float:
 
 
 def reap(context: PoolContext) -> list[Work]:
-    """Take clones from dead workers. Return them as work, together with clones that no worker ever claimed."""
+    """Take clones from dead workers. Return them as work, together with clones that no worker ever claimed.
+
+    End what a wrong clock left behind: suspensions and waits that last longer than they can.
+    """
     now, work = context.clock(), list[Work]()
-    until = planned_until(context.settings, now)
+    settings = context.settings
+    end_impossible_suspensions(
+        context.db, settings.providers, (pool.name for pool in settings.pools), context.breaker_limits, now=now
+    )
+    until = planned_until(settings, now)
+    latest = now + 2 * max(until - now, MAX_PAUSES * context.breaker_limits.pause_seconds)
     for slots, request_id in ((clones.slots_for(None), None), (clones.slots_for("request"), "request")):
-        for vm, pool in clones.reap(context.db, slots, now=now, leased_until=until):
+        for vm, pool in clones.reap(context.db, slots, now=now, leased_until=until, latest=latest):
             about = {"vm": vm, "pool": pool}
             _log.warning("[!] [%s] '%s' is handed out again: the lease of its clone has expired", pool, vm, extra=about)
             work.append(Work(Step.CLONE, vm, pool, request_id))

@@ -10,9 +10,13 @@ from vmpooler_tasks.model.pools.results import TrialResult
 from vmpooler_tasks.model.pools.suspension import LastError, Suspension
 from vmpooler_tasks.store import keys
 from vmpooler_tasks.store.fleet import audit
+from vmpooler_tasks.store.redis.chunks import chunks
 from vmpooler_tasks.store.redis.connection import Database
 from vmpooler_tasks.store.redis.numbers import finite, leading_number
 from vmpooler_tasks.store.redis.reads import Reads
+
+MAX_PAUSES = 10
+"""A pause doubles with each failure after it, up to so many times the first one. pools/breaker.lua counts with it."""
 
 ERROR_FIELDS = ("error", "error_at")
 """The fields of a breaker that hold its last error."""
@@ -60,6 +64,15 @@ def claim_inventory(db: Database, provider: str, *, now: float, until: float) ->
 def renew_inventory_claim(db: Database, provider: str, *, until: float) -> bool:
     """Renew a claim of the provider's inventory until then. Return False if there is no claim any more."""
     return bool(db.run("pools/renew_inventory", [keys.breaker(provider)], [repr(until)]))
+
+
+def end_impossible_suspensions(
+    db: Database, providers: Iterable[str], pools: Iterable[str], limits: BreakerLimits, *, now: float
+) -> int:
+    """End the suspensions that last longer than they can, because a clock was wrong. Return how many there were."""
+    found = [*map(keys.breaker, providers), *map(keys.pool_breaker, pools)]
+    arguments = [repr(now), MAX_PAUSES * limits.pause_seconds]
+    return sum(db.run("pools/correct_breakers", page, arguments) for page in chunks(found))
 
 
 def count_failure(

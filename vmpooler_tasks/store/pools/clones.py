@@ -231,15 +231,18 @@ def fail(
     return read_failed_vm(reply)
 
 
-def reap(db: Database, slots: Slots, *, now: float, leased_until: float) -> list[tuple[str, str]]:
+def reap(db: Database, slots: Slots, *, now: float, leased_until: float, latest: float) -> list[tuple[str, str]]:
     """Return (VM, pool) of clones whose lease has ended, and lease them until then for the next worker.
 
-    Their worker died, or no worker ever claimed them.
+    Their worker died, no worker ever claimed them, or they wait until later than `latest`, because a clock was wrong.
     """
     reaped = db.run(
         "pools/reap_clones",
         [*slots],
-        [repr(now), repr(leased_until), keys.VM_PREFIX, keys.WORK_PREFIX, keys.queue(Queue.PENDING, ""), REAP_PAGE],
+        [
+            *(repr(now), repr(leased_until), keys.VM_PREFIX, keys.WORK_PREFIX, keys.queue(Queue.PENDING, "")),
+            *(REAP_PAGE, repr(latest)),
+        ],
     )
     names = [name.decode() for name in reaped]
     return list(zip(names[::2], names[1::2], strict=True))

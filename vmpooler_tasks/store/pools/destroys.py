@@ -67,12 +67,19 @@ def plan(db: Database, pool: str, vms: Sequence[bytes], *, now: float, until: fl
 
 
 def finish(
-    db: Database, vm: str, pool: str, *, fence: int, is_missing: bool = False, held_until: float = 0.0
+    db: Database,
+    vm: str,
+    pool: str,
+    *,
+    fence: int,
+    is_missing: bool = False,
+    held_until: float = 0.0,
+    pause: float = 0.0,
 ) -> DestroyResult:
     """Remove a destroyed VM from completed and migrating. Return DESTROYED; LOST if another worker took the lease over.
 
     `is_missing`: its provider did not have it, and no attempt before this one may have destroyed it. If the brake of
-    the pool is engaged, it stays completed until `held_until` at least, and the result is HELD.
+    the pool is engaged, it stays completed for `pause` seconds, until `held_until`, and the result is HELD.
     """
     raw = vm.encode()
     outcome = db.run(
@@ -87,11 +94,16 @@ def finish(
             keys.vm(raw),
             keys.queue(Queue.MIGRATING, pool),
         ],
-        [vm, fence, pool if is_missing else "", repr(held_until)],
+        [vm, fence, pool if is_missing else "", repr(held_until), pause],
     )
     return {1: DestroyResult.DESTROYED, 0: DestroyResult.LOST, -1: DestroyResult.HELD}[outcome]
 
 
-def postpone(db: Database, vm: str, *, fence: int, until: float) -> bool:
-    """Postpone a destruction that failed. Return False if another worker took the lease over."""
-    return bool(db.run("pools/postpone_destroy", [keys.DESTROYS, keys.work(vm.encode())], [vm, fence, repr(until)]))
+def postpone(db: Database, vm: str, *, fence: int, until: float, pause: float) -> bool:
+    """Postpone a destruction that failed for so many seconds, until then.
+
+    Return False if another worker took the lease over.
+    """
+    return bool(
+        db.run("pools/postpone_destroy", [keys.DESTROYS, keys.work(vm.encode())], [vm, fence, repr(until), pause])
+    )

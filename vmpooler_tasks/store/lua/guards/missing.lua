@@ -11,7 +11,7 @@ local function holds_missing(k, a, vm)
 
   if is_being_destroyed(metadata) then return false end
   if is_engaged(brakes, pool) then return true end
-  redis.call('ZADD', missing, 'NX', now, vm)
+  redis.call('ZADD', missing, 'LT', now, vm)
   redis.call('EXPIRE', missing, keep_seconds)
   if tonumber(max_percent) >= tonumber(no_max_percent) then return false end
   local count, brake = redis.call('ZCARD', missing), read_brake(brakes, pool)

@@ -15,7 +15,7 @@ end
 for pool in pairs(current) do
   local since, seen = string.match(redis.call('HGET', removed, pool) or '', '^(%S+) (%S+)$')
   since, seen = tonumber(since), tonumber(seen)
-  if not since or not seen or now - seen > max_gap then since = now end
+  if not since or not seen or math.abs(now - seen) > max_gap then since = now end
   redis.call('HSET', removed, pool, string.format('%.3f %.3f', since, now))
 end
 return #ARGV - 1

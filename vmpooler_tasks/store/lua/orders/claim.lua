@@ -32,6 +32,6 @@ if not held then
   redis.call('HDEL', origins, order)
 end
 if redis.call('HINCRBY', record, 'attempts', 1) > tonumber(max_attempts) then return {'exhausted', 0, ''} end
-local fence = take_work(leases, nil, work, fences, vm, owner, lease_end)
+local fence = take_work(leases, nil, work, fences, vm, owner, now, lease_end)
 redis.call('HSET', record, 'fence', fence)  -- the VM's destruction may take the work over, which leaves the order to its worker
 return {'claimed', fence, redis.call('HGET', record, 'id')}

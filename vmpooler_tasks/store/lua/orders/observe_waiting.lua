@@ -22,7 +22,7 @@ for i = 2, #KEYS do
   if type(waiting) ~= 'number' then waiting = 0 end  -- a key of another type holds no orders
   if waiting > 0 and (noted[i] or 0) < max_orders then
     for _, member in ipairs(redis.call('SRANDMEMBER', KEYS[i], max_orders)) do
-      redis.call('ZADD', seen, 'NX', now, ARGV[i + 1] .. ' ' .. member)
+      redis.call('ZADD', seen, 'LT', now, ARGV[i + 1] .. ' ' .. member)
     end
   end
   result[i - 1] = {waiting, ''}

@@ -1,13 +1,20 @@
 -- Shared: the circuit breaker of one provider or pool, a hash: failures (of clones, in a row), inventories and checks (that
 -- failed, in a row), open_until, trial_until, pause; error and error_at, the newest failure. The hash is gone a day after it.
 
+-- Returns true if the epoch is in the future, and no more than twice `seconds` ahead. One that is further ahead was written
+-- while a clock was wrong, and has no effect.
+local function is_ahead(epoch, now, seconds)
+  epoch = tonumber(epoch or '') or 0
+  return epoch > now and epoch <= now + 2 * seconds
+end
+
 -- Returns until when the provider is suspended; nil if the caller may call it now. After a suspension the first caller gets
 -- nil and has the trial until `trial_end`; the others wait for that.
 local function suspended_or_start_trial(breaker, now, trial_end)
-  local open_until, trial_until = unpack(redis.call('HMGET', breaker, 'open_until', 'trial_until'))
+  local open_until, trial_until, pause = unpack(redis.call('HMGET', breaker, 'open_until', 'trial_until', 'pause'))
   if not open_until then return nil end
-  if tonumber(open_until) > now then return open_until end
-  if trial_until and tonumber(trial_until) > now then return trial_until end
+  if is_ahead(open_until, now, tonumber(pause or '') or 300) then return open_until end
+  if is_ahead(trial_until, now, trial_end - now) then return trial_until end
   redis.call('HSET', breaker, 'trial_until', trial_end)
   return nil
 end
@@ -19,7 +26,7 @@ local function count_failure(breaker, kind, now, max_failures, min_pause, weight
   if error ~= '' then redis.call('HSET', breaker, 'error', error, 'error_at', string.format('%.3f', now)) end
   redis.call('EXPIRE', breaker, 86400)
   local open_until = redis.call('HGET', breaker, 'open_until')
-  if failures < max_failures or (open_until and tonumber(open_until) > now) then return nil end
+  if failures < max_failures or is_ahead(open_until, now, 10 * min_pause) then return nil end
   local pause = math.min(tonumber(redis.call('HGET', breaker, 'pause') or min_pause / 2) * 2, 10 * min_pause)
   local until_then = string.format('%.3f', now + pause)
   redis.call('HSET', breaker, 'open_until', until_then, 'pause', tostring(pause))

@@ -34,7 +34,7 @@ if redis.call('HEXISTS', paused, pool) == 1 then
   return result('paused')
 end
 local attempts = redis.call('HINCRBY', work, 'attempts', 1)
-local fence = take_work(slots, counter, work, fences, vm, owner, lease_end)
+local fence = take_work(slots, counter, work, fences, vm, owner, now, lease_end)
 if attempts > tonumber(max_attempts) then return result('exhausted', fence, attempts) end
 local suspended_until = suspended_or_start_trial(breaker, now, lease_end)
 if suspended_until then

@@ -1,5 +1,5 @@
--- Shared: who works on a VM. The work is a hash (owner, fence, attempts, …). The VM's place in a sorted set, scored by the
--- epoch at which the lease ends, is also its slot; `counter` is as in pools/counter.lua.
+-- Shared: who works on a VM. The work is a hash (owner, fence, lease, attempts, …). The VM's place in a sorted set, scored by
+-- the epoch at which the lease ends, is also its slot; `counter` is as in pools/counter.lua.
 -- uses: pools/counter
 local function set_slot(slots, counter, vm, lease_end)
   redis.call('ZADD', slots, lease_end, vm)
@@ -14,19 +14,24 @@ end
 -- An owner is a task, or one try of a task: `task/try`.
 local function task_of(owner) return string.match(owner, '^(.*)/%d+$') or owner end
 
+-- Returns true if the time of the VM in this set is in the future, and no later than it can be. A later one was written while a
+-- clock was wrong, and has no effect. A plan lasts for five leases, `lease` is in seconds: six of them are too long.
+local function is_running(slots, work, vm, now)
+  local lease_end = tonumber(redis.call('ZSCORE', slots, vm) or 0)
+  local lease = tonumber(redis.call('HGET', work, 'lease') or '') or 60
+  return lease_end > now and lease_end <= now + 6 * lease
+end
+
 -- Returns true if another task than that of `owner` holds the lease now.
 local function is_leased(slots, work, vm, owner, now)
   local other = redis.call('HGET', work, 'owner')
-  if not other or task_of(other) == task_of(owner) then return false end
-  local lease_end = redis.call('ZSCORE', slots, vm)
-  return lease_end and tonumber(lease_end) > now
+  return other and task_of(other) ~= task_of(owner) and is_running(slots, work, vm, now)
 end
 
 -- Returns true if this very try holds the lease: its message was delivered twice. A later try of the task is no such case: it
 -- starts when the process of the try before it has ended.
 local function is_delivered_twice(slots, work, vm, owner, now)
-  local lease_end = redis.call('HGET', work, 'owner') == owner and redis.call('ZSCORE', slots, vm)
-  return lease_end and tonumber(lease_end) > now
+  return redis.call('HGET', work, 'owner') == owner and is_running(slots, work, vm, now)
 end
 
 -- Returns a new fence. Where the counter was lost or holds no number, it starts from the time in microseconds: no fence of
@@ -41,9 +46,9 @@ local function next_fence(fences)
 end
 
 -- Makes `owner` the holder. The returned fence distinguishes this holder from every other one, even of the same name.
-local function take_work(slots, counter, work, fences, vm, owner, lease_end)
+local function take_work(slots, counter, work, fences, vm, owner, now, lease_end)
   local fence = next_fence(fences)
-  redis.call('HSET', work, 'owner', owner, 'fence', fence)
+  redis.call('HSET', work, 'owner', owner, 'fence', fence, 'lease', lease_end - now)
   redis.call('EXPIRE', work, 604800)  -- no work takes a week
   if counter then set_slot(slots, counter, vm, lease_end) else redis.call('ZADD', slots, lease_end, vm) end
   return fence

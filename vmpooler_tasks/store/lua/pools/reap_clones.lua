@@ -1,14 +1,20 @@
 -- uses: pools/lease
 -- Takes clones from workers whose lease has ended, and leases them to the next worker until the new end. VMs that are no
--- longer pending give their slot back.
+-- longer pending give their slot back. So do clones that wait until later than they can: a clock was wrong.
 -- KEYS   1: slots   2: counter of the slots   3: watch for other managers (hash)
 -- ARGV   1: now   2: end of the new lease   3: metadata prefix   4: work prefix   5: prefix of pending   6: page size
+--        7: epoch after which no clone waits
 -- RETURN VM, pool, … of the clones that have to be sent to the workers again
 local slots, counter = KEYS[1], {KEYS[2], KEYS[3]}
-local now, lease_end, vm_prefix, work_prefix, pending_prefix, page_size = unpack(ARGV)
+local now, lease_end, vm_prefix, work_prefix, pending_prefix, page_size, latest = unpack(ARGV)
 
+local due = redis.call('ZRANGEBYSCORE', slots, '-inf', now, 'LIMIT', 0, page_size)
+for _, vm in ipairs(redis.call('ZRANGEBYSCORE', slots, '(' .. latest, '+inf', 'LIMIT', 0, page_size)) do
+  guard_type(work_prefix .. vm)
+  if not is_leased(slots, work_prefix .. vm, vm, '', tonumber(now)) then due[#due + 1] = vm end
+end
 local reaped = {}
-for _, vm in ipairs(redis.call('ZRANGEBYSCORE', slots, '-inf', now, 'LIMIT', 0, page_size)) do
+for _, vm in ipairs(due) do
   local pool = redis.pcall('HGET', vm_prefix .. vm, 'pool')
   local is_pending = type(pool) == 'string' and redis.pcall('SISMEMBER', pending_prefix .. pool, vm)
   guard_type(work_prefix .. vm)

@@ -2,6 +2,7 @@
 -- Checks whether another pool manager is at work, and corrects VMPooler's counters while there is none. A sighting is a change of the counters or
 -- of the last boots, or a new pending VM, that these workers did not make. Two sightings in a short time prove another manager.
 -- After one sighting, and at the start, the pool workers start nothing until a watch ends without a sighting.
+-- A state that lasts longer than it can was written while a clock was wrong: a new watch starts.
 -- The watch is a hash: `state` (alone, watching, other), `until` (the state ends then if nothing is seen), `valid_until` (a call
 -- is due long before), `seen_at` (the last sighting), `sightings`, `evidence` (the last sighting's); `known:COUNTER`,
 -- the value that these workers wrote or saw last; `boot:POOL`, the last boot that another manager wrote; `foreign:COUNTER`, its
@@ -61,7 +62,7 @@ if evidence then
   state = sightings > 1 and 'other' or 'watching'
   state_until = now + (sightings > 1 and quiet_seconds or watch_seconds)
   redis.call('HSET', watch, 'seen_at', now_text, 'sightings', sightings, 'evidence', evidence)
-elseif not before or now > tonumber(valid_until) then
+elseif not before or now > tonumber(valid_until) or state_until > now + 2 * math.max(watch_seconds, quiet_seconds) then
   state, state_until = 'watching', now + watch_seconds
 elseif now >= state_until then
   state = 'alone'

@@ -27,7 +27,7 @@ if redis.call('EXISTS', request) == 0 or final_status(request) then
   redis.call('ZREM', items, item)
   return nil
 end
-if not redis.call('ZSCORE', waiting, id) then redis.call('ZADD', filling, 'NX', now, id) end
+if not redis.call('ZSCORE', waiting, id) then redis.call('ZADD', filling, 'LT', now, id) end
 local of_part = count_wanted(redis.call('HGET', request, 'requested'), before)
 local missing = of_part - count_present(delivered, running, pending, vm_prefix, id, alias)
 if missing <= 0 then

@@ -1,0 +1,18 @@
+-- uses: pools/breaker
+-- Ends suspensions that last longer than they can: they were written while a clock was wrong. The next clone is the trial.
+-- KEYS   1…: breakers
+-- ARGV   1: now   2: longest suspension in seconds
+-- RETURN the number of suspensions that were ended
+local now, max_pause = tonumber(ARGV[1]), tonumber(ARGV[2])
+
+local ended = 0
+for _, breaker in ipairs(KEYS) do
+  local open_until, pause = unpack(redis.call('HMGET', breaker, 'open_until', 'pause'))
+  local is_future = (tonumber(open_until or '') or 0) > now
+  if is_future and not is_ahead(open_until, now, tonumber(pause or '') or max_pause) then
+    redis.call('HSET', breaker, 'open_until', ARGV[1])
+    redis.call('HDEL', breaker, 'trial_until')
+    ended = ended + 1
+  end
+end
+return ended
