@@ -1,5 +1,6 @@
 """The command line, `vmpooler-tasks`."""
 
+import io
 import os
 import shutil
 import sys
@@ -80,6 +81,7 @@ def main() -> None:
 
     A wrong option is 64, not click's 2: with 2, `health` reports unhealthy.
     """
+    _print_any_text()
     try:
         status = _status(cli.main)
         sys.stdout.flush()  # here, where a closed pipe can still be distinguished from a failure
@@ -100,6 +102,13 @@ def main() -> None:
     except VmpoolerTasksError as error:
         _write_error(f"{PROGRAM}: {error}")
         sys.exit(error.exit_status)
+
+
+def _print_any_text() -> None:
+    """Escape what the encoding of a stream lacks: the locale's may lack characters, and a path need not be UTF-8."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _status(run: Callable[..., Any]) -> Any:

@@ -17,6 +17,7 @@ from vmpooler_tasks import logs
 from vmpooler_tasks.cli.shared.program import PROGRAM, GlobalOptions
 from vmpooler_tasks.config import Settings, load_settings
 from vmpooler_tasks.config.extra_files import NO_FILE
+from vmpooler_tasks.model.names import readable
 from vmpooler_tasks.store import Database
 
 P = ParamSpec("P")
@@ -76,4 +77,4 @@ def who_am_i() -> str:
         user = getpass.getuser()
     except (KeyError, OSError):  # the user of a container may have no name
         user = "unknown"
-    return f"{user}@{socket.gethostname()}"
+    return readable(f"{user}@{socket.gethostname()}".encode("utf-8", "surrogateescape"))

@@ -12,6 +12,8 @@ import click
 from click.exceptions import NoSuchCommand
 from click.shell_completion import CompletionItem
 
+from vmpooler_tasks.model.names import readable
+
 
 class LazyCommand(NamedTuple):
     """The place of a command's definition (`module:name`), and its line in the group's help."""
@@ -46,15 +48,33 @@ def _without_breaks(text: str) -> str:
     return text.replace("-", NON_BREAKING_HYPHEN)
 
 
-class HelpContext(click.Context):
-    """The context of every command, which formats its help."""
+class OwnContext(click.Context):
+    """The context of every command. It formats the help, and passes text on that Redis and JSON can hold."""
 
     formatter_class = WholeWordsFormatter
+
+    def invoke(self, callback: Any, /, *args: Any, **kwargs: Any) -> Any:
+        r"""Call the callback. An argument that is not UTF-8 is passed as `\\xe9`, as names from Redis are shown.
+
+        A path stays as it is: it has to name the file.
+        """
+        paths = {one.name for one in self.command.params if isinstance(one.type, click.Path | click.File)}
+        return super().invoke(
+            callback, *args, **{name: value if name in paths else _as_utf_8(value) for name, value in kwargs.items()}
+        )
+
+
+def _as_utf_8(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return tuple(map(_as_utf_8, value))
+    if not isinstance(value, str) or value.isascii():
+        return value
+    return readable(value.encode("utf-8", "surrogateescape"))
 
 
 def use_own_help(command: click.Command) -> click.Command:
     """Format the help of the command, and of its subcommands, with `WholeWordsFormatter`. Return the command."""
-    command.context_class = HelpContext
+    command.context_class = OwnContext
     command.short_help = command.short_help or command.get_short_help_str(MAX_SHORT_HELP)  # or click shortens it
     for inner in command.commands.values() if isinstance(command, click.Group) else ():
         use_own_help(inner)
@@ -67,7 +87,7 @@ class LazyGroup(click.Group):
     `aliases` maps other names to those of commands. The help does not list them.
     """
 
-    context_class = HelpContext
+    context_class = OwnContext
 
     def __init__(
         self, *args: Any, commands: Mapping[str, LazyCommand], aliases: Mapping[str, str] = {}, **options: Any

@@ -41,7 +41,7 @@ class Moment(click.ParamType[float]):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
         if isinstance(value, int | float):
             return float(value)
-        if parsed := parse_time(str(value).encode()):
+        if parsed := parse_time(str(value).encode(errors="replace")):
             return parsed.timestamp()
         try:
             return time.time() - DURATION.convert(value, param, ctx)

@@ -27,12 +27,18 @@ __all__ = [
 
 def print_json(value: Any) -> None:
     """Print indented JSON."""
-    sys.stdout.write(json.dumps(value, ensure_ascii=False, indent=2, default=str) + "\n")
+    sys.stdout.write(json.dumps(value, ensure_ascii=not _prints_all(), indent=2, default=str) + "\n")
 
 
 def print_json_line(value: Any) -> None:
     """Print JSON on one line, for output that continues."""
-    sys.stdout.write(json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=str) + "\n")
+    text = json.dumps(value, ensure_ascii=not _prints_all(), separators=(",", ":"), default=str)
+    sys.stdout.write(text + "\n")
+
+
+def _prints_all() -> bool:
+    """Return whether stdout takes every character. In other encodings, JSON has its own escapes."""
+    return (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
 
 
 def print_line(text: str, colour: str | None = None, *, hang: int = 0) -> None:

@@ -16,6 +16,7 @@ from vmpooler_tasks.jobs.purge.options import purgeable_pools
 from vmpooler_tasks.jobs.redrive.eligibility import cut_parts, has_redacted
 from vmpooler_tasks.jobs.redrive.run import REDRIVING, Broker
 from vmpooler_tasks.model.deadletters.entry import StoredDeadLetter
+from vmpooler_tasks.model.deadletters.shown import shown
 from vmpooler_tasks.model.names import DeadLetterQueue, on_one_line
 from vmpooler_tasks.model.redaction import REDACTED, redacted
 from vmpooler_tasks.model.redrive import OwnTasks, Redrive, RedriveOutcome, lineage_of_successor
@@ -78,6 +79,8 @@ def why_not_editable(dead_letter: StoredDeadLetter, own: OwnTasks) -> str | None
         return "it is not a task"
     if parts := cut_parts(dead_letter):
         return f"it was too large, and these parts were cut: {', '.join(parts)}"
+    if shown([args, kwargs]) != [args, kwargs]:
+        return "its arguments cannot be shown as they are: redrive it as it is"
     return None if task in own.editable else f"{task} cannot be run with changed arguments"
 
 

@@ -8,11 +8,12 @@ from typing import NamedTuple
 
 from vmpooler_tasks.config import Pool, Settings
 from vmpooler_tasks.model.deadletters.bounds import CUT, SHOWN_ONLY
-from vmpooler_tasks.model.deadletters.entry import StoredDeadLetter
+from vmpooler_tasks.model.deadletters.entry import FIELDS, StoredDeadLetter
+from vmpooler_tasks.model.deadletters.shown import is_too_deep
 from vmpooler_tasks.model.names import DeadLetterQueue, Queue
 from vmpooler_tasks.model.pools.pause import Pause
 from vmpooler_tasks.model.pools.sizes import size_in_effect
-from vmpooler_tasks.model.redaction import REDACTED
+from vmpooler_tasks.model.redaction import REDACTED, TOO_DEEP
 from vmpooler_tasks.model.redrive import OwnTasks, RedriveOutcome
 from vmpooler_tasks.model.requests import Wanted, parse_requested
 from vmpooler_tasks.model.vm_orders import ORDERS, VmOrder
@@ -72,6 +73,8 @@ def decided_outcome(
         return Decision(RedriveOutcome.KEPT, "it is not a task")
     if own.lacks(task):
         return Decision(RedriveOutcome.KEPT, "no worker knows this task")
+    if is_too_deep([args, kwargs]):
+        return Decision(RedriveOutcome.KEPT, "its arguments are nested too deeply")
     if has_redacted([args, kwargs]):
         return Decision(RedriveOutcome.KEPT, "its arguments were redacted")
     return _decided_order(dead_letter, own, settings, confirmed=confirmed) if task in own.orders else None
@@ -109,13 +112,14 @@ def pools_elsewhere(db: Database) -> frozenset[str]:
 
 def has_redacted(arguments: object) -> bool:
     """Return whether a secret was removed from these arguments: a task cannot run with what is left."""
-    return REDACTED in json.dumps(arguments)
+    text = json.dumps(arguments)
+    return REDACTED in text or TOO_DEEP in text
 
 
 def cut_parts(dead_letter: StoredDeadLetter) -> list[str]:
     """Return the parts that were cut and that its successor needs."""
     cut = dead_letter.fields.get(CUT)
-    return sorted(set(cut) - SHOWN_ONLY) if isinstance(cut, dict) else []
+    return sorted(set(cut) & set(FIELDS) - SHOWN_ONLY) if isinstance(cut, dict) else []
 
 
 def _has_valid_names(dead_letter: StoredDeadLetter) -> bool:

@@ -7,6 +7,8 @@ was run again also has `redriven_at`, `run` and `who`, and `edited` if its argum
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from vmpooler_tasks.model.deadletters.shown import shown_text
+
 MAX_EARLIER = 10
 """Earlier attempts that a dead letter carries: the newest of them."""
 
@@ -46,4 +48,4 @@ def _attempt(failure: Mapping[str, Any], *, redrive: Mapping[str, Any]) -> dict[
 
 
 def _texts(fields: Mapping[str, Any], names: Sequence[str]) -> dict[str, str]:
-    return {name: str(fields[name])[:MAX_TEXT_OF_ATTEMPT] for name in names if fields.get(name)}
+    return {name: shown_text(fields[name])[:MAX_TEXT_OF_ATTEMPT] for name in names if fields.get(name)}

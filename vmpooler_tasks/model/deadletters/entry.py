@@ -12,7 +12,8 @@ from dataclasses import dataclass, fields
 from itertools import chain, islice
 from typing import Any
 
-from vmpooler_tasks.model.deadletters.bounds import encoded, find_changes
+from vmpooler_tasks.model.deadletters.bounds import MAX_TEXT_BYTES, encoded, find_changes
+from vmpooler_tasks.model.deadletters.shown import shown, shown_text, usable_id
 from vmpooler_tasks.model.names import DeadLetterQueue, readable
 from vmpooler_tasks.model.redrive import Lineage
 from vmpooler_tasks.model.timestamps import iso_utc, parse_time
@@ -70,6 +71,12 @@ class DeadLetter:
 
 
 FIELDS = tuple(field.name for field in fields(DeadLetter))
+_NUMBERS = ("retry_count", "redrives")
+_TYPES: Mapping[str, tuple[type, ...]] = {
+    **{name: (str,) for name in FIELDS if name not in ("args", "kwargs", "attempts", "cut")},
+    **dict.fromkeys(_NUMBERS, (int, float)),
+}
+"""The types of fields that have one. A value of another type is shown as its JSON."""
 
 
 def dead_letter_id(*identity: str | bytes | int) -> str:
@@ -126,7 +133,11 @@ def failed_vm(
 
 @dataclass(frozen=True, slots=True)
 class StoredDeadLetter:
-    """A dead letter in Redis: its queue, its member, its score, and its fields, which are the same for both forms."""
+    """A dead letter in Redis: its queue, its member, its score, and its fields, which are the same for both forms.
+
+    `fields` has them as they were written, whatever they are; `text` and `as_json` have them as they are shown. `id` is
+    always text.
+    """
 
     queue: DeadLetterQueue
     raw: bytes
@@ -138,13 +149,18 @@ class StoredDeadLetter:
         return str(self.fields["id"])
 
     def text(self, name: str) -> str:
-        """Return the field as text; empty if it is absent."""
+        """Return the field as text that can be shown; empty if it is absent."""
         value = self.fields.get(name)
-        return "" if value is None else str(value)
+        return "" if value is None else shown_text(value)
 
     def as_json(self) -> dict[str, Any]:
-        """Return the fields, and the queue that holds it as `queue`."""
-        return {"queue": str(self.queue), **self.fields}
+        """Return the fields as they can be shown, and the queue that holds it as `queue`, whatever the member says."""
+        found = {shown_text(name): self._shown(name, value) for name, value in self.fields.items() if name != "queue"}
+        return {"queue": str(self.queue), **found}
+
+    def _shown(self, name: str, value: Any) -> Any:
+        is_of_its_type = name not in _TYPES or value is None or type(value) in _TYPES[name]
+        return shown(value) if is_of_its_type else shown_text(value)
 
 
 def read_dead_letter(queue: DeadLetterQueue, raw: bytes, score: float) -> StoredDeadLetter:
@@ -156,10 +172,10 @@ def read_dead_letter(queue: DeadLetterQueue, raw: bytes, score: float) -> Stored
             "error_class": "Unreadable",
             "error_message": readable(raw)[:MAX_UNREADABLE],
         }
-    if parse_time(str(found.get("failed_at", "")).encode("utf-8", errors="replace")) is None:
+    failed_at = found.get("failed_at")
+    if not isinstance(failed_at, str) or parse_time(failed_at.encode("utf-8", errors="replace")) is None:
         found["failed_at"] = iso_utc(score)
-    if not found.get("id"):
-        found["id"] = hashlib.sha256(raw).hexdigest()[:ID_LENGTH]
+    found["id"] = usable_id(found.get("id")) or hashlib.sha256(raw).hexdigest()[:ID_LENGTH]
     return StoredDeadLetter(queue, raw, score, found)
 
 
@@ -208,7 +224,7 @@ def normalised(message: str, vm: str = "") -> str:
 
 def kind_of(entry: StoredDeadLetter) -> tuple[str, str]:
     """Return (error class, normalised error message), by which dead letters are grouped."""
-    return entry.text("error_class"), normalised(entry.text("error_message"), entry.text("vm"))
+    return entry.text("error_class"), normalised(entry.text("error_message")[:MAX_TEXT_BYTES], entry.text("vm"))
 
 
 def error_of(entry: StoredDeadLetter) -> str:

@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, HTTPException, Path, Query
 from fastapi.responses import StreamingResponse
+from pydantic import AfterValidator
 
 from vmpooler_tasks.jobs.deadletters import query as job
 from vmpooler_tasks.jobs.deadletters.delete import DELETING, delete
@@ -39,7 +40,25 @@ LONG = ("traceback", "args", "kwargs", "attempts")
 
 MEDIA_TYPES = {ExportFormat.JSONL: "application/jsonl", ExportFormat.CSV: "text/csv; charset=utf-8"}
 
-DeadLetterId = Annotated[str, Path(min_length=1, max_length=200)]
+ENCODED = "~"
+"""The start of an id in the hexadecimal digits of its UTF-8. Clients change a path with `/` or `..` in it."""
+
+
+def decoded_id(text: str) -> str:
+    """Return the id that a path names: the text itself, or the id that it holds in hexadecimal digits."""
+    try:
+        return bytes.fromhex(text.removeprefix(ENCODED)).decode() if text.startswith(ENCODED) else text
+    except ValueError:
+        return text
+
+
+DeadLetterId = Annotated[
+    str,
+    Path(
+        min_length=1, max_length=2000, description="`~` and the id in hexadecimal stands for an id with / or .. in it"
+    ),
+    AfterValidator(decoded_id),
+]
 
 
 @router.get("", summary="Dead letters, newest first unless sorted otherwise", responses=READING)
@@ -110,14 +129,14 @@ def delete_some(site: Here, who: Operator, body: DeleteBody) -> DeletionResponse
     return DeletionResponse(dry_run=body.dry_run, selected=len(entries), deleted=deleted)
 
 
-@router.get("/{dead_letter_id}", summary="All of one dead letter", responses={**READING, **problems(404)})
+@router.get("/{dead_letter_id:path}", summary="All of one dead letter", responses={**READING, **problems(404)})
 def show_one(site: Here, _: Reader, dead_letter_id: DeadLetterId) -> DeadLetterDetail:
     with site.search():
         entry = find_dead_letter(site, dead_letter_id)
     return DeadLetterDetail(**{**job.detail(entry), "editable": why_not_editable(entry, OWN) is None})
 
 
-@router.delete("/{dead_letter_id}", summary="Delete one dead letter", responses={**CHANGING, **problems(404)})
+@router.delete("/{dead_letter_id:path}", summary="Delete one dead letter", responses={**CHANGING, **problems(404)})
 def delete_one(
     site: Here, who: Operator, dead_letter_id: DeadLetterId, why: Annotated[Why | None, Query()] = None
 ) -> DeletionResponse:

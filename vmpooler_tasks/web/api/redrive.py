@@ -69,7 +69,7 @@ def start(site: Here, who: Operator, body: RedriveBody, response: Response) -> P
 
 
 @router.get(
-    "/dlq/{dead_letter_id}/edit",
+    "/dlq/{dead_letter_id:path}/edit",
     summary="The arguments of a failed task, and which of them can be changed",
     responses={**READING, **problems(404)},
 )
@@ -86,7 +86,7 @@ def show_arguments(site: Here, _: Reader, dead_letter_id: DeadLetterId) -> EditF
 
 
 @router.post(
-    "/dlq/{dead_letter_id}/edit",
+    "/dlq/{dead_letter_id:path}/edit",
     summary="Run a failed task again with changed arguments",
     status_code=HTTPStatus.ACCEPTED,
     responses={200: {"model": EditResponse, "description": "with `dry_run`"}, **CHANGING, **problems(404)},

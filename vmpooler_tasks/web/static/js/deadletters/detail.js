@@ -1,6 +1,6 @@
 /** One dead letter with all its fields. */
 
-import { get, mayOperate } from "../shared/api.js";
+import { get, mayOperate, pathOfId } from "../shared/api.js";
 import { button, copyButton } from "../shared/controls.js";
 import { fillWith, openDialog } from "../shared/dialogs.js";
 import { el } from "../shared/dom.js";
@@ -31,6 +31,7 @@ const LABELS = {
   checkout: "VM checked out",
   order: "Order",
   id: "Id",
+  cut: "Cut",
 };
 const LONG_FIELDS = ["traceback", "args", "kwargs"];
 /** Fields that the list of attempts, or a button, shows. */
@@ -63,7 +64,7 @@ export function openDetail(id, actions) {
   fillWith(
     dialog,
     "Loading …",
-    () => get(`dlq/${encodeURIComponent(id)}`),
+    () => get(`dlq/${pathOfId(id)}`),
     (deadLetter) => fill(dialog, deadLetter, actions),
     "This dead letter is gone: redriven, deleted or expired.",
   );

@@ -1,6 +1,6 @@
 /** The dialog that runs a failed task again with changed arguments. */
 
-import { get, post } from "../shared/api.js";
+import { get, pathOfId, post } from "../shared/api.js";
 import { announce } from "../shared/announce.js";
 import { button, whyField } from "../shared/controls.js";
 import { during, fillWith, openDialog } from "../shared/dialogs.js";
@@ -18,7 +18,7 @@ import { parsedArguments } from "./arguments.js";
  */
 export function openEditDialog(id, onSent) {
   const dialog = openDialog("Redrive with changed arguments", { isWide: true });
-  const path = `dlq/${encodeURIComponent(id)}/edit`;
+  const path = `dlq/${pathOfId(id)}/edit`;
   return fillWith(
     dialog,
     "Reading the arguments …",

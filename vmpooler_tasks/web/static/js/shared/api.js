@@ -52,6 +52,18 @@ export async function logOut() {
 }
 
 /**
+ * Return an id of a dead letter for a path. Browsers change a path with `/` or `..` in it, so that any id but a usual
+ * one is written in hexadecimal digits.
+ *
+ * @param {string} id
+ */
+export function pathOfId(id) {
+  if (/^[0-9a-f]{16}$/.test(id)) return id;
+  const digits = Array.from(new TextEncoder().encode(id), (byte) => byte.toString(16).padStart(2, "0"));
+  return `~${digits.join("")}`;
+}
+
+/**
  * The parameters of a query. A list becomes several parameters of one name; empty values are left out.
  *
  * @typedef {Record<string, unknown>} Parameters
