@@ -67,6 +67,8 @@ worker_concurrency = 4
 """Messages of a dead worker soon come again, also those that it was just about to restore for another one."""
 
 CLONE_QUEUES = ("-Q", f"{names.CLONE_QUEUE},{names.DESTROY_QUEUE}")
+Options = tuple[str, ...]
+THREADS: Options = ("-P", "threads", "-c", "100")
 CHECK_QUEUES = ("-Q", f"{names.CHECK_QUEUE},{names.MAINTENANCE_QUEUE}")
 
 
@@ -144,12 +146,21 @@ class Users(threading.Thread):
 class Site:
     """Its processes run within the `with` block, and are killed at its end."""
 
-    def __init__(self, server: TestServer, folder: Path, chance: random.Random) -> None:
+    def __init__(
+        self,
+        server: TestServer,
+        folder: Path,
+        chance: random.Random,
+        *,
+        threads: Options = THREADS,
+        forks: Options = (),
+    ) -> None:
+        """`threads` and `forks` are the options of the two workers for clones and destructions."""
         self.server, self.chance, self.db = server, chance, Database(server.url)
         self.installation = Installation(server.url, folder, json.dumps(CONFIG))
         self.installation.deploy(CELERY)
-        self.threads = self._worker("threads", *CLONE_QUEUES, "-P", "threads", "-c", "100")
-        self.forks = self._worker("forks", *CLONE_QUEUES)
+        self.threads = self._worker("threads", *CLONE_QUEUES, *threads)
+        self.forks = self._worker("forks", *CLONE_QUEUES, *forks)
         self.checker = self._worker("checker", *CHECK_QUEUES, "-P", "threads")
         self.beat = self.installation.celery("beat", "--loglevel", "INFO", name="beat")
         self.users = Users(Database(server.url), random.Random(chance.random()))
@@ -162,9 +173,9 @@ class Site:
         return self.installation.celery(*start, *options, name=name)
 
     def __enter__(self) -> Self:
-        for process in (self.threads, self.forks, self.checker, self.beat):
+        for process in (*self.workers, self.beat):
             process.start()
-        for process in (self.threads, self.forks, self.checker):
+        for process in self.workers:
             process.says(" ready.")
         self.users.start()
         return self
@@ -194,6 +205,10 @@ class Site:
         self.see_that_nothing_is_doubled()
         fences = [self.db.call("HGET", keys.work(vm), "fence") for vm in self.db.call("ZRANGE", POOL_SLOTS.key, 0, -1)]
         return any(int(fence or 0) > self._last_fence for fence in fences)
+
+    @property
+    def workers(self) -> tuple[Process, ...]:
+        return self.threads, self.forks, self.checker
 
     def _struck(self, what: str) -> None:
         self.struck[what] += 1
