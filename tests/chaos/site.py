@@ -225,7 +225,6 @@ class Site:
     def kill_checker(self) -> None:
         self.checker.kill()
         self.checker.start()
-        self.free_locks()
 
     def kill_child(self) -> None:
         """Kill one of the processes that a forking worker works with."""
@@ -235,16 +234,10 @@ class Site:
             if children:
                 self.chance.choice(children).kill()
 
-    def free_locks(self) -> None:
-        """A killed owner's lock frees itself after a minute, by the server's clock, which no test can move."""
-        for pool in POOLS:
-            self.db.call("PEXPIRE", keys.check_lock(pool), 1)
-
     def kill_redis(self, seconds_down: float) -> None:
         self.server.kill()
         time.sleep(seconds_down)
         self.server.start()
-        self.free_locks()
         self._struck("kill_redis")
 
     def freeze_redis(self, seconds: float) -> None:
@@ -253,7 +246,6 @@ class Site:
         time.sleep(seconds)
         os.kill(self.server.process.pid, signal.SIGCONT)
         until(self._is_reachable, "Redis is reachable again")
-        self.free_locks()
         self._struck("freeze_redis")
 
     def _is_reachable(self) -> bool:

@@ -129,7 +129,7 @@ class Site:
         assert self.expiring() == self.orphans
 
     def free_the_lock(self) -> None:
-        """A killed owner's lock frees itself after a minute, by the server's clock, which no test can move."""
+        """A killed owner's lock frees itself after seconds, by the server's clock, which no test can move."""
         self.db.call("PEXPIRE", keys.PURGE_LOCK, 1)
         until(lambda: not self.db.call("EXISTS", keys.PURGE_LOCK), "the lock has expired")
 
