@@ -109,7 +109,6 @@ def test_an_error_of_the_wrong_type_names_the_key_or_those_that_it_may_be(world:
     begins = "A key in Redis has the wrong type: "
     world.client.set("vmpooler__dlq__clone", "x")
     world.client.set("vmpooler__pending__a\nb", "x")
-    world.client.set(keys.AUDIT, "x")
     world.client.set("k0", "x")
     with pytest.raises(WrongTypeError, match=f"^{begins}vmpooler__dlq__clone: WRONGTYPE "):
         dlq.size(world.db, DeadLetterQueue.CLONE)
@@ -119,8 +118,6 @@ def test_an_error_of_the_wrong_type_names_the_key_or_those_that_it_may_be(world:
         list(queues.read_pages(world.db, Queue.PENDING, "a\nb", b"clone"))
     with pytest.raises(WrongTypeError, match=rf"^{begins}vmpooler__pending__a\\nb: WRONGTYPE "):
         list(queues.read_names(world.db, keys.queue(Queue.PENDING, "a\nb")))
-    with pytest.raises(WrongTypeError, match=f"^{begins}vmpooler_tasks__audit: WRONGTYPE "):
-        audit.read_newest(world.db, 1)
     with pytest.raises(WrongTypeError, match=f"^{begins}one of vmpooler__dlq__clone, vmpooler_tasks__counters, .*: "):
         delete(world.db, DeadLetterQueue.CLONE, [b"x"], {})
     with pytest.raises(WrongTypeError, match=f"^{begins}one of k0, k1, k2, k3 and 5 more: WRONGTYPE "):

@@ -94,8 +94,9 @@ def test_pages_join_without_gap_or_repetition(world: PoolWorld, monkeypatch: pyt
         if cursor is None:
             break
     assert sorted(met) == [f"r{number:02}" for number in range(11)]
-    world.client.set("vmpooler_tasks__requested_at", "no sorted set")
-    assert (len(page(world).rows), page(world).unreadable) == (11, ["vmpooler_tasks__requested_at"])
+    world.client.delete("vmpooler__provisioning__processing")
+    world.client.set("vmpooler__provisioning__processing", "no sorted set")
+    assert page(world).unreadable == ["vmpooler__provisioning__processing"]
 
 
 def test_a_cancelled_request_gets_no_more_vms_and_gives_up_its_own(world: PoolWorld) -> None:

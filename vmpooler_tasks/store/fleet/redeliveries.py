@@ -8,8 +8,4 @@ KEPT_SECONDS = 7 * 24 * 3600
 
 def count_delivery(db: Database, task_id: str) -> int:
     """Count one more delivery of this task; return the number of redeliveries so far."""
-    with db.translated_errors(keys.DELIVERIES):
-        pipe = db.client.pipeline(transaction=True)
-        pipe.hincrby(keys.DELIVERIES, task_id, 1)
-        pipe.expire(keys.DELIVERIES, KEPT_SECONDS)
-        return int(pipe.execute()[0])
+    return int(db.run("fleet/count_delivery", [keys.DELIVERIES], [task_id, KEPT_SECONDS]))

@@ -3,6 +3,7 @@
 from vmpooler_tasks.clock import MAX_DRIFT_SECONDS
 from vmpooler_tasks.store import keys
 from vmpooler_tasks.store.redis.connection import Database
+from vmpooler_tasks.store.redis.numbers import finite
 
 CLAIM_SECONDS = 30
 """How long a beat has to send the tick that it claimed. If it dies meanwhile, another beat claims it after that."""
@@ -12,10 +13,12 @@ CLAIM_SUFFIX = ":claim"
 
 
 def read_last_ticks(db: Database) -> dict[str, str]:
-    """Return entry → epoch of its last tick, as the text that `claim_tick` takes."""
+    """Return entry → epoch of its last tick, as the text that `claim_tick` takes. What is no number counts as never."""
     with db.translated_errors():
         raw = db.client.hgetall(keys.SCHEDULE.decode())
-    return {name.decode(): epoch.decode() for name, epoch in raw.items() if not name.endswith(CLAIM_SUFFIX.encode())}
+    found = {name.decode(errors="replace"): epoch.decode(errors="replace") for name, epoch in raw.items()}
+    ticks = {name: epoch for name, epoch in found.items() if not name.endswith(CLAIM_SUFFIX)}
+    return {name: epoch for name, epoch in ticks.items() if finite(epoch) is not None}
 
 
 def claim_tick(db: Database, entry: str, last_tick: str, now: float) -> str | None:

@@ -2,7 +2,7 @@
 
 import socket
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager
 from typing import Any, Generic, TypeVar
 
 import redis
@@ -21,8 +21,8 @@ from vmpooler_tasks.errors import (
 )
 from vmpooler_tasks.model.names import listed, on_one_line, readable
 from vmpooler_tasks.redis_client import WITHOUT_PASSWORD, SentinelsDenyError, client_for
-from vmpooler_tasks.store.key_types import own_key_type
 from vmpooler_tasks.store.redis import scripts
+from vmpooler_tasks.store.redis.guarded_client import GuardedClient
 
 # A server that does not respond must not hang its caller: these limit the wait, in seconds.
 # tasks/celery/defaults.py limits the waits of the broker likewise.
@@ -54,8 +54,7 @@ class Database:
         self.address = without_login(url)
         self.clock = ServerClock(self.read_time)
         try:
-            # Any: redis-py's types of replies depend on options that the types do not know.
-            self.client: Any = client_for(
+            client = client_for(
                 url,
                 socket_connect_timeout=connect_timeout,
                 socket_timeout=reply_timeout,
@@ -69,6 +68,9 @@ class Database:
             )
         except ValueError as error:
             raise StoreUnavailableError(f"{self.address}: {error}") from error
+        client.auto_close_connection_pool = False  # its pool has a new owner
+        # Any: redis-py's types of replies depend on options that the types do not know.
+        self.client: Any = GuardedClient.from_pool(client.connection_pool)
 
     def run(self, script: str, keys: Sequence[bytes], args: Sequence[Any]) -> Any:
         """Run `lua/<script>.lua` (`pools/claim_clone`) and return its reply."""
@@ -84,20 +86,7 @@ class Database:
         return PendingReply(self, script, (len(keys), *keys, *args), parse)
 
     def call(self, *command: Any) -> Any:
-        """Run one plain command, whose first argument is its key, and return its reply as redis-py parses it.
-
-        One of our own keys that has another type is set aside, as before a script, and the command is run again.
-        """
-        try:
-            return self._call(*command)
-        except WrongTypeError:
-            if own_key_type(command[1]) is None:
-                raise
-            with suppress(StoreRefusedError):  # this user may not: the type is what its caller wants to know
-                self.run("redis/set_aside", command[1:2], [])
-            return self._call(*command)
-
-    def _call(self, *command: Any) -> Any:
+        """Run one plain command, whose first argument is its key, and return its reply as redis-py parses it."""
         with self.translated_errors(*command[1:2]):
             return self.client.execute_command(*command)
 

@@ -9,8 +9,9 @@ from typing import Any
 from celery.beat import ScheduleEntry, Scheduler
 
 from vmpooler_tasks.clock import MAX_DRIFT_SECONDS
-from vmpooler_tasks.errors import VmpoolerTasksError
+from vmpooler_tasks.errors import StoreRefusedError, VmpoolerTasksError, WrongTypeError
 from vmpooler_tasks.model.fleet import HEARTBEAT_SECONDS, ProcessKind
+from vmpooler_tasks.model.names import on_one_line
 from vmpooler_tasks.store.fleet import schedule
 from vmpooler_tasks.store.redis.numbers import finite
 from vmpooler_tasks.tasks.celery import defaults
@@ -20,8 +21,10 @@ from vmpooler_tasks.tasks.observe.heartbeat import HeartbeatSender
 from vmpooler_tasks.tasks.observe.liveness import signal_alive
 from vmpooler_tasks.tasks.process import database, settings
 from vmpooler_tasks.tasks.registry import OWN_LINES
+from vmpooler_tasks.throttle import Throttle
 
 _log = logging.getLogger("vmpooler_tasks.beat")
+_throttle = Throttle(60.0)
 
 MAX_WAITING_MESSAGES = 100
 """A beat adds no message beyond these: an expired one stays in Redis until a worker takes it."""
@@ -46,7 +49,7 @@ class RedisScheduler(Scheduler):
         signal_alive()
         try:
             last_ticks = schedule.read_last_ticks(database())
-            _heartbeat().send()
+            _send_heartbeat()
             waits = [self._send_if_due(entry, last_ticks.get(entry.name, "")) for entry in self.schedule.values()]
         except VmpoolerTasksError as error:
             _log.error("[!] [beat] %s; trying again in %ss", error, self.max_interval)
@@ -89,6 +92,15 @@ class RedisScheduler(Scheduler):
             _heartbeat().say_goodbye()
         except VmpoolerTasksError:
             _log.debug("could not record the goodbye of this beat; its record expires by itself")
+
+
+def _send_heartbeat() -> None:
+    """Record that this beat is alive. If Redis refuses that, log it: the schedule goes on."""
+    try:
+        _heartbeat().send()
+    except (StoreRefusedError, WrongTypeError) as error:
+        if _throttle.acquire():
+            _log.error("[!] [beat] This beat could not record that it is alive: %s", on_one_line(str(error)))
 
 
 @cache

@@ -7,7 +7,8 @@ local schedule = KEYS[1]
 local entry, claim_field, last_tick, now, claimed_until = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4]), ARGV[5]
 local max_claim = tonumber(claimed_until) + ARGV[6]
 
-if (redis.call('HGET', schedule, entry) or '') ~= last_tick then return 0 end
+local recorded = redis.call('HGET', schedule, entry) or ''
+if recorded ~= last_tick and (tonumber(recorded) or last_tick ~= '') then return 0 end  -- what is no number counts as never
 local other = tonumber(redis.call('HGET', schedule, claim_field) or 0) or 0
 if other > now and other <= max_claim then return 0 end
 redis.call('HSET', schedule, claim_field, claimed_until)

@@ -5,7 +5,7 @@
 local inventories, pool = KEYS[1], ARGV[1]
 
 local record = redis.call('HGET', inventories, pool)
-if not record then
+if not record or not string.find(record, '^%l+ [%d.]+ %d+$') then  -- anybody may have written it
   local time = redis.call('TIME')
   record = 'new ' .. time[1] .. '.' .. time[2] .. ' 0'
   redis.call('HSET', inventories, pool, record)

@@ -3,5 +3,5 @@
 -- script, has done so when this script starts.
 -- KEYS   1…: keys
 -- ARGV   none
--- RETURN 1
-return 1
+-- RETURN how many were set aside
+return set_aside_count

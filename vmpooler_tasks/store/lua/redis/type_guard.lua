@@ -2,7 +2,7 @@
 -- another type than it must have: it renames the key, and the script finds none, as after a deletion. Otherwise the script would
 -- fail in the middle, and all the work that needs the key would stand still. A script that takes such keys from its arguments
 -- calls `guard_type` for each. `redis/scripts.py` fills in the names in @…@.
-local guard_type
+local guard_type, set_aside_count = nil, 0
 do
   local types, families, ends = {@TYPES@}, {@FAMILIES@}, {@ENDS@}
   local prefix, record, keep_seconds, max_records = '@PREFIX@', '@RECORD@', @KEEP_SECONDS@, 1000
@@ -20,6 +20,7 @@ do
     local copy = record .. '__' .. name
     local renamed = redis.pcall('RENAME', key, copy)
     if renamed.err then return end  -- this user may not: the script itself fails, and a health reason names the key
+    set_aside_count = set_aside_count + 1
     redis.call('EXPIRE', copy, keep_seconds)
     if redis.call('TYPE', record).ok ~= 'hash' then redis.call('DEL', record) end
     if redis.call('HLEN', record) >= max_records then return end
