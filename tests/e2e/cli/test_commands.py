@@ -180,6 +180,15 @@ def test_dead_letters_are_listed_by_filter_newest_first(
     assert page["next"] is None
 
 
+def test_how_long_ago_is_counted_by_the_clock_of_redis(
+    run: CommandLine, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    some_dead_letters(world)
+    right = time.time
+    monkeypatch.setattr(time, "time", lambda: right() + 24 * 3600)
+    assert [entry["vm"] for entry in run.json("dlq", "list", "--since", "150m")["entries"]] == ["a1", "a2"]
+
+
 def test_pages_of_dead_letters_come_to_all_of_them(run: CommandLine, world: World) -> None:
     some_dead_letters(world)
     first = run.json("dlq", "list", "--limit", "3")

@@ -63,12 +63,17 @@ def pass_context(command: Callable[Concatenate[Context, P], R]) -> Callable[P, R
 
     @functools.wraps(command)
     def with_context(*args: P.args, **kwargs: P.kwargs) -> R:
-        root = click.get_current_context().find_root()
-        if not isinstance(root.obj, Context):
-            root.obj = Context(root.obj)
-        return command(root.obj, *args, **kwargs)
+        return command(context_of(click.get_current_context()), *args, **kwargs)
 
     return with_context
+
+
+def context_of(run: click.Context) -> Context:
+    """Return the Context of this run. The first call creates it."""
+    root = run.find_root()
+    if not isinstance(root.obj, Context):
+        root.obj = Context(root.obj)
+    return root.obj
 
 
 def who_am_i() -> str:

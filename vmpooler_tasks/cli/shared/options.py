@@ -1,7 +1,6 @@
 """Define the options that several commands share, and parse times and durations."""
 
 import re
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -9,6 +8,7 @@ import click
 
 from vmpooler_tasks.cli.shared.colour import colour_option
 from vmpooler_tasks.cli.shared.completion import completions_of
+from vmpooler_tasks.cli.shared.context import context_of
 from vmpooler_tasks.errors import InvalidInputError
 from vmpooler_tasks.model.deadletters.filters import FILTERS, FilterKind, pattern_of
 from vmpooler_tasks.model.names import DeadLetterQueue
@@ -44,9 +44,11 @@ class Moment(click.ParamType[float]):
         if parsed := parse_time(str(value).encode(errors="replace")):
             return parsed.timestamp()
         try:
-            return time.time() - DURATION.convert(value, param, ctx)
+            seconds = DURATION.convert(value, param, ctx)
         except click.BadParameter:
             self.fail(f"{value!r} is not a time; write 2024-01-15T10:30:00Z, or how long ago: 2h", param, ctx)
+        # By the server's clock, like the times that it is compared with: this machine's may be wrong.
+        return context_of(ctx or click.get_current_context()).db.clock() - seconds
 
 
 class Pattern(click.ParamType[re.Pattern[str]]):
