@@ -65,7 +65,7 @@ def observe(db: Database, pools: Sequence[str], *, now: float, interval_seconds:
         "pools/watch_managers",
         [
             *(keys.MANAGER_WATCH, keys.FOREIGN_CLONES, keys.LAST_BOOT),
-            *(*keys.POOL_SLOTS[:2], *keys.REQUEST_SLOTS[:2], keys.OWN_BOOTS),
+            *(*keys.POOL_SLOTS[:2], *keys.REQUEST_SLOTS[:2], keys.OWN_BOOTS, keys.SET_ASIDE),
         ],
         [
             *(f"{now:.3f}", watch_seconds, quiet_seconds, max(GAP_SECONDS, quiet_seconds, 2 * watch_seconds)),

@@ -54,7 +54,7 @@ class GuardedPipeline(Pipeline):
 def _set_aside(pool: Any, errors: Iterable[Exception], commands: Iterable[Sequence[Any]]) -> bool:
     """Set aside our own keys of a wrong type among those of the commands. Return whether there was one.
 
-    Without an error about a type, look at none. A user who may not rename keys gets False.
+    Without an error about a type, check none. A user who may not rename keys gets False.
     """
     if not any("WRONGTYPE" in str(error) for error in errors):
         return False

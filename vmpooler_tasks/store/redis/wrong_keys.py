@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import redis
 
-from vmpooler_tasks.errors import StoreRefusedError
+from vmpooler_tasks.errors import StoreRefusedError, WrongTypeError
 from vmpooler_tasks.model.names import readable
 from vmpooler_tasks.store import keys
 from vmpooler_tasks.store.key_types import OWN_KEYS_PREFIX, KeyType, own_key_type
@@ -118,9 +118,11 @@ def set_aside(db: Database, wrong: Iterable[WrongKey]) -> None:
 
 
 def read_set_aside(db: Database) -> Sequence[SetAsideKey]:
-    """Return the keys that were set aside within a day, the newest first."""
-    found = []
-    for key, record in db.call("HGETALL", keys.SET_ASIDE).items():
+    """Return the keys that were set aside within a day, the newest first; none if their record has a wrong type."""
+    found, records = list[SetAsideKey](), dict[bytes, bytes]()
+    with suppress(WrongTypeError):  # this user may not rename it, and a health reason names it
+        records = db.call("HGETALL", keys.SET_ASIDE)
+    for key, record in records.items():
         at, _, name = record.decode(errors="replace").partition(" ")
         epoch, expected = finite(at), own_key_type(key)
         if epoch is not None and expected:

@@ -8,12 +8,12 @@
 -- the value that these workers wrote or saw last; `boot:POOL`, the last boot that another manager wrote; `foreign:COUNTER`, its
 -- clones in flight.
 -- KEYS   1: the watch   2: foreign clones (set)   3: last boots   4: slots   5: their counter   6: slots of requests
---        7: their counter   8: last boots by these workers
+--        7: their counter   8: last boots by these workers   9: keys that were set aside (hash: key -> epoch and type)
 -- ARGV   1: now   2: seconds of a watch   3: seconds without a sighting after which another manager is gone
 --        4: seconds without a call after which a new watch starts   5: metadata prefix   6: work prefix
 --        7: prefix of pending   8…: pool, VM, 1 if its clone time is new, of each VM that may be a foreign clone
 -- RETURN {state before ('' for none), state, evidence, then for each corrected counter: key, wrong value, right value}
-local watch, foreign_clones, last_boots, slots, counter, request_slots, request_counter, own_boots =
+local watch, foreign_clones, last_boots, slots, counter, request_slots, request_counter, own_boots, set_aside =
   unpack(KEYS)
 local now, watch_seconds, quiet_seconds, gap_seconds =
   tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
@@ -55,6 +55,19 @@ for i = 8, #ARGV, 3 do
 end
 redis.call('DEL', foreign_clones)
 for _, item in ipairs(found) do redis.call('SADD', foreign_clones, item) end
+
+-- Returns true if these workers lost a moment ago the keys by which they know their own VMs and boots.
+local function has_lost_memory()
+  for _, key in ipairs({watch, foreign_clones, slots, request_slots, own_boots}) do
+    local record = redis.pcall('HGET', set_aside, key)
+    local at = type(record) == 'string' and tonumber(string.match(record, '^%d+'))
+    if at and math.abs(now - at) < 60 then return true end
+  end
+  return false
+end
+
+-- Then a sighting proves nothing, and a new watch starts.
+if evidence and before ~= 'other' and has_lost_memory() then evidence, before = nil, nil end
 
 local state, state_until = before, tonumber(until_before or now)
 if evidence then
