@@ -1,10 +1,12 @@
-"""Machines whose clocks are wrong by an hour, during a short failure of the provider.
+"""A machine whose clock is wrong by an hour, during a short failure of the provider.
 
-The workers that clone, destroy and check VMs have the wrong clock, beat and the web process the right one. They do
-their work as usual, and nothing that they leave behind when they are killed lasts longer than what others leave.
+Its processes do their work as usual beside the others, and purge nothing too early. What they leave behind when they
+are killed lasts no longer than what others leave.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -18,17 +20,25 @@ from vmpooler_tasks.store import keys
 
 pytestmark = [pytest.mark.stage(name="chaos"), pytest.mark.timeout(600)]
 
-WRONG = ("checks", "clones")
-"""The processes of the machine with the wrong clock, by their names in Procfile."""
-
 AHEAD_SECONDS = 600
 """No lease, suspension or plan of this configuration ends later than this."""
 
 
-@pytest.mark.parametrize("wrong_by", [HOUR, -HOUR], ids=["ahead", "behind"])
-def test_a_wrong_clock_stops_nobody_and_is_forgotten_with_its_machine(tmp_path: Path, wrong_by: int) -> None:
-    with zoo(tmp_path) as site:
-        restart(site, ZOO_CLOCK=str(wrong_by), PYTHONPATH=str(CLOCKS))
+OPTIONS: dict[str, Any] = {"purge_interval": 2, "max_pending_age": 1800, "max_ready_age": 1800}
+"""A purge by a clock that is an hour ahead would take all VMs."""
+
+
+@pytest.mark.parametrize(
+    ("machine", "wrong_by"),
+    [(("checks", "clones"), HOUR), (("worker", "beat"), HOUR), (("checks", "worker"), -HOUR)],
+    ids=["clones ahead", "beat ahead", "checks behind"],
+)
+def test_a_wrong_clock_stops_nobody_and_is_forgotten_with_its_machine(
+    tmp_path: Path, machine: Sequence[str], wrong_by: int
+) -> None:
+    """`machine`: its processes, by their names in Procfile."""
+    with zoo(tmp_path, **OPTIONS) as site:
+        restart(site, machine, ZOO_CLOCK=str(wrong_by), PYTHONPATH=str(CLOCKS))
         until(lambda: hosts_with_wrong_clocks(site), "health names the machine whose clock is wrong")
         use_all(site)
         site.is_full()
@@ -37,7 +47,7 @@ def test_a_wrong_clock_stops_nobody_and_is_forgotten_with_its_machine(tmp_path: 
         until(lambda: site.db.call("HEXISTS", keys.breaker(zoo_provider.NAME), "open_until"), "it is suspended")
         until(lambda: site.db.call("ZCARD", keys.DESTROYS), "destructions are planned")
         assert not [left for left in ends(site) if left > site.db.clock() + AHEAD_SECONDS]
-        restart(site)
+        restart(site, machine)
         site.switch_off(zoo_provider.DOWN)
         site.is_full()
         until(lambda: not members(site, Queue.COMPLETED), "all used VMs are destroyed")
@@ -46,11 +56,11 @@ def test_a_wrong_clock_stops_nobody_and_is_forgotten_with_its_machine(tmp_path: 
         assert not any(site.db.call("ZCARD", keys.dead_letters(queue)) for queue in too_early)
 
 
-def restart(site: Zoo, **environment: str) -> None:
+def restart(site: Zoo, machine: Sequence[str], **environment: str) -> None:
     """Kill the machine, and start it again with this environment."""
-    for name in WRONG:
+    for name in machine:
         site.kill(name)
-    for name in WRONG:
+    for name in machine:
         site.start(name, **environment)
 
 
