@@ -29,7 +29,7 @@ pytestmark = [pytest.mark.stage(name="chaos"), pytest.mark.timeout(240 + MESSAGE
 
 VALUES: tuple[Any, ...] = (
     *(None, True, 0, -1, 5, 2**70, 1.5, float("inf"), float("nan")),
-    *("", "x", "x" * 100_000, "2024-13-45", "application/data", "zlib", "utf-99"),
+    *("", "x", "\ud800", "x" * 100_000, "2024-13-45", "application/data", "zlib", "utf-99"),
     *([], [5], [[]], [None, None, None], {}, {"x": 1}, {"task": 5}, [{"task": "t", "args": 5}]),
 )
 """Each type of JSON, and values that mean something to Celery or kombu."""
