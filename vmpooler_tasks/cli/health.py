@@ -2,9 +2,9 @@
 
 import math
 import sys
-import time
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from itertools import chain
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
@@ -17,6 +17,7 @@ from vmpooler_tasks.cli.shared.output import (
     print_json_line,
     print_line,
     print_table,
+    repeat,
     utc_time,
 )
 from vmpooler_tasks.jobs.health import check as job
@@ -52,7 +53,7 @@ def health(context: Context, watch: bool, history: float | None, no_check: bool,
     report = _report(context, no_check)
     if watch:
         _watch(context, report, as_json)
-    elif as_json:
+    if as_json:
         print_json(report.as_json())
     else:
         _show(report, context.db.clock())
@@ -77,17 +78,20 @@ def _report(context: Context, no_check: bool) -> "HealthReport":
     return report
 
 
-def _watch(context: Context, report: "HealthReport", as_json: bool) -> None:
-    while True:
+def _watch(context: Context, first: "HealthReport", as_json: bool) -> NoReturn:
+    reports = chain([first], iter(lambda: _report(context, no_check=True), None))
+
+    def show() -> None:
+        report = next(reports)
         if as_json:
             print_json_line(report.as_json())
-        else:
-            if sys.stdout.isatty():
-                click.clear()
-            _show(report, context.db.clock())
-        sys.stdout.flush()
-        time.sleep(WATCH_SECONDS)
-        report = _report(context, no_check=True)
+            return
+        now = context.db.clock()
+        if sys.stdout.isatty():
+            click.clear()
+        _show(report, now)
+
+    repeat(show, WATCH_SECONDS)
 
 
 def _show(report: "HealthReport", now: float) -> None:

@@ -1,7 +1,6 @@
 """`vmpooler-tasks pools`"""
 
 import sys
-import time
 from collections.abc import Sequence
 
 import click
@@ -9,7 +8,7 @@ import click
 from vmpooler_tasks.cli.shared import options
 from vmpooler_tasks.cli.shared.completion import complete_pools
 from vmpooler_tasks.cli.shared.context import Context, pass_context, who_am_i
-from vmpooler_tasks.cli.shared.output import age, print_json, print_json_line, print_line, print_table
+from vmpooler_tasks.cli.shared.output import age, print_json, print_json_line, print_line, print_table, repeat
 from vmpooler_tasks.errors import InvalidInputError
 from vmpooler_tasks.jobs.pools.control import Operator, OrderReport, PoolControl
 from vmpooler_tasks.jobs.pools.overview import PoolRow, overview
@@ -51,7 +50,7 @@ def pools(invoked: click.Context, watch: bool, as_json: bool) -> None:
 
 @pass_context
 def _show_pools(context: Context, watch: bool, as_json: bool) -> None:
-    while True:
+    def show() -> None:
         now = context.db.clock()
         _, rows = overview(context.db, context.settings, now)
         if as_json:
@@ -61,10 +60,10 @@ def _show_pools(context: Context, watch: bool, as_json: bool) -> None:
             if watch and sys.stdout.isatty():
                 click.clear()
             _show(rows, now)
-        if not watch:
-            return
-        sys.stdout.flush()
-        time.sleep(WATCH_SECONDS)
+
+    if watch:
+        repeat(show, WATCH_SECONDS)
+    show()
 
 
 def _show(rows: list[PoolRow], now: float) -> None:

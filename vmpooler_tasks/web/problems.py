@@ -22,6 +22,7 @@ from vmpooler_tasks.errors import (
     WrongTypeError,
 )
 from vmpooler_tasks.model.names import on_one_line
+from vmpooler_tasks.store.redis.outages import OUTAGES
 
 _log = logging.getLogger("vmpooler_tasks.web")
 
@@ -92,7 +93,8 @@ async def _handle_invalid_request(_: Request, error: Exception) -> JSONResponse:
 
 async def _handle_own_error(request: Request, error: Exception) -> JSONResponse:
     status = next((code for kind, code in _STATUS.items() if isinstance(error, kind)), HTTPStatus.INTERNAL_SERVER_ERROR)
-    if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+    is_known = isinstance(error, StoreUnavailableError) and OUTAGES.is_announcing  # a line when it starts, not for each
+    if status >= HTTPStatus.INTERNAL_SERVER_ERROR and not is_known:
         _log.warning("[!] [web] %s %s: %s", request.method, on_one_line(request.url.path), on_one_line(str(error)))
     unavailable = status is HTTPStatus.SERVICE_UNAVAILABLE
     return problem(status, str(error), headers={"Retry-After": str(UNAVAILABLE_RETRY_SECONDS)} if unavailable else None)

@@ -11,6 +11,7 @@ from vmpooler_tasks.config import Settings
 from vmpooler_tasks.errors import ConfigurationError
 from vmpooler_tasks.jobs.notifications.notifier import Notifier
 from vmpooler_tasks.store import Database
+from vmpooler_tasks.store.redis.connection import follow_outages
 from vmpooler_tasks.web.app import create_app
 from vmpooler_tasks.web.bind import CannotListenError, browser_url, listen, section_problems
 
@@ -55,7 +56,8 @@ def serve(settings: Settings) -> None:
         raise ConfigurationError(settings.source, problems)
     listener = listen(settings.web)
     db = Database(settings.redis.location)
-    app = create_app(settings, db, db.clock, _broker(settings, db))
+    broker = _broker(settings, db)
+    app = create_app(settings, db, db.clock, broker)
     try:
         config = uvicorn.Config(
             app,
@@ -76,6 +78,7 @@ def serve(settings: Settings) -> None:
     _log.info("[*] [web] Serving %s for %s; Redis at %s", browser_url(settings.web), who, settings.redis.address)
     server = uvicorn.Server(config)
     _end_normally_on_signals(server)
+    follow_outages(db, broker)
     # With every worker and beat down, this process is left.
     Notifier(db, settings, db.clock, follows_outages=True).start()
     server.run(sockets=[listener])

@@ -2,14 +2,16 @@
 
 import json
 import sys
-from collections.abc import Iterable, Sequence
-from typing import Any
+import time
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NoReturn
 
 import click
 
 from vmpooler_tasks.cli.shared.program import PROGRAM
 from vmpooler_tasks.cli.shared.table import STATUS_COLOURS, PastTime, Table, in_colour
 from vmpooler_tasks.cli.shared.terminal import display_width, wrap
+from vmpooler_tasks.errors import StoreUnavailableError
 from vmpooler_tasks.model.names import on_one_line
 
 __all__ = [
@@ -21,8 +23,31 @@ __all__ = [
     "print_line",
     "print_note",
     "print_table",
+    "repeat",
     "utc_time",
 ]
+
+
+def repeat(show: Callable[[], None], seconds: float) -> NoReturn:
+    """Call `show` again and again. Raise StoreUnavailableError at the first call only.
+
+    A later one starts an outage: it is printed to stderr once, and so is its end.
+    """
+    show()
+    failed_at: float | None = None
+    while True:
+        sys.stdout.flush()
+        time.sleep(seconds)
+        try:
+            show()
+        except StoreUnavailableError as error:
+            if failed_at is None:
+                failed_at = time.monotonic()
+                print_note(f"{on_one_line(str(error)).rstrip('.')}. Trying again until it does")
+        else:
+            if failed_at is not None:
+                print_note(f"Redis replies again, after {time.monotonic() - failed_at:.0f} s")
+                failed_at = None
 
 
 def print_json(value: Any) -> None:

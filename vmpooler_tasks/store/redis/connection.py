@@ -1,8 +1,10 @@
 """The connection to Redis: commands, scripts, pipelined replies, and redis-py's errors as errors of this package."""
 
 import socket
+import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from typing import Any, Generic, TypeVar
 
 import redis
@@ -23,11 +25,14 @@ from vmpooler_tasks.model.names import listed, on_one_line, readable
 from vmpooler_tasks.redis_client import WITHOUT_PASSWORD, SentinelsDenyError, client_for
 from vmpooler_tasks.store.redis import scripts
 from vmpooler_tasks.store.redis.guarded_client import GuardedClient
+from vmpooler_tasks.store.redis.outages import OUTAGES
 
 # A server that does not respond must not hang its caller: these limit the wait, in seconds.
 # tasks/celery/defaults.py limits the waits of the broker likewise.
 CONNECT_TIMEOUT = 3.0
 REPLY_TIMEOUT = 5.0
+
+PING_SECONDS = 3.0
 
 MAX_CONNECTIONS = 10_000
 """A worker of many threads may need one for each thread at the same moment."""
@@ -111,12 +116,20 @@ class Database:
         yield reply
 
     @contextmanager
-    def translated_errors(self, *keys: bytes) -> Iterator[None]:
-        """Raise redis-py's errors as errors of this package. `keys` are named by the error that a type is wrong."""
+    def translated_errors(self, *keys: bytes, is_reply: bool = True) -> Iterator[None]:
+        """Raise redis-py's errors as errors of this package. `keys` are named by the error that a type is wrong.
+
+        Note in the log that an outage starts, or ends if a reply was read (`is_reply`).
+        """
         try:
             yield
         except redis.RedisError as error:
-            raise _translated(error, self.address, keys) from error
+            found = _translated(error, self.address, keys)
+            if isinstance(found, StoreUnavailableError):
+                OUTAGES.note_failure(self.address, str(found))
+            raise found from error
+        if is_reply:
+            OUTAGES.note_reply(self.address)
 
     def close(self) -> None:
         self.client.close()
@@ -131,7 +144,7 @@ class PendingReply(Generic[T]):
 
     def __init__(self, db: Database, script: str, arguments: Sequence[Any], parse: Callable[[Any], T]) -> None:
         self._db, self._arguments, self._parse = db, arguments, parse
-        with db.translated_errors():
+        with db.translated_errors(is_reply=False):
             self._exchange = _Exchange(db.client, script)
             try:
                 self._exchange.send(arguments)
@@ -204,6 +217,20 @@ def _named(keys: Sequence[bytes | str]) -> str:
         return ""
     names = [key if isinstance(key, str) else readable(key) for key in keys]
     return f"{'one of ' if len(keys) > 1 else ''}{on_one_line(listed(names, MAX_NAMED_KEYS))}: "
+
+
+def follow_outages(*databases: Database) -> None:
+    """Log outages of these from now on, in a thread: also in a process that has nothing to send for long."""
+    OUTAGES.announce()
+    threading.Thread(target=_send_pings, args=databases, name="outages", daemon=True).start()
+
+
+def _send_pings(*databases: Database) -> None:
+    while True:
+        for database in databases:
+            with suppress(VmpoolerTasksError):
+                database.call("PING")
+        time.sleep(PING_SECONDS)
 
 
 def translated_cause(error: Exception, address: str) -> VmpoolerTasksError:

@@ -9,7 +9,7 @@ from celery import Task as CeleryTask
 from celery.exceptions import Ignore
 
 from vmpooler_tasks import logs
-from vmpooler_tasks.errors import WrongTypeError
+from vmpooler_tasks.errors import StoreUnavailableError, WrongTypeError
 from vmpooler_tasks.model.pools.retries import MAX_DELIVERIES
 from vmpooler_tasks.store.fleet import redeliveries
 from vmpooler_tasks.tasks.broker.fence import is_held
@@ -40,8 +40,8 @@ class Task(CeleryTask):
     retry_on_worker_lost = True
     max_retries = MAX_DELIVERIES - 1
     default_retry_delay = 1
-    # `set_aside_wrong_keys` logs it: a traceback for each task would hide it.
-    throws: tuple[type[Exception], ...] = (WrongTypeError,)
+    # `set_aside_wrong_keys` and the log of outages name the cause: a traceback for each task would hide it.
+    throws: tuple[type[Exception], ...] = (WrongTypeError, StoreUnavailableError)
     resultrepr_maxsize = 200  # in the log and in Flower; the result itself is kept whole
 
     def before_start(self, task_id: str, args: Any, kwargs: Any) -> None:

@@ -13,7 +13,7 @@ from vmpooler_tasks.model.pools.lifecycle import MINUTE
 from vmpooler_tasks.tasks import registry as names
 from vmpooler_tasks.tasks.celery import defaults, signals
 from vmpooler_tasks.tasks.celery.addresses import broker_settings, result_settings
-from vmpooler_tasks.tasks.observe import flower_broker, flower_guard, log_format
+from vmpooler_tasks.tasks.observe import flower_broker, flower_guard, log_format, outages
 from vmpooler_tasks.tasks.process import settings
 
 RESERVE_SECONDS = 300
@@ -47,6 +47,7 @@ def prepare_process() -> None:
         end_with_error(error)
     if flower_guard.is_flower():
         flower_broker.apply_whole_address(settings().broker_location)
+        outages.announce_of_flower()
     install_transports()
     BACKEND_ALIASES.update(_BACKENDS)
     signals.connect_receivers()

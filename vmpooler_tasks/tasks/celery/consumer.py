@@ -4,10 +4,12 @@ import functools
 import logging
 import math
 import time
+import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from celery.bootsteps import StartStopStep
+from celery.exceptions import CPendingDeprecationWarning
 from celery.worker import state
 from celery.worker.consumer import Consumer as CeleryConsumer
 from celery.worker.consumer import Tasks
@@ -18,6 +20,7 @@ from vmpooler_tasks.tasks.celery.internal_errors import guard_requests, guard_tr
 from vmpooler_tasks.tasks.celery.message_times import to_local_time
 from vmpooler_tasks.tasks.observe.heartbeat import HeartbeatStep
 from vmpooler_tasks.tasks.observe.liveness import INTERVAL_SECONDS, signal_alive
+from vmpooler_tasks.tasks.observe.outages import note_broker_failure, note_broker_reply
 from vmpooler_tasks.tasks.observe.running import active_requests, copied
 from vmpooler_tasks.tasks.process import settings
 
@@ -104,6 +107,8 @@ class Consumer(CeleryConsumer):
 
     def __init__(self, *args: Any, worker_options: Mapping[str, Any] | None = None, **options: Any) -> None:
         self._reconnections = Reconnections()
+        # At each lost connection, Celery warns of another default of its next version. The setting is set here.
+        warnings.filterwarnings("ignore", category=CPendingDeprecationWarning)
         super().__init__(*args, worker_options={**(worker_options or {}), **WITHOUT_NEIGHBORS}, **options)
 
     def on_connection_error_after_connected(self, exc: BaseException) -> None:
@@ -112,6 +117,7 @@ class Consumer(CeleryConsumer):
         A Redis that accepts connections and refuses commands (out of memory, no permission, no room for more clients)
         is tried as often as one that is down, not hundreds of times a second.
         """
+        note_broker_failure(exc)
         super().on_connection_error_after_connected(exc)
         seconds = self._reconnections.next_pause()
         _log.debug("the next connection is made in %g s", seconds)
@@ -177,14 +183,23 @@ class Consumer(CeleryConsumer):
 
 
 def _signalling(ensure: Callable[..., Any]) -> Callable[..., Any]:
-    """Return `ensure` with a signal at each turn of kombu's waiting, which calls `callback` each second."""
+    """Return `ensure` with a signal at each turn of kombu's waiting, which calls `callback` each second.
 
-    def ensure_connection(*args: Any, callback: Callable[[], None], **options: Any) -> Any:
+    It notes the outage that it waits for, and its end.
+    """
+
+    def ensure_connection(errback: Callable[..., Any], *args: Any, callback: Callable[[], None], **options: Any) -> Any:
         def turn() -> None:
             signal_alive()
             callback()
 
+        def note_and_log(error: BaseException, *details: Any) -> Any:
+            note_broker_failure(error)
+            return errback(error, *details)
+
         signal_alive()
-        return ensure(*args, callback=turn, **options)
+        connected = ensure(note_and_log, *args, callback=turn, **options)
+        note_broker_reply()
+        return connected
 
     return ensure_connection

@@ -5,7 +5,7 @@ import json
 import logging
 import time
 import traceback as tracebacks
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from vmpooler_tasks.errors import StoreRefusedError, StoreUnavailableError, VmpoolerTasksError, WrongTypeError
@@ -205,7 +205,9 @@ def _keep(dead_letter: DeadLetter, now: float, lineage: Lineage | None = None) -
                 runs.count_failure(database(), lineage.run)
     except VmpoolerTasksError as error:
         # The log is the last place to keep it.
-        _log.critical("[!] [dlq] %s; the dead letter could not be kept: %s", error, dead_letter.member(), extra=about)
+        # That Redis did not reply needs no traceback.
+        shown = replace(dead_letter, traceback=None) if isinstance(error, StoreUnavailableError) else dead_letter
+        _log.critical("[!] [dlq] %s; the dead letter could not be kept: %s", error, shown.member(), extra=about)
         return False
     return True
 

@@ -21,7 +21,7 @@ from vmpooler_tasks.tasks.celery.internal_errors import guard_tracers
 from vmpooler_tasks.tasks.celery.message_times import to_server_time
 from vmpooler_tasks.tasks.guards import published_config
 from vmpooler_tasks.tasks.guards.removed_pools import name_removed_pools
-from vmpooler_tasks.tasks.observe import log_filter, log_format
+from vmpooler_tasks.tasks.observe import log_filter, log_format, outages
 from vmpooler_tasks.tasks.observe.log_filter import LateTasks
 from vmpooler_tasks.tasks.observe.startup import feature_lines, warning_lines
 from vmpooler_tasks.tasks.observe.watcher import start_watcher
@@ -214,6 +214,11 @@ _RECEIVERS = (
     (signals.celeryd_init, _try_providers),
     (signals.after_setup_logger, log_format.format_handlers),
     (signals.after_setup_logger, log_filter.install),
+    (signals.after_setup_logger, outages.filter_handlers),
+    (signals.after_setup_task_logger, outages.filter_handlers),
+    (signals.worker_process_init, outages.silence_child),
+    (signals.celeryd_init, outages.announce_of_worker),
+    (signals.beat_init, outages.announce_of_beat),
     (signals.after_setup_task_logger, log_format.format_task_handlers),
     (signals.celeryd_after_setup, _log_features),
     (signals.worker_ready, _publish_config),

@@ -1,0 +1,77 @@
+"""Outages of Redis in the log of a process: one line when an outage starts, and one when it ends."""
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+
+from vmpooler_tasks.model.names import on_one_line
+
+LOGGER = "vmpooler_tasks.outages"
+
+_log = logging.getLogger(LOGGER)
+
+
+class OutageLog:
+    """The outages that last, by the address of the Redis that does not reply.
+
+    A process that ends with the first error says nothing here: only after `announce` are there lines.
+    """
+
+    def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._monotonic = monotonic
+        self._lasting: dict[str, float] = {}
+        self._known: set[str] = set()
+        self._start: str | None = None
+        self._has_ended = False
+        self._lock = threading.Lock()
+
+    @property
+    def is_lasting(self) -> bool:
+        """Return True while a Redis of this process does not reply."""
+        return bool(self._lasting)
+
+    @property
+    def has_ended(self) -> bool:
+        """Return True if an outage has ended in this process."""
+        return self._has_ended
+
+    @property
+    def is_announcing(self) -> bool:
+        """Return True if this process logs the start and the end of outages."""
+        return self._start is not None
+
+    def announce(self, start: str = "") -> None:
+        """Log outages from now on. `start` starts the line of one whose Redis has replied to this process before."""
+        self._start = start
+
+    def silence(self) -> None:
+        """Log no outage any more: this process is the child of one that logs it."""
+        self._start, self._lock = None, threading.Lock()  # the parent's may be locked for ever
+
+    def note_failure(self, address: str, error: str) -> None:
+        """Log that an outage starts, unless one lasts at this address. `error` names the address and the reason."""
+        with self._lock:
+            if address in self._lasting:
+                return
+            self._lasting[address] = self._monotonic()
+            if self._start is not None:
+                start = self._start if address in self._known else ""
+                what = on_one_line(error).rstrip(".")
+                _log.error("[!] [redis] %s%s. This process tries again until it does", start, what)
+
+    def note_reply(self, address: str) -> None:
+        """Log that an outage at this address ends, if one lasts."""
+        if address in self._known and not self._lasting:
+            return
+        with self._lock:
+            self._known.add(address)
+            since = self._lasting.pop(address, None)
+            self._has_ended = self._has_ended or since is not None
+            if since is not None and self._start is not None:
+                seconds = self._monotonic() - since
+                _log.warning("[*] [redis] Connected to %s: Redis replies again, after %.0f s", address, seconds)
+
+
+OUTAGES = OutageLog()
+"""Of this process."""

@@ -1,0 +1,121 @@
+"""An outage of Redis is two lines in the log of a worker, a beat or a Flower: what else it causes is left out.
+
+Celery, kombu and Flower log each attempt, some with a traceback. `store.redis.outages` logs the start and the end.
+"""
+
+import logging
+from typing import Any
+
+from kombu.exceptions import OperationalError
+from redis import exceptions
+
+from vmpooler_tasks.config.redis_address import without_login
+from vmpooler_tasks.errors import SentinelsDeniedError, StoreDeniedError, StoreUnavailableError
+from vmpooler_tasks.store import Database
+from vmpooler_tasks.store.redis.connection import follow_outages, translated_cause
+from vmpooler_tasks.store.redis.outages import LOGGER as OUTAGE_LOGGER
+from vmpooler_tasks.store.redis.outages import OUTAGES
+from vmpooler_tasks.tasks.process import settings
+
+LOST = "Connection to broker lost: "
+
+_CAUSES = (exceptions.ConnectionError, exceptions.TimeoutError, OperationalError, StoreUnavailableError)
+
+_OWN_ERRORS = (StoreUnavailableError, StoreDeniedError, SentinelsDeniedError)
+
+_ATTEMPTS = ("consumer: Connection to broker lost", "consumer: Cannot connect to")
+"""How Celery's lines about each attempt start."""
+
+_ACKNOWLEDGEMENTS = ("Couldn't ack", "Couldn't reject")
+"""How a line starts about a task that ended while its connection was lost. The next connection acknowledges it."""
+
+_NEVER_WANTED = ("Skipping prefetch count reduction",)
+"""How a line starts that says of a setting of Celery that it has no effect."""
+
+_CONSEQUENCES = (
+    *(text for kind in _OWN_ERRORS for text in (str(kind.__doc__), f"{kind.__name__}(")),
+    *("Restoring ", "Inspect method", "Temporarily reducing the prefetch count", "Resuming normal operations"),
+)
+"""What lines contain that follow from an outage: our own errors, and texts of Celery, kombu and Flower."""
+
+_FLOWER_LOGGERS = ("flower.events", "flower.inspector", "flower.utils.broker", "kombu.mixins")
+
+
+def broker_address() -> str:
+    """Return the address of the broker as errors show it."""
+    return without_login(settings().broker_location)
+
+
+def note_broker_failure(error: BaseException) -> None:
+    """Note an outage if this error of the broker is one."""
+    if isinstance(error, _CAUSES) and isinstance(error, Exception):
+        address = broker_address()
+        found = translated_cause(error, address)
+        if isinstance(found, StoreUnavailableError):
+            OUTAGES.note_failure(address, str(found))
+
+
+def note_broker_reply() -> None:
+    """Note that the broker replies."""
+    OUTAGES.note_reply(broker_address())
+
+
+def is_wanted(record: logging.LogRecord) -> bool:
+    """Return False for a record that only repeats that Redis does not reply. Note the outage if it is the first."""
+    is_own = record.name.startswith("vmpooler_tasks.")
+    if record.name == OUTAGE_LOGGER or (is_own and record.levelno >= logging.CRITICAL):
+        return True  # a dead letter that cannot be kept: the log is the last place that has it
+    error, text = _cause_of(record), record.getMessage()
+    if text.startswith(_NEVER_WANTED) or (error is not None and text.startswith(_ACKNOWLEDGEMENTS)):
+        return False
+    if error is not None and not isinstance(error, StoreUnavailableError):  # a Database notes its own failures
+        note_broker_failure(error)
+    if text.startswith(_ATTEMPTS) and error is not None:
+        return False  # also if the outage has ended meanwhile
+    return not OUTAGES.is_lasting or not (error is not None or any(words in text for words in _CONSEQUENCES))
+
+
+def _cause_of(record: logging.LogRecord) -> BaseException | None:
+    """Return the error of a lost connection that this record is about."""
+    given: list[Any] = list(record.args.values()) if isinstance(record.args, dict) else list(record.args or ())
+    if record.exc_info:
+        given.append(record.exc_info[1])
+    return next((one for one in given if isinstance(one, _CAUSES)), None)
+
+
+def filter_handlers(logger: logging.Logger, **_: Any) -> None:
+    """Leave the consequences of an outage out of the log of a worker or beat. Receives `after_setup_logger`."""
+    for handler in logger.handlers:
+        handler.addFilter(is_wanted)
+    logging.getLogger("celery.worker.consumer.connection").addFilter(_is_first_connection)
+
+
+def _is_first_connection(record: logging.LogRecord) -> bool:
+    """Return False for Celery's line about a connection after the first: the end of an outage has its own."""
+    return not (str(record.msg).startswith("Connected to") and OUTAGES.has_ended)
+
+
+def announce_of_worker(**_: Any) -> None:
+    """Log outages in a worker."""
+    OUTAGES.announce(LOST)
+
+
+def announce_of_beat(**_: Any) -> None:
+    """Log outages in a beat."""
+    OUTAGES.announce()
+
+
+def silence_child(**_: Any) -> None:
+    """Log no outages in a child of a worker: the worker does."""
+    OUTAGES.silence()
+
+
+def announce_of_flower() -> None:
+    """Log outages in a Flower. Its log has no signals, and its handlers come later: the loggers get the filter."""
+    follow_outages(Database(settings().broker_location))
+    for name in _FLOWER_LOGGERS:
+        logging.getLogger(name).addFilter(_is_wanted_of_flower)
+
+
+def _is_wanted_of_flower(record: logging.LogRecord) -> bool:
+    return _is_first_connection(record) and is_wanted(record)
