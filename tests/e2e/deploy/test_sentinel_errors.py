@@ -99,7 +99,7 @@ def test_each_process_names_the_mistake_and_waits(mistake: str, site: Watched, t
     case = MISTAKES[mistake]
     with Installation(address(case, site), tmp_path) as own:
         own.environment |= {"FLOWER_BASIC_AUTH": "operator:a long password", "WEB_PORT": str(free_port())}
-        lines = [line for line in deployment.procfile() if line.where.split()[-1] not in {"checks", "clones", "web"}]
+        lines = [line for line in deployment.procfile() if line.where.split()[-1] not in {"checks", "clones"}]
         for process in [own.start_literally(line.here(), line.where) for line in lines]:
             process.says(text(case.said, site))
             assert process.running
