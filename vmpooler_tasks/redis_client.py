@@ -35,6 +35,10 @@ _Hosts = Mapping[str, list[str]]
 """Error → the Sentinels that returned it."""
 
 
+CONNECTION_ERRORS = (redis.ConnectionError, redis.TimeoutError)
+"""Errors of a Redis that does not reply, or denies access."""
+
+
 class SentinelsDenyError(MasterNotFoundError):
     """The Sentinels deny access."""
 

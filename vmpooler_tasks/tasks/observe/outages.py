@@ -7,10 +7,10 @@ import logging
 from typing import Any
 
 from kombu.exceptions import OperationalError
-from redis import exceptions
 
 from vmpooler_tasks.config.redis_address import without_login
 from vmpooler_tasks.errors import SentinelsDeniedError, StoreDeniedError, StoreUnavailableError
+from vmpooler_tasks.redis_client import CONNECTION_ERRORS
 from vmpooler_tasks.store import Database
 from vmpooler_tasks.store.redis.connection import follow_outages, translated_cause
 from vmpooler_tasks.store.redis.outages import LOGGER as OUTAGE_LOGGER
@@ -19,7 +19,7 @@ from vmpooler_tasks.tasks.process import settings
 
 LOST = "Connection to broker lost: "
 
-_CAUSES = (exceptions.ConnectionError, exceptions.TimeoutError, OperationalError, StoreUnavailableError)
+_CAUSES = (*CONNECTION_ERRORS, OperationalError, StoreUnavailableError)
 
 _OWN_ERRORS = (StoreUnavailableError, StoreDeniedError, SentinelsDeniedError)
 
