@@ -17,7 +17,7 @@ from vmpooler_tasks.model.names import Queue
 from vmpooler_tasks.store import Database, keys
 from vmpooler_tasks.store.key_types import FIXED_KEYS, OWN_KEYS_PREFIX, own_key_type
 from vmpooler_tasks.store.redis.scripts import SET_ASIDE_SECONDS
-from vmpooler_tasks.store.redis.wrong_keys import find_own_wrong_keys, read_set_aside, set_aside
+from vmpooler_tasks.store.redis.wrong_keys import find_own_wrong_keys, find_wrong_keys, read_set_aside, set_aside
 
 WRONG_TYPES: dict[str, Any] = {
     f"vmpooler__pending__{POOL}": "string",
@@ -137,3 +137,28 @@ def test_an_odd_pool_name_stays_on_one_line_of_the_log(world: World, caplog: pyt
     report = check(world, settings(pools=(), **QUIET))
     assert {code for code, _ in reasons(report)} == {"ready_queue", "unreadable_keys"}
     assert all(line.isprintable() for line in caplog.messages)
+
+
+def test_a_user_who_may_neither_search_nor_rename_finds_the_keys_with_known_names(
+    world: World, server: TestServer
+) -> None:
+    world.client.rpush(keys.CLONES, "x")
+    world.client.rpush(keys.session("digest"), "x")
+    world.db.call(
+        "ACL", "SETUSER", "reader", "on", ">secret", "%R~vmpooler_tasks__clones", "-@all", "+@connection", "+type"
+    )
+    reader = Database(server.url.replace("redis://", "redis://reader:secret@"))
+    assert [wrong.key for wrong in find_wrong_keys(reader, FIXED_KEYS)] == [keys.CLONES]
+    assert find_own_wrong_keys(reader) == []
+    assert read_set_aside(reader) == []
+    set_aside(reader, find_wrong_keys(reader, FIXED_KEYS))
+    assert {wrong.key for wrong in find_own_wrong_keys(world.db)} == {keys.CLONES, keys.session("digest")}
+
+
+def test_a_search_ends_after_its_time(world: World) -> None:
+    pipe = world.client.pipeline(transaction=False)
+    for number in range(5000):
+        pipe.set(f"vmpooler_tasks__work__{number}", "x")
+    pipe.execute()
+    assert len(find_own_wrong_keys(world.db)) == 5000
+    assert len(find_own_wrong_keys(world.db, seconds=0)) < 5000

@@ -90,12 +90,14 @@ def find_wrong_keys(db: Database, expected: Mapping[bytes, KeyType]) -> list[Wro
 def find_own_wrong_keys(db: Database, seconds: float = SCAN_SECONDS) -> list[WrongKey]:
     """Return our own keys that have another type, also those whose names nobody knows beforehand.
 
-    Search all keys with a cursor, for at most so long: what is found until then is returned.
+    Search all keys with a cursor, for at most so long: what is found until then is returned. A user who may not search
+    finds none.
     """
     found: dict[bytes, WrongKey] = {}
-    for page in chunks(list(_scan_own_keys(db, seconds)), MAX_TYPES_READ):
-        expected = {key: kind for key in page if (kind := own_key_type(key))}
-        found |= {wrong.key: wrong for wrong in find_wrong_keys(db, expected)}
+    with suppress(StoreRefusedError):
+        for page in chunks(list(_scan_own_keys(db, seconds)), MAX_TYPES_READ):
+            expected = {key: kind for key in page if (kind := own_key_type(key))}
+            found |= {wrong.key: wrong for wrong in find_wrong_keys(db, expected)}
     return list(found.values())
 
 
@@ -118,9 +120,9 @@ def set_aside(db: Database, wrong: Iterable[WrongKey]) -> None:
 
 
 def read_set_aside(db: Database) -> Sequence[SetAsideKey]:
-    """Return the keys that were set aside within a day, the newest first; none if their record has a wrong type."""
+    """Return the keys that were set aside within a day, the newest first; none if their record cannot be read."""
     found, records = list[SetAsideKey](), dict[bytes, bytes]()
-    with suppress(WrongTypeError):  # this user may not rename it, and a health reason names it
+    with suppress(WrongTypeError, StoreRefusedError):  # this user may not rename it, or not read it
         records = db.call("HGETALL", keys.SET_ASIDE)
     for key, record in records.items():
         at, _, name = record.decode(errors="replace").partition(" ")
