@@ -107,6 +107,7 @@ FIXED_KEYS: Mapping[bytes, KeyType] = {key: kind for kind, names in _KEYS_OF.ite
 OWN_FAMILIES: Mapping[str, KeyType] = {
     "breaker": KeyType.HASH,
     "counters": KeyType.HASH,
+    "dummy": KeyType.HASH,
     "first_seen": KeyType.SORTED_SET,
     "lock": KeyType.STRING,
     "notifications": KeyType.LIST,
@@ -120,11 +121,14 @@ OWN_FAMILIES: Mapping[str, KeyType] = {
 }
 """First word of our own keys whose names have variable parts → type: `work` of `vmpooler_tasks__work__VM`.
 
-A key of FIXED_KEYS, and one with an end in OWN_ENDS, has the type there.
+A key of FIXED_KEYS, and one with a start in OWN_STARTS or an end in OWN_ENDS, has the type there.
 """
 
 OWN_ENDS: Mapping[str, KeyType] = {"__dead_letters": KeyType.LIST}
 """End of our own keys → type, where it differs from that of their family."""
+
+OWN_STARTS: Mapping[str, KeyType] = {"dummy__calls:": KeyType.STRING}
+"""Start of our own keys → type, where it differs from that of their family."""
 
 
 def own_key_type(key: bytes) -> KeyType | None:
@@ -133,11 +137,13 @@ def own_key_type(key: bytes) -> KeyType | None:
         return None
     if key in FIXED_KEYS:
         return FIXED_KEYS[key]
-    family, separator, rest = key.removeprefix(OWN_KEYS_PREFIX).decode(errors="replace").partition("__")
+    name = key.removeprefix(OWN_KEYS_PREFIX).decode(errors="replace")
+    family, separator, rest = name.partition("__")
     if not separator:
         return None
-    ends = (kind for end, kind in OWN_ENDS.items() if family == "redrive" and rest.endswith(end))
-    return next(ends, OWN_FAMILIES.get(family))
+    ends = [kind for end, kind in OWN_ENDS.items() if family == "redrive" and rest.endswith(end)]
+    starts = [kind for start, kind in OWN_STARTS.items() if name.startswith(start)]
+    return next(iter(starts + ends), OWN_FAMILIES.get(family))
 
 
 def typed_keys(pools: Iterable[str], providers: Iterable[str]) -> dict[bytes, KeyType]:

@@ -35,6 +35,8 @@ VARIABLE_KEYS = [
         keys.notifications("target"),
     ),
     *(keys.work(b"vm"), keys.vm_order(b"vm")),
+    *(b"vmpooler_tasks__dummy__amber", b"vmpooler_tasks__dummy__calls:create:amber:vm"),
+    b"vmpooler_tasks__dummy__parts:amber:vm",
 ]
 OWN_KEYS = [*(key for key in FIXED_KEYS if key.startswith(OWN_KEYS_PREFIX)), *VARIABLE_KEYS]
 
@@ -94,6 +96,24 @@ def fill(world: PoolWorld) -> None:
 
 def is_full(world: PoolWorld) -> bool:
     return all(len(world.names_in(Queue.READY, name)) == 1 for name in POOLS)
+
+
+def test_the_scripts_know_the_same_types_as_the_table(world: PoolWorld) -> None:
+    for key in OWN_KEYS:
+        world.client.delete(key)
+        expected = own_key_type(key)
+        for other in KeyType:
+            {
+                KeyType.STRING: lambda key: world.client.set(key, "x"),
+                KeyType.HASH: lambda key: world.client.hset(key, "x", "x"),
+                KeyType.SET: lambda key: world.client.sadd(key, "x"),
+                KeyType.SORTED_SET: lambda key: world.client.zadd(key, {"x": 1}),
+                KeyType.STREAM: lambda key: world.client.xadd(key, {"x": "x"}),
+                KeyType.LIST: lambda key: world.client.rpush(key, "x"),
+            }[other](key)
+            count = world.db.run("redis/set_aside", [key], [])
+            assert count == (other is not expected), (key, other)
+            world.client.delete(key)
 
 
 def test_the_table_has_a_key_of_every_family() -> None:

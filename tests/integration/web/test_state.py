@@ -191,7 +191,7 @@ def test_an_unknown_address_is_a_problem(web: httpx.Client, valkey: TestServer) 
     assert (response.status_code, response.headers["content-type"]) == (404, "application/problem+json")
     db = Database(valkey.url)
     db.call("SET", keys.AUDIT, "no stream")
-    assert web.get("/api/v1/queue/audit").status_code == 409
+    assert web.get("/api/v1/queue/audit").status_code == 200, "it was set aside"
     db.close()
 
 

@@ -75,8 +75,8 @@ def test_a_script_that_may_write_starts_with_the_guard_of_its_keys(name: str) ->
         return
     assert guarded.startswith("#!") == text.startswith("#!")
     assert guarded.endswith(text.partition("\n")[2] if text.startswith("#!") else text)
-    assert " clones = 'zset'," in guarded
-    assert " work = 'hash'}" in guarded
+    assert "['clones'] = 'zset'," in guarded
+    assert "['work'] = 'hash'}" in guarded
     assert not re.findall(r"@\w+@", guarded)
 
 

@@ -7,7 +7,7 @@ from importlib import resources
 from typing import Any
 
 from vmpooler_tasks.store import keys
-from vmpooler_tasks.store.key_types import FIXED_KEYS, OWN_ENDS, OWN_FAMILIES, OWN_KEYS_PREFIX
+from vmpooler_tasks.store.key_types import FIXED_KEYS, OWN_ENDS, OWN_FAMILIES, OWN_KEYS_PREFIX, OWN_STARTS
 
 TYPE_GUARD = "redis/type_guard"
 
@@ -39,7 +39,7 @@ def guarded_text(name: str) -> str:
 
 
 def _lua_table(values: Mapping[str, str]) -> str:
-    return ", ".join(f"{name} = '{value}'" for name, value in values.items())
+    return ", ".join(f"['{name}'] = '{value}'" for name, value in values.items())
 
 
 @functools.cache
@@ -49,6 +49,7 @@ def _type_guard() -> str:
         "TYPES": _lua_table({key.removeprefix(OWN_KEYS_PREFIX).decode(): kind for key, kind in fixed.items()}),
         "FAMILIES": _lua_table(OWN_FAMILIES),
         "ENDS": _lua_table(OWN_ENDS),
+        "STARTS": _lua_table(OWN_STARTS),
         "PREFIX": OWN_KEYS_PREFIX.decode(),
         "RECORD": keys.SET_ASIDE.decode(),
         "KEEP_SECONDS": str(SET_ASIDE_SECONDS),

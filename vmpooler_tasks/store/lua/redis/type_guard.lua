@@ -4,12 +4,15 @@
 -- calls `guard_type` for each. `redis/scripts.py` fills in the names in @…@.
 local guard_type, set_aside_count = nil, 0
 do
-  local types, families, ends = {@TYPES@}, {@FAMILIES@}, {@ENDS@}
+  local types, families, ends, starts = {@TYPES@}, {@FAMILIES@}, {@ENDS@}, {@STARTS@}
   local prefix, record, keep_seconds, max_records = '@PREFIX@', '@RECORD@', @KEEP_SECONDS@, 1000
 
   -- Returns the type of a key that has none of the fixed names; nil for a key that is unknown.
   local function type_by_family(name)
     local family, rest = string.match(name, '^(.-)__(.*)$')
+    for start, kind in pairs(starts) do
+      if string.sub(name, 1, #start) == start then return kind end
+    end
     for ending, kind in pairs(ends) do
       if family == 'redrive' and string.sub(rest, -#ending) == ending then return kind end
     end
