@@ -100,3 +100,14 @@ def test_when_a_pool_became_empty_counts_from_now_if_it_cannot_be_read(world: Wo
     assert check(world, chosen).assessment.status is Status.HEALTHY
     world.now += 900
     assert reasons(check(world, chosen)) == [("all_pools_empty", None), ("empty_pool", POOL)]
+
+
+def test_a_pool_that_a_clock_saw_empty_later_than_now_counts_as_empty_from_now(world: World) -> None:
+    chosen = sized(full=1, empty=1)
+    world.vm(Queue.READY, "pooler-a", -3600, pool="full")
+    world.now += 3600
+    check(world, chosen)
+    world.now -= 3600
+    check(world, chosen)
+    world.now += 900
+    assert ("empty_pool", "empty") in reasons(check(world, chosen))

@@ -55,6 +55,17 @@ def test_a_sender_that_is_killed_is_replaced(db: Database, shown: ShownStatus, l
     assert len(listener.received) == 1
 
 
+def test_an_attempt_that_was_planned_while_a_clock_was_ahead_is_due(
+    db: Database, shown: ShownStatus, listener: HttpListener
+) -> None:
+    settings = notifying(webhook(listener))
+    shown.becomes(Status.UNHEALTHY, ReasonCode.DLQ_SIZE)
+    observe(db, settings)
+    db.call("ZADD", keys.NOTIFY_DUE, db.clock() + 3600, "webhook")
+    assert send_due(db, settings) == 1
+    assert len(listener.received) == 1
+
+
 def test_an_old_notification_is_dropped(
     db: Database,
     shown: ShownStatus,

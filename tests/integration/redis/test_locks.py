@@ -36,6 +36,13 @@ def test_a_key_that_somebody_left_ends_no_turns(db: Database) -> None:
     assert not take_turn(db, TURN, 60)
 
 
+@pytest.mark.parametrize("expiry", [(), ("PX", 3_600_000)])
+def test_a_turn_that_is_longer_than_a_turn_can_be_is_over(db: Database, expiry: tuple[object, ...]) -> None:
+    db.client.execute_command("SET", TURN, "1", *expiry)
+    assert take_turn(db, TURN, 60)
+    assert not take_turn(db, TURN, 60)
+
+
 def test_a_full_server_gives_turns(db: Database) -> None:
     db.client.config_set("maxmemory", 1)
     try:

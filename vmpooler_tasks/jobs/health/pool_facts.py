@@ -58,7 +58,7 @@ def empty_since(found: Measurement, before: HealthState, now: float) -> dict[str
     A queue that cannot be read is not empty. A pool that its operator resumes counts anew.
     """
     empty = [name for name in _names_in_use(found) if found.pools[name].vms.get(Queue.READY) == 0]
-    return {pool: before.empty_since.get(pool, now) for pool in empty}
+    return {pool: min(before.empty_since.get(pool, now), now) for pool in empty}  # a clock may have been wrong
 
 
 def stopped_pools(pools: Mapping[str, PoolSnapshot], settings: Settings, suspended: Suspended) -> set[str]:

@@ -16,6 +16,9 @@ from vmpooler_tasks.store.redis.numbers import finite
 LEASE_SECONDS = 90
 """How long a process may take to send one notification. After that another process sends it again."""
 
+MAX_WAIT_SECONDS = 1200
+"""No target waits longer than this for its next attempt, or for the end of one."""
+
 ATTEMPTS = "attempts:"
 """Prefix of the field with the attempts in a row that failed."""
 
@@ -41,7 +44,7 @@ def claim(db: Database, targets: Sequence[str]) -> Delivery | None:
     reply = db.run(
         "notifications/claim",
         [keys.NOTIFY_DUE, keys.NOTIFY_STATE, *map(keys.notifications, targets)],
-        [LEASE_SECONDS, ATTEMPTS, ALERTS, *targets],
+        [LEASE_SECONDS, ATTEMPTS, ALERTS, MAX_WAIT_SECONDS, *targets],
     )
     if not reply:
         return None
