@@ -3,14 +3,15 @@
 -- KEYS   1…: breakers
 -- ARGV   1: now   2: longest suspension in seconds
 -- RETURN the number of suspensions that were ended
-local now, max_pause = tonumber(ARGV[1]), tonumber(ARGV[2])
+local now_text, max_pause = ARGV[1], tonumber(ARGV[2])
+local now = tonumber(now_text)
 
 local ended = 0
 for _, breaker in ipairs(KEYS) do
   local open_until, pause = unpack(redis.call('HMGET', breaker, 'open_until', 'pause'))
   local is_future = (tonumber(open_until or '') or 0) > now
   if is_future and not is_ahead(open_until, now, tonumber(pause or '') or max_pause) then
-    redis.call('HSET', breaker, 'open_until', ARGV[1])
+    redis.call('HSET', breaker, 'open_until', now_text)
     redis.call('HDEL', breaker, 'trial_until')
     ended = ended + 1
   end
