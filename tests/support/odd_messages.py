@@ -76,6 +76,29 @@ FORMS = (
 
 TIMES = ("2020-01-01T00:00:00", "2020-01-01T00:00:00+00:00", "0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00")
 
+PLAUSIBLE: dict[str, tuple[Any, ...]] = {
+    "task": ("no.such.task",),
+    "eta": TIMES[:2],
+    "expires": TIMES[:2],
+    "retries": (0, 5, 2**31 - 1),
+    "timelimit": ([60, 30], [None, 0.5], [None, None]),
+    "group_index": (0, 7),
+    "ignore_result": (True, False),
+    "replaced_task_nesting": (0, 1),
+    "stamped_headers": ([], ["anything"]),
+    "stamps": ({}, {"anything": [1]}, {"anything": {}}),
+    "priority": (0, 3, 9, 255),
+    "body_encoding": ("base64", "utf-8", ""),
+    "delivery_mode": (1, 2, "2"),
+    "redelivered": (True, False),
+    "redrive": ({"redrive_of": "1", "redrives": "x"}, {"redrive_of": [], "run": {}}),
+    "countdown": (0, -1),
+    "serializer": ("json",),
+    "retry": (True, False),
+    "headers": ({}, {"anything": []}),
+}
+"""Values that Celery can use, so that what follows is tried too. Any other name is a name, or text."""
+
 
 def _nested(levels: int) -> Any:
     value: Any = 1
@@ -105,6 +128,11 @@ deep_values = st.sampled_from([99, 101, 600]).map(_nested)
 values = json_values | deep_values
 
 
+def _value_of(name: str) -> st.SearchStrategy[Any]:
+    """Return values for a field: half of them of its type."""
+    return st.sampled_from(PLAUSIBLE.get(name, ("a name", None))) | values
+
+
 def _signature(task: Any, options: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
     valid = {"task": task, "args": [], "kwargs": {}, "options": options, "subtask_type": None, "immutable": True}
     return {**valid, **changes}
@@ -114,8 +142,10 @@ def _signature(task: Any, options: dict[str, Any], changes: dict[str, Any]) -> d
 def signatures(draw: st.DrawFn, tasks: st.SearchStrategy[str], levels: int = 2) -> Any:
     """Return a signature of Celery's canvas, nearly right."""
     if not levels or draw(st.booleans()):
-        options = draw(st.dictionaries(st.sampled_from(OPTIONS), json_values, max_size=2))
-        changes = draw(st.dictionaries(st.sampled_from(SIGNATURE), json_values, max_size=draw(st.integers(0, 1))))
+        options = {}
+        for name in draw(st.just([]) | st.lists(st.sampled_from(OPTIONS), max_size=2)):
+            options[name] = draw(_value_of(name))
+        changes = draw(st.just({}) | st.dictionaries(st.sampled_from(SIGNATURE), json_values, max_size=1))
         return _signature(draw(tasks), options, changes)
     inner = signatures(tasks, levels - 1)
     members = st.lists(inner, max_size=2) | json_values
@@ -149,15 +179,20 @@ def _changed(draw: st.DrawFn, tasks: st.SearchStrategy[str]) -> _Draft:
     for _ in range(draw(st.integers(0, 3))):
         match draw(st.integers(0, 5)):
             case 0 | 1:
-                name, value = draw(st.sampled_from(HEADERS)), draw(values)
+                name = draw(st.sampled_from(HEADERS))
+                value = draw(_value_of(name))
                 # Each id is another one: one id is one dead letter.
                 draft.fields[name] = f"{value}{uuid.uuid4()}" if name == "id" and isinstance(value, str) else value
             case 2:
-                draft.entry["properties"][draw(st.sampled_from(PROPERTIES))] = draw(values)
+                name = draw(st.sampled_from(PROPERTIES))
+                draft.entry["properties"][name] = draw(_value_of(name))
             case 3:
-                draft.delivery[draw(st.sampled_from(DELIVERY))] = draw(values)
+                name = draw(st.sampled_from(DELIVERY))
+                draft.delivery[name] = draw(_value_of(name))
             case 4:
-                draft.embedded[draw(st.sampled_from(EMBEDDED))] = draw(values | canvas | st.lists(canvas, max_size=2))
+                name = draw(st.sampled_from(EMBEDDED))
+                usual = canvas if name == "chord" else st.lists(canvas, max_size=2)
+                draft.embedded[name] = draw(usual | usual | values)
             case _:
                 draft.arguments = draw(values | st.tuples(values, values, values).map(list))
     return draft
