@@ -12,6 +12,7 @@ from tests.support.ports import free_port
 from tests.support.processes import Installation, configuration, until
 from tests.support.world import POOL, World
 from vmpooler_tasks.model.names import WORK_QUEUES, Queue
+from vmpooler_tasks.model.timestamps import moment, ruby_utc
 from vmpooler_tasks.store import Database, keys
 from vmpooler_tasks.store.health import record as health_record
 from vmpooler_tasks.tasks.registry import HEALTH_CHECK, PURGE
@@ -60,6 +61,7 @@ def work(installation: Installation, database: Database) -> None:
     failed = {what: finding for what, finding in told.items() if finding["state"] == "fail" and what != "health"}
     assert not failed
     _request_vm(run)
+    _order_disk(world)
     _redrive(run, world)
     _celery(installation)
     _web(installation)
@@ -70,10 +72,25 @@ def _request_vm(run: CommandLine) -> None:
         assert run(*command.split()).status == 0, command
     for command in ("health", "health --no-check", "health --history 1h"):
         assert run(*command.split()).status in {0, 1, 2}, command
+    for order in ("pause", "resume", "retry", "keep", "confirm"):
+        assert run("pools", order, POOL, *([] if order == "retry" else ["--why", "test"])).status == 0, order
+    for command in ("config check --online", "pools --json"):
+        assert run(*command.split()).status == 0, command
     asked = run("request", "centos-7=1", "--wait")
     assert asked.status == 0, asked
     for command in ("request list", "dlq list", "dlq stats", "dlq export"):
         assert run(*command.split()).status == 0, command
+
+
+def _order_disk(world: World) -> None:
+    """Order a disk for a running VM and a snapshot of it, as users of VMPooler's API do."""
+    vm = next(iter(sorted(world.members(Queue.READY))))
+    world.db.call("SMOVE", keys.queue(Queue.READY, POOL), keys.queue(Queue.RUNNING, POOL), vm)
+    world.db.call("HSET", keys.vm(vm), "checkout", ruby_utc(moment(world.now)))
+    world.db.call("SADD", keys.DISK_ORDERS, vm + b":8")
+    world.db.call("SADD", keys.SNAPSHOT_ORDERS, vm + b":before")
+    until(lambda: world.db.call("HGET", keys.vm(vm), "disk"), "the disk is attached")
+    until(lambda: world.db.call("HGET", keys.vm(vm), "snapshot:before"), "the snapshot is taken")
 
 
 def _redrive(run: CommandLine, world: World) -> None:
