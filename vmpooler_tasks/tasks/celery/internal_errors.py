@@ -11,7 +11,7 @@ import logging
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from billiard.einfo import ExceptionInfo
+from billiard.einfo import ExceptionInfo, ExceptionWithTraceback
 from celery import Task, signals, states
 from celery.app.trace import TraceInfo, report_internal_error, trace_ok_t
 from celery.exceptions import Reject, TimeLimitExceeded
@@ -57,7 +57,8 @@ class GuardedRequest(CeleryRequest):
 
     def on_failure(self, exc_info: Any, send_failed_event: bool = True, return_ok: bool = False) -> None:
         handle = functools.partial(super().on_failure, exc_info, send_failed_event, return_ok)
-        self._handle(handle, exc_info.exception)
+        failure = exc_info.exception
+        self._handle(handle, failure.exc if isinstance(failure, ExceptionWithTraceback) else failure)
 
     def on_timeout(self, soft: bool, timeout: float) -> None:
         self._handle(functools.partial(super().on_timeout, soft, timeout), TimeLimitExceeded(timeout))
