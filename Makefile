@@ -76,6 +76,7 @@ benchmarks: ## Stage: run `make bench` with small figures
 FUZZ_EXAMPLES ?= 5000
 FUZZ_SEED ?= $(shell date +%s)
 export FUZZ_EXAMPLES
+fuzz: export CHAOS_SEED := $(FUZZ_SEED)
 fuzz: $(READY) ## Send generated input, FUZZ_EXAMPLES for each test, with the seed FUZZ_SEED
 	@echo "make fuzz FUZZ_EXAMPLES=$(FUZZ_EXAMPLES) FUZZ_SEED=$(FUZZ_SEED)"
 	@$(PYTEST) -m fuzz --timeout=3600 --hypothesis-profile=fuzz --hypothesis-seed=$(FUZZ_SEED) $(ARGS)
