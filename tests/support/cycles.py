@@ -16,7 +16,14 @@ def cycle(world: World, chosen: Settings | None = None, **options: Any) -> Purge
     return purge_cycle.run(world.db, chosen or settings(), world.clock, wanted)
 
 
-FINER = ("purge_seconds", "purge_cycles_within:", "dead_letters_of:", "dead_letter_classes:")
+FINER = (
+    "dead_letter_bytes:",
+    "dead_letter_entries:",
+    "purge_seconds",
+    "purge_cycles_within:",
+    "dead_letters_of:",
+    "dead_letter_classes:",
+)
 """Counters that are more detailed than others; tests/integration/metrics/test_counters.py checks them."""
 
 

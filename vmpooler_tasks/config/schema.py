@@ -73,6 +73,9 @@ class Options(ManagerOptions):
     dlq_max_entries: Annotated[int, Number, Field(ge=1, le=100_000_000)] = Field(
         10_000, description="dead letters kept in each queue; the oldest are dropped first"
     )
+    dlq_max_bytes: Annotated[int, Number, Field(ge=65_536, le=10**12)] = Field(
+        64 * 2**20, description="bytes of dead letters kept in each queue; the oldest are dropped first"
+    )
 
     backend_weight: Weights = Field(
         {},

@@ -9,6 +9,7 @@ from tests.support.promises import fail
 from tests.support.world import POOL, World, settings
 from vmpooler_tasks.config import Options, RedisSection, Settings
 from vmpooler_tasks.jobs.health import check as health_check
+from vmpooler_tasks.model.health.reasons import explain
 from vmpooler_tasks.model.health.status import Status
 from vmpooler_tasks.model.names import DeadLetterQueue, Queue
 from vmpooler_tasks.store import keys
@@ -121,6 +122,23 @@ def test_dead_letters_near_their_cap_degrade_before_one_is_dropped(world: World)
     report = check(world, chosen)
     assert report.assessment.status is Status.DEGRADED
     assert [(reason.code, reason.queue) for reason in report.assessment.reasons] == [("dlq_near_cap", "clone")]
+
+
+def test_dead_letters_near_their_maximum_of_bytes_degrade_whoever_wrote_them(world: World) -> None:
+    chosen = settings(dlq_max_bytes=100_000, **QUIET)
+    world.client.zadd("vmpooler__dlq__tasks", {"x" * 89_999: world.now})
+    assert reasons(check(world, chosen)) == []
+    world.client.zadd("vmpooler__dlq__tasks", {"y": world.now})
+    [reason] = check(world, chosen).assessment.reasons
+    assert (reason.code, reason.queue, reason.measured, reason.key) == (
+        "dlq_near_cap",
+        "tasks",
+        90_000,
+        "dlq_max_bytes",
+    )
+    assert explain(reason)[0] == "90000 bytes of dead letters in tasks, near dlq_max_bytes: soon the oldest are dropped"
+    world.client.delete("vmpooler__dlq__tasks")
+    assert reasons(check(world, chosen)) == []
 
 
 def test_without_configured_pools_the_registered_pools_are_measured(world: World) -> None:

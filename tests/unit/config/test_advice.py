@@ -71,7 +71,7 @@ def test_options_of_a_feature_that_is_off() -> None:
 def test_every_option_is_common_or_belongs_to_a_switch() -> None:
     named = {option for options in OPTIONS_OF_SWITCH.values() for option in options}
     ours = set(Options.model_fields) - set(OPTIONS_OF_SWITCH) - named
-    assert named & set(Options.model_fields) == named - {"dlq_max_bytes"}
+    assert named & set(Options.model_fields) == named
     assert {name for name in ours if name.startswith(("dlq_", "purge_", "health_", "breaker_"))} == set()
 
 

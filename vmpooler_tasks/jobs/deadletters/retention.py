@@ -16,7 +16,9 @@ _log = logging.getLogger("vmpooler_tasks.dlq")
 def dead_letter_limits(settings: Settings) -> DeadLetterLimits | None:
     """Return the configured limits of the dead-letter queues; None if dead letters are switched off."""
     config = settings.config
-    return DeadLetterLimits(config.dlq_ttl * 3600, config.dlq_max_entries) if config.dlq_enabled else None
+    if not config.dlq_enabled:
+        return None
+    return DeadLetterLimits(config.dlq_ttl * 3600, config.dlq_max_entries, config.dlq_max_bytes)
 
 
 def keep(db: Database, settings: Settings, queue: DeadLetterQueue, dead_letter: DeadLetter, now: float) -> bool:
@@ -47,7 +49,10 @@ def log_trimmed(queue: DeadLetterQueue, trimmed: Trimmed, limits: DeadLetterLimi
     """Log dropped dead letters as an error, since work is lost, and expired ones as information."""
     about = {"queue": str(queue)}
     if trimmed.dropped:
-        text = "[!] [dlq] Dropped the %d oldest of '%s': more than dlq_max_entries (%d)"
-        _log.error(text, trimmed.dropped, queue, limits.max_entries, extra=about)
+        option, maximum = "dlq_max_entries", limits.max_entries
+        if trimmed.is_for_bytes:
+            option, maximum = "dlq_max_bytes", limits.max_bytes
+        text = "[!] [dlq] Dropped the %d oldest of '%s': more than %s (%d)"
+        _log.error(text, trimmed.dropped, queue, option, maximum, extra=about)
     if trimmed.expired:
         _log.info("[*] [dlq] %d dead letters of '%s' expired", trimmed.expired, queue, extra=about)

@@ -4,6 +4,7 @@ import json
 import logging
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -21,9 +22,10 @@ from vmpooler_tasks.model.health.metrics import HealthMetrics, status_line
 from vmpooler_tasks.model.health.overlay import overlaid
 from vmpooler_tasks.model.health.reasons import ReasonCode, default_reason, explain, kind_of_reason
 from vmpooler_tasks.model.health.status import Status
-from vmpooler_tasks.model.names import on_one_line, readable
+from vmpooler_tasks.model.names import DeadLetterQueue, on_one_line, readable
 from vmpooler_tasks.model.timestamps import iso_utc, parse_time
 from vmpooler_tasks.store import Database
+from vmpooler_tasks.store.deadletters.trim import count_bytes
 from vmpooler_tasks.store.health import record as health_record
 from vmpooler_tasks.store.health.record import HealthState
 from vmpooler_tasks.store.pools import other_manager
@@ -65,6 +67,9 @@ def run(
     _log.info("[*] [health] Running queue health check")
     try:
         set_aside(db, find_own_wrong_keys(db))
+        for queue in DeadLetterQueue if settings.config.dlq_enabled else ():
+            with suppress(WrongTypeError):  # which the check reports
+                count_bytes(db, queue, settings.config.dlq_max_bytes)
         seen = changes.read_watched(db, settings, now, broker)
         metrics, assessment, state = _check(db, settings, now, seen, is_scheduled)
     except Exception as error:

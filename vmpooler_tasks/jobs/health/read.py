@@ -14,6 +14,7 @@ from vmpooler_tasks.config import Settings
 from vmpooler_tasks.jobs.health.report import HealthReport
 from vmpooler_tasks.model.health.assessment import (
     Assessment,
+    bytes_reasons,
     dead_letter_reasons,
     is_stale,
     stale_reason,
@@ -94,6 +95,7 @@ def reasons_seen(
             break
     if config.dlq_enabled:
         yield from dead_letter_reasons(found.dlq_sizes, config.health_thresholds, config.dlq_max_entries)
+        yield from bytes_reasons(found.dlq_bytes, config.dlq_max_bytes)
     yield from fleet_reasons(
         FleetFacts(
             fleet=found.fleet,

@@ -17,7 +17,7 @@ from vmpooler_tasks.model.purge import SkippedQueue
 from vmpooler_tasks.model.timestamps import iso_utc, whole_seconds
 
 NEAR_CAP = 0.9
-"""Share of `dlq_max_entries` at which health degrades: before dead letters are dropped, not after."""
+"""Share of `dlq_max_entries` and `dlq_max_bytes` at which health degrades: before dead letters are dropped, not after."""
 
 ALL_EMPTY_GRACE = 60
 """Seconds that all pools together may have no ready VM. A new installation needs them to clone its first VMs."""
@@ -190,6 +190,14 @@ def dead_letter_reasons(
     for queue, size in sizes.items():
         if size >= near_cap:
             yield default_reason(ReasonCode.DLQ_NEAR_CAP, size, near_cap, queue=queue)
+
+
+def bytes_reasons(sizes: Mapping[DeadLetterQueue, int], max_bytes: int) -> Iterator[HealthReason]:
+    """Return the reasons about the bytes of dead letters in each queue. `max_bytes`: the cap of each queue."""
+    near_cap = NEAR_CAP * max_bytes
+    for queue, size in sizes.items():
+        if size >= near_cap:
+            yield default_reason(ReasonCode.DLQ_NEAR_CAP, size, near_cap, queue=queue, key="dlq_max_bytes")
 
 
 def _backlog_reasons(metrics: HealthMetrics, limits: Thresholds) -> Iterator[HealthReason]:

@@ -69,13 +69,15 @@ class ReasonKind(ReasonText):
 
     `severity` is the default; a measure with two thresholds sets its own. `alert`: the rule in deploy/prometheus that
     fires for this reason, None where only VMPoolerUnhealthy does. `thread`: the name in the operator guide's log line
-    `worker thread died`, which reports this reason. `if_negative` replaces the texts if the measure is below zero.
+    `worker thread died`, which reports this reason. `if_negative` replaces the texts if the measure is below zero,
+    `if_key` those of a reason that names a key or an option.
     """
 
     severity: Status = Status.DEGRADED
     alert: str | None = None
     thread: str | None = None
     if_negative: ReasonText | None = None
+    if_key: ReasonText | None = None
 
 
 _CHECK_PROCESSES = "check with `vmpooler-tasks doctor` that a worker and beat are running"
@@ -90,6 +92,10 @@ REASONS: Mapping[ReasonCode, ReasonKind] = {
         found="{measured} dead letters in {queue}, near the cap: soon the oldest are dropped",
         remedy="fix the cause, then export or delete them, or raise dlq_max_entries",
         alert="VMPoolerDLQNearCap",
+        if_key=ReasonText(
+            found="{measured} bytes of dead letters in {queue}, near {key}: soon the oldest are dropped",
+            remedy="fix the cause, then export or delete them, or raise {key}",
+        ),
     ),
     ReasonCode.STUCK_VMS: ReasonKind(
         found="{measured} VMs stuck in pending, more than {threshold}",
@@ -352,6 +358,8 @@ def explain(reason: HealthReason, now: float | None = None) -> tuple[str, str]:
     text: ReasonText = kind
     if kind.if_negative is not None and reason.measured < 0:
         text, values["measured"] = kind.if_negative, -values["measured"]
+    elif kind.if_key is not None and reason.key is not None:
+        text = kind.if_key
     return text.found.format(**values), text.remedy.format(**values)
 
 

@@ -19,4 +19,4 @@ def push(
         [keys.dead_letters(queue), keys.DEAD_LETTER_IDS, keys.COUNTERS],
         [queue, now, *limit_words(limits), dead_letter.id, dead_letter.member()],
     )
-    return bool(new), Trimmed(dropped, expired)
+    return bool(new), Trimmed.read(dropped, expired)

@@ -1,6 +1,7 @@
 """Remove the dead letters that are too old or too many."""
 
 from dataclasses import dataclass
+from typing import Self
 
 from vmpooler_tasks.model.names import DeadLetterQueue
 from vmpooler_tasks.store import keys
@@ -10,28 +11,42 @@ TRIM_PAGE = 1000
 """Dead letters of each kind (expired, dropped) that one call removes at most: the server is not held longer."""
 
 
+MAX_BYTES_OF_QUEUE = 64 * 2**20
+"""The default of `dlq_max_bytes`."""
+
+
 @dataclass(frozen=True, slots=True)
 class DeadLetterLimits:
-    """How long dead letters are kept, in seconds after their failure, and how many of each queue."""
+    """How long dead letters are kept, in seconds after their failure, how many of each queue, and how many bytes."""
 
     ttl_seconds: float
     max_entries: int
+    max_bytes: int = MAX_BYTES_OF_QUEUE
 
 
 @dataclass(frozen=True, slots=True)
 class Trimmed:
-    """Counts of the dead letters that were removed: beyond the maximum (`dropped`), or too old (`expired`)."""
+    """Counts of the dead letters that were removed: beyond a maximum (`dropped`), or too old (`expired`).
+
+    `is_for_bytes`: the maximum of bytes was the reason.
+    """
 
     dropped: int
     expired: int
+    is_for_bytes: bool = False
+
+    @classmethod
+    def read(cls, dropped: int, expired: int) -> Self:
+        """Return what a script reported: `dropped` is below zero if the maximum of bytes was the reason."""
+        return cls(abs(dropped), expired, dropped < 0)
 
 
 def limit_words(limits: DeadLetterLimits | None, page: int = TRIM_PAGE) -> list[float]:
-    """Return the three arguments that `limits_from` in deadletters/push_many.lua reads.
+    """Return the four arguments that `limits_from` in deadletters/push_many.lua reads.
 
     None stands for dead letters that are switched off.
     """
-    return [0, 0, 0] if limits is None else [limits.ttl_seconds, limits.max_entries, page]
+    return [0] * 4 if limits is None else [limits.ttl_seconds, limits.max_entries, limits.max_bytes, page]
 
 
 def trim(
@@ -48,6 +63,14 @@ def trim(
             [keys.dead_letters(queue), keys.COUNTERS],
             [queue, now, *limit_words(limits, page)],
         )
-        total = Trimmed(total.dropped + dropped, total.expired + expired)
-        if max(dropped, expired) < page:
+        total = Trimmed(total.dropped + abs(dropped), total.expired + expired, total.is_for_bytes or dropped < 0)
+        if not dropped and not expired:
             return total
+
+
+def count_bytes(db: Database, queue: DeadLetterQueue, max_bytes: int) -> None:
+    """Count the bytes of a queue, if others have changed it since they were counted. More than the maximum is equal.
+
+    Raises WrongTypeError if the queue's key is not a sorted set.
+    """
+    db.run("deadletters/count_bytes", [keys.dead_letters(queue), keys.COUNTERS], [queue, max_bytes])

@@ -76,6 +76,7 @@ class StatusSnapshot:
     messages: Messages | None
     registered_pools: int
     dlq_sizes: Mapping[DeadLetterQueue, int] = field(default_factory=dict)
+    dlq_bytes: Mapping[DeadLetterQueue, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -186,6 +187,7 @@ def _add_status(reads: Reads, status: bytes) -> None:
     reads.add("time", "TIME")
     for queue in DeadLetterQueue:
         reads.add(queue, "ZCARD", keys.dead_letters(queue))
+    reads.add("dlq_bytes", "HMGET", keys.COUNTERS, *(f"dead_letter_bytes:{queue}" for queue in DeadLetterQueue))
 
 
 def _status(db: Database, replies: Replies) -> dict[str, Any]:
@@ -194,7 +196,14 @@ def _status(db: Database, replies: Replies) -> dict[str, Any]:
         "fleet": _fleet(db, replies),
         "registered_pools": len(replies.get("pools", ())),
         "dlq_sizes": {queue: replies.get(queue) for queue in DeadLetterQueue if queue in replies},
+        "dlq_bytes": _bytes(replies),
     }
+
+
+def _bytes(replies: Replies) -> dict[DeadLetterQueue, int]:
+    """Return the bytes of the queues that are not empty. The last script that changed a queue has counted them."""
+    counted = dict(zip(DeadLetterQueue, replies.get("dlq_bytes", ()), strict=False))
+    return {queue: leading_number(raw) for queue, raw in counted.items() if replies.get(queue, 0)}
 
 
 def _fleet(db: Database, replies: Replies) -> Fleet:

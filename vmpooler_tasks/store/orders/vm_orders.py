@@ -234,7 +234,7 @@ def fail(
             *(DeadLetterQueue.TASKS, *limit_words(limits), dead_letter.id, dead_letter.member()),
         ],
     )
-    return state, Trimmed(dropped, expired)
+    return state, Trimmed.read(dropped, expired)
 
 
 def reap(db: Database, *, now: float, leased_until: float) -> list[tuple[str, bytes]]:

@@ -63,7 +63,7 @@ def read_failed_vm(reply: Sequence[Any]) -> FailedVm:
     return FailedVm(
         failed=state == 1,
         held=state == MissingMove.HELD,
-        trimmed=Trimmed(dropped, expired),
+        trimmed=Trimmed.read(dropped, expired),
         request_outcome=RequestOutcome(outcome.decode()),
         request_retries=retries,
         suspended_until=float(until) if until else None,

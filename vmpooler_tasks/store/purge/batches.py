@@ -99,4 +99,4 @@ def _parse(flags: list[int]) -> BatchResult:
 
 def _parse_with_trimmed(reply: list[int]) -> BatchResult:
     dropped, expired, *flags = reply
-    return BatchResult([bool(flag) for flag in flags], Trimmed(dropped, expired))
+    return BatchResult([bool(flag) for flag in flags], Trimmed.read(dropped, expired))

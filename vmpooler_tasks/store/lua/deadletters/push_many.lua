@@ -2,14 +2,16 @@
 -- uses: redis/counters
 -- uses: deadletters/error_class
 -- uses: deadletters/failure_index
+-- uses: deadletters/trim
 local MAX_CLASSES = 50
 
--- Return the limits at ARGV[first] and the two arguments behind it: seconds to keep, maximum count, page (how many of each
--- kind one call removes, so that the server is not held). Return nil for a page of 0: dead letters are switched off.
+-- Return the limits at ARGV[first] and the three arguments behind it: seconds to keep, maximum count, maximum bytes, page
+-- (how many of each kind one call removes, so that the server is not held). Return nil for a page of 0: dead letters are
+-- switched off.
 local function limits_from(first)
-  local page = tonumber(ARGV[first + 2])
-  if page == 0 then return nil end
-  return {ttl = tonumber(ARGV[first]), max_entries = tonumber(ARGV[first + 1]), page = page}
+  local ttl, max_entries, max_bytes, page = unpack(ARGV, first, first + 3)
+  if tonumber(page) == 0 then return nil end
+  return {ttl = tonumber(ttl), max_entries = tonumber(max_entries), max_bytes = tonumber(max_bytes), page = tonumber(page)}
 end
 
 -- A queue counts at most MAX_CLASSES classes of errors, and the others together: every provider names its own.
@@ -44,24 +46,17 @@ local function add_and_count(queue_key, counters, queue, entries)
     end
   end
   if added > 0 then index_failures(counters, entries) end
+  return added
 end
 
 -- `entries` is {score, member, score, member, …}. Return dropped, expired: at most one page of each.
 local function push_dead_letters(queue_key, counters, queue, now, limits, entries)
+  local bytes = counted_bytes(counters, queue_key, queue)
   if #entries > 0 then
-    add_and_count(queue_key, counters, queue, entries)
+    local added = add_and_count(queue_key, counters, queue, entries)
+    for i = 2, #entries, 2 do bytes = bytes and bytes + #entries[i] end
+    if added < #entries / 2 then bytes = nil end  -- some were there already
     redis.call('EXPIRE', queue_key, math.ceil(limits.ttl))
   end
-  local old = redis.call('ZCOUNT', queue_key, '-inf', '(' .. (now - limits.ttl))
-  local expired = math.min(old, limits.page)
-  if expired > 0 then redis.call('ZREMRANGEBYRANK', queue_key, 0, expired - 1) end
-  -- An old entry leaves because of its age. Only an entry that would still be kept can be dropped as one too many.
-  local dropped = 0
-  if expired == old then
-    dropped = math.min(math.max(redis.call('ZCARD', queue_key) - limits.max_entries, 0), limits.page)
-  end
-  if dropped > 0 then redis.call('ZREMRANGEBYRANK', queue_key, 0, dropped - 1) end
-  count(counters, 'dead_letters_expired:' .. queue, expired)
-  count(counters, 'dead_letters_dropped:' .. queue, dropped)
-  return dropped, expired
+  return trim_dead_letters(queue_key, counters, queue, now, limits, bytes)
 end

@@ -5,12 +5,12 @@
 -- KEYS   1: orders (set)   2: leases of orders (zset)   3: work   4: record of the VM's order   5: origins (hash)
 --        6: orders sent (zset)   7: orders seen (zset)   8: dead letters   9: ids   10: counters
 -- ARGV   1: VM   2: member of the set   3: order   4: owner   5: now   6: kind of order
---        7: queue of dead letters   8: seconds to keep them   9: maximum of them   10: page (see limits_from)   11: id
---        12: dead letter
+--        7: queue of dead letters   8: seconds to keep them   9: maximum of them   10: maximum bytes
+--        11: page (see limits_from)   12: id   13: dead letter
 -- RETURN {state, dropped, expired}; state: 1 failed now; 0 there is no such order; -1 another worker carries it out
 local orders, leases, work, record, origins, sent, seen, dead_letters, ids, counters = unpack(KEYS)
 local vm, member, order, owner, now, kind = unpack(ARGV, 1, 6)
-local queue, limits, id, dead_letter = ARGV[7], limits_from(8), ARGV[11], ARGV[12]
+local queue, limits, id, dead_letter = ARGV[7], limits_from(8), ARGV[12], ARGV[13]
 now = tonumber(now)
 
 local is_claimed = redis.call('HGET', record, 'order') == order

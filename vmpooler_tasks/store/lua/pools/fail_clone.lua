@@ -11,18 +11,18 @@
 --        12: items of requests   13: progress
 -- ARGV   1: VM   2: owner   3: now   4: seconds to keep metadata   5: error   6: its class
 --        7: maximum failures   8: shortest suspension in seconds
---        9: queue of dead letters   10: seconds to keep them   11: maximum of them   12: page (see limits_from)   13: id
---        14: dead letter
---        15: 1 if the error is permanent   16: maximum retries of a request   17: item to queue again   18: reason
---        19: the error as the breaker keeps it, on one line
+--        9: queue of dead letters   10: seconds to keep them   11: maximum of them   12: maximum bytes
+--        13: page (see limits_from)   14: id   15: dead letter
+--        16: 1 if the error is permanent   17: maximum retries of a request   18: item to queue again   19: reason
+--        20: the error as the breaker keeps it, on one line
 -- RETURN {state, dropped, expired, outcome of the request, its retries, suspended until}
 --        state: 1 failed now; 0 it had left pending (its dead letter is written once all the same); -1 another worker holds
 --        the lease, or has finished the clone
 local pending, slots, counter = KEYS[1], KEYS[2], {KEYS[3], KEYS[4]}
 local work, breaker, metadata, dead_letters, ids, counters, request, items, progress = unpack(KEYS, 5)
 local vm, owner, now, keep_seconds, error_message, error_class, max_failures, min_pause = unpack(ARGV, 1, 8)
-local queue, limits, id, member = ARGV[9], limits_from(10), ARGV[13], ARGV[14]
-local permanent, max_retries, item, reason, error_line = unpack(ARGV, 15, 19)
+local queue, limits, id, member = ARGV[9], limits_from(10), ARGV[14], ARGV[15]
+local permanent, max_retries, item, reason, error_line = unpack(ARGV, 16, 20)
 now = tonumber(now)
 
 if is_leased(slots, work, vm, owner, now) then return {-1, 0, 0, 'none', 0, ''} end

@@ -7,19 +7,19 @@
 -- KEYS   1: its queue   2: completed   3: dead letters   4: ids   5: counters   6: the request   7: items of requests
 --        8: notes of recycled VMs   9…: see guards/missing.lua, if its provider does not have the VM
 -- ARGV   1: VM   2: now
---        3: queue of dead letters   4: seconds to keep them   5: maximum of them   6: page (see limits_from)   7: id
---        8: dead letter
---        9: 1 if the error is permanent   10: maximum retries of a request   11: item to queue again   12: reason
---        13: why, for a note of a recycled VM ('' for none)   14: seconds to keep the note
---        15…: see guards/missing.lua, if its provider does not have the VM
+--        3: queue of dead letters   4: seconds to keep them   5: maximum of them   6: maximum bytes   7: page (see limits_from)
+--        8: id   9: dead letter
+--        10: 1 if the error is permanent   11: maximum retries of a request   12: item to queue again   13: reason
+--        14: why, for a note of a recycled VM ('' for none)   15: seconds to keep the note
+--        16…: see guards/missing.lua, if its provider does not have the VM
 -- RETURN {1 if it failed now, 0 if it had left its queue, -1 if the brake holds it; dropped; expired; outcome of the request; its retries}
 local source, completed, dead_letters, ids, counters, request, items, notes = unpack(KEYS, 1, 8)
-local vm, now, queue, limits, id, member = ARGV[1], ARGV[2], ARGV[3], limits_from(4), ARGV[7], ARGV[8]
-local permanent, max_retries, item, reason, why, note_seconds = unpack(ARGV, 9, 14)
+local vm, now, queue, limits, id, member = ARGV[1], ARGV[2], ARGV[3], limits_from(4), ARGV[8], ARGV[9]
+local permanent, max_retries, item, reason, why, note_seconds = unpack(ARGV, 10, 15)
 local is_missing = KEYS[9] ~= nil
 
 if redis.call('SISMEMBER', source, vm) == 0 then return {0, 0, 0, 'none', 0} end
-if is_missing and holds_missing(9, 15, vm) then return {-1, 0, 0, 'none', 0} end
+if is_missing and holds_missing(9, 16, vm) then return {-1, 0, 0, 'none', 0} end
 local new, dropped, expired = 0, 0, 0
 if limits then
   -- First: if the dead letter cannot be written, the VM stays where it is.

@@ -2,13 +2,14 @@
 -- uses: deadletters/push_many
 -- Removes stale VMs from pending, each with its dead letter, and lets their metadata expire.
 -- KEYS   1: pending   2: dead letters   3: counters
--- ARGV   1: now   2: seconds to keep dead letters   3: maximum count of them   4: page (see limits_from)
---        5: seconds to keep metadata   6: metadata prefix   7: counter   8…: VM, its `clone` as it was read, its dead letter
+-- ARGV   1: now   2: seconds to keep dead letters   3: maximum count of them   4: maximum bytes
+--        5: page (see limits_from)   6: seconds to keep metadata   7: metadata prefix   8: counter
+--        9…: VM, its `clone` as it was read, its dead letter
 -- RETURN {dropped, expired, 1 or 0 for each VM}; 0: it moved or changed meanwhile, and stays
 local pending, dead_letters, counters = KEYS[1], KEYS[2], KEYS[3]
 local now, limits = tonumber(ARGV[1]), limits_from(2)
-local metadata_seconds, prefix, counter = ARGV[5], ARGV[6], ARGV[7]
-local flags, stale, places = still_stale(pending, prefix, 'clone', 8, 3)
+local metadata_seconds, prefix, counter = ARGV[6], ARGV[7], ARGV[8]
+local flags, stale, places = still_stale(pending, prefix, 'clone', 9, 3)
 if #stale == 0 then return {0, 0, unpack(flags)} end
 local dropped, expired = 0, 0
 if limits then

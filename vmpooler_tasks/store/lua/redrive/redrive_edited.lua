@@ -1,4 +1,5 @@
 -- uses: redis/counters
+-- uses: deadletters/bytes
 -- Run the dead letter of a task again with changed arguments: in the step in which it leaves, its message goes to the
 -- workers, and the audit keeps the arguments before and after.
 -- KEYS   1: dead letters   2: counters   3: audit (stream)   4: the workers' queue (list)
@@ -13,7 +14,7 @@ local max_audit_entries, first_word = ARGV[5], 6
 if not redis.call('ZSCORE', queue_key, member) then return 0 end
 if reports_only then return 1 end
 if message ~= '' then redis.call('LPUSH', workers_queue, message) end
-redis.call('ZREM', queue_key, member)
+remove_and_count_bytes(counters, queue_key, queue, member)
 count(counters, 'dead_letters_redriven:' .. queue, 1)
 redis.call('XADD', audit, 'MAXLEN', '~', max_audit_entries, '*', unpack(ARGV, first_word))
 return 1

@@ -1,5 +1,6 @@
 -- Shared: one step of a run of redrives, which is a hash: state, position, and a count for each outcome.
 -- uses: redis/counters
+-- uses: deadletters/bytes
 
 -- Return whether the run has not ended and stands at this position.
 local function is_at(run, position)
@@ -10,7 +11,7 @@ end
 -- Count the outcome, remove a dead letter that is not kept, and move the run to its next position. Return the outcome.
 local function step_on(run, queue_key, member, counters, queue, outcome)
   if outcome == 'redriven' or outcome == 'obsolete' then
-    redis.call('ZREM', queue_key, member)
+    remove_and_count_bytes(counters, queue_key, queue, member)
     count(counters, 'dead_letters_' .. outcome .. ':' .. queue, 1)
   end
   redis.call('HINCRBY', run, outcome, 1)
