@@ -17,7 +17,7 @@ from vmpooler_tasks.model.purge import SkippedQueue
 from vmpooler_tasks.model.timestamps import iso_utc, whole_seconds
 
 NEAR_CAP = 0.9
-"""Share of `dlq_max_entries` and `dlq_max_bytes` at which health degrades: before dead letters are dropped, not after."""
+"""Share of `dlq_max_entries` and `dlq_max_bytes` at which health degrades, before any is dropped."""
 
 ALL_EMPTY_GRACE = 60
 """Seconds that all pools together may have no ready VM. A new installation needs them to clone its first VMs."""
