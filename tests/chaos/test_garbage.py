@@ -132,7 +132,9 @@ KINDS: dict[Callable[[random.Random], bytes], int] = {
 
 
 def nonsense(chance: random.Random) -> Iterator[bytes]:
-    for make in chance.choices(list(KINDS), list(KINDS.values()), k=MESSAGES):
+    drawn = chance.choices(list(KINDS), list(KINDS.values()), k=MESSAGES)
+    print({make.__name__: drawn.count(make) for make in KINDS}, flush=True)
+    for make in drawn:
         yield make(chance)
 
 
