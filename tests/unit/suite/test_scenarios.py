@@ -22,3 +22,10 @@ def test_scenario_runs_in_the_stage_and_explains_itself(module: Path) -> None:
     text = module.read_text(encoding="utf-8")
     assert 'mark.stage(name="chaos")' in text
     assert ast.get_docstring(ast.parse(text))
+
+
+def test_each_promise_names_a_test_that_exists() -> None:
+    text = (ROOT / "docs" / "reliability.md").read_text(encoding="utf-8").split("\n## Promises and their tests\n")[1]
+    named = re.findall(r"`(tests/[a-z0-9_/]+\.py)`", text)
+    assert named
+    assert [path for path in named if not (ROOT / path).is_file()] == []
