@@ -66,7 +66,7 @@ def check_an_outage(processes: dict[str, Process], start: Callable[[], object], 
     for name, process in processes.items():
         lines = [line for line in process.log[begins[name] :].splitlines() if OF_AN_OUTAGE.search(line)]
         told = [line for line in lines if "could not be kept" not in line]  # the log is the last place that keeps it
-        assert len(told) == 2, (name, told)
+        assert len(told) == 2, f"{name}: " + "\n".join(told)
         assert "Traceback" not in process.log, (name, process.log[-4000:])
         assert process.running, name
 

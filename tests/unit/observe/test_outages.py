@@ -41,7 +41,8 @@ def test_each_outage_is_two_lines(log: OutageLog, time: Time, caplog: pytest.Log
     time.now += 7
     log.note_reply(ONE)
     log.note_reply(ONE)
-    log.note_failure(ONE, f"Redis does not reply: {ONE}: a\nb")
+    log.note_failure(ONE, "a connection from before")
+    log.note_failure(ONE, f"Redis does not reply: {ONE}: a\nb", is_certain=True)
     assert caplog.messages == [
         f"[!] [redis] Redis does not reply: {ONE}: refused. This process tries again until it does",
         f"[*] [redis] Connected to {ONE}: Redis replies again, after 7 s",

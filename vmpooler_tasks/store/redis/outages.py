@@ -1,6 +1,7 @@
 """Outages of Redis in the log of a process: one line when an outage starts, and one when it ends."""
 
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -10,6 +11,9 @@ from vmpooler_tasks.model.names import on_one_line
 LOGGER = "vmpooler_tasks.outages"
 
 _log = logging.getLogger(LOGGER)
+
+
+SETTLE_SECONDS = 10.0
 
 
 class OutageLog:
@@ -23,7 +27,7 @@ class OutageLog:
         self._lasting: dict[str, float] = {}
         self._known: set[str] = set()
         self._start: str | None = None
-        self._has_ended = False
+        self._ended: dict[str, float] = {}
         self._lock = threading.Lock()
 
     @property
@@ -34,7 +38,11 @@ class OutageLog:
     @property
     def has_ended(self) -> bool:
         """Return True if an outage has ended in this process."""
-        return self._has_ended
+        return bool(self._ended)
+
+    def ended_at(self, address: str) -> float:
+        """Return when the last outage at this address ended, by the monotonic clock."""
+        return self._ended.get(address, -math.inf)
 
     @property
     def is_announcing(self) -> bool:
@@ -49,10 +57,14 @@ class OutageLog:
         """Log no outage any more: this process is the child of one that logs it."""
         self._start, self._lock = None, threading.Lock()  # the parent's may be locked for ever
 
-    def note_failure(self, address: str, error: str) -> None:
-        """Log that an outage starts, unless one lasts at this address. `error` names the address and the reason."""
+    def note_failure(self, address: str, error: str, *, is_certain: bool = False) -> None:
+        """Log that an outage starts, unless one lasts at this address. `error` names the address and the reason.
+
+        Just after an outage, only a certain failure starts another: connections from before it still fail, each once.
+        """
         with self._lock:
-            if address in self._lasting:
+            is_late = not is_certain and self._monotonic() - self.ended_at(address) < SETTLE_SECONDS
+            if address in self._lasting or is_late:
                 return
             self._lasting[address] = self._monotonic()
             if self._start is not None:
@@ -67,7 +79,8 @@ class OutageLog:
         with self._lock:
             self._known.add(address)
             since = self._lasting.pop(address, None)
-            self._has_ended = self._has_ended or since is not None
+            if since is not None:
+                self._ended[address] = self._monotonic()
             if since is not None and self._start is not None:
                 seconds = self._monotonic() - since
                 _log.warning("[*] [redis] Connected to %s: Redis replies again, after %.0f s", address, seconds)

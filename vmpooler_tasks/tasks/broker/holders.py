@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import Any
 
+from vmpooler_tasks.redis_client import CONNECTION_ERRORS
 from vmpooler_tasks.store import broker_keys
 from vmpooler_tasks.tasks.broker import scripts
 from vmpooler_tasks.tasks.broker.refusals import BROKER_REFUSALS, RETURN_MESSAGES
@@ -77,7 +78,8 @@ class HeldMessages:
         try:
             return self._sweep(channel, silence)
         except (*channel.connection_errors, channel.ResponseError) as error:
-            BROKER_REFUSALS.note(RETURN_MESSAGES, str(error))
+            if not isinstance(error, CONNECTION_ERRORS):  # those are an outage, which has its own lines
+                BROKER_REFUSALS.note(RETURN_MESSAGES, str(error))
             return 0
 
     def _sweep(self, channel: Any, silence: float) -> int:

@@ -117,7 +117,7 @@ class Consumer(CeleryConsumer):
         A Redis that accepts connections and refuses commands (out of memory, no permission, no room for more clients)
         is tried as often as one that is down, not hundreds of times a second.
         """
-        note_broker_failure(exc)
+        note_broker_failure(exc, is_certain=True)
         super().on_connection_error_after_connected(exc)
         seconds = self._reconnections.next_pause()
         _log.debug("the next connection is made in %g s", seconds)
@@ -194,7 +194,7 @@ def _signalling(ensure: Callable[..., Any]) -> Callable[..., Any]:
             callback()
 
         def note_and_log(error: BaseException, *details: Any) -> Any:
-            note_broker_failure(error)
+            note_broker_failure(error, is_certain=True)
             return errback(error, *details)
 
         signal_alive()

@@ -4,6 +4,7 @@ Celery, kombu and Flower log each attempt, some with a traceback. `store.redis.o
 """
 
 import logging
+import time
 from typing import Any
 
 from kombu.exceptions import OperationalError
@@ -29,12 +30,15 @@ _ATTEMPTS = ("consumer: Connection to broker lost", "consumer: Cannot connect to
 _ACKNOWLEDGEMENTS = ("Couldn't ack", "Couldn't reject")
 """How a line starts about a task that ended while its connection was lost. The next connection acknowledges it."""
 
-_NEVER_WANTED = ("Skipping prefetch count reduction",)
-"""How a line starts that says of a setting of Celery that it has no effect."""
+_NEVER_WANTED = ("Skipping prefetch count reduction", "Restoring ")
+"""How lines start about what every lost connection does."""
+
+_connected_at = [0.0]
+"""When this worker made its connection, by the monotonic clock."""
 
 _CONSEQUENCES = (
     *(text for kind in _OWN_ERRORS for text in (str(kind.__doc__), f"{kind.__name__}(")),
-    *("Restoring ", "Inspect method", "Temporarily reducing the prefetch count", "Resuming normal operations"),
+    *("Inspect method", "Temporarily reducing the prefetch count", "Resuming normal operations"),
 )
 """What lines contain that follow from an outage: our own errors, and texts of Celery, kombu and Flower."""
 
@@ -46,18 +50,21 @@ def broker_address() -> str:
     return without_login(settings().broker_location)
 
 
-def note_broker_failure(error: BaseException) -> None:
-    """Note an outage if this error of the broker is one."""
+def note_broker_failure(error: BaseException, *, is_certain: bool = False) -> None:
+    """Note an outage if this error of the broker is one. `is_certain`: the worker has lost its connection by it."""
     if isinstance(error, _CAUSES) and isinstance(error, Exception):
         address = broker_address()
         found = translated_cause(error, address)
         if isinstance(found, StoreUnavailableError):
-            OUTAGES.note_failure(address, str(found))
+            # Lost later than the outage ended, and made earlier: it belongs to that outage.
+            is_new = is_certain and _connected_at[0] >= OUTAGES.ended_at(address)
+            OUTAGES.note_failure(address, str(found), is_certain=is_new)
 
 
 def note_broker_reply() -> None:
-    """Note that the broker replies."""
+    """Note that the broker replies to a new connection of this worker."""
     OUTAGES.note_reply(broker_address())
+    _connected_at[0] = time.monotonic()
 
 
 def is_wanted(record: logging.LogRecord) -> bool:
@@ -92,7 +99,7 @@ def filter_handlers(logger: logging.Logger, **_: Any) -> None:
 
 def _is_first_connection(record: logging.LogRecord) -> bool:
     """Return False for Celery's line about a connection after the first: the end of an outage has its own."""
-    return not (str(record.msg).startswith("Connected to") and OUTAGES.has_ended)
+    return not (str(record.msg).startswith("Connected to") and (OUTAGES.has_ended or OUTAGES.is_lasting))
 
 
 def announce_of_worker(**_: Any) -> None:
