@@ -8,7 +8,7 @@ from kombu.utils import eventio
 def wait_with_patched_select() -> None:
     """Let kombu wait with the `select` that gevent has put in place of Python's. Without gevent nothing changes.
 
-    gevent looks through all modules while it patches. That imports kombu before `select` is patched. A worker then
+    gevent inspects all modules while it patches. That imports kombu before `select` is patched. A worker then
     waits for a second at a time while none of its greenlets runs.
     """
     eventio._selectf = select.select  # noqa: SLF001 - kombu copied it when it was imported
