@@ -73,11 +73,12 @@ class ManagerOptions(Section):
         60, description="seconds after which another worker takes over the clones and destructions of a killed worker"
     )
     breaker_failures: AtLeastOne = Field(
-        5, description="failures in a row after which the circuit breaker suspends a provider"
+        5,
+        description="failures in a row after which the circuit breaker suspends a pool; a provider if two pools fail",
     )
     breaker_seconds: Age = Field(
         30,
-        description="seconds that a provider is suspended; doubled after each failure, up to ten times this value",
+        description="seconds that one is suspended; doubled after each failure, up to ten times this value",
     )
 
 

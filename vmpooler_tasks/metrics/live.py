@@ -11,18 +11,17 @@ from vmpooler_tasks.model.names import WORK_QUEUES, DeadLetterQueue, Queue
 from vmpooler_tasks.model.notifications.message import NotificationResult
 from vmpooler_tasks.model.purge import PURGED_QUEUES, PurgeTarget
 from vmpooler_tasks.store.health.snapshot import Messages, Snapshot
-from vmpooler_tasks.store.pools import breakers
 from vmpooler_tasks.store.purge import batches
 from vmpooler_tasks.store.purge import state as purge_state
 
 _DEAD_LETTER_COUNTERS = ("dropped", "expired", "redriven", "obsolete", "deleted")
 
 
-def families(now: Snapshot, settings: Settings, epoch: float) -> Iterator[Metric]:
+def families(now: Snapshot, settings: Settings) -> Iterator[Metric]:
     """Return all families of this module, made from one snapshot."""
     yield from _dead_letters(now)
     yield from _purges(now)
-    yield from _pools(now, settings, epoch)
+    yield from _pools(now, settings)
     yield from _vms(now.counters)
     yield from _orders(now)
     yield from _processes(now)
@@ -79,7 +78,7 @@ def _purges(now: Snapshot) -> Iterator[Metric]:
     yield single("vmpooler_purge_last_end_timestamp_seconds", now.purge_finished)
 
 
-def _pools(now: Snapshot, settings: Settings, epoch: float) -> Iterator[Metric]:
+def _pools(now: Snapshot, settings: Settings) -> Iterator[Metric]:
     configured = {pool.name: pool.size for pool in settings.pools}
     yield family("vmpooler_pool_size", (((name,), pool.size(configured.get(name))) for name, pool in now.pools.items()))
     yield family(
@@ -87,16 +86,13 @@ def _pools(now: Snapshot, settings: Settings, epoch: float) -> Iterator[Metric]:
         (((name, str(queue)), size) for name, pool in now.pools.items() for queue, size in pool.vms.items()),
     )
 
-    def is_suspended(until: float | None) -> int:
-        return int(until is not None and breakers.is_suspended(until, epoch, settings.config.breaker_seconds))
-
     yield family(
         "vmpooler_pool_breaker_open",
-        (((name,), is_suspended(pool.suspended_until)) for name, pool in now.pools.items()),
+        (((name,), int(pool.suspended_until is not None)) for name, pool in now.pools.items()),
     )
     yield family(
         "vmpooler_provider_breaker_open",
-        (((name,), is_suspended(until)) for name, until in now.suspended_until.items()),
+        (((name,), int(until is not None)) for name, until in now.suspended_until.items()),
     )
 
 

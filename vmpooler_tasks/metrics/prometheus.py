@@ -76,4 +76,4 @@ def _read(db: Database, settings: Settings, clock: Clock, broker: Database | Non
         return
     yield single("vmpooler_redis_up", 1)
     yield from recorded.families(report_of(found, settings, now), found.dlq_errors)
-    yield from live.families(found, settings, now)
+    yield from live.families(found, settings)

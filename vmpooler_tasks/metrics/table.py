@@ -72,7 +72,7 @@ _ALL = (
     _gauge("vmpooler_pool_vms", "VMs in a queue of a pool.", "pool", "queue"),
     _gauge(
         "vmpooler_pool_breaker_open",
-        "1 if the circuit breaker suspends a pool because its clones fail permanently.",
+        "1 if the circuit breaker suspends a pool because its clones or checks fail.",
         "pool",
     ),
     _gauge(

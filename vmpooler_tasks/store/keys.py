@@ -338,7 +338,7 @@ def breaker(provider: str) -> bytes:
 
 
 def pool_breaker(pool: str) -> bytes:
-    """Hash: the circuit breaker of a pool, which counts clones that failed with permanent errors."""
+    """Hash: the circuit breaker of a pool. `failures` counts permanent errors of clones, `transient` the others."""
     return f"vmpooler_tasks__pool_breaker__{pool}".encode()
 
 

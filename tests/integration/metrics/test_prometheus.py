@@ -213,6 +213,9 @@ def test_breakers(world: World) -> None:
     assert found("vmpooler_pool_breaker_open", pool=POOL) == 1
     world.now += 3600
     found = scrape(world, chosen)
+    assert found("vmpooler_provider_breaker_open", provider="dummy") == 1, "nobody has tried it since"
+    breakers.end_untried(world.db, "dummy", POOL, now=world.now, trial_seconds=30)
+    found = scrape(world, chosen)
     assert found("vmpooler_provider_breaker_open", provider="dummy") == 0
     assert found("vmpooler_pool_breaker_open", pool=POOL) == 0
 

@@ -15,7 +15,8 @@ from vmpooler_tasks.model.names import Queue
 from vmpooler_tasks.model.pools.lifecycle import Step
 from vmpooler_tasks.store import Database, keys
 from vmpooler_tasks.store.fleet import audit
-from vmpooler_tasks.store.pools import pauses
+from vmpooler_tasks.store.pools import breakers, pauses
+from vmpooler_tasks.store.pools.breakers import BreakerLimits, CallKind
 
 pytestmark = pytest.mark.both_servers
 
@@ -203,7 +204,7 @@ def test_retry_says_which_process_is_missing(world: PoolWorld, control: PoolCont
 
 
 def test_retry_of_a_pool_names_its_suspended_provider(world: PoolWorld, control: PoolControl) -> None:
-    suspend(world, RESET)
+    breakers.count_failure(world.db, "scripted", CallKind.INVENTORY, BreakerLimits(1, 30), now=world.now)
     [hindrance] = control.retry_pool(POOL).hindered_by
     assert hindrance.startswith("its provider 'scripted' is suspended until 2024-01-15T10:3")
     assert "pools retry --provider scripted" in hindrance

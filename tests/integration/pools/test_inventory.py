@@ -9,6 +9,7 @@ from tests.support.pool_world import PoolWorld, pool
 from tests.support.world import POOL
 from vmpooler_tasks.errors import ProviderError, TransientProviderError
 from vmpooler_tasks.jobs.inspection import inventory
+from vmpooler_tasks.jobs.inspection.checks import MAX_DESTROYS
 from vmpooler_tasks.jobs.inspection.strays import DISCOVERY_SECONDS
 from vmpooler_tasks.model.names import INSPECTED_QUEUES, Queue
 from vmpooler_tasks.model.pools.lifecycle import Step
@@ -244,7 +245,8 @@ def test_a_thousand_strays_are_discovered_in_one_inspection(world: PoolWorld) ->
     world.now += 60
     world.inspect()
     assert len(world.names_in(Queue.DISCOVERED)) == 1201
-    assert len(world.due(Step.DESTROY)) == 1201
+    assert len(world.due(Step.DESTROY)) == MAX_DESTROYS
+    assert len(world.names_in(Queue.COMPLETED)) == 1201
 
 
 def test_what_was_discovered_is_completed_only_when_the_inventory_can_be_read(world: PoolWorld) -> None:

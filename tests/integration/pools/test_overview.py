@@ -124,11 +124,11 @@ def test_a_suspended_pool_shows_its_last_error_and_when_it_was(world: PoolWorld)
     error = {"failures": 5, "open_until": NOW + 30, "error": "template not found", "error_at": NOW - 12}
     world.client.hset(keys.pool_breaker(POOL), mapping=error)
     found = rows(world)[POOL]
-    why = "its clones failed with permanent errors. Last error: template not found"
+    why = "its clones or checks failed repeatedly. Last error: template not found"
     assert (found.state, found.until, found.why) == (PoolStateName.SUSPENDED, NOW + 30, why)
     assert (found.last_error, found.last_error_at) == ("template not found", NOW - 12)
-    world.now += 30 + 31  # nobody has tried it since: it is not suspended any more
-    assert rows(world)[POOL].state is PoolStateName.STALLED
+    world.now += 30 + 31
+    assert rows(world)[POOL].state is PoolStateName.SUSPENDED, "nobody has tried it since"
 
 
 def test_a_paused_pool_shows_who_paused_it_and_why(world: PoolWorld) -> None:

@@ -176,7 +176,7 @@ def test_a_suspended_pool_degrades_and_names_its_last_error() -> None:
     broken = Suspension("p", 3, NOW - 1, LastError("template x does not exist.", NOW - 7200))
     [reason] = assessment_of(metrics(), suspended_pools=[broken], breaker_failures=3).reasons
     assert (reason.code, reason.severity, reason.pool) == ("pool_broken", DEGRADED, "p")
-    text = "p is suspended: 3 clones in a row failed permanently. Last error"
+    text = "p is suspended: 3 clones or checks in a row failed. Last error"
     assert explain(reason, NOW)[0] == f"{text} 2 h ago: template x does not exist. Next attempt now"
     assert explain(reason)[0] == (
         f"{text} at 2024-01-15T08:30:00Z: template x does not exist. Next attempt at 2024-01-15T10:29:59Z"

@@ -25,18 +25,13 @@ class Suspended:
     pools: Sequence[Suspension] = ()
 
 
-def read_suspended(db: Database, settings: Settings, now: float) -> Suspended:
-    """Return the suspended providers and pools; none where `manage_pools` is off."""
+def read_suspended(db: Database, settings: Settings) -> Suspended:
+    """Return the providers and pools that are suspended or wait for a trial; none where `manage_pools` is off."""
     if not settings.config.manage_pools:
         return Suspended()
-
-    def lasting(found: Sequence[Suspension]) -> list[Suspension]:
-        seconds = settings.config.breaker_seconds
-        return [one for one in found if breakers.is_suspended(one.suspended_until, now, seconds)]
-
     return Suspended(
-        providers=lasting(breakers.suspended_providers(db, settings.providers)),
-        pools=lasting(breakers.suspended_pools(db, (pool.name for pool in settings.pools))),
+        providers=breakers.suspended_providers(db, settings.providers),
+        pools=breakers.suspended_pools(db, (pool.name for pool in settings.pools)),
     )
 
 

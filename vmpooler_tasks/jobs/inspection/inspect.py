@@ -17,7 +17,7 @@ from vmpooler_tasks.jobs.inspection.migrating import clear_migrating
 from vmpooler_tasks.jobs.inspection.orders import carry_out_orders
 from vmpooler_tasks.jobs.inspection.pausing import keep_paused
 from vmpooler_tasks.jobs.inspection.removed import inspect_removed, managed_pool
-from vmpooler_tasks.jobs.inspection.replenish import recycle_expired, replenish
+from vmpooler_tasks.jobs.inspection.replenish import end_untried_suspensions, recycle_expired, replenish
 from vmpooler_tasks.jobs.inspection.roster import register
 from vmpooler_tasks.jobs.inspection.strays import complete_discovered, discover
 from vmpooler_tasks.jobs.pools.context import PoolContext, Work
@@ -120,6 +120,8 @@ def _inspect(context: PoolContext, pool: Pool) -> Inspection:
             view = recycle_expired(context, pool, view, inventory, ready)
         inspection.work.extend(due_checks(context, pool, view, ready, unknowns.gone))
     inspection.work.extend(replenish(context, pool, view))
+    if inventory is not None:
+        end_untried_suspensions(context, pool, view)
     return inspection
 
 

@@ -45,14 +45,14 @@ def fetch_inventory(
             context.db,
             name,
             CallKind.INVENTORY,
-            context.breaker_limits,
+            context.breaker_limits(name),
             now=context.clock(),
             error=error_line(str(error)),
             hung=hung,
         )
         return None, error if isinstance(error, ProviderError) else ProviderError(what)
     if view.inventory_failed:
-        breakers.count_success(context.db, name, CallKind.INVENTORY, context.breaker_limits)
+        breakers.count_success(context.db, name, CallKind.INVENTORY, context.breaker_limits(name))
     return inventory, None
 
 

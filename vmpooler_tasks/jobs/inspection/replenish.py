@@ -14,7 +14,7 @@ from vmpooler_tasks.model.names import Queue, readable
 from vmpooler_tasks.model.pools.lifecycle import MINUTE, Fields, Step, has_expired, ready_age
 from vmpooler_tasks.model.pools.sizes import size_in_effect
 from vmpooler_tasks.model.pools.vm_names import candidates
-from vmpooler_tasks.store.pools import clones, views, vms
+from vmpooler_tasks.store.pools import breakers, clones, views, vms
 from vmpooler_tasks.store.pools.views import PoolView
 
 _log = logging.getLogger("vmpooler_tasks.pools")
@@ -34,7 +34,7 @@ def replenish(context: PoolContext, pool: Pool, view: PoolView) -> Iterator[Work
     if view.pause or any(until is not None and until > now for until in suspensions):
         _flag_empty(context, pool, ready, size)
         return
-    # After permanent errors one clone at a time may try whether their cause is gone.
+    # After failures one clone at a time may try whether their cause is gone.
     target = size if view.suspended_until is None else min(size, ready + max(1, pending))
     count = min(max(0, target - ready - pending) + SPARE_NAMES, MAX_CLONES)
     started = clones.start(
@@ -50,6 +50,17 @@ def replenish(context: PoolContext, pool: Pool, view: PoolView) -> Iterator[Work
     _flag_empty(context, pool, started.ready, size)
     for vm in started.vms:
         yield Work(Step.CLONE, vm, pool.name)
+
+
+def end_untried_suspensions(context: PoolContext, pool: Pool, view: PoolView) -> None:
+    """End a suspension that was over a while ago if the pool needs no clone: nothing else would try it."""
+    if view.provider_suspended_until is None and view.suspended_until is None:
+        return
+    size = size_in_effect(pool.size, view.orders.size)
+    if view.pause or len(view.queues[Queue.READY]) >= size:
+        provider, seconds = context.settings.provider_of(pool), context.settings.config.breaker_seconds
+        if breakers.end_untried(context.db, provider, pool.name, now=context.clock(), trial_seconds=seconds):
+            _log.info("[*] [%s] A suspension has ended: no clone is needed, and the provider responds", pool.name)
 
 
 def recycle_expired(

@@ -83,6 +83,9 @@ def run(context: PoolContext, vm: str, pool_name: str, owner: str, request_id: s
         case CloneClaim.PAUSED:
             about = {"vm": vm, "pool": pool_name}
             _log.info("[ ] [%s] '%s' is not cloned: its pool is paused", pool_name, vm, extra=about)
+        case CloneClaim.POOL_SUSPENDED:
+            about = {"vm": vm, "pool": pool_name}
+            _log.info("[ ] [%s] '%s' is not cloned: its pool is suspended after failures", pool_name, vm, extra=about)
         case CloneClaim.SUSPENDED:
             _log.info("[ ] [%s] '%s' waits: its provider is suspended after failures", pool_name, vm)
         case _:
@@ -225,7 +228,7 @@ def fail(
         now=context.clock(),
         dead_letter=dead_letter,
         retry=retry,
-        breaker=CloneBreaker(context.breaker_limits, of_pool=failure.permanent, error=error_line(failure.message)),
+        breaker=CloneBreaker(context.breaker_limits(ref.provider), failure.permanent, error_line(failure.message)),
         keep_seconds=context.keep_seconds,
     )
     log_dead_letter(dead_letter, failed)
@@ -234,13 +237,13 @@ def fail(
     if lineage:
         runs.count_failure(context.db, lineage.run)
     log_retry(vm, pool_name, retry, failed)
-    if failed.suspended_until:
-        _log_suspension(context, ref, failed.suspended_until, of_pool=failure.permanent)
+    kind = "permanent errors" if failure.permanent else "failures"
+    _log_suspension(context, ref, f"pool '{ref.pool}'", failed.pool_suspended_until, kind)
+    _log_suspension(context, ref, f"provider '{ref.provider}'", failed.suspended_until, "failures")
     return True
 
 
-def _log_suspension(context: PoolContext, clone: CloneRef, until: float, *, of_pool: bool) -> None:
-    who = f"pool '{clone.pool}'" if of_pool else f"provider '{clone.provider}'"
-    kind = "permanent errors" if of_pool else "failures"
-    seconds, about = until - context.clock(), {"vm": clone.vm, "pool": clone.pool}
-    _log.error("[!] [%s] %s is suspended for %.0f s after repeated %s", clone.pool, who, seconds, kind, extra=about)
+def _log_suspension(context: PoolContext, clone: CloneRef, who: str, until: float | None, kind: str) -> None:
+    if until:
+        seconds, about = until - context.clock(), {"vm": clone.vm, "pool": clone.pool}
+        _log.error("[!] [%s] %s is suspended for %.0f s after repeated %s", clone.pool, who, seconds, kind, extra=about)

@@ -18,7 +18,7 @@ from vmpooler_tasks.providers import PoolSpec, Provider
 from vmpooler_tasks.store import Database
 from vmpooler_tasks.store.guards.managed_pools import read_managed_pool
 from vmpooler_tasks.store.guards.missing import MissingGuard
-from vmpooler_tasks.store.pools.breakers import BreakerLimits
+from vmpooler_tasks.store.pools.breakers import MIN_FAILING_POOLS, BreakerLimits
 from vmpooler_tasks.store.pools.leases import LeaseRenewer
 
 
@@ -111,9 +111,11 @@ class PoolContext:
         own = pool.check_hostname_for_mismatch
         return self.settings.config.check_ready_vm_hostname_for_mismatch if own is None else own
 
-    @property
-    def breaker_limits(self) -> BreakerLimits:
-        return BreakerLimits(self.settings.config.breaker_failures, self.settings.config.breaker_seconds)
+    def breaker_limits(self, provider: str) -> BreakerLimits:
+        """Return when failures suspend this provider or one of its pools."""
+        config = self.settings.config
+        pools = sum(self.settings.provider_of(pool) == provider for pool in self.settings.pools)
+        return BreakerLimits(config.breaker_failures, config.breaker_seconds, min(MIN_FAILING_POOLS, max(pools, 1)))
 
     @property
     def keep_seconds(self) -> float:

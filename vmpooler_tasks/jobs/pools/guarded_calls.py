@@ -39,9 +39,12 @@ def query_readiness(context: PoolContext, pool: Pool, vm: str) -> Readiness:
 
 def _call_guarded(context: PoolContext, pool: Pool, call: Callable[[PoolSpec, str], T], vm: str) -> T:
     name = context.settings.provider_of(pool)
-    state = breakers.read_state(context.db, name)
+    limits = context.breaker_limits(name)
+    state = breakers.read_state(context.db, name, pool.name)
     if state.refuses_calls(context.clock()):
         raise SuspendedError(f"provider {name!r} is suspended after failures")
+    if state.refuses_checks(context.clock()):
+        raise SuspendedError(f"pool {pool.name!r} is suspended after failures")
     try:
         result = call_within(CHECK_SECONDS, call, context.spec(pool), vm)
     except VmNotFoundError:
@@ -51,12 +54,13 @@ def _call_guarded(context: PoolContext, pool: Pool, call: Callable[[PoolSpec, st
             context.db,
             name,
             CallKind.CHECK,
-            context.breaker_limits,
+            limits,
+            pool=pool.name,
             now=context.clock(),
             error=error_line(str(error)),
             hung=isinstance(error, ProviderTimeoutError),
         )
         raise
     if state.failed_checks:
-        breakers.count_success(context.db, name, CallKind.CHECK, context.breaker_limits)
+        breakers.count_success(context.db, name, CallKind.CHECK, limits, pool=pool.name)
     return result

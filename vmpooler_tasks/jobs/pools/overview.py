@@ -22,7 +22,6 @@ from vmpooler_tasks.store.health.snapshot import PoolSnapshot, Snapshot
 from vmpooler_tasks.store.orders import overrides
 from vmpooler_tasks.store.pools import clones as clones_in_flight
 from vmpooler_tasks.store.pools import views
-from vmpooler_tasks.store.pools.breakers import is_suspended
 from vmpooler_tasks.store.pools.views import Progress
 from vmpooler_tasks.store.vmpooler.members import QueueMembers, read_members
 
@@ -48,7 +47,7 @@ class PoolRow:
     the pool or its provider, at the epoch `last_error_at`: it may have been fixed since.
 
     `provider_closed_until`: epoch until which the circuit breaker suspends its provider, after failures.
-    `pool_closed_until`: the same for the pool itself, after clones that failed permanently. In the past: until a clone
+    `pool_closed_until`: the same for the pool itself, after failed clones or checks. In the past: until a clone
     succeeds. `brake`: what the engaged brake of the pool holds, in words; '' if it is not engaged.
     """
 
@@ -204,12 +203,11 @@ class _RowReader:
 
     def _suspension(self, state: PoolSnapshot, provider: str) -> tuple[float | None, str]:
         """Return until when the pool or its provider is suspended, and why; the later of both."""
-        seconds = self.settings.config.breaker_seconds
         both = (
-            (state.suspended_until, "its clones failed with permanent errors"),
+            (state.suspended_until, "its clones or checks failed repeatedly"),
             (self.found.suspended_until.get(provider), f"provider {provider} failed repeatedly, or hung"),
         )
-        lasting = [(until, by) for until, by in both if until is not None and is_suspended(until, self.now, seconds)]
+        lasting = [(until, by) for until, by in both if until is not None]
         return max(lasting, default=(None, ""))
 
 

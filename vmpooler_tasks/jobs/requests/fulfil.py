@@ -133,7 +133,9 @@ def _start_clones(context: PoolContext, pools_elsewhere: Callable[[], set[str]])
     now, settings = context.clock(), context.settings
     suspensions = breakers.suspended_providers(context.db, settings.providers)
     suspended = {one.name for one in suspensions if one.suspended_until > now}
-    paused = pauses.read_paused(context.db)
+    stopped = pauses.read_paused(context.db).keys() | breakers.read_waiting_pools(
+        context.db, [pool.name for pool in settings.pools], now
+    )
     for raw in items:
         try:
             item = parse_item(raw.decode(errors="surrogateescape"))
@@ -147,7 +149,7 @@ def _start_clones(context: PoolContext, pools_elsewhere: Callable[[], set[str]])
             continue
         if pool is None:
             continue  # a worker that has the pool in its configuration starts them
-        if settings.provider_of(pool) in suspended or pool.name in paused:
+        if settings.provider_of(pool) in suspended or pool.name in stopped:
             continue
         with _skipping_wrong_types(context, on_one_line(item.request_id)):
             yield from _start_clones_of(context, raw, item, pool)

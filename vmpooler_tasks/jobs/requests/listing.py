@@ -180,6 +180,8 @@ def _obstacles(db: Database, settings: Settings, now: float) -> Obstacles:
         if (provider := settings.provider_of(pool)) in providers
     }
     if settings.config.manage_pools:
+        waiting = breakers.read_waiting_pools(db, [pool.name for pool in settings.pools], now)
+        by_pool |= {pool: f"pool {pool} is suspended" for pool in waiting.difference(by_pool)}
         by_pool |= {pool: pause.text(pool) for pool, pause in pauses.read_paused(db).items()}
     max_clones = settings.config.ondemand_clone_limit
     return Obstacles(by_pool=by_pool, has_free_slots=count_clones(db) < max_clones, max_clones=max_clones)

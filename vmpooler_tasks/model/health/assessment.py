@@ -128,7 +128,7 @@ class Circumstances:
     """The facts that an assessment needs beside the metrics.
 
     `suspended_providers`: the providers that the circuit breaker suspends. `suspended_pools`: the same of pools whose
-    clones failed permanently. `recycled_pools`: those whose ready VMs are recycled repeatedly. `brakes`: those that are
+    clones or checks failed. `recycled_pools`: those whose ready VMs are recycled repeatedly. `brakes`: those that are
     engaged. `wrong_keys`: our own keys of a wrong type, with what is wrong (`a string, not a sorted set`).
     `set_aside_keys`: the same of those that were set aside a moment ago.
     `other_managers`: how often another pool manager was seen recently. `removed_pools`: those with VMs that are in no

@@ -172,7 +172,7 @@ REASONS: Mapping[ReasonCode, ReasonKind] = {
         alert="VMPoolerProviderBreakerOpen",
     ),
     ReasonCode.POOL_BROKEN: ReasonKind(
-        found="{pool} is suspended: {measured} clones in a row failed permanently. {last_error}. {next_attempt}",
+        found="{pool} is suspended: {measured} clones or checks in a row failed. {last_error}. {next_attempt}",
         remedy="fix its template, permissions or configuration; `vmpooler-tasks pools retry {pool}` tries it at once",
         alert="VMPoolerPoolBreakerOpen",
     ),

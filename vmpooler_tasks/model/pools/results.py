@@ -20,6 +20,9 @@ class CloneClaim(StrEnum):
     SUSPENDED = "suspended"
     """The circuit breaker suspends the provider."""
 
+    POOL_SUSPENDED = "pool_suspended"
+    """The circuit breaker suspends the pool. The clone was taken back."""
+
     EXHAUSTED = "exhausted"
     """Every allowed delivery started the clone, and none finished it."""
 
@@ -97,6 +100,7 @@ class CloneResult(StrEnum):
     PAUSED = "paused"
     """An operator paused the pool. The clone was taken back."""
 
+    POOL_SUSPENDED = "pool_suspended"
     SUSPENDED = "suspended"
     LOST = "lost"
     """Another worker took the lease over."""

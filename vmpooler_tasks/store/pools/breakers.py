@@ -1,6 +1,6 @@
 """The circuit breakers of providers and pools: too many failures in a row suspend them for all workers."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -18,6 +18,9 @@ from vmpooler_tasks.store.redis.reads import Reads
 MAX_PAUSES = 10
 """A pause doubles with each failure after it, up to so many times the first one. pools/breaker.lua counts with it."""
 
+MIN_FAILING_POOLS = 2
+"""One pool that fails says nothing of its provider. With so many of them, the provider is suspended."""
+
 ERROR_FIELDS = ("error", "error_at")
 """The fields of a breaker that hold its last error."""
 
@@ -31,28 +34,72 @@ class CallKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class BreakerLimits:
-    """`max_failures` in a row suspend a provider or pool for `pause_seconds`. The pause doubles, up to ten-fold."""
+    """`max_failures` in a row suspend a pool for `pause_seconds`. The pause doubles, up to ten-fold.
+
+    `failing_pools`: pools that have to fail before their provider is suspended. With one, failures count against the
+    provider alone.
+    """
 
     max_failures: int
     pause_seconds: float
+    failing_pools: int = 1
 
 
 @dataclass(frozen=True, slots=True)
 class ProviderState:
-    """`suspended_until` is an epoch, or None if the provider was not suspended; `failed_checks` are those in a row."""
+    """`suspended_until` is an epoch, or None if the provider was not suspended.
+
+    `pool_suspended_until`: the same of a pool whose VM checks failed. `failed_checks`: those in a row, of provider and
+    pool.
+    """
 
     suspended_until: float | None
+    pool_suspended_until: float | None
     failed_checks: int
 
     def refuses_calls(self, now: float) -> bool:
         """Return whether the breaker suspends the provider now, so that its calls wait."""
         return self.suspended_until is not None and self.suspended_until > now
 
+    def refuses_checks(self, now: float) -> bool:
+        """Return whether the breaker suspends the VM checks of the pool now."""
+        return self.pool_suspended_until is not None and self.pool_suspended_until > now
 
-def read_state(db: Database, provider: str) -> ProviderState:
-    """Return the state of one provider's breaker."""
-    until, failed = db.call("HMGET", keys.breaker(provider), "open_until", str(CallKind.CHECK))
-    return ProviderState(_epoch(until), leading_number(failed))
+
+def read_state(db: Database, provider: str, pool: str = "") -> ProviderState:
+    """Return the state of one provider's breaker, and of the VM checks of one of its pools."""
+    reads = Reads()
+    for name, key in (("provider", keys.breaker(provider)), ("pool", keys.pool_breaker(pool))):
+        reads.add(name, "HMGET", key, "open_until", str(CallKind.CHECK))
+    replies = reads.send(db)
+    until, failed = replies.get("provider", (None, None))
+    pool_until, pool_failed = replies.get("pool", (None, None))
+    return ProviderState(
+        suspended_until=_epoch(until),
+        pool_suspended_until=_epoch(pool_until) if pool_failed else None,
+        failed_checks=leading_number(failed) + leading_number(pool_failed),
+    )
+
+
+def read_waiting_pools(db: Database, pools: Collection[str], now: float) -> set[str]:
+    """Return the pools whose clones wait: they failed with errors that may pass, or one clone tries them now."""
+    reads = Reads()
+    for pool in pools:
+        reads.add(pool, "HMGET", keys.pool_breaker(pool), "transient", "open_until", "trial_until")
+    found = reads.send(db)
+    waiting = set()
+    for pool in pools:
+        transient, *until = found.get(pool, (None,))
+        if transient and any((_epoch(one) or 0) > now for one in until):
+            waiting.add(pool)
+    return waiting
+
+
+def end_untried(db: Database, provider: str, pool: str, *, now: float, trial_seconds: float) -> int:
+    """End suspensions that were over `trial_seconds` ago, if no clone has tried since. Return how many were ended."""
+    return int(
+        db.run("pools/end_untried", [keys.breaker(provider), keys.pool_breaker(pool)], [repr(now), trial_seconds])
+    )
 
 
 def claim_inventory(db: Database, provider: str, *, now: float, until: float) -> bool:
@@ -82,24 +129,34 @@ def count_failure(
     limits: BreakerLimits,
     *,
     now: float,
+    pool: str = "",
     error: str = "",
     hung: bool = False,
 ) -> None:
-    """Count a failed call, and keep its `error` (one line, without secrets) as the provider's last one.
+    """Count a failed call, and keep its `error` (one line, without secrets) as the last one.
 
-    Too many in a row suspend the provider; a single call that `hung` does so at once.
+    Too many in a row in one pool suspend the pool, too many in several pools the provider. Without a `pool`, they
+    suspend the provider; a single call that `hung` does so at once.
     """
     weight = limits.max_failures if hung else 1
+    failing_pools = limits.failing_pools if pool and not hung else 1
     db.run(
         "pools/count_provider_failure",
-        [keys.breaker(provider)],
-        [str(kind), repr(now), limits.max_failures, limits.pause_seconds, weight, error],
+        [keys.breaker(provider), keys.pool_breaker(pool)],
+        [
+            *(str(kind), repr(now), limits.max_failures, limits.pause_seconds, weight, error),
+            *(pool, failing_pools),
+        ],
     )
 
 
-def count_success(db: Database, provider: str, kind: CallKind, limits: BreakerLimits) -> None:
-    """Reset the count of failures of this kind. End the suspension, unless clones or another kind failed too often."""
-    db.run("pools/count_provider_success", [keys.breaker(provider)], [str(kind), limits.max_failures])
+def count_success(db: Database, provider: str, kind: CallKind, limits: BreakerLimits, *, pool: str = "") -> None:
+    """Reset the counts of failures of this kind, of the provider and the pool.
+
+    End their suspensions, unless clones or another kind failed too often.
+    """
+    affected = [keys.breaker(provider), *([keys.pool_breaker(pool)] if pool else [])]
+    db.run("pools/count_provider_success", affected, [str(kind), limits.max_failures])
 
 
 def allow_trial(
@@ -115,18 +172,13 @@ def allow_trial(
     return TrialResult(result.decode())
 
 
-def is_suspended(suspended_until: float, now: float, trial_seconds: float) -> bool:
-    """Return True until `trial_seconds` after the suspension: only a trial shows that the provider works again."""
-    return suspended_until + trial_seconds > now
-
-
 def suspended_providers(db: Database, providers: Iterable[str]) -> list[Suspension]:
     """Return those of these providers that are suspended or wait for a trial."""
     return _suspensions(db, {name: keys.breaker(name) for name in providers})
 
 
 def suspended_pools(db: Database, pools: Iterable[str]) -> list[Suspension]:
-    """Return those of these pools that are suspended or wait for a trial: their clones failed with permanent errors."""
+    """Return those of these pools that are suspended or wait for a trial."""
     return _suspensions(db, {name: keys.pool_breaker(name) for name in pools})
 
 
@@ -134,7 +186,7 @@ def _suspensions(db: Database, breakers: Mapping[str, bytes]) -> list[Suspension
     """Return those that are suspended. A breaker whose key has another type suspends nothing."""
     reads = Reads()
     for name, key in breakers.items():
-        reads.add(name, "HMGET", key, "failures", *CallKind, "open_until", *ERROR_FIELDS)
+        reads.add(name, "HMGET", key, "failures", "transient", *CallKind, "open_until", *ERROR_FIELDS)
     replies = reads.send(db)
     found = []
     for name in (name for name in breakers if name in replies):

@@ -71,9 +71,9 @@ class StartedClones:
 
 @dataclass(frozen=True, slots=True)
 class CloneBreaker:
-    """The breaker that a failed clone counts against: its provider's, or its pool's after a permanent error.
+    """How a failed clone counts against the breakers: against its pool alone (`of_pool`) after a permanent error.
 
-    `error`: the failure as the breaker keeps it, on one line without secrets.
+    `error`: the failure as the breakers keep it, on one line without secrets.
     """
 
     limits: BreakerLimits
@@ -119,7 +119,8 @@ def claim(
 ) -> ClaimedClone:
     """Claim the clone for this owner until then. `stamp` is `now` as VMPooler writes it.
 
-    The clone of a paused pool is taken back: the VM leaves pending, and its request waits again.
+    The clone of a pool that is paused, or suspended after failures that may pass, is taken back: the VM leaves pending,
+    and its request waits again.
     """
     outcome, fence, attempts, suspended_until, request_id, pool_alias, started, template, target = db.run(
         "pools/claim_clone",
@@ -133,6 +134,7 @@ def claim(
             keys.PAUSED,
             keys.queue(Queue.COMPLETED, clone.pool),
             keys.PENDING_ONDEMAND_CLONES,
+            keys.pool_breaker(clone.pool),
         ],
         [clone.vm, clone.pool, owner, repr(now), repr(leased_until), max_attempts, stamp, keys.request(b"")],
     )
@@ -214,18 +216,19 @@ def fail(
         "pools/fail_clone",
         [
             *clone.keys(),
-            keys.pool_breaker(clone.pool) if breaker.of_pool else keys.breaker(clone.provider),
+            keys.breaker(clone.provider),
             keys.vm(clone.vm.encode()),
             *dead_letter.keys(),
             *retry_keys(retry),
             keys.PROGRESS,
+            keys.pool_breaker(clone.pool),
         ],
         [
             *(clone.vm, owner, repr(now), int(keep_seconds), entry.error_message or "", entry.error_class or ""),
             *(limits.max_failures, limits.pause_seconds),
             *dead_letter.words(),
             *retry_words(retry),
-            breaker.error,
+            *(breaker.error, clone.pool, limits.failing_pools, int(breaker.of_pool)),
         ],
     )
     return read_failed_vm(reply)

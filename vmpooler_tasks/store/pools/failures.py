@@ -45,7 +45,7 @@ class FailedVm:
     """The effect of a reported failure.
 
     `failed`: the VM was in its queue until now. `held`: the brake of its pool holds it there. `suspended_until`: epoch
-    until which this failure suspends the provider or pool, if it does.
+    until which this failure suspends the provider, if it does; `pool_suspended_until`: the same of the pool.
     """
 
     failed: bool
@@ -53,18 +53,20 @@ class FailedVm:
     request_outcome: RequestOutcome
     request_retries: int
     suspended_until: float | None = None
+    pool_suspended_until: float | None = None
     held: bool = False
 
 
 def read_failed_vm(reply: Sequence[Any]) -> FailedVm:
-    """Read {state, dropped, expired, outcome, retries[, suspended until]}, as the scripts return it."""
+    """Read {state, dropped, expired, outcome, retries[, suspended until: provider, pool]}, as the scripts return it."""
     state, dropped, expired, outcome, retries, *rest = reply
-    until = rest[0] if rest else None
+    until, pool_until = (float(epoch) if epoch else None for epoch in rest or (None, None))
     return FailedVm(
         failed=state == 1,
         held=state == MissingMove.HELD,
         trimmed=Trimmed.read(dropped, expired),
         request_outcome=RequestOutcome(outcome.decode()),
         request_retries=retries,
-        suspended_until=float(until) if until else None,
+        suspended_until=until,
+        pool_suspended_until=pool_until,
     )

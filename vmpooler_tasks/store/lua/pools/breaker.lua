@@ -36,5 +36,5 @@ end
 
 -- Ends every row of failures, and the suspension. The newest error stays, as what happened last.
 local function close_breaker(breaker)
-  redis.call('HDEL', breaker, 'failures', 'inventories', 'inventory_until', 'checks', 'open_until', 'trial_until', 'pause')
+  redis.call('HDEL', breaker, 'failures', 'transient', 'inventories', 'inventory_until', 'checks', 'open_until', 'trial_until', 'pause')
 end

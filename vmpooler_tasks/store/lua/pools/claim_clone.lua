@@ -5,14 +5,15 @@
 -- free, and its request waits again. No dead letter is written, and a request counts no retry.
 -- KEYS   1: pending   2: slots   3: counter of the slots   4: watch for other managers (hash)   5: work   6: fences
 --        7: breaker   8: metadata   9: template overrides   10: clone target overrides   11: paused pools (hash)
---        12: completed   13: items of requests
+--        12: completed   13: items of requests   14: breaker of the pool
 -- ARGV   1: VM   2: pool   3: owner   4: now   5: end of the lease   6: maximum attempts   7: now, as VMPooler writes it
 --        8: prefix of requests
 -- RETURN {claim, fence, attempts, suspended until, request, alias, clone time, template override, clone target override}
 --        claim: claimed, left_queue (no longer pending), already_cloned, busy (another worker holds the lease), paused (its pool
---        is; the VM left pending), suspended (by the breaker), exhausted (too many attempts)
+--        is; the VM left pending), pool_suspended (after failures that may pass; it left pending), suspended (the provider is), exhausted (too many attempts)
 local pending, slots, counter = KEYS[1], KEYS[2], {KEYS[3], KEYS[4]}
-local work, fences, breaker, metadata, templates, clone_targets, paused, completed, items = unpack(KEYS, 5)
+local work, fences, breaker, metadata, templates, clone_targets, paused, completed, items, pool_breaker =
+  unpack(KEYS, 5)
 local vm, pool, owner, now, lease_end, max_attempts, stamp, request_prefix = unpack(ARGV)
 now = tonumber(now)
 
@@ -33,11 +34,18 @@ if redis.call('HEXISTS', paused, pool) == 1 then
   take_back(vm, pool, pending, completed, slots, counter, metadata, work, items, request_prefix)
   return result('paused')
 end
+local counts_transient = redis.call('HEXISTS', pool_breaker, 'transient') == 1
+local pool_until = counts_transient and suspended_or_start_trial(pool_breaker, now, lease_end)
+if pool_until then  -- it must not hold a slot that another pool can use
+  take_back(vm, pool, pending, completed, slots, counter, metadata, work, items, request_prefix)
+  return result('pool_suspended', 0, 0, pool_until)
+end
 local attempts = redis.call('HINCRBY', work, 'attempts', 1)
 local fence = take_work(slots, counter, work, fences, vm, owner, now, lease_end)
 if attempts > tonumber(max_attempts) then return result('exhausted', fence, attempts) end
 local suspended_until = suspended_or_start_trial(breaker, now, lease_end)
 if suspended_until then
+  if counts_transient then redis.call('HDEL', pool_breaker, 'trial_until') end
   redis.call('HDEL', work, 'owner', 'fence')
   redis.call('HINCRBY', work, 'attempts', -1)
   set_slot(slots, counter, vm, suspended_until)

@@ -1,33 +1,36 @@
 #!lua flags=allow-oom
 -- uses: pools/lease
 -- uses: pools/breaker
+-- uses: pools/pool_breaker
 -- uses: pools/progress
 -- uses: deadletters/push_one
 -- uses: requests/retry
 -- Fails a clone in one step: writes its dead letter, removes the VM from pending, frees its slot, retries or fails its request,
 -- and counts the failure. It also works when Redis is out of memory.
 -- KEYS   1: pending   2: slots   3: counter of the slots   4: watch for other managers (hash)   5: work
---        6: breaker (of its provider or pool)   7: metadata   8: dead letters   9: ids   10: counters   11: the request
---        12: items of requests   13: progress
+--        6: breaker of its provider   7: metadata   8: dead letters   9: ids   10: counters   11: the request
+--        12: items of requests   13: progress   14: breaker of its pool
 -- ARGV   1: VM   2: owner   3: now   4: seconds to keep metadata   5: error   6: its class
 --        7: maximum failures   8: shortest suspension in seconds
 --        9: queue of dead letters   10: seconds to keep them   11: maximum of them   12: maximum bytes
 --        13: page (see limits_from)   14: id   15: dead letter
 --        16: 1 if the error is permanent   17: maximum retries of a request   18: item to queue again   19: reason
---        20: the error as the breaker keeps it, on one line
--- RETURN {state, dropped, expired, outcome of the request, its retries, suspended until}
+--        20: the error as the breaker keeps it, on one line   21: pool
+--        22: pools that have to fail before the provider is suspended   23: 1 if the failure counts against the pool alone
+-- RETURN {state, dropped, expired, outcome of the request, its retries, the provider is suspended until, the pool is}
 --        state: 1 failed now; 0 it had left pending (its dead letter is written once all the same); -1 another worker holds
 --        the lease, or has finished the clone
 local pending, slots, counter = KEYS[1], KEYS[2], {KEYS[3], KEYS[4]}
-local work, breaker, metadata, dead_letters, ids, counters, request, items, progress = unpack(KEYS, 5)
+local work, breaker, metadata, dead_letters, ids, counters, request, items, progress, pool_breaker =
+  unpack(KEYS, 5)
 local vm, owner, now, keep_seconds, error_message, error_class, max_failures, min_pause = unpack(ARGV, 1, 8)
 local queue, limits, id, member = ARGV[9], limits_from(10), ARGV[14], ARGV[15]
-local permanent, max_retries, item, reason, error_line = unpack(ARGV, 16, 20)
+local permanent, max_retries, item, reason, error_line, pool, required, of_pool = unpack(ARGV, 16, 23)
 now = tonumber(now)
 
-if is_leased(slots, work, vm, owner, now) then return {-1, 0, 0, 'none', 0, ''} end
+if is_leased(slots, work, vm, owner, now) then return {-1, 0, 0, 'none', 0, '', ''} end
 -- A finished clone, pending or not: another worker replaced the one that reports this failure.
-if redis.call('HEXISTS', metadata, 'clone_time') == 1 then return {-1, 0, 0, 'none', 0, ''} end
+if redis.call('HEXISTS', metadata, 'clone_time') == 1 then return {-1, 0, 0, 'none', 0, '', ''} end
 local new, dropped, expired = 0, 0, 0
 if limits then
   -- First: if the dead letter cannot be written, the VM stays where it is.
@@ -37,12 +40,18 @@ local removed = redis.call('SREM', pending, vm)
 free_slot(slots, counter, vm)
 note_end(progress, 'clones')
 forget_clone(work)
-local outcome, retries, suspended_until = 'none', 0, nil
+local outcome, retries, suspended_until, pool_until = 'none', 0, nil, nil
 if removed == 1 then
   redis.call('HSET', metadata, 'clone_error', error_message, 'clone_error_class', error_class)
   redis.call('EXPIRE', metadata, keep_seconds)
   outcome, retries = retry_request(request, items, item, permanent == '1', tonumber(max_retries), reason)
   count(counters, 'clones_failed', 1)
-  suspended_until = count_failure(breaker, 'failures', now, tonumber(max_failures), tonumber(min_pause), 1, error_line)
+  local limits_of_breaker = {now, tonumber(max_failures), tonumber(min_pause), 1, error_line}
+  if of_pool == '1' then
+    pool_until = count_failure(pool_breaker, 'failures', unpack(limits_of_breaker))
+  else
+    suspended_until, pool_until =
+      count_failure_in_pool(breaker, pool_breaker, pool, tonumber(required), 'failures', unpack(limits_of_breaker))
+  end
 end
-return {removed, dropped, expired, outcome, retries, suspended_until or ''}
+return {removed, dropped, expired, outcome, retries, suspended_until or '', pool_until or ''}

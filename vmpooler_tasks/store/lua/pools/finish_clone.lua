@@ -1,5 +1,6 @@
 -- uses: pools/lease
 -- uses: pools/breaker
+-- uses: pools/pool_breaker
 -- uses: pools/progress
 -- uses: pools/handover
 -- Finishes a clone: writes its metadata, frees its slot, ends suspensions, and hands the VM over if it is ready.
@@ -20,6 +21,7 @@ free_slot(slots, counter, vm)
 note_end(progress, 'clones')
 redis.call('HDEL', work, 'owner', 'fence', 'attempts')
 close_breaker(breaker)
+forget_failing(breaker, 'failures')
 close_breaker(pool_breaker)
 if redis.call('SISMEMBER', pending, vm) == 0 then return 'left_queue' end
 redis.call('HSET', metadata, unpack(ARGV, 11))
