@@ -172,8 +172,8 @@ def test_the_option_tables_are_those_of_the_schema() -> None:
 
 def test_the_architecture_names_every_key_of_ours() -> None:
     constants = [value.decode() for value in vars(keys).values() if isinstance(value, bytes)]
-    prefixes = {keys.WORK_PREFIX.decode(), keys.FAILURES_PREFIX.decode(), keys.VM_ORDER_PREFIX.decode()}
-    ours = {key for key in constants if key.startswith("vmpooler_tasks")} - prefixes
+    prefixes = {keys.WORK_PREFIX, keys.FAILURES_PREFIX, keys.VM_ORDER_PREFIX, keys.SET_ASIDE_PREFIX}
+    ours = {key for key in constants if key.startswith("vmpooler_tasks")} - {prefix.decode() for prefix in prefixes}
     slots = {keys.POOL_SLOTS.key.decode(), keys.REQUEST_SLOTS.key.decode()}
     made = {
         keys.first_seen("QUEUE", "POOL"),
@@ -192,6 +192,8 @@ def test_the_architecture_names_every_key_of_ours() -> None:
         b"vmpooler_tasks__dummy__parts:POOL:VM",
         keys.pool_list("CONFIGURATION"),
         keys.vm_order(b"VM"),
+        keys.SET_ASIDE_PREFIX + b"NAME",
+        keys.WRONG_KEY_LOG + b"__NAME",
     }
     text = read("docs/architecture.md")
     rows = [
