@@ -39,11 +39,11 @@ def reap(context: PoolContext) -> list[Work]:
     """
     now, work = context.clock(), list[Work]()
     settings = context.settings
-    end_impossible_suspensions(
-        context.db, settings.providers, (pool.name for pool in settings.pools), context.breaker_limits(""), now=now
-    )
+    longest_pause = MAX_PAUSES * settings.config.breaker_seconds
+    pools = [pool.name for pool in settings.pools]
+    end_impossible_suspensions(context.db, settings.providers, pools, now=now, longest_pause=longest_pause)
     until = planned_until(settings, now)
-    latest = now + 2 * max(until - now, MAX_PAUSES * context.breaker_limits("").pause_seconds)
+    latest = now + 2 * max(until - now, longest_pause)
     for slots, request_id in ((clones.slots_for(None), None), (clones.slots_for("request"), "request")):
         for vm, pool in clones.reap(context.db, slots, now=now, leased_until=until, latest=latest):
             about = {"vm": vm, "pool": pool}

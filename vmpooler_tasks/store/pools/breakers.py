@@ -114,12 +114,11 @@ def renew_inventory_claim(db: Database, provider: str, *, until: float) -> bool:
 
 
 def end_impossible_suspensions(
-    db: Database, providers: Iterable[str], pools: Iterable[str], limits: BreakerLimits, *, now: float
+    db: Database, providers: Iterable[str], pools: Iterable[str], *, now: float, longest_pause: float
 ) -> int:
     """End the suspensions that last longer than they can, because a clock was wrong. Return how many there were."""
     found = [*map(keys.breaker, providers), *map(keys.pool_breaker, pools)]
-    arguments = [repr(now), MAX_PAUSES * limits.pause_seconds]
-    return sum(db.run("pools/correct_breakers", page, arguments) for page in chunks(found))
+    return sum(db.run("pools/correct_breakers", page, [repr(now), longest_pause]) for page in chunks(found))
 
 
 def count_failure(
