@@ -39,6 +39,7 @@ PRIVATE: Mapping[str, Mapping[str, str]] = {
     "kombu": {
         "kombu.transport.TRANSPORT_ALIASES": "our transports stand behind the usual addresses",
         "_selectf": "with gevent, kombu waits with gevent's select",
+        "sleep": "with gevent, kombu and redis-py wait with gevent's sleep before they connect again",
         "kombu.utils.eventio._selectf": "the same: a patched attribute",
         "_brpop_read": "a message that the server has moved to `unacked` is delivered",
         "_brpop_sent_at": "the health check of a connection knows since when a reply is due",

@@ -32,6 +32,7 @@ from vmpooler_tasks.tasks.broker import scripts
 from vmpooler_tasks.tasks.broker.broadcasts import read_broadcast
 from vmpooler_tasks.tasks.broker.channels import log_refused
 from vmpooler_tasks.tasks.broker.fence import HOLDER
+from vmpooler_tasks.tasks.broker.greenlets import use_patched_functions
 from vmpooler_tasks.tasks.broker.holders import ALIVE_KEY, HELD_MESSAGES, HOLDERS_KEY, PAGE
 from vmpooler_tasks.tasks.broker.parsing import MAX_MESSAGE_BYTES, MAX_NAME, InvalidMessageError, parse_json
 from vmpooler_tasks.tasks.broker.refusals import BROKER_REFUSALS, HAND_OVER, RETURN_MESSAGES, WAIT
@@ -345,3 +346,7 @@ class GuardedTransport(stock.Transport):
         exceptions.OutOfMemoryError,
         exceptions.ReadOnlyError,
     )
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        use_patched_functions()
+        super().__init__(*args, **options)

@@ -11,7 +11,6 @@ from vmpooler_tasks.errors import ConfigurationError
 from vmpooler_tasks.logs import end_with_error, is_json_log
 from vmpooler_tasks.model.pools.lifecycle import MINUTE
 from vmpooler_tasks.tasks import registry as names
-from vmpooler_tasks.tasks.broker.greenlets import wait_with_patched_select
 from vmpooler_tasks.tasks.celery import defaults, signals
 from vmpooler_tasks.tasks.celery.addresses import broker_settings, result_settings
 from vmpooler_tasks.tasks.observe import flower_broker, flower_guard, log_format, outages
@@ -57,7 +56,6 @@ def prepare_process() -> None:
 def install_transports() -> None:
     """Make kombu use our guarded transport for every `redis://` in this process."""
     TRANSPORT_ALIASES.update(_TRANSPORTS)
-    wait_with_patched_select()
 
 
 def celery_settings() -> dict[str, Any]:
