@@ -4,6 +4,7 @@ import hashlib
 import heapq
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from math import inf
 
 from vmpooler_tasks.errors import WrongTypeError
@@ -13,7 +14,10 @@ from vmpooler_tasks.store import keys
 from vmpooler_tasks.store.redis.connection import Database
 
 READ_PAGE = 1000
-"""Dead letters that one round trip reads."""
+"""Dead letters that one round trip reads at most."""
+
+PAGE_BYTES = 1_000_000
+"""Bytes of dead letters that one round trip reads at most, unless a single one has more."""
 
 CLASSES_PAGE = 250
 """Dead letters whose class one call reads: one to two milliseconds of the server's time, at some kilobytes each."""
@@ -107,18 +111,13 @@ def oldest_first(
 
 
 def newest_ids(db: Database, max_of_queue: int) -> list[str]:
-    """Return the ids of the newest dead letters of each queue, read in one round trip."""
-    with db.translated_errors():
-        pipe = db.client.pipeline(transaction=False)
-        for queue in DeadLetterQueue:
-            pipe.zrange(keys.dead_letters(queue), 0, max_of_queue - 1, desc=True)
-        replies = pipe.execute(raise_on_error=False)
-    return [
-        read_dead_letter(queue, raw, 0.0).id
-        for queue, reply in zip(DeadLetterQueue, replies, strict=True)
-        if isinstance(reply, list)
-        for raw in reply
-    ]
+    """Return the ids of the newest dead letters of each queue, fewer if these are large."""
+    ids: list[str] = []
+    for queue in DeadLetterQueue:
+        with suppress(WrongTypeError):
+            page, _ = _read_page(db, queue, inf, -inf, 0, max_of_queue, newest_first=True)
+            ids += [read_dead_letter(queue, raw, score).id for raw, score in page]
+    return ids
 
 
 def _any(raw: bytes) -> bool:
@@ -140,11 +139,11 @@ def _in_order(
     held: list[StoredDeadLetter] = []
     seen: set[int] = set()  # an entry that is pushed within the same second meanwhile makes some entries come twice
     while True:
-        page = _read_page(db, queue, start, end, skip, newest_first=order is _newest)
+        page, is_last = _read_page(db, queue, start, end, skip, READ_PAGE, newest_first=order is _newest)
         if on_read is not None:
             on_read(len(page))
         held += [read_dead_letter(queue, raw, score) for raw, score in page if may_match(raw) and hash(raw) not in seen]
-        if len(page) < READ_PAGE:
+        if is_last:
             yield from sorted(held, key=order)
             return
         last = page[-1][1]
@@ -157,14 +156,16 @@ def _in_order(
 
 
 def _read_page(
-    db: Database, queue: DeadLetterQueue, start: float, end: float, skip: int, *, newest_first: bool
-) -> list[tuple[bytes, float]]:
-    key = keys.dead_letters(queue)
-    with db.translated_errors(key):
-        page: list[tuple[bytes, float]] = db.client.zrange(
-            key, start, end, desc=newest_first, byscore=True, withscores=True, offset=skip, num=READ_PAGE
-        )
-    return page
+    db: Database, queue: DeadLetterQueue, start: float, end: float, skip: int, max_count: int, *, newest_first: bool
+) -> tuple[list[tuple[bytes, float]], bool]:
+    """Return (members with their scores, whether none follow)."""
+    is_last, *parts = db.run(
+        "deadletters/page",
+        [keys.dead_letters(queue)],
+        [start, end, int(newest_first), skip, max_count, PAGE_BYTES],
+    )
+    page = [(raw, float(score)) for part in parts for raw, score in zip(part[::2], part[1::2], strict=True)]
+    return page, bool(is_last)
 
 
 def _newest(entry: StoredDeadLetter) -> tuple[float, str]:
