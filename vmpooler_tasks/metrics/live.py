@@ -38,6 +38,7 @@ def _messages(found: Messages | None) -> Iterator[Metric]:
 
 def _dead_letters(now: Snapshot) -> Iterator[Metric]:
     yield family("vmpooler_dlq_size", (((str(queue),), size) for queue, size in now.dlq_sizes.items()))
+    yield family("vmpooler_dlq_bytes", (((str(queue),), count) for queue, count in now.dlq_bytes.items()))
     yield family("vmpooler_dlq_letters_total", _by_class(now.counters))
     for event in _DEAD_LETTER_COUNTERS:
         counts = [((str(queue),), now.counters.get(f"dead_letters_{event}:{queue}", 0)) for queue in DeadLetterQueue]

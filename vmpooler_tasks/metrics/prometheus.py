@@ -57,6 +57,7 @@ def _configured(settings: Settings) -> Iterator[Metric]:
     yield single("vmpooler_purge_interval_seconds", config.purge_interval)
     yield single("vmpooler_health_check_interval_seconds", config.health_check_interval)
     yield single("vmpooler_dlq_max_entries", config.dlq_max_entries)
+    yield single("vmpooler_dlq_max_bytes", config.dlq_max_bytes)
 
 
 def _read(db: Database, settings: Settings, clock: Clock, broker: Database | None) -> Iterator[Metric]:

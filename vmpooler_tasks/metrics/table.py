@@ -42,6 +42,7 @@ _ALL = (
     _gauge("vmpooler_purge_interval_seconds", "Seconds between two purge cycles."),
     _gauge("vmpooler_health_check_interval_seconds", "Seconds between two health checks."),
     _gauge("vmpooler_dlq_max_entries", "Maximum number of dead letters in each queue."),
+    _gauge("vmpooler_dlq_max_bytes", "Maximum bytes of dead letters in each queue."),
     # What the last health check found.
     _gauge("vmpooler_health_status", "Health status: 0 healthy, 1 degraded, 2 unhealthy or stale."),
     _gauge("vmpooler_health_last_check_timestamp_seconds", "Time of the last health check."),
@@ -68,6 +69,7 @@ _ALL = (
     # What Redis holds now.
     _gauge("vmpooler_redis_up", "1 if Redis replies."),
     _gauge("vmpooler_dlq_size", "Dead letters in a queue.", "queue"),
+    _gauge("vmpooler_dlq_bytes", "Bytes of the dead letters in a queue, as last counted.", "queue"),
     _gauge("vmpooler_pool_size", "VMs that a pool shall have ready.", "pool"),
     _gauge("vmpooler_pool_vms", "VMs in a queue of a pool.", "pool", "queue"),
     _gauge(

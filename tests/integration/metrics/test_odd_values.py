@@ -57,7 +57,8 @@ def test_a_key_of_another_type_hides_no_other(world: World, kind: str) -> None:
     assert found("vmpooler_redis_up") == 1
     assert found("vmpooler_health_status") == 2
     assert found("vmpooler_health_reason", reason="unreadable", severity="unhealthy", pool="", queue="") == 1
-    assert found.labels("vmpooler_dlq_size") == found.labels("vmpooler_pool_vms") == []
+    for name in ("vmpooler_dlq_size", "vmpooler_dlq_bytes", "vmpooler_pool_vms"):
+        assert found.labels(name) == []
     world.client.set(keys.POOLS, "x")
     assert scrape(world, settings(pools=()))("vmpooler_redis_up") == 1
 

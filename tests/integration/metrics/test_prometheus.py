@@ -59,10 +59,11 @@ def test_an_empty_redis_is_up_and_its_health_is_unknown(world: World) -> None:
 
 
 def test_what_is_configured(world: World) -> None:
-    found = scrape(world, settings(purge_interval=60, health_check_interval=30, dlq_max_entries=7))
+    found = scrape(world, settings(purge_interval=60, health_check_interval=30, dlq_max_entries=7, dlq_max_bytes=70_000))
     assert found("vmpooler_purge_interval_seconds") == 60
     assert found("vmpooler_health_check_interval_seconds") == 30
     assert found("vmpooler_dlq_max_entries") == 7
+    assert found("vmpooler_dlq_max_bytes") == 70_000
     [build] = found.labels("vmpooler_build_info")
     assert build.keys() == {"version"}
 
@@ -137,6 +138,10 @@ def test_dead_letters_as_they_are_and_as_they_were_counted(world: World) -> None
     found = scrape(world)
     assert found("vmpooler_dlq_size", queue="clone") == 2
     assert found("vmpooler_dlq_size", queue="tasks") == 0
+    assert found("vmpooler_dlq_bytes", queue="clone") == sum(
+        map(len, world.client.zrange(keys.dead_letters(DeadLetterQueue.CLONE), 0, -1))
+    )
+    assert found("vmpooler_dlq_bytes", queue="tasks") == found("vmpooler_dlq_bytes", queue="ready") == 0
     assert found("vmpooler_dlq_letters_total", queue="clone", error_class="Timeout") == 3
     assert found("vmpooler_dlq_letters_total", queue="tasks", error_class="Other") == 2
     assert found("vmpooler_dlq_dropped_total", queue="clone") == 1

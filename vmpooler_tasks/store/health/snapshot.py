@@ -201,9 +201,11 @@ def _status(db: Database, replies: Replies) -> dict[str, Any]:
 
 
 def _bytes(replies: Replies) -> dict[DeadLetterQueue, int]:
-    """Return the bytes of the queues that are not empty. The last script that changed a queue has counted them."""
+    """Return the bytes of each queue that can be read. The last script that changed a queue has counted them."""
     counted = dict(zip(DeadLetterQueue, replies.get("dlq_bytes", ()), strict=False))
-    return {queue: leading_number(raw) for queue, raw in counted.items() if replies.get(queue, 0)}
+    return {
+        queue: leading_number(raw) if replies.get(queue) else 0 for queue, raw in counted.items() if queue in replies
+    }
 
 
 def _fleet(db: Database, replies: Replies) -> Fleet:
