@@ -71,6 +71,23 @@ def test_trimming_drops_all_that_others_wrote_however_much(world: World) -> None
     assert held(world) == counted(world) == MAX_BYTES
 
 
+@pytest.mark.parametrize("age", [-5, 0, 5])
+def test_one_that_is_larger_than_the_maximum_is_dropped_alone(world: World, age: int) -> None:
+    for number in range(3):
+        add(world, number)
+    mine = set(world.client.zrange(KEY, 0, -1))
+    world.client.zadd(KEY, {f"{number}" + "y" * MAX_BYTES: world.now + 1 - age for number in range(2)})
+    assert add(world, 3) == Trimmed(2, 0, is_for_bytes=True)
+    assert mine < set(world.client.zrange(KEY, 0, -1))
+    assert held(world) == counted(world) < MAX_BYTES
+    assert counters(world)["dead_letters_dropped:tasks"] == 2
+
+
+def test_one_that_is_too_large_and_too_old_has_expired(world: World) -> None:
+    world.client.zadd(KEY, {"y" * (MAX_BYTES + 1): world.now - DAY - 1})
+    assert trim(world.db, TASKS, now=world.now, limits=LIMITS) == Trimmed(0, 1)
+
+
 @pytest.mark.parametrize("how", ["deleted", "by others", "expired", "too many", "pushed again"])
 def test_the_bytes_are_exact_however_dead_letters_leave(world: World, how: str) -> None:
     for number in range(4):

@@ -59,7 +59,9 @@ def test_an_empty_redis_is_up_and_its_health_is_unknown(world: World) -> None:
 
 
 def test_what_is_configured(world: World) -> None:
-    found = scrape(world, settings(purge_interval=60, health_check_interval=30, dlq_max_entries=7, dlq_max_bytes=70_000))
+    found = scrape(
+        world, settings(purge_interval=60, health_check_interval=30, dlq_max_entries=7, dlq_max_bytes=70_000)
+    )
     assert found("vmpooler_purge_interval_seconds") == 60
     assert found("vmpooler_health_check_interval_seconds") == 30
     assert found("vmpooler_dlq_max_entries") == 7

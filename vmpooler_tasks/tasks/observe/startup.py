@@ -26,7 +26,8 @@ def feature_lines(settings: Settings) -> list[str]:
         _line(
             "dead letters",
             config.dlq_enabled,
-            f"kept {as_yaml(config.dlq_ttl)} h, at most {config.dlq_max_entries} and {config.dlq_max_bytes} bytes per queue",
+            f"kept {as_yaml(config.dlq_ttl)} h, at most {config.dlq_max_entries} and {config.dlq_max_bytes} bytes "
+            "per queue",
         ),
         _line("purge", config.purge_enabled, purge),
         _line(

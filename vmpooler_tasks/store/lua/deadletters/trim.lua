@@ -20,17 +20,23 @@ local function remove_oldest(queue_key, max_count, is_wanted)
   return removed, bytes
 end
 
--- Return how many of the newest dead letters have together no more bytes than the maximum, and their bytes.
-local function count_newest(queue_key, size, max_bytes)
-  local kept, bytes = 0, 0
-  while kept < size do
+-- Return how many of the newest dead letters have together no more bytes than the maximum, their bytes, and how many were
+-- removed. With `drops_oversized`, one that alone is larger than the maximum is removed: it pushes no other out.
+local function count_newest(queue_key, size, max_bytes, drops_oversized)
+  local kept, bytes, removed = 0, 0, 0
+  while kept + removed < size do
     local page = redis.call('ZREVRANGE', queue_key, kept, kept + trim_page - 1)
     for i = 1, #page do
-      if bytes + #page[i] > max_bytes then return kept, bytes end
-      kept, bytes = kept + 1, bytes + #page[i]
+      if drops_oversized and #page[i] > max_bytes then
+        removed = removed + redis.call('ZREM', queue_key, page[i])
+      elseif bytes + #page[i] > max_bytes then
+        return kept, bytes, removed
+      else
+        kept, bytes = kept + 1, bytes + #page[i]
+      end
     end
   end
-  return kept, bytes
+  return kept, bytes, removed
 end
 
 -- Return the bytes of the queue after these were removed from `size` entries; nil if they are not known.
@@ -44,13 +50,14 @@ end
 local function trim_dead_letters(queue_key, counters, queue, now, limits, bytes)
   local old = redis.call('ZCOUNT', queue_key, '-inf', '(' .. (now - limits.ttl))
   local expired, expired_bytes = remove_oldest(queue_key, limits.page, function(count) return count < old end)
-  local size, kept = redis.call('ZCARD', queue_key), nil
+  local size, kept, oversized = redis.call('ZCARD', queue_key), nil, 0
   if bytes then
     bytes = bytes - expired_bytes
   else
-    kept, bytes = count_newest(queue_key, size, limits.max_bytes)
+    kept, bytes, oversized = count_newest(queue_key, size, limits.max_bytes, expired == old)
+    size = size - oversized
   end
-  local dropped, dropped_bytes, is_for_bytes = 0, 0, false
+  local dropped, dropped_bytes, is_for_bytes = 0, 0, oversized > 0
   local function is_too_much(count, removed_bytes)
     if size - count > limits.max_entries then return true end
     local is_too_large = bytes - removed_bytes > limits.max_bytes
@@ -61,6 +68,7 @@ local function trim_dead_letters(queue_key, counters, queue, now, limits, bytes)
   -- An old entry leaves because of its age. Only an entry that would still be kept can be dropped as one too many.
   if expired == old then dropped, dropped_bytes = remove_oldest(queue_key, limits.page, is_too_much) end
   count_bytes(counters, queue_key, queue, bytes_left(size, kept, bytes, dropped, dropped_bytes))
+  dropped = dropped + oversized
   count(counters, 'dead_letters_expired:' .. queue, expired)
   count(counters, 'dead_letters_dropped:' .. queue, dropped)
   return is_for_bytes and -dropped or dropped, expired
