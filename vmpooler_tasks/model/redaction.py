@@ -16,6 +16,9 @@ REDACTED = "[redacted]"
 MAX_DEPTH = 100
 """Levels of nested lists and objects that are kept. Many programs read JSON recursively."""
 
+MAX_PARSED_BYTES = 2**20
+"""A larger message is not parsed: secrets are removed from its text."""
+
 TOO_DEEP = f"[cut: nested more than {MAX_DEPTH} levels]"
 
 _SENSITIVE = r"(?:passw|passphrase|secret|token|credential|api[-_]?key|private[-_]?key|authorization)"
@@ -28,14 +31,22 @@ _HOST = re.compile(r"[^:/?#]*(?::\d{1,5})?(?:[/?#.,;)]|$)|\[")
 
 # A value in quotes ends with the same quote, and one without an end is the rest of the text. In JSON within JSON, the
 # quote has backslashes before it, and a quote within the value has more of them.
-_ASSIGNED = re.compile(
-    rf"(?P<name>{_SENSITIVE}[\w-]{{0,60}}+\\*+['\"]?+\s*+[=:]\s*+)(?!\[redacted\])"
-    r"(?:'(?:[^'\\]++|\\.)*+(?:'|\\?\Z)"
+_QUOTED = (
+    r"'(?:[^'\\]++|\\.)*+(?:'|\\?\Z)"
     r"|\"(?:[^\"\\]++|\\.)*+(?:\"|\\?\Z)"
-    r"|(?P<quote>\\++['\"]).*?(?:(?<!\\)(?P=quote)|\Z)"
+    r"|(?<!\\)(?P<quote>\\++['\"]).*?(?:(?<!\\)(?P=quote)|\Z)"
+)
+_ASSIGNED = re.compile(
+    rf"(?P<name>{_SENSITIVE}[\w-]{{0,60}}+\\*+['\"]?+\s*+[=:]\s*+)(?!\[redacted\])(?:{_QUOTED}"
     r"|(?:(?:Bearer|Basic|Digest|Token|ApiKey|Negotiate|NTLM|OAuth)\s++)?[^\s,;)}\]]++)",
     re.IGNORECASE | re.DOTALL,
 )
+# The value of a quoted name, as in JSON, may be nested. Of a message that is not parsed, all of the value is removed.
+_QUOTED_NAME = re.compile(
+    rf"{_SENSITIVE}[^'\"\\\n]{{0,60}}+\\*+['\"]\s*+:\s*+(?!\[redacted\])(?=\\*+['\"]|[\w.]*+[\[{{(])", re.IGNORECASE
+)
+_OPENING, _CLOSING = frozenset("[{("), frozenset("]})")
+_PART = re.compile(rf"{_QUOTED}|[\[{{(\]}})]", re.DOTALL)
 _KEY_FILE = re.compile(
     r"-----BEGIN (?P<kind>[A-Z0-9 ]{0,40}PRIVATE KEY)-----.*?(?:-----END (?P=kind)-----|\Z)", re.DOTALL
 )
@@ -72,6 +83,7 @@ def redacted_text(text: str) -> str:
     if "-----BEGIN " in text:
         text = _KEY_FILE.sub(REDACTED, text)
     if _may_name_secrets(text):
+        text = _without_quoted_names_values(text)
         text = _ASSIGNED.sub(lambda found: found["name"] + REDACTED, text)
         text = _SCHEME.sub(_without_value, text)
     return text
@@ -84,6 +96,27 @@ def _may_name_secrets(text: str) -> bool:
     """Return False if no pattern can match. Finding a plain text takes a hundredth of the time of a pattern."""
     lower = text.lower()
     return any(hint in lower for hint in _HINTS)
+
+
+def _without_quoted_names_values(text: str) -> str:
+    """Remove the value of each quoted name that is sensitive: a text in quotes, or all within its brackets."""
+    parts, done = list[str](), 0
+    while found := _QUOTED_NAME.search(text, done):
+        parts += [text[done : found.end()], REDACTED]
+        done = _end_of_value(text, found.end())
+    return "".join(parts) + text[done:]
+
+
+def _end_of_value(text: str, start: int) -> int:
+    """Return where the value at `start` ends; a value without an end is the rest of the text."""
+    depth = 0
+    for part in _PART.finditer(text, start):
+        depth += (part[0] in _OPENING) - (part[0] in _CLOSING)
+        if depth <= 0:
+            return part.end()
+        if depth > MAX_DEPTH:
+            break
+    return len(text)
 
 
 def _without_logins(text: str) -> str:
@@ -117,26 +150,42 @@ def _without_value(found: re.Match[str]) -> str:
 
 
 def redacted_bytes(raw: bytes) -> bytes:
-    """Return the bytes of a message without secrets. Without a secret in it, it is returned unchanged."""
+    """Return the bytes of a message without secrets. Without a secret in it, it is returned unchanged.
+
+    Of a message that was cut, or that is too large to be parsed, they are removed from its text.
+    """
     try:
-        message = json.loads(raw)
+        message = json.loads(raw) if len(raw) <= MAX_PARSED_BYTES else None
     except (ValueError, RecursionError):
-        text = _BODY.sub(_with_redacted_body, raw.decode("utf-8", "surrogateescape"))
-        return redacted_text(text).encode("utf-8", "surrogateescape")
+        message = None
+    if message is None:
+        # UTF-16 has a zero byte beside each character of a name.
+        text = raw.decode("utf-8", "surrogateescape").replace("\0", "")
+        clean_text = redacted_text(_BODY.sub(_with_redacted_body, text))
+        return raw if clean_text == text else clean_text.encode("utf-8", "surrogateescape")
     clean = redacted(message)
-    if isinstance(message, dict) and isinstance(body := message.get("body"), str):
-        clean["body"] = _redacted_body(body)
+    _redact_bodies(message, clean)
     return raw if clean == message else json.dumps(clean, ensure_ascii=False).encode("utf-8", "surrogatepass")
 
 
 _BASE64_GROUP = 4
 """Characters that together stand for three bytes."""
 
-_BODY = re.compile(r'(?P<name>"body"\s*+:\s*+")(?P<body>[A-Za-z0-9+/=]++)')
+_BODY = re.compile(r'(?P<name>"body"\s*+:\s*+")(?P<body>(?:[A-Za-z0-9+/=]|\\/)++)')
 
 
 def _with_redacted_body(found: re.Match[str]) -> str:
-    return found["name"] + _redacted_body(found["body"])
+    body = found["body"].replace("\\", "")
+    clean = _redacted_body(body)
+    return found[0] if clean == body else found["name"] + clean
+
+
+def _redact_bodies(message: Any, clean: Any) -> None:
+    """Redact the body in the copy of a message, or of a list such as `[message, exchange, routing key]`."""
+    messages = zip(message, clean, strict=True) if isinstance(message, list) else [(message, clean)]
+    for one, copy in messages:
+        if isinstance(one, dict) and isinstance(body := one.get("body"), str):
+            copy["body"] = _redacted_body(body)
 
 
 def _redacted_body(body: str) -> str:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vmpooler_tasks.model.redaction import REDACTED, redacted, redacted_bytes, redacted_text
+from vmpooler_tasks.model.redaction import MAX_PARSED_BYTES, REDACTED, redacted, redacted_bytes, redacted_text
 
 SECRET = "hunter2"
 
@@ -195,6 +195,59 @@ def test_the_arguments_of_a_message_that_is_no_json_are_decoded_too(cut: int) ->
         [inner] = re.findall(rb'"body": "([A-Za-z0-9+/=]*)', found)
         assert b"password" in base64.b64decode(inner)
         assert SECRET.encode()[:4] not in base64.b64decode(inner)
+
+
+NESTED = {
+    "headers": {"kwargsrepr": repr({"credentials": {"user": "u", "pass": SECRET}})},
+    "body": base64.b64encode(json.dumps([[], {"tokens": ["a }", [SECRET]], "z": 1}, {}]).encode()).decode(),
+    "password of root": {"list": ["\"]}'", {"deep": f"{SECRET} {SECRET}"}], "last": SECRET},
+    "inner": json.dumps({"api_key": {"a": {"b": SECRET}}, "text": json.dumps({"secret": [SECRET, {"c": SECRET}]})}),
+    "after": "z",
+}
+
+
+def decoded_text(raw: bytes) -> str:
+    """The text of a message, and of its body."""
+    text = raw.decode("utf-8", "replace").replace("\0", "")
+    return text + "".join(
+        base64.b64decode(body[: len(body) // 4 * 4]).decode("utf-8", "replace")
+        for body in re.findall(r'"body": "([A-Za-z0-9+/=]*)', text)
+    )
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16-le"])
+def test_no_cut_of_a_message_lets_a_nested_secret_through(encoding: str) -> None:
+    for message in (NESTED, [NESTED, "exchange", "queue"]):
+        whole = json.dumps(message)
+        for end in range(len(whole) + 1):
+            found = decoded_text(redacted_bytes(whole[:end].encode(encoding)))
+            assert SECRET[:3] not in found, whole[:end]
+        assert '"after": "z"' in found
+
+
+@pytest.mark.parametrize("ends", [True, False])
+def test_a_message_that_is_too_large_is_not_parsed(monkeypatch: pytest.MonkeyPatch, ends: bool) -> None:
+    raw = json.dumps({**NESTED, "large": "x" * MAX_PARSED_BYTES, "more": {"secret": {"a": SECRET}}}).encode()
+    parsed, loads = list[int](), json.loads
+
+    def counted_loads(text: bytes) -> Any:
+        parsed.append(len(text))
+        return loads(text)
+
+    monkeypatch.setattr(json, "loads", counted_loads)
+    found = redacted_bytes(raw if ends else raw[:-1])
+    assert SECRET not in decoded_text(found)
+    assert len(found) > MAX_PARSED_BYTES
+    assert max(parsed) < 1000, "only its body"
+
+
+@pytest.mark.parametrize(
+    "repeated", ["'token': [", '"secret": {"', '\\"key_token\\": [', "token\\\\", "'token'  ", "{[(", "[]", "\\"]
+)
+def test_a_value_without_an_end_is_removed_in_linear_time(repeated: str) -> None:
+    text = "'token': [" + repeated * (2**18 // len(repeated))
+    assert redacted_text(text) == f"'token': {REDACTED}"
+    redacted_text(text[10:])
 
 
 @given(st.binary() | st.binary().map(lambda raw: b'{"a":  "' + base64.b64encode(raw) + b'"}'))

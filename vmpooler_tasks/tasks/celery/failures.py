@@ -17,11 +17,12 @@ from vmpooler_tasks.jobs.pools.clone import CloneFailure
 from vmpooler_tasks.model.deadletters.bounds import measured
 from vmpooler_tasks.model.deadletters.entry import DeadLetter, dead_letter_id
 from vmpooler_tasks.model.names import DeadLetterQueue, on_one_line
-from vmpooler_tasks.model.redaction import redacted, redacted_bytes, redacted_text
+from vmpooler_tasks.model.redaction import MAX_DEPTH, TOO_DEEP, redacted, redacted_bytes, redacted_text
 from vmpooler_tasks.model.redrive import Lineage
 from vmpooler_tasks.model.timestamps import iso_utc
 from vmpooler_tasks.store.redrive import runs
 from vmpooler_tasks.tasks import registry as names
+from vmpooler_tasks.tasks.broker.parsing import MAX_MESSAGE_BYTES
 from vmpooler_tasks.tasks.pool_context import pool_context
 from vmpooler_tasks.tasks.process import database, settings
 
@@ -36,6 +37,8 @@ SAME_SECONDS = 3600
 
 LOGGED = ("task", "task_id", "vm", "pool")
 """Fields of a dead letter that a log line about it has."""
+
+CIRCULAR = "[cut: within itself]"
 
 MAX_RAW = 40_000
 """Bytes kept of a message that cannot be decoded: as base64 they fit into a dead letter."""
@@ -176,7 +179,10 @@ def keep_raw_message(raw: bytes, why: str, queue: str | None = None, size: int |
 
     `size`: its bytes, if `raw` may be only the start of it. Return False if the dead letter could not be kept.
     """
-    now, kept, size = _time_of_failure(), redacted_bytes(raw), len(raw) if size is None else size
+    now, size = _time_of_failure(), len(raw) if size is None else size
+    if len(raw) > MAX_MESSAGE_BYTES:
+        raw = raw[:MAX_RAW]
+    kept = redacted_bytes(raw)
     is_cut = len(kept) > MAX_RAW or size > len(raw)
     return _keep(
         DeadLetter(
@@ -235,6 +241,27 @@ def _redacted(text: str | None) -> str | None:
     return None if not text else redacted_text(text)
 
 
-def plain(value: Any) -> Any:
-    """Return the arguments as JSON carries them; a value that JSON cannot carry becomes its repr."""
-    return json.loads(json.dumps(value, default=repr))
+def plain(value: Any, depth: int = MAX_DEPTH, holders: frozenset[int] = frozenset()) -> Any:
+    """Return the arguments as JSON carries them; a value that JSON cannot carry becomes its repr.
+
+    A task may have changed its arguments: what is nested more than `depth` levels becomes TOO_DEEP, and a list or
+    object within itself (`holders`: the ids of those around it) becomes CIRCULAR.
+    """
+    if not isinstance(value, dict | list | tuple):
+        return _plain_value(value)
+    if id(value) in holders:
+        return CIRCULAR
+    if depth == 0:
+        return TOO_DEEP
+    around = holders | {id(value)}
+    if isinstance(value, dict):
+        return {str(_plain_value(key)): plain(inner, depth - 1, around) for key, inner in list(value.items())}
+    return [plain(inner, depth - 1, around) for inner in value]
+
+
+def _plain_value(value: Any) -> Any:
+    """Return a value without parts. Its repr may fail, and JSON has no numbers of thousands of digits."""
+    try:
+        return json.loads(json.dumps(value, default=repr))
+    except Exception:  # noqa: BLE001 - the repr of any class
+        return f"<{type(value).__name__}>"
