@@ -1,4 +1,4 @@
-"""A provider that fails in the way that the template of its pool names; `installed` installs it."""
+"""Providers that fail in the way that the template of their pool names; `installed` installs them."""
 
 import os
 import signal
@@ -10,8 +10,10 @@ from typing import NoReturn
 
 from vmpooler_tasks.errors import PermanentProviderError, ThrottledProviderError, TransientProviderError
 from vmpooler_tasks.providers import PoolSpec, ProviderContext, Readiness, VirtualMachine
+from vmpooler_tasks.providers.dummy.provider import Dummy
 
 NAME = "failing"
+PARTLY_NAME = "partly_failing"
 
 
 def _raise(error: BaseException) -> NoReturn:
@@ -84,11 +86,21 @@ class Failing:
         pass
 
 
+class PartlyFailing(Dummy):
+    """The dummy, except for pools whose template names a way to fail."""
+
+    def create_vm(self, pool: PoolSpec, vm: str) -> VirtualMachine:
+        if pool.template in WAYS:
+            WAYS[pool.template]()
+        return super().create_vm(pool, vm)
+
+
 def installed(folder: Path) -> str:
-    """Return a folder for PYTHONPATH in which this provider is an installed distribution."""
+    """Return a folder for PYTHONPATH in which these providers are an installed distribution."""
     info = folder / "failing_provider-1.dist-info"
     info.mkdir(parents=True)
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: failing-provider\nVersion: 1\n", encoding="utf-8")
-    entry = f"[vmpooler_tasks.providers]\n{NAME} = tests.support.failing_provider:Failing\n"
-    (info / "entry_points.txt").write_text(entry, encoding="utf-8")
+    entries = {NAME: Failing, PARTLY_NAME: PartlyFailing}
+    lines = [f"{name} = tests.support.failing_provider:{made.__name__}\n" for name, made in entries.items()]
+    (info / "entry_points.txt").write_text(f"[vmpooler_tasks.providers]\n{''.join(lines)}", encoding="utf-8")
     return str(folder)
