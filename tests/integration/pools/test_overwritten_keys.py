@@ -134,6 +134,8 @@ def test_a_key_that_another_program_overwrites_again_and_again_stops_nothing(wor
     assert find_own_wrong_keys(world.db) == []
 
 
+@pytest.mark.stage(name="chaos")
+@pytest.mark.timeout(600)
 def test_keys_that_are_deleted_while_everything_runs_stop_nothing(world: PoolWorld) -> None:
     fill(world)
     for key in OWN_KEYS:

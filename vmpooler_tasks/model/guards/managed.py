@@ -7,6 +7,9 @@ from typing import Any, Self
 
 from vmpooler_tasks.model.redaction import redacted
 
+MAX_EPOCH = 1e12
+"""No time is as late: such a number is junk."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ManagedPool:
@@ -52,7 +55,7 @@ class ManagedPool:
             template=_text(fields.get("template")),
             clone_target=_text(fields.get("clone_target")),
             entry=entry if isinstance(entry, dict) else {},
-            since=float(since) if isinstance(since, int | float) else 0.0,
+            since=float(since) if isinstance(since, int | float) and abs(since) < MAX_EPOCH else 0.0,
         )
 
 

@@ -44,7 +44,7 @@ def parse_brake(pool: str, raw: bytes) -> Brake:
         since=finite(str(fields.get("since"))) or 0.0,
         **{name: _count(fields.get(name)) for name in ("strays", "missing", "known", "limit")},
         is_new=fields.get("is_new") is True,
-        confirmed=_count(confirmed) if isinstance(confirmed, int | float) else None,
+        confirmed=_count(confirmed) if finite(str(confirmed)) is not None and not isinstance(confirmed, str) else None,
     )
 
 

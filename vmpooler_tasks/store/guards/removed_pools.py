@@ -67,7 +67,7 @@ def _kept(raw: bytes) -> KeptPool:
         return KeptPool(since=0.0, who="unknown", why="the record of the order cannot be read")
     since = fields.get("since")
     return KeptPool(
-        since=float(since) if isinstance(since, int | float) else 0.0,
+        since=(finite(str(since)) or 0.0) if isinstance(since, int | float) else 0.0,
         who=str(fields.get("who") or "unknown"),
         why=str(fields.get("why") or ""),
     )

@@ -11,7 +11,7 @@ from vmpooler_tasks.model.notifications.message import Event, Notification, Noti
 from vmpooler_tasks.store import keys
 from vmpooler_tasks.store.notifications.state import ALERTS, LAST, parse_alerts
 from vmpooler_tasks.store.redis.connection import Database
-from vmpooler_tasks.store.redis.numbers import finite
+from vmpooler_tasks.store.redis.numbers import count, finite
 
 LEASE_SECONDS = 90
 """How long a process may take to send one notification. After that another process sends it again."""
@@ -53,7 +53,7 @@ def claim(db: Database, targets: Sequence[str]) -> Delivery | None:
         target.decode(),
         raw,
         _parse(raw, db.address),
-        int(attempts) if attempts.isdigit() else 0,
+        count(attempts.decode(errors="replace")),
         parse_alerts(alerts),
         float(now),
     )

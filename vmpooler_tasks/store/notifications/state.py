@@ -98,7 +98,7 @@ def parse_alerts(raw: bytes) -> dict[str, float]:
     try:
         found = json.loads(raw)
         return {labels: float(start) for labels, start in found.items() if isinstance(json.loads(labels), dict)}
-    except (ValueError, TypeError, AttributeError, RecursionError):
+    except (ValueError, TypeError, AttributeError, OverflowError, RecursionError):
         return {}
 
 

@@ -116,5 +116,5 @@ def _parse_skipped_queues(text: str) -> list[SkippedQueue]:
     """Return the queues, or none if the text cannot be read: the next cycle writes it anew."""
     try:
         return [SkippedQueue(str(pool), str(queue), float(percent)) for pool, queue, percent in json.loads(text)]
-    except (TypeError, ValueError, RecursionError):
+    except (TypeError, ValueError, OverflowError, RecursionError):
         return []

@@ -15,6 +15,11 @@ def finite(text: str | None) -> float | None:
     return number if math.isfinite(number) else None
 
 
+def count(text: str | None) -> int:
+    """Return the count; 0 for anything else: what is no number, not finite or below zero."""
+    return max(int(finite(text) or 0), 0)
+
+
 def leading_number(raw: bytes | None) -> int:
     """Return the number at the start of the text, else 0, as Ruby's `to_i` reads a counter."""
     found = _LEADING_NUMBER.match(raw or b"")

@@ -1,9 +1,11 @@
 """Runs of redrives: the dead letters that each was started with, its progress, and where redriven VMs come from."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
+from vmpooler_tasks.errors import StoreRefusedError
 from vmpooler_tasks.model.deadletters.entry import StoredDeadLetter, read_dead_letter
 from vmpooler_tasks.model.names import DeadLetterQueue
 from vmpooler_tasks.model.redrive import (
@@ -18,7 +20,7 @@ from vmpooler_tasks.store import keys
 from vmpooler_tasks.store.fleet import audit
 from vmpooler_tasks.store.redis.chunks import parts_by_size
 from vmpooler_tasks.store.redis.connection import Database
-from vmpooler_tasks.store.redis.numbers import finite
+from vmpooler_tasks.store.redis.numbers import count, finite
 
 KEPT_SECONDS = 7 * 24 * 3600
 """How long a run is kept: it can be read and resumed until then."""
@@ -106,9 +108,9 @@ def read(db: Database, run: str) -> Run | None:
     return Run(
         id=run,
         state=RunState(found["state"]),
-        position=int(found.get("position", 0)),
-        total=int(found.get("total", 0)),
-        counts={name: int(found.get(name, 0)) for name in COUNTS},
+        position=count(found.get("position")),
+        total=count(found.get("total")),
+        counts={name: count(found.get(name)) for name in COUNTS},
         who=found.get("who", ""),
         why=found.get("why") or None,
         rate=finite(found.get("rate")) or 0.0,
@@ -156,9 +158,13 @@ def end(db: Database, run: Run, state: RunState) -> bool:
 
 
 def count_failure(db: Database, run: str) -> None:
-    """Count a successor of this run that has failed again, if the run is still kept."""
+    """Count a successor of this run that has failed again, if the run is still kept.
+
+    A count that is no number stays as it is.
+    """
     if run and db.call("EXISTS", keys.redrive(run)):
-        db.call("HINCRBY", keys.redrive(run), FAILED_AGAIN, 1)
+        with suppress(StoreRefusedError):
+            db.call("HINCRBY", keys.redrive(run), FAILED_AGAIN, 1)
 
 
 def read_lineages(db: Database, vms: Iterable[str]) -> list[Lineage | None]:

@@ -1,5 +1,6 @@
 -- Shared: how many bytes the dead letters of a queue have together. The counters hold it, with the count of dead letters that
 -- it was counted of. VMPooler and others change the queue as well: then that count differs, and the bytes are not known.
+-- uses: redis/numbers
 
 local function bytes_fields(queue) return 'dead_letter_bytes:' .. queue, 'dead_letter_entries:' .. queue end
 
@@ -8,7 +9,8 @@ local function counted_bytes(counters, queue_key, queue)
   local size = redis.call('ZCARD', queue_key)
   if size == 0 then return 0 end
   local found = redis.pcall('HMGET', counters, bytes_fields(queue))
-  return tonumber(found[2] or nil) == size and tonumber(found[1] or nil) or nil
+  local bytes = number_of(found[1])
+  return number_of(found[2]) == size and bytes and bytes >= 0 and bytes or nil
 end
 
 -- Record the bytes; nil if they are not known. Counters of another type do not stop a dead letter.

@@ -1,10 +1,16 @@
 -- Shared: the brake of a pool, JSON in a hash: since, strays, missing, known, limit, is_new, confirmed. It is engaged until an
--- operator confirms a number of VMs. A record that cannot be read counts as engaged.
+-- operator confirms a number of VMs. A record that cannot be read counts as engaged; numbers that cannot be are left out.
+-- uses: redis/numbers
 local function read_brake(brakes, pool)
   local record = redis.call('HGET', brakes, pool)
   if not record then return nil end
   local is_json, brake = pcall(cjson.decode, record)
-  return is_json and type(brake) == 'table' and brake or {}
+  if not is_json or type(brake) ~= 'table' then return {} end
+  for _, name in ipairs({'since', 'strays', 'missing', 'known', 'limit', 'confirmed'}) do
+    if type(brake[name]) ~= 'number' then brake[name] = nil end
+    brake[name] = number_of(brake[name])
+  end
+  return brake
 end
 
 local function is_engaged(brakes, pool)

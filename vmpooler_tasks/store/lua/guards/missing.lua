@@ -16,7 +16,7 @@ local function holds_missing(k, a, vm)
   if tonumber(max_percent) >= tonumber(no_max_percent) then return false end
   local count, brake = redis.call('ZCARD', missing), read_brake(brakes, pool)
   if brake and count <= brake.confirmed then return false end
-  local known = tonumber(string.match(redis.call('HGET', inventories, pool) or '', '(%d+)$') or 0)
+  local known = number_of(string.match(redis.call('HGET', inventories, pool) or '', '(%d+)$')) or 0
   local limit = brake_limit(known, tonumber(max_percent), tonumber(min_held))
   if count <= limit then return false end
   engage_brake(brakes, audit, max_audit_entries, pool, now,

@@ -1,3 +1,4 @@
+-- uses: redis/numbers
 -- Record which pools are in no configuration now, each with the time since which that holds.
 -- KEYS   1: removed pools (hash: pool -> since and seen)
 -- ARGV   1: seconds without an observation after which the time starts anew   2...: the pools
@@ -14,7 +15,7 @@ for _, pool in ipairs(redis.call('HKEYS', removed)) do
 end
 for pool in pairs(current) do
   local since, seen = string.match(redis.call('HGET', removed, pool) or '', '^(%S+) (%S+)$')
-  since, seen = tonumber(since), tonumber(seen)
+  since, seen = number_of(since), number_of(seen)
   if not since or not seen or math.abs(now - seen) > max_gap then since = now end
   redis.call('HSET', removed, pool, string.format('%.3f %.3f', since, now))
 end

@@ -6,6 +6,7 @@
 --        9: field of active alerts   10: active alerts, '' to leave them
 -- RETURN 1 if the notification was still the oldest one, else 0
 -- uses: redis/counters
+-- uses: redis/numbers
 local due, state, counters, list = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local target, claimed, result, try_again, delay = ARGV[1], ARGV[2], ARGV[3], ARGV[4] == '1', tonumber(ARGV[5])
 local attempts_field, last_field, error_text, alerts_field, alerts = ARGV[6], ARGV[7], ARGV[8], ARGV[9], ARGV[10]
@@ -18,7 +19,7 @@ if alerts ~= '' then redis.call('HSET', state, alerts_field, alerts) end
 
 local is_oldest = redis.call('LINDEX', list, 0) == claimed
 if try_again then
-  redis.call('HINCRBY', state, attempts_field, 1)
+  add_to_count(state, attempts_field, 1)
   redis.call('ZADD', due, now + delay, target)
   return is_oldest and 1 or 0
 end

@@ -9,6 +9,7 @@
 --        counts for it, which then also gets reminders, else 0
 -- RETURN the event, '' if there is none; then the names of targets for which the oldest notification was dropped
 -- uses: redis/counters
+-- uses: redis/numbers
 local state, due, counters, first_list = KEYS[1], KEYS[2], KEYS[3], 4
 local status, must_hold, reminder_seconds, id, reasons = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4], ARGV[5]
 local max_waiting, expires_in, healthy, first_target = tonumber(ARGV[6]), ARGV[7], ARGV[8], 9
@@ -23,9 +24,9 @@ local event = ''
 
 if status == known then
   redis.call('HDEL', state, 'differs_since')
-  if status ~= healthy and math.abs(now - (tonumber(reminded) or 0)) >= reminder_seconds then event = 'reminder' end
+  if status ~= healthy and math.abs(now - (number_of(reminded) or 0)) >= reminder_seconds then event = 'reminder' end
 else
-  differs_since = tonumber(differs_since)
+  differs_since = number_of(differs_since)
   if not differs_since or differs_since > now then
     differs_since = now
     redis.call('HSET', state, 'differs_since', string.format('%.3f', now))

@@ -26,12 +26,14 @@ if not held then
   redis.call('ZREM', sent, order)
   redis.call('ZREM', seen, order)
   local origin = redis.call('HGET', origins, order)
-  local earlier = origin and cjson.decode(origin)['order']
+  local is_json, dead_letter = pcall(cjson.decode, origin or '')
+  local earlier = is_json and type(dead_letter) == 'table' and dead_letter['order']
+  if type(earlier) ~= 'string' then earlier = nil end
   redis.call('HSET', record, 'order', order, 'pool', pool, 'id', earlier or new_id, 'checkout',
     checkout_of(metadata, active, vm), 'origin', origin or '')
   redis.call('HDEL', origins, order)
 end
-if redis.call('HINCRBY', record, 'attempts', 1) > tonumber(max_attempts) then return {'exhausted', 0, ''} end
+if add_to_count(record, 'attempts', 1) > tonumber(max_attempts) then return {'exhausted', 0, ''} end
 local fence = take_work(leases, nil, work, fences, vm, owner, now, lease_end)
 redis.call('HSET', record, 'fence', fence)  -- the VM's destruction may take the work over, which leaves the order to its worker
 return {'claimed', fence, redis.call('HGET', record, 'id')}

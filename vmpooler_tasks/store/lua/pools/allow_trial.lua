@@ -1,4 +1,5 @@
 #!lua flags=allow-oom
+-- uses: redis/numbers
 -- Shortens the suspension of a provider or pool to now, so that one clone may try it, and wakes the clones that wait for its end.
 -- The suspension itself ends when a clone succeeds. Recorded in the audit; also while Redis is out of memory.
 -- KEYS   1: breaker   2: audit (stream)   3…: slots of clones
@@ -9,8 +10,8 @@ local now, max_audit_entries = ARGV[1], ARGV[2]
 
 local open_until, trial_until = unpack(redis.call('HMGET', breaker, 'open_until', 'trial_until'))
 if not open_until then return 'not_suspended' end
-if tonumber(open_until) <= tonumber(now) then
-  return trial_until and tonumber(trial_until) > tonumber(now) and 'trial_running' or 'trial_due'
+if (number_of(open_until) or 0) <= tonumber(now) then
+  return (number_of(trial_until) or 0) > tonumber(now) and 'trial_running' or 'trial_due'
 end
 if #ARGV > 2 then redis.call('XADD', audit, 'MAXLEN', '~', max_audit_entries, '*', unpack(ARGV, 3)) end
 redis.call('HSET', breaker, 'open_until', now)

@@ -40,7 +40,7 @@ if pool_until then  -- it must not hold a slot that another pool can use
   take_back(vm, pool, pending, completed, slots, counter, metadata, work, items, request_prefix)
   return result('pool_suspended', 0, 0, pool_until)
 end
-local attempts = redis.call('HINCRBY', work, 'attempts', 1)
+local attempts = add_to_count(work, 'attempts', 1)
 local fence = take_work(slots, counter, work, fences, vm, owner, now, lease_end)
 if attempts > tonumber(max_attempts) then return result('exhausted', fence, attempts) end
 local suspended_until = suspended_or_start_trial(breaker, now, lease_end)

@@ -22,7 +22,7 @@ if redis.pcall('SISMEMBER', running, vm) == 1 and redis.call('HEXISTS', metadata
   redis.call('ZREM', destroys, vm)
   return {'in_two_queues', 0, 0, 0, 0}
 end
-local attempts = redis.call('HINCRBY', work, 'destroys', 1)
+local attempts = add_to_count(work, 'destroys', 1)
 local fence = take_work(destroys, nil, work, fences, vm, owner, now, lease_end)
 local is_first = redis.call('HSETNX', metadata, 'destroy', stamp)  -- the first attempt: its age in completed
 redis.call('EXPIRE', metadata, keep_seconds)

@@ -9,8 +9,8 @@ local now = tonumber(now_text)
 local ended = 0
 for _, breaker in ipairs(KEYS) do
   local open_until, pause = unpack(redis.call('HMGET', breaker, 'open_until', 'pause'))
-  local is_future = (tonumber(open_until or '') or 0) > now
-  if is_future and not is_ahead(open_until, now, tonumber(pause or '') or max_pause) then
+  local is_future = open_until and (number_of(open_until) or math.huge) > now
+  if is_future and not is_ahead(open_until, now, math.min(number_of(pause) or max_pause, max_pause)) then
     redis.call('HSET', breaker, 'open_until', now_text)
     redis.call('HDEL', breaker, 'trial_until')
     ended = ended + 1

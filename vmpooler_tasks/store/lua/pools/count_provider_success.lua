@@ -11,7 +11,8 @@ local function end_row(breaker)
   redis.call('HDEL', breaker, kind, kind == 'inventories' and 'inventory_until' or kind)
   forget_failing(breaker, kind)
   for _, count in ipairs(redis.call('HMGET', breaker, 'failures', 'transient', 'inventories', 'checks')) do
-    if tonumber(count or 0) >= max_failures then return 0 end
+    local failures = number_of(count) or 0
+    if failures >= max_failures and failures <= max_count then return 0 end
   end
   return math.min(redis.call('HDEL', breaker, 'open_until', 'trial_until', 'pause'), 1)
 end

@@ -1,3 +1,4 @@
+-- uses: redis/numbers
 -- Shared: VMPooler's counters of clones in flight. A `counter` is the table {key of the counter, key of the watch for other pool
 -- managers (hash)}; pools/watch_managers.lua describes the watch.
 
@@ -17,7 +18,7 @@ local function write_counter(slots, counter)
   if is_watching(watch) then return end
   local known, foreign = unpack(redis.call('HMGET', watch, 'known:' .. key, 'foreign:' .. key), 1, 2)
   if (redis.pcall('GET', key) or '0') ~= (known or '0') then return end
-  local in_flight = redis.call('ZCARD', slots) + (foreign or 0)
+  local in_flight = redis.call('ZCARD', slots) + math.max(number_of(foreign) or 0, 0)
   redis.call('SET', key, in_flight)
   redis.call('HSET', watch, 'known:' .. key, in_flight)
 end

@@ -9,7 +9,7 @@ local now, seconds = tonumber(ARGV[1]), tonumber(ARGV[2])
 local ended = 0
 for _, breaker in ipairs(KEYS) do
   local open_until, trial_until = unpack(redis.call('HMGET', breaker, 'open_until', 'trial_until'))
-  if open_until and tonumber(open_until) + seconds <= now and (tonumber(trial_until or '') or 0) + seconds <= now then
+  if open_until and (number_of(open_until) or 0) + seconds <= now and (number_of(trial_until) or 0) + seconds <= now then
     close_breaker(breaker)
     forget_failing(breaker, 'failures')
     forget_failing(breaker, 'checks')

@@ -1,6 +1,7 @@
 -- Shared: who works on a VM. The work is a hash (owner, fence, lease, attempts, …). The VM's place in a sorted set, scored by
 -- the epoch at which the lease ends, is also its slot; `counter` is as in pools/counter.lua.
 -- uses: pools/counter
+-- uses: redis/numbers
 local function set_slot(slots, counter, vm, lease_end)
   redis.call('ZADD', slots, lease_end, vm)
   write_counter(slots, counter)
@@ -17,8 +18,8 @@ local function task_of(owner) return string.match(owner, '^(.*)/%d+$') or owner 
 -- Returns true if the time of the VM in this set is in the future, and no later than it can be. A later one was written while a
 -- clock was wrong, and has no effect. A plan lasts for five leases, `lease` is in seconds: six of them are too long.
 local function is_running(slots, work, vm, now)
-  local lease_end = tonumber(redis.call('ZSCORE', slots, vm) or 0)
-  local lease = tonumber(redis.call('HGET', work, 'lease') or '') or 60
+  local lease_end = number_of(redis.call('ZSCORE', slots, vm)) or 0
+  local lease = math.min(number_of(redis.call('HGET', work, 'lease')) or 60, 86400)
   return lease_end > now and lease_end <= now + 6 * lease
 end
 

@@ -12,8 +12,8 @@ local maximum = tonumber(ARGV[5])
 -- Returns true if a worker holds the destruction, or if it waits. A wait that is longer than it can be has no effect.
 local function is_planned(vm, work)
   if redis.call('HEXISTS', work, 'owner') == 1 then return is_running(destroys, work, vm, now) end
-  local wait_end = tonumber(redis.call('ZSCORE', destroys, vm) or 0)
-  local wait = math.max(tonumber(redis.call('HGET', work, 'wait') or '') or 0, planned_until - now)
+  local wait_end = number_of(redis.call('ZSCORE', destroys, vm)) or 0
+  local wait = math.max(math.min(number_of(redis.call('HGET', work, 'wait')) or 0, 86400), planned_until - now)
   return wait_end > now and wait_end <= now + 2 * wait
 end
 

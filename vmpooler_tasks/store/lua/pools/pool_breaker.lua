@@ -10,7 +10,7 @@ local function find_failing(breaker, kind, now)
   for i = 1, #all, 2 do
     if string.sub(all[i], 1, #prefix) == prefix then
       fields[#fields + 1] = all[i]
-      if (tonumber(all[i + 1]) or 0) > now - 3600 then count = count + 1 end
+      if is_ahead(all[i + 1], now - 3600, 3600) then count = count + 1 end
     end
   end
   return fields, count
@@ -23,7 +23,7 @@ local function count_failure_in_pool(breaker, pool_breaker, pool, required, kind
   if required < 2 then return count_failure(breaker, kind, now, max_failures, min_pause, weight, error), nil end
   local pool_kind = kind == 'failures' and 'transient' or kind
   local pool_until = count_failure(pool_breaker, pool_kind, now, max_failures, min_pause, weight, error)
-  if tonumber(redis.call('HGET', pool_breaker, pool_kind)) >= max_failures then
+  if (number_of(redis.call('HGET', pool_breaker, pool_kind)) or 0) >= max_failures then
     redis.call('HSET', breaker, 'failing:' .. kind .. ':' .. pool, string.format('%.3f', now))
   end
   local _, failing = find_failing(breaker, kind, now)

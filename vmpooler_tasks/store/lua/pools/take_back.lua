@@ -5,7 +5,8 @@
 -- uses: requests/put_item
 local function take_back(vm, pool, pending, completed, slots, counter, metadata, work, items, request_prefix)
   local request, alias = unpack(redis.call('HMGET', metadata, 'request_id', 'pool_alias'), 1, 2)
-  if tonumber(redis.call('HGET', work, 'attempts') or 0) > 0 then
+  local attempts = redis.call('HGET', work, 'attempts')
+  if attempts and attempts ~= '0' then  -- junk, too: it was tried
     redis.call('SADD', completed, vm)
   else
     redis.call('DEL', metadata)

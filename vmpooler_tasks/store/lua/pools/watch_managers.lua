@@ -1,4 +1,5 @@
 -- uses: pools/foreign_clones
+-- uses: redis/numbers
 -- Checks whether another pool manager is at work, and corrects VMPooler's counters while there is none. A sighting is a change of the counters or
 -- of the last boots, or a new pending VM, that these workers did not make. Two sightings in a short time prove another manager.
 -- After one sighting, and at the start, the pool workers start nothing until a watch ends without a sighting.
@@ -22,9 +23,13 @@ local evidence
 
 local before, until_before, valid_until, seen_at, sightings =
   unpack(redis.call('HMGET', watch, 'state', 'until', 'valid_until', 'seen_at', 'sightings'), 1, 5)
+if before ~= 'alone' and before ~= 'watching' and before ~= 'other' then before = nil end  -- no state: a new watch starts
 local function compare(field, value, what)
-  if redis.call('HGET', watch, field) == value then return end
-  if before then evidence = evidence or what end
+  local known = redis.call('HGET', watch, field)
+  if known == value then return end
+  -- A counter that the watch holds as no number proves nothing.
+  local is_junk = known and string.sub(field, 1, 6) == 'known:' and not string.find(known, '^%-?%d+$')
+  if before and not is_junk then evidence = evidence or what end
   redis.call('HSET', watch, field, value)
 end
 
@@ -69,13 +74,13 @@ end
 -- Then a sighting proves nothing, and a new watch starts.
 if evidence and before ~= 'other' and has_lost_memory() then evidence, before = nil, nil end
 
-local state, state_until = before, tonumber(until_before or now)
+local state, state_until = before, number_of(until_before) or now
 if evidence then
-  sightings = seen_at and now - tonumber(seen_at) < quiet_seconds and tonumber(sightings) + 1 or 1
+  sightings = now - (number_of(seen_at) or 0) < quiet_seconds and math.max(number_of(sightings) or 0, 0) + 1 or 1
   state = sightings > 1 and 'other' or 'watching'
   state_until = now + (sightings > 1 and quiet_seconds or watch_seconds)
   redis.call('HSET', watch, 'seen_at', now_text, 'sightings', sightings, 'evidence', evidence)
-elseif not before or now > tonumber(valid_until) or state_until > now + 2 * math.max(watch_seconds, quiet_seconds) then
+elseif not before or now > (number_of(valid_until) or 0) or state_until > now + 2 * math.max(watch_seconds, quiet_seconds) then
   state, state_until = 'watching', now + watch_seconds
 elseif now >= state_until then
   state = 'alone'
