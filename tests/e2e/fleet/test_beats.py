@@ -196,6 +196,8 @@ def test_beats_and_workers_survive_a_redis_that_comes_late_and_is_killed(tmp_pat
         server.start()
         worker = installation.worker()
         until(lambda: purges(database) >= 2, "cycles run")
+        for beat in beats:
+            beat.says("Redis replies again")
 
         server.kill()
         before = len(sent(*beats))

@@ -296,7 +296,7 @@ def test_without_redis_it_keeps_trying_and_then_works(program: str, tmp_path: Pa
     ("program", "login", "said"),
     [
         ("worker", ":wr0ng@", "invalid username-password pair"),
-        ("worker", "", "Authentication required"),
+        ("worker", "", "it wants a password"),
         ("beat", ":wr0ng@", "invalid username-password pair"),
         ("beat", "", "it wants a password"),
     ],
@@ -321,7 +321,7 @@ def test_junk_on_the_channel_of_remote_control_ends_no_worker(installation: Inst
     until(lambda: database.call("PUBSUB", "NUMPAT") == 1, "the worker listens")
     for junk in ("5", "[]", "null", '"election"', "{}", '{"method": "election"}', "[" * 100_000, "no JSON", "\x00"):
         assert database.call("PUBLISH", channel, junk) == 1, "the worker still listens"
-    worker.says("Ignored a broadcast: it is nested too deeply")
+    worker.says("Ignored a broadcast on celery.pidbox: the message is nested too deeply")
     worker.says("Ignored a broadcast on celery.pidbox: the message is a JSON int, not an object")
     assert "pong" in installation.run("celery", "-A", "vmpooler_tasks", "inspect", "--timeout", "10", "ping")
     assert worker.running

@@ -63,6 +63,24 @@ def test_a_clone_whose_worker_died_is_taken_over_when_its_lease_ends(world: Pool
     assert list(world.provider.machines) == [vm]
 
 
+def test_a_clone_whose_slot_was_lost_has_it_again_after_an_inspection(world: PoolWorld, vm: str) -> None:
+    killed(world, vm)
+    world.client.delete(keys.POOL_SLOTS.key)
+    world.inspect()
+    assert world.client.zscore(keys.POOL_SLOTS.key, vm) == world.now + 60
+    assert world.queues_of(vm) == [Queue.PENDING]
+    world.now += 60
+    assert world.clone(vm, owner="task-2") == "ready"
+    assert list(world.provider.machines) == [vm]
+
+
+def test_a_pending_vm_of_another_program_gets_no_slot(world: PoolWorld) -> None:
+    world.client.sadd(keys.queue(Queue.PENDING, POOL), "theirs")
+    world.client.hset(keys.vm(b"theirs"), mapping={"clone": world.stamp(60), "pool": POOL})
+    world.inspect()
+    assert world.client.zscore(keys.POOL_SLOTS.key, "theirs") is None
+
+
 def test_the_next_try_of_a_task_does_not_wait_for_the_lease(world: PoolWorld, vm: str) -> None:
     killed(world, vm, "task-1/0", made=True)
     assert world.clone(vm, owner="task-1/0") == "busy", "the same message, twice"

@@ -12,6 +12,7 @@ from vmpooler_tasks.model.names import NameSet, Queue, on_one_line, readable
 from vmpooler_tasks.model.pools.lifecycle import Fields, Step, age, is_past_lifetime, pending_is_due, ready_is_due
 from vmpooler_tasks.store.pools import clones, destroys, vms
 from vmpooler_tasks.store.pools.views import PoolView
+from vmpooler_tasks.store.redis.chunks import chunks
 from vmpooler_tasks.store.vmpooler import queues
 
 _log = logging.getLogger("vmpooler_tasks.pools")
@@ -45,13 +46,28 @@ def _due_completed(context: PoolContext, pool: Pool, names: list[bytes]) -> Iter
 
 def _due_pending(context: PoolContext, pool: Pool, names: list[bytes]) -> Iterator[Work]:
     now, limits, in_flight = context.clock(), context.limits(pool), clones.in_flight(context.db) if names else set()
-    due = []
-    for vm, fields in zip(names, vms.read_metadata(context.db, names), strict=True):
+    due, known = [], dict(zip(names, vms.read_metadata(context.db, names), strict=True))
+    in_flight |= _restore_slots(context, pool, {vm: known[vm] for vm in names if vm not in in_flight})
+    for vm, fields in known.items():
         if not fields["clone"]:  # another program put it there without a time: its age starts now
             _start_age(context, vm, now)
         elif pending_is_due(fields, limits, now, being_cloned=vm in in_flight):
             due.append(vm)
     yield from _work(Step.CHECK_PENDING, pool, _sample(due))
+
+
+def _restore_slots(context: PoolContext, pool: Pool, without: Mapping[bytes, Fields]) -> set[bytes]:
+    """Give claimed clones `without` a slot their slot again: the key that held it was lost. Return their VMs."""
+    until = context.clock() + context.settings.config.lease_seconds
+    restored = set[bytes]()
+    for request in (False, True):
+        lost = [vm for vm, of in without.items() if not of["clone_time"] and bool(of["request_id"]) is request]
+        slots = clones.slots_for("request" if request else None)
+        for page in chunks(lost):
+            restored.update(clones.restore_slots(context.db, slots, pool.name, page, leased_until=until))
+    if restored:
+        _log.warning("[!] [%s] %d clones had lost their slots and have them again", pool.name, len(restored))
+    return restored
 
 
 def _start_age(context: PoolContext, vm: bytes, now: float) -> None:

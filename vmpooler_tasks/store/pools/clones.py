@@ -251,6 +251,21 @@ def reap(db: Database, slots: Slots, *, now: float, leased_until: float, latest:
     return list(zip(names[::2], names[1::2], strict=True))
 
 
+def restore_slots(db: Database, slots: Slots, pool: str, vms: Sequence[bytes], *, leased_until: float) -> list[bytes]:
+    """Give those of these pending VMs a slot again whose claimed clones have lost it, and return them.
+
+    The key that held the slot was lost. The slot is leased until then, for the worker that may still make the clone.
+    """
+    if not vms:
+        return []
+    restored: list[bytes] = db.run(
+        "pools/restore_slots",
+        [*slots, keys.queue(Queue.PENDING, pool)],
+        [repr(leased_until), keys.VM_PREFIX, keys.WORK_PREFIX, *vms],
+    )
+    return restored
+
+
 @dataclass(frozen=True, slots=True)
 class CloneInFlight:
     """A clone that waits for a worker or is being made.

@@ -1,0 +1,66 @@
+"""Worker and beat that start while Redis refuses something stay up, and work as soon as it refuses nothing."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.support import servers
+from tests.support.failing_tasks import PREFIX
+from tests.support.messages import message, send
+from tests.support.processes import ROOT, Installation, until
+from vmpooler_tasks.store import Database, keys
+
+pytestmark = [pytest.mark.stage(name="fleet"), pytest.mark.slow(seconds=60)]
+
+
+def out_of_memory(database: Database) -> Callable[[], object]:
+    database.client.config_set("maxmemory", "1mb")
+    return lambda: database.client.config_set("maxmemory", "0")
+
+
+def no_permission(database: Database) -> Callable[[], object]:
+    database.client.acl_setuser("default", enabled=True, nopass=True, commands=["-@scripting"])
+    return lambda: database.client.acl_setuser("default", enabled=True, nopass=True, commands=["+@all"])
+
+
+def read_only(database: Database) -> Callable[[], object]:
+    database.client.execute_command("REPLICAOF", "127.0.0.1", "1")
+    return lambda: database.client.execute_command("REPLICAOF", "NO", "ONE")
+
+
+def no_client_slot(database: Database) -> Callable[[], object]:
+    database.client.config_set("maxclients", "1")
+    return lambda: database.client.config_set("maxclients", "10000")
+
+
+@pytest.mark.parametrize(
+    ("refuse", "worker_says", "beat_says"),
+    [
+        (out_of_memory, "OutOfMemoryError", "used memory > 'maxmemory'"),
+        (no_permission, "has no permissions to run the", "has no permissions to run the"),
+        (read_only, "ReadOnlyError", "read only replica"),
+        (no_client_slot, "max number of clients reached", "max number of clients reached"),
+    ],
+)
+def test_a_start_that_is_refused_is_repeated_until_redis_accepts_it(
+    tmp_path: Path, refuse: Callable[[Database], Callable[[], object]], worker_says: str, beat_says: str
+) -> None:
+    with servers.running("valkey", tmp_path / "server") as server, Installation(server.url, tmp_path) as installation:
+        database = Database(server.url)
+        accept = refuse(database)
+        installation.environment["PYTHONPATH"] = str(ROOT)
+        worker = installation.celery("worker", "--loglevel", "INFO", name="worker", include=[PREFIX]).start()
+        beat = installation.celery("beat", "--loglevel", "INFO", name="beat").start()
+        worker.says(worker_says)
+        beat.says(beat_says)
+        accept()
+        worker.says(" ready.")
+        sent = message(f"{PREFIX}.sleep", 0)
+        send(database, sent)
+        worker.says(f"[{sent['headers']['id']}] succeeded")
+        until(lambda: database.call("HLEN", keys.SCHEDULE) > 0, "beat sends its ticks")
+        for process in (worker, beat):
+            assert process.running
+            assert "Traceback" not in process.log
+        database.close()
