@@ -188,6 +188,10 @@ def test_alerts_fire_when_the_system_is_ill_and_end_when_it_is_well(site: Site) 
         "VMPoolerRemovedPool",
     )
     site.rests("VMPoolerHealthStale")
+    with closing(Database(site.server.url)) as db:
+        db.client.acl_setuser("default", enabled=True, nopass=True, commands=["+rename"])
+    site.check()
+    site.fires("VMPoolerKeySetAside")
     until(lambda: overdue(site), "a purge is overdue", pause=1)
     site.fires("VMPoolerPurgeOverdue", "VMPoolerPurgeFailed")
     panels_answer(site, set(PANELS) - OF_BEATS)
@@ -235,6 +239,7 @@ def fall_ill(site: Site) -> None:
         endanger_vms(world, time.time() - HOUR)
         for number in range(4):
             db.client.zadd(keys.recycled(POOL), {f"recycled-{number}\nhas mismatched hostname": time.time()})
+        db.client.acl_setuser("default", enabled=True, nopass=True, commands=["-rename"])  # it cannot be set aside
         db.client.lpush(keys.CLONES, "x")
         db.client.lpush(keys.LAST_BOOT, "x")
         db.client.hset(
@@ -299,7 +304,7 @@ def get_well(site: Site) -> None:
             keys.recycled(POOL),
             *(keys.queue(queue, POOL) for queue in (Queue.RUNNING, Queue.COMPLETED)),
             *(*keys.queues(REMOVED_POOL), keys.DISK_ORDERS, keys.BRAKES),
-            *(keys.HEARTBEATS, keys.HEARTBEAT_TIMES, keys.CLONES, keys.LAST_BOOT),
+            *(keys.HEARTBEATS, keys.HEARTBEAT_TIMES, keys.CLONES, keys.LAST_BOOT, keys.SET_ASIDE),
             *(keys.ONDEMAND_CLONES, keys.WAITING_REQUESTS),
         )
 

@@ -1,5 +1,6 @@
 """An outage of Redis is one line when it starts and one when it ends, in the log of every process."""
 
+import functools
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -51,6 +52,11 @@ def started(installation: Installation) -> dict[str, Process]:
     return found
 
 
+def is_balanced(process: Process) -> bool:
+    """Whether each outage that the process has logged has ended."""
+    return process.log.count(START) == process.log.count(END)
+
+
 def check_an_outage(processes: dict[str, Process], start: Callable[[], object], end: Callable[[], object]) -> None:
     """Let Redis be gone until all processes have said so, and check that they said it once, and its end once."""
     begins = {name: len(process.log) for name, process in processes.items()}
@@ -93,7 +99,7 @@ def test_a_failover_is_two_lines_in_each_process_that_notices_it(tmp_path: Path)
         for name, process in processes.items():
             if "worker" in process.command:
                 process.says(END)
-            until(lambda process=process: process.log.count(START) == process.log.count(END), name)  # type: ignore[misc]
+            until(functools.partial(is_balanced, process), f"{name} says that it has ended: {process.log_file}")
             assert process.log.count(START) <= 1, (name, process.log[-4000:])
             assert "Traceback" not in process.log, (name, process.log[-4000:])
             assert "AttributeError" not in process.log, name

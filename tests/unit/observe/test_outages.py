@@ -66,9 +66,18 @@ def test_a_process_that_announces_nothing_logs_nothing(log: OutageLog, caplog: p
     assert log.is_lasting
     log.note_reply(ONE)
     log.announce()
+    log._announcer = -1  # another process
     log.silence()
     log.note_failure(ONE, "one")
     assert caplog.messages == []
+
+
+def test_a_pool_without_children_silences_nobody(log: OutageLog, caplog: pytest.LogCaptureFixture) -> None:
+    """With `-P solo`, Celery prepares the worker itself as if it were a child."""
+    log.announce()
+    log.silence()
+    log.note_failure(ONE, "one")
+    assert len(caplog.messages) == 1
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 import logging
 import math
+import os
 import threading
 import time
 from collections.abc import Callable
@@ -27,6 +28,7 @@ class OutageLog:
         self._lasting: dict[str, float] = {}
         self._known: set[str] = set()
         self._start: str | None = None
+        self._announcer = 0
         self._ended: dict[str, float] = {}
         self._lock = threading.Lock()
 
@@ -51,11 +53,12 @@ class OutageLog:
 
     def announce(self, start: str = "") -> None:
         """Log outages from now on. `start` starts the line of one whose Redis has replied to this process before."""
-        self._start = start
+        self._start, self._announcer = start, os.getpid()
 
     def silence(self) -> None:
-        """Log no outage any more: this process is the child of one that logs it."""
-        self._start, self._lock = None, threading.Lock()  # the parent's may be locked for ever
+        """Log no outage any more if this process is the child of one that logs it. Change nothing in that one."""
+        if self._announcer != os.getpid():
+            self._start, self._lock = None, threading.Lock()  # the parent's may be locked for ever
 
     def note_failure(self, address: str, error: str, *, is_certain: bool = False) -> None:
         """Log that an outage starts, unless one lasts at this address. `error` names the address and the reason.
