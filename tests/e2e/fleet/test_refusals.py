@@ -38,7 +38,7 @@ def no_client_slot(database: Database) -> Callable[[], object]:
     ("refuse", "worker_says", "beat_says"),
     [
         (out_of_memory, "OutOfMemoryError", "used memory > 'maxmemory'"),
-        (no_permission, "has no permissions to run the", "has no permissions to run the"),
+        (no_permission, "NoPermissionError", "has no permissions to run the"),
         (read_only, "ReadOnlyError", "read only replica"),
         (no_client_slot, "max number of clients reached", "max number of clients reached"),
     ],

@@ -1,6 +1,6 @@
--- uses: redis/numbers
 -- Shared: VMPooler's counters of clones in flight. A `counter` is the table {key of the counter, key of the watch for other pool
 -- managers (hash)}; pools/watch_managers.lua describes the watch.
+-- uses: redis/numbers
 
 -- Returns true if another pool manager was seen at work.
 local function is_other_seen(watch) return redis.call('HGET', watch, 'state') == 'other' end
