@@ -21,7 +21,7 @@ PARALLEL = -n $(TEST_WORKERS) --dist loadfile --no-loadscope-reorder
 STAGES := fleet dashboard local documents zoo chaos lifecycle deployment api monitoring packaging benchmarks
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-fast test-javascript $(STAGES) fuzz coverage lint lint-javascript bench build clean
+.PHONY: help setup run test test-fast test-javascript again $(STAGES) fuzz coverage lint lint-javascript bench build clean
 
 help: ## Show these commands
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | while IFS="$$(printf '\t')" read -r name text; do printf '  make %-11s %s\n' "$$name" "$$text"; done
@@ -52,6 +52,9 @@ test-javascript:
 
 test-fast: $(READY) ## Run what takes less than a minute
 	@$(PYTEST) $(PARALLEL) -n 2 -m 'not slow and not stage' tests/unit tests/integration
+
+again: $(READY) ## Run the tests that failed in the last run once more, one at a time
+	@$(PYTEST) --last-failed --last-failed-no-failures none
 
 $(STAGES): $(READY)
 	@$(PYTEST) -m 'stage(name="$@")' || { status=$$?; echo "make $@: pytest ended with status $$status (5: no test was found)" >&2; exit 1; }
