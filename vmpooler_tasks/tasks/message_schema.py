@@ -26,13 +26,12 @@ from pydantic import (
 from vmpooler_tasks.tasks.broker.parsing import (
     MAX_MESSAGE_BYTES,
     Count,
+    Envelope,
     InvalidMessageError,
     Name,
     Number,
-    check_text,
-    first_problem_named,
-    parse_envelope,
     parse_json,
+    parse_message,
 )
 
 MAX_ENVELOPE_BYTES = 2**20
@@ -215,16 +214,14 @@ def read_message(raw: bytes, size: int | None = None) -> dict[str, Any]:
     """
     if size is not None and size > len(raw):
         raise InvalidMessageError(f"the message has {size} bytes, more than {MAX_MESSAGE_BYTES}")
-    message: dict[str, Any] = parse_json(raw)
-    with first_problem_named():
-        envelope = parse_envelope(message)
+
+    def check(envelope: Envelope) -> None:
         body = envelope.decoded_body()
         if len(raw) - len(envelope.body) > MAX_ENVELOPE_BYTES:
             raise InvalidMessageError(f"headers and properties have more than {MAX_ENVELOPE_BYTES} bytes")
         _check_task(envelope.headers, body)
-    if b"\\u" in raw:
-        check_text(message)
-    return message
+
+    return parse_message(raw, check)
 
 
 def _check_task(headers: dict[str, Any], text: str | bytes) -> None:

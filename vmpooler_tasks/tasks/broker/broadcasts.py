@@ -8,15 +8,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, StrictStr
 
-from vmpooler_tasks.tasks.broker.parsing import (
-    InvalidMessageError,
-    Name,
-    Number,
-    check_text,
-    first_problem_named,
-    parse_envelope,
-    parse_json,
-)
+from vmpooler_tasks.tasks.broker.parsing import Envelope, InvalidMessageError, Name, Number, parse_json, parse_message
 
 CONTROL_EXCHANGE = "celery.pidbox"
 EVENT_EXCHANGE = "celeryev"
@@ -53,9 +45,8 @@ class _Events(BaseModel):
 
 def read_broadcast(raw: bytes, exchange: str) -> Any:
     """Return the parsed broadcast. Raise InvalidMessageError if whoever listens cannot use it."""
-    message = parse_json(raw)
-    with first_problem_named():
-        envelope = parse_envelope(message)
+
+    def check(envelope: Envelope) -> None:
         if not isinstance(envelope.headers.get("clock"), int | None):
             raise InvalidMessageError("the clock is not a number")
         body = parse_json(envelope.decoded_body(), "the body")
@@ -63,6 +54,5 @@ def read_broadcast(raw: bytes, exchange: str) -> Any:
             _Command.model_validate(body)
         elif exchange.startswith(EVENT_EXCHANGE):
             _Events.model_validate({"body": body})
-    if b"\\u" in raw:
-        check_text(message)
-    return message
+
+    return parse_message(raw, check)

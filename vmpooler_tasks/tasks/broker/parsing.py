@@ -5,8 +5,7 @@ exactly what Celery will see.
 """
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
 from typing import Annotated, Any
 
 from kombu.transport.virtual.base import Base64
@@ -78,7 +77,24 @@ class Envelope(BaseModel):
         return decoded
 
 
-def parse_envelope(message: Any) -> Envelope:
+def parse_message(raw: bytes, check: Callable[[Envelope], object]) -> dict[str, Any]:
+    """Return the parsed message. Raise InvalidMessageError if Celery cannot use it.
+
+    `check` raises that, or a ValidationError, for what its envelope holds.
+    """
+    message: dict[str, Any] = parse_json(raw)
+    try:
+        check(_parse_envelope(message))
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+        place = ".".join(map(str, first["loc"]))
+        raise InvalidMessageError(f"the message is not valid: {place}: {first['msg']}") from None
+    if b"\\u" in raw:
+        _check_text(message)
+    return message
+
+
+def _parse_envelope(message: Any) -> Envelope:
     """Return the parts of a parsed message. Raise InvalidMessageError or ValidationError if Celery cannot use them."""
     if not isinstance(message, dict):
         raise InvalidMessageError(f"the message is a JSON {type(message).__name__}, not an object")
@@ -88,6 +104,14 @@ def parse_envelope(message: Any) -> Envelope:
     if envelope.headers.get("compression") is not None:  # it could unpack to any size
         raise InvalidMessageError("the message is compressed")
     return envelope
+
+
+def _check_text(message: dict[str, Any]) -> None:
+    """Raise InvalidMessageError if the envelope has text that is not UTF-8: JSON can hold it, and keys cannot."""
+    try:
+        json.dumps([message["headers"], message["properties"]], ensure_ascii=False, default=str).encode()
+    except UnicodeEncodeError:
+        raise InvalidMessageError("the headers or properties hold text that is not UTF-8") from None
 
 
 def parse_json(text: bytes | str, what: str = "the message") -> Any:
@@ -129,22 +153,3 @@ def _children(value: Any) -> Iterator[Any]:
         yield from value.values()
     elif isinstance(value, list):
         yield from value
-
-
-def check_text(message: dict[str, Any]) -> None:
-    """Raise InvalidMessageError if the envelope has text that is not UTF-8: JSON can hold it, and keys cannot."""
-    try:
-        json.dumps([message["headers"], message["properties"]], ensure_ascii=False, default=str).encode()
-    except UnicodeEncodeError:
-        raise InvalidMessageError("the headers or properties hold text that is not UTF-8") from None
-
-
-@contextmanager
-def first_problem_named() -> Iterator[None]:
-    """Raise InvalidMessageError in place of a ValidationError, with its first problem."""
-    try:
-        yield
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False, include_context=False)[0]
-        place = ".".join(map(str, first["loc"]))
-        raise InvalidMessageError(f"the message is not valid: {place}: {first['msg']}") from None
