@@ -18,7 +18,9 @@ from kombu.transport.virtual import Message
 from tests.support.fuzzing import fuzzed
 from tests.support.messages import message
 from tests.support.odd_messages import odd_messages, values
-from vmpooler_tasks.tasks.broker.parsing import MAX_DEPTH, MAX_MESSAGE_BYTES, MAX_VALUES, InvalidMessageError
+from vmpooler_tasks.model.deadletters.shown import is_too_deep
+from vmpooler_tasks.model.redaction import MAX_DEPTH
+from vmpooler_tasks.tasks.broker.parsing import MAX_MESSAGE_BYTES, MAX_VALUES, InvalidMessageError
 from vmpooler_tasks.tasks.celery.app import app
 from vmpooler_tasks.tasks.message_schema import read_message
 from vmpooler_tasks.tasks.registry import HEALTH_CHECK, PURGE
@@ -89,6 +91,14 @@ def test_message_of_a_task_is_valid() -> None:
     request = as_worker_reads(read_message(raw))
     assert request is not None
     assert request.name == HEALTH_CHECK
+
+
+def test_message_holds_the_deepest_arguments_that_a_redrive_sends() -> None:
+    deepest, deeper = [nested(MAX_DEPTH - 2)], [nested(MAX_DEPTH - 1)]
+    assert not is_too_deep([deepest, {}])
+    assert problem_of(with_body([deepest, {}, {}])) is None
+    assert is_too_deep([deeper, {}])
+    assert problem_of(with_body([deeper, {}, {}])) == "the body is nested too deeply"
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ surrogate pairs, NaN, deep nesting, a number where a text should be. It is shown
 """
 
 import json
+from collections.abc import Iterable
 from math import isfinite
 from typing import Any
 
@@ -46,12 +47,18 @@ def usable_id(value: Any) -> str | None:
     return text if text == shown_text(text) and text.isprintable() else None
 
 
-def is_too_deep(value: Any, depth: int = MAX_DEPTH) -> bool:
-    """Return whether a JSON value is nested more than so many levels."""
-    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else None
-    if inner is None:
-        return False
-    return depth == 0 or any(is_too_deep(one, depth - 1) for one in inner if isinstance(one, dict | list))
+def is_too_deep(value: Any) -> bool:
+    """Return whether lists and objects are nested more than MAX_DEPTH levels. It reads each level once."""
+    level = _nested([value])
+    for _ in range(MAX_DEPTH):
+        level = _nested(inner for one in level for inner in (one.values() if isinstance(one, dict) else one))
+        if not level:
+            return False
+    return True
+
+
+def _nested(values: Iterable[Any]) -> list[Any]:
+    return [value for value in values if isinstance(value, dict | list)]
 
 
 def _as_json(value: Any) -> str:

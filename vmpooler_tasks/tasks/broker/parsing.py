@@ -5,21 +5,21 @@ exactly what Celery will see.
 """
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Annotated, Any
 
 from kombu.transport.virtual.base import Base64
 from kombu.utils.json import loads
 from pydantic import BaseModel, Field, StrictInt, StrictStr, ValidationError
 
+from vmpooler_tasks.model.deadletters.shown import is_too_deep
+from vmpooler_tasks.model.redaction import MAX_DEPTH
+
 MAX_MESSAGE_BYTES = 16 * 2**20
 """A larger message is not parsed."""
 
 MAX_VALUES = 500_000
 """Values in a message, counted by commas and brackets. A parsed value takes up to 70 bytes of a worker's memory."""
-
-MAX_DEPTH = 100
-"""Levels of nested lists and objects. Celery walks through arguments recursively, in many places."""
 
 MAX_NAME = 1024
 """Characters of a name: of a task, a queue, an id. Names are in log lines, and in keys of Redis."""
@@ -127,7 +127,7 @@ def parse_json(text: bytes | str, what: str = "the message") -> Any:
         raise InvalidMessageError(f"{what} is nested too deeply") from None
     except Exception as error:  # noqa: BLE001 - the decoder of a `__type__` may raise anything
         raise InvalidMessageError(f"{what} is not JSON: {error}") from None
-    if brackets > MAX_DEPTH and is_deep(value):
+    if brackets > MAX_DEPTH and is_too_deep(value):  # Celery walks through arguments recursively
         raise InvalidMessageError(f"{what} is nested too deeply")
     return value
 
@@ -136,20 +136,3 @@ def _count(text: bytes | str, *characters: str) -> int:
     if isinstance(text, str):
         return sum(text.count(character) for character in characters)
     return sum(text.count(character.encode()) for character in characters)
-
-
-def is_deep(value: Any) -> bool:
-    """Return True if lists and objects are nested more than MAX_DEPTH deep."""
-    level = [value]
-    for _ in range(MAX_DEPTH):
-        level = [inner for one in level for inner in _children(one)]
-        if not level:
-            return False
-    return True
-
-
-def _children(value: Any) -> Iterator[Any]:
-    if isinstance(value, dict):
-        yield from value.values()
-    elif isinstance(value, list):
-        yield from value
