@@ -29,10 +29,6 @@ MAX_TYPES_READ = 5000
 """Keys whose types one round trip reads."""
 
 
-def _mismatch(found: str, expected: KeyType) -> str:
-    return f"{_NAMES.get(found, found)}, not {_NAMES[expected]}"
-
-
 @dataclass(frozen=True, slots=True)
 class WrongKey:
     """A key of another type than it must have."""
@@ -48,29 +44,21 @@ class WrongKey:
     @property
     def mismatch(self) -> str:
         """Return what is wrong in words: `a string, not a sorted set`."""
-        return _mismatch(self.found, self.expected)
+        return f"{_NAMES.get(self.found, self.found)}, not {_NAMES[self.expected]}"
 
     def __str__(self) -> str:
         return f"{readable(self.key)} is {self.mismatch}"
 
 
 @dataclass(frozen=True, slots=True)
-class SetAsideKey:
+class SetAsideKey(WrongKey):
     """One of our own keys that had another type, and was renamed to `copy` at `at` (epoch, by the server's clock)."""
 
-    key: bytes
-    found: str
-    expected: KeyType
     at: float
 
     @property
     def copy(self) -> bytes:
         return keys.SET_ASIDE_PREFIX + self.key.removeprefix(OWN_KEYS_PREFIX)
-
-    @property
-    def mismatch(self) -> str:
-        """Return what was wrong in words: `a string, not a sorted set`."""
-        return _mismatch(self.found, self.expected)
 
 
 def find_wrong_keys(db: Database, expected: Mapping[bytes, KeyType]) -> list[WrongKey]:

@@ -8,7 +8,7 @@ from vmpooler_tasks.model.names import on_one_line, readable
 from vmpooler_tasks.store import Database, keys
 from vmpooler_tasks.store.key_types import OWN_KEYS_PREFIX, typed_keys
 from vmpooler_tasks.store.redis.locks import take_turn
-from vmpooler_tasks.store.redis.wrong_keys import WrongKey, find_wrong_keys, read_set_aside, set_aside
+from vmpooler_tasks.store.redis.wrong_keys import find_wrong_keys, read_set_aside, set_aside
 from vmpooler_tasks.tasks.process import database, settings
 
 _log = logging.getLogger("vmpooler_tasks.redis")
@@ -48,15 +48,13 @@ def log_set_aside_keys(db: Database) -> None:
 
     Raises VmpoolerTasksError.
     """
-    now = None
-    for one in read_set_aside(db)[:MAX_LINES]:
-        now = db.clock() if now is None else now
+    found = read_set_aside(db)[:MAX_LINES]
+    now = db.clock() if found else 0.0
+    for one in found:
         turn = b"__".join([keys.WRONG_KEY_LOG, one.key.removeprefix(OWN_KEYS_PREFIX)])
         if now - one.at < LOG_SECONDS and take_turn(db, turn, LOG_SECONDS):
-            was, copy = WrongKey(one.key, one.found, one.expected), readable(one.copy)
-            _log.error(
-                "[!] [redis] %s: renamed to %s; work goes on with a new key", on_one_line(str(was)), on_one_line(copy)
-            )
+            text = "[!] [redis] %s: renamed to %s; work goes on with a new key"
+            _log.error(text, on_one_line(str(one)), on_one_line(readable(one.copy)))
 
 
 def _claim_log_line() -> bool:
