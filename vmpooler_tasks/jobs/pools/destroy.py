@@ -34,7 +34,7 @@ def run(context: PoolContext, vm: str, pool_name: str, owner: str) -> DestroyRes
             text = "[!] [%s] '%s' failed while destroying the VM with an error: %s"
             _log.error(text, pool_name, vm, on_one_line(str(error)))
             pause = destroy_pause(claimed.attempts, lease_seconds)
-            destroys.postpone(context.db, vm, fence=claimed.fence, until=context.clock() + pause, pause=pause)
+            destroys.postpone(context.db, vm, fence=claimed.fence, now=context.clock(), pause=pause)
             raise
     result = _finish(context, vm, pool_name, claimed, existed=existed)
     if result is DestroyResult.DESTROYED and existed:
@@ -46,15 +46,14 @@ def run(context: PoolContext, vm: str, pool_name: str, owner: str) -> DestroyRes
 
 def _finish(context: PoolContext, vm: str, pool: str, claimed: ClaimedDestroy, *, existed: bool) -> DestroyResult:
     """Remove the VM from completed. One that did not exist stays there while the brake of its pool is engaged."""
-    pause = destroy_pause(claimed.attempts, context.settings.config.lease_seconds)
     return destroys.finish(
         context.db,
         vm,
         pool,
         fence=claimed.fence,
         is_missing=claimed.is_first and not existed,
-        held_until=context.clock() + pause,
-        pause=pause,
+        now=context.clock(),
+        pause=destroy_pause(claimed.attempts, context.settings.config.lease_seconds),
     )
 
 

@@ -72,14 +72,14 @@ def finish(
     pool: str,
     *,
     fence: int,
-    is_missing: bool = False,
-    held_until: float = 0.0,
-    pause: float = 0.0,
+    is_missing: bool,
+    now: float,
+    pause: float,
 ) -> DestroyResult:
     """Remove a destroyed VM from completed and migrating. Return DESTROYED; LOST if another worker took the lease over.
 
     `is_missing`: its provider did not have it, and no attempt before this one may have destroyed it. If the brake of
-    the pool is engaged, it stays completed for `pause` seconds, until `held_until`, and the result is HELD.
+    the pool is engaged, it stays completed for `pause` seconds, and the result is HELD.
     """
     raw = vm.encode()
     outcome = db.run(
@@ -94,16 +94,12 @@ def finish(
             keys.vm(raw),
             keys.queue(Queue.MIGRATING, pool),
         ],
-        [vm, fence, pool if is_missing else "", repr(held_until), pause],
+        [vm, fence, pool if is_missing else "", repr(now + pause), pause],
     )
     return {1: DestroyResult.DESTROYED, 0: DestroyResult.LOST, -1: DestroyResult.HELD}[outcome]
 
 
-def postpone(db: Database, vm: str, *, fence: int, until: float, pause: float) -> bool:
-    """Postpone a destruction that failed for so many seconds, until then.
-
-    Return False if another worker took the lease over.
-    """
-    return bool(
-        db.run("pools/postpone_destroy", [keys.DESTROYS, keys.work(vm.encode())], [vm, fence, repr(until), pause])
-    )
+def postpone(db: Database, vm: str, *, fence: int, now: float, pause: float) -> bool:
+    """Postpone a destruction that failed by `pause` seconds. Return False if another worker took the lease over."""
+    affected = [keys.DESTROYS, keys.work(vm.encode())]
+    return bool(db.run("pools/postpone_destroy", affected, [vm, fence, repr(now + pause), pause]))
