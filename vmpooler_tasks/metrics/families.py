@@ -1,7 +1,8 @@
 """Prometheus' families of samples, built from the table of metrics and from values that may be missing or odd."""
 
+import heapq
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
@@ -10,6 +11,12 @@ from vmpooler_tasks.metrics.table import METRICS, MetricType
 
 Labelled = tuple[tuple[str, ...], Any]
 """The values of the labels, and the sample."""
+
+
+MAX_ERROR_CLASSES = 100
+"""Classes of errors in one family and queue. The scripts count 50 of each queue; anyone may write to Redis."""
+
+MAX_LABEL_CHARACTERS = 500
 
 
 def single(name: str, value: Any) -> Metric:
@@ -23,7 +30,7 @@ def family(name: str, samples: Iterable[Labelled]) -> Metric:
     kind: Any = CounterMetricFamily if spec.type is MetricType.COUNTER else GaugeMetricFamily
     found = kind(name, spec.help, labels=spec.labels)
     # The format allows no sample twice.
-    unique = {tuple(map(_as_utf8, labels)): value for labels, value in samples}
+    unique = {tuple(map(_as_label, labels)): value for labels, value in samples}
     for labels, value in unique.items():
         if (number := finite_number(value)) is not None:
             found.add_metric(labels, number)
@@ -42,6 +49,15 @@ def histogram(name: str, buckets: Sequence[tuple[float, float]], total: float) -
     return found
 
 
+def bounded(counts: Mapping[str, Any]) -> dict[str, float]:
+    """Return the counts of the most frequent names, at most MAX_ERROR_CLASSES, and the sum of all others as `other`."""
+    numbers = {name: number for name, count in counts.items() if (number := finite_number(count)) is not None}
+    kept = dict(heapq.nlargest(MAX_ERROR_CLASSES, numbers.items(), key=lambda item: (item[1], item[0])))
+    if left_out := [number for name, number in numbers.items() if name not in kept]:
+        kept["other"] = kept.get("other", 0) + math.fsum(left_out)
+    return kept
+
+
 def finite_number(value: Any) -> float | None:
     """Return the value as a float; None if it is not a finite number, or too large."""
     if not isinstance(value, int | float):
@@ -53,6 +69,6 @@ def finite_number(value: Any) -> float | None:
     return number if math.isfinite(number) else None
 
 
-def _as_utf8(text: str) -> str:
-    """Return the text with lone surrogates escaped: JSON may hold them, UTF-8 may not."""
-    return text.encode("utf-8", "backslashreplace").decode()
+def _as_label(text: str) -> str:
+    """Return the text, cut, with lone surrogates escaped: JSON may hold them, UTF-8 may not."""
+    return text[:MAX_LABEL_CHARACTERS].encode("utf-8", "backslashreplace").decode()

@@ -1,18 +1,22 @@
 """What Redis holds at the moment of the scrape, for Prometheus."""
 
 from collections.abc import Iterator, Mapping
+from heapq import nsmallest
 from math import inf
 
 from prometheus_client.core import Metric
 
 from vmpooler_tasks.config import Settings
-from vmpooler_tasks.metrics.families import Labelled, family, histogram, single
+from vmpooler_tasks.metrics.families import Labelled, bounded, family, histogram, single
 from vmpooler_tasks.model.names import WORK_QUEUES, DeadLetterQueue, Queue
 from vmpooler_tasks.model.notifications.message import NotificationResult
 from vmpooler_tasks.model.purge import PURGED_QUEUES, PurgeTarget
 from vmpooler_tasks.store.health.snapshot import Messages, Snapshot
 from vmpooler_tasks.store.purge import batches
 from vmpooler_tasks.store.purge import state as purge_state
+
+MAX_SCHEDULE_ENTRIES = 50
+"""Entries of the schedule, those with the shortest names first. Ours have short names; anyone may write to Redis."""
 
 _DEAD_LETTER_COUNTERS = ("dropped", "expired", "redriven", "obsolete", "deleted")
 
@@ -46,11 +50,11 @@ def _dead_letters(now: Snapshot) -> Iterator[Metric]:
 
 
 def _by_class(counters: Mapping[str, float]) -> Iterator[Labelled]:
-    for name, count in counters.items():
-        kind, _, rest = name.partition(":")
-        queue, _, error_class = rest.partition(":")
-        if kind == "dead_letters_of" and queue in set(DeadLetterQueue):
-            yield (queue, error_class), count
+    for queue in DeadLetterQueue:
+        prefix = f"dead_letters_of:{queue}:"
+        counts = {name.removeprefix(prefix): count for name, count in counters.items() if name.startswith(prefix)}
+        for error_class, count in bounded(counts).items():
+            yield (str(queue), error_class), count
 
 
 def _purges(now: Snapshot) -> Iterator[Metric]:
@@ -127,7 +131,7 @@ def _processes(now: Snapshot) -> Iterator[Metric]:
         (((queue,), sum(queue in worker.queues for worker in now.fleet.workers)) for queue in WORK_QUEUES),
     )
     yield single("vmpooler_beats", len(now.fleet.beats))
+    entries = nsmallest(MAX_SCHEDULE_ENTRIES, now.last_ticks, key=lambda name: (len(name), name))
     yield family(
-        "vmpooler_schedule_last_tick_timestamp_seconds",
-        (((entry,), epoch) for entry, epoch in now.last_ticks.items()),
+        "vmpooler_schedule_last_tick_timestamp_seconds", (((entry,), now.last_ticks[entry]) for entry in entries)
     )

@@ -7,13 +7,14 @@ from typing import Any
 from prometheus_client.core import Metric
 
 from vmpooler_tasks.jobs.health.report import HealthReport
-from vmpooler_tasks.metrics.families import Labelled, family, single
+from vmpooler_tasks.metrics.families import Labelled, bounded, family, single
 from vmpooler_tasks.model.health.status import Status
 from vmpooler_tasks.model.names import DeadLetterQueue
 from vmpooler_tasks.model.timestamps import parse_time
 
 MAX_REASONS = 1000
-"""Anyone who writes to Redis can add reasons."""
+MAX_POOLS = 20_000
+"""Anyone who writes to Redis can add reasons and pools."""
 
 _QUEUE_METRICS = (
     ("vmpooler_health_queue_size", "size", ("pending", "ready", "completed")),
@@ -39,7 +40,7 @@ def families(report: HealthReport, dlq_errors: Mapping[str, Mapping[str, int]]) 
         (
             ((str(queue), name), count)
             for queue in DeadLetterQueue
-            for name, count in dlq_errors.get(str(queue), {}).items()
+            for name, count in bounded(dlq_errors.get(str(queue), {})).items()
         ),
     )
 
@@ -67,7 +68,8 @@ def _totals(metrics: Mapping[str, Any]) -> Iterator[Metric]:
 
 def _pools(queues: Mapping[str, Any]) -> Iterator[Metric]:
     # The dead letters stand in `queues`, too, and have no completed VMs.
-    pools = {name: pool for name in queues if "completed" in (pool := _part(queues, name))}
+    found = ((name, pool) for name in queues if "completed" in (pool := _part(queues, name)))
+    pools = dict(islice(found, MAX_POOLS))
     for metric, measure, measured in _QUEUE_METRICS:
         samples = (
             ((name, queue), _part(pool, queue).get(measure)) for name, pool in pools.items() for queue in measured

@@ -22,6 +22,7 @@ from vmpooler_tasks.web.api import (
     requests,
     session,
 )
+from vmpooler_tasks.web.api.responses import EVERYWHERE
 from vmpooler_tasks.web.bind import allowed_hosts
 from vmpooler_tasks.web.identity import Authenticator
 from vmpooler_tasks.web.site import Site
@@ -56,6 +57,7 @@ def create_app(settings: Settings, db: Database, clock: Clock, broker: Database 
         description=DESCRIPTION,
         docs_url=None,
         redoc_url=None,
+        responses=EVERYWHERE,
     )
     app.state.site = Site(settings, db, broker, clock)
     app.state.authenticator = Authenticator(settings, db)

@@ -75,11 +75,15 @@ class Authenticator:
         return self._identify_by_session(request.cookies.get(cookie_name(request)))
 
     def log_in(self, request: Request, user: str, password: str) -> tuple[str, Identity]:
-        """Start a session and return (value of the cookie, identity). Raise HTTPException like `identify`."""
+        """Start a session and return (value of the cookie, identity). Raise HTTPException like `identify`.
+
+        It ends the session that the browser had before, whoever logged in there.
+        """
         found = self._authenticate(request, self._users, password, user)
         token, csrf = secrets.token_urlsafe(32), secrets.token_urlsafe(32)
         session = Session(found.name, _proof(token, found), csrf)
-        sessions.start(self._db, _digest(token), session, SESSION_SECONDS)
+        former = request.cookies.get(cookie_name(request))
+        sessions.start(self._db, _digest(token), session, SESSION_SECONDS, former=former and _digest(former))
         return token, Identity(found.name, found.role, Via.SESSION, csrf)
 
     def log_out(self, request: Request) -> None:
@@ -147,5 +151,5 @@ def _digest(text: str) -> str:
 
 
 def _proof(token: str, user: Credential) -> str:
-    """Return a digest that binds a session to the user's present password: another password ends it."""
-    return _digest(f"{token}\n{user.secret.get_secret_value()}")
+    """Return a digest that binds a session to the user and to the present password: another password ends it."""
+    return _digest(f"{token}\n{user.name}\n{user.secret.get_secret_value()}")

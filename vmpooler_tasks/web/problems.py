@@ -60,11 +60,10 @@ def unknown_is_404() -> Iterator[None]:
 
 
 def install(app: FastAPI) -> None:
-    """Make the application return every error as a problem."""
+    """Make the application return every error that it expects as a problem; `headers` does the others."""
     app.add_exception_handler(HTTPException, _handle_http_error)
     app.add_exception_handler(RequestValidationError, _handle_invalid_request)
     app.add_exception_handler(VmpoolerTasksError, _handle_own_error)
-    app.add_exception_handler(Exception, _handle_unexpected_error)
 
 
 async def _handle_http_error(request: Request, error: Exception) -> JSONResponse:
@@ -100,6 +99,7 @@ async def _handle_own_error(request: Request, error: Exception) -> JSONResponse:
     return problem(status, str(error), headers={"Retry-After": str(UNAVAILABLE_RETRY_SECONDS)} if unavailable else None)
 
 
-async def _handle_unexpected_error(request: Request, error: Exception) -> JSONResponse:
+def unexpected_problem(request: Request, error: Exception) -> JSONResponse:
+    """Log an error that no handler expects, and return it as a problem without its text."""
     _log.error("[!] [web] %s %s failed", request.method, on_one_line(request.url.path), exc_info=error)
     return problem(HTTPStatus.INTERNAL_SERVER_ERROR, "internal server error; the log has the details")

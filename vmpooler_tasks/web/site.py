@@ -12,8 +12,10 @@ from fastapi import Depends, HTTPException, Request
 
 from vmpooler_tasks.clock import Clock
 from vmpooler_tasks.config import Settings
+from vmpooler_tasks.metrics.prometheus import exposition
 from vmpooler_tasks.store import Database
 from vmpooler_tasks.ttl_cache import ResultCache
+from vmpooler_tasks.web.metrics_page import MetricsPage
 
 MAX_SEARCHES = 4
 MAX_EXPORTS = 4
@@ -58,8 +60,13 @@ class Site:
     histories: ResultCache[Any] = field(default_factory=lambda: ResultCache(10.0))
     pools: ResultCache[Any] = field(default_factory=lambda: ResultCache(1.0))
     groups: ResultCache[Any] = field(default_factory=lambda: ResultCache(2.0))
+    metrics: MetricsPage = field(init=False)
     exports: Exports = field(default_factory=Exports)
     _searches: threading.BoundedSemaphore = field(default_factory=lambda: threading.BoundedSemaphore(MAX_SEARCHES))
+
+    def __post_init__(self) -> None:
+        page = MetricsPage(lambda: exposition(self.db, self.settings, self.clock, self.broker))
+        object.__setattr__(self, "metrics", page)  # the only way in a frozen dataclass
 
     @contextmanager
     def search(self) -> Iterator[None]:

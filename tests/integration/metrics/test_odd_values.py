@@ -110,3 +110,22 @@ def test_reasons_are_bounded_and_unique(world: World) -> None:
     same = [HealthReason("breaker_open", Status.DEGRADED, 5, 5, provider=name).as_json() for name in ("a", "b")]
     write_record(world, reasons=[*same, *(HealthReason(f"r{n}", Status.DEGRADED, 1, 0).as_json() for n in range(2000))])
     assert 900 < len(scrape(world).labels("vmpooler_health_reason")) <= 1000
+
+
+def test_labels_that_redis_holds_are_bounded(world: World) -> None:
+    """Anyone who writes to Redis can add names; each would be a series of its own in Prometheus."""
+    names = [f"E{number}" for number in range(5000)]
+    world.client.hset(keys.COUNTERS, mapping={f"dead_letters_of:clone:{name}": 2 for name in names})
+    world.client.hset(keys.HEALTH_STATE, "dlq_errors", json.dumps({"clone": dict.fromkeys(names, 3)}))
+    world.client.hset(keys.SCHEDULE, mapping={f"junk-{name}": "9e9" for name in names} | {"purge": "1.5"})
+    pools = {name: {"completed": {"size": 1}} for name in ("x" * 5000, *map(str, range(30_000)))}
+    write_record(world, metrics={"queues": pools})
+    found = scrape(world)
+    for metric, total in (("vmpooler_dlq_letters_total", 10_000), ("vmpooler_health_dlq_errors", 15_000)):
+        labels = found.labels(metric)
+        assert len(labels) <= 101
+        assert sum(found(metric, **one) or 0 for one in labels) == total, "what is left out is counted as other"
+    entries = [one["entry"] for one in found.labels("vmpooler_schedule_last_tick_timestamp_seconds")]
+    assert (len(entries) <= 50, "purge" in entries) == (True, True)
+    sizes = found.labels("vmpooler_health_queue_size")
+    assert (len(sizes) <= 20_000, max(len(one["pool"]) for one in sizes)) == (True, 500)

@@ -3,8 +3,10 @@
 The keys contain a digest of the cookie, so that nobody who reads Redis can take over a session.
 """
 
+import re
 from dataclasses import dataclass
 
+from vmpooler_tasks.errors import WrongTypeError
 from vmpooler_tasks.store import keys
 from vmpooler_tasks.store.redis.connection import Database
 
@@ -18,20 +20,32 @@ class Session:
     csrf: str
 
 
-def start(db: Database, digest: str, session: Session, seconds: int) -> None:
+_FORM = re.compile(r"[\w-]{32,128}", re.ASCII)
+"""The form of `proof` and `csrf`."""
+
+
+def start(db: Database, digest: str, session: Session, seconds: int, *, former: str | None = None) -> None:
+    """Start a session, and end the `former` one of the same browser in the same step."""
     key = keys.session(digest)
     with db.translated_errors(key):
         pipe = db.client.pipeline(transaction=True)
+        if former is not None:
+            pipe.delete(keys.session(former))
         pipe.hset(key, mapping={"user": session.user, "proof": session.proof, "csrf": session.csrf})
         pipe.expire(key, seconds)
         pipe.execute()
 
 
 def read(db: Database, digest: str) -> Session | None:
-    found = db.call("HMGET", keys.session(digest), "user", "proof", "csrf")
+    """Return the session; None if there is none, or its key holds something that `start` does not write."""
+    try:
+        found = db.call("HMGET", keys.session(digest), "user", "proof", "csrf")
+    except WrongTypeError:
+        return None
     if None in found:
         return None
-    return Session(*(value.decode("utf-8", "replace") for value in found))
+    session = Session(*(value.decode("utf-8", "replace") for value in found))
+    return session if _FORM.fullmatch(session.proof) and _FORM.fullmatch(session.csrf) else None
 
 
 def end(db: Database, digest: str) -> None:

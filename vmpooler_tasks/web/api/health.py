@@ -11,7 +11,7 @@ from vmpooler_tasks.jobs.health.read import read_report
 from vmpooler_tasks.jobs.health.report import HealthReport
 from vmpooler_tasks.model.health.reasons import explain, runbook_path
 from vmpooler_tasks.model.health.status import Status
-from vmpooler_tasks.web.api.responses import READING, HealthDocument, HistoryResponse
+from vmpooler_tasks.web.api.responses import PROBLEM, READING, HealthDocument, HistoryResponse
 from vmpooler_tasks.web.permissions import Reader
 from vmpooler_tasks.web.site import Here
 
@@ -24,7 +24,7 @@ WEEK_HOURS = 7 * 24
 
 HEALTH_RESPONSES: dict[int | str, dict[str, Any]] = {
     200: {"model": HealthDocument},
-    503: {"model": HealthDocument, "description": "unhealthy, or stale"},
+    503: {**PROBLEM, "model": HealthDocument, "description": "unhealthy or stale; a problem if Redis does not reply"},
 }
 
 

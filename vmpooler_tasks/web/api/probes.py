@@ -3,7 +3,7 @@
 from fastapi import APIRouter, Response
 from pydantic import BaseModel
 
-from vmpooler_tasks.metrics.prometheus import CONTENT_TYPE, exposition
+from vmpooler_tasks.metrics.prometheus import CONTENT_TYPE
 from vmpooler_tasks.web.api.responses import READING, problems
 from vmpooler_tasks.web.permissions import Reader
 from vmpooler_tasks.web.site import Here
@@ -34,6 +34,6 @@ def ready(site: Here) -> ProbeResponse:
     response_class=Response,
     responses={**READING, 200: {"content": {"text/plain": {"schema": {"type": "string"}}}}},
 )
-def metrics(site: Here, _: Reader) -> Response:
-    """Read from Redis at each scrape. Without Redis: `vmpooler_redis_up 0`, and an unhealthy status."""
-    return Response(exposition(site.db, site.settings, site.clock, site.broker), media_type=CONTENT_TYPE)
+async def metrics(site: Here, _: Reader) -> Response:
+    """Read from Redis, at most once a second. Without Redis: `vmpooler_redis_up 0`, and an unhealthy status."""
+    return Response(await site.metrics.read(), media_type=CONTENT_TYPE)

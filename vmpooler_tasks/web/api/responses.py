@@ -31,6 +31,9 @@ def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
     return dict.fromkeys(statuses, PROBLEM)
 
 
+EVERYWHERE = problems(400, 413, 500)
+"""400 for a host name of another server, 413 for a body that is too large, 500 for an error nobody expected."""
+
 READING = problems(401, 409, 422, 429, 503)
 CHANGING = problems(400, 401, 403, 409, 413, 415, 422, 429, 503)
 
