@@ -5,6 +5,7 @@ The descriptions are the configuration reference. `Settings` is frozen. Only `vm
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Mapping
 from functools import cached_property
 from typing import Annotated, Any
@@ -192,6 +193,14 @@ class Settings(Section):
     def provider_of(self, pool: Pool) -> str:
         """Return the name of the pool's provider. If the pool names none, it is the only provider."""
         return pool.provider or next(iter(self.providers), "")
+
+    def count_pools_of(self, provider: str) -> int:
+        """Return how many pools the provider has."""
+        return self._pools_by_provider[provider]
+
+    @cached_property
+    def _pools_by_provider(self) -> Counter[str]:
+        return Counter(map(self.provider_of, self.pools))
 
     def timeout_of(self, pool: Pool) -> float:
         """Return the minutes that a VM of the pool may be pending."""

@@ -114,8 +114,8 @@ class PoolContext:
     def breaker_limits(self, provider: str) -> BreakerLimits:
         """Return when failures suspend this provider or one of its pools."""
         config = self.settings.config
-        pools = sum(self.settings.provider_of(pool) == provider for pool in self.settings.pools)
-        return BreakerLimits(config.breaker_failures, config.breaker_seconds, min(MIN_FAILING_POOLS, max(pools, 1)))
+        failing_pools = min(MIN_FAILING_POOLS, max(self.settings.count_pools_of(provider), 1))
+        return BreakerLimits(config.breaker_failures, config.breaker_seconds, failing_pools)
 
     @property
     def keep_seconds(self) -> float:
