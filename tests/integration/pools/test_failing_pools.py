@@ -186,3 +186,10 @@ def test_a_suspension_that_no_clone_will_try_ends_when_the_provider_responds(wor
     assert suspended(world) == {TWO}
     world.inspect(TWO)
     assert suspended(world) == set()
+
+
+def test_success_ends_the_failures_of_more_pools_than_one_command_of_lua_can_name(world: PoolWorld) -> None:
+    failing = {f"failing:failures:pool{number}": repr(world.now) for number in range(9_000)}
+    world.client.hset(keys.breaker("scripted"), mapping=failing)
+    succeed(world, ONE)
+    assert not world.client.exists(keys.breaker("scripted"))

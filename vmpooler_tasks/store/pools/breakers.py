@@ -1,7 +1,7 @@
 """The circuit breakers of providers and pools: too many failures in a row suspend them for all workers."""
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
@@ -16,7 +16,7 @@ from vmpooler_tasks.store.redis.numbers import finite, leading_number
 from vmpooler_tasks.store.redis.reads import Reads
 
 MAX_PAUSES = 10
-"""A pause doubles with each failure after it, up to so many times the first one. pools/breaker.lua counts with it."""
+"""A pause doubles with each failure after it, up to so many times the first one."""
 
 MIN_FAILING_POOLS = 2
 """One pool that fails says nothing of its provider. With so many of them, the provider is suspended."""
@@ -34,7 +34,7 @@ class CallKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class BreakerLimits:
-    """`max_failures` in a row suspend a pool for `pause_seconds`. The pause doubles, up to ten-fold.
+    """`max_failures` in a row suspend a pool for `pause_seconds`. The pause doubles, up to `max_pause_seconds`.
 
     `failing_pools`: pools that have to fail before their provider is suspended. With one, failures count against the
     provider alone.
@@ -43,6 +43,14 @@ class BreakerLimits:
     max_failures: int
     pause_seconds: float
     failing_pools: int = 1
+
+    @property
+    def max_pause_seconds(self) -> float:
+        return MAX_PAUSES * self.pause_seconds
+
+    def words(self) -> list[float]:
+        """Return the four arguments that `breaker_limits_from` in pools/breaker.lua reads."""
+        return [self.max_failures, self.pause_seconds, self.max_pause_seconds, self.failing_pools]
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,14 +146,12 @@ def count_failure(
     suspend the provider; a single call that `hung` does so at once.
     """
     weight = limits.max_failures if hung else 1
-    failing_pools = limits.failing_pools if pool and not hung else 1
+    if hung or not pool:
+        limits = replace(limits, failing_pools=1)
     db.run(
         "pools/count_provider_failure",
         [keys.breaker(provider), keys.pool_breaker(pool)],
-        [
-            *(str(kind), repr(now), limits.max_failures, limits.pause_seconds, weight, error),
-            *(pool, failing_pools),
-        ],
+        [str(kind), repr(now), *limits.words(), weight, error, pool],
     )
 
 

@@ -225,10 +225,10 @@ def fail(
         ],
         [
             *(clone.vm, owner, repr(now), int(keep_seconds), entry.error_message or "", entry.error_class or ""),
-            *(limits.max_failures, limits.pause_seconds),
+            *limits.words(),
             *dead_letter.words(),
             *retry_words(retry),
-            *(breaker.error, clone.pool, limits.failing_pools, int(breaker.of_pool)),
+            *(breaker.error, clone.pool, int(breaker.of_pool)),
         ],
     )
     return read_failed_vm(reply)

@@ -11,21 +11,20 @@
 --        6: breaker of its provider   7: metadata   8: dead letters   9: ids   10: counters   11: the request
 --        12: items of requests   13: progress   14: breaker of its pool
 -- ARGV   1: VM   2: owner   3: now   4: seconds to keep metadata   5: error   6: its class
---        7: maximum failures   8: shortest suspension in seconds
---        9: queue of dead letters   10: seconds to keep them   11: maximum of them   12: maximum bytes
---        13: page (see limits_from)   14: id   15: dead letter
---        16: 1 if the error is permanent   17: maximum retries of a request   18: item to queue again   19: reason
---        20: the error as the breaker keeps it, on one line   21: pool
---        22: pools that have to fail before the provider is suspended   23: 1 if the failure counts against the pool alone
+--        7…10: limits of the breakers (see breaker_limits_from)
+--        11: queue of dead letters   12: seconds to keep them   13: maximum of them   14: maximum bytes
+--        15: page (see limits_from)   16: id   17: dead letter
+--        18: 1 if the error is permanent   19: maximum retries of a request   20: item to queue again   21: reason
+--        22: the error as the breaker keeps it, on one line   23: pool   24: 1 if the failure counts against the pool alone
 -- RETURN {state, dropped, expired, outcome of the request, its retries, the provider is suspended until, the pool is}
 --        state: 1 failed now; 0 it had left pending (its dead letter is written once all the same); -1 another worker holds
 --        the lease, or has finished the clone
 local pending, slots, counter = KEYS[1], KEYS[2], {KEYS[3], KEYS[4]}
 local work, breaker, metadata, dead_letters, ids, counters, request, items, progress, pool_breaker =
   unpack(KEYS, 5)
-local vm, owner, now, keep_seconds, error_message, error_class, max_failures, min_pause = unpack(ARGV, 1, 8)
-local queue, limits, id, member = ARGV[9], limits_from(10), ARGV[14], ARGV[15]
-local permanent, max_retries, item, reason, error_line, pool, required, of_pool = unpack(ARGV, 16, 23)
+local vm, owner, now, keep_seconds, error_message, error_class = unpack(ARGV, 1, 6)
+local queue, limits, id, member = ARGV[11], limits_from(12), ARGV[16], ARGV[17]
+local permanent, max_retries, item, reason, error_line, pool, of_pool = unpack(ARGV, 18, 24)
 now = tonumber(now)
 
 if is_leased(slots, work, vm, owner, now) then return {-1, 0, 0, 'none', 0, '', ''} end
@@ -46,12 +45,12 @@ if removed == 1 then
   redis.call('EXPIRE', metadata, keep_seconds)
   outcome, retries = retry_request(request, items, item, permanent == '1', tonumber(max_retries), reason)
   count(counters, 'clones_failed', 1)
-  local limits_of_breaker = {now, tonumber(max_failures), tonumber(min_pause), 1, error_line}
+  local breaker_limits = breaker_limits_from(7)
   if of_pool == '1' then
-    pool_until = count_failure(pool_breaker, 'failures', unpack(limits_of_breaker))
+    pool_until = count_failure(pool_breaker, 'failures', now, breaker_limits, 1, error_line)
   else
     suspended_until, pool_until =
-      count_failure_in_pool(breaker, pool_breaker, pool, tonumber(required), 'failures', unpack(limits_of_breaker))
+      count_failure_in_pool(breaker, pool_breaker, pool, 'failures', now, breaker_limits, 1, error_line)
   end
 end
 return {removed, dropped, expired, outcome, retries, suspended_until or '', pool_until or ''}
