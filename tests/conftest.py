@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from tests.support import fuzzing, servers
+from tests.support.processes import Installation
 from tests.support.servers import TestServer
 from tests.support.world import World
 from vmpooler_tasks import logs
@@ -99,6 +100,21 @@ def valkey(server_of: Callable[[str], TestServer]) -> TestServer:
     database.call("FLUSHALL")
     database.close()
     return own
+
+
+@pytest.fixture
+def installation(valkey: TestServer, tmp_path: Path) -> Iterator[Installation]:
+    """Return an installation on an empty database. What it starts ends with the test."""
+    with Installation(valkey.url, tmp_path) as own:
+        yield own
+
+
+@pytest.fixture
+def database(valkey: TestServer) -> Iterator[Database]:
+    """Return the database that the processes of `installation` work on."""
+    opened = Database(valkey.url)
+    yield opened
+    opened.close()
 
 
 @pytest.fixture

@@ -30,6 +30,12 @@ def durable(tmp_path: Path) -> Iterator[TestServer]:
 
 
 @pytest.fixture
+def valkey(durable: TestServer) -> TestServer:
+    """Return the server of `installation` and `database`: the one that can be killed."""
+    return durable
+
+
+@pytest.fixture
 def site(durable: TestServer, tmp_path: Path, chance: random.Random) -> Iterator[Site]:
     """Return two pools with their workers, beat and users, all at work."""
     with Site(durable, tmp_path, chance) as own:

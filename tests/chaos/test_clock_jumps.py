@@ -10,7 +10,6 @@ import pytest
 
 from tests.chaos.settings import times
 from tests.support.processes import ROOT, Installation, until
-from tests.support.servers import TestServer
 from vmpooler_tasks.store import Database
 
 pytestmark = [pytest.mark.stage(name="chaos"), pytest.mark.timeout(300)]
@@ -23,23 +22,23 @@ INTERVAL = 2
 SENT = "[*] [beat] Sent vmpooler_tasks.purge_stale_entries"
 
 
-def test_a_clock_that_jumps_neither_stops_nor_repeats_ticks(durable: TestServer, tmp_path: Path) -> None:
-    clock, database = tmp_path / "clock", Database(durable.url)
+def test_a_clock_that_jumps_neither_stops_nor_repeats_ticks(
+    installation: Installation, database: Database, tmp_path: Path
+) -> None:
+    clock = tmp_path / "clock"
     clock.write_text("0", encoding="utf-8")
-    with Installation(durable.url, tmp_path) as installation:
-        installation.configure(purge_interval=INTERVAL, health_check_enabled=False)
-        folder = ROOT / "tests" / "support" / "jumping_clock"
-        installation.environment |= {"JUMPING_CLOCK": str(clock), "PYTHONPATH": str(folder)}
-        started = database.clock()
-        beat = installation.beat().says(SENT)
-        for jump in JUMPS:
-            before = beat.log.count(SENT)
-            database.call("DEL", "vmpooler.maintenance")  # a beat adds nothing to a queue that no worker empties
-            move(clock, jump)
-            until(lambda before=before: beat.log.count(SENT) >= before + 2, f"two ticks after a jump of {jump} s")  # type: ignore[misc]
-        assert beat.log.count(SENT) <= 1 + (database.clock() - started) / INTERVAL
-        assert "Traceback" not in beat.log
-    database.close()
+    installation.configure(purge_interval=INTERVAL, health_check_enabled=False)
+    folder = ROOT / "tests" / "support" / "jumping_clock"
+    installation.environment |= {"JUMPING_CLOCK": str(clock), "PYTHONPATH": str(folder)}
+    started = database.clock()
+    beat = installation.beat().says(SENT)
+    for jump in JUMPS:
+        before = beat.log.count(SENT)
+        database.call("DEL", "vmpooler.maintenance")  # a beat adds nothing to a queue that no worker empties
+        move(clock, jump)
+        until(lambda before=before: beat.log.count(SENT) >= before + 2, f"two ticks after a jump of {jump} s")  # type: ignore[misc]
+    assert beat.log.count(SENT) <= 1 + (database.clock() - started) / INTERVAL
+    assert "Traceback" not in beat.log
 
 
 def move(clock: Path, seconds: int) -> None:

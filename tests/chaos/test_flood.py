@@ -19,16 +19,15 @@ import os
 import random
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from tests.chaos.settings import times
 from tests.support import failing_provider
-from tests.support.deployment import procfile
-from tests.support.processes import ROOT, Installation, Process, until
-from tests.support.servers import TestServer
+from tests.support.deployment import start_workers_and_beat
+from tests.support.processes import ROOT, Installation, until
 from vmpooler_tasks.model.names import Queue
 from vmpooler_tasks.providers.dummy.inventory import PREFIX as INVENTORY
 from vmpooler_tasks.providers.dummy.machine import Machine
@@ -55,9 +54,6 @@ ROUNDS = 8
 WORKED_OFF = 100
 """VMs of the flood that are destroyed at least. The workers go on with it, too."""
 
-REPLACED_SECONDS = 60.0
-"""A tick comes each second. On an idle machine a VM is replaced within two of them."""
-
 LONG_AGO = "2024-01-15 12:00:00 +0000"
 
 CONFIG = {
@@ -76,22 +72,10 @@ pytestmark = [pytest.mark.stage(name="chaos"), pytest.mark.timeout(300 + sum(FLO
 class Lab:
     """The workers of all pools, and what Redis shows of them."""
 
-    def __init__(self, server: TestServer, folder: Path, chance: random.Random) -> None:
-        self.db, self._chance = Database(server.url), chance
-        self._installation = Installation(server.url, folder, json.dumps(CONFIG))
-        packages = failing_provider.installed(folder / "site")
-        self._installation.environment["PYTHONPATH"] = os.pathsep.join((str(ROOT), packages))
-        self.processes: list[Process] = []
-
-    def start(self) -> None:
-        for line in procfile():
-            if line.role not in {"flower", "web"}:
-                self.processes.append(self._installation.start_literally(line.words, line.where.split()[1]))
+    def __init__(self, installation: Installation, db: Database, chance: random.Random) -> None:
+        self.db, self._chance = db, chance
+        self.processes = start_workers_and_beat(installation)
         until(lambda: all(map(self.is_full, SIZES)), lambda: f"the pools are full: {self.sizes()}")
-
-    def stop(self) -> None:
-        self._installation.__exit__()
-        self.db.close()
 
     def members(self, queue: Queue, pool: str) -> set[str]:
         return {vm.decode() for vm in self.db.call("SMEMBERS", keys.queue(queue, pool))}
@@ -161,13 +145,11 @@ class Lab:
 
 
 @pytest.fixture
-def lab(durable: TestServer, tmp_path: Path, chance: random.Random) -> Iterator[Lab]:
-    own = Lab(durable, tmp_path, chance)
-    try:
-        own.start()
-        yield own
-    finally:
-        own.stop()
+def lab(installation: Installation, database: Database, tmp_path: Path, chance: random.Random) -> Lab:
+    packages = failing_provider.installed(tmp_path / "site")
+    installation.environment["PYTHONPATH"] = os.pathsep.join((str(ROOT), packages))
+    installation.environment["VMPOOLER_CONFIG"] = json.dumps(CONFIG)
+    return Lab(installation, database, chance)
 
 
 def test_a_flooded_pool_and_a_broken_one_leave_the_others_their_vms(lab: Lab) -> None:
@@ -192,7 +174,7 @@ def take_and_wait(lab: Lab, taken: Counter[str]) -> float:
     started, before = time.monotonic(), lab.db.read_time()
     for pool in SIZES:
         taken[lab.take(pool)] += 1
-    until(lambda: all(map(lab.is_full, SIZES)), lambda: f"the VMs are replaced: {lab.sizes()}", REPLACED_SECONDS)
+    until(lambda: all(map(lab.is_full, SIZES)), lambda: f"the VMs are replaced: {lab.sizes()}")
     seconds = time.monotonic() - started
     wait_for_inspections(lab, before)
     wait_for_inspections(lab, lab.db.read_time())
@@ -201,4 +183,4 @@ def take_and_wait(lab: Lab, taken: Counter[str]) -> float:
 
 def wait_for_inspections(lab: Lab, since: float) -> None:
     """Wait until an inspection of each pool with users has ended well since then."""
-    until(lambda: all(lab.inspected(pool) > since for pool in SIZES), "the pools are inspected", REPLACED_SECONDS)
+    until(lambda: all(lab.inspected(pool) > since for pool in SIZES), "the pools are inspected")

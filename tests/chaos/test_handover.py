@@ -10,17 +10,14 @@ import os
 import random
 import signal
 import time
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 
 from tests.chaos.settings import times
 from tests.support.messages import QUEUE, message, send, waiting
-from tests.support.processes import Installation, Process, configuration, until
+from tests.support.processes import Installation, Process, until
 from tests.support.recording_tasks import PREFIX, done
-from tests.support.servers import TestServer
 from vmpooler_tasks.store import Database
 from vmpooler_tasks.tasks.broker.holders import HOLDERS_KEY
 
@@ -85,32 +82,30 @@ class Fleet:
 
 
 @pytest.fixture
-def fleet(durable: TestServer, tmp_path: Path, chance: random.Random) -> Iterator[tuple[Fleet, Database]]:
-    config, db = configuration(lease_seconds=LEASE_SECONDS), Database(durable.url)
-    with Installation(durable.url, tmp_path, config) as installation:
-        yield Fleet(installation, db, chance), db
-    db.close()
+def fleet(installation: Installation, database: Database, chance: random.Random) -> Fleet:
+    installation.configure(lease_seconds=LEASE_SECONDS)
+    return Fleet(installation, database, chance)
 
 
-def test_hosts_that_freeze_and_die_lose_no_message(fleet: tuple[Fleet, Database], chance: random.Random) -> None:
-    own, db = fleet
+def test_hosts_that_freeze_and_die_lose_no_message(fleet: Fleet, database: Database, chance: random.Random) -> None:
     held = 0
     for _ in range(STRIKES):
-        own.send()
+        fleet.send()
         time.sleep(chance.uniform(0, 0.4))  # at any instant
-        held += own.kill_frozen(chance.choice(sorted(KINDS)))
-    own.send()
-    frozen = own.freeze(chance.choice(sorted(KINDS)))
-    own.wait_until_done()
+        held += fleet.kill_frozen(chance.choice(sorted(KINDS)))
+    fleet.send()
+    frozen = fleet.freeze(chance.choice(sorted(KINDS)))
+    fleet.wait_until_done()
     assert frozen.process is not None
     os.killpg(frozen.process.pid, signal.SIGCONT)
-    until(lambda: not db.call("EXISTS", HOLDERS_KEY), "the one that wakes holds nothing")
-    counts = done(db)
+    until(lambda: not database.call("EXISTS", HOLDERS_KEY), "the one that wakes holds nothing")
+    counts = done(database)
     doubled = sum(count - 1 for count in counts.values())
     print(
-        f"{len(own.sent)} tasks, {STRIKES} hosts died, lost 0, done twice {doubled}, held at a death {held}", flush=True
+        f"{len(fleet.sent)} tasks, {STRIKES} hosts died, lost 0, done twice {doubled}, held at a death {held}",
+        flush=True,
     )
     assert max(counts.values()) <= 1 + STRIKES
-    assert db.call("LLEN", QUEUE) == 0
-    own.send()
-    own.wait_until_done()
+    assert database.call("LLEN", QUEUE) == 0
+    fleet.send()
+    fleet.wait_until_done()

@@ -14,8 +14,6 @@ What must hold
 
 import base64
 import json
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -30,7 +28,6 @@ from tests.support.fuzzing import examples
 from tests.support.messages import QUEUE, message, nothing_waits, send
 from tests.support.odd_messages import json_values, odd_messages
 from tests.support.processes import Installation, Process, until
-from tests.support.servers import TestServer
 from vmpooler_tasks.model.names import DeadLetterQueue
 from vmpooler_tasks.store import Database, keys
 from vmpooler_tasks.tasks.registry import TASKS
@@ -62,19 +59,6 @@ def drawn(strategy: st.SearchStrategy[Any], count: int) -> list[Any]:
 
     draw()
     return found
-
-
-@pytest.fixture
-def installation(durable: TestServer, tmp_path: Path) -> Iterator[Installation]:
-    with Installation(durable.url, tmp_path) as own:
-        yield own
-
-
-@pytest.fixture
-def db(durable: TestServer) -> Iterator[Database]:
-    own = Database(durable.url)
-    yield own
-    own.close()
 
 
 @pytest.fixture
@@ -111,38 +95,40 @@ def ends(db: Database, workers: list[Process]) -> int:
     return ran + int(db.call("ZCARD", keys.dead_letters(DeadLetterQueue.TASKS)))
 
 
-def test_no_message_stops_a_worker_or_is_lost(installation: Installation, db: Database, workers: list[Process]) -> None:
+def test_no_message_stops_a_worker_or_is_lost(
+    installation: Installation, database: Database, workers: list[Process]
+) -> None:
     raws = drawn(odd_messages(*COUNTED, "no.such.task"), examples(times(600)))
     for start in range(0, len(raws), BATCH):
         batch = raws[start : start + BATCH]
-        if not are_handled(db, workers, batch):
-            pytest.fail(f"these end a worker: {culprits(db, installation, batch)}")
+        if not are_handled(database, workers, batch):
+            pytest.fail(f"these end a worker: {culprits(database, installation, batch)}")
     # The same failure of a task that is repeated is kept once an hour. Callbacks have ends of their own.
     ticks = sum(b'"tick": true' in raw for raw in raws)
-    assert ends(db, workers) >= len(raws) - ticks
+    assert ends(database, workers) >= len(raws) - ticks
     print(f"CHAOS_SEED={SEED}: {len(raws)} odd messages, none lost, no worker stopped", flush=True)
-    assert_alive(db, workers, installation)
+    assert_alive(database, workers, installation)
 
 
 def test_no_arguments_of_our_tasks_stop_a_worker(
-    installation: Installation, db: Database, workers: list[Process]
+    installation: Installation, database: Database, workers: list[Process]
 ) -> None:
     calls = st.tuples(st.sampled_from(sorted(TASKS)), st.lists(json_values, max_size=4))
     for task, arguments in drawn(calls, examples(times(150))):
-        send(db, message(task, *arguments))
-    until(lambda: nothing_waits(db), "all tasks have ended")
-    assert_alive(db, workers, installation)
+        send(database, message(task, *arguments))
+    until(lambda: nothing_waits(database), "all tasks have ended")
+    assert_alive(database, workers, installation)
 
 
-def test_no_broadcast_stops_a_worker(installation: Installation, db: Database, workers: list[Process]) -> None:
+def test_no_broadcast_stops_a_worker(installation: Installation, database: Database, workers: list[Process]) -> None:
     names = st.sampled_from(["method", "arguments", "destination", "pattern", "matcher", "reply_to", "ticket"])
     commands = st.dictionaries(names, json_values | st.sampled_from(["ping", "revoke", "glob", "pcre", "["]))
     for body, is_wrapped in drawn(st.tuples(json_values | commands, st.booleans()), examples(times(150))):
         envelope = {**message("x"), "body": base64.b64encode(json.dumps(body).encode()).decode()}
-        db.call("PUBLISH", CONTROL, json.dumps(envelope if is_wrapped else body))
+        database.call("PUBLISH", CONTROL, json.dumps(envelope if is_wrapped else body))
     for raw in (b"[" * 100_000, b"\xff", b'{"__type__": "bytes", "__value__": 5}', b""):
-        db.call("PUBLISH", CONTROL, raw)
-    assert_alive(db, workers, installation)
+        database.call("PUBLISH", CONTROL, raw)
+    assert_alive(database, workers, installation)
 
 
 def replying(client: Celery) -> set[str]:

@@ -26,21 +26,6 @@ from vmpooler_tasks.store import Database
 
 
 @pytest.fixture
-def installation(valkey: TestServer, tmp_path: Path) -> Iterator[Installation]:
-    """On an empty database; whatever it starts is ended with the test."""
-    with Installation(valkey.url, tmp_path) as own:
-        yield own
-
-
-@pytest.fixture
-def database(valkey: TestServer) -> Iterator[Database]:
-    """What the processes of `installation` work on."""
-    opened = Database(valkey.url)
-    yield opened
-    opened.close()
-
-
-@pytest.fixture
 def run(valkey: TestServer, tmp_path: Path) -> CommandLine:
     """The command on an empty database, with every feature on and one pool."""
     return CommandLine(tmp_path, Installation(valkey.url, tmp_path).environment)

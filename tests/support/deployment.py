@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from tests.support.ports import free_port
-from tests.support.processes import ROOT
+from tests.support.processes import ROOT, Installation, Process
 
 DEPLOY = ROOT / "deploy"
 CONTAINERFILE = DEPLOY / "container" / "Containerfile"
@@ -105,6 +105,12 @@ def procfile(program: str = "") -> list[CommandLine]:
     named = [line.split(": ", 1) for line in lines]
     found = [CommandLine(f"Procfile {name}", tuple(shlex.split(command))) for name, command in named]
     return [line for line in found if program in {"", line.words[0]}]
+
+
+def start_workers_and_beat(installation: Installation) -> list[Process]:
+    """Start the workers and the beat of `Procfile`, and return them."""
+    lines = [line for line in procfile() if line.role in {"worker", "beat"}]
+    return [installation.start_literally(line.words, line.where.split()[1]) for line in lines]
 
 
 def _container() -> Iterator[CommandLine]:

@@ -1,6 +1,5 @@
 """Heartbeats of workers and beats, recorded as the processes themselves record them."""
 
-import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -11,6 +10,7 @@ from vmpooler_tasks.model.names import WORK_QUEUES
 from vmpooler_tasks.model.timestamps import iso_utc
 from vmpooler_tasks.store import Database, keys
 from vmpooler_tasks.store.fleet import heartbeats
+from vmpooler_tasks.store.redis.locks import repeated
 
 
 def worker(name: str = "worker@one", queues: Sequence[str] = WORK_QUEUES, **more: Any) -> Heartbeat:
@@ -36,20 +36,9 @@ def record_processes(db: Database, *processes: Heartbeat) -> None:
 @contextmanager
 def keeping_alive(db: Database, *processes: Heartbeat) -> Iterator[None]:
     """Record these processes again and again during the block, as living ones do."""
-    ended = threading.Event()
-
-    def record_again() -> None:
-        while not ended.wait(HEARTBEAT_SECONDS):
-            record_processes(db, *processes)
-
     record_processes(db, *processes)
-    thread = threading.Thread(target=record_again, daemon=True)
-    thread.start()
-    try:
+    with repeated(lambda: record_processes(db, *processes), HEARTBEAT_SECONDS):
         yield
-    finally:
-        ended.set()
-        thread.join()
 
 
 def let_pass(db: Database, process: Heartbeat, seconds: float) -> None:

@@ -1,11 +1,14 @@
 """Health checks of a test's database, and what they leave in it."""
 
+import json
 from typing import Any
 
+from tests.support.pool_world import PoolWorld
 from tests.support.world import World, settings
 from vmpooler_tasks.config import Options, Pool, Settings
 from vmpooler_tasks.jobs.health import check as health_check
 from vmpooler_tasks.jobs.health.report import HealthReport
+from vmpooler_tasks.model.health.reasons import HealthReason
 
 DAY = 86400
 OTHER = "ubuntu-2004-x86_64"
@@ -22,6 +25,13 @@ def check(world: World, chosen: Settings | None = None) -> HealthReport:
 
 def reasons(report: HealthReport) -> list[tuple[str, str | None]]:
     return [(reason.code, reason.pool) for reason in report.assessment.reasons]
+
+
+def reasons_by_code(world: PoolWorld) -> dict[str, HealthReason]:
+    """Check the health of these pools, and return its reasons, which are recorded as well."""
+    found = check(world, world.settings).assessment.reasons
+    assert {one["code"] for one in json.loads(recorded(world)["reasons"])} == {reason.code for reason in found}
+    return {reason.code: reason for reason in found}
 
 
 def sized(**sizes: int) -> Settings:

@@ -10,7 +10,7 @@ from pathlib import Path
 import psutil  # type: ignore[import-untyped]
 
 from tests.support.ports import usual_ports
-from tests.support.processes import Process, until
+from tests.support.processes import PATIENCE, Process, until
 
 COLUMNS = 80
 PURGED = "[*] [purge] Completed purge cycle in "
@@ -102,7 +102,7 @@ def nothing_left_of(tree: list[psutil.Process]) -> None:
     )
 
 
-def typed(local_run: LocalRun, line: str) -> "subprocess.CompletedProcess[str]":
+def typed(local_run: LocalRun, line: str, seconds: float = PATIENCE) -> "subprocess.CompletedProcess[str]":
     """Return the result of a line in a second terminal."""
     return subprocess.run(
         ["sh", "-c", line],
@@ -110,6 +110,6 @@ def typed(local_run: LocalRun, line: str) -> "subprocess.CompletedProcess[str]":
         env=local_run.environment,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=seconds,
         check=False,
     )

@@ -3,6 +3,7 @@
 import json
 import re
 from collections import Counter
+from collections.abc import Iterable
 from typing import Any
 
 from tests.support.commands import CommandLine, dead_letter
@@ -14,6 +15,23 @@ from vmpooler_tasks.store import Database, keys
 from vmpooler_tasks.tasks.registry import MAINTENANCE_QUEUE
 
 DEAD_LETTERS = keys.dead_letters(DeadLetterQueue.TASKS)
+
+
+def add_sums(world: World, numbers: Iterable[int], **fields: Any) -> None:
+    """Add a dead letter of a task for each number, oldest first. Run again, the task succeeds and logs its number."""
+    for place, number in enumerate(numbers):
+        dead_letter(
+            world,
+            "tasks",
+            1000 - place,
+            id=f"{number:016d}",
+            task=f"{PREFIX}.take_two",
+            args=[number, 0],
+            kwargs={},
+            error_class="Outage",
+            error_message=f"attempt {number} failed",
+            **fields,
+        )
 
 
 class Bench:
@@ -34,21 +52,9 @@ class Bench:
         self.next_number += 1000
 
     def sums(self, count: int, **fields: Any) -> list[int]:
-        """So many dead letters of tasks, oldest first: each, run again, is logged with a number that no other has."""
+        """Add so many dead letters with numbers that no others have, and return the numbers."""
         numbers = list(range(self.next_number, self.next_number + count))
-        for place, number in enumerate(numbers):
-            dead_letter(
-                self.world,
-                "tasks",
-                1000 - place,
-                id=f"{number:016d}",
-                task=f"{PREFIX}.take_two",
-                args=[number, 0],
-                kwargs={},
-                error_class="E",
-                error_message="no",
-                **fields,
-            )
+        add_sums(self.world, numbers, **fields)
         self.next_number += count
         return numbers
 

@@ -1,7 +1,6 @@
 """Redriving and deleting on the dashboard, with a real worker."""
 
 import re
-from typing import Any
 
 import pytest
 from playwright.sync_api import expect
@@ -10,6 +9,7 @@ from tests.support.browser import PASSWORD, Dashboard, Visit
 from tests.support.commands import CommandLine, dead_letter
 from tests.support.failing_tasks import PREFIX
 from tests.support.processes import Installation, Process, until
+from tests.support.redrive_bench import add_sums
 from tests.support.world import POOL, World
 from vmpooler_tasks.model.names import DeadLetterQueue
 from vmpooler_tasks.store import keys
@@ -22,23 +22,6 @@ def worker(installation: Installation) -> Process:
     return installation.worker("-P", "threads", tasks=PREFIX, worker_concurrency=4)
 
 
-def sums(world: World, count: int, **fields: Any) -> None:
-    """Letters of tasks that succeed when they are run again; the oldest has the number 1."""
-    for number in range(1, count + 1):
-        dead_letter(
-            world,
-            "tasks",
-            1000 - number,
-            id=f"{number:016d}",
-            task=f"{PREFIX}.take_two",
-            args=[number, 0],
-            kwargs={},
-            error_class="Outage",
-            error_message=f"attempt {number} failed",
-            **fields,
-        )
-
-
 def left(world: World) -> int:
     return int(world.client.zcard(keys.dead_letters(DeadLetterQueue.TASKS)))
 
@@ -46,7 +29,7 @@ def left(world: World) -> int:
 def test_a_dead_letter_is_redriven_and_goes(
     dashboard: Dashboard, world: World, run: CommandLine, worker: Process
 ) -> None:
-    sums(world, 2)
+    add_sums(world, range(1, 3))
     visit = dashboard.visit("letters")
     visit.log_in()
     expect(visit.dead_letters).to_have_count(2)
@@ -70,7 +53,7 @@ def test_a_dead_letter_is_redriven_and_goes(
 def test_a_whole_group_is_redriven_except_what_came_back_too_often(
     open_dashboard: Dashboard, world: World, worker: Process
 ) -> None:
-    sums(world, 3)
+    add_sums(world, range(1, 4))
     dead_letter(
         world,
         "tasks",
@@ -98,7 +81,7 @@ def test_a_whole_group_is_redriven_except_what_came_back_too_often(
 
 
 def test_a_run_is_cancelled(open_dashboard: Dashboard, world: World, worker: Process) -> None:
-    sums(world, 40)
+    add_sums(world, range(1, 41))
     visit = open_dashboard.visit("letters")
     visit.button("Redrive all 40 …").click()
     visit.dialog.get_by_label("Dead letters per second").fill("1")
@@ -112,7 +95,7 @@ def test_a_run_is_cancelled(open_dashboard: Dashboard, world: World, worker: Pro
 
 
 def test_a_run_without_a_worker_says_what_it_waits_for(open_dashboard: Dashboard, world: World) -> None:
-    sums(world, 1)
+    add_sums(world, range(1, 2))
     visit = open_dashboard.visit("letters")
     visit.button("Redrive all 1 …").click()
     visit.button("Redrive 1", visit.dialog).click()
@@ -120,7 +103,7 @@ def test_a_run_without_a_worker_says_what_it_waits_for(open_dashboard: Dashboard
 
 
 def test_the_selected_are_deleted_and_no_others(open_dashboard: Dashboard, world: World, run: CommandLine) -> None:
-    sums(world, 5)
+    add_sums(world, range(1, 6))
     visit = open_dashboard.visit("letters")
     for place in (0, 2):
         visit.dead_letters.nth(place).get_by_role("checkbox").check()
@@ -139,7 +122,7 @@ def test_the_selected_are_deleted_and_no_others(open_dashboard: Dashboard, world
 
 
 def test_what_arrives_while_one_is_asked_is_not_deleted_with_the_rest(open_dashboard: Dashboard, world: World) -> None:
-    sums(world, 3)
+    add_sums(world, range(1, 4))
     visit = open_dashboard.visit("letters")
     visit.button("Delete all 3 …").click()
     expect(visit.dialog).to_contain_text("3 dead letters")
@@ -150,7 +133,7 @@ def test_what_arrives_while_one_is_asked_is_not_deleted_with_the_rest(open_dashb
 
 
 def test_all_of_it_goes_with_the_keyboard_alone(dashboard: Dashboard, world: World, worker: Process) -> None:
-    sums(world, 1)
+    add_sums(world, range(1, 2))
     visit = dashboard.visit()
     press = visit.page.keyboard.press
     expect(visit.page.get_by_label("User")).to_be_focused()

@@ -12,7 +12,7 @@ import pytest
 from tests.reference import vmpooler_state
 from tests.support import servers
 from tests.support.failing_tasks import PREFIX
-from tests.support.messages import message, send, waiting
+from tests.support.messages import QUEUE, message, send, waiting
 from tests.support.processes import Installation, Process, until
 from tests.support.servers import TestServer
 from vmpooler_tasks.model.names import DeadLetterQueue, Queue
@@ -22,7 +22,7 @@ from vmpooler_tasks.model.timestamps import parse_time
 from vmpooler_tasks.store import Database, keys
 from vmpooler_tasks.store.health import record as health_record
 from vmpooler_tasks.store.purge import state as purge_state
-from vmpooler_tasks.tasks.registry import HEALTH_CHECK, PURGE
+from vmpooler_tasks.tasks.registry import CLONE_QUEUE, HEALTH_CHECK, PURGE
 
 pytestmark = [pytest.mark.stage(name="fleet"), pytest.mark.slow(seconds=90)]
 
@@ -39,6 +39,10 @@ THRESHOLDS = (
 )
 """Out of reach, so that a verdict is about the purge alone."""
 
+HEIRS_QUEUE = CLONE_QUEUE
+"""The queue of a worker that does not get the cycles of the other."""
+
+SKIPPED = "[*] [purge] Skipped purge cycle: another one is running"
 FAILED = "[!] [purge] Failed during purge cycle"
 
 
@@ -71,15 +75,15 @@ class Site:
         counters: dict[bytes, bytes] = self.db.client.hgetall(keys.COUNTERS)
         return sum(int(count) for name, count in counters.items() if name.decode().startswith(what))
 
-    def order(self, task: str = PURGE, *args: Any) -> str:
-        """Sends a task to the worker; answers what its log lines have in them."""
+    def order(self, task: str = PURGE, *args: Any, queue: str = QUEUE) -> str:
+        """Send a task to the workers of a queue. Return what its log lines contain."""
         entry = message(task, *args)
-        send(self.db, entry)
+        send(self.db, entry, queue)
         return f"{task}[{entry['headers']['id']}]"
 
-    def health(self, worker: Process) -> set[str]:
-        """The reasons of the verdict that a check on the worker recorded."""
-        worker.says(f"{self.order(HEALTH_CHECK)} succeeded")
+    def health(self, worker: Process, queue: str = QUEUE) -> set[str]:
+        """Return the reasons that a check on the worker of this queue recorded."""
+        worker.says(f"{self.order(HEALTH_CHECK, queue=queue)} succeeded")
         return reasons(self.db)
 
     def in_mid_cycle(self, worker: Process, share: float, blow: Callable[[], None]) -> None:
@@ -163,16 +167,16 @@ on_either = pytest.mark.parametrize("site", servers.KINDS, indirect=True)
 
 
 def test_a_cycle_that_is_killed_again_and_again_is_finished_by_the_next(site: Site) -> None:
-    for share in (0.1, 0.4, 0.7):
+    heir = site.installation.worker("-Q", HEIRS_QUEUE, name="heir")  # it is ready before the lock can expire
+    for number, share in enumerate((0.1, 0.4, 0.7), 1):
         worker = site.installation.worker()
         site.in_mid_cycle(worker, share, worker.kill)
+        heir.says(f"{site.order(queue=HEIRS_QUEUE)} succeeded").says(SKIPPED, times=number)
         site.check()
 
-        heir = site.installation.worker(name="heir")
-        heir.says(f"{site.order()} succeeded")
         site.free_the_lock()
-        assert "purge_unfinished" in site.health(heir)
-        heir.kill()
+        assert "purge_unfinished" in site.health(heir, HEIRS_QUEUE)
+    heir.kill()
 
     last = site.installation.worker()
     last.says(f"{site.order()} succeeded")

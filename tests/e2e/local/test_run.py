@@ -18,7 +18,6 @@ from tests.support.commands import PROGRAM, clean_copy
 from tests.support.local_run import (
     COLUMNS,
     DRY_RUN,
-    MAKE,
     PURGED,
     TAKEN,
     UP,
@@ -107,15 +106,8 @@ def test_every_port_is_on_loopback(local_run: LocalRun) -> None:
 
 
 def test_a_request_from_a_second_terminal_is_filled(local_run: LocalRun) -> None:
-    done = subprocess.run(
-        ["sh", "-c", ". .vmpooler-tasks/env; vmpooler-tasks request centos-7=1 ubuntu-2004 --wait --json"],
-        cwd=local_run.folder,
-        env=local_run.environment,
-        capture_output=True,
-        text=True,
-        timeout=150,
-        check=False,
-    )
+    line = ". .vmpooler-tasks/env; vmpooler-tasks request centos-7=1 ubuntu-2004 --wait --json"
+    done = typed(local_run, line, seconds=150)
     assert done.returncode == 0, done.stdout + done.stderr
     story = json.loads(done.stdout)
     assert story["status"] == "ready"
@@ -138,9 +130,7 @@ def test_flowers_api_runs_a_dry_run_on_a_worker(local_run: LocalRun) -> None:
 
 
 def test_a_second_start_says_what_is_in_the_way(local_run: LocalRun) -> None:
-    again = subprocess.run(
-        MAKE, cwd=local_run.folder, env=local_run.environment, capture_output=True, text=True, timeout=60, check=False
-    )
+    again = typed(local_run, "make run")
     holder = (local_run.folder / ".vmpooler-tasks" / "run.lock").read_text().strip()
     assert int(holder) in [process.pid for process in local_run.tree()]
     assert again.returncode != 0

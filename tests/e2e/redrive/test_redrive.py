@@ -128,7 +128,7 @@ def test_a_preview_counts_by_queue_pool_and_error_and_runs_nothing(bench: Bench)
             {
                 "queue": "tasks",
                 "pool": "a",
-                "error": "E: no",
+                "error": "Outage: attempt <n> failed",
                 "count": 3,
                 "expected": {"redriven": 3, "obsolete": 0, "kept": 0},
                 "reasons": [],
@@ -137,7 +137,7 @@ def test_a_preview_counts_by_queue_pool_and_error_and_runs_nothing(bench: Bench)
     }
     heading, _, row, last, poison = bench.run("dlq", "redrive", "--all", "--dry-run").out.splitlines()
     assert heading.split() == ["COUNT", "RUN", "CLOSE", "KEEP", "QUEUE", "POOL", "ERROR"]
-    assert row.split() == ["3", "3", "0", "0", "tasks", "a", "E:", "no"]
+    assert row.split() == ["3", "3", "0", "0", "tasks", "a", "Outage:", "attempt", "<n>", "failed"]
     assert last == "Would run 3 dead letters again."
     assert poison == "! 1 came back too often and are left out: name them by id"
     assert bench.world.snapshot_of_vmpooler() == before

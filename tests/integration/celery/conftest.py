@@ -17,6 +17,16 @@ from vmpooler_tasks.tasks.broker.transport import GuardedTransport
 Connection: Any = KombuConnection  # kombu has no types
 
 
+class Clock:
+    """The monotonic clock of the processes that sweep."""
+
+    def __init__(self) -> None:
+        self.now = 1_000.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
 @pytest.fixture(autouse=True)
 def nothing_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     """Forget what Redis refused to earlier tests."""

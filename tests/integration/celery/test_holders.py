@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.integration.celery.conftest import consumed, open_channel, read, unacked
+from tests.integration.celery.conftest import Clock, consumed, open_channel, read, unacked
 from tests.support.messages import QUEUE, message, send
 from vmpooler_tasks.store import Database
 from vmpooler_tasks.tasks.broker import holders, transport
@@ -14,16 +14,6 @@ from vmpooler_tasks.tasks.broker.holders import ALIVE_KEY, HOLDERS_KEY, HeldMess
 from vmpooler_tasks.tasks.registry import CHECK_QUEUE, HEALTH_CHECK
 
 SILENCE = 12.0
-
-
-class Clock:
-    """The monotonic clock of the process that sweeps."""
-
-    def __init__(self) -> None:
-        self.now = 1_000.0
-
-    def monotonic(self) -> float:
-        return self.now
 
 
 @pytest.fixture

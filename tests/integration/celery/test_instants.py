@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from tests.integration.celery.conftest import Connection, consumed, open_channel, read
+from tests.integration.celery.conftest import Clock, Connection, consumed, open_channel, read
 from tests.support import servers
 from tests.support.fuzzing import fuzzed
 from tests.support.instants import SECONDS, Instant, Reader, die, instants_observed
@@ -112,15 +112,6 @@ class Scene:
         assert self.db.call("HLEN", "unacked") == self.db.call("ZCARD", "unacked_index") == 0
         assert self.db.call("HLEN", HOLDERS_KEY) == 0
         self.db.close()
-
-
-class Clock:
-    """The monotonic clock of the processes that sweep."""
-
-    now = 1_000.0
-
-    def monotonic(self) -> float:
-        return self.now
 
 
 @pytest.fixture(scope="module")

@@ -4,11 +4,11 @@ from typing import Any
 
 import pytest
 
+from tests.support.health_checks import check
 from tests.support.manager_watch import forget_watch, see_other_manager
 from tests.support.pool_world import PoolWorld, pool
 from tests.support.world import POOL
 from vmpooler_tasks.errors import TransientProviderError, WrongTypeError
-from vmpooler_tasks.jobs.health import check as health_check
 from vmpooler_tasks.jobs.requests import fulfil
 from vmpooler_tasks.model.health.reasons import HealthReason, explain
 from vmpooler_tasks.model.health.status import Status
@@ -50,9 +50,7 @@ def about(seconds: float) -> Any:
 
 
 def reasons(world: PoolWorld) -> list[HealthReason]:
-    report = health_check.run(world.db, world.settings, world.clock)
-    assert report is not None
-    return [one for one in report.assessment.reasons if one.code.endswith(("_stalled", "_empty"))]
+    return [one for one in check(world, world.settings).assessment.reasons if one.code.endswith(("_stalled", "_empty"))]
 
 
 def found(world: PoolWorld) -> list[tuple[str, Status, str | None]]:

@@ -1,14 +1,12 @@
 """Health names a provider and a pool that the circuit breaker suspends."""
 
-import json
-
 import pytest
 
+from tests.support.health_checks import reasons_by_code
 from tests.support.pool_world import PoolWorld, pool
 from tests.support.world import NOW, POOL
 from vmpooler_tasks.errors import PermanentProviderError, TransientProviderError
-from vmpooler_tasks.jobs.health import check as health_check
-from vmpooler_tasks.model.health.reasons import HealthReason, explain
+from vmpooler_tasks.model.health.reasons import explain
 from vmpooler_tasks.model.health.status import Status
 from vmpooler_tasks.store import Database
 from vmpooler_tasks.store.pools import breakers
@@ -22,14 +20,6 @@ def world(db: Database) -> PoolWorld:
     return PoolWorld(db, config={"health_check_enabled": True})
 
 
-def reasons(world: PoolWorld) -> dict[str, HealthReason]:
-    report = health_check.run(world.db, world.settings, world.clock)
-    assert report is not None
-    stored = {one["code"] for one in json.loads(world.client.hget("vmpooler__health", "reasons"))}
-    assert stored == {one.code for one in report.assessment.reasons}
-    return {one.code: one for one in report.assessment.reasons}
-
-
 def test_a_provider_that_fails_again_and_again_is_a_reason_with_its_name(world: PoolWorld) -> None:
     world.pools, world.config["breaker_failures"] = [pool(size=3)], 3
     world.provider.raises("create", TransientProviderError("down"), always=True)
@@ -37,7 +27,7 @@ def test_a_provider_that_fails_again_and_again_is_a_reason_with_its_name(world: 
         with pytest.raises(TransientProviderError):
             world.clone(vm, f"task-{vm}")
         world.fail(vm, TransientProviderError("down"), f"task-{vm}")
-    reason = reasons(world)["breaker_open"]
+    reason = reasons_by_code(world)["breaker_open"]
     assert (reason.severity, reason.provider, reason.measured, reason.threshold) == (Status.UNHEALTHY, "scripted", 3, 3)
     found, remedy = explain(reason, world.now)
     text = "provider scripted is suspended after 3 failures in a row. Last error 0 s ago: down. Next attempt in 30 s"
@@ -49,7 +39,7 @@ def test_clones_that_fail_for_good_are_their_pools_fault_and_not_the_providers(w
     world.pools, world.config["breaker_failures"] = [pool(size=3)], 3
     for vm in world.clones():
         world.fail(vm, PermanentProviderError("template not found"))
-    found = reasons(world)
+    found = reasons_by_code(world)
     assert "breaker_open" not in found
     reason = found["pool_broken"]
     assert (reason.severity, reason.pool, reason.measured, reason.threshold) == (Status.DEGRADED, POOL, 3, 3)
@@ -59,8 +49,8 @@ def test_clones_that_fail_for_good_are_their_pools_fault_and_not_the_providers(w
 def test_a_provider_that_works_again_is_no_reason_any_more(world: PoolWorld) -> None:
     world.pools = [pool(size=1)]
     breakers.count_failure(world.db, "scripted", CallKind.INVENTORY, BreakerLimits(1, 30), now=NOW, error="down")
-    assert "breaker_open" in reasons(world)
+    assert "breaker_open" in reasons_by_code(world)
     world.now += 31
     [vm] = world.clones()
     assert world.clone(vm) == "ready"
-    assert "breaker_open" not in reasons(world)
+    assert "breaker_open" not in reasons_by_code(world)

@@ -1,87 +1,29 @@
 """Another pool manager is detected by what it writes. Until it is gone, VMPooler's keys stay as they are."""
 
-import json
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable
 
 import pytest
-from celery import Celery
 
-from tests.support.pool_world import PoolWorld, pool
-from tests.support.servers import TestServer
+from tests.support.health_checks import reasons_by_code
+from tests.support.manager_watch import COUNTER, INTERVAL, WatchedWorld, counts, until_alone
+from tests.support.pool_world import pool
 from tests.support.world import POOL
-from vmpooler_tasks.jobs.health import check as health_check
 from vmpooler_tasks.jobs.pools.overview import overview
-from vmpooler_tasks.model.health.reasons import HealthReason, explain
+from vmpooler_tasks.model.health.reasons import explain
 from vmpooler_tasks.model.health.status import Status
-from vmpooler_tasks.model.manager_watch import WatchState
 from vmpooler_tasks.model.names import Queue
-from vmpooler_tasks.model.timestamps import iso_utc, moment, ruby_utc
+from vmpooler_tasks.model.timestamps import iso_utc
 from vmpooler_tasks.store import Database, keys
-from vmpooler_tasks.store.pools import other_manager
-from vmpooler_tasks.store.pools.other_manager import WatchCheck
-from vmpooler_tasks.tasks import other_manager as tasks_other_manager
-from vmpooler_tasks.tasks import pools
-from vmpooler_tasks.tasks import registry as names
-from vmpooler_tasks.tasks.celery.configuration import install_transports
-from vmpooler_tasks.tasks.guards import published_config, unknown_pools
-from vmpooler_tasks.tasks.other_manager import OtherManagerGuard
 
 pytestmark = pytest.mark.both_servers
 
-COUNTER, REQUEST_COUNTER, BOOTS = "vmpooler__tasks__clone", "vmpooler__tasks__ondemandclone", "vmpooler__lastboot"
-INTERVAL = 5.0
-
-
-@dataclass
-class WatchedWorld(PoolWorld):
-    """The server's time passes as the test says: the watch goes by it."""
-
-    def observe(self, seconds: float = INTERVAL) -> WatchCheck:
-        """Let the seconds pass, and check the watch as each tick of the workers does."""
-        self.now += seconds
-        names = [one.name for one in self.pools]
-        return other_manager.observe(self.db, names, now=self.now, interval_seconds=INTERVAL)
-
-    def watch_ends(self) -> None:
-        """Check the watch until it has ended without a sighting."""
-        until_alone(self)
-        assert self.observe().is_alone
-
-    def snapshot(self) -> dict[bytes, bytes]:
-        """Return the content of every key of VMPooler."""
-        found = self.client.scan_iter("vmpooler__*")
-        return {key: self.client.dump(key) for key in found if key != b"vmpooler__health"}
-
-    def others_vm(self, vm: str, age: float = 0, **metadata: Any) -> str:
-        """Put a VM into pending as VMPooler's manager does."""
-        self.client.sadd(keys.queue(Queue.PENDING, POOL), vm)
-        stamp = ruby_utc(moment(self.now - age))
-        self.client.hset(keys.vm(vm.encode()), mapping={"clone": stamp, "template": POOL, "pool": POOL, **metadata})
-        return vm
-
-
-def until_alone(world: WatchedWorld) -> list[WatchState]:
-    states = [world.observe().state]
-    while states[-1] is not WatchState.ALONE:
-        assert len(states) < 40
-        states.append(world.observe().state)
-    return states
+REQUEST_COUNTER, BOOTS = "vmpooler__tasks__ondemandclone", "vmpooler__lastboot"
 
 
 @pytest.fixture
 def world(db: Database) -> WatchedWorld:
     return WatchedWorld(db, now=time.time(), config={"health_check_enabled": True})
-
-
-def reasons(world: PoolWorld) -> dict[str, HealthReason]:
-    report = health_check.run(world.db, world.settings, world.clock)
-    assert report is not None
-    stored = {one["code"] for one in json.loads(world.client.hget("vmpooler__health", "reasons"))}
-    assert stored == {one.code for one in report.assessment.reasons}
-    return {one.code: one for one in report.assessment.reasons}
 
 
 # --- the watch at the start -----------------------------------------------------------------------------------------
@@ -136,7 +78,7 @@ def test_counters_that_a_killed_manager_left_behind_cost_one_watch(
         key: "0" for key, value in zip((COUNTER, REQUEST_COUNTER), left_behind, strict=True) if value != "0"
     }
     assert (world.client.get(COUNTER), world.client.get(REQUEST_COUNTER)) == (b"0", b"0")
-    assert "other_manager" not in reasons(world)
+    assert "other_manager" not in reasons_by_code(world)
 
 
 def test_the_counters_of_our_own_clones_are_right_after_the_watch(world: WatchedWorld) -> None:
@@ -180,10 +122,6 @@ def test_the_overview_says_until_when_no_clone_starts(world: WatchedWorld) -> No
 # --- sightings ------------------------------------------------------------------------------------------------------
 
 
-def counts(world: WatchedWorld, number: int) -> None:
-    world.client.incr(COUNTER)
-
-
 def counts_for_requests(world: WatchedWorld, number: int) -> None:
     world.client.decr(REQUEST_COUNTER)
 
@@ -215,7 +153,7 @@ def test_whatever_another_manager_does_twice_reveals_it(
     seen = world.observe()
     assert (seen.state, bool(seen.evidence)) == ("other", True)
     assert world.clones() == []
-    reason = reasons(world)["other_manager"]
+    reason = reasons_by_code(world)["other_manager"]
     assert (reason.severity, reason.measured) == (Status.DEGRADED, 2)
     assert explain(reason) == (
         "another pool manager uses this Redis",
@@ -228,7 +166,7 @@ def test_one_sighting_costs_one_watch(world: WatchedWorld) -> None:
     world.client.mset({COUNTER: 7, REQUEST_COUNTER: 3})
     assert until_alone(world) == ["watching", "watching", "alone"]
     assert (world.client.get(COUNTER), world.client.get(REQUEST_COUNTER)) == (b"0", b"0")
-    assert "other_manager" not in reasons(world)
+    assert "other_manager" not in reasons_by_code(world)
 
 
 def test_a_second_sighting_soon_after_the_watch_proves_another_manager(world: WatchedWorld) -> None:
@@ -246,7 +184,7 @@ def test_it_is_gone_when_it_was_quiet_for_two_minutes_and_its_counter_is_correct
         world.observe()
     assert [world.observe(40).state for _ in range(3)] == ["other", "other", "alone"]
     assert world.client.get(COUNTER) == b"0"
-    assert "other_manager" not in reasons(world)
+    assert "other_manager" not in reasons_by_code(world)
 
 
 def test_what_our_own_workers_do_is_no_sighting(world: WatchedWorld) -> None:
@@ -302,105 +240,6 @@ def test_where_pools_are_not_managed_other_managers_are_no_reason(world: Watched
     for number in range(3):
         counts(world, number)
         world.observe()
-    assert "other_manager" in reasons(world)
+    assert "other_manager" in reasons_by_code(world)
     world.config["manage_pools"] = False
-    assert "other_manager" not in reasons(world)
-
-
-@pytest.fixture
-def tasks(world: WatchedWorld, server: TestServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[WatchedWorld]:
-    """The tasks themselves run here, on this world, and send their messages to its server."""
-    install_transports()
-    world.config["check_loop_delay_min"] = INTERVAL
-    with Celery("tests", broker=server.url) as app:
-        for module in (pools, published_config, unknown_pools):
-            monkeypatch.setattr(module, "settings", lambda: world.settings)
-        monkeypatch.setattr(pools, "pool_context", lambda: world.context)
-        for module in (pools, tasks_other_manager, published_config, unknown_pools):
-            monkeypatch.setattr(module, "database", lambda: world.db)
-        monkeypatch.setattr(world.db, "clock", world.clock)
-        monkeypatch.setattr(tasks_other_manager, "QUERY_INTERVAL", 0)
-        monkeypatch.setattr(pools, "guard", OtherManagerGuard())
-        app.set_current()
-        yield world
-
-
-def sent(world: PoolWorld) -> int:
-    return int(world.client.llen(names.CHECK_QUEUE))
-
-
-def tick(world: WatchedWorld, seconds: float = INTERVAL) -> str:
-    world.now += seconds
-    return str(pools.check_pools.run())
-
-
-OTHER, WATCHING = "another pool manager is at work", "the workers watch for another pool manager first"
-
-
-def test_the_configuration_is_published_at_once_in_a_redis_without_any_manager(tasks: WatchedWorld) -> None:
-    published_config.publish()
-    assert tasks.client.hget("vmpooler__config", "manage_pools") == b"true"
-
-
-def test_the_tasks_wait_for_the_watch_and_log_it(tasks: WatchedWorld, caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level("INFO")
-    tasks.client.set(COUNTER, 7)
-    before = tasks.snapshot()
-    assert (tick(tasks), tick(tasks)) == (WATCHING, WATCHING)
-    assert pools.check_pool(pool=POOL) == WATCHING
-    published_config.publish()
-    assert tasks.snapshot() == before
-    assert tick(tasks) == "1 pools"
-    assert sent(tasks) == 1
-    assert tasks.client.hget("vmpooler__config", "manage_pools") == b"true"
-    assert caplog.messages == [
-        "[*] [pools] Watching for another pool manager for 10 seconds before the next clone",
-        "[*] [pools] No other pool manager is at work: these workers manage the pools",
-        "[!] [pools] vmpooler__tasks__clone was 7, left behind by another pool manager: corrected to 0",
-    ]
-
-
-def test_no_key_of_vmpooler_changes_while_another_manager_is_at_work(
-    tasks: WatchedWorld, caplog: pytest.LogCaptureFixture
-) -> None:
-    for _ in range(3):
-        tick(tasks)
-    for number in range(2):
-        counts(tasks, number)
-        tick(tasks)
-    tasks.others_vm("pooler-a")
-    before, messages = tasks.snapshot(), sent(tasks)
-    published_config.publish()
-    assert tick(tasks) == OTHER
-    for task, kwargs in (
-        (pools.check_pool, {"pool": POOL}),
-        (pools.process_ondemand_requests, {}),
-        (pools.clone_vm, {"vm": "pooler-a", "pool": POOL}),
-        (pools.destroy_vm, {"vm": "pooler-a", "pool": POOL}),
-        (pools.create_disk, {"vm": "pooler-a", "pool": POOL, "size": "8"}),
-        (pools.create_snapshot, {"vm": "pooler-a", "pool": POOL, "snapshot": "before"}),
-        (pools.revert_snapshot, {"vm": "pooler-a", "pool": POOL, "snapshot": "before"}),
-    ):
-        assert task(**kwargs) == OTHER
-    assert tasks.clones() == []
-    assert {key: value for key, value in tasks.snapshot().items() if key in before} == before
-    assert sent(tasks) == messages
-    [line] = [line for line in caplog.messages if "is at work" in line]  # logged once
-    assert line.startswith("[!] [pools] Another pool manager is at work on this Redis")
-    assert line.endswith("these workers do nothing until it has been quiet for 120 seconds")
-    assert (tick(tasks, 60), tick(tasks, 60)) == (OTHER, "1 pools")
-
-
-def test_a_clone_that_was_started_before_ends_also_beside_another_manager(tasks: WatchedWorld) -> None:
-    for _ in range(3):
-        tick(tasks)
-    vm, other = tasks.clones()
-    for number in range(2):
-        counts(tasks, number)
-        tick(tasks)
-    assert pools.clone_vm(vm=vm, pool=POOL) == "ready"
-    assert tasks.client.get(COUNTER) == b"4", "two of ours, and what the other manager added"
-    tasks.client.zadd(keys.POOL_SLOTS.key, {other: 1})  # its worker died
-    assert tick(tasks) == OTHER
-    assert tasks.client.llen(names.CLONE_QUEUE) == 1, "and is sent again"
-    assert tasks.client.zcard(keys.POOL_SLOTS.key) == 1
+    assert "other_manager" not in reasons_by_code(world)

@@ -24,6 +24,13 @@ def plan(world: PoolWorld, *vms: str, maximum: int = 100) -> list[bytes]:
     return destroys.plan(world.db, POOL, names, now=world.now, until=world.now + 300, maximum=maximum)
 
 
+def flood(world: PoolWorld, monkeypatch: pytest.MonkeyPatch, *, vms: int, share: int) -> None:
+    """Put more VMs into completed than the pool may have destroyed at once."""
+    monkeypatch.setattr(checks, "MAX_DESTROYS", share)
+    for number in range(vms):
+        world.completed_vm(f"pooler-{number}")
+
+
 def test_no_destruction_is_planned_of_a_vm_that_left_completed_meanwhile(world: PoolWorld) -> None:
     world.completed_vm("pooler-a")
     assert plan(world, "pooler-a", "pooler-gone") == [b"pooler-a"]
@@ -33,9 +40,7 @@ def test_no_destruction_is_planned_of_a_vm_that_left_completed_meanwhile(world: 
 def test_a_pool_has_no_more_destructions_under_way_than_its_share(
     world: PoolWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(checks, "MAX_DESTROYS", 3)
-    for number in range(8):
-        world.completed_vm(f"pooler-{number}")
+    flood(world, monkeypatch, vms=8, share=3)
     first = world.inspect().work
     assert [work.vm for work in first] == ["pooler-0", "pooler-1", "pooler-2"]
     assert world.due(Step.DESTROY) == [], "they wait for a worker"
@@ -55,9 +60,7 @@ def test_the_share_spans_the_pages_of_one_inspection(world: PoolWorld) -> None:
 def test_destructions_that_fail_leave_the_share_to_the_others(
     world: PoolWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(checks, "MAX_DESTROYS", 2)
-    for number in range(4):
-        world.completed_vm(f"pooler-{number}")
+    flood(world, monkeypatch, vms=4, share=2)
     world.provider.raises("destroy", PermanentProviderError("no permission"), always=True)
     for work in world.inspect().work:
         with pytest.raises(PermanentProviderError):
