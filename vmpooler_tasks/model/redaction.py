@@ -1,15 +1,19 @@
 """Remove secrets from the arguments of a failed task, from text, and from messages that cannot be decoded.
 
-Each pattern takes time in proportion to the text, whatever the text is: a task's arguments may have megabytes. Secrets
-are removed from the whole text. Only then it may be cut (model/deadletters/bounds.py): a cut that came first would
-separate a secret from its name. Others cut as well (Celery shortens the arguments in a header), so that a secret
-without its end is removed up to the end of the text.
+The patterns are in model/secret_patterns.py. Each takes time in proportion to the text: a task's arguments may have
+megabytes. Secrets are removed from the whole text. Only then it may be cut (model/deadletters/bounds.py): a cut that
+came first would separate a secret from its name. Others cut as well (Celery shortens the arguments in a header), so
+that a secret without its end is removed up to the end of the text.
 """
 
 import base64
 import json
 import re
+from collections.abc import Mapping, Sequence
 from typing import Any
+
+from vmpooler_tasks.model import secret_patterns as patterns
+from vmpooler_tasks.model.secret_patterns import is_secret_name
 
 REDACTED = "[redacted]"
 
@@ -21,40 +25,24 @@ MAX_PARSED_BYTES = 2**20
 
 TOO_DEEP = f"[cut: nested more than {MAX_DEPTH} levels]"
 
-_SENSITIVE = r"(?:passw|passphrase|secret|token|credential|api[-_]?key|private[-_]?key|authorization)"
-_SECRET_NAME = re.compile(_SENSITIVE, re.IGNORECASE)
 _AFTER_SCHEME = "://"
 _AFTER_LAST_WORD = " \t\r\n'\")]}.…"
 _WORD = re.compile(r"[^\s'\"]+")
 _HOST = re.compile(r"[^:/?#]*(?::\d{1,5})?(?:[/?#.,;)]|$)|\[")
 """What follows `://` in an address without a login: a host, perhaps with a port, or a host in brackets."""
 
-# A value in quotes ends with the same quote, and one without an end is the rest of the text. In JSON within JSON, the
-# quote has backslashes before it, and a quote within the value has more of them.
-_QUOTED = (
-    r"'(?:[^'\\]++|\\.)*+(?:'|\\?\Z)"
-    r"|\"(?:[^\"\\]++|\\.)*+(?:\"|\\?\Z)"
-    r"|(?<!\\)(?P<quote>\\++['\"]).*?(?:(?<!\\)(?P=quote)|\Z)"
-)
-_ASSIGNED = re.compile(
-    rf"(?P<name>{_SENSITIVE}[\w-]{{0,60}}+\\*+['\"]?+\s*+[=:]\s*+)(?!\[redacted\])(?:{_QUOTED}"
-    r"|(?:(?:Bearer|Basic|Digest|Token|ApiKey|Negotiate|NTLM|OAuth)\s++)?[^\s,;)}\]]++)",
-    re.IGNORECASE | re.DOTALL,
-)
-# The value of a quoted name, as in JSON, may be nested. Of a message that is not parsed, all of the value is removed.
-_QUOTED_NAME = re.compile(
-    rf"{_SENSITIVE}[^'\"\\\n]{{0,60}}+\\*+['\"]\s*+:\s*+(?!\[redacted\])(?=\\*+['\"]|[\w.]*+[\[{{(])", re.IGNORECASE
-)
 _OPENING, _CLOSING = frozenset("[{("), frozenset("]})")
-_PART = re.compile(rf"{_QUOTED}|[\[{{(\]}})]", re.DOTALL)
-_KEY_FILE = re.compile(
-    r"-----BEGIN (?P<kind>[A-Z0-9 ]{0,40}PRIVATE KEY)-----.*?(?:-----END (?P=kind)-----|\Z)", re.DOTALL
-)
 _SCHEME = re.compile(r"\b(?P<scheme>Bearer|Basic)(?P<space>\s++)(?P<value>[\w.~+/=-]++)", re.IGNORECASE)
 # What prose says of these schemes.
 _SAID_OF_SCHEMES = frozenset(
     {"access", "auth", "authentication", "authorization", "realm", "scheme", "token", "tokens"}
 )
+_LONGEST_START = 64
+"""Characters before a name in which its option or its element starts."""
+
+_PAIR = 2
+_NAME_FIELDS, _VALUE_FIELD = ("name", "key"), "value"
+"""An object such as `{"name": "API_TOKEN", "value": "…"}`, as an environment is written."""
 
 
 def redacted(value: Any, depth: int = MAX_DEPTH) -> Any:
@@ -65,15 +53,46 @@ def redacted(value: Any, depth: int = MAX_DEPTH) -> Any:
     if isinstance(value, dict | list | tuple) and depth == 0:
         return TOO_DEEP
     if isinstance(value, dict):
+        named = _named_secret(value)
         return {
             redacted_text(str(key)): REDACTED
-            if inner is not None and _SECRET_NAME.search(str(key))
+            if inner is not None and (is_secret_name(str(key)) or key == named)
             else redacted(inner, depth - 1)
             for key, inner in value.items()
         }
     if isinstance(value, list | tuple):
-        return [redacted(inner, depth - 1) for inner in value]
-    return redacted_text(value) if isinstance(value, str) else value
+        return [
+            REDACTED if isinstance(inner, str) and _follows_name(value, place) else redacted(inner, depth - 1)
+            for place, inner in enumerate(value)
+        ]
+    return _redacted_json(value, depth) if isinstance(value, str) else value
+
+
+def _named_secret(value: Mapping[Any, Any]) -> str | None:
+    """Return the field that holds a secret of which another field is the name."""
+    names = [value.get(field) for field in _NAME_FIELDS]
+    return _VALUE_FIELD if any(isinstance(name, str) and is_secret_name(name) for name in names) else None
+
+
+def _follows_name(values: Sequence[Any], place: int) -> bool:
+    """Return whether a secret's name stands before this value: an option of a command line, or the name in a pair."""
+    name = values[place - 1] if place else None
+    if not isinstance(name, str) or len(name) > _LONGEST_START or not name.isprintable() or " " in name:
+        return False
+    is_option = name.startswith("-") and "=" not in name
+    return (is_option or (place == 1 and len(values) == _PAIR)) and is_secret_name(name)
+
+
+def _redacted_json(text: str, depth: int) -> str:
+    """Redact a text. One that is JSON is read: its names may be escaped."""
+    if "\\u" in text and text.lstrip()[:1] in ("{", "[") and len(text) <= MAX_PARSED_BYTES:
+        try:
+            inner = json.loads(text)
+        except (ValueError, RecursionError):
+            return redacted_text(text)
+        clean = redacted(inner, depth - 1)
+        return redacted_text(text if clean == inner else json.dumps(clean))
+    return redacted_text(text)
 
 
 def redacted_text(text: str) -> str:
@@ -81,36 +100,78 @@ def redacted_text(text: str) -> str:
     if _AFTER_SCHEME in text:
         text = _without_logins(text)
     if "-----BEGIN " in text:
-        text = _KEY_FILE.sub(REDACTED, text)
-    if _may_name_secrets(text):
-        text = _without_quoted_names_values(text)
-        text = _ASSIGNED.sub(lambda found: found["name"] + REDACTED, text)
-        text = _SCHEME.sub(_without_value, text)
-    return text
+        text = patterns.KEY_FILE.sub(REDACTED, text)
+    if "=" in text or "%3" in text:
+        text = patterns.URL_SECRET.sub(_without_end, text)
+    lower = patterns.ascii_lower(text)
+    if any(hint in lower for hint in patterns.HINTS):
+        text = _without_named_values(text, lower)
+    if ":" in text:
+        text = patterns.LOGIN_ARGUMENT.sub(_without_end, text)
+    text = patterns.WELL_KNOWN.sub(REDACTED, text)
+    return _SCHEME.sub(_without_value, text) if "bearer" in lower or "basic" in lower else text
 
 
-_HINTS = ("passw", "passphrase", "secret", "token", "credential", "key", "authorization", "bearer", "basic")
+def _without_end(found: re.Match[str]) -> str:
+    return found["name"] + REDACTED
 
 
-def _may_name_secrets(text: str) -> bool:
-    """Return False if no pattern can match. Finding a plain text takes a hundredth of the time of a pattern."""
-    lower = text.lower()
-    return any(hint in lower for hint in _HINTS)
+def _without_named_values(text: str, lower: str) -> str:
+    """Remove the value of each name of a secret, in all forms in which a value follows its name.
 
-
-def _without_quoted_names_values(text: str) -> str:
-    """Remove the value of each quoted name that is sensitive: a text in quotes, or all within its brackets."""
+    `lower` is the text in lowercase.
+    """
     parts, done = list[str](), 0
-    while found := _QUOTED_NAME.search(text, done):
-        parts += [text[done : found.end()], REDACTED]
-        done = _end_of_value(text, found.end())
+    for name in patterns.NAME.finditer(lower):
+        if name.start() < done:
+            continue
+        value = _assigned_value(text, lower, name) or _other_value(text, name)
+        if value is not None:
+            start, end = value
+            parts += [text[done:start], REDACTED]
+            done = end
     return "".join(parts) + text[done:]
+
+
+def _assigned_value(text: str, lower: str, name: re.Match[str]) -> tuple[int, int] | None:
+    """Return where the value starts and ends that is assigned to a name, as in `name: value` or `"name" => "value"`."""
+    assigned = patterns.ASSIGNMENT.match(text, name.end())
+    if not assigned or (assigned["words"].strip() and not assigned["closing"]):
+        return None
+    start = assigned.end()
+    if quoted := patterns.QUOTED_VALUE.match(text, start):
+        return start, quoted.end()
+    nested = patterns.NESTED_VALUE.match(text, start)
+    if nested and (assigned["closing"] or assigned["sign"] != ":"):
+        return start, _end_of_value(text, nested.end())
+    if assigned["sign"] == ":":
+        found = patterns.BLOCK_VALUE.match(text, start)
+        if not found and not assigned["closing"] and patterns.HEADER_NAME.match(lower, name.start(), name.end()):
+            found = patterns.HEADER_VALUE.match(text, start)
+        if found:
+            return start, found.end()
+    plain = patterns.PLAIN_VALUE.match(text, start)
+    return (start, plain.end()) if plain else None
+
+
+def _other_value(text: str, name: re.Match[str]) -> tuple[int, int] | None:
+    """Return where the value starts and ends that follows a name as an argument, in an XML element or in prose."""
+    before = text[max(0, name.start() - _LONGEST_START) : name.start()]
+    if patterns.OPTION_START.search(before) and (option := patterns.OPTION_VALUE.match(text, name.end())):
+        value = patterns.QUOTED_VALUE.match(text, option.end()) or patterns.PLAIN_VALUE.match(text, option.end())
+        return (option.end(), value.end()) if value else None
+    if patterns.ELEMENT_START.search(before) and (element := patterns.ELEMENT_VALUE.match(text, name.end())):
+        return element.span("value")
+    if name[0].startswith(patterns.SAID_NAMES) and (said := patterns.SAID_VALUE.match(text, name.end())):
+        value = patterns.QUOTED_VALUE.match(text, said.end())
+        return (said.end(), value.end()) if value else None
+    return None
 
 
 def _end_of_value(text: str, start: int) -> int:
     """Return where the value at `start` ends; a value without an end is the rest of the text."""
     depth = 0
-    for part in _PART.finditer(text, start):
+    for part in patterns.PART.finditer(text, start):
         depth += (part[0] in _OPENING) - (part[0] in _CLOSING)
         if depth <= 0:
             return part.end()

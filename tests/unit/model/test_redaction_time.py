@@ -1,0 +1,84 @@
+"""Redaction takes time in proportion to the text: a text of 16 times the size takes about 16 times as long.
+
+What counts is the time of this process on a core, not the time on the clock: other processes do not lengthen it.
+"""
+
+import time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.support.fuzzing import fuzzed
+from tests.unit.model.test_redaction import REPEATED
+from vmpooler_tasks.model.redaction import redacted_text
+
+SMALL, LARGE = 4 * 2**10, 64 * 2**10
+MARGIN = 8
+"""With a quadratic pattern, the larger text takes 256 times as long: this many times 16 is far from both."""
+
+SHORTEST_SECONDS = 0.001
+
+PIECES = (
+    *("password", "pass", "pw", "token", "auth", "sig", "key", "authorization: ", "cookie: ", "-u ", "_LOGIN=", "--"),
+    *("=", ":", "=>", '="', "%3D", "|\n", "> \n", " is ", "b'", "'", '"', "\\", "\\\\", "[", "]", "{", "}", "(", ")"),
+    *(
+        "<",
+        ">",
+        "</",
+        "<![CDATA[",
+        "]]>",
+        "&",
+        "?",
+        "&amp;",
+        ";",
+        "://",
+        "@",
+        "/",
+        ".",
+        "-",
+        "_",
+        " ",
+        "\t",
+        "\n",
+        "\r\n",
+    ),
+    *("eyJ", "eyJabcdefgh.", "sk-", "AKIA", "$1$", "$argon2id$", "hooks.slack.com/services/", "Bearer ", "Basic "),
+    *(
+        "-----BEGIN PRIVATE KEY-----",
+        "-----END PRIVATE KEY-----",
+        "[redacted]",
+        '"body": "',
+        "AAAA",
+        "x" * 59,
+        " " * 61,
+    ),
+    *("user:", "name:", "\\u0061", '{"a":', '"password":', "\0", "é"),
+)
+
+
+def seconds(text: str) -> float:
+    """Return the time of a core for redacting the text, the shorter of two."""
+    times = []
+    for _ in range(2):
+        start = time.process_time()
+        redacted_text(text)
+        times.append(time.process_time() - start)
+    return min(times)
+
+
+def grows_in_proportion(unit: str, start: str = "") -> None:
+    small = max(seconds(start + unit * (SMALL // len(unit))), SHORTEST_SECONDS)
+    large = seconds(start + unit * (LARGE // len(unit)))
+    assert large / small < MARGIN * LARGE / SMALL, f"{start!r} and {unit!r}: {small:.4f} s, then {large:.4f} s"
+
+
+@pytest.mark.parametrize("unit", [*REPEATED, *PIECES], ids=repr)
+def test_time_grows_in_proportion_for_each_piece_of_a_pattern(unit: str) -> None:
+    grows_in_proportion(unit)
+
+
+@fuzzed(30)
+@given(st.lists(st.sampled_from(PIECES), max_size=2), st.lists(st.sampled_from(PIECES), min_size=2, max_size=4))
+def test_time_grows_in_proportion_for_pieces_of_several_patterns(start: list[str], unit: list[str]) -> None:
+    grows_in_proportion("".join(unit), "".join(start))
