@@ -320,7 +320,7 @@ def statistics(what: str, day: str) -> bytes:
 
 
 def work(vm: bytes) -> bytes:
-    """Hash: who works on a VM: `owner`, `fence`, `attempts`, `destroys`; and its lineage, if it was redriven."""
+    """Hash: who works on a VM: `owner`, `fence`, `started`, `attempts`, `destroys`; and its lineage, if redriven."""
     return WORK_PREFIX + vm
 
 

@@ -57,7 +57,7 @@ def _due_pending(context: PoolContext, pool: Pool, names: list[bytes]) -> Iterat
 
 
 def _restore_slots(context: PoolContext, pool: Pool, without: Mapping[bytes, Fields]) -> set[bytes]:
-    """Give claimed clones `without` a slot their slot again: the key that held it was lost. Return their VMs."""
+    """Give started clones `without` a slot their slot again: the key that held it was lost. Return their VMs."""
     until = context.clock() + context.settings.config.lease_seconds
     restored = set[bytes]()
     for request in (False, True):

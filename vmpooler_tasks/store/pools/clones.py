@@ -252,7 +252,7 @@ def reap(db: Database, slots: Slots, *, now: float, leased_until: float, latest:
 
 
 def restore_slots(db: Database, slots: Slots, pool: str, vms: Sequence[bytes], *, leased_until: float) -> list[bytes]:
-    """Give those of these pending VMs a slot again whose claimed clones have lost it, and return them.
+    """Give those of these pending VMs a slot again whose clones have lost it, and return them.
 
     The key that held the slot was lost. The slot is leased until then, for the worker that may still make the clone.
     """

@@ -1,5 +1,6 @@
 -- Shared: adds new VMs to pending. Each of `names` that is free, up to `max_clones` of them, gets its metadata (`field, value,
--- …`) and a slot. Returns the names that were added; none while another pool manager is at work, or may be.
+-- …`) and a slot. Returns the names that were added; none while another pool manager is at work, or may be. The work says that
+-- these workers started the clone, also if the key of the slots is lost.
 -- uses: pools/lease
 local function add_clones(names, max_clones, pending, slots, counter, lease_end, vm_prefix, work_prefix, metadata, lineage)
   local added = {}
@@ -11,10 +12,8 @@ local function add_clones(names, max_clones, pending, slots, counter, lease_end,
       redis.call('SADD', pending, vm)
       redis.call('HSET', vm_prefix .. vm, unpack(metadata))
       redis.call('ZADD', slots, lease_end, vm)
-      if #lineage > 0 then
-        redis.call('HSET', work_prefix .. vm, unpack(lineage))
-        redis.call('EXPIRE', work_prefix .. vm, 604800)
-      end
+      redis.call('HSET', work_prefix .. vm, 'started', 1, unpack(lineage))
+      redis.call('EXPIRE', work_prefix .. vm, 604800)
       added[#added + 1] = vm
     end
   end

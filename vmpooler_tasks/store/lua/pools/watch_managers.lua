@@ -7,7 +7,7 @@
 -- The watch is a hash: `state` (alone, watching, other), `until` (the state ends then if nothing is seen), `valid_until` (a call
 -- is due long before), `seen_at` (the last sighting), `sightings`, `evidence` (the last sighting's); `known:COUNTER`,
 -- the value that these workers wrote or saw last; `boot:POOL`, the last boot that another manager wrote; `foreign:COUNTER`, its
--- clones in flight.
+-- clones in flight; `size:KEY`, how much a key held after the last check, if it only grows between two checks.
 -- KEYS   1: the watch   2: foreign clones (set)   3: last boots   4: slots   5: their counter   6: slots of requests
 --        7: their counter   8: last boots by these workers   9: keys that were set aside (hash: key -> epoch and type)
 -- ARGV   1: now   2: seconds of a watch   3: seconds without a sighting after which another manager is gone
@@ -38,6 +38,22 @@ local function read_counter(key)
   return type(value) == 'string' and value or ''
 end
 
+-- Returns true if these workers lost, since the last check, keys by which they know their own VMs and boots: a key holds less
+-- than it did. While they are alone, a counter that nobody else has changed is the number of slots and of foreign clones.
+local function has_shrunk()
+  local function recorded(field) return number_of(redis.call('HGET', watch, field)) or 0 end
+  for key, command in pairs({[own_boots] = 'HLEN', [foreign_clones] = 'SCARD'}) do
+    if redis.call(command, key) < recorded('size:' .. key) then return true end
+  end
+  for key, held in pairs({[counter] = slots, [request_counter] = request_slots}) do
+    local known = recorded('known:' .. key)
+    local is_unchanged = before == 'alone' and number_of(read_counter(key)) == known
+    if is_unchanged and redis.call('ZCARD', held) + recorded('foreign:' .. key) < known then return true end
+  end
+  return false
+end
+local has_lost_memory = has_shrunk()
+
 for _, key in ipairs({counter, request_counter}) do compare('known:' .. key, read_counter(key), key) end
 local boots = redis.pcall('HGETALL', last_boots)
 for i = 1, boots.err and 0 or #boots, 2 do
@@ -60,19 +76,17 @@ for i = 8, #ARGV, 3 do
 end
 redis.call('DEL', foreign_clones)
 for _, item in ipairs(found) do redis.call('SADD', foreign_clones, item) end
+redis.call('HSET', watch, 'size:' .. own_boots, redis.call('HLEN', own_boots), 'size:' .. foreign_clones, #found)
 
--- Returns true if these workers lost a moment ago the keys by which they know their own VMs and boots.
-local function has_lost_memory()
-  for _, key in ipairs({watch, foreign_clones, slots, request_slots, own_boots}) do
-    local record = redis.pcall('HGET', set_aside, key)
-    local at = type(record) == 'string' and tonumber(string.match(record, '^%d+'))
-    if at and math.abs(now - at) < 60 then return true end
-  end
-  return false
+-- A key that was set aside a moment ago is lost as well.
+for _, key in ipairs({watch, foreign_clones, slots, request_slots, own_boots}) do
+  local record = redis.pcall('HGET', set_aside, key)
+  local at = type(record) == 'string' and tonumber(string.match(record, '^%d+'))
+  if at and math.abs(now - at) < 60 then has_lost_memory = true end
 end
 
 -- Then a sighting proves nothing, and a new watch starts.
-if evidence and before ~= 'other' and has_lost_memory() then evidence, before = nil, nil end
+if evidence and before ~= 'other' and has_lost_memory then evidence, before = nil, nil end
 
 local state, state_until = before, number_of(until_before) or now
 if evidence then
