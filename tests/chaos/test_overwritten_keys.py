@@ -26,6 +26,7 @@ OWN_KEYS = [
     *(keys.breaker("dummy"), keys.first_seen("discovered", "amber"), keys.first_seen("running", "birch")),
 ]
 
+
 def overwrite(db: Database, key: bytes) -> None:
     """Put a value of another type there, in one step."""
     pipe = db.client.pipeline(transaction=True)
