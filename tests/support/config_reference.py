@@ -99,6 +99,8 @@ def _default(field: FieldInfo) -> str:
         return "must be given"
     if isinstance(field.default, bool | int | float | str):
         return f"`{as_yaml(field.default)}`"
+    if isinstance(field.default, tuple) and field.default:
+        return f"`[{', '.join(field.default)}]`"
     return "see below" if field.default_factory else ""
 
 

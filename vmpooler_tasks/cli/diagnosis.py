@@ -23,6 +23,7 @@ from vmpooler_tasks.model.health.reasons import ReasonCode, explain
 from vmpooler_tasks.model.health.status import Status
 from vmpooler_tasks.model.names import listed, on_one_line, readable
 from vmpooler_tasks.model.notifications.message import NotificationResult
+from vmpooler_tasks.model.remote_control import permitted_commands
 from vmpooler_tasks.store import Database
 from vmpooler_tasks.store.fleet import heartbeats
 from vmpooler_tasks.store.guards.brakes import read_brakes
@@ -103,9 +104,9 @@ def _broker(settings: Settings, db: Database, earlier: Findings) -> Finding:
 
 
 def _workers(settings: Settings, db: Database, earlier: Findings) -> Finding:
-    del db, earlier
+    del earlier
     try:
-        workers = client.live_workers(settings)
+        workers = _live_workers(settings, db)
     except VmpoolerTasksError as error:
         if refusal := refused_write(error):  # the request to the workers is itself a message in Redis
             return Finding(FAIL, WORKERS, f"no request can be sent to them: {refusal[0]}", refusal[1])
@@ -113,6 +114,13 @@ def _workers(settings: Settings, db: Database, earlier: Findings) -> Finding:
     if not workers:
         return Finding(FAIL, WORKERS, "no worker replies", "start one: celery -A vmpooler_tasks worker")
     return Finding(OK, WORKERS, f"{len(workers)}: {', '.join(workers)}")
+
+
+def _live_workers(settings: Settings, db: Database) -> list[str]:
+    """Return the workers that reply; those with a heartbeat if the configuration lets them reply to nothing."""
+    if "ping" in permitted_commands(settings.config.remote_control):
+        return client.live_workers(settings)
+    return [worker.name for worker in heartbeats.read_fleet(db).workers]
 
 
 def _beats(settings: Settings, db: Database, earlier: Findings) -> Finding:
@@ -189,7 +197,8 @@ def _pool_manager(settings: Settings, db: Database, earlier: Findings) -> Findin
     if watch.is_other_seen:
         seen = f"another pool manager uses this Redis. Last seen: {on_one_line(watch.evidence)}"
         return Finding(FAIL, POOL_MANAGER, seen, "stop VMPooler's manager, or set manage_pools: false")
-    untaken = sorted(set(QUEUES) - client.queues_taken(settings)) if earlier[WORKERS].state is OK else []
+    fleet = heartbeats.read_fleet(db)
+    untaken = [queue for queue in QUEUES if not fleet.workers_of(queue)] if earlier[WORKERS].state is OK else []
     if untaken:
         start = f"start one: celery -A vmpooler_tasks worker -Q {','.join(untaken)}"
         return Finding(FAIL, POOL_MANAGER, f"no worker takes {', '.join(untaken)}", start)

@@ -36,6 +36,7 @@ from vmpooler_tasks.model.redrive import (
     RunOptions,
     RunState,
 )
+from vmpooler_tasks.store.fleet import heartbeats
 from vmpooler_tasks.store.redrive.runs import Run, newest_first
 from vmpooler_tasks.tasks.registry import CLONE_QUEUE, OWN
 
@@ -339,7 +340,7 @@ def _drive(context: Context, run: str, arguments: RedriveArguments) -> None:
 def _wait_reason(context: Context, run: Run) -> str:
     why = "no slot for a clone is free (task_limit, ondemand_clone_limit)"
     try:
-        if CLONE_QUEUE not in client.queues_taken(context.settings):
+        if not heartbeats.read_fleet(context.db).workers_of(CLONE_QUEUE):
             why += f", and no worker takes {CLONE_QUEUE}: start one"
     except VmpoolerTasksError:
         pass  # the run itself meets the same error and reports it

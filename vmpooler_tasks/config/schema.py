@@ -22,6 +22,7 @@ from vmpooler_tasks.config.types import (
     Interval,
     NotBlank,
     Number,
+    RemoteCommands,
     Secret,
     Section,
     StuckAge,
@@ -34,6 +35,7 @@ from vmpooler_tasks.config.vmpooler.options import UnusedOption
 from vmpooler_tasks.errors import ObserveOnlyError
 from vmpooler_tasks.model.guards.removed import DrainRules
 from vmpooler_tasks.model.redaction import redacted
+from vmpooler_tasks.model.remote_control import INSPECT, REVOKE
 
 
 class HealthThresholds(Section):
@@ -111,6 +113,12 @@ class Options(ManagerOptions):
     notify_after: StuckAge = Field(
         60,
         description="seconds that a change of the health status must hold before the targets of `:notify:` learn of it",
+    )
+    remote_control: RemoteCommands = Field(
+        (INSPECT, REVOKE),
+        description="commands of Celery's remote control that workers carry out: a list of `inspect` (reads), `revoke` "
+        "(ends tasks), `all` and names of commands; `false`: none, and workers do not listen ([remote "
+        "control](deployment.md#remote-control))",
     )
 
     @property
@@ -260,11 +268,16 @@ class Settings(Section):
 
 
 def as_yaml(value: Any) -> str:
-    """Return a value as VMPooler's YAML writes it: true, 7200, 0.5, and nothing for an option that is not set."""
+    """Return a value as VMPooler's YAML writes it: true, 7200, 0.5, and nothing for an option that is not set.
+
+    The items of a list are joined by commas.
+    """
     if value is None:
         return ""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, float) and value.is_integer():
         return str(int(value))
+    if isinstance(value, tuple):
+        return ",".join(map(str, value))
     return str(value)

@@ -1,9 +1,12 @@
 """The types of option values, and what each type refuses."""
 
+import difflib
 from collections.abc import Mapping
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
+
+from vmpooler_tasks.model.remote_control import ALIASES, CHOICES
 
 
 def _refuse_blank(value: Any) -> Any:
@@ -38,6 +41,24 @@ def _as_texts(value: Any) -> Any:
     return (one,) if isinstance(one, str) else value
 
 
+def _as_commands(value: Any) -> Any:
+    """Return the choices of a list, or of text with commas as in an environment variable; false is the empty list."""
+    if value is None or value == "":
+        raise ValueError("is blank: give a value, or remove the line for the default")
+    if value is False or str(value).strip().lower() in ("false", "none", "off"):
+        return ()
+    return tuple(one.strip() for one in value.split(",")) if isinstance(value, str) else value
+
+
+def _as_choice(value: str) -> str:
+    name = ALIASES.get(value, value)
+    if name not in CHOICES:
+        near = difflib.get_close_matches(name, CHOICES, n=1, cutoff=0.6)
+        meant = f", did you mean {near[0]}?" if near else ""
+        raise ValueError(f"is no command of remote control that may be permitted{meant} ({', '.join(sorted(CHOICES))})")
+    return name
+
+
 YEAR = 365 * 24 * 3600
 
 # The upper bounds come from Celery's timedeltas, from Redis' expiries, and from sums that must stay finite.
@@ -62,6 +83,7 @@ Switch = Annotated[bool, NotBlank]
 UnlessFalse = Annotated[bool, BeforeValidator(_unless_false)]
 Text = Annotated[str, BeforeValidator(as_text)]
 Texts = Annotated[tuple[Text, ...], BeforeValidator(_as_texts)]
+RemoteCommands = Annotated[tuple[Annotated[str, AfterValidator(_as_choice)], ...], BeforeValidator(_as_commands)]
 Secret = Annotated[SecretStr, BeforeValidator(as_text)]
 
 

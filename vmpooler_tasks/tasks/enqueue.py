@@ -51,13 +51,6 @@ def live_workers(settings: Settings, timeout: float = 1.0) -> list[str]:
         return sorted(name for answer in client.control.ping(timeout=timeout) for name in answer)
 
 
-def queues_taken(settings: Settings, timeout: float = 1.0) -> set[str]:
-    """Return the queues that at least one worker takes messages from. Raise StoreUnavailableError."""
-    with _client(settings) as client:
-        answers = client.control.inspect(timeout=timeout).active_queues() or {}
-        return {queue["name"] for queues in answers.values() for queue in queues}
-
-
 @contextmanager
 def _client(settings: Settings) -> Iterator[Celery]:
     """Yield a Celery client that connects only once, so that a command fails at once if the broker is down."""

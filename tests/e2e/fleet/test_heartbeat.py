@@ -46,6 +46,7 @@ def test_a_killed_worker_is_known_no_longer_than_its_last_sign(installation: Ins
 
 
 def test_a_queue_that_is_taken_on_later_is_known(installation: Installation, database: Database) -> None:
+    installation.configure(remote_control=["add_consumer"])
     installation.worker("-Q", "vmpooler.clone")
     until(lambda: live(database), "it is known")
     installation.run("celery", "-A", "vmpooler_tasks", "control", "add_consumer", "vmpooler.check")

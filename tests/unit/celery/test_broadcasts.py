@@ -11,8 +11,17 @@ from hypothesis import strategies as st
 from tests.support.fuzzing import fuzzed
 from tests.support.messages import message
 from tests.support.odd_messages import json_values
-from vmpooler_tasks.tasks.broker.broadcasts import CONTROL_EXCHANGE, EVENT_EXCHANGE, read_broadcast
+from vmpooler_tasks.tasks.broker.broadcasts import (
+    CONTROL_EXCHANGE,
+    EVENT_EXCHANGE,
+    MAX_BROADCAST_BYTES,
+    MAX_EVENTS,
+    read_broadcast,
+    read_reply,
+)
 from vmpooler_tasks.tasks.broker.parsing import MAX_MESSAGE_BYTES, InvalidMessageError
+
+REPLY_ADDRESS = "b3b61c4e-8a4c-3f4e-9d57-6b9f0c2f7d10"
 
 
 def encoded(body: Any, **headers: Any) -> dict[str, Any]:
@@ -29,7 +38,7 @@ def command(**parts: Any) -> dict[str, Any]:
         "pattern": None,
         "matcher": None,
         "ticket": "t",
-        "reply_to": {"exchange": "reply.celery.pidbox", "routing_key": "r"},
+        "reply_to": {"exchange": "reply.celery.pidbox", "routing_key": REPLY_ADDRESS},
     }
     return encoded({**ping, **parts}, clock=1, expires=None)
 
@@ -71,6 +80,14 @@ def test_command_is_valid() -> None:
         command(arguments=[1]),
         command(destination=5),
         command(reply_to="somebody"),
+        command(reply_to={"exchange": "", "routing_key": "vmpooler__ready__a"}),
+        command(reply_to={"exchange": "vmpooler", "routing_key": REPLY_ADDRESS}),
+        command(reply_to={"exchange": "reply.celery.pidbox", "routing_key": "vmpooler.clone"}),
+        command(destination="worker@here"),
+        command(pattern="(a+)+$", matcher="pcre"),
+        command() | {"headers": {"clock": 2**63}},
+        command() | {"headers": {"clock": -1}},
+        command(ticket="x" * MAX_BROADCAST_BYTES),
         command(self=1),
     ],
 )
@@ -78,19 +95,77 @@ def test_broadcast_that_is_not_a_command_has_a_reason(broadcast: Any) -> None:
     assert problem_of(broadcast)
 
 
-def test_events_have_a_type() -> None:
-    heartbeat: dict[str, Any] = {
-        "type": "worker-heartbeat",
-        "hostname": "worker@here",
-        "timestamp": 1.5,
-        "clock": 7,
-        "anything": [],
-    }
-    body: Any
-    for body in (heartbeat, [heartbeat], []):
-        assert problem_of(encoded(body, hostname="worker@here"), EVENT_EXCHANGE) is None
-    for body in (5, [5], {}, [{"type": 5}], {**heartbeat, "timestamp": "late"}, {**heartbeat, "hostname": {}}):
-        assert problem_of(encoded(body), EVENT_EXCHANGE)
+COMMON: dict[str, Any] = {"hostname": "worker@here", "timestamp": 1.5, "clock": 7, "utcoffset": 0, "pid": 1}
+HEARTBEAT: dict[str, Any] = {
+    **COMMON,
+    "type": "worker-heartbeat",
+    "freq": 2.0,
+    "active": 0,
+    "processed": 7,
+    "loadavg": [0.1, 0.2, 0.3],
+    "sw_ident": "py-celery",
+}
+STARTED: dict[str, Any] = {
+    **COMMON,
+    "type": "task-started",
+    "uuid": "some-id",
+    "name": "a.task",
+    "args": "()",
+    "kwargs": "{}",
+    "retries": 0,
+    "runtime": 0.1,
+}
+
+
+@pytest.mark.parametrize(
+    "body",
+    [HEARTBEAT, STARTED, [HEARTBEAT, STARTED], [], {**STARTED, "progress": [5]}, {"type": "mine", "anything": {}}],
+)
+def test_event_that_can_be_used_is_valid(body: Any) -> None:
+    assert problem_of(encoded(body, hostname="worker@here"), EVENT_EXCHANGE) is None
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        5,
+        [5],
+        {},
+        [{"type": 5}],
+        {"type": "worker-online"},
+        {"type": "task-sent", "hostname": "worker@here", "timestamp": 1},
+        [HEARTBEAT] * (MAX_EVENTS + 1),
+        *({**HEARTBEAT, name: "late"} for name in ("timestamp", "clock", "utcoffset", "freq", "loadavg", "active")),
+        *({**HEARTBEAT, name: 5} for name in ("event", "heartbeats", "update", "alive", "__class__", "_x")),
+        *({**STARTED, name: {}} for name in ("uuid", "name", "args", "kwargs", "runtime", "event", "cluster_state")),
+        {**HEARTBEAT, "hostname": {}},
+        {**HEARTBEAT, "clock": 2**63},
+        {**HEARTBEAT, "timestamp": 1e300},
+    ],
+)
+def test_event_that_celery_and_flower_cannot_use_has_a_reason(body: Any) -> None:
+    problem = problem_of(encoded(body), EVENT_EXCHANGE)
+    assert problem
+    assert "\n" not in problem
+
+
+@pytest.mark.parametrize(
+    ("body", "headers"),
+    [
+        (5, {}),
+        ([], {}),
+        ({"worker@here": 5}, {"clock": "late"}),
+        ({"worker@here": 5}, {"expires": "late"}),
+    ],
+)
+def test_reply_that_cannot_be_used_has_a_reason(body: Any, headers: dict[str, Any]) -> None:
+    with pytest.raises(InvalidMessageError):
+        read_reply(json.dumps(encoded(body, **headers)).encode())
+
+
+def test_reply_is_valid() -> None:
+    reply = encoded({"worker@here": {"ok": "pong"}}, clock=3, ticket="t", expires=1.5)
+    assert read_reply(json.dumps(reply).encode()) == reply
 
 
 @fuzzed(100)

@@ -64,6 +64,7 @@ PRIVATE: Mapping[str, Mapping[str, str]] = {
         "_sentinel_managed_pool": "an error of the Sentinels says what is wrong with them",
         "_sentinel_manager": "as the stock method",
         "_async_sentinel_manager": "as the stock method",
+        "handlers": "a worker carries out only the commands of remote control that are permitted",
         "ensure_connection": "a worker that waits for its broker signals that it is alive",
     },
     "flower": {"flower.utils.broker": "Flower's clients of sockets and Sentinels use the database of the address"},

@@ -114,11 +114,11 @@ def _value_text(path: str, detail: Any, explanation: str) -> str:
 def _variable_of(path: str, environ: Mapping[str, str]) -> str | None:
     """Return the environment variable that gave the value, None if it came from a file."""
     section, _, name = path.partition(".")
+    option = name.partition("[")[0]
     if section in ENVIRONMENT_VARIABLES:
-        option = name.partition("[")[0]
         candidates = [variable for variable, field in ENVIRONMENT_VARIABLES[section].items() if field == option]
     else:
-        candidates = [name.upper()] if section == "config" and name != "health_thresholds" else []
+        candidates = [option.upper()] if section == "config" and option != "health_thresholds" else []
     return next((variable for variable in candidates if environ.get(variable)), None)
 
 

@@ -5,7 +5,8 @@ exactly what Celery will see.
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Annotated, Any
 
 from kombu.transport.virtual.base import Base64
@@ -83,15 +84,22 @@ def parse_message(raw: bytes, check: Callable[[Envelope], object]) -> dict[str, 
     `check` raises that, or a ValidationError, for what its envelope holds.
     """
     message: dict[str, Any] = parse_json(raw)
-    try:
+    with first_problem_named():
         check(_parse_envelope(message))
+    if b"\\u" in raw:
+        _check_text(message)
+    return message
+
+
+@contextmanager
+def first_problem_named() -> Iterator[None]:
+    """Raise InvalidMessageError in place of a ValidationError, with its first problem."""
+    try:
+        yield
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False, include_context=False)[0]
         place = ".".join(map(str, first["loc"]))
         raise InvalidMessageError(f"the message is not valid: {place}: {first['msg']}") from None
-    if b"\\u" in raw:
-        _check_text(message)
-    return message
 
 
 def _parse_envelope(message: Any) -> Envelope:

@@ -29,7 +29,7 @@ from redis import exceptions
 
 from vmpooler_tasks.model.names import on_one_line
 from vmpooler_tasks.tasks.broker import scripts
-from vmpooler_tasks.tasks.broker.broadcasts import read_broadcast
+from vmpooler_tasks.tasks.broker.broadcasts import REPLY_QUEUE_SUFFIX, read_broadcast, read_reply
 from vmpooler_tasks.tasks.broker.channels import log_refused
 from vmpooler_tasks.tasks.broker.fence import HOLDER
 from vmpooler_tasks.tasks.broker.greenlets import use_patched_functions
@@ -214,12 +214,27 @@ class GuardedChannel(stock.Channel):
 
         If it cannot be kept, it stays in `unacked`. It is returned after this channel is closed, and tried again.
         """
+        if queue.endswith(REPLY_QUEUE_SUFFIX):
+            return self._deliver_reply(raw, tag, queue)
         try:
             message = read_message(raw, size)
         except InvalidMessageError as problem:
             if keep_raw_message(raw, str(problem), queue, size):
                 self.remove_note(tag)
             raise Empty from None
+        return self._deliver_checked(message, tag, queue)
+
+    def _deliver_reply(self, raw: bytes, tag: str, queue: str) -> bool:
+        """Deliver a reply to a command of remote control. Drop one that is not valid: it is no work."""
+        try:
+            message = read_reply(raw)
+        except InvalidMessageError as problem:
+            _log.warning("[!] [broker] Ignored a reply of remote control: %s", on_one_line(str(problem)))
+            self.remove_note(tag)
+            raise Empty from None
+        return self._deliver_checked(message, tag, queue)
+
+    def _deliver_checked(self, message: dict[str, Any], tag: str, queue: str) -> bool:
         message["properties"]["delivery_tag"] = tag
         self.taken.add(tag)
         message["properties"][HOLDER] = self.holder

@@ -65,6 +65,7 @@ def celery_settings() -> dict[str, Any]:
         **{name: value for name, value in vars(defaults).items() if name.islower() and not name.startswith("_")},
         **broker_settings(chosen.broker_location),
         **result_settings(chosen.redis.location),
+        "worker_enable_remote_control": bool(chosen.config.remote_control),
         "beat_schedule": schedule(chosen),
         "worker_redirect_stdouts": is_json_log() or defaults.worker_redirect_stdouts,  # a print() would be no JSON
         **time_limits(chosen),

@@ -18,6 +18,7 @@ from vmpooler_tasks.tasks.broker.holders import HELD_MESSAGES, SWEEP_SECONDS, si
 from vmpooler_tasks.tasks.celery.failures import keep_raw_message
 from vmpooler_tasks.tasks.celery.internal_errors import guard_requests, guard_tracers
 from vmpooler_tasks.tasks.celery.message_times import to_local_time
+from vmpooler_tasks.tasks.guards.remote_control import RemoteControlStep
 from vmpooler_tasks.tasks.observe.heartbeat import HeartbeatStep
 from vmpooler_tasks.tasks.observe.liveness import INTERVAL_SECONDS, signal_alive
 from vmpooler_tasks.tasks.observe.outages import note_broker_failure, note_broker_reply
@@ -36,6 +37,9 @@ control are other steps and stay on.
 
 UNREADABLE = (ValueError, TypeError, AttributeError, LookupError, ArithmeticError, RecursionError)
 """Errors of reading an unexpected value. After an error of Redis, which is another one, Celery connects again."""
+
+STOCK_CONTROL = "celery.worker.consumer.control:Control"
+"""Celery's step of remote control, which carries out every command."""
 
 STABLE_SECONDS = 5.0
 """A connection that holds for so long is good: when it is lost, the next one is made at once."""
@@ -103,7 +107,10 @@ class Reconnections:
 
 class Consumer(CeleryConsumer):
     class Blueprint(CeleryConsumer.Blueprint):
-        default_steps = (*CeleryConsumer.Blueprint.default_steps, HeartbeatStep, HeldMessagesStep)
+        default_steps = (
+            *(step for step in CeleryConsumer.Blueprint.default_steps if step != STOCK_CONTROL),
+            *(RemoteControlStep, HeartbeatStep, HeldMessagesStep),
+        )
 
     def __init__(self, *args: Any, worker_options: Mapping[str, Any] | None = None, **options: Any) -> None:
         self._reconnections = Reconnections()

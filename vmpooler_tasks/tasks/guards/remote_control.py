@@ -1,0 +1,104 @@
+"""Lets a worker carry out only those commands of Celery's remote control that the configuration permits.
+
+A command comes from anybody who may publish to a channel of Redis. Celery's commands end workers, leave them running
+without a queue, or hold their main loop.
+"""
+
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from celery.worker.consumer.control import Control
+from celery.worker.control import Panel, nok
+
+from vmpooler_tasks.model.names import on_one_line
+from vmpooler_tasks.model.redaction import redacted_text
+from vmpooler_tasks.model.remote_control import ALIASES, GROUPS, INSPECT, permitted_commands
+from vmpooler_tasks.tasks.broker.commands import check_arguments
+from vmpooler_tasks.tasks.broker.parsing import InvalidMessageError
+from vmpooler_tasks.tasks.process import settings
+from vmpooler_tasks.throttle import Throttle
+
+_log = logging.getLogger("vmpooler_tasks.workers")
+
+UNANSWERED = frozenset({"hello", "election"})
+"""Commands by which workers talk to each other. A worker of another application shows an error as a traceback."""
+
+LOG_INTERVAL = 60.0
+
+
+class PermittedCommands(dict[str, Callable[..., Any]]):
+    """Name → what a worker does for that command: Celery's function, or a reply that says why not.
+
+    Every name has a function, so that Celery logs no traceback for one that it does not know.
+    """
+
+    def __init__(self, chosen: tuple[str, ...]) -> None:
+        super().__init__()
+        self._permitted = permitted_commands(chosen)
+        self._throttles: dict[str, Throttle] = {}
+
+    def __missing__(self, method: str) -> Callable[..., Any]:
+        def command(state: Any, /, **arguments: Any) -> Any:
+            return self._carry_out(method, state, arguments)
+
+        return command
+
+    def _carry_out(self, method: str, state: Any, arguments: Mapping[str, Any]) -> Any:
+        name = ALIASES.get(method, method)
+        if name in UNANSWERED:
+            return None
+        if name not in self._permitted:
+            return self._refuse(name, f"remote_control in the configuration does not permit {name}")
+        try:
+            check_arguments(arguments)
+            _check_names(state.app, arguments)
+            reply = Panel.data[name](state, **arguments)
+        except InvalidMessageError as problem:
+            return self._refuse(name, str(problem))
+        except Exception as error:  # noqa: BLE001 - of Celery's function, whatever it is: the sender has to know
+            return self._refuse(name, repr(error))
+        self._note(name, arguments, reply)
+        return reply
+
+    def _refuse(self, name: str, why: str) -> dict[str, str]:
+        shown = on_one_line(redacted_text(why))
+        known = name if name in Panel.data else ""  # any text may be a name: one throttle for all of those
+        if self._throttles.setdefault(known, Throttle(LOG_INTERVAL)).acquire():
+            _log.warning("[!] [workers] Refused the command %s of remote control: %s", on_one_line(name), shown)
+        refusal: dict[str, str] = nok(shown)
+        return refusal
+
+    def _note(self, name: str, arguments: Mapping[str, Any], reply: Any) -> None:
+        """Log a command that changed something."""
+        if name in GROUPS[INSPECT] or (isinstance(reply, Mapping) and "error" in reply):
+            return
+        _log.warning("[!] [workers] Remote control: %s", " ".join([name, *_shown(arguments)]))
+
+
+def _check_names(app: Any, arguments: Mapping[str, Any]) -> None:
+    """Raise InvalidMessageError for a queue or task that this application does not have.
+
+    A worker would take messages from any list of that name, and none at all if its key has another type.
+    """
+    queue, task = arguments.get("queue"), arguments.get("task_name")
+    if queue is not None and queue not in {known.name for known in app.conf.task_queues}:
+        raise InvalidMessageError(f"there is no queue {queue}")
+    if task is not None and task not in app.tasks:
+        raise InvalidMessageError(f"there is no task {task}")
+
+
+def _shown(arguments: Mapping[str, Any]) -> Iterator[str]:
+    for name, value in arguments.items():
+        if value is not None:
+            yield on_one_line(redacted_text(f"{name}={value}"))
+
+
+class RemoteControlStep(Control):
+    """Celery's step that listens for commands, with the guard around each command."""
+
+    name = "remote control"
+
+    def __init__(self, consumer: Any, **options: Any) -> None:
+        super().__init__(consumer, **options)
+        self.box.node.handlers = PermittedCommands(settings().config.remote_control)
