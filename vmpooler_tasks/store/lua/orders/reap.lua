@@ -1,6 +1,6 @@
 -- uses: pools/lease
--- Finds orders whose worker was lost, or that wait until later than they can. Those that may be repeated are leased to the next worker until the new end. What is
--- kept of orders that wait no more, because another manager took them, is forgotten.
+-- Finds orders whose worker was lost, or that wait until later than they can. Those that may be repeated are leased to the next
+-- worker until the new end. What is kept of orders that wait no more, because another manager took them, is forgotten.
 -- KEYS   1: leases of orders (zset)   2: orders sent (zset)   3: origins (hash)   4…: sets of orders
 -- ARGV   1: now   2: end of the new lease   3: prefix of records   4: work prefix   5: page size   6…: kind of order, one for
 --        each set   then: kinds of orders that must start only once
@@ -21,15 +21,9 @@ for _, order in ipairs(redis.call('HKEYS', origins)) do
   if not set or redis.pcall('SISMEMBER', set, string.sub(order, #kind + 2)) == 0 then redis.call('HDEL', origins, order) end
 end
 local reaped = {}
-local due = redis.call('ZRANGEBYSCORE', leases, '-inf', now, 'LIMIT', 0, page_size)
 local latest = 2 * lease_end - now
-for _, vm in ipairs(redis.call('ZRANGEBYSCORE', leases, '(' .. latest, '+inf', 'LIMIT', 0, page_size)) do
-  guard_type(work_prefix .. vm)
-  if not is_leased(leases, work_prefix .. vm, vm, '', tonumber(now)) then due[#due + 1] = vm end
-end
-for _, vm in ipairs(due) do
+for _, vm in ipairs(find_due(leases, work_prefix, now, latest, page_size)) do
   guard_type(record_prefix .. vm)
-  guard_type(work_prefix .. vm)
   local pool, order = unpack(redis.call('HMGET', record_prefix .. vm, 'pool', 'order'), 1, 2)
   if not order then
     redis.call('ZREM', leases, vm)

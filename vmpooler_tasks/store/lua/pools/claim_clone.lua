@@ -10,7 +10,8 @@
 --        8: prefix of requests
 -- RETURN {claim, fence, attempts, suspended until, request, alias, clone time, template override, clone target override}
 --        claim: claimed, left_queue (no longer pending), already_cloned, busy (another worker holds the lease), paused (its pool
---        is; the VM left pending), pool_suspended (after failures that may pass; it left pending), suspended (the provider is), exhausted (too many attempts)
+--        is; the VM left pending), pool_suspended (after failures that may pass; the VM left pending), suspended (its
+--        provider is), exhausted (too many attempts)
 local pending, slots, counter = KEYS[1], KEYS[2], {KEYS[3], KEYS[4]}
 local work, fences, breaker, metadata, templates, clone_targets, paused, completed, items, pool_breaker =
   unpack(KEYS, 5)

@@ -35,6 +35,18 @@ local function is_delivered_twice(slots, work, vm, owner, now)
   return redis.call('HGET', work, 'owner') == owner and is_running(slots, work, vm, now)
 end
 
+-- Returns the VMs of this set that a worker has to take over: their time is over, or later than `latest` and than it can be. No
+-- more than a page of each, with work whose type was checked.
+local function find_due(slots, work_prefix, now, latest, page_size)
+  local due = redis.call('ZRANGEBYSCORE', slots, '-inf', now, 'LIMIT', 0, page_size)
+  for _, vm in ipairs(due) do guard_type(work_prefix .. vm) end
+  for _, vm in ipairs(redis.call('ZRANGEBYSCORE', slots, '(' .. latest, '+inf', 'LIMIT', 0, page_size)) do
+    guard_type(work_prefix .. vm)
+    if not is_leased(slots, work_prefix .. vm, vm, '', tonumber(now)) then due[#due + 1] = vm end
+  end
+  return due
+end
+
 -- Returns a new fence. Where the counter was lost or holds no number, it starts from the time in microseconds: no fence of
 -- before is as great, so that none is given a second time.
 local function next_fence(fences)

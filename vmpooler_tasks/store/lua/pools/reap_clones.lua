@@ -8,16 +8,10 @@
 local slots, counter = KEYS[1], {KEYS[2], KEYS[3]}
 local now, lease_end, vm_prefix, work_prefix, pending_prefix, page_size, latest = unpack(ARGV)
 
-local due = redis.call('ZRANGEBYSCORE', slots, '-inf', now, 'LIMIT', 0, page_size)
-for _, vm in ipairs(redis.call('ZRANGEBYSCORE', slots, '(' .. latest, '+inf', 'LIMIT', 0, page_size)) do
-  guard_type(work_prefix .. vm)
-  if not is_leased(slots, work_prefix .. vm, vm, '', tonumber(now)) then due[#due + 1] = vm end
-end
 local reaped = {}
-for _, vm in ipairs(due) do
+for _, vm in ipairs(find_due(slots, work_prefix, now, latest, page_size)) do
   local pool = redis.pcall('HGET', vm_prefix .. vm, 'pool')
   local is_pending = type(pool) == 'string' and redis.pcall('SISMEMBER', pending_prefix .. pool, vm)
-  guard_type(work_prefix .. vm)
   if type(is_pending) == 'table' then
     redis.call('ZADD', slots, lease_end, vm)  -- an error: its queue is not a set. A later call decides
   elseif is_pending == 1 then
