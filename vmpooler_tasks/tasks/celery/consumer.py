@@ -15,7 +15,7 @@ from celery.worker.consumer import Consumer as CeleryConsumer
 from celery.worker.consumer import Tasks
 
 from vmpooler_tasks.tasks.broker.holders import HELD_MESSAGES, SWEEP_SECONDS, silence_seconds
-from vmpooler_tasks.tasks.celery.failures import keep_raw_message
+from vmpooler_tasks.tasks.celery.failures import keep_message
 from vmpooler_tasks.tasks.celery.internal_errors import guard_requests, guard_tracers
 from vmpooler_tasks.tasks.celery.message_times import to_local_time
 from vmpooler_tasks.tasks.guards.remote_control import RemoteControlStep
@@ -159,7 +159,7 @@ class Consumer(CeleryConsumer):
                 handle(message)
             except UNREADABLE as error:
                 _log.exception("[!] [workers] A message cannot be used")
-                self._keep(message, f"Celery cannot use the message: {error!r}")
+                keep_message(message, f"Celery cannot use the message: {error!r}")
                 if not message.acknowledged:
                     message.reject_log_error(_log, self.connection_errors)
 
@@ -167,12 +167,8 @@ class Consumer(CeleryConsumer):
 
     def on_decode_error(self, message: Any, exc: BaseException) -> None:
         """Keep the message as a dead letter: Celery has no signal for these."""
-        self._keep(message, str(exc))
+        keep_message(message, str(exc))
         super().on_decode_error(message, exc)
-
-    def _keep(self, message: Any, why: str) -> None:
-        body = message.body if isinstance(message.body, bytes) else str(message.body).encode("utf-8", "replace")
-        keep_raw_message(body, why, (message.delivery_info or {}).get("routing_key"))
 
     def register_with_event_loop(self, hub: Any) -> None:
         super().register_with_event_loop(hub)

@@ -199,6 +199,15 @@ def keep_raw_message(raw: bytes, why: str, queue: str | None = None, size: int |
     )
 
 
+def keep_message(message: Any, why: str) -> bool:
+    """Keep the dead letter of a message that kombu has parsed and Celery cannot use: its body.
+
+    Return False if the dead letter could not be kept.
+    """
+    body = message.body if isinstance(message.body, bytes) else str(message.body).encode("utf-8", errors="replace")
+    return keep_raw_message(body, why, (message.delivery_info or {}).get("routing_key"))
+
+
 def _keep(dead_letter: DeadLetter, now: float, lineage: Lineage | None = None) -> bool:
     """Keep a dead letter, and log it. Return False if Redis did not take it: then the log alone has it."""
     what = f"{dead_letter.task or 'a message'}: {dead_letter.error_class}: {dead_letter.error_message}"

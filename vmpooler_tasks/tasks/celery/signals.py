@@ -16,7 +16,7 @@ from vmpooler_tasks.logs import end_with_error
 from vmpooler_tasks.model.names import on_one_line
 from vmpooler_tasks.model.redrive import read_lineage
 from vmpooler_tasks.store.redis import server
-from vmpooler_tasks.tasks.celery.failures import FailedTask, keep_failed_task, keep_raw_message, plain
+from vmpooler_tasks.tasks.celery.failures import FailedTask, keep_failed_task, keep_message, plain
 from vmpooler_tasks.tasks.celery.internal_errors import guard_tracers
 from vmpooler_tasks.tasks.celery.message_times import to_server_time
 from vmpooler_tasks.tasks.guards import published_config
@@ -43,18 +43,22 @@ def _on_task_failure(
 ) -> None:
     """Keep exceptions, time limits, lost workers and rejects: reported by the child, the main process, or both."""
     del traceback
-    request = getattr(sender, "request", None)
+    request = getattr(sender, "request", None) or {}
+    shown, is_tick = getattr(einfo, "traceback", None), bool(request.get("tick"))
+    _keep_failed(sender, task_id, args, kwargs, request, error=exception, traceback=shown, is_tick=is_tick)
+
+
+def _keep_failed(task: Any, task_id: str, args: Any, kwargs: Any, request: Any, **about: Any) -> None:
+    """Keep a task that failed. `request`: its headers, or Celery's Context. `about`: other fields of FailedTask."""
     keep_failed_task(
         FailedTask(
-            name=getattr(sender, "name", None),
+            name=getattr(task, "name", None),
             task_id=task_id,
             args=plain(args),
             kwargs=plain(kwargs),
-            retries=getattr(request, "retries", None) or 0,
-            error=exception,
-            traceback=getattr(einfo, "traceback", None),
-            is_tick=bool(getattr(request, "tick", False)),
-            lineage=read_lineage(getattr(request, "redrive", None)),
+            retries=request.get("retries") or 0,
+            lineage=read_lineage(request.get("redrive")),
+            **about,
         )
     )
 
@@ -70,18 +74,7 @@ def _on_internal_error(
 ) -> None:
     """Keep errors of Celery's own work around a task. If the task failed too, both are the same dead letter."""
     headers = request if isinstance(request, Mapping) else {}
-    keep_failed_task(
-        FailedTask(
-            name=getattr(sender, "name", None),
-            task_id=task_id,
-            args=plain(args),
-            kwargs=plain(kwargs),
-            retries=headers.get("retries") or 0,
-            error=exception,
-            is_tick=bool(headers.get("tick")),
-            lineage=read_lineage(headers.get("redrive")),
-        )
-    )
+    _keep_failed(sender, task_id, args, kwargs, headers, error=exception, is_tick=bool(headers.get("tick")))
 
 
 def _guard_tracers(**_: Any) -> None:
@@ -90,22 +83,12 @@ def _guard_tracers(**_: Any) -> None:
 
 
 def _on_task_revoked(sender: Any, request: Any, terminated: bool, expired: bool, **_: Any) -> None:
-    headers = getattr(request, "headers", None) or {}
-    if expired and (headers.get("tick") or getattr(request, "tick", False)):
+    headers = request.get("headers") or {}
+    if expired and (headers.get("tick") or request.get("tick")):
         return  # a tick that no worker took in time: the next one does its work
     what = "terminated" if terminated else "expired" if expired else "revoked"
-    keep_failed_task(
-        FailedTask(
-            name=getattr(sender, "name", None),
-            task_id=request.id,
-            args=plain(request.args),
-            kwargs=plain(request.kwargs),
-            retries=getattr(request, "retries", None) or 0,
-            error=RuntimeError(f"the task was {what}"),
-            error_class="TaskRevokedError",
-            lineage=read_lineage(getattr(request, "redrive", None)),
-        )
-    )
+    error = RuntimeError(f"the task was {what}")
+    _keep_failed(sender, request.id, request.args, request.kwargs, request, error=error, error_class="TaskRevokedError")
 
 
 def _on_task_unknown(message: Any, exc: BaseException, name: str, id: str, **_: Any) -> None:  # noqa: A002 - Celery's name
@@ -125,8 +108,7 @@ def _on_task_unknown(message: Any, exc: BaseException, name: str, id: str, **_: 
 
 
 def _on_task_rejected(message: Any, exc: BaseException | None, **_: Any) -> None:
-    why = f"the message is not a task: {exc}" if exc else "the message is not a task"
-    keep_raw_message(_raw(message), why, (message.delivery_info or {}).get("routing_key"))
+    keep_message(message, f"the message is not a task: {exc}" if exc else "the message is not a task")
 
 
 def _arguments(message: Any) -> tuple[Any, Any]:
@@ -135,11 +117,6 @@ def _arguments(message: Any) -> tuple[Any, Any]:
     except Exception:  # noqa: BLE001 - a body that cannot be decoded is kept without arguments
         return None, None
     return args, kwargs
-
-
-def _raw(message: Any) -> bytes:
-    body = message.body
-    return body if isinstance(body, bytes) else str(body).encode("utf-8", errors="replace")
 
 
 def _try_providers(**_: Any) -> None:
