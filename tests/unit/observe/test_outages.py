@@ -41,8 +41,10 @@ def test_each_outage_is_two_lines(log: OutageLog, time: Time, caplog: pytest.Log
     time.now += 7
     log.note_reply(ONE)
     log.note_reply(ONE)
-    log.note_failure(ONE, "a connection from before")
-    log.note_failure(ONE, f"Redis does not reply: {ONE}: a\nb", is_certain=True)
+    log.note_failure(ONE, "a connection of a thread from before")
+    log.note_failure(ONE, "the connection from before", is_lost=True)
+    log.note_connected(ONE)
+    log.note_failure(ONE, f"Redis does not reply: {ONE}: a\nb", is_lost=True)
     assert caplog.messages == [
         f"[!] [redis] Redis does not reply: {ONE}: refused. This process tries again until it does",
         f"[*] [redis] Connected to {ONE}: Redis replies again, after 7 s",
@@ -118,16 +120,18 @@ OTHER = (
 @pytest.mark.parametrize("wanted", [True, False])
 def test_an_outage_leaves_out_what_repeats_it_and_nothing_else(wanted: bool, own: OutageLog) -> None:
     own.note_failure(ONE, "gone")
-    assert [one.getMessage() for one in (OTHER if wanted else REPEATED) if filters.is_wanted(one) is not wanted] == []
+    assert [
+        one.getMessage() for one in (OTHER if wanted else REPEATED) if filters.filter_and_note(one) is not wanted
+    ] == []
 
 
 def test_a_lost_connection_that_a_library_logs_starts_an_outage(own: OutageLog) -> None:
-    assert filters.is_wanted(record("vmpooler_tasks.workers", logging.INFO, "Redis does not reply: earlier"))
-    assert not filters.is_wanted(record("any", logging.ERROR, "failed", error=LOST))
+    assert filters.filter_and_note(record("vmpooler_tasks.workers", logging.INFO, "Redis does not reply: earlier"))
+    assert not filters.filter_and_note(record("any", logging.ERROR, "failed", error=LOST))
     assert own.is_lasting
 
 
 def test_an_acknowledgement_over_a_closed_connection_starts_none(own: OutageLog) -> None:
     closed = exceptions.ConnectionError("the connection was closed")
-    assert not filters.is_wanted(record("any", logging.CRITICAL, "Couldn't ack %r, reason:%r", "tag", closed))
+    assert not filters.filter_and_note(record("any", logging.CRITICAL, "Couldn't ack %r, reason:%r", "tag", closed))
     assert not own.is_lasting

@@ -13,8 +13,8 @@ LOGGER = "vmpooler_tasks.outages"
 
 _log = logging.getLogger(LOGGER)
 
-
 SETTLE_SECONDS = 10.0
+"""For so long after an outage, connections from before it still fail, each once."""
 
 
 class OutageLog:
@@ -25,11 +25,13 @@ class OutageLog:
 
     def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._monotonic = monotonic
-        self._lasting: dict[str, float] = {}
         self._known: set[str] = set()
+        # By the monotonic clock: when the outage started, when the last one ended, when the last connection was made.
+        self._lasting: dict[str, float] = {}
+        self._ended: dict[str, float] = {}
+        self._connected: dict[str, float] = {}
         self._start: str | None = None
         self._announcer = 0
-        self._ended: dict[str, float] = {}
         self._lock = threading.Lock()
 
     @property
@@ -41,10 +43,6 @@ class OutageLog:
     def has_ended(self) -> bool:
         """Return True if an outage has ended in this process."""
         return bool(self._ended)
-
-    def ended_at(self, address: str) -> float:
-        """Return when the last outage at this address ended, by the monotonic clock."""
-        return self._ended.get(address, -math.inf)
 
     @property
     def is_announcing(self) -> bool:
@@ -60,13 +58,15 @@ class OutageLog:
         if self._announcer != os.getpid():
             self._start, self._lock = None, threading.Lock()  # the parent's may be locked for ever
 
-    def note_failure(self, address: str, error: str, *, is_certain: bool = False) -> None:
+    def note_failure(self, address: str, error: str, *, is_lost: bool = False) -> None:
         """Log that an outage starts, unless one lasts at this address. `error` names the address and the reason.
 
-        Just after an outage, only a certain failure starts another: connections from before it still fail, each once.
+        Just after an outage, only a connection that `is_lost` and was made after it starts another.
         """
         with self._lock:
-            is_late = not is_certain and self._monotonic() - self.ended_at(address) < SETTLE_SECONDS
+            ended = self._ended.get(address, -math.inf)
+            is_new = is_lost and self._connected.get(address, -math.inf) >= ended
+            is_late = not is_new and self._monotonic() - ended < SETTLE_SECONDS
             if address in self._lasting or is_late:
                 return
             self._lasting[address] = self._monotonic()
@@ -74,6 +74,11 @@ class OutageLog:
                 start = self._start if address in self._known else ""
                 what = on_one_line(error).rstrip(".")
                 _log.error("[!] [redis] %s%s. This process tries again until it does", start, what)
+
+    def note_connected(self, address: str) -> None:
+        """Log that an outage at this address ends, if one lasts, and remember when the new connection was made."""
+        self.note_reply(address)
+        self._connected[address] = self._monotonic()
 
     def note_reply(self, address: str) -> None:
         """Log that an outage at this address ends, if one lasts."""

@@ -21,7 +21,7 @@ from vmpooler_tasks.tasks.celery.message_times import to_local_time
 from vmpooler_tasks.tasks.guards.remote_control import RemoteControlStep
 from vmpooler_tasks.tasks.observe.heartbeat import HeartbeatStep
 from vmpooler_tasks.tasks.observe.liveness import INTERVAL_SECONDS, signal_alive
-from vmpooler_tasks.tasks.observe.outages import note_broker_failure, note_broker_reply
+from vmpooler_tasks.tasks.observe.outages import note_broker_connected, note_broker_failure
 from vmpooler_tasks.tasks.observe.running import active_requests, copied
 from vmpooler_tasks.tasks.process import settings
 
@@ -124,7 +124,7 @@ class Consumer(CeleryConsumer):
         A Redis that accepts connections and refuses commands (out of memory, no permission, no room for more clients)
         is tried as often as one that is down, not hundreds of times a second.
         """
-        note_broker_failure(exc, is_certain=True)
+        note_broker_failure(exc, is_lost=True)
         super().on_connection_error_after_connected(exc)
         seconds = self._reconnections.next_pause()
         _log.debug("the next connection is made in %g s", seconds)
@@ -197,12 +197,12 @@ def _signalling(ensure: Callable[..., Any]) -> Callable[..., Any]:
             callback()
 
         def note_and_log(error: BaseException, *details: Any) -> Any:
-            note_broker_failure(error, is_certain=True)
+            note_broker_failure(error, is_lost=True)
             return errback(error, *details)
 
         signal_alive()
         connected = ensure(note_and_log, *args, callback=turn, **options)
-        note_broker_reply()
+        note_broker_connected()
         return connected
 
     return ensure_connection

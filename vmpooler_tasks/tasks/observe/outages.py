@@ -4,7 +4,6 @@ Celery, kombu and Flower log each attempt, some with a traceback. `store.redis.o
 """
 
 import logging
-import time
 from typing import Any
 
 from kombu.exceptions import OperationalError
@@ -33,9 +32,6 @@ _ACKNOWLEDGEMENTS = ("Couldn't ack", "Couldn't reject")
 _NEVER_WANTED = ("Skipping prefetch count reduction", "Restoring ")
 """How lines start about what every lost connection does."""
 
-_connected_at = [0.0]
-"""When this worker made its connection, by the monotonic clock."""
-
 _CONSEQUENCES = (
     *(text for kind in _OWN_ERRORS for text in (str(kind.__doc__), f"{kind.__name__}(")),
     *("Inspect method", "Temporarily reducing the prefetch count", "Resuming normal operations"),
@@ -50,24 +46,21 @@ def broker_address() -> str:
     return without_login(settings().broker_location)
 
 
-def note_broker_failure(error: BaseException, *, is_certain: bool = False) -> None:
-    """Note an outage if this error of the broker is one. `is_certain`: the worker has lost its connection by it."""
+def note_broker_failure(error: BaseException, *, is_lost: bool = False) -> None:
+    """Note an outage if this error of the broker is one. `is_lost`: the worker has lost its connection by it."""
     if isinstance(error, _CAUSES) and isinstance(error, Exception):
         address = broker_address()
         found = translated_cause(error, address)
         if isinstance(found, StoreUnavailableError):
-            # Lost later than the outage ended, and made earlier: it belongs to that outage.
-            is_new = is_certain and _connected_at[0] >= OUTAGES.ended_at(address)
-            OUTAGES.note_failure(address, str(found), is_certain=is_new)
+            OUTAGES.note_failure(address, str(found), is_lost=is_lost)
 
 
-def note_broker_reply() -> None:
+def note_broker_connected() -> None:
     """Note that the broker replies to a new connection of this worker."""
-    OUTAGES.note_reply(broker_address())
-    _connected_at[0] = time.monotonic()
+    OUTAGES.note_connected(broker_address())
 
 
-def is_wanted(record: logging.LogRecord) -> bool:
+def filter_and_note(record: logging.LogRecord) -> bool:
     """Return False for a record that only repeats that Redis does not reply. Note the outage if it is the first."""
     is_own = record.name.startswith("vmpooler_tasks.")
     if record.name == OUTAGE_LOGGER or (is_own and record.levelno >= logging.CRITICAL):
@@ -93,7 +86,7 @@ def _cause_of(record: logging.LogRecord) -> BaseException | None:
 def filter_handlers(logger: logging.Logger, **_: Any) -> None:
     """Leave the consequences of an outage out of the log of a worker or beat. Receives `after_setup_logger`."""
     for handler in logger.handlers:
-        handler.addFilter(is_wanted)
+        handler.addFilter(filter_and_note)
     logging.getLogger("celery.worker.consumer.connection").addFilter(_is_first_connection)
 
 
@@ -121,8 +114,8 @@ def announce_of_flower() -> None:
     """Log outages in a Flower. Its log has no signals, and its handlers come later: the loggers get the filter."""
     follow_outages(Database(settings().broker_location))
     for name in _FLOWER_LOGGERS:
-        logging.getLogger(name).addFilter(_is_wanted_of_flower)
+        logging.getLogger(name).addFilter(_filter_and_note_of_flower)
 
 
-def _is_wanted_of_flower(record: logging.LogRecord) -> bool:
-    return _is_first_connection(record) and is_wanted(record)
+def _filter_and_note_of_flower(record: logging.LogRecord) -> bool:
+    return _is_first_connection(record) and filter_and_note(record)
