@@ -4,6 +4,7 @@ import re
 from collections import Counter
 from collections.abc import Mapping
 from enum import StrEnum
+from ipaddress import ip_network
 from typing import Annotated, Any, Self
 from urllib.parse import urlsplit
 
@@ -60,6 +61,19 @@ def _as_credentials(value: Any) -> Any:
     return [dict(zip(names, one.strip().split(":", 2), strict=False)) for one in value.split(",") if one.strip()]
 
 
+def _as_network(value: str) -> str:
+    try:
+        return str(ip_network(value.strip()))
+    except ValueError as error:
+        raise ValueError("must be an IP address, or a network such as 10.0.0.0/8") from error
+
+
+def _split(value: Any) -> Any:
+    """Parse a list from the environment, joined by commas."""
+    return value.split(",") if isinstance(value, str) else value
+
+
+Network = Annotated[Text, AfterValidator(_as_network)]
 Credentials = Annotated[tuple[Credential, ...], BeforeValidator(_as_credentials)]
 
 
@@ -76,8 +90,11 @@ class WebSection(Section):
     tokens: Credentials = Field((), description="bearer tokens of programs, each with `name`, `role` and `secret`")
     tls_certificate: Text | None = Field(None, description="file with the certificate chain, PEM; serves HTTPS")
     tls_key: Text | None = Field(None, description="file with its key, PEM")
-    hosts: Annotated[tuple[Text, ...], BeforeValidator(lambda v: v.split(",") if isinstance(v, str) else v)] = Field(
+    hosts: Annotated[tuple[Text, ...], BeforeValidator(_split)] = Field(
         (), description="host names that requests may use; default: those of loopback on loopback, else any"
+    )
+    proxies: Annotated[tuple[Network, ...], BeforeValidator(_split)] = Field(
+        (), description="addresses or networks of the proxies whose `X-Forwarded-For` and `-Proto` count; default: none"
     )
     flower: Annotated[Text, NotBlank, Field(pattern=r"^https?://\S+$")] | None = Field(
         None, description="address of Flower, for a link at the end of the page"

@@ -377,6 +377,16 @@ def session(digest: str) -> bytes:
     return f"vmpooler_tasks__session__{digest}".encode()
 
 
+def login_failures(subject: str) -> bytes:
+    """String: failed logins of a user at an address, of an address, of a user; expires after a minute or an hour."""
+    return f"vmpooler_tasks__login_failures__{subject}".encode("utf-8", "surrogatepass")
+
+
+def known_login(login: str) -> bytes:
+    """String: `USER@ADDRESS` logged in to the web page; expires after 30 days."""
+    return f"vmpooler_tasks__known_login__{login}".encode("utf-8", "surrogatepass")
+
+
 def first_seen(queue: str, pool: str = "") -> bytes:
     """Sorted set: VM → epoch at which a stray, a missing VM or an entry without a timestamp was first seen."""
     return f"vmpooler_tasks__first_seen__{queue}__{pool}".encode()

@@ -4,6 +4,7 @@ from fastapi import FastAPI
 from starlette.middleware.body_limit import RequestBodyLimitMiddleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.types import Receive, Scope, Send
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from vmpooler_tasks import __version__
 from vmpooler_tasks.clock import Clock
@@ -69,4 +70,6 @@ def create_app(settings: Settings, db: Database, clock: Clock, broker: Database 
     app.add_middleware(RequestBodyLimitMiddleware, max_body_size=MAX_BODY_BYTES)
     app.add_middleware(_TrustedHosts, allowed_hosts=allowed_hosts(settings.web), www_redirect=False)
     headers.install(app)
+    if settings.web.proxies:
+        app.add_middleware(ProxyHeadersMiddleware, trusted_hosts=list(settings.web.proxies))
     return app

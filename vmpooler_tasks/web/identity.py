@@ -15,20 +15,21 @@ from enum import StrEnum
 from http import HTTPStatus
 
 from fastapi import HTTPException, Request
-from limits import RateLimitItemPerMinute
-from limits.storage import MemoryStorage
-from limits.strategies import MovingWindowRateLimiter
 
 from vmpooler_tasks.config import Settings
 from vmpooler_tasks.config.services import Credential, Role
 from vmpooler_tasks.store import Database
 from vmpooler_tasks.store.fleet import sessions
 from vmpooler_tasks.store.fleet.sessions import Session
+from vmpooler_tasks.web.login_throttle import LoginThrottle
 
 SESSION_SECONDS = 12 * 3600
 FAILURES_A_MINUTE = 10
+"""Wrong logins of one user from one address."""
+
 COOKIE = "vmpooler_tasks_session"
 CSRF_HEADER = "X-CSRF-Token"
+WRONG = "wrong user, password or token"
 CHALLENGE = {"WWW-Authenticate": 'Bearer realm="vmpooler-tasks"'}
 """Basic is not named: a browser would open its own login window, and send the password with every request."""
 
@@ -53,12 +54,11 @@ class Identity:
 
 
 class Authenticator:
-    """Check credentials and sessions. Limit failed logins by the address of the client."""
+    """Check credentials and sessions, and limit wrong logins."""
 
     def __init__(self, settings: Settings, db: Database) -> None:
         self._users, self._tokens, self._db = settings.web.users, settings.web.tokens, db
-        self._limiter = MovingWindowRateLimiter(MemoryStorage())
-        self._limit = RateLimitItemPerMinute(FAILURES_A_MINUTE)
+        self._throttle = LoginThrottle(db, {user.name for user in self._users}, FAILURES_A_MINUTE)
         self._local = Identity("local", Role.OPERATE, Via.NO_LOGIN, secrets.token_urlsafe(32))
 
     @property
@@ -79,11 +79,12 @@ class Authenticator:
 
         It ends the session that the browser had before, whoever logged in there.
         """
-        found = self._authenticate(request, self._users, password, user)
+        found = self._authenticate_user(request, user, password)
         token, csrf = secrets.token_urlsafe(32), secrets.token_urlsafe(32)
         session = Session(found.name, _proof(token, found), csrf)
         former = request.cookies.get(cookie_name(request))
         sessions.start(self._db, _digest(token), session, SESSION_SECONDS, former=former and _digest(former))
+        self._throttle.remember(self._throttle.attempt(_address(request), found.name))
         return token, Identity(found.name, found.role, Via.SESSION, csrf)
 
     def log_out(self, request: Request) -> None:
@@ -94,28 +95,28 @@ class Authenticator:
     def _identify_by_header(self, request: Request, header: str) -> Identity:
         scheme, _, value = header.partition(" ")
         if scheme.lower() == "bearer":
-            found = self._authenticate(request, self._tokens, value.strip())
+            found = self._authenticate_token(request, value.strip())
             return Identity(found.name, found.role, Via.TOKEN)
         user, password = _parse_basic(value) if scheme.lower() == "basic" else ("", "")
-        found = self._authenticate(request, self._users, password, user)
+        found = self._authenticate_user(request, user, password)
         return Identity(found.name, found.role, Via.BASIC)
 
-    def _authenticate(
-        self, request: Request, known: Iterable[Credential], secret: str, name: str | None = None
-    ) -> Credential:
-        """Return the credential of this name and secret. Count a failure, and raise HTTPException 401 or 429."""
-        address = request.client.host if request.client else ""
-        if not self._limiter.test(self._limit, address):
-            wait = {"Retry-After": "60"}
-            raise HTTPException(HTTPStatus.TOO_MANY_REQUESTS, "too many wrong logins; wait a minute", wait)
-        found = None
-        for credential in known:  # compare all of them in full: the time must not reveal which one is close
-            has_name = name is None or _is_equal(credential.name, name)
-            if _is_equal(credential.secret.get_secret_value(), secret) & has_name:
-                found = credential
+    def _authenticate_token(self, request: Request, token: str) -> Credential:
+        """Return the credential of the token. A right one is never refused: nobody guesses it."""
+        found = _find(self._tokens, token)
         if found is None:
-            self._limiter.hit(self._limit, address)
-            raise HTTPException(HTTPStatus.UNAUTHORIZED, "wrong user, password or token", CHALLENGE)
+            self._throttle.count_wrong_token(_address(request))
+            raise HTTPException(HTTPStatus.UNAUTHORIZED, WRONG, CHALLENGE)
+        return found
+
+    def _authenticate_user(self, request: Request, user: str, password: str) -> Credential:
+        """Return the credential of the user. Count a failure, and raise HTTPException 401 or 429."""
+        attempt = self._throttle.attempt(_address(request), user)
+        limits = self._throttle.admit(attempt)
+        found = _find(self._users, password, user)
+        if found is None:
+            self._throttle.count_failure(attempt, limits)
+            raise HTTPException(HTTPStatus.UNAUTHORIZED, WRONG, CHALLENGE)
         return found
 
     def _identify_by_session(self, token: str | None) -> Identity | None:
@@ -131,6 +132,20 @@ class Authenticator:
 def cookie_name(request: Request) -> str:
     """Return the name of the cookie. With HTTPS, the prefix binds it to this host."""
     return f"__Host-{COOKIE}" if request.url.scheme == "https" else COOKIE
+
+
+def _address(request: Request) -> str:
+    return request.client.host if request.client else ""
+
+
+def _find(known: Iterable[Credential], secret: str, name: str | None = None) -> Credential | None:
+    """Return the credential of this secret, and of this name if one is given."""
+    found = None
+    for credential in known:  # compare all of them in full: the time must not reveal which one is close
+        has_name = name is None or _is_equal(credential.name, name)
+        if _is_equal(credential.secret.get_secret_value(), secret) & has_name:
+            found = credential
+    return found
 
 
 def _parse_basic(value: str) -> tuple[str, str]:

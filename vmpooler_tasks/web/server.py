@@ -22,6 +22,7 @@ UVICORN_OPTIONS: dict[str, Any] = {
     "log_config": None,
     "access_log": False,
     "server_header": False,
+    "proxy_headers": False,  # the application trusts the proxies of the configuration
     "http": "h11",
     "h11_max_incomplete_event_size": 1024 * 1024,
 }

@@ -10,7 +10,7 @@ from tests.support.servers import TestServer
 from tests.support.web import PASSWORD, READER, TOKEN, serving, web_section, web_settings
 from tests.support.world import POOL, World
 from vmpooler_tasks.config.services import WebSection
-from vmpooler_tasks.web.identity import CSRF_HEADER, FAILURES_A_MINUTE
+from vmpooler_tasks.web.identity import CSRF_HEADER
 
 pytestmark = pytest.mark.slow(seconds=10)
 
@@ -127,7 +127,7 @@ def test_a_stolen_copy_of_the_database_opens_no_session(browser: httpx.Client, w
     cookie = next(iter(browser.cookies.jar)).value or ""
     kept = web_world.client.keys("*")
     assert not any(cookie.encode() in key for key in kept)
-    assert [web_world.client.ttl(key) > 43000 for key in kept] == [True]
+    assert [web_world.client.ttl(key) > 43000 for key in kept] == [True, True]
 
 
 def test_a_new_password_ends_the_sessions(browser: httpx.Client, valkey: TestServer) -> None:
@@ -154,31 +154,6 @@ def test_a_new_password_ends_the_sessions(browser: httpx.Client, valkey: TestSer
 def test_wrong_credentials_are_refused(browser: httpx.Client, authorization: str) -> None:
     response = browser.get("/health", headers={b"Authorization": authorization.encode("latin-1")})
     assert (response.status_code, response.json()["detail"]) == (401, "wrong user, password or token")
-
-
-def test_wrong_logins_are_limited(browser: httpx.Client) -> None:
-    tries = [log_in(browser, password=f"guess {number}").status_code for number in range(FAILURES_A_MINUTE + 1)]
-    assert tries == [401] * FAILURES_A_MINUTE + [429]
-    right = log_in(browser)
-    assert (right.status_code, right.headers["retry-after"]) == (429, "60")
-    assert browser.get("/health", auth=READER).status_code == 429
-    assert browser.get("/healthz").status_code == 200
-
-
-def test_behind_a_proxy_each_address_is_counted_by_itself(browser: httpx.Client) -> None:
-    def guess(address: str) -> int:
-        wrong = {"Authorization": "Bearer wrong", "X-Forwarded-For": address}
-        return browser.get("/health", headers=wrong).status_code
-
-    assert [guess("192.0.2.1") for _ in range(FAILURES_A_MINUTE + 1)][-1] == 429
-    assert guess("192.0.2.2") == 401
-
-
-def test_behind_a_proxy_that_speaks_https_the_cookie_is_for_https(browser: httpx.Client) -> None:
-    login = {"user": "olga", "password": PASSWORD}
-    response = browser.post(SESSION, json=login, headers={"X-Forwarded-Proto": "https"})
-    assert response.headers["set-cookie"].startswith("__Host-vmpooler_tasks_session=")
-    assert "Secure" in response.headers["set-cookie"]
 
 
 def test_no_log_line_holds_a_secret(browser: httpx.Client, caplog: pytest.LogCaptureFixture) -> None:

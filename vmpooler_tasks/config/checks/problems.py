@@ -28,6 +28,8 @@ ENVIRONMENT_VARIABLES = {
         "WEB_TLS_CERTIFICATE": "tls_certificate",
         "WEB_TLS_KEY": "tls_key",
         "WEB_HOSTS": "hosts",
+        "FORWARDED_ALLOW_IPS": "proxies",  # as uvicorn and gunicorn name it
+        "WEB_PROXIES": "proxies",
         "WEB_FLOWER": "flower",
     },
     "notify": {"NOTIFY_WEB": "web", "NOTIFY_TARGETS": "targets"},
