@@ -8,7 +8,7 @@ import jsonschema
 import pytest
 
 from tests.support import deployment
-from tests.support.deployment import COMPOSE, DEPLOY
+from tests.support.deployment import COMPOSE, DEPLOY, container_of
 from vmpooler_tasks.config import load_settings
 from vmpooler_tasks.tasks.celery import defaults
 
@@ -87,3 +87,44 @@ def test_secrets_come_from_the_environment_alone() -> None:
         for name, value in service["environment"].items():
             if re.search("PASSWORD|USERS|TOKENS|AUTH|URL", name):
                 assert value.startswith("${")
+
+
+def test_only_web_and_flower_get_their_passwords() -> None:
+    found = {
+        name: {one for one in service["environment"] if re.match("WEB|FLOWER", one)} for name, service in OURS.items()
+    }
+    assert {name: names for name, names in found.items() if names} == {
+        "web": {"WEB_USERS", "WEB_TOKENS"},
+        "flower": {"FLOWER_BASIC_AUTH"},
+    }
+
+
+def bytes_of(text: str) -> int:
+    """Return the bytes of `512m` (compose), `512Mi` (Kubernetes) or `512mb` (redis.conf)."""
+    number, unit = re.fullmatch(r"(\d+)([mg])[ib]?", text.lower()).groups()  # type: ignore[union-attr]
+    return int(number) * {"m": 2**20, "g": 2**30}[unit]
+
+
+def test_every_service_has_the_limit_of_memory_that_kubernetes_gives_it() -> None:
+    names = {"clones": "worker-clones", "checks": "worker-checks", "maintenance": "worker-maintenance"}
+    limits = {
+        one["metadata"]["name"]: container_of(one)["resources"]["limits"]["memory"] for one in deployment.deployments()
+    }
+    for name, service in OURS.items():
+        assert bytes_of(service["mem_limit"]) == bytes_of(limits[names.get(name, name)]), name
+
+
+def test_redis_has_room_beside_its_data() -> None:
+    """A rewrite of the AOF copies what is written meanwhile: at worst, everything."""
+    text = (DEPLOY / "redis" / "redis.conf").read_text(encoding="utf-8")
+    (maximum,) = re.findall(r"^maxmemory (\w+)$", text, re.MULTILINE)
+    assert bytes_of(SERVICES["redis"]["mem_limit"]) >= 2 * bytes_of(maximum)
+
+
+def test_images_of_others_have_an_exact_version_or_a_digest() -> None:
+    (redis,) = re.findall(r"\$\{REDIS_IMAGE:-(.+)\}", SERVICES["redis"]["image"])
+    assert re.fullmatch(r"redis:\d+\.\d+\.\d+-alpine(@sha256:[0-9a-f]{64})?", redis)
+    (python,) = re.findall(
+        r"^ARG PYTHON_IMAGE=(.+)$", deployment.CONTAINERFILE.read_text(encoding="utf-8"), re.MULTILINE
+    )
+    assert re.fullmatch(r"python:3\.13\.\d+-slim-\w+@sha256:[0-9a-f]{64}", python)

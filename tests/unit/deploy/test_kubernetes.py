@@ -182,3 +182,14 @@ def test_no_secret_is_in_a_manifest() -> None:
         yaml.safe_load((KUBERNETES / "namespace.yaml").read_text(encoding="utf-8"))["metadata"]["name"]
         == (kustomization()["namespace"])
     )
+
+
+def test_only_web_and_flower_get_their_passwords() -> None:
+    found = {
+        one["metadata"]["name"]: {variable["name"] for variable in container_of(one)["env"]} - {"REDIS_URL"}
+        for one in deployments()
+    }
+    assert {name: names for name, names in found.items() if names} == {
+        "web": {"WEB_USERS", "WEB_TOKENS"},
+        "flower": {"FLOWER_BASIC_AUTH"},
+    }

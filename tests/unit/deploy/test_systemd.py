@@ -9,6 +9,7 @@ import pytest
 
 from tests.support import deployment
 from tests.support.deployment import INSTALLED_IN, SYSTEMD, unit, units
+from tests.support.processes import ROOT
 from tests.support.servers import required
 from vmpooler_tasks.config import load_settings
 from vmpooler_tasks.tasks.celery import defaults
@@ -64,8 +65,43 @@ def test_a_worker_is_told_alone_and_has_time_to_finish() -> None:
     assert int(options["TimeoutStopSec"][0]) > defaults.task_time_limit
 
 
+def environment_of(name: str) -> dict[str, str]:
+    """Return what the samples of a unit's environment files set."""
+    paths = [Path(place) for place in unit(name)["EnvironmentFile"] if "%i" not in place]
+    found = [deployment.settings_of(SYSTEMD / f"{path.name}.sample") for path in paths]
+    return {variable: value for sample in found for variable, value in sample.items()}
+
+
+def test_only_web_and_flower_get_their_passwords() -> None:
+    secrets = {
+        path.name: {*environment_of(path.name)} & {"WEB_USERS", "WEB_TOKENS", "FLOWER_BASIC_AUTH"} for path in units()
+    }
+    assert {name: found for name, found in secrets.items() if found} == {
+        "vmpooler-tasks-web.service": {"WEB_USERS", "WEB_TOKENS"},
+        "vmpooler-tasks-flower.service": {"FLOWER_BASIC_AUTH"},
+    }
+
+
+def test_files_with_passwords_of_one_unit_are_for_root() -> None:
+    """systemd reads them before it changes the user, so that no other unit of this user can."""
+    for name in ("web", "flower"):
+        text = (SYSTEMD / f"environment-{name}.sample").read_text(encoding="utf-8")
+        assert text.startswith(f"# /etc/vmpooler-tasks/environment-{name}: root:root, 0600.")
+        installed_by = (ROOT / "docs" / "deployment.md").read_text(encoding="utf-8")
+        assert f"install -m 0600 deploy/systemd/environment-{name}.sample" in installed_by
+
+
+def test_every_unit_has_a_limit_of_memory() -> None:
+    assert {path.name: unit(path.name)["MemoryMax"] for path in units()} == {
+        "vmpooler-tasks-beat.service": ["256M"],
+        "vmpooler-tasks-flower.service": ["384M"],
+        "vmpooler-tasks-web.service": ["384M"],
+        WORKER: ["1G"],
+    }
+
+
 def test_the_sample_of_the_environment_is_valid() -> None:
-    sample = deployment.settings_of(SYSTEMD / "environment.sample")
+    sample = environment_of("vmpooler-tasks-web.service")
     sample["VMPOOLER_CONFIG_FILE"] = str(deployment.DEPLOY / "vmpooler.yaml")
     assert load_settings(sample).web.port == 8080
 
