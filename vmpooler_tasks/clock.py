@@ -14,8 +14,8 @@ system_clock: Clock = time.time
 """This machine's own clock."""
 
 MAX_DRIFT_SECONDS = 5.0
-"""How far the server's time may differ between two processes that read it. What ends later than it can, even so, was
-written while a clock was wrong: it is treated as due."""
+"""How far the server's time may differ between two processes that read it. A time that is further ahead than that was
+written while a clock was wrong: it counts as due."""
 
 RESYNC_SECONDS = 5.0
 """The server's time is read again after so long. A server that changed, or a machine that slept, is noticed by then."""

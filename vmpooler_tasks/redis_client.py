@@ -25,7 +25,6 @@ from vmpooler_tasks.config.redis_address import read_address
 MAX_NAMED_MASTERS = 4
 """Masters that an error names, of those that the Sentinels know."""
 
-
 WITHOUT_PASSWORD = ("HELLO must be called", "Authentication required")
 """How Redis starts the error for a client that sent no password. It says at length that HELLO came before AUTH."""
 
@@ -33,7 +32,6 @@ _CONNECTING = re.compile(r"^Error \S+ connecting to \S+ ")
 
 _Hosts = Mapping[str, list[str]]
 """Error → the Sentinels that returned it."""
-
 
 CONNECTION_ERRORS = (redis.ConnectionError, redis.TimeoutError)
 """Errors of a Redis that does not reply, or denies access."""
@@ -74,7 +72,7 @@ class MasterConnection(SentinelManagedConnection):
 
 
 class SecureMasterConnection(MasterConnection, SentinelManagedSSLConnection):
-    """The same with TLS."""
+    """A MasterConnection with TLS."""
 
 
 class Sentinels(Sentinel):

@@ -146,8 +146,8 @@ def _wrong_keys(settings: Settings, db: Database) -> Iterator[Finding]:
         for one in read_set_aside(db):
             since = age(db.clock() - one.at)
             was = f"{readable(one.key)} was {one.mismatch}, {since} ago: work goes on with a new key"
-            look = f"find out which program wrote it; it is kept for a day as {readable(one.copy)}"
-            yield Finding(WARN, KEYS, on_one_line(was), on_one_line(look))
+            remedy_text = f"find out which program wrote it; it is kept for a day as {readable(one.copy)}"
+            yield Finding(WARN, KEYS, on_one_line(was), on_one_line(remedy_text))
 
 
 def _removed_pools(settings: Settings, db: Database) -> Iterator[Finding]:

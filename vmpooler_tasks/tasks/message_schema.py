@@ -1,4 +1,4 @@
-"""What a message in a queue has to be, so that kombu and Celery's worker can use it.
+"""The schema of messages in a queue: what kombu and Celery's worker can use.
 
 Celery uses most fields of a message unchecked: a wrong type in one of them ends the worker, and then the next worker
 that takes the message. So every field that Celery reads is checked here before Celery sees it. Other fields are free.

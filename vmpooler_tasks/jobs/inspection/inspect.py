@@ -72,9 +72,10 @@ def inspect_pool(context: PoolContext, name: str) -> Inspection:
 
 
 def rest_seconds(seconds: float) -> float:
-    """Return for how long a pool is not inspected after an inspection of so many seconds; 0 after a usual one.
+    """Return the seconds until the pool may be inspected again, after an inspection that took `seconds`.
 
-    The next one leaves its worker to the other pools for as long as this one took it.
+    After a usual inspection they are 0. After a slow one they are as many as it took: the worker is free for the other
+    pools.
     """
     return min(seconds, MAX_REST_SECONDS) if seconds > SLOW_SECONDS else 0.0
 

@@ -75,7 +75,7 @@ def reap(context: PoolContext) -> Iterator[Work]:
 def _find_places(context: PoolContext, vms: Collection[str]) -> dict[str, str | OrderError]:
     """Return VM → the pool whose running queue has it, or the error of its orders if there is none.
 
-    A VM of which nobody knows where it is has no entry: health names the key that cannot be read, and its orders wait.
+    A VM whose place is not known has no entry: its orders wait, and health names the key that cannot be read.
     """
     names = sorted(vms)
     rows = queues.read_fields(context.db, [keys.vm(vm.encode()) for vm in names], b"pool", b"template")

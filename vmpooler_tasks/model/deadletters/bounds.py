@@ -26,7 +26,7 @@ ARGUMENTS = ("args", "kwargs")
 CUT = "cut"
 
 SHOWN_ONLY = frozenset({"error_message", "error_class", "traceback"})
-"""Parts without which a dead letter can be run again."""
+"""Parts that people read. A dead letter can be run again although they were cut."""
 
 _RESERVE = 2_048
 """Bytes for the field `cut` and the names of the fields."""
@@ -82,7 +82,7 @@ def find_changes(fields: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _bounded_arguments(arguments: Mapping[str, Any], room: int) -> Iterator[tuple[str, Any]]:
-    """Yield those arguments that have to be cut, so that all together fit into so many bytes."""
+    """Yield the arguments that have to be cut, so that all together have at most `room` bytes."""
     sizes = {name: _size(encoded(value)) for name, value in arguments.items()}
     for position, name in enumerate(sorted(sizes, key=lambda name: sizes[name])):
         share, value = room // (len(sizes) - position), arguments[name]

@@ -32,7 +32,7 @@ MAX_QUEUES_IN_REASONS = 20
 """Reasons about VMs in two queues: one for each pair of queues, and no more than so many."""
 
 MAX_SET_ASIDE_IN_REASONS = 20
-"""Reasons about keys that were set aside: one for each, and no more than so many."""
+"""The maximum of reasons about keys that were set aside. Each key has one."""
 
 STALE_AFTER_INTERVALS = 3
 """Intervals after which a recorded status that was not renewed does not count."""

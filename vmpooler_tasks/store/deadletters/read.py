@@ -105,7 +105,7 @@ def oldest_first(
     may_match: Callable[[bytes], bool] | None = None,
     on_read: Callable[[int], None] | None = None,
 ) -> Iterator[StoredDeadLetter]:
-    """Yield the same in the opposite order of time."""
+    """Yield the dead letters of these queues between two epochs, oldest first. Its arguments: see `newest_first`."""
     streams = [_in_order(db, queue, since, until, may_match or _any, on_read, _oldest) for queue in queues]
     return heapq.merge(*streams, key=_oldest)
 

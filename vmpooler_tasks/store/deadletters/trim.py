@@ -10,7 +10,6 @@ from vmpooler_tasks.store.redis.connection import Database
 TRIM_PAGE = 1000
 """Dead letters of each kind (expired, dropped) that one call removes at most: the server is not held longer."""
 
-
 MAX_BYTES_OF_QUEUE = 64 * 2**20
 """The default of `dlq_max_bytes`."""
 
@@ -40,6 +39,11 @@ class Trimmed:
         """Return what a script reported: `dropped` is below zero if the maximum of bytes was the reason."""
         return cls(abs(dropped), expired, dropped < 0)
 
+    def __add__(self, other: Self) -> Self:
+        """Return the sums of both."""
+        is_for_bytes = self.is_for_bytes or other.is_for_bytes
+        return type(self)(self.dropped + other.dropped, self.expired + other.expired, is_for_bytes)
+
 
 def limit_words(limits: DeadLetterLimits | None, page: int = TRIM_PAGE) -> list[float]:
     """Return the four arguments that `limits_from` in deadletters/push_many.lua reads.
@@ -56,20 +60,16 @@ def trim(
 
     Raises WrongTypeError if the queue's key is not a sorted set.
     """
-    total = Trimmed(0, 0)
+    total, arguments = Trimmed(0, 0), [queue, now, *limit_words(limits, page)]
     while True:
-        dropped, expired = db.run(
-            "deadletters/expire",
-            [keys.dead_letters(queue), keys.COUNTERS],
-            [queue, now, *limit_words(limits, page)],
-        )
-        total = Trimmed(total.dropped + abs(dropped), total.expired + expired, total.is_for_bytes or dropped < 0)
-        if not dropped and not expired:
+        removed = Trimmed.read(*db.run("deadletters/expire", [keys.dead_letters(queue), keys.COUNTERS], arguments))
+        if not removed.dropped and not removed.expired:
             return total
+        total += removed
 
 
 def count_bytes(db: Database, queue: DeadLetterQueue, max_bytes: int) -> None:
-    """Count the bytes of a queue, if others have changed it since they were counted. More than the maximum is equal.
+    """Count the bytes of a queue, if others have changed it since they were counted. Stop at the maximum.
 
     Raises WrongTypeError if the queue's key is not a sorted set.
     """

@@ -99,9 +99,9 @@ def read_waiting_since(db: Database, now: float) -> list[WaitingOrders]:
 
 
 def find_running(db: Database, pools_of: Mapping[str, Sequence[str]]) -> tuple[dict[str, str], set[str]]:
-    """Return VM → the first of its pools that has it in its running queue, and the VMs of which nobody knows it.
+    """Return VM → the first of its pools that has it in its running queue, and the VMs whose place is not known.
 
-    Nobody knows it of a VM that none of its pools has, if one of their queues cannot be read.
+    The place of a VM that none of its pools has is not known if the queue of one of them cannot be read.
     """
     vms_of: dict[str, list[str]] = {}
     for vm, pools in pools_of.items():
@@ -118,7 +118,8 @@ def find_running(db: Database, pools_of: Mapping[str, Sequence[str]]) -> tuple[d
     for vm, pools in pools_of.items():
         if place := next((pool for pool in pools if vm in running.get(pool, ())), None):
             found[vm] = place
-    unknown = {vm for vm, pools in pools_of.items() if vm not in found and not running.keys() >= set(pools)}
+    unreadable = vms_of.keys() - running.keys()
+    unknown = {vm for vm, pools in pools_of.items() if vm not in found and not unreadable.isdisjoint(pools)}
     return found, unknown
 
 

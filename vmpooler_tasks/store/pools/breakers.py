@@ -16,10 +16,10 @@ from vmpooler_tasks.store.redis.numbers import finite, leading_number
 from vmpooler_tasks.store.redis.reads import Reads
 
 MAX_PAUSES = 10
-"""A pause doubles with each failure after it, up to so many times the first one."""
+"""The longest pause, in multiples of the first one. Each failure after a pause doubles it."""
 
 MIN_FAILING_POOLS = 2
-"""One pool that fails says nothing of its provider. With so many of them, the provider is suspended."""
+"""Pools that have to fail before their provider is suspended. The cause of a single one may be the pool itself."""
 
 ERROR_FIELDS = ("error", "error_at")
 """The fields of a breaker that hold its last error."""

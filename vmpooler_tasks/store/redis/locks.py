@@ -17,7 +17,7 @@ RENEWALS = 4
 """Renewals in the time of one lock: three may fail."""
 
 MAX_LOCKS_AHEAD = 10
-"""A lock that expires later than so many times its own time was not written by an owner."""
+"""The latest end of a lock, in multiples of its own time. No owner writes a later one."""
 
 RELEASE_PAUSE_SECONDS = 0.25
 """The pause between two attempts to release a lock while Redis is out of reach."""
@@ -62,7 +62,7 @@ class OwnedLock:
         self._release(0)
 
     def release_after(self, seconds: float) -> None:
-        """Release the lock in so many seconds, and renew it no more. A lock that was lost stays with its new owner."""
+        """Release the lock after `seconds`, and renew it no more. A lock that was lost stays with its new owner."""
         self._release(seconds)
 
     def holder(self) -> str | None:
@@ -118,7 +118,7 @@ def repeated(renew: Callable[[], object], interval: float) -> Iterator[None]:
 
 
 def take_turn(db: Database, key: bytes, seconds: float) -> bool:
-    """Return True for one of all callers within so many seconds, also when Redis is out of memory."""
+    """Return True for the first caller within `seconds`, also when Redis is out of memory. Return False for others."""
     return bool(db.run("redis/take_turn", [key], [int(seconds * 1000)]))
 
 

@@ -78,8 +78,8 @@ def find_wrong_keys(db: Database, expected: Mapping[bytes, KeyType]) -> list[Wro
 def find_own_wrong_keys(db: Database, seconds: float = SCAN_SECONDS) -> list[WrongKey]:
     """Return our own keys that have another type, also those whose names nobody knows beforehand.
 
-    Search all keys with a cursor, for at most so long: what is found until then is returned. A user who may not search
-    finds none.
+    Search all keys with a cursor, for at most `seconds`. Return what was found until then, and nothing to a user who
+    may not search.
     """
     found: dict[bytes, WrongKey] = {}
     with suppress(StoreRefusedError):

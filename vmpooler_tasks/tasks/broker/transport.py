@@ -310,7 +310,7 @@ class GuardedChannel(stock.Channel):
 
     def _connparams(self, asynchronous: bool = False) -> dict[str, Any]:
         # The stock method fails with an AttributeError, which ends the worker, when messages have to be restored or
-        # acknowledged after the connection was lost. They are delivered again after the visibility timeout.
+        # acknowledged after the connection was lost. A later sweep returns or removes them.
         if self.connection is None or self.connection.client is None:
             raise exceptions.ConnectionError("the connection was closed")
         found: dict[str, Any] = super()._connparams(asynchronous=asynchronous)

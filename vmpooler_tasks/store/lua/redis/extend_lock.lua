@@ -1,6 +1,6 @@
--- Lets a lock expire in so many milliseconds from now; at once for 0.
+-- Sets when a lock expires; at once for 0 milliseconds.
 -- KEYS   1: the lock (string)
--- ARGV   1: owner   2: milliseconds
+-- ARGV   1: owner   2: milliseconds from now
 -- RETURN 1; 0 if the owner has lost it
 local lock, owner, milliseconds = KEYS[1], ARGV[1], ARGV[2]
 
