@@ -167,9 +167,11 @@ def _start(context: Context, arguments: RedriveArguments) -> None:
         refuse_everything(arguments.wanted, override=HOW_TO_SELECT_ALL)
     wanted = resolved(context, arguments.wanted)
     selection = Selection(wanted=wanted, limit=arguments.limit, confirmed=arguments.confirm)
+    is_preview = arguments.dry_run
     if wanted.ids and arguments.limit is None:
         _refuse_missing(wanted, _searched(context, selection))
-    is_preview = arguments.dry_run or selection.is_empty(context.db)
+    else:
+        is_preview = is_preview or selection.is_empty(context.db)
     if not is_preview:
         context.settings.refuse_if_observing(job.REDRIVING)
     if is_preview or wanted.ids or not arguments.yes:

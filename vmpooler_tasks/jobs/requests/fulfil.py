@@ -1,7 +1,7 @@
 """Fills on-demand requests: accepts new ones, starts their clones, closes them. See docs/vmpooler-behaviour.md."""
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache, partial
 from itertools import islice
@@ -127,32 +127,42 @@ def _lifetime(context: PoolContext) -> float:
 
 
 def _start_clones(context: PoolContext, pools_elsewhere: Callable[[], set[str]]) -> Iterator[Work]:
-    items = fulfilment.read_items(context.db)
+    items = list(_read_items(context))
     if not items:
         return
-    now, settings = context.clock(), context.settings
-    suspensions = breakers.suspended_providers(context.db, settings.providers)
-    suspended = {one.name for one in suspensions if one.suspended_until > now}
-    stopped = pauses.read_paused(context.db).keys() | breakers.read_waiting_pools(
-        context.db, [pool.name for pool in settings.pools], now
-    )
-    for raw in items:
-        try:
-            item = parse_item(raw.decode(errors="surrogateescape"))
-        except ValueError as error:
-            _log.error("[!] [ondemand] An item of vmpooler__odcreate__task is dropped: %s", on_one_line(str(error)))
-            fulfilment.drop_item(context.db, raw)
-            continue
-        pool = settings.pool(item.wanted.pool)
+    pools = {pool.name: pool for _, item in items if (pool := context.settings.pool(item.wanted.pool))}
+    stopped = _find_stopped(context, pools.values())
+    for raw, item in items:
+        pool = pools.get(item.wanted.pool)
         if not item.wanted.count or (pool is None and item.wanted.pool not in pools_elsewhere()):
             fulfilment.drop_item(context.db, raw)
             continue
         if pool is None:
             continue  # a worker that has the pool in its configuration starts them
-        if settings.provider_of(pool) in suspended or pool.name in stopped:
+        if pool.name in stopped:
             continue
         with _skipping_wrong_types(context, on_one_line(item.request_id)):
             yield from _start_clones_of(context, raw, item, pool)
+
+
+def _read_items(context: PoolContext) -> Iterator[tuple[bytes, CloneItem]]:
+    """Yield what waits for clones, each as it is in Redis and parsed. Drop what cannot be parsed."""
+    for raw in fulfilment.read_items(context.db):
+        try:
+            yield raw, parse_item(raw.decode(errors="surrogateescape"))
+        except ValueError as error:
+            _log.error("[!] [ondemand] An item of vmpooler__odcreate__task is dropped: %s", on_one_line(str(error)))
+            fulfilment.drop_item(context.db, raw)
+
+
+def _find_stopped(context: PoolContext, pools: Collection[Pool]) -> set[str]:
+    """Return the names of the pools that get no clones now: paused, suspended, or of a suspended provider."""
+    now, provider_of = context.clock(), context.settings.provider_of
+    suspensions = breakers.suspended_providers(context.db, set(map(provider_of, pools)))
+    suspended = {one.name for one in suspensions if one.suspended_until > now}
+    paused = pauses.read_paused(context.db)
+    waiting = breakers.read_waiting_pools(context.db, [pool.name for pool in pools], now)
+    return {one.name for one in pools if one.name in paused or one.name in waiting or provider_of(one) in suspended}
 
 
 def _start_clones_of(context: PoolContext, raw: bytes, item: CloneItem, pool: Pool) -> list[Work]:
