@@ -25,6 +25,12 @@ def is_shared(name: str) -> bool:
     return raw(name).startswith("-- Shared:")
 
 
+def used_by(name: str) -> list[str]:
+    """Return the shared scripts that this one uses, also those that others of them use."""
+    direct = re.findall(r"^-- uses: ([\w/]+)$", raw(name), re.MULTILINE)
+    return list(dict.fromkeys(one for other in direct for one in (*used_by(other), other)))
+
+
 SCRIPTS = [name for name in FILES if not is_shared(name)]
 SHARED = [name for name in FILES if is_shared(name) and name != TYPE_GUARD]
 
@@ -47,9 +53,11 @@ def test_a_script_says_its_keys_its_arguments_and_what_it_returns(name: str) -> 
 @pytest.mark.parametrize("name", SCRIPTS)
 def test_a_script_is_loaded_with_the_functions_that_it_uses_before_it(name: str) -> None:
     text = script_text(name)
-    for other in re.findall(r"^-- uses: ([\w/]+)$", raw(name), re.MULTILINE):
+    for other in used_by(name):
         assert other in SHARED
-        assert text.index(script_text(other)) < text.index("-- RETURN")
+        assert text.index(raw(other)) < text.index("-- RETURN")
+        assert all(text.index(raw(needed)) < text.index(raw(other)) for needed in used_by(other))
+        assert text.count(raw(other)) == 1, "the server would read it again for each script that uses it"
     assert re.findall(r"(?<!local )\bfunction (\w+)", text) == [], "a global function is an error at run time"
     for called, home in (
         ("push_dead_letters", "deadletters/push_many"),

@@ -17,25 +17,35 @@ SET_ASIDE_SECONDS = 86400
 
 @functools.cache
 def script_text(name: str) -> str:
-    """Return the text of `lua/<name>.lua`, behind the shared functions that its `-- uses:` lines name.
+    """Return the text of `lua/<name>.lua`, behind the shared functions that it uses.
 
     Raise FileNotFoundError if there is no such script.
     """
-    file = resources.files("vmpooler_tasks.store").joinpath("lua", *f"{name}.lua".split("/"))
-    lines = file.read_text(encoding="utf-8").splitlines(keepends=True)
-    shebang = lines.pop(0) if lines[0].startswith("#!") else ""
-    shared = [line.split(":", 1)[1].strip() for line in lines if line.startswith("-- uses:")]
-    return shebang + "".join(script_text(other) for other in shared) + "".join(lines)
+    flags, parts = _read(name)
+    return flags + "".join(parts.values())
 
 
 @functools.cache
 def guarded_text(name: str) -> str:
     """Return the text that a server runs: the script behind the guard of its keys, unless the script only reads."""
-    text = script_text(name)
-    shebang, _, rest = text.partition("\n") if text.startswith("#!") else ("", "", text)
-    if "no-writes" in shebang:
-        return text
-    return (f"{shebang}\n" if shebang else "") + _type_guard() + rest
+    flags, parts = _read(name)
+    return flags + ("" if "no-writes" in flags else _type_guard()) + "".join(parts.values())
+
+
+@functools.cache
+def _read(name: str) -> tuple[str, Mapping[str, str]]:
+    """Return the first line of the script if it has flags, and the script's parts by name, in their order.
+
+    What a `-- uses:` line names comes before what uses it, and only once, whoever else uses it.
+    """
+    file = resources.files("vmpooler_tasks.store").joinpath("lua", *f"{name}.lua".split("/"))
+    lines = file.read_text(encoding="utf-8").splitlines(keepends=True)
+    flags = lines.pop(0) if lines[0].startswith("#!") else ""
+    parts: dict[str, str] = {}
+    for line in lines:
+        if line.startswith("-- uses:"):
+            parts |= _read(line.split(":", 1)[1].strip())[1]
+    return flags, parts | {name: "".join(lines)}
 
 
 def _lua_table(values: Mapping[str, str]) -> str:
