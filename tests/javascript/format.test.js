@@ -9,8 +9,10 @@ import {
   localTime,
   number,
   plural,
+  printableJson,
   serverNow,
   setServerTime,
+  visible,
 } from "../../vmpooler_tasks/web/static/js/shared/format.js";
 
 /** @type {[unknown, string][]} */
@@ -121,4 +123,26 @@ test("the server's clock is followed, and a broken time is ignored", () => {
   setServerTime(NaN);
   assert.ok(Math.abs(serverNow() - Date.now() / 1000 - 3600) < 1);
   setServerTime(Date.now() / 1000);
+});
+
+/** @type {[string, string][]} */
+const TEXTS = [
+  ["größe ☃ 🐘 שלום", "größe ☃ 🐘 שלום"],
+  ["first\n\tsecond", "first\n\tsecond"],
+  ["a\x1b]0;title\x07b\x9b2Jc\x7f\0", "a\\x1b]0;title\\x07b\\x9b2Jc\\x7f\\x00"],
+  ["exe.\u202egnp\u2066\u200b\u2028", "exe.\\u202egnp\\u2066\\u200b\\u2028"],
+  ["half \ud83d of one", "half \\ud83d of one"],
+  ["tag \u{e0041}", "tag \\U000e0041"],
+];
+
+test("characters that are not printable are escaped", () => {
+  for (const [text, shown] of TEXTS) assert.equal(visible(text), shown);
+});
+
+test("JSON with all of them escaped has the same value", () => {
+  for (const [text] of TEXTS) {
+    const json = printableJson({ [text]: [text] });
+    assert.equal(visible(json), json);
+    assert.deepEqual(JSON.parse(json), { [text]: [text] });
+  }
 });

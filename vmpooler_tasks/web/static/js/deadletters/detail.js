@@ -4,7 +4,7 @@ import { get, mayOperate, pathOfId } from "../shared/api.js";
 import { button, copyButton } from "../shared/controls.js";
 import { fillWith, openDialog } from "../shared/dialogs.js";
 import { el } from "../shared/dom.js";
-import { capitalized } from "../shared/format.js";
+import { capitalized, printableJson } from "../shared/format.js";
 import { hashOf, poolHash } from "../shared/route.js";
 import { timeEl } from "../shared/times.js";
 import { attemptList } from "./attempts.js";
@@ -86,7 +86,7 @@ function fill(dialog, deadLetter, actions) {
   dialog.foot.append(
     ...buttonsOf(deadLetter, actions),
     el("span", { class: "spring" }),
-    copyButton(JSON.stringify(deadLetter, null, 2), "Copy as JSON"),
+    copyButton(printableJson(deadLetter), "Copy as JSON"),
   );
 }
 

@@ -1,7 +1,7 @@
 /** The pools: ready VMs against the pool's size, recent failures, and what keeps a pool from being full. */
 
 import { byId, el, part, setText, show } from "../shared/dom.js";
-import { capitalized, number, plural, serverNow } from "../shared/format.js";
+import { capitalized, number, plural, serverNow, visible } from "../shared/format.js";
 import { reconcile } from "../shared/reconcile.js";
 import { hashOf, poolHash } from "../shared/route.js";
 import { cell, row, rowHead, table } from "../shared/table.js";
@@ -117,5 +117,5 @@ function updateFailures(node, pool) {
   const last = part(node, ".last");
   const text = pool.state === "suspended" || pool.state === "stalled" ? "" : pool.last_failure; // the state says it
   setText(last, text || "");
-  last.title = text || "";
+  last.title = visible(text || "");
 }

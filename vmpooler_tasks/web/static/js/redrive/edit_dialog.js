@@ -5,6 +5,7 @@ import { announce } from "../shared/announce.js";
 import { button, whyField } from "../shared/controls.js";
 import { during, fillWith, openDialog } from "../shared/dialogs.js";
 import { el } from "../shared/dom.js";
+import { printableJson } from "../shared/format.js";
 import { parsedArguments } from "./arguments.js";
 
 /** @import { Dialog } from "../shared/dialogs.js" */
@@ -46,7 +47,7 @@ function fill(dialog, path, form, onSent) {
     spellcheck: "false",
     "aria-describedby": "edit-hint",
   });
-  text.value = JSON.stringify({ args: form.args, kwargs: form.kwargs }, null, 2);
+  text.value = printableJson({ args: form.args, kwargs: form.kwargs });
   dialog.body.append(
     el(
       "p",

@@ -5,7 +5,7 @@ import { announce } from "../shared/announce.js";
 import { button, copyButton, whyField } from "../shared/controls.js";
 import { during, fillWith, openDialog } from "../shared/dialogs.js";
 import { el } from "../shared/dom.js";
-import { plural, serverNow } from "../shared/format.js";
+import { plural, printableJson, serverNow } from "../shared/format.js";
 import { hashOf, poolHash } from "../shared/route.js";
 import { cell, row, table } from "../shared/table.js";
 import { timeEl } from "../shared/times.js";
@@ -48,7 +48,7 @@ function fill(dialog, request, onCancel) {
       : []),
     el("span", { class: "spring" }),
     copyButton(request.request, "Copy the id"),
-    copyButton(JSON.stringify(request, null, 2), "Copy as JSON"),
+    copyButton(printableJson(request), "Copy as JSON"),
   );
 }
 

@@ -1,6 +1,6 @@
 /** Messages for screen readers: polite, and at most one every few seconds. */
 
-import { byId } from "./dom.js";
+import { byId, setText } from "./dom.js";
 
 const PAUSE_MS = 5000;
 const FIRST_PAUSE_MS = 100;
@@ -22,7 +22,7 @@ export function announce(text, topic = text) {
 }
 
 function speak() {
-  byId("announcer").textContent = waiting.map((message) => message.text).join(". ");
+  setText(byId("announcer"), waiting.map((message) => message.text).join(". "));
   waiting = [];
   timer = null;
   lastMs = Date.now();

@@ -1,6 +1,14 @@
-/** Elements: create, find and update them. Text goes in as text: nothing that the server sends is read as HTML. */
+/**
+ * Elements: create, find and update them. Text goes in as text: nothing that the server sends is read as HTML, and what
+ * is not printable is escaped.
+ */
+
+import { visible } from "./format.js";
 
 const SVG = "http://www.w3.org/2000/svg";
+
+/** The attributes that are read as text. All others are passed on as they are. */
+const TEXT_ATTRIBUTES = ["title", "aria-label", "placeholder"];
 
 /** @typedef {Node | string | null | undefined | false} Child */
 /** @typedef {Child | Child[]} Children */
@@ -47,16 +55,19 @@ export function svg(tag, options = {}, ...children) {
  * @param {Options} options
  * @param {Children[]} children
  */
-function fill(node, { text, on = {}, data = {}, ...attributes }, children) {
+function fill(node, { text: content, on = {}, data = {}, ...attributes }, children) {
   for (const [name, value] of Object.entries(attributes)) {
     if (value === null || value === undefined || value === false) continue;
-    node.setAttribute(name, value === true ? "" : String(value));
+    const text = value === true ? "" : String(value);
+    node.setAttribute(name, TEXT_ATTRIBUTES.includes(name) ? visible(text) : text);
   }
   for (const [event, listener] of Object.entries(on)) node.addEventListener(event, listener);
   Object.assign(node.dataset, data);
-  if (text !== undefined && text !== null) node.textContent = String(text);
+  if (content !== undefined && content !== null) node.textContent = visible(String(content));
   for (const child of children.flat()) {
-    if (child !== null && child !== undefined && child !== false) node.append(child);
+    if (child !== null && child !== undefined && child !== false) {
+      node.append(typeof child === "string" ? visible(child) : child);
+    }
   }
   return node;
 }
@@ -102,7 +113,8 @@ export function timeIn(node) {
  * @param {string | number} text
  */
 export function setText(node, text) {
-  if (node.textContent !== String(text)) node.textContent = String(text);
+  const shown = visible(String(text));
+  if (node.textContent !== shown) node.textContent = shown;
 }
 
 /**

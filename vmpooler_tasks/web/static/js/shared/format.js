@@ -1,6 +1,10 @@
-/** Numbers, durations and times as text. Nothing here needs a page. */
+/** Numbers, durations, times and text from outside as text. Nothing here needs a page. */
 
 const NOTHING = "–";
+
+/** What is invisible, or changes how the text around it is shown: controls, formats such as right-to-left, surrogates. */
+const NOT_PRINTABLE = /(?![\n\t])[\p{Cc}\p{Cf}\p{Cs}\p{Co}\p{Cn}\p{Zl}\p{Zp}]/gu;
+
 const MAX_EPOCH = 8.64e12; // seconds; no Date of JavaScript is later
 
 const wholeNumber = new Intl.NumberFormat("en-US", { maximumFractionDigits: 3 });
@@ -119,3 +123,32 @@ export function ago(epoch, now = serverNow()) {
   if (seconds < -1) return `in ${duration(-seconds)}`;
   return seconds < 1 ? "just now" : `${duration(seconds)} ago`;
 }
+
+/**
+ * Return the text with characters that are not printable escaped, as the command line and the log do: `\\u202e`. A line
+ * break and a tab stay.
+ *
+ * @param {string} text
+ */
+export const visible = (text) => text.replace(NOT_PRINTABLE, escaped);
+
+/** @param {string} character */
+function escaped(character) {
+  const code = character.codePointAt(0) ?? 0;
+  const [sign, digits] = code < 0x100 ? ["x", 2] : code < 0x10000 ? ["u", 4] : ["U", 8];
+  return `\\${sign}${code.toString(16).padStart(digits, "0")}`;
+}
+
+/**
+ * Return the value as indented JSON, with JSON's own escapes for characters that are not printable: a terminal into which
+ * it is pasted obeys some of them.
+ *
+ * @param {unknown} value
+ */
+export const printableJson = (value) =>
+  JSON.stringify(value, null, 2).replace(NOT_PRINTABLE, (character) =>
+    Array.from({ length: character.length }, (_, place) => escapedUnit(character.charCodeAt(place))).join(""),
+  );
+
+/** @param {number} unit */
+const escapedUnit = (unit) => `\\u${unit.toString(16).padStart(4, "0")}`;

@@ -1,7 +1,7 @@
 /** Line charts over time, as SVG. A chart is drawn as a whole; only its cursor moves without that. */
 
 import { el, setText, svg } from "../shared/dom.js";
-import { duration, localTime, number } from "../shared/format.js";
+import { duration, localTime, number, visible } from "../shared/format.js";
 import { maxJoinSeconds } from "./figures.js";
 import { durationTicks, numberTicks, timeLabel, timeTicks } from "./scale.js";
 
@@ -122,7 +122,7 @@ export class Chart {
     const top = ticks[ticks.length - 1];
     const y = (/** @type {number} */ value) => TOP + (1 - value / top) * (HEIGHT - TOP - BOTTOM);
     this.drawing.setAttribute("viewBox", `0 0 ${frame.width} ${HEIGHT}`);
-    this.drawing.setAttribute("aria-label", this.#summary());
+    this.drawing.setAttribute("aria-label", visible(this.#summary()));
     this.drawing.replaceChildren(
       ...this.#grid(ticks, y),
       ...timeAxis(frame, HEIGHT - 6),
