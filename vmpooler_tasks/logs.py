@@ -83,7 +83,7 @@ def end_with_error(error: VmpoolerTasksError) -> NoReturn:
     if is_json_log():
         logging.getLogger("vmpooler_tasks").critical("%s", error)
     else:
-        sys.stderr.write(f"vmpooler-tasks: {error}\n")
+        sys.stderr.write("vmpooler-tasks: " + "\n".join(map(on_one_line, str(error).split("\n"))) + "\n")
     sys.exit(error.exit_status)
 
 

@@ -21,7 +21,7 @@ from vmpooler_tasks.model.health.assessment import OVERDUE_INTERVALS
 from vmpooler_tasks.model.health.fleet_reasons import clock_reasons
 from vmpooler_tasks.model.health.reasons import ReasonCode, explain
 from vmpooler_tasks.model.health.status import Status
-from vmpooler_tasks.model.names import listed, on_one_line, readable
+from vmpooler_tasks.model.names import listed, on_one_line, readable, shell_word
 from vmpooler_tasks.model.notifications.message import NotificationResult
 from vmpooler_tasks.model.remote_control import permitted_commands
 from vmpooler_tasks.store import Database
@@ -141,7 +141,7 @@ def _wrong_keys(settings: Settings, db: Database) -> Iterator[Finding]:
         found = find_wrong_keys(db, typed_keys(pools, settings.providers))
         known = {wrong.key for wrong in found}
         for wrong in (*found, *(wrong for wrong in find_own_wrong_keys(db) if wrong.key not in known)):
-            rename = f'redis-cli -u "$REDIS_URL" RENAME {on_one_line(readable(wrong.key))} NEW_NAME'
+            rename = f'redis-cli -u "$REDIS_URL" RENAME {shell_word(readable(wrong.key))} NEW_NAME'
             yield Finding(FAIL, KEYS, on_one_line(str(wrong)), f"find out which program wrote it, then: {rename}")
         for one in read_set_aside(db):
             since = age(db.clock() - one.at)
@@ -156,7 +156,11 @@ def _removed_pools(settings: Settings, db: Database) -> Iterator[Finding]:
         for state in find_removed(db, settings):
             name = on_one_line(state.name)
             found = f"{name} is in no configuration, {state.counts_text}: {state.fate(settings.drain_rules)}"
-            keep = f", or keep it: vmpooler-tasks pools keep {name}" if settings.config.manage_pools else ""
+            keep = (
+                f", or keep it: vmpooler-tasks pools keep {shell_word(state.name)}"
+                if settings.config.manage_pools
+                else ""
+            )
             yield Finding(WARN, REMOVED_POOL, found, f"put it back{keep}")
 
 

@@ -1,8 +1,10 @@
-"""The names of queues, and how names from Redis are held and shown."""
+"""The names of queues, and how text from Redis is held and shown."""
 
+import json
+import shlex
 from collections.abc import Iterable, Sequence
 from enum import StrEnum
-from typing import Self
+from typing import Any, Self
 
 
 class Queue(StrEnum):
@@ -71,6 +73,29 @@ def readable(raw: bytes) -> str:
 def on_one_line(text: str) -> str:
     """Return the text with its control characters escaped, so that it cannot forge a second line in a log."""
     return text if text.isprintable() else "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+
+
+def shell_word(text: str) -> str:
+    """Return the text as one word of a command that is shown to be copied: no name from outside is a second command."""
+    if text.isprintable():
+        return shlex.quote(text)
+    quoted = text.replace("\\", "\\\\").replace("'", "\\'")
+    # bash and zsh read these escapes as Python does, but \x80 and above are bytes there.
+    return "$'" + "".join(f"\\u{ord(c):04x}" if "\x7f" < c <= "\xff" else on_one_line(c) for c in quoted) + "'"
+
+
+def printable_json(value: Any, *, indent: int | None = None, ascii_only: bool = False, **options: Any) -> str:
+    r"""Return the value as JSON that a terminal shows as it is, compact without `indent`.
+
+    JSON has to escape only what is below U+0020. Here every character that is not printable is escaped, since a
+    terminal obeys C1 controls, and since bidirectional and invisible ones hide what a text says. A parser reads the
+    same value.
+    """
+    separators = None if indent else (",", ":")
+    text = json.dumps(value, ensure_ascii=ascii_only, indent=indent, separators=separators, **options)
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() or c == "\n" else json.dumps(c)[1:-1] for c in text)
 
 
 def listed(names: Sequence[str], maximum: int) -> str:

@@ -2,6 +2,9 @@
 
 import json
 
+import pytest
+
+from tests.support.hostile_names import HOSTILE_NAMES
 from vmpooler_tasks.model.health.reasons import HealthReason, ReasonCode, default_reason
 from vmpooler_tasks.model.health.status import Status
 from vmpooler_tasks.model.notifications.alerts import ALERT_SECONDS, active_alerts, alerts
@@ -119,3 +122,25 @@ def test_a_test_does_not_end_alerts() -> None:
     [alert] = alerts(notification(event=Event.TEST), active_alerts(notification(DLQ), {}))
     assert alert["labels"]["alertname"] == "VMPoolerNotificationTest"
     assert alert["endsAt"] == "2024-01-15T10:31:00Z"
+
+
+@pytest.mark.parametrize("name", HOSTILE_NAMES.values(), ids=HOSTILE_NAMES)
+def test_hostile_names_are_text_in_every_form(name: str) -> None:
+    about = {"pool": name, "host": name, "provider": name, "key": name, "error": name}
+    unknown = HealthReason(name, Status.DEGRADED, 1, 0, pool=name)
+    found = notification(
+        default_reason(ReasonCode.EMPTY_POOL, 1000, 900, **about), unknown, web="https://vm.example.com"
+    )
+    texts = found.as_json()
+    shown = [texts["summary"], *(one[part] for one in texts["reasons"] for part in ("found", "remedy", "runbook"))]
+    for alert in alerts(found, {}):
+        shown += [*alert["labels"].values(), *alert["annotations"].values()]
+        assert alert["annotations"]["runbook_url"].startswith("https://vm.example.com/runbooks#")
+        assert not set("<>\"' ") & set(alert["annotations"]["runbook_url"])
+    message = slack_message(found)
+    for one in (block["text"] for block in message["blocks"] if "text" in block):
+        assert (one["type"], one["verbatim"]) == ("mrkdwn", True), "Slack makes no links of its own"
+        shown += one["text"].split("\n→ ")
+    assert [text for text in shown if not text.isprintable()] == []
+    links = json.dumps(message, ensure_ascii=False).split("<")[1:]
+    assert all(link.startswith("https://vm.example.com") for link in links)

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.hostile_names import HOSTILE_NAMES
 from vmpooler_tasks import logs
 from vmpooler_tasks.errors import InvalidInputError
 from vmpooler_tasks.jobs.purge.entries import StaleEntry
@@ -141,6 +142,23 @@ def test_no_text_forges_a_line(chosen: LogFormat, where: str) -> None:
     assert all(line.startswith("  ") for line in rest)
     assert not rest or chosen is LogFormat.TEXT
     assert all(line.isprintable() for line in (first, *rest))
+
+
+@pytest.mark.parametrize("name", HOSTILE_NAMES.values(), ids=HOSTILE_NAMES)
+def test_hostile_names_are_text_in_every_line(chosen: LogFormat, name: str) -> None:
+    def say(log: logging.Logger) -> None:
+        try:
+            raise ValueError(name)  # noqa: TRY301
+        except ValueError:
+            log.exception("[!] %s", name, extra={"vm": name, "task": name, "task_id": name})
+
+    text = written(chosen, say, lambda: {"pool": name})
+    assert text.endswith("\n")
+    first, *rest = text[:-1].split("\n")
+    assert all(line.isprintable() for line in (first, *rest))
+    assert all(line.startswith("  ") for line in rest)
+    if chosen is LogFormat.JSON:
+        assert (rest, first.isascii()) == ([], True)
 
 
 def test_message_that_cannot_be_formatted_is_an_object() -> None:

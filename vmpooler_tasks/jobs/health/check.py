@@ -233,7 +233,7 @@ def _log_assessment(assessment: Assessment, metrics: HealthMetrics, now: float) 
     level = logging.INFO if assessment.status is Status.HEALTHY else logging.WARNING
     _log.log(level, "%s", status_line(assessment.status, metrics), extra={"status": str(assessment.status)})
     for reason in assessment.reasons:
-        found, remedy = map(on_one_line, explain(reason, now))  # whoever writes to Redis may name a pool
+        found, remedy = explain(reason, now)
         extra = {"reason": str(reason.code), **reason.about()}
         if thread := kind_of_reason(reason.code).thread:
             _log.error("[!] [%s] worker thread died: %s", thread, found, extra=extra)

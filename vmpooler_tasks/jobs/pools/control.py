@@ -15,7 +15,7 @@ from vmpooler_tasks.jobs.deadletters.names import known_pools, pools_named, sugg
 from vmpooler_tasks.jobs.pools.overview import obstacles
 from vmpooler_tasks.model.guards.brake import ConfirmResult
 from vmpooler_tasks.model.guards.managed import KeptPool
-from vmpooler_tasks.model.names import Queue, on_one_line
+from vmpooler_tasks.model.names import Queue, on_one_line, shell_word
 from vmpooler_tasks.model.pools.pause import Pause, PauseState, PoolAction
 from vmpooler_tasks.model.pools.results import TrialResult
 from vmpooler_tasks.model.pools.sizes import size_in_effect
@@ -232,12 +232,12 @@ class PoolControl:
             yield f"pool {name!r} is not configured: no worker inspects it"
             return
         if pause := pauses.read_paused(self._db).get(name):
-            yield f"{pause.text(name)} (`vmpooler-tasks pools resume {name}` ends that)"
+            yield f"{pause.text(name)} (`vmpooler-tasks pools resume {shell_word(name)}` ends that)"
         yield from self._obstacles()
         provider = self._settings.provider_of(pool)
         for one in breakers.suspended_providers(self._db, [provider]):
             if one.suspended_until > self._clock():
-                retry = f"`vmpooler-tasks pools retry --provider {provider}` lets one clone try it"
+                retry = f"`vmpooler-tasks pools retry --provider {shell_word(provider)}` lets one clone try it"
                 yield f"its provider {provider!r} is suspended until {iso_utc(one.suspended_until)} ({retry})"
         if not self._size_of(pool):
             yield "its size is 0"

@@ -8,9 +8,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
+from urllib.parse import quote
 
 from vmpooler_tasks.model.health.status import Status
-from vmpooler_tasks.model.names import on_one_line
+from vmpooler_tasks.model.names import on_one_line, shell_word
 from vmpooler_tasks.model.redaction import redacted_text
 from vmpooler_tasks.model.timestamps import time_ago, time_ahead
 
@@ -349,7 +350,7 @@ def kind_of_reason(code: str) -> ReasonKind:
 
 
 def explain(reason: HealthReason, now: float | None = None) -> tuple[str, str]:
-    """Return what was found and what to do, as texts.
+    """Return what was found and what to do, each on one line. A command in backticks has names as words of the shell.
 
     With `now` (an epoch) times are relative (`12 s ago`), without it absolute.
     """
@@ -360,7 +361,10 @@ def explain(reason: HealthReason, now: float | None = None) -> tuple[str, str]:
         text, values["measured"] = kind.if_negative, -values["measured"]
     elif kind.if_key is not None and reason.key is not None:
         text = kind.if_key
-    return text.found.format(**values), text.remedy.format(**values)
+    words = {name: shell_word(value) if isinstance(value, str) else value for name, value in values.items()}
+    parts = enumerate(text.remedy.split("`"))
+    remedy = "`".join(part.format(**(words if place % 2 else values)) for place, part in parts)
+    return on_one_line(text.found.format(**values)), on_one_line(remedy)
 
 
 def _timed_texts(reason: HealthReason, now: float | None) -> dict[str, str]:
@@ -376,7 +380,7 @@ def _timed_texts(reason: HealthReason, now: float | None) -> dict[str, str]:
 
 def runbook_path(code: str) -> str:
     """Return the address of the code's section in the runbooks that the web process serves."""
-    return f"/runbooks#{code}"
+    return f"/runbooks#{quote(code, safe='')}"
 
 
 def _rounded(number: float) -> float:

@@ -49,11 +49,11 @@ def alerts(notification: Notification, known: ActiveAlerts) -> list[dict[str, An
 def _changed_alerts(notification: Notification, known: ActiveAlerts) -> Iterator[dict[str, Any]]:
     active = active_alerts(notification, known)
     for reason in notification.reasons:
-        found, remedy = map(on_one_line, explain(reason))
+        found, remedy = explain(reason)
         texts = {
             "summary": found,
             "description": remedy,
-            "error": reason.error,
+            "error": on_one_line(reason.error or ""),
             "runbook_url": notification.runbook(reason),
         }
         labels = _labels(reason)
@@ -84,7 +84,7 @@ def _labels(reason: HealthReason) -> dict[str, str]:
     return {
         "alertname": ALERT_NAME,
         "severity": SEVERITIES.get(reason.severity, "none"),
-        "reason": reason.code,
+        "reason": on_one_line(reason.code),
         **about,
     }
 

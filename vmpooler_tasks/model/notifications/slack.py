@@ -63,4 +63,5 @@ def _section(text: str) -> dict[str, Any]:
 
 
 def _text(text: str) -> dict[str, Any]:
-    return {"type": "mrkdwn", "text": text[: MAX_BLOCK_CHARACTERS + 100]}
+    """Return the text, in which Slack makes no links of its own from addresses and names (`verbatim`)."""
+    return {"type": "mrkdwn", "verbatim": True, "text": text[: MAX_BLOCK_CHARACTERS + 100]}
