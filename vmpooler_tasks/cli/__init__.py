@@ -129,13 +129,13 @@ def _complain(error: click.ClickException) -> int:
     context = getattr(error, "ctx", None)
     program = context.command_path.strip() if context else PROGRAM
     hint = f" (see {program} --help)" if isinstance(error, click.UsageError) else ""
-    message = on_one_line(" ".join(error.format_message().split()))  # it may name what stands in Redis
+    message = " ".join(error.format_message().split())
     _write_error(f"{program}: {message}{hint}")
     return os.EX_USAGE if isinstance(error, click.UsageError) else error.exit_code
 
 
 def _write_error(text: str) -> None:
-    """Write to stderr; on a terminal wrapped between words."""
+    """Write to stderr with control characters escaped; on a terminal wrapped between words."""
     columns = shutil.get_terminal_size().columns if sys.stderr.isatty() else None
     for line in text.split("\n"):
-        sys.stderr.write("\n".join(wrap(line, columns)) + "\n")
+        sys.stderr.write("\n".join(wrap(on_one_line(line), columns)) + "\n")

@@ -1,6 +1,5 @@
 """`vmpooler-tasks dlq redrive`"""
 
-import json
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -27,7 +26,7 @@ from vmpooler_tasks.jobs.redrive.preview import EXPECTED, Preview, preview
 from vmpooler_tasks.jobs.redrive.selection import Selection
 from vmpooler_tasks.model.deadletters.entry import StoredDeadLetter
 from vmpooler_tasks.model.deadletters.filters import DeadLetterFilter, filter_of, refuse_everything
-from vmpooler_tasks.model.names import on_one_line
+from vmpooler_tasks.model.names import on_one_line, printable_json
 from vmpooler_tasks.model.redrive import (
     DEFAULT_MAX_FAILED,
     DEFAULT_RATE,
@@ -234,7 +233,7 @@ def _run_edited(context: Context, arguments: RedriveArguments) -> None:
             _print(arguments.as_json, {"dry_run": True, "task": task}, f"Would run {task} with these arguments.")
             return
         if not arguments.yes:
-            click.confirm(f"Run {task} with {json.dumps(document, ensure_ascii=False)}?", abort=True, err=True)
+            click.confirm(f"Run {task} with {printable_json(document)}?", abort=True, err=True)
         order = edit.Edit(arguments=_arguments_in(document), who=who_am_i(), why=arguments.why, at=context.db.clock())
         if edit.redrive_edited(context.db, context.settings, broker, entry, order) is RedriveOutcome.GONE:
             raise click.ClickException("the dead letter left its queue meanwhile: nothing was run")

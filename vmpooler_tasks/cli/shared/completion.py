@@ -4,6 +4,7 @@ A shell calls the program for each press of the Tab key. So a name that cannot b
 Redis, or with a configuration that is not valid, the list is empty, and no message disturbs the line that is typed.
 """
 
+import re
 from collections.abc import Callable, Iterable
 from contextlib import closing, suppress
 from pathlib import Path
@@ -42,6 +43,9 @@ MAX_SECONDS = 0.5
 IDS_OF_EACH_QUEUE = 10
 """Dead letters of each queue whose ids are offered, the newest."""
 
+_SAFE_NAME = re.compile(r"[\w@%+=:,./][\w@%+=:,./-]*")
+"""The names that are offered. bash inserts a name as it is: `;` and `$(…)` would be commands, `--all` an option."""
+
 Completer = Callable[[click.Context, click.Parameter, str], list[CompletionItem]]
 
 
@@ -75,7 +79,8 @@ def _completer(read_names: Callable[["Settings", "Database"], Iterable[str]]) ->
             location = settings.redis.location
             with closing(store.Database(location, reply_timeout=MAX_SECONDS, connect_timeout=MAX_SECONDS)) as db:
                 found = sorted(set(read_names(settings, db)))
-            return [CompletionItem(name) for name in found if name.startswith(incomplete)]
+            offered = (name for name in found if name.startswith(incomplete) and _SAFE_NAME.fullmatch(name))
+            return [CompletionItem(name) for name in offered]
         return []
 
     return complete

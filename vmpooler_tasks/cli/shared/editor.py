@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from vmpooler_tasks.errors import InvalidInputError
+from vmpooler_tasks.model.names import on_one_line, printable_json
 
 COMMENT = "#"
 
@@ -20,7 +21,7 @@ def edit_json(document: Mapping[str, Any], head: str, check: Callable[[Any], Non
     Raises click.Abort if the editor is closed without saving, or if somebody gives up.
     """
     comments = "".join(f"{COMMENT} {line}".rstrip() + "\n" for line in head.splitlines())
-    text = json.dumps(document, ensure_ascii=False, indent=2) + "\n"
+    text = printable_json(document, indent=2) + "\n"
     while True:
         saved = click.edit(comments + text, extension=".json")
         if saved is None:
@@ -31,7 +32,7 @@ def edit_json(document: Mapping[str, Any], head: str, check: Callable[[Any], Non
             edited = parse_json(text)
             check(edited)
         except InvalidInputError as error:
-            sys.stderr.write(f"{error.args[0]}\n")
+            sys.stderr.write(f"{on_one_line(str(error.args[0]))}\n")
             click.confirm("Edit again?", default=True, abort=True, err=True)
         else:
             return edited

@@ -1,6 +1,5 @@
 """Print results: tables for people, JSON for machines, colours only on a terminal."""
 
-import json
 import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -12,7 +11,7 @@ from vmpooler_tasks.cli.shared.program import PROGRAM
 from vmpooler_tasks.cli.shared.table import STATUS_COLOURS, PastTime, Table, in_colour
 from vmpooler_tasks.cli.shared.terminal import display_width, wrap
 from vmpooler_tasks.errors import StoreUnavailableError
-from vmpooler_tasks.model.names import on_one_line
+from vmpooler_tasks.model.names import on_one_line, printable_json
 
 __all__ = [
     "STATUS_COLOURS",
@@ -51,14 +50,13 @@ def repeat(show: Callable[[], None], seconds: float) -> NoReturn:
 
 
 def print_json(value: Any) -> None:
-    """Print indented JSON."""
-    sys.stdout.write(json.dumps(value, ensure_ascii=not _prints_all(), indent=2, default=str) + "\n")
+    """Print indented JSON. What a terminal would obey, and what it would not show, has JSON's own escapes."""
+    sys.stdout.write(printable_json(value, indent=2, ascii_only=not _prints_all(), default=str) + "\n")
 
 
 def print_json_line(value: Any) -> None:
     """Print JSON on one line, for output that continues."""
-    text = json.dumps(value, ensure_ascii=not _prints_all(), separators=(",", ":"), default=str)
-    sys.stdout.write(text + "\n")
+    sys.stdout.write(printable_json(value, ascii_only=not _prints_all(), default=str) + "\n")
 
 
 def _prints_all() -> bool:
