@@ -44,8 +44,19 @@ class LocalRun(Process):
         return self
 
     @property
-    def redis_url(self) -> str:
+    def redis_address(self) -> str:
+        """Return the printed address, which has no password."""
         return self._printed(r"^Redis: +(\S+)$")
+
+    @property
+    def redis_url(self) -> str:
+        """Return the address to connect to: that of a private server has a password, for other terminals."""
+        if url := self.environment.get("REDIS_URL"):
+            return url
+        env = (self.folder / ".vmpooler-tasks" / "env").read_text(encoding="utf-8")
+        found = re.search(r"^export REDIS_URL='?(redis://:[^@]+@[\w.:/]+)'?$", env, re.MULTILINE)
+        assert found, env
+        return found[1]
 
     @property
     def flower_port(self) -> int:

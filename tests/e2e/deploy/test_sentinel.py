@@ -2,8 +2,10 @@
 
 import json
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
+import httpx
 import pytest
 
 from tests.support import days_work
@@ -11,6 +13,7 @@ from tests.support.commands import CommandLine
 from tests.support.days_work import SIZE, ready
 from tests.support.failing_tasks import PREFIX
 from tests.support.messages import QUEUE, message, send
+from tests.support.ports import free_port
 from tests.support.processes import Installation, until
 from tests.support.sentinels import Watched, watched
 from tests.support.world import POOL
@@ -64,6 +67,34 @@ def test_after_a_failover_the_work_goes_on_and_nothing_is_lost(site: Watched, tm
         found = json.loads(run("doctor", "--json").out)
         assert not [one for one in found if one["state"] == "fail" and one["what"] != "health"]
     database.close()
+
+
+def test_neither_a_worker_nor_flower_shows_a_password(tmp_path: Path) -> None:
+    with watched(tmp_path, "sentinels-own-word") as site, Installation(site.url, tmp_path) as installation:
+        installation.worker()
+        shown = [
+            installation.run("celery", "-A", "vmpooler_tasks", "inspect", command, "--json")
+            for command in ("stats", "conf", "report")
+        ]
+        assert all("mymaster" in text for text in shown[:2])
+        login, port = ("operator", "a long password"), free_port()
+        installation.environment["FLOWER_BASIC_AUTH"] = ":".join(login)
+        installation.celery("flower", "--address=127.0.0.1", f"--port={port}", name="flower").start()
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", auth=login, timeout=30) as flower:
+            until(lambda: _has_worker(flower), "Flower sees the worker")
+            [name] = flower.get("/api/workers").json()
+            pages = [flower.get(path) for path in (f"/worker/{name}", "/broker", "/api/workers", "/workers")]
+        assert [page.status_code for page in pages] == [200] * 4
+        assert QUEUE in pages[1].text, "Flower reads the lengths of the queues"
+        shown += [page.text for page in pages]
+        shown += [path.read_text() for path in tmp_path.glob("*.log") if not path.name.startswith("sentinel-")]
+        assert not [text for text in shown if site.password in text or site.sentinel_password in text]
+
+
+def _has_worker(flower: httpx.Client) -> bool:
+    with suppress(httpx.TransportError):
+        return bool(flower.get("/api/workers?refresh=1").json())
+    return False
 
 
 def _can_be_read(database: Database) -> bool:

@@ -59,7 +59,7 @@ def test_ctrl_c_ends_everything_and_keeps_the_data(tmp_path: Path) -> None:
 def test_sigterm_to_make_ends_everything_but_your_redis(valkey: TestServer, tmp_path: Path) -> None:
     with started(clean_copy(tmp_path), MAKE_YES, REDIS_URL=valkey.url) as local_run:
         tree = local_run.tree()
-        assert local_run.redis_url == valkey.url
+        assert local_run.redis_address == valkey.url
         assert not [process for process in tree if "valkey" in process.name()]
         with closing(Database(valkey.url)) as db:
             until(lambda: db.call("EXISTS", keys.HEALTH), "health was checked")

@@ -27,6 +27,8 @@ from tests.support.local_run import (
     typed,
 )
 from tests.support.processes import until
+from vmpooler_tasks.config.redis_address import read_address
+from vmpooler_tasks.errors import StoreDeniedError
 from vmpooler_tasks.store import Database, keys
 
 pytestmark = [pytest.mark.stage(name="local"), pytest.mark.slow(seconds=140)]
@@ -34,8 +36,13 @@ pytestmark = [pytest.mark.stage(name="local"), pytest.mark.slow(seconds=140)]
 
 @pytest.fixture(scope="module")
 def local_run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalRun]:
-    """Yield a run for all tests that only read from it."""
-    with started(clean_copy(tmp_path_factory.mktemp("clone"))) as running:
+    """Yield a run for all tests that only read from it. An earlier version has left files that all users can read."""
+    folder = clean_copy(tmp_path_factory.mktemp("clone"))
+    left = folder / ".vmpooler-tasks"
+    left.mkdir(mode=0o755)
+    for file in (left / "env", left / "valkey.log", folder / "vmpooler.log"):
+        file.touch(mode=0o644)
+    with started(folder) as running:
         yield running
 
 
@@ -88,10 +95,43 @@ def test_flower_needs_the_printed_password(local_run: LocalRun) -> None:
     assert local_run.log.count(local_run.flower_password) == 4  # for both pages, at the start and when all is up
 
 
-def test_the_password_is_on_no_command_line(local_run: LocalRun) -> None:
+def redis_password(local_run: LocalRun) -> str:
+    password = read_address(local_run.redis_url).password
+    assert password is not None
+    return password
+
+
+def test_no_password_is_on_a_command_line(local_run: LocalRun) -> None:
     said = [word for process in local_run.tree() for word in process.cmdline()]
     assert any("flower" in word for word in said)
-    assert not any(local_run.flower_password in word for word in said)
+    assert any("valkey" in word for word in said)
+    for password in (local_run.flower_password, redis_password(local_run)):
+        assert not any(password in word for word in said)
+
+
+def test_only_the_processes_of_the_pages_have_their_login(local_run: LocalRun) -> None:
+    having = [process for process in local_run.tree() if local_run.flower_password in str(process.environ())]
+    assert {"flower" if "flower" in process.cmdline() else process.cmdline()[-5] for process in having} == {
+        "flower",
+        "web",
+    }
+
+
+def test_the_private_redis_needs_its_password(local_run: LocalRun) -> None:
+    with closing(Database(local_run.redis_address)) as db, pytest.raises(StoreDeniedError, match="wants a password"):
+        db.call("PING")
+    assert redis_password(local_run) not in local_run.log
+    guides = typed(local_run, ". .vmpooler-tasks/env; redis-cli zcard vmpooler__dlq__clone")
+    assert int(guides.stdout.split()[0]) >= 8
+    assert guides.stderr == ""
+
+
+def test_no_other_user_can_read_its_files(local_run: LocalRun) -> None:
+    folder = local_run.folder / ".vmpooler-tasks"
+    files = [folder, *folder.rglob("*"), local_run.folder / "vmpooler.log"]
+    names = {file.name for file in files}
+    assert {"env", "addresses", "run.lock", "valkey.log", "appendonlydir", "bin", "vmpooler.log"} <= names
+    assert [file for file in files if file.stat().st_mode & 0o077] == []
 
 
 def test_every_port_is_on_loopback(local_run: LocalRun) -> None:
@@ -146,7 +186,7 @@ def test_second_terminal_uses_the_same_redis_and_configuration(local_run: LocalR
     doctor = typed(local_run, ". .vmpooler-tasks/env; vmpooler-tasks doctor")
     assert (doctor.returncode, doctor.stderr) == (0, "")
     assert f"{local_run.folder.resolve()}/deploy/demo.yaml is valid" in doctor.stdout
-    assert local_run.redis_url in doctor.stdout
+    assert local_run.redis_address in doctor.stdout
     forgotten = typed(local_run, f"{PROGRAM} config show --json")
     assert json.loads(forgotten.stdout)["source"] == "defaults"
     assert forgotten.stderr == (

@@ -28,11 +28,14 @@ def result_settings(url: str) -> dict[str, Any]:
 
 
 def _sentinels(address: RedisAddress) -> dict[str, Any]:
-    """As redis-py asks the Sentinels: their own login, our bounds of time, TLS where Redis has it."""
+    """Return how redis-py connects to the Sentinels: with our bounds of time, and with TLS where Redis has it.
+
+    Their login is not in it: `inspect stats` and Flower show these options. tasks/broker/sentinel.py adds it.
+    """
     if address.master is None:
         return {}
     bounds = {name: defaults.broker_transport_options[name] for name in ("socket_timeout", "socket_connect_timeout")}
     return {
         "master_name": address.master,
-        "sentinel_kwargs": {**address.sentinel_login, **address.security, **bounds},
+        "sentinel_kwargs": {**address.security, **bounds},
     }

@@ -7,12 +7,29 @@ from types import ModuleType
 from typing import Any
 
 from celery import Celery
+from celery.app.amqp import AMQP
 from celery.loaders.app import AppLoader
+from celery.utils.saferepr import saferepr
 
+from vmpooler_tasks.model.redaction import redacted
 from vmpooler_tasks.tasks.celery.configuration import celery_settings, prepare_process
 from vmpooler_tasks.tasks.observe.log_format import add_options
 
 CELERYCONFIG = "celeryconfig"
+
+
+class RedactedMessages(AMQP):
+    """Write messages whose headers show no secret: Flower, `inspect active` and the log of a worker repeat them."""
+
+    def as_task_v2(
+        self, task_id: str, name: str, args: Any = None, kwargs: Any = None, *more: Any, **options: Any
+    ) -> Any:
+        """Return a message as Celery's own method does, with the arguments in its headers redacted."""
+        shown = {"argsrepr": (args or (), self.argsrepr_maxsize), "kwargsrepr": (kwargs or {}, self.kwargsrepr_maxsize)}
+        for header, (value, max_characters) in shown.items():
+            if options.get(header) is None:
+                options[header] = saferepr(redacted(value), max_characters)
+        return super().as_task_v2(task_id, name, args, kwargs, *more, **options)
 
 
 class Loader(AppLoader):
@@ -40,5 +57,5 @@ def _celeryconfig() -> ModuleType | None:
 
 
 # Not made current: `celeryconfig.py` imports this package on behalf of Celery's own default app.
-app = Celery("vmpooler_tasks", loader=Loader, set_as_current=False)
+app = Celery("vmpooler_tasks", loader=Loader, amqp=RedactedMessages, set_as_current=False)
 add_options(app)

@@ -17,6 +17,8 @@ from celery.app.trace import TraceInfo, report_internal_error, trace_ok_t
 from celery.exceptions import Reject, TimeLimitExceeded
 from celery.worker.request import Request as CeleryRequest
 
+from vmpooler_tasks.model.redaction import redacted_text
+
 _log = logging.getLogger("vmpooler_tasks")
 
 _REQUEST = f"{__name__}:GuardedRequest"
@@ -53,7 +55,20 @@ class _GuardedTracer:
 
 
 class GuardedRequest(CeleryRequest):
-    """A task that the main process has taken. Report an error that occurs while its end is handled there."""
+    """A task that the main process has taken. Report an error that occurs while its end is handled there.
+
+    What it shows of itself in events, for Flower, and in the log has no secrets.
+    """
+
+    def __init__(self, message: Any, *args: Any, headers: Mapping[str, Any] | None = None, **options: Any) -> None:
+        shown = {**(message.headers if headers is None else headers)}
+        for name in ("argsrepr", "kwargsrepr"):
+            if isinstance(text := shown.get(name), str):
+                shown[name] = redacted_text(text)
+        super().__init__(message, *args, headers=shown, **options)
+
+    def send_event(self, type: str, **fields: Any) -> None:  # noqa: A002 - Celery's name
+        super().send_event(type, **{name: _without_secrets(value) for name, value in fields.items()})
 
     def on_failure(self, exc_info: Any, send_failed_event: bool = True, return_ok: bool = False) -> None:
         handle = functools.partial(super().on_failure, exc_info, send_failed_event, return_ok)
@@ -72,6 +87,10 @@ class GuardedRequest(CeleryRequest):
             _log.exception("[!] [dlq] Handling the failure of %s failed", self.humaninfo())
             _report(self.task, self.id, self.args, self.kwargs, self.request_dict, failure)
             self.acknowledge()
+
+
+def _without_secrets(value: Any) -> Any:
+    return redacted_text(value) if isinstance(value, str) else value
 
 
 def _report(task: Any, uuid: str, args: Any, kwargs: Any, request: Mapping[str, Any], error: BaseException) -> None:

@@ -8,6 +8,7 @@ from celery.backends.redis import RedisBackend
 from pydantic import AfterValidator, BaseModel
 
 from vmpooler_tasks.model.names import on_one_line
+from vmpooler_tasks.model.redaction import redacted, redacted_text
 from vmpooler_tasks.tasks.broker.parsing import InvalidMessageError, Name, first_problem_named, parse_json
 
 _log = logging.getLogger("vmpooler_tasks.results")
@@ -33,6 +34,16 @@ class _Result(BaseModel):
 
 
 class ResultBackend(RedisBackend):
+    def encode_result(self, result: Any, state: str) -> Any:
+        """Return a result as it is stored. The error of a failed task is stored without secrets: Flower shows it."""
+        encoded = super().encode_result(result, state)
+        return redacted(encoded) if state in states.EXCEPTION_STATES else encoded
+
+    def store_result(self, task_id: str, result: Any, state: str, traceback: Any = None, **options: Any) -> Any:
+        """Store a result, and the traceback of a failed task without secrets."""
+        shown = redacted_text(traceback) if isinstance(traceback, str) else traceback
+        return super().store_result(task_id, result, state, traceback=shown, **options)
+
     def set(self, key: Any, value: Any, expires: Any = None, **retry_policy: Any) -> None:
         """Store a result, and log an error instead of raising it.
 

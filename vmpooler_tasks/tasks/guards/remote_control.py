@@ -12,7 +12,7 @@ from celery.worker.consumer.control import Control
 from celery.worker.control import Panel, nok
 
 from vmpooler_tasks.model.names import on_one_line
-from vmpooler_tasks.model.redaction import redacted_text
+from vmpooler_tasks.model.redaction import redacted, redacted_text
 from vmpooler_tasks.model.remote_control import ALIASES, GROUPS, INSPECT, permitted_commands
 from vmpooler_tasks.tasks.broker.commands import check_arguments
 from vmpooler_tasks.tasks.broker.parsing import InvalidMessageError
@@ -30,7 +30,8 @@ LOG_INTERVAL = 60.0
 class PermittedCommands(dict[str, Callable[..., Any]]):
     """Name → what a worker does for that command: Celery's function, or a reply that says why not.
 
-    Every name has a function, so that Celery logs no traceback for one that it does not know.
+    Every name has a function, so that Celery logs no traceback for one that it does not know. No reply has a secret:
+    tasks have arguments, and a setting may be a deployment's own.
     """
 
     def __init__(self, chosen: tuple[str, ...]) -> None:
@@ -59,7 +60,7 @@ class PermittedCommands(dict[str, Callable[..., Any]]):
         except Exception as error:  # noqa: BLE001 - of Celery's function, whatever it is: the sender has to know
             return self._refuse(name, repr(error))
         self._note(name, arguments, reply)
-        return reply
+        return redacted(reply)
 
     def _refuse(self, name: str, why: str) -> dict[str, str]:
         shown = on_one_line(redacted_text(why))
