@@ -46,16 +46,20 @@ def serving(
 ) -> Iterator[str]:
     """Serve the application on the Redis at `url` in a thread of this process, and yield its address."""
     chosen = chosen or web_settings(url)
-    port = free_port()
     db = Database(url)
     own = None if chosen.broker_url else db
-    config = uvicorn.Config(
-        create_app(chosen, db, clock, broker or own),
-        host="127.0.0.1",
-        port=port,
-        **UVICORN_OPTIONS,
-    )
-    server = uvicorn.Server(config)
+    try:
+        with serving_app(create_app(chosen, db, clock, broker or own)) as address:
+            yield address
+    finally:
+        db.close()
+
+
+@contextmanager
+def serving_app(app: Any, **options: Any) -> Iterator[str]:
+    """Serve an ASGI application with the server of the web process in a thread, and yield its address."""
+    port = free_port()
+    server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=port, **UVICORN_OPTIONS, **options))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     try:
@@ -64,4 +68,3 @@ def serving(
     finally:
         server.should_exit = True
         thread.join()
-        db.close()

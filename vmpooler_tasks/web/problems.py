@@ -29,6 +29,10 @@ _log = logging.getLogger("vmpooler_tasks.web")
 MEDIA_TYPE = "application/problem+json"
 UNAVAILABLE_RETRY_SECONDS = 5
 
+MAX_LISTED_ERRORS = 20
+MAX_ERROR_LENGTH = 300
+"""Bounds of the response to an invalid request: it is never longer than the request by much."""
+
 _STATUS: Mapping[type[VmpoolerTasksError], HTTPStatus] = {
     InvalidInputError: HTTPStatus.UNPROCESSABLE_ENTITY,
     StoreUnavailableError: HTTPStatus.SERVICE_UNAVAILABLE,
@@ -85,9 +89,20 @@ def _methods(request: Request) -> set[str]:
 
 async def _handle_invalid_request(_: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)  # noqa: S101 - as above
-    errors = [{"where": ".".join(map(str, one["loc"])), "message": str(one["msg"])} for one in error.errors()]
+    found = error.errors()
+    errors = [
+        {"where": _cut(".".join(map(str, one["loc"]))), "message": _cut(str(one["msg"]))}
+        for one in found[:MAX_LISTED_ERRORS]
+    ]
     detail = "; ".join(f"{one['where']}: {one['message']}" for one in errors)
+    if len(found) > MAX_LISTED_ERRORS:
+        detail += f"; and {len(found) - MAX_LISTED_ERRORS} more"
     return problem(HTTPStatus.UNPROCESSABLE_ENTITY, detail, errors=errors)
+
+
+def _cut(text: str) -> str:
+    """Return at most MAX_ERROR_LENGTH characters. A name in a request may be as long as the request."""
+    return text if len(text) <= MAX_ERROR_LENGTH else f"{text[:MAX_ERROR_LENGTH]}…"
 
 
 async def _handle_own_error(request: Request, error: Exception) -> JSONResponse:

@@ -1,6 +1,7 @@
 """Run the web process until a signal stops it."""
 
 import logging
+import resource
 import signal
 import ssl
 from typing import Any
@@ -14,19 +15,24 @@ from vmpooler_tasks.store import Database
 from vmpooler_tasks.store.redis.connection import follow_outages
 from vmpooler_tasks.web.app import create_app
 from vmpooler_tasks.web.bind import CannotListenError, browser_url, listen, section_problems
+from vmpooler_tasks.web.limits.connection import KEEP_ALIVE_SECONDS, ClientConnection
 
 _log = logging.getLogger("vmpooler_tasks.web")
 
-MAX_HTTP_CONNECTIONS = 500
 UVICORN_OPTIONS: dict[str, Any] = {
     "log_config": None,
     "access_log": False,
     "server_header": False,
     "proxy_headers": False,  # the application trusts the proxies of the configuration
-    "http": "h11",
-    "h11_max_incomplete_event_size": 1024 * 1024,
+    "http": ClientConnection,
+    "loop": "vmpooler_tasks.web.limits.loop:WebLoop",
+    "ws": "none",
+    "timeout_keep_alive": KEEP_ALIVE_SECONDS,
 }
-"""A query within the limits of the API may be longer than h11's default of 64 KiB."""
+"""The limits are not among these options: `ClientConnection` and `web.limits.requests` have them."""
+
+MAX_OPEN_FILES = 8192
+"""Connections count as open files. A client that has not finished its TLS handshake is not yet in MAX_CLIENTS."""
 
 SHUTDOWN_SECONDS = 20
 """How long running requests may take when the process stops."""
@@ -35,6 +41,14 @@ SHUTDOWN_SECONDS = 20
 def _broker(settings: Settings, db: Database) -> Database:
     """Return the Redis with Celery's messages."""
     return db if settings.broker_url is None else Database(settings.broker_location)
+
+
+def _allow_open_files() -> None:
+    """Raise the soft limit of open files, which is often 1024, as far as the hard limit allows."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MAX_OPEN_FILES if hard == resource.RLIM_INFINITY else min(MAX_OPEN_FILES, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _end_normally_on_signals(server: uvicorn.Server) -> None:
@@ -63,7 +77,6 @@ def serve(settings: Settings) -> None:
         config = uvicorn.Config(
             app,
             **UVICORN_OPTIONS,
-            limit_concurrency=MAX_HTTP_CONNECTIONS,
             timeout_graceful_shutdown=SHUTDOWN_SECONDS,
             ssl_certfile=settings.web.tls_certificate,
             ssl_keyfile=settings.web.tls_key,
@@ -78,6 +91,7 @@ def serve(settings: Settings) -> None:
         who = f"{users} user{'s' * (users != 1)} and {tokens} token{'s' * (tokens != 1)}"
     _log.info("[*] [web] Serving %s for %s; Redis at %s", browser_url(settings.web), who, settings.redis.address)
     server = uvicorn.Server(config)
+    _allow_open_files()
     _end_normally_on_signals(server)
     follow_outages(db, broker)
     # With every worker and beat down, this process is left.

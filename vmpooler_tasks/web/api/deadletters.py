@@ -30,6 +30,7 @@ from vmpooler_tasks.web.api.responses import (
     problems,
 )
 from vmpooler_tasks.web.identity import Identity
+from vmpooler_tasks.web.limits.requests import Searching
 from vmpooler_tasks.web.permissions import Operator, Reader
 from vmpooler_tasks.web.site import Here, Site
 
@@ -62,13 +63,12 @@ DeadLetterId = Annotated[
 
 
 @router.get("", summary="Dead letters, newest first unless sorted otherwise", responses=READING)
-def show_page(site: Here, _: Reader, query: Paged) -> DeadLetterPageResponse:
-    with site.search():
-        wanted, unreadable = job.without_unreadable(site.db, query.filter())
-        try:
-            page = _read_page(site, wanted, query)
-        except ValueError as error:
-            raise HTTPException(HTTPStatus.UNPROCESSABLE_ENTITY, "cursor: is not a cursor of this API") from error
+def show_page(site: Here, _: Reader, _turn: Searching, query: Paged) -> DeadLetterPageResponse:
+    wanted, unreadable = job.without_unreadable(site.db, query.filter())
+    try:
+        page = _read_page(site, wanted, query)
+    except ValueError as error:
+        raise HTTPException(HTTPStatus.UNPROCESSABLE_ENTITY, "cursor: is not a cursor of this API") from error
     items = [DeadLetterItem(**_without(LONG, entry.as_json())) for entry in page.entries]
     return DeadLetterPageResponse(letters=items, next_cursor=page.next_cursor, unreadable=unreadable)
 
@@ -106,23 +106,21 @@ def export(site: Here, _: Reader, query: Exported) -> StreamingResponse:
 
 
 @router.get("/stats", summary="Dead letters by error, most frequent first", responses=READING)
-def show_groups(site: Here, _: Reader, query: Filtered) -> DeadLetterGroupsResponse:
+def show_groups(site: Here, _: Reader, _turn: Searching, query: Filtered) -> DeadLetterGroupsResponse:
     def count() -> DeadLetterGroupsResponse:
         wanted, _ = job.without_unreadable(site.db, query.filter())
         groups = [DeadLetterGroupItem(**group.as_json()) for group in job.group_by_error(site.db, wanted)]
         return DeadLetterGroupsResponse(total=sum(group.count for group in groups), groups=groups)
 
-    with site.search():
-        # The key changes with each dead letter that is added or removed, so that nobody gets groups from before.
-        found: DeadLetterGroupsResponse = site.groups.get((revision(site.db), query.model_dump_json()), count)
+    # The key changes with each dead letter that is added or removed, so that nobody gets groups from before.
+    found: DeadLetterGroupsResponse = site.groups.get((revision(site.db), query.model_dump_json()), count)
     return found
 
 
 @router.post("/delete", summary="Delete dead letters", responses=CHANGING)
-def delete_some(site: Here, who: Operator, body: DeleteBody) -> DeletionResponse:
-    with site.search():
-        wanted, _ = job.without_unreadable(site.db, body.filter())
-        entries = list(job.find(site.db, wanted))
+def delete_some(site: Here, who: Operator, _turn: Searching, body: DeleteBody) -> DeletionResponse:
+    wanted, _ = job.without_unreadable(site.db, body.filter())
+    entries = list(job.find(site.db, wanted))
     if not body.dry_run:
         site.settings.refuse_if_observing(DELETING)
     deleted = 0 if body.dry_run else delete(site.db, entries, who=audited(who), why=body.why)
@@ -130,19 +128,21 @@ def delete_some(site: Here, who: Operator, body: DeleteBody) -> DeletionResponse
 
 
 @router.get("/{dead_letter_id:path}", summary="All of one dead letter", responses={**READING, **problems(404)})
-def show_one(site: Here, _: Reader, dead_letter_id: DeadLetterId) -> DeadLetterDetail:
-    with site.search():
-        entry = find_dead_letter(site, dead_letter_id)
+def show_one(site: Here, _: Reader, _turn: Searching, dead_letter_id: DeadLetterId) -> DeadLetterDetail:
+    entry = find_dead_letter(site, dead_letter_id)
     return DeadLetterDetail(**{**job.detail(entry), "editable": why_not_editable(entry, OWN) is None})
 
 
 @router.delete("/{dead_letter_id:path}", summary="Delete one dead letter", responses={**CHANGING, **problems(404)})
 def delete_one(
-    site: Here, who: Operator, dead_letter_id: DeadLetterId, why: Annotated[Why | None, Query()] = None
+    site: Here,
+    who: Operator,
+    _turn: Searching,
+    dead_letter_id: DeadLetterId,
+    why: Annotated[Why | None, Query()] = None,
 ) -> DeletionResponse:
     site.settings.refuse_if_observing(DELETING)
-    with site.search():
-        entry = find_dead_letter(site, dead_letter_id)
+    entry = find_dead_letter(site, dead_letter_id)
     return DeletionResponse(selected=1, deleted=delete(site.db, [entry], who=audited(who), why=why))
 
 

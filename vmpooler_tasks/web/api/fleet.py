@@ -22,6 +22,7 @@ from vmpooler_tasks.web.api.responses import (
     ScheduleResponse,
     problems,
 )
+from vmpooler_tasks.web.limits.requests import Searching
 from vmpooler_tasks.web.permissions import Operator, Reader
 from vmpooler_tasks.web.site import Here, Site
 
@@ -32,6 +33,7 @@ router = APIRouter(prefix="/api/v1/queue", tags=["state"])
 def show_audit(
     site: Here,
     _: Reader,
+    _turn: Searching,
     limit: Annotated[int, Query(ge=1, le=500)] = 50,
     cursor: AuditCursor = None,
     who: Annotated[SearchText, Query(description="part of a name")] = "",

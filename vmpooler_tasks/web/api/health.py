@@ -12,6 +12,7 @@ from vmpooler_tasks.jobs.health.report import HealthReport
 from vmpooler_tasks.model.health.reasons import explain, runbook_path
 from vmpooler_tasks.model.health.status import Status
 from vmpooler_tasks.web.api.responses import PROBLEM, READING, HealthDocument, HistoryResponse
+from vmpooler_tasks.web.limits.requests import Searching
 from vmpooler_tasks.web.permissions import Reader
 from vmpooler_tasks.web.site import Here
 
@@ -67,6 +68,7 @@ def health_json(report: HealthReport, now: float) -> dict[str, Any]:
 def show_history(
     site: Here,
     _: Reader,
+    _turn: Searching,
     hours: Annotated[float, Query(gt=0, le=WEEK_HOURS)] = 24,
     points_wanted: Annotated[int, Query(alias="points", ge=2, le=2000)] = 240,
 ) -> HistoryResponse:

@@ -3,7 +3,7 @@
 from typing import Annotated, Any
 
 from fastapi import Query
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from vmpooler_tasks.jobs.deadletters.export import ExportFormat
 from vmpooler_tasks.jobs.deadletters.selection import filter_of_model, filter_of_order, with_filters
@@ -14,6 +14,7 @@ from vmpooler_tasks.model.purge import PurgeTarget
 from vmpooler_tasks.model.redrive import DEFAULT_MAX_FAILED, DEFAULT_RATE
 
 MAX_IDS = 1000
+MAX_FIELDS = 100
 
 CURSOR = r"^((-?[0-9]{1,25}(\.[0-9]{1,25})?(e[+-][0-9]{1,3})?|-?inf):[^\x00-\x1f]{1,160}|s:[A-Za-z0-9_=-]{1,8000})$"
 """The score of a page's last dead letter, and its id; or the place in a sorted list."""
@@ -47,11 +48,27 @@ _IN_BODY = _IN_QUERY | {
 }
 
 
-@with_filters(_IN_QUERY, query=True)
-class DeadLetterQuery(BaseModel):
-    """The dead letters that meet every condition given, as for `vmpooler-tasks dlq`. `queue` may come several times."""
+class StrictModel(BaseModel):
+    """A query or a body: what it does not know is an error, and the number of errors is bounded."""
 
     model_config = ConfigDict(extra="forbid")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _refuse_floods(cls, given: Any) -> Any:
+        """Raise one error for too many values. Pydantic takes ten seconds for a megabyte of errors."""
+        if isinstance(given, dict):
+            if len(given) > MAX_FIELDS:
+                raise ValueError(f"at most {MAX_FIELDS} fields are allowed, not {len(given)}")
+            for name, value in given.items():
+                if isinstance(value, list | tuple) and len(value) > MAX_IDS:
+                    raise ValueError(f"{name[:100]}: at most {MAX_IDS} items are allowed, not {len(value)}")
+        return given
+
+
+@with_filters(_IN_QUERY, query=True)
+class DeadLetterQuery(StrictModel):
+    """The dead letters that meet every condition given, as for `vmpooler-tasks dlq`. `queue` may come several times."""
 
     def filter(self) -> DeadLetterFilter:
         return filter_of_model(self)
@@ -69,10 +86,8 @@ class ExportQuery(DeadLetterQuery):
 
 
 @with_filters(_IN_BODY)
-class DeleteBody(BaseModel):
+class DeleteBody(StrictModel):
     """Deletes the dead letters that meet every condition. Without ids or filters, set `every` to true."""
-
-    model_config = ConfigDict(extra="forbid")
 
     every: Flag = False
     dry_run: Flag = False
@@ -97,10 +112,8 @@ class RedriveBody(DeleteBody):
     )
 
 
-class EditBody(BaseModel):
+class EditBody(StrictModel):
     """Runs the dead letter of a task again with these arguments. They replace all that it failed with."""
-
-    model_config = ConfigDict(extra="forbid")
 
     args: Annotated[list[Any], Field(max_length=1000, description="arguments by position")] = []
     kwargs: Annotated[dict[str, Any], Field(max_length=1000, description="arguments by name")]
@@ -108,15 +121,11 @@ class EditBody(BaseModel):
     why: Why | None = None
 
 
-class RunNowBody(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
+class RunNowBody(StrictModel):
     why: Why | None = None
 
 
-class PurgeBody(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
+class PurgeBody(StrictModel):
     dry_run: Flag = False
     pools: Annotated[list[Name], Field(max_length=1000)] = []
     queues: Annotated[list[PurgeTarget], Field(max_length=5)] = []
@@ -124,9 +133,7 @@ class PurgeBody(BaseModel):
     why: Why | None = None
 
 
-class Login(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
+class Login(StrictModel):
     user: Annotated[str, Field(max_length=500)]
     password: Annotated[str, Field(max_length=500)]
 

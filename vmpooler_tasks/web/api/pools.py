@@ -4,15 +4,16 @@ from http import HTTPStatus
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, HTTPException, Path
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
 from vmpooler_tasks.jobs.pools.control import Operator as PoolOperator
 from vmpooler_tasks.jobs.pools.control import OrderReport, PoolControl
 from vmpooler_tasks.jobs.pools.overview import PoolRow, read_details
 from vmpooler_tasks.model.pools.pause import PoolAction
 from vmpooler_tasks.web.api.deadletters import audited
-from vmpooler_tasks.web.api.parameters import Why
+from vmpooler_tasks.web.api.parameters import StrictModel, Why
 from vmpooler_tasks.web.api.responses import CHANGING, READING, problems
+from vmpooler_tasks.web.limits.requests import Searching
 from vmpooler_tasks.web.permissions import Operator, Reader
 from vmpooler_tasks.web.problems import unknown_is_404
 from vmpooler_tasks.web.site import Here
@@ -26,9 +27,7 @@ PoolName = Annotated[str, Path(min_length=1, max_length=500, description="the na
 ProviderName = Annotated[str, Path(min_length=1, max_length=500)]
 
 
-class OrderBody(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
+class OrderBody(StrictModel):
     why: Why | None = None
 
 
@@ -105,9 +104,9 @@ KnownPool = Annotated[str, Depends(_known_pool)]
     summary="One pool: its VMs by state, its settings and overrides",
     responses={**READING, **problems(404)},
 )
-def show_pool(site: Here, _: Reader, pool: PoolName) -> PoolDetailsResponse:
+def show_pool(site: Here, _: Reader, _turn: Searching, pool: PoolName) -> PoolDetailsResponse:
     def read() -> PoolDetailsResponse:
-        with site.search(), unknown_is_404():
+        with unknown_is_404():
             details = read_details(site.db, site.settings, pool, site.clock())
         return PoolDetailsResponse.model_validate(details.as_json())
 

@@ -13,6 +13,7 @@ from vmpooler_tasks.model.purge import PurgeTarget
 from vmpooler_tasks.web.api.deadletters import audited
 from vmpooler_tasks.web.api.parameters import Name, PurgeBody
 from vmpooler_tasks.web.api.responses import CHANGING, READING, PurgeResponse, problems
+from vmpooler_tasks.web.limits.requests import Searching
 from vmpooler_tasks.web.permissions import Operator, Reader
 from vmpooler_tasks.web.site import Here, Site
 
@@ -31,6 +32,7 @@ Queues = Annotated[list[PurgeTarget], Query(max_length=len(PurgeTarget), default
 def plan(
     site: Here,
     who: Reader,
+    _turn: Searching,
     pool: Pools,
     queue: Queues,
     dry_run: DryRun = True,
@@ -44,6 +46,7 @@ def plan(
 def purge(
     site: Here,
     who: Operator,
+    _turn: Searching,
     body: PurgeBody | None = None,
     dry_run: Annotated[bool | None, Query(description="overrides the body's")] = None,
 ) -> PurgeResponse:

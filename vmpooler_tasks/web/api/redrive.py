@@ -30,6 +30,7 @@ from vmpooler_tasks.web.api.responses import (
     RunResponse,
     problems,
 )
+from vmpooler_tasks.web.limits.requests import Searching
 from vmpooler_tasks.web.permissions import Operator, Reader
 from vmpooler_tasks.web.site import Here, Site
 
@@ -49,17 +50,18 @@ RunId = Annotated[str, Path(min_length=1, max_length=64)]
         **CHANGING,
     },
 )
-def start(site: Here, who: Operator, body: RedriveBody, response: Response) -> PreviewResponse | RunResponse:
+def start(
+    site: Here, who: Operator, _turn: Searching, body: RedriveBody, response: Response
+) -> PreviewResponse | RunResponse:
     """Start a run of the dead letters that are selected now. With nothing to run, the response is the preview."""
-    with site.search():
-        wanted, _ = query.without_unreadable(site.db, body.filter())
-        selection = Selection(wanted=wanted, limit=body.limit, confirmed=body.confirm)
-        if body.dry_run or selection.is_empty(site.db):
-            response.status_code = HTTPStatus.OK
-            return PreviewResponse.model_validate(preview(site.db, site.settings, OWN, selection).as_json())
-        site.settings.refuse_if_observing(job.REDRIVING)
-        options = RunOptions(who=audited(who), why=body.why, rate=body.rate, max_failed_percent=body.max_failed_percent)
-        run = job.start(site.db, selection, options, site.clock())
+    wanted, _ = query.without_unreadable(site.db, body.filter())
+    selection = Selection(wanted=wanted, limit=body.limit, confirmed=body.confirm)
+    if body.dry_run or selection.is_empty(site.db):
+        response.status_code = HTTPStatus.OK
+        return PreviewResponse.model_validate(preview(site.db, site.settings, OWN, selection).as_json())
+    site.settings.refuse_if_observing(job.REDRIVING)
+    options = RunOptions(who=audited(who), why=body.why, rate=body.rate, max_failed_percent=body.max_failed_percent)
+    run = job.start(site.db, selection, options, site.clock())
     try:
         enqueue_redrive(site.settings, run)
     except StoreUnavailableError:
@@ -73,9 +75,8 @@ def start(site: Here, who: Operator, body: RedriveBody, response: Response) -> P
     summary="The arguments of a failed task, and which of them can be changed",
     responses={**READING, **problems(404)},
 )
-def show_arguments(site: Here, _: Reader, dead_letter_id: DeadLetterId) -> EditFormResponse:
-    with site.search():
-        entry = find_dead_letter(site, dead_letter_id)
+def show_arguments(site: Here, _: Reader, _turn: Searching, dead_letter_id: DeadLetterId) -> EditFormResponse:
+    entry = find_dead_letter(site, dead_letter_id)
     reason, task = why_not_editable(entry, OWN), entry.text("task")
     if reason is not None:
         return EditFormResponse(editable=False, reason=reason, task=task, args=[], kwargs={}, arguments=[])
@@ -92,15 +93,14 @@ def show_arguments(site: Here, _: Reader, dead_letter_id: DeadLetterId) -> EditF
     responses={200: {"model": EditResponse, "description": "with `dry_run`"}, **CHANGING, **problems(404)},
 )
 def run_edited(
-    site: Here, who: Operator, dead_letter_id: DeadLetterId, body: EditBody, response: Response
+    site: Here, who: Operator, _turn: Searching, dead_letter_id: DeadLetterId, body: EditBody, response: Response
 ) -> EditResponse:
     """Run the task of a dead letter with other arguments, never for another VM or pool.
 
     The dead letter leaves in the step in which its task is sent. 409 if it left its queue meanwhile, 422 if its task is
     not editable or does not take these arguments.
     """
-    with site.search():
-        entry = find_dead_letter(site, dead_letter_id)
+    entry = find_dead_letter(site, dead_letter_id)
     after = Arguments(body.args, body.kwargs)
     with redrive_broker(site.settings) as broker:
         if body.dry_run:
@@ -118,6 +118,7 @@ def run_edited(
 def show_all(
     site: Here,
     _: Reader,
+    _turn: Searching,
     who: Annotated[SearchText, Query(description="part of a name")] = "",
     state: Annotated[RunState | None, Query()] = None,
     since: Annotated[Epoch | None, Query(description="only those that started since then")] = None,

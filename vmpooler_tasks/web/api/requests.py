@@ -5,7 +5,7 @@ from typing import Annotated
 from urllib.parse import quote_from_bytes, unquote_to_bytes
 
 from fastapi import APIRouter, HTTPException, Path, Query
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
 from vmpooler_tasks.jobs.requests import listing
 from vmpooler_tasks.jobs.requests.cancel import cancel
@@ -14,8 +14,9 @@ from vmpooler_tasks.jobs.requests.listing import RequestFilter
 from vmpooler_tasks.model.requests import RequestStage, RequestStatus
 from vmpooler_tasks.store.requests.listing import Place
 from vmpooler_tasks.web.api.deadletters import audited
-from vmpooler_tasks.web.api.parameters import Name, SearchText, Why
+from vmpooler_tasks.web.api.parameters import Name, SearchText, StrictModel, Why
 from vmpooler_tasks.web.api.responses import CHANGING, READING, problems
+from vmpooler_tasks.web.limits.requests import Searching
 from vmpooler_tasks.web.permissions import Operator, Reader
 from vmpooler_tasks.web.problems import unknown_is_404
 from vmpooler_tasks.web.site import Here
@@ -29,10 +30,8 @@ RequestId = Annotated[str, Path(min_length=1, max_length=200)]
 Statuses = Annotated[tuple[RequestStage | RequestStatus, ...], Field(max_length=5)]
 
 
-class RequestQuery(BaseModel):
+class RequestQuery(StrictModel):
     """The requests that meet every condition given. `status` may come several times."""
-
-    model_config = ConfigDict(extra="forbid")
 
     status: Statuses = ()
     user: Name | None = None
@@ -94,7 +93,7 @@ class RequestCancellationResponse(BaseModel):
 
 
 @router.get("", summary="On-demand requests, newest first", responses=READING)
-def show_page(site: Here, _: Reader, query: Annotated[RequestQuery, Query()]) -> RequestPageResponse:
+def show_page(site: Here, _: Reader, _turn: Searching, query: Annotated[RequestQuery, Query()]) -> RequestPageResponse:
     """Open requests, and those of the last month that these workers have closed.
 
     A request that VMPooler's own manager has closed is found only by its whole id, as `search`.
@@ -102,10 +101,9 @@ def show_page(site: Here, _: Reader, query: Annotated[RequestQuery, Query()]) ->
     wanted = RequestFilter(
         statuses=tuple(map(str, query.status)), user=query.user, pool=query.pool, search=query.search or None
     )
-    with site.search():
-        page = listing.read_page(
-            site.db, site.settings, wanted, limit=query.limit, before=_place(query.cursor), now=site.clock()
-        )
+    page = listing.read_page(
+        site.db, site.settings, wanted, limit=query.limit, before=_place(query.cursor), now=site.clock()
+    )
     return RequestPageResponse(
         requests=[RequestItem.model_validate(row.as_json()) for row in page.rows],
         next_cursor=_cursor(page.next_place),
@@ -114,11 +112,10 @@ def show_page(site: Here, _: Reader, query: Annotated[RequestQuery, Query()]) ->
 
 
 @router.get("/{request_id}", summary="One request with its history", responses={**READING, **problems(404)})
-def show_one(site: Here, _: Reader, request_id: RequestId) -> RequestResponse:
-    with site.search():
-        with unknown_is_404():
-            history = read_history(site.db, request_id)
-        row = listing.read_row(site.db, site.settings, request_id, site.clock())
+def show_one(site: Here, _: Reader, _turn: Searching, request_id: RequestId) -> RequestResponse:
+    with unknown_is_404():
+        history = read_history(site.db, request_id)
+    row = listing.read_row(site.db, site.settings, request_id, site.clock())
     known = row.as_json() if row else {"user": "", "since": None, "parts": [], "waits_for": []}
     return RequestResponse.model_validate({**known, **history.as_json()})
 
