@@ -79,6 +79,7 @@ def _report(context: Context, no_check: bool) -> "HealthReport":
 
 
 def _watch(context: Context, first: "HealthReport", as_json: bool) -> NoReturn:
+    # No generator: that would end with the first error, and an outage has to be survived.
     reports = chain([first], iter(lambda: _report(context, no_check=True), None))
 
     def show() -> None:

@@ -72,12 +72,12 @@ def _as_utf_8(value: Any) -> Any:
     return readable(value.encode("utf-8", "surrogateescape"))
 
 
-def use_own_help(command: click.Command) -> click.Command:
-    """Format the help of the command, and of its subcommands, with `WholeWordsFormatter`. Return the command."""
+def use_own_context(command: click.Command) -> click.Command:
+    """Give the command, and its subcommands, an OwnContext. Return the command."""
     command.context_class = OwnContext
     command.short_help = command.short_help or command.get_short_help_str(MAX_SHORT_HELP)  # or click shortens it
     for inner in command.commands.values() if isinstance(command, click.Group) else ():
-        use_own_help(inner)
+        use_own_context(inner)
     return command
 
 
@@ -110,7 +110,7 @@ class LazyGroup(click.Group):
         command = getattr(importlib.import_module(module), name)
         if not isinstance(command, click.Command):
             raise TypeError(f"{found.place} is not a command")
-        return use_own_help(command)
+        return use_own_context(command)
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]

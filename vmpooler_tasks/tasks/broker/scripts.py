@@ -1,5 +1,7 @@
 """The scripts of the transport. kombu's own client runs them, on the Redis that carries the messages.
 
+Each call sends the whole text: after a failover, another server has to know it in the same round trip.
+
 Each key is kombu's, or one of ours beside it: `unacked_holders` (hash: delivery tag → holder) and `unacked_alive`
 (sorted set: holder → epoch). A **holder** is a channel of a worker, which holds the messages that it has taken.
 """
