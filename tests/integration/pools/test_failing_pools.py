@@ -15,6 +15,7 @@ from vmpooler_tasks.model.names import Queue
 from vmpooler_tasks.model.pools.lifecycle import Step
 from vmpooler_tasks.store import Database, keys
 from vmpooler_tasks.store.pools import breakers
+from vmpooler_tasks.store.pools.breakers import CallKind
 
 pytestmark = pytest.mark.both_servers
 
@@ -186,6 +187,15 @@ def test_a_suspension_that_no_clone_will_try_ends_when_the_provider_responds(wor
     assert suspended(world) == {TWO}
     world.inspect(TWO)
     assert suspended(world) == set()
+
+
+def test_breaker_names_no_more_pools_than_suspend_the_provider(world: PoolWorld) -> None:
+    limits = world.context.breaker_limits("scripted")
+    for name in POOLS * limits.max_failures:
+        breakers.count_failure(world.db, "scripted", CallKind.CHECK, limits, now=world.now, pool=name)
+    named = {field for field in world.client.hkeys(keys.breaker("scripted")) if field.startswith(b"failing:")}
+    assert named == {b"failing:checks:one", b"failing:checks:two"}
+    assert suspended(world) == {"scripted", *POOLS}
 
 
 def test_success_ends_the_failures_of_more_pools_than_one_command_of_lua_can_name(world: PoolWorld) -> None:

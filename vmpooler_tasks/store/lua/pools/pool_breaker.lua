@@ -1,6 +1,6 @@
 -- Shared: failures that may pass. They count against their pool, in the field `transient` for clones, and against the
 -- provider. The provider is suspended only while several of its pools fail: failing:KIND:POOL in its breaker is the time of
--- the pool's newest failure.
+-- the pool's newest failure, of as many pools as are required for that.
 -- uses: pools/breaker
 
 -- Returns the fields of the pools that fail, and their number within the last hour.
@@ -22,10 +22,16 @@ local function count_failure_in_pool(breaker, pool_breaker, pool, kind, now, lim
   if limits.required < 2 then return count_failure(breaker, kind, now, limits, weight, error), nil end
   local pool_kind = kind == 'failures' and 'transient' or kind
   local pool_until = count_failure(pool_breaker, pool_kind, now, limits, weight, error)
-  if (number_of(redis.call('HGET', pool_breaker, pool_kind)) or 0) >= limits.max_failures then
-    redis.call('HSET', breaker, 'failing:' .. kind .. ':' .. pool, string.format('%.3f', now))
-  end
   local _, failing = find_failing(breaker, kind, now)
+  if (number_of(redis.call('HGET', pool_breaker, pool_kind)) or 0) >= limits.max_failures then
+    local field = 'failing:' .. kind .. ':' .. pool
+    local is_known = redis.call('HEXISTS', breaker, field) == 1
+    -- No more pools than are required: with thousands of them, each failure would read them all.
+    if is_known or failing < limits.required then
+      redis.call('HSET', breaker, field, string.format('%.3f', now))
+      _, failing = find_failing(breaker, kind, now)
+    end
+  end
   return count_failure(breaker, kind, now, limits, weight, error, failing < limits.required), pool_until
 end
 
