@@ -45,8 +45,8 @@ class Heartbeat:
     `name` is Celery's for a worker (`celery@host`), `host:pid` for a beat. `queues`: those that a worker takes messages
     from. `configuration`: `Settings.digest`; the list of its pools is kept once for each (`store.fleet.pool_lists`).
     `manages_pools`: the process is the pool manager. `sent`: the process's own clock. `clock_offsets`: by how many
-    seconds that clock was ahead of the server's at the last heartbeats, the newest first. `stopped`: the process said
-    goodbye.
+    seconds that clock was ahead of the server's at the last heartbeats, the newest first. `changes`: commands of remote
+    control that changed how a worker works. `stopped`: the process said goodbye.
     """
 
     kind: ProcessKind
@@ -59,6 +59,7 @@ class Heartbeat:
     sent: float = 0.0
     clock_offsets: Sequence[float] = ()
     tasks: Sequence[RunningTask] = ()
+    changes: Sequence[str] = ()
     stopped: bool = False
 
     @property
@@ -86,6 +87,7 @@ class Heartbeat:
                 sent=_number(found["sent"]),
                 clock_offsets=tuple(map(_number, found["clock_offsets"])),
                 tasks=tuple(map(_task, found["tasks"])),
+                changes=tuple(map(_text, found.get("changes", ()))),  # an earlier version has none
                 stopped=found["stopped"] is True,
             )
         except (AttributeError, KeyError, OverflowError, RecursionError, TypeError, ValueError):

@@ -87,7 +87,11 @@ def test_what_the_configuration_permits_is_done_and_logged(installation: Install
     worker = named_worker(installation)
     assert "no longer consuming" in control(installation, "cancel_consumer", queue="vmpooler.check")
     worker.says("[!] [workers] Remote control: cancel_consumer queue=vmpooler.check")
+    (seen,) = until(lambda: [one for one in heartbeats.read_fleet(database).workers if one.changes], "it is shown")
+    assert seen.changes == ("cancel_consumer queue=vmpooler.check",)
     until(lambda: "vmpooler.check" not in heartbeats.read_fleet(database).workers[0].queues, "the heartbeat shows it")
+    report = json.loads(installation.run("vmpooler-tasks", "health", "--no-check", "--json", status=2))
+    assert "worker_changed" in [reason["code"] for reason in report["reasons"]]
     assert "does not permit revoke" in control(installation, "revoke", task_id="some-id")
 
 

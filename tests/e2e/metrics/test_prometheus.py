@@ -179,6 +179,7 @@ def test_alerts_fire_when_the_system_is_ill_and_end_when_it_is_well(site: Site) 
         "VMPoolerUnreadableKeys",
         "VMPoolerClockWrong",
         "VMPoolerConfigurationsDiffer",
+        "VMPoolerWorkerChanged",
         "VMPoolerInspectionStalled",
         "VMPoolerClonesStalled",
         "VMPoolerRequestsStalled",
@@ -229,7 +230,7 @@ def fall_ill(site: Site) -> None:
             db.client.hset(breaker, mapping=left_alone)
         for odd in (
             worker("w@odd", ["none"], configuration="old", clock_offsets=(3600.0, 3600.0)),
-            worker("w@right", ["none"]),
+            worker("w@right", ["none"], changes=("pool_shrink n=1",)),
         ):
             record_processes(db, odd)
             let_pass(db, odd, -HOUR)

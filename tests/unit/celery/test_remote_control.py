@@ -17,7 +17,7 @@ from vmpooler_tasks.model.remote_control import ALIASES, COMMANDS, GROUPS, INSPE
 from vmpooler_tasks.tasks.broker.commands import MAX_TASK_IDS, check_arguments
 from vmpooler_tasks.tasks.broker.parsing import InvalidMessageError
 from vmpooler_tasks.tasks.celery import defaults
-from vmpooler_tasks.tasks.guards.remote_control import UNANSWERED, PermittedCommands
+from vmpooler_tasks.tasks.guards.remote_control import MAX_CHANGES, UNANSWERED, LastingChanges, PermittedCommands
 
 DEFAULT = (INSPECT, REVOKE)
 
@@ -87,6 +87,24 @@ def test_a_command_that_changes_something_is_logged(caplog: pytest.LogCaptureFix
     (line,) = caplog.messages
     assert line == "[!] [workers] Remote control: rate_limit task_name=celery.chain rate_limit=1/h\\n[*] forged"
     assert len(called) == 2
+
+
+def test_changes_that_last_are_remembered_until_they_are_undone() -> None:
+    changes = LastingChanges()
+    changes.note("cancel_consumer", "a", "cancel_consumer queue=a")
+    changes.note("rate_limit", "t", "rate_limit task_name=t rate_limit=1/h")
+    changes.note("rate_limit", "t", "rate_limit task_name=t rate_limit=2/h")
+    changes.note("revoke", "", "revoke task_id=x")
+    assert changes.as_texts() == ("cancel_consumer queue=a", "rate_limit task_name=t rate_limit=2/h")
+    changes.note("add_consumer", "b", "add_consumer queue=b")
+    changes.note("add_consumer", "a", "add_consumer queue=a")
+    changes.note("cancel_consumer", "b", "cancel_consumer queue=b")
+    changes.note("disable_events", "", "disable_events")
+    changes.note("enable_events", "", "enable_events")
+    assert changes.as_texts() == ("rate_limit task_name=t rate_limit=2/h",)
+    for number in range(3 * MAX_CHANGES):
+        changes.note("time_limit", str(number), f"time_limit task_name={number}")
+    assert len(changes.as_texts()) == MAX_CHANGES
 
 
 def test_refusals_are_logged_once_a_minute(caplog: pytest.LogCaptureFixture) -> None:

@@ -303,7 +303,8 @@ def in_disorder() -> FleetFacts:
     """An installation of which every reason about processes is true."""
     odd = worker("w@odd", ["vmpooler.check"], configuration="d", clock_offsets=(3600.0, 3599.0))
     behind = worker("w@behind", ["vmpooler.check"], clock_offsets=(-5.0, -5.0))
-    processes = [SeenProcess(one, 1.0) for one in (odd, behind, worker("w@right", ["vmpooler.check"]))]
+    changed = worker("w@changed", ["vmpooler.check"], changes=("pool_shrink n=1",))
+    processes = [SeenProcess(one, 1.0) for one in (odd, behind, changed)]
     return FleetFacts(
         fleet=Fleet(processes), needed_queues=WORK_QUEUES, waiting={}, is_scheduled=True, knows_pools=False
     )

@@ -1,4 +1,4 @@
-"""What health says of missing processes, wrong clocks and different configurations."""
+"""What health says of missing processes, wrong clocks, different configurations and changed workers."""
 
 from collections.abc import Iterable, Mapping
 
@@ -88,6 +88,13 @@ def test_a_process_with_another_configuration_is_named() -> None:
     assert what == "w@old runs with another configuration than most workers and beats: without the pools b"
     (reason,) = found(worker("w@odd", configuration="x"), *new, lists=lists)
     assert reason.error == "with other options, providers or settings of pools"
+
+
+def test_a_worker_that_remote_control_changed_is_named() -> None:
+    (reason,) = found(worker("w@one", changes=("cancel_consumer queue=a", "rate_limit task_name=t")), worker(), beat())
+    assert (reason.code, reason.severity, reason.measured) == ("worker_changed", Status.DEGRADED, 2)
+    what, _ = explain(reason)
+    assert what == ("remote control has changed w@one since its start: cancel_consumer queue=a, rate_limit task_name=t")
 
 
 def test_the_difference_is_exact_for_thousands_of_pools() -> None:

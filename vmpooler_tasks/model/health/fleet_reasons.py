@@ -1,11 +1,11 @@
-"""What the heartbeats say about health: missing workers and beats, wrong clocks, configurations that differ."""
+"""What the heartbeats say about health: missing processes, wrong clocks, workers that differ."""
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from vmpooler_tasks.model.fleet import Fleet, Heartbeat, SeenProcess
-from vmpooler_tasks.model.health.reasons import HealthReason, ReasonCode, default_reason
+from vmpooler_tasks.model.health.reasons import HealthReason, ReasonCode, default_reason, error_line
 from vmpooler_tasks.model.names import listed
 
 MAX_CLOCK_OFFSET_SECONDS = 1.0
@@ -48,6 +48,7 @@ def fleet_reasons(facts: FleetFacts) -> Iterator[HealthReason]:
         yield default_reason(ReasonCode.NOTHING_CHECKED, 0)
     yield from clock_reasons(fleet)
     yield from _configuration_reasons(fleet)
+    yield from _change_reasons(fleet)
 
 
 def _name(process: SeenProcess | None) -> str | None:
@@ -79,6 +80,14 @@ def _configuration_reasons(fleet: Fleet) -> Iterator[HealthReason]:
             host=listed(names, MAX_NAMES),
             error=_difference(fleet, group[0].configuration, common[0].configuration),
         )
+
+
+def _change_reasons(fleet: Fleet) -> Iterator[HealthReason]:
+    """One reason for each worker that remote control has changed."""
+    for worker in fleet.workers:
+        if worker.changes:
+            texts = error_line(", ".join(worker.changes))
+            yield default_reason(ReasonCode.WORKER_CHANGED, len(worker.changes), host=worker.name, error=texts)
 
 
 def _difference(fleet: Fleet, one: str, common: str) -> str:

@@ -16,6 +16,7 @@ SEEN_BY_READERS = frozenset(
         ReasonCode.NOTHING_CHECKED,
         ReasonCode.CLOCK,
         ReasonCode.CONFIGURATIONS_DIFFER,
+        ReasonCode.WORKER_CHANGED,
     }
 )
 """The reasons that every reader finds itself. In a record they are as old as the record, so they do not count there."""

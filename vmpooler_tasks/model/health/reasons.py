@@ -51,6 +51,7 @@ class ReasonCode(StrEnum):
     NOTHING_CHECKED = "nothing_checked"
     CLOCK = "clock"
     CONFIGURATIONS_DIFFER = "configurations_differ"
+    WORKER_CHANGED = "worker_changed"
     STALE = "stale"
     UNREADABLE = "unreadable"
     NO_REDIS = "no_redis"
@@ -259,6 +260,11 @@ REASONS: Mapping[ReasonCode, ReasonKind] = {
         alert="VMPoolerConfigurationsDiffer",
         found="{host} runs with another configuration than most workers and beats: {error}",
         remedy="give all of them the same configuration, and restart those with the old one",
+    ),
+    ReasonCode.WORKER_CHANGED: ReasonKind(
+        alert="VMPoolerWorkerChanged",
+        found="remote control has changed {host} since its start: {error}",
+        remedy="restart it: it then works as configured. `remote_control` sets which commands are permitted",
     ),
     ReasonCode.STALE: ReasonKind(
         found="no scheduled health check in the last {threshold} seconds",

@@ -13,7 +13,7 @@ from celery.worker.control import Panel, nok
 
 from vmpooler_tasks.model.names import on_one_line
 from vmpooler_tasks.model.redaction import redacted, redacted_text
-from vmpooler_tasks.model.remote_control import ALIASES, GROUPS, INSPECT, permitted_commands
+from vmpooler_tasks.model.remote_control import ALIASES, GROUPS, INSPECT, LASTING, permitted_commands
 from vmpooler_tasks.tasks.broker.commands import check_arguments
 from vmpooler_tasks.tasks.broker.parsing import InvalidMessageError
 from vmpooler_tasks.tasks.process import settings
@@ -25,6 +25,37 @@ UNANSWERED = frozenset({"hello", "election"})
 """Commands by which workers talk to each other. A worker of another application shows an error as a traceback."""
 
 LOG_INTERVAL = 60.0
+
+
+OPPOSITES = {
+    "add_consumer": "cancel_consumer",
+    "cancel_consumer": "add_consumer",
+    "enable_events": "disable_events",
+}
+"""Command → the one that it undoes."""
+
+MAX_CHANGES = 20
+
+
+class LastingChanges:
+    """How commands of remote control changed this worker since its start, as far as the change lasts."""
+
+    def __init__(self) -> None:
+        self._changes: dict[tuple[str, str], str] = {}
+
+    def note(self, name: str, subject: str, shown: str) -> None:
+        """Remember a command about a queue or task (`subject`). Forget the one that it undoes instead."""
+        if self._changes.pop((OPPOSITES.get(name, ""), subject), None) is None and name in LASTING:
+            self._changes[name, subject] = shown
+            while len(self._changes) > MAX_CHANGES:
+                self._changes.pop(next(iter(self._changes)))
+
+    def as_texts(self) -> tuple[str, ...]:
+        """Return the commands, the oldest first."""
+        return tuple(self._changes.values())
+
+
+LASTING_CHANGES = LastingChanges()
 
 
 class PermittedCommands(dict[str, Callable[..., Any]]):
@@ -71,10 +102,13 @@ class PermittedCommands(dict[str, Callable[..., Any]]):
         return refusal
 
     def _note(self, name: str, arguments: Mapping[str, Any], reply: Any) -> None:
-        """Log a command that changed something."""
-        if name in GROUPS[INSPECT] or (isinstance(reply, Mapping) and "error" in reply):
+        """Log a command that changed something, and remember a change that lasts."""
+        if isinstance(reply, Mapping) and "error" in reply:
             return
-        _log.warning("[!] [workers] Remote control: %s", " ".join([name, *_shown(arguments)]))
+        shown = " ".join([name, *_shown(arguments)])
+        LASTING_CHANGES.note(name, str(arguments.get("queue") or arguments.get("task_name") or ""), shown)
+        if name not in GROUPS[INSPECT]:
+            _log.warning("[!] [workers] Remote control: %s", shown)
 
 
 def _check_names(app: Any, arguments: Mapping[str, Any]) -> None:

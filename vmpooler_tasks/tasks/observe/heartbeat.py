@@ -29,6 +29,7 @@ from vmpooler_tasks.model.health.fleet_reasons import JUDGED_HEARTBEATS
 from vmpooler_tasks.model.names import on_one_line
 from vmpooler_tasks.store import Database
 from vmpooler_tasks.store.fleet import heartbeats, pool_lists
+from vmpooler_tasks.tasks.guards.remote_control import LASTING_CHANGES
 from vmpooler_tasks.tasks.observe.running import running_tasks
 from vmpooler_tasks.tasks.observe.wrong_keys import log_set_aside_keys
 from vmpooler_tasks.tasks.process import settings
@@ -44,10 +45,11 @@ STOP_SECONDS = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Activity:
-    """What a worker does at this moment: the queues that it takes, and the tasks that it runs."""
+    """What a worker does at this moment: the queues that it takes, the tasks that it runs, and `Heartbeat.changes`."""
 
     queues: Sequence[str] = ()
     tasks: Sequence[RunningTask] = ()
+    changes: Sequence[str] = ()
 
 
 class HeartbeatSender:
@@ -80,6 +82,7 @@ class HeartbeatSender:
             configuration=self._configuration,
             manages_pools=self._manages_pools,
             queues=activity.queues,
+            changes=activity.changes,
             sent=sent,
             clock_offsets=self._offsets,
             tasks=[replace(task, since=task.since - ahead) for task in activity.tasks],
@@ -124,7 +127,7 @@ class HeartbeatStep(StartStopStep):
     def _record(self, consumer: Any) -> None:
         if self._recorder is not None and consumer.task_consumer is not None:
             queues = sorted(queue.name for queue in consumer.task_consumer.queues)
-            self._recorder.record(Activity(queues, running_tasks()))
+            self._recorder.record(Activity(queues, running_tasks(), LASTING_CHANGES.as_texts()))
 
 
 class Recorder:

@@ -25,6 +25,7 @@ const VIEWS = {
   no_worker: { text: "Workers", section: "workers" },
   clock: { text: "Workers", section: "workers" },
   configurations_differ: { text: "Workers", section: "workers" },
+  worker_changed: { text: "Workers", section: "workers" },
   empty_pool: { text: "Its dead letters", section: "letters" },
   purge_overdue: { text: "Purge", section: "purge" },
   purge_unfinished: { text: "Purge", section: "purge" },
