@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 import time
+from pathlib import Path
 from typing import Any, NoReturn
 
 from celery import shared_task
@@ -62,6 +63,15 @@ def sleep(seconds: float) -> None:
     sys.stderr.write("the task sleeps\n")
     sys.stderr.flush()
     time.sleep(seconds)
+
+
+@shared_task(base=Task)
+def wait_for_file(path: str) -> None:
+    """Wait until the test creates a file, after a line on stderr that shows that the task runs."""
+    sys.stderr.write("the task waits\n")
+    sys.stderr.flush()
+    while not Path(path).exists():
+        time.sleep(0.05)
 
 
 @shared_task(base=Task)

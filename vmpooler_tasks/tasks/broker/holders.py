@@ -62,6 +62,9 @@ class HeldMessages:
         self._finished: dict[str, str] = {}
         self._silent_since: dict[str, float] = {}
         self._reaffirm = Throttle(REAFFIRM_SECONDS)
+        self.worked_on: weakref.WeakSet[Any] = weakref.WeakSet()
+        """Messages whose tasks have started. One leaves when nothing refers to it: it is acknowledged or rejected."""
+
         self.running_tags: Callable[[], frozenset[str]] = frozenset
         """Returns the tags of the messages that this process works on. Set by the worker."""
 

@@ -76,10 +76,15 @@ class HeldMessagesStep(StartStopStep):
 
 
 def _running_tags(consumer: Any) -> frozenset[str]:
-    """Return the tags of the messages whose tasks this worker runs, or will run; none when it stops at once."""
+    """Return the tags of the messages whose tasks this worker runs, will run, or has run without an acknowledgement.
+
+    None when it stops at once.
+    """
     if state.should_terminate:
         return frozenset()
-    return frozenset(request.message.delivery_tag for request in (*active_requests(), *_given_to_the_pool(consumer)))
+    requests = (*active_requests(), *_given_to_the_pool(consumer))
+    messages = (*copied(HELD_MESSAGES.worked_on), *(request.message for request in requests))
+    return frozenset(message.delivery_tag for message in messages)
 
 
 def _given_to_the_pool(consumer: Any) -> list[Any]:

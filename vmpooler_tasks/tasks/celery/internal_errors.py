@@ -18,6 +18,7 @@ from celery.exceptions import Reject, TimeLimitExceeded
 from celery.worker.request import Request as CeleryRequest
 
 from vmpooler_tasks.model.redaction import redacted_text
+from vmpooler_tasks.tasks.broker.holders import HELD_MESSAGES
 
 _log = logging.getLogger("vmpooler_tasks")
 
@@ -58,6 +59,10 @@ class GuardedRequest(CeleryRequest):
     """A task that the main process has taken. Report an error that occurs while its end is handled there.
 
     What it shows of itself in events, for Flower, and in the log has no secrets.
+
+    Its message is worked on from its start until it is acknowledged. Celery forgets a task at its end, and acknowledges
+    its message at the next turn of the loop, or when it is connected again. A message that went back to its queue in
+    between would be done twice.
     """
 
     def __init__(self, message: Any, *args: Any, headers: Mapping[str, Any] | None = None, **options: Any) -> None:
@@ -69,6 +74,10 @@ class GuardedRequest(CeleryRequest):
 
     def send_event(self, type: str, **fields: Any) -> None:  # noqa: A002 - Celery's name
         super().send_event(type, **{name: _without_secrets(value) for name, value in fields.items()})
+
+    def on_accepted(self, pid: int, time_accepted: float) -> None:
+        HELD_MESSAGES.worked_on.add(self.message)
+        super().on_accepted(pid, time_accepted)
 
     def on_failure(self, exc_info: Any, send_failed_event: bool = True, return_ok: bool = False) -> None:
         handle = functools.partial(super().on_failure, exc_info, send_failed_event, return_ok)
