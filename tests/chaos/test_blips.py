@@ -11,11 +11,11 @@ import pytest
 
 from tests.chaos.settings import times
 from tests.support.deployment import start_workers_and_beat
+from tests.support.inspections import wait_for_inspections
 from tests.support.processes import Installation, until
 from tests.support.servers import TestServer
 from vmpooler_tasks.jobs.inspection.inspect import MAX_REST_SECONDS
 from vmpooler_tasks.store import Database, keys
-from vmpooler_tasks.store.health.progress import inspections_of
 from vmpooler_tasks.store.redis.locks import LOCK_SECONDS
 
 pytestmark = [pytest.mark.stage(name="chaos"), pytest.mark.timeout(300 + 60 * times(3))]
@@ -54,12 +54,7 @@ def inspected_after(server: TestServer, db: Database, pool: str) -> float:
     server.kill()
     time.sleep(AWAY_SECONDS)
     server.start()
-    back, started = db.read_time(), time.monotonic()
+    started = time.monotonic()
     assert all(db.call("PTTL", keys.check_lock(one)) <= BLOCKED_SECONDS * 1000 for one in POOLS)
-    until(lambda: all(last_inspection(db, one) > back for one in POOLS), "all are inspected again")
+    wait_for_inspections(db, *POOLS)
     return time.monotonic() - started
-
-
-def last_inspection(db: Database, pool: str) -> float:
-    """Return when an inspection of the pool ended last, by the server's clock."""
-    return float(db.call("HGET", keys.PROGRESS, inspections_of(pool)) or 0)

@@ -27,6 +27,7 @@ import pytest
 from tests.chaos.settings import times
 from tests.support import failing_provider
 from tests.support.deployment import start_workers_and_beat
+from tests.support.inspections import wait_for_inspections
 from tests.support.processes import ROOT, Installation, until
 from vmpooler_tasks.model.names import Queue
 from vmpooler_tasks.providers.dummy.inventory import PREFIX as INVENTORY
@@ -125,10 +126,6 @@ class Lab:
         assert pipe.execute()[0], f"{vm} was in ready, and is not recycled so early"
         return vm
 
-    def inspected(self, pool: str) -> float:
-        """Return when an inspection of the pool ended well last, by the server's clock."""
-        return float(self.db.call("HGET", keys.PROGRESS, progress.inspections_of(pool)) or 0)
-
     def suspended(self) -> set[str]:
         """Return the suspended providers and pools."""
         pools = breakers.suspended_pools(self.db, [*SIZES, FLOODED, BROKEN])
@@ -171,16 +168,10 @@ def test_a_flooded_pool_and_a_broken_one_leave_the_others_their_vms(lab: Lab) ->
 
 def take_and_wait(lab: Lab, taken: Counter[str]) -> float:
     """Take one VM of each pool. Return the seconds until all are replaced, and the pools were inspected twice."""
-    started, before = time.monotonic(), lab.db.read_time()
+    started = time.monotonic()
     for pool in SIZES:
         taken[lab.take(pool)] += 1
     until(lambda: all(map(lab.is_full, SIZES)), lambda: f"the VMs are replaced: {lab.sizes()}")
     seconds = time.monotonic() - started
-    wait_for_inspections(lab, before)
-    wait_for_inspections(lab, lab.db.read_time())
+    wait_for_inspections(lab.db, *SIZES, times=2)
     return seconds
-
-
-def wait_for_inspections(lab: Lab, since: float) -> None:
-    """Wait until an inspection of each pool with users has ended well since then."""
-    until(lambda: all(lab.inspected(pool) > since for pool in SIZES), "the pools are inspected")

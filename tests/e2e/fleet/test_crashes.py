@@ -213,9 +213,11 @@ def test_out_of_memory_in_mid_cycle_fails_it_and_the_next_one_works(site: Site) 
 @on_either
 def test_a_whole_cycle_without_memory_is_said_kept_and_recorded(site: Site) -> None:
     worker = site.installation.worker(tasks=PREFIX)
-    site.order(f"{PREFIX}.sleep", 2)  # meanwhile the others wait behind it: to put them there needs memory
+    gate = site.installation.folder / "gate"
+    site.order(f"{PREFIX}.wait_for_file", str(gate))  # the others wait behind it: to put them there needs memory
     cycle, check, last = site.order(), site.order(HEALTH_CHECK), site.order(f"{PREFIX}.succeed")
     site.db.call("CONFIG", "SET", "maxmemory", "1")
+    gate.touch()
     worker.says(FAILED).says(f"{check} succeeded").says(f"{last} succeeded")
     assert f"{cycle} succeeded" not in worker.log
     assert "purge_failed" in reasons(site.db)

@@ -12,7 +12,7 @@ from tests.support import servers
 from tests.support.failing_tasks import PREFIX
 from tests.support.messages import QUEUE, message, send
 from tests.support.ports import free_port
-from tests.support.processes import ROOT, Installation, Process, configuration, until
+from tests.support.processes import PATIENCE, ROOT, Installation, Process, configuration, until
 from tests.support.servers import TestServer
 from tests.support.world import POOL, World
 from vmpooler_tasks.model.names import DeadLetterQueue, Queue
@@ -53,7 +53,7 @@ def test_workers_answer_and_a_killed_one_is_replaced(celery_setup: CeleryTestSet
     assert [node.container.status for node in (one, two)] == ["exited", "exited"]
     result = ping.s().apply_async(queue=QUEUE)
     one.restart()
-    assert result.get(timeout=30) == "pong"
+    assert result.get(timeout=PATIENCE) == "pong"
 
 
 # --- what a worker says and publishes --------------------------------------------------------------------------------
@@ -231,12 +231,15 @@ def test_a_worker_that_is_told_to_stop_finishes_its_task(
     installation: Installation, database: Database, pool: str
 ) -> None:
     worker = installation.worker("-P", pool, tasks=PREFIX)
-    send(database, message(f"{PREFIX}.sleep", 6))
+    gate = installation.folder / "gate"
+    send(database, message(f"{PREFIX}.wait_for_file", str(gate)))
     send(database, message(f"{PREFIX}.succeed"))
-    worker.says("the task sleeps")  # received is not enough: a task that has not started is returned
+    worker.says("the task waits")  # received is not enough: a task that has not started is returned
     worker.signal(signal.SIGTERM)
+    worker.says("Warm shutdown")
+    gate.touch()
     assert worker.exit_status() == 0
-    assert f"{PREFIX}.sleep[" in worker.log.split("Warm shutdown")[1]
+    assert f"{PREFIX}.wait_for_file[" in worker.log.split("Warm shutdown")[1]
     assert database.call("LLEN", QUEUE) == 1  # the next one is for somebody else
     assert database.call("HLEN", "unacked") == 0
 

@@ -16,8 +16,6 @@ from vmpooler_tasks.store import Database, keys
 
 pytestmark = pytest.mark.slow(seconds=120)
 
-FOLLOWS_SECONDS = 15
-
 
 def configuration() -> str:
     options = {
@@ -56,13 +54,13 @@ class Site:
         return (status or b"").decode(), {reason["code"]: reason for reason in json.loads(reasons or b"[]")}
 
     def follows(self, status: str, *codes: str) -> dict[str, dict[str, Any]]:
-        """Wait until health has this status and these reasons without being asked. Return the reasons."""
+        """Wait until health has this status and these reasons. The next check is due much later. Return the reasons."""
 
         def is_so() -> bool:
             found, reasons = self.recorded()
             return found == status and set(codes) <= reasons.keys()
 
-        until(is_so, lambda: f"{status} for {codes}: {self.recorded()}", FOLLOWS_SECONDS)
+        until(is_so, lambda: f"{status} for {codes}: {self.recorded()}")
         return self.recorded()[1]
 
     def use_template(self, template: str, *pools: str) -> None:

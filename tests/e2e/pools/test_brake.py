@@ -8,6 +8,7 @@ import pytest
 
 from tests.support.api_client import ApiClient
 from tests.support.api_server import ApiPool
+from tests.support.inspections import wait_for_inspections
 from tests.support.processes import Installation, Process, configuration, until
 from vmpooler_tasks.jobs.inspection.strays import DISCOVERY_SECONDS
 from vmpooler_tasks.model.names import Queue
@@ -19,7 +20,6 @@ pytestmark = [pytest.mark.stage(name="lifecycle"), pytest.mark.timeout(600)]
 POOL = "centos"
 RUNNING = 34
 INVENTORY = PREFIX + POOL
-FOLLOWS_SECONDS = 15
 INTERVAL = 1
 
 
@@ -79,12 +79,6 @@ def command(installation: Installation, *words: str) -> Any:
     return json.loads(installation.run("vmpooler-tasks", *words, "--json"))
 
 
-def pass_inspections(seconds: float) -> None:
-    """Let so much time pass: a stray becomes a stray only by the clock."""
-    started = time.monotonic()
-    until(lambda: time.monotonic() - started > seconds, "time passes", seconds + 5, pause=0.5)
-
-
 def test_the_brake_holds_under_half_an_inventory_and_under_an_emptied_redis(
     pool: Installation, database: Database
 ) -> None:
@@ -94,23 +88,23 @@ def test_the_brake_holds_under_half_an_inventory_and_under_an_emptied_redis(
     lost = dict(list(records.items())[::2])
     database.call("HDEL", INVENTORY, *lost)
     until(lambda: engaged(database), "the brake is engaged")
-    until(lambda: "brake" in reasons(database), "health shows the brake", FOLLOWS_SECONDS)
-    pass_inspections(3 * INTERVAL)
+    until(lambda: "brake" in reasons(database), "health shows the brake")
+    wait_for_inspections(database, POOL, times=3)
     assert set(database.call("SMEMBERS", keys.queue(Queue.RUNNING, POOL))) == set(running)
     database.client.hset(INVENTORY, mapping=lost)
     until(lambda: engaged(database) is None, "the brake is released by itself")
-    until(lambda: "brake" not in reasons(database), "health shows it", FOLLOWS_SECONDS)
+    until(lambda: "brake" not in reasons(database), "health shows it")
     assert set(database.call("SMEMBERS", keys.queue(Queue.RUNNING, POOL))) == set(running)
     assert inventory(database) == set(records)
 
     # Redis is emptied under the same VMs.
     replace_all(database, records)
     until(lambda: engaged(database), "the brake is engaged again")
-    until(lambda: "brake" in reasons(database), "health shows the brake", FOLLOWS_SECONDS)
+    until(lambda: "brake" in reasons(database), "health shows the brake")
     reason = reasons(database)["brake"]
     assert (reason["pool"], reason["measured"], reason["severity"]) == (POOL, RUNNING, "degraded")
     worker(pool, "second")
-    pass_inspections(DISCOVERY_SECONDS + 4 * INTERVAL)
+    wait_for_inspections(database, POOL, times=2, seconds=DISCOVERY_SECONDS)  # a stray becomes one by the clock
     assert inventory(database) == set(records)
     [row] = command(pool, "pools")
     assert (row["state"], row["brake"].startswith("34 in no queue, 0 missing")) == ("braked", True)
@@ -119,6 +113,6 @@ def test_the_brake_holds_under_half_an_inventory_and_under_an_emptied_redis(
     assert report["changed"]
     until(lambda: not inventory(database), "the strays that were confirmed are destroyed")
     until(lambda: engaged(database) is None, "the brake is released")
-    until(lambda: "brake" not in reasons(database), "health shows it", FOLLOWS_SECONDS)
+    until(lambda: "brake" not in reasons(database), "health shows it")
     actions = [entry["action"] for entry in command(pool, "audit")]
     assert [one for one in actions if one != "purge"] == ["release_brake", "confirm", "engage_brake"]

@@ -1,13 +1,13 @@
 """What a real worker and a real beat do with VMs that are in a queue too many, and with VMs of requests that die."""
 
 import json
-import time
 from typing import Any
 
 import pytest
 
 from tests.support.api_client import ApiClient
 from tests.support.api_server import ApiPool
+from tests.support.inspections import wait_for_inspections
 from tests.support.processes import Installation, configuration, until
 from vmpooler_tasks.model.names import Queue
 from vmpooler_tasks.store import Database, keys
@@ -60,7 +60,7 @@ def test_each_vm_comes_to_be_in_one_queue_and_a_request_gets_living_vms(
     database.call("SADD", keys.queue(Queue.COMPLETED, TWO), third)
     in_use = [(vm, [("running", ONE)]) for vm in (used, other, third)]
     until(lambda: [(vm, places(database, vm)) for vm, _ in in_use] == in_use, "each of them is only running")
-    time.sleep(3)  # as long as three inspections: a destruction would have been handed out
+    wait_for_inspections(database, ONE, TWO, times=3)  # a destruction would have been handed out
     for vm in (used, other, third):
         assert places(database, vm) == [("running", ONE)]
         assert database.call("HGET", keys.vm(vm.encode()), "destroy") is None

@@ -7,13 +7,14 @@ from tests.support.promises import run_health
 from tests.support.world import POOL, World, settings
 from vmpooler_tasks.config import Pool, Settings
 from vmpooler_tasks.jobs.health import watch
-from vmpooler_tasks.jobs.health.watch import MIN_PAUSE_SECONDS, Watch
+from vmpooler_tasks.jobs.health.watch import MIN_PAUSE_SECONDS, WATCH_TURN_SECONDS, Watch
 from vmpooler_tasks.model.fleet import ALIVE_SECONDS
 from vmpooler_tasks.model.health.assessment import ALL_EMPTY_GRACE
 from vmpooler_tasks.model.health.metrics import HealthMetrics
 from vmpooler_tasks.model.names import Queue
 from vmpooler_tasks.store import keys
 from vmpooler_tasks.store.health import record as health_record
+from vmpooler_tasks.tasks.observe import watcher
 
 
 def turn(world: World, chosen: Settings | None = None) -> int:
@@ -45,6 +46,13 @@ def checked(world: World) -> World:
 def pass_pause(world: World) -> None:
     assert 0 < world.client.pttl(keys.HEALTH_CHECK_LOCK) <= MIN_PAUSE_SECONDS * 1000
     world.client.delete(keys.HEALTH_CHECK_LOCK)
+
+
+def test_a_changed_fact_is_checked_within_fifteen_seconds() -> None:
+    """The promise of the guide. Tests with real processes do not measure it: their machine may be busy."""
+    killed_after_its_heartbeat = ALIVE_SECONDS + watcher.TICK_SECONDS
+    changed_after_a_check = MIN_PAUSE_SECONDS + watcher.TICK_SECONDS + WATCH_TURN_SECONDS
+    assert max(killed_after_its_heartbeat, changed_after_a_check) <= 15
 
 
 def test_nothing_changed_is_no_check(checked: World) -> None:
