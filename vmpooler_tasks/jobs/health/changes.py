@@ -78,7 +78,7 @@ def read_watched(db: Database, settings: Settings, now: float, broker: Database 
         is_observing=settings.config.observe_only,
     )
     wrong_keys = find_wrong_keys(db, typed_keys((), settings.providers))
-    suspended = pool_facts.read_suspended(db, settings)
+    suspended = pool_facts.read_suspended(db, settings, found)
     work = work_facts.read_work(db, settings, health_record.read_state(db).work_expected_since, now)
     stopped = pool_facts.stopped_pools(found.pools, settings, suspended)
     stalled = list(work_facts.stalled_work(db, settings, work, stopped, now))

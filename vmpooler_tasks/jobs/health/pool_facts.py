@@ -13,7 +13,7 @@ from vmpooler_tasks.model.pools.suspension import Suspension
 from vmpooler_tasks.store import Database
 from vmpooler_tasks.store.health.progress import inspections_of
 from vmpooler_tasks.store.health.record import HealthState
-from vmpooler_tasks.store.health.snapshot import PoolSnapshot
+from vmpooler_tasks.store.health.snapshot import PoolSnapshot, Snapshot
 from vmpooler_tasks.store.pools import breakers, vms
 
 
@@ -25,14 +25,16 @@ class Suspended:
     pools: Sequence[Suspension] = ()
 
 
-def read_suspended(db: Database, settings: Settings) -> Suspended:
-    """Return the providers and pools that are suspended or wait for a trial; none where `manage_pools` is off."""
+def read_suspended(db: Database, settings: Settings, found: Snapshot) -> Suspended:
+    """Return the providers and pools that are suspended or wait for a trial; none where `manage_pools` is off.
+
+    The snapshot shows which they are. Their failures in a row are read of these alone.
+    """
     if not settings.config.manage_pools:
         return Suspended()
-    return Suspended(
-        providers=breakers.suspended_providers(db, settings.providers),
-        pools=breakers.suspended_pools(db, (pool.name for pool in settings.pools)),
-    )
+    providers = [name for name, until in found.suspended_until.items() if until is not None]
+    pools = [name for name, pool in found.pools.items() if pool.suspended_until is not None and settings.pool(name)]
+    return Suspended(providers=breakers.suspended_providers(db, providers), pools=breakers.suspended_pools(db, pools))
 
 
 def read_recycled(
