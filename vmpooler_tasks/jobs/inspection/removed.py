@@ -14,12 +14,13 @@ from vmpooler_tasks.jobs.inspection.checks import due_checks
 from vmpooler_tasks.jobs.inspection.double_queues import repair_double_queues
 from vmpooler_tasks.jobs.inspection.inventory import fetch_inventory
 from vmpooler_tasks.jobs.inspection.migrating import clear_migrating
-from vmpooler_tasks.jobs.inspection.roster import RESTART_SECONDS, read_fleet_with_pools
+from vmpooler_tasks.jobs.inspection.roster import RESTART_SECONDS
 from vmpooler_tasks.jobs.pools.context import PoolContext, Work
 from vmpooler_tasks.model.guards.managed import ManagedPool, RemovedPool
 from vmpooler_tasks.model.names import Queue, on_one_line
 from vmpooler_tasks.model.pools.lifecycle import Step
 from vmpooler_tasks.store import keys
+from vmpooler_tasks.store.fleet.heartbeats import read_fleet_with_pools
 from vmpooler_tasks.store.guards import brakes, removed_pools
 from vmpooler_tasks.store.pools import clones, views
 from vmpooler_tasks.store.pools.views import PoolView

@@ -8,13 +8,11 @@ from vmpooler_tasks.config import Pool, Settings
 from vmpooler_tasks.config.schema import as_yaml
 from vmpooler_tasks.errors import WrongTypeError
 from vmpooler_tasks.jobs.pools.context import PoolContext
-from vmpooler_tasks.model.fleet import Fleet
 from vmpooler_tasks.model.guards.managed import ManagedPool, RemovedPool
 from vmpooler_tasks.model.guards.removed import RemovedPoolState
 from vmpooler_tasks.model.names import CHECK_QUEUE, on_one_line
 from vmpooler_tasks.store import Database, keys
-from vmpooler_tasks.store.fleet import heartbeats
-from vmpooler_tasks.store.fleet.pool_lists import with_pool_lists
+from vmpooler_tasks.store.fleet.heartbeats import read_fleet_with_pools
 from vmpooler_tasks.store.guards import brakes, managed_pools, removed_pools
 from vmpooler_tasks.store.pools import registration
 from vmpooler_tasks.store.vmpooler import queues
@@ -26,11 +24,6 @@ RESTART_SECONDS = 15.0
 
 MIN_UNSEEN_SECONDS, UNSEEN_INTERVALS = 60.0, 3
 """Without a tick for so long, a removal counts anew: nobody saw whether a process had the pool meanwhile."""
-
-
-def read_fleet_with_pools(db: Database) -> Fleet:
-    """Return the workers and beats, with the pools in their configurations. Two round trips."""
-    return with_pool_lists(db, heartbeats.read_fleet(db))
 
 
 def update(context: PoolContext) -> list[str]:

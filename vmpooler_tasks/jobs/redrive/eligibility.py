@@ -19,7 +19,6 @@ from vmpooler_tasks.model.requests import Wanted, parse_requested
 from vmpooler_tasks.model.vm_orders import ORDERS, VmOrder
 from vmpooler_tasks.store import Database
 from vmpooler_tasks.store.fleet import heartbeats
-from vmpooler_tasks.store.fleet.pool_lists import with_pool_lists
 from vmpooler_tasks.store.orders import overrides, vm_orders
 from vmpooler_tasks.store.pools import other_manager, pauses
 from vmpooler_tasks.store.redis.chunks import chunks
@@ -107,7 +106,7 @@ ELSEWHERE = Decision(RedriveOutcome.KEPT, "its pool is in the configuration of o
 
 def pools_elsewhere(db: Database) -> frozenset[str]:
     """Return the pools in the configurations of the live workers and beats."""
-    return with_pool_lists(db, heartbeats.read_fleet(db)).pools
+    return heartbeats.read_fleet_with_pools(db).pools
 
 
 def has_redacted(arguments: object) -> bool:

@@ -18,7 +18,6 @@ from vmpooler_tasks.model.pools.vm_names import candidates
 from vmpooler_tasks.model.requests import CloneItem, RequestStatus, Wanted, parse_item, parse_requested, total
 from vmpooler_tasks.store import Database, keys
 from vmpooler_tasks.store.fleet import heartbeats
-from vmpooler_tasks.store.fleet.pool_lists import with_pool_lists
 from vmpooler_tasks.store.health import progress
 from vmpooler_tasks.store.key_types import FIXED_KEYS
 from vmpooler_tasks.store.pools import breakers, pauses
@@ -117,8 +116,7 @@ def _unknown_pools(context: PoolContext, wanted: Sequence[Wanted]) -> set[str]:
 
 def _read_pools_elsewhere(context: PoolContext) -> set[str]:
     """Return the pools that are registered, or configured for a live worker or beat."""
-    fleet = with_pool_lists(context.db, heartbeats.read_fleet(context.db))
-    return {*queues.pool_names(context.db), *fleet.pools}
+    return {*queues.pool_names(context.db), *heartbeats.read_fleet_with_pools(context.db).pools}
 
 
 def _lifetime(context: PoolContext) -> float:

@@ -38,6 +38,11 @@ def read_fleet(db: Database) -> Fleet:
     return parse_fleet(found, time)
 
 
+def read_fleet_with_pools(db: Database) -> Fleet:
+    """Return the workers and beats, with the pools in their configurations. Two round trips."""
+    return pool_lists.with_pool_lists(db, read_fleet(db))
+
+
 def parse_fleet(found: Mapping[bytes, bytes], time: tuple[int, int] | None) -> Fleet:
     """Return the processes by name; `time` is the reply to TIME. A record that cannot be read is left out."""
     now = 0.0 if time is None else time[0] + time[1] / 1e6

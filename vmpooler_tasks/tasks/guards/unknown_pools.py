@@ -5,10 +5,10 @@ from typing import Any
 
 from celery import Task
 
-from vmpooler_tasks.jobs.inspection import roster
 from vmpooler_tasks.model.fleet import Fleet
 from vmpooler_tasks.model.pools.lifecycle import Step
 from vmpooler_tasks.store import keys
+from vmpooler_tasks.store.fleet.heartbeats import read_fleet_with_pools
 from vmpooler_tasks.store.guards import removed_pools
 from vmpooler_tasks.store.guards.managed_pools import read_managed_pool
 from vmpooler_tasks.store.pools import clones
@@ -47,7 +47,7 @@ def divert(task: Task, args: Sequence[Any], kwargs: Mapping[str, Any]) -> str | 
 
 
 def _read_fleet() -> Fleet:
-    return _fleets.get("fleet", lambda: roster.read_fleet_with_pools(database()))
+    return _fleets.get("fleet", lambda: read_fleet_with_pools(database()))
 
 
 def _is_between_workers(pool: str) -> bool:
