@@ -62,7 +62,7 @@ class _Envelope:
         try:
             await self._app(scope, receive, response.send)
         except ClientDisconnect:
-            _log.debug("[*] [web] %s %s: the client is gone", request.method, on_one_line(request.url.path))
+            _log.debug("[*] [web] %s %s: the client is gone", request.method, on_one_line(request.scope["path"]))
             return
         except Exception as error:
             if response.status:
@@ -118,5 +118,5 @@ def _log_request(request: Request, status: int, seconds: float) -> None:
     """
     level = logging.INFO if request.method not in READING_METHODS or status >= FIRST_ERROR_STATUS else logging.DEBUG
     address = request.client.host if request.client else "-"
-    path = on_one_line(request.url.path)
+    path = on_one_line(request.scope["path"])
     _log.log(level, "[*] [web] %s %s %d for %s in %.3fs", request.method, path, status, address, seconds)

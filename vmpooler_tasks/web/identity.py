@@ -131,7 +131,7 @@ class Authenticator:
 
 def cookie_name(request: Request) -> str:
     """Return the name of the cookie. With HTTPS, the prefix binds it to this host."""
-    return f"__Host-{COOKIE}" if request.url.scheme == "https" else COOKIE
+    return f"__Host-{COOKIE}" if request.scope["scheme"] == "https" else COOKIE
 
 
 def _address(request: Request) -> str:

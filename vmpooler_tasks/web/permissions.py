@@ -67,8 +67,17 @@ def require_operator(request: Request, who: Annotated[Identity, Depends(require_
 def require_same_origin(request: Request) -> None:
     """Raise HTTPException 403 for a request from another site. A browser names the origin, a program does not."""
     origin, site = request.headers.get("origin"), request.headers.get("sec-fetch-site", "none")
-    if site not in ("same-origin", "none") or (origin and urlsplit(origin).netloc != request.headers.get("host")):
+    if site not in ("same-origin", "none") or (origin is not None and _host_of(origin) != request.headers.get("host")):
         raise HTTPException(HTTPStatus.FORBIDDEN, "the request comes from another site's page")
+
+
+def _host_of(origin: str) -> str | None:
+    """Return the host and port of an origin; None if it is none of a web page, such as `null`."""
+    try:
+        parts = urlsplit(origin)
+    except ValueError:
+        return None
+    return parts.netloc if parts.scheme in ("http", "https") else None
 
 
 def require_csrf_token(request: Request, who: Identity) -> None:

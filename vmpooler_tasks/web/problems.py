@@ -81,7 +81,7 @@ async def _handle_http_error(request: Request, error: Exception) -> JSONResponse
 def _methods(request: Request) -> set[str]:
     """Return all methods of this path. Starlette lists only those of its first route."""
     paths = request.app.openapi()["paths"]
-    requested = request.url.path
+    requested = request.scope["path"]
     matching = (path for path in paths if compile_path(path)[0].match(requested))
     path = requested if requested in paths else next(matching, None)
     return {method.upper() for method in paths[path]} if path else {"GET"}
@@ -109,12 +109,12 @@ async def _handle_own_error(request: Request, error: Exception) -> JSONResponse:
     status = next((code for kind, code in _STATUS.items() if isinstance(error, kind)), HTTPStatus.INTERNAL_SERVER_ERROR)
     is_known = isinstance(error, StoreUnavailableError) and OUTAGES.is_announcing  # a line when it starts, not for each
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR and not is_known:
-        _log.warning("[!] [web] %s %s: %s", request.method, on_one_line(request.url.path), on_one_line(str(error)))
+        _log.warning("[!] [web] %s %s: %s", request.method, on_one_line(request.scope["path"]), on_one_line(str(error)))
     unavailable = status is HTTPStatus.SERVICE_UNAVAILABLE
     return problem(status, str(error), headers={"Retry-After": str(UNAVAILABLE_RETRY_SECONDS)} if unavailable else None)
 
 
 def unexpected_problem(request: Request, error: Exception) -> JSONResponse:
     """Log an error that no handler expects, and return it as a problem without its text."""
-    _log.error("[!] [web] %s %s failed", request.method, on_one_line(request.url.path), exc_info=error)
+    _log.error("[!] [web] %s %s failed", request.method, on_one_line(request.scope["path"]), exc_info=error)
     return problem(HTTPStatus.INTERNAL_SERVER_ERROR, "internal server error; the log has the details")

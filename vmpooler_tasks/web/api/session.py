@@ -28,7 +28,7 @@ def log_in(request: Request, response: Response, login: Login) -> SessionRespons
         max_age=SESSION_SECONDS,
         httponly=True,
         samesite="strict",
-        secure=request.url.scheme == "https",
+        secure=request.scope["scheme"] == "https",
     )
     return _session_response(request, who)
 
@@ -39,7 +39,9 @@ def log_out(request: Request, response: Response, who: Anybody) -> None:
     if who is not None:
         require_csrf_token(request, who)
         authenticator(request).log_out(request)
-    response.delete_cookie(cookie_name(request), secure=request.url.scheme == "https", httponly=True, samesite="strict")
+    response.delete_cookie(
+        cookie_name(request), secure=request.scope["scheme"] == "https", httponly=True, samesite="strict"
+    )
 
 
 def _session_response(request: Request, who: Identity | None) -> SessionResponse:
