@@ -6,6 +6,10 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 # Twice: pip's warnings are left out, its errors are not.
 PIP = $(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check
+# Versions and hashes of everything that is installed, for each platform. No index is written down.
+LOCK = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	--no-annotate --no-strip-extras --custom-compile-command 'make lock'
+SBOM := dist/vmpooler-tasks.cdx.json
 # For `make run`: options of `vmpooler-tasks run`, such as --yes.
 ARGS ?=
 NODE_READY := node_modules/.ready
@@ -21,7 +25,7 @@ PARALLEL = -n $(TEST_WORKERS) --dist loadfile --no-loadscope-reorder
 STAGES := fleet dashboard local documents zoo chaos lifecycle deployment api monitoring packaging benchmarks
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-fast test-javascript again $(STAGES) fuzz coverage lint lint-javascript bench build clean
+.PHONY: help setup lock audit sbom run test test-fast test-javascript again $(STAGES) fuzz coverage lint lint-javascript bench build clean
 
 help: ## Show these commands
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | while IFS="$$(printf '\t')" read -r name text; do printf '  make %-11s %s\n' "$$name" "$$text"; done
@@ -31,14 +35,27 @@ setup: $(READY) ## Set up the virtual environment
 $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "make: Python 3.11 or newer is needed; name one with PYTHON=…" >&2; exit 1; }
 	@echo "Setting up $(VENV), once. It takes a minute or two."
-	@echo "  1 of 3: the virtual environment …"
+	@echo "  1 of 2: the virtual environment …"
 	@$(PYTHON) -m venv $(VENV) || { echo "make: no virtual environment; on Debian: apt install python3-venv" >&2; exit 1; }
-	@echo "  2 of 3: pip …"
-	@$(PIP) --upgrade pip -c constraints.txt
-	@echo "  3 of 3: the packages …"
-	@$(PIP) -c constraints.txt -e '.[local]' --group dev
+	@echo "  2 of 2: the packages, each with its hash …"
+	@$(PIP) --require-hashes -r constraints.txt
+	@$(PIP) --no-deps --no-build-isolation -e .
 	@touch $(READY)
 	@echo "$(VENV) is ready."
+
+# UPGRADE=--upgrade takes the newest versions, UPGRADE='--upgrade-package NAME' that of one package.
+lock: $(READY) ## Write the versions and hashes of all packages again, after a change of pyproject.toml
+	@$(LOCK) $(UPGRADE) --extra local --group dev pyproject.toml -o constraints.txt
+	@$(LOCK) --constraint constraints.txt pyproject.toml -o requirements.txt
+	@$(LOCK) --constraint constraints.txt --group build -o requirements-build.txt
+
+audit: $(READY) ## Compare the packages with known advisories; AUDIT=--required fails without the service
+	@$(BIN)/python -m tests.support.supply_chain $(AUDIT)
+
+sbom: $(READY) ## Write the software bill of materials of what is installed: CycloneDX, to dist/
+	@mkdir -p dist
+	@$(BIN)/cyclonedx-py requirements requirements.txt --pyproject pyproject.toml --output-reproducible --of JSON -o $(SBOM) 2>/dev/null
+	@echo "$(SBOM) is written."
 
 run: $(READY) ## Run everything here: living pools on a private Redis, or beside VMPooler on REDIS_URL
 	@[ -n "$$REDIS_URL$$VMPOOLER_CONFIG$$VMPOOLER_CONFIG_FILE" ] || export VMPOOLER_CONFIG_FILE=deploy/demo.yaml; \
