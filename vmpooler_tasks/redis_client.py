@@ -36,6 +36,9 @@ _Hosts = Mapping[str, list[str]]
 CONNECTION_ERRORS = (redis.ConnectionError, redis.TimeoutError)
 """Errors of a Redis that does not reply, or denies access."""
 
+REFUSALS = (redis.ResponseError,)
+"""Errors of a Redis that replies, and refuses a command."""
+
 
 class SentinelsDenyError(MasterNotFoundError):
     """The Sentinels deny access."""

@@ -19,3 +19,17 @@ class Throttle:
             return False
         self._last = now
         return True
+
+
+class RepeatThrottle:
+    """Let one call through per interval and text, in this process. A text other than the last one passes at once."""
+
+    def __init__(self, interval_seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self._interval_seconds, self._clock = interval_seconds, clock
+        self._text, self._throttle = "", Throttle(interval_seconds, clock)
+
+    def acquire(self, text: str) -> bool:
+        """Return True at most once per interval while the text stays the same, and start the next interval."""
+        if text != self._text:
+            self._text, self._throttle = text, Throttle(self._interval_seconds, self._clock)
+        return self._throttle.acquire()

@@ -15,6 +15,9 @@ UNACKNOWLEDGED_HOLDERS = b"unacked_holders"
 LIVE_HOLDERS = b"unacked_alive"
 """Sorted set: holder → epoch of its last sign of life; those that were silent for a day are removed."""
 
+BINDINGS = b"_kombu.binding.vmpooler"
+"""Set: the queues of this project. The key is kombu's; a worker and a beat write it at their start."""
+
 _PRIORITIES = (b"", b"\x06\x163", b"\x06\x166", b"\x06\x169")
 """kombu keeps one list for each priority. Only the tasks may import kombu: a test compares these with kombu's own."""
 

@@ -6,6 +6,7 @@ A test compares the tables with the docstrings in `keys`. `redis/wrong_keys` fin
 from collections.abc import Iterable, Mapping
 from enum import StrEnum
 
+from vmpooler_tasks.model.names import WORK_QUEUES
 from vmpooler_tasks.store import broker_keys, keys
 
 OWN_KEYS_PREFIX = b"vmpooler_tasks__"
@@ -79,6 +80,7 @@ _KEYS_OF = {
         keys.SNAPSHOT_ORDERS,
         keys.REVERT_ORDERS,
         keys.FOREIGN_CLONES,
+        broker_keys.BINDINGS,
     ),
     KeyType.SORTED_SET: (
         keys.PENDING_ONDEMAND_CLONES,
@@ -150,7 +152,8 @@ def own_key_type(key: bytes) -> KeyType | None:
 
 def typed_keys(pools: Iterable[str], providers: Iterable[str]) -> dict[bytes, KeyType]:
     """Return every key whose name is known beforehand, with its type."""
-    found = dict(FIXED_KEYS)
+    lists = (key for queue in WORK_QUEUES for key in broker_keys.messages(queue))
+    found = {**FIXED_KEYS, **dict.fromkeys(lists, KeyType.LIST)}
     for pool in pools:
         found |= dict.fromkeys(keys.queues(pool), KeyType.SET)
         found |= dict.fromkeys((keys.pool(pool), keys.active(pool), keys.pool_breaker(pool)), KeyType.HASH)

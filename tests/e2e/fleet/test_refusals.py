@@ -71,9 +71,9 @@ def loading(database: Database) -> Callable[[], object]:
 @pytest.mark.parametrize(
     ("refuse", "worker_says", "beat_says"),
     [
-        (out_of_memory, "OutOfMemoryError", "used memory > 'maxmemory'"),
-        (no_permission, "NoPermissionError", "has no permissions to run the"),
-        (read_only, "ReadOnlyError", "read only replica"),
+        (out_of_memory, "used memory > 'maxmemory'", "used memory > 'maxmemory'"),
+        (no_permission, "no permissions to run the", "has no permissions to run the"),
+        (read_only, "read only replica", "read only replica"),
         (no_client_slot, "max number of clients reached", "max number of clients reached"),
         (loading, "is loading the dataset in memory", "is loading the dataset in memory"),
     ],

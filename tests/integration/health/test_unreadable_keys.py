@@ -31,6 +31,9 @@ WRONG_TYPES: dict[str, Any] = {
     "vmpooler__tasks__ondemandclone": "list",
     "vmpooler__odcreate__task": "string",
     "vmpooler__config__poolsize": "string",
+    "vmpooler.maintenance": "string",
+    "_kombu.binding.vmpooler": "string",
+    "unacked": "string",
 }
 
 
@@ -67,7 +70,7 @@ def test_the_reason_names_the_first_keys_that_cannot_be_read(world: World) -> No
         "vmpooler__active__a",
     }
     assert explain(reason)[0].startswith(
-        "4 keys of VMPooler have the wrong type, or hold data that cannot be read: vmp"
+        "4 keys of VMPooler or Celery have the wrong type, or hold data that cannot be read: vmp"
     )
     assert explain(reason)[0].endswith(" and 1 more")
 

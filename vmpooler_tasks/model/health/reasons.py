@@ -210,7 +210,7 @@ REASONS: Mapping[ReasonCode, ReasonKind] = {
         alert="VMPoolerVMInTwoQueues",
     ),
     ReasonCode.UNREADABLE_KEYS: ReasonKind(
-        found="{measured} keys of VMPooler have the wrong type, or hold data that cannot be read: {key}",
+        found="{measured} keys of VMPooler or Celery have the wrong type, or hold data that cannot be read: {key}",
         remedy="find out which program wrote them; then rename or delete them",
         alert="VMPoolerUnreadableKeys",
     ),

@@ -14,7 +14,9 @@ from celery.worker import state
 from celery.worker.consumer import Consumer as CeleryConsumer
 from celery.worker.consumer import Tasks
 
+from vmpooler_tasks.redis_client import REFUSALS
 from vmpooler_tasks.tasks.broker.holders import HELD_MESSAGES, SWEEP_SECONDS, silence_seconds
+from vmpooler_tasks.tasks.broker.refusals import BROKER_REFUSALS, USE_QUEUES
 from vmpooler_tasks.tasks.celery.failures import keep_message
 from vmpooler_tasks.tasks.celery.internal_errors import guard_requests, guard_tracers
 from vmpooler_tasks.tasks.celery.message_times import to_local_time
@@ -60,7 +62,7 @@ class HeldMessagesStep(StartStopStep):
     def start(self, consumer: Any) -> None:
         HELD_MESSAGES.running_tags = functools.partial(_running_tags, consumer)
         self._sweep(consumer)
-        self._timer = consumer.timer.call_repeatedly(SWEEP_SECONDS, self._sweep, (consumer,))
+        self._timer = consumer.timer.call_repeatedly(SWEEP_SECONDS, self._sweep_again, (consumer,))
 
     def stop(self, consumer: Any) -> None:
         del consumer
@@ -69,6 +71,10 @@ class HeldMessagesStep(StartStopStep):
             timer.cancel()
 
     shutdown = stop
+
+    def _sweep_again(self, consumer: Any) -> None:
+        BROKER_REFUSALS.note(USE_QUEUES, "")  # this connection has held for a while
+        self._sweep(consumer)
 
     def _sweep(self, consumer: Any) -> None:
         if consumer.task_consumer is not None:
@@ -130,6 +136,8 @@ class Consumer(CeleryConsumer):
         is tried as often as one that is down, not hundreds of times a second.
         """
         note_broker_failure(exc, is_lost=True)
+        if isinstance(exc, REFUSALS):
+            BROKER_REFUSALS.note(USE_QUEUES, str(exc))
         super().on_connection_error_after_connected(exc)
         seconds = self._reconnections.next_pause()
         _log.debug("the next connection is made in %g s", seconds)

@@ -2,6 +2,7 @@
 
 import logging
 import math
+from collections import defaultdict
 from datetime import UTC, datetime
 from functools import cache
 from typing import Any
@@ -21,10 +22,12 @@ from vmpooler_tasks.tasks.observe.heartbeat import HeartbeatSender
 from vmpooler_tasks.tasks.observe.liveness import signal_alive
 from vmpooler_tasks.tasks.process import database, settings
 from vmpooler_tasks.tasks.registry import OWN_LINES
-from vmpooler_tasks.throttle import Throttle
+from vmpooler_tasks.throttle import RepeatThrottle, Throttle
 
 _log = logging.getLogger("vmpooler_tasks.beat")
 _throttle = Throttle(60.0)
+_repeats: defaultdict[str, RepeatThrottle] = defaultdict(lambda: RepeatThrottle(60.0))
+"""Of each entry, and of the tick: what fails is tried again each few seconds, and is one line a minute."""
 
 MAX_WAITING_MESSAGES = 100
 """A beat adds no message beyond these: an expired one stays in Redis until a worker takes it."""
@@ -52,7 +55,8 @@ class RedisScheduler(Scheduler):
             _send_heartbeat()
             waits = [self._send_if_due(entry, last_ticks.get(entry.name, "")) for entry in self.schedule.values()]
         except VmpoolerTasksError as error:
-            _log.error("[!] [beat] %s; trying again in %ss", error, self.max_interval)
+            if _repeats["tick"].acquire(str(error)):
+                _log.error("[!] [beat] %s; trying again in %ss", error, self.max_interval)
             return float(self.max_interval)
         return float(min([*waits, self.max_interval, HEARTBEAT_SECONDS]))
 
@@ -62,11 +66,9 @@ class RedisScheduler(Scheduler):
             return wait
         now = database().clock()  # not earlier: the recorded tick has to be a whole interval after the last one
         if count_waiting(defaults.task_default_queue, self.producer.channel) >= MAX_WAITING_MESSAGES:
-            _log.warning(
-                "[!] [beat] %s is not sent: %d messages wait, and no worker takes them",
-                entry.name,
-                MAX_WAITING_MESSAGES,
-            )
+            if _repeats[entry.name].acquire("no worker"):
+                what = "[!] [beat] %s is not sent: %d messages wait, and no worker takes them"
+                _log.warning(what, entry.name, MAX_WAITING_MESSAGES)
             return float(self.max_interval)
         claimed = schedule.claim_tick(database(), entry.name, last_tick, now)
         if claimed is None:
@@ -74,7 +76,8 @@ class RedisScheduler(Scheduler):
         try:
             self.apply_async(entry, producer=self.producer, advance=False)
         except Exception as error:  # noqa: BLE001 - whatever kept it from being sent, the tick is not lost
-            _log.error("[!] [beat] %s could not be sent: %s", entry.name, error, extra={"task": entry.task})
+            if _repeats[entry.name].acquire(str(error)):
+                _log.error("[!] [beat] %s could not be sent: %s", entry.name, error, extra={"task": entry.task})
             schedule.release_tick(database(), entry.name, claimed)
             return float(self.max_interval)
         schedule.confirm_tick(database(), entry.name, claimed, now)

@@ -10,11 +10,12 @@ from kombu.exceptions import OperationalError
 
 from vmpooler_tasks.config.redis_address import without_login
 from vmpooler_tasks.errors import SentinelsDeniedError, StoreDeniedError, StoreUnavailableError
-from vmpooler_tasks.redis_client import CONNECTION_ERRORS
+from vmpooler_tasks.redis_client import CONNECTION_ERRORS, REFUSALS
 from vmpooler_tasks.store import Database
 from vmpooler_tasks.store.redis.connection import follow_outages, translated_cause
 from vmpooler_tasks.store.redis.outages import LOGGER as OUTAGE_LOGGER
 from vmpooler_tasks.store.redis.outages import OUTAGES
+from vmpooler_tasks.tasks.broker.refusals import BROKER_REFUSALS, USE_QUEUES
 from vmpooler_tasks.tasks.process import settings
 
 LOST = "Connection to broker lost: "
@@ -65,7 +66,10 @@ def filter_and_note(record: logging.LogRecord) -> bool:
     is_own = record.name.startswith("vmpooler_tasks.")
     if record.name == OUTAGE_LOGGER or (is_own and record.levelno >= logging.CRITICAL):
         return True  # a dead letter that cannot be kept: the log is the last place that has it
-    error, text = _cause_of(record), record.getMessage()
+    given, text = _arguments_of(record), record.getMessage()
+    if text.startswith(_ATTEMPTS) and any(isinstance(one, REFUSALS) for one in given):
+        return False  # `tasks.broker.refusals` logs it, with key and reason
+    error = next((one for one in given if isinstance(one, _CAUSES)), None)
     if text.startswith(_NEVER_WANTED) or (error is not None and text.startswith(_ACKNOWLEDGEMENTS)):
         return False
     if error is not None and not isinstance(error, StoreUnavailableError):  # a Database notes its own failures
@@ -75,12 +79,12 @@ def filter_and_note(record: logging.LogRecord) -> bool:
     return not OUTAGES.is_lasting or not (error is not None or any(words in text for words in _CONSEQUENCES))
 
 
-def _cause_of(record: logging.LogRecord) -> BaseException | None:
-    """Return the error of a lost connection that this record is about."""
+def _arguments_of(record: logging.LogRecord) -> list[Any]:
+    """Return the arguments of the record, and its error."""
     given: list[Any] = list(record.args.values()) if isinstance(record.args, dict) else list(record.args or ())
     if record.exc_info:
         given.append(record.exc_info[1])
-    return next((one for one in given if isinstance(one, _CAUSES)), None)
+    return given
 
 
 def filter_handlers(logger: logging.Logger, **_: Any) -> None:
@@ -92,7 +96,8 @@ def filter_handlers(logger: logging.Logger, **_: Any) -> None:
 
 def _is_first_connection(record: logging.LogRecord) -> bool:
     """Return False for Celery's line about a connection after the first: the end of an outage has its own."""
-    return not (str(record.msg).startswith("Connected to") and (OUTAGES.has_ended or OUTAGES.is_lasting))
+    is_later = OUTAGES.has_ended or OUTAGES.is_lasting or BROKER_REFUSALS.is_lasting(USE_QUEUES)
+    return not (is_later and str(record.msg).startswith("Connected to"))
 
 
 def announce_of_worker(**_: Any) -> None:
