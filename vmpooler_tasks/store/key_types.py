@@ -3,6 +3,7 @@
 A test compares the tables with the docstrings in `keys`. `redis/wrong_keys` finds the keys that have another type.
 """
 
+import re
 from collections.abc import Iterable, Mapping
 from enum import StrEnum
 
@@ -125,14 +126,11 @@ OWN_FAMILIES: Mapping[str, KeyType] = {
 }
 """First word of our own keys whose names have variable parts → type: `work` of `vmpooler_tasks__work__VM`.
 
-A key of FIXED_KEYS, and one with a start in OWN_STARTS or an end in OWN_ENDS, has the type there.
+A key of FIXED_KEYS, and one that a pattern of OWN_PATTERNS matches, has the type there.
 """
 
-OWN_ENDS: Mapping[str, KeyType] = {"__dead_letters": KeyType.LIST}
-"""End of our own keys → type, where it differs from that of their family."""
-
-OWN_STARTS: Mapping[str, KeyType] = {"dummy__calls:": KeyType.STRING}
-"""Start of our own keys → type, where it differs from that of their family."""
+OWN_PATTERNS: Mapping[str, KeyType] = {"^dummy__calls:": KeyType.STRING, "^redrive__.*__dead_letters": KeyType.LIST}
+"""Pattern of our own keys → type, where it differs from their family's. It means the same to Python and to Lua."""
 
 
 def own_key_type(key: bytes) -> KeyType | None:
@@ -142,12 +140,11 @@ def own_key_type(key: bytes) -> KeyType | None:
     if key in FIXED_KEYS:
         return FIXED_KEYS[key]
     name = key.removeprefix(OWN_KEYS_PREFIX).decode(errors="replace")
-    family, separator, rest = name.partition("__")
+    family, separator, _ = name.partition("__")
     if not separator:
         return None
-    ends = [kind for end, kind in OWN_ENDS.items() if family == "redrive" and rest.endswith(end)]
-    starts = [kind for start, kind in OWN_STARTS.items() if name.startswith(start)]
-    return next(iter(starts + ends), OWN_FAMILIES.get(family))
+    matched = (kind for pattern, kind in OWN_PATTERNS.items() if re.search(pattern, name, re.DOTALL))
+    return next(matched, OWN_FAMILIES.get(family))
 
 
 def typed_keys(pools: Iterable[str], providers: Iterable[str]) -> dict[bytes, KeyType]:

@@ -7,7 +7,7 @@ from importlib import resources
 from typing import Any
 
 from vmpooler_tasks.store import keys
-from vmpooler_tasks.store.key_types import FIXED_KEYS, OWN_ENDS, OWN_FAMILIES, OWN_KEYS_PREFIX, OWN_STARTS
+from vmpooler_tasks.store.key_types import FIXED_KEYS, OWN_FAMILIES, OWN_KEYS_PREFIX, OWN_PATTERNS
 
 TYPE_GUARD = "redis/type_guard"
 
@@ -58,8 +58,7 @@ def _type_guard() -> str:
     values = {
         "TYPES": _lua_table({key.removeprefix(OWN_KEYS_PREFIX).decode(): kind for key, kind in fixed.items()}),
         "FAMILIES": _lua_table(OWN_FAMILIES),
-        "ENDS": _lua_table(OWN_ENDS),
-        "STARTS": _lua_table(OWN_STARTS),
+        "PATTERNS": _lua_table(OWN_PATTERNS),
         "PREFIX": OWN_KEYS_PREFIX.decode(),
         "RECORD": keys.SET_ASIDE.decode(),
         "KEEP_SECONDS": str(SET_ASIDE_SECONDS),

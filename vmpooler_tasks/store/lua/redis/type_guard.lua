@@ -4,19 +4,15 @@
 -- calls `guard_type` for each. `redis/scripts.py` fills in the names in @…@.
 local guard_type, set_aside_count = nil, 0
 do
-  local types, families, ends, starts = {@TYPES@}, {@FAMILIES@}, {@ENDS@}, {@STARTS@}
+  local types, families, patterns = {@TYPES@}, {@FAMILIES@}, {@PATTERNS@}
   local prefix, record, keep_seconds, max_records = '@PREFIX@', '@RECORD@', @KEEP_SECONDS@, 1000
 
   -- Returns the type of a key that has none of the fixed names; nil for a key that is unknown.
   local function type_by_family(name)
-    local family, rest = string.match(name, '^(.-)__(.*)$')
-    for start, kind in pairs(starts) do
-      if string.sub(name, 1, #start) == start then return kind end
+    for pattern, kind in pairs(patterns) do
+      if string.find(name, pattern) then return kind end
     end
-    for ending, kind in pairs(ends) do
-      if family == 'redrive' and string.sub(rest, -#ending) == ending then return kind end
-    end
-    return family and families[family]
+    return families[string.match(name, '^(.-)__')]
   end
 
   local function set_aside(key, name, found)
