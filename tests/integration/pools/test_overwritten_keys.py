@@ -32,6 +32,8 @@ VARIABLE_KEYS = [
         keys.FAILURES_PREFIX + b"1",
         keys.redrive_dead_letters("run"),
         keys.session("digest"),
+        keys.login_failures("subject"),
+        keys.known_login("login"),
         keys.notifications("target"),
     ),
     *(keys.work(b"vm"), keys.vm_order(b"vm")),
