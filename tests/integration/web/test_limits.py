@@ -148,6 +148,7 @@ CHEAP = {
     ("GET", "/api/v1/queue/overview"): "computed once for all",
     ("GET", "/api/v1/queue/schedule"): "reads one hash",
     ("GET", "/api/v1/queue/redrives/{run}"): "reads one hash",
+    ("POST", "/api/v1/queue/purge"): "one runs at a time, and may take minutes, while its operator searches",
     ("POST", "/api/v1/queue/redrives/{run}/cancel"): "writes one hash",
     ("POST", "/api/v1/queue/schedule/{name}/run"): "sends one message",
     ("DELETE", "/api/v1/queue/requests/{request_id}"): "changes one request",

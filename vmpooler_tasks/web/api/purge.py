@@ -46,7 +46,6 @@ def plan(
 def purge(
     site: Here,
     who: Operator,
-    _turn: Searching,
     body: PurgeBody | None = None,
     dry_run: Annotated[bool | None, Query(description="overrides the body's")] = None,
 ) -> PurgeResponse:
