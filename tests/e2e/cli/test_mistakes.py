@@ -247,7 +247,7 @@ def test_config_check_of_a_valid_file_says_what_is_on(run: CommandLine) -> None:
     assert (result.status, result.err) == (0, "")
     assert result.out.splitlines()[0] == "mine.yaml is valid."
     assert "  purge: off" in result.out.splitlines()
-    assert "  dead letters: on, kept 168 h, at most 10000 and 67108864 bytes per queue" in result.out.splitlines()
+    assert "  dead letters: on, kept 168 h, at most 10000 and 64 MiB per queue" in result.out.splitlines()
 
 
 def test_config_check_warns_and_is_strict_if_asked(run: CommandLine) -> None:

@@ -66,7 +66,7 @@ def test_the_first_lines_say_what_is_on(installation: Installation) -> None:
     address = installation.environment["REDIS_URL"]
     assert lines[:5] == [
         f"[*] [config] Read VMPOOLER_CONFIG; Redis at {address}; pools: centos, ubuntu",
-        "[*] [config] dead letters: on, kept 24 h, at most 10000 and 67108864 bytes per queue",
+        "[*] [config] dead letters: on, kept 24 h, at most 10000 and 64 MiB per queue",
         "[*] [config] purge: on, every 90 s",
         "[*] [config] pool manager: off",
         "[*] [config] health check: off",

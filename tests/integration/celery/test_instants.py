@@ -42,8 +42,9 @@ Places = Sequence[tuple[str, str]]
 class Scene:
     """Messages, what was done with them, and who reads them."""
 
-    def __init__(self, server: TestServer, sent: Places) -> None:
+    def __init__(self, server: TestServer, sent: Places, reply_timeout: float | None = None) -> None:
         self.server, self.db = server, Database(server.url)
+        self.options = {"socket_timeout": reply_timeout} if reply_timeout else {}
         self.db.call("FLUSHALL")
         self.done: Counter[str] = Counter()
         self.started: Counter[str] = Counter()
@@ -66,7 +67,8 @@ class Scene:
 
     def read(self, *, ends_channel: bool = False) -> None:
         """Do every message, as a worker does: the fence first, then the effect, then the acknowledgement."""
-        with Connection(self.server.url, transport=GuardedTransport) as line, open_channel(line) as channel:
+        options = {"transport": GuardedTransport, "transport_options": self.options}
+        with Connection(self.server.url, **options) as line, open_channel(line) as channel:
             try:
                 self._read(channel)
             finally:
@@ -188,6 +190,33 @@ def test_redis_that_is_killed_at_any_instant(durable: TestServer, clock: Clock, 
     reader = Reader(scene.read_until_done, instant, restart)
     reader.start()
     reader.join_or_fail()
+    assert set(scene.where().values()) <= {1}, "in one place"
+    scene.inherit(clock)
+    scene.check_that_all_is_done()
+    assert max(scene.done.values()) <= 2, "once more, if the acknowledgement was lost"
+
+
+@fuzzed(in_ci=6)
+@given(sent=places, instant=instants)
+def test_redis_that_is_frozen_at_any_instant(broker: TestServer, clock: Clock, sent: Places, instant: Instant) -> None:
+    """It thaws when the reader has given up the connection: what it had sent by then is still carried out."""
+    scene = Scene(broker, sent, reply_timeout=0.3)
+
+    def work() -> None:
+        with suppress(RedisConnectionError, RedisTimeoutError, OSError):
+            scene.read(ends_channel=True)
+        broker.thaw()
+        scene.options = {}
+        scene.read_until_done()
+
+    try:
+        reader = Reader(work, instant, broker.freeze)
+        reader.start()
+        reader.join_or_fail()
+    finally:
+        broker.thaw()
+    for _ in range(2):
+        scene.db.call("PING")  # the server has read what it was sent while it was frozen
     assert set(scene.where().values()) <= {1}, "in one place"
     scene.inherit(clock)
     scene.check_that_all_is_done()

@@ -26,7 +26,7 @@ def feature_lines(settings: Settings) -> list[str]:
         _line(
             "dead letters",
             config.dlq_enabled,
-            f"kept {as_yaml(config.dlq_ttl)} h, at most {config.dlq_max_entries} and {config.dlq_max_bytes} bytes "
+            f"kept {as_yaml(config.dlq_ttl)} h, at most {config.dlq_max_entries} and {_size(config.dlq_max_bytes)} "
             "per queue",
         ),
         _line("purge", config.purge_enabled, purge),
@@ -72,6 +72,10 @@ def _recycling_lines(settings: Settings) -> Iterator[str]:
 
 def _observing_lines(is_observing: bool) -> list[str]:
     return ["[*] [config] observe only: no key of VMPooler is changed"] if is_observing else []
+
+
+def _size(count: int) -> str:
+    return f"{count} bytes" if count % 2**20 else f"{count // 2**20} MiB"
 
 
 def _line(what: str, on: bool, details: str) -> str:
