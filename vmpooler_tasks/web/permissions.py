@@ -72,7 +72,7 @@ def require_same_origin(request: Request) -> None:
 
 
 def _host_of(origin: str) -> str | None:
-    """Return the host and port of an origin; None if it is none of a web page, such as `null`."""
+    """Return the host and port of an origin; None if it is not the origin of a web page (`null`)."""
     try:
         parts = urlsplit(origin)
     except ValueError:
