@@ -13,6 +13,8 @@ from vmpooler_tasks.cli.shared.context import Context, pass_context
 from vmpooler_tasks.cli.shared.output import print_json, print_line, print_table
 from vmpooler_tasks.config import Settings, load_settings
 from vmpooler_tasks.config.checks.advice import find_advice
+from vmpooler_tasks.config.password_hashes import hash_of
+from vmpooler_tasks.config.services import MIN_SECRET_CHARACTERS
 from vmpooler_tasks.errors import ConfigurationError
 from vmpooler_tasks.store import Database
 from vmpooler_tasks.store.vmpooler.queues import pool_names
@@ -22,7 +24,7 @@ from vmpooler_tasks.tasks.pool_context import find_ignored_options, try_provider
 
 @click.group()
 def config() -> None:
-    """Validate the configuration, or show the effective values.
+    """Validate the configuration, show the effective values, or hash a password for it.
 
     Example: vmpooler-tasks config check vmpooler.yaml
     """
@@ -115,3 +117,25 @@ def show(context: Context, as_json: bool) -> None:
         print_json(values)
     else:
         print_table(("OPTION", "VALUE"), list(values.items()), below=(("VALUE",),))
+
+
+@config.command(
+    "hash", short_help="Hash a password for the configuration.", epilog="Example: vmpooler-tasks config hash"
+)
+@options.as_json
+def hash_password(as_json: bool) -> None:
+    """Hash a password with argon2, for the `secret` of a user in the `:web:` section or in WEB_USERS.
+
+    At a terminal you are asked for it twice. Otherwise the first line of stdin is read.
+    """
+    if sys.stdin.isatty():
+        secret = click.prompt("Password", hide_input=True, confirmation_prompt=True, err=True)
+    else:
+        secret = sys.stdin.readline().rstrip("\r\n")
+    if len(secret) < MIN_SECRET_CHARACTERS:
+        raise click.UsageError(f"a password has at least {MIN_SECRET_CHARACTERS} characters")
+    hashed = hash_of(secret)
+    if as_json:
+        print_json({"hash": hashed})
+    else:
+        print_line(hashed)

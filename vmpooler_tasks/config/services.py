@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, SecretStr, model_validator
 
+from vmpooler_tasks.config.password_hashes import hash_problem, is_hash
 from vmpooler_tasks.config.types import NotBlank, Number, Secret, Section, Text, Texts
 from vmpooler_tasks.model.notifications.message import TargetType
 
@@ -41,6 +42,19 @@ class Role(StrEnum):
     """`read`, and also redrive, delete and purge."""
 
 
+MIN_SECRET_CHARACTERS = 8
+
+_BETWEEN_CREDENTIALS = re.compile(r",(?!(?:t|p)=\d)")
+"""A comma in a list of credentials, but not one within an argon2 hash."""
+
+
+def _as_password(value: SecretStr) -> SecretStr:
+    """Return the secret. Raise ValueError for a hash that nobody could log in with."""
+    if problem := hash_problem(value.get_secret_value()):
+        raise ValueError(problem)
+    return value
+
+
 class Credential(Section):
     """One entry of `users:` or `tokens:` in `:web:`."""
 
@@ -48,17 +62,18 @@ class Credential(Section):
 
     name: Annotated[Text, NotBlank, Field(min_length=1)] = Field(description="name of the user or program in the audit")
     role: Role = Field(Role.READ, description="`read`, or `operate` (also redrive, delete and purge)")
-    secret: Annotated[Secret, NotBlank, Field(min_length=8)] = Field(
-        description="the password or the token; at least 8 characters"
+    secret: Annotated[Secret, NotBlank, Field(min_length=MIN_SECRET_CHARACTERS), AfterValidator(_as_password)] = Field(
+        description="the token; or the password, or its argon2 hash (`config hash` prints it); at least 8 characters"
     )
 
 
 def _as_credentials(value: Any) -> Any:
-    """Parse `name:role:secret,…` from the environment. A secret may contain colons, but no comma."""
+    """Parse `name:role:secret,…` from the environment. A secret may contain colons, but no comma, except in a hash."""
     if not isinstance(value, str):
         return value
     names = ("name", "role", "secret")
-    return [dict(zip(names, one.strip().split(":", 2), strict=False)) for one in value.split(",") if one.strip()]
+    given = _BETWEEN_CREDENTIALS.split(value)
+    return [dict(zip(names, one.strip().split(":", 2), strict=False)) for one in given if one.strip()]
 
 
 def _as_network(value: str) -> str:
@@ -74,6 +89,16 @@ def _split(value: Any) -> Any:
 
 
 Network = Annotated[Text, AfterValidator(_as_network)]
+
+
+def _as_tokens(value: tuple[Credential, ...]) -> tuple[Credential, ...]:
+    """Return the tokens. Raise ValueError for a hash: anybody could make the process check wrong tokens for seconds."""
+    for token in value:
+        if is_hash(token.secret.get_secret_value()):
+            raise ValueError(f"{token.name}: a token is given itself; only the password of a user may be a hash")
+    return value
+
+
 Credentials = Annotated[tuple[Credential, ...], BeforeValidator(_as_credentials)]
 
 
@@ -87,7 +112,9 @@ class WebSection(Section):
     )
     port: Port = Field(8080, description="port")
     users: Credentials = Field((), description="who may log in, each with `name`, `role` and `secret`")
-    tokens: Credentials = Field((), description="bearer tokens of programs, each with `name`, `role` and `secret`")
+    tokens: Annotated[Credentials, AfterValidator(_as_tokens)] = Field(
+        (), description="bearer tokens of programs, each with `name`, `role` and `secret`"
+    )
     tls_certificate: Text | None = Field(None, description="file with the certificate chain, PEM; serves HTTPS")
     tls_key: Text | None = Field(None, description="file with its key, PEM")
     hosts: Annotated[tuple[Text, ...], BeforeValidator(_split)] = Field(

@@ -17,6 +17,7 @@ from http import HTTPStatus
 from fastapi import HTTPException, Request
 
 from vmpooler_tasks.config import Settings
+from vmpooler_tasks.config.password_hashes import HashChecker, is_hash
 from vmpooler_tasks.config.services import Credential, Role
 from vmpooler_tasks.store import Database
 from vmpooler_tasks.store.fleet import sessions
@@ -58,6 +59,7 @@ class Authenticator:
 
     def __init__(self, settings: Settings, db: Database) -> None:
         self._users, self._tokens, self._db = settings.web.users, settings.web.tokens, db
+        self._hashes = HashChecker()
         self._throttle = LoginThrottle(db, {user.name for user in self._users}, FAILURES_A_MINUTE)
         self._local = Identity("local", Role.OPERATE, Via.NO_LOGIN, secrets.token_urlsafe(32))
 
@@ -113,11 +115,21 @@ class Authenticator:
         """Return the credential of the user. Count a failure, and raise HTTPException 401 or 429."""
         attempt = self._throttle.attempt(_address(request), user)
         limits = self._throttle.admit(attempt)
-        found = _find(self._users, password, user)
+        found = self._find_user(user, password)
         if found is None:
             self._throttle.count_failure(attempt, limits)
             raise HTTPException(HTTPStatus.UNAUTHORIZED, WRONG, CHALLENGE)
         return found
+
+    def _find_user(self, name: str, password: str) -> Credential | None:
+        """Return the credential of this name and password. The time does not tell whether there is such a user."""
+        found = _find(self._users, password, name)
+        hashed = [user for user in self._users if is_hash(user.secret.get_secret_value())]
+        if found or not hashed:
+            return found
+        user = next((user for user in hashed if _is_equal(user.name, name)), None)
+        is_right = self._hashes.is_right((user or hashed[0]).secret.get_secret_value(), password)
+        return user if is_right else None
 
     def _identify_by_session(self, token: str | None) -> Identity | None:
         session = sessions.read(self._db, _digest(token)) if token else None
@@ -139,11 +151,12 @@ def _address(request: Request) -> str:
 
 
 def _find(known: Iterable[Credential], secret: str, name: str | None = None) -> Credential | None:
-    """Return the credential of this secret, and of this name if one is given."""
+    """Return the credential of this secret, and of this name if one is given. A hash is no secret to log in with."""
     found = None
     for credential in known:  # compare all of them in full: the time must not reveal which one is close
         has_name = name is None or _is_equal(credential.name, name)
-        if _is_equal(credential.secret.get_secret_value(), secret) & has_name:
+        configured = credential.secret.get_secret_value()
+        if _is_equal(configured, secret) & has_name & (not is_hash(configured)):
             found = credential
     return found
 

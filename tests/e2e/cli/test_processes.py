@@ -18,6 +18,7 @@ TYPED = {
     "audit": "audit",
     "completion": "completion bash",
     "config check": "config check",
+    "config hash": "config hash",
     "config show": "config show --json",
     "dlq delete": f"dlq delete {ID} --yes",
     "dlq export": "dlq export",
