@@ -26,12 +26,12 @@ OFTEN: dict[str, Any] = {"beat_max_loop_interval": 1}
 
 
 def sent(*beats: Process, task: str = "") -> list[str]:
-    """The tasks that these beats say they sent."""
+    """Return the tasks that these beats have sent, by their logs."""
     return [name for beat in beats for name in re.findall(r"\[\*\] \[beat\] Sent (\S+)", beat.log) if task in name]
 
 
 def begin_at(database: Database, *entries: str) -> float:
-    """Pretends that these entries tick in a moment, so that all further ticks can be counted from then."""
+    """Record that these entries tick in a second, and return when. All further ticks are counted from then."""
     now = float(database.call("TIME")[0]) + 1
     for entry in entries:
         database.call("HSET", keys.SCHEDULE, entry, now)
@@ -39,20 +39,20 @@ def begin_at(database: Database, *entries: str) -> float:
 
 
 def intervals_since(begin: float, database: Database, entry: str, interval: float) -> int:
-    """The most ticks that may have been sent: one for each whole interval up to the last recorded tick."""
+    """Return how many ticks may have been sent: one for each whole interval up to the last recorded tick."""
     return int((last_tick(database, entry) - begin) / interval)
 
 
 def has_looked(database: Database, *beats: Process) -> None:
-    """Waits until each of these beats has gone through its whole schedule."""
+    """Wait until each of these beats has gone through its whole schedule."""
 
     def signs(beat: Process) -> float:
         name = f"beat:{socket.gethostname()}:{beat.process.pid}" if beat.process else ""
         return float(database.call("ZSCORE", keys.HEARTBEAT_TIMES, name) or 0)
 
     for beat in beats:
-        first = until(partial(signs, beat), "it has begun to look")
-        until(partial(lambda beat, first: signs(beat) > first, beat, first), "it looks again")
+        first = until(partial(signs, beat), "it reads its schedule")
+        until(partial(lambda beat, first: signs(beat) > first, beat, first), "it reads it again")
 
 
 def last_tick(database: Database, entry: str) -> float:

@@ -37,7 +37,7 @@ THRESHOLDS = (
     "stuck_vm_max_warning",
     "stuck_vm_max_critical",
 )
-"""Out of reach, so that a verdict is about the purge alone."""
+"""Out of reach, so that the health status is about the purge alone."""
 
 HEIRS_QUEUE = CLONE_QUEUE
 """The queue of a worker that does not get the cycles of the other."""
@@ -47,7 +47,7 @@ FAILED = "[!] [purge] Failed during purge cycle"
 
 
 class Site:
-    """A large installation, of which is known beforehand what a purge has to take."""
+    """A large installation. What a purge has to take is known beforehand."""
 
     def __init__(self, server: TestServer, installation: Installation) -> None:
         self.installation, self.db = installation, Database(server.url)
@@ -71,7 +71,7 @@ class Site:
         return {vm.decode() for pool in POOLS for vm in self.db.call("SMEMBERS", keys.queue(queue, pool))}
 
     def counted(self, what: str) -> int:
-        """What the counters say was purged, of all pools together."""
+        """Return what the counters say was purged, of all pools together."""
         counters: dict[bytes, bytes] = self.db.client.hgetall(keys.COUNTERS)
         return sum(int(count) for name, count in counters.items() if name.decode().startswith(what))
 
@@ -87,7 +87,7 @@ class Site:
         return reasons(self.db)
 
     def in_mid_cycle(self, worker: Process, share: float, blow: Callable[[], None]) -> None:
-        """Strikes when this share of a cycle's work is done; begins again if the cycle was over before the blow."""
+        """Strike when this share of a cycle's work is done. Start again if the cycle ended before the blow."""
         while True:
             left = sum(len(self.members(queue) & self.stale[queue]) for queue in MAX_AGE)
             self.order()

@@ -16,7 +16,7 @@ from tests.reference import vmpooler_state
 from tests.support.commands import PROGRAM, clean_copy, reading, terminal
 from tests.support.guide import fences
 from tests.support.local_run import MAKE_YES, LocalRun, environment, nothing_left_of, started, typed
-from tests.support.processes import ROOT, until
+from tests.support.processes import PATIENCE, ROOT, until
 from tests.support.servers import TestServer, required
 from vmpooler_tasks.model.fleet import Heartbeat, ProcessKind
 from vmpooler_tasks.model.names import DeadLetterQueue
@@ -129,7 +129,8 @@ def assert_orders_are_dry_or_refused(run: LocalRun, url: str) -> None:
         for name in ("VMPOOLER_WEB", "VMPOOLER_WEB_LOGIN")
     )
     name, _, password = login.partition(":")
-    with httpx.Client(base_url=f"{web}/api/v1/queue", auth=(name, password), headers={"Origin": web}) as api:
+    user = (name, password)
+    with httpx.Client(base_url=f"{web}/api/v1/queue", auth=user, headers={"Origin": web}, timeout=PATIENCE) as api:
         report = api.post("/purge", json={"force": True})
         assert report.status_code == 200, report.text
         assert report.json()["dry_run"] is True

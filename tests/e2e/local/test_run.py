@@ -26,7 +26,7 @@ from tests.support.local_run import (
     started,
     typed,
 )
-from tests.support.processes import until
+from tests.support.processes import PATIENCE, until
 from vmpooler_tasks.config.redis_address import read_address
 from vmpooler_tasks.errors import StoreDeniedError
 from vmpooler_tasks.store import Database, keys
@@ -73,7 +73,7 @@ def test_pools_fill_beside_the_sample(local_run: LocalRun) -> None:
 def flower(local_run: LocalRun, method: str, path: str, password: str | None, body: str = "") -> tuple[int, str]:
     login = base64.b64encode(f"operator:{password}".encode()).decode()
     headers = {} if password is None else {"Authorization": f"Basic {login}"}
-    with closing(http.client.HTTPConnection("127.0.0.1", local_run.flower_port, timeout=30)) as line:
+    with closing(http.client.HTTPConnection("127.0.0.1", local_run.flower_port, timeout=PATIENCE)) as line:
         line.request(method, path, body or None, headers)
         answer = line.getresponse()
         return answer.status, answer.read().decode()
@@ -221,8 +221,8 @@ def test_pages_need_the_printed_password(local_run: LocalRun) -> None:
     assert printed is not None
     address, password = printed.groups()
     until(lambda: "[*] [web] Serving" in local_run.log, "the web process serves")
-    assert httpx.get(f"{address}/api/v1/queue/overview").status_code == 401
-    told = httpx.get(f"{address}/api/v1/queue/overview", auth=("operator", password)).json()
+    assert httpx.get(f"{address}/api/v1/queue/overview", timeout=PATIENCE).status_code == 401
+    told = httpx.get(f"{address}/api/v1/queue/overview", auth=("operator", password), timeout=PATIENCE).json()
     assert [row["pool"] for row in told["pools"]] == ["centos-7-x86_64", "ubuntu-2004-x86_64", "windows-2022-x86_64"]
 
 

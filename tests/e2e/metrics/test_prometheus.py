@@ -156,6 +156,32 @@ def configured() -> str:
     )
 
 
+ILL = (
+    "VMPoolerUnhealthy",
+    "VMPoolerHighDLQ",
+    "VMPoolerStuckVMs",
+    "VMPoolerDLQNearCap",
+    "VMPoolerProviderBreakerOpen",
+    "VMPoolerPoolBreakerOpen",
+    "VMPoolerPoolRecycled",
+    "VMPoolerPoolEmpty",
+    "VMPoolerAllPoolsEmpty",
+    "VMPoolerWrongTypeKey",
+    "VMPoolerUnreadableKeys",
+    "VMPoolerClockWrong",
+    "VMPoolerConfigurationsDiffer",
+    "VMPoolerWorkerChanged",
+    "VMPoolerInspectionStalled",
+    "VMPoolerClonesStalled",
+    "VMPoolerRequestsStalled",
+    "VMPoolerOrdersWaiting",
+    "VMPoolerVMInTwoQueues",
+    "VMPoolerBrake",
+    "VMPoolerRemovedPool",
+)
+"""Alerts that all fire at once."""
+
+
 def test_alerts_fire_when_the_system_is_ill_and_end_when_it_is_well(site: Site) -> None:
     # Nobody works, and nobody has checked.
     site.fires("VMPoolerUnhealthy", "VMPoolerHealthStale", "VMPoolerNoWorker", "VMPoolerNoBeat")
@@ -165,29 +191,7 @@ def test_alerts_fire_when_the_system_is_ill_and_end_when_it_is_well(site: Site) 
     site.check()
     record_empty_since(site, time.time() - HOUR)
     site.check()
-    site.fires(
-        "VMPoolerUnhealthy",
-        "VMPoolerHighDLQ",
-        "VMPoolerStuckVMs",
-        "VMPoolerDLQNearCap",
-        "VMPoolerProviderBreakerOpen",
-        "VMPoolerPoolBreakerOpen",
-        "VMPoolerPoolRecycled",
-        "VMPoolerPoolEmpty",
-        "VMPoolerAllPoolsEmpty",
-        "VMPoolerWrongTypeKey",
-        "VMPoolerUnreadableKeys",
-        "VMPoolerClockWrong",
-        "VMPoolerConfigurationsDiffer",
-        "VMPoolerWorkerChanged",
-        "VMPoolerInspectionStalled",
-        "VMPoolerClonesStalled",
-        "VMPoolerRequestsStalled",
-        "VMPoolerOrdersWaiting",
-        "VMPoolerVMInTwoQueues",
-        "VMPoolerBrake",
-        "VMPoolerRemovedPool",
-    )
+    site.fires(*ILL)
     site.rests("VMPoolerHealthStale")
     with closing(Database(site.server.url)) as db:
         db.client.acl_setuser("default", enabled=True, nopass=True, commands=["+rename"])

@@ -73,7 +73,11 @@ def test_each_vm_comes_to_be_in_one_queue_and_a_request_gets_living_vms(
     until(lambda: api.show_request("many").body["ready"], "the request for six is ready")
     assert len(api.show_request("many").vms) == 6
 
-    # A VM of a request that still waits for a paused pool is deleted by its user: it is replaced.
+    check_that_a_deleted_vm_is_replaced(installation, database, api)
+
+
+def check_that_a_deleted_vm_is_replaced(installation: Installation, database: Database, api: ApiClient) -> None:
+    """Delete a VM of a request that still waits for a paused pool."""
     command(installation, "pools", "pause", TWO, "--why", "new disks")
     assert api.request_vms({ONE: 1, TWO: 1}, "late").status == 201
     delivered = keys.delivered(b"late", ONE, ONE)

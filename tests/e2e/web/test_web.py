@@ -6,6 +6,7 @@ import ssl
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -13,7 +14,7 @@ import trustme
 
 from tests.support.fleet import beat, keeping_alive, worker
 from tests.support.ports import free_port
-from tests.support.processes import ROOT, Installation, Process, until
+from tests.support.processes import PATIENCE, ROOT, Installation, Process, until
 from tests.support.servers import TestServer
 from tests.support.web import OPERATOR, PASSWORD, serving, web_settings
 from tests.support.world import World
@@ -39,6 +40,10 @@ def web(
     return process, port
 
 
+def status_of(port: int, path: str, **options: Any) -> int:
+    return httpx.get(f"http://127.0.0.1:{port}{path}", timeout=PATIENCE, **options).status_code
+
+
 def refused(installation: Installation, *arguments: str, environment: dict[str, str] | None = None) -> tuple[int, str]:
     process, _ = web(installation, *arguments, environment=environment)
     status = process.start().exit_status()
@@ -48,7 +53,7 @@ def refused(installation: Installation, *arguments: str, environment: dict[str, 
 def test_it_serves_until_a_signal_stops_it(installation: Installation) -> None:
     process, port = web(installation)
     process.start().says(f"Serving http://127.0.0.1:{port}/ for everybody on this machine, without a login")
-    until(lambda: httpx.get(f"http://127.0.0.1:{port}/readyz").status_code == 200, "it is ready")
+    until(lambda: status_of(port, "/readyz") == 200, "it is ready")
     process.signal(signal.SIGTERM)
     assert process.exit_status() == 0
     process.says("[*] [web] Stopped")
@@ -65,8 +70,8 @@ def test_off_loopback_it_needs_credentials(installation: Installation, host: str
 def test_off_loopback_it_serves_with_credentials(installation: Installation) -> None:
     process, port = web(installation, "--host", "0.0.0.0", environment={"WEB_USERS": USERS})  # noqa: S104
     process.start().says("for 1 user and 0 tokens")
-    assert httpx.get(f"http://127.0.0.1:{port}/api/v1/queue/overview").status_code == 401
-    assert httpx.get(f"http://127.0.0.1:{port}/api/v1/queue/overview", auth=OPERATOR).status_code == 200
+    assert status_of(port, "/api/v1/queue/overview") == 401
+    assert status_of(port, "/api/v1/queue/overview", auth=OPERATOR) == 200
 
 
 def test_a_port_that_is_taken_is_one_line(installation: Installation) -> None:
@@ -103,7 +108,7 @@ def test_with_a_certificate_it_speaks_https(installation: Installation, tmp_path
     process.start().says(f"Serving https://127.0.0.1:{port}/")
     trusting = ssl.create_default_context()
     authority.configure_trust(trusting)
-    with httpx.Client(base_url=f"https://localhost:{port}", verify=trusting) as client:
+    with httpx.Client(base_url=f"https://localhost:{port}", verify=trusting, timeout=PATIENCE) as client:
         response = client.post("/api/v1/session", json={"user": "olga", "password": PASSWORD})
         assert response.headers["set-cookie"].startswith("__Host-vmpooler_tasks_session=")
         assert "Secure" in response.headers["set-cookie"]
@@ -123,12 +128,12 @@ def test_it_serves_without_redis_and_is_ready_when_redis_comes(installation: Ins
     try:
         process, port = web(installation)
         process.start().says("Serving")
-        assert httpx.get(f"http://127.0.0.1:{port}/healthz").status_code == 200
-        assert httpx.get(f"http://127.0.0.1:{port}/readyz").status_code == 503
-        assert httpx.get(f"http://127.0.0.1:{port}/").status_code == 200
+        assert status_of(port, "/healthz") == 200
+        assert status_of(port, "/readyz") == 503
+        assert status_of(port, "/") == 200
     finally:
         valkey.start()
-    until(lambda: httpx.get(f"http://127.0.0.1:{port}/readyz").status_code == 200, "it is ready again")
+    until(lambda: status_of(port, "/readyz") == 200, "it is ready again")
 
 
 @pytest.mark.stage(name="api")

@@ -12,6 +12,7 @@ from kombu.transport.redis import Transport as StockTransport
 from tests.integration.celery.conftest import Connection, unacked
 from tests.support.counting_proxy import counting
 from tests.support.messages import QUEUE, message, send
+from tests.support.processes import PATIENCE
 from tests.support.servers import TestServer
 from vmpooler_tasks.store import Database
 from vmpooler_tasks.tasks.broker.fence import is_held
@@ -36,7 +37,7 @@ def read_all(line: Any, expected: int, channel: Any) -> None:
 
     with Consumer(channel, [Queue(QUEUE, routing_key=QUEUE)], on_message=receive, accept=["json"]):
         while len(got) < expected:
-            line.drain_events(timeout=2)
+            line.drain_events(timeout=PATIENCE)
         with suppress(TimeoutError):
             line.drain_events(timeout=1)
 
@@ -59,7 +60,7 @@ def round_trips(server: TestServer, db: Database, transport: Any) -> Callable[[i
 @pytest.mark.both_servers
 def test_round_trips_are_those_of_kombu_and_one_more_when_idle(db: Database, server: TestServer) -> None:
     stock, ours = (round_trips(server, db, transport) for transport in (StockTransport, GuardedTransport))
-    idle_stock, idle_ours = stock(0), ours(0)
+    idle_stock, idle_ours = (min(count(0) for _ in range(2)) for count in (stock, ours))  # a slow machine adds some
     assert idle_ours <= idle_stock + 1
     of_stock = round((stock(MESSAGES) - idle_stock) / MESSAGES)
     of_ours = round((ours(MESSAGES) - idle_ours) / MESSAGES)

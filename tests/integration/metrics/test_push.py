@@ -26,7 +26,7 @@ BIG = {f"vmpooler.health.queue.{'x' * 1000}-{n}.size": n for n in range(10_000)}
 
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
-    monkeypatch.setattr(push, "TIMEOUT_SECONDS", 0.3)
+    monkeypatch.setattr(push, "TIMEOUT_SECONDS", 1.0)
     caplog.set_level(logging.INFO, "vmpooler_tasks.metrics")
 
 

@@ -173,7 +173,7 @@ def test_a_command_that_fails_is_tried_again(
 def test_a_command_that_hangs_is_killed_with_its_children(
     db: Database, shown: ShownStatus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("vmpooler_tasks.jobs.notifications.command.COMMAND_SECONDS", 0.3)
+    monkeypatch.setattr("vmpooler_tasks.jobs.notifications.command.COMMAND_SECONDS", 2.0)
     child = tmp_path / "child"
     settings = notifying({"type": "command", "command": ["sh", "-c", f"sleep 100 & echo $! > {child}; wait"]})
     shown.becomes(Status.UNHEALTHY, ReasonCode.DLQ_SIZE)

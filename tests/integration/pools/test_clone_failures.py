@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.support.pool_world import MISSING, RESET, WEEK, PoolWorld, pool
+from tests.support.processes import until
 from tests.support.promises import dead_letters
 from tests.support.world import POOL
 from vmpooler_tasks.errors import (
@@ -272,8 +273,7 @@ def test_a_vm_that_is_made_when_nobody_waits_any_more_is_not_forgotten(
     deliver(world, vm)
     world.pools = [pool(size=0)]
     hanging.set()
-    while vm not in world.provider.machines:
-        pass
+    until(lambda: vm in world.provider.machines, "the provider has made it")
     assert world.queues_of(vm) == []
     for _ in range(4):
         world.round()

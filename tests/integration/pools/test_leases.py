@@ -2,15 +2,14 @@
 
 import os
 import threading
-from collections.abc import Callable
 from itertools import count
 from pathlib import Path
-from time import monotonic
 
 import pytest
 
 from tests.support import servers
 from tests.support.pool_world import ManualRenewer
+from tests.support.processes import until
 from tests.support.world import POOL, World
 from vmpooler_tasks.model.names import Queue
 from vmpooler_tasks.store import Database, keys
@@ -37,12 +36,6 @@ def lease_end(world: World, vm: str = "pooler-a", key: bytes = POOL_SLOTS.key) -
     return float(world.client.zscore(key, vm))
 
 
-def until(condition: Callable[[], object]) -> None:
-    deadline = monotonic() + 10
-    while not condition():
-        assert monotonic() < deadline
-
-
 @pytest.fixture
 def renewer(world: World) -> LeaseRenewer:
     """It renews every fiftieth of a second, each time for a second more of the tests' time."""
@@ -53,11 +46,11 @@ def renewer(world: World) -> LeaseRenewer:
 def test_a_lease_is_renewed_while_it_is_held_and_not_after(world: World, renewer: LeaseRenewer) -> None:
     fence = claimed(world)
     with renewer.holding("pooler-a", fence) as lease:
-        until(lambda: lease_end(world) > world.now + 3)
+        until(lambda: lease_end(world) > world.now + 3, "the lease is renewed")
         assert not lease.lost
     after = lease_end(world)
     with renewer.holding("pooler-b", claimed(world, "pooler-b")):
-        until(lambda: lease_end(world, "pooler-b") > after + 3)
+        until(lambda: lease_end(world, "pooler-b") > after + 3, "another is renewed")
     assert lease_end(world) <= after + 1, "but for one that was under way"
 
 
@@ -70,7 +63,7 @@ def test_one_thread_serves_all_leases(world: World, renewer: LeaseRenewer) -> No
             with renewer.holding(rest[0], claimed(world, rest[0])):
                 hold(rest[1:])
         else:
-            until(lambda: all(lease_end(world, vm) > world.now for vm in names))
+            until(lambda: all(lease_end(world, vm) > world.now for vm in names), "all are renewed")
 
     hold(names)
     assert sum(thread.name == "leases" for thread in threading.enumerate()) == before + 1
@@ -89,11 +82,11 @@ def test_a_forked_child_has_a_thread_of_its_own(
 def test_a_lease_that_another_took_over_is_lost_and_not_renewed(world: World, renewer: LeaseRenewer) -> None:
     with renewer.holding("pooler-a", claimed(world)) as lease:
         claimed(world)
-        until(lambda: lease.lost)
+        until(lambda: lease.lost, "the holder learns of the loss")
         assert lease_end(world) <= world.now + 1000
         end = lease_end(world)
         with renewer.holding("pooler-b", claimed(world, "pooler-b")):
-            until(lambda: lease_end(world, "pooler-b") > world.now)
+            until(lambda: lease_end(world, "pooler-b") > world.now, "the other is renewed")
         assert lease_end(world) == end
 
 
@@ -135,9 +128,9 @@ def test_a_lease_that_cannot_be_renewed_is_tried_again(
     fence = claimed(world)
     with renewer.holding("pooler-a", fence) as lease:
         world.client.config_set("maxmemory", 1)
-        until(lambda: any("1 leases could not be renewed" in message for message in caplog.messages))
+        until(lambda: any("1 leases could not be renewed" in line for line in caplog.messages), "the log names it")
         world.client.config_set("maxmemory", 0)
-        until(lambda: lease_end(world) > world.now)
+        until(lambda: lease_end(world) > world.now, "the lease is renewed again")
         assert not lease.lost
 
 

@@ -108,7 +108,7 @@ def test_an_owner_that_lost_its_lock_learns_of_it_and_does_not_take_it_back(db: 
 
 
 def test_a_release_is_tried_again_while_redis_is_out_of_reach(db: Database, server: TestServer) -> None:
-    impatient = Database(server.url, reply_timeout=0.1)
+    impatient = Database(server.url, reply_timeout=0.5)
     own = lock(impatient)
     assert own.acquire()
     assert server.process is not None
@@ -116,7 +116,7 @@ def test_a_release_is_tried_again_while_redis_is_out_of_reach(db: Database, serv
     released = threading.Thread(target=own.release)
     released.start()
     try:
-        released.join(0.5)
+        released.join(1.5)  # longer than its first attempt
         assert released.is_alive(), "it has given up"
     finally:
         os.kill(server.process.pid, signal.SIGCONT)

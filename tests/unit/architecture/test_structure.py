@@ -33,7 +33,7 @@ def functions(path: Path) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
     return (node for node in ast.walk(tree(path)) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef))
 
 
-@pytest.mark.parametrize("module", MODULES, ids=place)
+@pytest.mark.parametrize("module", [*MODULES, *TESTS], ids=place)
 def test_module_is_short(module: Path) -> None:
     assert len(module.read_text(encoding="utf-8").splitlines()) <= MAX_MODULE_LINES
     for function in functions(module):
