@@ -96,9 +96,12 @@ def record(name: str, level: int, text: str, *args: object, error: BaseException
     return logging.LogRecord(name, level, __file__, 1, text, args, (type(error), error, None) if error else None)
 
 
-LOST = exceptions.ConnectionError("Connection refused")
+LOST, REFUSED = exceptions.ConnectionError("Connection refused"), exceptions.NoPermissionError("no")
 REPEATED = (
     record("celery.worker.consumer.consumer", logging.WARNING, "%s (%r)", "consumer: Connection to broker lost", LOST),
+    record(
+        "celery.worker.consumer.consumer", logging.WARNING, "%s (%r)", "consumer: Connection to broker lost", REFUSED
+    ),
     record("celery.worker.consumer.consumer", logging.ERROR, "consumer: Cannot connect to %s: %s.\n%s", ONE, LOST, ""),
     record("celery.worker.request", logging.CRITICAL, "Couldn't ack %r, reason:%r", "tag", LOST, error=LOST),
     record("kombu.transport", logging.INFO, "Restoring 2 unacknowledged message(s)"),
@@ -113,7 +116,8 @@ OTHER = (
     record(outages.LOGGER, logging.ERROR, "[!] [redis] Redis does not reply: x"),
     record("vmpooler_tasks.pools", logging.ERROR, "the provider failed: %s", ConnectionError("of the provider")),
     record("celery.app.trace", logging.ERROR, "Task failed", error=ValueError("x")),
-    record("celery.worker.consumer.consumer", logging.WARNING, "%s (%r)", "x", exceptions.NoPermissionError("no")),
+    record("celery.worker.consumer.consumer", logging.WARNING, "%s (%r)", "x", REFUSED),
+    record("celery.worker.consumer.consumer", logging.ERROR, "consumer: Cannot connect to %s: %s.", ONE, REFUSED),
 )
 
 

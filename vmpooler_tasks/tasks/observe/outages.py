@@ -24,7 +24,9 @@ _CAUSES = (*CONNECTION_ERRORS, OperationalError, StoreUnavailableError)
 
 _OWN_ERRORS = (StoreUnavailableError, StoreDeniedError, SentinelsDeniedError)
 
-_ATTEMPTS = ("consumer: Connection to broker lost", "consumer: Cannot connect to")
+_LOST_LINE = "consumer: Connection to broker lost"
+
+_ATTEMPTS = (_LOST_LINE, "consumer: Cannot connect to")
 """How Celery's lines about each attempt start."""
 
 _ACKNOWLEDGEMENTS = ("Couldn't ack", "Couldn't reject")
@@ -67,7 +69,7 @@ def filter_and_note(record: logging.LogRecord) -> bool:
     if record.name == OUTAGE_LOGGER or (is_own and record.levelno >= logging.CRITICAL):
         return True  # a dead letter that cannot be kept: the log is the last place that has it
     given, text = _arguments_of(record), record.getMessage()
-    if text.startswith(_ATTEMPTS) and any(isinstance(one, REFUSALS) for one in given):
+    if text.startswith(_LOST_LINE) and any(isinstance(one, REFUSALS) for one in given):
         return False  # `tasks.broker.refusals` logs it, with key and reason
     error = next((one for one in given if isinstance(one, _CAUSES)), None)
     if text.startswith(_NEVER_WANTED) or (error is not None and text.startswith(_ACKNOWLEDGEMENTS)):
