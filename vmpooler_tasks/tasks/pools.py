@@ -31,7 +31,7 @@ from vmpooler_tasks.tasks.process import database, settings
 MAX_WAITING_ORDERS = 1_000
 """With more messages waiting in the queue of the clones, no order is handed out: its message may be among them."""
 
-REFUSALS = {
+WATCH_REFUSALS = {
     WatchState.OTHER: "another pool manager is at work",
     WatchState.WATCHING: "the workers watch for another pool manager first",
 }
@@ -52,7 +52,7 @@ class PoolTask(Task):
         watch = guard.refresh()
         if watch.is_alone or self._may_run(watch, *args, **kwargs):
             return unknown_pools.divert(self, args, kwargs) or super().__call__(*args, **kwargs)
-        return REFUSALS[watch.state]
+        return WATCH_REFUSALS[watch.state]
 
     def _may_run(self, watch: ManagerWatch, *args: Any, **kwargs: Any) -> bool:
         """Return whether the task may run although another manager is at work, or may be.
@@ -83,7 +83,7 @@ def check_pools() -> str:
     if seen.state is WatchState.OTHER:
         removed_pools.forget_all(database())
     if not seen.is_alone:
-        return REFUSALS[seen.state]
+        return WATCH_REFUSALS[seen.state]
     published_config.publish(only_if_missing=not seen.became_alone)
     pools = roster.update(pool_context())
     if has_waiting_inspections():
