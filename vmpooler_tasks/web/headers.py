@@ -30,6 +30,8 @@ HEADERS = {
 }
 HSTS = "max-age=31536000"
 FIRST_ERROR_STATUS = 400
+MAX_LOGGED_METHOD = 20
+MAX_LOGGED_PATH = 300
 READING_METHODS = ("GET", "HEAD")
 RANGE_HEADERS = (b"range", b"if-range")
 DETAILS: Mapping[int, str] = {
@@ -118,5 +120,6 @@ def _log_request(request: Request, status: int, seconds: float) -> None:
     """
     level = logging.INFO if request.method not in READING_METHODS or status >= FIRST_ERROR_STATUS else logging.DEBUG
     address = request.client.host if request.client else "-"
-    path = on_one_line(request.scope["path"])
-    _log.log(level, "[*] [web] %s %s %d for %s in %.3fs", request.method, path, status, address, seconds)
+    # Both may be as long as a head, from anybody.
+    method, path = request.method[:MAX_LOGGED_METHOD], on_one_line(request.scope["path"][:MAX_LOGGED_PATH])
+    _log.log(level, "[*] [web] %s %s %d for %s in %.3fs", method, path, status, address, seconds)

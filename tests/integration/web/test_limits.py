@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import logging
 import pkgutil
 import threading
 from collections.abc import Callable, Iterator
@@ -139,6 +140,15 @@ def test_response_to_an_invalid_request_is_short(web: httpx.Client) -> None:
     for url in (*urls, "/api/v1/queue/purge?" + "&".join("queue=none" for _ in range(5000))):
         response = web.get(url)
         assert (response.status_code, len(response.content) < 20_000) == (422, True), url[:100]
+
+
+def test_log_line_of_a_long_request_is_short(web: httpx.Client, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    assert web.get("/" + "%00" * 20_000).status_code == 404
+    assert web.request("M" * 60_000, "/healthz").status_code == 405
+    lines = [record.getMessage() for record in caplog.records if record.name == "vmpooler_tasks.web"]
+    assert len(lines) == 2
+    assert max(map(len, lines)) < 1500
 
 
 CHEAP = {
