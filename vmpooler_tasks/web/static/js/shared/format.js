@@ -2,8 +2,8 @@
 
 const NOTHING = "–";
 
-/** What is invisible, or changes how the text around it is shown: controls, formats such as right-to-left, surrogates. */
-const NOT_PRINTABLE = /(?![\n\t])[\p{Cc}\p{Cf}\p{Cs}\p{Co}\p{Cn}\p{Zl}\p{Zp}]/gu;
+/** What is not visible or changes how the text around it is shown: controls, right-to-left marks, other blanks. */
+const NOT_PRINTABLE = /(?![\n\t ])[\p{Cc}\p{Cf}\p{Cs}\p{Co}\p{Cn}\p{Zl}\p{Zp}\p{Zs}]/gu;
 
 const MAX_EPOCH = 8.64e12; // seconds; no Date of JavaScript is later
 
