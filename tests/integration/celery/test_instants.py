@@ -19,6 +19,7 @@ from tests.support.fuzzing import fuzzed
 from tests.support.instants import SECONDS, Instant, Reader, die, instants_observed
 from tests.support.messages import QUEUE, message, send
 from tests.support.servers import TestServer
+from vmpooler_tasks.errors import StoreUnavailableError
 from vmpooler_tasks.store import Database, broker_keys
 from vmpooler_tasks.tasks.broker import holders, transport
 from vmpooler_tasks.tasks.broker.fence import is_held
@@ -200,17 +201,22 @@ def test_redis_that_is_killed_at_any_instant(durable: TestServer, clock: Clock, 
 @given(sent=places, instant=instants)
 def test_redis_that_is_frozen_at_any_instant(broker: TestServer, clock: Clock, sent: Places, instant: Instant) -> None:
     """It thaws when the reader has given up the connection: what it had sent by then is still carried out."""
-    scene = Scene(broker, sent, reply_timeout=0.3)
+    scene, has_thawed = Scene(broker, sent, reply_timeout=0.3), threading.Event()
+
+    def freeze() -> None:
+        if not has_thawed.is_set():
+            broker.freeze()
 
     def work() -> None:
-        with suppress(RedisConnectionError, RedisTimeoutError, OSError):
+        with suppress(RedisConnectionError, RedisTimeoutError, OSError, StoreUnavailableError):
             scene.read(ends_channel=True)
+        has_thawed.set()
         broker.thaw()
         scene.options = {}
         scene.read_until_done()
 
     try:
-        reader = Reader(work, instant, broker.freeze)
+        reader = Reader(work, instant, freeze)
         reader.start()
         reader.join_or_fail()
     finally:
