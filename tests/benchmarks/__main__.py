@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 from tests.benchmarks import report
 from tests.benchmarks.clones import Sizes, measure_clones
 from tests.benchmarks.measure import measure_dead_letters, measure_state
+from tests.benchmarks.redaction import measure_redaction
 from tests.benchmarks.scrapes import measure_scrapes
 from tests.benchmarks.target import Target, UnusableServerError, open_target
 from tests.support.servers import KINDS
@@ -36,6 +37,7 @@ class Parts(NamedTuple):
     states: Sequence[tuple[int, int]]
     clones: Sizes | None
     scrapes: bool
+    redaction: bool
 
 
 def main() -> None:
@@ -64,6 +66,8 @@ def _measure(target: Target, parts: Parts, runs: int, folder: Path) -> dict[str,
         result["dead_letters"] = measure_dead_letters(target, runs, folder / "dead_letters", _print_line)
     if parts.scrapes:
         result["scrapes"] = measure_scrapes(target, runs, folder / "scrapes", _print_line)
+    if parts.redaction:
+        result["redaction"] = measure_redaction(runs, _print_line)
     if parts.clones:
         result["clones"] = measure_clones(target, parts.clones, runs, folder / "clones", _print_line)
     return result
@@ -81,6 +85,7 @@ def _parts(args: argparse.Namespace) -> Parts:
         states=_states(args.vms, args.pools) if args.only in (None, "cycles") else (),
         clones=sizes if args.only in (None, "clones") else None,
         scrapes=args.only in (None, "scrape"),
+        redaction=args.only in (None, "redaction"),
     )
 
 
@@ -117,7 +122,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--vms", type=int, nargs="+", metavar="N", help="so many VMs instead of the usual sizes")
     parser.add_argument("--pools", type=int, nargs="+", metavar="N", help="in so many pools (default: 10)")
     parser.add_argument("--runs", type=int, default=RUNS, metavar="N", help=f"rounds at each size (default: {RUNS})")
-    parser.add_argument("--only", choices=("cycles", "clones", "scrape"), help="measure a part alone")
+    parser.add_argument("--only", choices=("cycles", "clones", "scrape", "redaction"), help="measure a part alone")
     parser.add_argument("--clones", type=int, default=3000, metavar="N", help="so many messages (default: 3000)")
     parser.add_argument(
         "--clone-seconds", type=float, default=30.0, metavar="N", help="of 500 clones in flight at once (default: 30)"

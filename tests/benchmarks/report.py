@@ -47,6 +47,8 @@ def show(result: Mapping[str, Any]) -> None:
         _show_cycles(result)
     if "scrapes" in result:
         _show_scrapes(result["scrapes"])
+    if "redaction" in result:
+        _show_redaction(result["redaction"])
     if "clones" in result:
         _show_clones(result["clones"])
 
@@ -68,6 +70,26 @@ def _show_scrapes(scrapes: Sequence[Mapping[str, Any]]) -> None:
             for one in scrapes
         ],
         numbers=("COMMANDS", "KIB", "MS", "BARE MS", "x BARE"),
+    )
+
+
+def _show_redaction(sizes: Sequence[Mapping[str, Any]]) -> None:
+    print_line("")
+    print_line(f"Redaction of {sizes[0]['texts']} kinds of text; x HALF, against the same with half the size.")
+    print_table(
+        ("SIZE", "ALL, MS", "x HALF", "SLOWEST, MS", "x HALF", "SLOWEST TEXT"),
+        [
+            (
+                f"{one['characters'] // 1024} KiB",
+                f"{one['seconds'] * 1000:.0f}",
+                f"{one['seconds'] / half['seconds']:.1f}x" if half else "",
+                f"{one['slowest_seconds'] * 1000:.1f}",
+                f"{one['slowest_seconds'] / half['slowest_seconds']:.1f}x" if half else "",
+                repr(one["slowest"]),
+            )
+            for half, one in zip((None, *sizes), sizes, strict=False)
+        ],
+        numbers=("SIZE", "ALL, MS", "x HALF", "SLOWEST, MS"),
     )
 
 

@@ -33,7 +33,7 @@ def is_hash(secret: str) -> bool:
 
 
 def hash_problem(secret: str) -> str | None:
-    """Return what is wrong with a configured secret that is, or looks like, a hash. It never repeats the secret."""
+    """Return what is wrong with a configured secret that is a hash, or starts like one. It never repeats the secret."""
     if _OTHER_HASH.match(secret):
         return "must be an argon2 hash, which `vmpooler-tasks config hash` prints, or the secret itself"
     if not is_hash(secret):

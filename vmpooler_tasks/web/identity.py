@@ -122,7 +122,7 @@ class Authenticator:
         return found
 
     def _find_user(self, name: str, password: str) -> Credential | None:
-        """Return the credential of this name and password. The time does not tell whether there is such a user."""
+        """Return the credential of this name and password. An unknown user takes as long as a known one."""
         found = _find(self._users, password, name)
         hashed = [user for user in self._users if is_hash(user.secret.get_secret_value())]
         if found or not hashed:

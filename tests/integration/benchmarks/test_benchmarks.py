@@ -1,5 +1,6 @@
 """`make bench` runs and measures everything that it promises. No test checks the size of the figures."""
 
+import itertools
 import json
 import os
 import subprocess
@@ -69,6 +70,14 @@ def test_another_client_is_timed_with_and_without_a_cycle(run: tuple[str, dict[s
         assert pings["count"] > 0
         assert 0 < pings["p50"] <= pings["p99"] <= pings["max"]
         assert pings["p99_unsent"] <= pings["max"]
+
+
+@pytest.mark.stage(name="benchmarks")
+def test_secrets_are_removed_from_texts_of_doubling_sizes(run: tuple[str, dict[str, Any]]) -> None:
+    sizes = [one["characters"] for one in run[1]["redaction"]]
+    assert all(size == 2 * half for half, size in itertools.pairwise(sizes))
+    assert all(one["seconds"] >= one["slowest_seconds"] > 0 for one in run[1]["redaction"])
+    assert "Redaction of" in run[0]
 
 
 @pytest.mark.stage(name="benchmarks")

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.support.secret_texts import REPEATED
 from vmpooler_tasks.model.redaction import MAX_PARSED_BYTES, REDACTED, redacted, redacted_bytes, redacted_text
 
 SECRET = "hunter2"
@@ -98,26 +99,6 @@ def test_a_login_that_stands_alone_is_one_whatever_it_looks_like(alone: str) -> 
 )
 def test_prose_about_these_schemes_stays_as_it_was(text: str) -> None:
     assert redacted_text(text) == text
-
-
-REPEATED = (
-    *("a", "token", "token ", "token=", "token:" + " " * 60, "token-", "token" + "x" * 60, "tokentoken=\\\\"),
-    *("://", "x://y ", "://a:b", "'://x@", "x://u:p@h ", "x://@"),
-    *(
-        "token='",
-        'token="',
-        'token=\\"',
-        "token=\"'",
-        "password=\\'",
-        "secret: \\",
-        '\\\\"token=\\\\"',
-        "\\",
-        "'",
-        "\\\n",
-    ),
-    *("Bearer ", "Basic a", "Bearer\n", "authorization: Token "),
-    *("-----BEGIN PRIVATE KEY-----", "-----BEGIN ", "-----BEGIN A PRIVATE KEY-----x-----END B PRIVATE KEY-----"),
-)
 
 
 @pytest.mark.parametrize("unit", REPEATED, ids=repr)

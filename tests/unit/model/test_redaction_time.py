@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.fuzzing import fuzzed
-from tests.unit.model.test_redaction import REPEATED
+from tests.support.secret_texts import PIECES, REPEATED
 from vmpooler_tasks.model.redaction import redacted_text
 
 SMALL, LARGE = 4 * 2**10, 64 * 2**10
@@ -18,43 +18,6 @@ MARGIN = 8
 """With a quadratic pattern, the larger text takes 256 times as long: this many times 16 is far from both."""
 
 SHORTEST_SECONDS = 0.001
-
-PIECES = (
-    *("password", "pass", "pw", "token", "auth", "sig", "key", "authorization: ", "cookie: ", "-u ", "_LOGIN=", "--"),
-    *("=", ":", "=>", '="', "%3D", "|\n", "> \n", " is ", "b'", "'", '"', "\\", "\\\\", "[", "]", "{", "}", "(", ")"),
-    *(
-        "<",
-        ">",
-        "</",
-        "<![CDATA[",
-        "]]>",
-        "&",
-        "?",
-        "&amp;",
-        ";",
-        "://",
-        "@",
-        "/",
-        ".",
-        "-",
-        "_",
-        " ",
-        "\t",
-        "\n",
-        "\r\n",
-    ),
-    *("eyJ", "eyJabcdefgh.", "sk-", "AKIA", "$1$", "$argon2id$", "hooks.slack.com/services/", "Bearer ", "Basic "),
-    *(
-        "-----BEGIN PRIVATE KEY-----",
-        "-----END PRIVATE KEY-----",
-        "[redacted]",
-        '"body": "',
-        "AAAA",
-        "x" * 59,
-        " " * 61,
-    ),
-    *("user:", "name:", "\\u0061", '{"a":', '"password":', "\0", "é"),
-)
 
 
 def seconds(text: str) -> float:
