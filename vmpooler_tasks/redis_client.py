@@ -11,6 +11,7 @@ from typing import Any, cast
 
 import redis
 from redis.backoff import NoBackoff
+from redis.credentials import UsernamePasswordCredentialProvider
 from redis.exceptions import AuthenticationError, NoPermissionError
 from redis.retry import Retry
 from redis.sentinel import (
@@ -21,6 +22,7 @@ from redis.sentinel import (
 )
 
 from vmpooler_tasks.config.redis_address import read_address
+from vmpooler_tasks.model.redaction import REDACTED
 
 MAX_NAMED_MASTERS = 4
 """Masters that an error names, of those that the Sentinels know."""
@@ -38,6 +40,14 @@ CONNECTION_ERRORS = (redis.ConnectionError, redis.TimeoutError)
 
 REFUSALS = (redis.ResponseError,)
 """Errors of a Redis that replies, and refuses a command."""
+
+
+class HiddenLogin(UsernamePasswordCredentialProvider):
+    """A login for redis-py that shows nothing of itself, neither in Python nor in JSON."""
+
+    def __json__(self) -> str:
+        """Return what kombu writes for a login within a reply, such as that of `inspect stats`."""
+        return REDACTED
 
 
 class SentinelsDenyError(MasterNotFoundError):

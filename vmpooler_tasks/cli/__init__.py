@@ -24,7 +24,8 @@ _COMMANDS = {
         "vmpooler_tasks.cli.shared.completion:completion", "Print the script that completes commands in a shell."
     ),
     "config": LazyCommand(
-        "vmpooler_tasks.cli.config:config", "Validate the configuration, or show the effective values."
+        "vmpooler_tasks.cli.config:config",
+        "Validate the configuration, show the effective values, or hash a password for it.",
     ),
     "dlq": LazyCommand("vmpooler_tasks.cli.deadletters:dlq", "Search, redrive, delete and export dead letters."),
     "doctor": LazyCommand("vmpooler_tasks.cli.doctor:doctor", "Check everything that these workers depend on."),

@@ -26,6 +26,7 @@ COMMANDS = {
     "audit",
     "completion",
     "config check",
+    "config hash",
     "config show",
     "dlq delete",
     "dlq export",

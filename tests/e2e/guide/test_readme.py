@@ -185,6 +185,7 @@ def test_the_architecture_names_every_key_of_ours() -> None:
         keys.redrive("RUN"),
         keys.redrive_dead_letters("RUN"),
         keys.session("DIGEST"),
+        keys.login_failures("SUBJECT"),
         keys.notifications("TARGET"),
         keys.FAILURES_PREFIX + b"STEP",
         b"vmpooler_tasks__dummy__POOL",

@@ -7,11 +7,9 @@ from urllib.parse import urlsplit
 import kombu.transport.redis as stock
 from celery.backends.redis import SentinelBackend
 
-from vmpooler_tasks.config.redis_address import read_address
 from vmpooler_tasks.redis_client import MasterConnection, SecureMasterConnection, Sentinels
 from vmpooler_tasks.tasks.broker import transport
 from vmpooler_tasks.tasks.celery import results
-from vmpooler_tasks.tasks.process import settings
 
 
 class SentinelChannel(transport.GuardedChannel, stock.SentinelChannel):
@@ -26,10 +24,7 @@ class SentinelChannel(transport.GuardedChannel, stock.SentinelChannel):
         server = {name: options.pop(name) for name in ("host", "port")}
         places = [urlsplit(url) for url in self.connection.client.alt]
         hosts = [(place.hostname, place.port or self.connection.default_port) for place in places]
-        login = read_address(settings().broker_location).sentinel_login
-        sentinels = Sentinels(
-            hosts or [tuple(server.values())], sentinel_kwargs={**login, **self.sentinel_kwargs}, **options
-        )
+        sentinels = Sentinels(hosts or [tuple(server.values())], sentinel_kwargs=self.sentinel_kwargs, **options)
         # The stock channel closes its connections to the Sentinels with these.
         if asynchronous:
             self._async_sentinel_manager = sentinels
@@ -46,6 +41,4 @@ class SentinelTransport(transport.GuardedTransport, stock.SentinelTransport):
 class SentinelResultBackend(results.ResultBackend, SentinelBackend):
     def _get_sentinel_instance(self, **params: Any) -> Sentinels:
         hosts = [(host["host"], host["port"]) for host in params.pop("hosts")]
-        login = read_address(settings().redis.location).sentinel_login
-        given = self._transport_options.get("sentinel_kwargs") or {}
-        return Sentinels(hosts, sentinel_kwargs={**login, **given}, **params)
+        return Sentinels(hosts, sentinel_kwargs=self._transport_options.get("sentinel_kwargs"), **params)

@@ -3,6 +3,7 @@
 from typing import Any
 
 from vmpooler_tasks.config.redis_address import RedisAddress, read_address
+from vmpooler_tasks.redis_client import HiddenLogin
 from vmpooler_tasks.tasks.celery import defaults
 
 
@@ -28,14 +29,15 @@ def result_settings(url: str) -> dict[str, Any]:
 
 
 def _sentinels(address: RedisAddress) -> dict[str, Any]:
-    """Return how redis-py connects to the Sentinels: with our bounds of time, and with TLS where Redis has it.
+    """Return how redis-py connects to the Sentinels: their login, our bounds of time, TLS where Redis has it.
 
-    Their login is not in it: `inspect stats` and Flower show these options. tasks/broker/sentinel.py adds it.
+    `inspect stats` and Flower show these options, but not what the login is.
     """
     if address.master is None:
         return {}
+    login = {"credential_provider": HiddenLogin(**address.sentinel_login)} if address.sentinel_login else {}
     bounds = {name: defaults.broker_transport_options[name] for name in ("socket_timeout", "socket_connect_timeout")}
     return {
         "master_name": address.master,
-        "sentinel_kwargs": {**address.security, **bounds},
+        "sentinel_kwargs": {**login, **address.security, **bounds},
     }

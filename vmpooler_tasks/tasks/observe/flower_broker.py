@@ -1,11 +1,9 @@
 """Flower's page of queue lengths reads the same Redis as everything else.
 
-Its own clients of a socket and of Sentinels leave out the database, and that of a socket the user as well. The login of
-the Sentinels is in no setting of Celery, since workers show their settings.
+Its own clients of a socket and of Sentinels leave out the database, and that of a socket the user as well.
 """
 
 import importlib
-from collections.abc import Mapping
 from typing import Any
 
 from vmpooler_tasks.config.redis_address import RedisAddress, read_address
@@ -23,11 +21,8 @@ def _whole(stock: Any, address: RedisAddress) -> type:
     place = {} if address.path is None else {"path": address.path}
 
     class WholeAddress(stock):
-        def __init__(self, *args: Any, broker_options: Mapping[str, Any] | None = None, **options: Any) -> None:
-            given = dict(broker_options or {})
-            if address.sentinel_login:
-                given["sentinel_kwargs"] = {**address.sentinel_login, **given.get("sentinel_kwargs", {})}
-            super().__init__(*args, broker_options=given, **options)
+        def __init__(self, *args: Any, **options: Any) -> None:
+            super().__init__(*args, **options)
             self.redis.connection_pool.connection_kwargs.update(address.login, **place)
 
     return WholeAddress
