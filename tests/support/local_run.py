@@ -54,7 +54,7 @@ class LocalRun(Process):
         if url := self.environment.get("REDIS_URL"):
             return url
         env = (self.folder / ".vmpooler-tasks" / "env").read_text(encoding="utf-8")
-        found = re.search(r"^export REDIS_URL='?(redis://:[^@]+@[\w.:/]+)'?$", env, re.MULTILINE)
+        found = re.search(r"^export REDIS_URL='?(redis://default:[^@]+@[\w.:/]+)'?$", env, re.MULTILINE)
         assert found, env
         return found[1]
 

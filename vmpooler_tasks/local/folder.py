@@ -27,7 +27,7 @@ REDIS_CLI = """\
 #!/bin/sh
 # redis-cli for the Redis of the `run` in this folder, so that the guide's commands work as they are printed.
 # Its password is in REDISCLI_AUTH: other users can read a command line.
-exec {program} -h {host} -p {port} "$@"
+exec {program} --no-auth-warning -h {host} -p {port} "$@"
 """
 
 _OWN_RIGHTS = 0o700

@@ -67,7 +67,7 @@ def running(folder: Path, watcher: Watcher) -> Iterator[tuple[str, "subprocess.P
     try:
         watcher.add(process.pid, last=True)
         _send_configuration(process, f"requirepass {password}\n")
-        url = f"redis://:{password}@{LOOPBACK}:{port}/0"
+        url = f"redis://default:{password}@{LOOPBACK}:{port}/0"  # redis-cli takes no address without a user
         _wait_until_ready(process, url, folder)
         yield url, process
     finally:
@@ -93,7 +93,7 @@ def _wait_until_ready(process: "subprocess.Popen[bytes]", url: str, folder: Path
             db.close()
             return
         time.sleep(0.05)
-    raise LocalServerError(f"it does not reply at {url}; see {folder / 'valkey.log'}")
+    raise LocalServerError(f"it does not reply at {db.address}; see {folder / 'valkey.log'}")
 
 
 def _stop(process: "subprocess.Popen[bytes]") -> None:
