@@ -117,7 +117,8 @@ STATES = {
             repair=lambda zoo: zoo.switch_off(zoo_provider.DOWN),
             status="unhealthy",
             codes=frozenset({"breaker_open"}),
-            may_follow=FOLLOWING,
+            # Clones of a pool may fail before the provider is suspended: then the pool is suspended as well.
+            may_follow=FOLLOWING | {"pool_broken"},
             needs=INSPECTIONS,
             breaks=frozenset({"provider"}),
         ),
