@@ -35,6 +35,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: -seconds[item.path])  # the order within a file stays
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    """Keep the status for .ci/run: it repeats failed tests only if all tests have run."""
+    if not hasattr(session.config, "workerinput"):  # not in a worker of pytest-xdist
+        session.config.cache.set("ci/status", int(exitstatus))
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_report_to_serializable() -> Generator[None, dict[str, Any] | None, dict[str, Any] | None]:
     """Escape what is not UTF-8 in a report.

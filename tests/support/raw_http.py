@@ -41,6 +41,10 @@ class RawClient:
         except ConnectionResetError:
             return None
 
+    def take(self, size: int) -> bool:
+        """Read so many bytes, and return whether they came."""
+        return len(self._reader.read(size)) == size
+
     def is_ended(self) -> bool:
         """Wait until the server ends the connection, and return False if it sends something before."""
         return self.response() is None

@@ -1,6 +1,7 @@
 """Every command line in `deploy/` starts the process that it names; workers and beats show that they live."""
 
 import os
+import re
 import shutil
 import signal
 import socket
@@ -129,14 +130,15 @@ def test_the_images_commands_make_a_program_from_what_the_context_holds(tmp_path
             found, target = ROOT / line[1:], source / line[1:]
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copytree(found, target) if found.is_dir() else shutil.copy(found, target)
-    run = text.split("\nRUN ", 1)[1].split("\n\n", 1)[0].replace("\\\n", " ")
-    for folder in ("/build", "/wheels", "/opt/vmpooler-tasks"):
-        run = run.replace(f" {folder}", f" {tmp_path}{folder}")
+    build = text.split("\nFROM ")[1].replace("\\\n", " ")
     environment = {**os.environ, "PROVIDERS": "", "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
-    done = subprocess.run(
-        [required("sh"), "-ec", run], cwd=source, env=environment, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+    for run in re.findall(r"^RUN (.*)$", build, re.MULTILINE):
+        for folder in ("/build", "/wheels", "/opt/vmpooler-tasks"):
+            run = run.replace(f" {folder}", f" {tmp_path}{folder}")  # noqa: PLW2901 - with this test's folders
+        done = subprocess.run(
+            [required("sh"), "-ec", run], cwd=source, env=environment, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
     programs = tmp_path / "opt/vmpooler-tasks/bin"
     assert not (programs / "pip").exists()
     shown = subprocess.run(

@@ -1,5 +1,6 @@
 """A client without a login holds no connection for long, and keeps nobody else out."""
 
+import logging
 import threading
 from collections.abc import Iterator
 from contextlib import suppress
@@ -118,6 +119,70 @@ def test_client_that_does_not_read_its_response_loses_it(monkeypatch: pytest.Mon
     with serving_app(endless) as address, connection(address) as client:
         client.send(HEAD + b"\r\n")
         assert ended.wait(60)
+
+
+def test_client_that_reads_slowly_gets_its_response(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each part is taken long after the deadline for taking nothing."""
+    only_deadline(monkeypatch, Wait.READING)
+    size, part = 40_000_000, 2_000_000
+
+    async def large(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            length = [(b"content-length", str(size).encode())]
+            await send({"type": "http.response.start", "status": 200, "headers": length})
+            await send({"type": "http.response.body", "body": b" " * size})
+
+    expired: list[Wait] = []
+    stock = connections.ClientConnection._expire
+
+    def expire(self: connections.ClientConnection, wait: Wait) -> None:
+        expired.append(wait)
+        stock(self, wait)
+
+    monkeypatch.setattr(connections.ClientConnection, "_expire", expire)
+    with serving_app(large) as address, connection(address) as client:
+        client.send(HEAD + b"\r\n")
+        taken = 0
+        while taken < size:
+            seen = len(expired)
+            if taken < size // 2:
+                client.take(part)
+                taken += part
+                until(lambda: len(expired) > seen, "a deadline has passed")  # noqa: B023 - called at once
+            else:
+                assert client.take(size - taken), "all of the rest"
+                taken = size
+    assert set(expired) == {Wait.READING}
+
+
+@pytest.mark.parametrize(
+    "line",
+    [b"GET / HTTP/1.1\r\nAuthorization : Bearer s3cr3t", b"GET /?search=s3cr3t and HTTP/1.1", b"s3cr3t" * 10_000],
+    ids=["header", "request line", "long"],
+)
+def test_refusal_does_not_repeat_what_was_sent(address: str, line: bytes, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    with connection(address) as client:
+        client.send(line + b"\r\n\r\n")
+        refused = client.response()
+        assert refused is not None
+        assert (refused.status, b"illegal" in refused.body, b"s3cr3t" in refused.body) == (400, True, False)
+        assert client.is_ended()
+    [record] = [one for one in caplog.records if "Refused a request" in one.getMessage()]
+    assert "s3cr3t" not in record.getMessage()
+
+
+def test_process_ends_while_a_refused_connection_lingers(monkeypatch: pytest.MonkeyPatch) -> None:
+    errors: list[object] = []
+    monkeypatch.setattr(threading, "excepthook", lambda found: errors.append(found.exc_value))
+    with serving(NO_REDIS) as address:
+        client = RawClient(address)
+        client.send(b"GET / HTTP/1.2\r\nHost: localhost\r\n\r\n")
+        refused = client.response()
+        assert refused is not None
+        assert refused.status == 505
+    client.close()
+    assert errors == []
 
 
 def test_new_connections_take_the_place_of_the_one_that_waited_longest(

@@ -8,19 +8,22 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import wait as wait_for
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 import httpx
 import pytest
 from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute
 
+from tests.support import raw_http
 from tests.support.processes import until
 from tests.support.servers import TestServer
 from tests.support.web import OPERATOR, READER, serving
 from vmpooler_tasks.jobs.deadletters import query
 from vmpooler_tasks.web import api, site
+from vmpooler_tasks.web.limits import connection
 from vmpooler_tasks.web.limits import requests as limits
+from vmpooler_tasks.web.limits.connection import Wait
 from vmpooler_tasks.web.site import MAX_USER_SEARCHES, MAX_USER_WAITING
 
 SEARCH = "/api/v1/queue/dlq"
@@ -108,6 +111,40 @@ def test_requests_over_the_limit_are_refused_and_probes_are_not(
         until(lambda: httpx.get(f"{address}/api/v1/session").status_code == 200, "others are served again")
 
 
+POST = b"POST /api/v1/session HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+
+
+def test_requests_that_wait_for_their_bodies_keep_nobody_out(
+    web: httpx.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "MAX_REQUESTS", 2)
+    monkeypatch.setattr(connection, "CLIENT_SECONDS", dict.fromkeys(Wait, 600.0))
+    with ExitStack() as clients:
+        for _ in range(5):
+            client = clients.enter_context(raw_http.connection(str(web.base_url)))
+            client.send(POST + b"Content-Length: 10\r\n\r\n{")
+        assert [web.get("/api/v1/session").status_code for _ in range(5)] == [200] * 5
+        client.send(b" " * 9)
+        refused = client.response()
+        assert refused is not None
+        assert refused.status == 422, "it runs when its body is there"
+
+
+def test_bodies_of_all_requests_have_a_bound_together(web: httpx.Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "MAX_BODIES_BYTES", 1000)
+    monkeypatch.setattr(connection, "CLIENT_SECONDS", dict.fromkeys(Wait, 600.0))
+    with raw_http.connection(str(web.base_url)) as client:
+        client.send(POST + b"Content-Length: 2000\r\n\r\n" + b" " * 900)
+
+        def small() -> int:
+            return web.post(
+                "/api/v1/session", content=b" " * 200, headers={"Content-Type": "application/json"}
+            ).status_code
+
+        until(lambda: small() == 503, "there is no room for another body")
+    until(lambda: small() == 422, "there is room again when the client is gone")
+
+
 FLOODS: dict[str, object] = {
     "names": {f"name-{number}": 1 for number in range(50_000)},
     "a long name": {"n" * 900_000: 1},
@@ -146,9 +183,12 @@ def test_log_line_of_a_long_request_is_short(web: httpx.Client, caplog: pytest.L
     caplog.set_level(logging.INFO)
     assert web.get("/" + "%00" * 20_000).status_code == 404
     assert web.request("M" * 60_000, "/healthz").status_code == 405
-    lines = [record.getMessage() for record in caplog.records if record.name == "vmpooler_tasks.web"]
-    assert len(lines) == 2
-    assert max(map(len, lines)) < 1500
+
+    def lines() -> list[str]:
+        return [record.getMessage() for record in caplog.records if record.name == "vmpooler_tasks.web"]
+
+    until(lambda: len(lines()) == 2, "both are logged")
+    assert max(map(len, lines())) < 1500
 
 
 CHEAP = {

@@ -6,6 +6,7 @@ may take. If all connections are taken, a new one takes the place of the one tha
 
 import asyncio
 import logging
+import re
 from enum import StrEnum
 from http import HTTPStatus
 from typing import Any
@@ -26,6 +27,9 @@ KEEP_ALIVE_SECONDS = 5
 LINGER_SECONDS = 2.0
 """How long the rest of a refused request is read, so that the client gets the refusal and no connection reset."""
 CROWDED_LOG_SECONDS = 60.0
+MAX_REFUSAL_CHARACTERS = 200
+
+_REPEATED_LINE = re.compile(r":? b(?:ytearray\(b)?['\"].*", re.DOTALL)
 
 _crowded = Throttle(CROWDED_LOG_SECONDS)
 
@@ -46,6 +50,7 @@ CLIENT_SECONDS = {Wait.HEAD: 10.0, Wait.BODY: 20.0, Wait.READING: 30.0, Wait.CLO
 
 class ClientConnection(H11Protocol):
     """Serve HTTP/1 on a connection, with deadlines. A deadline is for the whole head or body: a byte prolongs nothing.
+    A client may read a response slowly, as long as it takes some of it before each deadline.
 
     `waiting_since` is the time of the loop since when this process waits for the client; None while a request runs.
     """
@@ -58,6 +63,7 @@ class ClientConnection(H11Protocol):
         self.conn = StrictFraming()
         self.waiting_since: float | None = None
         self._wait: Wait | None = None
+        self._unread_bytes = 0
         self._deadline: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -78,7 +84,7 @@ class ClientConnection(H11Protocol):
     def handle_events(self) -> None:
         super().handle_events()
         if self.conn.refusal is not None:
-            self._refuse(self.conn.refusal.error_status_hint, str(self.conn.refusal))
+            self._refuse(self.conn.refusal.error_status_hint, _without_line(self.conn.refusal))
         else:
             self._follow()
 
@@ -93,6 +99,11 @@ class ClientConnection(H11Protocol):
     def resume_writing(self) -> None:
         super().resume_writing()
         self._follow()
+
+    def shutdown(self) -> None:
+        """Start to end the connection, as the process ends. A refused one ends by itself, within LINGER_SECONDS."""
+        if self._wait is not Wait.CLOSE:
+            super().shutdown()
 
     def timeout_keep_alive_handler(self) -> None:
         super().timeout_keep_alive_handler()
@@ -121,12 +132,20 @@ class ClientConnection(H11Protocol):
         self.waiting_since = None if wait is None else self.loop.time()
         if self._deadline is not None:
             self._deadline.cancel()
-        self._deadline = None if wait is None else self.loop.call_later(CLIENT_SECONDS[wait], self._expire, wait)
+            self._deadline = None
+        if wait is not None:
+            self._set_deadline(wait)
+
+    def _set_deadline(self, wait: Wait) -> None:
+        self._unread_bytes = self.transport.get_write_buffer_size() if wait is Wait.READING else 0
+        self._deadline = self.loop.call_later(CLIENT_SECONDS[wait], self._expire, wait)
 
     def _expire(self, wait: Wait) -> None:
         """End a connection whose client missed its deadline: with a response if it could still understand one."""
         has_sent, _ = self.conn.trailing_data
-        if wait in (Wait.READING, Wait.CLOSE):
+        if wait is Wait.READING and self.transport.get_write_buffer_size() < self._unread_bytes:
+            self._set_deadline(wait)  # it reads, if slowly
+        elif wait in (Wait.READING, Wait.CLOSE):
             self.transport.abort()
         elif wait is Wait.HEAD and not (has_sent and self.conn.their_state is h11.IDLE):
             self._close()
@@ -171,6 +190,11 @@ class ClientConnection(H11Protocol):
             *_, oldest = min(waiting)
             self.connections.discard(oldest)  # connection_lost comes later, and others may come before it
             oldest.transport.abort()
+
+
+def _without_line(refusal: h11.RemoteProtocolError) -> str:
+    """Return what is wrong, without the line of the request that h11 repeats: it may hold a token, and be long."""
+    return _REPEATED_LINE.sub("", str(refusal))[:MAX_REFUSAL_CHARACTERS]
 
 
 def _refusal(status: int, detail: str, *, is_head: bool) -> bytes:
