@@ -62,6 +62,10 @@ class WrongTypeError(VmpoolerTasksError):
     exit_status = os.EX_DATAERR
 
 
+class TooManyChecksError(RetryableError):
+    """Too many passwords are checked at once"""
+
+
 class LockLostError(RetryableError):
     """Another worker took over"""
 

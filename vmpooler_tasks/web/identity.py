@@ -19,6 +19,7 @@ from fastapi import HTTPException, Request
 from vmpooler_tasks.config import Settings
 from vmpooler_tasks.config.password_hashes import HashChecker, is_hash
 from vmpooler_tasks.config.services import Credential, Role
+from vmpooler_tasks.errors import TooManyChecksError
 from vmpooler_tasks.store import Database
 from vmpooler_tasks.store.fleet import sessions
 from vmpooler_tasks.store.fleet.sessions import Session
@@ -33,6 +34,8 @@ CSRF_HEADER = "X-CSRF-Token"
 WRONG = "wrong user, password or token"
 CHALLENGE = {"WWW-Authenticate": 'Bearer realm="vmpooler-tasks"'}
 """Basic is not named: a browser would open its own login window, and send the password with every request."""
+
+BUSY = "too many passwords are checked at once; wait 1 s"
 
 
 class Via(StrEnum):
@@ -112,13 +115,20 @@ class Authenticator:
         return found
 
     def _authenticate_user(self, request: Request, user: str, password: str) -> Credential:
-        """Return the credential of the user. Count a failure, and raise HTTPException 401 or 429."""
+        """Return the credential of the user. Count a failure, and raise HTTPException 401 or 429.
+
+        A password that is not checked, because too many others are, counts as no failure.
+        """
         attempt = self._throttle.attempt(_address(request), user)
         limits = self._throttle.admit(attempt)
-        found = self._find_user(user, password)
+        try:
+            found = self._find_user(user, password)
+        except TooManyChecksError:
+            raise HTTPException(HTTPStatus.TOO_MANY_REQUESTS, BUSY, {"Retry-After": "1"}) from None
         if found is None:
             self._throttle.count_failure(attempt, limits)
             raise HTTPException(HTTPStatus.UNAUTHORIZED, WRONG, CHALLENGE)
+        self._throttle.confirm(attempt, limits)
         return found
 
     def _find_user(self, name: str, password: str) -> Credential | None:
@@ -128,8 +138,10 @@ class Authenticator:
         if found or not hashed:
             return found
         user = next((user for user in hashed if _is_equal(user.name, name)), None)
-        is_right = self._hashes.is_right((user or hashed[0]).secret.get_secret_value(), password)
-        return user if is_right else None
+        if user is None:
+            self._hashes.spend_time(hashed[0].secret.get_secret_value(), password)
+            return None
+        return user if self._hashes.is_right(user.secret.get_secret_value(), password) else None
 
     def _identify_by_session(self, token: str | None) -> Identity | None:
         session = sessions.read(self._db, _digest(token)) if token else None

@@ -11,14 +11,14 @@ from http import HTTPStatus
 from math import ceil
 
 from fastapi import HTTPException
-from limits import RateLimitItemPerMinute
+from limits import RateLimitItem, RateLimitItemPerSecond
 from limits.storage import MemoryStorage
 from limits.strategies import FixedWindowRateLimiter
 
 from vmpooler_tasks.errors import VmpoolerTasksError
 from vmpooler_tasks.store import Database
 from vmpooler_tasks.store.fleet import login_failures
-from vmpooler_tasks.store.fleet.login_failures import FailureLimit
+from vmpooler_tasks.store.fleet.login_failures import FailureLimit, LoginState
 
 MINUTE, HOUR = 60, 3600
 FAILURES_AN_HOUR = 100
@@ -49,7 +49,6 @@ class LoginThrottle:
     def __init__(self, db: Database, users: Collection[str], failures_a_minute: int) -> None:
         self._db, self._users, self._failures_a_minute = db, users, failures_a_minute
         self._local = FixedWindowRateLimiter(MemoryStorage())
-        self._local_limit = RateLimitItemPerMinute(failures_a_minute)
 
     def attempt(self, address: str, user: str | None) -> Attempt:
         """Return the attempt by its network and user. Unknown users share 256 names, so that keys are bounded."""
@@ -62,42 +61,84 @@ class LoginThrottle:
 
         Raise HTTPException 429 if one of them is reached: then the right password has to wait, too.
         """
-        here = FailureLimit(attempt.subject, self._failures_a_minute, MINUTE)
-        address = FailureLimit(f"@{attempt.address}", ADDRESS_FACTOR * self._failures_a_minute, MINUTE)
-        an_hour = max(FAILURES_AN_HOUR, self._failures_a_minute)
-        by_login = FailureLimit(f"hour:{attempt.subject}", an_hour, HOUR)
-        by_user = FailureLimit(f"hour:{attempt.user}", an_hour, HOUR)
+        here, address = self._limit_here(attempt), self._limit_of_address(attempt)
+        by_login, by_user = self._limit_an_hour(attempt.subject), self._limit_an_hour(attempt.user)
         try:
             state = login_failures.read_state(self._db, attempt.subject, (here, address, by_login, by_user))
         except VmpoolerTasksError:
-            if not self._local.test(self._local_limit, attempt.subject):
-                raise _refusal(MINUTE) from None
+            self._admit_locally(attempt)
             return ()
         limits = (here, address, by_login if state.is_known else by_user)
-        if wait := max(state.waits.get(limit, 0) for limit in limits):
-            raise _refusal(wait)
+        _require_no_wait(state, limits)
         return limits
+
+    def confirm(self, attempt: Attempt, limits: Sequence[FailureLimit]) -> None:
+        """Raise HTTPException 429 if one of the limits that `admit` returned was reached since then.
+
+        Call it before a right password is accepted: many guesses that arrive together are all admitted.
+        """
+        if not limits:
+            self._admit_locally(attempt)
+            return
+        try:
+            state = login_failures.read_state(self._db, attempt.subject, limits)
+        except VmpoolerTasksError:
+            self._admit_locally(attempt)
+        else:
+            _require_no_wait(state, limits)
 
     def count_failure(self, attempt: Attempt, limits: Sequence[FailureLimit]) -> None:
         """Count a failed attempt. Raise HTTPException 429 if too many like this one failed before."""
         try:
-            wait = login_failures.count_failure(self._db, limits) if limits else self._count_here(attempt)
+            wait = login_failures.count_failure(self._db, limits) if limits else self._count_locally(attempt)
         except VmpoolerTasksError:
-            wait = self._count_here(attempt)
+            wait = self._count_locally(attempt)
         if wait:
             raise _refusal(wait)
 
     def count_wrong_token(self, address: str) -> None:
         """Count a wrong token as `count_failure` does."""
         attempt = self.attempt(address, None)
-        self.count_failure(attempt, (FailureLimit(attempt.subject, self._failures_a_minute, MINUTE),))
-
-    def _count_here(self, attempt: Attempt) -> float:
-        return 0 if self._local.hit(self._local_limit, attempt.subject) else MINUTE
+        self.count_failure(attempt, (self._limit_here(attempt),))
 
     def remember(self, attempt: Attempt) -> None:
         """Remember the address of a user who has logged in: failures elsewhere do not lock this user out here."""
         login_failures.remember_address(self._db, attempt.subject)
+
+    def _limit_here(self, attempt: Attempt) -> FailureLimit:
+        return FailureLimit(attempt.subject, self._failures_a_minute, MINUTE)
+
+    def _limit_of_address(self, attempt: Attempt) -> FailureLimit:
+        return FailureLimit(f"@{attempt.address}", ADDRESS_FACTOR * self._failures_a_minute, MINUTE)
+
+    def _limit_an_hour(self, subject: str | None) -> FailureLimit:
+        return FailureLimit(f"hour:{subject}", max(FAILURES_AN_HOUR, self._failures_a_minute), HOUR)
+
+    def _local_limits(self, attempt: Attempt) -> Sequence[FailureLimit]:
+        """Return the limits while Redis does not reply: it alone knows where a user logged in before."""
+        here = self._limit_here(attempt)
+        if attempt.user is None:
+            return (here,)
+        return here, self._limit_of_address(attempt), self._limit_an_hour(attempt.user)
+
+    def _admit_locally(self, attempt: Attempt) -> None:
+        """Raise HTTPException 429 if this process counted too many. It says a minute: Redis may reply by then."""
+        if not all(self._local.test(_item(limit), limit.subject) for limit in self._local_limits(attempt)):
+            raise _refusal(MINUTE)
+
+    def _count_locally(self, attempt: Attempt) -> float:
+        """Count a failure for each limit, in this process. Return the seconds to wait if one was reached before."""
+        hits = [self._local.hit(_item(limit), limit.subject) for limit in self._local_limits(attempt)]
+        return 0 if all(hits) else MINUTE
+
+
+def _item(limit: FailureLimit) -> RateLimitItem:
+    return RateLimitItemPerSecond(limit.failures, limit.seconds)
+
+
+def _require_no_wait(state: LoginState, limits: Sequence[FailureLimit]) -> None:
+    if wait := max(state.waits.get(limit, 0) for limit in limits):
+        raise _refusal(wait)
 
 
 def _refusal(seconds: float) -> HTTPException:

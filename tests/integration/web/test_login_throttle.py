@@ -1,18 +1,21 @@
 """Wrong logins are limited by address and user, in all web processes together."""
 
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import Any
 
 import httpx
 import pytest
+from fastapi import HTTPException
 
+from tests.support.ports import free_port
 from tests.support.servers import TestServer
 from tests.support.web import OPERATOR, PASSWORD, READER, TOKEN, serving, web_section, web_settings
 from tests.support.world import World
-from vmpooler_tasks.store import keys
+from vmpooler_tasks.store import Database, keys
+from vmpooler_tasks.web import identity
 from vmpooler_tasks.web.identity import FAILURES_A_MINUTE
-from vmpooler_tasks.web.login_throttle import ADDRESS_FACTOR, FAILURES_AN_HOUR
+from vmpooler_tasks.web.login_throttle import ADDRESS_FACTOR, FAILURES_AN_HOUR, LoginThrottle
 
 SESSION = "/api/v1/session"
 AUDIT = "/api/v1/queue/audit"
@@ -111,6 +114,22 @@ def test_addresses_behind_a_configured_proxy_count_by_themselves(client: Client)
     assert guess(browser, password=PASSWORD, address="192.0.2.1, 127.0.0.9") == 429, "two proxies in a row"
 
 
+def test_a_right_password_is_refused_if_the_limit_is_reached_during_its_check(
+    client: Client, web_world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    browser, find, key = client(), identity._find, keys.login_failures("olga@127.0.0.1")
+
+    def meanwhile(*given: Any) -> Any:
+        web_world.client.set(key, FAILURES_A_MINUTE, ex=60)
+        return find(*given)
+
+    monkeypatch.setattr(identity, "_find", meanwhile)
+    assert guess(browser, password=PASSWORD) == 429
+    web_world.client.delete(key)
+    assert browser.get(AUDIT, auth=OPERATOR).status_code == 429
+    assert browser.cookies == {}
+
+
 def test_addresses_of_one_ipv6_network_count_together(client: Client) -> None:
     browser = client(proxies=(PROXY,))
     tries = [guess(browser, address=f"2001:db8::{number:x}") for number in range(FAILURES_A_MINUTE + 1)]
@@ -181,3 +200,53 @@ def test_without_redis_each_process_counts_for_itself(valkey: TestServer, client
         assert browser.get("/metrics", headers={"Authorization": f"Bearer {TOKEN}"}).status_code == 200
     finally:
         valkey.start()
+
+
+@pytest.fixture
+def lonely() -> Iterator[LoginThrottle]:
+    """Return the throttle of a process whose Redis does not reply."""
+    db = Database(f"redis://127.0.0.1:{free_port()}/0")
+    yield LoginThrottle(db, {f"user-{number}" for number in range(200)}, FAILURES_A_MINUTE)
+    db.close()
+
+
+def fail(throttle: LoginThrottle, user: str, address: str) -> int:
+    """Fail to log in, and return the status of the response."""
+    attempt = throttle.attempt(address, user)
+    try:
+        throttle.count_failure(attempt, throttle.admit(attempt))
+    except HTTPException as refused:
+        return refused.status_code
+    return 401
+
+
+def test_without_redis_one_address_may_not_try_every_user(lonely: LoginThrottle) -> None:
+    most = ADDRESS_FACTOR * FAILURES_A_MINUTE
+    tries = [fail(lonely, f"user-{number}", "192.0.2.1") for number in range(most + 3)]
+    assert tries == [401] * most + [429] * 3
+    assert fail(lonely, "user-1", "192.0.2.2") == 401
+
+
+def test_without_redis_a_user_is_guessed_a_hundred_times_an_hour_from_all_addresses(lonely: LoginThrottle) -> None:
+    tries = [fail(lonely, "user-1", f"198.51.100.{number}") for number in range(FAILURES_AN_HOUR + 1)]
+    assert tries == [401] * FAILURES_AN_HOUR + [429]
+    assert fail(lonely, "user-2", "198.51.100.1") == 401
+
+
+def test_without_redis_a_failure_counts_for_every_limit_also_beyond_one(lonely: LoginThrottle) -> None:
+    attempt = lonely.attempt("192.0.2.1", "user-1")
+    for _ in range(FAILURES_AN_HOUR):  # all of them admitted at once
+        with suppress(HTTPException):
+            lonely.count_failure(attempt, ())
+    with pytest.raises(HTTPException):
+        lonely.confirm(attempt, ())
+    assert fail(lonely, "user-2", "192.0.2.1") == 429
+    assert fail(lonely, "user-1", "192.0.2.2") == 429
+    assert fail(lonely, "user-2", "192.0.2.2") == 401
+
+
+def test_without_redis_wrong_tokens_lock_out_no_password(lonely: LoginThrottle) -> None:
+    for _ in range(ADDRESS_FACTOR * FAILURES_A_MINUTE):
+        with suppress(HTTPException):
+            lonely.count_wrong_token("192.0.2.1")
+    assert fail(lonely, "user-1", "192.0.2.1") == 401
