@@ -35,7 +35,7 @@ MIN_KIB_PER_LANE = 8
 CHECKS_AT_ONCE = 2
 """One check takes some 64 MiB of memory. The others wait for their turn."""
 
-MAX_WAITING_CHECKS = 6
+MAX_WAITING_PASSWORDS = 6
 """Each one that waits holds a thread of the web process, which all other requests need, too."""
 
 
@@ -76,7 +76,7 @@ class HashChecker:
     def __init__(self) -> None:
         self._key = secrets.token_bytes(32)
         self._right: dict[str, bytes] = {}
-        self._places = threading.BoundedSemaphore(CHECKS_AT_ONCE + MAX_WAITING_CHECKS)
+        self._places = threading.BoundedSemaphore(CHECKS_AT_ONCE + MAX_WAITING_PASSWORDS)
         self._turns = threading.BoundedSemaphore(CHECKS_AT_ONCE)
 
     def is_right(self, hashed: str, given: str) -> bool:

@@ -11,7 +11,7 @@ from argon2 import PasswordHasher
 from tests.support.servers import TestServer
 from tests.support.web import TOKEN, serving, web_section, web_settings
 from vmpooler_tasks.config import password_hashes
-from vmpooler_tasks.config.password_hashes import CHECKS_AT_ONCE, MAX_WAITING_CHECKS, HashChecker, hash_of
+from vmpooler_tasks.config.password_hashes import CHECKS_AT_ONCE, MAX_WAITING_PASSWORDS, HashChecker, hash_of
 from vmpooler_tasks.config.services import Credential, Role
 from vmpooler_tasks.store import Database, keys
 from vmpooler_tasks.web.identity import FAILURES_A_MINUTE
@@ -109,7 +109,7 @@ def test_few_passwords_wait_for_their_check_and_everybody_else_passes(
     web: httpx.Client, db: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert web.post(SESSION, json={"user": "olga", "password": PASSWORD}).status_code == 200
-    places, released = CHECKS_AT_ONCE + MAX_WAITING_CHECKS, Event()
+    places, released = CHECKS_AT_ONCE + MAX_WAITING_PASSWORDS, Event()
     monkeypatch.setattr(password_hashes, "_is_secret_of", lambda *_: released.wait(60) and False)
 
     def guess(number: int) -> httpx.Response:
