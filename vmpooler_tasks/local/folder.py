@@ -4,6 +4,7 @@ import fcntl
 import os
 import shlex
 import shutil
+import stat
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -34,8 +35,8 @@ _OWN_RIGHTS = 0o700
 """The rights of the owner, without those of anybody else."""
 
 
-class ForeignFolderError(VmpoolerTasksError):
-    """The folder belongs to another user"""
+class ForeignFileError(VmpoolerTasksError):
+    """A file or folder belongs to another user"""
 
     exit_status = os.EX_CONFIG
 
@@ -74,22 +75,35 @@ def locked(folder: Path) -> Iterator[None]:
 
 
 def make_private(folder: Path) -> None:
-    """Create the folder, and take all rights to it and what is in it from other users. Raise ForeignFolderError.
+    """Create the folder, and take all rights to it and what is in it from other users. Raise ForeignFileError.
 
     It holds passwords, dead letters and the data of Redis. What an earlier version left there may be readable.
     """
     folder.mkdir(mode=_OWN_RIGHTS, exist_ok=True)
-    if folder.stat().st_uid not in (os.getuid(), 0) and os.getuid() != 0:
-        raise ForeignFolderError(f"{folder.resolve()}: remove it, or start in another folder")
+    _refuse_foreign(folder, folder.stat())
     for path in (folder, *folder.rglob("*")):
-        if not path.is_symlink():
-            close_to_others(path)
+        close_to_others(path)
 
 
 def close_to_others(path: Path) -> None:
-    """Take all rights to a file or folder from other users. It may be missing."""
+    """Take all rights to a file or folder from other users. It may be missing. Raise ForeignFileError.
+
+    What a link leads to is not changed: it may be a device, or shared on purpose.
+    """
     with suppress(FileNotFoundError):
-        path.chmod(path.stat().st_mode & _OWN_RIGHTS)
+        found = path.lstat()
+        if stat.S_ISLNK(found.st_mode):
+            return
+        _refuse_foreign(path, found)
+        rights = stat.S_IMODE(found.st_mode)
+        if rights & ~_OWN_RIGHTS:
+            path.chmod(rights & _OWN_RIGHTS)
+
+
+def _refuse_foreign(path: Path, found: os.stat_result) -> None:
+    """Raise ForeignFileError if this user may not change the rights: only the owner and root may."""
+    if os.getuid() not in (found.st_uid, 0):
+        raise ForeignFileError(f"{path.absolute()}: remove it, or start in another folder")
 
 
 def read_addresses(folder: Path) -> str:

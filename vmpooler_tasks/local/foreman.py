@@ -69,9 +69,9 @@ def run(settings: Settings, confirm: Confirm, *, file: Path | None = None, folde
     """
     address = os.environ.get("REDIS_URL")
     os.umask(PRIVATE_UMASK)  # the data of Redis, the logs and the logins are for this user alone
-    for log in (LOG_FILE, *LOG_FILE.parent.glob(f"{LOG_FILE.name}.*")):
-        close_to_others(log)
     with locked(folder):
+        for log in (LOG_FILE, *LOG_FILE.parent.glob(f"{LOG_FILE.name}.*")):
+            close_to_others(log)
         if address:
             settings = beside.settings_beside(settings, os.environ, file)
         if settings.config.manage_pools:

@@ -84,15 +84,22 @@ def shell_word(text: str) -> str:
     return "$'" + "".join(f"\\u{ord(c):04x}" if "\x7f" < c <= "\xff" else on_one_line(c) for c in quoted) + "'"
 
 
-def printable_json(value: Any, *, indent: int | None = None, ascii_only: bool = False, **options: Any) -> str:
+def printable_json(
+    value: Any,
+    *,
+    indent: int | None = None,
+    separators: tuple[str, str] = (",", ":"),
+    ascii_only: bool = False,
+    **options: Any,
+) -> str:
     r"""Return the value as JSON that a terminal shows as it is, compact without `indent`.
 
     JSON has to escape only what is below U+0020. Here every character that is not printable is escaped, since a
     terminal obeys C1 controls, and since bidirectional and invisible ones hide what a text says. A parser reads the
     same value.
     """
-    separators = None if indent else (",", ":")
-    text = json.dumps(value, ensure_ascii=ascii_only, indent=indent, separators=separators, **options)
+    chosen = None if indent else separators
+    text = json.dumps(value, ensure_ascii=ascii_only, indent=indent, separators=chosen, **options)
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() or c == "\n" else json.dumps(c)[1:-1] for c in text)

@@ -44,11 +44,14 @@ _PAIR = 2
 _NAME_FIELDS, _VALUE_FIELD = ("name", "key"), "value"
 """An object such as `{"name": "API_TOKEN", "value": "…"}`, as an environment is written."""
 
+_LISTS_OF_NAMES = frozenset({"pools"})
+"""Fields with lists of names of VMPooler: two of them are no secret's name and its value."""
 
-def redacted(value: Any, depth: int = MAX_DEPTH) -> Any:
+
+def redacted(value: Any, depth: int = MAX_DEPTH, *, may_be_pair: bool = True) -> Any:
     """Return a copy without the values of names such as `password`, at any depth, and without logins in addresses.
 
-    What is nested more than `depth` levels becomes TOO_DEEP.
+    What is nested more than `depth` levels becomes TOO_DEEP. `may_be_pair`: a list of two may be a name and its value.
     """
     if isinstance(value, dict | list | tuple) and depth == 0:
         return TOO_DEEP
@@ -57,14 +60,19 @@ def redacted(value: Any, depth: int = MAX_DEPTH) -> Any:
         return {
             redacted_text(str(key)): REDACTED
             if inner is not None and (is_secret_name(str(key)) or key == named)
-            else redacted(inner, depth - 1)
+            else redacted(inner, depth - 1, may_be_pair=key not in _LISTS_OF_NAMES)
             for key, inner in value.items()
         }
     if isinstance(value, list | tuple):
+        is_pair = may_be_pair and len(value) == _PAIR
         return [
-            REDACTED if isinstance(inner, str) and _follows_name(value, place) else redacted(inner, depth - 1)
+            REDACTED
+            if isinstance(inner, str | bytes) and _follows_name(value, place, is_pair=is_pair)
+            else redacted(inner, depth - 1)
             for place, inner in enumerate(value)
         ]
+    if isinstance(value, bytes):
+        return redacted_bytes(value)
     return _redacted_json(value, depth) if isinstance(value, str) else value
 
 
@@ -74,13 +82,13 @@ def _named_secret(value: Mapping[Any, Any]) -> str | None:
     return _VALUE_FIELD if any(isinstance(name, str) and is_secret_name(name) for name in names) else None
 
 
-def _follows_name(values: Sequence[Any], place: int) -> bool:
+def _follows_name(values: Sequence[Any], place: int, *, is_pair: bool) -> bool:
     """Return whether a secret's name stands before this value: an option of a command line, or the name in a pair."""
     name = values[place - 1] if place else None
     if not isinstance(name, str) or len(name) > _LONGEST_START or not name.isprintable() or " " in name:
         return False
     is_option = name.startswith("-") and "=" not in name
-    return (is_option or (place == 1 and len(values) == _PAIR)) and is_secret_name(name)
+    return (is_option or is_pair) and is_secret_name(name)
 
 
 def _redacted_json(text: str, depth: int) -> str:

@@ -119,8 +119,10 @@ WELL_KNOWN = re.compile(
     r"(?:A3T[A-Z0-9]|AKIA|AGPA|AIDA|AROA|AIPA|ANPA|ANVA|ASIA|ABIA|ACCA)[A-Z0-9]{16}(?![A-Za-z0-9])"  # AWS
     r"|gh[pousr]_[A-Za-z0-9]{20,}+|github_pat_\w{20,}+"
     r"|gl(?:pat|oas|rt|cbt|ptt|dt|ft|soat|imt|agent)-[\w-]{20,}+"
-    r"|xox[abeoprs]-[\w-]{10,}+|xapp-[\w-]{10,}+"  # Slack
-    r"|[rs]k_(?:live|test|prod)_\w{10,}+|sk-[\w-]{20,}+"
+    r"|xox[abeoprs]-[\w-]{10,}+|xapp-\d-[\w-]{10,}+"  # Slack
+    r"|[rs]k_(?:live|test|prod)_\w{10,}+"
+    # With a capital and a digit, or hexadecimal: names of pools may start with `sk-`.
+    r"|sk-(?=[\w-]{0,80}[A-Z])(?=[\w-]{0,80}\d)[\w-]{20,}+|sk-(?:or-v1-)?[0-9a-f]{32,}+"
     r"|AIza[\w-]{35}|ya29\.[\w-]{20,}+|GOCSPX-[\w-]{20,}+"  # Google
     r"|eyJ[\w-]{8,}+\.eyJ[\w-]{8,}+(?:\.[\w-]*+)?"  # a JSON web token
     r"|npm_[A-Za-z0-9]{30,}+|pypi-[\w-]{50,}+|hv[sbr]\.[\w-]{20,}+|SG\.[\w-]{16,}+\.[\w-]{16,}+"

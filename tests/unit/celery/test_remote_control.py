@@ -1,12 +1,15 @@
 """A worker carries out the commands that the configuration permits, with arguments that it survives, and no others."""
 
 import logging
+from collections.abc import Collection
 from contextlib import suppress
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from celery import Celery
+from celery.concurrency import prefork, solo, thread
+from celery.concurrency.base import BasePool
 from celery.worker.control import Panel
 from hypothesis import given
 from hypothesis import strategies as st
@@ -17,6 +20,7 @@ from vmpooler_tasks.model.remote_control import ALIASES, COMMANDS, GROUPS, INSPE
 from vmpooler_tasks.tasks.broker.commands import MAX_TASK_IDS, check_arguments
 from vmpooler_tasks.tasks.broker.parsing import InvalidMessageError
 from vmpooler_tasks.tasks.celery import defaults
+from vmpooler_tasks.tasks.guards import remote_control
 from vmpooler_tasks.tasks.guards.remote_control import MAX_CHANGES, UNANSWERED, LastingChanges, PermittedCommands
 
 DEFAULT = (INSPECT, REVOKE)
@@ -40,10 +44,19 @@ def called(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, dict[str, Any]]]:
     return calls
 
 
-def state() -> Any:
+def processes() -> BasePool:
+    """Return a pool of processes as it is after its start, when it has the methods of billiard's pool."""
+    pool = prefork.TaskPool(1)
+    pool.terminate_job = prefork.AsynPool.terminate_job.__get__(SimpleNamespace())
+    return pool
+
+
+def state(pool: BasePool | None = None, taken: Collection[str] = ()) -> Any:
+    """Return what Celery passes to a command: of a worker with this pool that takes these queues."""
     app = Celery("test", set_as_current=False)
     app.conf.task_queues = defaults.task_queues
-    return SimpleNamespace(app=app)
+    queues = SimpleNamespace(consuming_from=lambda queue: queue in taken)
+    return SimpleNamespace(app=app, consumer=SimpleNamespace(pool=pool or processes(), task_consumer=queues))
 
 
 def carry_out(chosen: tuple[str, ...], method: str, **arguments: Any) -> Any:
@@ -107,6 +120,44 @@ def test_changes_that_last_are_remembered_until_they_are_undone() -> None:
     assert len(changes.as_texts()) == MAX_CHANGES
 
 
+@pytest.mark.usefixtures("called")
+@pytest.mark.parametrize(
+    ("sent", "taken", "changes"),
+    [
+        (["cancel_consumer"], False, ()),
+        (["add_consumer"], True, ()),
+        (["add_consumer", "cancel_consumer"], True, ("cancel_consumer queue=vmpooler.check",)),
+        (["cancel_consumer", "cancel_consumer"], True, ("cancel_consumer queue=vmpooler.check",)),
+        (["cancel_consumer", "add_consumer"], True, ()),
+        (["add_consumer"], False, ("add_consumer queue=vmpooler.check",)),
+    ],
+)
+def test_only_a_command_that_changes_the_queues_is_remembered(
+    monkeypatch: pytest.MonkeyPatch, sent: list[str], taken: bool, changes: tuple[str, ...]
+) -> None:
+    """The worker carries a command out after its reply: until then, it takes the queues that it took before."""
+    monkeypatch.setattr(remote_control, "LASTING_CHANGES", LastingChanges())
+    worker = state(taken=["vmpooler.check"] if taken else [])
+    for method in sent:
+        PermittedCommands(("all",))[method](worker, queue="vmpooler.check")
+    assert remote_control.LASTING_CHANGES.as_texts() == changes
+
+
+@pytest.mark.parametrize("pool", [thread.TaskPool, solo.TaskPool])
+@pytest.mark.parametrize(
+    ("method", "arguments"),
+    [("terminate", {"signal": "TERM", "task_id": "x"}), ("revoke", {"task_id": ["x"], "terminate": True})],
+)
+def test_a_worker_without_processes_refuses_to_end_a_task_before_it_is_revoked(
+    pool: type[BasePool], method: str, arguments: dict[str, Any], called: list[Any]
+) -> None:
+    reply = PermittedCommands(DEFAULT)[method](state(pool(1)), **arguments)
+    assert reply == {"error": "this worker cannot end a task that runs (threads); revoke it without terminate"}
+    assert called == []
+    assert PermittedCommands(DEFAULT)["revoke"](state(pool(1)), task_id=["x"]) == {"ok": "revoke"}
+    assert PermittedCommands(DEFAULT)[method](state(), **arguments) == {"ok": method}
+
+
 def test_refusals_are_logged_once_a_minute(caplog: pytest.LogCaptureFixture) -> None:
     commands = PermittedCommands(DEFAULT)
     for number in range(50):
@@ -127,6 +178,11 @@ def test_refusals_are_logged_once_a_minute(caplog: pytest.LogCaptureFixture) -> 
         ("revoke", {"task_id": {"a": 1}}),
         ("terminate", {"task_id": "x", "signal": "STOP"}),
         ("terminate", {"task_id": "x", "signal": 19}),
+        ("terminate", {"task_id": "x", "signal": "INT"}),
+        ("terminate", {"task_id": "x", "signal": 2}),
+        ("revoke", {"task_id": "x", "terminate": True, "signal": "SIGUSR1"}),
+        ("terminate", {"task_id": "x", "signal": 10}),
+        ("terminate", {"task_id": "x", "signal": "term"}),
         ("pool_grow", {"n": 10**6}),
         ("pool_shrink", {"n": -1}),
         ("time_limit", {"task_name": "celery.chain", "hard": 0}),
@@ -148,7 +204,7 @@ def test_arguments_that_a_worker_does_not_survive_are_refused(
         {},
         {"task_id": ["x"], "terminate": True, "signal": "SIGKILL"},
         {"task_id": "x", "terminate": False, "signal": None},
-        {"signal": "term", "task_id": ["x"]},
+        {"signal": "QUIT", "task_id": ["x"]},
         {"task_id": "x", "signal": 9},
         {"safe": None},
         {"with_defaults": False},

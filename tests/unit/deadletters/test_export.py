@@ -78,6 +78,18 @@ def test_a_cell_starts_with_an_apostrophe_where_a_formula_could_start(text: str,
     assert rows(entry(vm=text))[0]["vm"] == cell
 
 
+@pytest.mark.parametrize("name", HOSTILE_NAMES.values(), ids=HOSTILE_NAMES)
+def test_a_cell_with_json_is_valid_json(name: str) -> None:
+    [row] = rows(entry(args=[{"x": name}]))
+    assert list(json.loads(row["args"])[0]) == ["x"]
+
+
+def test_a_cell_with_json_holds_control_and_invisible_characters() -> None:
+    args = [{"x": "a\x1b[31m\x7f\x9b\u202e\U000e0041b"}, 1]
+    [row] = rows(entry(args=args))
+    assert json.loads(row["args"]) == args
+
+
 def rows(*entries: StoredDeadLetter) -> list[Mapping[str, str]]:
     heading, *found = table(exported(ExportFormat.CSV, *entries))
     assert heading == list(COLUMNS)

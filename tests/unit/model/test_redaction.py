@@ -19,6 +19,8 @@ SECRET = "hunter2"
     "value",
     [
         {"password": SECRET},
+        {"data": [f"password={SECRET}".encode(), b"x"]},
+        (json.dumps({"token": SECRET}).encode(),),
         {"PASSWORD": SECRET, "Api_Key": SECRET, "apikey": SECRET, "private_key": SECRET},
         {"token:token": SECRET, "client_secret": SECRET, "passwd": SECRET},
         {"options": {"provider": [{"credentials": {"user": "u", "value": SECRET}}]}},
@@ -49,6 +51,12 @@ def test_everything_else_stays_as_it_was() -> None:
         "url": "redis://host:6379/0",
     }
     assert redacted(value) == value
+
+
+def test_pools_with_the_name_of_a_secret_stay() -> None:
+    value = {"pools": ["win-2019-token-x86", "debian-12-x86"]}
+    assert redacted(value) == value
+    assert redacted([[], value]) == [[], value]
 
 
 def test_a_secret_that_was_never_given_stays_none() -> None:

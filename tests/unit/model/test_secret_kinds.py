@@ -102,6 +102,7 @@ def test_secret_is_removed_in_every_form(form: str) -> None:
 FORMATS = (
     *("AKIA" + "IOSFODNN7EXAMPLE", "ghp_" + "a1" * 18, "github_pat_" + "a1" * 20, "glpat-" + "a" * 20),
     *("xoxb-" + "1234567890-abc", "sk_live_" + "a1" * 12, "AIza" + "a" * 35, "hvs." + "a" * 24, "npm_" + "a" * 36),
+    *("sk-proj-" + "aB3" * 12, "sk-" + "0a" * 16, "sk-or-v1-" + "0a" * 32, "xapp-" + "1-A0B1C2D3E4-5"),
     *("eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2ln", "$argon2id$v=19$m=65536,t=3,p=4$c2FsdA$aGFzaA"),
     *("$6$salt$" + "h" * 43, "$2b$12$" + "h" * 53, "SG." + "a" * 22 + "." + "b" * 43),
 )
@@ -124,6 +125,8 @@ def test_well_known_format_is_removed_without_a_name(secret: str) -> None:
         [["Cookie", SECRET]],
         {"env": [{"name": "API_TOKEN", "value": SECRET}]},
         {"key": "db_pass", "value": SECRET},
+        {"pools": ["--password", SECRET]},
+        [("Authorization", SECRET.encode())],
         {"payload": f'{{"p\\u0061ssword": "{SECRET}"}}'},
         {"payload": [json.dumps({"x": [{"pwd": SECRET}]})]},
     ],
@@ -142,6 +145,8 @@ def test_secret_is_removed_where_another_value_is_its_name(value: Any) -> None:
         "the password is missing",
         "token expired, authentication failed",
         "clone of pooler-a in pool task-sk-1 passed: key=3",
+        "sk-production-windows-2019-x86",
+        "xapp-production-windows-2019",
         "Sent --vm a to https://host/path?page=2&sort=key",
         "hash $1 and $2 of <key>value</key>",
     ],

@@ -6,7 +6,6 @@ both forms; a parser of JSON reads the original text. In CSV, nothing starts a f
 
 import csv
 import io
-import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from enum import StrEnum
@@ -59,8 +58,8 @@ LINES: Mapping[ExportFormat, Callable[[Iterable[StoredDeadLetter]], Iterator[str
 
 
 def as_text(value: Any) -> str:
-    """Return text unchanged, and any other value as JSON."""
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    """Return text unchanged, and any other value as JSON that needs no further escapes."""
+    return value if isinstance(value, str) else printable_json(value, separators=(", ", ": "))
 
 
 def _taken(buffer: io.StringIO) -> str:

@@ -21,13 +21,17 @@ MAX_TASK_IDS = 100
 MAX_SLOTS = 1000
 """Processes or threads by which one command may change a worker."""
 
-SIGNALS = ("TERM", "QUIT", "INT", "KILL", "USR1")
-"""Signals that end a task, or remind it of its soft time limit. A stopped process would keep its slot for ever."""
-_SIGNAL_NUMBERS = (15, 3, 2, 9, 10)
+SIGNALS = ("TERM", "QUIT", "KILL")
+"""Signals that end the process of a task, as Celery writes them: in capitals, perhaps with `SIG` before them.
+
+After any other signal, Celery reports the task as terminated although it may go on: a process with tasks ignores INT,
+takes USR1 for the soft time limit, and keeps its slot for ever after STOP.
+"""
+_SIGNAL_NUMBERS = (15, 3, 9)
 
 
 def _as_signal(value: str | int) -> str | int:
-    if value in _SIGNAL_NUMBERS or (isinstance(value, str) and value.upper().removeprefix("SIG") in SIGNALS):
+    if value in _SIGNAL_NUMBERS or (isinstance(value, str) and value.removeprefix("SIG") in SIGNALS):
         return value
     raise ValueError(f"the signal must be one of {', '.join(SIGNALS)}")
 

@@ -8,6 +8,7 @@ import logging
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from celery.concurrency.base import BasePool
 from celery.worker.consumer.control import Control
 from celery.worker.control import Panel, nok
 
@@ -34,6 +35,9 @@ OPPOSITES = {
 }
 """Command → the one that it undoes."""
 
+WANTED: Mapping[str, bool] = {"add_consumer": True, "cancel_consumer": False}
+"""Command → whether the worker takes the queue after it."""
+
 MAX_CHANGES = 20
 
 
@@ -43,9 +47,10 @@ class LastingChanges:
     def __init__(self) -> None:
         self._changes: dict[tuple[str, str], str] = {}
 
-    def note(self, name: str, subject: str, shown: str) -> None:
-        """Remember a command about a queue or task (`subject`). Forget the one that it undoes instead."""
-        if self._changes.pop((OPPOSITES.get(name, ""), subject), None) is None and name in LASTING:
+    def note(self, name: str, subject: str, shown: str, *, has_effect: bool = True) -> None:
+        """Remember a command about a queue or task (`subject`) if it has an effect. Forget the one that it undoes."""
+        undone = self._changes.pop((OPPOSITES.get(name, ""), subject), None)
+        if undone is None and name in LASTING and has_effect:
             self._changes[name, subject] = shown
             while len(self._changes) > MAX_CHANGES:
                 self._changes.pop(next(iter(self._changes)))
@@ -85,12 +90,15 @@ class PermittedCommands(dict[str, Callable[..., Any]]):
         try:
             check_arguments(arguments)
             _check_names(state.app, arguments)
+            if name == "terminate" or arguments.get("terminate"):
+                _check_pool(state.consumer.pool)
+            has_effect = _has_effect(name, state, arguments)
             reply = Panel.data[name](state, **arguments)
         except InvalidMessageError as problem:
             return self._refuse(name, str(problem))
         except Exception as error:  # noqa: BLE001 - of Celery's function, whatever it is: the sender has to know
             return self._refuse(name, repr(error))
-        self._note(name, arguments, reply)
+        self._note(name, arguments, reply, has_effect=has_effect)
         return redacted(reply)
 
     def _refuse(self, name: str, why: str) -> dict[str, str]:
@@ -101,12 +109,13 @@ class PermittedCommands(dict[str, Callable[..., Any]]):
         refusal: dict[str, str] = nok(shown)
         return refusal
 
-    def _note(self, name: str, arguments: Mapping[str, Any], reply: Any) -> None:
-        """Log a command that changed something, and remember a change that lasts."""
+    def _note(self, name: str, arguments: Mapping[str, Any], reply: Any, *, has_effect: bool) -> None:
+        """Log a command that may change something, and remember a change that lasts."""
         if isinstance(reply, Mapping) and "error" in reply:
             return
         shown = " ".join([name, *_shown(arguments)])
-        LASTING_CHANGES.note(name, str(arguments.get("queue") or arguments.get("task_name") or ""), shown)
+        subject = str(arguments.get("queue") or arguments.get("task_name") or "")
+        LASTING_CHANGES.note(name, subject, shown, has_effect=has_effect)
         if name not in GROUPS[INSPECT]:
             _log.warning("[!] [workers] Remote control: %s", shown)
 
@@ -121,6 +130,24 @@ def _check_names(app: Any, arguments: Mapping[str, Any]) -> None:
         raise InvalidMessageError(f"there is no queue {queue}")
     if task is not None and task not in app.tasks:
         raise InvalidMessageError(f"there is no task {task}")
+
+
+def _check_pool(pool: Any) -> None:
+    """Raise InvalidMessageError for a pool that cannot end a task that runs, such as one of threads.
+
+    Celery finds that out only after it has revoked the task: the reply would be an error, and the task revoked.
+    """
+    # The pool of processes gets its method when it starts: the class does not have it.
+    if getattr(pool.terminate_job, "__func__", None) is BasePool.terminate_job:
+        raise InvalidMessageError("this worker cannot end a task that runs (threads); revoke it without terminate")
+
+
+def _has_effect(name: str, state: Any, arguments: Mapping[str, Any]) -> bool:
+    """Return False for a command about a queue that leaves the worker as it is."""
+    if name not in WANTED:
+        return True
+    consumer = state.consumer.task_consumer  # None while the worker connects again
+    return consumer is None or consumer.consuming_from(arguments.get("queue")) is not WANTED[name]
 
 
 def _shown(arguments: Mapping[str, Any]) -> Iterator[str]:
