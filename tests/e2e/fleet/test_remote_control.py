@@ -85,6 +85,7 @@ def test_a_worker_is_neither_ended_nor_changed(installation: Installation, datab
 def test_what_the_configuration_permits_is_done_and_logged(installation: Installation, database: Database) -> None:
     installation.configure(remote_control="inspect, cancel_consumer")
     worker = named_worker(installation)
+    until(lambda: database.call("PUBSUB", "NUMPAT") == 1, "the worker listens")
     assert "no longer consuming" in control(installation, "cancel_consumer", queue="vmpooler.check")
     worker.says("[!] [workers] Remote control: cancel_consumer queue=vmpooler.check")
     (seen,) = until(lambda: [one for one in heartbeats.read_fleet(database).workers if one.changes], "it is shown")
