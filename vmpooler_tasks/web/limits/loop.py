@@ -4,7 +4,7 @@ import asyncio
 from typing import Any
 
 HANDSHAKE_SECONDS = 10.0
-SHUTDOWN_SECONDS = 30.0
+TLS_SHUTDOWN_SECONDS = 30.0
 """How long a client of TLS may take for what is left of a response when the connection ends."""
 
 
@@ -13,5 +13,5 @@ class WebLoop(asyncio.SelectorEventLoop):
 
     async def create_server(self, *arguments: Any, **options: Any) -> asyncio.Server:
         if options.get("ssl"):
-            options["ssl_handshake_timeout"], options["ssl_shutdown_timeout"] = HANDSHAKE_SECONDS, SHUTDOWN_SECONDS
+            options["ssl_handshake_timeout"], options["ssl_shutdown_timeout"] = HANDSHAKE_SECONDS, TLS_SHUTDOWN_SECONDS
         return await super().create_server(*arguments, **options)
