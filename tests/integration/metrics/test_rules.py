@@ -316,6 +316,18 @@ class Variable(Strict):
     skipUrlSync: bool  # noqa: N815
 
 
+def test_the_dashboard_shows_labels_as_text_alone() -> None:
+    """A label holds any name from outside. No panel is HTML or Markdown, and no link or cell is made of a value."""
+    whole = json.loads(DASHBOARD.read_text(encoding="utf-8"))
+    for panel in panels():
+        assert panel["type"] != "text", panel["title"]
+    places = re.findall(
+        r'"(?:links|mode|displayMode|type)": (?:\[\s*\{|"(?:html|markdown|json-view|image|actions)")', json.dumps(whole)
+    )
+    assert places == []
+    assert not re.search(r"\$\{__(?:data|field|value|series)", json.dumps(whole))
+
+
 def test_grafana_accepts_the_dashboard() -> None:
     whole = json.loads(DASHBOARD.read_text(encoding="utf-8"))
     assert (whole["id"], whole["uid"], whole["schemaVersion"]) == (None, "vmpooler-tasks", 39)
