@@ -2,12 +2,22 @@
 
 import asyncio
 import json
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 from urllib.parse import unquote
 
+from anyio.from_thread import start_blocking_portal
 from fastapi import FastAPI
+
+T = TypeVar("T")
+
+
+def run_async(function: Callable[[], Awaitable[T]]) -> T:
+    """Run a coroutine function in an event loop of a thread of its own, as `AsgiClient` does."""
+    with start_blocking_portal() as loop:
+        return loop.call(function)
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,21 +37,26 @@ class Reply:
 
 
 class AsgiClient:
-    """Sends requests to an application as uvicorn passes them on. An error that the application raises is raised."""
+    """Sends requests to an application as uvicorn passes them on. An error that the application raises is raised.
+
+    Its event loop has a thread of its own: the thread of a test may have one already, which drives a browser.
+    """
 
     def __init__(self, app: FastAPI, client: str = "192.0.2.1") -> None:
         self._app, self._client = app, client
-        self._runner = asyncio.Runner()
+        self._open = ExitStack()
+        self._loop = self._open.enter_context(start_blocking_portal())
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._runner.close()
+        self._open.close()
 
     def request(self, method: str, target: str, headers: Mapping[str, str] | None = None, body: Any = None) -> Reply:
         """Send a request. `target` is the path and query as they are on the wire; `body` becomes JSON."""
-        return self._runner.run(self._send(method, target, {"Host": "127.0.0.1", **(headers or {})}, body))
+        reply: Reply = self._loop.call(self._send, method, target, {"Host": "127.0.0.1", **(headers or {})}, body)
+        return reply
 
     async def _send(self, method: str, target: str, headers: Mapping[str, str], body: Any) -> Reply:
         content = b"" if body is None else json.dumps(body).encode()

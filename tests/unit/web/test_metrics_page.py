@@ -6,6 +6,7 @@ from itertools import count
 
 import pytest
 
+from tests.support.asgi import run_async
 from vmpooler_tasks.web.metrics_page import MAX_KEPT_SECONDS, MetricsPage
 
 
@@ -32,7 +33,7 @@ def test_a_document_is_kept_by_what_it_took(takes: float, kept: float) -> None:
             found.append(await page.read())
         return found
 
-    assert asyncio.run(read_thrice()) == [b"0", b"0", b"1"]
+    assert run_async(read_thrice) == [b"0", b"0", b"1"]
 
 
 def test_scrapes_that_come_meanwhile_get_the_same_document_without_a_thread() -> None:
@@ -49,7 +50,7 @@ def test_scrapes_that_come_meanwhile_get_the_same_document_without_a_thread() ->
         released.set()
         return await asyncio.gather(*reads)
 
-    assert asyncio.run(read_at_once()) == [b"0"] * 500
+    assert run_async(read_at_once) == [b"0"] * 500
 
 
 def test_an_error_is_raised_and_not_kept() -> None:
@@ -66,4 +67,4 @@ def test_an_error_is_raised_and_not_kept() -> None:
             await page.read()
         return await page.read()
 
-    assert asyncio.run(read_twice()) == b"text"
+    assert run_async(read_twice) == b"text"
