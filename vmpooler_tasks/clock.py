@@ -44,15 +44,16 @@ class ServerClock:
         """Return the seconds since the epoch, by the server's clock."""
         offset = self._offset
         if offset is None or self._timer() - offset.read_at >= RESYNC_SECONDS:
-            offset = self._resync(offset)
+            offset = self._resync()
         return self._timer() + offset.seconds
 
-    def _resync(self, known: _Offset | None) -> _Offset:
+    def _resync(self) -> _Offset:
         """Read the server's time. The known offset stays if it fits: the delay of a read does not move this clock."""
         sent = self._timer()
         server = self._read()
         received = self._timer()
         earliest, latest = server - received, server - sent
+        known = self._offset  # not that of before the read: of threads that read at once, the first decides
         seconds = earliest if known is None else min(max(known.seconds, earliest), latest)
         offset = self._offset = _Offset(seconds, received)
         return offset

@@ -59,6 +59,25 @@ def test_a_slow_first_read_leaves_it_behind_by_no_more_than_its_delay_until_the_
     assert machine.clock() == machine.timer + machine.ahead
 
 
+def test_threads_that_read_it_first_at_once_agree_and_it_never_goes_back(machine: Machine) -> None:
+    reads = [(0.2, 1.0), (0.2, 0.0)]
+    shown: list[float] = []
+
+    def read() -> float:
+        before, after = reads.pop(0)
+        machine.timer += before
+        server = machine.timer + machine.ahead
+        if reads:  # another thread reads it for the first time, too, and its reply is there earlier
+            shown.append(clock())
+        machine.timer += after
+        return server
+
+    clock = ServerClock(read, lambda: machine.timer)
+    shown += [clock(), clock()]
+    assert shown == sorted(shown)
+    assert shown[1] - shown[0] == pytest.approx(1.0)
+
+
 def test_it_raises_what_the_read_raises_and_recovers(machine: Machine) -> None:
     machine.is_down = True
     with pytest.raises(StoreUnavailableError):
