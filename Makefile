@@ -45,7 +45,7 @@ $(READY): pyproject.toml constraints.txt
 
 # UPGRADE=--upgrade takes the newest versions, UPGRADE='--upgrade-package NAME' that of one package.
 lock: $(READY) ## Write the versions and hashes of all packages again, after a change of pyproject.toml
-	@$(LOCK) $(UPGRADE) --extra local --group dev pyproject.toml -o constraints.txt
+	@$(LOCK) $(UPGRADE) --extra local --extra vsphere --extra ec2 --extra rfc2136 --extra route53 --group dev pyproject.toml -o constraints.txt
 	@$(LOCK) --constraint constraints.txt pyproject.toml -o requirements.txt
 	@$(LOCK) --constraint constraints.txt --group build -o requirements-build.txt
 

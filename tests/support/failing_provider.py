@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from vmpooler_tasks.errors import PermanentProviderError, ThrottledProviderError, TransientProviderError
-from vmpooler_tasks.providers import PoolSpec, ProviderContext, Readiness, VirtualMachine
+from vmpooler_tasks.providers import Inventory, PoolSpec, ProviderContext, Readiness, VirtualMachine
 from vmpooler_tasks.providers.dummy.provider import Dummy
 
 NAME = "failing"
@@ -62,8 +62,8 @@ class Failing:
     def __init__(self, context: ProviderContext) -> None:
         del context
 
-    def list_vms(self, pool: PoolSpec) -> list[str]:
-        return []
+    def list_vms(self, pool: PoolSpec) -> Inventory:
+        return {}
 
     def find_vm(self, pool: PoolSpec, vm: str) -> VirtualMachine | None:
         return None

@@ -1,7 +1,7 @@
 """Pool workers over a test's database, and a provider whose every reply a test can set. Tests set the clock."""
 
 import threading
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from itertools import repeat
 from typing import Any
@@ -22,7 +22,7 @@ from vmpooler_tasks.jobs.pools.provider_calls import Retries
 from vmpooler_tasks.jobs.requests import fulfil
 from vmpooler_tasks.model.names import Queue
 from vmpooler_tasks.model.pools.lifecycle import Step
-from vmpooler_tasks.providers import PoolSpec, Provider, ProviderContext, Readiness, VirtualMachine
+from vmpooler_tasks.providers import Inventory, PoolSpec, Provider, ProviderContext, Readiness, VirtualMachine
 from vmpooler_tasks.providers.dummy.provider import Dummy
 from vmpooler_tasks.store import keys
 from vmpooler_tasks.store.keys import POOL_SLOTS, REQUEST_SLOTS
@@ -76,9 +76,9 @@ class Scripted:
         """Return the VMs (or pools) of the calls of this operation."""
         return [name for what, name in self.calls if what == operation]
 
-    def list_vms(self, pool: PoolSpec) -> Collection[str]:
+    def list_vms(self, pool: PoolSpec) -> Inventory:
         self._begin("list", pool, pool.name)
-        return [vm for vm, home in self.pool_of.items() if home == pool.name and vm not in self.hidden]
+        return {vm: "" for vm, home in self.pool_of.items() if home == pool.name and vm not in self.hidden}
 
     def find_vm(self, pool: PoolSpec, vm: str) -> VirtualMachine | None:
         self._begin("find", pool, vm)

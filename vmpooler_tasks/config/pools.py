@@ -22,6 +22,9 @@ from vmpooler_tasks.config.types import (
     UnlessFalse,
 )
 
+Mark = Annotated[Text, Field(max_length=63, pattern=r"^([A-Za-z0-9]([A-Za-z0-9_-]*[A-Za-z0-9])?)?$")]
+"""The name of an installation. It has to be valid as a tag, an annotation and a part of a TXT record."""
+
 
 class ManagerOptions(Section):
     """The options of `:config:` that matter only with `manage_pools`, with VMPooler's names and units."""
@@ -65,6 +68,11 @@ class ManagerOptions(Section):
         25,
         description="maximum share of a pool's VMs, in percent, that an inspection may complete because they are in no "
         "queue or missing from the inventory; above it, and above two VMs, the brake holds them (100: no limit)",
+    )
+    installation: Mark = Field(
+        "",
+        description="name of this installation, the mark of all VMs that it makes (`A-Z a-z 0-9 _ -`). "
+        "Without it, providers of real hypervisors mark nothing, and VMs in no queue are reported, never destroyed",
     )
     prefix: Text = Field("", description="start of the names of VMs")
     domain: Text | None = Field(None, description="domain of the VMs, if no `:dns_configs:` entry sets one")

@@ -10,9 +10,13 @@ suite that every provider must pass. docs/providers.md has an introduction.
 - Errors: `PermanentProviderError`, `TransientProviderError`, `ThrottledProviderError` or `VmNotFoundError` (all in
   `vmpooler_tasks.errors`). Any other exception counts as transient, unless it is a programming error.
 - Names: the name of a VM is unique in the installation. Every call is about a VM in one pool.
+- Marks: every VM, volume or other object that a provider makes carries the mark of its installation
+  (`ProviderContext.installation`), as a tag, an annotation or metadata. The inventory says of each VM which mark it
+  has. A VM in no queue is destroyed only if it has the mark of this installation. Destruction removes what was made
+  for the VM, and never a template or a disk that others share.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
@@ -33,11 +37,20 @@ class PoolSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProviderContext:
-    """The section's `name` and `options` in `:providers:`, and `redis_url`, the address of VMPooler's database."""
+    """The section's `name` and `options` in `:providers:`, and `redis_url`, the address of VMPooler's database.
+
+    `installation` is the mark of what this installation makes; empty if the configuration sets none. A provider of a
+    real hypervisor then marks nothing, and reports no mark.
+    """
 
     name: str
     options: Mapping[str, Any]
     redis_url: str
+    installation: str = ""
+
+
+Inventory = Mapping[str, str | None]
+"""All VMs of a pool: the name of each → the installation whose mark it has, None if it has no mark."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,8 +81,8 @@ class Readiness:
 class Provider(Protocol):
     """Makes, finds and destroys VMs. Every method may raise a ProviderError."""
 
-    def list_vms(self, pool: PoolSpec) -> Collection[str]:
-        """Return the names of all VMs of the pool. Raise an error instead of returning only some of them."""
+    def list_vms(self, pool: PoolSpec) -> Inventory:
+        """Return all VMs of the pool with their marks. Raise an error instead of returning only some of them."""
 
     def find_vm(self, pool: PoolSpec, vm: str) -> VirtualMachine | None:
         """Return the VM; None only if it certainly does not exist. Raise an error otherwise."""
@@ -92,6 +105,56 @@ class Provider(Protocol):
 
     def close(self) -> None:
         """Close all connections. The process ends after this."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MarkedVm:
+    """A VM with the mark of this installation, and the name of the pool for which it was made."""
+
+    name: str
+    pool: str
+
+
+@runtime_checkable
+class MarkingProvider(Protocol):
+    """The optional methods of a provider whose VMs carry the mark of their installation.
+
+    Without them, a VM that somebody else made cannot be adopted, and nothing outside the configured pools is found.
+    """
+
+    def mark_vm(self, pool: PoolSpec, vm: str) -> bool:
+        """Give the VM the mark of this installation. Return False if there is no such VM, which is not an error.
+
+        Raise PermanentProviderError if it has the mark of another installation.
+        """
+
+    def list_marked(self) -> Sequence[MarkedVm]:
+        """Return all VMs with the mark of this installation, in configured pools and elsewhere.
+
+        Raise an error instead of returning only some of them.
+        """
+
+    def destroy_marked(self, marked: MarkedVm) -> bool:
+        """Destroy a VM that `list_marked` returned. Return False if it is gone, or its mark is."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProviderProblem:
+    """What keeps a provider from working: `text` has the cause and what to do. `pool` is empty if it is about all."""
+
+    text: str
+    pool: str = ""
+
+
+@runtime_checkable
+class CheckedProvider(Protocol):
+    """The optional method of a provider that can try its options: `config check --online` and `doctor` call it."""
+
+    def find_problems(self, pools: Sequence[PoolSpec]) -> Sequence[ProviderProblem]:
+        """Log in and return what does not work: login, template, folder, quota, each missing privilege by name.
+
+        Change nothing. Return all problems, not only the first. Raise a ProviderError only where nothing can be said.
+        """
 
 
 @runtime_checkable

@@ -74,6 +74,8 @@ def _shown(entry: EntryPoint) -> str:
 
 
 def _repair(entry: EntryPoint) -> str:
+    if entry.extras:  # of an extra of this project: it may not be installed
+        return f"install what it needs: pip install '{_package(entry)}[{','.join(entry.extras)}]'"
     return f"install the package and its dependencies again, e.g. pip install --upgrade {_package(entry)}"
 
 

@@ -37,7 +37,12 @@ def _loaded(name: str, process: int) -> Provider:
 
 
 def _context(chosen: Settings, name: str) -> ProviderContext:
-    return ProviderContext(name=name, options=chosen.providers.get(name, {}), redis_url=chosen.redis.location)
+    return ProviderContext(
+        name=name,
+        options=chosen.providers.get(name, {}),
+        redis_url=chosen.redis.location,
+        installation=chosen.config.installation,
+    )
 
 
 def try_providers(chosen: Settings) -> None:

@@ -43,7 +43,7 @@ from vmpooler_tasks.model.names import DeadLetterQueue, Queue
 from vmpooler_tasks.model.pools.results import CheckResult
 from vmpooler_tasks.model.purge import PurgeTarget
 from vmpooler_tasks.model.redaction import redacted_text
-from vmpooler_tasks.providers import PoolSpec, Provider, Readiness, VirtualMachine
+from vmpooler_tasks.providers import Inventory, PoolSpec, Provider, Readiness, VirtualMachine
 from vmpooler_tasks.store import Database, keys
 from vmpooler_tasks.store.pools import clones, vms
 from vmpooler_tasks.store.pools.leases import LeaseRenewer
@@ -214,7 +214,7 @@ class RecordedProvider:
         del pool, vm
         return Readiness(ready=bool(self._answer["vm_ready"]))
 
-    def list_vms(self, pool: PoolSpec) -> list[str]:
+    def list_vms(self, pool: PoolSpec) -> Inventory:
         raise AssertionError(f"nobody asks for the inventory of {pool.name}")
 
     def destroy_vm(self, pool: PoolSpec, vm: str) -> bool:

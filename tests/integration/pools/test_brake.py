@@ -8,7 +8,7 @@ from tests.support.world import POOL
 from vmpooler_tasks.jobs.inspection.strays import DISCOVERY_SECONDS
 from vmpooler_tasks.model.guards.brake import BrakeCause
 from vmpooler_tasks.model.names import Queue
-from vmpooler_tasks.providers import PoolSpec
+from vmpooler_tasks.providers import Inventory, PoolSpec
 from vmpooler_tasks.store import Database, keys
 from vmpooler_tasks.store.guards import brakes, strays
 
@@ -153,9 +153,9 @@ def test_a_stray_of_a_pool_that_was_never_managed_engages_it_whatever_the_limit(
 class SharedFolder(Scripted):
     """A provider whose pools share one folder: the inventory of each of them has the VMs of all."""
 
-    def list_vms(self, pool: PoolSpec) -> list[str]:
+    def list_vms(self, pool: PoolSpec) -> Inventory:
         super().list_vms(pool)
-        return list(self.machines)
+        return dict.fromkeys(self.machines, "")
 
 
 def test_pools_that_share_a_folder_leave_each_others_vms_alone(world: PoolWorld) -> None:

@@ -1,12 +1,12 @@
 """The dummy keeps the contract, and the contract finds a provider that does not."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 
 import pytest
 
 from tests.support.dummy_lab import POOL, Lab
 from tests.support.servers import TestServer
-from vmpooler_tasks.providers import PoolSpec, Provider, ProviderContext, VirtualMachine, registry
+from vmpooler_tasks.providers import Inventory, PoolSpec, Provider, ProviderContext, VirtualMachine, registry
 from vmpooler_tasks.providers.contract import ProviderContract
 from vmpooler_tasks.providers.dummy.inventory import PREFIX
 from vmpooler_tasks.providers.dummy.provider import OPERATIONS, Dummy
@@ -63,9 +63,9 @@ class TwiceMade(Dummy):
     def find_vm(self, pool: PoolSpec, vm: str) -> VirtualMachine | None:
         return super().find_vm(pool, vm) or VirtualMachine(name=vm)
 
-    def list_vms(self, pool: PoolSpec) -> Collection[str]:
-        names = list(super().list_vms(pool))
-        return names + names[:1]
+    def list_vms(self, pool: PoolSpec) -> Inventory:
+        self.shown = {**getattr(self, "shown", {}), **super().list_vms(pool)}
+        return self.shown
 
     def destroy_vm(self, pool: PoolSpec, vm: str) -> bool:
         super().destroy_vm(pool, vm)

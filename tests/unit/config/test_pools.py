@@ -28,6 +28,7 @@ DEFAULTS: dict[str, Any] = {
     "ondemand_request_ttl": 5,
     "removed_pool_grace": 3600,
     "destroy_max_percent": 25,
+    "installation": "",
     "prefix": "",
     "domain": None,
     "clone_target": None,

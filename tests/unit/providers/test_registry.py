@@ -22,7 +22,7 @@ from pydantic import BaseModel, ConfigDict
 class Cloud:
     def __init__(self, context):
         self.context = context
-    def list_vms(self, pool): return []
+    def list_vms(self, pool): return {}
     def find_vm(self, pool, vm): return None
     def create_vm(self, pool, vm): raise NotImplementedError
     def is_ready(self, pool, vm): raise NotImplementedError

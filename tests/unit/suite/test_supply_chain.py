@@ -12,7 +12,9 @@ from tests.support.supply_chain import result
 
 LOCKS = ("constraints.txt", "requirements.txt", "requirements-build.txt")
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-PACKAGE = re.compile(r"^(\S+==\S+)( ; [^\\]+)? \\\n((?:    --hash=sha256:[0-9a-f]{64}(?: \\)?\n)+)", re.MULTILINE)
+PACKAGE = re.compile(
+    r"^(\S+(?:, \S+)*==\S+)( ; [^\\]+)? \\\n((?:    --hash=sha256:[0-9a-f]{64}(?: \\)?\n)+)", re.MULTILINE
+)
 CLEAN = {"name": "redis", "version": "8.1", "vulns": []}
 SKIPPED = {"name": "celery", "skip_reason": "Dependency not found"}
 VULNERABLE = {"name": "h11", "version": "0.1", "vulns": [{"id": "PYSEC-1", "fix_versions": ["0.2"]}]}

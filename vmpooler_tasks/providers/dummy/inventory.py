@@ -47,7 +47,7 @@ class MachinePart(StrEnum):
     """How often a revert to the snapshot of this name was started."""
 
 
-class Inventory:
+class MachineStore:
     """The inventory. Threads may share it."""
 
     def __init__(self, redis_url: str) -> None:

@@ -1,7 +1,7 @@
 """The dummy provider. A failure is drawn and raised first, before any time is spent."""
 
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from typing import NoReturn
 
 from vmpooler_tasks.clock import Clock, ServerClock
@@ -12,10 +12,10 @@ from vmpooler_tasks.errors import (
     VmNotFoundError,
 )
 from vmpooler_tasks.providers.dummy.draws import Draws
-from vmpooler_tasks.providers.dummy.inventory import Inventory, MachinePart
+from vmpooler_tasks.providers.dummy.inventory import MachinePart, MachineStore
 from vmpooler_tasks.providers.dummy.machine import Machine
 from vmpooler_tasks.providers.dummy.options import DummyOptions, Kind, Operation
-from vmpooler_tasks.providers.protocol import PoolSpec, ProviderContext, Readiness, VirtualMachine
+from vmpooler_tasks.providers.protocol import Inventory, PoolSpec, ProviderContext, Readiness, VirtualMachine
 
 RETRY_AFTER_SECONDS = 1.0
 """The pause that it names when it throttles a call."""
@@ -37,10 +37,11 @@ class Dummy:
     ) -> None:
         self._options = DummyOptions.model_validate(dict(context.options))
         self._random = frozenset(operation for operation in OPERATIONS if self._options.is_random(operation))
-        self._inventory = Inventory(context.redis_url)
+        self._installation = context.installation
+        self._inventory = MachineStore(context.redis_url)
         self._sleep, self._clock = sleep, clock or ServerClock(self._inventory.read_time)
 
-    def list_vms(self, pool: PoolSpec) -> Collection[str]:
+    def list_vms(self, pool: PoolSpec) -> Inventory:
         draws = self._draw("list", pool.name, pool.name)
         self._wait(draws.seconds("duration", self._options.list_seconds))
         names = (
@@ -50,7 +51,7 @@ class Dummy:
         )
         if draws.hits("half_inventory", self._options.half_inventory):
             raise TransientProviderError(f"the inventory broke off after {len(names) // 2} of {len(names)} VMs")
-        return names
+        return dict.fromkeys(names, self._installation)  # nobody else makes any
 
     def find_vm(self, pool: PoolSpec, vm: str) -> VirtualMachine | None:
         self._draw("find", pool.name, vm)
