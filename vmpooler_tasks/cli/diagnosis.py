@@ -9,6 +9,7 @@ from vmpooler_tasks.cli.shared.output import age
 from vmpooler_tasks.config import Settings
 from vmpooler_tasks.config.redis_address import without_login
 from vmpooler_tasks.errors import ConfigurationError, DeliveryError, VmpoolerTasksError, WrongTypeError
+from vmpooler_tasks.jobs.health.changes import read_watched
 from vmpooler_tasks.jobs.health.double_queues import find_all_double_queued
 from vmpooler_tasks.jobs.health.read import read_report
 from vmpooler_tasks.jobs.health.server import Finding, FindingState, check_server, refused_write, remedy
@@ -17,7 +18,7 @@ from vmpooler_tasks.jobs.inspection.roster import find_removed
 from vmpooler_tasks.jobs.notifications.notifier import is_active
 from vmpooler_tasks.jobs.notifications.send import send_test
 from vmpooler_tasks.metrics.push import servers
-from vmpooler_tasks.model.health.assessment import OVERDUE_INTERVALS
+from vmpooler_tasks.model.health.assessment import OVERDUE_INTERVALS, recycled_reasons
 from vmpooler_tasks.model.health.fleet_reasons import clock_reasons
 from vmpooler_tasks.model.health.reasons import ReasonCode, explain
 from vmpooler_tasks.model.health.status import Status
@@ -52,6 +53,7 @@ REMOVED_POOL = "removed pool"
 POOL_MANAGER = "pool manager"
 USER_ORDERS = "orders"
 QUEUES_OF_POOLS = "queues"
+RECYCLED_POOL = "recycled pool"
 POOL_BRAKES = "brakes"
 METRICS_SERVERS = "metrics"
 NOTIFICATIONS = "notifications"
@@ -84,6 +86,7 @@ def diagnose(settings: Settings, db: Database) -> Iterator[Finding]:
     yield from _wrong_keys(settings, db)
     yield from _removed_pools(settings, db)
     yield from _double_queued(settings, db)
+    yield from _recycled_pools(settings, db)
     earlier: Findings = {}
     for name, check in _CHECKS.items():
         try:
@@ -101,6 +104,11 @@ def _broker(settings: Settings, db: Database, earlier: Findings) -> Finding:
         return Finding(OK, "broker", f"the same Redis ({address})")
     Database(settings.broker_location).call("PING")
     return Finding(OK, "broker", f"{address} replies")
+
+
+def _own_broker(settings: Settings) -> Database | None:
+    """Return the Redis with Celery's messages, if it is another one."""
+    return Database(settings.broker_location) if settings.broker_url else None
 
 
 def _workers(settings: Settings, db: Database, earlier: Findings) -> Finding:
@@ -176,6 +184,14 @@ def _double_queued(settings: Settings, db: Database) -> Iterator[Finding]:
             yield Finding(FAIL, QUEUES_OF_POOLS, on_one_line(found), fix)
 
 
+def _recycled_pools(settings: Settings, db: Database) -> Iterator[Finding]:
+    """Return a finding for each pool whose ready VMs are replaced again and again."""
+    with suppress(VmpoolerTasksError):  # of Redis itself or of the broker: every later check reports it
+        now = db.clock()
+        for reason in recycled_reasons(read_watched(db, settings, now, _own_broker(settings)).recycled):
+            yield Finding(WARN, RECYCLED_POOL, *explain(reason, now))
+
+
 def _clocks(settings: Settings, db: Database, earlier: Findings) -> Finding:
     del settings, earlier
     fleet = heartbeats.read_fleet(db)
@@ -206,10 +222,11 @@ def _pool_manager(settings: Settings, db: Database, earlier: Findings) -> Findin
     if untaken:
         start = f"start one: celery -A vmpooler_tasks worker -Q {','.join(untaken)}"
         return Finding(FAIL, POOL_MANAGER, f"no worker takes {', '.join(untaken)}", start)
-    suspended = [one.name for one in breakers.suspended_providers(db, settings.providers)]
-    suspended += [one.name for one in breakers.suspended_pools(db, (pool.name for pool in settings.pools))]
+    suspended = breakers.suspended_providers(db, settings.providers)
+    suspended += breakers.suspended_pools(db, (pool.name for pool in settings.pools))
     if suspended:
-        return Finding(WARN, POOL_MANAGER, f"suspended after failures: {', '.join(suspended)}", "vmpooler-tasks pools")
+        names = ", ".join(f"{one.name} ({one.last_error.text})" if one.last_error else one.name for one in suspended)
+        return Finding(WARN, POOL_MANAGER, on_one_line(f"suspended after failures: {names}"), "vmpooler-tasks pools")
     found = f"{len(settings.pools)} pools on {', '.join(settings.providers)}"
     return Finding(OK, POOL_MANAGER, "; ".join(text for text in (found, watch.obstacle()) if text))
 
@@ -273,8 +290,7 @@ _STATE_OF = {Status.HEALTHY: OK, Status.DEGRADED: WARN, Status.UNHEALTHY: FAIL}
 def _last_health(settings: Settings, db: Database, earlier: Findings) -> Finding:
     if not settings.config.health_check_enabled:
         return Finding(OK, HEALTH, "health checks are switched off (health_check_enabled)")
-    broker = Database(settings.broker_location) if settings.broker_url else None
-    report = read_report(db, settings, db.clock, broker)
+    report = read_report(db, settings, db.clock, _own_broker(settings))
     codes = sorted({reason.code for reason in report.assessment.reasons})
     when = f"at {report.last_check}" if report.last_check else "(never checked)"
     found = f"{report.assessment.status} {when}" + (f": {', '.join(codes)}" if codes else "")

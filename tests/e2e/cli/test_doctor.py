@@ -1,5 +1,6 @@
 """`vmpooler-tasks config` and `doctor` as their users see them."""
 
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from tests.support import listeners, servers
 from tests.support.commands import CommandLine
 from tests.support.fleet import beat, record_processes
 from tests.support.listeners import NO_SUCH_HOST
-from tests.support.processes import Installation, until
+from tests.support.processes import Installation, configuration, until
 from tests.support.servers import TestServer
 from tests.support.world import POOL, World
 from vmpooler_tasks.store import Database, keys
@@ -26,6 +27,11 @@ def test_the_effective_values_are_shown_without_secrets(run: CommandLine) -> Non
     rows = dict(re.split(r" {2,}", line, maxsplit=1) for line in secret.out.splitlines() if "  " in line)
     assert (rows["redis"], rows["dlq_ttl"]) == ("redis://127.0.0.1:1/0", "24")
     assert "s3cr3t" not in secret.out
+
+
+def managed_configuration() -> str:
+    whole = json.loads(configuration(manage_pools=True))
+    return json.dumps({**whole, ":providers": {"dummy": {}}, ":pools": [{"name": POOL, "size": 2}]})
 
 
 def doctors_findings(run: CommandLine, status: int) -> dict[str, Any]:
@@ -124,6 +130,26 @@ def test_doctor_names_a_key_that_another_program_overwrote_and_continues(run: Co
     assert any(text.startswith("vmpooler_tasks__heartbeats ") for text in found), found
     assert any(text.startswith("vmpooler__health ") for text in found), found
     assert findings[-1]["what"] == "notifications"
+
+
+def test_doctor_names_a_pool_whose_vms_are_replaced_again_and_again(run: CommandLine, world: World) -> None:
+    vms = {f"vm-{number}\n'vm-{number}' has mismatched hostname x": world.db.clock() for number in range(9)}
+    world.client.zadd(f"vmpooler_tasks__recycled__{POOL}", vms)
+    assert "recycled pool" not in doctors_findings(run, status=1), "these workers do not manage the pool"
+    run.environment["VMPOOLER_CONFIG"] = managed_configuration()
+    found = doctors_findings(run, status=1)["recycled pool"]
+    assert found["state"] == "warn"
+    assert found["found"].startswith(f"9 ready VMs of {POOL} were replaced in half an hour, more than 2. Last error ")
+    assert found["found"].endswith("has mismatched hostname x")
+    assert found["remedy"].startswith("fix its template or network")
+
+
+def test_doctor_names_what_is_suspended_with_its_last_error(run: CommandLine, world: World) -> None:
+    run.environment["VMPOOLER_CONFIG"] = managed_configuration()
+    breaker = {"failures": "9", "open_until": world.db.clock() + 60, "error": "no datastore has room"}
+    world.client.hset(keys.pool_breaker(POOL), mapping={**breaker, "error_at": world.db.clock()})
+    found = doctors_findings(run, status=1)["pool manager"]
+    assert (found["state"], found["found"]) == ("warn", f"suspended after failures: {POOL} (no datastore has room)")
 
 
 def test_doctor_warns_of_a_redis_that_evicts_or_cannot_be_written_to(run: CommandLine, tmp_path: Path) -> None:

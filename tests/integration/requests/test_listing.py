@@ -60,6 +60,22 @@ def test_each_request_says_what_it_waits_for(world: PoolWorld) -> None:
     assert "secret" not in str(row.as_json())
 
 
+def test_a_list_reads_the_breakers_of_the_pools_that_its_requests_wait_for(world: PoolWorld) -> None:
+    world.pools += [pool(f"pool-{number}", size=0) for number in range(50)]
+    world.config["ondemand_clone_limit"] = 0
+    submit(world, "one", f"centos:{POOL}:3")
+    fulfil.run(world.context)
+    for name in (POOL, "pool-7"):
+        world.client.hset(keys.pool_breaker(name), mapping={"transient": 9, "open_until": world.now + 60})
+    before = reads_of_breakers(world)
+    assert waits_for(world, "one") == [f"3 of 3 VMs of {POOL}: pool {POOL} is suspended"]
+    assert reads_of_breakers(world) - before < 10, "the request, its provider and its pool, not the 50 others"
+
+
+def reads_of_breakers(world: PoolWorld) -> int:
+    return int(world.client.info("commandstats").get("cmdstat_hmget", {}).get("calls", 0))
+
+
 def test_the_filters_of_a_list_can_be_combined(world: PoolWorld) -> None:
     submit(world, "aaa", f"centos:{POOL}:1", **{"token:user": "rita"})
     submit(world, "bbb", f"{OTHER}:{OTHER}:1", **{"token:user": "otto"})

@@ -187,6 +187,37 @@ def test_orders_wait_while_the_provider_is_suspended(world: OrderWorld) -> None:
     assert world.serve() == ["done"]
 
 
+@pytest.mark.parametrize("step", ORDERS)
+def test_orders_wait_once_queries_before_them_failed_too_often(world: OrderWorld, step: Step) -> None:
+    during = "has_disk" if step is DISK else "has_snapshot"
+    world.config["breaker_failures"] = 3
+    for number in range(2, 9):
+        with_snapshot(world, running(world, f"vm-{number}"))
+        world.order(step, f"vm-{number}:{VALUES[step]}")
+    world.provider.raises(during, RESET, always=True)
+    outcomes = world.serve()
+    assert {"TransientProviderError", "suspended"} == set(outcomes), "a provider that is down costs a few orders"
+    assert len(world.failed()) == outcomes.count("TransientProviderError") <= 3
+    assert world.tick() == []
+    world.provider.raises(during)
+    world.now += 1000
+    assert set(world.serve()) == {"done"}
+    assert world.client.hget(keys.pool_breaker(POOL), "checks") is None
+
+
+def test_an_order_that_its_provider_refuses_suspends_nothing(world: OrderWorld) -> None:
+    def refuse(vm: str) -> None:
+        raise RESET
+
+    world.config["breaker_failures"] = 1
+    world.provider.before("create_disk", refuse)
+    world.order(DISK, "vm-1:8")
+    assert world.serve() == ["TransientProviderError"]
+    assert not world.client.exists(keys.pool_breaker(POOL), keys.breaker("scripted")), (
+        "it may be this user's disk alone"
+    )
+
+
 def test_an_order_waits_for_a_worker_that_has_the_pool(world: OrderWorld) -> None:
     running(world, "vm-2", "debian-12-x86_64")
     world.order(DISK, "vm-2:8")

@@ -10,7 +10,7 @@ from vmpooler_tasks.config import Pool
 from vmpooler_tasks.errors import InvalidInputError
 from vmpooler_tasks.jobs.orders.failures import INTERRUPTED, InterruptedOrderError, OrderError
 from vmpooler_tasks.jobs.pools.context import PoolContext, stamp
-from vmpooler_tasks.jobs.pools.guarded_calls import CHECK_SECONDS
+from vmpooler_tasks.jobs.pools.guarded_calls import query_part
 from vmpooler_tasks.jobs.pools.provider_calls import call_within
 from vmpooler_tasks.model.names import on_one_line
 from vmpooler_tasks.model.pools.lifecycle import Step
@@ -58,7 +58,7 @@ def run(context: PoolContext, order: VmOrder, pool_name: str, owner: str) -> Ord
         vm_orders.forget_sending(context.db, order)
         return OrderResult.UNKNOWN_POOL
     now = context.clock()
-    if breakers.read_state(context.db, context.settings.provider_of(pool)).refuses_calls(now):
+    if breakers.read_state(context.db, context.settings.provider_of(pool), pool.name).refuses_orders(now):
         vm_orders.forget_sending(context.db, order)
         return OrderResult.SUSPENDED
     claimed = vm_orders.claim(
@@ -123,7 +123,7 @@ def _create_disk(attempt: _Attempt) -> _Result:
     disks = provider
 
     def create() -> None:
-        if not disks.has_disk(spec, order.vm, disk):
+        if not query_part(context, attempt.pool, disks.has_disk, order.vm, disk):
             disks.create_disk(spec, order.vm, disk, order.size_gb)
 
     call_within(ORDER_SECONDS, context.retries, create)
@@ -139,7 +139,7 @@ def _create_snapshot(attempt: _Attempt) -> _Result:
     provider, spec = _snapshots(attempt), context.spec(attempt.pool)
 
     def create() -> None:
-        if not provider.has_snapshot(spec, order.vm, order.value):
+        if not query_part(context, attempt.pool, provider.has_snapshot, order.vm, order.value):
             provider.create_snapshot(spec, order.vm, order.value)
 
     call_within(ORDER_SECONDS, context.retries, create)
@@ -150,7 +150,7 @@ def _revert_snapshot(attempt: _Attempt) -> _Result | None:
     """Start the revert, once. Return None, and start nothing, if another worker took the order over."""
     context, order = attempt.context, attempt.order
     provider, spec = _snapshots(attempt), context.spec(attempt.pool)
-    if not call_within(CHECK_SECONDS, context.retries, provider.has_snapshot, spec, order.vm, order.value):
+    if not context.retries(query_part, context, attempt.pool, provider.has_snapshot, order.vm, order.value):
         raise OrderError("the VM has no such snapshot")
     if not context.leases.renew(attempt.lease):  # this process may have been frozen since the claim
         return None

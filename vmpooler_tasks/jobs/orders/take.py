@@ -103,5 +103,5 @@ def _can_be_served(context: PoolContext, name: str) -> bool:
         pool = context.pool(name)
     except InvalidInputError:  # a worker with another configuration may have it
         return False
-    state = breakers.read_state(context.db, context.settings.provider_of(pool))
-    return not state.refuses_calls(context.clock())
+    state = breakers.read_state(context.db, context.settings.provider_of(pool), pool.name)
+    return not state.refuses_orders(context.clock())

@@ -37,16 +37,35 @@ def query_readiness(context: PoolContext, pool: Pool, vm: str) -> Readiness:
     return replace(found, error=redacted_text(found.error))
 
 
+def query_part(
+    context: PoolContext, pool: Pool, query: Callable[[PoolSpec, str, str], bool], vm: str, part: str
+) -> bool:
+    """Return whether the VM has this disk or snapshot, as `query` (a method of the provider) says. Raise ProviderError.
+
+    A failure counts as that of a check. A suspension does not stop the query: it is read before an order is claimed.
+    """
+    state = breakers.read_state(context.db, context.settings.provider_of(pool), pool.name)
+    return _call_counted(context, pool, state, query, vm, part)
+
+
 def _call_guarded(context: PoolContext, pool: Pool, call: Callable[[PoolSpec, str], T], vm: str) -> T:
     name = context.settings.provider_of(pool)
-    limits = context.breaker_limits(name)
     state = breakers.read_state(context.db, name, pool.name)
     if state.refuses_calls(context.clock()):
         raise SuspendedError(f"provider {name!r} is suspended after failures")
     if state.refuses_checks(context.clock()):
         raise SuspendedError(f"pool {pool.name!r} is suspended after failures")
+    return _call_counted(context, pool, state, call, vm)
+
+
+def _call_counted(
+    context: PoolContext, pool: Pool, state: breakers.ProviderState, call: Callable[..., T], *args: str
+) -> T:
+    """Return what the call returns, or raise its error. Count a failure for the breaker, and let a success reset it."""
+    name = context.settings.provider_of(pool)
+    limits = context.breaker_limits(name)
     try:
-        result = call_within(CHECK_SECONDS, call, context.spec(pool), vm)
+        result = call_within(CHECK_SECONDS, call, context.spec(pool), *args)
     except VmNotFoundError:
         raise  # a valid reply, not a failure
     except Exception as error:

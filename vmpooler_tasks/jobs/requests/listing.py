@@ -1,6 +1,6 @@
 """List on-demand requests with what each one waits for."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -145,7 +145,8 @@ def _rows(reader: RequestReader, settings: Settings, found: Sequence[ListedReque
     filling = [status_of(request) == RequestStage.FILLING for request in found]
     wanted = [wanted_by(request) for request in found]
     parts = reader.read_parts([(r.place.id, w, f) for r, w, f in zip(found, wanted, filling, strict=True)])
-    obstacles = _obstacles(reader.db, settings, now) if any(filling) else None
+    needed = {part.wanted.pool for one, of in zip(filling, parts, strict=True) if one for part in of if part.queued}
+    obstacles = _obstacles(reader.db, settings, needed, now) if needed else None
     return [
         RequestRow(
             id=readable(request.place.id),
@@ -171,16 +172,17 @@ def _waits_for(
         yield from waits_for(RequestStage(status), parts, obstacles or none, manages=settings.config.manage_pools)
 
 
-def _obstacles(db: Database, settings: Settings, now: float) -> Obstacles:
-    """Return what keeps clones for requests from starting now."""
+def _obstacles(db: Database, settings: Settings, needed: Collection[str], now: float) -> Obstacles:
+    """Return what keeps clones of these pools, for requests, from starting now."""
+    pools = [pool for name in sorted(needed) if (pool := settings.pool(name))]
     providers = {one.name for one in breakers.suspended_providers(db, settings.providers) if one.suspended_until > now}
     by_pool = {
         pool.name: f"provider {provider} is suspended"
-        for pool in settings.pools
+        for pool in pools
         if (provider := settings.provider_of(pool)) in providers
     }
     if settings.config.manage_pools:
-        waiting = breakers.read_waiting_pools(db, [pool.name for pool in settings.pools], now)
+        waiting = breakers.read_waiting_pools(db, [pool.name for pool in pools], now)
         by_pool |= {pool: f"pool {pool} is suspended" for pool in waiting.difference(by_pool)}
         by_pool |= {pool: pause.text(pool) for pool, pause in pauses.read_paused(db).items()}
     max_clones = settings.config.ondemand_clone_limit

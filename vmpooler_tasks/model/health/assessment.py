@@ -283,9 +283,7 @@ def _manager_reasons(facts: Circumstances) -> Iterator[HealthReason]:
     for one in facts.suspended_pools:
         about = {"pool": one.name, **_about_suspension(one)}
         yield default_reason(ReasonCode.POOL_BROKEN, one.failures, facts.breaker_failures, **about)
-    for pool in facts.recycled_pools:
-        about = {"pool": pool.name, **_about_error(pool.last_error)}
-        yield default_reason(ReasonCode.RECYCLED_REPEATEDLY, pool.count, pool.limit, **about)
+    yield from recycled_reasons(facts.recycled_pools)
     for brake in facts.brakes:
         limit = 0 if brake.why is BrakeCause.UNMANAGED else brake.limit
         yield default_reason(ReasonCode.BRAKE, brake.count, limit, pool=brake.pool, error=brake.counts_text)
@@ -294,6 +292,13 @@ def _manager_reasons(facts: Circumstances) -> Iterator[HealthReason]:
     for removed in facts.removed_pools:
         text = f"{removed.counts_text}: {removed.fate(facts.drain_rules)}"
         yield default_reason(ReasonCode.REMOVED_POOL, removed.count, pool=removed.name, error=text)
+
+
+def recycled_reasons(pools: Sequence[RecycledPool]) -> Iterator[HealthReason]:
+    """Return the reasons about pools whose ready VMs are recycled again and again."""
+    for pool in pools:
+        about = {"pool": pool.name, **_about_error(pool.last_error)}
+        yield default_reason(ReasonCode.RECYCLED_REPEATEDLY, pool.count, pool.limit, **about)
 
 
 def _about_suspension(found: Suspension) -> dict[str, str]:

@@ -73,6 +73,10 @@ class ProviderState:
         """Return whether the breaker suspends the VM checks of the pool now."""
         return self.pool_suspended_until is not None and self.pool_suspended_until > now
 
+    def refuses_orders(self, now: float) -> bool:
+        """Return whether users' orders for VMs of the pool wait now: it could not be queried whether they are done."""
+        return self.refuses_calls(now) or self.refuses_checks(now)
+
 
 def read_state(db: Database, provider: str, pool: str = "") -> ProviderState:
     """Return the state of one provider's breaker, and of the VM checks of one of its pools."""
