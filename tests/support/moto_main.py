@@ -1,0 +1,194 @@
+"""Moto's server with what AWS has and moto lacks: `python -m tests.support.moto_main PORT`.
+
+- A repeated RunInstances or CreateVolume with the same client token returns what the first one made, alive or not. With
+  other parameters it fails (docs.aws.amazon.com/ec2/latest/devguide/ec2-api-idempotency.html).
+- Instances may be pending for a while.
+- Calls fail, hang or lose their connection, as `Fault` says.
+"""
+
+import io
+import json
+import os
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import parse_qs
+
+os.environ.update(
+    MOTO_ENABLE_AMI_VALIDATION="true",
+    MOTO_ENABLE_KEYPAIR_VALIDATION="true",
+    MOTO_EC2_ENABLE_INSTANCE_TYPE_VALIDATION="true",
+)
+
+from moto.core.utils import utcnow
+from moto.ec2.exceptions import EC2ClientError
+from moto.ec2.models.elastic_block_store import EBSBackend
+from moto.ec2.models.instances import InstanceBackend
+from moto.ec2.responses.elastic_block_store import ElasticBlockStore
+from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
+from werkzeug.serving import run_simple
+
+Environ = dict[str, Any]
+StartResponse = Callable[[str, list[tuple[str, str]]], object]
+
+NO_TOKEN = "ABCDE"
+"""What moto takes for a request without a client token."""
+
+ERROR = """<?xml version="1.0" encoding="UTF-8"?>
+<Response><Errors><Error><Code>{code}</Code><Message>{message}</Message></Error></Errors>
+<RequestID>test</RequestID></Response>"""
+
+
+@dataclass
+class Fault:
+    """Calls of `action` (`*`: all) fail with `code`, or after `seconds`, or lose their connection (`cut`)."""
+
+    action: str
+    code: str = ""
+    message: str = "refused by the test"
+    status: int = 400
+    times: int = 1_000_000
+    seconds: float = 0.0
+    cut: str = ""
+    """`before`: the call is not carried out. `after`: it is carried out, and the reply is lost."""
+    where: str = ""
+    """Text that the body of the request contains, e.g. the id of a subnet."""
+
+    def hits(self, action: str, body: str) -> bool:
+        return self.times > 0 and self.action in {"*", action} and self.where in body
+
+
+class Application:
+    """Moto's application, behind the faults."""
+
+    def __init__(self) -> None:
+        self._moto = DomainDispatcherApplication(create_backend_app)
+        self._lock = threading.Lock()
+        self._faults: list[Fault] = []
+        self._calls: list[str] = []
+
+    def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
+        environ["wsgi.input"] = io.BytesIO(body)
+        path = environ["PATH_INFO"]
+        if path.startswith("/test/"):
+            return self._order(path, body, start_response)
+        if path.startswith("/moto-api/"):
+            return self._moto(environ, start_response)  # type: ignore[no-any-return]
+        fields = parse_qs(body.decode())
+        action = fields.get("Action", [f"{environ['REQUEST_METHOD']} {path}"])[0]
+        fault = self._count(action, body.decode(), is_dry=fields.get("DryRun") == ["true"])
+        return self._moto(environ, start_response) if fault is None else self._fail(fault, environ, start_response)
+
+    def _count(self, action: str, body: str, *, is_dry: bool) -> Fault | None:
+        with self._lock:
+            if not is_dry:
+                self._calls.append(action)
+            fault = next((fault for fault in self._faults if fault.hits(action, body)), None)
+            if fault:
+                fault.times -= 1
+            return fault
+
+    def _fail(self, fault: Fault, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        time.sleep(fault.seconds)
+        if fault.code:
+            start_response(f"{fault.status} Error", [("Content-Type", "text/xml")])
+            return [ERROR.format(code=fault.code, message=fault.message).encode()]
+        if fault.cut != "before":
+            reply: Iterable[bytes] = list(self._moto(environ, start_response))
+        if fault.cut:
+            environ["werkzeug.socket"].shutdown(socket.SHUT_RDWR)
+            start_response("200 OK", [])
+            return []
+        return reply
+
+    def _order(self, path: str, body: bytes, start_response: StartResponse) -> Iterable[bytes]:
+        with self._lock:
+            match path:
+                case "/test/faults":
+                    self._faults = [Fault(**fields) for fields in json.loads(body)]
+                case "/test/pending":
+                    PENDING.seconds = json.loads(body)
+                case "/test/reset":
+                    self._faults, self._calls, PENDING.seconds = [], [], 0.0
+                    REQUESTS.clear()
+            reply = json.dumps(self._calls).encode()
+        start_response("200 OK", [("Content-Type", "application/json")])
+        return [reply]
+
+
+class Pending:
+    """How long a new instance is pending."""
+
+    seconds = 0.0
+
+
+PENDING = Pending()
+REQUESTS: dict[tuple[int, str], tuple[str, Any]] = {}
+"""Backend and client token → the request, and what it made."""
+
+_making = threading.Lock()
+
+
+def once(backend: Any, token: str, request: str, make: Callable[[], Any]) -> Any:
+    """Return what an earlier request with this token made, else make it."""
+    with _making:
+        known = REQUESTS.get((id(backend), token))
+        if known and known[0] != request:
+            raise EC2ClientError("IdempotentParameterMismatch", "The client token was used with other parameters")
+        made = known[1] if known else make()
+        REQUESTS[id(backend), token] = request, made
+        return made
+
+
+_run_instances = InstanceBackend.run_instances
+_create_volume = EBSBackend.create_volume
+_create_volume_response = ElasticBlockStore.create_volume
+_of_thread = threading.local()
+
+
+def run_instances(self: Any, *arguments: Any, **options: Any) -> Any:
+    def make() -> Any:
+        reservation = _run_instances(self, *arguments, **options)
+        for instance in reservation.instances if PENDING.seconds else ():
+            instance._state.name, instance._state.code = "pending", 0
+            threading.Timer(PENDING.seconds, started, [instance]).start()
+        return reservation
+
+    token = options["client_token"]
+    return make() if token == NO_TOKEN else once(self, token, repr((arguments, sorted(options.items()))), make)
+
+
+def started(instance: Any) -> None:
+    if instance._state.name == "pending":
+        instance._state.name, instance._state.code, instance.launch_time = "running", 16, utcnow()
+
+
+def create_volume_response(self: Any) -> Any:
+    _of_thread.token = self._get_param("ClientToken")
+    return _create_volume_response(self)
+
+
+def create_volume(self: Any, *arguments: Any, **options: Any) -> Any:
+    token, _of_thread.token = getattr(_of_thread, "token", None), None
+
+    def make() -> Any:
+        return _create_volume(self, *arguments, **options)
+
+    return once(self, token, repr((arguments, sorted(options.items()))), make) if token else make()
+
+
+def main(port: int) -> None:
+    os.environ["MOTO_PORT"] = str(port)
+    InstanceBackend.run_instances = run_instances  # type: ignore[method-assign]
+    EBSBackend.create_volume = create_volume  # type: ignore[method-assign]
+    ElasticBlockStore.create_volume = create_volume_response  # type: ignore[method-assign]
+    run_simple("127.0.0.1", port, Application(), threaded=True, request_handler=MotoRequestHandler)
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]))
