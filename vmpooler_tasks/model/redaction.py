@@ -149,6 +149,8 @@ def _assigned_value(text: str, lower: str, name: re.Match[str]) -> tuple[int, in
     start = assigned.end()
     if quoted := patterns.QUOTED_VALUE.match(text, start):
         return start, quoted.end()
+    if not assigned["closing"] and patterns.PROSE_VALUE.match(text, start):
+        return None
     nested = patterns.NESTED_VALUE.match(text, start)
     if nested and (assigned["closing"] or assigned["sign"] != ":"):
         return start, _end_of_value(text, nested.end())

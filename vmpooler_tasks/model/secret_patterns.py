@@ -83,6 +83,14 @@ PLAIN_VALUE = re.compile(
     r"(?:(?:Bearer|Basic|Digest|Token|ApiKey|Negotiate|NTLM|OAuth)\s++)?[^\s,;)}\]]++", re.IGNORECASE
 )
 
+PROSE_VALUE = re.compile(
+    r"(?:\d{1,2}(?=[\s,;)\]]|\Z)"
+    r"|(?:denied|expired|failed|failure|false|invalid|missing|none|null|refused|rejected|required|true|unauthorized"
+    r"|unknown)(?=[.,;)\]]?(?:\s|\Z)))",
+    re.IGNORECASE,
+)
+"""What a sentence says of a name: `PASS: 3`, `tokens: 12`, `auth: failed`. So short a number is no secret."""
+
 OPTION_START = re.compile(r"(?:^|[\s'\"\[(,=])--?[\w-]{0,40}\Z")
 OPTION_VALUE = re.compile(r"[\w-]{0,60}+(?P<gap>['\"]?,?\s++)(?![-\s])(?!\[redacted\])")
 """What stands between an option of a command line and its value, also in a list of arguments."""

@@ -149,8 +149,29 @@ def test_secret_is_removed_where_another_value_is_its_name(value: Any) -> None:
         "xapp-production-windows-2019",
         "Sent --vm a to https://host/path?page=2&sort=key",
         "hash $1 and $2 of <key>value</key>",
+        "PASS: 3, FAIL: 1",
+        "first pass=2 of 12",
+        "tokens: 12",
+        "auth: failed",
+        "password: missing, token: expired.",
     ],
 )
 def test_text_without_a_secret_stays(text: str) -> None:
     assert redacted_text(text) == text
     assert redacted([text]) == [text]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "PASS: 123",
+        'the answer was {"password": "12"}',
+        "password: missing.link",
+        "token=none-of-it",
+        "auth: failed!",
+        "pin_token: 12a",
+        "password='denied'",
+    ],
+)
+def test_value_that_only_starts_like_prose_is_removed(text: str) -> None:
+    assert REDACTED in redacted_text(text)
