@@ -38,9 +38,10 @@ def audit(context: Context, limit: int, who: str, action: str, since: float | No
     if not entries:
         print_line("Nothing was redriven, deleted or purged yet.")
         return
+    now = context.db.clock()
     print_table(
         ("TIME", "ACTION", "WHO", "COUNT", "WHY", "DETAILS"),
-        [_row(group) for group in _grouped(entries)],
+        [_row(group, now) for group in _grouped(entries)],
         numbers=("COUNT",),
         below=(("WHO",), ("WHY",), ("DETAILS",)),
     )
@@ -61,12 +62,12 @@ def _is_quiet_purge(entry: AuditEntry) -> bool:
     return set(entry.fields.items()) - {("dry_run", "true")} == QUIET_PURGE
 
 
-def _row(group: Sequence[AuditEntry]) -> tuple[object, ...]:
+def _row(group: Sequence[AuditEntry], now: float) -> tuple[object, ...]:
     newest, *others = group
     if not others:
-        return (utc_time(newest.at), *_columns(newest.fields))
-    details = f"{len(group)} automatic purges that found nothing, since {utc_time(group[-1].at)}"
-    return (utc_time(newest.at), "purge", "beat", "0", "", details)
+        return (utc_time(newest.at, now), *_columns(newest.fields))
+    details = f"{len(group)} automatic purges that found nothing, since {utc_time(group[-1].at, now)}"
+    return (utc_time(newest.at, now), "purge", "beat", "0", "", details)
 
 
 def _columns(fields: Mapping[str, str]) -> tuple[str, ...]:

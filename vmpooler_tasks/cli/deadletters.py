@@ -71,7 +71,7 @@ def list_dead_letters(context: Context, /, limit: int, after: str | None, as_jso
         for entry in search.counted(islice(found, limit)):
             page.append(entry)
             if not as_json:
-                table.add(_row(entry))
+                table.add(_row(entry, context.db.clock()))
         cursor = job.cursor_of(page[-1]) if next(found, None) else None
     if as_json:
         print_json({"entries": [entry.as_json() for entry in page], "next": cursor})
@@ -109,11 +109,11 @@ def _find_after(
         raise click.BadParameter(f"{after!r} is not a cursor", param_hint="--after") from error
 
 
-def _row(entry: StoredDeadLetter) -> tuple[Any, ...]:
+def _row(entry: StoredDeadLetter, now: float) -> tuple[Any, ...]:
     message = entry.text("error_message")
     short = message if len(message) <= MESSAGE_WIDTH else message[: MESSAGE_WIDTH - 1] + "…"
     return (
-        utc_time(entry.score),
+        utc_time(entry.score, now),
         entry.queue,
         entry.text("vm") or entry.text("task") or "-",
         entry.text("pool") or "-",
@@ -196,7 +196,7 @@ def stats(context: Context, /, limit: int | None, as_json: bool, **filters: Any)
         of_all = f"; {sum(sizes.values())} dead letters in all queues" * is_part
         print_line("Total: " + ", ".join(f"{count} {queue}" for queue, count in counts.items()) + of_all)
         if groups:
-            _print_groups(groups)
+            _print_groups(groups, context.db.clock())
     selection.end()
 
 
@@ -206,14 +206,14 @@ def _counted_by_queue(found: Iterable[StoredDeadLetter], counts: Counter[str]) -
         yield entry
 
 
-def _print_groups(groups: Iterable[job.DeadLetterGroup]) -> None:
+def _print_groups(groups: Iterable[job.DeadLetterGroup], now: float) -> None:
     print_table(
         ("COUNT", "NEWEST", "OLDEST", "QUEUES", "POOLS", "EXAMPLE", "ERROR"),
         [
             (
                 group.count,
-                utc_time(group.newest),
-                utc_time(group.oldest),
+                utc_time(group.newest, now),
+                utc_time(group.oldest, now),
                 ",".join(sorted(group.queues)),
                 _few(sorted(group.pools)),
                 group.example_id,

@@ -149,7 +149,8 @@ def _measured(pool: Mapping[str, Any], queue: str, name: str) -> float | None:
 
 
 def _show_history(context: Context, seconds: float, as_json: bool) -> None:
-    checks = read_history(context.db, context.db.clock() - seconds)
+    now = context.db.clock()
+    checks = read_history(context.db, now - seconds)
     if as_json:
         print_json([check.as_json() for check in checks])
         return
@@ -160,7 +161,7 @@ def _show_history(context: Context, seconds: float, as_json: bool) -> None:
         ("TIME", "STATUS", "PENDING", "READY", "COMPLETED", "DLQ", "STUCK", "ORPHANED", "REASONS"),
         [
             (
-                utc_time(check.at),
+                utc_time(check.at, now),
                 str(check.status),
                 sum(pool.pending for pool in check.pools.values()),
                 sum(pool.ready for pool in check.pools.values()),

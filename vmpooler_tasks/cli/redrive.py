@@ -376,6 +376,7 @@ def _show_runs(context: Context, as_json: bool) -> None:
     if not found:
         print_line("No runs in the last week.")
         return
+    now = context.db.clock()
     counts = ("redriven", "obsolete", "kept", "gone", "failed_again")
     numbers = ("SELECTED", "REDRIVEN", "OBSOLETE", "KEPT", "GONE", "FAILED")
     print_table(
@@ -383,7 +384,7 @@ def _show_runs(context: Context, as_json: bool) -> None:
         [
             (
                 run.id,
-                utc_time(run.started),
+                utc_time(run.started, now),
                 run.state,
                 run.total,
                 *(run.counts[name] for name in counts),

@@ -97,7 +97,7 @@ def make(context: Context, requested: tuple[tuple[str, int], ...], wait: bool, a
         return
     _wait(context, request_id, as_json)
     history = read_history(context.db, request_id)
-    _print(history, as_json)
+    _print(context, history, as_json)
     sys.exit(0 if history.status == RequestStatus.READY else NOT_FILLED)
 
 
@@ -123,7 +123,7 @@ def show(context: Context, request_id: str, as_json: bool) -> None:
         history = read_history(context.db, request_id)
     except InvalidInputError as error:
         raise click.ClickException(str(error.args[0])) from error
-    _print(history, as_json)
+    _print(context, history, as_json)
 
 
 @request.command("list", epilog="Example: vmpooler-tasks request list")
@@ -148,7 +148,7 @@ def list_requests(context: Context, as_json: bool) -> None:
         )
 
 
-def _print(history: RequestHistory, as_json: bool) -> None:
+def _print(context: Context, history: RequestHistory, as_json: bool) -> None:
     if as_json:
         print_json(history.as_json())
         return
@@ -158,8 +158,9 @@ def _print(history: RequestHistory, as_json: bool) -> None:
     for part, names in history.delivered.items():
         print_line(f"  {part}  {', '.join(names) or 'none yet'}")
     if history.events:
+        now = context.db.clock()
         print_table(
             ("TIME", "WHAT", "VM", "POOL", "DETAIL"),
-            [(utc_time(one.at), one.what, one.vm or "-", one.pool or "-", one.detail) for one in history.events],
+            [(utc_time(one.at, now), one.what, one.vm or "-", one.pool or "-", one.detail) for one in history.events],
             below=(("DETAIL",), ("POOL",)),
         )

@@ -2,6 +2,7 @@
 
 import json
 import re
+import time
 from typing import Any
 
 import pytest
@@ -54,6 +55,18 @@ def test_a_table_fits_the_terminal_and_is_whole_in_a_pipe(run: CommandLine, worl
         run("dlq", "list", COLUMNS="80").out.splitlines()
         == run.on_terminal("dlq", "list", columns=80).out.split("\r\n")[:-1]
     )
+
+
+def test_ages_in_a_narrow_table_are_by_the_servers_clock(
+    run: CommandLine, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dead_letter(world, "clone", 3 * HOUR, vm="vm", pool="p", error_class="E", error_message="x" * 80, id="0123456789ab")
+    run("purge", "--why", "x" * 80)
+    terminals_time = time.time
+    monkeypatch.setattr(time, "time", lambda: terminals_time() + 48 * HOUR)
+    assert re.search(r"^3 h ", run("dlq", "list", COLUMNS="80").out, re.MULTILINE)
+    assert re.search(r"^ *1 +3 h +3 h ", run("dlq", "stats", COLUMNS="80").out, re.MULTILINE)
+    assert re.search(r"^\d+ (s|min) +purge ", run("audit", COLUMNS="80").out, re.MULTILINE)
 
 
 def test_text_from_redis_cannot_move_the_cursor_or_forge_a_line(run: CommandLine, world: World) -> None:

@@ -96,9 +96,12 @@ def print_table(
     table.flush()
 
 
-def utc_time(epoch: float) -> PastTime:
-    """Return the time for a table, in UTC: `2024-01-15 10:30:00Z`, or `3 h` where there is no room."""
-    return PastTime(epoch)
+def utc_time(epoch: float, now: float) -> PastTime:
+    """Return the time for a table, in UTC: `2024-01-15 10:30:00Z`, or `3 h` where there is no room.
+
+    Both are in seconds since the epoch, by the server's clock.
+    """
+    return PastTime(epoch, now)
 
 
 def age(seconds: float) -> str:

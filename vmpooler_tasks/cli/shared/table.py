@@ -19,7 +19,6 @@ import click
 from wcwidth import width
 
 from vmpooler_tasks.cli.shared.terminal import cut, display_width, wrap
-from vmpooler_tasks.clock import system_clock
 from vmpooler_tasks.model.names import on_one_line
 from vmpooler_tasks.model.timestamps import iso_utc, span
 
@@ -77,16 +76,20 @@ SHORT_HEADINGS = {
 
 @dataclass(frozen=True, slots=True)
 class PastTime:
-    """A time in a table, in seconds since the epoch. It is shown as how long ago where there is no room."""
+    """A time in a table, in seconds since the epoch. It is shown as how long ago where there is no room.
+
+    `now` is by the server's clock, as the time is: the clock of this terminal may be wrong.
+    """
 
     epoch: float
+    now: float
 
     def __str__(self) -> str:
         return iso_utc(self.epoch).replace("T", " ")
 
-    def short(self, now: float) -> str:
+    def short(self) -> str:
         """Return how long ago it was, in one unit: `45 s`, `12 min`, `3 h`, `5 d`."""
-        return span(now - self.epoch, at_least=1)
+        return span(self.now - self.epoch, at_least=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,7 +118,6 @@ class Table:
         self._headings = tuple(headings)
         self._numbers = frozenset(numbers)
         self._below = tuple(tuple(map(self._headings.index, group)) for group in below)
-        self._now = system_clock()
         self._rows: list[Sequence[Any]] = []
         self._has_heading = False
 
@@ -170,7 +172,7 @@ class Table:
 
     def _cell(self, value: Any, *, short: bool) -> str:
         if isinstance(value, PastTime):
-            return value.short(self._now) if short else str(value)
+            return value.short() if short else str(value)
         text = "" if value is None else str(value)
         return on_one_line(text if len(text) <= MAX_CELL_CHARACTERS else f"{text[: MAX_CELL_CHARACTERS - 1]}…")
 
