@@ -143,6 +143,26 @@ def test_only_a_command_that_changes_the_queues_is_remembered(
     assert remote_control.LASTING_CHANGES.as_texts() == changes
 
 
+@pytest.mark.usefixtures("called")
+@pytest.mark.parametrize(
+    ("sent", "changes"),
+    [
+        ([("pool_grow", {"n": 2}), ("pool_shrink", {"n": 2})], ()),
+        ([("pool_shrink", {}), ("pool_grow", {"n": 1})], ()),
+        ([("pool_grow", {"n": 3}), ("pool_shrink", {"n": 1}), ("pool_shrink", {"n": 1})], ("pool_grow n=1",)),
+        ([("pool_grow", {"n": 2}), ("pool_shrink", {"n": 5})], ("pool_shrink n=3",)),
+        ([("pool_grow", {"n": 1}), ("pool_grow", {"n": 1})], ("pool_grow n=2",)),
+    ],
+)
+def test_slots_that_were_added_and_taken_away_cancel_each_other(
+    monkeypatch: pytest.MonkeyPatch, sent: list[tuple[str, dict[str, int]]], changes: tuple[str, ...]
+) -> None:
+    monkeypatch.setattr(remote_control, "LASTING_CHANGES", LastingChanges())
+    for method, arguments in sent:
+        PermittedCommands(("all",))[method](state(), **arguments)
+    assert remote_control.LASTING_CHANGES.as_texts() == changes
+
+
 @pytest.mark.parametrize("pool", [thread.TaskPool, solo.TaskPool])
 @pytest.mark.parametrize(
     ("method", "arguments"),

@@ -38,6 +38,9 @@ OPPOSITES = {
 WANTED: Mapping[str, bool] = {"add_consumer": True, "cancel_consumer": False}
 """Command → whether the worker takes the queue after it."""
 
+SLOTS: Mapping[str, int] = {"pool_grow": 1, "pool_shrink": -1}
+"""Command → the sign of the slots that it adds."""
+
 MAX_CHANGES = 20
 
 
@@ -46,6 +49,7 @@ class LastingChanges:
 
     def __init__(self) -> None:
         self._changes: dict[tuple[str, str], str] = {}
+        self._added_slots = 0
 
     def note(self, name: str, subject: str, shown: str, *, has_effect: bool = True) -> None:
         """Remember a command about a queue or task (`subject`) if it has an effect. Forget the one that it undoes."""
@@ -54,6 +58,14 @@ class LastingChanges:
             self._changes[name, subject] = shown
             while len(self._changes) > MAX_CHANGES:
                 self._changes.pop(next(iter(self._changes)))
+
+    def note_slots(self, added: int) -> None:
+        """Remember how many slots all commands together added or took away; none once they cancel each other."""
+        self._added_slots += added
+        self._changes = {key: shown for key, shown in self._changes.items() if key[0] not in SLOTS}
+        if self._added_slots:
+            name = "pool_grow" if self._added_slots > 0 else "pool_shrink"
+            self.note(name, "", f"{name} n={abs(self._added_slots)}")
 
     def as_texts(self) -> tuple[str, ...]:
         """Return the commands, the oldest first."""
@@ -115,7 +127,10 @@ class PermittedCommands(dict[str, Callable[..., Any]]):
             return
         shown = " ".join([name, *_shown(arguments)])
         subject = str(arguments.get("queue") or arguments.get("task_name") or "")
-        LASTING_CHANGES.note(name, subject, shown, has_effect=has_effect)
+        if name in SLOTS:
+            LASTING_CHANGES.note_slots(SLOTS[name] * arguments.get("n", 1))
+        else:
+            LASTING_CHANGES.note(name, subject, shown, has_effect=has_effect)
         if name not in GROUPS[INSPECT]:
             _log.warning("[!] [workers] Remote control: %s", shown)
 
