@@ -14,6 +14,8 @@ from itertools import cycle
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
 
+from vmpooler_tasks.model.names import on_one_line
+
 SYSTEM = "system"
 PREFIX_COLOURS = (36, 33, 32, 35, 34, 96, 93, 92)
 
@@ -38,8 +40,10 @@ class Log:
         self._file = RotatingFileHandler(file, maxBytes=MAX_FILE_BYTES, backupCount=1, encoding="utf-8", delay=True)
 
     def line(self, name: str, text: str) -> None:
+        """Print and keep one line. Control characters are escaped: a process may print what somebody else chose."""
         if not text.strip():
             return
+        text = on_one_line(text)
         self._file.emit(logging.makeLogRecord({"msg": f"{name:<{self._width}} | {text}"}))
         prefix, shown = f"{name:<{self._width}} | ", shorten(text)
         if sys.stdout.isatty():
