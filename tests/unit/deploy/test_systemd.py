@@ -83,7 +83,7 @@ def test_only_web_and_flower_get_their_passwords() -> None:
 
 
 def test_files_with_passwords_of_one_unit_are_for_root() -> None:
-    """systemd reads them before it changes the user, so that no other unit of this user can."""
+    """systemd reads them before it changes the user: no unit can read the file of another."""
     for name in ("web", "flower"):
         text = (SYSTEMD / f"environment-{name}.sample").read_text(encoding="utf-8")
         assert text.startswith(f"# /etc/vmpooler-tasks/environment-{name}: root:root, 0600.")
@@ -112,6 +112,22 @@ def test_every_queue_has_a_worker() -> None:
     assert sorted(taken) == sorted(queue.name for queue in defaults.task_queues)
 
 
-def test_the_users_file_is_one_line_for_the_user_that_the_units_name() -> None:
-    (line,) = (SYSTEMD / "vmpooler-tasks.sysusers").read_text(encoding="utf-8").splitlines()
-    assert {unit(path.name)["User"][0] for path in units()} == {line.split()[1]}
+def test_the_users_file_creates_the_users_and_the_group_that_the_units_name() -> None:
+    lines = (SYSTEMD / "vmpooler-tasks.sysusers").read_text(encoding="utf-8").splitlines()
+    created = {line.split()[1] for line in lines}
+    assert {unit(path.name)["User"][0] for path in units()} == created
+    assert {unit(path.name)["Group"][0] for path in units()} <= created
+
+
+def test_no_other_unit_runs_as_the_user_of_one_that_has_passwords() -> None:
+    users = {path.name: unit(path.name)["User"] for path in units()}
+    for name in ("vmpooler-tasks-web.service", "vmpooler-tasks-flower.service"):
+        assert [other for other, user in users.items() if user == users[name]] == [name]
+
+
+def test_systemd_creates_the_users(tmp_path: Path) -> None:
+    (tmp_path / "etc").mkdir()
+    command = [required("systemd-sysusers"), f"--root={tmp_path}", str(SYSTEMD / "vmpooler-tasks.sysusers")]
+    subprocess.run(command, check=True, timeout=60)
+    users = [line.split(":")[0] for line in (tmp_path / "etc" / "passwd").read_text(encoding="utf-8").splitlines()]
+    assert set(users) == {unit(path.name)["User"][0] for path in units()}
