@@ -1,7 +1,7 @@
 """Redaction takes time in proportion to the text: a text of 16 times the size takes about 16 times as long.
 
-What counts is the time of this process on a core, not the time on the clock. A busy machine lengthens even that, so that
-a comparison that fails is repeated: a quadratic pattern fails each of them.
+What counts is the time of this process on a core, not the time on the clock. A busy machine lengthens even that.
+A comparison that fails is therefore repeated: a quadratic pattern fails each of them.
 """
 
 import time
