@@ -22,7 +22,7 @@ PYTEST = PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest
 PARALLEL = -n $(TEST_WORKERS) --dist loadfile --no-loadscope-reorder
 
 # What is slow by nature: `make test` leaves it out, .ci/run runs each after it.
-STAGES := fleet dashboard local documents zoo chaos lifecycle deployment api monitoring packaging benchmarks
+STAGES := fleet dashboard local documents zoo chaos lifecycle deployment api monitoring packaging providers benchmarks
 
 .DEFAULT_GOAL := help
 .PHONY: help setup lock audit sbom run test test-fast test-javascript again $(STAGES) fuzz coverage lint lint-javascript bench build clean
@@ -89,6 +89,7 @@ api: ## Stage: send the API what its OpenAPI document allows, and what it forbid
 monitoring: ## Stage: let a real Prometheus fire and end each alert
 deployment: ## Stage: start every line of deploy/ under its ACL, over TLS, and with Sentinels that fail over
 packaging: ## Stage: build the wheel and the program of the image, and use them
+providers: ## Stage: providers and DNS plugins against real servers of their APIs
 documents: ## Stage: type each command that the documentation shows
 benchmarks: ## Stage: run `make bench` with small figures
 
