@@ -30,6 +30,12 @@ class ConfigurationError(VmpoolerTasksError):
         return "\n".join([head, *(f"  {problem}" for problem in self.problems)])
 
 
+class ServersUnavailableError(ConfigurationError):
+    """The configuration is valid, but servers that it names do not reply"""
+
+    exit_status = os.EX_UNAVAILABLE
+
+
 class RetryableError(VmpoolerTasksError):
     """Trying again later may succeed"""
 

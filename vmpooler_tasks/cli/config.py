@@ -2,9 +2,10 @@
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -15,11 +16,19 @@ from vmpooler_tasks.config import Settings, load_settings
 from vmpooler_tasks.config.checks.advice import find_advice
 from vmpooler_tasks.config.password_hashes import hash_of
 from vmpooler_tasks.config.services import MIN_SECRET_CHARACTERS
-from vmpooler_tasks.errors import ConfigurationError
+from vmpooler_tasks.errors import (
+    ConfigurationError,
+    ServersUnavailableError,
+    StoreUnavailableError,
+    VmpoolerTasksError,
+)
+from vmpooler_tasks.jobs.online.provider_checks import CheckState, ProviderCheck, check_providers, read_all_orders
+from vmpooler_tasks.model.names import on_one_line
 from vmpooler_tasks.store import Database
+from vmpooler_tasks.store.orders.overrides import Orders
 from vmpooler_tasks.store.vmpooler.queues import pool_names
 from vmpooler_tasks.tasks.observe.startup import feature_lines
-from vmpooler_tasks.tasks.pool_context import find_ignored_options, try_providers
+from vmpooler_tasks.tasks.pool_context import find_ignored_options, find_unloadable
 
 
 @click.group()
@@ -33,23 +42,21 @@ def config() -> None:
 @config.command(epilog="Example: vmpooler-tasks config check /etc/vmpooler/vmpooler.yaml")
 @click.argument("file", type=click.Path(dir_okay=False, path_type=Path), required=False)
 @click.option("--strict", is_flag=True, help="End with status 78 for a warning as well.")
-@click.option("--online", is_flag=True, help="Compare with Redis too: does it reply, and which pools does it know?")
+@click.option("--online", is_flag=True, help="Also try Redis and each provider: login, templates, permissions, quota.")
 @options.as_json
 @pass_context
 def check(context: Context, file: Path | None, strict: bool, online: bool, as_json: bool) -> None:
     """Check a configuration, and show all its problems and warnings. Exit status: 0 valid, 78 not valid.
 
     A warning is about a value that is valid and probably not meant: an option without effect, for example. If
-    manage_pools is on, load the providers as a worker does.
+    manage_pools is on, load the providers as a worker does. --online also compares the pools with those in Redis, and
+    tries each provider with all its pools, for a minute at most; it changes nothing. Exit status 69: all problems are
+    that servers do not reply.
     """
     warnings: list[str] = []
     try:
         settings = load_settings(file=file) if file else context.settings
-        warnings += find_advice(settings)
-        if settings.config.manage_pools:
-            warnings += map(str, settings.unused)
-            try_providers(settings)
-            warnings += find_ignored_options(settings)
+        tried = _check_settings(settings, warnings, online=online)
     except ConfigurationError as error:
         if not as_json:
             _print_warnings(warnings)
@@ -57,22 +64,58 @@ def check(context: Context, file: Path | None, strict: bool, online: bool, as_js
         found = {"warnings": warnings} if warnings else {}
         print_json({"source": error.source, "valid": False, "problems": error.problems, **found})
         sys.exit(error.exit_status)
-    if online:
-        warnings += _compare_with_redis(settings)
     if as_json:
-        unused = [{"option": option.path, "because": option.because} for option in settings.unused]
-        print_json(
-            {
-                "source": settings.source,
-                "valid": True,
-                "problems": [],
-                "warnings": warnings,
-                "without_effect": unused,
-            }
-        )
+        print_json(_as_json(settings, warnings, tried))
     else:
-        _print(settings, warnings)
+        _print(settings, warnings, tried)
     sys.exit(os.EX_CONFIG if strict and warnings else os.EX_OK)
+
+
+def _check_settings(settings: Settings, warnings: list[str], *, online: bool) -> list[ProviderCheck]:
+    """Add what was found to the warnings, and return the checks of the providers if `online`.
+
+    Raise ConfigurationError with all problems.
+    """
+    warnings += find_advice(settings)
+    unloadable = []
+    if settings.config.manage_pools:
+        warnings += map(str, settings.unused)
+        unloadable = find_unloadable(settings)
+        warnings += find_ignored_options(settings) if not unloadable else ()
+    if online:
+        return _try_servers(settings, warnings)
+    if unloadable:
+        raise ConfigurationError(settings.source, unloadable)
+    return []
+
+
+def _try_servers(settings: Settings, warnings: list[str]) -> list[ProviderCheck]:
+    """Try Redis and the providers, and return the checks of these. Add to the warnings what Redis knows differently.
+
+    Raise ConfigurationError with all problems, ServersUnavailableError if all are that servers do not reply, and the
+    error of Redis if it is the only one.
+    """
+    orders: Mapping[str, Orders] = {}
+    problems, redis_error = [], None
+    try:
+        warnings += _compare_with_redis(settings)
+        with closing(Database(settings.redis.location)) as db:
+            orders = read_all_orders(settings, db) if settings.config.manage_pools else {}
+    except VmpoolerTasksError as error:
+        redis_error = error
+        problems.append(on_one_line(str(error)))
+    checks = check_providers(settings, orders) if settings.config.manage_pools else []
+    failed = [one for one in checks if one.problems]
+    if redis_error and not failed:
+        raise redis_error
+    for one in failed:
+        problems += one.problems
+    if not problems:
+        return checks
+    is_silence = all(one.state is CheckState.NO_REPLY for one in failed) and (
+        redis_error is None or isinstance(redis_error, StoreUnavailableError)
+    )
+    raise (ServersUnavailableError if is_silence else ConfigurationError)(settings.source, problems)
 
 
 def _compare_with_redis(settings: Settings) -> Iterator[str]:
@@ -91,7 +134,21 @@ def _compare_with_redis(settings: Settings) -> Iterator[str]:
         yield f"pools: no VMPooler has registered {name!r} in Redis: is it spelt as there?"
 
 
-def _print(settings: Settings, warnings: list[str]) -> None:
+def _as_json(settings: Settings, warnings: list[str], tried: list[ProviderCheck]) -> dict[str, Any]:
+    """Return the result for `--json`. `providers` is there if any was tried."""
+    unused = [{"option": option.path, "because": option.because} for option in settings.unused]
+    providers = [{"provider": one.provider, "pools": one.pools, "state": one.state} for one in tried]
+    return {
+        "source": settings.source,
+        "valid": True,
+        "problems": [],
+        "warnings": warnings,
+        "without_effect": unused,
+        **({"providers": providers} if tried else {}),
+    }
+
+
+def _print(settings: Settings, warnings: list[str], tried: list[ProviderCheck]) -> None:
     many = "s" if len(warnings) > 1 else ""
     print_line(f"{settings.source} is valid" + (f", with {len(warnings)} warning{many}." if warnings else "."), "green")
     _print_warnings(warnings)
@@ -100,6 +157,8 @@ def _print(settings: Settings, warnings: list[str]) -> None:
         print_line(f"  only VMPooler's own manager reads: {names}")
     for line in feature_lines(settings):
         print_line("  " + line.removeprefix("[*] [config] "))
+    for one in tried:
+        print_line(f"  provider {on_one_line(one.provider)}: {one.success}")
 
 
 def _print_warnings(warnings: list[str]) -> None:

@@ -17,6 +17,7 @@ from vmpooler_tasks.jobs.health.work_facts import ORDERS_WAIT_SECONDS
 from vmpooler_tasks.jobs.inspection.roster import find_removed
 from vmpooler_tasks.jobs.notifications.notifier import is_active
 from vmpooler_tasks.jobs.notifications.send import send_test
+from vmpooler_tasks.jobs.online.provider_checks import CheckState, check_providers, read_all_orders
 from vmpooler_tasks.metrics.push import servers
 from vmpooler_tasks.model.health.assessment import OVERDUE_INTERVALS, recycled_reasons
 from vmpooler_tasks.model.health.fleet_reasons import clock_reasons
@@ -51,6 +52,7 @@ REDIS = "Redis"
 KEYS = "keys"
 REMOVED_POOL = "removed pool"
 POOL_MANAGER = "pool manager"
+PROVIDER = "provider"
 USER_ORDERS = "orders"
 QUEUES_OF_POOLS = "queues"
 RECYCLED_POOL = "recycled pool"
@@ -67,6 +69,7 @@ MAX_VMS_SHOWN = 10
 """VMs in the same two queues that a finding names."""
 
 CONFIRM = "vmpooler-tasks pools confirm POOL"
+TRY_PROVIDERS = "vmpooler-tasks config check --online"
 SHOW_HEALTH = "vmpooler-tasks health --no-check"
 
 Findings = dict[str, Finding]
@@ -95,6 +98,8 @@ def diagnose(settings: Settings, db: Database) -> Iterator[Finding]:
             named_by = "CELERY_BROKER_URL" if name in ("broker", WORKERS) and settings.broker_url else ADDRESS
             earlier[name] = Finding(FAIL, name, str(error), remedy(error, named_by))
         yield earlier[name]
+        if name == POOL_MANAGER:
+            yield from _providers(settings, db)
 
 
 def _broker(settings: Settings, db: Database, earlier: Findings) -> Finding:
@@ -229,6 +234,23 @@ def _pool_manager(settings: Settings, db: Database, earlier: Findings) -> Findin
         return Finding(WARN, POOL_MANAGER, on_one_line(f"suspended after failures: {names}"), "vmpooler-tasks pools")
     found = f"{len(settings.pools)} pools on {', '.join(settings.providers)}"
     return Finding(OK, POOL_MANAGER, "; ".join(text for text in (found, watch.obstacle()) if text))
+
+
+def _providers(settings: Settings, db: Database) -> Iterator[Finding]:
+    """Return the findings of each provider that can be loaded; the finding of the pool manager has the others."""
+    if not settings.config.manage_pools:
+        return
+    try:
+        orders = read_all_orders(settings, db)
+    except VmpoolerTasksError:  # of Redis itself: other findings report it
+        orders = {}
+    for one in check_providers(settings, orders):
+        if one.state in (CheckState.OK, CheckState.NOT_TRIED):
+            yield Finding(OK, PROVIDER, on_one_line(f"{one.provider}: {one.success}"))
+        elif one.state is not CheckState.NOT_LOADED:
+            is_silent = one.state is CheckState.NO_REPLY
+            fix = "check its address, the network and the firewall" if is_silent else f"fix it, then: {TRY_PROVIDERS}"
+            yield from (Finding(FAIL, PROVIDER, line, fix) for line in one.problems)
 
 
 def _orders(settings: Settings, db: Database, earlier: Findings) -> Finding:

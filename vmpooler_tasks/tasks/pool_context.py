@@ -10,8 +10,8 @@ from vmpooler_tasks.config import Settings
 from vmpooler_tasks.config.checks.unused import path_in_pools
 from vmpooler_tasks.config.vmpooler.options import why_without_effect
 from vmpooler_tasks.errors import ConfigurationError
-from vmpooler_tasks.jobs.pools.context import PoolContext
-from vmpooler_tasks.providers import Provider, ProviderContext, registry
+from vmpooler_tasks.jobs.pools.context import PoolContext, provider_context
+from vmpooler_tasks.providers import Provider, registry
 from vmpooler_tasks.store.pools.leases import LeaseRenewer
 from vmpooler_tasks.tasks.process import database, settings
 
@@ -33,16 +33,7 @@ def _provider(name: str) -> Provider:
 @cache
 def _loaded(name: str, process: int) -> Provider:
     del process  # a forked child has providers of its own
-    return registry.load(_context(settings(), name))
-
-
-def _context(chosen: Settings, name: str) -> ProviderContext:
-    return ProviderContext(
-        name=name,
-        options=chosen.providers.get(name, {}),
-        redis_url=chosen.redis.location,
-        installation=chosen.config.installation,
-    )
+    return registry.load(provider_context(settings(), name))
 
 
 def try_providers(chosen: Settings) -> None:
@@ -50,14 +41,19 @@ def try_providers(chosen: Settings) -> None:
 
     Raises ConfigurationError with what keeps any of them from being loaded.
     """
+    if problems := find_unloadable(chosen):
+        raise ConfigurationError(chosen.source, problems)
+
+
+def find_unloadable(chosen: Settings) -> list[str]:
+    """Return a line for each problem that keeps a provider of the pools from being loaded."""
     problems: list[str] = []
     for name in sorted({chosen.provider_of(pool) for pool in chosen.pools}):
         try:
-            registry.load(_context(chosen, name)).close()
+            registry.load(provider_context(chosen, name)).close()
         except ConfigurationError as error:
             problems += error.problems
-    if problems:
-        raise ConfigurationError(chosen.source, problems)
+    return problems
 
 
 def find_ignored_options(chosen: Settings) -> list[str]:
@@ -81,6 +77,6 @@ def find_ignored_options(chosen: Settings) -> list[str]:
 
 
 def _pool_options(chosen: Settings, name: str) -> frozenset[str] | None:
-    with closing(registry.load(_context(chosen, name))) as provider:
+    with closing(registry.load(provider_context(chosen, name))) as provider:
         options = getattr(provider, "pool_options", None)
     return None if options is None else frozenset(options)

@@ -14,7 +14,7 @@ from vmpooler_tasks.jobs.pools.provider_calls import Retries
 from vmpooler_tasks.model.pools.lifecycle import HOUR, MINUTE, Step, VmLimits
 from vmpooler_tasks.model.timestamps import moment, ruby_utc
 from vmpooler_tasks.model.vm_orders import ORDERS
-from vmpooler_tasks.providers import PoolSpec, Provider
+from vmpooler_tasks.providers import PoolSpec, Provider, ProviderContext
 from vmpooler_tasks.store import Database
 from vmpooler_tasks.store.guards.managed_pools import read_managed_pool
 from vmpooler_tasks.store.guards.missing import MissingGuard
@@ -79,12 +79,7 @@ class PoolContext:
 
     def spec(self, pool: Pool, *, template: str | None = None, clone_target: str | None = None) -> PoolSpec:
         """Return the pool as its provider sees it. The arguments are overrides in effect."""
-        return PoolSpec(
-            name=pool.name,
-            template=template or pool.template,
-            clone_target=clone_target or pool.clone_target or self.settings.config.clone_target,
-            options=pool.as_written(),
-        )
+        return pool_spec(self.settings, pool, template=template, clone_target=clone_target)
 
     def limits(self, pool: Pool) -> VmLimits:
         """Return the pool's own limits; the global ones where it has none."""
@@ -121,6 +116,28 @@ class PoolContext:
     def keep_seconds(self) -> float:
         """How long a VM's metadata is kept after its end."""
         return self.settings.redis.data_ttl * HOUR
+
+
+def provider_context(settings: Settings, name: str) -> ProviderContext:
+    """Return what the factory of this provider gets."""
+    return ProviderContext(
+        name=name,
+        options=settings.providers.get(name, {}),
+        redis_url=settings.redis.location,
+        installation=settings.config.installation,
+    )
+
+
+def pool_spec(
+    settings: Settings, pool: Pool, *, template: str | None = None, clone_target: str | None = None
+) -> PoolSpec:
+    """Return the pool as its provider sees it. `template` and `clone_target` are overrides in effect."""
+    return PoolSpec(
+        name=pool.name,
+        template=template or pool.template,
+        clone_target=clone_target or pool.clone_target or settings.config.clone_target,
+        options=pool.as_written(),
+    )
 
 
 def stamp(now: float) -> bytes:

@@ -1,7 +1,7 @@
 """The dummy provider. A failure is drawn and raised first, before any time is spent."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 from vmpooler_tasks.clock import Clock, ServerClock
@@ -15,7 +15,14 @@ from vmpooler_tasks.providers.dummy.draws import Draws
 from vmpooler_tasks.providers.dummy.inventory import MachinePart, MachineStore
 from vmpooler_tasks.providers.dummy.machine import Machine
 from vmpooler_tasks.providers.dummy.options import DummyOptions, Kind, Operation
-from vmpooler_tasks.providers.protocol import Inventory, PoolSpec, ProviderContext, Readiness, VirtualMachine
+from vmpooler_tasks.providers.protocol import (
+    Inventory,
+    PoolSpec,
+    ProviderContext,
+    ProviderProblem,
+    Readiness,
+    VirtualMachine,
+)
 
 RETRY_AFTER_SECONDS = 1.0
 """The pause that it names when it throttles a call."""
@@ -112,6 +119,11 @@ class Dummy:
         self._inventory.count_revert(pool.name, vm, snapshot)  # at its start: a revert that is cut off did harm as well
         self._wait(draws.seconds("duration", self._options.revert_seconds))
 
+    def find_problems(self, pools: Sequence[PoolSpec]) -> list[ProviderProblem]:
+        """Return the pools whose template does not exist. Raise TransientProviderError if Redis does not reply."""
+        self._inventory.read_time()
+        return [ProviderProblem(text=text, pool=pool.name) for pool in pools if (text := self._template_problem(pool))]
+
     def close(self) -> None:
         self._inventory.close()
 
@@ -144,11 +156,14 @@ class Dummy:
             self._sleep(seconds)
 
     def _require_template(self, pool: PoolSpec) -> None:
+        if problem := self._template_problem(pool):
+            raise PermanentProviderError(problem)
+
+    def _template_problem(self, pool: PoolSpec) -> str:
         templates = self._options.templates
-        if templates is not None and pool.template not in templates:
-            raise PermanentProviderError(
-                f"template {pool.template} does not exist" if pool.template else f"pool {pool.name} has no template"
-            )
+        if templates is None or pool.template in templates:
+            return ""
+        return f"template {pool.template} does not exist" if pool.template else f"pool {pool.name} has no template"
 
 
 ERROR_TEXTS: dict[Kind, str] = {
