@@ -70,6 +70,22 @@ def test_another_template_in_the_configuration_is_recorded_and_drains_nothing(wo
     assert (prepared(world), template_ready(world), kept(world)) == (TWO, True, vms)
 
 
+def test_an_override_of_a_pool_without_a_template_drains_it_and_so_does_its_undo(world: PoolWorld) -> None:
+    world.pools = [pool(template=None)]
+    world.ready_vm("pooler-a")
+    world.inspect()
+    assert (prepared(world), kept(world)) == ("", {"pooler-a"}), "recorded as VMPooler records it"
+    world.start_api().set_templates({POOL: TWO})
+    world.inspect()
+    assert (prepared(world), kept(world)) == (TWO, set())
+    world.ready_vm("pooler-b")
+    world.inspect()
+    assert kept(world) == {"pooler-b"}
+    world.start_api().undo_template(POOL)
+    world.inspect()
+    assert (prepared(world), kept(world)) == ("", set())
+
+
 def test_an_override_drains_before_it_is_recorded(world: PoolWorld) -> None:
     vms = full_pool(world)
     pending = world.pending_vm("pooler-p")
@@ -116,7 +132,7 @@ def test_an_undo_drains_and_applies_the_configured_template(world: PoolWorld, te
     assert api.undo_template(POOL).status == 201
     world.inspect()
     assert vm in world.names_in(Queue.COMPLETED)
-    assert (prepared(world), world.client.exists(UNDO_TEMPLATES)) == (template, 0)
+    assert (prepared(world), world.client.exists(UNDO_TEMPLATES)) == (template or "", 0)
     world.ready_vm("pooler-one")
     world.inspect()
     assert "pooler-one" in kept(world)

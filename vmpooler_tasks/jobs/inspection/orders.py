@@ -43,13 +43,14 @@ def _apply_template(context: PoolContext, pool: Pool, view: PoolView) -> bool:
     pool had another template.
     """
     orders, name = view.orders, pool.name
-    template, prepared = orders.template or pool.template or "", orders.prepared_template or ""
-    is_new, is_changed = template != prepared, prepared not in ("", template)
+    template, prepared = orders.template or pool.template or "", orders.prepared_template
+    is_new = template != prepared
+    is_changed = is_new and prepared is not None
     if is_changed and (orders.template or orders.undo_template or orders.applied_template == prepared):
-        _drain(context, name, f"template updated from {prepared} to {template or 'none'}")
+        _drain(context, name, f"template updated from {prepared or 'none'} to {template or 'none'}")
     elif is_changed:
         text = "[*] [%s] its template in the configuration changed from %s to %s: its new VMs are made from it"
-        _log.info(text, name, on_one_line(prepared), on_one_line(template or "none"))
+        _log.info(text, name, on_one_line(prepared or "none"), on_one_line(template or "none"))
     if is_new or orders.undo_template or (orders.applied_template or "") != (orders.template or ""):
         overrides.record_template(context.db, name, template, orders)
     return is_changed

@@ -15,8 +15,9 @@ class Orders:
     """The orders for one pool, and what was applied of them.
 
     `stored_template`: the template override byte by byte (b'': none).
-    `prepared_template`: the template that the pool's VMs are made from. `applied_template`: the override that it comes
-    from, if these workers applied it. `applied_clone_target`: the place of the last inspection ('': none).
+    `prepared_template`: the template that the pool's VMs are made from (None: not recorded yet; '': none).
+    `applied_template`: the override that it comes from, if these workers applied it. `applied_clone_target`: the place
+    of the last inspection ('': none).
     `is_boot_known`: no other manager has made a VM of the pool ready since these workers did.
     `has_former_templates`: an earlier version has left its templates behind.
     """

@@ -7,11 +7,7 @@ local prepared, overrides, applied, undone = unpack(KEYS)
 local pool, template, override, was_undone = unpack(ARGV)
 
 if (redis.call('HGET', overrides, pool) or '') ~= override then return 0 end
-if template == '' then
-  redis.call('HDEL', prepared, pool)
-else
-  redis.call('HSET', prepared, pool, template)
-end
+redis.call('HSET', prepared, pool, template)
 if override == '' then
   redis.call('HDEL', applied, pool)
 else
