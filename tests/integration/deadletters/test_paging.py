@@ -2,7 +2,8 @@
 
 import json
 import random
-from collections.abc import Callable
+import tracemalloc
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
@@ -58,6 +59,17 @@ def walk(world: World, limit: int, between: Callable[[], None] = lambda: None) -
         between()
 
 
+def walk_once(world: World, limit: int) -> Sequence[StoredDeadLetter]:
+    return job.read_page(world.db, DeadLetterFilter(), limit).entries
+
+
+@pytest.fixture(params=[dlq.HELD_BYTES, 60_000], ids=["all are held", "few are held"])
+def held(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of one time that exceed this are read again."""
+    monkeypatch.setattr(dlq, "HELD_BYTES", request.param)
+
+
+@pytest.mark.usefixtures("held")
 @pytest.mark.parametrize("kind", SCORES)
 def test_ten_thousand_dead_letters_are_paged_once_each_newest_first(world: World, kind: str) -> None:
     everything = fill(world, 10_000, SCORES[kind])
@@ -83,6 +95,7 @@ def test_dead_letters_that_arrive_meanwhile_hide_and_double_none(world: World, k
     assert before <= set(raws)
 
 
+@pytest.mark.usefixtures("held")
 @pytest.mark.parametrize("kind", ["all in one second", "each in its own second"])
 def test_dead_letters_that_arrive_while_one_page_is_read_hide_and_double_none(world: World, kind: str) -> None:
     before = fill(world, 3500, SCORES[kind])
@@ -95,6 +108,7 @@ def test_dead_letters_that_arrive_while_one_page_is_read_hide_and_double_none(wo
     assert before <= set(raws)
 
 
+@pytest.mark.usefixtures("held")
 @pytest.mark.parametrize("kind", ["all in one second", "a few seconds"])
 def test_dead_letters_that_arrive_between_two_reads_double_none(
     world: World, kind: str, monkeypatch: pytest.MonkeyPatch
@@ -132,11 +146,25 @@ def test_queues_are_merged_by_time_across_pages(world: World) -> None:
     )
 
 
+@pytest.mark.usefixtures("held")
 def test_the_order_within_a_second_is_the_same_for_each_reader(world: World) -> None:
     fill(world, 2500, SCORES["all in one second"])
     whole = [dead_letter.id for dead_letter in walk(world, 2500)]
     assert whole == [dead_letter.id for dead_letter in walk(world, 77)]
     assert whole == sorted(whole)
+
+
+def test_no_more_of_one_time_are_held_than_the_bound_of_bytes(world: World) -> None:
+    """A page of five takes little memory, also if thousands failed at the same time."""
+    large = {json.dumps({"id": f"{number:016}", "error_message": "x" * 50_000}): 1000.0 for number in range(1000)}
+    world.client.zadd(keys.dead_letters(CLONE), large)
+    tracemalloc.start()
+    try:
+        assert [one.id for one in walk_once(world, 5)] == [f"{number:016}" for number in range(5)]
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 4 * dlq.HELD_BYTES < sum(map(len, large))
 
 
 def test_a_page_reads_no_further_than_it_has_to(world: World) -> None:

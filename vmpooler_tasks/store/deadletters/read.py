@@ -19,8 +19,14 @@ READ_PAGE = 1000
 PAGE_BYTES = 1_000_000
 """Bytes of dead letters that one round trip reads at most, unless a single one has more."""
 
+HELD_BYTES = 8_000_000
+"""Bytes of dead letters of one queue and one time that a search holds at most, unless a single one has more."""
+
 CLASSES_PAGE = 250
 """Dead letters whose class one call reads: one to two milliseconds of the server's time, at some kilobytes each."""
+
+Order = Callable[[StoredDeadLetter], tuple[float, str]]
+"""Returns the key by which dead letters are sorted."""
 
 
 def size(db: Database, queue: DeadLetterQueue) -> int:
@@ -125,6 +131,38 @@ def _any(raw: bytes) -> bool:
     return True
 
 
+class _OneTime:
+    """The first dead letters of one score, in their order, and no more than HELD_BYTES of them.
+
+    Redis has those of one score in another order: all of them are read before the first is known. `after` is the key of
+    the last one that was yielded before.
+    """
+
+    def __init__(self, score: float, order: Order, after: tuple[float, str] | None = None) -> None:
+        self.score, self.order, self._after = score, order, after
+        self._held: list[StoredDeadLetter] = []
+        self._bytes = 0
+        self.left_out_from: tuple[float, str] | None = None
+        """The key of the first one that had no place. None if all are held."""
+
+    def add(self, entry: StoredDeadLetter) -> None:
+        key = self.order(entry)
+        is_early = self._after is not None and key <= self._after
+        if is_early or (self.left_out_from is not None and key >= self.left_out_from):
+            return
+        self._held.append(entry)
+        self._bytes += len(entry.raw)
+        if self._bytes > HELD_BYTES:
+            self._held.sort(key=self.order)
+            while 4 * self._bytes > 3 * HELD_BYTES and len(self._held) > 1:
+                last = self._held.pop()
+                self._bytes -= len(last.raw)
+                self.left_out_from = self.order(last)
+
+    def in_order(self) -> list[StoredDeadLetter]:
+        return sorted(self._held, key=self.order)
+
+
 def _in_order(
     db: Database,
     queue: DeadLetterQueue,
@@ -132,27 +170,59 @@ def _in_order(
     end: float,
     may_match: Callable[[bytes], bool],
     on_read: Callable[[int], None] | None,
-    order: Callable[[StoredDeadLetter], tuple[float, str]],
+    order: Order,
 ) -> Iterator[StoredDeadLetter]:
+    held: _OneTime | None = None
+    for raw, score in _members(db, queue, first, end, on_read, newest_first=order is _newest):
+        if held is not None and score != held.score:
+            yield from _all_of(db, queue, held, may_match)
+            held = None
+        if may_match(raw):
+            held = held or _OneTime(score, order)
+            held.add(read_dead_letter(queue, raw, score))
+    if held is not None:
+        yield from _all_of(db, queue, held, may_match)
+
+
+def _all_of(
+    db: Database, queue: DeadLetterQueue, held: _OneTime, may_match: Callable[[bytes], bool]
+) -> Iterator[StoredDeadLetter]:
+    """Yield all dead letters of the score. Those that had no place are read again, once the others were taken."""
+    while True:
+        entries = held.in_order()
+        yield from entries
+        if held.left_out_from is None or not entries:
+            return
+        held = _OneTime(held.score, held.order, after=held.order(entries[-1]))
+        for raw, score in _members(db, queue, held.score, held.score, None, newest_first=True):
+            if may_match(raw):
+                held.add(read_dead_letter(queue, raw, score))
+
+
+def _members(
+    db: Database,
+    queue: DeadLetterQueue,
+    first: float,
+    end: float,
+    on_read: Callable[[int], None] | None,
+    *,
+    newest_first: bool,
+) -> Iterator[tuple[bytes, float]]:
+    """Yield each member with its score, page by page."""
     # The position is (score, entries of that score read so far). A rank would shift when somebody deletes an entry.
     start, skip = first, 0
-    held: list[StoredDeadLetter] = []
     seen: set[int] = set()  # an entry that is pushed within the same second meanwhile makes some entries come twice
     while True:
-        page, is_last = _read_page(db, queue, start, end, skip, READ_PAGE, newest_first=order is _newest)
+        page, is_last = _read_page(db, queue, start, end, skip, READ_PAGE, newest_first=newest_first)
         if on_read is not None:
             on_read(len(page))
-        held += [read_dead_letter(queue, raw, score) for raw, score in page if may_match(raw) and hash(raw) not in seen]
+        yield from ((raw, score) for raw, score in page if hash(raw) not in seen)
         if is_last:
-            yield from sorted(held, key=order)
             return
         last = page[-1][1]
         seen = {hash(raw) for raw, score in page if score == last} | (seen if last == start else set())
         skip = sum(score == last for _, score in page) + (skip if last == start else 0)
         start = last
-        # The last second may continue on the next page, and within one second the order is by id.
-        yield from sorted((entry for entry in held if entry.score != last), key=order)
-        held = [entry for entry in held if entry.score == last]
 
 
 def _read_page(
