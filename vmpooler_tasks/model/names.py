@@ -99,7 +99,11 @@ def printable_json(
     same value.
     """
     chosen = None if indent else separators
-    text = json.dumps(value, ensure_ascii=ascii_only, indent=indent, separators=chosen, **options)
+    return escaped_json(json.dumps(value, ensure_ascii=ascii_only, indent=indent, separators=chosen, **options))
+
+
+def escaped_json(text: str) -> str:
+    """Return a JSON text with every character escaped that is not printable, but the ends of its lines."""
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() or c == "\n" else json.dumps(c)[1:-1] for c in text)

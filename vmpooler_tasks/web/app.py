@@ -27,6 +27,7 @@ from vmpooler_tasks.web.api.responses import EVERYWHERE
 from vmpooler_tasks.web.bind import allowed_hosts
 from vmpooler_tasks.web.identity import Authenticator
 from vmpooler_tasks.web.limits.requests import PROBES, RequestLimit
+from vmpooler_tasks.web.printable_json import PrintableJson
 from vmpooler_tasks.web.site import Site
 
 MAX_BODY_BYTES = 1024 * 1024
@@ -66,6 +67,7 @@ def create_app(settings: Settings, db: Database, clock: Clock, broker: Database 
     for part in (session, health, overview, fleet, redrive, deadletters, requests, pools, purge, probes):
         app.include_router(part.router)
     pages.install(app)
+    app.add_middleware(PrintableJson)
     app.add_middleware(RequestBodyLimitMiddleware, max_body_size=MAX_BODY_BYTES)
     app.add_middleware(RequestLimit)
     app.add_middleware(_TrustedHosts, allowed_hosts=allowed_hosts(settings.web), www_redirect=False)
