@@ -22,10 +22,10 @@ PYTEST = PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest
 PARALLEL = -n $(TEST_WORKERS) --dist loadfile --no-loadscope-reorder
 
 # What is slow by nature: `make test` leaves it out, .ci/run runs each after it.
-STAGES := fleet dashboard local documents zoo chaos lifecycle deployment api monitoring packaging providers benchmarks
+STAGES := fleet dashboard local documents zoo chaos lifecycle deployment api monitoring packaging providers guests benchmarks
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lock audit sbom run test test-fast test-javascript again $(STAGES) fuzz coverage lint lint-javascript bench build clean
+.PHONY: help setup libvirt lock audit sbom run test test-fast test-javascript again $(STAGES) fuzz coverage lint lint-javascript bench build clean
 
 help: ## Show these commands
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | while IFS="$$(printf '\t')" read -r name text; do printf '  make %-11s %s\n' "$$name" "$$text"; done
@@ -43,11 +43,22 @@ $(READY): pyproject.toml constraints.txt
 	@touch $(READY)
 	@echo "$(VENV) is ready."
 
+LIBVIRT_READY := $(VENV)/.libvirt
+
+libvirt: $(LIBVIRT_READY) ## Build and install libvirt-python, against libvirt's headers
+
+# It is no part of constraints.txt: it cannot be installed where the headers are missing.
+$(LIBVIRT_READY): $(READY) constraints-libvirt.txt
+	@pkg-config --exists libvirt || { echo "make: libvirt's headers are missing; on Debian: apt install libvirt-dev pkg-config gcc python3-dev" >&2; exit 1; }
+	@$(PIP) --require-hashes --no-deps --no-build-isolation --no-binary libvirt-python -r constraints-libvirt.txt
+	@touch $(LIBVIRT_READY)
+
 # UPGRADE=--upgrade takes the newest versions, UPGRADE='--upgrade-package NAME' that of one package.
 lock: $(READY) ## Write the versions and hashes of all packages again, after a change of pyproject.toml
 	@$(LOCK) $(UPGRADE) --extra local --extra vsphere --extra ec2 --extra rfc2136 --extra route53 --group dev pyproject.toml -o constraints.txt
 	@$(LOCK) --constraint constraints.txt pyproject.toml -o requirements.txt
 	@$(LOCK) --constraint constraints.txt --group build -o requirements-build.txt
+	@$(LOCK) $(UPGRADE) --no-deps --group libvirt -o constraints-libvirt.txt
 
 audit: $(READY) ## Compare the packages with known advisories; AUDIT=--required fails without the service
 	@$(BIN)/python -m tests.support.supply_chain $(AUDIT)
@@ -91,6 +102,8 @@ deployment: ## Stage: start every line of deploy/ under its ACL, over TLS, and w
 packaging: ## Stage: build the wheel and the program of the image, and use them
 providers: ## Stage: providers and DNS plugins against real servers of their APIs
 documents: ## Stage: type each command that the documentation shows
+guests: $(LIBVIRT_READY)
+guests: ## Stage: make real VMs with libvirt, and use them
 benchmarks: ## Stage: run `make bench` with small figures
 
 # What is drawn depends on the seed, which is printed first: FUZZ_SEED=… repeats a run.

@@ -1,0 +1,103 @@
+"""How a VM is made from its template, and how a VM that was half made is completed."""
+
+from contextlib import suppress
+from typing import Any
+
+from vmpooler_tasks.errors import PermanentProviderError, ProviderError
+from vmpooler_tasks.providers.libvirt import definitions, domains, volumes
+from vmpooler_tasks.providers.libvirt.connection import Host
+from vmpooler_tasks.providers.libvirt.definitions import Mark, Volume
+from vmpooler_tasks.providers.libvirt.hosts import Hosts
+from vmpooler_tasks.providers.libvirt.options import EffectiveOptions
+from vmpooler_tasks.providers.protocol import PoolSpec
+
+
+class Clone:
+    """A VM to make. `options` are those in effect for its pool."""
+
+    def __init__(self, pool: PoolSpec, vm: str, installation: str, options: EffectiveOptions) -> None:
+        self._pool, self._vm, self._installation, self._options = pool, vm, installation, options
+
+    def make(self, hosts: Hosts) -> Host:
+        """Make the VM on the host with the most free memory among those that have the template. Return this host.
+
+        Raise PermanentProviderError if no host has it. Remove what was made if it cannot be completed.
+        """
+        known = [(host, self._read_template(host)) for host in hosts.allowed_for(self._pool)]
+        usable = {host.name: template for host, template in known if template}
+        if not usable:
+            template = self._pool.template
+            raise PermanentProviderError(
+                f"template {template} does not exist: no host has a domain of this name"
+                if template
+                else f"pool {self._pool.name} has no template"
+            )
+        memory_kib = max(map(definitions.memory_kib, usable.values()))
+        with hosts.reserve([host for host, template in known if template], memory_kib) as host:
+            host.call(self._define, vm=self._vm)
+            try:
+                host.call(self.complete, vm=self._vm)
+            except PermanentProviderError:
+                with suppress(ProviderError):  # the first error says more; the VM has a mark, and is destroyed later
+                    host.call(self._remove, vm=self._vm)
+                raise
+        return host
+
+    def complete(self, connection: Any) -> None:
+        """Make the volumes that are still missing, and start the domain. A step on its host."""
+        domain = connection.lookupByName(self._vm)
+        if domain.isActive():
+            return
+        template = domains.find_template(connection, self._pool.template)
+        mark = domains.read_mark(domain)
+        if template is None or mark is None:
+            raise PermanentProviderError(f"template {self._pool.template} does not exist any more")
+        for disk in definitions.own_disks(template.XMLDesc()):
+            volume = self._volume(disk.target)
+            if volume in mark.volumes:
+                backing = volumes.backing_of(connection, template, disk)
+                volumes.make_volume(connection, volume, backing.capacity_bytes, backing)
+        domains.start(domain)
+
+    def _read_template(self, host: Host) -> str | None:
+        """Return the definition of the template on this host; None if the host does not have it."""
+
+        def read(connection: Any) -> str | None:
+            template = domains.find_template(connection, self._pool.template)
+            return None if template is None else str(template.XMLDesc())
+
+        return host.call(read)
+
+    def _define(self, connection: Any) -> None:
+        """Define the domain, with a mark that lists the volumes that it will have. A step on its host."""
+        template = domains.find_template(connection, self._pool.template)
+        if template is None:
+            raise PermanentProviderError(f"template {self._pool.template} does not exist any more")
+        definition = template.XMLDesc()
+        folder = volumes.folder_of(connection, self._options.storage_pool)
+        own = {disk.target: self._volume(disk.target) for disk in definitions.own_disks(definition)}
+        for volume in own.values():
+            if volumes.has_volume(connection, volume):
+                raise PermanentProviderError(
+                    f"storage pool {volume.storage_pool} has a volume of the VM's name, but there is no such VM: "
+                    "the volume is somebody else's, or was left behind"
+                )
+        mark = Mark(pool=self._pool.name, installation=self._installation or None, volumes=tuple(own.values()))
+        connection.defineXML(
+            definitions.clone_definition(
+                definition,
+                name=self._vm,
+                mark=mark,
+                images={target: f"{folder}/{volume.name}" for target, volume in own.items()},
+                with_cloud_init=self._options.cloud_init,
+            )
+        )
+
+    def _remove(self, connection: Any) -> None:
+        domain = connection.lookupByName(self._vm)
+        if mark := domains.read_mark(domain):
+            domains.remove(connection, domain, mark)
+
+    def _volume(self, target: str) -> Volume:
+        name = volumes.volume_name(self._installation, self._vm, target)
+        return Volume(self._options.storage_pool, name)
