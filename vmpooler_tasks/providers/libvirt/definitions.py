@@ -11,7 +11,7 @@ from vmpooler_tasks.errors import PermanentProviderError
 
 NAMESPACE = "urn:vmpooler-tasks:vm"
 
-PREFIX = "vmpooler"
+METADATA_PREFIX = "vmpooler"
 """The prefix of the namespace in a definition."""
 
 SHARED = ("readonly", "shareable")
@@ -225,7 +225,7 @@ def _set_image(disk: ET.Element, path: str) -> None:
 
 
 def _set_mark(root: ET.Element, mark: Mark) -> None:
-    ET.register_namespace(PREFIX, NAMESPACE)
+    ET.register_namespace(METADATA_PREFIX, NAMESPACE)
     metadata = root.find("metadata")
     if metadata is None:
         metadata = ET.SubElement(root, "metadata")

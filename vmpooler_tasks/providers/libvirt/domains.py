@@ -59,7 +59,7 @@ def find_domain(connection: Any, name: str) -> Any:
 
 
 def read_mark(domain: Any) -> Mark | None:
-    """Return what the metadata of the domain says; None if it has none of ours, or is gone."""
+    """Return what the metadata of the domain says; None if it has no such metadata, or is gone."""
     try:
         text = domain.metadata(libvirt.VIR_DOMAIN_METADATA_ELEMENT, definitions.NAMESPACE)
     except libvirt.libvirtError as error:
@@ -93,7 +93,7 @@ def read_view(connection: Any, name: str, sources: Sequence[AddressSource]) -> D
 def write_mark(domain: Any, mark: Mark) -> None:
     flags = libvirt.VIR_DOMAIN_AFFECT_CONFIG | (libvirt.VIR_DOMAIN_AFFECT_LIVE if domain.isActive() else 0)
     element = libvirt.VIR_DOMAIN_METADATA_ELEMENT
-    domain.setMetadata(element, mark.to_xml(), definitions.PREFIX, definitions.NAMESPACE, flags)
+    domain.setMetadata(element, mark.to_xml(), definitions.METADATA_PREFIX, definitions.NAMESPACE, flags)
 
 
 def find_template(connection: Any, template: str | None) -> Any:

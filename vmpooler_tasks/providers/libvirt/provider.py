@@ -31,7 +31,7 @@ T = TypeVar("T")
 POLL_SECONDS = 0.5
 """Pause between two queries for the address of a new VM."""
 
-MISSING = "the VM does not exist"
+NO_VM = "the VM does not exist"
 
 
 class Libvirt:
@@ -73,7 +73,7 @@ class Libvirt:
     def is_ready(self, pool: PoolSpec, vm: str) -> Readiness:
         found = self._hosts.find_in_pool(pool, vm)
         if found is None:
-            return Readiness(False, MISSING, VmNotFoundError.__name__)
+            return Readiness(False, NO_VM, VmNotFoundError.__name__)
         if found.view.state != domains.RUNNING:
             return Readiness(False, f"the VM does not run: it is {found.view.state}")
         if found.view.ip is None:
@@ -173,7 +173,7 @@ class Libvirt:
     def _require(self, pool: PoolSpec, vm: str) -> Found:
         found = self._hosts.find_in_pool(pool, vm)
         if found is None:
-            raise VmNotFoundError(MISSING)
+            raise VmNotFoundError(NO_VM)
         return found
 
     def _remove(self, found: Found, vm: str) -> bool:
