@@ -18,6 +18,8 @@ from vmpooler_tasks import logs
 from vmpooler_tasks.store import Database
 from vmpooler_tasks.tasks.celery.configuration import install_transports
 
+collect_ignore = ["data"]  # the example of a provider there has tests of its own
+
 fuzzing.register_profiles()
 
 install_transports()  # kombu remembers the first transport that `redis://` was: it shall be the one that is tested

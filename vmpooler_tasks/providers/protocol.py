@@ -2,7 +2,7 @@
 
 A provider is found by an entry point (group `vmpooler_tasks.providers`) that names a factory. The factory is called
 once in each process with a `ProviderContext` and returns a `Provider`. `vmpooler_tasks.providers.contract` is the test
-suite that every provider must pass. docs/providers.md has an introduction.
+suite that every provider must pass. docs/writing-a-provider.md has an introduction and an example.
 
 - Thread safety: one provider serves all threads of a worker, hundreds at once. It is created after the fork.
 - Time limits: a call returns or raises within its own time limit. It never waits for ever. Callers limit each call as
