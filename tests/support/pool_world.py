@@ -15,6 +15,7 @@ from vmpooler_tasks.config.schema import DnsConfig
 from vmpooler_tasks.errors import PermanentProviderError, TransientProviderError
 from vmpooler_tasks.jobs.inspection import inspect
 from vmpooler_tasks.jobs.inspection.inspect import Inspection
+from vmpooler_tasks.jobs.ownership import marking
 from vmpooler_tasks.jobs.pools import check_pending, check_ready, check_running, clone, destroy, new_clones
 from vmpooler_tasks.jobs.pools.clone import CloneFailure
 from vmpooler_tasks.jobs.pools.context import PoolContext, Work
@@ -48,6 +49,7 @@ class Scripted:
     def __init__(self) -> None:
         self.machines: dict[str, VirtualMachine] = {}
         self.pool_of: dict[str, str] = {}
+        self.marks: dict[str, str | None] = {}
         self.specs: dict[str, PoolSpec] = {}
         self.calls: list[tuple[str, str]] = []
         self.readiness: dict[str, Readiness] = {}
@@ -78,7 +80,11 @@ class Scripted:
 
     def list_vms(self, pool: PoolSpec) -> Inventory:
         self._begin("list", pool, pool.name)
-        return {vm: "" for vm, home in self.pool_of.items() if home == pool.name and vm not in self.hidden}
+        return {
+            vm: self.marks.get(vm, "")
+            for vm, home in self.pool_of.items()
+            if home == pool.name and vm not in self.hidden
+        }
 
     def find_vm(self, pool: PoolSpec, vm: str) -> VirtualMachine | None:
         self._begin("find", pool, vm)
@@ -214,6 +220,8 @@ class PoolWorld(World):
                 return check_ready.check(self.context, vm, name)
             case Step.CHECK_RUNNING:
                 return check_running.check(self.context, vm, name)
+            case Step.MARK:
+                return marking.run(self.context, vm, name)
             case Step.DESTROY:
                 return destroy.run(self.context, vm, name, task)
             case _:

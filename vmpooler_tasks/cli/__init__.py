@@ -32,7 +32,7 @@ _COMMANDS = {
     "health": LazyCommand("vmpooler_tasks.cli.health:health", "Check the queues now."),
     "pools": LazyCommand(
         "vmpooler_tasks.cli.pools:pools",
-        "Show each pool's state; pause, drain, resume, retry, keep or confirm pools.",
+        "Show each pool's state; pause, drain, resume, retry, keep, confirm or adopt.",
     ),
     "purge": LazyCommand("vmpooler_tasks.cli.purge:purge", "Remove stale entries from the queues now."),
     "request": LazyCommand("vmpooler_tasks.cli.requests:request", "Request VMs, or show what happened to a request."),

@@ -29,6 +29,7 @@ from vmpooler_tasks.model.remote_control import permitted_commands
 from vmpooler_tasks.store import Database
 from vmpooler_tasks.store.fleet import heartbeats
 from vmpooler_tasks.store.guards.brakes import read_brakes
+from vmpooler_tasks.store.guards.foreign import read_foreign
 from vmpooler_tasks.store.guards.managed_pools import read_managed_names
 from vmpooler_tasks.store.key_types import typed_keys
 from vmpooler_tasks.store.notifications.state import LastAttempt, read_last_attempts
@@ -57,6 +58,7 @@ USER_ORDERS = "orders"
 QUEUES_OF_POOLS = "queues"
 RECYCLED_POOL = "recycled pool"
 POOL_BRAKES = "brakes"
+FOREIGN = "foreign VMs"
 METRICS_SERVERS = "metrics"
 NOTIFICATIONS = "notifications"
 WORKERS, BEAT, CLOCKS = "workers", "beat", "clocks"
@@ -69,6 +71,7 @@ MAX_VMS_SHOWN = 10
 """VMs in the same two queues that a finding names."""
 
 CONFIRM = "vmpooler-tasks pools confirm POOL"
+SHOW_FOREIGN = "vmpooler-tasks pools adopt POOL"
 TRY_PROVIDERS = "vmpooler-tasks config check --online"
 SHOW_HEALTH = "vmpooler-tasks health --no-check"
 
@@ -278,6 +281,17 @@ def _brakes(settings: Settings, db: Database, earlier: Findings) -> Finding:
     return Finding(WARN, POOL_BRAKES, on_one_line(f"engaged for {found}"), f"see the cause first, then {CONFIRM}")
 
 
+def _foreign(settings: Settings, db: Database, earlier: Findings) -> Finding:
+    del earlier
+    if not settings.config.manage_pools:
+        return Finding(OK, FOREIGN, "switched off (manage_pools)")
+    found = [one for name, one in sorted(read_foreign(db).items()) if settings.pool(name)]
+    if not found:
+        return Finding(OK, FOREIGN, "no pool has VMs without the mark of this installation that no queue knows")
+    shown = "; ".join(f"{one.pool}: {one.names_text}" for one in found)
+    return Finding(WARN, FOREIGN, on_one_line(f"not touched: {shown}"), f"find out whose they are, then {SHOW_FOREIGN}")
+
+
 def _remedy_for_missing_cycle(earlier: Findings) -> str:
     """Return what to do about a cycle that did not run, depending on the processes that were found."""
     missing = [name for name in (WORKERS, BEAT) if earlier[name].state is not OK]
@@ -387,6 +401,7 @@ _CHECKS: dict[str, Callable[[Settings, Database, Findings], Finding]] = {
     POOL_MANAGER: _pool_manager,
     USER_ORDERS: _orders,
     POOL_BRAKES: _brakes,
+    FOREIGN: _foreign,
     LAST_PURGE: _last_purge,
     HEALTH: _last_health,
     METRICS_SERVERS: _metrics,

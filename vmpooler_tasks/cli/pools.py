@@ -10,9 +10,12 @@ from vmpooler_tasks.cli.shared.completion import complete_pools
 from vmpooler_tasks.cli.shared.context import Context, pass_context, who_am_i
 from vmpooler_tasks.cli.shared.output import age, print_json, print_json_line, print_line, print_table, repeat
 from vmpooler_tasks.errors import InvalidInputError
+from vmpooler_tasks.jobs.ownership.adopt import Adoption, find_foreign, marking_provider_of
+from vmpooler_tasks.jobs.ownership.adopt import adopt as adopt_vms
 from vmpooler_tasks.jobs.pools.control import Operator, OrderReport, PoolControl
 from vmpooler_tasks.jobs.pools.overview import PoolRow, overview
 from vmpooler_tasks.model.pools.state import PoolStateName
+from vmpooler_tasks.tasks.pool_context import build_context
 
 WATCH_SECONDS = 2.0
 HEADINGS = ("POOL", "SIZE", "READY", "PENDING", "RUNNING", "FAILED/1H", "STATE", "DETAIL")
@@ -33,7 +36,7 @@ HINDERED = 1
 
 @click.group(
     invoke_without_command=True,
-    short_help="Show each pool's state; pause, drain, resume, retry, keep or confirm pools.",
+    short_help="Show each pool's state; pause, drain, resume, retry, keep, confirm or adopt.",
     epilog="Example: vmpooler-tasks pools --watch",
 )
 @click.option("--watch", is_flag=True, help="Repeat every two seconds, until Ctrl-C.")
@@ -193,6 +196,50 @@ def confirm(context: Context, names: tuple[str, ...], why: str | None, as_json: 
     """
     control = _control(context, why)
     _print_orders([control.confirm(pool) for pool in _find(control, names)], as_json)
+
+
+@pools.command(epilog="Example: vmpooler-tasks pools adopt centos-7-x86_64 pooler-left-over --why 'made by a test'")
+@click.argument("name", metavar="POOL", shell_complete=complete_pools)
+@click.argument("vms", nargs=-1, metavar="[VM…]")
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
+@options.why
+@options.as_json
+@pass_context
+def adopt(context: Context, name: str, vms: tuple[str, ...], yes: bool, why: str | None, as_json: bool) -> None:
+    """List the foreign VMs of a pool, and give them the mark of this installation if you confirm.
+
+    Foreign VMs are in no queue and do not have the mark. Adopted VMs are destroyed, under the brake of the pool. If no
+    VM is named, all foreign VMs of the pool are meant. --json without --yes only lists them. The exit status is 1 if
+    one of them did not get the mark.
+    """
+    _control(context, why)  # raises where VMPooler's own manager has the pools
+    own, manager = context.settings.pool(name), build_context(context.db, context.settings)
+    if own is None:
+        raise click.BadParameter(f"no pool {name!r} in {context.settings.source}", param_hint="POOL")
+    found = find_foreign(manager, own, vms)
+    if as_json and (not yes or not found):
+        print_json([one.as_json() for one in found])
+        return
+    if not found:
+        print_line(f"{name}: no foreign VMs")
+        return
+    if not as_json:
+        print_table(("VM", "MARK"), [(one.name, one.mark or "none") for one in found])
+    marking_provider_of(manager, own)  # raises if nothing can be adopted
+    if not yes:
+        click.confirm(f"Adopt {len(found)} VMs of {name}? They are then destroyed", abort=True, err=True)
+    done = adopt_vms(manager, own, found, Operator(who=who_am_i(), why=why))
+    _print_adoptions(done, as_json=as_json)
+
+
+def _print_adoptions(done: Sequence[Adoption], *, as_json: bool) -> None:
+    if as_json:
+        print_json([one.as_json() for one in done])
+    else:
+        for one in done:
+            print_line(f"{one.vm}: {one.error or 'adopted. The next inspections destroy it'}")
+    if any(one.error for one in done):
+        sys.exit(HINDERED)
 
 
 @pools.command(epilog="Example: vmpooler-tasks pools retry centos-7-x86_64")

@@ -60,6 +60,7 @@ _KEYS_OF = {
         keys.REMOVED_POOLS,
         keys.KEPT_POOLS,
         keys.BRAKES,
+        keys.FOREIGN_VMS,
         keys.INVENTORIES,
         keys.MOVED,
         keys.DELIVERIES,

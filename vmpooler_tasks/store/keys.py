@@ -201,6 +201,9 @@ BRAKES = b"vmpooler_tasks__brakes"
 
 It is engaged until `confirmed` is a number."""
 
+FOREIGN_VMS = b"vmpooler_tasks__foreign_vms"
+"""Hash: pool → JSON of the VMs in no queue without our mark: `count`, the first ten `names`, `since`."""
+
 INVENTORIES = b"vmpooler_tasks__inventories"
 """Hash: pool → `new` or `managed`, an id, and how many VMs its last inspection knew.
 
@@ -387,6 +390,11 @@ def known_login(login: str) -> bytes:
     return f"vmpooler_tasks__known_login__{login}".encode("utf-8", "surrogatepass")
 
 
+def marks_lock(pool: str) -> bytes:
+    """String: the marking of the pool's VMs was handed out; expires after a minute."""
+    return f"vmpooler_tasks__lock__marks__{pool}".encode()
+
+
 def first_seen(queue: str, pool: str = "") -> bytes:
-    """Sorted set: VM → epoch at which a stray, a missing VM or an entry without a timestamp was first seen."""
+    """Sorted set: VM → epoch at which a stray, a foreign or missing VM, or an entry without a time was first seen."""
     return f"vmpooler_tasks__first_seen__{queue}__{pool}".encode()

@@ -12,6 +12,7 @@ from vmpooler_tasks.config.vmpooler.options import why_without_effect
 from vmpooler_tasks.errors import ConfigurationError
 from vmpooler_tasks.jobs.pools.context import PoolContext, provider_context
 from vmpooler_tasks.providers import Provider, registry
+from vmpooler_tasks.store import Database
 from vmpooler_tasks.store.pools.leases import LeaseRenewer
 from vmpooler_tasks.tasks.process import database, settings
 
@@ -34,6 +35,12 @@ def _provider(name: str) -> Provider:
 def _loaded(name: str, process: int) -> Provider:
     del process  # a forked child has providers of its own
     return registry.load(provider_context(settings(), name))
+
+
+def build_context(db: Database, chosen: Settings) -> PoolContext:
+    """Return a PoolContext for a command. Its providers are loaded when they are needed."""
+    loaded = cache(lambda name: registry.load(provider_context(chosen, name)))
+    return PoolContext(db, chosen, loaded, db.clock, LeaseRenewer(db, chosen.config.lease_seconds, db.clock))
 
 
 def try_providers(chosen: Settings) -> None:

@@ -10,6 +10,7 @@ from vmpooler_tasks.errors import ProviderError, SuspendedError
 from vmpooler_tasks.jobs.inspection import inspect, roster
 from vmpooler_tasks.jobs.orders import carry_out, take
 from vmpooler_tasks.jobs.orders.failures import OrderError
+from vmpooler_tasks.jobs.ownership import marking
 from vmpooler_tasks.jobs.pools import check_pending, check_ready, check_running, clone, destroy, new_clones
 from vmpooler_tasks.jobs.pools.context import PoolContext
 from vmpooler_tasks.jobs.requests import fulfil
@@ -139,6 +140,11 @@ def _check(check: Callable[[PoolContext, str, str], CheckResult], vm: str, pool:
         return str(check(pool_context(), vm, pool))
     except SuspendedError as error:  # nothing is wrong with the VM: the next inspection sends its check again
         return str(error)
+
+
+@shared_task(name=registry.MARK_VM, base=PoolTask)
+def mark_vm(vm: str, pool: str) -> str:
+    return str(marking.run(pool_context(), vm, pool))
 
 
 @shared_task(name=registry.DESTROY_VM, base=PoolTask, bind=True)

@@ -21,6 +21,7 @@ CHECK_PENDING_VM = "vmpooler_tasks.check_pending_vm"
 CHECK_READY_VM = "vmpooler_tasks.check_ready_vm"
 CHECK_RUNNING_VM = "vmpooler_tasks.check_running_vm"
 DESTROY_VM = "vmpooler_tasks.destroy_vm"
+MARK_VM = "vmpooler_tasks.mark_vm"
 CREATE_DISK = "vmpooler_tasks.create_disk"
 CREATE_SNAPSHOT = "vmpooler_tasks.create_snapshot"
 REVERT_SNAPSHOT = "vmpooler_tasks.revert_snapshot"
@@ -84,6 +85,7 @@ TASKS: Mapping[str, TaskSpec] = {
         _vm_check(CHECK_PENDING_VM, Step.CHECK_PENDING),
         _vm_check(CHECK_READY_VM, Step.CHECK_READY),
         _vm_check(CHECK_RUNNING_VM, Step.CHECK_RUNNING),
+        _vm_check(MARK_VM, Step.MARK),
         TaskSpec(name=DESTROY_VM, queue=DESTROY_QUEUE, has_own_lines=True, subject=_VM, step=Step.DESTROY),
         _order(CREATE_DISK, Step.CREATE_DISK),
         _order(CREATE_SNAPSHOT, Step.CREATE_SNAPSHOT),

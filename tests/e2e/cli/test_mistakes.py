@@ -39,6 +39,7 @@ COMMANDS = {
     "pools",
     "pools drain",
     "pools pause",
+    "pools adopt",
     "pools confirm",
     "pools keep",
     "pools resume",

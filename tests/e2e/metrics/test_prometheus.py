@@ -177,6 +177,7 @@ ILL = (
     "VMPoolerOrdersWaiting",
     "VMPoolerVMInTwoQueues",
     "VMPoolerBrake",
+    "VMPoolerForeignVM",
     "VMPoolerRemovedPool",
 )
 """Alerts that all fire at once."""
@@ -264,12 +265,14 @@ def stand_still(world: World, epoch: float) -> None:
 
 
 def endanger_vms(world: World, epoch: float) -> None:
-    """Leave a VM in two queues and one in a pool that nobody configures, an order that waits, and an engaged brake."""
+    """Leave a VM in two queues, one in a pool that nobody configures and a foreign one; an order, an engaged brake."""
     twice = world.vm(Queue.RUNNING, "twice", age=HOUR)
     world.client.sadd(keys.queue(Queue.COMPLETED, POOL), twice)
     world.vm(Queue.RUNNING, "left", age=HOUR, pool=REMOVED_POOL)
     world.client.sadd(keys.DISK_ORDERS, "twice:8")
     world.client.zadd(keys.VM_ORDERS_SEEN, {"create_disk twice:8": epoch})
+    foreign = {"count": 1, "names": ["db-1"], "since": epoch}
+    world.client.hset(keys.FOREIGN_VMS, POOL, json.dumps(foreign))
     world.client.hset(
         keys.BRAKES, POOL, json.dumps({"since": epoch, "strays": 9, "missing": 0, "known": 10, "limit": 2})
     )

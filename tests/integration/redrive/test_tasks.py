@@ -34,6 +34,7 @@ TICKS = (
     names.CHECK_PENDING_VM,
     names.CHECK_READY_VM,
     names.CHECK_RUNNING_VM,
+    names.MARK_VM,
 )
 
 

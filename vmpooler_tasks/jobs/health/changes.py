@@ -16,6 +16,7 @@ from vmpooler_tasks.jobs.health.pool_facts import Suspended
 from vmpooler_tasks.jobs.health.read import broker_or_own, epoch_of, reasons_seen
 from vmpooler_tasks.jobs.health.work_facts import WorkFacts
 from vmpooler_tasks.model.guards.brake import Brake
+from vmpooler_tasks.model.guards.foreign import ForeignVms
 from vmpooler_tasks.model.health.assessment import ALL_EMPTY_GRACE, OVERDUE_INTERVALS, StalledWork
 from vmpooler_tasks.model.health.recycling import RecycledPool
 from vmpooler_tasks.model.names import WORK_QUEUES, Queue, readable
@@ -57,6 +58,12 @@ class Watched:
     def brakes(self) -> list[Brake]:
         """Return the engaged brakes; none where `manage_pools` is off."""
         return list(self.found.brakes.values()) if self.settings.config.manage_pools else []
+
+    @property
+    def foreign(self) -> list[ForeignVms]:
+        """Return the foreign VMs of each configured pool that has any; none where `manage_pools` is off."""
+        configured = self.settings.pools if self.settings.config.manage_pools else ()
+        return [self.found.foreign[pool.name] for pool in configured if pool.name in self.found.foreign]
 
     def as_record(self, checked: HealthState) -> WatchedFacts:
         """Return what a check records of these facts: as they are once its result is recorded."""
@@ -122,6 +129,10 @@ def _brakes(seen: Watched) -> Any:
     return sorted((brake.pool, brake.why, brake.strays, brake.missing) for brake in seen.brakes)
 
 
+def _foreign(seen: Watched) -> Any:
+    return sorted((one.pool, one.count, one.names) for one in seen.foreign)
+
+
 def _paused(seen: Watched) -> Any:
     return sorted((name, pool.pause.state) for name, pool in seen.found.pools.items() if pool.pause)
 
@@ -179,6 +190,7 @@ WATCHED_FACTS: Mapping[str, Callable[[Watched], Any]] = {
     "recycled pools": _recycled,
     "pauses": _paused,
     "brakes": _brakes,
+    "foreign VMs": _foreign,
     "empty pools": _empty,
     "cycles": _cycles,
     "dead letters": _dead_letters,

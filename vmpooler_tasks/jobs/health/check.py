@@ -124,6 +124,7 @@ def _check(
         recycled_pools=seen.recycled,
         breaker_failures=settings.config.breaker_failures,
         brakes=seen.brakes,
+        foreign=seen.foreign,
         other_managers=other_managers,
         # Another manager makes these workers do nothing, which is a reason of its own.
         stalled=() if other_managers else seen.stalled,

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from vmpooler_tasks.config import Pool
-from vmpooler_tasks.jobs.inspection.strays import find_strays
+from vmpooler_tasks.jobs.ownership.marks import PoolInventory
+from vmpooler_tasks.jobs.ownership.unqueued import find_unqueued
 from vmpooler_tasks.jobs.pools.context import PoolContext
 from vmpooler_tasks.model.guards.brake import BrakeCounts, BrakeDecision
 from vmpooler_tasks.model.names import NameSet, Queue
@@ -34,28 +35,36 @@ class Comparison:
     mark: str
     before: PoolView
     after: PoolView
-    inventory: frozenset[bytes]
+    inventory: PoolInventory
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unknowns:
-    """What an inspection may act on: `strays` of the inventory, and queued VMs that are `gone` from it."""
+    """What an inspection may act on: `strays` of the inventory, and queued VMs that are `gone` from it.
+
+    `foreign`: VMs of the inventory that are in no queue and do not have the mark of this installation; None if that is
+    not known.
+    """
 
     strays: Sequence[bytes] = ()
     gone: frozenset[bytes] = frozenset()
+    foreign: frozenset[bytes] | None = None
 
 
 def apply_brake(context: PoolContext, pool: Pool, found: Comparison) -> Unknowns:
     """Engage, keep or release the brake of the pool. Return the strays and the missing VMs.
 
     While the brake is engaged, `gone` has only VMs whose destruction has started. Strays are held by the script that
-    would discover them.
+    would discover them. Foreign VMs do not count.
     """
-    strays = find_strays(context, pool, found.before, found.after, found.inventory)
+    unqueued = find_unqueued(context, pool, found.inventory.names, found.before, found.after)
+    foreign = None if unqueued is None else unqueued - found.inventory.own
+    strays = sorted((unqueued or frozenset()) & found.inventory.own)
     missing = _find_missing(context, pool, found)
     discovered = found.after.queues[Queue.DISCOVERED]
     counted = [_without_destroyed(context, names) for names in (strays, sorted(discovered), missing)]
-    known = max(len(found.inventory), len(frozenset().union(*found.after.queues.values())))
+    inventory = found.inventory.names.difference(foreign or ())
+    known = max(len(inventory), len(frozenset().union(*found.after.queues.values())))
     counts = BrakeCounts(strays=len(counted[0]), discovered=len(counted[1]), missing=len(counted[2]), known=known)
     max_percent = context.settings.config.destroy_max_percent
     outcome = brakes.apply(context.db, pool.name, found.mark, counts, max_percent=max_percent, now=context.clock())
@@ -64,7 +73,8 @@ def apply_brake(context: PoolContext, pool: Pool, found: Comparison) -> Unknowns
         return Unknowns()
     _remember_missing(context, pool.name, counted[2])
     is_held = not outcome.decision.allows
-    return Unknowns(strays=strays, gone=frozenset(missing).difference(counted[2] if is_held else ()))
+    gone = frozenset(missing).difference(counted[2] if is_held else ())
+    return Unknowns(strays=strays, gone=gone, foreign=foreign)
 
 
 def _find_missing(context: PoolContext, pool: Pool, found: Comparison) -> list[bytes]:
@@ -75,14 +85,14 @@ def _find_missing(context: PoolContext, pool: Pool, found: Comparison) -> list[b
     """
     before, after = found.before.queues, found.after.queues
     in_use = (before[Queue.READY] | before[Queue.RUNNING]) & (after[Queue.READY] | after[Queue.RUNNING])
-    waiting = sorted((before[Queue.PENDING] & after[Queue.PENDING]) - found.inventory)
+    waiting = sorted((before[Queue.PENDING] & after[Queue.PENDING]) - found.inventory.names)
     cloning = clones.in_flight(context.db) if waiting else set()
     limits, now = context.limits(pool), context.clock()
     rows = zip(waiting, vms.read_metadata(context.db, waiting), strict=True)
     late = [
         vm for vm, fields in rows if vm not in cloning and fields["clone_time"] and has_timed_out(fields, limits, now)
     ]
-    return sorted({*(in_use - found.inventory), *late})
+    return sorted({*(in_use - found.inventory.names), *late})
 
 
 def _without_destroyed(context: PoolContext, names: Sequence[bytes]) -> list[bytes]:

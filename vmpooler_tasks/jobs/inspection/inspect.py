@@ -20,6 +20,8 @@ from vmpooler_tasks.jobs.inspection.removed import inspect_removed, managed_pool
 from vmpooler_tasks.jobs.inspection.replenish import end_untried_suspensions, recycle_expired, replenish
 from vmpooler_tasks.jobs.inspection.roster import register
 from vmpooler_tasks.jobs.inspection.strays import complete_discovered, discover
+from vmpooler_tasks.jobs.ownership.foreign import report_foreign, withdraw_foreign
+from vmpooler_tasks.jobs.ownership.marking import due_marks
 from vmpooler_tasks.jobs.pools.context import PoolContext, Work
 from vmpooler_tasks.model.health.reasons import error_line
 from vmpooler_tasks.model.names import Queue
@@ -104,11 +106,14 @@ def _inspect(context: PoolContext, pool: Pool) -> Inspection:
         view = keep_paused(context, pool, view, view.pause)
     inventory, error = fetch_inventory(context, pool, view)
     inspection, unknowns = Inspection(pool.name, error=error), Unknowns()
-    clear_migrating(context, pool, view, inventory)
+    clear_migrating(context, pool, view, inventory.names if inventory else None)
     if inventory is not None:
         after = views.read_view(context.db, pool.name, provider)  # the inventory may have taken a while
+        after = withdraw_foreign(context, pool, after, inventory)
         found = Comparison(mark=mark, before=view, after=after, inventory=inventory)
         view, unknowns = after, apply_brake(context, pool, found)
+        if unknowns.foreign is not None:
+            report_foreign(context, pool, unknowns.foreign)
         if _move_strays(context, pool, found, unknowns):
             view = views.read_view(context.db, pool.name, provider)
         # Not before the strays: they are judged by whether the pool was managed before.
@@ -118,11 +123,12 @@ def _inspect(context: PoolContext, pool: Pool) -> Inspection:
     if inventory is not None or error is not None:  # otherwise the provider is suspended: no checks
         ready = vms.read_metadata_by_name(context.db, view.queues[Queue.READY])
         if inventory is not None:
-            view = recycle_expired(context, pool, view, inventory, ready)
+            view = recycle_expired(context, pool, view, inventory.names, ready)
         inspection.work.extend(due_checks(context, pool, view, ready, unknowns.gone))
     inspection.work.extend(replenish(context, pool, view))
     if inventory is not None:
         end_untried_suspensions(context, pool, view)
+        inspection.work.extend(due_marks(context, pool, view, inventory))
     return inspection
 
 

@@ -5,6 +5,7 @@ from contextlib import AbstractContextManager, nullcontext
 
 from vmpooler_tasks.config import Pool
 from vmpooler_tasks.errors import ProviderError, ProviderTimeoutError
+from vmpooler_tasks.jobs.ownership.marks import PoolInventory
 from vmpooler_tasks.jobs.pools.context import PoolContext
 from vmpooler_tasks.jobs.pools.provider_calls import LIST_SECONDS, call_within
 from vmpooler_tasks.model.health.reasons import error_line
@@ -22,7 +23,7 @@ INVENTORY_CLAIM_SECONDS = LOCK_SECONDS
 
 def fetch_inventory(
     context: PoolContext, pool: Pool, view: PoolView
-) -> tuple[frozenset[bytes] | None, ProviderError | None]:
+) -> tuple[PoolInventory | None, ProviderError | None]:
     """Return (the provider's VMs, the error that prevented it). Count a failure or success for the breaker.
 
     (None, None) means that the provider is suspended or another worker tries it. A failed inventory is None, never
@@ -36,7 +37,7 @@ def fetch_inventory(
     try:
         with _renewed_claim(context, name) if view.inventory_failed else nullcontext():
             listed = call_within(LIST_SECONDS, context.provider_of(pool).list_vms, context.spec(pool))
-        inventory = frozenset(vm.encode() for vm in listed)
+        inventory = PoolInventory.of(listed, context.settings.config.installation)
     except Exception as error:  # noqa: BLE001 - whatever a provider raises, the rest of the inspection goes on
         what = f"{type(error).__name__}: {error}"
         _log.error("[!] [%s] Its inventory could not be read: %s", pool.name, on_one_line(what))

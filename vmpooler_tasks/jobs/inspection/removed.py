@@ -15,6 +15,7 @@ from vmpooler_tasks.jobs.inspection.double_queues import repair_double_queues
 from vmpooler_tasks.jobs.inspection.inventory import fetch_inventory
 from vmpooler_tasks.jobs.inspection.migrating import clear_migrating
 from vmpooler_tasks.jobs.inspection.roster import RESTART_SECONDS
+from vmpooler_tasks.jobs.ownership.foreign import withdraw_foreign
 from vmpooler_tasks.jobs.pools.context import PoolContext, Work
 from vmpooler_tasks.model.guards.managed import ManagedPool, RemovedPool
 from vmpooler_tasks.model.names import Queue, on_one_line
@@ -66,8 +67,9 @@ def inspect_removed(context: PoolContext, name: str, removed: RemovedPool) -> tu
     inventory, error = fetch_inventory(context, pool, view)
     if inventory is None:
         return [], error  # the provider fails or is suspended: nobody knows what is there
-    clear_migrating(context, pool, view, inventory)
+    clear_migrating(context, pool, view, inventory.names)
     after = views.read_view(context.db, name, context.settings.provider_of(pool))
+    after = withdraw_foreign(context, pool, after, inventory)
     gone = apply_brake(context, pool, Comparison(mark=mark, before=view, after=after, inventory=inventory)).gone
     max_percent = context.settings.config.destroy_max_percent
     limit = 0 if brakes.is_engaged(context.db, name) else drain_limit(after, max_percent)

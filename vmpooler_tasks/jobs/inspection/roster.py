@@ -13,7 +13,7 @@ from vmpooler_tasks.model.guards.removed import RemovedPoolState
 from vmpooler_tasks.model.names import CHECK_QUEUE, on_one_line
 from vmpooler_tasks.store import Database, keys
 from vmpooler_tasks.store.fleet.heartbeats import read_fleet_with_pools
-from vmpooler_tasks.store.guards import brakes, managed_pools, removed_pools
+from vmpooler_tasks.store.guards import brakes, foreign, managed_pools, removed_pools
 from vmpooler_tasks.store.pools import registration
 from vmpooler_tasks.store.vmpooler import queues
 
@@ -65,6 +65,7 @@ def _find_removed(context: PoolContext, configured: frozenset[str], found: Mappi
             _take_out(context, name, is_recorded=name in known)
         if removed_pools.forget_empty(db, name):
             brakes.forget(db, name)
+            foreign.forget(db, name)
             left.remove(name)
     return left
 

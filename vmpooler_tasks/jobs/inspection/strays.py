@@ -1,15 +1,14 @@
-"""Strays: VMs that the provider has and that are in no queue of any pool."""
+"""Strays: VMs with the mark of this installation that the provider has, and that are in no queue of any pool."""
 
 import logging
 from collections.abc import Sequence
 
 from vmpooler_tasks.config import Pool
-from vmpooler_tasks.errors import WrongTypeError
+from vmpooler_tasks.jobs.ownership.unqueued import other_queues
 from vmpooler_tasks.jobs.pools.context import PoolContext
 from vmpooler_tasks.model.names import NameSet, Queue, on_one_line
 from vmpooler_tasks.store.guards import strays
 from vmpooler_tasks.store.guards.strays import Discovery
-from vmpooler_tasks.store.pools.views import PoolView
 from vmpooler_tasks.store.redis.chunks import chunks
 from vmpooler_tasks.store.vmpooler import queues
 
@@ -17,26 +16,6 @@ _log = logging.getLogger("vmpooler_tasks.pools")
 
 DISCOVERY_SECONDS = 10.0
 """How long a VM may be in no queue: the API server removes it from ready before it adds it to running."""
-
-
-def find_strays(
-    context: PoolContext, pool: Pool, before: PoolView, after: PoolView, inventory: frozenset[bytes]
-) -> list[bytes]:
-    """Return the VMs of the inventory that no queue of any pool holds, from before or after the inventory was read.
-
-    Pools may share a folder: what is in a queue of another pool is that pool's. If a queue cannot be read, nobody knows
-    what is in it: no VM is a stray then.
-    """
-    candidates = inventory.difference(*before.queues.values(), *after.queues.values())
-    if not candidates:
-        return []
-    try:
-        found = strays.find_unqueued(context.db, candidates, _other_queues(context, pool))
-    except WrongTypeError:
-        found = None
-    if found is None:
-        _log.warning("[!] [%s] A queue of another pool cannot be read: no VM is taken for a stray", pool.name)
-    return sorted(found or ())
 
 
 def discover(context: PoolContext, pool: Pool, mark: str, found: Sequence[bytes]) -> list[str]:
@@ -53,7 +32,7 @@ def discover(context: PoolContext, pool: Pool, mark: str, found: Sequence[bytes]
         old += [vm for vm, since in zip(page, known, strict=True) if since and now - since >= DISCOVERY_SECONDS]
     if old:
         step = Discovery(
-            pool=pool.name, mark=mark, seen_before=now - DISCOVERY_SECONDS, others=_other_queues(context, pool)
+            pool=pool.name, mark=mark, seen_before=now - DISCOVERY_SECONDS, others=other_queues(context, pool)
         )
         discovered = strays.discover(context.db, step, old)
     for vm in discovered:
@@ -70,7 +49,3 @@ def complete_discovered(context: PoolContext, pool: Pool, found: frozenset[bytes
         text, shown = "[!] [%s] '%s' was in no queue: moved from 'discovered' to 'completed'", on_one_line(vm)
         _log.info(text, pool.name, shown, extra={"vm": shown, "pool": pool.name})
     return moved
-
-
-def _other_queues(context: PoolContext, pool: Pool) -> list[bytes]:
-    return strays.other_queues(context.db, pool.name, [one.name for one in context.settings.pools])

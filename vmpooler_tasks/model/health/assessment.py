@@ -6,6 +6,7 @@ from math import ceil
 from typing import Protocol
 
 from vmpooler_tasks.model.guards.brake import Brake, BrakeCause
+from vmpooler_tasks.model.guards.foreign import ForeignVms
 from vmpooler_tasks.model.guards.removed import NO_DRAIN, DrainRules, RemovedPoolState
 from vmpooler_tasks.model.health.metrics import HealthMetrics
 from vmpooler_tasks.model.health.reasons import REASONS, HealthReason, ReasonCode, default_reason, error_line
@@ -129,7 +130,8 @@ class Circumstances:
 
     `suspended_providers`: the providers that the circuit breaker suspends. `suspended_pools`: the same of pools whose
     clones or checks failed. `recycled_pools`: those whose ready VMs are recycled repeatedly. `brakes`: those that are
-    engaged. `wrong_keys`: our own keys of a wrong type, with what is wrong (`a string, not a sorted set`).
+    engaged. `foreign`: of the pools that have foreign VMs. `wrong_keys`: our own keys of a wrong type, with what is
+    wrong (`a string, not a sorted set`).
     `set_aside_keys`: the same of those that were set aside a moment ago.
     `other_managers`: how often another pool manager was seen recently. `removed_pools`: those with VMs that are in no
     configuration.
@@ -151,6 +153,7 @@ class Circumstances:
     recycled_pools: Sequence[RecycledPool] = ()
     breaker_failures: int = 0
     brakes: Sequence[Brake] = ()
+    foreign: Sequence[ForeignVms] = ()
     stalled: Sequence[StalledWork] = ()
     stalled_after_seconds: float = 0
     other_managers: int = 0
@@ -287,6 +290,9 @@ def _manager_reasons(facts: Circumstances) -> Iterator[HealthReason]:
     for brake in facts.brakes:
         limit = 0 if brake.why is BrakeCause.UNMANAGED else brake.limit
         yield default_reason(ReasonCode.BRAKE, brake.count, limit, pool=brake.pool, error=brake.counts_text)
+    for foreign in facts.foreign:
+        names = error_line(foreign.names_text)
+        yield default_reason(ReasonCode.FOREIGN_VM, foreign.count, pool=foreign.pool, error=names)
     if facts.other_managers:
         yield default_reason(ReasonCode.OTHER_MANAGER, facts.other_managers)
     for removed in facts.removed_pools:

@@ -38,6 +38,7 @@ class ReasonCode(StrEnum):
     POOL_BROKEN = "pool_broken"
     RECYCLED_REPEATEDLY = "recycled_repeatedly"
     BRAKE = "brake"
+    FOREIGN_VM = "foreign_vm"
     OTHER_MANAGER = "other_manager"
     REMOVED_POOL = "removed_pool"
     HEALTH_OVERDUE = "health_overdue"
@@ -189,6 +190,12 @@ REASONS: Mapping[ReasonCode, ReasonKind] = {
         remedy="find the cause: was Redis emptied, is the folder or the database the right one, is the inventory "
         "complete? If the VMs shall be destroyed, run `vmpooler-tasks pools confirm {pool}`",
         alert="VMPoolerBrake",
+    ),
+    ReasonCode.FOREIGN_VM: ReasonKind(
+        found="{measured} VMs of {pool} are in no queue, without the mark of this installation: {error}",
+        remedy="find out whose they are: no worker touches them. `vmpooler-tasks pools adopt {pool}` lists them, and"
+        " marks them if you confirm: then they are destroyed",
+        alert="VMPoolerForeignVM",
     ),
     ReasonCode.OTHER_MANAGER: ReasonKind(
         found="another pool manager uses this Redis",

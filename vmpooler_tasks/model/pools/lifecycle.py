@@ -23,6 +23,7 @@ class Step(StrEnum):
     CHECK_READY = "check_ready"
     CHECK_RUNNING = "check_running"
     DESTROY = "destroy"
+    MARK = "mark"
     CREATE_DISK = "create_disk"
     CREATE_SNAPSHOT = "create_snapshot"
     REVERT_SNAPSHOT = "revert_snapshot"

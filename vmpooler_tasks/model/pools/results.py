@@ -130,6 +130,20 @@ class CheckResult(StrEnum):
     """It was no longer in the queue. Nothing was done."""
 
 
+class MarkResult(StrEnum):
+    """Result of an attempt to give a VM the mark of this installation."""
+
+    MARKED = "marked"
+    FAILED = "failed"
+    """The provider refused it or did not reply. A later inspection hands it out again."""
+
+    MISSING = "missing"
+    """The provider does not have the VM."""
+
+    LEFT_QUEUE = "left_queue"
+    """The VM is in no queue that shows whose it is. Nothing was done."""
+
+
 class DestroyResult(StrEnum):
     """Result of one run of a destruction that raised no error."""
 

@@ -30,6 +30,12 @@ MAX_CONNECTIONS = 10_000
 PARTS_PREFIX = f"{PREFIX}parts:"
 """Prefix of the key of a VM's disks and snapshots, followed by POOL:VM."""
 
+MARKS_PREFIX = f"{PREFIX}marks:"
+"""Prefix of the key of a pool's marks, followed by the pool: VM → mark. A VM whose maker had no name is not in it."""
+
+NO_MARK = "-"
+"""Stands in the marks for a VM that somebody else made, without a mark. No installation can have this name."""
+
 COUNT_TTL_SECONDS = 24 * 3600
 """How long the counter of a VM's calls is kept after the last call. Names are used once, so old counters expire."""
 
@@ -48,9 +54,10 @@ class MachinePart(StrEnum):
 
 
 class MachineStore:
-    """The inventory. Threads may share it."""
+    """The inventory. Threads may share it. Marks are kept only if it `has_marks`: without them calls cost less."""
 
-    def __init__(self, redis_url: str) -> None:
+    def __init__(self, redis_url: str, *, has_marks: bool = False) -> None:
+        self._has_marks = has_marks
         try:
             # Any: what redis-py's types say of replies depends on options that they do not know.
             self._redis: Any = client_for(
@@ -97,13 +104,37 @@ class MachineStore:
             records = self._redis.hgetall(PREFIX + pool)
         return [vm for vm, record in records.items() if not Machine.from_json(record).is_lost(now)]
 
+    def marks(self, pool: str) -> dict[str, str]:
+        """Return what the marks say of each VM that is in them; nothing without marks."""
+        if not self._has_marks:
+            return {}
+        with _translated_errors():
+            found: dict[str, str] = self._redis.hgetall(MARKS_PREFIX + pool)
+        return found
+
+    def get_mark(self, pool: str, vm: str) -> str | None:
+        """Return what the marks say of a VM; None if it is not in them."""
+        with _translated_errors():
+            mark: str | None = self._redis.hget(MARKS_PREFIX + pool, vm)
+        return mark
+
+    def set_mark(self, pool: str, vm: str, mark: str) -> None:
+        with _translated_errors():
+            self._redis.hset(MARKS_PREFIX + pool, vm, mark)
+
+    def marked_pools(self) -> list[str]:
+        """Return all pools with marks, sorted. This walks the keyspace."""
+        with _translated_errors():
+            found = {key.removeprefix(MARKS_PREFIX) for key in self._redis.scan_iter(MARKS_PREFIX + "*", count=1000)}
+        return sorted(found)
+
     def get(self, pool: str, vm: str, now: float) -> Machine | None:
         machine = _read(self._record(pool, vm))
         return None if machine is None or machine.is_lost(now) else machine
 
-    def add(self, pool: str, vm: str, machine: Machine, now: float) -> Machine:
-        """Return the existing machine of this name, or add this one and return it."""
-        while not self._put(pool, vm, machine):
+    def add(self, pool: str, vm: str, machine: Machine, now: float, mark: str = "") -> Machine:
+        """Return the existing machine of this name, or add this one with its mark and return it."""
+        while not self._put(pool, vm, machine, mark):
             record = self._record(pool, vm)
             found = _read(record)
             if found is not None and not found.is_lost(now):
@@ -117,7 +148,7 @@ class MachineStore:
         with _translated_errors():
             pipe = self._redis.pipeline(transaction=False)
             pipe.hdel(PREFIX + pool, vm)
-            pipe.delete(_parts(pool, vm))
+            self._delete_beside(pipe, pool, vm)
             return bool(pipe.execute()[0])
 
     def remove_present(self, pool: str, vm: str, now: float) -> bool:
@@ -126,7 +157,7 @@ class MachineStore:
             pipe = self._redis.pipeline(transaction=True)
             pipe.hget(PREFIX + pool, vm)
             pipe.hdel(PREFIX + pool, vm)
-            pipe.delete(_parts(pool, vm))
+            self._delete_beside(pipe, pool, vm)
             machine = _read(pipe.execute()[0])
         return machine is not None and not machine.is_lost(now)
 
@@ -145,9 +176,18 @@ class MachineStore:
     def close(self) -> None:
         self._redis.close()
 
-    def _put(self, pool: str, vm: str, machine: Machine) -> bool:
+    def _delete_beside(self, pipe: Any, pool: str, vm: str) -> None:
+        """Delete what is kept of a machine beside its record."""
+        pipe.delete(_parts(pool, vm))
+        if self._has_marks:
+            pipe.hdel(MARKS_PREFIX + pool, vm)
+
+    def _put(self, pool: str, vm: str, machine: Machine, mark: str) -> bool:
         with _translated_errors():
-            return bool(self._redis.hsetnx(PREFIX + pool, vm, machine.to_json()))
+            if not self._has_marks:
+                return bool(self._redis.hsetnx(PREFIX + pool, vm, machine.to_json()))
+            keys = (PREFIX + pool, MARKS_PREFIX + pool)
+            return bool(self._redis.eval(_script("add"), len(keys), *keys, vm, machine.to_json(), mark))
 
     def _record(self, pool: str, vm: str) -> str | None:
         with _translated_errors():
@@ -156,7 +196,7 @@ class MachineStore:
 
     def _forget(self, pool: str, vm: str, record: str) -> None:
         with _translated_errors():
-            self._redis.eval(_forget_script(), 1, PREFIX + pool, vm, record)
+            self._redis.eval(_script("forget"), 1, PREFIX + pool, vm, record)
 
 
 def _parts(pool: str, vm: str) -> str:
@@ -164,8 +204,8 @@ def _parts(pool: str, vm: str) -> str:
 
 
 @cache
-def _forget_script() -> str:
-    return resources.files(__package__).joinpath("forget.lua").read_text(encoding="utf-8")
+def _script(name: str) -> str:
+    return resources.files(__package__).joinpath(f"{name}.lua").read_text(encoding="utf-8")
 
 
 def _read(record: str | None) -> Machine | None:

@@ -12,11 +12,12 @@ from vmpooler_tasks.errors import (
     VmNotFoundError,
 )
 from vmpooler_tasks.providers.dummy.draws import Draws
-from vmpooler_tasks.providers.dummy.inventory import MachinePart, MachineStore
+from vmpooler_tasks.providers.dummy.inventory import NO_MARK, MachinePart, MachineStore
 from vmpooler_tasks.providers.dummy.machine import Machine
 from vmpooler_tasks.providers.dummy.options import DummyOptions, Kind, Operation
 from vmpooler_tasks.providers.protocol import (
     Inventory,
+    MarkedVm,
     PoolSpec,
     ProviderContext,
     ProviderProblem,
@@ -45,7 +46,7 @@ class Dummy:
         self._options = DummyOptions.model_validate(dict(context.options))
         self._random = frozenset(operation for operation in OPERATIONS if self._options.is_random(operation))
         self._installation = context.installation
-        self._inventory = MachineStore(context.redis_url)
+        self._inventory = MachineStore(context.redis_url, has_marks=bool(context.installation))
         self._sleep, self._clock = sleep, clock or ServerClock(self._inventory.read_time)
 
     def list_vms(self, pool: PoolSpec) -> Inventory:
@@ -58,7 +59,8 @@ class Dummy:
         )
         if draws.hits("half_inventory", self._options.half_inventory):
             raise TransientProviderError(f"the inventory broke off after {len(names) // 2} of {len(names)} VMs")
-        return dict.fromkeys(names, self._installation)  # nobody else makes any
+        marks = self._inventory.marks(pool.name)  # after the names: each of these had its mark by then
+        return {vm: self._mark(marks.get(vm)) for vm in names}
 
     def find_vm(self, pool: PoolSpec, vm: str) -> VirtualMachine | None:
         self._draw("find", pool.name, vm)
@@ -71,7 +73,7 @@ class Dummy:
         self._wait(draws.seconds("duration", self._options.clone_seconds))
         now = self._clock()
         machine = Machine.create(vm, self._options, draws, now)
-        found = self._inventory.add(pool.name, vm, machine, now)
+        found = self._inventory.add(pool.name, vm, machine, now, self._installation)
         return found.as_virtual_machine(vm, existed=found is not machine)
 
     def is_ready(self, pool: PoolSpec, vm: str) -> Readiness:
@@ -88,6 +90,43 @@ class Dummy:
         if self._options.lost:
             return self._inventory.remove_present(pool.name, vm, self._clock())
         return self._inventory.remove(pool.name, vm)
+
+    def mark_vm(self, pool: PoolSpec, vm: str) -> bool:
+        self._draw("find", pool.name, vm)
+        if self._inventory.get(pool.name, vm, self._clock()) is None:
+            return False
+        mark = self._mark(self._inventory.get_mark(pool.name, vm))
+        if mark is None:
+            self._require_installation()
+            self._inventory.set_mark(pool.name, vm, self._installation)
+        elif mark != self._installation:
+            raise PermanentProviderError("the VM has the mark of another installation")
+        return True
+
+    def list_marked(self) -> list[MarkedVm]:
+        if not self._installation:  # it marks nothing
+            return []
+        now, found = self._clock(), list[MarkedVm]()
+        for pool in self._inventory.marked_pools():
+            names, marks = self._inventory.present(pool, now), self._inventory.marks(pool)
+            found += [MarkedVm(name=vm, pool=pool) for vm in names if marks.get(vm) == self._installation]
+        return found
+
+    def destroy_marked(self, marked: MarkedVm) -> bool:
+        self._draw("destroy", marked.pool, marked.name)
+        self._require_installation()
+        if self._inventory.get_mark(marked.pool, marked.name) != self._installation:
+            return False
+        return self._inventory.remove_present(marked.pool, marked.name, self._clock())
+
+    def add_foreign_vm(self, pool: PoolSpec, vm: str, mark: str | None = None) -> None:
+        """Add a VM that somebody else made, without a mark or with that of another installation. For tests.
+
+        Without a name for this installation every VM is its own.
+        """
+        now = self._clock()
+        machine = Machine.create(vm, self._options, Draws(self._options.seed, "create", vm, 0), now)
+        self._inventory.add(pool.name, vm, machine, now, mark or NO_MARK)
 
     def has_disk(self, pool: PoolSpec, vm: str, disk: str) -> bool:
         self._draw("find", pool.name, vm)
@@ -126,6 +165,16 @@ class Dummy:
 
     def close(self) -> None:
         self._inventory.close()
+
+    def _mark(self, stored: str | None) -> str | None:
+        """Return the mark of a VM, from what is stored of it. An installation without a name has made them all."""
+        if not self._installation:
+            return ""
+        return None if stored == NO_MARK else stored
+
+    def _require_installation(self) -> None:
+        if not self._installation:
+            raise PermanentProviderError("the installation has no name: set installation in :config:")
 
     def _require_vm(self, pool: PoolSpec, vm: str) -> None:
         if self._inventory.get(pool.name, vm, self._clock()) is None:

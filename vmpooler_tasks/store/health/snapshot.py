@@ -10,6 +10,7 @@ from typing import Any
 from vmpooler_tasks.errors import VmpoolerTasksError
 from vmpooler_tasks.model.fleet import Fleet
 from vmpooler_tasks.model.guards.brake import Brake
+from vmpooler_tasks.model.guards.foreign import ForeignVms
 from vmpooler_tasks.model.guards.removed import RemovedPoolState
 from vmpooler_tasks.model.names import DeadLetterQueue, Queue, readable
 from vmpooler_tasks.model.pools.lifecycle import Step
@@ -21,6 +22,7 @@ from vmpooler_tasks.store.fleet import heartbeats
 from vmpooler_tasks.store.fleet.pool_lists import with_pool_lists
 from vmpooler_tasks.store.fleet.schedule import CLAIM_SUFFIX
 from vmpooler_tasks.store.guards.brakes import parse_brakes
+from vmpooler_tasks.store.guards.foreign import parse_foreign
 from vmpooler_tasks.store.guards.removed_pools import read_states
 from vmpooler_tasks.store.health.record import read_errors, read_times, status_key
 from vmpooler_tasks.store.orders.vm_orders import ORDER_KEYS
@@ -87,7 +89,8 @@ class Snapshot(StatusSnapshot):
     of the providers that failed. `last_ticks`: of each entry of the schedule. `empty_since`: of each empty pool, as the
     last check recorded it. `refused`: the keys that are of another type than expected, or may not be read.
     `open_requests`: those that wait or are being filled. `waiting_orders`: of users for their VMs, by kind. `removed`:
-    the pools with VMs that are in no configuration. `brakes`: of the pools whose brake is engaged.
+    the pools with VMs that are in no configuration. `brakes`: of the pools whose brake is engaged. `foreign`: of
+    the pools with foreign VMs.
     """
 
     open_requests: int
@@ -105,6 +108,7 @@ class Snapshot(StatusSnapshot):
     refused: Sequence[bytes]
     removed: Sequence[RemovedPoolState] = ()
     brakes: Mapping[str, Brake] = field(default_factory=dict)
+    foreign: Mapping[str, ForeignVms] = field(default_factory=dict)
 
 
 def read(
@@ -224,6 +228,7 @@ def _add_records(reads: Reads) -> None:
     reads.add("purge", "HMGET", keys.PURGE_STATE, "started", "finished", "failure")
     reads.add("schedule", "HGETALL", keys.SCHEDULE)
     reads.add("brakes", "HGETALL", keys.BRAKES)
+    reads.add("foreign", "HGETALL", keys.FOREIGN_VMS)
     for key in keys.OPEN_REQUESTS:
         reads.add(key, "ZCARD", key)
     for key in ORDER_KEYS.values():
@@ -289,6 +294,7 @@ def _snapshot(
         empty_since=read_times(_text(replies.get("empty_since")) or "{}"),
         refused=refused,
         brakes={pool: brake for pool, brake in parse_brakes(replies.get("brakes", {})).items() if brake.is_engaged},
+        foreign=parse_foreign(replies.get("foreign", {})),
     )
 
 

@@ -22,6 +22,7 @@ const ACTIONS = [
   "retry",
   "confirm",
   "brake",
+  "adopt",
   "cancel",
 ];
 
