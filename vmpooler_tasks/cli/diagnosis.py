@@ -19,7 +19,7 @@ from vmpooler_tasks.jobs.notifications.notifier import is_active
 from vmpooler_tasks.jobs.notifications.send import send_test
 from vmpooler_tasks.jobs.online.provider_checks import CheckState, check_providers, read_all_orders
 from vmpooler_tasks.metrics.push import servers
-from vmpooler_tasks.model.health.assessment import OVERDUE_INTERVALS, recycled_reasons
+from vmpooler_tasks.model.health.assessment import OVERDUE_INTERVALS, foreign_reasons, recycled_reasons
 from vmpooler_tasks.model.health.fleet_reasons import clock_reasons
 from vmpooler_tasks.model.health.reasons import ReasonCode, explain
 from vmpooler_tasks.model.health.status import Status
@@ -29,7 +29,6 @@ from vmpooler_tasks.model.remote_control import permitted_commands
 from vmpooler_tasks.store import Database
 from vmpooler_tasks.store.fleet import heartbeats
 from vmpooler_tasks.store.guards.brakes import read_brakes
-from vmpooler_tasks.store.guards.foreign import read_foreign
 from vmpooler_tasks.store.guards.managed_pools import read_managed_names
 from vmpooler_tasks.store.key_types import typed_keys
 from vmpooler_tasks.store.notifications.state import LastAttempt, read_last_attempts
@@ -71,7 +70,6 @@ MAX_VMS_SHOWN = 10
 """VMs in the same two queues that a finding names."""
 
 CONFIRM = "vmpooler-tasks pools confirm POOL"
-SHOW_FOREIGN = "vmpooler-tasks pools adopt POOL"
 TRY_PROVIDERS = "vmpooler-tasks config check --online"
 SHOW_HEALTH = "vmpooler-tasks health --no-check"
 
@@ -92,7 +90,7 @@ def diagnose(settings: Settings, db: Database) -> Iterator[Finding]:
     yield from _wrong_keys(settings, db)
     yield from _removed_pools(settings, db)
     yield from _double_queued(settings, db)
-    yield from _recycled_pools(settings, db)
+    yield from _watched_pools(settings, db)
     earlier: Findings = {}
     for name, check in _CHECKS.items():
         try:
@@ -192,12 +190,15 @@ def _double_queued(settings: Settings, db: Database) -> Iterator[Finding]:
             yield Finding(FAIL, QUEUES_OF_POOLS, on_one_line(found), fix)
 
 
-def _recycled_pools(settings: Settings, db: Database) -> Iterator[Finding]:
-    """Return a finding for each pool whose ready VMs are replaced again and again."""
+def _watched_pools(settings: Settings, db: Database) -> Iterator[Finding]:
+    """Return a finding for each pool whose ready VMs are replaced again and again, or that has foreign VMs."""
     with suppress(VmpoolerTasksError):  # of Redis itself or of the broker: every later check reports it
         now = db.clock()
-        for reason in recycled_reasons(read_watched(db, settings, now, _own_broker(settings)).recycled):
+        watched = read_watched(db, settings, now, _own_broker(settings))
+        for reason in recycled_reasons(watched.recycled):
             yield Finding(WARN, RECYCLED_POOL, *explain(reason, now))
+        for reason in foreign_reasons(watched.foreign):
+            yield Finding(WARN, FOREIGN, *explain(reason, now))
 
 
 def _clocks(settings: Settings, db: Database, earlier: Findings) -> Finding:
@@ -279,17 +280,6 @@ def _brakes(settings: Settings, db: Database, earlier: Findings) -> Finding:
         return Finding(OK, POOL_BRAKES, "none is engaged")
     found = "; ".join(f"{one.pool}: {one.counts_text}" for one in engaged)
     return Finding(WARN, POOL_BRAKES, on_one_line(f"engaged for {found}"), f"see the cause first, then {CONFIRM}")
-
-
-def _foreign(settings: Settings, db: Database, earlier: Findings) -> Finding:
-    del earlier
-    if not settings.config.manage_pools:
-        return Finding(OK, FOREIGN, "switched off (manage_pools)")
-    found = [one for name, one in sorted(read_foreign(db).items()) if settings.pool(name)]
-    if not found:
-        return Finding(OK, FOREIGN, "no pool has VMs without the mark of this installation that no queue knows")
-    shown = "; ".join(f"{one.pool}: {one.names_text}" for one in found)
-    return Finding(WARN, FOREIGN, on_one_line(f"not touched: {shown}"), f"find out whose they are, then {SHOW_FOREIGN}")
 
 
 def _remedy_for_missing_cycle(earlier: Findings) -> str:
@@ -401,7 +391,6 @@ _CHECKS: dict[str, Callable[[Settings, Database, Findings], Finding]] = {
     POOL_MANAGER: _pool_manager,
     USER_ORDERS: _orders,
     POOL_BRAKES: _brakes,
-    FOREIGN: _foreign,
     LAST_PURGE: _last_purge,
     HEALTH: _last_health,
     METRICS_SERVERS: _metrics,

@@ -144,6 +144,18 @@ def test_doctor_names_a_pool_whose_vms_are_replaced_again_and_again(run: Command
     assert found["remedy"].startswith("fix its template or network")
 
 
+def test_doctor_names_foreign_vms(run: CommandLine, world: World) -> None:
+    record = json.dumps({"count": 12, "names": ["db-1", "db-2"], "since": world.db.clock()})
+    world.client.hset(keys.FOREIGN_VMS, POOL, record)
+    assert "foreign VMs" not in doctors_findings(run, status=1), "these workers do not manage the pool"
+    run.environment["VMPOOLER_CONFIG"] = managed_configuration()
+    found = doctors_findings(run, status=1)["foreign VMs"]
+    assert found["state"] == "warn"
+    text = f"12 VMs of {POOL} are in no queue, without the mark of this installation: db-1, db-2 and 10 more"
+    assert found["found"] == text
+    assert f"`vmpooler-tasks pools adopt {POOL}`" in found["remedy"]
+
+
 def test_doctor_names_what_is_suspended_with_its_last_error(run: CommandLine, world: World) -> None:
     run.environment["VMPOOLER_CONFIG"] = managed_configuration()
     breaker = {"failures": "9", "open_until": world.db.clock() + 60, "error": "no datastore has room"}

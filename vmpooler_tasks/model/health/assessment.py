@@ -290,14 +290,18 @@ def _manager_reasons(facts: Circumstances) -> Iterator[HealthReason]:
     for brake in facts.brakes:
         limit = 0 if brake.why is BrakeCause.UNMANAGED else brake.limit
         yield default_reason(ReasonCode.BRAKE, brake.count, limit, pool=brake.pool, error=brake.counts_text)
-    for foreign in facts.foreign:
-        names = error_line(foreign.names_text)
-        yield default_reason(ReasonCode.FOREIGN_VM, foreign.count, pool=foreign.pool, error=names)
+    yield from foreign_reasons(facts.foreign)
     if facts.other_managers:
         yield default_reason(ReasonCode.OTHER_MANAGER, facts.other_managers)
     for removed in facts.removed_pools:
         text = f"{removed.counts_text}: {removed.fate(facts.drain_rules)}"
         yield default_reason(ReasonCode.REMOVED_POOL, removed.count, pool=removed.name, error=text)
+
+
+def foreign_reasons(found: Sequence[ForeignVms]) -> Iterator[HealthReason]:
+    """Return a reason for each pool that has foreign VMs."""
+    for one in found:
+        yield default_reason(ReasonCode.FOREIGN_VM, one.count, pool=one.pool, error=error_line(one.names_text))
 
 
 def recycled_reasons(pools: Sequence[RecycledPool]) -> Iterator[HealthReason]:
