@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.support.commands import CommandLine, dead_letter
-from tests.support.manager_watch import see_other_manager
+from tests.support.manager_watch import COUNTER, see_other_manager
 from tests.support.processes import PATIENCE, ROOT, Installation, configuration
 from tests.support.world import POOL, World
 from vmpooler_tasks.model.names import Queue
@@ -289,7 +289,7 @@ def test_health_explains_another_manager_and_a_suspended_provider(pools: Command
             "    → fix the provider; `vmpooler-tasks pools retry --provider dummy` tries it at once",
         ),
         (
-            "  degraded: another pool manager uses this Redis",
+            f"  degraded: another pool manager uses this Redis: these workers do nothing. Last seen: {COUNTER}",
             "    → stop VMPooler's manager, or set manage_pools: false here",
         ),
     ):

@@ -3,6 +3,7 @@
 import pytest
 
 from tests.support.fleet import beat, let_pass, record_processes, worker
+from tests.support.manager_watch import forget_watch, see_other_manager
 from tests.support.promises import run_health
 from tests.support.world import POOL, World, settings
 from vmpooler_tasks.config import Pool, Settings
@@ -64,6 +65,19 @@ def test_nothing_changed_is_no_check(checked: World) -> None:
 
 def test_before_the_first_check_nothing_is_compared(world: World) -> None:
     assert turn(world) == 0
+
+
+def test_another_manager_that_comes_and_goes_is_checked_both_times(world: World) -> None:
+    chosen = settings(manage_pools=True)
+    run_health(world, chosen)
+    see_other_manager(world.client)
+    assert turn(world, chosen) == 1
+    assert "other_manager" in world.client.hget(keys.HEALTH, "reasons").decode()
+    assert turn(world, chosen) == 0
+    pass_pause(world)
+    forget_watch(world.client)
+    assert turn(world, chosen) == 1
+    assert "other_manager" not in world.client.hget(keys.HEALTH, "reasons").decode()
 
 
 def test_a_process_that_disappears_and_returns_is_checked_both_times(checked: World) -> None:

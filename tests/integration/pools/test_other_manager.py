@@ -156,7 +156,7 @@ def test_whatever_another_manager_does_twice_reveals_it(
     reason = reasons_by_code(world)["other_manager"]
     assert (reason.severity, reason.measured) == (Status.DEGRADED, 2)
     assert explain(reason) == (
-        "another pool manager uses this Redis",
+        f"another pool manager uses this Redis: these workers do nothing. Last seen: {seen.evidence}",
         "stop VMPooler's manager, or set manage_pools: false here",
     )
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from vmpooler_tasks.config import Settings
+from vmpooler_tasks.errors import WrongTypeError
 from vmpooler_tasks.jobs.health import pool_facts, work_facts
 from vmpooler_tasks.jobs.health.pool_facts import Suspended
 from vmpooler_tasks.jobs.health.read import broker_or_own, epoch_of, reasons_seen
@@ -19,6 +20,7 @@ from vmpooler_tasks.model.guards.brake import Brake
 from vmpooler_tasks.model.guards.foreign import ForeignVms
 from vmpooler_tasks.model.health.assessment import ALL_EMPTY_GRACE, OVERDUE_INTERVALS, StalledWork
 from vmpooler_tasks.model.health.recycling import RecycledPool
+from vmpooler_tasks.model.manager_watch import UNWATCHED, ManagerWatch
 from vmpooler_tasks.model.names import WORK_QUEUES, Queue, readable
 from vmpooler_tasks.store import Database
 from vmpooler_tasks.store.health import record as health_record
@@ -26,6 +28,7 @@ from vmpooler_tasks.store.health import snapshot
 from vmpooler_tasks.store.health.record import HealthState, WatchedFacts
 from vmpooler_tasks.store.health.snapshot import Snapshot
 from vmpooler_tasks.store.key_types import typed_keys
+from vmpooler_tasks.store.pools import other_manager
 from vmpooler_tasks.store.redis.wrong_keys import SetAsideKey, WrongKey, find_wrong_keys, read_set_aside
 
 SET_ASIDE_REPORTED_SECONDS = 300
@@ -39,7 +42,7 @@ class Watched:
     `set_aside`: our own keys that had another type a moment ago.
 
     `work`: the progress of the pool workers; `stalled`: what of it stands still. `suspended`: by the circuit breaker.
-    `recycled`: pools whose ready VMs are recycled again and again.
+    `recycled`: pools whose ready VMs are recycled again and again. `manager_watch`: the watch for another pool manager.
     `checked`: what the check that reads this leaves for the next one.
     """
 
@@ -50,6 +53,7 @@ class Watched:
     work: WorkFacts
     stalled: Sequence[StalledWork]
     recycled: Sequence[RecycledPool]
+    manager_watch: ManagerWatch
     settings: Settings
     now: float
     checked: HealthState | None = None
@@ -91,7 +95,16 @@ def read_watched(db: Database, settings: Settings, now: float, broker: Database 
     stalled = list(work_facts.stalled_work(db, settings, work, stopped, now))
     recycled = pool_facts.read_recycled(db, settings, found.pools, now)
     replaced = [one for one in read_set_aside(db) if now - one.at < SET_ASIDE_REPORTED_SECONDS]
-    return Watched(found, wrong_keys, replaced, suspended, work, stalled, recycled, settings, now)
+    manager_watch = _read_manager_watch(db, settings)
+    return Watched(found, wrong_keys, replaced, suspended, work, stalled, recycled, manager_watch, settings, now)
+
+
+def _read_manager_watch(db: Database, settings: Settings) -> ManagerWatch:
+    """Return the watch for another pool manager; one that has seen none where `manage_pools` is off."""
+    try:
+        return other_manager.read_watch(db) if settings.config.manage_pools else UNWATCHED
+    except WrongTypeError:  # a reason of its own names the key
+        return UNWATCHED
 
 
 def changed_facts(db: Database, settings: Settings, seen: Watched) -> list[str]:
@@ -123,6 +136,10 @@ def _stalled(seen: Watched) -> Any:
 
 def _recycled(seen: Watched) -> Any:
     return sorted(one.name for one in seen.recycled)
+
+
+def _other_manager(seen: Watched) -> Any:
+    return seen.manager_watch.is_other_seen
 
 
 def _brakes(seen: Watched) -> Any:
@@ -188,6 +205,7 @@ WATCHED_FACTS: Mapping[str, Callable[[Watched], Any]] = {
     "suspensions": _suspended,
     "work": _stalled,
     "recycled pools": _recycled,
+    "other manager": _other_manager,
     "pauses": _paused,
     "brakes": _brakes,
     "foreign VMs": _foreign,

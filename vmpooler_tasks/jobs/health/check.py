@@ -28,7 +28,6 @@ from vmpooler_tasks.store import Database
 from vmpooler_tasks.store.deadletters.trim import count_bytes
 from vmpooler_tasks.store.health import record as health_record
 from vmpooler_tasks.store.health.record import HealthState
-from vmpooler_tasks.store.pools import other_manager
 from vmpooler_tasks.store.purge import state as purge_state
 from vmpooler_tasks.store.purge.state import PurgeState
 from vmpooler_tasks.store.redis.wrong_keys import find_own_wrong_keys, set_aside
@@ -97,7 +96,7 @@ def _check(
     metrics = measurement.metrics
     for key in measurement.unreadable:
         _log.warning("[!] [health] Error checking '%s': it is of another type, or holds other data", on_one_line(key))
-    purge, suspended, other_managers = purge_state.read(db), seen.suspended, _other_managers(db, settings)
+    purge, suspended, manager_watch = purge_state.read(db), seen.suspended, seen.manager_watch
     stopped = pool_facts.stopped_pools(measurement.pools, settings, suspended)
     state = HealthState(
         last_check=now,
@@ -125,23 +124,15 @@ def _check(
         breaker_failures=settings.config.breaker_failures,
         brakes=seen.brakes,
         foreign=seen.foreign,
-        other_managers=other_managers,
+        manager_watch=manager_watch,
         # Another manager makes these workers do nothing, which is a reason of its own.
-        stalled=() if other_managers else seen.stalled,
+        stalled=() if manager_watch.is_other_seen else seen.stalled,
         stalled_after_seconds=work_facts.stalled_after_seconds(settings),
         removed_pools=removed_facts.removed_pools(db, settings, measurement, seen.found),
         drain_rules=settings.drain_rules,
     )
     assessment = assess(metrics, settings.config.health_thresholds, facts)
     return metrics, overlaid(assessment, reasons_seen(seen.found, settings, now, state)), state
-
-
-def _other_managers(db: Database, settings: Settings) -> int:
-    """Return how often another pool manager was seen lately; 0 where `manage_pools` is off."""
-    try:
-        return other_manager.recent_sightings(db) if settings.config.manage_pools else 0
-    except WrongTypeError:  # a reason of its own names the key
-        return 0
 
 
 def _purge_expected(settings: Settings, before: HealthState, purge: PurgeState, now: float) -> float | None:

@@ -12,6 +12,7 @@ from vmpooler_tasks.model.health.metrics import HealthMetrics
 from vmpooler_tasks.model.health.reasons import REASONS, HealthReason, ReasonCode, default_reason, error_line
 from vmpooler_tasks.model.health.recycling import RecycledPool
 from vmpooler_tasks.model.health.status import Status
+from vmpooler_tasks.model.manager_watch import UNWATCHED, ManagerWatch
 from vmpooler_tasks.model.names import DeadLetterQueue, listed
 from vmpooler_tasks.model.pools.suspension import LastError, Suspension
 from vmpooler_tasks.model.purge import SkippedQueue
@@ -133,8 +134,7 @@ class Circumstances:
     engaged. `foreign`: of the pools that have foreign VMs. `wrong_keys`: our own keys of a wrong type, with what is
     wrong (`a string, not a sorted set`).
     `set_aside_keys`: the same of those that were set aside a moment ago.
-    `other_managers`: how often another pool manager was seen recently. `removed_pools`: those with VMs that are in no
-    configuration.
+    `manager_watch`: the watch for another pool manager. `removed_pools`: those with VMs that are in no configuration.
     """
 
     now: float
@@ -156,7 +156,7 @@ class Circumstances:
     foreign: Sequence[ForeignVms] = ()
     stalled: Sequence[StalledWork] = ()
     stalled_after_seconds: float = 0
-    other_managers: int = 0
+    manager_watch: ManagerWatch = UNWATCHED
     removed_pools: Sequence[RemovedPoolState] = ()
     drain_rules: DrainRules = NO_DRAIN
 
@@ -291,8 +291,10 @@ def _manager_reasons(facts: Circumstances) -> Iterator[HealthReason]:
         limit = 0 if brake.why is BrakeCause.UNMANAGED else brake.limit
         yield default_reason(ReasonCode.BRAKE, brake.count, limit, pool=brake.pool, error=brake.counts_text)
     yield from foreign_reasons(facts.foreign)
-    if facts.other_managers:
-        yield default_reason(ReasonCode.OTHER_MANAGER, facts.other_managers)
+    if facts.manager_watch.is_other_seen:
+        evidence = error_line(facts.manager_watch.evidence)
+        about = {"error": evidence} if evidence else {}
+        yield default_reason(ReasonCode.OTHER_MANAGER, facts.manager_watch.sightings, 0, **about)
     for removed in facts.removed_pools:
         text = f"{removed.counts_text}: {removed.fate(facts.drain_rules)}"
         yield default_reason(ReasonCode.REMOVED_POOL, removed.count, pool=removed.name, error=text)

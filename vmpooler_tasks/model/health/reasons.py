@@ -198,7 +198,7 @@ REASONS: Mapping[ReasonCode, ReasonKind] = {
         alert="VMPoolerForeignVM",
     ),
     ReasonCode.OTHER_MANAGER: ReasonKind(
-        found="another pool manager uses this Redis",
+        found="another pool manager uses this Redis: these workers do nothing{last_seen}",
         remedy="stop VMPooler's manager, or set manage_pools: false here",
     ),
     ReasonCode.REMOVED_POOL: ReasonKind(
@@ -302,7 +302,6 @@ _UNKNOWN = ReasonKind(
     remedy="this version does not know this reason: check which other program writes vmpooler__health",
 )
 
-
 ABOUT_FIELDS = ("pool", "queue", "provider", "host", "key", "error", "error_at", "next_attempt_at")
 """The fields that say what a reason is about, all of them text. JSON leaves out those that are None, but for `pool`."""
 
@@ -381,14 +380,15 @@ def explain(reason: HealthReason, now: float | None = None) -> tuple[str, str]:
 
 
 def _timed_texts(reason: HealthReason, now: float | None) -> dict[str, str]:
-    """Return the sentences about the last error, the next attempt and the last process."""
+    """Return the sentences about the last error, the next attempt, the last process and what was seen last."""
     last = "The last error is not known"
     if reason.error is not None:
         when = f" {time_ago(reason.error_at, now)}" if reason.error_at else ""
         last = f"Last error{when}: {reason.error.rstrip('.')}"
     upcoming = f"Next attempt {time_ahead(reason.next_attempt_at, now)}" if reason.next_attempt_at else ""
     last_process = f". The last one was {reason.host}" if reason.host else ""
-    return {"last_error": last, "next_attempt": upcoming, "last_process": last_process}
+    last_seen = f". Last seen: {reason.error}" if reason.error else ""
+    return {"last_error": last, "next_attempt": upcoming, "last_process": last_process, "last_seen": last_seen}
 
 
 def runbook_path(code: str) -> str:

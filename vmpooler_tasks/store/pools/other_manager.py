@@ -138,9 +138,3 @@ def has_traces(db: Database) -> bool:
     """Return True if Redis has anything that a pool manager leaves: then one may be at work now."""
     traces = (keys.POOLS, keys.LAST_BOOT, *(slots.counter for slots in (keys.POOL_SLOTS, keys.REQUEST_SLOTS)))
     return bool(db.call("EXISTS", *traces))
-
-
-def recent_sightings(db: Database) -> int:
-    """Return how often another manager was seen lately; 0 if none is at work. Raise WrongTypeError."""
-    watch = read_watch(db)
-    return watch.sightings if watch.is_other_seen else 0
