@@ -3,6 +3,7 @@
 import socket
 from collections.abc import Collection, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,10 +11,10 @@ import pytest
 from tests.support.dummy_lab import POOL, Lab
 from tests.support.servers import TestServer
 from vmpooler_tasks.errors import TransientProviderError
-from vmpooler_tasks.providers import Inventory, PoolSpec, Provider, ProviderContext, VirtualMachine, registry
+from vmpooler_tasks.providers import Inventory, MarkedVm, PoolSpec, Provider, ProviderContext, VirtualMachine, registry
 from vmpooler_tasks.providers.contract import ProviderContract, Trouble
 from vmpooler_tasks.providers.dummy import inventory
-from vmpooler_tasks.providers.dummy.inventory import PARTS_PREFIX, PREFIX, MachinePart
+from vmpooler_tasks.providers.dummy.inventory import MARKS_PREFIX, PARTS_PREFIX, PREFIX, MachinePart
 from vmpooler_tasks.providers.dummy.provider import OPERATIONS, Dummy
 from vmpooler_tasks.store import Database
 
@@ -50,15 +51,25 @@ def _url_of_nobody(stack: ExitStack, *, accepts: bool) -> str:
 class TestContract(ProviderContract):
     """On both kinds of server."""
 
+    installation = "contract"
+
     @pytest.fixture(autouse=True)
     def _connected(self, server: TestServer, db: Database, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         options = {"templates": [POOL.template]}
         self.url, self.db = server.url, db
         monkeypatch.setattr(inventory, "REPLY_TIMEOUT", 0.5)
-        self.own: Provider = registry.load(ProviderContext(name="dummy", options=options, redis_url=server.url))
+        self.own: Provider = registry.load(self._context(options))
         yield
         self.own.close()
         assert db.client.keys() == [], "each test takes away what it made"
+
+    def _context(self, options: dict[str, Any]) -> ProviderContext:
+        return ProviderContext(name="dummy", options=options, redis_url=self.url, installation=self.installation)
+
+    def make_foreign_vm(self, pool: PoolSpec, vm: str, mark: str | None) -> bool:
+        assert isinstance(self.own, Dummy)
+        self.own.add_foreign_vm(pool, vm, mark)
+        return True
 
     def provider(self) -> Provider:
         return self.own
@@ -81,7 +92,7 @@ class TestContract(ProviderContract):
         usual = self.own
         with ExitStack() as stack:
             url = _url_of_nobody(stack, accepts=kind is Trouble.HANGING) if kind in UNREACHED else self.url
-            context = ProviderContext(name="dummy", options=TROUBLES.get(kind, {}), redis_url=url)
+            context = replace(self._context(TROUBLES.get(kind, {})), redis_url=url)
             self.own = CutOff(context) if kind is Trouble.CUT else Dummy(context)
             stack.callback(self.own.close)
             try:
@@ -109,7 +120,7 @@ class TestContract(ProviderContract):
         record = self.db.client.hget(PREFIX + pool.name, names[0])
         self.db.client.hset(PREFIX + pool.name, mapping=dict.fromkeys(names, record))
         yield pool, names
-        self.db.client.delete(PREFIX + pool.name)
+        self.db.client.delete(PREFIX + pool.name, MARKS_PREFIX + pool.name)
 
 
 class TestContractWithEverythingOptional(TestContract):
@@ -126,7 +137,7 @@ class TestContractWithEverythingOptional(TestContract):
         }
         self.url, self.db = server.url, db
         monkeypatch.setattr(inventory, "REPLY_TIMEOUT", 0.5)
-        self.own = registry.load(ProviderContext(name="dummy", options=options, redis_url=server.url))
+        self.own = registry.load(self._context(options))
         yield
         self.own.close()
         assert all(key.startswith(f"{PREFIX}calls:".encode()) for key in db.client.scan_iter())
@@ -142,8 +153,15 @@ class TwiceMade(Dummy):
         return super().find_vm(pool, vm) or VirtualMachine(name=vm)
 
     def list_vms(self, pool: PoolSpec) -> Inventory:
-        self.shown = {**getattr(self, "shown", {}), **super().list_vms(pool)}
+        self.shown = {**getattr(self, "shown", {}), **dict.fromkeys(super().list_vms(pool), "wrong")}
         return dict(list(self.shown.items())[:FIRST_PAGE])
+
+    def mark_vm(self, pool: PoolSpec, vm: str) -> bool:
+        del pool, vm
+        return True
+
+    def list_marked(self) -> list[MarkedVm]:
+        return []
 
     def destroy_vm(self, pool: PoolSpec, vm: str) -> bool:
         super().destroy_vm(pool, vm)
@@ -169,7 +187,7 @@ CONTRACT_TESTS = [
 
 @pytest.mark.parametrize("test", CONTRACT_TESTS)
 def test_the_contract_does_not_pass_a_provider_that_breaks_it(lab: Lab, test: str) -> None:
-    own = TwiceMade(ProviderContext(name="dummy", options={}, redis_url=lab.url))
+    own = TwiceMade(ProviderContext(name="dummy", options={}, redis_url=lab.url, installation="contract"))
     lab.stack.callback(own.close)
 
     class Contract(TestContract):

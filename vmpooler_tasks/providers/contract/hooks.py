@@ -54,6 +54,9 @@ class ContractHooks:
 
     poll_seconds = 0.5
 
+    installation = ""
+    """The installation in the provider's context, whose mark its VMs carry. Empty: the tests of marks are skipped."""
+
     call_seconds = 120.0
     """Maximum time of a call that gets no reply, or whose VM gets no address."""
 
@@ -90,6 +93,15 @@ class ContractHooks:
         Return False if that cannot be done.
         """
         del pool, vm
+        return False
+
+    def make_foreign_vm(self, pool: PoolSpec, vm: str, mark: str | None) -> bool:
+        """Make a VM of this name where the pool has its own, as a person or another installation does.
+
+        `mark`: that of the other installation; None: without a mark. Return False if that cannot be done. The test
+        calls `destroy_vm` at its end; if your provider does not destroy such a VM, remove it yourself.
+        """
+        del pool, vm, mark
         return False
 
     def leftovers(self) -> Collection[str] | None:
