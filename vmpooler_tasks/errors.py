@@ -142,3 +142,23 @@ class PermanentProviderError(ProviderError, PermanentError):
 
 class VmNotFoundError(PermanentProviderError):
     """The provider has no such VM. For `find_vm` and `destroy_vm` this is a result and not a failure."""
+
+
+class DnsError(ProviderError):
+    """DNS failed
+
+    A DNS plugin raises one of the classes below. Any other exception counts as transient, unless it is a programming
+    error.
+    """
+
+
+class TransientDnsError(DnsError, TransientProviderError):
+    """The DNS server may succeed later: it does not reply, or it is overloaded."""
+
+
+class PermanentDnsError(DnsError, PermanentProviderError):
+    """The DNS server cannot do it: no such zone, no permission, a wrong key."""
+
+
+class RecordTakenError(DnsError):
+    """The DNS name of the new VM is taken. The next attempt uses another name"""
