@@ -58,9 +58,12 @@ class Route53:
         text, kind = self._text(record), _kind(record.address)
         if own is None:
             self._change(record.name, [], [text], (kind, record.address))
-        elif own.address is None or (own.text, _values(own.address)) != (text, [record.address]):
-            if any(one["Type"] == kind and one != own.address for one in found):
-                return False  # from IPv4 to IPv6, or back: somebody else has an address of the new kind
+        elif own.text == text:
+            if own.address is None:
+                self._change(record.name, [], [], (kind, record.address))
+        elif any(one["Type"] == kind and one != own.address for one in found):
+            return False  # from IPv4 to IPv6, or back: somebody else has an address of the new kind
+        else:
             self._change(record.name, own.deletions(), [*own.other_texts(), text], (kind, record.address))
         return True
 
