@@ -7,6 +7,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from vmpooler_tasks.config.checks.problems import ENVIRONMENT_VARIABLES
+from vmpooler_tasks.config.dns import DnsConfig
 from vmpooler_tasks.config.pools import Pool
 from vmpooler_tasks.config.schema import NESTED_OPTIONS, HealthThresholds, Options, RedisSection, as_yaml
 from vmpooler_tasks.config.services import (
@@ -34,6 +35,7 @@ def reference() -> str:
         ("`health_thresholds:` in `:config:`", HealthThresholds, {}),
         ("`:redis:`", RedisSection, environment["redis"] | {"url": "REDIS_URL"}),
         ("each of `:pools:`", Pool, {}),
+        ("each of `:dns_configs:`", DnsConfig, {}),
         ("`:statsd:`", StatsdSection, environment["statsd"]),
         ("`:graphite:`", GraphiteSection, environment["graphite"]),
         ("`:web:`", WebSection, environment["web"]),
@@ -58,9 +60,7 @@ PLACES = {
 def _options_of_vmpooler() -> Iterator[str]:
     yield (
         "### VMPooler's options without effect here\n\nThe other options of VMPooler's manager are honoured: they are "
-        "in the tables above. A `dns_class` other than `dynamic-dns` in `:dns_configs:` has no effect either: these "
-        "workers write no DNS records.\n\n| option | in | no effect here, because |\n|---|---|---|\n"
-        + _rows(WITHOUT_EFFECT)
+        "in the tables above.\n\n| option | in | no effect here, because |\n|---|---|---|\n" + _rows(WITHOUT_EFFECT)
     )
     yield (
         "### Options of VMPooler's API server\n\nThe API server goes on reading them. These workers do not need them."

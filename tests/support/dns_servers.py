@@ -22,7 +22,6 @@ from tests.support.ports import free_port
 from tests.support.processes import until
 from tests.support.servers import required
 
-
 ZONE = "pool.example.com"
 KEY_NAME, KEY_SECRET = "pooler", "c2VjcmV0LW9mLXRoZS10ZXN0cy1vbmx5LTEyMzQ1Njc="
 READER_NAME, READER_SECRET = "reader", "YW5vdGhlci1zZWNyZXQtdGhhdC1tYXktbm90LXdyaXRl"
@@ -129,7 +128,8 @@ class DnsServer:
         assert rcode == dns.rcode.NOERROR, dns.rcode.to_text(rcode)
 
     def _replies(self) -> bool:
-        assert self.process and self.process.poll() is None, (self.folder / "log").read_text()
+        assert self.process
+        assert self.process.poll() is None, (self.folder / "log").read_text()
         try:
             return bool(self.values(ZONE, "SOA"))
         except (OSError, EOFError, dns.exception.DNSException):
@@ -144,7 +144,9 @@ class DnsServer:
         zone = self.folder / "zone"
         if not zone.exists():
             zone.write_text(_ZONE_FILE)
-        return [required(program), "-g", "-c", str(file)] if self.kind == "bind" else [required(program), "-c", str(file)]
+        return (
+            [required(program), "-g", "-c", str(file)] if self.kind == "bind" else [required(program), "-c", str(file)]
+        )
 
 
 def _text(rdata: dns.rdata.Rdata) -> str:

@@ -11,7 +11,8 @@ from tests.support.api_server import ApiPool
 from tests.support.promises import dead_letters
 from tests.support.world import POOL, World
 from vmpooler_tasks.config import Options, Pool, RedisSection, Settings
-from vmpooler_tasks.config.schema import DnsConfig
+from vmpooler_tasks.config.dns import DnsConfig
+from vmpooler_tasks.dns import DnsPlugin
 from vmpooler_tasks.errors import PermanentProviderError, TransientProviderError
 from vmpooler_tasks.jobs.inspection import inspect
 from vmpooler_tasks.jobs.inspection.inspect import Inspection
@@ -148,6 +149,7 @@ class PoolWorld(World):
     provider: Scripted = field(default_factory=Scripted)
     providers: dict[str, Provider] = field(default_factory=dict)
     dns: dict[str, DnsConfig] = field(default_factory=dict)
+    dns_plugins: dict[str, DnsPlugin] = field(default_factory=dict)
     data_ttl: float = 168
     slept: list[float] = field(default_factory=list)
     leases: ManualRenewer | None = None
@@ -167,7 +169,8 @@ class PoolWorld(World):
     def context(self) -> PoolContext:
         chosen = self.settings
         self.leases = self.leases or ManualRenewer(self.db, chosen.config.lease_seconds, self.clock)
-        return PoolContext(self.db, chosen, self._provider, self.clock, self.leases, Retries(sleep=self.sleep))
+        retries, plugin = Retries(sleep=self.sleep), self.dns_plugins.__getitem__
+        return PoolContext(self.db, chosen, self._provider, self.clock, self.leases, retries, plugin)
 
     def _provider(self, name: str) -> Provider:
         return self.providers.get(name, self.provider)

@@ -11,7 +11,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from vmpooler_tasks.config.checks.dns import find_unwritten_records, find_wrong_entries, find_wrong_plugins
+from vmpooler_tasks.config.checks.dns import find_wrong_entries, find_wrong_plugins
 from vmpooler_tasks.config.checks.odd_names import find_awkward_names, find_odd_names
 from vmpooler_tasks.config.checks.placeholders import find_placeholders
 from vmpooler_tasks.config.checks.pool_problems import (
@@ -49,7 +49,7 @@ def load_settings(environ: Mapping[str, str] = os.environ, file: Path | None = N
     _sort_findings(data, problems, warnings)
     if settings is None or problems:
         raise ConfigurationError(source, problems)
-    unused = (*find_unused(data, environ), *find_unwritten_records(data))
+    unused = tuple(find_unused(data, environ))
     return settings.model_copy(update={"warnings": tuple(warnings), "unused": unused})
 
 

@@ -13,6 +13,7 @@ from urllib.parse import quote
 
 from pydantic import ConfigDict, Field, SecretStr
 
+from vmpooler_tasks.config.dns import DnsConfig
 from vmpooler_tasks.config.pools import ManagerOptions, Pool
 from vmpooler_tasks.config.redis_address import without_login
 from vmpooler_tasks.config.services import GraphiteSection, NotifySection, StatsdSection, WebSection
@@ -162,12 +163,6 @@ class RedisSection(Section):
         return without_login(self.location)
 
 
-class DnsConfig(Section):
-    """One entry of `:dns_configs:`."""
-
-    domain: Text | None = Field(None, description="the domain of the pools that name this entry as `dns_plugin`")
-
-
 class Settings(Section):
     """The whole configuration, valid and frozen."""
 
@@ -223,6 +218,21 @@ class Settings(Section):
         """Return the domain of the pool's VMs, by VMPooler's rules."""
         named = self.dns_configs.get(pool.dns_plugin or "")
         return (named.domain if named else None) or self.config.domain
+
+    def records_of(self, pool: Pool) -> str | None:
+        """Return the entry of `:dns_configs:` that writes the DNS records of the pool; None if nobody here does."""
+        named = self.dns_configs.get(pool.dns_plugin or "")
+        return pool.dns_plugin if named and named.writes_records else None
+
+    @cached_property
+    def writes_records(self) -> bool:
+        """Return whether any pool may have DNS records that these workers wrote."""
+        return any(entry.writes_records for entry in self.dns_configs.values())
+
+    def skips_name_check(self, pool: Pool) -> bool:
+        """Return whether a new name is not checked in DNS before its VM is made: an option of the provider."""
+        given = self.providers.get(self.provider_of(pool), {}).get("skip_dns_check_before_creating_vm")
+        return given is not None and str(given).strip().casefold() != "false"
 
     @property
     def drain_rules(self) -> DrainRules:

@@ -26,7 +26,7 @@ from uuid import uuid4
 from vmpooler_tasks.dns.ownership import Ownership
 from vmpooler_tasks.dns.protocol import CheckedDnsPlugin, Deletion, DnsPlugin, DnsRecord
 
-INSTALLATION, OTHER = "contract", "another, with odd signs: ü=,\""
+INSTALLATION, OTHER = "contract", 'another, with odd signs: ü=,"'
 
 THREADS = 16
 
@@ -185,5 +185,5 @@ class DnsContract:
 def _created(plugin: DnsPlugin, record: DnsRecord) -> bool:
     try:
         return plugin.create_record(record)
-    except Exception:  # noqa: BLE001 - a loser may be told so by an error, too
+    except Exception:  # noqa: BLE001 - the one that loses may raise an error, too
         return False

@@ -1,6 +1,6 @@
 """The TXT record beside each record: which installation made it, for which pool, and with which address.
 
-Its text looks like that of external-dns:
+Its text has the form that external-dns uses:
 
     heritage=vmpooler-tasks,vmpooler-tasks/installation=prod,vmpooler-tasks/pool=debian,vmpooler-tasks/address=10.0.0.7
 """

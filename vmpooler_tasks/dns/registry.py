@@ -10,10 +10,10 @@ from vmpooler_tasks.dns.protocol import DnsContext, DnsPlugin
 from vmpooler_tasks.errors import ConfigurationError
 from vmpooler_tasks.plugins import SOURCE, PluginKind
 
-GROUP = "vmpooler_tasks.dns"
+DNS_GROUP = "vmpooler_tasks.dns"
 
 _PLUGINS: PluginKind[DnsPlugin] = PluginKind(
-    group=GROUP,
+    group=DNS_GROUP,
     section="dns_configs",
     noun="dns_class",
     package="vmpooler-tasks-dns-",

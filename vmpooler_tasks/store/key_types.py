@@ -111,6 +111,7 @@ FIXED_KEYS: Mapping[bytes, KeyType] = {key: kind for kind, names in _KEYS_OF.ite
 OWN_FAMILIES: Mapping[str, KeyType] = {
     "breaker": KeyType.HASH,
     "counters": KeyType.HASH,
+    "dns_records": KeyType.HASH,
     "dummy": KeyType.HASH,
     "first_seen": KeyType.SORTED_SET,
     "known_login": KeyType.STRING,

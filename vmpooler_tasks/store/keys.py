@@ -345,6 +345,11 @@ def pool_breaker(pool: str) -> bytes:
     return f"vmpooler_tasks__pool_breaker__{pool}".encode()
 
 
+def dns_records(pool: str) -> bytes:
+    """Hash: VM of a pool → JSON; the DNS record that was made for it: `plugin`, `name`, `address`."""
+    return f"vmpooler_tasks__dns_records__{pool}".encode()
+
+
 def recycled(pool: str) -> bytes:
     """Sorted set: `VM`, line break, why it left ready unused → epoch; kept for half an hour."""
     return f"vmpooler_tasks__recycled__{pool}".encode()

@@ -9,7 +9,9 @@ from functools import cache
 from vmpooler_tasks.config import Settings
 from vmpooler_tasks.config.checks.unused import path_in_pools
 from vmpooler_tasks.config.vmpooler.options import why_without_effect
+from vmpooler_tasks.dns import DnsPlugin
 from vmpooler_tasks.errors import ConfigurationError
+from vmpooler_tasks.jobs.dns.plugins import entries_in_use, load_plugin
 from vmpooler_tasks.jobs.pools.context import PoolContext, provider_context
 from vmpooler_tasks.providers import Provider, registry
 from vmpooler_tasks.store import Database
@@ -23,7 +25,7 @@ _lock = threading.Lock()
 def pool_context() -> PoolContext:
     """Return the one PoolContext of this process."""
     renewer = LeaseRenewer(database(), settings().config.lease_seconds, database().clock)
-    return PoolContext(database(), settings(), _provider, database().clock, renewer)
+    return PoolContext(database(), settings(), _provider, database().clock, renewer, dns_plugin=_dns_plugin)
 
 
 def _provider(name: str) -> Provider:
@@ -37,14 +39,27 @@ def _loaded(name: str, process: int) -> Provider:
     return registry.load(provider_context(settings(), name))
 
 
+def _dns_plugin(name: str) -> DnsPlugin:
+    with _lock:
+        return _loaded_dns(name, os.getpid())
+
+
+@cache
+def _loaded_dns(name: str, process: int) -> DnsPlugin:
+    del process  # as above
+    return load_plugin(settings(), name)
+
+
 def build_context(db: Database, chosen: Settings) -> PoolContext:
-    """Return a PoolContext for a command. Its providers are loaded when they are needed."""
+    """Return a PoolContext for a command. Its providers and DNS plugins are loaded when they are needed."""
     loaded = cache(lambda name: registry.load(provider_context(chosen, name)))
-    return PoolContext(db, chosen, loaded, db.clock, LeaseRenewer(db, chosen.config.lease_seconds, db.clock))
+    plugins = cache(lambda entry: load_plugin(chosen, entry))
+    renewer = LeaseRenewer(db, chosen.config.lease_seconds, db.clock)
+    return PoolContext(db, chosen, loaded, db.clock, renewer, dns_plugin=plugins)
 
 
 def try_providers(chosen: Settings) -> None:
-    """Loads each provider that a pool names, and lets go of it.
+    """Loads each provider and each DNS plugin that a pool names, and lets go of it.
 
     Raises ConfigurationError with what keeps any of them from being loaded.
     """
@@ -53,11 +68,16 @@ def try_providers(chosen: Settings) -> None:
 
 
 def find_unloadable(chosen: Settings) -> list[str]:
-    """Return a line for each problem that keeps a provider of the pools from being loaded."""
+    """Return a line for each problem that keeps a provider or DNS plugin of the pools from being loaded."""
     problems: list[str] = []
     for name in sorted({chosen.provider_of(pool) for pool in chosen.pools}):
         try:
             registry.load(provider_context(chosen, name)).close()
+        except ConfigurationError as error:
+            problems += error.problems
+    for entry in entries_in_use(chosen):
+        try:
+            load_plugin(chosen, entry).close()
         except ConfigurationError as error:
             problems += error.problems
     return problems

@@ -13,7 +13,7 @@ from vmpooler_tasks.dns.contract import INSTALLATION, DnsContract
 from vmpooler_tasks.dns.rfc2136 import Rfc2136, rfc2136
 from vmpooler_tasks.errors import ConfigurationError, PermanentDnsError, TransientDnsError
 
-pytestmark = [pytest.mark.slow(seconds=10)]
+pytestmark = [pytest.mark.stage(name="providers"), pytest.mark.timeout(300)]
 
 
 @pytest.fixture(scope="module", params=["bind", "knot"])
@@ -72,7 +72,9 @@ def test_the_key_may_be_in_a_file(server: DnsServer, tmp_path: Path) -> None:
 
 def test_a_key_that_may_only_read_is_refused_with_the_servers_word(server: DnsServer) -> None:
     plugin = plugin_of(server.options(key_name=READER_NAME, key_secret=READER_SECRET))
-    with pytest.raises(PermanentDnsError, match="refused the (update in zone pool.example.com: REFUSED|key: PeerBadKey)") as raised:
+    with pytest.raises(
+        PermanentDnsError, match=r"refused the (update in zone pool.example.com: REFUSED|key: PeerBadKey)"
+    ) as raised:
         plugin.create_record(record("forbidden"))
     assert plugin.find_problems() == [str(raised.value)]
     assert server.values(f"forbidden.{ZONE}", "A") == []
@@ -90,21 +92,21 @@ def test_a_wrong_key_is_refused(server: DnsServer, name: str, secret: str) -> No
 
 def test_an_unsigned_update_is_refused(server: DnsServer) -> None:
     plugin = plugin_of({"server": "127.0.0.1", "port": server.port, "zone": ZONE})
-    with pytest.raises(PermanentDnsError, match="REFUSED|NOTAUTH"):
+    with pytest.raises(PermanentDnsError, match=r"REFUSED|NOTAUTH"):
         plugin.create_record(record("unsigned"))
 
 
 def test_a_zone_that_the_server_does_not_have(server: DnsServer) -> None:
     options = server.options(zone="example.org")
     plugin = rfc2136(DnsContext(name="inside", domain="example.org", options=options, installation=INSTALLATION))
-    with pytest.raises(PermanentDnsError, match="NOTAUTH|does not have the zone"):
+    with pytest.raises(PermanentDnsError, match=r"NOTAUTH|does not have the zone"):
         plugin.create_record(DnsRecord(name="one.example.org", address="192.0.2.7", pool="p"))
     assert len(plugin.find_problems()) == 1
 
 
 def test_no_server_is_transient() -> None:
     plugin = plugin_of({"server": "127.0.0.1", "port": free_port(), "zone": ZONE, "timeout": 1})
-    with pytest.raises(TransientDnsError, match="cannot be reached: .*refused"):
+    with pytest.raises(TransientDnsError, match=r"cannot be reached: .*refused"):
         plugin.create_record(record())
     assert len(plugin.find_problems()) == 1
 
@@ -124,8 +126,14 @@ LOGIN = {"key_name": KEY_NAME, "key_secret": KEY_SECRET}
                 "dns_configs.inside.colour: unknown option",
             ],
         ),
-        ({"server": "ns", "zone": "example.org"}, ["dns_configs.inside.zone: must be the domain, or a part at its end"]),
-        ({"server": "ns", "zone": "a..b"}, ["dns_configs.inside.zone: must be the name of a zone, such as example.com"]),
+        (
+            {"server": "ns", "zone": "example.org"},
+            ["dns_configs.inside.zone: must be the domain, or a part at its end"],
+        ),
+        (
+            {"server": "ns", "zone": "a..b"},
+            ["dns_configs.inside.zone: must be the name of a zone, such as example.com"],
+        ),
         (
             {"server": "ns", "key_name": "a"},
             ["dns_configs.inside: key_name and key_secret belong together: set both, or none for unsigned updates"],

@@ -1,7 +1,6 @@
 """Records in Route 53, on moto's HTTP server."""
 
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -10,12 +9,12 @@ import pytest
 
 from tests.support import moto_server
 from tests.support.moto_server import LOGIN, MotoServer
-from vmpooler_tasks.dns import Deletion, DnsContext, DnsRecord, registry
+from vmpooler_tasks.dns import DnsContext, DnsRecord, registry
 from vmpooler_tasks.dns.contract import INSTALLATION, DnsContract
 from vmpooler_tasks.dns.route53 import Route53, route53
 from vmpooler_tasks.errors import ConfigurationError, PermanentDnsError, TransientDnsError
 
-pytestmark = [pytest.mark.slow(seconds=10)]
+pytestmark = [pytest.mark.stage(name="providers"), pytest.mark.timeout(300)]
 
 DOMAIN = "pool.example.com"
 
@@ -35,7 +34,13 @@ def _own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def client(moto: MotoServer) -> Any:
-    return boto3.client("route53", endpoint_url=moto.url, region_name="us-east-1", **{k.lower(): v for k, v in LOGIN.items()})
+    return boto3.client(
+        "route53",
+        endpoint_url=moto.url,
+        region_name="us-east-1",
+        aws_access_key_id=LOGIN["AWS_ACCESS_KEY_ID"],
+        aws_secret_access_key=LOGIN["AWS_SECRET_ACCESS_KEY"],
+    )
 
 
 def make_zone(moto: MotoServer, name: str) -> str:
@@ -110,7 +115,10 @@ def test_the_zone_is_the_longest_that_has_the_domain(moto: MotoServer, zone: str
 def test_a_domain_without_a_zone_or_with_two(moto: MotoServer) -> None:
     for _ in range(2):
         make_zone(moto, "twice.example.net")
-    for domain, words in (("nowhere.test", "has no hosted zone for nowhere.test"), ("twice.example.net", "set zone_id")):
+    for domain, words in (
+        ("nowhere.test", "has no hosted zone for nowhere.test"),
+        ("twice.example.net", "set zone_id"),
+    ):
         plugin = plugin_of(options(moto), domain=domain)
         with pytest.raises(PermanentDnsError, match=words) as raised:
             plugin.create_record(DnsRecord(name=f"one.{domain}", address="192.0.2.7", pool="p"))

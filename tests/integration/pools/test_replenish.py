@@ -6,7 +6,7 @@ import pytest
 
 from tests.support.pool_world import PoolWorld, pool
 from tests.support.world import POOL
-from vmpooler_tasks.config.schema import DnsConfig
+from vmpooler_tasks.config.dns import DnsConfig
 from vmpooler_tasks.errors import InvalidInputError, WrongTypeError
 from vmpooler_tasks.jobs.inspection import inspect, replenish
 from vmpooler_tasks.jobs.pools.context import Work

@@ -1,4 +1,4 @@
-"""A `dns_plugin` that names nothing useful, and DNS records that nobody writes, are reported with the nearest name."""
+"""A `dns_plugin` that names nothing useful is reported with the nearest name; a class says who writes records."""
 
 import json
 from typing import Any
@@ -60,22 +60,24 @@ def test_plugin_of_many_pools_is_reported_once() -> None:
 
 
 @pytest.mark.parametrize(
-    ("written", "hint"),
-    [
-        ("gcp", "; with dynamic-dns the VMs register themselves"),
-        ("dynamic_dns", "; did you mean dynamic-dns?"),
-        ("DynamicDNS", "; did you mean dynamic-dns?"),
-    ],
+    ("written", "writes"), [(None, False), ("", False), ("dynamic-dns", False), ("Dynamic-DNS", False), ("gcp", True)]
 )
-def test_class_that_nobody_carries_out_is_named_without_effect(written: str, hint: str) -> None:
-    settings = load({"cloud": {"dns_class": written, "domain": "example.com"}}, "cloud")
-    [unused] = settings.unused
-    assert str(unused) == (
-        "dns_configs.cloud.dns_class: has no effect here, because these workers create and delete no DNS records of "
-        f"class {written}{hint}"
-    )
-    assert settings.warnings == ()
+def test_class_says_whether_records_are_written(written: str | None, writes: bool) -> None:
+    settings = load({"cloud": {"dns_class": written, "domain": "example.com", "project": "x"}}, "cloud", None)
+    assert (settings.warnings, settings.unused) == ((), ())
+    assert [settings.records_of(pool) for pool in settings.pools] == ["cloud" if writes else None, None]
+    assert settings.writes_records is writes
     assert settings.domain_of(settings.pools[0]) == "example.com"
+    assert settings.dns_configs["cloud"].options == {"project": "x"}
+
+
+@pytest.mark.parametrize(
+    ("given", "skips"), [(None, False), (False, False), ("false", False), (True, True), ("x", True)]
+)
+def test_provider_may_skip_the_check_of_names(given: Any, skips: bool) -> None:
+    text = {":providers": {"dummy": {"skip_dns_check_before_creating_vm": given}}, ":pools": [{"name": "p"}]}
+    settings = load_settings({"VMPOOLER_CONFIG": json.dumps(text)})
+    assert settings.skips_name_check(settings.pools[0]) is skips
 
 
 def test_unused_entry_that_is_no_section_is_a_warning() -> None:

@@ -41,12 +41,8 @@ def honoured(place: str) -> set[str]:
 def test_every_option_is_in_one_of_the_tables(place: str) -> None:
     recorded = set(RECORD[place])
     tables: list[set[str]] = [honoured(place), set(API_OPTIONS.get(place, ())), set(WITHOUT_EFFECT.get(place, ()))]
-    assert recorded.difference(*tables) - EXPLAINED_ELSEWHERE == set()
+    assert recorded.difference(*tables) == set()
     assert {name for name in recorded if sum(name in table for table in tables) > 1} == set()
-
-
-EXPLAINED_ELSEWHERE = {"dns_class"}
-"""Its effect depends on its value (tests/unit/config/test_dns.py)."""
 
 
 def test_every_section_is_known() -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from vmpooler_tasks import plugins
 from vmpooler_tasks.config import Settings
 from vmpooler_tasks.errors import ConfigurationError
 from vmpooler_tasks.providers import Provider, ProviderContext, registry
@@ -135,7 +136,7 @@ def test_each_call_makes_a_provider_of_its_own(cloud: Packages) -> None:
 def test_a_missing_provider_is_reported_with_the_installed_ones_and_a_hint(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(registry, "installed", lambda: ["dummy"])
+    monkeypatch.setattr(plugins.PluginKind, "installed", lambda _: ["dummy"])
     assert problem("vsphere") == (
         "providers.vsphere: no provider 'vsphere' is installed (installed: dummy); "
         "install its package, e.g. pip install vmpooler-tasks-vsphere"
@@ -144,7 +145,7 @@ def test_a_missing_provider_is_reported_with_the_installed_ones_and_a_hint(
 
 
 def test_without_any_provider_the_error_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(registry, "entry_points", lambda **_: ())
+    monkeypatch.setattr(plugins, "entry_points", lambda **_: ())
     assert registry.installed() == []
     assert "(installed: none)" in problem("dummy")
 

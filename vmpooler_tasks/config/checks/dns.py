@@ -1,4 +1,4 @@
-"""Find pools whose `dns_plugin` names nothing useful in `:dns_configs:`, and DNS records that nobody writes."""
+"""Find pools whose `dns_plugin` names nothing useful in `:dns_configs:`."""
 
 import difflib
 from collections import defaultdict
@@ -7,10 +7,6 @@ from typing import Any
 
 from vmpooler_tasks.config.checks.unused import path_in_pools
 from vmpooler_tasks.config.types import as_text
-from vmpooler_tasks.config.vmpooler.options import UnusedOption
-
-NO_RECORDS_CLASS = "dynamic-dns"
-"""The `dns_class` with which nobody writes records: the VMs do it themselves. The only one that is complete here."""
 
 MIN_DNS_SIMILARITY = 0.6
 
@@ -52,15 +48,3 @@ def find_wrong_entries(data: Mapping[str, Any]) -> Iterator[str]:
     for name, entry in configs.items() if isinstance(configs, dict) else ():
         if not isinstance(entry, dict | None) and name not in used:
             yield f"dns_configs.{name}: has no effect: it must be a section of options, such as domain"
-
-
-def find_unwritten_records(data: Mapping[str, Any]) -> Iterator[UnusedOption]:
-    """Yield the `dns_class` of each entry whose records these workers do not write."""
-    configs = data.get("dns_configs")
-    for name, entry in configs.items() if isinstance(configs, dict) else ():
-        written = entry.get("dns_class") if isinstance(entry, dict) else None
-        if written is not None and written != NO_RECORDS_CLASS:
-            near = _nearest(str(written), {NO_RECORDS_CLASS: None})
-            hint = near if near.startswith(";") else f"; with {NO_RECORDS_CLASS} the VMs register themselves"
-            because = f"these workers create and delete no DNS records of class {written}{hint}"
-            yield UnusedOption(f"dns_configs.{name}.dns_class", because)

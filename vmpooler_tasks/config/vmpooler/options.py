@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 HONOURED_BY_THE_LOADER = {
     "config": frozenset({"extra_config"}),
-    "providers": frozenset({"provider_class"}),
-    "dns_configs": frozenset({"domain"}),
+    "providers": frozenset({"provider_class", "skip_dns_check_before_creating_vm"}),
+    "dns_configs": frozenset({"dns_class", "domain"}),
 }
 """Place → options that are honoured and are no field of the schema."""
 
@@ -42,7 +42,6 @@ _PURGE = "VMs that no queue knows are found in the folders of the configured poo
 _FOLDERS = "a provider makes what it needs; these workers give it the pool's own options"
 _HOSTS = "the provider chooses the host of a VM"
 _SIZES = "a pool has the size of the file, or the one set through the API"
-_DNS = "new names are not compared with DNS"
 _FAILURES = "the option of this dummy is failures"
 _MIGRATION = "VMs are not migrated to other hosts"
 _BREAKER = "breaker_failures and breaker_seconds of :config: apply to each provider"
@@ -91,7 +90,6 @@ WITHOUT_EFFECT: Mapping[str, Mapping[str, str]] = {
         "purge_unconfigured_folders": _PURGE,
         "purge_unconfigured_resources": _PURGE,
         "resources_allowlist": _PURGE,
-        "skip_dns_check_before_creating_vm": _DNS,
     },
     "providers.dummy": {
         "circuit_breaker": _BREAKER,

@@ -160,7 +160,7 @@ def _full(name: str) -> dns.name.Name:
 
 
 def _address(text: str) -> dns.rdata.Rdata | None:
-    """Return the address as an A or AAAA record; None if the text is none."""
+    """Return the address as an A or AAAA record; None if the text is something else."""
     try:
         version = ipaddress.ip_address(text).version
     except ValueError:

@@ -15,9 +15,14 @@ from vmpooler_tasks.errors import DnsError, TransientDnsError
 
 if TYPE_CHECKING:
     from types_boto3_route53.literals import ChangeActionType, RRTypeType
-    from types_boto3_route53.type_defs import ChangeTypeDef, ResourceRecordSetTypeDef, ResourceRecordTypeDef
+    from types_boto3_route53.type_defs import (
+        ChangeTypeDef,
+        ResourceRecordSetOutputTypeDef,
+        ResourceRecordSetTypeDef,
+        ResourceRecordTypeDef,
+    )
 
-    Sets = Sequence[ResourceRecordSetTypeDef]
+    Sets = Sequence[ResourceRecordSetOutputTypeDef]
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,8 +30,8 @@ class _OwnRecord:
     """A record of this installation as it was read: our `text` in the set of `texts`, and the set of our address."""
 
     text: str
-    texts: "ResourceRecordSetTypeDef"
-    address: "ResourceRecordSetTypeDef | None"
+    texts: "ResourceRecordSetOutputTypeDef"
+    address: "ResourceRecordSetOutputTypeDef | None"
 
     def deletions(self) -> "list[ChangeTypeDef]":
         """Return the changes that delete both sets, if they are exactly as they were read."""
@@ -123,16 +128,18 @@ class Route53:
         return {"Name": f"{name.rstrip('.')}.", "Type": kind, "TTL": self._ttl, "ResourceRecords": records}
 
 
-def _change(action: "ChangeActionType", what: "ResourceRecordSetTypeDef") -> "ChangeTypeDef":
+def _change(
+    action: "ChangeActionType", what: "ResourceRecordSetTypeDef | ResourceRecordSetOutputTypeDef"
+) -> "ChangeTypeDef":
     return {"Action": action, "ResourceRecordSet": what}
 
 
-def _is_simple(found: "ResourceRecordSetTypeDef") -> bool:
+def _is_simple(found: "ResourceRecordSetOutputTypeDef") -> bool:
     """Return whether the set is neither an alias nor one of several by weight, place or health."""
     return "SetIdentifier" not in found and "AliasTarget" not in found
 
 
-def _values(found: "ResourceRecordSetTypeDef") -> list[str]:
+def _values(found: "ResourceRecordSetOutputTypeDef") -> list[str]:
     return [record["Value"] for record in found.get("ResourceRecords", ())]
 
 

@@ -8,17 +8,18 @@ from typing import TYPE_CHECKING
 import boto3
 import botocore.exceptions
 from botocore.config import Config
+from pydantic import SecretStr
 
 from vmpooler_tasks.dns.route53.options import Route53Options
 from vmpooler_tasks.errors import PermanentDnsError, TransientDnsError
 
 if TYPE_CHECKING:
-    from types_boto3_route53.type_defs import ChangeTypeDef, ResourceRecordSetTypeDef
+    from types_boto3_route53.type_defs import ChangeTypeDef, ResourceRecordSetOutputTypeDef
 
-MAX_ATTEMPTS = 8
+SDK_ATTEMPTS = 8
 """Attempts of the SDK's own. Route 53 takes five requests a second of an account, and throttles the others."""
 
-MAX_CONNECTIONS = 50
+MAX_SDK_CONNECTIONS = 50
 
 MAX_ZONES = 100
 """Hosted zones that one request lists."""
@@ -34,15 +35,14 @@ class ConflictError(Exception):
 
 
 class HostedZone:
-    """One hosted zone. The SDK's client is safe for all threads; the zone is looked up once."""
+    """One hosted zone. The SDK's client is safe for all threads; the zone is found once."""
 
     def __init__(self, options: Route53Options, domain: str) -> None:
-        secret, token = options.aws_secret_access_key, options.aws_session_token
         with _translated("start"):
             session = boto3.session.Session(
                 aws_access_key_id=options.aws_access_key_id,
-                aws_secret_access_key=secret and secret.get_secret_value(),
-                aws_session_token=token and token.get_secret_value(),
+                aws_secret_access_key=_plain(options.aws_secret_access_key),
+                aws_session_token=_plain(options.aws_session_token),
                 profile_name=options.profile,
                 region_name=options.region,
             )
@@ -52,15 +52,15 @@ class HostedZone:
                 config=Config(
                     connect_timeout=options.timeout,
                     read_timeout=options.timeout,
-                    max_pool_connections=MAX_CONNECTIONS,
-                    retries={"mode": "adaptive", "total_max_attempts": MAX_ATTEMPTS},
+                    max_pool_connections=MAX_SDK_CONNECTIONS,
+                    retries={"mode": "adaptive", "total_max_attempts": SDK_ATTEMPTS},
                 ),
             )
         self._domain = domain.rstrip(".").lower()
         self._zone_id = options.zone_id
         self._lock = threading.Lock()
 
-    def read(self, name: str) -> "Sequence[ResourceRecordSetTypeDef]":
+    def read(self, name: str) -> "Sequence[ResourceRecordSetOutputTypeDef]":
         """Return all record sets of exactly this name. Raise DnsError."""
         full = f"{name.rstrip('.').lower()}."
         with _translated("ListResourceRecordSets"):
@@ -109,13 +109,20 @@ class HostedZone:
         raise PermanentDnsError(f"Route 53 has no hosted zone for {self._domain}: make one, or set zone_id")
 
 
+def _plain(secret: SecretStr | None) -> str | None:
+    return None if secret is None else secret.get_secret_value()
+
+
 @contextmanager
 def _translated(operation: str) -> Iterator[None]:
     """Raise the SDK's errors as errors of this package, with the words of the API."""
     try:
         yield
     except botocore.exceptions.ClientError as error:
-        about, status = error.response.get("Error", {}), error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+        about, status = (
+            error.response.get("Error", {}),
+            error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0),
+        )
         code = about.get("Code", "")
         text = f"Route 53 refused {operation}: {code}: {about.get('Message', '')}"
         if code in _TRANSIENT or status >= 500:  # noqa: PLR2004

@@ -55,11 +55,13 @@ def apply_brake(context: PoolContext, pool: Pool, found: Comparison) -> Unknowns
     """Engage, keep or release the brake of the pool. Return the strays and the missing VMs.
 
     While the brake is engaged, `gone` has only VMs whose destruction has started. Strays are held by the script that
-    would discover them. Foreign VMs do not count.
+    would discover them. Foreign VMs do not count. A VM that is gone and has left a DNS record is a stray, too: its
+    destruction deletes the record.
     """
-    unqueued = find_unqueued(context, pool, found.inventory.names, found.before, found.after)
-    foreign = None if unqueued is None else unqueued - found.inventory.own
-    strays = sorted((unqueued or frozenset()) & found.inventory.own)
+    candidates = found.inventory.names | context.dns.read_recorded(pool)
+    unqueued = find_unqueued(context, pool, candidates, found.before, found.after)
+    foreign = None if unqueued is None else (unqueued & found.inventory.names) - found.inventory.own
+    strays = sorted((unqueued or frozenset()).difference(foreign or ()))
     missing = _find_missing(context, pool, found)
     discovered = found.after.queues[Queue.DISCOVERED]
     counted = [_without_destroyed(context, names) for names in (strays, sorted(discovered), missing)]

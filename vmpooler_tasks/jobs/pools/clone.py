@@ -124,9 +124,13 @@ def _require_address(machine: VirtualMachine, seconds: str) -> None:
 def _create(context: PoolContext, pool: Pool, vm: str, claimed: ClaimedClone) -> NewVm:
     spec = context.spec(pool, template=claimed.template, clone_target=claimed.clone_target)
     provider = context.provider_of(pool)
+    if claimed.attempts == 1:
+        context.dns.require_free_name(pool, vm)
     machine = context.retries(_Creation(provider, spec, vm, claimed.attempts))
     if machine.existed:
         raise NameTakenError("another VM has this name")
+    if machine.ip:
+        context.dns.create(pool, vm, machine.ip, fence=claimed.fence)
     return NewVm(machine, bool(machine.ip) and _is_ready(provider, spec, vm))
 
 

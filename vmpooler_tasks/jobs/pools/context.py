@@ -9,7 +9,9 @@ from pydantic import ValidationError
 
 from vmpooler_tasks.clock import Clock
 from vmpooler_tasks.config import Pool, Settings
+from vmpooler_tasks.dns import DnsPlugin
 from vmpooler_tasks.errors import InvalidInputError
+from vmpooler_tasks.jobs.dns.records import DnsRecords
 from vmpooler_tasks.jobs.pools.provider_calls import Retries
 from vmpooler_tasks.model.pools.lifecycle import HOUR, MINUTE, Step, VmLimits
 from vmpooler_tasks.model.timestamps import moment, ruby_utc
@@ -40,7 +42,10 @@ class Work(NamedTuple):
 
 @dataclass(frozen=True)
 class PoolContext:
-    """What a job works with. `provider` returns a provider by its name; `retries` repeats failed provider calls."""
+    """What a job works with. `retries` repeats failed provider calls.
+
+    `provider` returns a provider by its name, `dns_plugin` a DNS plugin by its entry in `:dns_configs:`.
+    """
 
     db: Database
     settings: Settings
@@ -48,6 +53,7 @@ class PoolContext:
     clock: Clock
     leases: LeaseRenewer
     retries: Retries = field(default_factory=Retries)
+    dns_plugin: Callable[[str], DnsPlugin] = field(default=dict[str, DnsPlugin]().__getitem__)
 
     def pool(self, name: str) -> Pool:
         """Return the pool's configuration. A pool that is no longer configured is as its last inspection recorded it.
@@ -111,6 +117,11 @@ class PoolContext:
         config = self.settings.config
         failing_pools = min(MIN_FAILING_POOLS, max(self.settings.count_pools_of(provider), 1))
         return BreakerLimits(config.breaker_failures, config.breaker_seconds, failing_pools)
+
+    @property
+    def dns(self) -> DnsRecords:
+        """Return the DNS records of the VMs."""
+        return DnsRecords(self.db, self.settings, self.dns_plugin, self.retries)
 
     @property
     def keep_seconds(self) -> float:

@@ -3,14 +3,18 @@
 import logging
 import time
 
+from vmpooler_tasks.config import Pool
 from vmpooler_tasks.jobs.pools.context import PoolContext, stamp
 from vmpooler_tasks.jobs.pools.failed_vm import log_replaced
-from vmpooler_tasks.jobs.pools.provider_calls import destroy_vm
+from vmpooler_tasks.jobs.pools.provider_calls import call_within, destroy_vm
 from vmpooler_tasks.model.names import on_one_line
 from vmpooler_tasks.model.pools.results import DestroyClaim, DestroyResult
 from vmpooler_tasks.model.pools.retries import destroy_pause
 from vmpooler_tasks.store.pools import destroys
 from vmpooler_tasks.store.pools.destroys import ClaimedDestroy
+
+DNS_SECONDS = 120.0
+"""Time limit of the deletion of a DNS record with its retries. A plugin limits each of its messages itself."""
 
 _log = logging.getLogger("vmpooler_tasks.pools")
 
@@ -20,7 +24,11 @@ def run(context: PoolContext, vm: str, pool_name: str, owner: str) -> DestroyRes
 
     While the brake of the pool is engaged, such a VM stays completed: the provider may not show what it has.
 
-    Raise the provider's error. The VM then stays completed, and is destroyed after a pause that grows.
+    Its DNS record is deleted first, so that no name points to an address that another VM may get. If that fails, the VM
+    is destroyed all the same.
+
+    Raise the error of the provider, or of DNS. The VM then stays completed, and the rest is done after a pause that
+    grows.
     """
     pool, lease_seconds = context.pool(pool_name), context.settings.config.lease_seconds
     claimed = _claim(context, vm, pool_name, owner)
@@ -29,7 +37,7 @@ def run(context: PoolContext, vm: str, pool_name: str, owner: str) -> DestroyRes
     started = time.perf_counter()
     with context.leases.holding(vm, claimed.fence):
         try:
-            existed = destroy_vm(context.provider_of(pool), context.spec(pool), vm, context.retries)
+            existed = _destroy(context, vm, pool, claimed)
         except Exception as error:
             text = "[!] [%s] '%s' failed while destroying the VM with an error: %s"
             _log.error(text, pool_name, vm, on_one_line(str(error)))
@@ -42,6 +50,23 @@ def run(context: PoolContext, vm: str, pool_name: str, owner: str) -> DestroyRes
     elif result is DestroyResult.DESTROYED:
         _log.info("[-] [%s] '%s' does not exist in the provider: removed from completed", pool_name, vm)
     return result
+
+
+def _destroy(context: PoolContext, vm: str, pool: Pool, claimed: ClaimedDestroy) -> bool:
+    """Delete the DNS record and destroy the VM. Return False if the provider does not have the VM."""
+    failure: Exception | None = None
+    try:
+        call_within(DNS_SECONDS, _delete_record, context, vm, pool, claimed)
+    except Exception as error:  # noqa: BLE001 - whatever a plugin raises, the VM is destroyed first
+        failure = error
+    existed = destroy_vm(context.provider_of(pool), context.spec(pool), vm, context.retries)
+    if failure is not None:
+        raise failure
+    return existed
+
+
+def _delete_record(context: PoolContext, vm: str, pool: Pool, claimed: ClaimedDestroy) -> None:
+    context.dns.delete(pool, vm, fence=claimed.fence)
 
 
 def _finish(context: PoolContext, vm: str, pool: str, claimed: ClaimedDestroy, *, existed: bool) -> DestroyResult:

@@ -76,6 +76,7 @@ class DummyOptions(DummySection):
     """The section of the dummy. Options of VMPooler's own dummy are accepted and ignored; `config check` names them."""
 
     provider_class: str | None = Field(None, description="read by the registry")
+    skip_dns_check_before_creating_vm: bool | None = Field(None, description="read by the pool workers")
     seed: int = Field(1, strict=True, description="the same seed gives the same course of events")
     clone_seconds: Span = Field((0, 0), description="how long a clone takes")
     boot_seconds: Span = Field((0, 0), description="how long a new VM is not ready")

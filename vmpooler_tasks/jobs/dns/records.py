@@ -1,0 +1,101 @@
+"""The DNS record of a VM: made when its clone has an address and before it is handed out, deleted at its destruction.
+
+docs/dns.md has the order of the steps, and what a worker that dies between two of them leaves behind.
+"""
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from vmpooler_tasks.config import Pool, Settings
+from vmpooler_tasks.dns import Deletion, DnsPlugin, DnsRecord
+from vmpooler_tasks.errors import RecordTakenError
+from vmpooler_tasks.store import Database
+from vmpooler_tasks.store.dns import records
+from vmpooler_tasks.store.dns.records import NotedRecord
+
+_log = logging.getLogger("vmpooler_tasks.pools")
+
+
+@dataclass(frozen=True)
+class DnsRecords:
+    """The DNS records of all pools.
+
+    `plugin` returns a DNS plugin by its entry in `:dns_configs:`; `retries` repeats failed calls. Nothing is done for a
+    pool whose records nobody here writes.
+    """
+
+    db: Database
+    settings: Settings
+    plugin: Callable[[str], DnsPlugin]
+    retries: Callable[..., Any]
+
+    def require_free_name(self, pool: Pool, vm: str) -> None:
+        """Raise RecordTakenError if somebody else has a DNS record of the new VM's name, and DnsError.
+
+        Do nothing where the provider skips this check.
+        """
+        entry = self.settings.records_of(pool)
+        if entry is None or self.settings.skips_name_check(pool):
+            return
+        if self.retries(self.plugin(entry).is_taken, self._full_name(pool, vm)):
+            raise _taken()
+
+    def create(self, pool: Pool, vm: str, address: str, *, fence: int) -> None:
+        """Make the DNS record of a new VM, or renew it.
+
+        It is noted in Redis first, so that it is found whatever happens next. If another worker took the lease over, no
+        record is made: that worker makes it. Raise RecordTakenError if the name is somebody else's, and DnsError.
+        """
+        entry = self.settings.records_of(pool)
+        if entry is None:
+            return
+        name = self._full_name(pool, vm)
+        noted = NotedRecord(plugin=entry, name=name, address=address)
+        if not records.note(self.db, vm, pool.name, noted, fence=fence):
+            return
+        if not self.retries(self.plugin(entry).create_record, DnsRecord(name=name, address=address, pool=pool.name)):
+            raise _taken()
+        about = {"vm": vm, "pool": pool.name}
+        _log.info("[+] [%s] '%s' has the DNS record %s with %s", pool.name, vm, name, address, extra=about)
+
+    def delete(self, pool: Pool, vm: str, *, fence: int) -> None:
+        """Delete the DNS record of a VM that is destroyed, if it is ours. Raise DnsError.
+
+        The entry that made it is the noted one, even if the pool has another one now.
+        """
+        if not self.settings.writes_records:
+            return
+        noted, entry = records.read(self.db, vm, pool.name), self.settings.records_of(pool)
+        if noted:
+            self._delete(pool, vm, noted.plugin, noted.name)
+        elif entry:
+            self._delete(pool, vm, entry, self._full_name(pool, vm))
+        records.forget(self.db, vm, pool.name, fence=fence)
+
+    def read_recorded(self, pool: Pool) -> frozenset[bytes]:
+        """Return the VMs of the pool for which a DNS record was made, and is not deleted."""
+        return records.read_names(self.db, pool.name) if self.settings.writes_records else frozenset()
+
+    def _delete(self, pool: Pool, vm: str, entry: str, name: str) -> None:
+        made_by, about = self.settings.dns_configs.get(entry), {"vm": vm, "pool": pool.name}
+        if made_by is None or not made_by.writes_records:
+            text = (
+                "[!] [%s] '%s': the DNS record %s stays: entry %s of :dns_configs: is gone. Delete the record by hand"
+            )
+            _log.warning(text, pool.name, vm, name, entry, extra=about)
+            return
+        match self.retries(self.plugin(entry).delete_record, name):
+            case Deletion.DELETED:
+                _log.info("[-] [%s] '%s': its DNS record %s is deleted", pool.name, vm, name, extra=about)
+            case Deletion.NOT_OURS:
+                text = "[!] [%s] '%s': the DNS record %s stays: somebody else made or changed it"
+                _log.warning(text, pool.name, vm, name, extra=about)
+
+    def _full_name(self, pool: Pool, vm: str) -> str:
+        return f"{vm}.{self.settings.domain_of(pool) or ''}".rstrip(".")
+
+
+def _taken() -> RecordTakenError:
+    return RecordTakenError("somebody else has a DNS record of this name")

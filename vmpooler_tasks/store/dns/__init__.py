@@ -1,0 +1,1 @@
+"""The DNS records that this installation made, as Redis notes them."""
