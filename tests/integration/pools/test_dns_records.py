@@ -87,10 +87,9 @@ def test_the_destruction_deletes_the_record_first(world: PoolWorld, zone: Zone) 
     vm, *_ = world.clones()
     world.clone(vm)
     world.client.smove(keys.queue(Queue.READY, POOL), keys.queue(Queue.COMPLETED, POOL), vm)
-    existed: list[bool] = []
-    zone.before = lambda what: what == "delete" and existed.append(vm in world.provider.machines)
+    world.provider.before("destroy", lambda _: zone.calls.append("destroy"))
     world.round()
-    assert existed == [True]
+    assert [call for call in zone.calls if call in ("delete", "destroy")] == ["delete", "destroy"]
     assert (zone.own.get(f"{vm}.{DOMAIN}"), vm in world.provider.machines) == (None, False)
     assert vm not in noted(world) | world.names_in(Queue.COMPLETED)
 

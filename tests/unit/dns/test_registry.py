@@ -26,8 +26,10 @@ def test_the_classes_of_this_project() -> None:
 def test_an_unknown_class_is_named_with_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(plugins.PluginKind, "installed", lambda _: ["rfc2136", "route53"])
     assert problems("gcp") == [
-        ("dns_configs.x: no dns_class 'gcp' is installed (installed: rfc2136, route53); "
-        "install its package, e.g. pip install vmpooler-tasks-dns-gcp")
+        (
+            "dns_configs.x: no dns_class 'gcp' is installed (installed: rfc2136, route53); "
+            "install its package, e.g. pip install vmpooler-tasks-dns-gcp"
+        )
     ]
 
 
@@ -48,8 +50,10 @@ def test_a_missing_extra_is_named_with_its_command(
 def test_a_domain_and_an_installation_are_needed() -> None:
     assert problems("rfc2136", domain="", installation="") == [
         "dns_configs.x.domain: must be set: it is the second part of the name of each record",
-        ("dns_configs.x: needs config.installation: each DNS record carries this name, so that only records of this "
-        "installation are replaced and deleted"),
+        (
+            "dns_configs.x: needs config.installation: each DNS record carries this name, so that only records of this "
+            "installation are replaced and deleted"
+        ),
     ]
 
 
