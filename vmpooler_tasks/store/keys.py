@@ -109,9 +109,7 @@ PURGE_STATE = b"vmpooler_tasks__purge"
 """Hash: `started`, `finished`, `failure`, `skipped_queues` of the last cycle."""
 
 HEALTH_STATE = b"vmpooler_tasks__health"
-"""Hash: `last_check`, `last_scheduled_check`, `purge_expected`, `empty_since`, `work_expected_since` of a check.
-
-`dlq_errors` is for the metrics."""
+"""Hash: what a check remembers: `last_check`, `purge_expected`, `empty_since`, …; `dlq_errors` is for the metrics."""
 
 HEALTH_FACTS = b"vmpooler_tasks__health_facts"
 """Hash: digest of a configuration → JSON; the facts that the last check saw, for those who watch them for a day."""
@@ -197,17 +195,13 @@ KEPT_POOLS = b"vmpooler_tasks__kept_pools"
 """Hash: removed pool that its operator keeps → JSON: `since`, `who`, `why`."""
 
 BRAKES = b"vmpooler_tasks__brakes"
-"""Hash: pool → JSON of its brake: `since`, `strays`, `missing`, `known`, `limit`, `is_new`, `confirmed`.
-
-It is engaged until `confirmed` is a number."""
+"""Hash: pool → JSON of its brake: `since`, `strays`, `missing`, `limit`, …; engaged until `confirmed` is a number."""
 
 FOREIGN_VMS = b"vmpooler_tasks__foreign_vms"
 """Hash: pool → JSON of the VMs in no queue without our mark: `count`, the first ten `names`, `since`."""
 
 INVENTORIES = b"vmpooler_tasks__inventories"
-"""Hash: pool → `new` or `managed`, an id, and how many VMs its last inspection knew.
-
-A pool without an entry was never inspected on this Redis."""
+"""Hash: pool → `new` or `managed`, an id, and how many VMs its last inspection knew; nothing before the first one."""
 
 DELIVERIES = b"vmpooler_tasks__deliveries"
 """Hash: task → number of times that it was delivered again."""

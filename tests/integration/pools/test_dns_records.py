@@ -60,7 +60,6 @@ class Zone:
 
 @pytest.fixture
 def zone(world: PoolWorld) -> Zone:
-    world.config["installation"] = "here"
     world.dns = {"inside": DnsConfig(domain=DOMAIN, dns_class="rfc2136")}
     world.pools = [pool(dns_plugin="inside")]
     own = Zone()
