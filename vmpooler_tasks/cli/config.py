@@ -28,7 +28,7 @@ from vmpooler_tasks.store import Database
 from vmpooler_tasks.store.orders.overrides import Orders
 from vmpooler_tasks.store.vmpooler.queues import pool_names
 from vmpooler_tasks.tasks.observe.startup import feature_lines
-from vmpooler_tasks.tasks.pool_context import find_ignored_options, find_unloadable
+from vmpooler_tasks.tasks.pool_context import find_ignored_options, find_unloadable, find_unmarked
 
 
 @click.group()
@@ -81,7 +81,7 @@ def _check_settings(settings: Settings, warnings: list[str], *, online: bool) ->
     if settings.config.manage_pools:
         warnings += map(str, settings.unused)
         unloadable = find_unloadable(settings)
-        warnings += find_ignored_options(settings) if not unloadable else ()
+        warnings += [*find_ignored_options(settings), *find_unmarked(settings)] if not unloadable else ()
     if online:
         return _try_servers(settings, warnings)
     if unloadable:

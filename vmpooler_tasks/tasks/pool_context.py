@@ -13,7 +13,8 @@ from vmpooler_tasks.dns import DnsPlugin
 from vmpooler_tasks.errors import ConfigurationError
 from vmpooler_tasks.jobs.dns.plugins import entries_in_use, load_plugin
 from vmpooler_tasks.jobs.pools.context import PoolContext, provider_context
-from vmpooler_tasks.providers import Provider, registry
+from vmpooler_tasks.providers import MarkingProvider, Provider, registry
+from vmpooler_tasks.providers.dummy.provider import Dummy
 from vmpooler_tasks.store import Database
 from vmpooler_tasks.store.pools.leases import LeaseRenewer
 from vmpooler_tasks.tasks.process import database, settings
@@ -100,6 +101,25 @@ def find_ignored_options(chosen: Settings) -> list[str]:
     return [
         f"{path_in_pools(indexes, option)}: has no effect: provider {name} ignores it"
         for (name, option), indexes in found.items()
+    ]
+
+
+def find_unmarked(chosen: Settings) -> list[str]:
+    """Return a line for each provider that could mark its VMs, and marks nothing without `installation`.
+
+    Not for the dummy: all its VMs are its own. Raises ConfigurationError if a provider cannot be loaded.
+    """
+    if chosen.config.installation:
+        return []
+    names = []
+    for name in sorted({chosen.provider_of(pool) for pool in chosen.pools}):
+        with closing(registry.load(provider_context(chosen, name))) as provider:
+            if isinstance(provider, MarkingProvider) and not isinstance(provider, Dummy):
+                names.append(name)
+    return [
+        f"installation: is not set, so provider {name} marks nothing that it makes, and VMs that Redis has lost are"
+        " reported and never destroyed; set it in :config: to a name that no other installation has"
+        for name in names
     ]
 
 

@@ -6,10 +6,12 @@ from typing import Any
 
 import pytest
 
+from tests.support.marking_provider import MarkingScripted
 from tests.support.processes import ROOT
 from vmpooler_tasks.config import Options, load_settings
 from vmpooler_tasks.config.checks.advice import OPTIONS_OF_SWITCH, find_advice
-from vmpooler_tasks.tasks.pool_context import find_ignored_options
+from vmpooler_tasks.providers import registry
+from vmpooler_tasks.tasks.pool_context import find_ignored_options, find_unmarked
 
 ON = {"dlq_enabled": True, "purge_enabled": True, "health_check_enabled": True}
 
@@ -104,3 +106,20 @@ def test_an_option_that_the_provider_ignores() -> None:
     assert find_advice(settings) == [
         "pools[0].timeout_notification: has no effect: 15 minutes are not less than the timeout (15)"
     ]
+
+
+def test_a_provider_that_could_mark_its_vms_needs_a_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Never the dummy: its VMs are its own in any case."""
+    whole = {
+        ":config": {**ON, "manage_pools": True},
+        ":providers": {"vsphere": {}, "dummy": {}},
+        ":pools": [{"name": "p", "provider": "vsphere"}, {"name": "q", "provider": "dummy"}],
+    }
+    load = registry.load
+    monkeypatch.setattr(
+        registry, "load", lambda context: MarkingScripted() if context.name == "vsphere" else load(context)
+    )
+    [line] = find_unmarked(load_settings({"VMPOOLER_CONFIG": json.dumps(whole)}))
+    assert line.startswith("installation: is not set, so provider vsphere marks nothing that it makes")
+    whole[":config"] = {**ON, "manage_pools": True, "installation": "prague"}
+    assert find_unmarked(load_settings({"VMPOOLER_CONFIG": json.dumps(whole)})) == []

@@ -25,7 +25,7 @@ from vmpooler_tasks.tasks.observe import log_filter, log_format, outages
 from vmpooler_tasks.tasks.observe.log_filter import LateTasks
 from vmpooler_tasks.tasks.observe.startup import feature_lines, warning_lines
 from vmpooler_tasks.tasks.observe.watcher import start_watcher
-from vmpooler_tasks.tasks.pool_context import try_providers
+from vmpooler_tasks.tasks.pool_context import find_unmarked, try_providers
 from vmpooler_tasks.tasks.process import database, settings
 
 _log = logging.getLogger("vmpooler_tasks")
@@ -133,6 +133,8 @@ def _log_features(**_: Any) -> None:
         _log.info("%s", line)
     for line in warning_lines(settings()):
         _log.warning("%s", line)
+    for line in find_unmarked(settings()) if settings().config.manage_pools else ():
+        _log.warning("[!] [config] %s", line)
 
 
 def _publish_config(**_: Any) -> None:
