@@ -1,0 +1,343 @@
+"""Real guests: a libvirtd of the test's own, in a network of its own, and a tiny system that its VMs start.
+
+libvirtd runs in a network and a mount namespace: its networks, sockets and files are not those of the machine. Whatever
+talks to the guests enters the network (`Hypervisor.entered`): this thread, those that it starts, and its processes.
+"""
+
+import ctypes
+import fcntl
+import gzip
+import lzma
+import os
+import shutil
+import signal
+import subprocess
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from functools import cache
+from pathlib import Path
+from time import monotonic, sleep
+
+import pytest
+
+from tests.support.libvirt_hosts import require_library
+from tests.support.servers import required
+
+TOOLS = (
+    "unshare",
+    "nsenter",
+    "libvirtd",
+    "virsh",
+    "qemu-system-x86_64",
+    "qemu-img",
+    "dnsmasq",
+    "iptables",
+    "ip",
+    "busybox",
+)
+START_SECONDS = 120
+KVM_SECONDS = 20
+"""A kernel that prints nothing for so long will not."""
+
+CLONE_NEWNET = 0x40000000
+
+MODULES = (
+    "drivers/virtio/virtio_ring",
+    "drivers/virtio/virtio",
+    "drivers/virtio/virtio_pci_modern_dev",
+    "drivers/virtio/virtio_pci_legacy_dev",
+    "drivers/virtio/virtio_pci",
+    "net/core/failover",
+    "drivers/net/net_failover",
+    "drivers/net/virtio_net",
+)
+"""In the order in which they can be loaded. A kernel may have some of them built in."""
+
+INIT = """#!/bin/sh
+/bin/busybox --install -s /bin
+mount -t proc proc /proc
+mount -t sysfs sysfs /sys
+mount -t devtmpfs dev /dev
+for module in /modules/*.ko; do insmod "$module"; done
+serial=$(cat /sys/class/dmi/id/product_serial)
+name=${serial#*h=}
+hostname "${name%%;*}"
+ip link set lo up
+ip link set eth0 up
+udhcpc -i eth0 -s /lease -x "hostname:$(hostname)" -t 60 -T 1 -f &
+while :; do nc -l -p 22 -e /bin/hostname; done
+"""
+
+LEASE = """#!/bin/sh
+[ -z "$ip" ] || { ip addr flush dev eth0; ip addr add "$ip/24" dev eth0; ip route add default via "$router"; }
+"""
+
+SETUP = r"""
+set -e
+mount --make-rprivate /
+ip link set lo up
+mount -t tmpfs tmpfs /run
+mkdir -p /run/libvirt "$1/sockets" "$1/lib/images" "$1/cache" "$1/etc"
+cp -a /etc/libvirt/. "$1/etc/"
+rm -rf "$1/etc/qemu"
+mount --bind "$1/etc" /etc/libvirt
+mount --bind "$1/lib" /var/lib/libvirt
+mount --bind "$1/cache" /var/cache/libvirt
+cat > /etc/libvirt/libvirtd.conf <<END
+unix_sock_dir = "$1/sockets"
+auth_unix_rw = "none"
+auth_unix_ro = "none"
+END
+cat > /etc/libvirt/qemu.conf <<END
+user = "root"
+group = "root"
+security_driver = "none"
+stdio_handler = "file"
+cgroup_controllers = []
+namespaces = []
+remember_owner = 0
+END
+ln -s "$1/sockets/libvirt-sock" /run/libvirt/libvirt-sock
+ln -s "$1/sockets/libvirt-sock-ro" /run/libvirt/libvirt-sock-ro
+exec libvirtd
+"""
+"""$1 is the folder that takes the files of libvirtd."""
+
+
+NETWORK = """
+<network>
+  <name>default</name>
+  <forward mode='nat'/>
+  <bridge name='virbr0' stp='off' delay='0'/>
+  <ip address='192.168.122.1' netmask='255.255.255.0'>
+    <dhcp><range start='192.168.122.2' end='192.168.122.254'/></dhcp>
+  </ip>
+</network>"""
+"""As Debian's package libvirt-daemon-config-network defines it, but its bridge forwards at once."""
+
+TEMPLATE = """
+<domain type='{kind}'>
+  <name>{name}</name>
+  <memory unit='MiB'>128</memory>
+  <os><type arch='x86_64'>hvm</type>{boot}</os>
+  <features><acpi/></features>
+  <devices>
+    <disk type='file' device='disk'>
+      <driver name='qemu' type='qcow2'/>
+      <source file='/var/lib/libvirt/images/{name}.qcow2'/>
+      <target dev='vda' bus='virtio'/>
+    </disk>
+    <interface type='network'><source network='default'/><model type='virtio'/></interface>
+    <serial type='pty'/>
+  </devices>
+</domain>"""
+
+
+class Hypervisor:
+    """A running libvirtd. Its files are in `folder`; `guest` has the kernel and the system that guests start."""
+
+    def __init__(self, folder: Path, guest: "Guest") -> None:
+        self.folder, self.guest = folder, guest
+        self.images = folder / "lib" / "images"
+        self.socket = folder / "sockets" / "libvirt-sock"
+        with (folder / "libvirtd.log").open("ab") as log:
+            self.process = subprocess.Popen(
+                ["unshare", "--mount", "--net", "sh", "-c", SETUP, "libvirtd", str(folder)],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        self._await_socket()
+
+    @property
+    def uri(self) -> str:
+        return f"qemu+unix:///system?socket={self.socket}"
+
+    @property
+    def domain_type(self) -> str:
+        return "kvm" if self.guest.has_kvm else "qemu"
+
+    def inside(self, *command: str) -> list[str]:
+        """Return this command line as one that runs in both namespaces."""
+        return ["nsenter", "--mount", "--net", f"--target={self.process.pid}", *command]
+
+    def run(self, *command: str, check: bool = True) -> str:
+        """Run a command in both namespaces, and return its stdout."""
+        done = subprocess.run(self.inside(*command), capture_output=True, text=True, timeout=START_SECONDS, check=False)
+        assert done.returncode == 0 or not check, f"{command}: {done.stdout}{done.stderr}"
+        return done.stdout
+
+    @contextmanager
+    def entered(self) -> Iterator[None]:
+        """Let this thread use the network of the guests, and what it starts meanwhile: threads and processes."""
+        with Path("/proc/thread-self/ns/net").open() as before, Path(f"/proc/{self.process.pid}/ns/net").open() as own:
+            _enter(own.fileno())
+            try:
+                yield
+            finally:
+                _enter(before.fileno())
+
+    def add_network_and_storage(self) -> None:
+        """Define and start a NAT network and a storage pool, both with the name `default`."""
+        self.virsh("net-define", NETWORK)
+        self.run("virsh", "net-start", "default")
+        self.run("virsh", "pool-define-as", "default", "dir", "--target", "/var/lib/libvirt/images")
+        self.run("virsh", "pool-start", "default")
+
+    def add_template(self, name: str) -> None:
+        """Define a domain with a disk, which starts the guest."""
+        self.run("virsh", "vol-create-as", "default", f"{name}.qcow2", "16M", "--format", "qcow2")
+        self.virsh("define", TEMPLATE.format(name=name, kind=self.domain_type, boot=self.guest.boot_definition()))
+
+    def virsh(self, command: str, definition: str) -> None:
+        """Call a command of virsh that reads a definition from a file."""
+        file = self.folder / "definition.xml"
+        file.write_text(definition, encoding="utf-8")
+        self.run("virsh", command, str(file))
+
+    def stop(self) -> None:
+        """Kill libvirtd and what it started, which are the processes in its network."""
+        network = Path(f"/proc/{self.process.pid}/ns/net").readlink()
+        deadline = monotonic() + START_SECONDS
+        while (left := _processes_in(network)) and monotonic() < deadline:
+            for pid in left:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            with suppress(subprocess.TimeoutExpired):
+                self.process.wait(0.1)
+        self.process.wait()
+
+    def _await_socket(self) -> None:
+        deadline = monotonic() + START_SECONDS
+        while not self.socket.exists():
+            if self.process.poll() is not None or monotonic() > deadline:
+                self.process.kill()
+                pytest.fail(f"libvirtd does not start:\n{(self.folder / 'libvirtd.log').read_text()[-4000:]}")
+            sleep(0.05)
+
+
+@contextmanager
+def hypervisor(folder: Path) -> Iterator[Hypervisor]:
+    """Yield a hypervisor with nothing on it. Skip the test without the tools or rights for it, and fail it in CI."""
+    require_library()
+    for tool in TOOLS:
+        required(tool)
+    if os.geteuid() != 0:
+        if os.environ.get("CI"):
+            pytest.fail("real guests need root")
+        pytest.skip("real guests need root")
+    own = Hypervisor(folder, Guest.built())
+    try:
+        yield own
+    finally:
+        own.stop()
+
+
+class Guest:
+    """A kernel, and an initramfs that takes an address by DHCP and replies with its host name on port 22."""
+
+    def __init__(self, folder: Path) -> None:
+        self.kernel, self.initramfs = folder / "vmlinuz", folder / "initramfs.gz"
+
+    @classmethod
+    @cache
+    def built(cls) -> "Guest":
+        """Return the guest of Debian's cloud kernel, which is downloaded once for each of its versions."""
+        folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "vmpooler-tasks-tests"
+        folder.mkdir(parents=True, exist_ok=True)
+        with (folder / "guest.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            package = _kernel_package()
+            kernel = folder / package
+            if not kernel.exists():
+                _download(package, kernel)
+            own = cls(kernel)
+            if not own.kernel.exists():
+                shutil.copy(next((kernel / "boot").glob("vmlinuz-*")), own.kernel)
+            _write_initramfs(kernel, own.initramfs)
+        return own
+
+    @property
+    @cache  # noqa: B019 - there is one guest
+    def has_kvm(self) -> bool:
+        """Return whether this guest starts with KVM. Its device may be there, and guests hang all the same."""
+        if not os.access("/dev/kvm", os.R_OK | os.W_OK):
+            return False
+        arguments = ["-m", "128", "-nographic", "-no-reboot", "-append", "console=ttyS0 panic=-1 rdinit=/none"]
+        image = ["-kernel", str(self.kernel)]
+        with suppress(subprocess.TimeoutExpired):
+            command = ["qemu-system-x86_64", "-accel", "kvm", *image, *arguments]
+            done = subprocess.run(
+                command, stdin=subprocess.DEVNULL, capture_output=True, timeout=KVM_SECONDS, check=False
+            )
+            return b"Linux version" in done.stdout
+        return False
+
+    def boot_definition(self) -> str:
+        """Return the elements of `<os>` that start it."""
+        return (
+            f"<kernel>{self.kernel}</kernel><initrd>{self.initramfs}</initrd>"
+            "<cmdline>console=ttyS0 quiet panic=1</cmdline>"
+        )
+
+
+def _kernel_package() -> str:
+    listed = subprocess.run(
+        ["apt-cache", "depends", "linux-image-cloud-amd64"], capture_output=True, text=True, timeout=60, check=False
+    ).stdout
+    names = [line.split()[1] for line in listed.splitlines() if line.strip().startswith("Depends:")]
+    if names:
+        return names[0]
+    if os.environ.get("CI"):
+        pytest.fail("apt does not know linux-image-cloud-amd64; .ci/run should have called apt-get update")
+    return pytest.skip("apt does not know linux-image-cloud-amd64")
+
+
+def _download(package: str, folder: Path) -> None:
+    """Unpack the package. It is not installed: that would change what the machine starts."""
+    part = folder.with_suffix(".part")
+    shutil.rmtree(part, ignore_errors=True)
+    part.mkdir()
+    for command in (["apt-get", "download", "-qq", package], ["sh", "-c", "dpkg-deb -x *.deb . && rm *.deb"]):
+        done = subprocess.run(command, cwd=part, capture_output=True, text=True, timeout=600, check=False)
+        if done.returncode:
+            pytest.fail(f"{command}: {done.stderr}")
+    part.rename(folder)
+
+
+def _write_initramfs(kernel: Path, target: Path) -> None:
+    root = kernel / "initramfs"
+    shutil.rmtree(root, ignore_errors=True)
+    for name in ("bin", "proc", "sys", "dev", "modules"):
+        (root / name).mkdir(parents=True)
+    shutil.copy(required("busybox"), root / "bin" / "busybox")
+    (root / "bin" / "sh").symlink_to("busybox")
+    for name, text in (("init", INIT), ("lease", LEASE)):
+        (root / name).write_text(text, encoding="utf-8")
+        (root / name).chmod(0o755)
+    modules = next((kernel / "lib" / "modules").iterdir()) / "kernel"
+    for number, module in enumerate(MODULES):
+        own = root / "modules" / f"{number}.ko"
+        if (plain := modules / f"{module}.ko").exists():
+            shutil.copy(plain, own)
+        elif (packed := modules / f"{module}.ko.xz").exists():
+            own.write_bytes(lzma.decompress(packed.read_bytes()))
+    names = "\n".join(str(path.relative_to(root)) for path in sorted(root.rglob("*")))
+    command: Sequence[str] = ["busybox", "cpio", "-o", "-H", "newc"]
+    archive = subprocess.run(command, cwd=root, input=names.encode(), capture_output=True, check=True).stdout
+    target.write_bytes(gzip.compress(archive, 1))
+
+
+def _enter(network: int) -> None:
+    if ctypes.CDLL(None, use_errno=True).setns(network, CLONE_NEWNET):
+        raise OSError(ctypes.get_errno(), "setns")
+
+
+def _processes_in(network: Path) -> list[int]:
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            if (folder / "ns" / "net").readlink() == network and (folder / "cmdline").read_bytes():
+                found.append(int(folder.name))
+    return [pid for pid in found if pid != os.getpid()]
