@@ -1,7 +1,7 @@
 """Hosts of libvirt's test driver, which keeps domains and volumes in the memory of this process."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
@@ -70,6 +70,19 @@ class TestHost:
         """Define a domain that is shut off, with a volume."""
         self.add_volume(f"{name}.qcow2")
         self.connection.defineXML(TEMPLATE_DEFINITION.format(name=name, memory_mib=memory_mib))
+
+    def add_domain(self, name: str, *, metadata: str = "") -> None:
+        """Define a domain without a disk or a network interface, which is shut off."""
+        self.connection.defineXML(
+            f"<domain type='test'><name>{name}</name><metadata>{metadata}</metadata><memory>1024</memory>"
+            "<os><type>hvm</type></os></domain>"
+        )
+
+    def remove_domains(self, names: Collection[str]) -> None:
+        """Undefine those of these domains that are there."""
+        for domain in self.connection.listAllDomains():
+            if domain.name() in names:
+                domain.undefine()
 
     def add_volume(self, name: str) -> None:
         self.storage.createXML(

@@ -1,7 +1,8 @@
 """The provider for libvirt, on libvirt's test driver: the contract, and what only this provider does."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, contextmanager
 from importlib import import_module
 from typing import Any
 
@@ -28,7 +29,7 @@ from vmpooler_tasks.providers import (
     SnapshotProvider,
     registry,
 )
-from vmpooler_tasks.providers.contract import ProviderContract
+from vmpooler_tasks.providers.contract import ProviderContract, Trouble
 
 pytestmark = [pytest.mark.stage(name="guests")]
 
@@ -60,10 +61,11 @@ class TestContract(ProviderContract):
     """On one host. The test driver cannot attach a disk to a domain: real guests have the tests of disks."""
 
     poll_seconds = 0.01
+    installation = INSTALLATION
 
     @pytest.fixture(autouse=True)
     def _connected(self, host: TestHost) -> Iterator[None]:
-        self.own = load()
+        self.host, self.own = host, load()
         yield
         self.own.close()
         assert host.domains == [TEMPLATE, "test"], "each test takes away what it made"
@@ -82,7 +84,67 @@ class TestContract(ProviderContract):
     def pool_without_template(self) -> PoolSpec:
         return PoolSpec(name="old", template="gone")
 
+    def make_foreign_vm(self, pool: PoolSpec, vm: str, mark: str | None) -> bool:
+        """Make a person's domain, which has no metadata of ours, or one of another installation."""
+        if mark is None:
+            self.host.add_domain(vm)
+        else:
+            other = load(mark)
+            other.create_vm(pool, vm)
+            other.close()
+        return True
+
+    def _destroy(self, pool: PoolSpec, names: Sequence[str]) -> None:
+        """Remove the domains of others first: the provider does not."""
+        for vm in names:
+            mark = self.own.list_vms(pool).get(vm)
+            if mark not in (None, INSTALLATION):
+                other = load(mark)
+                assert other.destroy_vm(pool, vm)
+                other.close()
+        super()._destroy(pool, names)
+        self.host.remove_domains(names)
+
+    def leftovers(self) -> Collection[str]:
+        return self.host.volumes
+
+    def leave_half_made(self, pool: PoolSpec, vm: str) -> bool:
+        """Leave the definition, and not the volume that it lists."""
+        self.own.create_vm(pool, vm)
+        self.host.connection.lookupByName(vm).destroy()
+        self.host.storage.storageVolLookupByName(f"{vm}.vda.{INSTALLATION}.qcow2").delete()
+        return True
+
+    @contextmanager
+    def large_pool(self) -> Iterator[tuple[PoolSpec, Collection[str]]]:
+        pool = PoolSpec(name="large", template=TEMPLATE)
+        names = [f"vm-{number}" for number in range(2500)]
+        for vm in names:
+            self.host.add_domain(vm, metadata="<v:vm xmlns:v='urn:vmpooler-tasks:vm' pool='large' installation='lab'/>")
+        try:
+            yield pool, names
+        finally:
+            self.host.remove_domains(names)
+
+    def trouble(self, kind: Trouble) -> AbstractContextManager[PoolSpec] | None:
+        return self._deaf_pool() if kind is Trouble.NO_ADDRESS else None
+
+    @contextmanager
+    def _deaf_pool(self) -> Iterator[PoolSpec]:
+        """Yield a pool whose template has no network interface: its clones get no address."""
+        patient, self.own = self.own, load(address_seconds=0.2)
+        self.host.add_domain("deaf")
+        try:
+            yield PoolSpec(name="deaf", template="deaf")
+        finally:
+            self.host.remove_domains(["deaf"])
+            self.own.close()
+            self.own = patient
+
     def test_a_disk_is_added_and_found_by_its_name(self) -> None:
+        pytest.skip("the test driver cannot attach a disk")
+
+    def test_nothing_is_left_of_a_vm(self) -> None:
         pytest.skip("the test driver cannot attach a disk")
 
 
