@@ -67,6 +67,8 @@ class _Loading(Generic[T]):
         try:
             factory: Callable[[Any], Any] = entry.load()
         except Exception as error:  # an import runs foreign code, which may raise anything
+            if isinstance(error, ModuleNotFoundError) and entry.extras and error.name:
+                raise self._without_extra(entry, error.name) from error
             what = f"{self._shown(entry)} cannot be imported: {_redacted(error)}"
             raise self._refused(what, _repair(entry)) from error
         return factory
@@ -87,10 +89,16 @@ class _Loading(Generic[T]):
     def _shown(self, entry: EntryPoint) -> str:
         return f"{self.kind.noun} {entry.name!r} of {_package(entry)} ({entry.value})"
 
+    def _without_extra(self, entry: EntryPoint, module: str) -> ConfigurationError:
+        needed = f"{self.kind.noun} {entry.name!r} needs the Python package {module}, which is not installed"
+        return self._problem(f"{needed}: {_command(entry)}")
+
     def _refused(self, what: str, hint: str = "") -> ConfigurationError:
         names = ", ".join(self.kind.installed()) or "none"
-        line = f"{self.kind.section}.{self.name}: {what} (installed: {names}){'; ' * bool(hint)}{hint}"
-        return ConfigurationError(SOURCE, [on_one_line(line)])
+        return self._problem(f"{what} (installed: {names}){'; ' * bool(hint)}{hint}")
+
+    def _problem(self, text: str) -> ConfigurationError:
+        return ConfigurationError(SOURCE, [on_one_line(f"{self.kind.section}.{self.name}: {text}")])
 
     def _wrong_options(self, error: ValidationError) -> list[str]:
         """Return a line for each wrong option, without its value, which may be a secret."""
@@ -109,9 +117,14 @@ def _package(entry: EntryPoint) -> str:
 
 
 def _repair(entry: EntryPoint) -> str:
-    if entry.extras:  # of an extra of this project: it may not be installed
-        return f"install what it needs: pip install '{_package(entry)}[{','.join(entry.extras)}]'"
+    if entry.extras:  # they may not be installed
+        return f"install what it needs: {_command(entry)}"
     return f"install the package and its dependencies again, e.g. pip install --upgrade {_package(entry)}"
+
+
+def _command(entry: EntryPoint) -> str:
+    """Return the command that installs the extras of the entry point."""
+    return f"pip install '{_package(entry)}[{','.join(entry.extras)}]'"
 
 
 def _redacted(error: Exception) -> str:

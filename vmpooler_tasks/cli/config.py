@@ -22,7 +22,8 @@ from vmpooler_tasks.errors import (
     StoreUnavailableError,
     VmpoolerTasksError,
 )
-from vmpooler_tasks.jobs.online.provider_checks import CheckState, ProviderCheck, check_providers, read_all_orders
+from vmpooler_tasks.jobs.online.trial import Trial, TrialState
+from vmpooler_tasks.jobs.online.trials import read_all_orders, try_servers
 from vmpooler_tasks.model.names import on_one_line
 from vmpooler_tasks.store import Database
 from vmpooler_tasks.store.orders.overrides import Orders
@@ -42,7 +43,7 @@ def config() -> None:
 @config.command(epilog="Example: vmpooler-tasks config check /etc/vmpooler/vmpooler.yaml")
 @click.argument("file", type=click.Path(dir_okay=False, path_type=Path), required=False)
 @click.option("--strict", is_flag=True, help="End with status 78 for a warning as well.")
-@click.option("--online", is_flag=True, help="Also try Redis and each provider: login, templates, permissions, quota.")
+@click.option("--online", is_flag=True, help="Also try Redis, providers and DNS: login, templates, permissions, quota.")
 @options.as_json
 @pass_context
 def check(context: Context, file: Path | None, strict: bool, online: bool, as_json: bool) -> None:
@@ -50,8 +51,8 @@ def check(context: Context, file: Path | None, strict: bool, online: bool, as_js
 
     A warning is about a value that is valid and probably not meant: an option without effect, for example. If
     manage_pools is on, load the providers as a worker does. --online also compares the pools with those in Redis, and
-    tries each provider with all its pools, for a minute at most; it changes nothing. Exit status 69: all problems are
-    that servers do not reply.
+    tries each provider and DNS plugin with all its pools, for a minute at most; it changes nothing. Exit status 69: all
+    problems are that servers do not reply.
     """
     warnings: list[str] = []
     try:
@@ -71,8 +72,8 @@ def check(context: Context, file: Path | None, strict: bool, online: bool, as_js
     sys.exit(os.EX_CONFIG if strict and warnings else os.EX_OK)
 
 
-def _check_settings(settings: Settings, warnings: list[str], *, online: bool) -> list[ProviderCheck]:
-    """Add what was found to the warnings, and return the checks of the providers if `online`.
+def _check_settings(settings: Settings, warnings: list[str], *, online: bool) -> list[Trial]:
+    """Add what was found to the warnings, and return the trials if `online`.
 
     Raise ConfigurationError with all problems.
     """
@@ -89,8 +90,8 @@ def _check_settings(settings: Settings, warnings: list[str], *, online: bool) ->
     return []
 
 
-def _try_servers(settings: Settings, warnings: list[str]) -> list[ProviderCheck]:
-    """Try Redis and the providers, and return the checks of these. Add to the warnings what Redis knows differently.
+def _try_servers(settings: Settings, warnings: list[str]) -> list[Trial]:
+    """Try Redis, providers and DNS plugins, and return the trials. Add to the warnings what Redis knows differently.
 
     Raise ConfigurationError with all problems, ServersUnavailableError if all are that servers do not reply, and the
     error of Redis if it is the only one.
@@ -104,15 +105,15 @@ def _try_servers(settings: Settings, warnings: list[str]) -> list[ProviderCheck]
     except VmpoolerTasksError as error:
         redis_error = error
         problems.append(on_one_line(str(error)))
-    checks = check_providers(settings, orders) if settings.config.manage_pools else []
-    failed = [one for one in checks if one.problems]
+    trials = try_servers(settings, orders) if settings.config.manage_pools else []
+    failed = [one for one in trials if one.problems]
     if redis_error and not failed:
         raise redis_error
     for one in failed:
         problems += one.problems
     if not problems:
-        return checks
-    is_silence = all(one.state is CheckState.NO_REPLY for one in failed) and (
+        return trials
+    is_silence = all(one.state is TrialState.NO_REPLY for one in failed) and (
         redis_error is None or isinstance(redis_error, StoreUnavailableError)
     )
     raise (ServersUnavailableError if is_silence else ConfigurationError)(settings.source, problems)
@@ -134,21 +135,23 @@ def _compare_with_redis(settings: Settings) -> Iterator[str]:
         yield f"pools: no VMPooler has registered {name!r} in Redis: is it spelt as there?"
 
 
-def _as_json(settings: Settings, warnings: list[str], tried: list[ProviderCheck]) -> dict[str, Any]:
-    """Return the result for `--json`. `providers` is there if any was tried."""
+def _as_json(settings: Settings, warnings: list[str], tried: list[Trial]) -> dict[str, Any]:
+    """Return the result for `--json`. `providers` and `dns_configs` are there if any was tried."""
     unused = [{"option": option.path, "because": option.because} for option in settings.unused]
-    providers = [{"provider": one.provider, "pools": one.pools, "state": one.state} for one in tried]
+    sections: dict[str, list[dict[str, Any]]] = {}
+    for one in tried:
+        sections.setdefault(one.section, []).append({"name": one.name, "pools": one.pools, "state": one.state})
     return {
         "source": settings.source,
         "valid": True,
         "problems": [],
         "warnings": warnings,
         "without_effect": unused,
-        **({"providers": providers} if tried else {}),
+        **sections,
     }
 
 
-def _print(settings: Settings, warnings: list[str], tried: list[ProviderCheck]) -> None:
+def _print(settings: Settings, warnings: list[str], tried: list[Trial]) -> None:
     many = "s" if len(warnings) > 1 else ""
     print_line(f"{settings.source} is valid" + (f", with {len(warnings)} warning{many}." if warnings else "."), "green")
     _print_warnings(warnings)
@@ -158,7 +161,7 @@ def _print(settings: Settings, warnings: list[str], tried: list[ProviderCheck]) 
     for line in feature_lines(settings):
         print_line("  " + line.removeprefix("[*] [config] "))
     for one in tried:
-        print_line(f"  provider {on_one_line(one.provider)}: {one.success}")
+        print_line(f"  {one.section}.{on_one_line(one.name)}: {one.success}")
 
 
 def _print_warnings(warnings: list[str]) -> None:

@@ -17,7 +17,8 @@ from vmpooler_tasks.jobs.health.work_facts import ORDERS_WAIT_SECONDS
 from vmpooler_tasks.jobs.inspection.roster import find_removed
 from vmpooler_tasks.jobs.notifications.notifier import is_active
 from vmpooler_tasks.jobs.notifications.send import send_test
-from vmpooler_tasks.jobs.online.provider_checks import CheckState, check_providers, read_all_orders
+from vmpooler_tasks.jobs.online.trial import TrialState
+from vmpooler_tasks.jobs.online.trials import PROVIDERS, read_all_orders, try_servers
 from vmpooler_tasks.metrics.push import servers
 from vmpooler_tasks.model.health.assessment import OVERDUE_INTERVALS, foreign_reasons, recycled_reasons
 from vmpooler_tasks.model.health.fleet_reasons import clock_reasons
@@ -52,7 +53,6 @@ REDIS = "Redis"
 KEYS = "keys"
 REMOVED_POOL = "removed pool"
 POOL_MANAGER = "pool manager"
-PROVIDER = "provider"
 USER_ORDERS = "orders"
 QUEUES_OF_POOLS = "queues"
 RECYCLED_POOL = "recycled pool"
@@ -70,7 +70,7 @@ MAX_VMS_SHOWN = 10
 """VMs in the same two queues that a finding names."""
 
 CONFIRM = "vmpooler-tasks pools confirm POOL"
-TRY_PROVIDERS = "vmpooler-tasks config check --online"
+TRY_AGAIN = "vmpooler-tasks config check --online"
 SHOW_HEALTH = "vmpooler-tasks health --no-check"
 
 Findings = dict[str, Finding]
@@ -100,7 +100,7 @@ def diagnose(settings: Settings, db: Database) -> Iterator[Finding]:
             earlier[name] = Finding(FAIL, name, str(error), remedy(error, named_by))
         yield earlier[name]
         if name == POOL_MANAGER:
-            yield from _providers(settings, db)
+            yield from _servers(settings, db)
 
 
 def _broker(settings: Settings, db: Database, earlier: Findings) -> Finding:
@@ -240,21 +240,22 @@ def _pool_manager(settings: Settings, db: Database, earlier: Findings) -> Findin
     return Finding(OK, POOL_MANAGER, "; ".join(text for text in (found, watch.obstacle()) if text))
 
 
-def _providers(settings: Settings, db: Database) -> Iterator[Finding]:
-    """Return the findings of each provider that can be loaded; the finding of the pool manager has the others."""
+def _servers(settings: Settings, db: Database) -> Iterator[Finding]:
+    """Return the findings of providers and DNS plugins that can be loaded; that of the pool manager has the others."""
     if not settings.config.manage_pools:
         return
     try:
         orders = read_all_orders(settings, db)
     except VmpoolerTasksError:  # of Redis itself: other findings report it
         orders = {}
-    for one in check_providers(settings, orders):
-        if one.state in (CheckState.OK, CheckState.NOT_TRIED):
-            yield Finding(OK, PROVIDER, on_one_line(f"{one.provider}: {one.success}"))
-        elif one.state is not CheckState.NOT_LOADED:
-            is_silent = one.state is CheckState.NO_REPLY
-            fix = "check its address, the network and the firewall" if is_silent else f"fix it, then: {TRY_PROVIDERS}"
-            yield from (Finding(FAIL, PROVIDER, line, fix) for line in one.problems)
+    for one in try_servers(settings, orders):
+        what = "provider" if one.section == PROVIDERS else "DNS"
+        if one.state in (TrialState.OK, TrialState.NOT_TRIED):
+            yield Finding(OK, what, on_one_line(f"{one.name}: {one.success}"))
+        elif one.state is not TrialState.NOT_LOADED:
+            is_silent = one.state is TrialState.NO_REPLY
+            fix = "check its address, the network and the firewall" if is_silent else f"fix it, then: {TRY_AGAIN}"
+            yield from (Finding(FAIL, what, line, fix) for line in one.problems)
 
 
 def _orders(settings: Settings, db: Database, earlier: Findings) -> Finding:

@@ -82,5 +82,5 @@ class CheckedDnsPlugin(Protocol):
     def find_problems(self) -> Sequence[str]:
         """Return what does not work, each with its cause and what to do: server, zone, key, permission.
 
-        Change nothing. Return all problems, not only the first.
+        Change nothing. Return all problems, not only the first. Raise TransientDnsError if the server does not reply.
         """

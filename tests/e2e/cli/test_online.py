@@ -11,7 +11,7 @@ from tests.support import checked_provider
 from tests.support.commands import CommandLine
 from tests.support.processes import configuration
 from tests.support.world import World
-from vmpooler_tasks.jobs.online import provider_checks
+from vmpooler_tasks.jobs.online import trial
 from vmpooler_tasks.store import keys
 
 NOWHERE = "redis://127.0.0.1:1/0"
@@ -92,7 +92,7 @@ def test_an_error_is_one_line_without_a_password(online: CommandLine) -> None:
 
 
 def test_a_provider_that_hangs_holds_up_no_other(online: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(provider_checks, "TRY_SECONDS", 0.5)
+    monkeypatch.setattr(trial, "TRY_SECONDS", 0.5)
     west = CHECKED | {"problems": {"all": ["login failed"]}}
     assert problems(online, {"east": CHECKED | {"way": "hang"}, "west": west}, a="east", b="west") == [
         "providers.east: cannot be tried: no reply within 0.5 seconds",
@@ -105,15 +105,15 @@ def test_what_was_tried_is_told(online: CommandLine) -> None:
     given = configured(providers, a="east", b="east", c="other", d="dummy")
     shown = online("config", "check", "--online", VMPOOLER_CONFIG=given)
     assert (shown.status, shown.err) == (0, "")
-    assert [line for line in shown.out.splitlines() if line.startswith("  provider ")] == [
-        "  provider dummy: tried with 1 pool: no problem",
-        "  provider east: tried with 2 pools: no problem",
-        "  provider other: not tried with 1 pool: the provider has no find_problems",
+    assert [line for line in shown.out.splitlines() if line.startswith("  providers.")] == [
+        "  providers.dummy: tried with 1 pool: no problem",
+        "  providers.east: tried with 2 pools: no problem",
+        "  providers.other: not tried with 1 pool: it has no find_problems",
     ]
     assert online.json("config", "check", "--online", VMPOOLER_CONFIG=given)["providers"] == [
-        {"provider": "dummy", "pools": 1, "state": "ok"},
-        {"provider": "east", "pools": 2, "state": "ok"},
-        {"provider": "other", "pools": 1, "state": "not_tried"},
+        {"name": "dummy", "pools": 1, "state": "ok"},
+        {"name": "east", "pools": 2, "state": "ok"},
+        {"name": "other", "pools": 1, "state": "not_tried"},
     ]
     assert "providers" not in online.json("config", "check", VMPOOLER_CONFIG=given), "nothing is tried offline"
 
@@ -126,6 +126,19 @@ def test_a_redis_that_does_not_reply_hides_no_problem_of_a_provider(online: Comm
     assert provider == "providers.west: login failed"
     [redis, provider] = problems(online, {"west": CHECKED | {"way": "no network"}}, os.EX_UNAVAILABLE, a="west")
     assert provider.startswith("providers.west: cannot be tried: ")
+
+
+def test_dns_plugins_are_tried_as_well(online: CommandLine) -> None:
+    whole = json.loads(configured({"east": CHECKED}, a="east", b="east"))
+    whole[":config"]["installation"] = "here"
+    nobody = {"dns_class": "rfc2136", "domain": "pool.example.com", "server": "127.0.0.1", "port": 1, "timeout": 1}
+    whole[":dns_configs"] = {"inside": nobody, "unused": nobody | {"port": 2}}
+    whole[":pools"][0]["dns_plugin"] = "inside"
+    told = online.json("config", "check", "--online", status=os.EX_UNAVAILABLE, VMPOOLER_CONFIG=json.dumps(whole))
+    [line] = told["problems"]
+    assert line.startswith("dns_configs.inside: cannot be tried: ")
+    told = online.json("doctor", status=1, VMPOOLER_CONFIG=json.dumps(whole))
+    assert [(one["state"], one["found"]) for one in told if one["what"] == "DNS"] == [("fail", line)]
 
 
 def test_the_dummy_finds_a_template_that_does_not_exist(online: CommandLine) -> None:

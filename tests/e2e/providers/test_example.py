@@ -100,7 +100,7 @@ def test_each_block_of_code_is_in_the_example() -> None:
 
 
 def test_it_is_installed_keeps_the_contract_and_fills_a_pool(shell: Shell) -> None:
-    assert shell.run(INSTALL).splitlines()[-1].strip() == "provider folders: tried with 1 pool: no problem"
+    assert shell.run(INSTALL).splitlines()[-1].strip() == "providers.folders: tried with 1 pool: no problem"
     # `python` is that of the environment; the package comes from there, not from the copy.
     told = shell.run(f"cd {EXAMPLE} && python -m pytest -q -p no:cacheprovider tests")
     assert re.search(r"^\d+ passed, \d+ skipped in ", told, re.MULTILINE), told

@@ -43,7 +43,7 @@ def test_a_missing_extra_is_named_with_its_command(
         monkeypatch.delitem(sys.modules, module)
     monkeypatch.setitem(sys.modules, package, None)
     [line] = problems(dns_class)
-    assert line.endswith(f"install what it needs: pip install 'vmpooler-tasks[{dns_class}]'")
+    assert line.endswith(f"which is not installed: pip install 'vmpooler-tasks[{dns_class}]'")
     assert "\n" not in line
 
 

@@ -137,11 +137,11 @@ def test_a_missing_provider_is_reported_with_the_installed_ones_and_a_hint(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(plugins.PluginKind, "installed", lambda _: ["dummy"])
-    assert problem("vsphere") == (
-        "providers.vsphere: no provider 'vsphere' is installed (installed: dummy); "
-        "install its package, e.g. pip install vmpooler-tasks-vsphere"
+    assert problem("gce") == (
+        "providers.gce: no provider 'gce' is installed (installed: dummy); "
+        "install its package, e.g. pip install vmpooler-tasks-gce"
     )
-    assert "no provider 'gce' is installed" in problem("cloud-berlin", provider_class="gce")
+    assert "no provider 'gcp' is installed" in problem("cloud-berlin", provider_class="gcp")
 
 
 def test_without_any_provider_the_error_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -151,8 +151,8 @@ def test_without_any_provider_the_error_says_so(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_the_error_names_its_source() -> None:
-    with pytest.raises(ConfigurationError, match=r"^1 problem in the configuration\n  providers\.vsphere: no provider"):
-        registry.load(context("vsphere"))
+    with pytest.raises(ConfigurationError, match=r"^1 problem in the configuration\n  providers\.gce: no provider"):
+        registry.load(context("gce"))
 
 
 def test_a_failed_import_is_reported_with_its_package(packages: Packages) -> None:
@@ -223,7 +223,7 @@ def test_the_dummys_factory_is_what_the_entry_point_names() -> None:
 
 
 def test_problems_of_all_providers_are_reported_at_once(cloud: Packages) -> None:
-    names = ("vsphere", "cloud", "broken", "optioned", "unused")
+    names = ("unheard", "cloud", "broken", "optioned", "unused")
     settings = Settings.model_validate(
         {
             "source": "mine.yaml",
@@ -238,5 +238,5 @@ def test_problems_of_all_providers_are_reported_at_once(cloud: Packages) -> None
         "providers.broken",
         "providers.optioned.sizes",
         "providers.optioned.no",
-        "providers.vsphere",
+        "providers.unheard",
     ]

@@ -21,7 +21,7 @@ import dns.update
 from vmpooler_tasks.dns.ownership import Ownership
 from vmpooler_tasks.dns.protocol import Deletion, DnsRecord
 from vmpooler_tasks.dns.rfc2136.server import UpdateServer
-from vmpooler_tasks.errors import DnsError, TransientDnsError
+from vmpooler_tasks.errors import PermanentDnsError, TransientDnsError
 
 _IN, _TXT = dns.rdataclass.IN, dns.rdatatype.TXT
 
@@ -115,7 +115,7 @@ class Rfc2136:
             for kind in (_TXT, dns.rdatatype.A, dns.rdatatype.AAAA):
                 update.delete(_full(name), kind)
             self._server.send(update)
-        except DnsError as error:
+        except PermanentDnsError as error:
             yield str(error)
 
     def _exists(self, name: dns.name.Name) -> bool:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from vmpooler_tasks.dns.ownership import Ownership
 from vmpooler_tasks.dns.protocol import Deletion, DnsRecord
 from vmpooler_tasks.dns.route53.zone import ConflictError, HostedZone
-from vmpooler_tasks.errors import DnsError, TransientDnsError
+from vmpooler_tasks.errors import PermanentDnsError, TransientDnsError
 
 if TYPE_CHECKING:
     from types_boto3_route53.literals import ChangeActionType, RRTypeType
@@ -83,7 +83,7 @@ class Route53:
     def find_problems(self) -> Sequence[str]:
         try:
             return self._zone.find_problems()
-        except DnsError as error:
+        except PermanentDnsError as error:
             return [str(error)]
 
     def close(self) -> None:

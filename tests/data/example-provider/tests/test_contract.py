@@ -14,6 +14,8 @@ from vmpooler_tasks_folders.machine import Machine
 
 
 class TestFolders(ProviderContract):
+    installation = "here"
+
     @pytest.fixture(autouse=True)
     def _created(self, tmp_path: Path) -> None:
         self.folder = tmp_path
@@ -47,6 +49,13 @@ class TestFolders(ProviderContract):
         self.folder.rename(away)
         yield self.pool()
         away.rename(self.folder)
+
+    def make_foreign_vm(self, pool: PoolSpec, vm: str, mark: str | None) -> bool:
+        place = self.folder / "machines" / pool.name / vm
+        place.mkdir(parents=True)
+        if mark is not None:
+            Machine.new(vm, mark, 0).write(place)
+        return True
 
     def leave_half_made(self, pool: PoolSpec, vm: str) -> bool:
         shutil.copytree(self.folder / "templates" / "small", self.folder / "scratch" / pool.name / vm / "half")
