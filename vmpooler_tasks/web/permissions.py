@@ -48,10 +48,14 @@ def identify(request: Request) -> Identity | None:
     return authenticator(request).identify(request)
 
 
-def require_reader(who: Annotated[Identity | None, Depends(_identify_documented)]) -> Identity:
-    """Return the identity. Raise HTTPException 401 without credentials."""
+def require_reader(request: Request, who: Annotated[Identity | None, Depends(_identify_documented)]) -> Identity:
+    """Return the identity. Raise HTTPException 401 without credentials.
+
+    Mark the request, so that its errors may name the address of Redis (`problems`).
+    """
     if who is None:
         raise HTTPException(HTTPStatus.UNAUTHORIZED, "log in, or send a token", CHALLENGE)
+    request.state.has_login = True
     return who
 
 

@@ -33,6 +33,9 @@ MAX_LISTED_ERRORS = 20
 MAX_ERROR_LENGTH = 300
 """Bounds of the response to an invalid request: it is never longer than the request by much."""
 
+WITHOUT_ADDRESS = "Redis does not reply, or refuses; the log of this process says where and why"
+"""For clients without a login: they learn nothing about this installation."""
+
 _STATUS: Mapping[type[VmpoolerTasksError], HTTPStatus] = {
     InvalidInputError: HTTPStatus.UNPROCESSABLE_ENTITY,
     StoreUnavailableError: HTTPStatus.SERVICE_UNAVAILABLE,
@@ -110,8 +113,15 @@ async def _handle_own_error(request: Request, error: Exception) -> JSONResponse:
     is_known = isinstance(error, StoreUnavailableError) and OUTAGES.is_announcing  # a line when it starts, not for each
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR and not is_known:
         _log.warning("[!] [web] %s %s: %s", request.method, on_one_line(request.scope["path"]), on_one_line(str(error)))
-    unavailable = status is HTTPStatus.SERVICE_UNAVAILABLE
-    return problem(status, str(error), headers={"Retry-After": str(UNAVAILABLE_RETRY_SECONDS)} if unavailable else None)
+    if status is not HTTPStatus.SERVICE_UNAVAILABLE:
+        return problem(status, str(error))
+    retry = {"Retry-After": str(UNAVAILABLE_RETRY_SECONDS)}
+    return problem(status, str(error) if _has_login(request) else WITHOUT_ADDRESS, headers=retry)
+
+
+def _has_login(request: Request) -> bool:
+    """Return whether the client may read where Redis is. A session cannot be read while Redis does not reply."""
+    return request.app.state.authenticator.is_open or getattr(request.state, "has_login", False)
 
 
 def unexpected_problem(request: Request, error: Exception) -> JSONResponse:

@@ -8,7 +8,7 @@ import pytest
 
 from tests.support.fleet import record_processes, worker
 from tests.support.servers import TestServer
-from tests.support.web import OPERATOR, READER, TOKEN, serving, web_settings
+from tests.support.web import OPERATOR, READER, TOKEN, serving, web_section, web_settings
 from tests.support.world import NOW, POOL, World
 from vmpooler_tasks.jobs.health import check
 from vmpooler_tasks.model.fleet import RunningTask
@@ -17,6 +17,8 @@ from vmpooler_tasks.model.names import WORK_QUEUES, Queue
 from vmpooler_tasks.store import Database, keys
 from vmpooler_tasks.store.deadletters.read import revision
 from vmpooler_tasks.store.fleet import audit
+from vmpooler_tasks.web.identity import COOKIE
+from vmpooler_tasks.web.problems import WITHOUT_ADDRESS
 
 AUDIT = "/api/v1/queue/audit"
 SCHEDULE = "/api/v1/queue/schedule"
@@ -70,7 +72,7 @@ def test_a_status_that_is_not_renewed_is_stale(web: httpx.Client, web_world: Wor
 def test_without_redis_it_is_alive_not_ready_and_names_the_address() -> None:
     with serving(NOBODY, web_settings(NOBODY)) as address, httpx.Client(base_url=address, auth=OPERATOR) as client:
         assert client.get("/healthz").json() == {"status": "ok"}
-        for path in ("/readyz", "/health", "/api/v1/queue/overview", "/api/v1/queue/dlq"):
+        for path in ("/health", "/api/v1/queue/overview", "/api/v1/queue/dlq"):
             response = client.get(path)
             assert (response.status_code, response.headers["content-type"]) == (503, "application/problem+json")
             assert "127.0.0.1:9" in response.json()["detail"]
@@ -78,6 +80,18 @@ def test_without_redis_it_is_alive_not_ready_and_names_the_address() -> None:
             assert response.headers["retry-after"] == "5"
         login = client.post("/api/v1/session", json={"user": "olga", "password": OPERATOR._auth_header})
         assert login.status_code == 401
+
+
+def test_without_redis_nobody_without_a_login_learns_its_address() -> None:
+    with serving(NOBODY, web_settings(NOBODY)) as address, httpx.Client(base_url=address) as client:
+        for path, cookies in (("/readyz", {}), ("/health", {COOKIE: "forged"}), ("/api/v1/session", {COOKIE: "x"})):
+            client.cookies.update(cookies)
+            response = client.get(path)
+            assert (response.status_code, response.headers["content-type"]) == (503, "application/problem+json")
+            assert response.json()["detail"] == WITHOUT_ADDRESS
+            assert response.headers["retry-after"] == "5"
+    with serving(NOBODY, web_settings(NOBODY, web_section(users=(), tokens=()))) as address:
+        assert "127.0.0.1:9" in httpx.get(f"{address}/readyz").json()["detail"], "everybody may read everything there"
 
 
 def test_the_overview_shows_the_state_of_everything(web: httpx.Client, web_world: World) -> None:
