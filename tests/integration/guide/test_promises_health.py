@@ -234,7 +234,9 @@ def test_a_purge_that_stopped_coming_or_never_came_is_reported_as_a_dead_worker(
     due = NOW + 3600 if ran_before else NOW
     check_hourly(world, due + 2 * 3600 + 10)
     (died,) = (line for line in log.messages if line.startswith(PURGE_DIED))
-    assert re.fullmatch(re.escape(PURGE_DIED) + r": the purge is 72\d\d seconds overdue", died)
+    assert re.fullmatch(
+        re.escape(PURGE_DIED) + r": the purge is 72\d\d seconds overdue; it needs a beat and a worker .*", died
+    )
     assert status(world) == "degraded"
 
 

@@ -228,6 +228,6 @@ def _log_assessment(assessment: Assessment, metrics: HealthMetrics, now: float) 
         found, remedy = explain(reason, now)
         extra = {"reason": str(reason.code), **reason.about()}
         if thread := kind_of_reason(reason.code).thread:
-            _log.error("[!] [%s] worker thread died: %s", thread, found, extra=extra)
+            _log.error("[!] [%s] worker thread died: %s; %s", thread, found, remedy, extra=extra)
         else:
             _log.warning("[!] [health] %s: %s; %s", reason.severity, found, remedy, extra=extra)
