@@ -36,6 +36,7 @@ class Vcenter:
     port: int
     control: str
     certificate_authority: Path
+    datastores: Path
     process: "subprocess.Popen[str]" = field(repr=False)
 
     @property
@@ -92,6 +93,14 @@ class Vcenter:
         """Put VMs into a folder that somebody else made."""
         self.ask(folder=_path(folder), names=list(names), annotation=annotation, on=on)
 
+    def empty(self, folder: str = FOLDER) -> None:
+        """Destroy all VMs in a folder."""
+        self.ask(folder=_path(folder), empty=True)
+
+    def files(self) -> set[str]:
+        """Return the files in all datastores."""
+        return {str(path) for path in self.datastores.rglob("*") if path.is_file()}
+
     def change(self, path: str, **properties: Any) -> None:
         """Change properties of the object at this path of the inventory. `__` in a name stands for a dot."""
         self.ask(change={path: {name.replace("__", "."): value for name, value in properties.items()}})
@@ -111,6 +120,8 @@ def running(folder: Path) -> Iterator[Vcenter]:
     authority.cert_pem.write_to_path(str(folder / "authority.pem"))
     authority.issue_cert("127.0.0.1").private_key_and_cert_chain_pem.write_to_path(str(folder / "server.pem"))
     command = [str(_program()), "-certificate", str(folder / "server.pem"), "-user", USER, "-password", PASSWORD]
+    datastores = folder / "datastores"
+    datastores.mkdir()
     with (folder / "vcenter.log").open("wb") as log:
         process = subprocess.Popen(
             command,
@@ -118,14 +129,14 @@ def running(folder: Path) -> Iterator[Vcenter]:
             stdout=subprocess.PIPE,
             stderr=log,
             text=True,
-            env={**os.environ, "TMPDIR": str(folder)},
+            env={**os.environ, "TMPDIR": str(datastores)},
         )
     try:
         assert process.stdout is not None
         line = process.stdout.readline()
         assert line, (folder / "vcenter.log").read_text()
         address = json.loads(line)
-        yield Vcenter(address["port"], address["control"], folder / "authority.pem", process)
+        yield Vcenter(address["port"], address["control"], folder / "authority.pem", datastores, process)
     finally:
         process.communicate(timeout=60)
 

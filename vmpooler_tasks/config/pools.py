@@ -74,6 +74,20 @@ class ManagerOptions(Section):
         description="name of this installation, the mark of all VMs that it makes (`A-Z a-z 0-9 _ -`). "
         "Without it, providers of real hypervisors mark nothing, and VMs in no queue are reported, never destroyed",
     )
+    create_folders: Switch = Field(False, description="vSphere: make the folder of a pool if it does not exist")
+    create_linked_clones: Switch = Field(
+        True, description="vSphere: make linked clones; a pool may have `create_linked_clone`"
+    )
+    create_template_delta_disks: Switch = Field(
+        False, description="vSphere: give the disks of a template a layer that linked clones share"
+    )
+    manage_host_selection: Switch = Field(False, description="vSphere: put each clone on a host with little load")
+    utilization_limit: Annotated[float, Number, Field(gt=0, le=100, allow_inf_nan=False)] = Field(
+        90, description="vSphere: percent of CPU or memory above which a host gets no clone (`manage_host_selection`)"
+    )
+    host_selection_max_age: Interval = Field(
+        60, description="vSphere: seconds after which the load of the hosts is read again (`manage_host_selection`)"
+    )
     prefix: Text = Field("", description="start of the names of VMs")
     domain: Text | None = Field(None, description="domain of the VMs, if no `:dns_configs:` entry sets one")
     clone_target: Text | None = Field(None, description="where clones are made; a pool may have its own value")

@@ -40,13 +40,15 @@ class ProviderContext:
     """The section's `name` and `options` in `:providers:`, and `redis_url`, the address of VMPooler's database.
 
     `installation` is the mark of what this installation makes; empty if the configuration sets none. A provider of a
-    real hypervisor then marks nothing, and reports no mark.
+    real hypervisor then marks nothing, and reports no mark. `config` has the options of the pool manager
+    in `:config:`, with their defaults: VMPooler's providers read some of them.
     """
 
     name: str
     options: Mapping[str, Any]
     redis_url: str
     installation: str = ""
+    config: Mapping[str, Any] = field(default_factory=dict)
 
 
 Inventory = Mapping[str, str | None]

@@ -10,7 +10,7 @@ import (
 )
 
 // template clones as vCenter does: in its own time, to a name that is free, and with the whole specification.
-type template struct{ *simulator.VirtualMachine }
+type template struct{ simulator.VirtualMachine }
 
 func (t *template) CloneVMTask(ctx *simulator.Context, req *types.CloneVM_Task) soap.HasFault {
 	task := simulator.CreateTask(req.This, "cloneVm", func(*simulator.Task) (types.AnyType, types.BaseMethodFault) {

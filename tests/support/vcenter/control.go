@@ -94,7 +94,7 @@ func (g *guarded) takeFault(method string) *Fault {
 	g.Lock()
 	defer g.Unlock()
 	for _, fault := range g.Faults {
-		if fault.Method == method && fault.Count > 0 {
+		if (fault.Method == method || fault.Method == "*") && fault.Count > 0 {
 			fault.Count--
 			return fault
 		}
@@ -143,6 +143,7 @@ type request struct {
 	Names      []string                  `json:"names"`
 	Annotation string                    `json:"annotation"`
 	On         bool                      `json:"on"`
+	Empty      bool                      `json:"empty"`
 	Expire     bool                      `json:"expire"`
 	Forget     bool                      `json:"forget_calls"`
 	Change     map[string]map[string]any `json:"change"`
@@ -172,6 +173,9 @@ func (c *controls) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			}
 			simulator.Map.Update(object, []types.PropertyChange{{Name: name, Val: value}})
 		}
+	}
+	if wanted.Empty {
+		removeVms(wanted.Folder)
 	}
 	addVms(wanted.Folder, wanted.Names, wanted.Annotation, wanted.On)
 	c.front.Lock()

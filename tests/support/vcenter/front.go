@@ -28,8 +28,8 @@ type front struct {
 var (
 	methodPattern = regexp.MustCompile(`<(?:\w+:)?Body[^>]*>\s*<(?:\w+:)?(\w+)`)
 	thisPattern   = regexp.MustCompile(`<_this[^>]*type="(\w+)"[^>]*>([^<]*)<`)
-	limitPattern  = regexp.MustCompile(`<maxObjects>(\d+)</maxObjects>`)
-	tokenPattern  = regexp.MustCompile(`<token>([^<]*)</token>`)
+	limitPattern  = regexp.MustCompile(`<maxObjects[^>]*>(\d+)</maxObjects>`)
+	tokenPattern  = regexp.MustCompile(`<token[^>]*>([^<]*)</token>`)
 	objectPattern = regexp.MustCompile(`(?s)<objects>.*?</objects>`)
 )
 
@@ -42,7 +42,11 @@ func (f *front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	f.Lock()
 	f.calls[method]++
 	f.Unlock()
-	time.Sleep(settings.delay(method))
+	select {
+	case <-time.After(settings.delay(method)):
+	case <-r.Context().Done():
+		return // who called gave up
+	}
 	fault := settings.takeFault(method)
 	if fault == nil {
 		fault = settings.missingPrivilege(method)

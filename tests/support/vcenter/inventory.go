@@ -43,6 +43,17 @@ func addVms(folder string, names []string, annotation string, on bool) {
 	}
 }
 
+// removeVms destroys the VMs of a folder.
+func removeVms(folder string) {
+	parent := find(folder).(*simulator.Folder)
+	for _, child := range append([]types.ManagedObjectReference{}, parent.ChildEntity...) {
+		if vm, ok := simulator.Map.Get(child).(*simulator.VirtualMachine); ok {
+			vm.PowerOffVMTask(inside, &types.PowerOffVM_Task{This: child})
+			vm.DestroyTask(inside, &types.Destroy_Task{This: child})
+		}
+	}
+}
+
 // vmsAt describes the VMs of a folder, for a test that looks past the API.
 func vmsAt(folder string) []map[string]any {
 	seen := []map[string]any{}

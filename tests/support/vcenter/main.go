@@ -54,9 +54,10 @@ func main() {
 	front := &front{sdk: service.ServeMux, tokens: map[string][]string{}, calls: map[string]int{}}
 
 	listener := listen()
-	go http.ServeTLS(listener, front, *certificate, *certificate)
+	errors := log.New(os.Stderr, "", 0)
+	go (&http.Server{Handler: front, ErrorLog: errors}).ServeTLS(listener, *certificate, *certificate)
 	control := listen()
-	go http.Serve(control, &controls{front: front, guests: guests})
+	go (&http.Server{Handler: &controls{front: front, guests: guests}, ErrorLog: errors}).Serve(control)
 	address, _ := json.Marshal(map[string]any{
 		"port":    listener.Addr().(*net.TCPAddr).Port,
 		"control": "http://" + control.Addr().String(),
@@ -89,5 +90,5 @@ func makeTemplate() {
 		This: folder.Self, List: []types.ManagedObjectReference{vm.Self},
 	})
 	simulator.Map.Update(vm, []types.PropertyChange{{Name: "name", Val: "debian-12-x86_64"}})
-	simulator.Map.Put(&template{vm})
+	simulator.Map.Put(&template{*vm})
 }

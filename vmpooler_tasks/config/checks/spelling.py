@@ -26,7 +26,9 @@ VMPOOLER_POOL_NAMES = (
 
 MIN_POOL_SIMILARITY = 0.75
 """The names of a pool are short: `sise` is found as `size`."""
-PROVIDER_POOL_NAMES = frozenset({"site", "vmname", "template_id", "template_name", "template_path"})
+PROVIDER_POOL_NAMES = frozenset(
+    {"create_linked_clone", "site", "vmname", "template_id", "template_name", "template_path"}
+)
 """Options that a provider may read from a pool, and that are similar to a name of a pool by chance."""
 
 THRESHOLD_NAMES = frozenset(HealthThresholds.model_fields)

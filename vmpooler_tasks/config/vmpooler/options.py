@@ -39,11 +39,9 @@ _DELAY = "each pool is inspected every check_loop_delay_min seconds: raise that 
 _POOL_DELAY = "one tick inspects all pools: use check_loop_delay_min of :config:"
 _CONNECTIONS = "each process opens as many connections as it needs"
 _PURGE = "VMs that no queue knows are found in the folders of the configured pools only, and no folder is deleted"
-_FOLDERS = "a provider makes what it needs; these workers give it the pool's own options"
-_HOSTS = "the provider chooses the host of a VM"
 _SIZES = "a pool has the size of the file, or the one set through the API"
 _FAILURES = "the option of this dummy is failures"
-_MIGRATION = "VMs are not migrated to other hosts"
+_MIGRATION = "VMs are not migrated to other hosts: DRS of vSphere does that"
 _BREAKER = "breaker_failures and breaker_seconds of :config: apply to each provider"
 
 WITHOUT_EFFECT: Mapping[str, Mapping[str, str]] = {
@@ -51,18 +49,12 @@ WITHOUT_EFFECT: Mapping[str, Mapping[str, str]] = {
         "check_loop_delay_decay": _DELAY,
         "check_loop_delay_max": _DELAY,
         "circuit_breaker": _BREAKER,
-        "create_folders": _FOLDERS,
-        "create_linked_clones": "a provider decides how it clones; these workers give it the pool's own options",
-        "create_template_delta_disks": "a provider prepares its templates itself",
-        "host_selection_max_age": _HOSTS,
         "logfile": "the workers log to their output; celery's --logfile names a file",
-        "manage_host_selection": _HOSTS,
         "max_tries": "a provider call that may succeed later is tried three times",
         "migration_limit": _MIGRATION,
         "purge_unconfigured_folders": _PURGE,
         "purge_unconfigured_resources": _PURGE,
         "retry_factor": "a provider call is tried again after a growing random pause",
-        "utilization_limit": _HOSTS,
         "vm_prefix": "the name of this option is prefix, also in VMPooler",
     },
     "pools": {
@@ -125,9 +117,6 @@ VARIABLES: Mapping[str, Mapping[str, str]] = {
     "config": {
         name: name.upper()
         for name in (
-            "create_folders",
-            "create_linked_clones",
-            "create_template_delta_disks",
             "logfile",
             "max_tries",
             "migration_limit",

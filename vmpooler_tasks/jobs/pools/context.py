@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from vmpooler_tasks.clock import Clock
 from vmpooler_tasks.config import Pool, Settings
+from vmpooler_tasks.config.pools import ManagerOptions
 from vmpooler_tasks.dns import DnsPlugin
 from vmpooler_tasks.errors import InvalidInputError
 from vmpooler_tasks.jobs.dns.records import DnsRecords
@@ -136,6 +137,7 @@ def provider_context(settings: Settings, name: str) -> ProviderContext:
         options=settings.providers.get(name, {}),
         redis_url=settings.redis.location,
         installation=settings.config.installation,
+        config=settings.config.model_dump(include=set(ManagerOptions.model_fields)),
     )
 
 

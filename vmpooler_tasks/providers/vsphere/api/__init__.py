@@ -1,0 +1,1 @@
+"""The connection to a vCenter: session, faults, properties of many objects at once, and waiting for them."""
