@@ -24,7 +24,7 @@ DOCUMENTS = [
     "CONTRIBUTING.md",
     *(f"docs/{path.name}" for path in sorted((ROOT / "docs").glob("*.md")) if path.name not in ELSEWHERE),
 ]
-NOT_RUN = {"text", "mermaid", "yaml", "json"}
+NOT_RUN = {"text", "mermaid", "yaml", "json", "toml"}
 """What is no command: pictures and files, and commands that it makes no sense to run here (`text`)."""
 REPORTED = {"vmpooler-tasks health": {0, 1, 2}, "vmpooler-tasks doctor": {0, 1}}
 """Exit statuses that report on the system, and are no failure of the command."""
@@ -182,6 +182,7 @@ def test_the_architecture_names_every_key_of_ours() -> None:
         keys.pool_breaker("POOL"),
         keys.recycled("POOL"),
         keys.check_lock("POOL"),
+        keys.dns_records("POOL"),
         keys.redrive("RUN"),
         keys.redrive_dead_letters("RUN"),
         keys.session("DIGEST"),
