@@ -278,7 +278,7 @@ class Guest:
         """Return the elements of `<os>` that start it."""
         return (
             f"<kernel>{self.kernel}</kernel><initrd>{self.initramfs}</initrd>"
-            "<cmdline>console=ttyS0 quiet panic=1</cmdline>"
+            "<cmdline>console=ttyS0 quiet panic=1 mitigations=off nokaslr no_timer_check cryptomgr.notests</cmdline>"
         )
 
 

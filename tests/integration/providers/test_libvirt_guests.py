@@ -1,13 +1,14 @@
 """The provider for libvirt, on real guests: the contract, and what a test driver cannot show."""
 
 from collections.abc import Collection, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import pytest
 
 from tests.support.libvirt_guests import Hypervisor, hypervisor
 from vmpooler_tasks.providers import PoolSpec, Provider, ProviderContext, registry
-from vmpooler_tasks.providers.contract import ProviderContract
+from vmpooler_tasks.providers.contract import ProviderContract, Trouble
 
 pytestmark = [pytest.mark.stage(name="guests"), pytest.mark.timeout(1200)]
 
@@ -60,6 +61,23 @@ class TestContract(ProviderContract):
 
     def pool_without_template(self) -> PoolSpec:
         return PoolSpec(name="old", template="gone")
+
+    def trouble(self, kind: Trouble) -> AbstractContextManager[PoolSpec] | None:
+        """A guest takes seconds to ask for its address. The other kinds need no guest: test_libvirt_connection.py."""
+        if kind is Trouble.LATE_ADDRESS:
+            return nullcontext(POOL)
+        return self._full_storage() if kind is Trouble.NO_QUOTA else None
+
+    @contextmanager
+    def _full_storage(self) -> Iterator[PoolSpec]:
+        """Yield a pool whose storage pool has no room for an image."""
+        folder = "/var/lib/libvirt/small"
+        self.host.run("sh", "-ec", f"mkdir {folder}; mount -t tmpfs -o size=2m tmpfs {folder}")
+        self.host.run("virsh", "pool-define-as", "small", "dir", "--target", folder)
+        self.host.run("virsh", "pool-start", "small")
+        self.host.run("dd", "if=/dev/zero", f"of={folder}/filler", check=False)
+        yield PoolSpec(name="tiny", template=TEMPLATE, options={"storage_pool": "small"})
+        self.host.run("rm", f"{folder}/filler")
 
     def leftovers(self) -> Collection[str]:
         return images(self.host)
