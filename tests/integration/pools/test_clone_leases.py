@@ -1,6 +1,7 @@
 """A clone belongs to one task at a time; one that lost its worker is taken over or handed out again."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -60,6 +61,21 @@ def test_a_clone_whose_worker_died_is_taken_over_when_its_lease_ends(world: Pool
     assert world.clone(vm, owner="task-2") == "ready"
     assert world.provider.called("create").count(vm) == (1 if made else 2), "it is made once"
     assert world.provider.called("find") == [vm]
+    assert list(world.provider.machines) == [vm]
+
+
+def test_a_vm_that_a_dead_worker_left_without_an_address_is_completed(world: PoolWorld, vm: str) -> None:
+    """Its provider had defined it, and not started it: what exists is not yet a VM that can be handed out."""
+    killed(world, vm, made=True)
+    made = world.provider.machines[vm]
+    world.provider.machines[vm] = replace(made, ip=None)
+
+    def complete(_: str) -> None:
+        world.provider.machines[vm] = made
+
+    world.provider.before("create", complete)
+    world.now += 60
+    assert world.clone(vm, owner="task-2") == "ready"
     assert list(world.provider.machines) == [vm]
 
 

@@ -136,7 +136,10 @@ def _create(context: PoolContext, pool: Pool, vm: str, claimed: ClaimedClone) ->
 
 @dataclass(slots=True)
 class _Creation:
-    """Creates the VM, in one or more calls. After an earlier attempt, even by a dead worker, the VM may exist."""
+    """Creates the VM, in one or more calls. After an earlier attempt, even by a dead worker, the VM may exist.
+
+    One without an address may be half made: the provider completes it, or waits for its address.
+    """
 
     provider: Provider
     spec: PoolSpec
@@ -146,7 +149,7 @@ class _Creation:
     def __call__(self) -> VirtualMachine:
         tried_before, self.attempt = self.attempt > 1, self.attempt + 1
         found = self.provider.find_vm(self.spec, self.vm) if tried_before else None
-        made = found or self.provider.create_vm(self.spec, self.vm)
+        made = found if found and found.ip else self.provider.create_vm(self.spec, self.vm)
         return replace(made, existed=made.existed and not tried_before)
 
 
