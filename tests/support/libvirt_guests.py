@@ -19,6 +19,7 @@ from pathlib import Path
 from time import monotonic, sleep
 
 import pytest
+import trustme
 
 from tests.support.libvirt_hosts import require_library
 from tests.support.servers import required
@@ -87,6 +88,12 @@ cat > /etc/libvirt/libvirtd.conf <<END
 unix_sock_dir = "$1/sockets"
 auth_unix_rw = "none"
 auth_unix_ro = "none"
+listen_tls = 1
+listen_tcp = 0
+listen_addr = "127.0.0.1"
+ca_file = "$1/pki/cacert.pem"
+cert_file = "$1/pki/servercert.pem"
+key_file = "$1/pki/serverkey.pem"
 END
 cat > /etc/libvirt/qemu.conf <<END
 user = "root"
@@ -99,7 +106,7 @@ remember_owner = 0
 END
 ln -s "$1/sockets/libvirt-sock" /run/libvirt/libvirt-sock
 ln -s "$1/sockets/libvirt-sock-ro" /run/libvirt/libvirt-sock-ro
-exec libvirtd
+exec libvirtd --listen
 """
 """$1 is the folder that takes the files of libvirtd."""
 
@@ -140,6 +147,7 @@ class Hypervisor:
         self.folder, self.guest = folder, guest
         self.images = folder / "lib" / "images"
         self.socket = folder / "sockets" / "libvirt-sock"
+        self._write_certificates()
         with (folder / "libvirtd.log").open("ab") as log:
             self.process = subprocess.Popen(
                 ["unshare", "--mount", "--net", "sh", "-c", SETUP, "libvirtd", str(folder)],
@@ -153,6 +161,11 @@ class Hypervisor:
     @property
     def uri(self) -> str:
         return f"qemu+unix:///system?socket={self.socket}"
+
+    @property
+    def tls_options(self) -> str:
+        """The part of a URI after the path, for a connection over TLS with a certificate of this authority."""
+        return f"?pkipath={self.folder / 'pki'}"
 
     @property
     def domain_type(self) -> str:
@@ -207,6 +220,16 @@ class Hypervisor:
             with suppress(subprocess.TimeoutExpired):
                 self.process.wait(0.1)
         self.process.wait()
+
+    def _write_certificates(self) -> None:
+        """Write certificates for libvirtd and for a client, in the files in which libvirt looks for them."""
+        pki, authority = self.folder / "pki", trustme.CA()
+        pki.mkdir()
+        authority.cert_pem.write_to_path(str(pki / "cacert.pem"))
+        for role in ("server", "client"):
+            issued = authority.issue_cert("localhost")
+            issued.cert_chain_pems[0].write_to_path(str(pki / f"{role}cert.pem"))
+            issued.private_key_pem.write_to_path(str(pki / f"{role}key.pem"))
 
     def _await_socket(self) -> None:
         deadline = monotonic() + START_SECONDS

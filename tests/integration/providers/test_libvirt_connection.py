@@ -95,3 +95,14 @@ def test_a_lost_connection_is_opened_again_and_the_call_repeated(proxy: LibvirtP
     with proxy.refusing():
         pass
     assert provider.destroy_vm(POOL, VM) is True
+
+
+def test_a_host_is_reached_over_tls(libvirtd: Hypervisor, host: TestHost) -> None:
+    uri = f"test+tls://localhost/default{libvirtd.tls_options}"
+    context = ProviderContext(name="libvirt", options=OPTIONS | {"uri": uri}, redis_url="", installation=INSTALLATION)
+    with libvirtd.entered():
+        provider = registry.load(context)
+        assert provider.create_vm(POOL, VM).host == "localhost"
+        assert VM in host.domains
+        assert provider.destroy_vm(POOL, VM)
+        provider.close()
