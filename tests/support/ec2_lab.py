@@ -1,12 +1,14 @@
-"""A provider of EC2 on moto, and a look at what is really there, past the provider."""
+"""A provider of EC2 on moto, and a view of what is really there, past the provider."""
 
+import json
+from collections.abc import Callable
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import boto3
 
 from tests.support.moto_server import IMAGE, LOGIN, REGION, MotoServer
-from vmpooler_tasks.providers import PoolSpec, ProviderContext, registry
+from vmpooler_tasks.providers import PoolSpec, ProviderContext
 from vmpooler_tasks.providers.ec2.provider import Ec2
 
 if TYPE_CHECKING:
@@ -15,6 +17,11 @@ if TYPE_CHECKING:
 
 POOL = PoolSpec(name="debian-12-x86_64", template=IMAGE)
 INSTALLATION = "east"
+ALIVE = ("pending", "running", "stopping", "stopped")
+
+
+def do_not_wait(seconds: float) -> None:
+    del seconds
 
 
 class Ec2Lab:
@@ -22,33 +29,72 @@ class Ec2Lab:
 
     def __init__(self, server: MotoServer, stack: ExitStack) -> None:
         self.server, self.stack, self.pool = server, stack, POOL
-        self.client: EC2Client = boto3.client(
-            "ec2",
-            region_name=REGION,
-            endpoint_url=server.url,
-            aws_access_key_id=LOGIN["AWS_ACCESS_KEY_ID"],
-            aws_secret_access_key=LOGIN["AWS_SECRET_ACCESS_KEY"],
-        )
+        self.login = {"aws_access_key_id": LOGIN["AWS_ACCESS_KEY_ID"]}
+        self.login["aws_secret_access_key"] = LOGIN["AWS_SECRET_ACCESS_KEY"]
+        self.client: EC2Client = boto3.client("ec2", region_name=REGION, endpoint_url=server.url, **self.login)
         stack.callback(self.client.close)
 
-    def provider(self, installation: str = INSTALLATION, **options: Any) -> Ec2:
-        """Return a provider with these options, which does not pause between two looks at a new instance."""
-        section = {"region": REGION, "endpoint_url": self.server.url, **options}
-        context = ProviderContext(
-            name="ec2", options=section, redis_url="redis://127.0.0.1", installation=installation
-        )
-        own = cast("Ec2", registry.load(context))
+    def provider(
+        self, installation: str = INSTALLATION, sleep: Callable[[float], None] = do_not_wait, **options: Any
+    ) -> Ec2:
+        section = {"region": REGION, "endpoint_url": self.server.url, "readiness": "running", **options}
+        context = ProviderContext(name="ec2", options=section, redis_url="redis://127.0.0.1", installation=installation)
+        own = Ec2(context, sleep=sleep)
         self.stack.callback(own.close)
         return own
 
-    def instances(self, state: str = "running") -> "list[InstanceTypeDef]":
+    def spec(self, template: str | None = IMAGE, **options: Any) -> PoolSpec:
+        return PoolSpec(name=self.pool.name, template=template, options=options)
+
+    def instances(self, *states: str) -> "list[InstanceTypeDef]":
         pages = self.client.get_paginator("describe_instances").paginate(
-            Filters=[{"Name": "instance-state-name", "Values": [state]}]
+            Filters=[{"Name": "instance-state-name", "Values": list(states or ALIVE)}]
         )
         return [raw for page in pages for reservation in page["Reservations"] for raw in reservation["Instances"]]
+
+    def only_instance(self) -> "InstanceTypeDef":
+        [instance] = self.instances()
+        return instance
 
     def volumes(self) -> "list[VolumeTypeDef]":
         return self.client.describe_volumes()["Volumes"]
 
-    def tags(self, raw: Any) -> dict[str, str]:
-        return {tag["Key"]: tag["Value"] for tag in raw.get("Tags", [])}
+    def start(self, **tags: str) -> str:
+        """Start an instance past the provider, as a person does, and return its id."""
+        started = self.client.run_instances(
+            ImageId=IMAGE,
+            InstanceType="t3.micro",
+            MinCount=1,
+            MaxCount=1,
+            TagSpecifications=[
+                {"ResourceType": kind, "Tags": [{"Key": key, "Value": value} for key, value in tags.items()]}
+                for kind in ("instance", "volume")
+            ],
+        )
+        return started["Instances"][0]["InstanceId"]
+
+    def subnets(self, count: int, network: str = "10.77.0.0/16") -> list[str]:
+        """Make subnets in as many zones, and return their ids."""
+        vpc = self.client.create_vpc(CidrBlock=network)["Vpc"]["VpcId"]
+        start = network.rsplit(".", 2)[0]
+        return [
+            self.client.create_subnet(
+                VpcId=vpc, CidrBlock=f"{start}.{number}.0/24", AvailabilityZone=f"{REGION}{'abcdef'[number]}"
+            )["Subnet"]["SubnetId"]
+            for number in range(count)
+        ]
+
+    def user_with(self, policy: dict[str, Any]) -> dict[str, str]:
+        """Make a user with this policy, check every login from now on, and return the user's variables."""
+        iam = boto3.client("iam", region_name=REGION, endpoint_url=self.server.url, **self.login)
+        self.stack.callback(iam.close)
+        iam.create_user(UserName="vmpooler")
+        iam.put_user_policy(UserName="vmpooler", PolicyName="own", PolicyDocument=json.dumps(policy))
+        key = iam.create_access_key(UserName="vmpooler")["AccessKey"]
+        self.server.authenticate(on=True)
+        self.stack.callback(self.server.authenticate, on=False)
+        return {"AWS_ACCESS_KEY_ID": key["AccessKeyId"], "AWS_SECRET_ACCESS_KEY": key["SecretAccessKey"]}
+
+
+def tags_of(raw: Any) -> dict[str, str]:
+    return {tag["Key"]: tag["Value"] for tag in raw.get("Tags", [])}

@@ -45,7 +45,10 @@ ERROR = """<?xml version="1.0" encoding="UTF-8"?>
 
 @dataclass
 class Fault:
-    """Calls of `action` (`*`: all) fail with `code`, or after `seconds`, or lose their connection (`cut`)."""
+    """Calls of `action` (`*`: all) fail with `code`, or after `seconds`, or lose their connection (`cut`).
+
+    The code `garbled` is a reply that is no XML.
+    """
 
     action: str
     code: str = ""
@@ -95,6 +98,9 @@ class Application:
 
     def _fail(self, fault: Fault, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         time.sleep(fault.seconds)
+        if fault.code == "garbled":
+            start_response("502 Bad Gateway", [("Content-Type", "text/html")])
+            return [b"<!doctype html><title>502 Bad Gateway</title>"]
         if fault.code:
             start_response(f"{fault.status} Error", [("Content-Type", "text/xml")])
             return [ERROR.format(code=fault.code, message=fault.message).encode()]
@@ -113,6 +119,8 @@ class Application:
                     self._faults = [Fault(**fields) for fields in json.loads(body)]
                 case "/test/pending":
                     PENDING.seconds = json.loads(body)
+                case "/test/forget":
+                    self._calls = []
                 case "/test/reset":
                     self._faults, self._calls, PENDING.seconds = [], [], 0.0
                     REQUESTS.clear()

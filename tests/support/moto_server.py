@@ -84,6 +84,9 @@ class MotoServer:
         found: list[str] = httpx.get(f"{self.url}/test/calls", timeout=PATIENCE).json()
         return found
 
+    def reset_calls(self) -> None:
+        self._post("/test/forget")
+
     def _post(self, path: str, body: bytes = b"") -> None:
         httpx.post(self.url + path, content=body, timeout=PATIENCE).raise_for_status()
 

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 import boto3
 from botocore import exceptions as sdk
 from botocore.config import Config
+from botocore.parsers import ResponseParserError
 
+from vmpooler_tasks.errors import TransientProviderError
 from vmpooler_tasks.providers.ec2.errors import translated
 from vmpooler_tasks.providers.ec2.options import Ec2Options
 
@@ -63,3 +65,5 @@ def translated_errors() -> Iterator[None]:
         yield
     except (sdk.ClientError, sdk.BotoCoreError) as error:
         raise translated(error) from error
+    except ResponseParserError as error:  # of a proxy, or of a server that fails
+        raise TransientProviderError("EC2's reply is not XML") from error
