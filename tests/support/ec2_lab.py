@@ -1,8 +1,9 @@
 """A provider of EC2 on moto, and a view of what is really there, past the provider."""
 
 import json
+import time
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from typing import TYPE_CHECKING, Any
 
 import boto3
@@ -20,8 +21,8 @@ INSTALLATION = "east"
 ALIVE = ("pending", "running", "stopping", "stopped")
 
 
-def do_not_wait(seconds: float) -> None:
-    del seconds
+def wait_shortly(seconds: float) -> None:
+    time.sleep(min(seconds, 0.05))
 
 
 class Ec2Lab:
@@ -31,11 +32,11 @@ class Ec2Lab:
         self.server, self.stack, self.pool = server, stack, POOL
         self.login = {"aws_access_key_id": LOGIN["AWS_ACCESS_KEY_ID"]}
         self.login["aws_secret_access_key"] = LOGIN["AWS_SECRET_ACCESS_KEY"]
-        self.client: EC2Client = boto3.client("ec2", region_name=REGION, endpoint_url=server.url, **self.login)
+        self.client: EC2Client = self._client("ec2")
         stack.callback(self.client.close)
 
     def provider(
-        self, installation: str = INSTALLATION, sleep: Callable[[float], None] = do_not_wait, **options: Any
+        self, installation: str = INSTALLATION, sleep: Callable[[float], None] = wait_shortly, **options: Any
     ) -> Ec2:
         section = {"region": REGION, "endpoint_url": self.server.url, "readiness": "running", **options}
         context = ProviderContext(name="ec2", options=section, redis_url="redis://127.0.0.1", installation=installation)
@@ -86,14 +87,25 @@ class Ec2Lab:
 
     def user_with(self, policy: dict[str, Any]) -> dict[str, str]:
         """Make a user with this policy, check every login from now on, and return the user's variables."""
-        iam = boto3.client("iam", region_name=REGION, endpoint_url=self.server.url, **self.login)
-        self.stack.callback(iam.close)
-        iam.create_user(UserName="vmpooler")
-        iam.put_user_policy(UserName="vmpooler", PolicyName="own", PolicyDocument=json.dumps(policy))
-        key = iam.create_access_key(UserName="vmpooler")["AccessKey"]
-        self.server.authenticate(on=True)
+        with self._iam() as iam:
+            iam.create_user(UserName="vmpooler")
+            key = iam.create_access_key(UserName="vmpooler")["AccessKey"]
+        self.set_policy(policy)
         self.stack.callback(self.server.authenticate, on=False)
         return {"AWS_ACCESS_KEY_ID": key["AccessKeyId"], "AWS_SECRET_ACCESS_KEY": key["SecretAccessKey"]}
+
+    def set_policy(self, policy: dict[str, Any]) -> None:
+        self.server.authenticate(on=False)
+        with self._iam() as iam:
+            iam.put_user_policy(UserName="vmpooler", PolicyName="own", PolicyDocument=json.dumps(policy))
+        self.server.authenticate(on=True)
+
+    def _iam(self) -> Any:
+        return closing(self._client("iam"))
+
+    def _client(self, service: str) -> Any:
+        untyped: Any = boto3  # the stubs of IAM are not installed
+        return untyped.client(service, region_name=REGION, endpoint_url=self.server.url, **self.login)
 
 
 def tags_of(raw: Any) -> dict[str, str]:

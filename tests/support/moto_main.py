@@ -3,6 +3,7 @@
 - A repeated RunInstances or CreateVolume with the same client token returns what the first one made, alive or not. With
   other parameters it fails (docs.aws.amazon.com/ec2/latest/devguide/ec2-api-idempotency.html).
 - Instances may be pending for a while.
+- Quotas of EC2, as a test sets them.
 - Calls fail, hang or lose their connection, as `Fault` says.
 """
 
@@ -24,13 +25,19 @@ os.environ.update(
     MOTO_EC2_ENABLE_INSTANCE_TYPE_VALIDATION="true",
 )
 
+from moto.core.models import DEFAULT_ACCOUNT_ID
 from moto.core.utils import utcnow
 from moto.ec2.exceptions import EC2ClientError
+from moto.ec2.models import ec2_backends
 from moto.ec2.models.elastic_block_store import EBSBackend
 from moto.ec2.models.instances import InstanceBackend
 from moto.ec2.responses.elastic_block_store import ElasticBlockStore
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
+from moto.servicequotas.exceptions import NoSuchResource
+from moto.servicequotas.models import ServiceQuotasBackend
 from werkzeug.serving import run_simple
+
+from tests.support.moto_server import IMAGE, REGION
 
 Environ = dict[str, Any]
 StartResponse = Callable[[str, list[tuple[str, str]]], object]
@@ -119,11 +126,16 @@ class Application:
                     self._faults = [Fault(**fields) for fields in json.loads(body)]
                 case "/test/pending":
                     PENDING.seconds = json.loads(body)
+                case "/test/fill":
+                    fill(*json.loads(body))
+                case "/test/quota":
+                    code, QUOTAS[code] = json.loads(body)
                 case "/test/forget":
                     self._calls = []
                 case "/test/reset":
                     self._faults, self._calls, PENDING.seconds = [], [], 0.0
                     REQUESTS.clear()
+                    QUOTAS.clear()
             reply = json.dumps(self._calls).encode()
         start_response("200 OK", [("Content-Type", "application/json")])
         return [reply]
@@ -139,6 +151,9 @@ PENDING = Pending()
 REQUESTS: dict[tuple[int, str], tuple[str, Any]] = {}
 """Backend and client token → the request, and what it made."""
 
+QUOTAS: dict[str, float] = {}
+"""Code → value of the quotas of EC2 that there are."""
+
 _making = threading.Lock()
 
 
@@ -153,6 +168,7 @@ def once(backend: Any, token: str, request: str, make: Callable[[], Any]) -> Any
         return made
 
 
+_get_service_quota = ServiceQuotasBackend.get_service_quota
 _run_instances = InstanceBackend.run_instances
 _create_volume = EBSBackend.create_volume
 _create_volume_response = ElasticBlockStore.create_volume
@@ -169,6 +185,32 @@ def run_instances(self: Any, *arguments: Any, **options: Any) -> Any:
 
     token = options["client_token"]
     return make() if token == NO_TOKEN else once(self, token, repr((arguments, sorted(options.items()))), make)
+
+
+def fill(names: list[str], tags: dict[str, str]) -> None:
+    backend = ec2_backends[DEFAULT_ACCOUNT_ID][REGION]
+    for name in names:
+        backend.run_instances(
+            IMAGE,
+            1,
+            None,
+            [],
+            tags={"instance": {**tags, "vm_name": name, "Name": name}},
+            client_token=name,
+            instance_type="t3.micro",
+            is_instance_type_default=False,
+            region_name=REGION,
+            security_group_ids=[],
+            nics=[],
+        )
+
+
+def get_service_quota(self: Any, service_code: str, quota_code: str) -> dict[str, Any]:
+    if service_code != "ec2":
+        return _get_service_quota(self, service_code, quota_code)
+    if quota_code not in QUOTAS:
+        raise NoSuchResource
+    return {"QuotaCode": quota_code, "Value": QUOTAS[quota_code]}
 
 
 def started(instance: Any) -> None:
@@ -193,6 +235,7 @@ def create_volume(self: Any, *arguments: Any, **options: Any) -> Any:
 def main(port: int) -> None:
     os.environ["MOTO_PORT"] = str(port)
     InstanceBackend.run_instances = run_instances  # type: ignore[method-assign]
+    ServiceQuotasBackend.get_service_quota = get_service_quota  # type: ignore[method-assign]
     EBSBackend.create_volume = create_volume  # type: ignore[method-assign]
     ElasticBlockStore.create_volume = create_volume_response  # type: ignore[method-assign]
     run_simple("127.0.0.1", port, Application(), threaded=True, request_handler=MotoRequestHandler)

@@ -79,6 +79,15 @@ class MotoServer:
         """Let instances that are started from now on be pending for so long."""
         self._post("/test/pending", json.dumps(seconds).encode())
 
+    def fill(self, count: int, **tags: str) -> list[str]:
+        """Start so many instances at once, with these tags. Return their names."""
+        names = [f"large-{number}" for number in range(count)]
+        self._post("/test/fill", json.dumps([names, tags]).encode())
+        return names
+
+    def set_quota(self, code: str, value: float) -> None:
+        self._post("/test/quota", json.dumps([code, value]).encode())
+
     def calls(self) -> list[str]:
         """Return the actions that were called, in order, without those of a dry run."""
         found: list[str] = httpx.get(f"{self.url}/test/calls", timeout=PATIENCE).json()

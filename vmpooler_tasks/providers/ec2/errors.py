@@ -16,7 +16,7 @@ from vmpooler_tasks.errors import (
     VmNotFoundError,
 )
 
-THROTTLED = frozenset(
+THROTTLED_CODES = frozenset(
     {
         "EC2ThrottledException",
         "PriorRequestNotComplete",
@@ -30,7 +30,7 @@ THROTTLED = frozenset(
     }
 )
 
-NO_CAPACITY = frozenset(
+NO_CAPACITY_CODES = frozenset(
     {
         "InsufficientAddressCapacity",
         "InsufficientCapacity",
@@ -45,7 +45,7 @@ NO_CAPACITY = frozenset(
 )
 """Another subnet or zone may have what this one lacks."""
 
-QUOTA = frozenset(
+QUOTA_CODES = frozenset(
     {
         "InstanceLimitExceeded",
         "MaxIOPSLimitExceeded",
@@ -59,7 +59,7 @@ QUOTA = frozenset(
 )
 """The account has as much as it may have. What is destroyed makes room."""
 
-TRANSIENT = frozenset(
+TRANSIENT_CODES = frozenset(
     {
         "IdempotentParameterMismatch",  # started by an earlier call with other options, and not shown yet
         "IncorrectInstanceState",
@@ -76,11 +76,11 @@ TRANSIENT = frozenset(
     }
 )
 
-NO_INSTANCE = frozenset({"InvalidInstanceID.NotFound", "InvalidInstanceID.Malformed"})
+NO_INSTANCE_CODES = frozenset({"InvalidInstanceID.NotFound", "InvalidInstanceID.Malformed"})
 
-NOT_ALLOWED = frozenset({"AccessDenied", "AccessDeniedException", "UnauthorizedOperation"})
+NOT_ALLOWED_CODES = frozenset({"AccessDenied", "AccessDeniedException", "UnauthorizedOperation"})
 
-WRONG_LOGIN = frozenset(
+WRONG_LOGIN_CODES = frozenset(
     {
         "AuthFailure",
         "ExpiredToken",
@@ -120,11 +120,11 @@ def translated(error: sdk.ClientError | sdk.BotoCoreError) -> ProviderError:
         return _without_reply(error)
     code, text = code_of(error), text_of(error)
     status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
-    if code in THROTTLED:
+    if code in THROTTLED_CODES:
         return ThrottledProviderError(text)
-    if code in NO_INSTANCE:
+    if code in NO_INSTANCE_CODES:
         return VmNotFoundError(text)
-    if code in TRANSIENT or code in NO_CAPACITY or code in QUOTA or status >= SERVER_ERROR:
+    if code in TRANSIENT_CODES or code in NO_CAPACITY_CODES or code in QUOTA_CODES or status >= SERVER_ERROR:
         return TransientProviderError(text)
     return PermanentProviderError(text)
 

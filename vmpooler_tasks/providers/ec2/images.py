@@ -11,24 +11,24 @@ if TYPE_CHECKING:
     from types_boto3_ec2.client import EC2Client
     from types_boto3_ec2.type_defs import LaunchTemplateSpecificationTypeDef
 
-IMAGE, PARAMETER, TEMPLATE = "ami-", "resolve:ssm:", "lt-"
+IMAGE_PREFIX, PARAMETER_PREFIX, LAUNCH_TEMPLATE_PREFIX = "ami-", "resolve:ssm:", "lt-"
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class ImageSource:
     """The image, and the launch template. With both, the image replaces the one of the launch template."""
 
     image: str | None
     launch_template: "LaunchTemplateSpecificationTypeDef | None"
 
     @classmethod
-    def of(cls, pool: PoolSpec, options: InstanceOptions) -> "Source":
+    def of(cls, pool: PoolSpec, options: InstanceOptions) -> "ImageSource":
         """Return the source of a pool. Raise PermanentProviderError if it has none.
 
         `template` is an image (`ami-…`, or `resolve:ssm:…`, a parameter that names one), else a launch template.
         """
         template = pool.template or ""
-        if template.startswith((IMAGE, PARAMETER)):
+        if template.startswith((IMAGE_PREFIX, PARAMETER_PREFIX)):
             return cls(template, _launch_template(options.launch_template))
         if not template and not options.launch_template:
             raise PermanentProviderError(f"pool {pool.name} has no template: name an image or a launch template")
@@ -41,7 +41,7 @@ def _launch_template(text: str | None) -> "LaunchTemplateSpecificationTypeDef | 
         return None
     name, _, version = text.partition(":")
     which: LaunchTemplateSpecificationTypeDef = (
-        {"LaunchTemplateId": name} if name.startswith(TEMPLATE) else {"LaunchTemplateName": name}
+        {"LaunchTemplateId": name} if name.startswith(LAUNCH_TEMPLATE_PREFIX) else {"LaunchTemplateName": name}
     )
     return {**which, "Version": version or "$Default"}
 
@@ -52,10 +52,10 @@ class RootDevices:
     def __init__(self) -> None:
         self._known: dict[str, str] = {}
 
-    def of(self, client: "EC2Client", source: Source) -> str:
+    def of(self, client: "EC2Client", source: ImageSource) -> str:
         """Return the name of the root device. Raise PermanentProviderError if EC2 does not know it."""
         image = source.image or _image_of(client, source)
-        if not image.startswith(IMAGE):
+        if not image.startswith(IMAGE_PREFIX):
             raise PermanentProviderError(
                 "volume_size and volume_type need an image that is named by its id; use volume_sizes with the device"
             )
@@ -67,7 +67,7 @@ class RootDevices:
         return self._known[image]
 
 
-def _image_of(client: "EC2Client", source: Source) -> str:
+def _image_of(client: "EC2Client", source: ImageSource) -> str:
     """Return the image of a launch template, or an empty text."""
     wanted = source.launch_template or {}
     version = wanted.get("Version", "$Default")

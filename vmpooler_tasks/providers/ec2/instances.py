@@ -13,19 +13,19 @@ if TYPE_CHECKING:
     from types_boto3_ec2.client import EC2Client
     from types_boto3_ec2.type_defs import FilterTypeDef, InstanceTypeDef, TagTypeDef
 
-NAME, VM, POOL = "Name", "vm_name", "pool"
-INSTALLATION = "vmpooler_tasks_installation"
-DISK = "vmpooler_tasks_disk"
+NAME_TAG, VM_TAG, POOL_TAG = "Name", "vm_name", "pool"
+INSTALLATION_TAG = "vmpooler_tasks_installation"
+DISK_TAG = "vmpooler_tasks_disk"
 """The tag with the name of a disk that was ordered."""
 
-ALIVE = ("pending", "running", "stopping", "stopped")
+ALIVE_STATES = ("pending", "running", "stopping", "stopped")
 
-PAGE_SIZE = 1000
+INSTANCES_PAGE_SIZE = 1000
 """EC2's maximum."""
 
 
 @dataclass(frozen=True, slots=True)
-class Volume:
+class AttachedVolume:
     """A volume of an instance: its device, its id, and whether it is deleted with the instance."""
 
     device: str
@@ -45,7 +45,7 @@ class Instance:
     zone: str
     launched: datetime
     token: str | None
-    volumes: Sequence[Volume]
+    volumes: Sequence[AttachedVolume]
     reason: str
 
     @classmethod
@@ -60,7 +60,7 @@ class Instance:
             launched=raw["LaunchTime"],
             token=raw.get("ClientToken"),
             volumes=tuple(
-                Volume(entry["DeviceName"], entry["Ebs"]["VolumeId"], entry["Ebs"]["DeleteOnTermination"])
+                AttachedVolume(entry["DeviceName"], entry["Ebs"]["VolumeId"], entry["Ebs"]["DeleteOnTermination"])
                 for entry in raw.get("BlockDeviceMappings", [])
                 if "Ebs" in entry
             ),
@@ -69,24 +69,24 @@ class Instance:
 
     @property
     def name(self) -> str:
-        return self.tags.get(VM) or self.tags.get(NAME) or self.id
+        return self.tags.get(VM_TAG) or self.tags.get(NAME_TAG) or self.id
 
     @property
     def pool(self) -> str:
-        return self.tags.get(POOL, "")
+        return self.tags.get(POOL_TAG, "")
 
     @property
     def mark(self) -> str | None:
-        return self.tags.get(INSTALLATION) or None
+        return self.tags.get(INSTALLATION_TAG) or None
 
     @property
     def is_alive(self) -> bool:
-        return self.state in ALIVE
+        return self.state in ALIVE_STATES
 
 
 def tags_of(vm: str, pool: str, installation: str, more: Mapping[str, str] | None = None) -> "list[TagTypeDef]":
     """Return the tags of whatever is made for a VM. `more` never replaces those that say whose it is."""
-    own = {NAME: vm, VM: vm, POOL: pool, **({INSTALLATION: installation} if installation else {})}
+    own = {NAME_TAG: vm, VM_TAG: vm, POOL_TAG: pool, **({INSTALLATION_TAG: installation} if installation else {})}
     return [{"Key": key, "Value": value} for key, value in {**(more or {}), **own}.items()]
 
 
@@ -99,13 +99,13 @@ def _escaped(value: str) -> str:
     return value.translate({ord(character): f"\\{character}" for character in "\\*?"})
 
 
-IS_ALIVE: "FilterTypeDef" = {"Name": "instance-state-name", "Values": list(ALIVE)}
+IS_ALIVE: "FilterTypeDef" = {"Name": "instance-state-name", "Values": list(ALIVE_STATES)}
 
 
 def find(client: "EC2Client", *filters: "FilterTypeDef") -> list[Instance]:
     """Return all instances that pass the filters, the oldest first. All pages are read, or an error is raised."""
     pages = client.get_paginator("describe_instances").paginate(
-        Filters=list(filters), PaginationConfig={"PageSize": PAGE_SIZE}
+        Filters=list(filters), PaginationConfig={"PageSize": INSTANCES_PAGE_SIZE}
     )
     return _oldest_first(
         Instance.of(raw) for page in pages for reservation in page["Reservations"] for raw in reservation["Instances"]
@@ -114,8 +114,8 @@ def find(client: "EC2Client", *filters: "FilterTypeDef") -> list[Instance]:
 
 def find_named(client: "EC2Client", vm: str, *filters: "FilterTypeDef") -> list[Instance]:
     """Return all instances of this name that pass the filters, in any pool and of anybody, the oldest first."""
-    found = find(client, has_tag(VM, vm), *filters)
-    return found or [other for other in find(client, has_tag(NAME, vm), *filters) if other.name == vm]
+    found = find(client, has_tag(VM_TAG, vm), *filters)
+    return found or [other for other in find(client, has_tag(NAME_TAG, vm), *filters) if other.name == vm]
 
 
 def _oldest_first(instances: Iterable[Instance]) -> list[Instance]:

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 from botocore import exceptions as sdk
 
 from vmpooler_tasks.errors import PermanentProviderError, TransientProviderError
-from vmpooler_tasks.providers.ec2.errors import NO_CAPACITY, code_of, text_of
-from vmpooler_tasks.providers.ec2.images import RootDevices, Source
-from vmpooler_tasks.providers.ec2.instances import ALIVE, Instance, tags_of
+from vmpooler_tasks.providers.ec2.errors import NO_CAPACITY_CODES, code_of, text_of
+from vmpooler_tasks.providers.ec2.images import ImageSource, RootDevices
+from vmpooler_tasks.providers.ec2.instances import ALIVE_STATES, Instance, tags_of
 from vmpooler_tasks.providers.ec2.options import (
     DEFAULT_INSTANCE_TYPE,
     MAX_USER_DATA_BYTES,
     InstanceOptions,
-    Place,
+    LaunchPlace,
 )
 from vmpooler_tasks.providers.protocol import PoolSpec
 
@@ -28,7 +28,7 @@ MAX_GENERATIONS = 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Launch:
+class InstanceLaunch:
     """An instance to be started. Calls with equal values start one instance, whichever worker makes them."""
 
     vm: str
@@ -47,7 +47,7 @@ class Launch:
             try:
                 return self._start_in(client, place, base, used)
             except sdk.ClientError as error:
-                if code_of(error) not in NO_CAPACITY:
+                if code_of(error) not in NO_CAPACITY_CODES:
                     raise
                 refused.append((place, error))
         text = "; ".join(f"{place}: {text_of(error)}" for place, error in refused)
@@ -55,14 +55,14 @@ class Launch:
             raise PermanentProviderError(text)
         raise TransientProviderError(text)
 
-    def places(self) -> list[Place]:
+    def places(self) -> list[LaunchPlace]:
         """Return the places in the order in which they are tried: the same for each call, another for each VM."""
         places = self.options.places
         first = int.from_bytes(hashlib.sha256(self.vm.encode()).digest()[:4]) % len(places)
         return [*places[first:], *places[:first]]
 
     def _start_in(
-        self, client: "EC2Client", place: Place, base: "RunInstancesRequestTypeDef", used: set[str | None]
+        self, client: "EC2Client", place: LaunchPlace, base: "RunInstancesRequestTypeDef", used: set[str | None]
     ) -> str:
         """Start an instance in this place.
 
@@ -74,18 +74,18 @@ class Launch:
                 continue
             request: RunInstancesRequestTypeDef = {**base, **self.network(place), "ClientToken": token}
             instance = client.run_instances(**request)["Instances"][0]
-            if instance["State"]["Name"] in ALIVE:
+            if instance["State"]["Name"] in ALIVE_STATES:
                 return instance["InstanceId"]
         raise PermanentProviderError(f"the name was used {MAX_GENERATIONS} times within a day; use another one")
 
-    def _tokens(self, place: Place) -> Iterator[str]:
+    def _tokens(self, place: LaunchPlace) -> Iterator[str]:
         for generation in range(MAX_GENERATIONS):
             text = "\0".join((self.installation, self.pool.name, self.vm, str(place), str(generation)))
             yield hashlib.sha256(text.encode()).hexdigest()  # 64 characters, EC2's maximum
 
     def request(self, client: "EC2Client", roots: RootDevices) -> "RunInstancesRequestTypeDef":
         """Return the request, without the place and the token."""
-        options, source = self.options, Source.of(self.pool, self.options)
+        options, source = self.options, ImageSource.of(self.pool, self.options)
         tags = tags_of(self.vm, self.pool.name, self.installation, options.tags)
         request: RunInstancesRequestTypeDef = {
             "MinCount": 1,
@@ -119,7 +119,7 @@ class Launch:
             raise PermanentProviderError(f"user_data has more than {MAX_USER_DATA_BYTES} bytes")
         return text
 
-    def network(self, place: Place) -> "RunInstancesRequestTypeDef":
+    def network(self, place: LaunchPlace) -> "RunInstancesRequestTypeDef":
         """Return the part of the request that says where the instance is."""
         groups, public = list(self.options.security_groups), self.options.associate_public_ip
         request: RunInstancesRequestTypeDef = {}  # type: ignore[typeddict-item]  # a part of one
@@ -158,7 +158,9 @@ class Launch:
             }
         }
 
-    def _volumes(self, client: "EC2Client", roots: RootDevices, source: Source) -> "list[BlockDeviceMappingTypeDef]":
+    def _volumes(
+        self, client: "EC2Client", roots: RootDevices, source: ImageSource
+    ) -> "list[BlockDeviceMappingTypeDef]":
         options = self.options
         sizes: dict[str, int | None] = dict(options.volume_sizes)
         if options.volume_size or options.volume_type:

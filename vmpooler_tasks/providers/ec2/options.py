@@ -34,6 +34,18 @@ Gigabytes = Annotated[int, Field(ge=1, le=65_536)]
 Seconds = Annotated[float, Field(gt=0, le=YEAR_SECONDS, allow_inf_nan=False)]
 
 
+class LaunchPlace(BaseModel):
+    """Where an instance is started: a subnet, or the default subnet of a zone. Both None: EC2 chooses."""
+
+    model_config = ConfigDict(frozen=True)
+
+    subnet: str | None = None
+    zone: str | None = None
+
+    def __str__(self) -> str:
+        return self.subnet or self.zone or "any zone"
+
+
 class InstanceOptions(BaseModel):
     """What an instance is like. The section has the values for all its pools, and a pool may have its own."""
 
@@ -74,12 +86,12 @@ class InstanceOptions(BaseModel):
     provision: Any = Field(None, description="accepted, without effect")
 
     @property
-    def places(self) -> tuple["Place", ...]:
+    def places(self) -> tuple[LaunchPlace, ...]:
         """Return where instances may be started: subnets, else zones, else wherever EC2 likes."""
         if self.subnets:
-            return tuple(Place(subnet=subnet) for subnet in self.subnets)
+            return tuple(LaunchPlace(subnet=subnet) for subnet in self.subnets)
         zones = self.zones or ((self.zone,) if self.zone else ())
-        return tuple(Place(zone=zone) for zone in zones) or (Place(),)
+        return tuple(LaunchPlace(zone=zone) for zone in zones) or (LaunchPlace(),)
 
     @cached_property
     def user_data_text(self) -> str | None:
@@ -91,18 +103,6 @@ class InstanceOptions(BaseModel):
         except (OSError, ValueError) as error:
             cause = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
             raise PermanentProviderError(f"user_data_file {self.user_data_file} cannot be read: {cause}") from error
-
-
-class Place(BaseModel):
-    """Where an instance is started: a subnet, or the default subnet of a zone. Both None: EC2 chooses."""
-
-    model_config = ConfigDict(frozen=True)
-
-    subnet: str | None = None
-    zone: str | None = None
-
-    def __str__(self) -> str:
-        return self.subnet or self.zone or "any zone"
 
 
 class Ec2Options(InstanceOptions):

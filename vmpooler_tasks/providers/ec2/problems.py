@@ -8,10 +8,10 @@ import boto3
 from botocore import exceptions as sdk
 
 from vmpooler_tasks.errors import PermanentProviderError
-from vmpooler_tasks.providers.ec2.errors import NOT_ALLOWED, WRONG_LOGIN, code_of, text_of, translated
-from vmpooler_tasks.providers.ec2.images import IMAGE, RootDevices, Source
-from vmpooler_tasks.providers.ec2.instances import INSTALLATION, IS_ALIVE, Instance, has_tag
-from vmpooler_tasks.providers.ec2.launch import Launch
+from vmpooler_tasks.providers.ec2.errors import NOT_ALLOWED_CODES, WRONG_LOGIN_CODES, code_of, text_of, translated
+from vmpooler_tasks.providers.ec2.images import IMAGE_PREFIX, ImageSource, RootDevices
+from vmpooler_tasks.providers.ec2.instances import INSTALLATION_TAG, IS_ALIVE, Instance, has_tag
+from vmpooler_tasks.providers.ec2.launch import InstanceLaunch
 from vmpooler_tasks.providers.ec2.options import Ec2Options, InstanceOptions, options_of
 from vmpooler_tasks.providers.ec2.quota import find_quota_problems
 from vmpooler_tasks.providers.protocol import PoolSpec, ProviderProblem
@@ -19,7 +19,7 @@ from vmpooler_tasks.providers.protocol import PoolSpec, ProviderProblem
 if TYPE_CHECKING:
     from types_boto3_ec2.client import EC2Client
 
-NO_LOGIN = (
+NO_LOGIN_TEXT = (
     "there are no AWS credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, name a profile, or give this "
     "machine an instance profile"
 )
@@ -28,7 +28,7 @@ DRY_RUN = "DryRunOperation"
 
 Call = Callable[..., Any]
 
-DEVICE = "/dev/sdf"
+DRY_RUN_DEVICE = "/dev/sdf"
 
 NO_INSTANCE_YET = (
     " (tried on an instance or volume that does not exist: a policy that asks for its tags refuses that, too)"
@@ -39,7 +39,7 @@ NO_SUCH_INSTANCE, NO_SUCH_VOLUME = "i-00000000000000000", "vol-00000000000000000
 
 
 @dataclass(slots=True)
-class Trial:
+class Ec2Trial:
     """One trial. A missing privilege is reported once, for whatever it is needed."""
 
     session: boto3.session.Session
@@ -66,11 +66,11 @@ class Trial:
     def _login(self) -> str:
         """Return what is wrong with the login, or an empty text."""
         if self.session.get_credentials() is None:
-            return NO_LOGIN
+            return NO_LOGIN_TEXT
         try:
             self.client.describe_instances(DryRun=True)
         except sdk.ClientError as error:
-            if code_of(error) in WRONG_LOGIN:
+            if code_of(error) in WRONG_LOGIN_CODES:
                 return f"EC2 does not accept the login: {text_of(error)}"
         return ""
 
@@ -79,8 +79,8 @@ class Trial:
         own, client = self._own_instance(), self.client
         instance = own.id if own else NO_SUCH_INSTANCE
         zone = own.zone if own else self.options.zone or f"{client.meta.region_name}a"
-        tag = {"Key": INSTALLATION, "Value": self.installation or "none"}
-        device = {"DeviceName": DEVICE, "Ebs": {"DeleteOnTermination": True}}
+        tag = {"Key": INSTALLATION_TAG, "Value": self.installation or "none"}
+        device = {"DeviceName": DRY_RUN_DEVICE, "Ebs": {"DeleteOnTermination": True}}
         hint = "" if own else NO_INSTANCE_YET
         calls: list[tuple[str, Call, dict[str, Any], str]] = [
             ("DescribeVolumes", client.describe_volumes, {}, ""),
@@ -96,7 +96,7 @@ class Trial:
             (
                 "AttachVolume",
                 client.attach_volume,
-                {"InstanceId": instance, "VolumeId": NO_SUCH_VOLUME, "Device": DEVICE},
+                {"InstanceId": instance, "VolumeId": NO_SUCH_VOLUME, "Device": DRY_RUN_DEVICE},
                 NO_INSTANCE_YET,
             ),
             ("DeleteVolume", client.delete_volume, {"VolumeId": NO_SUCH_VOLUME}, NO_INSTANCE_YET),
@@ -108,7 +108,7 @@ class Trial:
 
     def _own_instance(self) -> Instance | None:
         """Return an instance of this installation, if there is one."""
-        filters = [IS_ALIVE, *([has_tag(INSTALLATION, self.installation)] if self.installation else [])]
+        filters = [IS_ALIVE, *([has_tag(INSTALLATION_TAG, self.installation)] if self.installation else [])]
         found = self._try("DescribeInstances", self.client.describe_instances, Filters=filters, MaxResults=5)
         reservations = found["Reservations"] if isinstance(found, dict) and self.installation else []
         return next((Instance.of(raw) for reservation in reservations for raw in reservation["Instances"]), None)
@@ -123,7 +123,7 @@ class Trial:
     def _of_pool(self, pool: PoolSpec) -> Iterator[ProviderProblem]:
         try:
             options = options_of(self.options, pool)
-            source = Source.of(pool, options)
+            source = ImageSource.of(pool, options)
             options.user_data_text  # noqa: B018 - it reads the file
         except PermanentProviderError as error:
             yield ProviderProblem(text=str(error), pool=pool.name)
@@ -134,19 +134,21 @@ class Trial:
             if not texts:  # EC2 would say the same again
                 yield ProviderProblem(text=text, pool=pool.name)
 
-    def _of_names(self, options: InstanceOptions, source: Source) -> Iterator[str]:
+    def _of_names(self, options: InstanceOptions, source: ImageSource) -> Iterator[str]:
         """Yield what EC2 does not have of what the pool names."""
-        for option, privilege, call, arguments in self._lookups(options, source):
+        for option, privilege, call, arguments in self._queries(options, source):
             found = self._try(privilege, call, **arguments)
             if isinstance(found, str):
                 yield f"{option}: {found}"
             elif found is not None and (text := _unusable(found)):
                 yield f"{option}: {text}"
 
-    def _lookups(self, options: InstanceOptions, source: Source) -> Iterator[tuple[str, str, Call, dict[str, Any]]]:
-        """Yield the option, the privilege, and the call that looks up what the option names."""
+    def _queries(
+        self, options: InstanceOptions, source: ImageSource
+    ) -> Iterator[tuple[str, str, Call, dict[str, Any]]]:
+        """Yield the option, the privilege, and the call that finds what the option names."""
         client = self.client
-        if source.image and source.image.startswith(IMAGE):
+        if source.image and source.image.startswith(IMAGE_PREFIX):
             yield "template", "DescribeImages", client.describe_images, {"ImageIds": [source.image]}
         for subnet in options.subnets:
             yield "subnets", "DescribeSubnets", client.describe_subnets, {"SubnetIds": [subnet]}
@@ -159,7 +161,7 @@ class Trial:
 
     def _of_start(self, pool: PoolSpec, options: InstanceOptions) -> Iterator[str]:
         """Yield what EC2 says to a dry run of the start in each place."""
-        launch = Launch(vm="vmpooler-tasks-dry-run", pool=pool, installation=self.installation, options=options)
+        launch = InstanceLaunch(vm="vmpooler-tasks-dry-run", pool=pool, installation=self.installation, options=options)
         try:
             base = launch.request(self.client, RootDevices())
         except PermanentProviderError as error:
@@ -180,7 +182,7 @@ class Trial:
             return call(**arguments)
         except sdk.ClientError as error:
             code = code_of(error)
-            if code in NOT_ALLOWED:
+            if code in NOT_ALLOWED_CODES:
                 self._missing.setdefault(f"ec2:{privilege}", hint)
             elif code != DRY_RUN:
                 return text_of(error)

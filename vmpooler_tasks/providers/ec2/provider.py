@@ -9,19 +9,19 @@ from vmpooler_tasks.errors import PermanentProviderError, TransientProviderError
 from vmpooler_tasks.providers.ec2.api import client_of, session_of, translated_errors
 from vmpooler_tasks.providers.ec2.images import RootDevices
 from vmpooler_tasks.providers.ec2.instances import (
-    INSTALLATION,
+    INSTALLATION_TAG,
     IS_ALIVE,
-    POOL,
-    VM,
+    POOL_TAG,
+    VM_TAG,
     Instance,
     find,
     find_named,
     has_tag,
 )
-from vmpooler_tasks.providers.ec2.launch import Launch
+from vmpooler_tasks.providers.ec2.launch import InstanceLaunch
 from vmpooler_tasks.providers.ec2.options import POOL_OPTIONS, Ec2Options, InstanceOptions, options_of
-from vmpooler_tasks.providers.ec2.problems import Trial
-from vmpooler_tasks.providers.ec2.volumes import Volumes
+from vmpooler_tasks.providers.ec2.problems import Ec2Trial
+from vmpooler_tasks.providers.ec2.volumes import VmVolumes
 from vmpooler_tasks.providers.protocol import (
     Inventory,
     MarkedVm,
@@ -32,10 +32,10 @@ from vmpooler_tasks.providers.protocol import (
     VirtualMachine,
 )
 
-MIN_POLL_SECONDS, MAX_POLL_SECONDS = 1.0, 5.0
-"""Pauses between two looks at an instance that starts. They grow."""
+MIN_START_POLL_SECONDS, MAX_START_POLL_SECONDS = 1.0, 5.0
+"""Pauses between two queries of an instance that starts. They grow."""
 
-CONNECT_SECONDS = 5.0
+TCP_CONNECT_SECONDS = 5.0
 """How long a VM may take to accept a connection, as in VMPooler."""
 
 
@@ -54,12 +54,12 @@ class Ec2:
         self._session = session_of(self._options)
         self._client = client_of(self._session, self._options)
         self._installation, self._sleep = context.installation, sleep
-        self._volumes = Volumes(self._client, self._installation, sleep)
+        self._volumes = VmVolumes(self._client, self._installation, sleep)
         self._roots = RootDevices()
 
     def list_vms(self, pool: PoolSpec) -> Inventory:
         with translated_errors():
-            found = find(self._client, has_tag(POOL, pool.name), IS_ALIVE)
+            found = find(self._client, has_tag(POOL_TAG, pool.name), IS_ALIVE)
         # Names are not unique in EC2. Of two with one name, the one with the mark of this installation counts.
         return {instance.name: instance.mark for instance in sorted(found, key=self._is_ours)}
 
@@ -76,7 +76,7 @@ class Ec2:
             if any(not self._is_made_for(instance, pool) for instance in alive):
                 return replace(self._machine(pool, alive[0]), existed=True)  # somebody else's, or another pool's
             if not alive:
-                launch = Launch(vm=vm, pool=pool, installation=self._installation, options=options)
+                launch = InstanceLaunch(vm=vm, pool=pool, installation=self._installation, options=options)
                 launch.start(self._client, self._roots, known)
             past = {instance.id for instance in known if not instance.is_alive}
             return replace(self._started(pool, vm, options, past), existed=bool(alive))
@@ -118,9 +118,9 @@ class Ec2:
                         *(volume.id for instance in unmarked for volume in instance.volumes if volume.vanishes),
                     ],
                     Tags=[
-                        {"Key": INSTALLATION, "Value": self._installation},
-                        {"Key": VM, "Value": vm},
-                        {"Key": POOL, "Value": pool.name},
+                        {"Key": INSTALLATION_TAG, "Value": self._installation},
+                        {"Key": VM_TAG, "Value": vm},
+                        {"Key": POOL_TAG, "Value": pool.name},
                     ],
                 )
             return bool(found)
@@ -129,7 +129,7 @@ class Ec2:
         if not self._installation:
             return []
         with translated_errors():
-            found = find(self._client, has_tag(INSTALLATION, self._installation), IS_ALIVE)
+            found = find(self._client, has_tag(INSTALLATION_TAG, self._installation), IS_ALIVE)
         return [MarkedVm(name=instance.name, pool=instance.pool) for instance in found]
 
     def destroy_marked(self, marked: MarkedVm) -> bool:
@@ -151,14 +151,14 @@ class Ec2:
             self._volumes.create_disk(self._require(pool, vm), disk, size_gb, options)
 
     def find_problems(self, pools: Sequence[PoolSpec]) -> Sequence[ProviderProblem]:
-        return Trial(self._session, self._client, self._options, self._installation).find_problems(pools)
+        return Ec2Trial(self._session, self._client, self._options, self._installation).find_problems(pools)
 
     def close(self) -> None:
         self._client.close()
 
     def _find(self, pool: PoolSpec, vm: str) -> list[Instance]:
         """Return the instances of a VM, those of this installation first. There is one, unless somebody copied tags."""
-        found = find_named(self._client, vm, has_tag(POOL, pool.name), IS_ALIVE)
+        found = find_named(self._client, vm, has_tag(POOL_TAG, pool.name), IS_ALIVE)
         return sorted(found, key=self._is_ours, reverse=True)
 
     def _require(self, pool: PoolSpec, vm: str) -> Instance:
@@ -186,7 +186,7 @@ class Ec2:
 
         `past` are the ids of instances that had this name and ended before.
         """
-        deadline, pause = time.monotonic() + options.start_seconds, MIN_POLL_SECONDS
+        deadline, pause = time.monotonic() + options.start_seconds, MIN_START_POLL_SECONDS
         while True:
             instance = self._only(pool, vm, past)
             if instance and instance.state != "pending" and _address(instance, options):
@@ -197,7 +197,7 @@ class Ec2:
                     raise TransientProviderError(f"EC2 shows no instance after {options.start_seconds:g} seconds")
                 return replace(self._machine(pool, instance), ip=None)
             self._sleep(pause)
-            pause = min(pause * 1.5, MAX_POLL_SECONDS)
+            pause = min(pause * 1.5, MAX_START_POLL_SECONDS)
 
     def _only(self, pool: PoolSpec, vm: str, past: set[str]) -> Instance | None:
         """Return the instance of a VM that starts. None: EC2 does not show it yet. Raise if it ended.
@@ -247,7 +247,7 @@ def _connection(address: str | None, port: int) -> Readiness:
     if address is None:
         return Readiness(False, "the instance has no address")
     try:
-        socket.create_connection((address, port), timeout=CONNECT_SECONDS).close()
+        socket.create_connection((address, port), timeout=TCP_CONNECT_SECONDS).close()
     except OSError as error:
         cause = error.strerror or str(error) or type(error).__name__
         return Readiness(False, f"port {port} accepts no connection: {cause}", type(error).__name__)

@@ -8,18 +8,18 @@ import boto3
 from botocore import exceptions as sdk
 
 from vmpooler_tasks.errors import PermanentProviderError
-from vmpooler_tasks.providers.ec2.errors import NOT_ALLOWED, code_of
-from vmpooler_tasks.providers.ec2.images import Source
+from vmpooler_tasks.providers.ec2.errors import NOT_ALLOWED_CODES, code_of
+from vmpooler_tasks.providers.ec2.images import ImageSource
 from vmpooler_tasks.providers.ec2.options import DEFAULT_INSTANCE_TYPE, Ec2Options, options_of
 from vmpooler_tasks.providers.protocol import PoolSpec, ProviderProblem
 
 if TYPE_CHECKING:
     from types_boto3_ec2.client import EC2Client
 
-STANDARD = frozenset("acdhimrtz")
-"""The families of standard instances, by the first letter of their types. They share one quota."""
+STANDARD_FAMILIES = frozenset("acdhimrtz")
+"""The families of standard instances, by the first character of their types. They share one quota."""
 
-ON_DEMAND, SPOT = "L-1216C47A", "L-34B43A08"
+ON_DEMAND_QUOTA, SPOT_QUOTA = "L-1216C47A", "L-34B43A08"
 """The quotas of standard instances: docs.aws.amazon.com/ec2/latest/instancetypes/ec2-instance-quotas.html."""
 
 
@@ -40,7 +40,7 @@ def find_quota_problems(
     for quota, vcpus in needed.items():
         allowed = _allowed(session, options, quota, missing)
         if allowed is not None and vcpus > allowed:
-            kind = "spot" if quota == SPOT else "on-demand"
+            kind = "spot" if quota == SPOT_QUOTA else "on-demand"
             yield ProviderProblem(
                 text=f"the pools need {vcpus} vCPUs of standard {kind} instances, and the quota {quota} allows "
                 f"{allowed:g}: ask AWS to raise it, or make the pools smaller"
@@ -51,20 +51,20 @@ def _wanted(options: Ec2Options, pools: Sequence[PoolSpec]) -> Iterator[tuple[st
     for pool in pools:
         try:
             own = options_of(options, pool)
-            source = Source.of(pool, own)
+            source = ImageSource.of(pool, own)
         except PermanentProviderError:
             continue  # reported for the pool
         instance_type = own.amisize or (None if source.launch_template else DEFAULT_INSTANCE_TYPE)
         size = pool.options.get("size")
-        if instance_type and instance_type[:1] in STANDARD and isinstance(size, int):
-            yield (SPOT if own.spot else ON_DEMAND), instance_type, size
+        if instance_type and instance_type[:1] in STANDARD_FAMILIES and isinstance(size, int):
+            yield (SPOT_QUOTA if own.spot else ON_DEMAND_QUOTA), instance_type, size
 
 
 def _vcpus(client: "EC2Client", instance_type: str, missing: MutableMapping[str, str]) -> int:
     try:
         found = client.describe_instance_types(InstanceTypes=[instance_type])["InstanceTypes"]  # type: ignore[list-item]
     except sdk.ClientError as error:
-        if code_of(error) in NOT_ALLOWED:
+        if code_of(error) in NOT_ALLOWED_CODES:
             missing.setdefault("ec2:DescribeInstanceTypes", "")
         return 0  # a type that does not exist is reported by the dry run
     return found[0]["VCpuInfo"]["DefaultVCpus"] if found else 0
@@ -78,7 +78,7 @@ def _allowed(
     try:
         return float(quotas.get_service_quota(ServiceCode="ec2", QuotaCode=quota)["Quota"]["Value"])
     except sdk.ClientError as error:
-        if code_of(error) in NOT_ALLOWED:
+        if code_of(error) in NOT_ALLOWED_CODES:
             missing.setdefault("servicequotas:GetServiceQuota", "")
         return None
     except sdk.BotoCoreError:

@@ -10,24 +10,32 @@ from botocore import exceptions as sdk
 
 from vmpooler_tasks.errors import PermanentProviderError, TransientProviderError
 from vmpooler_tasks.providers.ec2.errors import code_of
-from vmpooler_tasks.providers.ec2.instances import DISK, INSTALLATION, POOL, VM, Instance, has_tag, tags_of
+from vmpooler_tasks.providers.ec2.instances import (
+    DISK_TAG,
+    INSTALLATION_TAG,
+    POOL_TAG,
+    VM_TAG,
+    Instance,
+    has_tag,
+    tags_of,
+)
 from vmpooler_tasks.providers.ec2.options import InstanceOptions
 
 if TYPE_CHECKING:
     from types_boto3_ec2.client import EC2Client
     from types_boto3_ec2.type_defs import FilterTypeDef, VolumeTypeDef
 
-DEVICES = tuple(f"/dev/sd{letter}" for letter in "fghijklmnop")
+DISK_DEVICES = tuple(f"/dev/sd{letter}" for letter in "fghijklmnop")
 """The devices that EC2 recommends for volumes of data."""
 
 DISK_SECONDS = 120.0
 """How long a new disk may take to be there."""
 
-POLL_SECONDS = 1.0
+DISK_POLL_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
-class Volumes:
+class VmVolumes:
     """The volumes that one installation made."""
 
     client: "EC2Client"
@@ -36,23 +44,24 @@ class Volumes:
 
     def find_made_for(self, vm: str, pool: str, *filters: "FilterTypeDef") -> "list[VolumeTypeDef]":
         """Return the volumes that this installation made for the VM, attached or not."""
-        own = [has_tag(INSTALLATION, self.installation)] if self.installation else []
+        own = [has_tag(INSTALLATION_TAG, self.installation)] if self.installation else []
         pages = self.client.get_paginator("describe_volumes").paginate(
-            Filters=[has_tag(VM, vm), has_tag(POOL, pool), *own, *filters]
+            Filters=[has_tag(VM_TAG, vm), has_tag(POOL_TAG, pool), *own, *filters]
         )
         return [volume for page in pages for volume in page["Volumes"]]
 
     def let_vanish(self, instance: Instance, made: "list[VolumeTypeDef] | None" = None) -> None:
         """Let EC2 delete the volumes that were made for this instance when it ends.
 
-        An image or a launch template may say that they stay. A volume that somebody else attached stays.
+        An image or a launch template may say that they stay. A volume that somebody else attached stays. `made` are
+        the volumes that were made for the VM, if the caller has read them.
         """
         stay = [volume for volume in instance.volumes if not volume.vanishes]
         if not stay:
             return
-        own = {volume["VolumeId"] for volume in self._made_for(instance) if made is None} | {
-            volume["VolumeId"] for volume in made or ()
-        }
+        if made is None:
+            made = self.find_made_for(instance.name, instance.pool)
+        own = {volume["VolumeId"] for volume in made}
         devices = [volume.device for volume in stay if volume.id in own]
         if devices:
             self.client.modify_instance_attribute(
@@ -61,9 +70,6 @@ class Volumes:
                     {"DeviceName": device, "Ebs": {"DeleteOnTermination": True}} for device in devices
                 ],
             )
-
-    def _made_for(self, instance: Instance) -> "list[VolumeTypeDef]":
-        return self.find_made_for(instance.name, instance.pool)
 
     def delete_loose(self, made: "list[VolumeTypeDef]") -> None:
         """Delete those of these volumes that are attached to nothing: disks whose order was cut off."""
@@ -77,7 +83,7 @@ class Volumes:
 
     def find_disk(self, instance: Instance, disk: str) -> "VolumeTypeDef | None":
         """Return the volume of this disk, attached to the instance or about to be."""
-        for volume in self.find_made_for(instance.name, instance.pool, has_tag(DISK, disk)):
+        for volume in self.find_made_for(instance.name, instance.pool, has_tag(DISK_TAG, disk)):
             owners = [attachment["InstanceId"] for attachment in volume["Attachments"]]
             if instance.id in owners or not owners:
                 return volume
@@ -101,7 +107,7 @@ class Volumes:
         self._await(instance, disk, _is_attached)
 
     def _create(self, instance: Instance, disk: str, size_gb: int, options: InstanceOptions) -> "VolumeTypeDef":
-        tags = tags_of(instance.name, instance.pool, self.installation, {**options.tags, DISK: disk})
+        tags = tags_of(instance.name, instance.pool, self.installation, {**options.tags, DISK_TAG: disk})
         created = self.client.create_volume(
             AvailabilityZone=instance.zone,
             Size=size_gb,
@@ -114,7 +120,7 @@ class Volumes:
     def _attach(self, instance: Instance, volume: str) -> str:
         """Attach the volume to the first free device, and return the device."""
         used = {volume.device for volume in instance.volumes}
-        for device in DEVICES:
+        for device in DISK_DEVICES:
             if device in used:
                 continue
             try:
@@ -133,7 +139,7 @@ class Volumes:
                 raise PermanentProviderError("EC2 cannot make the volume: its state is error")
             if time.monotonic() > deadline:
                 raise TransientProviderError(f"the disk is not there after {DISK_SECONDS:g} seconds")
-            self.sleep(POLL_SECONDS)
+            self.sleep(DISK_POLL_SECONDS)
 
 
 def _is_attached(volume: "VolumeTypeDef") -> bool:

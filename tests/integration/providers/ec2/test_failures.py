@@ -101,7 +101,7 @@ def test_a_refusal_has_nothing_that_differs_each_time(lab: Ec2Lab) -> None:
 
 
 def test_a_page_that_fails_fails_the_inventory(lab: Ec2Lab, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("vmpooler_tasks.providers.ec2.instances.PAGE_SIZE", 5)
+    monkeypatch.setattr("vmpooler_tasks.providers.ec2.instances.INSTANCES_PAGE_SIZE", 5)
     own = lab.provider(max_attempts=1)
     for number in range(7):
         lab.start(vm_name=f"vm-{number}", pool=lab.pool.name)

@@ -9,7 +9,7 @@ from tests.support.ec2_lab import INSTALLATION, Ec2Lab, tags_of
 from tests.support.moto_server import IMAGE
 from vmpooler_tasks.errors import PermanentProviderError, TransientProviderError
 from vmpooler_tasks.providers.ec2.images import RootDevices
-from vmpooler_tasks.providers.ec2.launch import Launch
+from vmpooler_tasks.providers.ec2.launch import InstanceLaunch
 from vmpooler_tasks.providers.ec2.options import InstanceOptions
 
 pytestmark = pytest.mark.stage(name="providers")
@@ -141,7 +141,7 @@ def test_a_reply_that_is_lost_makes_no_second_instance(lab: Ec2Lab) -> None:
 
 
 def test_equal_calls_start_one_instance_even_if_ec2_does_not_show_it_yet(lab: Ec2Lab) -> None:
-    launch = Launch(vm=VM, pool=lab.pool, installation=INSTALLATION, options=InstanceOptions())
+    launch = InstanceLaunch(vm=VM, pool=lab.pool, installation=INSTALLATION, options=InstanceOptions())
     ids = {launch.start(lab.client, RootDevices(), known=()) for _ in range(2)}
     assert ids == {lab.only_instance()["InstanceId"]}
 

@@ -79,7 +79,7 @@ def test_an_instance_that_has_lost_its_mark_is_not_destroyed(lab: Ec2Lab) -> Non
 
 
 def test_all_pages_of_an_inventory_are_read(lab: Ec2Lab, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(instances, "PAGE_SIZE", 5)
+    monkeypatch.setattr(instances, "INSTANCES_PAGE_SIZE", 5)
     own = lab.provider()
     for number in range(12):
         lab.start(vm_name=f"vm-{number}", pool=lab.pool.name)
