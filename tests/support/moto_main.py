@@ -15,6 +15,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterable
+from copy import copy
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qs
@@ -29,9 +30,11 @@ from moto.core.models import DEFAULT_ACCOUNT_ID
 from moto.core.utils import utcnow
 from moto.ec2.exceptions import EC2ClientError
 from moto.ec2.models import ec2_backends
+from moto.ec2.models.core import TaggedEC2Resource
 from moto.ec2.models.elastic_block_store import EBSBackend
-from moto.ec2.models.instances import InstanceBackend
+from moto.ec2.models.instances import InstanceBackend, Reservation
 from moto.ec2.responses.elastic_block_store import ElasticBlockStore
+from moto.ec2.utils import random_instance_id, random_reservation_id
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
 from moto.servicequotas.exceptions import NoSuchResource
 from moto.servicequotas.models import ServiceQuotasBackend
@@ -188,21 +191,27 @@ def run_instances(self: Any, *arguments: Any, **options: Any) -> Any:
 
 
 def fill(names: list[str], tags: dict[str, str]) -> None:
+    """Start one instance, and put copies of it beside it: a thousand starts would take a minute."""
     backend = ec2_backends[DEFAULT_ACCOUNT_ID][REGION]
+    [first] = _run_instances(
+        backend,
+        IMAGE,
+        1,
+        None,
+        [],
+        tags={},
+        client_token=NO_TOKEN,
+        instance_type="t3.micro",
+        is_instance_type_default=False,
+        region_name=REGION,
+        nics=[],
+    ).instances
     for name in names:
-        backend.run_instances(
-            IMAGE,
-            1,
-            None,
-            [],
-            tags={"instance": {**tags, "vm_name": name, "Name": name}},
-            client_token=name,
-            instance_type="t3.micro",
-            is_instance_type_default=False,
-            region_name=REGION,
-            security_group_ids=[],
-            nics=[],
-        )
+        instance, reservation = copy(first), Reservation(random_reservation_id(), DEFAULT_ACCOUNT_ID)
+        instance.id = random_instance_id()
+        reservation.instances = [instance]
+        backend.reservations[reservation.id] = reservation
+        instance.add_tags({**tags, "vm_name": name, "Name": name})
 
 
 def get_service_quota(self: Any, service_code: str, quota_code: str) -> dict[str, Any]:
@@ -211,6 +220,11 @@ def get_service_quota(self: Any, service_code: str, quota_code: str) -> dict[str
     if quota_code not in QUOTAS:
         raise NoSuchResource
     return {"QuotaCode": quota_code, "Value": QUOTAS[quota_code]}
+
+
+def get_tags(self: Any) -> list[dict[str, str]]:
+    """Return the tags of one resource. Moto's own method reads those of all resources: minutes for 2,500 instances."""
+    return [{"key": key, "value": value} for key, value in dict(self.ec2_backend.tags.get(self.id, {})).items()]
 
 
 def started(instance: Any) -> None:
@@ -235,6 +249,7 @@ def create_volume(self: Any, *arguments: Any, **options: Any) -> Any:
 def main(port: int) -> None:
     os.environ["MOTO_PORT"] = str(port)
     InstanceBackend.run_instances = run_instances  # type: ignore[method-assign]
+    TaggedEC2Resource.get_tags = get_tags  # type: ignore[method-assign]
     ServiceQuotasBackend.get_service_quota = get_service_quota  # type: ignore[method-assign]
     EBSBackend.create_volume = create_volume  # type: ignore[method-assign]
     ElasticBlockStore.create_volume = create_volume_response  # type: ignore[method-assign]

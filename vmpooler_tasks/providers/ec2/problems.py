@@ -1,5 +1,6 @@
 """The trial of the configured options on EC2: login, privileges, and what each pool names. It changes nothing."""
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,9 @@ NO_LOGIN_TEXT = (
     "there are no AWS credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, name a profile, or give this "
     "machine an instance profile"
 )
+_REFUSED_ACTION = re.compile(r"not authorized to perform: (\w+:\w+)")
+"""The start of an instance may be refused for a privilege of another name, such as iam:PassRole."""
+
 DRY_RUN = "DryRunOperation"
 """EC2's reply to a dry run of a call that is permitted and valid."""
 
@@ -82,34 +86,32 @@ class Ec2Trial:
         tag = {"Key": INSTALLATION_TAG, "Value": self.installation or "none"}
         device = {"DeviceName": DRY_RUN_DEVICE, "Ebs": {"DeleteOnTermination": True}}
         hint = "" if own else NO_INSTANCE_YET
-        calls: list[tuple[str, Call, dict[str, Any], str]] = [
-            ("DescribeVolumes", client.describe_volumes, {}, ""),
-            ("CreateTags", client.create_tags, {"Resources": [instance], "Tags": [tag]}, hint),
-            ("TerminateInstances", client.terminate_instances, {"InstanceIds": [instance]}, hint),
+        calls: list[tuple[Call, dict[str, Any], str]] = [
+            (client.describe_volumes, {}, ""),
+            (client.create_tags, {"Resources": [instance], "Tags": [tag]}, hint),
+            (client.terminate_instances, {"InstanceIds": [instance]}, hint),
             (
-                "ModifyInstanceAttribute",
                 client.modify_instance_attribute,
                 {"InstanceId": instance, "BlockDeviceMappings": [device]},
                 hint,
             ),
-            ("CreateVolume", client.create_volume, {"AvailabilityZone": zone, "Size": 1}, ""),
+            (client.create_volume, {"AvailabilityZone": zone, "Size": 1}, ""),
             (
-                "AttachVolume",
                 client.attach_volume,
                 {"InstanceId": instance, "VolumeId": NO_SUCH_VOLUME, "Device": DRY_RUN_DEVICE},
                 NO_INSTANCE_YET,
             ),
-            ("DeleteVolume", client.delete_volume, {"VolumeId": NO_SUCH_VOLUME}, NO_INSTANCE_YET),
+            (client.delete_volume, {"VolumeId": NO_SUCH_VOLUME}, NO_INSTANCE_YET),
         ]
         if any(options.readiness == "status" for options in self._valid_options(pools)):
-            calls.append(("DescribeInstanceStatus", client.describe_instance_status, {}, ""))
-        for privilege, call, arguments, reason in calls:
-            self._try(privilege, call, reason, DryRun=True, **arguments)
+            calls.append((client.describe_instance_status, {}, ""))
+        for call, arguments, reason in calls:
+            self._try(call, reason, DryRun=True, **arguments)
 
     def _own_instance(self) -> Instance | None:
         """Return an instance of this installation, if there is one."""
         filters = [IS_ALIVE, *([has_tag(INSTALLATION_TAG, self.installation)] if self.installation else [])]
-        found = self._try("DescribeInstances", self.client.describe_instances, Filters=filters, MaxResults=5)
+        found = self._try(self.client.describe_instances, Filters=filters, MaxResults=5)
         reservations = found["Reservations"] if isinstance(found, dict) and self.installation else []
         return next((Instance.of(raw) for reservation in reservations for raw in reservation["Instances"]), None)
 
@@ -136,28 +138,30 @@ class Ec2Trial:
 
     def _of_names(self, options: InstanceOptions, source: ImageSource) -> Iterator[str]:
         """Yield what EC2 does not have of what the pool names."""
-        for option, privilege, call, arguments in self._queries(options, source):
-            found = self._try(privilege, call, **arguments)
+        for option, call, arguments in self._queries(options, source):
+            found = self._try(call, **arguments)
             if isinstance(found, str):
                 yield f"{option}: {found}"
             elif found is not None and (text := _unusable(found)):
                 yield f"{option}: {text}"
 
-    def _queries(
-        self, options: InstanceOptions, source: ImageSource
-    ) -> Iterator[tuple[str, str, Call, dict[str, Any]]]:
-        """Yield the option, the privilege, and the call that finds what the option names."""
+    def _queries(self, options: InstanceOptions, source: ImageSource) -> Iterator[tuple[str, Call, dict[str, Any]]]:
+        """Yield the option, and the call that finds what it names."""
         client = self.client
         if source.image and source.image.startswith(IMAGE_PREFIX):
-            yield "template", "DescribeImages", client.describe_images, {"ImageIds": [source.image]}
+            yield "template", client.describe_images, {"ImageIds": [source.image]}
+        if source.launch_template:
+            wanted: dict[str, Any] = {**source.launch_template}
+            version = {"Versions": [wanted.pop("Version")]}
+            yield "template", client.describe_launch_template_versions, {**wanted, **version}
         for subnet in options.subnets:
-            yield "subnets", "DescribeSubnets", client.describe_subnets, {"SubnetIds": [subnet]}
+            yield "subnets", client.describe_subnets, {"SubnetIds": [subnet]}
         for group in options.security_groups:
-            yield "security_groups", "DescribeSecurityGroups", client.describe_security_groups, {"GroupIds": [group]}
+            yield "security_groups", client.describe_security_groups, {"GroupIds": [group]}
         if options.key_name:
-            yield "key_name", "DescribeKeyPairs", client.describe_key_pairs, {"KeyNames": [options.key_name]}
+            yield "key_name", client.describe_key_pairs, {"KeyNames": [options.key_name]}
         for zone in (place.zone for place in options.places if place.zone):
-            yield "zone", "DescribeAvailabilityZones", client.describe_availability_zones, {"ZoneNames": [zone]}
+            yield "zone", client.describe_availability_zones, {"ZoneNames": [zone]}
 
     def _of_start(self, pool: PoolSpec, options: InstanceOptions) -> Iterator[str]:
         """Yield what EC2 says to a dry run of the start in each place."""
@@ -168,25 +172,30 @@ class Ec2Trial:
             yield str(error)
             return
         except sdk.ClientError as error:
-            yield text_of(error)
+            if text := self._refusal(error):
+                yield text
             return
         for place in launch.places():
             arguments: dict[str, Any] = {**base, **launch.network(place)}
-            found = self._try("RunInstances", self.client.run_instances, DryRun=True, **arguments)
+            found = self._try(self.client.run_instances, DryRun=True, **arguments)
             if isinstance(found, str):
                 yield f"{place}: {found}"
 
-    def _try(self, privilege: str, call: Call, hint: str = "", **arguments: Any) -> Any:
+    def _try(self, call: Call, hint: str = "", **arguments: Any) -> Any:
         """Return the reply, the text of EC2's refusal, or None. Note a missing privilege."""
         try:
             return call(**arguments)
         except sdk.ClientError as error:
-            code = code_of(error)
-            if code in NOT_ALLOWED_CODES:
-                self._missing.setdefault(f"ec2:{privilege}", hint)
-            elif code != DRY_RUN:
-                return text_of(error)
+            return self._refusal(error, hint)
+
+    def _refusal(self, error: sdk.ClientError, hint: str = "") -> str | None:
+        """Return EC2's words. Return None for a successful dry run, and for a missing privilege, which is noted."""
+        code = code_of(error)
+        if code in NOT_ALLOWED_CODES:
+            named = _REFUSED_ACTION.search(text_of(error))
+            self._missing.setdefault(named[1] if named else f"ec2:{error.operation_name}", hint)
             return None
+        return None if code == DRY_RUN else text_of(error)
 
 
 def _unusable(found: dict[str, Any]) -> str:
@@ -194,5 +203,7 @@ def _unusable(found: dict[str, Any]) -> str:
     if "Images" in found:
         states = [image["State"] for image in found["Images"]] or ["gone"]
         return "" if states == ["available"] else f"the image is {states[0]}"
+    if "AvailabilityZones" in found:
+        return "" if found["AvailabilityZones"] else "there is no such availability zone"
     full = [subnet["SubnetId"] for subnet in found.get("Subnets", []) if not subnet["AvailableIpAddressCount"]]
     return f"{full[0]} has no free address" if full else ""

@@ -23,6 +23,9 @@ ON_DEMAND_QUOTA, SPOT_QUOTA = "L-1216C47A", "L-34B43A08"
 """The quotas of standard instances: docs.aws.amazon.com/ec2/latest/instancetypes/ec2-instance-quotas.html."""
 
 
+FORBIDDEN = 403
+
+
 def find_quota_problems(
     session: boto3.session.Session,
     client: "EC2Client",
@@ -78,7 +81,8 @@ def _allowed(
     try:
         return float(quotas.get_service_quota(ServiceCode="ec2", QuotaCode=quota)["Quota"]["Value"])
     except sdk.ClientError as error:
-        if code_of(error) in NOT_ALLOWED_CODES:
+        status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode")
+        if code_of(error) in NOT_ALLOWED_CODES or status == FORBIDDEN:
             missing.setdefault("servicequotas:GetServiceQuota", "")
         return None
     except sdk.BotoCoreError:

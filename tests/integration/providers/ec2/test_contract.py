@@ -32,11 +32,13 @@ PENDING_SECONDS = {Trouble.LATE_ADDRESS: 0.3, Trouble.NO_ADDRESS: 3600}
 
 class TestContract(ProviderContract):
     many = 16
+    inventory_seconds = 300.0
+    """Moto takes most of it. The calls are counted."""
 
     @pytest.fixture(autouse=True)
     def _connected(self, lab: Ec2Lab) -> Iterator[None]:
         self.lab = lab
-        self.own = lab.provider(INSTALLATION, max_attempts=2)
+        self.own = lab.provider(INSTALLATION, max_attempts=2, read_timeout_seconds=120)
         yield
         assert lab.volumes() == [], "each test takes away what it made"
 
@@ -58,7 +60,9 @@ class TestContract(ProviderContract):
     @contextmanager
     def _troubled(self, kind: Trouble) -> Iterator[PoolSpec]:
         usual = self.own
-        self.own = self.lab.provider(INSTALLATION, **{"max_attempts": 2, **OPTIONS.get(kind, {})})
+        self.own = self.lab.provider(
+            INSTALLATION, **{"max_attempts": 2, "read_timeout_seconds": 120, **OPTIONS.get(kind, {})}
+        )
         self.lab.server.set_pending(PENDING_SECONDS.get(kind, 0))
         self.lab.server.fail(*([FAULTS[kind]] if kind in FAULTS else []))
         try:

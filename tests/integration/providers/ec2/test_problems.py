@@ -82,7 +82,7 @@ def test_each_wrong_name_is_a_problem_of_its_pool(lab: Ec2Lab) -> None:
         "subnet": "subnets: InvalidSubnetID.NotFound",
         "group": "security_groups: InvalidGroup.NotFound",
         "key": "key_name: InvalidKeyPair.NotFound",
-        "zone": "us-east-1z",
+        "zone": "zone: there is no such availability zone",
         "none": "pool none has no template",
         "options": "volume_size: must be a valid integer",
         "data": "user_data_file /no/such/file cannot be read: No such file or directory",
