@@ -1,12 +1,13 @@
 """EC2 keeps the contract, on moto's real HTTP server."""
 
-from collections.abc import Collection, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import Any
 
 import pytest
 
-from tests.support.ec2_lab import Ec2Lab
+from tests.support.ec2_lab import Ec2Lab, tags_of
+from vmpooler_tasks.errors import PermanentProviderError
 from vmpooler_tasks.providers import PoolSpec, Provider
 from vmpooler_tasks.providers.contract import ProviderContract, Trouble
 
@@ -31,6 +32,7 @@ PENDING_SECONDS = {Trouble.LATE_ADDRESS: 0.3, Trouble.NO_ADDRESS: 3600}
 
 
 class TestContract(ProviderContract):
+    installation = INSTALLATION
     many = 16
     inventory_seconds = 300.0
     """Moto takes most of it. The calls are counted."""
@@ -79,6 +81,19 @@ class TestContract(ProviderContract):
         self.lab.start(**own)
         self.lab.server.set_pending(0)
         return True
+
+    def make_foreign_vm(self, pool: PoolSpec, vm: str, mark: str | None) -> bool:
+        self.lab.start(Name=vm, pool=pool.name, **({"vmpooler_tasks_installation": mark} if mark else {}))
+        return True
+
+    def _destroy(self, pool: PoolSpec, names: Sequence[str]) -> None:
+        """Destroy the VMs, and past the provider those of another installation, which it does not destroy."""
+        for vm in names:
+            with suppress(PermanentProviderError):
+                self.own.destroy_vm(pool, vm)
+        others = [instance["InstanceId"] for instance in self.lab.instances() if tags_of(instance)["Name"] in names]
+        if others:
+            self.lab.client.terminate_instances(InstanceIds=others)
 
     def leftovers(self) -> Collection[str]:
         return {volume["VolumeId"] for volume in self.lab.volumes()}
