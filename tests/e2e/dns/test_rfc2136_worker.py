@@ -71,9 +71,9 @@ def test_each_vm_has_a_record_for_as_long_as_it_lives(
 def test_config_check_and_doctor_try_the_server(run: CommandLine, knot: DnsServer) -> None:
     check = ("config", "check", "--online")
     done = run(*check, VMPOOLER_CONFIG=configured(knot))
-    assert (done.status, "  DNS inside: tried with 1 pool: no problem" in done.out.splitlines()) == (0, True)
+    assert (done.status, "  dns_configs.inside: tried with 1 pool: no problem" in done.out.splitlines()) == (0, True)
     assert run.json(*check, VMPOOLER_CONFIG=configured(knot))["dns_configs"] == [
-        {"entry": "inside", "pools": 1, "state": "ok"}
+        {"name": "inside", "pools": 1, "state": "ok"}
     ]
     reader = configured(knot, key_name=READER_NAME, key_secret=READER_SECRET)
     refused = run.json(*check, status=os.EX_CONFIG, VMPOOLER_CONFIG=reader)["problems"]
