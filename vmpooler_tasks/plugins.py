@@ -90,7 +90,7 @@ class _Loading(Generic[T]):
         return f"{self.kind.noun} {entry.name!r} of {_package(entry)} ({entry.value})"
 
     def _without_extra(self, entry: EntryPoint, module: str) -> ConfigurationError:
-        needed = f"{self.kind.noun} {entry.name!r} needs the Python package {module}, which is not installed"
+        needed = f"{self.kind.noun} {entry.name!r} needs the Python module {module}, which is not installed"
         return self._problem(f"{needed}: {_command(entry)}")
 
     def _refused(self, what: str, hint: str = "") -> ConfigurationError:

@@ -47,7 +47,7 @@ def test_a_missing_extra_is_reported_with_the_command_that_installs_it(
     head, line = told.stderr.splitlines()
     assert head.endswith("1 problem in VMPOOLER_CONFIG")
     assert re.fullmatch(
-        rf"  providers\.mine: provider '{entry.name}' needs the Python package \S+, which is not installed: "
+        rf"  providers\.mine: provider '{entry.name}' needs the Python module \S+, which is not installed: "
         rf"pip install 'vmpooler-tasks\[{entry.extras[0]}\]'",
         line,
     ), line
