@@ -73,7 +73,7 @@ def options_without_effect() -> str:
     lines = [
         f"- {PLACES[place]}: {', '.join(f'`{option}`' for option in options)}"
         for place, options in WITHOUT_EFFECT.items()
-        if place != "providers.dummy"
+        if place != "providers.dummy" and options
     ]
     return "\n\n".join([BEGIN, "\n".join(textwrap.fill(line, 120, subsequent_indent="  ") for line in lines), END])
 

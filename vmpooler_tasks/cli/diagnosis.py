@@ -31,6 +31,7 @@ from vmpooler_tasks.store import Database
 from vmpooler_tasks.store.fleet import heartbeats
 from vmpooler_tasks.store.guards.brakes import read_brakes
 from vmpooler_tasks.store.guards.managed_pools import read_managed_names
+from vmpooler_tasks.store.guards.unconfigured import read_unconfigured
 from vmpooler_tasks.store.key_types import typed_keys
 from vmpooler_tasks.store.notifications.state import LastAttempt, read_last_attempts
 from vmpooler_tasks.store.orders import vm_orders
@@ -57,7 +58,6 @@ USER_ORDERS = "orders"
 QUEUES_OF_POOLS = "queues"
 RECYCLED_POOL = "recycled pool"
 POOL_BRAKES = "brakes"
-FOREIGN = "foreign VMs"
 METRICS_SERVERS = "metrics"
 NOTIFICATIONS = "notifications"
 WORKERS, BEAT, CLOCKS = "workers", "beat", "clocks"
@@ -198,7 +198,9 @@ def _watched_pools(settings: Settings, db: Database) -> Iterator[Finding]:
         for reason in recycled_reasons(watched.recycled):
             yield Finding(WARN, RECYCLED_POOL, *explain(reason, now))
         for reason in foreign_reasons(watched.foreign):
-            yield Finding(WARN, FOREIGN, *explain(reason, now))
+            yield Finding(WARN, "foreign VMs", *explain(reason, now))
+        for one in read_unconfigured(db).values() if settings.config.manage_pools else ():
+            yield Finding(WARN, "VMs of no pool", on_one_line(one.text), one.remedy)
 
 
 def _clocks(settings: Settings, db: Database, earlier: Findings) -> Finding:

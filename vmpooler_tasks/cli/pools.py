@@ -185,17 +185,28 @@ def keep(context: Context, names: tuple[str, ...], why: str | None, as_json: boo
 
 
 @pools.command(epilog="Example: vmpooler-tasks pools confirm centos-7-x86_64 --why 'the old folder is empty'")
-@_pools_argument
+@click.argument("names", nargs=-1, metavar="[POOL…]", shell_complete=complete_pools)
+@click.option("--provider", "providers", multiple=True, metavar="NAME", help="VMs of no pool (may be given again).")
 @options.why
 @options.as_json
 @pass_context
-def confirm(context: Context, names: tuple[str, ...], why: str | None, as_json: bool) -> None:
+def confirm(
+    context: Context, names: tuple[str, ...], providers: tuple[str, ...], why: str | None, as_json: bool
+) -> None:
     """Release the brake of these pools once: the strays and missing VMs that it holds are completed and destroyed.
 
     A POOL is a name or an alias. More VMs than the brake held engage it again. First find out why they are unknown.
+    With --provider: let the VMs of this installation whose pool is in no configuration be destroyed.
     """
+    if not names and not providers:
+        raise click.UsageError("name a POOL or a --provider")
     control = _control(context, why)
-    _print_orders([control.confirm(pool) for pool in _find(control, names)], as_json)
+    pools_found = _find(control, names)
+    try:
+        orders = [*map(control.confirm, pools_found), *map(control.confirm_provider, providers)]
+    except InvalidInputError as error:
+        raise click.BadParameter(str(error.args[0]), param_hint="--provider") from error
+    _print_orders(orders, as_json)
 
 
 @pools.command(epilog="Example: vmpooler-tasks pools adopt centos-7-x86_64 pooler-left-over --why 'made by a test'")

@@ -88,6 +88,12 @@ class ManagerOptions(Section):
     host_selection_max_age: Interval = Field(
         60, description="vSphere: seconds after which the load of the hosts is read again (`manage_host_selection`)"
     )
+    purge_unconfigured_resources: Switch = Field(
+        False,
+        description="destroy VMs with the mark of this installation whose pool is in no configuration, once `pools"
+        " confirm --provider` has confirmed it; also an option of a provider",
+    )
+    purge_unconfigured_folders: Switch = Field(False, description="older name of `purge_unconfigured_resources`")
     prefix: Text = Field("", description="start of the names of VMs")
     domain: Text | None = Field(None, description="domain of the VMs, if no `:dns_configs:` entry sets one")
     clone_target: Text | None = Field(None, description="where clones are made; a pool may have its own value")

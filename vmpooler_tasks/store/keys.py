@@ -184,9 +184,7 @@ PAUSED = b"vmpooler_tasks__paused"
 """Hash: pool → JSON of its pause: `state` (paused, draining), `since`, `who`, `why`."""
 
 MANAGED_POOLS = b"vmpooler_tasks__managed_pools"
-"""Hash: pool → JSON of its record: `provider`, `size`, `template`, `clone_target`, `entry`, `since`.
-
-A pool that left the configuration keeps its record while it has VMs."""
+"""Hash: pool, also a removed one with VMs → JSON: `provider`, `size`, `template`, `clone_target`, `entry`, `since`."""
 
 REMOVED_POOLS = b"vmpooler_tasks__removed_pools"
 """Hash: pool with VMs that is in no configuration → `SINCE SEEN`: the epochs at which that was seen first and last."""
@@ -196,6 +194,9 @@ KEPT_POOLS = b"vmpooler_tasks__kept_pools"
 
 BRAKES = b"vmpooler_tasks__brakes"
 """Hash: pool → JSON of its brake: `since`, `strays`, `missing`, `limit`, …; engaged until `confirmed` is a number."""
+
+UNCONFIGURED_VMS = b"vmpooler_tasks__unconfigured_vms"
+"""Hash: `found PROVIDER` → JSON: `count`, `names`, `limit`; `confirmed PROVIDER` → number of VMs."""
 
 FOREIGN_VMS = b"vmpooler_tasks__foreign_vms"
 """Hash: pool → JSON of the VMs in no queue without our mark: `count`, the first ten `names`, `since`."""
@@ -389,9 +390,9 @@ def known_login(login: str) -> bytes:
     return f"vmpooler_tasks__known_login__{login}".encode("utf-8", "surrogatepass")
 
 
-def marks_lock(pool: str) -> bytes:
-    """String: the marking of the pool's VMs was handed out; expires after a minute."""
-    return f"vmpooler_tasks__lock__marks__{pool}".encode()
+def turn(work: str, name: str) -> bytes:
+    """String: this work on a pool or provider (`marks`, `unconfigured`) was handed out; expires with its turn."""
+    return f"vmpooler_tasks__lock__{work}__{name}".encode()
 
 
 def first_seen(queue: str, pool: str = "") -> bytes:

@@ -71,6 +71,14 @@ def send_inspections(pools: Iterable[str]) -> None:
             _send(task, {"pool": pool}, producer, INSPECTION_EXPIRY_SECONDS, Priority.URGENT)
 
 
+def send_unconfigured(providers: Iterable[str]) -> None:
+    """Send a round for the unconfigured VMs of each provider."""
+    task = registry.TASKS[registry.PURGE_UNCONFIGURED]
+    with current_app.producer_or_acquire() as producer:
+        for provider in providers:
+            _send(task, {"provider": provider}, producer, INSPECTION_EXPIRY_SECONDS, Priority.SHARE)
+
+
 def has_waiting_inspections() -> bool:
     """Return whether inspections of an earlier tick wait. Nothing else is urgent in their queue."""
     with suppress(VmpoolerTasksError):  # no broker: to send will fail then

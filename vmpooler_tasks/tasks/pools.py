@@ -10,7 +10,7 @@ from vmpooler_tasks.errors import ProviderError, SuspendedError
 from vmpooler_tasks.jobs.inspection import inspect, roster
 from vmpooler_tasks.jobs.orders import carry_out, take
 from vmpooler_tasks.jobs.orders.failures import OrderError
-from vmpooler_tasks.jobs.ownership import marking
+from vmpooler_tasks.jobs.ownership import marking, unconfigured
 from vmpooler_tasks.jobs.pools import check_pending, check_ready, check_running, clone, destroy, new_clones
 from vmpooler_tasks.jobs.pools.context import PoolContext
 from vmpooler_tasks.jobs.requests import fulfil
@@ -24,7 +24,13 @@ from vmpooler_tasks.store.pools.clones import is_in_flight
 from vmpooler_tasks.tasks import registry
 from vmpooler_tasks.tasks.celery.base import Task
 from vmpooler_tasks.tasks.guards import published_config, unknown_pools
-from vmpooler_tasks.tasks.messages import count_waiting, has_waiting_inspections, send_inspections, send_work
+from vmpooler_tasks.tasks.messages import (
+    count_waiting,
+    has_waiting_inspections,
+    send_inspections,
+    send_unconfigured,
+    send_work,
+)
 from vmpooler_tasks.tasks.other_manager import guard
 from vmpooler_tasks.tasks.pool_context import pool_context
 from vmpooler_tasks.tasks.process import database, settings
@@ -87,6 +93,7 @@ def check_pools() -> str:
         return WATCH_REFUSALS[seen.state]
     published_config.publish(only_if_missing=not seen.became_alone)
     pools = roster.update(pool_context())
+    send_unconfigured(unconfigured.due_rounds(pool_context()))
     if has_waiting_inspections():
         return "the inspections of an earlier tick wait"
     random.shuffle(pools)  # so that none is always behind the slowest one
@@ -102,6 +109,11 @@ def check_pool(pool: str) -> str:
     if inspection.error:
         raise inspection.error
     return "busy" if inspection.busy else f"{count} pieces of work"
+
+
+@shared_task(name=registry.PURGE_UNCONFIGURED, base=PoolTask)
+def purge_unconfigured(provider: str) -> str:
+    return unconfigured.run(pool_context(), provider)
 
 
 @shared_task(name=registry.PROCESS_REQUESTS, base=PoolTask)

@@ -21,6 +21,7 @@ CHECK_PENDING_VM = "vmpooler_tasks.check_pending_vm"
 CHECK_READY_VM = "vmpooler_tasks.check_ready_vm"
 CHECK_RUNNING_VM = "vmpooler_tasks.check_running_vm"
 DESTROY_VM = "vmpooler_tasks.destroy_vm"
+PURGE_UNCONFIGURED = "vmpooler_tasks.purge_unconfigured"
 MARK_VM = "vmpooler_tasks.mark_vm"
 CREATE_DISK = "vmpooler_tasks.create_disk"
 CREATE_SNAPSHOT = "vmpooler_tasks.create_snapshot"
@@ -82,6 +83,9 @@ TASKS: Mapping[str, TaskSpec] = {
         TaskSpec(name=PROCESS_REQUESTS, is_repeated=True, has_own_lines=True),
         TaskSpec(name=CHECK_POOL, queue=CHECK_QUEUE, is_repeated=True, has_own_lines=True, subject=("pool",)),
         TaskSpec(name=CLONE_VM, queue=CLONE_QUEUE, has_own_lines=True, subject=_VM, step=Step.CLONE),
+        TaskSpec(
+            name=PURGE_UNCONFIGURED, queue=DESTROY_QUEUE, is_repeated=True, has_own_lines=True, subject=("provider",)
+        ),
         _vm_check(CHECK_PENDING_VM, Step.CHECK_PENDING),
         _vm_check(CHECK_READY_VM, Step.CHECK_READY),
         _vm_check(CHECK_RUNNING_VM, Step.CHECK_RUNNING),

@@ -94,6 +94,7 @@ def test_no_key_of_vmpooler_changes_while_another_manager_is_at_work(
         (pools.check_pool, {"pool": POOL}),
         (pools.process_ondemand_requests, {}),
         (pools.clone_vm, {"vm": "pooler-a", "pool": POOL}),
+        (pools.purge_unconfigured, {"provider": "dummy"}),
         (pools.mark_vm, {"vm": "pooler-a", "pool": POOL}),
         (pools.destroy_vm, {"vm": "pooler-a", "pool": POOL}),
         (pools.create_disk, {"vm": "pooler-a", "pool": POOL, "size": "8"}),

@@ -35,6 +35,7 @@ TICKS = (
     names.CHECK_READY_VM,
     names.CHECK_RUNNING_VM,
     names.MARK_VM,
+    names.PURGE_UNCONFIGURED,
 )
 
 

@@ -11,7 +11,16 @@ from dataclasses import dataclass
 
 HONOURED_BY_THE_LOADER = {
     "config": frozenset({"extra_config"}),
-    "providers": frozenset({"provider_class", "skip_dns_check_before_creating_vm"}),
+    "providers": frozenset(
+        {
+            "folder_whitelist",
+            "provider_class",
+            "purge_unconfigured_folders",
+            "purge_unconfigured_resources",
+            "resources_allowlist",
+            "skip_dns_check_before_creating_vm",
+        }
+    ),
     "dns_configs": frozenset({"dns_class", "domain"}),
 }
 """Place → options that are honoured and are no field of the schema."""
@@ -38,7 +47,6 @@ API_OPTIONS: Mapping[str, Mapping[str, str]] = {
 _DELAY = "each pool is inspected every check_loop_delay_min seconds: raise that to spare the provider"
 _POOL_DELAY = "one tick inspects all pools: use check_loop_delay_min of :config:"
 _CONNECTIONS = "each process opens as many connections as it needs"
-_PURGE = "VMs that no queue knows are found in the folders of the configured pools only, and no folder is deleted"
 _SIZES = "a pool has the size of the file, or the one set through the API"
 _FAILURES = "the option of this dummy is failures"
 _MIGRATION = "VMs are not migrated to other hosts: DRS of vSphere does that"
@@ -52,8 +60,6 @@ WITHOUT_EFFECT: Mapping[str, Mapping[str, str]] = {
         "logfile": "the workers log to their output; celery's --logfile names a file",
         "max_tries": "a provider call that may succeed later is tried three times",
         "migration_limit": _MIGRATION,
-        "purge_unconfigured_folders": _PURGE,
-        "purge_unconfigured_resources": _PURGE,
         "retry_factor": "a provider call is tried again after a growing random pause",
         "vm_prefix": "the name of this option is prefix, also in VMPooler",
     },
@@ -77,12 +83,7 @@ WITHOUT_EFFECT: Mapping[str, Mapping[str, str]] = {
         "prometheus": "the web process serves the metrics, under the names of the operator guide",
         "tracing": "these workers write no traces",
     },
-    "providers": {
-        "folder_whitelist": _PURGE,
-        "purge_unconfigured_folders": _PURGE,
-        "purge_unconfigured_resources": _PURGE,
-        "resources_allowlist": _PURGE,
-    },
+    "providers": {},
     "providers.dummy": {
         "circuit_breaker": _BREAKER,
         "connection_pool_size": _CONNECTIONS,
@@ -120,8 +121,6 @@ VARIABLES: Mapping[str, Mapping[str, str]] = {
             "logfile",
             "max_tries",
             "migration_limit",
-            "purge_unconfigured_folders",
-            "purge_unconfigured_resources",
             "retry_factor",
         )
     },
@@ -157,5 +156,6 @@ def why_without_effect(place: str, option: str) -> str | None:
 
 
 def is_ignored_by_dummy(option: str) -> bool:
-    """Return whether the dummy here accepts this option of VMPooler's dummy and ignores it."""
-    return any(why_without_effect(place, option) for place in ("providers", "providers.dummy"))
+    """Return whether the dummy here accepts this option and does not read it."""
+    honoured = HONOURED_BY_THE_LOADER["providers"] - {"provider_class"}
+    return option in honoured or any(why_without_effect(place, option) for place in ("providers", "providers.dummy"))

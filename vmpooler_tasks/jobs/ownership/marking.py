@@ -38,7 +38,7 @@ def due_marks(context: PoolContext, pool: Pool, view: PoolView, inventory: PoolI
     found |= _cloned(context, inventory.unmarked & view.queues[Queue.PENDING])
     if not found or not isinstance(context.provider_of(pool), MarkingProvider):
         return
-    if not take_turn(context.db, keys.marks_lock(pool.name), MARK_SECONDS):
+    if not take_turn(context.db, keys.turn("marks", pool.name), MARK_SECONDS):
         return
     for vm in random.sample(sorted(found), min(len(found), MAX_MARKS)):
         yield Work(Step.MARK, vm.decode(), pool.name)

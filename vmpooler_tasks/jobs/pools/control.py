@@ -21,8 +21,8 @@ from vmpooler_tasks.model.pools.results import TrialResult
 from vmpooler_tasks.model.pools.sizes import size_in_effect
 from vmpooler_tasks.model.timestamps import iso_utc
 from vmpooler_tasks.store import Database, keys
-from vmpooler_tasks.store.fleet import heartbeats
-from vmpooler_tasks.store.guards import brakes, removed_pools
+from vmpooler_tasks.store.fleet import audit, heartbeats
+from vmpooler_tasks.store.guards import brakes, removed_pools, unconfigured
 from vmpooler_tasks.store.orders import overrides
 from vmpooler_tasks.store.pools import breakers, clones, other_manager, pauses
 from vmpooler_tasks.store.vmpooler import queues
@@ -204,6 +204,19 @@ class PoolControl:
         }
         changed = result is ConfirmResult.CONFIRMED
         return self._report(OrderReport(action=PoolAction.CONFIRM, pool=pool, changed=changed, text=texts[result]))
+
+    def confirm_provider(self, provider: str) -> OrderReport:
+        """Let the unconfigured VMs of the provider be destroyed: as many as its last round found."""
+        if provider not in self._settings.providers:
+            raise InvalidInputError(f"no provider {provider!r}{suggestion(provider, sorted(self._settings.providers))}")
+        found = unconfigured.read_unconfigured(self._db).get(provider)
+        if found is None or not found.is_held:
+            text = "no VM waits for a confirmation" if found is None else f"confirmed already: {found.text}"
+            return OrderReport(action=PoolAction.CONFIRM, provider=provider, changed=False, text=text)
+        audit.record(self._db, {**self._trail(PoolAction.CONFIRM, provider=provider), "count": found.count})
+        unconfigured.confirm(self._db, provider, found.count)
+        text = f"the next rounds destroy {found.text}. More than that need another confirmation"
+        return self._report(OrderReport(action=PoolAction.CONFIRM, provider=provider, changed=True, text=text))
 
     def _set(self, pool: str, action: PoolAction, state: PauseState) -> Pause | None:
         given = Pause(state=state, since=self._clock(), who=self._operator.who, why=self._operator.why or "")
