@@ -10,6 +10,7 @@ from tests.support.pool_world import PoolWorld
 from tests.support.world import POOL
 from vmpooler_tasks.errors import TransientProviderError
 from vmpooler_tasks.jobs.ownership.foreign import FOREIGN_SECONDS
+from vmpooler_tasks.jobs.pools.clone import NameTakenError
 from vmpooler_tasks.model.guards.foreign import ForeignVms
 from vmpooler_tasks.model.names import Queue
 from vmpooler_tasks.store import keys
@@ -175,3 +176,21 @@ def test_a_name_of_our_form_that_a_person_has_is_not_marked_while_its_clone_fail
     assert vm in provider.machines
     assert provider.marks.get(vm) is None
     assert foreign_names(world) == [vm]
+
+
+@pytest.mark.parametrize("is_own", [True, False])
+def test_a_clone_that_is_tried_again_takes_only_a_vm_with_the_mark(
+    world: PoolWorld, provider: MarkingScripted, is_own: bool
+) -> None:
+    """The first attempt broke off, and a VM of this name is there: that of the attempt, or of a person."""
+    world.config["task_limit"] = 1
+    [vm] = world.clones()
+    provider.before("create", lambda name: (provider.has_own if is_own else provider.has)(name, pool=POOL))
+    provider.raises("create", TransientProviderError("the connection broke"))
+    if is_own:
+        assert world.clone(vm) == "ready"
+        return
+    with pytest.raises(NameTakenError):
+        world.clone(vm)
+    assert provider.marks.get(vm) is None
+    assert vm in provider.machines

@@ -35,6 +35,8 @@ DEFAULTS: dict[str, Any] = {
     "manage_host_selection": False,
     "utilization_limit": 90,
     "host_selection_max_age": 60,
+    "purge_unconfigured_resources": False,
+    "purge_unconfigured_folders": False,
     "prefix": "",
     "domain": None,
     "clone_target": None,

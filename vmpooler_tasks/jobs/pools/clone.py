@@ -17,7 +17,7 @@ from vmpooler_tasks.model.pools.permanent_errors import is_permanent_error
 from vmpooler_tasks.model.pools.results import CloneClaim, CloneResult, HandoverResult
 from vmpooler_tasks.model.pools.retries import MAX_DELIVERIES
 from vmpooler_tasks.model.redaction import redacted_text
-from vmpooler_tasks.providers import PoolSpec, Provider, VirtualMachine
+from vmpooler_tasks.providers import MarkingProvider, PoolSpec, Provider, VirtualMachine
 from vmpooler_tasks.store.pools import clones, vms
 from vmpooler_tasks.store.pools.clones import ClaimedClone, CloneBreaker, CloneRef
 from vmpooler_tasks.store.pools.leases import Lease
@@ -126,7 +126,8 @@ def _create(context: PoolContext, pool: Pool, vm: str, claimed: ClaimedClone) ->
     provider = context.provider_of(pool)
     if claimed.attempts == 1:
         context.dns.require_free_name(pool, vm)
-    machine = context.retries(_Creation(provider, spec, vm, claimed.attempts))
+    creation = _Creation(provider, spec, vm, claimed.attempts, context.settings.config.installation)
+    machine = context.retries(creation)
     if machine.existed:
         raise NameTakenError("another VM has this name")
     if machine.ip:
@@ -138,6 +139,7 @@ def _create(context: PoolContext, pool: Pool, vm: str, claimed: ClaimedClone) ->
 class _Creation:
     """Creates the VM, in one or more calls. After an earlier attempt, even by a dead worker, the VM may exist.
 
+    It is that of the earlier attempt only if it has the mark of this `installation`: a person may have the name, too.
     One without an address may be half made: the provider completes it, or waits for its address.
     """
 
@@ -145,12 +147,21 @@ class _Creation:
     spec: PoolSpec
     vm: str
     attempt: int
+    installation: str
 
     def __call__(self) -> VirtualMachine:
         tried_before, self.attempt = self.attempt > 1, self.attempt + 1
         found = self.provider.find_vm(self.spec, self.vm) if tried_before else None
         made = found if found and found.ip else self.provider.create_vm(self.spec, self.vm)
-        return replace(made, existed=made.existed and not tried_before)
+        if tried_before and (found or made.existed):
+            return replace(made, existed=self._is_foreign())
+        return made
+
+    def _is_foreign(self) -> bool:
+        """Return whether the inventory shows the VM without the mark of this installation."""
+        if not self.installation or not isinstance(self.provider, MarkingProvider):
+            return False
+        return self.provider.list_vms(self.spec).get(self.vm, self.installation) != self.installation
 
 
 def _is_ready(provider: Provider, spec: PoolSpec, vm: str) -> bool:
