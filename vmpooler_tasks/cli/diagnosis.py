@@ -56,7 +56,6 @@ REMOVED_POOL = "removed pool"
 POOL_MANAGER = "pool manager"
 USER_ORDERS = "orders"
 QUEUES_OF_POOLS = "queues"
-RECYCLED_POOL = "recycled pool"
 POOL_BRAKES = "brakes"
 METRICS_SERVERS = "metrics"
 NOTIFICATIONS = "notifications"
@@ -196,7 +195,7 @@ def _watched_pools(settings: Settings, db: Database) -> Iterator[Finding]:
         now = db.clock()
         watched = read_watched(db, settings, now, _own_broker(settings))
         for reason in recycled_reasons(watched.recycled):
-            yield Finding(WARN, RECYCLED_POOL, *explain(reason, now))
+            yield Finding(WARN, "recycled pool", *explain(reason, now))
         for reason in foreign_reasons(watched.foreign):
             yield Finding(WARN, "foreign VMs", *explain(reason, now))
         for one in read_unconfigured(db).values() if settings.config.manage_pools else ():
