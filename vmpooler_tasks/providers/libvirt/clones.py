@@ -34,12 +34,12 @@ class Clone:
             )
         memory_kib = max(map(definitions.memory_kib, usable.values()))
         with hosts.reserve([host for host, template in known if template], memory_kib) as host:
-            host.call(self._define, vm=self._vm)
+            host.change(self._define, vm=self._vm)
             try:
-                host.call(self.complete, vm=self._vm)
+                host.change(self.complete, vm=self._vm)
             except PermanentProviderError:
                 with suppress(ProviderError):  # the first error says more; the VM has a mark, and is destroyed later
-                    host.call(self._remove, vm=self._vm)
+                    host.change(self._remove, vm=self._vm)
                 raise
         return host
 

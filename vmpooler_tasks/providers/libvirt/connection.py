@@ -32,6 +32,10 @@ class Host:
         self.name, self._uri, self._options = name, uri, options
         self._session = _Session()
 
+    def change(self, step: Callable[[Any], T], *, vm: str = "") -> T:
+        """Return what the step returns, as `call` does. It changes something, and may take longer than a query."""
+        return self.call(step, vm=vm, seconds=self._options.change_seconds)
+
     def call(self, step: Callable[[Any], T], *, vm: str = "", seconds: float | None = None, repeats: bool = True) -> T:
         """Return what the step returns, which is called with the connection.
 

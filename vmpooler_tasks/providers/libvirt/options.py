@@ -59,7 +59,8 @@ class LibvirtOptions(LibvirtSection):
     address_seconds: Seconds = Field(300, description="how long a clone waits for the address of the VM")
     ready_port: Port | None = Field(22, description="TCP port of a VM that is ready; null: an address is enough")
     ready_seconds: Seconds = Field(5, description="how long a connection to this port may take")
-    call_seconds: Seconds = Field(30, description="how long a step on a host may take, with its connection")
+    call_seconds: Seconds = Field(20, description="how long a query of a host may take, with its connection")
+    change_seconds: Seconds = Field(120, description="how long a change on a host may take, such as a start")
     snapshot_seconds: Seconds = Field(540, description="how long a snapshot or a revert may take")
 
     @model_validator(mode="before")

@@ -65,7 +65,7 @@ class Libvirt:
             if found and not self._is_own(found.view.mark, pool):
                 return _machine(found, vm, existed=True)
             if found:
-                found.host.call(clone.complete, vm=vm)
+                found.host.change(clone.complete, vm=vm)
             else:
                 clone.make(self._hosts)
         return self._await_address(pool, vm, deadline, existed=found is not None)
@@ -88,7 +88,7 @@ class Libvirt:
             if found is None:
                 return False
             self._refuse_mark_of_another(found.view.mark)
-            return self._remove(found, vm)
+            return self._remove(found, vm, lambda mark: mark.installation in (None, self._installation))
 
     def mark_vm(self, pool: PoolSpec, vm: str) -> bool:
         if not self._installation:
@@ -113,7 +113,7 @@ class Libvirt:
             found = self._hosts.find_in_pool(PoolSpec(name=marked.pool), marked.name)
             if found is None or found.view.mark is None or not self._made(found.view.mark):
                 return False
-            return self._remove(found, marked.name)
+            return self._remove(found, marked.name, self._made)
 
     def find_problems(self, pools: Sequence[PoolSpec]) -> Sequence[ProviderProblem]:
         return checks.find_problems(self._hosts, self._options, pools)
@@ -176,21 +176,24 @@ class Libvirt:
             raise VmNotFoundError(NO_VM)
         return found
 
-    def _remove(self, found: Found, vm: str) -> bool:
-        """Remove the VM. Return False if it is gone, or its mark has changed."""
+    def _remove(self, found: Found, vm: str, may_remove: Callable[[Mark], bool]) -> bool:
+        """Remove the VM, if it still may be removed. Return False if it is gone."""
+        pool = found.view.mark and found.view.mark.pool
 
         def remove(connection: Any) -> bool:
             domain = domains.find_domain(connection, vm)
-            mark = domain and domains.read_mark(domain)
-            if not mark or mark != found.view.mark:
+            if domain is None:
                 return False
+            mark = domains.read_mark(domain)
+            if mark is None or mark.pool != pool or not may_remove(mark):
+                raise TransientProviderError("the mark of the VM has changed")
             domains.remove(connection, domain, mark)
             return True
 
-        return found.host.call(remove, vm=vm)
+        return found.host.change(remove, vm=vm)
 
     def _with_domain(self, found: Found, vm: str, step: Callable[[Any], T]) -> T:
-        return found.host.call(lambda connection: step(connection.lookupByName(vm)), vm=vm)
+        return found.host.change(lambda connection: step(connection.lookupByName(vm)), vm=vm)
 
     def _work_on(self, pool: PoolSpec, vm: str, step: Callable[[Any], None]) -> None:
         """Take this step on a VM, which may take long and is not repeated."""
