@@ -144,9 +144,9 @@ class DnsServer:
         zone = self.folder / "zone"
         if not zone.exists():
             zone.write_text(_ZONE_FILE)
-        return (
-            [required(program), "-g", "-c", str(file)] if self.kind == "bind" else [required(program), "-c", str(file)]
-        )
+        in_sbin = Path("/usr/sbin", program)  # which is not on the path of every user
+        path = str(in_sbin) if in_sbin.exists() else required(program)
+        return [path, *(["-g"] if self.kind == "bind" else []), "-c", str(file)]
 
 
 def _text(rdata: dns.rdata.Rdata) -> str:

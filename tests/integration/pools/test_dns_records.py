@@ -280,3 +280,11 @@ def test_a_note_that_cannot_be_read_is_as_none(world: PoolWorld, zone: Zone) -> 
         world.now += 3600
         world.round()
         assert f"{vm}.{DOMAIN}" not in zone.own
+
+
+def test_a_worker_that_lost_its_lease_makes_no_record(world: PoolWorld, zone: Zone) -> None:
+    vm, *_ = world.clones()
+    world.provider.before("create", lambda _: world.client.hset(keys.work(vm.encode()), "fence", 10**12))
+    assert world.clone(vm) == "lost"
+    assert zone.calls == ["is_taken"]
+    assert noted(world) == set()
