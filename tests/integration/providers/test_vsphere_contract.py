@@ -1,13 +1,14 @@
 """The vSphere provider keeps the contract, on a vCenter simulator."""
 
-from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+import json
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import pytest
 
 from tests.support.vcenter_simulator import CLUSTER, FOLDER, TEMPLATE, Vcenter
-from vmpooler_tasks.errors import TransientProviderError
+from vmpooler_tasks.errors import PermanentProviderError, TransientProviderError
 from vmpooler_tasks.providers import PoolSpec, Provider, ProviderContext, registry
 from vmpooler_tasks.providers.contract import ProviderContract, Trouble
 
@@ -37,6 +38,7 @@ TROUBLES: dict[Trouble, dict[str, Any]] = {
 
 
 class TestContract(ProviderContract):
+    installation = INSTALLATION
     poll_seconds = 0.1
 
     @pytest.fixture(autouse=True)
@@ -75,6 +77,19 @@ class TestContract(ProviderContract):
         with pytest.raises(TransientProviderError, match="no reply"):
             self.own.create_vm(pool, vm)
         return True
+
+    def make_foreign_vm(self, pool: PoolSpec, vm: str, mark: str | None) -> bool:
+        notes = json.dumps({"name": vm, "installation": mark, "pool": "theirs"}) if mark else ""
+        self.vcenter.add([vm], folder=pool.options["folder"], annotation=notes)
+        return True
+
+    def _destroy(self, pool: PoolSpec, names: Sequence[str]) -> None:
+        """Destroy VMs of other installations as well, which the provider refuses."""
+        for vm in names:
+            with suppress(PermanentProviderError):
+                self.own.destroy_vm(pool, vm)
+        if set(names) & {known["name"] for known in self.vcenter.vms(pool.options["folder"])}:
+            self.vcenter.empty(pool.options["folder"])
 
     def leftovers(self) -> Collection[str]:
         return self.vcenter.files()

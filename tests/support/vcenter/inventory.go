@@ -49,7 +49,10 @@ func removeVms(folder string) {
 	for _, child := range append([]types.ManagedObjectReference{}, parent.ChildEntity...) {
 		if vm, ok := simulator.Map.Get(child).(*simulator.VirtualMachine); ok {
 			vm.PowerOffVMTask(inside, &types.PowerOffVM_Task{This: child})
-			vm.DestroyTask(inside, &types.Destroy_Task{This: child})
+			destroyed := vm.DestroyTask(inside, &types.Destroy_Task{This: child}).(*methods.Destroy_TaskBody)
+			if failed := simulator.Map.Get(destroyed.Res.Returnval).(*simulator.Task).Info.Error; failed != nil {
+				panic(failed.LocalizedMessage)
+			}
 		}
 	}
 }

@@ -27,7 +27,6 @@ var world sync.Mutex
 var inside = &simulator.Context{
 	Context: context.Background(),
 	Session: &simulator.Session{Registry: simulator.NewRegistry()},
-	Map:     simulator.Map,
 }
 
 func main() {
@@ -44,6 +43,7 @@ func main() {
 		os.Exit(1)
 	}
 	defer model.Remove()
+	inside.Map = simulator.Map // the model made it
 	guests := newGuests()
 	simulator.Map.AddHandler(guests)
 	makeTemplate()

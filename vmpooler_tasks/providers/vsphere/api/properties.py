@@ -72,13 +72,17 @@ def _collect(session: VcenterSession, chosen: Any) -> list[FoundObject]:
 
 
 def _pages(session: VcenterSession, chosen: Any) -> Iterable[FoundObject]:
-    collector = session.content.propertyCollector
+    content = session.content
+    collector = content.propertyCollector
     options = Spec.RetrieveOptions(maxObjects=PAGE_OBJECTS)
     page = session.call(collector, "RetrievePropertiesEx", [chosen], options)
     while page is not None:
         for each in page.objects:
+            if any(isinstance(part.fault, vim.fault.NotAuthenticated) for part in each.missingSet):
+                session.forget(content)
+                raise SessionEndedError("the session ended before all properties were read")
             properties = {part.name: part.val for part in each.propSet}
-            yield FoundObject(each.obj, properties, {part.path: part.fault.fault for part in each.missingSet})
+            yield FoundObject(each.obj, properties, {part.path: part.fault for part in each.missingSet})
         if not page.token:
             return
         page = session.call(collector, "ContinueRetrievePropertiesEx", page.token, renew=False)

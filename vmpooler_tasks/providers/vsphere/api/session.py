@@ -15,8 +15,8 @@ from vmpooler_tasks.providers.vsphere.api.faults import BROKEN, ConnectionCutErr
 from vmpooler_tasks.providers.vsphere.api.references import id_of
 from vmpooler_tasks.providers.vsphere.options import VsphereOptions
 
-API_VERSION = "vim.version.version10"
-"""vSphere 6.0: every later vCenter understands it, and nothing newer is used."""
+API_VERSION = "vim.version.version11"
+"""vSphere 6.5: every later vCenter understands it, and nothing newer is used."""
 
 IDLE_CONNECTION_SECONDS = 60
 """A connection that was not used for so long is closed: the vCenter, or a firewall, may have closed it already."""
@@ -74,6 +74,12 @@ class VcenterSession:
         except vim.fault.NotAuthenticated as fault:
             raise TransientProviderError("the vCenter does not accept the new session") from fault
 
+    def forget(self, content: Any) -> None:
+        """Log in again before the next call, unless another thread did so since it had this content."""
+        login = self._login
+        if login is not None and login.content is content:
+            self._forget(login)
+
     def close(self) -> None:
         """Log out. A vCenter that does not reply is left to end the session by itself."""
         with self._lock:
@@ -94,6 +100,9 @@ class VcenterSession:
                 raise
             except (vmodl.MethodFault, *BROKEN) as fault:
                 raise error_of(fault) from fault
+            finally:
+                if self._login is not login:  # it ended meanwhile, and its connections were closed before this one
+                    login.stub.DropConnections()
 
     @contextmanager
     def _slot(self) -> Iterator[None]:
