@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 from tests.benchmarks import report
 from tests.benchmarks.clones import Sizes, measure_clones
+from tests.benchmarks.hypervisor import Scale, measure_hypervisor
 from tests.benchmarks.measure import measure_dead_letters, measure_state
 from tests.benchmarks.redaction import measure_redaction
 from tests.benchmarks.scrapes import measure_scrapes
@@ -30,6 +31,8 @@ STATES = ((1_000, 10), (10_000, 10), (100_000, 10), (100_000, 1))
 
 RUNS = 5
 
+PARTS = ("cycles", "clones", "scrape", "redaction", "providers")
+
 
 class Parts(NamedTuple):
     """The selected measurements."""
@@ -38,6 +41,7 @@ class Parts(NamedTuple):
     clones: Sizes | None
     scrapes: bool
     redaction: bool
+    hypervisor: Scale | None
 
 
 def main() -> None:
@@ -70,6 +74,8 @@ def _measure(target: Target, parts: Parts, runs: int, folder: Path) -> dict[str,
         result["redaction"] = measure_redaction(runs, _print_line)
     if parts.clones:
         result["clones"] = measure_clones(target, parts.clones, runs, folder / "clones", _print_line)
+    if parts.hypervisor:
+        result["hypervisor"] = measure_hypervisor(target, parts.hypervisor, folder / "hypervisor", _print_line)
     return result
 
 
@@ -86,6 +92,7 @@ def _parts(args: argparse.Namespace) -> Parts:
         clones=sizes if args.only in (None, "clones") else None,
         scrapes=args.only in (None, "scrape"),
         redaction=args.only in (None, "redaction"),
+        hypervisor=_scale(args) if args.only == "providers" else None,  # it needs Go and govmomi's library
     )
 
 
@@ -109,6 +116,12 @@ def _processor() -> str:
     return names[0] if names else platform.machine()
 
 
+def _scale(args: argparse.Namespace) -> Scale:
+    return Scale(
+        inventory=(args.vms or [2500])[0], in_flight=min(100, args.clones), seconds=min(5.0, args.clone_seconds)
+    )
+
+
 def _states(vms: Sequence[int] | None, pools: Sequence[int] | None) -> Sequence[tuple[int, int]]:
     if not vms and not pools:
         return STATES
@@ -122,7 +135,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--vms", type=int, nargs="+", metavar="N", help="so many VMs instead of the usual sizes")
     parser.add_argument("--pools", type=int, nargs="+", metavar="N", help="in so many pools (default: 10)")
     parser.add_argument("--runs", type=int, default=RUNS, metavar="N", help=f"rounds at each size (default: {RUNS})")
-    parser.add_argument("--only", choices=("cycles", "clones", "scrape", "redaction"), help="measure a part alone")
+    parser.add_argument("--only", choices=PARTS, help="measure a part alone; providers only if it is named")
     parser.add_argument("--clones", type=int, default=3000, metavar="N", help="so many messages (default: 3000)")
     parser.add_argument(
         "--clone-seconds", type=float, default=30.0, metavar="N", help="of 500 clones in flight at once (default: 30)"

@@ -53,7 +53,8 @@ def measure_clones(target: Target, sizes: Sizes, runs: int, folder: Path, say: C
     folder.mkdir(parents=True, exist_ok=True)
     throughput = {kind: _throughput(target, sizes, kind, runs, folder, say) for kind in SLOTS}
     say(f"clones: {sizes.in_flight} of {sizes.in_flight_seconds:g} s in flight at once")
-    in_flight = _in_flight(target, sizes, folder)
+    _reset(target, 0, seconds=sizes.in_flight_seconds, folder=folder)
+    in_flight = measure_in_flight(target, sizes.in_flight, folder) | {"each_seconds": sizes.in_flight_seconds}
     scaling = []
     for processes in sizes.processes:
         say(f"clones: {processes} worker processes")
@@ -115,21 +116,16 @@ def _seconds(target: Target, count: int, seconds: float, folder: Path, *, worker
         return time.perf_counter() - started_at
 
 
-def _in_flight(target: Target, sizes: Sizes, folder: Path) -> dict[str, Any]:
-    _reset(target, 0, seconds=sizes.in_flight_seconds, folder=folder)
-    with _clone_worker(target, folder, "threads", sizes.in_flight):
+def measure_in_flight(target: Target, count: int, folder: Path) -> dict[str, Any]:
+    """Clone so many VMs at once on one worker. The folder has its configuration in vmpooler.yaml."""
+    with _clone_worker(target, folder, "threads", count):
         _wait_for_line(folder / "clones.log", " ready.")
-        _enqueue_clones(target, sizes.in_flight)
+        _enqueue_clones(target, count)
         started_at, max_at_once = time.perf_counter(), 0
-        while _ready(target) < sizes.in_flight:
+        while _ready(target) < count:
             max_at_once = max(max_at_once, _count_in_flight(target))
             _wait(started_at)
-        return {
-            "clones": sizes.in_flight,
-            "each_seconds": sizes.in_flight_seconds,
-            "max_at_once": max_at_once,
-            "seconds": time.perf_counter() - started_at,
-        }
+        return {"clones": count, "max_at_once": max_at_once, "seconds": time.perf_counter() - started_at}
 
 
 def _reset(target: Target, count: int, *, seconds: float, folder: Path) -> None:

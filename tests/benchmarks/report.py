@@ -51,6 +51,8 @@ def show(result: Mapping[str, Any]) -> None:
         _show_redaction(result["redaction"])
     if "clones" in result:
         _show_clones(result["clones"])
+    if "hypervisor" in result:
+        _show_hypervisor(result["hypervisor"])
 
 
 def _show_scrapes(scrapes: Sequence[Mapping[str, Any]]) -> None:
@@ -70,6 +72,25 @@ def _show_scrapes(scrapes: Sequence[Mapping[str, Any]]) -> None:
             for one in scrapes
         ],
         numbers=("COMMANDS", "KIB", "MS", "BARE MS", "x BARE"),
+    )
+
+
+def _show_hypervisor(found: Mapping[str, Any]) -> None:
+    print_line("")
+    print_line("Calls of the vCenter API for one VM.")
+    rows = [
+        (step, f"{sum(calls.values()):g}", ", ".join(f"{count:g} {method}" for method, count in calls.items()))
+        for step, calls in found["calls"].items()
+    ]
+    print_table(("METHOD", "CALLS", "WHICH"), rows)
+    inventory, in_flight = found["inventory"], found["in_flight"]
+    print_line(
+        f"Inventory of {inventory['vms']} VMs: {sum(inventory['calls'].values())} calls, {inventory['seconds']:.2f} s, "
+        f"{inventory['memory_growth_mib']:.1f} MiB."
+    )
+    print_line(
+        f"{in_flight['clones']} clones of {in_flight['each_seconds']:g} s on one worker: {in_flight['seconds']:.1f} s, "
+        f"{in_flight['max_at_once']} in flight at once, {in_flight['calls_per_clone']:.1f} calls each."
     )
 
 

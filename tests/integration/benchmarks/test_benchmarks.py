@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from tests.support import vcenter_simulator
 from tests.support.servers import TestServer
 from vmpooler_tasks.store import Database
 
@@ -155,3 +156,20 @@ def test_a_password_is_refused_and_not_shown() -> None:
     assert done.returncode != 0
     assert "without a password" in done.stderr
     assert "tops3cret" not in done.stderr
+
+
+@pytest.mark.stage(name="providers")
+@pytest.mark.timeout(1200)
+def test_the_vsphere_provider_is_measured_on_its_simulator(tmp_path: Path) -> None:
+    with vcenter_simulator.running(tmp_path):
+        pass  # it is compiled here, where that may take longer
+    file = tmp_path / "figures.json"
+    done = run_benchmarks(
+        *("--only", "providers", "--vms", "200", "--clones", "10", "--clone-seconds", "0.5", "--json", str(file))
+    )
+    assert done.returncode == 0, done.stderr
+    figures = json.loads(file.read_text())["hypervisor"]
+    assert figures["calls"]["create_vm"]["CloneVM_Task"] == 1
+    assert figures["calls"]["destroy_vm"]["Destroy_Task"] == 1
+    assert (figures["inventory"]["vms"], figures["in_flight"]["clones"]) == (200, 10)
+    assert "Inventory of 200 VMs: " in done.stdout
