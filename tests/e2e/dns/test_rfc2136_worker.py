@@ -15,6 +15,7 @@ from tests.support.dns_servers import READER_NAME, READER_SECRET, ZONE, DnsServe
 from tests.support.processes import Installation, configuration, until
 from vmpooler_tasks.dns.ownership import Ownership
 from vmpooler_tasks.model.names import Queue
+from vmpooler_tasks.providers.dummy.inventory import PREFIX
 from vmpooler_tasks.store import Database, keys
 
 pytestmark = [pytest.mark.stage(name="providers"), pytest.mark.timeout(600)]
@@ -66,6 +67,27 @@ def test_each_vm_has_a_record_for_as_long_as_it_lives(
     noted = {vm.decode() for vm in database.call("HKEYS", keys.dns_records(POOL))}
     assert used not in noted
     assert noted >= members(database, Queue.READY)
+
+
+def test_dns_that_is_down_keeps_no_vm_and_loses_no_record(
+    installation: Installation, database: Database, knot: DnsServer
+) -> None:
+    installation.environment["VMPOOLER_CONFIG"] = configured(knot)
+    installation.worker("-P", "threads", worker_concurrency=8)
+    installation.beat()
+    until(lambda: len(members(database, Queue.READY)) == SIZE, "the pool is full")
+    vm = min(members(database, Queue.READY))
+    knot.stop()
+    database.call("SMOVE", keys.queue(Queue.READY, POOL), keys.queue(Queue.COMPLETED, POOL), vm)
+    until(lambda: not database.call("HEXISTS", PREFIX + POOL, vm), "the VM is destroyed")
+    dead_letters = ("dlq", "list", "--queue", "tasks", "--json")
+    until(lambda: "TransientDnsError" in installation.run("vmpooler-tasks", *dead_letters), "it is a dead letter")
+    assert vm in members(database, Queue.COMPLETED)
+    knot.start()
+    assert knot.values(f"{vm}.{ZONE}", "A"), "the server kept its records"
+    database.call("ZADD", keys.DESTROYS, 1, vm)  # the pause before the next attempt is over
+    until(lambda: not knot.values(f"{vm}.{ZONE}", "TXT"), "its record is deleted")
+    until(lambda: vm not in members(database, Queue.COMPLETED), "nothing of it is left")
 
 
 def test_config_check_and_doctor_try_the_server(run: CommandLine, knot: DnsServer) -> None:
