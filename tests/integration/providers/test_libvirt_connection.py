@@ -97,6 +97,14 @@ def test_a_lost_connection_is_opened_again_and_the_call_repeated(proxy: LibvirtP
     assert provider.destroy_vm(POOL, VM) is True
 
 
+def test_a_login_that_may_only_read_is_a_problem(libvirtd: Hypervisor, proxy: LibvirtProxy, provider: Any) -> None:
+    assert provider.find_problems([POOL]) == []
+    with proxy.reading_only(libvirtd.socket.with_name("libvirt-sock-ro")):
+        [problem] = provider.find_problems([POOL])
+    assert problem.pool == POOL.name
+    assert "virDomainGetXMLDesc" in problem.text
+
+
 def test_a_host_is_reached_over_tls(libvirtd: Hypervisor, host: TestHost) -> None:
     uri = f"test+tls://localhost/default{libvirtd.tls_options}"
     context = ProviderContext(name="libvirt", options=OPTIONS | {"uri": uri}, redis_url="", installation=INSTALLATION)

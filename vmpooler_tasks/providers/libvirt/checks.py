@@ -70,7 +70,7 @@ def _problems_on_host(connection: Any, options: EffectiveOptions, pool: PoolSpec
     if template is None:
         yield NO_TEMPLATE
         return
-    definition = template.XMLDesc()
+    definition = domains.definition_of(template)  # refused to a login that may only read
     yield from _refusal(lambda: _read_images(connection, template, definition))
     yield from _refusal(lambda: volumes.folder_of(connection, options.storage_pool))
     yield from _problems_of_storage(connection, options.storage_pool)

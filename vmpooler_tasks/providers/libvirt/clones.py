@@ -52,7 +52,7 @@ class Clone:
         mark = domains.read_mark(domain)
         if template is None or mark is None:
             raise PermanentProviderError(f"template {self._pool.template} does not exist any more")
-        for disk in definitions.own_disks(template.XMLDesc()):
+        for disk in definitions.own_disks(domains.definition_of(template)):
             volume = self._volume(disk.target)
             if volume in mark.volumes:
                 backing = volumes.backing_of(connection, template, disk)
@@ -64,7 +64,7 @@ class Clone:
 
         def read(connection: Any) -> str | None:
             template = domains.find_template(connection, self._pool.template)
-            return None if template is None else str(template.XMLDesc())
+            return None if template is None else domains.definition_of(template)
 
         return host.call(read)
 
@@ -73,7 +73,7 @@ class Clone:
         template = domains.find_template(connection, self._pool.template)
         if template is None:
             raise PermanentProviderError(f"template {self._pool.template} does not exist any more")
-        definition = template.XMLDesc()
+        definition = domains.definition_of(template)
         folder = volumes.folder_of(connection, self._options.storage_pool)
         own = {disk.target: self._volume(disk.target) for disk in definitions.own_disks(definition)}
         for volume in own.values():

@@ -107,6 +107,11 @@ def find_template(connection: Any, template: str | None) -> Any:
     return domain
 
 
+def definition_of(template: Any) -> str:
+    """Return the definition of a template, with the passwords of its displays: its clones have them, too."""
+    return str(template.XMLDesc(libvirt.VIR_DOMAIN_XML_SECURE))
+
+
 def start(domain: Any) -> None:
     """Start the domain, unless it runs."""
     if domain.isActive():
