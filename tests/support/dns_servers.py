@@ -24,6 +24,8 @@ from tests.support.servers import required
 
 ZONE = "pool.example.com"
 KEY_NAME, KEY_SECRET = "pooler", "c2VjcmV0LW9mLXRoZS10ZXN0cy1vbmx5LTEyMzQ1Njc="
+LEAST_NAME, LEAST_SECRET = "least", "b25seS13aGF0LXRoZS1kb2N1bWVudC1wZXJtaXRzISE="
+"""A key with no more than the permissions of docs/dns.md."""
 READER_NAME, READER_SECRET = "reader", "YW5vdGhlci1zZWNyZXQtdGhhdC1tYXktbm90LXdyaXRl"
 
 _ZONE_FILE = f"""$ORIGIN {ZONE}.
@@ -37,13 +39,17 @@ ns IN A 127.0.0.1
 _BIND = """
 key "{key}" {{ algorithm hmac-sha256; secret "{secret}"; }};
 key "{reader}" {{ algorithm hmac-sha256; secret "{reader_secret}"; }};
+key "{least}" {{ algorithm hmac-sha256; secret "{least_secret}"; }};
 options {{
   directory "{folder}"; pid-file "{folder}/named.pid"; session-keyfile "{folder}/session.key";
   listen-on port {port} {{ 127.0.0.1; }}; listen-on-v6 {{ none; }};
   recursion no; allow-query {{ any; }}; dnssec-validation no; notify no; managed-keys-directory "{folder}";
 }};
 controls {{ }};
-zone "{zone}" {{ type primary; file "{folder}/zone"; update-policy {{ grant "{key}" zonesub ANY; }}; }};
+zone "{zone}" {{
+  type primary; file "{folder}/zone";
+  update-policy {{ grant "{key}" zonesub ANY; grant {least} zonesub A AAAA TXT; }};
+}};
 """
 
 _KNOT = """
@@ -59,7 +65,14 @@ key:
   - id: {reader}
     algorithm: hmac-sha256
     secret: {reader_secret}
+  - id: {least}
+    algorithm: hmac-sha256
+    secret: {least_secret}
 acl:
+  - id: least
+    key: {least}
+    action: update
+    update-type: [A, AAAA, TXT]
   - id: writer
     key: {key}
     action: [update, transfer]
@@ -71,7 +84,7 @@ template:
 zone:
   - domain: {zone}
     file: {folder}/zone
-    acl: writer
+    acl: [writer, least]
 log:
   - target: stderr
     any: warning
@@ -140,7 +153,7 @@ class DnsServer:
         reader = {"reader": READER_NAME, "reader_secret": READER_SECRET}
         template, program = (_BIND, "named") if self.kind == "bind" else (_KNOT, "knotd")
         file = self.folder / f"{program}.conf"
-        file.write_text(template.format(**given, **reader))
+        file.write_text(template.format(**given, **reader, least=LEAST_NAME, least_secret=LEAST_SECRET))
         zone = self.folder / "zone"
         if not zone.exists():
             zone.write_text(_ZONE_FILE)

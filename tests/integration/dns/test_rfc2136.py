@@ -6,7 +6,17 @@ from typing import Any
 
 import pytest
 
-from tests.support.dns_servers import KEY_NAME, KEY_SECRET, READER_NAME, READER_SECRET, ZONE, DnsServer, running_dns
+from tests.support.dns_servers import (
+    KEY_NAME,
+    KEY_SECRET,
+    LEAST_NAME,
+    LEAST_SECRET,
+    READER_NAME,
+    READER_SECRET,
+    ZONE,
+    DnsServer,
+    running_dns,
+)
 from tests.support.ports import free_port
 from vmpooler_tasks.dns import Deletion, DnsContext, DnsRecord, registry
 from vmpooler_tasks.dns.contract import INSTALLATION, DnsContract
@@ -78,6 +88,15 @@ def test_a_key_that_may_only_read_is_refused_with_the_servers_word(server: DnsSe
         plugin.create_record(record("forbidden"))
     assert plugin.find_problems() == [str(raised.value)]
     assert server.values(f"forbidden.{ZONE}", "A") == []
+
+
+def test_the_permissions_of_the_document_are_enough(server: DnsServer) -> None:
+    plugin, made = plugin_of(server.options(key_name=LEAST_NAME, key_secret=LEAST_SECRET)), record("least")
+    assert plugin.find_problems() == []
+    assert not plugin.is_taken(made.name)
+    for address in (made.address, "2001:db8::7"):
+        assert plugin.create_record(DnsRecord(name=made.name, address=address, pool="p"))
+    assert plugin.delete_record(made.name) is Deletion.DELETED
 
 
 @pytest.mark.parametrize(("name", "secret"), [("unknown", KEY_SECRET), (KEY_NAME, READER_SECRET)])
