@@ -40,7 +40,7 @@ class VmVolumes:
 
     client: "EC2Client"
     installation: str
-    sleep: Callable[[float], None] = time.sleep
+    pause: Callable[[float], None] = time.sleep
 
     def find_made_for(self, vm: str, pool: str, *filters: "FilterTypeDef") -> "list[VolumeTypeDef]":
         """Return the volumes that this installation made for the VM, attached or not."""
@@ -139,7 +139,7 @@ class VmVolumes:
                 raise PermanentProviderError("EC2 cannot make the volume: its state is error")
             if time.monotonic() > deadline:
                 raise TransientProviderError(f"the disk is not there after {DISK_SECONDS:g} seconds")
-            self.sleep(DISK_POLL_SECONDS)
+            self.pause(DISK_POLL_SECONDS)
 
 
 def _is_attached(volume: "VolumeTypeDef") -> bool:
