@@ -10,7 +10,7 @@ from typing import Any
 
 from pyVmomi import SoapStubAdapter, vim, vmodl
 
-from vmpooler_tasks.errors import ProviderError, TransientProviderError
+from vmpooler_tasks.errors import PermanentProviderError, ProviderError, TransientProviderError
 from vmpooler_tasks.providers.vsphere.api.faults import BROKEN, ConnectionCutError, SessionEndedError, error_of
 from vmpooler_tasks.providers.vsphere.api.references import id_of
 from vmpooler_tasks.providers.vsphere.options import VsphereOptions
@@ -146,24 +146,28 @@ class VcenterSession:
     def _log_in(self) -> VcenterLogin:
         host, port = self._options.address
         password = self._options.read_password()
+        stub = SoapStubAdapter(
+            host=host,
+            port=port,
+            version=API_VERSION,
+            poolSize=self._options.connection_pool_size,
+            connectionPoolTimeout=IDLE_CONNECTION_SECONDS,
+            httpConnectionTimeout=self._options.call_timeout_seconds,
+            sslContext=self._tls(),
+        )
         try:
-            stub = SoapStubAdapter(
-                host=host,
-                port=port,
-                version=API_VERSION,
-                poolSize=self._options.connection_pool_size,
-                connectionPoolTimeout=IDLE_CONNECTION_SECONDS,
-                httpConnectionTimeout=self._options.call_timeout_seconds,
-                sslContext=self._tls(),
-            )
             content = vim.ServiceInstance("ServiceInstance", stub).RetrieveContent()
             session = content.sessionManager.Login(self._options.username, password)
         except (vmodl.MethodFault, *BROKEN) as fault:
+            stub.DropConnections()
             raise error_of(fault) from fault
         return VcenterLogin(stub, content, session.userName)
 
     def _tls(self) -> ssl.SSLContext:
-        context = ssl.create_default_context(cafile=self._options.ca_file)
+        try:
+            context = ssl.create_default_context(cafile=self._options.ca_file)
+        except OSError as error:
+            raise PermanentProviderError(f"ca_file cannot be read: {error}") from error
         if self._options.insecure:
             context.check_hostname = False
             context.verify_mode = ssl.CERT_NONE
