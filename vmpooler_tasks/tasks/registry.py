@@ -83,9 +83,7 @@ TASKS: Mapping[str, TaskSpec] = {
         TaskSpec(name=PROCESS_REQUESTS, is_repeated=True, has_own_lines=True),
         TaskSpec(name=CHECK_POOL, queue=CHECK_QUEUE, is_repeated=True, has_own_lines=True, subject=("pool",)),
         TaskSpec(name=CLONE_VM, queue=CLONE_QUEUE, has_own_lines=True, subject=_VM, step=Step.CLONE),
-        TaskSpec(
-            name=PURGE_UNCONFIGURED, queue=DESTROY_QUEUE, is_repeated=True, has_own_lines=True, subject=("provider",)
-        ),
+        TaskSpec(name=PURGE_UNCONFIGURED, queue=DESTROY_QUEUE, is_repeated=True, has_own_lines=True),
         _vm_check(CHECK_PENDING_VM, Step.CHECK_PENDING),
         _vm_check(CHECK_READY_VM, Step.CHECK_READY),
         _vm_check(CHECK_RUNNING_VM, Step.CHECK_RUNNING),
