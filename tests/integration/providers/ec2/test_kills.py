@@ -27,7 +27,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.chaos.settings import times
+from tests.chaos.settings import SEED, times
 from tests.support import moto_server
 from tests.support.ec2_lab import ALIVE, Ec2Lab, tags_of
 from tests.support.moto_server import IMAGE, REGION
@@ -132,8 +132,9 @@ def ec2_site(valkey: TestServer, tmp_path: Path) -> Iterator[Ec2Site]:
         yield Ec2Site(Ec2Lab(moto, stack), valkey, tmp_path, stack)
 
 
-def test_no_instance_is_made_twice_and_none_is_lost(ec2_site: Ec2Site, chance: random.Random) -> None:
-    site = ec2_site
+def test_no_instance_is_made_twice_and_none_is_lost(ec2_site: Ec2Site) -> None:
+    site, chance = ec2_site, random.Random(SEED)
+    print(f"\nCHAOS_SEED={SEED}", flush=True)
     site.beat.start()
     site.worker.start().says(" ready.")
     for kill in range(KILLS):
