@@ -29,6 +29,7 @@ TYPED = {
     "doctor": "doctor --json",
     "health": "health --json",
     "pools": "pools",
+    "pools adopt": f"pools adopt {POOL}",
     "pools confirm": f"pools confirm {POOL}",
     "pools drain": f"pools drain {POOL}",
     "pools pause": f"pools pause {POOL}",

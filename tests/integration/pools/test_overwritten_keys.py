@@ -25,7 +25,7 @@ from vmpooler_tasks.store.redis.wrong_keys import SetAsideKey, find_own_wrong_ke
 POOLS = ("amber", "birch")
 ROUNDS = 4
 VARIABLE_KEYS = [
-    *(make(pool) for pool in POOLS for make in (keys.pool_breaker, keys.check_lock, keys.recycled)),
+    *(make(pool) for pool in POOLS for make in (keys.pool_breaker, keys.check_lock, keys.recycled, keys.dns_records)),
     *(keys.first_seen(queue, POOLS[0]) for queue in ("pending", "ready", "completed", "discovered")),
     *(keys.first_seen("orphaned"), keys.breaker("scripted"), keys.pool_list("x"), keys.redrive("run")),
     *(
