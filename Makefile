@@ -87,7 +87,7 @@ again: $(READY) ## Run the tests that failed in the last run once more, one at a
 $(STAGES): $(READY)
 	@$(PYTEST) -m 'stage(name="$@")' || { status=$$?; echo "make $@: pytest ended with status $$status (5: no test was found)" >&2; exit 1; }
 
-fleet dashboard local: PYTEST += $(PARALLEL)
+fleet dashboard local providers: PYTEST += $(PARALLEL)
 fleet: ## Stage: workers and beats, and what happens when they freeze, die and return
 dashboard: ## Stage: use the dashboard in a real browser
 local: ## Stage: start and stop everything with `make run` and `vmpooler-tasks run`
