@@ -203,6 +203,8 @@ def confirm(
     control = _control(context, why)
     pools_found = _find(control, names)
     try:
+        for provider in providers:  # before the first brake is released
+            control.require_provider(provider)
         orders = [*map(control.confirm, pools_found), *map(control.confirm_provider, providers)]
     except InvalidInputError as error:
         raise click.BadParameter(str(error.args[0]), param_hint="--provider") from error

@@ -149,8 +149,6 @@ def _assigned_value(text: str, lower: str, name: re.Match[str]) -> tuple[int, in
     start = assigned.end()
     if quoted := patterns.QUOTED_VALUE.match(text, start):
         return start, quoted.end()
-    if not assigned["closing"] and patterns.PROSE_VALUE.match(text, start):
-        return None
     nested = patterns.NESTED_VALUE.match(text, start)
     if nested and (assigned["closing"] or assigned["sign"] != ":"):
         return start, _end_of_value(text, nested.end())
@@ -160,6 +158,8 @@ def _assigned_value(text: str, lower: str, name: re.Match[str]) -> tuple[int, in
             found = patterns.HEADER_VALUE.match(text, start)
         if found:
             return start, found.end()
+    if not assigned["closing"] and patterns.PROSE_VALUE.match(text, start):
+        return None
     plain = patterns.PLAIN_VALUE.match(text, start)
     return (start, plain.end()) if plain else None
 

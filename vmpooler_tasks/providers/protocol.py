@@ -32,7 +32,7 @@ class PoolSpec:
     name: str
     template: str | None = None
     clone_target: str | None = None
-    options: Mapping[str, Any] = field(default_factory=dict)
+    options: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,8 +45,8 @@ class ProviderContext:
     """
 
     name: str
-    options: Mapping[str, Any]
-    redis_url: str
+    options: Mapping[str, Any] = field(repr=False)  # with passwords
+    redis_url: str = field(repr=False)
     installation: str = ""
     config: Mapping[str, Any] = field(default_factory=dict)
 

@@ -56,6 +56,9 @@ def test_a_brake_is_shown_and_released(pools: CommandLine, world: World) -> None
     counts = "34 in no queue, 0 missing from the inventory, 36 known"
     assert counts in " ".join(pools("pools").out.split())
     assert counts in " ".join(pools("doctor").out.split())
+    refused = pools("pools", "confirm", "centos", "--provider", "typo")
+    assert refused.status == 64
+    assert "no provider 'typo'" in refused.err
     released = pools("pools", "confirm", "centos", "--why", "an old folder")
     assert (released.status, released.out.startswith(f"{POOL}: brake released for 34 VMs ({counts})")) == (0, True)
     assert pools("pools", "confirm", POOL).out == f"{POOL}: brake released already for 34 VMs\n"

@@ -1,7 +1,8 @@
 """`purge_unconfigured_resources`: VMs of this installation whose pool is in no configuration."""
 
 import logging
-from typing import Any
+from dataclasses import replace
+from typing import Any, NoReturn
 
 import pytest
 
@@ -9,7 +10,7 @@ from tests.support.fleet import record_processes
 from tests.support.marking_provider import OTHER_MARK, MarkingScripted
 from tests.support.pool_world import PoolWorld, Scripted
 from tests.support.world import POOL
-from vmpooler_tasks.errors import InvalidInputError, PermanentProviderError, TransientProviderError
+from vmpooler_tasks.errors import ConfigurationError, InvalidInputError, PermanentProviderError, TransientProviderError
 from vmpooler_tasks.jobs.ownership import unconfigured
 from vmpooler_tasks.jobs.ownership.unconfigured import MAX_DESTROYED, ROUND_SECONDS
 from vmpooler_tasks.jobs.pools.control import Operator, PoolControl
@@ -88,6 +89,31 @@ def test_the_allow_lists_are_honoured(world: PoolWorld, monkeypatch: pytest.Monk
     assert one_round(world) == [f"{left} VMs found, 0 destroyed"]
 
 
+def test_an_allow_list_may_be_one_text(world: PoolWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = world.settings.model_copy(update={"providers": {SCRIPTED: {"resources_allowlist": "old-b, old-a"}}})
+    monkeypatch.setattr(PoolWorld, "settings", settings)
+    assert one_round(world) == ["0 VMs found, 0 destroyed"]
+
+
+def test_a_confirmation_is_used_up(world: PoolWorld, provider: MarkingScripted) -> None:
+    """As many as were confirmed are destroyed, and no others later."""
+    first, second = ([f"{name}-{number}" for number in range(MAX_DESTROYED)] for name in ("one", "two"))
+    provider.has_own(*first, pool=GONE)
+    one_round(world, 2)
+    confirm(world)
+    assert one_round(world, 3)[-1] == "0 VMs found, 0 destroyed"
+    provider.has_own(*second, pool=GONE)
+    assert one_round(world, 3) == [f"{MAX_DESTROYED} VMs found, 0 destroyed"] * 3
+
+
+def test_a_provider_that_cannot_be_loaded_is_named(world: PoolWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    def load(name: str) -> NoReturn:
+        raise ConfigurationError("the configuration", [f"no provider {name!r} is installed"])
+
+    context = replace(world.context, provider=load)
+    assert unconfigured.run(context, SCRIPTED).startswith("the provider cannot be loaded: ")
+
+
 @pytest.mark.parametrize("queue", list(Queue)[:4])
 def test_a_vm_in_a_queue_or_of_a_pool_that_is_drained_is_left_out(world: PoolWorld, queue: Queue) -> None:
     world.client.sadd(keys.queue(queue, GONE), "old-a")
@@ -110,7 +136,7 @@ def test_it_is_switched_off_by_default_without_a_name_and_without_marks(world: P
     assert unconfigured.due_rounds(world.context) == [SCRIPTED]
     assert unconfigured.due_rounds(world.context) == [], "each provider has its turn"
     world.provider, provider = Scripted(), world.provider
-    assert one_round(world) == ["switched off"]
+    assert one_round(world) == ["the provider cannot mark VMs"]
     world.provider = provider
     world.config["installation"] = ""
     assert one_round(world) == ["switched off"]

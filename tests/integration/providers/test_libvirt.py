@@ -1,5 +1,6 @@
 """The provider for libvirt, on libvirt's test driver: the contract, and what only this provider does."""
 
+import re
 from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
@@ -177,6 +178,21 @@ def test_an_adopted_domain_is_destroyed_without_its_volumes(host: TestHost, prov
     assert provider.destroy_vm(POOL, VM) is True
     assert VM not in host.domains
     assert f"{VM}.qcow2" in host.volumes
+
+
+def test_a_copy_of_a_vm_has_no_mark_and_the_volumes_of_the_vm_stay(host: TestHost, provider: Any) -> None:
+    """Whoever copies a domain copies its metadata, with the volumes of the original."""
+    provider.create_vm(POOL, VM)
+    text = host.connection.lookupByName(VM).XMLDesc()
+    copied = re.sub(r"<uuid>.*</uuid>", "", text).replace(f"<name>{VM}</name>", "<name>persons-copy</name>")
+    host.connection.defineXML(copied)
+    before = host.volumes
+    assert provider.list_vms(POOL) == {VM: INSTALLATION}
+    assert provider.list_marked() == [MarkedVm(name=VM, pool=POOL.name)]
+    assert provider.destroy_vm(POOL, "persons-copy") is False
+    assert provider.destroy_marked(MarkedVm(name="persons-copy", pool=POOL.name)) is False
+    assert (host.volumes, "persons-copy" in host.domains) == (before, True)
+    host.remove_domains(["persons-copy"])
 
 
 def test_a_vm_of_another_installation_is_shown_with_its_mark_and_stays(host: TestHost, provider: Any) -> None:

@@ -68,7 +68,9 @@ def definitions() -> Any:
 
 @pytest.fixture
 def clone(definitions: Any) -> ET.Element:
-    mark = definitions.Mark(pool="debian", installation="lab", volumes=(definitions.Volume("default", "a.qcow2"),))
+    mark = definitions.Mark(
+        vm=VM, pool="debian", installation="lab", volumes=(definitions.Volume("default", "a.qcow2"),)
+    )
     images = {"vda": "/images/a.qcow2", "sdb": "/images/b.qcow2"}
     text = definitions.clone_definition(TEMPLATE, name=VM, mark=mark, images=images, with_cloud_init=True)
     return ET.fromstring(text)  # noqa: S314 - the test made it

@@ -113,6 +113,20 @@ def test_a_persons_notes_are_kept_when_a_vm_gets_the_mark(connect: Connect, vcen
     assert provider.list_vms(pool()) == {}
 
 
+def test_a_copy_of_a_vm_has_no_mark(connect: Connect, vcenter: Vcenter) -> None:
+    """vCenter copies the notes of a VM that a person clones."""
+    provider, vm, copy = connect(), new_name(), new_name()
+    provider.create_vm(pool(), vm)
+    vcenter.add([copy], annotation=vcenter.vm(vm)["annotation"])
+    assert provider.list_vms(pool()) == {vm: INSTALLATION, copy: None}
+    assert provider.list_marked() == [MarkedVm(name=vm, pool="small")]
+    assert not provider.destroy_marked(MarkedVm(name=copy, pool="small"))
+    assert provider.mark_vm(pool(), copy)
+    assert provider.list_vms(pool()) == {vm: INSTALLATION, copy: INSTALLATION}
+    for name in (vm, copy):
+        assert provider.destroy_vm(pool(), name)
+
+
 def test_a_vm_of_another_installation_is_neither_marked_nor_destroyed_nor_overwritten(connect: Connect) -> None:
     theirs, ours, vm = connect(installation="theirs"), connect(), new_name()
     theirs.create_vm(pool(), vm)

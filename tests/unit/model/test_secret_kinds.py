@@ -175,3 +175,8 @@ def test_text_without_a_secret_stays(text: str) -> None:
 )
 def test_value_that_only_starts_like_prose_is_removed(text: str) -> None:
     assert REDACTED in redacted_text(text)
+
+
+@pytest.mark.parametrize("line", ["Cookie: 12; sid={}", "Set-Cookie: none; s={}", "Authorization: unknown {}"])
+def test_a_header_is_no_prose(line: str) -> None:
+    assert SECRET not in redacted_text(line.format(SECRET))

@@ -9,6 +9,7 @@ import secrets
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+import dns.exception
 import dns.name
 import dns.rcode
 import dns.rdata
@@ -89,7 +90,10 @@ class Rfc2136:
         return True
 
     def delete_record(self, name: str) -> Deletion:
-        full = _full(name)
+        try:
+            full = _full(name)
+        except dns.exception.DNSException:  # such as a label that is too long: no record can have this name
+            return Deletion.ABSENT
         own = self._read_own(full)
         if own is None:
             return Deletion.NOT_OURS if self._exists(full) else Deletion.ABSENT

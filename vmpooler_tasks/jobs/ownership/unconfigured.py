@@ -4,8 +4,10 @@ See docs/pools.md, VMs of no pool.
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import Any
 
+from vmpooler_tasks.errors import ConfigurationError
 from vmpooler_tasks.jobs.pools.context import PoolContext
 from vmpooler_tasks.jobs.pools.provider_calls import DESTROY_SECONDS, LIST_SECONDS, call_within
 from vmpooler_tasks.model.guards.brake import MIN_HELD
@@ -54,9 +56,14 @@ def run(context: PoolContext, name: str) -> str:
 
     Return what was done. Raise the provider's error if the VMs cannot be listed.
     """
-    provider: object = context.provider(name)
-    if not is_switched_on(context, name) or not isinstance(provider, MarkingProvider):
+    if not is_switched_on(context, name):
         return "switched off"
+    try:
+        provider: object = context.provider(name)
+    except ConfigurationError as error:  # of a section that no pool uses: nobody has tried it before
+        return on_one_line(f"the provider cannot be loaded: {error}")
+    if not isinstance(provider, MarkingProvider):
+        return "the provider cannot mark VMs"
     if breakers.read_state(context.db, name, "").refuses_calls(context.clock()):
         return "the provider is suspended"
     marked = call_within(LIST_SECONDS, provider.list_marked)
@@ -66,6 +73,9 @@ def run(context: PoolContext, name: str) -> str:
     limit = max(MIN_HELD, int(len(marked) * context.settings.config.destroy_max_percent / 100))
     shown = tuple(f"{one.name} ({one.pool})" for one in found[:MAX_FOREIGN_NAMES])
     confirmed = unconfigured.read_confirmed(context.db, name)
+    if confirmed is not None and len(found) < confirmed:  # what is left of the confirmed ones; others need a new one
+        confirmed = len(found)
+        unconfigured.confirm(context.db, name, confirmed)
     record = UnconfiguredVms(provider=name, count=len(found), names=shown, limit=limit, confirmed=confirmed)
     unconfigured.record(context.db, record)
     if found:
@@ -86,8 +96,7 @@ def _find_unconfigured(context: PoolContext, provider: str, marked: Sequence[Mar
         return None
     configured = {pool.name for pool in context.settings.pools} | fleet.pools | set(read_managed_names(context.db))
     section = context.settings.providers.get(provider) or {}
-    lists = [section.get(name) for name in ALLOW_LISTS]
-    allowed = {str(entry).casefold() for entries in lists if isinstance(entries, list) for entry in entries}
+    allowed = {entry for option in ALLOW_LISTS for entry in _entries(section.get(option))}
     found = {
         one.name: one
         for one in marked
@@ -97,6 +106,14 @@ def _find_unconfigured(context: PoolContext, provider: str, marked: Sequence[Mar
     all_queues = [*strays.other_queues(context.db, "", configured), *own_queues]
     unqueued = strays.find_unqueued(context.db, [name.encode() for name in found], all_queues)
     return None if unqueued is None else [found[name.decode()] for name in sorted(unqueued)]
+
+
+def _entries(given: Any) -> Iterator[str]:
+    """Yield the entries of an allow list in lower case: a list, or one text with commas."""
+    if given is None:
+        return
+    for entry in given if isinstance(given, list | tuple) else str(given).split(","):
+        yield str(entry).strip().casefold()
 
 
 def _seen_before(context: PoolContext, provider: str, found: Sequence[MarkedVm]) -> list[MarkedVm]:

@@ -205,10 +205,14 @@ class PoolControl:
         changed = result is ConfirmResult.CONFIRMED
         return self._report(OrderReport(action=PoolAction.CONFIRM, pool=pool, changed=changed, text=texts[result]))
 
-    def confirm_provider(self, provider: str) -> OrderReport:
-        """Let the unconfigured VMs of the provider be destroyed: as many as its last round found."""
+    def require_provider(self, provider: str) -> None:
+        """Raise InvalidInputError if the configuration has no such provider."""
         if provider not in self._settings.providers:
             raise InvalidInputError(f"no provider {provider!r}{suggestion(provider, sorted(self._settings.providers))}")
+
+    def confirm_provider(self, provider: str) -> OrderReport:
+        """Let the unconfigured VMs of the provider be destroyed: as many as its last round found."""
+        self.require_provider(provider)
         found = unconfigured.read_unconfigured(self._db).get(provider)
         if found is None or not found.is_held:
             text = "no VM waits for a confirmation" if found is None else f"confirmed already: {found.text}"

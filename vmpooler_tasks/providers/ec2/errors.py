@@ -132,7 +132,6 @@ def translated(error: sdk.ClientError | sdk.BotoCoreError) -> ProviderError:
 def _without_reply(error: sdk.BotoCoreError) -> ProviderError:
     """Return the error for a call that got no reply: no connection, no credentials, wrong parameters."""
     permanent = (
-        sdk.NoCredentialsError,
         sdk.PartialCredentialsError,
         sdk.ParamValidationError,
         sdk.ProfileNotFound,

@@ -100,6 +100,7 @@ class Ec2:
     def destroy_vm(self, pool: PoolSpec, vm: str) -> bool:
         with translated_errors():
             found = self._find(pool, vm)
+            found = [instance for instance in found if self._is_ours(instance)] or found
             if any(instance.mark not in (None, self._installation) for instance in found):
                 raise PermanentProviderError("the instance has the mark of another installation")
             return self._terminate(found, vm, pool.name)
@@ -107,6 +108,7 @@ class Ec2:
     def mark_vm(self, pool: PoolSpec, vm: str) -> bool:
         with translated_errors():
             found = self._find(pool, vm)
+            found = [instance for instance in found if self._is_ours(instance)] or found
             if any(instance.mark not in (None, self._installation) for instance in found):
                 raise PermanentProviderError("the instance has the mark of another installation")
             unmarked = [instance for instance in found if not instance.mark]
@@ -217,9 +219,10 @@ class Ec2:
 
     def _terminate(self, instances: Sequence[Instance], vm: str, pool: str) -> bool:
         """Terminate the instances with the volumes that were made for them. Return False if there was none to end."""
-        if not instances:
-            return False
         made = self._volumes.find_made_for(vm, pool)
+        if not instances:
+            self._volumes.delete_loose(made)  # an earlier call may have been cut off after the instance's end
+            return False
         for instance in instances:
             self._volumes.let_vanish(instance, made)
         ended = self._client.terminate_instances(InstanceIds=[instance.id for instance in instances])

@@ -3,12 +3,16 @@
 import ipaddress
 import socket
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 import libvirt
 
 from vmpooler_tasks.providers.libvirt import definitions
 from vmpooler_tasks.providers.libvirt.options import AddressSource
+
+AGENT_SECONDS = 5
+"""How long a guest's agent may take to reply. libvirt itself sets no limit."""
 
 SOURCES: dict[AddressSource, int] = {
     "lease": libvirt.VIR_DOMAIN_INTERFACE_ADDRESSES_SRC_LEASE,
@@ -36,6 +40,9 @@ def read_address(domain: Any, sources: Sequence[AddressSource]) -> Address:
     """
     own = definitions.macs(domain.XMLDesc())
     for source in sources:
+        if source == "agent":
+            with suppress(libvirt.libvirtError):  # the driver cannot limit it
+                domain.agentSetResponseTimeout(AGENT_SECONDS)
         try:
             interfaces = domain.interfaceAddresses(SOURCES[source])
         except libvirt.libvirtError:

@@ -3,10 +3,13 @@
 from contextlib import suppress
 from typing import Any
 
-from vmpooler_tasks.errors import PermanentProviderError, ProviderError
+import libvirt
+
+from vmpooler_tasks.errors import PermanentProviderError, ProviderError, TransientProviderError
 from vmpooler_tasks.providers.libvirt import definitions, domains, volumes
 from vmpooler_tasks.providers.libvirt.connection import Host
 from vmpooler_tasks.providers.libvirt.definitions import Mark, Volume
+from vmpooler_tasks.providers.libvirt.faults import has_code
 from vmpooler_tasks.providers.libvirt.hosts import Hosts
 from vmpooler_tasks.providers.libvirt.options import EffectiveOptions
 from vmpooler_tasks.providers.protocol import PoolSpec
@@ -57,7 +60,19 @@ class Clone:
             if volume in mark.volumes:
                 backing = volumes.backing_of(connection, template, disk)
                 volumes.make_volume(connection, volume, backing.capacity_bytes, backing)
-        domains.start(domain)
+        self._start(connection, domain, mark)
+
+    def _start(self, connection: Any, domain: Any, mark: Mark) -> None:
+        """Start the domain. If it was destroyed meanwhile, delete the volumes, which no mark lists any more."""
+        try:
+            domains.start(domain)
+        except libvirt.libvirtError as error:
+            if not has_code(error, libvirt.VIR_ERR_NO_DOMAIN):
+                raise
+            if domains.find_domain(connection, self._vm) is None:  # else another one has the name and the volumes
+                for volume in mark.volumes:
+                    volumes.delete_volume(connection, volume)
+            raise TransientProviderError("the VM was destroyed while it was made") from error
 
     def _read_template(self, host: Host) -> str | None:
         """Return the definition of the template on this host; None if the host does not have it."""
@@ -82,7 +97,12 @@ class Clone:
                     f"storage pool {volume.storage_pool} has a volume of the VM's name, but there is no such VM: "
                     "the volume is somebody else's, or was left behind"
                 )
-        mark = Mark(pool=self._pool.name, installation=self._installation or None, volumes=tuple(own.values()))
+        mark = Mark(
+            vm=self._vm,
+            pool=self._pool.name,
+            installation=self._installation or None,
+            volumes=tuple(own.values()),
+        )
         connection.defineXML(
             definitions.clone_definition(
                 definition,

@@ -61,17 +61,21 @@ class Host:
 
     def _call_within(self, session: "_Session", step: Callable[[Any], T], seconds: float) -> T:
         outcome: list[Any] = []
-        done = threading.Event()
+        done, given_up = threading.Event(), threading.Event()
 
         def run() -> None:
             try:
-                outcome.extend((True, step(session.connection(self._open))))
+                connection = session.connection(self._open)
+                if given_up.is_set():  # the connection came too late: the caller may have repeated the step
+                    return
+                outcome.extend((True, step(connection)))
             except BaseException as error:  # noqa: BLE001 - it is raised again in the caller's thread
                 outcome.extend((False, error))
             done.set()
 
         threading.Thread(target=run, name=f"libvirt-{self.name}", daemon=True).start()
         if not done.wait(seconds):
+            given_up.set()
             self._renew(session)
             raise TransientProviderError(f"{self.name}: libvirt did not reply within {seconds:g} seconds")
         succeeded, result = outcome

@@ -27,8 +27,12 @@ class Volume(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mark:
-    """What a domain's metadata says: its pool, the installation that made it, and the volumes that were made for it."""
+    """What a domain's metadata says: its pool, the installation that made it, and the volumes that were made for it.
 
+    `vm` is the name of the domain that was marked: a copy of a domain has a copy of its metadata.
+    """
+
+    vm: str
     pool: str
     installation: str | None = None
     volumes: tuple[Volume, ...] = field(default=())
@@ -41,7 +45,8 @@ class Mark:
             for child in root
             if child.tag.rpartition("}")[2] == "volume"
         )
-        return cls(pool=root.get("pool", ""), installation=root.get("installation") or None, volumes=volumes)
+        vm, pool = root.get("name", ""), root.get("pool", "")
+        return cls(vm=vm, pool=pool, installation=root.get("installation") or None, volumes=volumes)
 
     def to_xml(self) -> str:
         return ET.tostring(self.element(), encoding="unicode")
@@ -49,7 +54,7 @@ class Mark:
     def element(self, namespace: str = "") -> ET.Element:
         """Return the element, in this namespace."""
         tag = f"{{{namespace}}}" if namespace else ""
-        root = ET.Element(f"{tag}vm", pool=self.pool)
+        root = ET.Element(f"{tag}vm", name=self.vm, pool=self.pool)
         if self.installation:
             root.set("installation", self.installation)
         for volume in self.volumes:

@@ -59,14 +59,19 @@ def find_domain(connection: Any, name: str) -> Any:
 
 
 def read_mark(domain: Any) -> Mark | None:
-    """Return what the metadata of the domain says; None if it has no such metadata, or is gone."""
+    """Return what the metadata of the domain says; None if it has no such metadata, is a copy, or is gone.
+
+    The volumes that the metadata of a copy names are those of the original.
+    """
     try:
+        name = domain.name()
         text = domain.metadata(libvirt.VIR_DOMAIN_METADATA_ELEMENT, definitions.NAMESPACE)
     except libvirt.libvirtError as error:
         if has_code(error, libvirt.VIR_ERR_NO_DOMAIN_METADATA, libvirt.VIR_ERR_NO_DOMAIN):
             return None
         raise
-    return Mark.from_xml(text)
+    mark = Mark.from_xml(text)
+    return mark if mark.vm == name else None
 
 
 def read_marks(connection: Any) -> list[tuple[str, Mark]]:

@@ -97,11 +97,11 @@ class Libvirt:
             found = self._hosts.find(vm)
             if found is None:
                 return False
-            old = found.view.mark or Mark(pool=pool.name)
+            old = found.view.mark or Mark(vm=vm, pool=pool.name)
             if old.pool != pool.name:
                 return False
             self._refuse_mark_of_another(old)
-            new = Mark(pool=pool.name, installation=self._installation, volumes=old.volumes)
+            new = Mark(vm=vm, pool=pool.name, installation=self._installation, volumes=old.volumes)
             self._with_domain(found, vm, lambda domain: domains.write_mark(domain, new))
             return True
 
@@ -127,7 +127,7 @@ class Libvirt:
         volume = Volume(storage_pool, volumes.volume_name(self._installation, vm, disk))
         with self._locks.hold(vm, self._options.call_seconds):
             found = self._require(pool, vm)
-            mark = (found.view.mark or Mark(pool=pool.name)).with_volume(volume)
+            mark = (found.view.mark or Mark(vm=vm, pool=pool.name)).with_volume(volume)
 
             def attach(domain: Any) -> None:
                 domains.write_mark(domain, mark)  # first: what is made is then removed with the VM

@@ -5,6 +5,7 @@ get clones in turn. VMs are not migrated out of busy hosts: that is DRS's work.
 """
 
 import itertools
+import math
 import threading
 from collections.abc import Iterator
 from time import monotonic
@@ -34,7 +35,7 @@ class HostChooser:
     def next_of(self, cluster: Cluster) -> Any:
         """Return the host that gets the next clone. Raise TransientProviderError if no host may get one."""
         with self._lock:  # one thread reads the figures, the others wait for them
-            read_at, turns = self._turns.get(id_of(cluster.ref), (0.0, iter(())))
+            read_at, turns = self._turns.get(id_of(cluster.ref), (-math.inf, iter(())))
             if monotonic() - read_at > self._defaults.host_selection_max_age:
                 chosen = self._least_used(cluster)
                 turns = itertools.cycle(chosen)

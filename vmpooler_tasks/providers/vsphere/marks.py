@@ -25,6 +25,12 @@ def read_annotation(text: str | None) -> Annotation:
     return Annotation(name=name, pool=pool, installation=installation)
 
 
+def mark_of(text: str | None, vm: str) -> str | None:
+    """Return the installation whose mark the VM of this name has. A copy has the notes of its original: no mark."""
+    found = read_annotation(text)
+    return found.installation if found.name == vm else None
+
+
 def new_annotation(*, vm: str, pool: str, template: str, username: str, installation: str) -> str:
     """Return the notes of a new VM. Without an installation they have no mark."""
     fields = {
@@ -40,7 +46,7 @@ def new_annotation(*, vm: str, pool: str, template: str, username: str, installa
 def marked_annotation(text: str | None, *, vm: str, pool: str, installation: str) -> str:
     """Return the notes with the mark. What a person wrote is kept as `notes`."""
     fields = _parsed(text or "") or ({"notes": text} if text else {})
-    return json.dumps({"name": vm, **fields, **_mark(pool, installation)}, indent=2, ensure_ascii=False)
+    return json.dumps({**fields, "name": vm, **_mark(pool, installation)}, indent=2, ensure_ascii=False)
 
 
 def _mark(pool: str, installation: str) -> dict[str, str]:

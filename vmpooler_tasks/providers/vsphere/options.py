@@ -48,15 +48,17 @@ class VsphereOptions(BaseModel):
     purge_unconfigured_resources: bool = Field(False, description="read by the workers")
     folder_whitelist: tuple[Text, ...] | None = Field(None, description="the old name of resources_allowlist")
     resources_allowlist: tuple[Text, ...] | None = Field(None, description="read by the workers")
+    domain: Text | None = Field(None, description="accepted, without effect: `:dns_configs:` sets the domain")
     skip_dns_check_before_creating_vm: bool = Field(False, description="read by the workers")
 
     @model_validator(mode="before")
     @classmethod
     def _drop_breaker(cls, data: Any) -> Any:
-        """Drop `circuit_breaker` of VMPooler: the breaker here is that of the workers."""
+        """Drop `circuit_breaker` of VMPooler: the breaker here is that of the workers. A blank option is not set."""
         if not isinstance(data, dict):
             return data
-        return {name: value for name, value in data.items() if not str(name).startswith("circuit_breaker")}
+        given = {name: value for name, value in data.items() if value is not None}
+        return {name: value for name, value in given.items() if not str(name).startswith("circuit_breaker")}
 
     @model_validator(mode="after")
     def _has_one_password(self) -> Self:
@@ -98,7 +100,9 @@ class CloneDefaults(BaseModel):
     create_template_delta_disks: bool = Field(False, description="give a template's disks a layer to link to")
     manage_host_selection: bool = Field(False, description="put each clone on the least used host of its cluster")
     utilization_limit: float = Field(90, gt=0, le=100, description="busiest host that gets clones, in percent")
-    host_selection_max_age: Seconds = Field(60, description="how old figures of the hosts may be, in seconds")
+    host_selection_max_age: float = Field(
+        60, gt=0, allow_inf_nan=False, description="how old figures of the hosts may be, in seconds"
+    )
 
 
 class VspherePool(BaseModel):

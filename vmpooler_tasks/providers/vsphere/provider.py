@@ -18,7 +18,7 @@ from vmpooler_tasks.providers.protocol import (
     VirtualMachine,
 )
 from vmpooler_tasks.providers.vsphere import disks, snapshots
-from vmpooler_tasks.providers.vsphere.api.faults import BusyError, DuplicateNameError, hiding
+from vmpooler_tasks.providers.vsphere.api.faults import BusyError, DuplicateNameError, error_of, hiding
 from vmpooler_tasks.providers.vsphere.api.properties import FoundObject, read_below, read_objects, read_vms_in
 from vmpooler_tasks.providers.vsphere.api.references import id_of
 from vmpooler_tasks.providers.vsphere.api.session import VcenterSession
@@ -28,7 +28,7 @@ from vmpooler_tasks.providers.vsphere.clone import Cloner
 from vmpooler_tasks.providers.vsphere.guests import GUEST_PATHS, ON, address_of, find_guest_problem, find_port_problem
 from vmpooler_tasks.providers.vsphere.hosts import HostChooser
 from vmpooler_tasks.providers.vsphere.machines import Machines
-from vmpooler_tasks.providers.vsphere.marks import marked_annotation, read_annotation
+from vmpooler_tasks.providers.vsphere.marks import mark_of, marked_annotation, read_annotation
 from vmpooler_tasks.providers.vsphere.options import CloneDefaults, VsphereOptions, VspherePool
 from vmpooler_tasks.providers.vsphere.places import Places
 
@@ -66,7 +66,7 @@ class Vsphere:
             self._places.forget()
             found = read_vms_in(self._session, self._places.folder(options), ["name", NOTES, IS_TEMPLATE])
         return {
-            each.require("name"): read_annotation(each.get(NOTES)).installation
+            each.require("name"): mark_of(each.get(NOTES), each.require("name"))
             for each in found
             if not each.get(IS_TEMPLATE)
         }
@@ -119,7 +119,7 @@ class Vsphere:
             if found is None or found.get(IS_TEMPLATE):
                 return False
             self._require_not_foreign(found)
-            if self._installation and read_annotation(found.get(NOTES)).installation is None:
+            if self._installation and mark_of(found.get(NOTES), vm) is None:
                 notes = marked_annotation(found.get(NOTES), vm=vm, pool=pool.name, installation=self._installation)
                 self._machines.run(found.ref, "ReconfigVM_Task", vim.vm.ConfigSpec(annotation=notes))
             return True
@@ -209,6 +209,9 @@ class Vsphere:
         )
 
     def _require_not_foreign(self, found: FoundObject) -> None:
+        for path in (NOTES, IS_TEMPLATE, DEVICES, FILE):
+            if path in found.missing:  # then nobody knows whose it is, and which disks are its own
+                raise error_of(found.missing[path])
         if found.get(IS_TEMPLATE):
             raise PermanentProviderError("it is a template")
         other = read_annotation(found.get(NOTES)).installation
@@ -236,15 +239,15 @@ class Vsphere:
         root = self._session.content.rootFolder
         marked = []
         for found in read_below(self._session, root, vim.VirtualMachine, ["name", NOTES, IS_TEMPLATE]):
-            notes = read_annotation(found.get(NOTES))
-            if notes.installation == self._installation and not found.get(IS_TEMPLATE):
-                marked.append((MarkedVm(name=found.require("name"), pool=notes.pool or ""), found.ref))
+            name, notes = found.require("name"), found.get(NOTES)
+            if mark_of(notes, name) == self._installation and not found.get(IS_TEMPLATE):
+                marked.append((MarkedVm(name=name, pool=read_annotation(notes).pool or ""), found.ref))
         return marked
 
     def _destroy_ref(self, ref: Any) -> bool:
-        paths = [NOTES, IS_TEMPLATE, DEVICES, FILE, "runtime.powerState"]
+        paths = ["name", NOTES, IS_TEMPLATE, DEVICES, FILE, "runtime.powerState"]
         found = read_objects(self._session, [ref], vim.VirtualMachine, paths).get(id_of(ref))
-        if found is None or read_annotation(found.get(NOTES)).installation != self._installation:
+        if found is None or mark_of(found.get(NOTES), found.require("name")) != self._installation:
             return False
         self._require_not_foreign(found)
         return self._destroy(found)

@@ -46,6 +46,16 @@ def test_the_name_of_another_installation_is_taken_and_not_destroyed(lab: Ec2Lab
     assert len(lab.instances()) == 1
 
 
+def test_an_instance_with_copied_tags_is_not_destroyed_beside_ours(lab: Ec2Lab) -> None:
+    own = lab.provider()
+    own.create_vm(lab.pool, VM)
+    copy = lab.start(vm_name=VM, pool=lab.pool.name)
+    assert own.mark_vm(lab.pool, VM) is True
+    assert own.destroy_vm(lab.pool, VM) is True
+    assert [instance["InstanceId"] for instance in lab.instances()] == [copy]
+    assert "vmpooler_tasks_installation" not in tags_of(lab.only_instance())
+
+
 def test_an_instance_of_vmpooler_gets_the_mark(lab: Ec2Lab) -> None:
     own = lab.provider()
     lab.start(Name="site", vm_name=VM, pool=lab.pool.name)
