@@ -121,7 +121,8 @@ class TestContract(ProviderContract):
         pool = PoolSpec(name="large", template=TEMPLATE)
         names = [f"vm-{number}" for number in range(2500)]
         for vm in names:
-            self.host.add_domain(vm, metadata="<v:vm xmlns:v='urn:vmpooler-tasks:vm' pool='large' installation='lab'/>")
+            mark = f"name='{vm}' pool='large' installation='lab'"
+            self.host.add_domain(vm, metadata=f"<v:vm xmlns:v='urn:vmpooler-tasks:vm' {mark}/>")
         try:
             yield pool, names
         finally:
