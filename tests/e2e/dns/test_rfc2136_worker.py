@@ -43,13 +43,18 @@ def members(database: Database, queue: Queue) -> set[str]:
     return {vm.decode() for vm in database.call("SMEMBERS", keys.queue(queue, POOL))}
 
 
-def test_each_vm_has_a_record_for_as_long_as_it_lives(
-    installation: Installation, database: Database, knot: DnsServer
-) -> None:
+def fill_pool(installation: Installation, database: Database, knot: DnsServer) -> None:
+    """Start a worker and beat, and wait until the pool is full."""
     installation.environment["VMPOOLER_CONFIG"] = configured(knot)
     installation.worker("-P", "threads", worker_concurrency=8)
     installation.beat()
     until(lambda: len(members(database, Queue.READY)) == SIZE, "the pool is full")
+
+
+def test_each_vm_has_a_record_for_as_long_as_it_lives(
+    installation: Installation, database: Database, knot: DnsServer
+) -> None:
+    fill_pool(installation, database, knot)
     ready = members(database, Queue.READY)
     for vm in ready:
         [address] = knot.values(f"{vm}.{ZONE}", "A")
@@ -72,10 +77,7 @@ def test_each_vm_has_a_record_for_as_long_as_it_lives(
 def test_dns_that_is_down_keeps_no_vm_and_loses_no_record(
     installation: Installation, database: Database, knot: DnsServer
 ) -> None:
-    installation.environment["VMPOOLER_CONFIG"] = configured(knot)
-    installation.worker("-P", "threads", worker_concurrency=8)
-    installation.beat()
-    until(lambda: len(members(database, Queue.READY)) == SIZE, "the pool is full")
+    fill_pool(installation, database, knot)
     vm = min(members(database, Queue.READY))
     knot.stop()
     database.call("SMOVE", keys.queue(Queue.READY, POOL), keys.queue(Queue.COMPLETED, POOL), vm)

@@ -99,18 +99,11 @@ class Ec2:
 
     def destroy_vm(self, pool: PoolSpec, vm: str) -> bool:
         with translated_errors():
-            found = self._find(pool, vm)
-            found = [instance for instance in found if self._is_ours(instance)] or found
-            if any(instance.mark not in (None, self._installation) for instance in found):
-                raise PermanentProviderError("the instance has the mark of another installation")
-            return self._terminate(found, vm, pool.name)
+            return self._terminate(self._find_unless_foreign(pool, vm), vm, pool.name)
 
     def mark_vm(self, pool: PoolSpec, vm: str) -> bool:
         with translated_errors():
-            found = self._find(pool, vm)
-            found = [instance for instance in found if self._is_ours(instance)] or found
-            if any(instance.mark not in (None, self._installation) for instance in found):
-                raise PermanentProviderError("the instance has the mark of another installation")
+            found = self._find_unless_foreign(pool, vm)
             unmarked = [instance for instance in found if not instance.mark]
             if unmarked and self._installation:
                 self._client.create_tags(
@@ -162,6 +155,17 @@ class Ec2:
         """Return the instances of a VM, those of this installation first. There is one, unless somebody copied tags."""
         found = find_named(self._client, vm, has_tag(POOL_TAG, pool.name), IS_ALIVE)
         return sorted(found, key=self._is_ours, reverse=True)
+
+    def _find_unless_foreign(self, pool: PoolSpec, vm: str) -> list[Instance]:
+        """Return the instances of a VM that this installation made; if there are none, those without a mark.
+
+        Raise PermanentProviderError if one of them has the mark of another installation.
+        """
+        found = self._find(pool, vm)
+        found = [instance for instance in found if self._is_ours(instance)] or found
+        if any(instance.mark not in (None, self._installation) for instance in found):
+            raise PermanentProviderError("the instance has the mark of another installation")
+        return found
 
     def _require(self, pool: PoolSpec, vm: str) -> Instance:
         found = self._find(pool, vm)
