@@ -1,4 +1,4 @@
-"""The names of queues, and how text from Redis is held and shown."""
+"""The names of queues, and how text from Redis is held, read and shown."""
 
 import json
 import shlex
@@ -107,6 +107,15 @@ def escaped_json(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() or c == "\n" else json.dumps(c)[1:-1] for c in text)
+
+
+def parsed_object(text: str) -> dict[str, Any]:
+    """Return the object in a JSON text; an empty one if the text is something else."""
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def listed(names: Sequence[str], maximum: int) -> str:

@@ -21,7 +21,7 @@ from vmpooler_tasks.model.guards.foreign import ForeignVms
 from vmpooler_tasks.model.health.assessment import ALL_EMPTY_GRACE, OVERDUE_INTERVALS, StalledWork
 from vmpooler_tasks.model.health.recycling import RecycledPool
 from vmpooler_tasks.model.manager_watch import UNWATCHED, ManagerWatch
-from vmpooler_tasks.model.names import WORK_QUEUES, Queue, readable
+from vmpooler_tasks.model.names import WORK_QUEUES, Queue, parsed_object, readable
 from vmpooler_tasks.store import Database
 from vmpooler_tasks.store.health import record as health_record
 from vmpooler_tasks.store.health import snapshot
@@ -115,7 +115,7 @@ def changed_facts(db: Database, settings: Settings, seen: Watched) -> list[str]:
     recorded = health_record.read_facts(db)
     if not recorded:
         return []
-    before = _parsed(recorded.get(settings.digest(), "{}"))
+    before = parsed_object(recorded.get(settings.digest(), "{}"))
     return [name for name, digest in seen.digests().items() if before.get(name) != digest]
 
 
@@ -220,11 +220,3 @@ WATCHED_FACTS: Mapping[str, Callable[[Watched], Any]] = {
 
 def _digest(value: Any) -> str:
     return hashlib.sha256(json.dumps(value, default=str).encode("utf-8", "surrogatepass")).hexdigest()[:12]
-
-
-def _parsed(text: str) -> dict[str, Any]:
-    try:
-        found = json.loads(text)
-    except (ValueError, RecursionError):
-        return {}
-    return found if isinstance(found, dict) else {}

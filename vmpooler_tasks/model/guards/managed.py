@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self
 
+from vmpooler_tasks.model.names import parsed_object
 from vmpooler_tasks.model.redaction import redacted
 
 MAX_EPOCH = 1e12
@@ -42,11 +43,7 @@ class ManagedPool:
     @classmethod
     def from_record(cls, name: str, text: str) -> Self:
         """Return the pool. A field that cannot be read is missing: the pool itself was managed all the same."""
-        try:
-            found = json.loads(text)
-        except (ValueError, RecursionError):
-            found = None
-        fields = found if isinstance(found, dict) else {}
+        fields = parsed_object(text)
         size, since, entry = fields.get("size"), fields.get("since"), fields.get("entry")
         return cls(
             name=name,

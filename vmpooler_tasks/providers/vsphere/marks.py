@@ -6,7 +6,8 @@ VMPooler writes `name`, `created_by`, `base_template` and `creation_timestamp`; 
 import json
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+
+from vmpooler_tasks.model.names import parsed_object
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,7 +21,7 @@ class Annotation:
 
 def read_annotation(text: str | None) -> Annotation:
     """Return what the notes say. Notes that a person wrote say nothing of this."""
-    found = _parsed(text or "")
+    found = parsed_object(text or "")
     name, pool, installation = (_text(found.get(field)) for field in ("name", "pool", "installation"))
     return Annotation(name=name, pool=pool, installation=installation)
 
@@ -45,20 +46,12 @@ def new_annotation(*, vm: str, pool: str, template: str, username: str, installa
 
 def marked_annotation(text: str | None, *, vm: str, pool: str, installation: str) -> str:
     """Return the notes with the mark. What a person wrote is kept as `notes`."""
-    fields = _parsed(text or "") or ({"notes": text} if text else {})
+    fields = parsed_object(text or "") or ({"notes": text} if text else {})
     return json.dumps({**fields, "name": vm, **_mark(pool, installation)}, indent=2, ensure_ascii=False)
 
 
 def _mark(pool: str, installation: str) -> dict[str, str]:
     return {"pool": pool, "installation": installation} if installation else {}
-
-
-def _parsed(text: str) -> dict[str, Any]:
-    try:
-        found = json.loads(text)
-    except (ValueError, RecursionError):
-        return {}
-    return found if isinstance(found, dict) else {}
 
 
 def _text(value: object) -> str | None:
