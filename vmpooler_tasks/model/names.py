@@ -109,7 +109,7 @@ def escaped_json(text: str) -> str:
     return "".join(c if c.isprintable() or c == "\n" else json.dumps(c)[1:-1] for c in text)
 
 
-def parsed_object(text: str) -> dict[str, Any]:
+def parsed_object(text: str | bytes) -> dict[str, Any]:
     """Return the object in a JSON text; an empty one if the text is something else."""
     try:
         found = json.loads(text)
@@ -120,5 +120,10 @@ def parsed_object(text: str) -> dict[str, Any]:
 
 def listed(names: Sequence[str], maximum: int) -> str:
     """Return the first names as one text: `a, b, c and 2 more`."""
-    more = len(names) - maximum
-    return ", ".join(names[:maximum]) + (f" and {more} more" if more > 0 else "")
+    return names_text(names[:maximum], len(names))
+
+
+def names_text(shown: Sequence[str], count: int) -> str:
+    """Return the first names of `count` as one text: `a, b, c and 2 more`."""
+    more = count - len(shown)
+    return ", ".join(shown) + (f" and {more} more" if more > 0 else "")

@@ -12,8 +12,8 @@ from vmpooler_tasks.jobs.pools.context import PoolContext
 from vmpooler_tasks.jobs.pools.control import Operator
 from vmpooler_tasks.jobs.pools.guarded_calls import CHECK_SECONDS
 from vmpooler_tasks.jobs.pools.provider_calls import LIST_SECONDS, call_within
-from vmpooler_tasks.model.guards.foreign import MAX_FOREIGN_NAMES, names_text
-from vmpooler_tasks.model.names import on_one_line
+from vmpooler_tasks.model.guards.foreign import MAX_FOREIGN_NAMES
+from vmpooler_tasks.model.names import names_text, on_one_line
 from vmpooler_tasks.model.pools.results import MarkResult
 from vmpooler_tasks.providers import MarkingProvider, PoolSpec
 from vmpooler_tasks.store.fleet import audit

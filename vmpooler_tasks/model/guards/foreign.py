@@ -1,7 +1,8 @@
 """Foreign VMs: VMs of an inventory that are in no queue, and that do not have the mark of this installation."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
+
+from vmpooler_tasks.model.names import names_text
 
 MAX_FOREIGN_NAMES = 10
 """Names that the record of a pool holds."""
@@ -23,9 +24,3 @@ class ForeignVms:
     def names_text(self) -> str:
         """Return their names: `db-1, db-2 and 3 more`."""
         return names_text(self.names, self.count)
-
-
-def names_text(names: Sequence[str], count: int) -> str:
-    """Return the first names of `count` VMs: `db-1, db-2 and 3 more`."""
-    more = count - len(names)
-    return ", ".join(names) + (f" and {more} more" if more > 0 else "")

@@ -2,8 +2,7 @@
 
 from dataclasses import dataclass
 
-from vmpooler_tasks.model.guards.foreign import names_text
-from vmpooler_tasks.model.names import shell_word
+from vmpooler_tasks.model.names import names_text, shell_word
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

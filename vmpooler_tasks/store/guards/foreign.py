@@ -4,8 +4,9 @@ import json
 from collections.abc import Mapping, Sequence
 
 from vmpooler_tasks.model.guards.foreign import MAX_FOREIGN_NAMES, ForeignVms
-from vmpooler_tasks.model.names import Queue, readable
+from vmpooler_tasks.model.names import Queue, parsed_object, readable
 from vmpooler_tasks.store import keys
+from vmpooler_tasks.store.redis.chunks import chunks
 from vmpooler_tasks.store.redis.connection import Database
 from vmpooler_tasks.store.redis.numbers import finite
 
@@ -46,12 +47,7 @@ def parse_foreign(raw: Mapping[bytes, bytes]) -> dict[str, ForeignVms]:
 
 
 def _parse(pool: str, raw: bytes) -> ForeignVms:
-    try:
-        fields = json.loads(raw)
-    except (ValueError, RecursionError):
-        fields = None
-    if not isinstance(fields, dict):
-        fields = {}
+    fields = parsed_object(raw)
     names = fields.get("names")
     return ForeignVms(
         pool=pool,
@@ -64,4 +60,11 @@ def _parse(pool: str, raw: bytes) -> ForeignVms:
 def leave_discovered(db: Database, pool: str, vms: Sequence[bytes]) -> list[bytes]:
     """Remove these VMs from the pool's discovered. Return those that were in it until now."""
     key = keys.queue(Queue.DISCOVERED, pool)
-    return [vm for vm in vms if db.call("SREM", key, vm)]
+    removed: list[bytes] = []
+    for page in chunks(vms):
+        with db.translated_errors(key):
+            pipe = db.client.pipeline(transaction=False)
+            for vm in page:
+                pipe.srem(key, vm)
+            removed += [vm for vm, was_there in zip(page, pipe.execute(), strict=True) if was_there]
+    return removed

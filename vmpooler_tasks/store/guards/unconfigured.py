@@ -1,10 +1,9 @@
 """The record of unconfigured VMs of each provider, and how many of them an operator has confirmed."""
 
 import json
-from typing import Any
 
 from vmpooler_tasks.model.guards.unconfigured import UnconfiguredVms
-from vmpooler_tasks.model.names import readable
+from vmpooler_tasks.model.names import parsed_object, readable
 from vmpooler_tasks.store import keys
 from vmpooler_tasks.store.redis.connection import Database
 from vmpooler_tasks.store.redis.numbers import finite
@@ -43,11 +42,7 @@ def read_unconfigured(db: Database) -> dict[str, UnconfiguredVms]:
 
 
 def _parse(provider: str, raw: bytes, confirmed: int | None) -> UnconfiguredVms:
-    try:
-        value: Any = json.loads(raw)
-    except (ValueError, RecursionError):
-        value = None
-    fields = value if isinstance(value, dict) else {}
+    fields = parsed_object(raw)
     names = fields.get("names")
     return UnconfiguredVms(
         provider=provider,
