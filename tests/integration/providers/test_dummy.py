@@ -2,15 +2,18 @@
 
 import json
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
 from pydantic import ValidationError
 
+from tests.support import servers
 from tests.support.dummy_lab import NOW, POOL, SOME, Lab
 from vmpooler_tasks.errors import ConfigurationError, PermanentProviderError
 from vmpooler_tasks.providers import PoolSpec, ProviderContext, VirtualMachine, registry
 from vmpooler_tasks.providers.dummy.inventory import PREFIX
+from vmpooler_tasks.providers.dummy.options import DummyOptions
 from vmpooler_tasks.providers.dummy.provider import Dummy
 
 pytestmark = [pytest.mark.both_servers, pytest.mark.slow(seconds=3)]
@@ -152,6 +155,23 @@ def test_more_threads_than_redis_py_has_connections_for_by_itself(lab: Lab) -> N
     assert len(own.list_vms(POOL)) == len(made) == 1000
 
 
+def test_its_vms_survive_the_loss_of_vmpoolers_redis(lab: Lab, tmp_path: Path) -> None:
+    with servers.running("valkey", tmp_path) as other:
+        own = lab.dummy(redis_url=other.url)
+        own.create_vm(POOL, "vm")
+        assert lab.db.client.keys() == []
+        lab.db.call("FLUSHALL")
+        assert set(own.list_vms(POOL)) == {"vm"}
+        assert own.destroy_vm(POOL, "vm")
+
+
+def test_its_address_is_checked_and_its_password_is_not_shown(lab: Lab) -> None:
+    with pytest.raises(ValidationError) as caught:
+        lab.dummy(redis_url="redis://user:s3cret@host:6379/0?databas=1")
+    assert "unknown option databas" in str(caught.value.errors()[0]["msg"])
+    assert "s3cret" not in repr(DummyOptions(redis_url="redis://user:s3cret@host:6379/0"))
+
+
 WRONG: list[tuple[dict[str, Any], str]] = [
     ({"clone_second": 1}, "clone_second: unknown option"),
     (
@@ -166,6 +186,7 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"clone_seconds": None}, "clone_seconds: must be a number of seconds"),
     ({"hang_seconds": -1}, "hang_seconds: must be greater than or equal to 0"),
     ({"lost_after_seconds": float("inf")}, "lost_after_seconds: must be "),
+    ({"redis_url": "http://127.0.0.1"}, "redis_url: 'http://127.0.0.1' must start with redis://"),
     ({"seed": 1.5}, "seed: must be a valid integer"),
     ({"no_ip": 2}, "no_ip: must be less than or equal to 1"),
     ({"lost": -0.1}, "lost: must be greater than or equal to 0"),

@@ -3,8 +3,9 @@
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from vmpooler_tasks.config.redis_address import address_problems
 from vmpooler_tasks.config.vmpooler.options import is_ignored_by_dummy
 
 Operation = Literal["create", "destroy", "ready", "list", "find", "disk", "snapshot", "revert"]
@@ -23,11 +24,20 @@ def _as_span(value: Any) -> tuple[float, float]:
     return numbers[0], numbers[1]
 
 
+def _checked_address(value: str | None) -> str | None:
+    for problem in address_problems(value) if value is not None else ():
+        raise ValueError(problem)
+    return value
+
+
 # Strict, because in Python true equals 1.
 Rate = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False, strict=True)]
 Seconds = Annotated[float, Field(ge=0, le=YEAR_SECONDS, allow_inf_nan=False, strict=True)]
 Span = Annotated[tuple[float, float], BeforeValidator(_as_span)]
 """Minimum and maximum seconds. Each value is drawn evenly between them."""
+
+Address = Annotated[str | None, AfterValidator(_checked_address)]
+"""An address of Redis, in the form of REDIS_URL."""
 
 
 class DummySection(BaseModel):
@@ -77,6 +87,7 @@ class DummyOptions(DummySection):
 
     provider_class: str | None = Field(None, description="read by the registry")
     skip_dns_check_before_creating_vm: bool | None = Field(None, description="read by the pool workers")
+    redis_url: Address = Field(None, repr=False, description="the Redis of its VMs; None: that of VMPooler")
     seed: int = Field(1, strict=True, description="the same seed gives the same course of events")
     clone_seconds: Span = Field((0, 0), description="how long a clone takes")
     boot_seconds: Span = Field((0, 0), description="how long a new VM is not ready")

@@ -46,7 +46,8 @@ class Dummy:
         self._options = DummyOptions.model_validate(dict(context.options))
         self._random = frozenset(operation for operation in OPERATIONS if self._options.is_random(operation))
         self._installation = context.installation
-        self._inventory = MachineStore(context.redis_url, has_marks=bool(context.installation))
+        address = self._options.redis_url or context.redis_url
+        self._inventory = MachineStore(address, has_marks=bool(context.installation))
         self._sleep, self._clock = sleep, clock or ServerClock(self._inventory.read_time)
 
     def list_vms(self, pool: PoolSpec) -> Inventory:
