@@ -6,13 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.chaos.hypervisors import DURABLE, dummy
 from tests.chaos.settings import FACTOR, SEED
 from tests.chaos.site import Site
 from tests.support import servers
 from tests.support.servers import TestServer
-
-AOF = ("--appendonly", "yes", "--appendfsync", "always")
-"""Every confirmed write is on the disk. With a delay of a second, a killed server may lose writes that it confirmed."""
 
 
 @pytest.fixture
@@ -25,7 +23,7 @@ def chance(request: pytest.FixtureRequest) -> random.Random:
 @pytest.fixture
 def durable(tmp_path: Path) -> Iterator[TestServer]:
     """Return a server of this test alone, which can be killed and frozen."""
-    with servers.running("valkey", tmp_path / "server", AOF) as server:
+    with servers.running("valkey", tmp_path / "server", DURABLE) as server:
         yield server
 
 
@@ -37,6 +35,6 @@ def valkey(durable: TestServer) -> TestServer:
 
 @pytest.fixture
 def site(durable: TestServer, tmp_path: Path, chance: random.Random) -> Iterator[Site]:
-    """Return two pools with their workers, beat and users, all at work."""
-    with Site(durable, tmp_path, chance) as own:
+    """Return two pools of the dummy with their workers, beat and users, all at work."""
+    with dummy(tmp_path) as hypervisor, Site(durable, tmp_path, chance, hypervisor) as own:
         yield own

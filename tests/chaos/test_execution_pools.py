@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.chaos.hypervisors import dummy
 from tests.chaos.settings import times
 from tests.chaos.site import THREADS, Options, Site
 from tests.support.servers import TestServer
@@ -31,7 +32,10 @@ AUTOSCALE: Options = ("--autoscale", "8,1")
 def test_no_execution_pool_loses_doubles_or_forgets_anything(
     durable: TestServer, tmp_path: Path, chance: random.Random, threads: Options, forks: Options
 ) -> None:
-    with Site(durable, tmp_path, chance, threads=threads, forks=forks) as site:
+    with (
+        dummy(tmp_path) as hypervisor,
+        Site(durable, tmp_path, chance, hypervisor, threads=threads, forks=forks) as site,
+    ):
         for _ in range(KILLS):
             site.strike()
         figures = site.settle()

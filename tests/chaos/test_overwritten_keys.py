@@ -12,8 +12,7 @@ import time
 import pytest
 
 from tests.chaos.settings import times
-from tests.chaos.site import POOLS, QUIET_SECONDS, Site
-from tests.support.processes import until
+from tests.chaos.site import POOLS, Site
 from vmpooler_tasks.store import Database, keys
 from vmpooler_tasks.store.key_types import FIXED_KEYS, OWN_KEYS_PREFIX, KeyType, own_key_type
 from vmpooler_tasks.store.redis.wrong_keys import read_set_aside
@@ -35,12 +34,6 @@ def overwrite(db: Database, key: bytes) -> None:
     pipe.execute()
 
 
-def wait_for_users(site: Site) -> None:
-    """Wait until VMs that were made after this moment are in use."""
-    used = len(site.users.taken)
-    until(lambda: len(site.users.taken) > used + sum(POOLS.values()), "VMs are made", QUIET_SECONDS)
-
-
 @pytest.mark.timeout(240 + 60 * times(1))
 def test_keys_that_are_overwritten_or_deleted_lose_double_and_forget_nothing(site: Site, chance: random.Random) -> None:
     for _ in range(times(3)):
@@ -48,7 +41,7 @@ def test_keys_that_are_overwritten_or_deleted_lose_double_and_forget_nothing(sit
         for key in chance.sample(OWN_KEYS, len(OWN_KEYS)):
             overwrite(site.db, key) if chance.random() < 0.7 else site.db.call("DEL", key)
             time.sleep(chance.uniform(0, 0.2))  # the instant of the next one is what is to be random
-        wait_for_users(site)
+        site.wait_until_served()
     named = read_set_aside(site.db)
     assert named, "no script met a key of a wrong type"
     print(f"{len(named)} keys were set aside, and all is well: {site.settle()}", flush=True)
