@@ -16,7 +16,7 @@ from tests.support.processes import until
 from tests.support.zoo import POOLS, Seen, Zoo, zoo
 from tests.support.zoo_states import CLOCKS, HOUR
 from vmpooler_tasks.model.names import DeadLetterQueue, Queue
-from vmpooler_tasks.store import keys
+from vmpooler_tasks.store import fleet_keys, keys
 from vmpooler_tasks.store.fleet.schedule import CLAIM_SUFFIX
 
 pytestmark = [pytest.mark.stage(name="chaos"), pytest.mark.timeout(600)]
@@ -68,7 +68,7 @@ def test_what_the_clock_of_redis_wrote_while_it_was_ahead_is_due(tmp_path: Path)
             site.db.call("ZADD", keys.DESTROYS, later, vm)
         site.db.call("HSET", keys.breaker(zoo_provider.NAME), "open_until", later, "pause", "1")
         for entry in ("pools", "requests", "health", "purge"):
-            site.db.call("HSET", keys.SCHEDULE, entry, later, f"{entry}{CLAIM_SUFFIX}", later)
+            site.db.call("HSET", fleet_keys.SCHEDULE, entry, later, f"{entry}{CLAIM_SUFFIX}", later)
         site.is_full()
         until(lambda: not completed(site), "all used VMs are destroyed")
         until(lambda: site.by_api() == Seen("healthy", frozenset()), lambda: f"healthy; it is {site.by_api()}")

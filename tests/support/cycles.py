@@ -7,7 +7,7 @@ from vmpooler_tasks.config import Settings
 from vmpooler_tasks.jobs.purge import cycle as purge_cycle
 from vmpooler_tasks.jobs.purge.options import PurgeOptions
 from vmpooler_tasks.jobs.purge.report import PurgeReport
-from vmpooler_tasks.store import keys
+from vmpooler_tasks.store import fleet_keys, keys
 
 
 def cycle(world: World, chosen: Settings | None = None, **options: Any) -> PurgeReport:
@@ -36,5 +36,5 @@ def audit(world: World) -> list[dict[str, str]]:
     """Return the entries of the audit, oldest first."""
     return [
         {name.decode(): value.decode() for name, value in fields.items()}
-        for _, fields in world.client.xrange(keys.AUDIT.decode())
+        for _, fields in world.client.xrange(fleet_keys.AUDIT.decode())
     ]

@@ -13,7 +13,7 @@ from tests.support.processes import Installation, configuration, until
 from tests.support.world import POOL, World
 from vmpooler_tasks.model.names import WORK_QUEUES, Queue
 from vmpooler_tasks.model.timestamps import moment, ruby_utc
-from vmpooler_tasks.store import Database, keys
+from vmpooler_tasks.store import Database, fleet_keys, keys
 from vmpooler_tasks.store.health import record as health_record
 from vmpooler_tasks.tasks.registry import HEALTH_CHECK, PURGE
 
@@ -55,7 +55,9 @@ def work(installation: Installation, database: Database) -> None:
     run = CommandLine(installation.folder, installation.environment)
     world = World(database, now=float(database.call("TIME")[0]))
     until(lambda: ready(database) == SIZE, "the pool is full")
-    until(lambda: health_record.read_status(database) and database.call("XLEN", keys.AUDIT), "a check and a purge")
+    until(
+        lambda: health_record.read_status(database) and database.call("XLEN", fleet_keys.AUDIT), "a check and a purge"
+    )
     world.vm(None, "orphan", age=48 * HOUR)
     told = {finding["what"]: finding for finding in json.loads(run("doctor", "--json").out)}
     failed = {what: finding for what, finding in told.items() if finding["state"] == "fail" and what != "health"}

@@ -1,4 +1,4 @@
-"""The keys of `store/keys.py` and `store/broker_keys.py` as their docstrings describe them: name, type, contents."""
+"""The keys of the modules of keys in `store` as their docstrings describe them: name, type, contents."""
 
 import ast
 import inspect
@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator
 from types import ModuleType
 from typing import NamedTuple
 
-from vmpooler_tasks.store import broker_keys, keys
+from vmpooler_tasks.store import broker_keys, fleet_keys, keys
 
-MODULES = (keys, broker_keys)
+MODULES = (keys, fleet_keys, broker_keys)
 
 OURS = "vmpooler_tasks__"
 DESCRIPTION = re.compile(
@@ -32,7 +32,7 @@ class UndocumentedKeyError(Exception):
 
 
 def documented_keys() -> Iterator[DocumentedKey]:
-    """Yield every key of both modules, VMPooler's too. Raise UndocumentedKeyError for one without a description."""
+    """Yield every key of all modules, VMPooler's too. Raise UndocumentedKeyError for one without a description."""
     for module in MODULES:
         yield from _keys_of(module)
 

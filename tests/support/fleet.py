@@ -8,7 +8,7 @@ from tests.support.world import World
 from vmpooler_tasks.model.fleet import HEARTBEAT_SECONDS, Heartbeat, ProcessKind
 from vmpooler_tasks.model.names import WORK_QUEUES
 from vmpooler_tasks.model.timestamps import iso_utc
-from vmpooler_tasks.store import Database, keys
+from vmpooler_tasks.store import Database, fleet_keys, keys
 from vmpooler_tasks.store.fleet import heartbeats
 from vmpooler_tasks.store.redis.locks import repeated
 
@@ -43,10 +43,10 @@ def keeping_alive(db: Database, *processes: Heartbeat) -> Iterator[None]:
 
 def let_pass(db: Database, process: Heartbeat, seconds: float) -> None:
     """Make the heartbeat of a process so many seconds older, as if it had sent none since."""
-    seen, _, record = db.client.hget(keys.HEARTBEATS, process.process).partition(b" ")
+    seen, _, record = db.client.hget(fleet_keys.HEARTBEATS, process.process).partition(b" ")
     earlier = float(seen) - seconds
-    db.client.hset(keys.HEARTBEATS, process.process, b"%.6f %b" % (earlier, record))
-    db.client.zadd(keys.HEARTBEAT_TIMES, {process.process: earlier})
+    db.client.hset(fleet_keys.HEARTBEATS, process.process, b"%.6f %b" % (earlier, record))
+    db.client.zadd(fleet_keys.HEARTBEAT_TIMES, {process.process: earlier})
 
 
 def let_run(world: World) -> None:

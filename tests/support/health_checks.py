@@ -8,7 +8,7 @@ from tests.support.world import World, settings
 from vmpooler_tasks.config import Options, Pool, Settings
 from vmpooler_tasks.jobs.health import check as health_check
 from vmpooler_tasks.jobs.health.report import HealthReport
-from vmpooler_tasks.model.health.reasons import HealthReason
+from vmpooler_tasks.model.health.explanation import HealthReason
 
 DAY = 86400
 OTHER = "ubuntu-2004-x86_64"

@@ -6,7 +6,8 @@ from typing import Any
 from tests.support.commands import dead_letter
 from tests.support.hostile_names import HOSTILE_NAMES
 from tests.support.world import POOL, World
-from vmpooler_tasks.model.health.reasons import ReasonCode, default_reason
+from vmpooler_tasks.model.health.explanation import default_reason
+from vmpooler_tasks.model.health.reasons import ReasonCode
 from vmpooler_tasks.model.names import Queue
 from vmpooler_tasks.model.timestamps import iso_utc
 from vmpooler_tasks.store import keys

@@ -9,7 +9,8 @@ from vmpooler_tasks.clock import system_clock
 from vmpooler_tasks.config import Settings
 from vmpooler_tasks.jobs.notifications.observe import observe_status
 from vmpooler_tasks.model.health.assessment import Assessment
-from vmpooler_tasks.model.health.reasons import ReasonCode, default_reason
+from vmpooler_tasks.model.health.explanation import default_reason
+from vmpooler_tasks.model.health.reasons import ReasonCode
 from vmpooler_tasks.model.health.status import Status
 from vmpooler_tasks.model.notifications.message import Event
 from vmpooler_tasks.store import Database, keys

@@ -11,7 +11,7 @@ from tests.support.failing_tasks import PREFIX
 from tests.support.processes import Installation, Process, until
 from tests.support.world import World
 from vmpooler_tasks.model.names import DeadLetterQueue
-from vmpooler_tasks.store import Database, keys
+from vmpooler_tasks.store import Database, fleet_keys, keys
 from vmpooler_tasks.tasks.registry import MAINTENANCE_QUEUE
 
 DEAD_LETTERS = keys.dead_letters(DeadLetterQueue.TASKS)
@@ -47,7 +47,7 @@ class Bench:
         """Between two tests: the worker is idle, and the numbers that were used are not used again."""
         left = ("HLEN", "unacked"), ("LLEN", MAINTENANCE_QUEUE)
         until(lambda: not any(self.world.db.call(*one) for one in left), "the worker has acknowledged its messages")
-        self.world.client.delete(*(keys.dead_letters(queue) for queue in DeadLetterQueue), keys.AUDIT)
+        self.world.client.delete(*(keys.dead_letters(queue) for queue in DeadLetterQueue), fleet_keys.AUDIT)
         self.world.now = float(self.world.client.time()[0])
         self.next_number += 1000
 

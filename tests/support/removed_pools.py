@@ -8,7 +8,7 @@ from tests.support.pool_world import PoolWorld
 from vmpooler_tasks.jobs.inspection import roster
 from vmpooler_tasks.jobs.inspection.roster import RESTART_SECONDS
 from vmpooler_tasks.model.fleet import Heartbeat
-from vmpooler_tasks.store import keys
+from vmpooler_tasks.store import fleet_keys, keys
 from vmpooler_tasks.store.fleet import heartbeats, pool_lists
 from vmpooler_tasks.store.guards import removed_pools
 
@@ -26,7 +26,7 @@ def lives(world: PoolWorld, name: str, configuration: str, pools: Iterable[str],
 
 def lives_here(world: PoolWorld) -> None:
     """Let the worker live whose ticks a test runs."""
-    world.client.delete(keys.HEARTBEATS)
+    world.client.delete(fleet_keys.HEARTBEATS)
     lives(world, "w@here", world.settings.digest(), [one.name for one in world.pools])
 
 

@@ -28,7 +28,7 @@ _COMMANDS = {
         "Validate the configuration, show the effective values, or hash a password for it.",
     ),
     "dlq": LazyCommand("vmpooler_tasks.cli.deadletters:dlq", "Search, redrive, delete and export dead letters."),
-    "doctor": LazyCommand("vmpooler_tasks.cli.doctor:doctor", "Check everything that these workers depend on."),
+    "doctor": LazyCommand("vmpooler_tasks.cli.doctor.command:doctor", "Check everything that these workers depend on."),
     "health": LazyCommand("vmpooler_tasks.cli.health:health", "Check the queues now."),
     "pools": LazyCommand(
         "vmpooler_tasks.cli.pools:pools",

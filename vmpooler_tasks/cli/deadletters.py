@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import click
 
-from vmpooler_tasks.cli.redrive import HOW_TO_SELECT_ALL, redrive
+from vmpooler_tasks.cli.redrive.command import HOW_TO_SELECT_ALL, redrive
 from vmpooler_tasks.cli.shared import options
 from vmpooler_tasks.cli.shared.colour import colour_option
 from vmpooler_tasks.cli.shared.completion import complete_dead_letters

@@ -23,7 +23,7 @@ from vmpooler_tasks.cli.shared.output import (
 from vmpooler_tasks.jobs.health import check as job
 from vmpooler_tasks.jobs.health import read
 from vmpooler_tasks.metrics.push import MetricsPublisher
-from vmpooler_tasks.model.health.reasons import explain
+from vmpooler_tasks.model.health.explanation import explain
 from vmpooler_tasks.store.health.record import read_history
 
 if TYPE_CHECKING:  # the jobs are imported where they are used: `--help` needs no Redis client

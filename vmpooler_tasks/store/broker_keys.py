@@ -1,4 +1,4 @@
-"""Every key in Redis that Celery and kombu define, and what is kept beside them. All other keys are in `keys`.
+"""Every key in Redis that Celery and kombu define, and what is kept beside them. The others: `keys`, `fleet_keys`.
 
 The docstring of a key starts with its type, as in `keys`.
 """

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from enum import StrEnum
 
 from vmpooler_tasks.model.names import WORK_QUEUES
-from vmpooler_tasks.store import broker_keys, keys
+from vmpooler_tasks.store import broker_keys, fleet_keys, keys
 
 OWN_KEYS_PREFIX = b"vmpooler_tasks__"
 """All of our own keys start with it."""
@@ -47,8 +47,8 @@ _KEYS_OF = {
         keys.SET_ASIDE,
         keys.PURGE_STATE,
         keys.HEALTH_STATE,
-        keys.SCHEDULE,
-        keys.HEARTBEATS,
+        fleet_keys.SCHEDULE,
+        fleet_keys.HEARTBEATS,
         keys.OWN_BOOTS,
         keys.PREPARED_TEMPLATES,
         keys.FORMER_TEMPLATES,
@@ -64,7 +64,7 @@ _KEYS_OF = {
         keys.UNCONFIGURED_VMS,
         keys.INVENTORIES,
         keys.MOVED,
-        keys.DELIVERIES,
+        fleet_keys.DELIVERIES,
         broker_keys.UNACKNOWLEDGED,
         broker_keys.UNACKNOWLEDGED_HOLDERS,
         keys.NOTIFY_STATE,
@@ -91,7 +91,7 @@ _KEYS_OF = {
         keys.PROCESSING_REQUESTS,
         keys.DEAD_LETTER_IDS,
         keys.HEALTH_HISTORY,
-        keys.HEARTBEAT_TIMES,
+        fleet_keys.HEARTBEAT_TIMES,
         keys.DESTROYS,
         keys.REQUESTED_AT,
         keys.REDRIVES,
@@ -103,7 +103,7 @@ _KEYS_OF = {
         keys.VM_ORDERS_SEEN,
         broker_keys.LIVE_HOLDERS,
     ),
-    KeyType.STREAM: (keys.AUDIT,),
+    KeyType.STREAM: (fleet_keys.AUDIT,),
 }
 
 FIXED_KEYS: Mapping[bytes, KeyType] = {key: kind for kind, names in _KEYS_OF.items() for key in names}

@@ -1,6 +1,7 @@
-"""Every key in Redis, once. `vmpooler__` is the name space of VMPooler and the guide, `vmpooler_tasks__` is our own.
+"""The keys of pools, VMs, requests, dead letters and health.
 
-The keys of the broker are in `broker_keys`.
+`vmpooler__` is the name space of VMPooler and the guide, `vmpooler_tasks__` is our own. Every key of Redis is in this
+module, in `fleet_keys` (processes and people) or in `broker_keys`, once.
 
 The docstring of a key starts with its type. A test compares them with the tables of keys in docs/architecture.md.
 """
@@ -132,18 +133,6 @@ NOTIFY_WATCH = b"vmpooler_tasks__lock__notify_watch"
 NOTIFY_DUE = b"vmpooler_tasks__notify_due"
 """Sorted set: target → epoch of its next attempt, or until when a process sends to it."""
 
-SCHEDULE = b"vmpooler_tasks__schedule"
-"""Hash: entry → epoch of its last tick; `entry:claim` → epoch until which a beat has claimed the next tick."""
-
-HEARTBEATS = b"vmpooler_tasks__heartbeats"
-"""Hash: `worker:NAME` or `beat:NAME` → epoch and JSON; the last heartbeat of each process, kept for ten minutes."""
-
-HEARTBEAT_TIMES = b"vmpooler_tasks__heartbeat_times"
-"""Sorted set: `worker:NAME` or `beat:NAME` → epoch of its last heartbeat, by the server's clock."""
-
-AUDIT = b"vmpooler_tasks__audit"
-"""Stream: who redrove, deleted, purged, paused or retried what, when and why; about 10,000 entries."""
-
 DESTROYS = b"vmpooler_tasks__destroys"
 """Sorted set: VM → epoch until which its destruction is leased or postponed."""
 
@@ -203,9 +192,6 @@ FOREIGN_VMS = b"vmpooler_tasks__foreign_vms"
 
 INVENTORIES = b"vmpooler_tasks__inventories"
 """Hash: pool → `new` or `managed`, an id, and how many VMs its last inspection knew; nothing before the first one."""
-
-DELIVERIES = b"vmpooler_tasks__deliveries"
-"""Hash: task → number of times that it was delivered again."""
 
 REQUESTED_AT = b"vmpooler_tasks__requested_at"
 """Sorted set: request → epoch of its creation, for a month."""
@@ -360,11 +346,6 @@ def redrive_dead_letters(run: str) -> bytes:
     return redrive(run) + b"__dead_letters"
 
 
-def pool_list(configuration: str) -> bytes:
-    """Set: the pools of a configuration, by its digest, and ''; expires a minute after its last heartbeat."""
-    return f"vmpooler_tasks__pool_list__{configuration}".encode()
-
-
 def check_lock(pool: str) -> bytes:
     """String: the process that inspects the pool now."""
     return f"vmpooler_tasks__lock__check__{pool}".encode()
@@ -373,21 +354,6 @@ def check_lock(pool: str) -> bytes:
 def notifications(target: str) -> bytes:
     """List: notifications that wait for one target, the oldest first; expires 25 hours after the last one."""
     return f"vmpooler_tasks__notifications__{target}".encode()
-
-
-def session(digest: str) -> bytes:
-    """Hash: a session of the web page: `user`, `proof`, `csrf`; expires after twelve hours."""
-    return f"vmpooler_tasks__session__{digest}".encode()
-
-
-def login_failures(subject: str) -> bytes:
-    """String: failed logins of a user at an address, of an address, of a user; expires after a minute or an hour."""
-    return f"vmpooler_tasks__login_failures__{subject}".encode("utf-8", "surrogatepass")
-
-
-def known_login(login: str) -> bytes:
-    """String: `USER@ADDRESS` logged in to the web page; expires after 30 days."""
-    return f"vmpooler_tasks__known_login__{login}".encode("utf-8", "surrogatepass")
 
 
 def turn(work: str, name: str) -> bytes:

@@ -14,7 +14,7 @@ from tests.support.listeners import NO_SUCH_HOST
 from tests.support.processes import Installation, configuration, until
 from tests.support.servers import TestServer
 from tests.support.world import POOL, World
-from vmpooler_tasks.store import Database, keys
+from vmpooler_tasks.store import Database, fleet_keys, keys
 from vmpooler_tasks.store.purge import state as purge_state
 
 NOWHERE = "redis://:s3cr3t@127.0.0.1:1/0"
@@ -123,7 +123,7 @@ def test_doctor_distinguishes_a_wrong_password_from_a_redis_that_is_not_there(ru
 
 
 def test_doctor_names_a_key_that_another_program_overwrote_and_continues(run: CommandLine, world: World) -> None:
-    world.client.set(keys.HEARTBEATS, "x")
+    world.client.set(fleet_keys.HEARTBEATS, "x")
     world.client.set(keys.HEALTH, "x")
     findings = run.json("doctor", status=1)
     found = [finding["found"] for finding in findings if finding["what"] == "keys"]

@@ -10,7 +10,8 @@ from tests.support.hostile_names import HOSTILE_NAMES
 from tests.support.hostile_world import NAMES, is_text, texts_in, write_everywhere
 from tests.support.processes import PATIENCE
 from tests.support.world import World
-from vmpooler_tasks.model.health.reasons import ReasonCode, default_reason, explain
+from vmpooler_tasks.model.health.explanation import default_reason, explain
+from vmpooler_tasks.model.health.reasons import ReasonCode
 from vmpooler_tasks.store import keys
 
 pytestmark = pytest.mark.slow(seconds=15)

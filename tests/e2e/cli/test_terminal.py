@@ -12,7 +12,7 @@ from tests.support.commands import CommandLine, dead_letter
 from tests.support.processes import configuration
 from tests.support.world import POOL, World
 from vmpooler_tasks.model.names import DeadLetterQueue, Queue
-from vmpooler_tasks.store import keys
+from vmpooler_tasks.store import fleet_keys, keys
 
 HOUR = 3600.0
 COLOUR = re.compile(r"\x1b\[3[123]m")
@@ -97,7 +97,7 @@ def some_rows(run: CommandLine, world: World) -> None:
     run("health")
     run("dlq", "delete", "--vm", "nobody", "--yes")
     world.client.xadd(
-        keys.AUDIT, {"action": "purge", "who": "somebody@" + "h" * 60, "count": 3, "why": "w" * 90, "x": "y"}
+        fleet_keys.AUDIT, {"action": "purge", "who": "somebody@" + "h" * 60, "count": 3, "why": "w" * 90, "x": "y"}
     )
 
 
@@ -132,7 +132,7 @@ def test_a_hostile_field_does_not_widen_a_table(kind: str, run: CommandLine, wor
     fields: dict[str, Any] = {"task": text, "vm": text, "pool": text, "error_class": text, "error_message": text}
     dead_letter(world, "tasks", 60, id="0" * 16, retry_count=10**300, **fields)
     dead_letter(world, "clone", 60, id="1" * 16, **fields)
-    world.client.xadd(keys.AUDIT, {"action": text, "who": text, "count": "9" * 4000, "why": text, text: text})
+    world.client.xadd(fleet_keys.AUDIT, {"action": text, "who": text, "count": "9" * 4000, "why": text, text: text})
     world.vm(Queue.PENDING, text[:300], 3 * HOUR, pool=POOL)
     run("health")
     for typed in ("dlq list", "dlq stats", "audit", "health", "health --history 1h", "purge --dry-run"):

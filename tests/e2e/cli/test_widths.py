@@ -11,7 +11,7 @@ from tests.support.commands import CommandLine, commands, dead_letter
 from tests.support.processes import configuration
 from tests.support.world import World
 from vmpooler_tasks.model.names import Queue
-from vmpooler_tasks.store import keys
+from vmpooler_tasks.store import fleet_keys, keys
 
 WIDTHS = (60, 80, 120, 200)
 HOUR = 3600.0
@@ -76,7 +76,7 @@ def fill(world: World, run: CommandLine, names: dict[str, str]) -> None:
     world.client.zadd("vmpooler__odcreate__processing", {request: world.now})
     world.client.zadd("vmpooler__provisioning__request", {request: world.now})
     who = f"somebody-with-a-name@{vm}"
-    world.client.xadd(keys.AUDIT, {"action": "purge", "who": who, "count": 3, "why": error, "pool": pool})
+    world.client.xadd(fleet_keys.AUDIT, {"action": "purge", "who": who, "count": 3, "why": error, "pool": pool})
     run("health")
     run("dlq", "redrive", f"{0:016}", "--yes", "--why", error)
 

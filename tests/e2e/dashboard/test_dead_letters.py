@@ -11,7 +11,7 @@ from tests.support.browser import Dashboard
 from tests.support.commands import dead_letter
 from tests.support.world import POOL, World
 from vmpooler_tasks.model.names import DeadLetterQueue
-from vmpooler_tasks.store import keys
+from vmpooler_tasks.store import fleet_keys, keys
 from vmpooler_tasks.store.fleet import audit
 
 pytestmark = [pytest.mark.stage(name="dashboard"), pytest.mark.slow(seconds=40)]
@@ -128,7 +128,7 @@ def test_the_audit_folds_quiet_purges_and_is_filtered(open_dashboard: Dashboard,
 
 
 def test_an_entry_of_the_schedule_runs_now(open_dashboard: Dashboard, world: World) -> None:
-    world.client.hset(keys.SCHEDULE, "purge", repr(world.now - 60))
+    world.client.hset(fleet_keys.SCHEDULE, "purge", repr(world.now - 60))
     visit = open_dashboard.visit("purge")
     rows = visit.page.locator("table.schedule tbody tr")
     expect(rows).to_have_count(4)

@@ -15,7 +15,7 @@ from tests.support.processes import Installation, until
 from tests.support.servers import KINDS, TestServer
 from vmpooler_tasks.jobs.health.server import check_server
 from vmpooler_tasks.model.names import DeadLetterQueue
-from vmpooler_tasks.store import Database, keys
+from vmpooler_tasks.store import Database, fleet_keys, keys
 from vmpooler_tasks.store.redis.server import facts
 from vmpooler_tasks.tasks.registry import HEALTH_CHECK, PURGE, QUEUES
 
@@ -50,9 +50,9 @@ def test_a_deployed_worker_finishes_tasks_of_each_queue_that_it_takes(words: tup
                     installation.run("celery", "-A", "vmpooler_tasks", "call", task, "--queue", queue)
                 send(database, b"not a message", queue)
                 until(lambda: database.call("EXISTS", keys.HEALTH), "the health check is recorded")
-                until(lambda: database.call("XLEN", keys.AUDIT), "the purge is recorded")
+                until(lambda: database.call("XLEN", fleet_keys.AUDIT), "the purge is recorded")
                 until(lambda: database.call("ZCARD", TASK_DEAD_LETTERS), "there is a dead letter")
-                database.call("DEL", keys.HEALTH, keys.AUDIT, TASK_DEAD_LETTERS)
+                database.call("DEL", keys.HEALTH, fleet_keys.AUDIT, TASK_DEAD_LETTERS)
             assert "1 node online" in installation.run("celery", "-A", "vmpooler_tasks", "inspect", "ping")
             assert database.call("PUBSUB", "NUMPAT") == 1, "a worker listens to remote control alone"
             assert "mingle" not in worker.log

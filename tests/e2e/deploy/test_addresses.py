@@ -15,7 +15,7 @@ from tests.support.processes import Installation
 from tests.support.servers import TestServer
 from vmpooler_tasks.config.redis_address import read_address
 from vmpooler_tasks.model.names import WORK_QUEUES
-from vmpooler_tasks.store import Database, keys
+from vmpooler_tasks.store import Database, fleet_keys, keys
 from vmpooler_tasks.tasks.celery.addresses import broker_settings
 from vmpooler_tasks.tasks.observe import flower_broker
 from vmpooler_tasks.tasks.registry import HEALTH_CHECK
@@ -94,7 +94,7 @@ def test_commands_workers_and_results_read_one_database(
         beat = installation.beat().says(f"[*] [beat] Sent {HEALTH_CHECK}")
         beat.stop()
     assert [database.call("DBSIZE") > 0 for database in databases] == [place == number for place in range(4)]
-    for key in (keys.HEALTH, keys.AUDIT, keys.SCHEDULE, f"celery-task-meta-{task}"):
+    for key in (keys.HEALTH, fleet_keys.AUDIT, fleet_keys.SCHEDULE, f"celery-task-meta-{task}"):
         assert databases[number].call("EXISTS", key), key
 
 

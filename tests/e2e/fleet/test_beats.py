@@ -12,7 +12,7 @@ from tests.support.messages import QUEUE, message, send, waiting
 from tests.support.processes import Installation, Process, until
 from tests.support.servers import TestServer
 from vmpooler_tasks.model.names import DeadLetterQueue
-from vmpooler_tasks.store import Database, keys
+from vmpooler_tasks.store import Database, fleet_keys, keys
 from vmpooler_tasks.store.fleet import audit, heartbeats, schedule
 from vmpooler_tasks.store.health import record as health_record
 from vmpooler_tasks.tasks.celery.schedule import MAX_WAITING_MESSAGES
@@ -34,7 +34,7 @@ def begin_at(database: Database, *entries: str) -> float:
     """Record that these entries tick in a second, and return when. All further ticks are counted from then."""
     now = float(database.call("TIME")[0]) + 1
     for entry in entries:
-        database.call("HSET", keys.SCHEDULE, entry, now)
+        database.call("HSET", fleet_keys.SCHEDULE, entry, now)
     return now
 
 
@@ -48,7 +48,7 @@ def has_looked(database: Database, *beats: Process) -> None:
 
     def signs(beat: Process) -> float:
         name = f"beat:{socket.gethostname()}:{beat.process.pid}" if beat.process else ""
-        return float(database.call("ZSCORE", keys.HEARTBEAT_TIMES, name) or 0)
+        return float(database.call("ZSCORE", fleet_keys.HEARTBEAT_TIMES, name) or 0)
 
     for beat in beats:
         first = until(partial(signs, beat), "it reads its schedule")
@@ -111,8 +111,8 @@ def test_a_restarted_beat_neither_repeats_nor_delays_a_cycle(installation: Insta
     until(lambda: len(sent(first)) == 2, "the first ticks")
     first.kill()
     now = float(database.call("TIME")[0])
-    database.call("HSET", keys.SCHEDULE, "purge", now - LONG - 1)  # has become due while no beat ran …
-    database.call("HSET", keys.SCHEDULE, "health", now - LONG / 2)  # … and this has not
+    database.call("HSET", fleet_keys.SCHEDULE, "purge", now - LONG - 1)  # has become due while no beat ran …
+    database.call("HSET", fleet_keys.SCHEDULE, "health", now - LONG / 2)  # … and this has not
     again = installation.beat(**OFTEN)
     has_looked(database, again)
     assert sent(again) == [PURGE]
@@ -125,7 +125,7 @@ def test_a_restarted_beat_neither_repeats_nor_delays_a_cycle(installation: Insta
 
 def test_many_missed_intervals_are_one_tick(installation: Installation, database: Database) -> None:
     installation.configure(purge_interval=LONG, health_check_enabled=False)
-    database.call("HSET", keys.SCHEDULE, "purge", float(database.call("TIME")[0]) - 100 * LONG)
+    database.call("HSET", fleet_keys.SCHEDULE, "purge", float(database.call("TIME")[0]) - 100 * LONG)
     beat = installation.beat(**OFTEN)
     has_looked(database, beat)
     assert sent(beat) == [PURGE]
@@ -134,7 +134,7 @@ def test_many_missed_intervals_are_one_tick(installation: Installation, database
 
 def test_a_tick_told_by_a_clock_far_ahead_is_not_waited_for(installation: Installation, database: Database) -> None:
     installation.configure(purge_interval=LONG, health_check_enabled=False)
-    database.call("HSET", keys.SCHEDULE, "purge", float(database.call("TIME")[0]) + 100 * LONG)
+    database.call("HSET", fleet_keys.SCHEDULE, "purge", float(database.call("TIME")[0]) + 100 * LONG)
     beat = installation.beat(**OFTEN)
     has_looked(database, beat)
     assert sent(beat) == [PURGE]
@@ -142,7 +142,7 @@ def test_a_tick_told_by_a_clock_far_ahead_is_not_waited_for(installation: Instal
 
 def test_a_tick_nobody_can_read_is_not_the_end_of_beat(installation: Installation, database: Database) -> None:
     installation.configure(purge_interval=LONG, health_check_enabled=False)
-    database.call("HSET", keys.SCHEDULE, "purge", "no time")
+    database.call("HSET", fleet_keys.SCHEDULE, "purge", "no time")
     beat = installation.beat(**OFTEN)
     has_looked(database, beat)
     assert sent(beat) == [PURGE]

@@ -8,7 +8,7 @@ from tests.support import servers
 from tests.support.failing_tasks import PREFIX
 from tests.support.messages import message, send
 from tests.support.processes import ROOT, Installation, until
-from vmpooler_tasks.store import Database, broker_keys, keys
+from vmpooler_tasks.store import Database, broker_keys, fleet_keys
 
 pytestmark = [pytest.mark.stage(name="fleet"), pytest.mark.slow(seconds=60)]
 
@@ -38,5 +38,5 @@ def test_a_key_of_the_wrong_type_is_named_and_what_waits_for_it_goes_on_without_
         sent = message(f"{PREFIX}.sleep", 0)
         send(database, sent)
         worker.says(f"[{sent['headers']['id']}] succeeded")
-        until(lambda: database.call("HLEN", keys.SCHEDULE) > 0, "beat sends its ticks")
+        until(lambda: database.call("HLEN", fleet_keys.SCHEDULE) > 0, "beat sends its ticks")
         database.close()

@@ -13,7 +13,7 @@ from tests.support.failing_tasks import PREFIX
 from tests.support.messages import message, send
 from tests.support.processes import PATIENCE, ROOT, Installation, until
 from vmpooler_tasks.errors import StoreUnavailableError
-from vmpooler_tasks.store import Database, keys
+from vmpooler_tasks.store import Database, fleet_keys
 
 pytestmark = [pytest.mark.stage(name="fleet"), pytest.mark.slow(seconds=60)]
 
@@ -97,7 +97,7 @@ def test_a_start_that_is_refused_is_repeated_until_redis_accepts_it(
         sent = message(f"{PREFIX}.sleep", 0)
         send(database, sent)
         worker.says(f"[{sent['headers']['id']}] succeeded")
-        until(lambda: database.call("HLEN", keys.SCHEDULE) > 0, "beat sends its ticks")
+        until(lambda: database.call("HLEN", fleet_keys.SCHEDULE) > 0, "beat sends its ticks")
         for process in (worker, beat):
             assert process.running
             assert "Traceback" not in process.log

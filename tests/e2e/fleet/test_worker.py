@@ -16,7 +16,7 @@ from tests.support.processes import PATIENCE, ROOT, Installation, Process, confi
 from tests.support.servers import TestServer
 from tests.support.world import POOL, World
 from vmpooler_tasks.model.names import DeadLetterQueue, Queue
-from vmpooler_tasks.store import Database, keys
+from vmpooler_tasks.store import Database, fleet_keys, keys
 from vmpooler_tasks.store.health import record as health_record
 from vmpooler_tasks.tasks.registry import HEALTH_CHECK, PURGE
 
@@ -39,7 +39,7 @@ def stale(database: Database) -> World:
 
 
 def finished_purges(database: Database) -> int:
-    return int(database.call("XLEN", keys.AUDIT))
+    return int(database.call("XLEN", fleet_keys.AUDIT))
 
 
 # --- pytest-celery's view --------------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from tests.support.first_minutes import START, FirstMinutes
 from tests.support.guide import Fence, fences
 from tests.support.processes import ROOT, until
 from vmpooler_tasks.cli import cli
-from vmpooler_tasks.store import keys
+from vmpooler_tasks.store import fleet_keys, keys
 
 pytestmark = pytest.mark.timeout(900)
 
@@ -185,15 +185,15 @@ def test_the_architecture_names_every_key_of_ours() -> None:
         keys.dns_records("POOL"),
         keys.redrive("RUN"),
         keys.redrive_dead_letters("RUN"),
-        keys.session("DIGEST"),
-        keys.login_failures("SUBJECT"),
+        fleet_keys.session("DIGEST"),
+        fleet_keys.login_failures("SUBJECT"),
         keys.notifications("TARGET"),
         keys.FAILURES_PREFIX + b"STEP",
         b"vmpooler_tasks__dummy__POOL",
         b"vmpooler_tasks__dummy__calls:CALL:POOL:VM",
         b"vmpooler_tasks__dummy__parts:POOL:VM",
         keys.dns_records("POOL"),
-        keys.pool_list("CONFIGURATION"),
+        fleet_keys.pool_list("CONFIGURATION"),
         keys.vm_order(b"VM"),
         keys.SET_ASIDE_PREFIX + b"NAME",
         keys.WRONG_KEY_LOG + b"__NAME",

@@ -26,7 +26,7 @@ from vmpooler_tasks.jobs.deadletters.retention import keep
 from vmpooler_tasks.jobs.health import check as health_check
 from vmpooler_tasks.model.deadletters.entry import failed_vm
 from vmpooler_tasks.model.names import DeadLetterQueue, Queue
-from vmpooler_tasks.store import Database, keys
+from vmpooler_tasks.store import Database, fleet_keys, keys
 from vmpooler_tasks.store.fleet import pool_lists
 from vmpooler_tasks.store.health.progress import CLONES_WORK, REQUESTS_WORK, inspections_of
 
@@ -240,7 +240,7 @@ def fall_ill(site: Site) -> None:
             record_processes(db, odd)
             let_pass(db, odd, -HOUR)
             pool_lists.publish(db, odd.configuration, [POOL, SOUND_POOL])
-            db.client.persist(keys.pool_list(odd.configuration))  # its next heartbeats would keep it
+            db.client.persist(fleet_keys.pool_list(odd.configuration))  # its next heartbeats would keep it
         stand_still(world, time.time() - HOUR)
         endanger_vms(world, time.time() - HOUR)
         for number in range(4):
@@ -312,7 +312,7 @@ def get_well(site: Site) -> None:
             keys.recycled(POOL),
             *(keys.queue(queue, POOL) for queue in (Queue.RUNNING, Queue.COMPLETED)),
             *(*keys.queues(REMOVED_POOL), keys.DISK_ORDERS, keys.BRAKES),
-            *(keys.HEARTBEATS, keys.HEARTBEAT_TIMES, keys.CLONES, keys.LAST_BOOT, keys.SET_ASIDE),
+            *(fleet_keys.HEARTBEATS, fleet_keys.HEARTBEAT_TIMES, keys.CLONES, keys.LAST_BOOT, keys.SET_ASIDE),
             *(keys.ONDEMAND_CLONES, keys.WAITING_REQUESTS),
         )
 

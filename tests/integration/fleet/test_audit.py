@@ -5,7 +5,7 @@ import pytest
 from vmpooler_tasks.jobs.deadletters.delete import delete
 from vmpooler_tasks.model.deadletters.entry import read_dead_letter
 from vmpooler_tasks.model.names import DeadLetterQueue
-from vmpooler_tasks.store import Database, keys
+from vmpooler_tasks.store import Database, fleet_keys, keys
 from vmpooler_tasks.store.fleet import audit
 from vmpooler_tasks.store.fleet.audit import AuditFilter
 
@@ -13,7 +13,9 @@ pytestmark = pytest.mark.both_servers
 
 
 def add(db: Database, second: int, **fields: str) -> None:
-    db.client.xadd(keys.AUDIT, {"action": "purge", "who": "beat", "count": "0", **fields}, id=f"{second * 1000}-0")
+    db.client.xadd(
+        fleet_keys.AUDIT, {"action": "purge", "who": "beat", "count": "0", **fields}, id=f"{second * 1000}-0"
+    )
 
 
 def seconds(page: audit.AuditPage) -> list[float]:

@@ -4,7 +4,7 @@ import pytest
 
 from tests.support.fleet import beat, let_pass, record_processes, worker
 from vmpooler_tasks.model.fleet import ALIVE_SECONDS, RunningTask
-from vmpooler_tasks.store import Database, keys
+from vmpooler_tasks.store import Database, fleet_keys
 from vmpooler_tasks.store.fleet import heartbeats
 
 pytestmark = pytest.mark.both_servers
@@ -41,7 +41,7 @@ def test_old_heartbeats_are_removed(db: Database) -> None:
     record_processes(db, TWO)
     let_pass(db, TWO, heartbeats.HEARTBEAT_KEPT_SECONDS + 1)
     record_processes(db, ONE)
-    assert db.call("HLEN", keys.HEARTBEATS) == db.call("ZCARD", keys.HEARTBEAT_TIMES) == 1
+    assert db.call("HLEN", fleet_keys.HEARTBEATS) == db.call("ZCARD", fleet_keys.HEARTBEAT_TIMES) == 1
 
 
 def test_new_queues_replace_the_former_ones(db: Database) -> None:
@@ -53,7 +53,7 @@ def test_new_queues_replace_the_former_ones(db: Database) -> None:
 def test_other_fields_are_left_out(db: Database) -> None:
     record_processes(db, ONE)
     for number, odd in enumerate(("no json", "5 {}", '5 {"kind": 1}', "5 []", b"\xff", "nan {}", f"5 {'[' * 100_000}")):
-        db.client.hset(keys.HEARTBEATS, f"odd:{number}", odd)
+        db.client.hset(fleet_keys.HEARTBEATS, f"odd:{number}", odd)
     assert heartbeats.read_fleet(db).workers == [ONE]
 
 

@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from tests.support.servers import TestServer
-from vmpooler_tasks.store import Database, keys
+from vmpooler_tasks.store import Database, fleet_keys
 from vmpooler_tasks.store.fleet import schedule
 from vmpooler_tasks.store.fleet.schedule import CLAIM_SECONDS
 
@@ -120,5 +120,5 @@ def test_a_claim_that_was_made_while_the_clock_was_ahead_holds_up_no_tick(db: Da
 
 @pytest.mark.parametrize("claim", ["", "soon", "1e999", "nan"])
 def test_a_claim_that_is_no_time_holds_up_no_tick(db: Database, claim: str) -> None:
-    db.call("HSET", keys.SCHEDULE, f"purge{schedule.CLAIM_SUFFIX}", claim)
+    db.call("HSET", fleet_keys.SCHEDULE, f"purge{schedule.CLAIM_SUFFIX}", claim)
     claimed(db)

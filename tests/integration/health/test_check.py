@@ -9,7 +9,7 @@ from tests.support.promises import fail
 from tests.support.world import POOL, World, settings
 from vmpooler_tasks.config import Options, RedisSection, Settings
 from vmpooler_tasks.jobs.health import check as health_check
-from vmpooler_tasks.model.health.reasons import explain
+from vmpooler_tasks.model.health.explanation import explain
 from vmpooler_tasks.model.health.status import Status
 from vmpooler_tasks.model.names import DeadLetterQueue, Queue
 from vmpooler_tasks.store import keys

@@ -5,10 +5,10 @@ import pytest
 from tests.support.fleet import record_processes
 from tests.support.health_checks import OTHER, QUIET, check, reasons, sized
 from tests.support.world import POOL, World, settings
-from vmpooler_tasks.cli.diagnosis import diagnose
+from vmpooler_tasks.cli.doctor.diagnosis import diagnose
 from vmpooler_tasks.jobs.health import double_queues
 from vmpooler_tasks.jobs.health.double_queues import QueuedNames, find_double_queued
-from vmpooler_tasks.model.health.reasons import HealthReason, explain
+from vmpooler_tasks.model.health.explanation import HealthReason, explain
 from vmpooler_tasks.model.health.status import Status
 from vmpooler_tasks.model.names import Queue
 from vmpooler_tasks.store import keys

@@ -7,15 +7,15 @@ import pytest
 from tests.support.pool_world import PoolWorld, pool
 from tests.support.removed_pools import OTHER, leave, lives, lives_here
 from tests.support.world import POOL
-from vmpooler_tasks.cli.diagnosis import _removed_pools
+from vmpooler_tasks.cli.doctor.pools import find_removed_pools
 from vmpooler_tasks.jobs.health import changes, check
 from vmpooler_tasks.jobs.inspection import roster
 from vmpooler_tasks.jobs.pools.overview import overview, read_details
-from vmpooler_tasks.model.health.reasons import HealthReason, explain
+from vmpooler_tasks.model.health.explanation import HealthReason, explain
 from vmpooler_tasks.model.health.status import Status
 from vmpooler_tasks.model.names import Queue
 from vmpooler_tasks.model.pools.state import PoolStateName
-from vmpooler_tasks.store import Database, keys
+from vmpooler_tasks.store import Database, fleet_keys, keys
 
 
 @pytest.fixture
@@ -51,7 +51,7 @@ def test_a_removed_pool_is_named_with_its_vms_everywhere(world: PoolWorld) -> No
 def test_doctor_names_a_removed_pool_and_what_to_do(world: PoolWorld) -> None:
     world.running_vm("a-1", 0, OTHER)
     leave(world)
-    [finding] = _removed_pools(world.settings, world.db)
+    [finding] = find_removed_pools(world.settings, world.db)
     assert finding.found.startswith("other is in no configuration, 1 running: drained from ")
     assert finding.remedy == "put it back, or keep it: vmpooler-tasks pools keep other"
 
@@ -76,7 +76,7 @@ def test_a_pool_without_any_record_is_named_by_its_queues(world: PoolWorld, capl
     assert caplog.messages[-1] == (
         "[!] [forgotten] is in no configuration, 1 running: they are not drained: its provider is not known"
     )
-    [finding] = _removed_pools(world.settings, world.db)
+    [finding] = find_removed_pools(world.settings, world.db)
     assert (
         finding.found == "forgotten is in no configuration, 1 running: they are not drained: its provider is not known"
     )
@@ -87,7 +87,7 @@ def test_a_pool_of_another_live_process_is_no_reason(world: PoolWorld) -> None:
     lives(world, "w@there", "other configuration", ["theirs"])
     assert reasons(world) == []
     assert roster.find_removed(world.db, world.settings) == []
-    world.client.delete(keys.pool_list("other configuration"))
+    world.client.delete(fleet_keys.pool_list("other configuration"))
     assert reasons(world) == [], "its list is not known: it may have the pool"
 
 
@@ -100,5 +100,5 @@ def test_without_manage_pools_a_registered_pool_is_vmpoolers(world: PoolWorld) -
     [reason] = reasons(world)
     assert (reason.pool, reason.error) == ("nobodys", "1 running: they are not drained: manage_pools is off")
     assert [state.name for state in roster.find_removed(world.db, world.settings)] == ["nobodys"]
-    [finding] = _removed_pools(world.settings, world.db)
+    [finding] = find_removed_pools(world.settings, world.db)
     assert finding.remedy == "put it back", "`pools keep` needs manage_pools"

@@ -11,10 +11,10 @@ from tests.support.health_checks import OTHER, QUIET, check, reasons, sized
 from tests.support.servers import TestServer
 from tests.support.world import POOL, World, settings
 from vmpooler_tasks.jobs.health.changes import SET_ASIDE_REPORTED_SECONDS
-from vmpooler_tasks.model.health.reasons import explain
+from vmpooler_tasks.model.health.explanation import explain
 from vmpooler_tasks.model.health.status import Status
 from vmpooler_tasks.model.names import Queue
-from vmpooler_tasks.store import Database, keys
+from vmpooler_tasks.store import Database, fleet_keys, keys
 from vmpooler_tasks.store.key_types import FIXED_KEYS, OWN_KEYS_PREFIX, own_key_type
 from vmpooler_tasks.store.redis.scripts import SET_ASIDE_SECONDS
 from vmpooler_tasks.store.redis.wrong_keys import find_own_wrong_keys, find_wrong_keys, read_set_aside, set_aside
@@ -77,7 +77,13 @@ def test_the_reason_names_the_first_keys_that_cannot_be_read(world: World) -> No
 
 OWN_KEYS = [
     *(key for key in FIXED_KEYS if key.startswith(OWN_KEYS_PREFIX)),
-    *(keys.breaker("dummy"), keys.pool_breaker(POOL), keys.check_lock(POOL), keys.work(b"vm"), keys.session("digest")),
+    *(
+        keys.breaker("dummy"),
+        keys.pool_breaker(POOL),
+        keys.check_lock(POOL),
+        keys.work(b"vm"),
+        fleet_keys.session("digest"),
+    ),
     *(keys.first_seen("pending", POOL), keys.recycled(POOL), keys.redrive("r"), keys.redrive_dead_letters("r")),
 ]
 
@@ -146,7 +152,7 @@ def test_a_user_who_may_neither_search_nor_rename_finds_the_keys_with_known_name
     world: World, server: TestServer
 ) -> None:
     world.client.rpush(keys.CLONES, "x")
-    world.client.rpush(keys.session("digest"), "x")
+    world.client.rpush(fleet_keys.session("digest"), "x")
     world.db.call(
         "ACL", "SETUSER", "reader", "on", ">secret", "%R~vmpooler_tasks__clones", "-@all", "+@connection", "+type"
     )
@@ -155,7 +161,7 @@ def test_a_user_who_may_neither_search_nor_rename_finds_the_keys_with_known_name
     assert find_own_wrong_keys(reader) == []
     assert read_set_aside(reader) == []
     set_aside(reader, find_wrong_keys(reader, FIXED_KEYS))
-    assert {wrong.key for wrong in find_own_wrong_keys(world.db)} == {keys.CLONES, keys.session("digest")}
+    assert {wrong.key for wrong in find_own_wrong_keys(world.db)} == {keys.CLONES, fleet_keys.session("digest")}
 
 
 def test_a_search_ends_after_its_time(world: World) -> None:

@@ -13,7 +13,7 @@ from vmpooler_tasks.model.fleet import ALIVE_SECONDS
 from vmpooler_tasks.model.health.assessment import ALL_EMPTY_GRACE
 from vmpooler_tasks.model.health.metrics import HealthMetrics
 from vmpooler_tasks.model.names import Queue
-from vmpooler_tasks.store import keys
+from vmpooler_tasks.store import fleet_keys, keys
 from vmpooler_tasks.store.health import record as health_record
 from vmpooler_tasks.tasks.observe import watcher
 
@@ -163,6 +163,6 @@ def test_switched_off_is_not_watched(checked: World) -> None:
 
 
 def test_an_unreadable_key_is_checked(checked: World) -> None:
-    checked.client.delete(keys.SCHEDULE)
-    checked.client.set(keys.SCHEDULE, "x")
+    checked.client.delete(fleet_keys.SCHEDULE)
+    checked.client.set(fleet_keys.SCHEDULE, "x")
     assert turn(checked) == 1

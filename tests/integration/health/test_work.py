@@ -10,7 +10,7 @@ from tests.support.pool_world import PoolWorld, pool
 from tests.support.world import POOL
 from vmpooler_tasks.errors import TransientProviderError, WrongTypeError
 from vmpooler_tasks.jobs.requests import fulfil
-from vmpooler_tasks.model.health.reasons import HealthReason, explain
+from vmpooler_tasks.model.health.explanation import HealthReason, explain
 from vmpooler_tasks.model.health.status import Status
 from vmpooler_tasks.model.names import Queue
 from vmpooler_tasks.store import Database, keys

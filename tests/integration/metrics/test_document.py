@@ -16,7 +16,7 @@ from vmpooler_tasks.model.health.assessment import Assessment
 from vmpooler_tasks.model.health.metrics import HealthMetrics, PoolMetrics
 from vmpooler_tasks.model.health.status import Status
 from vmpooler_tasks.model.names import DeadLetterQueue, Queue
-from vmpooler_tasks.store import keys
+from vmpooler_tasks.store import fleet_keys, keys
 
 TEXT = (ROOT / "docs" / "metrics.md").read_text(encoding="utf-8")
 
@@ -29,7 +29,7 @@ def busy(world: World) -> Exposed:
     world.vm(Queue.PENDING, "a", 7201)
     cycle(world)
     world.client.zadd(keys.dead_letters(DeadLetterQueue.CLONE), {json.dumps({"error_class": "E"}): world.now})
-    world.client.hset(keys.SCHEDULE, "purge", world.now)
+    world.client.hset(fleet_keys.SCHEDULE, "purge", world.now)
     health_check.run(world.db, chosen, world.clock)
     return parse(exposition(world.db, chosen, world.clock))
 

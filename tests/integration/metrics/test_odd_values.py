@@ -10,11 +10,11 @@ from tests.support.fleet import record_processes
 from tests.support.world import POOL, World, settings
 from vmpooler_tasks.jobs.health import check as health_check
 from vmpooler_tasks.metrics.prometheus import exposition
-from vmpooler_tasks.model.health.reasons import HealthReason
+from vmpooler_tasks.model.health.explanation import HealthReason
 from vmpooler_tasks.model.health.status import Status
 from vmpooler_tasks.model.names import DeadLetterQueue, Queue
 from vmpooler_tasks.model.timestamps import iso_utc
-from vmpooler_tasks.store import Database, broker_keys, keys
+from vmpooler_tasks.store import Database, broker_keys, fleet_keys, keys
 
 pytestmark = pytest.mark.both_servers
 
@@ -34,8 +34,8 @@ def test_a_key_of_another_type_hides_no_other(world: World, kind: str) -> None:
         keys.HEALTH_STATE,
         keys.COUNTERS,
         keys.PURGE_STATE,
-        keys.SCHEDULE,
-        keys.HEARTBEATS,
+        fleet_keys.SCHEDULE,
+        fleet_keys.HEARTBEATS,
         keys.POOL_SIZES,
         keys.pool(POOL),
         keys.pool_breaker(POOL),
@@ -117,7 +117,7 @@ def test_labels_that_redis_holds_are_bounded(world: World) -> None:
     names = [f"E{number}" for number in range(5000)]
     world.client.hset(keys.COUNTERS, mapping={f"dead_letters_of:clone:{name}": 2 for name in names})
     world.client.hset(keys.HEALTH_STATE, "dlq_errors", json.dumps({"clone": dict.fromkeys(names, 3)}))
-    world.client.hset(keys.SCHEDULE, mapping={f"junk-{name}": "9e9" for name in names} | {"purge": "1.5"})
+    world.client.hset(fleet_keys.SCHEDULE, mapping={f"junk-{name}": "9e9" for name in names} | {"purge": "1.5"})
     pools = {name: {"completed": {"size": 1}} for name in ("x" * 5000, *map(str, range(30_000)))}
     write_record(world, metrics={"queues": pools})
     found = scrape(world)

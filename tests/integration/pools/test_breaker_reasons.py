@@ -6,7 +6,7 @@ from tests.support.health_checks import reasons_by_code
 from tests.support.pool_world import PoolWorld, pool
 from tests.support.world import NOW, POOL
 from vmpooler_tasks.errors import PermanentProviderError, TransientProviderError
-from vmpooler_tasks.model.health.reasons import explain
+from vmpooler_tasks.model.health.explanation import explain
 from vmpooler_tasks.model.health.status import Status
 from vmpooler_tasks.store import Database
 from vmpooler_tasks.store.pools import breakers

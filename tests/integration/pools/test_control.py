@@ -13,7 +13,7 @@ from vmpooler_tasks.jobs.pools.context import Work
 from vmpooler_tasks.jobs.pools.control import Operator, PoolControl
 from vmpooler_tasks.model.names import Queue
 from vmpooler_tasks.model.pools.lifecycle import Step
-from vmpooler_tasks.store import Database, keys
+from vmpooler_tasks.store import Database, fleet_keys, keys
 from vmpooler_tasks.store.fleet import audit
 from vmpooler_tasks.store.pools import breakers, pauses
 from vmpooler_tasks.store.pools.breakers import BreakerLimits, CallKind
@@ -197,7 +197,7 @@ def test_retry_lifts_no_pause_and_says_what_hinders(world: PoolWorld, control: P
 
 
 def test_retry_says_which_process_is_missing(world: PoolWorld, control: PoolControl) -> None:
-    world.client.delete(keys.HEARTBEATS, keys.HEARTBEAT_TIMES)
+    world.client.delete(fleet_keys.HEARTBEATS, fleet_keys.HEARTBEAT_TIMES)
     missing = ("no beat is alive", "no worker takes vmpooler.check and vmpooler.clone")
     assert control.retry_pool(POOL).hindered_by == missing
     assert control.retry_provider("scripted").hindered_by == missing

@@ -8,7 +8,7 @@ import pytest
 from tests.integration.pools.test_overwritten_keys import OWN_KEYS, POOLS, fill, operations, use_all
 from tests.support.pool_world import RESET, PoolWorld, pool
 from vmpooler_tasks.errors import SuspendedError, TransientProviderError
-from vmpooler_tasks.store import keys
+from vmpooler_tasks.store import fleet_keys, keys
 from vmpooler_tasks.store.fleet import schedule
 from vmpooler_tasks.store.guards import brakes
 from vmpooler_tasks.store.key_types import KeyType, own_key_type
@@ -26,7 +26,7 @@ BREAKER_FIELDS = (
 FIELDS = {
     **dict.fromkeys((keys.breaker("scripted"), *map(keys.pool_breaker, POOLS)), BREAKER_FIELDS),
     keys.MANAGER_WATCH: ("state", "until", "valid_until", "seen_at", "sightings", "evidence", "known:x", "foreign:x"),
-    keys.SCHEDULE: ("purge", "purge" + schedule.CLAIM_SUFFIX),
+    fleet_keys.SCHEDULE: ("purge", "purge" + schedule.CLAIM_SUFFIX),
     keys.PROGRESS: ("clones", "since:clones", "error:clones", "inspection:amber", "since:inspection:amber"),
     keys.HEALTH_STATE: ("last_check", "purge_expected", "empty_since", "work_expected_since", "dlq_errors"),
     keys.NOTIFY_STATE: ("status", "since", "differs_since", "reminded", "last:x"),

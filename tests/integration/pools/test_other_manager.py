@@ -10,7 +10,7 @@ from tests.support.manager_watch import COUNTER, INTERVAL, WatchedWorld, counts,
 from tests.support.pool_world import pool
 from tests.support.world import POOL
 from vmpooler_tasks.jobs.pools.overview import overview
-from vmpooler_tasks.model.health.reasons import explain
+from vmpooler_tasks.model.health.explanation import explain
 from vmpooler_tasks.model.health.status import Status
 from vmpooler_tasks.model.names import Queue
 from vmpooler_tasks.model.timestamps import iso_utc

@@ -17,7 +17,7 @@ from vmpooler_tasks.jobs.pools.overview import overview
 from vmpooler_tasks.jobs.purge import cycle
 from vmpooler_tasks.jobs.purge.options import PurgeOptions
 from vmpooler_tasks.model.names import WORK_QUEUES, Queue
-from vmpooler_tasks.store import keys
+from vmpooler_tasks.store import fleet_keys, keys
 from vmpooler_tasks.store.fleet import audit, heartbeats, redeliveries, schedule
 from vmpooler_tasks.store.key_types import FIXED_KEYS, OWN_FAMILIES, OWN_KEYS_PREFIX, KeyType, own_key_type
 from vmpooler_tasks.store.redis.wrong_keys import SetAsideKey, find_own_wrong_keys, read_set_aside, set_aside
@@ -27,13 +27,13 @@ ROUNDS = 4
 VARIABLE_KEYS = [
     *(make(pool) for pool in POOLS for make in (keys.pool_breaker, keys.check_lock, keys.recycled, keys.dns_records)),
     *(keys.first_seen(queue, POOLS[0]) for queue in ("pending", "ready", "completed", "discovered")),
-    *(keys.first_seen("orphaned"), keys.breaker("scripted"), keys.pool_list("x"), keys.redrive("run")),
+    *(keys.first_seen("orphaned"), keys.breaker("scripted"), fleet_keys.pool_list("x"), keys.redrive("run")),
     *(
         keys.FAILURES_PREFIX + b"1",
         keys.redrive_dead_letters("run"),
-        keys.session("digest"),
-        keys.login_failures("subject"),
-        keys.known_login("login"),
+        fleet_keys.session("digest"),
+        fleet_keys.login_failures("subject"),
+        fleet_keys.known_login("login"),
         keys.notifications("target"),
     ),
     *(keys.work(b"vm"), keys.vm_order(b"vm")),

@@ -7,7 +7,8 @@ import pytest
 from tests.support.pool_world import MINUTE, PoolWorld, pool
 from tests.support.world import POOL
 from vmpooler_tasks.jobs.health import check
-from vmpooler_tasks.model.health.reasons import HealthReason, ReasonCode, explain
+from vmpooler_tasks.model.health.explanation import HealthReason, explain
+from vmpooler_tasks.model.health.reasons import ReasonCode
 from vmpooler_tasks.providers import Readiness
 
 

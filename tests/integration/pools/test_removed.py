@@ -13,7 +13,7 @@ from vmpooler_tasks.jobs.pools.control import Operator, PoolControl
 from vmpooler_tasks.model.names import Queue
 from vmpooler_tasks.model.pools.lifecycle import Step
 from vmpooler_tasks.model.pools.pause import PoolAction
-from vmpooler_tasks.store import keys
+from vmpooler_tasks.store import fleet_keys, keys
 from vmpooler_tasks.store.fleet import audit
 from vmpooler_tasks.store.guards.brakes import read_brakes
 from vmpooler_tasks.store.guards.managed_pools import read_managed_names
@@ -99,9 +99,9 @@ def test_what_a_live_process_may_have_is_not_drained(world: PoolWorld, has: str)
             world.client.hset(keys.REMOVED_POOLS, OTHER, f"{0} {0}")  # as a late tick of another worker would
         case "an unknown list":
             lives(world, "w@there", "theirs", ["third"])
-            world.client.delete(keys.pool_list("theirs"))
+            world.client.delete(fleet_keys.pool_list("theirs"))
         case _:
-            world.client.delete(keys.HEARTBEATS)
+            world.client.delete(fleet_keys.HEARTBEATS)
     assert drain(world) == []
     assert world.names_in(Queue.READY, OTHER) == vms
 

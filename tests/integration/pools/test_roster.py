@@ -10,7 +10,7 @@ from vmpooler_tasks.jobs.inspection import roster
 from vmpooler_tasks.jobs.inspection.roster import RESTART_SECONDS
 from vmpooler_tasks.model.fleet import ALIVE_SECONDS
 from vmpooler_tasks.model.names import Queue
-from vmpooler_tasks.store import keys
+from vmpooler_tasks.store import fleet_keys, keys
 from vmpooler_tasks.store.guards import removed_pools
 from vmpooler_tasks.store.guards.managed_pools import read_managed_names, read_managed_pool
 
@@ -83,13 +83,13 @@ def test_nothing_counts_as_removed_while_a_list_is_not_known(world: PoolWorld, l
     lives(world, "w@there", "theirs", ["third"])
     match loss:
         case "their list":
-            world.client.delete(keys.pool_list("theirs"))
+            world.client.delete(fleet_keys.pool_list("theirs"))
         case "all lists":
-            world.client.delete(keys.pool_list("theirs"), keys.pool_list(world.settings.digest()))
+            world.client.delete(fleet_keys.pool_list("theirs"), fleet_keys.pool_list(world.settings.digest()))
         case "all heartbeats":
-            world.client.delete(keys.HEARTBEATS)
+            world.client.delete(fleet_keys.HEARTBEATS)
         case _:
-            world.client.hdel(keys.HEARTBEATS, "worker:w@here")
+            world.client.hdel(fleet_keys.HEARTBEATS, "worker:w@here")
     roster.update(world.context)
     assert removed(world) == set()
     assert OTHER in registered(world)
@@ -110,7 +110,7 @@ def test_a_pool_that_returns_is_no_longer_removed_from_the_first_sign_of_its_wor
     assert removed(world) == {OTHER}
     lives(world, "w@there", "theirs", [OTHER])
     assert removed(world) == set()
-    world.client.delete(keys.pool_list("theirs"), keys.HEARTBEATS)
+    world.client.delete(fleet_keys.pool_list("theirs"), fleet_keys.HEARTBEATS)
     world.pools = [pool(), pool(OTHER)]
     leave(world)
     world.pools = [pool(), pool(OTHER)]

@@ -12,7 +12,7 @@ from tests.support.servers import TestServer
 from tests.support.world import POOL, World
 from vmpooler_tasks.errors import StoreRefusedError, StoreUnavailableError, WrongTypeError
 from vmpooler_tasks.model.names import DeadLetterQueue, Queue
-from vmpooler_tasks.store import Database, PendingReply, keys
+from vmpooler_tasks.store import Database, PendingReply, fleet_keys, keys
 from vmpooler_tasks.store.deadletters import read as dlq
 from vmpooler_tasks.store.deadletters.delete import delete
 from vmpooler_tasks.store.fleet import audit
@@ -233,7 +233,7 @@ def test_the_keyspace_is_seen_whole_and_sorted_by_kind(world: World) -> None:
 
 def test_the_audit_is_read_newest_first_and_bounded(world: World) -> None:
     for index in range(5):
-        world.client.xadd(keys.AUDIT.decode(), {"action": "purge", "count": index, "why": b"\xff"})
+        world.client.xadd(fleet_keys.AUDIT.decode(), {"action": "purge", "count": index, "why": b"\xff"})
     found = audit.read_newest(world.db, 3)
     assert [entry.fields["count"] for entry in found] == ["4", "3", "2"]
     assert all(entry.at > 1e9 for entry in found)

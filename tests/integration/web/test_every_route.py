@@ -12,7 +12,7 @@ from tests.support.asgi import AsgiClient, Reply
 from tests.support.servers import TestServer
 from tests.support.web import PASSWORD, TOKEN, web_settings
 from tests.support.world import World
-from vmpooler_tasks.store import keys
+from vmpooler_tasks.store import fleet_keys
 from vmpooler_tasks.web import identity
 from vmpooler_tasks.web.app import create_app
 from vmpooler_tasks.web.identity import COOKIE, CSRF_HEADER
@@ -47,10 +47,10 @@ def session_of(client: AsgiClient, user: str) -> dict[str, str]:
 
 def strangers(client: AsgiClient, world: World) -> dict[str, dict[str, str]]:
     """Return the headers of all who may not even read."""
-    ended, before = session_of(client, "olga"), set(world.client.keys(keys.session("*")))
+    ended, before = session_of(client, "olga"), set(world.client.keys(fleet_keys.session("*")))
     assert client.request("DELETE", SESSION, ended).status == 204
     expired = session_of(client, "olga")
-    [key] = set(world.client.keys(keys.session("*"))) - before
+    [key] = set(world.client.keys(fleet_keys.session("*"))) - before
     world.client.delete(key)
     return {
         "nobody": {},

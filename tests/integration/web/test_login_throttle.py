@@ -12,7 +12,7 @@ from tests.support.ports import free_port
 from tests.support.servers import TestServer
 from tests.support.web import OPERATOR, PASSWORD, READER, TOKEN, serving, web_section, web_settings
 from tests.support.world import World
-from vmpooler_tasks.store import Database, keys
+from vmpooler_tasks.store import Database, fleet_keys
 from vmpooler_tasks.web import identity
 from vmpooler_tasks.web.identity import FAILURES_A_MINUTE
 from vmpooler_tasks.web.login_throttle import ADDRESS_FACTOR, FAILURES_AN_HOUR, LoginThrottle
@@ -20,7 +20,7 @@ from vmpooler_tasks.web.login_throttle import ADDRESS_FACTOR, FAILURES_AN_HOUR, 
 SESSION = "/api/v1/session"
 AUDIT = "/api/v1/queue/audit"
 PROXY = "127.0.0.1"
-COUNTERS = keys.login_failures("*")
+COUNTERS = fleet_keys.login_failures("*")
 
 Client = Callable[..., httpx.Client]
 
@@ -117,7 +117,7 @@ def test_addresses_behind_a_configured_proxy_count_by_themselves(client: Client)
 def test_a_right_password_is_refused_if_the_limit_is_reached_during_its_check(
     client: Client, web_world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    browser, find, key = client(), identity._find, keys.login_failures("olga@127.0.0.1")
+    browser, find, key = client(), identity._find, fleet_keys.login_failures("olga@127.0.0.1")
 
     def meanwhile(*given: Any) -> Any:
         web_world.client.set(key, FAILURES_A_MINUTE, ex=60)
@@ -153,13 +153,13 @@ def test_a_user_is_guessed_a_hundred_times_an_hour_from_all_addresses(client: Cl
     assert guess(browser, password=PASSWORD, address="192.0.2.1") == 429
     assert guess(browser, password=PASSWORD, address="203.0.113.1") == 200, "where this user has logged in before"
     assert guess(browser, "rita", PASSWORD, address="192.0.2.1") == 200
-    assert 60 < web_world.client.ttl(keys.login_failures("hour:olga")) <= 3600
+    assert 60 < web_world.client.ttl(fleet_keys.login_failures("hour:olga")) <= 3600
 
 
 def test_the_wait_ends_by_the_servers_clock(client: Client, web_world: World) -> None:
     browser = client()
     lock(browser)
-    key = keys.login_failures("olga@127.0.0.1")
+    key = fleet_keys.login_failures("olga@127.0.0.1")
     assert 0 < web_world.client.ttl(key) <= 60
     web_world.client.delete(key)  # as after a minute
     assert guess(browser, password=PASSWORD) == 200
@@ -179,7 +179,7 @@ def test_the_counters_are_bounded_and_expire(client: Client, web_world: World) -
 @pytest.mark.parametrize("junk", ["text", "", "-5", "1e400", "nan", "9" * 400, b"\xff"])
 def test_junk_in_a_counter_locks_nobody_out_for_ever(client: Client, web_world: World, junk: str | bytes) -> None:
     browser = client()
-    key = keys.login_failures("olga@127.0.0.1")
+    key = fleet_keys.login_failures("olga@127.0.0.1")
     web_world.client.set(key, junk)
     assert guess(browser, password=PASSWORD) == 200
     assert guess(browser) in (401, 429)

@@ -13,7 +13,7 @@ from tests.support.web import TOKEN, serving, web_section, web_settings
 from vmpooler_tasks.config import password_hashes
 from vmpooler_tasks.config.password_hashes import CHECKS_AT_ONCE, MAX_WAITING_PASSWORDS, HashChecker, hash_of
 from vmpooler_tasks.config.services import Credential, Role
-from vmpooler_tasks.store import Database, keys
+from vmpooler_tasks.store import Database, fleet_keys
 from vmpooler_tasks.web.identity import FAILURES_A_MINUTE
 
 PASSWORD, PLAIN = "correct horse: battery, staple", "another password"
@@ -23,7 +23,7 @@ USERS = (
     Credential(name="rita", role=Role.READ, secret=PLAIN),
 )
 SESSION, OVERVIEW = "/api/v1/session", "/api/v1/queue/overview"
-FAILURES = keys.login_failures("olga@127.0.0.1")
+FAILURES = fleet_keys.login_failures("olga@127.0.0.1")
 
 
 @pytest.fixture
@@ -128,7 +128,7 @@ def test_few_passwords_wait_for_their_check_and_everybody_else_passes(
         finally:
             released.set()
         assert [one.result().status_code for one in waiting] == [401] * places
-    assert int(db.client.get(keys.login_failures("@127.0.0.1"))) == places, "a refused one is no wrong login"
+    assert int(db.client.get(fleet_keys.login_failures("@127.0.0.1"))) == places, "a refused one is no wrong login"
     assert status(web, "olga", "a wrong one") == 401, "the places are free again"
 
 

@@ -9,7 +9,7 @@ from tests.support.servers import TestServer
 from tests.support.web import PASSWORD, serving, web_section, web_settings
 from tests.support.world import World
 from vmpooler_tasks.config.services import Credential, Role, WebSection
-from vmpooler_tasks.store import keys
+from vmpooler_tasks.store import fleet_keys
 from vmpooler_tasks.web.identity import COOKIE, CSRF_HEADER
 
 SESSION = "/api/v1/session"
@@ -31,7 +31,7 @@ def log_in(browser: httpx.Client, user: str = "olga") -> str:
 
 
 def session_key(world: World) -> bytes:
-    [key] = world.client.keys(keys.session("*"))
+    [key] = world.client.keys(fleet_keys.session("*"))
     found: bytes = key
     return found
 

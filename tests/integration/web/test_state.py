@@ -14,7 +14,7 @@ from vmpooler_tasks.jobs.health import check
 from vmpooler_tasks.model.fleet import RunningTask
 from vmpooler_tasks.model.health.reasons import REASONS
 from vmpooler_tasks.model.names import WORK_QUEUES, Queue
-from vmpooler_tasks.store import Database, keys
+from vmpooler_tasks.store import Database, fleet_keys
 from vmpooler_tasks.store.deadletters.read import revision
 from vmpooler_tasks.store.fleet import audit
 from vmpooler_tasks.web.identity import COOKIE
@@ -170,7 +170,7 @@ def test_thinned_history_keeps_the_worst_status(web: httpx.Client, web_world: Wo
 
 def test_the_audit_comes_in_pages(web: httpx.Client, web_world: World) -> None:
     for number in range(5):
-        web_world.client.xadd(keys.AUDIT, {"action": "delete", "who": f"somebody {number}", "count": 1})
+        web_world.client.xadd(fleet_keys.AUDIT, {"action": "delete", "who": f"somebody {number}", "count": 1})
     first = web.get("/api/v1/queue/audit", params={"limit": 3}).json()
     rest = web.get("/api/v1/queue/audit", params={"limit": 3, "cursor": first["next_cursor"]}).json()
     seen = [entry["who"] for entry in (*first["entries"], *rest["entries"])]
@@ -204,7 +204,7 @@ def test_an_unknown_address_is_a_problem(web: httpx.Client, valkey: TestServer) 
     response = web.get("/nowhere")
     assert (response.status_code, response.headers["content-type"]) == (404, "application/problem+json")
     db = Database(valkey.url)
-    db.call("SET", keys.AUDIT, "no stream")
+    db.call("SET", fleet_keys.AUDIT, "no stream")
     assert web.get("/api/v1/queue/audit").status_code == 200, "it was set aside"
     db.close()
 
@@ -234,7 +234,9 @@ def test_the_audit_is_filtered(web: httpx.Client, web_world: World) -> None:
 
 
 def test_the_schedule_shows_last_and_next_runs(web: httpx.Client, web_world: World) -> None:
-    web_world.client.hset(keys.SCHEDULE, mapping={"purge": repr(NOW - 60), "purge:claim": "x", "health": "broken"})
+    web_world.client.hset(
+        fleet_keys.SCHEDULE, mapping={"purge": repr(NOW - 60), "purge:claim": "x", "health": "broken"}
+    )
     document = web.get(SCHEDULE).json()
     entries = {one["name"]: one for one in document["entries"]}
     interval = entries["purge"]["interval_seconds"]

@@ -21,10 +21,11 @@ from vmpooler_tasks.model.health.assessment import (
     stale_reason,
     unreadable_assessment,
 )
+from vmpooler_tasks.model.health.explanation import HealthReason, explain
 from vmpooler_tasks.model.health.fleet_reasons import FleetFacts, fleet_reasons
 from vmpooler_tasks.model.health.metrics import HealthMetrics, PoolMetrics, QueueMetrics
 from vmpooler_tasks.model.health.parsing import parse_reason
-from vmpooler_tasks.model.health.reasons import REASONS, HealthReason, ReasonCode, explain
+from vmpooler_tasks.model.health.reasons import REASONS, ReasonCode
 from vmpooler_tasks.model.health.status import Status
 from vmpooler_tasks.model.names import WORK_QUEUES, DeadLetterQueue, Queue
 from vmpooler_tasks.model.pools.suspension import LastError, Suspension

@@ -7,9 +7,10 @@ import pytest
 from tests.support.fleet import beat, worker
 from vmpooler_tasks.model.fleet import Fleet, Heartbeat, SeenProcess
 from vmpooler_tasks.model.health.assessment import Assessment
+from vmpooler_tasks.model.health.explanation import HealthReason, default_reason, explain
 from vmpooler_tasks.model.health.fleet_reasons import FleetFacts, fleet_reasons
 from vmpooler_tasks.model.health.overlay import overlaid
-from vmpooler_tasks.model.health.reasons import HealthReason, ReasonCode, default_reason, explain
+from vmpooler_tasks.model.health.reasons import ReasonCode
 from vmpooler_tasks.model.health.status import Status
 from vmpooler_tasks.model.names import MAINTENANCE_QUEUE, WORK_QUEUES
 

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
+from vmpooler_tasks.model.health.explanation import ABOUT_FIELDS, MAX_ERROR_CHARACTERS, HealthReason, error_line
 from vmpooler_tasks.model.health.parsing import parse_metrics, parse_reason, parse_reasons
-from vmpooler_tasks.model.health.reasons import ABOUT_FIELDS, MAX_ERROR_CHARACTERS, HealthReason, error_line
 from vmpooler_tasks.model.health.status import Status
 
 WHOLE: dict[str, Any] = {"code": "x", "severity": "degraded", "measured": 3, "threshold": 1, "pool": None}

@@ -5,7 +5,8 @@ import json
 import pytest
 
 from tests.support.hostile_names import HOSTILE_NAMES
-from vmpooler_tasks.model.health.reasons import HealthReason, ReasonCode, default_reason
+from vmpooler_tasks.model.health.explanation import HealthReason, default_reason
+from vmpooler_tasks.model.health.reasons import ReasonCode
 from vmpooler_tasks.model.health.status import Status
 from vmpooler_tasks.model.notifications.alerts import ALERT_SECONDS, active_alerts, alerts
 from vmpooler_tasks.model.notifications.message import Event, Notification

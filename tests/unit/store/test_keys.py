@@ -3,7 +3,7 @@
 from collections import Counter
 from typing import Any
 
-from tests.support.documented_keys import OURS, documented_keys
+from tests.support.documented_keys import MODULES, OURS, documented_keys
 from vmpooler_tasks.model.names import WORK_QUEUES, Queue
 from vmpooler_tasks.store import broker_keys, keys
 from vmpooler_tasks.store.key_types import FIXED_KEYS, typed_keys
@@ -16,7 +16,7 @@ def test_every_key_has_a_type_and_contents() -> None:
 
 
 def _constants() -> list[Any]:
-    return [*vars(keys).values(), *vars(broker_keys).values()]
+    return [value for module in MODULES for value in vars(module).values()]
 
 
 def test_every_constant_and_function_is_among_them() -> None:

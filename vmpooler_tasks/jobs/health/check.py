@@ -17,10 +17,11 @@ from vmpooler_tasks.jobs.health.measure import count_error_classes, measure
 from vmpooler_tasks.jobs.health.read import epoch_of, reasons_seen
 from vmpooler_tasks.jobs.health.report import HealthReport
 from vmpooler_tasks.model.health.assessment import Assessment, Circumstances, CycleHistory, assess
+from vmpooler_tasks.model.health.explanation import default_reason, explain
 from vmpooler_tasks.model.health.history import KeptCheck
 from vmpooler_tasks.model.health.metrics import HealthMetrics, status_line
 from vmpooler_tasks.model.health.overlay import overlaid
-from vmpooler_tasks.model.health.reasons import ReasonCode, default_reason, explain, kind_of_reason
+from vmpooler_tasks.model.health.reasons import ReasonCode, kind_of_reason
 from vmpooler_tasks.model.health.status import Status
 from vmpooler_tasks.model.names import DeadLetterQueue, on_one_line, readable
 from vmpooler_tasks.model.timestamps import iso_utc, parse_time

@@ -20,11 +20,11 @@ from vmpooler_tasks.model.health.assessment import (
     stale_reason,
     unreadable_assessment,
 )
+from vmpooler_tasks.model.health.explanation import HealthReason
 from vmpooler_tasks.model.health.fleet_reasons import FleetFacts, fleet_reasons
 from vmpooler_tasks.model.health.metrics import with_dead_letters
 from vmpooler_tasks.model.health.overlay import overlaid
 from vmpooler_tasks.model.health.parsing import parse_metrics, parse_reasons
-from vmpooler_tasks.model.health.reasons import HealthReason
 from vmpooler_tasks.model.health.status import Status
 from vmpooler_tasks.model.names import MAINTENANCE_QUEUE, WORK_QUEUES
 from vmpooler_tasks.model.timestamps import parse_time

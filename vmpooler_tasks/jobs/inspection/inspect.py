@@ -23,7 +23,7 @@ from vmpooler_tasks.jobs.inspection.strays import complete_discovered, discover
 from vmpooler_tasks.jobs.ownership.foreign import report_foreign, withdraw_foreign
 from vmpooler_tasks.jobs.ownership.marking import due_marks
 from vmpooler_tasks.jobs.pools.context import PoolContext, Work
-from vmpooler_tasks.model.health.reasons import error_line
+from vmpooler_tasks.model.health.explanation import error_line
 from vmpooler_tasks.model.names import Queue
 from vmpooler_tasks.store import keys
 from vmpooler_tasks.store.guards import brakes, removed_pools

@@ -8,7 +8,7 @@ from vmpooler_tasks.errors import ProviderError, ProviderTimeoutError
 from vmpooler_tasks.jobs.ownership.marks import PoolInventory
 from vmpooler_tasks.jobs.pools.context import PoolContext
 from vmpooler_tasks.jobs.pools.provider_calls import LIST_SECONDS, call_within
-from vmpooler_tasks.model.health.reasons import error_line
+from vmpooler_tasks.model.health.explanation import error_line
 from vmpooler_tasks.model.names import on_one_line
 from vmpooler_tasks.store.pools import breakers
 from vmpooler_tasks.store.pools.breakers import CallKind

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 
 from vmpooler_tasks.errors import DeliveryError
-from vmpooler_tasks.model.health.reasons import error_line
+from vmpooler_tasks.model.health.explanation import error_line
 
 COMMAND_SECONDS = 30.0
 

@@ -9,7 +9,8 @@ from vmpooler_tasks.config import Settings
 from vmpooler_tasks.config.services import NotifyTarget
 from vmpooler_tasks.errors import DeliveryError
 from vmpooler_tasks.jobs.notifications.send import retry_delay, send
-from vmpooler_tasks.model.health.reasons import ReasonCode, default_reason, error_line
+from vmpooler_tasks.model.health.explanation import default_reason, error_line
+from vmpooler_tasks.model.health.reasons import ReasonCode
 from vmpooler_tasks.model.health.status import Status
 from vmpooler_tasks.model.notifications.alerts import active_alerts
 from vmpooler_tasks.model.notifications.message import Event, Notification, TargetType

@@ -6,7 +6,7 @@ from vmpooler_tasks.config import Pool
 from vmpooler_tasks.jobs.pools.context import PoolContext, stamp
 from vmpooler_tasks.jobs.pools.failed_vm import VmFailure, build_dead_letter, log_dead_letter
 from vmpooler_tasks.jobs.pools.guarded_calls import query_readiness, query_vm
-from vmpooler_tasks.model.health.reasons import error_line
+from vmpooler_tasks.model.health.explanation import error_line
 from vmpooler_tasks.model.names import DeadLetterQueue, Queue, on_one_line, readable
 from vmpooler_tasks.model.pools.lifecycle import Fields, is_name_of, ready_is_due, reports_its_name
 from vmpooler_tasks.model.pools.results import CheckResult

@@ -11,7 +11,7 @@ from vmpooler_tasks.jobs.pools import check_pending
 from vmpooler_tasks.jobs.pools.context import PoolContext, stamp
 from vmpooler_tasks.jobs.pools.failed_vm import VmFailure, build_dead_letter, build_retry, log_dead_letter, log_retry
 from vmpooler_tasks.jobs.pools.provider_calls import call_within
-from vmpooler_tasks.model.health.reasons import error_line
+from vmpooler_tasks.model.health.explanation import error_line
 from vmpooler_tasks.model.names import DeadLetterQueue, on_one_line
 from vmpooler_tasks.model.pools.permanent_errors import is_permanent_error
 from vmpooler_tasks.model.pools.results import CloneClaim, CloneResult, HandoverResult

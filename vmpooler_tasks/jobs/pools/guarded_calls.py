@@ -8,7 +8,7 @@ from vmpooler_tasks.config import Pool
 from vmpooler_tasks.errors import ProviderTimeoutError, SuspendedError, VmNotFoundError
 from vmpooler_tasks.jobs.pools.context import PoolContext
 from vmpooler_tasks.jobs.pools.provider_calls import call_within
-from vmpooler_tasks.model.health.reasons import error_line
+from vmpooler_tasks.model.health.explanation import error_line
 from vmpooler_tasks.model.redaction import redacted_text
 from vmpooler_tasks.providers import PoolSpec, Readiness, VirtualMachine
 from vmpooler_tasks.store.pools import breakers

@@ -11,7 +11,7 @@ from vmpooler_tasks.errors import WrongTypeError
 from vmpooler_tasks.jobs.pools import check_pending
 from vmpooler_tasks.jobs.pools.context import PoolContext, Work
 from vmpooler_tasks.jobs.pools.new_clones import SPARE_NAMES, first_metadata, planned_until
-from vmpooler_tasks.model.health.reasons import error_line
+from vmpooler_tasks.model.health.explanation import error_line
 from vmpooler_tasks.model.names import on_one_line, readable
 from vmpooler_tasks.model.pools.lifecycle import MINUTE, Step
 from vmpooler_tasks.model.pools.vm_names import candidates

@@ -8,8 +8,9 @@ from typing import Protocol
 from vmpooler_tasks.model.guards.brake import Brake, BrakeCause
 from vmpooler_tasks.model.guards.foreign import ForeignVms
 from vmpooler_tasks.model.guards.removed import NO_DRAIN, DrainRules, RemovedPoolState
+from vmpooler_tasks.model.health.explanation import HealthReason, default_reason, error_line
 from vmpooler_tasks.model.health.metrics import HealthMetrics
-from vmpooler_tasks.model.health.reasons import REASONS, HealthReason, ReasonCode, default_reason, error_line
+from vmpooler_tasks.model.health.reasons import REASONS, ReasonCode
 from vmpooler_tasks.model.health.recycling import RecycledPool
 from vmpooler_tasks.model.health.status import Status
 from vmpooler_tasks.model.manager_watch import UNWATCHED, ManagerWatch

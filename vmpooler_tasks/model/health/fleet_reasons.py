@@ -5,7 +5,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from vmpooler_tasks.model.fleet import Fleet, Heartbeat, SeenProcess
-from vmpooler_tasks.model.health.reasons import HealthReason, ReasonCode, default_reason, error_line
+from vmpooler_tasks.model.health.explanation import HealthReason, default_reason, error_line
+from vmpooler_tasks.model.health.reasons import ReasonCode
 from vmpooler_tasks.model.names import listed
 
 MAX_CLOCK_OFFSET_SECONDS = 1.0

@@ -3,7 +3,8 @@
 from collections.abc import Iterable
 
 from vmpooler_tasks.model.health.assessment import Assessment
-from vmpooler_tasks.model.health.reasons import HealthReason, ReasonCode
+from vmpooler_tasks.model.health.explanation import HealthReason
+from vmpooler_tasks.model.health.reasons import ReasonCode
 from vmpooler_tasks.model.health.status import Status
 
 SEEN_BY_READERS = frozenset(

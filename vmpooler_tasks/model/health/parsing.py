@@ -4,7 +4,7 @@ import json
 import math
 from typing import Any
 
-from vmpooler_tasks.model.health.reasons import ABOUT_FIELDS, HealthReason
+from vmpooler_tasks.model.health.explanation import ABOUT_FIELDS, HealthReason
 from vmpooler_tasks.model.health.status import Status
 
 

@@ -8,7 +8,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from vmpooler_tasks.model.health.reasons import HealthReason, explain
+from vmpooler_tasks.model.health.explanation import HealthReason, explain
 from vmpooler_tasks.model.health.status import Status
 from vmpooler_tasks.model.names import on_one_line
 from vmpooler_tasks.model.notifications.message import Event, Notification

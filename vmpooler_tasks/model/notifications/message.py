@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from vmpooler_tasks.model.health.reasons import HealthReason, explain, runbook_path
+from vmpooler_tasks.model.health.explanation import HealthReason, explain, runbook_path
 from vmpooler_tasks.model.health.status import Status
 from vmpooler_tasks.model.timestamps import iso_utc
 

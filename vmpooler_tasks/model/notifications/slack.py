@@ -3,7 +3,7 @@
 from typing import Any
 from urllib.parse import quote
 
-from vmpooler_tasks.model.health.reasons import HealthReason, explain
+from vmpooler_tasks.model.health.explanation import HealthReason, explain
 from vmpooler_tasks.model.health.status import Status
 from vmpooler_tasks.model.names import on_one_line
 from vmpooler_tasks.model.notifications.message import Notification

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from vmpooler_tasks.model.names import DeadLetterQueue
-from vmpooler_tasks.store import keys
+from vmpooler_tasks.store import fleet_keys, keys
 from vmpooler_tasks.store.fleet import audit
 from vmpooler_tasks.store.redis.connection import Database
 
@@ -15,7 +15,7 @@ def delete(db: Database, queue: DeadLetterQueue, members: Sequence[bytes], trail
     return int(
         db.run(
             "deadletters/delete",
-            [keys.dead_letters(queue), keys.COUNTERS, keys.AUDIT],
+            [keys.dead_letters(queue), keys.COUNTERS, fleet_keys.AUDIT],
             [queue, audit.MAX_ENTRIES, len(words), *words, *members],
         )
     )

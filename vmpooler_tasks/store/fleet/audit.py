@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from vmpooler_tasks.store import keys
+from vmpooler_tasks.store import fleet_keys
 from vmpooler_tasks.store.redis.arguments import field_words
 from vmpooler_tasks.store.redis.connection import Database
 
@@ -54,10 +54,10 @@ class AuditPage:
 
 def record(db: Database, trail: Mapping[str, Any]) -> None:
     """Add an entry, for an action that no script carries out. Raises WrongTypeError."""
-    with db.translated_errors(keys.AUDIT):
+    with db.translated_errors(fleet_keys.AUDIT):
         words = trail_words(trail)
         fields: dict[Any, Any] = dict(zip(words[::2], words[1::2], strict=True))
-        db.client.xadd(keys.AUDIT, fields, maxlen=MAX_ENTRIES, approximate=True)
+        db.client.xadd(fleet_keys.AUDIT, fields, maxlen=MAX_ENTRIES, approximate=True)
 
 
 def search(db: Database, wanted: AuditFilter, limit: int, before: str | None = None) -> AuditPage:
@@ -101,8 +101,8 @@ def _newest_first(db: Database, wanted: AuditFilter, before: str | None) -> Iter
     if before and (wanted.until is None or _milliseconds(before) <= int(newest)):
         newest = f"({before}"
     while True:
-        with db.translated_errors(keys.AUDIT):
-            page = [_entry(*found) for found in db.client.xrevrange(keys.AUDIT, newest, oldest, count=AUDIT_PAGE)]
+        with db.translated_errors(fleet_keys.AUDIT):
+            page = [_entry(*found) for found in db.client.xrevrange(fleet_keys.AUDIT, newest, oldest, count=AUDIT_PAGE)]
         yield from page
         if len(page) < AUDIT_PAGE:
             return
@@ -125,5 +125,5 @@ def trail_words(trail: Mapping[str, Any]) -> list[str]:
 
 def read_newest(db: Database, limit: int) -> list[AuditEntry]:
     """Return the newest entries as they were recorded, each step on its own. Raises WrongTypeError."""
-    with db.translated_errors(keys.AUDIT):
-        return [_entry(*found) for found in db.client.xrevrange(keys.AUDIT, count=limit)]
+    with db.translated_errors(fleet_keys.AUDIT):
+        return [_entry(*found) for found in db.client.xrevrange(fleet_keys.AUDIT, count=limit)]

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Mapping
 
 from vmpooler_tasks.model.fleet import Fleet, Heartbeat, SeenProcess
-from vmpooler_tasks.store import keys
+from vmpooler_tasks.store import fleet_keys
 from vmpooler_tasks.store.fleet import pool_lists
 from vmpooler_tasks.store.redis.connection import Database
 from vmpooler_tasks.store.redis.numbers import finite
@@ -20,7 +20,7 @@ def record(db: Database, heartbeat: Heartbeat, pools: Collection[str] = ()) -> f
     configuration = heartbeat.configuration
     now, is_listed = db.run(
         "fleet/record_heartbeat",
-        [keys.HEARTBEATS, keys.HEARTBEAT_TIMES, keys.pool_list(configuration)],
+        [fleet_keys.HEARTBEATS, fleet_keys.HEARTBEAT_TIMES, fleet_keys.pool_list(configuration)],
         [heartbeat.process, heartbeat.as_record(), HEARTBEAT_KEPT_SECONDS, pool_lists.POOL_LIST_SECONDS],
     )
     if not is_listed:
@@ -30,9 +30,9 @@ def record(db: Database, heartbeat: Heartbeat, pools: Collection[str] = ()) -> f
 
 def read_fleet(db: Database) -> Fleet:
     """Return all processes. Raises WrongTypeError."""
-    with db.translated_errors(keys.HEARTBEATS):
+    with db.translated_errors(fleet_keys.HEARTBEATS):
         pipe = db.client.pipeline(transaction=False)
-        pipe.execute_command("HGETALL", keys.HEARTBEATS)
+        pipe.execute_command("HGETALL", fleet_keys.HEARTBEATS)
         pipe.execute_command("TIME")
         found, time = pipe.execute()
     return parse_fleet(found, time)

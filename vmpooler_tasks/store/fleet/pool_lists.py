@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from vmpooler_tasks.model.fleet import Fleet
 from vmpooler_tasks.model.names import readable
-from vmpooler_tasks.store import keys
+from vmpooler_tasks.store import fleet_keys, keys
 from vmpooler_tasks.store.redis.connection import Database
 from vmpooler_tasks.store.redis.reads import Reads
 
@@ -18,7 +18,7 @@ NO_POOL = ""
 
 def publish(db: Database, configuration: str, pools: Collection[str]) -> None:
     """Write the list of a configuration. Its pools count as configured from this step on."""
-    script_keys = [keys.pool_list(configuration), keys.REMOVED_POOLS]
+    script_keys = [fleet_keys.pool_list(configuration), keys.REMOVED_POOLS]
     db.run("fleet/publish_pools", script_keys, [POOL_LIST_SECONDS, NO_POOL, *sorted(pools)])
 
 
@@ -29,7 +29,7 @@ def with_pool_lists(db: Database, fleet: Fleet) -> Fleet:
     """
     reads = Reads()
     for one in fleet.configurations:
-        reads.add(one, "SMEMBERS", keys.pool_list(one))
+        reads.add(one, "SMEMBERS", fleet_keys.pool_list(one))
     replies = reads.send(db)
     found = {one: replies.get(one) for one in fleet.configurations}
     lists = {one: frozenset(map(readable, names)) - {NO_POOL} for one, names in found.items() if names}

@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 
 from vmpooler_tasks.errors import WrongTypeError
-from vmpooler_tasks.store import keys
+from vmpooler_tasks.store import fleet_keys
 from vmpooler_tasks.store.redis.connection import Database
 
 
@@ -26,11 +26,11 @@ _FORM = re.compile(r"[\w-]{32,128}", re.ASCII)
 
 def start(db: Database, digest: str, session: Session, seconds: int, *, former: str | None = None) -> None:
     """Start a session, and end the `former` one of the same browser in the same step."""
-    key = keys.session(digest)
+    key = fleet_keys.session(digest)
     with db.translated_errors(key):
         pipe = db.client.pipeline(transaction=True)
         if former is not None:
-            pipe.delete(keys.session(former))
+            pipe.delete(fleet_keys.session(former))
         pipe.hset(key, mapping={"user": session.user, "proof": session.proof, "csrf": session.csrf})
         pipe.expire(key, seconds)
         pipe.execute()
@@ -39,7 +39,7 @@ def start(db: Database, digest: str, session: Session, seconds: int, *, former: 
 def read(db: Database, digest: str) -> Session | None:
     """Return the session; None if there is none, or its key holds something that `start` does not write."""
     try:
-        found = db.call("HMGET", keys.session(digest), "user", "proof", "csrf")
+        found = db.call("HMGET", fleet_keys.session(digest), "user", "proof", "csrf")
     except WrongTypeError:
         return None
     if None in found:
@@ -49,4 +49,4 @@ def read(db: Database, digest: str) -> Session | None:
 
 
 def end(db: Database, digest: str) -> None:
-    db.call("DEL", keys.session(digest))
+    db.call("DEL", fleet_keys.session(digest))

@@ -14,7 +14,7 @@ from vmpooler_tasks.model.guards.brake import (
     ConfirmResult,
 )
 from vmpooler_tasks.model.names import readable
-from vmpooler_tasks.store import keys
+from vmpooler_tasks.store import fleet_keys, keys
 from vmpooler_tasks.store.fleet import audit
 from vmpooler_tasks.store.redis.connection import Database
 from vmpooler_tasks.store.redis.numbers import finite
@@ -82,7 +82,7 @@ def apply(db: Database, pool: str, mark: str, counts: BrakeCounts, *, max_percen
     """
     decision, record = db.run(
         "guards/apply_brake",
-        [keys.BRAKES, keys.INVENTORIES, keys.AUDIT],
+        [keys.BRAKES, keys.INVENTORIES, fleet_keys.AUDIT],
         [
             pool,
             mark,
@@ -106,7 +106,7 @@ def confirm(db: Database, pool: str, trail: Mapping[str, Any]) -> tuple[ConfirmR
     Return the result and the brake as it was before. More VMs than that engage it again.
     """
     result, before = db.run(
-        "guards/confirm", [keys.BRAKES, keys.AUDIT], [pool, audit.MAX_ENTRIES, *audit.trail_words(trail)]
+        "guards/confirm", [keys.BRAKES, fleet_keys.AUDIT], [pool, audit.MAX_ENTRIES, *audit.trail_words(trail)]
     )
     return ConfirmResult(result.decode()), parse_brake(pool, before) if before else None
 

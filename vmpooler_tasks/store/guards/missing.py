@@ -7,7 +7,7 @@ from typing import Any
 
 from vmpooler_tasks.model.guards.brake import MIN_HELD, NO_MAX_PERCENT
 from vmpooler_tasks.model.names import Queue
-from vmpooler_tasks.store import keys
+from vmpooler_tasks.store import fleet_keys, keys
 from vmpooler_tasks.store.fleet import audit
 from vmpooler_tasks.store.redis.connection import Database
 from vmpooler_tasks.store.vmpooler.delivered import read_replacement
@@ -39,7 +39,7 @@ class MissingGuard:
     max_percent: float
 
     def keys(self) -> list[bytes]:
-        own = (keys.first_seen(MISSING, self.pool), keys.AUDIT, keys.vm(self.vm.encode()))
+        own = (keys.first_seen(MISSING, self.pool), fleet_keys.AUDIT, keys.vm(self.vm.encode()))
         return [keys.BRAKES, keys.INVENTORIES, *own]
 
     def words(self) -> list[Any]:

@@ -11,7 +11,7 @@ from typing import Any
 from vmpooler_tasks.model.guards.managed import KeptPool, ManagedPool, RemovedPool
 from vmpooler_tasks.model.guards.removed import RemovedPoolState
 from vmpooler_tasks.model.names import Queue, readable
-from vmpooler_tasks.store import keys
+from vmpooler_tasks.store import fleet_keys, keys
 from vmpooler_tasks.store.fleet import audit
 from vmpooler_tasks.store.redis.connection import Database
 from vmpooler_tasks.store.redis.numbers import finite
@@ -110,13 +110,13 @@ def keep(db: Database, pool: str, kept: KeptPool, trail: Mapping[str, Any]) -> K
     """Keep the VMs of a pool, and record that in the audit. Return the order before, which stays, or None."""
     record = json.dumps({"since": kept.since, "who": kept.who, "why": kept.why}, ensure_ascii=False)
     words = audit.trail_words(trail)
-    before = db.run("guards/keep_pool", [_KEPT, keys.AUDIT], [pool, record, audit.MAX_ENTRIES, *words])
+    before = db.run("guards/keep_pool", [_KEPT, fleet_keys.AUDIT], [pool, record, audit.MAX_ENTRIES, *words])
     return _kept(before) if before else None
 
 
 def end_keeping(db: Database, pool: str, trail: Mapping[str, Any]) -> KeptPool | None:
     """End an operator's order to keep the pool, and record that in the audit. Return the order, or None for none."""
-    before = db.run("pools/resume", [_KEPT, keys.AUDIT], [pool, audit.MAX_ENTRIES, *audit.trail_words(trail)])
+    before = db.run("pools/resume", [_KEPT, fleet_keys.AUDIT], [pool, audit.MAX_ENTRIES, *audit.trail_words(trail)])
     return _kept(before) if before else None
 
 

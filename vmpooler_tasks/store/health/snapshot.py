@@ -17,7 +17,7 @@ from vmpooler_tasks.model.pools.lifecycle import Step
 from vmpooler_tasks.model.pools.pause import Pause
 from vmpooler_tasks.model.pools.sizes import size_in_effect
 from vmpooler_tasks.model.pools.suspension import LastError
-from vmpooler_tasks.store import broker_keys, keys
+from vmpooler_tasks.store import broker_keys, fleet_keys, keys
 from vmpooler_tasks.store.fleet import heartbeats
 from vmpooler_tasks.store.fleet.pool_lists import with_pool_lists
 from vmpooler_tasks.store.fleet.schedule import CLAIM_SUFFIX
@@ -187,7 +187,7 @@ def read_messages(broker: Database | None, queues: Sequence[str]) -> Messages | 
 def _add_status(reads: Reads, status: bytes) -> None:
     reads.add("health", "HGETALL", status)
     reads.add("pools", "SMEMBERS", keys.POOLS)
-    reads.add("heartbeats", "HGETALL", keys.HEARTBEATS)
+    reads.add("heartbeats", "HGETALL", fleet_keys.HEARTBEATS)
     reads.add("time", "TIME")
     for queue in DeadLetterQueue:
         reads.add(queue, "ZCARD", keys.dead_letters(queue))
@@ -226,7 +226,7 @@ def _add_records(reads: Reads) -> None:
     reads.add("counters", "HGETALL", keys.COUNTERS)
     reads.add("removed", "HKEYS", keys.REMOVED_POOLS)
     reads.add("purge", "HMGET", keys.PURGE_STATE, "started", "finished", "failure")
-    reads.add("schedule", "HGETALL", keys.SCHEDULE)
+    reads.add("schedule", "HGETALL", fleet_keys.SCHEDULE)
     reads.add("brakes", "HGETALL", keys.BRAKES)
     reads.add("foreign", "HGETALL", keys.FOREIGN_VMS)
     for key in keys.OPEN_REQUESTS:

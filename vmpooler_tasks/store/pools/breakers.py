@@ -8,7 +8,7 @@ from typing import Any
 from vmpooler_tasks.clock import MAX_DRIFT_SECONDS
 from vmpooler_tasks.model.pools.results import TrialResult
 from vmpooler_tasks.model.pools.suspension import LastError, Suspension
-from vmpooler_tasks.store import keys
+from vmpooler_tasks.store import fleet_keys, keys
 from vmpooler_tasks.store.fleet import audit
 from vmpooler_tasks.store.redis.chunks import chunks
 from vmpooler_tasks.store.redis.connection import Database
@@ -174,7 +174,7 @@ def allow_trial(
     """Let one clone try the suspended pool or provider now. An entry in the audit says so, unless `trail` is empty."""
     result = db.run(
         "pools/allow_trial",
-        [keys.pool_breaker(pool) if pool else keys.breaker(provider), keys.AUDIT]
+        [keys.pool_breaker(pool) if pool else keys.breaker(provider), fleet_keys.AUDIT]
         + [slots.key for slots in (keys.POOL_SLOTS, keys.REQUEST_SLOTS)],
         [repr(now), audit.MAX_ENTRIES, *audit.trail_words(trail)],
     )

@@ -6,7 +6,7 @@ from typing import Any
 
 from vmpooler_tasks.model.names import Queue, readable
 from vmpooler_tasks.model.pools.pause import Pause, PauseState
-from vmpooler_tasks.store import keys
+from vmpooler_tasks.store import fleet_keys, keys
 from vmpooler_tasks.store.fleet import audit
 from vmpooler_tasks.store.pools.vms import MOVE_PAGE
 from vmpooler_tasks.store.redis.connection import Database
@@ -42,7 +42,7 @@ def pause(db: Database, pool: str, pause: Pause, trail: Mapping[str, Any]) -> Pa
     record = {"state": pause.state, "since": pause.since, "who": pause.who, "why": pause.why}
     before = db.run(
         "pools/pause",
-        [keys.PAUSED, keys.AUDIT],
+        [keys.PAUSED, fleet_keys.AUDIT],
         [
             pool,
             str(pause.state),
@@ -56,7 +56,9 @@ def pause(db: Database, pool: str, pause: Pause, trail: Mapping[str, Any]) -> Pa
 
 def resume(db: Database, pool: str, trail: Mapping[str, Any]) -> Pause | None:
     """End the pool's pause, and record that in the audit. Return the pause that ended, or None if there was none."""
-    before = db.run("pools/resume", [keys.PAUSED, keys.AUDIT], [pool, audit.MAX_ENTRIES, *audit.trail_words(trail)])
+    before = db.run(
+        "pools/resume", [keys.PAUSED, fleet_keys.AUDIT], [pool, audit.MAX_ENTRIES, *audit.trail_words(trail)]
+    )
     return parse_pause(before) if before else None
 
 

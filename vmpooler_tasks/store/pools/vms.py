@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
-from vmpooler_tasks.model.health.reasons import error_line
+from vmpooler_tasks.model.health.explanation import error_line
 from vmpooler_tasks.model.health.recycling import NOTE_SECONDS
 from vmpooler_tasks.model.names import Queue, readable
 from vmpooler_tasks.model.pools.lifecycle import Fields

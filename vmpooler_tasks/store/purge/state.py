@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from vmpooler_tasks.model.purge import SkippedQueue
-from vmpooler_tasks.store import keys
+from vmpooler_tasks.store import fleet_keys, keys
 from vmpooler_tasks.store.fleet import audit
 from vmpooler_tasks.store.redis.connection import Database
 from vmpooler_tasks.store.redis.locks import OwnedLock
@@ -78,7 +78,7 @@ def record_end(
         bucket = duration_counter(next((bound for bound in DURATION_BOUNDS if duration <= bound), None))
     db.run(
         "purge/record_end",
-        [keys.PURGE_STATE, keys.AUDIT, keys.COUNTERS],
+        [keys.PURGE_STATE, fleet_keys.AUDIT, keys.COUNTERS],
         [
             audit.MAX_ENTRIES,
             FAILURES if failure else CYCLES,

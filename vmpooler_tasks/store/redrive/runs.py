@@ -16,7 +16,7 @@ from vmpooler_tasks.model.redrive import (
     RunState,
     read_lineage,
 )
-from vmpooler_tasks.store import keys
+from vmpooler_tasks.store import fleet_keys, keys
 from vmpooler_tasks.store.fleet import audit
 from vmpooler_tasks.store.redis.chunks import parts_by_size
 from vmpooler_tasks.store.redis.connection import Database
@@ -151,7 +151,7 @@ def end(db: Database, run: Run, state: RunState) -> bool:
     return bool(
         db.run(
             "redrive/end",
-            [keys.redrive(run.id), keys.redrive_dead_letters(run.id), keys.AUDIT],
+            [keys.redrive(run.id), keys.redrive_dead_letters(run.id), fleet_keys.AUDIT],
             [RunState.RUNNING, state, audit.MAX_ENTRIES, len(COUNTS), *COUNTS, *trail],
         )
     )

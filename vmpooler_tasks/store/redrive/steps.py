@@ -9,7 +9,7 @@ from vmpooler_tasks.model.names import DeadLetterQueue, Queue
 from vmpooler_tasks.model.redrive import Lineage, RedriveOutcome
 from vmpooler_tasks.model.requests import Wanted
 from vmpooler_tasks.model.vm_orders import VmOrder
-from vmpooler_tasks.store import keys
+from vmpooler_tasks.store import fleet_keys, keys
 from vmpooler_tasks.store.fleet import audit
 from vmpooler_tasks.store.orders.vm_orders import ORDER_KEYS
 from vmpooler_tasks.store.pools.clones import slots_for
@@ -174,7 +174,7 @@ def redrive_edited(
     return bool(
         db.run(
             "redrive/redrive_edited",
-            [keys.dead_letters(dead_letter.queue), keys.COUNTERS, keys.AUDIT, queue_key],
+            [keys.dead_letters(dead_letter.queue), keys.COUNTERS, fleet_keys.AUDIT, queue_key],
             [
                 dead_letter.raw,
                 dead_letter.queue,

@@ -5,7 +5,7 @@ from typing import Any
 
 from vmpooler_tasks.model.names import readable
 from vmpooler_tasks.model.requests import Cancellation, Wanted
-from vmpooler_tasks.store import keys
+from vmpooler_tasks.store import fleet_keys, keys
 from vmpooler_tasks.store.fleet import audit
 from vmpooler_tasks.store.redis.connection import Database
 from vmpooler_tasks.store.requests.fulfilment import part_keys, part_words
@@ -29,7 +29,7 @@ def cancel(
             keys.WAITING_REQUESTS,
             keys.PROCESSING_REQUESTS,
             keys.PENDING_ONDEMAND_CLONES,
-            keys.AUDIT,
+            fleet_keys.AUDIT,
             *part_keys(request_id, wanted),
         ],
         [

@@ -9,7 +9,7 @@ from fastapi.responses import JSONResponse
 from vmpooler_tasks.jobs.health.history import points
 from vmpooler_tasks.jobs.health.read import read_report
 from vmpooler_tasks.jobs.health.report import HealthReport
-from vmpooler_tasks.model.health.reasons import explain, runbook_path
+from vmpooler_tasks.model.health.explanation import explain, runbook_path
 from vmpooler_tasks.model.health.status import Status
 from vmpooler_tasks.web.api.responses import PROBLEM, READING, HealthDocument, HistoryResponse
 from vmpooler_tasks.web.limits.requests import Searching

@@ -6,7 +6,9 @@ from itertools import chain
 
 import click
 
-from vmpooler_tasks.cli.diagnosis import REDIS, diagnose, send_tests
+from vmpooler_tasks.cli.doctor.diagnosis import diagnose
+from vmpooler_tasks.cli.doctor.findings import REDIS
+from vmpooler_tasks.cli.doctor.servers import send_tests
 from vmpooler_tasks.cli.shared import options
 from vmpooler_tasks.cli.shared.context import Context, pass_context
 from vmpooler_tasks.cli.shared.output import STATUS_COLOURS, print_json, print_line

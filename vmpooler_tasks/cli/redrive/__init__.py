@@ -1,0 +1,1 @@
+"""`vmpooler-tasks dlq redrive`: its arguments, its previews and its runs."""
