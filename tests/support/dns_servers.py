@@ -37,15 +37,18 @@ ns IN A 127.0.0.1
 """
 
 _BIND = """
-key "{key}" {{ algorithm hmac-sha256; secret "{secret}"; }};
-key "{reader}" {{ algorithm hmac-sha256; secret "{reader_secret}"; }};
-key "{least}" {{ algorithm hmac-sha256; secret "{least_secret}"; }};
 options {{
   directory "{folder}"; pid-file "{folder}/named.pid"; session-keyfile "{folder}/session.key";
   listen-on port {port} {{ 127.0.0.1; }}; listen-on-v6 {{ none; }};
   recursion no; allow-query {{ any; }}; dnssec-validation no; notify no; managed-keys-directory "{folder}";
 }};
 controls {{ }};
+"""
+
+_BIND_ZONE = """
+key "{key}" {{ algorithm hmac-sha256; secret "{secret}"; }};
+key "{reader}" {{ algorithm hmac-sha256; secret "{reader_secret}"; }};
+key "{least}" {{ algorithm hmac-sha256; secret "{least_secret}"; }};
 zone "{zone}" {{
   type primary; file "{folder}/zone";
   update-policy {{ grant "{key}" zonesub ANY; grant {least} zonesub A AAAA TXT; }};
@@ -93,10 +96,14 @@ log:
 
 @dataclass
 class DnsServer:
-    """A running server. Its methods are what a person does with it, by messages of their own."""
+    """A running server. Its methods are what a person does with it, by messages of their own.
+
+    `statements` are BIND's keys and zone, instead of those of the tests.
+    """
 
     kind: str
     folder: Path
+    statements: str | None = None
     port: int = field(default_factory=free_port)
     process: "subprocess.Popen[bytes] | None" = None
 
@@ -151,9 +158,12 @@ class DnsServer:
     def _command(self) -> Sequence[str]:
         given = {"folder": self.folder, "port": self.port, "zone": ZONE, "key": KEY_NAME, "secret": KEY_SECRET}
         reader = {"reader": READER_NAME, "reader_secret": READER_SECRET}
-        template, program = (_BIND, "named") if self.kind == "bind" else (_KNOT, "knotd")
+        templates, program = ((_BIND, _BIND_ZONE), "named") if self.kind == "bind" else ((_KNOT,), "knotd")
+        texts = [text.format(**given, **reader, least=LEAST_NAME, least_secret=LEAST_SECRET) for text in templates]
+        if self.statements is not None:
+            texts[1:] = [self.statements]
         file = self.folder / f"{program}.conf"
-        file.write_text(template.format(**given, **reader, least=LEAST_NAME, least_secret=LEAST_SECRET))
+        file.write_text("".join(texts))
         zone = self.folder / "zone"
         if not zone.exists():
             zone.write_text(_ZONE_FILE)

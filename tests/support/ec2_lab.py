@@ -32,7 +32,7 @@ class Ec2Lab:
         self.server, self.stack, self.pool = server, stack, POOL
         self.login = {"aws_access_key_id": LOGIN["AWS_ACCESS_KEY_ID"]}
         self.login["aws_secret_access_key"] = LOGIN["AWS_SECRET_ACCESS_KEY"]
-        self.client: EC2Client = self._client("ec2")
+        self.client: EC2Client = self.client_of("ec2")
         stack.callback(self.client.close)
 
     def provider(
@@ -100,12 +100,13 @@ class Ec2Lab:
             iam.put_user_policy(UserName="vmpooler", PolicyName="own", PolicyDocument=json.dumps(policy))
         self.server.authenticate(on=True)
 
-    def _iam(self) -> Any:
-        return closing(self._client("iam"))
-
-    def _client(self, service: str) -> Any:
+    def client_of(self, service: str) -> Any:
+        """Return a client of another service of the same server, with the login of the tests."""
         untyped: Any = boto3  # the stubs of IAM are not installed
         return untyped.client(service, region_name=REGION, endpoint_url=self.server.url, **self.login)
+
+    def _iam(self) -> Any:
+        return closing(self.client_of("iam"))
 
 
 def tags_of(raw: Any) -> dict[str, str]:
