@@ -104,7 +104,7 @@ providers: ## Stage: providers and DNS plugins against real servers of their API
 documents: ## Stage: type each command that the documentation shows
 guests: $(LIBVIRT_READY)
 guests: ## Stage: make real VMs with libvirt, and use them
-benchmarks: ## Stage: run `make bench` with small figures
+benchmarks: ## Stage: run the benchmark with small sizes, and compare what it counts with the record
 
 # What is drawn depends on the seed, which is printed first: FUZZ_SEED=… repeats a run.
 FUZZ_EXAMPLES ?= 5000
@@ -131,8 +131,8 @@ $(NODE_READY): package.json
 	@npm install --silent --no-package-lock --no-audit --no-fund --ignore-scripts
 	@touch $(NODE_READY)
 
-bench: $(READY) ## Measure cycles against the floor, and clones against bare Celery
-	@$(BIN)/python -m tests.benchmarks
+bench: $(READY) ## Measure cycles against the floor, clones against bare Celery, and write docs/performance.md
+	@$(BIN)/python -m tests.benchmarks --document
 
 build: $(READY) ## Build the wheel
 	@$(BIN)/python -m build --wheel --no-isolation

@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from celery import Celery
 
 from tests.benchmarks import bare
 from tests.benchmarks.processes import ROOT, environment
+from tests.benchmarks.rows import Figures, Row
 from tests.benchmarks.target import Target
 from vmpooler_tasks.model.names import Queue
 from vmpooler_tasks.model.pools.vm_names import candidates
@@ -33,6 +35,9 @@ from vmpooler_tasks.tasks import registry as names
 POOL = "benchmark"
 SLOTS = {"prefork": 4, "threads": 8}
 """Clones at once in the worker whose throughput is measured. More would slow each other down."""
+
+MIN_SHARE = {"prefork": 85, "threads": 65}
+"""The targets, in percent of bare Celery's no-op tasks."""
 
 TIMEOUT_SECONDS = 300.0
 
@@ -253,3 +258,26 @@ def _wait(started_at: float) -> None:
     if time.perf_counter() - started_at > TIMEOUT_SECONDS:
         raise TimeoutError("the worker does not finish; see its log")
     time.sleep(0.01)
+
+
+def rows(figures: Figures) -> Iterator[Row]:
+    for kind, one in figures["throughput"].items():
+        what = f"a worker of {one['slots']} {'processes' if kind == 'prefork' else 'threads'}"
+        row = partial(Row, part="clones", case=f"{figures['messages']:,} clones of no time", what=what)
+        yield row(measure="clones", value=one["clones_per_second"], unit="/s", digits=0)
+        yield row(measure="bare no-ops", value=one["nothing_per_second"], unit="/s", digits=0)
+        yield row(measure="share", value=one["share"] * 100, unit=" %", digits=0, minimum=MIN_SHARE[kind])
+    flight = figures["in_flight"]
+    at_once = f"{flight['clones']} clones of {flight['each_seconds']:g} s at once"
+    row = partial(Row, part="long clones", case=at_once, what="one worker of as many threads")
+    yield row(measure="all made after", value=flight["seconds"], unit=" s", digits=1)
+    yield row(measure="at once", value=flight["max_at_once"], digits=0)
+    for one in figures["scaling"]:
+        row = partial(
+            Row,
+            part="long clones",
+            case=f"{figures['scaled']} clones of {figures['scaled_seconds']:g} s, ten threads to a process",
+            what=f"worker processes: {one['processes']}",
+        )
+        yield row(measure="all made after", value=one["seconds"], unit=" s", digits=1)
+        yield row(measure="speed-up", value=one["speedup"], unit="x")

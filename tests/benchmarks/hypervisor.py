@@ -3,12 +3,14 @@
 import json
 import resource
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from tests.benchmarks import clones
+from tests.benchmarks.rows import Figures, Row
 from tests.benchmarks.target import Target
 from tests.support import vcenter_simulator
 from tests.support.vcenter_simulator import CLUSTER, FOLDER, TEMPLATE, Vcenter
@@ -94,3 +96,20 @@ def _pool(folder: str) -> PoolSpec:
 
 def _peak_mib() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def rows(figures: Figures) -> Iterator[Row]:
+    for step, calls in figures["calls"].items():
+        names = ", ".join(f"{count:g} {method}" for method, count in calls.items())
+        row = partial(Row, part="providers", case="vSphere, one VM", what=step, measure="API calls")
+        yield row(value=sum(calls.values()), digits=1, note=names, counted=True)
+    inventory, in_flight = figures["inventory"], figures["in_flight"]
+    row = partial(Row, part="providers", case="vSphere", what=f"inventory of {inventory['vms']:,} VMs")
+    yield row(measure="API calls", value=sum(inventory["calls"].values()), digits=0, counted=True)
+    yield row(measure="seconds", value=inventory["seconds"])
+    yield row(measure="memory growth", value=inventory["memory_growth_mib"], unit=" MiB", digits=1)
+    what = f"{in_flight['clones']} clones of {in_flight['each_seconds']:g} s on one worker"
+    row = partial(Row, part="providers", case="vSphere", what=what)
+    yield row(measure="API calls", value=in_flight["calls_per_clone"], digits=1, note="for each clone")
+    yield row(measure="seconds", value=in_flight["seconds"])
+    yield row(measure="at once", value=in_flight["max_at_once"], digits=0)

@@ -3,13 +3,14 @@
 import json
 import math
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 from tests.benchmarks import dead_letters, states
 from tests.benchmarks.processes import Pinger, pinging, ready_worker, run_floor, run_job, time_command
+from tests.benchmarks.rows import Figures, Row
 from tests.benchmarks.states import State
 from tests.benchmarks.target import Target
 
@@ -19,7 +20,16 @@ CYCLES = ("dry_run", "health", "purge")
 IDLE_SECONDS = 1.0
 MIB = 1024 * 1024
 
-Figures = dict[str, Any]
+NAMES = {"purge": "purge", "dry_run": "purge, dry run", "health": "health check"}
+PINGS = {"p50": "50 %", "p99": "99 %", "max": "maximum", "p99_unsent": "99 %, unsent too"}
+
+LARGE = 100_000
+"""The targets hold for states with at least so many VMs."""
+
+PLOTTED_POOLS = 10
+FLOOR_RATIO = {"purge": 1.5, "health check": 1.2}
+MEMORY_MIB = 30
+PING_P99, PING_MAX = 5, 25
 
 
 @dataclass(slots=True)
@@ -149,3 +159,61 @@ def _latencies(pings: Sequence[float]) -> Figures:
 
 def _percentile(values: Sequence[float], percent: int) -> float:
     return sorted(values)[min(len(values) - 1, len(values) * percent // 100)]
+
+
+def cycle_rows(states: Sequence[Figures]) -> Iterator[Row]:
+    """Yield the rows of the cycles; then those of the PINGs."""
+    for state in states:
+        yield from _floor_rows(state)
+        for cycle, name in NAMES.items():
+            yield from _rows_of_cycle(state, name, state["cycles"][cycle])
+
+
+def _floor_rows(state: Figures) -> Iterator[Row]:
+    row = partial(Row, part="cycles", case=case(state), what="floor")
+    floor, idle = state["floor"], state["idle"]["ping_ms"]
+    yield row(measure="seconds", value=floor["seconds"], digits=3)
+    yield row(measure="x floor", value=1, unit="x")
+    yield row(measure="commands", value=floor["commands"], digits=0, counted=True)
+    yield row(measure="Redis CPU s", value=floor["redis_cpu_seconds"], digits=3)
+    yield from _ping_rows(partial(row, part="pings", what="nothing else"), idle, large=False)
+
+
+def _rows_of_cycle(state: Figures, name: str, figures: Figures) -> Iterator[Row]:
+    large = state["vms"] >= LARGE
+    row = partial(Row, part="cycles", case=case(state), what=name)
+    at = state["vms"] if state["pools"] == PLOTTED_POOLS else None
+    target = FLOOR_RATIO.get(name) if large else None
+    yield row(measure="seconds", value=figures["seconds"], digits=3)
+    yield row(measure="x floor", value=figures["floor_ratio"], unit="x", maximum=target, at=at)
+    yield row(measure="commands", value=figures["commands"], digits=0, counted=True)
+    yield row(measure="scripts", value=figures["scripts"], digits=0, counted=True)
+    yield row(measure="Redis CPU s", value=figures["redis_cpu_seconds"], digits=3)
+    growth = figures["memory_growth_mib"]
+    yield row(measure="memory growth", value=growth, unit=" MiB", digits=1, maximum=MEMORY_MIB if large else None)
+    yield from _ping_rows(partial(row, part="pings", at=at), figures["ping_ms"], large=large)
+
+
+def _ping_rows(row: Callable[..., Row], pings: Figures, *, large: bool) -> Iterator[Row]:
+    limits = {"p99": PING_P99, "max": PING_MAX} if large else {}
+    for name, measure in PINGS.items():
+        yield row(measure=measure, value=pings[name], unit=" ms", maximum=limits.get(name))
+
+
+def case(state: Figures) -> str:
+    """Return the words for a state: its VMs and pools."""
+    pools = state["pools"]
+    return f"{state['vms']:,} VMs in {pools:,} {'pool' if pools == 1 else 'pools'}"
+
+
+def dead_letter_rows(figures: Figures) -> Iterator[Row]:
+    requests, listed = figures["requests_per_push"], figures["list"]
+    row = partial(Row, part="dead letters", case="", measure="measured")
+    names = ", ".join(f"{count:g} {name}" for name, count in requests.items())
+    sent = sum(requests.values())
+    yield row(what="requests for one push", value=sent, digits=0, maximum=1, note=names, counted=True)
+    yield row(what="pushes, one by one", value=figures["pushes_per_second"], unit="/s", digits=0)
+    yield row(what="plain ZADDs, one by one", value=figures["zadds_per_second"], unit="/s", digits=0)
+    yield row(what="a push, in plain ZADDs", value=figures["push_ratio"], digits=1)
+    for name, how in (("page_seconds", "in a process that runs"), ("command_seconds", "as a command, with its start")):
+        yield row(what=f"list of {listed['entries']:,}, {how}", value=listed[name], unit=" s", maximum=1)

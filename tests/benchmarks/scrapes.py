@@ -2,13 +2,16 @@
 
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import hiredis
 
 from tests.benchmarks import states
+from tests.benchmarks.measure import case
+from tests.benchmarks.rows import Figures, Row
 from tests.benchmarks.target import Target
 from tests.support import counting_proxy
 from vmpooler_tasks.clock import system_clock
@@ -79,3 +82,13 @@ def _seconds(once: Callable[[], object]) -> float:
         once()
         taken.append(time.perf_counter() - started_at)
     return statistics.median(taken)
+
+
+def rows(scrapes: Sequence[Figures]) -> Iterator[Row]:
+    for one in scrapes:
+        row = partial(Row, part="scrape", case=case(one), what="scrape")
+        yield row(measure="commands", value=one["commands"], digits=0, counted=True)
+        yield row(measure="text", value=one["bytes"] / 1024, unit=" KiB", digits=0)
+        yield row(measure="ms", value=one["seconds"] * 1000)
+        yield row(measure="bare ms", value=one["bare_seconds"] * 1000)
+        yield row(measure="x bare", value=one["ratio"], unit="x", digits=1, at=one["pools"])

@@ -1,0 +1,50 @@
+"""The parts of the benchmark: how each is called, what its table shows, and its plots."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Plot:
+    """Lines over the rows with a place on the horizontal axis: one for each thing that was measured, and server."""
+
+    file: str
+    title: str
+    measure: str
+    horizontal: str
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    title: str
+    note: str
+    plots: tuple[Plot, ...] = ()
+
+
+PARTS = {
+    "cycles": Part(
+        "Cycles",
+        "Medians; x floor, against the floor of the same round; memory is the maximum of any run.",
+        (Plot("cycles", "A cycle against the floor", "x floor", "VMs"),),
+    ),
+    "pings": Part(
+        "Other clients during a cycle",
+        "Another client's PING, one each millisecond.",
+        (Plot("pings", "Another client's PING during a cycle, 99 %, in milliseconds", "99 %", "VMs"),),
+    ),
+    "dead letters": Part("Dead letters", "A failed task on its way into its dead-letter queue, and lists of them."),
+    "scrape": Part(
+        "Metrics",
+        "The text for Prometheus; x bare, against a bare pipeline of the same commands.",
+        (Plot("scrapes", "The text for Prometheus against a bare pipeline", "x bare", "pools"),),
+    ),
+    "redaction": Part(
+        "Redaction",
+        "All kinds of text in one size; x half, against the same with half the size.",
+    ),
+    "clones": Part("Clones", "Messages through the whole path, beside as many no-op tasks of bare Celery."),
+    "long clones": Part("Clones that take longer", "What waits for the provider, waits at the same time."),
+    "providers": Part(
+        "Providers", "On simulators of their APIs: the calls of one VM, a large inventory, many at once."
+    ),
+}
+"""In the order of the document."""
