@@ -7,8 +7,8 @@ of EC2 with a login of its own. So it is the truth, also while the provider is d
 import json
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -193,7 +193,11 @@ def ec2(folder: Path) -> Iterator[Ec2Hypervisor]:
         yield Ec2Hypervisor(server, stack)
 
 
-HYPERVISORS = {"dummy": dummy, "vsphere": vsphere, "ec2": ec2}
+HYPERVISORS: Mapping[str, Callable[[Path], AbstractContextManager[Hypervisor]]] = {
+    "dummy": dummy,
+    "ec2": ec2,
+    "vsphere": vsphere,
+}
 
 
 def as_entry(hypervisor: Hypervisor, name: str, size: int) -> dict[str, Any]:
