@@ -163,6 +163,10 @@ class RedisSection(Section):
         return without_login(self.location)
 
 
+PURGE_SWITCHES = ("purge_unconfigured_resources", "purge_unconfigured_folders")
+"""The option, and its older name."""
+
+
 class Settings(Section):
     """The whole configuration, valid and frozen."""
 
@@ -228,6 +232,21 @@ class Settings(Section):
     def writes_records(self) -> bool:
         """Return whether any pool may have DNS records that these workers wrote."""
         return any(entry.writes_records for entry in self.dns_configs.values())
+
+    @cached_property
+    def purging_providers(self) -> tuple[str, ...]:
+        """Return the providers whose VMs of no pool are found and, once that is confirmed, destroyed.
+
+        Their sections or `:config:` ask for it. The installation must have a name.
+        """
+        if not (self.config.manage_pools and self.config.installation):
+            return ()
+        asks = any(getattr(self.config, name) for name in PURGE_SWITCHES)
+        return tuple(
+            name
+            for name, section in self.providers.items()
+            if asks or any((section or {}).get(switch) is True for switch in PURGE_SWITCHES)
+        )
 
     def skips_name_check(self, pool: Pool) -> bool:
         """Return whether a new name is not checked in DNS before its VM is made: an option of the provider."""

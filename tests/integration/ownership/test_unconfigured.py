@@ -10,6 +10,7 @@ from tests.support.fleet import record_processes
 from tests.support.marking_provider import OTHER_MARK, MarkingScripted
 from tests.support.pool_world import PoolWorld, Scripted
 from tests.support.world import POOL
+from vmpooler_tasks.cli.doctor.pools import find_watched_pools
 from vmpooler_tasks.errors import ConfigurationError, InvalidInputError, PermanentProviderError, TransientProviderError
 from vmpooler_tasks.jobs.ownership import unconfigured
 from vmpooler_tasks.jobs.ownership.unconfigured import MAX_DESTROYED, ROUND_SECONDS
@@ -61,7 +62,7 @@ def test_nothing_is_destroyed_until_an_operator_confirms_it(
     assert (report.changed, report.provider) == (True, SCRIPTED)
     assert one_round(world, 2) == ["2 VMs found, 2 destroyed", "0 VMs found, 0 destroyed"]
     assert set(provider.machines) == {"in-use", "person", "theirs"}
-    assert read_unconfigured(world.db) == {}
+    assert read_unconfigured(world.db, [SCRIPTED]) == {}
     [entry] = [one.fields for one in audit.read_newest(world.db, 5) if one.fields["action"] == "confirm"]
     assert entry == {"action": "confirm", "who": "olga", "why": "old", "provider": SCRIPTED, "count": "2"}
 
@@ -75,7 +76,7 @@ def test_later_ones_need_no_confirmation_up_to_the_limit(world: PoolWorld, provi
     many = [f"old-{number}" for number in range(MAX_DESTROYED + 5)]
     provider.has_own(*many, pool=GONE)
     assert one_round(world, 3) == ["25 VMs found, 0 destroyed"] * 3
-    assert read_unconfigured(world.db)[SCRIPTED].is_held
+    assert read_unconfigured(world.db, [SCRIPTED])[SCRIPTED].is_held
     assert confirm(world).changed
     assert one_round(world, 2) == ["25 VMs found, 20 destroyed", "5 VMs found, 5 destroyed"]
 
@@ -144,6 +145,34 @@ def test_it_is_switched_off_by_default_without_a_name_and_without_marks(world: P
     assert one_round(world) == ["switched off"]
     world.config["purge_unconfigured_folders"] = True
     assert one_round(world) == ["2 VMs found, 0 destroyed"]
+
+
+@pytest.mark.parametrize(
+    "off", [{"purge_unconfigured_resources": False}, {"installation": ""}, {"manage_pools": False}]
+)
+def test_after_the_switch_is_off_nothing_of_it_is_shown_or_kept(
+    world: PoolWorld, provider: MarkingScripted, off: dict[str, Any]
+) -> None:
+    def shown() -> list[str]:
+        return [one.found for one in find_watched_pools(world.settings, world.db) if one.what == "VMs of no pool"]
+
+    one_round(world, 2)
+    assert len(shown()) == 1
+    world.config |= off
+    assert shown() == [], "at once, whether a worker runs or not"
+    if "manage_pools" not in off:
+        assert confirm(world).text.startswith("nothing to confirm: purge_unconfigured_resources is not set")
+    assert unconfigured.due_rounds(world.context) == []
+    assert not world.client.exists(keys.UNCONFIGURED_VMS)
+
+
+def test_a_confirmation_does_not_survive_the_switch(world: PoolWorld, provider: MarkingScripted) -> None:
+    one_round(world, 2)
+    confirm(world)
+    world.config["purge_unconfigured_resources"] = False
+    assert unconfigured.due_rounds(world.context) == []
+    world.config["purge_unconfigured_resources"] = True
+    assert one_round(world, 2) == ["2 VMs found, 0 destroyed"] * 2
 
 
 def test_a_confirmation_without_anything_to_confirm(world: PoolWorld) -> None:

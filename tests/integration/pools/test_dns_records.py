@@ -1,15 +1,11 @@
 """The DNS record of a VM: made before the VM is handed out, deleted at its destruction, found whatever dies between."""
 
-import threading
-from collections.abc import Callable
-from dataclasses import dataclass, field
-
 import pytest
 
+from tests.support.dns_zone import Zone
 from tests.support.pool_world import PoolWorld, pool
 from tests.support.world import POOL
 from vmpooler_tasks.config.dns import DnsConfig
-from vmpooler_tasks.dns import Deletion, DnsRecord
 from vmpooler_tasks.errors import PermanentDnsError, RecordTakenError, TransientDnsError
 from vmpooler_tasks.model.names import Queue
 from vmpooler_tasks.model.pools.lifecycle import Step
@@ -18,44 +14,6 @@ from vmpooler_tasks.store import keys
 DOMAIN = "pool.example.com"
 
 LOST = TransientDnsError("DNS server ns did not reply within 10 seconds")
-
-
-@dataclass
-class Zone:
-    """A DNS plugin that keeps its records in memory."""
-
-    own: dict[str, str] = field(default_factory=dict)
-    foreign: set[str] = field(default_factory=set)
-    calls: list[str] = field(default_factory=list)
-    error: Exception | None = None
-    before: Callable[[str], object] = lambda _: None
-    lock: threading.Lock = field(default_factory=threading.Lock)
-
-    def is_taken(self, name: str) -> bool:
-        self._call("is_taken", name)
-        return name in self.foreign
-
-    def create_record(self, record: DnsRecord) -> bool:
-        self._call("create", record.name)
-        if record.name not in self.foreign:
-            self.own[record.name] = record.address
-        return record.name not in self.foreign
-
-    def delete_record(self, name: str) -> Deletion:
-        self._call("delete", name)
-        if name in self.foreign:
-            return Deletion.NOT_OURS
-        return Deletion.DELETED if self.own.pop(name, None) else Deletion.ABSENT
-
-    def close(self) -> None:
-        """Nothing is open."""
-
-    def _call(self, what: str, name: str) -> None:
-        with self.lock:
-            self.calls.append(what)
-        self.before(what)
-        if self.error:
-            raise self.error
 
 
 @pytest.fixture

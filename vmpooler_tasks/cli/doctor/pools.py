@@ -94,7 +94,7 @@ def find_watched_pools(settings: Settings, db: Database) -> Iterator[Finding]:
             yield Finding(WARN, "recycled pool", *explain(reason, now))
         for reason in foreign_reasons(watched.foreign):
             yield Finding(WARN, "foreign VMs", *explain(reason, now))
-        for one in read_unconfigured(db).values() if settings.config.manage_pools else ():
+        for one in read_unconfigured(db, settings.purging_providers).values():
             yield Finding(WARN, "VMs of no pool", on_one_line(one.text), one.remedy)
 
 

@@ -10,7 +10,8 @@ from typing import Any
 
 from vmpooler_tasks.config import Pool, Settings
 from vmpooler_tasks.dns import Deletion, DnsPlugin, DnsRecord
-from vmpooler_tasks.errors import RecordTakenError
+from vmpooler_tasks.errors import ConfigurationError, RecordTakenError
+from vmpooler_tasks.model.names import on_one_line
 from vmpooler_tasks.store import Database
 from vmpooler_tasks.store.dns import records
 from vmpooler_tasks.store.dns.records import NotedRecord
@@ -69,29 +70,55 @@ class DnsRecords:
             return
         noted, entry = records.read(self.db, vm, pool.name), self.settings.records_of(pool)
         if noted:
-            self._delete(pool, vm, noted.plugin, noted.name)
+            self._delete(pool.name, vm, noted.plugin, noted.name)
         elif entry:
-            self._delete(pool, vm, entry, self._full_name(pool, vm))
+            self._delete(pool.name, vm, entry, self._full_name(pool, vm))
         records.forget(self.db, vm, pool.name, fence=fence)
+
+    def delete_unconfigured(self, pool: str, vm: str) -> NotedRecord | None:
+        """Delete the DNS record of a VM whose pool is in no configuration, if it is ours. Raise DnsError.
+
+        Return its note, which is still to be forgotten. Without a note, it is deleted by its name from each domain of
+        `:dns_configs:`: the plugin knows whose it is.
+        """
+        if not self.settings.writes_records:
+            return None
+        if noted := records.read(self.db, vm, pool):
+            self._delete(pool, vm, noted.plugin, noted.name)
+            return noted
+        for entry, found in sorted(self.settings.dns_configs.items()):
+            domain = found.domain or self.settings.config.domain
+            if found.writes_records and domain:
+                self._delete_if_loaded(pool, vm, entry, f"{vm}.{domain}")
+        return None
+
+    def _delete_if_loaded(self, pool: str, vm: str, entry: str, name: str) -> None:
+        try:
+            self._delete(pool, vm, entry, name)
+        except ConfigurationError as error:  # of an entry that no pool uses: nobody has tried it before
+            text = "[!] [%s] '%s': entry %s of :dns_configs: cannot be loaded, so a DNS record %s may stay: %s"
+            _log.warning(text, on_one_line(pool), on_one_line(vm), entry, on_one_line(name), on_one_line(str(error)))
 
     def read_recorded(self, pool: Pool) -> frozenset[bytes]:
         """Return the VMs of the pool for which a DNS record was made, and is not deleted."""
         return records.read_names(self.db, pool.name) if self.settings.writes_records else frozenset()
 
-    def _delete(self, pool: Pool, vm: str, entry: str, name: str) -> None:
-        made_by, about = self.settings.dns_configs.get(entry), {"vm": vm, "pool": pool.name}
+    def _delete(self, pool: str, vm: str, entry: str, name: str) -> None:
+        made_by = self.settings.dns_configs.get(entry)
+        shown = {"pool": on_one_line(pool), "vm": on_one_line(vm), "name": on_one_line(name)}
+        about = {"vm": shown["vm"], "pool": shown["pool"]}
         if made_by is None or not made_by.writes_records:
             text = (
                 "[!] [%s] '%s': the DNS record %s stays: entry %s of :dns_configs: is gone. Delete the record by hand"
             )
-            _log.warning(text, pool.name, vm, name, entry, extra=about)
+            _log.warning(text, *shown.values(), on_one_line(entry), extra=about)
             return
         match self.retries(self.plugin(entry).delete_record, name):
             case Deletion.DELETED:
-                _log.info("[-] [%s] '%s': its DNS record %s is deleted", pool.name, vm, name, extra=about)
+                _log.info("[-] [%s] '%s': its DNS record %s is deleted", *shown.values(), extra=about)
             case Deletion.NOT_OURS:
                 text = "[!] [%s] '%s': the DNS record %s stays: somebody else made or changed it"
-                _log.warning(text, pool.name, vm, name, extra=about)
+                _log.warning(text, *shown.values(), extra=about)
 
     def _full_name(self, pool: Pool, vm: str) -> str:
         return f"{vm}.{self.settings.domain_of(pool) or ''}".rstrip(".")

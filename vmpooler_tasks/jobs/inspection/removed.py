@@ -4,7 +4,7 @@ See docs/pools.md, "A pool that left the configuration".
 """
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from vmpooler_tasks.config import Pool
@@ -14,13 +14,15 @@ from vmpooler_tasks.jobs.inspection.checks import due_checks
 from vmpooler_tasks.jobs.inspection.double_queues import repair_double_queues
 from vmpooler_tasks.jobs.inspection.inventory import fetch_inventory
 from vmpooler_tasks.jobs.inspection.migrating import clear_migrating
-from vmpooler_tasks.jobs.inspection.roster import RESTART_SECONDS
+from vmpooler_tasks.jobs.inspection.roster import RESTART_SECONDS, forget_empty
+from vmpooler_tasks.jobs.inspection.strays import discover
 from vmpooler_tasks.jobs.ownership.foreign import withdraw_foreign
 from vmpooler_tasks.jobs.pools.context import PoolContext, Work
 from vmpooler_tasks.model.guards.managed import ManagedPool, RemovedPool
 from vmpooler_tasks.model.names import Queue, on_one_line
 from vmpooler_tasks.model.pools.lifecycle import Step
 from vmpooler_tasks.store import keys
+from vmpooler_tasks.store.dns import records
 from vmpooler_tasks.store.fleet.heartbeats import read_fleet_with_pools
 from vmpooler_tasks.store.guards import brakes, removed_pools
 from vmpooler_tasks.store.pools import clones, views
@@ -50,7 +52,8 @@ def inspect_removed(context: PoolContext, name: str, removed: RemovedPool) -> tu
     """Drain the pool a little further if its grace is over. Return the work, and the provider's error, if it failed.
 
     Nothing is drained without an inventory, or while the brake of the pool is engaged. Clones that no worker has
-    started are taken back before the grace is over: nothing exists of them, and they hold slots.
+    started are taken back before the grace is over: nothing exists of them, and they hold slots. VMs that are gone and
+    have left a DNS record are drained, too: their destruction deletes the record.
     """
     seconds = context.db.clock() - removed.since
     if seconds >= RESTART_SECONDS:
@@ -70,12 +73,27 @@ def inspect_removed(context: PoolContext, name: str, removed: RemovedPool) -> tu
     clear_migrating(context, pool, view, inventory.names)
     after = views.read_view(context.db, name, context.settings.provider_of(pool))
     after = withdraw_foreign(context, pool, after, inventory)
-    gone = apply_brake(context, pool, Comparison(mark=mark, before=view, after=after, inventory=inventory)).gone
+    unknowns = apply_brake(context, pool, Comparison(mark=mark, before=view, after=after, inventory=inventory))
+    stale = [vm for vm in unknowns.strays if vm not in inventory.names]
+    discover(context, pool, mark, stale)
     max_percent = context.settings.config.destroy_max_percent
     limit = 0 if brakes.is_engaged(context.db, name) else drain_limit(after, max_percent)
     moved = _drain(context, name, limit)
     after = views.read_view(context.db, name, context.settings.provider_of(pool))
-    return list(_due(context, pool, after, gone, limit - len(moved))), None
+    due = list(_due(context, pool, after, unknowns.gone, limit - len(moved)))
+    if unknowns.foreign is not None and not any(after.queues.values()):  # it is known which VMs are gone
+        _forget_with_notes(context, name, stale)
+    return due, None
+
+
+def _forget_with_notes(context: PoolContext, name: str, stale: Sequence[bytes]) -> None:
+    """Forget a pool that only notes of DNS records hold whose VMs exist, or that nobody can delete.
+
+    Such a VM is an unconfigured one from now on: its destruction deletes its record. The next tick forgets a pool
+    without notes.
+    """
+    if noted := records.read_names(context.db, name):
+        forget_empty(context.db, name, max_notes=len(noted.difference(stale)))
 
 
 def drain_limit(view: PoolView, percent: float) -> int:

@@ -63,11 +63,18 @@ def _find_removed(context: PoolContext, configured: frozenset[str], found: Mappi
             continue
         if name in registered:
             _take_out(context, name, is_recorded=name in known)
-        if removed_pools.forget_empty(db, name):
-            brakes.forget(db, name)
-            foreign.forget(db, name)
+        if forget_empty(db, name):
             left.remove(name)
     return left
+
+
+def forget_empty(db: Database, pool: str, *, max_notes: int = 0) -> bool:
+    """Forget a removed pool without VMs that has no more notes of DNS records than this. Return True if it had none."""
+    if not removed_pools.forget_empty(db, pool, max_notes=max_notes):
+        return False
+    brakes.forget(db, pool)
+    foreign.forget(db, pool)
+    return True
 
 
 def _take_out(context: PoolContext, pool: str, *, is_recorded: bool) -> None:

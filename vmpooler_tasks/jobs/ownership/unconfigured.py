@@ -9,13 +9,14 @@ from typing import Any
 
 from vmpooler_tasks.errors import ConfigurationError
 from vmpooler_tasks.jobs.pools.context import PoolContext
-from vmpooler_tasks.jobs.pools.provider_calls import DESTROY_SECONDS, LIST_SECONDS, call_within
+from vmpooler_tasks.jobs.pools.provider_calls import DESTROY_SECONDS, DNS_SECONDS, LIST_SECONDS, call_within
 from vmpooler_tasks.model.guards.brake import MIN_HELD
 from vmpooler_tasks.model.guards.foreign import MAX_FOREIGN_NAMES
 from vmpooler_tasks.model.guards.unconfigured import UnconfiguredVms
 from vmpooler_tasks.model.names import NameSet, on_one_line
 from vmpooler_tasks.providers import MarkedVm, MarkingProvider
 from vmpooler_tasks.store import keys
+from vmpooler_tasks.store.dns import records
 from vmpooler_tasks.store.fleet.heartbeats import read_fleet_with_pools
 from vmpooler_tasks.store.guards import strays, unconfigured
 from vmpooler_tasks.store.guards.managed_pools import read_managed_names
@@ -32,23 +33,20 @@ ROUND_SECONDS = 600.0
 MAX_DESTROYED = 20
 """VMs that one round destroys; the next one destroys more."""
 
-SWITCHES = ("purge_unconfigured_resources", "purge_unconfigured_folders")
 ALLOW_LISTS = ("resources_allowlist", "folder_whitelist")
-"""The options, each with its older name."""
+"""The option, and its older name."""
 
 
 def due_rounds(context: PoolContext) -> list[str]:
-    """Return the providers whose round is due, and start their next interval."""
-    switched_on = [name for name in context.settings.providers if is_switched_on(context, name)]
+    """Return the providers whose round is due, and start their next interval.
+
+    Forget what earlier rounds found, and what was confirmed, of providers where the purge is switched off now.
+    """
+    switched_on = context.settings.purging_providers
+    for name in unconfigured.forget_others(context.db, switched_on):
+        text = "[*] [%s] purge_unconfigured_resources is switched off: its VMs of no pool are no longer recorded"
+        _log.info(text, on_one_line(name))
     return [name for name in switched_on if take_turn(context.db, keys.turn("unconfigured", name), ROUND_SECONDS)]
-
-
-def is_switched_on(context: PoolContext, provider: str) -> bool:
-    """Return whether the provider's section or `:config:` asks for the purge, and the installation has a name."""
-    config, section = context.settings.config, context.settings.providers.get(provider) or {}
-    given = [section[name] for name in SWITCHES if section.get(name) is not None]
-    wanted = any(one is True for one in given) or any(getattr(config, name) for name in SWITCHES)
-    return wanted and bool(config.installation)
 
 
 def run(context: PoolContext, name: str) -> str:
@@ -56,7 +54,7 @@ def run(context: PoolContext, name: str) -> str:
 
     Return what was done. Raise the provider's error if the VMs cannot be listed.
     """
-    if not is_switched_on(context, name):
+    if name not in context.settings.purging_providers:
         return "switched off"
     try:
         provider: object = context.provider(name)
@@ -81,7 +79,7 @@ def run(context: PoolContext, name: str) -> str:
     if found:
         _log.warning("[!] [%s] %s; %s", name, on_one_line(record.text), record.remedy)
     old = _seen_before(context, name, found)
-    destroyed = [one for one in old[:MAX_DESTROYED] if _destroy(provider, name, one)] if not record.is_held else []
+    destroyed = [] if record.is_held else _destroy_some(context, provider, name, old[:MAX_DESTROYED])
     return f"{len(found)} VMs found, {len(destroyed)} destroyed"
 
 
@@ -127,14 +125,41 @@ def _seen_before(context: PoolContext, provider: str, found: Sequence[MarkedVm])
     return [one for one, at in zip(found, since, strict=True) if at is not None and now - at >= half]
 
 
+def _destroy_some(
+    context: PoolContext, provider: MarkingProvider, name: str, old: Sequence[MarkedVm]
+) -> list[MarkedVm]:
+    """Destroy the VMs with their DNS records. Return those that existed.
+
+    A record is deleted first. If DNS fails, nothing more is destroyed in this round: no queue has the VM, so nobody
+    would know later that its record is still to be deleted.
+    """
+    destroyed: list[MarkedVm] = []
+    for one in old:
+        try:
+            noted = call_within(DNS_SECONDS, context.dns.delete_unconfigured, one.pool, one.name)
+        except Exception as error:  # noqa: BLE001 - whatever a DNS plugin raises, the next round tries again
+            _log_failure(name, one, error)
+            break
+        if _destroy(provider, name, one):
+            destroyed.append(one)
+        if noted:
+            records.forget_unchanged(context.db, one.name, one.pool, noted)
+    return destroyed
+
+
+def _log_failure(name: str, one: MarkedVm, error: Exception) -> None:
+    about = {"vm": on_one_line(one.name), "pool": on_one_line(one.pool)}
+    text = "[!] [%s] '%s' of no configured pool was not destroyed: %s"
+    _log.error(text, name, about["vm"], on_one_line(str(error)), extra=about)
+
+
 def _destroy(provider: MarkingProvider, name: str, one: MarkedVm) -> bool:
     """Destroy the VM. A failure is logged: the next round tries again."""
     about = {"vm": on_one_line(one.name), "pool": on_one_line(one.pool)}
     try:
         existed: bool = call_within(DESTROY_SECONDS, provider.destroy_marked, one)
     except Exception as error:  # noqa: BLE001 - whatever a provider raises, the other VMs are destroyed
-        text = "[!] [%s] '%s' of no configured pool was not destroyed: %s"
-        _log.error(text, name, about["vm"], on_one_line(str(error)), extra=about)
+        _log_failure(name, one, error)
         return False
     if existed:
         text = "[-] [%s] '%s' destroyed: its pool '%s' is in no configuration"

@@ -213,7 +213,10 @@ class PoolControl:
     def confirm_provider(self, provider: str) -> OrderReport:
         """Let the unconfigured VMs of the provider be destroyed: as many as its last round found."""
         self.require_provider(provider)
-        found = unconfigured.read_unconfigured(self._db).get(provider)
+        if provider not in self._settings.purging_providers:
+            text = "nothing to confirm: purge_unconfigured_resources is not set, or installation has no name"
+            return OrderReport(action=PoolAction.CONFIRM, provider=provider, changed=False, text=text)
+        found = unconfigured.read_unconfigured(self._db, [provider]).get(provider)
         if found is None or not found.is_held:
             text = "no VM waits for a confirmation" if found is None else f"confirmed already: {found.text}"
             return OrderReport(action=PoolAction.CONFIRM, provider=provider, changed=False, text=text)

@@ -6,15 +6,12 @@ import time
 from vmpooler_tasks.config import Pool
 from vmpooler_tasks.jobs.pools.context import PoolContext, stamp
 from vmpooler_tasks.jobs.pools.failed_vm import log_replaced
-from vmpooler_tasks.jobs.pools.provider_calls import call_within, destroy_vm
+from vmpooler_tasks.jobs.pools.provider_calls import DNS_SECONDS, call_within, destroy_vm
 from vmpooler_tasks.model.names import on_one_line
 from vmpooler_tasks.model.pools.results import DestroyClaim, DestroyResult
 from vmpooler_tasks.model.pools.retries import destroy_pause
 from vmpooler_tasks.store.pools import destroys
 from vmpooler_tasks.store.pools.destroys import ClaimedDestroy
-
-DNS_SECONDS = 120.0
-"""Time limit of the deletion of a DNS record with its retries. A plugin limits each of its messages itself."""
 
 _log = logging.getLogger("vmpooler_tasks.pools")
 

@@ -25,6 +25,9 @@ LIST_SECONDS = 45.0
 
 DESTROY_SECONDS = 600.0
 
+DNS_SECONDS = 120.0
+"""Time limit of the deletion of a DNS record with its retries. A plugin limits each of its messages itself."""
+
 
 def call_within(seconds: float, call: Callable[..., T], *args: Any) -> T:
     """Return what the call returns, or raise its error, with secrets redacted.

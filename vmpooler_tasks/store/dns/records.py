@@ -18,13 +18,21 @@ class NotedRecord:
 
 def note(db: Database, vm: str, pool: str, record: NotedRecord, *, fence: int) -> bool:
     """Note the record of a VM that is cloned. Return False if another worker took the lease over."""
-    text = json.dumps(asdict(record))
-    return bool(db.run("dns/note", [keys.work(vm.encode()), keys.dns_records(pool)], [vm, fence, text]))
+    return bool(db.run("dns/note", [keys.work(vm.encode()), keys.dns_records(pool)], [vm, fence, _text_of(record)]))
 
 
 def forget(db: Database, vm: str, pool: str, *, fence: int) -> bool:
     """Remove the note of a record that is deleted. Return False if another worker took the lease over."""
     return bool(db.run("dns/forget", [keys.work(vm.encode()), keys.dns_records(pool)], [vm, fence]))
+
+
+def forget_unchanged(db: Database, vm: str, pool: str, record: NotedRecord) -> bool:
+    """Remove the note of a deleted record of a VM on which nobody works. Return False if it has another note now."""
+    return bool(db.run("dns/forget_unchanged", [keys.dns_records(pool)], [vm, _text_of(record)]))
+
+
+def _text_of(record: NotedRecord) -> str:
+    return json.dumps(asdict(record))
 
 
 def read(db: Database, vm: str, pool: str) -> NotedRecord | None:

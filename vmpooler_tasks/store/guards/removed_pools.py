@@ -138,7 +138,10 @@ def drain(db: Database, pool: str, queue: Queue, limit: int) -> list[str]:
     return [vm.decode(errors="backslashreplace") for vm in moved]
 
 
-def forget_empty(db: Database, pool: str) -> bool:
-    """Remove the records of a pool that is removed and has no VM in any queue. Return True if it has none."""
-    script_keys = [_REMOVED, _KEPT, keys.MANAGED_POOLS, keys.empty(pool), keys.pool_breaker(pool), *keys.queues(pool)]
-    return bool(db.run("guards/forget_removed", script_keys, [pool]))
+def forget_empty(db: Database, pool: str, *, max_notes: int = 0) -> bool:
+    """Remove the records of a pool that is removed and has no VM in any queue. Return True if that was done.
+
+    A pool with more than `max_notes` notes of DNS records stays: the inspections of removed pools delete the records.
+    """
+    fixed = [_REMOVED, _KEPT, keys.MANAGED_POOLS, keys.empty(pool), keys.pool_breaker(pool), keys.dns_records(pool)]
+    return bool(db.run("guards/forget_removed", [*fixed, *keys.queues(pool)], [pool, max_notes]))

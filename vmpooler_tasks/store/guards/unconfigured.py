@@ -1,6 +1,7 @@
 """The record of unconfigured VMs of each provider, and how many of them an operator has confirmed."""
 
 import json
+from collections.abc import Collection
 
 from vmpooler_tasks.model.guards.unconfigured import UnconfiguredVms
 from vmpooler_tasks.model.names import parsed_object, readable
@@ -22,6 +23,15 @@ def record(db: Database, found: UnconfiguredVms) -> None:
         db.call("HDEL", keys.UNCONFIGURED_VMS, field)
 
 
+def forget_others(db: Database, providers: Collection[str]) -> list[str]:
+    """Forget what is recorded and confirmed of all providers but these. Return those that had VMs or a confirmation."""
+    fields = {readable(raw): raw for raw in db.call("HKEYS", keys.UNCONFIGURED_VMS)}
+    others = {name: raw for name, raw in fields.items() if name.partition(" ")[2] not in providers}
+    if others:
+        db.call("HDEL", keys.UNCONFIGURED_VMS, *others.values())
+    return sorted({name.partition(" ")[2] for name in others})
+
+
 def confirm(db: Database, provider: str, count: int) -> None:
     """Let so many unconfigured VMs of the provider be destroyed."""
     db.call("HSET", keys.UNCONFIGURED_VMS, f"{CONFIRMED}{provider}", count)
@@ -32,12 +42,13 @@ def read_confirmed(db: Database, provider: str) -> int | None:
     return _number(db.call("HGET", keys.UNCONFIGURED_VMS, f"{CONFIRMED}{provider}"))
 
 
-def read_unconfigured(db: Database) -> dict[str, UnconfiguredVms]:
-    """Return the unconfigured VMs of each provider that has any. Raise WrongTypeError."""
+def read_unconfigured(db: Database, providers: Collection[str]) -> dict[str, UnconfiguredVms]:
+    """Return the unconfigured VMs of each of these providers that has any. Raise WrongTypeError."""
     fields = {readable(name): raw for name, raw in db.call("HGETALL", keys.UNCONFIGURED_VMS).items()}
-    providers = [name.removeprefix(FOUND) for name in sorted(fields) if name.startswith(FOUND)]
     return {
-        name: _parse(name, fields[f"{FOUND}{name}"], _number(fields.get(f"{CONFIRMED}{name}"))) for name in providers
+        name: _parse(name, fields[f"{FOUND}{name}"], _number(fields.get(f"{CONFIRMED}{name}")))
+        for name in sorted(providers)
+        if f"{FOUND}{name}" in fields
     }
 
 
