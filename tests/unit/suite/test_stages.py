@@ -18,4 +18,4 @@ def test_each_stage_has_tests_a_target_and_a_place_in_ci() -> None:
     files = (ROOT / "tests").rglob("test_*.py")
     marked = {name for file in files for name in MARK.findall(file.read_text(encoding="utf-8"))}
     assert marked == words("Makefile", r"^STAGES := (.*)$")
-    assert words(".ci/run", r"^stages=\((.*)\)$") == marked | {"lint", "audit", "sbom", "test"}
+    assert words(".ci/run", r"^stages=\((.*)\)$") == marked | {"lint", "audit", "sbom", "test", "compat"}

@@ -14,6 +14,7 @@ from celery.utils.saferepr import saferepr
 from vmpooler_tasks.model.redaction import redacted
 from vmpooler_tasks.tasks.celery.configuration import celery_settings, prepare_process
 from vmpooler_tasks.tasks.observe.log_format import add_options
+from vmpooler_tasks.tasks.registry import OWN_LINES
 
 CELERYCONFIG = "celeryconfig"
 
@@ -24,12 +25,16 @@ class RedactedMessages(AMQP):
     def as_task_v2(
         self, task_id: str, name: str, args: Any = None, kwargs: Any = None, *more: Any, **options: Any
     ) -> Any:
-        """Return a message as Celery's own method does, with the arguments in its headers redacted."""
+        """Return a message as Celery's own method does, with the arguments in its headers redacted.
+
+        A task without events in Flower has none when it is sent either: Flower would keep 100,000 of these in memory.
+        """
         shown = {"argsrepr": (args or (), self.argsrepr_maxsize), "kwargsrepr": (kwargs or {}, self.kwargsrepr_maxsize)}
         for header, (value, max_characters) in shown.items():
             if options.get(header) is None:
                 options[header] = saferepr(redacted(value), max_characters)
-        return super().as_task_v2(task_id, name, args, kwargs, *more, **options)
+        message = super().as_task_v2(task_id, name, args, kwargs, *more, **options)
+        return message._replace(sent_event=None) if name in OWN_LINES else message
 
 
 class Loader(AppLoader):
