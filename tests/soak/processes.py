@@ -18,15 +18,15 @@ class Bound:
 
 
 BOUNDS: Mapping[str, Bound] = {
-    "memory": Bound(floor=8, share=0.08),
+    "memory": Bound(floor=16, share=0.16),
     "connections": Bound(floor=8, share=0.2),
     "files": Bound(floor=12, share=0.2),
     "threads": Bound(floor=8, share=0.2),
 }
 """Resource → bound. Memory is in MiB.
 
-A leak of one connection, file or thread for each VM, request or scrape is hundreds in five minutes, and a leak of 10
-KiB for each VM is 9 MiB. A thread pool that still fills, or an allocator that takes one more arena, stays below. The
+A leak of one connection, file or thread for each VM, request or scrape is hundreds in five minutes, and a leak of 20
+KiB for each VM is 18 MiB. A thread pool that still fills, or an allocator that takes one more arena, stays below. The
 bounds of an hour are the same, so it finds a leak of a sixth of that.
 """
 
