@@ -11,6 +11,7 @@ import pytest
 from tests.support.world import World
 from vmpooler_tasks.errors import WrongTypeError
 from vmpooler_tasks.jobs.deadletters import query as job
+from vmpooler_tasks.jobs.deadletters.sorting import SortColumn, SortOrder, read_sorted_page
 from vmpooler_tasks.model.deadletters.entry import StoredDeadLetter
 from vmpooler_tasks.model.deadletters.filters import DeadLetterFilter
 from vmpooler_tasks.model.names import DeadLetterQueue
@@ -154,6 +155,34 @@ def test_the_order_within_a_second_is_the_same_for_each_reader(world: World) -> 
     assert whole == sorted(whole)
 
 
+@pytest.mark.usefixtures("held")
+@pytest.mark.parametrize("limit", [7, 500])
+def test_dead_letters_of_one_time_and_one_id_are_all_there_once(world: World, limit: int) -> None:
+    """Whoever wrote them: the same member may stand in two queues, and an id may come again and again."""
+    members = {json.dumps({"id": f"{number % 2:016}", "vm": f"vm-{number}"}).encode(): 1000.0 for number in range(150)}
+    large = {json.dumps({"id": "f" * 16, "error_message": f"{number}" * 900}).encode(): 1000.0 for number in range(60)}
+    for queue in (CLONE, PENDING):
+        world.client.zadd(keys.dead_letters(queue), {**members, **large})
+    expected = sorted((queue, raw) for queue in (CLONE, PENDING) for raw in (*members, *large))
+    assert sorted((one.queue, one.raw) for one in walk(world, limit)) == expected
+    oldest = dlq.oldest_first(world.db, [CLONE, PENDING])
+    assert sorted((one.queue, one.raw) for one in oldest) == expected
+
+
+def test_sorted_pages_have_all_dead_letters_of_one_id(world: World) -> None:
+    members = {json.dumps({"id": "same", "vm": f"vm-{number}", "pool": "p"}).encode(): 1000.0 for number in range(50)}
+    world.client.zadd(keys.dead_letters(CLONE), members)
+    found: list[bytes] = []
+    cursor: str | None = None
+    for _ in range(8):
+        page = read_sorted_page(
+            world.db, DeadLetterFilter(), SortColumn.POOL, SortOrder.ASCENDING, limit=7, after=cursor
+        )
+        found += [one.raw for one in page.entries]
+        cursor = page.next_cursor
+    assert (sorted(found), cursor) == (sorted(members), None)
+
+
 def test_no_more_of_one_time_are_held_than_the_bound_of_bytes(world: World) -> None:
     """A page of five takes little memory, also if thousands failed at the same time."""
     large = {json.dumps({"id": f"{number:016}", "error_message": "x" * 50_000}): 1000.0 for number in range(1000)}
@@ -189,10 +218,10 @@ def test_an_exactly_full_last_page_names_no_next(world: World) -> None:
     assert job.read_page(world.db, DeadLetterFilter(), 99).next_cursor is not None
 
 
-@pytest.mark.parametrize("cursor", ["", "x", "x:y", "next"])
+@pytest.mark.parametrize("cursor", ["", "x", "x:y", "next", "1", "1:", "1:0123456789abcdef"])
 def test_what_is_no_cursor_is_refused(world: World, cursor: str) -> None:
     fill(world, 3, float)
-    with pytest.raises(ValueError, match="could not convert"):
+    with pytest.raises(ValueError, match=r"could not convert|the cursor has no digest"):
         job.read_page(world.db, DeadLetterFilter(), 2, cursor)
 
 

@@ -94,17 +94,21 @@ def find_after(
     """
     if after is None:
         return find(db, wanted, on_read=on_read)
-    text, _, dead_letter_id = after.partition(":")
+    text, _, rest = after.partition(":")
     score = float(text)
     if isnan(score):  # infinity is a score that a dead letter can have
         raise ValueError("no dead letter has such a time")
-    found = find(db, wanted, score, on_read=on_read)
-    return (entry for entry in found if (-entry.score, entry.id) > (-score, dead_letter_id))
+    digest, separator, dead_letter_id = rest.partition(":")
+    if not separator:
+        raise ValueError("the cursor has no digest")
+    last = (-score, (dead_letter_id, digest))
+    return (entry for entry in find(db, wanted, score, on_read=on_read) if read.newest_place(entry) > last)
 
 
 def cursor_of(entry: StoredDeadLetter) -> str:
     """Return the cursor that selects what follows this dead letter."""
-    return f"{entry.score:.17g}:{entry.id}"
+    dead_letter_id, digest = entry.tie_break
+    return f"{entry.score:.17g}:{digest}:{dead_letter_id}"
 
 
 def read_page(db: Database, wanted: DeadLetterFilter, limit: int, after: str | None = None) -> DeadLetterPage:

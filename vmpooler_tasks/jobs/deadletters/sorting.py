@@ -44,7 +44,7 @@ _TEXT_OF: Mapping[SortColumn, Callable[[StoredDeadLetter], str]] = {
     SortColumn.ERROR: lambda entry: f"{entry.text('error_class')} {entry.text('error_message')}",
 }
 
-_Key = tuple[str, float, str]
+_Key = tuple[str, float, tuple[str, str]]
 
 
 def read_sorted_page(
@@ -64,7 +64,7 @@ def read_sorted_page(
     sign = 1 if is_descending or column is SortColumn.TIME else -1  # within equal texts, the newest come first
 
     def key_of(entry: StoredDeadLetter) -> _Key:
-        return _TEXT_OF[column](entry)[:MAX_KEY].casefold(), sign * entry.score, entry.id
+        return _TEXT_OF[column](entry)[:MAX_KEY].casefold(), sign * entry.score, entry.tie_break
 
     entries = find(db, wanted)
     if after is not None:
@@ -77,8 +77,8 @@ def read_sorted_page(
 
 
 def _cursor(key: _Key) -> str:
-    text, score, dead_letter_id = key
-    raw = json.dumps([text, repr(score), dead_letter_id]).encode()
+    text, score, tie_break = key
+    raw = json.dumps([text, repr(score), *tie_break]).encode()
     return CURSOR_PREFIX + base64.urlsafe_b64encode(raw).decode()
 
 
@@ -86,5 +86,5 @@ def _read_cursor(text: str) -> _Key:
     raw: Any = json.loads(base64.urlsafe_b64decode(text.removeprefix(CURSOR_PREFIX)))
     if not text.startswith(CURSOR_PREFIX) or not isinstance(raw, list):
         raise ValueError("it is not the cursor of a sorted page")
-    column_text, score, dead_letter_id = map(str, raw)
-    return column_text, float(score), dead_letter_id
+    column_text, score, dead_letter_id, digest = map(str, raw)
+    return column_text, float(score), (dead_letter_id, digest)

@@ -148,6 +148,12 @@ class StoredDeadLetter:
     def id(self) -> str:
         return str(self.fields["id"])
 
+    @property
+    def tie_break(self) -> tuple[str, str]:
+        """Return what orders dead letters of one time: the id, then a digest, since an id may come more than once."""
+        digest = hashlib.blake2b(self.raw, digest_size=8, person=self.queue.encode()[:16])
+        return self.id, digest.hexdigest()
+
     def text(self, name: str) -> str:
         """Return the field as text that can be shown; empty if it is absent."""
         value = self.fields.get(name)

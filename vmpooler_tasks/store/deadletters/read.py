@@ -25,8 +25,11 @@ HELD_BYTES = 8_000_000
 CLASSES_PAGE = 250
 """Dead letters whose class one call reads: one to two milliseconds of the server's time, at some kilobytes each."""
 
-Order = Callable[[StoredDeadLetter], tuple[float, str]]
-"""Returns the key by which dead letters are sorted."""
+Place = tuple[float, tuple[str, str]]
+"""The place of a dead letter in an order by time. No two have the same place."""
+
+Order = Callable[[StoredDeadLetter], Place]
+"""Returns the place of a dead letter."""
 
 
 def size(db: Database, queue: DeadLetterQueue) -> int:
@@ -98,8 +101,8 @@ def newest_first(
     Members for which `may_match` returns False are left out. `on_read` receives the size of each page. Raises
     WrongTypeError.
     """
-    streams = [_in_order(db, queue, until, since, may_match or _any, on_read, _newest) for queue in queues]
-    return heapq.merge(*streams, key=_newest)
+    streams = [_in_order(db, queue, until, since, may_match or _any, on_read, newest_place) for queue in queues]
+    return heapq.merge(*streams, key=newest_place)
 
 
 def oldest_first(
@@ -134,16 +137,16 @@ def _any(raw: bytes) -> bool:
 class _OneTime:
     """The first dead letters of one score, in their order, and no more than HELD_BYTES of them.
 
-    Redis has those of one score in another order: all of them are read before the first is known. `after` is the key of
-    the last one that was yielded before.
+    Redis has those of one score in another order: all of them are read before the first is known. `after` is the place
+    of the last one that was yielded before.
     """
 
-    def __init__(self, score: float, order: Order, after: tuple[float, str] | None = None) -> None:
+    def __init__(self, score: float, order: Order, after: Place | None = None) -> None:
         self.score, self.order, self._after = score, order, after
         self._held: list[StoredDeadLetter] = []
         self._bytes = 0
-        self.left_out_from: tuple[float, str] | None = None
-        """The key of the first one that had no place. None if all are held."""
+        self.left_out_from: Place | None = None
+        """The place of the first one that was not held. None if all are held."""
 
     def add(self, entry: StoredDeadLetter) -> None:
         key = self.order(entry)
@@ -173,7 +176,7 @@ def _in_order(
     order: Order,
 ) -> Iterator[StoredDeadLetter]:
     held: _OneTime | None = None
-    for raw, score in _members(db, queue, first, end, on_read, newest_first=order is _newest):
+    for raw, score in _members(db, queue, first, end, on_read, newest_first=order is newest_place):
         if held is not None and score != held.score:
             yield from _all_of(db, queue, held, may_match)
             held = None
@@ -187,7 +190,7 @@ def _in_order(
 def _all_of(
     db: Database, queue: DeadLetterQueue, held: _OneTime, may_match: Callable[[bytes], bool]
 ) -> Iterator[StoredDeadLetter]:
-    """Yield all dead letters of the score. Those that had no place are read again, once the others were taken."""
+    """Yield all dead letters of the score. Those that were not held are read again, once the others were taken."""
     while True:
         entries = held.in_order()
         yield from entries
@@ -238,10 +241,10 @@ def _read_page(
     return page, bool(is_last)
 
 
-def _newest(entry: StoredDeadLetter) -> tuple[float, str]:
-    """Newest first, and within one second by id, so that a page's end names one place."""
-    return -entry.score, entry.id
+def newest_place(entry: StoredDeadLetter) -> Place:
+    """Return the place of a dead letter where the newest one comes first."""
+    return -entry.score, entry.tie_break
 
 
-def _oldest(entry: StoredDeadLetter) -> tuple[float, str]:
-    return entry.score, entry.id
+def _oldest(entry: StoredDeadLetter) -> Place:
+    return entry.score, entry.tie_break

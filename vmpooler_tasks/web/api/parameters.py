@@ -16,7 +16,7 @@ from vmpooler_tasks.model.redrive import DEFAULT_MAX_FAILED, DEFAULT_RATE
 MAX_IDS = 1000
 MAX_FIELDS = 100
 
-CURSOR = r"^((-?[0-9]{1,25}(\.[0-9]{1,25})?(e[+-][0-9]{1,3})?|-?inf):[^\x00-\x1f]{1,160}|s:[A-Za-z0-9_=-]{1,8000})$"
+CURSOR = r"^((-?[0-9]{1,25}(\.[0-9]{1,25})?(e[+-][0-9]{1,3})?|-?inf):[^\x00-\x1f]{1,180}|s:[A-Za-z0-9_=-]{1,8000})$"
 """The score of a page's last dead letter, and its id; or the place in a sorted list."""
 
 Name = Annotated[str, Field(min_length=1, max_length=500)]
