@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import vmpooler_tasks.store
+from vmpooler_tasks.store.key_types import FIXED_KEYS, OWN_FAMILIES, OWN_KEYS_PREFIX, KeyType
 from vmpooler_tasks.store.redis.scripts import TYPE_GUARD, guarded_text, script_text
 
 STORE = Path(*vmpooler_tasks.store.__path__)
@@ -83,9 +84,19 @@ def test_a_script_that_may_write_starts_with_the_guard_of_its_keys(name: str) ->
         return
     assert guarded.startswith("#!") == text.startswith("#!")
     assert guarded.endswith(text.partition("\n")[2] if text.startswith("#!") else text)
-    assert "['clones'] = 'zset'," in guarded
-    assert "['work'] = 'hash'}" in guarded
+    assert ";clones=zset;" in guarded
+    assert ";work=hash;" in guarded
     assert not re.findall(r"@\w+@", guarded)
+
+
+def test_a_fixed_name_with_a_family_has_the_type_of_its_family() -> None:
+    """The guard searches such a name among the families alone."""
+    fixed = {key.removeprefix(OWN_KEYS_PREFIX): kind for key, kind in FIXED_KEYS.items() if OWN_KEYS_PREFIX in key}
+    assert [name for name, kind in fixed.items() if b"__" in name and _family_type(name) is not kind] == []
+
+
+def _family_type(name: bytes) -> KeyType | None:
+    return OWN_FAMILIES.get(name.split(b"__")[0].decode())
 
 
 @functools.cache

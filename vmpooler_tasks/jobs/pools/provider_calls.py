@@ -1,9 +1,11 @@
 """Provider calls with a time limit, repeated where that may help.
 
 A provider that hangs must not hold a worker for ever, and Celery's time limits do not reach a thread. Each call runs in
-a thread of its own, which is abandoned at the time limit.
+another thread, which is abandoned at the time limit. Threads that are free take the next calls: to start one costs
+more than the rest of a call that returns at once.
 """
 
+import os
 import threading
 from collections.abc import Callable
 from contextlib import suppress
@@ -25,6 +27,9 @@ LIST_SECONDS = 45.0
 
 DESTROY_SECONDS = 600.0
 
+FREE_SECONDS = 60.0
+"""How long a thread waits for its next call before it ends."""
+
 DNS_SECONDS = 120.0
 """Time limit of the deletion of a DNS record with its retries. A plugin limits each of its messages itself."""
 
@@ -35,23 +40,70 @@ def call_within(seconds: float, call: Callable[..., T], *args: Any) -> T:
     Raise ProviderTimeoutError after so many seconds; the call's thread is then abandoned.
     """
     outcome: list[Any] = []
-    done, context = threading.Event(), copy_context()
+    done, context = _held_lock(), copy_context()
 
     def run() -> None:
         try:
             outcome.extend((True, context.run(call, *args)))
         except BaseException as error:  # noqa: BLE001 - it is raised again in the caller's thread
             outcome.extend((False, error))
-        done.set()
 
-    threading.Thread(target=run, name="provider", daemon=True).start()
-    if not done.wait(seconds):
+    _free_thread().start(run, done)
+    if not done.acquire(timeout=max(seconds, 0)):
         raise ProviderTimeoutError(f"no reply within {seconds:g} seconds")
     succeeded, result = outcome
     if not succeeded:
         _redact(result)
         raise result
     return result  # type: ignore[no-any-return]  # it is what `call` returned
+
+
+class _CallThread:
+    """A thread that runs one call after another. It ends after it was free for a while."""
+
+    def __init__(self) -> None:
+        self._calls: list[tuple[Callable[[], None], threading.Lock]] = []
+        self._wake = _held_lock()
+        threading.Thread(target=self._run, name="provider", daemon=True).start()
+
+    def start(self, call: Callable[[], None], done: threading.Lock) -> None:
+        """Run the call, and release the lock at its end. Only for a thread that is free."""
+        self._calls.append((call, done))
+        self._wake.release()
+
+    def _run(self) -> None:
+        while self._wake.acquire(timeout=FREE_SECONDS) or not self._leave():
+            while self._calls:
+                call, done = self._calls.pop()
+                call()
+                del call  # and with it what the call returned
+                _free_threads.append(self)  # first, so that the caller's next call finds it
+                done.release()
+
+    def _leave(self) -> bool:
+        """Return True if no call can come any more. One may have come at the last moment."""
+        try:
+            _free_threads.remove(self)
+        except ValueError:
+            return False
+        return True
+
+
+_free_threads: list[_CallThread] = []
+os.register_at_fork(after_in_child=_free_threads.clear)  # a forked child has none of its parent's threads
+
+
+def _free_thread() -> _CallThread:
+    try:
+        return _free_threads.pop()
+    except IndexError:
+        return _CallThread()
+
+
+def _held_lock() -> threading.Lock:
+    lock = threading.Lock()
+    lock.acquire()
+    return lock
 
 
 def _redact(error: BaseException | None) -> None:

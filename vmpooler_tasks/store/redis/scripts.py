@@ -48,17 +48,18 @@ def _read(name: str) -> tuple[str, Mapping[str, str]]:
     return flags, parts | {name: "".join(lines)}
 
 
-def _lua_table(values: Mapping[str, str]) -> str:
-    return ", ".join(f"['{name}'] = '{value}'" for name, value in values.items())
+def _lua_list(values: Mapping[str, str]) -> str:
+    """Return `;name=value;name=value;`."""
+    return "".join(f";{name}={value}" for name, value in values.items()) + ";"
 
 
 @functools.cache
 def _type_guard() -> str:
     fixed = {key: kind for key, kind in FIXED_KEYS.items() if key.startswith(OWN_KEYS_PREFIX)}
     values = {
-        "TYPES": _lua_table({key.removeprefix(OWN_KEYS_PREFIX).decode(): kind for key, kind in fixed.items()}),
-        "FAMILIES": _lua_table(OWN_FAMILIES),
-        "PATTERNS": _lua_table(OWN_PATTERNS),
+        "FIXED": _lua_list({key.removeprefix(OWN_KEYS_PREFIX).decode(): kind for key, kind in fixed.items()}),
+        "FAMILIES": _lua_list(OWN_FAMILIES),
+        "PATTERNS": ", ".join(f"'{word}'" for pair in OWN_PATTERNS.items() for word in pair),
         "PREFIX": OWN_KEYS_PREFIX.decode(),
         "RECORD": keys.SET_ASIDE.decode(),
         "KEEP_SECONDS": str(SET_ASIDE_SECONDS),

@@ -4,15 +4,23 @@
 -- calls `guard_type` for each. `redis/scripts.py` fills in the names in @…@.
 local guard_type, set_aside_count = nil, 0
 do
-  local types, families, patterns = {@TYPES@}, {@FAMILIES@}, {@PATTERNS@}
+  -- `;name=type;…`: a table of constants would be built anew in each run of each script, which costs more than the search.
+  local fixed, families, patterns = '@FIXED@', '@FAMILIES@', {@PATTERNS@}
   local prefix, record, keep_seconds, max_records = '@PREFIX@', '@RECORD@', @KEEP_SECONDS@, 1000
 
-  -- Returns the type of a key that has none of the fixed names; nil for a key that is unknown.
-  local function type_by_family(name)
-    for pattern, kind in pairs(patterns) do
-      if string.find(name, pattern) then return kind end
+  local function type_in(list, name)
+    local _, last = string.find(list, ';' .. name .. '=', 1, true)
+    return last and string.match(list, '^%a+', last + 1)
+  end
+
+  -- Returns nil for a key that is unknown.
+  local function type_of(name)
+    local family_end = string.find(name, '__', 1, true)
+    if not family_end then return type_in(fixed, name) end
+    for i = 1, #patterns, 2 do
+      if string.find(name, patterns[i]) then return patterns[i + 1] end
     end
-    return families[string.match(name, '^(.-)__')]
+    return type_in(families, string.sub(name, 1, family_end - 1))
   end
 
   local function set_aside(key, name, found)
@@ -32,7 +40,7 @@ do
     local found = redis.call('TYPE', key).ok
     if found == 'none' then return end
     local name = string.sub(key, #prefix + 1)
-    local expected = types[name] or type_by_family(name)
+    local expected = type_of(name)
     if expected and expected ~= found then set_aside(key, name, found) end
   end
 
