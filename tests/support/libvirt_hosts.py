@@ -84,9 +84,10 @@ class TestHost:
             if domain.name() in names:
                 domain.undefine()
 
-    def add_volume(self, name: str) -> None:
+    def add_volume(self, name: str, capacity: int = 1048576) -> None:
         self.storage.createXML(
-            f"<volume><name>{name}</name><capacity>1048576</capacity><target><format type='qcow2'/></target></volume>"
+            f"<volume><name>{name}</name><capacity>{capacity}</capacity>"
+            "<target><format type='qcow2'/></target></volume>"
         )
 
     @property

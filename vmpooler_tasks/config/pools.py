@@ -76,7 +76,7 @@ class ManagerOptions(Section):
     )
     create_folders: Switch = Field(False, description="vSphere: make the folder of a pool if it does not exist")
     create_linked_clones: Switch = Field(
-        True, description="vSphere: make linked clones; a pool may have `create_linked_clone`"
+        True, description="vSphere and libvirt: make linked clones; a pool may have `create_linked_clone`"
     )
     create_template_delta_disks: Switch = Field(
         False, description="vSphere: give the disks of a template a layer that linked clones share"

@@ -143,7 +143,7 @@ def test_an_error_has_the_class_that_says_what_helps(code: str, words: str, expe
     libvirt: Any = import_module("libvirt")
     error = libvirt.libvirtError(f"{words} '{VM}'")
     error.err = (getattr(libvirt, code), 0, f"{words} '{VM}'", 2, None, None, None, 0, 0)
-    found = import_module("vmpooler_tasks.providers.libvirt.faults").as_provider_error(error, "rack-1", VM)
+    found = import_module("vmpooler_tasks.providers.libvirt.errors.faults").as_provider_error(error, "rack-1", VM)
     assert type(found) is expected
     assert VM not in str(found)
     if expected is not VmNotFoundError:
@@ -170,9 +170,9 @@ def test_a_pool_has_its_own_options_before_those_of_the_section() -> None:
     options: Any = import_module("vmpooler_tasks.providers.libvirt.options")
     section = options.LibvirtOptions(ready_port=22, storage_pool="fast", cloud_init=True)
     of = options.EffectiveOptions.of
-    assert of(section, PoolSpec(name="a")) == (22, "fast", True)
-    own = {"ready_port": None, "storage_pool": "slow", "cloud_init": False, "size": 3}
-    assert of(section, PoolSpec(name="a", options=own)) == (None, "slow", False)
+    assert of(section, PoolSpec(name="a")) == (22, "fast", True, True)
+    own = {"ready_port": None, "storage_pool": "slow", "cloud_init": False, "create_linked_clone": False, "size": 3}
+    assert of(section, PoolSpec(name="a", options=own)) == (None, "slow", False, False)
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,8 @@
 """How a VM is made from its template, and how a VM that was half made is completed."""
 
 from contextlib import suppress
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import libvirt
@@ -8,18 +10,19 @@ import libvirt
 from vmpooler_tasks.errors import PermanentProviderError, ProviderError, TransientProviderError
 from vmpooler_tasks.providers.libvirt import definitions, domains, volumes
 from vmpooler_tasks.providers.libvirt.connection import Host
-from vmpooler_tasks.providers.libvirt.definitions import Mark, Volume
-from vmpooler_tasks.providers.libvirt.faults import has_code
+from vmpooler_tasks.providers.libvirt.definitions import Disk, Mark, Volume
+from vmpooler_tasks.providers.libvirt.errors.faults import has_code
 from vmpooler_tasks.providers.libvirt.hosts import Hosts
-from vmpooler_tasks.providers.libvirt.options import EffectiveOptions
+from vmpooler_tasks.providers.libvirt.options import EffectiveOptions, LibvirtOptions
 from vmpooler_tasks.providers.protocol import PoolSpec
 
 
 class Clone:
-    """A VM to make. `options` are those in effect for its pool."""
+    """A VM to make. A full copy of a disk may take so many seconds."""
 
-    def __init__(self, pool: PoolSpec, vm: str, installation: str, options: EffectiveOptions) -> None:
-        self._pool, self._vm, self._installation, self._options = pool, vm, installation, options
+    def __init__(self, pool: PoolSpec, vm: str, installation: str, options: LibvirtOptions) -> None:
+        self._pool, self._vm, self._installation = pool, vm, installation
+        self._options, self._copy_seconds = EffectiveOptions.of(options, pool), options.copy_seconds
 
     def make(self, hosts: Hosts) -> Host:
         """Make the VM on the host with the most free memory among those that have the template. Return this host.
@@ -39,28 +42,66 @@ class Clone:
         with hosts.reserve([host for host, template in known if template], memory_kib) as host:
             host.change(self._define, vm=self._vm)
             try:
-                host.change(self.complete, vm=self._vm)
+                self.complete(host, copies=not self._options.create_linked_clone)
             except PermanentProviderError:
                 with suppress(ProviderError):  # the first error says more; the VM has a mark, and is destroyed later
                     host.change(self._remove, vm=self._vm)
                 raise
         return host
 
-    def complete(self, connection: Any) -> None:
-        """Make the volumes that are still missing, and start the domain. A step on its host."""
+    def complete(self, host: Host, *, copies: bool) -> None:
+        """Make the volumes that are still missing, and start the domain. With `copies`, copy the template's disks.
+
+        Each full copy is a step of its own. If it takes too long, it goes on alone, and nothing follows it.
+        """
+        if copies:
+            for disk in host.call(self._read_disks, vm=self._vm):
+                host.call(partial(self._copy, disk), vm=self._vm, seconds=self._copy_seconds)
+        host.change(self._finish, vm=self._vm)
+
+    def _read_disks(self, connection: Any) -> list[Disk]:
+        return definitions.own_disks(domains.definition_of(self._require_template(connection)))
+
+    def _copy(self, disk: Disk, connection: Any) -> None:
+        """Copy a disk of the template in full. A step on the host of the domain.
+
+        A copy that was cut off cannot be told from a whole one, so it is made again. While libvirt still works on it,
+        it refuses to delete it.
+        """
+        domain, volume = connection.lookupByName(self._vm), self._volume(disk.target)
+        mark = domains.read_mark(domain)
+        if domain.isActive() or mark is None or mark.copied or volume not in mark.volumes:
+            return
+        self._require_template(connection)
+        volumes.delete_volume(connection, volume)
+        volumes.copy_volume(connection, volume, disk)
+
+    def _finish(self, connection: Any) -> None:
+        """Make the images of a linked clone, or mark the copies as whole, and start the domain. A step on its host."""
         domain = connection.lookupByName(self._vm)
         if domain.isActive():
             return
-        template = domains.find_template(connection, self._pool.template)
-        mark = domains.read_mark(domain)
-        if template is None or mark is None:
-            raise PermanentProviderError(f"template {self._pool.template} does not exist any more")
+        template, mark = self._require_template(connection), domains.read_mark(domain)
+        if mark is None:
+            raise TransientProviderError("the mark of the VM is gone")
+        if mark.copied is None:
+            self._make_images(connection, template, mark)
+        elif not mark.copied:
+            domains.write_mark(domain, replace(mark, copied=True))
+        self._start(connection, domain, mark)
+
+    def _make_images(self, connection: Any, template: Any, mark: Mark) -> None:
         for disk in definitions.own_disks(domains.definition_of(template)):
             volume = self._volume(disk.target)
             if volume in mark.volumes:
                 backing = volumes.backing_of(connection, template, disk)
                 volumes.make_volume(connection, volume, backing.capacity_bytes, backing)
-        self._start(connection, domain, mark)
+
+    def _require_template(self, connection: Any) -> Any:
+        template = domains.find_template(connection, self._pool.template)
+        if template is None:
+            raise PermanentProviderError(f"template {self._pool.template} does not exist any more")
+        return template
 
     def _start(self, connection: Any, domain: Any, mark: Mark) -> None:
         """Start the domain. If it was destroyed meanwhile, delete the volumes, which no mark lists any more."""
@@ -85,10 +126,7 @@ class Clone:
 
     def _define(self, connection: Any) -> None:
         """Define the domain, with a mark that lists the volumes that it will have. A step on its host."""
-        template = domains.find_template(connection, self._pool.template)
-        if template is None:
-            raise PermanentProviderError(f"template {self._pool.template} does not exist any more")
-        definition = domains.definition_of(template)
+        definition = domains.definition_of(self._require_template(connection))
         folder = volumes.folder_of(connection, self._options.storage_pool)
         own = {disk.target: self._volume(disk.target) for disk in definitions.own_disks(definition)}
         for volume in own.values():
@@ -102,6 +140,7 @@ class Clone:
             pool=self._pool.name,
             installation=self._installation or None,
             volumes=tuple(own.values()),
+            copied=None if self._options.create_linked_clone else False,
         )
         connection.defineXML(
             definitions.clone_definition(

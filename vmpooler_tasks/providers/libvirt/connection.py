@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import libvirt
 
 from vmpooler_tasks.errors import TransientProviderError
-from vmpooler_tasks.providers.libvirt.faults import as_provider_error
+from vmpooler_tasks.providers.libvirt.errors.faults import as_provider_error
 from vmpooler_tasks.providers.libvirt.options import LibvirtOptions
 
 T = TypeVar("T")

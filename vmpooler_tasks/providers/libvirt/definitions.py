@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple, Self
+from uuid import uuid4
 
 # The text is libvirt's own, and expat (2.4.1 and newer) limits what entities expand to.
 from xml.etree import ElementTree as ET
@@ -13,6 +14,8 @@ NAMESPACE = "urn:vmpooler-tasks:vm"
 
 METADATA_PREFIX = "vmpooler"
 """The prefix of the namespace in a definition."""
+
+COPIED = {"yes": True, "no": False}
 
 SHARED = ("readonly", "shareable")
 """Elements of a disk that its clones share with the template."""
@@ -29,13 +32,15 @@ class Volume(NamedTuple):
 class Mark:
     """What a domain's metadata says: its pool, the installation that made it, and the volumes that were made for it.
 
-    `vm` is the name of the domain that was marked: a copy of a domain has a copy of its metadata.
+    `vm` is the name of the domain that was marked: a copy of a domain has a copy of its metadata. `copied` is None if
+    the volumes are based on those of the template. Else they are full copies, and it says whether these are complete.
     """
 
     vm: str
     pool: str
     installation: str | None = None
     volumes: tuple[Volume, ...] = field(default=())
+    copied: bool | None = None
 
     @classmethod
     def from_xml(cls, text: str) -> Self:
@@ -46,7 +51,8 @@ class Mark:
             if child.tag.rpartition("}")[2] == "volume"
         )
         vm, pool = root.get("name", ""), root.get("pool", "")
-        return cls(vm=vm, pool=pool, installation=root.get("installation") or None, volumes=volumes)
+        installation, copied = root.get("installation") or None, COPIED.get(root.get("copied", ""))
+        return cls(vm=vm, pool=pool, installation=installation, volumes=volumes, copied=copied)
 
     def to_xml(self) -> str:
         return ET.tostring(self.element(), encoding="unicode")
@@ -57,6 +63,8 @@ class Mark:
         root = ET.Element(f"{tag}vm", name=self.vm, pool=self.pool)
         if self.installation:
             root.set("installation", self.installation)
+        if self.copied is not None:
+            root.set("copied", "yes" if self.copied else "no")
         for volume in self.volumes:
             ET.SubElement(root, f"{tag}volume", storage_pool=volume.storage_pool, name=volume.name)
         return root
@@ -142,6 +150,18 @@ def clone_definition(
             _set_image(device, image)
     if with_cloud_init:
         _set_serial(root, f"ds=nocloud;h={name};i={name}")
+    return ET.tostring(root, encoding="unicode")
+
+
+def rival_definition(definition: str) -> str:
+    """Return a definition that libvirt refuses as long as the domain exists: its name with another UUID."""
+    known = _parsed(definition)
+    root = ET.Element("domain", type=known.get("type", ""))
+    for tag, text in (("name", known.findtext("name")), ("uuid", str(uuid4())), ("memory", "1024")):
+        ET.SubElement(root, tag).text = text
+    kind = known.find("os/type")
+    if kind is not None:
+        ET.SubElement(root, "os").append(kind)
     return ET.tostring(root, encoding="unicode")
 
 

@@ -10,7 +10,7 @@ from vmpooler_tasks.errors import PermanentProviderError
 from vmpooler_tasks.providers.libvirt import definitions
 from vmpooler_tasks.providers.libvirt.addresses import Address, read_address, read_hostname
 from vmpooler_tasks.providers.libvirt.definitions import Mark
-from vmpooler_tasks.providers.libvirt.faults import has_code
+from vmpooler_tasks.providers.libvirt.errors.faults import has_code
 from vmpooler_tasks.providers.libvirt.options import AddressSource
 from vmpooler_tasks.providers.libvirt.volumes import delete_volume
 
@@ -29,12 +29,12 @@ RUNNING = STATES[libvirt.VIR_DOMAIN_RUNNING]
 
 
 class DomainView(NamedTuple):
-    """What is known of a domain: its mark, state, address, and the name that the guest reports."""
+    """What is known of a domain: its mark and state. If the address was queried: this, and the name of the guest."""
 
     mark: Mark | None
     state: str
-    ip: str | None
-    hostname: str | None
+    ip: str | None = None
+    hostname: str | None = None
 
 
 UNDEFINE_FLAGS = (
@@ -81,13 +81,16 @@ def read_marks(connection: Any) -> list[tuple[str, Mark]]:
 
 
 def read_view(connection: Any, name: str, sources: Sequence[AddressSource]) -> DomainView | None:
-    """Return what is known of a domain; None if there is none of this name."""
+    """Return what is known of a domain; None if there is none of this name.
+
+    Without `sources` no address is queried. A guest's agent can keep the caller waiting for it.
+    """
     domain = find_domain(connection, name)
     if domain is None:
         return None
     try:
         mark, state = read_mark(domain), STATES.get(domain.state()[0], "unknown")
-        address = read_address(domain, sources) if state == RUNNING else Address()
+        address = read_address(domain, sources) if sources and state == RUNNING else Address()
     except libvirt.libvirtError as error:
         if has_code(error, libvirt.VIR_ERR_NO_DOMAIN):  # it has just been destroyed
             return None

@@ -39,17 +39,18 @@ class Hosts:
         self._lock = threading.Lock()
         self._reserved_kib: Counter[str] = Counter()
 
-    def find(self, vm: str) -> Found | None:
-        """Return the domain of this name, whoever made it."""
+    def find(self, vm: str, *, with_address: bool = False) -> Found | None:
+        """Return the domain of this name, whoever made it. Query its address only if that is wanted."""
+        sources = self._sources if with_address else ()
         for host in self.all:
-            view = host.call(lambda connection: domains.read_view(connection, vm, self._sources), vm=vm)
+            view = host.call(lambda connection: domains.read_view(connection, vm, sources), vm=vm)
             if view:
                 return Found(host, view)
         return None
 
-    def find_in_pool(self, pool: PoolSpec, vm: str) -> Found | None:
+    def find_in_pool(self, pool: PoolSpec, vm: str, *, with_address: bool = False) -> Found | None:
         """Return the domain of this name, if its metadata says that it belongs to the pool."""
-        found = self.find(vm)
+        found = self.find(vm, with_address=with_address)
         return found if found and found.view.mark and found.view.mark.pool == pool.name else None
 
     def read_marks(self) -> list[tuple[str, Mark]]:

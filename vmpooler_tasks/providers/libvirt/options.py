@@ -44,7 +44,7 @@ class LibvirtSection(BaseModel):
 
 
 class LibvirtOptions(LibvirtSection):
-    """The section of libvirt. A pool can set `ready_port`, `storage_pool` and `cloud_init` for itself."""
+    """The section of libvirt. A pool can set the options of `PoolOptions` for itself."""
 
     provider_class: str | None = Field(None, description="read by the registry")
     uri: Uri | None = Field(None, description="the URI of the only host; `qemu:///system` if there are no `hosts`")
@@ -53,6 +53,9 @@ class LibvirtOptions(LibvirtSection):
     password: SecretStr | None = Field(None, description="password of this user")
     storage_pool: str = Field("default", min_length=1, description="the storage pool for the volumes of VMs")
     cloud_init: bool = Field(False, strict=True, description="give the VM its name through SMBIOS, for cloud-init")
+    create_linked_clone: bool = Field(
+        True, strict=True, description="base disks on those of the template; without it: create_linked_clones"
+    )
     address_sources: tuple[AddressSource, ...] = Field(
         ("lease", "agent", "arp"), min_length=1, description="where the address of a VM is found, in this order"
     )
@@ -61,6 +64,7 @@ class LibvirtOptions(LibvirtSection):
     ready_seconds: Seconds = Field(5, description="how long a connection to this port may take")
     call_seconds: Seconds = Field(20, description="how long a query of a host may take, with its connection")
     change_seconds: Seconds = Field(120, description="how long a change on a host may take, such as a start")
+    copy_seconds: Seconds = Field(600, description="how long the full copy of a disk may take")
     snapshot_seconds: Seconds = Field(540, description="how long a snapshot or a revert may take")
 
     @model_validator(mode="before")
@@ -94,6 +98,24 @@ class PoolOptions(BaseModel):
     ready_port: Port | None = Field(None, description="TCP port of a VM that is ready; null: an address is enough")
     storage_pool: str = Field("", min_length=1, description="the storage pool for the volumes of VMs")
     cloud_init: bool = Field(False, strict=True, description="give the VM its name through SMBIOS, for cloud-init")
+    create_linked_clone: bool = Field(True, strict=True, description="base disks on those of the template")
+
+    @classmethod
+    def of(cls, pool: PoolSpec) -> Self:
+        """Return the pool's options. One without a value is not set, but `ready_port` may be null.
+
+        Raise PermanentProviderError with all wrong ones, without their values.
+        """
+        own = {name: pool.options.get(name) for name in cls.model_fields}
+        chosen = {name: value for name, value in own.items() if value is not None}
+        if "ready_port" in pool.options:
+            chosen["ready_port"] = own["ready_port"]
+        try:
+            return cls.model_validate(chosen)
+        except ValidationError as error:
+            found = error.errors(include_url=False, include_context=False, include_input=False)
+            text = "; ".join(f"{detail['loc'][0]}: {detail['msg']}" for detail in found)
+            raise PermanentProviderError(f"wrong options of pool {pool.name}: {text}") from None
 
 
 class EffectiveOptions(NamedTuple):
@@ -102,19 +124,12 @@ class EffectiveOptions(NamedTuple):
     ready_port: int | None
     storage_pool: str
     cloud_init: bool
+    create_linked_clone: bool
 
     @classmethod
     def of(cls, section: LibvirtOptions, pool: PoolSpec) -> Self:
-        """Return the pool's own options, and the section's where it has none.
-
-        Raise PermanentProviderError with all wrong ones, without their values.
-        """
-        try:
-            own = PoolOptions.model_validate({name: pool.options[name] for name in cls._fields if name in pool.options})
-        except ValidationError as error:
-            found = error.errors(include_url=False, include_context=False, include_input=False)
-            text = "; ".join(f"{detail['loc'][0]}: {detail['msg']}" for detail in found)
-            raise PermanentProviderError(f"wrong options of pool {pool.name}: {text}") from None
+        """Return the pool's own options, and the section's where it has none. Raise PermanentProviderError."""
+        own = PoolOptions.of(pool)
         return cls(*(getattr(own if name in own.model_fields_set else section, name) for name in cls._fields))
 
 

@@ -6,6 +6,7 @@ whatever is cut off in between leaves a domain with a mark, and nothing that the
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any, TypeVar
 
 from vmpooler_tasks.errors import PermanentProviderError, TransientProviderError, VmNotFoundError
@@ -45,7 +46,8 @@ class Libvirt:
     """The options of a pool that this provider reads, beside those of every pool."""
 
     def __init__(self, context: ProviderContext, *, sleep: Callable[[float], None] = time.sleep) -> None:
-        self._options = LibvirtOptions.model_validate(dict(context.options))
+        linked = {"create_linked_clone": context.config.get("create_linked_clones", True)}
+        self._options = LibvirtOptions.model_validate({**linked, **context.options})
         require_threads()
         self._installation = context.installation
         self._hosts, self._locks, self._sleep = Hosts(self._options), VmLocks(), sleep
@@ -54,24 +56,23 @@ class Libvirt:
         return {name: mark.installation for name, mark in self._hosts.read_marks() if mark.pool == pool.name}
 
     def find_vm(self, pool: PoolSpec, vm: str) -> VirtualMachine | None:
-        found = self._hosts.find_in_pool(pool, vm)
+        found = self._hosts.find_in_pool(pool, vm, with_address=True)
         return found and _machine(found, vm)
 
     def create_vm(self, pool: PoolSpec, vm: str) -> VirtualMachine:
-        deadline = time.monotonic() + self._options.address_seconds
-        clone = Clone(pool, vm, self._installation, EffectiveOptions.of(self._options, pool))
+        clone = Clone(pool, vm, self._installation, self._options)
         with self._locks.hold(vm, self._options.address_seconds):
             found = self._hosts.find(vm)
-            if found and not self._is_own(found.view.mark, pool):
-                return _machine(found, vm, existed=True)
-            if found:
-                found.host.change(clone.complete, vm=vm)
+            if found and found.view.mark and self._is_own(found.view.mark, pool):
+                clone.complete(found.host, copies=found.view.mark.copied is False)
+            elif found:
+                return _machine(self._hosts.find(vm, with_address=True) or found, vm, existed=True)
             else:
                 clone.make(self._hosts)
-        return self._await_address(pool, vm, deadline, existed=found is not None)
+        return self._await_address(pool, vm, existed=found is not None)
 
     def is_ready(self, pool: PoolSpec, vm: str) -> Readiness:
-        found = self._hosts.find_in_pool(pool, vm)
+        found = self._hosts.find_in_pool(pool, vm, with_address=True)
         if found is None:
             return Readiness(False, NO_VM, VmNotFoundError.__name__)
         if found.view.state != domains.RUNNING:
@@ -101,7 +102,7 @@ class Libvirt:
             if old.pool != pool.name:
                 return False
             self._refuse_mark_of_another(old)
-            new = Mark(vm=vm, pool=pool.name, installation=self._installation, volumes=old.volumes)
+            new = replace(old, installation=self._installation)
             self._with_domain(found, vm, lambda domain: domains.write_mark(domain, new))
             return True
 
@@ -147,10 +148,11 @@ class Libvirt:
     def close(self) -> None:
         self._hosts.close()
 
-    def _await_address(self, pool: PoolSpec, vm: str, deadline: float, *, existed: bool) -> VirtualMachine:
-        """Return the VM as soon as it has an address; without one after the deadline."""
+    def _await_address(self, pool: PoolSpec, vm: str, *, existed: bool) -> VirtualMachine:
+        """Return the VM as soon as it has an address; without one after `address_seconds`."""
+        deadline = time.monotonic() + self._options.address_seconds
         while True:
-            found = self._hosts.find_in_pool(pool, vm)
+            found = self._hosts.find_in_pool(pool, vm, with_address=True)
             if found is None:
                 raise TransientProviderError("the VM was destroyed while it started")
             if found.view.ip or time.monotonic() >= deadline:
@@ -159,9 +161,9 @@ class Libvirt:
                 raise TransientProviderError(f"the VM does not run after its start: it is {found.view.state}")
             self._sleep(POLL_SECONDS)
 
-    def _is_own(self, mark: Mark | None, pool: PoolSpec) -> bool:
+    def _is_own(self, mark: Mark, pool: PoolSpec) -> bool:
         """Return whether a call of this installation for this pool made the domain."""
-        return mark is not None and mark.pool == pool.name and mark.installation == (self._installation or None)
+        return mark.pool == pool.name and mark.installation == (self._installation or None)
 
     def _made(self, mark: Mark) -> bool:
         return bool(mark.installation) and mark.installation == self._installation

@@ -8,7 +8,7 @@ import libvirt
 from vmpooler_tasks.errors import PermanentProviderError
 from vmpooler_tasks.providers.libvirt import definitions
 from vmpooler_tasks.providers.libvirt.definitions import Disk, Volume
-from vmpooler_tasks.providers.libvirt.faults import has_code
+from vmpooler_tasks.providers.libvirt.errors.faults import has_code
 
 FOLDERS = frozenset({"dir", "fs", "netfs", "gluster"})
 """Types of storage pools whose volumes are files, as a qcow2 image has to be."""
@@ -60,6 +60,21 @@ def backing_of(connection: Any, template: Any, disk: Disk) -> Backing:
     return Backing(str(disk.path), disk.format, template.blockInfo(disk.path)[0])  # the file is in no storage pool
 
 
+def copyable_image_of(connection: Any, disk: Disk) -> Any:
+    """Return the volume that is the image of a disk of the template. Raise PermanentProviderError if it is none."""
+    if disk.volume:
+        return connection.storagePoolLookupByName(disk.volume.storage_pool).storageVolLookupByName(disk.volume.name)
+    try:
+        return connection.storageVolLookupByPath(disk.path)
+    except libvirt.libvirtError as error:
+        if not has_code(error, libvirt.VIR_ERR_NO_STORAGE_VOL):
+            raise
+    raise PermanentProviderError(
+        f"disk {disk.target} of the template is in no storage pool that is active, so that libvirt cannot copy it: "
+        "virsh pool-define-as, or virsh pool-refresh if the file is new"
+    )
+
+
 def has_volume(connection: Any, volume: Volume) -> bool:
     try:
         connection.storagePoolLookupByName(volume.storage_pool).storageVolLookupByName(volume.name)
@@ -76,6 +91,13 @@ def make_volume(connection: Any, volume: Volume, capacity_bytes: int, backing: B
     definition = definitions.volume_definition(volume.name, capacity_bytes, based_on)
     if not has_volume(connection, volume):
         connection.storagePoolLookupByName(volume.storage_pool).createXML(definition)
+
+
+def copy_volume(connection: Any, volume: Volume, disk: Disk) -> None:
+    """Make the volume as a full copy of a disk of the template. That takes minutes for a large one."""
+    image = copyable_image_of(connection, disk)
+    definition = definitions.volume_definition(volume.name, image.info()[1])
+    connection.storagePoolLookupByName(volume.storage_pool).createXMLFrom(definition, image)
 
 
 def delete_volume(connection: Any, volume: Volume) -> None:

@@ -11,6 +11,7 @@ from vmpooler_tasks.errors import (
     TransientProviderError,
     VmNotFoundError,
 )
+from vmpooler_tasks.providers.libvirt.errors.permissions import hint_of
 
 PERMANENT = frozenset(
     {
@@ -38,6 +39,9 @@ PERMANENT = frozenset(
 DISK_FULL = "No space left on device"
 """The words of the operating system. libvirt has no code for them."""
 
+LOGIN_REFUSED = ("Host key verification failed", "Permission denied (")
+"""Words of ssh, which ends then. libvirt reports that the connection was lost."""
+
 OVERLOADED = ("Too many active clients", "RPC limit", "maximum number of clients")
 """Words of a daemon that refuses a client because it has too many."""
 
@@ -50,11 +54,11 @@ def has_code(error: BaseException, *codes: int) -> bool:
 def as_provider_error(error: Any, host: str, vm: str = "") -> ProviderError:
     """Return the error that a provider raises instead. The name of the VM is not in its message."""
     words = str(error)
-    text = f"{host}: {words.replace(vm, 'the VM') if vm else words}"
+    text = f"{host}: {words.replace(vm, 'the VM') if vm else words}{hint_of(error)}"
     code = error.get_error_code()
     if code == libvirt.VIR_ERR_NO_DOMAIN:
         return VmNotFoundError("the VM does not exist")
-    if code in PERMANENT or DISK_FULL in words:
+    if code in PERMANENT or DISK_FULL in words or any(part in words for part in LOGIN_REFUSED):
         return PermanentProviderError(text)
     if code == libvirt.VIR_ERR_RESOURCE_BUSY or any(part in words for part in OVERLOADED):
         return ThrottledProviderError(text)

@@ -1,0 +1,1 @@
+"""Errors of libvirt: what a provider raises instead, and which permission is missing."""
