@@ -84,6 +84,8 @@ rm -rf "$1/etc/qemu"
 mount --bind "$1/etc" /etc/libvirt
 mount --bind "$1/lib" /var/lib/libvirt
 mount --bind "$1/cache" /var/cache/libvirt
+mkdir /run/libvirt/sockets
+mount --bind "$1/sockets" /run/libvirt/sockets
 cat > /etc/libvirt/libvirtd.conf <<END
 unix_sock_dir = "$1/sockets"
 auth_unix_rw = "none"
@@ -94,6 +96,7 @@ listen_addr = "127.0.0.1"
 ca_file = "$1/pki/cacert.pem"
 cert_file = "$1/pki/servercert.pem"
 key_file = "$1/pki/serverkey.pem"
+$2
 END
 cat > /etc/libvirt/qemu.conf <<END
 user = "root"
@@ -104,11 +107,11 @@ cgroup_controllers = []
 namespaces = []
 remember_owner = 0
 END
-ln -s "$1/sockets/libvirt-sock" /run/libvirt/libvirt-sock
-ln -s "$1/sockets/libvirt-sock-ro" /run/libvirt/libvirt-sock-ro
+ln -s sockets/libvirt-sock sockets/libvirt-sock-ro /run/libvirt
+sh -ec "$3"
 exec libvirtd --listen
 """
-"""$1 is the folder that takes the files of libvirtd."""
+"""$1 is the folder that takes the files of libvirtd, $2 more of its configuration, $3 what is started before it."""
 
 
 NETWORK = """
@@ -143,14 +146,14 @@ TEMPLATE = """
 class Hypervisor:
     """A running libvirtd. Its files are in `folder`; `guest` has the kernel and the system that guests start."""
 
-    def __init__(self, folder: Path, guest: "Guest") -> None:
+    def __init__(self, folder: Path, guest: "Guest", configuration: str = "", before: str = "") -> None:
         self.folder, self.guest = folder, guest
         self.images = folder / "lib" / "images"
         self.socket = folder / "sockets" / "libvirt-sock"
         self._write_certificates()
         with (folder / "libvirtd.log").open("ab") as log:
             self.process = subprocess.Popen(
-                ["unshare", "--mount", "--net", "sh", "-c", SETUP, "libvirtd", str(folder)],
+                ["unshare", "--mount", "--net", "sh", "-c", SETUP, "libvirtd", str(folder), configuration, before],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -241,16 +244,21 @@ class Hypervisor:
 
 
 @contextmanager
-def hypervisor(folder: Path) -> Iterator[Hypervisor]:
-    """Yield a hypervisor with nothing on it. Skip the test without the tools or rights for it, and fail it in CI."""
+def hypervisor(
+    folder: Path, *, configuration: str = "", before: str = "", tools: Sequence[str] = ()
+) -> Iterator[Hypervisor]:
+    """Yield a hypervisor with nothing on it. Skip the test without the tools or rights for it, and fail it in CI.
+
+    `configuration` is more of `libvirtd.conf`. `before` is a shell script that starts what libvirtd needs.
+    """
     require_library()
-    for tool in TOOLS:
+    for tool in (*TOOLS, *tools):
         required(tool)
     if os.geteuid() != 0:
         if os.environ.get("CI"):
             pytest.fail("real guests need root")
         pytest.skip("real guests need root")
-    own = Hypervisor(folder, Guest.built())
+    own = Hypervisor(folder, Guest.built(), configuration, before)
     try:
         yield own
     finally:

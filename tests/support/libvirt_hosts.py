@@ -1,7 +1,7 @@
 """Hosts of libvirt's test driver, which keeps domains and volumes in the memory of this process."""
 
 import os
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from vmpooler_tasks.providers import PoolSpec
+from vmpooler_tasks.providers import PoolSpec, ProviderContext, registry
 
 URI = "test:///default"
 STORAGE_POOL = "default-pool"
@@ -35,6 +35,18 @@ TEMPLATE_DEFINITION = """
     <interface type='network'><source network='default'/></interface>
   </devices>
 </domain>"""
+
+
+def load(installation: str = INSTALLATION, config: Mapping[str, Any] | None = None, **options: Any) -> Any:
+    """Return a provider on the default host of the test driver."""
+    context = ProviderContext(
+        name="libvirt",
+        options=OPTIONS | options,
+        redis_url="redis://127.0.0.1",
+        installation=installation,
+        config=config or {},
+    )
+    return registry.load(context)
 
 
 def require_library() -> None:

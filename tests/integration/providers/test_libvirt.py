@@ -1,7 +1,7 @@
 """The provider for libvirt, on libvirt's test driver: the contract, and what only this provider does."""
 
 import re
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
 from importlib import import_module
@@ -14,9 +14,9 @@ from tests.support.libvirt_hosts import (
     OPTIONS,
     POOL,
     TEMPLATE,
-    TEMPLATE_DEFINITION,
     TestHost,
     default_host,
+    load,
     require_library,
 )
 from vmpooler_tasks.errors import ConfigurationError, PermanentProviderError, TransientProviderError
@@ -27,9 +27,7 @@ from vmpooler_tasks.providers import (
     MarkingProvider,
     PoolSpec,
     Provider,
-    ProviderContext,
     SnapshotProvider,
-    registry,
 )
 from vmpooler_tasks.providers.contract import ProviderContract, Trouble
 
@@ -37,17 +35,6 @@ pytestmark = [pytest.mark.stage(name="guests")]
 
 VM = "brave-curie"
 OTHER_POOL = PoolSpec(name="other", template=TEMPLATE)
-
-
-def load(installation: str = INSTALLATION, config: Mapping[str, Any] | None = None, **options: Any) -> Any:
-    context = ProviderContext(
-        name="libvirt",
-        options=OPTIONS | options,
-        redis_url="redis://127.0.0.1",
-        installation=installation,
-        config=config or {},
-    )
-    return registry.load(context)
 
 
 @pytest.fixture
@@ -159,69 +146,6 @@ class TestContract(ProviderContract):
 def test_it_has_all_optional_methods(provider: Any) -> None:
     for protocol in (CheckedProvider, DiskProvider, MarkingProvider, SnapshotProvider):
         assert isinstance(provider, protocol)
-
-
-def test_a_full_copy_is_based_on_nothing(host: TestHost) -> None:
-    """`create_linked_clones` of `:config:` counts, then the section, then the pool."""
-    pools = {
-        copied: PoolSpec(name="debian", template=TEMPLATE, options={"create_linked_clone": not copied})
-        for copied in (True, False)
-    }
-    sections: tuple[tuple[bool, dict[str, Any], PoolSpec, bool], ...] = (
-        (True, {}, POOL, False),
-        (False, {}, POOL, True),
-        (True, {"create_linked_clone": False}, POOL, True),
-        (True, {}, pools[True], True),
-        (False, {}, pools[False], False),
-        (False, {}, PoolSpec(name="debian", template=TEMPLATE, options={"create_linked_clone": None}), True),
-    )
-    for linked, options, pool, is_copied in sections:
-        provider = load(config={"create_linked_clones": linked}, **options)
-        provider.create_vm(pool, VM)
-        volume = host.storage.storageVolLookupByName(f"{VM}.vda.{INSTALLATION}.qcow2")
-        case = (linked, options, pool.options)
-        assert ("backingStore" not in volume.XMLDesc()) is is_copied, case
-        assert provider.destroy_vm(pool, VM), case
-        assert host.volumes == [f"{TEMPLATE}.qcow2"], case
-        provider.close()
-
-
-def test_a_copy_that_was_cut_off_is_made_again_and_a_whole_one_is_kept(host: TestHost) -> None:
-    """The metadata says whether the copies are whole. A file alone does not."""
-    provider = load(create_linked_clone=False)
-    provider.create_vm(POOL, VM)
-    domain, name = host.connection.lookupByName(VM), f"{VM}.vda.{INSTALLATION}.qcow2"
-    whole = host.storage.storageVolLookupByName(name).info()[1]
-    for copied, expected in (("yes", 42), ("no", whole)):
-        domain.destroy()
-        host.storage.storageVolLookupByName(name).delete()
-        host.add_volume(name, capacity=42)
-        domain.setMetadata(2, metadata_of(domain, copied), "vmpooler", "urn:vmpooler-tasks:vm", 2)
-        assert provider.create_vm(POOL, VM).existed
-        assert host.storage.storageVolLookupByName(name).info()[1] == expected, copied
-        assert 'copied="yes"' in metadata_of(domain).replace("'", '"')
-    assert provider.mark_vm(POOL, VM), "a mark that is written again says the same"
-    assert 'copied="yes"' in metadata_of(domain).replace("'", '"')
-    assert provider.destroy_vm(POOL, VM)
-    provider.close()
-
-
-def metadata_of(domain: Any, copied: str = "yes") -> str:
-    text = str(domain.metadata(2, "urn:vmpooler-tasks:vm"))
-    return re.sub(r"""copied=["'](yes|no)["']""", f'copied="{copied}"', text)
-
-
-def test_a_disk_in_no_storage_pool_cannot_be_copied(host: TestHost) -> None:
-    host.connection.defineXML(TEMPLATE_DEFINITION.format(name="elsewhere", memory_mib=64).replace("/default-pool", ""))
-    pool = PoolSpec(name="elsewhere", template="elsewhere", options={"create_linked_clone": False})
-    provider = load()
-    [problem] = provider.find_problems([pool])
-    assert "disk vda of the template is in no storage pool that is active" in problem.text
-    with pytest.raises(PermanentProviderError, match="disk vda of the template is in no storage pool that is active"):
-        provider.create_vm(pool, VM)
-    assert (VM in host.domains, host.volumes) == (False, [f"{TEMPLATE}.qcow2"])
-    host.remove_domains(["elsewhere"])
-    provider.close()
 
 
 def test_a_person_s_own_domain_is_never_seen_changed_or_destroyed(host: TestHost, provider: Any) -> None:

@@ -61,7 +61,7 @@ def backing_of(connection: Any, template: Any, disk: Disk) -> Backing:
 
 
 def copyable_image_of(connection: Any, disk: Disk) -> Any:
-    """Return the volume that is the image of a disk of the template. Raise PermanentProviderError if it is none."""
+    """Return the volume that is the image of a disk. Raise PermanentProviderError for one in no storage pool."""
     if disk.volume:
         return connection.storagePoolLookupByName(disk.volume.storage_pool).storageVolLookupByName(disk.volume.name)
     try:

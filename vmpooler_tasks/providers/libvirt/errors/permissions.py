@@ -1,12 +1,18 @@
 """Permissions of libvirt's access control (polkit): which one a refused call needs, and which ones a login lacks."""
 
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import PurePosixPath
 from typing import Any, NamedTuple
+from uuid import UUID
 
 import libvirt
 
 from vmpooler_tasks.providers.libvirt import definitions
 from vmpooler_tasks.providers.libvirt.addresses import AGENT_SECONDS
+
+NETWORK_OF_A_START = ("network.read", "network-port.create", "network-port.read")
+NETWORK_OF_A_STOP = ("network-port.getattr", "network-port.delete")
+"""What libvirt does in its networks in the name of the login, when a domain starts or stops."""
 
 PERMISSIONS: Mapping[str, tuple[str, ...]] = {
     "openAuth": ("connect.getattr",),
@@ -20,6 +26,8 @@ PERMISSIONS: Mapping[str, tuple[str, ...]] = {
     "virConnect.storagePoolLookupByName": ("storage-pool.getattr",),
     "virConnect.storageVolLookupByPath": ("storage-vol.getattr",),
     "virConnect.networkLookupByName": ("network.getattr",),
+    "virNetwork.XMLDesc": ("network.read",),
+    "virNetwork.portCreateXML": ("network-port.create",),
     "virDomain.state": ("domain.read",),
     "virDomain.info": ("domain.read",),
     "virDomain.isActive": ("domain.read",),
@@ -29,12 +37,12 @@ PERMISSIONS: Mapping[str, tuple[str, ...]] = {
     "virDomain.setMetadata": ("domain.write", "domain.save"),
     "virDomain.attachDeviceFlags": ("domain.write", "domain.save"),
     "virDomain.agentSetResponseTimeout": ("domain.write",),
-    "virDomain.create": ("domain.start",),
-    "virDomain.destroy": ("domain.stop",),
+    "virDomain.create": ("domain.start", *NETWORK_OF_A_START),
+    "virDomain.destroy": ("domain.stop", *NETWORK_OF_A_STOP),
     "virDomain.undefineFlags": ("domain.delete",),
     "virDomain.snapshotLookupByName": ("domain.read",),
     "virDomain.snapshotCreateXML": ("domain.snapshot",),
-    "virDomain.revertToSnapshot": ("domain.snapshot",),
+    "virDomain.revertToSnapshot": ("domain.snapshot", *NETWORK_OF_A_START, *NETWORK_OF_A_STOP),
     "virStoragePool.XMLDesc": ("storage-pool.read",),
     "virStoragePool.info": ("storage-pool.read",),
     "virStoragePool.isActive": ("storage-pool.getattr",),
@@ -46,8 +54,21 @@ PERMISSIONS: Mapping[str, tuple[str, ...]] = {
 }
 """Method of libvirt-python → the permissions of libvirt's access control that it needs. libvirt does not name them."""
 
+REFUSED_PORT = f"""
+<networkport>
+  <uuid>{UUID(int=1)}</uuid>
+  <owner><name>probe</name><uuid>{UUID(int=2)}</uuid></owner>
+  <mac address='52:54:00:00:00:01'/>
+  <plug type='hostdev-pci' managed='no'><address domain='0' bus='0' slot='0' function='0'/></plug>
+</networkport>"""
+"""libvirt itself chooses what a new port is plugged into."""
+
 REFUSED_NAME = "vmpooler/probe"
 """No volume of a folder can have a slash in its name."""
+
+
+NETWORK_DRIVER = "'network'"
+"""Part of an error of the network driver, which another driver has called."""
 
 
 def denied_permissions(error: BaseException) -> tuple[str, ...]:
@@ -60,7 +81,10 @@ def denied_permissions(error: BaseException) -> tuple[str, ...]:
     last = error.__traceback__
     while last is not None and last.tb_next is not None:
         last = last.tb_next
-    return PERMISSIONS.get(last.tb_frame.f_code.co_qualname, ()) if last else ()
+    needed = PERMISSIONS.get(last.tb_frame.f_code.co_qualname, ()) if last else ()
+    if len(needed) > 1 and NETWORK_DRIVER in str(error):
+        return tuple(name for name in needed if name.startswith("network"))
+    return tuple(name for name in needed if len(needed) == 1 or not name.startswith("network"))
 
 
 def hint_of(error: BaseException) -> str:
@@ -74,7 +98,7 @@ def find_missing(connection: Any, template: str, storage_pool: str) -> Iterator[
 
     libvirt has no call that says what a login may do. So each call here is one that libvirt refuses for another reason,
     after it has checked the permission: a name that is taken, a text that is no XML. It changes nothing. There is no
-    such call for `domain.stop`, `domain.delete` and `storage-vol.delete`.
+    such call for what ends a domain, a volume or a port.
     """
     if _attempt(connection.listAllDomains).denied:
         yield "connect.search-domains"
@@ -90,8 +114,7 @@ def find_missing(connection: Any, template: str, storage_pool: str) -> Iterator[
             yield from _missing_for_domain(connection, domain, definition)
     yield from _missing_for_storage(connection, storage_pool, definition)
     for network in sorted(definitions.networks(definition)) if definition else ():
-        if _attempt(lambda name=network: connection.networkLookupByName(name)).denied:  # type: ignore[misc]
-            yield "network.getattr"
+        yield from _missing_for_network(connection, network)
 
 
 def lacks_memory(connection: Any) -> bool:
@@ -131,22 +154,40 @@ def _missing_for_domain(connection: Any, domain: Any, definition: str) -> Iterat
 
 
 def _missing_for_storage(connection: Any, name: str, definition: str | None) -> Iterator[str]:
-    refused_name = REFUSED_NAME if connection.getType() == "QEMU" else ""  # other drivers may accept it
-    for path in sorted(definitions.image_paths(definition)) if definition else ():
-        image, denied = _attempt(lambda file=path: connection.storageVolLookupByPath(file))  # type: ignore[misc]
-        if denied:
-            yield "storage-vol.getattr"
-        elif image is not None:
-            if _attempt(image.info).denied:
-                yield "storage-vol.read"
-            if _attempt(lambda own=image: own.storagePoolLookupByVolume().name()).result == name:  # type: ignore[misc]
-                refused_name = image.name()  # it is taken
     storage, denied = _attempt(lambda: connection.storagePoolLookupByName(name))
     if denied:
         yield "storage-pool.getattr"
     if storage is None:
         return
-    if _attempt(storage.XMLDesc).denied:
+    described, denied = _attempt(storage.XMLDesc)
+    if denied:
         yield "storage-pool.read"
+    refused_name = REFUSED_NAME if connection.getType() == "QEMU" else ""  # other drivers may accept it
+    for image in _images_in(definitions.storage_path(described), definition) if described and definition else ():
+        volume, denied = _attempt(lambda own=image: storage.storageVolLookupByName(own))  # type: ignore[misc]
+        if denied:
+            yield "storage-vol.getattr"
+        elif volume is not None:
+            refused_name = image  # it is taken
+            if _attempt(volume.info).denied:
+                yield "storage-vol.read"
     if refused_name and _attempt(lambda: storage.createXML(definitions.volume_definition(refused_name, 1))).denied:
         yield "storage-vol.create"
+
+
+def _images_in(folder: str | None, definition: str) -> list[str]:
+    """Return the names of the images of a domain that are in this folder."""
+    paths = map(PurePosixPath, definitions.image_paths(definition))
+    return sorted(path.name for path in paths if str(path.parent) == folder)
+
+
+def _missing_for_network(connection: Any, name: str) -> Iterator[str]:
+    network, denied = _attempt(lambda: connection.networkLookupByName(name))
+    if denied:
+        yield "network.getattr"
+    if network is None:
+        return
+    if _attempt(network.XMLDesc).denied:
+        yield "network.read"
+    if _attempt(lambda: network.portCreateXML(REFUSED_PORT)).denied:
+        yield "network-port.create"
