@@ -65,8 +65,8 @@ class Clone:
     def _copy(self, disk: Disk, connection: Any) -> None:
         """Copy a disk of the template in full. A step on the host of the domain.
 
-        A copy that was cut off has the size of a whole one, so it is made again. While libvirt still works on it, it refuses
-        to delete it.
+        A copy that was cut off has the size of a whole one, so it is made again. libvirt refuses to delete it while it
+        is still being made.
         """
         domain, volume = connection.lookupByName(self._vm), self._volume(disk.target)
         mark = domains.read_mark(domain)
