@@ -29,7 +29,7 @@ NEEDED = re.findall(r'"([a-z-]+\.[a-z-]+)"', RULES)
 NEEDED_TO_DESTROY = ("domain.stop", "storage-vol.delete", "domain.delete")
 """In this order."""
 
-IMPATIENT = {"address_seconds": 0.1}
+IMPATIENT: dict[str, Any] = {"address_seconds": 0.1}
 """For VMs of which nobody needs an address: their guests are still starting."""
 
 TRIED_ONLY_BY_A_CHANGE = {*NEEDED_TO_DESTROY, "network-port.getattr", "network-port.read", "network-port.delete"}
