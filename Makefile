@@ -91,13 +91,13 @@ again: $(READY) ## Run the tests that failed in the last run once more, one at a
 $(STAGES): $(READY)
 	@$(PYTEST) -m 'stage(name="$@")' || { status=$$?; echo "make $@: pytest ended with status $$status (5: no test was found)" >&2; exit 1; }
 
-fleet dashboard local providers: PYTEST += $(PARALLEL)
+fleet dashboard local providers zoo lifecycle deployment: PYTEST += $(PARALLEL)
+zoo lifecycle deployment: TEST_WORKERS = 2
 fleet: ## Stage: workers and beats, and what happens when they freeze, die and return
 dashboard: ## Stage: use the dashboard in a real browser
 local: ## Stage: start and stop everything with `make run` and `vmpooler-tasks run`
 chaos: PYTEST += -s $(CHAOS:%=tests/chaos/test_%.py)
 chaos: ## Stage: kill, freeze and flood a whole system, and check that nothing is lost; CHAOS=kills for one scenario
-zoo: PYTEST += -s
 zoo: ## Stage: make a whole system sick in every way, alone and in pairs, and read its health everywhere
 lifecycle: ## Stage: VMs under random events, orders of the API, two configurations, and the brake
 api: ## Stage: send the API what its OpenAPI document allows, and what it forbids
