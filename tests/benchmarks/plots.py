@@ -1,6 +1,7 @@
 """Plots of results as SVG files."""
 
 import math
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -9,6 +10,9 @@ import pygal
 from pygal.style import CleanStyle
 
 from tests.benchmarks.parts import Plot
+
+# pygal adds an importer for its maps, of a kind that Python 3.12 dropped: each later import would warn.
+sys.meta_path[:] = [finder for finder in sys.meta_path if hasattr(finder, "find_spec")]
 
 STYLE = CleanStyle(background="white", plot_background="white", font_family="sans-serif")
 

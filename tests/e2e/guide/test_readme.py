@@ -16,8 +16,8 @@ from vmpooler_tasks.store import fleet_keys, keys
 
 pytestmark = pytest.mark.timeout(900)
 
-ELSEWHERE = ("performance.md", "flower.md")
-"""Documents whose commands tests of their own run (tests/e2e/fleet/test_flower.py)."""
+ELSEWHERE = ("performance.md", "flower.md", "dns.md")
+"""Documents whose commands tests of their own run (tests/e2e/{fleet/test_flower,providers/test_worked_examples}.py)."""
 
 DOCUMENTS = [
     "README.md",
@@ -171,7 +171,8 @@ def test_the_option_tables_are_those_of_the_schema() -> None:
 
 
 def test_the_architecture_names_every_key_of_ours() -> None:
-    constants = [value.decode() for value in vars(keys).values() if isinstance(value, bytes)]
+    values = [*vars(keys).values(), *vars(fleet_keys).values()]
+    constants = [value.decode() for value in values if isinstance(value, bytes)]
     prefixes = {keys.WORK_PREFIX, keys.FAILURES_PREFIX, keys.VM_ORDER_PREFIX, keys.SET_ASIDE_PREFIX}
     ours = {key for key in constants if key.startswith("vmpooler_tasks")} - {prefix.decode() for prefix in prefixes}
     slots = {keys.POOL_SLOTS.key.decode(), keys.REQUEST_SLOTS.key.decode()}
