@@ -1,12 +1,10 @@
 """Names for new VMs: the prefix, an adjective and an animal, as VMPooler builds them."""
 
+import importlib
 import random
 from collections.abc import Iterator
 from functools import cache
-from typing import Any, cast
-
-from coolname import RandomGenerator
-from coolname.data import config as words
+from typing import Any
 
 MAX_LENGTH = 15
 """Characters without the prefix: the longest host name that Windows accepts."""
@@ -21,6 +19,7 @@ def candidates(prefix: str) -> Iterator[str]:
 
 
 @cache
-def _generator() -> RandomGenerator:
+def _generator() -> Any:
+    coolname = importlib.import_module("coolname")  # slow to import, and most commands make no names
     # The system's randomness: with a seeded generator all forked workers would draw the same names.
-    return RandomGenerator(cast("Any", words), random.SystemRandom())
+    return coolname.RandomGenerator(importlib.import_module("coolname.data").config, random.SystemRandom())
