@@ -82,6 +82,16 @@ class LifecycleContract(ContractHooks):
             left = set(names) & set(provider.list_vms(pool))
             assert not left, f"list_vms shows destroyed VMs: {left}"
 
+    def test_a_hundred_threads_ask_at_once(self) -> None:
+        provider, pool = self.provider(), self.pool()
+        with self.some_vms(2) as (vm, absent), ThreadPoolExecutor(100) as threads:
+            made = provider.create_vm(pool, vm)
+            found = list(threads.map(lambda name: provider.find_vm(pool, name), [vm, absent] * 50))
+            shown = {(one.name, one.ip) if one else None for one in found}
+            assert shown == {(vm, made.ip), None}, "find_vm found another VM, or missed one"
+            lists = list(threads.map(lambda _: provider.list_vms(pool), range(100)))
+            assert all(vm in names and absent not in names for names in lists), "list_vms shows what is not there"
+
     def test_many_threads_that_make_the_same_vm_make_one(self) -> None:
         provider, pool = self.provider(), self.pool()
         with self.some_vms(1) as (vm,), ThreadPoolExecutor(self.threads) as threads:
