@@ -11,7 +11,7 @@ def words(file: str, pattern: str) -> set[str]:
     """Return the words of the list that this pattern finds in a file of the repository."""
     found = re.search(pattern, (ROOT / file).read_text(encoding="utf-8"), re.MULTILINE)
     assert found, file
-    return set(found[1].split())
+    return set(found[1].replace("+", " ").split())
 
 
 def test_each_stage_has_tests_a_target_and_a_place_in_ci() -> None:
