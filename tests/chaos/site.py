@@ -200,8 +200,9 @@ class Site:
         return f"{seen}; in no queue: {strays}, not there: {missing}; brakes {brakes.read_brakes(self.db)}"
 
     def see_that_nothing_is_doubled(self) -> None:
-        assert self.snapshot().doubled == []
-        assert self.books.errors == []
+        doubled, errors = self.snapshot().doubled, list(self.books.errors)
+        assert doubled == [], doubled
+        assert errors == [], errors
 
     def dead_letters(self, queue: DeadLetterQueue) -> list[dict[str, Any]]:
         return read_dead_letters(self.db, queue)
@@ -241,7 +242,8 @@ class Site:
         self.beat.stop()
         until(lambda: not self.unacknowledged(), self._say_unacknowledged, QUIET_SECONDS)
         assert self._is_quiet(), str(self)
-        assert self.books.find_errors(is_data_lost=is_data_lost) == []
+        errors = self.books.find_errors(is_data_lost=is_data_lost)
+        assert errors == [], errors  # the message of a call in an assertion is cut short
         return self.figures()
 
     def _is_at_rest(self, since: float) -> bool:
