@@ -2,11 +2,14 @@
 
 from collections.abc import Collection, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.support.libvirt_guests import Hypervisor, hypervisor
+from tests.support.libvirt_proxy import LibvirtProxy
 from vmpooler_tasks.providers import PoolSpec, Provider, ProviderContext, registry
 from vmpooler_tasks.providers.contract import ProviderContract, Trouble
 
@@ -95,3 +98,16 @@ def test_the_guest_gets_its_name_and_reports_it_with_its_lease(host: Hypervisor,
     assert made.hostname == "brave-curie"
     assert provider.find_vm(POOL, "brave-curie") == made
     assert provider.destroy_vm(POOL, "brave-curie")
+
+
+def test_the_memory_of_all_guests_is_read_with_one_call(host: Hypervisor, provider: Any, tmp_path: Path) -> None:
+    proxy = LibvirtProxy(tmp_path / "proxy", host.socket)
+    connection = import_module("libvirt").open(f"qemu+unix:///system?socket={proxy.path}")
+    free_memory_kib = import_module("vmpooler_tasks.providers.libvirt.hosts").free_memory_kib
+    total_kib = connection.getInfo()[1] * 1024
+    provider.create_vm(POOL, "brave-curie")
+    assert free_memory_kib(connection) <= total_kib - 128 * 1024
+    assert (proxy.calls["getAllDomainStats"], proxy.calls["info"]) == (1, 0)
+    assert provider.destroy_vm(POOL, "brave-curie")
+    connection.close()
+    proxy.close()

@@ -20,6 +20,7 @@ PERMISSIONS: Mapping[str, tuple[str, ...]] = {
     "virConnect.getInfo": ("connect.read",),
     "virConnect.getMemoryStats": ("connect.read",),
     "virConnect.listAllDomains": ("connect.search-domains",),
+    "virConnect.getAllDomainStats": ("connect.search-domains",),
     "virConnect.lookupByName": ("domain.getattr",),
     "virConnect.defineXML": ("domain.write", "domain.save"),
     "virConnect.createXML": ("domain.write", "domain.start"),
