@@ -229,9 +229,14 @@ class Settings(Section):
         return pool.dns_plugin if named and named.writes_records else None
 
     @cached_property
+    def written_dns(self) -> tuple[str, ...]:
+        """Return the entries of `:dns_configs:` whose records these workers write."""
+        return tuple(name for name, entry in self.dns_configs.items() if entry.writes_records)
+
+    @property
     def writes_records(self) -> bool:
         """Return whether any pool may have DNS records that these workers wrote."""
-        return any(entry.writes_records for entry in self.dns_configs.values())
+        return bool(self.written_dns)
 
     @cached_property
     def purging_providers(self) -> tuple[str, ...]:

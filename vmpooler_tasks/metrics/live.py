@@ -99,6 +99,11 @@ def _pools(now: Snapshot, settings: Settings) -> Iterator[Metric]:
         "vmpooler_provider_breaker_open",
         (((name,), int(until is not None)) for name, until in now.suspended_until.items()),
     )
+    failing = now.failing_dns
+    yield family(
+        "vmpooler_dns_failures",
+        (((name,), failing[name].failures if name in failing else 0) for name in settings.written_dns),
+    )
 
 
 def _vms(counters: Mapping[str, float]) -> Iterator[Metric]:

@@ -82,6 +82,11 @@ _ALL = (
         "1 if the circuit breaker suspends a provider because it fails.",
         "provider",
     ),
+    _gauge(
+        "vmpooler_dns_failures",
+        "Calls in a row to the DNS server of an entry of :dns_configs: that failed.",
+        "entry",
+    ),
     _gauge("vmpooler_orders_waiting", "Orders of users for their VMs that wait, by kind.", "order"),
     _gauge("vmpooler_purge_last_start_timestamp_seconds", "Start of the last purge cycle."),
     _gauge("vmpooler_purge_last_end_timestamp_seconds", "End of the last purge cycle."),

@@ -61,6 +61,7 @@ _KEYS_OF = {
         keys.KEPT_POOLS,
         keys.BRAKES,
         keys.FOREIGN_VMS,
+        keys.DNS_FAILURES,
         keys.UNCONFIGURED_VMS,
         keys.INVENTORIES,
         keys.MOVED,

@@ -190,6 +190,9 @@ UNCONFIGURED_VMS = b"vmpooler_tasks__unconfigured_vms"
 FOREIGN_VMS = b"vmpooler_tasks__foreign_vms"
 """Hash: pool → JSON of the VMs in no queue without our mark: `count`, the first ten `names`, `since`."""
 
+DNS_FAILURES = b"vmpooler_tasks__dns_failures"
+"""Hash: `failures:ENTRY`, `error:ENTRY`, `error_at:ENTRY` of each entry of `:dns_configs:` that fails; for a day."""
+
 INVENTORIES = b"vmpooler_tasks__inventories"
 """Hash: pool → `new` or `managed`, an id, and how many VMs its last inspection knew; nothing before the first one."""
 

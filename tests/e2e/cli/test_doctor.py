@@ -156,6 +156,17 @@ def test_doctor_names_foreign_vms(run: CommandLine, world: World) -> None:
     assert f"`vmpooler-tasks pools adopt {POOL}`" in found["remedy"]
 
 
+def test_doctor_names_a_dns_server_that_fails(run: CommandLine, world: World) -> None:
+    world.client.hset(
+        keys.DNS_FAILURES, mapping={"failures:inside": 3, "error:inside": "REFUSED", "error_at:inside": 1}
+    )
+    configuration = json.loads(managed_configuration())
+    configuration[":dns_configs"] = {"inside": {"domain": "pool.example.com", "dns_class": "rfc2136"}}
+    run.environment["VMPOOLER_CONFIG"] = json.dumps(configuration)
+    found = doctors_findings(run, status=1)["DNS records"]
+    assert found["found"].startswith("3 calls in a row to the DNS server of inside failed, more than 2. Last error ")
+
+
 def test_doctor_names_what_is_suspended_with_its_last_error(run: CommandLine, world: World) -> None:
     run.environment["VMPOOLER_CONFIG"] = managed_configuration()
     breaker = {"failures": "9", "open_until": world.db.clock() + 60, "error": "no datastore has room"}

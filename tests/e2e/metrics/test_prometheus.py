@@ -148,6 +148,7 @@ def configured() -> str:
         {
             ":config": options,
             ":providers": dict.fromkeys((PROVIDER, SOUND_PROVIDER), quick),
+            ":dns_configs": {"inside": {"domain": "pool.example.com", "dns_class": "rfc2136"}},
             ":pools": [
                 {"name": pool, "size": 2, "template": "t", "provider": provider}
                 for pool, provider in ((POOL, PROVIDER), (SOUND_POOL, SOUND_PROVIDER))
@@ -178,6 +179,7 @@ ILL = (
     "VMPoolerVMInTwoQueues",
     "VMPoolerBrake",
     "VMPoolerForeignVM",
+    "VMPoolerDNSFailing",
     "VMPoolerRemovedPool",
 )
 """Alerts that all fire at once."""
@@ -273,6 +275,7 @@ def endanger_vms(world: World, epoch: float) -> None:
     world.client.zadd(keys.VM_ORDERS_SEEN, {"create_disk twice:8": epoch})
     foreign = {"count": 1, "names": ["db-1"], "since": epoch}
     world.client.hset(keys.FOREIGN_VMS, POOL, json.dumps(foreign))
+    world.client.hset(keys.DNS_FAILURES, mapping={"failures:inside": 9})
     world.client.hset(
         keys.BRAKES, POOL, json.dumps({"since": epoch, "strays": 9, "missing": 0, "known": 10, "limit": 2})
     )
@@ -311,7 +314,7 @@ def get_well(site: Site) -> None:
             keys.pool_breaker(POOL),
             keys.recycled(POOL),
             *(keys.queue(queue, POOL) for queue in (Queue.RUNNING, Queue.COMPLETED)),
-            *(*keys.queues(REMOVED_POOL), keys.DISK_ORDERS, keys.BRAKES),
+            *(*keys.queues(REMOVED_POOL), keys.DISK_ORDERS, keys.BRAKES, keys.DNS_FAILURES),
             *(fleet_keys.HEARTBEATS, fleet_keys.HEARTBEAT_TIMES, keys.CLONES, keys.LAST_BOOT, keys.SET_ASIDE),
             *(keys.ONDEMAND_CLONES, keys.WAITING_REQUESTS),
         )

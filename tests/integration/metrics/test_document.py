@@ -7,6 +7,7 @@ from tests.support.cycles import cycle
 from tests.support.exposition import Exposed, parse
 from tests.support.processes import ROOT
 from tests.support.world import POOL, World, settings
+from vmpooler_tasks.config.dns import DnsConfig
 from vmpooler_tasks.config.services import NotifySection
 from vmpooler_tasks.jobs.health import check as health_check
 from vmpooler_tasks.metrics.dotted import dotted
@@ -25,7 +26,9 @@ NOTIFY = NotifySection.model_validate({"targets": [{"type": "command", "command"
 
 def busy(world: World) -> Exposed:
     """A system in which every metric has something to show."""
-    chosen = settings(dlq_max_entries=1).model_copy(update={"providers": {"dummy": {}}, "notify": NOTIFY})
+    dns = {"inside": DnsConfig(domain="pool.example.com", dns_class="rfc2136")}
+    whole = {"providers": {"dummy": {}}, "notify": NOTIFY, "dns_configs": dns}
+    chosen = settings(dlq_max_entries=1).model_copy(update=whole)
     world.vm(Queue.PENDING, "a", 7201)
     cycle(world)
     world.client.zadd(keys.dead_letters(DeadLetterQueue.CLONE), {json.dumps({"error_class": "E"}): world.now})

@@ -25,7 +25,7 @@ from vmpooler_tasks.jobs.health.double_queues import find_all_double_queued
 from vmpooler_tasks.jobs.health.server import Finding
 from vmpooler_tasks.jobs.health.work_facts import ORDERS_WAIT_SECONDS
 from vmpooler_tasks.jobs.inspection.roster import find_removed
-from vmpooler_tasks.model.health.assessment import foreign_reasons, recycled_reasons
+from vmpooler_tasks.model.health.assessment import dns_reasons, foreign_reasons, recycled_reasons
 from vmpooler_tasks.model.health.explanation import explain
 from vmpooler_tasks.model.names import listed, on_one_line, readable, shell_word
 from vmpooler_tasks.store import Database
@@ -86,7 +86,7 @@ def find_double_queued_vms(settings: Settings, db: Database) -> Iterator[Finding
 
 
 def find_watched_pools(settings: Settings, db: Database) -> Iterator[Finding]:
-    """Return a finding for each pool whose ready VMs are replaced again and again, or that has foreign VMs."""
+    """Return a finding for each pool whose ready VMs are replaced repeatedly, foreign VMs, and DNS that fails."""
     with suppress(VmpoolerTasksError):  # of Redis itself or of the broker: every later check reports it
         now = db.clock()
         watched = read_watched(db, settings, now, own_broker(settings))
@@ -94,6 +94,8 @@ def find_watched_pools(settings: Settings, db: Database) -> Iterator[Finding]:
             yield Finding(WARN, "recycled pool", *explain(reason, now))
         for reason in foreign_reasons(watched.foreign):
             yield Finding(WARN, "foreign VMs", *explain(reason, now))
+        for reason in dns_reasons(watched.failing_dns):
+            yield Finding(WARN, "DNS records", *explain(reason, now))
         for one in read_unconfigured(db, settings.purging_providers).values():
             yield Finding(WARN, "VMs of no pool", on_one_line(one.text), one.remedy)
 

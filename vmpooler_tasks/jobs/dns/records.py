@@ -5,16 +5,21 @@ docs/dns.md has the order of the steps, and what a worker that dies between two 
 
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
+from vmpooler_tasks.clock import Clock
 from vmpooler_tasks.config import Pool, Settings
 from vmpooler_tasks.dns import Deletion, DnsPlugin, DnsRecord
-from vmpooler_tasks.errors import ConfigurationError, RecordTakenError
+from vmpooler_tasks.errors import ConfigurationError, RecordTakenError, WrongTypeError
+from vmpooler_tasks.model.health.explanation import error_line
 from vmpooler_tasks.model.names import on_one_line
 from vmpooler_tasks.store import Database
-from vmpooler_tasks.store.dns import records
+from vmpooler_tasks.store.dns import failures, records
 from vmpooler_tasks.store.dns.records import NotedRecord
+
+T = TypeVar("T")
 
 _log = logging.getLogger("vmpooler_tasks.pools")
 
@@ -23,14 +28,15 @@ _log = logging.getLogger("vmpooler_tasks.pools")
 class DnsRecords:
     """The DNS records of all pools.
 
-    `plugin` returns a DNS plugin by its entry in `:dns_configs:`; `retries` repeats failed calls. Nothing is done for a
-    pool whose records nobody here writes.
+    `plugin` returns a DNS plugin by its entry in `:dns_configs:`; `retries` repeats failed calls. Failures in a row
+    are counted for health. Nothing is done for a pool whose records nobody here writes.
     """
 
     db: Database
     settings: Settings
     plugin: Callable[[str], DnsPlugin]
     retries: Callable[..., Any]
+    clock: Clock
 
     def require_free_name(self, pool: Pool, vm: str) -> None:
         """Raise RecordTakenError if somebody else has a DNS record of the new VM's name, and DnsError.
@@ -40,7 +46,8 @@ class DnsRecords:
         entry = self.settings.records_of(pool)
         if entry is None or self.settings.skips_name_check(pool):
             return
-        if self.retries(self.plugin(entry).is_taken, self._full_name(pool, vm)):
+        name = self._full_name(pool, vm)
+        if self._call(entry, lambda plugin: plugin.is_taken(name)):
             raise _taken()
 
     def create(self, pool: Pool, vm: str, address: str, *, fence: int) -> None:
@@ -56,7 +63,8 @@ class DnsRecords:
         noted = NotedRecord(plugin=entry, name=name, address=address)
         if not records.note(self.db, vm, pool.name, noted, fence=fence):
             return
-        if not self.retries(self.plugin(entry).create_record, DnsRecord(name=name, address=address, pool=pool.name)):
+        record = DnsRecord(name=name, address=address, pool=pool.name)
+        if not self._call(entry, lambda plugin: plugin.create_record(record)):
             raise _taken()
         about = {"vm": vm, "pool": pool.name}
         _log.info("[+] [%s] '%s' has the DNS record %s with %s", pool.name, vm, name, address, extra=about)
@@ -113,12 +121,25 @@ class DnsRecords:
             )
             _log.warning(text, *shown.values(), on_one_line(entry), extra=about)
             return
-        match self.retries(self.plugin(entry).delete_record, name):
+        match self._call(entry, lambda plugin: plugin.delete_record(name)):
             case Deletion.DELETED:
                 _log.info("[-] [%s] '%s': its DNS record %s is deleted", *shown.values(), extra=about)
             case Deletion.NOT_OURS:
                 text = "[!] [%s] '%s': the DNS record %s stays: somebody else made or changed it"
                 _log.warning(text, *shown.values(), extra=about)
+
+    def _call(self, entry: str, call: Callable[[DnsPlugin], T]) -> T:
+        """Return what the call returns, or raise its last error. Count the failure, or forget the earlier ones."""
+        try:
+            result: T = self.retries(call, self.plugin(entry))
+        except Exception as error:
+            with suppress(WrongTypeError):  # health names the key
+                text = error_line(str(error) or type(error).__name__)
+                failures.count_failure(self.db, entry, text, now=self.clock())
+            raise
+        with suppress(WrongTypeError):
+            failures.forget(self.db, entry)
+        return result
 
     def _full_name(self, pool: Pool, vm: str) -> str:
         return f"{vm}.{self.settings.domain_of(pool) or ''}".rstrip(".")

@@ -19,6 +19,7 @@ from vmpooler_tasks.jobs.health.work_facts import WorkFacts
 from vmpooler_tasks.model.guards.brake import Brake
 from vmpooler_tasks.model.guards.foreign import ForeignVms
 from vmpooler_tasks.model.health.assessment import ALL_EMPTY_GRACE, OVERDUE_INTERVALS, StalledWork
+from vmpooler_tasks.model.health.dns_failures import FailingDns
 from vmpooler_tasks.model.health.recycling import RecycledPool
 from vmpooler_tasks.model.manager_watch import UNWATCHED, ManagerWatch
 from vmpooler_tasks.model.names import WORK_QUEUES, Queue, parsed_object, readable
@@ -68,6 +69,13 @@ class Watched:
         """Return the foreign VMs of each configured pool that has any; none where `manage_pools` is off."""
         configured = self.settings.pools if self.settings.config.manage_pools else ()
         return [self.found.foreign[pool.name] for pool in configured if pool.name in self.found.foreign]
+
+    @property
+    def failing_dns(self) -> list[FailingDns]:
+        """Return the entries of `:dns_configs:` whose calls fail again and again; none where `manage_pools` is off."""
+        written = self.settings.written_dns if self.settings.config.manage_pools else ()
+        failing = (self.found.failing_dns.get(name) for name in written)
+        return [one for one in failing if one and one.is_reported]
 
     def as_record(self, checked: HealthState) -> WatchedFacts:
         """Return what a check records of these facts: as they are once its result is recorded."""
@@ -150,6 +158,10 @@ def _foreign(seen: Watched) -> Any:
     return sorted((one.pool, one.count, one.names) for one in seen.foreign)
 
 
+def _failing_dns(seen: Watched) -> Any:
+    return sorted(one.name for one in seen.failing_dns)
+
+
 def _paused(seen: Watched) -> Any:
     return sorted((name, pool.pause.state) for name, pool in seen.found.pools.items() if pool.pause)
 
@@ -209,6 +221,7 @@ WATCHED_FACTS: Mapping[str, Callable[[Watched], Any]] = {
     "pauses": _paused,
     "brakes": _brakes,
     "foreign VMs": _foreign,
+    "DNS": _failing_dns,
     "empty pools": _empty,
     "cycles": _cycles,
     "dead letters": _dead_letters,

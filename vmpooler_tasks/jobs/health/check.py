@@ -125,6 +125,7 @@ def _check(
         breaker_failures=settings.config.breaker_failures,
         brakes=seen.brakes,
         foreign=seen.foreign,
+        failing_dns=seen.failing_dns,
         manager_watch=manager_watch,
         # Another manager makes these workers do nothing, which is a reason of its own.
         stalled=() if manager_watch.is_other_seen else seen.stalled,

@@ -122,7 +122,7 @@ class PoolContext:
     @property
     def dns(self) -> DnsRecords:
         """Return the DNS records of the VMs."""
-        return DnsRecords(self.db, self.settings, self.dns_plugin, self.retries)
+        return DnsRecords(self.db, self.settings, self.dns_plugin, self.retries, self.clock)
 
     @property
     def keep_seconds(self) -> float:

@@ -8,6 +8,7 @@ from typing import Protocol
 from vmpooler_tasks.model.guards.brake import Brake, BrakeCause
 from vmpooler_tasks.model.guards.foreign import ForeignVms
 from vmpooler_tasks.model.guards.removed import NO_DRAIN, DrainRules, RemovedPoolState
+from vmpooler_tasks.model.health.dns_failures import MAX_DNS_FAILURES, FailingDns
 from vmpooler_tasks.model.health.explanation import HealthReason, default_reason, error_line
 from vmpooler_tasks.model.health.metrics import HealthMetrics
 from vmpooler_tasks.model.health.reasons import REASONS, ReasonCode
@@ -132,8 +133,8 @@ class Circumstances:
 
     `suspended_providers`: the providers that the circuit breaker suspends. `suspended_pools`: the same of pools whose
     clones or checks failed. `recycled_pools`: those whose ready VMs are recycled repeatedly. `brakes`: those that are
-    engaged. `foreign`: of the pools that have foreign VMs. `wrong_keys`: our own keys of a wrong type, with what is
-    wrong (`a string, not a sorted set`).
+    engaged. `foreign`: of the pools that have foreign VMs. `failing_dns`: the entries of `:dns_configs:` whose calls
+    fail again and again. `wrong_keys`: our own keys of a wrong type, with what is wrong (`a string, not a sorted set`).
     `set_aside_keys`: the same of those that were set aside a moment ago.
     `manager_watch`: the watch for another pool manager. `removed_pools`: those with VMs that are in no configuration.
     """
@@ -155,6 +156,7 @@ class Circumstances:
     breaker_failures: int = 0
     brakes: Sequence[Brake] = ()
     foreign: Sequence[ForeignVms] = ()
+    failing_dns: Sequence[FailingDns] = ()
     stalled: Sequence[StalledWork] = ()
     stalled_after_seconds: float = 0
     manager_watch: ManagerWatch = UNWATCHED
@@ -292,6 +294,7 @@ def _manager_reasons(facts: Circumstances) -> Iterator[HealthReason]:
         limit = 0 if brake.why is BrakeCause.UNMANAGED else brake.limit
         yield default_reason(ReasonCode.BRAKE, brake.count, limit, pool=brake.pool, error=brake.counts_text)
     yield from foreign_reasons(facts.foreign)
+    yield from dns_reasons(facts.failing_dns)
     if facts.manager_watch.is_other_seen:
         evidence = error_line(facts.manager_watch.evidence)
         about = {"error": evidence} if evidence else {}
@@ -305,6 +308,13 @@ def foreign_reasons(found: Sequence[ForeignVms]) -> Iterator[HealthReason]:
     """Return a reason for each pool that has foreign VMs."""
     for one in found:
         yield default_reason(ReasonCode.FOREIGN_VM, one.count, pool=one.pool, error=error_line(one.names_text))
+
+
+def dns_reasons(failing: Sequence[FailingDns]) -> Iterator[HealthReason]:
+    """Return the reasons about entries of `:dns_configs:` whose calls fail again and again."""
+    for one in failing:
+        about = {"key": one.name, **_about_error(one.last_error)}
+        yield default_reason(ReasonCode.DNS_FAILING, one.failures, MAX_DNS_FAILURES, **about)
 
 
 def recycled_reasons(pools: Sequence[RecycledPool]) -> Iterator[HealthReason]:

@@ -24,11 +24,12 @@ def error_line(text: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class HealthReason:
-    """A measure beyond its threshold, and what it is about: a pool, a queue, a provider, a host or a key in Redis.
+    """A measure beyond its threshold, and what it is about: a pool, a queue, a provider, a host or a key.
 
     `code` is a `ReasonCode`, or any text where another version or VMPooler wrote it. `host`: a worker, a beat or a
-    machine. `error`: the last error, as `error_line` returns it. `error_at`: when it occurred. `next_attempt_at`: when
-    the next attempt is. Both are as `2024-01-15T10:30:00Z`.
+    machine. `key`: a key in Redis, an option, or an entry of `:dns_configs:`. `error`: the last error, as `error_line`
+    returns it. `error_at`: when it occurred. `next_attempt_at`: when the next attempt is. Both are as
+    `2024-01-15T10:30:00Z`.
     """
 
     code: str

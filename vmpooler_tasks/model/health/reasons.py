@@ -35,6 +35,7 @@ class ReasonCode(StrEnum):
     RECYCLED_REPEATEDLY = "recycled_repeatedly"
     BRAKE = "brake"
     FOREIGN_VM = "foreign_vm"
+    DNS_FAILING = "dns_failing"
     OTHER_MANAGER = "other_manager"
     REMOVED_POOL = "removed_pool"
     HEALTH_OVERDUE = "health_overdue"
@@ -192,6 +193,11 @@ REASONS: Mapping[ReasonCode, ReasonKind] = {
         remedy="find out whose they are: no worker touches them. `vmpooler-tasks pools adopt {pool}` lists them, and"
         " marks them if you confirm: then they are destroyed",
         alert="VMPoolerForeignVM",
+    ),
+    ReasonCode.DNS_FAILING: ReasonKind(
+        found="{measured} calls in a row to the DNS server of {key} failed, more than {threshold}. {last_error}",
+        remedy="check its entry in :dns_configs: with `vmpooler-tasks config check --online`, and the DNS server",
+        alert="VMPoolerDNSFailing",
     ),
     ReasonCode.OTHER_MANAGER: ReasonKind(
         found="another pool manager uses this Redis: these workers do nothing{last_seen}",

@@ -12,12 +12,14 @@ from vmpooler_tasks.model.fleet import Fleet
 from vmpooler_tasks.model.guards.brake import Brake
 from vmpooler_tasks.model.guards.foreign import ForeignVms
 from vmpooler_tasks.model.guards.removed import RemovedPoolState
+from vmpooler_tasks.model.health.dns_failures import FailingDns
 from vmpooler_tasks.model.names import DeadLetterQueue, Queue, readable
 from vmpooler_tasks.model.pools.lifecycle import Step
 from vmpooler_tasks.model.pools.pause import Pause
 from vmpooler_tasks.model.pools.sizes import size_in_effect
 from vmpooler_tasks.model.pools.suspension import LastError
 from vmpooler_tasks.store import broker_keys, fleet_keys, keys
+from vmpooler_tasks.store.dns.failures import parse_failures
 from vmpooler_tasks.store.fleet import heartbeats
 from vmpooler_tasks.store.fleet.pool_lists import with_pool_lists
 from vmpooler_tasks.store.fleet.schedule import CLAIM_SUFFIX
@@ -26,10 +28,10 @@ from vmpooler_tasks.store.guards.foreign import parse_foreign
 from vmpooler_tasks.store.guards.removed_pools import read_states
 from vmpooler_tasks.store.health.record import read_errors, read_times, status_key
 from vmpooler_tasks.store.orders.vm_orders import ORDER_KEYS
-from vmpooler_tasks.store.pools.breakers import ERROR_FIELDS, parse_last_error
+from vmpooler_tasks.store.pools.breakers import ERROR_FIELDS
 from vmpooler_tasks.store.pools.pauses import parse_pause
 from vmpooler_tasks.store.redis.connection import Database
-from vmpooler_tasks.store.redis.numbers import finite, leading_number
+from vmpooler_tasks.store.redis.numbers import finite, leading_number, parse_last_error
 from vmpooler_tasks.store.redis.reads import Reads, Replies
 
 COUNTED_QUEUES = (Queue.PENDING, Queue.READY, Queue.RUNNING, Queue.COMPLETED)
@@ -90,7 +92,7 @@ class Snapshot(StatusSnapshot):
     last check recorded it. `refused`: the keys that are of another type than expected, or may not be read.
     `open_requests`: those that wait or are being filled. `waiting_orders`: of users for their VMs, by kind. `removed`:
     the pools with VMs that are in no configuration. `brakes`: of the pools whose brake is engaged. `foreign`: of
-    the pools with foreign VMs.
+    the pools with foreign VMs. `failing_dns`: the entries of `:dns_configs:` whose last call failed.
     """
 
     open_requests: int
@@ -109,6 +111,7 @@ class Snapshot(StatusSnapshot):
     removed: Sequence[RemovedPoolState] = ()
     brakes: Mapping[str, Brake] = field(default_factory=dict)
     foreign: Mapping[str, ForeignVms] = field(default_factory=dict)
+    failing_dns: Mapping[str, FailingDns] = field(default_factory=dict)
 
 
 def read(
@@ -229,6 +232,7 @@ def _add_records(reads: Reads) -> None:
     reads.add("schedule", "HGETALL", fleet_keys.SCHEDULE)
     reads.add("brakes", "HGETALL", keys.BRAKES)
     reads.add("foreign", "HGETALL", keys.FOREIGN_VMS)
+    reads.add("dns", "HGETALL", keys.DNS_FAILURES)
     for key in keys.OPEN_REQUESTS:
         reads.add(key, "ZCARD", key)
     for key in ORDER_KEYS.values():
@@ -295,6 +299,7 @@ def _snapshot(
         refused=refused,
         brakes={pool: brake for pool, brake in parse_brakes(replies.get("brakes", {})).items() if brake.is_engaged},
         foreign=parse_foreign(replies.get("foreign", {})),
+        failing_dns=parse_failures(replies.get("dns", {})),
     )
 
 

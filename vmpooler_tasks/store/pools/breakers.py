@@ -7,12 +7,12 @@ from typing import Any
 
 from vmpooler_tasks.clock import MAX_DRIFT_SECONDS
 from vmpooler_tasks.model.pools.results import TrialResult
-from vmpooler_tasks.model.pools.suspension import LastError, Suspension
+from vmpooler_tasks.model.pools.suspension import Suspension
 from vmpooler_tasks.store import fleet_keys, keys
 from vmpooler_tasks.store.fleet import audit
 from vmpooler_tasks.store.redis.chunks import chunks
 from vmpooler_tasks.store.redis.connection import Database
-from vmpooler_tasks.store.redis.numbers import finite, leading_number
+from vmpooler_tasks.store.redis.numbers import finite, leading_number, parse_last_error
 from vmpooler_tasks.store.redis.reads import Reads
 
 MAX_PAUSES = 10
@@ -205,12 +205,6 @@ def _suspensions(db: Database, breakers: Mapping[str, bytes]) -> list[Suspension
             failures = max(map(leading_number, counts))
             found.append(Suspension(name, failures, epoch, parse_last_error(error, error_at)))
     return found
-
-
-def parse_last_error(error: bytes | None, error_at: bytes | None) -> LastError | None:
-    """Return the last error of a breaker from its ERROR_FIELDS; None if it has none."""
-    at = _epoch(error_at)
-    return None if error is None or at is None else LastError(error.decode(errors="replace"), at)
 
 
 def _epoch(raw: bytes | None) -> float | None:

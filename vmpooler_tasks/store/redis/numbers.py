@@ -1,7 +1,9 @@
-"""Read numbers from Redis, where any program may have written anything."""
+"""Read numbers, and errors with their time, from Redis, where any program may have written anything."""
 
 import math
 import re
+
+from vmpooler_tasks.model.pools.suspension import LastError
 
 _LEADING_NUMBER = re.compile(rb"\s*([+-]?\d+)")
 
@@ -24,3 +26,9 @@ def leading_number(raw: bytes | None) -> int:
     """Return the number at the start of the text, else 0, as Ruby's `to_i` reads a counter."""
     found = _LEADING_NUMBER.match(raw or b"")
     return int(found[1]) if found else 0
+
+
+def parse_last_error(error: bytes | None, error_at: bytes | None) -> LastError | None:
+    """Return the last error from its text and the epoch at which it was counted; None without one of them."""
+    at = finite(None if error_at is None else error_at.decode(errors="replace"))
+    return None if error is None or at is None else LastError(error.decode(errors="replace"), at)

@@ -33,6 +33,7 @@ const VIEWS = {
   purge_aborted: { text: "Plan of this purge", section: "purge" },
   breaker_open: { text: "Dead letters of clones", section: "letters", queue: "clone" },
   recycled_repeatedly: { text: "Its dead letters", section: "letters", queue: "ready" },
+  dns_failing: { text: "Dead letters of clones", section: "letters", queue: "clone" },
   brake: { text: "Pools", section: "pools" },
   pool_broken: { text: "Its dead letters", section: "letters", queue: "clone" },
 };
