@@ -12,19 +12,12 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-import redis
-from botocore.exceptions import BotoCoreError, ClientError
-
-from tests.chaos.hypervisors import Hypervisor
+from tests.chaos.hypervisors import AWAY, Hypervisor
 from tests.chaos.users import Ledger
-from vmpooler_tasks.errors import VmpoolerTasksError
 from vmpooler_tasks.model.names import INSPECTED_QUEUES, DeadLetterQueue, Queue
 from vmpooler_tasks.store import Database, keys
 from vmpooler_tasks.store.keys import POOL_SLOTS, REQUEST_SLOTS
 from vmpooler_tasks.tasks import registry as names
-
-AWAY = (VmpoolerTasksError, redis.RedisError, OSError, BotoCoreError, ClientError)
-"""What a reading raises while Redis or the hypervisor does not reply."""
 
 VM_DEAD_LETTERS = (DeadLetterQueue.CLONE, DeadLetterQueue.PENDING, DeadLetterQueue.READY)
 

@@ -12,16 +12,24 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
+import httpx
+import redis
+from botocore.exceptions import BotoCoreError, ClientError
+
 from tests.support import moto_server, servers, vcenter_simulator
 from tests.support.ec2_lab import ALIVE, Ec2Lab, tags_of
 from tests.support.moto_server import IMAGE, REGION, MotoServer
 from tests.support.servers import TestServer
 from tests.support.vcenter_simulator import CLUSTER, FOLDER, TEMPLATE, Vcenter
+from vmpooler_tasks.errors import VmpoolerTasksError
 from vmpooler_tasks.providers.dummy.inventory import PARTS_PREFIX, PREFIX
 from vmpooler_tasks.store import Database
 
 DURABLE = ("--appendonly", "yes", "--appendfsync", "always")
 """Options of a server that loses no confirmed write. With a delay of a second, a killed one may lose some."""
+
+AWAY = (VmpoolerTasksError, redis.RedisError, httpx.HTTPError, OSError, BotoCoreError, ClientError)
+"""What a reading raises while Redis or the hypervisor does not reply. What is there is not known then."""
 
 POOLS = ("amber", "birch")
 

@@ -13,8 +13,8 @@ from typing import Any, Self
 
 import psutil  # type: ignore[import-untyped]
 
-from tests.chaos.books import AWAY, Books, Seen, read_dead_letters, read_queues
-from tests.chaos.hypervisors import Hypervisor, as_entry
+from tests.chaos.books import Books, Seen, read_dead_letters, read_queues
+from tests.chaos.hypervisors import AWAY, Hypervisor, as_entry
 from tests.chaos.users import Users
 from tests.support.ports import free_port
 from tests.support.processes import Installation, Process, until
