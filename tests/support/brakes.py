@@ -54,4 +54,6 @@ def hide(world: PoolWorld, vms: list[str]) -> None:
 
 
 def show(world: PoolWorld, vms: list[str]) -> None:
+    """Let the provider have these VMs, of which Redis has metadata. Those that are in no queue are strays."""
     world.provider.has(*vms)
+    world.has_metadata(*vms)

@@ -240,6 +240,11 @@ class PoolWorld(World):
             outcomes += self.deliver_all(self.inspect(one.name).work)
         return outcomes + self.deliver_all(fulfil.run(self.context))
 
+    def has_metadata(self, *vms: str) -> None:
+        """Redis knows these VMs, whatever queue they are in: a clone of theirs was started once."""
+        for vm in vms:
+            self.client.hsetnx(keys.vm(vm.encode()), "clone", self.stamp(0))
+
     def pending_vm(self, vm: str, age: float = 0, name: str = POOL, **metadata: Any) -> str:
         """One that the provider has, of this age."""
         self.vm(Queue.PENDING, vm, age, name, **metadata)

@@ -60,6 +60,7 @@ def test_only_vms_with_the_mark_are_destroyed(site: Installation, database: Data
     for name in ("person", "left-over"):
         hypervisor.add_foreign_vm(POOL, name)
     hypervisor.create_vm(POOL, "stray")
+    database.call("HSET", keys.vm(b"stray"), "clone", "2024-01-15 10:00:00 +0000")
     hypervisor.create_vm(GONE, "old")
 
     until(lambda: hypervisor.list_vms(POOL)[made_by_vmpooler] == OWN, "a queued VM gets the mark")

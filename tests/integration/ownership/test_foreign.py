@@ -59,6 +59,7 @@ def test_an_orphan_with_the_mark_is_destroyed(world: PoolWorld, provider: Markin
     running(world, 8)
     rounds(world, 2)
     provider.has_own("stray", pool=POOL)
+    world.has_metadata("stray")
     provider.has("person")
     rounds(world)
     assert "stray" not in provider.machines
@@ -108,6 +109,7 @@ def test_a_report_ends_when_the_vm_is_gone_or_queued(world: PoolWorld, provider:
 def test_foreign_vms_in_discovered_leave_it(world: PoolWorld, provider: MarkingScripted) -> None:
     provider.has("person", "twice")
     provider.has_own("stray", pool=POOL)
+    world.has_metadata("stray")
     world.running_vm("twice", 60)
     world.client.sadd(keys.queue(Queue.DISCOVERED, POOL), "person", "stray", "twice", "gone")
     rounds(world)

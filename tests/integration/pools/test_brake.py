@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.support.brakes import brake, engaged, hide, names, rounds, running, show
+from tests.support.brakes import brake, confirm, engaged, hide, names, rounds, running, show
 from tests.support.pool_world import PoolWorld, Scripted, pool
 from tests.support.world import POOL
 from vmpooler_tasks.jobs.inspection.strays import DISCOVERY_SECONDS
@@ -60,7 +60,7 @@ def test_redis_that_is_emptied_during_an_inspection_destroys_nothing(world: Pool
 def test_an_inspection_that_decided_before_redis_was_emptied_discovers_nothing(world: PoolWorld) -> None:
     running(world, 20)
     rounds(world, 2)
-    world.provider.has("pooler-stray")
+    show(world, ["pooler-stray"])
     world.inspect()
     world.now += DISCOVERY_SECONDS
     mark = brakes.start_inventory(world.db, POOL)
@@ -144,7 +144,7 @@ def test_destroy_max_percent_is_the_limit(world: PoolWorld, percent: float, is_h
 def test_a_stray_of_a_pool_that_was_never_managed_engages_it_whatever_the_limit(world: PoolWorld) -> None:
     world.config = {**world.config, "destroy_max_percent": 100}
     running(world, 50)
-    world.provider.has("pooler-stray")
+    show(world, ["pooler-stray"])
     rounds(world)
     assert "pooler-stray" in world.provider.machines
     assert (engaged(world).why, engaged(world).strays) == (BrakeCause.UNMANAGED, 1)
@@ -194,3 +194,35 @@ def test_a_queue_of_another_pool_that_cannot_be_read_makes_no_strays(world: Pool
     world.client.delete(keys.queue(Queue.RUNNING, OTHER))
     rounds(world)
     assert "pooler-stray" not in world.provider.machines
+
+
+def test_running_vms_that_redis_forgot_are_held_however_few_they_are(
+    world: PoolWorld, caplog: pytest.LogCaptureFixture
+) -> None:
+    running(world, 40)
+    rounds(world, 2)
+    forgotten = world.running_vm("pooler-forgotten", 60)
+    world.client.srem(keys.queue(Queue.RUNNING, POOL), forgotten)
+    world.client.delete(keys.vm(forgotten.encode()))
+    rounds(world)
+    assert forgotten in world.provider.machines
+    found = engaged(world)
+    assert (found.why, found.strays, found.unrecorded) == (BrakeCause.UNRECORDED, 1, 1)
+    assert caplog.messages.count(f"[!] [{POOL}] Redis has no metadata of {forgotten}: it has lost writes") == 1
+    confirm(world)
+    rounds(world)
+    assert forgotten not in world.provider.machines
+    assert brake(world) is None
+
+
+def test_a_confirmation_of_other_vms_is_none_of_those_that_redis_forgot(world: PoolWorld) -> None:
+    vms = running(world, 20)
+    rounds(world, 1)
+    hide(world, vms[:8])
+    rounds(world, 1)
+    confirm(world)
+    show(world, vms[:8])
+    world.provider.has("pooler-forgotten")
+    rounds(world)
+    assert "pooler-forgotten" in world.provider.machines
+    assert engaged(world).why is BrakeCause.UNRECORDED

@@ -65,7 +65,7 @@ def test_few_missing_vms_are_completed(world: PoolWorld) -> None:
 
 
 def test_the_brake_of_a_new_pool_is_released_when_its_strays_are_gone(world: PoolWorld) -> None:
-    world.provider.has("pooler-stray")
+    show(world, ["pooler-stray"])
     rounds(world)
     engaged(world)
     hide(world, ["pooler-stray"])
@@ -95,7 +95,7 @@ def test_a_record_that_cannot_be_read_is_an_engaged_brake(world: PoolWorld, reco
     world.client.hset(keys.BRAKES.decode(), POOL, record)
     assert engaged(world).is_engaged
     assert brakes.is_engaged(world.db, POOL)
-    world.provider.has("pooler-stray")
+    show(world, ["pooler-stray"])
     rounds(world, 1)
     assert brake(world) is None, "the inspection that finds no cause releases it"
 

@@ -2,6 +2,7 @@
 
 import pytest
 
+from tests.support.brakes import confirm
 from tests.support.dns_zone import Zone
 from tests.support.pool_world import PoolWorld, pool
 from tests.support.world import POOL
@@ -221,6 +222,12 @@ def test_redis_is_emptied_and_the_orphan_takes_its_record_with_it(world: PoolWor
     vm, *_ = world.clones()
     world.clone(vm)
     world.client.delete(keys.dns_records(POOL), keys.queue(Queue.READY, POOL), keys.vm(vm.encode()))
+    for _ in range(5):
+        world.now += 20
+        world.round()
+    assert vm in world.provider.machines, "a VM without metadata waits for an operator"
+    assert f"{vm}.{DOMAIN}" in zone.own
+    confirm(world)
     for _ in range(5):
         world.now += 20
         world.round()

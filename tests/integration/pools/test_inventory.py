@@ -134,6 +134,7 @@ def test_a_stray_is_discovered_then_completed_then_destroyed(
     caplog.set_level(logging.INFO, "vmpooler_tasks")
     world.inspect()
     world.provider.has(VM)
+    world.has_metadata(VM)
     assert world.round() == []
     assert world.queues_of(VM) == []
     world.now += DISCOVERY_SECONDS - 1
@@ -205,18 +206,19 @@ def test_a_vm_in_a_queue_of_another_pool_is_left_to_that_one(world: PoolWorld, q
 
 
 @pytest.mark.parametrize("metadata", [None, POOL, OTHER, "of the wrong type"])
-def test_a_stray_is_discovered_whatever_its_metadata_says(world: PoolWorld, metadata: str | None) -> None:
+def test_a_stray_with_metadata_is_discovered_whatever_it_says(world: PoolWorld, metadata: str | None) -> None:
     world.pools.append(pool(OTHER))
     world.inspect()
     world.provider.has(VM)
     if metadata in (POOL, OTHER):
+        world.has_metadata(VM)
         world.client.hset(keys.vm(VM.encode()), "pool", metadata)
     elif metadata:
         world.client.set(keys.vm(VM.encode()), "x")
     world.inspect()
     world.now += 60
     world.inspect()
-    assert world.queues_of(VM) == [Queue.DISCOVERED]
+    assert world.queues_of(VM) == ([Queue.DISCOVERED] if metadata in (POOL, OTHER) else []), "held if it has none"
 
 
 def test_a_vm_whose_clone_is_under_way_is_no_stray(world: PoolWorld) -> None:
@@ -240,7 +242,9 @@ def test_a_vm_whose_clone_is_under_way_is_no_stray(world: PoolWorld) -> None:
 def test_a_thousand_strays_are_discovered_in_one_inspection(world: PoolWorld) -> None:
     world.config = {"task_limit": 0, "destroy_max_percent": 100}
     world.inspect()
-    world.provider.has(*(f"pooler-{index}" for index in range(1201)))
+    strays = [f"pooler-{index}" for index in range(1201)]
+    world.provider.has(*strays)
+    world.has_metadata(*strays)
     world.inspect()
     world.now += 60
     world.inspect()

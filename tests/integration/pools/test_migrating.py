@@ -90,6 +90,7 @@ def test_a_vm_that_is_only_in_migrating_is_discovered_and_destroyed(world: PoolW
     world.provider.has(VM)
     world.client.sadd(MIGRATING, VM)
     world.client.hset(keys.vm(VM.encode()), "pool", POOL)
+    world.has_metadata(VM)
     for _ in range(5):
         world.round()
         world.now += DISCOVERY_SECONDS

@@ -4,7 +4,7 @@ See docs/reliability.md, The brake.
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from vmpooler_tasks.config import Pool
@@ -12,8 +12,8 @@ from vmpooler_tasks.jobs.ownership.marks import PoolInventory
 from vmpooler_tasks.jobs.ownership.unqueued import find_unqueued
 from vmpooler_tasks.jobs.pools.context import PoolContext
 from vmpooler_tasks.model.guards.brake import BrakeCounts, BrakeDecision
-from vmpooler_tasks.model.names import NameSet, Queue
-from vmpooler_tasks.model.pools.lifecycle import has_timed_out
+from vmpooler_tasks.model.names import NameSet, Queue, names_text, on_one_line, readable
+from vmpooler_tasks.model.pools.lifecycle import Fields, has_timed_out
 from vmpooler_tasks.store.guards import brakes
 from vmpooler_tasks.store.guards.brakes import BrakeOutcome
 from vmpooler_tasks.store.guards.missing import MISSING
@@ -21,6 +21,9 @@ from vmpooler_tasks.store.pools import clones, vms
 from vmpooler_tasks.store.pools.views import PoolView
 from vmpooler_tasks.store.redis.chunks import chunks
 from vmpooler_tasks.store.vmpooler import queues
+
+MAX_UNRECORDED_NAMES = 10
+"""Names in a line of the log."""
 
 _log = logging.getLogger("vmpooler_tasks.pools")
 
@@ -51,12 +54,13 @@ class Unknowns:
     foreign: frozenset[bytes] | None = None
 
 
-def apply_brake(context: PoolContext, pool: Pool, found: Comparison) -> Unknowns:
+def apply_brake(context: PoolContext, pool: Pool, found: Comparison, *, is_removed: bool = False) -> Unknowns:
     """Engage, keep or release the brake of the pool. Return the strays and the missing VMs.
 
     While the brake is engaged, `gone` has only VMs whose destruction has started. Strays are held by the script that
-    would discover them. Foreign VMs do not count. A VM that is gone and has left a DNS record is a stray, too: its
-    destruction deletes the record.
+    would discover them. A stray of the inventory without metadata engages the brake, unless the pool `is_removed`: then
+    nothing of its inventory is discovered. Foreign VMs do not count. A VM that is gone and has left a DNS record is a
+    stray, too: its destruction deletes the record.
     """
     candidates = found.inventory.names | context.dns.read_recorded(pool)
     unqueued = find_unqueued(context, pool, candidates, found.before, found.after)
@@ -64,16 +68,23 @@ def apply_brake(context: PoolContext, pool: Pool, found: Comparison) -> Unknowns
     strays = sorted((unqueued or frozenset()).difference(foreign or ()))
     missing = _find_missing(context, pool, found)
     discovered = found.after.queues[Queue.DISCOVERED]
-    counted = [_without_destroyed(context, names) for names in (strays, sorted(discovered), missing)]
+    counted = [_read_undestroyed(context, names) for names in (strays, sorted(discovered), missing)]
+    unrecorded = frozenset() if is_removed else _find_unrecorded(found, {**counted[0], **counted[1]})
     inventory = found.inventory.names.difference(foreign or ())
     known = max(len(inventory), len(frozenset().union(*found.after.queues.values())))
-    counts = BrakeCounts(strays=len(counted[0]), discovered=len(counted[1]), missing=len(counted[2]), known=known)
+    counts = BrakeCounts(
+        strays=len(counted[0]),
+        discovered=len(counted[1]),
+        missing=len(counted[2]),
+        known=known,
+        unrecorded=len(unrecorded),
+    )
     max_percent = context.settings.config.destroy_max_percent
     outcome = brakes.apply(context.db, pool.name, found.mark, counts, max_percent=max_percent, now=context.clock())
-    _log_outcome(pool.name, outcome)
+    _log_outcome(pool.name, outcome, sorted(unrecorded))
     if outcome.decision is BrakeDecision.EMPTIED:
         return Unknowns()
-    _remember_missing(context, pool.name, counted[2])
+    _remember_missing(context, pool.name, list(counted[2]))
     is_held = not outcome.decision.allows
     gone = frozenset(missing).difference(counted[2] if is_held else ())
     return Unknowns(strays=strays, gone=gone, foreign=foreign)
@@ -97,10 +108,19 @@ def _find_missing(context: PoolContext, pool: Pool, found: Comparison) -> list[b
     return sorted({*(in_use - found.inventory.names), *late})
 
 
-def _without_destroyed(context: PoolContext, names: Sequence[bytes]) -> list[bytes]:
-    """Return the VMs whose destruction has not started."""
+def _find_unrecorded(found: Comparison, candidates: Mapping[bytes, Fields]) -> frozenset[bytes]:
+    """Return those of these VMs that the inventory has and whose metadata is gone.
+
+    A clone writes metadata in the step that starts it. So Redis has lost writes, in a failover for example, and a user
+    may have such a VM.
+    """
+    return found.inventory.names.intersection(vm for vm, fields in candidates.items() if not any(fields.values()))
+
+
+def _read_undestroyed(context: PoolContext, names: Sequence[bytes]) -> dict[bytes, Fields]:
+    """Return the VMs whose destruction has not started, each with its metadata."""
     rows = zip(names, vms.read_metadata(context.db, names), strict=True)
-    return [vm for vm, fields in rows if not fields["destroy"]]
+    return {vm: fields for vm, fields in rows if not fields["destroy"]}
 
 
 def _remember_missing(context: PoolContext, pool: str, missing: Sequence[bytes]) -> None:
@@ -110,7 +130,7 @@ def _remember_missing(context: PoolContext, pool: str, missing: Sequence[bytes])
         queues.remember_first_seen(context.db, MISSING, pool, page, now=context.clock()).read()
 
 
-def _log_outcome(pool: str, outcome: BrakeOutcome) -> None:
+def _log_outcome(pool: str, outcome: BrakeOutcome, unrecorded: Sequence[bytes]) -> None:
     about = {"pool": pool}
     match outcome.decision, outcome.brake:
         case BrakeDecision.ENGAGED_NOW, brake if brake:
@@ -119,6 +139,11 @@ def _log_outcome(pool: str, outcome: BrakeOutcome) -> None:
                 " shall be destroyed, release it with `vmpooler-tasks pools confirm %s`"
             )
             _log.error(text, pool, brake.counts_text, pool, extra=about)
+            if unrecorded:
+                shown = on_one_line(
+                    names_text([readable(vm) for vm in unrecorded[:MAX_UNRECORDED_NAMES]], len(unrecorded))
+                )
+                _log.error("[!] [%s] Redis has no metadata of %s: it has lost writes", pool, shown, extra=about)
         case BrakeDecision.RELEASED, _:
             _log.info("[*] [%s] The brake is released: its cause is gone", pool, extra=about)
         case BrakeDecision.EMPTIED, _:

@@ -73,7 +73,8 @@ def inspect_removed(context: PoolContext, name: str, removed: RemovedPool) -> tu
     clear_migrating(context, pool, view, inventory.names)
     after = views.read_view(context.db, name, context.settings.provider_of(pool))
     after = withdraw_foreign(context, pool, after, inventory)
-    unknowns = apply_brake(context, pool, Comparison(mark=mark, before=view, after=after, inventory=inventory))
+    found = Comparison(mark=mark, before=view, after=after, inventory=inventory)
+    unknowns = apply_brake(context, pool, found, is_removed=True)
     stale = [vm for vm in unknowns.strays if vm not in inventory.names]
     discover(context, pool, mark, stale)
     max_percent = context.settings.config.destroy_max_percent

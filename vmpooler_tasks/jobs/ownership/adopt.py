@@ -15,9 +15,10 @@ from vmpooler_tasks.jobs.pools.provider_calls import LIST_SECONDS, call_within
 from vmpooler_tasks.model.guards.foreign import MAX_FOREIGN_NAMES
 from vmpooler_tasks.model.names import names_text, on_one_line
 from vmpooler_tasks.model.pools.results import MarkResult
+from vmpooler_tasks.model.timestamps import moment, ruby_utc
 from vmpooler_tasks.providers import MarkingProvider, PoolSpec
 from vmpooler_tasks.store.fleet import audit
-from vmpooler_tasks.store.pools import views
+from vmpooler_tasks.store.pools import views, vms
 
 _log = logging.getLogger("vmpooler_tasks.pools")
 
@@ -88,12 +89,14 @@ def adopt(context: PoolContext, pool: Pool, found: Sequence[ForeignVm], operator
     trail = {"action": ADOPT, "who": operator.who, "why": operator.why, "pool": pool.name, "count": len(found)}
     audit.record(context.db, {**trail, "vms": shown})  # first: no VM is adopted without its entry
     _log.info("[*] [%s] %s by %s: %s", pool.name, ADOPT, on_one_line(operator.who), on_one_line(shown))
-    return [_adopt_one(provider, spec, one.name) for one in found]
+    return [_adopt_one(context, provider, spec, one.name) for one in found]
 
 
-def _adopt_one(provider: MarkingProvider, spec: PoolSpec, vm: str) -> Adoption:
+def _adopt_one(context: PoolContext, provider: MarkingProvider, spec: PoolSpec, vm: str) -> Adoption:
     try:
         existed = call_within(CHECK_SECONDS, provider.mark_vm, spec, vm)
+        if existed:
+            vms.record_adoption(context.db, vm.encode(), ruby_utc(moment(context.clock())))
     except Exception as error:  # noqa: BLE001 - whatever a provider raises, the other VMs are adopted
         return Adoption(vm, MarkResult.FAILED, on_one_line(str(error)))
     if existed:

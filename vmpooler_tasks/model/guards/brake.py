@@ -24,6 +24,9 @@ class BrakeCause(StrEnum):
     UNMANAGED = "unmanaged"
     """VMs of the inventory are in no queue, and this Redis has no record that the pool was managed before."""
 
+    UNRECORDED = "unrecorded"
+    """VMs of the inventory are in no queue and have no metadata: Redis has lost what it knew of them."""
+
 
 class BrakeDecision(StrEnum):
     """What an inspection may do with strays and with VMs that its inventory lacks."""
@@ -65,14 +68,15 @@ class BrakeCounts:
 
     `strays`: VMs of the inventory that are in no queue of any pool. `discovered`: strays of earlier inspections that
     are in the queue of that name. `missing`: VMs that the queues name and the inventory lacks. `known`: the VMs of the
-    inventory or those of the pool's queues, whichever are more. VMs whose destruction has started are not among the
-    first three.
+    inventory or those of the pool's queues, whichever are more. `unrecorded`: those of the inventory, among the strays
+    and the discovered, that have no metadata. VMs whose destruction has started are not among the first three.
     """
 
     strays: int
     discovered: int
     missing: int
     known: int
+    unrecorded: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,8 +85,8 @@ class Brake:
 
     `since`: the epoch at which it was engaged. `strays`, `missing` and `known` are the VMs that were counted last, as
     in `BrakeCounts`; `strays` includes those that are in discovered. `is_new`: Redis has no record that the pool was
-    managed before. `limit`: how many VMs engage no brake. `confirmed`: so many VMs may be completed, since an operator
-    has confirmed them; None while the brake is engaged.
+    managed before. `unrecorded`: so many of the strays have no metadata. `limit`: how many VMs engage no brake.
+    `confirmed`: so many VMs may be completed, since an operator has confirmed them; None while the brake is engaged.
     """
 
     pool: str
@@ -92,6 +96,7 @@ class Brake:
     known: int = 0
     limit: int = 0
     is_new: bool = False
+    unrecorded: int = 0
     confirmed: int | None = None
 
     @property
@@ -107,13 +112,21 @@ class Brake:
     def why(self) -> BrakeCause:
         if self.is_new and self.strays:
             return BrakeCause.UNMANAGED
+        if self.unrecorded:
+            return BrakeCause.UNRECORDED
         return BrakeCause.STRAYS if self.strays >= self.missing else BrakeCause.MISSING
 
     @property
     def counts_text(self) -> str:
         """Return what it holds in words: `34 in no queue, 0 missing from the inventory, 36 known`."""
-        new = ". No record says that the pool was managed before" if self.why is BrakeCause.UNMANAGED else ""
-        return f"{self.strays} in no queue, {self.missing} missing from the inventory, {self.known} known{new}"
+        counts = f"{self.strays} in no queue, {self.missing} missing from the inventory, {self.known} known"
+        match self.why:
+            case BrakeCause.UNMANAGED:
+                return f"{counts}. No record says that the pool was managed before"
+            case BrakeCause.UNRECORDED:
+                return f"{counts}. Without metadata: {self.unrecorded}. Redis has lost what it knew of them"
+            case _:
+                return counts
 
     def text(self, pool: str) -> str:
         """Return the brake in words, with its counts."""

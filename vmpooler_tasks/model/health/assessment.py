@@ -291,7 +291,7 @@ def _manager_reasons(facts: Circumstances) -> Iterator[HealthReason]:
         yield default_reason(ReasonCode.POOL_BROKEN, one.failures, facts.breaker_failures, **about)
     yield from recycled_reasons(facts.recycled_pools)
     for brake in facts.brakes:
-        limit = 0 if brake.why is BrakeCause.UNMANAGED else brake.limit
+        limit = 0 if brake.why in (BrakeCause.UNMANAGED, BrakeCause.UNRECORDED) else brake.limit
         yield default_reason(ReasonCode.BRAKE, brake.count, limit, pool=brake.pool, error=brake.counts_text)
     yield from foreign_reasons(facts.foreign)
     yield from dns_reasons(facts.failing_dns)

@@ -42,7 +42,7 @@ def parse_brake(pool: str, raw: bytes) -> Brake:
     return Brake(
         pool=pool,
         since=finite(str(fields.get("since"))) or 0.0,
-        **{name: _count(fields.get(name)) for name in ("strays", "missing", "known", "limit")},
+        **{name: _count(fields.get(name)) for name in ("strays", "missing", "known", "limit", "unrecorded")},
         is_new=fields.get("is_new") is True,
         confirmed=_count(confirmed) if finite(str(confirmed)) is not None and not isinstance(confirmed, str) else None,
     )
@@ -95,6 +95,7 @@ def apply(db: Database, pool: str, mark: str, counts: BrakeCounts, *, max_percen
             MIN_HELD,
             repr(now),
             audit.MAX_ENTRIES,
+            counts.unrecorded,
         ],
     )
     return BrakeOutcome(BrakeDecision(decision.decode()), parse_brake(pool, record) if record else None)

@@ -32,6 +32,7 @@ CHECK_FIELDS = (
     "clone_error_class",
     "request_id",
     "pool_alias",
+    "adopted",
 )
 """The metadata that the checks use."""
 
@@ -69,6 +70,11 @@ def set_field(db: Database, vm: str, name: str, value: str | bytes) -> None:
 def start_age(db: Database, vm: bytes, stamp: bytes) -> None:
     """Set the `clone` time of a pending VM that has none. Raise WrongTypeError if its metadata is not a hash."""
     db.call("HSETNX", keys.vm(vm), "clone", stamp)
+
+
+def record_adoption(db: Database, vm: bytes, stamp: bytes) -> None:
+    """Note in the metadata of a VM that an operator has adopted it. Raise WrongTypeError."""
+    db.call("HSET", keys.vm(vm), "adopted", stamp)
 
 
 def complete(db: Database, vm: str, pool: str, queue: Queue) -> Completion:

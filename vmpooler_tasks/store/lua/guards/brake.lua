@@ -1,4 +1,4 @@
--- Shared: the brake of a pool, JSON in a hash: since, strays, missing, known, limit, is_new, confirmed. It is engaged until an
+-- Shared: the brake of a pool, JSON in a hash: since, strays, missing, known, limit, is_new, unrecorded, confirmed. It is engaged until an
 -- operator confirms a number of VMs. A record that cannot be read counts as engaged; numbers that cannot be are left out.
 -- uses: redis/numbers
 local function read_brake(brakes, pool)
@@ -6,7 +6,7 @@ local function read_brake(brakes, pool)
   if not record then return nil end
   local is_json, brake = pcall(cjson.decode, record)
   if not is_json or type(brake) ~= 'table' then return {} end
-  for _, name in ipairs({'since', 'strays', 'missing', 'known', 'limit', 'confirmed'}) do
+  for _, name in ipairs({'since', 'strays', 'missing', 'known', 'limit', 'unrecorded', 'confirmed'}) do
     if type(brake[name]) ~= 'number' then brake[name] = nil end
     brake[name] = number_of(brake[name])
   end
