@@ -18,6 +18,8 @@ from typing import Any, NamedTuple
 from tests.benchmarks import clones, document, hypervisor, measure, recorded, redaction, report, scrapes
 from tests.benchmarks.rows import Figures, Row
 from tests.benchmarks.target import Target, UnusableServerError, open_target
+from tests.simulation import measure as scale
+from tests.simulation import messages
 from tests.support.servers import KINDS
 from vmpooler_tasks.errors import VmpoolerTasksError
 from vmpooler_tasks.store.redis import server
@@ -27,7 +29,7 @@ STATES = ((1_000, 10), (10_000, 10), (100_000, 10), (100_000, 1))
 
 RUNS = 5
 
-SMALL = {"vms": [200], "pools": [2], "runs": 1, "clones": 40, "clone_seconds": 0.5}
+SMALL = {"vms": [200], "pools": [2], "runs": 1, "clones": 40, "clone_seconds": 0.5, "workers": [1, 2]}
 """The sizes of CI, which compares counts and no times."""
 
 
@@ -78,6 +80,15 @@ def _providers(bench: Bench) -> Figures:
     return hypervisor.measure_hypervisor(bench.target, scale, bench.folder, _print_line)
 
 
+def _scale(bench: Bench) -> list[Figures]:
+    return scale.measure_scale(bench.target, bench.args.pools or scale.POOLS, bench.folder, _print_line)
+
+
+def _messages(bench: Bench) -> list[Figures]:
+    sizes = messages.Sizes(min(messages.MESSAGES, bench.args.clones), bench.args.workers)
+    return messages.measure_messages(bench.target, sizes, bench.folder, _print_line)
+
+
 def _simply(function: Callable[[Target, int, Path, Callable[[str], None]], Any]) -> Callable[[Bench], Any]:
     """Return a measurement that has no sizes."""
     return lambda bench: function(bench.target, bench.runs, bench.folder, _print_line)
@@ -91,12 +102,14 @@ MEASUREMENTS = {
         "redaction", lambda bench: redaction.measure_redaction(bench.runs, _print_line), redaction.rows
     ),
     "clones": Measurement("clones", _clones, clones.rows),
+    "scale": Measurement("scale", _scale, scale.rows),
+    "messages": Measurement("messages", _messages, messages.rows),
     "providers": Measurement("hypervisor", _providers, hypervisor.rows),
 }
 """The parts of tests/benchmarks/parts.py, in the order in which they are measured."""
 
-ONLY_IF_NAMED = ("providers",)
-"""It needs Go and govmomi's library."""
+ONLY_IF_NAMED = ("providers", "scale", "messages")
+"""The first needs Go and govmomi's library, the others some minutes, and gigabytes of memory."""
 
 
 def main() -> None:
@@ -179,11 +192,17 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--pools", type=int, nargs="+", metavar="N", help="in so many pools (default: 10)")
     parser.add_argument("--runs", type=int, default=RUNS, metavar="N", help=f"rounds at each size (default: {RUNS})")
     parser.add_argument(
-        "--only", choices=[_name(part) for part in MEASUREMENTS], nargs="+", help="parts; providers only if it is named"
+        "--only",
+        choices=[_name(part) for part in MEASUREMENTS],
+        nargs="+",
+        help="parts; providers, scale and messages only if they are named",
     )
     parser.add_argument("--clones", type=int, default=3000, metavar="N", help="so many messages (default: 3000)")
     parser.add_argument(
         "--clone-seconds", type=float, default=30.0, metavar="N", help="of 500 clones in flight at once (default: 30)"
+    )
+    parser.add_argument(
+        "--workers", type=int, nargs="+", default=messages.WORKERS, metavar="N", help="so many workers for messages"
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures to this file as well")
     parser.add_argument("--document", action="store_true", help="write tables and plots into docs/performance.md")

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from celery import Celery
 
@@ -38,6 +38,9 @@ SLOTS = {"prefork": 4, "threads": 8}
 
 MIN_SHARE = {"prefork": 85, "threads": 65}
 """The targets, in percent of bare Celery's no-op tasks."""
+
+HELD = "benchmark-held"
+"""The key of messages that no worker may take yet."""
 
 TIMEOUT_SECONDS = 300.0
 
@@ -104,6 +107,49 @@ def _clones_per_second(target: Target, messages: int, kind: str, folder: Path) -
     _reset(target, messages, seconds=0, folder=folder)
     with _clone_worker(target, folder, kind, SLOTS[kind]):
         return messages / _time_until(lambda: messages - _ready(target), messages)
+
+
+class Throughput(NamedTuple):
+    """What several workers did. The server's CPU time and commands are those of the same time."""
+
+    seconds: float
+    server_seconds: float
+    commands: int
+
+
+def nothing_throughput(target: Target, messages: int, folder: Path, *, workers: int) -> Throughput:
+    """Measure no-op tasks of bare Celery on so many workers of one process each."""
+    target.empty()
+    with Celery("publisher", broker=target.url, set_as_current=False) as publisher:
+        _publish(publisher, "bare.nothing", bare.QUEUE, [f"vm-{number}" for number in range(messages)])
+    start = partial(_worker, target, folder, "tests.benchmarks.bare", bare.QUEUE, "prefork", 1)
+    return _throughput_of(target, bare.QUEUE, start, workers, folder, lambda: _waiting(target, bare.QUEUE))
+
+
+def clone_throughput(target: Target, messages: int, folder: Path, *, workers: int) -> Throughput:
+    """Measure clones of no time on so many workers of one process each."""
+    _reset(target, messages, seconds=0, folder=folder)
+    start = partial(_clone_worker, target, folder, "prefork", 1)
+    return _throughput_of(target, names.CLONE_QUEUE, start, workers, folder, lambda: messages - _ready(target))
+
+
+def _throughput_of(
+    target: Target, queue: str, start: Any, workers: int, folder: Path, left: Callable[[], int]
+) -> Throughput:
+    """Hold the messages back until all workers are ready, and wait until they are done."""
+    target.db.call("RENAME", queue, HELD)
+    with ExitStack() as stack:
+        for number in range(workers):
+            stack.enter_context(start(name=f"worker{number}"))
+        for number in range(workers):
+            _wait_for_line(folder / f"worker{number}.log", " ready.")
+        target.reset()
+        started_at = time.perf_counter()
+        target.db.call("RENAME", HELD, queue)
+        while left() > 0:
+            _wait(started_at)
+        seconds, usage = time.perf_counter() - started_at, target.usage()
+    return Throughput(seconds, usage.cpu_seconds, usage.commands)
 
 
 def _seconds(target: Target, count: int, seconds: float, folder: Path, *, workers: int, threads: int) -> float:

@@ -1,4 +1,6 @@
-"""Keep the results in docs/performance/, and write them into docs/performance.md as tables and plots.
+"""Keep the results in docs/performance/, and write them into the documents as tables and plots.
+
+A part of tests/benchmarks/parts.py names its document: docs/performance.md or docs/scaling.md.
 
 `make bench` calls it with what it measured: the rows of these parts, on this server, replace those of before. Each part
 keeps the machine, the date and the number of rounds of its own run.
@@ -25,20 +27,27 @@ Results = dict[str, dict[str, Any]]
 
 
 def keep(result: Mapping[str, Any], docs: Path = DOCS) -> None:
-    """Replace the results of the measured parts, and write the document and its plots again."""
+    """Replace the results of the measured parts, and write their documents and plots again."""
     results = read(docs)
     machine = result["machine"]
     run = {"date": time.strftime("%Y-%m-%d", time.gmtime()), "machine": machine, "runs": result["runs"]}
+    written = set[str]()
     for part in PARTS:
         if rows := [fields for fields in result["rows"] if fields["part"] == part]:
-            results.setdefault(part, {})[machine["server"].split()[0]] = {**run, "rows": rows}
+            results.setdefault(part, {})[machine["server"].split()[0]] = {
+                **run,
+                **({"runs": 1} if PARTS[part].is_measured_once else {}),
+                "rows": rows,
+            }
+            written.add(PARTS[part].document)
     folder = docs / FOLDER
     folder.mkdir(exist_ok=True)
     (folder / RESULTS).write_text(json.dumps(results, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     for plot, lines in _drawn(results):
         line_plot(plot, lines, folder / f"{plot.file}.svg")
-    document = docs / "performance.md"
-    document.write_text(with_figures(document.read_text(encoding="utf-8"), results), encoding="utf-8")
+    for name in written:
+        file = docs / f"{name}.md"
+        file.write_text(with_figures(file.read_text(encoding="utf-8"), results, name), encoding="utf-8")
 
 
 def read(docs: Path = DOCS) -> Results:
@@ -47,15 +56,16 @@ def read(docs: Path = DOCS) -> Results:
     return found
 
 
-def with_figures(text: str, results: Results) -> str:
-    """Return the document with the figures between its marks."""
+def with_figures(text: str, results: Results, document: str = "performance") -> str:
+    """Return the document with its figures between its marks."""
     before, _, rest = text.partition(BEGIN)
     _, _, after = rest.partition(END)
-    return f"{before}{BEGIN}\n{figures(results)}{END}{after}"
+    return f"{before}{BEGIN}\n{figures(results, document)}{END}{after}"
 
 
-def figures(results: Results) -> str:
-    return "".join(f"{paragraph}\n\n" for part in PARTS if part in results for paragraph in _section(part, results))
+def figures(results: Results, document: str) -> str:
+    measured = [name for name, part in PARTS.items() if name in results and part.document == document]
+    return "".join(f"{paragraph}\n\n" for name in measured for paragraph in _section(name, results))
 
 
 def _section(name: str, results: Results) -> Iterator[str]:
@@ -64,11 +74,15 @@ def _section(name: str, results: Results) -> Iterator[str]:
     yield part.note
     for server in sorted(servers, reverse=True):
         run = servers[server]
-        yield f"**{server}**, {run['date']}: {machine_line(run['machine'])}; {run['runs']} rounds."
+        yield f"**{server}**, {run['date']}: {machine_line(run['machine'])}; {_rounds(run['runs'])}."
         yield _markdown(_rows(run))
     for plot in part.plots:
         if _lines(plot, servers):
             yield f"![{plot.title}]({FOLDER}/{plot.file}.svg)"
+
+
+def _rounds(count: int) -> str:
+    return "1 round" if count == 1 else f"{count} rounds"
 
 
 def _markdown(rows: Sequence[Row]) -> str:

@@ -53,8 +53,7 @@ def main() -> None:
 
 
 def _used(target: Target) -> float:
-    with target.db.translated_errors():
-        return float(target.db.client.info("memory")["used_memory"]) / 2**20
+    return target.used_memory() / 2**20
 
 
 def _of_dead_letters(target: Target, make: Callable[[int, float], DeadLetter]) -> float:

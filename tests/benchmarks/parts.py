@@ -11,6 +11,8 @@ class Plot:
     title: str
     measure: str
     horizontal: str
+    is_logarithmic: bool = False
+    """Whether the vertical axis is in powers of ten, too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +20,11 @@ class Part:
     title: str
     note: str
     plots: tuple[Plot, ...] = ()
+    document: str = "performance"
+    """The name of the document in docs/."""
+
+    is_measured_once: bool = False
+    """Whether it is measured in one round, whatever `--runs` says."""
 
 
 PARTS = {
@@ -46,5 +53,22 @@ PARTS = {
     "providers": Part(
         "Providers", "On simulators of their APIs: the calls of one VM, a large inventory, many at once."
     ),
+    "scale": Part(
+        "Jobs of an installation",
+        "One job in a new process at a time; commands, and the server's CPU time, are those of the server meanwhile.",
+        (
+            Plot("jobs", "A job, in milliseconds", "ms", "pools of 100 VMs", is_logarithmic=True),
+            Plot("server", "CPU time of the server for it, in milliseconds", "server's ms", "pools of 100 VMs", True),
+        ),
+        document="scaling",
+        is_measured_once=True,
+    ),
+    "messages": Part(
+        "Messages",
+        "Workers of one process each; what they share is the server and the cores of this machine.",
+        (Plot("messages", "Messages a second", "done", "workers"),),
+        document="scaling",
+        is_measured_once=True,
+    ),
 }
-"""In the order of the document."""
+"""In the order of the documents."""

@@ -4,7 +4,7 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,17 +31,22 @@ class State:
     def load(self, target: Target) -> None:
         """Empty the server, and load the state."""
         target.empty()
-        reader = hiredis.Reader()
-        with target.connect() as line:
-            for packed, count in self.chunks:
-                line.sendall(packed)
-                answered = 0
-                while answered < count:
-                    reply = reader.gets()
-                    if reply is False:
-                        reader.feed(line.recv(65536))
-                    else:
-                        answered += 1
+        send(target, self.chunks)
+
+
+def send(target: Target, chunks: Iterable[tuple[bytes, int]]) -> None:
+    """Send commands in pipelines: (packed commands, their number) each."""
+    reader = hiredis.Reader()
+    with target.connect() as line:
+        for packed_commands, count in chunks:
+            line.sendall(packed_commands)
+            answered = 0
+            while answered < count:
+                reply = reader.gets()
+                if reply is False:
+                    reader.feed(line.recv(65536))
+                else:
+                    answered += 1
 
 
 def make(vms: int, pools: int, folder: Path) -> State:
@@ -70,10 +75,11 @@ def make(vms: int, pools: int, folder: Path) -> State:
     )
     entries = json.loads(dump.read_bytes())
     dump.unlink()
-    return State(vms, pools, now, config, list(_packed(entries)))
+    return State(vms, pools, now, config, list(packed(entries)))
 
 
-def _packed(entries: Sequence[Any]) -> Iterator[tuple[bytes, int]]:
+def packed(entries: Iterable[Any]) -> Iterator[tuple[bytes, int]]:
+    """Yield the commands that make these entries of `vmpooler_state.py`, in chunks for `send`."""
     commands = [command for entry in entries for command in _commands(entry["key"], entry["type"], entry["value"])]
     for start in range(0, len(commands), CHUNK):
         part = commands[start : start + CHUNK]

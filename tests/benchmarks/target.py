@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from tests.support import servers
 from vmpooler_tasks.store import Database
 
-MEASURING_COMMANDS = ("ping", "info", "config", "config|resetstat")
+MEASURING_COMMANDS = ("ping", "info", "config", "config|resetstat", "slowlog|get", "slowlog|reset")
 """Commands of the measurement itself, which do not count."""
 
 
@@ -21,11 +21,15 @@ class UnusableServerError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What the server did since the last `reset`: `commands` counts those inside scripts, too."""
+    """What the server did since the last `reset`: `commands` counts those inside scripts, too.
+
+    `longest_seconds` is the time of the longest command or script, 0 if none is in the server's slow log.
+    """
 
     commands: int
     scripts: int
     cpu_seconds: float
+    longest_seconds: float
 
 
 class Target:
@@ -54,6 +58,7 @@ class Target:
 
     def reset(self) -> None:
         self.db.call("CONFIG", "RESETSTAT")
+        self.db.call("SLOWLOG", "RESET")
         self._cpu = self._cpu_seconds()
 
     def usage(self) -> Usage:
@@ -65,7 +70,17 @@ class Target:
             commands=sum(count for name, count in calls.items() if name not in MEASURING_COMMANDS),
             scripts=calls.get("evalsha", 0),
             cpu_seconds=cpu,
+            longest_seconds=max((slow["duration"] / 1e6 for slow in self._slow_log()), default=0.0),
         )
+
+    def _slow_log(self) -> list[Mapping[str, Any]]:
+        with self.db.translated_errors():
+            found: list[Mapping[str, Any]] = self.db.client.slowlog_get(-1)
+            return found
+
+    def used_memory(self) -> float:
+        """Return the bytes that the server has allocated."""
+        return float(self._info("memory")["used_memory"])
 
     def _cpu_seconds(self) -> float:
         info = self._info("cpu")

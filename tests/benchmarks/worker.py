@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.benchmarks import dead_letters
+from tests.simulation import jobs as simulation
 from vmpooler_tasks.jobs.health import check as health_check
 from vmpooler_tasks.jobs.purge import cycle as purge_cycle
 from vmpooler_tasks.jobs.purge.options import PurgeOptions
@@ -42,6 +43,7 @@ JOBS: dict[str, Callable[[float], JobResult]] = {
     "health": _health,
     "push": dead_letters.push,
     "page": dead_letters.page,
+    **simulation.JOBS,
 }
 
 
@@ -69,13 +71,16 @@ def main() -> None:
     app.loader.import_default_modules()
     settings()
     database().call("PING")
+    if job in simulation.PREPARATIONS:
+        simulation.PREPARATIONS[job]()
     _print_line("ready")
     sys.stdin.readline()
     _reset_peak()
-    before, started_at = _peak_bytes(), time.perf_counter()
+    before, started_at, cpu = _peak_bytes(), time.perf_counter(), time.process_time()
     result = JOBS[job](float(now))
-    seconds = time.perf_counter() - started_at
-    _print_line(json.dumps({**result, "seconds": seconds, "memory_growth_bytes": _peak_bytes() - before}))
+    times = {"seconds": time.perf_counter() - started_at, "cpu_seconds": time.process_time() - cpu}
+    peak = _peak_bytes()
+    _print_line(json.dumps({**result, **times, "memory_growth_bytes": peak - before, "memory_bytes": peak}))
 
 
 def _print_line(line: str) -> None:

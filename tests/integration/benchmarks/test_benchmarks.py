@@ -138,6 +138,26 @@ def test_people_read_each_figure_in_a_table(run: tuple[str, dict[str, Any]]) -> 
     assert figures["machine"]["server"] in printed
 
 
+@pytest.mark.stage(name="benchmarks")
+@pytest.mark.timeout(900)
+def test_a_small_installation_is_simulated(tmp_path: Path) -> None:
+    file = tmp_path / "figures.json"
+    words = ("--small", "--only", "scale", "messages", "--pools", "4", "--json", str(file), "--compare")
+    done = run_benchmarks(*words)
+    assert done.returncode == 0, done.stderr
+    figures = json.loads(file.read_text())
+    (size,) = figures["scale"]
+    assert (size["vms"], size["pools"]) == (400, 4)
+    done_by = {job: one["done"] for job, one in size["jobs"].items() if "done" in one}
+    assert done_by.items() >= {"configuration": 4, "tick": 4, "inspections": 4, "orphan": 1, "overview": 4}.items()
+    assert size["jobs"]["dry_run"]["errors"] == size["jobs"]["health"]["errors"] == 0
+    assert size["jobs"]["health"]["found"] > 0, "orphans"
+    assert [(one["kind"], one["workers"]) for one in figures["messages"]] == [
+        (kind, workers) for kind in ("no-op messages", "clones of no time") for workers in (1, 2)
+    ]
+    assert all(one["messages"] == 40 and one["commands_each"] > 1 for one in figures["messages"])
+
+
 def test_a_server_that_holds_keys_is_refused_and_left_alone(valkey: TestServer) -> None:
     db = Database(valkey.url)
     db.call("SET", "somebody", "else's")

@@ -1,4 +1,4 @@
-"""The tables and plots of docs/performance.md are those of the kept results."""
+"""The tables and plots of the documents are those of the kept results."""
 
 import json
 from pathlib import Path
@@ -40,9 +40,34 @@ def written(docs: Path) -> str:
     return (docs / "performance.md").read_text(encoding="utf-8")
 
 
-def test_the_document_has_the_kept_results() -> None:
-    text = written(document.DOCS)
-    assert document.with_figures(text, document.read()) == text, "call `make bench`, or document.keep"
+@pytest.mark.parametrize("name", sorted({part.document for part in PARTS.values()}))
+def test_the_document_has_the_kept_results(name: str) -> None:
+    text = (document.DOCS / f"{name}.md").read_text(encoding="utf-8")
+    assert document.with_figures(text, document.read(), name) == text, "call `make bench`, or document.keep"
+
+
+def test_a_part_is_written_into_its_document_alone(docs: Path) -> None:
+    (docs / "scaling.md").write_text(f"# Scaling\n\n{document.BEGIN}\n{document.END}\n", encoding="utf-8")
+    tick = Row(part="scale", case="10 pools", what="tick", measure="ms", value=2.5, at=10)
+    document.keep(result(purge(1_000, 1.25), tick), docs)
+    assert "2.50" not in written(docs)
+    text = (docs / "scaling.md").read_text(encoding="utf-8")
+    assert "2.50" in text
+    assert "1.25x" not in text
+    assert "(performance/jobs.svg)" in text
+
+
+def test_a_logarithmic_plot_ends_at_whole_powers_of_ten(docs: Path) -> None:
+    (docs / "scaling.md").write_text(f"{document.BEGIN}\n{document.END}\n", encoding="utf-8")
+    ticks = [
+        Row(part="scale", case=f"{pools}", what="tick", measure="ms", value=pools * 0.3, at=pools)
+        for pools in (10, 1_000)
+    ]
+    document.keep(result(*ticks), docs)
+    drawn = ET.parse(docs / "performance" / "jobs.svg")  # noqa: S314  # written by this test
+    texts = [element.text for element in drawn.iter() if element.text]
+    assert {"1", "10", "100", "1000"} <= set(texts)
+    assert "0.1" not in texts
 
 
 def test_each_part_that_was_measured_is_known() -> None:
