@@ -197,7 +197,8 @@ class Site:
     def __str__(self) -> str:
         seen, inventory = self.snapshot(), set(self.books.read_inventory())
         strays, missing = sorted(inventory - seen.all), sorted(seen.all - inventory)
-        return f"{seen}; in no queue: {strays}, not there: {missing}; brakes {brakes.read_brakes(self.db)}"
+        left = self.hypervisor.problems()
+        return f"{seen}; in no queue: {strays}, not there: {missing}; {left}; brakes {brakes.read_brakes(self.db)}"
 
     def see_that_nothing_is_doubled(self) -> None:
         doubled, errors = self.snapshot().doubled, list(self.books.errors)
@@ -262,6 +263,7 @@ class Site:
             and not any(self.db.call("ZCARD", key) for key in (*keys.OPEN_REQUESTS, keys.VM_ORDERS))
             and not self.db.call("SCARD", keys.DISK_ORDERS)
             and set(self.books.read_inventory()) == seen.all == seen.queue(Queue.READY, Queue.RUNNING)
+            and not self.hypervisor.problems()  # what a killed worker left behind is found by the inventory
         )
 
     def _confirm_brakes(self) -> None:

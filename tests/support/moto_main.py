@@ -2,7 +2,7 @@
 
 - A repeated RunInstances or CreateVolume with the same client token returns what the first one made, alive or not. With
   other parameters it fails (docs.aws.amazon.com/ec2/latest/devguide/ec2-api-idempotency.html).
-- Instances may be pending for a while.
+- Instances may be pending for a while. No volume can be attached to one that has ended.
 - Quotas of EC2, as a test sets them.
 - Calls fail, hang or lose their connection, as `Fault` says.
 """
@@ -32,7 +32,7 @@ from moto.ec2.exceptions import EC2ClientError
 from moto.ec2.models import ec2_backends
 from moto.ec2.models.core import TaggedEC2Resource
 from moto.ec2.models.elastic_block_store import EBSBackend
-from moto.ec2.models.instances import InstanceBackend, Reservation
+from moto.ec2.models.instances import Instance, InstanceBackend, Reservation
 from moto.ec2.responses.elastic_block_store import ElasticBlockStore
 from moto.ec2.utils import random_instance_id, random_reservation_id
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
@@ -158,6 +158,7 @@ QUOTAS: dict[str, float] = {}
 """Code → value of the quotas of EC2 that there are."""
 
 _making = threading.Lock()
+_ending = threading.Lock()
 
 
 def once(backend: Any, token: str, request: str, make: Callable[[], Any]) -> Any:
@@ -174,6 +175,8 @@ def once(backend: Any, token: str, request: str, make: Callable[[], Any]) -> Any
 _get_service_quota = ServiceQuotasBackend.get_service_quota
 _run_instances = InstanceBackend.run_instances
 _create_volume = EBSBackend.create_volume
+_attach_volume = EBSBackend.attach_volume
+_terminate = Instance.terminate
 _create_volume_response = ElasticBlockStore.create_volume
 _of_thread = threading.local()
 
@@ -246,11 +249,25 @@ def create_volume(self: Any, *arguments: Any, **options: Any) -> Any:
     return once(self, token, repr((arguments, sorted(options.items()))), make) if token else make()
 
 
+def attach_volume(self: Any, volume_id: str, instance_id: str, *arguments: Any, **options: Any) -> Any:
+    with _ending:
+        if self.get_instance(instance_id).state not in ("running", "stopping", "stopped"):
+            raise EC2ClientError("IncorrectState", f"Instance '{instance_id}' is not 'running'.")
+        return _attach_volume(self, volume_id, instance_id, *arguments, **options)
+
+
+def terminate(self: Any) -> Any:
+    with _ending:
+        return _terminate(self)
+
+
 def main(port: int) -> None:
     os.environ["MOTO_PORT"] = str(port)
     InstanceBackend.run_instances = run_instances  # type: ignore[method-assign]
     TaggedEC2Resource.get_tags = get_tags  # type: ignore[method-assign]
     ServiceQuotasBackend.get_service_quota = get_service_quota  # type: ignore[method-assign]
+    Instance.terminate = terminate  # type: ignore[method-assign]
+    EBSBackend.attach_volume = attach_volume  # type: ignore[method-assign]
     EBSBackend.create_volume = create_volume  # type: ignore[method-assign]
     ElasticBlockStore.create_volume = create_volume_response  # type: ignore[method-assign]
     run_simple("127.0.0.1", port, Application(), threaded=True, request_handler=MotoRequestHandler)

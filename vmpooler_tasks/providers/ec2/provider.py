@@ -59,9 +59,12 @@ class Ec2:
 
     def list_vms(self, pool: PoolSpec) -> Inventory:
         with translated_errors():
+            loose = self._volumes.find_names_of_loose(pool.name)
             found = find(self._client, has_tag(POOL_TAG, pool.name), IS_ALIVE)
+        # A VM of which only a volume is left is in no queue, and so it is destroyed.
+        left: dict[str, str | None] = dict.fromkeys(loose, self._installation)
         # Names are not unique in EC2. Of two with one name, the one with the mark of this installation counts.
-        return {instance.name: instance.mark for instance in sorted(found, key=self._is_ours)}
+        return left | {instance.name: instance.mark for instance in sorted(found, key=self._is_ours)}
 
     def find_vm(self, pool: PoolSpec, vm: str) -> VirtualMachine | None:
         with translated_errors():
@@ -143,7 +146,13 @@ class Ec2:
     def create_disk(self, pool: PoolSpec, vm: str, disk: str, size_gb: int) -> None:
         options = options_of(self._options, pool)
         with translated_errors():
-            self._volumes.create_disk(self._require(pool, vm), disk, size_gb, options)
+            try:
+                self._volumes.create_disk(self._require(pool, vm), disk, size_gb, options)
+            finally:
+                # A destruction that began meanwhile has not seen the volume.
+                if not self._find(pool, vm):
+                    self._volumes.delete_left(vm, pool.name)
+                    raise VmNotFoundError("the VM does not exist")
 
     def find_problems(self, pools: Sequence[PoolSpec]) -> Sequence[ProviderProblem]:
         return Ec2Trial(self._session, self._client, self._options, self._installation).find_problems(pools)
@@ -222,11 +231,10 @@ class Ec2:
         return alive[0] if alive else None
 
     def _terminate(self, instances: Sequence[Instance], vm: str, pool: str) -> bool:
-        """Terminate the instances with the volumes that were made for them. Return False if there was none to end."""
+        """Terminate the instances with the volumes that were made for them. Return False if there was nothing."""
         made = self._volumes.find_made_for(vm, pool)
         if not instances:
-            self._volumes.delete_loose(made)  # an earlier call may have been cut off after the instance's end
-            return False
+            return self._volumes.delete_loose(made)  # an earlier call may have been cut off after the instance's end
         for instance in instances:
             self._volumes.let_vanish(instance, made)
         ended = self._client.terminate_instances(InstanceIds=[instance.id for instance in instances])

@@ -71,15 +71,45 @@ class VmVolumes:
                 ],
             )
 
-    def delete_loose(self, made: "list[VolumeTypeDef]") -> None:
-        """Delete those of these volumes that are attached to nothing: disks whose order was cut off."""
-        for volume in made:
-            if volume["State"] == "available":
-                try:
-                    self.client.delete_volume(VolumeId=volume["VolumeId"])
-                except sdk.ClientError as error:
-                    if code_of(error) != "InvalidVolume.NotFound":
-                        raise
+    def delete_loose(self, made: "list[VolumeTypeDef]") -> bool:
+        """Delete those of these volumes that are attached to nothing: disks whose order was cut off.
+
+        Return whether there was one.
+        """
+        loose = [volume for volume in made if volume["State"] == "available"]
+        for volume in loose:
+            try:
+                self.client.delete_volume(VolumeId=volume["VolumeId"])
+            except sdk.ClientError as error:
+                if code_of(error) not in ("InvalidVolume.NotFound", "VolumeInUse"):  # an order has just attached it
+                    raise
+        return bool(loose)
+
+    def delete_left(self, vm: str, pool: str) -> None:
+        """Delete the volumes of a VM that is gone. An instance that is shutting down still holds them for a while.
+
+        What it holds after DISK_SECONDS is in the inventory as soon as it lets go of it.
+        """
+        deadline = time.monotonic() + DISK_SECONDS
+        while made := self.find_made_for(vm, pool):
+            self.delete_loose(made)
+            if time.monotonic() > deadline:
+                return
+            self.pause(DISK_POLL_SECONDS)
+
+    def find_names_of_loose(self, pool: str) -> set[str]:
+        """Return the VMs of a pool for which this installation made a volume that is attached to nothing."""
+        if not self.installation:
+            return set()
+        pages = self.client.get_paginator("describe_volumes").paginate(
+            Filters=[
+                has_tag(INSTALLATION_TAG, self.installation),
+                has_tag(POOL_TAG, pool),
+                {"Name": "status", "Values": ["available"]},
+            ]
+        )
+        found = [{tag["Key"]: tag["Value"] for tag in volume["Tags"]} for page in pages for volume in page["Volumes"]]
+        return {tags[VM_TAG] for tags in found if VM_TAG in tags}
 
     def find_disk(self, instance: Instance, disk: str) -> "VolumeTypeDef | None":
         """Return the volume of this disk, attached to the instance or about to be."""

@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from tests.support.ec2_lab import INSTALLATION, Ec2Lab, tags_of
-from vmpooler_tasks.errors import TransientProviderError
+from vmpooler_tasks.errors import TransientProviderError, VmNotFoundError
+from vmpooler_tasks.providers.ec2 import instances
 
 pytestmark = pytest.mark.stage(name="providers")
 
@@ -62,3 +63,34 @@ def test_a_disk_that_was_never_attached_goes_with_its_vm(lab: Ec2Lab) -> None:
     lab.server.fail()
     own.destroy_vm(lab.pool, VM)
     assert lab.volumes() == []
+
+
+@pytest.mark.parametrize("action", ["CreateVolume", "AttachVolume", "ModifyInstanceAttribute"])
+def test_a_vm_that_is_destroyed_while_it_gets_a_disk_leaves_no_volume(lab: Ec2Lab, action: str) -> None:
+    own, other = lab.provider(), lab.provider()
+    own.create_vm(lab.pool, VM)
+
+    def destroy(**_: Any) -> None:
+        other.destroy_vm(lab.pool, VM)
+
+    own._client.meta.events.register(f"before-call.ec2.{action}", destroy)
+    with pytest.raises(VmNotFoundError):
+        own.create_disk(lab.pool, VM, "first", 1)
+    assert lab.volumes() == []
+
+
+def test_a_volume_of_an_order_that_was_cut_off_is_found_by_the_inventory_and_deleted(lab: Ec2Lab) -> None:
+    """A call of a worker that was killed may be carried out after the destruction has read the volumes."""
+    own = lab.provider()
+    own.create_vm(lab.pool, VM)
+    own.destroy_vm(lab.pool, VM)
+    for installation in (INSTALLATION, "west"):
+        tags = instances.tags_of(VM, lab.pool.name, installation)
+        lab.client.create_volume(
+            AvailabilityZone="us-east-1a", Size=1, TagSpecifications=[{"ResourceType": "volume", "Tags": tags}]
+        )
+    assert own.list_vms(lab.pool) == {VM: INSTALLATION}
+    assert own.destroy_vm(lab.pool, VM) is True
+    assert own.list_vms(lab.pool) == {}
+    [foreign] = lab.volumes()
+    assert tags_of(foreign)["vmpooler_tasks_installation"] == "west"
