@@ -102,6 +102,7 @@ class Provider(Protocol):
     def destroy_vm(self, pool: PoolSpec, vm: str) -> bool:
         """Destroy the VM, running or not. Return False if it does not exist, which is not an error.
 
+        Raise PermanentProviderError, or return False, if it has the mark of another installation: it is not destroyed.
         Of several calls at once at least one returns True.
         """
 

@@ -1,7 +1,7 @@
 """The dummy keeps the contract, and the contract finds a provider that does not."""
 
 import socket
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import replace
 from typing import Any
@@ -70,6 +70,12 @@ class TestContract(ProviderContract):
         assert isinstance(self.own, Dummy)
         self.own.add_foreign_vm(pool, vm, mark)
         return True
+
+    def _destroy(self, pool: PoolSpec, names: Sequence[str]) -> None:
+        """Remove VMs of other installations as well, which the provider refuses."""
+        super()._destroy(pool, names)
+        for prefix in (PREFIX, MARKS_PREFIX):
+            self.db.client.hdel(prefix + pool.name, *names)
 
     def provider(self) -> Provider:
         return self.own

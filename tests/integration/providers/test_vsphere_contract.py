@@ -2,13 +2,13 @@
 
 import json
 from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
 
 from tests.support.vcenter_simulator import CLUSTER, FOLDER, TEMPLATE, Vcenter
-from vmpooler_tasks.errors import PermanentProviderError, TransientProviderError
+from vmpooler_tasks.errors import TransientProviderError
 from vmpooler_tasks.providers import PoolSpec, Provider, ProviderContext, registry
 from vmpooler_tasks.providers.contract import ProviderContract, Trouble
 
@@ -85,9 +85,7 @@ class TestContract(ProviderContract):
 
     def _destroy(self, pool: PoolSpec, names: Sequence[str]) -> None:
         """Destroy VMs of other installations as well, which the provider refuses."""
-        for vm in names:
-            with suppress(PermanentProviderError):
-                self.own.destroy_vm(pool, vm)
+        super()._destroy(pool, names)
         if set(names) & {known["name"] for known in self.vcenter.vms(pool.options["folder"])}:
             self.vcenter.empty(pool.options["folder"])
 

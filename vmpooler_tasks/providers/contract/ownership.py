@@ -40,10 +40,15 @@ class OwnershipContract(ContractHooks):
         provider, marking, pool = self.provider(), self._marking_provider(), self.pool()
         with self.some_vms(1) as (vm,):
             self._make_foreign(pool, vm, ANOTHER)
+            before = (vm in provider.list_vms(pool), provider.find_vm(pool, vm) is not None)
             assert provider.list_vms(pool).get(vm) in (ANOTHER, None), "list_vms shows the mark that the VM has"
             self._assert_not_made(pool, vm)
             with suppress(PermanentProviderError):
                 assert not marking.mark_vm(pool, vm), "mark_vm raises if another installation has the VM"
+            with suppress(PermanentProviderError):
+                assert not provider.destroy_vm(pool, vm), "destroy_vm raises if another installation has the VM"
+            after = (vm in provider.list_vms(pool), provider.find_vm(pool, vm) is not None)
+            assert after == before, "destroy_vm destroyed the VM of another installation"
             assert not marking.destroy_marked(MarkedVm(name=vm, pool=pool.name)), "destroy_marked needs the own mark"
             assert vm not in self._marked_names(marking), "list_marked shows the VM of another installation"
 

@@ -88,6 +88,8 @@ class Dummy:
     def destroy_vm(self, pool: PoolSpec, vm: str) -> bool:
         draws = self._draw("destroy", pool.name, vm)
         self._wait(draws.seconds("duration", self._options.destroy_seconds))
+        if self._installation:
+            self._refuse_mark_of_another(self._mark(self._inventory.get_mark(pool.name, vm)))
         if self._options.lost:
             return self._inventory.remove_present(pool.name, vm, self._clock())
         return self._inventory.remove(pool.name, vm)
@@ -100,8 +102,7 @@ class Dummy:
         if mark is None:
             self._require_installation()
             self._inventory.set_mark(pool.name, vm, self._installation)
-        elif mark != self._installation:
-            raise PermanentProviderError("the VM has the mark of another installation")
+        self._refuse_mark_of_another(mark)
         return True
 
     def list_marked(self) -> list[MarkedVm]:
@@ -176,6 +177,10 @@ class Dummy:
     def _require_installation(self) -> None:
         if not self._installation:
             raise PermanentProviderError("the installation has no name: set installation in :config:")
+
+    def _refuse_mark_of_another(self, mark: str | None) -> None:
+        if mark and mark != self._installation:
+            raise PermanentProviderError("the VM has the mark of another installation")
 
     def _require_vm(self, pool: PoolSpec, vm: str) -> None:
         if self._inventory.get(pool.name, vm, self._clock()) is None:

@@ -70,6 +70,8 @@ class Folders:
     def destroy_vm(self, pool: PoolSpec, vm: str) -> bool:
         with translated_errors():
             place, scratch = self._place(pool, vm), self._scratch_of(pool, vm)
+            if self._exists(place):
+                self._refuse_mark_of_another(Machine.read(place))
             existed = self._exists(place) and _move(place, scratch / uuid4().hex)
             shutil.rmtree(scratch, ignore_errors=True)  # with what a worker left there that died half-way
             return existed
@@ -85,8 +87,7 @@ class Folders:
             if not self._exists(place):
                 return False
             machine = Machine.read(place)
-            if machine.installation not in (None, "", self._installation):
-                raise PermanentProviderError(f"it has the mark of the installation {machine.installation!r}")
+            self._refuse_mark_of_another(machine)
             machine._replace(installation=self._installation).write(place)
             return True
 
@@ -184,6 +185,10 @@ class Folders:
 
     def _is_ours(self, marked: MarkedVm) -> bool:
         return bool(self._installation) and self._mark(self._machines / marked.pool / marked.name) == self._installation
+
+    def _refuse_mark_of_another(self, machine: Machine) -> None:
+        if machine.installation not in (None, "", self._installation):
+            raise PermanentProviderError(f"it has the mark of the installation {machine.installation!r}")
 
     def _template(self, pool: PoolSpec) -> Path:
         template = self._templates / (pool.template or "")
