@@ -149,7 +149,7 @@ class Ec2:
             try:
                 self._volumes.create_disk(self._require(pool, vm), disk, size_gb, options)
             finally:
-                # A destruction that began meanwhile has not seen the volume.
+                # A destruction that started meanwhile has not seen the volume.
                 if not self._find(pool, vm):
                     self._volumes.delete_left(vm, pool.name)
                     raise VmNotFoundError("the VM does not exist")
