@@ -90,7 +90,11 @@ def _pools(now: Snapshot, settings: Settings) -> Iterator[Metric]:
         "vmpooler_pool_vms",
         (((name, str(queue)), size) for name, pool in now.pools.items() for queue, size in pool.vms.items()),
     )
-
+    foreign = now.foreign
+    yield family(
+        "vmpooler_pool_foreign_vms",
+        (((name,), foreign[name].count if name in foreign else 0) for name in now.pools),
+    )
     yield family(
         "vmpooler_pool_breaker_open",
         (((name,), int(pool.suspended_until is not None)) for name, pool in now.pools.items()),

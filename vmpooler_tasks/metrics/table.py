@@ -73,6 +73,11 @@ _ALL = (
     _gauge("vmpooler_pool_size", "VMs that a pool shall have ready.", "pool"),
     _gauge("vmpooler_pool_vms", "VMs in a queue of a pool.", "pool", "queue"),
     _gauge(
+        "vmpooler_pool_foreign_vms",
+        "VMs of a pool's inventory in no queue and without the mark of this installation.",
+        "pool",
+    ),
+    _gauge(
         "vmpooler_pool_breaker_open",
         "1 if the circuit breaker suspends a pool because its clones or checks fail.",
         "pool",

@@ -1,5 +1,6 @@
 """Each metric for Prometheus shows its state."""
 
+import json
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -225,6 +226,12 @@ def test_breakers(world: World) -> None:
     found = scrape(world, chosen)
     assert found("vmpooler_provider_breaker_open", provider="dummy") == 0
     assert found("vmpooler_pool_breaker_open", pool=POOL) == 0
+
+
+def test_foreign_vms_of_each_pool(world: World) -> None:
+    assert scrape(world)("vmpooler_pool_foreign_vms", pool=POOL) == 0
+    world.client.hset(keys.FOREIGN_VMS, POOL, json.dumps({"count": 12, "names": ["db-1"], "since": world.now}))
+    assert scrape(world)("vmpooler_pool_foreign_vms", pool=POOL) == 12
 
 
 def test_workers_beats_and_the_schedule(world: World) -> None:
