@@ -12,14 +12,14 @@ from vmpooler_tasks.jobs.online.trial import Trial, run_trial
 from vmpooler_tasks.jobs.pools.context import pool_spec, provider_context
 from vmpooler_tasks.providers import CheckedProvider, PoolSpec, ProviderContext, ProviderProblem, registry
 from vmpooler_tasks.store import Database
-from vmpooler_tasks.store.orders.overrides import Orders, read_orders
+from vmpooler_tasks.store.orders.overrides import Orders, read_orders_of_pools
 
 PROVIDERS, DNS = "providers", "dns_configs"
 
 
 def read_all_orders(settings: Settings, db: Database) -> dict[str, Orders]:
     """Return pool → its orders of VMPooler's API, which may override its template and clone target."""
-    return {pool.name: read_orders(db, pool.name) for pool in settings.pools}
+    return read_orders_of_pools(db, [pool.name for pool in settings.pools])
 
 
 def try_servers(settings: Settings, orders: Mapping[str, Orders]) -> list[Trial]:

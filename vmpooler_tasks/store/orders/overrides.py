@@ -47,18 +47,27 @@ _HASHES = (
     keys.OWN_BOOTS,
 )
 _SETS = (keys.POOL_RESETS, keys.UNDO_SIZES, keys.UNDO_TEMPLATES)
+_COMMANDS = len(_HASHES) + len(_SETS) + 1
 
 
 def read_orders(db: Database, pool: str) -> Orders:
-    """Read the orders for one pool in one round trip."""
+    """Read the orders for one pool in one round trip. Raise WrongTypeError."""
+    return read_orders_of_pools(db, [pool])[pool]
+
+
+def read_orders_of_pools(db: Database, pools: Sequence[str]) -> dict[str, Orders]:
+    """Return pool → the orders for it, read in one round trip. Raise WrongTypeError."""
     with db.translated_errors():
         pipe = db.client.pipeline(transaction=False)
-        add_order_commands(pipe, pool)
-        return parse_orders(pipe.execute())
+        for pool in pools:
+            add_order_commands(pipe, pool)
+        replies = pipe.execute()
+    starts = range(0, len(replies), _COMMANDS)
+    return {pool: parse_orders(replies[start : start + _COMMANDS]) for pool, start in zip(pools, starts, strict=True)}
 
 
 def add_order_commands(pipe: Any, pool: str) -> None:
-    """Add the commands whose replies `parse_orders` reads."""
+    """Add the commands whose replies `parse_orders` reads, _COMMANDS of them."""
     for key in _HASHES:
         pipe.hget(key, pool)
     for key in _SETS:
