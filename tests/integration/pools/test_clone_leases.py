@@ -257,3 +257,28 @@ def test_a_late_clone_has_the_whole_timeout_of_its_pool(
     world.now += 2 * 60
     world.clone(vm, "task-2")
     assert given == [15 * 60] * 2
+
+
+def see_fences(world: PoolWorld) -> list[int]:
+    """Return the fences of the clones from now on: the list grows."""
+    seen: list[int] = []
+    world.provider.before("create", lambda vm: seen.append(int(world.client.hget(keys.work(vm.encode()), "fence"))))
+    return seen
+
+
+def test_a_fence_is_given_once_also_after_redis_lost_the_last_writes(world: PoolWorld) -> None:
+    """The counter is that of before the writes that were lost: what it counted then, a worker may still hold."""
+    before = int(world.db.clock() * 1_000_000) - 60_000_000
+    seen, started = see_fences(world), world.clones()
+    for vm in started:
+        world.client.set(keys.FENCES, before)
+        assert world.clone(vm) == "ready"
+    assert len(set(seen)) == len(started) > 1
+
+
+def test_fences_rise_while_the_clock_of_redis_is_behind(world: PoolWorld, vm: str) -> None:
+    last = 9 * 10**15  # of a server whose clock was far ahead
+    world.client.set(keys.FENCES, last)
+    seen = see_fences(world)
+    assert world.clone(vm) == "ready"
+    assert seen == [last + 1]

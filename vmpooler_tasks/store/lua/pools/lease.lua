@@ -47,15 +47,15 @@ local function find_due(slots, work_prefix, now, latest, page_size)
   return due
 end
 
--- Returns a new fence. Where the counter was lost or holds no number, it starts from the time in microseconds: no fence of
--- before is as great, so that none is given a second time.
+-- Returns a new fence: the time in microseconds, or one more than the last fence, whichever is greater. So no fence is given a
+-- second time: neither after the counter was lost or overwritten, nor after Redis lost its last writes, which had counted on,
+-- nor while its clock is behind that of a server before it.
 local function next_fence(fences)
-  local fence = redis.pcall('INCR', fences)
-  if type(fence) == 'number' and fence > 1 then return fence end
-  local time = redis.call('TIME')
-  local first = string.format('%d%06d', time[1], time[2])
-  redis.call('SET', fences, first)
-  return tonumber(first)
+  local fence, time = redis.pcall('INCR', fences), redis.call('TIME')
+  local now = string.format('%d%06d', time[1], time[2])
+  if type(fence) == 'number' and fence > tonumber(now) then return fence end
+  redis.call('SET', fences, now)
+  return tonumber(now)
 end
 
 -- Makes `owner` the holder. The returned fence distinguishes this holder from every other one, even of the same name.
