@@ -12,6 +12,7 @@ from vmpooler_tasks.providers.protocol import (
     ProviderProblem,
     Readiness,
     SnapshotProvider,
+    TaggingProvider,
     VirtualMachine,
 )
 
@@ -27,5 +28,6 @@ __all__ = [
     "ProviderProblem",
     "Readiness",
     "SnapshotProvider",
+    "TaggingProvider",
     "VirtualMachine",
 ]

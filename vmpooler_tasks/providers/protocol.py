@@ -141,6 +141,18 @@ class MarkingProvider(Protocol):
         """Destroy a VM that `list_marked` returned. Return False if it is gone, or its mark is."""
 
 
+@runtime_checkable
+class TaggingProvider(Protocol):
+    """The optional method of a provider that can name the user of a running VM. Without it, no user is named."""
+
+    def tag_vm_user(self, pool: PoolSpec, vm: str, user: str) -> bool:
+        """Write the user into a tag of the VM, in place of an earlier one. Return False if there is no such VM.
+
+        `user` has 1 to 63 of the characters `0-9a-z_-`. The caller repeats a call that failed. Raise
+        PermanentProviderError if the VM has the mark of another installation.
+        """
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProviderProblem:
     """What keeps a provider from working: `text` has the cause and what to do. `pool` is empty if it is about all."""

@@ -360,7 +360,7 @@ def notifications(target: str) -> bytes:
 
 
 def turn(work: str, name: str) -> bytes:
-    """String: this work on a pool or provider (`marks`, `unconfigured`) was handed out; expires with its turn."""
+    """String: this work (`marks`, `user_tags`, `unconfigured`) on a pool or provider was handed out; it expires."""
     return f"vmpooler_tasks__lock__{work}__{name}".encode()
 
 

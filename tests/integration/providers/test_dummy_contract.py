@@ -77,6 +77,10 @@ class TestContract(ProviderContract):
         for prefix in (PREFIX, MARKS_PREFIX):
             self.db.client.hdel(prefix + pool.name, *names)
 
+    def user_of(self, pool: PoolSpec, vm: str) -> str | None:
+        assert isinstance(self.own, Dummy)
+        return self.own.user_of(pool, vm)
+
     def provider(self) -> Provider:
         return self.own
 
@@ -164,6 +168,10 @@ class TwiceMade(Dummy):
 
     def mark_vm(self, pool: PoolSpec, vm: str) -> bool:
         del pool, vm
+        return True
+
+    def tag_vm_user(self, pool: PoolSpec, vm: str, user: str) -> bool:
+        del pool, vm, user
         return True
 
     def list_marked(self) -> list[MarkedVm]:

@@ -113,6 +113,18 @@ def test_a_persons_notes_are_kept_when_a_vm_gets_the_mark(connect: Connect, vcen
     assert provider.list_vms(pool()) == {}
 
 
+def test_the_user_is_in_the_notes_and_they_keep_what_they_said(connect: Connect, vcenter: Vcenter) -> None:
+    provider, made, persons = connect(), new_name(), new_name()
+    provider.create_vm(pool(), made)
+    vcenter.add([persons], annotation="Ask Ann first")
+    before = json.loads(vcenter.vm(made)["annotation"])
+    assert [provider.tag_vm_user(pool(), vm, "jane") for vm in (made, persons)] == [True, True]
+    assert json.loads(vcenter.vm(made)["annotation"]) == {**before, "token-user": "jane"}
+    assert json.loads(vcenter.vm(persons)["annotation"]) == {"notes": "Ask Ann first", "token-user": "jane"}
+    assert provider.mark_vm(pool(), persons)
+    assert json.loads(vcenter.vm(persons)["annotation"])["token-user"] == "jane"
+
+
 def test_a_copy_of_a_vm_has_no_mark(connect: Connect, vcenter: Vcenter) -> None:
     """vCenter copies the notes of a VM that a person clones."""
     provider, vm, copy = connect(), new_name(), new_name()
@@ -133,6 +145,8 @@ def test_a_vm_of_another_installation_is_neither_marked_nor_destroyed_nor_overwr
     for refused in (ours.mark_vm, ours.destroy_vm):
         with pytest.raises(PermanentProviderError, match="the mark of another installation: theirs"):
             refused(pool(), vm)
+    with pytest.raises(PermanentProviderError, match="the mark of another installation: theirs"):
+        ours.tag_vm_user(pool(), vm, "jane")
     assert ours.create_vm(pool(), vm).existed
     assert ours.list_vms(pool()) == {vm: "theirs"}
     assert ours.list_marked() == []

@@ -10,9 +10,13 @@ from vmpooler_tasks.jobs.pools.context import PoolContext, Work, stamp
 from vmpooler_tasks.jobs.pools.new_clones import planned_until
 from vmpooler_tasks.model.names import NameSet, Queue, on_one_line, readable
 from vmpooler_tasks.model.pools.lifecycle import Fields, Step, age, is_past_lifetime, pending_is_due, ready_is_due
+from vmpooler_tasks.model.pools.user_tags import due_user_tag
+from vmpooler_tasks.providers import TaggingProvider
+from vmpooler_tasks.store import keys
 from vmpooler_tasks.store.pools import clones, destroys, vms
 from vmpooler_tasks.store.pools.views import PoolView
 from vmpooler_tasks.store.redis.chunks import chunks
+from vmpooler_tasks.store.redis.locks import take_turn
 from vmpooler_tasks.store.vmpooler import queues
 
 _log = logging.getLogger("vmpooler_tasks.pools")
@@ -22,6 +26,9 @@ MAX_CHECKS = 1_000
 
 MAX_DESTROYS = 500
 """Destructions of one pool that wait for a worker or are with one. Later inspections hand out the others."""
+
+MAX_USER_TAGS, USER_TAGS_SECONDS = 100, 60.0
+"""So many VMs of a pool are checked to get the tag of their user, drawn at random; the next ones so much later."""
 
 
 def due_checks(
@@ -93,7 +100,17 @@ def _due_running(context: PoolContext, pool: Pool, names: list[bytes], gone: fro
     queues.forget_others(context.db, Queue.RUNNING, pool.name, NameSet(without_checkout))
     past_lifetime = {vm for vm, fields in known.items() if is_past_lifetime(fields, limits, now)}
     due = without_checkout | gone.intersection(names) | past_lifetime
+    due |= _due_user_tags(context, pool, {vm for vm, fields in known.items() if due_user_tag(fields)} - due)
     yield from _work(Step.CHECK_RUNNING, pool, _sample(sorted(due)))
+
+
+def _due_user_tags(context: PoolContext, pool: Pool, without_tag: set[bytes]) -> set[bytes]:
+    """Return the VMs whose users get named in the provider now. One that failed is drawn again later."""
+    if not without_tag or not isinstance(context.provider_of(pool), TaggingProvider):
+        return set()
+    if not take_turn(context.db, keys.turn("user_tags", pool.name), USER_TAGS_SECONDS):
+        return set()
+    return set(random.sample(sorted(without_tag), min(len(without_tag), MAX_USER_TAGS)))
 
 
 def _sample(names: list[bytes]) -> list[bytes]:

@@ -105,6 +105,11 @@ class ContractHooks:
         del pool, vm, mark
         return False
 
+    def user_of(self, pool: PoolSpec, vm: str) -> str | None:
+        """Return the tag of the VM's user, as the hypervisor shows it. None: it cannot be read, or there is none."""
+        del pool, vm
+        return None
+
     def leftovers(self) -> Collection[str] | None:
         """Return what the hypervisor holds beside VMs and templates, e.g. the paths of disks. None: it does not say."""
         return None

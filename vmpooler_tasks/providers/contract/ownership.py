@@ -5,7 +5,7 @@ from unittest import SkipTest
 
 from vmpooler_tasks.errors import PermanentProviderError
 from vmpooler_tasks.providers.contract.hooks import ContractHooks, given
-from vmpooler_tasks.providers.protocol import MarkedVm, MarkingProvider, PoolSpec
+from vmpooler_tasks.providers.protocol import MarkedVm, MarkingProvider, PoolSpec, TaggingProvider
 
 ANOTHER = "contract-another"
 """The mark of another installation."""
@@ -49,6 +49,9 @@ class OwnershipContract(ContractHooks):
                 assert not provider.destroy_vm(pool, vm), "destroy_vm raises if another installation has the VM"
             after = (vm in provider.list_vms(pool), provider.find_vm(pool, vm) is not None)
             assert after == before, "destroy_vm destroyed the VM of another installation"
+            if isinstance(provider, TaggingProvider):
+                with suppress(PermanentProviderError):
+                    assert not provider.tag_vm_user(pool, vm, "jane"), "tag_vm_user raises if another one has the VM"
             assert not marking.destroy_marked(MarkedVm(name=vm, pool=pool.name)), "destroy_marked needs the own mark"
             assert vm not in self._marked_names(marking), "list_marked shows the VM of another installation"
 

@@ -1,15 +1,15 @@
-"""The tests of disks and snapshots. A provider without them skips these."""
+"""The tests of disks, snapshots and the tag of a user. A provider without them skips these."""
 
 from collections.abc import Callable
 from unittest import SkipTest
 
 from vmpooler_tasks.errors import PermanentProviderError
 from vmpooler_tasks.providers.contract.hooks import ContractHooks
-from vmpooler_tasks.providers.protocol import DiskProvider, SnapshotProvider
+from vmpooler_tasks.providers.protocol import DiskProvider, SnapshotProvider, TaggingProvider
 
 
 class PartsContract(ContractHooks):
-    """Disks and snapshots of a VM."""
+    """Disks and snapshots of a VM, and the tag of its user."""
 
     def test_a_disk_is_added_and_found_by_its_name(self) -> None:
         provider, pool = self.provider(), self.pool()
@@ -43,6 +43,19 @@ class PartsContract(ContractHooks):
             assert _is_refused(lambda: provider.revert_snapshot(pool, other, "before")), (
                 "revert_snapshot raises PermanentProviderError if there is no such snapshot"
             )
+
+    def test_a_vm_gets_the_tag_of_its_user(self) -> None:
+        provider, pool = self.provider(), self.pool()
+        if not isinstance(provider, TaggingProvider):
+            raise SkipTest("it tags no users")
+        with self.some_vms(2) as (vm, missing):
+            provider.create_vm(pool, vm)
+            mark = provider.list_vms(pool)[vm]
+            tagged = [provider.tag_vm_user(pool, vm, user) for user in ("jane", "jane", "joe_doe-2")]
+            assert tagged == [True, True, True], "tag_vm_user may be repeated, and another user replaces the first"
+            assert self.user_of(pool, vm) in ("joe_doe-2", None), "tag_vm_user did not write the user"
+            assert provider.list_vms(pool)[vm] == mark, "tag_vm_user changed the mark"
+            assert provider.tag_vm_user(pool, missing, "jane") is False, "tag_vm_user returns False for a missing VM"
 
     def test_disks_and_snapshots_of_a_vm_that_is_not_there_are_permanent_errors(self) -> None:
         provider, pool, [vm] = self.provider(), self.pool(), self.names(1)

@@ -52,6 +52,9 @@ class MachinePart(StrEnum):
     REVERTS = "reverts"
     """How often a revert to the snapshot of this name was started."""
 
+    USER = "user"
+    """The tag of its user. A machine has one at most."""
+
 
 class MachineStore:
     """The inventory. Threads may share it. Marks are kept only if it `has_marks`: without them calls cost less."""
@@ -172,6 +175,16 @@ class MachineStore:
     def count_revert(self, pool: str, vm: str, snapshot: str) -> None:
         with _translated_errors():
             self._redis.hincrby(_parts(pool, vm), f"{MachinePart.REVERTS}:{snapshot}", 1)
+
+    def set_user(self, pool: str, vm: str, user: str) -> None:
+        with _translated_errors():
+            self._redis.hset(_parts(pool, vm), MachinePart.USER, user)
+
+    def get_user(self, pool: str, vm: str) -> str | None:
+        """Return the tag of the VM's user; None if it has none."""
+        with _translated_errors():
+            user: str | None = self._redis.hget(_parts(pool, vm), MachinePart.USER)
+        return user
 
     def close(self) -> None:
         self._redis.close()

@@ -105,6 +105,19 @@ class Dummy:
         self._refuse_mark_of_another(mark)
         return True
 
+    def tag_vm_user(self, pool: PoolSpec, vm: str, user: str) -> bool:
+        self._draw("find", pool.name, vm)
+        if self._inventory.get(pool.name, vm, self._clock()) is None:
+            return False
+        if self._installation:
+            self._refuse_mark_of_another(self._mark(self._inventory.get_mark(pool.name, vm)))
+        self._inventory.set_user(pool.name, vm, user)
+        return True
+
+    def user_of(self, pool: PoolSpec, vm: str) -> str | None:
+        """Return the tag of the VM's user; None if it has none. For tests."""
+        return self._inventory.get_user(pool.name, vm)
+
     def list_marked(self) -> list[MarkedVm]:
         if not self._installation:  # it marks nothing
             return []

@@ -18,6 +18,9 @@ INSTALLATION_TAG = "vmpooler_tasks_installation"
 DISK_TAG = "vmpooler_tasks_disk"
 """The tag with the name of a disk that was ordered."""
 
+USER_TAG = "token-user"
+"""The tag with the user of a running VM, as in VMPooler's EC2 provider."""
+
 ALIVE_STATES = ("pending", "running", "stopping", "stopped")
 
 INSTANCES_PAGE_SIZE = 1000

@@ -12,6 +12,7 @@ from vmpooler_tasks.providers.ec2.instances import (
     INSTALLATION_TAG,
     IS_ALIVE,
     POOL_TAG,
+    USER_TAG,
     VM_TAG,
     Instance,
     find,
@@ -120,6 +121,15 @@ class Ec2:
                         {"Key": VM_TAG, "Value": vm},
                         {"Key": POOL_TAG, "Value": pool.name},
                     ],
+                )
+            return bool(found)
+
+    def tag_vm_user(self, pool: PoolSpec, vm: str, user: str) -> bool:
+        with translated_errors():
+            found = self._find_unless_foreign(pool, vm)
+            if found:
+                self._client.create_tags(
+                    Resources=[instance.id for instance in found], Tags=[{"Key": USER_TAG, "Value": user}]
                 )
             return bool(found)
 

@@ -50,6 +50,12 @@ def marked_annotation(text: str | None, *, vm: str, pool: str, installation: str
     return json.dumps({**fields, "name": vm, **_mark(pool, installation)}, indent=2, ensure_ascii=False)
 
 
+def annotation_with_user(text: str | None, user: str) -> str:
+    """Return the notes with the user of the VM. What a person wrote is kept as `notes`."""
+    fields = parsed_object(text or "") or ({"notes": text} if text else {})
+    return json.dumps({**fields, "token-user": user}, indent=2, ensure_ascii=False)
+
+
 def _mark(pool: str, installation: str) -> dict[str, str]:
     return {"pool": pool, "installation": installation} if installation else {}
 

@@ -28,7 +28,7 @@ from vmpooler_tasks.providers.vsphere.clone import Cloner
 from vmpooler_tasks.providers.vsphere.guests import GUEST_PATHS, ON, address_of, find_guest_problem, find_port_problem
 from vmpooler_tasks.providers.vsphere.hosts import HostChooser
 from vmpooler_tasks.providers.vsphere.machines import Machines
-from vmpooler_tasks.providers.vsphere.marks import mark_of, marked_annotation, read_annotation
+from vmpooler_tasks.providers.vsphere.marks import annotation_with_user, mark_of, marked_annotation, read_annotation
 from vmpooler_tasks.providers.vsphere.options import CloneDefaults, VsphereOptions, VspherePool
 from vmpooler_tasks.providers.vsphere.places import Places
 
@@ -122,6 +122,16 @@ class Vsphere:
             if self._installation and mark_of(found.get(NOTES), vm) is None:
                 notes = marked_annotation(found.get(NOTES), vm=vm, pool=pool.name, installation=self._installation)
                 self._machines.run(found.ref, "ReconfigVM_Task", vim.vm.ConfigSpec(annotation=notes))
+            return True
+
+    def tag_vm_user(self, pool: PoolSpec, vm: str, user: str) -> bool:
+        with hiding(vm):
+            found = self._machines.find(VspherePool.of(pool), vm, [NOTES, IS_TEMPLATE])
+            if found is None or found.get(IS_TEMPLATE):
+                return False
+            self._require_not_foreign(found)
+            notes = annotation_with_user(found.get(NOTES), user)
+            self._machines.run(found.ref, "ReconfigVM_Task", vim.vm.ConfigSpec(annotation=notes))
             return True
 
     def list_marked(self) -> Sequence[MarkedVm]:

@@ -33,6 +33,8 @@ CHECK_FIELDS = (
     "request_id",
     "pool_alias",
     "adopted",
+    "token:user",
+    "user_tagged",
 )
 """The metadata that the checks use."""
 

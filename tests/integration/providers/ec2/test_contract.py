@@ -86,6 +86,10 @@ class TestContract(ProviderContract):
         self.lab.start(Name=vm, pool=pool.name, **({"vmpooler_tasks_installation": mark} if mark else {}))
         return True
 
+    def user_of(self, pool: PoolSpec, vm: str) -> str | None:
+        del pool
+        return next(found["token-user"] for found in map(tags_of, self.lab.instances()) if found["Name"] == vm)
+
     def _destroy(self, pool: PoolSpec, names: Sequence[str]) -> None:
         """Destroy the VMs, and past the provider those of another installation, which it does not destroy."""
         for vm in names:

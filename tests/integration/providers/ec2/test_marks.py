@@ -106,3 +106,13 @@ def test_patterns_in_a_name_match_nothing_else(lab: Ec2Lab, name: str) -> None:
     assert own.destroy_vm(lab.pool, name) is False
     assert own.list_vms(PoolSpec(name="debian*")) == {}
     assert len(lab.instances()) == 1
+
+
+def test_the_user_is_in_the_tag_of_vmpooler_and_not_on_an_instance_of_another_installation(lab: Ec2Lab) -> None:
+    own, west = lab.provider(), lab.provider(installation="west")
+    own.create_vm(lab.pool, VM)
+    assert own.tag_vm_user(lab.pool, VM, "jane") is True
+    assert tags_of(lab.only_instance())["token-user"] == "jane"
+    with pytest.raises(PermanentProviderError, match="mark of another installation"):
+        west.tag_vm_user(lab.pool, VM, "joe")
+    assert tags_of(lab.only_instance())["token-user"] == "jane"
