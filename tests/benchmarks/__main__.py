@@ -109,7 +109,7 @@ MEASUREMENTS = {
 """The parts of tests/benchmarks/parts.py, in the order in which they are measured."""
 
 ONLY_IF_NAMED = ("providers", "scale", "messages")
-"""The first needs Go and govmomi's library, the others some minutes, and gigabytes of memory."""
+"""The first needs Go and govmomi's library, the others take many minutes."""
 
 
 def main() -> None:
