@@ -5,22 +5,18 @@ talks to the guests enters the network (`Hypervisor.entered`): this thread, thos
 """
 
 import ctypes
-import fcntl
-import gzip
-import lzma
 import os
-import shutil
 import signal
 import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from functools import cache
 from pathlib import Path
 from time import monotonic, sleep
 
 import pytest
 import trustme
 
+from tests.support.guest_image import Guest
 from tests.support.libvirt_hosts import require_library
 from tests.support.servers import required
 
@@ -37,41 +33,7 @@ TOOLS = (
     "busybox",
 )
 START_SECONDS = 120
-KVM_SECONDS = 20
-"""A kernel that prints nothing for so long will not."""
-
 CLONE_NEWNET = 0x40000000
-
-MODULES = (
-    "drivers/virtio/virtio_ring",
-    "drivers/virtio/virtio",
-    "drivers/virtio/virtio_pci_modern_dev",
-    "drivers/virtio/virtio_pci_legacy_dev",
-    "drivers/virtio/virtio_pci",
-    "net/core/failover",
-    "drivers/net/net_failover",
-    "drivers/net/virtio_net",
-)
-"""In the order in which they can be loaded. A kernel may have some of them built in."""
-
-INIT = """#!/bin/sh
-/bin/busybox --install -s /bin
-mount -t proc proc /proc
-mount -t sysfs sysfs /sys
-mount -t devtmpfs dev /dev
-for module in /modules/*.ko; do insmod "$module"; done
-serial=$(cat /sys/class/dmi/id/product_serial)
-name=${serial#*h=}
-hostname "${name%%;*}"
-ip link set lo up
-ip link set eth0 up
-udhcpc -i eth0 -s /lease -x "hostname:$(hostname)" -t 60 -T 1 -f &
-while :; do nc -l -p 22 -e /bin/hostname; done
-"""
-
-LEASE = """#!/bin/sh
-[ -z "$ip" ] || { ip addr flush dev eth0; ip addr add "$ip/24" dev eth0; ip route add default via "$router"; }
-"""
 
 SETUP = r"""
 set -e
@@ -138,6 +100,7 @@ TEMPLATE = """
       <target dev='vda' bus='virtio'/>
     </disk>
     <interface type='network'><source network='default'/><model type='virtio'/></interface>
+    <channel type='unix'><target type='virtio' name='org.qemu.guest_agent.0'/></channel>
     <serial type='pty'/>
   </devices>
 </domain>"""
@@ -146,7 +109,7 @@ TEMPLATE = """
 class Hypervisor:
     """A running libvirtd. Its files are in `folder`; `guest` has the kernel and the system that guests start."""
 
-    def __init__(self, folder: Path, guest: "Guest", configuration: str = "", before: str = "") -> None:
+    def __init__(self, folder: Path, guest: Guest, configuration: str = "", before: str = "") -> None:
         self.folder, self.guest = folder, guest
         self.images = folder / "lib" / "images"
         self.socket = folder / "sockets" / "libvirt-sock"
@@ -201,10 +164,11 @@ class Hypervisor:
         self.run("virsh", "pool-define-as", "default", "dir", "--target", "/var/lib/libvirt/images")
         self.run("virsh", "pool-start", "default")
 
-    def add_template(self, name: str) -> None:
-        """Define a domain with a disk, which starts the guest."""
+    def add_template(self, name: str, *, with_agent: bool = False) -> None:
+        """Define a domain with a disk, which starts the guest, with QEMU's agent in it if that is wanted."""
         self.run("virsh", "vol-create-as", "default", f"{name}.qcow2", "16M", "--format", "qcow2")
-        self.virsh("define", TEMPLATE.format(name=name, kind=self.domain_type, boot=self.guest.boot_definition()))
+        boot = self.guest.boot_definition(with_agent=with_agent)
+        self.virsh("define", TEMPLATE.format(name=name, kind=self.domain_type, boot=boot))
 
     def virsh(self, command: str, definition: str) -> None:
         """Call a command of virsh that reads a definition from a file."""
@@ -263,101 +227,6 @@ def hypervisor(
         yield own
     finally:
         own.stop()
-
-
-class Guest:
-    """A kernel, and an initramfs that takes an address by DHCP and replies with its host name on port 22."""
-
-    def __init__(self, folder: Path) -> None:
-        self.kernel, self.initramfs = folder / "vmlinuz", folder / "initramfs.gz"
-
-    @classmethod
-    @cache
-    def built(cls) -> "Guest":
-        """Return the guest of Debian's cloud kernel, which is downloaded once for each of its versions."""
-        folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "vmpooler-tasks-tests"
-        folder.mkdir(parents=True, exist_ok=True)
-        with (folder / "guest.lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            package = _kernel_package()
-            kernel = folder / package
-            if not kernel.exists():
-                _download(package, kernel)
-            own = cls(kernel)
-            if not own.kernel.exists():
-                shutil.copy(next((kernel / "boot").glob("vmlinuz-*")), own.kernel)
-            _write_initramfs(kernel, own.initramfs)
-        return own
-
-    @property
-    @cache  # noqa: B019 - there is one guest
-    def has_kvm(self) -> bool:
-        """Return whether this guest starts with KVM. Its device may be there, and guests hang all the same."""
-        if not os.access("/dev/kvm", os.R_OK | os.W_OK):
-            return False
-        arguments = ["-m", "128", "-nographic", "-no-reboot", "-append", "console=ttyS0 panic=-1 rdinit=/none"]
-        image = ["-kernel", str(self.kernel)]
-        with suppress(subprocess.TimeoutExpired):
-            command = ["qemu-system-x86_64", "-accel", "kvm", *image, *arguments]
-            done = subprocess.run(
-                command, stdin=subprocess.DEVNULL, capture_output=True, timeout=KVM_SECONDS, check=False
-            )
-            return b"Linux version" in done.stdout
-        return False
-
-    def boot_definition(self) -> str:
-        """Return the elements of `<os>` that start it."""
-        return (
-            f"<kernel>{self.kernel}</kernel><initrd>{self.initramfs}</initrd>"
-            "<cmdline>console=ttyS0 quiet panic=1 mitigations=off nokaslr no_timer_check cryptomgr.notests</cmdline>"
-        )
-
-
-def _kernel_package() -> str:
-    listed = subprocess.run(
-        ["apt-cache", "depends", "linux-image-cloud-amd64"], capture_output=True, text=True, timeout=60, check=False
-    ).stdout
-    names = [line.split()[1] for line in listed.splitlines() if line.strip().startswith("Depends:")]
-    if names:
-        return names[0]
-    if os.environ.get("CI"):
-        pytest.fail("apt does not know linux-image-cloud-amd64; .ci/run should have called apt-get update")
-    return pytest.skip("apt does not know linux-image-cloud-amd64")
-
-
-def _download(package: str, folder: Path) -> None:
-    """Unpack the package. It is not installed: that would change what the machine starts."""
-    part = folder.with_suffix(".part")
-    shutil.rmtree(part, ignore_errors=True)
-    part.mkdir()
-    for command in (["apt-get", "download", "-qq", package], ["sh", "-c", "dpkg-deb -x *.deb . && rm *.deb"]):
-        done = subprocess.run(command, cwd=part, capture_output=True, text=True, timeout=600, check=False)
-        if done.returncode:
-            pytest.fail(f"{command}: {done.stderr}")
-    part.rename(folder)
-
-
-def _write_initramfs(kernel: Path, target: Path) -> None:
-    root = kernel / "initramfs"
-    shutil.rmtree(root, ignore_errors=True)
-    for name in ("bin", "proc", "sys", "dev", "modules"):
-        (root / name).mkdir(parents=True)
-    shutil.copy(required("busybox"), root / "bin" / "busybox")
-    (root / "bin" / "sh").symlink_to("busybox")
-    for name, text in (("init", INIT), ("lease", LEASE)):
-        (root / name).write_text(text, encoding="utf-8")
-        (root / name).chmod(0o755)
-    modules = next((kernel / "lib" / "modules").iterdir()) / "kernel"
-    for number, module in enumerate(MODULES):
-        own = root / "modules" / f"{number}.ko"
-        if (plain := modules / f"{module}.ko").exists():
-            shutil.copy(plain, own)
-        elif (packed := modules / f"{module}.ko.xz").exists():
-            own.write_bytes(lzma.decompress(packed.read_bytes()))
-    names = "\n".join(str(path.relative_to(root)) for path in sorted(root.rglob("*")))
-    command: Sequence[str] = ["busybox", "cpio", "-o", "-H", "newc"]
-    archive = subprocess.run(command, cwd=root, input=names.encode(), capture_output=True, check=True).stdout
-    target.write_bytes(gzip.compress(archive, 1))
 
 
 def _enter(network: int) -> None:

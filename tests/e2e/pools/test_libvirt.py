@@ -67,7 +67,7 @@ class Site:
 
     def as_tiny_guest(self, definition: str) -> str:
         """Return the document's definition, for a guest without an operating system on its disk."""
-        boot = self.host.guest.boot_definition()
+        boot = self.host.guest.boot_definition(with_agent=False)
         for old, new in (
             ("type='kvm'", f"type='{self.host.domain_type}'"),
             ("unit='MiB'>1024<", "unit='MiB'>128<"),

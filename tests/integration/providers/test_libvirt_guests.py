@@ -1,7 +1,7 @@
 """The provider for libvirt, on real guests: the contract, and what a test driver cannot show."""
 
-from collections.abc import Collection, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -15,8 +15,11 @@ from vmpooler_tasks.providers.contract import ProviderContract, Trouble
 
 pytestmark = [pytest.mark.stage(name="guests"), pytest.mark.timeout(1200)]
 
-TEMPLATE = "tiny"
+TEMPLATE, WITH_AGENT = "tiny", "tiny-with-agent"
 POOL = PoolSpec(name="tiny", template=TEMPLATE)
+INSTALLATION = "lab"
+
+Load = Callable[..., Any]
 
 
 @pytest.fixture(scope="module")
@@ -24,17 +27,30 @@ def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hypervisor]:
     with hypervisor(tmp_path_factory.mktemp("libvirt")) as own, own.entered():
         own.add_network_and_storage()
         own.add_template(TEMPLATE)
+        own.add_template(WITH_AGENT, with_agent=True)
         yield own
 
 
 @pytest.fixture
-def provider(host: Hypervisor) -> Iterator[Any]:
-    options = {"uri": host.uri, "cloud_init": True, "call_seconds": 120, "ready_seconds": 10}
-    own = registry.load(
-        ProviderContext(name="libvirt", options=options, redis_url="redis://127.0.0.1", installation="lab")
-    )
-    yield own
-    own.close()
+def load(host: Hypervisor) -> Iterator[Load]:
+    """Return a function that loads the provider, with more options or of another installation."""
+    usual = {"uri": host.uri, "cloud_init": True, "call_seconds": 120, "ready_seconds": 10}
+    with ExitStack() as stack:
+
+        def loaded(installation: str = INSTALLATION, **options: Any) -> Any:
+            context = ProviderContext(
+                name="libvirt", options=usual | options, redis_url="redis://127.0.0.1", installation=installation
+            )
+            own = registry.load(context)
+            stack.callback(own.close)
+            return own
+
+        yield loaded
+
+
+@pytest.fixture
+def provider(load: Load) -> Any:
+    return load()
 
 
 def images(host: Hypervisor) -> set[str]:
@@ -44,13 +60,15 @@ def images(host: Hypervisor) -> set[str]:
 class TestContract(ProviderContract):
     many = 3
     threads = 3
+    installation = INSTALLATION
 
     @pytest.fixture(autouse=True)
-    def _connected(self, host: Hypervisor, provider: Any) -> Iterator[None]:
-        self.host, self.own = host, provider
+    def _connected(self, host: Hypervisor, load: Load) -> Iterator[None]:
+        self.host, self.load, self.own = host, load, load()
         yield
-        assert host.run("virsh", "list", "--all", "--name").split() == [TEMPLATE], "each test takes away what it made"
-        assert images(host) == {f"{TEMPLATE}.qcow2"}
+        left = set(host.run("virsh", "list", "--all", "--name").split())
+        assert left == {TEMPLATE, WITH_AGENT}, "each test takes away what it made"
+        assert images(host) == {f"{name}.qcow2" for name in (TEMPLATE, WITH_AGENT)}
 
     def provider(self) -> Provider:
         own: Provider = self.own
@@ -64,6 +82,27 @@ class TestContract(ProviderContract):
 
     def pool_without_template(self) -> PoolSpec:
         return PoolSpec(name="old", template="gone")
+
+    def make_foreign_vm(self, pool: PoolSpec, vm: str, mark: str | None) -> bool:
+        """Make a person's domain without a disk, or a VM of another installation."""
+        if mark is None:
+            self.host.virsh(
+                "define",
+                f"<domain type='qemu'><name>{vm}</name><memory>1024</memory><os><type>hvm</type></os></domain>",
+            )
+        else:
+            self.load(mark).create_vm(pool, vm)
+        return True
+
+    def _destroy(self, pool: PoolSpec, names: Sequence[str]) -> None:
+        """Remove the domains of others first: the provider does not."""
+        for vm in names:
+            mark = self.own.list_vms(pool).get(vm)
+            if mark not in (None, INSTALLATION):
+                assert self.load(mark).destroy_vm(pool, vm)
+        super()._destroy(pool, names)
+        for vm in names:
+            self.host.run("virsh", "undefine", vm, check=False)
 
     def trouble(self, kind: Trouble) -> AbstractContextManager[PoolSpec] | None:
         """A guest takes seconds to ask for its address. The other kinds need no guest: test_libvirt_connection.py."""
@@ -89,7 +128,7 @@ class TestContract(ProviderContract):
         """Leave the definition, and not the volume that it lists."""
         self.own.create_vm(pool, vm)
         self.host.run("virsh", "destroy", vm)
-        self.host.run("virsh", "vol-delete", f"{vm}.vda.lab.qcow2", "default")
+        self.host.run("virsh", "vol-delete", f"{vm}.vda.{INSTALLATION}.qcow2", "default")
         return True
 
 
@@ -111,3 +150,19 @@ def test_the_memory_of_all_guests_is_read_with_one_call(host: Hypervisor, provid
     assert provider.destroy_vm(POOL, "brave-curie")
     connection.close()
     proxy.close()
+
+
+@pytest.mark.parametrize("source", ["lease", "agent"])  # arp: libvirt 9 cannot read the table of a newer kernel
+def test_an_address_is_found_by_each_source(host: Hypervisor, load: Load, source: str) -> None:
+    pool, provider = PoolSpec(name="tiny", template=WITH_AGENT), load(address_sources=[source])
+    made = provider.create_vm(pool, "calm-euler")
+    assert made.ip in host.run("virsh", "net-dhcp-leases", "default")
+    assert provider.find_vm(pool, "calm-euler").ip == made.ip
+    assert provider.destroy_vm(pool, "calm-euler")
+
+
+def test_an_agent_reports_the_name_of_its_guest(load: Load) -> None:
+    pool, provider = PoolSpec(name="tiny", template=WITH_AGENT), load(address_sources=["agent"])
+    made = provider.create_vm(pool, "keen-gauss")
+    assert (made.hostname, bool(made.ip)) == ("keen-gauss", True)
+    assert provider.destroy_vm(pool, "keen-gauss")
