@@ -322,10 +322,21 @@ def test_junk_on_the_channel_of_remote_control_ends_no_worker(installation: Inst
     worker = installation.worker()
     channel = "/0.celery.pidbox"
     until(lambda: database.call("PUBSUB", "NUMPAT") == 1, "the worker listens")
-    for junk in ("5", "[]", "null", '"election"', "{}", '{"method": "election"}', "[" * 100_000, "no JSON", "\x00"):
+    for junk in (
+        *("5",) * 20,
+        "[]",
+        "null",
+        '"election"',
+        "{}",
+        '{"method": "election"}',
+        "[" * 100_000,
+        "no JSON",
+        "\x00",
+    ):
         assert database.call("PUBLISH", channel, junk) == 1, "the worker still listens"
     worker.says("Ignored a broadcast on celery.pidbox: the message is nested too deeply")
     worker.says("Ignored a broadcast on celery.pidbox: the message is a JSON int, not an object")
+    assert worker.log.count("the message is a JSON int") == 1, "once a minute"
     assert "pong" in installation.run("celery", "-A", "vmpooler_tasks", "inspect", "--timeout", "10", "ping")
     assert worker.running
     send(database, message(HEALTH_CHECK))

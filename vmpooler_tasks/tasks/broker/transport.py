@@ -35,11 +35,15 @@ from vmpooler_tasks.tasks.broker.fence import HOLDER
 from vmpooler_tasks.tasks.broker.greenlets import use_patched_functions
 from vmpooler_tasks.tasks.broker.holders import ALIVE_KEY, HELD_MESSAGES, HOLDERS_KEY, PAGE
 from vmpooler_tasks.tasks.broker.parsing import MAX_MESSAGE_BYTES, MAX_NAME, InvalidMessageError, parse_json
-from vmpooler_tasks.tasks.broker.refusals import BROKER_REFUSALS, HAND_OVER, RETURN_MESSAGES, WAIT
+from vmpooler_tasks.tasks.broker.refusals import BROKER_REFUSALS, HAND_OVER, LOG_INTERVAL, RETURN_MESSAGES, WAIT
 from vmpooler_tasks.tasks.celery.failures import MAX_RAW, keep_raw_message
 from vmpooler_tasks.tasks.message_schema import read_message
+from vmpooler_tasks.throttle import RepeatThrottle
 
 _log = logging.getLogger("vmpooler_tasks.broker")
+
+_IGNORED = RepeatThrottle(LOG_INTERVAL)
+"""Of this process: any client of Redis can publish thousands of broadcasts that cannot be used."""
 
 PAUSE_SECONDS = 1.0
 
@@ -340,7 +344,8 @@ class GuardedChannel(stock.Channel):
                 read_broadcast(data, exchange)
             except InvalidMessageError as problem:
                 about = on_one_line(exchange), on_one_line(str(problem))
-                _log.warning("[!] [broker] Ignored a broadcast on %s: %s", *about)
+                if _IGNORED.acquire(" ".join(about)):
+                    _log.warning("[!] [broker] Ignored a broadcast on %s: %s", *about)
                 published["data"] = b""
         return published
 
