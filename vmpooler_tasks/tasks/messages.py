@@ -66,7 +66,7 @@ def send_work(work: Iterable[Work]) -> int:
 def send_inspections(pools: Iterable[str]) -> None:
     """Send an inspection for each pool."""
     task = registry.TASKS[registry.CHECK_POOL]
-    with current_app.producer_or_acquire() as producer:
+    with current_app.producer_or_acquire() as producer, producer.batch():
         for pool in pools:
             _send(task, {"pool": pool}, producer, INSPECTION_EXPIRY_SECONDS, Priority.URGENT)
 
