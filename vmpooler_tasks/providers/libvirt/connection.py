@@ -7,8 +7,8 @@ its time limit together with its connection: a call into libvirt's library canno
 import sys
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
 
 import libvirt
@@ -70,10 +70,11 @@ class Host:
 
         def run() -> None:
             try:
-                connection = session.connection(self._open)
-                if given_up.is_set():  # the connection came too late: the caller may have repeated the step
-                    return
-                outcome.extend((True, step(connection)))
+                with session.in_use():
+                    connection = session.connection(self._open)
+                    if given_up.is_set():  # the connection came too late: the caller may have repeated the step
+                        return
+                    outcome.extend((True, step(connection)))
             except BaseException as error:  # noqa: BLE001 - it is raised again in the caller's thread
                 outcome.extend((False, error))
             done.set()
@@ -154,6 +155,20 @@ class _Session:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._connection: Any = None
+        self._uses: set[object] = set()
+        self._is_closed = False
+
+    @contextmanager
+    def in_use(self) -> Iterator[None]:
+        """Keep the connection from being closed meanwhile. Raise TransientProviderError if it is closed."""
+        use = object()
+        self._uses.add(use)
+        try:
+            if self._is_closed:
+                raise TransientProviderError("the connection is closed")
+            yield
+        finally:
+            self._uses.discard(use)
 
     def connection(self, open_connection: Callable[[], Any]) -> Any:
         with self._lock:
@@ -172,8 +187,10 @@ class _Session:
             return True
 
     def close(self) -> None:
+        """Close the connection. One that is in use ends with the process: libvirt would free it under its calls."""
+        self._is_closed = True
         with suppress(libvirt.libvirtError):
-            if self._connection is not None:
+            if self._connection is not None and not self._uses:
                 self._connection.close()
 
 

@@ -88,7 +88,7 @@ def test_the_sdk_repeats_a_throttled_call_as_often_as_configured(lab: Ec2Lab) ->
     lab.server.fail({"action": "DescribeInstances", "code": "RequestLimitExceeded", "status": 503})
     with pytest.raises(ThrottledProviderError):
         own.list_vms(lab.pool)
-    assert lab.server.calls() == ["DescribeInstances"] * 2
+    assert lab.server.calls() == ["DescribeVolumes", *["DescribeInstances"] * 2]
 
 
 def test_a_refusal_has_nothing_that_differs_each_time(lab: Ec2Lab) -> None:

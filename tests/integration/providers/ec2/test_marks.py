@@ -95,7 +95,7 @@ def test_all_pages_of_an_inventory_are_read(lab: Ec2Lab, monkeypatch: pytest.Mon
         lab.start(vm_name=f"vm-{number}", pool=lab.pool.name)
     lab.server.reset_calls()
     assert len(own.list_vms(lab.pool)) == 12
-    assert lab.server.calls() == ["DescribeInstances"] * 3
+    assert lab.server.calls() == ["DescribeVolumes", *["DescribeInstances"] * 3]
 
 
 @pytest.mark.parametrize("name", ["a*", "?", "back\\slash"])
