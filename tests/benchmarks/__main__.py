@@ -72,12 +72,12 @@ def _clones(bench: Bench) -> Figures:
     return clones.measure_clones(bench.target, sizes, bench.runs, bench.folder, _print_line)
 
 
-def _providers(bench: Bench) -> Figures:
+def _providers(bench: Bench) -> list[Figures]:
     args = bench.args
     scale = hypervisor.Scale(
         inventory=(args.vms or [2500])[0], in_flight=min(100, args.clones), seconds=min(5.0, args.clone_seconds)
     )
-    return hypervisor.measure_hypervisor(bench.target, scale, bench.folder, _print_line)
+    return hypervisor.measure_hypervisors(bench.target, scale, bench.folder, _print_line)
 
 
 def _scale(bench: Bench) -> list[Figures]:
@@ -104,7 +104,7 @@ MEASUREMENTS = {
     "clones": Measurement("clones", _clones, clones.rows),
     "scale": Measurement("scale", _scale, scale.rows),
     "messages": Measurement("messages", _messages, messages.rows),
-    "providers": Measurement("hypervisor", _providers, hypervisor.rows),
+    "providers": Measurement("hypervisors", _providers, hypervisor.rows),
 }
 """The parts of tests/benchmarks/parts.py, in the order in which they are measured."""
 
