@@ -107,6 +107,9 @@ packaging: ## Stage: build the wheel and the program of the image, and use them
 providers: ## Stage: providers and DNS plugins against real servers of their APIs
 documents: ## Stage: type each command that the documentation shows
 guests: $(LIBVIRT_READY)
+# In a process of its own, which is started again if libvirt's library crashes it: the test that ran then has failed.
+guests: PYTEST += $(PARALLEL)
+guests: TEST_WORKERS = 1
 guests: ## Stage: make real VMs with libvirt, and use them
 benchmarks: ## Stage: run the benchmark with small sizes, and compare what it counts with the record
 # So many hours; a fraction is possible.

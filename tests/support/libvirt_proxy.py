@@ -29,8 +29,6 @@ class LibvirtProxy:
         self._open: set[socket.socket] = set()
         self.calls: Counter[str] = Counter()
         """Name in `NAMES` → calls so far."""
-        self._held, self._enough = "", Counter[str]()
-        self._released = threading.Event()
         self._listen()
 
     @contextmanager
@@ -60,17 +58,6 @@ class LibvirtProxy:
             yield
         finally:
             assert not self._loses.is_set(), "no domain was defined"
-
-    @contextmanager
-    def holding(self, name: str, count: int) -> Iterator[None]:
-        """Hold back the replies to calls of this name until so many of these calls are under way at once."""
-        self._released.clear()
-        self._held, self._enough = name, Counter({name: self.calls[name] + count})
-        try:
-            yield
-        finally:
-            self._held = ""
-            self._released.set()
 
     @contextmanager
     def reading_only(self, target: Path) -> Iterator[None]:
@@ -111,7 +98,8 @@ class LibvirtProxy:
                 length, _, _, procedure, *_ = HEADER.unpack(head)
                 body = _read(source, length - HEADER.size)
                 self._flows.wait()
-                self._note(NAMES.get(procedure, ""), from_server)
+                if not from_server:
+                    self.calls[NAMES.get(procedure, "")] += 1
                 if from_server and procedure in DEFINE and self._loses.is_set():
                     self._loses.clear()
                     break
@@ -119,15 +107,6 @@ class LibvirtProxy:
         self._open.discard(source)
         with suppress(OSError):
             target.shutdown(socket.SHUT_RDWR)
-
-    def _note(self, name: str, from_server: bool) -> None:
-        """Count a call. Hold back a reply that waits for further calls."""
-        if not from_server:
-            self.calls[name] += 1
-            if self.calls >= self._enough:
-                self._released.set()
-        elif name and name == self._held:
-            self._released.wait()
 
     def _cut(self) -> None:
         """End all connections. The threads that read them close them."""

@@ -3,7 +3,6 @@
 libvirtd serves its test driver, whose domains need no time to start.
 """
 
-from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from importlib import import_module
@@ -96,19 +95,6 @@ def test_a_lost_connection_is_opened_again_and_the_call_repeated(proxy: LibvirtP
     with proxy.refusing():
         pass
     assert provider.destroy_vm(POOL, VM) is True
-
-
-def test_an_inventory_does_not_wait_for_each_reply(host: TestHost, proxy: LibvirtProxy, provider: Any) -> None:
-    """A step that queried one domain after the other would wait until the end of `call_seconds`."""
-    names = [f"vm-{number}" for number in range(100)]
-    for vm in names:
-        host.add_domain(vm, metadata=f"<v:vm xmlns:v='urn:vmpooler-tasks:vm' name='{vm}' pool='{POOL.name}'/>")
-    before = Counter(proxy.calls)
-    with proxy.holding("metadata", 32):
-        assert sorted(provider.list_vms(POOL)) == sorted(names)
-    made = proxy.calls - before
-    assert made["listAllDomains"] == 1
-    assert made["metadata"] == len(host.domains), "one call for each domain: libvirt has none for several"
 
 
 def test_a_login_that_may_only_read_is_a_problem(libvirtd: Hypervisor, proxy: LibvirtProxy, provider: Any) -> None:

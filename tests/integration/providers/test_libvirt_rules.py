@@ -189,19 +189,3 @@ def test_ssh_never_waits_for_somebody_to_type_a_password(uri: str, expected: str
     options: Any = import_module("vmpooler_tasks.providers.libvirt.options")
     assert list(options.LibvirtOptions(hosts={"a": uri}).uris().values()) == [expected]
     assert set(options.LibvirtOptions(uri=uri).uris()) == {"rack-1" if "ssh" in uri else "localhost"}
-
-
-def test_the_first_error_of_parallel_calls_ends_them() -> None:
-    require_library()
-    connection: Any = import_module("vmpooler_tasks.providers.libvirt.connection")
-    assert connection.in_parallel(str, range(100)) == [str(number) for number in range(100)]
-    assert connection.in_parallel(str, ()) == []
-    started = list[int]()
-
-    def fail(number: int) -> None:
-        started.append(number)
-        raise ValueError(f"call {number}")
-
-    with pytest.raises(ValueError, match="call"):
-        connection.in_parallel(fail, range(100))
-    assert len(started) <= connection.PARALLEL_CALLS

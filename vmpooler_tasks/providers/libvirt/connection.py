@@ -6,8 +6,7 @@ its time limit together with its connection: a call into libvirt's library canno
 
 import sys
 import threading
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
 
@@ -17,7 +16,6 @@ from vmpooler_tasks.errors import TransientProviderError
 from vmpooler_tasks.providers.libvirt.errors.faults import as_provider_error
 from vmpooler_tasks.providers.libvirt.options import LibvirtOptions
 
-S = TypeVar("S")
 T = TypeVar("T")
 
 KEEPALIVE_SECONDS = 5
@@ -25,9 +23,6 @@ KEEPALIVE_SECONDS = 5
 
 KEEPALIVE_COUNT = 3
 """After so many queries without a reply the connection is lost, and each call on it fails."""
-
-PARALLEL_CALLS = 32
-"""Calls that a step has under way at once. libvirtd works on a few of them, the others wait there for their turn."""
 
 
 class Host:
@@ -111,37 +106,6 @@ class Host:
             else:
                 return -1
         return 0
-
-
-def in_parallel(call: Callable[[S], T], items: Iterable[S]) -> list[T]:
-    """Return what the call returns for each item, in their order. `PARALLEL_CALLS` of them are under way at once.
-
-    Raise the first error; then no further call starts. As everywhere here, a thread that hangs keeps no process alive.
-    """
-    waiting = deque(enumerate(items))
-    results: dict[int, T] = {}
-    errors: list[BaseException] = []
-
-    def work() -> None:
-        with suppress(IndexError):  # nothing is left
-            while not errors:
-                place, item = waiting.popleft()
-                try:
-                    results[place] = call(item)
-                except BaseException as error:  # noqa: BLE001 - it is raised again in the caller's thread
-                    errors.append(error)
-
-    threads = [
-        threading.Thread(target=work, name="libvirt-parallel", daemon=True)
-        for _ in range(min(PARALLEL_CALLS, len(waiting)))
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    if errors:
-        raise errors[0]
-    return [results[place] for place in range(len(results))]
 
 
 NAME_TYPES = (libvirt.VIR_CRED_USERNAME, libvirt.VIR_CRED_AUTHNAME)
