@@ -100,6 +100,9 @@ class ManagerOptions(Section):
     lease_seconds: Annotated[float, Number, Field(ge=1, le=3600, allow_inf_nan=False)] = Field(
         60, description="seconds after which another worker takes over the clones and destructions of a killed worker"
     )
+    max_tries: AtLeastOne = Field(
+        3, description="times that a clone or a destruction is tried at the provider, if a later one may succeed"
+    )
     breaker_failures: AtLeastOne = Field(
         5,
         description="failures in a row after which the circuit breaker suspends a pool; a provider if two pools fail",

@@ -13,6 +13,7 @@ from vmpooler_tasks.dns import DnsPlugin
 from vmpooler_tasks.errors import ConfigurationError
 from vmpooler_tasks.jobs.dns.plugins import entries_in_use, load_plugin
 from vmpooler_tasks.jobs.pools.context import PoolContext, provider_context
+from vmpooler_tasks.jobs.pools.provider_calls import Retries
 from vmpooler_tasks.providers import MarkingProvider, Provider, registry
 from vmpooler_tasks.providers.dummy.provider import Dummy
 from vmpooler_tasks.store import Database
@@ -26,7 +27,8 @@ _lock = threading.Lock()
 def pool_context() -> PoolContext:
     """Return the one PoolContext of this process."""
     renewer = LeaseRenewer(database(), settings().config.lease_seconds, database().clock)
-    return PoolContext(database(), settings(), _provider, database().clock, renewer, dns_plugin=_dns_plugin)
+    retries = Retries(settings().config.max_tries)
+    return PoolContext(database(), settings(), _provider, database().clock, renewer, retries, _dns_plugin)
 
 
 def _provider(name: str) -> Provider:
@@ -56,7 +58,7 @@ def build_context(db: Database, chosen: Settings) -> PoolContext:
     loaded = cache(lambda name: registry.load(provider_context(chosen, name)))
     plugins = cache(lambda entry: load_plugin(chosen, entry))
     renewer = LeaseRenewer(db, chosen.config.lease_seconds, db.clock)
-    return PoolContext(db, chosen, loaded, db.clock, renewer, dns_plugin=plugins)
+    return PoolContext(db, chosen, loaded, db.clock, renewer, Retries(chosen.config.max_tries), plugins)
 
 
 def try_providers(chosen: Settings) -> None:

@@ -41,6 +41,7 @@ DEFAULTS: dict[str, Any] = {
     "domain": None,
     "clone_target": None,
     "lease_seconds": 60,
+    "max_tries": 3,
     "breaker_failures": 5,
     "breaker_seconds": 30,
 }

@@ -58,7 +58,6 @@ WITHOUT_EFFECT: Mapping[str, Mapping[str, str]] = {
         "check_loop_delay_max": _DELAY,
         "circuit_breaker": _BREAKER,
         "logfile": "the workers log to their output; celery's --logfile names a file",
-        "max_tries": "a provider call that may succeed later is tried three times",
         "migration_limit": _MIGRATION,
         "retry_factor": "a provider call is tried again after a growing random pause",
         "vm_prefix": "the name of this option is prefix, also in VMPooler",
@@ -119,7 +118,6 @@ VARIABLES: Mapping[str, Mapping[str, str]] = {
         name: name.upper()
         for name in (
             "logfile",
-            "max_tries",
             "migration_limit",
             "retry_factor",
         )
