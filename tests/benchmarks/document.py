@@ -34,11 +34,8 @@ def keep(result: Mapping[str, Any], docs: Path = DOCS) -> None:
     written = set[str]()
     for part in PARTS:
         if rows := [fields for fields in result["rows"] if fields["part"] == part]:
-            results.setdefault(part, {})[machine["server"].split()[0]] = {
-                **run,
-                **({"runs": 1} if PARTS[part].is_measured_once else {}),
-                "rows": rows,
-            }
+            rounds = 1 if PARTS[part].is_measured_once else run["runs"]
+            results.setdefault(part, {})[machine["server"].split()[0]] = {**run, "runs": rounds, "rows": rows}
             written.add(PARTS[part].document)
     folder = docs / FOLDER
     folder.mkdir(exist_ok=True)

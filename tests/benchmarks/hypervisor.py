@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from tests.benchmarks import clones
+from tests.benchmarks.measure import MIB
+from tests.benchmarks.peak_memory import peak_bytes, reset_peak
 from tests.benchmarks.rows import Figures, Row
 from tests.benchmarks.simulators import INSTALLATION, LARGE, SIMULATORS, Simulator
 from tests.benchmarks.target import Target
@@ -71,11 +73,11 @@ def _calls_of_a_clone(simulator: Simulator, provider: Provider) -> dict[str, Map
 def _inventory(simulator: Simulator, provider: Provider, count: int) -> dict[str, Any]:
     simulator.fill(count)
     simulator.forget_calls()
-    Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # the peak begins anew
-    before, started_at = _peak_mib(), time.perf_counter()
+    reset_peak()
+    before, started_at = peak_bytes(), time.perf_counter()
     listed = provider.list_vms(simulator.spec(LARGE))
     seconds = time.perf_counter() - started_at
-    figures = {"seconds": seconds, "calls": dict(simulator.calls()), "memory_growth_mib": _peak_mib() - before}
+    figures = {"seconds": seconds, "calls": dict(simulator.calls()), "memory_growth_mib": (peak_bytes() - before) / MIB}
     simulator.empty()
     return {"vms": len(listed), **figures}
 
@@ -94,12 +96,6 @@ def _in_flight(target: Target, simulator: Simulator, scale: Scale, folder: Path)
     figures = clones.measure_in_flight(target, scale.in_flight, folder)
     calls = simulator.calls().total()
     return {**figures, "each_seconds": scale.seconds, "calls_per_clone": calls / scale.in_flight}
-
-
-def _peak_mib() -> float:
-    """Return the process's peak of memory (VmHWM) since it was set back."""
-    status = Path("/proc/self/status").read_text(encoding="ascii")
-    return int(status.partition("VmHWM:")[2].split()[0]) / 1024
 
 
 def rows(found: list[Figures]) -> Iterator[Row]:

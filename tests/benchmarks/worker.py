@@ -7,15 +7,13 @@ The configuration and the server come from the environment, as for a worker.
 """
 
 import json
-import resource
 import sys
 import time
 from collections.abc import Callable
-from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 from tests.benchmarks import dead_letters
+from tests.benchmarks.peak_memory import peak_bytes, reset_peak
 from tests.simulation import jobs as simulation
 from vmpooler_tasks.jobs.health import check as health_check
 from vmpooler_tasks.jobs.purge import cycle as purge_cycle
@@ -47,24 +45,6 @@ JOBS: dict[str, Callable[[float], JobResult]] = {
 }
 
 
-def _peak_bytes() -> int:
-    """Return the maximum of memory that this process had.
-
-    On Linux, getrusage counts the memory of the parent at the start of this process, too.
-    """
-    status = Path("/proc/self/status")
-    if not status.exists():
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM:"))
-    return int(line.split()[1]) * 1024
-
-
-def _reset_peak() -> None:
-    """Reset the peak, so that the memory of the imports does not hide that of the job."""
-    with suppress(OSError):
-        Path("/proc/self/clear_refs").write_text("5")
-
-
 def main() -> None:
     job, now = sys.argv[1:]
     app.log.setup(loglevel="INFO", redirect_stdouts=False)
@@ -75,11 +55,11 @@ def main() -> None:
         simulation.PREPARATIONS[job]()
     _print_line("ready")
     sys.stdin.readline()
-    _reset_peak()
-    before, started_at, cpu = _peak_bytes(), time.perf_counter(), time.process_time()
+    reset_peak()
+    before, started_at, cpu = peak_bytes(), time.perf_counter(), time.process_time()
     result = JOBS[job](float(now))
     times = {"seconds": time.perf_counter() - started_at, "cpu_seconds": time.process_time() - cpu}
-    peak = _peak_bytes()
+    peak = peak_bytes()
     _print_line(json.dumps({**result, **times, "memory_growth_bytes": peak - before, "memory_bytes": peak}))
 
 

@@ -104,7 +104,7 @@ class Known:
     def _worker(self) -> PoolContext:
         """A process of its own, whose leases are renewed apart from those of others."""
         leases = ManualRenewer(self.db, LEASE_SECONDS, self.clock)
-        retries = Retries(sleep=lambda _: None)
+        retries = Retries(self.settings.config.max_tries, lambda _: None)
         return PoolContext(self.db, self.settings, lambda _: self.provider, self.clock, leases, retries)
 
     def clock(self) -> float:

@@ -169,7 +169,7 @@ class PoolWorld(World):
     def context(self) -> PoolContext:
         chosen = self.settings
         self.leases = self.leases or ManualRenewer(self.db, chosen.config.lease_seconds, self.clock)
-        retries, plugin = Retries(sleep=self.sleep), self.dns_plugins.__getitem__
+        retries, plugin = Retries(chosen.config.max_tries, self.sleep), self.dns_plugins.__getitem__
         return PoolContext(self.db, chosen, self._provider, self.clock, self.leases, retries, plugin)
 
     def _provider(self, name: str) -> Provider:

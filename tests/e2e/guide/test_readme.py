@@ -193,7 +193,6 @@ def test_the_architecture_names_every_key_of_ours() -> None:
         b"vmpooler_tasks__dummy__POOL",
         b"vmpooler_tasks__dummy__calls:CALL:POOL:VM",
         b"vmpooler_tasks__dummy__parts:POOL:VM",
-        keys.dns_records("POOL"),
         fleet_keys.pool_list("CONFIGURATION"),
         keys.vm_order(b"VM"),
         keys.SET_ASIDE_PREFIX + b"NAME",

@@ -12,7 +12,7 @@ from vmpooler_tasks.jobs.ownership.marks import PoolInventory
 from vmpooler_tasks.jobs.ownership.unqueued import find_unqueued
 from vmpooler_tasks.jobs.pools.context import PoolContext
 from vmpooler_tasks.model.guards.brake import BrakeCounts, BrakeDecision
-from vmpooler_tasks.model.names import NameSet, Queue, names_text, on_one_line, readable
+from vmpooler_tasks.model.names import NameSet, Queue, listed, on_one_line, readable
 from vmpooler_tasks.model.pools.lifecycle import Fields, has_timed_out
 from vmpooler_tasks.store.guards import brakes
 from vmpooler_tasks.store.guards.brakes import BrakeOutcome
@@ -140,9 +140,7 @@ def _log_outcome(pool: str, outcome: BrakeOutcome, unrecorded: Sequence[bytes]) 
             )
             _log.error(text, pool, brake.counts_text, pool, extra=about)
             if unrecorded:
-                shown = on_one_line(
-                    names_text([readable(vm) for vm in unrecorded[:MAX_UNRECORDED_NAMES]], len(unrecorded))
-                )
+                shown = on_one_line(listed([readable(vm) for vm in unrecorded], MAX_UNRECORDED_NAMES))
                 _log.error("[!] [%s] Redis has no metadata of %s: it has lost writes", pool, shown, extra=about)
         case BrakeDecision.RELEASED, _:
             _log.info("[*] [%s] The brake is released: its cause is gone", pool, extra=about)

@@ -53,7 +53,7 @@ class PoolContext:
     provider: Callable[[str], Provider]
     clock: Clock
     leases: LeaseRenewer
-    retries: Retries = field(default_factory=Retries)
+    retries: Retries
     dns_plugin: Callable[[str], DnsPlugin] = field(default=dict[str, DnsPlugin]().__getitem__)
 
     def pool(self, name: str) -> Pool:

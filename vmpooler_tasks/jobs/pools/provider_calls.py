@@ -16,7 +16,7 @@ import tenacity
 
 from vmpooler_tasks.errors import ProviderTimeoutError, ThrottledProviderError, VmNotFoundError
 from vmpooler_tasks.model.pools.permanent_errors import is_permanent_error
-from vmpooler_tasks.model.pools.retries import MAX_ATTEMPTS, MAX_PAUSE_SECONDS, MIN_PAUSE_SECONDS
+from vmpooler_tasks.model.pools.retries import MAX_PAUSE_SECONDS, MIN_PAUSE_SECONDS
 from vmpooler_tasks.model.redaction import redacted_text
 from vmpooler_tasks.providers import PoolSpec, Provider
 
@@ -128,7 +128,7 @@ def destroy_vm(provider: Provider, pool: PoolSpec, vm: str, retries: "Retries") 
 class Retries:
     """Repeats calls that failed with an error that is not permanent, after growing random pauses."""
 
-    def __init__(self, attempts: int = MAX_ATTEMPTS, sleep: Callable[[float], None] | None = None) -> None:
+    def __init__(self, attempts: int, sleep: Callable[[float], None] | None = None) -> None:
         extra: dict[str, Any] = {} if sleep is None else {"sleep": sleep}
         self._retrying = tenacity.Retrying(
             stop=tenacity.stop_after_attempt(attempts),

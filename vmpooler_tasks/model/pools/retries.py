@@ -1,8 +1,5 @@
 """How often and how soon provider calls are retried."""
 
-MAX_ATTEMPTS = 3
-"""Attempts of one provider call, the first included."""
-
 MIN_PAUSE_SECONDS, MAX_PAUSE_SECONDS = 1.0, 20.0
 """Bounds of the pause between two attempts. The pause grows; a random share of it is waited."""
 

@@ -65,5 +65,5 @@ def _parse(provider: str, raw: bytes, confirmed: int | None) -> UnconfiguredVms:
 
 
 def _number(raw: bytes | None) -> int | None:
-    number = None if raw is None else finite(raw.decode(errors="replace"))
+    number = finite(raw)
     return None if number is None else int(number)

@@ -53,7 +53,7 @@ def claim(db: Database, targets: Sequence[str]) -> Delivery | None:
         target.decode(),
         raw,
         _parse(raw, db.address),
-        count(attempts.decode(errors="replace")),
+        count(attempts),
         parse_alerts(alerts),
         float(now),
     )

@@ -87,8 +87,8 @@ def read_state(db: Database, provider: str, pool: str = "") -> ProviderState:
     until, failed = replies.get("provider", (None, None))
     pool_until, pool_failed = replies.get("pool", (None, None))
     return ProviderState(
-        suspended_until=_epoch(until),
-        pool_suspended_until=_epoch(pool_until) if pool_failed else None,
+        suspended_until=finite(until),
+        pool_suspended_until=finite(pool_until) if pool_failed else None,
         failed_checks=leading_number(failed) + leading_number(pool_failed),
     )
 
@@ -102,7 +102,7 @@ def read_waiting_pools(db: Database, pools: Collection[str], now: float) -> set[
     waiting = set()
     for pool in pools:
         transient, *until = found.get(pool, (None,))
-        if transient and any((_epoch(one) or 0) > now for one in until):
+        if transient and any((finite(one) or 0) > now for one in until):
             waiting.add(pool)
     return waiting
 
@@ -200,12 +200,8 @@ def _suspensions(db: Database, breakers: Mapping[str, bytes]) -> list[Suspension
     found = []
     for name in (name for name in breakers if name in replies):
         *counts, until, error, error_at = replies.get(name)
-        epoch = _epoch(until)
+        epoch = finite(until)
         if epoch is not None:
             failures = max(map(leading_number, counts))
             found.append(Suspension(name, failures, epoch, parse_last_error(error, error_at)))
     return found
-
-
-def _epoch(raw: bytes | None) -> float | None:
-    return None if raw is None else finite(raw.decode(errors="replace"))

@@ -8,8 +8,9 @@ from vmpooler_tasks.model.pools.suspension import LastError
 _LEADING_NUMBER = re.compile(rb"\s*([+-]?\d+)")
 
 
-def finite(text: str | None) -> float | None:
+def finite(raw: str | bytes | None) -> float | None:
     """Return the finite number; None for anything else: an unreadable time counts as never."""
+    text = raw.decode(errors="replace") if isinstance(raw, bytes) else raw
     try:
         number = float(text or "")
     except ValueError:
@@ -17,9 +18,9 @@ def finite(text: str | None) -> float | None:
     return number if math.isfinite(number) else None
 
 
-def count(text: str | None) -> int:
+def count(raw: str | bytes | None) -> int:
     """Return the count; 0 for anything else: what is no number, not finite or below zero."""
-    return max(int(finite(text) or 0), 0)
+    return max(int(finite(raw) or 0), 0)
 
 
 def leading_number(raw: bytes | None) -> int:
@@ -30,5 +31,5 @@ def leading_number(raw: bytes | None) -> int:
 
 def parse_last_error(error: bytes | None, error_at: bytes | None) -> LastError | None:
     """Return the last error from its text and the epoch at which it was counted; None without one of them."""
-    at = finite(None if error_at is None else error_at.decode(errors="replace"))
+    at = finite(error_at)
     return None if error is None or at is None else LastError(error.decode(errors="replace"), at)

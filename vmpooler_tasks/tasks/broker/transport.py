@@ -42,7 +42,7 @@ from vmpooler_tasks.throttle import RepeatThrottle
 
 _log = logging.getLogger("vmpooler_tasks.broker")
 
-_IGNORED = RepeatThrottle(LOG_INTERVAL)
+_IGNORED_BROADCASTS = RepeatThrottle(LOG_INTERVAL)
 """Of this process: any client of Redis can publish thousands of broadcasts that cannot be used."""
 
 PAUSE_SECONDS = 1.0
@@ -344,7 +344,7 @@ class GuardedChannel(stock.Channel):
                 read_broadcast(data, exchange)
             except InvalidMessageError as problem:
                 about = on_one_line(exchange), on_one_line(str(problem))
-                if _IGNORED.acquire(" ".join(about)):
+                if _IGNORED_BROADCASTS.acquire(" ".join(about)):
                     _log.warning("[!] [broker] Ignored a broadcast on %s: %s", *about)
                 published["data"] = b""
         return published
